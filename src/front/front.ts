@@ -1,0 +1,160 @@
+// Where every message from a client enters and every reply leaves, whatever the transport: read it, see whether the
+// sender may ask, have it resolved, and put the reply together.
+
+import { type Failure, failure, failureRow, failureWords } from '../base/outcome.js';
+import type { Clock, Observer, Source } from '../base/ports.js';
+import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
+import type { Matcher } from '../policy/access.js';
+import { type ExtendedError, findOption, type Option, OPTION } from '../wire/edns.js';
+import { rcodeOf, flagsOf } from '../wire/header.js';
+import { type ClientQuery, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
+import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape, STREAM_LIMIT_BYTES, udpLimit } from '../wire/reply.js';
+
+/** What the front works with. */
+export interface FrontParts {
+  readonly resolve: Resolve;
+  readonly allowed: Matcher;
+  /** Queries that may wait for upstream at one time; one more gets SERVFAIL at once, instead of a place in a queue. */
+  readonly maxInflight: number;
+  /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). */
+  readonly streamIdleMs: number;
+  readonly observer: Observer;
+  readonly clock: Clock;
+  /** The age clock of the cache, seconds. */
+  readonly nowSec: () => number;
+}
+
+/** The front. */
+export interface Front {
+  /**
+   * Handles one message.
+   * @param respond called once with the reply, now or later; never, if the message deserves none
+   * @returns whether a reply is still to come
+   */
+  handle(message: Buffer, client: Client, respond: (reply: Buffer) => void): boolean;
+  /** Queries that wait for an answer. */
+  readonly inflight: number;
+  /** From now on refuses what would have to wait. */
+  stop(): void;
+}
+
+/** Makes a Front. */
+export function front(parts: FrontParts): Front {
+  const { observer, clock } = parts;
+  let inflight = 0;
+  let stopping = false;
+
+  function reply(startedAtMs: number, source: Source, bytes: Buffer, respond: (reply: Buffer) => void): void {
+    observer.response(rcodeOf(flagsOf(bytes)), source, (clock.monotonicMs() - startedAtMs) / 1000, bytes.length);
+    respond(bytes);
+  }
+
+  function replyFailure(replyTo: ReplyTo, client: Client, why: Failure): Buffer {
+    observer.failure(why.code);
+    const { rcode, ede } = failureRow(why.code);
+    const errors = edeFor(ede, failureWords(why));
+    errors.forEach(each => observer.ede(each.infoCode));
+    return headerOnlyReply(replyTo, rcode, errors, shapeFor(replyTo, client, report('error', undefined, why)));
+  }
+
+  function shapeFor(replyTo: ReplyTo, client: Client, reportText: () => string): ReplyShape {
+    const options: Option[] = [];
+    const { opt } = replyTo;
+    const stream = client.transport !== 'udp';
+    if (opt !== undefined && opt.options.length > 0) {
+      // RFC 7828 §3.3.2: streams only, and only for those who sent it.
+      if (stream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined) options.push(keepaliveOption(parts.streamIdleMs));
+      if (findOption(opt, OPTION.REPORT) !== undefined && isLoopback(client.address)) {
+        options.push({ code: OPTION.REPORT, data: Buffer.from(reportText()) });
+      }
+    }
+    return {
+      limitBytes: stream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
+      pad: client.transport === 'tls' && wantsPadding(replyTo),
+      options,
+    };
+  }
+
+  function replyTo(query: ClientQuery, client: Client, answer: Answer): readonly [Source, Buffer] {
+    switch (answer.at) {
+      case 'failure':
+        return ['error', replyFailure(query, client, answer)];
+      case 'local':
+        return ['local', answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')))];
+      case 'stored': {
+        const { entry, source } = answer;
+        const ageSec = source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
+        const errors: readonly ExtendedError[] = entry.extendedErrors;
+        errors.forEach(each => observer.ede(each.infoCode));
+        const shape = shapeFor(query, client, report(source, answer));
+        return [source, answerReply(query, entry, ageSec, errors, shape)];
+      }
+    }
+  }
+
+  return {
+    handle(message, client, respond) {
+      const startedAtMs = clock.monotonicMs();
+      const parsed = parseQuery(message);
+      if (parsed.at === 'ignore') {
+        observer.dropped(parsed.reason);
+        return false;
+      }
+      const type = parsed.at === 'query' ? parsed.query.type : 0;
+      observer.query(client.transport, client.family, type, message.length);
+      const refused = !parts.allowed(client.address) ? 'not_allowed' : parsed.at === 'reject' ? parsed.code : undefined;
+      if (refused !== undefined || parsed.at === 'reject') {
+        const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
+        reply(startedAtMs, 'error', replyFailure(about, client, failure(refused ?? 'form_error')), respond);
+        return false;
+      }
+
+      const query: Query = { ...parsed.query, client };
+      const overload = stopping ? failure('shutdown') : inflight >= parts.maxInflight ? failure('overload') : undefined;
+      const answer = overload ?? parts.resolve(query);
+      if (!(answer instanceof Promise)) {
+        reply(startedAtMs, ...replyTo(query, client, answer), respond);
+        return false;
+      }
+      inflight++;
+      observer.inflight(1);
+      answer.then(
+        settled => {
+          inflight--;
+          observer.inflight(-1);
+          reply(startedAtMs, ...replyTo(query, client, settled), respond);
+        },
+        (error: unknown) => {
+          // Every expected failure is an Answer. This is a bug, and hiding it would only move it.
+          process.nextTick(() => {
+            throw error;
+          });
+        },
+      );
+      return true;
+    },
+    get inflight() {
+      return inflight;
+    },
+    stop() {
+      stopping = true;
+    },
+  };
+}
+
+/** The text of the REPORT option: `key=value` words, percent-encoded. */
+function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?: Failure): () => string {
+  return () => {
+    const fields: Record<string, string> = { source };
+    if (stored !== undefined) {
+      fields['upstream'] = stored.entry.upstream;
+      fields['protocol'] = stored.entry.protocol;
+      fields['verdict'] = stored.entry.verdict;
+    }
+    if (why !== undefined) fields['failure'] = why.code;
+    return new URLSearchParams(fields).toString();
+  };
+}
+
+const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
+

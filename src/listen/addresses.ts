@@ -1,0 +1,29 @@
+// Which addresses a configured listener means. A UDP reply has to leave from the address that the query came to, and
+// node:dgram can not choose it on a wildcard socket: so a wildcard becomes one socket per interface address.
+
+import { isIPv6 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+
+/** An address to listen on. */
+export interface ListenAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
+
+/** `127.0.0.1:53`, `[::1]:53` */
+export const listenText = ({ address, port }: ListenAddress): string =>
+  isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+
+/** The interface addresses that a wildcard stands for right now; other addresses stand for themselves. */
+export function expand({ address, port }: ListenAddress): ListenAddress[] {
+  if (!isWildcard(address)) return [{ address, port }];
+  const family = isIPv6(address) ? 'IPv6' : 'IPv4';
+  return Object.entries(networkInterfaces()).flatMap(([name, infos]) =>
+    (infos ?? []).filter(info => info.family === family).map(info => ({
+      // A link-local address is only one on its link (RFC 4007 §6).
+      address: info.family === 'IPv6' && info.scopeid !== 0 ? `${info.address}%${name}` : info.address,
+      port,
+    })));
+}

@@ -1,0 +1,29 @@
+// DNS in cleartext over UDP, with sockets (RFC 5452 §9.2): each query from a socket of its own, so that its source
+// port is the kernel's random choice, connected, so that only the asked address can answer.
+
+import { createSocket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+
+import type { DialDatagram } from '../base/ports.js';
+
+/** The DialDatagram port. An ICMP error counts as no answer. */
+export const dialDatagram: DialDatagram = async ({ address, port }, query, accept, timeoutMs) =>
+  new Promise(resolve => {
+    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    const timer = setTimeout(() => finish(undefined), timeoutMs);
+    let over = false;
+    function finish(reply: Buffer | undefined): void {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      socket.close();
+      resolve(reply);
+    }
+    socket.on('error', () => finish(undefined));
+    socket.on('message', message => {
+      if (accept(message)) finish(message);
+    });
+    socket.connect(port, address, () => {
+      if (!over) socket.send(query);
+    });
+  });

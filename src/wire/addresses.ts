@@ -1,0 +1,39 @@
+// The addresses in a response to an A or AAAA query.
+
+import { countsOf } from './header.js';
+import { skipName } from './name.js';
+import { scanResponse, ttlAt } from './scan.js';
+import { CLASS_IN, TYPE } from './rrtype.js';
+
+/** What was found, in the order of the message. */
+export interface Addresses {
+  readonly addresses: readonly string[];
+  /** The shortest TTL among them; 0 without addresses. */
+  readonly ttlSec: number;
+}
+
+/** Reads all A or AAAA records of the answer section; undefined if the message is malformed or says failure. */
+export function readAddresses(message: Buffer, type: typeof TYPE.A | typeof TYPE.AAAA): Addresses | undefined {
+  const scan = scanResponse(message, type);
+  if (scan === undefined || scan.truncated || (scan.rcode !== 0 && scan.rcode !== 3)) return undefined;
+  const size = type === TYPE.A ? 4 : 16;
+  const addresses: string[] = [];
+  let ttlSec = Infinity;
+  let at = scan.questionEnd;
+  for (let i = 0; i < countsOf(message).answers; i++) {
+    const fixed = skipName(message, at);
+    const rdata = fixed + 10;
+    const length = message.readUInt16BE(fixed + 8);
+    if (message.readUInt16BE(fixed) === type && message.readUInt16BE(fixed + 2) === CLASS_IN && length === size) {
+      addresses.push(addressToText(message.subarray(rdata, rdata + size)));
+      ttlSec = Math.min(ttlSec, ttlAt(message, fixed + 4));
+    }
+    at = rdata + length;
+  }
+  return { addresses, ttlSec: addresses.length === 0 ? 0 : ttlSec };
+}
+
+function addressToText(octets: Buffer): string {
+  if (octets.length === 4) return octets.join('.');
+  return Array.from({ length: 8 }, (_, i) => octets.readUInt16BE(2 * i).toString(16)).join(':');
+}

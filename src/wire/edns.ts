@@ -1,0 +1,163 @@
+// EDNS(0) (RFC 6891): the OPT pseudo-record and its options.
+//
+//   OPT record   root name (0), TYPE 41, CLASS = sender's UDP payload size,
+//                TTL = extended RCODE (8 bits), version (8), DO (1), Z (15), then RDATA = options
+//   option       code (16 bits), length (16), data
+
+import { TYPE } from './rrtype.js';
+
+/** Option codes that mean something here. */
+export const OPTION = {
+  NSID: 3,
+  CLIENT_SUBNET: 8,
+  COOKIE: 10,
+  TCP_KEEPALIVE: 11,
+  PADDING: 12,
+  EDE: 15,
+  /**
+   * From the range for local use (RFC 6891 §9): asked empty by `dotstub query` over loopback, answered with text
+   * that says where the answer came from. Nothing else sends it, and it never goes upstream.
+   */
+  REPORT: 65313,
+} as const;
+
+/** What we advertise and never exceed over UDP (the DNS flag day 2020 value, below any sane path MTU). */
+export const UDP_PAYLOAD_BYTES = 1232;
+/** The payload of a UDP message without EDNS (RFC 1035 §4.2.1). */
+export const CLASSIC_PAYLOAD_BYTES = 512;
+/** Queries are padded to a multiple of this (RFC 8467 §4.1). */
+export const QUERY_PADDING_BLOCK = 128;
+/** Replies to padded queries over TLS are padded to a multiple of this (RFC 8467 §4.1). */
+export const RESPONSE_PADDING_BLOCK = 468;
+
+const OPT_FIXED_BYTES = 11;
+const DO_BIT = 0x8000;
+
+/** An OPT record as found in a message. */
+export interface Opt {
+  /** The sender's UDP payload size, at least 512 (RFC 6891 §6.2.3: lower values count as 512). */
+  readonly udpSize: number;
+  /** The upper eight bits of the RCODE. */
+  readonly extendedRcode: number;
+  readonly version: number;
+  /** DNSSEC OK (RFC 3225). */
+  readonly dnssecOk: boolean;
+  /** The options' octets; known to be well-formed. */
+  readonly options: Buffer;
+}
+
+/**
+ * Reads an OPT record whose fixed fields start behind its root name.
+ * @param at offset of its TYPE
+ * @returns undefined if an option's length runs past the RDATA
+ */
+export function readOpt(message: Buffer, at: number): Opt | undefined {
+  const rdataStart = at + 10;
+  const options = message.subarray(rdataStart, rdataStart + message.readUInt16BE(at + 8));
+  for (let i = 0; i < options.length; ) {
+    if (i + 4 > options.length) return undefined;
+    i += 4 + options.readUInt16BE(i + 2);
+    if (i > options.length) return undefined;
+  }
+  return {
+    udpSize: Math.max(message.readUInt16BE(at + 2), CLASSIC_PAYLOAD_BYTES),
+    extendedRcode: message.readUInt8(at + 4),
+    version: message.readUInt8(at + 5),
+    dnssecOk: (message.readUInt16BE(at + 6) & DO_BIT) !== 0,
+    options,
+  };
+}
+
+/** The data of the first option with this code, or undefined. */
+export function findOption(opt: Opt, code: number): Buffer | undefined {
+  const { options } = opt;
+  for (let i = 0; i < options.length; ) {
+    const length = options.readUInt16BE(i + 2);
+    if (options.readUInt16BE(i) === code) return options.subarray(i + 4, i + 4 + length);
+    i += 4 + length;
+  }
+  return undefined;
+}
+
+/** One option to be written. */
+export interface Option {
+  readonly code: number;
+  readonly data: Buffer;
+}
+
+/** What to put into an OPT record. */
+export interface OptFields {
+  /** The full twelve-bit RCODE; its low four bits stand in the header. */
+  readonly rcode?: number;
+  readonly dnssecOk: boolean;
+  readonly options: readonly Option[];
+}
+
+/**
+ * Writes an OPT record.
+ * @param padTo if given: `[length of the message before this record, block]`; a padding option (RFC 7830) makes
+ *   the whole message a multiple of `block` octets
+ */
+export function writeOpt(fields: OptFields, padTo?: readonly [messageBytes: number, block: number]): Buffer {
+  const optionsBytes = fields.options.reduce((sum, option) => sum + 4 + option.data.length, 0);
+  let bytes = OPT_FIXED_BYTES + optionsBytes;
+  if (padTo !== undefined) {
+    const [before, block] = padTo;
+    bytes = Math.ceil((before + bytes + 4) / block) * block - before;
+  }
+  // Padding octets are zero (RFC 7830 §3), hence alloc.
+  const opt = Buffer.alloc(bytes);
+  opt.writeUInt16BE(TYPE.OPT, 1);
+  opt.writeUInt16BE(UDP_PAYLOAD_BYTES, 3);
+  opt.writeUInt8((fields.rcode ?? 0) >> 4, 5);
+  opt.writeUInt16BE(fields.dnssecOk ? DO_BIT : 0, 7);
+  opt.writeUInt16BE(bytes - OPT_FIXED_BYTES, 9);
+  let at = OPT_FIXED_BYTES;
+  for (const { code, data } of fields.options) {
+    opt.writeUInt16BE(code, at);
+    opt.writeUInt16BE(data.length, at + 2);
+    at += 4 + data.copy(opt, at + 4);
+  }
+  if (padTo !== undefined) {
+    opt.writeUInt16BE(OPTION.PADDING, at);
+    opt.writeUInt16BE(bytes - at - 4, at + 2);
+  }
+  return opt;
+}
+
+/** One Extended DNS Error (RFC 8914). */
+export interface ExtendedError {
+  readonly infoCode: number;
+  /** For people; may be empty. */
+  readonly text: string;
+}
+
+// Enough for any explanation, short enough for a UDP reply; RFC 8914 §2 leaves the limit to the sender.
+const MAX_EDE_TEXT_BYTES = 200;
+
+/** Makes an EDE option; a long text is cut at a whole UTF-8 character. */
+export function edeOption({ infoCode, text }: ExtendedError): Option {
+  const utf8 = Buffer.from(text);
+  let end = Math.min(utf8.length, MAX_EDE_TEXT_BYTES);
+  while (end < utf8.length && end > 0 && ((utf8[end] ?? 0) & 0xc0) === 0x80) end--;
+  const data = Buffer.alloc(2 + end);
+  data.writeUInt16BE(infoCode, 0);
+  utf8.copy(data, 2, 0, end);
+  return { code: OPTION.EDE, data };
+}
+
+/** The EDE options in an OPT record, at most `most` of them. */
+export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
+  const found: ExtendedError[] = [];
+  const { options } = opt;
+  for (let i = 0; i < options.length && found.length < most; ) {
+    const length = options.readUInt16BE(i + 2);
+    if (options.readUInt16BE(i) === OPTION.EDE && length >= 2) {
+      // Some senders end the text with a NUL (RFC 8914 §2 allows receivers to find one).
+      const text = options.subarray(i + 6, i + 4 + length).toString('utf8').replace(/\0+$/, '');
+      found.push({ infoCode: options.readUInt16BE(i + 4), text });
+    }
+    i += 4 + length;
+  }
+  return found;
+}

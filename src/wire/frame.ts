@@ -1,0 +1,70 @@
+// Messages on a stream: two octets of length, then the message (RFC 1035 §4.2.2, RFC 7766 §8).
+
+/** Puts the length before a message, in one buffer, so that both leave in one segment. */
+export function framed(message: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(2 + message.length);
+  frame.writeUInt16BE(message.length, 0);
+  message.copy(frame, 2);
+  return frame;
+}
+
+/** Cuts a stream back into messages. */
+export interface FrameReader {
+  /**
+   * Takes the next octets of the stream, calls `each` with every message they complete. A message may share
+   * memory with `chunk`: copy what has to outlive the call.
+   */
+  push(chunk: Buffer, each: (message: Buffer) => void): void;
+  /** Whether the stream stopped inside a frame. */
+  readonly partial: boolean;
+}
+
+const FIRST_ROOM_BYTES = 512;
+const NO_ROOM = Buffer.alloc(0);
+
+/**
+ * Makes a FrameReader. An incomplete frame's memory grows with what has arrived, not with what was announced,
+ * and by doubling, so that neither idle connections nor single octets cost much.
+ */
+export function frameReader(): FrameReader {
+  // Holds an incomplete frame: its length octets and what came of its message.
+  let room: Buffer = NO_ROOM;
+  let filled = 0;
+
+  function keep(piece: Buffer): void {
+    if (filled + piece.length > room.length) {
+      const larger = Buffer.allocUnsafe(Math.max(FIRST_ROOM_BYTES, 2 * room.length, filled + piece.length));
+      room.copy(larger, 0, 0, filled);
+      room = larger;
+    }
+    filled += piece.copy(room, filled);
+  }
+
+  return {
+    push(chunk, each) {
+      let at = 0;
+      while (at < chunk.length) {
+        if (filled === 0 && chunk.length - at >= 2) {
+          const end = at + 2 + chunk.readUInt16BE(at);
+          if (end <= chunk.length) {
+            each(chunk.subarray(at + 2, end));
+            at = end;
+            continue;
+          }
+        }
+        const wanted = filled < 2 ? 2 : 2 + room.readUInt16BE(0);
+        const piece = chunk.subarray(at, at + wanted - filled);
+        keep(piece);
+        at += piece.length;
+        if (filled < 2 || filled < 2 + room.readUInt16BE(0)) continue;
+        const message = room.subarray(2, filled);
+        room = NO_ROOM;
+        filled = 0;
+        each(message);
+      }
+    },
+    get partial() {
+      return filled > 0;
+    },
+  };
+}

@@ -1,0 +1,58 @@
+// The twelve octets every message starts with (RFC 1035 §4.1.1), read and patched in place.
+// DNS numbers are big-endian; `readUInt16BE` and friends are the whole codec.
+
+/** Octets of a header. */
+export const HEADER_BYTES = 12;
+
+/** The largest message that TCP's two length octets can announce (RFC 1035 §4.2.2). */
+export const MAX_MESSAGE_BYTES = 65535;
+
+/** Single bits of the flags word at offset 2. */
+export const FLAG = {
+  QR: 0x8000,
+  AA: 0x0400,
+  TC: 0x0200,
+  RD: 0x0100,
+  RA: 0x0080,
+  AD: 0x0020,
+  CD: 0x0010,
+} as const;
+
+/** The message id. */
+export const idOf = (message: Buffer): number => message.readUInt16BE(0);
+/** The flags word: QR, opcode, AA, TC, RD, RA, Z, AD, CD, RCODE. */
+export const flagsOf = (message: Buffer): number => message.readUInt16BE(2);
+/** 0 … 15 from a flags word; 0 is a standard query. */
+export const opcodeOf = (flags: number): number => (flags >> 11) & 15;
+/** The four RCODE bits of a flags word; EDNS may add eight more (RFC 6891 §6.1.3). */
+export const rcodeOf = (flags: number): number => flags & 15;
+/** Opcode bits as they stand in a flags word, for copying into a reply. */
+export const OPCODE_MASK = 0x7800;
+
+/** How many entries each section announces. */
+export interface Counts {
+  readonly questions: number;
+  readonly answers: number;
+  readonly authority: number;
+  readonly additional: number;
+}
+
+/** Reads the four counts. */
+export function countsOf(message: Buffer): Counts {
+  return {
+    questions: message.readUInt16BE(4),
+    answers: message.readUInt16BE(6),
+    authority: message.readUInt16BE(8),
+    additional: message.readUInt16BE(10),
+  };
+}
+
+/** Writes a whole header at the start of `message`. */
+export function writeHeader(message: Buffer, id: number, flags: number, counts: Counts): void {
+  message.writeUInt16BE(id, 0);
+  message.writeUInt16BE(flags, 2);
+  message.writeUInt16BE(counts.questions, 4);
+  message.writeUInt16BE(counts.answers, 6);
+  message.writeUInt16BE(counts.authority, 8);
+  message.writeUInt16BE(counts.additional, 10);
+}

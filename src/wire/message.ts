@@ -1,0 +1,201 @@
+// Messages for people: wire to text. The one place that uses dns-packet, which knows how most RDATA is written;
+// its idea of names (UTF-8, unescaped dots) is not ours, so owner names and name-only RDATA are read here.
+// For display alone: nothing that is decided hangs on this file.
+
+import dnsPacket from 'dns-packet';
+
+import { extendedErrors, type ExtendedError, findOption, type Opt, readOpt } from './edns.js';
+import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
+import { nameToText, readName, skipName } from './name.js';
+import { TYPE, typeToText } from './rrtype.js';
+import { svcbToText } from './svcb.js';
+
+/** One record, as in a zone file. */
+export interface RecordText {
+  readonly name: string;
+  readonly ttl: number;
+  readonly type: string;
+  readonly data: string;
+}
+
+/** A message, as text. */
+export interface MessageText {
+  readonly rcode: string;
+  readonly flags: readonly string[];
+  readonly question: { readonly name: string; readonly type: string } | undefined;
+  readonly answers: readonly RecordText[];
+  readonly authority: readonly RecordText[];
+  readonly additional: readonly RecordText[];
+  readonly extendedErrors: readonly ExtendedError[];
+  /** Data of an EDNS option in the message. */
+  option(code: number): Buffer | undefined;
+}
+
+const RCODE_NAMES: readonly string[] = [
+  'NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'YXDOMAIN', 'YXRRSET', 'NXRRSET', 'NOTAUTH',
+  'NOTZONE', 'DSOTYPENI', '', '', '', '', 'BADVERS',
+];
+
+/** The mnemonic of an RCODE (RFC 6895 §2.3), or `RCODEnn`. */
+export const rcodeToText = (rcode: number): string => RCODE_NAMES[rcode] || `RCODE${rcode}`;
+
+// INFO-CODEs of RFC 8914 §4, and RFC 9824 §7 for 30.
+const EDE_NAMES: readonly string[] = [
+  'Other', 'Unsupported DNSKEY Algorithm', 'Unsupported DS Digest Type', 'Stale Answer', 'Forged Answer',
+  'DNSSEC Indeterminate', 'DNSSEC Bogus', 'Signature Expired', 'Signature Not Yet Valid', 'DNSKEY Missing',
+  'RRSIGs Missing', 'No Zone Key Bit Set', 'NSEC Missing', 'Cached Error', 'Not Ready', 'Blocked', 'Censored',
+  'Filtered', 'Prohibited', 'Stale NXDOMAIN Answer', 'Not Authoritative', 'Not Supported', 'No Reachable Authority',
+  'Network Error', 'Invalid Data', 'Signature Expired before Valid', 'Too Early', 'Unsupported NSEC3 Iterations Value',
+  'Unable to conform to policy', 'Synthesized', 'Invalid Query Type',
+];
+
+/** The purpose of an EDE INFO-CODE, or its number. */
+export const edeToText = (infoCode: number): string => EDE_NAMES[infoCode] ?? `code ${infoCode}`;
+
+/**
+ * Decodes a message for display.
+ * @returns undefined if it is malformed
+ */
+export function messageToText(message: Buffer): MessageText | undefined {
+  if (message.length < HEADER_BYTES) return undefined;
+  const flags = flagsOf(message);
+  const counts = countsOf(message);
+  let at = HEADER_BYTES;
+  let question: MessageText['question'];
+  for (let i = 0; i < counts.questions; i++) {
+    const found = readName(message, at);
+    if (found === undefined || found.end + 4 > message.length) return undefined;
+    question ??= { name: nameToText(found.name), type: typeToText(message.readUInt16BE(found.end)) };
+    at = found.end + 4;
+  }
+
+  let opt: Opt | undefined;
+  const section = (records: number): RecordText[] | undefined => {
+    const texts: RecordText[] = [];
+    for (let i = 0; i < records; i++) {
+      const owner = readName(message, at);
+      if (owner === undefined || owner.end + 10 > message.length) return undefined;
+      const start = owner.end + 10;
+      const end = start + message.readUInt16BE(owner.end + 8);
+      if (end > message.length) return undefined;
+      const type = message.readUInt16BE(owner.end);
+      if (type === TYPE.OPT) opt = readOpt(message, owner.end);
+      else {
+        texts.push({
+          name: nameToText(owner.name),
+          ttl: message.readUInt32BE(owner.end + 4),
+          type: typeToText(type),
+          data: rdataToText(message, type, start, end),
+        });
+      }
+      at = end;
+    }
+    return texts;
+  };
+  const answers = section(counts.answers);
+  const authority = section(counts.authority);
+  const additional = section(counts.additional);
+  if (answers === undefined || authority === undefined || additional === undefined) return undefined;
+  const found = opt;
+  return {
+    rcode: rcodeToText(rcodeOf(flags) | ((found?.extendedRcode ?? 0) << 4)),
+    flags: Object.entries(FLAG).filter(([, bit]) => (flags & bit) !== 0).map(([name]) => name.toLowerCase()),
+    question,
+    answers,
+    authority,
+    additional,
+    extendedErrors: found === undefined ? [] : extendedErrors(found, 16),
+    option: code => (found === undefined ? undefined : findOption(found, code)),
+  };
+}
+
+// RFC 3597 §5: RDATA of a type that we can't write.
+const opaque = (message: Buffer, start: number, end: number): string =>
+  end === start ? '\\# 0' : `\\# ${end - start} ${message.toString('hex', start, end)}`;
+
+/** RDATA at [start, end) in presentation form. */
+function rdataToText(message: Buffer, type: number, start: number, end: number): string {
+  const name = (at: number): string | undefined => {
+    const found = readName(message, at);
+    return found !== undefined && found.end <= end ? nameToText(found.name) : undefined;
+  };
+  let text: string | undefined;
+  switch (type) {
+    case TYPE.NS:
+    case TYPE.CNAME:
+    case TYPE.PTR:
+    case TYPE.DNAME:
+      text = name(start);
+      break;
+    case TYPE.MX:
+    case TYPE.SRV: {
+      const numbers = type === TYPE.MX ? 1 : 3;
+      const target = name(start + 2 * numbers);
+      if (target === undefined) break;
+      text = [...Array.from({ length: numbers }, (_, i) => message.readUInt16BE(start + 2 * i)), target].join(' ');
+      break;
+    }
+    case TYPE.SOA: {
+      const mname = skipName(message, start);
+      const rname = mname === -1 ? -1 : skipName(message, mname);
+      if (rname === -1 || rname + 20 > end) break;
+      const numbers = [0, 4, 8, 12, 16].map(offset => message.readUInt32BE(rname + offset));
+      text = [name(start), name(mname), ...numbers].join(' ');
+      break;
+    }
+    case TYPE.SVCB:
+    case TYPE.HTTPS:
+      text = svcbToText(message.subarray(0, end), start, end);
+      break;
+    default:
+      text = knownToText(message, type, start, end);
+  }
+  return text ?? opaque(message, start, end);
+}
+
+/** What dns-packet can decode, written out; undefined for all else. */
+function knownToText(message: Buffer, type: number, start: number, end: number): string | undefined {
+  // dns-packet decodes whole messages: give it one that holds just this record, owned by the root.
+  const lone = Buffer.alloc(HEADER_BYTES + 11 + end - start);
+  lone.writeUInt16BE(1, 6);
+  lone.writeUInt16BE(type, HEADER_BYTES + 1);
+  lone.writeUInt16BE(1, HEADER_BYTES + 3);
+  lone.writeUInt16BE(end - start, HEADER_BYTES + 9);
+  message.copy(lone, HEADER_BYTES + 11, start, end);
+  let answer: dnsPacket.Answer | undefined;
+  try {
+    answer = dnsPacket.decode(lone).answers?.[0];
+  } catch {
+    // Malformed RDATA is still shown, as octets.
+    return undefined;
+  }
+  switch (answer?.type) {
+    case 'A':
+    case 'AAAA':
+      return answer.data;
+    case 'TXT':
+      return (Array.isArray(answer.data) ? answer.data : [answer.data]).map(quoted).join(' ');
+    case 'HINFO':
+      return `${quoted(answer.data.cpu)} ${quoted(answer.data.os)}`;
+    case 'CAA':
+      return `${answer.data.flags ?? 0} ${answer.data.tag} ${quoted(answer.data.value)}`;
+    case 'DS':
+      return `${answer.data.keyTag} ${answer.data.algorithm} ${answer.data.digestType} ${answer.data.digest.toString('hex')}`;
+    case 'DNSKEY':
+      return `${answer.data.flags} 3 ${answer.data.algorithm} ${answer.data.key.toString('base64')}`;
+    case 'TLSA':
+      return `${answer.data.usage} ${answer.data.selector} ${answer.data.matchingType} ${answer.data.certificate.toString('hex')}`;
+    case 'SSHFP':
+      return `${answer.data.algorithm} ${answer.data.hash} ${answer.data.fingerprint}`;
+    case 'RRSIG': {
+      const { typeCovered, algorithm, labels, originalTTL, expiration, inception, keyTag, signersName, signature } = answer.data;
+      return [typeCovered, algorithm, labels, originalTTL, expiration, inception, keyTag, signersName, signature.toString('base64')].join(' ');
+    }
+    default:
+      return undefined;
+  }
+}
+
+function quoted(text: string | Buffer): string {
+  return `"${text.toString().replace(/["\\]/g, '\\$&')}"`;
+}

@@ -1,0 +1,145 @@
+// Domain names as they stand on the wire (RFC 1035 §3.1, §4.1.4).
+//
+//   wire name   length octet and label, repeated, ended by the root's zero octet; at most 255 octets
+//   pointer     two octets starting with bits 11: "go on reading at that earlier offset" (compression)
+//
+// A name from the network may lie about its lengths and point at itself. Each function here looks at a bound
+// before it reads, follows only pointers that go strictly backwards, and so ends after at most 255 octets.
+
+/** An uncompressed name, letter case as it came. */
+export type WireName = Buffer;
+
+/** Octets of the longest name (RFC 1035 §2.3.4). */
+export const MAX_NAME_BYTES = 255;
+const MAX_LABEL_BYTES = 63;
+const POINTER_BITS = 0xc0;
+
+/** The name of the root: one zero octet. */
+export const ROOT: WireName = Buffer.from([0]);
+
+/**
+ * Checks the name at `at` in `message`, pointers included.
+ * @returns the offset just behind the name in the message, or -1 if it is malformed
+ */
+export function skipName(message: Buffer, at: number): number {
+  let end = -1;
+  let length = 0;
+  let position = at;
+  // A pointer must lead to before the piece it was found in, so that every jump gets nearer to offset 0.
+  let pieceStart = at;
+  for (;;) {
+    const octet = message[position];
+    if (octet === undefined) return -1;
+    if (octet === 0) return length + 1 > MAX_NAME_BYTES ? -1 : end === -1 ? position + 1 : end;
+    if (octet >= POINTER_BITS) {
+      const low = message[position + 1];
+      if (low === undefined) return -1;
+      if (end === -1) end = position + 2;
+      position = ((octet & 0x3f) << 8) | low;
+      if (position >= pieceStart) return -1;
+      pieceStart = position;
+      continue;
+    }
+    // 0x40 and 0x80 once marked experimental label types (RFC 6891 §5); nobody may use them.
+    if (octet > MAX_LABEL_BYTES) return -1;
+    length += octet + 1;
+    if (length >= MAX_NAME_BYTES) return -1;
+    position += octet + 1;
+  }
+}
+
+/**
+ * Reads and decompresses the name at `at`.
+ * @returns the name in octets of its own and the offset behind it, or undefined if it is malformed
+ */
+export function readName(message: Buffer, at: number): { name: WireName; end: number } | undefined {
+  const end = skipName(message, at);
+  if (end === -1) return undefined;
+  const name = Buffer.allocUnsafe(MAX_NAME_BYTES);
+  let length = 0;
+  let position = at;
+  for (;;) {
+    const octet = message.readUInt8(position);
+    if (octet >= POINTER_BITS) {
+      position = ((octet & 0x3f) << 8) | message.readUInt8(position + 1);
+      continue;
+    }
+    length += message.copy(name, length, position, position + octet + 1);
+    if (octet === 0) return { name: Buffer.from(name.subarray(0, length)), end };
+    position += octet + 1;
+  }
+}
+
+/** A copy with ASCII letters in lower case (RFC 4343 §3). Length octets are at most 63 and so never letters. */
+export function lowerCased(name: Buffer): Buffer {
+  const copy = Buffer.from(name);
+  for (let i = 0; i < copy.length; i++) {
+    const octet = copy[i] ?? 0;
+    if (octet >= 0x41 && octet <= 0x5a) copy[i] = octet | 0x20;
+  }
+  return copy;
+}
+
+/** Whether two octet strings are the same but for ASCII letter case. */
+export function sameIgnoringCase(a: Buffer, b: Buffer): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    const x = a[i] ?? 0;
+    const y = b[i] ?? 0;
+    if (x === y) continue;
+    const lower = x | 0x20;
+    if (lower !== (y | 0x20) || lower < 0x61 || lower > 0x7a) return false;
+  }
+  return true;
+}
+
+/** Presentation form (RFC 1035 §5.1): `www.example.`, with `\.` `\\` and `\DDD` where needed. */
+export function nameToText(name: WireName): string {
+  let text = '';
+  let position = 0;
+  for (let length = name[position] ?? 0; length > 0; length = name[position] ?? 0) {
+    for (const octet of name.subarray(position + 1, position + 1 + length)) {
+      if ('.\\"();@$'.includes(String.fromCharCode(octet))) text += `\\${String.fromCharCode(octet)}`;
+      else if (octet > 0x20 && octet < 0x7f) text += String.fromCharCode(octet);
+      else text += `\\${octet.toString().padStart(3, '0')}`;
+    }
+    text += '.';
+    position += length + 1;
+  }
+  return text === '' ? '.' : text;
+}
+
+/**
+ * Parses presentation form; a final dot may be missing. ASCII only: an internationalised name must already be
+ * in its A-label form (RFC 5890).
+ * @returns undefined for an empty or too long label or name, or a broken escape
+ */
+export function nameFromText(text: string): WireName | undefined {
+  if (text === '.') return ROOT;
+  const octets: number[] = [];
+  let label: number[] = [];
+  const endLabel = (): boolean => {
+    if (label.length === 0 || label.length > MAX_LABEL_BYTES) return false;
+    octets.push(label.length, ...label);
+    label = [];
+    return true;
+  };
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7e || code < 0x21) return undefined;
+    if (text[i] === '.') {
+      if (!endLabel()) return undefined;
+    } else if (text[i] === '\\') {
+      const digits = /^\d{3}/.exec(text.slice(i + 1))?.[0];
+      const octet = digits === undefined ? text.charCodeAt(i + 1) : Number(digits);
+      if (Number.isNaN(octet) || octet > 255) return undefined;
+      label.push(octet);
+      i += digits === undefined ? 1 : 3;
+    } else {
+      label.push(code);
+    }
+  }
+  if (label.length > 0 && !endLabel()) return undefined;
+  if (octets.length === 0 || octets.length + 1 > MAX_NAME_BYTES) return undefined;
+  return Buffer.from([...octets, 0]);
+}

@@ -1,0 +1,116 @@
+// A client's query, read from raw octets: what is asked, how the reply has to look, or what is wrong with it.
+
+import type { FailureCode } from '../base/outcome.js';
+import { findOption, type Opt, OPTION, readOpt } from './edns.js';
+import { countsOf, FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
+import { lowerCased, skipName } from './name.js';
+import { CLASS_IN, isMetaType, TYPE } from './rrtype.js';
+
+/** What every reply to a message must repeat. */
+export interface ReplyTo {
+  readonly id: number;
+  readonly flags: number;
+  /** QNAME, QTYPE and QCLASS exactly as the client sent them, or undefined where they could not be read. */
+  readonly question: Buffer | undefined;
+  /** Undefined: the client does not speak EDNS, and must not get an OPT (RFC 6891 §6.1.1). */
+  readonly opt: Opt | undefined;
+}
+
+/** A query that can be worked on. */
+export interface ClientQuery extends ReplyTo {
+  readonly question: Buffer;
+  readonly type: number;
+  /** Recursion Desired. */
+  readonly recurse: boolean;
+  /** DNSSEC OK. */
+  readonly dnssecOk: boolean;
+  /** Checking Disabled. */
+  readonly checkingDisabled: boolean;
+  /** Lower-cased question octets and the flags that change an answer: equal keys may share one. */
+  readonly key: string;
+}
+
+/** What came of reading a message. */
+export type Parsed =
+  | { readonly at: 'query'; readonly query: ClientQuery }
+  /** Nothing can be answered: too short for a header, or itself a response (answering those makes loops). */
+  | { readonly at: 'ignore'; readonly reason: 'short' | 'response' }
+  | { readonly at: 'reject'; readonly code: FailureCode; readonly replyTo: ReplyTo };
+
+/** Reads a query. Never throws, whatever the octets. */
+export function parseQuery(message: Buffer): Parsed {
+  if (message.length < HEADER_BYTES) return { at: 'ignore', reason: 'short' };
+  const flags = flagsOf(message);
+  if (flags & FLAG.QR) return { at: 'ignore', reason: 'response' };
+  const id = idOf(message);
+  const counts = countsOf(message);
+  const reject = (code: FailureCode, question?: Buffer, opt?: Opt): Parsed => ({
+    at: 'reject',
+    code,
+    replyTo: { id, flags, question, opt },
+  });
+
+  if (opcodeOf(flags) !== 0) return reject('opcode');
+  // One question exactly (RFC 9619 §4), and nothing in the sections that only answers fill.
+  if (counts.questions !== 1 || counts.answers !== 0 || counts.authority !== 0) return reject('form_error');
+  const nameEnd = skipName(message, HEADER_BYTES);
+  // A compressed QNAME has nothing earlier to point at but the header.
+  if (nameEnd === -1 || nameEnd + 4 > message.length) return reject('form_error');
+  const question = message.subarray(HEADER_BYTES, nameEnd + 4);
+
+  const found = findOpt(message, nameEnd + 4, counts.additional);
+  if (found === 'malformed') return reject('form_error', question);
+  const opt = found;
+  if (opt !== undefined && opt.version !== 0) return reject('bad_version', question, opt);
+
+  const type = message.readUInt16BE(nameEnd);
+  if (message.readUInt16BE(nameEnd + 2) !== CLASS_IN) return reject('class', question, opt);
+  if (type === 0) return reject('form_error', question, opt);
+  if (type === TYPE.NXNAME) return reject('nxname', question, opt);
+  if (isMetaType(type)) return reject('meta_type', question, opt);
+
+  const dnssecOk = opt?.dnssecOk ?? false;
+  const checkingDisabled = (flags & FLAG.CD) !== 0;
+  return {
+    at: 'query',
+    query: {
+      id,
+      flags,
+      question,
+      opt,
+      type,
+      recurse: (flags & FLAG.RD) !== 0,
+      dnssecOk,
+      checkingDisabled,
+      key: cacheKey(question, dnssecOk, checkingDisabled),
+    },
+  };
+}
+
+/** The key under which answers to this question are stored and shared. */
+export function cacheKey(question: Buffer, dnssecOk: boolean, checkingDisabled: boolean): string {
+  return `${lowerCased(question).toString('latin1')}${String.fromCharCode((dnssecOk ? 1 : 0) | (checkingDisabled ? 2 : 0))}`;
+}
+
+/** Walks the additional section of a query for its OPT; there may be one at most, owned by the root (RFC 6891 §6.1.1). */
+function findOpt(message: Buffer, start: number, records: number): Opt | undefined | 'malformed' {
+  let opt: Opt | undefined;
+  let at = start;
+  for (let i = 0; i < records; i++) {
+    const fixed = skipName(message, at);
+    if (fixed === -1 || fixed + 10 > message.length) return 'malformed';
+    const next = fixed + 10 + message.readUInt16BE(fixed + 8);
+    if (next > message.length) return 'malformed';
+    if (message.readUInt16BE(fixed) === TYPE.OPT) {
+      if (opt !== undefined || message[at] !== 0) return 'malformed';
+      opt = readOpt(message, fixed);
+      if (opt === undefined) return 'malformed';
+    }
+    at = next;
+  }
+  return at === message.length ? opt : 'malformed';
+}
+
+/** Whether the client asks for a padded reply (RFC 7830 §4). */
+export const wantsPadding = (query: ReplyTo): boolean =>
+  query.opt !== undefined && findOption(query.opt, OPTION.PADDING) !== undefined;

@@ -1,0 +1,144 @@
+// Replies, put together from octets: the client's own id, question and letter case, a stored message's records,
+// and an OPT of ours. Only this file decides which flags a client sees.
+
+import {
+  CLASSIC_PAYLOAD_BYTES, edeOption, type ExtendedError, type Option, OPTION, RESPONSE_PADDING_BLOCK,
+  UDP_PAYLOAD_BYTES, writeOpt,
+} from './edns.js';
+import { FLAG, HEADER_BYTES, MAX_MESSAGE_BYTES, OPCODE_MASK, writeHeader } from './header.js';
+import { CLASS_IN, TYPE } from './rrtype.js';
+import type { ReplyTo } from './query.js';
+
+/** A message as it is kept: no OPT, and whose id, flags and question are replaced for every client. */
+export interface StoredMessage {
+  readonly bytes: Buffer;
+  readonly rcode: number;
+  readonly answers: number;
+  readonly authority: number;
+  readonly additional: number;
+  /** Offsets of the TTL fields in `bytes`. */
+  readonly ttlOffsets: ArrayLike<number>;
+}
+
+/** How a reply has to look for the transport it takes. */
+export interface ReplyShape {
+  /** Longest reply; a longer one is truncated. */
+  readonly limitBytes: number;
+  /** RFC 8467: pad to blocks. Only over TLS, and only for clients that pad. */
+  readonly pad: boolean;
+  /** Options for the OPT, such as edns-tcp-keepalive; ignored where the client does not speak EDNS. */
+  readonly options: readonly Option[];
+}
+
+/** The longest UDP reply for this client: what it can take, but no more than passes every path. */
+export const udpLimit = (replyTo: ReplyTo): number =>
+  replyTo.opt === undefined ? CLASSIC_PAYLOAD_BYTES : Math.min(replyTo.opt.udpSize, UDP_PAYLOAD_BYTES);
+
+/** A stream's limit: what its length octets can say. */
+export const STREAM_LIMIT_BYTES = MAX_MESSAGE_BYTES;
+
+// Of the query's flags, a reply repeats the opcode, RD (RFC 1035 §4.1.1) and CD (RFC 4035 §3.2.2). RA says that
+// we resolve. AA never: nothing here is an authority. AD never: nothing here has been validated.
+const replyFlags = (replyTo: ReplyTo, rcode: number): number =>
+  FLAG.QR | FLAG.RA | (replyTo.flags & (OPCODE_MASK | FLAG.RD | FLAG.CD)) | (rcode & 15);
+
+function optFor(replyTo: ReplyTo, rcode: number, shape: ReplyShape, errors: readonly ExtendedError[], bytesBefore: number): Buffer | undefined {
+  if (replyTo.opt === undefined) return undefined;
+  const options = [...shape.options, ...errors.map(edeOption)];
+  return writeOpt(
+    { rcode, dnssecOk: replyTo.opt.dnssecOk, options },
+    shape.pad ? [bytesBefore, RESPONSE_PADDING_BLOCK] : undefined,
+  );
+}
+
+/**
+ * A reply with a stored message's records.
+ * @param ageSec seconds since the message was stored; its TTLs are shown shorter by that
+ */
+export function answerReply(
+  replyTo: ReplyTo & { readonly question: Buffer },
+  stored: StoredMessage,
+  ageSec: number,
+  errors: readonly ExtendedError[],
+  shape: ReplyShape,
+): Buffer {
+  const { bytes } = stored;
+  const opt = optFor(replyTo, stored.rcode, shape, errors, bytes.length);
+  const length = bytes.length + (opt?.length ?? 0);
+  if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
+
+  const reply = Buffer.allocUnsafe(length);
+  bytes.copy(reply, 0);
+  writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode), {
+    questions: 1,
+    answers: stored.answers,
+    authority: stored.authority,
+    additional: stored.additional + (opt === undefined ? 0 : 1),
+  });
+  // The letter case is the client's own (it may be its proof against forgery), whoever's query brought the answer.
+  replyTo.question.copy(reply, HEADER_BYTES);
+  if (ageSec > 0) {
+    for (let i = 0; i < stored.ttlOffsets.length; i++) {
+      const offset = stored.ttlOffsets[i] ?? 0;
+      reply.writeUInt32BE(Math.max(0, reply.readUInt32BE(offset) - ageSec), offset);
+    }
+  }
+  opt?.copy(reply, bytes.length);
+  return reply;
+}
+
+/** A reply without records: an error, or a truncated answer (`extraFlags` TC). */
+export function headerOnlyReply(
+  replyTo: ReplyTo,
+  rcode: number,
+  errors: readonly ExtendedError[],
+  shape: ReplyShape,
+  extraFlags = 0,
+): Buffer {
+  const questionBytes = replyTo.question?.length ?? 0;
+  const before = HEADER_BYTES + questionBytes;
+  let opt = optFor(replyTo, rcode, shape, errors, before);
+  // An explanation is worth less than an answer that arrives: without it every reply fits 512 octets.
+  if (before + (opt?.length ?? 0) > shape.limitBytes) opt = optFor(replyTo, rcode, { ...shape, pad: false }, [], before);
+  const reply = Buffer.allocUnsafe(before + (opt?.length ?? 0));
+  writeHeader(reply, replyTo.id, replyFlags(replyTo, rcode) | extraFlags, {
+    questions: replyTo.question === undefined ? 0 : 1,
+    answers: 0,
+    authority: 0,
+    additional: opt === undefined ? 0 : 1,
+  });
+  replyTo.question?.copy(reply, HEADER_BYTES);
+  opt?.copy(reply, before);
+  return reply;
+}
+
+// RFC 8482 §4.2: a synthesised HINFO, with a TTL long enough to stop the asker from coming back at once.
+const REFUSE_ANY_TTL_SEC = 3600;
+const REFUSE_ANY_RDATA = Buffer.from('\x07RFC8482\x00', 'latin1');
+
+/** The answer to QTYPE ANY (RFC 8482): one HINFO that says so. */
+export function refuseAnyMessage(question: Buffer): StoredMessage {
+  const recordAt = HEADER_BYTES + question.length;
+  const bytes = Buffer.alloc(recordAt + 12 + REFUSE_ANY_RDATA.length);
+  question.copy(bytes, HEADER_BYTES);
+  // A pointer to the question's name.
+  bytes.writeUInt16BE(0xc000 | HEADER_BYTES, recordAt);
+  bytes.writeUInt16BE(TYPE.HINFO, recordAt + 2);
+  bytes.writeUInt16BE(CLASS_IN, recordAt + 4);
+  bytes.writeUInt32BE(REFUSE_ANY_TTL_SEC, recordAt + 6);
+  bytes.writeUInt16BE(REFUSE_ANY_RDATA.length, recordAt + 10);
+  REFUSE_ANY_RDATA.copy(bytes, recordAt + 12);
+  return { bytes, rcode: 0, answers: 1, authority: 0, additional: 0, ttlOffsets: [recordAt + 6] };
+}
+
+/** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */
+export function keepaliveOption(idleMs: number): Option {
+  const data = Buffer.alloc(2);
+  data.writeUInt16BE(Math.min(0xffff, Math.round(idleMs / 100)), 0);
+  return { code: OPTION.TCP_KEEPALIVE, data };
+}
+
+/** For errors that carry no code of their own, nothing; else the one EDE. */
+export const edeFor = (infoCode: number | undefined, text: string): readonly ExtendedError[] =>
+  infoCode === undefined ? [] : [{ infoCode, text }];
+

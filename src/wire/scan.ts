@@ -1,0 +1,122 @@
+// A response from upstream, walked once: is it whole, where are its TTLs, where does its OPT start, how long
+// may it live. The octets stay as they are; what is learned here lets them be replayed by copying and patching.
+
+import { extendedErrors, type ExtendedError, type Opt, readOpt } from './edns.js';
+import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
+import { skipName } from './name.js';
+import { TYPE } from './rrtype.js';
+
+/** What a walk over a whole message found. */
+export interface Scan {
+  /** The full RCODE, EDNS bits included. */
+  readonly rcode: number;
+  readonly truncated: boolean;
+  /** Just behind the question. */
+  readonly questionEnd: number;
+  /**
+   * Where the message ends without its OPT. Records behind an OPT (nobody sends any) go with it: they are
+   * additional data, which may be left out (RFC 2181 §9), while moving them would break pointers.
+   */
+  readonly end: number;
+  readonly answers: number;
+  readonly authority: number;
+  /** Additional records before the OPT. */
+  readonly additional: number;
+  /** Offsets of the TTL fields of all records before `end`. */
+  readonly ttlOffsets: readonly number[];
+  /** Seconds that the message may be kept; 0 if it says nothing that lasts. */
+  readonly ttlSec: number;
+  /** NXDOMAIN, or NOERROR without the asked type (NODATA, RFC 2308 §2). */
+  readonly negative: boolean;
+  /** Offset of the TTL field of the SOA that a negative answer is dated by. */
+  readonly soaTtlOffset: number | undefined;
+  readonly extendedErrors: readonly ExtendedError[];
+}
+
+/** TTLs with the top bit set count as 0 (RFC 2181 §8). */
+export function ttlAt(message: Buffer, offset: number): number {
+  const ttl = message.readUInt32BE(offset);
+  return ttl > 0x7fffffff ? 0 : ttl;
+}
+
+// More of them would not help anybody, and they go to the client.
+const MAX_EXTENDED_ERRORS = 4;
+
+/**
+ * Walks a response with exactly one question.
+ * @param type the QTYPE asked, which tells data from NODATA
+ * @returns undefined if any length, name or count does not fit the octets
+ */
+export function scanResponse(message: Buffer, type: number): Scan | undefined {
+  if (message.length < HEADER_BYTES) return undefined;
+  const flags = flagsOf(message);
+  const counts = countsOf(message);
+  if (counts.questions !== 1) return undefined;
+  const nameEnd = skipName(message, HEADER_BYTES);
+  if (nameEnd === -1 || nameEnd + 4 > message.length) return undefined;
+
+  const ttlOffsets: number[] = [];
+  const answersEnd = counts.answers;
+  const authorityEnd = answersEnd + counts.authority;
+  const records = authorityEnd + counts.additional;
+  let at = nameEnd + 4;
+  let end = -1;
+  let additional = 0;
+  let opt: Opt | undefined;
+  let lowestTtl = Infinity;
+  let hasData = false;
+  let soaTtlOffset: number | undefined;
+  let soaTtl = 0;
+
+  for (let i = 0; i < records; i++) {
+    const fixed = skipName(message, at);
+    if (fixed === -1 || fixed + 10 > message.length) return undefined;
+    const next = fixed + 10 + message.readUInt16BE(fixed + 8);
+    if (next > message.length) return undefined;
+    const recordType = message.readUInt16BE(fixed);
+    if (recordType === TYPE.OPT) {
+      // Only in the additional section, only once, only at the root (RFC 6891 §6.1.1).
+      if (i < authorityEnd || opt !== undefined || message[at] !== 0) return undefined;
+      opt = readOpt(message, fixed);
+      if (opt === undefined) return undefined;
+      end = at;
+    } else if (end === -1) {
+      const ttl = ttlAt(message, fixed + 4);
+      lowestTtl = Math.min(lowestTtl, ttl);
+      ttlOffsets.push(fixed + 4);
+      if (i < answersEnd) hasData ||= recordType === type || type === TYPE.ANY;
+      else if (i < authorityEnd) {
+        if (recordType === TYPE.SOA && soaTtlOffset === undefined) {
+          // MNAME and RNAME, then five 32-bit numbers, the last of which is MINIMUM.
+          if (next - fixed < 10 + 22) return undefined;
+          soaTtlOffset = fixed + 4;
+          soaTtl = Math.min(ttl, ttlAt(message, next - 4));
+        }
+      } else additional++;
+    }
+    at = next;
+  }
+  // Octets behind the last record belong to nothing.
+  if (at !== message.length) return undefined;
+
+  const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
+  const negative = rcode === 3 || (rcode === 0 && !hasData);
+  // A negative answer lives by its SOA and without one not at all (RFC 2308 §5); failures are not kept here.
+  const ttlSec = rcode !== 0 && rcode !== 3 ? 0
+    : negative ? (soaTtlOffset === undefined ? 0 : Math.min(lowestTtl, soaTtl))
+    : lowestTtl;
+  return {
+    rcode,
+    truncated: (flags & FLAG.TC) !== 0,
+    questionEnd: nameEnd + 4,
+    end: end === -1 ? message.length : end,
+    answers: counts.answers,
+    authority: counts.authority,
+    additional,
+    ttlOffsets,
+    ttlSec,
+    negative,
+    soaTtlOffset: negative ? soaTtlOffset : undefined,
+    extendedErrors: opt === undefined ? [] : extendedErrors(opt, MAX_EXTENDED_ERRORS),
+  };
+}
