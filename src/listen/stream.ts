@@ -195,8 +195,10 @@ function session(socket: Socket, client: Parameters<Front['handle']>[1], front: 
       respond(reply);
       if (!waits) return;
       inflight--;
-      const next = held.shift();
-      if (next !== undefined) handle(next);
+      while (inflight < limits.inflightPerSession && held.length > 0) {
+        const next = held.shift();
+        if (next !== undefined) handle(next);
+      }
       throttle();
     });
     if (waits) inflight++;
@@ -212,8 +214,8 @@ function session(socket: Socket, client: Parameters<Front['handle']>[1], front: 
 
   /** A frame that was begun has to be completed in time: octet by octet must not keep a session for ever. */
   function watchFrame(): void {
-    clearTimeout(frameTimer);
-    frameTimer = setTimeout(() => frames.partial && socket.destroy(), limits.idleMs).unref();
+    if (frameTimer !== undefined) frameTimer.refresh();
+    else frameTimer = setTimeout(() => frames.partial && socket.destroy(), limits.idleMs).unref();
   }
 
   socket.setTimeout(limits.idleMs);

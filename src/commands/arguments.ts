@@ -1,0 +1,38 @@
+// Command-line arguments: `node:util` parses, and its complaints become ours.
+
+import { parseArgs } from 'node:util';
+
+import { UsageError } from './command.js';
+
+type Options = Readonly<Record<string, { readonly type: 'boolean' | 'string' }>>;
+
+/** Parsed arguments. */
+export interface Arguments {
+  readonly positionals: readonly string[];
+  flag(name: string): boolean;
+  value(name: string): string | undefined;
+}
+
+/**
+ * Parses `args`.
+ * @throws UsageError on an unknown option, a missing value, or more than `most` positionals
+ */
+export function parseArguments(args: readonly string[], options: Options, most: number): Arguments {
+  let parsed: { values: Record<string, unknown>; positionals: string[] };
+  try {
+    parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    // parseArgs explains `--` in a second sentence, which helps nobody here.
+    throw new UsageError(error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error));
+  }
+  const { values, positionals } = parsed;
+  if (positionals.length > most) throw new UsageError(`unexpected argument: ${positionals[most] ?? ''}`);
+  return {
+    positionals,
+    flag: name => values[name] === true,
+    value: name => {
+      const value = values[name];
+      return typeof value === 'string' ? value : undefined;
+    },
+  };
+}

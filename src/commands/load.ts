@@ -1,0 +1,24 @@
+// Reading a configuration file for a command.
+
+import { readFileSync } from 'node:fs';
+
+import { checkConfig, type Checked, problemText } from '../config/check.js';
+
+/** Reads and checks; a file that can't be read is a problem like any other. */
+export function loadConfig(file: string): Checked {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+    const words = code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'no permission to read it' : code === 'EISDIR' ? 'it is a directory' : String(error);
+    return { ok: false, problems: [{ path: '', words }] };
+  }
+  return checkConfig(text);
+}
+
+/** All problems, a line each, and how many there are. */
+export function problemReport(file: string, problems: Extract<Checked, { ok: false }>['problems']): string {
+  const lines = problems.map(problem => problemText(file, problem));
+  return [...lines, `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'} found`].join('\n');
+}

@@ -1,0 +1,162 @@
+// `dotstub query NAME [TYPE]`: asks the running daemon over DNS, and shows what a person wants to know.
+
+import { domainToASCII } from 'node:url';
+
+import { parseEndpoint } from '../config/kinds.js';
+import { defaultConfig } from '../config/check.js';
+import type { Config } from '../config/schema.js';
+import { isWildcard, type ListenAddress, listenText } from '../listen/addresses.js';
+import { systemClock, systemRandom } from '../os/clock.js';
+import { dialer } from '../upstream/dial.js';
+import { dialDatagram } from '../upstream/plain.js';
+import { OPTION, writeOpt } from '../wire/edns.js';
+import { framed, frameReader } from '../wire/frame.js';
+import { FLAG, flagsOf, HEADER_BYTES, writeHeader } from '../wire/header.js';
+import { edeToText, messageToText, type MessageText, type RecordText } from '../wire/message.js';
+import { nameFromText } from '../wire/name.js';
+import { CLASS_IN, typeFromText, typeToText } from '../wire/rrtype.js';
+import { answersQuery } from '../wire/upstream-query.js';
+import { parseArguments } from './arguments.js';
+import { type Command, UsageError } from './command.js';
+import { loadConfig, problemReport } from './load.js';
+
+const TIMEOUT_MS = 5500;
+
+export const queryCommand: Command = {
+  name: 'query',
+  usage: 'query NAME [TYPE] [--json] [--dnssec] [--tcp] [--server IP:PORT | --config FILE]',
+  summary: 'ask the running daemon, and show answer, source, upstream and time',
+  details: `TYPE is A where it is left out; any mnemonic or TYPEnnn will do. The daemon is asked where it listens by default
+(127.0.0.1:5300), where FILE says it listens, or at IP:PORT.
+
+Options:
+  --json            print one JSON object
+  --dnssec          ask for signatures (DO)
+  --tcp             ask over TCP
+  --server IP:PORT  ask there
+  --config FILE     ask the daemon that runs with this file
+
+Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad usage.`,
+  async run(args) {
+    const { positionals: [nameText, typeText = 'A'], flag, value } = parseArguments(args, {
+      json: { type: 'boolean' }, dnssec: { type: 'boolean' }, tcp: { type: 'boolean' }, server: { type: 'string' }, config: { type: 'string' },
+    }, 2);
+    if (nameText === undefined) throw new UsageError('query needs a NAME');
+    const name = nameFromText(nameText) ?? nameFromText(domainToASCII(nameText));
+    if (name === undefined) throw new UsageError(`${JSON.stringify(nameText)} is not a domain name`);
+    const type = typeFromText(typeText);
+    if (type === undefined) throw new UsageError(`${JSON.stringify(typeText)} is not a record type; e.g. A, AAAA, MX, HTTPS, TYPE65`);
+
+    const server = serverFrom(value('server'), value('config'));
+    const startedAtMs = systemClock.monotonicMs();
+    const message = await ask(server, questionFor(name, type), flag('dnssec'), flag('tcp'));
+    const ms = systemClock.monotonicMs() - startedAtMs;
+    const reply = message && messageToText(message);
+    if (reply === undefined) {
+      console.error(`no answer from ${listenText(server)} within ${TIMEOUT_MS / 1000} s: is dotstub running there? (dotstub run; dotstub query --help)`);
+      return 1;
+    }
+    const report = new URLSearchParams(reply.option(OPTION.REPORT)?.toString() ?? '');
+    if (flag('json')) console.log(JSON.stringify(asJson(reply, report, server, ms), undefined, 2));
+    else console.log(asText(reply, typeToText(type), report, server, ms));
+    return reply.rcode === 'NOERROR' || reply.rcode === 'NXDOMAIN' ? 0 : 1;
+  },
+};
+
+function serverFrom(server: string | undefined, file: string | undefined): ListenAddress {
+  if (server !== undefined) {
+    const parsed = parseEndpoint(server);
+    if (parsed === undefined) throw new UsageError(`--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`);
+    return { address: parsed.address, port: parsed.port ?? 53 };
+  }
+  let config: Config;
+  if (file === undefined) config = defaultConfig();
+  else {
+    const checked = loadConfig(file);
+    if (!checked.ok) throw new UsageError(problemReport(file, checked.problems));
+    ({ config } = checked);
+  }
+  const [first] = config.listen;
+  if (first === undefined) throw new UsageError(`${file ?? 'the configuration'} listens nowhere but over TLS; use --server`);
+  return isWildcard(first.address) ? { address: first.address === '::' ? '::1' : '127.0.0.1', port: first.port } : first;
+}
+
+function questionFor(name: Buffer, type: number): Buffer {
+  const question = Buffer.concat([name, Buffer.alloc(4)]);
+  question.writeUInt16BE(type, name.length);
+  question.writeUInt16BE(CLASS_IN, name.length + 2);
+  return question;
+}
+
+/** Over UDP, and over TCP where the answer did not fit. */
+async function ask(server: ListenAddress, question: Buffer, dnssecOk: boolean, tcp: boolean): Promise<Buffer | undefined> {
+  const id = systemRandom().uint16();
+  const header = Buffer.alloc(HEADER_BYTES);
+  writeHeader(header, id, FLAG.RD | FLAG.AD, { questions: 1, answers: 0, authority: 0, additional: 1 });
+  const query = Buffer.concat([header, question, writeOpt({ dnssecOk, options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] })]);
+  const accept = (message: Buffer): boolean => answersQuery(message, id, question);
+  const reply = tcp ? undefined : await dialDatagram(server, query, accept, TIMEOUT_MS);
+  if (!tcp && (reply === undefined || !(flagsOf(reply) & FLAG.TC))) return reply;
+  return new Promise(resolve => {
+    const frames = frameReader();
+    const timer = setTimeout(() => finish(undefined), TIMEOUT_MS);
+    const stream = dialer(undefined)({ ...server, security: { at: 'cleartext' } }, {
+      connected: () => stream.send(framed(query)),
+      bytes: chunk => frames.push(chunk, message => accept(message) && finish(Buffer.from(message))),
+      closed: () => finish(undefined),
+    });
+    function finish(message: Buffer | undefined): void {
+      clearTimeout(timer);
+      stream.destroy();
+      resolve(message);
+    }
+  });
+}
+
+const byUpstream = (report: URLSearchParams): string => {
+  const protocol = { dot: 'DNS over TLS', udp: 'cleartext UDP', tcp: 'cleartext TCP' }[report.get('protocol') ?? ''] ?? '';
+  return `${report.get('upstream') ?? ''}${protocol === '' ? '' : ` (${protocol})`}`;
+};
+
+function asText(reply: MessageText, type: string, report: URLSearchParams, server: ListenAddress, ms: number): string {
+  const lines: string[] = [];
+  const heading = (words: string): void => void lines.push(words);
+  if (reply.rcode === 'NXDOMAIN') heading(`${reply.question?.name ?? ''} does not exist`);
+  else if (reply.rcode !== 'NOERROR') heading(`${reply.question?.name ?? ''} ${type}: ${reply.rcode}`);
+  else if (reply.answers.length === 0) heading(`${reply.question?.name ?? ''} exists, but has no ${type} record`);
+  lines.push(...table(reply.answers));
+  for (const { infoCode, text } of reply.extendedErrors) lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
+  lines.push('');
+  const source = report.get('source');
+  if (source !== null) lines.push(`from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody' : byUpstream(report)}`);
+  lines.push(`checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : `not validated${report.get('verdict') === 'unchecked' ? ' (not built yet)' : ''}`}`);
+  lines.push(`took:     ${ms.toFixed(1)} ms, asked ${listenText(server)}`);
+  return lines.join('\n').trimStart();
+}
+
+/** Records in columns. */
+function table(records: readonly RecordText[]): string[] {
+  const rows = records.map(({ name, ttl, type, data }) => [name, String(ttl), type, data]);
+  const widths = [0, 1, 2].map(column => Math.max(0, ...rows.map(row => row[column]?.length ?? 0)));
+  return rows.map(row => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  '));
+}
+
+function asJson(reply: MessageText, report: URLSearchParams, server: ListenAddress, ms: number): Record<string, unknown> {
+  return {
+    name: reply.question?.name,
+    type: reply.question?.type,
+    rcode: reply.rcode,
+    flags: reply.flags,
+    answers: reply.answers,
+    authority: reply.authority,
+    additional: reply.additional,
+    extendedErrors: reply.extendedErrors.map(({ infoCode, text }) => ({ infoCode, meaning: edeToText(infoCode), text })),
+    verdict: report.get('verdict'),
+    source: report.get('source'),
+    upstream: report.get('upstream'),
+    protocol: report.get('protocol'),
+    server: listenText(server),
+    ms: Number(ms.toFixed(3)),
+  };
+}
+

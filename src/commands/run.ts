@@ -1,0 +1,97 @@
+// `dotstub run`: the daemon.
+
+import { modeOf } from '../config/combinations.js';
+import { checkConfig } from '../config/check.js';
+import { hostName } from '../config/kinds.js';
+import type { Config } from '../config/schema.js';
+import { systemResolvers } from '../config/system.js';
+import { startDaemon, StartError } from '../daemon.js';
+import { logger } from '../observe/log.js';
+import { systemClock, systemRandom } from '../os/clock.js';
+import { listenText } from '../listen/addresses.js';
+import { version } from '../version.js';
+import { parseArguments } from './arguments.js';
+import { type Command, UsageError } from './command.js';
+import { loadConfig, problemReport } from './load.js';
+
+export const runCommand: Command = {
+  name: 'run',
+  usage: 'run [--config FILE] [PROVIDER]',
+  summary: 'run the daemon',
+  details: `PROVIDER is a host name as in Android's Private DNS setting, e.g. dns.quad9.net: strict mode with that server,
+whose address is looked up through the resolvers that the system has.
+
+Without FILE and PROVIDER: the resolvers that the system has (/etc/resolv.conf), over TLS where that works, else in
+cleartext; queries are taken on 127.0.0.1:5300 and [::1]:5300.
+
+Options:
+  --config FILE    configuration (YAML); "dotstub check-config FILE" checks it
+
+Signals: SIGTERM and SIGINT answer what is in flight and stop.
+Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
+  async run(args) {
+    const { positionals: [provider], value } = parseArguments(args, { config: { type: 'string' } }, 1);
+    const file = value('config');
+    const checked = file === undefined ? checkConfig('') : loadConfig(file);
+    if (!checked.ok) {
+      console.error(problemReport(file ?? '', checked.problems));
+      return 2;
+    }
+    const ours = new Set(checked.config.listen.filter(({ port }) => port === 53).map(({ address }) => address));
+    const known = systemResolvers(address => ours.has(address));
+    const config = provider === undefined ? checked.config : withProvider(checked.config, provider, known);
+    return serve(config, checked.notBuilt, known, file);
+  },
+};
+
+/** The configuration with PROVIDER as its only server. */
+function withProvider(config: Config, provider: string, known: readonly string[]): Config {
+  const read = hostName.read(provider);
+  if (!read.ok) throw new UsageError(`PROVIDER ${JSON.stringify(provider)} is not allowed (${read.problem}). Allowed: ${hostName.allowed}`);
+  if (known.length === 0 && config.upstream.bootstrap.length === 0) {
+    throw new UsageError(`the address of ${read.value} can't be looked up: /etc/resolv.conf names no resolver but this one; use --config with upstream.servers and their addresses`);
+  }
+  const bootstrap = config.upstream.bootstrap.length > 0 ? config.upstream.bootstrap : known.map(address => ({ address, port: undefined }));
+  return {
+    ...config,
+    upstream: { ...config.upstream, mode: 'strict', bootstrap, servers: [{ name: read.value, addresses: [], port: 853, pins: [] }] },
+  };
+}
+
+async function serve(config: Config, notBuilt: readonly string[], known: readonly string[], file: string | undefined): Promise<number> {
+  const log = logger(config.log, process.stdout);
+  // Before anything that takes time: whoever starts us may also stop us at once.
+  const stopAsked = new Promise<NodeJS.Signals>(resolve => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+
+  const mode = modeOf(config);
+  const { servers } = config.upstream;
+  log.info({ version, node: process.versions.node, config: file ?? 'embedded defaults' }, `dotstub ${version} starts`);
+  if (servers.length === 0) {
+    log.warn({ mode, resolvers: known.join(' ') }, known.length === 0
+      ? 'no server is configured, and /etc/resolv.conf names none: every query will fail until one is'
+      : `no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not`);
+  } else log.info({ mode, servers: servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(' ') }, `upstream mode ${mode}`);
+  if (config.dnssec.mode !== 'off') {
+    log.warn({}, 'DNSSEC validation is not built yet: the AD bit is never set, whatever upstream says');
+  }
+  if (notBuilt.length > 0) log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
+
+  try {
+    const daemon = await startDaemon({ config, version, clock: systemClock, random: systemRandom(), log, systemResolvers: known });
+    for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
+    if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
+      log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);
+    }
+    const signal = await stopAsked;
+    log.info({ signal }, 'stopping');
+    await daemon.stop();
+    log.info({}, 'stopped');
+    return 0;
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    log.error({}, error.message);
+    return error.exitCode;
+  }
+}

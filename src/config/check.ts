@@ -1,0 +1,242 @@
+// From the text of a configuration file to a checked, frozen Config, or to everything that is wrong with it at once:
+// each problem with its line and column, the path of the option, the value found, and what is allowed.
+
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from 'yaml';
+
+import { combinationProblems } from './combinations.js';
+import { nearest } from './kinds.js';
+import { presets } from './presets.js';
+import { type Config, PRESETS, schema } from './schema.js';
+import type { Fields, GroupsRow, ListRow, OptionRow, Row } from './shape.js';
+
+/** One thing that is wrong. */
+export interface Problem {
+  /** 1-based; absent where it concerns no place in the file. */
+  readonly line?: number;
+  readonly column?: number;
+  /** `cache.size`, `upstream.servers[0].name`; empty for the file as a whole. */
+  readonly path: string;
+  readonly words: string;
+}
+
+/** What came of a check. */
+export type Checked =
+  | { readonly ok: true; readonly config: Config; readonly notBuilt: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** `file:line:column: path: words`, as compilers and editors write it. */
+export function problemText(file: string, { line, column, path, words }: Problem): string {
+  const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
+  return path === '' ? `${place}: ${words}` : `${place}: ${path}: ${words}`;
+}
+
+// A configuration is written by hand; larger files are something else.
+const MAX_FILE_CHARACTERS = 1 << 20;
+
+/** The configuration of an empty file. */
+export function defaultConfig(): Config {
+  const checked = checkConfig('');
+  if (!checked.ok) throw new Error(`the defaults are wrong: ${JSON.stringify(checked.problems)}`);
+  return checked.config;
+}
+
+/** Checks the text of a configuration file. */
+export function checkConfig(text: string): Checked {
+  if (text.length > MAX_FILE_CHARACTERS) {
+    return { ok: false, problems: [{ path: '', words: `the file has ${text.length} characters; at most ${MAX_FILE_CHARACTERS} are read` }] };
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    return {
+      ok: false,
+      problems: document.errors.map(error => {
+        const { line, col } = lines.linePos(error.pos[0]);
+        return { line, column: col, path: '', words: `not valid YAML: ${error.message}` };
+      }),
+    };
+  }
+
+  const reader = new Reader(document, lines);
+  const root = reader.fields(schema, document.contents, '');
+  const { problems, notBuilt } = reader;
+  if (problems.length > 0) return { ok: false, problems };
+  // The reader fills every field of the schema with a value of its row's kind, which is what Config says.
+  const config = deepFreeze(root) as unknown as Config;
+  const clashes = combinationProblems(config).map(({ path, words }) => ({ path, words, ...reader.placeOf(path) }));
+  return clashes.length > 0 ? { ok: false, problems: clashes } : { ok: true, config, notBuilt };
+}
+
+type Values = Record<string, unknown>;
+
+class Reader {
+  readonly problems: Problem[] = [];
+  /** Paths of options in the file whose capability is still to come. */
+  readonly notBuilt: string[] = [];
+  private readonly places = new Map<string, { line: number; column: number }>();
+  private preset: Readonly<Record<string, unknown>> = {};
+
+  constructor(private readonly document: Document, private readonly lines: LineCounter) {}
+
+  /** Where an option stands, or the nearest thing around it. */
+  placeOf(path: string): { line?: number; column?: number } {
+    for (let at = path; at !== ''; at = at.replace(/(\[\d+\]|(^|\.)[^.[]+)$/, '')) {
+      const place = this.places.get(at);
+      if (place !== undefined) return place;
+    }
+    return {};
+  }
+
+  /** Reads the rows of a group from a mapping; a missing one means all defaults. */
+  fields(rows: Fields, input: unknown, path: string): Values {
+    const node = this.resolved(input);
+    const present = new Map<string, unknown>();
+    if (isMap(node)) this.collect(node, rows, path, present);
+    else if (node !== undefined && !(isScalar(node) && node.value === null)) {
+      this.report(node, path, `must hold ${Object.keys(rows).join(', ')}; found ${shown(this.plain(node))}`);
+    }
+    // The preset first: it changes what the others default to.
+    if (path === '') this.choosePreset(present.get('preset'));
+    return Object.fromEntries(Object.entries(rows).map(([key, row]) =>
+      [key, this.row(row, present.get(key), path === '' ? key : `${path}.${key}`)]));
+  }
+
+  private collect(map: YAMLMap, rows: Fields, path: string, present: Map<string, unknown>): void {
+    for (const { key, value } of map.items) {
+      const name = isScalar(key) ? String(key.value) : '';
+      if (Object.hasOwn(rows, name)) {
+        present.set(name, value ?? undefined);
+        this.remember(key, path === '' ? name : `${path}.${name}`);
+        continue;
+      }
+      const known = Object.keys(rows);
+      const near = nearest(name, known);
+      this.report(key, path === '' ? name : `${path}.${name}`,
+        `no such option${near === undefined ? '' : `; did you mean ${near}?`} Allowed here: ${known.join(', ')}`);
+    }
+  }
+
+  private choosePreset(node: unknown): void {
+    const value = this.plain(this.resolved(node));
+    const name = PRESETS.find(each => each === value);
+    if (name !== undefined) this.preset = presets[name];
+  }
+
+  private row(row: Row, input: unknown, path: string): unknown {
+    const node = this.resolved(input);
+    switch (row.row) {
+      case 'group':
+        return this.fields(row.fields, node, path);
+      case 'groups':
+        return this.groups(row, node, path);
+      case 'list':
+        if (node !== undefined && row.built === false) this.notBuilt.push(path);
+        return this.list(row, node, path);
+      case 'option':
+        if (node !== undefined && row.built === false) this.notBuilt.push(path);
+        return this.option(row, node, path);
+    }
+  }
+
+  private option(row: OptionRow<unknown, unknown>, node: unknown, path: string): unknown {
+    const fallback = this.preset[path];
+    if (node === undefined) {
+      if (fallback === undefined) return row.default;
+      const preset = row.kind.read(fallback);
+      if (!preset.ok) throw new Error(`preset value of ${path}: ${preset.problem}`);
+      return preset.value;
+    }
+    return this.value(row.kind, node, path);
+  }
+
+  private value(kind: OptionRow<unknown, unknown>['kind'], node: unknown, path: string): unknown {
+    const input = this.plain(node);
+    const read = kind.read(input);
+    if (read.ok) return read.value;
+    this.report(node, path, `${shown(input)} is not allowed (${read.problem}). Allowed: ${kind.allowed}`);
+    return undefined;
+  }
+
+  private list(row: ListRow<unknown>, node: unknown, path: string): readonly unknown[] {
+    if (node === undefined) {
+      const fallback = this.preset[path];
+      if (!Array.isArray(fallback)) return row.default;
+      return fallback.map(each => {
+        const read = row.kind.read(each);
+        if (!read.ok) throw new Error(`preset value of ${path}: ${read.problem}`);
+        return read.value;
+      });
+    }
+    const items = this.items(row, node, path, `a list of at most ${row.most}, each ${row.kind.allowed}`);
+    return items.map((item, i) => this.value(row.kind, item, `${path}[${i}]`));
+  }
+
+  private groups(row: GroupsRow<Fields>, node: unknown, path: string): readonly unknown[] {
+    if (node === undefined) return [];
+    const items = this.items(row, node, path, `a list of at most ${row.most} entries with ${Object.keys(row.fields).join(', ')}`);
+    return items.map((item, i) => {
+      this.remember(item, `${path}[${i}]`);
+      return this.fields(row.fields, item, `${path}[${i}]`);
+    });
+  }
+
+  private items(row: ListRow<unknown> | GroupsRow<Fields>, node: unknown, path: string, allowed: string): unknown[] {
+    if (!isSeq(node)) {
+      this.report(node, path, `${shown(this.plain(node))} is not allowed (not a list). Allowed: ${allowed}`);
+      return [];
+    }
+    if (node.items.length > row.most) {
+      this.report(node, path, `${node.items.length} entries are not allowed. Allowed: ${allowed}`);
+      return [];
+    }
+    return node.items.map(item => this.resolved(item));
+  }
+
+  private resolved(input: unknown): unknown {
+    return isAlias(input) ? input.resolve(this.document) : (input ?? undefined);
+  }
+
+  /** A node's plain value, for reading scalars and for showing anything. */
+  private plain(node: unknown): unknown {
+    if (isScalar(node)) return node.value;
+    return isMap(node) || isSeq(node) ? node.toJS(this.document, { maxAliasCount: 100 }) : node;
+  }
+
+  private remember(node: unknown, path: string): void {
+    const offset = offsetOf(node);
+    if (offset === undefined) return;
+    const { line, col } = this.lines.linePos(offset);
+    this.places.set(path, { line, column: col });
+  }
+
+  private report(node: unknown, path: string, words: string): void {
+    const offset = offsetOf(node);
+    if (offset === undefined) {
+      this.problems.push({ path, words, ...this.placeOf(path) });
+      return;
+    }
+    const { line, col } = this.lines.linePos(offset);
+    this.problems.push({ line, column: col, path, words });
+  }
+}
+
+function offsetOf(node: unknown): number | undefined {
+  return isScalar(node) || isMap(node) || isSeq(node) ? node.range?.[0] : undefined;
+}
+
+const SHOWN_CHARACTERS = 60;
+
+/** A value as an error shows it: on one line, and not all of a long one. */
+function shown(value: unknown): string {
+  const text = value === undefined || value === null ? 'nothing' : JSON.stringify(value);
+  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const each of Object.values(value)) deepFreeze(each);
+  }
+  return value;
+}
+

@@ -1,0 +1,63 @@
+// What no row can check alone: options that contradict each other, or that need each other.
+
+import type { Config } from './schema.js';
+
+/** A contradiction, at the option that is most likely to be changed. */
+export interface Clash {
+  readonly path: string;
+  readonly words: string;
+}
+
+/** The mode in force: strict where servers were chosen, opportunistic with those that happen to be there. */
+export const modeOf = ({ upstream }: Config): NonNullable<Config['upstream']['mode']> =>
+  upstream.mode ?? (upstream.servers.length > 0 ? 'strict' : 'opportunistic');
+
+/** Finds all contradictions. */
+export function combinationProblems(config: Config): Clash[] {
+  return [...listenProblems(config), ...upstreamProblems(config), ...cacheProblems(config)];
+}
+
+function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
+  const text = ({ address, port }: { address: string; port: number }): string => `${address} port ${port}`;
+  const seen = new Map<string, string>();
+  const tcpListeners = [
+    ...listen.map((at, i) => ({ at, path: `listen[${i}]` })),
+    ...tls.addresses.map((at, i) => ({ at, path: `listen_tls.addresses[${i}]` })),
+    ...(metrics.listen === 'off' ? [] : [{ at: metrics.listen, path: 'metrics.listen' }]),
+  ];
+  for (const { at, path } of tcpListeners) {
+    const other = seen.get(text(at));
+    if (other !== undefined) yield { path, words: `${text(at)} is taken by ${other} already; every listener needs a port of its own` };
+    seen.set(text(at), path);
+  }
+  if (listen.length === 0 && tls.addresses.length === 0) yield { path: 'listen', words: 'with neither listen nor listen_tls.addresses nobody could ask; allowed: at least one address' };
+  if (tls.addresses.length > 0) {
+    if (tls.certificate === undefined) yield { path: 'listen_tls', words: 'addresses need a certificate; allowed: listen_tls.certificate with the path of a PEM file' };
+    if (tls.key === undefined) yield { path: 'listen_tls', words: 'addresses need a key; allowed: listen_tls.key with the path of a PEM file' };
+  }
+}
+
+function* upstreamProblems(config: Config): Iterable<Clash> {
+  const { servers, bootstrap } = config.upstream;
+  const mode = modeOf(config);
+  if (servers.length === 0 && (mode === 'strict' || mode === 'encrypted')) {
+    yield { path: 'upstream.mode', words: `${mode} needs to know whom to trust; allowed: at least one entry in upstream.servers, or mode opportunistic` };
+  }
+  for (const [i, { name, addresses, pins }] of servers.entries()) {
+    const path = `upstream.servers[${i}]`;
+    if (name === undefined && addresses.length === 0) {
+      yield { path, words: 'has neither name nor addresses; allowed: one of them, or both' };
+    } else if (addresses.length === 0 && bootstrap.length === 0) {
+      yield { path, words: `${name ?? ''} has no addresses, and upstream.bootstrap is empty; allowed: addresses here, or a bootstrap resolver` };
+    }
+    if (pins.length > 0 && mode !== 'strict') {
+      yield { path: `${path}.pins`, words: `pins are checked in strict mode only, and the mode is ${mode}; allowed: mode strict, or no pins` };
+    }
+  }
+}
+
+function* cacheProblems({ cache }: Config): Iterable<Clash> {
+  if (cache.min_ttl > cache.max_ttl) {
+    yield { path: 'cache.min_ttl', words: `${cache.min_ttl / 1000}s is above max_ttl (${cache.max_ttl / 1000}s); allowed: at most max_ttl` };
+  }
+}

@@ -1,0 +1,248 @@
+// The kinds of values an option can have: how each is read from YAML, what is allowed, and how it is written back.
+// A kind knows nothing of particular options.
+
+import { isIP, isIPv4 } from 'node:net';
+
+/** A value, or what is wrong with it, in words that can follow "… is not allowed: ". */
+export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string };
+
+/** A kind of scalar value. */
+export interface Kind<T> {
+  /** What is allowed, for people: `a duration such as 30s, 0 to 7d`. */
+  readonly allowed: string;
+  read(input: unknown): Read<T>;
+  /** The value as it would be written in the file. */
+  write(value: T): string | number | boolean;
+  /** JSON Schema for editors. */
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
+const good = <T>(value: T): Read<T> => ({ ok: true, value });
+const bad = (problem: string): Read<never> => ({ ok: false, problem });
+
+/** One of a few words. */
+export function oneOf<const W extends string>(words: readonly W[]): Kind<W> {
+  const allowed = words.join(' | ');
+  return {
+    allowed,
+    read(input) {
+      // YAML 1.2 has no `off` boolean, but editors and older habits may write one.
+      const word = words.find(each => each === input);
+      if (word !== undefined) return good(word);
+      const near = typeof input === 'string' ? nearest(input, words) : undefined;
+      return bad(near === undefined ? 'no such choice' : `did you mean ${near}?`);
+    },
+    write: value => value,
+    schema: { enum: words },
+  };
+}
+
+export const flag: Kind<boolean> = {
+  allowed: 'true | false',
+  read: input => (typeof input === 'boolean' ? good(input) : bad('not a truth value')),
+  write: value => value,
+  schema: { type: 'boolean' },
+};
+
+/** A whole number within bounds. */
+export function count(min: number, max: number): Kind<number> {
+  return {
+    allowed: `a whole number, ${min} to ${max}`,
+    read(input) {
+      if (typeof input !== 'number' || !Number.isInteger(input)) return bad('not a whole number');
+      return input < min || input > max ? bad('out of range') : good(input);
+    },
+    write: value => value,
+    schema: { type: 'integer', minimum: min, maximum: max },
+  };
+}
+
+interface Unit {
+  readonly suffix: string;
+  readonly factor: number;
+}
+
+/** What the units of a quantity are, smallest first; values are in the smallest. */
+interface Quantity {
+  readonly noun: string;
+  readonly example: string;
+  readonly units: readonly Unit[];
+  /** The unit of a bare number. */
+  readonly bare: Unit;
+}
+
+const MS: Unit = { suffix: 'ms', factor: 1 };
+const SECOND: Unit = { suffix: 's', factor: 1000 };
+const BYTE: Unit = { suffix: 'B', factor: 1 };
+
+const TIME: Quantity = {
+  noun: 'a duration',
+  example: '30s',
+  units: [MS, SECOND, { suffix: 'm', factor: 60_000 }, { suffix: 'h', factor: 3_600_000 }, { suffix: 'd', factor: 86_400_000 }],
+  bare: SECOND,
+};
+const SIZE: Quantity = {
+  noun: 'a size',
+  example: '16MiB',
+  units: [BYTE, { suffix: 'KiB', factor: 1024 }, { suffix: 'MiB', factor: 1024 ** 2 }, { suffix: 'GiB', factor: 1024 ** 3 }],
+  bare: BYTE,
+};
+
+/** A number with a unit; the value is in the smallest unit. */
+function measured({ noun, example, units, bare }: Quantity, min: number, max: number): Kind<number> {
+  const pattern = new RegExp(`^(\\d+(?:\\.\\d+)?)\\s*(${units.map(({ suffix }) => suffix).join('|')})$`);
+  const write = (value: number): string | number => {
+    const unit = units.findLast(({ factor }) => value % factor === 0);
+    return value === 0 || unit === undefined ? value : `${value / unit.factor}${unit.suffix}`;
+  };
+  return {
+    allowed: `${noun} such as ${example}, ${write(min)} to ${write(max)}`,
+    read(input) {
+      const match = typeof input === 'string' ? pattern.exec(input) : null;
+      const unit = typeof input === 'number' ? bare : units.find(({ suffix }) => suffix === match?.[2]);
+      if (unit === undefined) return bad(`not ${noun}`);
+      const value = (typeof input === 'number' ? input : Number(match?.[1])) * unit.factor;
+      if (!Number.isInteger(value)) return bad(`not a whole number of ${units[0]?.suffix ?? ''}`);
+      return value < min || value > max ? bad('out of range') : good(value);
+    },
+    write,
+    schema: { type: ['string', 'number'], pattern: pattern.source },
+  };
+}
+
+/** A duration in ms; `min` and `max` too. A bare number in the file is seconds. */
+export const duration = (min: number, max: number): Kind<number> => measured(TIME, min, max);
+/** A size in bytes; `min` and `max` too. */
+export const size = (min: number, max: number): Kind<number> => measured(SIZE, min, max);
+
+/** A value, or `off`. */
+export function orOff<T extends object>(kind: Kind<T>): Kind<T | 'off'> {
+  return {
+    allowed: `off | ${kind.allowed}`,
+    read: input => (input === 'off' || input === false ? good('off') : kind.read(input)),
+    write: value => (value === 'off' ? value : kind.write(value)),
+    schema: { anyOf: [{ const: 'off' }, kind.schema] },
+  };
+}
+
+/** Text that must match. */
+function text<T>(allowed: string, parse: (input: string) => T | undefined, write: (value: T) => string): Kind<T> {
+  return {
+    allowed,
+    read(input) {
+      if (typeof input !== 'string') return bad('not text');
+      const value = parse(input);
+      return value === undefined ? bad(`not ${allowed.replace(/ such as.*/, '')}`) : good(value);
+    },
+    write,
+    schema: { type: 'string' },
+  };
+}
+
+const same = (value: string): string => value;
+
+export const path = text('a path such as /etc/dotstub/key.pem', input => (input.startsWith('/') ? input : undefined), same);
+
+/** An address with an optional port; `port` undefined where none was given. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number | undefined;
+}
+
+/** Reads `ip`, `ip:port`, `[v6]` and `[v6]:port`. */
+export function parseEndpoint(input: string): Endpoint | undefined {
+  if (isIP(input) !== 0) return { address: input, port: undefined };
+  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(input);
+  const address = match?.[1] ?? match?.[2];
+  if (address === undefined || isIP(address) === 0 || (match?.[1] === undefined && !isIPv4(address))) return undefined;
+  const port = match?.[3] === undefined ? undefined : Number(match[3]);
+  return port === undefined || (port > 0 && port <= 65535) ? { address, port } : undefined;
+}
+
+const writeEndpoint = ({ address, port }: Endpoint): string =>
+  port === undefined ? address : isIPv4(address) ? `${address}:${port}` : `[${address}]:${port}`;
+
+/** An IP address, with a port or without. */
+export const endpoint = text('an IP address with or without port such as 9.9.9.9, 9.9.9.9:853 or "[2620:fe::fe]:853"', parseEndpoint, writeEndpoint);
+
+/** An address and port to listen on. */
+export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = text(
+  'an IP address and port such as 127.0.0.1:53 or "[::1]:53"',
+  input => {
+    const parsed = parseEndpoint(input);
+    return parsed?.port === undefined ? undefined : { address: parsed.address, port: parsed.port };
+  },
+  writeEndpoint,
+);
+
+/** A network in CIDR notation; a lone address is a network of one. */
+export const network: Kind<{ readonly address: string; readonly prefix: number }> = text(
+  'a network such as 192.168.0.0/16 or "fd00::/8"',
+  input => {
+    const [address = '', bits, rest] = input.split('/');
+    const width = isIP(address) === 4 ? 32 : 128;
+    if (isIP(address) === 0 || rest !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits))) return undefined;
+    const prefix = bits === undefined ? width : Number(bits);
+    return prefix <= width ? { address, prefix } : undefined;
+  },
+  ({ address, prefix }) => `${address}/${prefix}`,
+);
+
+/** RFC 6052 §2.2 allows these prefix lengths. */
+export const nat64Prefix = text('a NAT64 prefix such as "64:ff9b::/96" (length 32, 40, 48, 56, 64 or 96)', input => {
+  const parsed = network.read(input);
+  return parsed.ok && parsed.value.address.includes(':') && [32, 40, 48, 56, 64, 96].includes(parsed.value.prefix) ? input : undefined;
+}, same);
+
+const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
+
+/** A domain name in ASCII; stored without its final dot, in lower case. */
+export const domainName = text('a domain name such as dns.quad9.net', input => {
+  const bare = input.endsWith('.') && input !== '.' ? input.slice(0, -1) : input;
+  return bare.length <= 253 && bare.split('.').every(label => LABEL.test(label)) ? bare.toLowerCase() : undefined;
+}, same);
+
+/** A host name that a certificate can hold: a domain name that is not an address. */
+export const hostName = text('a host name such as dns.quad9.net', input => {
+  const parsed = domainName.read(input);
+  return parsed.ok && !/^[\d.]+$/.test(parsed.value) ? parsed.value : undefined;
+}, same);
+
+/** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, written as RFC 7469 does); stored as the base64 alone. */
+export const pin = text('a pin such as sha256/ and 44 characters of base64', input => {
+  const base64 = /^sha256\/([A-Za-z0-9+/]{43}=)$/.exec(input)?.[1];
+  return base64;
+}, value => `sha256/${value}`);
+
+const DS = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:DS\s+)?(\d{1,5})\s+(\d{1,3})\s+([124])\s+([0-9A-Fa-f][0-9A-Fa-f\s]*)$/i;
+const DNSKEY = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?DNSKEY\s+(\d{1,5})\s+3\s+(\d{1,3})\s+([A-Za-z0-9+/=\s]+)$/i;
+const DIGEST_HEX: Readonly<Record<string, number>> = { 1: 40, 2: 64, 4: 96 };
+
+/** A DS or DNSKEY record in presentation form, TTL and class optional (RFC 4034 §2.2, §5.3). */
+export const trustAnchor = text('a DS or DNSKEY record such as ". DS 20326 8 2 " and 64 hex digits', input => {
+  if (DNSKEY.test(input)) return input;
+  const ds = DS.exec(input);
+  return ds?.[4] !== undefined && ds[5]?.replace(/\s/g, '').length === DIGEST_HEX[ds[4]] ? input : undefined;
+}, same);
+
+/** Which of `words` was probably meant; undefined if none is close. */
+export function nearest(input: string, words: readonly string[]): string | undefined {
+  const ranked = words.map(word => ({ word, distance: editDistance(input.toLowerCase(), word.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  const [best] = ranked;
+  return best !== undefined && best.distance <= Math.max(2, Math.floor(input.length / 3)) ? best.word : undefined;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitute = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(substitute, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length] ?? 0;
+}

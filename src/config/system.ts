@@ -1,0 +1,38 @@
+// What the system was told about resolvers: the servers to use when nobody configured any.
+
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+
+/** Where systemd-resolved and NetworkManager write the real servers when resolv.conf only names a local stub. */
+const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf'];
+const RESOLV_CONF = '/etc/resolv.conf';
+const MOST = 8;
+
+/** The `nameserver` lines of a resolv.conf (resolv.conf(5)). */
+export function nameservers(text: string): string[] {
+  return text.split('\n')
+    .map(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
+    .filter(address => isIP(address.replace(/%.*/, '')) !== 0)
+    .slice(0, MOST);
+}
+
+/**
+ * The resolvers that the system has.
+ * @param isOurs whether port 53 of an address is one of our own listeners: asking ourselves would be a loop
+ * @param read reads a file; may throw
+ */
+export function systemResolvers(isOurs: (address: string) => boolean, read: (path: string) => string = path => readFileSync(path, 'utf8')): string[] {
+  const from = (path: string): string[] => {
+    try {
+      return nameservers(read(path));
+    } catch {
+      // Not there, or not for us: the same as empty.
+      return [];
+    }
+  };
+  const configured = from(RESOLV_CONF);
+  const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
+  const behind = configured.some(address => isStub(address) || isOurs(address)) ? BEHIND_A_STUB.flatMap(from) : [];
+  const real = configured.filter(address => !isStub(address) && !isOurs(address));
+  return [...new Set([...behind.filter(address => !isOurs(address)), ...real])];
+}

@@ -1,0 +1,239 @@
+// The composition root: builds every part from a configuration, starts and stops them in order.
+
+import { existsSync, readFileSync } from 'node:fs';
+
+import { ageClock } from './base/age-clock.js';
+import type { Clock, Log, Random } from './base/ports.js';
+import { wheel } from './base/wheel.js';
+import { store } from './cache/store.js';
+import { modeOf } from './config/combinations.js';
+import type { Config, ServerConfig } from './config/schema.js';
+import { front } from './front/front.js';
+import { type ListenAddress, listenText } from './listen/addresses.js';
+import { type Credentials, listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
+import { listenUdp, type UdpListener } from './listen/udp.js';
+import { type HttpListener, listenHttp } from './observe/http.js';
+import { metrics } from './observe/metrics.js';
+import { networkMatcher } from './policy/access.js';
+import { resolver } from './pipeline/resolver.js';
+import { dialer } from './upstream/dial.js';
+import { dialDatagram } from './upstream/plain.js';
+import { pool, type PoolSpec } from './upstream/pool.js';
+import { addressLabel, type ServerSpec } from './upstream/server.js';
+import { rcodeToText } from './wire/message.js';
+import { typeToText } from './wire/rrtype.js';
+
+/** Why the daemon can't start, in one sentence that says what to do. */
+export class StartError extends Error {
+  /** @param exitCode 2 where the configuration is at fault, 1 where the system is */
+  constructor(message: string, readonly exitCode: 1 | 2) {
+    super(message);
+  }
+}
+
+/** What the daemon is made from. */
+export interface DaemonParts {
+  readonly config: Config;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Addresses of the resolvers that the system has. */
+  readonly systemResolvers: readonly string[];
+}
+
+/** A running daemon. */
+export interface Daemon {
+  /** Where it takes queries. */
+  readonly listening: readonly { readonly transport: 'udp' | 'tcp' | 'tls'; readonly at: ListenAddress }[];
+  readonly metricsPort: number | undefined;
+  /** Answers what is in flight, closes everything. May be called twice. */
+  stop(): Promise<void>;
+}
+
+const MAX_INFLIGHT = 2000;
+const DRAIN_MS = 5000;
+const DRAIN_LOOK_MS = 20;
+
+/**
+ * Builds and starts a daemon.
+ * @throws StartError
+ */
+export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  const { config, clock, random, log } = parts;
+  const spec = poolSpec(config, parts.systemResolvers);
+  const ca = trustedRoots(config);
+  const credentials = tlsCredentials(config);
+
+  const age = ageClock(clock);
+  const { observer, expose } = metrics({
+    version: parts.version,
+    upstreams: spec.servers.map(({ label }) => label),
+    typeName: typeToText,
+    rcodeName: rcodeToText,
+    cache: () => answers,
+  });
+  const answers = store(config.cache.size, observer);
+  const upstream = pool({ clock, random, log, observer, dial: dialer(ca), dialDatagram }, wheel(clock), spec);
+  const entrance = front({
+    resolve: resolver({
+      store: answers,
+      pool: upstream,
+      ttlLimits: {
+        minSec: Math.ceil(config.cache.min_ttl / 1000),
+        maxSec: Math.floor(config.cache.max_ttl / 1000),
+        negativeMaxSec: Math.floor(config.cache.negative_max_ttl / 1000),
+      },
+      mayLook: networkMatcher(config.access.snoop),
+      observer,
+      nowSec: age,
+    }),
+    allowed: networkMatcher(config.access.allow),
+    maxInflight: MAX_INFLIGHT,
+    streamIdleMs: STREAM_LIMITS.idleMs,
+    observer,
+    clock,
+    nowSec: age,
+  });
+
+  let udp: UdpListener | undefined;
+  const streams: StreamListener[] = [];
+  let http: HttpListener | undefined;
+  function closeAll(): void {
+    udp?.close();
+    streams.forEach(each => each.destroy());
+    http?.close();
+    upstream.destroy();
+  }
+
+  const sessions = sessionTable();
+  try {
+    udp = await starting('UDP', 'listen', listenUdp(config.listen, entrance, observer, (at, error) =>
+      log.warn({ address: listenText(at) }, `no longer listening on ${listenText(at)} (UDP): ${error.message}`)));
+    streams.push(await starting('TCP', 'listen', listenStream(config.listen, undefined, entrance, observer, sessions)));
+    if (credentials !== undefined) {
+      streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(config.listen_tls.addresses, credentials, entrance, observer, sessions)));
+    }
+    if (config.metrics.listen !== 'off') {
+      http = await starting('HTTP', 'metrics.listen', listenHttp(config.metrics.listen, {
+        metrics: { observer, expose },
+        notReady: () => (upstream.ready ? undefined : 'no upstream server can be reached'),
+      }));
+    }
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+
+  const [tcp, tls] = streams;
+  const listening = [
+    ...udp.bound.map(at => ({ transport: 'udp' as const, at })),
+    ...(tcp?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
+    ...(tls?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
+  ];
+
+  let stopped: Promise<void> | undefined;
+  async function stop(): Promise<void> {
+    entrance.stop();
+    streams.forEach(each => each.close());
+    const untilMs = clock.monotonicMs() + DRAIN_MS;
+    while (entrance.inflight > 0 && clock.monotonicMs() < untilMs) {
+      await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS));
+    }
+    // Replies of the last turn are still on their way to the sockets.
+    await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS));
+    closeAll();
+  }
+  return {
+    listening,
+    metricsPort: http?.port,
+    stop: async () => (stopped ??= stop()),
+  };
+}
+
+/** The upstream group: the configured servers, or those that the system has. */
+function poolSpec(config: Config, systemResolvers: readonly string[]): PoolSpec {
+  const { servers, policy, bootstrap } = config.upstream;
+  return {
+    mode: modeOf(config),
+    policy,
+    servers: servers.length > 0
+      ? servers.map(serverSpec)
+      : systemResolvers.map(address => ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [] })),
+    bootstrapServers: bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
+  };
+}
+
+const DOT_PORT = 853;
+const PLAIN_PORT = 53;
+
+function serverSpec({ name, addresses, port, pins }: ServerConfig): ServerSpec {
+  const [first] = addresses;
+  return {
+    label: name ?? (first === undefined ? '' : addressLabel(first.address, first.port ?? port)),
+    name,
+    addresses: addresses.map(each => ({ address: each.address, port: each.port ?? port })),
+    port,
+    pins,
+  };
+}
+
+// Where distributions keep the system's trusted roots: Debian, Alpine and Arch; Fedora; SUSE; OpenWrt and BSD.
+const SYSTEM_ROOTS = [
+  '/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem', '/etc/ssl/cert.pem',
+];
+
+/** PEM of the trusted roots; undefined: the ones that Node.js brings along. */
+function trustedRoots({ upstream }: Config): string | undefined {
+  const file = upstream.ca_file ?? SYSTEM_ROOTS.find(existsSync);
+  if (file === undefined) return undefined;
+  const pem = readOrFail(file, 'upstream.ca_file').toString('latin1');
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new StartError(`upstream.ca_file: ${file} holds no PEM certificate`, 2);
+  return pem;
+}
+
+function tlsCredentials({ listen_tls: { addresses, certificate, key } }: Config): Credentials | undefined {
+  if (addresses.length === 0 || certificate === undefined || key === undefined) return undefined;
+  return { cert: readOrFail(certificate, 'listen_tls.certificate'), key: readOrFail(key, 'listen_tls.key') };
+}
+
+function readOrFail(file: string, option: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new StartError(`${option}: ${file} can not be read (${wordsFor(error)})`, 2);
+  }
+}
+
+const ERRNO_WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'no permission',
+  EISDIR: 'it is a directory',
+};
+
+function wordsFor(error: unknown): string {
+  const { code, message } = error instanceof Error ? error as NodeJS.ErrnoException : { code: undefined, message: String(error) };
+  return ERRNO_WORDS[code ?? ''] ?? message;
+}
+
+/** Turns a bind error into a sentence. */
+async function starting<T>(what: string, option: string, listening: Promise<T>): Promise<T> {
+  try {
+    return await listening;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+    const at = address === undefined ? option : `${listenText({ address, port: port ?? 0 })} (${what})`;
+    switch (code) {
+      case 'EADDRINUSE':
+        throw new StartError(`${at} is in use by another program: stop that one, or choose another address in ${option}`, 1);
+      case 'EACCES':
+        throw new StartError(`${at} needs a right that this user does not have: ports below 1024 take root or CAP_NET_BIND_SERVICE; or choose another port in ${option}`, 1);
+      case 'EADDRNOTAVAIL':
+        throw new StartError(`${at} is not an address of this machine: correct ${option}`, 1);
+      default:
+        throw new StartError(`${at}: ${error.message} (${option})`, 1);
+    }
+  }
+}
+

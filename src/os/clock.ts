@@ -1,0 +1,34 @@
+// The machine's clocks and its source of chance.
+
+import { randomFillSync } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+
+import type { Clock, Random } from '../base/ports.js';
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after(ms, then) {
+    const timer = setTimeout(then, ms).unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Cryptographic randomness, drawn from the kernel in larger pieces. */
+export function systemRandom(): Random {
+  const drawn = Buffer.alloc(4096);
+  let at = drawn.length;
+  const uint16 = (): number => {
+    if (at === drawn.length) {
+      randomFillSync(drawn);
+      at = 0;
+    }
+    at += 2;
+    return drawn.readUInt16LE(at - 2);
+  };
+  return {
+    uint16,
+    // The bias for the small n that is asked for here does not matter; ids take uint16 as it is.
+    below: n => uint16() % n,
+  };
+}
