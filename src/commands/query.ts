@@ -49,14 +49,15 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
 
     const server = serverFrom(value('server'), value('config'));
     const startedAtMs = systemClock.monotonicMs();
-    const message = await ask(server, questionFor(name, type), flag('dnssec'), flag('tcp'));
+    const asked = await ask(server, questionFor(name, type), flag('dnssec'), flag('tcp'));
     const ms = systemClock.monotonicMs() - startedAtMs;
-    const reply = message && messageToText(message);
-    if (reply === undefined) {
+    const reply = asked && messageToText(asked.reply);
+    if (asked === undefined || reply === undefined) {
       console.error(`no answer from ${listenText(server)} within ${TIMEOUT_MS / 1000} s: is dotstub running there? (dotstub run; dotstub query --help)`);
       return 1;
     }
-    const report = new URLSearchParams(reply.option(OPTION.REPORT)?.toString() ?? '');
+    // The first reply knows where the answer came from; over TCP it then came from cache.
+    const report = new URLSearchParams(messageToText(asked.first)?.option(OPTION.REPORT)?.toString() ?? '');
     if (flag('json')) console.log(JSON.stringify(asJson(reply, report, server, ms), undefined, 2));
     else console.log(asText(reply, typeToText(type), report, server, ms));
     return reply.rcode === 'NOERROR' || reply.rcode === 'NXDOMAIN' ? 0 : 1;
@@ -89,14 +90,20 @@ function questionFor(name: Buffer, type: number): Buffer {
 }
 
 /** Over UDP, and over TCP where the answer did not fit. */
-async function ask(server: ListenAddress, question: Buffer, dnssecOk: boolean, tcp: boolean): Promise<Buffer | undefined> {
+async function ask(server: ListenAddress, question: Buffer, dnssecOk: boolean, tcp: boolean): Promise<{ readonly first: Buffer; readonly reply: Buffer } | undefined> {
   const id = systemRandom().uint16();
   const header = Buffer.alloc(HEADER_BYTES);
   writeHeader(header, id, FLAG.RD | FLAG.AD, { questions: 1, answers: 0, authority: 0, additional: 1 });
   const query = Buffer.concat([header, question, writeOpt({ dnssecOk, options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] })]);
   const accept = (message: Buffer): boolean => answersQuery(message, id, question);
-  const reply = tcp ? undefined : await dialDatagram(server, query, accept, TIMEOUT_MS);
-  if (!tcp && (reply === undefined || !(flagsOf(reply) & FLAG.TC))) return reply;
+  const first = tcp ? undefined : await dialDatagram(server, query, accept, TIMEOUT_MS);
+  if (first === undefined && !tcp) return undefined;
+  if (first !== undefined && !(flagsOf(first) & FLAG.TC)) return { first, reply: first };
+  const reply = await askStream(server, query, accept);
+  return reply && { first: first ?? reply, reply };
+}
+
+async function askStream(server: ListenAddress, query: Buffer, accept: (message: Buffer) => boolean): Promise<Buffer | undefined> {
   return new Promise(resolve => {
     const frames = frameReader();
     const timer = setTimeout(() => finish(undefined), TIMEOUT_MS);

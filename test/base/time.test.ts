@@ -1,0 +1,81 @@
+import t from 'tap';
+
+import { ageClock } from '../../src/base/age-clock.js';
+import { bounded } from '../../src/base/bounded.js';
+import { wheel } from '../../src/base/wheel.js';
+import { fakeClock } from '../fixtures/clock.js';
+
+await t.test('the age clock counts running time once', async t => {
+  const clock = fakeClock();
+  const age = ageClock(clock);
+  t.equal(age(), 0);
+  await clock.advance(90_000);
+  t.equal(age(), 90);
+});
+
+await t.test('the age clock counts time asleep, and forward steps of the wall clock', t => {
+  const clock = fakeClock();
+  const age = ageClock(clock);
+  clock.sleep(3600_000);
+  t.equal(age(), 3600);
+  clock.setWall(clock.wallMs() + 60_000);
+  t.equal(age(), 3660);
+  t.end();
+});
+
+await t.test('the age clock ignores a wall clock that is set back, and its jitter', async t => {
+  const clock = fakeClock();
+  const age = ageClock(clock);
+  clock.setWall(0);
+  t.equal(age(), 0);
+  for (let i = 0; i < 100; i++) {
+    clock.setWall(clock.wallMs() + (i % 2 === 0 ? 900 : -900));
+    await clock.advance(10);
+    age();
+  }
+  t.equal(age(), 1);
+});
+
+await t.test('a wheel fires in time, never early, each once', async t => {
+  const clock = fakeClock();
+  const turning = wheel(clock);
+  const fired: [number, number][] = [];
+  const startMs = clock.monotonicMs();
+  const delays = [0, 1, 24, 25, 26, 400, 1500, 4500, 6399, 6400, 6401, 20_000];
+  for (const ms of delays) turning.after(ms, () => fired.push([ms, clock.monotonicMs() - startMs]));
+  await clock.advance(30_000);
+  t.same(fired.map(([ms]) => ms).sort((a, b) => a - b), delays);
+  for (const [ms, atMs] of fired) t.ok(atMs >= ms && atMs <= ms + 50, `${ms} fired at ${atMs}`);
+  t.equal(clock.pending, 0, 'no timer runs with nothing scheduled');
+});
+
+await t.test('a wheel entry that left does not fire, and leaving twice is harmless', async t => {
+  const clock = fakeClock();
+  const turning = wheel(clock);
+  let fired = 0;
+  const cancel = turning.after(100, () => fired++);
+  turning.after(100, () => fired++);
+  cancel();
+  cancel();
+  await clock.advance(1000);
+  t.equal(fired, 1);
+  turning.after(50, () => fired++);
+  await clock.advance(1000);
+  t.equal(fired, 2, 'it turns again after a rest');
+});
+
+await t.test('a bounded map stays within its bytes, and drops what was used least recently', t => {
+  let evicted = 0;
+  const map = bounded<{ n: number }>(100, () => evicted++);
+  for (let n = 0; n < 10; n++) map.set(`k${n}`, { n }, 10);
+  t.equal(map.bytes, 100);
+  map.get('k0');
+  map.set('new', { n: 99 }, 20);
+  t.equal(evicted, 2);
+  t.same(map.get('k0'), { n: 0 }, 'recently used: stays');
+  t.equal(map.get('k1'), undefined);
+  t.ok(map.bytes <= 100);
+  map.set('huge', { n: 0 }, 101);
+  t.equal(map.get('huge'), undefined, 'larger than the bound: not stored');
+  t.end();
+});
