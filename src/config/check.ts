@@ -46,7 +46,7 @@ export function checkConfig(text: string): Checked {
     return { ok: false, problems: [{ path: '', words: `the file has ${text.length} characters; at most ${MAX_FILE_CHARACTERS} are read` }] };
   }
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   if (document.errors.length > 0) {
     return {
       ok: false,
@@ -57,15 +57,17 @@ export function checkConfig(text: string): Checked {
     };
   }
 
-  const reader = new Reader(document, lines);
+  const reader = new Reader(document, lines, text);
   const root = reader.fields(schema, document.contents, '');
   const { problems, notBuilt } = reader;
-  if (problems.length > 0) return { ok: false, problems };
+  if (problems.length > 0) return { ok: false, problems: problems.sort(inFileOrder) };
   // The reader fills every field of the schema with a value of its row's kind, which is what Config says.
   const config = deepFreeze(root) as unknown as Config;
   const clashes = combinationProblems(config).map(({ path, words }) => ({ path, words, ...reader.placeOf(path) }));
   return clashes.length > 0 ? { ok: false, problems: clashes } : { ok: true, config, notBuilt };
 }
+
+const inFileOrder = (a: Problem, b: Problem): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 
 type Values = Record<string, unknown>;
 
@@ -76,7 +78,7 @@ class Reader {
   private readonly places = new Map<string, { line: number; column: number }>();
   private preset: Readonly<Record<string, unknown>> = {};
 
-  constructor(private readonly document: Document, private readonly lines: LineCounter) {}
+  constructor(private readonly document: Document, private readonly lines: LineCounter, private readonly text: string) {}
 
   /** Where an option stands, or the nearest thing around it. */
   placeOf(path: string): { line?: number; column?: number } {
@@ -93,7 +95,7 @@ class Reader {
     const present = new Map<string, unknown>();
     if (isMap(node)) this.collect(node, rows, path, present);
     else if (node !== undefined && !(isScalar(node) && node.value === null)) {
-      this.report(node, path, `must hold ${Object.keys(rows).join(', ')}; found ${shown(this.plain(node))}`);
+      this.report(node, path, `must hold ${Object.keys(rows).join(', ')}; found ${this.shown(node)}`);
     }
     // The preset first: it changes what the others default to.
     if (path === '') this.choosePreset(present.get('preset'));
@@ -104,20 +106,25 @@ class Reader {
   private collect(map: YAMLMap, rows: Fields, path: string, present: Map<string, unknown>): void {
     for (const { key, value } of map.items) {
       const name = isScalar(key) ? String(key.value) : '';
+      const full = path === '' ? name : `${path}.${name}`;
+      if (present.has(name)) {
+        this.report(key, full, `given twice; it stands in line ${this.places.get(full)?.line ?? 0} already. Allowed: once`);
+        continue;
+      }
       if (Object.hasOwn(rows, name)) {
         present.set(name, value ?? undefined);
-        this.remember(key, path === '' ? name : `${path}.${name}`);
+        this.remember(key, full);
         continue;
       }
       const known = Object.keys(rows);
       const near = nearest(name, known);
-      this.report(key, path === '' ? name : `${path}.${name}`,
+      this.report(key, full,
         `no such option${near === undefined ? '' : `; did you mean ${near}?`} Allowed here: ${known.join(', ')}`);
     }
   }
 
   private choosePreset(node: unknown): void {
-    const value = this.plain(this.resolved(node));
+    const value = scalarValue(this.resolved(node));
     const name = PRESETS.find(each => each === value);
     if (name !== undefined) this.preset = presets[name];
   }
@@ -150,10 +157,9 @@ class Reader {
   }
 
   private value(kind: OptionRow<unknown, unknown>['kind'], node: unknown, path: string): unknown {
-    const input = this.plain(node);
-    const read = kind.read(input);
+    const read = kind.read(scalarValue(node));
     if (read.ok) return read.value;
-    this.report(node, path, `${shown(input)} is not allowed (${read.problem}). Allowed: ${kind.allowed}`);
+    this.report(node, path, `${this.shown(node)} is not allowed (${read.problem}). Allowed: ${kind.allowed}`);
     return undefined;
   }
 
@@ -168,7 +174,10 @@ class Reader {
       });
     }
     const items = this.items(row, node, path, `a list of at most ${row.most}, each ${row.kind.allowed}`);
-    return items.map((item, i) => this.value(row.kind, item, `${path}[${i}]`));
+    return items.map((item, i) => {
+      this.remember(item, `${path}[${i}]`);
+      return this.value(row.kind, item, `${path}[${i}]`);
+    });
   }
 
   private groups(row: GroupsRow<Fields>, node: unknown, path: string): readonly unknown[] {
@@ -182,7 +191,7 @@ class Reader {
 
   private items(row: ListRow<unknown> | GroupsRow<Fields>, node: unknown, path: string, allowed: string): unknown[] {
     if (!isSeq(node)) {
-      this.report(node, path, `${shown(this.plain(node))} is not allowed (not a list). Allowed: ${allowed}`);
+      this.report(node, path, `${this.shown(node)} is not allowed (not a list). Allowed: ${allowed}`);
       return [];
     }
     if (node.items.length > row.most) {
@@ -196,10 +205,11 @@ class Reader {
     return isAlias(input) ? input.resolve(this.document) : (input ?? undefined);
   }
 
-  /** A node's plain value, for reading scalars and for showing anything. */
-  private plain(node: unknown): unknown {
-    if (isScalar(node)) return node.value;
-    return isMap(node) || isSeq(node) ? node.toJS(this.document, { maxAliasCount: 100 }) : node;
+  /** A value as an error shows it: on one line, and not all of a long one. Never expands aliases. */
+  private shown(node: unknown): string {
+    const source = isMap(node) || isSeq(node) ? this.text.slice(node.range?.[0], node.range?.[1]) : JSON.stringify(scalarValue(node) ?? null);
+    const text = source === 'null' ? 'nothing' : source.trim().replace(/\s+/g, ' ');
+    return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
   }
 
   private remember(node: unknown, path: string): void {
@@ -224,13 +234,10 @@ function offsetOf(node: unknown): number | undefined {
   return isScalar(node) || isMap(node) || isSeq(node) ? node.range?.[0] : undefined;
 }
 
-const SHOWN_CHARACTERS = 60;
+/** What no kind takes for a value, unless it is a scalar. */
+const scalarValue = (node: unknown): unknown => (isScalar(node) ? node.value : undefined);
 
-/** A value as an error shows it: on one line, and not all of a long one. */
-function shown(value: unknown): string {
-  const text = value === undefined || value === null ? 'nothing' : JSON.stringify(value);
-  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
-}
+const SHOWN_CHARACTERS = 60;
 
 function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {

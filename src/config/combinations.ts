@@ -21,13 +21,13 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
   const text = ({ address, port }: { address: string; port: number }): string => `${address} port ${port}`;
   const seen = new Map<string, string>();
   const tcpListeners = [
+    ...(metrics.listen === 'off' ? [] : [{ at: metrics.listen, path: 'metrics.listen' }]),
     ...listen.map((at, i) => ({ at, path: `listen[${i}]` })),
     ...tls.addresses.map((at, i) => ({ at, path: `listen_tls.addresses[${i}]` })),
-    ...(metrics.listen === 'off' ? [] : [{ at: metrics.listen, path: 'metrics.listen' }]),
   ];
   for (const { at, path } of tcpListeners) {
     const other = seen.get(text(at));
-    if (other !== undefined) yield { path, words: `${text(at)} is taken by ${other} already; every listener needs a port of its own` };
+    if (other !== undefined) yield { path, words: `${text(at)} is taken by ${other} already; allowed: a port of its own for every listener` };
     seen.set(text(at), path);
   }
   if (listen.length === 0 && tls.addresses.length === 0) yield { path: 'listen', words: 'with neither listen nor listen_tls.addresses nobody could ask; allowed: at least one address' };

@@ -132,7 +132,7 @@ function text<T>(allowed: string, parse: (input: string) => T | undefined, write
     read(input) {
       if (typeof input !== 'string') return bad('not text');
       const value = parse(input);
-      return value === undefined ? bad(`not ${allowed.replace(/ such as.*/, '')}`) : good(value);
+      return value === undefined ? bad(`not ${allowed.replace(/ (such as|\().*/, '')}`) : good(value);
     },
     write,
     schema: { type: 'string' },
@@ -141,7 +141,7 @@ function text<T>(allowed: string, parse: (input: string) => T | undefined, write
 
 const same = (value: string): string => value;
 
-export const path = text('a path such as /etc/dotstub/key.pem', input => (input.startsWith('/') ? input : undefined), same);
+export const path = text('an absolute path such as /etc/dotstub/key.pem', input => (input.startsWith('/') ? input : undefined), same);
 
 /** An address with an optional port; `port` undefined where none was given. */
 export interface Endpoint {
@@ -167,7 +167,7 @@ export const endpoint = text('an IP address with or without port such as 9.9.9.9
 
 /** An address and port to listen on. */
 export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = text(
-  'an IP address and port such as 127.0.0.1:53 or "[::1]:53"',
+  'an IP address and port (1 to 65535) such as 127.0.0.1:53 or "[::1]:53"',
   input => {
     const parsed = parseEndpoint(input);
     return parsed?.port === undefined ? undefined : { address: parsed.address, port: parsed.port };

@@ -15,10 +15,10 @@ await t.test('records are written as in a zone file', t => {
   t.equal(shown('x.example. 1 MX 10 mail.example.'), '10 mail.example.');
   t.equal(shown('x.example. 1 SOA a.example. b.example. 1 2 3 4 5'), 'a.example. b.example. 1 2 3 4 5');
   t.equal(shown('x.example. 1 TXT "one" "two words"'), '"one" "two words"');
-  t.equal(shown('x.example. 1 CAA \\# 16 000569737375656c6574736e63727970'), '0 issue "letsncryp"'.replace('letsncryp', 'letsncryp'));
+  t.equal(shown('x.example. 1 CAA \\# 16 000569737375656c6574736e63727970'), '0 issue "letsncryp"');
   t.equal(shown('x.example. 1 DS \\# 24 4f660802' + '00'.repeat(20)), '20326 8 2 ' + '00'.repeat(20));
-  t.equal(shown('x.example. 1 TLSA \\# 5 03010199 aa'.replace(' aa', 'aa')), '3 1 1 99aa');
-  t.equal(shown('x.example. 1 SRV \\# 15 000100020035 03646e73 03666f6f 00'.replace(/(\\# 15) (.*)/, (_, a: string, b: string) => `${a} ${b.replace(/ /g, '')}`)), '1 2 53 dns.foo.');
+  t.equal(shown('x.example. 1 TLSA \\# 5 03010199aa'), '3 1 1 99aa');
+  t.equal(shown('x.example. 1 SRV \\# 15 00010002003503646e7303666f6f00'), '1 2 53 dns.foo.');
   t.end();
 });
 
