@@ -19,7 +19,7 @@ const edns = queryMessage('www.example', {});
 
 await t.test('a query is read', t => {
   const parsed = parseQuery(queryMessage('wWw.example', { type: 'AAAA', dnssec: true, flags: FLAG.RD | FLAG.CD, id: 77 }));
-  if (parsed.at !== 'query') return t.fail('not a query');
+  if (parsed.at !== 'query') throw new Error('not a query');
   t.match(parsed.query, { id: 77, type: 28, recurse: true, dnssecOk: true, checkingDisabled: true });
   t.match(parsed.query.question.toString('latin1'), 'wWw', 'letter case is kept');
   t.end();

@@ -1,0 +1,365 @@
+// Scripted conversations: the pool with everything below it, over a network and a clock that the test plays.
+
+import t from 'tap';
+
+import type { Failure } from '../../src/base/outcome.js';
+import { wheel } from '../../src/base/wheel.js';
+import type { Mode } from '../../src/upstream/mode.js';
+import { pool, type PoolSpec, type UpstreamReply } from '../../src/upstream/pool.js';
+import type { ServerSpec } from '../../src/upstream/server.js';
+import { TYPE } from '../../src/wire/rrtype.js';
+import { queryMessage } from '../fixtures/client.js';
+import { fakeClock, fakeRandom } from '../fixtures/clock.js';
+import { responseTo } from '../fixtures/messages.js';
+import { fakeNetwork } from '../fixtures/network.js';
+import { recordedLog, recorder } from '../fixtures/recorder.js';
+import { wireName } from '../fixtures/records.js';
+
+const A = 'x.example. 60 A 192.0.2.1';
+
+const at = (name: string, ...addresses: string[]): ServerSpec =>
+  ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [] });
+
+function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Partial<PoolSpec> = {}) {
+  const clock = fakeClock();
+  const network = fakeNetwork();
+  const { observer, count } = recorder();
+  const log = recordedLog();
+  const tested = pool({ clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram }, wheel(clock), {
+    mode: mode as Mode, policy: 'ordered', servers, bootstrapServers: [], ...more,
+  });
+  /** Asks; `outcome` is filled when it is answered. */
+  const ask = (name = 'x.example') => {
+    const asked: { outcome: UpstreamReply | Failure | undefined } = { outcome: undefined };
+    void tested.exchange({ question: Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]), dnssecOk: false, checkingDisabled: false }, TYPE.A)
+      .then(outcome => (asked.outcome = outcome));
+    return asked;
+  };
+  return { clock, network, count, log, pool: tested, ask };
+}
+
+await t.test('a query waits for the handshake, and is answered', async t => {
+  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+  const asked = ask();
+  await clock.advance(10);
+  t.same(network.last.target, { address: '192.0.2.1', port: 853, security: { at: 'authenticated', name: 'one', pins: [] } });
+  t.equal(network.last.queries.length, 0, 'nothing is sent before the server has proved itself');
+  network.last.accept();
+  network.last.queries.length = 0;
+  await clock.advance(10);
+  network.last.answer({ answers: A });
+  await clock.advance(1);
+  t.match(asked.outcome, { at: 'reply', upstream: 'one', protocol: 'dot', scan: { rcode: 0, ttlSec: 60 } });
+  t.equal(count('upstreamConnect', 'one'), 1);
+});
+
+await t.test('many queries share one connection, and are answered in any order', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  const names = ['a.example', 'b.example', 'c.example'];
+  const asked = names.map(ask);
+  await clock.advance(1);
+  network.last.accept();
+  await clock.advance(1);
+  for (const name of [...names].reverse()) network.last.answer({ answers: A }, `${name}.`);
+  await clock.advance(1);
+  t.ok(asked.every(({ outcome }) => outcome?.at === 'reply'));
+  t.equal(network.streams.length, 1);
+});
+
+await t.test('an idle connection is closed after 8 s, and the next query opens a new one', async t => {
+  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A });
+  ask();
+  await clock.advance(7900);
+  t.notOk(network.last.closed);
+  await clock.advance(200);
+  t.ok(network.last.closed);
+  t.equal(count('upstreamClose', 'one', 'client_idle'), 1);
+  const again = ask();
+  await clock.advance(10);
+  t.equal(again.outcome?.at, 'reply');
+  t.equal(network.streams.length, 2);
+});
+
+await t.test('the server closes with queries in flight: all are asked again at once, the server is not blamed', async t => {
+  const { clock, network, ask, count, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
+  await clock.advance(1);
+  const [first] = network.streams;
+  first?.accept();
+  await clock.advance(1);
+  first?.answer({ answers: A });
+  first?.finish(true);
+  await clock.advance(1);
+  t.equal(network.streams.length, 2, 'one new connection');
+  network.serve = () => ({ answers: A });
+  network.last.accept();
+  await clock.advance(1);
+  for (const query of network.last.queries.splice(0)) network.last.send(responseTo(query, { answers: A }));
+  await clock.advance(1);
+  t.equal(asked.filter(({ outcome }) => outcome?.at === 'reply').length, 50);
+  t.equal(count('replay'), 49);
+  t.ok(tested.ready);
+});
+
+await t.test('a query is sent three times at most', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = name => (name === '' ? {} : 'close');
+  const asked = ask();
+  await clock.advance(100);
+  t.match(asked.outcome, { at: 'failure', code: 'closed' });
+  t.ok(network.streams.length <= 3, `${network.streams.length} connections`);
+});
+
+await t.test('a server that can not be reached: the next is asked at once', async t => {
+  const { clock, network, ask, log } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = (_name, { address }) => (address === '192.0.2.1' ? 'refuse' : { answers: A });
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply', upstream: 'two' });
+  t.match(log.lines.join('\n'), /one \(192\.0\.2\.1\): the connection could not be made: refused/);
+  const again = ask();
+  await clock.advance(50);
+  t.match(again.outcome, { at: 'reply', upstream: 'two' });
+  t.equal(network.streams.filter(({ target }) => target.address === '192.0.2.1').length, 1, 'one is left alone for a while');
+});
+
+await t.test('an unreachable server is tried again after its back-off', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = (_name, { address }) => (address === '192.0.2.1' ? 'refuse' : { answers: A });
+  ask();
+  await clock.advance(1500);
+  network.serve = () => ({ answers: A });
+  const again = ask();
+  await clock.advance(50);
+  t.match(again.outcome, { at: 'reply', upstream: 'one' });
+});
+
+await t.test('with every server down a query fails at once, with the reason; a second later they are tried again', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = () => 'refuse';
+  const first = ask();
+  await clock.advance(50);
+  t.match(first.outcome, { at: 'failure', code: 'connect', detail: 'refused' });
+  t.notOk(tested.ready);
+  // Back-off grows, but a trial a second stays.
+  for (let i = 0; i < 8; i++) {
+    ask();
+    await clock.advance(1000);
+  }
+  const dialled = network.streams.length;
+  network.serve = () => ({ answers: A });
+  const back = ask();
+  await clock.advance(50);
+  t.equal(back.outcome?.at, 'reply', 'the first query after the outage is answered');
+  t.ok(dialled < 25, `${dialled} trials in 8 s`);
+  t.ok(tested.ready);
+});
+
+await t.test('SERVFAIL and REFUSED: one other server is asked, once', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2'), at('three', '192.0.2.3')]);
+  network.serve = (_name, { address }) => (address === '192.0.2.2' ? { answers: A } : { rcode: 2 });
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply', upstream: 'two', scan: { rcode: 0 } });
+  network.serve = () => ({ rcode: 5 });
+  const refused = ask();
+  await clock.advance(50);
+  t.match(refused.outcome, { at: 'reply', scan: { rcode: 5 } }, 'the others agree: that is the answer');
+  t.equal(network.streams.length, 2, 'the third was never asked');
+});
+
+await t.test('a server that is slow: another is asked beside it, and the first answer counts', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = (_name, { address }) => (address === '192.0.2.1' ? 'silence' : { answers: A });
+  const asked = ask();
+  await clock.advance(2000);
+  t.match(asked.outcome, { at: 'reply', upstream: 'two' });
+});
+
+await t.test('a connection gone silent: its queries are asked over a second one within a second or so, and it is cut at 3 s', async t => {
+  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A });
+  ask();
+  await clock.advance(100);
+  network.serve = (_name, target) => (target === network.streams[0]?.target ? 'silence' : { answers: A });
+  const asked = ask();
+  await clock.advance(1100);
+  t.match(asked.outcome, { at: 'reply' });
+  t.equal(count('hedge'), 1);
+  t.equal(network.streams.length, 2);
+  const next = ask();
+  await clock.advance(20);
+  t.equal(next.outcome?.at, 'reply', 'the suspect connection is not used for new queries');
+  await clock.advance(2100);
+  t.ok(network.streams[0]?.closed);
+  t.equal(count('upstreamClose', 'one', 'silent'), 1);
+});
+
+await t.test('one of many never answered: the others are, and the connection lives while it is heard from', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = name => (name === 'never.example.' ? 'silence' : { answers: A });
+  const never = ask('never.example');
+  for (let i = 0; i < 100; i++) {
+    const asked = ask(`n${i}.example`);
+    await clock.advance(50);
+    if (asked.outcome?.at !== 'reply') t.fail(`${i} was not answered`);
+  }
+  t.match(never.outcome, { at: 'failure', code: 'timeout' });
+  t.equal(network.streams.length, 1);
+  t.notOk(network.streams[0]?.closed);
+});
+
+await t.test('nobody answers: SERVFAIL at 4.5 s, before the client gives up at 5', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = name => (name === '' ? {} : 'silence');
+  const asked = ask();
+  await clock.advance(4400);
+  t.equal(asked.outcome, undefined);
+  await clock.advance(150);
+  t.match(asked.outcome, { at: 'failure', code: 'timeout', detail: /one, two|stopped answering/ });
+});
+
+await t.test('wrong id, wrong question, malformed and duplicate replies are dropped and counted', async t => {
+  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+  const asked = ask();
+  await clock.advance(1);
+  network.last.accept();
+  await clock.advance(1);
+  const [query = Buffer.alloc(0)] = network.last.queries;
+  const right = responseTo(query, { answers: A });
+  const wrongId = Buffer.from(right);
+  wrongId.writeUInt16BE((right.readUInt16BE(0) + 1) & 0xffff, 0);
+  network.last.send(wrongId);
+  network.last.send(responseTo(queryMessage('other.example', { id: query.readUInt16BE(0) }), { answers: A }));
+  network.last.send(Buffer.from([1, 2, 3]));
+  await clock.advance(1);
+  t.equal(asked.outcome, undefined);
+  network.last.send(right);
+  network.last.send(right);
+  await clock.advance(1);
+  t.equal(asked.outcome?.at, 'reply');
+  t.equal(count('upstreamError', 'one', 'id_mismatch'), 3, 'wrong id, too short, duplicate');
+  t.equal(count('upstreamError', 'one', 'question_mismatch'), 1);
+  t.notOk(network.last.closed);
+});
+
+await t.test('an answer that can not be parsed: another server is asked, else SERVFAIL', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  const asked = ask();
+  await clock.advance(1);
+  network.last.accept();
+  await clock.advance(1);
+  const [query = Buffer.alloc(0)] = network.last.queries;
+  network.last.send(Buffer.concat([responseTo(query, { answers: A }), Buffer.from([0])]));
+  await clock.advance(1);
+  t.match(asked.outcome, { at: 'failure', code: 'parse', detail: 'one' });
+});
+
+await t.test('strict: whatever happens, no datagram with a client name', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  for (const behaviour of ['refuse', 'close', 'silence'] as const) {
+    network.serve = () => behaviour;
+    ask();
+    await clock.advance(5000);
+  }
+  t.same(network.datagrams, []);
+  t.ok(network.streams.every(({ target }) => target.security.at === 'authenticated'));
+});
+
+await t.test('opportunistic: cleartext at once, TLS as soon as it is known to work', async t => {
+  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  network.serve = () => ({ answers: A });
+  network.datagram = () => ({ answers: A });
+  const first = ask();
+  await clock.advance(10);
+  t.match(first.outcome, { protocol: 'udp' });
+  t.match(network.last.target, { security: { at: 'encrypted' } });
+  const second = ask();
+  await clock.advance(10);
+  t.match(second.outcome, { protocol: 'dot' });
+  t.equal(count('cleartext', 'opportunistic'), 1);
+});
+
+await t.test('opportunistic: TLS fails, cleartext serves, and TLS is tried again later', async t => {
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  network.serve = () => 'refuse';
+  network.datagram = () => ({ answers: A });
+  ask();
+  await clock.advance(1000);
+  ask();
+  await clock.advance(1000);
+  t.equal(network.streams.length, 1);
+  await clock.advance(75_000);
+  network.serve = () => ({ answers: A });
+  ask();
+  await clock.advance(10);
+  const later = ask();
+  await clock.advance(10);
+  t.match(later.outcome, { protocol: 'dot' });
+});
+
+await t.test('mode off: cleartext only; a truncated answer is fetched over TCP', async t => {
+  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  network.serve = () => ({ answers: A });
+  network.datagram = () => ({ flags: 0x0200 });
+  const asked = ask();
+  await clock.advance(10);
+  t.match(asked.outcome, { protocol: 'tcp', scan: { answers: 1 } });
+  t.match(network.last.target, { port: 53, security: { at: 'cleartext' } });
+  t.equal(count('cleartext', 'off'), 1);
+});
+
+await t.test('bootstrap: a name without addresses is looked up there, and only its name', async t => {
+  const { clock, network, ask, count } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  network.serve = () => ({ answers: A });
+  network.datagram = name => (name === 'dns.example.' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined);
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply', upstream: 'dns.example' });
+  t.equal(network.last.target.address, '192.0.2.77');
+  t.same(network.datagrams.map(({ name, address, type }) => `${name} ${type} @${address}`), ['dns.example. A @192.0.2.53', 'dns.example. AAAA @192.0.2.53']);
+  t.equal(count('cleartext', 'bootstrap'), 2);
+});
+
+await t.test('bootstrap fails: queries fail with the reason, and it is tried again a second later', async t => {
+  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  network.serve = () => ({ answers: A });
+  const asked = ask();
+  await clock.advance(100);
+  t.match(asked.outcome, { at: 'failure', code: 'bootstrap', detail: '192.0.2.53 did not answer for dns.example' });
+  network.datagram = () => ({ answers: 'dns.example. 300 A 192.0.2.77' });
+  await clock.advance(1000);
+  const again = ask();
+  await clock.advance(50);
+  t.equal(again.outcome?.at, 'reply');
+});
+
+await t.test('bootstrap: an expired address is looked up again, without dropping the connection that works', async t => {
+  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  network.serve = () => ({ answers: A });
+  network.datagram = name => (name === 'dns.example.' ? { answers: 'dns.example. 61 A 192.0.2.77' } : undefined);
+  ask();
+  for (let i = 0; i < 70; i++) {
+    await clock.advance(1000);
+    ask();
+  }
+  await clock.advance(10);
+  t.equal(network.datagrams.length, 4, 'two searches');
+  t.equal(network.streams.length, 1);
+});
+
+await t.test('closing: no more questions are taken', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A });
+  ask();
+  await clock.advance(10);
+  tested.close();
+  tested.close();
+  const late = ask();
+  await clock.advance(10);
+  t.match(late.outcome, { code: 'shutdown' });
+  tested.destroy();
+  tested.destroy();
+  t.ok(network.last.closed);
+});
