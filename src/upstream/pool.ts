@@ -99,14 +99,18 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
   const servers: readonly Server<Exchange>[] = spec.servers.map(each =>
     server(ports, each, spec, events, onAddresses));
 
-  /** Endpoints not asked yet, best first. */
+  /** Whom to ask next, best first: who only hung up on us, then those not asked yet, then who hung up and is in back-off. */
   function candidates(exchange: Exchange): Endpoint<Exchange>[] {
-    const fresh = servers.flatMap(each => each.endpoints)
-      .filter(each => !exchange.tried.has(each) || exchange.blameless.has(each));
-    const usable = fresh.filter(each => each.path() !== 'refuse');
-    if (usable.length > 0 || exchange.running > 0) return order(spec.policy, usable, exchange.turn, random);
+    const all = servers.flatMap(each => each.endpoints);
+    const untried = all.filter(each => !exchange.tried.has(each));
+    const usable = order(spec.policy, untried.filter(each => each.path() !== 'refuse'), exchange.turn, random);
+    const again = all.filter(each => exchange.blameless.has(each));
+    if (usable.length > 0 || again.length > 0 || exchange.running > 0) {
+      const inBackOff = (each: Endpoint<Exchange>): boolean => each.path() === 'refuse';
+      return [...again.filter(each => !inBackOff(each)), ...usable, ...again.filter(inBackOff)];
+    }
     // All are in back-off: one of them may be tried, each at most once a second.
-    return order(spec.policy, fresh.filter(each => mayTryAnyway(each.health, clock.monotonicMs())), exchange.turn, random);
+    return order(spec.policy, untried.filter(each => mayTryAnyway(each.health, clock.monotonicMs())), exchange.turn, random);
   }
 
   function dispatch(exchange: Exchange): void {
