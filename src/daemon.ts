@@ -1,6 +1,8 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
+import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 
 import { ageClock } from './base/age-clock.js';
 import type { Clock, Log, Random } from './base/ports.js';
@@ -188,13 +190,25 @@ function trustedRoots({ upstream }: Config): string | undefined {
   const file = upstream.ca_file ?? SYSTEM_ROOTS.find(existsSync);
   if (file === undefined) return undefined;
   const pem = readOrFail(file, 'upstream.ca_file').toString('latin1');
-  if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new StartError(`upstream.ca_file: ${file} holds no PEM certificate`, 2);
+  // Only the first: to parse a whole store would double the time to start. TLS itself skips what it can't read.
+  const [first = ''] = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/.exec(pem) ?? [];
+  try {
+    new X509Certificate(first);
+  } catch {
+    throw new StartError(`upstream.ca_file: ${file} holds no PEM certificate`, 2);
+  }
   return pem;
 }
 
 function tlsCredentials({ listen_tls: { addresses, certificate, key } }: Config): Credentials | undefined {
   if (addresses.length === 0 || certificate === undefined || key === undefined) return undefined;
-  return { cert: readOrFail(certificate, 'listen_tls.certificate'), key: readOrFail(key, 'listen_tls.key') };
+  const credentials = { cert: readOrFail(certificate, 'listen_tls.certificate'), key: readOrFail(key, 'listen_tls.key') };
+  try {
+    createSecureContext(credentials);
+  } catch (error) {
+    throw new StartError(`listen_tls: ${certificate} and ${key} can not be used: ${wordsFor(error)}`, 2);
+  }
+  return credentials;
 }
 
 function readOrFail(file: string, option: string): Buffer {

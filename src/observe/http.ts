@@ -1,6 +1,6 @@
 // The HTTP side: metrics for Prometheus, and health for whoever supervises us.
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 
 import type { Metrics } from './metrics.js';
 
@@ -23,7 +23,10 @@ export interface HttpListener {
  */
 export async function listenHttp(at: { readonly address: string; readonly port: number }, parts: HttpParts): Promise<HttpListener> {
   const server = createServer((request, response) => {
-    answer(request, response, parts).catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined));
+    answer(request, parts).then(
+      ({ status, contentType, body }) => response.writeHead(status, { 'content-type': contentType }).end(request.method === 'HEAD' ? '' : body),
+      (error: unknown) => response.destroy(error instanceof Error ? error : undefined),
+    );
   });
   // One scraper or two; slow ones do not pile up.
   server.maxConnections = 64;
@@ -45,24 +48,28 @@ export async function listenHttp(at: { readonly address: string; readonly port: 
   };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, { metrics, notReady }: HttpParts): Promise<void> {
-  const text = (status: number, body: string): void =>
-    void response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(body);
-  if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD\n');
+interface Reply {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+const text = (status: number, body: string): Reply => ({ status, contentType: 'text/plain; charset=utf-8', body: `${body}\n` });
+
+async function answer(request: IncomingMessage, { metrics, notReady }: HttpParts): Promise<Reply> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
   switch (request.url?.split('?')[0]) {
-    case '/metrics': {
-      const { contentType, body } = await metrics.expose(request.headers.accept);
-      return void response.writeHead(200, { 'content-type': contentType }).end(body);
-    }
+    case '/metrics':
+      return { status: 200, ...await metrics.expose(request.headers.accept) };
     case '/livez':
-      return text(200, 'alive\n');
+      return text(200, 'alive');
     case '/readyz': {
       const missing = notReady();
-      return missing === undefined ? text(200, 'ready\n') : text(503, `not ready: ${missing}\n`);
+      return missing === undefined ? text(200, 'ready') : text(503, `not ready: ${missing}`);
     }
     case '/':
-      return text(200, 'dotstub: /metrics /livez /readyz\n');
+      return text(200, 'dotstub: /metrics /livez /readyz');
     default:
-      return text(404, 'there is: /metrics /livez /readyz\n');
+      return text(404, 'there is: /metrics /livez /readyz');
   }
 }

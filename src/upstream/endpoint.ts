@@ -174,10 +174,13 @@ export function endpoint<T extends Waiter>(
         { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question), PLAIN_TIMEOUT_MS,
       );
       if (reply === undefined) continue;
-      if (flagsOf(reply) & FLAG.TC) return askPlainStream(ask, waiter);
-      const rttMs = clock.monotonicMs() - startedAtMs;
-      measure(rttMs);
-      return events.reply(self, waiter, reply, 'udp', rttMs);
+      if (flagsOf(reply) & FLAG.TC) askPlainStream(ask, waiter);
+      else {
+        const rttMs = clock.monotonicMs() - startedAtMs;
+        measure(rttMs);
+        events.reply(self, waiter, reply, 'udp', rttMs);
+      }
+      return;
     }
     observer.upstreamError(upstream, 'timeout');
     events.lost(self, waiter, failure('timeout', `${upstream} (${address} port ${identity.plainPort}, cleartext)`), false);
@@ -217,7 +220,10 @@ export function endpoint<T extends Waiter>(
       return modes.pathFor(mode, health, clock.monotonicMs());
     },
     ask(ask, waiter, path) {
-      if (path === 'tls') return askTls(ask, waiter);
+      if (path === 'tls') {
+        askTls(ask, waiter);
+        return;
+      }
       if (connections.size === 0 && modes.shouldProbe(mode, health, clock.monotonicMs())) openTls();
       askPlain(ask, waiter).catch((error: unknown) => events.lost(self, waiter, failure('connect', String(error)), false));
     },

@@ -32,7 +32,7 @@ async function volley(messages: readonly Buffer[], settleMs = 300): Promise<Buff
   const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
   const replies: Buffer[] = [];
   socket.on('message', reply => replies.push(reply));
-  await new Promise<void>(resolve => void socket.connect(at.port, at.address, () => resolve()));
+  await new Promise<void>(resolve => socket.connect(at.port, at.address, () => resolve()));
   for (const [i, message] of messages.entries()) {
     socket.send(message);
     // Daemon and client share this event loop: a few of its turns, and what was sent has been read and answered.
@@ -150,7 +150,7 @@ await t.test('TCP: clients that ask and run', async t => {
     socket.on('close', () => resolve());
   })));
   await sleep(50);
-  t.ok((await metric('dotstub_inflight_queries')) ?? 0 > 0, 'their queries were under way');
+  t.ok((await metric('dotstub_inflight_queries') ?? 0) > 0, 'their queries were under way');
   upstream.handler = (await import('../fixtures/daemon.js')).answering();
   await stillServes(t);
   t.equal(await metric('dotstub_client_connections{proto="tcp"}'), 0, 'no session is left');

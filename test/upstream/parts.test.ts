@@ -102,7 +102,7 @@ await t.test('back-off doubles to its limit, spread by a fifth either way', t =>
 await t.test('selection', t => {
   const servers = [{ id: 'a', srttMs: 30, open: true }, { id: 'b', srttMs: 10, open: true }, { id: 'c', srttMs: undefined, open: false }];
   const ids = (policy: Parameters<typeof order>[0], turn = 0, random = fakeRandom()): string =>
-    order(policy, servers, turn, random).map(each => ('id' in each ? String(each.id) : '')).join('');
+    order(policy, servers, turn, random).map(({ id }) => id).join('');
   t.equal(ids('ordered'), 'abc');
   t.equal(ids('round_robin', 0), 'abc');
   t.equal(ids('round_robin', 4), 'bca');

@@ -4,7 +4,6 @@ import t from 'tap';
 
 import type { Failure } from '../../src/base/outcome.js';
 import { wheel } from '../../src/base/wheel.js';
-import type { Mode } from '../../src/upstream/mode.js';
 import { pool, type PoolSpec, type UpstreamReply } from '../../src/upstream/pool.js';
 import type { ServerSpec } from '../../src/upstream/server.js';
 import { TYPE } from '../../src/wire/rrtype.js';
@@ -26,7 +25,7 @@ function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Par
   const { observer, count } = recorder();
   const log = recordedLog();
   const tested = pool({ clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram }, wheel(clock), {
-    mode: mode as Mode, policy: 'ordered', servers, bootstrapServers: [], ...more,
+    mode, policy: 'ordered', servers, bootstrapServers: [], ...more,
   });
   /** Asks; `outcome` is filled when it is answered. */
   const ask = (name = 'x.example') => {

@@ -1,0 +1,22 @@
+# The image runs the daemon as an ordinary user on port 5300; no capability, no writable file system needed.
+ARG BASE=node:22-bookworm-slim
+
+FROM ${BASE} AS build
+WORKDIR /build
+COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
+RUN npm ci --ignore-scripts
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts
+
+FROM ${BASE}
+WORKDIR /opt/dotstub
+COPY --from=build /build/package.json ./
+COPY --from=build /build/node_modules ./node_modules
+COPY --from=build /build/dist ./dist
+COPY config/container.yaml /etc/dotstub/dotstub.yaml
+# Numbers, so that Kubernetes can see that it is not root.
+USER 65532:65532
+EXPOSE 5300/udp 5300/tcp 9153/tcp
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["node", "/opt/dotstub/dist/cli.js"]
+CMD ["run", "--config", "/etc/dotstub/dotstub.yaml"]

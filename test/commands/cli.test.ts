@@ -1,0 +1,165 @@
+// The program as a child process: what it says, and how it exits.
+
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+
+import t from 'tap';
+
+import { authority, certificate } from '../fixtures/certificates.js';
+import { ask, tryAsk } from '../fixtures/client.js';
+import { answering } from '../fixtures/daemon.js';
+import { dotServer } from '../fixtures/dot-server.js';
+import { freePort } from '../fixtures/free-port.js';
+import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+
+const directory = temporaryDirectory();
+t.teardown(() => directory.remove());
+const ca = authority();
+const caFile = join(directory.path, 'ca.pem');
+writeFileSync(caFile, ca.cert);
+const identity = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
+
+/** A configuration that works, listening on `port`. */
+const configFor = (port: number, upstreamPort: number, more = ''): string => `
+listen: ["127.0.0.1:${port}"]
+metrics: { listen: off }
+upstream: { ca_file: ${caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${upstreamPort}"] }] }
+${more}`;
+
+await t.test('help and version', async t => {
+  t.match(await dotstub(['--version']), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
+  t.match(await dotstub(['--help']), { code: 0, stdout: /dotstub run .*\n(.*\n)*.*dotstub query NAME/ });
+  for (const command of ['run', 'check-config', 'query']) t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
+  t.match(await dotstub([]), { code: 2, stderr: /Usage/ });
+});
+
+await t.test('bad usage: exit 2, one or two lines, never a stack trace', async t => {
+  const cases: readonly (readonly [string[], RegExp])[] = [
+    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, query/],
+    [['run', '--verbose'], /Unknown option '--verbose'/],
+    [['run', 'a.example', 'b.example'], /unexpected argument: b\.example/],
+    [['run', '192.0.2.1'], /PROVIDER "192\.0\.2\.1" is not allowed \(not a host name\)/],
+    [['run', '--config'], /--config/],
+    [['run', '--config', '/nowhere/at/all.yaml'], /\/nowhere\/at\/all\.yaml: there is no such file/],
+    [['check-config'], /needs a FILE/],
+    [['query'], /needs a NAME/],
+    [['query', 'a..b'], /"a\.\.b" is not a domain name/],
+    [['query', 'example', 'NONSENSE'], /"NONSENSE" is not a record type/],
+    [['query', 'example', '--server', 'nowhere'], /--server "nowhere" is not allowed/],
+  ];
+  for (const [args, words] of cases) {
+    const { code, stderr, stdout } = await dotstub(args);
+    t.equal(code, 2, args.join(' '));
+    t.match(stderr, words);
+    t.equal(stdout, '');
+    t.notMatch(stderr, /\n\s+at /, 'no stack trace');
+  }
+});
+
+await t.test('check-config: problems with exit 2, or the effective configuration with exit 0', async t => {
+  t.match(await dotstub(['check-config', 'test/config/broken/several.yaml']), { code: 2, stdout: '', stderr: /several\.yaml:2:9: cache\.size(.*\n){3}3 problems found/ });
+  t.match(await dotstub(['check-config', 'config/dotstub.yaml']), { code: 0, stdout: /size: 16MiB/ });
+  const { stdout } = await dotstub(['check-config', 'test/config/design.yaml', '--json']);
+  t.match(JSON.parse(stdout), { ok: true, config: { cache: { max_ttl: 86_400_000 } } });
+  t.match(JSON.parse((await dotstub(['check-config', 'test/config/broken/several.yaml', '--json'])).stdout), { ok: false, problems: [{ line: 2, path: 'cache.size' }, {}, {}] });
+});
+
+await t.test('what keeps it from starting is said in one clear sentence', async t => {
+  const taken = createServer();
+  const port = await freePort();
+  await new Promise<void>(resolve => void taken.listen(port, '127.0.0.1', resolve));
+  const free = await freePort();
+  const at = (listen: string, more = ''): string => `listen: ["${listen}"]\nmetrics: { listen: off }\n${more}`;
+  const cases: readonly (readonly [string, string, number, RegExp])[] = [
+    ['TCP port in use', at(`127.0.0.1:${port}`), 1, new RegExp(`127\\.0\\.0\\.1:${port} \\(TCP\\) is in use by another program`)],
+    ['not our address', at(`192.0.2.1:${free}`), 1, /192\.0\.2\.1:\d+ \(UDP\) is not an address of this machine: correct listen/],
+    ['metrics port in use', `listen: ["127.0.0.1:${free}"]\nmetrics: { listen: "127.0.0.1:${port}" }`, 1, /\(HTTP\) is in use by another program.*metrics\.listen/],
+    ['no CA file', at(`127.0.0.1:${free}`, 'upstream: { ca_file: /nowhere/ca.pem }'), 2, /upstream\.ca_file: \/nowhere\/ca\.pem can not be read \(there is no such file\)/],
+    ['CA file without certificates', at(`127.0.0.1:${free}`, `upstream: { ca_file: ${process.cwd()}/package.json }`), 2, /holds no PEM certificate/],
+    ['no certificate', at(`127.0.0.1:${free}`, `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: /nowhere/c.pem, key: /nowhere/k.pem }`), 2, /listen_tls\.certificate: \/nowhere\/c\.pem/],
+    ['certificate that is none', at(`127.0.0.1:${free}`, `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: ${process.cwd()}/package.json, key: ${caFile} }`), 2, /listen_tls/],
+  ];
+  for (const [what, config, code, words] of cases) {
+    const file = join(directory.path, 'config.yaml');
+    writeFileSync(file, config);
+    const ended = await dotstub(['run', '--config', file]);
+    t.equal(ended.code, code, what);
+    const error = ended.stdout.split('\n').filter(line => line.includes('"level":"error"'));
+    t.equal(error.length, 1, `${what}: one error`);
+    t.match(error[0], words, what);
+    t.notMatch(ended.stdout + ended.stderr, /\n\s+at |node:internal/, 'no stack trace');
+  }
+  await new Promise(resolve => void taken.close(resolve));
+});
+
+await t.test('a privileged port without the right to it', { skip: process.getuid?.() === 0 ? 'root may use any port' : false }, async t => {
+  const file = join(directory.path, 'config.yaml');
+  writeFileSync(file, 'listen: ["127.0.0.1:53"]\nmetrics: { listen: off }\n');
+  t.match(await dotstub(['run', '--config', file]), { code: 1, stdout: /127\.0\.0\.1:53 \(UDP\) needs a right that this user does not have/ });
+});
+
+await t.test('SIGTERM: what is in flight is answered, then exit 0', async t => {
+  const answer = answering();
+  const server = await dotServer({ identity, handler: (query, session) => void setTimeout(answer, 600, query, session) });
+  const port = await freePort();
+  const at = { address: '127.0.0.1', port };
+  const program = await startDotstub(configFor(port, server.port));
+  const udp = ask(at, 'www.example');
+  const tcp = ask(at, 'alias.example', { tcp: true });
+  await new Promise(resolve => setTimeout(resolve, 250));
+  const startedAt = Date.now();
+  const ended = await program.stop();
+  t.equal(ended.code, 0);
+  t.ok(Date.now() - startedAt < 3000);
+  t.match((await udp).text.answers, [{ data: '192.0.2.80' }]);
+  t.match((await tcp).text.answers, [{ type: 'CNAME' }, { type: 'A' }]);
+  t.match(ended.stdout, /"msg":"stopping"(.*\n)+.*"msg":"stopped"/);
+  t.equal(ended.stderr, '');
+  await server.close();
+});
+
+await t.test('SIGTERM with a server that never answers: SERVFAIL, and the end within the bound', async t => {
+  const server = await dotServer({ identity, handler: () => undefined });
+  const port = await freePort();
+  const program = await startDotstub(configFor(port, server.port));
+  const waiting = tryAsk({ address: '127.0.0.1', port }, 'www.example');
+  await new Promise(resolve => setTimeout(resolve, 200));
+  const startedAt = Date.now();
+  t.match(await program.stop('SIGINT'), { code: 0 });
+  t.ok(Date.now() - startedAt < 6000);
+  t.match((await waiting)?.text, { rcode: 'SERVFAIL' });
+  await server.close();
+});
+
+await t.test('query: an answer as text, as JSON, over TCP; and nobody there', async t => {
+  const server = await dotServer({ identity, handler: answering() });
+  const port = await freePort();
+  const program = await startDotstub(configFor(port, server.port));
+  const to = ['--server', `127.0.0.1:${port}`];
+  t.match(await dotstub(['query', 'www.example', ...to]), {
+    code: 0, stdout: /^www\.example\.  300  A  192\.0\.2\.80\n\nfrom: +dns\.test \(DNS over TLS\)\nchecked: +not validated.*\ntook: +[\d.]+ ms, asked 127\.0\.0\.1:\d+\n$/,
+  });
+  t.match(await dotstub(['query', 'www.example', ...to]), { stdout: /from: +cache, first brought by dns\.test/ });
+  t.match(await dotstub(['query', 'nobody.example', ...to]), { code: 0, stdout: /^nobody\.example\. does not exist\n/ });
+  t.match(await dotstub(['query', 'www.example', 'MX', ...to]), { code: 0, stdout: /exists, but has no MX record/ });
+  t.match(JSON.parse((await dotstub(['query', 'www.example', 'AAAA', '--json', '--tcp', ...to])).stdout), {
+    rcode: 'NOERROR', answers: [{ data: '2001:db8::80' }], source: 'upstream', upstream: 'dns.test', protocol: 'dot', verdict: 'unchecked',
+  });
+  t.match(JSON.parse((await dotstub(['query', 'big.example', 'TXT', '--json', ...to])).stdout), { source: 'upstream', answers: [{ type: 'TXT' }] });
+  await server.close();
+  t.match(await dotstub(['query', 'other.example', ...to]), { code: 1, stdout: /SERVFAIL\nwhy: +Network Error: .*connection refused/ });
+  await program.stop();
+  t.match(await dotstub(['query', 'www.example', ...to]), { code: 1, stderr: /no answer from 127\.0\.0\.1:\d+.*is dotstub running there\?/ });
+});
+
+await t.test('what is not built yet is said once at start, and so is cleartext without configuration', async t => {
+  const port = await freePort();
+  const program = await startDotstub(`listen: ["127.0.0.1:${port}"]\nmetrics: { listen: off }\ncache: { prefetch: true, size: 1MiB }\ndns64: { prefix: "64:ff9b::/96" }\nlog: { format: text }\n`);
+  const log = program.log();
+  t.match(log, /WARN +not built yet, without effect: cache\.prefetch, dns64\.prefix/);
+  t.match(log, /WARN +(no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not|no server is configured, and)/);
+  t.match(log, /WARN +DNSSEC validation is not built yet/);
+  t.match(log, /INFO +listening on 127\.0\.0\.1:\d+ \(UDP\)/);
+  t.match(await program.stop(), { code: 0 });
+});
