@@ -1,0 +1,90 @@
+// Unbound, Knot Resolver and dnsdist as the DNS-over-TLS server, each with NSD as the authority behind it: started here
+// on 127.0.0.1 with the configurations of fixtures/servers.ts. Debian packages: unbound knot-resolver dnsdist nsd.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import { ask, type At } from '../fixtures/client.js';
+import { freePort } from '../fixtures/free-port.js';
+import { startDotstub } from '../fixtures/program.js';
+import { type Bench, bench, dnsdist, knotResolver, missing, nsd, unbound } from '../fixtures/servers.js';
+
+/** The program, in strict mode before this server. */
+async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log(): string }> {
+  const port = await freePort();
+  const program = await startDotstub(`
+listen: ["127.0.0.1:${port}"]
+metrics: { listen: off }
+upstream:
+  policy: ordered
+  ca_file: ${on.caFile}
+  servers:
+${servers.map(server => `    - { name: dns.test, addresses: ["${server.address}:${server.port}"] }`).join('\n')}
+`);
+  on.onEnd(async () => void await program.stop());
+  return { address: '127.0.0.1', port, log: program.log };
+}
+
+async function everyKindOfAnswer(t: Test, at: At): Promise<void> {
+  t.match((await ask(at, 'www.test')).text, { rcode: 'NOERROR', answers: [{ data: '192.0.2.80' }] });
+  t.match((await ask(at, 'WwW.TeSt', { type: 'AAAA' })).text, { question: { name: 'WwW.TeSt.' }, answers: [{ data: '2001:db8::80' }] });
+  t.match((await ask(at, 'alias.test')).text.answers, [{ type: 'CNAME', data: 'www.test.' }, { type: 'A' }]);
+  t.match((await ask(at, 'mail.test', { type: 'MX' })).text.answers, [{ data: '10 www.test.' }]);
+  t.match((await ask(at, 'www.test', { type: 'HTTPS' })).text.answers, [{ data: '1 . alpn=h2 ipv4hint=192.0.2.80' }]);
+  t.match((await ask(at, 'strange.test', { type: 'TYPE65280' })).text.answers, [{ data: '\\# 4 0a000001' }]);
+  t.match((await ask(at, 'nobody.test')).text, { rcode: 'NXDOMAIN', authority: [{ type: 'SOA' }] });
+  t.match((await ask(at, 'www.test', { type: 'MX' })).text, { rcode: 'NOERROR', answers: [], authority: [{ type: 'SOA' }] });
+  const big = await ask(at, 'big.test', { type: 'TXT' });
+  t.equal(big.transport, 'tcp');
+  t.ok(big.message.length > 4000);
+  const many = await Promise.all(Array.from({ length: 300 }, async (_, i) => ask(at, `n${i}.wild.test`)));
+  t.equal(many.filter(({ text }) => text.answers[0]?.data === '192.0.2.99').length, 300, '300 at once');
+  t.ok((await Promise.all(Array.from({ length: 20 }, async (_, i) => ask(at, `n${i}.wild.test`)))).every(({ ms }) => ms < 1000));
+}
+
+await t.test('Unbound', { skip: missing('unbound', 'nsd') }, async t => {
+  const on = bench(t);
+  const at = await dotstubBefore(on, await unbound(on, await nsd(on)));
+  await everyKindOfAnswer(t, at);
+  t.match((await ask(at, 'www.local.test2')).text.answers, [{ data: '192.0.2.7' }], 'its local-data');
+});
+
+await t.test('Knot Resolver', { skip: missing('kresd', 'nsd') }, async t => {
+  const on = bench(t);
+  await everyKindOfAnswer(t, await dotstubBefore(on, await knotResolver(on, await nsd(on))));
+});
+
+await t.test('dnsdist', { skip: missing('dnsdist', 'nsd') }, async t => {
+  const on = bench(t);
+  await everyKindOfAnswer(t, await dotstubBefore(on, await dnsdist(on, await nsd(on))));
+});
+
+await t.test('Unbound killed and restarted under load, with a second server: nobody notices', { skip: missing('unbound', 'nsd') }, async t => {
+  const on = bench(t);
+  const authority = await nsd(on);
+  const first = await unbound(on, authority);
+  const second = await unbound(on, authority);
+  const at = await dotstubBefore(on, first, second);
+  await ask(at, 'www.test');
+  let { server } = first;
+  const slow: number[] = [];
+  const bad: string[] = [];
+  let asked = 0;
+  const waiting: Promise<void>[] = [];
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 100; i++) {
+      if (i === 30) await server.stop('SIGKILL');
+      if (i === 60) ({ server } = await unbound(on, authority, '', first.port));
+      waiting.push(ask(at, `r${round}-${asked++}.wild.test`).then(({ text, ms }) => {
+        if (text.rcode !== 'NOERROR') bad.push(text.rcode);
+        if (ms > 2500) slow.push(ms);
+      }));
+      await sleep(5);
+    }
+  }
+  await Promise.all(waiting);
+  t.equal(asked, 300);
+  t.same(bad, []);
+  t.same(slow, []);
+});
