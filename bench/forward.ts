@@ -1,0 +1,152 @@
+// Forwarding over DNS over TLS: dotstub beside Unbound as a forwarder, in the same run, with the same DNS-over-TLS
+// server behind both. 10,000 different names (all missed), then the same again (all from cache), 200 outstanding;
+// both servers start anew in every round and take turns at going first.
+
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { type At, ask } from '../test/fixtures/client.js';
+import { freePort } from '../test/fixtures/free-port.js';
+import { startDotstub } from '../test/fixtures/program.js';
+import { type Bench, bench, missing, start } from '../test/fixtures/servers.js';
+import { LOAD_CPU, load, type Load, median, residentBytes, SERVER_CPU, table } from './measure.js';
+
+const NAMES = 10_000;
+const OUTSTANDING = 200;
+
+/** A DNS-over-TLS server that answers every name below test. at once. */
+async function upstream(on: Bench): Promise<At> {
+  const port = await freePort();
+  const file = join(on.path, 'upstream.conf');
+  writeFileSync(file, `
+server:
+  interface: 127.0.0.1@${port}
+  tls-port: ${port}
+  tls-service-pem: "${on.certFile}"
+  tls-service-key: "${on.keyFile}"
+  username: ""
+  chroot: ""
+  directory: "${on.path}"
+  pidfile: ""
+  use-syslog: no
+  logfile: ""
+  incoming-num-tcp: 100
+  local-zone: test. redirect
+  local-data: "test. 300 A 192.0.2.99"
+remote-control:
+  control-enable: no
+`);
+  const { child } = await start(on, 'unbound', ['-d', '-c', file], port);
+  await pin(child.pid ?? 0, LOAD_CPU);
+  return { address: '127.0.0.1', port };
+}
+
+async function pin(pid: number, cpu: string): Promise<void> {
+  await new Promise(resolve => spawn('taskset', ['-a', '-p', '-c', cpu, String(pid)], { stdio: 'ignore' }).once('close', resolve));
+}
+
+interface Contender {
+  readonly port: number;
+  readonly pid: number;
+  stop(): Promise<unknown>;
+}
+
+async function dotstub(on: Bench, behind: At): Promise<Contender> {
+  const port = await freePort();
+  const running = await startDotstub(`
+listen: ["127.0.0.1:${port}"]
+metrics: { listen: off }
+dnssec: { mode: off }
+upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
+`);
+  return { port, pid: running.child.pid ?? 0, stop: () => running.stop() };
+}
+
+async function unboundForwarder(on: Bench, behind: At): Promise<Contender> {
+  const port = await freePort();
+  const file = join(on.path, `forwarder-${port}.conf`);
+  writeFileSync(file, `
+server:
+  interface: 127.0.0.1@${port}
+  username: ""
+  chroot: ""
+  directory: "${on.path}"
+  pidfile: ""
+  use-syslog: no
+  logfile: ""
+  num-threads: 1
+  do-not-query-localhost: no
+  module-config: "iterator"
+  local-zone: test. nodefault
+  tls-cert-bundle: "${on.caFile}"
+  msg-cache-size: 16m
+  rrset-cache-size: 32m
+  outgoing-range: 4096
+  num-queries-per-thread: 2048
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-tls-upstream: yes
+  forward-addr: 127.0.0.1@${behind.port}#dns.test
+`);
+  const { child, stop } = await start(on, 'unbound', ['-d', '-c', file], port);
+  return { port, pid: child.pid ?? 0, stop };
+}
+
+interface Round {
+  readonly missed: Load;
+  readonly cached: Load;
+  readonly rss: number;
+}
+
+async function round(made: Promise<Contender>, names: string): Promise<Round> {
+  const contender = await made;
+  await pin(contender.pid, SERVER_CPU);
+  // The first query opens the connection, and is not what is measured.
+  await ask({ address: '127.0.0.1', port: contender.port }, 'warm.test');
+  await sleep(200);
+  const missed = await load(contender.port, contender.pid, names, OUTSTANDING);
+  const cached = await load(contender.port, contender.pid, names, OUTSTANDING);
+  const rss = residentBytes(contender.pid);
+  await contender.stop();
+  return { missed, cached, rss };
+}
+
+/** Runs the comparison and prints it. */
+export async function forward(rounds: number): Promise<void> {
+  const lacking = missing('unbound', 'dnsperf', 'taskset');
+  if (lacking !== false) {
+    console.log(`forward: skipped, ${lacking}`);
+    return;
+  }
+  const ends: (() => unknown)[] = [];
+  const on = bench({ teardown: end => void ends.push(end) });
+  const names = join(on.path, 'names');
+  writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `n${i}.test A\n`).join(''));
+  const behind = await upstream(on);
+
+  const results: Record<'dotstub' | 'unbound', Round[]> = { dotstub: [], unbound: [] };
+  for (let i = 0; i < rounds; i++) {
+    const turns = i % 2 === 0 ? (['dotstub', 'unbound'] as const) : (['unbound', 'dotstub'] as const);
+    for (const who of turns) results[who].push(await round(who === 'dotstub' ? dotstub(on, behind) : unboundForwarder(on, behind), names));
+  }
+  for (const end of ends) await end();
+
+  console.log(`\nforward: ${NAMES} names missed over DNS over TLS, then the same from cache; ${OUTSTANDING} outstanding, medians of ${rounds} alternating rounds`);
+  const rows = (['missed', 'cached'] as const).map(path => {
+    const middle = (who: 'dotstub' | 'unbound', of: (one: Load) => number): number => median(results[who].map(each => of(each[path])));
+    const cpu = [middle('dotstub', each => each.cpuMicrosecondsPerQuery), middle('unbound', each => each.cpuMicrosecondsPerQuery)] as const;
+    const rate = [middle('dotstub', each => each.perSecond), middle('unbound', each => each.perSecond)] as const;
+    const total = (who: 'dotstub' | 'unbound', of: (one: Load) => number): number => results[who].reduce((sum, each) => sum + of(each[path]), 0);
+    return [
+      path, cpu[0].toFixed(1), cpu[1].toFixed(1), (cpu[0] / cpu[1]).toFixed(2), rate[0].toFixed(0), rate[1].toFixed(0), (rate[0] / rate[1]).toFixed(2),
+      `${total('dotstub', each => each.lost)} / ${total('unbound', each => each.lost)}`, `${total('dotstub', each => each.failed)} / ${total('unbound', each => each.failed)}`,
+    ];
+  });
+  console.log(table([['', 'CPU µs/query', 'Unbound', 'ratio', 'queries/s', 'Unbound', 'ratio', 'lost', 'failed'], ...rows]));
+  const rss = (who: 'dotstub' | 'unbound'): string => (median(results[who].map(each => each.rss)) / 1e6).toFixed(0);
+  console.log(`resident after both passes: ${rss('dotstub')} MB, Unbound ${rss('unbound')} MB`);
+}
