@@ -111,7 +111,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   const sessions = sessionTable();
   try {
     udp = await starting('UDP', 'listen', listenUdp(config.listen, entrance, observer, (at, error) =>
-      log.warn({ address: listenText(at) }, `no longer listening on ${listenText(at)} (UDP): ${error.message}`)));
+      log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
     streams.push(await starting('TCP', 'listen', listenStream(config.listen, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {
       streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(config.listen_tls.addresses, credentials, entrance, observer, sessions)));

@@ -21,14 +21,14 @@ const SOCKET_BUFFER_BYTES = 1 << 20;
 
 /**
  * Binds every address.
- * @param onLost told when an address that came later can not be bound, or a socket breaks
+ * @param onTrouble told when an address that came later can not be bound, or a socket reports an error
  * @throws the system's error, if an address of the configuration itself can not be bound
  */
 export async function listenUdp(
   addresses: readonly ListenAddress[],
   front: Front,
   observer: Observer,
-  onLost: (address: ListenAddress, error: Error) => void,
+  onTrouble: (address: ListenAddress, error: Error) => void,
 ): Promise<UdpListener> {
   const sockets = new Map<string, { readonly socket: Socket; readonly at: ListenAddress }>();
   let closed = false;
@@ -50,11 +50,9 @@ export async function listenUdp(
     const port = socket.address().port;
     const family = isIPv6(at.address) ? 6 : 4;
     sockets.set(listenText(at), { socket, at: { address: at.address, port } });
-    socket.on('error', error => {
-      sockets.delete(listenText(at));
-      socket.close();
-      onLost(at, error);
-    });
+    // What the kernel reports on a bound socket concerns one datagram, or passes (an interface that is down): the
+    // socket stays.
+    socket.on('error', error => onTrouble(at, error));
     socket.on('message', (message, from) => {
       // Nobody can receive at port 0; and our own address as the source would be a loop.
       if (from.port === 0 || (from.port === port && from.address === at.address)) return observer.dropped('source_port');
@@ -85,7 +83,7 @@ export async function listenUdp(
       try {
         await open(at);
       } catch (error) {
-        onLost(at, error instanceof Error ? error : new Error(String(error)));
+        onTrouble(at, error instanceof Error ? error : new Error(String(error)));
       }
     }
   }

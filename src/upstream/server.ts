@@ -35,8 +35,10 @@ export interface Server<T extends Waiter> {
 }
 
 const PLAIN_PORT = 53;
-// After a failed search queries fail at once for this long, and then start the next one.
+// After a failed search queries fail at once for this long, and then start the next one. Without queries the search
+// is repeated all the same, ever more rarely, so that a daemon that started before its network gets ready by itself.
 const BOOTSTRAP_RETRY_MS = 1000;
+const BOOTSTRAP_RETRY_MOST_MS = 60_000;
 // However short its TTL, an address that works is not looked up again sooner; nor kept longer than a day.
 const BOOTSTRAP_MIN_MS = 60_000;
 const BOOTSTRAP_MAX_MS = 86_400_000;
@@ -60,6 +62,8 @@ export function server<T extends Waiter>(
   let failure: Failure | undefined;
   let nextSearchAtMs = endpoints.length > 0 ? Infinity : 0;
   let searching = false;
+  let failures = 0;
+  let cancelRetry = (): void => undefined;
   let closed = false;
 
   function makeEndpoint(address: string, port: number): Endpoint<T> {
@@ -73,12 +77,14 @@ export function server<T extends Waiter>(
     const nowMs = ports.clock.monotonicMs();
     if (found.at === 'found') {
       failure = undefined;
+      failures = 0;
       nextSearchAtMs = nowMs + Math.min(Math.max(found.ttlSec * 1000, BOOTSTRAP_MIN_MS), BOOTSTRAP_MAX_MS);
       adopt(found.addresses);
     } else {
       // Addresses that worked so far are better than none.
       failure = endpoints.length > 0 ? undefined : found;
       nextSearchAtMs = nowMs + BOOTSTRAP_RETRY_MS;
+      cancelRetry = ports.clock.after(Math.min(BOOTSTRAP_RETRY_MS * 2 ** failures++, BOOTSTRAP_RETRY_MOST_MS), refresh);
       ports.observer.upstreamError(spec.label, found.code);
       ports.log.warn({ upstream: spec.label, reason: found.code }, `${spec.label}: no address found: ${found.detail ?? ''}`);
     }
@@ -93,6 +99,18 @@ export function server<T extends Waiter>(
     for (const each of old) if (!endpoints.includes(each)) each.close();
   }
 
+  function refresh(): void {
+    if (searching || closed || spec.name === undefined || ports.clock.monotonicMs() < nextSearchAtMs) return;
+    searching = true;
+    failure = undefined;
+    cancelRetry();
+    search(spec.name).catch((error: unknown) => {
+      // bootstrap() does not reject; if it does, that is a bug, and must not be silent.
+      throw error;
+    });
+  }
+
+  refresh();
   return {
     label: spec.label,
     get endpoints() {
@@ -101,21 +119,15 @@ export function server<T extends Waiter>(
     get failure() {
       return failure;
     },
-    refresh() {
-      if (searching || closed || spec.name === undefined || ports.clock.monotonicMs() < nextSearchAtMs) return;
-      searching = true;
-      failure = undefined;
-      search(spec.name).catch((error: unknown) => {
-        // bootstrap() does not reject; if it does, that is a bug, and must not be silent.
-        throw error;
-      });
-    },
+    refresh,
     close() {
       closed = true;
+      cancelRetry();
       for (const each of endpoints) each.close();
     },
     destroy() {
       closed = true;
+      cancelRetry();
       for (const each of endpoints) each.destroy();
     },
   };

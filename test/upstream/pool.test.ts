@@ -10,7 +10,7 @@ import { TYPE } from '../../src/wire/rrtype.js';
 import { queryMessage } from '../fixtures/client.js';
 import { fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { responseTo } from '../fixtures/messages.js';
-import { fakeNetwork } from '../fixtures/network.js';
+import { fakeNetwork, type FakeNetwork } from '../fixtures/network.js';
 import { recordedLog, recorder } from '../fixtures/recorder.js';
 import { wireName } from '../fixtures/records.js';
 
@@ -19,9 +19,10 @@ const A = 'x.example. 60 A 192.0.2.1';
 const at = (name: string, ...addresses: string[]): ServerSpec =>
   ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [] });
 
-function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Partial<PoolSpec> = {}) {
+function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Partial<PoolSpec> = {}, datagram?: FakeNetwork['datagram']) {
   const clock = fakeClock();
   const network = fakeNetwork();
+  network.datagram = datagram;
   const { observer, count } = recorder();
   const log = recordedLog();
   const tested = pool({ clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram }, wheel(clock), {
@@ -310,9 +311,9 @@ await t.test('mode off: cleartext only; a truncated answer is fetched over TCP',
 });
 
 await t.test('bootstrap: a name without addresses is looked up there, and only its name', async t => {
-  const { clock, network, ask, count } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, ask, count } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] },
+    name => (name === 'dns.example.' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined));
   network.serve = () => ({ answers: A });
-  network.datagram = name => (name === 'dns.example.' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined);
   const asked = ask();
   await clock.advance(50);
   t.match(asked.outcome, { at: 'reply', upstream: 'dns.example' });
@@ -334,10 +335,20 @@ await t.test('bootstrap fails: queries fail with the reason, and it is tried aga
   t.equal(again.outcome?.at, 'reply');
 });
 
+await t.test('bootstrap: a daemon that starts before its network gets ready by itself, without a query', async t => {
+  const { clock, network, pool: tested } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  await clock.advance(20_000);
+  t.notOk(tested.ready);
+  t.ok(network.datagrams.length < 40, `${network.datagrams.length} questions in 20 s`);
+  network.datagram = () => ({ answers: 'dns.example. 300 A 192.0.2.77' });
+  await clock.advance(20_000);
+  t.ok(tested.ready);
+});
+
 await t.test('bootstrap: an expired address is looked up again, without dropping the connection that works', async t => {
-  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] },
+    name => (name === 'dns.example.' ? { answers: 'dns.example. 61 A 192.0.2.77' } : undefined));
   network.serve = () => ({ answers: A });
-  network.datagram = name => (name === 'dns.example.' ? { answers: 'dns.example. 61 A 192.0.2.77' } : undefined);
   ask();
   for (let i = 0; i < 70; i++) {
     await clock.advance(1000);

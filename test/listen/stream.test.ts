@@ -1,0 +1,165 @@
+// Limits of client sessions, with real sockets and small numbers.
+
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import type { Front } from '../../src/front/front.js';
+import { listenStream, sessionTable, STREAM_LIMITS, type StreamLimits } from '../../src/listen/stream.js';
+import { framed, frameReader } from '../../src/wire/frame.js';
+import { recorder } from '../fixtures/recorder.js';
+
+/** A front that holds every message until told; sizes of replies are the test's. */
+function heldFront() {
+  const held: { message: Buffer; respond: (reply: Buffer) => void }[] = [];
+  let most = 0;
+  const front: Front = {
+    handle(message, _client, respond) {
+      if (message[0] === 1) {
+        respond(Buffer.alloc(message.readUInt16BE(1)));
+        return false;
+      }
+      held.push({ message, respond });
+      most = Math.max(most, held.length);
+      return true;
+    },
+    inflight: 0,
+    stop: () => undefined,
+  };
+  return { front, held, most: () => most };
+}
+
+async function listening(t: Test, limits: Partial<StreamLimits>) {
+  const held = heldFront();
+  const { observer, count } = recorder();
+  const listener = await listenStream([{ address: '127.0.0.1', port: 0 }], undefined, held.front, observer, sessionTable(), { ...STREAM_LIMITS, ...limits });
+  t.teardown(() => listener.destroy());
+  const port = listener.bound[0]?.port ?? 0;
+  const open = async (): Promise<{ socket: Socket; replies: Buffer[]; closed: () => boolean }> => {
+    const replies: Buffer[] = [];
+    const frames = frameReader();
+    let closed = false;
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    socket.on('data', (chunk: Buffer) => frames.push(chunk, message => replies.push(Buffer.from(message))));
+    socket.on('error', () => undefined);
+    socket.on('end', () => (closed = true));
+    socket.on('close', () => (closed = true));
+    await new Promise<void>(resolve => socket.once('connect', () => resolve()));
+    t.teardown(() => socket.destroy());
+    return { socket, replies, closed: () => closed };
+  };
+  return { ...held, count, listener, open };
+}
+
+const query = (n: number): Buffer => framed(Buffer.from([0, n]));
+/** Answered at once with so many octets. */
+const wants = (bytes: number): Buffer => framed(Buffer.from([1, bytes >> 8, bytes & 255]));
+
+await t.test('an idle session is closed, one that waits for an answer is not', async t => {
+  const { open, held } = await listening(t, { idleMs: 150 });
+  const idle = await open();
+  const waiting = await open();
+  waiting.socket.write(query(1));
+  await sleep(500);
+  t.ok(idle.closed());
+  t.notOk(waiting.closed());
+  held[0]?.respond(Buffer.from('answer'));
+  await sleep(50);
+  t.same(waiting.replies, [Buffer.from('answer')]);
+});
+
+await t.test('a frame that is begun and never finished ends the session, however slowly it trickles', async t => {
+  const { open } = await listening(t, { idleMs: 200 });
+  const { socket, closed } = await open();
+  socket.write(Buffer.from([0, 100]));
+  for (let i = 0; i < 8 && !closed(); i++) {
+    await sleep(50);
+    if (!closed()) socket.write(Buffer.from([1]));
+  }
+  await sleep(50);
+  t.ok(closed());
+});
+
+await t.test('queries over the limit wait their turn, none is lost', async t => {
+  const { open, held, most } = await listening(t, { inflightPerSession: 5 });
+  const { socket, replies } = await open();
+  socket.write(Buffer.concat(Array.from({ length: 50 }, (_, i) => query(i))));
+  await sleep(50);
+  t.equal(held.length, 5);
+  for (let answered = 0; answered < 50; ) {
+    for (const { message, respond } of held.splice(0)) {
+      respond(Buffer.from([message[1] ?? 0]));
+      answered++;
+    }
+    await sleep(1);
+  }
+  await sleep(50);
+  t.same(replies.map(reply => reply[0]), Array.from({ length: 50 }, (_, i) => i));
+  t.ok(most() <= 5);
+});
+
+await t.test('sessions per client and in all are bounded, and the number goes down again', async t => {
+  const { open, count } = await listening(t, { sessionsPerClient: 3 });
+  const sessions = [await open(), await open(), await open(), await open()];
+  await sleep(50);
+  t.same(sessions.map(({ closed }) => closed()), [false, false, false, true]);
+  t.equal(count('dropped', 'connections'), 1);
+  sessions[0]?.socket.destroy();
+  await sleep(50);
+  const later = await open();
+  await sleep(50);
+  t.notOk(later.closed());
+  t.equal(count('clientConnections', 'tcp', 1), 4);
+  t.equal(count('clientConnections', 'tcp', -1), 1);
+});
+
+await t.test('a client that closes its side still gets its answers', async t => {
+  const { open, held } = await listening(t, {});
+  const { socket, replies, closed } = await open();
+  socket.end(query(1));
+  await sleep(50);
+  t.notOk(closed());
+  held[0]?.respond(Buffer.from('late'));
+  await sleep(50);
+  t.same(replies, [Buffer.from('late')]);
+  t.ok(closed());
+});
+
+await t.test('a client that asks and never reads is cut, and memory stays bounded', async t => {
+  const { open, count } = await listening(t, { idleMs: 300, unreadBytes: 100_000 });
+  const { socket } = await open();
+  socket.pause();
+  const flood = Buffer.concat(Array.from({ length: 500 }, () => wants(60_000)));
+  socket.write(flood);
+  await sleep(1500);
+  t.equal(count('dropped', 'slow_client'), 1);
+});
+
+await t.test('replies that are ready together leave in one piece', async t => {
+  const { open } = await listening(t, {});
+  const { socket, replies } = await open();
+  let chunks = 0;
+  socket.on('data', () => chunks++);
+  socket.write(Buffer.concat(Array.from({ length: 40 }, () => wants(100))));
+  await sleep(100);
+  t.equal(replies.length, 40);
+  t.equal(chunks, 1);
+});
+
+await t.test('closing: no new sessions, idle ones end, those that wait are answered first', async t => {
+  const { open, held, listener } = await listening(t, {});
+  const idle = await open();
+  const waiting = await open();
+  waiting.socket.write(query(1));
+  await sleep(50);
+  listener.close();
+  listener.close();
+  await sleep(50);
+  t.ok(idle.closed());
+  t.notOk(waiting.closed());
+  held[0]?.respond(Buffer.from('answer'));
+  await sleep(50);
+  t.same(waiting.replies, [Buffer.from('answer')]);
+  t.ok(waiting.closed());
+});
