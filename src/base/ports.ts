@@ -119,10 +119,10 @@ export interface Stream {
 /** Opens streams; no event comes before it has returned. `upstream/dial` does it with sockets. */
 export type Dial = (target: DialTarget, events: StreamEvents) => Stream;
 
-/** One question and answer over UDP in cleartext; resolves to undefined when nothing valid came in time. */
+/** One question and answer over UDP in cleartext. Resolves to the reply, or to why there was none. */
 export type DialDatagram = (
   target: { readonly address: string; readonly port: number },
   query: Buffer,
   accept: (reply: Buffer) => boolean,
   timeoutMs: number,
-) => Promise<Buffer | undefined>;
+) => Promise<Buffer | 'timeout' | 'unreachable'>;

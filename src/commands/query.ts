@@ -97,7 +97,7 @@ async function ask(server: ListenAddress, question: Buffer, dnssecOk: boolean, t
   const query = Buffer.concat([header, question, writeOpt({ dnssecOk, options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] })]);
   const accept = (message: Buffer): boolean => answersQuery(message, id, question);
   const first = tcp ? undefined : await dialDatagram(server, query, accept, TIMEOUT_MS);
-  if (first === undefined && !tcp) return undefined;
+  if (typeof first === 'string') return undefined;
   if (first !== undefined && !(flagsOf(first) & FLAG.TC)) return { first, reply: first };
   const reply = await askStream(server, query, accept);
   return reply && { first: first ?? reply, reply };

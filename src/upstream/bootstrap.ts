@@ -35,7 +35,7 @@ export async function bootstrap(
     const question = Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
     const query = upstreamQuery(id, { question, dnssecOk: false, checkingDisabled: false }, { pad: false, keepalive: false });
     const reply = await dialDatagram(server, query, message => answersQuery(message, id, question), TIMEOUT_MS);
-    return reply === undefined ? undefined : readAddresses(reply, type);
+    return typeof reply === 'string' ? undefined : readAddresses(reply, type);
   };
 
   let detail = 'upstream.bootstrap is empty';

@@ -168,12 +168,16 @@ export function endpoint<T extends Waiter>(
     const id = random.uint16();
     const message = upstreamQuery(id, ask, { pad: false, keepalive: false });
     const startedAtMs = clock.monotonicMs();
+    let why: 'timeout' | 'connect' = 'timeout';
     for (let sends = 0; sends < PLAIN_SENDS && !waiter.done && !closing; sends++) {
       observer.upstreamQuery(upstream, 'udp');
       const reply = await ports.dialDatagram(
         { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question), PLAIN_TIMEOUT_MS,
       );
-      if (reply === undefined) continue;
+      if (typeof reply === 'string') {
+        why = reply === 'timeout' ? 'timeout' : 'connect';
+        continue;
+      }
       if (flagsOf(reply) & FLAG.TC) askPlainStream(ask, waiter);
       else {
         const rttMs = clock.monotonicMs() - startedAtMs;
@@ -182,8 +186,8 @@ export function endpoint<T extends Waiter>(
       }
       return;
     }
-    observer.upstreamError(upstream, 'timeout');
-    events.lost(self, waiter, failure('timeout', `${upstream} (${address} port ${identity.plainPort}, cleartext)`), false);
+    observer.upstreamError(upstream, why);
+    events.lost(self, waiter, failure(why, `${upstream} port ${identity.plainPort}, UDP`), false);
   }
 
   /** What did not fit a datagram (RFC 7766 §5). */

@@ -6,20 +6,20 @@ import { isIPv6 } from 'node:net';
 
 import type { DialDatagram } from '../base/ports.js';
 
-/** The DialDatagram port. An ICMP error counts as no answer. */
+/** The DialDatagram port. An ICMP error ends it at once. */
 export const dialDatagram: DialDatagram = async ({ address, port }, query, accept, timeoutMs) =>
   new Promise(resolve => {
     const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
-    const timer = setTimeout(() => finish(undefined), timeoutMs);
+    const timer = setTimeout(() => finish('timeout'), timeoutMs);
     let over = false;
-    function finish(reply: Buffer | undefined): void {
+    function finish(reply: Buffer | 'timeout' | 'unreachable'): void {
       if (over) return;
       over = true;
       clearTimeout(timer);
       socket.close();
       resolve(reply);
     }
-    socket.on('error', () => finish(undefined));
+    socket.on('error', () => finish('unreachable'));
     socket.on('message', message => {
       if (accept(message)) finish(message);
     });
