@@ -13,6 +13,9 @@ export type WireName = Buffer;
 export const MAX_NAME_BYTES = 255;
 const MAX_LABEL_BYTES = 63;
 const POINTER_BITS = 0xc0;
+// As many as a name can have labels. Pointers to pointers, thousands deep, would make every name of a message cost as
+// much as the whole message.
+const MAX_POINTERS = 127;
 
 /** The name of the root: one zero octet. */
 export const ROOT: WireName = Buffer.from([0]);
@@ -24,25 +27,27 @@ export const ROOT: WireName = Buffer.from([0]);
 export function skipName(message: Buffer, at: number): number {
   let end = -1;
   let length = 0;
+  let pointers = 0;
   let position = at;
   // A pointer must lead to before the piece it was found in, so that every jump gets nearer to offset 0.
   let pieceStart = at;
   for (;;) {
     const octet = message[position];
     if (octet === undefined) return -1;
-    if (octet === 0) return length + 1 > MAX_NAME_BYTES ? -1 : end === -1 ? position + 1 : end;
+    if (octet === 0) return end === -1 ? position + 1 : end;
     if (octet >= POINTER_BITS) {
       const low = message[position + 1];
       if (low === undefined) return -1;
       if (end === -1) end = position + 2;
       position = ((octet & 0x3f) << 8) | low;
-      if (position >= pieceStart) return -1;
+      if (position >= pieceStart || ++pointers > MAX_POINTERS) return -1;
       pieceStart = position;
       continue;
     }
     // 0x40 and 0x80 once marked experimental label types (RFC 6891 §5); nobody may use them.
     if (octet > MAX_LABEL_BYTES) return -1;
     length += octet + 1;
+    // Here too, and not only at the end: what is too long already is not walked any further.
     if (length >= MAX_NAME_BYTES) return -1;
     position += octet + 1;
   }

@@ -68,6 +68,14 @@ await t.test('a chain of pointers to the longest name ends, and one octet more i
   t.end();
 });
 
+await t.test('pointers to pointers are followed a name\'s worth deep, and no further', t => {
+  const message = Buffer.alloc(2 * 200 + 1);
+  for (let i = 1; i <= 200; i++) message.writeUInt16BE(0xc000 | (i === 1 ? 0 : 2 * i - 3), 2 * i - 1);
+  t.equal(skipName(message, 2 * 127 - 1), 2 * 127 + 1);
+  t.equal(skipName(message, 2 * 128 - 1), -1);
+  t.end();
+});
+
 await t.test('ASCII case does not count, nothing else is folded', t => {
   t.ok(sameIgnoringCase(Buffer.from('aBz'), Buffer.from('AbZ')));
   t.notOk(sameIgnoringCase(Buffer.from('@['), Buffer.from('`{')), 'neighbours of letters differ by the same bit');
