@@ -11,6 +11,7 @@ import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { front } from './front/front.js';
+import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
 import { type ListenAddress, listenText } from './listen/addresses.js';
 import { type Credentials, listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
@@ -53,6 +54,8 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
+/** One part in so many of cache.size is for ready replies. */
+const PACKET_CACHE_SHARE = 4;
 const MAX_INFLIGHT = 2000;
 const DRAIN_MS = 5000;
 const DRAIN_LOOK_MS = 20;
@@ -75,7 +78,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     rcodeName: rcodeToText,
     cache: () => answers,
   });
-  const answers = store(config.cache.size, observer);
+  const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE), observer);
   const upstream = pool({ clock, random, log, observer, dial: dialer(ca), dialDatagram }, wheel(clock), spec);
   const entrance = front({
     resolve: resolver({
@@ -91,6 +94,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       nowSec: age,
     }),
     allowed: networkMatcher(config.access.allow),
+    packets: new PacketCache(packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE)),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
     observer,

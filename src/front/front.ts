@@ -5,8 +5,10 @@ import { type Failure, failure, failureRow, failureWords } from '../base/outcome
 import type { Clock, Observer, Source } from '../base/ports.js';
 import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
-import { type ExtendedError, findOption, type Option, OPTION } from '../wire/edns.js';
-import { rcodeOf, flagsOf } from '../wire/header.js';
+import { FastQuery } from './fast-query.js';
+import { type PacketCache, room } from './packet-cache.js';
+import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { FLAG, rcodeOf, flagsOf } from '../wire/header.js';
 import { type ClientQuery, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
 import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape, STREAM_LIMIT_BYTES, udpLimit } from '../wire/reply.js';
 
@@ -14,6 +16,8 @@ import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape,
 export interface FrontParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
+  /** Ready replies; filled here. */
+  readonly packets: PacketCache;
   /** Queries that may wait for upstream at one time; one more gets SERVFAIL at once, instead of a place in a queue. */
   readonly maxInflight: number;
   /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). */
@@ -43,6 +47,38 @@ export function front(parts: FrontParts): Front {
   const { observer, clock } = parts;
   let inflight = 0;
   let stopping = false;
+  const fast = new FastQuery();
+  const ready = room(UDP_PAYLOAD_BYTES + 4);
+
+  /** A ready reply, if there is one that this client can take. */
+  function readyReply(message: Buffer, client: Client): Buffer | undefined {
+    const stream = client.transport !== 'udp';
+    if (!fast.read(message, 0, message.length, stream)) return undefined;
+    const nowSec = parts.nowSec();
+    if (!parts.packets.find(fast, nowSec)) return undefined;
+    const { replyBytes, negative } = parts.packets;
+    if (!stream && replyBytes > fast.udpLimitBytes) return undefined;
+    if (!parts.packets.copyTo(ready, 0, message, 0, fast.questionBytes, nowSec)) return undefined;
+    observer.cache(negative ? 'hit_negative' : 'hit_positive');
+    return Buffer.from(ready.octets.subarray(0, replyBytes));
+  }
+
+  /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
+  function keepReady(message: Buffer, client: Client, answer: Answer, bytes: Buffer): void {
+    if (answer.at !== 'stored' || bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
+    const { entry } = answer;
+    // Errors of upstream's are counted with every reply, which a ready one would not be.
+    if (entry.ttlSec === 0 || entry.extendedErrors.length > 0) return;
+    if (!fast.read(message, 0, message.length, client.transport !== 'udp')) return;
+    parts.packets.put(fast, {
+      reply: bytes,
+      ttlOffsets: entry.ttlOffsets,
+      ttlAt: index => entry.bytes.readUInt32BE(entry.ttlOffsets[index] ?? 0),
+      storedSec: entry.storedSec,
+      ttlSec: entry.ttlSec,
+      negative: entry.negative,
+    });
+  }
 
   function reply(startedAtMs: number, source: Source, bytes: Buffer, respond: (reply: Buffer) => void): void {
     observer.response(rcodeOf(flagsOf(bytes)), source, (clock.monotonicMs() - startedAtMs) / 1000, bytes.length);
@@ -95,6 +131,12 @@ export function front(parts: FrontParts): Front {
   return {
     handle(message, client, respond) {
       const startedAtMs = clock.monotonicMs();
+      const atOnce = !stopping && parts.allowed(client.address) ? readyReply(message, client) : undefined;
+      if (atOnce !== undefined) {
+        observer.query(client.transport, client.family, fast.type, message.length);
+        reply(startedAtMs, 'cache', atOnce, respond);
+        return false;
+      }
       const parsed = parseQuery(message);
       if (parsed.at === 'ignore') {
         observer.dropped(parsed.reason);
@@ -112,8 +154,13 @@ export function front(parts: FrontParts): Front {
       const query: Query = { ...parsed.query, client };
       const overload = stopping ? failure('shutdown') : inflight >= parts.maxInflight ? failure('overload') : undefined;
       const answer = overload ?? parts.resolve(query);
+      const settle = (settled: Answer): void => {
+        const [source, bytes] = replyTo(query, client, settled);
+        keepReady(message, client, settled, bytes);
+        reply(startedAtMs, source, bytes, respond);
+      };
       if (!(answer instanceof Promise)) {
-        reply(startedAtMs, ...replyTo(query, client, answer), respond);
+        settle(answer);
         return false;
       }
       inflight++;
@@ -122,7 +169,7 @@ export function front(parts: FrontParts): Front {
         settled => {
           inflight--;
           observer.inflight(-1);
-          reply(startedAtMs, ...replyTo(query, client, settled), respond);
+          settle(settled);
         },
         (error: unknown) => {
           // Every expected failure is an Answer. This is a bug, and hiding it would only move it.

@@ -25,7 +25,7 @@ export async function listenHttp(at: { readonly address: string; readonly port: 
   const server = createServer((request, response) => {
     answer(request, parts).then(
       ({ status, contentType, body }) => response.writeHead(status, { 'content-type': contentType }).end(request.method === 'HEAD' ? '' : body),
-      (error: unknown) => response.destroy(error instanceof Error ? error : undefined),
+      (error: unknown) => response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`),
     );
   });
   // One scraper or two; slow ones do not pile up.

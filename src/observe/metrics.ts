@@ -2,7 +2,7 @@
 // that can be foreseen exists at 0 from the start, so that rate() works. Counting is adding to a number: the labels
 // are looked up when somebody scrapes, not with every query.
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, type HistogramConfiguration, Registry } from 'prom-client';
 
 import { FAILURES } from '../base/outcome.js';
 import type { CleartextReason, ClosedBy, Observer, Source, Transport, UpstreamError, UpstreamProtocol } from '../base/ports.js';
@@ -48,6 +48,56 @@ type Labels = Readonly<Record<string, string>>;
 /** A counter of one label set, cheap to add to. */
 interface Tally {
   count: number;
+}
+
+declare module 'prom-client' {
+  interface Histogram {
+    /** What the registry calls to write text (and `get` in its turn); left out of the package's own types. */
+    getForPromString(): ReturnType<Histogram['get']>;
+  }
+}
+
+/** The observations of one label set, cheap to add to. */
+interface Distribution {
+  /** Per bucket, not cumulative; the last is for all above. */
+  readonly counts: Float64Array;
+  sum: number;
+}
+
+/** A histogram that is filled by adding numbers, and only looks like prom-client's when it is scraped. */
+class TalliedHistogram extends Histogram {
+  private readonly distributions: { readonly labels: Labels; readonly distribution: Distribution }[] = [];
+
+  constructor(private readonly about: Pick<HistogramConfiguration<string>, 'name' | 'help' | 'registers'>, labelNames: readonly string[], private readonly bounds: readonly number[]) {
+    super({ ...about, labelNames, buckets: [...bounds] });
+  }
+
+  /** The distribution of a label set, made at its first call. */
+  of(labels: Labels): Distribution {
+    const distribution = { counts: new Float64Array(this.bounds.length + 1), sum: 0 };
+    this.distributions.push({ labels, distribution });
+    return distribution;
+  }
+
+  add(distribution: Distribution, value: number): void {
+    let bucket = 0;
+    while (bucket < this.bounds.length && value > (this.bounds[bucket] ?? Infinity)) bucket++;
+    distribution.counts[bucket] = (distribution.counts[bucket] ?? 0) + 1;
+    distribution.sum += value;
+  }
+
+  override async getForPromString(): ReturnType<Histogram['get']> {
+    const { name } = this.about;
+    const values = this.distributions.flatMap(({ labels, distribution: { counts, sum } }) => {
+      let total = 0;
+      const buckets = [...this.bounds.map(String), '+Inf'].map((le, i) => {
+        total += counts[i] ?? 0;
+        return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: total };
+      });
+      return [...buckets, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: total }];
+    });
+    return { ...await super.getForPromString(), values };
+  }
 }
 
 /** Makes the metrics, in a registry of their own. */
@@ -102,16 +152,20 @@ export function metrics(parts: MetricsParts): Metrics {
   const refused = single('acl_refused_total', 'Queries from addresses outside access.allow.');
   const ede = tallies('ede_total', 'Extended DNS Errors in replies.', ['code'], []);
   const coalesced = single('coalesced_queries_total', 'Queries that shared the upstream exchange of another.');
-  const requestSize = new Histogram({ ...named('request_size_bytes', 'Size of queries.'), buckets: SIZE_BUCKETS });
-  const responseSize = new Histogram({ ...named('response_size_bytes', 'Size of replies.'), buckets: SIZE_BUCKETS });
-  const duration = new Histogram({ ...named('request_duration_seconds', 'From query to reply.'), labelNames: ['source'], buckets: DURATION_BUCKETS });
-  SOURCES.forEach(source => duration.zero({ source }));
+  const requestSizes = new TalliedHistogram(named('request_size_bytes', 'Size of queries.'), [], SIZE_BUCKETS);
+  const requestSize = requestSizes.of({});
+  const responseSizes = new TalliedHistogram(named('response_size_bytes', 'Size of replies.'), [], SIZE_BUCKETS);
+  const responseSize = responseSizes.of({});
+  const durations = new TalliedHistogram(named('request_duration_seconds', 'From query to reply.'), ['source'], DURATION_BUCKETS);
+  const duration = byKey(SOURCES, source => durations.of({ source }));
   const inflight = new Gauge(named('inflight_queries', 'Queries that wait for an answer.'));
   const clientConnections = new Gauge({ ...named('client_connections', 'Open connections of clients.'), labelNames: ['proto'] });
   for (const proto of ['tcp', 'tls']) clientConnections.set({ proto }, 0);
 
   // Cache.
   const hits = tallies('cache_hits_total', 'Answers from cache.', ['kind'], each('kind', HIT_KINDS));
+  const positiveHits = hits('positive');
+  const negativeHits = hits('negative');
   const misses = single('cache_misses_total', 'Queries that the cache could not answer.');
   const evictions = single('cache_evictions_total', 'Entries that left to make room.');
   new Gauge({ ...named('cache_entries', 'Answers in the cache.'), collect() { this.set(parts.cache().entries); } });
@@ -123,13 +177,13 @@ export function metrics(parts: MetricsParts): Metrics {
   const upstreamErrors = tallies('upstream_errors_total', 'What went wrong with servers.', ['upstream', 'reason'], cross(ofUpstreams, each('reason', UPSTREAM_ERRORS)));
   const upstreamConnects = tallies('upstream_connects_total', 'TLS connections made.', ['upstream', 'resumed'], cross(ofUpstreams, each('resumed', ['true', 'false'])));
   const upstreamCloses = tallies('upstream_connection_closes_total', 'Connections closed, by whom.', ['upstream', 'by'], cross(ofUpstreams, each('by', CLOSED_BY)));
-  const upstreamDuration = new Histogram({ ...named('upstream_request_duration_seconds', 'From query to response.'), labelNames: ['upstream'], buckets: DURATION_BUCKETS });
+  const upstreamDurations = new TalliedHistogram(named('upstream_request_duration_seconds', 'From query to response.'), ['upstream'], DURATION_BUCKETS);
+  const upstreamDuration = new Map(parts.upstreams.map(upstream => [upstream, upstreamDurations.of({ upstream })]));
   const handshake = new Histogram({ ...named('upstream_handshake_duration_seconds', 'TCP and TLS handshake.'), labelNames: ['upstream'], buckets: DURATION_BUCKETS });
   const upstreamConnections = new Gauge({ ...named('upstream_connections', 'Open connections to servers.'), labelNames: ['upstream'] });
   const upstreamUp = new Gauge({ ...named('upstream_up', '1 where the last TLS handshake succeeded.'), labelNames: ['upstream'] });
   const upstreamAuthenticated = new Gauge({ ...named('upstream_authenticated', '1 where the server proved its name.'), labelNames: ['upstream'] });
   for (const upstream of parts.upstreams) {
-    upstreamDuration.zero({ upstream });
     handshake.zero({ upstream });
     for (const gauge of [upstreamConnections, upstreamUp, upstreamAuthenticated]) gauge.set({ upstream }, 0);
   }
@@ -137,15 +191,25 @@ export function metrics(parts: MetricsParts): Metrics {
   const hedges = single('upstream_hedges_total', 'Queries asked again because a connection went silent.');
   const cleartext = tallies('cleartext_queries_total', 'Queries that left unencrypted.', ['reason'], each('reason', CLEARTEXT));
 
+  // Looked up once, not per query: a table by RCODE for each source, and by type for each way in.
+  const responseTally = byKey(SOURCES, source =>
+    Array.from({ length: 24 }, (_, rcode) => responses(within(parts.rcodeName(rcode), RCODE_LABELS), source)));
+  const queryTallies = byKey(TRANSPORTS, transport => ({ 4: tallyByType(transport, 4), 6: tallyByType(transport, 6) }));
+  function tallyByType(transport: Transport, family: 4 | 6): Tally[] {
+    return Array.from({ length: 256 }, (_, type) => queries(transport, String(family), within(parts.typeName(type), TYPE_LABELS)));
+  }
+  const queryTally = (transport: Transport, family: 4 | 6, type: number): Tally =>
+    queryTallies[transport][family][type] ?? queries(transport, String(family), 'other');
+
   const observer: Observer = {
     query(transport, family, type, bytes) {
-      queries(transport, String(family), within(parts.typeName(type), TYPE_LABELS)).count++;
-      requestSize.observe(bytes);
+      queryTally(transport, family, type).count++;
+      requestSizes.add(requestSize, bytes);
     },
     response(rcode, source, seconds, bytes) {
-      responses(within(parts.rcodeName(rcode), RCODE_LABELS), source).count++;
-      duration.observe({ source }, seconds);
-      responseSize.observe(bytes);
+      (responseTally[source][rcode] ?? responses('other', source)).count++;
+      durations.add(duration[source], seconds);
+      responseSizes.add(responseSize, bytes);
     },
     dropped: reason => void dropped(reason).count++,
     failure(code) {
@@ -159,9 +223,9 @@ export function metrics(parts: MetricsParts): Metrics {
     cache(event) {
       switch (event) {
         case 'hit_positive':
-          return void hits('positive').count++;
+          return void positiveHits.count++;
         case 'hit_negative':
-          return void hits('negative').count++;
+          return void negativeHits.count++;
         case 'miss':
           return void misses.count++;
         case 'eviction':
@@ -172,7 +236,8 @@ export function metrics(parts: MetricsParts): Metrics {
     upstreamQuery: (upstream, protocol) => void upstreamQueries(upstream, protocol).count++,
     upstreamResponse(upstream, rcode, seconds) {
       upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS)).count++;
-      upstreamDuration.observe({ upstream }, seconds);
+      const known = upstreamDuration.get(upstream);
+      if (known !== undefined) upstreamDurations.add(known, seconds);
     },
     upstreamError: (upstream, code) => void upstreamErrors(upstream, code).count++,
     upstreamConnect(upstream, resumed, handshakeSeconds) {
@@ -197,6 +262,12 @@ export function metrics(parts: MetricsParts): Metrics {
       return { contentType: registry.contentType, body: await registry.metrics() };
     },
   };
+}
+
+/** A record with a value for each key. */
+function byKey<K extends string, V>(keys: readonly K[], value: (key: K) => V): Record<K, V> {
+  // Object.fromEntries forgets which keys there are.
+  return Object.fromEntries(keys.map(key => [key, value(key)])) as Record<K, V>;
 }
 
 // The last INFO-CODE that IANA had assigned when this was written.

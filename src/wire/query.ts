@@ -89,8 +89,13 @@ export function parseQuery(message: Buffer): Parsed {
 
 /** The key under which answers to this question are stored and shared. */
 export function cacheKey(question: Buffer, dnssecOk: boolean, checkingDisabled: boolean): string {
-  return `${lowerCased(question).toString('latin1')}${String.fromCharCode((dnssecOk ? 1 : 0) | (checkingDisabled ? 2 : 0))}`;
+  // The name alone: a type may have the value of a letter, too (HTTPS is 0x41).
+  const name = lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)).toString('latin1');
+  const rest = question.toString('latin1', question.length - TYPE_AND_CLASS_BYTES);
+  return `${name}${rest}${String.fromCharCode((dnssecOk ? 1 : 0) | (checkingDisabled ? 2 : 0))}`;
 }
+
+const TYPE_AND_CLASS_BYTES = 4;
 
 /** Walks the additional section of a query for its OPT; there may be one at most, owned by the root (RFC 6891 §6.1.1). */
 function findOpt(message: Buffer, start: number, records: number): Opt | undefined | 'malformed' {

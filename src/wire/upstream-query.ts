@@ -45,9 +45,14 @@ export const isResponse = (message: Buffer): boolean =>
   message.length >= HEADER_BYTES && (flagsOf(message) & FLAG.QR) !== 0 && opcodeOf(flagsOf(message)) === 0;
 
 /** Whether a response repeats this question, letter case aside (RFC 5452 §9.1). */
-export const answersQuestion = (message: Buffer, question: Buffer): boolean =>
-  message.readUInt16BE(4) === 1
-  && sameIgnoringCase(message.subarray(HEADER_BYTES, HEADER_BYTES + question.length), question);
+export function answersQuestion(message: Buffer, question: Buffer): boolean {
+  const end = HEADER_BYTES + question.length;
+  // Type and class are no letters, even where they have the value of one.
+  const nameEnd = end - 4;
+  return message.readUInt16BE(4) === 1 && message.length >= end
+    && sameIgnoringCase(message.subarray(HEADER_BYTES, nameEnd), question.subarray(0, -4))
+    && message.subarray(nameEnd, end).equals(question.subarray(-4));
+}
 
 /** Whether a response belongs to the query with this id and question. */
 export const answersQuery = (message: Buffer, id: number, question: Buffer): boolean =>

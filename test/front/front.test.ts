@@ -4,6 +4,7 @@ import t from 'tap';
 
 import { failure } from '../../src/base/outcome.js';
 import { front } from '../../src/front/front.js';
+import { PacketCache, packetCacheMemory } from '../../src/front/packet-cache.js';
 import type { Answer, Client, Resolve } from '../../src/pipeline/stage.js';
 import { refuseAnyMessage } from '../../src/wire/reply.js';
 import { OPTION } from '../../src/wire/edns.js';
@@ -18,7 +19,7 @@ const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 function setUp(resolve: Resolve, maxInflight = 2000) {
   const { observer, count } = recorder();
   const tested = front({
-    resolve, maxInflight, allowed: () => true, streamIdleMs: 10_000, observer, clock: fakeClock(), nowSec: () => 0,
+    resolve, maxInflight, allowed: () => true, packets: new PacketCache(packetCacheMemory(1 << 16)), streamIdleMs: 10_000, observer, clock: fakeClock(), nowSec: () => 0,
   });
   const handle = (message: Buffer, client: Client = LOCAL): MessageText | undefined => {
     let reply: Buffer | undefined;

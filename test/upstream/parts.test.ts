@@ -14,6 +14,7 @@ import { messageToText } from '../../src/wire/message.js';
 import { wireName } from '../fixtures/records.js';
 
 const question = (name: string): Buffer => Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]);
+const typed = (name: string, type: number): Buffer => Buffer.concat([wireName(name), Buffer.from([0, type, 0, 1])]);
 const sent = (name: string, done = false): Sent<{ done: boolean }> => ({ waiter: { done }, question: question(name), sentAtMs: 0 });
 const reply = (id: number, name: string): Buffer => responseTo(queryMessage(name, { id }), {});
 
@@ -28,6 +29,9 @@ await t.test('RFC 7766 §7: replies are matched by id and question, in any order
   t.same(table.match(reply(idOne, 'two.example')), { at: 'question_mismatch' });
   t.same(table.match(queryMessage('one.example', { id: idOne })), { at: 'id_mismatch' }, 'a query is no reply');
   t.same(table.match(Buffer.alloc(3)), { at: 'id_mismatch' });
+  const https = inflight<{ done: boolean }>(fakeRandom());
+  const id = https.add({ ...sent('one.example'), question: typed('one.example', 65) }) ?? -1;
+  t.same(https.match(responseTo(queryMessage('one.example', { id, type: 'TYPE97' }), {})), { at: 'question_mismatch' }, 'HTTPS is 65, a capital letter; 97 is the small one');
   t.equal(table.size, 1, 'mismatches change nothing');
   t.same(table.match(reply(idOne, 'one.example')), { at: 'reply', sent: one });
   t.end();

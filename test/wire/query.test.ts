@@ -36,6 +36,7 @@ await t.test('letter case shares a key; DO and CD never do', t => {
     key('www.example', { dnssec: true, flags: FLAG.RD | FLAG.CD }), key('www.example', { type: 'AAAA' }), key('ww.example'),
   ];
   t.equal(new Set(keys).size, keys.length);
+  t.not(key('www.example', { type: 'HTTPS' }), key('www.example', { type: 'TYPE97' }), 'type 65 is an A, type 97 is not its small letter');
   t.end();
 });
 

@@ -1,0 +1,105 @@
+// The queries that nearly all clients send, read without allocating: one question in class IN, RD set, perhaps an OPT.
+// Everything else is left to wire/query, which is complete; this reader only has to be right about what it takes.
+
+import { FLAG, HEADER_BYTES } from '../wire/header.js';
+import { OPTION, UDP_PAYLOAD_BYTES, CLASSIC_PAYLOAD_BYTES } from '../wire/edns.js';
+import { CLASS_IN, isMetaType, TYPE } from '../wire/rrtype.js';
+
+/** Octets of the longest key: a name, type, class, and one octet of flags. */
+export const MAX_KEY_BYTES = 255 + 4 + 1;
+
+/** Bits of a key's last octet: what changes a reply beside the question. */
+const WITH_EDNS = 1;
+const WITH_DO = 2;
+const WITH_CD = 4;
+
+const OPT_BYTES = 11;
+const FNV_OFFSET = 0x811c9dc5;
+const FNV_PRIME = 0x01000193;
+
+/** One query, as last read. The fields are only valid until the next `read`. */
+export class FastQuery {
+  /** The lower-cased question and the flags octet. */
+  readonly key = Buffer.alloc(MAX_KEY_BYTES);
+  keyBytes = 0;
+  /** FNV-1a of the key, as a signed 32-bit number. */
+  hash = 0;
+  /** QNAME, QTYPE and QCLASS in the message. */
+  questionBytes = 0;
+  type = 0;
+  /** Longest reply over UDP. */
+  udpLimitBytes = 0;
+
+  /**
+   * Reads the message at [start, start + length).
+   * @param stream whether the options that matter on streams (keepalive, padding) have to be looked at
+   * @returns false: not one of the simple ones
+   */
+  read(message: Buffer, start: number, length: number, stream: boolean): boolean {
+    const end = start + length;
+    if (length < HEADER_BYTES + 5) return false;
+    const flags = message.readUInt16BE(start + 2);
+    // A standard query with RD; of the other bits only AD and CD may be set.
+    if ((flags & ~(FLAG.AD | FLAG.CD)) !== FLAG.RD) return false;
+    if (message.readUInt32BE(start + 4) !== 0x10000 || message.readUInt16BE(start + 8) !== 0) return false;
+    const additional = message.readUInt16BE(start + 10);
+    if (additional > 1) return false;
+
+    const { key } = this;
+    let at = start + HEADER_BYTES;
+    let hash = FNV_OFFSET;
+    let filled = 0;
+    for (;;) {
+      const labelBytes = message[at] ?? 0xff;
+      // Longer is a pointer or nonsense; a name that does not fit is for others to judge.
+      if (labelBytes > 63 || filled + labelBytes + 1 > 255 || at + labelBytes + 5 > end) return false;
+      const labelEnd = at + labelBytes + 1;
+      for (; at < labelEnd; at++) {
+        let octet = message[at] ?? 0;
+        // Length octets are below the letters, so they need no case of their own.
+        if (octet >= 0x41 && octet <= 0x5a) octet |= 0x20;
+        key[filled++] = octet;
+        hash = Math.imul(hash ^ octet, FNV_PRIME);
+      }
+      if (labelBytes === 0) break;
+    }
+    const type = message.readUInt16BE(at);
+    if (message.readUInt16BE(at + 2) !== CLASS_IN || type === 0 || type === TYPE.ANY || isMetaType(type)) return false;
+    for (const typeEnd = at + 4; at < typeEnd; at++) {
+      const octet = message[at] ?? 0;
+      key[filled++] = octet;
+      hash = Math.imul(hash ^ octet, FNV_PRIME);
+    }
+
+    let bits = flags & FLAG.CD ? WITH_CD : 0;
+    let limit = CLASSIC_PAYLOAD_BYTES;
+    if (additional === 1) {
+      // One OPT, right behind the question, to the very end; version 0.
+      if (at + OPT_BYTES > end || message[at] !== 0 || message.readUInt16BE(at + 1) !== TYPE.OPT || message[at + 6] !== 0) return false;
+      if (at + OPT_BYTES + message.readUInt16BE(at + 9) !== end) return false;
+      if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
+      limit = Math.min(Math.max(message.readUInt16BE(at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
+      bits |= (message[at + 7] ?? 0) & 0x80 ? WITH_EDNS | WITH_DO : WITH_EDNS;
+    } else if (at !== end) return false;
+
+    key[filled++] = bits;
+    this.hash = Math.imul(hash ^ bits, FNV_PRIME);
+    this.keyBytes = filled;
+    this.questionBytes = filled - 1;
+    this.type = type;
+    this.udpLimitBytes = limit;
+    return true;
+  }
+}
+
+/** Whether the options are well-formed and none of them changes the reply. */
+function optionsAreIndifferent(message: Buffer, start: number, end: number, stream: boolean): boolean {
+  let at = start;
+  while (at < end) {
+    if (at + 4 > end) return false;
+    const code = message.readUInt16BE(at);
+    if (code === OPTION.REPORT || (stream && (code === OPTION.TCP_KEEPALIVE || code === OPTION.PADDING))) return false;
+    at += 4 + message.readUInt16BE(at + 2);
+  }
+  return at === end;
+}
