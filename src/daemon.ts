@@ -11,12 +11,14 @@ import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { front } from './front/front.js';
+import { type FrontThreads, startFrontThreads } from './front/host.js';
 import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
 import { type ListenAddress, listenText } from './listen/addresses.js';
 import { type Credentials, listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
+import { type Libc, loadLibc } from './os/libc.js';
 import { networkMatcher } from './policy/access.js';
 import { resolver } from './pipeline/resolver.js';
 import { dialer } from './upstream/dial.js';
@@ -77,9 +79,12 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     typeName: typeToText,
     rcodeName: rcodeToText,
     cache: () => answers,
+    fronts: () => threads?.counted() ?? [],
   });
+  let threads: FrontThreads | undefined;
   const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE), observer);
   const upstream = pool({ clock, random, log, observer, dial: dialer(ca), dialDatagram }, wheel(clock), spec);
+  const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
   const entrance = front({
     resolve: resolver({
       store: answers,
@@ -94,7 +99,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       nowSec: age,
     }),
     allowed: networkMatcher(config.access.allow),
-    packets: new PacketCache(packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE)),
+    packets: new PacketCache(packets),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
     observer,
@@ -105,17 +110,25 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   let udp: UdpListener | undefined;
   const streams: StreamListener[] = [];
   let http: HttpListener | undefined;
-  function closeAll(): void {
+  async function closeAll(): Promise<void> {
     udp?.close();
     streams.forEach(each => each.destroy());
     http?.close();
     upstream.destroy();
+    await threads?.close();
   }
 
   const sessions = sessionTable();
   try {
-    udp = await starting('UDP', 'listen', listenUdp(config.listen, entrance, observer, (at, error) =>
-      log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
+    const libc = config.front.threads === 0 ? undefined : libcOrWhyNot(log);
+    if (libc === undefined) {
+      udp = await starting('UDP', 'listen', listenUdp(config.listen, entrance, observer, (at, error) =>
+        log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
+    } else {
+      threads = await starting('UDP', 'listen', startFrontThreads({
+        libc, packets, front: entrance, threads: config.front.threads, addresses: config.listen, allow: config.access.allow, nowSec: age,
+      }));
+    }
     streams.push(await starting('TCP', 'listen', listenStream(config.listen, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {
       streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(config.listen_tls.addresses, credentials, entrance, observer, sessions)));
@@ -127,13 +140,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       }));
     }
   } catch (error) {
-    closeAll();
+    await closeAll();
     throw error;
   }
 
   const [tcp, tls] = streams;
   const listening = [
-    ...udp.bound.map(at => ({ transport: 'udp' as const, at })),
+    ...(udp?.bound ?? config.listen).map(at => ({ transport: 'udp' as const, at })),
     ...(tcp?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
     ...(tls?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
   ];
@@ -148,13 +161,21 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     }
     // Replies of the last turn are still on their way to the sockets.
     await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS));
-    closeAll();
+    await closeAll();
   }
   return {
     listening,
     metricsPort: http?.port,
     stop: async () => (stopped ??= stop()),
   };
+}
+
+/** The C library for front threads; where it can't be called, one log line says why everything runs on the main thread. */
+function libcOrWhyNot(log: Log): Libc | undefined {
+  const libc = loadLibc();
+  if (!('unavailable' in libc)) return libc;
+  log.warn({ reason: libc.unavailable }, `front.threads: system calls are not available (${libc.unavailable}); UDP runs on the main thread, slower`);
+  return undefined;
 }
 
 /** The upstream group: the configured servers, or those that the system has. */

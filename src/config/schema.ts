@@ -78,7 +78,7 @@ export const schema = {
     persist: option(flag, true, 'Keep the cache over restarts, in state_directory.', NOT_BUILT),
   }),
   front: group('The fast path.', {
-    threads: option(count(0, 64), 1, 'Threads that answer from cache; 0: none beside the main one.', NOT_BUILT),
+    threads: option(count(0, 64), 1, 'Threads that answer UDP from cache; 0: none beside the main one (the smallest footprint).'),
   }),
   access: group('Who may ask.', {
     allow: list(network, [...LOOPBACK, ...PRIVATE], 1024, 'Networks that get answers; others get REFUSED.'),

@@ -4,6 +4,7 @@
 
 import { collectDefaultMetrics, Counter, Gauge, Histogram, type HistogramConfiguration, Registry } from 'prom-client';
 
+import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import { FAILURES } from '../base/outcome.js';
 import type { CleartextReason, ClosedBy, Observer, Source, Transport, UpstreamError, UpstreamProtocol } from '../base/ports.js';
 
@@ -17,6 +18,8 @@ export interface MetricsParts {
   readonly rcodeName: (rcode: number) => string;
   /** Read at each scrape. */
   readonly cache: () => { readonly entries: number; readonly bytes: number };
+  /** What the front threads have counted since the last scrape. */
+  readonly fronts: () => readonly FrontCounts[];
 }
 
 /** The metrics. */
@@ -39,9 +42,6 @@ const UPSTREAM_ERRORS: readonly UpstreamError[] = [
 ];
 const TYPE_LABELS = ['A', 'AAAA', 'HTTPS', 'PTR', 'CNAME', 'MX', 'NS', 'SOA', 'SRV', 'TXT', 'SVCB', 'DS', 'DNSKEY', 'TLSA', 'ANY', 'other'];
 const RCODE_LABELS = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS', 'other'];
-// 0.25 ms doubled 15 times: cached answers at one end, the client deadline well before the other.
-const DURATION_BUCKETS = Array.from({ length: 16 }, (_, i) => 0.00025 * 2 ** i);
-const SIZE_BUCKETS = [64, 128, 256, 512, 1232, 4096, 16384, 65535];
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -80,10 +80,15 @@ class TalliedHistogram extends Histogram {
   }
 
   add(distribution: Distribution, value: number): void {
-    let bucket = 0;
-    while (bucket < this.bounds.length && value > (this.bounds[bucket] ?? Infinity)) bucket++;
+    const bucket = bucketOf(this.bounds, value);
     distribution.counts[bucket] = (distribution.counts[bucket] ?? 0) + 1;
     distribution.sum += value;
+  }
+
+  /** Adds what was counted elsewhere with the same buckets. */
+  merge(distribution: Distribution, { counts, sum }: CountedHistogram): void {
+    counts.forEach((count, bucket) => (distribution.counts[bucket] = (distribution.counts[bucket] ?? 0) + count));
+    distribution.sum += sum;
   }
 
   override async getForPromString(): ReturnType<Histogram['get']> {
@@ -179,7 +184,7 @@ export function metrics(parts: MetricsParts): Metrics {
   const upstreamCloses = tallies('upstream_connection_closes_total', 'Connections closed, by whom.', ['upstream', 'by'], cross(ofUpstreams, each('by', CLOSED_BY)));
   const upstreamDurations = new TalliedHistogram(named('upstream_request_duration_seconds', 'From query to response.'), ['upstream'], DURATION_BUCKETS);
   const upstreamDuration = new Map(parts.upstreams.map(upstream => [upstream, upstreamDurations.of({ upstream })]));
-  const handshake = new Histogram({ ...named('upstream_handshake_duration_seconds', 'TCP and TLS handshake.'), labelNames: ['upstream'], buckets: DURATION_BUCKETS });
+  const handshake = new Histogram({ ...named('upstream_handshake_duration_seconds', 'TCP and TLS handshake.'), labelNames: ['upstream'], buckets: [...DURATION_BUCKETS] });
   const upstreamConnections = new Gauge({ ...named('upstream_connections', 'Open connections to servers.'), labelNames: ['upstream'] });
   const upstreamUp = new Gauge({ ...named('upstream_up', '1 where the last TLS handshake succeeded.'), labelNames: ['upstream'] });
   const upstreamAuthenticated = new Gauge({ ...named('upstream_authenticated', '1 where the server proved its name.'), labelNames: ['upstream'] });
@@ -196,7 +201,7 @@ export function metrics(parts: MetricsParts): Metrics {
     Array.from({ length: 24 }, (_, rcode) => responses(within(parts.rcodeName(rcode), RCODE_LABELS), source)));
   const queryTallies = byKey(TRANSPORTS, transport => ({ 4: tallyByType(transport, 4), 6: tallyByType(transport, 6) }));
   function tallyByType(transport: Transport, family: 4 | 6): Tally[] {
-    return Array.from({ length: 256 }, (_, type) => queries(transport, String(family), within(parts.typeName(type), TYPE_LABELS)));
+    return Array.from({ length: FrontCounts.otherType }, (_, type) => queries(transport, String(family), within(parts.typeName(type), TYPE_LABELS)));
   }
   const queryTally = (transport: Transport, family: 4 | 6, type: number): Tally =>
     queryTallies[transport][family][type] ?? queries(transport, String(family), 'other');
@@ -255,9 +260,25 @@ export function metrics(parts: MetricsParts): Metrics {
     cleartext: reason => void cleartext(reason).count++,
   };
 
+  function absorb(front: FrontCounts): void {
+    for (const family of [4, 6] as const) {
+      for (let type = 0; type <= FrontCounts.otherType; type++) {
+        const count = front.queries(family, type);
+        if (count > 0) queryTally('udp', family, type).count += count;
+      }
+    }
+    responseTally.cache.forEach((tally, rcode) => (tally.count += rcode < 16 ? front.replies(rcode) : 0));
+    positiveHits.count += front.hits('positive');
+    negativeHits.count += front.hits('negative');
+    requestSizes.merge(requestSize, front.requestSizes);
+    responseSizes.merge(responseSize, front.responseSizes);
+    durations.merge(duration.cache, front.durations);
+  }
+
   return {
     observer,
     async expose(accept) {
+      parts.fronts().forEach(absorb);
       const registry = accept?.includes('application/openmetrics-text') === true ? open : classic;
       return { contentType: registry.contentType, body: await registry.metrics() };
     },

@@ -1,6 +1,6 @@
 // Who may ask, by address.
 
-import { BlockList, isIPv6 } from 'node:net';
+import { addressOctets } from '../base/address.js';
 
 /** A network: an address and how many of its leading bits count. */
 export interface Network {
@@ -10,27 +10,44 @@ export interface Network {
 
 /** Whether an address is in the list. */
 export type Matcher = (address: string) => boolean;
+/** The same for octets as they stand in a socket address: 4 or 16 of them at `at`. */
+export type OctetMatcher = (octets: Buffer, at: number, bytes: 4 | 16) => boolean;
+
+/** Compiles networks to a test of octets that allocates nothing. */
+export function octetMatcher(networks: readonly Network[]): OctetMatcher {
+  const compiled = networks.flatMap(({ address, prefix }) => {
+    const octets = addressOctets(address);
+    return octets === undefined ? [] : [{ octets, whole: prefix >> 3, mask: (0xff00 >> (prefix & 7)) & 0xff }];
+  });
+  const matches = (octets: Buffer, at: number, bytes: number): boolean => compiled.some(network => {
+    if (network.octets.length !== bytes) return false;
+    for (let i = 0; i < network.whole; i++) if (octets[at + i] !== network.octets[i]) return false;
+    return network.mask === 0 || (((octets[at + network.whole] ?? 0) ^ (network.octets[network.whole] ?? 0)) & network.mask) === 0;
+  });
+  return (octets, at, bytes) =>
+    // An IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2) is judged as what it is.
+    bytes === 16 && isMapped(octets, at) ? matches(octets, at + 12, 4) : matches(octets, at, bytes);
+}
+
+function isMapped(octets: Buffer, at: number): boolean {
+  for (let i = 0; i < 10; i++) if (octets[at + i] !== 0) return false;
+  return octets[at + 10] === 0xff && octets[at + 11] === 0xff;
+}
 
 // A household has a handful of addresses, a flood from forged ones may not fill memory.
 const REMEMBERED = 1024;
 
-/** Compiles networks; verdicts are remembered, since the same few addresses ask again and again. */
+/** Compiles networks to a test of text; verdicts are remembered, since the same few addresses ask again and again. */
 export function networkMatcher(networks: readonly Network[]): Matcher {
-  const list = new BlockList();
-  for (const { address, prefix } of networks) list.addSubnet(address, prefix, isIPv6(address) ? 'ipv6' : 'ipv4');
+  const matches = octetMatcher(networks);
   const remembered = new Map<string, boolean>();
   return address => {
     const known = remembered.get(address);
     if (known !== undefined) return known;
-    const verdict = list.check(withoutZone(address), isIPv6(address) ? 'ipv6' : 'ipv4');
+    const octets = addressOctets(address);
+    const verdict = octets !== undefined && matches(octets, 0, octets.length === 4 ? 4 : 16);
     if (remembered.size >= REMEMBERED) remembered.clear();
     remembered.set(address, verdict);
     return verdict;
   };
-}
-
-/** `fe80::1%eth0` without its zone (RFC 4007 §11), which no list speaks of. */
-function withoutZone(address: string): string {
-  const percent = address.indexOf('%');
-  return percent === -1 ? address : address.slice(0, percent);
 }

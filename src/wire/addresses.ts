@@ -1,5 +1,6 @@
 // The addresses in a response to an A or AAAA query.
 
+import { addressText } from '../base/address.js';
 import { countsOf } from './header.js';
 import { skipName } from './name.js';
 import { scanResponse, ttlAt } from './scan.js';
@@ -25,15 +26,10 @@ export function readAddresses(message: Buffer, type: typeof TYPE.A | typeof TYPE
     const rdata = fixed + 10;
     const length = message.readUInt16BE(fixed + 8);
     if (message.readUInt16BE(fixed) === type && message.readUInt16BE(fixed + 2) === CLASS_IN && length === size) {
-      addresses.push(addressToText(message.subarray(rdata, rdata + size)));
+      addresses.push(addressText(message, rdata, size));
       ttlSec = Math.min(ttlSec, ttlAt(message, fixed + 4));
     }
     at = rdata + length;
   }
   return { addresses, ttlSec: addresses.length === 0 ? 0 : ttlSec };
-}
-
-function addressToText(octets: Buffer): string {
-  if (octets.length === 4) return octets.join('.');
-  return Array.from({ length: 8 }, (_, i) => octets.readUInt16BE(2 * i).toString(16)).join(':');
 }

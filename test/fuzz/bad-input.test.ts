@@ -5,16 +5,14 @@ import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import t, { type Test } from 'tap';
+import tap, { type Test } from 'tap';
 
 import { flagsOf, idOf, rcodeOf } from '../../src/wire/header.js';
 import { parseQuery } from '../../src/wire/query.js';
 import { framed } from '../../src/wire/frame.js';
 import { ask, type At, exchangeTcp, queryMessage } from '../fixtures/client.js';
 import { fakeRandom } from '../fixtures/clock.js';
-import { setting } from '../fixtures/daemon.js';
-
-const { at, metric, upstream } = await setting(t);
+import { answering, setting, type Setting, THREADS } from '../fixtures/daemon.js';
 
 const valid = queryMessage('www.example', { type: 'AAAA', dnssec: true, id: 0x1234 });
 
@@ -27,143 +25,149 @@ function owed(octets: Buffer): { reply: false } | { reply: true; rcode: number |
   return { reply: true, rcode: rcodes[parsed.code] };
 }
 
-/** Sends every message over UDP and collects the replies, oldest first. Paced, so that no socket buffer overflows. */
-async function volley(messages: readonly Buffer[], settleMs = 300): Promise<Buffer[]> {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
-  const replies: Buffer[] = [];
-  socket.on('message', reply => replies.push(reply));
-  await new Promise<void>(resolve => socket.connect(at.port, at.address, () => resolve()));
-  for (const [i, message] of messages.entries()) {
-    socket.send(message);
-    // Daemon and client share this event loop: a few of its turns, and what was sent has been read and answered.
-    if (i % 20 === 19) for (let turn = 0; turn < 4; turn++) await new Promise(resolve => setImmediate(resolve));
-  }
-  await sleep(settleMs);
-  socket.close();
-  return replies;
+for (const threads of THREADS) {
+  await tap.test(`${threads} front threads`, { timeout: 200_000 }, async t => hostile(t, await setting(t, { threads })));
 }
 
-async function stillServes(t: Test, where: At = at): Promise<void> {
-  t.match((await ask(where, 'www.example')).text.answers, [{ data: '192.0.2.80' }], 'still serves');
-  for (let tries = 0; tries < 60 && (await metric('dotstub_inflight_queries')) !== 0; tries++) await sleep(100);
-  t.equal(await metric('dotstub_inflight_queries'), 0, 'nothing is left waiting');
-}
-
-await t.test('every prefix of a query: FORMERR from the header on, silence before', async t => {
-  const prefixes = Array.from({ length: valid.length }, (_, length) => valid.subarray(0, length));
-  const replies = await volley(prefixes);
-  t.equal(replies.length, valid.length - 12);
-  t.ok(replies.every(reply => idOf(reply) === 0x1234 && rcodeOf(flagsOf(reply)) === 1 && flagsOf(reply) & 0x8000));
-  await stillServes(t);
-});
-
-await t.test('every change of one octet: exactly the reply that is owed', async t => {
-  // Ids tell the replies apart, so the first two octets keep their values and carry the number of the message.
-  const changed: Buffer[] = [];
-  for (let position = 2; position < valid.length; position++) {
-    for (let octet = 0; octet < 256; octet++) {
-      if (octet === valid[position]) continue;
-      const message = Buffer.from(valid);
-      message[position] = octet;
-      message.writeUInt16BE(changed.length & 0xffff, 0);
-      changed.push(message);
+async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void> {
+  /** Sends every message over UDP and collects the replies, oldest first. Paced, so that no socket buffer overflows. */
+  async function volley(messages: readonly Buffer[], settleMs = 300): Promise<Buffer[]> {
+    const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
+    const replies: Buffer[] = [];
+    socket.on('message', reply => replies.push(reply));
+    await new Promise<void>(resolve => socket.connect(at.port, at.address, () => resolve()));
+    for (const [i, message] of messages.entries()) {
+      socket.send(message);
+      // Time for the daemon, which shares this event loop, and for its thread, which does not.
+      if (i % 20 === 19) await sleep(1);
     }
+    await sleep(settleMs);
+    socket.close();
+    return replies;
   }
-  t.ok(changed.length < 65536);
-  const replies = new Map((await volley(changed, 1500)).map(reply => [idOf(reply), reply]));
-  let wrong = 0;
-  for (const [id, message] of changed.entries()) {
-    const expected = owed(message);
-    const reply = replies.get(id);
-    const asOwed = expected.reply ? reply !== undefined && (expected.rcode === undefined || rcodeOf(flagsOf(reply)) === expected.rcode) : reply === undefined;
-    if (!asOwed && wrong++ < 5) t.fail(`octets ${message.toString('hex')}: owed ${JSON.stringify(expected)}, got ${reply?.toString('hex') ?? 'nothing'}`);
-  }
-  t.equal(wrong, 0);
-  await stillServes(t);
-});
 
-await t.test('100,000 random datagrams', { timeout: 100_000 }, async t => {
-  const random = fakeRandom(20261124);
-  const noise = (length: number): Buffer => Buffer.from(Array.from({ length }, () => random.below(256)));
-  const messages = Array.from({ length: 100_000 }, (_, i) => {
-    const octets = noise(random.below(i % 10 === 0 ? 1200 : 80));
-    // Half of them get a header that passes the first look.
-    if (i % 2 === 0 && octets.length >= 12) Buffer.from('010000010000000000', 'hex').copy(octets, 2);
-    return octets;
+  async function stillServes(t: Test, where: At = at): Promise<void> {
+    t.match((await ask(where, 'www.example')).text.answers, [{ data: '192.0.2.80' }], 'still serves');
+    for (let tries = 0; tries < 60 && (await metric('dotstub_inflight_queries')) !== 0; tries++) await sleep(100);
+    t.equal(await metric('dotstub_inflight_queries'), 0, 'nothing is left waiting');
+  }
+
+  await t.test('every prefix of a query: FORMERR from the header on, silence before', async t => {
+    const prefixes = Array.from({ length: valid.length }, (_, length) => valid.subarray(0, length));
+    const replies = await volley(prefixes);
+    t.equal(replies.length, valid.length - 12);
+    t.ok(replies.every(reply => idOf(reply) === 0x1234 && rcodeOf(flagsOf(reply)) === 1 && flagsOf(reply) & 0x8000));
+    await stillServes(t);
   });
-  const replies = await volley(messages, 1000);
-  t.ok(replies.length > 1000, `${replies.length} replies`);
-  t.ok(replies.every(reply => reply.length >= 12 && flagsOf(reply) & 0x8000), 'every reply is one');
-  await stillServes(t);
-});
 
-await t.test('names that point at themselves', async t => {
-  const header = Buffer.from('123401000001000000000000', 'hex');
-  const tail = Buffer.from('00010001', 'hex');
-  const loops = ['c00c', 'c00e', '0161c00c', '0161c00e', 'c000', 'ffff', '3fc0', '0161016201630164c00c'].map(hex => Buffer.concat([header, Buffer.from(hex, 'hex'), tail]));
-  const replies = await volley(loops);
-  t.equal(replies.length, loops.length);
-  t.ok(replies.every(reply => rcodeOf(flagsOf(reply)) === 1));
-  await stillServes(t);
-});
+  await t.test('every change of one octet: exactly the reply that is owed', async t => {
+    // Ids tell the replies apart, so the first two octets keep their values and carry the number of the message.
+    const changed: Buffer[] = [];
+    for (let position = 2; position < valid.length; position++) {
+      for (let octet = 0; octet < 256; octet++) {
+        if (octet === valid[position]) continue;
+        const message = Buffer.from(valid);
+        message[position] = octet;
+        message.writeUInt16BE(changed.length & 0xffff, 0);
+        changed.push(message);
+      }
+    }
+    t.ok(changed.length < 65536);
+    const replies = new Map((await volley(changed, 1500)).map(reply => [idOf(reply), reply]));
+    let wrong = 0;
+    for (const [id, message] of changed.entries()) {
+      const expected = owed(message);
+      const reply = replies.get(id);
+      const asOwed = expected.reply ? reply !== undefined && (expected.rcode === undefined || rcodeOf(flagsOf(reply)) === expected.rcode) : reply === undefined;
+      if (!asOwed && wrong++ < 5) t.fail(`octets ${message.toString('hex')}: owed ${JSON.stringify(expected)}, got ${reply?.toString('hex') ?? 'nothing'}`);
+    }
+    t.equal(wrong, 0);
+    await stillServes(t);
+  });
 
-await t.test('TCP: 65,535 octets of nothing, of noise, and around a query', async t => {
-  const random = fakeRandom(7);
-  const noise = Buffer.from(Array.from({ length: 65_535 }, () => random.below(256)));
-  noise.writeUInt16BE(0x0100, 2);
-  const padded = Buffer.concat([valid, Buffer.alloc(65_535 - valid.length)]);
-  for (const message of [Buffer.alloc(65_535), noise, padded]) {
-    const [reply] = await exchangeTcp(at, [message], 2000);
-    t.equal(reply && rcodeOf(flagsOf(reply)), 1);
-  }
-  await stillServes(t);
-});
+  await t.test('100,000 random datagrams', { timeout: 100_000 }, async t => {
+    const random = fakeRandom(20261124);
+    const noise = (length: number): Buffer => Buffer.from(Array.from({ length }, () => random.below(256)));
+    const messages = Array.from({ length: 100_000 }, (_, i) => {
+      const octets = noise(random.below(i % 10 === 0 ? 1200 : 80));
+      // Half of them get a header that passes the first look.
+      if (i % 2 === 0 && octets.length >= 12) Buffer.from('010000010000000000', 'hex').copy(octets, 2);
+      return octets;
+    });
+    const replies = await volley(messages, 1000);
+    t.ok(replies.length > 1000, `${replies.length} replies`);
+    t.ok(replies.every(reply => reply.length >= 12 && flagsOf(reply) & 0x8000), 'every reply is one');
+    await stillServes(t);
+  });
 
-await t.test('TCP: frames cut anywhere, FIN or RST at any point', async t => {
-  const frame = framed(valid);
-  const cuts = Array.from({ length: frame.length }, (_, length) => frame.subarray(0, length));
-  for (const abort of [false, true]) {
-    await Promise.all(cuts.map(async cut => new Promise<void>(resolve => {
+  await t.test('names that point at themselves', async t => {
+    const header = Buffer.from('123401000001000000000000', 'hex');
+    const tail = Buffer.from('00010001', 'hex');
+    const loops = ['c00c', 'c00e', '0161c00c', '0161c00e', 'c000', 'ffff', '3fc0', '0161016201630164c00c'].map(hex => Buffer.concat([header, Buffer.from(hex, 'hex'), tail]));
+    const replies = await volley(loops);
+    t.equal(replies.length, loops.length);
+    t.ok(replies.every(reply => rcodeOf(flagsOf(reply)) === 1));
+    await stillServes(t);
+  });
+
+  await t.test('TCP: 65,535 octets of nothing, of noise, and around a query', async t => {
+    const random = fakeRandom(7);
+    const noise = Buffer.from(Array.from({ length: 65_535 }, () => random.below(256)));
+    noise.writeUInt16BE(0x0100, 2);
+    const padded = Buffer.concat([valid, Buffer.alloc(65_535 - valid.length)]);
+    for (const message of [Buffer.alloc(65_535), noise, padded]) {
+      const [reply] = await exchangeTcp(at, [message], 2000);
+      t.equal(reply && rcodeOf(flagsOf(reply)), 1);
+    }
+    await stillServes(t);
+  });
+
+  await t.test('TCP: frames cut anywhere, FIN or RST at any point', async t => {
+    const frame = framed(valid);
+    const cuts = Array.from({ length: frame.length }, (_, length) => frame.subarray(0, length));
+    for (const abort of [false, true]) {
+      await Promise.all(cuts.map(async cut => new Promise<void>(resolve => {
+        const socket = connect(at.port, at.address, () => {
+          socket.write(cut);
+          setTimeout(() => {
+            if (abort) socket.resetAndDestroy();
+            else socket.end();
+          }, 5);
+        });
+        socket.on('error', () => undefined);
+        socket.on('close', () => resolve());
+        socket.resume();
+      })));
+    }
+    await stillServes(t);
+  });
+
+  await t.test('TCP: clients that ask and run', async t => {
+    upstream.handler = () => undefined;
+    await Promise.all(Array.from({ length: 15 }, async (_, i) => new Promise<void>(resolve => {
       const socket = connect(at.port, at.address, () => {
-        socket.write(cut);
-        setTimeout(() => {
-          if (abort) socket.resetAndDestroy();
-          else socket.end();
-        }, 5);
+        socket.write(Buffer.concat(Array.from({ length: 30 }, (_, j) => framed(queryMessage(`r${i}-${j}.wild.example`)))));
+        setTimeout(() => socket.resetAndDestroy(), 20);
       });
       socket.on('error', () => undefined);
       socket.on('close', () => resolve());
-      socket.resume();
     })));
-  }
-  await stillServes(t);
-});
+    await sleep(50);
+    t.ok((await metric('dotstub_inflight_queries') ?? 0) > 0, 'their queries were under way');
+    upstream.handler = answering();
+    await stillServes(t);
+    t.equal(await metric('dotstub_client_connections{proto="tcp"}'), 0, 'no session is left');
+  });
 
-await t.test('TCP: clients that ask and run', async t => {
-  upstream.handler = () => undefined;
-  await Promise.all(Array.from({ length: 15 }, async (_, i) => new Promise<void>(resolve => {
-    const socket = connect(at.port, at.address, () => {
-      socket.write(Buffer.concat(Array.from({ length: 30 }, (_, j) => framed(queryMessage(`r${i}-${j}.wild.example`)))));
-      setTimeout(() => socket.resetAndDestroy(), 20);
-    });
-    socket.on('error', () => undefined);
-    socket.on('close', () => resolve());
-  })));
-  await sleep(50);
-  t.ok((await metric('dotstub_inflight_queries') ?? 0) > 0, 'their queries were under way');
-  upstream.handler = (await import('../fixtures/daemon.js')).answering();
-  await stillServes(t);
-  t.equal(await metric('dotstub_client_connections{proto="tcp"}'), 0, 'no session is left');
-});
-
-await t.test('a flood of queries that nobody answers: the bound holds, the rest get SERVFAIL at once, cached names are served', async t => {
-  upstream.handler = () => undefined;
-  const flood = Array.from({ length: 3000 }, (_, i) => queryMessage(`f${i}.wild.example`, { id: i }));
-  const replies = await volley(flood, 200);
-  t.equal(await metric('dotstub_inflight_queries'), 2000);
-  t.ok(replies.length >= 900 && replies.every(reply => rcodeOf(flagsOf(reply)) === 2), `${replies.length} refused at once`);
-  t.ok((await ask(at, 'www.example')).ms < 500, 'cached answers do not wait');
-  upstream.handler = (await import('../fixtures/daemon.js')).answering();
-  await sleep(4600);
-  await stillServes(t);
-});
+  await t.test('a flood of queries that nobody answers: the bound holds, the rest get SERVFAIL at once, cached names are served', async t => {
+    upstream.handler = () => undefined;
+    const flood = Array.from({ length: 3000 }, (_, i) => queryMessage(`f${i}.wild.example`, { id: i }));
+    const replies = await volley(flood, 200);
+    t.equal(await metric('dotstub_inflight_queries'), 2000);
+    t.ok(replies.length >= 900 && replies.every(reply => rcodeOf(flagsOf(reply)) === 2), `${replies.length} refused at once`);
+    t.ok((await ask(at, 'www.example')).ms < 500, 'cached answers do not wait');
+    upstream.handler = answering();
+    await sleep(4600);
+    await stillServes(t);
+  });
+}

@@ -1,0 +1,52 @@
+// IP addresses between octets and text, without sockets.
+
+/** Octets of an address in presentation form (zone ignored), or undefined if it is none: 4 or 16 of them. */
+export function addressOctets(text: string): Buffer | undefined {
+  const [address = ''] = text.split('%');
+  if (!address.includes(':')) return ipv4Octets(address);
+  const [head = '', tail, rest] = address.split('::');
+  if (rest !== undefined) return undefined;
+  const left = groups(head);
+  const right = tail === undefined ? [] : groups(tail);
+  const missing = 8 - left.length - right.length;
+  if (left.includes(-1) || right.includes(-1) || (tail === undefined ? missing !== 0 : missing < 1)) return undefined;
+  const octets = Buffer.alloc(16);
+  [...left, ...Array.from({ length: missing }, () => 0), ...right].forEach((group, i) => octets.writeUInt16BE(group, 2 * i));
+  return octets;
+}
+
+function ipv4Octets(text: string): Buffer | undefined {
+  const parts = text.split('.');
+  if (parts.length !== 4 || !parts.every(part => /^\d{1,3}$/.test(part) && Number(part) < 256)) return undefined;
+  return Buffer.from(parts.map(Number));
+}
+
+/** The 16-bit groups of one side of `::`; -1 stands for one that is none. */
+function groups(text: string): number[] {
+  if (text === '') return [];
+  return text.split(':').flatMap(group => {
+    if (group.includes('.')) {
+      const octets = ipv4Octets(group);
+      return octets === undefined ? [-1] : [octets.readUInt16BE(0), octets.readUInt16BE(2)];
+    }
+    return /^[0-9a-fA-F]{1,4}$/.test(group) ? [parseInt(group, 16)] : [-1];
+  });
+}
+
+/** Presentation form of the 4 or 16 octets at `at`; the longest run of zeros is shortened (RFC 5952 §4.2). */
+export function addressText(octets: Buffer, at: number, bytes: 4 | 16): string {
+  if (bytes === 4) return `${octets.readUInt8(at)}.${octets.readUInt8(at + 1)}.${octets.readUInt8(at + 2)}.${octets.readUInt8(at + 3)}`;
+  const values = Array.from({ length: 8 }, (_, i) => octets.readUInt16BE(at + 2 * i));
+  let runAt = -1;
+  let runLength = 1;
+  for (let i = 0; i < 8; i++) {
+    let length = 0;
+    while (i + length < 8 && values[i + length] === 0) length++;
+    if (length > runLength) {
+      runAt = i;
+      runLength = length;
+    }
+  }
+  const hex = (from: number, to: number): string => values.slice(from, to).map(value => value.toString(16)).join(':');
+  return runAt === -1 ? hex(0, 8) : `${hex(0, runAt)}::${hex(runAt + runLength, 8)}`;
+}

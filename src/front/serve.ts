@@ -1,0 +1,83 @@
+// The fast path over batches of datagrams: what a ready reply answers leaves in one sendmmsg, all else is handed over.
+
+import type { FrontCounts } from '../base/front-counts.js';
+import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
+import { type Libc, LINUX } from '../os/libc.js';
+import type { OctetMatcher } from '../policy/access.js';
+import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { FastQuery } from './fast-query.js';
+import type { PacketCache, Room } from './packet-cache.js';
+
+/** Longest ready reply, rounded up to whole words. */
+const REPLY_ROOM_BYTES = (UDP_PAYLOAD_BYTES + 3) & ~3;
+
+/** A datagram that takes the long way. */
+export interface HandedOver {
+  /** Which of the sockets it came by. */
+  readonly socket: number;
+  /** Sender and destination, for `Messages.fill`. */
+  readonly route: Buffer;
+  readonly message: Buffer;
+}
+
+/** What serving works with. */
+export interface ServeParts {
+  readonly libc: Libc;
+  readonly packets: PacketCache;
+  readonly allowed: OctetMatcher;
+  readonly counts: FrontCounts;
+  /** The age clock, seconds. */
+  readonly nowSec: () => number;
+  readonly monotonicMs: () => number;
+  readonly handOver: (missed: readonly HandedOver[]) => void;
+}
+
+/** Serves one batch of a socket; returns how many datagrams there were. */
+export function server(parts: ServeParts): (fd: number, socket: number) => number {
+  const { libc, packets, allowed, counts } = parts;
+  const queries = new Messages(libc, QUERY_ROOM_BYTES);
+  const replies = new Messages(libc, REPLY_ROOM_BYTES);
+  const out: Room = { octets: replies.data, words: replies.words };
+  const fast = new FastQuery();
+
+  /** Puts the ready reply to the query in slot i into slot `to`; 0: there is none. */
+  function answer(i: number, to: number, nowSec: number): number {
+    const start = i * QUERY_ROOM_BYTES;
+    const bytes = queries.bytes(i);
+    if (!fast.read(queries.data, start, bytes, false)) return 0;
+    const name = i * NAME_BYTES;
+    const six = queries.names[name] === LINUX.AF_INET6;
+    if (queries.names.readUInt16BE(name + 2) === 0 || !allowed(queries.names, name + (six ? 8 : 4), six ? 16 : 4)) return 0;
+    if (!packets.find(fast, nowSec)) return 0;
+    const { replyBytes, negative } = packets;
+    const at = to * REPLY_ROOM_BYTES;
+    if (replyBytes > fast.udpLimitBytes || !packets.copyTo(out, at, queries.data, start, fast.questionBytes, nowSec)) return 0;
+    replies.replyTo(to, queries, i, replyBytes);
+    counts.hit(six, fast.type, (out.octets[at + 3] ?? 0) & 15, negative, bytes, replyBytes);
+    return replyBytes;
+  }
+
+  return (fd, socket) => {
+    const received = queries.receive(fd);
+    if (received <= 0) return 0;
+    const startedAtMs = parts.monotonicMs();
+    const nowSec = parts.nowSec();
+    let hits = 0;
+    let missed: HandedOver[] | undefined;
+    for (let i = 0; i < received; i++) {
+      if (answer(i, hits, nowSec) > 0) hits++;
+      else {
+        const start = i * QUERY_ROOM_BYTES;
+        (missed ??= []).push({ socket, route: queries.route(i), message: Buffer.from(queries.data.subarray(start, start + queries.bytes(i))) });
+      }
+    }
+    if (hits > 0) {
+      // The socket blocks for sending: replies wait for room instead of being lost.
+      replies.send(fd, 0, hits, 0);
+      counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
+    }
+    if (missed !== undefined) parts.handOver(missed);
+    return received;
+  };
+}
+

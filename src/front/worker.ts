@@ -1,0 +1,72 @@
+// A front thread: waits in poll(2) for datagrams or for the word to stop, and serves what is there. Its event loop does
+// not run; all that it learns from outside stands in shared memory.
+
+import { parentPort, workerData } from 'node:worker_threads';
+
+import { ageClock } from '../base/age-clock.js';
+import { FrontCounts } from '../base/front-counts.js';
+import { systemClock } from '../os/clock.js';
+import { loadLibc, LINUX } from '../os/libc.js';
+import { type Network, octetMatcher } from '../policy/access.js';
+import { packBatch } from './hand-over.js';
+import { PacketCache } from './packet-cache.js';
+import { server } from './serve.js';
+
+/** What the main thread gives to a front thread. */
+export interface FrontThreadData {
+  readonly sockets: readonly number[];
+  /** Becomes readable when the thread has to end. */
+  readonly stopFd: number;
+  readonly packets: SharedArrayBuffer;
+  readonly counts: SharedArrayBuffer;
+  readonly allow: readonly Network[];
+  /** Where the age clock of the main thread stood. */
+  readonly ageSec: number;
+}
+
+const POLLFD_BYTES = 8;
+
+function run(data: FrontThreadData, post: (memory: ArrayBuffer) => void, serving: () => void): void {
+  const libc = loadLibc();
+  if ('unavailable' in libc) throw new Error(libc.unavailable);
+  const age = ageClock(systemClock);
+  const serve = server({
+    libc,
+    packets: new PacketCache(data.packets),
+    allowed: octetMatcher(data.allow),
+    counts: new FrontCounts(data.counts),
+    nowSec: () => data.ageSec + age(),
+    monotonicMs: () => systemClock.monotonicMs(),
+    handOver: missed => post(packBatch(missed)),
+  });
+
+  const polled = [...data.sockets, data.stopFd];
+  const pollFds = Buffer.alloc(POLLFD_BYTES * polled.length);
+  polled.forEach((fd, i) => {
+    pollFds.writeInt32LE(fd, i * POLLFD_BYTES);
+    pollFds.writeInt16LE(LINUX.POLLIN, i * POLLFD_BYTES + 4);
+  });
+  serving();
+  const stopAt = data.sockets.length * POLLFD_BYTES + 6;
+  for (;;) {
+    const ready = libc.poll(pollFds, polled.length, -1);
+    if (ready < 0) {
+      if (ready === -LINUX.EINTR) continue;
+      throw new Error(`poll: errno ${-ready}`);
+    }
+    if (pollFds.readInt16LE(stopAt) !== 0) return;
+    // As long as there is something, another poll would only say so.
+    for (let busy = true, rounds = 0; busy && rounds < MAX_ROUNDS; rounds++) {
+      busy = false;
+      for (const [socket, fd] of data.sockets.entries()) if (serve(fd, socket) > 0) busy = true;
+    }
+  }
+}
+
+/** After so many batches in a row the word to stop is listened for, flood or not. */
+const MAX_ROUNDS = 64;
+
+if (parentPort !== null) {
+  const port = parentPort;
+  run(workerData as FrontThreadData, memory => port.postMessage(memory, [memory]), () => port.postMessage('serving'));
+}

@@ -1,0 +1,218 @@
+// UDP in batches (recvmmsg, sendmmsg): sockets that share a port, and the arrays of structures through which the kernel
+// hands over many datagrams at a time. Replies leave from the address that the query came to (IP_PKTINFO).
+//
+//   struct mmsghdr  msghdr { name*, namelen u32, iov*, iovlen, control*, controllen, flags int }, len u32
+//   struct iovec    base*, len
+//   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
+
+import { addressOctets } from '../base/address.js';
+import { type Libc, LINUX } from './libc.js';
+
+/** Datagrams per call. */
+export const BATCH = 64;
+/** Longest query that is read; longer ones are cut, and then are FORMERR. */
+export const QUERY_ROOM_BYTES = 4096;
+/** struct sockaddr_in6; sockaddr_in is shorter. */
+export const NAME_BYTES = 28;
+const CONTROL_BYTES = 64;
+
+/** An address to bind. */
+export interface BindAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A system call that failed; `code` as Node.js names it. */
+export class SystemError extends Error {
+  readonly code: string;
+  readonly address: string;
+  readonly port: number;
+  constructor(call: string, result: number, at: BindAddress) {
+    const code = ERRNO_NAMES[-result] ?? `errno ${-result}`;
+    super(`${call} ${code}`);
+    this.code = code;
+    this.address = at.address;
+    this.port = at.port;
+  }
+}
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  [LINUX.EACCES]: 'EACCES', [LINUX.EADDRINUSE]: 'EADDRINUSE', [LINUX.EADDRNOTAVAIL]: 'EADDRNOTAVAIL',
+};
+
+/** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
+const SOCKET_BUFFER_BYTES = 1 << 20;
+
+/**
+ * Opens and binds a UDP socket that others may share the port with.
+ * @throws SystemError
+ */
+export function openUdp(libc: Libc, at: BindAddress): number {
+  const octets = addressOctets(at.address);
+  if (octets === undefined) throw new SystemError('bind', -LINUX.EADDRNOTAVAIL, at);
+  const six = octets.length === 16;
+  const must = (call: string, result: number): number => {
+    if (result < 0) throw new SystemError(call, result, at);
+    return result;
+  };
+  const fd = must('socket', libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
+  try {
+    must('setsockopt', libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_REUSEPORT, 1));
+    libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, SOCKET_BUFFER_BYTES);
+    libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_SNDBUF, SOCKET_BUFFER_BYTES);
+    if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY, 1));
+    if (isAny(octets)) {
+      if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_RECVPKTINFO, 1));
+      else must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_PKTINFO, 1));
+    }
+    must('bind', libc.bind(fd, socketAddress(octets, at.port)));
+    return fd;
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+}
+
+const isAny = (octets: Buffer): boolean => octets.every(octet => octet === 0);
+
+/** struct sockaddr_in or sockaddr_in6. */
+export function socketAddress(octets: Buffer, port: number): Buffer {
+  const name = Buffer.alloc(octets.length === 4 ? 16 : NAME_BYTES);
+  name.writeUInt16LE(octets.length === 4 ? LINUX.AF_INET : LINUX.AF_INET6, 0);
+  name.writeUInt16BE(port, 2);
+  octets.copy(name, octets.length === 4 ? 4 : 8);
+  return name;
+}
+
+/** An array of struct mmsghdr over fixed rooms for names, data and control. */
+export class Messages {
+  /** Octets of all datagrams: slot i starts at i * roomBytes. */
+  readonly data: Buffer;
+  readonly words: Int32Array;
+  readonly names: Buffer;
+  private readonly control: Buffer;
+  private readonly headers: Buffer;
+  private readonly headerWords: Int32Array;
+  private readonly vectors: Buffer;
+  private readonly headerBytes: number;
+  private readonly namelenAt: number;
+  private readonly controllenAt: number;
+  private readonly flagsAt: number;
+  private readonly lengthAt: number;
+
+  constructor(private readonly libc: Libc, readonly roomBytes: number) {
+    const p = libc.pointerBytes;
+    const memory = new ArrayBuffer(BATCH * roomBytes);
+    this.data = Buffer.from(memory);
+    this.words = new Int32Array(memory);
+    // Not from the pool: C holds addresses into these for as long as this object lives.
+    this.names = Buffer.alloc(BATCH * NAME_BYTES);
+    this.control = Buffer.alloc(BATCH * CONTROL_BYTES);
+    this.vectors = Buffer.alloc(BATCH * 2 * p);
+    this.headerBytes = p === 8 ? 64 : 32;
+    this.namelenAt = p;
+    this.controllenAt = 5 * p;
+    this.flagsAt = 6 * p;
+    this.lengthAt = p === 8 ? 56 : 28;
+    const headers = new ArrayBuffer(BATCH * this.headerBytes);
+    this.headers = Buffer.from(headers);
+    this.headerWords = new Int32Array(headers);
+    const [names, data, control, vectors] = [this.names, this.data, this.control, this.vectors].map(each => libc.address(each));
+    for (let i = 0; i < BATCH; i++) {
+      this.writePointer(this.vectors, i * 2 * p, (data ?? 0n) + BigInt(i * roomBytes));
+      const at = i * this.headerBytes;
+      this.writePointer(this.headers, at, (names ?? 0n) + BigInt(i * NAME_BYTES));
+      this.writePointer(this.headers, at + 2 * p, (vectors ?? 0n) + BigInt(i * 2 * p));
+      this.writeSize(this.headers, at + 3 * p, 1);
+      this.writePointer(this.headers, at + 4 * p, (control ?? 0n) + BigInt(i * CONTROL_BYTES));
+    }
+  }
+
+  /** Receives what is there, up to BATCH. */
+  receive(fd: number): number {
+    const p = this.libc.pointerBytes;
+    for (let i = 0; i < BATCH; i++) {
+      const at = i * this.headerBytes;
+      this.headers.writeUInt32LE(NAME_BYTES, at + this.namelenAt);
+      this.writeSize(this.headers, at + this.controllenAt, CONTROL_BYTES);
+      this.writeSize(this.vectors, i * 2 * p + p, this.roomBytes);
+    }
+    return this.libc.recvmmsg(fd, this.headers, BATCH, LINUX.MSG_DONTWAIT);
+  }
+
+  /** Octets of the datagram received in slot i. */
+  bytes(i: number): number {
+    return this.headers.readUInt32LE(i * this.headerBytes + this.lengthAt);
+  }
+
+  /**
+   * Makes slot i a reply of `bytes` octets to the datagram in slot j of `query`: to its sender, from its destination.
+   * It points at the names of `query`, and so has to be sent before that receives again.
+   */
+  replyTo(i: number, query: Messages, j: number, bytes: number): void {
+    const words = this.libc.pointerBytes >> 2;
+    const to = i * (this.headerBytes >> 2);
+    const from = j * (query.headerBytes >> 2);
+    // Name and its length, then control and its length: a copy of words, since pointers as numbers would be bigints.
+    for (let word = 0; word <= words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
+    for (let word = 4 * words; word <= 5 * words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
+    this.headerWords[to + 6 * words] = 0;
+    this.vectors.writeUInt32LE(bytes, i * 2 * this.libc.pointerBytes + this.libc.pointerBytes);
+  }
+
+  /** The sender and destination of slot j, to be kept until its reply: name, then control. */
+  route(j: number): Buffer {
+    const from = j * this.headerBytes;
+    const nameBytes = this.headers.readUInt32LE(from + this.namelenAt);
+    const controlBytes = this.headers.readUInt32LE(from + this.controllenAt);
+    const route = Buffer.allocUnsafe(1 + nameBytes + controlBytes);
+    route[0] = nameBytes;
+    this.names.copy(route, 1, j * NAME_BYTES, j * NAME_BYTES + nameBytes);
+    this.control.copy(route, 1 + nameBytes, j * CONTROL_BYTES, j * CONTROL_BYTES + controlBytes);
+    return route;
+  }
+
+  /** Makes slot i carry `reply` along a route. */
+  fill(i: number, route: Buffer, reply: Buffer): void {
+    const nameBytes = route[0] ?? 0;
+    const controlBytes = route.length - 1 - nameBytes;
+    route.copy(this.names, i * NAME_BYTES, 1, 1 + nameBytes);
+    route.copy(this.control, i * CONTROL_BYTES, 1 + nameBytes);
+    reply.copy(this.data, i * this.roomBytes);
+    this.headers.writeUInt32LE(nameBytes, i * this.headerBytes + this.namelenAt);
+    this.finish(i, reply.length, controlBytes);
+  }
+
+  /**
+   * Sends slots [start, end).
+   * @returns how many have left: fewer than asked for where the socket has no room
+   */
+  send(fd: number, start: number, end: number, flags: number): number {
+    let sent = start;
+    while (sent < end) {
+      const headers = sent === 0 ? this.headers : this.headers.subarray(sent * this.headerBytes);
+      const result = this.libc.sendmmsg(fd, headers, end - sent, flags);
+      if (result === -LINUX.EAGAIN) break;
+      if (result === -LINUX.EINTR) continue;
+      // One that can't be sent (its network is gone) must not hold up the others.
+      sent += result <= 0 ? 1 : result;
+    }
+    return sent - start;
+  }
+
+  private finish(i: number, bytes: number, controlBytes: number): void {
+    const p = this.libc.pointerBytes;
+    this.writeSize(this.headers, i * this.headerBytes + this.controllenAt, controlBytes);
+    this.headers.writeInt32LE(0, i * this.headerBytes + this.flagsAt);
+    this.writeSize(this.vectors, i * 2 * p + p, bytes);
+  }
+
+  private writePointer(buffer: Buffer, at: number, pointer: bigint): void {
+    if (this.libc.pointerBytes === 8) buffer.writeBigUInt64LE(pointer, at);
+    else buffer.writeUInt32LE(Number(pointer), at);
+  }
+
+  private writeSize(buffer: Buffer, at: number, size: number): void {
+    buffer.writeUInt32LE(size, at);
+    // The upper half of a 64-bit size stays 0.
+  }
+}

@@ -1,0 +1,108 @@
+// The system calls that Node.js does not offer: datagrams in batches, and the address that a datagram was sent to. The
+// one place that uses koffi. Whoever gives memory to C keeps it referenced for as long as C may touch it.
+
+import { createRequire } from 'node:module';
+import { endianness } from 'node:os';
+
+/** What is called. Numbers below 0 are `-errno`. */
+export interface Libc {
+  /** Octets of a pointer and of size_t. */
+  readonly pointerBytes: 4 | 8;
+  /** The address of a buffer's first octet, as it stands in memory that C reads. */
+  address(buffer: Buffer): bigint;
+  socket(domain: number, type: number, protocol: number): number;
+  setsockopt(fd: number, level: number, name: number, value: number): number;
+  bind(fd: number, address: Buffer): number;
+  getsockname(fd: number, address: Buffer): number;
+  recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
+  sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
+  /** poll(2); `timeoutMs` -1 waits for ever. */
+  poll(fds: Buffer, count: number, timeoutMs: number): number;
+  eventfd(): number;
+  /** Wakes whoever polls an eventfd. */
+  wake(fd: number): void;
+  close(fd: number): void;
+}
+
+/** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
+export const LINUX = {
+  AF_INET: 2, AF_INET6: 10, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1, SO_REUSEADDR: 2, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
+  IPPROTO_IP: 0, IP_PKTINFO: 8, IP_FREEBIND: 15, IPPROTO_IPV6: 41, IPV6_V6ONLY: 26, IPV6_RECVPKTINFO: 49, IPV6_PKTINFO: 50,
+  MSG_DONTWAIT: 0x40, MSG_TRUNC: 0x20, POLLIN: 1,
+  EINTR: 4, EAGAIN: 11, EACCES: 13, EADDRINUSE: 98, EADDRNOTAVAIL: 99,
+} as const;
+
+type Native = (...args: (number | bigint | Buffer | null)[]) => number;
+
+/** What of koffi is used. */
+interface Koffi {
+  load(library: string): { func(declaration: string): Native };
+  address(value: Buffer): bigint;
+  errno(): number;
+  sizeof(type: string): number;
+}
+
+/** Loads the C library, or says why it can not be used. */
+export function loadLibc(): Libc | { readonly unavailable: string } {
+  if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
+  // Socket options and structures are laid out in another way there.
+  if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
+  let koffi: Koffi;
+  let library: { func(declaration: string): Native };
+  try {
+    // Required, not imported: only who gets here pays for loading it.
+    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    library = openLibrary(koffi);
+  } catch (error) {
+    return { unavailable: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
+  }
+  const pointerBytes = koffi.sizeof('void *') === 4 ? 4 : 8;
+
+  const native = {
+    socket: library.func('int socket(int, int, int)'),
+    setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
+    bind: library.func('int bind(int, void *, unsigned int)'),
+    getsockname: library.func('int getsockname(int, void *, void *)'),
+    recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
+    sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
+    poll: library.func('int poll(void *, unsigned long, int)'),
+    eventfd: library.func('int eventfd(unsigned int, int)'),
+    write: library.func('long write(int, void *, size_t)'),
+    close: library.func('int close(int)'),
+  };
+  const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  const one = Buffer.alloc(8);
+  one.writeUInt32LE(1);
+  const option = Buffer.alloc(4);
+  const nameBytes = Buffer.alloc(4);
+  return {
+    pointerBytes,
+    address: buffer => koffi.address(buffer),
+    socket: (domain, type, protocol) => checked(native.socket(domain, type, protocol)),
+    setsockopt(fd, level, name, value) {
+      option.writeInt32LE(value);
+      return checked(native.setsockopt(fd, level, name, option, 4));
+    },
+    bind: (fd, address) => checked(native.bind(fd, address, address.length)),
+    getsockname(fd, address) {
+      nameBytes.writeUInt32LE(address.length);
+      return checked(native.getsockname(fd, address, nameBytes));
+    },
+    recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),
+    sendmmsg: (fd, messages, count, flags) => checked(native.sendmmsg(fd, messages, count, flags)),
+    poll: (fds, count, timeoutMs) => checked(native.poll(fds, count, timeoutMs)),
+    eventfd: () => checked(native.eventfd(0, LINUX.SOCK_CLOEXEC)),
+    wake: fd => void native.write(fd, one, 8),
+    close: fd => void native.close(fd),
+  };
+}
+
+/** glibc, or musl under the name that it has for this machine. */
+function openLibrary(koffi: Koffi): { func(declaration: string): Native } {
+  try {
+    return koffi.load('libc.so.6');
+  } catch {
+    return koffi.load('libc.so');
+  }
+}
