@@ -4,6 +4,7 @@ import tap, { type Test } from 'tap';
 
 import { OPTION } from '../../src/wire/edns.js';
 import { FLAG, flagsOf } from '../../src/wire/header.js';
+import { dialDatagram } from '../../src/upstream/plain.js';
 import { messageToText } from '../../src/wire/message.js';
 import { ask, exchangeTcp, exchangeUdp, queryMessage, REPORT, tryAsk } from '../fixtures/client.js';
 import { answering, setting as settingWith, THREADS, type SettingOptions } from '../fixtures/daemon.js';
@@ -218,6 +219,13 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
     const { at, daemon } = await setting(t, { listen: '0.0.0.0' });
     t.ok(daemon.listening.some(({ transport }) => transport === 'udp'));
     t.match((await ask(at, 'www.example')).text.answers, [{ data: '192.0.2.80' }]);
+    // A connected socket hears nobody but 127.0.0.7; all of 127/8 is ours, but no address of an interface that could be
+    // bound one by one.
+    if (daemon.listening.every(({ at: { address } }) => address === '0.0.0.0')) {
+      for (const name of ['www.example', 'www.example', 'alias.example']) {
+        t.type(await dialDatagram({ address: '127.0.0.7', port: at.port }, queryMessage(name), () => true, 2000), Buffer, `${name}, from cache or not`);
+      }
+    }
   });
 
   await t.test('metrics: every series is there from the start, in both formats', async t => {
