@@ -1,29 +1,34 @@
 // Deadlines for many things on one timer. A query must not cost a timer of its own: most are answered long
 // before their deadline, so entering and leaving has to be cheap, and firing may be a little late.
 
-import type { Cancel, Clock } from './ports.js';
+import type { Clock } from './ports.js';
 
 /** How late a deadline may fire, ms. */
 const SLOT_MS = 25;
 const SLOTS = 256;
+/** In place of the turns: left its slot, and about to fire. */
+const DUE = -1;
 
-/** A scheduled call. Kept in a set per slot, so that leaving is one delete. */
-interface Entry {
-  readonly slot: Set<Entry>;
+/** Something with a deadline. The wheel keeps its books in it, so that entering and leaving allocate nothing. */
+export abstract class Timed {
+  /** The slot it is in; undefined: not scheduled. */
+  slot: Set<Timed> | undefined;
   /** Turns of the wheel still to let pass. */
-  turns: number;
-  readonly then: () => void;
+  turns = 0;
+  abstract fire(): void;
 }
 
 /** A hashed timer wheel (Varghese and Lauck): O(1) to enter, leave, and fire. */
 export interface Wheel {
-  /** Calls `then` once, `ms` from now or at most 50 ms later. */
-  after(ms: number, then: () => void): Cancel;
+  /** Fires `timed` once, `ms` from now or at most 50 ms later; what was scheduled for it before is forgotten. */
+  start(timed: Timed, ms: number): void;
+  /** Forgets it; may be called at any time. */
+  stop(timed: Timed): void;
 }
 
 /** Makes a Wheel; its one timer runs only while something is scheduled. */
 export function wheel(clock: Clock): Wheel {
-  const slots = Array.from({ length: SLOTS }, () => new Set<Entry>());
+  const slots = Array.from({ length: SLOTS }, () => new Set<Timed>());
   let size = 0;
   let ticking = false;
   // The slot time up to which everything has fired.
@@ -35,12 +40,20 @@ export function wheel(clock: Clock): Wheel {
     const until = now();
     while (tick < until && size > 0) {
       tick++;
-      const slot = slots[tick % SLOTS];
-      if (slot === undefined) continue;
-      for (const entry of [...slot]) {
-        if (entry.turns-- > 0 || !slot.delete(entry)) continue;
-        size--;
-        entry.then();
+      // All that are due leave first: firing one may start or stop any other.
+      const due: Timed[] = [];
+      for (const timed of slots[tick % SLOTS] ?? []) {
+        if (timed.turns > 0) timed.turns--;
+        else due.push(timed);
+      }
+      for (const timed of due) {
+        stop(timed);
+        timed.turns = DUE;
+      }
+      for (const timed of due) {
+        if (timed.turns !== DUE) continue;
+        timed.turns = 0;
+        timed.fire();
       }
     }
     tick = Math.max(tick, until);
@@ -54,20 +67,27 @@ export function wheel(clock: Clock): Wheel {
     clock.after(SLOT_MS, advance);
   }
 
+  function stop(timed: Timed): void {
+    if (timed.slot?.delete(timed) === true) size--;
+    timed.slot = undefined;
+    timed.turns = 0;
+  }
+
   return {
-    after(ms, then) {
-      if (size === 0) tick = now();
+    start(timed, ms) {
+      stop(timed);
+      const at = now();
+      if (size === 0) tick = at;
       // One slot further than the division says: never early.
-      const steps = Math.max(1, Math.ceil(ms / SLOT_MS) + 1 + (now() - tick));
+      const steps = Math.max(1, Math.ceil(ms / SLOT_MS) + 1 + (at - tick));
       const slot = slots[(tick + steps) % SLOTS];
       if (slot === undefined) throw new Error('a wheel has all its slots');
-      const entry: Entry = { slot, turns: Math.floor((steps - 1) / SLOTS), then };
-      slot.add(entry);
+      timed.slot = slot;
+      timed.turns = Math.floor((steps - 1) / SLOTS);
+      slot.add(timed);
       size++;
       schedule();
-      return () => {
-        if (slot.delete(entry)) size--;
-      };
     },
+    stop,
   };
 }

@@ -63,6 +63,9 @@ export function front(parts: FrontParts): Front {
     return Buffer.from(ready.octets.subarray(0, replyBytes));
   }
 
+  const ageOf = ({ entry, source }: Extract<Answer, { at: 'stored' }>): number =>
+    source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
+
   /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
   function keepReady(message: Buffer, client: Client, answer: Answer, bytes: Buffer): void {
     if (answer.at !== 'stored' || bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
@@ -73,7 +76,7 @@ export function front(parts: FrontParts): Front {
     parts.packets.put(fast, {
       reply: bytes,
       ttlOffsets: entry.ttlOffsets,
-      ttlAt: index => entry.bytes.readUInt32BE(entry.ttlOffsets[index] ?? 0),
+      ageSec: ageOf(answer),
       storedSec: entry.storedSec,
       ttlSec: entry.ttlSec,
       negative: entry.negative,
@@ -119,7 +122,7 @@ export function front(parts: FrontParts): Front {
         return ['local', answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')))];
       case 'stored': {
         const { entry, source } = answer;
-        const ageSec = source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
+        const ageSec = ageOf(answer);
         const errors: readonly ExtendedError[] = entry.extendedErrors;
         errors.forEach(each => observer.ede(each.infoCode));
         const shape = shapeFor(query, client, report(source, answer));

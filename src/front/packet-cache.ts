@@ -36,8 +36,8 @@ export interface ReadyReply {
   /** As it went to a client; id, question and TTLs are replaced in every copy. */
   readonly reply: Buffer;
   readonly ttlOffsets: ArrayLike<number>;
-  /** The TTL at each offset when the answer was stored. */
-  ttlAt(index: number): number;
+  /** Seconds that the TTLs in `reply` are short of those stored. */
+  readonly ageSec: number;
   /** On the age clock. */
   readonly storedSec: number;
   readonly ttlSec: number;
@@ -173,7 +173,8 @@ export class PacketCache {
     reply.copy(log, entry + FIXED_BYTES);
     for (let i = 0; i < ttlOffsets.length; i++) {
       const offset = ttlOffsets[i] ?? 0;
-      log.writeUInt32BE(ready.ttlAt(i), entry + FIXED_BYTES + offset);
+      const at = entry + FIXED_BYTES + offset;
+      if (ready.ageSec > 0) log.writeUInt32BE(log.readUInt32BE(at) + ready.ageSec, at);
       log.writeUInt16LE(offset, entry + offsetsAt + 2 * i);
     }
     key.copy(log, entry + keyAt, 0, keyBytes);

@@ -15,7 +15,10 @@ export function coalesced(observer: Observer): Stage {
     }
     const answer = next(query);
     if (!(answer instanceof Promise)) return answer;
-    const shared = answer.finally(() => leaders.delete(query.key));
+    const shared = answer.then(settled => {
+      leaders.delete(query.key);
+      return settled;
+    });
     leaders.set(query.key, shared);
     return shared;
   };

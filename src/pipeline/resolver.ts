@@ -58,16 +58,17 @@ function cached({ store, nowSec }: ResolverParts): Stage {
 
 /** The end of the line: asks upstream. Only the leader of a coalesced group comes here, so it stores for all. */
 function forward({ pool, store, ttlLimits, nowSec }: ResolverParts): Resolve {
-  return async query => {
-    const reply = await pool.exchange(query, query.type);
-    if (reply.at === 'failure') return reply;
-    const entry = makeEntry(reply.message, reply.scan, ttlLimits, {
-      nowSec: nowSec(),
-      verdict: 'unchecked',
-      upstream: reply.upstream,
-      protocol: reply.protocol,
+  return query => new Promise(resolve => {
+    pool.exchange(query, query.type, reply => {
+      if (reply.at === 'failure') return resolve(reply);
+      const entry = makeEntry(reply.message, reply.scan, ttlLimits, {
+        nowSec: nowSec(),
+        verdict: 'unchecked',
+        upstream: reply.upstream,
+        protocol: reply.protocol,
+      });
+      store.put(query.key, entry);
+      resolve({ at: 'stored', entry, source: 'upstream' });
     });
-    store.put(query.key, entry);
-    return { at: 'stored', entry, source: 'upstream' };
-  };
+  });
 }

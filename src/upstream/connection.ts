@@ -7,8 +7,8 @@
 
 import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, DialTarget, Random, StreamEvents } from '../base/ports.js';
-import { frameReader, framed } from '../wire/frame.js';
-import { type Ask, upstreamQuery } from '../wire/upstream-query.js';
+import { frameReader } from '../wire/frame.js';
+import { type Ask, upstreamFrame } from '../wire/upstream-query.js';
 import { inflight, type Match, type Waiter } from './inflight.js';
 
 /** How patient a connection is, ms. */
@@ -71,7 +71,7 @@ export function connection<T extends Waiter>(
   const startedAtMs = clock.monotonicMs();
   const sent = inflight<T>(random);
   const frames = frameReader();
-  const pad = target.security.at !== 'cleartext';
+  const options = { pad: target.security.at !== 'cleartext', keepalive: false };
   let state: State = 'connecting';
   let waiting: { ask: Ask; waiter: T }[] = [];
   let draining = false;
@@ -88,7 +88,7 @@ export function connection<T extends Waiter>(
       heardAtMs = nowMs;
       watch();
     }
-    stream.send(framed(upstreamQuery(id, ask, { pad, keepalive: false })));
+    stream.send(upstreamFrame(id, ask, options));
     return true;
   }
 

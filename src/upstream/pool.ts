@@ -9,14 +9,14 @@
 //     └──────────────── at most MAX_SENDS, all before the deadline
 
 import { failure, type Failure } from '../base/outcome.js';
-import type { Cancel, UpstreamProtocol } from '../base/ports.js';
-import type { Wheel } from '../base/wheel.js';
+import type { UpstreamProtocol } from '../base/ports.js';
+import { Timed, type Wheel } from '../base/wheel.js';
 import { type Scan, scanResponse } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { BootstrapServer } from './bootstrap.js';
 import type { Endpoint, EndpointEvents, UpstreamPorts } from './endpoint.js';
 import { type Mode, mayTryAnyway } from './mode.js';
-import { order, type Policy } from './select.js';
+import { choose, type Policy } from './select.js';
 import { type Server, server, type ServerSpec } from './server.js';
 
 /** What upstream said. */
@@ -41,8 +41,11 @@ export interface PoolSpec {
 
 /** The pool, from outside. */
 export interface Pool {
-  /** Asks; never rejects. `type` is the QTYPE in `ask.question`. */
-  exchange(ask: Ask, type: number): Promise<UpstreamReply | Failure>;
+  /**
+   * Asks. `type` is the QTYPE in `ask.question`.
+   * @param settle called once; at once where it is clear that nobody can be asked
+   */
+  exchange(ask: Ask, type: number, settle: Settle): void;
   /** At least one server could be asked right now. */
   readonly ready: boolean;
   /** Takes no more questions; waits for nothing. */
@@ -56,27 +59,40 @@ const MAX_SENDS = 3;
 const ATTEMPT_UNKNOWN_MS = 1500;
 const ATTEMPT_MIN_MS = 400;
 
-/** One question on its way. */
-interface Exchange {
-  done: boolean;
-  readonly ask: Ask;
-  readonly type: number;
-  readonly turn: number;
-  sends: number;
+/** Takes what came of a question. */
+export type Settle = (outcome: UpstreamReply | Failure) => void;
+
+/** One question on its way. Its timer is for whatever comes first: the end of an attempt's time, or the deadline. */
+class Exchange extends Timed {
+  done = false;
+  sends = 0;
   /** Attempts that may still bring an answer. */
-  running: number;
-  readonly tried: Set<Endpoint<Exchange>>;
-  /** Its connection broke through no fault of the server's: may be asked again. */
-  readonly blameless: Set<Endpoint<Exchange>>;
+  running = 0;
+  readonly tried: Endpoint<Exchange>[] = [];
+  /** Those whose connection broke through no fault of the server's: may be asked again. */
+  blameless: Endpoint<Exchange>[] = [];
   /** An answer nobody likes, kept in case there is no better one. */
   fallback: UpstreamReply | undefined;
   lastFailure: Failure | undefined;
-  readonly cancelTimers: Cancel[];
-  readonly settle: (outcome: UpstreamReply | Failure) => void;
+
+  constructor(
+    readonly ask: Ask,
+    readonly type: number,
+    readonly turn: number,
+    readonly deadlineAtMs: number,
+    readonly settle: Settle,
+    private readonly onTime: (exchange: Exchange) => void,
+  ) {
+    super();
+  }
+
+  override fire(): void {
+    this.onTime(this);
+  }
 }
 
-const namesOf = (endpoints: ReadonlySet<Endpoint<Exchange>>): string =>
-  [...new Set([...endpoints].map(each => each.identity.upstream))].join(', ');
+const namesOf = (endpoints: readonly Endpoint<Exchange>[]): string =>
+  [...new Set(endpoints.map(each => each.identity.upstream))].join(', ');
 
 /** Makes a Pool. */
 export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
@@ -93,30 +109,33 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       if (exchange.done || exchange.sends >= MAX_SENDS) return;
       observer.hedge();
       // With no other server, the same one over a new connection: endpoints do not give out a suspect one twice.
-      send(exchange, candidates(exchange)[0] ?? from);
+      send(exchange, next(exchange) ?? from);
     },
   };
   const servers: readonly Server<Exchange>[] = spec.servers.map(each =>
     server(ports, each, spec, events, onAddresses));
 
-  /** Whom to ask next, best first: who only hung up on us, then those not asked yet, then who hung up and is in back-off. */
-  function candidates(exchange: Exchange): Endpoint<Exchange>[] {
-    const all = servers.flatMap(each => each.endpoints);
-    const untried = all.filter(each => !exchange.tried.has(each));
-    const usable = order(spec.policy, untried.filter(each => each.path() !== 'refuse'), exchange.turn, random);
-    const again = all.filter(each => exchange.blameless.has(each));
-    if (usable.length > 0 || again.length > 0 || exchange.running > 0) {
-      const inBackOff = (each: Endpoint<Exchange>): boolean => each.path() === 'refuse';
-      return [...again.filter(each => !inBackOff(each)), ...usable, ...again.filter(inBackOff)];
-    }
+  // Rebuilt when addresses were found: looked at for every query.
+  let endpoints = servers.flatMap(each => each.endpoints);
+
+  /** Whom to ask next: who only hung up on us, then someone not asked yet, then who hung up and is in back-off. */
+  function next(exchange: Exchange): Endpoint<Exchange> | undefined {
+    const { tried, blameless } = exchange;
+    const again = blameless.find(each => each.path() !== 'refuse');
+    if (again !== undefined) return again;
+    const untried = tried.length === 0 ? endpoints : endpoints.filter(each => !tried.includes(each));
+    const usable = untried.filter(each => each.path() !== 'refuse');
+    const chosen = choose(spec.policy, usable, exchange.turn, random) ?? blameless[0];
+    if (chosen !== undefined || exchange.running > 0) return chosen;
     // All are in back-off: one of them may be tried, each at most once a second.
-    return order(spec.policy, untried.filter(each => mayTryAnyway(each.health, clock.monotonicMs())), exchange.turn, random);
+    const nowMs = clock.monotonicMs();
+    return choose(spec.policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, random);
   }
 
   function dispatch(exchange: Exchange): void {
     if (exchange.done || closed) return;
-    const next = exchange.sends < MAX_SENDS ? candidates(exchange)[0] : undefined;
-    if (next !== undefined) return send(exchange, next);
+    const to = exchange.sends < MAX_SENDS ? next(exchange) : undefined;
+    if (to !== undefined) return send(exchange, to);
     if (exchange.running > 0) return;
     const searching = servers.some(each => each.endpoints.length === 0 && each.failure === undefined);
     if (searching && exchange.sends < MAX_SENDS) waiting.add(exchange);
@@ -128,14 +147,24 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     const path = to.path() === 'cleartext' ? 'cleartext' : 'tls';
     exchange.sends++;
     exchange.running++;
-    exchange.tried.add(to);
-    exchange.blameless.delete(to);
+    if (!exchange.tried.includes(to)) exchange.tried.push(to);
+    if (exchange.blameless.length > 0) exchange.blameless = exchange.blameless.filter(each => each !== to);
     const attemptMs = to.srttMs === undefined ? ATTEMPT_UNKNOWN_MS : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
-    exchange.cancelTimers.push(wheel.after(attemptMs, () => {
-      // The answer may still come, and is taken if it does; meanwhile someone else may be quicker.
-      if (!exchange.done && exchange.sends < MAX_SENDS) send(exchange, candidates(exchange)[0]);
-    }));
+    wheel.start(exchange, Math.min(attemptMs, exchange.deadlineAtMs - clock.monotonicMs()));
     to.ask(exchange.ask, exchange, path);
+  }
+
+  /** An attempt has had its time, or all have. */
+  function onTime(exchange: Exchange): void {
+    if (exchange.done) return;
+    const leftMs = exchange.deadlineAtMs - clock.monotonicMs();
+    if (leftMs <= 0) {
+      exchange.lastFailure ??= exchange.tried.length === 0 ? undefined : failure('timeout', namesOf(exchange.tried));
+      return giveUp(exchange);
+    }
+    wheel.start(exchange, leftMs);
+    // The answer may still come, and is taken if it does; meanwhile someone else may be quicker.
+    if (exchange.sends < MAX_SENDS) send(exchange, next(exchange));
   }
 
   function onReply(from: Endpoint<Exchange>, exchange: Exchange, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
@@ -153,7 +182,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     // SERVFAIL, REFUSED and the like may be that server's own trouble: ask one other, once.
     const first = exchange.fallback === undefined;
     exchange.fallback ??= { ...reply, message: Buffer.from(message) };
-    const other = first && exchange.sends < MAX_SENDS ? candidates(exchange)[0] : undefined;
+    const other = first && exchange.sends < MAX_SENDS ? next(exchange) : undefined;
     if (other !== undefined) send(exchange, other);
     else if (exchange.running === 0) giveUp(exchange);
   }
@@ -164,12 +193,13 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     exchange.lastFailure = why;
     if (blameless) {
       observer.replay();
-      exchange.blameless.add(from);
+      exchange.blameless.push(from);
     }
     dispatch(exchange);
   }
 
   function onAddresses(): void {
+    endpoints = servers.flatMap(each => each.endpoints);
     const woken = [...waiting];
     waiting.clear();
     woken.forEach(dispatch);
@@ -193,34 +223,21 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (exchange.done) return;
     exchange.done = true;
     waiting.delete(exchange);
-    for (const cancel of exchange.cancelTimers) cancel();
+    wheel.stop(exchange);
     exchange.settle(outcome);
   }
 
   return {
-    exchange: async (ask, type) => new Promise(resolve => {
-      if (closed) return resolve(failure('shutdown'));
-      const exchange: Exchange = {
-        done: false,
-        ask,
-        type,
-        turn: turns++,
-        sends: 0,
-        running: 0,
-        tried: new Set(),
-        blameless: new Set(),
-        fallback: undefined,
-        lastFailure: undefined,
-        cancelTimers: [],
-        settle: resolve,
-      };
-      exchange.cancelTimers.push(wheel.after(DEADLINE_MS, () => {
-        exchange.lastFailure ??= exchange.tried.size === 0 ? undefined : failure('timeout', namesOf(exchange.tried));
-        giveUp(exchange);
-      }));
+    exchange(ask, type, settle) {
+      if (closed) {
+        settle(failure('shutdown'));
+        return;
+      }
+      const exchange = new Exchange(ask, type, turns++, clock.monotonicMs() + DEADLINE_MS, settle, onTime);
+      wheel.start(exchange, DEADLINE_MS);
       for (const each of servers) each.refresh();
       dispatch(exchange);
-    }),
+    },
     get ready() {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));
     },

@@ -1,4 +1,4 @@
-// In which order servers are asked. A pure choice; whether a server may be asked at all is mode.ts's word.
+// Which server is asked. A pure choice; whether a server may be asked at all is mode.ts's word.
 
 import type { Random } from '../base/ports.js';
 
@@ -17,28 +17,26 @@ export interface Candidate {
 const EXPLORE_ONE_IN = 20;
 
 /**
- * Orders candidates, best first.
+ * Chooses one of the candidates, which are in the order of the configuration.
  * @param turn a number that grows by one with each query, for round_robin
  */
-export function order<C extends Candidate>(policy: Policy, candidates: readonly C[], turn: number, random: Random): C[] {
-  if (candidates.length < 2) return [...candidates];
+export function choose<C extends Candidate>(policy: Policy, candidates: readonly C[], turn: number, random: Random): C | undefined {
+  if (candidates.length < 2) return candidates[0];
   switch (policy) {
     case 'ordered':
-      return [...candidates];
+      return candidates[0];
     case 'round_robin':
-      return startingAt(candidates, turn % candidates.length);
+      return candidates[turn % candidates.length];
     case 'random':
-      return startingAt(candidates, random.below(candidates.length));
+      return candidates[random.below(candidates.length)];
     // Until `sharded` is built it behaves as `fastest`, and the daemon says so at start.
     case 'sharded':
     case 'fastest': {
-      const fastest = [...candidates].sort((a, b) => cost(a) - cost(b));
-      return random.below(EXPLORE_ONE_IN) > 0 ? fastest : startingAt(fastest, random.below(fastest.length));
+      if (random.below(EXPLORE_ONE_IN) === 0) return candidates[random.below(candidates.length)];
+      return candidates.reduce((best, each) => (cost(each) < cost(best) ? each : best));
     }
   }
 }
 
 /** An unmeasured server is tried before known ones if it costs no handshake, after them if it does. */
 const cost = ({ srttMs, open }: Candidate): number => srttMs ?? (open ? 0 : Number.MAX_SAFE_INTEGER);
-
-const startingAt = <C>(list: readonly C[], first: number): C[] => [...list.slice(first), ...list.slice(0, first)];

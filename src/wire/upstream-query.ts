@@ -1,8 +1,9 @@
 // Queries as they leave us: nothing of the client's message but its question, and the flags that change the
 // answer. Client options (cookies, client subnet, anything unknown) end here.
 
-import { OPTION, type Option, QUERY_PADDING_BLOCK, writeOpt } from './edns.js';
-import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, writeHeader } from './header.js';
+import { OPTION, QUERY_PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
+import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
+import { TYPE } from './rrtype.js';
 import { sameIgnoringCase } from './name.js';
 
 /** What to ask. */
@@ -21,23 +22,54 @@ export interface AskOptions {
   readonly keepalive: boolean;
 }
 
-const KEEPALIVE: Option = { code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) };
+const OPT_BYTES = 11;
+const OPTION_BYTES = 4;
 
-/** Writes a query message. */
-export function upstreamQuery(id: number, ask: Ask, { pad, keepalive }: AskOptions): Buffer {
-  const before = HEADER_BYTES + ask.question.length;
-  const options = keepalive ? [KEEPALIVE] : [];
-  const opt = writeOpt({ dnssecOk: ask.dnssecOk, options }, pad ? [before, QUERY_PADDING_BLOCK] : undefined);
-  const message = Buffer.allocUnsafe(before + opt.length);
-  writeHeader(message, id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), {
-    questions: 1,
-    answers: 0,
-    authority: 0,
-    additional: 1,
-  });
-  ask.question.copy(message, HEADER_BYTES);
-  opt.copy(message, before);
+/** Octets of the query that `writeUpstreamQuery` writes. */
+function queryBytes(ask: Ask, { pad, keepalive }: AskOptions): number {
+  const bare = HEADER_BYTES + ask.question.length + OPT_BYTES + (keepalive ? OPTION_BYTES : 0);
+  return pad ? Math.ceil((bare + OPTION_BYTES) / QUERY_PADDING_BLOCK) * QUERY_PADDING_BLOCK : bare;
+}
+
+/** Writes the query at `at`, over octets that are 0. */
+function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive }: AskOptions, end: number): void {
+  out.writeUInt16BE(id, at);
+  out.writeUInt16BE(FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), at + 2);
+  out.writeUInt16BE(1, at + 4);
+  out.writeUInt16BE(1, at + 10);
+  let opt = at + HEADER_BYTES;
+  opt += ask.question.copy(out, opt);
+  out.writeUInt16BE(TYPE.OPT, opt + 1);
+  out.writeUInt16BE(UDP_PAYLOAD_BYTES, opt + 3);
+  if (ask.dnssecOk) out[opt + 7] = 0x80;
+  let option = opt + OPT_BYTES;
+  out.writeUInt16BE(end - option, opt + 9);
+  if (keepalive) {
+    out.writeUInt16BE(OPTION.TCP_KEEPALIVE, option);
+    option += OPTION_BYTES;
+  }
+  if (pad) {
+    out.writeUInt16BE(OPTION.PADDING, option);
+    out.writeUInt16BE(end - option - OPTION_BYTES, option + 2);
+  }
+}
+
+/** A query message. */
+export function upstreamQuery(id: number, ask: Ask, options: AskOptions): Buffer {
+  const bytes = queryBytes(ask, options);
+  const message = Buffer.alloc(bytes);
+  writeQuery(message, 0, id, ask, options, bytes);
   return message;
+}
+
+/** A query message as it goes onto a stream, its length before it (RFC 7766 §8). */
+export function upstreamFrame(id: number, ask: Ask, options: AskOptions): Buffer {
+  const bytes = queryBytes(ask, options);
+  // From the pool, and zeroed here: alloc would take memory of its own for each.
+  const frame = Buffer.allocUnsafe(2 + bytes).fill(0);
+  frame.writeUInt16BE(bytes, 0);
+  writeQuery(frame, 2, id, ask, options, 2 + bytes);
+  return frame;
 }
 
 /** Whether a message can be the response to anything: long enough for a header, QR set, a standard query. */

@@ -2,7 +2,7 @@ import t from 'tap';
 
 import { ageClock } from '../../src/base/age-clock.js';
 import { bounded } from '../../src/base/bounded.js';
-import { wheel } from '../../src/base/wheel.js';
+import { Timed, wheel } from '../../src/base/wheel.js';
 import { fakeClock } from '../fixtures/clock.js';
 
 await t.test('the age clock counts running time once', async t => {
@@ -36,13 +36,19 @@ await t.test('the age clock ignores a wall clock that is set back, and its jitte
   t.equal(age(), 1);
 });
 
+class Call extends Timed {
+  constructor(override readonly fire: () => void) {
+    super();
+  }
+}
+
 await t.test('a wheel fires in time, never early, each once', async t => {
   const clock = fakeClock();
   const turning = wheel(clock);
   const fired: [number, number][] = [];
   const startMs = clock.monotonicMs();
   const delays = [0, 1, 24, 25, 26, 400, 1500, 4500, 6399, 6400, 6401, 20_000];
-  for (const ms of delays) turning.after(ms, () => fired.push([ms, clock.monotonicMs() - startMs]));
+  for (const ms of delays) turning.start(new Call(() => fired.push([ms, clock.monotonicMs() - startMs])), ms);
   await clock.advance(30_000);
   t.same(fired.map(([ms]) => ms).sort((a, b) => a - b), delays);
   for (const [ms, atMs] of fired) t.ok(atMs >= ms && atMs <= ms + 50, `${ms} fired at ${atMs}`);
@@ -53,13 +59,14 @@ await t.test('a wheel entry that left does not fire, and leaving twice is harmle
   const clock = fakeClock();
   const turning = wheel(clock);
   let fired = 0;
-  const cancel = turning.after(100, () => fired++);
-  turning.after(100, () => fired++);
-  cancel();
-  cancel();
+  const stopped = new Call(() => fired++);
+  turning.start(stopped, 100);
+  turning.start(new Call(() => fired++), 100);
+  turning.stop(stopped);
+  turning.stop(stopped);
   await clock.advance(1000);
   t.equal(fired, 1);
-  turning.after(50, () => fired++);
+  turning.start(stopped, 50);
   await clock.advance(1000);
   t.equal(fired, 2, 'it turns again after a rest');
 });

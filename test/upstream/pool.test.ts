@@ -31,8 +31,8 @@ function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Par
   /** Asks; `outcome` is filled when it is answered. */
   const ask = (name = 'x.example') => {
     const asked: { outcome: UpstreamReply | Failure | undefined } = { outcome: undefined };
-    void tested.exchange({ question: Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]), dnssecOk: false, checkingDisabled: false }, TYPE.A)
-      .then(outcome => (asked.outcome = outcome));
+    tested.exchange({ question: Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]), dnssecOk: false, checkingDisabled: false }, TYPE.A,
+      outcome => (asked.outcome = outcome));
     return asked;
   };
   return { clock, network, count, log, pool: tested, ask };
