@@ -105,8 +105,8 @@ export function writeOpt(fields: OptFields, padTo?: readonly [messageBytes: numb
     const [before, block] = padTo;
     bytes = Math.ceil((before + bytes + 4) / block) * block - before;
   }
-  // Padding octets are zero (RFC 7830 §3), hence alloc.
-  const opt = Buffer.alloc(bytes);
+  // Padding octets are zero (RFC 7830 §3). From the pool: alloc would take memory of its own for each.
+  const opt = Buffer.allocUnsafe(bytes).fill(0);
   opt.writeUInt16BE(TYPE.OPT, 1);
   opt.writeUInt16BE(UDP_PAYLOAD_BYTES, 3);
   opt.writeUInt8((fields.rcode ?? 0) >> 4, 5);
