@@ -2,38 +2,44 @@
 // argv -> subcommand -> exit code.
 
 import { UsageError, type Command } from './commands/command.js';
-import { checkConfigCommand } from './commands/check-config.js';
-import { queryCommand } from './commands/query.js';
-import { runCommand } from './commands/run.js';
 import { version } from './version.js';
 
-const COMMANDS: readonly Command[] = [runCommand, checkConfigCommand, queryCommand];
+/** Loaded when it is asked for: the daemon shall not wait for what only `query` needs. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./commands/run.js')).runCommand,
+  'check-config': async () => (await import('./commands/check-config.js')).checkConfigCommand,
+  query: async () => (await import('./commands/query.js')).queryCommand,
+};
 
-const PROGRAM_HELP = `dotstub ${version}: a DNS-over-TLS stub resolver
+async function programHelp(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map(async load => load()));
+  return `dotstub ${version}: a DNS-over-TLS stub resolver
 
 Usage:
-${COMMANDS.map(({ usage, summary }) => `  dotstub ${usage}\n      ${summary}`).join('\n')}
+${commands.map(({ usage, summary }) => `  dotstub ${usage}\n      ${summary}`).join('\n')}
 
   dotstub COMMAND --help    more about a command
   dotstub --version         the version
 `;
+}
 
 const isHelp = (arg: string): boolean => arg === '--help' || arg === '-h';
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined || isHelp(name) || name === 'help') {
-    (name === undefined ? process.stderr : process.stdout).write(PROGRAM_HELP);
+    (name === undefined ? process.stderr : process.stdout).write(await programHelp());
     return name === undefined ? 2 : 0;
   }
   if (name === '--version' || name === '-V') {
     console.log(version);
     return 0;
   }
-  const command = COMMANDS.find(each => each.name === name);
-  if (command === undefined) {
-    console.error(`dotstub: there is no command ${JSON.stringify(name)}; there are: ${COMMANDS.map(each => each.name).join(', ')} (dotstub --help)`);
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load === undefined) {
+    console.error(`dotstub: there is no command ${JSON.stringify(name)}; there are: ${Object.keys(COMMANDS).join(', ')} (dotstub --help)`);
     return 2;
   }
+  const command = await load();
   if (args.some(isHelp)) {
     console.log(`Usage: dotstub ${command.usage}\n\n${command.details}`);
     return 0;

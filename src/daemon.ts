@@ -25,7 +25,7 @@ import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
 import { pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
-import { rcodeToText } from './wire/message.js';
+import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
 
 /** Why the daemon can't start, in one sentence that says what to do. */

@@ -34,7 +34,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   'lru-cache': 'base/bounded.ts',
   yaml: 'config/check.ts',
   pino: 'observe/log.ts',
-  'prom-client': 'observe/metrics.ts',
+  'prom-client': 'observe/exposition.ts',
   koffi: 'os/libc.ts',
 };
 

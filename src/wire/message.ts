@@ -7,6 +7,7 @@ import dnsPacket from 'dns-packet';
 import { extendedErrors, type ExtendedError, findOption, type Opt, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
 import { nameToText, readName, skipName } from './name.js';
+import { rcodeToText } from './rcode.js';
 import { TYPE, typeToText } from './rrtype.js';
 import { svcbToText } from './svcb.js';
 
@@ -30,14 +31,6 @@ export interface MessageText {
   /** Data of an EDNS option in the message. */
   option(code: number): Buffer | undefined;
 }
-
-const RCODE_NAMES: readonly string[] = [
-  'NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'YXDOMAIN', 'YXRRSET', 'NXRRSET', 'NOTAUTH',
-  'NOTZONE', 'DSOTYPENI', '', '', '', '', 'BADVERS',
-];
-
-/** The mnemonic of an RCODE (RFC 6895 §2.3), or `RCODEnn`. */
-export const rcodeToText = (rcode: number): string => RCODE_NAMES[rcode] || `RCODE${rcode}`;
 
 // INFO-CODEs of RFC 8914 §4, and RFC 9824 §7 for 30.
 const EDE_NAMES: readonly string[] = [
