@@ -12,8 +12,9 @@ import { modeOf } from './config/combinations.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { front } from './front/front.js';
 import { type FrontThreads, startFrontThreads } from './front/host.js';
+import { serveInline } from './front/inline.js';
 import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
-import { type ListenAddress, listenText } from './listen/addresses.js';
+import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
 import { type Credentials, listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
@@ -120,14 +121,18 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
   const sessions = sessionTable();
   try {
-    const libc = config.front.threads === 0 ? undefined : libcOrWhyNot(log);
-    if (libc === undefined) {
-      udp = await starting('UDP', 'listen', listenUdp(config.listen, entrance, observer, (at, error) =>
-        log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
+    const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
+    const { threads: count } = config.front;
+    const host = { packets, front: entrance, allow: config.access.allow, nowSec: age };
+    if (libc !== undefined && count > 0) {
+      threads = await starting('UDP', 'listen', startFrontThreads({ ...host, libc, threads: count, addresses: config.listen }));
     } else {
-      threads = await starting('UDP', 'listen', startFrontThreads({
-        libc, packets, front: entrance, threads: config.front.threads, addresses: config.listen, allow: config.access.allow, nowSec: age,
-      }));
+      // On the main thread a wildcard address is bound interface by interface, which only node:dgram is used for.
+      const inline = libc === undefined ? [] : config.listen.filter(({ address }) => !isWildcard(address));
+      const rest = config.listen.filter(at => !inline.includes(at));
+      if (libc !== undefined) threads = await starting('UDP', 'listen', serveInline({ ...host, libc, addresses: inline, monotonicMs: () => clock.monotonicMs() }));
+      udp = await starting('UDP', 'listen', listenUdp(rest, entrance, observer, (at, error) =>
+        log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
     }
     streams.push(await starting('TCP', 'listen', listenStream(config.listen, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {
@@ -146,7 +151,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
   const [tcp, tls] = streams;
   const listening = [
-    ...(udp?.bound ?? config.listen).map(at => ({ transport: 'udp' as const, at })),
+    ...(threads === undefined ? [] : config.listen.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
+    ...(udp?.bound ?? []).map(at => ({ transport: 'udp' as const, at })),
     ...(tcp?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
     ...(tls?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
   ];
@@ -174,7 +180,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 function libcOrWhyNot(log: Log): Libc | undefined {
   const libc = loadLibc();
   if (!('unavailable' in libc)) return libc;
-  log.warn({ reason: libc.unavailable }, `front.threads: system calls are not available (${libc.unavailable}); UDP runs on the main thread, slower`);
+  log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: system calls are not available (${libc.unavailable})`);
   return undefined;
 }
 

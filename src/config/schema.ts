@@ -79,6 +79,7 @@ export const schema = {
   }),
   front: group('The fast path.', {
     threads: option(count(0, 64), 1, 'Threads that answer UDP from cache; 0: none beside the main one (the smallest footprint).'),
+    io: option(oneOf(['auto', 'dgram']), 'auto', 'auto: UDP in batches by system calls, where they can be made. dgram: through Node.js alone, on the main thread.'),
   }),
   access: group('Who may ask.', {
     allow: list(network, [...LOOPBACK, ...PRIVATE], 1024, 'Networks that get answers; others get REFUSED.'),

@@ -3,14 +3,12 @@
 import { Worker } from 'node:worker_threads';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
-import { addressText } from '../base/address.js';
-import type { Client } from '../pipeline/stage.js';
 import type { Network } from '../policy/access.js';
-import { type BindAddress, BATCH, Messages, openUdp } from '../os/datagrams.js';
-import { type Libc, LINUX } from '../os/libc.js';
-import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { type BindAddress, openUdp } from '../os/datagrams.js';
+import type { Libc } from '../os/libc.js';
 import type { Front } from './front.js';
 import { unpackBatch } from './hand-over.js';
+import { clientOf, replies } from './outgoing.js';
 import type { FrontThreadData } from './worker.js';
 
 /** What the threads are made from. */
@@ -32,9 +30,6 @@ export interface FrontThreads {
   /** Ends them; may be called twice. */
   close(): Promise<void>;
 }
-
-/** How long replies wait for a full socket, ms. */
-const RETRY_MS = 1;
 
 /**
  * Binds a socket per address and thread, and starts the threads.
@@ -103,59 +98,5 @@ export async function startFrontThreads(parts: HostParts): Promise<FrontThreads>
   return {
     counted: () => counters.map(each => each()),
     close: async () => (closing ??= close()),
-  };
-}
-
-/** The client that a route leads to. */
-function clientOf(route: Buffer): Client {
-  const six = route[1] === LINUX.AF_INET6;
-  return {
-    address: addressText(route, six ? 9 : 5, six ? 16 : 4),
-    port: route.readUInt16BE(3),
-    family: six ? 6 : 4,
-    transport: 'udp',
-  };
-}
-
-interface Outgoing {
-  add(fd: number, route: Buffer, reply: Buffer): void;
-  flush(): void;
-}
-
-/** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
-function replies(libc: Libc): Outgoing {
-  const messages = new Messages(libc, (UDP_PAYLOAD_BYTES + 3) & ~3);
-  let waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
-  let scheduled = false;
-
-  function flush(): void {
-    scheduled = false;
-    while (waiting.length > 0) {
-      const fd = waiting[0]?.fd ?? -1;
-      let count = 0;
-      while (count < BATCH && waiting[count]?.fd === fd) {
-        const each = waiting[count];
-        if (each !== undefined) messages.fill(count, each.route, each.reply);
-        count++;
-      }
-      const sent = messages.send(fd, 0, count, LINUX.MSG_DONTWAIT);
-      waiting = waiting.slice(sent);
-      if (sent < count) {
-        // The socket is full: the rest a little later, when the kernel has made room. None is lost.
-        scheduled = true;
-        setTimeout(flush, RETRY_MS);
-        return;
-      }
-    }
-  }
-
-  return {
-    add(fd, route, reply) {
-      waiting.push({ fd, route, reply });
-      if (scheduled) return;
-      scheduled = true;
-      setImmediate(flush);
-    },
-    flush,
   };
 }

@@ -72,8 +72,8 @@ export function server(parts: ServeParts): (fd: number, socket: number) => numbe
       }
     }
     if (hits > 0) {
-      // The socket blocks for sending: replies wait for room instead of being lost.
-      replies.send(fd, 0, hits, 0);
+      // Replies wait for room instead of being lost.
+      replies.send(fd, hits, true);
       counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
     }
     if (missed !== undefined) parts.handOver(missed);

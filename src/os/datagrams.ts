@@ -15,6 +15,8 @@ export const QUERY_ROOM_BYTES = 4096;
 /** struct sockaddr_in6; sockaddr_in is shorter. */
 export const NAME_BYTES = 28;
 const CONTROL_BYTES = 64;
+/** At most so long at a time for room in a socket, ms. */
+const WAIT_MS = 100;
 
 /** An address to bind. */
 export interface BindAddress {
@@ -93,6 +95,7 @@ export class Messages {
   private readonly headers: Buffer;
   private readonly headerWords: Int32Array;
   private readonly vectors: Buffer;
+  private readonly pollFd = Buffer.alloc(8);
   private readonly headerBytes: number;
   private readonly namelenAt: number;
   private readonly controllenAt: number;
@@ -183,20 +186,28 @@ export class Messages {
   }
 
   /**
-   * Sends slots [start, end).
-   * @returns how many have left: fewer than asked for where the socket has no room
+   * Sends slots [0, count).
+   * @param wait whether to wait where the socket has no room; else what is left is the caller's to send again
+   * @returns how many have left
    */
-  send(fd: number, start: number, end: number, flags: number): number {
-    let sent = start;
-    while (sent < end) {
+  send(fd: number, count: number, wait: boolean): number {
+    let sent = 0;
+    while (sent < count) {
       const headers = sent === 0 ? this.headers : this.headers.subarray(sent * this.headerBytes);
-      const result = this.libc.sendmmsg(fd, headers, end - sent, flags);
-      if (result === -LINUX.EAGAIN) break;
+      const result = this.libc.sendmmsg(fd, headers, count - sent, wait ? 0 : LINUX.MSG_DONTWAIT);
       if (result === -LINUX.EINTR) continue;
+      if (result === -LINUX.EAGAIN) {
+        if (!wait) break;
+        // A socket may not block even where it is asked to: Node.js makes those that it watches so.
+        this.pollFd.writeInt32LE(fd, 0);
+        this.pollFd.writeInt16LE(LINUX.POLLOUT, 4);
+        this.libc.poll(this.pollFd, 1, WAIT_MS);
+        continue;
+      }
       // One that can't be sent (its network is gone) must not hold up the others.
       sent += result <= 0 ? 1 : result;
     }
-    return sent - start;
+    return sent;
   }
 
   private finish(i: number, bytes: number, controlBytes: number): void {

@@ -12,7 +12,7 @@ import { parseQuery } from '../../src/wire/query.js';
 import { framed } from '../../src/wire/frame.js';
 import { ask, type At, exchangeTcp, queryMessage } from '../fixtures/client.js';
 import { fakeRandom } from '../fixtures/clock.js';
-import { answering, setting, type Setting, THREADS } from '../fixtures/daemon.js';
+import { answering, setting, type Setting, HOSTS } from '../fixtures/daemon.js';
 
 const valid = queryMessage('www.example', { type: 'AAAA', dnssec: true, id: 0x1234 });
 
@@ -25,8 +25,8 @@ function owed(octets: Buffer): { reply: false } | { reply: true; rcode: number |
   return { reply: true, rcode: rcodes[parsed.code] };
 }
 
-for (const threads of THREADS) {
-  await tap.test(`${threads} front threads`, { timeout: 200_000 }, async t => hostile(t, await setting(t, { threads })));
+for (const [host, front] of Object.entries(HOSTS)) {
+  await tap.test(host, { timeout: 200_000 }, async t => hostile(t, await setting(t, { front })));
 }
 
 async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void> {

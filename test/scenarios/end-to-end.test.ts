@@ -7,12 +7,12 @@ import { FLAG, flagsOf } from '../../src/wire/header.js';
 import { dialDatagram } from '../../src/upstream/plain.js';
 import { messageToText } from '../../src/wire/message.js';
 import { ask, exchangeTcp, exchangeUdp, queryMessage, REPORT, tryAsk } from '../fixtures/client.js';
-import { answering, setting as settingWith, THREADS, type SettingOptions } from '../fixtures/daemon.js';
+import { answering, setting as settingWith, HOSTS, type SettingOptions } from '../fixtures/daemon.js';
 import { certificate } from '../fixtures/certificates.js';
 import { responseTo } from '../fixtures/messages.js';
 
-for (const threads of THREADS) {
-  await tap.test(`${threads} front threads`, async t => scenarios(t, async (on, options) => settingWith(on, { threads, ...options })));
+for (const [host, front] of Object.entries(HOSTS)) {
+  await tap.test(host, async t => scenarios(t, async (on, options) => settingWith(on, { front, ...options })));
 }
 
 async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) => ReturnType<typeof settingWith>): Promise<void> {
