@@ -1,6 +1,6 @@
 // Forwarding over DNS over TLS: dotstub beside Unbound as a forwarder, in the same run, with the same DNS-over-TLS
-// server behind both. 10,000 different names (all missed), then the same again (all from cache), 200 outstanding;
-// both servers start anew in every round and take turns at going first.
+// server behind all. Different names (all missed), then the same again (all from cache), 200 outstanding; the servers
+// start anew in every round and take turns at going first. With few names much of the time goes into getting warm.
 
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { startDotstub } from '../test/fixtures/program.js';
 import { type Bench, bench, missing, start } from '../test/fixtures/servers.js';
 import { LOAD_CPU, load, type Load, median, residentBytes, SERVER_CPU, table } from './measure.js';
 
-const NAMES = 10_000;
+const NAMES = [10_000, 50_000];
 const OUTSTANDING = 200;
 
 /** A DNS-over-TLS server that answers every name below test. at once. */
@@ -53,12 +53,14 @@ interface Contender {
   stop(): Promise<unknown>;
 }
 
-async function dotstub(on: Bench, behind: At): Promise<Contender> {
+async function dotstub(on: Bench, behind: At, threads: number): Promise<Contender> {
   const port = await freePort();
   const running = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
 dnssec: { mode: off }
+front: { threads: ${threads} }
+cache: { size: 48MiB }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
 `);
   return { port, pid: running.child.pid ?? 0, stop: () => running.stop() };
@@ -115,6 +117,13 @@ async function round(made: Promise<Contender>, names: string): Promise<Round> {
   return { missed, cached, rss };
 }
 
+type Start = (on: Bench, behind: At) => Promise<Contender>;
+const CONTENDERS: Readonly<Record<string, Start>> = {
+  'dotstub, threads 1': async (on, behind) => dotstub(on, behind, 1),
+  'dotstub, threads 0': async (on, behind) => dotstub(on, behind, 0),
+  Unbound: unboundForwarder,
+};
+
 /** Runs the comparison and prints it. */
 export async function forward(rounds: number): Promise<void> {
   const lacking = missing('unbound', 'dnsperf', 'taskset');
@@ -125,28 +134,32 @@ export async function forward(rounds: number): Promise<void> {
   const ends: (() => unknown)[] = [];
   const on = bench({ teardown: end => void ends.push(end) });
   const names = join(on.path, 'names');
-  writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `n${i}.test A\n`).join(''));
   const behind = await upstream(on);
-
-  const results: Record<'dotstub' | 'unbound', Round[]> = { dotstub: [], unbound: [] };
-  for (let i = 0; i < rounds; i++) {
-    const turns = i % 2 === 0 ? (['dotstub', 'unbound'] as const) : (['unbound', 'dotstub'] as const);
-    for (const who of turns) results[who].push(await round(who === 'dotstub' ? dotstub(on, behind) : unboundForwarder(on, behind), names));
+  for (const count of NAMES) {
+    writeFileSync(names, Array.from({ length: count }, (_, i) => `n${i}.test A\n`).join(''));
+    const results = new Map<string, Round[]>(Object.keys(CONTENDERS).map(who => [who, []]));
+    for (let i = 0; i < rounds; i++) {
+      const turns = Object.entries(CONTENDERS);
+      for (const [who, begin] of [...turns.slice(i % turns.length), ...turns.slice(0, i % turns.length)]) {
+        results.get(who)?.push(await round(begin(on, behind), names));
+      }
+    }
+    console.log(`\nforward: ${count} names missed over DNS over TLS, then the same from cache; ${OUTSTANDING} outstanding, medians of ${rounds} alternating rounds`);
+    console.log(report(results));
   }
   for (const end of ends) await end();
+}
 
-  console.log(`\nforward: ${NAMES} names missed over DNS over TLS, then the same from cache; ${OUTSTANDING} outstanding, medians of ${rounds} alternating rounds`);
-  const rows = (['missed', 'cached'] as const).map(path => {
-    const middle = (who: 'dotstub' | 'unbound', of: (one: Load) => number): number => median(results[who].map(each => of(each[path])));
-    const cpu = [middle('dotstub', each => each.cpuMicrosecondsPerQuery), middle('unbound', each => each.cpuMicrosecondsPerQuery)] as const;
-    const rate = [middle('dotstub', each => each.perSecond), middle('unbound', each => each.perSecond)] as const;
-    const total = (who: 'dotstub' | 'unbound', of: (one: Load) => number): number => results[who].reduce((sum, each) => sum + of(each[path]), 0);
+function report(results: ReadonlyMap<string, readonly Round[]>): string {
+  const middle = (who: string, of: (one: Round) => number): number => median((results.get(who) ?? []).map(of));
+  const rows = (['missed', 'cached'] as const).flatMap(path => [...results.keys()].map(who => {
+    const cpu = (which: string): number => middle(which, each => each[path].cpuMicrosecondsPerQuery);
+    const rate = (which: string): number => middle(which, each => each[path].perSecond);
+    const total = (of: (one: Load) => number): string => String((results.get(who) ?? []).reduce((sum, each) => sum + of(each[path]), 0));
     return [
-      path, cpu[0].toFixed(1), cpu[1].toFixed(1), (cpu[0] / cpu[1]).toFixed(2), rate[0].toFixed(0), rate[1].toFixed(0), (rate[0] / rate[1]).toFixed(2),
-      `${total('dotstub', each => each.lost)} / ${total('unbound', each => each.lost)}`, `${total('dotstub', each => each.failed)} / ${total('unbound', each => each.failed)}`,
+      `${path}: ${who}`, cpu(who).toFixed(1), (cpu(who) / cpu('Unbound')).toFixed(2), rate(who).toFixed(0), (rate(who) / rate('Unbound')).toFixed(2),
+      total(each => each.lost), total(each => each.failed), `${(middle(who, each => each.rss) / 1e6).toFixed(0)} MB`,
     ];
-  });
-  console.log(table([['', 'CPU µs/query', 'Unbound', 'ratio', 'queries/s', 'Unbound', 'ratio', 'lost', 'failed'], ...rows]));
-  const rss = (who: 'dotstub' | 'unbound'): string => (median(results[who].map(each => each.rss)) / 1e6).toFixed(0);
-  console.log(`resident after both passes: ${rss('dotstub')} MB, Unbound ${rss('unbound')} MB`);
+  }));
+  return table([['', 'CPU µs/query', 'x Unbound', 'queries/s', 'x Unbound', 'lost', 'failed', 'resident'], ...rows]);
 }
