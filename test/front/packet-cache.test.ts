@@ -156,15 +156,14 @@ await t.test('a reader in another thread never sees a reply that is not whole', 
     worker.once('message', resolve);
     worker.once('error', reject);
   });
-  await new Promise(resolve => worker.once('online', resolve));
-  const until = Date.now() + 1500;
-  for (let i = 0; Date.now() < until; i++) {
+  const enough = 20_000;
+  for (let i = 0; Atomics.load(stop, 1) < enough && i < 50_000_000; i++) {
     // The address says which name it belongs to, in every octet.
     for (let n = 0; n < 8; n++) put(`n${n}.example`, 0x01010101 * (n + 1));
     if (i % 100 === 0) await new Promise(resolve => setImmediate(resolve));
   }
   Atomics.store(stop, 0, 1);
   const { found, wrong } = await ended;
-  t.ok(found > 1000, `${found} found`);
+  t.ok(found >= enough, `${found} found`);
   t.equal(wrong, 0);
 });
