@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type At, ask } from '../test/fixtures/client.js';
 import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
-import { type Bench, bench, missing, start } from '../test/fixtures/servers.js';
+import { type Bench, bench, missing, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
 import { LOAD_CPU, load, type Load, median, residentBytes, SERVER_CPU, table } from './measure.js';
 
 const NAMES = [10_000, 50_000];
@@ -22,16 +22,7 @@ async function upstream(on: Bench): Promise<At> {
   const file = join(on.path, 'upstream.conf');
   writeFileSync(file, `
 server:
-  interface: 127.0.0.1@${port}
-  tls-port: ${port}
-  tls-service-pem: "${on.certFile}"
-  tls-service-key: "${on.keyFile}"
-  username: ""
-  chroot: ""
-  directory: "${on.path}"
-  pidfile: ""
-  use-syslog: no
-  logfile: ""
+${unboundTls(on, port)}
   incoming-num-tcp: 100
   local-zone: test. redirect
   local-data: "test. 300 A 192.0.2.99"
@@ -72,12 +63,7 @@ async function unboundForwarder(on: Bench, behind: At): Promise<Contender> {
   writeFileSync(file, `
 server:
   interface: 127.0.0.1@${port}
-  username: ""
-  chroot: ""
-  directory: "${on.path}"
-  pidfile: ""
-  use-syslog: no
-  logfile: ""
+${unboundAtHome(on)}
   num-threads: 1
   do-not-query-localhost: no
   module-config: "iterator"

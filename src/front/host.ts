@@ -59,7 +59,7 @@ export async function startFrontThreads(parts: HostParts): Promise<FrontThreads>
   for (const own of sockets) {
     const counts = FrontCounts.memory();
     counters.push(countedSince(counts));
-    const data: FrontThreadData = { sockets: own, stopFd, packets: parts.packets, counts, allow: parts.allow, ageSec: parts.nowSec() };
+    const data: FrontThreadData = { sockets: own, stopFd, packets: parts.packets, counts, allow: parts.allow, ageSec: parts.nowSec(), atWallMs: Date.now() };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
     ended.push(new Promise(resolve => worker.once('exit', () => resolve())));
     let running = false;

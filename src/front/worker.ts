@@ -20,8 +20,9 @@ export interface FrontThreadData {
   readonly packets: SharedArrayBuffer;
   readonly counts: SharedArrayBuffer;
   readonly allow: readonly Network[];
-  /** Where the age clock of the main thread stood. */
+  /** Where the age clock of the main thread stood, and the wall clock with it: threads take their time to start. */
   readonly ageSec: number;
+  readonly atWallMs: number;
 }
 
 const POLLFD_BYTES = 8;
@@ -30,12 +31,13 @@ function run(data: FrontThreadData, post: (memory: ArrayBuffer) => void, serving
   const libc = loadLibc();
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   const age = ageClock(systemClock);
+  const startedAtSec = data.ageSec + Math.max(0, systemClock.wallMs() - data.atWallMs) / 1000;
   const serve = server({
     libc,
     packets: new PacketCache(data.packets),
     allowed: octetMatcher(data.allow),
     counts: new FrontCounts(data.counts),
-    nowSec: () => data.ageSec + age(),
+    nowSec: () => startedAtSec + age(),
     monotonicMs: () => systemClock.monotonicMs(),
     handOver: missed => post(packBatch(missed)),
   });
