@@ -77,7 +77,7 @@ export function openUdp(libc: Libc, at: BindAddress): number {
 const isAny = (octets: Buffer): boolean => octets.every(octet => octet === 0);
 
 /** struct sockaddr_in or sockaddr_in6. */
-export function socketAddress(octets: Buffer, port: number): Buffer {
+function socketAddress(octets: Buffer, port: number): Buffer {
   const name = Buffer.alloc(octets.length === 4 ? 16 : NAME_BYTES);
   name.writeUInt16LE(octets.length === 4 ? LINUX.AF_INET : LINUX.AF_INET6, 0);
   name.writeUInt16BE(port, 2);

@@ -13,7 +13,6 @@ export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: number): number;
   bind(fd: number, address: Buffer): number;
-  getsockname(fd: number, address: Buffer): number;
   recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   /** poll(2); `timeoutMs` -1 waits for ever. */
@@ -27,9 +26,9 @@ export interface Libc {
 /** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
 export const LINUX = {
   AF_INET: 2, AF_INET6: 10, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
-  SOL_SOCKET: 1, SO_REUSEADDR: 2, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
-  IPPROTO_IP: 0, IP_PKTINFO: 8, IP_FREEBIND: 15, IPPROTO_IPV6: 41, IPV6_V6ONLY: 26, IPV6_RECVPKTINFO: 49, IPV6_PKTINFO: 50,
-  MSG_DONTWAIT: 0x40, MSG_TRUNC: 0x20, POLLIN: 1, POLLOUT: 4,
+  SOL_SOCKET: 1, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
+  IPPROTO_IP: 0, IP_PKTINFO: 8, IPPROTO_IPV6: 41, IPV6_V6ONLY: 26, IPV6_RECVPKTINFO: 49,
+  MSG_DONTWAIT: 0x40, POLLIN: 1, POLLOUT: 4,
   EINTR: 4, EAGAIN: 11, EACCES: 13, EADDRINUSE: 98, EADDRNOTAVAIL: 99,
 } as const;
 
@@ -63,7 +62,6 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     socket: library.func('int socket(int, int, int)'),
     setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
     bind: library.func('int bind(int, void *, unsigned int)'),
-    getsockname: library.func('int getsockname(int, void *, void *)'),
     recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
     sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
     poll: library.func('int poll(void *, unsigned long, int)'),
@@ -75,7 +73,6 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
   const one = Buffer.alloc(8);
   one.writeUInt32LE(1);
   const option = Buffer.alloc(4);
-  const nameBytes = Buffer.alloc(4);
   return {
     pointerBytes,
     address: buffer => koffi.address(buffer),
@@ -85,10 +82,6 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       return checked(native.setsockopt(fd, level, name, option, 4));
     },
     bind: (fd, address) => checked(native.bind(fd, address, address.length)),
-    getsockname(fd, address) {
-      nameBytes.writeUInt32LE(address.length);
-      return checked(native.getsockname(fd, address, nameBytes));
-    },
     recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),
     sendmmsg: (fd, messages, count, flags) => checked(native.sendmmsg(fd, messages, count, flags)),
     poll: (fds, count, timeoutMs) => checked(native.poll(fds, count, timeoutMs)),

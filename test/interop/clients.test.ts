@@ -114,3 +114,16 @@ except socket.gaierror as e: print(\\"python:\\", e.errno == socket.EAI_NONAME)
   t.match(out, /getent: not found, 2/);
   t.match(out, /\['192\.0\.2\.80', '2001:db8::80'\]\npython: True/);
 });
+
+await t.test('run PROVIDER: strict, its address from the system\'s resolver, and no other name in cleartext', { skip: namespaces }, async t => {
+  const resolvConf = join(on.path, 'resolv-provider.conf');
+  writeFileSync(resolvConf, 'nameserver 127.0.0.2\n');
+  const { code, out } = await run('unshare', '--mount', '--net', 'sh', '-c', `
+    ip link set lo up
+    mount --bind ${resolvConf} /etc/resolv.conf
+    exec ${process.execPath} --import=tsx test/interop/provider.ts`);
+  t.equal(code, 0, out);
+  t.match(out, /answer: 192\.0\.2\.80 from source=upstream&upstream=dns\.test&protocol=dot/);
+  t.match(out, /with the server gone: SERVFAIL/);
+  t.match(out, /in cleartext: dns\.test\. A, dns\.test\. AAAA\n/);
+});
