@@ -101,6 +101,7 @@ export interface Connected {
 /** What a stream tells its owner. After `closed` nothing more is called. */
 export interface StreamEvents {
   connected(info: Connected): void;
+  /** What came; the memory is used again as soon as this returns. */
   bytes(chunk: Buffer): void;
   /** `undefined`: the peer closed in good order; else why it broke, or never came to be. */
   closed(why: { readonly code: FailureCode; readonly detail: string } | undefined): void;

@@ -6,13 +6,16 @@ import type { Clock } from './ports.js';
 /** How late a deadline may fire, ms. */
 const SLOT_MS = 25;
 const SLOTS = 256;
-/** In place of the turns: left its slot, and about to fire. */
-const DUE = -1;
+/** In place of the slot: in none, or about to fire. */
+const NOWHERE = -1;
+const DUE = -2;
 
 /** Something with a deadline. The wheel keeps its books in it, so that entering and leaving allocate nothing. */
 export abstract class Timed {
-  /** The slot it is in; undefined: not scheduled. */
-  slot: Set<Timed> | undefined;
+  /** Where it is, and between whom. */
+  slot = NOWHERE;
+  before: Timed | undefined;
+  behind: Timed | undefined;
   /** Turns of the wheel still to let pass. */
   turns = 0;
   abstract fire(): void;
@@ -28,7 +31,8 @@ export interface Wheel {
 
 /** Makes a Wheel; its one timer runs only while something is scheduled. */
 export function wheel(clock: Clock): Wheel {
-  const slots = Array.from({ length: SLOTS }, () => new Set<Timed>());
+  // The first of each slot.
+  const slots = new Array<Timed | undefined>(SLOTS).fill(undefined);
   let size = 0;
   let ticking = false;
   // The slot time up to which everything has fired.
@@ -42,17 +46,17 @@ export function wheel(clock: Clock): Wheel {
       tick++;
       // All that are due leave first: firing one may start or stop any other.
       const due: Timed[] = [];
-      for (const timed of slots[tick % SLOTS] ?? []) {
+      for (let timed = slots[tick % SLOTS]; timed !== undefined; timed = timed.behind) {
         if (timed.turns > 0) timed.turns--;
         else due.push(timed);
       }
       for (const timed of due) {
         stop(timed);
-        timed.turns = DUE;
+        timed.slot = DUE;
       }
       for (const timed of due) {
-        if (timed.turns !== DUE) continue;
-        timed.turns = 0;
+        if (timed.slot !== DUE) continue;
+        timed.slot = NOWHERE;
         timed.fire();
       }
     }
@@ -68,9 +72,14 @@ export function wheel(clock: Clock): Wheel {
   }
 
   function stop(timed: Timed): void {
-    if (timed.slot?.delete(timed) === true) size--;
-    timed.slot = undefined;
-    timed.turns = 0;
+    const { slot, before, behind } = timed;
+    timed.slot = NOWHERE;
+    if (slot < 0) return;
+    if (before === undefined) slots[slot] = behind;
+    else before.behind = behind;
+    if (behind !== undefined) behind.before = before;
+    timed.before = timed.behind = undefined;
+    size--;
   }
 
   return {
@@ -80,11 +89,12 @@ export function wheel(clock: Clock): Wheel {
       if (size === 0) tick = at;
       // One slot further than the division says: never early.
       const steps = Math.max(1, Math.ceil(ms / SLOT_MS) + 1 + (at - tick));
-      const slot = slots[(tick + steps) % SLOTS];
-      if (slot === undefined) throw new Error('a wheel has all its slots');
-      timed.slot = slot;
+      timed.slot = (tick + steps) % SLOTS;
       timed.turns = Math.floor((steps - 1) / SLOTS);
-      slot.add(timed);
+      const first = slots[timed.slot];
+      timed.behind = first;
+      if (first !== undefined) first.before = timed;
+      slots[timed.slot] = timed;
       size++;
       schedule();
     },

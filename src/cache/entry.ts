@@ -1,7 +1,8 @@
-// One answer as it is kept: the octets that came, their TTLs brought into bounds, and how long they hold.
+// One answer and its dates: the octets that came, their TTLs brought into bounds, and how long they hold.
 // Replaying it is copying and patching (wire/reply); nothing is decoded again.
 
 import type { Verdict } from '../base/outcome.js';
+import type { UpstreamProtocol } from '../base/ports.js';
 import type { ExtendedError } from '../wire/edns.js';
 import { type Scan, ttlAt } from '../wire/scan.js';
 import type { StoredMessage } from '../wire/reply.js';
@@ -13,7 +14,10 @@ export interface TtlLimits {
   readonly negativeMaxSec: number;
 }
 
-/** An answer with its dates. */
+/**
+ * An answer with its dates. Its octets are borrowed, from the store or from a read buffer: whoever needs them after
+ * returning to the event loop copies them.
+ */
 export interface Entry extends StoredMessage {
   /** On the age clock. */
   readonly storedSec: number;
@@ -24,7 +28,7 @@ export interface Entry extends StoredMessage {
   readonly extendedErrors: readonly ExtendedError[];
   /** The configured name of the server that gave it, and how it travelled. */
   readonly upstream: string;
-  readonly protocol: string;
+  readonly protocol: UpstreamProtocol;
 }
 
 /** What the message itself does not say. */
@@ -32,13 +36,12 @@ export interface Provenance {
   readonly nowSec: number;
   readonly verdict: Verdict;
   readonly upstream: string;
-  readonly protocol: string;
+  readonly protocol: UpstreamProtocol;
 }
 
-/** Makes an Entry of a scanned response; the message's octets are changed, and not kept. */
-export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, { nowSec, ...rest }: Provenance): Entry {
+/** Makes an Entry of a scanned response. The message is changed, and the entry borrows its octets. */
+export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: Provenance): Entry {
   const ttlSec = lifetime(scan, limits);
-  // Written into the message itself: it is read no more, and a string of it is a copy.
   for (const offset of scan.ttlOffsets) {
     message.writeUInt32BE(Math.min(Math.max(ttlAt(message, offset), limits.minSec), limits.maxSec), offset);
   }
@@ -46,17 +49,19 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, { nowS
   if (scan.soaTtlOffset !== undefined) message.writeUInt32BE(ttlSec, scan.soaTtlOffset);
 
   return {
-    octets: message.toString('latin1', 0, scan.end),
+    octets: scan.end === message.length ? message : message.subarray(0, scan.end),
     rcode: scan.rcode,
     answers: scan.answers,
     authority: scan.authority,
     additional: scan.additional,
     ttlOffsets: scan.ttlOffsets,
-    storedSec: nowSec,
+    storedSec: from.nowSec,
     ttlSec,
     negative: scan.negative,
+    verdict: from.verdict,
     extendedErrors: scan.extendedErrors,
-    ...rest,
+    upstream: from.upstream,
+    protocol: from.protocol,
   };
 }
 
@@ -67,11 +72,3 @@ function lifetime(scan: Scan, limits: TtlLimits): number {
   const max = scan.negative ? Math.min(limits.maxSec, limits.negativeMaxSec) : limits.maxSec;
   return Math.min(Math.max(scan.ttlSec, limits.minSec), max);
 }
-
-// V8's own objects around one entry (the entry, its strings' heads, the array of offsets, the map's slots): heap growth
-// per entry beyond its octets, measured on Node 20 with 100,000 entries.
-const OVERHEAD_BYTES = 570;
-
-/** What an entry costs in memory, near enough to bound by. */
-export const entryBytes = (key: string, entry: Entry): number =>
-  OVERHEAD_BYTES + key.length + entry.octets.length + 8 * entry.ttlOffsets.length;

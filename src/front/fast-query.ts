@@ -1,17 +1,16 @@
 // The queries that nearly all clients send, read without allocating: one question in class IN, RD set, perhaps an OPT.
 // Everything else is left to wire/query, which is complete; this reader only has to be right about what it takes.
 
-import { FLAG, HEADER_BYTES } from '../wire/header.js';
-import { OPTION, UDP_PAYLOAD_BYTES, CLASSIC_PAYLOAD_BYTES } from '../wire/edns.js';
+import { FLAG, flagsOf, HEADER_BYTES, idOf } from '../wire/header.js';
+import { CLASSIC_PAYLOAD_BYTES, type Opt, OPTION, readOpt, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { type ClientQuery, KEY_WITH } from '../wire/query.js';
 import { CLASS_IN, isMetaType, TYPE } from '../wire/rrtype.js';
 
 /** Octets of the longest key: a name, type, class, and one octet of flags. */
 export const MAX_KEY_BYTES = 255 + 4 + 1;
 
-/** Bits of a key's last octet: what changes a reply beside the question. */
+/** Bits of a key's last octet: what changes a reply beside the question; beside KEY_WITH, what changes an answer. */
 const WITH_EDNS = 1;
-const WITH_DO = 2;
-const WITH_CD = 4;
 
 const OPT_BYTES = 11;
 const FNV_OFFSET = 0x811c9dc5;
@@ -71,7 +70,7 @@ export class FastQuery {
       hash = Math.imul(hash ^ octet, FNV_PRIME);
     }
 
-    let bits = flags & FLAG.CD ? WITH_CD : 0;
+    let bits = flags & FLAG.CD ? KEY_WITH.CD : 0;
     let limit = CLASSIC_PAYLOAD_BYTES;
     if (additional === 1) {
       // One OPT, right behind the question, to the very end; version 0.
@@ -79,7 +78,7 @@ export class FastQuery {
       if (at + OPT_BYTES + message.readUInt16BE(at + 9) !== end) return false;
       if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
       limit = Math.min(Math.max(message.readUInt16BE(at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
-      bits |= (message[at + 7] ?? 0) & 0x80 ? WITH_EDNS | WITH_DO : WITH_EDNS;
+      bits |= (message[at + 7] ?? 0) & 0x80 ? WITH_EDNS | KEY_WITH.DO : WITH_EDNS;
     } else if (at !== end) return false;
 
     key[filled++] = bits;
@@ -89,6 +88,29 @@ export class FastQuery {
     this.type = type;
     this.udpLimitBytes = limit;
     return true;
+  }
+
+  /** What parseQuery would make of the message that was last read, which starts at 0; it shares memory with it. */
+  query(message: Buffer): ClientQuery {
+    const { key, questionBytes } = this;
+    const bits = key[questionBytes] ?? 0;
+    key[questionBytes] = bits & ~WITH_EDNS;
+    const text = key.toString('latin1', 0, this.keyBytes);
+    key[questionBytes] = bits;
+    const end = HEADER_BYTES + questionBytes;
+    // The root name before the fixed fields is one octet; that the options are well-formed was seen.
+    const opt: Opt | undefined = bits & WITH_EDNS ? readOpt(message, end + 1) : undefined;
+    return {
+      id: idOf(message),
+      flags: flagsOf(message),
+      question: message.subarray(HEADER_BYTES, end),
+      opt,
+      type: this.type,
+      recurse: true,
+      dnssecOk: (bits & KEY_WITH.DO) !== 0,
+      checkingDisabled: (bits & KEY_WITH.CD) !== 0,
+      key: text,
+    };
   }
 }
 

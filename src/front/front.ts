@@ -9,7 +9,7 @@ import { FastQuery } from './fast-query.js';
 import { type PacketCache, room } from './packet-cache.js';
 import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, rcodeOf, flagsOf } from '../wire/header.js';
-import { type ClientQuery, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
+import { type ClientQuery, type Parsed, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
 import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape, STREAM_LIMIT_BYTES, udpLimit } from '../wire/reply.js';
 
 /** What the front works with. */
@@ -33,9 +33,10 @@ export interface Front {
   /**
    * Handles one message.
    * @param respond called once with the reply, now or later; never, if the message deserves none
+   * @param missed whether the packet cache has been asked for it already
    * @returns whether a reply is still to come
    */
-  handle(message: Buffer, client: Client, respond: (reply: Buffer) => void): boolean;
+  handle(message: Buffer, client: Client, respond: (reply: Buffer) => void, missed?: boolean): boolean;
   /** Queries that wait for an answer. */
   readonly inflight: number;
   /** From now on refuses what would have to wait. */
@@ -50,10 +51,9 @@ export function front(parts: FrontParts): Front {
   const fast = new FastQuery();
   const ready = room(UDP_PAYLOAD_BYTES + 4);
 
-  /** A ready reply, if there is one that this client can take. */
+  /** A ready reply to the query just read, if there is one that this client can take. */
   function readyReply(message: Buffer, client: Client): Buffer | undefined {
     const stream = client.transport !== 'udp';
-    if (!fast.read(message, 0, message.length, stream)) return undefined;
     const nowSec = parts.nowSec();
     if (!parts.packets.find(fast, nowSec)) return undefined;
     const { replyBytes, negative } = parts.packets;
@@ -131,57 +131,57 @@ export function front(parts: FrontParts): Front {
     }
   }
 
-  return {
-    handle(message, client, respond) {
-      const startedAtMs = clock.monotonicMs();
-      const atOnce = !stopping && parts.allowed(client.address) ? readyReply(message, client) : undefined;
-      if (atOnce !== undefined) {
-        observer.query(client.transport, client.family, fast.type, message.length);
-        reply(startedAtMs, 'cache', atOnce, respond);
-        return false;
+  /** Has a query answered; true: not yet. */
+  function resolve(query: Query, message: Buffer, startedAtMs: number, respond: (reply: Buffer) => void): boolean {
+    let at: 'asking' | 'waiting' | 'settled' = 'asking';
+    const settle = (answer: Answer): void => {
+      if (at === 'waiting') {
+        inflight--;
+        observer.inflight(-1);
       }
-      const parsed = parseQuery(message);
+      at = 'settled';
+      const { client } = query;
+      const [source, bytes] = replyTo(query, client, answer);
+      keepReady(message, client, answer, bytes);
+      reply(startedAtMs, source, bytes, respond);
+    };
+    if (stopping) settle(failure('shutdown'));
+    else if (inflight >= parts.maxInflight) settle(failure('overload'));
+    else parts.resolve(query, settle);
+    // TypeScript does not see that settle may have been called.
+    if ((at as string) === 'settled') return false;
+    at = 'waiting';
+    inflight++;
+    observer.inflight(1);
+    return true;
+  }
+
+  return {
+    handle(message, client, respond, missed = false) {
+      const startedAtMs = clock.monotonicMs();
+      const allowed = parts.allowed(client.address);
+      const simple = allowed && fast.read(message, 0, message.length, client.transport !== 'udp');
+      if (simple && !missed && !stopping) {
+        const atOnce = readyReply(message, client);
+        if (atOnce !== undefined) {
+          observer.query(client.transport, client.family, fast.type, message.length);
+          reply(startedAtMs, 'cache', atOnce, respond);
+          return false;
+        }
+      }
+      const parsed: Parsed = simple ? { at: 'query', query: fast.query(message) } : parseQuery(message);
       if (parsed.at === 'ignore') {
         observer.dropped(parsed.reason);
         return false;
       }
-      const type = parsed.at === 'query' ? parsed.query.type : 0;
-      observer.query(client.transport, client.family, type, message.length);
-      const refused = !parts.allowed(client.address) ? 'not_allowed' : parsed.at === 'reject' ? parsed.code : undefined;
-      if (refused !== undefined || parsed.at === 'reject') {
+      observer.query(client.transport, client.family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
+      if (!allowed || parsed.at === 'reject') {
         const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
-        reply(startedAtMs, 'error', replyFailure(about, client, failure(refused ?? 'form_error')), respond);
+        const code = !allowed || parsed.at !== 'reject' ? 'not_allowed' : parsed.code;
+        reply(startedAtMs, 'error', replyFailure(about, client, failure(code)), respond);
         return false;
       }
-
-      const query: Query = { ...parsed.query, client };
-      const overload = stopping ? failure('shutdown') : inflight >= parts.maxInflight ? failure('overload') : undefined;
-      const answer = overload ?? parts.resolve(query);
-      const settle = (settled: Answer): void => {
-        const [source, bytes] = replyTo(query, client, settled);
-        keepReady(message, client, settled, bytes);
-        reply(startedAtMs, source, bytes, respond);
-      };
-      if (!(answer instanceof Promise)) {
-        settle(answer);
-        return false;
-      }
-      inflight++;
-      observer.inflight(1);
-      answer.then(
-        settled => {
-          inflight--;
-          observer.inflight(-1);
-          settle(settled);
-        },
-        (error: unknown) => {
-          // Every expected failure is an Answer. This is a bug, and hiding it would only move it.
-          process.nextTick(() => {
-            throw error;
-          });
-        },
-      );
-      return true;
+      return resolve({ ...parsed.query, client }, message, startedAtMs, respond);
     },
     get inflight() {
       return inflight;

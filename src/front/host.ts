@@ -67,7 +67,7 @@ export async function startFrontThreads(parts: HostParts): Promise<FrontThreads>
       if (memory === 'serving') return;
       for (const { socket, route, message } of unpackBatch(memory)) {
         const fd = own[socket] ?? -1;
-        front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply));
+        front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply), true);
       }
     });
     await new Promise<void>((resolve, reject) => {

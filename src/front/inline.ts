@@ -39,7 +39,7 @@ export async function serveInline(parts: InlineParts): Promise<FrontThreads> {
     monotonicMs: parts.monotonicMs,
     handOver(missed) {
       for (const { socket, route, message } of missed) {
-        front.handle(message, clientOf(route), reply => outgoing.add(fds[socket] ?? -1, route, reply));
+        front.handle(message, clientOf(route), reply => outgoing.add(fds[socket] ?? -1, route, reply), true);
       }
     },
   });

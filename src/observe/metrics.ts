@@ -87,7 +87,6 @@ export function metrics(parts: MetricsParts): Metrics {
   const upstreamConnects = counters('upstream_connects_total', 'TLS connections made.', ['upstream', 'resumed'], cross(ofUpstreams, each('resumed', ['true', 'false'])));
   const upstreamCloses = counters('upstream_connection_closes_total', 'Connections closed, by whom.', ['upstream', 'by'], cross(ofUpstreams, each('by', CLOSED_BY)));
   const upstreamDurations = histogram('upstream_request_duration_seconds', 'From query to response.', ['upstream'], DURATION_BUCKETS);
-  const upstreamDuration = new Map(parts.upstreams.map(upstream => [upstream, upstreamDurations({ upstream })]));
   const handshakes = histogram('upstream_handshake_duration_seconds', 'TCP and TLS handshake.', ['upstream'], DURATION_BUCKETS);
   const handshake = new Map(parts.upstreams.map(upstream => [upstream, handshakes({ upstream })]));
   const upstreamConnections = gauges('upstream_connections', 'Open connections to servers.', ['upstream'], ofUpstreams);
@@ -97,7 +96,13 @@ export function metrics(parts: MetricsParts): Metrics {
   const hedges = single('upstream_hedges_total', 'Queries asked again because a connection went silent.');
   const cleartext = counters('cleartext_queries_total', 'Queries that left unencrypted.', ['reason'], each('reason', CLEARTEXT));
 
-  // Looked up once, not per query: a table by RCODE for each source, and by type for each way in.
+  // Looked up once, not per query: a table by protocol and RCODE for each server,
+  const ofUpstream = new Map(parts.upstreams.map(upstream => [upstream, {
+    queries: byKey(PROTOCOLS, protocol => upstreamQueries(upstream, protocol)),
+    responses: Array.from({ length: 24 }, (_, rcode) => upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS))),
+    duration: upstreamDurations({ upstream }),
+  }]));
+  // by RCODE for each source, and by type for each way in.
   const responseTally = byKey(SOURCES, source =>
     Array.from({ length: 24 }, (_, rcode) => responses(within(parts.rcodeName(rcode), RCODE_LABELS), source)));
   const queryTallies = byKey(TRANSPORTS, transport => ({ 4: tallyByType(transport, 4), 6: tallyByType(transport, 6) }));
@@ -139,10 +144,11 @@ export function metrics(parts: MetricsParts): Metrics {
       }
     },
     coalesced: () => void coalesced.count++,
-    upstreamQuery: (upstream, protocol) => void upstreamQueries(upstream, protocol).count++,
+    upstreamQuery: (upstream, protocol) => void (ofUpstream.get(upstream)?.queries[protocol] ?? upstreamQueries(upstream, protocol)).count++,
     upstreamResponse(upstream, rcode, seconds) {
-      upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS)).count++;
-      observe(upstreamDuration.get(upstream), seconds);
+      const known = ofUpstream.get(upstream);
+      (known?.responses[rcode] ?? upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS))).count++;
+      observe(known?.duration, seconds);
     },
     upstreamError: (upstream, code) => void upstreamErrors(upstream, code).count++,
     upstreamConnect(upstream, resumed, handshakeSeconds) {

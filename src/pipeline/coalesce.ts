@@ -2,24 +2,24 @@
 // (RFC 5452 §5: many identical queries in flight would also multiply a forger's chances on cleartext paths.)
 
 import type { Observer } from '../base/ports.js';
-import type { Answer, Stage } from './stage.js';
+import type { Settle, Stage } from './stage.js';
 
 /** Makes the stage. The table holds one entry per query in flight, which `front` bounds. */
 export function coalesced(observer: Observer): Stage {
-  const leaders = new Map<string, Promise<Answer>>();
-  return next => query => {
-    const leader = leaders.get(query.key);
-    if (leader !== undefined) {
+  const leaders = new Map<string, Settle[]>();
+  return next => (query, settle) => {
+    const { key } = query;
+    const followers = leaders.get(key);
+    if (followers !== undefined) {
       observer.coalesced();
-      return leader;
+      followers.push(settle);
+      return;
     }
-    const answer = next(query);
-    if (!(answer instanceof Promise)) return answer;
-    const shared = answer.then(settled => {
-      leaders.delete(query.key);
-      return settled;
+    const all = [settle];
+    leaders.set(key, all);
+    next(query, answer => {
+      leaders.delete(key);
+      for (const each of all) each(answer);
     });
-    leaders.set(query.key, shared);
-    return shared;
   };
 }

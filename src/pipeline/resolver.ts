@@ -36,39 +36,45 @@ export function resolver(parts: ResolverParts): Resolve {
 }
 
 /** RFC 8482: ANY gets one small synthesised record. */
-const anyRefused: Stage = next => query =>
-  query.type === TYPE.ANY ? { at: 'local', message: refuseAnyMessage(query.question) } : next(query);
+const anyRefused: Stage = next => (query, settle) => {
+  if (query.type === TYPE.ANY) settle({ at: 'local', message: refuseAnyMessage(query.question) });
+  else next(query, settle);
+};
 
 /** RD=0 asks what is in the cache. Only those in access.snoop may know. */
 function lookOnly({ mayLook }: ResolverParts): Stage {
-  return next => query => (query.recurse || mayLook(query.client.address) ? next(query) : failure('not_cached'));
+  return next => (query, settle) => {
+    if (query.recurse || mayLook(query.client.address)) next(query, settle);
+    else settle(failure('not_cached'));
+  };
 }
 
 /** RFC 1035 §4.3.1: without RD nothing is fetched. */
-const recursionDesired: Stage = next => query => (query.recurse ? next(query) : failure('not_cached'));
+const recursionDesired: Stage = next => (query, settle) => {
+  if (query.recurse) next(query, settle);
+  else settle(failure('not_cached'));
+};
 
 /** Answers from the store. */
 function cached({ store, nowSec }: ResolverParts): Stage {
-  return next => query => {
+  return next => (query, settle) => {
     const entry = store.get(query.key, nowSec());
-    if (entry !== undefined) return { at: 'stored', entry, source: 'cache' };
-    return next(query);
+    if (entry === undefined) next(query, settle);
+    else settle({ at: 'stored', entry, source: 'cache' });
   };
 }
 
 /** The end of the line: asks upstream. Only the leader of a coalesced group comes here, so it stores for all. */
 function forward({ pool, store, ttlLimits, nowSec }: ResolverParts): Resolve {
-  return query => new Promise(resolve => {
-    pool.exchange(query, query.type, reply => {
-      if (reply.at === 'failure') return resolve(reply);
-      const entry = makeEntry(reply.message, reply.scan, ttlLimits, {
-        nowSec: nowSec(),
-        verdict: 'unchecked',
-        upstream: reply.upstream,
-        protocol: reply.protocol,
-      });
-      store.put(query.key, entry);
-      resolve({ at: 'stored', entry, source: 'upstream' });
+  return (query, settle) => pool.exchange(query, query.type, reply => {
+    if (reply.at === 'failure') return settle(reply);
+    const entry = makeEntry(reply.message, reply.scan, ttlLimits, {
+      nowSec: nowSec(),
+      verdict: 'unchecked',
+      upstream: reply.upstream,
+      protocol: reply.protocol,
     });
+    store.put(query.key, entry);
+    settle({ at: 'stored', entry, source: 'upstream' });
   });
 }

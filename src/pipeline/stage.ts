@@ -27,8 +27,11 @@ export type Answer =
   | { readonly at: 'local'; readonly message: StoredMessage }
   | Failure;
 
-/** Answers a query. At once where it can: a cached answer should not cost a turn of the event loop. */
-export type Resolve = (query: Query) => Answer | Promise<Answer>;
+/** Takes an answer. What the answer borrows is good until it returns. */
+export type Settle = (answer: Answer) => void;
+
+/** Answers a query: calls `settle` once. At once where it can: a cached answer should not cost a turn of the event loop. */
+export type Resolve = (query: Query, settle: Settle) => void;
 
 /** One thing done around the rest of the pipeline. */
 export type Stage = (next: Resolve) => Resolve;

@@ -9,7 +9,7 @@ import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, DialTarget, Random, StreamEvents } from '../base/ports.js';
 import { frameReader } from '../wire/frame.js';
 import { type Ask, upstreamFrame } from '../wire/upstream-query.js';
-import { inflight, type Match, type Waiter } from './inflight.js';
+import { Inflight, type Match, Sent, type Waiter } from './inflight.js';
 
 /** How patient a connection is, ms. */
 export interface ConnectionTimes {
@@ -69,7 +69,7 @@ export function connection<T extends Waiter>(
   events: ConnectionEvents<T>,
 ): Connection<T> {
   const startedAtMs = clock.monotonicMs();
-  const sent = inflight<T>(random);
+  const sent = new Inflight<T>(random);
   const frames = frameReader();
   const options = { pad: target.security.at !== 'cleartext', keepalive: false };
   let state: State = 'connecting';
@@ -82,7 +82,7 @@ export function connection<T extends Waiter>(
 
   function send(ask: Ask, waiter: T): boolean {
     const nowMs = clock.monotonicMs();
-    const id = sent.add({ waiter, question: ask.question, sentAtMs: nowMs });
+    const id = sent.add(new Sent(waiter, ask.question, nowMs));
     if (id === undefined) return false;
     if (sent.size === 1) {
       heardAtMs = nowMs;
@@ -106,7 +106,7 @@ export function connection<T extends Waiter>(
       if (clock.monotonicMs() - heardAtMs < limitMs) return watch();
       if (suspect) return end({ at: 'silent' });
       suspect = true;
-      events.suspect([...sent.all()].map(({ waiter }) => waiter));
+      events.suspect(sent.all().map(({ waiter }) => waiter));
       watch();
     });
   }

@@ -3,7 +3,7 @@
 // only called for a stream that may be used.
 
 import { createHash, X509Certificate } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 
 import type { FailureCode } from '../base/outcome.js';
@@ -19,6 +19,9 @@ export const DIAL_TIMES: DialTimes = { tcpMs: 2000, totalMs: 4000 };
 
 /** RFC 7858 §3.1 uses port 853; the ALPN id `dot` is registered for it (RFC 7858 §3.1 erratum, IANA). */
 const ALPN = 'dot';
+
+/** The largest TLS record (RFC 8446 §5.1). */
+const READ_BYTES = 16384;
 
 /**
  * Makes the Dial port.
@@ -45,6 +48,15 @@ export function dialer(ca: string | undefined, times: DialTimes = DIAL_TIMES): D
       setTimeout(() => fail('connect_timeout', `${where}: no TLS connection within ${times.totalMs} ms`), times.totalMs),
     ];
 
+    // Into one buffer, again and again: a buffer and an event for each record would cost more than its query.
+    const onread: OnReadOpts = {
+      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+      callback(bytes, buffer) {
+        if (!over) events.bytes(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
+        return true;
+      },
+    };
+
     function finish(why: Parameters<StreamEvents['closed']>[0]): void {
       if (over) return;
       over = true;
@@ -56,13 +68,14 @@ export function dialer(ca: string | undefined, times: DialTimes = DIAL_TIMES): D
 
     function open(alpn: boolean): Socket {
       const opened = target.security.at === 'cleartext'
-        ? connect({ host: target.address, port: target.port, noDelay: true })
+        ? connect({ host: target.address, port: target.port, noDelay: true, onread })
         : tls.connect({
           host: target.address,
           port: target.port,
           secureContext: secureContext(),
           ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
           ...identityOptions(target),
+          ...{ onread },
         });
       opened.setNoDelay(true);
       opened.once(opened instanceof tls.TLSSocket ? 'secureConnect' : 'connect', () => {
@@ -76,9 +89,6 @@ export function dialer(ca: string | undefined, times: DialTimes = DIAL_TIMES): D
           resumed: opened instanceof tls.TLSSocket && opened.isSessionReused(),
           ...(protocol === null ? {} : { protocol }),
         });
-      });
-      opened.on('data', (chunk: Buffer) => {
-        if (!over) events.bytes(chunk);
       });
       opened.on('error', (error: NodeJS.ErrnoException) => {
         if (opened !== socket || over) return;

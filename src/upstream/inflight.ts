@@ -11,67 +11,94 @@ export interface Waiter {
 }
 
 /** One query that has been sent. */
-export interface Sent<T extends Waiter> {
-  readonly waiter: T;
-  readonly question: Buffer;
-  readonly sentAtMs: number;
+export class Sent<T extends Waiter> {
+  id = 0;
+  older: Sent<T> | undefined;
+  newer: Sent<T> | undefined;
+
+  constructor(readonly waiter: T, readonly question: Buffer, readonly sentAtMs: number) {}
 }
 
 /** What a message from the server turned out to be. */
 export type Match<T extends Waiter> = { readonly at: 'reply'; readonly sent: Sent<T> } | { readonly at: 'id_mismatch' | 'question_mismatch' };
 
-/** The table. */
-export interface Inflight<T extends Waiter> {
+const FIRST_SLOTS = 64;
+const IDS = 0x10000;
+
+/** The table: a query with id n stands in slot n modulo the slots, alone there, and all are linked by age. */
+export class Inflight<T extends Waiter> {
+  size = 0;
+  private slots: (Sent<T> | undefined)[] = emptySlots(FIRST_SLOTS);
+  private oldest: Sent<T> | undefined;
+  private newest: Sent<T> | undefined;
+
+  constructor(private readonly random: Random) {}
+
   /** Enters a query under an id that nobody could guess and nobody here uses; undefined: all are in use. */
-  add(sent: Sent<T>): number | undefined;
-  /** Finds and removes the query that a message answers. A message that answers none changes nothing. */
-  match(message: Buffer): Match<T>;
-  /** Removes and returns all. */
-  takeAll(): Sent<T>[];
-  /** All, oldest first, left in place. */
-  all(): Iterable<Sent<T>>;
-  readonly size: number;
-}
-
-/** Makes an Inflight table. */
-export function inflight<T extends Waiter>(random: Random): Inflight<T> {
-  const byId = new Map<number, Sent<T>>();
-
-  // A server that leaves some queries unanswered for ever must not fill the table: whoever stopped waiting leaves,
-  // oldest first, whenever somebody enters.
-  function dropDone(): void {
-    for (const [id, { waiter }] of byId) {
-      if (!waiter.done) return;
-      byId.delete(id);
-    }
+  add(sent: Sent<T>): number | undefined {
+    // A server that leaves some queries unanswered for ever must not fill the table: whoever stopped waiting leaves,
+    // oldest first, whenever somebody enters.
+    while (this.oldest?.waiter.done === true) this.remove(this.oldest);
+    if (this.size === IDS) return undefined;
+    if (2 * this.size >= this.slots.length && this.slots.length < IDS) this.grow();
+    const mask = this.slots.length - 1;
+    let id = this.random.uint16();
+    // With the table half full the next free slot is near; where the search began was random.
+    while (this.slots[id & mask] !== undefined) id = (id + 1) & 0xffff;
+    sent.id = id;
+    this.slots[id & mask] = sent;
+    this.size++;
+    sent.older = this.newest;
+    if (this.newest === undefined) this.oldest = sent;
+    else this.newest.newer = sent;
+    this.newest = sent;
+    return id;
   }
 
-  return {
-    add(sent) {
-      dropDone();
-      if (byId.size > 0xffff) return undefined;
-      let id = random.uint16();
-      // With the table half full the next free id is still found at once; its start was random.
-      while (byId.has(id)) id = (id + 1) & 0xffff;
-      byId.set(id, sent);
-      return id;
-    },
-    match(message) {
-      if (!isResponse(message)) return { at: 'id_mismatch' };
-      const sent = byId.get(idOf(message));
-      if (sent === undefined) return { at: 'id_mismatch' };
-      if (!answersQuestion(message, sent.question)) return { at: 'question_mismatch' };
-      byId.delete(idOf(message));
-      return { at: 'reply', sent };
-    },
-    takeAll() {
-      const all = [...byId.values()];
-      byId.clear();
-      return all;
-    },
-    all: () => byId.values(),
-    get size() {
-      return byId.size;
-    },
-  };
+  /** Finds and removes the query that a message answers. A message that answers none changes nothing. */
+  match(message: Buffer): Match<T> {
+    if (!isResponse(message)) return ID_MISMATCH;
+    const id = idOf(message);
+    const sent = this.slots[id & (this.slots.length - 1)];
+    if (sent?.id !== id) return ID_MISMATCH;
+    if (!answersQuestion(message, sent.question)) return QUESTION_MISMATCH;
+    this.remove(sent);
+    return { at: 'reply', sent };
+  }
+
+  /** Removes and returns all, oldest first. */
+  takeAll(): Sent<T>[] {
+    const all = this.all();
+    this.slots = emptySlots(FIRST_SLOTS);
+    this.oldest = this.newest = undefined;
+    this.size = 0;
+    return all;
+  }
+
+  /** All, oldest first, left in place. */
+  all(): Sent<T>[] {
+    const all: Sent<T>[] = [];
+    for (let each = this.oldest; each !== undefined; each = each.newer) all.push(each);
+    return all;
+  }
+
+  private remove(sent: Sent<T>): void {
+    this.slots[sent.id & (this.slots.length - 1)] = undefined;
+    this.size--;
+    if (sent.older === undefined) this.oldest = sent.newer;
+    else sent.older.newer = sent.newer;
+    if (sent.newer === undefined) this.newest = sent.older;
+    else sent.newer.older = sent.older;
+  }
+
+  private grow(): void {
+    // Who was alone modulo n is alone modulo 2n.
+    this.slots = emptySlots(2 * this.slots.length);
+    for (const each of this.all()) this.slots[each.id & (this.slots.length - 1)] = each;
+  }
 }
+
+const ID_MISMATCH = { at: 'id_mismatch' } as const;
+const QUESTION_MISMATCH = { at: 'question_mismatch' } as const;
+
+const emptySlots = <T extends Waiter>(count: number): (Sent<T> | undefined)[] => new Array<Sent<T> | undefined>(count).fill(undefined);

@@ -62,15 +62,17 @@ const ATTEMPT_MIN_MS = 400;
 /** Takes what came of a question. */
 export type Settle = (outcome: UpstreamReply | Failure) => void;
 
+const NOBODY: readonly Endpoint<Exchange>[] = [];
+
 /** One question on its way. Its timer is for whatever comes first: the end of an attempt's time, or the deadline. */
 class Exchange extends Timed {
   done = false;
   sends = 0;
   /** Attempts that may still bring an answer. */
   running = 0;
-  readonly tried: Endpoint<Exchange>[] = [];
+  tried: readonly Endpoint<Exchange>[] = NOBODY;
   /** Those whose connection broke through no fault of the server's: may be asked again. */
-  blameless: Endpoint<Exchange>[] = [];
+  blameless: readonly Endpoint<Exchange>[] = NOBODY;
   /** An answer nobody likes, kept in case there is no better one. */
   fallback: UpstreamReply | undefined;
   lastFailure: Failure | undefined;
@@ -147,7 +149,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     const path = to.path() === 'cleartext' ? 'cleartext' : 'tls';
     exchange.sends++;
     exchange.running++;
-    if (!exchange.tried.includes(to)) exchange.tried.push(to);
+    if (!exchange.tried.includes(to)) exchange.tried = [...exchange.tried, to];
     if (exchange.blameless.length > 0) exchange.blameless = exchange.blameless.filter(each => each !== to);
     const attemptMs = to.srttMs === undefined ? ATTEMPT_UNKNOWN_MS : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
     wheel.start(exchange, Math.min(attemptMs, exchange.deadlineAtMs - clock.monotonicMs()));
@@ -193,7 +195,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     exchange.lastFailure = why;
     if (blameless) {
       observer.replay();
-      exchange.blameless.push(from);
+      exchange.blameless = [...exchange.blameless, from];
     }
     dispatch(exchange);
   }
@@ -222,7 +224,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
   function finish(exchange: Exchange, outcome: UpstreamReply | Failure): void {
     if (exchange.done) return;
     exchange.done = true;
-    waiting.delete(exchange);
+    if (waiting.size > 0) waiting.delete(exchange);
     wheel.stop(exchange);
     exchange.settle(outcome);
   }

@@ -87,12 +87,15 @@ export function parseQuery(message: Buffer): Parsed {
   };
 }
 
+/** Bits of a key's last character: what changes an answer beside the question. */
+export const KEY_WITH = { DO: 2, CD: 4 } as const;
+
 /** The key under which answers to this question are stored and shared. */
 export function cacheKey(question: Buffer, dnssecOk: boolean, checkingDisabled: boolean): string {
   // The name alone: a type may have the value of a letter, too (HTTPS is 0x41).
   const name = lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)).toString('latin1');
   const rest = question.toString('latin1', question.length - TYPE_AND_CLASS_BYTES);
-  return `${name}${rest}${String.fromCharCode((dnssecOk ? 1 : 0) | (checkingDisabled ? 2 : 0))}`;
+  return `${name}${rest}${String.fromCharCode((dnssecOk ? KEY_WITH.DO : 0) | (checkingDisabled ? KEY_WITH.CD : 0))}`;
 }
 
 const TYPE_AND_CLASS_BYTES = 4;

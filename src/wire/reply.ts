@@ -11,11 +11,7 @@ import type { ReplyTo } from './query.js';
 
 /** A message as it is kept: no OPT, and whose id, flags and question are replaced for every client. */
 export interface StoredMessage {
-  /**
-   * The octets as a string of characters 0 … 255: V8 keeps such strings in its own heap, a tenth of the memory and of
-   * the work that a Buffer of its own would cost.
-   */
-  readonly octets: string;
+  readonly octets: Buffer;
   readonly rcode: number;
   readonly answers: number;
   readonly authority: number;
@@ -72,7 +68,7 @@ export function answerReply(
   if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
 
   const reply = Buffer.allocUnsafe(length);
-  reply.write(octets, 'latin1');
+  octets.copy(reply);
   writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode), {
     questions: 1,
     answers: stored.answers,
@@ -132,7 +128,7 @@ export function refuseAnyMessage(question: Buffer): StoredMessage {
   bytes.writeUInt32BE(REFUSE_ANY_TTL_SEC, recordAt + 6);
   bytes.writeUInt16BE(REFUSE_ANY_RDATA.length, recordAt + 10);
   REFUSE_ANY_RDATA.copy(bytes, recordAt + 12);
-  return { octets: bytes.toString('latin1'), rcode: 0, answers: 1, authority: 0, additional: 0, ttlOffsets: [recordAt + 6] };
+  return { octets: bytes, rcode: 0, answers: 1, authority: 0, additional: 0, ttlOffsets: [recordAt + 6] };
 }
 
 /** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */

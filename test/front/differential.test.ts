@@ -1,14 +1,18 @@
 // 100,000 mixed queries to the front with its ready replies and to the same pipeline without them: every reply must be
 // the same, octet for octet, while names expire under a clock that the test moves.
 
+import { isDeepStrictEqual } from 'node:util';
+
 import t from 'tap';
 
 import { makeEntry, type Entry } from '../../src/cache/entry.js';
+import { FastQuery } from '../../src/front/fast-query.js';
 import { front } from '../../src/front/front.js';
 import { PacketCache, packetCacheMemory } from '../../src/front/packet-cache.js';
-import type { Client, Resolve } from '../../src/pipeline/stage.js';
+import type { Answer, Client, Query, Resolve } from '../../src/pipeline/stage.js';
 import { OPTION, type Option } from '../../src/wire/edns.js';
 import { FLAG } from '../../src/wire/header.js';
+import { parseQuery } from '../../src/wire/query.js';
 import { refuseAnyMessage } from '../../src/wire/reply.js';
 import { TYPE } from '../../src/wire/rrtype.js';
 import { scanResponse } from '../../src/wire/scan.js';
@@ -20,6 +24,7 @@ import { recorder } from '../fixtures/recorder.js';
 
 const QUERIES = 100_000;
 const random = fakeRandom(42);
+const reader = new FastQuery();
 const pick = <T>(values: readonly T[]): T => {
   const value = values[random.below(values.length)];
   if (value === undefined) throw new Error('nothing to pick from');
@@ -30,7 +35,8 @@ let nowSec = 0;
 const store = new Map<string, Entry>();
 
 /** What a resolver with a cache would say; what is in the answer depends on nothing but key and time. */
-const resolve: Resolve = query => {
+const resolve: Resolve = (query, settle) => settle(answerTo(query));
+function answerTo(query: Query): Answer {
   if (query.type === TYPE.ANY) return { at: 'local', message: refuseAnyMessage(query.question) };
   if (!query.recurse) return failure('not_cached');
   const kept = store.get(query.key);
@@ -49,7 +55,7 @@ const resolve: Resolve = query => {
   const entry = makeEntry(response, scan, { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 }, { nowSec, verdict: 'unchecked', upstream: 'u', protocol: 'dot' });
   if (entry.ttlSec > 0) store.set(query.key, entry);
   return { at: 'stored', entry, source: entry.ttlSec > 0 ? 'cache' : 'upstream' };
-};
+}
 
 const made = (packets: PacketCache) => {
   const { observer, count } = recorder();
@@ -108,6 +114,10 @@ await t.test('front and plain pipeline say the same, octet for octet', t => {
     if (random.below(5000) === 0) ready.clear();
     const message = anyQuery();
     const client = pick(clients);
+    if (reader.read(message, 0, message.length, client.transport !== 'udp')) {
+      const parsed = parseQuery(message);
+      if (parsed.at !== 'query' || !isDeepStrictEqual(reader.query(message), parsed.query)) t.fail(`read in two ways: ${message.toString('hex')}`);
+    }
     const say = (which: typeof fast): Buffer | undefined => {
       let reply: Buffer | undefined;
       which.front.handle(Buffer.from(message), client, bytes => (reply = Buffer.from(bytes)));

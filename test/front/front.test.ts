@@ -5,7 +5,7 @@ import t from 'tap';
 import { failure } from '../../src/base/outcome.js';
 import { front } from '../../src/front/front.js';
 import { PacketCache, packetCacheMemory } from '../../src/front/packet-cache.js';
-import type { Answer, Client, Resolve } from '../../src/pipeline/stage.js';
+import type { Client, Resolve, Settle } from '../../src/pipeline/stage.js';
 import { refuseAnyMessage } from '../../src/wire/reply.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { messageToText, type MessageText } from '../../src/wire/message.js';
@@ -28,7 +28,7 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
   };
   return { tested, handle, count };
 }
-const local: Resolve = query => ({ at: 'local', message: refuseAnyMessage(query.question) });
+const local: Resolve = (query, settle) => settle({ at: 'local', message: refuseAnyMessage(query.question) });
 
 await t.test('where an answer came from is told to loopback clients that ask, and to nobody else', t => {
   const { handle } = setUp(local);
@@ -52,7 +52,7 @@ await t.test('padding and keepalive only on the transports they are for', t => {
 });
 
 await t.test('failures become RCODE and EDE as their row says, with the detail in the text', t => {
-  const { handle, count } = setUp(() => failure('tls_verify', 'the certificate is for a, not for b'));
+  const { handle, count } = setUp((_query, settle) => settle(failure('tls_verify', 'the certificate is for a, not for b')));
   t.match(handle(queryMessage('x.example')), {
     rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 22, text: 'the server could not prove who it is: the certificate is for a, not for b' }],
   });
@@ -61,19 +61,19 @@ await t.test('failures become RCODE and EDE as their row says, with the detail i
   t.end();
 });
 
-await t.test('one query more than may wait is told so at once, and room is made by answers', async t => {
-  const waiting: ((answer: Answer) => void)[] = [];
-  const { tested, handle, count } = setUp(async () => new Promise<Answer>(resolve => waiting.push(resolve)), 2);
+await t.test('one query more than may wait is told so at once, and room is made by answers', t => {
+  const waiting: Settle[] = [];
+  const { tested, handle, count } = setUp((_query, settle) => waiting.push(settle), 2);
   handle(queryMessage('a.example'));
   handle(queryMessage('b.example'));
   t.equal(tested.inflight, 2);
   t.match(handle(queryMessage('c.example')), { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 23, text: /too many/ }] });
   waiting[0]?.(failure('timeout'));
-  await new Promise(resolve => setImmediate(resolve));
   t.equal(tested.inflight, 1);
   t.equal(handle(queryMessage('d.example')), undefined, 'taken, and waiting');
   t.equal(count('inflight', 1), 3);
   t.equal(count('inflight', -1), 1);
+  t.end();
 });
 
 await t.test('while stopping, what comes new is refused', t => {

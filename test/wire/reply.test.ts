@@ -28,7 +28,7 @@ await t.test('the reply has the client\'s id and letter case, and TTLs that have
   t.equal(reply.readUInt16BE(0), 4711);
   t.match(messageToText(reply), { question: { name: 'WWW.exAmple.' }, answers: [{ ttl: 200, data: '192.0.2.1' }] });
   t.match(messageToText(answerReply(query('www.example'), one, 1000, [], WIDE)), { answers: [{ ttl: 0 }] }, 'never below 0');
-  t.equal(Buffer.from(one.octets, 'latin1').readUInt32BE(one.ttlOffsets[0] ?? 0), 300, 'the stored octets are not touched');
+  t.equal(one.octets.readUInt32BE(one.ttlOffsets[0] ?? 0), 300, 'the stored octets are not touched');
   t.end();
 });
 

@@ -1,0 +1,225 @@
+// Records in one piece of memory, found by key. New ones are written behind the last, over the oldest; a record that was
+// asked for since it was written moves on to the front instead of leaving, once per round (FIFO with a second chance,
+// which keeps what is used about as well as LRU does). Nothing of it is an object of V8's: a hundred thousand answers
+// cost the garbage collector nothing, and each costs its own octets and little more.
+//
+//   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
+//   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
+
+const HEADER_BYTES = 16;
+const UNIT = 8;
+const HASH_AT = 4;
+const KEY_BYTES_AT = 8;
+const STATE_AT = 10;
+const PAYLOAD_BYTES_AT = 12;
+
+/** Of a record that left its place in the index, or fills up the end of the memory. */
+const DEAD = 0;
+const LIVE = 1;
+const ASKED = 2;
+
+/** One slot of the index for so many octets of records; the smallest answers take more. */
+const BYTES_PER_SLOT = 64;
+const SLOT_BYTES = 8;
+/** Beyond this the index gets slow; small records then leave before the memory is full. */
+const MAX_LOAD = 0.8;
+/** At most so many second chances per record written, so that no write takes long. */
+const MAX_CHANCES = 16;
+/** A record that takes a larger part of the memory would cost too many others. */
+const LARGEST_PART = 8;
+
+const FNV_OFFSET = 0x811c9dc5;
+const FNV_PRIME = 0x01000193;
+
+/** The records. Keys are strings of characters 0 … 255. */
+export class Ring {
+  /** All records; an offset is into this. Valid until the next `put` or `clear`. */
+  readonly octets: Buffer;
+  readonly doubles: Float64Array;
+  private readonly index: Int32Array;
+  private readonly mask: number;
+  /** Octets ever written and ever given up; their difference is in use. */
+  private head = 0;
+  private tail = 0;
+  private live = 0;
+
+  /**
+   * @param bytes for records and index together
+   * @param onEvict called for each record that leaves to make room
+   */
+  constructor(bytes: number, private readonly onEvict: () => void) {
+    // The kernel gives pages when they are first written: an empty cache costs nothing.
+    const slots = 2 ** Math.floor(Math.log2(Math.max(16, bytes / BYTES_PER_SLOT)));
+    const recordBytes = Math.max(0, Math.floor((bytes - slots * SLOT_BYTES) / UNIT)) * UNIT;
+    const memory = new ArrayBuffer(recordBytes);
+    this.octets = Buffer.from(memory);
+    this.doubles = new Float64Array(memory);
+    this.index = new Int32Array(2 * slots);
+    this.mask = slots - 1;
+  }
+
+  get entries(): number {
+    return this.live;
+  }
+
+  /** Octets that records take, dead ones included, with their part of the index. */
+  get bytes(): number {
+    return this.head - this.tail + this.live * SLOT_BYTES;
+  }
+
+  /** Offset of the payload under a key, or -1. */
+  find(key: string): number {
+    const slot = this.slotOf(key, hashOf(key));
+    return slot === -1 ? -1 : this.recordAt(slot) + HEADER_BYTES;
+  }
+
+  /** Notes that the record with this payload was of use. */
+  touch(payload: number): void {
+    this.octets[payload - HEADER_BYTES + STATE_AT] = LIVE | ASKED;
+  }
+
+  /** Makes room for `payloadBytes` under a key, in place of what was there; returns the offset to fill, or -1: too large. */
+  put(key: string, payloadBytes: number): number {
+    const hash = hashOf(key);
+    this.deleteHashed(key, hash);
+    const bytes = Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
+    if (bytes > this.octets.length / LARGEST_PART || key.length > 0xffff) return -1;
+    while (this.live >= MAX_LOAD * this.mask) this.evict(false);
+    const record = this.room(bytes);
+    const { octets } = this;
+    octets.writeUInt32LE(bytes, record);
+    octets.writeInt32LE(hash, record + HASH_AT);
+    octets.writeUInt16LE(key.length, record + KEY_BYTES_AT);
+    octets[record + STATE_AT] = LIVE;
+    octets.writeUInt32LE(payloadBytes, record + PAYLOAD_BYTES_AT);
+    const keyAt = record + HEADER_BYTES + payloadBytes;
+    for (let i = 0; i < key.length; i++) octets[keyAt + i] = key.charCodeAt(i);
+    this.head += bytes;
+    this.enter(hash, record);
+    return record + HEADER_BYTES;
+  }
+
+  /** Forgets the record under a key; false: there was none. */
+  delete(key: string): boolean {
+    return this.deleteHashed(key, hashOf(key));
+  }
+
+  private deleteHashed(key: string, hash: number): boolean {
+    const slot = this.slotOf(key, hash);
+    if (slot === -1) return false;
+    this.octets[this.recordAt(slot) + STATE_AT] = DEAD;
+    this.leave(slot);
+    return true;
+  }
+
+  clear(): void {
+    this.index.fill(0);
+    this.head = this.tail = this.live = 0;
+  }
+
+  /** Finds `bytes` in one piece at the head, giving up what is oldest; returns the offset. */
+  private room(bytes: number): number {
+    const size = this.octets.length;
+    for (let chances = MAX_CHANCES; ; ) {
+      const at = this.head % size;
+      const needed = at + bytes > size ? size - at : bytes;
+      if (this.head + needed - this.tail > size) {
+        if (this.evict(chances > 0)) chances--;
+      } else if (at + bytes <= size) return at;
+      else {
+        // A record does not go over the end: what is left there stays empty.
+        this.octets.writeUInt32LE(needed, at);
+        this.octets[at + STATE_AT] = DEAD;
+        this.head += needed;
+      }
+    }
+  }
+
+  /** Gives up the oldest record. True: it was in use, and has moved to the head. */
+  private evict(mayMove: boolean): boolean {
+    const { octets } = this;
+    const size = octets.length;
+    const record = this.tail % size;
+    const bytes = octets.readUInt32LE(record);
+    const state = octets[record + STATE_AT] ?? DEAD;
+    if (state === DEAD) {
+      this.tail += bytes;
+      return false;
+    }
+    const hash = octets.readInt32LE(record + HASH_AT);
+    const slot = this.slotAt(record, hash);
+    const to = this.head % size;
+    if (mayMove && (state & ASKED) !== 0 && to + bytes <= size) {
+      octets.copyWithin(to, record, record + bytes);
+      octets[to + STATE_AT] = LIVE;
+      this.index[2 * slot + 1] = to / UNIT + 1;
+      this.head += bytes;
+      this.tail += bytes;
+      return true;
+    }
+    this.leave(slot);
+    this.tail += bytes;
+    this.onEvict();
+    return false;
+  }
+
+  private recordAt(slot: number): number {
+    return ((this.index[2 * slot + 1] ?? 0) - 1) * UNIT;
+  }
+
+  /** The slot of a key, or -1. */
+  private slotOf(key: string, hash: number): number {
+    const { index, mask, octets } = this;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const unit = index[2 * slot + 1] ?? 0;
+      if (unit === 0) return -1;
+      if (index[2 * slot] !== hash) continue;
+      const record = (unit - 1) * UNIT;
+      if (octets.readUInt16LE(record + KEY_BYTES_AT) !== key.length) continue;
+      const keyAt = record + HEADER_BYTES + octets.readUInt32LE(record + PAYLOAD_BYTES_AT);
+      let i = 0;
+      while (i < key.length && octets[keyAt + i] === key.charCodeAt(i)) i++;
+      if (i === key.length) return slot;
+    }
+  }
+
+  /** The slot of a record that is in the index. */
+  private slotAt(record: number, hash: number): number {
+    const unit = record / UNIT + 1;
+    let slot = hash & this.mask;
+    while (this.index[2 * slot + 1] !== unit) slot = (slot + 1) & this.mask;
+    return slot;
+  }
+
+  private enter(hash: number, record: number): void {
+    let slot = hash & this.mask;
+    while (this.index[2 * slot + 1] !== 0) slot = (slot + 1) & this.mask;
+    this.index[2 * slot] = hash;
+    this.index[2 * slot + 1] = record / UNIT + 1;
+    this.live++;
+  }
+
+  /** Empties a slot, and moves up those behind it that probing would no longer find (Knuth 6.4, algorithm R). */
+  private leave(slot: number): void {
+    const { index, mask } = this;
+    this.live--;
+    let hole = slot;
+    for (let next = (hole + 1) & mask; index[2 * next + 1] !== 0; next = (next + 1) & mask) {
+      const home = (index[2 * next] ?? 0) & mask;
+      // Stays if its home lies cyclically in (hole, next].
+      if (((next - home) & mask) < ((next - hole) & mask)) continue;
+      index[2 * hole] = index[2 * next] ?? 0;
+      index[2 * hole + 1] = index[2 * next + 1] ?? 0;
+      hole = next;
+    }
+    index[2 * hole + 1] = 0;
+  }
+}
+
+/** FNV-1a, as a signed 32-bit number. */
+function hashOf(key: string): number {
+  let hash = FNV_OFFSET;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), FNV_PRIME);
+  // FNV's low bits alone are poor for keys that differ in one place.
+  return (hash ^ (hash >>> 15)) | 0;
+}

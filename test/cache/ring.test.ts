@@ -1,0 +1,95 @@
+import fc from 'fast-check';
+import t from 'tap';
+
+import { Ring } from '../../src/cache/ring.js';
+
+const put = (ring: Ring, key: string, text: string): boolean => {
+  const at = ring.put(key, text.length);
+  if (at !== -1) ring.octets.write(text, at, 'latin1');
+  return at !== -1;
+};
+const get = (ring: Ring, key: string, bytes: number): string | undefined => {
+  const at = ring.find(key);
+  return at === -1 ? undefined : ring.octets.toString('latin1', at, at + bytes);
+};
+
+await t.test('a record is found by its key until it is deleted or replaced', t => {
+  const ring = new Ring(1 << 16, () => undefined);
+  put(ring, 'a', 'one');
+  put(ring, 'b', 'two');
+  t.equal(get(ring, 'a', 3), 'one');
+  put(ring, 'a', 'three');
+  t.equal(get(ring, 'a', 5), 'three');
+  t.equal(get(ring, 'b', 3), 'two');
+  t.equal(ring.entries, 2);
+  t.ok(ring.delete('a'));
+  t.notOk(ring.delete('a'));
+  t.equal(ring.find('a'), -1);
+  ring.clear();
+  t.equal(ring.find('b'), -1);
+  t.same([ring.entries, ring.bytes], [0, 0]);
+  t.end();
+});
+
+await t.test('the oldest leave first; what was asked for gets a second chance', t => {
+  let evicted = 0;
+  const ring = new Ring(8192, () => evicted++);
+  for (let i = 0; i < 40; i++) put(ring, `k${i}`, 'x'.repeat(80));
+  for (let i = 40; i < 1000; i++) {
+    const used = ring.find('k0');
+    t.not(used, -1, `asked for again and again: stays (${i})`);
+    ring.touch(used);
+    put(ring, `k${i}`, 'x'.repeat(80));
+  }
+  t.equal(ring.find('k1'), -1);
+  t.not(ring.find('k999'), -1);
+  t.equal(evicted, 1000 - ring.entries);
+  t.ok(ring.entries > 30);
+  t.end();
+});
+
+await t.test('a record that would take an eighth of all memory is not kept, and what it would replace is gone', t => {
+  const ring = new Ring(8192, () => undefined);
+  put(ring, 'k', 'small');
+  t.notOk(put(ring, 'k', 'x'.repeat(1200)));
+  t.equal(ring.find('k'), -1);
+  t.equal(new Ring(0, () => undefined).put('k', 1), -1, 'no memory at all keeps nothing');
+  t.end();
+});
+
+await t.test('whatever is done, each record holds what was written last, and memory stays within its bound', t => {
+  const key = fc.integer({ min: 0, max: 60 }).map(n => `name-${n}\xff`);
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.tuple(fc.constant('put' as const), key, fc.integer({ min: 0, max: 400 })) },
+    { weight: 3, arbitrary: fc.tuple(fc.constant('touch' as const), key, fc.constant(0)) },
+    { weight: 1, arbitrary: fc.tuple(fc.constant('delete' as const), key, fc.constant(0)) },
+  );
+  let evictions = 0;
+  fc.assert(fc.property(fc.array(step, { maxLength: 400, size: 'max' }), steps => {
+    let evicted = 0;
+    const ring = new Ring(6000, () => evicted++);
+    const written = new Map<string, string>();
+    steps.forEach(([what, name, bytes], n) => {
+      if (what === 'put') {
+        const text = `${n} `.repeat(bytes).slice(0, bytes);
+        if (put(ring, name, text)) written.set(name, text);
+        else written.delete(name);
+      } else if (what === 'touch') {
+        const at = ring.find(name);
+        if (at !== -1) ring.touch(at);
+      } else ring.delete(name);
+      if (ring.bytes > 6000) throw new Error(`${ring.bytes} octets`);
+    });
+    let found = 0;
+    for (const [name, text] of written) {
+      const actual = get(ring, name, text.length);
+      if (actual === undefined) continue;
+      found++;
+      if (actual !== text) throw new Error(`${name}: ${actual} instead of ${text}`);
+    }
+    evictions += evicted;
+    return found === ring.entries;
+  }), { numRuns: 300 });
+  t.ok(evictions > 0, `${evictions} evictions`);
+  t.end();
+});
