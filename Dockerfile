@@ -3,7 +3,7 @@ ARG BASE=node:22-bookworm-slim
 
 FROM ${BASE} AS build
 WORKDIR /build
-COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
+COPY package.json package-lock.json tsconfig.json bundle.js ./
 RUN npm ci --ignore-scripts
 COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts

@@ -85,12 +85,11 @@ export function lowerCased(name: Buffer): Buffer {
   return copy;
 }
 
-/** Whether two octet strings are the same but for ASCII letter case. */
-export function sameIgnoringCase(a: Buffer, b: Buffer): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) {
-    const x = a[i] ?? 0;
-    const y = b[i] ?? 0;
+/** Whether `bytes` octets of a name at `at` in a message are those at the start of `name`, letter case aside (RFC 4343). */
+export function sameIgnoringCase(message: Buffer, at: number, name: Buffer, bytes: number): boolean {
+  for (let i = 0; i < bytes; i++) {
+    const x = message[at + i] ?? 0;
+    const y = name[i] ?? 0;
     if (x === y) continue;
     const lower = x | 0x20;
     if (lower !== (y | 0x20) || lower < 0x61 || lower > 0x7a) return false;

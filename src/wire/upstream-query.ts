@@ -78,12 +78,12 @@ export const isResponse = (message: Buffer): boolean =>
 
 /** Whether a response repeats this question, letter case aside (RFC 5452 §9.1). */
 export function answersQuestion(message: Buffer, question: Buffer): boolean {
-  const end = HEADER_BYTES + question.length;
+  if (message.readUInt16BE(4) !== 1 || message.length < HEADER_BYTES + question.length) return false;
   // Type and class are no letters, even where they have the value of one.
-  const nameEnd = end - 4;
-  return message.readUInt16BE(4) === 1 && message.length >= end
-    && sameIgnoringCase(message.subarray(HEADER_BYTES, nameEnd), question.subarray(0, -4))
-    && message.subarray(nameEnd, end).equals(question.subarray(-4));
+  const nameBytes = question.length - 4;
+  if (!sameIgnoringCase(message, HEADER_BYTES, question, nameBytes)) return false;
+  for (let i = nameBytes; i < question.length; i++) if (message[HEADER_BYTES + i] !== question[i]) return false;
+  return true;
 }
 
 /** Whether a response belongs to the query with this id and question. */

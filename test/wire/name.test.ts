@@ -77,9 +77,10 @@ await t.test('pointers to pointers are followed a name\'s worth deep, and no fur
 });
 
 await t.test('ASCII case does not count, nothing else is folded', t => {
-  t.ok(sameIgnoringCase(Buffer.from('aBz'), Buffer.from('AbZ')));
-  t.notOk(sameIgnoringCase(Buffer.from('@['), Buffer.from('`{')), 'neighbours of letters differ by the same bit');
-  t.notOk(sameIgnoringCase(Buffer.from([0xc4]), Buffer.from([0xe4])));
+  const same = (a: Buffer, b: Buffer): boolean => sameIgnoringCase(Buffer.concat([Buffer.from('>'), a]), 1, b, b.length);
+  t.ok(same(Buffer.from('aBz'), Buffer.from('AbZ')));
+  t.notOk(same(Buffer.from('@['), Buffer.from('`{')), 'neighbours of letters differ by the same bit');
+  t.notOk(same(Buffer.from([0xc4]), Buffer.from([0xe4])));
   t.same(lowerCased(Buffer.from('A@Z[É')), Buffer.from('a@z[É'));
   t.end();
 });
