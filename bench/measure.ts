@@ -1,7 +1,7 @@
 // How a server is loaded and measured: dnsperf on one core, the server on the other, CPU time from the kernel's
 // accounting of the whole process.
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
 import { program } from '../test/fixtures/servers.js';
@@ -9,6 +9,11 @@ import { program } from '../test/fixtures/servers.js';
 /** CPU that servers under test run on, and the one for everything else. */
 export const SERVER_CPU = '0';
 export const LOAD_CPU = '1';
+
+/** Puts a process, with all its threads, on a CPU. */
+export async function pin(pid: number, cpu: string): Promise<void> {
+  await new Promise(resolve => spawn('taskset', ['-a', '-p', '-c', cpu, String(pid)], { stdio: 'ignore' }).once('close', resolve));
+}
 
 /** CPU time of a process so far, all threads, in microseconds. */
 export function cpuMicroseconds(pid: number): number {
@@ -26,42 +31,74 @@ export function cpuMicroseconds(pid: number): number {
 export const residentBytes = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
 
-/** What one run of dnsperf over a file of names found. */
+/** Whom to load, and with what. */
+export interface Target {
+  readonly port: number;
+  readonly pid: number;
+}
+
+/** What one run of dnsperf found. */
 export interface Load {
   readonly sent: number;
   readonly lost: number;
+  /** Replies that were not NOERROR. */
   readonly failed: number;
   readonly perSecond: number;
   readonly cpuMicrosecondsPerQuery: number;
+  /** Seconds, sorted; only with `verbose`. */
+  readonly latencies: readonly number[];
 }
 
-/** Sends every line of `names` once, `outstanding` at a time, to a server whose process is `pid`. */
-export async function load(port: number, pid: number, names: string, outstanding: number, extra: readonly string[] = []): Promise<Load> {
+/** How dnsperf asks. */
+export interface LoadOptions {
+  /** How often the file is sent. */
+  readonly times?: number;
+  /** Queries that wait at one time. */
+  readonly outstanding?: number;
+  readonly tcp?: boolean;
+  readonly clients?: number;
+  /** Queries per second at most. */
+  readonly perSecond?: number;
+  /** Seconds; instead of `times`. */
+  readonly forSeconds?: number;
+  /** Every query's latency; costs the load's CPU, so only with a bounded rate. */
+  readonly verbose?: boolean;
+}
+
+/** Sends the queries of a file. */
+export async function load({ port, pid }: Target, names: string, options: LoadOptions = {}): Promise<Load> {
+  const { times = 1, outstanding = 200, tcp = false, clients, perSecond, forSeconds, verbose = false } = options;
   const before = cpuMicroseconds(pid);
   const out = await new Promise<string>((resolve, reject) => {
-    execFile('taskset', ['-c', LOAD_CPU, program('dnsperf') ?? 'dnsperf', '-s', '127.0.0.1', '-p', String(port), '-d', names, '-n', '1', '-q', String(outstanding), ...extra],
-      { maxBuffer: 1 << 24 }, (error, stdout) => (error === null ? resolve(stdout) : reject(new Error('dnsperf failed', { cause: error }))));
+    execFile('taskset', [
+      '-c', LOAD_CPU, program('dnsperf') ?? 'dnsperf', '-s', '127.0.0.1', '-p', String(port), '-d', names, '-q', String(outstanding),
+      ...(forSeconds === undefined ? ['-n', String(times)] : ['-l', String(forSeconds)]),
+      ...(tcp ? ['-m', 'tcp'] : []), ...(clients === undefined ? [] : ['-c', String(clients)]),
+      ...(perSecond === undefined ? [] : ['-Q', String(perSecond)]), ...(verbose ? ['-v'] : []),
+    ], { maxBuffer: 1 << 28 }, (error, stdout) => (error === null ? resolve(stdout) : reject(new Error('dnsperf failed', { cause: error }))));
   });
   const used = cpuMicroseconds(pid) - before;
   const number = (pattern: RegExp): number => Number(pattern.exec(out)?.[1] ?? 0);
   const sent = number(/Queries sent:\s+(\d+)/);
+  const lost = number(/Queries lost:\s+(\d+)/);
   return {
     sent,
-    lost: number(/Queries lost:\s+(\d+)/),
-    failed: sent - number(/Queries lost:\s+(\d+)/) - number(/NOERROR (\d+)/),
+    lost,
+    failed: sent - lost - number(/NOERROR (\d+) \(/),
     perSecond: number(/Queries per second:\s+([\d.]+)/),
     cpuMicrosecondsPerQuery: used / sent,
+    latencies: [...out.matchAll(/^> \S+ \S+ \S+ ([\d.]+)$/gm)].map(([, seconds]) => Number(seconds)).sort((a, b) => a - b),
   };
 }
 
 /** The middle value. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
-}
+export const median = (values: readonly number[]): number => quantile([...values].sort((a, b) => a - b), 0.5);
+
+/** The value that the part `q` of sorted values does not exceed. */
+export const quantile = (sorted: readonly number[], q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN;
 
 /** Rows as aligned columns. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map(row => row[column]?.length ?? 0)));
-  return rows.map(row => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ')).join('\n');
+  return rows.map(row => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ').trimEnd()).join('\n');
 }

@@ -1,10 +1,53 @@
-// `npm run bench [-- rounds]`: every comparison, one file per path.
+// `npm run bench [-- ROUNDS [PATH…]]`: dotstub and its peers, path by path. With all paths it writes RESULTS.md.
 
-import { cpus } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
 
-import { forward } from './forward.js';
+import { bench, missing } from '../test/fixtures/servers.js';
+import { cached } from './cached.js';
+import type { Section } from './compare.js';
+import { installed, KINDS, type Setting, upstream, versionOf } from './contenders.js';
+import { memory, starting } from './footprint.js';
+import { crowded, missed, mixed } from './missed.js';
 
-const rounds = Number(process.argv[2] ?? 5);
-console.log(`${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.versions.node}; server on CPU 0, load on CPU 1`);
-await forward(rounds);
+type Path = (setting: Setting, rounds: number) => Promise<Section[]>;
+const PATHS: Readonly<Record<string, Path>> = { cached, missed, mixed, crowded, starting, memory };
+
+const [roundsText = '5', ...wanted] = process.argv.slice(2);
+const rounds = Number(roundsText);
+const unknown = wanted.filter(name => !Object.hasOwn(PATHS, name));
+const lacking = missing('unbound', 'dnsperf', 'taskset');
+if (!Number.isInteger(rounds) || rounds < 1 || unknown.length > 0 || lacking !== false) {
+  console.error(lacking === false ? `usage: npm run bench [-- ROUNDS [PATH...]], with paths from: ${Object.keys(PATHS).join(', ')}` : `bench: ${lacking}`);
+  process.exit(2);
+}
+
+const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Linux ${release()}, Node.js ${process.versions.node}`;
+const versions = KINDS.filter(each => each.package !== undefined).map(each => (installed(each) ? versionOf(each) : `${each.name}: not installed, left out`));
+console.log(`${machine}\n${versions.join('\n')}`);
+
+const ends: (() => unknown)[] = [];
+const on = bench({ teardown: end => void ends.push(end) });
+const setting: Setting = { on, upstream: await upstream(on), cacheMiB: 48 };
+const sections: Section[] = [];
+for (const [name, path] of Object.entries(PATHS)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  for (const section of await path(setting, rounds)) {
+    sections.push(section);
+    console.log(`\n${section.title}: ${section.how}\n${section.table}`);
+  }
+}
+for (const end of ends) await end();
+
+if (wanted.length === 0) {
+  writeFileSync(new URL('RESULTS.md', import.meta.url), `# Benchmark results
+
+Written by \`npm run bench -- ${rounds}\`. Medians of ${rounds} rounds in which the contenders take turns; each server on one core with one
+thread, dnsperf and the server behind on the other; CPU from the kernel's accounting of the whole process. The machine is shared,
+so ratios say more than absolute figures.
+
+- ${machine}
+${versions.map(version => `- ${version}`).join('\n')}
+${sections.map(({ title, how, table }) => `\n## ${title}\n\n${how}\n\n\`\`\`text\n${table}\n\`\`\`\n`).join('')}`);
+}
 process.exit(0);

@@ -5,7 +5,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
-import { openUdp } from '../os/datagrams.js';
+import { openUdp, routeTo } from '../os/datagrams.js';
 import { octetMatcher } from '../policy/access.js';
 import type { FrontThreads, HostParts } from './host.js';
 import { clientOf, replies } from './outgoing.js';
@@ -53,7 +53,9 @@ export async function serveInline(parts: InlineParts): Promise<FrontThreads> {
     // The first datagram of a wake-up is read by Node.js, all that came with it by us.
     socket.on('message', (message, from) => {
       front.handle(message, { address: from.address, port: from.port, family, transport: 'udp' }, reply => {
-        if (fds[index] !== undefined) socket.send(reply, from.port, from.address, () => undefined);
+        // A link-local sender is found through its zone, which Node.js knows how to write.
+        if (!from.address.includes('%')) outgoing.add(fds[index] ?? -1, routeTo(from), reply);
+        else if (fds[index] !== undefined) socket.send(reply, from.port, from.address, () => undefined);
       });
       for (let rounds = 0; rounds < MAX_ROUNDS && serve(fd, index) > 0; rounds++);
     });

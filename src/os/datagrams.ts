@@ -85,6 +85,12 @@ function socketAddress(octets: Buffer, port: number): Buffer {
   return name;
 }
 
+/** The route to an address, from wherever the socket is bound; like `Messages.route`. */
+export function routeTo({ address, port }: BindAddress): Buffer {
+  const name = socketAddress(addressOctets(address) ?? Buffer.alloc(4), port);
+  return Buffer.concat([Buffer.from([name.length]), name]);
+}
+
 /** An array of struct mmsghdr over fixed rooms for names, data and control. */
 export class Messages {
   /** Octets of all datagrams: slot i starts at i * roomBytes. */

@@ -1,0 +1,56 @@
+// Rounds in which the contenders take turns, and the table of their medians.
+
+import { type Contender } from './contenders.js';
+import { type Load, median, quantile, table } from './measure.js';
+
+/** What was measured, for the screen and for RESULTS.md. */
+export interface Section {
+  readonly title: string;
+  /** How, in a sentence or two. */
+  readonly how: string;
+  readonly table: string;
+}
+
+/** Loads each contender once per round; who begins changes from round to round. */
+export async function alternate(
+  contenders: readonly Contender[], rounds: number, measure: (contender: Contender, round: number) => Promise<Load>,
+): Promise<ReadonlyMap<string, readonly Load[]>> {
+  const results = new Map<string, Load[]>(contenders.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    const first = round % contenders.length;
+    for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
+      results.get(contender.name)?.push(await measure(contender, round));
+    }
+  }
+  return results;
+}
+
+const REFERENCE = 'Unbound';
+
+/** A row per contender; ratios to Unbound, and to the floor where there is one. */
+export function loadTable(results: ReadonlyMap<string, readonly Load[]>, floor?: string): string {
+  const middle = (who: string, of: (one: Load) => number): number => median((results.get(who) ?? []).map(of));
+  const cpu = (who: string): number => middle(who, each => each.cpuMicrosecondsPerQuery);
+  const rate = (who: string): number => middle(who, each => each.perSecond);
+  const total = (who: string, of: (one: Load) => number): string => String((results.get(who) ?? []).reduce((sum, each) => sum + of(each), 0));
+  const ratio = (a: number, b: number): string => (Number.isFinite(a / b) ? (a / b).toFixed(2) : '');
+  return table([
+    ['', 'CPU µs/query', 'x Unbound', ...(floor === undefined ? [] : ['x floor']), 'queries/s', 'x Unbound', 'lost', 'failed'],
+    ...[...results.keys()].map(who => [
+      who, cpu(who).toFixed(1), ratio(cpu(who), cpu(REFERENCE)), ...(floor === undefined ? [] : [ratio(cpu(who), cpu(floor))]),
+      rate(who).toFixed(0), ratio(rate(who), rate(REFERENCE)), total(who, each => each.lost), who === floor ? '' : total(who, each => each.failed),
+    ]),
+  ]);
+}
+
+/** A row per contender: how long its queries took, all rounds together, in milliseconds. */
+export function latencyTable(results: ReadonlyMap<string, readonly Load[]>): string {
+  return table([
+    ['', 'p50 ms', 'p99 ms', 'p99.9 ms', 'worst ms', 'lost'],
+    ...[...results].map(([who, loads]) => {
+      const all = loads.flatMap(({ latencies }) => latencies).sort((a, b) => a - b);
+      const lost = loads.reduce((sum, each) => sum + each.lost, 0);
+      return [who, ...[0.5, 0.99, 0.999, 1].map(q => (1000 * quantile(all, q)).toFixed(3)), String(lost)];
+    }),
+  ]);
+}

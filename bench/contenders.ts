@@ -1,0 +1,247 @@
+// Who is compared: dotstub and its peers, each set up as a forwarder to the same DNS-over-TLS server with the same room for
+// its cache, one thread, no validation, no log. A peer that is not installed is left out, and the report says so.
+
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { type At, ask } from '../test/fixtures/client.js';
+import { freePort } from '../test/fixtures/free-port.js';
+import { startDotstub } from '../test/fixtures/program.js';
+import { type Bench, program, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
+import { LOAD_CPU, pin, SERVER_CPU, type Target } from './measure.js';
+
+/** A server that can be loaded. */
+export interface Contender extends Target {
+  readonly name: string;
+  stop(): Promise<unknown>;
+}
+
+/** What a contender is set up with. */
+export interface Setting {
+  readonly on: Bench;
+  /** Speaks DNS over TLS as dns.test, and plain DNS on the port after that. */
+  readonly upstream: At & { readonly plainPort: number };
+  readonly cacheMiB: number;
+}
+
+/** How to start one. */
+export interface Kind {
+  readonly name: string;
+  /** Debian's package; undefined: it is ours. */
+  readonly package: string | undefined;
+  /** Whether it has a cache, and whether it speaks DNS over TLS to servers. */
+  readonly does: readonly ('cache' | 'tls')[];
+  start(setting: Setting): Promise<Contender>;
+}
+
+/** A server that answers every name below test. at once, over TLS and without. */
+export async function upstream(on: Bench): Promise<Setting['upstream']> {
+  const port = await freePort();
+  const plainPort = await freePort();
+  const file = join(on.path, 'upstream.conf');
+  writeFileSync(file, `
+server:
+${unboundTls(on, port)}
+  interface: 127.0.0.1@${plainPort}
+  incoming-num-tcp: 100
+  local-zone: test. redirect
+  local-data: "test. 3600 A 192.0.2.99"
+remote-control:
+  control-enable: no
+`);
+  const { child } = await start(on, 'unbound', ['-d', '-c', file], port);
+  await pin(child.pid ?? 0, LOAD_CPU);
+  return { address: '127.0.0.1', port, plainPort };
+}
+
+const ours = (threads: number): Kind => ({
+  name: `dotstub, threads ${threads}`,
+  package: undefined,
+  does: ['cache', 'tls'],
+  async start({ on, upstream: { port: behind }, cacheMiB }) {
+    const port = await freePort();
+    const running = await startDotstub(`
+listen: ["127.0.0.1:${port}"]
+metrics: { listen: off }
+dnssec: { mode: off }
+front: { threads: ${threads} }
+cache: { size: ${cacheMiB}MiB }
+upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind}"] }] }
+`);
+    return { name: this.name, port, pid: running.child.pid ?? 0, stop: () => running.stop() };
+  },
+});
+
+/** A peer that is started in the foreground with a file of its own. */
+const peer = (name: string, of: string, does: Kind['does'], files: (setting: Setting, port: number, directory: string) => {
+  readonly config: string;
+  readonly args: (file: string, directory: string) => readonly string[];
+}): Kind => ({
+  name,
+  package: of,
+  does,
+  async start(setting) {
+    const port = await freePort();
+    const directory = join(setting.on.path, `${of}-${port}`);
+    mkdirSync(directory);
+    const { config, args } = files(setting, port, directory);
+    // Stubby goes by the ending.
+    const file = join(directory, 'config.yml');
+    writeFileSync(file, config);
+    const { child, stop } = await start(setting.on, BINARIES[of] ?? of, args(file, directory), port, directory);
+    return { name, port, pid: child.pid ?? 0, stop };
+  },
+});
+const BINARIES: Readonly<Record<string, string>> = { 'knot-resolver': 'kresd' };
+
+/** All of them; Unbound is what the others are measured by. */
+export const KINDS: readonly Kind[] = [
+  ours(1),
+  ours(0),
+  peer('Unbound', 'unbound', ['cache', 'tls'], ({ on, upstream: { port: behind }, cacheMiB }, port) => ({
+    config: `
+server:
+  interface: 127.0.0.1@${port}
+${unboundAtHome(on)}
+  num-threads: 1
+  do-not-query-localhost: no
+  module-config: "iterator"
+  local-zone: test. nodefault
+  tls-cert-bundle: "${on.caFile}"
+  msg-cache-size: ${Math.ceil(cacheMiB / 3)}m
+  rrset-cache-size: ${Math.ceil((2 * cacheMiB) / 3)}m
+  outgoing-range: 4096
+  num-queries-per-thread: 2048
+  incoming-num-tcp: 100
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-tls-upstream: yes
+  forward-addr: 127.0.0.1@${behind}#dns.test
+`,
+    args: file => ['-d', '-c', file],
+  })),
+  peer('Knot Resolver', 'knot-resolver', ['cache', 'tls'], ({ on, upstream: { port: behind }, cacheMiB }, port) => ({
+    config: `
+net.listen('127.0.0.1', ${port}, { kind = 'dns' })
+net.ipv6 = false
+trust_anchors.remove('.')
+policy.add(policy.all(policy.TLS_FORWARD({{'127.0.0.1@${behind}', hostname='dns.test', ca_file='${on.caFile}'}})))
+cache.size = ${cacheMiB} * MB
+`,
+    args: (file, directory) => ['-n', '-c', file, directory],
+  })),
+  peer('dnsdist', 'dnsdist', ['cache', 'tls'], ({ on, upstream: { port: behind } }, port) => ({
+    config: `
+setLocal('127.0.0.1:${port}')
+newServer({ address='127.0.0.1:${behind}', tls='openssl', subjectName='dns.test', caStore='${on.caFile}', validateCertificates=true, maxInFlight=1000 }):setUp()
+getPool(''):setCache(newPacketCache(1000000, { maxTTL=86400 }))
+setMaxTCPClientThreads(1)
+`,
+    args: file => ['--supervised', '--disable-syslog', '-C', file],
+  })),
+  peer('SmartDNS', 'smartdns', ['cache', 'tls'], ({ on, upstream: { port: behind } }, port, directory) => ({
+    config: `
+bind 127.0.0.1:${port}
+bind-tcp 127.0.0.1:${port}
+server-tls 127.0.0.1:${behind} -host-name dns.test -tls-host-verify dns.test
+ca-file ${on.caFile}
+cache-size 1000000
+cache-persist no
+speed-check-mode none
+prefetch-domain no
+serve-expired no
+log-level error
+log-file ${directory}/log
+audit-enable no
+user root
+`,
+    args: file => ['-f', '-c', file, '-p', '-'],
+  })),
+  peer('dnsmasq', 'dnsmasq', ['cache'], ({ upstream: { plainPort } }, port) => ({
+    config: `
+port=${port}
+listen-address=127.0.0.1
+bind-interfaces
+no-resolv
+no-hosts
+server=127.0.0.1#${plainPort}
+cache-size=1000000
+dns-forward-max=1000
+no-negcache
+`,
+    args: file => ['-k', '-C', file, '-u', 'root', '--pid-file='],
+  })),
+  peer('Stubby', 'stubby', ['tls'], ({ on, upstream: { port: behind } }, port) => ({
+    config: `
+resolution_type: GETDNS_RESOLUTION_STUB
+dns_transport_list:
+  - GETDNS_TRANSPORT_TLS
+tls_authentication: GETDNS_AUTHENTICATION_REQUIRED
+tls_ca_file: "${on.caFile}"
+tls_query_padding_blocksize: 128
+idle_timeout: 10000
+listen_addresses:
+  - 127.0.0.1@${port}
+appdata_dir: "${on.path}"
+upstream_recursive_servers:
+  - address_data: 127.0.0.1
+    tls_auth_name: "dns.test"
+    tls_port: ${behind}
+`,
+    args: file => ['-C', file],
+  })),
+];
+
+/** Those whose package is installed. */
+export const installed = (kind: Kind): boolean => kind.package === undefined || program(BINARIES[kind.package] ?? kind.package) !== undefined;
+
+/** Name and version, as Debian counts. */
+export function versionOf({ name, package: of }: Kind): string {
+  if (of === undefined) return name;
+  try {
+    return `${name} ${execFileSync('dpkg-query', ['-W', '-f', '${Version}', of], { encoding: 'utf8' })}`;
+  } catch {
+    return name;
+  }
+}
+
+/** Starts one on the CPU for servers, and sees that it answers. */
+export async function begin(kind: Kind, setting: Setting): Promise<Contender> {
+  const contender = await kind.start(setting);
+  await pin(contender.pid, SERVER_CPU);
+  // The first query opens the connection, and is not what is measured.
+  for (let tries = 0; ; tries++) {
+    try {
+      await ask({ address: '127.0.0.1', port: contender.port }, `warm${tries}.test`);
+      return contender;
+    } catch (error) {
+      if (tries === 3) throw new Error(`${kind.name} does not answer`, { cause: error });
+    }
+  }
+}
+
+/** The bare echo, compiled on the spot; undefined where there is no compiler. */
+export async function echo(on: Bench): Promise<Contender | undefined> {
+  const file = join(on.path, 'echo');
+  try {
+    execFileSync('cc', ['-O2', '-o', file, new URL('echo.c', import.meta.url).pathname], { stdio: 'ignore' });
+  } catch {
+    return undefined;
+  }
+  const port = await freePort();
+  const { spawn } = await import('node:child_process');
+  const child = spawn('taskset', ['-c', SERVER_CPU, file, String(port)], { stdio: 'ignore' });
+  await new Promise(resolve => setTimeout(resolve, 200));
+  return {
+    name: 'C echo (the floor)',
+    port,
+    pid: child.pid ?? 0,
+    stop: async () => new Promise(resolve => {
+      child.once('close', resolve);
+      child.kill();
+    }),
+  };
+}

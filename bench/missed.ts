@@ -1,0 +1,91 @@
+// What is not in the cache, forwarded over TLS: only new names, and new names among known ones.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { alternate, latencyTable, loadTable, type Section } from './compare.js';
+import { begin, type Contender, installed, KINDS, type Setting } from './contenders.js';
+import { load } from './measure.js';
+
+const NAMES = 20_000;
+const MIXED = 50_000;
+
+/** Measures queries that all miss. */
+export async function missed(setting: Setting, rounds: number): Promise<Section[]> {
+  const names = join(setting.on.path, 'missed');
+  const contenders = await beginAll(setting, 'tls');
+  const round = async (each: Contender, name: string) => {
+    writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
+    return load(each, names);
+  };
+  for (const each of contenders) for (let i = 0; i < 2; i++) await round(each, `warm${i}`);
+  const results = await alternate(contenders, rounds, async (each, i) => round(each, `round${i}`));
+  await Promise.all(contenders.map(each => each.stop()));
+  return [{ title: 'Missed, over TLS', how: `${NAMES} new names a round, 200 queries outstanding, no validation.`, table: loadTable(results) }];
+}
+
+/** Measures four hits to a miss, the known names asked for as Zipf's law says. */
+export async function mixed(setting: Setting, rounds: number): Promise<Section[]> {
+  const names = join(setting.on.path, 'mixed');
+  const contenders = await beginAll(setting, 'cache', 'tls');
+  const round = async (each: Contender, name: string) => {
+    writeFileSync(names, zipf(name));
+    return load(each, names);
+  };
+  for (const each of contenders) await round(each, 'warm');
+  const results = await alternate(contenders, rounds, async (each, i) => round(each, `round${i}`));
+  await Promise.all(contenders.map(each => each.stop()));
+  return [{ title: 'Mixed', how: `${MIXED} queries a round, a fifth of them for new names, the others for known ones by Zipf's law; 200 outstanding.`, table: loadTable(results) }];
+}
+
+/** Measures hits, alone and while 5,000 misses a second go on beside them. */
+export async function crowded(setting: Setting, rounds: number): Promise<Section[]> {
+  const hits = join(setting.on.path, 'hits');
+  const misses = join(setting.on.path, 'misses');
+  writeFileSync(hits, Array.from({ length: 1000 }, (_, i) => `hit${i}.test A\n`).join(''));
+  const contenders = await beginAll(setting, 'cache', 'tls');
+  const FOR = { perSecond: 1000, forSeconds: 3, verbose: true } as const;
+  const newNames = (name: string): void => writeFileSync(misses, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
+  for (const each of contenders) {
+    newNames('warm');
+    await load(each, misses);
+    await load(each, hits, { times: 20 });
+  }
+  const alone = await alternate(contenders, rounds, async each => load(each, hits, FOR));
+  const beside = await alternate(contenders, rounds, async (each, i) => {
+    newNames(`round${i}`);
+    const missing = load(each, misses, { perSecond: 5000 });
+    // It takes dnsperf a moment to get going, and the hits must end before the misses do.
+    await new Promise(resolve => setTimeout(resolve, 500));
+    const measured = await load(each, hits, FOR);
+    await missing;
+    return measured;
+  });
+  await Promise.all(contenders.map(each => each.stop()));
+  return [
+    { title: 'Hits, alone', how: '1,000 names in cache, 1,000 queries/s.', table: latencyTable(alone) },
+    { title: 'Hits beside misses', how: 'The same while another client asks for 5,000 new names a second.', table: latencyTable(beside) },
+  ];
+}
+
+async function beginAll(setting: Setting, ...does: ('cache' | 'tls')[]): Promise<Contender[]> {
+  const contenders: Contender[] = [];
+  for (const kind of KINDS.filter(each => does.every(what => each.does.includes(what)) && installed(each))) contenders.push(await begin(kind, setting));
+  return contenders;
+}
+
+/** Queries of which every fifth is new, and the others choose among those before by 1/rank. The same each time. */
+function zipf(name: string): string {
+  let seed = 1;
+  const chance = (): number => {
+    seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
+    return seed / 0x80000000;
+  };
+  let known = 0;
+  return Array.from({ length: MIXED }, (_, i) => {
+    if (i % 5 === 0) known++;
+    // The inverse of the harmonic distribution, near enough.
+    const which = i % 5 === 0 ? known - 1 : Math.floor(known ** chance()) - 1;
+    return `${name}-${Math.max(0, which)}.test A\n`;
+  }).join('');
+}
