@@ -15,7 +15,8 @@ const NEGATIVE_AT = POSITIVE_AT + 1;
 const REQUESTS_AT = NEGATIVE_AT + 1;
 const RESPONSES_AT = REQUESTS_AT + SIZE_BUCKETS.length + 2;
 const DURATIONS_AT = RESPONSES_AT + SIZE_BUCKETS.length + 2;
-const LENGTH = DURATIONS_AT + DURATION_BUCKETS.length + 2;
+const DROPPED_AT = DURATIONS_AT + DURATION_BUCKETS.length + 2;
+const LENGTH = DROPPED_AT + 1;
 
 /** The first bucket that `value` fits; `bounds.length` if none does. */
 export function bucketOf(bounds: readonly number[], value: number): number {
@@ -52,6 +53,11 @@ export class FrontCounts {
     this.observe(RESPONSES_AT, SIZE_BUCKETS, replyBytes, 1);
   }
 
+  /** A query that the main thread had no room for. */
+  dropped(): void {
+    this.add(DROPPED_AT, 1);
+  }
+
   /** How long a batch of hits took. */
   took(seconds: number, hits: number): void {
     this.observe(DURATIONS_AT, DURATION_BUCKETS, seconds, hits);
@@ -67,6 +73,9 @@ export class FrontCounts {
   }
   hits(kind: 'positive' | 'negative'): number {
     return this.numbers[kind === 'positive' ? POSITIVE_AT : NEGATIVE_AT] ?? 0;
+  }
+  get drops(): number {
+    return this.numbers[DROPPED_AT] ?? 0;
   }
   get requestSizes(): CountedHistogram {
     return this.histogram(REQUESTS_AT, SIZE_BUCKETS);

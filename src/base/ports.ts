@@ -47,7 +47,7 @@ export interface Observer {
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void;
   response(rcode: number, source: Source, seconds: number, bytes: number): void;
   /** A datagram or frame that got no answer at all. */
-  dropped(reason: 'short' | 'response' | 'source_port' | 'connections' | 'slow_client'): void;
+  dropped(reason: 'short' | 'response' | 'source_port' | 'connections' | 'slow_client' | 'overload'): void;
   failure(code: FailureCode): void;
   ede(infoCode: number): void;
   inflight(delta: 1 | -1): void;

@@ -6,6 +6,8 @@
 //   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
 //   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
 
+import { hashOf } from '../base/hash.js';
+
 const HEADER_BYTES = 16;
 const UNIT = 8;
 const HASH_AT = 4;
@@ -21,23 +23,23 @@ const ASKED = 2;
 /** One slot of the index for so many octets of records; the smallest answers take more. */
 const BYTES_PER_SLOT = 64;
 const SLOT_BYTES = 8;
-/** Beyond this the index gets slow; small records then leave before the memory is full. */
+/** Where it starts; it doubles with what it holds, since a sparse table touches a page of memory for each record. */
+const FIRST_SLOTS = 1024;
+/** Beyond this load the index grows, or where it may not, records leave before the memory is full. */
 const MAX_LOAD = 0.8;
 /** At most so many second chances per record written, so that no write takes long. */
 const MAX_CHANCES = 16;
 /** A record that takes a larger part of the memory would cost too many others. */
 const LARGEST_PART = 8;
 
-const FNV_OFFSET = 0x811c9dc5;
-const FNV_PRIME = 0x01000193;
-
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
   /** All records; an offset is into this. Valid until the next `put` or `clear`. */
   readonly octets: Buffer;
   readonly doubles: Float64Array;
-  private readonly index: Int32Array;
-  private readonly mask: number;
+  private index: Int32Array;
+  private mask: number;
+  private readonly mostSlots: number;
   /** Octets ever written and ever given up; their difference is in use. */
   private head = 0;
   private tail = 0;
@@ -49,11 +51,12 @@ export class Ring {
    */
   constructor(bytes: number, private readonly onEvict: () => void) {
     // The kernel gives pages when they are first written: an empty cache costs nothing.
-    const slots = 2 ** Math.floor(Math.log2(Math.max(16, bytes / BYTES_PER_SLOT)));
-    const recordBytes = Math.max(0, Math.floor((bytes - slots * SLOT_BYTES) / UNIT)) * UNIT;
+    this.mostSlots = 2 ** Math.floor(Math.log2(Math.max(16, bytes / BYTES_PER_SLOT)));
+    const recordBytes = Math.max(0, Math.floor((bytes - this.mostSlots * SLOT_BYTES) / UNIT)) * UNIT;
     const memory = new ArrayBuffer(recordBytes);
     this.octets = Buffer.from(memory);
     this.doubles = new Float64Array(memory);
+    const slots = Math.min(FIRST_SLOTS, this.mostSlots);
     this.index = new Int32Array(2 * slots);
     this.mask = slots - 1;
   }
@@ -84,7 +87,10 @@ export class Ring {
     this.deleteHashed(key, hash);
     const bytes = Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
     if (bytes > this.octets.length / LARGEST_PART || key.length > 0xffff) return -1;
-    while (this.live >= MAX_LOAD * this.mask) this.evict(false);
+    while (this.live >= MAX_LOAD * this.mask) {
+      if (this.mask + 1 < this.mostSlots) this.grow();
+      else this.evict(false);
+    }
     const record = this.room(bytes);
     const { octets } = this;
     octets.writeUInt32LE(bytes, record);
@@ -199,6 +205,17 @@ export class Ring {
     this.live++;
   }
 
+  private grow(): void {
+    const { index } = this;
+    this.mask = 2 * this.mask + 1;
+    this.index = new Int32Array(2 * index.length);
+    this.live = 0;
+    for (let at = 0; at < index.length; at += 2) {
+      const unit = index[at + 1] ?? 0;
+      if (unit !== 0) this.enter(index[at] ?? 0, (unit - 1) * UNIT);
+    }
+  }
+
   /** Empties a slot, and moves up those behind it that probing would no longer find (Knuth 6.4, algorithm R). */
   private leave(slot: number): void {
     const { index, mask } = this;
@@ -214,12 +231,4 @@ export class Ring {
     }
     index[2 * hole + 1] = 0;
   }
-}
-
-/** FNV-1a, as a signed 32-bit number. */
-function hashOf(key: string): number {
-  let hash = FNV_OFFSET;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), FNV_PRIME);
-  // FNV's low bits alone are poor for keys that differ in one place.
-  return (hash ^ (hash >>> 15)) | 0;
 }

@@ -2,6 +2,7 @@
 // Everything else is left to wire/query, which is complete; this reader only has to be right about what it takes.
 
 import { FLAG, flagsOf, HEADER_BYTES, idOf } from '../wire/header.js';
+import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 import { CLASSIC_PAYLOAD_BYTES, type Opt, OPTION, readOpt, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { type ClientQuery, KEY_WITH } from '../wire/query.js';
 import { CLASS_IN, isMetaType, TYPE } from '../wire/rrtype.js';
@@ -13,15 +14,13 @@ export const MAX_KEY_BYTES = 255 + 4 + 1;
 const WITH_EDNS = 1;
 
 const OPT_BYTES = 11;
-const FNV_OFFSET = 0x811c9dc5;
-const FNV_PRIME = 0x01000193;
 
 /** One query, as last read. The fields are only valid until the next `read`. */
 export class FastQuery {
   /** The lower-cased question and the flags octet. */
   readonly key = Buffer.alloc(MAX_KEY_BYTES);
   keyBytes = 0;
-  /** FNV-1a of the key, as a signed 32-bit number. */
+  /** Of the key, a signed 32-bit number. */
   hash = 0;
   /** QNAME, QTYPE and QCLASS in the message. */
   questionBytes = 0;
@@ -58,7 +57,7 @@ export class FastQuery {
         // Length octets are below the letters, so they need no case of their own.
         if (octet >= 0x41 && octet <= 0x5a) octet |= 0x20;
         key[filled++] = octet;
-        hash = Math.imul(hash ^ octet, FNV_PRIME);
+        hash = hashed(hash, octet);
       }
       if (labelBytes === 0) break;
     }
@@ -67,7 +66,7 @@ export class FastQuery {
     for (const typeEnd = at + 4; at < typeEnd; at++) {
       const octet = message[at] ?? 0;
       key[filled++] = octet;
-      hash = Math.imul(hash ^ octet, FNV_PRIME);
+      hash = hashed(hash, octet);
     }
 
     let bits = flags & FLAG.CD ? KEY_WITH.CD : 0;
@@ -82,7 +81,7 @@ export class FastQuery {
     } else if (at !== end) return false;
 
     key[filled++] = bits;
-    this.hash = Math.imul(hash ^ bits, FNV_PRIME);
+    this.hash = finishedHash(hashed(hash, bits));
     this.keyBytes = filled;
     this.questionBytes = filled - 1;
     this.type = type;

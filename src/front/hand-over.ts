@@ -1,37 +1,97 @@
-// A batch of datagrams on its way from a front thread to the main thread: all of them in one piece of memory, which
-// changes hands without being copied.
+// Datagrams on their way from a front thread to the main thread: records in a ring of shared memory, one writer and one
+// reader. Nothing is allocated for them, and only a reader that has gone to rest has to be woken.
 //
-//   each: socket u16 · route octets u16 · message octets u16 · route · message
+//   record   octets u32 (of the whole record, a multiple of 4; 0: go on at the start) · socket u16 · route octets u16 ·
+//            message octets u16 · (u16) · route · message
 
-import type { HandedOver } from './serve.js';
+import type { Messages } from '../os/datagrams.js';
 
-const FIXED_BYTES = 6;
+const FIXED_BYTES = 12;
+/** Several thousand queries: more than may wait for upstream. */
+const RING_BYTES = 1 << 20;
+const WRITTEN = 0;
+const READ = 1;
+/** 1 while the reader has been woken and not yet gone back to rest. */
+const WOKEN = 2;
+const CONTROL_BYTES = 16;
+/** So many records at a time; then other work of the reader's gets its turn. */
+const MOST_AT_ONCE = 256;
 
-/** Packs a batch. */
-export function packBatch(batch: readonly HandedOver[]): ArrayBuffer {
-  const bytes = batch.reduce((sum, { route, message }) => sum + FIXED_BYTES + route.length + message.length, 0);
-  const memory = new ArrayBuffer(bytes);
-  const packed = Buffer.from(memory);
-  let at = 0;
-  for (const { socket, route, message } of batch) {
-    packed.writeUInt16LE(socket, at);
-    packed.writeUInt16LE(route.length, at + 2);
-    packed.writeUInt16LE(message.length, at + 4);
-    at += FIXED_BYTES;
-    at += route.copy(packed, at);
-    at += message.copy(packed, at);
+/** Takes one datagram; route and message are the taker's own. */
+export type Take = (socket: number, route: Buffer, message: Buffer) => void;
+
+/** The ring, from either side. */
+export class HandOver {
+  private readonly control: Int32Array;
+  private readonly ring: Buffer;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
+    this.ring = Buffer.from(memory, CONTROL_BYTES);
   }
-  return memory;
-}
 
-/** Unpacks a batch; routes and messages stay where they are. */
-export function* unpackBatch(memory: ArrayBuffer): Iterable<HandedOver> {
-  const packed = Buffer.from(memory);
-  for (let at = 0; at < packed.length; ) {
-    const routeAt = at + FIXED_BYTES;
-    const messageAt = routeAt + packed.readUInt16LE(at + 2);
-    const end = messageAt + packed.readUInt16LE(at + 4);
-    yield { socket: packed.readUInt16LE(at), route: packed.subarray(routeAt, messageAt), message: packed.subarray(messageAt, end) };
-    at = end;
+  static memory(): SharedArrayBuffer {
+    return new SharedArrayBuffer(CONTROL_BYTES + RING_BYTES);
+  }
+
+  /** Writes datagram i of a batch; false: the ring is full, and the datagram is lost as one that finds a full socket. */
+  write(socket: number, queries: Messages, i: number): boolean {
+    const { ring, control } = this;
+    const messageBytes = queries.bytes(i);
+    const routeBytes = queries.routeBytes(i);
+    const bytes = (FIXED_BYTES + routeBytes + messageBytes + 3) & ~3;
+    let written = Atomics.load(control, WRITTEN);
+    // Positions grow for ever and wrap at 2^32, of which the ring's size is a divisor.
+    let at = (written >>> 0) % RING_BYTES;
+    const skip = at + bytes > RING_BYTES ? RING_BYTES - at : 0;
+    const used = (written - Atomics.load(control, READ)) >>> 0;
+    if (used + skip + bytes > RING_BYTES) return false;
+    if (skip > 0) {
+      ring.writeUInt32LE(0, at);
+      written = (written + skip) | 0;
+      at = 0;
+    }
+    ring.writeUInt32LE(bytes, at);
+    ring.writeUInt16LE(socket, at + 4);
+    ring.writeUInt16LE(routeBytes, at + 6);
+    ring.writeUInt16LE(messageBytes, at + 8);
+    queries.copyRoute(i, ring, at + FIXED_BYTES);
+    queries.copyMessage(i, ring, at + FIXED_BYTES + routeBytes);
+    Atomics.store(control, WRITTEN, (written + bytes) | 0);
+    return true;
+  }
+
+  /** Whether the reader must be woken: the writer asks after writing. */
+  mustWake(): boolean {
+    return Atomics.exchange(this.control, WOKEN, 1) === 0;
+  }
+
+  /** Reads what is there, a good many at most; false: there is more. With true the reader may rest until it is woken. */
+  read(take: Take): boolean {
+    const { control, ring } = this;
+    for (let taken = 0; taken < MOST_AT_ONCE; ) {
+      const read = Atomics.load(control, READ);
+      if (read === Atomics.load(control, WRITTEN)) {
+        Atomics.store(control, WOKEN, 0);
+        // Something may have come between the look and the rest, whose writer saw a reader awake.
+        if (read === Atomics.load(control, WRITTEN) || Atomics.exchange(control, WOKEN, 1) === 1) return true;
+        continue;
+      }
+      const at = (read >>> 0) % RING_BYTES;
+      const bytes = ring.readUInt32LE(at);
+      if (bytes === 0) {
+        Atomics.store(control, READ, (read + RING_BYTES - at) | 0);
+        continue;
+      }
+      const socket = ring.readUInt16LE(at + 4);
+      const routeEnd = at + FIXED_BYTES + ring.readUInt16LE(at + 6);
+      const own = Buffer.allocUnsafe(routeEnd - at - FIXED_BYTES + ring.readUInt16LE(at + 8));
+      const routeBytes = routeEnd - at - FIXED_BYTES;
+      ring.copy(own, 0, at + FIXED_BYTES, at + FIXED_BYTES + own.length);
+      Atomics.store(control, READ, (read + bytes) | 0);
+      taken++;
+      take(socket, own.subarray(0, routeBytes), own.subarray(routeBytes));
+    }
+    return false;
   }
 }

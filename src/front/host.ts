@@ -7,9 +7,9 @@ import type { Network } from '../policy/access.js';
 import { type BindAddress, openUdp } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import type { Front } from './front.js';
-import { unpackBatch } from './hand-over.js';
+import { HandOver, type Take } from './hand-over.js';
 import { clientOf, replies } from './outgoing.js';
-import type { FrontThreadData } from './worker.js';
+import type { FrontThreadData, FrontThreadWord } from './worker.js';
 
 /** What the threads are made from. */
 export interface HostParts {
@@ -59,16 +59,21 @@ export async function startFrontThreads(parts: HostParts): Promise<FrontThreads>
   for (const own of sockets) {
     const counts = FrontCounts.memory();
     counters.push(countedSince(counts));
-    const data: FrontThreadData = { sockets: own, stopFd, packets: parts.packets, counts, allow: parts.allow, ageSec: parts.nowSec(), atWallMs: Date.now() };
+    const memory = HandOver.memory();
+    const handOver = new HandOver(memory);
+    const data: FrontThreadData = { sockets: own, stopFd, packets: parts.packets, counts, handOver: memory, allow: parts.allow, ageSec: parts.nowSec(), atWallMs: Date.now() };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
     ended.push(new Promise(resolve => worker.once('exit', () => resolve())));
     let running = false;
-    worker.on('message', (memory: ArrayBuffer | 'serving') => {
-      if (memory === 'serving') return;
-      for (const { socket, route, message } of unpackBatch(memory)) {
-        const fd = own[socket] ?? -1;
-        front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply), true);
-      }
+    const take: Take = (socket, route, message) => {
+      const fd = own[socket] ?? -1;
+      front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply), true);
+    };
+    const read = (): void => {
+      if (!handOver.read(take)) setImmediate(read);
+    };
+    worker.on('message', (word: FrontThreadWord) => {
+      if (word === 'handed over') read();
     });
     await new Promise<void>((resolve, reject) => {
       // The first message says that it serves.

@@ -37,11 +37,14 @@ export async function serveInline(parts: InlineParts): Promise<FrontThreads> {
     counts: new FrontCounts(memory),
     nowSec: parts.nowSec,
     monotonicMs: parts.monotonicMs,
-    handOver(missed) {
-      for (const { socket, route, message } of missed) {
-        front.handle(message, clientOf(route), reply => outgoing.add(fds[socket] ?? -1, route, reply), true);
-      }
+    missed(socket, queries, i) {
+      const route = Buffer.allocUnsafe(queries.routeBytes(i));
+      queries.copyRoute(i, route, 0);
+      const message = Buffer.allocUnsafe(queries.bytes(i));
+      queries.copyMessage(i, message, 0);
+      front.handle(message, clientOf(route), reply => outgoing.add(fds[socket] ?? -1, route, reply), true);
     },
+    done: () => undefined,
   });
 
   async function open(at: InlineParts['addresses'][number]): Promise<void> {

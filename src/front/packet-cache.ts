@@ -1,8 +1,9 @@
 // Ready replies by question octets, in memory that threads share: one writer (the main thread), any number of readers,
 // no locks. A hit copies octets and patches id, letter case and TTLs; it allocates nothing and waits for nobody.
 //
-//   control   one number: `reserved`, how far the log has been written, ever (in units of 8 octets)
-//   index     buckets of WAYS slots, each a hash and a position in the log
+//   control   `reserved`, how far the log has been written, ever (in units of 8 octets), and the mask of buckets in use
+//   index     buckets of WAYS slots, each a hash and a position in the log; few are used at first, and twice as many when
+//             they fill, since a sparse table touches a page of memory for each entry
 //   log       entries one behind the other, round and round; the oldest are overwritten
 //
 // An entry at position p is whole as long as `reserved - p` has not passed the log's size: the writer moves `reserved`
@@ -19,6 +20,9 @@ const WAYS = 4;
 const LOG_BYTES_PER_SLOT = 128;
 const LEAST_LOG_BYTES = 1 << 14;
 const CONTROL_BYTES = 64;
+const RESERVED = 0;
+const BUCKET_MASK = 1;
+const FIRST_BUCKETS = 64;
 
 const KEY_AT = 0;
 const REPLY_AT = 2;
@@ -66,7 +70,9 @@ export function room(bytes: number): Room {
 export class PacketCache {
   private readonly control: Int32Array;
   private readonly index: Int32Array;
-  private readonly bucketMask: number;
+  private readonly mostBuckets: number;
+  /** Slots that were ever written; the writer's own count. */
+  private filled = 0;
   private readonly log: Buffer;
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
@@ -80,9 +86,11 @@ export class PacketCache {
     const logBytes = 2 ** Math.floor(Math.log2(memory.byteLength));
     const slots = logBytes / LOG_BYTES_PER_SLOT;
     const logAt = CONTROL_BYTES + slots * UNIT;
-    this.control = new Int32Array(memory, 0, 1);
+    this.control = new Int32Array(memory, 0, 2);
     this.index = new Int32Array(memory, CONTROL_BYTES, 2 * slots);
-    this.bucketMask = slots / WAYS - 1;
+    this.mostBuckets = slots / WAYS;
+    // The first view of new memory begins; for those that come later it stands there already.
+    Atomics.compareExchange(this.control, BUCKET_MASK, 0, Math.min(FIRST_BUCKETS, this.mostBuckets) - 1);
     this.log = Buffer.from(memory, logAt, logBytes);
     this.words = new Int32Array(memory, logAt, logBytes / 4);
     this.doubles = new Float64Array(memory, logAt, logBytes / 8);
@@ -96,7 +104,7 @@ export class PacketCache {
   find(query: FastQuery, nowSec: number): boolean {
     const { hash, keyBytes, key } = query;
     const { index, log } = this;
-    const bucket = (hash & this.bucketMask) * WAYS * 2;
+    const bucket = this.bucketOf(hash);
     for (let slot = bucket; slot < bucket + WAYS * 2; slot += 2) {
       if (index[slot] !== hash) continue;
       const position = Atomics.load(index, slot + 1);
@@ -180,29 +188,52 @@ export class PacketCache {
     key.copy(log, entry + keyAt, 0, keyBytes);
 
     const slot = this.slotFor(hash, query);
+    if (this.index[slot] === 0 && this.index[slot + 1] === 0) this.filled++;
     this.index[slot] = hash;
     Atomics.store(this.index, slot + 1, position);
+    const buckets = (this.control[BUCKET_MASK] ?? 0) + 1;
+    if (4 * this.filled > buckets * WAYS && buckets < this.mostBuckets) this.grow(buckets);
   }
 
   /** Forgets everything, in all threads at once. Writer only. */
   clear(): void {
-    Atomics.add(this.control, 0, this.logUnits);
+    Atomics.add(this.control, RESERVED, this.logUnits);
+  }
+
+  /** The first slot of a hash's bucket, in numbers of the index. */
+  private bucketOf(hash: number): number {
+    return (hash & Atomics.load(this.control, BUCKET_MASK)) * WAYS * 2;
+  }
+
+  /** Splits every bucket in two. Who reads meanwhile may miss an entry, and never finds a wrong one: it compares keys. */
+  private grow(buckets: number): void {
+    const { index } = this;
+    const half = buckets * WAYS * 2;
+    for (let slot = 0; slot < half; slot += 2) {
+      const hash = index[slot] ?? 0;
+      if ((hash & buckets) === 0) continue;
+      index[slot + half] = hash;
+      Atomics.store(index, slot + half + 1, index[slot + 1] ?? 0);
+      index[slot] = 0;
+      Atomics.store(index, slot + 1, 0);
+    }
+    Atomics.store(this.control, BUCKET_MASK, 2 * buckets - 1);
   }
 
   /** Takes `units` of the log, which end the entries that were there; returns the position. */
   private reserve(units: number): number {
-    const reserved = this.control[0] ?? 0;
+    const reserved = this.control[RESERVED] ?? 0;
     const used = reserved & (this.logUnits - 1);
     // An entry does not go over the end: what is left there stays empty.
     const skip = used + units > this.logUnits ? this.logUnits - used : 0;
-    Atomics.store(this.control, 0, (reserved + skip + units) | 0);
+    Atomics.store(this.control, RESERVED, (reserved + skip + units) | 0);
     return (reserved + skip) | 0;
   }
 
   /** Where in the bucket an entry goes: over its older self, over one that is gone, else over the oldest. */
   private slotFor(hash: number, query: FastQuery): number {
-    const bucket = (hash & this.bucketMask) * WAYS * 2;
-    const reserved = this.control[0] ?? 0;
+    const bucket = this.bucketOf(hash);
+    const reserved = this.control[RESERVED] ?? 0;
     let oldest = bucket;
     let oldestAge = -1;
     for (let slot = bucket; slot < bucket + WAYS * 2; slot += 2) {
@@ -225,7 +256,7 @@ export class PacketCache {
   /** Whether the entry at `position` is still whole. Position 0 of an unused slot counts as long gone. */
   private holds(position: number): boolean {
     // A read that also orders the reads before it, which a plain atomic load does not on every machine.
-    const age = (Atomics.or(this.control, 0, 0) - position) >>> 0;
+    const age = (Atomics.or(this.control, RESERVED, 0) - position) >>> 0;
     return age > 0 && age <= this.logUnits;
   }
 

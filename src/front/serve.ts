@@ -11,15 +11,6 @@ import type { PacketCache, Room } from './packet-cache.js';
 /** Longest ready reply, rounded up to whole words. */
 const REPLY_ROOM_BYTES = (UDP_PAYLOAD_BYTES + 3) & ~3;
 
-/** A datagram that takes the long way. */
-export interface HandedOver {
-  /** Which of the sockets it came by. */
-  readonly socket: number;
-  /** Sender and destination, for `Messages.fill`. */
-  readonly route: Buffer;
-  readonly message: Buffer;
-}
-
 /** What serving works with. */
 export interface ServeParts {
   readonly libc: Libc;
@@ -29,7 +20,10 @@ export interface ServeParts {
   /** The age clock, seconds. */
   readonly nowSec: () => number;
   readonly monotonicMs: () => number;
-  readonly handOver: (missed: readonly HandedOver[]) => void;
+  /** Gets the datagram in slot i of a batch from a socket, which takes the long way. */
+  readonly missed: (socket: number, queries: Messages, i: number) => void;
+  /** The batch has been read. */
+  readonly done: () => void;
 }
 
 /** Serves one batch of a socket; returns how many datagrams there were. */
@@ -63,20 +57,16 @@ export function server(parts: ServeParts): (fd: number, socket: number) => numbe
     const startedAtMs = parts.monotonicMs();
     const nowSec = parts.nowSec();
     let hits = 0;
-    let missed: HandedOver[] | undefined;
     for (let i = 0; i < received; i++) {
       if (answer(i, hits, nowSec) > 0) hits++;
-      else {
-        const start = i * QUERY_ROOM_BYTES;
-        (missed ??= []).push({ socket, route: queries.route(i), message: Buffer.from(queries.data.subarray(start, start + queries.bytes(i))) });
-      }
+      else parts.missed(socket, queries, i);
     }
     if (hits > 0) {
       // Replies wait for room instead of being lost.
       replies.send(fd, hits, true);
       counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
     }
-    if (missed !== undefined) parts.handOver(missed);
+    parts.done();
     return received;
   };
 }

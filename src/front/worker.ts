@@ -8,7 +8,7 @@ import { FrontCounts } from '../base/front-counts.js';
 import { systemClock } from '../os/clock.js';
 import { loadLibc, LINUX } from '../os/libc.js';
 import { type Network, octetMatcher } from '../policy/access.js';
-import { packBatch } from './hand-over.js';
+import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { server } from './serve.js';
 
@@ -19,6 +19,7 @@ export interface FrontThreadData {
   readonly stopFd: number;
   readonly packets: SharedArrayBuffer;
   readonly counts: SharedArrayBuffer;
+  readonly handOver: SharedArrayBuffer;
   readonly allow: readonly Network[];
   /** Where the age clock of the main thread stood, and the wall clock with it: threads take their time to start. */
   readonly ageSec: number;
@@ -27,19 +28,32 @@ export interface FrontThreadData {
 
 const POLLFD_BYTES = 8;
 
-function run(data: FrontThreadData, post: (memory: ArrayBuffer) => void, serving: () => void): void {
+/** What a front thread says: that it has begun, and that something was handed over to a reader at rest. */
+export type FrontThreadWord = 'serving' | 'handed over';
+
+function run(data: FrontThreadData, say: (word: FrontThreadWord) => void): void {
   const libc = loadLibc();
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   const age = ageClock(systemClock);
   const startedAtSec = data.ageSec + Math.max(0, systemClock.wallMs() - data.atWallMs) / 1000;
+  const counts = new FrontCounts(data.counts);
+  const handOver = new HandOver(data.handOver);
+  let handed = false;
   const serve = server({
     libc,
     packets: new PacketCache(data.packets),
     allowed: octetMatcher(data.allow),
-    counts: new FrontCounts(data.counts),
+    counts,
     nowSec: () => startedAtSec + age(),
     monotonicMs: () => systemClock.monotonicMs(),
-    handOver: missed => post(packBatch(missed)),
+    missed(socket, queries, i) {
+      if (handOver.write(socket, queries, i)) handed = true;
+      else counts.dropped();
+    },
+    done() {
+      if (handed && handOver.mustWake()) say('handed over');
+      handed = false;
+    },
   });
 
   const polled = [...data.sockets, data.stopFd];
@@ -48,7 +62,9 @@ function run(data: FrontThreadData, post: (memory: ArrayBuffer) => void, serving
     pollFds.writeInt32LE(fd, i * POLLFD_BYTES);
     pollFds.writeInt16LE(LINUX.POLLIN, i * POLLFD_BYTES + 4);
   });
-  serving();
+  // Ready replies must not wait for the main thread to finish its piece of work, where both share a core.
+  libc.preferPromptness();
+  say('serving');
   const stopAt = data.sockets.length * POLLFD_BYTES + 6;
   for (;;) {
     const ready = libc.poll(pollFds, polled.length, -1);
@@ -70,5 +86,5 @@ const MAX_ROUNDS = 64;
 
 if (parentPort !== null) {
   const port = parentPort;
-  run(workerData as FrontThreadData, memory => port.postMessage(memory, [memory]), () => port.postMessage('serving'));
+  run(workerData as FrontThreadData, word => port.postMessage(word));
 }

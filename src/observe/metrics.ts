@@ -35,7 +35,7 @@ const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
 const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off'];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
-const DROPPED = ['short', 'response', 'source_port', 'connections', 'slow_client'] as const;
+const DROPPED = ['short', 'response', 'source_port', 'connections', 'slow_client', 'overload'] as const;
 const HIT_KINDS = ['positive', 'negative'] as const;
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'bootstrap', 'connect', 'connect_timeout', 'tls_verify', 'tls_alert', 'closed', 'timeout', 'parse', 'id_mismatch', 'question_mismatch',
@@ -174,6 +174,7 @@ export function metrics(parts: MetricsParts): Metrics {
       }
     }
     responseTally.cache.forEach((tally, rcode) => (tally.count += rcode < 16 ? front.replies(rcode) : 0));
+    dropped('overload').count += front.drops;
     positiveHits.count += front.hits('positive');
     negativeHits.count += front.hits('negative');
     merge(requestSize, front.requestSizes);

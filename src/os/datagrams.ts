@@ -85,7 +85,7 @@ function socketAddress(octets: Buffer, port: number): Buffer {
   return name;
 }
 
-/** The route to an address, from wherever the socket is bound; like `Messages.route`. */
+/** The route to an address, from wherever the socket is bound; as `Messages.copyRoute` writes it. */
 export function routeTo({ address, port }: BindAddress): Buffer {
   const name = socketAddress(addressOctets(address) ?? Buffer.alloc(4), port);
   return Buffer.concat([Buffer.from([name.length]), name]);
@@ -168,16 +168,24 @@ export class Messages {
     this.vectors.writeUInt32LE(bytes, i * 2 * this.libc.pointerBytes + this.libc.pointerBytes);
   }
 
-  /** The sender and destination of slot j, to be kept until its reply: name, then control. */
-  route(j: number): Buffer {
+  /** Octets of the route of slot j: its sender and destination, as `fill` needs them for the reply. */
+  routeBytes(j: number): number {
     const from = j * this.headerBytes;
-    const nameBytes = this.headers.readUInt32LE(from + this.namelenAt);
-    const controlBytes = this.headers.readUInt32LE(from + this.controllenAt);
-    const route = Buffer.allocUnsafe(1 + nameBytes + controlBytes);
-    route[0] = nameBytes;
-    this.names.copy(route, 1, j * NAME_BYTES, j * NAME_BYTES + nameBytes);
-    this.control.copy(route, 1 + nameBytes, j * CONTROL_BYTES, j * CONTROL_BYTES + controlBytes);
-    return route;
+    return 1 + this.headers.readUInt32LE(from + this.namelenAt) + this.headers.readUInt32LE(from + this.controllenAt);
+  }
+
+  /** Copies the route of slot j: octets of the name, name, control. */
+  copyRoute(j: number, out: Buffer, at: number): void {
+    const nameBytes = this.headers.readUInt32LE(j * this.headerBytes + this.namelenAt);
+    const controlBytes = this.routeBytes(j) - 1 - nameBytes;
+    out[at] = nameBytes;
+    this.names.copy(out, at + 1, j * NAME_BYTES, j * NAME_BYTES + nameBytes);
+    this.control.copy(out, at + 1 + nameBytes, j * CONTROL_BYTES, j * CONTROL_BYTES + controlBytes);
+  }
+
+  /** Copies the datagram in slot j. */
+  copyMessage(j: number, out: Buffer, at: number): void {
+    this.data.copy(out, at, j * this.roomBytes, j * this.roomBytes + this.bytes(j));
   }
 
   /** Makes slot i carry `reply` along a route. */

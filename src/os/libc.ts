@@ -21,6 +21,11 @@ export interface Libc {
   /** Wakes whoever polls an eventfd. */
   wake(fd: number): void;
   close(fd: number): void;
+  /**
+   * Asks the scheduler to run the calling thread soon, for a short time, when it wakes: the same share of the CPU as
+   * before, in smaller pieces (Linux 6.12 and later; elsewhere nothing happens).
+   */
+  preferPromptness(): void;
 }
 
 /** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
@@ -31,6 +36,17 @@ export const LINUX = {
   MSG_DONTWAIT: 0x40, POLLIN: 1, POLLOUT: 4,
   EINTR: 4, EAGAIN: 11, EACCES: 13, EADDRINUSE: 98, EADDRNOTAVAIL: 99,
 } as const;
+
+// sched_getattr and sched_setattr have no function in most C libraries: their numbers, by machine.
+const SCHED_SYSCALLS: Readonly<Record<string, readonly [set: number, get: number]>> = {
+  x64: [314, 315], ia32: [351, 352], arm: [380, 381], arm64: [274, 275], riscv64: [274, 275], loong64: [274, 275], ppc64: [355, 356],
+};
+/** struct sched_attr: size u32, policy u32, flags u64, nice i32, priority u32, runtime u64 (the slice, ns), and two more. */
+const SCHED_ATTR_BYTES = 48;
+const SCHED_POLICY_AT = 4;
+const SCHED_RUNTIME_AT = 24;
+/** The shortest that the kernel takes. */
+const SHORT_SLICE_NS = 100_000n;
 
 type Native = (...args: (number | bigint | Buffer | null)[]) => number;
 
@@ -68,6 +84,8 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     eventfd: library.func('int eventfd(unsigned int, int)'),
     write: library.func('long write(int, void *, size_t)'),
     close: library.func('int close(int)'),
+    // Not variadic in truth: its arguments are passed like any function's.
+    syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
   };
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const one = Buffer.alloc(8);
@@ -88,6 +106,15 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     eventfd: () => checked(native.eventfd(0, LINUX.SOCK_CLOEXEC)),
     wake: fd => void native.write(fd, one, 8),
     close: fd => void native.close(fd),
+    preferPromptness() {
+      const [set, get] = SCHED_SYSCALLS[process.arch] ?? [];
+      if (set === undefined || get === undefined) return;
+      const attributes = Buffer.alloc(SCHED_ATTR_BYTES);
+      // Real-time policies, if somebody chose one, are prompt enough.
+      if (native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 || attributes.readUInt32LE(SCHED_POLICY_AT) !== 0) return;
+      attributes.writeBigUInt64LE(SHORT_SLICE_NS, SCHED_RUNTIME_AT);
+      native.syscall(set, 0, attributes, 0, 0);
+    },
   };
 }
 

@@ -89,6 +89,8 @@ export class Inflight<T extends Waiter> {
     else sent.older.newer = sent.newer;
     if (sent.newer === undefined) this.newest = sent.older;
     else sent.newer.older = sent.older;
+    // Whoever left must not lead to those that came later: a garbage collector that finds it old would keep them all.
+    sent.older = sent.newer = undefined;
   }
 
   private grow(): void {

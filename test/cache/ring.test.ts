@@ -48,6 +48,14 @@ await t.test('the oldest leave first; what was asked for gets a second chance', 
   t.end();
 });
 
+await t.test('the index grows with what it holds, and forgets nothing on the way', t => {
+  const ring = new Ring(4 << 20, () => t.fail('there was room'));
+  for (let i = 0; i < 20_000; i++) put(ring, `name-${i}`, `text ${i}`);
+  t.equal(ring.entries, 20_000);
+  for (let i = 0; i < 20_000; i++) if (get(ring, `name-${i}`, `text ${i}`.length) !== `text ${i}`) t.fail(`name-${i}`);
+  t.end();
+});
+
 await t.test('a record that would take an eighth of all memory is not kept, and what it would replace is gone', t => {
   const ring = new Ring(8192, () => undefined);
   put(ring, 'k', 'small');

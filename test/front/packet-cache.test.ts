@@ -95,6 +95,21 @@ function setUp(bytes = 1 << 16) {
   return { memory, cache, put, get };
 }
 
+await t.test('the index grows with what it holds: of as many as have room nearly all are found', t => {
+  const { put, get } = setUp(1 << 20);
+  const COUNT = 2000;
+  for (let n = 0; n < COUNT; n++) put(`n${n}.example`, n);
+  let found = 0;
+  for (let n = 0; n < COUNT; n++) {
+    const one = get(`n${n}.example`);
+    if (one === undefined) continue;
+    found++;
+    if (one.address !== n) t.fail(`n${n}: ${one.address}`);
+  }
+  t.ok(found > COUNT * 0.99, `${found} of ${COUNT}`);
+  t.end();
+});
+
 await t.test('a reply is given back with the id, letters and TTL of the moment, until it expires', t => {
   const { put, get } = setUp();
   put('www.example', 1);
