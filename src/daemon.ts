@@ -11,7 +11,7 @@ import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { front } from './front/front.js';
-import { type FrontThreads, startFrontThreads } from './front/host.js';
+import { type FrontThreads, recruit, type Recruits } from './front/host.js';
 import { serveInline } from './front/inline.js';
 import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
@@ -68,6 +68,18 @@ const DRAIN_LOOK_MS = 20;
  * @throws StartError
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  const { threads: count, io } = parts.config.front;
+  // First of all: they take the longest.
+  const recruits = recruit(io === 'dgram' ? 0 : count);
+  try {
+    return await build(parts, recruits);
+  } catch (error) {
+    await recruits.dismiss();
+    throw error;
+  }
+}
+
+async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
   const spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
@@ -125,8 +137,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const { threads: count } = config.front;
     const host = { packets, front: entrance, allow: config.access.allow, nowSec: age };
     if (libc !== undefined && count > 0) {
-      threads = await starting('UDP', 'listen', startFrontThreads({ ...host, libc, threads: count, addresses: config.listen }));
+      threads = await starting('UDP', 'listen', recruits.serve({ ...host, libc, addresses: config.listen }));
     } else {
+      await recruits.dismiss();
       // On the main thread a wildcard address is bound interface by interface, which only node:dgram is used for.
       const inline = libc === undefined ? [] : config.listen.filter(({ address }) => !isWildcard(address));
       const rest = config.listen.filter(at => !inline.includes(at));

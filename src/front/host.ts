@@ -14,7 +14,6 @@ import type { FrontThreadData, FrontThreadWord } from './worker.js';
 /** What the threads are made from. */
 export interface HostParts {
   readonly libc: Libc;
-  readonly threads: number;
   readonly addresses: readonly BindAddress[];
   readonly allow: readonly Network[];
   readonly packets: SharedArrayBuffer;
@@ -31,19 +30,44 @@ export interface FrontThreads {
   close(): Promise<void>;
 }
 
-/**
- * Binds a socket per address and thread, and starts the threads.
- * @throws SystemError if an address can not be bound
- */
-export async function startFrontThreads(parts: HostParts): Promise<FrontThreads> {
+/** Threads that have been started and wait for their work: starting takes them a while, in which other things get done. */
+export interface Recruits {
+  /**
+   * Binds a socket per address and thread, and puts the threads to work.
+   * @throws SystemError if an address can not be bound
+   */
+  serve(parts: HostParts): Promise<FrontThreads>;
+  /** Ends those that never got any work; may be called at any time. */
+  dismiss(): Promise<void>;
+}
+
+/** Starts threads. */
+export function recruit(threads: number): Recruits {
+  const workers = Array.from({ length: threads }, () => new Worker(new URL('./worker.js', import.meta.url)));
+  let serving = false;
+  return {
+    async serve(parts) {
+      const running = await putToWork(workers, parts);
+      serving = true;
+      return running;
+    },
+    async dismiss() {
+      if (!serving) await Promise.all(workers.map(each => each.terminate()));
+    },
+  };
+}
+
+async function putToWork(workers: readonly Worker[], parts: HostParts): Promise<FrontThreads> {
   const { libc, front } = parts;
-  const sockets: number[][] = [];
-  const closeSockets = (): void => sockets.flat().forEach(fd => libc.close(fd));
+  const fds: number[] = [];
+  const closeSockets = (): void => fds.forEach(fd => libc.close(fd));
+  let sockets: number[][];
   try {
-    for (let i = 0; i < parts.threads; i++) {
-      sockets.push([]);
-      for (const at of parts.addresses) sockets[i]?.push(openUdp(libc, at));
-    }
+    sockets = workers.map(() => parts.addresses.map(at => {
+      const fd = openUdp(libc, at);
+      fds.push(fd);
+      return fd;
+    }));
   } catch (error) {
     closeSockets();
     throw error;
@@ -54,17 +78,14 @@ export async function startFrontThreads(parts: HostParts): Promise<FrontThreads>
   process.once('exit', wake);
 
   const counters: (() => FrontCounts)[] = [];
-  const ended: Promise<void>[] = [];
+  const ended = workers.map(async worker => new Promise<void>(resolve => worker.once('exit', () => resolve())));
   const outgoing = replies(libc);
-  for (const own of sockets) {
+  await Promise.all(workers.map(async (worker, i) => {
+    const own = sockets[i] ?? [];
     const counts = FrontCounts.memory();
     counters.push(countedSince(counts));
     const memory = HandOver.memory();
     const handOver = new HandOver(memory);
-    const data: FrontThreadData = { sockets: own, stopFd, packets: parts.packets, counts, handOver: memory, allow: parts.allow, ageSec: parts.nowSec(), atWallMs: Date.now() };
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
-    ended.push(new Promise(resolve => worker.once('exit', () => resolve())));
-    let running = false;
     const take: Take = (socket, route, message) => {
       const fd = own[socket] ?? -1;
       front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply), true);
@@ -72,24 +93,26 @@ export async function startFrontThreads(parts: HostParts): Promise<FrontThreads>
     const read = (): void => {
       if (!handOver.read(take)) setImmediate(read);
     };
-    worker.on('message', (word: FrontThreadWord) => {
-      if (word === 'handed over') read();
-    });
+    const state = { running: false };
     await new Promise<void>((resolve, reject) => {
-      // The first message says that it serves.
-      worker.once('message', () => {
-        running = true;
+      worker.on('message', (word: FrontThreadWord) => {
+        if (word === 'handed over') return read();
+        state.running = true;
         resolve();
       });
       // A thread that breaks is a bug: the daemon goes down with it instead of going deaf.
       worker.on('error', error => {
-        if (!running) return reject(error);
+        if (!state.running) return reject(error);
         process.nextTick(() => {
           throw error;
         });
       });
+      const data: FrontThreadData = {
+        sockets: own, stopFd, packets: parts.packets, counts, handOver: memory, allow: parts.allow, ageSec: parts.nowSec(), atWallMs: Date.now(),
+      };
+      worker.postMessage(data);
     });
-  }
+  }));
 
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {

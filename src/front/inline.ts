@@ -13,7 +13,7 @@ import { PacketCache } from './packet-cache.js';
 import { server } from './serve.js';
 
 /** What serving on the main thread works with. */
-export type InlineParts = Omit<HostParts, 'threads'> & { readonly monotonicMs: () => number };
+export type InlineParts = HostParts & { readonly monotonicMs: () => number };
 
 // After so many batches in a row other work gets its turn; Node.js will say again that there is more.
 const MAX_ROUNDS = 8;

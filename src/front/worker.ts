@@ -1,7 +1,7 @@
-// A front thread: waits in poll(2) for datagrams or for the word to stop, and serves what is there. Its event loop does
+// A front thread: gets its work in one message, then waits in poll(2) for datagrams or for the word to stop, and serves what is there. Its event loop does
 // not run; all that it learns from outside stands in shared memory.
 
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 
 import { ageClock } from '../base/age-clock.js';
 import { FrontCounts } from '../base/front-counts.js';
@@ -86,5 +86,5 @@ const MAX_ROUNDS = 64;
 
 if (parentPort !== null) {
   const port = parentPort;
-  run(workerData as FrontThreadData, word => port.postMessage(word));
+  port.once('message', (data: FrontThreadData) => run(data, word => port.postMessage(word)));
 }
