@@ -1,6 +1,6 @@
-// `npm run bench [-- ROUNDS [PATH…]]`: dotstub and its peers, path by path. With all paths it writes RESULTS.md.
+// `npm run bench [-- ROUNDS [PATH…]]`: dotstub and its peers, path by path; what it finds goes into RESULTS.md.
 
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 
 import { bench, missing } from '../test/fixtures/servers.js';
@@ -39,15 +39,23 @@ for (const [name, path] of Object.entries(PATHS)) {
 }
 for (const end of ends) await end();
 
-if (wanted.length === 0) {
-  writeFileSync(new URL('RESULTS.md', import.meta.url), `# Benchmark results
+// What was not measured this time stays as it was.
+const file = new URL('RESULTS.md', import.meta.url);
+const before = (existsSync(file) ? readFileSync(file, 'utf8') : '').split(/^(?=## )/m).slice(1);
+const now = sections.map(({ title, how, table }) =>
+  `## ${title}\n\n${how} Medians of ${rounds}, Node.js ${process.versions.node}.\n\n\`\`\`text\n${table}\n\`\`\`\n\n`);
+const titleOf = (text: string): string => text.slice(0, text.indexOf('\n'));
+const kept = before.map(old => now.find(each => titleOf(each) === titleOf(old)) ?? old);
+const added = now.filter(each => !before.some(old => titleOf(old) === titleOf(each)));
+writeFileSync(file, `# Benchmark results
 
-Written by \`npm run bench -- ${rounds}\`. Medians of ${rounds} rounds in which the contenders take turns; each server on one core with one
-thread, dnsperf and the server behind on the other; CPU from the kernel's accounting of the whole process. The machine is shared,
-so ratios say more than absolute figures.
+Written by \`npm run bench\`. The contenders take turns in every round; each server runs on one core with one thread, dnsperf and the
+server behind on the other; CPU time is the kernel's account of the whole process. The machine is shared, so ratios say more
+than absolute figures.
 
 - ${machine}
 ${versions.map(version => `- ${version}`).join('\n')}
-${sections.map(({ title, how, table }) => `\n## ${title}\n\n${how}\n\n\`\`\`text\n${table}\n\`\`\`\n`).join('')}`);
-}
+
+${[...kept, ...added].join('').trimEnd()}
+`);
 process.exit(0);

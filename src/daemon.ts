@@ -1,7 +1,8 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
 import { X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 
 import { ageClock } from './base/age-clock.js';
@@ -20,11 +21,13 @@ import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
 import { type Libc, loadLibc } from './os/libc.js';
+import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher } from './policy/access.js';
 import { resolver } from './pipeline/resolver.js';
 import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
-import { pool, type PoolSpec } from './upstream/pool.js';
+import { networkMemory } from './upstream/memory.js';
+import { pool, type Pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
 import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
@@ -44,8 +47,10 @@ export interface DaemonParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Addresses of the resolvers that the system has. */
-  readonly systemResolvers: readonly string[];
+  /** Addresses of the resolvers that the system has now. */
+  readonly systemResolvers: () => readonly string[];
+  /** What the network looks like now; the same text whenever we are there. */
+  readonly network: () => string;
 }
 
 /** A running daemon. */
@@ -96,7 +101,40 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   });
   let threads: FrontThreads | undefined;
   const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE), observer);
-  const upstream = pool({ clock, random, log, observer, dial: dialer(ca), dialDatagram }, wheel(clock), spec);
+  const known = memoryFile(config, log);
+  const memory = networkMemory(() => clock.wallMs(), known.read());
+  const dial = dialer({ ca, client: clientCredentials(config), clock });
+  const asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), spec);
+  // Without servers of the operator's, those of the system are used, which change with the network.
+  const automatic = config.upstream.servers.length === 0;
+  const asksSystem = automatic || (config.upstream.bootstrap.length === 0 && config.upstream.servers.some(({ addresses }) => addresses.length === 0));
+  const network = watchNetwork(clock, {
+    network: parts.network,
+    resolvers: () => (asksSystem ? parts.systemResolvers().join(' ') : ''),
+  }, change, asksSystem ? '/etc' : undefined);
+  memory.network = network.network;
+  function change(what: NetworkChange): void {
+    memory.network = network.network;
+    if (what === 'resolvers' && automatic) {
+      const servers = parts.systemResolvers().map(systemServer);
+      log.info({ resolvers: servers.map(({ label }) => label).join(' ') }, `the system's resolvers have changed: ${servers.map(({ label }) => label).join(', ') || 'there are none'}`);
+      asked.setServers(servers);
+    } else {
+      log.info({ reason: what }, what === 'resume' ? 'the machine has slept: connecting anew' : 'the network has changed: connecting anew');
+      asked.networkChanged();
+    }
+  }
+  const upstream: Pool = {
+    ...asked,
+    get ready() {
+      return asked.ready;
+    },
+    exchange(ask, type, settle) {
+      network.look();
+      if (memory.changed) known.write(memory.save());
+      asked.exchange(ask, type, settle);
+    },
+  };
   const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
   const entrance = front({
     resolve: resolver({
@@ -127,10 +165,12 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     udp?.close();
     streams.forEach(each => each.destroy());
     http?.close();
+    network.close();
     upstream.destroy();
     await threads?.close();
   }
 
+  upstream.prepare();
   const sessions = sessionTable();
   try {
     const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
@@ -198,22 +238,27 @@ function libcOrWhyNot(log: Log): Libc | undefined {
 }
 
 /** The upstream group: the configured servers, or those that the system has. */
-function poolSpec(config: Config, systemResolvers: readonly string[]): PoolSpec {
+function poolSpec(config: Config, systemResolvers: () => readonly string[]): PoolSpec {
   const { servers, policy, bootstrap } = config.upstream;
   return {
     mode: modeOf(config),
     policy,
     servers: servers.length > 0
       ? servers.map(serverSpec)
-      : systemResolvers.map(address => ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [] })),
-    bootstrapServers: bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
+      : systemResolvers().map(systemServer),
+    bootstrapServers: () => (bootstrap.length > 0 ? bootstrap : systemResolvers().map(address => ({ address, port: undefined })))
+      .map(({ address, port = PLAIN_PORT }) => ({ address, port })),
   };
 }
 
 const DOT_PORT = 853;
 const PLAIN_PORT = 53;
 
-function serverSpec({ name, addresses, port, pins }: ServerConfig): ServerSpec {
+/** A resolver that the system has: an address, and nothing that it could prove. */
+const systemServer = (address: string): ServerSpec =>
+  ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [], pinPolicy: 'pin_and_pkix' });
+
+function serverSpec({ name, addresses, port, pins, pin_policy: pinPolicy }: ServerConfig): ServerSpec {
   const [first] = addresses;
   return {
     label: name ?? (first === undefined ? '' : addressLabel(first.address, first.port ?? port)),
@@ -221,6 +266,7 @@ function serverSpec({ name, addresses, port, pins }: ServerConfig): ServerSpec {
     addresses: addresses.map(each => ({ address: each.address, port: each.port ?? port })),
     port,
     pins,
+    pinPolicy,
   };
 }
 
@@ -253,6 +299,43 @@ function tlsCredentials({ listen_tls: { addresses, certificate, key } }: Config)
     throw new StartError(`listen_tls: ${certificate} and ${key} can not be used: ${wordsFor(error)}`, 2);
   }
   return credentials;
+}
+
+function clientCredentials({ upstream: { client_certificate: certificate, client_key: key } }: Config): Credentials | undefined {
+  if (certificate === undefined || key === undefined) return undefined;
+  const credentials = { cert: readOrFail(certificate, 'upstream.client_certificate'), key: readOrFail(key, 'upstream.client_key') };
+  try {
+    createSecureContext(credentials);
+  } catch (error) {
+    throw new StartError(`upstream: client_certificate ${certificate} and client_key ${key} can not be used: ${wordsFor(error)}`, 2);
+  }
+  return credentials;
+}
+
+/** The network memory's file. That there is no place to keep it costs a little caution, and nothing else. */
+function memoryFile({ state_directory: directory }: Config, log: Log): { read(): string; write(text: string): void } {
+  const file = join(directory, 'networks.json');
+  let works = true;
+  return {
+    read() {
+      try {
+        return readFileSync(file, 'utf8');
+      } catch {
+        return '';
+      }
+    },
+    write(text) {
+      if (!works) return;
+      try {
+        // Replaced as a whole: a crash leaves the old one or the new one.
+        writeFileSync(`${file}.new`, text, { mode: 0o600 });
+        renameSync(`${file}.new`, file);
+      } catch (error) {
+        works = false;
+        log.debug({ file }, `${file} can not be written (${wordsFor(error)}): what was learned about networks is lost at the end`);
+      }
+    },
+  };
 }
 
 function readOrFail(file: string, option: string): Buffer {

@@ -15,6 +15,7 @@ export const RCODE = {
 
 /** Extended DNS Error INFO-CODEs that we send (RFC 8914 §4, RFC 9824 §7 for 30). */
 export const EDE = {
+  NOT_READY: 14,
   PROHIBITED: 18,
   NOT_SUPPORTED: 21,
   NO_REACHABLE_AUTHORITY: 22,
@@ -52,6 +53,7 @@ export const FAILURES = {
   shutdown: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'never', 'the daemon is stopping'),
 
   // What happened on the way to a server.
+  not_ready: row(RCODE.SERVFAIL, EDE.NOT_READY, 'next', 'no upstream server could be reached yet'),
   no_upstream: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'no upstream server is known yet'),
   bootstrap: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the address of the upstream server could not be found'),
   connect: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the connection could not be made'),
@@ -59,6 +61,7 @@ export const FAILURES = {
   tls_verify: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the server could not prove who it is'),
   tls_alert: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the TLS handshake failed'),
   closed: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the connection closed before the answer came'),
+  slow: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'TLS is much slower than cleartext'),
   timeout: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'no answer came in time'),
   parse: row(RCODE.SERVFAIL, EDE.INVALID_DATA, 'next', 'the answer was malformed'),
 } as const satisfies Record<string, FailureRow>;

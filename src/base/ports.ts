@@ -40,7 +40,7 @@ export type UpstreamProtocol = 'dot' | 'udp' | 'tcp';
 /** Where an answer came from. */
 export type Source = 'cache' | 'upstream' | 'local' | 'error';
 /** Why a query left in cleartext; the label of `dotstub_cleartext_queries_total`. */
-export type CleartextReason = 'bootstrap' | 'opportunistic' | 'off';
+export type CleartextReason = 'bootstrap' | 'opportunistic' | 'off' | 'probe';
 
 /** What is counted. `observe/metrics` makes Prometheus series of it; tests record it. */
 export interface Observer {
@@ -81,14 +81,22 @@ export interface DialTarget {
 /** What protects a stream: nothing, encryption alone, or encryption with a proven peer (RFC 8310 §5). */
 export type Security =
   | { readonly at: 'cleartext' }
-  | { readonly at: 'encrypted' }
+  /** `name`, where there is one, is sent as SNI, and whether it is proved is found out and told. */
+  | { readonly at: 'encrypted'; readonly name: string | undefined }
   | {
       readonly at: 'authenticated';
       /** The authentication domain name (RFC 8310 §2), or undefined: the certificate must hold the IP address. */
       readonly name: string | undefined;
       /** SHA-256 of acceptable SubjectPublicKeyInfos, base64; empty: no pinning. */
       readonly pins: readonly string[];
+      readonly pinPolicy: PinPolicy;
     };
+
+/**
+ * What pins are worth beside the certificate authorities (PKIX): both must agree, either will do, pins alone count, or
+ * the authorities decide and a mismatch is reported.
+ */
+export type PinPolicy = 'pin_and_pkix' | 'pin_or_pkix' | 'pin_only' | 'report_only';
 
 /** What was found out about the peer while connecting. */
 export interface Connected {
@@ -96,6 +104,8 @@ export interface Connected {
   readonly resumed: boolean;
   /** E.g. `TLSv1.3`; absent in cleartext. */
   readonly protocol?: string;
+  /** What an operator should look at, though the connection may be used: pins that are only reported. */
+  readonly warning?: string;
 }
 
 /** What a stream tells its owner. After `closed` nothing more is called. */

@@ -8,6 +8,7 @@ import { systemResolvers } from '../config/system.js';
 import { startDaemon, StartError } from '../daemon.js';
 import { logger } from '../observe/log.js';
 import { systemClock, systemRandom } from '../os/clock.js';
+import { systemNetwork } from '../os/network.js';
 import { listenText } from '../listen/addresses.js';
 import { version } from '../version.js';
 import { parseArguments } from './arguments.js';
@@ -38,9 +39,10 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
       return 2;
     }
     const ours = new Set(checked.config.listen.filter(({ port }) => port === 53).map(({ address }) => address));
-    const known = systemResolvers(address => ours.has(address));
+    const resolvers = (): string[] => systemResolvers(address => ours.has(address));
+    const known = resolvers();
     const config = provider === undefined ? checked.config : withProvider(checked.config, provider, known);
-    return serve(config, checked.notBuilt, known, file);
+    return serve(config, checked.notBuilt, resolvers, file);
   },
 };
 
@@ -51,14 +53,13 @@ function withProvider(config: Config, provider: string, known: readonly string[]
   if (known.length === 0 && config.upstream.bootstrap.length === 0) {
     throw new UsageError(`the address of ${read.value} can't be looked up: /etc/resolv.conf names no resolver but this one; use --config with upstream.servers and their addresses`);
   }
-  const bootstrap = config.upstream.bootstrap.length > 0 ? config.upstream.bootstrap : known.map(address => ({ address, port: undefined }));
   return {
     ...config,
-    upstream: { ...config.upstream, mode: 'strict', bootstrap, servers: [{ name: read.value, addresses: [], port: 853, pins: [] }] },
+    upstream: { ...config.upstream, mode: 'strict', servers: [{ name: read.value, addresses: [], port: 853, pins: [], pin_policy: 'pin_and_pkix' }] },
   };
 }
 
-async function serve(config: Config, notBuilt: readonly string[], known: readonly string[], file: string | undefined): Promise<number> {
+async function serve(config: Config, notBuilt: readonly string[], resolvers: () => string[], file: string | undefined): Promise<number> {
   const log = logger(config.log, process.stdout);
   // Before anything that takes time: whoever starts us may also stop us at once.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
@@ -66,6 +67,7 @@ async function serve(config: Config, notBuilt: readonly string[], known: readonl
   });
 
   const mode = modeOf(config);
+  const known = resolvers();
   const { servers } = config.upstream;
   log.info({ version, node: process.versions.node, config: file ?? 'embedded defaults' }, `dotstub ${version} starts`);
   if (servers.length === 0) {
@@ -79,7 +81,7 @@ async function serve(config: Config, notBuilt: readonly string[], known: readonl
   if (notBuilt.length > 0) log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
 
   try {
-    const daemon = await startDaemon({ config, version, clock: systemClock, random: systemRandom(), log, systemResolvers: known });
+    const daemon = await startDaemon({ config, version, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork });
     for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
       log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);

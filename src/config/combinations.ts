@@ -43,12 +43,19 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
   if (servers.length === 0 && (mode === 'strict' || mode === 'encrypted')) {
     yield { path: 'upstream.mode', words: `${mode} needs to know whom to trust; allowed: at least one entry in upstream.servers, or mode opportunistic` };
   }
-  for (const [i, { name, addresses, pins }] of servers.entries()) {
+  const { client_certificate: certificate, client_key: key } = config.upstream;
+  if ((certificate === undefined) !== (key === undefined)) {
+    yield { path: 'upstream', words: 'client_certificate and client_key need each other; allowed: both or neither' };
+  }
+  for (const [i, { name, addresses, pins, pin_policy: policy }] of servers.entries()) {
     const path = `upstream.servers[${i}]`;
     if (name === undefined && addresses.length === 0) {
       yield { path, words: 'has neither name nor addresses; allowed: one of them, or both' };
     } else if (addresses.length === 0 && bootstrap.length === 0) {
       yield { path, words: `${name ?? ''} has no addresses, and upstream.bootstrap is empty; allowed: addresses here, or a bootstrap resolver` };
+    }
+    if (pins.length === 0 && (policy === 'pin_only' || policy === 'pin_or_pkix')) {
+      yield { path: `${path}.pin_policy`, words: `${policy} without pins; allowed: at least one entry in pins, or another policy` };
     }
     if (pins.length > 0 && mode !== 'strict') {
       yield { path: `${path}.pins`, words: `pins are checked in strict mode only, and the mode is ${mode}; allowed: mode strict, or no pins` };

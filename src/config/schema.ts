@@ -45,8 +45,10 @@ export const schema = {
       'off: cleartext. opportunistic: TLS where it works, else cleartext. encrypted: TLS with whoever answers. strict: TLS with a proven server, or no answer. Left out: strict where servers are listed, opportunistic with those that the system has.',
       { example: 'strict' }),
     policy: option(oneOf(['fastest', 'ordered', 'round_robin', 'random', 'sharded']), 'fastest',
-      'Which server is asked first. sharded is not built yet and acts as fastest.'),
+      'Which server is asked first. sharded: each registrable domain has a server of its own, so that none sees all.'),
     ca_file: optional(path, 'Certificate authorities that servers are checked against, PEM. Left out: the system\'s own.', { example: '/etc/ssl/certs/ca-certificates.crt' }),
+    client_certificate: optional(path, 'Our own certificate chain, PEM, for servers that want to know who asks.', { example: '/etc/dotstub/client.pem' }),
+    client_key: optional(path, 'Its private key, PEM.', { example: '/etc/dotstub/client-key.pem' }),
     bootstrap: list(endpoint, [], 8, 'Resolvers asked in cleartext, only for the addresses of servers that have a name and no addresses.',
       { example: [{ address: '9.9.9.9', port: undefined }] }),
     servers: groups(32, 'The servers. None: the resolvers that the system has (/etc/resolv.conf).', {
@@ -54,7 +56,9 @@ export const schema = {
       addresses: list(endpoint, [], 16, 'IP addresses, with a port where it is not `port`. None: found through bootstrap.',
         { example: [{ address: '9.9.9.9', port: undefined }, { address: '2620:fe::fe', port: undefined }] }),
       port: option(count(1, 65535), 853, 'Port of DNS over TLS.'),
-      pins: list(pin, [], 16, 'SHA-256 of acceptable public keys; one of the chain must match.', { example: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] }),
+      pins: list(pin, [], 16, 'SHA-256 of acceptable public keys; one of the chain must match ("dotstub pins" prints them; give two).', { example: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] }),
+      pin_policy: option(oneOf(['pin_and_pkix', 'pin_or_pkix', 'pin_only', 'report_only']), 'pin_and_pkix',
+        'What pins are worth beside the certificate authorities: both must agree, either will do, pins alone count, or a mismatch is only logged.'),
     }),
   }),
   dnssec: group('Validation.', {
@@ -95,7 +99,7 @@ export const schema = {
   metrics: group('What can be seen from outside.', {
     listen: option(orOff(listenAddress), { address: '127.0.0.1', port: 9153 }, 'HTTP: /metrics, /livez, /readyz.'),
   }),
-  state_directory: option(path, '/var/lib/dotstub', 'Where things are kept over restarts.', NOT_BUILT),
+  state_directory: option(path, '/var/lib/dotstub', 'Where things are kept over restarts: which servers have proved themselves on which network.'),
   control: group('The control socket.', {
     socket: option(path, '/run/dotstub/control.sock', 'Its path.', NOT_BUILT),
   }),

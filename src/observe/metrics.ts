@@ -32,13 +32,13 @@ export interface Metrics {
 const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
 const FAMILIES = [4, 6] as const;
 const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
-const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off'];
+const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off', 'probe'];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
 const DROPPED = ['short', 'response', 'source_port', 'connections', 'slow_client', 'overload'] as const;
 const HIT_KINDS = ['positive', 'negative'] as const;
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
-  'bootstrap', 'connect', 'connect_timeout', 'tls_verify', 'tls_alert', 'closed', 'timeout', 'parse', 'id_mismatch', 'question_mismatch',
+  'bootstrap', 'connect', 'connect_timeout', 'tls_verify', 'tls_alert', 'closed', 'timeout', 'slow', 'parse', 'id_mismatch', 'question_mismatch',
 ];
 const TYPE_LABELS = ['A', 'AAAA', 'HTTPS', 'PTR', 'CNAME', 'MX', 'NS', 'SOA', 'SRV', 'TXT', 'SVCB', 'DS', 'DNSKEY', 'TLSA', 'ANY', 'other'];
 const RCODE_LABELS = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS', 'other'];

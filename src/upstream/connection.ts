@@ -8,13 +8,12 @@
 import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, DialTarget, Random, StreamEvents } from '../base/ports.js';
 import { frameReader } from '../wire/frame.js';
-import { type Ask, upstreamFrame } from '../wire/upstream-query.js';
+import { keepaliveMs } from '../wire/scan.js';
+import { type Ask, ROOT_NS, upstreamFrame } from '../wire/upstream-query.js';
 import { Inflight, type Match, Sent, type Waiter } from './inflight.js';
 
 /** How patient a connection is, ms. */
 export interface ConnectionTimes {
-  /** Closed after this long without a query. */
-  readonly idleMs: number;
   /** With queries in flight and nothing heard for this long, it is suspect: they are asked elsewhere too. */
   readonly suspectMs: number;
   /** … and after this long it is cut. */
@@ -25,10 +24,10 @@ export interface ConnectionTimes {
 export type End =
   /** We had nothing to ask. */
   | { readonly at: 'idle' }
-  /** We are stopping. */
+  /** We are stopping, or have no more use for it. */
   | { readonly at: 'drain' }
-  /** The server closed an established connection, in order or not. */
-  | { readonly at: 'server'; readonly code: FailureCode; readonly detail: string }
+  /** The server closed an established connection, in order or not, `idleForMs` after its last answer. */
+  | { readonly at: 'server'; readonly code: FailureCode; readonly detail: string; readonly idleForMs: number }
   /** It never came to be. */
   | { readonly at: 'failed'; readonly code: FailureCode; readonly detail: string }
   /** Established, but the other end stopped answering. */
@@ -37,11 +36,18 @@ export type End =
 /** What the owner is told. `T` is the owner's handle on a query. */
 export interface ConnectionEvents<T extends Waiter> {
   connected(info: Connected, handshakeMs: number): void;
-  reply(waiter: T, message: Buffer, rttMs: number): void;
+  /** `idleForMs`: how long nothing had been asked before this was. */
+  reply(waiter: T, message: Buffer, rttMs: number, idleForMs: number): void;
   /** A message that answers nothing we asked. */
   stray(kind: Exclude<Match<T>['at'], 'reply'>): void;
   /** Silent for `suspectMs`: these wait. They stay in flight here as well. */
   suspect(waiters: readonly T[]): void;
+  /** The server said how long it keeps idle connections (RFC 7828). */
+  keepalive(ms: number): void;
+  /** How long it may be idle, asked whenever it becomes so. */
+  idleMs(): number;
+  /** Idle for that long: whether to keep it open by asking something. */
+  keepWarm(): boolean;
   /** The last call. These never got their answer. */
   closed(end: End, unanswered: readonly T[]): void;
 }
@@ -50,16 +56,25 @@ export interface ConnectionEvents<T extends Waiter> {
 export interface Connection<T extends Waiter> {
   /** Sends a query now, or as soon as the handshake is done. False: it takes no more. */
   ask(ask: Ask, waiter: T): boolean;
+  /** Asks for the root's name servers, which every resolver knows, and says how that went. */
+  probe(then: (answer: Buffer | undefined, rttMs: number) => void): void;
   /** Nothing heard for too long; better use another. */
   readonly suspect: boolean;
   readonly open: boolean;
   readonly inflight: number;
-  /** Waits for what is in flight, then closes. */
+  /** Waits for what is in flight, then closes; takes no more. */
   close(): void;
+  /** Cuts; what is in flight gets no answer. */
   destroy(): void;
 }
 
 type State = 'connecting' | 'open' | 'closed';
+
+/** A question of our own. */
+class Probe implements Waiter {
+  readonly done = false;
+  constructor(readonly then: (answer: Buffer | undefined, rttMs: number) => void) {}
+}
 
 /** Opens a connection. Queries are padded unless the target is cleartext (RFC 8467). */
 export function connection<T extends Waiter>(
@@ -69,27 +84,47 @@ export function connection<T extends Waiter>(
   events: ConnectionEvents<T>,
 ): Connection<T> {
   const startedAtMs = clock.monotonicMs();
-  const sent = new Inflight<T>(random);
+  const sent = new Inflight<T | Probe>(random);
   const frames = frameReader();
-  const options = { pad: target.security.at !== 'cleartext', keepalive: false };
+  const encrypted = target.security.at !== 'cleartext';
+  // RFC 7828 §3.2.1: asked with the first query of a connection, and answered once.
+  const first = { pad: encrypted, keepalive: true, hideSubnet: true };
+  const later = { ...first, keepalive: false };
+  let options = first;
+  let heardKeepalive = false;
   let state: State = 'connecting';
-  let waiting: { ask: Ask; waiter: T }[] = [];
+  let waiting: { ask: Ask; waiter: T | Probe }[] = [];
   let draining = false;
   let suspect = false;
   // When the other end last showed a sign of life, or the first of what is in flight was sent.
   let heardAtMs = startedAtMs;
+  // How long nothing was asked before what is in flight now was.
+  let idleForMs = 0;
   let cancelTimer = (): void => undefined;
 
-  function send(ask: Ask, waiter: T): boolean {
+  function send(ask: Ask, waiter: T | Probe): boolean {
     const nowMs = clock.monotonicMs();
     const id = sent.add(new Sent(waiter, ask.question, nowMs));
     if (id === undefined) return false;
     if (sent.size === 1) {
+      idleForMs = nowMs - heardAtMs;
       heardAtMs = nowMs;
       watch();
     }
     stream.send(upstreamFrame(id, ask, options));
+    options = later;
     return true;
+  }
+
+  function ask(asked: Ask, waiter: T | Probe): boolean {
+    if (state === 'closed' || draining) return false;
+    if (state === 'open') return send(asked, waiter);
+    waiting.push({ ask: asked, waiter });
+    return true;
+  }
+
+  function probe(then: (answer: Buffer | undefined, rttMs: number) => void): void {
+    if (!ask(ROOT_NS, new Probe(then))) then(undefined, 0);
   }
 
   /** One timer: for silence while queries are in flight, else for idleness. */
@@ -97,7 +132,10 @@ export function connection<T extends Waiter>(
     cancelTimer();
     if (state !== 'open') return;
     if (sent.size === 0) {
-      cancelTimer = clock.after(times.idleMs, () => end({ at: 'idle' }));
+      cancelTimer = clock.after(events.idleMs(), () => {
+        if (events.keepWarm()) probe(() => undefined);
+        else end({ at: 'idle' });
+      });
       return;
     }
     const limitMs = suspect ? times.deadMs : times.suspectMs;
@@ -106,7 +144,7 @@ export function connection<T extends Waiter>(
       if (clock.monotonicMs() - heardAtMs < limitMs) return watch();
       if (suspect) return end({ at: 'silent' });
       suspect = true;
-      events.suspect(sent.all().map(({ waiter }) => waiter));
+      events.suspect(sent.all().flatMap(({ waiter }) => (waiter instanceof Probe ? [] : [waiter])));
       watch();
     });
   }
@@ -117,15 +155,30 @@ export function connection<T extends Waiter>(
     cancelTimer();
     if (why.at === 'silent') stream.destroy();
     else stream.close();
-    const unanswered = [...waiting.map(({ waiter }) => waiter), ...sent.takeAll().map(({ waiter }) => waiter)];
+    const all = [...waiting.map(({ waiter }) => waiter), ...sent.takeAll().map(({ waiter }) => waiter)];
     waiting = [];
+    const unanswered: T[] = [];
+    for (const waiter of all) {
+      if (waiter instanceof Probe) waiter.then(undefined, 0);
+      else unanswered.push(waiter);
+    }
     events.closed(why, unanswered);
   }
 
   function receive(message: Buffer): void {
     const match = sent.match(message);
     if (match.at !== 'reply') return events.stray(match.at);
-    events.reply(match.sent.waiter, message, clock.monotonicMs() - match.sent.sentAtMs);
+    if (!heardKeepalive) {
+      heardKeepalive = true;
+      const ms = keepaliveMs(message);
+      // RFC 7828 §3.2.2: 0 asks us to close as soon as we have our answers.
+      if (ms === 0) draining = true;
+      else if (ms !== undefined) events.keepalive(ms);
+    }
+    const { waiter, sentAtMs } = match.sent;
+    const rttMs = clock.monotonicMs() - sentAtMs;
+    if (waiter instanceof Probe) waiter.then(message, rttMs);
+    else events.reply(waiter, message, rttMs, idleForMs);
   }
 
   const streamEvents: StreamEvents = {
@@ -135,7 +188,7 @@ export function connection<T extends Waiter>(
       events.connected(info, heardAtMs - startedAtMs);
       const held = waiting;
       waiting = [];
-      for (const { ask, waiter } of held) send(ask, waiter);
+      for (const { ask: asked, waiter } of held) send(asked, waiter);
       watch();
     },
     bytes(chunk) {
@@ -148,24 +201,21 @@ export function connection<T extends Waiter>(
       else watch();
     },
     closed(why) {
-      if (why === undefined) end({ at: 'server', code: 'closed', detail: 'closed by the server' });
-      else end({ at: state === 'connecting' ? 'failed' : 'server', ...why });
+      const reason = why ?? { code: 'closed' as const, detail: 'closed by the server' };
+      if (state === 'connecting') end({ at: 'failed', ...reason });
+      else end({ at: 'server', ...reason, idleForMs: sent.size === 0 ? clock.monotonicMs() - heardAtMs : 0 });
     },
   };
   const stream = dial(target, streamEvents);
 
   return {
-    ask(ask, waiter) {
-      if (state === 'closed' || draining) return false;
-      if (state === 'open') return send(ask, waiter);
-      waiting.push({ ask, waiter });
-      return true;
-    },
+    ask,
+    probe,
     get suspect() {
       return suspect;
     },
     get open() {
-      return state === 'open';
+      return state === 'open' && !draining;
     },
     get inflight() {
       return sent.size + waiting.length;

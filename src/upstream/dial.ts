@@ -2,12 +2,13 @@
 // the server is who it should be (RFC 8310 §8.1). A server that fails that test never sees a query: `connected` is
 // only called for a stream that may be used.
 
-import { createHash, X509Certificate } from 'node:crypto';
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 
 import type { FailureCode } from '../base/outcome.js';
-import type { Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
+import type { Clock, Connected, Dial, Stream, StreamEvents } from '../base/ports.js';
+import { identityKey, judge, type Judged, type TlsSecurity, wordsFor } from './identity.js';
+import { tickets } from './tickets.js';
 
 /** How long connecting may take. */
 export interface DialTimes {
@@ -23,20 +24,28 @@ const ALPN = 'dot';
 /** The largest TLS record (RFC 8446 §5.1). */
 const READ_BYTES = 16384;
 
-/**
- * Makes the Dial port.
- * @param ca PEM text of the trusted roots; undefined: those that Node.js brings along
- */
-export function dialer(ca: string | undefined, times: DialTimes = DIAL_TIMES): Dial {
+/** What the dialer is made from. */
+export interface DialParts {
+  /** PEM text of the trusted roots; undefined: those that Node.js brings along. */
+  readonly ca: string | undefined;
+  /** Our own certificate and key, PEM, for servers that want to know who asks. */
+  readonly client: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
+  readonly clock: Clock;
+}
+
+/** Makes the Dial port. */
+export function dialer({ ca, client, clock }: DialParts, times: DialTimes = DIAL_TIMES): Dial {
   // Parsing a system's whole store takes tens of milliseconds: once, and not before it is needed.
   let context: tls.SecureContext | undefined;
   const secureContext = (): tls.SecureContext =>
-    (context ??= tls.createSecureContext({ minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) }));
+    (context ??= tls.createSecureContext({ minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }), ...client }));
   // Servers that refuse a handshake because of ALPN; as many as there are configured addresses.
   const withoutAlpn = new Set<string>();
+  const kept = tickets(() => clock.wallMs());
 
   return (target, events) => {
     const where = `${target.address} port ${target.port}`;
+    const identity = identityKey(target);
     let established = false;
     let over = false;
     let outgoing: Buffer[] = [];
@@ -66,30 +75,66 @@ export function dialer(ca: string | undefined, times: DialTimes = DIAL_TIMES): D
     }
     const fail = (code: FailureCode, detail: string): void => finish({ code, detail });
 
-    function open(alpn: boolean): Socket {
-      const opened = target.security.at === 'cleartext'
-        ? connect({ host: target.address, port: target.port, noDelay: true, onread })
-        : tls.connect({
-          host: target.address,
-          port: target.port,
-          secureContext: secureContext(),
-          ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
-          ...identityOptions(target),
-          ...{ onread },
-        });
-      opened.setNoDelay(true);
-      opened.once(opened instanceof tls.TLSSocket ? 'secureConnect' : 'connect', () => {
-        if (over) return;
-        established = true;
-        timers.forEach(clearTimeout);
-        flush();
-        const protocol = opened instanceof tls.TLSSocket ? opened.getProtocol() : null;
-        events.connected({
-          authenticated: target.security.at === 'authenticated',
-          resumed: opened instanceof tls.TLSSocket && opened.isSessionReused(),
-          ...(protocol === null ? {} : { protocol }),
+    function connected(info: Connected): void {
+      established = true;
+      timers.forEach(clearTimeout);
+      flush();
+      events.connected(info);
+    }
+
+    function openPlain(): Socket {
+      const opened = connect({ host: target.address, port: target.port, noDelay: true, onread });
+      opened.once('connect', () => {
+        if (!over) connected({ authenticated: false, resumed: false });
+      });
+      return opened;
+    }
+
+    function openTls(security: TlsSecurity, alpn: boolean): Socket {
+      const session = kept.take(identity);
+      const opened = tls.connect({
+        host: target.address,
+        port: target.port,
+        secureContext: secureContext(),
+        ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
+        // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
+        ...(security.name === undefined ? {} : { servername: security.name }),
+        ...(session === undefined ? {} : { session }),
+        // Judged below, with all that is known: Node.js would not ask at all for a session that is resumed.
+        rejectUnauthorized: false,
+        checkServerIdentity: () => undefined,
+        ...{ onread },
+      });
+      // Tickets come with the handshake (TLS 1.2) or after it (TLS 1.3), and are kept once the server has been judged.
+      let early: Buffer | undefined;
+      opened.on('session', (ticket: Buffer) => {
+        if (established && !over) kept.put(identity, ticket, judged);
+        else early = ticket;
+      });
+      let judged: Judged = { at: 'refused', detail: '' };
+      opened.once('secureConnect', () => {
+        if (over || opened !== socket) return;
+        const resumed = opened.isSessionReused();
+        // What a ticket was kept under is all that the verdict depends on, so it holds for the resumed session too.
+        judged = (resumed ? kept.verdict(identity) : undefined) ?? judge(opened.getPeerCertificate(true), chainProblem(opened), security, target.address);
+        if (judged.at === 'refused') return fail('tls_verify', `${where}: ${judged.detail}`);
+        if (early !== undefined) kept.put(identity, early, judged);
+        // TLS 1.2 gives no new ticket with a session that was resumed; the old one is as good (RFC 5077).
+        else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2') kept.put(identity, session, judged);
+        connected({
+          authenticated: judged.authenticated,
+          resumed,
+          protocol: opened.getProtocol() ?? '',
+          ...(judged.warning === undefined ? {} : { warning: judged.warning }),
         });
       });
+      return opened;
+    }
+
+    function open(alpn: boolean): Socket {
+      const { security } = target;
+      const opened = security.at === 'cleartext' ? openPlain() : openTls(security, alpn);
+      opened.setNoDelay(true);
       opened.on('error', (error: NodeJS.ErrnoException) => {
         if (opened !== socket || over) return;
         if (alpn && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL') {
@@ -152,92 +197,15 @@ export function dialer(ca: string | undefined, times: DialTimes = DIAL_TIMES): D
   };
 }
 
-/** What decides whom we talk to. */
-function identityOptions({ address, security }: DialTarget): tls.ConnectionOptions {
-  if (security.at !== 'authenticated') return { rejectUnauthorized: false };
-  const { name, pins } = security;
-  return {
-    rejectUnauthorized: true,
-    // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
-    ...(name === undefined ? {} : { servername: name }),
-    checkServerIdentity: (_host, peer) => checkIdentity(peer, name, address, pins),
-  };
+/** Declared as an Error, and a code in truth. */
+function chainProblem(socket: tls.TLSSocket): string | undefined {
+  const problem: unknown = socket.authorizationError;
+  return problem instanceof Error ? problem.message : typeof problem === 'string' ? problem : undefined;
 }
 
-/** A certificate, and the one that vouches for it as far as the server sent or we hold it. */
-interface CertificateLink {
-  readonly raw: Buffer;
-  readonly issuerCertificate?: CertificateLink | undefined;
-}
-
-class IdentityError extends Error {
-  readonly code = 'IDENTITY';
-}
-
-/**
- * RFC 8310 §8.1: the name must be among the subjectAltNames (the subject's CN does not count, RFC 6125 §6.4.4;
- * wildcards only as a whole leftmost label); without a name, the IP address must be.
- */
-function checkIdentity(peer: CertificateLink, name: string | undefined, address: string, pins: readonly string[]): Error | undefined {
-  const certificate = new X509Certificate(peer.raw);
-  const proved = name === undefined
-    ? certificate.checkIP(address)
-    : certificate.checkHost(name, { subject: 'never', wildcards: true, partialWildcards: false });
-  if (proved === undefined) {
-    return new IdentityError(`the certificate is for ${namesIn(certificate)}, not for ${name ?? address}`);
-  }
-  if (pins.length === 0) return undefined;
-  const served = chainPins(peer);
-  if (pins.some(pin => served.includes(pin))) return undefined;
-  return new IdentityError(`no configured pin matches; the server shows ${served.map(pin => `sha256/${pin}`).join(', ')}`);
-}
-
-const MOST_NAMES_SHOWN = 5;
-
-function namesIn(certificate: X509Certificate): string {
-  const names = certificate.subjectAltName?.split(', ').map(each => each.replace(/^(DNS|IP Address):/, '')) ?? [];
-  if (names.length === 0) return 'no name at all (it has no subjectAltName)';
-  return names.slice(0, MOST_NAMES_SHOWN).join(', ') + (names.length > MOST_NAMES_SHOWN ? ' and others' : '');
-}
-
-/** SHA-256 of each SubjectPublicKeyInfo in the chain, leaf first, base64 (RFC 7858 §4.2). */
-function chainPins(leaf: CertificateLink): string[] {
-  const pins: string[] = [];
-  const seen = new Set<CertificateLink>();
-  // A self-signed root names itself as its issuer.
-  for (let each: CertificateLink | undefined = leaf; each !== undefined && !seen.has(each); each = each.issuerCertificate) {
-    seen.add(each);
-    const spki = new X509Certificate(each.raw).publicKey.export({ type: 'spki', format: 'der' });
-    pins.push(createHash('sha256').update(spki).digest('base64'));
-  }
-  return pins;
-}
-
-/** OpenSSL's and libuv's codes, in words that tell what to look at. */
-const WORDS: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'its certificate has expired (or the clock here is wrong)',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet (or the clock here is wrong)',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate comes from an authority that upstream.ca_file does not hold',
-  UNABLE_TO_GET_ISSUER_CERT: 'its certificate comes from an authority that upstream.ca_file does not hold',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection reset',
-  EHOSTUNREACH: 'host unreachable',
-  ENETUNREACH: 'network unreachable',
-  EADDRNOTAVAIL: 'no local address to connect from',
-  ETIMEDOUT: 'timed out',
-  EPIPE: 'connection closed',
-};
-
-const plainWords = (error: NodeJS.ErrnoException): string => WORDS[error.code ?? ''] ?? error.message;
-
-const VERIFY_CODES = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|IDENTITY)/;
+const plainWords = (error: NodeJS.ErrnoException): string => wordsFor(error.code ?? '') ?? error.message;
 
 /** Which row of FAILURES an error before the end of the handshake belongs to. */
 function codeOf({ code = '' }: NodeJS.ErrnoException): FailureCode {
-  if (VERIFY_CODES.test(code)) return 'tls_verify';
   return code.startsWith('ERR_SSL') || code.startsWith('EPROTO') || code.startsWith('ERR_TLS') ? 'tls_alert' : 'connect';
 }
-

@@ -1,12 +1,15 @@
 // One address of one server: its connections, how quick it is, and what is known about reaching it.
 
 import type { Failure, FailureCode } from '../base/outcome.js';
-import { failure, failureWords } from '../base/outcome.js';
-import type { Clock, ClosedBy, Dial, DialDatagram, Log, Observer, Random, Security, UpstreamProtocol } from '../base/ports.js';
-import { flagsOf, FLAG } from '../wire/header.js';
+import { hashOf } from '../base/hash.js';
+import { failure, failureWords, RCODE } from '../base/outcome.js';
+import type { CleartextReason, Clock, ClosedBy, Dial, DialDatagram, Log, Observer, Random, Security, UpstreamProtocol } from '../base/ports.js';
+import { flagsOf, FLAG, rcodeOf } from '../wire/header.js';
 import { answersQuery, type Ask, upstreamQuery } from '../wire/upstream-query.js';
 import { type Connection, connection, type ConnectionEvents, type ConnectionTimes, type End } from './connection.js';
+import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
+import type { Memory } from './memory.js';
 import * as modes from './mode.js';
 
 /** What the upstream rooms need from outside. */
@@ -17,6 +20,8 @@ export interface UpstreamPorts {
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
   readonly log: Log;
+  /** Which servers have proved themselves on the network that we are on. */
+  readonly memory: Memory;
 }
 
 /** Who the endpoint is. */
@@ -39,11 +44,14 @@ export interface EndpointEvents<T extends Waiter> {
   lost(from: Endpoint<T>, waiter: T, why: Failure, blameless: boolean): void;
   /** The attempt still runs, but the other end has gone quiet. */
   suspect(from: Endpoint<T>, waiter: T): void;
+  /** It can be asked from now on. */
+  up(from: Endpoint<T>): void;
 }
 
 /** An endpoint, from outside. */
 export interface Endpoint<T extends Waiter> {
   readonly identity: EndpointIdentity;
+  readonly shardId: number;
   readonly srttMs: number | undefined;
   /** A connection that can be used is open. */
   readonly open: boolean;
@@ -54,55 +62,81 @@ export interface Endpoint<T extends Waiter> {
   path(): modes.Path;
   /** Asks along `path`. */
   ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext'): void;
+  /** Connects ahead of the first query, where TLS may be used or is to be found out about. */
+  prepare(): void;
+  /** The network is another: forgets what was learned about the way, and asks again what is in flight. */
+  reset(): void;
   close(): void;
   destroy(): void;
 }
 
-const TIMES: ConnectionTimes = {
-  // Public resolvers close at about 10 s.
-  idleMs: 8000,
-  suspectMs: 1000,
-  deadMs: 3000,
-};
+const TIMES: ConnectionTimes = { suspectMs: 1000, deadMs: 3000 };
 const MAX_CONNECTIONS = 4;
+/** With so many queries in flight on each connection another is opened, up to BUSY_CONNECTIONS (RFC 7766 §6.2.2: few). */
+const BUSY_INFLIGHT = 50;
+const BUSY_CONNECTIONS = 2;
+/** So long after the last query a connection is kept from becoming idle. */
+const KEEP_WARM_MS = 60_000;
 const PLAIN_TIMEOUT_MS = 1000;
 const PLAIN_SENDS = 2;
 
-/** Makes an Endpoint; nothing is opened before the first query. */
+/** Makes an Endpoint; nothing is opened before `prepare` or the first query. */
 export function endpoint<T extends Waiter>(
   ports: UpstreamPorts,
   identity: EndpointIdentity,
   events: EndpointEvents<T>,
 ): Endpoint<T> {
-  const { clock, random, observer, log } = ports;
+  const { clock, random, observer, log, memory } = ports;
   const { upstream, address, mode } = identity;
   const about = { upstream, address, port: identity.port };
+  const key = `${upstream} ${address} ${identity.port}`;
   let health: modes.Health = { at: 'probing' };
   let lastFailure: Failure | undefined;
   let srttMs: number | undefined;
+  let plainMs: number | undefined;
+  let limit = idle.FIRST_LIMIT;
+  let lastAskedAtMs = -Infinity;
   let closing = false;
   const connections = new Set<Connection<T>>();
   const plainStreams = new Set<Connection<T>>();
 
-  function measure(rttMs: number): void {
-    // RFC 6298 §2: an eighth of the new value.
-    srttMs = srttMs === undefined ? rttMs : srttMs + (rttMs - srttMs) / 8;
-  }
+  // RFC 6298 §2: an eighth of the new value.
+  const smoothed = (before: number | undefined, ms: number): number => (before === undefined ? ms : before + (ms - before) / 8);
 
-  function note(next: modes.Health, why: Failure | undefined): void {
+  function note(next: modes.Health, why: Failure | undefined, authenticated = false): void {
     const changed = next.at !== health.at || why?.code !== lastFailure?.code || why?.detail !== lastFailure?.detail;
     health = next;
     lastFailure = why;
-    observer.upstreamState(upstream, next.at === 'private', next.at === 'private' && identity.security.at === 'authenticated');
+    observer.upstreamState(upstream, next.at === 'private', next.at === 'private' && authenticated);
     if (!changed) return;
-    if (why !== undefined) log.warn({ ...about, reason: why.code }, `${upstream} (${address}): ${failureWords(why)}`);
-    else log.info(about, `${upstream} (${address}): connected over TLS${identity.security.at === 'authenticated' ? ', identity proved' : ''}`);
+    if (why !== undefined) {
+      const way = mode === 'opportunistic' && modes.pathFor(mode, next, clock.monotonicMs(), memory.proved(key)) === 'cleartext' ? '; its queries go in cleartext meanwhile' : '';
+      log.warn({ ...about, reason: why.code }, `${upstream} (${address}): ${failureWords(why)}${way}`);
+    } else if (next.at === 'private') {
+      log.info(about, `${upstream} (${address}): connected over TLS${authenticated ? ', identity proved' : ', identity not proved'}`);
+    }
   }
 
-  const failed = (code: FailureCode, detail: string): void => {
+  function failed(code: FailureCode, detail: string): void {
     observer.upstreamError(upstream, code);
-    note(modes.failed(mode, health, clock.monotonicMs(), random.below(1024) / 1024), failure(code, detail));
-  };
+    const nowMs = clock.monotonicMs();
+    note(modes.failed(mode, health, { nowMs, spread: random.below(1024) / 1024, proved: memory.proved(key) }), failure(code, detail));
+  }
+
+  function passed(authenticated: boolean): void {
+    if (authenticated) memory.prove(key);
+    note(modes.passed(), undefined, authenticated);
+    events.up(self);
+  }
+
+  /** Opportunistic mode: a server that takes TLS connections must also answer, and not much slower than in cleartext. */
+  function judge(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
+    if (health.at === 'private' || closing) return;
+    const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
+    if (rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
+    else if (!modes.quickEnough(rttMs, plainMs)) failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
+    else passed(authenticated);
+  }
 
   function openTls(): Connection<T> {
     let answered = false;
@@ -111,16 +145,23 @@ export function endpoint<T extends Waiter>(
       ...base,
       connected(info, handshakeMs) {
         observer.upstreamConnect(upstream, info.resumed, handshakeMs / 1000);
-        note(modes.connected(), undefined);
+        if (info.warning !== undefined) log.warn({ ...about, reason: 'pins' }, `${upstream} (${address}): ${info.warning}`);
+        if (mode === 'opportunistic') made.probe((answer, rttMs) => judge(answer, rttMs, info.authenticated));
+        else passed(info.authenticated);
       },
-      reply(waiter, message, rttMs) {
+      reply(waiter, message, rttMs, idleForMs) {
         answered = true;
-        base.reply(waiter, message, rttMs);
+        limit = idle.reusedAfter(limit, idleForMs);
+        base.reply(waiter, message, rttMs, idleForMs);
       },
+      keepalive: ms => void (limit = idle.said(limit, ms)),
+      keepWarm: () => !closing && clock.monotonicMs() - lastAskedAtMs < KEEP_WARM_MS,
       closed(end, unanswered) {
         if (end.at === 'failed') failed(end.code, end.detail);
         // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
         else if (end.at === 'server' && !answered && unanswered.length > 0) failed(end.code, end.detail);
+        else if (end.at === 'server' && unanswered.length === 0) limit = idle.closedAfter(limit, end.idleForMs);
+        else if (end.at === 'silent' && mode === 'opportunistic') failed('timeout', `${address} port ${identity.port}: the connection fell silent`);
         base.closed(end, unanswered);
       },
     });
@@ -133,43 +174,59 @@ export function endpoint<T extends Waiter>(
     return {
       connected: () => undefined,
       reply(waiter, message, rttMs) {
-        measure(rttMs);
+        srttMs = smoothed(srttMs, rttMs);
         events.reply(self, waiter, message, protocol, rttMs);
       },
       stray: kind => observer.upstreamError(upstream, kind),
       suspect: waiters => waiters.forEach(waiter => events.suspect(self, waiter)),
+      keepalive: () => undefined,
+      idleMs: () => idle.idleMs(limit),
+      keepWarm: () => false,
       closed(end, unanswered) {
         set.delete(made());
         observer.upstreamConnections(upstream, -1);
         observer.upstreamClose(upstream, closedBy(end));
         const why = failureOf(end);
-        for (const waiter of unanswered) events.lost(self, waiter, why, end.at === 'server');
+        for (const waiter of unanswered) events.lost(self, waiter, why, end.at === 'server' || end.at === 'drain');
       },
     };
   }
 
-  /** The connection for the next query: one that is heard from, else a new one, else the best there is. */
+  /** The connection for the next query: the least busy that is heard from, else a new one, else the best there is. */
   function tlsConnection(): Connection<T> {
+    let best: Connection<T> | undefined;
     let spare: Connection<T> | undefined;
     for (const each of connections) {
-      if (!each.suspect) return each;
-      spare = each;
+      if (each.suspect) spare = each;
+      else if (best === undefined || each.inflight < best.inflight) best = each;
     }
-    return spare !== undefined && connections.size >= MAX_CONNECTIONS ? spare : openTls();
+    if (best !== undefined && (best.inflight < BUSY_INFLIGHT || connections.size >= BUSY_CONNECTIONS)) return best;
+    // Where one is on its way already, it takes the load as well as another would.
+    if (best !== undefined && !best.open) return best;
+    if (best === undefined && spare !== undefined && connections.size >= MAX_CONNECTIONS) return spare;
+    return openTls();
   }
 
   function askTls(ask: Ask, waiter: T): void {
     observer.upstreamQuery(upstream, 'dot');
-    if (!tlsConnection().ask(ask, waiter)) events.lost(self, waiter, failure('overload'), false);
+    lastAskedAtMs = clock.monotonicMs();
+    const chosen = tlsConnection();
+    if (chosen.ask(ask, waiter)) return;
+    // It takes no more because the server said so; the next one is new.
+    connections.delete(chosen);
+    if (!openTls().ask(ask, waiter)) events.lost(self, waiter, failure('overload'), false);
   }
 
+  const cleartextReason: CleartextReason = mode === 'off' ? 'off' : 'opportunistic';
+
   async function askPlain(ask: Ask, waiter: T): Promise<void> {
-    observer.cleartext(mode === 'off' ? 'off' : 'opportunistic');
-    const id = random.uint16();
-    const message = upstreamQuery(id, ask, { pad: false, keepalive: false });
-    const startedAtMs = clock.monotonicMs();
     let why: 'timeout' | 'connect' = 'timeout';
+    let edns = true;
+    const startedAtMs = clock.monotonicMs();
     for (let sends = 0; sends < PLAIN_SENDS && !waiter.done && !closing; sends++) {
+      const id = random.uint16();
+      const message = upstreamQuery(id, ask, edns ? { pad: false, keepalive: false, hideSubnet: true } : undefined);
+      observer.cleartext(cleartextReason);
       observer.upstreamQuery(upstream, 'udp');
       const reply = await ports.dialDatagram(
         { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question), PLAIN_TIMEOUT_MS,
@@ -178,10 +235,17 @@ export function endpoint<T extends Waiter>(
         why = reply === 'timeout' ? 'timeout' : 'connect';
         continue;
       }
+      // RFC 6891 §6.2.2: a server that knows no EDNS says FORMERR; asked again without, once, and not counted as a failure.
+      if (edns && rcodeOf(flagsOf(reply)) === RCODE.FORMERR) {
+        edns = false;
+        sends--;
+        continue;
+      }
       if (flagsOf(reply) & FLAG.TC) askPlainStream(ask, waiter);
       else {
         const rttMs = clock.monotonicMs() - startedAtMs;
-        measure(rttMs);
+        srttMs = smoothed(srttMs, rttMs);
+        plainMs = smoothed(plainMs, rttMs);
         events.reply(self, waiter, reply, 'udp', rttMs);
       }
       return;
@@ -192,6 +256,7 @@ export function endpoint<T extends Waiter>(
 
   /** What did not fit a datagram (RFC 7766 §5). */
   function askPlainStream(ask: Ask, waiter: T): void {
+    observer.cleartext(cleartextReason);
     observer.upstreamQuery(upstream, 'tcp');
     const [existing] = plainStreams;
     if (existing?.ask(ask, waiter) === true) return;
@@ -204,14 +269,21 @@ export function endpoint<T extends Waiter>(
     made.ask(ask, waiter);
   }
 
+  const path = (): modes.Path => {
+    if (connections.size > 0 && (mode === 'strict' || mode === 'encrypted')) return 'tls';
+    return modes.pathFor(mode, health, clock.monotonicMs(), memory.proved(key));
+  };
+
   observer.upstreamState(upstream, false, false);
   const self: Endpoint<T> = {
     identity,
+    shardId: hashOf(upstream),
     get srttMs() {
       return srttMs;
     },
     get open() {
-      return [...connections].some(each => each.open && !each.suspect);
+      for (const each of connections) if (each.open && !each.suspect) return true;
+      return false;
     },
     get health() {
       return health;
@@ -219,17 +291,25 @@ export function endpoint<T extends Waiter>(
     get lastFailure() {
       return lastFailure;
     },
-    path() {
-      if (connections.size > 0 && mode !== 'opportunistic') return 'tls';
-      return modes.pathFor(mode, health, clock.monotonicMs());
-    },
-    ask(ask, waiter, path) {
-      if (path === 'tls') {
+    path,
+    ask(ask, waiter, way) {
+      if (way === 'tls') {
         askTls(ask, waiter);
         return;
       }
       if (connections.size === 0 && modes.shouldProbe(mode, health, clock.monotonicMs())) openTls();
       askPlain(ask, waiter).catch((error: unknown) => events.lost(self, waiter, failure('connect', String(error)), false));
+    },
+    prepare() {
+      if (closing || connections.size > 0 || mode === 'off') return;
+      const nowMs = clock.monotonicMs();
+      if (mode === 'opportunistic' ? modes.shouldProbe(mode, health, nowMs) : modes.mayTryAnyway(health, nowMs)) openTls();
+    },
+    reset() {
+      health = { at: 'probing' };
+      lastFailure = undefined;
+      srttMs = plainMs = undefined;
+      for (const each of [...connections, ...plainStreams]) each.destroy();
     },
     close() {
       closing = true;

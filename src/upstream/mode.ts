@@ -1,43 +1,59 @@
 // Which way a query may go, decided from the configured mode and what is known about the server (RFC 8310 §5,
-// RFC 7858 §4). Pure: states in, states out.
+// RFC 7858 §4; the states are those of Android's Private DNS, with ways back that Android lacks). Pure: states in,
+// states out.
 //
 //   off            cleartext only
 //   opportunistic  TLS where it works, cleartext where it does not
 //   encrypted      TLS only, whoever answers
 //   strict         TLS only, and only with a server that proved its name
+//
+//             ┌────────────────────── network changed ───────────────────────┐
+//             ▼                                                              │
+//          probing ──passed──▶ private ──failed──▶ suspect ──3 times──▶ failed (back-off)
+//             │                   ▲                   │                    │
+//             └──failed──▶ failed └──────passed───────┴───────passed───────┘
+//
+// `suspect` exists in opportunistic mode alone: the other two have no second way to take meanwhile.
 
 /** The privacy profile. */
 export type Mode = 'off' | 'opportunistic' | 'encrypted' | 'strict';
 
 /** What is known about TLS with one server address. */
 export type Health =
-  /** Not known yet. */
+  /** Nothing yet, on this network. */
   | { readonly at: 'probing' }
-  /** The last handshake succeeded. */
+  /** It works. */
   | { readonly at: 'private' }
-  /** Connecting failed `failures` times in a row; worth another try from `retryAtMs` (monotonic). */
+  /** It worked until just now. `errors` in a row since `sinceMs` (monotonic); tried again from `retryAtMs`. */
+  | { readonly at: 'suspect'; readonly errors: number; readonly sinceMs: number; readonly retryAtMs: number }
+  /** Connecting failed `failures` times in a row; worth another try from `retryAtMs`. */
   | { readonly at: 'failed'; readonly failures: number; readonly failedAtMs: number; readonly retryAtMs: number };
 
 /** Where a query may go now. */
 export type Path = 'tls' | 'cleartext' | 'refuse';
 
-/** Decides the path for a query. `refuse` means: not to this server, now. */
-export function pathFor(mode: Mode, health: Health, nowMs: number): Path {
+/**
+ * Decides the path for a query. `refuse` means: not to this server, now.
+ * @param proved whether this server has proved its name on this network before. Then a failure may be an attacker's
+ *   work, and cleartext has to wait until it has lasted.
+ */
+export function pathFor(mode: Mode, health: Health, nowMs: number, proved: boolean): Path {
   switch (mode) {
     case 'off':
       return 'cleartext';
     case 'opportunistic':
-      return health.at === 'private' ? 'tls' : 'cleartext';
+      if (health.at === 'private') return 'tls';
+      return proved && health.at !== 'failed' ? 'tls' : 'cleartext';
     case 'encrypted':
     case 'strict':
       return health.at === 'failed' && nowMs < health.retryAtMs ? 'refuse' : 'tls';
   }
 }
 
-/** Whether a TLS connection should be tried beside the query, to learn if it works. */
+/** Whether TLS should be tried beside the queries that go in cleartext, to learn if it works. */
 export function shouldProbe(mode: Mode, health: Health, nowMs: number): boolean {
   return mode === 'opportunistic'
-    && (health.at === 'probing' || (health.at === 'failed' && nowMs >= health.retryAtMs));
+    && (health.at === 'probing' || ((health.at === 'failed' || health.at === 'suspect') && nowMs >= health.retryAtMs));
 }
 
 /**
@@ -55,17 +71,44 @@ const BACKOFF_MS: Record<Mode, readonly [first: number, most: number]> = {
   encrypted: [1000, 60_000],
   strict: [1000, 60_000],
 };
+/** Errors in a row after which a server that worked counts as failed, and how long they must have lasted for a proved one. */
+const SUSPECT_ERRORS = 3;
+const PROVED_MS = 30_000;
+const SUSPECT_RETRY_MS = 1000;
+const SUSPECT_RETRY_MOST_MS = 8000;
 
-/** The handshake succeeded. */
-export const connected = (): Health => ({ at: 'private' });
+/** What the state machine looks at when something failed. */
+export interface FailedAt {
+  readonly nowMs: number;
+  /** 0 … 1, random: retries of many servers or hosts shall not fall together. */
+  readonly spread: number;
+  readonly proved: boolean;
+}
 
-/**
- * Connecting failed, or an open connection turned out dead.
- * @param spread 0 … 1, random: retries of many servers or hosts shall not fall together
- */
-export function failed(mode: Mode, health: Health, nowMs: number, spread: number): Health {
+/** TLS showed that it works: the handshake succeeded, or in opportunistic mode the probe was answered. */
+export const passed = (): Health => ({ at: 'private' });
+
+/** Connecting failed, an open connection turned out dead, or the probe was not answered well. */
+export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: FailedAt): Health {
+  if (mode === 'opportunistic' && (health.at === 'private' || health.at === 'suspect' || (proved && health.at === 'probing'))) {
+    const errors = health.at === 'suspect' ? health.errors + 1 : 1;
+    const sinceMs = health.at === 'suspect' ? health.sinceMs : nowMs;
+    if (errors < SUSPECT_ERRORS || (proved && nowMs - sinceMs < PROVED_MS)) {
+      return { at: 'suspect', errors, sinceMs, retryAtMs: nowMs + Math.min(SUSPECT_RETRY_MOST_MS, SUSPECT_RETRY_MS * 2 ** (errors - 1)) };
+    }
+  }
   const failures = health.at === 'failed' ? health.failures + 1 : 1;
   const [first, most] = BACKOFF_MS[mode];
   const backoffMs = Math.min(most, first * 2 ** Math.min(failures - 1, 16)) * (0.8 + 0.4 * spread);
   return { at: 'failed', failures, failedAtMs: nowMs, retryAtMs: nowMs + backoffMs };
 }
+
+/**
+ * Whether TLS is quick enough to be preferred to cleartext (the gate of Android 11 and later).
+ * @param plainMs what a query takes in cleartext; undefined: unknown, or not answered
+ */
+export const quickEnough = (tlsMs: number, plainMs: number | undefined): boolean =>
+  plainMs === undefined || tlsMs < LATENCY_FACTOR * plainMs + LATENCY_OFFSET_MS;
+
+const LATENCY_FACTOR = 3;
+const LATENCY_OFFSET_MS = 100;

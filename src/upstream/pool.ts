@@ -16,7 +16,7 @@ import type { Ask } from '../wire/upstream-query.js';
 import type { BootstrapServer } from './bootstrap.js';
 import type { Endpoint, EndpointEvents, UpstreamPorts } from './endpoint.js';
 import { type Mode, mayTryAnyway } from './mode.js';
-import { choose, type Policy } from './select.js';
+import { choose, type Policy, shardOf } from './select.js';
 import { type Server, server, type ServerSpec } from './server.js';
 
 /** What upstream said. */
@@ -34,7 +34,8 @@ export interface PoolSpec {
   readonly mode: Mode;
   readonly policy: Policy;
   readonly servers: readonly ServerSpec[];
-  readonly bootstrapServers: readonly BootstrapServer[];
+  /** Asked for anew at each search: those of the system change with the network. */
+  readonly bootstrapServers: () => readonly BootstrapServer[];
   /** Port of cleartext DNS; 53 but in tests. */
   readonly plainPort?: number;
 }
@@ -48,6 +49,12 @@ export interface Pool {
   exchange(ask: Ask, type: number, settle: Settle): void;
   /** At least one server could be asked right now. */
   readonly ready: boolean;
+  /** Connects to the servers ahead of the first query; queries that come before anybody is reached are held for a while. */
+  prepare(): void;
+  /** The network is another, or the machine has slept: connections of before are given up, and nobody is in back-off. */
+  networkChanged(): void;
+  /** Replaces the servers; those that stay keep their connections. */
+  setServers(servers: readonly ServerSpec[]): void;
   /** Takes no more questions; waits for nothing. */
   close(): void;
   destroy(): void;
@@ -58,6 +65,14 @@ const DEADLINE_MS = 4500;
 const MAX_SENDS = 3;
 const ATTEMPT_UNKNOWN_MS = 1500;
 const ATTEMPT_MIN_MS = 400;
+/** An address that is still being connected to gets this head start before the next one is asked too (as RFC 8305 §5). */
+const STAGGER_MS = 250;
+/** How long a query waits at start and after a network change until a server is reached: as long as Android's. */
+const HOLD_MS = 4200;
+/** With no success for this long after that, queries fail at once: it is no start any more, but an outage. */
+const SETTLING_MS = 30_000;
+/** While queries are held, those servers that may be tried again are, this often. */
+const HOLD_RETRY_MS = 250;
 
 /** Takes what came of a question. */
 export type Settle = (outcome: UpstreamReply | Failure) => void;
@@ -71,6 +86,8 @@ class Exchange extends Timed {
   /** Attempts that may still bring an answer. */
   running = 0;
   tried: readonly Endpoint<Exchange>[] = NOBODY;
+  /** Those that were asked in cleartext. */
+  plain: readonly Endpoint<Exchange>[] = NOBODY;
   /** Those whose connection broke through no fault of the server's: may be asked again. */
   blameless: readonly Endpoint<Exchange>[] = NOBODY;
   /** An answer nobody likes, kept in case there is no better one. */
@@ -81,6 +98,7 @@ class Exchange extends Timed {
     readonly ask: Ask,
     readonly type: number,
     readonly turn: number,
+    readonly shard: number,
     readonly deadlineAtMs: number,
     readonly settle: Settle,
     private readonly onTime: (exchange: Exchange) => void,
@@ -101,8 +119,12 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
   const { clock, observer, random } = ports;
   let turns = 0;
   let closed = false;
-  // Those that wait for a server's address.
+  const shardKey = random.uint16() << 16 | random.uint16();
+  // Those that wait for a server's address, or to be reached.
   const waiting = new Set<Exchange>();
+  // Until then, or until the first success, queries are held.
+  let settlingUntilMs = 0;
+  let cancelRetry = (): void => undefined;
 
   const events: EndpointEvents<Exchange> = {
     reply: onReply,
@@ -113,9 +135,14 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       // With no other server, the same one over a new connection: endpoints do not give out a suspect one twice.
       send(exchange, next(exchange) ?? from);
     },
+    up() {
+      settlingUntilMs = 0;
+      wake();
+    },
   };
-  const servers: readonly Server<Exchange>[] = spec.servers.map(each =>
-    server(ports, each, spec, events, onAddresses));
+  const make = (each: ServerSpec): Server<Exchange> => server(ports, each, spec, events, onAddresses);
+  let specs = spec.servers;
+  let servers: readonly Server<Exchange>[] = specs.map(make);
 
   // Rebuilt when addresses were found: looked at for every query.
   let endpoints = servers.flatMap(each => each.endpoints);
@@ -127,11 +154,11 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (again !== undefined) return again;
     const untried = tried.length === 0 ? endpoints : endpoints.filter(each => !tried.includes(each));
     const usable = untried.filter(each => each.path() !== 'refuse');
-    const chosen = choose(spec.policy, usable, exchange.turn, random) ?? blameless[0];
+    const chosen = choose(spec.policy, usable, exchange.turn, exchange.shard, random) ?? blameless[0];
     if (chosen !== undefined || exchange.running > 0) return chosen;
     // All are in back-off: one of them may be tried, each at most once a second.
     const nowMs = clock.monotonicMs();
-    return choose(spec.policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, random);
+    return choose(spec.policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, exchange.shard, random);
   }
 
   function dispatch(exchange: Exchange): void {
@@ -141,7 +168,36 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (exchange.running > 0) return;
     const searching = servers.some(each => each.endpoints.length === 0 && each.failure === undefined);
     if (searching && exchange.sends < MAX_SENDS) waiting.add(exchange);
+    else if (servers.length > 0 && clock.monotonicMs() < Math.min(settlingUntilMs, exchange.deadlineAtMs - DEADLINE_MS + HOLD_MS)) hold(exchange);
     else giveUp(exchange);
+  }
+
+  /** Keeps a query until somebody is reached, or it has waited long enough. */
+  function hold(exchange: Exchange): void {
+    waiting.add(exchange);
+    wheel.start(exchange, exchange.deadlineAtMs - DEADLINE_MS + HOLD_MS - clock.monotonicMs());
+    if (waiting.size === 1) retryWhileHeld();
+  }
+
+  function retryWhileHeld(): void {
+    cancelRetry();
+    cancelRetry = clock.after(HOLD_RETRY_MS, () => {
+      if (waiting.size === 0 || closed) return;
+      for (const each of servers) each.refresh();
+      for (const each of endpoints) each.prepare();
+      retryWhileHeld();
+    });
+  }
+
+  /** Who was waiting is asked for anew: what was tried in vain before counts no more. */
+  function wake(): void {
+    const woken = [...waiting];
+    waiting.clear();
+    for (const exchange of woken) {
+      exchange.tried = exchange.blameless = NOBODY;
+      exchange.sends = 0;
+      dispatch(exchange);
+    }
   }
 
   function send(exchange: Exchange, to: Endpoint<Exchange> | undefined): void {
@@ -150,8 +206,10 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     exchange.sends++;
     exchange.running++;
     if (!exchange.tried.includes(to)) exchange.tried = [...exchange.tried, to];
+    if (path === 'cleartext') exchange.plain = [...exchange.plain, to];
     if (exchange.blameless.length > 0) exchange.blameless = exchange.blameless.filter(each => each !== to);
-    const attemptMs = to.srttMs === undefined ? ATTEMPT_UNKNOWN_MS : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
+    const attemptMs = path === 'tls' && !to.open && endpoints.length > exchange.tried.length ? STAGGER_MS
+      : to.srttMs === undefined ? ATTEMPT_UNKNOWN_MS : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
     wheel.start(exchange, Math.min(attemptMs, exchange.deadlineAtMs - clock.monotonicMs()));
     to.ask(exchange.ask, exchange, path);
   }
@@ -160,6 +218,10 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
   function onTime(exchange: Exchange): void {
     if (exchange.done) return;
     const leftMs = exchange.deadlineAtMs - clock.monotonicMs();
+    if (waiting.has(exchange)) {
+      exchange.lastFailure ??= whyNobody() ?? failure('not_ready');
+      return giveUp(exchange);
+    }
     if (leftMs <= 0) {
       exchange.lastFailure ??= exchange.tried.length === 0 ? undefined : failure('timeout', namesOf(exchange.tried));
       return giveUp(exchange);
@@ -197,28 +259,35 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       observer.replay();
       exchange.blameless = [...exchange.blameless, from];
     }
+    // Opportunistic: what TLS could not do, cleartext may, at the same server.
+    if (from.path() === 'cleartext' && !exchange.plain.includes(from)) exchange.tried = exchange.tried.filter(each => each !== from);
     dispatch(exchange);
   }
 
   function onAddresses(): void {
     endpoints = servers.flatMap(each => each.endpoints);
-    const woken = [...waiting];
-    waiting.clear();
-    woken.forEach(dispatch);
+    if (clock.monotonicMs() < settlingUntilMs) for (const each of endpoints) each.prepare();
+    wake();
+  }
+
+  function prepare(): void {
+    settlingUntilMs = spec.mode === 'strict' || spec.mode === 'encrypted' ? clock.monotonicMs() + SETTLING_MS : 0;
+    for (const each of servers) each.refresh();
+    for (const each of endpoints) each.prepare();
   }
 
   function giveUp(exchange: Exchange): void {
     const { fallback, lastFailure } = exchange;
-    finish(exchange, fallback ?? lastFailure ?? whyNobody());
+    finish(exchange, fallback ?? lastFailure ?? whyNobody() ?? failure('no_upstream'));
   }
 
   /** Nobody was asked: the reason is the servers'. */
-  function whyNobody(): Failure {
+  function whyNobody(): Failure | undefined {
     for (const each of servers) {
       const why = each.failure ?? each.endpoints.find(one => one.lastFailure !== undefined)?.lastFailure;
       if (why !== undefined) return why;
     }
-    return failure('no_upstream');
+    return undefined;
   }
 
   function finish(exchange: Exchange, outcome: UpstreamReply | Failure): void {
@@ -235,7 +304,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
         settle(failure('shutdown'));
         return;
       }
-      const exchange = new Exchange(ask, type, turns++, clock.monotonicMs() + DEADLINE_MS, settle, onTime);
+      const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, clock.monotonicMs() + DEADLINE_MS, settle, onTime);
       wheel.start(exchange, DEADLINE_MS);
       for (const each of servers) each.refresh();
       dispatch(exchange);
@@ -243,12 +312,31 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     get ready() {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));
     },
+    prepare,
+    networkChanged() {
+      if (closed) return;
+      for (const each of servers) each.forget();
+      // What was in flight comes back as lost, and is asked again over what is there now.
+      for (const each of endpoints) each.reset();
+      prepare();
+    },
+    setServers(wanted) {
+      const before = servers.map((each, i) => ({ each, was: JSON.stringify(specs[i]) }));
+      specs = wanted;
+      servers = wanted.map(one => before.find(({ was }) => was === JSON.stringify(one))?.each ?? make(one));
+      endpoints = servers.flatMap(each => each.endpoints);
+      for (const { each } of before) if (!servers.includes(each)) each.close();
+      prepare();
+      wake();
+    },
     close() {
       closed = true;
+      cancelRetry();
       for (const each of servers) each.close();
     },
     destroy() {
       closed = true;
+      cancelRetry();
       for (const each of servers) each.destroy();
     },
   };

@@ -3,7 +3,7 @@
 import { isIPv6 } from 'node:net';
 
 import type { Failure } from '../base/outcome.js';
-import type { Security } from '../base/ports.js';
+import type { PinPolicy, Security } from '../base/ports.js';
 import { bootstrap, type BootstrapServer } from './bootstrap.js';
 import { type Endpoint, endpoint, type EndpointEvents, type UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
@@ -20,6 +20,7 @@ export interface ServerSpec {
   /** Of DNS over TLS, for addresses found by bootstrap. */
   readonly port: number;
   readonly pins: readonly string[];
+  readonly pinPolicy: PinPolicy;
 }
 
 /** A server, from outside. */
@@ -30,6 +31,8 @@ export interface Server<T extends Waiter> {
   readonly failure: Failure | undefined;
   /** Starts looking for addresses if there are none, or if they have outlived their TTL. */
   refresh(): void;
+  /** What was found on another network counts no more: looks for addresses anew. */
+  forget(): void;
   close(): void;
   destroy(): void;
 }
@@ -52,7 +55,7 @@ export function server<T extends Waiter>(
   spec: ServerSpec,
   { mode, bootstrapServers, plainPort = PLAIN_PORT }: {
     readonly mode: Mode;
-    readonly bootstrapServers: readonly BootstrapServer[];
+    readonly bootstrapServers: () => readonly BootstrapServer[];
     readonly plainPort?: number;
   },
   events: EndpointEvents<T>,
@@ -71,7 +74,7 @@ export function server<T extends Waiter>(
   }
 
   async function search(name: string): Promise<void> {
-    const found = await bootstrap(ports, name, bootstrapServers);
+    const found = await bootstrap(ports, name, bootstrapServers());
     searching = false;
     if (closed) return;
     const nowMs = ports.clock.monotonicMs();
@@ -120,6 +123,12 @@ export function server<T extends Waiter>(
       return failure;
     },
     refresh,
+    forget() {
+      // The old addresses stay until there are new ones; most of the time they are the same.
+      if (nextSearchAtMs !== Infinity) nextSearchAtMs = 0;
+      failures = 0;
+      failure = undefined;
+    },
     close() {
       closed = true;
       cancelRetry();
@@ -133,10 +142,10 @@ export function server<T extends Waiter>(
   };
 }
 
-function securityOf(mode: Mode, { name, pins }: ServerSpec): Security {
+function securityOf(mode: Mode, { name, pins, pinPolicy }: ServerSpec): Security {
   // Opportunistic and encrypted take what they get (RFC 8310 §5: no identity is required); a name or pins that are
   // configured all the same are what strict is for.
-  return mode === 'strict' ? { at: 'authenticated', name, pins } : { at: 'encrypted' };
+  return mode === 'strict' ? { at: 'authenticated', name, pins, pinPolicy } : { at: 'encrypted', name };
 }
 
 /** The label for a server without a name. */

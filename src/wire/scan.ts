@@ -1,7 +1,7 @@
 // A response from upstream, walked once: is it whole, where are its TTLs, where does its OPT start, how long
 // may it live. The octets stay as they are; what is learned here lets them be replayed by copying and patching.
 
-import { extendedErrors, type ExtendedError, type Opt, readOpt } from './edns.js';
+import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
 import { skipName } from './name.js';
 import { TYPE } from './rrtype.js';
@@ -119,4 +119,30 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
     soaTtlOffset: negative ? soaTtlOffset : undefined,
     extendedErrors: opt === undefined ? [] : extendedErrors(opt, MAX_EXTENDED_ERRORS),
   };
+}
+
+/**
+ * What a response says about idle connections (RFC 7828 §3.1), in ms; undefined if it says nothing, or can not be read.
+ * A walk of its own: it is wanted once for each connection.
+ */
+export function keepaliveMs(message: Buffer): number | undefined {
+  const { answers, authority, additional, questions } = countsOf(message);
+  let at = HEADER_BYTES;
+  for (let i = 0; i < questions; i++) {
+    at = skipName(message, at) + 4;
+    if (at < HEADER_BYTES + 4) return undefined;
+  }
+  for (let i = 0; i < answers + authority + additional; i++) {
+    const fixed = skipName(message, at);
+    if (fixed === -1 || fixed + 10 > message.length) return undefined;
+    const next = fixed + 10 + message.readUInt16BE(fixed + 8);
+    if (next > message.length) return undefined;
+    if (message.readUInt16BE(fixed) === TYPE.OPT) {
+      const opt = readOpt(message, fixed);
+      const option = opt && findOption(opt, OPTION.TCP_KEEPALIVE);
+      return option?.length === 2 ? 100 * option.readUInt16BE(0) : undefined;
+    }
+    at = next;
+  }
+  return undefined;
 }

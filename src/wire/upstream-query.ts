@@ -2,8 +2,8 @@
 // answer. Client options (cookies, client subnet, anything unknown) end here.
 
 import { OPTION, QUERY_PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
-import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
-import { TYPE } from './rrtype.js';
+import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, writeHeader } from './header.js';
+import { CLASS_IN, TYPE } from './rrtype.js';
 import { sameIgnoringCase } from './name.js';
 
 /** What to ask. */
@@ -20,19 +20,27 @@ export interface AskOptions {
   readonly pad: boolean;
   /** Ask for the server's idle timeout (RFC 7828 §3.2.1: empty option, streams only). */
   readonly keepalive: boolean;
+  /** Ask the server to tell nobody where we are: a client subnet of 0 octets (RFC 7871 §7.1.2). */
+  readonly hideSubnet: boolean;
 }
+
+/** The question for the name servers of the root, which every resolver can answer. */
+export const ROOT_NS: Ask = { question: Buffer.from([0, 0, TYPE.NS, 0, CLASS_IN]), dnssecOk: false, checkingDisabled: false };
 
 const OPT_BYTES = 11;
 const OPTION_BYTES = 4;
+/** Family, and two prefix lengths that are 0. */
+const SUBNET_BYTES = 4;
+const FAMILY_IPV4 = 1;
 
 /** Octets of the query that `writeUpstreamQuery` writes. */
-function queryBytes(ask: Ask, { pad, keepalive }: AskOptions): number {
-  const bare = HEADER_BYTES + ask.question.length + OPT_BYTES + (keepalive ? OPTION_BYTES : 0);
+function queryBytes(ask: Ask, { pad, keepalive, hideSubnet }: AskOptions): number {
+  const bare = HEADER_BYTES + ask.question.length + OPT_BYTES + (keepalive ? OPTION_BYTES : 0) + (hideSubnet ? OPTION_BYTES + SUBNET_BYTES : 0);
   return pad ? Math.ceil((bare + OPTION_BYTES) / QUERY_PADDING_BLOCK) * QUERY_PADDING_BLOCK : bare;
 }
 
 /** Writes the query at `at`, over octets that are 0. */
-function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive }: AskOptions, end: number): void {
+function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive, hideSubnet }: AskOptions, end: number): void {
   out.writeUInt16BE(id, at);
   out.writeUInt16BE(FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), at + 2);
   out.writeUInt16BE(1, at + 4);
@@ -48,14 +56,26 @@ function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepal
     out.writeUInt16BE(OPTION.TCP_KEEPALIVE, option);
     option += OPTION_BYTES;
   }
+  if (hideSubnet) {
+    out.writeUInt16BE(OPTION.CLIENT_SUBNET, option);
+    out.writeUInt16BE(SUBNET_BYTES, option + 2);
+    out.writeUInt16BE(FAMILY_IPV4, option + OPTION_BYTES);
+    option += OPTION_BYTES + SUBNET_BYTES;
+  }
   if (pad) {
     out.writeUInt16BE(OPTION.PADDING, option);
     out.writeUInt16BE(end - option - OPTION_BYTES, option + 2);
   }
 }
 
-/** A query message. */
-export function upstreamQuery(id: number, ask: Ask, options: AskOptions): Buffer {
+/** A query message; without options, one without EDNS, for servers that know none. */
+export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
+  if (options === undefined) {
+    const plain = Buffer.alloc(HEADER_BYTES + ask.question.length);
+    writeHeader(plain, id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), { questions: 1, answers: 0, authority: 0, additional: 0 });
+    ask.question.copy(plain, HEADER_BYTES);
+    return plain;
+  }
   const bytes = queryBytes(ask, options);
   const message = Buffer.alloc(bytes);
   writeQuery(message, 0, id, ask, options, bytes);

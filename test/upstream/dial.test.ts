@@ -4,7 +4,9 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 
 import t from 'tap';
 
-import type { DialTarget, Security } from '../../src/base/ports.js';
+import type { Connected, DialTarget, PinPolicy } from '../../src/base/ports.js';
+import { type TlsSecurity } from '../../src/upstream/identity.js';
+import { systemClock } from '../../src/os/clock.js';
 import { dialer } from '../../src/upstream/dial.js';
 import { authority, certificate, type Identity } from '../fixtures/certificates.js';
 import { dotServer, type DotServerOptions } from '../fixtures/dot-server.js';
@@ -12,32 +14,35 @@ import { dotServer, type DotServerOptions } from '../fixtures/dot-server.js';
 
 const ca = authority();
 const DAY_MS = 86_400_000;
-const named: Security = { at: 'authenticated', name: 'dns.test', pins: [] };
+type Authenticated = Extract<TlsSecurity, { at: 'authenticated' }>;
+const named: Authenticated = { at: 'authenticated', name: 'dns.test', pins: [], pinPolicy: 'pin_and_pkix' };
 
 interface Outcome {
   readonly connected: boolean;
   readonly code?: string;
   readonly detail?: string;
   readonly protocol?: string;
+  readonly authenticated?: boolean;
+  readonly warning?: string;
   /** Octets that reached the server as data. */
   readonly queries: number;
 }
 
 /** Dials, sends something, and says what came of it. */
-async function dial(identity: Identity, security: Security, more: Partial<DotServerOptions> = {}, roots: Identity = ca): Promise<Outcome> {
+async function dial(identity: Identity, security: TlsSecurity, more: Partial<DotServerOptions> = {}, roots: Identity = ca): Promise<Outcome> {
   const server = await dotServer({ identity, handler: (query, session) => session.reply(query), ...more });
   const target: DialTarget = { address: more.address ?? '127.0.0.1', port: server.port, security };
   const outcome = await new Promise<Omit<Outcome, 'queries'>>(resolve => {
     let connected = false;
-    let protocol: string | undefined;
-    const stream = dialer(roots.cert, { tcpMs: 500, totalMs: 1000 })(target, {
+    let told: Partial<Connected> = {};
+    const stream = dialer({ ca: roots.cert, client: undefined, clock: systemClock }, { tcpMs: 500, totalMs: 1000 })(target, {
       connected(info) {
         connected = true;
-        protocol = info.protocol;
+        told = info;
       },
       bytes() {
         stream.close();
-        resolve({ connected, ...(protocol === undefined ? {} : { protocol }) });
+        resolve({ connected, ...told });
       },
       closed: why => resolve({ connected, ...(why ?? {}) }),
     });
@@ -56,7 +61,7 @@ await t.test('a server that proves its name is spoken to', async t => {
 });
 
 await t.test('RFC 8310 §8.1: without a name the address must be in the certificate', async t => {
-  const byAddress: Security = { at: 'authenticated', name: undefined, pins: [] };
+  const byAddress: Authenticated = { ...named, name: undefined };
   t.match(await dial(certificate({ common: 'x', ips: ['127.0.0.1'], issuer: ca }), byAddress), { connected: true, queries: 1 });
   t.match(await dial(certificate({ common: 'x', names: ['127.0.0.1'], issuer: ca }), byAddress), { connected: false, code: 'tls_verify', queries: 0 });
 });
@@ -99,8 +104,99 @@ await t.test('pins: one must match, whatever the authorities say', async t => {
   t.ok(refused.detail?.includes(`sha256/${leaf.pin}`), 'the pins that the server shows are named');
 });
 
-await t.test('encrypted: whoever answers', async t => {
-  t.match(await dial(certificate({ common: 'x', names: ['other.test'] }), { at: 'encrypted' }), { connected: true, queries: 1 });
+await t.test('pin policies: who is let in, and what is said', async t => {
+  const NO_PIN = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
+  const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
+  const stranger = certificate({ common: 'x', names: ['other.test'] });
+  const table: readonly [PinPolicy, Identity, pinned: boolean, letIn: boolean][] = [
+    ['pin_and_pkix', good, true, true], ['pin_and_pkix', good, false, false], ['pin_and_pkix', stranger, true, false], ['pin_and_pkix', stranger, false, false],
+    ['pin_or_pkix', good, true, true], ['pin_or_pkix', good, false, true], ['pin_or_pkix', stranger, true, true], ['pin_or_pkix', stranger, false, false],
+    ['pin_only', good, true, true], ['pin_only', good, false, false], ['pin_only', stranger, true, true], ['pin_only', stranger, false, false],
+    ['report_only', good, true, true], ['report_only', good, false, true], ['report_only', stranger, true, false], ['report_only', stranger, false, false],
+  ];
+  for (const [pinPolicy, identity, pinned, letIn] of table) {
+    const what = `${pinPolicy}, ${identity === good ? 'good' : 'strange'} certificate, ${pinned ? '' : 'not '}pinned`;
+    const outcome = await dial(identity, { ...named, pinPolicy, pins: [pinned ? identity.pin : NO_PIN] });
+    t.match(outcome, letIn ? { connected: true, authenticated: true, queries: 1 } : { connected: false, code: 'tls_verify', queries: 0 }, what);
+    t.equal(outcome.warning !== undefined, pinPolicy === 'report_only' && letIn && !pinned, `${what}: warning`);
+  }
+});
+
+await t.test('tickets: used once, for the server that they came from, as it was configured then', async t => {
+  const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
+  for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+    const server = await dotServer({ identity: good, handler: (query, session) => session.reply(query), tls: { maxVersion } });
+    const dialing = dialer({ ca: ca.cert, client: undefined, clock: systemClock });
+    const once = async (security: TlsSecurity): Promise<string> => new Promise(resolve => {
+      let told = '';
+      const stream = dialing({ address: '127.0.0.1', port: server.port, security }, {
+        connected: ({ resumed, authenticated }) => void (told = `${resumed ? 'resumed' : 'full'}${authenticated ? ', proved' : ''}`),
+        bytes: () => {
+          stream.close();
+          resolve(told);
+        },
+        closed: why => resolve(why?.code ?? 'closed'),
+      });
+      stream.send(Buffer.from([0, 1, 42]));
+    });
+    t.equal(await once(named), 'full, proved', maxVersion);
+    t.equal(await once(named), 'resumed, proved');
+    t.equal(await once({ ...named, name: 'other.test' }), 'tls_verify', 'a ticket of one name does not open for another');
+    t.equal(await once({ ...named, name: 'other.test' }), 'tls_verify', 'nor does one that came with a refusal');
+    t.equal(await once({ ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] }), 'tls_verify', 'nor for other pins');
+    t.equal(await once({ at: 'encrypted', name: undefined }), 'full', 'nor for another profile');
+    t.equal(await once({ at: 'encrypted', name: undefined }), 'resumed');
+    t.equal(await once(named), 'resumed, proved', 'each has its own');
+    await server.close();
+  }
+});
+
+await t.test('a certificate that was good when the ticket came, and has expired since: a full handshake, and a refusal', async t => {
+  let wallMs = Date.now();
+  const short = certificate({ common: 'x', names: ['dns.test'], issuer: ca, notBefore: new Date(wallMs - DAY_MS), notAfter: new Date(wallMs + DAY_MS / 2) });
+  const server = await dotServer({ identity: short, handler: (query, session) => session.reply(query) });
+  const dialing = dialer({ ca: ca.cert, client: undefined, clock: { ...systemClock, wallMs: () => wallMs } });
+  const resumed = async (): Promise<boolean> => new Promise(resolve => {
+    let told = false;
+    const stream = dialing({ address: '127.0.0.1', port: server.port, security: named }, {
+      connected: info => void (told = info.resumed),
+      bytes: () => {
+        stream.close();
+        resolve(told);
+      },
+      closed: () => resolve(false),
+    });
+    stream.send(Buffer.from([0, 1, 42]));
+  });
+  t.equal(await resumed(), false);
+  t.equal(await resumed(), true);
+  wallMs += DAY_MS / 2;
+  t.equal(await resumed(), false, 'the ticket lived no longer than the certificate');
+  await server.close();
+});
+
+await t.test('our own certificate is shown to servers that ask for it', async t => {
+  const server = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
+  const own = certificate({ common: 'client', names: ['client.test'], issuer: ca });
+  const running = await dotServer({ identity: server, handler: (query, session) => session.reply(query), tls: { requestCert: true, rejectUnauthorized: true, ca: ca.cert } });
+  const reaches = async (client: Identity | undefined): Promise<boolean> => new Promise(resolve => {
+    const stream = dialer({ ca: ca.cert, client, clock: systemClock })({ address: '127.0.0.1', port: running.port, security: named }, {
+      connected: () => stream.send(Buffer.from([0, 1, 42])),
+      bytes: () => {
+        stream.close();
+        resolve(true);
+      },
+      closed: () => resolve(false),
+    });
+  });
+  t.equal(await reaches(own), true);
+  t.equal(await reaches(undefined), false);
+  await running.close();
+});
+
+await t.test('encrypted: whoever answers, and it is told whether the name was proved', async t => {
+  t.match(await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), { at: 'encrypted', name: 'dns.test' }), { connected: true, authenticated: true });
+  t.match(await dial(certificate({ common: 'x', names: ['other.test'] }), { at: 'encrypted', name: 'dns.test' }), { connected: true, authenticated: false, queries: 1 });
 });
 
 await t.test('TLS below 1.2 is not spoken', async t => {
@@ -120,7 +216,7 @@ await t.test('nobody there, or nobody that speaks TLS', async t => {
   await new Promise<void>(resolve => void silent.listen(0, '127.0.0.1', resolve));
   const { port } = silent.address() as AddressInfo;
   const outcome = async (target: DialTarget) => new Promise<{ code: string; detail: string } | undefined>(resolve => {
-    dialer(ca.cert, { tcpMs: 300, totalMs: 600 })(target, { connected: () => undefined, bytes: () => undefined, closed: resolve });
+    dialer({ ca: ca.cert, client: undefined, clock: systemClock }, { tcpMs: 300, totalMs: 600 })(target, { connected: () => undefined, bytes: () => undefined, closed: resolve });
   });
   t.match(await outcome({ address: '127.0.0.1', port, security: named }), { code: 'connect_timeout', detail: /no TLS connection within 600 ms/ });
   for (const socket of held) socket.destroy();
@@ -136,7 +232,7 @@ await t.test('all that is sent in one turn arrives in one piece', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   const server = await dotServer({ identity: leaf, handler: () => undefined });
   await new Promise<void>(resolve => {
-    const stream = dialer(ca.cert)({ address: '127.0.0.1', port: server.port, security: named }, {
+    const stream = dialer({ ca: ca.cert, client: undefined, clock: systemClock })({ address: '127.0.0.1', port: server.port, security: named }, {
       connected() {
         for (let i = 0; i < 50; i++) stream.send(Buffer.from([0, 1, i]));
         setTimeout(() => {

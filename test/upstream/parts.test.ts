@@ -4,8 +4,11 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import { Inflight, type Match, Sent } from '../../src/upstream/inflight.js';
-import { connected, failed, type Health, mayTryAnyway, type Mode, type Path, pathFor, shouldProbe } from '../../src/upstream/mode.js';
-import { type Candidate, choose, type Policy } from '../../src/upstream/select.js';
+import * as idle from '../../src/upstream/idle.js';
+import { networkMemory } from '../../src/upstream/memory.js';
+import { failed, type Health, mayTryAnyway, type Mode, passed, type Path, pathFor, quickEnough, shouldProbe } from '../../src/upstream/mode.js';
+import { type Candidate, choose, type Policy, shardOf } from '../../src/upstream/select.js';
+import { OPTION } from '../../src/wire/edns.js';
 import { upstreamQuery, type Ask } from '../../src/wire/upstream-query.js';
 import { fakeRandom } from '../fixtures/clock.js';
 import { queryMessage } from '../fixtures/client.js';
@@ -80,71 +83,177 @@ await t.test('queries that nobody waits for any more leave the table', t => {
 await t.test('the path, for every mode and health', t => {
   const healths: Record<string, Health> = {
     probing: { at: 'probing' },
-    private: connected(),
+    private: passed(),
+    suspect: { at: 'suspect', errors: 1, sinceMs: 0, retryAtMs: 100 },
     failed: { at: 'failed', failures: 1, failedAtMs: 0, retryAtMs: 100 },
   };
-  const table: readonly [Mode, string, nowMs: number, Path, probe: boolean][] = [
-    ['off', 'probing', 0, 'cleartext', false],
-    ['off', 'private', 0, 'cleartext', false],
-    ['off', 'failed', 0, 'cleartext', false],
-    ['opportunistic', 'probing', 0, 'cleartext', true],
-    ['opportunistic', 'private', 0, 'tls', false],
-    ['opportunistic', 'failed', 99, 'cleartext', false],
-    ['opportunistic', 'failed', 100, 'cleartext', true],
-    ['encrypted', 'probing', 0, 'tls', false],
-    ['encrypted', 'private', 0, 'tls', false],
-    ['encrypted', 'failed', 99, 'refuse', false],
-    ['encrypted', 'failed', 100, 'tls', false],
-    ['strict', 'probing', 0, 'tls', false],
-    ['strict', 'private', 0, 'tls', false],
-    ['strict', 'failed', 99, 'refuse', false],
-    ['strict', 'failed', 100, 'tls', false],
+  const table: readonly [Mode, string, nowMs: number, Path, ifProved: Path, probe: boolean][] = [
+    ['off', 'probing', 0, 'cleartext', 'cleartext', false],
+    ['off', 'private', 0, 'cleartext', 'cleartext', false],
+    ['off', 'failed', 0, 'cleartext', 'cleartext', false],
+    ['opportunistic', 'probing', 0, 'cleartext', 'tls', true],
+    ['opportunistic', 'private', 0, 'tls', 'tls', false],
+    ['opportunistic', 'suspect', 99, 'cleartext', 'tls', false],
+    ['opportunistic', 'suspect', 100, 'cleartext', 'tls', true],
+    ['opportunistic', 'failed', 99, 'cleartext', 'cleartext', false],
+    ['opportunistic', 'failed', 100, 'cleartext', 'cleartext', true],
+    ['encrypted', 'probing', 0, 'tls', 'tls', false],
+    ['encrypted', 'private', 0, 'tls', 'tls', false],
+    ['encrypted', 'failed', 99, 'refuse', 'refuse', false],
+    ['encrypted', 'failed', 100, 'tls', 'tls', false],
+    ['strict', 'probing', 0, 'tls', 'tls', false],
+    ['strict', 'private', 0, 'tls', 'tls', false],
+    ['strict', 'failed', 99, 'refuse', 'refuse', false],
+    ['strict', 'failed', 100, 'tls', 'tls', false],
   ];
-  for (const [mode, at, nowMs, path, probe] of table) {
+  for (const [mode, at, nowMs, path, ifProved, probe] of table) {
     const health = healths[at] ?? { at: 'probing' };
-    t.equal(pathFor(mode, health, nowMs), path, `${mode}, ${at}, ${nowMs} ms`);
+    t.equal(pathFor(mode, health, nowMs, false), path, `${mode}, ${at}, ${nowMs} ms`);
+    t.equal(pathFor(mode, health, nowMs, true), ifProved, `${mode}, ${at}, ${nowMs} ms, proved before`);
     t.equal(shouldProbe(mode, health, nowMs), probe, `${mode}, ${at}, ${nowMs} ms: probe`);
   }
   t.end();
 });
 
+await t.test('strict and encrypted never give a cleartext path, whatever happens in whatever order', t => {
+  fc.assert(fc.property(fc.constantFrom<Mode>('strict', 'encrypted'), fc.array(fc.tuple(fc.constantFrom('pass', 'fail', 'reset'), fc.nat(100_000), fc.boolean())), (mode, events) => {
+    let health: Health = { at: 'probing' };
+    let nowMs = 0;
+    for (const [what, ms, proved] of events) {
+      nowMs += ms;
+      health = what === 'pass' ? passed() : what === 'reset' ? { at: 'probing' } : failed(mode, health, { nowMs, spread: 0.5, proved });
+      if (pathFor(mode, health, nowMs, proved) === 'cleartext' || health.at === 'suspect' || shouldProbe(mode, health, nowMs)) return false;
+    }
+    return true;
+  }));
+  t.end();
+});
+
 await t.test('back-off doubles to its limit, spread by a fifth either way', t => {
   let health: Health = { at: 'probing' };
+  const at0 = { nowMs: 0, spread: 0.5, proved: false };
   const steps: number[] = [];
   for (let i = 0; i < 10; i++) {
-    health = failed('strict', health, 0, 0.5);
+    health = failed('strict', health, at0);
     if (health.at === 'failed') steps.push(health.retryAtMs);
   }
   t.same(steps, [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000, 60000]);
-  t.match(failed('strict', connected(), 0, 0), { retryAtMs: 800, failures: 1 }, 'a success in between starts over');
-  t.match(failed('strict', connected(), 0, 0.75), { retryAtMs: 1100 });
-  t.match(failed('opportunistic', connected(), 0, 0.5), { retryAtMs: 60_000 });
+  t.match(failed('strict', passed(), { ...at0, spread: 0 }), { retryAtMs: 800, failures: 1 }, 'a success in between starts over');
+  t.match(failed('strict', passed(), { ...at0, spread: 0.75 }), { retryAtMs: 1100 });
+  t.match(failed('opportunistic', { at: 'probing' }, at0), { at: 'failed', retryAtMs: 60_000 }, 'RFC 7858 §3.1: patience where there is another way');
   t.notOk(mayTryAnyway(health, 999));
   t.ok(mayTryAnyway(health, 1000), 'with everything down, each may be tried once a second');
   t.end();
 });
 
+await t.test('opportunistic: what worked is suspect for three errors, tried again after 1 and 2 s, then failed', t => {
+  const walk = (proved: boolean, times: readonly number[]): string[] => {
+    let health: Health = passed();
+    return times.map(nowMs => {
+      health = failed('opportunistic', health, { nowMs, spread: 0.5, proved });
+      return `${health.at} ${health.at === 'suspect' || health.at === 'failed' ? health.retryAtMs - nowMs : ''}`;
+    });
+  };
+  t.same(walk(false, [0, 1000, 3000, 70_000]), ['suspect 1000', 'suspect 2000', 'failed 60000', 'failed 120000']);
+  t.same(walk(true, [0, 1000, 3000, 7000, 15_000, 31_000]), ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'failed 60000'],
+    'one that proved itself here before: cleartext has to wait half a minute');
+  t.match(failed('opportunistic', { at: 'probing' }, { nowMs: 0, spread: 0.5, proved: true }), { at: 'suspect' });
+  t.end();
+});
+
+await t.test('the gate: TLS may take three times as long as cleartext, and 100 ms', t => {
+  t.ok(quickEnough(129, 10));
+  t.notOk(quickEnough(130, 10));
+  t.ok(quickEnough(4000, undefined), 'no answer in cleartext is no reason against TLS');
+  t.end();
+});
+
+await t.test('idle limits: learned from the server, closing and saying', t => {
+  t.equal(idle.idleMs(idle.FIRST_LIMIT), 8000);
+  const shorter = idle.closedAfter(idle.FIRST_LIMIT, 5000);
+  t.equal(idle.idleMs(shorter), 4000, 'a second before it closes');
+  t.equal(idle.idleMs(idle.closedAfter(idle.FIRST_LIMIT, 300)), 1000, 'never below a second');
+  t.equal(idle.closedAfter(shorter, 6000), shorter, 'later than we would stay is no news');
+  let grown = shorter;
+  for (let i = 0; i < 20; i++) grown = idle.reusedAfter(grown, 3000);
+  t.equal(idle.idleMs(grown), 5000, 'twenty good reuses: a second more');
+  t.equal(idle.reusedAfter(shorter, 100), shorter, 'a short pause proves nothing');
+  t.equal(idle.idleMs(idle.said(grown, 3000)), 2000, 'RFC 7828: what the server says counts');
+  t.equal(idle.idleMs(idle.said(idle.FIRST_LIMIT, 60_000)), 8000, 'but does not keep connections longer than is good');
+  fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom('closed', 'reused', 'said'), fc.nat(120_000))), events => {
+    let limit = idle.FIRST_LIMIT;
+    for (const [what, ms] of events) limit = what === 'closed' ? idle.closedAfter(limit, ms) : what === 'reused' ? idle.reusedAfter(limit, ms) : idle.said(limit, ms);
+    return idle.idleMs(limit) >= 1000 && idle.idleMs(limit) <= 30_000;
+  }));
+  t.end();
+});
+
+await t.test('what has proved itself is remembered for three days, per network, over a restart', t => {
+  let nowMs = 0;
+  const memory = networkMemory(() => nowMs);
+  memory.network = 'home';
+  memory.prove('one');
+  t.ok(memory.changed);
+  t.ok(memory.proved('one'));
+  memory.network = 'café';
+  t.notOk(memory.proved('one'), 'another network');
+  const saved = memory.save();
+  t.notOk(memory.changed);
+  const later = networkMemory(() => nowMs, saved);
+  later.network = 'home';
+  nowMs = 3 * 86_400_000 - 1;
+  t.ok(later.proved('one'));
+  nowMs++;
+  t.notOk(later.proved('one'));
+  for (let i = 0; i < 1000; i++) later.prove(`server ${i}`);
+  t.ok(later.save().length < 20_000, 'bounded');
+  for (const damaged of ['', '{', '[]', 'null', '{"version":1,"proofs":[1,["a"],["a","b"]]}', saved.slice(0, -3)]) {
+    const read = networkMemory(() => nowMs, damaged);
+    t.notOk(read.proved('one'), damaged);
+  }
+  t.end();
+});
+
 await t.test('selection', t => {
-  const servers = [{ id: 'a', srttMs: 30, open: true }, { id: 'b', srttMs: 10, open: true }, { id: 'c', srttMs: undefined, open: false }];
-  const chosen = (policy: Policy, turn = 0, random = fakeRandom()): string | undefined => choose(policy, servers, turn, random)?.id;
+  const servers = [{ id: 'a', srttMs: 30, open: true, shardId: 1 }, { id: 'b', srttMs: 10, open: true, shardId: 2 }, { id: 'c', srttMs: undefined, open: false, shardId: 3 }];
+  const chosen = (policy: Policy, turn = 0, random = fakeRandom(), shard = 0): string | undefined => choose(policy, servers, turn, shard, random)?.id;
   t.equal(chosen('ordered'), 'a');
   t.same([0, 1, 2, 3].map(turn => chosen('round_robin', turn)), ['a', 'b', 'c', 'a']);
   t.equal(chosen('fastest', 0, { uint16: () => 0, below: () => 1 }), 'b', 'measured ones first');
   t.equal(chosen('fastest', 0, { uint16: () => 0, below: n => (n === 20 ? 0 : 2) }), 'c', 'now and then by chance');
   t.equal(new Set(Array.from({ length: 100 }, (_, i) => chosen('random', 0, fakeRandom(i + 1)))).size, 3);
-  fc.assert(fc.property(fc.constantFrom<Policy>('ordered', 'round_robin', 'random', 'fastest', 'sharded'), fc.nat(), (policy, turn) =>
-    ['a', 'b', 'c'].includes(chosen(policy, turn) ?? '')));
-  t.equal(choose<Candidate>('fastest', [], 0, fakeRandom()), undefined);
+  fc.assert(fc.property(fc.constantFrom<Policy>('ordered', 'round_robin', 'random', 'fastest', 'sharded'), fc.nat(), fc.integer(), (policy, turn, shard) =>
+    ['a', 'b', 'c'].includes(chosen(policy, turn, fakeRandom(), shard) ?? '')));
+  t.equal(choose<Candidate>('fastest', [], 0, 0, fakeRandom()), undefined);
+  t.end();
+});
+
+await t.test('sharded: a site has one server, sites are spread, and a lost server moves only its own', t => {
+  const servers = ['a', 'b', 'c'].map((id, i) => ({ id, srttMs: 1, open: true, shardId: 1000 + 77 * i }));
+  const KEY = 12345;
+  const of = (name: string, among = servers): string => choose('sharded', among, 0, shardOf(question(name), KEY), fakeRandom())?.id ?? '';
+  const sites = Array.from({ length: 600 }, (_, i) => `site${i}.example`);
+  for (const site of sites) if (of(`www.${site}`) !== of(`A.B.${site.toUpperCase()}`)) t.fail(site);
+  t.equal(of('a.shop.co.uk'), of('b.shop.co.uk'));
+  t.ok(new Set(Array.from({ length: 50 }, (_, i) => of(`www.shop${i}.co.uk`))).size > 1, 'co.uk is no site');
+  const counts = servers.map(({ id }) => sites.filter(site => of(site) === id).length);
+  t.ok(counts.every(count => count > 120), counts.join(' '));
+  const without = servers.filter(({ id }) => id !== 'b');
+  t.ok(sites.every(site => of(site) === 'b' || of(site, without) === of(site)));
+  for (const name of ['.', 'com', 'a.b']) t.ok(of(name), name);
   t.end();
 });
 
 await t.test('RFC 8467: over TLS queries are padded to 128; elsewhere not; nothing of the client\'s goes along', t => {
   const ask: Ask = { question: question('www.example'), dnssecOk: true, checkingDisabled: true };
-  const padded = upstreamQuery(1, ask, { pad: true, keepalive: false });
+  const padded = upstreamQuery(1, ask, { pad: true, keepalive: true, hideSubnet: true });
   t.equal(padded.length, 128);
+  t.equal(messageToText(padded)?.option(OPTION.CLIENT_SUBNET)?.toString('hex'), '00010000', 'RFC 7871 §7.1.2: family 1, and no octet of an address');
+  t.equal(messageToText(padded)?.option(OPTION.TCP_KEEPALIVE)?.length, 0);
   t.match(messageToText(padded), { flags: ['rd', 'cd'], question: { name: 'www.example.' } });
-  const plain = upstreamQuery(1, ask, { pad: false, keepalive: false });
+  const plain = upstreamQuery(1, ask, { pad: false, keepalive: false, hideSubnet: false });
   t.equal(plain.length, 12 + ask.question.length + 11, 'an empty OPT');
   t.equal(plain.readUInt16BE(plain.length - 4), 0x8000, 'DO');
+  t.equal(upstreamQuery(1, ask, undefined).length, 12 + ask.question.length, 'without EDNS');
   t.end();
 });

@@ -4,6 +4,7 @@ import t from 'tap';
 
 import type { Failure } from '../../src/base/outcome.js';
 import { wheel } from '../../src/base/wheel.js';
+import { networkMemory } from '../../src/upstream/memory.js';
 import { pool, type PoolSpec, type UpstreamReply } from '../../src/upstream/pool.js';
 import type { ServerSpec } from '../../src/upstream/server.js';
 import { TYPE } from '../../src/wire/rrtype.js';
@@ -17,7 +18,7 @@ import { wireName } from '../fixtures/records.js';
 const A = 'x.example. 60 A 192.0.2.1';
 
 const at = (name: string, ...addresses: string[]): ServerSpec =>
-  ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [] });
+  ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [], pinPolicy: 'pin_and_pkix' });
 
 function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Partial<PoolSpec> = {}, datagram?: FakeNetwork['datagram']) {
   const clock = fakeClock();
@@ -25,8 +26,9 @@ function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Par
   network.datagram = datagram;
   const { observer, count } = recorder();
   const log = recordedLog();
-  const tested = pool({ clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram }, wheel(clock), {
-    mode, policy: 'ordered', servers, bootstrapServers: [], ...more,
+  const memory = networkMemory(() => clock.wallMs());
+  const tested = pool({ clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram, memory }, wheel(clock), {
+    mode, policy: 'ordered', servers, bootstrapServers: () => [], ...more,
   });
   /** Asks; `outcome` is filled when it is answered. */
   const ask = (name = 'x.example') => {
@@ -35,14 +37,14 @@ function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Par
       outcome => (asked.outcome = outcome));
     return asked;
   };
-  return { clock, network, count, log, pool: tested, ask };
+  return { clock, network, count, log, memory, pool: tested, ask };
 }
 
 await t.test('a query waits for the handshake, and is answered', async t => {
   const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
   const asked = ask();
   await clock.advance(10);
-  t.same(network.last.target, { address: '192.0.2.1', port: 853, security: { at: 'authenticated', name: 'one', pins: [] } });
+  t.same(network.last.target, { address: '192.0.2.1', port: 853, security: { at: 'authenticated', name: 'one', pins: [], pinPolicy: 'pin_and_pkix' } });
   t.equal(network.last.queries.length, 0, 'nothing is sent before the server has proved itself');
   network.last.accept();
   network.last.queries.length = 0;
@@ -66,13 +68,16 @@ await t.test('many queries share one connection, and are answered in any order',
   t.equal(network.streams.length, 1);
 });
 
-await t.test('an idle connection is closed after 8 s, and the next query opens a new one', async t => {
+await t.test('a connection is kept warm for a minute after the last query, then closed; the next query opens a new one', async t => {
   const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
   network.serve = () => ({ answers: A });
   ask();
   await clock.advance(7900);
+  t.same(network.last.asked, ['x.example.']);
+  await clock.advance(50_000);
   t.notOk(network.last.closed);
-  await clock.advance(200);
+  t.same([...new Set(network.last.asked)], ['x.example.', '.'], 'nothing but the root is asked for that');
+  await clock.advance(15_000);
   t.ok(network.last.closed);
   t.equal(count('upstreamClose', 'one', 'client_idle'), 1);
   const again = ask();
@@ -214,9 +219,9 @@ await t.test('nobody answers: SERVFAIL at 4.5 s, before the client gives up at 5
   const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = name => (name === '' ? {} : 'silence');
   const asked = ask();
-  await clock.advance(4400);
+  await clock.advance(3000);
   t.equal(asked.outcome, undefined);
-  await clock.advance(150);
+  await clock.advance(1550);
   t.match(asked.outcome, { at: 'failure', code: 'timeout', detail: /one, two|stopped answering/ });
 });
 
@@ -307,11 +312,11 @@ await t.test('mode off: cleartext only; a truncated answer is fetched over TCP',
   await clock.advance(10);
   t.match(asked.outcome, { protocol: 'tcp', scan: { answers: 1 } });
   t.match(network.last.target, { port: 53, security: { at: 'cleartext' } });
-  t.equal(count('cleartext', 'off'), 1);
+  t.equal(count('cleartext', 'off'), 2, 'over UDP and over TCP');
 });
 
 await t.test('bootstrap: a name without addresses is looked up there, and only its name', async t => {
-  const { clock, network, ask, count } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] },
+  const { clock, network, ask, count } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
     name => (name === 'dns.example.' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined));
   network.serve = () => ({ answers: A });
   const asked = ask();
@@ -323,7 +328,7 @@ await t.test('bootstrap: a name without addresses is looked up there, and only i
 });
 
 await t.test('bootstrap fails: queries fail with the reason, and it is tried again a second later', async t => {
-  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
   network.serve = () => ({ answers: A });
   const asked = ask();
   await clock.advance(100);
@@ -336,7 +341,7 @@ await t.test('bootstrap fails: queries fail with the reason, and it is tried aga
 });
 
 await t.test('bootstrap: a daemon that starts before its network gets ready by itself, without a query', async t => {
-  const { clock, network, pool: tested } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, pool: tested } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
   await clock.advance(20_000);
   t.notOk(tested.ready);
   t.ok(network.datagrams.length < 40, `${network.datagrams.length} questions in 20 s`);
@@ -346,7 +351,7 @@ await t.test('bootstrap: a daemon that starts before its network gets ready by i
 });
 
 await t.test('bootstrap: an expired address is looked up again, without dropping the connection that works', async t => {
-  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: [{ address: '192.0.2.53', port: 53 }] },
+  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
     name => (name === 'dns.example.' ? { answers: 'dns.example. 61 A 192.0.2.77' } : undefined));
   network.serve = () => ({ answers: A });
   ask();
@@ -357,6 +362,238 @@ await t.test('bootstrap: an expired address is looked up again, without dropping
   await clock.advance(10);
   t.equal(network.datagrams.length, 4, 'two searches');
   t.equal(network.streams.length, 1);
+});
+
+await t.test('B17 row 8: started without a network, queries wait 4.2 s, fail with the reason, and are answered once there is one', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = () => 'refuse';
+  tested.prepare();
+  await clock.advance(100);
+  const early = ask();
+  await clock.advance(4100);
+  t.equal(early.outcome, undefined, 'held');
+  await clock.advance(200);
+  t.match(early.outcome, { at: 'failure', code: 'connect', detail: 'refused' });
+  const held = ask();
+  await clock.advance(1000);
+  network.serve = () => ({ answers: A });
+  await clock.advance(1100);
+  t.equal(held.outcome?.at, 'reply', 'found by itself, within about a second of the network\'s return');
+  t.ok(network.streams.length < 30, `${network.streams.length} trials`);
+  network.serve = () => 'refuse';
+  network.last.finish(true);
+  await clock.advance(10);
+  const outage = ask();
+  await clock.advance(200);
+  t.match(outage.outcome, { at: 'failure' }, 'an outage later is told at once');
+});
+
+await t.test('half a minute after the start without success queries fail at once', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => 'refuse';
+  tested.prepare();
+  await clock.advance(31_000);
+  const late = ask();
+  await clock.advance(200);
+  t.match(late.outcome, { at: 'failure' });
+});
+
+await t.test('prepared: connected before anybody asks', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = () => ({ answers: A });
+  tested.prepare();
+  await clock.advance(10);
+  t.equal(network.streams.length, 2);
+  ask();
+  await clock.advance(10);
+  t.equal(network.streams.length, 2);
+});
+
+await t.test('the network changes: what is in flight is asked again at once over new connections, and back-off is forgotten', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = (_name, { address }) => (address === '192.0.2.1' ? {} : 'refuse');
+  ask();
+  await clock.advance(100);
+  network.serve = () => 'silence';
+  const caught = ask();
+  await clock.advance(10);
+  const [old] = network.streams;
+  network.serve = () => ({ answers: A });
+  tested.networkChanged();
+  await clock.advance(20);
+  t.equal(caught.outcome?.at, 'reply', 'not a second is waited on the old connection');
+  t.ok(old?.closed);
+  t.ok(network.streams.filter(({ target }) => target.address === '192.0.2.2').length >= 1, 'the one in back-off is tried too');
+});
+
+await t.test('other servers: those that stay keep their connection, the others finish and go', async t => {
+  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = () => ({ answers: A });
+  tested.prepare();
+  await clock.advance(10);
+  tested.setServers([at('two', '192.0.2.2'), at('three', '192.0.2.3')]);
+  await clock.advance(10);
+  t.same(network.streams.map(({ target: { address }, closed }) => `${address} ${closed ? 'closed' : 'open'}`), ['192.0.2.1 closed', '192.0.2.2 open', '192.0.2.3 open']);
+  const asked = ask();
+  await clock.advance(10);
+  t.match(asked.outcome, { at: 'reply', upstream: 'two' });
+  tested.setServers([]);
+  const nobody = ask();
+  await clock.advance(10);
+  t.match(nobody.outcome, { at: 'failure', code: 'no_upstream' });
+});
+
+await t.test('B17 row 1: a server that closes idle connections costs no query anything, and is closed first the next time', async t => {
+  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+  network.serve = name => (name === '.' ? 'silence' : { answers: A });
+  ask();
+  await clock.advance(5000);
+  network.last.finish();
+  const asked = ask();
+  await clock.advance(10);
+  t.equal(asked.outcome?.at, 'reply');
+  t.equal(network.streams.length, 2);
+  network.serve = () => ({ answers: A });
+  await clock.advance(4050);
+  t.equal(network.last.asked.filter(name => name === '.').length, 1, 'kept warm after 4 s, a second before the server would close');
+  t.equal(count('upstreamError', 'one'), 0, 'nobody is to blame');
+});
+
+await t.test('B17 row 2: reset with 50 queries in flight: 50 answers, each sent twice at most, one new connection', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = name => (name === '' ? {} : 'silence');
+  const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
+  await clock.advance(10);
+  network.serve = () => ({ answers: A });
+  network.streams[0]?.finish(true);
+  await clock.advance(20);
+  t.equal(asked.filter(({ outcome }) => outcome?.at === 'reply').length, 50);
+  t.equal(network.streams.length, 2);
+});
+
+await t.test('a server that says it closes at once (RFC 7828 §3.2.2) is asked over a new connection', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A, options: [{ code: 11, data: Buffer.from([0, 0]) }] });
+  ask();
+  await clock.advance(10);
+  t.ok(network.last.closed);
+  const again = ask();
+  await clock.advance(10);
+  t.equal(again.outcome?.at, 'reply');
+  t.equal(network.streams.length, 2);
+});
+
+await t.test('a server that says how long it keeps idle connections is taken at its word', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A, options: [{ code: 11, data: Buffer.from([0, 30]) }] });
+  ask();
+  await clock.advance(1900);
+  t.notOk(network.last.asked.includes('.'));
+  await clock.advance(200);
+  t.ok(network.last.asked.includes('.'), 'kept warm after 2 s of the 3');
+});
+
+await t.test('many queries in flight: a second connection, and no third', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = name => (name === '' ? {} : 'silence');
+  ask();
+  await clock.advance(5);
+  for (let i = 0; i < 300; i++) {
+    ask(`n${i}.example`);
+    if (i % 20 === 0) await clock.advance(1);
+  }
+  t.equal(network.streams.length, 2);
+});
+
+await t.test('handshakes are rare: 10,000 queries at 200/s take at most 2 connections', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A });
+  let answered = 0;
+  for (let i = 0; i < 1000; i++) {
+    const asked = Array.from({ length: 10 }, (_, n) => ask(`n${i}-${n}.example`));
+    await clock.advance(50);
+    answered += asked.filter(({ outcome }) => outcome?.at === 'reply').length;
+  }
+  t.equal(answered, 10_000);
+  t.ok(network.streams.length <= 2, `${network.streams.length} connections`);
+});
+
+await t.test('an address that takes long to connect to: the next one is asked too, a quarter of a second later', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1', '2001:db8::1')]);
+  const asked = ask();
+  await clock.advance(200);
+  t.equal(network.streams.length, 1);
+  await clock.advance(120);
+  t.equal(network.last.target.address, '2001:db8::1');
+  network.last.accept();
+  await clock.advance(1);
+  network.last.answer({ answers: A });
+  await clock.advance(1);
+  t.equal(asked.outcome?.at, 'reply');
+});
+
+await t.test('opportunistic: a server that connects but does not answer over TLS is not trusted with queries', async t => {
+  const { clock, network, ask, log } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  network.datagram = () => ({ answers: A });
+  network.serve = name => (name === '.' ? { rcode: 2 } : {});
+  ask();
+  await clock.advance(50);
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { protocol: 'udp' });
+  t.match(log.lines.join('\n'), /TLS connects, but queries are not answered; its queries go in cleartext meanwhile/);
+});
+
+await t.test('opportunistic: a server that worked fails: cleartext at once, TLS again a second later', async t => {
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  network.datagram = () => ({ answers: A });
+  network.serve = () => ({ answers: A });
+  ask();
+  await clock.advance(50);
+  network.serve = () => 'refuse';
+  network.last.finish(true);
+  const lost = ask();
+  await clock.advance(50);
+  t.equal(lost.outcome?.at, 'reply');
+  const plain = ask();
+  await clock.advance(50);
+  t.match(plain.outcome, { protocol: 'udp' });
+  network.serve = () => ({ answers: A });
+  await clock.advance(2500);
+  ask();
+  await clock.advance(50);
+  const back = ask();
+  await clock.advance(50);
+  t.match(back.outcome, { protocol: 'dot' });
+});
+
+await t.test('opportunistic: where a server has proved itself before, port 853 blocked means no answer for half a minute, not cleartext', async t => {
+  const { clock, network, ask, memory } = setUp([at('one', '192.0.2.1')], { mode: 'opportunistic' });
+  network.datagram = () => ({ answers: A });
+  network.serve = () => 'refuse';
+  memory.prove('one 192.0.2.1 853');
+  for (let i = 0; i < 14; i++) {
+    const asked = ask();
+    await clock.advance(2000);
+    t.equal(asked.outcome?.at, 'failure', `${2 * i} s`);
+  }
+  t.same(network.datagrams, []);
+  for (let i = 0; i < 6; i++) {
+    ask();
+    await clock.advance(2000);
+  }
+  const asked = ask();
+  await clock.advance(100);
+  t.match(asked.outcome, { protocol: 'udp' }, 'a network that really lets nothing through is served all the same');
+});
+
+await t.test('cleartext: a server that knows no EDNS is asked without (RFC 6891 §6.2.2)', async t => {
+  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  network.datagram = (_name, _address, query) => (query.readUInt16BE(10) > 0 ? { rcode: 1 } : { answers: A });
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply', scan: { rcode: 0 } });
+  t.equal(count('cleartext', 'off'), 2);
 });
 
 await t.test('closing: no more questions are taken', async t => {

@@ -1,0 +1,105 @@
+// Whether a server is who it should be (RFC 8310 §8.1): the certificate's chain, its names, and pins, weighed as the
+// configuration says.
+
+import { createHash, X509Certificate } from 'node:crypto';
+
+import type { DialTarget, Security } from '../base/ports.js';
+
+/** What protects a stream that is protected. */
+export type TlsSecurity = Exclude<Security, { at: 'cleartext' }>;
+
+/** What was found. */
+export type Judged =
+  | { readonly at: 'accepted'; readonly authenticated: boolean; readonly warning: string | undefined; readonly untilMs: number }
+  | { readonly at: 'refused'; readonly detail: string };
+
+/** All that a verdict depends on beside the certificate: a ticket made under one key is good for no other. */
+export const identityKey = ({ address, port, security }: DialTarget): string => JSON.stringify([address, port, security]);
+
+/**
+ * Judges the peer of a full handshake.
+ * @param chainProblem OpenSSL's code for what is wrong with the chain; undefined: it leads to a trusted authority
+ */
+export function judge(peer: CertificateLink, chainProblem: string | undefined, security: TlsSecurity, address: string): Judged {
+  const untilMs = Date.parse(peer.valid_to ?? '');
+  const accepted = (authenticated: boolean, warning?: string): Judged => ({ at: 'accepted', authenticated, warning, untilMs });
+  const problem = chainProblem !== undefined ? wordsFor(chainProblem) ?? chainProblem
+    : nameProblem(new X509Certificate(peer.raw), security.name, address);
+  if (security.at === 'encrypted') return accepted(problem === undefined);
+
+  const { pins, pinPolicy } = security;
+  const served = pins.length === 0 ? [] : chainPins(peer);
+  const pinned = pins.length === 0 || pins.some(pin => served.includes(pin));
+  const mismatch = `no configured pin matches; the server shows ${served.map(pin => `sha256/${pin}`).join(', ')}`;
+  switch (pinPolicy) {
+    case 'pin_and_pkix':
+      return problem !== undefined ? { at: 'refused', detail: problem } : pinned ? accepted(true) : { at: 'refused', detail: mismatch };
+    case 'pin_or_pkix':
+      return problem === undefined || (pins.length > 0 && pinned) ? accepted(true) : { at: 'refused', detail: `${problem}; and ${mismatch}` };
+    case 'pin_only':
+      return pinned && pins.length > 0 ? accepted(true) : { at: 'refused', detail: mismatch };
+    case 'report_only':
+      return problem !== undefined ? { at: 'refused', detail: problem } : accepted(true, pinned ? undefined : `${mismatch} (only reported)`);
+  }
+}
+
+/** A certificate, and the one that vouches for it as far as the server sent or we hold it. */
+export interface CertificateLink {
+  readonly raw: Buffer;
+  readonly issuerCertificate?: CertificateLink | undefined;
+  /** The end of its validity, as OpenSSL writes it. */
+  readonly valid_to?: string;
+}
+
+/**
+ * RFC 8310 §8.1: the name must be among the subjectAltNames (the subject's CN does not count, RFC 6125 §6.4.4;
+ * wildcards only as a whole leftmost label); without a name, the IP address must be.
+ */
+function nameProblem(certificate: X509Certificate, name: string | undefined, address: string): string | undefined {
+  const proved = name === undefined
+    ? certificate.checkIP(address)
+    : certificate.checkHost(name, { subject: 'never', wildcards: true, partialWildcards: false });
+  return proved === undefined ? `the certificate is for ${namesIn(certificate)}, not for ${name ?? address}` : undefined;
+}
+
+const MOST_NAMES_SHOWN = 5;
+
+function namesIn(certificate: X509Certificate): string {
+  const names = certificate.subjectAltName?.split(', ').map(each => each.replace(/^(DNS|IP Address):/, '')) ?? [];
+  if (names.length === 0) return 'no name at all (it has no subjectAltName)';
+  return names.slice(0, MOST_NAMES_SHOWN).join(', ') + (names.length > MOST_NAMES_SHOWN ? ' and others' : '');
+}
+
+/** SHA-256 of each SubjectPublicKeyInfo in the chain, leaf first, base64 (RFC 7858 §4.2). */
+export function chainPins(leaf: CertificateLink): string[] {
+  const pins: string[] = [];
+  const seen = new Set<CertificateLink>();
+  // A self-signed root names itself as its issuer.
+  for (let each: CertificateLink | undefined = leaf; each !== undefined && !seen.has(each); each = each.issuerCertificate) {
+    seen.add(each);
+    const spki = new X509Certificate(each.raw).publicKey.export({ type: 'spki', format: 'der' });
+    pins.push(createHash('sha256').update(spki).digest('base64'));
+  }
+  return pins;
+}
+
+/** OpenSSL's and libuv's codes, in words that tell what to look at. */
+const WORDS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired (or the clock here is wrong)',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet (or the clock here is wrong)',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate comes from an authority that upstream.ca_file does not hold',
+  UNABLE_TO_GET_ISSUER_CERT: 'its certificate comes from an authority that upstream.ca_file does not hold',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'network unreachable',
+  EADDRNOTAVAIL: 'no local address to connect from',
+  ETIMEDOUT: 'timed out',
+  EPIPE: 'connection closed',
+};
+
+/** Plain words for an error code, where there are better ones than the library's. */
+export const wordsFor = (code: string): string | undefined => WORDS[code];

@@ -1,0 +1,37 @@
+// How long an idle connection to a server is good for. Servers close at their own time, and rarely say when; closing a
+// little earlier than they do means that no query ever meets a connection that is about to go.
+
+/** What has been learned about one server. */
+export interface IdleLimit {
+  /** Milliseconds. */
+  readonly limitMs: number;
+  /** Connections that were used again after having been idle for a good part of the limit. */
+  readonly reuses: number;
+  /** What the server said (RFC 7828), if it did. */
+  readonly saidMs: number | undefined;
+}
+
+/** Public resolvers close at about 10 s. */
+export const FIRST_LIMIT: IdleLimit = { limitMs: 8000, reuses: 0, saidMs: undefined };
+const LEAST_MS = 1000;
+const MOST_MS = 30_000;
+const STEP_MS = 1000;
+const REUSES_TO_GROW = 20;
+
+/** The limit in force; never beyond what the server said. */
+export const idleMs = ({ limitMs, saidMs }: IdleLimit): number =>
+  Math.max(LEAST_MS, Math.min(limitMs, saidMs === undefined ? Infinity : saidMs - STEP_MS));
+
+/** The server closed a connection in good order that had been idle for so long. */
+export const closedAfter = (limit: IdleLimit, ms: number): IdleLimit =>
+  ms >= limit.limitMs ? limit : { ...limit, limitMs: Math.max(LEAST_MS, ms - STEP_MS), reuses: 0 };
+
+/** A connection answered after having been idle for so long. */
+export function reusedAfter(limit: IdleLimit, ms: number): IdleLimit {
+  if (ms < limit.limitMs / 2) return limit;
+  if (limit.reuses + 1 < REUSES_TO_GROW) return { ...limit, reuses: limit.reuses + 1 };
+  return { ...limit, limitMs: Math.min(MOST_MS, limit.limitMs + STEP_MS), reuses: 0 };
+}
+
+/** The server said how long it keeps idle connections open (RFC 7828 §3.2.2). */
+export const said = (limit: IdleLimit, ms: number): IdleLimit => (limit.saidMs === ms ? limit : { ...limit, saidMs: ms });
