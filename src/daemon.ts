@@ -20,7 +20,7 @@ import { type Credentials, listenStream, sessionTable, STREAM_LIMITS, type Strea
 import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
-import { type Libc, loadLibc } from './os/libc.js';
+import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher } from './policy/access.js';
 import { resolver } from './pipeline/resolver.js';
@@ -103,7 +103,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE), observer);
   const known = memoryFile(config, log);
   const memory = networkMemory(() => clock.wallMs(), known.read());
-  const dial = dialer({ ca, client: clientCredentials(config), clock });
+  const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
+  const dial = dialer({
+    ca, client: clientCredentials(config), clock,
+    ...(libc === undefined ? {} : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
+  });
   const asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), spec);
   // Without servers of the operator's, those of the system are used, which change with the network.
   const automatic = config.upstream.servers.length === 0;
@@ -170,14 +174,15 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     await threads?.close();
   }
 
-  upstream.prepare();
   const sessions = sessionTable();
   try {
-    const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
     const { threads: count } = config.front;
     const host = { packets, front: entrance, allow: config.access.allow, nowSec: age };
     if (libc !== undefined && count > 0) {
-      threads = await starting('UDP', 'listen', recruits.serve({ ...host, libc, addresses: config.listen }));
+      const serving = recruits.serve({ ...host, libc, addresses: config.listen });
+      // While the threads start there is time for this.
+      upstream.prepare();
+      threads = await starting('UDP', 'listen', serving);
     } else {
       await recruits.dismiss();
       // On the main thread a wildcard address is bound interface by interface, which only node:dgram is used for.
@@ -186,6 +191,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       if (libc !== undefined) threads = await starting('UDP', 'listen', serveInline({ ...host, libc, addresses: inline, monotonicMs: () => clock.monotonicMs() }));
       udp = await starting('UDP', 'listen', listenUdp(rest, entrance, observer, (at, error) =>
         log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
+      upstream.prepare();
     }
     streams.push(await starting('TCP', 'listen', listenStream(config.listen, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {

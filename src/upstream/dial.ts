@@ -31,10 +31,12 @@ export interface DialParts {
   /** Our own certificate and key, PEM, for servers that want to know who asks. */
   readonly client: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   readonly clock: Clock;
+  /** Has the kernel acknowledge what has come on a socket at once; undefined: it can not be told. */
+  readonly acknowledge?: (fd: number) => void;
 }
 
 /** Makes the Dial port. */
-export function dialer({ ca, client, clock }: DialParts, times: DialTimes = DIAL_TIMES): Dial {
+export function dialer({ ca, client, clock, acknowledge }: DialParts, times: DialTimes = DIAL_TIMES): Dial {
   // Parsing a system's whole store takes tens of milliseconds: once, and not before it is needed.
   let context: tls.SecureContext | undefined;
   const secureContext = (): tls.SecureContext =>
@@ -108,6 +110,10 @@ export function dialer({ ca, client, clock }: DialParts, times: DialTimes = DIAL
       // Tickets come with the handshake (TLS 1.2) or after it (TLS 1.3), and are kept once the server has been judged.
       let early: Buffer | undefined;
       opened.on('session', (ticket: Buffer) => {
+        // Many servers send tickets in a segment of their own and, after Nagle, hold the first answer back until it has been
+        // acknowledged, which the kernel here would only do 40 ms later.
+        const fd = fdOf(opened);
+        if (fd !== undefined) acknowledge?.(fd);
         if (established && !over) kept.put(identity, ticket, judged);
         else early = ticket;
       });
@@ -196,6 +202,12 @@ export function dialer({ ca, client, clock }: DialParts, times: DialTimes = DIAL
     return stream;
   };
 }
+
+/** Node.js has no public way to it. */
+const fdOf = (socket: Socket): number | undefined => {
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
+};
 
 /** Declared as an Error, and a code in truth. */
 function chainProblem(socket: tls.TLSSocket): string | undefined {
