@@ -114,7 +114,7 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
         // acknowledged, which the kernel here would only do 40 ms later.
         const fd = fdOf(opened);
         if (fd !== undefined) acknowledge?.(fd);
-        if (established && !over) kept.put(identity, ticket, judged);
+        if (established) kept.put(identity, ticket, judged);
         else early = ticket;
       });
       let judged: Judged = { at: 'refused', detail: '' };

@@ -1,0 +1,80 @@
+// What networks do to a resolver: blocked ports, other resolvers, no network at all, a machine that stood still. The
+// program runs in namespaces of its own, where a firewall and addresses can be changed without touching anybody.
+// Debian packages: iptables iproute2 util-linux.
+
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import t, { type Test } from 'tap';
+
+import { temporaryDirectory } from '../fixtures/program.js';
+import { missing } from '../fixtures/servers.js';
+
+const skip = process.getuid?.() === 0 ? missing('unshare', 'ip', 'iptables') : 'needs root for namespaces';
+
+interface Answer {
+  readonly rcode: string;
+  readonly protocol: string;
+  readonly ms: number;
+}
+
+/** Runs a situation of networks.ts, and gives what it found. */
+async function situation(t: Test, name: string): Promise<Record<string, unknown>> {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const resolvConf = join(directory.path, 'resolv.conf');
+  writeFileSync(resolvConf, 'nameserver 127.0.0.2\n');
+  const script = `
+    set -e
+    ip link set lo up
+    ip link add veth0 type veth peer name veth1
+    ip link set veth0 up
+    mount --bind ${resolvConf} /etc/resolv.conf
+    exec ${process.execPath} --import=tsx test/interop/networks.ts "${name}" ${resolvConf}`;
+  const out = await new Promise<string>(resolve => {
+    execFile('unshare', ['--mount', '--net', 'sh', '-c', script], { timeout: 90_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
+  });
+  const line = out.split('\n').find(each => each.startsWith('{'));
+  if (line === undefined) throw new Error(out);
+  return JSON.parse(line) as Record<string, unknown>;
+}
+
+await t.test('B17 row 9: strict, port 853 blocked and 53 open: no name in cleartext, and answers within 2 s of the end', { skip }, async t => {
+  const found = await situation(t, 'strict, 853 blocked');
+  t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
+  t.same(found['inCleartext'], []);
+  t.ok(Number(found['failed']) > 50, `${String(found['failed'])} of ${String(found['asked'])} failed meanwhile`);
+  t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
+});
+
+await t.test('B17 row 10: opportunistic, 853 blocked, then opened: cleartext at once, TLS back with the next network change', { skip }, async t => {
+  const found = await situation(t, 'opportunistic, 853 blocked then opened');
+  t.match(found['blocked'], { rcode: 'NOERROR', protocol: 'udp' });
+  t.ok((found['blocked'] as Answer).ms < 500, 'at once');
+  t.match(found['opened'], { rcode: 'NOERROR', protocol: 'dot' });
+});
+
+await t.test('the system gets another resolver: it is used without a restart', { skip }, async t => {
+  const found = await situation(t, 'the system gets another resolver');
+  t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
+  t.match(found['first'], { rcode: 'NOERROR' });
+  t.ok(Number(found['firstWasAsked']) > 0, 'the first query after it goes to the new one');
+  t.match(found['after'], { rcode: 'NOERROR', protocol: 'dot' }, 'and soon over TLS');
+  t.same([found['oldWasAsked'], found['inCleartext']], [0, 0]);
+});
+
+await t.test('B17 row 5: frozen while its connections were cut: the first query takes no second more than a handshake', { skip }, async t => {
+  const found = await situation(t, 'frozen');
+  t.match(found['after'], { rcode: 'NOERROR', protocol: 'dot' });
+  t.ok((found['after'] as Answer).ms < 1500, `${(found['after'] as Answer).ms} ms`);
+});
+
+await t.test('B17 row 8: strict, started without a network: SERVFAIL after 4.2 s, and it recovers by itself', { skip }, async t => {
+  const found = await situation(t, 'started without a network');
+  const without = found['without'] as Answer;
+  t.equal(without.rcode, 'SERVFAIL');
+  t.ok(without.ms > 3800 && without.ms < 4600, `${without.ms} ms`);
+  t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
+  t.same(found['inCleartext'], []);
+});

@@ -1,0 +1,150 @@
+// Runs in namespaces of its own (see networks.test.ts): resolvers on 127.0.0.2 and 127.0.0.3, each in cleartext on port 53
+// and over TLS on 853, a firewall that can drop port 853, and the program, as one would run it. The argument names the
+// situation; prints what came of it as JSON.
+
+import { execFileSync } from 'node:child_process';
+import { createSocket, type Socket } from 'node:dgram';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { messageToText } from '../../src/wire/message.js';
+import { authority, certificate } from '../fixtures/certificates.js';
+import { type At, REPORT, tryAsk } from '../fixtures/client.js';
+import { answering } from '../fixtures/daemon.js';
+import { dotServer, type DotServer } from '../fixtures/dot-server.js';
+import { responseTo } from '../fixtures/messages.js';
+import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
+
+const [situation = '', resolvConf = ''] = process.argv.slice(2);
+const directory = temporaryDirectory();
+const ca = authority();
+const caFile = join(directory.path, 'ca.pem');
+writeFileSync(caFile, ca.cert);
+const AT: At = { address: '127.0.0.1', port: 5300 };
+
+const sh = (command: string): void => void execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'] });
+const block = (): void => sh('iptables -A INPUT -p tcp --dport 853 -j DROP; iptables -A INPUT -p tcp --sport 853 -j DROP');
+const unblock = (): void => sh('iptables -F INPUT');
+
+/** A resolver at an address; what it is asked in cleartext is kept. */
+async function resolver(address: string): Promise<{ readonly inCleartext: string[]; tls: DotServer; close(): Promise<void> }> {
+  const inCleartext: string[] = [];
+  const plain: Socket = createSocket('udp4');
+  plain.on('message', (query, from) => {
+    const { name = '?', type = '?' } = messageToText(query)?.question ?? {};
+    inCleartext.push(name);
+    plain.send(responseTo(query, type === 'A' ? { answers: 'x.example. 0 A 192.0.2.53' } : {}), from.port, from.address);
+  });
+  await new Promise<void>(resolve => plain.bind(53, address, () => resolve()));
+  const tls = await dotServer({
+    identity: certificate({ common: 'x', names: ['dns.test'], ips: [address], issuer: ca }), handler: answering(), address, port: 853,
+  });
+  return { inCleartext, tls, close: async () => (plain.close(), tls.close()) };
+}
+
+let asked = 0;
+/** Asks for a name that nobody has asked for; what came, how, and after how long. */
+async function query(): Promise<{ rcode: string; protocol: string; ms: number }> {
+  const told = await tryAsk(AT, `n${asked++}.wild.example`, { options: [REPORT] });
+  return { rcode: told?.text.rcode ?? 'none', protocol: told?.report.get('protocol') ?? '', ms: Math.round(told?.ms ?? 0) };
+}
+
+const one = await resolver('127.0.0.2');
+const two = await resolver('127.0.0.3');
+const strict = `upstream: { mode: strict, ca_file: ${caFile}, servers: [{ name: dns.test, addresses: [127.0.0.2] }] }\n`;
+const automatic = `upstream: { ca_file: ${caFile} }\n`;
+const result: Record<string, unknown> = {};
+
+switch (situation) {
+  case 'strict, 853 blocked': {
+    const daemon = await startDotstub(strict);
+    result['before'] = await query();
+    block();
+    const untilMs = Date.now() + Number(process.env['BLOCKED_S'] ?? 8) * 1000;
+    let failed = 0;
+    const all: Promise<unknown>[] = [];
+    while (Date.now() < untilMs) {
+      all.push(query().then(({ rcode }) => void (failed += rcode === 'SERVFAIL' ? 1 : 0)));
+      await sleep(20);
+    }
+    unblock();
+    const openAtMs = Date.now();
+    for (;;) {
+      const { rcode } = await query();
+      if (rcode === 'NOERROR') break;
+      if (Date.now() - openAtMs > 20_000) break;
+      await sleep(20);
+    }
+    result['backAfterMs'] = Date.now() - openAtMs;
+    await Promise.all(all);
+    result['failed'] = failed;
+    result['asked'] = asked;
+    result['inCleartext'] = [...one.inCleartext, ...two.inCleartext];
+    await daemon.stop();
+    break;
+  }
+  case 'opportunistic, 853 blocked then opened': {
+    block();
+    const daemon = await startDotstub(automatic);
+    result['blocked'] = await query();
+    unblock();
+    // Another address on the machine: a network change, which is what brings TLS back at once.
+    sh('ip address add 192.0.2.200/24 dev veth0');
+    await sleep(1100);
+    await query();
+    await sleep(300);
+    result['opened'] = await query();
+    await daemon.stop();
+    break;
+  }
+  case 'the system gets another resolver': {
+    const daemon = await startDotstub(automatic);
+    await query();
+    await sleep(300);
+    result['before'] = await query();
+    writeFileSync(resolvConf, 'nameserver 127.0.0.3\n');
+    await sleep(1500);
+    result['first'] = await query();
+    result['firstWasAsked'] = two.inCleartext.length + two.tls.queries;
+    await sleep(300);
+    const [before, plain] = [one.tls.queries + one.inCleartext.length, two.inCleartext.length];
+    result['after'] = await query();
+    result['oldWasAsked'] = one.tls.queries + one.inCleartext.length - before;
+    result['inCleartext'] = two.inCleartext.length - plain;
+    await daemon.stop();
+    break;
+  }
+  case 'frozen': {
+    const daemon = await startDotstub(strict);
+    result['before'] = await query();
+    daemon.child.kill('SIGSTOP');
+    await sleep(300);
+    // While it could not see it, everything that it had is gone without a word.
+    block();
+    for (const session of one.tls.sessions) session.socket.destroy();
+    await sleep(11_000);
+    unblock();
+    daemon.child.kill('SIGCONT');
+    result['after'] = await query();
+    await daemon.stop();
+    break;
+  }
+  case 'started without a network': {
+    await one.close();
+    const daemon = await startDotstub(strict);
+    result['without'] = await query();
+    const again = await resolver('127.0.0.2');
+    const startedAtMs = Date.now();
+    while ((await query()).rcode !== 'NOERROR' && Date.now() - startedAtMs < 20_000) await sleep(20);
+    result['backAfterMs'] = Date.now() - startedAtMs;
+    await daemon.stop();
+    result['inCleartext'] = again.inCleartext;
+    break;
+  }
+  default:
+    throw new Error(`no such situation: ${situation}`);
+}
+console.log(JSON.stringify(result));
+directory.remove();
+process.exit(0);
