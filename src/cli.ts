@@ -15,6 +15,8 @@ setFlagsFromString('--semi-space-growth-factor=1');
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.js')).runCommand,
   'check-config': async () => (await import('./commands/check-config.js')).checkConfigCommand,
+  portal: async () => (await import('./commands/portal.js')).portalCommand,
+  pins: async () => (await import('./commands/pins.js')).pinsCommand,
   query: async () => (await import('./commands/query.js')).queryCommand,
 };
 

@@ -11,6 +11,8 @@ import { wheel } from './base/wheel.js';
 import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
 import type { Config, ServerConfig } from './config/schema.js';
+import { portalCommand } from './control/portal.js';
+import { type ControlCommands, listenControl } from './control/server.js';
 import { front } from './front/front.js';
 import { type FrontThreads, recruit, type Recruits } from './front/host.js';
 import { serveInline } from './front/inline.js';
@@ -23,12 +25,14 @@ import { metrics } from './observe/metrics.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher } from './policy/access.js';
+import { portal } from './policy/portal.js';
 import { resolver } from './pipeline/resolver.js';
 import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
 import { networkMemory } from './upstream/memory.js';
 import { pool, type Pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
+import { nameFromText, ROOT } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
 
@@ -139,11 +143,19 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       asked.exchange(ask, type, settle);
     },
   };
+  // The network's own resolvers, made when they are first needed: most never are.
+  const window = portal(() => clock.monotonicMs(), config.portal.names.map(name => nameFromText(name) ?? ROOT));
+  let networks: Pool | undefined;
+  const networkPool = (): Pool => (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+    mode: 'off', reason: 'portal', policy: 'ordered', servers: parts.systemResolvers().map(systemServer), bootstrapServers: () => [],
+  }));
   const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
+  const ready = new PacketCache(packets);
   const entrance = front({
     resolve: resolver({
       store: answers,
       pool: upstream,
+      portal: { window, pool: networkPool },
       ttlLimits: {
         minSec: Math.ceil(config.cache.min_ttl / 1000),
         maxSec: Math.floor(config.cache.max_ttl / 1000),
@@ -154,7 +166,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       nowSec: age,
     }),
     allowed: networkMatcher(config.access.allow),
-    packets: new PacketCache(packets),
+    packets: ready,
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
     observer,
@@ -165,11 +177,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   let udp: UdpListener | undefined;
   const streams: StreamListener[] = [];
   let http: HttpListener | undefined;
+  let control: { close(): void } | undefined;
   async function closeAll(): Promise<void> {
     udp?.close();
     streams.forEach(each => each.destroy());
     http?.close();
     network.close();
+    control?.close();
+    networks?.destroy();
     upstream.destroy();
     await threads?.close();
   }
@@ -203,6 +218,17 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         notReady: () => (upstream.ready ? undefined : 'no upstream server can be reached'),
       }));
     }
+    control = await controlSocket(config, log, {
+      portal: portalCommand(window, () => {
+        // Other resolvers than last time, perhaps; and no ready reply stands in the way.
+        networks?.destroy();
+        networks = undefined;
+        ready.clear();
+        log.warn({ seconds: Math.ceil(window.leftMs / 1000) }, window.leftMs > 0
+          ? `portal window open for ${Math.ceil(window.leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext`
+          : 'portal window closed');
+      }),
+    });
   } catch (error) {
     await closeAll();
     throw error;
@@ -241,6 +267,16 @@ function libcOrWhyNot(log: Log): Libc | undefined {
   if (!('unavailable' in libc)) return libc;
   log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: system calls are not available (${libc.unavailable})`);
   return undefined;
+}
+
+/** The control socket; a daemon without one serves all the same. */
+async function controlSocket({ control: { socket } }: Config, log: Log, commands: ControlCommands): Promise<{ close(): void } | undefined> {
+  try {
+    return await listenControl(socket, commands);
+  } catch (error) {
+    log.info({ socket }, `no control socket: ${socket}: ${wordsFor(error)} (control.socket); commands such as "dotstub portal" will not reach this daemon`);
+    return undefined;
+  }
 }
 
 /** The upstream group: the configured servers, or those that the system has. */

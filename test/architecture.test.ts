@@ -21,10 +21,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   pipeline: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream'],
   front: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'os'],
   listen: ['base', 'wire', 'pipeline', 'front', 'os'],
-  control: ['base', 'wire', 'pipeline', 'front'],
+  control: ['base', 'wire', 'policy', 'pipeline', 'front'],
   daemon: ['base', 'config', 'observe', 'os', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'front', 'listen', 'control'],
   version: [],
-  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'daemon', 'version'],
+  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'control', 'daemon', 'version'],
   cli: ['commands', 'version'],
 };
 

@@ -1,5 +1,6 @@
 // `dotstub check-config FILE`
 
+import { leaks } from '../config/leaks.js';
 import { configFile } from '../config/render.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
@@ -7,24 +8,32 @@ import { loadConfig, problemReport } from './load.js';
 
 export const checkConfigCommand: Command = {
   name: 'check-config',
-  usage: 'check-config FILE [--json]',
+  usage: 'check-config FILE [--leaks] [--json]',
   summary: 'say what is wrong with a configuration file, or print what it comes to',
   details: `Checks FILE without starting anything. Each problem is printed with file, line, column, option, the value found,
 and what is allowed. A good file is answered with the effective configuration: presets and defaults filled in.
 
 Options:
+  --leaks   print instead every way by which this configuration lets a name leave unencrypted, or to someone unproved
   --json    print problems or configuration as JSON (durations in ms, sizes in bytes)
 
 Exit code: 0 the file is good, 2 it is not.`,
   // eslint-disable-next-line @typescript-eslint/require-await -- commands are asynchronous, this one has nothing to wait for
   async run(args) {
-    const { positionals: [file], flag } = parseArguments(args, { json: { type: 'boolean' } }, 1);
+    const { positionals: [file], flag } = parseArguments(args, { json: { type: 'boolean' }, leaks: { type: 'boolean' } }, 1);
     if (file === undefined) throw new UsageError('check-config needs a FILE');
     const checked = loadConfig(file);
     if (!checked.ok) {
       if (flag('json')) console.log(JSON.stringify({ ok: false, file, problems: checked.problems }, undefined, 2));
       else console.error(problemReport(file, checked.problems));
       return 2;
+    }
+    if (flag('leaks')) {
+      const found = leaks(checked.config);
+      if (flag('json')) console.log(JSON.stringify({ ok: true, file, leaks: found }, undefined, 2));
+      else if (found.length === 0) console.log('Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.');
+      else for (const { path, names, words } of found) console.log(`${path}: ${names}: ${words}`);
+      return 0;
     }
     if (flag('json')) {
       console.log(JSON.stringify({ ok: true, file, notBuilt: checked.notBuilt, config: checked.config }, undefined, 2));

@@ -61,6 +61,12 @@ export const schema = {
         'What pins are worth beside the certificate authorities: both must agree, either will do, pins alone count, or a mismatch is only logged.'),
     }),
   }),
+  portal: group('Networks that want a visit to a page of theirs before they let anything through ("dotstub portal start").', {
+    names: list(domainName, [
+      'connectivitycheck.gstatic.com', 'connectivity-check.ubuntu.com', 'captive.apple.com', 'detectportal.firefox.com', 'nmcheck.gnome.org',
+      'fedoraproject.org', 'network-test.debian.org', 'www.msftconnecttest.com', 'neverssl.com',
+    ], 64, 'Names that then go to the network\'s resolvers in cleartext; all others keep their mode.'),
+  }),
   dnssec: group('Validation.', {
     mode: option(oneOf(['require', 'prefer', 'trust_ad', 'off']), 'require', 'Whether answers are validated here.', NOT_BUILT),
     trust_anchors: list(trustAnchor, [], 64, 'DS or DNSKEY records that replace the built-in anchors of the root.',
@@ -101,7 +107,7 @@ export const schema = {
   }),
   state_directory: option(path, '/var/lib/dotstub', 'Where things are kept over restarts: which servers have proved themselves on which network.'),
   control: group('The control socket.', {
-    socket: option(path, '/run/dotstub/control.sock', 'Its path.', NOT_BUILT),
+    socket: option(path, '/run/dotstub/control.sock', 'Its path. Whoever may write to it may use it: its owner and its group.'),
   }),
   log: group('The log, on standard output.', {
     level: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'What is logged: this and everything graver.'),

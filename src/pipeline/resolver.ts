@@ -2,10 +2,12 @@
 
 import { failure } from '../base/outcome.js';
 import type { Observer } from '../base/ports.js';
-import { makeEntry, type TtlLimits } from '../cache/entry.js';
+import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
 import type { Store } from '../cache/store.js';
 import type { Matcher } from '../policy/access.js';
-import type { Pool } from '../upstream/pool.js';
+import type { Portal } from '../policy/portal.js';
+import type { Pool, UpstreamReply } from '../upstream/pool.js';
+import { lowerCased } from '../wire/name.js';
 import { refuseAnyMessage } from '../wire/reply.js';
 import { TYPE } from '../wire/rrtype.js';
 import { coalesced } from './coalesce.js';
@@ -16,6 +18,8 @@ export interface ResolverParts {
   readonly store: Store;
   readonly pool: Pool;
   readonly ttlLimits: TtlLimits;
+  /** The captive portal window, and who is asked through it. */
+  readonly portal: { readonly window: Portal; pool(): Pool };
   /** Who may look into the cache without having it filled (RD=0). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -27,6 +31,7 @@ export interface ResolverParts {
 export function resolver(parts: ResolverParts): Resolve {
   const stages: readonly Stage[] = [
     anyRefused, //          first: what is never looked up needs no place below
+    throughPortal(parts), // above the cache: what the network says about a name meanwhile is nobody's answer later
     lookOnly(parts), //     above the cache: whether somebody else asked for a name is not everyone's business
     cached(parts), //       above everything that waits
     recursionDesired, //    below the cache: RD=0 gets what is there, and starts nothing
@@ -40,6 +45,25 @@ const anyRefused: Stage = next => (query, settle) => {
   if (query.type === TYPE.ANY) settle({ at: 'local', message: refuseAnyMessage(query.question) });
   else next(query, settle);
 };
+
+/** While the portal window is open, its names go to the network's resolvers, and their answers to whoever asked, once. */
+function throughPortal({ portal, nowSec }: ResolverParts): Stage {
+  return next => (query, settle) => {
+    if (portal.window.leftMs === 0 || !portal.window.covers(lowerCased(query.question.subarray(0, -4)))) {
+      next(query, settle);
+      return;
+    }
+    portal.pool().exchange(query, query.type, reply => settle(reply.at === 'failure' ? reply : {
+      at: 'stored', source: 'upstream', entry: entryOf(reply, NOT_KEPT, nowSec()),
+    }));
+  };
+}
+
+/** Of which makeEntry makes an entry that nobody keeps. */
+const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
+
+const entryOf = ({ message, scan, upstream, protocol }: UpstreamReply, limits: TtlLimits, nowSec: number): Entry =>
+  makeEntry(message, scan, limits, { nowSec, verdict: 'unchecked', upstream, protocol });
 
 /** RD=0 asks what is in the cache. Only those in access.snoop may know. */
 function lookOnly({ mayLook }: ResolverParts): Stage {
@@ -68,12 +92,7 @@ function cached({ store, nowSec }: ResolverParts): Stage {
 function forward({ pool, store, ttlLimits, nowSec }: ResolverParts): Resolve {
   return (query, settle) => pool.exchange(query, query.type, reply => {
     if (reply.at === 'failure') return settle(reply);
-    const entry = makeEntry(reply.message, reply.scan, ttlLimits, {
-      nowSec: nowSec(),
-      verdict: 'unchecked',
-      upstream: reply.upstream,
-      protocol: reply.protocol,
-    });
+    const entry = entryOf(reply, ttlLimits, nowSec());
     store.put(query.key, entry);
     settle({ at: 'stored', entry, source: 'upstream' });
   });

@@ -7,7 +7,7 @@ import * as tls from 'node:tls';
 
 import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, Stream, StreamEvents } from '../base/ports.js';
-import { identityKey, judge, type Judged, type TlsSecurity, wordsFor } from './identity.js';
+import { identityKey, judge, type Judged, showChain, type Shown, type TlsSecurity, wordsFor } from './identity.js';
 import { tickets } from './tickets.js';
 
 /** How long connecting may take. */
@@ -201,6 +201,23 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
     };
     return stream;
   };
+}
+
+/**
+ * Connects, looks at the certificates, and goes away: for people who want to know what a server shows.
+ * @param host an address, or a name that the system looks up
+ * @returns the chain, or why there is none
+ */
+export async function fetchChain(host: string, port: number, name: string | undefined, times: DialTimes = DIAL_TIMES): Promise<Shown[] | string> {
+  return new Promise(resolve => {
+    const socket = tls.connect({ host, port, rejectUnauthorized: false, ALPNProtocols: [ALPN], ...(name === undefined ? {} : { servername: name }) }, () => {
+      const chain = showChain(socket.getPeerCertificate(true));
+      socket.destroy();
+      resolve(chain);
+    });
+    socket.setTimeout(times.totalMs, () => socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })));
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(plainWords(error)));
+  });
 }
 
 /** Node.js has no public way to it. */

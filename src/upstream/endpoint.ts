@@ -34,6 +34,8 @@ export interface EndpointIdentity {
   /** Of cleartext DNS. */
   readonly plainPort: number;
   readonly mode: modes.Mode;
+  /** What its cleartext queries are counted as. */
+  readonly reason: CleartextReason;
   readonly security: Security;
 }
 
@@ -217,8 +219,6 @@ export function endpoint<T extends Waiter>(
     if (!openTls().ask(ask, waiter)) events.lost(self, waiter, failure('overload'), false);
   }
 
-  const cleartextReason: CleartextReason = mode === 'off' ? 'off' : 'opportunistic';
-
   async function askPlain(ask: Ask, waiter: T): Promise<void> {
     let why: 'timeout' | 'connect' = 'timeout';
     let edns = true;
@@ -226,7 +226,7 @@ export function endpoint<T extends Waiter>(
     for (let sends = 0; sends < PLAIN_SENDS && !waiter.done && !closing; sends++) {
       const id = random.uint16();
       const message = upstreamQuery(id, ask, edns ? { pad: false, keepalive: false, hideSubnet: true } : undefined);
-      observer.cleartext(cleartextReason);
+      observer.cleartext(identity.reason);
       observer.upstreamQuery(upstream, 'udp');
       const reply = await ports.dialDatagram(
         { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question), PLAIN_TIMEOUT_MS,
@@ -256,7 +256,7 @@ export function endpoint<T extends Waiter>(
 
   /** What did not fit a datagram (RFC 7766 §5). */
   function askPlainStream(ask: Ask, waiter: T): void {
-    observer.cleartext(cleartextReason);
+    observer.cleartext(identity.reason);
     observer.upstreamQuery(upstream, 'tcp');
     const [existing] = plainStreams;
     if (existing?.ask(ask, waiter) === true) return;

@@ -28,7 +28,7 @@ export function judge(peer: CertificateLink, chainProblem: string | undefined, s
   if (security.at === 'encrypted') return accepted(problem === undefined);
 
   const { pins, pinPolicy } = security;
-  const served = pins.length === 0 ? [] : chainPins(peer);
+  const served = pins.length === 0 ? [] : chainOf(peer).map(pinOf);
   const pinned = pins.length === 0 || pins.some(pin => served.includes(pin));
   const mismatch = `no configured pin matches; the server shows ${served.map(pin => `sha256/${pin}`).join(', ')}`;
   switch (pinPolicy) {
@@ -70,18 +70,39 @@ function namesIn(certificate: X509Certificate): string {
   return names.slice(0, MOST_NAMES_SHOWN).join(', ') + (names.length > MOST_NAMES_SHOWN ? ' and others' : '');
 }
 
-/** SHA-256 of each SubjectPublicKeyInfo in the chain, leaf first, base64 (RFC 7858 §4.2). */
-export function chainPins(leaf: CertificateLink): string[] {
-  const pins: string[] = [];
+/** The certificates of a chain, leaf first. */
+function chainOf(leaf: CertificateLink): X509Certificate[] {
+  const chain: X509Certificate[] = [];
   const seen = new Set<CertificateLink>();
   // A self-signed root names itself as its issuer.
-  for (let each: CertificateLink | undefined = leaf; each !== undefined && !seen.has(each); each = each.issuerCertificate) {
+  for (let each: CertificateLink | undefined = leaf; each?.raw !== undefined && !seen.has(each); each = each.issuerCertificate) {
     seen.add(each);
-    const spki = new X509Certificate(each.raw).publicKey.export({ type: 'spki', format: 'der' });
-    pins.push(createHash('sha256').update(spki).digest('base64'));
+    chain.push(new X509Certificate(each.raw));
   }
-  return pins;
+  return chain;
 }
+
+/** SHA-256 of the SubjectPublicKeyInfo, base64 (RFC 7858 §4.2). */
+const pinOf = (certificate: X509Certificate): string =>
+  createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' })).digest('base64');
+
+/** A certificate, for people. */
+export interface Shown {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly until: string;
+  readonly pin: string;
+}
+
+/** What a server shows, leaf first. */
+export const showChain = (leaf: CertificateLink): Shown[] => chainOf(leaf).map(certificate => ({
+  subject: certificate.subjectAltName === undefined ? oneLine(certificate.subject) : namesIn(certificate),
+  issuer: oneLine(certificate.issuer),
+  until: new Date(certificate.validTo).toISOString().slice(0, 10),
+  pin: pinOf(certificate),
+}));
+
+const oneLine = (name: string): string => name.split('\n').join(', ');
 
 /** OpenSSL's and libuv's codes, in words that tell what to look at. */
 const WORDS: Readonly<Record<string, string>> = {

@@ -9,7 +9,7 @@
 //     └──────────────── at most MAX_SENDS, all before the deadline
 
 import { failure, type Failure } from '../base/outcome.js';
-import type { UpstreamProtocol } from '../base/ports.js';
+import type { CleartextReason, UpstreamProtocol } from '../base/ports.js';
 import { Timed, type Wheel } from '../base/wheel.js';
 import { type Scan, scanResponse } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';
@@ -32,6 +32,8 @@ export interface UpstreamReply {
 /** The configured upstream group. */
 export interface PoolSpec {
   readonly mode: Mode;
+  /** What cleartext queries are counted as, where it is not the mode's own. */
+  readonly reason?: CleartextReason;
   readonly policy: Policy;
   readonly servers: readonly ServerSpec[];
   /** Asked for anew at each search: those of the system change with the network. */

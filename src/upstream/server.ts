@@ -3,7 +3,7 @@
 import { isIPv6 } from 'node:net';
 
 import type { Failure } from '../base/outcome.js';
-import type { PinPolicy, Security } from '../base/ports.js';
+import type { CleartextReason, PinPolicy, Security } from '../base/ports.js';
 import { bootstrap, type BootstrapServer } from './bootstrap.js';
 import { type Endpoint, endpoint, type EndpointEvents, type UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
@@ -53,8 +53,9 @@ const BOOTSTRAP_MAX_MS = 86_400_000;
 export function server<T extends Waiter>(
   ports: UpstreamPorts,
   spec: ServerSpec,
-  { mode, bootstrapServers, plainPort = PLAIN_PORT }: {
+  { mode, reason = mode === 'off' ? 'off' : 'opportunistic', bootstrapServers, plainPort = PLAIN_PORT }: {
     readonly mode: Mode;
+    readonly reason?: CleartextReason;
     readonly bootstrapServers: () => readonly BootstrapServer[];
     readonly plainPort?: number;
   },
@@ -70,7 +71,7 @@ export function server<T extends Waiter>(
   let closed = false;
 
   function makeEndpoint(address: string, port: number): Endpoint<T> {
-    return endpoint(ports, { upstream: spec.label, address, port, plainPort, mode, security: securityOf(mode, spec) }, events);
+    return endpoint(ports, { upstream: spec.label, address, port, plainPort, mode, reason, security: securityOf(mode, spec) }, events);
   }
 
   async function search(name: string): Promise<void> {

@@ -1,6 +1,6 @@
 // The program as a child process: what it says, and how it exits.
 
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 
@@ -30,13 +30,13 @@ ${more}`;
 await t.test('help and version', async t => {
   t.match(await dotstub(['--version']), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
   t.match(await dotstub(['--help']), { code: 0, stdout: /dotstub run .*\n(.*\n)*.*dotstub query NAME/ });
-  for (const command of ['run', 'check-config', 'query']) t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
+  for (const command of ['run', 'check-config', 'pins', 'portal', 'query']) t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
   t.match(await dotstub([]), { code: 2, stderr: /Usage/ });
 });
 
 await t.test('bad usage: exit 2, one or two lines, never a stack trace', async t => {
   const cases: readonly (readonly [string[], RegExp])[] = [
-    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, query/],
+    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, portal, pins, query/],
     [['run', '--verbose'], /Unknown option '--verbose'/],
     [['run', 'a.example', 'b.example'], /unexpected argument: b\.example/],
     [['run', '192.0.2.1'], /PROVIDER "192\.0\.2\.1" is not allowed \(not a host name\)/],
@@ -169,4 +169,47 @@ await t.test('what is not built yet is said once at start, and so is cleartext w
   t.match(log, /WARN +DNSSEC validation is not built yet/);
   t.match(log, /INFO +listening on 127\.0\.0\.1:\d+ \(UDP\)/);
   t.match(await program.stop(), { code: 0 });
+});
+
+await t.test('pins: what a server shows, as it would stand in the configuration', async t => {
+  const server = await dotServer({ identity, handler: answering() });
+  const shown = await dotstub(['pins', `127.0.0.1:${server.port}`]);
+  t.equal(shown.code, 0);
+  t.match(shown.stdout, /^dns\.test\n {2}issued by CN=.*\n {2}valid until \d{4}-\d\d-\d\d\n {2}sha256\/.{44}\n/);
+  t.ok(shown.stdout.includes(`sha256/${identity.pin}`));
+  const json = await dotstub(['pins', `dns.test:${server.port}`, '--at', '127.0.0.1', '--json']);
+  t.match(JSON.parse(json.stdout), { host: 'dns.test', chain: [{ subject: 'dns.test', pin: identity.pin }] });
+  const { port } = server;
+  await server.close();
+  t.match(await dotstub(['pins', `127.0.0.1:${port}`]), { code: 1, stderr: /127\.0\.0\.1 port \d+: connection refused/ });
+  for (const bad of ['', 'a b', 'host:99999', '[::1']) t.match(await dotstub(['pins', bad]), { code: 2, stderr: /pins/ }, bad);
+});
+
+await t.test('check-config --leaks', async t => {
+  const file = join(directory.path, 'leaks.yaml');
+  writeFileSync(file, 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\nportal: { names: [] }\n');
+  t.match(await dotstub(['check-config', '--leaks', file]), { code: 0, stdout: 'Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.\n' });
+  writeFileSync(file, '');
+  t.match(await dotstub(['check-config', '--leaks', file]), { code: 0, stdout: /every name: in cleartext/ });
+  t.match(JSON.parse((await dotstub(['check-config', '--leaks', '--json', file])).stdout), { ok: true, leaks: [{ path: 'upstream.servers' }] });
+});
+
+await t.test('portal: over the control socket of a running daemon', async t => {
+  const server = await dotServer({ identity, handler: answering() });
+  const port = await freePort();
+  const running = await startDotstub(configFor(port, server.port));
+  const portal = async (...args: string[]) => dotstub(['portal', ...args, '--socket', running.controlSocket]);
+  t.match(await portal('status'), { code: 0, stdout: 'The portal window is closed.\n' });
+  t.match(await portal('start', '2m', 'login.hotel.test'), { code: 0, stdout: /open for 120 s/ });
+  t.match(await portal('status', '--json'), { code: 0, stdout: /"open":true,"seconds":1[12]\d/ });
+  t.match(running.log(), /portal window open for 120 s/);
+  t.match(await portal('start', '2h'), { code: 1, stderr: /2h is not allowed: 1s to 1h/ });
+  t.match(await portal('start', '5m', 'com'), { code: 1, stderr: /"com" is neither/ });
+  t.match(await portal('open'), { code: 1, stderr: /there are start, stop and status/ });
+  t.match(await portal('stop'), { code: 0, stdout: /closed/ });
+  t.equal(statSync(running.controlSocket).mode & 0o777, 0o660);
+  await running.stop();
+  t.match(await portal('status'), { code: 1, stderr: /is the daemon running/ });
+  t.match(await dotstub(['portal']), { code: 2 });
+  await server.close();
 });

@@ -78,3 +78,9 @@ await t.test('B17 row 8: strict, started without a network: SERVFAIL after 4.2 s
   t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
   t.same(found['inCleartext'], []);
 });
+
+await t.test('a captive portal: while the window is open its names reach the network\'s resolver, and no other name does', { skip }, async t => {
+  const found = await situation(t, 'a portal');
+  t.match(found, { before: 'SERVFAIL', listed: 'NOERROR', own: 'NOERROR', other: 'SERVFAIL', after: 'SERVFAIL' });
+  t.same(found['inCleartext'], ['captive.apple.com.', 'login.hotel.example.']);
+});

@@ -142,6 +142,22 @@ switch (situation) {
     result['inCleartext'] = again.inCleartext;
     break;
   }
+  case 'a portal': {
+    block();
+    const daemon = await startDotstub(`${strict}control: { socket: ${join(directory.path, 'control.sock')} }\n`);
+    const portal = (...args: string[]): void => sh(`${process.execPath} dist/cli.js portal ${args.join(' ')} --socket ${join(directory.path, 'control.sock')}`);
+    const ask = async (name: string): Promise<string> => (await tryAsk(AT, name))?.text.rcode ?? 'none';
+    result['before'] = await ask('captive.apple.com');
+    portal('start', '5m', 'login.hotel.example');
+    result['listed'] = await ask('captive.apple.com');
+    result['own'] = await ask('login.hotel.example');
+    result['other'] = await ask('private.example');
+    portal('stop');
+    result['after'] = await ask('captive.apple.com');
+    result['inCleartext'] = one.inCleartext;
+    await daemon.stop();
+    break;
+  }
   default:
     throw new Error(`no such situation: ${situation}`);
 }

@@ -1,0 +1,51 @@
+// `dotstub pins HOST`: the public keys that a server shows.
+
+import { isIP } from 'node:net';
+
+import { hostName, listenAddress } from '../config/kinds.js';
+import { fetchChain } from '../upstream/dial.js';
+import { parseArguments } from './arguments.js';
+import { type Command, UsageError } from './command.js';
+
+const DOT_PORT = 853;
+
+export const pinsCommand: Command = {
+  name: 'pins',
+  usage: 'pins HOST[:PORT] [--at ADDRESS] [--json]',
+  summary: 'print the pins of a DNS-over-TLS server',
+  details: `Connects to HOST (a name or an address) on port 853 and prints the certificates that it shows, the server's own first,
+each with the pin that upstream.servers[].pins would hold. Nothing is checked and nothing is asked: compare the pins with
+what the operator of the server publishes before you trust them.
+
+Options:
+  --at ADDRESS   connect to this IP address instead of looking HOST up
+  --json         as JSON
+
+Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
+  async run(args) {
+    const { positionals: [text], flag, value } = parseArguments(args, { at: { type: 'string' }, json: { type: 'boolean' } }, 1);
+    if (text === undefined) throw new UsageError('pins needs a HOST');
+    const { host, port } = split(text);
+    const at = value('at');
+    if (at !== undefined && isIP(at) === 0) throw new UsageError(`--at ${JSON.stringify(at)} is not an IP address`);
+    const found = await fetchChain(at ?? host, port, isIP(host) === 0 ? host : undefined);
+    if (typeof found === 'string') {
+      console.error(`dotstub pins: ${at ?? host} port ${port}: ${found}`);
+      return 1;
+    }
+    if (flag('json')) console.log(JSON.stringify({ host, port, chain: found }, undefined, 2));
+    else for (const [i, { subject, issuer, until, pin }] of found.entries()) console.log(`${i === 0 ? '' : '\n'}${subject}\n  issued by ${issuer}\n  valid until ${until}\n  sha256/${pin}`);
+    return 0;
+  },
+};
+
+function split(text: string): { host: string; port: number } {
+  const whole = isIP(text) !== 0 ? { host: text, port: DOT_PORT } : undefined;
+  if (whole !== undefined) return whole;
+  const address = listenAddress.read(text);
+  if (address.ok) return { host: address.value.address, port: address.value.port };
+  const [, name = '', port] = /^([^:]*)(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const read = hostName.read(name);
+  if (!read.ok || Number(port ?? DOT_PORT) > 65535) throw new UsageError(`HOST ${JSON.stringify(text)} is neither a host name nor an address`);
+  return { host: read.value, port: Number(port ?? DOT_PORT) };
+}

@@ -1,0 +1,37 @@
+// The other end of the control socket, for commands.
+
+import { connect } from 'node:net';
+
+import type { ControlReply, ControlRequest } from './protocol.js';
+
+const TIMEOUT_MS = 5000;
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket: is the daemon running, and is this its control.socket?',
+  ECONNREFUSED: 'nobody listens there: the daemon has ended',
+  EACCES: 'no permission: be root, or in the group of the socket',
+};
+
+/** Asks the daemon. */
+export async function askDaemon(path: string, request: ControlRequest): Promise<ControlReply> {
+  return new Promise(resolve => {
+    let text = '';
+    const socket = connect(path, () => socket.write(`${JSON.stringify(request)}\n`));
+    const fail = (problem: string): void => {
+      socket.destroy();
+      resolve({ ok: false, problem: `${path}: ${problem}` });
+    };
+    socket.setEncoding('utf8');
+    socket.setTimeout(TIMEOUT_MS, () => fail('no answer'));
+    socket.on('data', (chunk: string) => (text += chunk));
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(WORDS[error.code ?? ''] ?? error.message));
+    socket.on('end', () => {
+      socket.destroy();
+      try {
+        resolve(JSON.parse(text) as ControlReply);
+      } catch {
+        resolve({ ok: false, problem: `${path}: what answered is not dotstub` });
+      }
+    });
+  });
+}

@@ -1,0 +1,57 @@
+// The `portal` command of the control socket.
+
+import type { Portal } from '../policy/portal.js';
+import { lowerCased, nameFromText } from '../wire/name.js';
+import type { ControlReply } from './protocol.js';
+import type { ControlCommand } from './server.js';
+
+const DEFAULT_MS = 300_000;
+const MOST_MS = 3_600_000;
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
+
+/**
+ * Makes the command.
+ * @param changed called when the window opened or closed: what is cached about its names counts no more
+ */
+export const portalCommand = (portal: Portal, changed: () => void): ControlCommand => ({
+  doc: 'start [DURATION] [NAME...] | stop | status',
+  run([what = 'status', ...args]) {
+    switch (what) {
+      case 'status':
+        return told(portal);
+      case 'stop':
+        portal.stop();
+        changed();
+        return told(portal);
+      case 'start': {
+        const forMs = args.length > 0 ? duration(args[0] ?? '') : undefined;
+        if (forMs !== undefined && (forMs < 1000 || forMs > MOST_MS)) return { ok: false, problem: `${args[0] ?? ''} is not allowed: 1s to 1h` };
+        const own = [];
+        for (const text of forMs === undefined ? args : args.slice(1)) {
+          const name = nameFromText(text);
+          // The root, or a top-level domain, would be everything or nearly so.
+          if (name === undefined || name.length <= (name[0] ?? 0) + 2) return { ok: false, problem: `${JSON.stringify(text)} is neither a duration such as 5m nor a host name` };
+          own.push(lowerCased(name));
+        }
+        portal.start(forMs ?? DEFAULT_MS, own);
+        changed();
+        return told(portal);
+      }
+      default:
+        return { ok: false, problem: `portal ${what}: there are start, stop and status` };
+    }
+  },
+});
+
+function duration(text: string): number | undefined {
+  const [, number, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * (UNITS[unit] ?? 0);
+}
+
+const told = ({ leftMs }: Portal): ControlReply => ({
+  ok: true,
+  text: leftMs > 0
+    ? `The portal window is open for ${Math.ceil(leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext.`
+    : 'The portal window is closed.',
+  data: { open: leftMs > 0, seconds: Math.ceil(leftMs / 1000) },
+});

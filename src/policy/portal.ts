@@ -1,0 +1,49 @@
+// The captive portal window: for a few minutes a handful of names goes to the network's own resolvers in cleartext, so that
+// a hotel's page can be reached. Everything else keeps its mode, and the window closes by itself.
+
+/** The window. */
+export interface Portal {
+  /**
+   * Opens it, or opens it anew.
+   * @param own names of the portal itself, beside those that are configured
+   */
+  start(forMs: number, own: readonly Buffer[]): void;
+  stop(): void;
+  /** Milliseconds that it stays open; 0: it is closed. */
+  readonly leftMs: number;
+  /** Whether this name, lower case, goes to the network's resolvers now: one of the names, or below one. */
+  covers(name: Buffer): boolean;
+}
+
+/**
+ * Makes a Portal, closed.
+ * @param names in wire form, lower case
+ */
+export function portal(monotonicMs: () => number, names: readonly Buffer[]): Portal {
+  let untilMs = -Infinity;
+  let all = names;
+  const left = (): number => Math.max(0, untilMs - monotonicMs());
+  return {
+    start(forMs, own) {
+      untilMs = monotonicMs() + forMs;
+      all = [...names, ...own];
+    },
+    stop() {
+      untilMs = -Infinity;
+      all = names;
+    },
+    get leftMs() {
+      return left();
+    },
+    covers: name => left() > 0 && all.some(each => isAtOrBelow(name, each)),
+  };
+}
+
+/** Octets that end alike are names that end alike only where a label of the longer one begins. */
+function isAtOrBelow(name: Buffer, ancestor: Buffer): boolean {
+  const offset = name.length - ancestor.length;
+  if (offset < 0 || name.compare(ancestor, 0, ancestor.length, offset) !== 0) return false;
+  let at = 0;
+  while (at < offset) at += (name[at] ?? 0) + 1;
+  return at === offset;
+}

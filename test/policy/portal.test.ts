@@ -1,0 +1,28 @@
+import t from 'tap';
+
+import { portal } from '../../src/policy/portal.js';
+import { fakeClock } from '../fixtures/clock.js';
+import { wireName } from '../fixtures/records.js';
+
+await t.test('the window opens for its names and those below them, and closes by itself', async t => {
+  const clock = fakeClock();
+  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+  const covers = (name: string): boolean => window.covers(wireName(name));
+  t.notOk(covers('captive.example'));
+  window.start(60_000, [wireName('login.hotel.test')]);
+  t.ok(covers('captive.example'));
+  t.ok(covers('www.captive.example'));
+  t.ok(covers('login.hotel.test'));
+  t.notOk(covers('hotel.test'));
+  t.notOk(covers('notcaptive.example'), 'octets that end alike are no labels that do');
+  t.notOk(covers('x.other.example'));
+  await clock.advance(59_999);
+  t.ok(covers('captive.example'));
+  await clock.advance(1);
+  t.notOk(covers('captive.example'));
+  t.equal(window.leftMs, 0);
+  window.start(60_000, []);
+  t.notOk(covers('login.hotel.test'), 'the page of last time is forgotten');
+  window.stop();
+  t.notOk(covers('captive.example'));
+});
