@@ -298,7 +298,7 @@ const PLAIN_PORT = 53;
 
 /** A resolver that the system has: an address, and nothing that it could prove. */
 const systemServer = (address: string): ServerSpec =>
-  ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [], pinPolicy: 'pin_and_pkix' });
+  ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [], pinPolicy: 'pin_and_pkix', discover: true });
 
 function serverSpec({ name, addresses, port, pins, pin_policy: pinPolicy }: ServerConfig): ServerSpec {
   const [first] = addresses;
@@ -309,6 +309,7 @@ function serverSpec({ name, addresses, port, pins, pin_policy: pinPolicy }: Serv
     port,
     pins,
     pinPolicy,
+    discover: false,
   };
 }
 

@@ -90,6 +90,8 @@ export type Security =
       /** SHA-256 of acceptable SubjectPublicKeyInfos, base64; empty: no pinning. */
       readonly pins: readonly string[];
       readonly pinPolicy: PinPolicy;
+      /** Of a designated resolver (RFC 9462 §4.2): the address that the certificate must hold, and the name for SNI. */
+      readonly designatedBy?: { readonly address: string; readonly name: string };
     };
 
 /**

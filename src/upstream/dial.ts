@@ -100,7 +100,7 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
         secureContext: secureContext(),
         ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
         // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
-        ...(security.name === undefined ? {} : { servername: security.name }),
+        ...(sniOf(security) === undefined ? {} : { servername: sniOf(security) }),
         ...(session === undefined ? {} : { session }),
         // Judged below, with all that is known: Node.js would not ask at all for a session that is resumed.
         rejectUnauthorized: false,
@@ -225,6 +225,9 @@ const fdOf = (socket: Socket): number | undefined => {
   const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 };
+
+const sniOf = (security: TlsSecurity): string | undefined =>
+  security.name ?? (security.at === 'authenticated' ? security.designatedBy?.name : undefined);
 
 /** Declared as an Error, and a code in truth. */
 function chainProblem(socket: tls.TLSSocket): string | undefined {

@@ -23,8 +23,9 @@ export const identityKey = ({ address, port, security }: DialTarget): string => 
 export function judge(peer: CertificateLink, chainProblem: string | undefined, security: TlsSecurity, address: string): Judged {
   const untilMs = Date.parse(peer.valid_to ?? '');
   const accepted = (authenticated: boolean, warning?: string): Judged => ({ at: 'accepted', authenticated, warning, untilMs });
+  const proves = security.at === 'authenticated' ? security.designatedBy?.address ?? address : address;
   const problem = chainProblem !== undefined ? wordsFor(chainProblem) ?? chainProblem
-    : nameProblem(new X509Certificate(peer.raw), security.name, address);
+    : nameProblem(new X509Certificate(peer.raw), security.name, proves);
   if (security.at === 'encrypted') return accepted(problem === undefined);
 
   const { pins, pinPolicy } = security;

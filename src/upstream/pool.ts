@@ -155,12 +155,20 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     const again = blameless.find(each => each.path() !== 'refuse');
     if (again !== undefined) return again;
     const untried = tried.length === 0 ? endpoints : endpoints.filter(each => !tried.includes(each));
-    const usable = untried.filter(each => each.path() !== 'refuse');
+    const usable = preferPrivate(untried.filter(each => each.path() !== 'refuse'));
     const chosen = choose(spec.policy, usable, exchange.turn, exchange.shard, random) ?? blameless[0];
     if (chosen !== undefined || exchange.running > 0) return chosen;
     // All are in back-off: one of them may be tried, each at most once a second.
     const nowMs = clock.monotonicMs();
     return choose(spec.policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, exchange.shard, random);
+  }
+
+  /** Opportunistic: as long as one server is known to be private, none is asked in cleartext. */
+  function preferPrivate(usable: readonly Endpoint<Exchange>[]): readonly Endpoint<Exchange>[] {
+    if (spec.mode !== 'opportunistic' || usable.length < 2) return usable;
+    const known = usable.filter(each => each.health.at === 'private');
+    // A designated server that has not been reached yet must not keep anybody waiting.
+    return known.length > 0 ? known : usable.filter(each => each.path() === 'cleartext' || each.identity.mode === 'opportunistic');
   }
 
   function dispatch(exchange: Exchange): void {

@@ -5,6 +5,7 @@ import { isIPv6 } from 'node:net';
 import type { Failure } from '../base/outcome.js';
 import type { CleartextReason, PinPolicy, Security } from '../base/ports.js';
 import { bootstrap, type BootstrapServer } from './bootstrap.js';
+import { discover } from './discovery.js';
 import { type Endpoint, endpoint, type EndpointEvents, type UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
 import type { Mode } from './mode.js';
@@ -21,6 +22,8 @@ export interface ServerSpec {
   readonly port: number;
   readonly pins: readonly string[];
   readonly pinPolicy: PinPolicy;
+  /** Whether to ask it where it speaks DNS over TLS (RFC 9462): for resolvers that nobody configured. */
+  readonly discover: boolean;
 }
 
 /** A server, from outside. */
@@ -38,6 +41,9 @@ export interface Server<T extends Waiter> {
 }
 
 const PLAIN_PORT = 53;
+// RFC 9462 §4: for as long as the answer holds; who does not answer, or says no, is asked again now and then.
+const DISCOVERY_MIN_MS = 60_000;
+const DISCOVERY_MAX_MS = 3_600_000;
 // After a failed search queries fail at once for this long, and then start the next one. Without queries the search
 // is repeated all the same, ever more rarely, so that a daemon that started before its network gets ready by itself.
 const BOOTSTRAP_RETRY_MS = 1000;
@@ -63,6 +69,9 @@ export function server<T extends Waiter>(
   onAddresses: () => void,
 ): Server<T> {
   let endpoints = spec.addresses.map(({ address, port }) => makeEndpoint(address, port));
+  // Those that the resolver itself has named, beside its own.
+  let designated: readonly Endpoint<T>[] = [];
+  let nextDiscoveryAtMs = spec.discover && mode === 'opportunistic' ? 0 : Infinity;
   let failure: Failure | undefined;
   let nextSearchAtMs = endpoints.length > 0 ? Infinity : 0;
   let searching = false;
@@ -103,7 +112,39 @@ export function server<T extends Waiter>(
     for (const each of old) if (!endpoints.includes(each)) each.close();
   }
 
+  async function discovery(): Promise<void> {
+    const found = (await Promise.all(spec.addresses.map(async ({ address }) =>
+      ({ address, said: await discover(ports, { address, port: plainPort }) }))));
+    if (closed) return;
+    const holdsMs = Math.min(...found.map(({ said }) => (said?.ttlSec ?? 0) * 1000));
+    nextDiscoveryAtMs = ports.clock.monotonicMs() + Math.min(Math.max(holdsMs, DISCOVERY_MIN_MS), DISCOVERY_MAX_MS);
+    const wanted = found.flatMap(({ address: by, said }) => (said?.designated ?? []).map(each => ({ ...each, by })))
+      // There it is looked for anyway.
+      .filter(({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port));
+    const old = designated;
+    designated = wanted.map(({ address, port, name, by }) =>
+      old.find(({ identity }) => identity.address === address && identity.port === port) ?? endpoint(ports, {
+        upstream: spec.label, address, port, plainPort, mode: 'strict', reason,
+        // Its name is the network's word alone; the address that was asked is what it has to prove.
+        security: { at: 'authenticated', name: undefined, pins: [], pinPolicy: 'pin_and_pkix', designatedBy: { address: by, name } },
+      }, events));
+    for (const each of old) if (!designated.includes(each)) each.close();
+    const before = old.map(({ identity }) => identity.address).join(' ');
+    const after = designated.map(({ identity }) => identity.address).join(' ');
+    if (after !== before) {
+      ports.log.info({ upstream: spec.label, designated: after }, `${spec.label} designates ${after === '' ? 'nobody' : after} for DNS over TLS`);
+    }
+    onAddresses();
+    for (const each of designated) each.prepare();
+  }
+
   function refresh(): void {
+    if (!closed && ports.clock.monotonicMs() >= nextDiscoveryAtMs) {
+      nextDiscoveryAtMs = Infinity;
+      discovery().catch((error: unknown) => {
+        throw error;
+      });
+    }
     if (searching || closed || spec.name === undefined || ports.clock.monotonicMs() < nextSearchAtMs) return;
     searching = true;
     failure = undefined;
@@ -118,7 +159,7 @@ export function server<T extends Waiter>(
   return {
     label: spec.label,
     get endpoints() {
-      return endpoints;
+      return designated.length === 0 ? endpoints : [...designated, ...endpoints];
     },
     get failure() {
       return failure;
@@ -129,16 +170,17 @@ export function server<T extends Waiter>(
       if (nextSearchAtMs !== Infinity) nextSearchAtMs = 0;
       failures = 0;
       failure = undefined;
+      if (spec.discover && mode === 'opportunistic') nextDiscoveryAtMs = 0;
     },
     close() {
       closed = true;
       cancelRetry();
-      for (const each of endpoints) each.close();
+      for (const each of [...designated, ...endpoints]) each.close();
     },
     destroy() {
       closed = true;
       cancelRetry();
-      for (const each of endpoints) each.destroy();
+      for (const each of [...designated, ...endpoints]) each.destroy();
     },
   };
 }

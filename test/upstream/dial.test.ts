@@ -175,6 +175,14 @@ await t.test('a certificate that was good when the ticket came, and has expired 
   await server.close();
 });
 
+await t.test('RFC 9462 §4.2: a designated server must hold the address of the resolver that named it', async t => {
+  const designated = (address: string): Authenticated => ({ ...named, name: undefined, designatedBy: { address, name: 'dns.test' } });
+  const both = certificate({ common: 'x', names: ['dns.test'], ips: ['192.0.2.53'], issuer: ca });
+  t.match(await dial(both, designated('192.0.2.53')), { connected: true, authenticated: true });
+  t.match(await dial(both, designated('192.0.2.54')), { connected: false, code: 'tls_verify', detail: /not for 192\.0\.2\.54/ });
+  t.match(await dial(certificate({ common: 'x', names: ['dns.test'], ips: ['127.0.0.1'], issuer: ca }), designated('192.0.2.53')), { connected: false }, 'its own address proves nothing');
+});
+
 await t.test('our own certificate is shown to servers that ask for it', async t => {
   const server = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   const own = certificate({ common: 'client', names: ['client.test'], issuer: ca });

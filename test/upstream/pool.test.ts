@@ -18,7 +18,7 @@ import { wireName } from '../fixtures/records.js';
 const A = 'x.example. 60 A 192.0.2.1';
 
 const at = (name: string, ...addresses: string[]): ServerSpec =>
-  ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [], pinPolicy: 'pin_and_pkix' });
+  ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [], pinPolicy: 'pin_and_pkix', discover: false });
 
 function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Partial<PoolSpec> = {}, datagram?: FakeNetwork['datagram']) {
   const clock = fakeClock();
@@ -585,6 +585,32 @@ await t.test('opportunistic: where a server has proved itself before, port 853 b
   const asked = ask();
   await clock.advance(100);
   t.match(asked.outcome, { protocol: 'udp' }, 'a network that really lets nothing through is served all the same');
+});
+
+await t.test('RFC 9462: a resolver that names a DNS-over-TLS server is followed there, if that proves the resolver\'s address', async t => {
+  const said = '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot port=8853 ipv4hint=192.0.2.77\n_dns.resolver.arpa. 600 SVCB 2 doh.example. alpn=h2 ipv4hint=192.0.2.78';
+  const { clock, network, ask, count, log, pool: tested } = setUp(
+    [{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined, discover: true }], { mode: 'opportunistic' },
+    name => ({ answers: name === '_dns.resolver.arpa.' ? said : A }),
+  );
+  network.serve = (_name, { address }) => (address === '192.0.2.77' ? { answers: A } : 'refuse');
+  tested.prepare();
+  await clock.advance(50);
+  const found = network.streams.find(({ target }) => target.address === '192.0.2.77');
+  t.match(found?.target, { port: 8853, security: { at: 'authenticated', name: undefined, designatedBy: { address: '192.0.2.1', name: 'dns.example' } } });
+  t.notOk(network.streams.some(({ target }) => target.address === '192.0.2.78'), 'DNS over HTTPS is not spoken here');
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { protocol: 'dot' });
+  t.match(log.lines.join('\n'), /192\.0\.2\.1 designates 192\.0\.2\.77 for DNS over TLS/);
+  t.equal(count('cleartext', 'probe'), 1);
+  t.equal(count('cleartext', 'opportunistic'), 0);
+  network.serve = () => 'refuse';
+  for (const each of network.streams) each.finish(true);
+  await clock.advance(50);
+  const without = ask();
+  await clock.advance(500);
+  t.match(without.outcome, { protocol: 'udp' }, 'when it is gone, the resolver itself serves');
 });
 
 await t.test('cleartext: a server that knows no EDNS is asked without (RFC 6891 §6.2.2)', async t => {
