@@ -10,6 +10,7 @@ import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
 import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
+import { changedPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { portalCommand } from './control/portal.js';
 import { type ControlCommands, listenControl } from './control/server.js';
@@ -62,6 +63,12 @@ export interface Daemon {
   /** Where it takes queries. */
   readonly listening: readonly { readonly transport: 'udp' | 'tcp' | 'tls'; readonly at: ListenAddress }[];
   readonly metricsPort: number | undefined;
+  /**
+   * Takes over another configuration: the servers at once, with the cache and the connections to those that stay. All or
+   * nothing: on an error the old one stays.
+   * @returns the options that differ and only take effect at the next start
+   */
+  reload(config: Config): readonly string[];
   /** Answers what is in flight, closes everything. May be called twice. */
   stop(): Promise<void>;
 }
@@ -234,6 +241,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     throw error;
   }
 
+  // What is in force.
+  let current = config;
   const [tcp, tls] = streams;
   const listening = [
     ...(threads === undefined ? [] : config.listen.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
@@ -257,6 +266,16 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   return {
     listening,
     metricsPort: http?.port,
+    reload(next) {
+      const changed = changedPaths(current, next);
+      // Without servers the system's are used, in another mode perhaps: another daemon.
+      const takesServers = changed.includes('upstream.servers') && !automatic && next.upstream.servers.length > 0 && modeOf(next) === modeOf(current);
+      if (takesServers) {
+        asked.setServers(next.upstream.servers.map(serverSpec));
+        current = { ...current, upstream: { ...current.upstream, servers: next.upstream.servers } };
+      }
+      return changed.filter(path => !(takesServers && path === 'upstream.servers'));
+    },
     stop: async () => (stopped ??= stop()),
   };
 }

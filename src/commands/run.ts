@@ -1,11 +1,12 @@
 // `dotstub run`: the daemon.
 
+import type { Log } from '../base/ports.js';
 import { modeOf } from '../config/combinations.js';
-import { checkConfig } from '../config/check.js';
+import { checkConfig, problemText } from '../config/check.js';
 import { hostName } from '../config/kinds.js';
 import type { Config } from '../config/schema.js';
 import { systemResolvers } from '../config/system.js';
-import { startDaemon, StartError } from '../daemon.js';
+import { type Daemon, startDaemon, StartError } from '../daemon.js';
 import { logger } from '../observe/log.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { systemNetwork } from '../os/network.js';
@@ -28,7 +29,8 @@ cleartext; queries are taken on 127.0.0.1:5300 and [::1]:5300.
 Options:
   --config FILE    configuration (YAML); "dotstub check-config FILE" checks it
 
-Signals: SIGTERM and SIGINT answer what is in flight and stop.
+Signals: SIGTERM and SIGINT answer what is in flight and stop. SIGHUP reads FILE again: servers are exchanged at once, with the
+cache and the connections to those that stay; what else has changed is named, and waits for a restart. A bad FILE changes nothing.
 Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   async run(args) {
     const { positionals: [provider], value } = parseArguments(args, { config: { type: 'string' } }, 1);
@@ -42,7 +44,11 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
     const resolvers = (): string[] => systemResolvers(address => ours.has(address));
     const known = resolvers();
     const config = provider === undefined ? checked.config : withProvider(checked.config, provider, known);
-    return serve(config, checked.notBuilt, resolvers, file);
+    const reread = (): ReturnType<typeof loadConfig> => {
+      const again = file === undefined ? checkConfig('') : loadConfig(file);
+      return again.ok && provider !== undefined ? { ...again, config: withProvider(again.config, provider, resolvers()) } : again;
+    };
+    return serve(config, checked.notBuilt, resolvers, file, reread);
   },
 };
 
@@ -59,7 +65,7 @@ function withProvider(config: Config, provider: string, known: readonly string[]
   };
 }
 
-async function serve(config: Config, notBuilt: readonly string[], resolvers: () => string[], file: string | undefined): Promise<number> {
+async function serve(config: Config, notBuilt: readonly string[], resolvers: () => string[], file: string | undefined, reread: () => ReturnType<typeof loadConfig>): Promise<number> {
   const log = logger(config.log, process.stdout);
   // Before anything that takes time: whoever starts us may also stop us at once.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
@@ -86,6 +92,7 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
       log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);
     }
+    process.on('SIGHUP', () => reload(daemon, reread(), file, log));
     const signal = await stopAsked;
     log.info({ signal }, 'stopping');
     await daemon.stop();
@@ -96,4 +103,20 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
     log.error({}, error.message);
     return error.exitCode;
   }
+}
+
+/** SIGHUP: the file as it is now, or nothing. */
+function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: string | undefined, log: Log): void {
+  if (file === undefined) {
+    log.info({}, 'nothing to reload: the daemon runs without a configuration file');
+    return;
+  }
+  if (!checked.ok) {
+    for (const problem of checked.problems) log.error({ file }, problemText(file, problem));
+    log.error({ file, problems: checked.problems.length }, `${file} was not taken over (${checked.problems.length} ${checked.problems.length === 1 ? 'problem' : 'problems'}): the configuration that runs stays`);
+    return;
+  }
+  const later = daemon.reload(checked.config);
+  log.info({ file }, `${file} taken over`);
+  if (later.length > 0) log.warn({ options: later.join(' ') }, `changed, but only in force after a restart: ${later.join(', ')}`);
 }

@@ -3,6 +3,7 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import t from 'tap';
 
@@ -212,4 +213,36 @@ await t.test('portal: over the control socket of a running daemon', async t => {
   t.match(await portal('status'), { code: 1, stderr: /is the daemon running/ });
   t.match(await dotstub(['portal']), { code: 2 });
   await server.close();
+});
+
+await t.test('B17 row 12: SIGHUP with a bad line changes nothing; with a server added, cache and connections stay', async t => {
+  const one = await dotServer({ identity, handler: answering() });
+  const two = await dotServer({ identity, handler: answering() });
+  const port = await freePort();
+  const at = { address: '127.0.0.1', port };
+  const control = `control: { socket: ${join(directory.path, 'reload.sock')} }\n`;
+  const config = `${configFor(port, one.port)}${control}`;
+  const running = await startDotstub(config);
+  const hangUp = async (text: string, until: RegExp): Promise<void> => {
+    writeFileSync(running.configFile, text);
+    running.child.kill('SIGHUP');
+    for (let tries = 0; tries < 100 && !until.test(running.log()); tries++) await sleep(20);
+    t.match(running.log(), until);
+  };
+  await ask(at, 'www.example');
+  const { queries, connections } = one;
+  await hangUp(`${config}cache: { sise: 1MiB }\n`, /was not taken over \(1 problem\)/);
+  t.match(running.log(), /dotstub\.yaml:\d+:\d+: cache\.sise: no such option; did you mean size\?/);
+  t.match(await ask(at, 'www.example'), { text: { rcode: 'NOERROR' } });
+  const more = config.replace('] }', `] }, { name: dns.test, addresses: ["127.0.0.1:${two.port}"] }`).replace('upstream: {', 'upstream: { policy: round_robin,');
+  await hangUp(more, /yaml taken over/);
+  t.match(running.log(), /changed, but only in force after a restart: upstream\.policy/);
+  for (let tries = 0; tries < 100 && two.connections === 0; tries++) await sleep(20);
+  t.equal(two.connections, 1, 'the new one is connected to');
+  await ask(at, 'www.example');
+  t.equal(one.queries, queries, 'from cache');
+  await ask(at, 'n1.wild.example');
+  t.equal(one.connections, connections, 'over the connection that was there');
+  await running.stop();
+  await Promise.all([one.close(), two.close()]);
 });

@@ -398,6 +398,25 @@ await t.test('half a minute after the start without success queries fail at once
   t.match(late.outcome, { at: 'failure' });
 });
 
+await t.test('B17 row 4: everything down for ten minutes, then back: the first query after that is answered', async t => {
+  const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  network.serve = () => ({ answers: A });
+  ask();
+  await clock.advance(100);
+  network.serve = () => 'refuse';
+  network.last.finish(true);
+  for (let i = 0; i < 200; i++) {
+    ask();
+    await clock.advance(3000);
+  }
+  const dialled = network.streams.length;
+  network.serve = () => ({ answers: A });
+  const back = ask();
+  await clock.advance(1500);
+  t.equal(back.outcome?.at, 'reply');
+  t.ok(dialled < 450, `${dialled} trials in ten minutes`);
+});
+
 await t.test('prepared: connected before anybody asks', async t => {
   const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = () => ({ answers: A });
