@@ -91,9 +91,15 @@ export function server<T extends Waiter>(
     if (found.at === 'found') {
       failure = undefined;
       failures = 0;
+      ports.memory.remember(name, found.addresses);
       nextSearchAtMs = nowMs + Math.min(Math.max(found.ttlSec * 1000, BOOTSTRAP_MIN_MS), BOOTSTRAP_MAX_MS);
       adopt(found.addresses);
     } else {
+      const remembered = endpoints.length > 0 ? [] : ports.memory.recall(name);
+      if (remembered.length > 0) {
+        ports.log.info({ upstream: spec.label }, `${spec.label}: using the addresses of last time, ${remembered.join(' ')}`);
+        adopt(remembered);
+      }
       // Addresses that worked so far are better than none.
       failure = endpoints.length > 0 ? undefined : found;
       nextSearchAtMs = nowMs + BOOTSTRAP_RETRY_MS;

@@ -207,6 +207,9 @@ await t.test('what has proved itself is remembered for three days, per network, 
   t.notOk(later.proved('one'));
   for (let i = 0; i < 1000; i++) later.prove(`server ${i}`);
   t.ok(later.save().length < 20_000, 'bounded');
+  later.remember('dns.example', ['192.0.2.1', '2001:db8::1']);
+  t.same(networkMemory(() => nowMs, later.save()).recall('dns.example'), ['192.0.2.1', '2001:db8::1']);
+  t.same(networkMemory(() => nowMs, later.save().replace('192.0.2.1', 'localhost')).recall('dns.example'), ['2001:db8::1'], 'only addresses');
   for (const damaged of ['', '{', '[]', 'null', '{"version":1,"proofs":[1,["a"],["a","b"]]}', saved.slice(0, -3)]) {
     const read = networkMemory(() => nowMs, damaged);
     t.notOk(read.proved('one'), damaged);

@@ -327,6 +327,16 @@ await t.test('bootstrap: a name without addresses is looked up there, and only i
   t.equal(count('cleartext', 'bootstrap'), 2);
 });
 
+await t.test('bootstrap fails: the addresses of last time serve, and have to prove the name all the same', async t => {
+  const { clock, network, ask, memory } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
+  network.serve = () => ({ answers: A });
+  memory.remember('dns.example', ['192.0.2.77']);
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply' });
+  t.match(network.last.target, { address: '192.0.2.77', security: { at: 'authenticated', name: 'dns.example' } });
+});
+
 await t.test('bootstrap fails: queries fail with the reason, and it is tried again a second later', async t => {
   const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
   network.serve = () => ({ answers: A });
