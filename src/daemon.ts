@@ -136,7 +136,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       asked.setServers(servers);
     } else {
       log.info({ reason: what }, what === 'resume' ? 'the machine has slept: connecting anew' : 'the network has changed: connecting anew');
-      asked.networkChanged();
+      asked.networkChanged(what === 'resume' ? 'resume' : 'network');
     }
   }
   const upstream: Pool = {

@@ -4,6 +4,7 @@
 import { readFileSync, watch } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 
+import { addressOctets } from '../base/address.js';
 import type { Clock } from '../base/ports.js';
 
 /** Looks at the network. */
@@ -89,19 +90,26 @@ function watchDirectory(directory: string, changed: (name: string | null) => voi
   }
 }
 
-/** The machine's own addresses and default routes. */
+/**
+ * Default routes, and the addresses of their interfaces. Others come and go with every container and virtual machine, and
+ * do not lead to the servers; only without any default route do they all count.
+ */
 export function systemNetwork(): string {
+  const routes = defaultRoutes();
+  const ways = new Set(routes.map(({ name }) => name));
   const addresses = Object.entries(networkInterfaces()).flatMap(([name, all = []]) =>
-    // Addresses from privacy extensions (RFC 8981) come and go on the same network: of IPv6 the prefix counts.
-    all.filter(({ internal }) => !internal).map(({ family, address, netmask }) => `${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`));
-  return [...new Set(addresses), ...defaultRoutes()].sort().join('\n');
+    (ways.size > 0 && !ways.has(name) ? [] : all.filter(({ internal, address }) => !internal && !/^fe[89ab]/.test(address))
+      // Addresses from privacy extensions (RFC 8981) come and go on the same network: of IPv6 the prefix counts.
+      .map(({ family, address, netmask }) => `${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`)));
+  return [...new Set([...addresses, ...routes.map(({ name, gateway }) => `${name} by ${gateway}`)])].sort().join('\n');
 }
 
-const prefixOf = (address: string): string => address.split(':').slice(0, 4).join(':');
+/** The first 64 bits, as text. */
+const prefixOf = (address: string): string => (addressOctets(address) ?? Buffer.alloc(8)).toString('hex', 0, 8);
 
 const ROUTE_IS_UP = 1;
 
-function defaultRoutes(): string[] {
+function defaultRoutes(): { readonly name: string; readonly gateway: string }[] {
   const lines = (file: string): string[][] => {
     try {
       return readFileSync(file, 'latin1').split('\n').map(line => line.trim().split(/\s+/));
@@ -111,7 +119,10 @@ function defaultRoutes(): string[] {
     }
   };
   // proc(5): interface, destination, gateway, flags, …; for IPv6 destination, prefix, source, prefix, gateway, …, interface.
-  const four = lines('/proc/net/route').filter(([, to, , flags = '0']) => to === '00000000' && Number.parseInt(flags, 16) & ROUTE_IS_UP);
+  const four = lines('/proc/net/route').filter(([, to, , flags = '0']) => to === '00000000' && (Number.parseInt(flags, 16) & ROUTE_IS_UP) !== 0);
   const six = lines('/proc/net/ipv6_route').filter(([to = '', prefix, , , gateway = '']) => /^0{32}$/.test(to) && prefix === '00' && !/^0{32}$/.test(gateway));
-  return [...four.map(([name = '', , gateway = '']) => `route ${name} ${gateway}`), ...six.map(fields => `route6 ${fields.at(-1) ?? ''} ${fields[4] ?? ''}`)];
+  return [
+    ...four.map(([name = '', , gateway = '']) => ({ name, gateway })),
+    ...six.map(fields => ({ name: fields.at(-1) ?? '', gateway: fields[4] ?? '' })),
+  ];
 }

@@ -66,8 +66,11 @@ export interface Endpoint<T extends Waiter> {
   ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext'): void;
   /** Connects ahead of the first query, where TLS may be used or is to be found out about. */
   prepare(): void;
-  /** The network is another: forgets what was learned about the way, and asks again what is in flight. */
-  reset(): void;
+  /**
+   * The way to it is another: gives up its connections, has what is in flight asked again, and is in back-off no more.
+   * @param sameNetwork whether what was learned about TLS here still holds
+   */
+  reset(sameNetwork: boolean): void;
   close(): void;
   destroy(): void;
 }
@@ -99,6 +102,7 @@ export function endpoint<T extends Waiter>(
   let limit = idle.FIRST_LIMIT;
   let lastAskedAtMs = -Infinity;
   let closing = false;
+  let resetting = false;
   const connections = new Set<Connection<T>>();
   const plainStreams = new Set<Connection<T>>();
 
@@ -133,7 +137,7 @@ export function endpoint<T extends Waiter>(
 
   /** Opportunistic mode: a server that takes TLS connections must also answer, and not much slower than in cleartext. */
   function judge(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
-    if (health.at === 'private' || closing) return;
+    if (health.at === 'private' || closing || resetting) return;
     const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
     if (rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
     else if (!modes.quickEnough(rttMs, plainMs)) failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
@@ -305,11 +309,14 @@ export function endpoint<T extends Waiter>(
       const nowMs = clock.monotonicMs();
       if (mode === 'opportunistic' ? modes.shouldProbe(mode, health, nowMs) : modes.mayTryAnyway(health, nowMs)) openTls();
     },
-    reset() {
-      health = { at: 'probing' };
+    reset(sameNetwork) {
+      if (!sameNetwork || health.at !== 'private') health = { at: 'probing' };
       lastFailure = undefined;
       srttMs = plainMs = undefined;
+      // What ends now says nothing about the server.
+      resetting = true;
       for (const each of [...connections, ...plainStreams]) each.destroy();
+      resetting = false;
     },
     close() {
       closing = true;

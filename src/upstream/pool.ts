@@ -54,7 +54,7 @@ export interface Pool {
   /** Connects to the servers ahead of the first query; queries that come before anybody is reached are held for a while. */
   prepare(): void;
   /** The network is another, or the machine has slept: connections of before are given up, and nobody is in back-off. */
-  networkChanged(): void;
+  networkChanged(what: 'network' | 'resume'): void;
   /** Replaces the servers; those that stay keep their connections. */
   setServers(servers: readonly ServerSpec[]): void;
   /** Takes no more questions; waits for nothing. */
@@ -323,11 +323,11 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));
     },
     prepare,
-    networkChanged() {
+    networkChanged(what) {
       if (closed) return;
-      for (const each of servers) each.forget();
+      if (what === 'network') for (const each of servers) each.forget();
       // What was in flight comes back as lost, and is asked again over what is there now.
-      for (const each of endpoints) each.reset();
+      for (const each of endpoints) each.reset(what === 'resume');
       prepare();
     },
     setServers(wanted) {

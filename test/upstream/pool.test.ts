@@ -448,11 +448,36 @@ await t.test('the network changes: what is in flight is asked again at once over
   await clock.advance(10);
   const [old] = network.streams;
   network.serve = () => ({ answers: A });
-  tested.networkChanged();
+  tested.networkChanged('network');
   await clock.advance(20);
   t.equal(caught.outcome?.at, 'reply', 'not a second is waited on the old connection');
   t.ok(old?.closed);
   t.ok(network.streams.filter(({ target }) => target.address === '192.0.2.2').length >= 1, 'the one in back-off is tried too');
+});
+
+await t.test('opportunistic: after sleep TLS is still known to work; on another network it has to show that again', async t => {
+  const { clock, network, ask, count, pool: tested } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  network.datagram = () => ({ answers: A });
+  network.serve = () => ({ answers: A });
+  tested.prepare();
+  await clock.advance(50);
+  tested.networkChanged('resume');
+  const resumed = ask();
+  await clock.advance(50);
+  t.match(resumed.outcome, { protocol: 'dot' });
+  network.serve = () => 'silence';
+  tested.networkChanged('network');
+  await clock.advance(10);
+  // The probe of before ends with its connection, and that is no failure of this network's.
+  network.serve = () => ({ answers: A });
+  tested.networkChanged('network');
+  const elsewhere = ask();
+  await clock.advance(50);
+  t.match(elsewhere.outcome, { protocol: 'udp' });
+  const soon = ask();
+  await clock.advance(50);
+  t.match(soon.outcome, { protocol: 'dot' });
+  t.equal(count('upstreamError', '192.0.2.1'), 0);
 });
 
 await t.test('other servers: those that stay keep their connection, the others finish and go', async t => {
