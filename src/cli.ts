@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.js')).runCommand,
   'check-config': async () => (await import('./commands/check-config.js')).checkConfigCommand,
   portal: async () => (await import('./commands/portal.js')).portalCommand,
+  probe: async () => (await import('./commands/probe.js')).probeCommand,
   pins: async () => (await import('./commands/pins.js')).pinsCommand,
   query: async () => (await import('./commands/query.js')).queryCommand,
 };

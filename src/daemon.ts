@@ -226,6 +226,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       }));
     }
     control = await controlSocket(config, log, {
+      probe: {
+        doc: '',
+        run() {
+          log.info({}, 'asked to: connecting anew');
+          asked.networkChanged('network');
+          return { ok: true, text: 'The servers are connected to anew.', data: {} };
+        },
+      },
       portal: portalCommand(window, () => {
         // Other resolvers than last time, perhaps; and no ready reply stands in the way.
         networks?.destroy();
@@ -234,6 +242,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         log.warn({ seconds: Math.ceil(window.leftMs / 1000) }, window.leftMs > 0
           ? `portal window open for ${Math.ceil(window.leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext`
           : 'portal window closed');
+        // Who has signed in can reach now what was out of reach a moment ago.
+        if (window.leftMs === 0) asked.networkChanged('network');
       }),
     });
   } catch (error) {

@@ -11,6 +11,7 @@ export const RCODE = {
   NOTIMP: 4,
   REFUSED: 5,
   BADVERS: 16,
+  BADCOOKIE: 23,
 } as const;
 
 /** Extended DNS Error INFO-CODEs that we send (RFC 8914 §4, RFC 9824 §7 for 30). */

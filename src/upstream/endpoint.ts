@@ -5,8 +5,10 @@ import { hashOf } from '../base/hash.js';
 import { failure, failureWords, RCODE } from '../base/outcome.js';
 import type { CleartextReason, Clock, ClosedBy, Dial, DialDatagram, Log, Observer, Random, Security, UpstreamProtocol } from '../base/ports.js';
 import { flagsOf, FLAG, rcodeOf } from '../wire/header.js';
+import { optOf } from '../wire/scan.js';
 import { answersQuery, type Ask, upstreamQuery } from '../wire/upstream-query.js';
 import { type Connection, connection, type ConnectionEvents, type ConnectionTimes, type End } from './connection.js';
+import { cookies } from './cookies.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
 import type { Memory } from './memory.js';
@@ -101,6 +103,7 @@ export function endpoint<T extends Waiter>(
   let plainMs: number | undefined;
   let limit = idle.FIRST_LIMIT;
   let lastAskedAtMs = -Infinity;
+  const cookie = cookies(random);
   let closing = false;
   let resetting = false;
   const connections = new Set<Connection<T>>();
@@ -226,17 +229,25 @@ export function endpoint<T extends Waiter>(
   async function askPlain(ask: Ask, waiter: T): Promise<void> {
     let why: 'timeout' | 'connect' = 'timeout';
     let edns = true;
+    let badCookie = false;
     const startedAtMs = clock.monotonicMs();
     for (let sends = 0; sends < PLAIN_SENDS && !waiter.done && !closing; sends++) {
       const id = random.uint16();
-      const message = upstreamQuery(id, ask, edns ? { pad: false, keepalive: false, hideSubnet: true } : undefined);
+      const message = upstreamQuery(id, ask, edns ? { pad: false, keepalive: false, hideSubnet: true, cookie: cookie.option } : undefined);
       observer.cleartext(identity.reason);
       observer.upstreamQuery(upstream, 'udp');
       const reply = await ports.dialDatagram(
-        { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question), PLAIN_TIMEOUT_MS,
+        { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question) && cookie.accept(bytes), PLAIN_TIMEOUT_MS,
       );
       if (typeof reply === 'string') {
         why = reply === 'timeout' ? 'timeout' : 'connect';
+        cookie.doubt();
+        continue;
+      }
+      // RFC 7873 §5.3: it wants to see a cookie that it has just given; once more, and no longer in a hurry to be sure.
+      if (!badCookie && fullRcode(reply) === RCODE.BADCOOKIE) {
+        badCookie = true;
+        sends--;
         continue;
       }
       // RFC 6891 §6.2.2: a server that knows no EDNS says FORMERR; asked again without, once, and not counted as a failure.
@@ -313,6 +324,7 @@ export function endpoint<T extends Waiter>(
       if (!sameNetwork || health.at !== 'private') health = { at: 'probing' };
       lastFailure = undefined;
       srttMs = plainMs = undefined;
+      if (!sameNetwork) cookie.renew();
       // What ends now says nothing about the server.
       resetting = true;
       for (const each of [...connections, ...plainStreams]) each.destroy();
@@ -329,6 +341,9 @@ export function endpoint<T extends Waiter>(
   };
   return self;
 }
+
+/** With the upper bits, which are in the OPT (RFC 6891 §6.1.3). */
+const fullRcode = (message: Buffer): number => rcodeOf(flagsOf(message)) | ((optOf(message)?.extendedRcode ?? 0) << 4);
 
 function closedBy(end: End): ClosedBy {
   switch (end.at) {

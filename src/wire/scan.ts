@@ -122,27 +122,32 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
 }
 
 /**
- * What a response says about idle connections (RFC 7828 §3.1), in ms; undefined if it says nothing, or can not be read.
- * A walk of its own: it is wanted once for each connection.
+ * The OPT record of a message; undefined if there is none, or the message can not be read. A walk of its own, for those who
+ * want nothing else of it.
  */
-export function keepaliveMs(message: Buffer): number | undefined {
+export function optOf(message: Buffer): Opt | undefined {
+  if (message.length < HEADER_BYTES) return undefined;
   const { answers, authority, additional, questions } = countsOf(message);
   let at = HEADER_BYTES;
   for (let i = 0; i < questions; i++) {
-    at = skipName(message, at) + 4;
-    if (at < HEADER_BYTES + 4) return undefined;
+    const nameEnd = skipName(message, at);
+    if (nameEnd === -1) return undefined;
+    at = nameEnd + 4;
   }
   for (let i = 0; i < answers + authority + additional; i++) {
     const fixed = skipName(message, at);
     if (fixed === -1 || fixed + 10 > message.length) return undefined;
     const next = fixed + 10 + message.readUInt16BE(fixed + 8);
     if (next > message.length) return undefined;
-    if (message.readUInt16BE(fixed) === TYPE.OPT) {
-      const opt = readOpt(message, fixed);
-      const option = opt && findOption(opt, OPTION.TCP_KEEPALIVE);
-      return option?.length === 2 ? 100 * option.readUInt16BE(0) : undefined;
-    }
+    if (message.readUInt16BE(fixed) === TYPE.OPT) return readOpt(message, fixed);
     at = next;
   }
   return undefined;
+}
+
+/** What a response says about idle connections (RFC 7828 §3.1), in ms; undefined if it says nothing. */
+export function keepaliveMs(message: Buffer): number | undefined {
+  const opt = optOf(message);
+  const option = opt && findOption(opt, OPTION.TCP_KEEPALIVE);
+  return option?.length === 2 ? 100 * option.readUInt16BE(0) : undefined;
 }

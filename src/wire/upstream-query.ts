@@ -22,6 +22,8 @@ export interface AskOptions {
   readonly keepalive: boolean;
   /** Ask the server to tell nobody where we are: a client subnet of 0 octets (RFC 7871 §7.1.2). */
   readonly hideSubnet: boolean;
+  /** A DNS cookie (RFC 7873), for queries in cleartext. */
+  readonly cookie?: Buffer;
 }
 
 /** The question for the name servers of the root, which every resolver can answer. */
@@ -34,13 +36,14 @@ const SUBNET_BYTES = 4;
 const FAMILY_IPV4 = 1;
 
 /** Octets of the query that `writeUpstreamQuery` writes. */
-function queryBytes(ask: Ask, { pad, keepalive, hideSubnet }: AskOptions): number {
-  const bare = HEADER_BYTES + ask.question.length + OPT_BYTES + (keepalive ? OPTION_BYTES : 0) + (hideSubnet ? OPTION_BYTES + SUBNET_BYTES : 0);
+function queryBytes(ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions): number {
+  const bare = HEADER_BYTES + ask.question.length + OPT_BYTES + (keepalive ? OPTION_BYTES : 0) + (hideSubnet ? OPTION_BYTES + SUBNET_BYTES : 0)
+    + (cookie === undefined ? 0 : OPTION_BYTES + cookie.length);
   return pad ? Math.ceil((bare + OPTION_BYTES) / QUERY_PADDING_BLOCK) * QUERY_PADDING_BLOCK : bare;
 }
 
 /** Writes the query at `at`, over octets that are 0. */
-function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive, hideSubnet }: AskOptions, end: number): void {
+function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions, end: number): void {
   out.writeUInt16BE(id, at);
   out.writeUInt16BE(FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), at + 2);
   out.writeUInt16BE(1, at + 4);
@@ -61,6 +64,11 @@ function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepal
     out.writeUInt16BE(SUBNET_BYTES, option + 2);
     out.writeUInt16BE(FAMILY_IPV4, option + OPTION_BYTES);
     option += OPTION_BYTES + SUBNET_BYTES;
+  }
+  if (cookie !== undefined) {
+    out.writeUInt16BE(OPTION.COOKIE, option);
+    out.writeUInt16BE(cookie.length, option + 2);
+    option += OPTION_BYTES + cookie.copy(out, option + OPTION_BYTES);
   }
   if (pad) {
     out.writeUInt16BE(OPTION.PADDING, option);

@@ -31,13 +31,13 @@ ${more}`;
 await t.test('help and version', async t => {
   t.match(await dotstub(['--version']), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
   t.match(await dotstub(['--help']), { code: 0, stdout: /dotstub run .*\n(.*\n)*.*dotstub query NAME/ });
-  for (const command of ['run', 'check-config', 'pins', 'portal', 'query']) t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
+  for (const command of ['run', 'check-config', 'pins', 'portal', 'probe', 'query']) t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
   t.match(await dotstub([]), { code: 2, stderr: /Usage/ });
 });
 
 await t.test('bad usage: exit 2, one or two lines, never a stack trace', async t => {
   const cases: readonly (readonly [string[], RegExp])[] = [
-    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, portal, pins, query/],
+    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, portal, probe, pins, query/],
     [['run', '--verbose'], /Unknown option '--verbose'/],
     [['run', 'a.example', 'b.example'], /unexpected argument: b\.example/],
     [['run', '192.0.2.1'], /PROVIDER "192\.0\.2\.1" is not allowed \(not a host name\)/],
@@ -208,6 +208,10 @@ await t.test('portal: over the control socket of a running daemon', async t => {
   t.match(await portal('start', '5m', 'com'), { code: 1, stderr: /"com" is neither/ });
   t.match(await portal('open'), { code: 1, stderr: /there are start, stop and status/ });
   t.match(await portal('stop'), { code: 0, stdout: /closed/ });
+  const { connections } = server;
+  t.match(await dotstub(['probe', '--socket', running.controlSocket]), { code: 0, stdout: /connected to anew/ });
+  for (let tries = 0; tries < 100 && server.connections === connections; tries++) await sleep(20);
+  t.equal(server.connections, connections + 1, 'probe');
   t.equal(statSync(running.controlSocket).mode & 0o777, 0o660);
   await running.stop();
   t.match(await portal('status'), { code: 1, stderr: /is the daemon running/ });

@@ -66,7 +66,7 @@ await t.test('RFC 8310 §8.1: without a name the address must be in the certific
   t.match(await dial(certificate({ common: 'x', names: ['127.0.0.1'], issuer: ca }), byAddress), { connected: false, code: 'tls_verify', queries: 0 });
 });
 
-await t.test('whoever does not is refused, told why, and never gets an octet', async t => {
+await t.test('B17 row 11: whoever does not is refused, told why, and never gets an octet', async t => {
   const past = { notBefore: new Date(Date.now() - 3 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) };
   const future = { notBefore: new Date(Date.now() + DAY_MS), notAfter: new Date(Date.now() + 3 * DAY_MS) };
   const cases: readonly (readonly [string, Identity, RegExp])[] = [
@@ -96,7 +96,7 @@ await t.test('an intermediate that is sent is followed', async t => {
   t.match(await dial({ ...leaf, cert: leaf.cert + middle.cert }, { ...named, pins: [middle.pin] }), { connected: true }, 'a pin may be the intermediate\'s');
 });
 
-await t.test('pins: one must match, whatever the authorities say', async t => {
+await t.test('B17 row 11, pins: one must match, whatever the authorities say', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   t.match(await dial(leaf, { ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', leaf.pin] }), { connected: true });
   const refused = await dial(leaf, { ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] });
@@ -122,7 +122,7 @@ await t.test('pin policies: who is let in, and what is said', async t => {
   }
 });
 
-await t.test('tickets: used once, for the server that they came from, as it was configured then', async t => {
+await t.test('B17 row 11, resumed: tickets are used once, for the server that they came from, as it was configured then', async t => {
   const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
     const server = await dotServer({ identity: good, handler: (query, session) => session.reply(query), tls: { maxVersion } });

@@ -7,7 +7,9 @@ import { wheel } from '../../src/base/wheel.js';
 import { networkMemory } from '../../src/upstream/memory.js';
 import { pool, type PoolSpec, type UpstreamReply } from '../../src/upstream/pool.js';
 import type { ServerSpec } from '../../src/upstream/server.js';
+import { findOption, OPTION } from '../../src/wire/edns.js';
 import { TYPE } from '../../src/wire/rrtype.js';
+import { optOf } from '../../src/wire/scan.js';
 import { queryMessage } from '../fixtures/client.js';
 import { fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { responseTo } from '../fixtures/messages.js';
@@ -665,6 +667,61 @@ await t.test('RFC 9462: a resolver that names a DNS-over-TLS server is followed 
   const without = ask();
   await clock.advance(500);
   t.match(without.outcome, { protocol: 'udp' }, 'when it is gone, the resolver itself serves');
+});
+
+await t.test('RFC 7873: a server that shows cookies has to go on showing ours, until it falls silent', async t => {
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  const SERVER = Buffer.from('5e5e5e5e5e5e5e5e', 'hex');
+  const shown: string[] = [];
+  const cookieIn = (query: Buffer): Buffer => {
+    const opt = optOf(query);
+    return (opt && findOption(opt, OPTION.COOKIE)) ?? Buffer.alloc(0);
+  };
+  const answering = (change: (cookie: Buffer) => Buffer | undefined) => (_name: string, _address: string, query: Buffer) => {
+    const cookie = cookieIn(query);
+    shown.push(cookie.toString('hex'));
+    const reply = change(cookie.subarray(0, 8));
+    return { answers: A, options: reply === undefined ? [] : [{ code: OPTION.COOKIE, data: reply }] };
+  };
+  const outcome = async () => {
+    const asked = ask();
+    await clock.advance(50);
+    return asked.outcome?.at === 'reply' ? 'reply' : asked.outcome?.code;
+  };
+  network.datagram = answering(() => undefined);
+  t.equal(await outcome(), 'reply', 'who knows no cookies needs none');
+  network.datagram = answering(own => Buffer.concat([own, SERVER]));
+  t.equal(await outcome(), 'reply');
+  t.equal(await outcome(), 'reply');
+  t.match(shown, [/^.{16}$/, /^.{16}$/, /^.{16}5e5e5e5e5e5e5e5e$/], 'what it gave is shown the next time');
+  t.equal(new Set(shown.map(each => each.slice(0, 16))).size, 1);
+  network.datagram = answering(() => Buffer.concat([Buffer.alloc(8, 1), SERVER]));
+  t.equal(await outcome(), 'timeout', 'a forger does not know ours');
+  network.datagram = answering(own => Buffer.concat([own, SERVER]));
+  t.equal(await outcome(), 'reply');
+  let sends = 0;
+  network.datagram = answering(() => {
+    sends++;
+    return undefined;
+  });
+  t.equal(await outcome(), 'reply', 'the first answer without one is ignored, and the second send doubts');
+  t.equal(sends, 2);
+});
+
+await t.test('RFC 7873 §5.3: BADCOOKIE is asked again with the cookie that came with it', async t => {
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  let sends = 0;
+  network.datagram = (_name, _address, query) => {
+    const opt = optOf(query);
+    const cookie = (opt && findOption(opt, OPTION.COOKIE)) ?? Buffer.alloc(8);
+    const options = [{ code: OPTION.COOKIE, data: Buffer.concat([cookie.subarray(0, 8), Buffer.alloc(8, 0x5e)]) }];
+    sends++;
+    return cookie.length === 16 ? { answers: A, options } : { rcode: 23, options };
+  };
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply', scan: { rcode: 0 } });
+  t.equal(sends, 2);
 });
 
 await t.test('cleartext: a server that knows no EDNS is asked without (RFC 6891 §6.2.2)', async t => {

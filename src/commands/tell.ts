@@ -1,0 +1,37 @@
+// Commands that tell the running daemon something over its control socket, and print what it answers.
+
+import { checkConfig } from '../config/check.js';
+import { askDaemon } from '../control/client.js';
+import { parseArguments } from './arguments.js';
+import { type Command, UsageError } from './command.js';
+import { loadConfig, problemReport } from './load.js';
+
+const OPTIONS = `Options:
+  --config FILE    the daemon's configuration, for its control.socket
+  --socket PATH    the control socket
+  --json           the answer as JSON
+
+Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
+
+/** A command that is the daemon's; `about.details` without options and exit codes, which are the same for all. */
+export function telling(about: Pick<Command, 'name' | 'usage' | 'summary' | 'details'>, words: { readonly least: number; readonly most: number }): Command {
+  return {
+    ...about,
+    details: `${about.details}\n\n${OPTIONS}`,
+    async run(args) {
+      const { positionals, flag, value } = parseArguments(args, { config: { type: 'string' }, socket: { type: 'string' }, json: { type: 'boolean' } }, words.most);
+      if (positionals.length < words.least) throw new UsageError(`${about.name} needs more than that`);
+      const file = value('config');
+      const checked = file === undefined ? checkConfig('') : loadConfig(file);
+      if (!checked.ok) {
+        console.error(problemReport(file ?? '', checked.problems));
+        return 2;
+      }
+      const reply = await askDaemon(value('socket') ?? checked.config.control.socket, { command: about.name, args: positionals });
+      if (flag('json')) console.log(JSON.stringify(reply));
+      else if (reply.ok) console.log(reply.text);
+      else console.error(`dotstub ${about.name}: ${reply.problem}`);
+      return reply.ok ? 0 : 1;
+    },
+  };
+}
