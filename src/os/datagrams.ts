@@ -102,6 +102,8 @@ export class Messages {
   private readonly headerWords: Int32Array;
   private readonly vectors: Buffer;
   private readonly pollFd = Buffer.alloc(8);
+  /** Slots whose lengths are not those that `receive` needs. */
+  private filled = BATCH;
   private readonly headerBytes: number;
   private readonly namelenAt: number;
   private readonly controllenAt: number;
@@ -139,13 +141,16 @@ export class Messages {
   /** Receives what is there, up to BATCH. */
   receive(fd: number): number {
     const p = this.libc.pointerBytes;
-    for (let i = 0; i < BATCH; i++) {
+    // The kernel wrote into those that it filled last time, and into no others.
+    for (let i = 0; i < this.filled; i++) {
       const at = i * this.headerBytes;
       this.headers.writeUInt32LE(NAME_BYTES, at + this.namelenAt);
       this.writeSize(this.headers, at + this.controllenAt, CONTROL_BYTES);
       this.writeSize(this.vectors, i * 2 * p + p, this.roomBytes);
     }
-    return this.libc.recvmmsg(fd, this.headers, BATCH, LINUX.MSG_DONTWAIT);
+    const received = this.libc.recvmmsg(fd, this.headers, BATCH, LINUX.MSG_DONTWAIT);
+    this.filled = Math.max(0, received);
+    return received;
   }
 
   /** Octets of the datagram received in slot i. */
