@@ -1,10 +1,5 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
-import { X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { createSecureContext } from 'node:tls';
-
 import { ageClock } from './base/age-clock.js';
 import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
@@ -14,12 +9,13 @@ import { changedPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { portalCommand } from './control/portal.js';
 import { type ControlCommands, listenControl } from './control/server.js';
+import { clientCredentials, listenerCredentials, memoryFile, StartError, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
 import { type FrontThreads, recruit, type Recruits } from './front/host.js';
 import { serveInline } from './front/inline.js';
 import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
-import { type Credentials, listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
+import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
@@ -36,14 +32,6 @@ import { addressLabel, type ServerSpec } from './upstream/server.js';
 import { nameFromText, ROOT } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
-
-/** Why the daemon can't start, in one sentence that says what to do. */
-export class StartError extends Error {
-  /** @param exitCode 2 where the configuration is at fault, 1 where the system is */
-  constructor(message: string, readonly exitCode: 1 | 2) {
-    super(message);
-  }
-}
 
 /** What the daemon is made from. */
 export interface DaemonParts {
@@ -99,7 +87,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
   const spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
-  const credentials = tlsCredentials(config);
+  const credentials = listenerCredentials(config);
 
   const age = ageClock(clock);
   const { observer, expose } = metrics({
@@ -130,6 +118,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   memory.network = network.network;
   function change(what: NetworkChange): void {
     memory.network = network.network;
+    // The portal's resolvers were the other network's.
+    networks?.destroy();
+    networks = undefined;
     if (what === 'resolvers' && automatic) {
       const servers = parts.systemResolvers().map(systemServer);
       log.info({ resolvers: servers.map(({ label }) => label).join(' ') }, `the system's resolvers have changed: ${servers.map(({ label }) => label).join(', ') || 'there are none'}`);
@@ -227,7 +218,6 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     }
     control = await controlSocket(config, log, {
       probe: {
-        doc: '',
         run() {
           log.info({}, 'asked to: connecting anew');
           asked.networkChanged('network');
@@ -271,6 +261,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     }
     // Replies of the last turn are still on their way to the sockets.
     await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS));
+    if (memory.changed) known.write(memory.save());
     await closeAll();
   }
   return {
@@ -340,93 +331,6 @@ function serverSpec({ name, addresses, port, pins, pin_policy: pinPolicy }: Serv
     pinPolicy,
     discover: false,
   };
-}
-
-// Where distributions keep the system's trusted roots: Debian, Alpine and Arch; Fedora; SUSE; OpenWrt and BSD.
-const SYSTEM_ROOTS = [
-  '/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem', '/etc/ssl/cert.pem',
-];
-
-/** PEM of the trusted roots; undefined: the ones that Node.js brings along. */
-function trustedRoots({ upstream }: Config): string | undefined {
-  const file = upstream.ca_file ?? SYSTEM_ROOTS.find(existsSync);
-  if (file === undefined) return undefined;
-  const pem = readOrFail(file, 'upstream.ca_file').toString('latin1');
-  // Only the first: to parse a whole store would double the time to start. TLS itself skips what it can't read.
-  const [first = ''] = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/.exec(pem) ?? [];
-  try {
-    new X509Certificate(first);
-  } catch {
-    throw new StartError(`upstream.ca_file: ${file} holds no PEM certificate`, 2);
-  }
-  return pem;
-}
-
-function tlsCredentials({ listen_tls: { addresses, certificate, key } }: Config): Credentials | undefined {
-  if (addresses.length === 0 || certificate === undefined || key === undefined) return undefined;
-  const credentials = { cert: readOrFail(certificate, 'listen_tls.certificate'), key: readOrFail(key, 'listen_tls.key') };
-  try {
-    createSecureContext(credentials);
-  } catch (error) {
-    throw new StartError(`listen_tls: ${certificate} and ${key} can not be used: ${wordsFor(error)}`, 2);
-  }
-  return credentials;
-}
-
-function clientCredentials({ upstream: { client_certificate: certificate, client_key: key } }: Config): Credentials | undefined {
-  if (certificate === undefined || key === undefined) return undefined;
-  const credentials = { cert: readOrFail(certificate, 'upstream.client_certificate'), key: readOrFail(key, 'upstream.client_key') };
-  try {
-    createSecureContext(credentials);
-  } catch (error) {
-    throw new StartError(`upstream: client_certificate ${certificate} and client_key ${key} can not be used: ${wordsFor(error)}`, 2);
-  }
-  return credentials;
-}
-
-/** The network memory's file. That there is no place to keep it costs a little caution, and nothing else. */
-function memoryFile({ state_directory: directory }: Config, log: Log): { read(): string; write(text: string): void } {
-  const file = join(directory, 'networks.json');
-  let works = true;
-  return {
-    read() {
-      try {
-        return readFileSync(file, 'utf8');
-      } catch {
-        return '';
-      }
-    },
-    write(text) {
-      if (!works) return;
-      try {
-        // Replaced as a whole: a crash leaves the old one or the new one.
-        writeFileSync(`${file}.new`, text, { mode: 0o600 });
-        renameSync(`${file}.new`, file);
-      } catch (error) {
-        works = false;
-        log.debug({ file }, `${file} can not be written (${wordsFor(error)}): what was learned about networks is lost at the end`);
-      }
-    },
-  };
-}
-
-function readOrFail(file: string, option: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new StartError(`${option}: ${file} can not be read (${wordsFor(error)})`, 2);
-  }
-}
-
-const ERRNO_WORDS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'no permission',
-  EISDIR: 'it is a directory',
-};
-
-function wordsFor(error: unknown): string {
-  const { code, message } = error instanceof Error ? error as NodeJS.ErrnoException : { code: undefined, message: String(error) };
-  return ERRNO_WORDS[code ?? ''] ?? message;
 }
 
 /** Turns a bind error into a sentence. */

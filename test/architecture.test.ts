@@ -22,9 +22,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   front: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'os'],
   listen: ['base', 'wire', 'pipeline', 'front', 'os'],
   control: ['base', 'wire', 'policy', 'pipeline', 'front'],
-  daemon: ['base', 'config', 'observe', 'os', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'front', 'listen', 'control'],
+  daemon: ['base', 'config', 'observe', 'os', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'front', 'listen', 'control', 'files'],
+  files: ['base', 'config'],
   version: [],
-  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'control', 'daemon', 'version'],
+  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'control', 'daemon', 'files', 'version'],
   cli: ['commands', 'version'],
 };
 
@@ -39,7 +40,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 };
 
 /** Where sockets, files, real clocks and randomness may be touched. */
-const OUTSIDE = /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|http)|control\/|config\/system|daemon|cli|commands\/|version|front\/(host|worker|inline|outgoing))/;
+const OUTSIDE = /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|http)|control\/|config\/system|daemon|files|cli|commands\/|version|front\/(host|worker|inline|outgoing))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.

@@ -14,7 +14,6 @@ const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_0
  * @param changed called when the window opened or closed: what is cached about its names counts no more
  */
 export const portalCommand = (portal: Portal, changed: () => void): ControlCommand => ({
-  doc: 'start [DURATION] [NAME...] | stop | status',
   run([what = 'status', ...args]) {
     switch (what) {
       case 'status':

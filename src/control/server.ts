@@ -6,9 +6,8 @@ import { dirname } from 'node:path';
 
 import { type ControlReply, MOST_BYTES, readRequest } from './protocol.js';
 
-/** A command: what it is for, and what does it. */
+/** A command. */
 export interface ControlCommand {
-  readonly doc: string;
   /** Never throws; what is wrong is a reply. */
   readonly run: (args: readonly string[]) => ControlReply;
 }

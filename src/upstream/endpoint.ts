@@ -286,7 +286,7 @@ export function endpoint<T extends Waiter>(
 
   const path = (): modes.Path => {
     if (connections.size > 0 && (mode === 'strict' || mode === 'encrypted')) return 'tls';
-    return modes.pathFor(mode, health, clock.monotonicMs(), memory.proved(key));
+    return modes.pathFor(mode, health, clock.monotonicMs(), health.at !== 'private' && memory.proved(key));
   };
 
   observer.upstreamState(upstream, false, false);

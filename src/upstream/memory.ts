@@ -58,25 +58,14 @@ export function networkMemory(wallMs: () => number, saved = ''): NetworkMemory {
       const nowMs = wallMs();
       const before = proofs.get(key);
       if (before !== undefined && Math.abs(nowMs - before) < REFRESH_MS) return;
-      // The newest last, so that the oldest leave first.
-      proofs.delete(key);
-      proofs.set(key, nowMs);
-      for (const oldest of proofs.keys()) {
-        if (proofs.size <= MOST) break;
-        proofs.delete(oldest);
-      }
+      keepNewest(proofs, key, nowMs, MOST);
       changed = true;
     },
     recall: name => addresses.get(name) ?? [],
     remember(name, found) {
       const kept = found.slice(0, MOST_ADDRESSES);
       if (kept.join(' ') === addresses.get(name)?.join(' ')) return;
-      addresses.delete(name);
-      addresses.set(name, kept);
-      for (const oldest of addresses.keys()) {
-        if (addresses.size <= MOST_NAMES) break;
-        addresses.delete(oldest);
-      }
+      keepNewest(addresses, name, kept, MOST_NAMES);
       changed = true;
     },
     save() {
@@ -85,6 +74,16 @@ export function networkMemory(wallMs: () => number, saved = ''): NetworkMemory {
     },
   };
   return memory;
+}
+
+/** Sets a key and puts it last; the oldest leave above `most`. */
+function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+  map.delete(key);
+  map.set(key, value);
+  for (const oldest of map.keys()) {
+    if (map.size <= most) break;
+    map.delete(oldest);
+  }
 }
 
 interface Saved {

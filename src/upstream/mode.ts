@@ -9,7 +9,7 @@
 //
 //             ┌────────────────────── network changed ───────────────────────┐
 //             ▼                                                              │
-//          probing ──passed──▶ private ──failed──▶ suspect ──3 times──▶ failed (back-off)
+//          probing ──passed──▶ private ──failed──▶ suspect ──3 tries──▶ failed (back-off)
 //             │                   ▲                   │                    │
 //             └──failed──▶ failed └──────passed───────┴───────passed───────┘
 //
@@ -71,8 +71,8 @@ const BACKOFF_MS: Record<Mode, readonly [first: number, most: number]> = {
   encrypted: [1000, 60_000],
   strict: [1000, 60_000],
 };
-/** Errors in a row after which a server that worked counts as failed, and how long they must have lasted for a proved one. */
-const SUSPECT_ERRORS = 3;
+/** Errors in a row (the first, and tries after 1, 2 and 4 s) with which a server that worked counts as failed, and how long they must have lasted for a proved one. */
+const SUSPECT_ERRORS = 4;
 const PROVED_MS = 30_000;
 const SUSPECT_RETRY_MS = 1000;
 const SUSPECT_RETRY_MOST_MS = 8000;

@@ -146,7 +146,7 @@ await t.test('back-off doubles to its limit, spread by a fifth either way', t =>
   t.end();
 });
 
-await t.test('opportunistic: what worked is suspect for three errors, tried again after 1 and 2 s, then failed', t => {
+await t.test('opportunistic: what worked is suspect, tried again after 1, 2 and 4 s, then failed', t => {
   const walk = (proved: boolean, times: readonly number[]): string[] => {
     let health: Health = passed();
     return times.map(nowMs => {
@@ -154,7 +154,7 @@ await t.test('opportunistic: what worked is suspect for three errors, tried agai
       return `${health.at} ${health.at === 'suspect' || health.at === 'failed' ? health.retryAtMs - nowMs : ''}`;
     });
   };
-  t.same(walk(false, [0, 1000, 3000, 70_000]), ['suspect 1000', 'suspect 2000', 'failed 60000', 'failed 120000']);
+  t.same(walk(false, [0, 1000, 3000, 7000, 70_000]), ['suspect 1000', 'suspect 2000', 'suspect 4000', 'failed 60000', 'failed 120000']);
   t.same(walk(true, [0, 1000, 3000, 7000, 15_000, 31_000]), ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'failed 60000'],
     'one that proved itself here before: cleartext has to wait half a minute');
   t.match(failed('opportunistic', { at: 'probing' }, { nowMs: 0, spread: 0.5, proved: true }), { at: 'suspect' });

@@ -1,0 +1,108 @@
+// The files that a configuration names: read at start, with words for whoever has to mend them.
+
+import { X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
+
+import type { Log } from './base/ports.js';
+import type { Config } from './config/schema.js';
+
+/** Why the daemon can't start, in one sentence that says what to do. */
+export class StartError extends Error {
+  /** @param exitCode 2 where the configuration is at fault, 1 where the system is */
+  constructor(message: string, readonly exitCode: 1 | 2) {
+    super(message);
+  }
+}
+
+// Where distributions keep the system's trusted roots: Debian, Alpine and Arch; Fedora; SUSE; OpenWrt and BSD.
+const SYSTEM_ROOTS = [
+  '/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem', '/etc/ssl/cert.pem',
+];
+
+/** PEM of the trusted roots; undefined: the ones that Node.js brings along. */
+export function trustedRoots({ upstream }: Config): string | undefined {
+  const file = upstream.ca_file ?? SYSTEM_ROOTS.find(existsSync);
+  if (file === undefined) return undefined;
+  const pem = readOrFail(file, 'upstream.ca_file').toString('latin1');
+  // Only the first: to parse a whole store would double the time to start. TLS itself skips what it can't read.
+  const [first = ''] = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/.exec(pem) ?? [];
+  try {
+    new X509Certificate(first);
+  } catch {
+    throw new StartError(`upstream.ca_file: ${file} holds no PEM certificate`, 2);
+  }
+  return pem;
+}
+
+/** A certificate chain and its key, PEM. */
+export interface Credentials {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+/** For DNS over TLS towards clients; undefined: not configured. */
+export const listenerCredentials = ({ listen_tls: { addresses, certificate, key } }: Config): Credentials | undefined =>
+  (addresses.length === 0 ? undefined : credentials('listen_tls', 'certificate', certificate, 'key', key));
+
+/** Our own towards servers; undefined: none. */
+export const clientCredentials = ({ upstream: { client_certificate: certificate, client_key: key } }: Config): Credentials | undefined =>
+  credentials('upstream', 'client_certificate', certificate, 'client_key', key);
+
+function credentials(section: string, certificateOption: string, certificate: string | undefined, keyOption: string, key: string | undefined): Credentials | undefined {
+  if (certificate === undefined || key === undefined) return undefined;
+  const read = { cert: readOrFail(certificate, `${section}.${certificateOption}`), key: readOrFail(key, `${section}.${keyOption}`) };
+  try {
+    createSecureContext(read);
+  } catch (error) {
+    throw new StartError(`${section}: ${certificate} and ${key} can not be used: ${wordsFor(error)}`, 2);
+  }
+  return read;
+}
+
+/** The network memory's file. That there is no place to keep it costs a little caution, and nothing else. */
+export function memoryFile({ state_directory: directory }: Config, log: Log): { read(): string; write(text: string): void } {
+  const file = join(directory, 'networks.json');
+  let works = true;
+  return {
+    read() {
+      try {
+        return readFileSync(file, 'utf8');
+      } catch {
+        return '';
+      }
+    },
+    write(text) {
+      if (!works) return;
+      try {
+        // Replaced as a whole: a crash leaves the old one or the new one.
+        writeFileSync(`${file}.new`, text, { mode: 0o600 });
+        renameSync(`${file}.new`, file);
+      } catch (error) {
+        works = false;
+        log.debug({ file }, `${file} can not be written (${wordsFor(error)}): what was learned about networks is lost at the end`);
+      }
+    },
+  };
+}
+
+function readOrFail(file: string, option: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new StartError(`${option}: ${file} can not be read (${wordsFor(error)})`, 2);
+  }
+}
+
+const ERRNO_WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'no permission',
+  EISDIR: 'it is a directory',
+};
+
+/** What the system says about a file, in words. */
+export function wordsFor(error: unknown): string {
+  const { code, message } = error instanceof Error ? error as NodeJS.ErrnoException : { code: undefined, message: String(error) };
+  return ERRNO_WORDS[code ?? ''] ?? message;
+}
