@@ -10,6 +10,10 @@ import type { Config, ServerConfig } from './config/schema.js';
 import { portalCommand } from './control/portal.js';
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, memoryFile, StartError, trustedRoots, wordsFor } from './files.js';
+import { BUILT_IN_ANCHORS, readAnchors } from './dnssec/anchors.js';
+import { nameOf } from './dnssec/name.js';
+import { negativeAnchors } from './dnssec/negative.js';
+import { validator } from './dnssec/validator.js';
 import { front } from './front/front.js';
 import { type FrontThreads, recruit, type Recruits } from './front/host.js';
 import { serveInline } from './front/inline.js';
@@ -37,6 +41,8 @@ import { typeToText } from './wire/rrtype.js';
 export interface DaemonParts {
   readonly config: Config;
   readonly version: string;
+  /** Seconds since 1970 when this version was made. */
+  readonly builtSec: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -63,6 +69,8 @@ export interface Daemon {
 
 /** One part in so many of cache.size is for ready replies. */
 const PACKET_CACHE_SHARE = 4;
+/** And one, for keys and proofs of zones. */
+const ZONES_SHARE = 16;
 const MAX_INFLIGHT = 2000;
 const DRAIN_MS = 5000;
 const DRAIN_LOOK_MS = 20;
@@ -85,6 +93,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
 async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
+  const anchors = readAnchors(config.dnssec.trust_anchors.length > 0 ? config.dnssec.trust_anchors : BUILT_IN_ANCHORS);
   const spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
   const credentials = listenerCredentials(config);
@@ -99,7 +108,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     fronts: () => threads?.counted() ?? [],
   });
   let threads: FrontThreads | undefined;
-  const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE), observer);
+  const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE), observer);
   const known = memoryFile(config, log);
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
@@ -147,12 +156,22 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const networkPool = (): Pool => (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
     mode: 'off', reason: 'portal', policy: 'ordered', servers: parts.systemResolvers().map(systemServer), bootstrapServers: () => [],
   }));
+  const validation = validator({
+    anchors: () => anchors,
+    negative: negativeAnchors(config.dnssec.negative_trust_anchors, age),
+    sha1: config.dnssec.sha1,
+    maxNsec3Iterations: config.dnssec.max_nsec3_iterations,
+    clockNames: config.dnssec.ntp_names.map(name => nameOf(nameFromText(name) ?? ROOT)),
+    builtSec: parts.builtSec,
+    bytes: config.cache.size / ZONES_SHARE,
+  });
   const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
   const ready = new PacketCache(packets);
   const entrance = front({
     resolve: resolver({
       store: answers,
       pool: upstream,
+      validation: { mode: config.dnssec.mode, validator: validation, pool: upstream, clock, log, observer, nowSec: age },
       portal: { window, pool: networkPool },
       ttlLimits: {
         minSec: Math.ceil(config.cache.min_ttl / 1000),

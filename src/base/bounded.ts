@@ -8,6 +8,8 @@ export interface Bounded<V extends object> {
   /** Stores `value`; evicts the least recently used until it fits. A value larger than the bound is not stored. */
   set(key: string, value: V, bytes: number): void;
   delete(key: string): void;
+  /** All keys, as a list of its own. */
+  keys(): readonly string[];
   clear(): void;
   readonly entries: number;
   readonly bytes: number;
@@ -29,6 +31,7 @@ export function bounded<V extends object>(maxBytes: number, onEvict: () => void)
     get: key => lru.get(key),
     set: (key, value, bytes) => void lru.set(key, value, { size: bytes }),
     delete: key => void lru.delete(key),
+    keys: () => [...lru.keys()],
     clear: () => lru.clear(),
     get entries() {
       return lru.size;

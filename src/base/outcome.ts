@@ -14,14 +14,26 @@ export const RCODE = {
   BADCOOKIE: 23,
 } as const;
 
-/** Extended DNS Error INFO-CODEs that we send (RFC 8914 §4, RFC 9824 §7 for 30). */
+/** Extended DNS Error INFO-CODEs that we send (RFC 8914 §4, RFC 9276 §5 for 27, RFC 9824 §7 for 30). */
 export const EDE = {
+  OTHER: 0,
+  UNSUPPORTED_DNSKEY_ALGORITHM: 1,
+  UNSUPPORTED_DS_DIGEST: 2,
+  INDETERMINATE: 5,
+  BOGUS: 6,
+  SIGNATURE_EXPIRED: 7,
+  SIGNATURE_NOT_YET_VALID: 8,
+  DNSKEY_MISSING: 9,
+  RRSIGS_MISSING: 10,
+  NO_ZONE_KEY: 11,
+  NSEC_MISSING: 12,
   NOT_READY: 14,
   PROHIBITED: 18,
   NOT_SUPPORTED: 21,
   NO_REACHABLE_AUTHORITY: 22,
   NETWORK_ERROR: 23,
   INVALID_DATA: 24,
+  NSEC3_ITERATIONS: 27,
   INVALID_QUERY_TYPE: 30,
 } as const;
 
@@ -65,10 +77,28 @@ export const FAILURES = {
   slow: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'TLS is much slower than cleartext'),
   timeout: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'no answer came in time'),
   parse: row(RCODE.SERVFAIL, EDE.INVALID_DATA, 'next', 'the answer was malformed'),
+
+  // What validation found (RFC 4035 §5): the answer is not what its zone signed.
+  bogus: row(RCODE.SERVFAIL, EDE.BOGUS, 'next', 'the answer is not what its zone signed'),
+  signature_expired: row(RCODE.SERVFAIL, EDE.SIGNATURE_EXPIRED, 'next', 'a signature has expired'),
+  signature_early: row(RCODE.SERVFAIL, EDE.SIGNATURE_NOT_YET_VALID, 'next', 'a signature is not valid yet'),
+  dnskey_missing: row(RCODE.SERVFAIL, EDE.DNSKEY_MISSING, 'next', 'a key is missing'),
+  rrsigs_missing: row(RCODE.SERVFAIL, EDE.RRSIGS_MISSING, 'next', 'signatures are missing'),
+  no_zone_key: row(RCODE.SERVFAIL, EDE.NO_ZONE_KEY, 'next', 'a signing key is not a zone key'),
+  nsec_missing: row(RCODE.SERVFAIL, EDE.NSEC_MISSING, 'next', 'that there is nothing is not proven'),
+  dnssec_limit: row(RCODE.SERVFAIL, EDE.OTHER, 'next', 'validation would cost too much'),
+  dnssec_indeterminate: row(RCODE.SERVFAIL, EDE.INDETERMINATE, 'next', 'what validation needs could not be fetched'),
 } as const satisfies Record<string, FailureRow>;
 
 /** A row's key in FAILURES. */
 export type FailureCode = keyof typeof FAILURES;
+
+const DNSSEC_FAILURES: ReadonlySet<string> = new Set<FailureCode>([
+  'bogus', 'signature_expired', 'signature_early', 'dnskey_missing', 'rrsigs_missing', 'no_zone_key', 'nsec_missing', 'dnssec_limit',
+]);
+
+/** Whether validation has come to a verdict, and it is bogus. */
+export const isDnssecFailure = (code: FailureCode): boolean => DNSSEC_FAILURES.has(code);
 
 /** A failure on its way to the client: its row, and what exactly happened where the row's words are too general. */
 export interface Failure {

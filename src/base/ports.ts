@@ -64,7 +64,17 @@ export interface Observer {
   replay(): void;
   hedge(): void;
   cleartext(reason: CleartextReason): void;
+  /** An answer was validated, or tried to be. */
+  validation(result: 'secure' | 'insecure' | 'bogus' | 'indeterminate'): void;
+  /** A DS or DNSKEY RRset was asked for. */
+  dnssecLookup(): void;
+  /** A bogus answer was asked for again, at another server. */
+  dnssecRetry(): void;
+  dnssecLimit(limit: DnssecLimit): void;
 }
+
+/** What validation may run out of; the label of `dotstub_dnssec_limit_hits_total`. */
+export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds' | 'aliases';
 
 /** Label values of `dotstub_upstream_errors_total`. */
 export type UpstreamError = FailureCode | 'id_mismatch' | 'question_mismatch';

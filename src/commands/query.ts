@@ -120,6 +120,13 @@ async function askStream(server: ListenAddress, query: Buffer, accept: (message:
   });
 }
 
+/** What the verdict means to a person; AD is shown where it was set. */
+const CHECKED: Readonly<Record<string, string>> = {
+  insecure: 'DNSSEC insecure: the zone is not signed',
+  bogus: 'DNSSEC bogus: not what the zone signed',
+  indeterminate: 'not validated: the clock of this machine is wrong, or signatures were left out',
+};
+
 const byUpstream = (report: URLSearchParams): string => {
   const protocol = { dot: 'DNS over TLS', udp: 'cleartext UDP', tcp: 'cleartext TCP' }[report.get('protocol') ?? ''] ?? '';
   return `${report.get('upstream') ?? ''}${protocol === '' ? '' : ` (${protocol})`}`;
@@ -136,7 +143,7 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
   lines.push('');
   const source = report.get('source');
   if (source !== null) lines.push(`from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody' : byUpstream(report)}`);
-  lines.push(`checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : `not validated${report.get('verdict') === 'unchecked' ? ' (not built yet)' : ''}`}`);
+  lines.push(`checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : CHECKED[report.get('verdict') ?? ''] ?? 'not validated'}`);
   lines.push(`took:     ${ms.toFixed(1)} ms, asked ${listenText(server)}`);
   return lines.join('\n').trimStart();
 }

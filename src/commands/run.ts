@@ -12,7 +12,7 @@ import { logger } from '../observe/log.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { systemNetwork } from '../os/network.js';
 import { listenText } from '../listen/addresses.js';
-import { version } from '../version.js';
+import { BUILT_SEC, version } from '../version.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { loadConfig, problemReport } from './load.js';
@@ -82,13 +82,13 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
       ? 'no server is configured, and /etc/resolv.conf names none: every query will fail until one is'
       : `no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not`);
   } else log.info({ mode, servers: servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(' ') }, `upstream mode ${mode}`);
-  if (config.dnssec.mode !== 'off') {
-    log.warn({}, 'DNSSEC validation is not built yet: the AD bit is never set, whatever upstream says');
+  if (config.dnssec.mode === 'off' || config.dnssec.mode === 'trust_ad') {
+    log.warn({}, config.dnssec.mode === 'off' ? 'answers are not validated (dnssec.mode off)' : 'answers are not validated here: servers that have proved who they are are believed (dnssec.mode trust_ad)');
   }
   if (notBuilt.length > 0) log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
 
   try {
-    const daemon = await startDaemon({ config, version, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork });
+    const daemon = await startDaemon({ config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork });
     for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
       log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);

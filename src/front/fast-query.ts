@@ -4,14 +4,17 @@
 import { FLAG, flagsOf, HEADER_BYTES, idOf } from '../wire/header.js';
 import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 import { CLASSIC_PAYLOAD_BYTES, type Opt, OPTION, readOpt, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
-import { type ClientQuery, KEY_WITH } from '../wire/query.js';
+import { type ClientQuery, KEY_WITH_CD } from '../wire/query.js';
 import { CLASS_IN, isMetaType, TYPE } from '../wire/rrtype.js';
 
 /** Octets of the longest key: a name, type, class, and one octet of flags. */
 export const MAX_KEY_BYTES = 255 + 4 + 1;
 
-/** Bits of a key's last octet: what changes a reply beside the question; beside KEY_WITH, what changes an answer. */
+/** Bits of a key's last octet: what changes a reply beside the question; beside KEY_WITH_CD, which changes the answer. */
 const WITH_EDNS = 1;
+const WITH_DO = 2;
+/** Of a query without DO: with it AD says nothing more. */
+const WITH_AD = 8;
 
 const OPT_BYTES = 11;
 
@@ -69,7 +72,7 @@ export class FastQuery {
       hash = hashed(hash, octet);
     }
 
-    let bits = flags & FLAG.CD ? KEY_WITH.CD : 0;
+    let bits = flags & FLAG.CD ? KEY_WITH_CD : flags & FLAG.AD ? WITH_AD : 0;
     let limit = CLASSIC_PAYLOAD_BYTES;
     if (additional === 1) {
       // One OPT, right behind the question, to the very end; version 0.
@@ -77,7 +80,8 @@ export class FastQuery {
       if (at + OPT_BYTES + message.readUInt16BE(at + 9) !== end) return false;
       if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
       limit = Math.min(Math.max(message.readUInt16BE(at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
-      bits |= (message[at + 7] ?? 0) & 0x80 ? WITH_EDNS | KEY_WITH.DO : WITH_EDNS;
+      if ((message[at + 7] ?? 0) & 0x80) bits = bits & ~WITH_AD | WITH_DO;
+      bits |= WITH_EDNS;
     } else if (at !== end) return false;
 
     key[filled++] = bits;
@@ -93,7 +97,7 @@ export class FastQuery {
   query(message: Buffer): ClientQuery {
     const { key, questionBytes } = this;
     const bits = key[questionBytes] ?? 0;
-    key[questionBytes] = bits & ~WITH_EDNS;
+    key[questionBytes] = bits & KEY_WITH_CD;
     const text = key.toString('latin1', 0, this.keyBytes);
     key[questionBytes] = bits;
     const end = HEADER_BYTES + questionBytes;
@@ -106,8 +110,8 @@ export class FastQuery {
       opt,
       type: this.type,
       recurse: true,
-      dnssecOk: (bits & KEY_WITH.DO) !== 0,
-      checkingDisabled: (bits & KEY_WITH.CD) !== 0,
+      dnssecOk: (bits & WITH_DO) !== 0,
+      checkingDisabled: (bits & KEY_WITH_CD) !== 0,
       key: text,
     };
   }

@@ -8,9 +8,10 @@ import type { Matcher } from '../policy/access.js';
 import { FastQuery } from './fast-query.js';
 import { type PacketCache, room } from './packet-cache.js';
 import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
-import { FLAG, rcodeOf, flagsOf } from '../wire/header.js';
+import { FLAG, HEADER_BYTES, rcodeOf, flagsOf } from '../wire/header.js';
 import { type ClientQuery, type Parsed, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
-import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape, STREAM_LIMIT_BYTES, udpLimit } from '../wire/reply.js';
+import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape, type StoredMessage, STREAM_LIMIT_BYTES, udpLimit } from '../wire/reply.js';
+import { withoutDnssec } from '../wire/selection.js';
 
 /** What the front works with. */
 export interface FrontParts {
@@ -67,7 +68,7 @@ export function front(parts: FrontParts): Front {
     source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
 
   /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
-  function keepReady(message: Buffer, client: Client, answer: Answer, bytes: Buffer): void {
+  function keepReady(message: Buffer, client: Client, answer: Answer, bytes: Buffer, ttlOffsets: ArrayLike<number>): void {
     if (answer.at !== 'stored' || bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
     const { entry } = answer;
     // Errors of upstream's are counted with every reply, which a ready one would not be.
@@ -75,7 +76,7 @@ export function front(parts: FrontParts): Front {
     if (!fast.read(message, 0, message.length, client.transport !== 'udp')) return;
     parts.packets.put(fast, {
       reply: bytes,
-      ttlOffsets: entry.ttlOffsets,
+      ttlOffsets,
       ageSec: ageOf(answer),
       storedSec: entry.storedSec,
       ttlSec: entry.ttlSec,
@@ -114,19 +115,21 @@ export function front(parts: FrontParts): Front {
     };
   }
 
-  function replyTo(query: ClientQuery, client: Client, answer: Answer): readonly [Source, Buffer] {
+  /** The reply, where it comes from, and where its TTLs are. */
+  function replyTo(query: ClientQuery, client: Client, answer: Answer): readonly [Source, Buffer, ArrayLike<number>] {
     switch (answer.at) {
       case 'failure':
-        return ['error', replyFailure(query, client, answer)];
+        return ['error', replyFailure(query, client, answer), []];
       case 'local':
-        return ['local', answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')))];
+        return ['local', answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')), false), []];
       case 'stored': {
         const { entry, source } = answer;
         const ageSec = ageOf(answer);
         const errors: readonly ExtendedError[] = entry.extendedErrors;
         errors.forEach(each => observer.ede(each.infoCode));
         const shape = shapeFor(query, client, report(source, answer));
-        return [source, answerReply(query, entry, ageSec, errors, shape)];
+        const shown = query.dnssecOk ? entry : withoutDnssec<StoredMessage>(entry, HEADER_BYTES + query.question.length, query.type);
+        return [source, answerReply(query, shown, ageSec, errors, shape, entry.verdict === 'secure'), shown.ttlOffsets];
       }
     }
   }
@@ -141,8 +144,8 @@ export function front(parts: FrontParts): Front {
       }
       at = 'settled';
       const { client } = query;
-      const [source, bytes] = replyTo(query, client, answer);
-      keepReady(message, client, answer, bytes);
+      const [source, bytes, ttlOffsets] = replyTo(query, client, answer);
+      keepReady(message, client, answer, bytes, ttlOffsets);
       reply(startedAtMs, source, bytes, respond);
     };
     if (stopping) settle(failure('shutdown'));
@@ -194,7 +197,9 @@ export function front(parts: FrontParts): Front {
 
 /** The query with its sender. Field by field: V8 gives objects made by spreading a shape that code can not be fast with. */
 const withClient = ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key }: ClientQuery, client: Client): Query =>
-  ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key, client });
+  ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key, client, avoid: NOBODY });
+
+const NOBODY: readonly string[] = [];
 
 /** The text of the REPORT option: `key=value` words, percent-encoded. */
 function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?: Failure): () => string {

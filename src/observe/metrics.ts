@@ -4,7 +4,7 @@
 
 import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import { FAILURES } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, Observer, Source, Transport, UpstreamError, UpstreamProtocol } from '../base/ports.js';
+import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol } from '../base/ports.js';
 import type { Exposition } from './exposition.js';
 import { type Distribution, families, type Labels, type Tally } from './families.js';
 
@@ -40,6 +40,8 @@ const HIT_KINDS = ['positive', 'negative'] as const;
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'bootstrap', 'connect', 'connect_timeout', 'tls_verify', 'tls_alert', 'closed', 'timeout', 'slow', 'parse', 'id_mismatch', 'question_mismatch',
 ];
+const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'];
+const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds', 'aliases'];
 const TYPE_LABELS = ['A', 'AAAA', 'HTTPS', 'PTR', 'CNAME', 'MX', 'NS', 'SOA', 'SRV', 'TXT', 'SVCB', 'DS', 'DNSKEY', 'TLSA', 'ANY', 'other'];
 const RCODE_LABELS = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS', 'other'];
 
@@ -95,6 +97,12 @@ export function metrics(parts: MetricsParts): Metrics {
   const replays = single('upstream_replays_total', 'Queries asked again because a connection closed.');
   const hedges = single('upstream_hedges_total', 'Queries asked again because a connection went silent.');
   const cleartext = counters('cleartext_queries_total', 'Queries that left unencrypted.', ['reason'], each('reason', CLEARTEXT));
+
+  // Validation.
+  const validations = counters('dnssec_validations_total', 'Answers by what validation found.', ['result'], each('result', VALIDATIONS));
+  const dnssecLookups = single('dnssec_lookups_total', 'DS and DNSKEY sets asked for, beside the questions of clients.');
+  const dnssecRetries = single('dnssec_retries_total', 'Bogus answers that were asked for again at another server.');
+  const dnssecLimits = counters('dnssec_limit_hits_total', 'Limits of validation that were met.', ['limit'], each('limit', DNSSEC_LIMITS));
 
   // Looked up once, not per query: a table by protocol and RCODE for each server,
   const ofUpstream = new Map(parts.upstreams.map(upstream => [upstream, {
@@ -164,6 +172,10 @@ export function metrics(parts: MetricsParts): Metrics {
     replay: () => void replays.count++,
     hedge: () => void hedges.count++,
     cleartext: reason => void cleartext(reason).count++,
+    validation: result => void validations(result).count++,
+    dnssecLookup: () => void dnssecLookups.count++,
+    dnssecRetry: () => void dnssecRetries.count++,
+    dnssecLimit: limit => void dnssecLimits(limit).count++,
   };
 
   function absorb(front: FrontCounts): void {

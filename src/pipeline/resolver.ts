@@ -1,23 +1,26 @@
 // The ordered list of stages that every query passes: THE place to see what happens to it, and in which order.
 
-import { failure } from '../base/outcome.js';
+import { failure, type Failure, failureRow, failureWords, isDnssecFailure, type Verdict } from '../base/outcome.js';
 import type { Observer } from '../base/ports.js';
 import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
 import type { Store } from '../cache/store.js';
 import type { Matcher } from '../policy/access.js';
 import type { Portal } from '../policy/portal.js';
 import type { Pool, UpstreamReply } from '../upstream/pool.js';
+import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import { lowerCased } from '../wire/name.js';
-import { refuseAnyMessage } from '../wire/reply.js';
+import { edeFor, refuseAnyMessage } from '../wire/reply.js';
 import { TYPE } from '../wire/rrtype.js';
 import { coalesced } from './coalesce.js';
-import type { Resolve, Stage } from './stage.js';
+import { validated, type ValidationParts } from './validated.js';
+import type { Query, Resolve, Stage } from './stage.js';
 
 /** What the stages work with. */
 export interface ResolverParts {
   readonly store: Store;
   readonly pool: Pool;
   readonly ttlLimits: TtlLimits;
+  readonly validation: ValidationParts;
   /** The captive portal window, and who is asked through it. */
   readonly portal: { readonly window: Portal; pool(): Pool };
   /** Who may look into the cache without having it filled (RD=0). */
@@ -35,7 +38,9 @@ export function resolver(parts: ResolverParts): Resolve {
     lookOnly(parts), //     above the cache: whether somebody else asked for a name is not everyone's business
     cached(parts), //       above everything that waits
     recursionDesired, //    below the cache: RD=0 gets what is there, and starts nothing
-    coalesced(parts.observer), // around the one expensive step
+    coalesced(parts.observer), // around the expensive steps
+    kept(parts), //         what they found, verdict included
+    validated(parts.validation), // next to upstream: it asks for more of it
   ];
   return stages.reduceRight((next, stage) => stage(next), forward(parts));
 }
@@ -62,8 +67,8 @@ function throughPortal({ portal, nowSec }: ResolverParts): Stage {
 /** Of which makeEntry makes an entry that nobody keeps. */
 const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
 
-const entryOf = ({ message, scan, upstream, protocol }: UpstreamReply, limits: TtlLimits, nowSec: number): Entry =>
-  makeEntry(message, scan, limits, { nowSec, verdict: 'unchecked', upstream, protocol });
+const entryOf = ({ message, scan, upstream, protocol }: UpstreamReply, limits: TtlLimits, nowSec: number, verdict: Verdict = 'unchecked'): Entry =>
+  makeEntry(message, scan, limits, { nowSec, verdict, upstream, protocol });
 
 /** RD=0 asks what is in the cache. Only those in access.snoop may know. */
 function lookOnly({ mayLook }: ResolverParts): Stage {
@@ -88,12 +93,36 @@ function cached({ store, nowSec }: ResolverParts): Stage {
   };
 }
 
-/** The end of the line: asks upstream. Only the leader of a coalesced group comes here, so it stores for all. */
-function forward({ pool, store, ttlLimits, nowSec }: ResolverParts): Resolve {
+/** Keeps what was found. Only the leader of a coalesced group comes here, so it keeps for all. */
+function kept({ store, nowSec }: ResolverParts): Stage {
+  return next => (query, settle) => next(query, answer => {
+    // Where nobody could tell, somebody may be able to in a moment.
+    if (answer.at === 'stored' && answer.entry.verdict !== 'indeterminate') store.put(query.key, answer.entry);
+    if (answer.at === 'failure' && isDnssecFailure(answer.code)) store.put(query.key, refusal(query, answer, nowSec()));
+    settle(answer);
+  });
+}
+
+/** RFC 4035 §4.7, RFC 9520 §3.2: how long what is bogus stays so. */
+const BOGUS_SEC = 60;
+
+/** The reply that a bogus answer gets, to be kept. */
+function refusal({ question }: Query, why: Failure, nowSec: number): Entry {
+  const { rcode, ede } = failureRow(why.code);
+  const octets = Buffer.alloc(HEADER_BYTES + question.length);
+  question.copy(octets, HEADER_BYTES);
+  return {
+    octets, rcode, answers: 0, authority: 0, additional: 0, ttlOffsets: [], storedSec: nowSec, ttlSec: BOGUS_SEC, negative: true, verdict: 'bogus',
+    extendedErrors: edeFor(ede, failureWords(why)), upstream: '', protocol: 'dot',
+  };
+}
+
+/** The end of the line: asks upstream. */
+function forward({ pool, ttlLimits, nowSec, validation: { mode } }: ResolverParts): Resolve {
   return (query, settle) => pool.exchange(query, query.type, reply => {
     if (reply.at === 'failure') return settle(reply);
-    const entry = entryOf(reply, ttlLimits, nowSec());
-    store.put(query.key, entry);
-    settle({ at: 'stored', entry, source: 'upstream' });
-  });
+    // RFC 6840 §5.7: AD counts from a server that has proved who it is, if the operator says so.
+    const secure = mode === 'trust_ad' && reply.authenticated && !query.checkingDisabled && (flagsOf(reply.message) & FLAG.AD) !== 0;
+    settle({ at: 'stored', entry: entryOf(reply, ttlLimits, nowSec(), secure ? 'secure' : 'unchecked'), source: 'upstream' });
+  }, query.avoid);
 }

@@ -60,6 +60,8 @@ export interface Endpoint<T extends Waiter> {
   /** A connection that can be used is open. */
   readonly open: boolean;
   readonly health: modes.Health;
+  /** It has proved who it is, over the connections that it has now. */
+  readonly authenticated: boolean;
   /** Why it is in back-off. */
   readonly lastFailure: Failure | undefined;
   /** Where a query may go now; a connection that exists may be used whatever the back-off says. */
@@ -99,6 +101,7 @@ export function endpoint<T extends Waiter>(
   const key = `${upstream} ${address} ${identity.port}`;
   let health: modes.Health = { at: 'probing' };
   let lastFailure: Failure | undefined;
+  let proved = false;
   let srttMs: number | undefined;
   let plainMs: number | undefined;
   let limit = idle.FIRST_LIMIT;
@@ -116,6 +119,7 @@ export function endpoint<T extends Waiter>(
     const changed = next.at !== health.at || why?.code !== lastFailure?.code || why?.detail !== lastFailure?.detail;
     health = next;
     lastFailure = why;
+    proved = next.at === 'private' && authenticated;
     observer.upstreamState(upstream, next.at === 'private', next.at === 'private' && authenticated);
     if (!changed) return;
     if (why !== undefined) {
@@ -302,6 +306,9 @@ export function endpoint<T extends Waiter>(
     },
     get health() {
       return health;
+    },
+    get authenticated() {
+      return proved;
     },
     get lastFailure() {
       return lastFailure;

@@ -27,6 +27,8 @@ export interface UpstreamReply {
   readonly scan: Scan;
   readonly upstream: string;
   readonly protocol: UpstreamProtocol;
+  /** It came over TLS from a server that has proved who it is. */
+  readonly authenticated: boolean;
 }
 
 /** The configured upstream group. */
@@ -47,8 +49,11 @@ export interface Pool {
   /**
    * Asks. `type` is the QTYPE in `ask.question`.
    * @param settle called once; at once where it is clear that nobody can be asked
+   * @param avoid names of servers that are only asked if there is no other
    */
-  exchange(ask: Ask, type: number, settle: Settle): void;
+  exchange(ask: Ask, type: number, settle: Settle, avoid?: readonly string[]): void;
+  /** Names of the servers. */
+  readonly upstreams: readonly string[];
   /** At least one server could be asked right now. */
   readonly ready: boolean;
   /** Connects to the servers ahead of the first query; queries that come before anybody is reached are held for a while. */
@@ -80,6 +85,7 @@ const HOLD_RETRY_MS = 250;
 export type Settle = (outcome: UpstreamReply | Failure) => void;
 
 const NOBODY: readonly Endpoint<Exchange>[] = [];
+const NONE: readonly string[] = [];
 
 /** One question on its way. Its timer is for whatever comes first: the end of an attempt's time, or the deadline. */
 class Exchange extends Timed {
@@ -103,6 +109,7 @@ class Exchange extends Timed {
     readonly shard: number,
     readonly deadlineAtMs: number,
     readonly settle: Settle,
+    readonly avoid: readonly string[],
     private readonly onTime: (exchange: Exchange) => void,
   ) {
     super();
@@ -155,12 +162,18 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     const again = blameless.find(each => each.path() !== 'refuse');
     if (again !== undefined) return again;
     const untried = tried.length === 0 ? endpoints : endpoints.filter(each => !tried.includes(each));
-    const usable = preferPrivate(untried.filter(each => each.path() !== 'refuse'));
+    const usable = welcome(exchange, preferPrivate(untried.filter(each => each.path() !== 'refuse')));
     const chosen = choose(spec.policy, usable, exchange.turn, exchange.shard, random) ?? blameless[0];
     if (chosen !== undefined || exchange.running > 0) return chosen;
     // All are in back-off: one of them may be tried, each at most once a second.
     const nowMs = clock.monotonicMs();
     return choose(spec.policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, exchange.shard, random);
+  }
+
+  /** Those that this question need not avoid; all, if there are no others. */
+  function welcome({ avoid }: Exchange, usable: readonly Endpoint<Exchange>[]): readonly Endpoint<Exchange>[] {
+    const others = avoid.length === 0 ? usable : usable.filter(each => !avoid.includes(each.identity.upstream));
+    return others.length > 0 ? others : usable;
   }
 
   /** Opportunistic: as long as one server is known to be private, none is asked in cleartext. */
@@ -251,7 +264,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     }
     exchange.running--;
     observer.upstreamResponse(upstream, scan.rcode, rttMs / 1000);
-    const reply: UpstreamReply = { at: 'reply', message, scan, upstream, protocol };
+    const reply: UpstreamReply = { at: 'reply', message, scan, upstream, protocol, authenticated: protocol === 'dot' && from.authenticated };
     if (scan.rcode === 0 || scan.rcode === 3) return finish(exchange, reply);
     // SERVFAIL, REFUSED and the like may be that server's own trouble: ask one other, once.
     const first = exchange.fallback === undefined;
@@ -309,15 +322,18 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
   }
 
   return {
-    exchange(ask, type, settle) {
+    exchange(ask, type, settle, avoid = NONE) {
       if (closed) {
         settle(failure('shutdown'));
         return;
       }
-      const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, clock.monotonicMs() + DEADLINE_MS, settle, onTime);
+      const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, clock.monotonicMs() + DEADLINE_MS, settle, avoid, onTime);
       wheel.start(exchange, DEADLINE_MS);
       for (const each of servers) each.refresh();
       dispatch(exchange);
+    },
+    get upstreams() {
+      return specs.map(({ label }) => label);
     },
     get ready() {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));

@@ -26,7 +26,7 @@ export interface ClientQuery extends ReplyTo {
   readonly dnssecOk: boolean;
   /** Checking Disabled. */
   readonly checkingDisabled: boolean;
-  /** Lower-cased question octets and the flags that change an answer: equal keys may share one. */
+  /** Lower-cased question octets, and CD, which changes the answer: equal keys may share one. */
   readonly key: string;
 }
 
@@ -82,20 +82,20 @@ export function parseQuery(message: Buffer): Parsed {
       recurse: (flags & FLAG.RD) !== 0,
       dnssecOk,
       checkingDisabled,
-      key: cacheKey(question, dnssecOk, checkingDisabled),
+      key: cacheKey(question, checkingDisabled),
     },
   };
 }
 
-/** Bits of a key's last character: what changes an answer beside the question. */
-export const KEY_WITH = { DO: 2, CD: 4 } as const;
+/** The bit of a key's last character: what changes an answer beside the question. */
+export const KEY_WITH_CD = 4;
 
 /** The key under which answers to this question are stored and shared. */
-export function cacheKey(question: Buffer, dnssecOk: boolean, checkingDisabled: boolean): string {
+export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
   // The name alone: a type may have the value of a letter, too (HTTPS is 0x41).
   const name = lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)).toString('latin1');
   const rest = question.toString('latin1', question.length - TYPE_AND_CLASS_BYTES);
-  return `${name}${rest}${String.fromCharCode((dnssecOk ? KEY_WITH.DO : 0) | (checkingDisabled ? KEY_WITH.CD : 0))}`;
+  return `${name}${rest}${String.fromCharCode(checkingDisabled ? KEY_WITH_CD : 0)}`;
 }
 
 const TYPE_AND_CLASS_BYTES = 4;

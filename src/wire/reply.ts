@@ -38,9 +38,12 @@ export const udpLimit = (replyTo: ReplyTo): number =>
 export const STREAM_LIMIT_BYTES = MAX_MESSAGE_BYTES;
 
 // Of the query's flags, a reply repeats the opcode, RD (RFC 1035 §4.1.1) and CD (RFC 4035 §3.2.2). RA says that
-// we resolve. AA never: nothing here is an authority. AD never: nothing here has been validated.
+// we resolve. AA never: nothing here is an authority. AD is answerReply's to say.
 const replyFlags = (replyTo: ReplyTo, rcode: number): number =>
   FLAG.QR | FLAG.RA | (replyTo.flags & (OPCODE_MASK | FLAG.RD | FLAG.CD)) | (rcode & 15);
+
+/** RFC 6840 §5.8: AD or DO in the query says so. With CD the client checks for itself (§5.9). */
+const understandsAd = ({ flags, opt }: ReplyTo): boolean => (flags & FLAG.CD) === 0 && ((flags & FLAG.AD) !== 0 || opt?.dnssecOk === true);
 
 function optFor(replyTo: ReplyTo, rcode: number, shape: ReplyShape, errors: readonly ExtendedError[], bytesBefore: number): Buffer | undefined {
   if (replyTo.opt === undefined) return undefined;
@@ -54,6 +57,7 @@ function optFor(replyTo: ReplyTo, rcode: number, shape: ReplyShape, errors: read
 /**
  * A reply with a stored message's records.
  * @param ageSec seconds since the message was stored; its TTLs are shown shorter by that
+ * @param secure whether all of it was validated: told to those who can understand it
  */
 export function answerReply(
   replyTo: ReplyTo & { readonly question: Buffer },
@@ -61,6 +65,7 @@ export function answerReply(
   ageSec: number,
   errors: readonly ExtendedError[],
   shape: ReplyShape,
+  secure: boolean,
 ): Buffer {
   const { octets } = stored;
   const opt = optFor(replyTo, stored.rcode, shape, errors, octets.length);
@@ -69,7 +74,7 @@ export function answerReply(
 
   const reply = Buffer.allocUnsafe(length);
   octets.copy(reply);
-  writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode), {
+  writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode) | (secure && understandsAd(replyTo) ? FLAG.AD : 0), {
     questions: 1,
     answers: stored.answers,
     authority: stored.authority,

@@ -167,7 +167,7 @@ await t.test('what is not built yet is said once at start, and so is cleartext w
   const log = program.log();
   t.match(log, /WARN +not built yet, without effect: cache\.prefetch, dns64\.prefix/);
   t.match(log, /WARN +(no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not|no server is configured, and)/);
-  t.match(log, /WARN +DNSSEC validation is not built yet/);
+  t.match(log, /WARN +answers are not validated \(dnssec\.mode off\)/);
   t.match(log, /INFO +listening on 127\.0\.0\.1:\d+ \(UDP\)/);
   t.match(await program.stop(), { code: 0 });
 });

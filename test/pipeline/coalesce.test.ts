@@ -9,7 +9,7 @@ import { recorder } from '../fixtures/recorder.js';
 /** Only the key matters here. */
 const query = (key: string): Query => ({
   key, id: 0, flags: 0, question: Buffer.alloc(0), opt: undefined, type: 1, recurse: true, dnssecOk: false, checkingDisabled: false,
-  client: { address: '127.0.0.1', port: 1, family: 4, transport: 'udp' },
+  avoid: [], client: { address: '127.0.0.1', port: 1, family: 4, transport: 'udp' },
 });
 
 await t.test('whatever comes and goes, each gets the answer of the exchange it joined, once', t => {

@@ -24,25 +24,25 @@ const WIDE: ReplyShape = { limitBytes: 65535, pad: false, options: [] };
 const one = stored({ answers: 'www.example. 300 A 192.0.2.1', flags: FLAG.AA | FLAG.AD });
 
 await t.test('the reply has the client\'s id and letter case, and TTLs that have aged', t => {
-  const reply = answerReply(query('WWW.exAmple', { id: 4711 }), one, 100, [], WIDE);
+  const reply = answerReply(query('WWW.exAmple', { id: 4711 }), one, 100, [], WIDE, false);
   t.equal(reply.readUInt16BE(0), 4711);
   t.match(messageToText(reply), { question: { name: 'WWW.exAmple.' }, answers: [{ ttl: 200, data: '192.0.2.1' }] });
-  t.match(messageToText(answerReply(query('www.example'), one, 1000, [], WIDE)), { answers: [{ ttl: 0 }] }, 'never below 0');
+  t.match(messageToText(answerReply(query('www.example'), one, 1000, [], WIDE, false)), { answers: [{ ttl: 0 }] }, 'never below 0');
   t.equal(one.octets.readUInt32BE(one.ttlOffsets[0] ?? 0), 300, 'the stored octets are not touched');
   t.end();
 });
 
 await t.test('flags: RD and CD are repeated, RA is set, AA and AD never', t => {
-  const flags = flagsOf(answerReply(query('www.example', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), one, 0, [], WIDE));
+  const flags = flagsOf(answerReply(query('www.example', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), one, 0, [], WIDE, false));
   t.equal(flags, FLAG.QR | FLAG.RD | FLAG.RA | FLAG.CD);
-  t.equal(flagsOf(answerReply(query('www.example', { flags: 0 }), one, 0, [], WIDE)), FLAG.QR | FLAG.RA);
+  t.equal(flagsOf(answerReply(query('www.example', { flags: 0 }), one, 0, [], WIDE, false)), FLAG.QR | FLAG.RA);
   t.end();
 });
 
 await t.test('RFC 6891 §6.1.1: OPT only for those who sent one, and DO as they sent it', t => {
-  const without = answerReply(query('www.example', { edns: false }), one, 0, [], WIDE);
+  const without = answerReply(query('www.example', { edns: false }), one, 0, [], WIDE, false);
   t.equal(without.readUInt16BE(10), 0);
-  const withDo = answerReply(query('www.example', { dnssec: true }), one, 0, [], WIDE);
+  const withDo = answerReply(query('www.example', { dnssec: true }), one, 0, [], WIDE, false);
   t.equal(withDo.readUInt16BE(10), 1);
   t.equal(withDo.readUInt16BE(withDo.length - 4), 0x8000);
   t.end();
@@ -50,9 +50,9 @@ await t.test('RFC 6891 §6.1.1: OPT only for those who sent one, and DO as they 
 
 await t.test('a reply that fits to the octet is whole, one octet less truncates it to question and OPT', t => {
   const asked = query('www.example');
-  const whole = answerReply(asked, one, 0, [], WIDE);
-  t.equal(answerReply(asked, one, 0, [], { ...WIDE, limitBytes: whole.length }).length, whole.length);
-  const cut = answerReply(asked, one, 0, [], { ...WIDE, limitBytes: whole.length - 1 });
+  const whole = answerReply(asked, one, 0, [], WIDE, false);
+  t.equal(answerReply(asked, one, 0, [], { ...WIDE, limitBytes: whole.length }, false).length, whole.length);
+  const cut = answerReply(asked, one, 0, [], { ...WIDE, limitBytes: whole.length - 1 }, false);
   t.ok(flagsOf(cut) & FLAG.TC);
   t.match(messageToText(cut), { answers: [], authority: [], question: { name: 'www.example.' } });
   t.equal(cut.readUInt16BE(10), 1);
@@ -69,7 +69,7 @@ await t.test('UDP limits: 512 without EDNS, what the client can take, never abov
 });
 
 await t.test('RFC 8467 §4.1: replies to padding clients are multiples of 468', t => {
-  for (const reply of [answerReply(query('www.example'), one, 0, [], { ...WIDE, pad: true }), headerOnlyReply(query('www.example'), 2, [], { ...WIDE, pad: true })]) {
+  for (const reply of [answerReply(query('www.example'), one, 0, [], { ...WIDE, pad: true }, false), headerOnlyReply(query('www.example'), 2, [], { ...WIDE, pad: true })]) {
     t.equal(reply.length % 468, 0);
     t.ok(messageToText(reply));
   }
@@ -97,6 +97,6 @@ await t.test('compressed owners follow the question into another letter case', t
   const scan = scanResponse(compressed, 1);
   if (scan === undefined) throw new Error('not a response');
   const entry = makeEntry(compressed, scan, { minSec: 0, maxSec: 100, negativeMaxSec: 1 }, { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' });
-  t.match(messageToText(answerReply(query('WwW.eXaMpLe'), entry, 10, [], WIDE)), { answers: [{ name: 'WwW.eXaMpLe.', ttl: 50 }] });
+  t.match(messageToText(answerReply(query('WwW.eXaMpLe'), entry, 10, [], WIDE, false)), { answers: [{ name: 'WwW.eXaMpLe.', ttl: 50 }] });
   t.end();
 });

@@ -1,0 +1,51 @@
+// Trust anchors: the keys that are believed without a parent's word, as DS or as DNSKEY records (RFC 4034, RFC 9718).
+
+import { Dnskey, type Ds, readDs } from './dnskey.js';
+import { isWithin, type Name, nameOf, ROOT_NAME } from './name.js';
+import { nameFromText } from '../wire/name.js';
+
+/** What is believed of one zone. */
+export interface Anchor {
+  readonly zone: Name;
+  readonly ds: readonly Ds[];
+  readonly keys: readonly Dnskey[];
+}
+
+/** The root's keys of 2017 and 2024 (data.iana.org/root-anchors/root-anchors.xml). */
+export const BUILT_IN_ANCHORS: readonly string[] = [
+  '. DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D',
+  '. DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16',
+];
+
+const RECORD = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:(DS|DNSKEY)\s+)?(.*)$/is;
+
+/** Reads records in presentation form; the configuration's check has seen them. Those of one owner make one anchor. */
+export function readAnchors(records: readonly string[]): readonly Anchor[] {
+  const found = new Map<Name, { zone: Name; ds: Ds[]; keys: Dnskey[] }>();
+  for (const record of records) {
+    const [, owner = '', type = 'DS', data = ''] = RECORD.exec(record.trim()) ?? [];
+    const wire = nameFromText(owner);
+    const zone = wire === undefined ? ROOT_NAME : nameOf(wire);
+    const anchor = found.get(zone) ?? { zone, ds: [], keys: [] };
+    found.set(zone, anchor);
+    const [first = '', second = '', third = '', ...rest] = data.trim().split(/\s+/);
+    const head = Buffer.from([Number(first) >> 8, Number(first) & 0xff, Number(second), Number(third)]);
+    if (type.toUpperCase() === 'DS') {
+      const ds = readDs(Buffer.concat([head, Buffer.from(rest.join(''), 'hex')]));
+      if (ds !== undefined) anchor.ds.push(ds);
+    } else {
+      const key = Dnskey.read(Buffer.concat([head, Buffer.from(rest.join(''), 'base64')]));
+      if (key !== undefined) anchor.keys.push(key);
+    }
+  }
+  return [...found.values()];
+}
+
+/** The anchor nearest above a name, or at it. */
+export const anchorFor = (anchors: readonly Anchor[], name: Name): Anchor | undefined => {
+  let nearest: Anchor | undefined;
+  for (const each of anchors) {
+    if (isWithin(name, each.zone) && (nearest === undefined || each.zone.length > nearest.zone.length)) nearest = each;
+  }
+  return nearest;
+};

@@ -1,0 +1,168 @@
+// DNSKEY and DS records (RFC 4034 §2, §5), and the algorithms they name (IANA "DNS Security Algorithm Numbers").
+//
+//   KSK, SEP   a key that the DS records of the parent speak of (flag value 1)
+//   key tag    a checksum that finds a key; several keys may have the same (RFC 4034 Appendix B)
+
+import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
+
+import type { Name } from './name.js';
+
+/** How SHA-1 is treated (RFC 9905): as if unknown, or as it was meant. */
+export type Sha1 = 'insecure' | 'validate';
+
+const FLAG_ZONE = 0x0100;
+const FLAG_REVOKE = 0x0080;
+const FLAG_SEP = 0x0001;
+const PROTOCOL = 3;
+const KEY_FIXED_BYTES = 4;
+
+interface Algorithm {
+  readonly name: string;
+  /** Of the signed octets; null: the algorithm has its own. */
+  readonly digest: 'sha1' | 'sha256' | 'sha384' | 'sha512' | null;
+  readonly kind: 'rsa' | 'P-256' | 'P-384' | 'Ed25519' | 'Ed448';
+  /** Octets of a signature; 0: as many as the key has. */
+  readonly signatureBytes: number;
+  /** What a check costs, in checks of P-256 (about 70 µs). */
+  readonly weight: number;
+}
+
+const ALGORITHMS: ReadonlyMap<number, Algorithm> = new Map<number, Algorithm>([
+  [5, { name: 'RSASHA1', digest: 'sha1', kind: 'rsa', signatureBytes: 0, weight: 1 }],
+  [7, { name: 'RSASHA1-NSEC3-SHA1', digest: 'sha1', kind: 'rsa', signatureBytes: 0, weight: 1 }],
+  [8, { name: 'RSASHA256', digest: 'sha256', kind: 'rsa', signatureBytes: 0, weight: 1 }],
+  [10, { name: 'RSASHA512', digest: 'sha512', kind: 'rsa', signatureBytes: 0, weight: 1 }],
+  [13, { name: 'ECDSAP256SHA256', digest: 'sha256', kind: 'P-256', signatureBytes: 64, weight: 1 }],
+  [14, { name: 'ECDSAP384SHA384', digest: 'sha384', kind: 'P-384', signatureBytes: 96, weight: 9 }],
+  [15, { name: 'ED25519', digest: null, kind: 'Ed25519', signatureBytes: 64, weight: 2 }],
+  [16, { name: 'ED448', digest: null, kind: 'Ed448', signatureBytes: 114, weight: 4 }],
+]);
+const SHA1_ALGORITHMS = new Set([5, 7]);
+
+const DIGESTS: ReadonlyMap<number, { readonly algorithm: 'sha1' | 'sha256' | 'sha384'; readonly bytes: number }> = new Map([
+  [1, { algorithm: 'sha1', bytes: 20 }],
+  [2, { algorithm: 'sha256', bytes: 32 }],
+  [4, { algorithm: 'sha384', bytes: 48 }],
+] as const);
+const SHA1_DIGEST = 1;
+
+/** Whether signatures of this algorithm are checked. */
+export const knowsAlgorithm = (algorithm: number, sha1: Sha1): boolean =>
+  ALGORITHMS.has(algorithm) && (sha1 === 'validate' || !SHA1_ALGORITHMS.has(algorithm));
+
+/** Whether DS records with this digest are. */
+export const knowsDigest = (digest: number, sha1: Sha1): boolean =>
+  DIGESTS.has(digest) && (sha1 === 'validate' || digest !== SHA1_DIGEST);
+
+/** E.g. `ECDSAP256SHA256`, or `algorithm 99`. */
+export const algorithmText = (algorithm: number): string => ALGORITHMS.get(algorithm)?.name ?? `algorithm ${algorithm}`;
+
+/** RFC 4034 Appendix B; of algorithm 1, which has a rule of its own, nothing here is checked. */
+export function keyTagOf(rdata: Buffer): number {
+  let sum = 0;
+  for (let i = 0; i < rdata.length; i++) sum += i & 1 ? rdata[i] ?? 0 : (rdata[i] ?? 0) << 8;
+  return (sum + (sum >> 16)) & 0xffff;
+}
+
+/** One key of a zone. */
+export class Dnskey {
+  readonly flags: number;
+  readonly algorithm: number;
+  readonly tag: number;
+  private imported: KeyObject | undefined | 'unreadable';
+
+  private constructor(readonly rdata: Buffer) {
+    this.flags = rdata.readUInt16BE(0);
+    this.algorithm = rdata.readUInt8(3);
+    this.tag = keyTagOf(rdata);
+  }
+
+  /** Reads RDATA; undefined: too short, or not for DNSSEC (RFC 4034 §2.1.2). The octets are copied. */
+  static read(rdata: Buffer): Dnskey | undefined {
+    return rdata.length <= KEY_FIXED_BYTES || rdata.readUInt8(2) !== PROTOCOL ? undefined : new Dnskey(Buffer.from(rdata));
+  }
+
+  /** It may sign records of the zone (RFC 4034 §2.1.1). */
+  get isZoneKey(): boolean {
+    return (this.flags & FLAG_ZONE) !== 0;
+  }
+
+  get isSep(): boolean {
+    return (this.flags & FLAG_SEP) !== 0;
+  }
+
+  /** RFC 5011 §2.1 */
+  get isRevoked(): boolean {
+    return (this.flags & FLAG_REVOKE) !== 0;
+  }
+
+  get weight(): number {
+    return ALGORITHMS.get(this.algorithm)?.weight ?? 1;
+  }
+
+  /** Whether `signature` over `data` was made with this key. */
+  verifies(data: Buffer, signature: Buffer): boolean {
+    const algorithm = ALGORITHMS.get(this.algorithm);
+    const key = (this.imported ??= importKey(algorithm, this.rdata.subarray(KEY_FIXED_BYTES)) ?? 'unreadable');
+    if (algorithm === undefined || key === 'unreadable') return false;
+    if (algorithm.signatureBytes !== 0 && signature.length !== algorithm.signatureBytes) return false;
+    // RFC 6605 §4: both halves of an ECDSA signature, one behind the other.
+    return verify(algorithm.digest, data, algorithm.kind.startsWith('P-') ? { key, dsaEncoding: 'ieee-p1363' } : key, signature);
+  }
+}
+
+const MOST_RSA_BYTES = 512;
+
+/** RFC 3110 §2, RFC 6605 §4, RFC 8080 §3; undefined: not a key of this kind. */
+function importKey(algorithm: Algorithm | undefined, octets: Buffer): KeyObject | undefined {
+  try {
+    switch (algorithm?.kind) {
+      case undefined:
+        return undefined;
+      case 'rsa': {
+        const long = octets[0] === 0;
+        const exponentAt = long ? 3 : 1;
+        const exponentBytes = long ? octets.readUInt16BE(1) : octets.readUInt8(0);
+        const exponent = octets.subarray(exponentAt, exponentAt + exponentBytes);
+        const modulus = octets.subarray(exponentAt + exponentBytes);
+        // RFC 3110 §2 limits both to 4096 bits; a large exponent is slow on purpose.
+        if (exponent.length === 0 || modulus.length === 0 || modulus.length > MOST_RSA_BYTES || exponent.length > 8) return undefined;
+        return createPublicKey({ key: { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') }, format: 'jwk' });
+      }
+      case 'P-256':
+      case 'P-384': {
+        const half = algorithm.signatureBytes / 2;
+        if (octets.length !== algorithm.signatureBytes) return undefined;
+        return createPublicKey({
+          key: { kty: 'EC', crv: algorithm.kind, x: octets.toString('base64url', 0, half), y: octets.toString('base64url', half) }, format: 'jwk',
+        });
+      }
+      case 'Ed25519':
+      case 'Ed448':
+        return createPublicKey({ key: { kty: 'OKP', crv: algorithm.kind, x: octets.toString('base64url') }, format: 'jwk' });
+    }
+  } catch {
+    // Not a point of the curve, and the like.
+    return undefined;
+  }
+}
+
+/** A DS record's RDATA (RFC 4034 §5.1). */
+export interface Ds {
+  readonly tag: number;
+  readonly algorithm: number;
+  readonly digestType: number;
+  readonly digest: Buffer;
+}
+
+/** Reads DS RDATA; undefined: too short. */
+export const readDs = (rdata: Buffer): Ds | undefined => rdata.length <= 4 ? undefined : {
+  tag: rdata.readUInt16BE(0), algorithm: rdata.readUInt8(2), digestType: rdata.readUInt8(3), digest: rdata.subarray(4),
+};
+
+/** Whether a DS speaks of this key of this owner (RFC 4034 §5.1.4). Tag and algorithm are the caller's to compare. */
+export function dsMatches(ds: Ds, owner: Name, key: Dnskey): boolean {
+  const digest = DIGESTS.get(ds.digestType);
+  if (digest?.bytes !== ds.digest.length) return false;
+  return hash(digest.algorithm, Buffer.concat([Buffer.from(owner, 'latin1'), key.rdata]), 'buffer').equals(ds.digest);
+}

@@ -1,0 +1,63 @@
+// Denial by NSEC (RFC 4034 §4, RFC 4035 §5.4, RFC 6840 §4): each record says which name comes next in the zone, and
+// which types its own has.
+
+import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
+import { ancestorOf, commonLabels, compareNames, isWithin, type Name, readCanonical, ROOT_NAME, wildcardOf } from './name.js';
+import type { RRset } from './rrset.js';
+
+interface Nsec {
+  readonly owner: Name;
+  readonly next: Name;
+  readonly types: Buffer;
+}
+
+function readNsec({ owner, rdata }: RRset, zone: Name): Nsec | undefined {
+  const [only, second] = rdata;
+  const next = only && readCanonical(only, 0);
+  if (next === undefined || second !== undefined) return undefined;
+  const types = only?.subarray(next.end) ?? Buffer.alloc(0);
+  // A zone can not speak of names that are not in it.
+  return isBitmap(types) && isWithin(owner, zone) && isWithin(next.name, zone) ? { owner, next: next.name, types } : undefined;
+}
+
+/** Makes a Denial of a zone's validated NSEC RRsets. */
+export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
+  const records = sets.flatMap(set => readNsec(set, zone) ?? []);
+
+  /** The record whose gap a name lies in. */
+  const covering = (name: Name): Nsec | undefined => records.find(({ owner, next, types }) =>
+    compareNames(owner, name) < 0 && (next === zone || compareNames(name, next) < 0)
+    && !(isWithin(name, owner) && endsZone(types)) && isWithin(name, zone));
+  /** It has no records, but names below it do: an empty non-terminal. */
+  const isEmptyNonTerminal = (name: Name, gap: Nsec): boolean => isWithin(gap.next, name);
+  const encloserLabels = (name: Name, { owner, next }: Nsec): number => Math.max(commonLabels(name, owner), commonLabels(name, next));
+  const at = (name: Name): Nsec | undefined => records.find(({ owner }) => owner === name);
+
+  return {
+    noData(name, type): Proof {
+      const own = at(name);
+      if (own !== undefined) return lacks(own.types, type, name === ROOT_NAME) ? 'proven' : 'unproven';
+      const gap = covering(name);
+      if (gap === undefined) return 'unproven';
+      if (isEmptyNonTerminal(name, gap)) return 'proven';
+      const wildcard = at(wildcardOf(ancestorOf(name, encloserLabels(name, gap))));
+      return wildcard !== undefined && lacks(wildcard.types, type, false) ? 'proven' : 'unproven';
+    },
+    noName(name): Proof {
+      const gap = covering(name);
+      if (gap === undefined || isEmptyNonTerminal(name, gap)) return 'unproven';
+      const wildcard = wildcardOf(ancestorOf(name, encloserLabels(name, gap)));
+      const wildcardGap = covering(wildcard);
+      return wildcardGap !== undefined && !isEmptyNonTerminal(wildcard, wildcardGap) ? 'proven' : 'unproven';
+    },
+    noCloser(name, labels): Proof {
+      const gap = covering(name);
+      return gap !== undefined && !isEmptyNonTerminal(name, gap) && encloserLabels(name, gap) === labels ? 'proven' : 'unproven';
+    },
+    cut(name): Cut {
+      const own = at(name);
+      if (own !== undefined) return cutAt(own.types);
+      return covering(name) === undefined ? 'unproven' : 'none';
+    },
+  };
+}

@@ -1,0 +1,147 @@
+// Denial by NSEC3 (RFC 5155 §8): as NSEC, but the names are hashed, and a gap may hold unsigned delegations (opt-out).
+
+import { hash } from 'node:crypto';
+
+import type { Budget } from './budget.js';
+import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
+import { ancestorOf, labelCount, type Name, octetsOf, parentOf, ROOT_NAME, wildcardOf } from './name.js';
+import type { RRset } from './rrset.js';
+
+const SHA1 = 1;
+const SHA1_BYTES = 20;
+const FIXED_BYTES = 5;
+const OPT_OUT = 1;
+const BASE32HEX = '0123456789abcdefghijklmnopqrstuv';
+/** Of the 160 bits of a hash, five to a character. */
+const HASH_CHARACTERS = 32;
+
+interface Nsec3 {
+  /** Hashes, an octet per character. */
+  readonly owner: string;
+  readonly next: string;
+  readonly optOut: boolean;
+  readonly iterations: number;
+  readonly salt: Buffer;
+  readonly types: Buffer;
+}
+
+/** RFC 4648 §7, without padding; undefined: not the hash of a name. */
+function hashFromLabel(owner: Name): string | undefined {
+  if (owner.charCodeAt(0) !== HASH_CHARACTERS) return undefined;
+  let octets = '';
+  let bits = 0;
+  let value = 0;
+  for (let i = 1; i <= HASH_CHARACTERS; i++) {
+    const digit = BASE32HEX.indexOf(owner.charAt(i));
+    if (digit === -1) return undefined;
+    value = (value << 5) | digit;
+    bits += 5;
+    if (bits >= 8) {
+      bits -= 8;
+      octets += String.fromCharCode((value >> bits) & 0xff);
+      value &= (1 << bits) - 1;
+    }
+  }
+  return octets;
+}
+
+function readNsec3({ owner, rdata }: RRset, zone: Name): Nsec3 | undefined {
+  const [only, second] = rdata;
+  const hashed = hashFromLabel(owner);
+  if (only === undefined || second !== undefined || hashed === undefined || parentOf(owner) !== zone || only.length < FIXED_BYTES) return undefined;
+  const flags = only.readUInt8(1);
+  // Other algorithms and flags are nothing that can be used (RFC 5155 §8.1, §8.2).
+  if (only.readUInt8(0) !== SHA1 || (flags & ~OPT_OUT) !== 0) return undefined;
+  const nextAt = FIXED_BYTES + only.readUInt8(4);
+  if (only[nextAt] !== SHA1_BYTES || nextAt + 1 + SHA1_BYTES > only.length) return undefined;
+  const types = only.subarray(nextAt + 1 + SHA1_BYTES);
+  return isBitmap(types) ? {
+    owner: hashed,
+    next: only.toString('latin1', nextAt + 1, nextAt + 1 + SHA1_BYTES),
+    optOut: (flags & OPT_OUT) !== 0,
+    iterations: only.readUInt16BE(2),
+    salt: only.subarray(FIXED_BYTES, nextAt),
+    types,
+  } : undefined;
+}
+
+/** RFC 5155 §5 */
+export function nsec3Hash(name: Name, salt: Buffer, iterations: number): string {
+  let octets = hash('sha1', Buffer.concat([octetsOf(name), salt]), 'buffer');
+  for (let i = 0; i < iterations; i++) octets = hash('sha1', salt.length === 0 ? octets : Buffer.concat([octets, salt]), 'buffer');
+  return octets.toString('latin1');
+}
+
+/** The number of iterations that a zone's NSEC3 RRsets ask for; the highest, if they differ. */
+export const iterationsOf = (sets: readonly RRset[]): number =>
+  Math.max(0, ...sets.map(({ rdata: [only] }) => (only !== undefined && only.length >= FIXED_BYTES ? only.readUInt16BE(2) : 0)));
+
+/** Makes a Denial of a zone's validated NSEC3 RRsets. */
+export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget): Denial {
+  const read = sets.flatMap(set => readNsec3(set, zone) ?? []);
+  const [first] = read;
+  // RFC 5155 §8.2: those of one proof have one set of parameters.
+  const records = read.filter(({ iterations, salt }) => iterations === first?.iterations && salt.equals(first.salt));
+  const hashes = new Map<Name, string>();
+  const zoneLabels = labelCount(zone);
+
+  /** undefined: the budget is spent. */
+  function hashed(name: Name): string | undefined {
+    const known = hashes.get(name);
+    if (known !== undefined || first === undefined || !budget.takeHash(first.iterations)) return known;
+    const made = nsec3Hash(name, first.salt, first.iterations);
+    hashes.set(name, made);
+    return made;
+  }
+  function at(name: Name): Nsec3 | undefined {
+    const wanted = hashed(name);
+    return wanted === undefined ? undefined : records.find(({ owner }) => owner === wanted);
+  }
+  function covering(name: Name): Nsec3 | undefined {
+    const wanted = hashed(name);
+    // The last gap goes round to the first hash.
+    return wanted === undefined ? undefined : records.find(({ owner, next }) =>
+      owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
+  }
+
+  /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name lies in. */
+  function closest(name: Name): { readonly encloser: Name; readonly gap: Nsec3 } | undefined {
+    for (let labels = labelCount(name) - 1; labels >= zoneLabels; labels--) {
+      const encloser = ancestorOf(name, labels);
+      const own = at(encloser);
+      if (own === undefined) continue;
+      const gap = endsZone(own.types) ? undefined : covering(ancestorOf(name, labels + 1));
+      return gap && { encloser, gap };
+    }
+    return undefined;
+  }
+  const proven = ({ optOut }: Nsec3): Proof => (optOut ? 'opt_out' : 'proven');
+
+  return {
+    noData(name, type): Proof {
+      const own = at(name);
+      if (own !== undefined) return lacks(own.types, type, name === ROOT_NAME) ? 'proven' : 'unproven';
+      const found = closest(name);
+      if (found === undefined) return 'unproven';
+      const wildcard = at(wildcardOf(found.encloser));
+      if (wildcard !== undefined) return lacks(wildcard.types, type, false) ? proven(found.gap) : 'unproven';
+      // RFC 5155 §8.6: an unsigned delegation, of which nothing is said here.
+      return found.gap.optOut ? 'opt_out' : 'unproven';
+    },
+    noName(name): Proof {
+      if (at(name) !== undefined) return 'unproven';
+      const found = closest(name);
+      return found !== undefined && covering(wildcardOf(found.encloser)) !== undefined ? proven(found.gap) : 'unproven';
+    },
+    noCloser(name, labels): Proof {
+      const gap = covering(ancestorOf(name, labels + 1));
+      return gap === undefined ? 'unproven' : proven(gap);
+    },
+    cut(name): Cut {
+      const own = at(name);
+      if (own !== undefined) return cutAt(own.types);
+      const found = closest(name);
+      return found === undefined ? 'unproven' : found.gap.optOut ? 'delegation' : 'none';
+    },
+  };
+}

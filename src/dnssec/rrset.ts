@@ -1,0 +1,151 @@
+// A message as validation sees it: RRsets in canonical form (RFC 4034 §6), each with the signatures over it.
+
+import { rdataParts } from '../wire/rdata.js';
+import { TYPE } from '../wire/rrtype.js';
+import { ttlAt } from '../wire/scan.js';
+import { type Name, readCanonical } from './name.js';
+
+/** One RRSIG record (RFC 4034 §3.1). */
+export interface Signature {
+  readonly algorithm: number;
+  /** Labels of the owner that was signed, neither the root's nor a wildcard's counted. */
+  readonly labels: number;
+  readonly originalTtlSec: number;
+  /** Seconds since 1970, modulo 2^32. */
+  readonly expiration: number;
+  readonly inception: number;
+  readonly keyTag: number;
+  readonly signer: Name;
+  /** The RDATA up to the signature, signer in canonical form: what the signed octets start with. */
+  readonly head: Buffer;
+  readonly octets: Buffer;
+  readonly ttlSec: number;
+}
+
+export type Section = 'answer' | 'authority';
+
+/** Records of one owner and type. */
+export interface RRset {
+  readonly owner: Name;
+  readonly type: number;
+  readonly section: Section;
+  /** The lowest of its records'. */
+  ttlSec: number;
+  /** RDATA in canonical form, in the order of the message. */
+  readonly rdata: Buffer[];
+  readonly signatures: Signature[];
+  /** Which records of the message it is made of, signatures included. */
+  readonly records: number[];
+}
+
+/** What a walk needs to know of a message. */
+export interface WalkedMessage {
+  readonly octets: Buffer;
+  readonly rcode: number;
+  readonly answers: number;
+  readonly authority: number;
+  /** Offsets of the TTLs of all records, in order. */
+  readonly ttlOffsets: ArrayLike<number>;
+}
+
+/** The RRsets of the answer and authority sections. */
+export interface Sets {
+  readonly answer: readonly RRset[];
+  readonly authority: readonly RRset[];
+}
+
+const SIGNATURE_FIXED_BYTES = 18;
+
+/** RDATA in canonical form; undefined if it is malformed. */
+function canonicalRdata(message: Buffer, start: number, end: number, type: number): Buffer | undefined {
+  const parts = rdataParts(type);
+  if (parts === undefined) return message.subarray(start, end);
+  const pieces: Buffer[] = [];
+  let at = start;
+  for (const part of parts) {
+    const from = at;
+    if (part === 'name') {
+      const read = readCanonical(message, at, end);
+      if (read === undefined) return undefined;
+      pieces.push(Buffer.from(read.name, 'latin1'));
+      at = read.end;
+    } else {
+      at += part === 'string' ? (message[at] ?? 0) + 1 : part;
+      if (at > end) return undefined;
+      pieces.push(message.subarray(from, at));
+    }
+  }
+  if (at < end) pieces.push(message.subarray(at, end));
+  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+}
+
+function readSignature(message: Buffer, start: number, end: number, ttlSec: number): { covered: number; signature: Signature } | undefined {
+  if (start + SIGNATURE_FIXED_BYTES + 1 > end) return undefined;
+  const read = readCanonical(message, start + SIGNATURE_FIXED_BYTES, end);
+  if (read === undefined) return undefined;
+  const signer = read.name;
+  const octets = message.subarray(read.end, end);
+  const head = Buffer.allocUnsafe(SIGNATURE_FIXED_BYTES + signer.length);
+  message.copy(head, 0, start, start + SIGNATURE_FIXED_BYTES);
+  head.write(signer, SIGNATURE_FIXED_BYTES, 'latin1');
+  return {
+    covered: head.readUInt16BE(0),
+    signature: {
+      algorithm: head.readUInt8(2),
+      labels: head.readUInt8(3),
+      originalTtlSec: head.readUInt32BE(4),
+      expiration: head.readUInt32BE(8),
+      inception: head.readUInt32BE(12),
+      keyTag: head.readUInt16BE(16),
+      signer,
+      head,
+      octets,
+      ttlSec,
+    },
+  };
+}
+
+/** Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets. */
+export function readSets(message: WalkedMessage, questionEnd: number): Sets | undefined {
+  const { octets, ttlOffsets, answers, authority } = message;
+  const sets = new Map<string, RRset>();
+  const found = { answer: [] as RRset[], authority: [] as RRset[] };
+  function setOf(owner: Name, type: number, section: Section, ttlSec: number): RRset {
+    const key = `${section} ${type} ${owner}`;
+    const known = sets.get(key);
+    if (known !== undefined) {
+      known.ttlSec = Math.min(known.ttlSec, ttlSec);
+      return known;
+    }
+    const made: RRset = { owner, type, section, ttlSec, rdata: [], signatures: [], records: [] };
+    sets.set(key, made);
+    found[section].push(made);
+    return made;
+  }
+  let at = questionEnd;
+  for (let i = 0; i < answers + authority; i++) {
+    const fixed = (ttlOffsets[i] ?? 0) - 4;
+    const section = i < answers ? 'answer' : 'authority';
+    const owner = readCanonical(octets, at)?.name;
+    if (owner === undefined) return undefined;
+    const type = octets.readUInt16BE(fixed);
+    const ttlSec = ttlAt(octets, fixed + 4);
+    const start = fixed + 10;
+    const end = start + octets.readUInt16BE(fixed + 8);
+    at = end;
+    if (type === TYPE.RRSIG) {
+      const read = readSignature(octets, start, end, ttlSec);
+      if (read === undefined) return undefined;
+      const set = setOf(owner, read.covered, section, Infinity);
+      set.signatures.push(read.signature);
+      set.records.push(i);
+    } else {
+      const rdata = canonicalRdata(octets, start, end, type);
+      if (rdata === undefined) return undefined;
+      const set = setOf(owner, type, section, ttlSec);
+      set.rdata.push(rdata);
+      set.records.push(i);
+    }
+  }
+  return found;
+}

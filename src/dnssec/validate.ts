@@ -1,0 +1,236 @@
+// One answer, judged (RFC 4035 §5): each link of its chain of aliases on its own, then the data or the denial at its end.
+
+import type { FailureCode } from '../base/outcome.js';
+import { failure, type Failure } from '../base/outcome.js';
+import type { ExtendedError } from '../wire/edns.js';
+import { TYPE, typeToText } from '../wire/rrtype.js';
+import type { Chain } from './chain.js';
+import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
+import type { RRset, Sets } from './rrset.js';
+import type { Flaw } from './signature.js';
+import type { Steps } from './steps.js';
+import type { ZoneState } from './zones.js';
+
+/** What came of it (RFC 4035 §4.3). */
+export type Finding =
+  /** Only the records in `kept` were checked: others have to go. */
+  | { readonly at: 'secure'; readonly ttlSec: number;  readonly kept: ReadonlySet<number>; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number>; /** A denial shows that the name exists. */ readonly exists: boolean }
+  | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
+  | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
+
+/** Aliases that are followed within one answer. */
+const MOST_ALIASES = 16;
+
+/** What is asked and what was answered. */
+export interface Judged {
+  readonly name: Name;
+  readonly type: number;
+  readonly rcode: number;
+  readonly sets: Sets;
+}
+
+const NXDOMAIN = 3;
+
+/** A part of an answer, judged. */
+type Part =
+  | { readonly at: 'secure'; readonly ttlSec: number }
+  | Exclude<Finding, { readonly at: 'secure' }>;
+
+const bogus = ({ code, detail }: Flaw): Part => ({ at: 'bogus', failure: failure(code, detail) });
+const flaw = (code: FailureCode, detail: string): Part => bogus({ code, detail });
+
+/** What the state of a zone means for something that it did not sign. */
+function unsignedPart(state: ZoneState, missing: Flaw): Part {
+  switch (state.at) {
+    case 'unsigned':
+      return { at: 'insecure', why: state.why };
+    case 'bogus':
+      return bogus(state.flaw);
+    case 'unknown':
+      return { at: 'indeterminate', failure: state.failure };
+    case 'signed':
+    case 'no_cut':
+      return bogus(missing);
+  }
+}
+
+const NOTHING: Flaw = { code: 'bogus', detail: '' };
+
+class Judge {
+  private readonly kept = new Set<number>();
+  private readonly shorter = new Map<number, number>();
+  private ttlSec = Infinity;
+  private exists = false;
+
+  constructor(private readonly chain: Chain, private readonly asked: Judged) {}
+
+  *judge(): Steps<Finding> {
+    const { answer } = this.asked.sets;
+    const { type } = this.asked;
+    let { name } = this.asked;
+    const seen = new Set<Name>();
+    let worst: Part = { at: 'secure', ttlSec: Infinity };
+    const stop = (): boolean => worst.at === 'bogus' || worst.at === 'indeterminate';
+    for (let aliases = 0; ; aliases++) {
+      const data = answer.find(set => set.owner === name && set.type === type && set.rdata.length > 0);
+      if (data !== undefined) {
+        worst = worse(worst, yield* this.set(data));
+        break;
+      }
+      if (aliases === MOST_ALIASES) {
+        this.chain.run.budget.exceed('aliases');
+        return { at: 'bogus', failure: failure('dnssec_limit', `${nameText(this.asked.name)}: more than ${MOST_ALIASES} aliases`) };
+      }
+      const alias = answer.find(set => set.owner === name && set.type === TYPE.CNAME && set.rdata.length > 0);
+      const above = answer.find(({ owner, type: each, rdata }) => each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner));
+      seen.add(name);
+      if (above !== undefined && (alias === undefined || alias.signatures.length === 0)) {
+        const target = redirected(name, above);
+        // The CNAME that a DNAME makes has no signature: it must be what the DNAME says (RFC 6672 §5.3.1).
+        if (target === undefined || (alias !== undefined && targetOf(alias) !== target)) {
+          worst = worse(worst, flaw('bogus', `${nameText(name)} CNAME is not what the DNAME of ${nameText(above.owner)} makes`));
+          break;
+        }
+        worst = worse(worst, yield* this.set(above));
+        alias?.records.forEach(each => this.kept.add(each));
+        name = target;
+      } else if (alias !== undefined) {
+        worst = worse(worst, yield* this.set(alias));
+        name = targetOf(alias) ?? name;
+      } else {
+        if (!stop()) worst = worse(worst, yield* this.denied(name));
+        break;
+      }
+      if (stop() || seen.has(name)) break;
+    }
+    if (worst.at === 'secure') worst = worse(worst, yield* this.authority());
+    return worst.at === 'secure'
+      ? { at: 'secure', ttlSec: this.ttlSec, kept: this.kept, shorter: this.shorter, exists: this.exists }
+      : worst;
+  }
+
+  private keep(set: RRset, ttlSec: number): Part {
+    for (const each of set.records) {
+      this.kept.add(each);
+      if (ttlSec < set.ttlSec) this.shorter.set(each, ttlSec);
+    }
+    this.ttlSec = Math.min(this.ttlSec, ttlSec);
+    return { at: 'secure', ttlSec };
+  }
+
+  /** An RRset of the answer, or one in the authority section. */
+  private *set(set: RRset): Steps<Part> {
+    const { owner, type } = set;
+    const { chain } = this;
+    // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
+    const signers = chain.signersOf(set, owner).filter(signer => type !== TYPE.DS || signer !== owner);
+    const negative = chain.negative(owner);
+    if (negative !== undefined) return unsignedPart(negative, NOTHING);
+    let found: Flaw = { code: 'rrsigs_missing', detail: `${nameText(owner)} ${typeToText(type)} has no signature of its zone` };
+    for (const signer of signers) {
+      const state = yield* chain.keysOf(signer);
+      if (state.at === 'no_cut') {
+        found = { code: 'bogus', detail: `${nameText(signer)}, which signed ${nameText(owner)} ${typeToText(type)}, is no zone` };
+        continue;
+      }
+      if (state.at !== 'signed') return unsignedPart(state, found);
+      const checked = yield* chain.check(set, signer, state.keys);
+      chain.run.note?.(signer, checked.at === 'good'
+        ? `${nameText(owner)} ${typeToText(type)} is signed by key ${checked.signature.keyTag}, until ${new Date(checked.signature.expiration * 1000).toISOString()}`
+        : checked.flaw.detail);
+      if (checked.at !== 'good') {
+        found = checked.flaw;
+        continue;
+      }
+      if (!checked.expanded) return this.keep(set, checked.ttlSec);
+      const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
+      return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
+    }
+    if (signers.length > 0) return bogus(found);
+    return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), found);
+  }
+
+  /** RFC 4035 §5.3.4: what is made from a wildcard holds only where nothing closer exists. */
+  private *expanded(owner: Name, labels: number, zone: Name, state: Extract<ZoneState, { at: 'signed' }>): Steps<Part> {
+    const denied = yield* this.chain.denialOf(zone, state.keys, this.asked.sets.authority);
+    if (denied.at === 'flawed') return bogus(denied.flaw);
+    if (denied.at === 'too_many_iterations') return { at: 'insecure', why: denied.why };
+    switch (denied.denial.noCloser(owner, labels)) {
+      case 'proven':
+        for (const each of denied.sets) this.keep(each, denied.ttlSec);
+        return { at: 'secure', ttlSec: denied.ttlSec };
+      case 'opt_out':
+        return { at: 'insecure', why: undefined };
+      case 'unproven':
+        return flaw('nsec_missing', `that a wildcard answers for ${nameText(owner)} is not proven by ${nameText(zone)}`);
+    }
+  }
+
+  /** There is nothing: no such name, or no such type. */
+  private *denied(name: Name): Steps<Part> {
+    const { type, rcode, sets: { authority } } = this.asked;
+    const { chain } = this;
+    const missing: Flaw = { code: 'nsec_missing', detail: `that there is no ${nameText(name)} ${typeToText(type)} is not proven` };
+    const negative = chain.negative(name);
+    if (negative !== undefined) return unsignedPart(negative, NOTHING);
+    const zones = chain.denialSigners(authority, name).filter(signer => type !== TYPE.DS || signer !== name || name.length === 1);
+    let found = missing;
+    for (const zone of zones) {
+      const state = yield* chain.keysOf(zone);
+      if (state.at === 'no_cut') continue;
+      if (state.at !== 'signed') return unsignedPart(state, missing);
+      const denied = yield* chain.denialOf(zone, state.keys, authority);
+      if (denied.at === 'too_many_iterations') return { at: 'insecure', why: denied.why };
+      if (denied.at === 'flawed') {
+        found = denied.flaw;
+        continue;
+      }
+      let proof = rcode === NXDOMAIN ? denied.denial.noName(name) : denied.denial.noData(name, type);
+      if (proof === 'unproven' && rcode === NXDOMAIN) {
+        // Some servers say NXDOMAIN for a name without records that has names below; what is signed counts.
+        proof = denied.denial.noData(name, type);
+        this.exists = proof !== 'unproven';
+      }
+      chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${proof === 'unproven' ? 'not proven' : 'proven'}${proof === 'opt_out' ? ', but for unsigned delegations' : ''}`);
+      if (proof === 'opt_out') return { at: 'insecure', why: undefined };
+      if (proof === 'unproven') continue;
+      for (const each of denied.sets) this.keep(each, denied.ttlSec);
+      return { at: 'secure', ttlSec: denied.ttlSec };
+    }
+    if (zones.length > 0) return bogus(found);
+    return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(name) : name), missing);
+  }
+
+  /**
+   * The rest of the authority section of an answer that would be secure (RFC 4035 §3.2.3: AD speaks of all of it). What has
+   * no signature is left out, but for a SOA: that a denial comes with.
+   */
+  private *authority(): Steps<Part> {
+    for (const set of this.asked.sets.authority) {
+      if (set.records.every(each => this.kept.has(each)) || set.rdata.length === 0) continue;
+      if (set.signatures.length === 0 && set.type !== TYPE.SOA) continue;
+      const part = yield* this.set(set);
+      if (part.at !== 'secure' && part.at !== 'insecure') return part;
+      if (part.at === 'insecure' && set.type === TYPE.SOA) return part;
+    }
+    return { at: 'secure', ttlSec: Infinity };
+  }
+}
+
+const ORDER = ['secure', 'insecure', 'indeterminate', 'bogus'];
+const worse = (a: Part, b: Part): Part => (ORDER.indexOf(b.at) > ORDER.indexOf(a.at) ? b : a);
+
+/** A CNAME's target; more than one is nonsense. */
+const targetOf = ({ rdata: [only, second] }: RRset): Name | undefined =>
+  only === undefined || second !== undefined ? undefined : readCanonical(only, 0)?.name;
+
+/** Where a DNAME sends a name below it (RFC 6672 §2.2); undefined: nowhere. */
+function redirected(name: Name, dname: RRset): Name | undefined {
+  const target = targetOf(dname);
+  if (target === undefined) return undefined;
+  const made = name.slice(0, name.length - dname.owner.length) + target;
+  return made.length > 255 ? undefined : made;
+}
+
+/** Judges an answer. */
+export const judge = (chain: Chain, asked: Judged): Steps<Finding> => new Judge(chain, asked).judge();

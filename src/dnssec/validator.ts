@@ -1,0 +1,114 @@
+// Validation, from outside: what is known of zones, and the questions that are being judged.
+//
+//   guess     what the chain of trust will probably need, to be asked together with the question
+//   judge     the verdict on an answer, as steps (steps.ts) that say what is missing
+//   learn     remembers how good the guess was
+
+import { type Anchor, anchorFor } from './anchors.js';
+import type { DnssecLimit } from '../base/ports.js';
+import { Budget } from './budget.js';
+import { Chain, type ChainParts } from './chain.js';
+import type { Dnskey, Sha1 } from './dnskey.js';
+import { foresight, type Guess } from './foresight.js';
+import { isWithin, type Name } from './name.js';
+import type { NegativeAnchors } from './negative.js';
+import { readSets, type RRset, type WalkedMessage } from './rrset.js';
+import { verifier } from './signature.js';
+import { type Found, type Lookup, lookupKey, type Steps } from './steps.js';
+import { type Finding, judge } from './validate.js';
+import { type Zones, zoneTable } from './zones.js';
+
+/** What validation works with. */
+export interface ValidatorParts {
+  readonly anchors: () => readonly Anchor[];
+  readonly negative: NegativeAnchors;
+  readonly sha1: Sha1;
+  readonly maxNsec3Iterations: number;
+  /** Names that may be resolved with a clock that is known to be wrong, so that it can be set. */
+  readonly clockNames: readonly Name[];
+  /** Seconds since 1970 that a clock can not be before: when the program was made. */
+  readonly builtSec: number;
+  /** Memory for keys and proofs. */
+  readonly bytes: number;
+  readonly onAnchorKeys?: (zone: Name, keys: readonly Dnskey[], set: RRset) => void;
+}
+
+/** The time, by both clocks. */
+export interface Now {
+  /** Seconds since 1970. */
+  readonly wallSec: number;
+  /** The age clock of caches. */
+  readonly ageSec: number;
+}
+
+/** An answer as it is judged. */
+export interface Judgeable extends WalkedMessage {
+  readonly questionEnd: number;
+}
+
+/** One question being answered. */
+export interface Question {
+  readonly name: Name;
+  readonly type: number;
+  /** The clock is wrong, and this name may set it: what is found secure is not, for nobody knows the time. */
+  readonly timeless: boolean;
+  /** What to ask together with it. */
+  readonly guess: Guess;
+  /** What lookups have brought; filled by whoever drives the steps. */
+  readonly found: Map<string, Found>;
+  /** Which limit was met, if any. */
+  readonly exceeded: DnssecLimit | undefined;
+  /**
+   * Judges an answer.
+   * @param final what is bogus is remembered: there is nobody else to ask
+   * @returns undefined: it is malformed
+   */
+  judge(answer: Judgeable, upstream: string, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined;
+  /** To be called when all is settled. */
+  learn(): void;
+}
+
+/** Validation. */
+export interface Validator {
+  question(name: Name, type: number, now: Now): Question;
+  /** Whether this zone's keys are believed by configuration. */
+  isAnchor(zone: Name): boolean;
+  readonly zones: Zones;
+  /** The clock can not be right. */
+  clockIsWrong(wallSec: number): boolean;
+}
+
+/** Makes a Validator. */
+export function validator(parts: ValidatorParts): Validator {
+  const zones = zoneTable(parts.bytes);
+  const isNegativeAnchor = (name: Name): Name | undefined => parts.negative.covering(name);
+  const chainParts: ChainParts = { ...parts, zones, verifier: verifier(), isNegativeAnchor };
+  const sight = foresight(zones, parts.anchors, isNegativeAnchor);
+  const clockIsWrong = (wallSec: number): boolean => wallSec < parts.builtSec;
+  return {
+    zones,
+    clockIsWrong,
+    isAnchor: zone => anchorFor(parts.anchors(), zone)?.zone === zone,
+    question(name, type, { wallSec, ageSec }) {
+      const budget = new Budget();
+      const found = new Map<string, Found>();
+      const own: Lookup = { name, type };
+      const guess = sight.guess(name, type, ageSec);
+      const timeless = clockIsWrong(wallSec) && parts.clockNames.some(each => isWithin(name, each));
+      return {
+        name, type, found, timeless, guess: { ...guess, lookups: guess.lookups.filter(each => each.name !== name || each.type !== type) },
+        get exceeded() {
+          return budget.exceeded;
+        },
+        judge(answer, upstream, final, note) {
+          const sets = readSets(answer, answer.questionEnd);
+          if (sets === undefined) return undefined;
+          found.set(lookupKey(own), { at: 'answer', sets, rcode: answer.rcode, upstream });
+          const run = { budget, wallSec, ageSec, timeless, final, found };
+          return judge(new Chain(chainParts, note === undefined ? run : { ...run, note }), { name, type, rcode: answer.rcode, sets });
+        },
+        learn: () => sight.learn(guess, ageSec),
+      };
+    },
+  };
+}

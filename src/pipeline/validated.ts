@@ -1,0 +1,285 @@
+// The stage that validates (RFC 4035 §5): asks for what the chain of trust will need together with the question, judges the
+// answer when it is there, and gives a bogus one a second chance at another server.
+
+import { failure, type Failure, failureRow } from '../base/outcome.js';
+import type { Clock, Log, Observer } from '../base/ports.js';
+import type { Entry } from '../cache/entry.js';
+import { nameOf, nameText, octetsOf } from '../dnssec/name.js';
+import { readSets } from '../dnssec/rrset.js';
+import { type Found, type Lookup, lookupKey, type Steps } from '../dnssec/steps.js';
+import type { Finding } from '../dnssec/validate.js';
+import type { Question, Validator } from '../dnssec/validator.js';
+import type { Pool, UpstreamReply } from '../upstream/pool.js';
+import { HEADER_BYTES } from '../wire/header.js';
+import { CLASS_IN, TYPE } from '../wire/rrtype.js';
+import { select } from '../wire/selection.js';
+import type { Answer, Query, Settle, Stage } from './stage.js';
+
+/** What the stage works with. */
+export interface ValidationParts {
+  readonly mode: 'require' | 'prefer' | 'trust_ad' | 'off';
+  readonly validator: Validator;
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly observer: Observer;
+  /** The age clock, seconds. */
+  readonly nowSec: () => number;
+}
+
+/** What a zone's missing signatures are called; a server that strips them makes all zones look like that. */
+const MISSING = new Set<string>(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
+const NOERROR = 0;
+const NXDOMAIN = 3;
+
+/** What is known of servers: which of them leave signatures out. */
+interface Strippers {
+  readonly names: readonly string[];
+  note(upstream: string, strips: boolean): void;
+}
+
+/** How long a server that stripped signatures is avoided before it is believed to be better. */
+const STRIPPED_SEC = 600;
+
+function strippers({ log, nowSec }: ValidationParts): Strippers {
+  let kept: readonly { readonly upstream: string; readonly untilSec: number }[] = [];
+  return {
+    get names() {
+      if (kept.length > 0) kept = kept.filter(({ untilSec }) => untilSec > nowSec());
+      return kept.map(({ upstream }) => upstream);
+    },
+    note(upstream, strips) {
+      const known = kept.some(each => each.upstream === upstream);
+      kept = kept.filter(each => each.upstream !== upstream);
+      if (strips) kept = [...kept, { upstream, untilSec: nowSec() + STRIPPED_SEC }];
+      if (strips && !known) log.warn({ upstream }, `${upstream} leaves DNSSEC signatures out of its answers: other servers are preferred; behind a router, ask it to pass DNSSEC on, or choose another server`);
+      if (!strips && known) log.info({ upstream }, `${upstream} passes DNSSEC signatures on again`);
+    },
+  };
+}
+
+/** Makes the stage. */
+export function validated(parts: ValidationParts): Stage {
+  const { validator, pool, clock, observer, nowSec } = parts;
+  const stripping = strippers(parts);
+  // Lookups on their way, for all who wait for the same.
+  const asked = new Map<string, ((found: Found) => void)[]>();
+  // Questions with much to compute take turns, one at a time.
+  const resting: (() => void)[] = [];
+
+  function rest(resume: () => void): void {
+    resting.push(resume);
+    if (resting.length === 1) clock.after(0, turn);
+  }
+  function turn(): void {
+    resting[0]?.();
+    resting.shift();
+    if (resting.length > 0) clock.after(0, turn);
+  }
+
+  function lookup(what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
+    const key = `${avoid.join(' ')} ${lookupKey(what)}`;
+    const waiting = asked.get(key);
+    if (waiting !== undefined) {
+      waiting.push(take);
+      return;
+    }
+    const all = [take];
+    asked.set(key, all);
+    observer.dnssecLookup();
+    const question = Buffer.alloc(what.name.length + 4);
+    octetsOf(what.name).copy(question);
+    question.writeUInt16BE(what.type, what.name.length);
+    question.writeUInt16BE(CLASS_IN, what.name.length + 2);
+    pool.exchange({ question, dnssecOk: true, checkingDisabled: true }, what.type, reply => {
+      asked.delete(key);
+      const found = foundIn(reply, what);
+      if (found.at === 'answer' && what.type === TYPE.DNSKEY && validator.isAnchor(what.name)) {
+        // A server that leaves out these leaves out all: of other zones the zone itself may be to blame.
+        stripping.note(found.upstream, !found.sets.answer.some(({ signatures }) => signatures.length > 0));
+      }
+      for (const each of all) each(found);
+    }, avoid);
+  }
+
+  /** One question, from its first packet to its verdict. */
+  class Validation {
+    private readonly question: Question;
+    private avoid: readonly string[] = stripping.names;
+    private settled = false;
+
+    constructor(private readonly query: Query, private readonly settle: Settle) {
+      this.question = validator.question(nameOf(query.question.subarray(0, -4)), query.type, { wallSec: clock.wallMs() / 1000, ageSec: nowSec() });
+    }
+
+    begin(next: (query: Query, settle: Settle) => void): void {
+      for (const each of this.question.guess.lookups) this.fetch(each, () => undefined);
+      next(asking(this.query, true, this.avoid), answer => this.answered(answer, next));
+    }
+
+    private fetch(what: Lookup, then: () => void): void {
+      const { avoid } = this;
+      const key = lookupKey(what);
+      const waiting = this.waiting.get(key);
+      if (waiting !== undefined) {
+        waiting.push(then);
+        return;
+      }
+      const all = [then];
+      this.waiting.set(key, all);
+      lookup(what, avoid, found => {
+        // What an earlier attempt asked for is of no use to the next one.
+        if (this.avoid !== avoid || this.waiting.get(key) !== all) return;
+        this.waiting.delete(key);
+        this.question.found.set(key, found);
+        for (const each of all) each();
+      });
+    }
+    private waiting = new Map<string, (() => void)[]>();
+
+    private answered(answer: Answer, next: (query: Query, settle: Settle) => void): void {
+      if (answer.at !== 'stored' || (answer.entry.rcode !== NOERROR && answer.entry.rcode !== NXDOMAIN)) return this.done(answer);
+      const { entry } = answer;
+      const others = pool.upstreams.some(each => each !== entry.upstream && !this.avoid.includes(each));
+      const final = !others || this.avoid.includes(entry.upstream);
+      const conclude = (whole: Entry, finding: Finding): void => {
+        if ((finding.at === 'bogus' || finding.at === 'indeterminate') && !final) return this.again(entry.upstream, next);
+        this.concluded(whole, finding);
+      };
+      // What the entry borrows is only good until this returns: where the verdict takes longer, it is made anew from a copy.
+      const finding = this.start(entry, final, conclude);
+      if (finding !== undefined) conclude(entry, finding);
+    }
+
+    /** Runs the steps; undefined: they are not done yet. */
+    private start(entry: Entry, final: boolean, conclude: (entry: Entry, finding: Finding) => void): Finding | undefined {
+      const steps = this.steps(entry, final);
+      if (steps === undefined) return { at: 'bogus', failure: failure('parse', entry.upstream) };
+      const first = steps.next();
+      if (first.done === true) return first.value;
+      const copy: Entry = { ...entry, octets: Buffer.from(entry.octets) };
+      const again = this.steps(copy, final);
+      if (again !== undefined) this.go(again, finding => conclude(copy, finding));
+      return undefined;
+    }
+
+    private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
+      return this.question.judge({ ...entry, questionEnd: HEADER_BYTES + this.query.question.length }, entry.upstream, final);
+    }
+
+    private go(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
+      for (;;) {
+        const step = steps.next();
+        if (step.done === true) return conclude(step.value);
+        const need = step.value;
+        if (need.at === 'pause') return rest(() => this.go(steps, conclude));
+        let missing = need.lookups.length;
+        let waits = false;
+        for (const each of need.lookups) {
+          this.fetch(each, () => {
+            if (--missing === 0 && waits) this.go(steps, conclude);
+          });
+        }
+        if (missing > 0) {
+          waits = true;
+          return;
+        }
+      }
+    }
+
+    /** Another server may have the truth: everything is asked anew, of somebody else. */
+    private again(upstream: string, next: (query: Query, settle: Settle) => void): void {
+      this.avoid = [...this.avoid, upstream];
+      this.question.found.clear();
+      this.waiting = new Map();
+      observer.dnssecRetry();
+      this.begin(next);
+    }
+
+    private concluded(entry: Entry, finding: Finding): void {
+      const { exceeded } = this.question;
+      if (exceeded !== undefined) observer.dnssecLimit(exceeded);
+      this.question.learn();
+      switch (finding.at) {
+        case 'secure': {
+          const sound = soundPart(entry, finding, HEADER_BYTES + this.query.question.length, this.question.timeless);
+          return this.verdict(sound === undefined ? 'bogus' : this.question.timeless ? 'indeterminate' : 'secure',
+            sound === undefined ? failure('parse', entry.upstream) : { at: 'stored', entry: sound, source: 'upstream' });
+        }
+        case 'insecure':
+          return this.verdict('insecure', { at: 'stored', source: 'upstream', entry: {
+            ...entry, verdict: 'insecure', extendedErrors: finding.why === undefined ? entry.extendedErrors : [...entry.extendedErrors, finding.why],
+          } });
+        case 'bogus':
+        case 'indeterminate': {
+          const strips = MISSING.has(finding.failure.code) && stripping.names.includes(entry.upstream);
+          // The operator has said that an upstream without DNSSEC will do; never for what is there, and wrong.
+          if (strips && parts.mode === 'prefer') return this.verdict('indeterminate', { at: 'stored', entry: { ...entry, verdict: 'unchecked' }, source: 'upstream' });
+          return this.verdict(finding.at, strips ? failure('rrsigs_missing', `${entry.upstream} leaves them out of all answers`) : this.told(finding.failure));
+        }
+      }
+    }
+
+    /** With the clock that this machine has, where that is to blame. */
+    private told(why: Failure): Failure {
+      const wallMs = clock.wallMs();
+      if ((why.code !== 'signature_early' && why.code !== 'signature_expired') || !validator.clockIsWrong(wallMs / 1000)) return why;
+      return failure(why.code, `this machine's clock says ${new Date(wallMs).toISOString().slice(0, 16)}Z, which can not be; ${why.detail ?? ''}`);
+    }
+
+    private verdict(verdict: 'secure' | 'insecure' | 'bogus' | 'indeterminate', answer: Answer): void {
+      observer.validation(verdict);
+      if (answer.at === 'failure') {
+        parts.log.debug({ name: nameText(this.question.name), reason: answer.code, detail: answer.detail }, `${nameText(this.question.name)} is ${verdict}: ${failureRow(answer.code).words}: ${answer.detail ?? ''}`);
+      }
+      this.done(answer);
+    }
+
+    private done(answer: Answer): void {
+      if (this.settled) return;
+      this.settled = true;
+      this.settle(answer);
+    }
+  }
+
+  switch (parts.mode) {
+    // Signatures are kept for all, and shown to those who ask for them.
+    case 'off':
+    case 'trust_ad':
+      return next => (query, settle) => next(asking(query, query.checkingDisabled, query.avoid), settle);
+    case 'require':
+    case 'prefer':
+      return next => (query, settle) => {
+        // CD: the client does it (RFC 6840 §5.9). Signatures themselves are not signed.
+        if (query.checkingDisabled || query.type === TYPE.RRSIG || query.type === TYPE.SIG) next(asking(query, true, query.avoid), settle);
+        else new Validation(query, settle).begin(next);
+      };
+  }
+}
+
+/** The query as it goes upstream. Field by field, as in front: spreading would make each use of it slow. */
+const asking = ({ id, flags, question, opt, type, recurse, key, client }: Query, checkingDisabled: boolean, avoid: readonly string[]): Query =>
+  ({ id, flags, question, opt, type, recurse, dnssecOk: true, checkingDisabled, key, client, avoid });
+
+function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): Found {
+  if (reply.at === 'failure') return { at: 'failure', failure: failure('dnssec_indeterminate', reply.detail) };
+  const { scan, upstream } = reply;
+  if (scan.rcode !== NOERROR && scan.rcode !== NXDOMAIN) {
+    return { at: 'failure', failure: failure('dnssec_indeterminate', `${upstream} answers RCODE ${scan.rcode} about ${nameText(name)}`) };
+  }
+  // The sets outlive the read buffer.
+  const sets = readSets({ octets: Buffer.from(reply.message.subarray(0, scan.end)), rcode: scan.rcode, answers: scan.answers, authority: scan.authority, ttlOffsets: scan.ttlOffsets }, scan.questionEnd);
+  return sets === undefined ? { at: 'failure', failure: failure('dnssec_indeterminate', `${upstream}: malformed records about ${nameText(name)}`) } : { at: 'answer', sets, rcode: scan.rcode, upstream };
+}
+
+/** What of an answer is secure: AD must not speak of records that nobody checked (RFC 4035 §3.2.3). */
+function soundPart(entry: Entry, finding: Extract<Finding, { at: 'secure' }>, questionEnd: number, timeless: boolean): Entry | undefined {
+  for (const [record, ttlSec] of finding.shorter) entry.octets.writeUInt32BE(ttlSec, entry.ttlOffsets[record] ?? 0);
+  const sound = select(entry, questionEnd, record => finding.kept.has(record));
+  return sound && {
+    ...sound,
+    rcode: finding.exists ? NOERROR : entry.rcode,
+    ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
+    verdict: timeless ? 'indeterminate' : 'secure',
+  };
+}

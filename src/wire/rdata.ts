@@ -1,0 +1,25 @@
+// Where domain names stand in RDATA. Only these types may be met with compressed names (RFC 1035 §3.3, RFC 3597 §4), and
+// only these are compared with their names in lower case (RFC 4034 §6.2, without NSEC: RFC 6840 §5.1).
+
+import { TYPE } from './rrtype.js';
+
+/** A part of RDATA: so many octets, a <character-string>, or a name. What is behind the last part is octets. */
+export type RdataPart = number | 'string' | 'name';
+
+const NAME: readonly RdataPart[] = ['name'];
+const TWO_NAMES: readonly RdataPart[] = ['name', 'name'];
+const PREFERENCE_NAME: readonly RdataPart[] = [2, 'name'];
+
+const LAYOUTS: ReadonlyMap<number, readonly RdataPart[]> = new Map([
+  [TYPE.NS, NAME], [TYPE.MD, NAME], [TYPE.MF, NAME], [TYPE.CNAME, NAME], [TYPE.MB, NAME], [TYPE.MG, NAME], [TYPE.MR, NAME],
+  [TYPE.PTR, NAME], [TYPE.DNAME, NAME], [TYPE.NXT, NAME],
+  [TYPE.SOA, TWO_NAMES], [TYPE.MINFO, TWO_NAMES], [TYPE.RP, TWO_NAMES],
+  [TYPE.MX, PREFERENCE_NAME], [TYPE.AFSDB, PREFERENCE_NAME], [TYPE.RT, PREFERENCE_NAME], [TYPE.KX, PREFERENCE_NAME],
+  [TYPE.PX, [2, 'name', 'name']],
+  [TYPE.SRV, [6, 'name']],
+  [TYPE.NAPTR, [4, 'string', 'string', 'string', 'name']],
+  [TYPE.SIG, [18, 'name']], [TYPE.RRSIG, [18, 'name']],
+]);
+
+/** The parts of a type's RDATA, or undefined where it holds no names of this kind: octets, to be left as they are. */
+export const rdataParts = (type: number): readonly RdataPart[] | undefined => LAYOUTS.get(type);
