@@ -144,10 +144,13 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     get ready() {
       return asked.ready;
     },
-    exchange(ask, type, settle) {
+    get upstreams() {
+      return asked.upstreams;
+    },
+    exchange(ask, type, settle, avoid) {
       network.look();
       if (memory.changed) known.write(memory.save());
-      asked.exchange(ask, type, settle);
+      asked.exchange(ask, type, settle, avoid);
     },
   };
   // The network's own resolvers, made when they are first needed: most never are.
