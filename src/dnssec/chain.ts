@@ -11,7 +11,7 @@ import type { ExtendedError } from '../wire/edns.js';
 import { TYPE } from '../wire/rrtype.js';
 import { type Anchor, anchorFor } from './anchors.js';
 import type { Budget } from './budget.js';
-import type { Denial } from './denial.js';
+import { anyOf, type Denial } from './denial.js';
 import { algorithmText, Dnskey, type Ds, dsMatches, knowsAlgorithm, knowsDigest, readDs, type Sha1 } from './dnskey.js';
 import { ancestorOf, isWithin, labelCount, type Name, nameText, parentOf, ROOT_NAME } from './name.js';
 import { nsecDenial } from './nsec.js';
@@ -60,6 +60,7 @@ export const BOGUS_SEC = 60;
 /** How many possible cuts are asked about at once where nothing says where they are. */
 const CUTS_AT_ONCE = 8;
 
+const NOERROR = 0;
 const ITERATIONS_EDE = 27;
 const ALGORITHM_EDE = 1;
 const DIGEST_EDE = 2;
@@ -114,9 +115,9 @@ export class Chain {
     return negative !== undefined && isWithin(negative, anchor.zone) ? { at: 'unsigned', why: undefined } : undefined;
   }
 
-  /** The zones whose signatures an RRset carries, as far as they may speak for a name; the nearest first. */
-  signersOf(set: RRset, name: Name): readonly Name[] {
-    return this.nearestFirst(set.signatures.map(({ signer }) => signer), name);
+  /** The zone whose signatures an RRset carries, if it may speak for a name. */
+  signerOf({ signatures: [first] }: RRset, name: Name): Name | undefined {
+    return first && this.nearestFirst([first.signer], name)[0];
   }
 
   /** The zones whose denial records are there, as far as they may speak for a name; the nearest first. */
@@ -164,7 +165,7 @@ export class Chain {
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
     const answer = yield* this.lookup({ name: zone, type: TYPE.DS });
     if (answer.at === 'failure') return this.pass(zone, { at: 'unknown', failure: answer.failure });
-    const ds = answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DS && rdata.length > 0);
+    const ds = answer.rcode !== NOERROR ? undefined : answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DS && rdata.length > 0);
     if (ds !== undefined) return yield* this.delegated(zone, ds);
     const alias = answer.sets.answer.find(({ owner, type }) => owner === zone && type === TYPE.CNAME);
     // What is an alias is no zone cut (RFC 1034 §3.6.2).
@@ -172,24 +173,19 @@ export class Chain {
     return yield* this.undelegated(zone, answer.sets.authority);
   }
 
-  /** Has an RRset at `zone` checked with the keys of whichever zone above has signed it. */
+  /** Has an RRset at `zone` checked with the keys of the zone above that has signed it. */
   private *byParent(zone: Name, set: RRset, then: (ttlSec: number) => Steps<readonly [ZoneState, number]>): Steps<ZoneState> {
-    const signers = this.signersOf(set, zone).filter(signer => signer !== zone);
-    let flaw: Flaw = { code: 'rrsigs_missing', detail: `${nameText(zone)} ${set.type === TYPE.DS ? 'DS' : 'CNAME'} has no signature of a zone above it` };
-    for (const parent of signers) {
-      const state = yield* this.keysOf(parent);
-      if (state.at === 'signed') {
-        const checked = yield* this.check(set, parent, state.keys);
-        if (checked.at === 'good' && !checked.expanded) {
-          const [found, ttlSec] = yield* then(checked.ttlSec);
-          return this.keep(zone, found, ttlSec);
-        }
-        if (checked.at === 'flawed') flaw = checked.flaw;
-      } else if (state.at === 'no_cut') flaw = { code: 'bogus', detail: `${nameText(parent)}, which signed for ${nameText(zone)}, is no zone` };
-      else return this.pass(zone, state);
-    }
-    if (signers.length > 0) return this.keep(zone, { at: 'bogus', flaw }, 0);
-    return yield* this.unsignedOr(zone, flaw);
+    const parent = this.signerOf(set, zone);
+    const what = `${nameText(zone)} ${set.type === TYPE.DS ? 'DS' : 'CNAME'}`;
+    if (parent === undefined || parent === zone) return yield* this.unsignedOr(zone, { code: 'rrsigs_missing', detail: `${what} has no signature of a zone above it` });
+    const state = yield* this.keysOf(parent);
+    if (state.at === 'no_cut') return this.keep(zone, flawed('bogus', `${nameText(parent)}, which signed ${what}, is no zone`), 0);
+    if (state.at !== 'signed') return this.pass(zone, state);
+    const checked = yield* this.check(set, parent, state.keys);
+    if (checked.at !== 'good') return this.keep(zone, { at: 'bogus', flaw: checked.flaw }, 0);
+    if (checked.expanded) return this.keep(zone, flawed('bogus', `${what} is made from a wildcard`), 0);
+    const [found, ttlSec] = yield* then(checked.ttlSec);
+    return this.keep(zone, found, ttlSec);
   }
 
   /** Of something at a zone cut without signatures: fine if the zone above has none either. */
@@ -232,7 +228,7 @@ export class Chain {
   private *keysFor(zone: Name, ds: readonly Ds[], trusted: readonly Dnskey[], dsTtlSec: number): Steps<readonly [ZoneState, number]> {
     const answer = yield* this.lookup({ name: zone, type: TYPE.DNSKEY });
     if (answer.at === 'failure') return [{ at: 'unknown', failure: answer.failure }, 0];
-    const set = answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DNSKEY && rdata.length > 0);
+    const set = answer.rcode !== NOERROR ? undefined : answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DNSKEY && rdata.length > 0);
     const text = nameText(zone);
     if (set === undefined) return [flawed('dnskey_missing', `${text} has a DS, but no DNSKEY (${answer.upstream})`), 0];
     const { budget } = this.run;
@@ -318,10 +314,11 @@ export class Chain {
       return { at: 'too_many_iterations', why: { infoCode: ITERATIONS_EDE, text: `${nameText(zone)} asks for ${iterations} NSEC3 iterations, more than ${this.parts.maxNsec3Iterations}` } };
     }
     const plain = good.filter(({ type }) => type === TYPE.NSEC);
-    return {
-      at: 'denial', ttlSec, sets: good,
-      denial: plain.length > 0 ? nsecDenial(plain, zone) : nsec3Denial(good, zone, this.run.budget),
-    };
+    const denials = [
+      ...(plain.length > 0 ? [nsecDenial(plain, zone)] : []),
+      ...(plain.length < good.length ? [nsec3Denial(good.filter(({ type }) => type === TYPE.NSEC3), zone, this.run.budget)] : []),
+    ];
+    return { at: 'denial', ttlSec, sets: good, denial: anyOf(denials) };
   }
 
   /**

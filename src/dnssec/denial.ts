@@ -22,6 +22,25 @@ export interface Denial {
   cut(name: Name): Cut;
 }
 
+/** What one of several can prove: a zone on its way from NSEC to NSEC3 may send both. */
+export function anyOf(denials: readonly Denial[]): Denial {
+  const [only] = denials;
+  if (only !== undefined && denials.length === 1) return only;
+  const first = <T extends string>(ask: (denial: Denial) => T | 'unproven'): T | 'unproven' => {
+    for (const each of denials) {
+      const said = ask(each);
+      if (said !== 'unproven') return said;
+    }
+    return 'unproven';
+  };
+  return {
+    noData: (name, type) => first(each => each.noData(name, type)),
+    noName: name => first(each => each.noName(name)),
+    noCloser: (name, labels) => first(each => each.noCloser(name, labels)),
+    cut: name => first(each => each.cut(name)),
+  };
+}
+
 /** Checks a type bitmap's windows. */
 export function isBitmap(bitmap: Buffer): boolean {
   let at = 0;

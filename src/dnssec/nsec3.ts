@@ -78,31 +78,28 @@ export const iterationsOf = (sets: readonly RRset[]): number =>
 
 /** Makes a Denial of a zone's validated NSEC3 RRsets. */
 export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget): Denial {
-  const read = sets.flatMap(set => readNsec3(set, zone) ?? []);
-  const [first] = read;
-  // RFC 5155 §8.2: those of one proof have one set of parameters.
-  const records = read.filter(({ iterations, salt }) => iterations === first?.iterations && salt.equals(first.salt));
-  const hashes = new Map<Name, string>();
+  // Those of one proof should have one set of parameters, and a validator need not use others (RFC 5155 §8.2). But each is
+  // signed, and says something true of its own hashes: a zone that is changing its salt is not to blame.
+  const records = sets.flatMap(set => readNsec3(set, zone) ?? []);
   const zoneLabels = labelCount(zone);
+  const hashes = new Map<string, string>();
 
   /** undefined: the budget is spent. */
-  function hashed(name: Name): string | undefined {
-    const known = hashes.get(name);
-    if (known !== undefined || first === undefined || !budget.takeHash(first.iterations)) return known;
-    const made = nsec3Hash(name, first.salt, first.iterations);
-    hashes.set(name, made);
+  function hashed(name: Name, { salt, iterations }: Nsec3): string | undefined {
+    const key = `${iterations} ${salt.toString('latin1')} ${name}`;
+    const known = hashes.get(key);
+    if (known !== undefined || !budget.takeHash(iterations)) return known;
+    const made = nsec3Hash(name, salt, iterations);
+    hashes.set(key, made);
     return made;
   }
-  function at(name: Name): Nsec3 | undefined {
-    const wanted = hashed(name);
-    return wanted === undefined ? undefined : records.find(({ owner }) => owner === wanted);
-  }
-  function covering(name: Name): Nsec3 | undefined {
-    const wanted = hashed(name);
+  const at = (name: Name): Nsec3 | undefined => records.find(each => each.owner === hashed(name, each));
+  const covering = (name: Name): Nsec3 | undefined => records.find(each => {
+    const { owner, next } = each;
+    const wanted = hashed(name, each);
     // The last gap goes round to the first hash.
-    return wanted === undefined ? undefined : records.find(({ owner, next }) =>
-      owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
-  }
+    return wanted !== undefined && (owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
+  });
 
   /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name lies in. */
   function closest(name: Name): { readonly encloser: Name; readonly gap: Nsec3 } | undefined {

@@ -143,7 +143,8 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
       const rdata = canonicalRdata(octets, start, end, type);
       if (rdata === undefined) return undefined;
       const set = setOf(owner, type, section, ttlSec);
-      set.rdata.push(rdata);
+      // Said twice, it is still one record (RFC 4034 §6.3).
+      if (!set.rdata.some(each => each.equals(rdata))) set.rdata.push(rdata);
       set.records.push(i);
     }
   }

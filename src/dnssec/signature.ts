@@ -109,6 +109,11 @@ export function verifier(): Verifier {
       const worse = (code: FailureCode, detail: () => string): void => {
         if (rank(code) > rank(flaw.code)) flaw = { code, detail: detail() };
       };
+      const [first] = set.signatures;
+      // An RRset is in one zone, under one name: signatures that do not agree on these were not made for it.
+      if (set.signatures.some(each => each.signer !== first?.signer || each.labels !== first.labels)) {
+        return { at: 'flawed', flaw: { code: 'bogus', detail: `${what}: its signatures do not agree on who signed what` } };
+      }
       const labels = labelCount(set.owner) - (isWildcard(set.owner) ? 1 : 0);
       let tried = 0;
       for (const signature of set.signatures) {

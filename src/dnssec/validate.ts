@@ -3,8 +3,11 @@
 import type { FailureCode } from '../base/outcome.js';
 import { failure, type Failure } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
+import { MAX_NAME_BYTES } from '../wire/name.js';
+import { rcodeToText } from '../wire/rcode.js';
 import { TYPE, typeToText } from '../wire/rrtype.js';
 import type { Chain } from './chain.js';
+import type { Proof } from './denial.js';
 import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
 import type { RRset, Sets } from './rrset.js';
 import type { Flaw } from './signature.js';
@@ -14,7 +17,7 @@ import type { ZoneState } from './zones.js';
 /** What came of it (RFC 4035 §4.3). */
 export type Finding =
   /** Only the records in `kept` were checked: others have to go. */
-  | { readonly at: 'secure'; readonly ttlSec: number;  readonly kept: ReadonlySet<number>; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number>; /** A denial shows that the name exists. */ readonly exists: boolean }
+  | { readonly at: 'secure'; readonly ttlSec: number;  readonly kept: ReadonlySet<number>; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number>; /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number }
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
   | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
 
@@ -29,7 +32,9 @@ export interface Judged {
   readonly sets: Sets;
 }
 
+const NOERROR = 0;
 const NXDOMAIN = 3;
+const YXDOMAIN = 6;
 
 /** A part of an answer, judged. */
 type Part =
@@ -58,15 +63,17 @@ const NOTHING: Flaw = { code: 'bogus', detail: '' };
 
 class Judge {
   private readonly kept = new Set<number>();
+  /** Whose signatures count in this answer. */
+  private readonly zones = new Set<Name>();
   private readonly shorter = new Map<number, number>();
   private ttlSec = Infinity;
-  private exists = false;
+  private rcode = NOERROR;
 
   constructor(private readonly chain: Chain, private readonly asked: Judged) {}
 
   *judge(): Steps<Finding> {
     const { answer } = this.asked.sets;
-    const { type } = this.asked;
+    const { type, rcode } = this.asked;
     let { name } = this.asked;
     const seen = new Set<Name>();
     let worst: Part = { at: 'secure', ttlSec: Infinity };
@@ -74,7 +81,7 @@ class Judge {
     for (let aliases = 0; ; aliases++) {
       const data = answer.find(set => set.owner === name && set.type === type && set.rdata.length > 0);
       if (data !== undefined) {
-        worst = worse(worst, yield* this.set(data));
+        worst = worse(worst, rcode === NOERROR ? yield* this.set(data) : flaw('bogus', `${nameText(name)} ${typeToText(type)} is there, but the answer says ${rcodeToText(rcode)}`));
         break;
       }
       if (aliases === MOST_ALIASES) {
@@ -86,6 +93,12 @@ class Judge {
       seen.add(name);
       if (above !== undefined && (alias === undefined || alias.signatures.length === 0)) {
         const target = redirected(name, above);
+        if (target === undefined && rcode === YXDOMAIN && alias === undefined) {
+          // RFC 6672 §2.2: the name that the DNAME makes is too long. That is all there is to say, and it is signed.
+          worst = worse(worst, yield* this.set(above));
+          this.rcode = YXDOMAIN;
+          break;
+        }
         // The CNAME that a DNAME makes has no signature: it must be what the DNAME says (RFC 6672 §5.3.1).
         if (target === undefined || (alias !== undefined && targetOf(alias) !== target)) {
           worst = worse(worst, flaw('bogus', `${nameText(name)} CNAME is not what the DNAME of ${nameText(above.owner)} makes`));
@@ -103,13 +116,14 @@ class Judge {
       }
       if (stop() || seen.has(name)) break;
     }
-    if (worst.at === 'secure') worst = worse(worst, yield* this.authority());
+    if (worst.at === 'secure') worst = worse(worst, yield* this.rest());
     return worst.at === 'secure'
-      ? { at: 'secure', ttlSec: this.ttlSec, kept: this.kept, shorter: this.shorter, exists: this.exists }
+      ? { at: 'secure', ttlSec: this.ttlSec, kept: this.kept, shorter: this.shorter, rcode: this.rcode }
       : worst;
   }
 
   private keep(set: RRset, ttlSec: number): Part {
+    for (const { signer } of set.signatures) this.zones.add(signer);
     for (const each of set.records) {
       this.kept.add(each);
       if (ttlSec < set.ttlSec) this.shorter.set(each, ttlSec);
@@ -122,32 +136,24 @@ class Judge {
   private *set(set: RRset): Steps<Part> {
     const { owner, type } = set;
     const { chain } = this;
-    // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
-    const signers = chain.signersOf(set, owner).filter(signer => type !== TYPE.DS || signer !== owner);
+    const what = `${nameText(owner)} ${typeToText(type)}`;
     const negative = chain.negative(owner);
     if (negative !== undefined) return unsignedPart(negative, NOTHING);
-    let found: Flaw = { code: 'rrsigs_missing', detail: `${nameText(owner)} ${typeToText(type)} has no signature of its zone` };
-    for (const signer of signers) {
-      const state = yield* chain.keysOf(signer);
-      if (state.at === 'no_cut') {
-        found = { code: 'bogus', detail: `${nameText(signer)}, which signed ${nameText(owner)} ${typeToText(type)}, is no zone` };
-        continue;
-      }
-      if (state.at !== 'signed') return unsignedPart(state, found);
-      const checked = yield* chain.check(set, signer, state.keys);
-      chain.run.note?.(signer, checked.at === 'good'
-        ? `${nameText(owner)} ${typeToText(type)} is signed by key ${checked.signature.keyTag}, until ${new Date(checked.signature.expiration * 1000).toISOString()}`
-        : checked.flaw.detail);
-      if (checked.at !== 'good') {
-        found = checked.flaw;
-        continue;
-      }
-      if (!checked.expanded) return this.keep(set, checked.ttlSec);
-      const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
-      return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
+    const signer = chain.signerOf(set, owner);
+    // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
+    if (signer === undefined || (type === TYPE.DS && signer === owner)) {
+      return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), { code: 'rrsigs_missing', detail: `${what} has no signature of its zone` });
     }
-    if (signers.length > 0) return bogus(found);
-    return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), found);
+    const state = yield* chain.keysOf(signer);
+    if (state.at !== 'signed') return unsignedPart(state, { code: 'bogus', detail: `${nameText(signer)}, which signed ${what}, is no zone` });
+    const checked = yield* chain.check(set, signer, state.keys);
+    chain.run.note?.(signer, checked.at === 'good'
+      ? `${what} is signed by key ${checked.signature.keyTag}, until ${new Date(checked.signature.expiration * 1000).toISOString()}`
+      : checked.flaw.detail);
+    if (checked.at !== 'good') return bogus(checked.flaw);
+    if (!checked.expanded) return this.keep(set, checked.ttlSec);
+    const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
+    return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
   }
 
   /** RFC 4035 §5.3.4: what is made from a wildcard holds only where nothing closer exists. */
@@ -185,12 +191,11 @@ class Judge {
         found = denied.flaw;
         continue;
       }
-      let proof = rcode === NXDOMAIN ? denied.denial.noName(name) : denied.denial.noData(name, type);
-      if (proof === 'unproven' && rcode === NXDOMAIN) {
-        // Some servers say NXDOMAIN for a name without records that has names below; what is signed counts.
-        proof = denied.denial.noData(name, type);
-        this.exists = proof !== 'unproven';
-      }
+      let proof: Proof = rcode === NXDOMAIN ? denied.denial.noName(name) : 'unproven';
+      this.rcode = proof === 'unproven' ? NOERROR : NXDOMAIN;
+      if (rcode !== NOERROR && rcode !== NXDOMAIN) continue;
+      // Some servers with NSEC say NXDOMAIN for a name without records that has names below; what is signed counts.
+      if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC))) proof = denied.denial.noData(name, type);
       chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${proof === 'unproven' ? 'not proven' : 'proven'}${proof === 'opt_out' ? ', but for unsigned delegations' : ''}`);
       if (proof === 'opt_out') return { at: 'insecure', why: undefined };
       if (proof === 'unproven') continue;
@@ -202,16 +207,17 @@ class Judge {
   }
 
   /**
-   * The rest of the authority section of an answer that would be secure (RFC 4035 §3.2.3: AD speaks of all of it). What has
-   * no signature is left out, but for a SOA: that a denial comes with.
+   * The rest of an answer that would be secure: AD speaks of all of it (RFC 4035 §3.2.3). The NS records that some servers add
+   * without signatures are left out; who adds anything else that does not hold is not to be believed.
    */
-  private *authority(): Steps<Part> {
-    for (const set of this.asked.sets.authority) {
-      if (set.records.every(each => this.kept.has(each)) || set.rdata.length === 0) continue;
-      if (set.signatures.length === 0 && set.type !== TYPE.SOA) continue;
-      const part = yield* this.set(set);
-      if (part.at !== 'secure' && part.at !== 'insecure') return part;
-      if (part.at === 'insecure' && set.type === TYPE.SOA) return part;
+  private *rest(): Steps<Part> {
+    const { answer, authority } = this.asked.sets;
+    for (const set of [...answer, ...authority]) {
+      if (set.records.every(each => this.kept.has(each))) continue;
+      if (set.type === TYPE.NS && set.signatures.length === 0 && set.section === 'authority') continue;
+      const stranger = !set.signatures.every(({ signer }) => this.zones.has(signer));
+      const part = stranger ? flaw('bogus', `${nameText(set.owner)} ${typeToText(set.type)}, which nobody asked for, is of another zone`) : yield* this.set(set);
+      if (part.at !== 'secure') return part;
     }
     return { at: 'secure', ttlSec: Infinity };
   }
@@ -229,7 +235,7 @@ function redirected(name: Name, dname: RRset): Name | undefined {
   const target = targetOf(dname);
   if (target === undefined) return undefined;
   const made = name.slice(0, name.length - dname.owner.length) + target;
-  return made.length > 255 ? undefined : made;
+  return made.length > MAX_NAME_BYTES ? undefined : made;
 }
 
 /** Judges an answer. */

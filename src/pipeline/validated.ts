@@ -31,6 +31,9 @@ export interface ValidationParts {
 const MISSING = new Set<string>(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
 const NOERROR = 0;
 const NXDOMAIN = 3;
+const YXDOMAIN = 6;
+/** The RCODEs of answers that a zone can vouch for. */
+const SIGNED_RCODES = new Set([NOERROR, NXDOMAIN, YXDOMAIN]);
 
 /** What is known of servers: which of them leave signatures out. */
 interface Strippers {
@@ -107,6 +110,7 @@ export function validated(parts: ValidationParts): Stage {
     private readonly question: Question;
     private avoid: readonly string[] = stripping.names;
     private settled = false;
+    private retried = false;
 
     constructor(private readonly query: Query, private readonly settle: Settle) {
       this.question = validator.question(nameOf(query.question.subarray(0, -4)), query.type, { wallSec: clock.wallMs() / 1000, ageSec: nowSec() });
@@ -138,10 +142,10 @@ export function validated(parts: ValidationParts): Stage {
     private waiting = new Map<string, (() => void)[]>();
 
     private answered(answer: Answer, next: (query: Query, settle: Settle) => void): void {
-      if (answer.at !== 'stored' || (answer.entry.rcode !== NOERROR && answer.entry.rcode !== NXDOMAIN)) return this.done(answer);
+      if (answer.at !== 'stored' || !SIGNED_RCODES.has(answer.entry.rcode)) return this.done(answer);
       const { entry } = answer;
       const others = pool.upstreams.some(each => each !== entry.upstream && !this.avoid.includes(each));
-      const final = !others || this.avoid.includes(entry.upstream);
+      const final = !others || this.retried;
       const conclude = (whole: Entry, finding: Finding): void => {
         if ((finding.at === 'bogus' || finding.at === 'indeterminate') && !final) return this.again(entry.upstream, next);
         this.concluded(whole, finding);
@@ -187,8 +191,9 @@ export function validated(parts: ValidationParts): Stage {
       }
     }
 
-    /** Another server may have the truth: everything is asked anew, of somebody else. */
+    /** Another server may have the truth: everything is asked anew, of somebody else, once. */
     private again(upstream: string, next: (query: Query, settle: Settle) => void): void {
+      this.retried = true;
       this.avoid = [...this.avoid, upstream];
       this.question.found.clear();
       this.waiting = new Map();
@@ -278,7 +283,7 @@ function soundPart(entry: Entry, finding: Extract<Finding, { at: 'secure' }>, qu
   const sound = select(entry, questionEnd, record => finding.kept.has(record));
   return sound && {
     ...sound,
-    rcode: finding.exists ? NOERROR : entry.rcode,
+    rcode: finding.rcode,
     ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
     verdict: timeless ? 'indeterminate' : 'secure',
   };

@@ -1,0 +1,125 @@
+// Signed answers changed in all the ways of fixtures/mutations.ts, and shown to the validator here and to Unbound, which
+// forgets all in between: where Unbound withholds AD, so do we. MUTATIONS says how many (5,000), SEED which (1).
+// Debian packages: unbound nsd bind9-utils ldnsutils.
+
+import t from 'tap';
+
+import { systemClock } from '../../src/os/clock.js';
+import { idOf } from '../../src/wire/header.js';
+import { lowerCased, nameToText } from '../../src/wire/name.js';
+import { parseQuery } from '../../src/wire/query.js';
+import { typeFromText } from '../../src/wire/rrtype.js';
+import { certificate } from '../fixtures/certificates.js';
+import { ask, exchangeTcp, queryMessage } from '../fixtures/client.js';
+import { dotServer } from '../fixtures/dot-server.js';
+import { dice, mutate, putTogether, takeApart } from '../fixtures/mutations.js';
+import { bench, missing } from '../fixtures/servers.js';
+import { QUESTIONS, recursor, serveWorld, signWorld, under, validatingUnbound, WORLD_PROGRAMS, ZONES } from '../fixtures/signed-world.js';
+import { validating, verdictOf } from '../fixtures/validating.js';
+import { wireName } from '../fixtures/records.js';
+
+const CASES = Number(process.env['MUTATIONS'] ?? 5000);
+const SEED = Number(process.env['SEED'] ?? 1);
+const NTH_TARGET = 4;
+
+await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), timeout: 3_600_000 }, async t => {
+  const on = bench(t);
+  const anchors = await signWorld(on.path);
+  const behind = await recursor(on, await serveWorld(on, on.path));
+
+  // Every answer as it should be, by question in lower case.
+  const truth = new Map<string, Promise<Buffer>>();
+  const keyOf = (question: Buffer): string => Buffer.concat([lowerCased(question.subarray(0, -4)), question.subarray(-4)]).toString('latin1');
+  async function answerTo(question: Buffer): Promise<Buffer> {
+    const key = keyOf(question);
+    const known = truth.get(key) ?? (async () => {
+      const query = queryMessage(question.subarray(0, -4), { type: `TYPE${question.readUInt16BE(question.length - 4)}`, dnssec: true });
+      const [reply] = await exchangeTcp({ address: '127.0.0.1', port: behind.plainPort }, [query]);
+      if (reply === undefined) throw new Error('the recursor does not answer');
+      return putTogether(takeApart(reply));
+    })();
+    truth.set(key, known);
+    return known;
+  }
+  let forged: { readonly key: string; readonly message: Buffer } | undefined;
+  const answer = async (question: Buffer): Promise<Buffer> => (forged?.key === keyOf(question) ? forged.message : answerTo(question));
+
+  const server = await dotServer({
+    identity: certificate({ common: 'x', names: ['dns.test'], issuer: on.ca }),
+    handler: (query, session) => {
+      const parsed = parseQuery(query);
+      if (parsed.at !== 'query') return;
+      void answer(parsed.query.question).then(message => {
+        const reply = Buffer.from(message);
+        reply.writeUInt16BE(idOf(query), 0);
+        parsed.query.question.copy(reply, 12);
+        session.reply(reply);
+      });
+    },
+  });
+  on.onEnd(async () => server.close());
+  const unbound = await validatingUnbound(on, { address: '127.0.0.1', port: server.port }, anchors);
+
+  const questions = ZONES.flatMap(({ name: zone }) => QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))));
+  const octetsOf = ({ name, type }: { name: string; type: string }): Buffer => {
+    const tail = Buffer.from([0, 0, 0, 1]);
+    tail.writeUInt16BE(typeFromText(type) ?? 0);
+    return Buffer.concat([wireName(name), tail]);
+  };
+  /** Of what `validating` has asked. */
+  const questionOf = (asked: string): Buffer => {
+    const [type = '', ...name] = asked.split(' ');
+    return Buffer.concat([Buffer.from(name.join(' '), 'latin1'), Buffer.from([Number(type) >> 8, Number(type) & 0xff, 0, 1])]);
+  };
+  const fresh = () => validating({ anchors, upstream: answer, clock: systemClock, sha1: 'validate', maxNsec3Iterations: 150 });
+  const secure = new Map<string, readonly string[] | undefined>();
+
+  const roll = dice(SEED);
+  const lies: string[] = [];
+  const strict: string[] = [];
+  const counts = { 'AD from both': 0, 'AD from neither': 0, 'AD from Unbound alone': 0, 'AD from us alone': 0 };
+  for (let cases = 0; cases < CASES;) {
+    const question = questions[roll.below(questions.length)];
+    const other = questions[roll.below(questions.length)];
+    if (question === undefined || other === undefined) break;
+    // What is not secure from the start need not be broken.
+    const key = `${question.type} ${question.name}`;
+    forged = undefined;
+    if (!secure.has(key)) {
+      const first = fresh();
+      const usable = verdictOf(await first.ask(question.name, question.type)) === 'secure';
+      // A DS that is not there may have been asked for in vain: only Unbound takes every label for a cut.
+      const links = await Promise.all(first.asked.map(async each => ({ each, found: takeApart(await answerTo(questionOf(each))).answer.length > 0 })));
+      secure.set(key, usable ? links.filter(({ found }) => found).map(({ each }) => each) : undefined);
+    }
+    const asked = secure.get(key);
+    if (asked === undefined) continue;
+    cases++;
+    // Mostly the answer itself is changed, sometimes one that the chain of trust is made from.
+    const target = roll.below(NTH_TARGET) === 0 ? asked[roll.below(asked.length)] : undefined;
+    const changed = target === undefined ? octetsOf(question) : questionOf(target);
+    const parts = takeApart(await answerTo(changed));
+    const what = mutate(parts, takeApart(await answerTo(octetsOf(other))), roll);
+    forged = { key: keyOf(changed), message: putTogether(parts) };
+    const ours = verdictOf(await fresh().ask(question.name, question.type));
+    await unbound.forget();
+    const { text } = await ask(unbound, question.name, { type: question.type, dnssec: true });
+    const both = `${ours === 'secure' ? 'us' : ''} ${text.flags.includes('ad') ? 'Unbound' : ''}`;
+    const about = `case ${cases}: ${key}${target === undefined ? '' : ` (${target.slice(0, 3)}${nameToText(Buffer.from(target.slice(target.indexOf(' ') + 1), 'latin1'))})`}: ${what} [other: ${other.type} ${other.name}]: ${ours}, Unbound ${text.rcode}`;
+    if (both === 'us Unbound') counts['AD from both']++;
+    else if (both === ' ') counts['AD from neither']++;
+    else if (both === 'us ') {
+      counts['AD from us alone']++;
+      lies.push(about);
+      t.comment(about);
+    } else {
+      counts['AD from Unbound alone']++;
+      strict.push(about);
+    }
+  }
+  t.comment(`${CASES} cases, seed ${SEED}: ${Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(', ')}`);
+  if (process.env['SHOW'] !== undefined) for (const each of strict) t.comment(each);
+  t.same(lies, []);
+  t.ok(counts['AD from both'] > CASES / 100, 'harmless changes do no harm');
+  t.ok(counts['AD from neither'] > CASES / 4, 'others do');
+});
