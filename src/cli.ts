@@ -18,6 +18,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   portal: async () => (await import('./commands/portal.js')).portalCommand,
   probe: async () => (await import('./commands/probe.js')).probeCommand,
   pins: async () => (await import('./commands/pins.js')).pinsCommand,
+  'trust-anchor': async () => (await import('./commands/trust-anchor.js')).trustAnchorCommand,
+  nta: async () => (await import('./commands/nta.js')).ntaCommand,
+  trace: async () => (await import('./commands/trace.js')).traceCommand,
   query: async () => (await import('./commands/query.js')).queryCommand,
 };
 

@@ -9,15 +9,12 @@ import { changedPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { portalCommand } from './control/portal.js';
 import { type ControlCommands, listenControl } from './control/server.js';
-import { clientCredentials, listenerCredentials, memoryFile, StartError, trustedRoots, wordsFor } from './files.js';
-import { BUILT_IN_ANCHORS, readAnchors } from './dnssec/anchors.js';
-import { nameOf } from './dnssec/name.js';
-import { negativeAnchors } from './dnssec/negative.js';
-import { validator } from './dnssec/validator.js';
+import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
 import { type FrontThreads, recruit, type Recruits } from './front/host.js';
 import { serveInline } from './front/inline.js';
 import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
+import { isWithin } from './dnssec/name.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
@@ -28,6 +25,7 @@ import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher } from './policy/access.js';
 import { portal } from './policy/portal.js';
 import { resolver } from './pipeline/resolver.js';
+import { trust } from './trust.js';
 import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
 import { networkMemory } from './upstream/memory.js';
@@ -93,7 +91,6 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
 async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
-  const anchors = readAnchors(config.dnssec.trust_anchors.length > 0 ? config.dnssec.trust_anchors : BUILT_IN_ANCHORS);
   const spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
   const credentials = listenerCredentials(config);
@@ -106,10 +103,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     rcodeName: rcodeToText,
     cache: () => answers,
     fronts: () => threads?.counted() ?? [],
+    trustAnchors: () => trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
   });
   let threads: FrontThreads | undefined;
   const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE), observer);
-  const known = memoryFile(config, log);
+  const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
   const dial = dialer({
@@ -159,28 +157,29 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const networkPool = (): Pool => (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
     mode: 'off', reason: 'portal', policy: 'ordered', servers: parts.systemResolvers().map(systemServer), bootstrapServers: () => [],
   }));
-  const validation = validator({
-    anchors: () => anchors,
-    negative: negativeAnchors(config.dnssec.negative_trust_anchors, age),
-    sha1: config.dnssec.sha1,
-    maxNsec3Iterations: config.dnssec.max_nsec3_iterations,
-    clockNames: config.dnssec.ntp_names.map(name => nameOf(nameFromText(name) ?? ROOT)),
-    builtSec: parts.builtSec,
-    bytes: config.cache.size / ZONES_SHARE,
-  });
   const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
   const ready = new PacketCache(packets);
+  const ttlLimits = {
+    minSec: Math.ceil(config.cache.min_ttl / 1000),
+    maxSec: Math.floor(config.cache.max_ttl / 1000),
+    negativeMaxSec: Math.floor(config.cache.negative_max_ttl / 1000),
+  };
+  const trusted = trust({
+    config, builtSec: parts.builtSec, clock, log, observer, pool: upstream, nowSec: age, ttlLimits,
+    clockIsSet: () => libc?.clockIsSet(),
+    bytes: config.cache.size / ZONES_SHARE,
+    forget(name) {
+      answers.forget(each => isWithin(each, name));
+      ready.clear();
+    },
+  });
   const entrance = front({
     resolve: resolver({
       store: answers,
       pool: upstream,
-      validation: { mode: config.dnssec.mode, validator: validation, pool: upstream, clock, log, observer, nowSec: age },
+      validation: trusted.validation,
       portal: { window, pool: networkPool },
-      ttlLimits: {
-        minSec: Math.ceil(config.cache.min_ttl / 1000),
-        maxSec: Math.floor(config.cache.max_ttl / 1000),
-        negativeMaxSec: Math.floor(config.cache.negative_max_ttl / 1000),
-      },
+      ttlLimits,
       mayLook: networkMatcher(config.access.snoop),
       observer,
       nowSec: age,
@@ -203,6 +202,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     streams.forEach(each => each.destroy());
     http?.close();
     network.close();
+    trusted.close();
     control?.close();
     networks?.destroy();
     upstream.destroy();
@@ -239,6 +239,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       }));
     }
     control = await controlSocket(config, log, {
+      ...trusted.commands,
       probe: {
         run() {
           log.info({}, 'asked to: connecting anew');

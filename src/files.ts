@@ -61,9 +61,19 @@ function credentials(section: string, certificateOption: string, certificate: st
   return read;
 }
 
-/** The network memory's file. That there is no place to keep it costs a little caution, and nothing else. */
-export function memoryFile({ state_directory: directory }: Config, log: Log): { read(): string; write(text: string): void } {
-  const file = join(directory, 'networks.json');
+/** A file in state_directory. */
+export interface StateFile {
+  /** Empty where there is none. */
+  read(): string;
+  write(text: string): void;
+}
+
+/**
+ * Where something is kept over restarts. That there is no place for it is said once, and nothing else hangs on it.
+ * @param lost what it means, for the log
+ */
+export function stateFile({ state_directory: directory }: Config, name: string, log: Log, lost: string): StateFile {
+  const file = join(directory, name);
   let works = true;
   return {
     read() {
@@ -81,7 +91,7 @@ export function memoryFile({ state_directory: directory }: Config, log: Log): { 
         renameSync(`${file}.new`, file);
       } catch (error) {
         works = false;
-        log.debug({ file }, `${file} can not be written (${wordsFor(error)}): what was learned about networks is lost at the end`);
+        log.debug({ file }, `${file} can not be written (${wordsFor(error)}): ${lost}`);
       }
     },
   };

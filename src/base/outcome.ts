@@ -87,6 +87,7 @@ export const FAILURES = {
   no_zone_key: row(RCODE.SERVFAIL, EDE.NO_ZONE_KEY, 'next', 'a signing key is not a zone key'),
   nsec_missing: row(RCODE.SERVFAIL, EDE.NSEC_MISSING, 'next', 'that there is nothing is not proven'),
   dnssec_limit: row(RCODE.SERVFAIL, EDE.OTHER, 'next', 'validation would cost too much'),
+  sentinel: row(RCODE.SERVFAIL, undefined, 'never', 'the name asks which keys of the root are believed (RFC 8509)'),
   dnssec_indeterminate: row(RCODE.SERVFAIL, EDE.INDETERMINATE, 'next', 'what validation needs could not be fetched'),
 } as const satisfies Record<string, FailureRow>;
 

@@ -71,6 +71,8 @@ export interface Observer {
   /** A bogus answer was asked for again, at another server. */
   dnssecRetry(): void;
   dnssecLimit(limit: DnssecLimit): void;
+  /** Whether a server passes signatures on. */
+  upstreamDnssec(upstream: string, found: 'ok' | 'strips'): void;
 }
 
 /** What validation may run out of; the label of `dotstub_dnssec_limit_hits_total`. */

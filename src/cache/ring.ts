@@ -110,6 +110,21 @@ export class Ring {
     return this.deleteHashed(key, hashOf(key));
   }
 
+  /** Forgets all records whose keys are meant; returns how many. Takes a walk over all of them. */
+  deleteWhere(isMeant: (key: string) => boolean): number {
+    const { octets } = this;
+    const before = this.live;
+    for (let at = this.tail; at < this.head;) {
+      const record = at % octets.length;
+      at += octets.readUInt32LE(record);
+      if (octets[record + STATE_AT] === DEAD) continue;
+      const keyAt = record + HEADER_BYTES + octets.readUInt32LE(record + PAYLOAD_BYTES_AT);
+      const key = octets.toString('latin1', keyAt, keyAt + octets.readUInt16LE(record + KEY_BYTES_AT));
+      if (isMeant(key)) this.deleteHashed(key, octets.readInt32LE(record + HASH_AT));
+    }
+    return before - this.live;
+  }
+
   private deleteHashed(key: string, hash: number): boolean {
     const slot = this.slotOf(key, hash);
     if (slot === -1) return false;

@@ -16,6 +16,11 @@ export interface Store {
   get(key: string, nowSec: number): Entry | undefined;
   /** Keeps a copy of an entry, if it may be kept at all. */
   put(key: string, entry: Entry): void;
+  /**
+   * Forgets the answers about names that are meant; returns how many.
+   * @param isMeant of a name in wire form, lower case, an octet per character
+   */
+  forget(isMeant: (name: string) => boolean): number;
   clear(): void;
   readonly entries: number;
   readonly bytes: number;
@@ -34,6 +39,7 @@ const UPSTREAM_AT = 26;
 const PROTOCOL_AT = 28;
 const ERRORS_AT = 29;
 const FIXED_BYTES = 32;
+const KEY_TAIL = 5;
 
 const VERDICTS: readonly Verdict[] = ['unchecked', 'secure', 'insecure', 'bogus', 'indeterminate'];
 const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
@@ -114,6 +120,8 @@ export function store(maxBytes: number, observer: Observer): Store {
       const at = ring.put(key, bytes);
       if (at !== -1) write(at, entry, errors);
     },
+    // Behind the name: type, class and CD (wire/query).
+    forget: isMeant => ring.deleteWhere(key => isMeant(key.slice(0, -KEY_TAIL))),
     clear: () => ring.clear(),
     get entries() {
       return ring.entries;

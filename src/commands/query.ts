@@ -142,7 +142,7 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
   for (const { infoCode, text } of reply.extendedErrors) lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
   lines.push('');
   const source = report.get('source');
-  if (source !== null) lines.push(`from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody' : byUpstream(report)}`);
+  if (source !== null) lines.push(`from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody, or not believed' : byUpstream(report)}`);
   lines.push(`checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : CHECKED[report.get('verdict') ?? ''] ?? 'not validated'}`);
   lines.push(`took:     ${ms.toFixed(1)} ms, asked ${listenText(server)}`);
   return lines.join('\n').trimStart();

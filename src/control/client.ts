@@ -4,7 +4,8 @@ import { connect } from 'node:net';
 
 import type { ControlReply, ControlRequest } from './protocol.js';
 
-const TIMEOUT_MS = 5000;
+/** A trace takes as long as a question whose server does not answer, twice. */
+const TIMEOUT_MS = 15_000;
 
 const WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket: is the daemon running, and is this its control.socket?',

@@ -2,12 +2,12 @@
 
 import type { Portal } from '../policy/portal.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
+import { durationMs } from './duration.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
 const DEFAULT_MS = 300_000;
 const MOST_MS = 3_600_000;
-const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
 
 /**
  * Makes the command.
@@ -23,7 +23,7 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
         changed();
         return told(portal);
       case 'start': {
-        const forMs = args.length > 0 ? duration(args[0] ?? '') : undefined;
+        const forMs = args.length > 0 ? durationMs(args[0] ?? '') : undefined;
         if (forMs !== undefined && (forMs < 1000 || forMs > MOST_MS)) return { ok: false, problem: `${args[0] ?? ''} is not allowed: 1s to 1h` };
         const own = [];
         for (const text of forMs === undefined ? args : args.slice(1)) {
@@ -41,11 +41,6 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
     }
   },
 });
-
-function duration(text: string): number | undefined {
-  const [, number, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
-  return number === undefined ? undefined : Number(number) * (UNITS[unit] ?? 0);
-}
 
 const told = ({ leftMs }: Portal): ControlReply => ({
   ok: true,

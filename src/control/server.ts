@@ -9,7 +9,7 @@ import { type ControlReply, MOST_BYTES, readRequest } from './protocol.js';
 /** A command. */
 export interface ControlCommand {
   /** Never throws; what is wrong is a reply. */
-  readonly run: (args: readonly string[]) => ControlReply;
+  readonly run: (args: readonly string[]) => ControlReply | Promise<ControlReply>;
 }
 
 /** The table. */
@@ -17,7 +17,7 @@ export type ControlCommands = Readonly<Record<string, ControlCommand>>;
 
 const MODE = 0o660;
 const MOST_SESSIONS = 16;
-const IDLE_MS = 5000;
+const IDLE_MS = 15_000;
 const PROBE_MS = 500;
 
 /**
@@ -43,7 +43,7 @@ export async function listenControl(path: string, commands: ControlCommands): Pr
       const end = text.indexOf('\n');
       if (end === -1) return;
       socket.pause();
-      socket.end(`${JSON.stringify(answer(text.slice(0, end), commands))}\n`);
+      void answer(text.slice(0, end), commands).then(reply => socket.end(`${JSON.stringify(reply)}\n`));
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -66,7 +66,7 @@ export async function listenControl(path: string, commands: ControlCommands): Pr
   };
 }
 
-function answer(line: string, commands: ControlCommands): ControlReply {
+async function answer(line: string, commands: ControlCommands): Promise<ControlReply> {
   const request = readRequest(line);
   if (request === undefined) return { ok: false, problem: 'the request is not a line of JSON with "command" and "args"' };
   const command = Object.hasOwn(commands, request.command) ? commands[request.command] : undefined;

@@ -16,10 +16,12 @@ import { algorithmText, Dnskey, type Ds, dsMatches, knowsAlgorithm, knowsDigest,
 import { ancestorOf, isWithin, labelCount, type Name, nameText, parentOf, ROOT_NAME } from './name.js';
 import { nsecDenial } from './nsec.js';
 import { iterationsOf, nsec3Denial } from './nsec3.js';
-import type { RRset } from './rrset.js';
+import type { RRset, Signature } from './rrset.js';
 import type { Checked, Flaw, Verifier } from './signature.js';
 import { type Found, type Lookup, lookupKey, type Steps } from './steps.js';
 import { nearestKnown, type Zones, type ZoneState } from './zones.js';
+
+export type OnAnchorKeys = (zone: Name, keys: readonly Dnskey[], set: RRset, validated: boolean, wallSec: number) => void;
 
 /** What the chain works with; the same for all questions. */
 export interface ChainParts {
@@ -30,8 +32,8 @@ export interface ChainParts {
   readonly isNegativeAnchor: (name: Name) => Name | undefined;
   readonly sha1: Sha1;
   readonly maxNsec3Iterations: number;
-  /** The DNSKEY RRset of an anchor's zone was validated (RFC 5011). */
-  readonly onAnchorKeys?: (zone: Name, keys: readonly Dnskey[], set: RRset) => void;
+  /** The DNSKEY RRset of an anchor's zone was looked at; whether a believed key has signed it (RFC 5011). */
+  readonly onAnchorKeys?: OnAnchorKeys;
 }
 
 /** What is one question's own. */
@@ -79,6 +81,8 @@ export type Denied =
 export class Chain {
   /** What this question has found out already. */
   private readonly memo = new Map<Name, ZoneState>();
+  /** A signature counted though its dates are wrong. */
+  untimely = false;
 
   constructor(private readonly parts: ChainParts, readonly run: ChainRun) {}
 
@@ -101,9 +105,10 @@ export class Chain {
       budget.rested();
     }
     const checked = this.parts.verifier.check(set, zone, keys, wallSec, budget);
-    return checked.at === 'untimely'
-      ? (this.run.timeless ? { at: 'good', signature: checked.signature, ttlSec: 0, expanded: checked.expanded } : { at: 'flawed', flaw: checked.flaw })
-      : checked;
+    if (checked.at !== 'untimely') return checked;
+    if (!this.run.timeless) return { at: 'flawed', flaw: checked.flaw };
+    this.untimely = true;
+    return { at: 'good', signature: checked.signature, ttlSec: 0, expanded: checked.expanded };
   }
 
   /** The state of a name that is taken as unsigned by configuration. */
@@ -184,6 +189,7 @@ export class Chain {
     const checked = yield* this.check(set, parent, state.keys);
     if (checked.at !== 'good') return this.keep(zone, { at: 'bogus', flaw: checked.flaw }, 0);
     if (checked.expanded) return this.keep(zone, flawed('bogus', `${what} is made from a wildcard`), 0);
+    if (set.type === TYPE.DS) this.run.note?.(zone, `DS for ${set.rdata.flatMap(rdata => readDs(rdata) ?? []).map(dsText).join(', ')}: ${signedText(checked.signature, parent)}`);
     const [found, ttlSec] = yield* then(checked.ttlSec);
     return this.keep(zone, found, ttlSec);
   }
@@ -215,7 +221,7 @@ export class Chain {
   }
 
   /** Keys that are believed by configuration. */
-  private *anchored(anchor: Anchor): Steps<ZoneState> {
+  *anchored(anchor: Anchor): Steps<ZoneState> {
     const { sha1 } = this.parts;
     const usable = anchor.ds.filter(ds => knowsAlgorithm(ds.algorithm, sha1) && knowsDigest(ds.digestType, sha1));
     const keys = anchor.keys.filter(key => knowsAlgorithm(key.algorithm, sha1));
@@ -261,15 +267,20 @@ export class Chain {
       }
     }
     for (const key of keys) if (!key.isRevoked && trusted.some(each => each.rdata.equals(key.rdata))) entries.add(key);
+    const tell = (validated: boolean): void => {
+      if (!this.run.timeless && anchorFor(this.parts.anchors(), zone)?.zone === zone) this.parts.onAnchorKeys?.(zone, keys, set, validated, this.run.wallSec);
+    };
     if (entries.size === 0) {
+      tell(false);
       const wanted = [...new Set([...ds.map(({ tag }) => tag), ...trusted.map(({ tag }) => tag)])].join(', ');
       return [{ at: 'bogus', flaw: flaw ?? { code: 'dnskey_missing', detail: `${text} has no key ${wanted}, which ${trusted.length > 0 || zone === ROOT_NAME ? 'the trust anchor' : 'its DS'} speaks of` } }, 0];
     }
     // One chain that holds is enough (RFC 6840 §5.11).
     const checked = yield* this.check(set, zone, [...entries]);
+    tell(checked.at === 'good' && !checked.expanded);
     if (checked.at !== 'good') return [{ at: 'bogus', flaw: checked.flaw }, 0];
     if (checked.expanded) return [flawed('bogus', `${text}: its keys are made from a wildcard`), 0];
-    if (anchorFor(this.parts.anchors(), zone)?.zone === zone) this.parts.onAnchorKeys?.(zone, keys, set);
+    this.run.note?.(zone, `DNSKEY: ${signedText(checked.signature, zone)}`);
     return [{ at: 'signed', keys }, Math.min(dsTtlSec, checked.ttlSec)];
   }
 
@@ -347,6 +358,12 @@ export class Chain {
     return state;
   }
 }
+
+/** Who has signed something, and until when that holds. */
+export const signedText = ({ keyTag, algorithm, expiration }: Signature, signer: Name): string =>
+  `signed by key ${keyTag} (${algorithmText(algorithm)}) of ${nameText(signer)} until ${new Date(expiration * 1000).toISOString().replace('.000Z', 'Z')}`;
+
+const dsText = ({ tag, algorithm, digestType }: Ds): string => `key ${tag} (${algorithmText(algorithm)}, digest type ${digestType})`;
 
 function stateText(name: Name, state: ZoneState, ttlSec: number): string {
   const forSec = Number.isFinite(ttlSec) && ttlSec > 0 ? `, good for ${ttlSec} s` : '';

@@ -96,6 +96,13 @@ export class Dnskey {
     return (this.flags & FLAG_REVOKE) !== 0;
   }
 
+  /** The key before it was revoked: the flag is part of what the tag is made from. */
+  unrevoked(): Dnskey {
+    const rdata = Buffer.from(this.rdata);
+    rdata.writeUInt16BE(this.flags & ~FLAG_REVOKE, 0);
+    return new Dnskey(rdata);
+  }
+
   get weight(): number {
     return ALGORITHMS.get(this.algorithm)?.weight ?? 1;
   }

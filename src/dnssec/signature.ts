@@ -165,6 +165,11 @@ export function verifier(): Verifier {
   };
 }
 
+/** Whether this very key has signed an RRset, whatever its flags: how a key is revoked (RFC 5011 §2.1). */
+export const signedBy = (set: RRset, key: Dnskey, nowSec: number): boolean => set.signatures.some(signature =>
+  signature.keyTag === key.tag && signature.algorithm === key.algorithm && signature.signer === set.owner
+  && timeOf(signature, nowSec) === 'current' && key.verifies(signedOctets(set, signature), signature.octets));
+
 /** Seconds until a signature expires; one that is accepted a little late has a moment. */
 function untilExpiration({ expiration }: Signature, nowSec: number): number {
   const left = (expiration - (nowSec >>> 0)) | 0;

@@ -6,7 +6,7 @@ import type { ExtendedError } from '../wire/edns.js';
 import { MAX_NAME_BYTES } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
 import { TYPE, typeToText } from '../wire/rrtype.js';
-import type { Chain } from './chain.js';
+import { type Chain, signedText } from './chain.js';
 import type { Proof } from './denial.js';
 import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
 import type { RRset, Sets } from './rrset.js';
@@ -17,7 +17,7 @@ import type { ZoneState } from './zones.js';
 /** What came of it (RFC 4035 §4.3). */
 export type Finding =
   /** Only the records in `kept` were checked: others have to go. */
-  | { readonly at: 'secure'; readonly ttlSec: number;  readonly kept: ReadonlySet<number>; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number>; /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number }
+  | { readonly at: 'secure'; readonly ttlSec: number;  readonly kept: ReadonlySet<number>; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number>; /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number; /** Nobody knows the time: it may have been true once. */ readonly untimely: boolean }
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
   | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
 
@@ -118,7 +118,7 @@ class Judge {
     }
     if (worst.at === 'secure') worst = worse(worst, yield* this.rest());
     return worst.at === 'secure'
-      ? { at: 'secure', ttlSec: this.ttlSec, kept: this.kept, shorter: this.shorter, rcode: this.rcode }
+      ? { at: 'secure', ttlSec: this.ttlSec, kept: this.kept, shorter: this.shorter, rcode: this.rcode, untimely: this.chain.untimely }
       : worst;
   }
 
@@ -147,9 +147,7 @@ class Judge {
     const state = yield* chain.keysOf(signer);
     if (state.at !== 'signed') return unsignedPart(state, { code: 'bogus', detail: `${nameText(signer)}, which signed ${what}, is no zone` });
     const checked = yield* chain.check(set, signer, state.keys);
-    chain.run.note?.(signer, checked.at === 'good'
-      ? `${what} is signed by key ${checked.signature.keyTag}, until ${new Date(checked.signature.expiration * 1000).toISOString()}`
-      : checked.flaw.detail);
+    chain.run.note?.(signer, checked.at === 'good' ? `${what}: ${signedText(checked.signature, signer)}${checked.expanded ? ', made from a wildcard' : ''}` : checked.flaw.detail);
     if (checked.at !== 'good') return bogus(checked.flaw);
     if (!checked.expanded) return this.keep(set, checked.ttlSec);
     const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);

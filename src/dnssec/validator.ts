@@ -7,16 +7,18 @@
 import { type Anchor, anchorFor } from './anchors.js';
 import type { DnssecLimit } from '../base/ports.js';
 import { Budget } from './budget.js';
-import { Chain, type ChainParts } from './chain.js';
-import type { Dnskey, Sha1 } from './dnskey.js';
+import { Chain, type ChainParts, type OnAnchorKeys } from './chain.js';
+import type { Sha1 } from './dnskey.js';
 import { foresight, type Guess } from './foresight.js';
 import { isWithin, type Name } from './name.js';
 import type { NegativeAnchors } from './negative.js';
-import { readSets, type RRset, type WalkedMessage } from './rrset.js';
+import { readSets, type WalkedMessage } from './rrset.js';
+import { sentinelFails } from './sentinel.js';
+import { TYPE } from '../wire/rrtype.js';
 import { verifier } from './signature.js';
 import { type Found, type Lookup, lookupKey, type Steps } from './steps.js';
 import { type Finding, judge } from './validate.js';
-import { type Zones, zoneTable } from './zones.js';
+import { type Zones, type ZoneState, zoneTable } from './zones.js';
 
 /** What validation works with. */
 export interface ValidatorParts {
@@ -28,9 +30,11 @@ export interface ValidatorParts {
   readonly clockNames: readonly Name[];
   /** Seconds since 1970 that a clock can not be before: when the program was made. */
   readonly builtSec: number;
+  /** False: the kernel knows that nobody has set its clock. */
+  readonly clockIsSet: () => boolean | undefined;
   /** Memory for keys and proofs. */
   readonly bytes: number;
-  readonly onAnchorKeys?: (zone: Name, keys: readonly Dnskey[], set: RRset) => void;
+  readonly onAnchorKeys?: OnAnchorKeys;
 }
 
 /** The time, by both clocks. */
@@ -50,8 +54,6 @@ export interface Judgeable extends WalkedMessage {
 export interface Question {
   readonly name: Name;
   readonly type: number;
-  /** The clock is wrong, and this name may set it: what is found secure is not, for nobody knows the time. */
-  readonly timeless: boolean;
   /** What to ask together with it. */
   readonly guess: Guess;
   /** What lookups have brought; filled by whoever drives the steps. */
@@ -64,6 +66,8 @@ export interface Question {
    * @returns undefined: it is malformed
    */
   judge(answer: Judgeable, upstream: string, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined;
+  /** What is secure is withheld, to tell which keys are believed (RFC 8509). */
+  readonly sentinelFails: boolean;
   /** To be called when all is settled. */
   learn(): void;
 }
@@ -74,6 +78,8 @@ export interface Validator {
   /** Whether this zone's keys are believed by configuration. */
   isAnchor(zone: Name): boolean;
   readonly zones: Zones;
+  /** Looks at the keys of an anchor's zone anew; what comes of it goes to `onAnchorKeys`. */
+  renew(zone: Name, found: Found, now: Now): ZoneState | undefined;
   /** The clock can not be right. */
   clockIsWrong(wallSec: number): boolean;
 }
@@ -88,15 +94,30 @@ export function validator(parts: ValidatorParts): Validator {
   return {
     zones,
     clockIsWrong,
+    renew(zone, found, { wallSec, ageSec }) {
+      const anchor = anchorFor(parts.anchors(), zone);
+      if (anchor?.zone !== zone) return undefined;
+      const key = lookupKey({ name: zone, type: TYPE.DNSKEY });
+      const run = { budget: new Budget(), wallSec, ageSec, timeless: false, final: true, found: new Map([[key, found]]) };
+      const steps = new Chain(chainParts, run).anchored(anchor);
+      // It has all it needs, and few signatures to check.
+      for (;;) {
+        const step = steps.next();
+        if (step.done === true) return step.value;
+      }
+    },
     isAnchor: zone => anchorFor(parts.anchors(), zone)?.zone === zone,
     question(name, type, { wallSec, ageSec }) {
       const budget = new Budget();
       const found = new Map<string, Found>();
       const own: Lookup = { name, type };
       const guess = sight.guess(name, type, ageSec);
-      const timeless = clockIsWrong(wallSec) && parts.clockNames.some(each => isWithin(name, each));
+      const timeless = parts.clockNames.some(each => isWithin(name, each)) && (clockIsWrong(wallSec) || parts.clockIsSet() === false);
       return {
-        name, type, found, timeless, guess: { ...guess, lookups: guess.lookups.filter(each => each.name !== name || each.type !== type) },
+        name, type, found, guess: { ...guess, lookups: guess.lookups.filter(each => each.name !== name || each.type !== type) },
+        get sentinelFails() {
+          return sentinelFails(name, type, parts.anchors());
+        },
         get exceeded() {
           return budget.exceeded;
         },

@@ -1,7 +1,7 @@
 // Where every message from a client enters and every reply leaves, whatever the transport: read it, see whether the
 // sender may ask, have it resolved, and put the reply together.
 
-import { type Failure, failure, failureRow, failureWords } from '../base/outcome.js';
+import { type Failure, failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
 import type { Clock, Observer, Source } from '../base/ports.js';
 import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
@@ -211,6 +211,7 @@ function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?
       fields['verdict'] = stored.entry.verdict;
     }
     if (why !== undefined) fields['failure'] = why.code;
+    if (why !== undefined && isDnssecFailure(why.code)) fields['verdict'] = 'bogus';
     return new URLSearchParams(fields).toString();
   };
 }

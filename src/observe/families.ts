@@ -33,6 +33,8 @@ export function families(): {
   gauges(name: string, help: string, labelNames: readonly string[], seed: readonly Labels[]): Find;
   /** A gauge that is read when somebody scrapes. */
   read(name: string, help: string, value: () => number): void;
+  /** Gauges whose label sets are only known then. */
+  readAll(name: string, help: string, labelNames: readonly string[], samples: () => readonly { readonly labels: Labels; readonly value: number }[]): void;
   histogram(name: string, help: string, labelNames: readonly string[], bounds: readonly number[]): (labels: Labels) => Distribution;
 } {
   const all: Family[] = [];
@@ -55,6 +57,9 @@ export function families(): {
     all,
     counters: (...about) => tallies('counter', ...about),
     gauges: (...about) => tallies('gauge', ...about),
+    readAll(name, help, labelNames, samples) {
+      all.push({ type: 'gauge', name: prefixed(name), help, labelNames, samples });
+    },
     read(name, help, value) {
       all.push({ type: 'gauge', name: prefixed(name), help, labelNames: [], samples: () => [{ labels: {}, value: value() }] });
     },

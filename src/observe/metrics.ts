@@ -18,6 +18,8 @@ export interface MetricsParts {
   readonly rcodeName: (rcode: number) => string;
   /** Read at each scrape. */
   readonly cache: () => { readonly entries: number; readonly bytes: number };
+  /** The keys of trust points, read at each scrape. */
+  readonly trustAnchors: () => readonly { readonly tag: number; readonly state: string }[];
   /** What the front threads have counted since the last scrape. */
   readonly fronts: () => readonly FrontCounts[];
 }
@@ -42,12 +44,14 @@ const UPSTREAM_ERRORS: readonly UpstreamError[] = [
 ];
 const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'];
 const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds', 'aliases'];
+const ANCHOR_STATES = ['pending', 'valid', 'missing', 'revoked', 'removed'];
+const DNSSEC_STATES = ['ok', 'strips', 'unknown'] as const;
 const TYPE_LABELS = ['A', 'AAAA', 'HTTPS', 'PTR', 'CNAME', 'MX', 'NS', 'SOA', 'SRV', 'TXT', 'SVCB', 'DS', 'DNSKEY', 'TLSA', 'ANY', 'other'];
 const RCODE_LABELS = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS', 'other'];
 
 /** Makes the metrics. */
 export function metrics(parts: MetricsParts): Metrics {
-  const { all, counters, gauges, read, histogram } = families();
+  const { all, counters, gauges, read, readAll, histogram } = families();
   const single = (name: string, help: string): Tally => counters(name, help, [], [{}])();
   const each = (label: string, values: readonly string[]): Labels[] => values.map(value => ({ [label]: value }));
   const cross = (a: readonly Labels[], b: readonly Labels[]): Labels[] => a.flatMap(x => b.map(y => ({ ...x, ...y })));
@@ -103,6 +107,10 @@ export function metrics(parts: MetricsParts): Metrics {
   const dnssecLookups = single('dnssec_lookups_total', 'DS and DNSKEY sets asked for, beside the questions of clients.');
   const dnssecRetries = single('dnssec_retries_total', 'Bogus answers that were asked for again at another server.');
   const dnssecLimits = counters('dnssec_limit_hits_total', 'Limits of validation that were met.', ['limit'], each('limit', DNSSEC_LIMITS));
+  readAll('trust_anchor_state', 'Keys of trust points; 1 for the state that each is in (RFC 5011).', ['key_tag', 'state'],
+    () => parts.trustAnchors().flatMap(({ tag, state }) => ANCHOR_STATES.map(each => ({ labels: { key_tag: String(tag), state: each }, value: each === state ? 1 : 0 }))));
+  const upstreamDnssec = gauges('upstream_dnssec', 'Whether a server passes DNSSEC signatures on; 1 for what was found.', ['upstream', 'state'], cross(ofUpstreams, each('state', DNSSEC_STATES)));
+  for (const upstream of parts.upstreams) upstreamDnssec(upstream, 'unknown').count = 1;
 
   // Looked up once, not per query: a table by protocol and RCODE for each server,
   const ofUpstream = new Map(parts.upstreams.map(upstream => [upstream, {
@@ -175,6 +183,9 @@ export function metrics(parts: MetricsParts): Metrics {
     validation: result => void validations(result).count++,
     dnssecLookup: () => void dnssecLookups.count++,
     dnssecRetry: () => void dnssecRetries.count++,
+    upstreamDnssec(upstream, found) {
+      for (const state of DNSSEC_STATES) upstreamDnssec(upstream, state).count = state === found ? 1 : 0;
+    },
     dnssecLimit: limit => void dnssecLimits(limit).count++,
   };
 

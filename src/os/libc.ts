@@ -26,6 +26,8 @@ export interface Libc {
    * before, in smaller pieces (Linux 6.12 and later; elsewhere nothing happens).
    */
   preferPromptness(): void;
+  /** Whether somebody keeps the kernel's clock right (adjtimex(2)); undefined: it does not say. */
+  clockIsSet(): boolean | undefined;
 }
 
 /** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
@@ -47,6 +49,10 @@ const SCHED_POLICY_AT = 4;
 const SCHED_RUNTIME_AT = 24;
 /** The shortest that the kernel takes. */
 const SHORT_SLICE_NS = 100_000n;
+
+/** At least as large as struct timex is on any machine. */
+const TIMEX_BYTES = 256;
+const TIME_ERROR = 5;
 
 type Native = (...args: (number | bigint | Buffer | null)[]) => number;
 
@@ -84,6 +90,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     eventfd: library.func('int eventfd(unsigned int, int)'),
     write: library.func('long write(int, void *, size_t)'),
     close: library.func('int close(int)'),
+    adjtimex: library.func('int adjtimex(void *)'),
     // Not variadic in truth: its arguments are passed like any function's.
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
   };
@@ -106,6 +113,11 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     eventfd: () => checked(native.eventfd(0, LINUX.SOCK_CLOEXEC)),
     wake: fd => void native.write(fd, one, 8),
     close: fd => void native.close(fd),
+    clockIsSet() {
+      // Modes 0: only asks. TIME_ERROR: not synchronised.
+      const state = native.adjtimex(Buffer.alloc(TIMEX_BYTES));
+      return state < 0 ? undefined : state !== TIME_ERROR;
+    },
     preferPromptness() {
       const [set, get] = SCHED_SYSCALLS[process.arch] ?? [];
       if (set === undefined || get === undefined) return;

@@ -118,7 +118,7 @@ function refusal({ question }: Query, why: Failure, nowSec: number): Entry {
 }
 
 /** The end of the line: asks upstream. */
-function forward({ pool, ttlLimits, nowSec, validation: { mode } }: ResolverParts): Resolve {
+export function forward({ pool, ttlLimits, nowSec, validation: { mode } }: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>): Resolve {
   return (query, settle) => pool.exchange(query, query.type, reply => {
     if (reply.at === 'failure') return settle(reply);
     // RFC 6840 §5.7: AD counts from a server that has proved who it is, if the operator says so.

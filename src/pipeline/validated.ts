@@ -4,15 +4,15 @@
 import { failure, type Failure, failureRow } from '../base/outcome.js';
 import type { Clock, Log, Observer } from '../base/ports.js';
 import type { Entry } from '../cache/entry.js';
-import { nameOf, nameText, octetsOf } from '../dnssec/name.js';
-import { readSets } from '../dnssec/rrset.js';
+import { type Name, nameOf, nameText } from '../dnssec/name.js';
 import { type Found, type Lookup, lookupKey, type Steps } from '../dnssec/steps.js';
 import type { Finding } from '../dnssec/validate.js';
 import type { Question, Validator } from '../dnssec/validator.js';
-import type { Pool, UpstreamReply } from '../upstream/pool.js';
+import type { Pool } from '../upstream/pool.js';
 import { HEADER_BYTES } from '../wire/header.js';
-import { CLASS_IN, TYPE } from '../wire/rrtype.js';
+import { TYPE } from '../wire/rrtype.js';
 import { select } from '../wire/selection.js';
+import { askUpstream } from './lookup.js';
 import type { Answer, Query, Settle, Stage } from './stage.js';
 
 /** What the stage works with. */
@@ -25,6 +25,8 @@ export interface ValidationParts {
   readonly observer: Observer;
   /** The age clock, seconds. */
   readonly nowSec: () => number;
+  /** Is told each step, by someone who wants to see. */
+  readonly note?: (zone: Name, words: string) => void;
 }
 
 /** What a zone's missing signatures are called; a server that strips them makes all zones look like that. */
@@ -44,7 +46,7 @@ interface Strippers {
 /** How long a server that stripped signatures is avoided before it is believed to be better. */
 const STRIPPED_SEC = 600;
 
-function strippers({ log, nowSec }: ValidationParts): Strippers {
+function strippers({ log, nowSec, observer }: ValidationParts): Strippers {
   let kept: readonly { readonly upstream: string; readonly untilSec: number }[] = [];
   return {
     get names() {
@@ -52,6 +54,7 @@ function strippers({ log, nowSec }: ValidationParts): Strippers {
       return kept.map(({ upstream }) => upstream);
     },
     note(upstream, strips) {
+      observer.upstreamDnssec(upstream, strips ? 'strips' : 'ok');
       const known = kept.some(each => each.upstream === upstream);
       kept = kept.filter(each => each.upstream !== upstream);
       if (strips) kept = [...kept, { upstream, untilSec: nowSec() + STRIPPED_SEC }];
@@ -90,19 +93,14 @@ export function validated(parts: ValidationParts): Stage {
     const all = [take];
     asked.set(key, all);
     observer.dnssecLookup();
-    const question = Buffer.alloc(what.name.length + 4);
-    octetsOf(what.name).copy(question);
-    question.writeUInt16BE(what.type, what.name.length);
-    question.writeUInt16BE(CLASS_IN, what.name.length + 2);
-    pool.exchange({ question, dnssecOk: true, checkingDisabled: true }, what.type, reply => {
+    askUpstream(pool, what, avoid, found => {
       asked.delete(key);
-      const found = foundIn(reply, what);
       if (found.at === 'answer' && what.type === TYPE.DNSKEY && validator.isAnchor(what.name)) {
         // A server that leaves out these leaves out all: of other zones the zone itself may be to blame.
         stripping.note(found.upstream, !found.sets.answer.some(({ signatures }) => signatures.length > 0));
       }
       for (const each of all) each(found);
-    }, avoid);
+    });
   }
 
   /** One question, from its first packet to its verdict. */
@@ -168,7 +166,7 @@ export function validated(parts: ValidationParts): Stage {
     }
 
     private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
-      return this.question.judge({ ...entry, questionEnd: HEADER_BYTES + this.query.question.length }, entry.upstream, final);
+      return this.question.judge({ ...entry, questionEnd: HEADER_BYTES + this.query.question.length }, entry.upstream, final, parts.note);
     }
 
     private go(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
@@ -207,8 +205,9 @@ export function validated(parts: ValidationParts): Stage {
       this.question.learn();
       switch (finding.at) {
         case 'secure': {
-          const sound = soundPart(entry, finding, HEADER_BYTES + this.query.question.length, this.question.timeless);
-          return this.verdict(sound === undefined ? 'bogus' : this.question.timeless ? 'indeterminate' : 'secure',
+          if (this.question.sentinelFails) return this.done(failure('sentinel'));
+          const sound = soundPart(entry, finding, HEADER_BYTES + this.query.question.length);
+          return this.verdict(sound === undefined ? 'bogus' : finding.untimely ? 'indeterminate' : 'secure',
             sound === undefined ? failure('parse', entry.upstream) : { at: 'stored', entry: sound, source: 'upstream' });
         }
         case 'insecure':
@@ -266,25 +265,14 @@ export function validated(parts: ValidationParts): Stage {
 const asking = ({ id, flags, question, opt, type, recurse, key, client }: Query, checkingDisabled: boolean, avoid: readonly string[]): Query =>
   ({ id, flags, question, opt, type, recurse, dnssecOk: true, checkingDisabled, key, client, avoid });
 
-function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): Found {
-  if (reply.at === 'failure') return { at: 'failure', failure: failure('dnssec_indeterminate', reply.detail) };
-  const { scan, upstream } = reply;
-  if (scan.rcode !== NOERROR && scan.rcode !== NXDOMAIN) {
-    return { at: 'failure', failure: failure('dnssec_indeterminate', `${upstream} answers RCODE ${scan.rcode} about ${nameText(name)}`) };
-  }
-  // The sets outlive the read buffer.
-  const sets = readSets({ octets: Buffer.from(reply.message.subarray(0, scan.end)), rcode: scan.rcode, answers: scan.answers, authority: scan.authority, ttlOffsets: scan.ttlOffsets }, scan.questionEnd);
-  return sets === undefined ? { at: 'failure', failure: failure('dnssec_indeterminate', `${upstream}: malformed records about ${nameText(name)}`) } : { at: 'answer', sets, rcode: scan.rcode, upstream };
-}
-
 /** What of an answer is secure: AD must not speak of records that nobody checked (RFC 4035 §3.2.3). */
-function soundPart(entry: Entry, finding: Extract<Finding, { at: 'secure' }>, questionEnd: number, timeless: boolean): Entry | undefined {
+function soundPart(entry: Entry, finding: Extract<Finding, { at: 'secure' }>, questionEnd: number): Entry | undefined {
   for (const [record, ttlSec] of finding.shorter) entry.octets.writeUInt32BE(ttlSec, entry.ttlOffsets[record] ?? 0);
   const sound = select(entry, questionEnd, record => finding.kept.has(record));
   return sound && {
     ...sound,
     rcode: finding.rcode,
     ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
-    verdict: timeless ? 'indeterminate' : 'secure',
+    verdict: finding.untimely ? 'indeterminate' : 'secure',
   };
 }
