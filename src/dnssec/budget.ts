@@ -1,4 +1,5 @@
-// What one client's question may cost at most, whatever zones say: counted over all that is done for it, retries included.
+// What one client's question may cost at most, whatever zones say: counted over all that is done for it, retries included. And
+// what all questions together may compute in one go: then others have their turn.
 
 import type { DnssecLimit } from '../base/ports.js';
 
@@ -6,22 +7,45 @@ import type { DnssecLimit } from '../base/ports.js';
 const MOST_CHECKS = 32;
 /** Questions to upstream beside the client's own. */
 const MOST_LOOKUPS = 64;
-/** NSEC3 hashes, each of so many iterations as max_nsec3_iterations allows. */
+/** NSEC3 hashes, and rounds of SHA-1 that they take together (1 µs each). */
 const MOST_HASHES = 96;
-/** Work done in one go, in checks of P-256 (70 µs): a pause follows. */
-const TURN_WEIGHT = 24;
+const MOST_ROUNDS = 3200;
+/** Work done in one go, in checks of P-256 (65 µs): about 3 ms. */
+const TURN_WEIGHT = 40;
+const ROUNDS_PER_WEIGHT = 50;
+
+/** The work that may still be done before others are served; shared by all questions. */
+export class Turn {
+  private left = TURN_WEIGHT;
+
+  spend(weight: number): void {
+    this.left -= weight;
+  }
+
+  get isOver(): boolean {
+    return this.left <= 0;
+  }
+
+  /** Others have been served. */
+  begin(): void {
+    this.left = TURN_WEIGHT;
+  }
+}
 
 /** A budget. Each `take` says whether there was something left; the first that says no is remembered. */
 export class Budget {
   private checks = MOST_CHECKS;
   private lookups = MOST_LOOKUPS;
   private hashes = MOST_HASHES;
-  private turn = TURN_WEIGHT;
+  private rounds = MOST_ROUNDS;
   exceeded: DnssecLimit | undefined;
 
+  constructor(readonly turn: Turn = new Turn()) {}
+
   takeCheck(weight: number): boolean {
-    this.turn -= weight;
-    return this.checks-- > 0 || this.exceed('signatures');
+    if (this.checks-- <= 0) return this.exceed('signatures');
+    this.turn.spend(weight);
+    return true;
   }
 
   takeLookup(): boolean {
@@ -29,24 +53,15 @@ export class Budget {
   }
 
   takeHash(iterations: number): boolean {
-    // An iteration of SHA-1 is about 2 µs.
-    this.turn -= (iterations + 1) / 35;
-    return this.hashes-- > 0 || this.exceed('nsec3_hashes');
+    this.rounds -= iterations + 1;
+    if (this.hashes-- <= 0 || this.rounds < 0) return this.exceed('nsec3_hashes');
+    this.turn.spend((iterations + 1) / ROUNDS_PER_WEIGHT);
+    return true;
   }
 
   /** Notes that a bound of another kind was met; false, for the caller to return. */
   exceed(limit: DnssecLimit): false {
     this.exceeded ??= limit;
     return false;
-  }
-
-  /** Others should be served first. */
-  get tired(): boolean {
-    return this.turn <= 0;
-  }
-
-  /** After a pause. */
-  rested(): void {
-    this.turn = TURN_WEIGHT;
   }
 }

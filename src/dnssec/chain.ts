@@ -97,14 +97,10 @@ export class Chain {
     return found.get(key) ?? { at: 'failure', failure: failure('dnssec_indeterminate', nameText(lookup.name)) };
   }
 
-  /** Checks an RRset, and takes a rest where that was much. */
+  /** Checks an RRset. */
   *check(set: RRset, zone: Name, keys: readonly Dnskey[]): Steps<Checked> {
     const { budget, wallSec } = this.run;
-    if (budget.tired) {
-      yield { at: 'pause' };
-      budget.rested();
-    }
-    const checked = this.parts.verifier.check(set, zone, keys, wallSec, budget);
+    const checked = yield* this.parts.verifier.check(set, zone, keys, wallSec, budget);
     if (checked.at !== 'untimely') return checked;
     if (!this.run.timeless) return { at: 'flawed', flaw: checked.flaw };
     this.untimely = true;

@@ -7,6 +7,7 @@ import type { Budget } from './budget.js';
 import { algorithmText, type Dnskey } from './dnskey.js';
 import { ancestorOf, isWildcard, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
 import type { RRset, Signature } from './rrset.js';
+import type { Steps } from './steps.js';
 
 /** Why something is not what its zone signed. */
 export interface Flaw {
@@ -82,7 +83,7 @@ export interface Verifier {
    * @param zone whose keys these are
    * @param nowSec seconds since 1970
    */
-  check(set: RRset, zone: Name, keys: readonly Dnskey[], nowSec: number, budget: Budget): Checked;
+  check(set: RRset, zone: Name, keys: readonly Dnskey[], nowSec: number, budget: Budget): Steps<Checked>;
 }
 
 const rank = (code: FailureCode): number => ['rrsigs_missing', 'dnskey_missing', 'no_zone_key', 'bogus', 'signature_early', 'signature_expired', 'dnssec_limit'].indexOf(code);
@@ -102,7 +103,7 @@ export function verifier(): Verifier {
   }
 
   return {
-    check(set, zone, keys, nowSec, budget) {
+    *check(set, zone, keys, nowSec, budget) {
       const what = `${nameText(set.owner)} ${typeToText(set.type)}`;
       let flaw: Flaw = { code: 'rrsigs_missing', detail: `${what} has no signature of ${nameText(zone)}` };
       let untimely: Checked | undefined;
@@ -146,6 +147,8 @@ export function verifier(): Verifier {
         }
         const data = signedOctets(set, signature);
         for (const key of usable) {
+          // Some keys take long, and some zones have many: not all in one go.
+          while (budget.turn.isOver) yield { at: 'pause' };
           const good = verifies(key, data, signature.octets, budget);
           if (good === 'limit') return { at: 'flawed', flaw: { code: 'dnssec_limit', detail: `${what}: too many signatures to check` } };
           if (!good) continue;

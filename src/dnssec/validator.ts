@@ -6,7 +6,7 @@
 
 import { type Anchor, anchorFor } from './anchors.js';
 import type { DnssecLimit } from '../base/ports.js';
-import { Budget } from './budget.js';
+import { Budget, Turn } from './budget.js';
 import { Chain, type ChainParts, type OnAnchorKeys } from './chain.js';
 import type { Sha1 } from './dnskey.js';
 import { foresight, type Guess } from './foresight.js';
@@ -78,6 +78,8 @@ export interface Validator {
   /** Whether this zone's keys are believed by configuration. */
   isAnchor(zone: Name): boolean;
   readonly zones: Zones;
+  /** What all questions may compute in one go. */
+  readonly turn: Turn;
   /** Looks at the keys of an anchor's zone anew; what comes of it goes to `onAnchorKeys`. */
   renew(zone: Name, found: Found, now: Now): ZoneState | undefined;
   /** The clock can not be right. */
@@ -87,28 +89,32 @@ export interface Validator {
 /** Makes a Validator. */
 export function validator(parts: ValidatorParts): Validator {
   const zones = zoneTable(parts.bytes);
+  const turn = new Turn();
   const isNegativeAnchor = (name: Name): Name | undefined => parts.negative.covering(name);
   const chainParts: ChainParts = { ...parts, zones, verifier: verifier(), isNegativeAnchor };
   const sight = foresight(zones, parts.anchors, isNegativeAnchor);
   const clockIsWrong = (wallSec: number): boolean => wallSec < parts.builtSec;
   return {
     zones,
+    turn,
     clockIsWrong,
     renew(zone, found, { wallSec, ageSec }) {
       const anchor = anchorFor(parts.anchors(), zone);
       if (anchor?.zone !== zone) return undefined;
       const key = lookupKey({ name: zone, type: TYPE.DNSKEY });
-      const run = { budget: new Budget(), wallSec, ageSec, timeless: false, final: true, found: new Map([[key, found]]) };
+      const budget = new Budget();
+      const run = { budget, wallSec, ageSec, timeless: false, final: true, found: new Map([[key, found]]) };
       const steps = new Chain(chainParts, run).anchored(anchor);
-      // It has all it needs, and few signatures to check.
+      // It has all it needs, and as its own question has the whole turn.
       for (;;) {
         const step = steps.next();
         if (step.done === true) return step.value;
+        budget.turn.begin();
       }
     },
     isAnchor: zone => anchorFor(parts.anchors(), zone)?.zone === zone,
     question(name, type, { wallSec, ageSec }) {
-      const budget = new Budget();
+      const budget = new Budget(turn);
       const found = new Map<string, Found>();
       const own: Lookup = { name, type };
       const guess = sight.guess(name, type, ageSec);

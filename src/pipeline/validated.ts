@@ -70,17 +70,21 @@ export function validated(parts: ValidationParts): Stage {
   const stripping = strippers(parts);
   // Lookups on their way, for all who wait for the same.
   const asked = new Map<string, ((found: Found) => void)[]>();
-  // Questions with much to compute take turns, one at a time.
+  // Questions that wait until others have been served.
   const resting: (() => void)[] = [];
+
+  let serving = false;
 
   function rest(resume: () => void): void {
     resting.push(resume);
-    if (resting.length === 1) clock.after(0, turn);
+    if (!serving) clock.after(0, goOn);
+    serving = true;
   }
-  function turn(): void {
-    resting[0]?.();
-    resting.shift();
-    if (resting.length > 0) clock.after(0, turn);
+  function goOn(): void {
+    validator.turn.begin();
+    while (resting.length > 0 && !validator.turn.isOver) resting.shift()?.();
+    serving = resting.length > 0;
+    if (serving) clock.after(0, goOn);
   }
 
   function lookup(what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
