@@ -1,5 +1,5 @@
 // Who is compared: dotstub and its peers, each set up as a forwarder to the same DNS-over-TLS server with the same room for
-// its cache, one thread, no validation, no log. A peer that is not installed is left out, and the report says so.
+// its cache, one thread, no log, and no validation but where that is what is compared. A peer that is not installed is left out, and the report says so.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -23,6 +23,8 @@ export interface Setting {
   /** Speaks DNS over TLS as dns.test, and plain DNS on the port after that. */
   readonly upstream: At & { readonly plainPort: number };
   readonly cacheMiB: number;
+  /** Trust anchors to validate with; undefined: no validation. */
+  readonly anchors?: readonly string[];
 }
 
 /** How to start one. */
@@ -30,8 +32,8 @@ export interface Kind {
   readonly name: string;
   /** Debian's package; undefined: it is ours. */
   readonly package: string | undefined;
-  /** Whether it has a cache, and whether it speaks DNS over TLS to servers. */
-  readonly does: readonly ('cache' | 'tls')[];
+  /** Whether it has a cache, speaks DNS over TLS to servers, and validates. */
+  readonly does: readonly ('cache' | 'tls' | 'dnssec')[];
   start(setting: Setting): Promise<Contender>;
 }
 
@@ -58,13 +60,13 @@ remote-control:
 const ours = (threads: number): Kind => ({
   name: `dotstub, threads ${threads}`,
   package: undefined,
-  does: ['cache', 'tls'],
-  async start({ on, upstream: { port: behind }, cacheMiB }) {
+  does: ['cache', 'tls', 'dnssec'],
+  async start({ on, upstream: { port: behind }, cacheMiB, anchors }) {
     const port = await freePort();
     const running = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
-dnssec: { mode: off }
+dnssec: ${anchors === undefined ? '{ mode: off }' : `{ trust_anchors: [${anchors.map(each => JSON.stringify(each)).join(', ')}] }`}
 front: { threads: ${threads} }
 cache: { size: ${cacheMiB}MiB }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind}"] }] }
@@ -99,14 +101,15 @@ const BINARIES: Readonly<Record<string, string>> = { 'knot-resolver': 'kresd' };
 export const KINDS: readonly Kind[] = [
   ours(1),
   ours(0),
-  peer('Unbound', 'unbound', ['cache', 'tls'], ({ on, upstream: { port: behind }, cacheMiB }, port) => ({
+  peer('Unbound', 'unbound', ['cache', 'tls', 'dnssec'], ({ on, upstream: { port: behind }, cacheMiB, anchors }, port) => ({
     config: `
 server:
   interface: 127.0.0.1@${port}
 ${unboundAtHome(on)}
   num-threads: 1
   do-not-query-localhost: no
-  module-config: "iterator"
+  module-config: "${anchors === undefined ? '' : 'validator '}iterator"
+${(anchors ?? []).map(each => `  trust-anchor: "${each}"`).join('\n')}
   local-zone: test. nodefault
   tls-cert-bundle: "${on.caFile}"
   msg-cache-size: ${Math.ceil(cacheMiB / 3)}m
@@ -123,11 +126,12 @@ forward-zone:
 `,
     args: file => ['-d', '-c', file],
   })),
-  peer('Knot Resolver', 'knot-resolver', ['cache', 'tls'], ({ on, upstream: { port: behind }, cacheMiB }, port) => ({
+  peer('Knot Resolver', 'knot-resolver', ['cache', 'tls', 'dnssec'], ({ on, upstream: { port: behind }, cacheMiB, anchors }, port) => ({
     config: `
 net.listen('127.0.0.1', ${port}, { kind = 'dns' })
 net.ipv6 = false
 trust_anchors.remove('.')
+${(anchors ?? []).map(each => `trust_anchors.add(${JSON.stringify(each)})`).join('\n')}
 policy.add(policy.all(policy.TLS_FORWARD({{'127.0.0.1@${behind}', hostname='dns.test', ca_file='${on.caFile}'}})))
 cache.size = ${cacheMiB} * MB
 `,
@@ -208,14 +212,23 @@ export function versionOf({ name, package: of }: Kind): string {
   }
 }
 
-/** Starts one on the CPU for servers, and sees that it answers. */
-export async function begin(kind: Kind, setting: Setting): Promise<Contender> {
+/** Starts those of the kinds that do all of this, as far as they are installed. */
+export async function beginAll(setting: Setting, does: Kind['does'], warm?: (at: At, tries: number) => Promise<unknown>): Promise<Contender[]> {
+  const contenders: Contender[] = [];
+  for (const kind of KINDS.filter(each => does.every(what => each.does.includes(what)) && installed(each))) contenders.push(await begin(kind, setting, warm));
+  return contenders;
+}
+
+/**
+ * Starts one on the CPU for servers, and sees that it answers.
+ * @param warm asks the first query, which opens the connection and is not what is measured
+ */
+export async function begin(kind: Kind, setting: Setting, warm = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}.test`)): Promise<Contender> {
   const contender = await kind.start(setting);
   await pin(contender.pid, SERVER_CPU);
-  // The first query opens the connection, and is not what is measured.
   for (let tries = 0; ; tries++) {
     try {
-      await ask({ address: '127.0.0.1', port: contender.port }, `warm${tries}.test`);
+      await warm({ address: '127.0.0.1', port: contender.port }, tries);
       return contender;
     } catch (error) {
       if (tries === 3) throw new Error(`${kind.name} does not answer`, { cause: error });

@@ -61,20 +61,22 @@ export interface LoadOptions {
   readonly perSecond?: number;
   /** Seconds; instead of `times`. */
   readonly forSeconds?: number;
+  /** With DO. */
+  readonly dnssec?: boolean;
   /** Every query's latency; costs the load's CPU, so only with a bounded rate. */
   readonly verbose?: boolean;
 }
 
 /** Sends the queries of a file. */
 export async function load({ port, pid }: Target, names: string, options: LoadOptions = {}): Promise<Load> {
-  const { times = 1, outstanding = 200, tcp = false, clients, perSecond, forSeconds, verbose = false } = options;
+  const { times = 1, outstanding = 200, tcp = false, clients, perSecond, forSeconds, dnssec = false, verbose = false } = options;
   const before = cpuMicroseconds(pid);
   const out = await new Promise<string>((resolve, reject) => {
     execFile('taskset', [
       '-c', LOAD_CPU, program('dnsperf') ?? 'dnsperf', '-s', '127.0.0.1', '-p', String(port), '-d', names, '-q', String(outstanding),
       ...(forSeconds === undefined ? ['-n', String(times)] : ['-l', String(forSeconds)]),
       ...(tcp ? ['-m', 'tcp'] : []), ...(clients === undefined ? [] : ['-c', String(clients)]),
-      ...(perSecond === undefined ? [] : ['-Q', String(perSecond)]), ...(verbose ? ['-v'] : []),
+      ...(perSecond === undefined ? [] : ['-Q', String(perSecond)]), ...(dnssec ? ['-D'] : []), ...(verbose ? ['-v'] : []),
     ], { maxBuffer: 1 << 28 }, (error, stdout) => (error === null ? resolve(stdout) : reject(new Error('dnsperf failed', { cause: error }))));
   });
   const used = cpuMicroseconds(pid) - before;

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { alternate, latencyTable, loadTable, type Section } from './compare.js';
-import { begin, type Contender, installed, KINDS, type Setting } from './contenders.js';
+import { beginAll, type Contender, type Setting } from './contenders.js';
 import { load } from './measure.js';
 
 const NAMES = 20_000;
@@ -13,7 +13,7 @@ const MIXED = 50_000;
 /** Measures queries that all miss. */
 export async function missed(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'missed');
-  const contenders = await beginAll(setting, 'tls');
+  const contenders = await beginAll(setting, ['tls']);
   const round = async (each: Contender, name: string) => {
     writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
     return load(each, names);
@@ -27,7 +27,7 @@ export async function missed(setting: Setting, rounds: number): Promise<Section[
 /** Measures four hits to a miss, the known names asked for as Zipf's law says. */
 export async function mixed(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'mixed');
-  const contenders = await beginAll(setting, 'cache', 'tls');
+  const contenders = await beginAll(setting, ['cache', 'tls']);
   const round = async (each: Contender, name: string) => {
     writeFileSync(names, zipf(name));
     return load(each, names);
@@ -43,7 +43,7 @@ export async function crowded(setting: Setting, rounds: number): Promise<Section
   const hits = join(setting.on.path, 'hits');
   const misses = join(setting.on.path, 'misses');
   writeFileSync(hits, Array.from({ length: 1000 }, (_, i) => `hit${i}.test A\n`).join(''));
-  const contenders = await beginAll(setting, 'cache', 'tls');
+  const contenders = await beginAll(setting, ['cache', 'tls']);
   const FOR = { perSecond: 1000, forSeconds: 3, verbose: true } as const;
   const newNames = (name: string): void => writeFileSync(misses, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
   for (const each of contenders) {
@@ -66,12 +66,6 @@ export async function crowded(setting: Setting, rounds: number): Promise<Section
     { title: 'Hits, alone', how: '1,000 names in cache, 1,000 queries/s.', table: latencyTable(alone) },
     { title: 'Hits beside misses', how: 'The same while another client asks for 5,000 new names a second.', table: latencyTable(beside) },
   ];
-}
-
-async function beginAll(setting: Setting, ...does: ('cache' | 'tls')[]): Promise<Contender[]> {
-  const contenders: Contender[] = [];
-  for (const kind of KINDS.filter(each => does.every(what => each.does.includes(what)) && installed(each))) contenders.push(await begin(kind, setting));
-  return contenders;
 }
 
 /** Queries of which every fifth is new, and the others choose among those before by 1/rank. The same each time. */

@@ -9,9 +9,10 @@ import type { Section } from './compare.js';
 import { installed, KINDS, type Setting, upstream, versionOf } from './contenders.js';
 import { memory, starting } from './footprint.js';
 import { crowded, missed, mixed } from './missed.js';
+import { validated } from './validated.js';
 
 type Path = (setting: Setting, rounds: number) => Promise<Section[]>;
-const PATHS: Readonly<Record<string, Path>> = { cached, missed, mixed, crowded, starting, memory };
+const PATHS: Readonly<Record<string, Path>> = { cached, missed, validated, mixed, crowded, starting, memory };
 
 const [roundsText = '5', ...wanted] = process.argv.slice(2);
 const rounds = Number(roundsText);

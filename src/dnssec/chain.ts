@@ -50,7 +50,7 @@ export interface ChainRun {
   /** What lookups have brought. */
   readonly found: ReadonlyMap<string, Found>;
   /** Tells each step to someone who wants to see. */
-  readonly note?: (zone: Name, words: string) => void;
+  readonly note: ((zone: Name, words: string) => void) | undefined;
 }
 
 /** More keys than that make a DNSKEY RRset too costly. */
@@ -80,7 +80,7 @@ export type Denied =
 /** The chain for one question. */
 export class Chain {
   /** What this question has found out already. */
-  private readonly memo = new Map<Name, ZoneState>();
+  private memo: Map<Name, ZoneState> | undefined = undefined;
   /** A signature counted though its dates are wrong. */
   untimely = false;
 
@@ -118,28 +118,26 @@ export class Chain {
 
   /** The zone whose signatures an RRset carries, if it may speak for a name. */
   signerOf({ signatures: [first] }: RRset, name: Name): Name | undefined {
-    return first && this.nearestFirst([first.signer], name)[0];
+    return first !== undefined && this.maySpeak(first.signer, name) ? first.signer : undefined;
   }
 
   /** The zones whose denial records are there, as far as they may speak for a name; the nearest first. */
   denialSigners(authority: readonly RRset[], name: Name): readonly Name[] {
-    return this.nearestFirst(authority.flatMap(({ type, signatures }) =>
-      type === TYPE.NSEC || type === TYPE.NSEC3 ? signatures.map(({ signer }) => signer) : []), name);
+    const signers = authority.flatMap(({ type, signatures }) => (type === TYPE.NSEC || type === TYPE.NSEC3 ? signatures.map(({ signer }) => signer) : []));
+    return [...new Set(signers)].filter(signer => this.maySpeak(signer, name)).sort((a, b) => b.length - a.length);
   }
 
-  private nearestFirst(signers: readonly Name[], name: Name): readonly Name[] {
-    if (signers.length === 0) return signers;
-    // Zones above the anchor are nobody here: being unknown, they would pass for unsigned.
-    const top = anchorFor(this.parts.anchors(), name)?.zone ?? ROOT_NAME;
-    return [...new Set(signers)].filter(signer => isWithin(name, signer) && isWithin(signer, top)).sort((a, b) => b.length - a.length);
+  /** Zones above the anchor are nobody here: being unknown, they would pass for unsigned. */
+  private maySpeak(signer: Name, name: Name): boolean {
+    return isWithin(name, signer) && isWithin(signer, anchorFor(this.parts.anchors(), name)?.zone ?? ROOT_NAME);
   }
 
   private known(name: Name): ZoneState | undefined {
-    return this.memo.get(name) ?? (this.run.timeless ? undefined : this.parts.zones.get(name, this.run.ageSec));
+    return this.memo?.get(name) ?? (this.run.timeless ? undefined : this.parts.zones.get(name, this.run.ageSec));
   }
 
   private keep(name: Name, state: ZoneState, ttlSec: number): ZoneState {
-    this.memo.set(name, state);
+    (this.memo ??= new Map()).set(name, state);
     this.run.note?.(name, stateText(name, state, ttlSec));
     if (!this.run.timeless && (state.at !== 'bogus' || (this.run.final && state.flaw.code !== 'dnssec_limit'))) {
       this.parts.zones.put(name, state, this.run.ageSec, state.at === 'bogus' ? BOGUS_SEC : ttlSec);
@@ -149,7 +147,7 @@ export class Chain {
 
   /** What a zone above is, this one is, too: known above, it need not be kept here. */
   private pass(name: Name, state: ZoneState): ZoneState {
-    this.memo.set(name, state);
+    (this.memo ??= new Map()).set(name, state);
     this.run.note?.(name, stateText(name, state, 0));
     return state;
   }

@@ -69,7 +69,8 @@ export class Dnskey {
   readonly flags: number;
   readonly algorithm: number;
   readonly tag: number;
-  private imported: KeyObject | undefined | 'unreadable';
+  /** As node:crypto takes it. */
+  private imported: Importable | undefined | 'unreadable';
 
   private constructor(readonly rdata: Buffer) {
     this.flags = rdata.readUInt16BE(0);
@@ -114,15 +115,16 @@ export class Dnskey {
     const key = (this.imported ??= importKey(algorithm, this.rdata.subarray(KEY_FIXED_BYTES)) ?? 'unreadable');
     if (algorithm === undefined || key === 'unreadable') return false;
     if (algorithm.signatureBytes !== 0 && signature.length !== algorithm.signatureBytes) return false;
-    // RFC 6605 §4: both halves of an ECDSA signature, one behind the other.
-    return verify(algorithm.digest, data, algorithm.kind.startsWith('P-') ? { key, dsaEncoding: 'ieee-p1363' } : key, signature);
+    return verify(algorithm.digest, data, key, signature);
   }
 }
+
+type Importable = KeyObject | { readonly key: KeyObject; readonly dsaEncoding: 'ieee-p1363' };
 
 const MOST_RSA_BYTES = 512;
 
 /** RFC 3110 §2, RFC 6605 §4, RFC 8080 §3; undefined: not a key of this kind. */
-function importKey(algorithm: Algorithm | undefined, octets: Buffer): KeyObject | undefined {
+function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable | undefined {
   try {
     switch (algorithm?.kind) {
       case undefined:
@@ -141,9 +143,10 @@ function importKey(algorithm: Algorithm | undefined, octets: Buffer): KeyObject 
       case 'P-384': {
         const half = algorithm.signatureBytes / 2;
         if (octets.length !== algorithm.signatureBytes) return undefined;
-        return createPublicKey({
+        // RFC 6605 §4: both halves of a signature stand one behind the other.
+        return { dsaEncoding: 'ieee-p1363', key: createPublicKey({
           key: { kty: 'EC', crv: algorithm.kind, x: octets.toString('base64url', 0, half), y: octets.toString('base64url', half) }, format: 'jwk',
-        });
+        }) };
       }
       case 'Ed25519':
       case 'Ed448':

@@ -63,7 +63,7 @@ export function foresight(zones: Zones, anchors: () => readonly Anchor[], isNega
       if (anchor === undefined || isNegative(name) !== undefined) return NOTHING;
       const known = nearestKnown(zones, name, anchor.zone, nowSec);
       if (known !== undefined && known.state.at !== 'signed') return NOTHING;
-      const lookups: Lookup[] = known === undefined ? [{ name: anchor.zone, type: TYPE.DNSKEY }] : [];
+      const lookups: Lookup[] = known === undefined && (name !== anchor.zone || type !== TYPE.DNSKEY) ? [{ name: anchor.zone, type: TYPE.DNSKEY }] : [];
       const top = known?.name ?? anchor.zone;
       const first = labelCount(top) + 1;
       // Its parent speaks of a DS: the name itself need not be a zone.
@@ -74,6 +74,11 @@ export function foresight(zones: Zones, anchors: () => readonly Anchor[], isNega
       open.forEach((each, i) => {
         if (zones.get(each, nowSec)?.at === 'no_cut') return;
         const isLeaf = each === name;
+        if (isLeaf && type === TYPE.DNSKEY) {
+          // The keys themselves are asked for; their DS is what is missing.
+          lookups.push({ name: each, type: TYPE.DS });
+          return;
+        }
         if (isLeaf && !APEX_TYPES.has(type) && habitsOf(i === 0 ? top : UNKNOWN_PARENT).cuts < LIKELY) return;
         lookups.push({ name: each, type: TYPE.DS });
         if (signed >= WORTH_ASKING) lookups.push({ name: each, type: TYPE.DNSKEY });

@@ -3,7 +3,7 @@
 
 import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
 import { ancestorOf, commonLabels, compareNames, isWithin, type Name, readCanonical, ROOT_NAME, wildcardOf } from './name.js';
-import type { RRset } from './rrset.js';
+import { onlyRdata, type RRset } from './rrset.js';
 
 interface Nsec {
   readonly owner: Name;
@@ -11,10 +11,11 @@ interface Nsec {
   readonly types: Buffer;
 }
 
-function readNsec({ owner, rdata }: RRset, zone: Name): Nsec | undefined {
-  const [only, second] = rdata;
+function readNsec(set: RRset, zone: Name): Nsec | undefined {
+  const { owner } = set;
+  const only = onlyRdata(set);
   const next = only && readCanonical(only, 0);
-  if (next === undefined || second !== undefined) return undefined;
+  if (next === undefined) return undefined;
   const types = only?.subarray(next.end) ?? Buffer.alloc(0);
   // A zone can not speak of names that are not in it.
   return isBitmap(types) && isWithin(owner, zone) && isWithin(next.name, zone) ? { owner, next: next.name, types } : undefined;

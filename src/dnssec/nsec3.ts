@@ -5,7 +5,7 @@ import { hash } from 'node:crypto';
 import type { Budget } from './budget.js';
 import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
 import { ancestorOf, labelCount, type Name, octetsOf, parentOf, ROOT_NAME, wildcardOf } from './name.js';
-import type { RRset } from './rrset.js';
+import { onlyRdata, type RRset } from './rrset.js';
 
 const SHA1 = 1;
 const SHA1_BYTES = 20;
@@ -45,10 +45,11 @@ function hashFromLabel(owner: Name): string | undefined {
   return octets;
 }
 
-function readNsec3({ owner, rdata }: RRset, zone: Name): Nsec3 | undefined {
-  const [only, second] = rdata;
+function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
+  const { owner } = set;
+  const only = onlyRdata(set);
   const hashed = hashFromLabel(owner);
-  if (only === undefined || second !== undefined || hashed === undefined || parentOf(owner) !== zone || only.length < FIXED_BYTES) return undefined;
+  if (only === undefined || hashed === undefined || parentOf(owner) !== zone || only.length < FIXED_BYTES) return undefined;
   const flags = only.readUInt8(1);
   // Other algorithms and flags are nothing that can be used (RFC 5155 §8.1, §8.2).
   if (only.readUInt8(0) !== SHA1 || (flags & ~OPT_OUT) !== 0) return undefined;

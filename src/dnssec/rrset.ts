@@ -105,22 +105,30 @@ function readSignature(message: Buffer, start: number, end: number, ttlSec: numb
   };
 }
 
+const FEW_SETS = 12;
+const keyOf = ({ owner, type, section }: Pick<RRset, 'owner' | 'type' | 'section'>): string => `${section} ${type} ${owner}`;
+
 /** Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets. */
 export function readSets(message: WalkedMessage, questionEnd: number): Sets | undefined {
   const { octets, ttlOffsets, answers, authority } = message;
-  const sets = new Map<string, RRset>();
   const found = { answer: [] as RRset[], authority: [] as RRset[] };
-  function setOf(owner: Name, type: number, section: Section, ttlSec: number): RRset {
-    const key = `${section} ${type} ${owner}`;
-    const known = sets.get(key);
-    if (known !== undefined) {
-      known.ttlSec = Math.min(known.ttlSec, ttlSec);
-      return known;
+  // Only where there are many: most messages have a few, and records of a set stand together.
+  let index: Map<string, RRset> | undefined;
+  function known(owner: Name, type: number, section: Section): RRset | undefined {
+    const sets = found[section];
+    if (sets.length > FEW_SETS) {
+      index ??= new Map([...found.answer, ...found.authority].map(each => [keyOf(each), each]));
+      return index.get(keyOf({ owner, type, section }));
     }
-    const made: RRset = { owner, type, section, ttlSec, rdata: [], signatures: [], records: [] };
-    sets.set(key, made);
-    found[section].push(made);
-    return made;
+    for (let i = sets.length - 1; i >= 0; i--) {
+      const each = sets[i];
+      if (each?.type === type && each.owner === owner) return each;
+    }
+    return undefined;
+  }
+  function add(set: RRset): void {
+    found[set.section].push(set);
+    index?.set(keyOf(set), set);
   }
   let at = questionEnd;
   for (let i = 0; i < answers + authority; i++) {
@@ -136,17 +144,27 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
     if (type === TYPE.RRSIG) {
       const read = readSignature(octets, start, end, ttlSec);
       if (read === undefined) return undefined;
-      const set = setOf(owner, read.covered, section, Infinity);
-      set.signatures.push(read.signature);
-      set.records.push(i);
+      const set = known(owner, read.covered, section);
+      if (set === undefined) add({ owner, type: read.covered, section, ttlSec: Infinity, rdata: [], signatures: [read.signature], records: [i] });
+      else {
+        set.signatures.push(read.signature);
+        set.records.push(i);
+      }
     } else {
       const rdata = canonicalRdata(octets, start, end, type);
       if (rdata === undefined) return undefined;
-      const set = setOf(owner, type, section, ttlSec);
-      // Said twice, it is still one record (RFC 4034 §6.3).
-      if (!set.rdata.some(each => each.equals(rdata))) set.rdata.push(rdata);
-      set.records.push(i);
+      const set = known(owner, type, section);
+      if (set === undefined) add({ owner, type, section, ttlSec, rdata: [rdata], signatures: [], records: [i] });
+      else {
+        if (ttlSec < set.ttlSec) set.ttlSec = ttlSec;
+        set.rdata.push(rdata);
+        set.records.push(i);
+      }
     }
   }
   return found;
 }
+
+/** The RDATA of a set that has one record, however often it is said (RFC 4034 §6.3); undefined: it has several. */
+export const onlyRdata = ({ rdata: [first, ...others] }: RRset): Buffer | undefined =>
+  first !== undefined && others.every(each => each.equals(first)) ? first : undefined;

@@ -73,7 +73,8 @@ export function signedOctets(set: RRset, signature: Signature): Buffer {
 
 interface Remembered {
   readonly key: Dnskey;
-  readonly data: Buffer;
+  /** An octet per character: a Buffer would hold on to the pool that it is cut from. */
+  readonly data: string;
 }
 
 /** Checks signatures. */
@@ -86,92 +87,116 @@ export interface Verifier {
   check(set: RRset, zone: Name, keys: readonly Dnskey[], nowSec: number, budget: Budget): Steps<Checked>;
 }
 
-const rank = (code: FailureCode): number => ['rrsigs_missing', 'dnskey_missing', 'no_zone_key', 'bogus', 'signature_early', 'signature_expired', 'dnssec_limit'].indexOf(code);
+/** What is wrong with a signature, the worse the later. */
+const WRONGS = ['none', 'no_key', 'no_zone_key', 'longer', 'wrong', 'early', 'expired', 'key_tags', 'signatures'] as const;
+type Wrong = (typeof WRONGS)[number];
 
-/** Makes a Verifier. It remembers good signatures: a zone's SOA and NSEC records come again with every denial. */
+const CODES: Readonly<Record<Wrong, FailureCode>> = {
+  none: 'rrsigs_missing', no_key: 'dnskey_missing', no_zone_key: 'no_zone_key', longer: 'bogus', wrong: 'bogus', early: 'signature_early', expired: 'signature_expired',
+  key_tags: 'dnssec_limit', signatures: 'dnssec_limit',
+};
+
+const setText = ({ owner, type }: RRset): string => `${nameText(owner)} ${typeToText(type)}`;
+
+/** Only who is refused needs the words. */
+function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
+  const what = setText(set);
+  const of = nameText(zone);
+  if (signature === undefined) return { code: CODES[wrong], detail: wrong === 'none' ? `${what} has no signature of ${of}` : `${what}: its signatures do not agree on who signed what` };
+  const by = `${what}: its signature by key ${signature.keyTag} (${algorithmText(signature.algorithm)}) of ${of}`;
+  const words: Readonly<Record<Wrong, string>> = {
+    none: '', no_key: `${by}: ${of} has no such key`, no_zone_key: `${by}: that key may not sign records of the zone`, longer: `${by} speaks of a longer name`,
+    wrong: `${by} is wrong`, early: `${by} is not valid before ${dateText(signature.inception)}`, expired: `${by} expired ${dateText(signature.expiration)}`,
+    key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`, signatures: `${what}: too many signatures to check`,
+  };
+  return { code: CODES[wrong], detail: words[wrong] };
+}
+
+/**
+ * Makes a Verifier. It remembers good signatures of authority sections: a zone's SOA and NSEC records come again with every
+ * denial. Answers are kept as a whole elsewhere.
+ */
 export function verifier(): Verifier {
   const remembered = bounded<Remembered>(REMEMBERED_BYTES, () => undefined);
 
-  function verifies(key: Dnskey, data: Buffer, signature: Buffer, budget: Budget): boolean | 'limit' {
-    const id = signature.toString('latin1');
-    const known = remembered.get(id);
-    if (known?.key === key && known.data.equals(data)) return true;
+  function verifies(key: Dnskey, data: Buffer, signature: Buffer, comesAgain: boolean, budget: Budget): boolean | 'limit' {
+    const id = comesAgain ? signature.toString('latin1') : '';
+    const text = comesAgain ? data.toString('latin1') : '';
+    const known = comesAgain ? remembered.get(id) : undefined;
+    if (known?.key === key && known.data === text) return true;
     if (!budget.takeCheck(key.weight)) return 'limit';
     if (!key.verifies(data, signature)) return false;
-    remembered.set(id, { key, data }, data.length + 2 * id.length);
+    if (comesAgain) remembered.set(id, { key, data: text }, text.length + 2 * id.length);
     return true;
   }
 
   return {
     *check(set, zone, keys, nowSec, budget) {
-      const what = `${nameText(set.owner)} ${typeToText(set.type)}`;
-      let flaw: Flaw = { code: 'rrsigs_missing', detail: `${what} has no signature of ${nameText(zone)}` };
-      let untimely: Checked | undefined;
-      const worse = (code: FailureCode, detail: () => string): void => {
-        if (rank(code) > rank(flaw.code)) flaw = { code, detail: detail() };
-      };
-      const [first] = set.signatures;
+      const { owner, signatures, section } = set;
+      const [first] = signatures;
       // An RRset is in one zone, under one name: signatures that do not agree on these were not made for it.
-      if (set.signatures.some(each => each.signer !== first?.signer || each.labels !== first.labels)) {
-        return { at: 'flawed', flaw: { code: 'bogus', detail: `${what}: its signatures do not agree on who signed what` } };
+      for (const each of signatures) {
+        if (each.signer !== first?.signer || each.labels !== first.labels) return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
       }
-      const labels = labelCount(set.owner) - (isWildcard(set.owner) ? 1 : 0);
+      const labels = labelCount(owner) - (isWildcard(owner) ? 1 : 0);
+      let worst: Wrong = 'none';
+      let blamed: Signature | undefined;
+      let untimely: Signature | undefined;
       let tried = 0;
-      for (const signature of set.signatures) {
+      for (const signature of signatures) {
         if (signature.signer !== zone) continue;
-        const by = (): string => `${what}: its signature by key ${signature.keyTag} (${algorithmText(signature.algorithm)}) of ${nameText(zone)}`;
-        const candidates = keys.filter(key => key.tag === signature.keyTag && key.algorithm === signature.algorithm);
-        if (candidates.length === 0) {
-          worse('dnskey_missing', () => `${by()}: ${nameText(zone)} has no such key`);
-          continue;
-        }
-        const usable = candidates.filter(key => key.isZoneKey && !key.isRevoked);
-        if (usable.length === 0) {
-          worse('no_zone_key', () => `${by()}: that key may not sign records of the zone`);
-          continue;
-        }
-        if (usable.length > MOST_SAME_TAG || ++tried > MOST_SIGNATURES) {
-          budget.exceed(usable.length > MOST_SAME_TAG ? 'key_tags' : 'signatures');
-          worse('dnssec_limit', () => `${what}: ${usable.length > MOST_SAME_TAG ? `${usable.length} keys of ${nameText(zone)} have tag ${signature.keyTag}` : `more than ${MOST_SIGNATURES} signatures`}`);
-          continue;
-        }
-        if (signature.labels > labels) {
-          worse('bogus', () => `${by()} speaks of a longer name`);
-          continue;
+        let wrong: Wrong = 'no_key';
+        let usable = 0;
+        for (const key of keys) {
+          if (!isOf(signature, key)) continue;
+          if (!key.isZoneKey || key.isRevoked) wrong = 'no_zone_key';
+          else usable++;
         }
         const time = timeOf(signature, nowSec);
-        // Its dates are wrong: whether it is good beside that matters only where there is no better one.
-        if (time !== 'current') {
-          worse(time === 'expired' ? 'signature_expired' : 'signature_early',
-            () => `${by()} ${time === 'expired' ? `expired ${dateText(signature.expiration)}` : `is not valid before ${dateText(signature.inception)}`}`);
-        }
-        const data = signedOctets(set, signature);
-        for (const key of usable) {
-          // Some keys take long, and some zones have many: not all in one go.
-          while (budget.turn.isOver) yield { at: 'pause' };
-          const good = verifies(key, data, signature.octets, budget);
-          if (good === 'limit') return { at: 'flawed', flaw: { code: 'dnssec_limit', detail: `${what}: too many signatures to check` } };
-          if (!good) continue;
-          const expanded = signature.labels < labels;
-          if (time !== 'current') {
-            untimely ??= { at: 'untimely', flaw, expanded, signature };
-            break;
+        if (usable > 0) {
+          if (usable > MOST_SAME_TAG || ++tried > MOST_SIGNATURES) {
+            wrong = usable > MOST_SAME_TAG ? 'key_tags' : 'signatures';
+            budget.exceed(wrong);
+          } else if (signature.labels > labels) wrong = 'longer';
+          else {
+            // Its dates may be wrong: whether it is good beside that matters only where there is no better one.
+            wrong = time === 'current' ? 'wrong' : time;
+            const data = signedOctets(set, signature);
+            for (const key of keys) {
+              if (!isOf(signature, key) || !key.isZoneKey || key.isRevoked) continue;
+              // Some keys take long, and some zones have many: not all in one go.
+              while (budget.turn.isOver) yield PAUSE;
+              const good = verifies(key, data, signature.octets, section === 'authority', budget);
+              if (good === 'limit') return { at: 'flawed', flaw: flawOf(set, zone, 'signatures', signature) };
+              if (!good) continue;
+              if (time === 'current') return { at: 'good', signature, ttlSec: ttlOf(set, signature, nowSec), expanded: signature.labels < labels };
+              untimely ??= signature;
+              break;
+            }
           }
-          // RFC 4035 §5.3.3: not longer than any of these says.
-          const ttlSec = Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, nowSec)));
-          return { at: 'good', signature, ttlSec, expanded };
         }
-        if (time === 'current') worse('bogus', () => `${by()} is wrong`);
+        if (WRONGS.indexOf(wrong) > WRONGS.indexOf(worst)) {
+          worst = wrong;
+          blamed = signature;
+        }
       }
-      return untimely ?? { at: 'flawed', flaw };
+      const flaw = flawOf(set, zone, worst, blamed);
+      return untimely === undefined ? { at: 'flawed', flaw } : { at: 'untimely', flaw, signature: untimely, expanded: untimely.labels < labels };
     },
   };
 }
 
+const PAUSE = { at: 'pause' } as const;
+
+const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean => key.tag === keyTag && key.algorithm === algorithm;
+
+/** RFC 4035 §5.3.3: how long it holds; not longer than any of these says. */
+const ttlOf = (set: RRset, signature: Signature, nowSec: number): number =>
+  Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, nowSec)));
+
 /** Whether this very key has signed an RRset, whatever its flags: how a key is revoked (RFC 5011 §2.1). */
 export const signedBy = (set: RRset, key: Dnskey, nowSec: number): boolean => set.signatures.some(signature =>
-  signature.keyTag === key.tag && signature.algorithm === key.algorithm && signature.signer === set.owner
-  && timeOf(signature, nowSec) === 'current' && key.verifies(signedOctets(set, signature), signature.octets));
+  isOf(signature, key) && signature.signer === set.owner && timeOf(signature, nowSec) === 'current' && key.verifies(signedOctets(set, signature), signature.octets));
 
 /** Seconds until a signature expires; one that is accepted a little late has a moment. */
 function untilExpiration({ expiration }: Signature, nowSec: number): number {

@@ -9,7 +9,7 @@ import { TYPE, typeToText } from '../wire/rrtype.js';
 import { type Chain, signedText } from './chain.js';
 import type { Proof } from './denial.js';
 import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
-import type { RRset, Sets } from './rrset.js';
+import { onlyRdata, type RRset, type Sets } from './rrset.js';
 import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
 import type { ZoneState } from './zones.js';
@@ -17,7 +17,7 @@ import type { ZoneState } from './zones.js';
 /** What came of it (RFC 4035 §4.3). */
 export type Finding =
   /** Only the records in `kept` were checked: others have to go. */
-  | { readonly at: 'secure'; readonly ttlSec: number;  readonly kept: ReadonlySet<number>; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number>; /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number; /** Nobody knows the time: it may have been true once. */ readonly untimely: boolean }
+  | { readonly at: 'secure'; readonly ttlSec: number;  /** By number of record. */ readonly kept: readonly boolean[]; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number> | undefined; /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number; /** Nobody knows the time: it may have been true once. */ readonly untimely: boolean }
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
   | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
 
@@ -30,6 +30,8 @@ export interface Judged {
   readonly type: number;
   readonly rcode: number;
   readonly sets: Sets;
+  /** Records in answer and authority. */
+  readonly records: number;
 }
 
 const NOERROR = 0;
@@ -59,27 +61,31 @@ function unsignedPart(state: ZoneState, missing: Flaw): Part {
   }
 }
 
+const setText = ({ owner, type }: RRset): string => `${nameText(owner)} ${typeToText(type)}`;
+
 const NOTHING: Flaw = { code: 'bogus', detail: '' };
 
 class Judge {
-  private readonly kept = new Set<number>();
+  private readonly kept: boolean[];
   /** Whose signatures count in this answer. */
-  private readonly zones = new Set<Name>();
-  private readonly shorter = new Map<number, number>();
+  private readonly zones: Name[] = [];
+  private shorter: Map<number, number> | undefined = undefined;
   private ttlSec = Infinity;
   private rcode = NOERROR;
 
-  constructor(private readonly chain: Chain, private readonly asked: Judged) {}
+  constructor(private readonly chain: Chain, private readonly asked: Judged) {
+    this.kept = new Array<boolean>(asked.records).fill(false);
+  }
 
   *judge(): Steps<Finding> {
     const { answer } = this.asked.sets;
     const { type, rcode } = this.asked;
     let { name } = this.asked;
-    const seen = new Set<Name>();
+    const seen: Name[] = [];
     let worst: Part = { at: 'secure', ttlSec: Infinity };
     const stop = (): boolean => worst.at === 'bogus' || worst.at === 'indeterminate';
     for (let aliases = 0; ; aliases++) {
-      const data = answer.find(set => set.owner === name && set.type === type && set.rdata.length > 0);
+      const data = find(answer, name, type);
       if (data !== undefined) {
         worst = worse(worst, rcode === NOERROR ? yield* this.set(data) : flaw('bogus', `${nameText(name)} ${typeToText(type)} is there, but the answer says ${rcodeToText(rcode)}`));
         break;
@@ -88,9 +94,9 @@ class Judge {
         this.chain.run.budget.exceed('aliases');
         return { at: 'bogus', failure: failure('dnssec_limit', `${nameText(this.asked.name)}: more than ${MOST_ALIASES} aliases`) };
       }
-      const alias = answer.find(set => set.owner === name && set.type === TYPE.CNAME && set.rdata.length > 0);
+      const alias = find(answer, name, TYPE.CNAME);
       const above = answer.find(({ owner, type: each, rdata }) => each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner));
-      seen.add(name);
+      seen.push(name);
       if (above !== undefined && (alias === undefined || alias.signatures.length === 0)) {
         const target = redirected(name, above);
         if (target === undefined && rcode === YXDOMAIN && alias === undefined) {
@@ -105,7 +111,7 @@ class Judge {
           break;
         }
         worst = worse(worst, yield* this.set(above));
-        alias?.records.forEach(each => this.kept.add(each));
+        alias?.records.forEach(each => (this.kept[each] = true));
         name = target;
       } else if (alias !== undefined) {
         worst = worse(worst, yield* this.set(alias));
@@ -114,7 +120,7 @@ class Judge {
         if (!stop()) worst = worse(worst, yield* this.denied(name));
         break;
       }
-      if (stop() || seen.has(name)) break;
+      if (stop() || seen.includes(name)) break;
     }
     if (worst.at === 'secure') worst = worse(worst, yield* this.rest());
     return worst.at === 'secure'
@@ -123,10 +129,10 @@ class Judge {
   }
 
   private keep(set: RRset, ttlSec: number): Part {
-    for (const { signer } of set.signatures) this.zones.add(signer);
+    for (const { signer } of set.signatures) if (!this.zones.includes(signer)) this.zones.push(signer);
     for (const each of set.records) {
-      this.kept.add(each);
-      if (ttlSec < set.ttlSec) this.shorter.set(each, ttlSec);
+      this.kept[each] = true;
+      if (ttlSec < set.ttlSec) (this.shorter ??= new Map()).set(each, ttlSec);
     }
     this.ttlSec = Math.min(this.ttlSec, ttlSec);
     return { at: 'secure', ttlSec };
@@ -136,18 +142,17 @@ class Judge {
   private *set(set: RRset): Steps<Part> {
     const { owner, type } = set;
     const { chain } = this;
-    const what = `${nameText(owner)} ${typeToText(type)}`;
     const negative = chain.negative(owner);
     if (negative !== undefined) return unsignedPart(negative, NOTHING);
     const signer = chain.signerOf(set, owner);
     // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
     if (signer === undefined || (type === TYPE.DS && signer === owner)) {
-      return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), { code: 'rrsigs_missing', detail: `${what} has no signature of its zone` });
+      return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), { code: 'rrsigs_missing', detail: `${setText(set)} has no signature of its zone` });
     }
     const state = yield* chain.keysOf(signer);
-    if (state.at !== 'signed') return unsignedPart(state, { code: 'bogus', detail: `${nameText(signer)}, which signed ${what}, is no zone` });
+    if (state.at !== 'signed') return unsignedPart(state, { code: 'bogus', detail: `${nameText(signer)}, which signed ${setText(set)}, is no zone` });
     const checked = yield* chain.check(set, signer, state.keys);
-    chain.run.note?.(signer, checked.at === 'good' ? `${what}: ${signedText(checked.signature, signer)}${checked.expanded ? ', made from a wildcard' : ''}` : checked.flaw.detail);
+    chain.run.note?.(signer, checked.at === 'good' ? `${setText(set)}: ${signedText(checked.signature, signer)}${checked.expanded ? ', made from a wildcard' : ''}` : checked.flaw.detail);
     if (checked.at !== 'good') return bogus(checked.flaw);
     if (!checked.expanded) return this.keep(set, checked.ttlSec);
     const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
@@ -210,10 +215,11 @@ class Judge {
    */
   private *rest(): Steps<Part> {
     const { answer, authority } = this.asked.sets;
+    if (!this.kept.includes(false)) return { at: 'secure', ttlSec: Infinity };
     for (const set of [...answer, ...authority]) {
-      if (set.records.every(each => this.kept.has(each))) continue;
+      if (set.records.every(each => this.kept[each])) continue;
       if (set.type === TYPE.NS && set.signatures.length === 0 && set.section === 'authority') continue;
-      const stranger = !set.signatures.every(({ signer }) => this.zones.has(signer));
+      const stranger = !set.signatures.every(({ signer }) => this.zones.includes(signer));
       const part = stranger ? flaw('bogus', `${nameText(set.owner)} ${typeToText(set.type)}, which nobody asked for, is of another zone`) : yield* this.set(set);
       if (part.at !== 'secure') return part;
     }
@@ -225,8 +231,16 @@ const ORDER = ['secure', 'insecure', 'indeterminate', 'bogus'];
 const worse = (a: Part, b: Part): Part => (ORDER.indexOf(b.at) > ORDER.indexOf(a.at) ? b : a);
 
 /** A CNAME's target; more than one is nonsense. */
-const targetOf = ({ rdata: [only, second] }: RRset): Name | undefined =>
-  only === undefined || second !== undefined ? undefined : readCanonical(only, 0)?.name;
+function targetOf(set: RRset): Name | undefined {
+  const only = onlyRdata(set);
+  return only && readCanonical(only, 0)?.name;
+}
+
+/** The RRset of a name and type in a section, if it has records. */
+function find(sets: readonly RRset[], owner: Name, type: number): RRset | undefined {
+  for (const each of sets) if (each.type === type && each.owner === owner && each.rdata.length > 0) return each;
+  return undefined;
+}
 
 /** Where a DNAME sends a name below it (RFC 6672 §2.2); undefined: nowhere. */
 function redirected(name: Name, dname: RRset): Name | undefined {

@@ -7,7 +7,7 @@
 import { type Anchor, anchorFor } from './anchors.js';
 import type { DnssecLimit } from '../base/ports.js';
 import { Budget, Turn } from './budget.js';
-import { Chain, type ChainParts, type OnAnchorKeys } from './chain.js';
+import { Chain, type ChainParts, type ChainRun, type OnAnchorKeys } from './chain.js';
 import type { Sha1 } from './dnskey.js';
 import { foresight, type Guess } from './foresight.js';
 import { isWithin, type Name } from './name.js';
@@ -16,7 +16,7 @@ import { readSets, type WalkedMessage } from './rrset.js';
 import { sentinelFails } from './sentinel.js';
 import { TYPE } from '../wire/rrtype.js';
 import { verifier } from './signature.js';
-import { type Found, type Lookup, lookupKey, type Steps } from './steps.js';
+import { type Found, lookupKey, type Steps } from './steps.js';
 import { type Finding, judge } from './validate.js';
 import { type Zones, type ZoneState, zoneTable } from './zones.js';
 
@@ -47,17 +47,17 @@ export interface Now {
 
 /** An answer as it is judged. */
 export interface Judgeable extends WalkedMessage {
-  readonly questionEnd: number;
+  readonly upstream: string;
 }
 
 /** One question being answered. */
 export interface Question {
   readonly name: Name;
   readonly type: number;
-  /** What to ask together with it. */
-  readonly guess: Guess;
   /** What lookups have brought; filled by whoever drives the steps. */
-  readonly found: Map<string, Found>;
+  bring(key: string, found: Found): void;
+  /** What they have brought so far is from a server that is not believed. */
+  forget(): void;
   /** Which limit was met, if any. */
   readonly exceeded: DnssecLimit | undefined;
   /**
@@ -65,16 +65,64 @@ export interface Question {
    * @param final what is bogus is remembered: there is nobody else to ask
    * @returns undefined: it is malformed
    */
-  judge(answer: Judgeable, upstream: string, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined;
+  judge(answer: Judgeable, questionEnd: number, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined;
   /** What is secure is withheld, to tell which keys are believed (RFC 8509). */
   readonly sentinelFails: boolean;
-  /** To be called when all is settled. */
-  learn(): void;
+}
+
+const NOTHING_FOUND: ReadonlyMap<string, Found> = new Map();
+
+/** What the chain needs to know of a question. Most need no lookup: the zone is known. */
+class Asked implements Question, ChainRun {
+  readonly budget: Budget;
+  found: ReadonlyMap<string, Found> = NOTHING_FOUND;
+  final = false;
+  note: ((zone: Name, words: string) => void) | undefined = undefined;
+  private brought: Map<string, Found> | undefined = undefined;
+
+  constructor(
+    private readonly chainParts: ChainParts, readonly name: Name, readonly type: number, turn: Turn,
+    readonly wallSec: number, readonly ageSec: number, readonly timeless: boolean,
+  ) {
+    this.budget = new Budget(turn);
+  }
+
+  bring(key: string, found: Found): void {
+    this.found = this.brought ??= new Map();
+    this.brought.set(key, found);
+  }
+
+  forget(): void {
+    this.brought?.clear();
+  }
+
+  get exceeded(): DnssecLimit | undefined {
+    return this.budget.exceeded;
+  }
+
+  get sentinelFails(): boolean {
+    return sentinelFails(this.name, this.type, this.chainParts.anchors());
+  }
+
+  judge(answer: Judgeable, questionEnd: number, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined {
+    const { name, type } = this;
+    const sets = readSets(answer, questionEnd);
+    if (sets === undefined) return undefined;
+    // Part of the chain itself.
+    if (type === TYPE.DS || type === TYPE.DNSKEY) this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode: answer.rcode, upstream: answer.upstream });
+    this.final = final;
+    this.note = note;
+    return judge(new Chain(this.chainParts, this), { name, type, rcode: answer.rcode, sets, records: answer.answers + answer.authority });
+  }
 }
 
 /** Validation. */
 export interface Validator {
+  /** What the chain of trust will probably need. */
+  guess(name: Name, type: number, ageSec: number): Guess;
   question(name: Name, type: number, now: Now): Question;
+  /** To be called when a question is settled for which something was looked up: how good the guess was. */
+  learn(guess: Guess, ageSec: number): void;
   /** Whether this zone's keys are believed by configuration. */
   isAnchor(zone: Name): boolean;
   readonly zones: Zones;
@@ -103,7 +151,7 @@ export function validator(parts: ValidatorParts): Validator {
       if (anchor?.zone !== zone) return undefined;
       const key = lookupKey({ name: zone, type: TYPE.DNSKEY });
       const budget = new Budget();
-      const run = { budget, wallSec, ageSec, timeless: false, final: true, found: new Map([[key, found]]) };
+      const run = { budget, wallSec, ageSec, timeless: false, final: true, found: new Map([[key, found]]), note: undefined };
       const steps = new Chain(chainParts, run).anchored(anchor);
       // It has all it needs, and as its own question has the whole turn.
       for (;;) {
@@ -113,29 +161,11 @@ export function validator(parts: ValidatorParts): Validator {
       }
     },
     isAnchor: zone => anchorFor(parts.anchors(), zone)?.zone === zone,
+    guess: (name, type, ageSec) => sight.guess(name, type, ageSec),
+    learn: (guess, ageSec) => sight.learn(guess, ageSec),
     question(name, type, { wallSec, ageSec }) {
-      const budget = new Budget(turn);
-      const found = new Map<string, Found>();
-      const own: Lookup = { name, type };
-      const guess = sight.guess(name, type, ageSec);
       const timeless = parts.clockNames.some(each => isWithin(name, each)) && (clockIsWrong(wallSec) || parts.clockIsSet() === false);
-      return {
-        name, type, found, guess: { ...guess, lookups: guess.lookups.filter(each => each.name !== name || each.type !== type) },
-        get sentinelFails() {
-          return sentinelFails(name, type, parts.anchors());
-        },
-        get exceeded() {
-          return budget.exceeded;
-        },
-        judge(answer, upstream, final, note) {
-          const sets = readSets(answer, answer.questionEnd);
-          if (sets === undefined) return undefined;
-          found.set(lookupKey(own), { at: 'answer', sets, rcode: answer.rcode, upstream });
-          const run = { budget, wallSec, ageSec, timeless, final, found };
-          return judge(new Chain(chainParts, note === undefined ? run : { ...run, note }), { name, type, rcode: answer.rcode, sets });
-        },
-        learn: () => sight.learn(guess, ageSec),
-      };
+      return new Asked(chainParts, name, type, turn, wallSec, ageSec, timeless);
     },
   };
 }

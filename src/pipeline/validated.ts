@@ -7,6 +7,7 @@ import type { Entry } from '../cache/entry.js';
 import { type Name, nameOf, nameText } from '../dnssec/name.js';
 import { type Found, type Lookup, lookupKey, type Steps } from '../dnssec/steps.js';
 import type { Finding } from '../dnssec/validate.js';
+import type { Guess } from '../dnssec/foresight.js';
 import type { Question, Validator } from '../dnssec/validator.js';
 import type { Pool } from '../upstream/pool.js';
 import { HEADER_BYTES } from '../wire/header.js';
@@ -109,39 +110,48 @@ export function validated(parts: ValidationParts): Stage {
 
   /** One question, from its first packet to its verdict. */
   class Validation {
-    private readonly question: Question;
+    private readonly name: Name;
+    private readonly guess: Guess;
     private avoid: readonly string[] = stripping.names;
     private settled = false;
     private retried = false;
+    // Made when they are needed: most questions wait for nothing but their answer.
+    private asked: Question | undefined = undefined;
+    private waiting: Map<string, (() => void)[]> | undefined = undefined;
 
     constructor(private readonly query: Query, private readonly settle: Settle) {
-      this.question = validator.question(nameOf(query.question.subarray(0, -4)), query.type, { wallSec: clock.wallMs() / 1000, ageSec: nowSec() });
+      this.name = nameOf(query.question.subarray(0, -4));
+      this.guess = validator.guess(this.name, query.type, nowSec());
+    }
+
+    private get question(): Question {
+      return (this.asked ??= validator.question(this.name, this.query.type, { wallSec: clock.wallMs() / 1000, ageSec: nowSec() }));
     }
 
     begin(next: (query: Query, settle: Settle) => void): void {
-      for (const each of this.question.guess.lookups) this.fetch(each, () => undefined);
+      for (const each of this.guess.lookups) this.fetch(each, () => undefined);
       next(asking(this.query, true, this.avoid), answer => this.answered(answer, next));
     }
 
     private fetch(what: Lookup, then: () => void): void {
       const { avoid } = this;
       const key = lookupKey(what);
-      const waiting = this.waiting.get(key);
-      if (waiting !== undefined) {
-        waiting.push(then);
+      const waiting = (this.waiting ??= new Map());
+      const others = waiting.get(key);
+      if (others !== undefined) {
+        others.push(then);
         return;
       }
       const all = [then];
-      this.waiting.set(key, all);
+      waiting.set(key, all);
       lookup(what, avoid, found => {
         // What an earlier attempt asked for is of no use to the next one.
-        if (this.avoid !== avoid || this.waiting.get(key) !== all) return;
-        this.waiting.delete(key);
-        this.question.found.set(key, found);
+        if (this.avoid !== avoid || waiting.get(key) !== all) return;
+        waiting.delete(key);
+        this.question.bring(key, found);
         for (const each of all) each();
       });
     }
-    private waiting = new Map<string, (() => void)[]>();
 
     private answered(answer: Answer, next: (query: Query, settle: Settle) => void): void {
       if (answer.at !== 'stored' || !SIGNED_RCODES.has(answer.entry.rcode)) return this.done(answer);
@@ -170,7 +180,7 @@ export function validated(parts: ValidationParts): Stage {
     }
 
     private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
-      return this.question.judge({ ...entry, questionEnd: HEADER_BYTES + this.query.question.length }, entry.upstream, final, parts.note);
+      return this.question.judge(entry, HEADER_BYTES + this.query.question.length, final, parts.note);
     }
 
     private go(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
@@ -197,8 +207,8 @@ export function validated(parts: ValidationParts): Stage {
     private again(upstream: string, next: (query: Query, settle: Settle) => void): void {
       this.retried = true;
       this.avoid = [...this.avoid, upstream];
-      this.question.found.clear();
-      this.waiting = new Map();
+      this.question.forget();
+      this.waiting = undefined;
       observer.dnssecRetry();
       this.begin(next);
     }
@@ -206,7 +216,8 @@ export function validated(parts: ValidationParts): Stage {
     private concluded(entry: Entry, finding: Finding): void {
       const { exceeded } = this.question;
       if (exceeded !== undefined) observer.dnssecLimit(exceeded);
-      this.question.learn();
+      // Where nothing was asked, nothing was learned.
+      if (this.waiting !== undefined) validator.learn(this.guess, nowSec());
       switch (finding.at) {
         case 'secure': {
           if (this.question.sentinelFails) return this.done(failure('sentinel'));
@@ -238,7 +249,7 @@ export function validated(parts: ValidationParts): Stage {
     private verdict(verdict: 'secure' | 'insecure' | 'bogus' | 'indeterminate', answer: Answer): void {
       observer.validation(verdict);
       if (answer.at === 'failure') {
-        parts.log.debug({ name: nameText(this.question.name), reason: answer.code, detail: answer.detail }, `${nameText(this.question.name)} is ${verdict}: ${failureRow(answer.code).words}: ${answer.detail ?? ''}`);
+        parts.log.debug({ name: nameText(this.name), reason: answer.code, detail: answer.detail }, `${nameText(this.name)} is ${verdict}: ${failureRow(answer.code).words}: ${answer.detail ?? ''}`);
       }
       this.done(answer);
     }
@@ -271,8 +282,8 @@ const asking = ({ id, flags, question, opt, type, recurse, key, client }: Query,
 
 /** What of an answer is secure: AD must not speak of records that nobody checked (RFC 4035 §3.2.3). */
 function soundPart(entry: Entry, finding: Extract<Finding, { at: 'secure' }>, questionEnd: number): Entry | undefined {
-  for (const [record, ttlSec] of finding.shorter) entry.octets.writeUInt32BE(ttlSec, entry.ttlOffsets[record] ?? 0);
-  const sound = select(entry, questionEnd, record => finding.kept.has(record));
+  for (const [record, ttlSec] of finding.shorter ?? []) entry.octets.writeUInt32BE(ttlSec, entry.ttlOffsets[record] ?? 0);
+  const sound = select(entry, questionEnd, record => finding.kept[record] === true);
   return sound && {
     ...sound,
     rcode: finding.rcode,

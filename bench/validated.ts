@@ -1,0 +1,147 @@
+// Answers that have to be validated: how long a cold one takes with a server that is far away, what it asks beside the
+// question, and what it costs in a zone whose keys are known. The zones are signed here by dnssec-signzone and served by NSD;
+// the server that is asked resolves in them, and has all answers in its cache.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+
+import { ask, type At } from '../test/fixtures/client.js';
+import { FLAG } from '../src/wire/header.js';
+import { missing } from '../test/fixtures/servers.js';
+import { recursor, serveWorld, signWorld, WORLD_PROGRAMS, type ZoneSpec } from '../test/fixtures/signed-world.js';
+import { alternate, loadTable, type Section } from './compare.js';
+import { begin, beginAll, type Contender, installed, KINDS, type Setting } from './contenders.js';
+import { LOAD_CPU, load, median, pin, quantile, table } from './measure.js';
+
+/** There and back, through the relay. */
+const AWAY_MS = 20;
+/** Pairs of a zone below the top-level zone, and one below that. */
+const PAIRS = 20;
+const NAMES = 10_000;
+const WARM_ROUNDS = 1;
+
+const ALGORITHM = 'ECDSAP256SHA256';
+const pairOf = (i: number): string => `z${i}.p${i}.known.`;
+const zones = (names: number): readonly ZoneSpec[] => [
+  { name: '.', algorithm: 'RSASHA256', records: 'warm 300 A 192.0.2.1\n' }, { name: 'known.', algorithm: ALGORITHM },
+  { name: 'flat.', algorithm: ALGORITHM, records: Array.from({ length: names }, (_, i) => `n${i} 86400 A 192.0.2.99`).join('\n') },
+  ...Array.from({ length: PAIRS }, (_, i) => [`p${i}.known.`, pairOf(i)]).flat().map(name => ({ name, algorithm: ALGORITHM })),
+];
+
+/** Measures validation. */
+export async function validated({ on, ...setting }: Setting, rounds: number): Promise<Section[]> {
+  const lacking = missing(...WORLD_PROGRAMS);
+  if (lacking !== false) {
+    console.log(`validated: ${lacking}`);
+    return [];
+  }
+  const directory = join(on.path, 'world');
+  mkdirSync(directory);
+  const names = NAMES * (rounds + WARM_ROUNDS);
+  const world = zones(names);
+  const anchors = await signWorld(directory, world, () => 'www 3600 A 192.0.2.80\n');
+  const behind = await recursor(on, await serveWorld(on, directory, world), '  msg-cache-size: 200m\n  rrset-cache-size: 400m\n  outgoing-range: 4096\n  num-queries-per-thread: 2048');
+  await pin(behind.pid, LOAD_CPU);
+  const plain: At = { address: '127.0.0.1', port: behind.plainPort };
+  for (const { name } of world) for (const [what, type] of [[name, 'DNSKEY'], [name, 'DS'], [`www.${name === '.' ? '' : name}`, 'A']] as const) await ask(plain, what, { type, dnssec: true });
+
+  const far = await relay(behind.port, AWAY_MS / 2);
+  const away: Setting = { ...setting, on, anchors, upstream: { address: '127.0.0.1', port: far.port, plainPort: behind.plainPort } };
+  const sections = [await cold(away, behind), await empty(away, rounds)];
+  far.close();
+
+  const files = Array.from({ length: rounds + WARM_ROUNDS }, (_, round) => {
+    const file = join(on.path, `flat-${round}`);
+    writeFileSync(file, Array.from({ length: NAMES }, (__, i) => `n${round * NAMES + i}.flat A\n`).join(''));
+    return file;
+  });
+  // The server that is asked has them all, signatures included.
+  for (const file of files) await load({ port: behind.plainPort, pid: behind.pid }, file, { dnssec: true });
+  const contenders = await beginAll({ ...away, upstream: { ...away.upstream, port: behind.port } }, ['tls', 'dnssec'], openConnection);
+  for (const each of contenders) for (let i = 0; i < WARM_ROUNDS; i++) await load(each, files[i] ?? '');
+  const results = await alternate(contenders, rounds, async (each, i) => load(each, files[i + WARM_ROUNDS] ?? ''));
+  await Promise.all(contenders.map(each => each.stop()));
+  sections.push({ title: 'Missed, validated', how: `${NAMES} new names of one signed zone (P-256, one signature each) a round, 200 queries outstanding.`, table: loadTable(results) });
+  return sections;
+}
+
+/** With CD nothing is validated: the connection is opened, and no key is known. */
+const openConnection = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}`, { flags: FLAG.RD | FLAG.CD });
+
+interface Cold {
+  readonly ms: readonly number[];
+  readonly questions: number;
+}
+
+/** Names two zones below a top-level zone that is known, each asked for once. */
+async function cold(setting: Setting, behind: { queries(): Promise<number> }): Promise<Section> {
+  const results = new Map<string, Cold>();
+  const contenders = await beginAll(setting, ['tls', 'dnssec'], openConnection);
+  for (const each of contenders) {
+    const at = { address: '127.0.0.1', port: each.port };
+    await ask(at, 'www.known.');
+    const before = await behind.queries();
+    const ms: number[] = [];
+    for (let i = 0; i < PAIRS; i++) ms.push(await secureMs(each, at, `www.${pairOf(i)}`));
+    // What was asked in vain may still be on its way.
+    await new Promise(resolve => setTimeout(resolve, 500));
+    results.set(each.name, { ms, questions: (await behind.queries() - before) / PAIRS });
+  }
+  await Promise.all(contenders.map(each => each.stop()));
+  return {
+    title: 'Cold, validated', how: `${PAIRS} names, each two unknown zones below a known one; the server ${AWAY_MS} ms away (there and back) with all in its cache.`,
+    table: coldTable(results),
+  };
+}
+
+/** The first name of all, over a connection that is open. */
+async function empty(setting: Setting, rounds: number): Promise<Section> {
+  const results = new Map<string, Cold>();
+  for (const kind of KINDS.filter(each => each.does.includes('dnssec') && installed(each))) {
+    const ms: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const contender = await begin(kind, setting, openConnection);
+      ms.push(await secureMs(contender, { address: '127.0.0.1', port: contender.port }, `www.${pairOf(round % PAIRS)}`));
+      await contender.stop();
+    }
+    results.set(kind.name, { ms, questions: NaN });
+  }
+  return { title: 'Cold, validated, nothing known', how: 'The first such name of a server that has just been started, its connection open.', table: coldTable(results) };
+}
+
+async function secureMs(who: Contender, at: At, name: string): Promise<number> {
+  const { ms, text } = await ask(at, name, { dnssec: true });
+  if (!text.flags.includes('ad')) throw new Error(`${who.name}: ${name} is not secure: ${text.rcode}`);
+  return ms;
+}
+
+const coldTable = (results: ReadonlyMap<string, Cold>): string => table([
+  ['', 'p50 ms', 'round trips', 'worst ms', ...([...results.values()].some(({ questions }) => Number.isFinite(questions)) ? ['questions'] : [])],
+  ...[...results].map(([who, { ms, questions }]) => [
+    who, median(ms).toFixed(1), (median(ms) / AWAY_MS).toFixed(2), quantile([...ms].sort((a, b) => a - b), 1).toFixed(1), ...(Number.isFinite(questions) ? [questions.toFixed(1)] : []),
+  ]),
+]);
+
+/** A TCP relay through which every octet takes a while. */
+async function relay(to: number, delayMs: number): Promise<{ readonly port: number; close(): void }> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ noDelay: true }, client => {
+    const behind = connect({ port: to, host: '127.0.0.1', noDelay: true });
+    for (const [from, into] of [[client, behind], [behind, client]] as const) {
+      sockets.add(from);
+      from.on('data', chunk => setTimeout(() => void (into.destroyed || into.write(chunk)), delayMs));
+      from.on('close', () => setTimeout(() => into.destroy(), delayMs));
+      from.on('error', () => undefined);
+    }
+  });
+  await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve));
+  const bound = server.address();
+  return {
+    port: typeof bound === 'object' && bound !== null ? bound.port : 0,
+    close() {
+      server.close();
+      for (const each of sockets) each.destroy();
+    },
+  };
+}
