@@ -135,6 +135,8 @@ export interface StreamEvents {
 export interface Stream {
   /** Queues bytes; all that is queued within a turn of the event loop leaves in one write. */
   send(bytes: Buffer): void;
+  /** Has what came acknowledged at once, where the kernel can be told: the peer may hold back more until then (Nagle). */
+  acknowledge(): void;
   /** Closes in good order: what was queued still leaves. May be called twice. */
   close(): void;
   /** Cuts. May be called twice. */

@@ -86,15 +86,16 @@ export class Chain {
 
   constructor(private readonly parts: ChainParts, readonly run: ChainRun) {}
 
-  /** An answer of upstream's. */
-  private *lookup(lookup: Lookup): Steps<Found> {
+  /** An answer of upstream's; `alsoType` is asked for with it, since it will be needed next. */
+  private *lookup(lookup: Lookup, alsoType?: number): Steps<Found> {
     const key = lookupKey(lookup);
     const { found, budget } = this.run;
     if (!found.has(key)) {
       if (!budget.takeLookup()) return { at: 'failure', failure: failure('dnssec_limit', `more than that many questions for ${nameText(lookup.name)}`) };
-      yield { at: 'lookups', lookups: [lookup] };
+      const also = alsoType === undefined ? undefined : { name: lookup.name, type: alsoType };
+      yield { at: 'lookups', lookups: also !== undefined && !found.has(lookupKey(also)) && budget.takeLookup() ? [lookup, also] : [lookup] };
     }
-    return found.get(key) ?? { at: 'failure', failure: failure('dnssec_indeterminate', nameText(lookup.name)) };
+    return this.run.found.get(key) ?? { at: 'failure', failure: failure('dnssec_indeterminate', nameText(lookup.name)) };
   }
 
   /** Checks an RRset. */
@@ -162,7 +163,8 @@ export class Chain {
     if (anchor?.zone === zone) return yield* this.anchored(anchor);
     const above = this.run.timeless || anchor === undefined ? undefined : nearestKnown(this.parts.zones, parentOf(zone), anchor.zone, this.run.ageSec);
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
-    const answer = yield* this.lookup({ name: zone, type: TYPE.DS });
+    // Who has signed something has keys, too.
+    const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, TYPE.DNSKEY);
     if (answer.at === 'failure') return this.pass(zone, { at: 'unknown', failure: answer.failure });
     const ds = answer.rcode !== NOERROR ? undefined : answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DS && rdata.length > 0);
     if (ds !== undefined) return yield* this.delegated(zone, ds);

@@ -217,7 +217,7 @@ export function validated(parts: ValidationParts): Stage {
       const { exceeded } = this.question;
       if (exceeded !== undefined) observer.dnssecLimit(exceeded);
       // Where nothing was asked, nothing was learned.
-      if (this.waiting !== undefined) validator.learn(this.guess, nowSec());
+      if (this.waiting !== undefined && (finding.at === 'secure' || finding.at === 'insecure')) validator.learn(this.guess, nowSec());
       switch (finding.at) {
         case 'secure': {
           if (this.question.sentinelFails) return this.done(failure('sentinel'));

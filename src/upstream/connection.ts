@@ -20,6 +20,9 @@ export interface ConnectionTimes {
   readonly deadMs: number;
 }
 
+/** With more under way, the next query is near. */
+const FEW_INFLIGHT = 16;
+
 /** Why a connection is no more. */
 export type End =
   /** We had nothing to ask. */
@@ -196,6 +199,9 @@ export function connection<T extends Waiter>(
       const wasSuspect = suspect;
       suspect = false;
       frames.push(chunk, receive);
+      // A server that answers one by one waits after each for the acknowledgement that the kernel delays (up to 40 ms). Where
+      // many are under way, new queries carry it.
+      if (sent.size > 0 && sent.size <= FEW_INFLIGHT) stream.acknowledge();
       if (sent.size > 0 && !wasSuspect) return;
       if (sent.size === 0 && draining) end({ at: 'drain' });
       else watch();

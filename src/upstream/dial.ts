@@ -68,6 +68,11 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
       },
     };
 
+    function acknowledgeOn(opened: Socket): void {
+      const fd = acknowledge === undefined ? undefined : fdOf(opened);
+      if (fd !== undefined) acknowledge?.(fd);
+    }
+
     function finish(why: Parameters<StreamEvents['closed']>[0]): void {
       if (over) return;
       over = true;
@@ -112,8 +117,7 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
       opened.on('session', (ticket: Buffer) => {
         // Many servers send tickets in a segment of their own and, after Nagle, hold the first answer back until it has been
         // acknowledged, which the kernel here would only do 40 ms later.
-        const fd = fdOf(opened);
-        if (fd !== undefined) acknowledge?.(fd);
+        acknowledgeOn(opened);
         if (established) kept.put(identity, ticket, judged);
         else early = ticket;
       });
@@ -183,6 +187,7 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
         flushing = true;
         setImmediate(flush);
       },
+      acknowledge: () => over || acknowledgeOn(socket),
       close() {
         if (over) return;
         flush();
