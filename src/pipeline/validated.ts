@@ -136,7 +136,7 @@ export function validated(parts: ValidationParts): Stage {
     private fetch(what: Lookup, then: () => void): void {
       const { avoid } = this;
       const key = lookupKey(what);
-      const waiting = (this.waiting ??= new Map());
+      const waiting = (this.waiting ??= new Map<string, (() => void)[]>());
       const others = waiting.get(key);
       if (others !== undefined) {
         others.push(then);

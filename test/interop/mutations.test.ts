@@ -10,7 +10,7 @@ import { lowerCased, nameToText } from '../../src/wire/name.js';
 import { parseQuery } from '../../src/wire/query.js';
 import { typeFromText } from '../../src/wire/rrtype.js';
 import { certificate } from '../fixtures/certificates.js';
-import { ask, exchangeTcp, queryMessage } from '../fixtures/client.js';
+import { exchangeTcp, queryMessage, tryAsk } from '../fixtures/client.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { dice, mutate, putTogether, takeApart } from '../fixtures/mutations.js';
 import { bench, missing } from '../fixtures/servers.js';
@@ -103,9 +103,10 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     forged = { key: keyOf(changed), message: putTogether(parts) };
     const ours = verdictOf(await fresh().ask(question.name, question.type));
     await unbound.forget();
-    const { text } = await ask(unbound, question.name, { type: question.type, dnssec: true });
-    const both = `${ours === 'secure' ? 'us' : ''} ${text.flags.includes('ad') ? 'Unbound' : ''}`;
-    const about = `case ${cases}: ${key}${target === undefined ? '' : ` (${target.slice(0, 3)}${nameToText(Buffer.from(target.slice(target.indexOf(' ') + 1), 'latin1'))})`}: ${what} [other: ${other.type} ${other.name}]: ${ours}, Unbound ${text.rcode}`;
+    // It may take long over what it does not like; no answer is none with AD.
+    const told = await tryAsk(unbound, question.name, { type: question.type, dnssec: true, timeoutMs: ours === 'secure' ? 10_000 : 1000 });
+    const both = `${ours === 'secure' ? 'us' : ''} ${told?.text.flags.includes('ad') === true ? 'Unbound' : ''}`;
+    const about = `case ${cases}: ${key}${target === undefined ? '' : ` (${target.slice(0, 3)}${nameToText(Buffer.from(target.slice(target.indexOf(' ') + 1), 'latin1'))})`}: ${what} [other: ${other.type} ${other.name}]: ${ours}, Unbound ${told?.text.rcode ?? 'silent'}`;
     if (both === 'us Unbound') counts['AD from both']++;
     else if (both === ' ') counts['AD from neither']++;
     else if (both === 'us ') {

@@ -1,7 +1,7 @@
 // Conversations about validation: what is asked, what is believed, and what that may cost. The upstream answers are made
 // here, signed by fixtures/signer.ts; the clock is the test's.
 
-import { generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 
 import t from 'tap';
@@ -158,6 +158,17 @@ await t.test('RFC 8509: sentinel names tell which keys of the root are believed'
   t.equal(verdictOf(await world.ask(`root-key-sentinel-not-ta-${tag}.example.`)), 'sentinel');
   t.equal(verdictOf(await world.ask('root-key-sentinel-is-ta-00001.example.')), 'sentinel');
   t.equal(verdictOf(await world.ask('root-key-sentinel-not-ta-00001.example.')), 'secure');
+});
+
+await t.test('RFC 4034 §2.1.1: a key without the zone flag opens nothing, though the DS speaks of it', async t => {
+  const { publicKey } = generateKeyPairSync('ed25519');
+  const key = Buffer.concat([Buffer.from([0, 1, 3, 15]), Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url')]);
+  const ds = Buffer.concat([Buffer.from([keyTagOf(key) >> 8, keyTagOf(key) & 0xff, 15, 2]), createHash('sha256').update(Buffer.concat([Buffer.from('\x07example\0'), key])).digest()]);
+  const odd = signedTree({
+    '.': { text: `example. 300 DS \\# ${ds.length} ${ds.toString('hex')}` },
+    'example.': { unsigned: true, text: `${WWW('example.')}example. 300 DNSKEY \\# ${key.length} ${key.toString('hex')}` },
+  }, NOW_MS / 1000);
+  t.match(await validating({ anchors: odd.anchors, clock: fakeClock(NOW_MS), upstream: honest(odd) }).ask('www.example.'), { code: 'no_zone_key' });
 });
 
 await t.test('CD: the client checks for itself (RFC 6840 §5.9)', async t => {

@@ -1,0 +1,98 @@
+// trust-anchor, nta and trace, as people run them, against a daemon with a little signed world behind it.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import t from 'tap';
+
+import { authority, certificate } from '../fixtures/certificates.js';
+import { ask } from '../fixtures/client.js';
+import { dotServer } from '../fixtures/dot-server.js';
+import { freePort } from '../fixtures/free-port.js';
+import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { signedTree } from '../fixtures/signed-records.js';
+
+const tree = signedTree({ '.': { text: '' }, 'example.': { text: 'www.example. 300 A 192.0.2.80' }, 'broken.': { text: 'www.broken. 300 A 192.0.2.81' } }, Math.floor(Date.now() / 1000));
+const ca = authority();
+const server = await dotServer({
+  identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+  handler: (query, session) => {
+    const reply = tree.answer(query);
+    if (reply === undefined) return;
+    const copy = Buffer.from(reply);
+    // The last octet of an address in the answer: what comes for www.broken is not what was signed.
+    const at = copy.indexOf(Buffer.from([192, 0, 2, 81]));
+    if (at !== -1) copy[at + 3] = 66;
+    session.reply(copy);
+  },
+});
+const directory = temporaryDirectory();
+writeFileSync(join(directory.path, 'ca.pem'), ca.cert);
+const port = await freePort();
+const socket = join(directory.path, 'control.sock');
+const daemon = await startDotstub(`
+listen: ["127.0.0.1:${port}"]
+metrics: { listen: off }
+state_directory: ${directory.path}
+control: { socket: ${socket} }
+upstream: { ca_file: ${join(directory.path, 'ca.pem')}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }] }
+dnssec: { trust_anchors: [${tree.anchors.map(each => JSON.stringify(each)).join(', ')}] }
+`);
+t.teardown(async () => {
+  await daemon.stop();
+  await server.close();
+  directory.remove();
+});
+const at = { address: '127.0.0.1', port };
+const tell = async (...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> => dotstub([...args, '--socket', socket]);
+const tag = tree.anchors[0]?.split(' ')[2] ?? '';
+
+await t.test('trust-anchor status: what is believed, before and after the first look', async t => {
+  t.match((await tell('trust-anchor', 'status')).stdout, new RegExp(`not looked at yet\\n +${tag} +ECDSAP256SHA256 +believed, not seen yet`));
+  t.ok((await ask(at, 'www.example', { dnssec: true })).text.flags.includes('ad'));
+  const { code, stdout } = await tell('trust-anchor');
+  t.equal(code, 0);
+  t.match(stdout, new RegExp(`^\\. {2}looked at 20[\\d-]+T[\\d:]+Z, next 20[\\d-]+T[\\d:]+Z\\n +${tag} +ECDSAP256SHA256 +believed, since`));
+  t.match(JSON.parse(readFileSync(join(directory.path, 'trust-anchors.json'), 'utf8')), { version: 1, points: [{ zone: '.', keys: [{ tag: Number(tag), state: 'valid' }] }] });
+  t.match(daemon.log(), `key ${tag} of . is a trust anchor`);
+  t.match(JSON.parse((await tell('trust-anchor', 'status', '--json')).stdout), { ok: true, data: [{ zone: '.', keys: [{ state: 'valid' }] }] });
+  t.match((await tell('trust-anchor', 'remove')).stderr, 'there is status');
+});
+
+await t.test('trace: the chain, step by step, and the reason where it breaks', async t => {
+  const { code, stdout } = await tell('trace', 'www.example');
+  t.equal(code, 0);
+  for (const line of [/^\. +DNSKEY: signed by key/m, /^\. +signed; keys /m, /^example\. +DS for key \d+ \(ECDSAP256SHA256, digest type 2\): signed by key \d+ \(ECDSAP256SHA256\) of \. until 20/m,
+    /^example\. +www\.example\. A: signed by key/m, /^www\.example\. A: secure \(NOERROR, dns\.test over dot; 4 questions, [\d.]+ ms\)$/m]) t.match(stdout, line);
+  t.match((await tell('trace', 'www.broken', 'A')).stdout, /^www\.broken\. A: bogus \(SERVFAIL; 4 questions, [\d.]+ ms\)\nDNSSEC Bogus: .*its signature by key \d+ \(ECDSAP256SHA256\) of broken\. is wrong$/m);
+  t.match(JSON.parse((await tell('trace', 'www.example', '--json')).stdout), { ok: true, data: { verdict: 'secure', questions: 4 } });
+  t.match((await tell('trace', 'www.example', 'NONSENSE')).stderr, '"NONSENSE" is not a record type');
+  t.match((await tell('trace', 'a..b')).stderr, '"a..b" is not a domain name');
+  t.equal((await tell('trace')).code, 2);
+});
+
+await t.test('nta: a broken zone is answered for a while, at once, and then no more', async t => {
+  t.match((await tell('nta', 'list')).stdout, 'There is no negative trust anchor but those of private and special names.');
+  t.match((await ask(at, 'www.broken')).text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 6 }] });
+  t.match((await tell('nta', 'add', 'broken', '1h')).stdout, /^broken\. +for 3600 s more\n$/);
+  t.match((await ask(at, 'www.broken', { dnssec: true })).text, { rcode: 'NOERROR', answers: [{ data: '192.0.2.66' }] });
+  t.notOk((await ask(at, 'www.broken', { dnssec: true })).text.flags.includes('ad'));
+  t.ok((await ask(at, 'www.example', { dnssec: true })).text.flags.includes('ad'));
+  t.equal((await tell('nta', 'remove', 'broken')).code, 0);
+  t.match((await ask(at, 'www.broken')).text, { rcode: 'SERVFAIL' });
+  t.match((await tell('nta', 'remove', 'broken')).stderr, 'there is no negative trust anchor at broken.');
+  t.match((await tell('nta', 'add', '.')).stderr, 'dnssec.mode does');
+  t.match((await tell('nta', 'add', 'broken', '8d')).stderr, '8d is not allowed: 1s to 7d');
+  t.match((await tell('nta', 'add')).stderr, 'nta add needs a NAME');
+  t.match((await tell('nta', 'frob', 'x')).stderr, 'there are add, remove and list');
+  t.equal((await tell('nta', 'add', 'broken', '1s')).code, 0);
+  await new Promise(resolve => setTimeout(resolve, 1200));
+  t.match((await tell('nta', 'list')).stdout, 'There is no negative trust anchor');
+});
+
+await t.test('query says what was found', async t => {
+  t.match((await dotstub(['query', 'www.example', '--server', `127.0.0.1:${port}`])).stdout, /checked: +DNSSEC secure/);
+  const { code, stdout } = await dotstub(['query', 'www.broken', '--server', `127.0.0.1:${port}`]);
+  t.equal(code, 1);
+  t.match(stdout, /why: +DNSSEC Bogus: .* is wrong[\s\S]*checked: +DNSSEC bogus: not what the zone signed/);
+});
