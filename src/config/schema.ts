@@ -76,7 +76,7 @@ export const schema = {
     sha1: option(oneOf(['insecure', 'validate']), 'insecure', 'What SHA-1 signatures are worth (RFC 9905).'),
     max_nsec3_iterations: option(count(0, 500), 50, 'Zones with more are taken as unsigned (RFC 9276).'),
     ntp_names: list(domainName, ['pool.ntp.org', 'time.cloudflare.com', 'time.google.com', 'time.apple.com', 'time.windows.com', 'time.nist.gov', 'ntp.ubuntu.com', 'nts.netnod.se'], 64,
-      'Names that may be resolved, never as secure, while the clock is known to be wrong: those of time servers.'),
+      'Names that may be resolved, but not as secure, while the clock is wrong or was set by nobody: those of time servers.'),
   }),
   cache: group('Answers kept.', {
     size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for answers.'),
@@ -108,7 +108,7 @@ export const schema = {
   metrics: group('What can be seen from outside.', {
     listen: option(orOff(listenAddress), { address: '127.0.0.1', port: 9153 }, 'HTTP: /metrics, /livez, /readyz.'),
   }),
-  state_directory: option(path, '/var/lib/dotstub', 'Where things are kept over restarts: which servers have proved themselves on which network.'),
+  state_directory: option(path, '/var/lib/dotstub', 'Where things are kept over restarts: which servers have proved themselves on which network, and which keys are trust anchors.'),
   control: group('The control socket.', {
     socket: option(path, '/run/dotstub/control.sock', 'Its path. Whoever may write to it may use it: its owner and its group.'),
   }),
