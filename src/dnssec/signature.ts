@@ -165,7 +165,7 @@ export function verifier(): Verifier {
             for (const key of keys) {
               if (!isOf(signature, key) || !key.isZoneKey || key.isRevoked) continue;
               // Some keys take long, and some zones have many: not all in one go.
-              while (budget.turn.isOver) yield PAUSE;
+              while (budget.mustPause) yield PAUSE;
               const good = verifies(key, data, signature.octets, section === 'authority', budget);
               if (good === 'limit') return { at: 'flawed', flaw: flawOf(set, zone, 'signatures', signature) };
               if (!good) continue;

@@ -15,7 +15,7 @@ export interface Lookup {
 export type Need =
   /** All of these, asked together. */
   | { readonly at: 'lookups'; readonly lookups: readonly Lookup[] }
-  /** A turn for others: much was computed. Whoever drives this goes on when the Turn (budget.ts) has begun anew. */
+  /** A turn for others: much was computed. Whoever drives this goes on in another turn (budget.ts). */
   | { readonly at: 'pause' };
 
 /** A computation with needs. */

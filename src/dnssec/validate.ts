@@ -105,8 +105,8 @@ class Judge {
           this.rcode = YXDOMAIN;
           break;
         }
-        // The CNAME that a DNAME makes has no signature: it must be what the DNAME says (RFC 6672 §5.3.1).
-        if (target === undefined || (alias !== undefined && targetOf(alias) !== target)) {
+        // The CNAME that a DNAME makes has no signature: it must be what the DNAME says (RFC 6672 §5.3.1), and said once.
+        if (target === undefined || (alias !== undefined && (targetOf(alias) !== target || alias.rdata.length > 1))) {
           worst = worse(worst, flaw('bogus', `${nameText(name)} CNAME is not what the DNAME of ${nameText(above.owner)} makes`));
           break;
         }

@@ -58,6 +58,10 @@ export interface Question {
   bring(key: string, found: Found): void;
   /** What they have brought so far is from a server that is not believed. */
   forget(): void;
+  /** How often it had to rest so far. */
+  readonly slices: number;
+  /** It goes on after a rest. */
+  rested(): void;
   /** Which limit was met, if any. */
   readonly exceeded: DnssecLimit | undefined;
   /**
@@ -94,6 +98,14 @@ class Asked implements Question, ChainRun {
 
   forget(): void {
     this.brought?.clear();
+  }
+
+  get slices(): number {
+    return this.budget.slices;
+  }
+
+  rested(): void {
+    this.budget.rested();
   }
 
   get exceeded(): DnssecLimit | undefined {
@@ -158,6 +170,7 @@ export function validator(parts: ValidatorParts): Validator {
         const step = steps.next();
         if (step.done === true) return step.value;
         budget.turn.begin();
+        budget.rested();
       }
     },
     isAnchor: zone => anchorFor(parts.anchors(), zone)?.zone === zone,

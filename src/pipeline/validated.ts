@@ -71,21 +71,22 @@ export function validated(parts: ValidationParts): Stage {
   const stripping = strippers(parts);
   // Lookups on their way, for all who wait for the same.
   const asked = new Map<string, ((found: Found) => void)[]>();
-  // Questions that wait until others have been served.
-  const resting: (() => void)[] = [];
+  // Questions that wait until others have been served, by how much they have had: a hostile zone's must keep nobody waiting.
+  const resting: (() => void)[][] = [[], [], []];
+  const { turn } = validator;
 
-  let serving = false;
-
-  function rest(resume: () => void): void {
-    resting.push(resume);
-    if (!serving) clock.after(0, goOn);
-    serving = true;
+  function rest(slices: number, resume: () => void): void {
+    resting[Math.min(slices, resting.length - 1)]?.push(resume);
+    if (!turn.crowded) clock.after(0, goOn);
+    turn.crowded = true;
   }
   function goOn(): void {
-    validator.turn.begin();
-    while (resting.length > 0 && !validator.turn.isOver) resting.shift()?.();
-    serving = resting.length > 0;
-    if (serving) clock.after(0, goOn);
+    turn.begin();
+    // One of those that have had most, whatever comes: they shall not wait for ever.
+    resting.findLast(each => each.length > 0)?.shift()?.();
+    for (const each of resting) while (each.length > 0 && !turn.isOver) each.shift()?.();
+    turn.crowded = resting.some(each => each.length > 0);
+    if (turn.crowded) clock.after(0, goOn);
   }
 
   function lookup(what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
@@ -169,13 +170,14 @@ export function validated(parts: ValidationParts): Stage {
 
     /** Runs the steps; undefined: they are not done yet. */
     private start(entry: Entry, final: boolean, conclude: (entry: Entry, finding: Finding) => void): Finding | undefined {
-      const steps = this.steps(entry, final);
-      if (steps === undefined) return { at: 'bogus', failure: failure('parse', entry.upstream) };
-      const first = steps.next();
-      if (first.done === true) return first.value;
+      // Most are done at once, and nothing is copied. Not where it is clear that it will take longer.
+      const first = turn.crowded ? undefined : this.steps(entry, final);
+      const step = first?.next();
+      if (step?.done === true) return step.value;
       const copy: Entry = { ...entry, octets: Buffer.from(entry.octets) };
-      const again = this.steps(copy, final);
-      if (again !== undefined) this.go(again, finding => conclude(copy, finding));
+      const steps = this.steps(copy, final);
+      if (steps === undefined) return { at: 'bogus', failure: failure('parse', entry.upstream) };
+      this.go(steps, finding => conclude(copy, finding));
       return undefined;
     }
 
@@ -188,7 +190,12 @@ export function validated(parts: ValidationParts): Stage {
         const step = steps.next();
         if (step.done === true) return conclude(step.value);
         const need = step.value;
-        if (need.at === 'pause') return rest(() => this.go(steps, conclude));
+        if (need.at === 'pause') {
+          return rest(this.question.slices, () => {
+            this.question.rested();
+            this.go(steps, conclude);
+          });
+        }
         let missing = need.lookups.length;
         let waits = false;
         for (const each of need.lookups) {

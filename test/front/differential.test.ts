@@ -31,6 +31,10 @@ const pick = <T>(values: readonly T[]): T => {
   return value;
 };
 
+/** Who asks with DO gets these, and who understands it gets AD with them. */
+const isSigned = (name: string): boolean => name.includes('n1') || name.includes('edge');
+const SIGNATURE = '\\# 24 00010d020000012c7fffffff000000000001000102030405';
+
 let nowSec = 0;
 const store = new Map<string, Entry>();
 
@@ -49,10 +53,10 @@ function answerTo(query: Query): Answer {
   asked[5] = 1;
   const response = responseTo(asked, name.includes('none') ? { rcode: 3, authority: soa }
     : name.includes('fail') ? { rcode: 2, options: [{ code: OPTION.EDE, data: Buffer.from('\0\x06why') }] }
-    : { answers: Array.from({ length: size }, (_, i) => `www.example. ${ttlSec + i} A 192.0.2.${i}`).join('\n') });
+    : { answers: [...Array.from({ length: size }, (_, i) => `www.example. ${ttlSec + i} A 192.0.2.${i}`), ...(isSigned(name) ? [`www.example. ${ttlSec} RRSIG ${SIGNATURE}`] : [])].join('\n') });
   const scan = scanResponse(response, query.type);
   if (scan === undefined) throw new Error('a response that can not be read');
-  const entry = makeEntry(response, scan, { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 }, { nowSec, verdict: 'unchecked', upstream: 'u', protocol: 'dot' });
+  const entry = makeEntry(response, scan, { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 }, { nowSec, verdict: isSigned(name) ? 'secure' : 'unchecked', upstream: 'u', protocol: 'dot' });
   if (entry.ttlSec > 0) store.set(query.key, entry);
   return { at: 'stored', entry, source: entry.ttlSec > 0 ? 'cache' : 'upstream' };
 }
