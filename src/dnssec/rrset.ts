@@ -152,7 +152,8 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
       }
     } else {
       const rdata = canonicalRdata(octets, start, end, type);
-      if (rdata === undefined) return undefined;
+      // The next name is never compressed, and keeps its letters (RFC 6840 §5.1), but has to be one.
+      if (rdata === undefined || (type === TYPE.NSEC && readCanonical(octets, start, end) === undefined)) return undefined;
       const set = known(owner, type, section);
       if (set === undefined) add({ owner, type, section, ttlSec, rdata: [rdata], signatures: [], records: [i] });
       else {
