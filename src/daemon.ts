@@ -20,6 +20,7 @@ import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from '
 import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
+import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher } from './policy/access.js';
@@ -166,7 +167,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   };
   const trusted = trust({
     config, builtSec: parts.builtSec, clock, log, observer, pool: upstream, nowSec: age, ttlLimits,
-    clockIsSet: () => libc?.clockIsSet(),
+    // The kernel's word may be denied to a service that is locked up well.
+    clockIsSet: () => libc?.clockIsSet() ?? timesyncHasSetClock(),
     bytes: config.cache.size / ZONES_SHARE,
     forget(name) {
       answers.forget(each => isWithin(each, name));

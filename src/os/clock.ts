@@ -1,6 +1,7 @@
 // The machine's clocks and its source of chance.
 
 import { randomFillSync } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 
 import type { Clock, Random } from '../base/ports.js';
@@ -32,3 +33,8 @@ export function systemRandom(): Random {
     below: n => uint16() % n,
   };
 }
+
+const TIMESYNC = '/run/systemd/timesync';
+
+/** Whether systemd-timesyncd has set the clock since the machine was started; undefined: it does not run here. */
+export const timesyncHasSetClock = (): boolean | undefined => (existsSync(TIMESYNC) ? existsSync(`${TIMESYNC}/synchronized`) : undefined);
