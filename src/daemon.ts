@@ -7,14 +7,16 @@ import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
 import { changedPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
+import { cacheCommands } from './control/cache.js';
 import { portalCommand } from './control/portal.js';
+import { statusCommands, statusLine } from './control/status.js';
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
 import { type FrontThreads, recruit, type Recruits } from './front/host.js';
 import { serveInline } from './front/inline.js';
 import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
-import { isWithin } from './dnssec/name.js';
+import type { Name } from './dnssec/name.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
@@ -49,6 +51,8 @@ export interface DaemonParts {
   readonly systemResolvers: () => readonly string[];
   /** What the network looks like now; the same text whenever we are there. */
   readonly network: () => string;
+  /** More commands for the control socket. */
+  readonly commands?: ControlCommands;
 }
 
 /** A running daemon. */
@@ -56,6 +60,8 @@ export interface Daemon {
   /** Where it takes queries. */
   readonly listening: readonly { readonly transport: 'udp' | 'tcp' | 'tls'; readonly at: ListenAddress }[];
   readonly metricsPort: number | undefined;
+  /** How it is doing, in a line. */
+  statusLine(): string;
   /**
    * Takes over another configuration: the servers at once, with the cache and the connections to those that stay. All or
    * nothing: on an error the old one stays.
@@ -96,6 +102,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const ca = trustedRoots(config);
   const credentials = listenerCredentials(config);
 
+  const startedAtMs = clock.monotonicMs();
   const age = ageClock(clock);
   const { observer, expose } = metrics({
     version: parts.version,
@@ -107,7 +114,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     trustAnchors: () => trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
   });
   let threads: FrontThreads | undefined;
-  const answers = store(config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE), observer);
+  const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
+  const answers = store(cacheBytes, observer);
   const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
@@ -170,11 +178,13 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     // The kernel's word may be denied to a service that is locked up well.
     clockIsSet: () => libc?.clockIsSet() ?? timesyncHasSetClock(),
     bytes: config.cache.size / ZONES_SHARE,
-    forget(name) {
-      answers.forget(each => isWithin(each, name));
-      ready.clear();
-    },
+    forget,
   });
+  function forget(isMeant: (name: Name) => boolean): number {
+    trusted.validation.validator.zones.forget(isMeant);
+    ready.clear();
+    return answers.forget(isMeant);
+  }
   const entrance = front({
     resolve: resolver({
       store: answers,
@@ -241,7 +251,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       }));
     }
     control = await controlSocket(config, log, {
+      ...parts.commands,
       ...trusted.commands,
+      ...statusCommands({
+        version: parts.version, mode: spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
+        cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs,
+        listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
+      }),
+      ...cacheCommands({ stats: () => ({ entries: answers.entries, bytes: answers.bytes, limitBytes: cacheBytes, zones: trusted.validation.validator.zones.entries }), forget }),
       probe: {
         run() {
           log.info({}, 'asked to: connecting anew');
@@ -268,12 +285,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
 
   // What is in force.
   let current = config;
-  const [tcp, tls] = streams;
-  const listening = [
+  const listening = (): Daemon['listening'] => [
     ...(threads === undefined ? [] : config.listen.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
     ...(udp?.bound ?? []).map(at => ({ transport: 'udp' as const, at })),
-    ...(tcp?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
-    ...(tls?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
+    ...(streams[0]?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
+    ...(streams[1]?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
   ];
 
   let stopped: Promise<void> | undefined;
@@ -290,7 +306,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     await closeAll();
   }
   return {
-    listening,
+    listening: listening(),
+    statusLine: () => statusLine(spec.mode, asked.report()),
     metricsPort: http?.port,
     reload(next) {
       const changed = changedPaths(current, next);

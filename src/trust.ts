@@ -7,7 +7,7 @@ import type { ControlCommands } from './control/server.js';
 import { traceCommand } from './control/trace.js';
 import { trustAnchorCommand } from './control/trust-anchor.js';
 import { BUILT_IN_ANCHORS, readAnchors } from './dnssec/anchors.js';
-import { type Name, nameOf, nameText } from './dnssec/name.js';
+import { isWithin, type Name, nameOf, nameText } from './dnssec/name.js';
 import { negativeAnchors } from './dnssec/negative.js';
 import { type Change, trustPoints, type TrustPoints } from './dnssec/rollover.js';
 import { validator, type ValidatorParts } from './dnssec/validator.js';
@@ -34,8 +34,8 @@ export interface TrustParts {
   readonly ttlLimits: ResolverParts['ttlLimits'];
   /** Memory for keys and proofs. */
   readonly bytes: number;
-  /** What is cached about a name and those below counts no more. */
-  readonly forget: (name: Name) => void;
+  /** What is known about these names counts no more. */
+  readonly forget: (isMeant: (name: Name) => boolean) => void;
 }
 
 /** Validation, put together. */
@@ -83,8 +83,7 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
     commands: {
       'trust-anchor': trustAnchorCommand(points),
       nta: ntaCommand(negative, nowSec, name => {
-        made.zones.forget(name);
-        parts.forget(name);
+        parts.forget(each => isWithin(each, name));
       }),
       trace: traceCommand(async (name, type) => trace({ pool, ttlLimits, nowSec, validation }, validator({ ...common, bytes: TRACE_BYTES }), name, type)),
     },

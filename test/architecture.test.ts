@@ -21,7 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   pipeline: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream'],
   front: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'os'],
   listen: ['base', 'wire', 'pipeline', 'front', 'os'],
-  control: ['base', 'wire', 'dnssec', 'policy', 'pipeline', 'front'],
+  control: ['base', 'wire', 'dnssec', 'policy', 'upstream', 'pipeline', 'front'],
   trust: ['base', 'config', 'wire', 'dnssec', 'pipeline', 'control', 'upstream', 'files'],
   daemon: ['base', 'config', 'observe', 'os', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'front', 'listen', 'control', 'files', 'trust'],
   files: ['base', 'config'],

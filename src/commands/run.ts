@@ -12,6 +12,7 @@ import { logger } from '../observe/log.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { systemNetwork } from '../os/network.js';
 import { listenText } from '../listen/addresses.js';
+import type { ControlReply } from '../control/protocol.js';
 import { BUILT_SEC, version } from '../version.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
@@ -88,12 +89,15 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
   if (notBuilt.length > 0) log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
 
   try {
-    const daemon = await startDaemon({ config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork });
+    const state: { running?: Daemon } = {};
+    const again = (): ControlReply => (state.running === undefined ? { ok: false, problem: 'it is only just starting' } : reload(state.running, reread(), file, log));
+    const daemon = await startDaemon({ commands: { reload: { run: again } }, config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork });
     for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
       log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);
     }
-    process.on('SIGHUP', () => reload(daemon, reread(), file, log));
+    state.running = daemon;
+    process.on('SIGHUP', () => void again());
     const signal = await stopAsked;
     log.info({ signal }, 'stopping');
     await daemon.stop();
@@ -106,18 +110,23 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
   }
 }
 
-/** SIGHUP: the file as it is now, or nothing. */
-function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: string | undefined, log: Log): void {
+/** SIGHUP, or "dotstub reload": the file as it is now, or nothing. What is said is in the log, too. */
+function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: string | undefined, log: Log): ControlReply {
   if (file === undefined) {
-    log.info({}, 'nothing to reload: the daemon runs without a configuration file');
-    return;
+    const problem = 'nothing to reload: the daemon runs without a configuration file';
+    log.info({}, problem);
+    return { ok: false, problem };
   }
   if (!checked.ok) {
-    for (const problem of checked.problems) log.error({ file }, problemText(file, problem));
-    log.error({ file, problems: checked.problems.length }, `${file} was not taken over (${checked.problems.length} ${checked.problems.length === 1 ? 'problem' : 'problems'}): the configuration that runs stays`);
-    return;
+    const problems = checked.problems.map(problem => problemText(file, problem));
+    for (const each of problems) log.error({ file }, each);
+    const words = `${file} was not taken over (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}): the configuration that runs stays`;
+    log.error({ file, problems: problems.length }, words);
+    return { ok: false, problem: [words, ...problems].join('\n') };
   }
   const later = daemon.reload(checked.config);
   log.info({ file }, `${file} taken over`);
-  if (later.length > 0) log.warn({ options: later.join(' ') }, `changed, but only in force after a restart: ${later.join(', ')}`);
+  const waits = later.length === 0 ? undefined : `changed, but only in force after a restart: ${later.join(', ')}`;
+  if (waits !== undefined) log.warn({ options: later.join(' ') }, waits);
+  return { ok: true, text: [`${file} taken over`, ...(waits === undefined ? [] : [waits])].join('\n'), data: { file, after_restart: later } };
 }

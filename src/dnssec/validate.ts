@@ -245,7 +245,8 @@ function find(sets: readonly RRset[], owner: Name, type: number): RRset | undefi
 /** Where a DNAME sends a name below it (RFC 6672 §2.2); undefined: nowhere. */
 function redirected(name: Name, dname: RRset): Name | undefined {
   const target = targetOf(dname);
-  if (target === undefined) return undefined;
+  // RFC 6672 §2.4: one to a name; no server says it twice.
+  if (target === undefined || dname.rdata.length > 1) return undefined;
   const made = name.slice(0, name.length - dname.owner.length) + target;
   return made.length > MAX_NAME_BYTES ? undefined : made;
 }

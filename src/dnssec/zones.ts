@@ -5,7 +5,7 @@ import { bounded } from '../base/bounded.js';
 import type { Failure } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
 import type { Dnskey } from './dnskey.js';
-import { isWithin, type Name, parentOf, ROOT_NAME } from './name.js';
+import { type Name, parentOf, ROOT_NAME } from './name.js';
 import type { Flaw } from './signature.js';
 
 /** What a name is. */
@@ -30,8 +30,8 @@ interface Kept {
 export interface Zones {
   get(name: Name, nowSec: number): ZoneState | undefined;
   put(name: Name, state: ZoneState, nowSec: number, ttlSec: number): void;
-  /** Forgets what is known about a name and everything below it. */
-  forget(name: Name): void;
+  /** Forgets what is known about names that are meant. */
+  forget(isMeant: (name: Name) => boolean): void;
   clear(): void;
   readonly entries: number;
 }
@@ -56,8 +56,8 @@ export function zoneTable(bytes: number): Zones {
       const size = state.at !== 'signed' ? ENTRY_BYTES : state.keys.reduce((sum, { rdata }) => sum + rdata.length + KEY_BYTES, ENTRY_BYTES);
       table.set(name, { state, untilSec: nowSec + Math.min(Math.max(ttlSec, LEAST_SEC), MOST_SEC) }, size);
     },
-    forget(name) {
-      for (const each of table.keys()) if (isWithin(each, name)) table.delete(each);
+    forget(isMeant) {
+      for (const each of table.keys()) if (isMeant(each)) table.delete(each);
     },
     clear: () => table.clear(),
     get entries() {

@@ -59,6 +59,8 @@ export interface Endpoint<T extends Waiter> {
   readonly srttMs: number | undefined;
   /** A connection that can be used is open. */
   readonly open: boolean;
+  /** Connections over TLS, open or opening. */
+  readonly connections: number;
   readonly health: modes.Health;
   /** It has proved who it is, over the connections that it has now. */
   readonly authenticated: boolean;
@@ -303,6 +305,9 @@ export function endpoint<T extends Waiter>(
     get open() {
       for (const each of connections) if (each.open && !each.suspect) return true;
       return false;
+    },
+    get connections() {
+      return connections.size;
     },
     get health() {
       return health;

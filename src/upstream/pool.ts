@@ -8,14 +8,14 @@
 //     │  └─ slow: attempt time over ─▶ another server beside it
 //     └──────────────── at most MAX_SENDS, all before the deadline
 
-import { failure, type Failure } from '../base/outcome.js';
+import { failure, type Failure, failureWords } from '../base/outcome.js';
 import type { CleartextReason, UpstreamProtocol } from '../base/ports.js';
 import { Timed, type Wheel } from '../base/wheel.js';
 import { type Scan, scanResponse } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { BootstrapServer } from './bootstrap.js';
 import type { Endpoint, EndpointEvents, UpstreamPorts } from './endpoint.js';
-import { type Mode, mayTryAnyway } from './mode.js';
+import { type Health, type Mode, mayTryAnyway, type Path } from './mode.js';
 import { choose, type Policy, shardOf } from './select.js';
 import { type Server, server, type ServerSpec } from './server.js';
 
@@ -44,6 +44,23 @@ export interface PoolSpec {
   readonly plainPort?: number;
 }
 
+/** How one address of a server is doing, for people. */
+export interface EndpointReport {
+  readonly upstream: string;
+  /** Undefined: it is being looked for, or was not found. */
+  readonly address: string | undefined;
+  readonly port: number;
+  readonly state: 'looking' | Health['at'];
+  /** Where a query would go now. */
+  readonly path: Path;
+  /** It has proved who it is. */
+  readonly authenticated: boolean;
+  readonly connections: number;
+  readonly rttMs: number | undefined;
+  /** Why it is not reached. */
+  readonly failure: string | undefined;
+}
+
 /** The pool, from outside. */
 export interface Pool {
   /**
@@ -54,6 +71,8 @@ export interface Pool {
   exchange(ask: Ask, type: number, settle: Settle, avoid?: readonly string[]): void;
   /** Names of the servers. */
   readonly upstreams: readonly string[];
+  /** How they are doing. */
+  report(): readonly EndpointReport[];
   /** At least one server could be asked right now. */
   readonly ready: boolean;
   /** Connects to the servers ahead of the first query; queries that come before anybody is reached are held for a while. */
@@ -335,6 +354,15 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     get upstreams() {
       return specs.map(({ label }) => label);
     },
+    report: () => servers.flatMap((each, i): EndpointReport[] => (each.endpoints.length === 0
+      ? [{
+        upstream: each.label, address: undefined, port: specs[i]?.port ?? 0, state: 'looking', path: 'refuse', authenticated: false, connections: 0, rttMs: undefined,
+        failure: each.failure && failureWords(each.failure),
+      }]
+      : each.endpoints.map(one => ({
+        upstream: one.identity.upstream, address: one.identity.address, port: one.identity.port, state: one.health.at, path: one.path(), authenticated: one.authenticated,
+        connections: one.connections, rttMs: one.srttMs, failure: one.health.at === 'private' || one.lastFailure === undefined ? undefined : failureWords(one.lastFailure),
+      })))),
     get ready() {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));
     },

@@ -25,7 +25,7 @@ function setting(known: readonly string[]): { zones: Zones; sight: Foresight; as
       const guess = sight.guess(name(text), TYPE.A, 0);
       for (const [zone, state] of found) zones.put(name(zone), state, 0, 3600);
       sight.learn(guess, 0);
-      for (const [zone] of found) zones.forget(name(zone));
+      for (const [zone] of found) zones.forget(each => each === name(zone));
     },
   };
 }

@@ -30,7 +30,7 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   let asked = 0;
   let reachable = true;
   const pool: Pool = {
-    upstreams: ['one'], ready: true, prepare: () => undefined, networkChanged: () => undefined, setServers: () => undefined, close: () => undefined, destroy: () => undefined,
+    upstreams: ['one'], ready: true, report: () => [], prepare: () => undefined, networkChanged: () => undefined, setServers: () => undefined, close: () => undefined, destroy: () => undefined,
     exchange(_ask, type, settle) {
       asked++;
       t.equal(type, TYPE.DNSKEY);

@@ -1,0 +1,132 @@
+// The `status` and `upstreams` commands of the control socket: what a person wants to see at a glance.
+
+import type { EndpointReport } from '../upstream/pool.js';
+import type { Mode } from '../upstream/mode.js';
+import type { ControlCommand } from './server.js';
+import { columns } from './table.js';
+
+/** What there is to say. */
+export interface StatusParts {
+  readonly version: string;
+  readonly mode: Mode;
+  readonly dnssec: 'require' | 'prefer' | 'trust_ad' | 'off';
+  /** Milliseconds since it started. */
+  readonly upMs: () => number;
+  readonly report: () => readonly EndpointReport[];
+  readonly cache: () => { readonly entries: number; readonly bytes: number };
+  readonly cacheBytes: number;
+  /** Queries that wait for an answer. */
+  readonly inflight: () => number;
+  /** E.g. `127.0.0.1:53 (UDP)`. */
+  readonly listening: () => readonly string[];
+  /** Milliseconds that the portal window is still open. */
+  readonly portalMs: () => number;
+}
+
+/** How private queries are right now, as a word for programs and one for people. */
+export type Privacy = 'authenticated' | 'encrypted' | 'partly' | 'cleartext' | 'none';
+
+/** What a query may meet now. */
+export function privacyOf(report: readonly EndpointReport[]): Privacy {
+  const usable = report.filter(({ path }) => path !== 'refuse');
+  const tls = usable.filter(({ path }) => path === 'tls');
+  if (usable.length === 0 || usable.every(({ state }) => state === 'failed' || state === 'looking')) return usable.some(({ path }) => path === 'cleartext') ? 'cleartext' : 'none';
+  if (tls.length === 0) return 'cleartext';
+  // As long as one server is known to be private, none is asked in cleartext.
+  if (tls.length < usable.length && !tls.some(({ state }) => state === 'private')) return 'partly';
+  const used = tls.some(({ state }) => state === 'private') ? tls.filter(({ state }) => state === 'private') : tls;
+  return used.every(({ authenticated }) => authenticated) ? 'authenticated' : 'encrypted';
+}
+
+const PRIVACY_WORDS: Readonly<Record<Privacy, string>> = {
+  authenticated: 'queries go over TLS, to servers that have proved who they are',
+  encrypted: 'queries go over TLS; not every server has proved who it is',
+  partly: 'some queries go in cleartext',
+  cleartext: 'queries go in cleartext',
+  none: 'no server is reached: queries fail',
+};
+
+const VALIDATION_WORDS: Readonly<Record<StatusParts['dnssec'], string>> = {
+  require: 'answers are validated here', prefer: 'answers are validated here, but for servers that strip signatures',
+  trust_ad: 'servers that have proved who they are are believed', off: 'nobody checks answers',
+};
+
+const STATE_WORDS: Readonly<Record<EndpointReport['state'], string>> = {
+  looking: 'address unknown', probing: 'not reached yet', private: 'over TLS', suspect: 'lost a moment ago', failed: 'not reached',
+};
+
+/** One line for a service manager: how it is doing. */
+export function statusLine(mode: Mode, report: readonly EndpointReport[]): string {
+  return `${mode}: ${PRIVACY_WORDS[privacyOf(report)]} (${reachedText(report)})`;
+}
+
+const reachedText = (report: readonly EndpointReport[]): string => {
+  const reached = report.filter(({ state, path }) => state === 'private' || path === 'cleartext').length;
+  return `${reached} of ${report.length} server address${report.length === 1 ? '' : 'es'} reached`;
+};
+
+/** Makes the commands. */
+export function statusCommands(parts: StatusParts): { readonly status: ControlCommand; readonly upstreams: ControlCommand } {
+  return {
+    status: {
+      run() {
+        const report = parts.report();
+        const privacy = privacyOf(report);
+        const { entries, bytes } = parts.cache();
+        const portalMs = parts.portalMs();
+        const rows = [
+          ['dotstub', `${parts.version}, running for ${spanText(parts.upMs())}`],
+          ['privacy', `${parts.mode}: ${PRIVACY_WORDS[privacy]}`],
+          ...(portalMs > 0 ? [['', `a portal window is open for ${spanText(portalMs)} more`]] : []),
+          ['servers', reachedText(report)],
+          ['DNSSEC', `${parts.dnssec}: ${VALIDATION_WORDS[parts.dnssec]}`],
+          ['cache', `${entries} answers, ${sizeText(bytes)} of ${sizeText(parts.cacheBytes)}`],
+          ['waiting', `${parts.inflight()} queries`],
+          ['listening', parts.listening().join(', ')],
+        ];
+        return {
+          ok: true, text: [columns(rows), '', table(report)].join('\n'),
+          data: {
+            version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode, privacy, dnssec: parts.dnssec,
+            cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(portalMs / 1000), upstreams: report,
+          },
+        };
+      },
+    },
+    upstreams: {
+      run() {
+        const report = parts.report();
+        return { ok: true, text: table(report), data: report };
+      },
+    },
+  };
+}
+
+function table(report: readonly EndpointReport[]): string {
+  if (report.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
+  return columns([
+    ['server', 'address', 'state', 'identity', 'RTT', 'connections'],
+    ...report.map(({ upstream, address, port, state, path, authenticated, rttMs, connections }) => [
+      upstream, address === undefined ? '' : `${address} port ${path === 'cleartext' ? 53 : port}`,
+      path === 'cleartext' ? `cleartext${state === 'probing' || state === 'private' ? '' : ` (TLS ${STATE_WORDS[state]})`}` : STATE_WORDS[state],
+      authenticated ? 'proved' : state === 'private' ? 'not proved' : '', rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`, String(connections),
+    ]),
+  ]) + report.flatMap(({ upstream, address, failure }) => (failure === undefined ? [] : [`\n\n${upstream}${address === undefined ? '' : ` (${address})`}: ${failure}`])).join('');
+}
+
+const MIB = 1 << 20;
+const sizeText = (bytes: number): string => (bytes < MIB ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`);
+
+/** E.g. `3 d 4 h`, `12 min`, `40 s`. */
+function spanText(ms: number): string {
+  const units: readonly (readonly [string, number])[] = [['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
+  const sec = Math.round(ms / 1000);
+  const first = units.findIndex(([, size]) => sec >= size);
+  if (first === -1) return '0 s';
+  let left = sec;
+  return units.slice(first, first + 2).flatMap(([unit, size]) => {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    return count === 0 ? [] : [`${count} ${unit}`];
+  }).join(' ');
+}
