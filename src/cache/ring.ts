@@ -122,7 +122,10 @@ export class Ring {
       const key = octets.toString('latin1', keyAt, keyAt + octets.readUInt16LE(record + KEY_BYTES_AT));
       if (isMeant(key)) this.deleteHashed(key, octets.readInt32LE(record + HASH_AT));
     }
-    return before - this.live;
+    const deleted = before - this.live;
+    // What is dead takes its place until the head comes round.
+    if (this.live === 0) this.clear();
+    return deleted;
   }
 
   private deleteHashed(key: string, hash: number): boolean {

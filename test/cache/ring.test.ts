@@ -31,6 +31,21 @@ await t.test('a record is found by its key until it is deleted or replaced', t =
   t.end();
 });
 
+await t.test('what is meant is forgotten, before and after the head has come round, and nothing else', t => {
+  const ring = new Ring(8192, () => undefined);
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 150; i++) put(ring, `${i % 3 === 0 ? 'odd' : 'even'}${round}-${i}`, 'x'.repeat(60));
+    const before = Array.from({ length: 150 }, (_, i) => `even${round}-${i}`).filter(key => ring.find(key) !== -1);
+    t.ok(ring.deleteWhere(key => key.startsWith('odd')) > 5);
+    for (let i = 0; i < 150; i++) if (i % 3 === 0) t.equal(ring.find(`odd${round}-${i}`), -1);
+    t.same(before.filter(key => ring.find(key) === -1), []);
+  }
+  ring.deleteWhere(() => true);
+  t.same([ring.entries, ring.bytes], [0, 0], 'and what is empty takes no place');
+  t.ok(put(ring, 'again', 'one'));
+  t.end();
+});
+
 await t.test('the oldest leave first; what was asked for gets a second chance', t => {
   let evicted = 0;
   const ring = new Ring(8192, () => evicted++);

@@ -1,4 +1,4 @@
-// trust-anchor, nta and trace, as people run them, against a daemon with a little signed world behind it.
+// Commands that tell the running daemon something, as people run them, with a little signed world behind it.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import t from 'tap';
 
 import { authority, certificate } from '../fixtures/certificates.js';
-import { ask } from '../fixtures/client.js';
+import { ask, REPORT } from '../fixtures/client.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
 import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
@@ -88,6 +88,45 @@ await t.test('nta: a broken zone is answered for a while, at once, and then no m
   t.equal((await tell('nta', 'add', 'broken', '1s')).code, 0);
   await new Promise(resolve => setTimeout(resolve, 1200));
   t.match((await tell('nta', 'list')).stdout, 'There is no negative trust anchor');
+});
+
+await t.test('status and upstreams: at a glance, and for programs', async t => {
+  await ask(at, 'www.example');
+  const { code, stdout } = await tell('status');
+  t.equal(code, 0);
+  for (const line of [
+    /^dotstub +0\.1\.0, running for \d+ s$/m, /^privacy +strict: queries go over TLS, to servers that have proved who they are$/m, /^servers +1 of 1 server address reached$/m,
+    /^DNSSEC +require: answers are validated here$/m, /^cache +\d+ answers, \d+ KiB of 11\.0 MiB$/m, /^listening +127\.0\.0\.1:\d+ \(UDP\), 127\.0\.0\.1:\d+ \(TCP\)$/m,
+    /^dns\.test +127\.0\.0\.1 port \d+ +over TLS +proved +[\d.]+ ms +1$/m,
+  ]) t.match(stdout, line);
+  t.match(JSON.parse((await tell('status', '--json')).stdout), { ok: true, data: { mode: 'strict', privacy: 'authenticated', upstreams: [{ upstream: 'dns.test', state: 'private', authenticated: true }] } });
+  t.match(JSON.parse((await tell('upstreams', '--json')).stdout), { ok: true, data: [{ upstream: 'dns.test', address: '127.0.0.1', path: 'tls', connections: 1 }] });
+});
+
+await t.test('cache and flush: what is forgotten is asked for anew', async t => {
+  const source = async (name: string): Promise<string | null> => (await ask(at, name, { options: [REPORT] })).report.get('source');
+  await ask(at, 'www.example');
+  t.equal(await source('www.example'), 'cache');
+  t.match((await tell('flush', 'WWW.Example')).stdout, '1 answer forgotten: www.example.');
+  t.equal(await source('www.example'), 'upstream');
+  t.match((await tell('cache', 'flush', 'zone', 'example')).stdout, /^[1-9]\d* answers? forgotten: example\. and all below it\.$/m);
+  t.equal(await source('www.example'), 'upstream');
+  t.equal((await tell('cache', 'flush', 'all')).code, 0);
+  t.match((await tell('cache', 'stats')).stdout, /^0 answers in 0 of \d+ octets; the keys and proofs of 0 names$/m);
+  t.match((await tell('cache', 'flush')).stderr, 'there are "name NAME", "zone NAME" and "all"');
+  t.match((await tell('flush', 'a..b')).stderr, 'a NAME is needed, which "a..b" is not');
+});
+
+await t.test('reload: the same as SIGHUP, and it says what came of it', async t => {
+  const text = readFileSync(daemon.configFile, 'utf8');
+  t.match((await tell('reload')).stdout, / taken over\n$/);
+  writeFileSync(daemon.configFile, `${text}\nnonsense: 1\n`);
+  const refused = await tell('reload');
+  t.equal(refused.code, 1);
+  t.match(refused.stderr, /was not taken over \(1 problem\): the configuration that runs stays\n.*nonsense: no such option/);
+  writeFileSync(daemon.configFile, text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: warn }'));
+  t.match((await tell('reload')).stdout, /only in force after a restart: log\.level/);
+  writeFileSync(daemon.configFile, text);
 });
 
 await t.test('query says what was found', async t => {
