@@ -10,8 +10,10 @@ import { type Daemon, startDaemon } from '../daemon.js';
 import { StartError } from '../files.js';
 import { logger } from '../observe/log.js';
 import { systemClock, systemRandom } from '../os/clock.js';
+import { type Libc, loadLibc } from '../os/libc.js';
+import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
-import { listenText } from '../listen/addresses.js';
+import { type ListenAddress, listenText } from '../listen/addresses.js';
 import type { ControlReply } from '../control/protocol.js';
 import { BUILT_SEC, version } from '../version.js';
 import { parseArguments } from './arguments.js';
@@ -53,6 +55,18 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
     return serve(config, checked.notBuilt, resolvers, file, reread);
   },
 };
+
+/** ANY for the root: answered here, on the way that all queries take (RFC 8482). */
+const SELF_QUERY = Buffer.from('000001000001000000000000' + '00' + '00ff0001', 'hex');
+
+/** Where a query to ourselves goes. */
+const reachable = ({ address, port }: ListenAddress): ListenAddress => ({ port, address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address });
+
+/** Only where there is somebody to tell: loading it takes time. */
+function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined {
+  const libc = socket === undefined ? undefined : loadLibc();
+  return libc === undefined || 'unavailable' in libc ? undefined : libc;
+}
 
 /** The configuration with PROVIDER as its only server. */
 function withProvider(config: Config, provider: string, known: readonly string[]): Config {
@@ -97,8 +111,19 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
       log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);
     }
     state.running = daemon;
-    process.on('SIGHUP', () => void again());
+    const status = (): string => `STATUS=${daemon.statusLine()}`;
+    const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
+    process.on('SIGHUP', () => {
+      manager?.tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+      again();
+      manager?.tell('READY=1', status());
+    });
+    const ourselves = daemon.listening.find(({ transport }) => transport === 'udp')?.at;
+    const alive = manager === undefined || ourselves === undefined ? undefined : heartbeat(manager, reachable(ourselves), SELF_QUERY, systemClock, log, () => manager.tell(status()));
+    manager?.tell('READY=1', status());
     const signal = await stopAsked;
+    manager?.tell('STOPPING=1');
+    alive?.close();
     log.info({ signal }, 'stopping');
     await daemon.stop();
     log.info({}, 'stopped');

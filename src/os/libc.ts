@@ -21,6 +21,8 @@ export interface Libc {
   /** Wakes whoever polls an eventfd. */
   wake(fd: number): void;
   close(fd: number): void;
+  /** Sends one datagram to a Unix socket. */
+  sendTo(address: Buffer, message: Buffer): number;
   /**
    * Asks the scheduler to run the calling thread soon, for a short time, when it wakes: the same share of the CPU as
    * before, in smaller pieces (Linux 6.12 and later; elsewhere nothing happens).
@@ -32,7 +34,7 @@ export interface Libc {
 
 /** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
 export const LINUX = {
-  AF_INET: 2, AF_INET6: 10, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
+  AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
   SOL_SOCKET: 1, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
   IPPROTO_IP: 0, IP_PKTINFO: 8, IPPROTO_IPV6: 41, IPPROTO_TCP: 6, TCP_QUICKACK: 12, IPV6_V6ONLY: 26, IPV6_RECVPKTINFO: 49,
   MSG_DONTWAIT: 0x40, POLLIN: 1, POLLOUT: 4,
@@ -90,6 +92,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     eventfd: library.func('int eventfd(unsigned int, int)'),
     write: library.func('long write(int, void *, size_t)'),
     close: library.func('int close(int)'),
+    sendto: library.func('long sendto(int, void *, size_t, int, void *, unsigned int)'),
     adjtimex: library.func('int adjtimex(void *)'),
     // Not variadic in truth: its arguments are passed like any function's.
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
@@ -113,6 +116,13 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     eventfd: () => checked(native.eventfd(0, LINUX.SOCK_CLOEXEC)),
     wake: fd => void native.write(fd, one, 8),
     close: fd => void native.close(fd),
+    sendTo(address, message) {
+      const fd = checked(native.socket(LINUX.AF_UNIX, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
+      if (fd < 0) return fd;
+      const sent = checked(native.sendto(fd, message, message.length, LINUX.MSG_DONTWAIT, address, address.length));
+      native.close(fd);
+      return sent;
+    },
     clockIsSet() {
       // Modes 0: only asks. TIME_ERROR: not synchronised.
       const state = native.adjtimex(Buffer.alloc(TIMEX_BYTES));
