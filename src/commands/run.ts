@@ -83,6 +83,8 @@ function withProvider(config: Config, provider: string, known: readonly string[]
 
 async function serve(config: Config, notBuilt: readonly string[], resolvers: () => string[], file: string | undefined, reread: () => ReturnType<typeof loadConfig>): Promise<number> {
   const log = logger(config.log, process.stdout);
+  // Whoever read the log has gone: that is no reason to answer no more.
+  process.stdout.on('error', () => undefined);
   // Before anything that takes time: whoever starts us may also stop us at once.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
