@@ -1,15 +1,8 @@
 #!/usr/bin/env node
 // argv -> subcommand -> exit code.
 
-import { setFlagsFromString } from 'node:v8';
-
 import { UsageError, type Command } from './commands/command.js';
 import { version } from './version.js';
-
-// V8 doubles the space for new objects when many survive a collection, up to 32 MB and more. Ours die young: collecting a
-// small space often costs no more CPU, takes less time at a time, and leaves the memory to others. Read when V8 is about to
-// double; nothing else hangs on it.
-setFlagsFromString('--semi-space-growth-factor=1');
 
 /** Loaded when it is asked for: the daemon shall not wait for what only `query` needs. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {

@@ -1,5 +1,7 @@
 // `dotstub run`: the daemon.
 
+import { setFlagsFromString } from 'node:v8';
+
 import type { Log } from '../base/ports.js';
 import { modeOf } from '../config/combinations.js';
 import { checkConfig, problemText } from '../config/check.js';
@@ -55,6 +57,14 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
     return serve(config, checked.notBuilt, resolvers, file, reread);
   },
 };
+
+/**
+ * V8 doubles the space for new objects when many survive a collection, up to 32 MB and more. Ours die young: collecting a small
+ * space often costs no more CPU, takes less time at a time, and leaves the memory to others. Read when V8 is about to double;
+ * nothing else hangs on it. Not before the daemon has started: what is made until then stays, and would be copied again and
+ * again (a tenth of the time that it takes to start).
+ */
+const keepYoungSpaceSmall = (): void => setFlagsFromString('--semi-space-growth-factor=1');
 
 /** ANY for the root: answered here, on the way that all queries take (RFC 8482). */
 const SELF_QUERY = Buffer.from('000001000001000000000000' + '00' + '00ff0001', 'hex');
@@ -113,6 +123,7 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
       log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);
     }
     state.running = daemon;
+    keepYoungSpaceSmall();
     const status = (): string => `STATUS=${daemon.statusLine()}`;
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
     process.on('SIGHUP', () => {
