@@ -119,8 +119,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
+  // The kernel's word may be denied to a service that is locked up well.
+  const clockIsSet = (): boolean | undefined => libc?.clockIsSet() ?? timesyncHasSetClock();
   const dial = dialer({
-    ca, client: clientCredentials(config), clock,
+    ca, client: clientCredentials(config), clock, clockIsBehind: () => clock.wallMs() < 1000 * parts.builtSec || clockIsSet() === false,
     ...(libc === undefined ? {} : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
   });
   const asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), spec);
@@ -175,8 +177,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   };
   const trusted = trust({
     config, builtSec: parts.builtSec, clock, log, observer, pool: upstream, nowSec: age, ttlLimits,
-    // The kernel's word may be denied to a service that is locked up well.
-    clockIsSet: () => libc?.clockIsSet() ?? timesyncHasSetClock(),
+    clockIsSet,
     bytes: config.cache.size / ZONES_SHARE,
     forget,
   });

@@ -31,12 +31,14 @@ export interface DialParts {
   /** Our own certificate and key, PEM, for servers that want to know who asks. */
   readonly client: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   readonly clock: Clock;
+  /** Whether the wall clock can not be right, or was set by nobody. */
+  readonly clockIsBehind?: () => boolean;
   /** Has the kernel acknowledge what has come on a socket at once; undefined: it can not be told. */
   readonly acknowledge?: (fd: number) => void;
 }
 
 /** Makes the Dial port. */
-export function dialer({ ca, client, clock, acknowledge }: DialParts, times: DialTimes = DIAL_TIMES): Dial {
+export function dialer({ ca, client, clock, acknowledge, clockIsBehind }: DialParts, times: DialTimes = DIAL_TIMES): Dial {
   // Parsing a system's whole store takes tens of milliseconds: once, and not before it is needed.
   let context: tls.SecureContext | undefined;
   const secureContext = (): tls.SecureContext =>
@@ -126,7 +128,7 @@ export function dialer({ ca, client, clock, acknowledge }: DialParts, times: Dia
         if (over || opened !== socket) return;
         const resumed = opened.isSessionReused();
         // What a ticket was kept under is all that the verdict depends on, so it holds for the resumed session too.
-        judged = (resumed ? kept.verdict(identity) : undefined) ?? judge(opened.getPeerCertificate(true), chainProblem(opened), security, target.address);
+        judged = (resumed ? kept.verdict(identity) : undefined) ?? judge(opened.getPeerCertificate(true), chainProblem(opened), security, target.address, clockIsBehind?.());
         if (judged.at === 'refused') return fail('tls_verify', `${where}: ${judged.detail}`);
         if (early !== undefined) kept.put(identity, early, judged);
         // TLS 1.2 gives no new ticket with a session that was resumed; the old one is as good (RFC 5077).

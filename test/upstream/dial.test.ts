@@ -29,13 +29,13 @@ interface Outcome {
 }
 
 /** Dials, sends something, and says what came of it. */
-async function dial(identity: Identity, security: TlsSecurity, more: Partial<DotServerOptions> = {}, roots: Identity = ca): Promise<Outcome> {
+async function dial(identity: Identity, security: TlsSecurity, more: Partial<DotServerOptions> = {}, roots: Identity = ca, clockIsBehind = (): boolean => false): Promise<Outcome> {
   const server = await dotServer({ identity, handler: (query, session) => session.reply(query), ...more });
   const target: DialTarget = { address: more.address ?? '127.0.0.1', port: server.port, security };
   const outcome = await new Promise<Omit<Outcome, 'queries'>>(resolve => {
     let connected = false;
     let told: Partial<Connected> = {};
-    const stream = dialer({ ca: roots.cert, client: undefined, clock: systemClock }, { tcpMs: 500, totalMs: 1000 })(target, {
+    const stream = dialer({ ca: roots.cert, client: undefined, clock: systemClock, clockIsBehind }, { tcpMs: 500, totalMs: 1000 })(target, {
       connected(info) {
         connected = true;
         told = info;
@@ -120,6 +120,20 @@ await t.test('pin policies: who is let in, and what is said', async t => {
     t.match(outcome, letIn ? { connected: true, authenticated: true, queries: 1 } : { connected: false, code: 'tls_verify', queries: 0 }, what);
     t.equal(outcome.warning !== undefined, pinPolicy === 'report_only' && letIn && !pinned, `${what}: warning`);
   }
+});
+
+await t.test('B17 row 7: a clock that is behind: a certificate that is not valid yet is taken where its own key is pinned, and nowhere else', async t => {
+  const future = { names: ['dns.test'], notBefore: new Date(Date.now() + DAY_MS), notAfter: new Date(Date.now() + 9 * DAY_MS) };
+  const early = certificate({ common: 'x', ...future, issuer: ca });
+  const pinned = { ...named, pins: [early.pin] };
+  const behind = async (identity: Identity, security: TlsSecurity, is = true): Promise<Outcome> => dial(identity, security, {}, ca, () => is);
+  t.match(await behind(early, pinned), { connected: true, authenticated: true, warning: /a pin matches/ });
+  t.match(await behind(early, pinned, false), { connected: false, detail: /not valid yet/ }, 'the clock is right');
+  t.match(await behind(early, named), { connected: false, detail: /not valid yet/ }, 'no pin');
+  t.match(await behind(early, { ...named, pins: [ca.pin] }), { connected: false }, 'a pin of the authority, whose chain is not sound');
+  t.match(await behind(early, { ...pinned, name: 'other.test' }), { connected: false }, 'another name');
+  const late = certificate({ common: 'x', names: ['dns.test'], issuer: ca, notBefore: new Date(Date.now() - 9 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) });
+  t.match(await behind(late, { ...named, pins: [late.pin] }), { connected: false, detail: /expired/ }, 'one that has expired');
 });
 
 await t.test('B17 row 11, resumed: tickets are used once, for the server that they came from, as it was configured then', async t => {
