@@ -1,6 +1,6 @@
 // A message as validation sees it: RRsets in canonical form (RFC 4034 §6), each with the signatures over it.
 
-import { rdataParts } from '../wire/rdata.js';
+import { rdataWith } from '../wire/rdata.js';
 import { TYPE } from '../wire/rrtype.js';
 import { ttlAt } from '../wire/scan.js';
 import { type Name, readCanonical } from './name.js';
@@ -57,27 +57,10 @@ export interface Sets {
 const SIGNATURE_FIXED_BYTES = 18;
 
 /** RDATA in canonical form; undefined if it is malformed. */
-function canonicalRdata(message: Buffer, start: number, end: number, type: number): Buffer | undefined {
-  const parts = rdataParts(type);
-  if (parts === undefined) return message.subarray(start, end);
-  const pieces: Buffer[] = [];
-  let at = start;
-  for (const part of parts) {
-    const from = at;
-    if (part === 'name') {
-      const read = readCanonical(message, at, end);
-      if (read === undefined) return undefined;
-      pieces.push(Buffer.from(read.name, 'latin1'));
-      at = read.end;
-    } else {
-      at += part === 'string' ? (message[at] ?? 0) + 1 : part;
-      if (at > end) return undefined;
-      pieces.push(message.subarray(from, at));
-    }
-  }
-  if (at < end) pieces.push(message.subarray(at, end));
-  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
-}
+const canonicalRdata = (message: Buffer, start: number, end: number, type: number): Buffer | undefined => rdataWith(message, start, end, type, at => {
+  const read = readCanonical(message, at, end);
+  return read && { octets: Buffer.from(read.name, 'latin1'), end: read.end };
+});
 
 function readSignature(message: Buffer, start: number, end: number, ttlSec: number): { covered: number; signature: Signature } | undefined {
   if (start + SIGNATURE_FIXED_BYTES + 1 > end) return undefined;

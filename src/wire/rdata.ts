@@ -22,4 +22,37 @@ const LAYOUTS: ReadonlyMap<number, readonly RdataPart[]> = new Map([
 ]);
 
 /** The parts of a type's RDATA, or undefined where it holds no names of this kind: octets, to be left as they are. */
-export const rdataParts = (type: number): readonly RdataPart[] | undefined => LAYOUTS.get(type);
+const rdataParts = (type: number): readonly RdataPart[] | undefined => LAYOUTS.get(type);
+
+/** A name that was read, in the form that is wanted, and where it ended. */
+export interface NameRead {
+  readonly octets: Buffer;
+  readonly end: number;
+}
+
+/**
+ * RDATA with its names in another form.
+ * @param nameAt reads the name at an offset of the message; undefined: it is malformed
+ * @returns a view of the message where there is no name in it; undefined if it is malformed
+ */
+export function rdataWith(message: Buffer, start: number, end: number, type: number, nameAt: (at: number) => NameRead | undefined): Buffer | undefined {
+  const parts = rdataParts(type);
+  if (parts === undefined) return message.subarray(start, end);
+  const pieces: Buffer[] = [];
+  let at = start;
+  for (const part of parts) {
+    const from = at;
+    if (part === 'name') {
+      const read = nameAt(at);
+      if (read === undefined || read.end > end) return undefined;
+      pieces.push(read.octets);
+      at = read.end;
+    } else {
+      at += part === 'string' ? (message[at] ?? 0) + 1 : part;
+      if (at > end) return undefined;
+      pieces.push(message.subarray(from, at));
+    }
+  }
+  if (at < end) pieces.push(message.subarray(at, end));
+  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+}

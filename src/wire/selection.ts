@@ -3,7 +3,7 @@
 
 import { MAX_MESSAGE_BYTES } from './header.js';
 import { MAX_NAME_BYTES } from './name.js';
-import { rdataParts } from './rdata.js';
+import { type NameRead, rdataWith } from './rdata.js';
 import type { StoredMessage } from './reply.js';
 import { TYPE } from './rrtype.js';
 
@@ -38,7 +38,7 @@ export function select<M extends StoredMessage>(message: M, questionEnd: number,
     const type = typeAt(message, i);
     if (!keeps(i, type)) continue;
     const owner = portableName(octets, endOf(message, i - 1), cut);
-    const rdata = portableRdata(octets, (ttlOffsets[i] ?? 0) + 6, endOf(message, i), type, cut);
+    const rdata = rdataWith(octets, (ttlOffsets[i] ?? 0) + 6, endOf(message, i), type, at => portableName(octets, at, cut));
     if (owner === undefined || rdata === undefined) return undefined;
     add(owner.octets);
     offsets.push(length + 4);
@@ -75,7 +75,7 @@ function endOf({ octets, ttlOffsets }: StoredMessage, record: number): number {
 }
 
 /** The name at `at`, pointing only to what is in front of `cut`; and where it ended. */
-function portableName(message: Buffer, at: number, cut: number): { readonly octets: Buffer; readonly end: number } | undefined {
+function portableName(message: Buffer, at: number, cut: number): NameRead | undefined {
   const out = Buffer.allocUnsafe(MAX_NAME_BYTES + 2);
   let length = 0;
   let end = -1;
@@ -101,26 +101,4 @@ function portableName(message: Buffer, at: number, cut: number): { readonly octe
     if (octet === 0) break;
   }
   return { octets: out.subarray(0, length), end: end === -1 ? position : end };
-}
-
-function portableRdata(message: Buffer, start: number, end: number, type: number, cut: number): Buffer | undefined {
-  const parts = rdataParts(type);
-  if (parts === undefined) return message.subarray(start, end);
-  const pieces: Buffer[] = [];
-  let at = start;
-  for (const part of parts) {
-    const from = at;
-    if (part === 'name') {
-      const name = portableName(message, at, cut);
-      if (name === undefined || name.end > end) return undefined;
-      pieces.push(name.octets);
-      at = name.end;
-    } else {
-      at += part === 'string' ? (message[at] ?? 0) + 1 : part;
-      if (at > end) return undefined;
-      pieces.push(message.subarray(from, at));
-    }
-  }
-  pieces.push(message.subarray(at, end));
-  return Buffer.concat(pieces);
 }
