@@ -30,7 +30,7 @@ const tree = signedTree({
 const queryFor = (question: Buffer): Buffer => queryMessage(question.subarray(0, -4), { type: `TYPE${question.readUInt16BE(question.length - 4)}`, dnssec: true });
 const honest = (from: SignedTree): Upstream => question => from.answer(queryFor(question));
 /** An answer that is changed on its way. */
-const changing = (from: SignedTree, change: (parts: Parts) => void): Upstream => question => {
+const changing = (from: SignedTree, change: (parts: Parts) => unknown): Upstream => question => {
   const reply = from.answer(queryFor(question));
   if (reply === undefined) return undefined;
   const parts = takeApart(reply);
@@ -176,6 +176,30 @@ await t.test('CD: the client checks for itself (RFC 6840 §5.9)', async t => {
   const world = validating({ anchors: tree.anchors, clock: fakeClock(NOW_MS), upstream: changing(tree, parts => without(parts.answer, isSignature)) });
   t.equal(verdictOf(await world.ask('www.example.', 'A', FLAG.RD | FLAG.CD)), 'unchecked');
   t.equal(world.asked.length, 1);
+});
+
+await t.test('an answer\'s rcode, bystanders and proofs have to hold as well', async t => {
+  const clock = fakeClock(NOW_MS);
+  const wild = signedTree({ '.': { text: '' }, 'example.': { text: `${WWW('example.')}*.wild.example. 300 A 192.0.2.99\n` } }, NOW_MS / 1000);
+  const asked = async (name: string, change: (parts: Parts) => unknown, type = 'A'): Promise<string> =>
+    verdictOf(await validating({ anchors: wild.anchors, clock, upstream: changing(wild, change) }).ask(name, type));
+  const nothing = (): void => undefined;
+  const isAbout = ({ question }: Parts, what: string): boolean => question.includes(what);
+  t.equal(await asked('x.wild.example.', nothing), 'secure');
+  t.equal(await asked('x.wild.example.', parts => isAbout(parts, '\x01x') && parts.authority.splice(0)), 'nsec_missing', 'RFC 4035 §5.3.4');
+  t.equal(await asked('nobody.example.', nothing), 'secure');
+  t.equal(await asked('nobody.example.', parts => isAbout(parts, 'nobody') && without(parts.authority, each => each.type === TYPE.NSEC)), 'bogus', 'signatures without their records');
+  t.equal(await asked('www.example.', parts => {
+    if (isAbout(parts, 'www')) parts.rcode = 3;
+  }), 'bogus', 'data, and NXDOMAIN');
+  t.equal(await asked('www.example.', parts => {
+    if (isAbout(parts, 'www')) parts.rcode = 6;
+  }), 'bogus');
+  const stranger = { owner: Buffer.from('\x07example\0'), type: TYPE.NS, ttlSec: 300, rdata: Buffer.from('\x02ns\x04evil\0') };
+  const withStranger = validating({ anchors: wild.anchors, clock, upstream: changing(wild, parts => isAbout(parts, 'www') && parts.authority.push(stranger)) });
+  const answer = await withStranger.ask('www.example.');
+  t.match(answer, { at: 'stored', entry: { verdict: 'secure', answers: 2, authority: 0 } }, 'unsigned NS records do not stay: AD would speak of them');
+  t.equal(await asked('www.example.', parts => isAbout(parts, 'www') && parts.authority.push({ ...stranger, type: TYPE.TXT })), 'rrsigs_missing', 'nor do others, of which there should be none');
 });
 
 await t.test('what could not be fetched is not remembered as bogus', async t => {
