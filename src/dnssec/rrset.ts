@@ -1,9 +1,9 @@
 // A message as validation sees it: RRsets in canonical form (RFC 4034 §6), each with the signatures over it.
 
 import { rdataWith } from '../wire/rdata.js';
-import { TYPE } from '../wire/rrtype.js';
+import { TYPE, typeToText } from '../wire/rrtype.js';
 import { ttlAt } from '../wire/scan.js';
-import { type Name, readCanonical } from './name.js';
+import { type Name, nameText, readCanonical } from './name.js';
 
 /** One RRSIG record (RFC 4034 §3.1). */
 export interface Signature {
@@ -152,3 +152,6 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
 /** The RDATA of a set that has one record, however often it is said (RFC 4034 §6.3); undefined: it has several. */
 export const onlyRdata = ({ rdata: [first, ...others] }: RRset): Buffer | undefined =>
   first !== undefined && others.every(each => each.equals(first)) ? first : undefined;
+
+/** Owner and type, for people. */
+export const setText = ({ owner, type }: RRset): string => `${nameText(owner)} ${typeToText(type)}`;

@@ -2,11 +2,10 @@
 
 import { bounded } from '../base/bounded.js';
 import type { FailureCode } from '../base/outcome.js';
-import { typeToText } from '../wire/rrtype.js';
 import type { Budget } from './budget.js';
 import { algorithmText, type Dnskey } from './dnskey.js';
 import { ancestorOf, isWildcard, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
-import type { RRset, Signature } from './rrset.js';
+import { type RRset, setText, type Signature } from './rrset.js';
 import type { Steps } from './steps.js';
 
 /** Why something is not what its zone signed. */
@@ -95,8 +94,6 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
   none: 'rrsigs_missing', no_key: 'dnskey_missing', no_zone_key: 'no_zone_key', longer: 'bogus', wrong: 'bogus', early: 'signature_early', expired: 'signature_expired',
   key_tags: 'dnssec_limit', signatures: 'dnssec_limit',
 };
-
-const setText = ({ owner, type }: RRset): string => `${nameText(owner)} ${typeToText(type)}`;
 
 /** Only who is refused needs the words. */
 function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {

@@ -9,7 +9,7 @@ import { TYPE, typeToText } from '../wire/rrtype.js';
 import { type Chain, signedText } from './chain.js';
 import type { Proof } from './denial.js';
 import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
-import { onlyRdata, type RRset, type Sets } from './rrset.js';
+import { onlyRdata, type RRset, type Sets, setText } from './rrset.js';
 import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
 import type { ZoneState } from './zones.js';
@@ -60,8 +60,6 @@ function unsignedPart(state: ZoneState, missing: Flaw): Part {
       return bogus(missing);
   }
 }
-
-const setText = ({ owner, type }: RRset): string => `${nameText(owner)} ${typeToText(type)}`;
 
 const NOTHING: Flaw = { code: 'bogus', detail: '' };
 
@@ -220,7 +218,7 @@ class Judge {
       if (set.records.every(each => this.kept[each])) continue;
       if (set.type === TYPE.NS && set.signatures.length === 0 && set.section === 'authority') continue;
       const stranger = !set.signatures.every(({ signer }) => this.zones.includes(signer));
-      const part = stranger ? flaw('bogus', `${nameText(set.owner)} ${typeToText(set.type)}, which nobody asked for, is of another zone`) : yield* this.set(set);
+      const part = stranger ? flaw('bogus', `${setText(set)}, which nobody asked for, is of another zone`) : yield* this.set(set);
       if (part.at !== 'secure') return part;
     }
     return { at: 'secure', ttlSec: Infinity };

@@ -17,7 +17,7 @@ import type { FastQuery } from './fast-query.js';
 const UNIT = 8;
 /**
  * A cache line of slots. Names that are asked for in turn and share a bucket with more than fit would push each other out for
- * ever: with four to a bucket that were three in a hundred queries, each of which costs the main thread ten hits.
+ * ever: with four to a bucket that were three in a hundred queries for 10,000 names, all going the long way.
  */
 const WAYS = 8;
 /** Octets of log for each slot of the index: about what a short entry takes. */
