@@ -18,6 +18,10 @@ export abstract class Timed {
   behind: Timed | undefined;
   /** Turns of the wheel still to let pass. */
   turns = 0;
+  /** It will fire. */
+  get scheduled(): boolean {
+    return this.slot !== NOWHERE;
+  }
   abstract fire(): void;
 }
 

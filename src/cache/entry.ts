@@ -1,6 +1,7 @@
 // One answer and its dates: the octets that came, their TTLs brought into bounds, and how long they hold.
 // Replaying it is copying and patching (wire/reply); nothing is decoded again.
 
+import { putU32 } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
 import type { UpstreamProtocol } from '../base/ports.js';
 import type { ExtendedError } from '../wire/edns.js';
@@ -43,10 +44,10 @@ export interface Provenance {
 export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: Provenance): Entry {
   const ttlSec = lifetime(scan, limits);
   for (const offset of scan.ttlOffsets) {
-    message.writeUInt32BE(Math.min(Math.max(ttlAt(message, offset), limits.minSec), limits.maxSec), offset);
+    putU32(message, offset, Math.min(Math.max(ttlAt(message, offset), limits.minSec), limits.maxSec));
   }
   // RFC 2308 §5: the SOA tells the client how long the denial holds.
-  if (scan.soaTtlOffset !== undefined) message.writeUInt32BE(ttlSec, scan.soaTtlOffset);
+  if (scan.soaTtlOffset !== undefined) putU32(message, scan.soaTtlOffset, ttlSec);
 
   return {
     octets: scan.end === message.length ? message : message.subarray(0, scan.end),

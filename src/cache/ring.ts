@@ -6,6 +6,7 @@
 //   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
 //   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
 
+import { i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import { hashOf } from '../base/hash.js';
 
 const HEADER_BYTES = 16;
@@ -93,11 +94,11 @@ export class Ring {
     }
     const record = this.room(bytes);
     const { octets } = this;
-    octets.writeUInt32LE(bytes, record);
-    octets.writeInt32LE(hash, record + HASH_AT);
-    octets.writeUInt16LE(key.length, record + KEY_BYTES_AT);
+    putU32(octets, record, bytes);
+    putU32(octets, record + HASH_AT, hash);
+    putU16(octets, record + KEY_BYTES_AT, key.length);
     octets[record + STATE_AT] = LIVE;
-    octets.writeUInt32LE(payloadBytes, record + PAYLOAD_BYTES_AT);
+    putU32(octets, record + PAYLOAD_BYTES_AT, payloadBytes);
     const keyAt = record + HEADER_BYTES + payloadBytes;
     for (let i = 0; i < key.length; i++) octets[keyAt + i] = key.charCodeAt(i);
     this.head += bytes;
@@ -116,11 +117,11 @@ export class Ring {
     const before = this.live;
     for (let at = this.tail; at < this.head;) {
       const record = at % octets.length;
-      at += octets.readUInt32LE(record);
+      at += u32At(octets, record);
       if (octets[record + STATE_AT] === DEAD) continue;
-      const keyAt = record + HEADER_BYTES + octets.readUInt32LE(record + PAYLOAD_BYTES_AT);
-      const key = octets.toString('latin1', keyAt, keyAt + octets.readUInt16LE(record + KEY_BYTES_AT));
-      if (isMeant(key)) this.deleteHashed(key, octets.readInt32LE(record + HASH_AT));
+      const keyAt = record + HEADER_BYTES + u32At(octets, record + PAYLOAD_BYTES_AT);
+      const key = octets.toString('latin1', keyAt, keyAt + u16At(octets, record + KEY_BYTES_AT));
+      if (isMeant(key)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
     }
     const deleted = before - this.live;
     // What is dead takes its place until the head comes round.
@@ -152,7 +153,7 @@ export class Ring {
       } else if (at + bytes <= size) return at;
       else {
         // A record does not go over the end: what is left there stays empty.
-        this.octets.writeUInt32LE(needed, at);
+        putU32(this.octets, at, needed);
         this.octets[at + STATE_AT] = DEAD;
         this.head += needed;
       }
@@ -164,13 +165,13 @@ export class Ring {
     const { octets } = this;
     const size = octets.length;
     const record = this.tail % size;
-    const bytes = octets.readUInt32LE(record);
+    const bytes = u32At(octets, record);
     const state = octets[record + STATE_AT] ?? DEAD;
     if (state === DEAD) {
       this.tail += bytes;
       return false;
     }
-    const hash = octets.readInt32LE(record + HASH_AT);
+    const hash = i32At(octets, record + HASH_AT);
     const slot = this.slotAt(record, hash);
     const to = this.head % size;
     if (mayMove && (state & ASKED) !== 0 && to + bytes <= size) {
@@ -199,8 +200,8 @@ export class Ring {
       if (unit === 0) return -1;
       if (index[2 * slot] !== hash) continue;
       const record = (unit - 1) * UNIT;
-      if (octets.readUInt16LE(record + KEY_BYTES_AT) !== key.length) continue;
-      const keyAt = record + HEADER_BYTES + octets.readUInt32LE(record + PAYLOAD_BYTES_AT);
+      if (u16At(octets, record + KEY_BYTES_AT) !== key.length) continue;
+      const keyAt = record + HEADER_BYTES + u32At(octets, record + PAYLOAD_BYTES_AT);
       let i = 0;
       while (i < key.length && octets[keyAt + i] === key.charCodeAt(i)) i++;
       if (i === key.length) return slot;

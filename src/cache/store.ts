@@ -4,6 +4,7 @@
 //            negative u8 · verdict u8 · upstream u16 · protocol u8 · extended errors u8 · (u16) · offsets u16 each ·
 //            message · extended errors (code u16, octets u16, text)
 
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
 import type { Observer, UpstreamProtocol } from '../base/ports.js';
 import type { ExtendedError } from '../wire/edns.js';
@@ -58,44 +59,44 @@ export function store(maxBytes: number, observer: Observer): Store {
 
   function write(at: number, entry: Entry, errors: Buffer | undefined): void {
     doubles[at >> 3] = entry.storedSec;
-    octets.writeUInt32LE(entry.ttlSec, at + TTL_AT);
-    octets.writeUInt16LE(entry.octets.length, at + MESSAGE_BYTES_AT);
-    octets.writeUInt16LE(entry.ttlOffsets.length, at + OFFSETS_AT);
-    octets.writeUInt16LE(entry.rcode, at + RCODE_AT);
-    octets.writeUInt16LE(entry.answers, at + ANSWERS_AT);
-    octets.writeUInt16LE(entry.authority, at + AUTHORITY_AT);
-    octets.writeUInt16LE(entry.additional, at + ADDITIONAL_AT);
+    putU32(octets, at + TTL_AT, entry.ttlSec);
+    putU16(octets, at + MESSAGE_BYTES_AT, entry.octets.length);
+    putU16(octets, at + OFFSETS_AT, entry.ttlOffsets.length);
+    putU16(octets, at + RCODE_AT, entry.rcode);
+    putU16(octets, at + ANSWERS_AT, entry.answers);
+    putU16(octets, at + AUTHORITY_AT, entry.authority);
+    putU16(octets, at + ADDITIONAL_AT, entry.additional);
     octets[at + NEGATIVE_AT] = entry.negative ? 1 : 0;
     octets[at + VERDICT_AT] = VERDICTS.indexOf(entry.verdict);
-    octets.writeUInt16LE(upstreamNumber(entry.upstream), at + UPSTREAM_AT);
+    putU16(octets, at + UPSTREAM_AT, upstreamNumber(entry.upstream));
     octets[at + PROTOCOL_AT] = PROTOCOLS.indexOf(entry.protocol);
     octets[at + ERRORS_AT] = entry.extendedErrors.length;
     let to = at + FIXED_BYTES;
-    for (let i = 0; i < entry.ttlOffsets.length; i++, to += 2) octets.writeUInt16LE(entry.ttlOffsets[i] ?? 0, to);
+    for (let i = 0; i < entry.ttlOffsets.length; i++, to += 2) putU16(octets, to, entry.ttlOffsets[i] ?? 0);
     to += entry.octets.copy(octets, to);
     errors?.copy(octets, to);
   }
 
   function read(at: number): Entry {
-    const offsets = octets.readUInt16LE(at + OFFSETS_AT);
+    const offsets = u16At(octets, at + OFFSETS_AT);
     const ttlOffsets: number[] = [];
     let from = at + FIXED_BYTES;
-    for (let i = 0; i < offsets; i++, from += 2) ttlOffsets.push(octets.readUInt16LE(from));
-    const end = from + octets.readUInt16LE(at + MESSAGE_BYTES_AT);
+    for (let i = 0; i < offsets; i++, from += 2) ttlOffsets.push(u16At(octets, from));
+    const end = from + u16At(octets, at + MESSAGE_BYTES_AT);
     const errors = octets[at + ERRORS_AT] ?? 0;
     return {
       octets: octets.subarray(from, end),
-      rcode: octets.readUInt16LE(at + RCODE_AT),
-      answers: octets.readUInt16LE(at + ANSWERS_AT),
-      authority: octets.readUInt16LE(at + AUTHORITY_AT),
-      additional: octets.readUInt16LE(at + ADDITIONAL_AT),
+      rcode: u16At(octets, at + RCODE_AT),
+      answers: u16At(octets, at + ANSWERS_AT),
+      authority: u16At(octets, at + AUTHORITY_AT),
+      additional: u16At(octets, at + ADDITIONAL_AT),
       ttlOffsets,
       storedSec: doubles[at >> 3] ?? 0,
-      ttlSec: octets.readUInt32LE(at + TTL_AT),
+      ttlSec: u32At(octets, at + TTL_AT),
       negative: octets[at + NEGATIVE_AT] === 1,
       verdict: VERDICTS[octets[at + VERDICT_AT] ?? 0] ?? 'unchecked',
       extendedErrors: errors === 0 ? NO_ERRORS : unpackErrors(octets, end, errors),
-      upstream: upstreams[octets.readUInt16LE(at + UPSTREAM_AT)] ?? '',
+      upstream: upstreams[u16At(octets, at + UPSTREAM_AT)] ?? '',
       protocol: PROTOCOLS[octets[at + PROTOCOL_AT] ?? 0] ?? 'dot',
     };
   }
@@ -104,7 +105,7 @@ export function store(maxBytes: number, observer: Observer): Store {
     get(key, nowSec) {
       const at = ring.find(key);
       // What has expired is left to be replaced or evicted: a refresh most likely comes right now.
-      if (at === -1 || nowSec - (doubles[at >> 3] ?? 0) >= octets.readUInt32LE(at + TTL_AT)) {
+      if (at === -1 || nowSec - (doubles[at >> 3] ?? 0) >= u32At(octets, at + TTL_AT)) {
         observer.cache('miss');
         return undefined;
       }
@@ -138,8 +139,8 @@ function packErrors(errors: readonly ExtendedError[]): Buffer {
   return Buffer.concat(errors.flatMap(({ infoCode, text }) => {
     const words = Buffer.from(text);
     const head = Buffer.alloc(4);
-    head.writeUInt16LE(infoCode, 0);
-    head.writeUInt16LE(words.length, 2);
+    putU16(head, 0, infoCode);
+    putU16(head, 2, words.length);
     return [head, words];
   }));
 }
@@ -148,8 +149,8 @@ function unpackErrors(octets: Buffer, start: number, count: number): ExtendedErr
   let at = start;
   return Array.from({ length: count }, () => {
     const textAt = at + 4;
-    const end = textAt + octets.readUInt16LE(at + 2);
-    const error = { infoCode: octets.readUInt16LE(at), text: octets.toString('utf8', textAt, end) };
+    const end = textAt + u16At(octets, at + 2);
+    const error = { infoCode: u16At(octets, at), text: octets.toString('utf8', textAt, end) };
     at = end;
     return error;
   });

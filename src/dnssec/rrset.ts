@@ -1,5 +1,6 @@
 // A message as validation sees it: RRsets in canonical form (RFC 4034 §6), each with the signatures over it.
 
+import { u16At, u32At } from '../base/octets.js';
 import { rdataWith } from '../wire/rdata.js';
 import { TYPE, typeToText } from '../wire/rrtype.js';
 import { ttlAt } from '../wire/scan.js';
@@ -72,14 +73,14 @@ function readSignature(message: Buffer, start: number, end: number, ttlSec: numb
   message.copy(head, 0, start, start + SIGNATURE_FIXED_BYTES);
   head.write(signer, SIGNATURE_FIXED_BYTES, 'latin1');
   return {
-    covered: head.readUInt16BE(0),
+    covered: u16At(head, 0),
     signature: {
       algorithm: head.readUInt8(2),
       labels: head.readUInt8(3),
-      originalTtlSec: head.readUInt32BE(4),
-      expiration: head.readUInt32BE(8),
-      inception: head.readUInt32BE(12),
-      keyTag: head.readUInt16BE(16),
+      originalTtlSec: u32At(head, 4),
+      expiration: u32At(head, 8),
+      inception: u32At(head, 12),
+      keyTag: u16At(head, 16),
       signer,
       head,
       octets,
@@ -119,10 +120,10 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
     const section = i < answers ? 'answer' : 'authority';
     const owner = readCanonical(octets, at)?.name;
     if (owner === undefined) return undefined;
-    const type = octets.readUInt16BE(fixed);
+    const type = u16At(octets, fixed);
     const ttlSec = ttlAt(octets, fixed + 4);
     const start = fixed + 10;
-    const end = start + octets.readUInt16BE(fixed + 8);
+    const end = start + u16At(octets, fixed + 8);
     at = end;
     if (type === TYPE.RRSIG) {
       const read = readSignature(octets, start, end, ttlSec);

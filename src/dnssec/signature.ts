@@ -1,5 +1,6 @@
 // Checking the signatures of an RRset (RFC 4035 §5.3).
 
+import { putU16, putU32 } from '../base/octets.js';
 import { bounded } from '../base/bounded.js';
 import type { FailureCode } from '../base/outcome.js';
 import type { Budget } from './budget.js';
@@ -61,10 +62,10 @@ export function signedOctets(set: RRset, signature: Signature): Buffer {
     if (last?.equals(each) === true) continue;
     last = each;
     at += owner.copy(out, at);
-    out.writeUInt16BE(set.type, at);
-    out.writeUInt16BE(1, at + 2);
-    out.writeUInt32BE(signature.originalTtlSec, at + 4);
-    out.writeUInt16BE(each.length, at + 8);
+    putU16(out, at, set.type);
+    putU16(out, at + 2, 1);
+    putU32(out, at + 4, signature.originalTtlSec);
+    putU16(out, at + 8, each.length);
     at += 10 + each.copy(out, at + 10);
   }
   return out.subarray(0, at);

@@ -1,6 +1,7 @@
 // The queries that nearly all clients send, read without allocating: one question in class IN, RD set, perhaps an OPT.
 // Everything else is left to wire/query, which is complete; this reader only has to be right about what it takes.
 
+import { u16At, u32At } from '../base/octets.js';
 import { FLAG, flagsOf, HEADER_BYTES, idOf } from '../wire/header.js';
 import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 import { CLASSIC_PAYLOAD_BYTES, type Opt, OPTION, readOpt, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
@@ -39,11 +40,11 @@ export class FastQuery {
   read(message: Buffer, start: number, length: number, stream: boolean): boolean {
     const end = start + length;
     if (length < HEADER_BYTES + 5) return false;
-    const flags = message.readUInt16BE(start + 2);
+    const flags = u16At(message, start + 2);
     // A standard query with RD; of the other bits only AD and CD may be set.
     if ((flags & ~(FLAG.AD | FLAG.CD)) !== FLAG.RD) return false;
-    if (message.readUInt32BE(start + 4) !== 0x10000 || message.readUInt16BE(start + 8) !== 0) return false;
-    const additional = message.readUInt16BE(start + 10);
+    if (u32At(message, start + 4) !== 0x10000 || u16At(message, start + 8) !== 0) return false;
+    const additional = u16At(message, start + 10);
     if (additional > 1) return false;
 
     const { key } = this;
@@ -64,8 +65,8 @@ export class FastQuery {
       }
       if (labelBytes === 0) break;
     }
-    const type = message.readUInt16BE(at);
-    if (message.readUInt16BE(at + 2) !== CLASS_IN || type === 0 || type === TYPE.ANY || isMetaType(type)) return false;
+    const type = u16At(message, at);
+    if (u16At(message, at + 2) !== CLASS_IN || type === 0 || type === TYPE.ANY || isMetaType(type)) return false;
     for (const typeEnd = at + 4; at < typeEnd; at++) {
       const octet = message[at] ?? 0;
       key[filled++] = octet;
@@ -76,10 +77,10 @@ export class FastQuery {
     let limit = CLASSIC_PAYLOAD_BYTES;
     if (additional === 1) {
       // One OPT, right behind the question, to the very end; version 0.
-      if (at + OPT_BYTES > end || message[at] !== 0 || message.readUInt16BE(at + 1) !== TYPE.OPT || message[at + 6] !== 0) return false;
-      if (at + OPT_BYTES + message.readUInt16BE(at + 9) !== end) return false;
+      if (at + OPT_BYTES > end || message[at] !== 0 || u16At(message, at + 1) !== TYPE.OPT || message[at + 6] !== 0) return false;
+      if (at + OPT_BYTES + u16At(message, at + 9) !== end) return false;
       if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
-      limit = Math.min(Math.max(message.readUInt16BE(at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
+      limit = Math.min(Math.max(u16At(message, at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
       if ((message[at + 7] ?? 0) & 0x80) bits = bits & ~WITH_AD | WITH_DO;
       bits |= WITH_EDNS;
     } else if (at !== end) return false;
@@ -122,9 +123,9 @@ function optionsAreIndifferent(message: Buffer, start: number, end: number, stre
   let at = start;
   while (at < end) {
     if (at + 4 > end) return false;
-    const code = message.readUInt16BE(at);
+    const code = u16At(message, at);
     if (code === OPTION.REPORT || (stream && (code === OPTION.TCP_KEEPALIVE || code === OPTION.PADDING))) return false;
-    at += 4 + message.readUInt16BE(at + 2);
+    at += 4 + u16At(message, at + 2);
   }
   return at === end;
 }

@@ -4,6 +4,7 @@
 //   record   octets u32 (of the whole record, a multiple of 4; 0: go on at the start) · socket u16 · route octets u16 ·
 //            message octets u16 · (u16) · route · message
 
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { Messages } from '../os/datagrams.js';
 
 const FIXED_BYTES = 12;
@@ -47,14 +48,14 @@ export class HandOver {
     const used = (written - Atomics.load(control, READ)) >>> 0;
     if (used + skip + bytes > RING_BYTES) return false;
     if (skip > 0) {
-      ring.writeUInt32LE(0, at);
+      putU32(ring, at, 0);
       written = (written + skip) | 0;
       at = 0;
     }
-    ring.writeUInt32LE(bytes, at);
-    ring.writeUInt16LE(socket, at + 4);
-    ring.writeUInt16LE(routeBytes, at + 6);
-    ring.writeUInt16LE(messageBytes, at + 8);
+    putU32(ring, at, bytes);
+    putU16(ring, at + 4, socket);
+    putU16(ring, at + 6, routeBytes);
+    putU16(ring, at + 8, messageBytes);
     queries.copyRoute(i, ring, at + FIXED_BYTES);
     queries.copyMessage(i, ring, at + FIXED_BYTES + routeBytes);
     Atomics.store(control, WRITTEN, (written + bytes) | 0);
@@ -78,14 +79,14 @@ export class HandOver {
         continue;
       }
       const at = (read >>> 0) % RING_BYTES;
-      const bytes = ring.readUInt32LE(at);
+      const bytes = u32At(ring, at);
       if (bytes === 0) {
         Atomics.store(control, READ, (read + RING_BYTES - at) | 0);
         continue;
       }
-      const socket = ring.readUInt16LE(at + 4);
-      const routeEnd = at + FIXED_BYTES + ring.readUInt16LE(at + 6);
-      const own = Buffer.allocUnsafe(routeEnd - at - FIXED_BYTES + ring.readUInt16LE(at + 8));
+      const socket = u16At(ring, at + 4);
+      const routeEnd = at + FIXED_BYTES + u16At(ring, at + 6);
+      const own = Buffer.allocUnsafe(routeEnd - at - FIXED_BYTES + u16At(ring, at + 8));
       const routeBytes = routeEnd - at - FIXED_BYTES;
       ring.copy(own, 0, at + FIXED_BYTES, at + FIXED_BYTES + own.length);
       Atomics.store(control, READ, (read + bytes) | 0);

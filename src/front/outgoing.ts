@@ -1,5 +1,6 @@
 // Replies from the main thread to clients whose queries came in batches: collected, and sent in batches too.
 
+import { u16At } from '../base/octets.js';
 import { addressText } from '../base/address.js';
 import { BATCH, Messages } from '../os/datagrams.js';
 import { type Libc, LINUX } from '../os/libc.js';
@@ -14,7 +15,7 @@ export function clientOf(route: Buffer): Client {
   const six = route[1] === LINUX.AF_INET6;
   return {
     address: addressText(route, six ? 9 : 5, six ? 16 : 4),
-    port: route.readUInt16BE(3),
+    port: u16At(route, 3),
     family: six ? 6 : 4,
     transport: 'udp',
   };

@@ -12,6 +12,7 @@
 //   entry     key octets u16 · reply octets u16 · TTL count u16 · kind u16 · stored f64 · expires f64
 //             then reply, the offsets of its TTLs (u16 each), and key, each starting at a multiple of 4
 
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { FastQuery } from './fast-query.js';
 
 const UNIT = 8;
@@ -114,7 +115,7 @@ export class PacketCache {
       const position = Atomics.load(index, slot + 1);
       if (!this.holds(position)) continue;
       const entry = this.offsetOf(position);
-      if (log.readUInt16LE(entry + KEY_AT) !== keyBytes || (this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0) <= nowSec) continue;
+      if (u16At(log, entry + KEY_AT) !== keyBytes || (this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0) <= nowSec) continue;
       if (!sameOctets(log, this.keyAt(entry), key, keyBytes)) continue;
       this.entry = entry;
       this.position = position;
@@ -125,12 +126,12 @@ export class PacketCache {
 
   /** Octets of the found reply. */
   get replyBytes(): number {
-    return this.log.readUInt16LE(this.entry + REPLY_AT);
+    return u16At(this.log, this.entry + REPLY_AT);
   }
 
   /** Whether the found reply denies. */
   get negative(): boolean {
-    return this.log.readUInt16LE(this.entry + KIND_AT) === KIND.negative;
+    return u16At(this.log, this.entry + KIND_AT) === KIND.negative;
   }
 
   /**
@@ -141,9 +142,9 @@ export class PacketCache {
   copyTo(out: Room, outStart: number, message: Buffer, start: number, questionBytes: number, nowSec: number): boolean {
     const { log, words, entry } = this;
     const { octets } = out;
-    const replyBytes = log.readUInt16LE(entry + REPLY_AT);
+    const replyBytes = u16At(log, entry + REPLY_AT);
     const offsets = entry + FIXED_BYTES + aligned(replyBytes);
-    const ttls = log.readUInt16LE(entry + TTLS_AT);
+    const ttls = u16At(log, entry + TTLS_AT);
     // Beyond the log only while it is being overwritten.
     if (offsets + 2 * ttls > log.length || outStart + replyBytes > octets.length) return false;
     // Word by word: for so few octets quicker than any call.
@@ -155,9 +156,9 @@ export class PacketCache {
     const ageSec = Math.floor(nowSec - (this.doubles[(entry + STORED_AT) >> 3] ?? 0));
     if (ageSec > 0) {
       for (let i = 0; i < ttls; i++) {
-        const at = outStart + log.readUInt16LE(offsets + 2 * i);
+        const at = outStart + u16At(log, offsets + 2 * i);
         if (at + 4 > octets.length) return false;
-        octets.writeUInt32BE(Math.max(0, octets.readUInt32BE(at) - ageSec), at);
+        putU32(octets, at, Math.max(0, u32At(octets, at) - ageSec));
       }
     }
     return this.holds(this.position);
@@ -176,18 +177,18 @@ export class PacketCache {
     const entry = this.offsetOf(position);
 
     const { log } = this;
-    log.writeUInt16LE(keyBytes, entry + KEY_AT);
-    log.writeUInt16LE(reply.length, entry + REPLY_AT);
-    log.writeUInt16LE(ttlOffsets.length, entry + TTLS_AT);
-    log.writeUInt16LE(ready.negative ? KIND.negative : KIND.positive, entry + KIND_AT);
+    putU16(log, entry + KEY_AT, keyBytes);
+    putU16(log, entry + REPLY_AT, reply.length);
+    putU16(log, entry + TTLS_AT, ttlOffsets.length);
+    putU16(log, entry + KIND_AT, ready.negative ? KIND.negative : KIND.positive);
     this.doubles[(entry + STORED_AT) >> 3] = ready.storedSec;
     this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedSec + ready.ttlSec;
     reply.copy(log, entry + FIXED_BYTES);
     for (let i = 0; i < ttlOffsets.length; i++) {
       const offset = ttlOffsets[i] ?? 0;
       const at = entry + FIXED_BYTES + offset;
-      if (ready.ageSec > 0) log.writeUInt32BE(log.readUInt32BE(at) + ready.ageSec, at);
-      log.writeUInt16LE(offset, entry + offsetsAt + 2 * i);
+      if (ready.ageSec > 0) putU32(log, at, u32At(log, at) + ready.ageSec);
+      putU16(log, entry + offsetsAt + 2 * i, offset);
     }
     key.copy(log, entry + keyAt, 0, keyBytes);
 
@@ -254,7 +255,7 @@ export class PacketCache {
 
   private isKeyAt(position: number, { key, keyBytes }: FastQuery): boolean {
     const entry = this.offsetOf(position);
-    return this.log.readUInt16LE(entry + KEY_AT) === keyBytes && sameOctets(this.log, this.keyAt(entry), key, keyBytes);
+    return u16At(this.log, entry + KEY_AT) === keyBytes && sameOctets(this.log, this.keyAt(entry), key, keyBytes);
   }
 
   /** Whether the entry at `position` is still whole. Position 0 of an unused slot counts as long gone. */
@@ -269,7 +270,7 @@ export class PacketCache {
   }
 
   private keyAt(entry: number): number {
-    return entry + FIXED_BYTES + aligned(this.log.readUInt16LE(entry + REPLY_AT)) + aligned(2 * this.log.readUInt16LE(entry + TTLS_AT));
+    return entry + FIXED_BYTES + aligned(u16At(this.log, entry + REPLY_AT)) + aligned(2 * u16At(this.log, entry + TTLS_AT));
   }
 }
 

@@ -1,5 +1,6 @@
 // The fast path over batches of datagrams: what a ready reply answers leaves in one sendmmsg, all else is handed over.
 
+import { u16At } from '../base/octets.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
 import { type Libc, LINUX } from '../os/libc.js';
@@ -41,7 +42,7 @@ export function server(parts: ServeParts): (fd: number, socket: number) => numbe
     if (!fast.read(queries.data, start, bytes, false)) return 0;
     const name = i * NAME_BYTES;
     const six = queries.names[name] === LINUX.AF_INET6;
-    if (queries.names.readUInt16BE(name + 2) === 0 || !allowed(queries.names, name + (six ? 8 : 4), six ? 16 : 4)) return 0;
+    if (u16At(queries.names, name + 2) === 0 || !allowed(queries.names, name + (six ? 8 : 4), six ? 16 : 4)) return 0;
     if (!packets.find(fast, nowSec)) return 0;
     const { replyBytes, negative } = packets;
     const at = to * REPLY_ROOM_BYTES;

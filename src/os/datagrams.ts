@@ -6,6 +6,7 @@
 //   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
 
 import { addressOctets } from '../base/address.js';
+import { copyOctets } from '../base/octets.js';
 import { type Libc, LINUX } from './libc.js';
 
 /** Datagrams per call. */
@@ -101,6 +102,7 @@ export class Messages {
   private readonly headers: Buffer;
   private readonly headerWords: Int32Array;
   private readonly vectors: Buffer;
+  private readonly vectorWords: Int32Array;
   private readonly pollFd = Buffer.alloc(8);
   /** Slots whose lengths are not those that `receive` needs. */
   private filled = BATCH;
@@ -118,7 +120,9 @@ export class Messages {
     // Not from the pool: C holds addresses into these for as long as this object lives.
     this.names = Buffer.alloc(BATCH * NAME_BYTES);
     this.control = Buffer.alloc(BATCH * CONTROL_BYTES);
-    this.vectors = Buffer.alloc(BATCH * 2 * p);
+    const vectorMemory = new ArrayBuffer(BATCH * 2 * p);
+    this.vectors = Buffer.from(vectorMemory);
+    this.vectorWords = new Int32Array(vectorMemory);
     this.headerBytes = p === 8 ? 64 : 32;
     this.namelenAt = p;
     this.controllenAt = 5 * p;
@@ -133,20 +137,18 @@ export class Messages {
       const at = i * this.headerBytes;
       this.writePointer(this.headers, at, (names ?? 0n) + BigInt(i * NAME_BYTES));
       this.writePointer(this.headers, at + 2 * p, (vectors ?? 0n) + BigInt(i * 2 * p));
-      this.writeSize(this.headers, at + 3 * p, 1);
+      this.headerWords[this.header(i, 3 * p)] = 1;
       this.writePointer(this.headers, at + 4 * p, (control ?? 0n) + BigInt(i * CONTROL_BYTES));
     }
   }
 
   /** Receives what is there, up to BATCH. */
   receive(fd: number): number {
-    const p = this.libc.pointerBytes;
     // The kernel wrote into those that it filled last time, and into no others.
     for (let i = 0; i < this.filled; i++) {
-      const at = i * this.headerBytes;
-      this.headers.writeUInt32LE(NAME_BYTES, at + this.namelenAt);
-      this.writeSize(this.headers, at + this.controllenAt, CONTROL_BYTES);
-      this.writeSize(this.vectors, i * 2 * p + p, this.roomBytes);
+      this.headerWords[this.header(i, this.namelenAt)] = NAME_BYTES;
+      this.headerWords[this.header(i, this.controllenAt)] = CONTROL_BYTES;
+      this.vectorWords[this.vectorLength(i)] = this.roomBytes;
     }
     const received = this.libc.recvmmsg(fd, this.headers, BATCH, LINUX.MSG_DONTWAIT);
     this.filled = Math.max(0, received);
@@ -155,7 +157,7 @@ export class Messages {
 
   /** Octets of the datagram received in slot i. */
   bytes(i: number): number {
-    return this.headers.readUInt32LE(i * this.headerBytes + this.lengthAt);
+    return this.headerWords[this.header(i, this.lengthAt)] ?? 0;
   }
 
   /**
@@ -170,38 +172,39 @@ export class Messages {
     for (let word = 0; word <= words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
     for (let word = 4 * words; word <= 5 * words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
     this.headerWords[to + 6 * words] = 0;
-    this.vectors.writeUInt32LE(bytes, i * 2 * this.libc.pointerBytes + this.libc.pointerBytes);
+    this.vectorWords[this.vectorLength(i)] = bytes;
   }
 
   /** Octets of the route of slot j: its sender and destination, as `fill` needs them for the reply. */
   routeBytes(j: number): number {
-    const from = j * this.headerBytes;
-    return 1 + this.headers.readUInt32LE(from + this.namelenAt) + this.headers.readUInt32LE(from + this.controllenAt);
+    return 1 + (this.headerWords[this.header(j, this.namelenAt)] ?? 0) + (this.headerWords[this.header(j, this.controllenAt)] ?? 0);
   }
 
   /** Copies the route of slot j: octets of the name, name, control. */
   copyRoute(j: number, out: Buffer, at: number): void {
-    const nameBytes = this.headers.readUInt32LE(j * this.headerBytes + this.namelenAt);
+    const nameBytes = this.headerWords[this.header(j, this.namelenAt)] ?? 0;
     const controlBytes = this.routeBytes(j) - 1 - nameBytes;
     out[at] = nameBytes;
-    this.names.copy(out, at + 1, j * NAME_BYTES, j * NAME_BYTES + nameBytes);
-    this.control.copy(out, at + 1 + nameBytes, j * CONTROL_BYTES, j * CONTROL_BYTES + controlBytes);
+    copyOctets(this.names, j * NAME_BYTES, nameBytes, out, at + 1);
+    copyOctets(this.control, j * CONTROL_BYTES, controlBytes, out, at + 1 + nameBytes);
   }
 
   /** Copies the datagram in slot j. */
   copyMessage(j: number, out: Buffer, at: number): void {
-    this.data.copy(out, at, j * this.roomBytes, j * this.roomBytes + this.bytes(j));
+    copyOctets(this.data, j * this.roomBytes, this.bytes(j), out, at);
   }
 
   /** Makes slot i carry `reply` along a route. */
   fill(i: number, route: Buffer, reply: Buffer): void {
     const nameBytes = route[0] ?? 0;
     const controlBytes = route.length - 1 - nameBytes;
-    route.copy(this.names, i * NAME_BYTES, 1, 1 + nameBytes);
-    route.copy(this.control, i * CONTROL_BYTES, 1 + nameBytes);
-    reply.copy(this.data, i * this.roomBytes);
-    this.headers.writeUInt32LE(nameBytes, i * this.headerBytes + this.namelenAt);
-    this.finish(i, reply.length, controlBytes);
+    copyOctets(route, 1, nameBytes, this.names, i * NAME_BYTES);
+    copyOctets(route, 1 + nameBytes, controlBytes, this.control, i * CONTROL_BYTES);
+    copyOctets(reply, 0, reply.length, this.data, i * this.roomBytes);
+    this.headerWords[this.header(i, this.namelenAt)] = nameBytes;
+    this.headerWords[this.header(i, this.controllenAt)] = controlBytes;
+    this.headerWords[this.header(i, this.flagsAt)] = 0;
+    this.vectorWords[this.vectorLength(i)] = reply.length;
   }
 
   /**
@@ -229,20 +232,18 @@ export class Messages {
     return sent;
   }
 
-  private finish(i: number, bytes: number, controlBytes: number): void {
-    const p = this.libc.pointerBytes;
-    this.writeSize(this.headers, i * this.headerBytes + this.controllenAt, controlBytes);
-    this.headers.writeInt32LE(0, i * this.headerBytes + this.flagsAt);
-    this.writeSize(this.vectors, i * 2 * p + p, bytes);
+  /** Where a field of header i stands among the words. Of sizes, which are 64 bits long on most machines, the upper half stays 0. */
+  private header(i: number, field: number): number {
+    return (i * this.headerBytes + field) >> 2;
+  }
+
+  /** Where the length of vector i stands. */
+  private vectorLength(i: number): number {
+    return ((2 * i + 1) * this.libc.pointerBytes) >> 2;
   }
 
   private writePointer(buffer: Buffer, at: number, pointer: bigint): void {
     if (this.libc.pointerBytes === 8) buffer.writeBigUInt64LE(pointer, at);
     else buffer.writeUInt32LE(Number(pointer), at);
-  }
-
-  private writeSize(buffer: Buffer, at: number, size: number): void {
-    buffer.writeUInt32LE(size, at);
-    // The upper half of a 64-bit size stays 0.
   }
 }

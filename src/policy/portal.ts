@@ -22,7 +22,8 @@ export interface Portal {
 export function portal(monotonicMs: () => number, names: readonly Buffer[]): Portal {
   let untilMs = -Infinity;
   let all = names;
-  const left = (): number => Math.max(0, untilMs - monotonicMs());
+  // Asked for every query that is not in the cache: a window that was never opened does not look at the clock.
+  const left = (): number => (untilMs === -Infinity ? 0 : Math.max(0, untilMs - monotonicMs()));
   return {
     start(forMs, own) {
       untilMs = monotonicMs() + forMs;

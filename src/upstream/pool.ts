@@ -347,9 +347,10 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
         return;
       }
       const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, clock.monotonicMs() + DEADLINE_MS, settle, avoid, onTime);
-      wheel.start(exchange, DEADLINE_MS);
       for (const each of servers) each.refresh();
       dispatch(exchange);
+      // Nobody has been asked yet.
+      if (!exchange.done && !exchange.scheduled) wheel.start(exchange, DEADLINE_MS);
     },
     get upstreams() {
       return specs.map(({ label }) => label);

@@ -1,5 +1,6 @@
 // The addresses in a response to an A or AAAA query.
 
+import { u16At } from '../base/octets.js';
 import { addressText } from '../base/address.js';
 import { countsOf } from './header.js';
 import { skipName } from './name.js';
@@ -24,8 +25,8 @@ export function readAddresses(message: Buffer, type: typeof TYPE.A | typeof TYPE
   for (let i = 0; i < countsOf(message).answers; i++) {
     const fixed = skipName(message, at);
     const rdata = fixed + 10;
-    const length = message.readUInt16BE(fixed + 8);
-    if (message.readUInt16BE(fixed) === type && message.readUInt16BE(fixed + 2) === CLASS_IN && length === size) {
+    const length = u16At(message, fixed + 8);
+    if (u16At(message, fixed) === type && u16At(message, fixed + 2) === CLASS_IN && length === size) {
       addresses.push(addressText(message, rdata, size));
       ttlSec = Math.min(ttlSec, ttlAt(message, fixed + 4));
     }

@@ -4,6 +4,7 @@
 //                TTL = extended RCODE (8 bits), version (8), DO (1), Z (15), then RDATA = options
 //   option       code (16 bits), length (16), data
 
+import { putU16, u16At } from '../base/octets.js';
 import { TYPE } from './rrtype.js';
 
 /** Option codes that mean something here. */
@@ -53,17 +54,17 @@ export interface Opt {
  */
 export function readOpt(message: Buffer, at: number): Opt | undefined {
   const rdataStart = at + 10;
-  const options = message.subarray(rdataStart, rdataStart + message.readUInt16BE(at + 8));
+  const options = message.subarray(rdataStart, rdataStart + u16At(message, at + 8));
   for (let i = 0; i < options.length; ) {
     if (i + 4 > options.length) return undefined;
-    i += 4 + options.readUInt16BE(i + 2);
+    i += 4 + u16At(options, i + 2);
     if (i > options.length) return undefined;
   }
   return {
-    udpSize: Math.max(message.readUInt16BE(at + 2), CLASSIC_PAYLOAD_BYTES),
+    udpSize: Math.max(u16At(message, at + 2), CLASSIC_PAYLOAD_BYTES),
     extendedRcode: message.readUInt8(at + 4),
     version: message.readUInt8(at + 5),
-    dnssecOk: (message.readUInt16BE(at + 6) & DO_BIT) !== 0,
+    dnssecOk: (u16At(message, at + 6) & DO_BIT) !== 0,
     options,
   };
 }
@@ -72,8 +73,8 @@ export function readOpt(message: Buffer, at: number): Opt | undefined {
 export function findOption(opt: Opt, code: number): Buffer | undefined {
   const { options } = opt;
   for (let i = 0; i < options.length; ) {
-    const length = options.readUInt16BE(i + 2);
-    if (options.readUInt16BE(i) === code) return options.subarray(i + 4, i + 4 + length);
+    const length = u16At(options, i + 2);
+    if (u16At(options, i) === code) return options.subarray(i + 4, i + 4 + length);
     i += 4 + length;
   }
   return undefined;
@@ -107,20 +108,20 @@ export function writeOpt(fields: OptFields, padTo?: readonly [messageBytes: numb
   }
   // Padding octets are zero (RFC 7830 §3). From the pool: alloc would take memory of its own for each.
   const opt = Buffer.allocUnsafe(bytes).fill(0);
-  opt.writeUInt16BE(TYPE.OPT, 1);
-  opt.writeUInt16BE(UDP_PAYLOAD_BYTES, 3);
+  putU16(opt, 1, TYPE.OPT);
+  putU16(opt, 3, UDP_PAYLOAD_BYTES);
   opt.writeUInt8((fields.rcode ?? 0) >> 4, 5);
-  opt.writeUInt16BE(fields.dnssecOk ? DO_BIT : 0, 7);
-  opt.writeUInt16BE(bytes - OPT_FIXED_BYTES, 9);
+  putU16(opt, 7, fields.dnssecOk ? DO_BIT : 0);
+  putU16(opt, 9, bytes - OPT_FIXED_BYTES);
   let at = OPT_FIXED_BYTES;
   for (const { code, data } of fields.options) {
-    opt.writeUInt16BE(code, at);
-    opt.writeUInt16BE(data.length, at + 2);
+    putU16(opt, at, code);
+    putU16(opt, at + 2, data.length);
     at += 4 + data.copy(opt, at + 4);
   }
   if (padTo !== undefined) {
-    opt.writeUInt16BE(OPTION.PADDING, at);
-    opt.writeUInt16BE(bytes - at - 4, at + 2);
+    putU16(opt, at, OPTION.PADDING);
+    putU16(opt, at + 2, bytes - at - 4);
   }
   return opt;
 }
@@ -141,7 +142,7 @@ export function edeOption({ infoCode, text }: ExtendedError): Option {
   let end = Math.min(utf8.length, MAX_EDE_TEXT_BYTES);
   while (end < utf8.length && end > 0 && ((utf8[end] ?? 0) & 0xc0) === 0x80) end--;
   const data = Buffer.alloc(2 + end);
-  data.writeUInt16BE(infoCode, 0);
+  putU16(data, 0, infoCode);
   utf8.copy(data, 2, 0, end);
   return { code: OPTION.EDE, data };
 }
@@ -151,11 +152,11 @@ export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
   const found: ExtendedError[] = [];
   const { options } = opt;
   for (let i = 0; i < options.length && found.length < most; ) {
-    const length = options.readUInt16BE(i + 2);
-    if (options.readUInt16BE(i) === OPTION.EDE && length >= 2) {
+    const length = u16At(options, i + 2);
+    if (u16At(options, i) === OPTION.EDE && length >= 2) {
       // Some senders end the text with a NUL (RFC 8914 §2 allows receivers to find one).
       const text = options.subarray(i + 6, i + 4 + length).toString('utf8').replace(/\0+$/, '');
-      found.push({ infoCode: options.readUInt16BE(i + 4), text });
+      found.push({ infoCode: u16At(options, i + 4), text });
     }
     i += 4 + length;
   }

@@ -1,9 +1,11 @@
 // Messages on a stream: two octets of length, then the message (RFC 1035 §4.2.2, RFC 7766 §8).
 
+import { putU16, u16At } from '../base/octets.js';
+
 /** Puts the length before a message, in one buffer, so that both leave in one segment. */
 export function framed(message: Buffer): Buffer {
   const frame = Buffer.allocUnsafe(2 + message.length);
-  frame.writeUInt16BE(message.length, 0);
+  putU16(frame, 0, message.length);
   message.copy(frame, 2);
   return frame;
 }
@@ -45,18 +47,18 @@ export function frameReader(): FrameReader {
       let at = 0;
       while (at < chunk.length) {
         if (filled === 0 && chunk.length - at >= 2) {
-          const end = at + 2 + chunk.readUInt16BE(at);
+          const end = at + 2 + u16At(chunk, at);
           if (end <= chunk.length) {
             each(chunk.subarray(at + 2, end));
             at = end;
             continue;
           }
         }
-        const wanted = filled < 2 ? 2 : 2 + room.readUInt16BE(0);
+        const wanted = filled < 2 ? 2 : 2 + u16At(room, 0);
         const piece = chunk.subarray(at, at + wanted - filled);
         keep(piece);
         at += piece.length;
-        if (filled < 2 || filled < 2 + room.readUInt16BE(0)) continue;
+        if (filled < 2 || filled < 2 + u16At(room, 0)) continue;
         const message = room.subarray(2, filled);
         room = NO_ROOM;
         filled = 0;

@@ -1,6 +1,8 @@
 // The twelve octets every message starts with (RFC 1035 §4.1.1), read and patched in place.
 // DNS numbers are big-endian; `readUInt16BE` and friends are the whole codec.
 
+import { putU16, u16At } from '../base/octets.js';
+
 /** Octets of a header. */
 export const HEADER_BYTES = 12;
 
@@ -19,9 +21,9 @@ export const FLAG = {
 } as const;
 
 /** The message id. */
-export const idOf = (message: Buffer): number => message.readUInt16BE(0);
+export const idOf = (message: Buffer): number => u16At(message, 0);
 /** The flags word: QR, opcode, AA, TC, RD, RA, Z, AD, CD, RCODE. */
-export const flagsOf = (message: Buffer): number => message.readUInt16BE(2);
+export const flagsOf = (message: Buffer): number => u16At(message, 2);
 /** 0 … 15 from a flags word; 0 is a standard query. */
 export const opcodeOf = (flags: number): number => (flags >> 11) & 15;
 /** The four RCODE bits of a flags word; EDNS may add eight more (RFC 6891 §6.1.3). */
@@ -40,19 +42,19 @@ export interface Counts {
 /** Reads the four counts. */
 export function countsOf(message: Buffer): Counts {
   return {
-    questions: message.readUInt16BE(4),
-    answers: message.readUInt16BE(6),
-    authority: message.readUInt16BE(8),
-    additional: message.readUInt16BE(10),
+    questions: u16At(message, 4),
+    answers: u16At(message, 6),
+    authority: u16At(message, 8),
+    additional: u16At(message, 10),
   };
 }
 
 /** Writes a whole header at the start of `message`. */
 export function writeHeader(message: Buffer, id: number, flags: number, counts: Counts): void {
-  message.writeUInt16BE(id, 0);
-  message.writeUInt16BE(flags, 2);
-  message.writeUInt16BE(counts.questions, 4);
-  message.writeUInt16BE(counts.answers, 6);
-  message.writeUInt16BE(counts.authority, 8);
-  message.writeUInt16BE(counts.additional, 10);
+  putU16(message, 0, id);
+  putU16(message, 2, flags);
+  putU16(message, 4, counts.questions);
+  putU16(message, 6, counts.answers);
+  putU16(message, 8, counts.authority);
+  putU16(message, 10, counts.additional);
 }

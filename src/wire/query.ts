@@ -1,5 +1,6 @@
 // A client's query, read from raw octets: what is asked, how the reply has to look, or what is wrong with it.
 
+import { u16At } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
 import { findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
@@ -63,8 +64,8 @@ export function parseQuery(message: Buffer): Parsed {
   const opt = found;
   if (opt !== undefined && opt.version !== 0) return reject('bad_version', question, opt);
 
-  const type = message.readUInt16BE(nameEnd);
-  if (message.readUInt16BE(nameEnd + 2) !== CLASS_IN) return reject('class', question, opt);
+  const type = u16At(message, nameEnd);
+  if (u16At(message, nameEnd + 2) !== CLASS_IN) return reject('class', question, opt);
   if (type === 0) return reject('form_error', question, opt);
   if (type === TYPE.NXNAME) return reject('nxname', question, opt);
   if (isMetaType(type)) return reject('meta_type', question, opt);
@@ -107,9 +108,9 @@ function findOpt(message: Buffer, start: number, records: number): Opt | undefin
   for (let i = 0; i < records; i++) {
     const fixed = skipName(message, at);
     if (fixed === -1 || fixed + 10 > message.length) return 'malformed';
-    const next = fixed + 10 + message.readUInt16BE(fixed + 8);
+    const next = fixed + 10 + u16At(message, fixed + 8);
     if (next > message.length) return 'malformed';
-    if (message.readUInt16BE(fixed) === TYPE.OPT) {
+    if (u16At(message, fixed) === TYPE.OPT) {
       if (opt !== undefined || message[at] !== 0) return 'malformed';
       opt = readOpt(message, fixed);
       if (opt === undefined) return 'malformed';

@@ -1,6 +1,7 @@
 // Replies, put together from octets: the client's own id, question and letter case, a stored message's records,
 // and an OPT of ours. Only this file decides which flags a client sees.
 
+import { putU16, putU32, u32At } from '../base/octets.js';
 import {
   CLASSIC_PAYLOAD_BYTES, edeOption, type ExtendedError, type Option, OPTION, RESPONSE_PADDING_BLOCK,
   UDP_PAYLOAD_BYTES, writeOpt,
@@ -85,7 +86,7 @@ export function answerReply(
   if (ageSec > 0) {
     for (let i = 0; i < stored.ttlOffsets.length; i++) {
       const offset = stored.ttlOffsets[i] ?? 0;
-      reply.writeUInt32BE(Math.max(0, reply.readUInt32BE(offset) - ageSec), offset);
+      putU32(reply, offset, Math.max(0, u32At(reply, offset) - ageSec));
     }
   }
   opt?.copy(reply, octets.length);
@@ -127,11 +128,11 @@ export function refuseAnyMessage(question: Buffer): StoredMessage {
   const bytes = Buffer.alloc(recordAt + 12 + REFUSE_ANY_RDATA.length);
   question.copy(bytes, HEADER_BYTES);
   // A pointer to the question's name.
-  bytes.writeUInt16BE(0xc000 | HEADER_BYTES, recordAt);
-  bytes.writeUInt16BE(TYPE.HINFO, recordAt + 2);
-  bytes.writeUInt16BE(CLASS_IN, recordAt + 4);
-  bytes.writeUInt32BE(REFUSE_ANY_TTL_SEC, recordAt + 6);
-  bytes.writeUInt16BE(REFUSE_ANY_RDATA.length, recordAt + 10);
+  putU16(bytes, recordAt, 0xc000 | HEADER_BYTES);
+  putU16(bytes, recordAt + 2, TYPE.HINFO);
+  putU16(bytes, recordAt + 4, CLASS_IN);
+  putU32(bytes, recordAt + 6, REFUSE_ANY_TTL_SEC);
+  putU16(bytes, recordAt + 10, REFUSE_ANY_RDATA.length);
   REFUSE_ANY_RDATA.copy(bytes, recordAt + 12);
   return { octets: bytes, rcode: 0, answers: 1, authority: 0, additional: 0, ttlOffsets: [recordAt + 6] };
 }
@@ -139,7 +140,7 @@ export function refuseAnyMessage(question: Buffer): StoredMessage {
 /** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */
 export function keepaliveOption(idleMs: number): Option {
   const data = Buffer.alloc(2);
-  data.writeUInt16BE(Math.min(0xffff, Math.round(idleMs / 100)), 0);
+  putU16(data, 0, Math.min(0xffff, Math.round(idleMs / 100)));
   return { code: OPTION.TCP_KEEPALIVE, data };
 }
 

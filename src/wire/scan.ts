@@ -1,6 +1,7 @@
 // A response from upstream, walked once: is it whole, where are its TTLs, where does its OPT start, how long
 // may it live. The octets stay as they are; what is learned here lets them be replayed by copying and patching.
 
+import { u16At, u32At } from '../base/octets.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
 import { skipName } from './name.js';
@@ -35,7 +36,7 @@ export interface Scan {
 
 /** TTLs with the top bit set count as 0 (RFC 2181 §8). */
 export function ttlAt(message: Buffer, offset: number): number {
-  const ttl = message.readUInt32BE(offset);
+  const ttl = u32At(message, offset);
   return ttl > 0x7fffffff ? 0 : ttl;
 }
 
@@ -71,9 +72,9 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   for (let i = 0; i < records; i++) {
     const fixed = skipName(message, at);
     if (fixed === -1 || fixed + 10 > message.length) return undefined;
-    const next = fixed + 10 + message.readUInt16BE(fixed + 8);
+    const next = fixed + 10 + u16At(message, fixed + 8);
     if (next > message.length) return undefined;
-    const recordType = message.readUInt16BE(fixed);
+    const recordType = u16At(message, fixed);
     if (recordType === TYPE.OPT) {
       // Only in the additional section, only once, only at the root (RFC 6891 §6.1.1).
       if (i < authorityEnd || opt !== undefined || message[at] !== 0) return undefined;
@@ -137,9 +138,9 @@ export function optOf(message: Buffer): Opt | undefined {
   for (let i = 0; i < answers + authority + additional; i++) {
     const fixed = skipName(message, at);
     if (fixed === -1 || fixed + 10 > message.length) return undefined;
-    const next = fixed + 10 + message.readUInt16BE(fixed + 8);
+    const next = fixed + 10 + u16At(message, fixed + 8);
     if (next > message.length) return undefined;
-    if (message.readUInt16BE(fixed) === TYPE.OPT) return readOpt(message, fixed);
+    if (u16At(message, fixed) === TYPE.OPT) return readOpt(message, fixed);
     at = next;
   }
   return undefined;
@@ -149,5 +150,5 @@ export function optOf(message: Buffer): Opt | undefined {
 export function keepaliveMs(message: Buffer): number | undefined {
   const opt = optOf(message);
   const option = opt && findOption(opt, OPTION.TCP_KEEPALIVE);
-  return option?.length === 2 ? 100 * option.readUInt16BE(0) : undefined;
+  return option?.length === 2 ? 100 * u16At(option, 0) : undefined;
 }

@@ -1,6 +1,7 @@
 // A message with some of its records left out. What was in front of the first gap stays where it is; behind it names are
 // written out wherever they point into what has moved (RFC 1035 §4.1.4).
 
+import { putU16, u16At } from '../base/octets.js';
 import { MAX_MESSAGE_BYTES } from './header.js';
 import { MAX_NAME_BYTES } from './name.js';
 import { type NameRead, rdataWith } from './rdata.js';
@@ -43,7 +44,7 @@ export function select<M extends StoredMessage>(message: M, questionEnd: number,
     add(owner.octets);
     offsets.push(length + 4);
     const fixed = Buffer.from(octets.subarray(owner.end, owner.end + RECORD_FIXED_BYTES));
-    fixed.writeUInt16BE(rdata.length, RECORD_FIXED_BYTES - 2);
+    putU16(fixed, RECORD_FIXED_BYTES - 2, rdata.length);
     add(fixed);
     add(rdata);
     const section = i < answers ? 0 : i < answers + authority ? 1 : 2;
@@ -67,11 +68,11 @@ export function withoutDnssec<M extends StoredMessage>(message: M, questionEnd: 
   return select(message, questionEnd, (_, each) => each === type || !AUTHENTICATING.has(each)) ?? message;
 }
 
-const typeAt = ({ octets, ttlOffsets }: StoredMessage, record: number): number => octets.readUInt16BE((ttlOffsets[record] ?? 4) - 4);
+const typeAt = ({ octets, ttlOffsets }: StoredMessage, record: number): number => u16At(octets, (ttlOffsets[record] ?? 4) - 4);
 
 function endOf({ octets, ttlOffsets }: StoredMessage, record: number): number {
   const ttlAt = ttlOffsets[record] ?? 0;
-  return ttlAt + 6 + octets.readUInt16BE(ttlAt + 4);
+  return ttlAt + 6 + u16At(octets, ttlAt + 4);
 }
 
 /** The name at `at`, pointing only to what is in front of `cut`; and where it ended. */
@@ -89,7 +90,8 @@ function portableName(message: Buffer, at: number, cut: number): NameRead | unde
       const target = ((octet & 0x3f) << 8) | (message[position + 1] ?? 0);
       if (target >= pieceStart) return undefined;
       if (target < cut) {
-        length = out.writeUInt16BE((POINTER_BITS << 8) | target, length);
+        putU16(out, length, (POINTER_BITS << 8) | target);
+        length += 2;
         break;
       }
       position = pieceStart = target;

@@ -1,6 +1,7 @@
 // Queries as they leave us: nothing of the client's message but its question, and the flags that change the
 // answer. Client options (cookies, client subnet, anything unknown) end here.
 
+import { putU16, u16At } from '../base/octets.js';
 import { OPTION, QUERY_PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
 import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, writeHeader } from './header.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
@@ -44,35 +45,35 @@ function queryBytes(ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions
 
 /** Writes the query at `at`, over octets that are 0. */
 function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions, end: number): void {
-  out.writeUInt16BE(id, at);
-  out.writeUInt16BE(FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), at + 2);
-  out.writeUInt16BE(1, at + 4);
-  out.writeUInt16BE(1, at + 10);
+  putU16(out, at, id);
+  putU16(out, at + 2, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0));
+  putU16(out, at + 4, 1);
+  putU16(out, at + 10, 1);
   let opt = at + HEADER_BYTES;
   opt += ask.question.copy(out, opt);
-  out.writeUInt16BE(TYPE.OPT, opt + 1);
-  out.writeUInt16BE(UDP_PAYLOAD_BYTES, opt + 3);
+  putU16(out, opt + 1, TYPE.OPT);
+  putU16(out, opt + 3, UDP_PAYLOAD_BYTES);
   if (ask.dnssecOk) out[opt + 7] = 0x80;
   let option = opt + OPT_BYTES;
-  out.writeUInt16BE(end - option, opt + 9);
+  putU16(out, opt + 9, end - option);
   if (keepalive) {
-    out.writeUInt16BE(OPTION.TCP_KEEPALIVE, option);
+    putU16(out, option, OPTION.TCP_KEEPALIVE);
     option += OPTION_BYTES;
   }
   if (hideSubnet) {
-    out.writeUInt16BE(OPTION.CLIENT_SUBNET, option);
-    out.writeUInt16BE(SUBNET_BYTES, option + 2);
-    out.writeUInt16BE(FAMILY_IPV4, option + OPTION_BYTES);
+    putU16(out, option, OPTION.CLIENT_SUBNET);
+    putU16(out, option + 2, SUBNET_BYTES);
+    putU16(out, option + OPTION_BYTES, FAMILY_IPV4);
     option += OPTION_BYTES + SUBNET_BYTES;
   }
   if (cookie !== undefined) {
-    out.writeUInt16BE(OPTION.COOKIE, option);
-    out.writeUInt16BE(cookie.length, option + 2);
+    putU16(out, option, OPTION.COOKIE);
+    putU16(out, option + 2, cookie.length);
     option += OPTION_BYTES + cookie.copy(out, option + OPTION_BYTES);
   }
   if (pad) {
-    out.writeUInt16BE(OPTION.PADDING, option);
-    out.writeUInt16BE(end - option - OPTION_BYTES, option + 2);
+    putU16(out, option, OPTION.PADDING);
+    putU16(out, option + 2, end - option - OPTION_BYTES);
   }
 }
 
@@ -95,7 +96,7 @@ export function upstreamFrame(id: number, ask: Ask, options: AskOptions): Buffer
   const bytes = queryBytes(ask, options);
   // From the pool, and zeroed here: alloc would take memory of its own for each.
   const frame = Buffer.allocUnsafe(2 + bytes).fill(0);
-  frame.writeUInt16BE(bytes, 0);
+  putU16(frame, 0, bytes);
   writeQuery(frame, 2, id, ask, options, 2 + bytes);
   return frame;
 }
@@ -106,7 +107,7 @@ export const isResponse = (message: Buffer): boolean =>
 
 /** Whether a response repeats this question, letter case aside (RFC 5452 §9.1). */
 export function answersQuestion(message: Buffer, question: Buffer): boolean {
-  if (message.readUInt16BE(4) !== 1 || message.length < HEADER_BYTES + question.length) return false;
+  if (u16At(message, 4) !== 1 || message.length < HEADER_BYTES + question.length) return false;
   // Type and class are no letters, even where they have the value of one.
   const nameBytes = question.length - 4;
   if (!sameIgnoringCase(message, HEADER_BYTES, question, nameBytes)) return false;
