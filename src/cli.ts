@@ -1,26 +1,9 @@
 #!/usr/bin/env node
 // argv -> subcommand -> exit code.
 
-import { UsageError, type Command } from './commands/command.js';
+import { COMMANDS } from './commands/all.js';
+import { UsageError } from './commands/command.js';
 import { version } from './version.js';
-
-/** Loaded when it is asked for: the daemon shall not wait for what only `query` needs. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  run: async () => (await import('./commands/run.js')).runCommand,
-  'check-config': async () => (await import('./commands/check-config.js')).checkConfigCommand,
-  portal: async () => (await import('./commands/portal.js')).portalCommand,
-  probe: async () => (await import('./commands/probe.js')).probeCommand,
-  pins: async () => (await import('./commands/pins.js')).pinsCommand,
-  status: async () => (await import('./commands/status.js')).statusCommand,
-  upstreams: async () => (await import('./commands/upstreams.js')).upstreamsCommand,
-  cache: async () => (await import('./commands/cache.js')).cacheCommand,
-  flush: async () => (await import('./commands/flush.js')).flushCommand,
-  reload: async () => (await import('./commands/reload.js')).reloadCommand,
-  'trust-anchor': async () => (await import('./commands/trust-anchor.js')).trustAnchorCommand,
-  nta: async () => (await import('./commands/nta.js')).ntaCommand,
-  trace: async () => (await import('./commands/trace.js')).traceCommand,
-  query: async () => (await import('./commands/query.js')).queryCommand,
-};
 
 async function programHelp(): Promise<string> {
   const commands = await Promise.all(Object.values(COMMANDS).map(async load => load()));

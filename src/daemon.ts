@@ -1,6 +1,9 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
+import { fileURLToPath } from 'node:url';
+
 import { ageClock } from './base/age-clock.js';
+import { DURATION_BUCKETS } from './base/front-counts.js';
 import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
 import { store } from './cache/store.js';
@@ -9,7 +12,7 @@ import { changedPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { cacheCommands } from './control/cache.js';
 import { portalCommand } from './control/portal.js';
-import { statusCommands, statusLine } from './control/status.js';
+import { statusCommands, statusData, statusLine, type StatusParts } from './control/status.js';
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
@@ -20,8 +23,10 @@ import type { Name } from './dnssec/name.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
+import { type History, history, sumsOf } from './observe/history.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
+import type { PassedSockets } from './os/activation.js';
 import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
@@ -53,6 +58,8 @@ export interface DaemonParts {
   readonly network: () => string;
   /** More commands for the control socket. */
   readonly commands?: ControlCommands;
+  /** Sockets that are open already, in place of the addresses of the configuration. */
+  readonly sockets?: PassedSockets | undefined;
 }
 
 /** A running daemon. */
@@ -68,6 +75,10 @@ export interface Daemon {
    * @returns the options that differ and only take effect at the next start
    */
   reload(config: Config): readonly string[];
+  /** From now on says that it is not ready. */
+  drain(): void;
+  /** A file was read again that could not be taken over. */
+  reloadFailed(): void;
   /** Answers what is in flight, closes everything. May be called twice. */
   stop(): Promise<void>;
 }
@@ -85,9 +96,8 @@ const DRAIN_LOOK_MS = 20;
  * @throws StartError
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
-  const { threads: count, io } = parts.config.front;
   // First of all: they take the longest.
-  const recruits = recruit(io === 'dgram' ? 0 : count);
+  const recruits = recruit(threadsFor(parts));
   try {
     return await build(parts, recruits);
   } catch (error) {
@@ -96,21 +106,46 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   }
 }
 
+/**
+ * How many front threads there are. Which address a datagram was sent to is only known where all are read in batches, and a
+ * wildcard socket that is open already can not be exchanged for one per address: it takes a thread, wanted or not.
+ */
+function threadsFor({ config: { front: { threads, io } }, sockets }: DaemonParts): number {
+  if (io === 'dgram') return 0;
+  return sockets?.udp.some(({ address }) => isWildcard(address)) === true ? Math.max(1, threads) : threads;
+}
+
+/** Where queries are taken: at sockets that are open already, else at the addresses of the configuration. */
+function listeners({ config, sockets }: DaemonParts): Readonly<Record<'udpAt' | 'tcpAt' | 'tlsAt', readonly ListenAddress[]>> {
+  const tlsAt = sockets !== undefined && sockets.tls.length > 0 ? sockets.tls : config.listen_tls.addresses;
+  if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0) return { udpAt: config.listen, tcpAt: config.listen, tlsAt };
+  const wildcard = sockets.udp.find(({ address }) => isWildcard(address));
+  if (wildcard !== undefined && config.front.io === 'dgram') {
+    throw new StartError(`${listenText(wildcard)} (UDP) of the socket unit can not be served with front.io dgram, where replies could leave from another address than was asked: name addresses there (ListenDatagram=), or leave front.io out`, 2);
+  }
+  return { udpAt: sockets.udp, tcpAt: sockets.tcp, tlsAt };
+}
+
 async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
   const spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
-  const credentials = listenerCredentials(config);
+  const { udpAt, tcpAt, tlsAt } = listeners(parts);
+  const credentials = tlsAt.length === 0 ? undefined : listenerCredentials(config);
 
   const startedAtMs = clock.monotonicMs();
   const age = ageClock(clock);
-  const { observer, expose } = metrics({
+  const { observer, expose, glance, reloaded } = metrics({
     version: parts.version,
+    mode: spec.mode,
     upstreams: spec.servers.map(({ label }) => label),
     typeName: typeToText,
     rcodeName: rcodeToText,
     cache: () => answers,
     fronts: () => threads?.counted() ?? [],
+    endpoints: () => asked.report(),
+    clockIsSet: () => clockIsSet(),
+    wallMs: () => clock.wallMs(),
     trustAnchors: () => trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
   });
   let threads: FrontThreads | undefined;
@@ -209,11 +244,13 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   let udp: UdpListener | undefined;
   const streams: StreamListener[] = [];
   let http: HttpListener | undefined;
+  let remembered: History | undefined;
   let control: { close(): void } | undefined;
   async function closeAll(): Promise<void> {
     udp?.close();
     streams.forEach(each => each.destroy());
     http?.close();
+    remembered?.close();
     network.close();
     trusted.close();
     control?.close();
@@ -222,44 +259,62 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     await threads?.close();
   }
 
+  const seen: StatusParts = {
+    version: parts.version, mode: spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
+    cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs,
+    listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
+  };
+  function pageStatus(): unknown {
+    const now = glance();
+    const { validations, connects, causes } = now;
+    return { ...statusData(seen), sums: [clock.wallMs(), ...sumsOf(now)], bounds_ms: DURATION_BUCKETS.map(seconds => seconds * 1000), validations, connects, causes: causes.map(({ code, words, count, lastMs }) => ({ code, words, count, last_ms: lastMs })) };
+  }
+
+  let draining = false;
   const sessions = sessionTable();
   try {
-    const { threads: count } = config.front;
+    const count = threadsFor(parts);
     const host = { packets, front: entrance, allow: config.access.allow, nowSec: age };
     if (libc !== undefined && count > 0) {
-      const serving = recruits.serve({ ...host, libc, addresses: config.listen });
+      const serving = recruits.serve({ ...host, libc, addresses: udpAt });
       // While the threads start there is time for this.
       upstream.prepare();
       threads = await starting('UDP', 'listen', serving);
     } else {
       await recruits.dismiss();
       // On the main thread a wildcard address is bound interface by interface, which only node:dgram is used for.
-      const inline = libc === undefined ? [] : config.listen.filter(({ address }) => !isWildcard(address));
-      const rest = config.listen.filter(at => !inline.includes(at));
+      const inline = libc === undefined ? [] : udpAt.filter(({ address }) => !isWildcard(address));
+      const rest = udpAt.filter(at => !inline.includes(at));
       if (libc !== undefined) threads = await starting('UDP', 'listen', serveInline({ ...host, libc, addresses: inline, monotonicMs: () => clock.monotonicMs() }));
       udp = await starting('UDP', 'listen', listenUdp(rest, entrance, observer, (at, error) =>
         log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
       upstream.prepare();
     }
-    streams.push(await starting('TCP', 'listen', listenStream(config.listen, undefined, entrance, observer, sessions)));
+    streams.push(await starting('TCP', 'listen', listenStream(tcpAt, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {
-      streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(config.listen_tls.addresses, credentials, entrance, observer, sessions)));
+      streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(tlsAt, credentials, entrance, observer, sessions)));
     }
     if (config.metrics.listen !== 'off') {
+      remembered = history(clock, () => sumsOf(glance()));
       http = await starting('HTTP', 'metrics.listen', listenHttp(config.metrics.listen, {
-        metrics: { observer, expose },
-        notReady: () => (upstream.ready ? undefined : 'no upstream server can be reached'),
+        metrics: { expose },
+        pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
+        status: () => pageStatus(),
+        history: () => ({ samples: remembered?.samples() ?? [] }),
+        notReady: () => (draining ? 'it is being taken out of service' : upstream.ready ? undefined : 'no upstream server can be reached'),
       }));
     }
     control = await controlSocket(config, log, {
       ...parts.commands,
       ...trusted.commands,
-      ...statusCommands({
-        version: parts.version, mode: spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
-        cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs,
-        listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
-      }),
+      ...statusCommands(seen),
       ...cacheCommands({ stats: () => ({ entries: answers.entries, bytes: answers.bytes, limitBytes: cacheBytes, zones: trusted.validation.validator.zones.entries }), forget }),
+      metrics: {
+        async run() {
+          const { body } = await expose(undefined);
+          return { ok: true, text: body.trimEnd(), data: body };
+        },
+      },
       probe: {
         run() {
           log.info({}, 'asked to: connecting anew');
@@ -287,7 +342,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   // What is in force.
   let current = config;
   const listening = (): Daemon['listening'] => [
-    ...(threads === undefined ? [] : config.listen.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
+    ...(threads === undefined ? [] : udpAt.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
     ...(udp?.bound ?? []).map(at => ({ transport: 'udp' as const, at })),
     ...(streams[0]?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
     ...(streams[1]?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
@@ -318,8 +373,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         asked.setServers(next.upstream.servers.map(serverSpec));
         current = { ...current, upstream: { ...current.upstream, servers: next.upstream.servers } };
       }
+      reloaded(true);
       return changed.filter(path => !(takesServers && path === 'upstream.servers'));
     },
+    drain: () => void (draining = true),
+    reloadFailed: () => reloaded(false),
     stop: async () => (stopped ??= stop()),
   };
 }

@@ -43,8 +43,12 @@ export interface Credentials {
 }
 
 /** For DNS over TLS towards clients; undefined: not configured. */
-export const listenerCredentials = ({ listen_tls: { addresses, certificate, key } }: Config): Credentials | undefined =>
-  (addresses.length === 0 ? undefined : credentials('listen_tls', 'certificate', certificate, 'key', key));
+export function listenerCredentials({ listen_tls: { certificate, key } }: Config): Credentials {
+  const read = credentials('listen_tls', 'certificate', certificate, 'key', key);
+  // That they go with listen_tls.addresses is the configuration's to check.
+  if (read === undefined) throw new StartError('the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket', 2);
+  return read;
+}
 
 /** Our own towards servers; undefined: none. */
 export const clientCredentials = ({ upstream: { client_certificate: certificate, client_key: key } }: Config): Credentials | undefined =>

@@ -48,7 +48,8 @@ export interface Observer {
   response(rcode: number, source: Source, seconds: number, bytes: number): void;
   /** A datagram or frame that got no answer at all. */
   dropped(reason: 'short' | 'response' | 'source_port' | 'connections' | 'slow_client' | 'overload'): void;
-  failure(code: FailureCode): void;
+  /** An error reply; `words` say what happened, with the names of servers and zones. */
+  failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;
   inflight(delta: 1 | -1): void;
   clientConnections(transport: Transport, delta: 1 | -1): void;
@@ -57,15 +58,20 @@ export interface Observer {
   upstreamQuery(upstream: string, protocol: UpstreamProtocol): void;
   upstreamResponse(upstream: string, rcode: number, seconds: number): void;
   upstreamError(upstream: string, code: UpstreamError): void;
-  upstreamConnect(upstream: string, resumed: boolean, handshakeSeconds: number): void;
+  /** @param certificateEndsMs when the certificate that the server showed expires, milliseconds since 1970; undefined: not known */
+  upstreamConnect(upstream: string, resumed: boolean, handshakeSeconds: number, certificateEndsMs: number | undefined): void;
   upstreamConnections(upstream: string, delta: 1 | -1): void;
   upstreamClose(upstream: string, by: ClosedBy): void;
   upstreamState(upstream: string, up: boolean, authenticated: boolean): void;
+  /** What is known about reaching one of a server's addresses has changed. */
+  upstreamTransition(from: UpstreamState, to: UpstreamState): void;
+  /** Opportunistic mode has found out whether a server can be used over TLS. */
+  probe(upstream: string, result: 'ok' | 'failed'): void;
   replay(): void;
   hedge(): void;
   cleartext(reason: CleartextReason): void;
-  /** An answer was validated, or tried to be. */
-  validation(result: 'secure' | 'insecure' | 'bogus' | 'indeterminate'): void;
+  /** An answer was validated, or tried to be, so long after its question had come. */
+  validation(result: 'secure' | 'insecure' | 'bogus' | 'indeterminate', seconds: number): void;
   /** A DS or DNSKEY RRset was asked for. */
   dnssecLookup(): void;
   /** A bogus answer was asked for again, at another server. */
@@ -77,6 +83,9 @@ export interface Observer {
 
 /** What validation may run out of; the label of `dotstub_dnssec_limit_hits_total`. */
 export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds' | 'aliases';
+
+/** What is known about reaching an address over TLS. */
+export type UpstreamState = 'probing' | 'private' | 'suspect' | 'failed';
 
 /** Label values of `dotstub_upstream_errors_total`. */
 export type UpstreamError = FailureCode | 'id_mismatch' | 'question_mismatch';
@@ -118,6 +127,8 @@ export interface Connected {
   readonly resumed: boolean;
   /** E.g. `TLSv1.3`; absent in cleartext. */
   readonly protocol?: string;
+  /** When the server's certificate expires, milliseconds since 1970. */
+  readonly certificateEndsMs?: number;
   /** What an operator should look at, though the connection may be used: pins that are only reported. */
   readonly warning?: string;
 }

@@ -12,6 +12,8 @@ export interface Command {
   readonly summary: string;
   /** Everything else that --help says. */
   readonly details: string;
+  /** Words that may follow its name, for shells to complete. */
+  readonly words?: readonly string[];
   /**
    * Does it.
    * @returns the exit code: 0 fine, 1 failed, 2 bad usage or configuration

@@ -11,11 +11,14 @@ import { systemResolvers } from '../config/system.js';
 import { type Daemon, startDaemon } from '../daemon.js';
 import { StartError } from '../files.js';
 import { logger } from '../observe/log.js';
+import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
 import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { type ListenAddress, listenText } from '../listen/addresses.js';
+import { drainCommand } from '../control/drain.js';
+import { logCommand } from '../control/log.js';
 import type { ControlReply } from '../control/protocol.js';
 import { BUILT_SEC, version } from '../version.js';
 import { parseArguments } from './arguments.js';
@@ -46,7 +49,14 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
       console.error(problemReport(file ?? '', checked.problems));
       return 2;
     }
-    const ours = new Set(checked.config.listen.filter(({ port }) => port === 53).map(({ address }) => address));
+    const sockets = passedSockets(process.env, process.pid, loadLibc);
+    forgetActivation(process.env);
+    if (typeof sockets === 'string') {
+      console.error(`dotstub run: ${sockets}`);
+      return 1;
+    }
+    const taken = sockets === undefined || sockets.udp.length === 0 ? checked.config.listen : sockets.udp;
+    const ours = new Set(taken.filter(({ port }) => port === 53).map(({ address }) => address));
     const resolvers = (): string[] => systemResolvers(address => ours.has(address));
     const known = resolvers();
     const config = provider === undefined ? checked.config : withProvider(checked.config, provider, known);
@@ -54,7 +64,7 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
       const again = file === undefined ? checkConfig('') : loadConfig(file);
       return again.ok && provider !== undefined ? { ...again, config: withProvider(again.config, provider, resolvers()) } : again;
     };
-    return serve(config, checked.notBuilt, resolvers, file, reread);
+    return serve({ config, notBuilt: checked.notBuilt, resolvers, file, reread, sockets });
   },
 };
 
@@ -91,7 +101,16 @@ function withProvider(config: Config, provider: string, known: readonly string[]
   };
 }
 
-async function serve(config: Config, notBuilt: readonly string[], resolvers: () => string[], file: string | undefined, reread: () => ReturnType<typeof loadConfig>): Promise<number> {
+interface ServeParts {
+  readonly config: Config;
+  readonly notBuilt: readonly string[];
+  readonly resolvers: () => string[];
+  readonly file: string | undefined;
+  readonly reread: () => ReturnType<typeof loadConfig>;
+  readonly sockets: PassedSockets | undefined;
+}
+
+async function serve({ config, notBuilt, resolvers, file, reread, sockets }: ServeParts): Promise<number> {
   const log = logger(config.log, process.stdout);
   // Whoever read the log has gone: that is no reason to answer no more.
   process.stdout.on('error', () => undefined);
@@ -104,6 +123,7 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
   const known = resolvers();
   const { servers } = config.upstream;
   log.info({ version, node: process.versions.node, config: file ?? 'embedded defaults' }, `dotstub ${version} starts`);
+  if (sockets !== undefined) log.info({}, 'the service manager has opened the sockets: the addresses in listen are not used');
   if (servers.length === 0) {
     log.warn({ mode, resolvers: known.join(' ') }, known.length === 0
       ? 'no server is configured, and /etc/resolv.conf names none: every query will fail until one is'
@@ -117,10 +137,15 @@ async function serve(config: Config, notBuilt: readonly string[], resolvers: () 
   try {
     const state: { running?: Daemon } = {};
     const again = (): ControlReply => (state.running === undefined ? { ok: false, problem: 'it is only just starting' } : reload(state.running, reread(), file, log));
-    const daemon = await startDaemon({ commands: { reload: { run: again } }, config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork });
+    const drain = drainCommand(forMs => {
+      log.info({ seconds: forMs / 1000 }, `being taken out of service: not ready from now on, stopping in ${forMs / 1000} s`);
+      state.running?.drain();
+      setTimeout(() => process.kill(process.pid, 'SIGTERM'), forMs);
+    });
+    const daemon = await startDaemon({ commands: { reload: { run: again }, log: logCommand(log), drain }, config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork, sockets });
     for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
-      log.info({}, `metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/metrics`);
+      log.info({}, `status page and metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/`);
     }
     state.running = daemon;
     keepYoungSpaceSmall();
@@ -156,6 +181,7 @@ function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: st
     return { ok: false, problem };
   }
   if (!checked.ok) {
+    daemon.reloadFailed();
     const problems = checked.problems.map(problem => problemText(file, problem));
     for (const each of problems) log.error({ file }, each);
     const words = `${file} was not taken over (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}): the configuration that runs stays`;

@@ -14,7 +14,7 @@ const OPTIONS = `Options:
 Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
 
 /** A command that is the daemon's; `about.details` without options and exit codes, which are the same for all. */
-export function telling(about: Pick<Command, 'name' | 'usage' | 'summary' | 'details'>, words: { readonly least: number; readonly most: number }): Command {
+export function telling(about: Omit<Command, 'run'>, words: { readonly least: number; readonly most: number }): Command {
   return {
     ...about,
     details: `${about.details}\n\n${OPTIONS}`,

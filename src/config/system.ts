@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 
-/** Where systemd-resolved and NetworkManager write the real servers when resolv.conf only names a local stub. */
-const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf'];
+/** Where systemd-resolved and NetworkManager write the real servers when resolv.conf only names a local stub; and what "dotstub install" found there. */
+const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf', '/etc/dotstub/resolv.conf.before'];
 const RESOLV_CONF = '/etc/resolv.conf';
 const MOST = 8;
 

@@ -65,6 +65,21 @@ const reachedText = (report: readonly EndpointReport[]): string => {
   return `${reached} of ${report.length} server address${report.length === 1 ? '' : 'es'} reached`;
 };
 
+/** How the daemon is doing, for programs. */
+export function statusData(parts: StatusParts): Readonly<Record<string, unknown>> {
+  const report = parts.report();
+  const privacy = privacyOf(report);
+  const { entries, bytes } = parts.cache();
+  return {
+    version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode, privacy, privacy_words: PRIVACY_WORDS[privacy], dnssec: parts.dnssec,
+    cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(parts.portalMs() / 1000), upstreams: report.map(endpointData),
+  };
+}
+
+const endpointData = ({ upstream, address, port, state, path, authenticated, connections, rttMs, idleLimitMs, certificateEndsMs, failure }: EndpointReport): Readonly<Record<string, unknown>> => ({
+  upstream, address, port, state, path, authenticated, connections, rtt_ms: rttMs, idle_limit_ms: idleLimitMs, certificate_ends_ms: certificateEndsMs, failure,
+});
+
 /** Makes the commands. */
 export function statusCommands(parts: StatusParts): { readonly status: ControlCommand; readonly upstreams: ControlCommand } {
   return {
@@ -84,19 +99,13 @@ export function statusCommands(parts: StatusParts): { readonly status: ControlCo
           ['waiting', `${parts.inflight()} queries`],
           ['listening', parts.listening().join(', ')],
         ];
-        return {
-          ok: true, text: [columns(rows), '', table(report)].join('\n'),
-          data: {
-            version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode, privacy, dnssec: parts.dnssec,
-            cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(portalMs / 1000), upstreams: report,
-          },
-        };
+        return { ok: true, text: [columns(rows), '', table(report)].join('\n'), data: statusData(parts) };
       },
     },
     upstreams: {
       run() {
         const report = parts.report();
-        return { ok: true, text: table(report), data: report };
+        return { ok: true, text: table(report), data: report.map(endpointData) };
       },
     },
   };

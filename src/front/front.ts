@@ -90,9 +90,10 @@ export function front(parts: FrontParts): Front {
   }
 
   function replyFailure(replyTo: ReplyTo, client: Client, why: Failure): Buffer {
-    observer.failure(why.code);
+    const words = failureWords(why);
+    observer.failure(why.code, words);
     const { rcode, ede } = failureRow(why.code);
-    const errors = edeFor(ede, failureWords(why));
+    const errors = edeFor(ede, words);
     errors.forEach(each => observer.ede(each.infoCode));
     return headerOnlyReply(replyTo, rcode, errors, shapeFor(replyTo, client, report('error', undefined, why)));
   }

@@ -8,6 +8,8 @@ import { networkInterfaces } from 'node:os';
 export interface ListenAddress {
   readonly address: string;
   readonly port: number;
+  /** Of a socket that is open and bound there already. */
+  readonly fd?: number;
 }
 
 export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
@@ -17,8 +19,9 @@ export const listenText = ({ address, port }: ListenAddress): string =>
   isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
 
 /** The interface addresses that a wildcard stands for right now; other addresses stand for themselves. */
-export function expand({ address, port }: ListenAddress): ListenAddress[] {
-  if (!isWildcard(address)) return [{ address, port }];
+export function expand(at: ListenAddress): ListenAddress[] {
+  const { address, port } = at;
+  if (!isWildcard(address)) return [at];
   const family = isIPv6(address) ? 'IPv6' : 'IPv4';
   return Object.entries(networkInterfaces()).flatMap(([name, infos]) =>
     (infos ?? []).filter(info => info.family === family).map(info => ({

@@ -103,7 +103,7 @@ export async function listenStream(
     server.on('drop', () => observer.dropped('connections'));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ port: at.port, host: at.address, ipv6Only: isIPv6(at.address) }, () => {
+      server.listen(at.fd !== undefined ? { fd: at.fd } : { port: at.port, host: at.address, ipv6Only: isIPv6(at.address) }, () => {
         server.off('error', reject);
         resolve();
       });

@@ -42,10 +42,12 @@ export async function listenUdp(
     });
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
-      socket.bind(at.port, at.address, () => {
+      const bound = (): void => {
         socket.off('error', reject);
         resolve();
-      });
+      };
+      if (at.fd !== undefined) socket.bind({ fd: at.fd }, bound);
+      else socket.bind(at.port, at.address, bound);
     });
     const port = socket.address().port;
     const family = isIPv6(at.address) ? 6 : 4;

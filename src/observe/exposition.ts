@@ -40,6 +40,8 @@ export function exposition(families: readonly Family[]): Exposition {
         new Gauge({
           name, help, labelNames, registers,
           collect() {
+            // Label sets come and go.
+            this.reset();
             for (const { labels, value } of family.samples()) this.set(labels, value);
           },
         });

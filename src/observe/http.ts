@@ -1,14 +1,22 @@
-// The HTTP side: metrics for Prometheus, and health for whoever supervises us.
+// The HTTP side: metrics for Prometheus, health for whoever supervises us, and a page for people.
 
+import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
 
 import type { Metrics } from './metrics.js';
 
 /** What can be asked. */
 export interface HttpParts {
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, 'expose'>;
   /** Undefined: ready; else what is missing. */
   readonly notReady: () => string | undefined;
+  /** What the page shows, as JSON. */
+  readonly status: () => unknown;
+  readonly history: () => unknown;
+  /** Where the page's files are. */
+  readonly pageDirectory: string;
 }
 
 /** The open server. */
@@ -24,11 +32,11 @@ export interface HttpListener {
 export async function listenHttp(at: { readonly address: string; readonly port: number }, parts: HttpParts): Promise<HttpListener> {
   const server = createServer((request, response) => {
     answer(request, parts).then(
-      ({ status, contentType, body }) => response.writeHead(status, { 'content-type': contentType }).end(request.method === 'HEAD' ? '' : body),
+      ({ status, contentType, body }) => response.writeHead(status, { 'content-type': contentType, ...HEADERS }).end(request.method === 'HEAD' ? '' : body),
       (error: unknown) => response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`),
     );
   });
-  // One scraper or two; slow ones do not pile up.
+  // One scraper or two, and somebody who looks; slow ones do not pile up.
   server.maxConnections = 64;
   server.requestTimeout = 5000;
   await new Promise<void>((resolve, reject) => {
@@ -48,17 +56,43 @@ export async function listenHttp(at: { readonly address: string; readonly port: 
   };
 }
 
+/** The page asks nobody else for anything, runs nothing but its own files, and stands in nobody's frame. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+} as const;
+
+/** The page's files, by path; no other file is ever read. */
+const FILES: Readonly<Record<string, readonly [file: string, contentType: string]>> = {
+  '/': ['index.html', 'text/html; charset=utf-8'],
+  '/page.js': ['page.js', 'text/javascript; charset=utf-8'],
+  '/page.css': ['page.css', 'text/css; charset=utf-8'],
+};
+
+/** Names that no public zone has, behind which a foreign page could hide (DNS rebinding): all that a reader on the spot needs. */
+const LOCAL_NAME = /^[^.]+$|\.(localhost|local|lan|internal|home\.arpa)$/i;
+
+/** Whether a request was addressed to an IP address or a local name: a page from elsewhere may have led a browser here. */
+function isAddressedToUs({ headers: { host = '' } }: IncomingMessage): boolean {
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return isIP(name) !== 0 || LOCAL_NAME.test(name);
+}
+
 interface Reply {
   readonly status: number;
   readonly contentType: string;
-  readonly body: string;
+  readonly body: string | Buffer;
 }
 
 const text = (status: number, body: string): Reply => ({ status, contentType: 'text/plain; charset=utf-8', body: `${body}\n` });
+const json = (data: unknown): Reply => ({ status: 200, contentType: 'application/json', body: JSON.stringify(data) });
 
-async function answer(request: IncomingMessage, { metrics, notReady }: HttpParts): Promise<Reply> {
+async function answer(request: IncomingMessage, { metrics, notReady, status, history, pageDirectory }: HttpParts): Promise<Reply> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
-  switch (request.url?.split('?')[0]) {
+  const path = request.url?.split('?')[0] ?? '';
+  switch (path) {
     case '/metrics':
       return { status: 200, ...await metrics.expose(request.headers.accept) };
     case '/livez':
@@ -67,9 +101,17 @@ async function answer(request: IncomingMessage, { metrics, notReady }: HttpParts
       const missing = notReady();
       return missing === undefined ? text(200, 'ready') : text(503, `not ready: ${missing}`);
     }
-    case '/':
-      return text(200, 'dotstub: /metrics /livez /readyz');
-    default:
-      return text(404, 'there is: /metrics /livez /readyz');
+  }
+  if (!isAddressedToUs(request)) return text(403, 'the status page is shown under an IP address or a local name');
+  switch (path) {
+    case '/status.json':
+      return json(status());
+    case '/history.json':
+      return json(history());
+    default: {
+      const [file, contentType] = (Object.hasOwn(FILES, path) ? FILES[path] : undefined) ?? [];
+      if (file === undefined || contentType === undefined) return text(404, 'there is: / /metrics /livez /readyz /status.json /history.json');
+      return { status: 200, contentType, body: await readFile(join(pageDirectory, file)) };
+    }
   }
 }

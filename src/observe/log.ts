@@ -16,15 +16,28 @@ export interface LogSink {
   write(text: string): unknown;
 }
 
-/** Makes the Log port. */
-export function logger({ level, format }: LogOptions, sink: LogSink): Log {
+/** Makes the Log port; its level may be changed. */
+export function logger({ level, format }: LogOptions, sink: LogSink): Log & { level: LogOptions['level'] } {
   const asText = format === 'text' || (format === 'auto' && sink.isTTY === true);
-  return pino({
+  const log = pino({
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: label => ({ level: label }) },
   }, asText ? { write: line => void sink.write(textLine(line, sink.isTTY === true)) } : { write: line => void sink.write(line) });
+  return {
+    debug: (fields, words) => log.debug(fields, words),
+    info: (fields, words) => log.info(fields, words),
+    warn: (fields, words) => log.warn(fields, words),
+    error: (fields, words) => log.error(fields, words),
+    get level() {
+      return level;
+    },
+    set level(wanted) {
+      level = wanted;
+      log.level = wanted;
+    },
+  };
 }
 
 const COLOURS: Readonly<Record<string, string>> = { error: '31', warn: '33', info: '32', debug: '90' };

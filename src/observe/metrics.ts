@@ -3,14 +3,15 @@
 // makes of the numbers is worked out when somebody scrapes (exposition.ts).
 
 import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
-import { FAILURES } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol } from '../base/ports.js';
+import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
+import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol, UpstreamState } from '../base/ports.js';
 import type { Exposition } from './exposition.js';
 import { type Distribution, families, type Labels, type Tally } from './families.js';
 
 /** What the metrics need from outside. */
 export interface MetricsParts {
   readonly version: string;
+  readonly mode: (typeof MODES)[number];
   /** Configured upstream names, where they are known before the first query. */
   readonly upstreams: readonly string[];
   /** Names of the RR types that get a label of their own; all others are `other`. */
@@ -22,11 +23,44 @@ export interface MetricsParts {
   readonly trustAnchors: () => readonly { readonly tag: number; readonly state: string }[];
   /** What the front threads have counted since the last scrape. */
   readonly fronts: () => readonly FrontCounts[];
+  /** The addresses of servers, read at each scrape. */
+  readonly endpoints: () => readonly EndpointFacts[];
+  /** Whether somebody keeps the machine's clock right; undefined: nobody says. */
+  readonly clockIsSet: () => boolean | undefined;
+  readonly wallMs: () => number;
+}
+
+/** How one address of a server is doing. */
+export interface EndpointFacts {
+  readonly upstream: string;
+  /** `looking`: the address is not known. */
+  readonly state: UpstreamState | 'looking';
+  readonly idleLimitMs: number | undefined;
+  readonly certificateEndsMs: number | undefined;
+}
+
+/** Sums since the start, for those who look at the whole. */
+export interface Glance {
+  /** Replies, by where they came from. */
+  readonly replies: Readonly<Record<Source, number>>;
+  /** Replies by the bucket of DURATION_BUCKETS that the time they took falls into; the last is for all above. */
+  readonly durations: readonly number[];
+  /** Queries that we sent over TLS, and in cleartext. */
+  readonly encrypted: number;
+  readonly cleartext: number;
+  readonly validations: Readonly<Record<string, number>>;
+  /** TLS connections by server: how many, and how many of them resumed a session. */
+  readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
+  /** Error replies by cause, the latest first. */
+  readonly causes: readonly { readonly code: FailureCode; readonly words: string; readonly count: number; readonly lastMs: number }[];
 }
 
 /** The metrics. */
 export interface Metrics {
   readonly observer: Observer;
+  /** A configuration file was read again, and taken over or not. */
+  reloaded(taken: boolean): void;
+  glance(): Glance;
   /** The exposition text for an Accept header, and its content type. */
   expose(accept: string | undefined): Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -45,6 +79,9 @@ const UPSTREAM_ERRORS: readonly UpstreamError[] = [
 const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'];
 const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds', 'aliases'];
 const ANCHOR_STATES = ['pending', 'valid', 'missing', 'revoked', 'removed'];
+const MODES = ['off', 'opportunistic', 'encrypted', 'strict'] as const;
+const STATES: readonly EndpointFacts['state'][] = ['looking', 'probing', 'private', 'suspect', 'failed'];
+const TRANSITIONS = STATES.slice(1).flatMap(from => STATES.slice(1).filter(to => to !== from).map(to => ({ from, to })));
 const DNSSEC_STATES = ['ok', 'strips', 'unknown'] as const;
 const TYPE_LABELS = ['A', 'AAAA', 'HTTPS', 'PTR', 'CNAME', 'MX', 'NS', 'SOA', 'SRV', 'TXT', 'SVCB', 'DS', 'DNSKEY', 'TLSA', 'ANY', 'other'];
 const RCODE_LABELS = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS', 'other'];
@@ -98,12 +135,23 @@ export function metrics(parts: MetricsParts): Metrics {
   const upstreamConnections = gauges('upstream_connections', 'Open connections to servers.', ['upstream'], ofUpstreams);
   const upstreamUp = gauges('upstream_up', '1 where the last TLS handshake succeeded.', ['upstream'], ofUpstreams);
   const upstreamAuthenticated = gauges('upstream_authenticated', '1 where the server proved its name.', ['upstream'], ofUpstreams);
+  readAll('upstream_state', 'Addresses of a server by what is known about reaching them over TLS.', ['upstream', 'state'],
+    () => byUpstream().flatMap(([upstream, facts]) => STATES.map(state => ({ labels: { upstream, state }, value: facts.filter(each => each.state === state).length }))));
+  readAll('upstream_idle_limit_seconds', 'How long connections to a server may be idle, as learned from it.', ['upstream'],
+    () => byUpstream().flatMap(([upstream, facts]) => least(upstream, facts.map(each => each.idleLimitMs))));
+  readAll('upstream_cert_expiry_timestamp_seconds', 'When the certificate that a server showed expires.', ['upstream'],
+    () => byUpstream().flatMap(([upstream, facts]) => least(upstream, facts.map(each => each.certificateEndsMs))));
+  const transitions = counters('profile_transitions_total', 'Changes in what is known about reaching addresses over TLS.', ['from', 'to'], TRANSITIONS);
+  const probes = counters('probes_total', 'Whether servers could be used over TLS, as opportunistic mode found out.', ['upstream', 'result'], cross(ofUpstreams, each('result', ['ok', 'failed'])));
+  const modes = gauges('upstream_mode', 'The mode in force; 1 for that one.', ['mode'], each('mode', MODES));
+  modes(parts.mode).count = 1;
   const replays = single('upstream_replays_total', 'Queries asked again because a connection closed.');
   const hedges = single('upstream_hedges_total', 'Queries asked again because a connection went silent.');
   const cleartext = counters('cleartext_queries_total', 'Queries that left unencrypted.', ['reason'], each('reason', CLEARTEXT));
 
   // Validation.
   const validations = counters('dnssec_validations_total', 'Answers by what validation found.', ['result'], each('result', VALIDATIONS));
+  const validationDuration = histogram('dnssec_validation_duration_seconds', 'From question to verdict, waiting included.', [], DURATION_BUCKETS)({});
   const dnssecLookups = single('dnssec_lookups_total', 'DS and DNSKEY sets asked for, beside the questions of clients.');
   const dnssecRetries = single('dnssec_retries_total', 'Bogus answers that were asked for again at another server.');
   const dnssecLimits = counters('dnssec_limit_hits_total', 'Limits of validation that were met.', ['limit'], each('limit', DNSSEC_LIMITS));
@@ -111,6 +159,23 @@ export function metrics(parts: MetricsParts): Metrics {
     () => parts.trustAnchors().flatMap(({ tag, state }) => ANCHOR_STATES.map(each => ({ labels: { key_tag: String(tag), state: each }, value: each === state ? 1 : 0 }))));
   const upstreamDnssec = gauges('upstream_dnssec', 'Whether a server passes DNSSEC signatures on; 1 for what was found.', ['upstream', 'state'], cross(ofUpstreams, each('state', DNSSEC_STATES)));
   for (const upstream of parts.upstreams) upstreamDnssec(upstream, 'unknown').count = 1;
+
+  // The daemon itself.
+  const reloadTaken = gauges('config_last_reload_successful', '1 where the configuration file was taken over when it was last read.', [], [{}])();
+  const reloadAt = gauges('config_last_reload_timestamp_seconds', 'When a configuration was last taken over.', [], [{}])();
+  reloadTaken.count = 1;
+  reloadAt.count = parts.wallMs() / 1000;
+  read('clock_synchronized', '0 where the system says that nobody keeps its clock right.', () => (parts.clockIsSet() === false ? 0 : 1));
+
+  // For the glance.
+  let encryptedQueries = 0;
+  let cleartextQueries = 0;
+  const causes = new Map<FailureCode, { words: string; count: number; lastMs: number }>();
+
+  function byUpstream(): [string, readonly EndpointFacts[]][] {
+    const endpoints = parts.endpoints();
+    return [...new Set([...parts.upstreams, ...endpoints.map(({ upstream }) => upstream)])].map(name => [name, endpoints.filter(({ upstream }) => upstream === name)]);
+  }
 
   // Looked up once, not per query: a table by protocol and RCODE for each server,
   const ofUpstream = new Map(parts.upstreams.map(upstream => [upstream, {
@@ -139,8 +204,11 @@ export function metrics(parts: MetricsParts): Metrics {
       observe(responseSize, bytes);
     },
     dropped: reason => void dropped(reason).count++,
-    failure(code) {
+    failure(code, words) {
       failures(code).count++;
+      // What does not validate names the zones that somebody asked for: nobody's business here.
+      const shown = isDnssecFailure(code) ? FAILURES[code].words : words;
+      causes.set(code, { words: shown, count: (causes.get(code)?.count ?? 0) + 1, lastMs: parts.wallMs() });
       if (code === 'not_allowed') refused.count++;
     },
     // INFO-CODEs come from servers too: those without a name share a label.
@@ -160,7 +228,11 @@ export function metrics(parts: MetricsParts): Metrics {
       }
     },
     coalesced: () => void coalesced.count++,
-    upstreamQuery: (upstream, protocol) => void (ofUpstream.get(upstream)?.queries[protocol] ?? upstreamQueries(upstream, protocol)).count++,
+    upstreamQuery(upstream, protocol) {
+      if (protocol === 'dot') encryptedQueries++;
+      else cleartextQueries++;
+      (ofUpstream.get(upstream)?.queries[protocol] ?? upstreamQueries(upstream, protocol)).count++;
+    },
     upstreamResponse(upstream, rcode, seconds) {
       const known = ofUpstream.get(upstream);
       (known?.responses[rcode] ?? upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS))).count++;
@@ -177,10 +249,15 @@ export function metrics(parts: MetricsParts): Metrics {
       upstreamUp(upstream).count = up ? 1 : 0;
       upstreamAuthenticated(upstream).count = authenticated ? 1 : 0;
     },
+    upstreamTransition: (from, to) => void transitions(from, to).count++,
+    probe: (upstream, result) => void probes(upstream, result).count++,
     replay: () => void replays.count++,
     hedge: () => void hedges.count++,
     cleartext: reason => void cleartext(reason).count++,
-    validation: result => void validations(result).count++,
+    validation(result, seconds) {
+      validations(result).count++;
+      observe(validationDuration, seconds);
+    },
     dnssecLookup: () => void dnssecLookups.count++,
     dnssecRetry: () => void dnssecRetries.count++,
     upstreamDnssec(upstream, found) {
@@ -208,6 +285,26 @@ export function metrics(parts: MetricsParts): Metrics {
   let text: Promise<Exposition> | undefined;
   return {
     observer,
+    reloaded(taken) {
+      reloadTaken.count = taken ? 1 : 0;
+      if (taken) reloadAt.count = parts.wallMs() / 1000;
+    },
+    glance() {
+      parts.fronts().forEach(absorb);
+      const connects = [...new Set(parts.endpoints().map(({ upstream }) => upstream))].map(upstream => {
+        const resumed = upstreamConnects(upstream, 'true').count;
+        return { upstream, made: resumed + upstreamConnects(upstream, 'false').count, resumed };
+      });
+      return {
+        replies: byKey(SOURCES, source => duration[source].counts.reduce((sum, count) => sum + count, 0)),
+        durations: [...DURATION_BUCKETS, Infinity].map((_, bucket) => SOURCES.reduce((sum, source) => sum + (duration[source].counts[bucket] ?? 0), 0)),
+        encrypted: encryptedQueries,
+        cleartext: cleartextQueries,
+        validations: byKey(VALIDATIONS, result => validations(result).count),
+        connects,
+        causes: [...causes].map(([code, cause]) => ({ code, ...cause })).sort((a, b) => b.lastMs - a.lastMs),
+      };
+    },
     async expose(accept) {
       parts.fronts().forEach(absorb);
       // Loaded by the first scrape: it takes a good part of the time that all the rest takes to start.
@@ -215,6 +312,12 @@ export function metrics(parts: MetricsParts): Metrics {
       return (await text)(accept);
     },
   };
+}
+
+/** The smallest of what is known, in seconds, as the sample of a server. */
+function least(upstream: string, values: readonly (number | undefined)[]): { readonly labels: Labels; readonly value: number }[] {
+  const known = values.filter(value => value !== undefined);
+  return known.length === 0 ? [] : [{ labels: { upstream }, value: Math.min(...known) / 1000 }];
 }
 
 /** Adds one observation. */

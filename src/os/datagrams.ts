@@ -19,10 +19,11 @@ const CONTROL_BYTES = 64;
 /** At most so long at a time for room in a socket, ms. */
 const WAIT_MS = 100;
 
-/** An address to bind. */
+/** An address to bind, or where a socket is bound that somebody else has opened. */
 export interface BindAddress {
   readonly address: string;
   readonly port: number;
+  readonly fd?: number;
 }
 
 /** A system call that failed; `code` as Node.js names it. */
@@ -46,7 +47,7 @@ const ERRNO_NAMES: Readonly<Record<number, string>> = {
 const SOCKET_BUFFER_BYTES = 1 << 20;
 
 /**
- * Opens and binds a UDP socket that others may share the port with.
+ * Opens and binds a UDP socket that others may share the port with; of one that is open already, another descriptor.
  * @throws SystemError
  */
 export function openUdp(libc: Libc, at: BindAddress): number {
@@ -57,17 +58,17 @@ export function openUdp(libc: Libc, at: BindAddress): number {
     if (result < 0) throw new SystemError(call, result, at);
     return result;
   };
-  const fd = must('socket', libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
+  const fd = at.fd !== undefined ? must('fcntl', libc.dup(at.fd)) : must('socket', libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
   try {
-    must('setsockopt', libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_REUSEPORT, 1));
+    if (at.fd === undefined) must('setsockopt', libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_REUSEPORT, 1));
     libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, SOCKET_BUFFER_BYTES);
     libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_SNDBUF, SOCKET_BUFFER_BYTES);
-    if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY, 1));
+    if (six && at.fd === undefined) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY, 1));
     if (isAny(octets)) {
       if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_RECVPKTINFO, 1));
       else must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_PKTINFO, 1));
     }
-    must('bind', libc.bind(fd, socketAddress(octets, at.port)));
+    if (at.fd === undefined) must('bind', libc.bind(fd, socketAddress(octets, at.port)));
     return fd;
   } catch (error) {
     libc.close(fd);

@@ -12,7 +12,13 @@ export interface Libc {
   address(buffer: Buffer): bigint;
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: number): number;
+  /** An option that is an int. */
+  getsockopt(fd: number, level: number, name: number): number;
   bind(fd: number, address: Buffer): number;
+  /** Writes a struct sockaddr. */
+  getsockname(fd: number, address: Buffer): number;
+  /** Another descriptor of the same socket. */
+  dup(fd: number): number;
   recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   /** poll(2); `timeoutMs` -1 waits for ever. */
@@ -34,10 +40,10 @@ export interface Libc {
 
 /** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
 export const LINUX = {
-  AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
-  SOL_SOCKET: 1, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
+  AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1, SO_TYPE: 3, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
   IPPROTO_IP: 0, IP_PKTINFO: 8, IPPROTO_IPV6: 41, IPPROTO_TCP: 6, TCP_QUICKACK: 12, IPV6_V6ONLY: 26, IPV6_RECVPKTINFO: 49,
-  MSG_DONTWAIT: 0x40, POLLIN: 1, POLLOUT: 4,
+  F_DUPFD_CLOEXEC: 1030, MSG_DONTWAIT: 0x40, POLLIN: 1, POLLOUT: 4,
   EINTR: 4, EAGAIN: 11, EACCES: 13, EADDRINUSE: 98, EADDRNOTAVAIL: 99,
 } as const;
 
@@ -52,6 +58,8 @@ const SCHED_RUNTIME_AT = 24;
 /** The shortest that the kernel takes. */
 const SHORT_SLICE_NS = 100_000n;
 
+/** Those before it are the standard ones. */
+const FIRST_OWN_FD = 3;
 /** At least as large as struct timex is on any machine. */
 const TIMEX_BYTES = 256;
 const TIME_ERROR = 5;
@@ -85,7 +93,11 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
   const native = {
     socket: library.func('int socket(int, int, int)'),
     setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
+    getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
     bind: library.func('int bind(int, void *, unsigned int)'),
+    getsockname: library.func('int getsockname(int, void *, void *)'),
+    // Not variadic in truth: its arguments are passed like any function's.
+    fcntl: library.func('int fcntl(int, int, int)'),
     recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
     sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
     poll: library.func('int poll(void *, unsigned long, int)'),
@@ -94,13 +106,14 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     close: library.func('int close(int)'),
     sendto: library.func('long sendto(int, void *, size_t, int, void *, unsigned int)'),
     adjtimex: library.func('int adjtimex(void *)'),
-    // Not variadic in truth: its arguments are passed like any function's.
+    // As fcntl.
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
   };
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const one = Buffer.alloc(8);
   one.writeUInt32LE(1);
   const option = Buffer.alloc(4);
+  const length = Buffer.alloc(4);
   return {
     pointerBytes,
     address: buffer => koffi.address(buffer),
@@ -109,6 +122,16 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       option.writeInt32LE(value);
       return checked(native.setsockopt(fd, level, name, option, 4));
     },
+    getsockopt(fd, level, name) {
+      length.writeUInt32LE(4);
+      const result = checked(native.getsockopt(fd, level, name, option, length));
+      return result < 0 ? result : option.readInt32LE();
+    },
+    getsockname(fd, address) {
+      length.writeUInt32LE(address.length);
+      return checked(native.getsockname(fd, address, length));
+    },
+    dup: fd => checked(native.fcntl(fd, LINUX.F_DUPFD_CLOEXEC, FIRST_OWN_FD)),
     bind: (fd, address) => checked(native.bind(fd, address, address.length)),
     recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),
     sendmmsg: (fd, messages, count, flags) => checked(native.sendmmsg(fd, messages, count, flags)),

@@ -115,6 +115,7 @@ export function validated(parts: ValidationParts): Stage {
     private readonly guess: Guess;
     private avoid: readonly string[] = stripping.names;
     private settled = false;
+    private readonly startedAtMs = clock.monotonicMs();
     private retried = false;
     // Made when they are needed: most questions wait for nothing but their answer.
     private asked: Question | undefined = undefined;
@@ -254,7 +255,7 @@ export function validated(parts: ValidationParts): Stage {
     }
 
     private verdict(verdict: 'secure' | 'insecure' | 'bogus' | 'indeterminate', answer: Answer): void {
-      observer.validation(verdict);
+      observer.validation(verdict, (clock.monotonicMs() - this.startedAtMs) / 1000);
       if (answer.at === 'failure') {
         parts.log.debug({ name: nameText(this.name), reason: answer.code, detail: answer.detail }, `${nameText(this.name)} is ${verdict}: ${failureRow(answer.code).words}: ${answer.detail ?? ''}`);
       }

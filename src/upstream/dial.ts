@@ -137,6 +137,7 @@ export function dialer({ ca, client, clock, acknowledge, clockIsBehind }: DialPa
           authenticated: judged.authenticated,
           resumed,
           protocol: opened.getProtocol() ?? '',
+          ...certificateEnd(opened),
           ...(judged.warning === undefined ? {} : { warning: judged.warning }),
         });
       });
@@ -235,6 +236,14 @@ const fdOf = (socket: Socket): number | undefined => {
 
 const sniOf = (security: TlsSecurity): string | undefined =>
   security.name ?? (security.at === 'authenticated' ? security.designatedBy?.name : undefined);
+
+/** Where a session is resumed, there may be no certificate. */
+function certificateEnd(socket: tls.TLSSocket): Pick<Connected, 'certificateEndsMs'> {
+  // Declared as always there; an empty object in truth where there is none.
+  const { valid_to: until } = socket.getPeerCertificate() as Partial<tls.PeerCertificate>;
+  const endsMs = until === undefined ? NaN : Date.parse(until);
+  return Number.isNaN(endsMs) ? {} : { certificateEndsMs: endsMs };
+}
 
 /** Declared as an Error, and a code in truth. */
 function chainProblem(socket: tls.TLSSocket): string | undefined {

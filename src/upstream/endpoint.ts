@@ -66,6 +66,10 @@ export interface Endpoint<T extends Waiter> {
   readonly authenticated: boolean;
   /** Why it is in back-off. */
   readonly lastFailure: Failure | undefined;
+  /** How long a connection may be idle. */
+  readonly idleLimitMs: number;
+  /** When the certificate that it last showed expires, milliseconds since 1970. */
+  readonly certificateEndsMs: number | undefined;
   /** Where a query may go now; a connection that exists may be used whatever the back-off says. */
   path(): modes.Path;
   /** Asks along `path`. */
@@ -107,6 +111,7 @@ export function endpoint<T extends Waiter>(
   let srttMs: number | undefined;
   let plainMs: number | undefined;
   let limit = idle.FIRST_LIMIT;
+  let certificateEndsMs: number | undefined;
   let lastAskedAtMs = -Infinity;
   const cookie = cookies(random);
   let closing = false;
@@ -118,6 +123,7 @@ export function endpoint<T extends Waiter>(
   const smoothed = (before: number | undefined, ms: number): number => (before === undefined ? ms : before + (ms - before) / 8);
 
   function note(next: modes.Health, why: Failure | undefined, authenticated = false): void {
+    if (next.at !== health.at) observer.upstreamTransition(health.at, next.at);
     const changed = next.at !== health.at || why?.code !== lastFailure?.code || why?.detail !== lastFailure?.detail;
     health = next;
     lastFailure = why;
@@ -148,8 +154,11 @@ export function endpoint<T extends Waiter>(
   function judge(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
     if (health.at === 'private' || closing || resetting) return;
     const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
-    if (rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
-    else if (!modes.quickEnough(rttMs, plainMs)) failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
+    const answers = rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN;
+    const quick = modes.quickEnough(rttMs, plainMs);
+    observer.probe(upstream, answers && quick ? 'ok' : 'failed');
+    if (!answers) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
+    else if (!quick) failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
     else passed(authenticated);
   }
 
@@ -159,7 +168,8 @@ export function endpoint<T extends Waiter>(
     const made = connection<T>(ports, { address, port: identity.port, security: identity.security }, TIMES, {
       ...base,
       connected(info, handshakeMs) {
-        observer.upstreamConnect(upstream, info.resumed, handshakeMs / 1000);
+        certificateEndsMs = info.certificateEndsMs ?? certificateEndsMs;
+        observer.upstreamConnect(upstream, info.resumed, handshakeMs / 1000, certificateEndsMs);
         if (info.warning !== undefined) log.warn({ ...about, reason: 'pins' }, `${upstream} (${address}): ${info.warning}`);
         if (mode === 'opportunistic') made.probe((answer, rttMs) => judge(answer, rttMs, info.authenticated));
         else passed(info.authenticated);
@@ -172,6 +182,7 @@ export function endpoint<T extends Waiter>(
       keepalive: ms => void (limit = idle.said(limit, ms)),
       keepWarm: () => !closing && clock.monotonicMs() - lastAskedAtMs < KEEP_WARM_MS,
       closed(end, unanswered) {
+        if (end.at === 'failed' && mode === 'opportunistic') observer.probe(upstream, 'failed');
         if (end.at === 'failed') failed(end.code, end.detail);
         // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
         else if (end.at === 'server' && !answered && unanswered.length > 0) failed(end.code, end.detail);
@@ -317,6 +328,12 @@ export function endpoint<T extends Waiter>(
     },
     get lastFailure() {
       return lastFailure;
+    },
+    get idleLimitMs() {
+      return idle.idleMs(limit);
+    },
+    get certificateEndsMs() {
+      return certificateEndsMs;
     },
     path,
     ask(ask, waiter, way) {

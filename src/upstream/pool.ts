@@ -57,6 +57,10 @@ export interface EndpointReport {
   readonly authenticated: boolean;
   readonly connections: number;
   readonly rttMs: number | undefined;
+  /** How long a connection may be idle; undefined while there is no address. */
+  readonly idleLimitMs: number | undefined;
+  /** When the certificate that it last showed expires, milliseconds since 1970. */
+  readonly certificateEndsMs: number | undefined;
   /** Why it is not reached. */
   readonly failure: string | undefined;
 }
@@ -357,12 +361,12 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     },
     report: () => servers.flatMap((each, i): EndpointReport[] => (each.endpoints.length === 0
       ? [{
-        upstream: each.label, address: undefined, port: specs[i]?.port ?? 0, state: 'looking', path: 'refuse', authenticated: false, connections: 0, rttMs: undefined,
+        upstream: each.label, address: undefined, port: specs[i]?.port ?? 0, state: 'looking', path: 'refuse', authenticated: false, connections: 0, rttMs: undefined, idleLimitMs: undefined, certificateEndsMs: undefined,
         failure: each.failure && failureWords(each.failure),
       }]
       : each.endpoints.map(one => ({
         upstream: one.identity.upstream, address: one.identity.address, port: one.identity.port, state: one.health.at, path: one.path(), authenticated: one.authenticated,
-        connections: one.connections, rttMs: one.srttMs, failure: one.health.at === 'private' || one.lastFailure === undefined ? undefined : failureWords(one.lastFailure),
+        connections: one.connections, rttMs: one.srttMs, idleLimitMs: one.idleLimitMs, certificateEndsMs: one.certificateEndsMs, failure: one.health.at === 'private' || one.lastFailure === undefined ? undefined : failureWords(one.lastFailure),
       })))),
     get ready() {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));

@@ -6,7 +6,7 @@ import { privacyOf, statusCommands, statusLine } from '../../src/control/status.
 import type { EndpointReport } from '../../src/upstream/pool.js';
 
 const endpoint = (more: Partial<EndpointReport>): EndpointReport =>
-  ({ upstream: 'one', address: '192.0.2.1', port: 853, state: 'private', path: 'tls', authenticated: true, connections: 1, rttMs: 12.3, failure: undefined, ...more });
+  ({ upstream: 'one', address: '192.0.2.1', port: 853, state: 'private', path: 'tls', authenticated: true, connections: 1, rttMs: 12.3, idleLimitMs: 8000, certificateEndsMs: undefined, failure: undefined, ...more });
 
 await t.test('one word for how queries travel now', async t => {
   t.equal(privacyOf([]), 'none');

@@ -1,0 +1,20 @@
+// The `drain` command of the control socket: for whoever takes us out of service with others looking on.
+
+import { durationMs } from './duration.js';
+import type { ControlCommand } from './server.js';
+
+const DEFAULT_MS = 5000;
+const MOST_MS = 600_000;
+
+/**
+ * Makes the command.
+ * @param drain from now on not ready; ends the daemon after so long
+ */
+export const drainCommand = (drain: (forMs: number) => void): ControlCommand => ({
+  run([wanted]) {
+    const forMs = wanted === undefined ? DEFAULT_MS : durationMs(wanted);
+    if (forMs === undefined || forMs > MOST_MS) return { ok: false, problem: `${wanted ?? ''} is not allowed: 0 to 10m` };
+    drain(forMs);
+    return { ok: true, text: `Not ready from now on; answers for ${forMs / 1000} s more, and then stops.`, data: { seconds: forMs / 1000 } };
+  },
+});

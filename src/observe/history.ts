@@ -1,0 +1,34 @@
+// What the last hour was like: sums of a few things at equal steps, kept for the status page. A look at numbers every quarter
+// of a minute is all that it costs.
+
+import type { Clock } from '../base/ports.js';
+import type { Glance } from './metrics.js';
+
+/** Milliseconds between two samples. */
+export const STEP_MS = 15_000;
+const KEPT = 3600_000 / STEP_MS + 1;
+
+/** A sample: milliseconds since 1970, then sums since the start of the daemon. */
+export type Sample = readonly [atMs: number, ...sums: number[]];
+
+/** What a sample has of a glance, in its order; the page reads it so (page/numbers). */
+export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] =>
+  [replies.cache, replies.upstream, replies.local, replies.error, encrypted, cleartext, ...durations];
+
+/** The samples, oldest first. */
+export interface History {
+  samples(): readonly Sample[];
+  close(): void;
+}
+
+/** Begins to take samples. */
+export function history(clock: Clock, sums: () => readonly number[]): History {
+  let kept: Sample[] = [];
+  let cancel = (): void => undefined;
+  function take(): void {
+    kept = [...kept.slice(1 - KEPT), [clock.wallMs(), ...sums()]];
+    cancel = clock.after(STEP_MS, take);
+  }
+  take();
+  return { samples: () => kept, close: () => cancel() };
+}

@@ -1,0 +1,77 @@
+// Sockets that the service manager has opened for us (sd_listen_fds(3)): port 53 without any right to it, and queries wait in
+// them instead of being refused while we start.
+
+import { addressText } from '../base/address.js';
+import { u16At } from '../base/octets.js';
+import { type Libc, LINUX } from './libc.js';
+
+/** A socket that is open and bound. */
+export interface PassedSocket {
+  readonly fd: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** All of them, by what they are for. */
+export interface PassedSockets {
+  readonly udp: readonly PassedSocket[];
+  readonly tcp: readonly PassedSocket[];
+  readonly tls: readonly PassedSocket[];
+}
+
+/** What it is about: environment variables. */
+export interface ActivationEnvironment {
+  LISTEN_PID?: string | undefined;
+  LISTEN_FDS?: string | undefined;
+  LISTEN_FDNAMES?: string | undefined;
+}
+
+/** FileDescriptorName= of sockets for DNS over TLS; all others are for UDP and TCP. */
+const TLS_NAME = 'dot';
+const FIRST_FD = 3;
+const MOST_FDS = 256;
+const ADDRESS_BYTES = 28;
+
+/**
+ * The sockets that were passed to this process.
+ * @returns undefined: none were; a text: they can not be used, and why
+ */
+export function passedSockets({ LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' }: ActivationEnvironment, pid: number, libc: () => Libc | { readonly unavailable: string }): PassedSockets | string | undefined {
+  if (forPid === undefined || count === undefined || Number(forPid) !== pid) return undefined;
+  const fds = Number(count);
+  if (!Number.isInteger(fds) || fds < 1 || fds > MOST_FDS) return `LISTEN_FDS ${JSON.stringify(count)} is no number of sockets from 1 to ${MOST_FDS}`;
+  const calls = libc();
+  if ('unavailable' in calls) return `the service manager has passed sockets, but system calls are not available (${calls.unavailable}): disable the socket unit`;
+  const found = { udp: [] as PassedSocket[], tcp: [] as PassedSocket[], tls: [] as PassedSocket[] };
+  const named = names.split(':');
+  for (let i = 0; i < fds; i++) {
+    const fd = FIRST_FD + i;
+    const name = named[i] ?? '';
+    const at = boundAddress(calls, fd);
+    if (typeof at === 'string') return `socket ${i + 1} of the socket unit (${name}): ${at}`;
+    const stream = calls.getsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_TYPE) === LINUX.SOCK_STREAM;
+    if (name === TLS_NAME && !stream) return `socket ${i + 1} of the socket unit is named ${TLS_NAME} and takes datagrams: DNS over TLS needs ListenStream=`;
+    found[name === TLS_NAME ? 'tls' : stream ? 'tcp' : 'udp'].push({ fd, ...at });
+  }
+  return found;
+}
+
+/** Where a socket is bound, or what is wrong with it. */
+function boundAddress(libc: Libc, fd: number): { readonly address: string; readonly port: number } | string {
+  const octets = Buffer.alloc(ADDRESS_BYTES);
+  if (libc.getsockname(fd, octets) < 0) return 'is no socket';
+  const family = octets.readUInt16LE(0);
+  if (family !== LINUX.AF_INET && family !== LINUX.AF_INET6) return 'is neither IPv4 nor IPv6';
+  const six = family === LINUX.AF_INET6;
+  const address = addressText(octets, six ? 8 : 4, six ? 16 : 4);
+  // IPv4 clients would come as IPv6 addresses that no list of networks means.
+  if (address === '::' && libc.getsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY) !== 1) return 'takes IPv4 on an IPv6 address: add BindIPv6Only=ipv6-only, and an IPv4 address beside it';
+  return { address, port: u16At(octets, 2) };
+}
+
+/** Children of ours must not take them for theirs. */
+export function forgetActivation(environment: ActivationEnvironment): void {
+  delete environment.LISTEN_PID;
+  delete environment.LISTEN_FDS;
+  delete environment.LISTEN_FDNAMES;
+}

@@ -1,0 +1,263 @@
+// The status page: looks once a second while somebody looks at it, and shows what it sees.
+
+import uPlot from 'uplot';
+
+import 'uplot/dist/uPlot.min.css';
+import './page.css';
+import { between, type Look, lookFrom, numberText, percentText, type Span, spanText, timeText } from './numbers.js';
+
+/** What /status.json says. */
+interface Status {
+  readonly version: string;
+  readonly up_seconds: number;
+  readonly mode: string;
+  readonly privacy: string;
+  readonly privacy_words: string;
+  readonly dnssec: string;
+  readonly cache: { readonly entries: number; readonly bytes: number; readonly limit_bytes: number };
+  readonly inflight: number;
+  readonly listening: readonly string[];
+  readonly portal_seconds: number;
+  readonly upstreams: readonly Upstream[];
+  readonly sums: readonly number[];
+  readonly bounds_ms: readonly number[];
+  readonly validations: Readonly<Record<string, number>>;
+  readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
+  readonly causes: readonly { readonly words: string; readonly count: number; readonly last_ms: number }[];
+}
+
+interface Upstream {
+  readonly upstream: string;
+  readonly address?: string;
+  readonly port: number;
+  readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
+  readonly path: 'tls' | 'cleartext' | 'refuse';
+  readonly authenticated: boolean;
+  readonly rtt_ms?: number;
+  readonly certificate_ends_ms?: number;
+  readonly failure?: string;
+}
+
+const LOOK_MS = 1000;
+/** Looks of our own that are kept: as many as the shorter chart shows, and one. */
+const LIVE_LOOKS = 121;
+const DAY_MS = 86_400_000;
+/** A certificate that ends sooner is worth a word. */
+const ENDS_SOON_DAYS = 14;
+
+function element(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+/** Sets text only where it differs, so that selections and screen readers are left in peace. */
+function say(at: Element, text: string): void {
+  if (at.textContent !== text) at.textContent = text;
+}
+
+function made(tag: string, text: string, className = ''): HTMLElement {
+  const it = document.createElement(tag);
+  it.textContent = text;
+  if (className !== '') it.className = className;
+  return it;
+}
+
+/** Replaces what is in an element, if it is another content than before. */
+function fill(id: string, content: readonly HTMLElement[]): void {
+  const at = element(id);
+  const wanted = content.map(each => each.outerHTML).join('');
+  if (at.innerHTML !== wanted) at.replaceChildren(...content);
+}
+
+const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+interface Lines {
+  readonly id: string;
+  /** Colours of the lines, by their names in the style sheet. */
+  readonly colours: readonly string[];
+  readonly values: (span: Span) => (number | undefined)[];
+  readonly words: (last: Span) => string;
+}
+
+const CHARTS: readonly Lines[] = [
+  {
+    id: 'rates', colours: ['--good', '--cache'], values: ({ queries, fromCache }) => [queries, fromCache],
+    words: ({ queries, fromCache }) => `Queries per second over time; now ${numberText(queries)}, of which ${numberText(fromCache)} from cache`,
+  },
+  {
+    id: 'times', colours: ['--good', '--tail'], values: ({ median, tail }) => [median, tail],
+    words: ({ median }) => `Time to answer over time; median now ${timeText(median, bounds)}`,
+  },
+];
+
+let bounds: readonly number[] = [];
+let past: Look[] = [];
+let live: Look[] = [];
+let drawn: { readonly plot: uPlot; readonly lines: Lines }[] = [];
+
+const shownSeconds = (): number => Number(document.querySelector<HTMLInputElement>('input[name=span]:checked')?.value ?? 120);
+
+/** What happened from each look to the next. */
+function spans(looks: readonly Look[]): Span[] {
+  return looks.flatMap((after, i) => {
+    const before = looks[i - 1];
+    const span = before === undefined ? undefined : between(before, after, bounds);
+    return span === undefined ? [] : [span];
+  });
+}
+
+/** The hour as the daemon remembers it, and what has come since; or what we have seen ourselves. */
+function shown(): Span[] {
+  const first = live[0]?.atMs ?? Infinity;
+  if (shownSeconds() <= 120) return spans([...past.filter(({ atMs }) => atMs < first), ...live]);
+  const since = past.at(-1)?.atMs ?? 0;
+  // At the daemon's own step, so that the end of the line is no rougher than the rest.
+  const step = past.length > 1 ? (past[1]?.atMs ?? 0) - (past[0]?.atMs ?? 0) : LOOK_MS;
+  const rest: Look[] = [];
+  for (const look of live) if (look.atMs > (rest.at(-1)?.atMs ?? since) + step * 0.99) rest.push(look);
+  const last = live.at(-1);
+  return spans([...past, ...rest, ...(last === undefined || last === rest.at(-1) ? [] : [last])]);
+}
+
+function draw(): void {
+  const all = shown();
+  const now = Date.now() / 1000;
+  for (const { plot, lines } of drawn) {
+    const columns = lines.colours.map((_, i) => all.map(span => lines.values(span)[i] ?? null));
+    plot.setData([all.map(({ atMs }) => atMs / 1000), ...columns], false);
+    plot.setScale('x', { min: now - shownSeconds(), max: now });
+    const last = all.at(-1);
+    if (last !== undefined) element(lines.id).setAttribute('aria-label', lines.words(last));
+  }
+}
+
+/** Of seconds since 1970; with seconds where the chart is short. */
+const clockText = (at: number): string =>
+  new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...(shownSeconds() <= 120 ? { second: '2-digit' } : {}) });
+
+function makeCharts(): void {
+  drawn.forEach(({ plot }) => plot.destroy());
+  drawn = CHARTS.map(lines => {
+    const at = element(lines.id);
+    const axis: uPlot.Axis = { stroke: colour('--soft'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '12px system-ui' };
+    const plot = new uPlot({
+      width: at.clientWidth, height: at.clientHeight,
+      legend: { show: false }, cursor: { show: false }, select: { show: false, left: 0, top: 0, width: 0, height: 0 },
+      scales: { x: { time: true, auto: false }, y: { range: (_self, _low, high) => [0, Math.max(1, high * 1.1)] } },
+      axes: [{ ...axis, space: 70, size: 28, values: (_self, splits) => splits.map(clockText) }, { ...axis, size: 48 }],
+      series: [{}, ...lines.colours.map(name => ({ stroke: colour(name), width: 2, spanGaps: true, points: { show: false } }))],
+    }, [[], ...lines.colours.map(() => [])], at);
+    return { plot, lines };
+  });
+  draw();
+}
+
+const STATES: Readonly<Record<Upstream['state'], readonly [words: string, className: string]>> = {
+  looking: ['address unknown', 'fair'], probing: ['not reached yet', 'fair'], private: ['over TLS', 'good'], suspect: ['lost a moment ago', 'fair'], failed: ['not reached', 'bad'],
+};
+
+function serverRow(one: Upstream, connects: Status['connects']): HTMLElement {
+  const row = document.createElement('tr');
+  const [words, className] = one.path === 'cleartext' ? ['in cleartext', 'bad'] : STATES[one.state];
+  const state = made('td', '');
+  state.append(made('span', words, className), ...(one.failure === undefined ? [] : [made('small', one.failure)]));
+  const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};
+  const days = one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - Date.now()) / DAY_MS);
+  row.append(
+    made('td', one.upstream), made('td', one.address === undefined ? '' : `${one.address} port ${one.path === 'cleartext' ? 53 : one.port}`), state,
+    made('td', one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '', one.authenticated ? 'good' : 'fair'),
+    made('td', one.rtt_ms === undefined ? '' : `${numberText(one.rtt_ms)} ms`),
+    days === undefined ? made('td', '') : made('td', days < 0 ? 'expired' : days === 0 ? 'ends today' : `ends in ${days} d`, days < ENDS_SOON_DAYS ? 'bad' : ''),
+    made('td', connected === 0 ? '' : `${resumed} of ${connected}`),
+  );
+  return row;
+}
+
+const facts = (rows: readonly (readonly [string, string])[]): HTMLElement[] => rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]);
+
+const PRIVACY: Readonly<Record<string, string>> = {
+  authenticated: 'Private', encrypted: 'Encrypted', partly: 'Partly private', cleartext: 'Not private', none: 'No answers',
+};
+
+const sizeText = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+function show(status: Status): void {
+  bounds = status.bounds_ms;
+  const look = lookFrom(status.sums);
+  live = [...live.slice(1 - LIVE_LOOKS), look];
+  // What is said in words covers some seconds, or it would flicker.
+  const before = live.findLast(each => look.atMs - each.atMs >= 5 * LOOK_MS) ?? live[0];
+  const now = before === undefined ? undefined : between(before, look, bounds);
+
+  say(element('about'), `${status.version}, running for ${spanText(status.up_seconds)}`);
+  const banner = element('privacy');
+  banner.dataset['privacy'] = status.privacy;
+  const [title, words] = [...banner.children];
+  if (title !== undefined) say(title, PRIVACY[status.privacy] ?? status.privacy);
+  if (words !== undefined) say(words, `${status.mode}: ${status.privacy_words}${status.portal_seconds > 0 ? `; a portal window is open for ${spanText(status.portal_seconds)} more` : ''}`);
+  say(element('rate'), now === undefined ? '–' : numberText(now.queries));
+  say(element('hits'), percentText(now?.hits));
+  say(element('encrypted'), percentText(now?.encrypted));
+  say(element('median'), timeText(now?.median, bounds));
+  say(element('tail'), timeText(now?.tail, bounds));
+
+  fill('servers', status.upstreams.map(each => serverRow(each, status.connects)));
+  fill('verdicts', facts([
+    ['mode', status.dnssec],
+    ...Object.entries(status.validations).map(([verdict, count]) => [verdict, count.toLocaleString('en')] as const),
+  ]));
+  fill('facts', facts([
+    ['cache', `${status.cache.entries.toLocaleString('en')} answers, ${sizeText(status.cache.bytes)} of ${sizeText(status.cache.limit_bytes)}`],
+    ['waiting', `${status.inflight} queries`],
+    ['listening', status.listening.join(', ')],
+  ]));
+  fill('causes', status.causes.length === 0 ? [made('li', 'None since it was started.')] : status.causes.map(({ words: cause, count, last_ms: lastMs }) => {
+    const item = made('li', `${cause} `);
+    item.append(made('small', `${count.toLocaleString('en')} in all, last at ${new Date(lastMs).toLocaleTimeString()}`));
+    return item;
+  }));
+  draw();
+}
+
+async function fetched(path: string): Promise<unknown> {
+  const response = await fetch(path, { signal: AbortSignal.timeout(4000) });
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
+}
+
+async function look(): Promise<void> {
+  const lost = element('lost');
+  try {
+    show(await fetched('status.json') as Status);
+    lost.hidden = true;
+  } catch {
+    say(lost, 'The daemon does not answer: what is shown is from before.');
+    lost.hidden = false;
+  }
+}
+
+async function remember(): Promise<void> {
+  const { samples } = await fetched('history.json') as { readonly samples: readonly (readonly number[])[] };
+  past = samples.map(lookFrom);
+}
+
+async function begin(): Promise<void> {
+  await remember().catch(() => undefined);
+  await look();
+  makeCharts();
+  for (;;) {
+    await new Promise(resolve => setTimeout(resolve, LOOK_MS));
+    // Nobody looks: nothing is asked. What was missed is remembered by the daemon.
+    if (document.hidden) continue;
+    if (past.length > 0 && Date.now() - (past.at(-1)?.atMs ?? 0) > 60 * LOOK_MS) await remember().catch(() => undefined);
+    await look();
+  }
+}
+
+element('span').addEventListener('change', draw);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', makeCharts);
+new ResizeObserver(() => {
+  for (const { plot, lines } of drawn) plot.setSize({ width: element(lines.id).clientWidth, height: element(lines.id).clientHeight });
+}).observe(element('rates'));
+void begin();

@@ -1,0 +1,174 @@
+// What people see: the metrics as Prometheus's own tool judges them, the dashboard and the alerts against a scrape of a daemon
+// that has answered the demo's questions, and the status page in a browser.
+
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { type Browser, chromium, type Page } from 'playwright-core';
+import t from 'tap';
+
+import { ask } from '../fixtures/client.js';
+import { type DemoDaemon, demoQuestions, demoWorld } from '../fixtures/demo-world.js';
+import { freePort } from '../fixtures/free-port.js';
+import { missing, program } from '../fixtures/servers.js';
+
+const DEPLOY = new URL('../../deploy/', import.meta.url).pathname;
+const RULES = join(DEPLOY, 'prometheus/rules.yaml');
+
+const world = await demoWorld();
+const port = await freePort();
+const good = await world.daemon('dot.demo', `127.0.0.1:${port}`);
+const impostor = await world.daemon('bank.demo');
+for (const [, at, , name, options = {}] of demoQuestions(good, impostor)) await ask(at, name, options);
+const scrape = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+
+interface Ran {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+async function promtool(args: readonly string[], input = ''): Promise<Ran> {
+  return new Promise(resolve => {
+    const child = execFile(program('promtool') ?? 'promtool', args, (_error, stdout, stderr) => resolve({ code: child.exitCode, output: stdout + stderr }));
+    child.stdin?.end(input);
+  });
+}
+
+/** Each selector of an expression: the series, and the values that its labels must have. */
+function selectors(expression: string): { readonly name: string; readonly labels: readonly (readonly [string, string])[] }[] {
+  return [...expression.matchAll(/\b((?:dotstub|process|nodejs)_[a-z0-9_]+)(?:\{([^}]*)\})?/g)].map(([, name = '', labels = '']) => ({
+    name, labels: [...labels.matchAll(/([a-z_]+)=~?"([^"]*)"/g)].map(([, label = '', value = '']) => [label, value] as const).filter(([label]) => label !== 'instance'),
+  }));
+}
+
+/** Whether a scrape has such a series; a regular expression of labels must be met in each of its branches. */
+const has = (name: string, labels: readonly (readonly [string, string])[]): boolean => labels.length === 0
+  ? new RegExp(`^${name}[ {]`, 'm').test(scrape)
+  : labels.every(([label, values]) => values.split('|').every(value => new RegExp(`^${name}\\{[^}]*\\b${label}="${value}"`, 'm').test(scrape)));
+
+await t.test('promtool finds nothing to complain about in the metrics and the alerts', { skip: missing('promtool') }, async t => {
+  const metrics = await promtool(['check', 'metrics'], scrape);
+  // What Node.js and prom-client name themselves is not ours to change.
+  const ours = metrics.output.split('\n').filter(line => line.includes('dotstub_') || line.includes('error'));
+  t.same(ours, []);
+  const rules = await promtool(['check', 'rules', RULES]);
+  t.equal(rules.code, 0, rules.output);
+});
+
+await t.test('every alert fires when it should, and not before', { skip: missing('promtool') }, async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'dotstub-rules-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const cases: readonly (readonly [alert: string, at: string, series: Readonly<Record<string, string>>])[] = [
+    ['DotstubNoServerReached', '3m', { 'dotstub_upstream_up{instance="i",upstream="a"}': '0x30' }],
+    ['DotstubServerDown', '11m', { 'dotstub_upstream_up{instance="i",upstream="a"}': '0x30', 'dotstub_upstream_up{instance="i",upstream="b"}': '1x30' }],
+    ['DotstubCleartextInStrictMode', '10m', { 'dotstub_cleartext_queries_total{instance="i",reason="off"}': '0 0 0 0 0 0 1x30', 'dotstub_upstream_mode{instance="i",mode="strict"}': '1x40' }],
+    ['DotstubNotPrivate', '40m', { 'dotstub_cleartext_queries_total{instance="i",reason="opportunistic"}': '0+60x60', 'dotstub_upstream_queries_total{instance="i",proto="udp"}': '0+60x60' }],
+    ['DotstubBogusAnswers', '30m', { 'dotstub_dnssec_validations_total{instance="i",result="bogus"}': '0+6x60', 'dotstub_dnssec_validations_total{instance="i",result="secure"}': '0+60x60' }],
+    ['DotstubCertificateEnds', '70m', { 'dotstub_upstream_cert_expiry_timestamp_seconds{instance="i",upstream="a"}': '500000x90' }],
+    ['DotstubReloadFailed', '2m', { 'dotstub_config_last_reload_successful{instance="i"}': '0x30' }],
+    ['DotstubClockNotSet', '20m', { 'dotstub_clock_synchronized{instance="i"}': '0x30' }],
+    ['DotstubOverload', '5m', { 'dotstub_failures_total{instance="i",reason="overload"}': '0 0 0 4x30' }],
+  ];
+  const alerts = [...readFileSync(RULES, 'utf8').matchAll(/alert: (\w+)/g)].map(([, name]) => name);
+  t.same(cases.map(([alert]) => alert), alerts, 'each is tried');
+  const counts = async (alert: string, at: string, series: Readonly<Record<string, string>>): Promise<number> => {
+    const file = join(directory, 'test.yaml');
+    const input = Object.entries(series).map(([name, values]) => `      - { series: '${name}', values: '${values}' }`).join('\n');
+    // The number of firing alerts; told by what promtool says was got.
+    writeFileSync(file, `rule_files: ['${RULES}']\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n${input}\n    promql_expr_test:\n      - expr: count(ALERTS{alertname="${alert}",alertstate="firing"}) or vector(0)\n        eval_time: ${at}\n        exp_samples: [{ labels: '{}', value: -1 }]\n`);
+    return Number(/got:.*?(\d+)/s.exec((await promtool(['test', 'rules', file])).output.replace(/\{\}/g, ''))?.[1] ?? NaN);
+  };
+  for (const [alert, at, series] of cases) {
+    t.equal(await counts(alert, at, series), 1, `${alert} fires`);
+    t.equal(await counts(alert, '0m', series), alert === 'DotstubReloadFailed' ? 1 : 0, `${alert} waits`);
+  }
+});
+
+await t.test('every series of the dashboard and the alerts is in a scrape', async t => {
+  const dashboard = JSON.parse(readFileSync(join(DEPLOY, 'grafana/dashboard.json'), 'utf8')) as { readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[] };
+  let seen = 0;
+  for (const { title, targets = [] } of dashboard.panels) {
+    for (const { expr } of targets) for (const { name, labels } of selectors(expr)) {
+      seen++;
+      t.ok(has(name, labels), `${title}: ${name} ${JSON.stringify(labels)}`);
+    }
+  }
+  t.ok(seen > 40);
+  for (const [, expr = ''] of readFileSync(RULES, 'utf8').matchAll(/expr: (\|\n(?: {10}.*\n)+|.*)/g)) {
+    for (const { name, labels } of selectors(expr)) t.ok(has(name, labels), `rules: ${name} ${JSON.stringify(labels)}`);
+  }
+});
+
+/** Octets of a chart as it is drawn. */
+const drawn = async (page: Page, chart: string): Promise<string> =>
+  page.locator(`${chart} canvas`).evaluate(canvas => (canvas as unknown as { toDataURL(): string }).toDataURL());
+
+await t.test('the status page, as a person uses it', { skip: missing('chromium') }, async t => {
+  const browser: Browser = await chromium.launch({ executablePath: program('chromium') ?? '', args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+  t.teardown(async () => browser.close());
+  const troubles: string[] = [];
+  const asked: string[] = [];
+  async function open(options: Parameters<Browser['newPage']>[0]): Promise<Page> {
+    const page = await browser.newPage(options);
+    page.on('console', message => void (message.type() === 'error' || message.type() === 'warning' ? troubles.push(message.text()) : undefined));
+    page.on('pageerror', error => void troubles.push(error.message));
+    page.on('request', request => void asked.push(new URL(request.url()).origin));
+    await page.goto(`http://127.0.0.1:${port}/`);
+    await page.locator('#rates canvas').waitFor();
+    return page;
+  }
+
+  const page = await open({ viewport: { width: 1200, height: 900 }, colorScheme: 'light' });
+  t.equal(await page.locator('#privacy strong').innerText(), 'Private');
+  const servers = await page.locator('#servers').innerText();
+  t.match(servers, 'dot.demo');
+  t.match(servers, 'over TLS');
+  t.match(servers, 'proved');
+  t.match(await page.locator('#causes').innerText(), 'the answer is not what its zone signed');
+  t.notMatch(await page.content(), 'forged.example', 'whose names were asked for is not shown');
+  t.match(await page.locator('#verdicts').innerText(), /secure\s+1\d/);
+
+  await t.test('the charts move within two seconds of queries', async t => {
+    for (const chart of ['#rates', '#times']) {
+      // Without queries only time goes on in them: wait until nothing but that is to be seen.
+      await sleep(1500);
+      const [before, label] = [await drawn(page, chart), await page.locator(chart).getAttribute('aria-label')];
+      const startedAt = Date.now();
+      for (let i = 0; i < 40; i++) await ask(good.at, 'www.example');
+      await page.waitForFunction(`document.querySelector('${chart}').getAttribute('aria-label') !== ${JSON.stringify(label)}`, undefined, { timeout: 5000 });
+      t.ok(Date.now() - startedAt < 2000, `${chart}: ${Date.now() - startedAt} ms`);
+      t.not(await drawn(page, chart), before, 'drawn anew');
+      t.match(await page.locator('#rates').getAttribute('aria-label'), /now [1-9]/);
+    }
+  });
+
+  await t.test('by keyboard', async t => {
+    await page.locator('input[name=span]').first().focus();
+    await page.keyboard.press('ArrowRight');
+    t.ok(await page.getByLabel('the last hour').isChecked());
+    await page.keyboard.press('Tab');
+    t.equal(await page.evaluate(`document.activeElement.getAttribute('aria-label')`), 'Servers', 'what scrolls can be reached');
+  });
+
+  await t.test('on a phone, in the dark', async t => {
+    const phone = await open({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', isMobile: true });
+    t.equal(await phone.evaluate('document.documentElement.scrollWidth'), 360, 'nothing sticks out');
+    t.match(await phone.evaluate('getComputedStyle(document.body).backgroundColor'), /rgb\([12]?\d, /);
+    await phone.close();
+  });
+
+  t.same([...new Set(asked)], [`http://127.0.0.1:${port}`], 'asks nobody else');
+  t.same(troubles, [], 'no error in the console');
+
+  await t.test('a daemon that is gone', async t => {
+    await good.program.stop();
+    await page.getByRole('alert').waitFor({ timeout: 5000 });
+    t.match(await page.getByRole('alert').innerText(), 'does not answer');
+  });
+});
+
+await Promise.all([impostor, good].map(async ({ program: running }: DemoDaemon) => running.child.exitCode === null && running.stop()));
+await world.close();
