@@ -1,0 +1,90 @@
+// Sockets that somebody else has opened. Python opens them and becomes the program, as a service manager does.
+
+import t from 'tap';
+
+import { passedSockets } from '../../src/os/activation.js';
+import { loadLibc } from '../../src/os/libc.js';
+import { ask } from '../fixtures/client.js';
+import { freePort } from '../fixtures/free-port.js';
+import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { missing } from '../fixtures/servers.js';
+
+const found = loadLibc();
+const skip = 'unavailable' in found ? 'no system calls here' : missing('python3');
+const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
+
+/** What becomes the program with sockets: `udp`, `tcp` or `dot`, address and port each; `v6both` for one that takes IPv4, too. */
+const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => ['python3', '-c', `
+import fcntl, os, socket, sys
+opened = []
+for kind, address, port in ${JSON.stringify(sockets)}:
+    six = ':' in address
+    s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM if kind in ('udp', 'udpdot') else socket.SOCK_STREAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if six: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if kind == 'v6both' else 1)
+    s.bind((address, port))
+    if kind not in ('udp', 'udpdot'): s.listen(10)
+    opened.append(os.dup(s.fileno()))
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in opened]
+for i, fd in enumerate(high): os.dup2(fd, 3 + i, inheritable=True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=':'.join('dot' if kind.endswith('dot') else 'dns' for kind, _, _ in ${JSON.stringify(sockets)}))
+os.execv(sys.argv[1], sys.argv[1:])
+`, process.execPath, CLI];
+
+const CONFIG = (front: string): string => `
+listen: ["127.0.0.1:1"]
+metrics: { listen: off }
+front: ${front}
+upstream: { mode: strict, servers: [{ name: nobody.test, addresses: ["127.0.0.1:9"] }] }
+`;
+
+await t.test('only what was meant for this process is taken', async t => {
+  const none = (): never => {
+    throw new Error('not asked');
+  };
+  t.equal(passedSockets({}, 10, none), undefined);
+  t.equal(passedSockets({ LISTEN_PID: '11', LISTEN_FDS: '1' }, 10, none), undefined, 'of a parent');
+  t.match(passedSockets({ LISTEN_PID: '10', LISTEN_FDS: 'many' }, 10, none), /LISTEN_FDS "many" is no number/);
+  t.match(passedSockets({ LISTEN_PID: '10', LISTEN_FDS: '1' }, 10, () => ({ unavailable: 'no koffi' })), /no koffi.*disable the socket unit/);
+});
+
+for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 2 }', '{ io: dgram }']) {
+  await t.test(`queries are taken at them, front: ${front}`, { skip }, async t => {
+    const port = await freePort();
+    const running = await startDotstub(CONFIG(front), [], opened([['udp', '127.0.0.1', port], ['tcp', '127.0.0.1', port], ['udp', '::1', port]]));
+    t.teardown(async () => running.stop());
+    const any = { type: 'ANY' };
+    t.equal((await ask({ address: '127.0.0.1', port }, 'a.test', any)).text.rcode, 'NOERROR');
+    t.equal((await ask({ address: '::1', port }, 'a.test', any)).text.rcode, 'NOERROR');
+    t.equal((await ask({ address: '127.0.0.1', port }, 'a.test', { ...any, tcp: true })).text.rcode, 'NOERROR');
+    t.match(running.log(), 'the addresses in listen are not used');
+    t.match(running.log(), `listening on [::1]:${port} (UDP)`);
+    t.equal((await running.stop()).code, 0);
+  });
+}
+
+await t.test('a wildcard socket answers from the address that was asked, with or without threads', { skip }, async t => {
+  for (const front of ['{ threads: 1 }', '{ threads: 0 }']) {
+    const port = await freePort();
+    const running = await startDotstub(CONFIG(front), [], opened([['udp', '0.0.0.0', port], ['tcp', '0.0.0.0', port]]));
+    t.teardown(async () => running.stop());
+    // The client is connected to 127.0.0.5, and would not hear a reply from 127.0.0.1.
+    t.equal((await ask({ address: '127.0.0.5', port }, 'a.test', { type: 'ANY' })).text.rcode, 'NOERROR', front);
+    await running.stop();
+  }
+});
+
+await t.test('what can not be served is said', { skip }, async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const port = await freePort();
+  const run = async (front: string, sockets: Parameters<typeof opened>[0]): Promise<string> => {
+    const ended = startDotstub(CONFIG(front), [], opened(sockets));
+    return ended.then(async running => `${running.log()}${(await running.stop()).stdout}`, (error: unknown) => String(error));
+  };
+  t.match(await run('{ threads: 1 }', [['v6both', '::', port]]), /BindIPv6Only=ipv6-only/);
+  t.match(await run('{ io: dgram }', [['udp', '0.0.0.0', port]]), /can not be served with front.io dgram/);
+  t.match(await run('{ threads: 1 }', [['dot', '127.0.0.1', port]]), /listen_tls.certificate/);
+  t.match(await run('{ threads: 1 }', [['udpdot', '127.0.0.1', port]]), /ListenStream=/);
+  t.equal((await dotstub(['run', '--config', '/nowhere'], ['python3', '-c', `import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[1], sys.argv[1:])`, process.execPath, CLI])).code, 2, 'the file first');
+});
