@@ -37,7 +37,7 @@ await t.test('help and version', async t => {
 
 await t.test('bad usage: exit 2, one or two lines, never a stack trace', async t => {
   const cases: readonly (readonly [string[], RegExp])[] = [
-    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, portal, probe, pins, status, upstreams, cache, flush, reload, trust-anchor, nta, trace, query/],
+    [['nonsense'], /there is no command "nonsense"; there are: run, check-config, .*, query/],
     [['run', '--verbose'], /Unknown option '--verbose'/],
     [['run', 'a.example', 'b.example'], /unexpected argument: b\.example/],
     [['run', '192.0.2.1'], /PROVIDER "192\.0\.2\.1" is not allowed \(not a host name\)/],
