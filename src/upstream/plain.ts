@@ -23,7 +23,9 @@ export const dialDatagram: DialDatagram = async ({ address, port }, query, accep
     socket.on('message', message => {
       if (accept(message)) finish(message);
     });
-    socket.connect(port, address, () => {
-      if (!over) socket.send(query);
+    // What goes wrong with connecting, such as a network that is not there, comes here and not as an event; declared without.
+    socket.connect(port, address, (...problem: unknown[]) => {
+      if (problem[0] instanceof Error) finish('unreachable');
+      else if (!over) socket.send(query);
     });
   });

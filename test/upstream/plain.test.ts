@@ -38,4 +38,6 @@ await t.test('silence, and nobody there', async t => {
   const port = await server(t, () => undefined);
   t.equal(await dialDatagram({ address: '127.0.0.1', port }, query, () => true, 50), 'timeout');
   t.equal(await dialDatagram({ address: '127.0.0.1', port: await freePort() }, query, () => true, 1000), 'unreachable');
+  // The kernel lets nobody connect to it, as it does where there is no network.
+  t.equal(await dialDatagram({ address: '255.255.255.255', port: 53 }, query, () => true, 1000), 'unreachable', 'not even connected');
 });
