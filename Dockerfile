@@ -18,5 +18,6 @@ COPY config/container.yaml /etc/dotstub/dotstub.yaml
 USER 65532:65532
 EXPOSE 5300/udp 5300/tcp 9153/tcp
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=2 CMD ["node", "/opt/dotstub/dist/cli.js", "health", "--config", "/etc/dotstub/dotstub.yaml"]
 ENTRYPOINT ["node", "/opt/dotstub/dist/cli.js"]
 CMD ["run", "--config", "/etc/dotstub/dotstub.yaml"]

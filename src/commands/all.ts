@@ -20,6 +20,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   'trust-anchor': async () => (await import('./trust-anchor.js')).trustAnchorCommand,
   nta: async () => (await import('./nta.js')).ntaCommand,
   trace: async () => (await import('./trace.js')).traceCommand,
+  health: async () => (await import('./health.js')).healthCommand,
   install: async () => (await import('./install.js')).installCommand,
   uninstall: async () => (await import('./install.js')).uninstallCommand,
   completion: async () => (await import('./completion.js')).completionCommand,

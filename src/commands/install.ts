@@ -1,11 +1,11 @@
 // `dotstub install` and `dotstub uninstall`: dotstub as the system's resolver, and the way back.
 
 import { spawnSync } from 'node:child_process';
-import { createSocket } from 'node:dgram';
 import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { answers } from './alive.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { installSteps, type Step, stepText, type System, uninstallSteps } from './installation.js';
@@ -80,6 +80,9 @@ async function carryOut(steps: readonly Step[], root: string | undefined, dryRun
   return 0;
 }
 
+/** A second apart: a small machine takes its time to start it. */
+const ASK_TRIES = 10;
+
 /** Undefined: done. */
 async function carryOutOne(step: Step, root: string | undefined): Promise<string | undefined> {
   const at = (path: string): string => join(root ?? '/', path);
@@ -108,30 +111,11 @@ async function carryOutOne(step: Step, root: string | undefined): Promise<string
         return status === 0 || step.mayFail === true ? undefined : `${step.command.join(' ')} ${error === undefined ? `ended with ${status ?? 'a signal'}; journalctl -u dotstub may say why` : `could not be run: ${error.message}`}`;
       }
       case 'ask':
-        return await answers() ? undefined : 'dotstub does not answer on 127.0.0.1 port 53; journalctl -u dotstub may say why';
+        return await answers({ address: '127.0.0.1', port: 53 }, ASK_TRIES) ? undefined : 'dotstub does not answer on 127.0.0.1 port 53; journalctl -u dotstub may say why';
     }
   } catch (error) {
     return `${stepText(step)}: ${error instanceof Error ? error.message : String(error)}`;
   }
-}
-
-/** ANY for the root: answered by dotstub itself, whatever the network (RFC 8482). */
-const SELF_QUERY = Buffer.from('000001000001000000000000' + '00' + '00ff0001', 'hex');
-const TRIES = 20;
-const TRY_MS = 500;
-
-async function answers(): Promise<boolean> {
-  for (let i = 0; i < TRIES; i++) {
-    const socket = createSocket('udp4');
-    const heard = await new Promise<boolean>(resolve => {
-      socket.once('message', () => resolve(true)).once('error', () => resolve(false));
-      socket.send(SELF_QUERY, 53, '127.0.0.1');
-      setTimeout(() => resolve(false), TRY_MS);
-    });
-    socket.close();
-    if (heard) return true;
-  }
-  return false;
 }
 
 const linkExists = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;

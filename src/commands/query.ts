@@ -2,10 +2,7 @@
 
 import { domainToASCII } from 'node:url';
 
-import { parseEndpoint } from '../config/kinds.js';
-import { defaultConfig } from '../config/check.js';
-import type { Config } from '../config/schema.js';
-import { isWildcard, type ListenAddress, listenText } from '../listen/addresses.js';
+import { type ListenAddress, listenText } from '../listen/addresses.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { dialer } from '../upstream/dial.js';
 import { dialDatagram } from '../upstream/plain.js';
@@ -18,7 +15,7 @@ import { CLASS_IN, typeFromText, typeToText } from '../wire/rrtype.js';
 import { answersQuery } from '../wire/upstream-query.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { loadConfig, problemReport } from './load.js';
+import { listenerFrom } from './listener.js';
 
 const TIMEOUT_MS = 5500;
 
@@ -47,7 +44,7 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     const type = typeFromText(typeText);
     if (type === undefined) throw new UsageError(`${JSON.stringify(typeText)} is not a record type; e.g. A, AAAA, MX, HTTPS, TYPE65`);
 
-    const server = serverFrom(value('server'), value('config'));
+    const server = listenerFrom(value('server'), value('config'));
     const startedAtMs = systemClock.monotonicMs();
     const asked = await ask(server, questionFor(name, type), flag('dnssec'), flag('tcp'));
     const ms = systemClock.monotonicMs() - startedAtMs;
@@ -63,24 +60,6 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     return reply.rcode === 'NOERROR' || reply.rcode === 'NXDOMAIN' ? 0 : 1;
   },
 };
-
-function serverFrom(server: string | undefined, file: string | undefined): ListenAddress {
-  if (server !== undefined) {
-    const parsed = parseEndpoint(server);
-    if (parsed === undefined) throw new UsageError(`--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`);
-    return { address: parsed.address, port: parsed.port ?? 53 };
-  }
-  let config: Config;
-  if (file === undefined) config = defaultConfig();
-  else {
-    const checked = loadConfig(file);
-    if (!checked.ok) throw new UsageError(problemReport(file, checked.problems));
-    ({ config } = checked);
-  }
-  const [first] = config.listen;
-  if (first === undefined) throw new UsageError(`${file ?? 'the configuration'} listens nowhere but over TLS; use --server`);
-  return isWildcard(first.address) ? { address: first.address === '::' ? '::1' : '127.0.0.1', port: first.port } : first;
-}
 
 function questionFor(name: Buffer, type: number): Buffer {
   const question = Buffer.concat([name, Buffer.alloc(4)]);

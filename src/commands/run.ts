@@ -16,11 +16,12 @@ import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
 import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
-import { type ListenAddress, listenText } from '../listen/addresses.js';
+import { listenText, reachable } from '../listen/addresses.js';
 import { drainCommand } from '../control/drain.js';
 import { logCommand } from '../control/log.js';
 import type { ControlReply } from '../control/protocol.js';
 import { BUILT_SEC, version } from '../version.js';
+import { SELF_QUERY } from './alive.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { loadConfig, problemReport } from './load.js';
@@ -75,12 +76,6 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
  * again (a tenth of the time that it takes to start).
  */
 const keepYoungSpaceSmall = (): void => setFlagsFromString('--semi-space-growth-factor=1');
-
-/** ANY for the root: answered here, on the way that all queries take (RFC 8482). */
-const SELF_QUERY = Buffer.from('000001000001000000000000' + '00' + '00ff0001', 'hex');
-
-/** Where a query to ourselves goes. */
-const reachable = ({ address, port }: ListenAddress): ListenAddress => ({ port, address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address });
 
 /** Only where there is somebody to tell: loading it takes time. */
 function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined {
@@ -157,7 +152,7 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
       manager?.tell('READY=1', status());
     });
     const ourselves = daemon.listening.find(({ transport }) => transport === 'udp')?.at;
-    const alive = manager === undefined || ourselves === undefined ? undefined : heartbeat(manager, reachable(ourselves), SELF_QUERY, systemClock, log, () => manager.tell(status()));
+    const alive = manager === undefined || ourselves === undefined ? undefined : heartbeat(manager, reachable(ourselves), Buffer.from(SELF_QUERY), systemClock, log, () => manager.tell(status()));
     manager?.tell('READY=1', status());
     const signal = await stopAsked;
     manager?.tell('STOPPING=1');

@@ -1,6 +1,6 @@
 // Commands that tell the running daemon something over its control socket, and print what it answers.
 
-import { checkConfig } from '../config/check.js';
+import { checkConfig, defaultConfig } from '../config/check.js';
 import { askDaemon } from '../control/client.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
@@ -13,8 +13,11 @@ const OPTIONS = `Options:
 
 Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
 
-/** A command that is the daemon's; `about.details` without options and exit codes, which are the same for all. */
-export function telling(about: Omit<Command, 'run'>, words: { readonly least: number; readonly most: number }): Command {
+/**
+ * A command that is the daemon's; `about.details` without options and exit codes, which are the same for all.
+ * @param words how many may follow; and whether the daemon is asked, at its default socket, even if the file is bad: it shall know
+ */
+export function telling(about: Omit<Command, 'run'>, words: { readonly least: number; readonly most: number; readonly evenWithBadFile?: true }): Command {
   return {
     ...about,
     details: `${about.details}\n\n${OPTIONS}`,
@@ -23,11 +26,12 @@ export function telling(about: Omit<Command, 'run'>, words: { readonly least: nu
       if (positionals.length < words.least) throw new UsageError(`${about.name} needs more than that`);
       const file = value('config');
       const checked = file === undefined ? checkConfig('') : loadConfig(file);
-      if (!checked.ok) {
+      if (!checked.ok && words.evenWithBadFile !== true) {
         console.error(problemReport(file ?? '', checked.problems));
         return 2;
       }
-      const reply = await askDaemon(value('socket') ?? checked.config.control.socket, { command: about.name, args: positionals });
+      const { control } = checked.ok ? checked.config : defaultConfig();
+      const reply = await askDaemon(value('socket') ?? control.socket, { command: about.name, args: positionals });
       if (flag('json')) console.log(JSON.stringify(reply));
       else if (reply.ok) console.log(reply.text);
       else console.error(`dotstub ${about.name}: ${reply.problem}`);

@@ -119,7 +119,7 @@ class Reader {
       const known = Object.keys(rows);
       const near = nearest(name, known);
       this.report(key, full,
-        `no such option${near === undefined ? '' : `; did you mean ${near}?`} Allowed here: ${known.join(', ')}`);
+        `no such option${near === undefined ? '.' : `; did you mean ${near}?`} Allowed here: ${known.join(', ')}`);
     }
   }
 

@@ -14,6 +14,9 @@ export interface ListenAddress {
 
 export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
 
+/** Where a listener is reached from this machine. */
+export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({ port, address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address });
+
 /** `127.0.0.1:53`, `[::1]:53` */
 export const listenText = ({ address, port }: ListenAddress): string =>
   isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;

@@ -1,0 +1,24 @@
+// Whether a daemon answers: a question that it needs nobody else for.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { ListenAddress } from '../listen/addresses.js';
+import { systemRandom } from '../os/clock.js';
+import { dialDatagram } from '../upstream/plain.js';
+
+/** ANY for the root: answered on the way that all queries take, and by the daemon itself (RFC 8482). */
+export const SELF_QUERY: Buffer = Buffer.from('000001000001000000000000' + '00' + '00ff0001', 'hex');
+
+const TRY_MS = 1000;
+
+/** Asks over UDP, `tries` times at most. */
+export async function answers(at: ListenAddress, tries: number): Promise<boolean> {
+  const query = Buffer.from(SELF_QUERY);
+  query.writeUInt16BE(systemRandom().uint16(), 0);
+  for (let i = 0; i < tries; i++) {
+    const reply = await dialDatagram(at, query, octets => octets.subarray(0, 2).equals(query.subarray(0, 2)), TRY_MS);
+    if (reply instanceof Buffer) return true;
+    if (reply === 'unreachable' && i + 1 < tries) await sleep(TRY_MS);
+  }
+  return false;
+}

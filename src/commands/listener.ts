@@ -1,0 +1,30 @@
+// Where the running daemon takes queries, as a command's options say.
+
+import { defaultConfig } from '../config/check.js';
+import { parseEndpoint } from '../config/kinds.js';
+import type { Config } from '../config/schema.js';
+import { type ListenAddress, reachable } from '../listen/addresses.js';
+import { UsageError } from './command.js';
+import { loadConfig, problemReport } from './load.js';
+
+/**
+ * The address of `--server`, else the first of the file of `--config`, else the default one.
+ * @throws UsageError
+ */
+export function listenerFrom(server: string | undefined, file: string | undefined): ListenAddress {
+  if (server !== undefined) {
+    const parsed = parseEndpoint(server);
+    if (parsed === undefined) throw new UsageError(`--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`);
+    return { address: parsed.address, port: parsed.port ?? 53 };
+  }
+  let config: Config;
+  if (file === undefined) config = defaultConfig();
+  else {
+    const checked = loadConfig(file);
+    if (!checked.ok) throw new UsageError(problemReport(file, checked.problems));
+    ({ config } = checked);
+  }
+  const [first] = config.listen;
+  if (first === undefined) throw new UsageError(`${file ?? 'the configuration'} listens nowhere but over TLS; use --server`);
+  return reachable(first);
+}
