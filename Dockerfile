@@ -14,6 +14,8 @@ COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
+# For the control socket and what is learned; mount something there where the root is read-only, or do without.
+RUN install -d -o 65532 -g 65532 /run/dotstub /var/lib/dotstub
 # Numbers, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 5300/udp 5300/tcp 9153/tcp
