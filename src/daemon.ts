@@ -1,5 +1,6 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
+import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 
 import { ageClock } from './base/age-clock.js';
@@ -12,7 +13,8 @@ import { changedPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { cacheCommands } from './control/cache.js';
 import { portalCommand } from './control/portal.js';
-import { statusCommands, statusData, statusLine, type StatusParts } from './control/status.js';
+import { topCommand } from './control/top.js';
+import { endpointData, privacyWords, statusCommands, statusData, statusLine, type StatusParts } from './control/status.js';
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
@@ -26,6 +28,7 @@ import { listenUdp, type UdpListener } from './listen/udp.js';
 import { type History, history, sumsOf } from './observe/history.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
+import { queryLog } from './observe/query-log.js';
 import type { PassedSockets } from './os/activation.js';
 import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
@@ -39,7 +42,7 @@ import { dialDatagram } from './upstream/plain.js';
 import { networkMemory } from './upstream/memory.js';
 import { pool, type Pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
-import { nameFromText, ROOT } from './wire/name.js';
+import { nameFromText, nameToText, ROOT } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
 
@@ -58,6 +61,8 @@ export interface DaemonParts {
   readonly network: () => string;
   /** More commands for the control socket. */
   readonly commands?: ControlCommands;
+  /** Takes the lines of the query log. */
+  readonly queryLine?: (line: string) => void;
   /** Sockets that are open already, in place of the addresses of the configuration. */
   readonly sockets?: PassedSockets | undefined;
 }
@@ -72,9 +77,9 @@ export interface Daemon {
   /**
    * Takes over another configuration: the servers at once, with the cache and the connections to those that stay. All or
    * nothing: on an error the old one stays.
-   * @returns the options that differ and only take effect at the next start
+   * @returns the options that differ: those in force from now on, and those that only will be at the next start
    */
-  reload(config: Config): readonly string[];
+  reload(config: Config): { readonly now: readonly string[]; readonly later: readonly string[] };
   /** From now on says that it is not ready. */
   drain(): void;
   /** A file was read again that could not be taken over. */
@@ -221,7 +226,13 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     ready.clear();
     return answers.forget(isMeant);
   }
+  const { queries: detail } = config.log;
+  const queries = detail === 'off' || parts.queryLine === undefined ? undefined : queryLog({
+    detail, write: parts.queryLine, wallMs: () => clock.wallMs(), rcodeName: rcodeToText, key: randomBytes(16),
+    questionText: question => ({ name: nameToText(question.subarray(0, -4)), type: typeToText(question.readUInt16BE(question.length - 4)) }),
+  });
   const entrance = front({
+    noted: queries?.note,
     resolve: resolver({
       store: answers,
       pool: upstream,
@@ -308,6 +319,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       ...parts.commands,
       ...trusted.commands,
       ...statusCommands(seen),
+      top: topCommand({
+        sums: () => [clock.wallMs(), ...sumsOf(glance())], boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000), recent: () => queries?.recent(),
+        upstreams: () => asked.report().map(endpointData), privacyWords: () => privacyWords(seen),
+      }),
       ...cacheCommands({ stats: () => ({ entries: answers.entries, bytes: answers.bytes, limitBytes: cacheBytes, zones: trusted.validation.validator.zones.entries }), forget }),
       metrics: {
         async run() {
@@ -368,13 +383,15 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     reload(next) {
       const changed = changedPaths(current, next);
       // Without servers the system's are used, in another mode perhaps: another daemon.
-      const takesServers = changed.includes('upstream.servers') && !automatic && next.upstream.servers.length > 0 && modeOf(next) === modeOf(current);
-      if (takesServers) {
-        asked.setServers(next.upstream.servers.map(serverSpec));
-        current = { ...current, upstream: { ...current.upstream, servers: next.upstream.servers } };
-      }
+      const takesServers = !automatic && next.upstream.servers.length > 0 && modeOf(next) === modeOf(current);
+      const now = changed.filter(path => path === 'log.level' || (path === 'upstream.servers' && takesServers));
+      if (now.includes('upstream.servers')) asked.setServers(next.upstream.servers.map(serverSpec));
+      current = {
+        ...current, log: { ...current.log, level: next.log.level },
+        upstream: { ...current.upstream, servers: takesServers ? next.upstream.servers : current.upstream.servers },
+      };
       reloaded(true);
-      return changed.filter(path => !(takesServers && path === 'upstream.servers'));
+      return { now, later: changed.filter(path => !now.includes(path)) };
     },
     drain: () => void (draining = true),
     reloadFailed: () => reloaded(false),
@@ -391,9 +408,9 @@ function libcOrWhyNot(log: Log): Libc | undefined {
 }
 
 /** The control socket; a daemon without one serves all the same. */
-async function controlSocket({ control: { socket } }: Config, log: Log, commands: ControlCommands): Promise<{ close(): void } | undefined> {
+async function controlSocket({ control: { socket, group } }: Config, log: Log, commands: ControlCommands): Promise<{ close(): void } | undefined> {
   try {
-    return await listenControl(socket, commands);
+    return await listenControl(socket, group, commands);
   } catch (error) {
     log.info({ socket }, `no control socket: ${socket}: ${wordsFor(error)} (control.socket); commands such as "dotstub portal" will not reach this daemon`);
     return undefined;

@@ -81,6 +81,21 @@ export interface Observer {
   upstreamDnssec(upstream: string, found: 'ok' | 'strips'): void;
 }
 
+/** A query that got a reply, for the query log. What it borrows is good until whoever is told returns. */
+export interface NotedQuery {
+  readonly client: { readonly address: string; readonly transport: Transport };
+  /** QNAME, QTYPE and QCLASS; undefined where they could not be read. */
+  readonly question: Buffer | undefined;
+  readonly rcode: number;
+  readonly source: Source;
+  /** Of an answer from a server or the cache. */
+  readonly upstream: string | undefined;
+  readonly verdict: string | undefined;
+  /** Of an error. */
+  readonly failure: FailureCode | undefined;
+  readonly seconds: number;
+}
+
 /** What validation may run out of; the label of `dotstub_dnssec_limit_hits_total`. */
 export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds' | 'aliases';
 

@@ -10,6 +10,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   probe: async () => (await import('./probe.js')).probeCommand,
   pins: async () => (await import('./pins.js')).pinsCommand,
   status: async () => (await import('./status.js')).statusCommand,
+  top: async () => (await import('./top.js')).topCommand,
   upstreams: async () => (await import('./upstreams.js')).upstreamsCommand,
   cache: async () => (await import('./cache.js')).cacheCommand,
   flush: async () => (await import('./flush.js')).flushCommand,

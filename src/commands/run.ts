@@ -11,9 +11,11 @@ import { systemResolvers } from '../config/system.js';
 import { type Daemon, startDaemon } from '../daemon.js';
 import { StartError } from '../files.js';
 import { logger } from '../observe/log.js';
+import { type LogFile, logFile } from '../observe/log-file.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
+import { watchFile } from '../os/file-watch.js';
 import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { listenText, reachable } from '../listen/addresses.js';
@@ -40,7 +42,7 @@ Options:
   --config FILE    configuration (YAML); "dotstub check-config FILE" checks it
 
 Signals: SIGTERM and SIGINT answer what is in flight and stop. SIGHUP reads FILE again: servers are exchanged at once, with the
-cache and the connections to those that stay; what else has changed is named, and waits for a restart. A bad FILE changes nothing.
+cache and the connections to those that stay; what else has changed is named, and waits for a restart. A bad FILE changes nothing. SIGUSR1 opens log.query_file anew.
 Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   async run(args) {
     const { positionals: [provider], value } = parseArguments(args, { config: { type: 'string' } }, 1);
@@ -132,12 +134,13 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
   try {
     const state: { running?: Daemon } = {};
     const again = (): ControlReply => (state.running === undefined ? { ok: false, problem: 'it is only just starting' } : reload(state.running, reread(), file, log));
+    const lines = queryLines(config, log);
     const drain = drainCommand(forMs => {
       log.info({ seconds: forMs / 1000 }, `being taken out of service: not ready from now on, stopping in ${forMs / 1000} s`);
       state.running?.drain();
       setTimeout(() => process.kill(process.pid, 'SIGTERM'), forMs);
     });
-    const daemon = await startDaemon({ commands: { reload: { run: again }, log: logCommand(log), drain }, config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork, sockets });
+    const daemon = await startDaemon({ commands: { reload: { run: again }, log: logCommand(log), drain }, config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork, sockets, queryLine: lines.write });
     for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
       log.info({}, `status page and metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/`);
@@ -150,6 +153,13 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
       manager?.tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
       again();
       manager?.tell('READY=1', status());
+    });
+    if (file !== undefined && config.reload_on_change) {
+      watchFile(file, again, error => log.warn({ file }, `${file} is not watched for changes (${error.message}); SIGHUP and "dotstub reload" work`));
+    }
+    process.on('SIGUSR1', () => {
+      log.info({}, 'opening the query log anew');
+      lines.reopen();
     });
     const ourselves = daemon.listening.find(({ transport }) => transport === 'udp')?.at;
     const alive = manager === undefined || ourselves === undefined ? undefined : heartbeat(manager, reachable(ourselves), Buffer.from(SELF_QUERY), systemClock, log, () => manager.tell(status()));
@@ -168,8 +178,19 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
   }
 }
 
+/** Where the query log goes. */
+function queryLines({ log: { query_file: file } }: Config, log: Log): LogFile {
+  if (file === undefined) return { write: line => void process.stdout.write(line), reopen: () => undefined };
+  let lost = 0;
+  return logFile(file, () => {
+    // Said once, and again whenever it has become ten times as many.
+    lost++;
+    if (Number.isInteger(Math.log10(lost))) log.warn({ file, lost }, `${file} is not written quickly enough: ${lost} lines of the query log are lost`);
+  }, error => log.error({ file }, `${file}: ${error.message} (log.query_file)`));
+}
+
 /** SIGHUP, or "dotstub reload": the file as it is now, or nothing. What is said is in the log, too. */
-function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: string | undefined, log: Log): ControlReply {
+function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: string | undefined, log: ReturnType<typeof logger>): ControlReply {
   if (file === undefined) {
     const problem = 'nothing to reload: the daemon runs without a configuration file';
     log.info({}, problem);
@@ -183,9 +204,11 @@ function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: st
     log.error({ file, problems: problems.length }, words);
     return { ok: false, problem: [words, ...problems].join('\n') };
   }
-  const later = daemon.reload(checked.config);
-  log.info({ file }, `${file} taken over`);
+  const { now, later } = daemon.reload(checked.config);
+  log.level = checked.config.log.level;
+  const words = `${file} taken over${now.length === 0 ? '' : `: ${now.join(', ')}`}`;
+  log.info({ file, options: now.join(' ') }, words);
   const waits = later.length === 0 ? undefined : `changed, but only in force after a restart: ${later.join(', ')}`;
   if (waits !== undefined) log.warn({ options: later.join(' ') }, waits);
-  return { ok: true, text: [`${file} taken over`, ...(waits === undefined ? [] : [waits])].join('\n'), data: { file, after_restart: later } };
+  return { ok: true, text: [words, ...(waits === undefined ? [] : [waits])].join('\n'), data: { file, changed: now, after_restart: later } };
 }

@@ -109,13 +109,16 @@ export const schema = {
     listen: option(orOff(listenAddress), { address: '127.0.0.1', port: 9153 }, 'HTTP: /metrics, /livez, /readyz.'),
   }),
   state_directory: option(path, '/var/lib/dotstub', 'Where things are kept over restarts: which servers have proved themselves on which network, and which keys are trust anchors.'),
+  reload_on_change: option(flag, false, 'Take the configuration file over whenever it changes, as SIGHUP does.'),
   control: group('The control socket.', {
     socket: option(path, '/run/dotstub/control.sock', 'Its path. Whoever may write to it may use it: its owner and its group.'),
+    group: optional(count(0, 0xfffffffe), 'The number of the group that may use it, which the daemon has to be a member of. Left out: its own.', { example: 4 }),
   }),
   log: group('The log, on standard output.', {
     level: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'What is logged: this and everything graver.'),
     format: option(oneOf(['auto', 'json', 'text']), 'auto', 'auto: text on a terminal, JSON lines elsewhere.'),
-    queries: option(oneOf(['off', 'full', 'hashed_client', 'no_name']), 'off', 'Log each query, and how much of it.', NOT_BUILT),
+    queries: option(oneOf(['off', 'full', 'hashed_client', 'no_name']), 'off', 'A line for each query: with all; with a hash in place of the client; or with neither client nor name. Queries then do not take the fast path.'),
+    query_file: optional(path, 'Where those lines go, in place of standard output; SIGUSR1 has it opened anew after it was moved away.', { example: '/var/log/dotstub/queries.log' }),
   }),
 } as const;
 

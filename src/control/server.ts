@@ -1,6 +1,6 @@
 // The control socket: whoever may write to it (its file's owner and group) may tell the running daemon what to do.
 
-import { chmodSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 
@@ -22,9 +22,10 @@ const PROBE_MS = 500;
 
 /**
  * Listens.
+ * @param group the number of the group that may use it; undefined: the one of the process
  * @throws Error, with the system's code, if the socket can not be made
  */
-export async function listenControl(path: string, commands: ControlCommands): Promise<{ close(): void }> {
+export async function listenControl(path: string, group: number | undefined, commands: ControlCommands): Promise<{ close(): void }> {
   await removeStale(path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   const sessions = new Set<Socket>();
@@ -57,6 +58,7 @@ export async function listenControl(path: string, commands: ControlCommands): Pr
     });
     process.umask(before);
   });
+  if (group !== undefined) chownSync(path, -1, group);
   chmodSync(path, MODE);
   return {
     close() {

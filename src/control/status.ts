@@ -65,6 +65,9 @@ const reachedText = (report: readonly EndpointReport[]): string => {
   return `${reached} of ${report.length} server address${report.length === 1 ? '' : 'es'} reached`;
 };
 
+/** How queries travel now, for people. */
+export const privacyWords = ({ mode, report }: Pick<StatusParts, 'mode' | 'report'>): string => `${mode}: ${PRIVACY_WORDS[privacyOf(report())]}`;
+
 /** How the daemon is doing, for programs. */
 export function statusData(parts: StatusParts): Readonly<Record<string, unknown>> {
   const report = parts.report();
@@ -76,7 +79,8 @@ export function statusData(parts: StatusParts): Readonly<Record<string, unknown>
   };
 }
 
-const endpointData = ({ upstream, address, port, state, path, authenticated, connections, rttMs, idleLimitMs, certificateEndsMs, failure }: EndpointReport): Readonly<Record<string, unknown>> => ({
+/** How one address of a server is doing, for programs. */
+export const endpointData = ({ upstream, address, port, state, path, authenticated, connections, rttMs, idleLimitMs, certificateEndsMs, failure }: EndpointReport): Readonly<Record<string, unknown>> => ({
   upstream, address, port, state, path, authenticated, connections, rtt_ms: rttMs, idle_limit_ms: idleLimitMs, certificate_ends_ms: certificateEndsMs, failure,
 });
 
@@ -86,12 +90,11 @@ export function statusCommands(parts: StatusParts): { readonly status: ControlCo
     status: {
       run() {
         const report = parts.report();
-        const privacy = privacyOf(report);
         const { entries, bytes } = parts.cache();
         const portalMs = parts.portalMs();
         const rows = [
           ['dotstub', `${parts.version}, running for ${spanText(parts.upMs())}`],
-          ['privacy', `${parts.mode}: ${PRIVACY_WORDS[privacy]}`],
+          ['privacy', privacyWords(parts)],
           ...(portalMs > 0 ? [['', `a portal window is open for ${spanText(portalMs)} more`]] : []),
           ['servers', reachedText(report)],
           ['DNSSEC', `${parts.dnssec}: ${VALIDATION_WORDS[parts.dnssec]}`],

@@ -2,7 +2,7 @@
 // sender may ask, have it resolved, and put the reply together.
 
 import { type Failure, failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
-import type { Clock, Observer, Source } from '../base/ports.js';
+import type { Clock, NotedQuery, Observer, Source } from '../base/ports.js';
 import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
 import { FastQuery } from './fast-query.js';
@@ -24,6 +24,8 @@ export interface FrontParts {
   /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). */
   readonly streamIdleMs: number;
   readonly observer: Observer;
+  /** Is told of every query that gets a reply. Then there are no ready replies: nobody would be told of those. */
+  readonly noted?: ((query: NotedQuery) => void) | undefined;
   readonly clock: Clock;
   /** The age clock of the cache, seconds. */
   readonly nowSec: () => number;
@@ -69,7 +71,7 @@ export function front(parts: FrontParts): Front {
 
   /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
   function keepReady(message: Buffer, client: Client, answer: Answer, bytes: Buffer, ttlOffsets: ArrayLike<number>): void {
-    if (answer.at !== 'stored' || bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
+    if (parts.noted !== undefined || answer.at !== 'stored' || bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
     const { entry } = answer;
     // Errors of upstream's are counted with every reply, which a ready one would not be.
     if (entry.ttlSec === 0 || entry.extendedErrors.length > 0) return;
@@ -87,6 +89,15 @@ export function front(parts: FrontParts): Front {
   function reply(startedAtMs: number, source: Source, bytes: Buffer, respond: (reply: Buffer) => void): void {
     observer.response(rcodeOf(flagsOf(bytes)), source, (clock.monotonicMs() - startedAtMs) / 1000, bytes.length);
     respond(bytes);
+  }
+
+  function note({ address, transport }: Client, question: Buffer | undefined, source: Source, answer: Answer, bytes: Buffer, startedAtMs: number): void {
+    const stored = answer.at === 'stored' ? answer.entry : undefined;
+    parts.noted?.({
+      client: { address, transport }, question, rcode: rcodeOf(flagsOf(bytes)), source,
+      upstream: stored?.upstream, verdict: stored?.verdict, failure: answer.at === 'failure' ? answer.code : undefined,
+      seconds: (clock.monotonicMs() - startedAtMs) / 1000,
+    });
   }
 
   function replyFailure(replyTo: ReplyTo, client: Client, why: Failure): Buffer {
@@ -147,6 +158,7 @@ export function front(parts: FrontParts): Front {
       const { client } = query;
       const [source, bytes, ttlOffsets] = replyTo(query, client, answer);
       keepReady(message, client, answer, bytes, ttlOffsets);
+      if (parts.noted !== undefined) note(client, query.question, source, answer, bytes, startedAtMs);
       reply(startedAtMs, source, bytes, respond);
     };
     if (stopping) settle(failure('shutdown'));
@@ -182,7 +194,10 @@ export function front(parts: FrontParts): Front {
       if (!allowed || parsed.at === 'reject') {
         const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
         const code = !allowed || parsed.at !== 'reject' ? 'not_allowed' : parsed.code;
-        reply(startedAtMs, 'error', replyFailure(about, client, failure(code)), respond);
+        const why = failure(code);
+        const bytes = replyFailure(about, client, why);
+        if (parts.noted !== undefined) note(client, about.question, 'error', why, bytes, startedAtMs);
+        reply(startedAtMs, 'error', bytes, respond);
         return false;
       }
       return resolve(withClient(parsed.query, client), message, startedAtMs, respond);

@@ -11,7 +11,7 @@ const KEPT = 3600_000 / STEP_MS + 1;
 /** A sample: milliseconds since 1970, then sums since the start of the daemon. */
 export type Sample = readonly [atMs: number, ...sums: number[]];
 
-/** What a sample has of a glance, in its order; the page reads it so (page/numbers). */
+/** What a sample has of a glance, in its order; the page reads it so (base/rates). */
 export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] =>
   [replies.cache, replies.upstream, replies.local, replies.error, encrypted, cleartext, ...durations];
 

@@ -4,7 +4,7 @@ import uPlot from 'uplot';
 
 import 'uplot/dist/uPlot.min.css';
 import './page.css';
-import { between, type Look, lookFrom, numberText, percentText, type Span, spanText, timeText } from './numbers.js';
+import { between, type Look, lookFrom, numberText, percentText, type Span, spanText, timeText } from '../base/rates.js';
 
 /** What /status.json says. */
 interface Status {

@@ -124,8 +124,9 @@ await t.test('reload: the same as SIGHUP, and it says what came of it', async t 
   const refused = await tell('reload');
   t.equal(refused.code, 1);
   t.match(refused.stderr, /was not taken over \(1 problem\): the configuration that runs stays\n.*nonsense: no such option/);
-  writeFileSync(daemon.configFile, text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: warn }'));
-  t.match((await tell('reload')).stdout, /only in force after a restart: log\.level/);
+  writeFileSync(daemon.configFile, text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: debug, format: text }'));
+  t.match((await tell('reload')).stdout, /taken over: log\.level\nchanged, but only in force after a restart: log\.format/);
+  t.match((await tell('log', 'level')).stdout, 'debug');
   writeFileSync(daemon.configFile, text);
 });
 

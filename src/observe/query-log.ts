@@ -1,0 +1,71 @@
+// The query log: a line of JSON for each query that got a reply, with no more of it than the operator wants to know.
+
+import { createHmac } from 'node:crypto';
+
+import type { NotedQuery } from '../base/ports.js';
+
+/** How much is told: all; the client as a hash whose key is forgotten at the end; or neither client nor name. */
+export type Detail = 'full' | 'hashed_client' | 'no_name';
+
+/** What a line has. */
+export interface QueryLine {
+  readonly time: string;
+  readonly client?: string;
+  readonly transport: string;
+  readonly name?: string;
+  readonly type: string;
+  readonly rcode: string;
+  readonly source: string;
+  readonly upstream?: string;
+  readonly verdict?: string;
+  readonly failure?: string;
+  readonly ms: number;
+}
+
+/** What it is made from. */
+export interface QueryLogParts {
+  readonly detail: Detail;
+  readonly write: (line: string) => void;
+  readonly wallMs: () => number;
+  /** Random octets: the same client has the same hash as long as the daemon runs, and nobody can work out whose it is. */
+  readonly key: Buffer;
+  /** Name and type of a question in text. */
+  readonly questionText: (question: Buffer) => { readonly name: string; readonly type: string };
+  readonly rcodeName: (rcode: number) => string;
+}
+
+/** The log. */
+export interface QueryLog {
+  note(query: NotedQuery): void;
+  /** The last ones, oldest first. */
+  recent(): readonly QueryLine[];
+}
+
+const KEPT = 1000;
+const HASH_CHARACTERS = 12;
+
+/** Makes a QueryLog. */
+export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }: QueryLogParts): QueryLog {
+  // Round and round; the oldest is at `next` once it is full.
+  const kept: QueryLine[] = [];
+  let next = 0;
+  const shown = (address: string): string =>
+    (detail === 'full' ? address : createHmac('sha256', key).update(address).digest('base64url').slice(0, HASH_CHARACTERS));
+
+  return {
+    note({ client, question, rcode, source, upstream, verdict, failure, seconds }) {
+      const { name, type } = question === undefined ? { name: '', type: '' } : questionText(question);
+      const line: QueryLine = {
+        time: new Date(wallMs()).toISOString(),
+        ...(detail === 'no_name' ? {} : { client: shown(client.address), name }),
+        transport: client.transport, type, rcode: rcodeName(rcode), source,
+        ...(upstream === undefined ? {} : { upstream }), ...(verdict === undefined ? {} : { verdict }), ...(failure === undefined ? {} : { failure }),
+        ms: Math.round(seconds * 1e6) / 1000,
+      };
+      kept[next] = line;
+      next = (next + 1) % KEPT;
+      write(`${JSON.stringify(line)}\n`);
+    },
+    recent: () => [...kept.slice(next), ...kept.slice(0, next)],
+  };
+}
