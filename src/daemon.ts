@@ -42,7 +42,7 @@ import { dialDatagram } from './upstream/plain.js';
 import { networkMemory } from './upstream/memory.js';
 import { pool, type Pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
-import { nameFromText, nameToText, ROOT } from './wire/name.js';
+import { lowerCased, nameFromText, nameToText, ROOT } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
 
@@ -208,6 +208,16 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const networkPool = (): Pool => (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
     mode: 'off', reason: 'portal', policy: 'ordered', servers: parts.systemResolvers().map(systemServer), bootstrapServers: () => [],
   }));
+  const routes = config.routes.map(({ zones, resolvers, kubernetes }) => {
+    let made: Pool | undefined;
+    return {
+      zones: zones.map(name => lowerCased(nameFromText(name) ?? ROOT)), kubernetes,
+      pool: (): Pool => (made ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+        mode: 'off', reason: 'conditional', policy: 'ordered', servers: resolvers.map(routeServer), bootstrapServers: () => [],
+      })),
+      close: () => made?.destroy(),
+    };
+  });
   const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
   const ready = new PacketCache(packets);
   const ttlLimits = {
@@ -238,6 +248,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       pool: upstream,
       validation: trusted.validation,
       portal: { window, pool: networkPool },
+      routes,
       ttlLimits,
       mayLook: networkMatcher(config.access.snoop),
       observer,
@@ -266,6 +277,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     trusted.close();
     control?.close();
     networks?.destroy();
+    routes.forEach(each => each.close());
     upstream.destroy();
     await threads?.close();
   }
@@ -437,6 +449,10 @@ const PLAIN_PORT = 53;
 /** A resolver that the system has: an address, and nothing that it could prove. */
 const systemServer = (address: string): ServerSpec =>
   ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [], pinPolicy: 'pin_and_pkix', discover: true });
+
+/** A resolver of a route: its port is that of cleartext. */
+const routeServer = ({ address, port = PLAIN_PORT }: { readonly address: string; readonly port: number | undefined }): ServerSpec =>
+  ({ label: addressLabel(address, port), name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, plainPort: port, pins: [], pinPolicy: 'pin_and_pkix', discover: false });
 
 function serverSpec({ name, addresses, port, pins, pin_policy: pinPolicy }: ServerConfig): ServerSpec {
   const [first] = addresses;

@@ -40,7 +40,7 @@ export type UpstreamProtocol = 'dot' | 'udp' | 'tcp';
 /** Where an answer came from. */
 export type Source = 'cache' | 'upstream' | 'local' | 'error';
 /** Why a query left in cleartext; the label of `dotstub_cleartext_queries_total`. */
-export type CleartextReason = 'bootstrap' | 'opportunistic' | 'off' | 'portal' | 'probe';
+export type CleartextReason = 'bootstrap' | 'opportunistic' | 'off' | 'portal' | 'conditional' | 'probe';
 
 /** What is counted. `observe/metrics` makes Prometheus series of it; tests record it. */
 export interface Observer {

@@ -14,7 +14,7 @@ export const modeOf = ({ upstream }: Config): NonNullable<Config['upstream']['mo
 
 /** Finds all contradictions. */
 export function combinationProblems(config: Config): Clash[] {
-  return [...listenProblems(config), ...upstreamProblems(config), ...cacheProblems(config)];
+  return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
@@ -34,6 +34,13 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
   if (tls.addresses.length > 0) {
     if (tls.certificate === undefined) yield { path: 'listen_tls', words: 'addresses need a certificate; allowed: listen_tls.certificate with the path of a PEM file' };
     if (tls.key === undefined) yield { path: 'listen_tls', words: 'addresses need a key; allowed: listen_tls.key with the path of a PEM file' };
+  }
+}
+
+function* routeProblems({ routes }: Config): Iterable<Clash> {
+  for (const [i, { zones, resolvers }] of routes.entries()) {
+    if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
+    if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
   }
 }
 

@@ -18,7 +18,7 @@ const isLoopback = (address: string): boolean => address.startsWith('127.') || a
 
 /** Finds all of them. */
 export function leaks(config: Config): Leak[] {
-  return [...ofMode(config), ...ofBootstrap(config), ...ofPortal(config), ...ofListeners(config)];
+  return [...ofMode(config), ...ofBootstrap(config), ...ofPortal(config), ...ofRoutes(config), ...ofListeners(config)];
 }
 
 function* ofMode(config: Config): Iterable<Leak> {
@@ -54,6 +54,12 @@ function* ofPortal(config: Config): Iterable<Leak> {
   const { names } = config.portal;
   if (modeOf(config) === 'off' || names.length === 0) return;
   yield { path: 'portal.names', names: names.join(', '), words: `in cleartext to the network's resolvers, while "dotstub portal start" is in force` };
+}
+
+function* ofRoutes({ routes }: Config): Iterable<Leak> {
+  for (const [i, { zones, resolvers }] of routes.entries()) {
+    yield { path: `routes[${i}]`, names: `${zones.join(', ')} and all below`, words: `in cleartext to ${resolvers.map(({ address }) => address).join(', ')}, always` };
+  }
 }
 
 function* ofListeners({ listen }: Config): Iterable<Leak> {

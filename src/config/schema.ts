@@ -61,6 +61,11 @@ export const schema = {
         'What pins are worth beside the certificate authorities: both must agree, either will do, pins alone count, or a mismatch is only logged.'),
     }),
   }),
+  routes: groups(64, 'Zones that only the local network knows: their names go to its resolvers, in cleartext and without validation, whatever the mode.', {
+    zones: list(domainName, [], 64, 'The zones.', { example: ['cluster.local', '10.in-addr.arpa'] }),
+    resolvers: list(endpoint, [], 8, 'Those who know them, with a port where it is not 53.', { example: [{ address: '10.96.0.10', port: undefined }] }),
+    kubernetes: option(flag, false, 'The zones are of a Kubernetes cluster: names that none has, such as search lists make of others, are denied at once.'),
+  }),
   portal: group('Networks that want a visit to a page of theirs before they let anything through ("dotstub portal start").', {
     names: list(domainName, [
       'connectivitycheck.gstatic.com', 'connectivity-check.ubuntu.com', 'captive.apple.com', 'detectportal.firefox.com', 'nmcheck.gnome.org',

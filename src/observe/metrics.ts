@@ -68,7 +68,7 @@ export interface Metrics {
 const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
 const FAMILIES = [4, 6] as const;
 const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
-const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off', 'portal', 'probe'];
+const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off', 'portal', 'conditional', 'probe'];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
 const DROPPED = ['short', 'response', 'source_port', 'connections', 'slow_client', 'overload'] as const;

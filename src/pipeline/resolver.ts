@@ -1,15 +1,16 @@
 // The ordered list of stages that every query passes: THE place to see what happens to it, and in which order.
 
-import { failure, type Failure, failureRow, failureWords, isDnssecFailure, type Verdict } from '../base/outcome.js';
+import { failure, type Failure, failureRow, failureWords, isDnssecFailure, RCODE, type Verdict } from '../base/outcome.js';
 import type { Observer } from '../base/ports.js';
 import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
 import type { Store } from '../cache/store.js';
 import type { Matcher } from '../policy/access.js';
 import type { Portal } from '../policy/portal.js';
+import { isNoClusterName, type Route, routeOf } from '../policy/routes.js';
 import type { Pool, UpstreamReply } from '../upstream/pool.js';
 import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import { lowerCased } from '../wire/name.js';
-import { edeFor, refuseAnyMessage } from '../wire/reply.js';
+import { edeFor, refuseAnyMessage, type StoredMessage } from '../wire/reply.js';
 import { TYPE } from '../wire/rrtype.js';
 import { coalesced } from './coalesce.js';
 import { validated, type ValidationParts } from './validated.js';
@@ -23,6 +24,8 @@ export interface ResolverParts {
   readonly validation: ValidationParts;
   /** The captive portal window, and who is asked through it. */
   readonly portal: { readonly window: Portal; pool(): Pool };
+  /** Zones of the local network, and who knows them. */
+  readonly routes: readonly (Route & { pool(): Pool })[];
   /** Who may look into the cache without having it filled (RD=0). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -40,6 +43,7 @@ export function resolver(parts: ResolverParts): Resolve {
     recursionDesired, //    below the cache: RD=0 gets what is there, and starts nothing
     coalesced(parts.observer), // around the expensive steps
     kept(parts), //         what they found, verdict included
+    routed(parts), //       above validation: what only the local network knows has no chain of trust
     validated(parts.validation), // next to upstream: it asks for more of it
   ];
   return stages.reduceRight((next, stage) => stage(next), forward(parts));
@@ -62,6 +66,27 @@ function throughPortal({ portal, nowSec }: ResolverParts): Stage {
       at: 'stored', source: 'upstream', entry: entryOf(reply, NOT_KEPT, nowSec()),
     }));
   };
+}
+
+/** Names of the local network's zones go to who knows them. */
+function routed({ routes, ttlLimits, nowSec }: ResolverParts): Stage {
+  if (routes.length === 0) return next => next;
+  return next => (query, settle) => {
+    const name = lowerCased(query.question.subarray(0, -4));
+    const found = routeOf(routes, name);
+    if (found === undefined) return next(query, settle);
+    if (found.route.kubernetes && isNoClusterName(name, found.zone)) return settle({ at: 'local', message: noSuchName(query.question) });
+    found.route.pool().exchange(query, query.type, reply => settle(reply.at === 'failure' ? reply : {
+      at: 'stored', source: 'upstream', entry: entryOf(reply, ttlLimits, nowSec()),
+    }));
+  };
+}
+
+/** A denial of our own. */
+function noSuchName(question: Buffer): StoredMessage {
+  const octets = Buffer.alloc(HEADER_BYTES + question.length);
+  question.copy(octets, HEADER_BYTES);
+  return { octets, rcode: RCODE.NXDOMAIN, answers: 0, authority: 0, additional: 0, ttlOffsets: [] };
 }
 
 /** Of which makeEntry makes an entry that nobody keeps. */

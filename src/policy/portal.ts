@@ -1,6 +1,8 @@
 // The captive portal window: for a few minutes a handful of names goes to the network's own resolvers in cleartext, so that
 // a hotel's page can be reached. Everything else keeps its mode, and the window closes by itself.
 
+import { isAtOrBelow } from '../wire/name.js';
+
 /** The window. */
 export interface Portal {
   /**
@@ -38,13 +40,4 @@ export function portal(monotonicMs: () => number, names: readonly Buffer[]): Por
     },
     covers: name => left() > 0 && all.some(each => isAtOrBelow(name, each)),
   };
-}
-
-/** Octets that end alike are names that end alike only where a label of the longer one begins. */
-function isAtOrBelow(name: Buffer, ancestor: Buffer): boolean {
-  const offset = name.length - ancestor.length;
-  if (offset < 0 || name.compare(ancestor, 0, ancestor.length, offset) !== 0) return false;
-  let at = 0;
-  while (at < offset) at += (name[at] ?? 0) + 1;
-  return at === offset;
 }

@@ -20,6 +20,8 @@ export interface ServerSpec {
   readonly addresses: readonly { readonly address: string; readonly port: number }[];
   /** Of DNS over TLS, for addresses found by bootstrap. */
   readonly port: number;
+  /** Of cleartext DNS, where it is not the group's. */
+  readonly plainPort?: number;
   readonly pins: readonly string[];
   readonly pinPolicy: PinPolicy;
   /** Whether to ask it where it speaks DNS over TLS (RFC 9462): for resolvers that nobody configured. */
@@ -80,7 +82,7 @@ export function server<T extends Waiter>(
   let closed = false;
 
   function makeEndpoint(address: string, port: number): Endpoint<T> {
-    return endpoint(ports, { upstream: spec.label, address, port, plainPort, mode, reason, security: securityOf(mode, spec) }, events);
+    return endpoint(ports, { upstream: spec.label, address, port, plainPort: spec.plainPort ?? plainPort, mode, reason, security: securityOf(mode, spec) }, events);
   }
 
   async function search(name: string): Promise<void> {

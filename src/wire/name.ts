@@ -97,6 +97,18 @@ export function sameIgnoringCase(message: Buffer, at: number, name: Buffer, byte
   return true;
 }
 
+/**
+ * Whether a name is another one or below it; both in lower case. Octets that end alike are names that end alike only where a label
+ * of the longer one begins.
+ */
+export function isAtOrBelow(name: Buffer, ancestor: Buffer): boolean {
+  const offset = name.length - ancestor.length;
+  if (offset < 0 || name.compare(ancestor, 0, ancestor.length, offset) !== 0) return false;
+  let at = 0;
+  while (at < offset) at += (name[at] ?? 0) + 1;
+  return at === offset;
+}
+
 /** Presentation form (RFC 1035 §5.1): `www.example.`, with `\.` `\\` and `\DDD` where needed. */
 export function nameToText(name: WireName): string {
   let text = '';
