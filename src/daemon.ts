@@ -1,6 +1,7 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import { ageClock } from './base/age-clock.js';
@@ -25,6 +26,8 @@ import type { Name } from './dnssec/name.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
+import { dataFrame } from './observe/dnstap.js';
+import { dnstapStream } from './observe/dnstap-stream.js';
 import { type History, history, sumsOf } from './observe/history.js';
 import { type HttpListener, listenHttp } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
@@ -140,7 +143,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
 
   const startedAtMs = clock.monotonicMs();
   const age = ageClock(clock);
-  const { observer, expose, glance, reloaded } = metrics({
+  const { observer, expose, glance, reloaded, dnstapLost } = metrics({
     version: parts.version,
     mode: spec.mode,
     upstreams: spec.servers.map(({ label }) => label),
@@ -241,8 +244,13 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     detail, write: parts.queryLine, wallMs: () => clock.wallMs(), rcodeName: rcodeToText, key: randomBytes(16),
     questionText: question => ({ name: nameToText(question.subarray(0, -4)), type: typeToText(question.readUInt16BE(question.length - 4)) }),
   });
+  const ourselves = { identity: hostname(), version: `dotstub ${parts.version}` };
+  const tap = config.log.dnstap === undefined ? undefined : dnstapStream(config.log.dnstap, { clock, log, lost: dnstapLost });
   const entrance = front({
-    noted: queries?.note,
+    noted: tap === undefined ? queries?.note : query => {
+      queries?.note(query);
+      tap.send(dataFrame(ourselves, query, clock.wallMs()));
+    },
     resolve: resolver({
       store: answers,
       pool: upstream,
@@ -273,6 +281,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     streams.forEach(each => each.destroy());
     http?.close();
     remembered?.close();
+    tap?.close();
     network.close();
     trusted.close();
     control?.close();

@@ -83,7 +83,10 @@ export interface Observer {
 
 /** A query that got a reply, for the query log. What it borrows is good until whoever is told returns. */
 export interface NotedQuery {
-  readonly client: { readonly address: string; readonly transport: Transport };
+  readonly client: { readonly address: string; readonly port: number; readonly transport: Transport };
+  /** The messages. */
+  readonly query: Buffer;
+  readonly reply: Buffer;
   /** QNAME, QTYPE and QCLASS; undefined where they could not be read. */
   readonly question: Buffer | undefined;
   readonly rcode: number;

@@ -123,6 +123,7 @@ export const schema = {
     level: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'What is logged: this and everything graver.'),
     format: option(oneOf(['auto', 'json', 'text']), 'auto', 'auto: text on a terminal, JSON lines elsewhere.'),
     queries: option(oneOf(['off', 'full', 'hashed_client', 'no_name']), 'off', 'A line for each query: with all; with a hash in place of the client; or with neither client nor name. Queries then do not take the fast path.'),
+    dnstap: optional(path, 'A Unix socket that takes dnstap: every query with its reply, client and name included. Queries then do not take the fast path.', { example: '/run/dnstap.sock' }),
     query_file: optional(path, 'Where those lines go, in place of standard output; SIGUSR1 has it opened anew after it was moved away.', { example: '/var/log/dotstub/queries.log' }),
   }),
 } as const;

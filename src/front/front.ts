@@ -91,10 +91,10 @@ export function front(parts: FrontParts): Front {
     respond(bytes);
   }
 
-  function note({ address, transport }: Client, question: Buffer | undefined, source: Source, answer: Answer, bytes: Buffer, startedAtMs: number): void {
+  function note({ address, port, transport }: Client, query: Buffer, question: Buffer | undefined, source: Source, answer: Answer, bytes: Buffer, startedAtMs: number): void {
     const stored = answer.at === 'stored' ? answer.entry : undefined;
     parts.noted?.({
-      client: { address, transport }, question, rcode: rcodeOf(flagsOf(bytes)), source,
+      client: { address, port, transport }, query, reply: bytes, question, rcode: rcodeOf(flagsOf(bytes)), source,
       upstream: stored?.upstream, verdict: stored?.verdict, failure: answer.at === 'failure' ? answer.code : undefined,
       seconds: (clock.monotonicMs() - startedAtMs) / 1000,
     });
@@ -158,7 +158,7 @@ export function front(parts: FrontParts): Front {
       const { client } = query;
       const [source, bytes, ttlOffsets] = replyTo(query, client, answer);
       keepReady(message, client, answer, bytes, ttlOffsets);
-      if (parts.noted !== undefined) note(client, query.question, source, answer, bytes, startedAtMs);
+      if (parts.noted !== undefined) note(client, message, query.question, source, answer, bytes, startedAtMs);
       reply(startedAtMs, source, bytes, respond);
     };
     if (stopping) settle(failure('shutdown'));
@@ -196,7 +196,7 @@ export function front(parts: FrontParts): Front {
         const code = !allowed || parsed.at !== 'reject' ? 'not_allowed' : parsed.code;
         const why = failure(code);
         const bytes = replyFailure(about, client, why);
-        if (parts.noted !== undefined) note(client, about.question, 'error', why, bytes, startedAtMs);
+        if (parts.noted !== undefined) note(client, message, about.question, 'error', why, bytes, startedAtMs);
         reply(startedAtMs, 'error', bytes, respond);
         return false;
       }

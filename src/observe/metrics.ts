@@ -61,6 +61,8 @@ export interface Metrics {
   /** A configuration file was read again, and taken over or not. */
   reloaded(taken: boolean): void;
   glance(): Glance;
+  /** A frame of dnstap was lost. */
+  dnstapLost(): void;
   /** The exposition text for an Accept header, and its content type. */
   expose(accept: string | undefined): Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -161,6 +163,7 @@ export function metrics(parts: MetricsParts): Metrics {
   for (const upstream of parts.upstreams) upstreamDnssec(upstream, 'unknown').count = 1;
 
   // The daemon itself.
+  const dnstapLost = single('dnstap_dropped_total', 'Frames that nobody took, or not quickly enough.');
   const reloadTaken = gauges('config_last_reload_successful', '1 where the configuration file was taken over when it was last read.', [], [{}])();
   const reloadAt = gauges('config_last_reload_timestamp_seconds', 'When a configuration was last taken over.', [], [{}])();
   reloadTaken.count = 1;
@@ -285,6 +288,7 @@ export function metrics(parts: MetricsParts): Metrics {
   let text: Promise<Exposition> | undefined;
   return {
     observer,
+    dnstapLost: () => void dnstapLost.count++,
     reloaded(taken) {
       reloadTaken.count = taken ? 1 : 0;
       if (taken) reloadAt.count = parts.wallMs() / 1000;
