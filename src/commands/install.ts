@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { answers } from './alive.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { installSteps, type Step, stepText, type System, uninstallSteps } from './installation.js';
+import { installSteps, MARK, type Step, stepText, type System, uninstallSteps } from './installation.js';
 
 const OPTIONS = `Options:
   --dry-run     say what would be done, and do nothing
@@ -47,7 +47,9 @@ ${OPTIONS}`,
   async run(args) {
     const { value, flag } = parseArguments(args, { 'dry-run': { type: 'boolean' }, root: { type: 'string' } }, 0);
     const root = value('root');
-    return carryOut(uninstallSteps(root === undefined, path => linkExists(join(root ?? '/', path))), root, flag('dry-run'));
+    const at = (path: string): string => join(root ?? '/', path);
+    const isOurs = (path: string): boolean => existsSync(at(path)) && readFileSync(at(path), 'utf8').startsWith(MARK);
+    return carryOut(uninstallSteps(root === undefined, path => linkExists(at(path)), isOurs), root, flag('dry-run'));
   },
 };
 

@@ -1,6 +1,6 @@
 // The ordered list of stages that every query passes: THE place to see what happens to it, and in which order.
 
-import { failure, type Failure, failureRow, failureWords, isDnssecFailure, RCODE, type Verdict } from '../base/outcome.js';
+import { failure, type Failure, failureRow, failureWords, isDnssecFailure, type Verdict } from '../base/outcome.js';
 import type { Observer } from '../base/ports.js';
 import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
 import type { Store } from '../cache/store.js';
@@ -10,7 +10,7 @@ import { isNoClusterName, type Route, routeOf } from '../policy/routes.js';
 import type { Pool, UpstreamReply } from '../upstream/pool.js';
 import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import { lowerCased } from '../wire/name.js';
-import { edeFor, refuseAnyMessage, type StoredMessage } from '../wire/reply.js';
+import { edeFor, noSuchNameMessage, refuseAnyMessage } from '../wire/reply.js';
 import { TYPE } from '../wire/rrtype.js';
 import { coalesced } from './coalesce.js';
 import { validated, type ValidationParts } from './validated.js';
@@ -75,18 +75,11 @@ function routed({ routes, ttlLimits, nowSec }: ResolverParts): Stage {
     const name = lowerCased(query.question.subarray(0, -4));
     const found = routeOf(routes, name);
     if (found === undefined) return next(query, settle);
-    if (found.route.kubernetes && isNoClusterName(name, found.zone)) return settle({ at: 'local', message: noSuchName(query.question) });
+    if (found.route.kubernetes && isNoClusterName(name, found.zone)) return settle({ at: 'local', message: noSuchNameMessage(query.question, found.zone) });
     found.route.pool().exchange(query, query.type, reply => settle(reply.at === 'failure' ? reply : {
       at: 'stored', source: 'upstream', entry: entryOf(reply, ttlLimits, nowSec()),
     }));
   };
-}
-
-/** A denial of our own. */
-function noSuchName(question: Buffer): StoredMessage {
-  const octets = Buffer.alloc(HEADER_BYTES + question.length);
-  question.copy(octets, HEADER_BYTES);
-  return { octets, rcode: RCODE.NXDOMAIN, answers: 0, authority: 0, additional: 0, ttlOffsets: [] };
 }
 
 /** Of which makeEntry makes an entry that nobody keeps. */

@@ -8,6 +8,7 @@ import {
 } from './edns.js';
 import { FLAG, HEADER_BYTES, MAX_MESSAGE_BYTES, OPCODE_MASK, writeHeader } from './header.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
+import { RCODE } from '../base/outcome.js';
 import type { ReplyTo } from './query.js';
 
 /** A message as it is kept: no OPT, and whose id, flags and question are replaced for every client. */
@@ -135,6 +136,28 @@ export function refuseAnyMessage(question: Buffer): StoredMessage {
   putU16(bytes, recordAt + 10, REFUSE_ANY_RDATA.length);
   REFUSE_ANY_RDATA.copy(bytes, recordAt + 12);
   return { octets: bytes, rcode: 0, answers: 1, authority: 0, additional: 0, ttlOffsets: [recordAt + 6] };
+}
+
+const NO_SUCH_NAME_TTL_SEC = 300;
+/** MNAME and RNAME of nobody, then SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. */
+const NO_SUCH_NAME_NUMBERS = [1, 3600, 1200, 604_800, NO_SUCH_NAME_TTL_SEC];
+
+/**
+ * A denial of ours: there is no such name in `zone`. With a SOA, without which nobody may keep it (RFC 2308 §5), and some stub
+ * resolvers do not believe it.
+ */
+export function noSuchNameMessage(question: Buffer, zone: Buffer): StoredMessage {
+  const recordAt = HEADER_BYTES + question.length;
+  const rdataBytes = 2 + 4 * NO_SUCH_NAME_NUMBERS.length;
+  const octets = Buffer.alloc(recordAt + zone.length + 10 + rdataBytes);
+  question.copy(octets, HEADER_BYTES);
+  const fixed = recordAt + zone.copy(octets, recordAt);
+  putU16(octets, fixed, TYPE.SOA);
+  putU16(octets, fixed + 2, CLASS_IN);
+  putU32(octets, fixed + 4, NO_SUCH_NAME_TTL_SEC);
+  putU16(octets, fixed + 8, rdataBytes);
+  NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(octets, fixed + 12 + 4 * i, number));
+  return { octets, rcode: RCODE.NXDOMAIN, answers: 0, authority: 1, additional: 0, ttlOffsets: [fixed + 4] };
 }
 
 /** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */
