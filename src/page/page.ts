@@ -96,6 +96,9 @@ let past: Look[] = [];
 let live: Look[] = [];
 let drawn: { readonly plot: uPlot; readonly lines: Lines }[] = [];
 
+/** By the daemon's clock, which may not be the browser's. */
+const nowMs = (): number => live.at(-1)?.atMs ?? Date.now();
+
 const shownSeconds = (): number => Number(document.querySelector<HTMLInputElement>('input[name=span]:checked')?.value ?? 120);
 
 /** What happened from each look to the next. */
@@ -122,7 +125,7 @@ function shown(): Span[] {
 
 function draw(): void {
   const all = shown();
-  const now = Date.now() / 1000;
+  const now = nowMs() / 1000;
   for (const { plot, lines } of drawn) {
     const columns = lines.colours.map((_, i) => all.map(span => lines.values(span)[i] ?? null));
     plot.setData([all.map(({ atMs }) => atMs / 1000), ...columns], false);
@@ -163,7 +166,7 @@ function serverRow(one: Upstream, connects: Status['connects']): HTMLElement {
   const state = made('td', '');
   state.append(made('span', words, className), ...(one.failure === undefined ? [] : [made('small', one.failure)]));
   const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};
-  const days = one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - Date.now()) / DAY_MS);
+  const days = one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);
   row.append(
     made('td', one.upstream), made('td', one.address === undefined ? '' : `${one.address} port ${one.path === 'cleartext' ? 53 : one.port}`), state,
     made('td', one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '', one.authenticated ? 'good' : 'fair'),
@@ -250,7 +253,7 @@ async function begin(): Promise<void> {
     await new Promise(resolve => setTimeout(resolve, LOOK_MS));
     // Nobody looks: nothing is asked. What was missed is remembered by the daemon.
     if (document.hidden) continue;
-    if (past.length > 0 && Date.now() - (past.at(-1)?.atMs ?? 0) > 60 * LOOK_MS) await remember().catch(() => undefined);
+    if (past.length > 0 && nowMs() - (past.at(-1)?.atMs ?? 0) > 60 * LOOK_MS) await remember().catch(() => undefined);
     await look();
   }
 }
