@@ -291,9 +291,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     await threads?.close();
   }
 
+  const troubles = (): string[] => [
+    ...(draining ? ['it is being taken out of service'] : []),
+    ...(clockIsSet() === false ? ['nobody keeps this machine\'s clock right'] : []),
+    ...(reloadIsFine ? [] : ['the configuration file was refused when it was last read (the log says why)']),
+  ];
   const seen: StatusParts = {
     version: parts.version, mode: spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
-    cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs,
+    cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs, troubles,
     listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
   };
   function pageStatus(): unknown {
@@ -303,6 +308,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   }
 
   let draining = false;
+  let reloadIsFine = true;
   const sessions = sessionTable();
   try {
     const count = threadsFor(parts);
@@ -412,10 +418,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         upstream: { ...current.upstream, servers: takesServers ? next.upstream.servers : current.upstream.servers },
       };
       reloaded(true);
+      reloadIsFine = true;
       return { now, later: changed.filter(path => !now.includes(path)) };
     },
     drain: () => void (draining = true),
-    reloadFailed: () => reloaded(false),
+    reloadFailed() {
+      reloaded(false);
+      reloadIsFine = false;
+    },
     stop: async () => (stopped ??= stop()),
   };
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { between, type Look, lookFrom, numberText, percentText, timeText } from '../base/rates.js';
 import { checkConfig } from '../config/check.js';
 import { askDaemon } from '../control/client.js';
+import { STATE_WORDS } from '../control/status.js';
 import { columns } from '../control/table.js';
 import { parseArguments } from './arguments.js';
 import type { Command } from './command.js';
@@ -15,7 +16,7 @@ interface Top {
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
   readonly privacy_words: string;
-  readonly upstreams: readonly { readonly upstream: string; readonly address?: string; readonly state: string; readonly path: string; readonly rtt_ms?: number; readonly connections: number }[];
+  readonly upstreams: readonly { readonly upstream: string; readonly address?: string; readonly state: keyof typeof STATE_WORDS; readonly path: string; readonly rtt_ms?: number; readonly connections: number }[];
   readonly names?: readonly (readonly [string, number])[];
   readonly clients?: readonly (readonly [string, number])[];
 }
@@ -82,7 +83,7 @@ export function screen(top: Top, before: Look, now: Look): string {
     columns([
       ['server', 'address', 'state', 'RTT', 'connections'],
       ...top.upstreams.map(({ upstream, address = '', state, path, rtt_ms: rtt, connections }) =>
-        [upstream, address, path === 'cleartext' ? 'cleartext' : state, rtt === undefined ? '' : `${numberText(rtt)} ms`, String(connections)]),
+        [upstream, address, path === 'cleartext' ? 'in cleartext' : STATE_WORDS[state], rtt === undefined ? '' : `${numberText(rtt)} ms`, String(connections)]),
     ]),
     ...list('name', top.names),
     ...list('client', top.clients),

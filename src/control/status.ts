@@ -21,6 +21,8 @@ export interface StatusParts {
   readonly listening: () => readonly string[];
   /** Milliseconds that the portal window is still open. */
   readonly portalMs: () => number;
+  /** What somebody should look at, beside servers; a sentence each. */
+  readonly troubles: () => readonly string[];
 }
 
 /** How private queries are right now, as a word for programs and one for people. */
@@ -51,7 +53,8 @@ const VALIDATION_WORDS: Readonly<Record<StatusParts['dnssec'], string>> = {
   trust_ad: 'servers that have proved who they are are believed', off: 'nobody checks answers',
 };
 
-const STATE_WORDS: Readonly<Record<EndpointReport['state'], string>> = {
+/** What is known about reaching an address, for people. */
+export const STATE_WORDS: Readonly<Record<EndpointReport['state'], string>> = {
   looking: 'address unknown', probing: 'not reached yet', private: 'over TLS', suspect: 'lost a moment ago', failed: 'not reached',
 };
 
@@ -68,6 +71,11 @@ const reachedText = (report: readonly EndpointReport[]): string => {
 /** How queries travel now, for people. */
 export const privacyWords = ({ mode, report }: Pick<StatusParts, 'mode' | 'report'>): string => `${mode}: ${PRIVACY_WORDS[privacyOf(report())]}`;
 
+function healthWords({ troubles, report }: StatusParts): string {
+  const all = [...(privacyOf(report()) === 'none' ? ['no server is reached'] : []), ...troubles()];
+  return all.length === 0 ? 'nothing is wrong' : all.join('; ');
+}
+
 /** How the daemon is doing, for programs. */
 export function statusData(parts: StatusParts): Readonly<Record<string, unknown>> {
   const report = parts.report();
@@ -75,7 +83,7 @@ export function statusData(parts: StatusParts): Readonly<Record<string, unknown>
   const { entries, bytes } = parts.cache();
   return {
     version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode, privacy, privacy_words: PRIVACY_WORDS[privacy], dnssec: parts.dnssec,
-    cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(parts.portalMs() / 1000), upstreams: report.map(endpointData),
+    cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(parts.portalMs() / 1000), health: healthWords(parts), upstreams: report.map(endpointData),
   };
 }
 
@@ -101,6 +109,7 @@ export function statusCommands(parts: StatusParts): { readonly status: ControlCo
           ['cache', `${entries} answers, ${sizeText(bytes)} of ${sizeText(parts.cacheBytes)}`],
           ['waiting', `${parts.inflight()} queries`],
           ['listening', parts.listening().join(', ')],
+          ['health', healthWords(parts)],
         ];
         return { ok: true, text: [columns(rows), '', table(report)].join('\n'), data: statusData(parts) };
       },

@@ -18,6 +18,7 @@ interface Status {
   readonly inflight: number;
   readonly listening: readonly string[];
   readonly portal_seconds: number;
+  readonly health: string;
   readonly upstreams: readonly Upstream[];
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
@@ -214,6 +215,7 @@ function show(status: Status): void {
     ['cache', `${status.cache.entries.toLocaleString('en')} answers, ${sizeText(status.cache.bytes)} of ${sizeText(status.cache.limit_bytes)}`],
     ['waiting', `${status.inflight} queries`],
     ['listening', status.listening.join(', ')],
+    ['health', status.health],
   ]));
   fill('causes', status.causes.length === 0 ? [made('li', 'None since it was started.')] : status.causes.map(({ words: cause, count, last_ms: lastMs }) => {
     const item = made('li', `${cause} `);

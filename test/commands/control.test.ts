@@ -124,9 +124,11 @@ await t.test('reload: the same as SIGHUP, and it says what came of it', async t 
   const refused = await tell('reload');
   t.equal(refused.code, 1);
   t.match(refused.stderr, /was not taken over \(1 problem\): the configuration that runs stays\n.*nonsense: no such option/);
+  t.match((await tell('status')).stdout, /health .*the configuration file was refused/);
   writeFileSync(daemon.configFile, text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: debug, format: text }'));
   t.match((await tell('reload')).stdout, /taken over: log\.level\nchanged, but only in force after a restart: log\.format/);
   t.match((await tell('log', 'level')).stdout, 'debug');
+  t.notMatch((await tell('status')).stdout, 'was refused');
   writeFileSync(daemon.configFile, text);
 });
 

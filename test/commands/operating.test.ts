@@ -83,7 +83,7 @@ await t.test('the query log: with all, with a hash for the client, with neither 
 
 await t.test('top: rates, servers, and names as far as they may be known', async t => {
   const quiet = await running(t, '');
-  t.match((await quiet.tell('top', '--once')).stdout, /privacy +strict: queries go over TLS[\s\S]*dns\.test +127\.0\.0\.1 +private[\s\S]*Names and clients are not kept/);
+  t.match((await quiet.tell('top', '--once')).stdout, /privacy +strict: queries go over TLS[\s\S]*dns\.test +127\.0\.0\.1 +over TLS[\s\S]*Names and clients are not kept/);
   const told = await running(t, `log: { queries: full, query_file: ${join(directory.path, 'top.log')} }`);
   const top = told.tell('top', '--once');
   for (let i = 0; i < 30; i++) {
