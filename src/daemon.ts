@@ -8,9 +8,10 @@ import { ageClock } from './base/age-clock.js';
 import { DURATION_BUCKETS } from './base/front-counts.js';
 import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
+import type { TtlLimits } from './cache/entry.js';
 import { store } from './cache/store.js';
 import { modeOf } from './config/combinations.js';
-import { changedPaths } from './config/difference.js';
+import { changedPaths, withPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { cacheCommands } from './control/cache.js';
 import { portalCommand } from './control/portal.js';
@@ -36,7 +37,7 @@ import type { PassedSockets } from './os/activation.js';
 import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
-import { networkMatcher } from './policy/access.js';
+import { networkMatcher, SharedNetworks } from './policy/access.js';
 import { portal } from './policy/portal.js';
 import { resolver } from './pipeline/resolver.js';
 import { trust } from './trust.js';
@@ -78,8 +79,8 @@ export interface Daemon {
   /** How it is doing, in a line. */
   statusLine(): string;
   /**
-   * Takes over another configuration: the servers at once, with the cache and the connections to those that stay. All or
-   * nothing: on an error the old one stays.
+   * Takes over another configuration, as far as that can be done at once; the cache and the connections to servers that stay are
+   * kept.
    * @returns the options that differ: those in force from now on, and those that only will be at the next start
    */
   reload(config: Config): { readonly now: readonly string[]; readonly later: readonly string[] };
@@ -223,11 +224,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   });
   const packets = packetCacheMemory(config.cache.size / PACKET_CACHE_SHARE);
   const ready = new PacketCache(packets);
-  const ttlLimits = {
-    minSec: Math.ceil(config.cache.min_ttl / 1000),
-    maxSec: Math.floor(config.cache.max_ttl / 1000),
-    negativeMaxSec: Math.floor(config.cache.negative_max_ttl / 1000),
-  };
+  // Exchanged by a reload.
+  const ttlLimits = { ...ttlLimitsOf(config) };
+  const allowed = new SharedNetworks(SharedNetworks.memory(config.access.allow));
+  let mayAsk = networkMatcher(config.access.allow);
+  let mayLook = networkMatcher(config.access.snoop);
   const trusted = trust({
     config, builtSec: parts.builtSec, clock, log, observer, pool: upstream, nowSec: age, ttlLimits,
     clockIsSet,
@@ -258,11 +259,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       portal: { window, pool: networkPool },
       routes,
       ttlLimits,
-      mayLook: networkMatcher(config.access.snoop),
+      mayLook: address => mayLook(address),
       observer,
       nowSec: age,
     }),
-    allowed: networkMatcher(config.access.allow),
+    allowed: address => mayAsk(address),
     packets: ready,
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
@@ -312,7 +313,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const sessions = sessionTable();
   try {
     const count = threadsFor(parts);
-    const host = { packets, front: entrance, allow: config.access.allow, nowSec: age };
+    const host = { packets, front: entrance, allow: allowed.memory, nowSec: age };
     if (libc !== undefined && count > 0) {
       const serving = recruits.serve({ ...host, libc, addresses: udpAt });
       // While the threads start there is time for this.
@@ -381,8 +382,22 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     throw error;
   }
 
-  // What is in force.
+  // What is in force, and what of it a reload exchanges; all else waits for the next start.
   let current = config;
+  const live: Readonly<Record<string, (next: Config) => void>> = {
+    'upstream.servers': ({ upstream: { servers } }) => asked.setServers(servers.map(serverSpec)),
+    'access.allow'({ access: { allow } }) {
+      mayAsk = networkMatcher(allow);
+      allowed.write(allow);
+    },
+    'access.snoop': ({ access: { snoop } }) => void (mayLook = networkMatcher(snoop)),
+    'cache.min_ttl': next => void Object.assign(ttlLimits, ttlLimitsOf(next)),
+    'cache.max_ttl': next => void Object.assign(ttlLimits, ttlLimitsOf(next)),
+    'cache.negative_max_ttl': next => void Object.assign(ttlLimits, ttlLimitsOf(next)),
+    'dnssec.negative_trust_anchors': ({ dnssec }) => trusted.setNegative(dnssec.negative_trust_anchors),
+    // The log is the caller's.
+    'log.level': () => undefined,
+  };
   const listening = (): Daemon['listening'] => [
     ...(threads === undefined ? [] : udpAt.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
     ...(udp?.bound ?? []).map(at => ({ transport: 'udp' as const, at })),
@@ -411,12 +426,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       const changed = changedPaths(current, next);
       // Without servers the system's are used, in another mode perhaps: another daemon.
       const takesServers = !automatic && next.upstream.servers.length > 0 && modeOf(next) === modeOf(current);
-      const now = changed.filter(path => path === 'log.level' || (path === 'upstream.servers' && takesServers));
-      if (now.includes('upstream.servers')) asked.setServers(next.upstream.servers.map(serverSpec));
-      current = {
-        ...current, log: { ...current.log, level: next.log.level },
-        upstream: { ...current.upstream, servers: takesServers ? next.upstream.servers : current.upstream.servers },
-      };
+      const now = changed.filter(path => Object.hasOwn(live, path) && (path !== 'upstream.servers' || takesServers));
+      for (const path of now) live[path]?.(next);
+      current = withPaths(current, next, now);
       reloaded(true);
       reloadIsFine = true;
       return { now, later: changed.filter(path => !now.includes(path)) };
@@ -429,6 +441,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     stop: async () => (stopped ??= stop()),
   };
 }
+
+const ttlLimitsOf = ({ cache }: Config): TtlLimits =>
+  ({ minSec: Math.ceil(cache.min_ttl / 1000), maxSec: Math.floor(cache.max_ttl / 1000), negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000) });
 
 /** The C library for front threads; where it can't be called, one log line says why everything runs on the main thread. */
 function libcOrWhyNot(log: Log): Libc | undefined {

@@ -43,6 +43,8 @@ export interface Trust {
   readonly validation: ValidationParts;
   readonly points: TrustPoints;
   readonly commands: ControlCommands;
+  /** Replaces the negative trust anchors of the configuration; what is known about names that came or went is forgotten. */
+  setNegative(names: readonly string[]): void;
   close(): void;
 }
 
@@ -86,6 +88,9 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
         parts.forget(each => isWithin(each, name));
       }),
       trace: traceCommand(async (name, type) => trace({ pool, ttlLimits, nowSec, validation }, validator({ ...common, bytes: TRACE_BYTES }), name, type)),
+    },
+    setNegative(names) {
+      for (const name of negative.configure(names)) parts.forget(each => isWithin(each, name));
     },
     close: () => kept?.close(),
   };

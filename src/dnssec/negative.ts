@@ -18,6 +18,8 @@ export interface NegativeAnchors {
   add(name: Name, forSec: number): void;
   /** False: there was none that can be taken away. */
   remove(name: Name): boolean;
+  /** Replaces those of the configuration; returns the names that came or went. */
+  configure(names: readonly string[]): Name[];
   /** Those that were set, without those from the start. */
   readonly list: readonly NegativeAnchor[];
 }
@@ -69,6 +71,12 @@ export function negativeAnchors(configured: readonly string[], nowSec: () => num
       const before = current();
       set = before.filter(each => each.name !== name);
       return set.length < before.length;
+    },
+    configure(names) {
+      const before = current().filter(({ untilSec }) => untilSec === Infinity).map(({ name }) => name);
+      const wanted = names.map(nameFrom);
+      set = [...wanted.map(name => ({ name, untilSec: Infinity })), ...current().filter(({ name, untilSec }) => untilSec !== Infinity && !wanted.includes(name))].slice(0, MOST);
+      return [...before.filter(name => !wanted.includes(name)), ...wanted.filter(name => !before.includes(name))];
     },
     get list() {
       return current();

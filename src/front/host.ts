@@ -3,7 +3,6 @@
 import { Worker } from 'node:worker_threads';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
-import type { Network } from '../policy/access.js';
 import { type BindAddress, openUdp } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import type { Front } from './front.js';
@@ -15,7 +14,8 @@ import type { FrontThreadData, FrontThreadWord } from './worker.js';
 export interface HostParts {
   readonly libc: Libc;
   readonly addresses: readonly BindAddress[];
-  readonly allow: readonly Network[];
+  /** Of SharedNetworks. */
+  readonly allow: SharedArrayBuffer;
   readonly packets: SharedArrayBuffer;
   readonly front: Front;
   /** The age clock of the main thread, seconds. */

@@ -6,7 +6,7 @@ import { isIPv6 } from 'node:net';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
 import { openUdp, routeTo } from '../os/datagrams.js';
-import { octetMatcher } from '../policy/access.js';
+import { SharedNetworks } from '../policy/access.js';
 import type { FrontThreads, HostParts } from './host.js';
 import { clientOf, replies } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
@@ -28,12 +28,13 @@ export async function serveInline(parts: InlineParts): Promise<FrontThreads> {
   const memory = FrontCounts.memory();
   const counted = countedSince(memory);
   const outgoing = replies(libc);
+  const networks = new SharedNetworks(parts.allow);
   const sockets: Socket[] = [];
   const fds: number[] = [];
   const serve = server({
     libc,
     packets: new PacketCache(parts.packets),
-    allowed: octetMatcher(parts.allow),
+    allowed: () => networks.matcher(),
     counts: new FrontCounts(memory),
     nowSec: parts.nowSec,
     monotonicMs: parts.monotonicMs,

@@ -16,7 +16,8 @@ const REPLY_ROOM_BYTES = (UDP_PAYLOAD_BYTES + 3) & ~3;
 export interface ServeParts {
   readonly libc: Libc;
   readonly packets: PacketCache;
-  readonly allowed: OctetMatcher;
+  /** Who may ask, looked up once a batch. */
+  readonly allowed: () => OctetMatcher;
   readonly counts: FrontCounts;
   /** The age clock, seconds. */
   readonly nowSec: () => number;
@@ -29,7 +30,8 @@ export interface ServeParts {
 
 /** Serves one batch of a socket; returns how many datagrams there were. */
 export function server(parts: ServeParts): (fd: number, socket: number) => number {
-  const { libc, packets, allowed, counts } = parts;
+  const { libc, packets, counts } = parts;
+  let allowed = parts.allowed();
   const queries = new Messages(libc, QUERY_ROOM_BYTES);
   const replies = new Messages(libc, REPLY_ROOM_BYTES);
   const out: Room = { octets: replies.data, words: replies.words };
@@ -57,6 +59,7 @@ export function server(parts: ServeParts): (fd: number, socket: number) => numbe
     if (received <= 0) return 0;
     const startedAtMs = parts.monotonicMs();
     const nowSec = parts.nowSec();
+    allowed = parts.allowed();
     let hits = 0;
     for (let i = 0; i < received; i++) {
       if (answer(i, hits, nowSec) > 0) hits++;

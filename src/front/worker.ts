@@ -7,7 +7,7 @@ import { ageClock } from '../base/age-clock.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { systemClock } from '../os/clock.js';
 import { loadLibc, LINUX } from '../os/libc.js';
-import { type Network, octetMatcher } from '../policy/access.js';
+import { SharedNetworks } from '../policy/access.js';
 import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { server } from './serve.js';
@@ -20,7 +20,7 @@ export interface FrontThreadData {
   readonly packets: SharedArrayBuffer;
   readonly counts: SharedArrayBuffer;
   readonly handOver: SharedArrayBuffer;
-  readonly allow: readonly Network[];
+  readonly allow: SharedArrayBuffer;
   /** Where the age clock of the main thread stood, and the wall clock with it: threads take their time to start. */
   readonly ageSec: number;
   readonly atWallMs: number;
@@ -38,11 +38,12 @@ function run(data: FrontThreadData, say: (word: FrontThreadWord) => void): void 
   const startedAtSec = data.ageSec + Math.max(0, systemClock.wallMs() - data.atWallMs) / 1000;
   const counts = new FrontCounts(data.counts);
   const handOver = new HandOver(data.handOver);
+  const networks = new SharedNetworks(data.allow);
   let handed = false;
   const serve = server({
     libc,
     packets: new PacketCache(data.packets),
-    allowed: octetMatcher(data.allow),
+    allowed: () => networks.matcher(),
     counts,
     nowSec: () => startedAtSec + age(),
     monotonicMs: () => systemClock.monotonicMs(),

@@ -1,6 +1,6 @@
 // Who may ask, by address.
 
-import { addressOctets } from '../base/address.js';
+import { addressOctets, addressText } from '../base/address.js';
 
 /** A network: an address and how many of its leading bits count. */
 export interface Network {
@@ -32,6 +32,64 @@ export function octetMatcher(networks: readonly Network[]): OctetMatcher {
 function isMapped(octets: Buffer, at: number): boolean {
   for (let i = 0; i < 10; i++) if (octets[at + i] !== 0) return false;
   return octets[at + 10] === 0xff && octets[at + 11] === 0xff;
+}
+
+/** More are not taken from a configuration. */
+const MOST_NETWORKS = 1024;
+const VERSION = 0;
+const COUNT = 1;
+const CONTROL_BYTES = 8;
+/** Octets of the address, prefix, address. */
+const ENTRY_BYTES = 18;
+
+/** Networks that may change, in memory that threads share: one writer, and readers that look whether there is news. */
+export class SharedNetworks {
+  private readonly control: Int32Array;
+  private readonly entries: Buffer;
+  private seen = -1;
+  private matches: OctetMatcher = () => false;
+
+  constructor(readonly memory: SharedArrayBuffer) {
+    this.control = new Int32Array(memory, 0, 2);
+    this.entries = Buffer.from(memory, CONTROL_BYTES);
+  }
+
+  static memory(networks: readonly Network[]): SharedArrayBuffer {
+    const memory = new SharedArrayBuffer(CONTROL_BYTES + MOST_NETWORKS * ENTRY_BYTES);
+    new SharedNetworks(memory).write(networks);
+    return memory;
+  }
+
+  /** Replaces them, for all readers. */
+  write(networks: readonly Network[]): void {
+    // Odd while they are being written.
+    Atomics.add(this.control, VERSION, 1);
+    networks.slice(0, MOST_NETWORKS).forEach(({ address, prefix }, i) => {
+      const octets = addressOctets(address) ?? Buffer.alloc(0);
+      const at = i * ENTRY_BYTES;
+      this.entries[at] = octets.length;
+      this.entries[at + 1] = prefix;
+      octets.copy(this.entries, at + 2);
+    });
+    this.control[COUNT] = Math.min(networks.length, MOST_NETWORKS);
+    Atomics.add(this.control, VERSION, 1);
+  }
+
+  /** A test for those in force; asked for anew now and then, it follows what is written. */
+  matcher(): OctetMatcher {
+    const version = Atomics.load(this.control, VERSION);
+    if (version === this.seen || (version & 1) !== 0) return this.matches;
+    const networks = Array.from({ length: this.control[COUNT] ?? 0 }, (_, i): Network => {
+      const at = i * ENTRY_BYTES;
+      return { address: addressText(this.entries, at + 2, this.entries[at] === 4 ? 4 : 16), prefix: this.entries[at + 1] ?? 0 };
+    });
+    // Written over meanwhile: the next look will see it whole.
+    if (Atomics.load(this.control, VERSION) === version) {
+      this.seen = version;
+      this.matches = octetMatcher(networks);
+    }
+    return this.matches;
+  }
 }
 
 // A household has a handful of addresses, a flood from forged ones may not fill memory.

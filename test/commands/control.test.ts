@@ -132,6 +132,17 @@ await t.test('reload: the same as SIGHUP, and it says what came of it', async t 
   writeFileSync(daemon.configFile, text);
 });
 
+await t.test('reload: negative trust anchors of the file, and what was believed before', async t => {
+  const text = readFileSync(daemon.configFile, 'utf8');
+  t.equal((await ask(at, 'www.broken')).text.rcode, 'SERVFAIL');
+  writeFileSync(daemon.configFile, text.replace('dnssec: {', 'dnssec: { negative_trust_anchors: [broken],'));
+  t.match((await tell('reload')).stdout, /taken over: .*dnssec\.negative_trust_anchors/);
+  t.equal((await ask(at, 'www.broken')).text.rcode, 'NOERROR', 'the refusal is forgotten');
+  writeFileSync(daemon.configFile, text);
+  t.equal((await tell('reload')).code, 0);
+  t.equal((await ask(at, 'www.broken')).text.rcode, 'SERVFAIL', 'and so is the answer');
+});
+
 await t.test('query says what was found', async t => {
   t.match((await dotstub(['query', 'www.example', '--server', `127.0.0.1:${port}`])).stdout, /checked: +DNSSEC secure/);
   const { code, stdout } = await dotstub(['query', 'www.broken', '--server', `127.0.0.1:${port}`]);

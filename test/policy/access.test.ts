@@ -1,6 +1,7 @@
 import t from 'tap';
 
-import { networkMatcher } from '../../src/policy/access.js';
+import { addressOctets } from '../../src/base/address.js';
+import { networkMatcher, SharedNetworks } from '../../src/policy/access.js';
 
 await t.test('networks of both families, single addresses, zones', t => {
   const allowed = networkMatcher([{ address: '10.0.0.0', prefix: 8 }, { address: '192.0.2.7', prefix: 32 }, { address: 'fe80::', prefix: 10 }]);
@@ -20,5 +21,30 @@ await t.test('a flood of addresses does not fill memory, and verdicts stay right
   const allowed = networkMatcher([{ address: '10.0.0.0', prefix: 8 }]);
   for (let i = 0; i < 5000; i++) if (allowed(`192.0.${i >> 8}.${i & 255}`)) t.fail('allowed');
   t.ok(allowed('10.1.1.1'));
+  t.end();
+});
+
+await t.test('networks in shared memory: a reader follows the writer, and never sees half of it', t => {
+  const memory = SharedNetworks.memory([{ address: '10.0.0.0', prefix: 8 }]);
+  const writer = new SharedNetworks(memory);
+  const reader = new SharedNetworks(memory);
+  const allows = (address: string): boolean => {
+    const octets = addressOctets(address) ?? Buffer.alloc(0);
+    return reader.matcher()(octets, 0, octets.length === 4 ? 4 : 16);
+  };
+  t.ok(allows('10.1.2.3'));
+  t.notOk(allows('2001:db8::1'));
+  t.equal(reader.matcher(), reader.matcher(), 'compiled once');
+  writer.write([{ address: '2001:db8::', prefix: 32 }, { address: '192.0.2.0', prefix: 24 }]);
+  t.ok(allows('2001:db8::1'));
+  t.ok(allows('192.0.2.255'));
+  t.notOk(allows('10.1.2.3'));
+  // As a writer that was interrupted leaves it: the old ones count until it has finished.
+  const control = new Int32Array(memory, 0, 2);
+  Atomics.add(control, 0, 1);
+  control[1] = 0;
+  t.ok(allows('192.0.2.255'), 'half written');
+  Atomics.add(control, 0, 1);
+  t.notOk(allows('192.0.2.255'), 'written');
   t.end();
 });
