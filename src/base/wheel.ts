@@ -27,8 +27,11 @@ export abstract class Timed {
 
 /** A hashed timer wheel (Varghese and Lauck): O(1) to enter, leave, and fire. */
 export interface Wheel {
-  /** Fires `timed` once, `ms` from now or at most 50 ms later; what was scheduled for it before is forgotten. */
-  start(timed: Timed, ms: number): void;
+  /**
+   * Fires `timed` once, `ms` from now or at most 50 ms later; what was scheduled for it before is forgotten.
+   * @param nowMs the monotonic clock, where the caller has just looked at it
+   */
+  start(timed: Timed, ms: number, nowMs?: number): void;
   /** Forgets it; may be called at any time. */
   stop(timed: Timed): void;
 }
@@ -42,10 +45,10 @@ export function wheel(clock: Clock): Wheel {
   // The slot time up to which everything has fired.
   let tick = 0;
 
-  const now = (): number => Math.floor(clock.monotonicMs() / SLOT_MS);
+  const slotTime = (nowMs: number): number => Math.floor(nowMs / SLOT_MS);
 
   function advance(): void {
-    const until = now();
+    const until = slotTime(clock.monotonicMs());
     while (tick < until && size > 0) {
       tick++;
       // All that are due leave first: firing one may start or stop any other.
@@ -87,9 +90,9 @@ export function wheel(clock: Clock): Wheel {
   }
 
   return {
-    start(timed, ms) {
+    start(timed, ms, nowMs = clock.monotonicMs()) {
       stop(timed);
-      const at = now();
+      const at = slotTime(nowMs);
       if (size === 0) tick = at;
       // One slot further than the division says: never early.
       const steps = Math.max(1, Math.ceil(ms / SLOT_MS) + 1 + (at - tick));

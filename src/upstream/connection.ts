@@ -57,8 +57,11 @@ export interface ConnectionEvents<T extends Waiter> {
 
 /** A connection, from outside. */
 export interface Connection<T extends Waiter> {
-  /** Sends a query now, or as soon as the handshake is done. False: it takes no more. */
-  ask(ask: Ask, waiter: T): boolean;
+  /**
+   * Sends a query now, or as soon as the handshake is done. False: it takes no more.
+   * @param nowMs the monotonic clock, where the caller has just looked at it
+   */
+  ask(ask: Ask, waiter: T, nowMs?: number): boolean;
   /** Asks for the root's name servers, which every resolver knows, and says how that went. */
   probe(then: (answer: Buffer | undefined, rttMs: number) => void): void;
   /** Nothing heard for too long; better use another. */
@@ -105,8 +108,7 @@ export function connection<T extends Waiter>(
   let idleForMs = 0;
   let cancelTimer = (): void => undefined;
 
-  function send(ask: Ask, waiter: T | Probe): boolean {
-    const nowMs = clock.monotonicMs();
+  function send(ask: Ask, waiter: T | Probe, nowMs = clock.monotonicMs()): boolean {
     const id = sent.add(new Sent(waiter, ask.question, nowMs));
     if (id === undefined) return false;
     if (sent.size === 1) {
@@ -119,9 +121,9 @@ export function connection<T extends Waiter>(
     return true;
   }
 
-  function ask(asked: Ask, waiter: T | Probe): boolean {
+  function ask(asked: Ask, waiter: T | Probe, nowMs?: number): boolean {
     if (state === 'closed' || draining) return false;
-    if (state === 'open') return send(asked, waiter);
+    if (state === 'open') return send(asked, waiter, nowMs);
     waiting.push({ ask: asked, waiter });
     return true;
   }

@@ -73,7 +73,7 @@ export interface Endpoint<T extends Waiter> {
   /** Where a query may go now; a connection that exists may be used whatever the back-off says. */
   path(): modes.Path;
   /** Asks along `path`. */
-  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext'): void;
+  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: number): void;
   /** Connects ahead of the first query, where TLS may be used or is to be found out about. */
   prepare(): void;
   /**
@@ -233,11 +233,11 @@ export function endpoint<T extends Waiter>(
     return openTls();
   }
 
-  function askTls(ask: Ask, waiter: T): void {
+  function askTls(ask: Ask, waiter: T, nowMs: number): void {
     observer.upstreamQuery(upstream, 'dot');
-    lastAskedAtMs = clock.monotonicMs();
+    lastAskedAtMs = nowMs;
     const chosen = tlsConnection();
-    if (chosen.ask(ask, waiter)) return;
+    if (chosen.ask(ask, waiter, nowMs)) return;
     // It takes no more because the server said so; the next one is new.
     connections.delete(chosen);
     if (!openTls().ask(ask, waiter)) events.lost(self, waiter, failure('overload'), false);
@@ -336,12 +336,12 @@ export function endpoint<T extends Waiter>(
       return certificateEndsMs;
     },
     path,
-    ask(ask, waiter, way) {
+    ask(ask, waiter, way, nowMs) {
       if (way === 'tls') {
-        askTls(ask, waiter);
+        askTls(ask, waiter, nowMs);
         return;
       }
-      if (connections.size === 0 && modes.shouldProbe(mode, health, clock.monotonicMs())) openTls();
+      if (connections.size === 0 && modes.shouldProbe(mode, health, nowMs)) openTls();
       askPlain(ask, waiter).catch((error: unknown) => events.lost(self, waiter, failure('connect', String(error)), false));
     },
     prepare() {

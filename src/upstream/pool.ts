@@ -185,6 +185,9 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     const again = blameless.find(each => each.path() !== 'refuse');
     if (again !== undefined) return again;
     const untried = tried.length === 0 ? endpoints : endpoints.filter(each => !tried.includes(each));
+    // Where there is no choice, none is prepared.
+    const [only] = untried;
+    if (untried.length === 1 && only !== undefined && only.path() !== 'refuse') return only;
     const usable = welcome(exchange, preferPrivate(untried.filter(each => each.path() !== 'refuse')));
     const chosen = choose(spec.policy, usable, exchange.turn, exchange.shard, random) ?? blameless[0];
     if (chosen !== undefined || exchange.running > 0) return chosen;
@@ -207,10 +210,11 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     return known.length > 0 ? known : usable.filter(each => each.path() === 'cleartext' || each.identity.mode === 'opportunistic');
   }
 
-  function dispatch(exchange: Exchange): void {
+  /** @param nowMs a look at the clock costs a good part of what else is done here: one for a question that goes straight on */
+  function dispatch(exchange: Exchange, nowMs = clock.monotonicMs()): void {
     if (exchange.done || closed) return;
     const to = exchange.sends < MAX_SENDS ? next(exchange) : undefined;
-    if (to !== undefined) return send(exchange, to);
+    if (to !== undefined) return send(exchange, to, nowMs);
     if (exchange.running > 0) return;
     const searching = servers.some(each => each.endpoints.length === 0 && each.failure === undefined);
     if (searching && exchange.sends < MAX_SENDS) waiting.add(exchange);
@@ -246,7 +250,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     }
   }
 
-  function send(exchange: Exchange, to: Endpoint<Exchange> | undefined): void {
+  function send(exchange: Exchange, to: Endpoint<Exchange> | undefined, nowMs = clock.monotonicMs()): void {
     if (to === undefined) return;
     const path = to.path() === 'cleartext' ? 'cleartext' : 'tls';
     exchange.sends++;
@@ -256,8 +260,8 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (exchange.blameless.length > 0) exchange.blameless = exchange.blameless.filter(each => each !== to);
     const attemptMs = path === 'tls' && !to.open && endpoints.length > exchange.tried.length ? STAGGER_MS
       : to.srttMs === undefined ? ATTEMPT_UNKNOWN_MS : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
-    wheel.start(exchange, Math.min(attemptMs, exchange.deadlineAtMs - clock.monotonicMs()));
-    to.ask(exchange.ask, exchange, path);
+    wheel.start(exchange, Math.min(attemptMs, exchange.deadlineAtMs - nowMs), nowMs);
+    to.ask(exchange.ask, exchange, path, nowMs);
   }
 
   /** An attempt has had its time, or all have. */
@@ -350,11 +354,12 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
         settle(failure('shutdown'));
         return;
       }
-      const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, clock.monotonicMs() + DEADLINE_MS, settle, avoid, onTime);
+      const nowMs = clock.monotonicMs();
+      const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, nowMs + DEADLINE_MS, settle, avoid, onTime);
       for (const each of servers) each.refresh();
-      dispatch(exchange);
+      dispatch(exchange, nowMs);
       // Nobody has been asked yet.
-      if (!exchange.done && !exchange.scheduled) wheel.start(exchange, DEADLINE_MS);
+      if (!exchange.done && !exchange.scheduled) wheel.start(exchange, DEADLINE_MS, nowMs);
     },
     get upstreams() {
       return specs.map(({ label }) => label);
