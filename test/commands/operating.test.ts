@@ -195,5 +195,12 @@ await t.test('install and uninstall in a tree: as the system is, and back', asyn
   mkdirSync(join(managed, 'etc/NetworkManager'));
   t.match(await shown(managed), /NetworkManager\/conf\.d\/dotstub\.conf[\s\S]*resolv\.conf\.before/);
   t.notMatch(await shown(managed, '--no-dns'), 'resolv.conf');
-  t.match((await dotstub(['uninstall', '--dry-run', '--root', managed])).stdout, 'systemctl disable');
+  const undone = async (root: string): Promise<string> => (await dotstub(['uninstall', '--dry-run', '--root', root])).stdout;
+  t.match(await undone(managed), 'systemctl disable');
+  t.notMatch(await undone(managed), 'resolv.conf', 'which is not ours');
+  writeFileSync(join(managed, 'etc/resolv.conf'), '# Written by "dotstub install"; it replaced none.\nnameserver 127.0.0.1\n');
+  t.match(await undone(managed), 'would remove /etc/resolv.conf: there was none before');
+  mkdirSync(join(managed, 'etc/dotstub'));
+  writeFileSync(join(managed, 'etc/dotstub/resolv.conf.before'), 'nameserver 192.0.2.53\n');
+  t.match(await undone(managed), 'would move /etc/dotstub/resolv.conf.before back to /etc/resolv.conf');
 });

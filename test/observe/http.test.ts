@@ -11,10 +11,10 @@ import { listenHttp } from '../../src/observe/http.js';
 const PAGE = new URL('../../dist/page/', import.meta.url).pathname;
 
 await t.test('who is answered, and with what', async t => {
-  let missing: string | undefined;
+  const upstream: { missing?: string } = {};
   const listener = await listenHttp({ address: '127.0.0.1', port: 0 }, {
     metrics: { expose: async accept => ({ contentType: `text/plain; for=${accept ?? ''}`, body: 'a 1\n' }) },
-    notReady: () => missing, status: () => ({ privacy: 'authenticated' }), history: () => ({ samples: [] }), pageDirectory: PAGE,
+    notReady: () => upstream.missing, status: () => ({ privacy: 'authenticated' }), history: () => ({ samples: [] }), pageDirectory: PAGE,
   });
   t.teardown(() => listener.close());
   const get = async (path: string, headers: Record<string, string> = {}, method = 'GET') => new Promise<{ status: number; headers: Record<string, unknown>; body: string }>((resolve, reject) => {
@@ -33,7 +33,7 @@ await t.test('who is answered, and with what', async t => {
   t.equal((await get('/', {}, 'HEAD')).body, '');
   t.equal((await get('/metrics', {}, 'POST')).status, 405);
   for (const path of ['/index.html', '/../package.json', '/%2e%2e/package.json', '//etc/passwd', '/constructor']) t.equal((await get(path)).status, 404, path);
-  missing = 'no server';
+  upstream.missing = 'no server';
   t.match(await get('/readyz'), { status: 503, body: 'not ready: no server\n' });
 
   for (const host of ['127.0.0.1:9153', '[::1]:9153', 'localhost:9153', 'router', 'dotstub.lan', 'box.home.arpa:80']) t.equal((await get('/status.json', { host })).status, 200, host);
