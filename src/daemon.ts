@@ -96,6 +96,8 @@ export interface Daemon {
 const PACKET_CACHE_SHARE = 4;
 /** And one, for keys and proofs of zones. */
 const ZONES_SHARE = 16;
+/** What the pool of servers is made from. */
+const OF_POOL: ReadonlySet<string> = new Set(['upstream.servers', 'upstream.mode', 'upstream.policy', 'upstream.bootstrap']);
 const MAX_INFLIGHT = 2000;
 const DRAIN_MS = 5000;
 const DRAIN_LOOK_MS = 20;
@@ -137,16 +139,16 @@ function listeners({ config, sockets }: DaemonParts): Readonly<Record<'udpAt' | 
 
 async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
-  const spec = poolSpec(config, parts.systemResolvers);
+  // A reload may exchange all four.
+  let spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
   const { udpAt, tcpAt, tlsAt } = listeners(parts);
   const credentials = tlsAt.length === 0 ? undefined : listenerCredentials(config);
 
   const startedAtMs = clock.monotonicMs();
   const age = ageClock(clock);
-  const { observer, expose, glance, reloaded, dnstapLost } = metrics({
+  const { observer, expose, glance, reloaded, dnstapLost, modeIs } = metrics({
     version: parts.version,
-    mode: spec.mode,
     upstreams: spec.servers.map(({ label }) => label),
     typeName: typeToText,
     rcodeName: rcodeToText,
@@ -169,9 +171,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     ca, client: clientCredentials(config), clock, clockIsBehind: () => clock.wallMs() < 1000 * parts.builtSec || clockIsSet() === false,
     ...(libc === undefined ? {} : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
   });
-  const asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), spec);
+  const deadlines = wheel(clock);
+  let asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
+  modeIs(spec.mode);
   // Without servers of the operator's, those of the system are used, which change with the network.
-  const automatic = config.upstream.servers.length === 0;
+  let automatic = config.upstream.servers.length === 0;
   const asksSystem = automatic || (config.upstream.bootstrap.length === 0 && config.upstream.servers.some(({ addresses }) => addresses.length === 0));
   const network = watchNetwork(clock, {
     network: parts.network,
@@ -192,8 +196,23 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       asked.networkChanged(what === 'resume' ? 'resume' : 'network');
     }
   }
+  /** Other servers in another way: those of before answer what they were asked, and are asked no more. */
+  function exchangePool(next: Config): void {
+    const before = asked;
+    spec = poolSpec(next, parts.systemResolvers);
+    automatic = next.upstream.servers.length === 0;
+    asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
+    modeIs(spec.mode);
+    asked.prepare();
+    before.close();
+  }
   const upstream: Pool = {
-    ...asked,
+    report: () => asked.report(),
+    prepare: () => asked.prepare(),
+    networkChanged: what => asked.networkChanged(what),
+    setServers: servers => asked.setServers(servers),
+    close: () => asked.close(),
+    destroy: () => asked.destroy(),
     get ready() {
       return asked.ready;
     },
@@ -298,7 +317,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     ...(reloadIsFine ? [] : ['the configuration file was refused when it was last read (the log says why)']),
   ];
   const seen: StatusParts = {
-    version: parts.version, mode: spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
+    version: parts.version, mode: () => spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
     cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs, troubles,
     listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
   };
@@ -385,7 +404,6 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   // What is in force, and what of it a reload exchanges; all else waits for the next start.
   let current = config;
   const live: Readonly<Record<string, (next: Config) => void>> = {
-    'upstream.servers': ({ upstream: { servers } }) => asked.setServers(servers.map(serverSpec)),
     'access.allow'({ access: { allow } }) {
       mayAsk = networkMatcher(allow);
       allowed.write(allow);
@@ -424,9 +442,12 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     metricsPort: http?.port,
     reload(next) {
       const changed = changedPaths(current, next);
-      // Without servers the system's are used, in another mode perhaps: another daemon.
-      const takesServers = !automatic && next.upstream.servers.length > 0 && modeOf(next) === modeOf(current);
-      const now = changed.filter(path => Object.hasOwn(live, path) && (path !== 'upstream.servers' || takesServers));
+      // Back to the resolvers that the system has is another daemon: it watches for changes of those.
+      const takesUpstream = next.upstream.servers.length > 0;
+      const now = changed.filter(path => (OF_POOL.has(path) ? takesUpstream : Object.hasOwn(live, path)));
+      const ofPool = now.filter(path => OF_POOL.has(path));
+      if (ofPool.length === 1 && ofPool[0] === 'upstream.servers' && !automatic && modeOf(next) === spec.mode) asked.setServers(next.upstream.servers.map(serverSpec));
+      else if (ofPool.length > 0) exchangePool(next);
       for (const path of now) live[path]?.(next);
       current = withPaths(current, next, now);
       reloaded(true);

@@ -8,7 +8,7 @@ import { columns } from './table.js';
 /** What there is to say. */
 export interface StatusParts {
   readonly version: string;
-  readonly mode: Mode;
+  readonly mode: () => Mode;
   readonly dnssec: 'require' | 'prefer' | 'trust_ad' | 'off';
   /** Milliseconds since it started. */
   readonly upMs: () => number;
@@ -69,7 +69,7 @@ const reachedText = (report: readonly EndpointReport[]): string => {
 };
 
 /** How queries travel now, for people. */
-export const privacyWords = ({ mode, report }: Pick<StatusParts, 'mode' | 'report'>): string => `${mode}: ${PRIVACY_WORDS[privacyOf(report())]}`;
+export const privacyWords = ({ mode, report }: Pick<StatusParts, 'mode' | 'report'>): string => `${mode()}: ${PRIVACY_WORDS[privacyOf(report())]}`;
 
 function healthWords({ troubles, report }: StatusParts): string {
   const all = [...(privacyOf(report()) === 'none' ? ['no server is reached'] : []), ...troubles()];
@@ -82,7 +82,7 @@ export function statusData(parts: StatusParts): Readonly<Record<string, unknown>
   const privacy = privacyOf(report);
   const { entries, bytes } = parts.cache();
   return {
-    version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode, privacy, privacy_words: PRIVACY_WORDS[privacy], dnssec: parts.dnssec,
+    version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode(), privacy, privacy_words: PRIVACY_WORDS[privacy], dnssec: parts.dnssec,
     cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(parts.portalMs() / 1000), health: healthWords(parts), upstreams: report.map(endpointData),
   };
 }

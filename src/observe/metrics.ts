@@ -11,7 +11,6 @@ import { type Distribution, families, type Labels, type Tally } from './families
 /** What the metrics need from outside. */
 export interface MetricsParts {
   readonly version: string;
-  readonly mode: (typeof MODES)[number];
   /** Configured upstream names, where they are known before the first query. */
   readonly upstreams: readonly string[];
   /** Names of the RR types that get a label of their own; all others are `other`. */
@@ -60,6 +59,8 @@ export interface Metrics {
   readonly observer: Observer;
   /** A configuration file was read again, and taken over or not. */
   reloaded(taken: boolean): void;
+  /** The mode in force. */
+  modeIs(mode: (typeof MODES)[number]): void;
   glance(): Glance;
   /** A frame of dnstap was lost. */
   dnstapLost(): void;
@@ -146,7 +147,6 @@ export function metrics(parts: MetricsParts): Metrics {
   const transitions = counters('profile_transitions_total', 'Changes in what is known about reaching addresses over TLS.', ['from', 'to'], TRANSITIONS);
   const probes = counters('probes_total', 'Whether servers could be used over TLS, as opportunistic mode found out.', ['upstream', 'result'], cross(ofUpstreams, each('result', ['ok', 'failed'])));
   const modes = gauges('upstream_mode', 'The mode in force; 1 for that one.', ['mode'], each('mode', MODES));
-  modes(parts.mode).count = 1;
   const replays = single('upstream_replays_total', 'Queries asked again because a connection closed.');
   const hedges = single('upstream_hedges_total', 'Queries asked again because a connection went silent.');
   const cleartext = counters('cleartext_queries_total', 'Queries that left unencrypted.', ['reason'], each('reason', CLEARTEXT));
@@ -288,6 +288,9 @@ export function metrics(parts: MetricsParts): Metrics {
   let text: Promise<Exposition> | undefined;
   return {
     observer,
+    modeIs(mode) {
+      for (const each of MODES) modes(each).count = each === mode ? 1 : 0;
+    },
     dnstapLost: () => void dnstapLost.count++,
     reloaded(taken) {
       reloadTaken.count = taken ? 1 : 0;

@@ -30,7 +30,7 @@ await t.test('a line for the service manager', async t => {
 
 await t.test('why a server is not reached stands below the table', async t => {
   const { upstreams } = statusCommands({
-    version: '1', mode: 'strict', dnssec: 'require', upMs: () => 0, cache: () => ({ entries: 0, bytes: 0 }), cacheBytes: 1, inflight: () => 0, listening: () => [], portalMs: () => 0, troubles: () => ['the clock is wrong'],
+    version: '1', mode: () => 'strict', dnssec: 'require', upMs: () => 0, cache: () => ({ entries: 0, bytes: 0 }), cacheBytes: 1, inflight: () => 0, listening: () => [], portalMs: () => 0, troubles: () => ['the clock is wrong'],
     report: () => [endpoint({}), endpoint({ upstream: 'two', address: undefined, state: 'looking', path: 'refuse', authenticated: false, connections: 0, rttMs: undefined, failure: 'no address' })],
   });
   const reply = await upstreams.run([]);

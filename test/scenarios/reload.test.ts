@@ -39,3 +39,29 @@ await t.test('what waits is named, and only what is in force counts as old', asy
   t.same(reload('cache: { size: 1MiB, min_ttl: 5 }'), { now: ['cache.min_ttl'], later: ['cache.size'] }, 'still');
   t.same(reload(''), { now: ['cache.min_ttl'], later: [] }, 'as it was');
 });
+
+await t.test('from the resolvers that the system has to servers of one\'s own: strict, without a restart', async t => {
+  const { at, daemon, reload, metric, upstream } = await setting(t, { way: undefined });
+  t.equal((await ask(at, 'www.example')).text.rcode, 'SERVFAIL', 'the system has none');
+  t.equal(await metric('dotstub_upstream_mode{mode="opportunistic"}'), 1);
+  t.same(reload('').now.toSorted(), ['upstream.mode', 'upstream.servers']);
+  t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
+  t.match(daemon.statusLine(), /^strict: queries go over TLS, to servers that have proved who they are/);
+  t.equal(await metric('dotstub_upstream_mode{mode="strict"}'), 1);
+  t.equal(await metric('dotstub_upstream_mode{mode="opportunistic"}'), 0);
+  t.equal(await metric('dotstub_upstream_queries_total{upstream="dns.test",proto="dot"}'), 1);
+  t.equal(await metric('dotstub_cleartext_queries_total{reason="opportunistic"}'), 0);
+  t.equal(upstream.queries, 1);
+});
+
+await t.test('another mode and policy: what is in flight is answered', async t => {
+  const { at, reload, daemon } = await setting(t, {
+    handler: (query, session) => void setTimeout(() => answering()(query, session), 300),
+  });
+  const slow = ask(at, 'www.example');
+  await new Promise(resolve => setTimeout(resolve, 100));
+  t.same(reload('', 'mode: encrypted\n  policy: ordered').now.toSorted(), ['upstream.mode', 'upstream.policy']);
+  t.equal((await slow).text.rcode, 'NOERROR', 'asked before, answered after');
+  t.equal((await ask(at, 'alias.example')).text.rcode, 'NOERROR');
+  t.match(daemon.statusLine(), /^encrypted: /);
+});
