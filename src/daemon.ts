@@ -1,7 +1,5 @@
 // The composition root: builds every part from a configuration, starts and stops them in order.
 
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import { ageClock } from './base/age-clock.js';
@@ -27,12 +25,9 @@ import type { Name } from './dnssec/name.js';
 import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
 import { listenUdp, type UdpListener } from './listen/udp.js';
-import { dataFrame } from './observe/dnstap.js';
-import { dnstapStream } from './observe/dnstap-stream.js';
 import { type History, history, sumsOf } from './observe/history.js';
-import { type HttpListener, listenHttp } from './observe/http.js';
+import type { HttpListener } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
-import { queryLog } from './observe/query-log.js';
 import type { PassedSockets } from './os/activation.js';
 import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
@@ -46,7 +41,7 @@ import { dialDatagram } from './upstream/plain.js';
 import { networkMemory } from './upstream/memory.js';
 import { pool, type Pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
-import { lowerCased, nameFromText, nameToText, ROOT } from './wire/name.js';
+import { lowerCased, nameFromText, ROOT } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
 import { typeToText } from './wire/rrtype.js';
 
@@ -259,18 +254,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     ready.clear();
     return answers.forget(isMeant);
   }
-  const { queries: detail } = config.log;
-  const queries = detail === 'off' || parts.queryLine === undefined ? undefined : queryLog({
-    detail, write: parts.queryLine, wallMs: () => clock.wallMs(), rcodeName: rcodeToText, key: randomBytes(16),
-    questionText: question => ({ name: nameToText(question.subarray(0, -4)), type: typeToText(question.readUInt16BE(question.length - 4)) }),
-  });
-  const ourselves = { identity: hostname(), version: `dotstub ${parts.version}` };
-  const tap = config.log.dnstap === undefined ? undefined : dnstapStream(config.log.dnstap, { clock, log, lost: dnstapLost });
+  const noted = config.log.queries === 'off' && config.log.dnstap === undefined ? undefined
+    : (await import('./notes.js')).notes({ config, version: parts.version, clock, log, write: parts.queryLine ?? (() => undefined), lost: dnstapLost });
   const entrance = front({
-    noted: tap === undefined ? queries?.note : query => {
-      queries?.note(query);
-      tap.send(dataFrame(ourselves, query, clock.wallMs()));
-    },
+    noted: noted?.note,
     resolve: resolver({
       store: answers,
       pool: upstream,
@@ -301,7 +288,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     streams.forEach(each => each.destroy());
     http?.close();
     remembered?.close();
-    tap?.close();
+    noted?.close();
     network.close();
     trusted.close();
     control?.close();
@@ -353,6 +340,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(tlsAt, credentials, entrance, observer, sessions)));
     }
     if (config.metrics.listen !== 'off') {
+      // Loaded when queries are being answered already; so is all below that few have switched on.
+      const { listenHttp } = await import('./observe/http.js');
       remembered = history(clock, () => sumsOf(glance()));
       http = await starting('HTTP', 'metrics.listen', listenHttp(config.metrics.listen, {
         metrics: { expose },
@@ -367,7 +356,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       ...trusted.commands,
       ...statusCommands(seen),
       top: topCommand({
-        sums: () => [clock.wallMs(), ...sumsOf(glance())], boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000), recent: () => queries?.recent(),
+        sums: () => [clock.wallMs(), ...sumsOf(glance())], boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000), recent: () => noted?.recent(),
         upstreams: () => asked.report().map(endpointData), privacyWords: () => privacyWords(seen),
       }),
       ...cacheCommands({ stats: () => ({ entries: answers.entries, bytes: answers.bytes, limitBytes: cacheBytes, zones: trusted.validation.validator.zones.entries }), forget }),

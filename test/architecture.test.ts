@@ -23,7 +23,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   listen: ['base', 'wire', 'pipeline', 'front', 'os'],
   control: ['base', 'wire', 'dnssec', 'policy', 'upstream', 'pipeline', 'front'],
   trust: ['base', 'config', 'wire', 'dnssec', 'pipeline', 'control', 'upstream', 'files'],
-  daemon: ['base', 'config', 'observe', 'os', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'front', 'listen', 'control', 'files', 'trust'],
+  notes: ['base', 'config', 'observe', 'wire'],
+  daemon: ['notes', 'base', 'config', 'observe', 'os', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'front', 'listen', 'control', 'files', 'trust'],
   files: ['base', 'config'],
   version: [],
   commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'control', 'daemon', 'files', 'version'],
@@ -43,7 +44,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 };
 
 /** Where sockets, files, real clocks and randomness may be touched. */
-const OUTSIDE = /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|files|cli|commands\/|version|page\/page|front\/(host|worker|inline|outgoing))/;
+const OUTSIDE = /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|notes|files|cli|commands\/|version|page\/page|front\/(host|worker|inline|outgoing))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.

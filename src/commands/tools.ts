@@ -1,0 +1,50 @@
+// All subcommands but `run`, in one piece: the daemon loads none of it, and pieces that each share something else with it would
+// be a file each to find and read when it starts.
+
+import { cacheCommand } from './cache.js';
+import { checkConfigCommand } from './check-config.js';
+import { completionCommand } from './completion.js';
+import { drainCommand } from './drain.js';
+import { flushCommand } from './flush.js';
+import { healthCommand } from './health.js';
+import { installCommand, uninstallCommand } from './install.js';
+import { logCommand } from './log.js';
+import { metricsCommand } from './metrics.js';
+import { ntaCommand } from './nta.js';
+import { pinsCommand } from './pins.js';
+import { portalCommand } from './portal.js';
+import { probeCommand } from './probe.js';
+import { queryCommand } from './query.js';
+import { reloadCommand } from './reload.js';
+import { statusCommand } from './status.js';
+import { topCommand } from './top.js';
+import { traceCommand } from './trace.js';
+import { trustAnchorCommand } from './trust-anchor.js';
+import { upstreamsCommand } from './upstreams.js';
+import type { Tool } from './all.js';
+import type { Command } from './command.js';
+
+/** The table. */
+export const tools: Readonly<Record<Tool, Command>> = {
+  'check-config': checkConfigCommand,
+  portal: portalCommand,
+  probe: probeCommand,
+  pins: pinsCommand,
+  status: statusCommand,
+  top: topCommand,
+  upstreams: upstreamsCommand,
+  cache: cacheCommand,
+  flush: flushCommand,
+  log: logCommand,
+  drain: drainCommand,
+  metrics: metricsCommand,
+  reload: reloadCommand,
+  'trust-anchor': trustAnchorCommand,
+  nta: ntaCommand,
+  trace: traceCommand,
+  health: healthCommand,
+  install: installCommand,
+  uninstall: uninstallCommand,
+  completion: completionCommand,
+  query: queryCommand,
+};
