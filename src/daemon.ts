@@ -205,7 +205,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     report: () => asked.report(),
     prepare: () => asked.prepare(),
     networkChanged: what => asked.networkChanged(what),
-    setServers: servers => asked.setServers(servers),
+    setServers: (servers, policy) => asked.setServers(servers, policy),
     close: () => asked.close(),
     destroy: () => asked.destroy(),
     get ready() {
@@ -435,8 +435,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       const takesUpstream = next.upstream.servers.length > 0;
       const now = changed.filter(path => (OF_POOL.has(path) ? takesUpstream : Object.hasOwn(live, path)));
       const ofPool = now.filter(path => OF_POOL.has(path));
-      if (ofPool.length === 1 && ofPool[0] === 'upstream.servers' && !automatic && modeOf(next) === spec.mode) asked.setServers(next.upstream.servers.map(serverSpec));
-      else if (ofPool.length > 0) exchangePool(next);
+      if (automatic || modeOf(next) !== spec.mode || ofPool.includes('upstream.bootstrap')) {
+        if (ofPool.length > 0) exchangePool(next);
+      } else if (ofPool.length > 0) asked.setServers(next.upstream.servers.map(serverSpec), next.upstream.policy);
       for (const path of now) live[path]?.(next);
       current = withPaths(current, next, now);
       reloaded(true);

@@ -83,8 +83,8 @@ export interface Pool {
   prepare(): void;
   /** The network is another, or the machine has slept: connections of before are given up, and nobody is in back-off. */
   networkChanged(what: 'network' | 'resume'): void;
-  /** Replaces the servers; those that stay keep their connections. */
-  setServers(servers: readonly ServerSpec[]): void;
+  /** Replaces the servers, and which is asked first; those that stay keep their connections. */
+  setServers(servers: readonly ServerSpec[], policy?: Policy): void;
   /** Takes no more questions; waits for nothing. */
   close(): void;
   destroy(): void;
@@ -173,7 +173,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     },
   };
   const make = (each: ServerSpec): Server<Exchange> => server(ports, each, spec, events, onAddresses);
-  let specs = spec.servers;
+  let { policy, servers: specs } = spec;
   let servers: readonly Server<Exchange>[] = specs.map(make);
 
   // Rebuilt when addresses were found: looked at for every query.
@@ -189,11 +189,11 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     const [only] = untried;
     if (untried.length === 1 && only !== undefined && only.path() !== 'refuse') return only;
     const usable = welcome(exchange, preferPrivate(untried.filter(each => each.path() !== 'refuse')));
-    const chosen = choose(spec.policy, usable, exchange.turn, exchange.shard, random) ?? blameless[0];
+    const chosen = choose(policy, usable, exchange.turn, exchange.shard, random) ?? blameless[0];
     if (chosen !== undefined || exchange.running > 0) return chosen;
     // All are in back-off: one of them may be tried, each at most once a second.
     const nowMs = clock.monotonicMs();
-    return choose(spec.policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, exchange.shard, random);
+    return choose(policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, exchange.shard, random);
   }
 
   /** Those that this question need not avoid; all, if there are no others. */
@@ -355,7 +355,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
         return;
       }
       const nowMs = clock.monotonicMs();
-      const exchange = new Exchange(ask, type, turns++, spec.policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, nowMs + DEADLINE_MS, settle, avoid, onTime);
+      const exchange = new Exchange(ask, type, turns++, policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, nowMs + DEADLINE_MS, settle, avoid, onTime);
       for (const each of servers) each.refresh();
       dispatch(exchange, nowMs);
       // Nobody has been asked yet.
@@ -384,7 +384,8 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       for (const each of endpoints) each.reset(what === 'resume');
       prepare();
     },
-    setServers(wanted) {
+    setServers(wanted, first = policy) {
+      policy = first;
       const before = servers.map((each, i) => ({ each, was: JSON.stringify(specs[i]) }));
       specs = wanted;
       servers = wanted.map(one => before.find(({ was }) => was === JSON.stringify(one))?.each ?? make(one));

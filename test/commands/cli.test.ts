@@ -242,7 +242,7 @@ await t.test('B17 row 12: SIGHUP with a bad line changes nothing; with a server 
   t.match(await ask(at, 'www.example'), { text: { rcode: 'NOERROR' } });
   const more = config.replace('] }', `] }, { name: dns.test, addresses: ["127.0.0.1:${two.port}"] }`).replace('upstream: {', 'upstream: { policy: round_robin,');
   await hangUp(more, /yaml taken over/);
-  t.match(running.log(), /changed, but only in force after a restart: upstream\.policy/);
+  t.match(running.log(), /taken over: upstream\.policy, upstream\.servers/);
   for (let tries = 0; tries < 100 && two.connections === 0; tries++) await sleep(20);
   t.equal(two.connections, 1, 'the new one is connected to');
   await ask(at, 'www.example');

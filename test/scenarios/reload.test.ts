@@ -20,7 +20,10 @@ for (const [host, front] of Object.entries(HOSTS)) {
     t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
     t.equal(upstream.queries, before, 'the cache was kept');
     t.equal(upstream.connections, 1, 'and the connection');
-    t.same(reload(''), { now: [], later: [] }, 'nothing has changed');
+    t.same(reload('', 'mode: strict\n  policy: ordered'), { now: ['upstream.policy'], later: [] });
+    await ask(at, 'big.example');
+    t.equal(upstream.connections, 1, 'kept, too');
+    t.same(reload('', 'mode: strict\n  policy: ordered'), { now: [], later: [] }, 'nothing has changed');
   });
 }
 
