@@ -134,7 +134,7 @@ function listeners({ config, sockets }: DaemonParts): Readonly<Record<'udpAt' | 
 
 async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const { config, clock, random, log } = parts;
-  // A reload may exchange all four.
+  // A reload may exchange it, and the pool made of it.
   let spec = poolSpec(config, parts.systemResolvers);
   const ca = trustedRoots(config);
   const { udpAt, tcpAt, tlsAt } = listeners(parts);
@@ -191,11 +191,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       asked.networkChanged(what === 'resume' ? 'resume' : 'network');
     }
   }
-  /** Other servers in another way: those of before answer what they were asked, and are asked no more. */
+  /** Configured servers, in another way or instead of the system's: those of before answer what they were asked, and are asked no more. */
   function exchangePool(next: Config): void {
     const before = asked;
     spec = poolSpec(next, parts.systemResolvers);
-    automatic = next.upstream.servers.length === 0;
+    automatic = false;
     asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
     modeIs(spec.mode);
     asked.prepare();

@@ -3,6 +3,8 @@
 
 import { join } from 'node:path';
 
+import { SAVED_RESOLV_CONF } from '../config/system.js';
+
 /** One thing to do. */
 export type Step =
   /** `keep`: what is there already stays. */
@@ -40,8 +42,6 @@ export const MARK = '# Written by "dotstub install"';
 const UNITS = '/etc/systemd/system';
 const CONFIG = '/etc/dotstub/dotstub.yaml';
 const RESOLV_CONF = '/etc/resolv.conf';
-/** Also read by the daemon, for the servers that the system had (config/system). */
-export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
 const RESOLVED_DROP_IN = '/etc/systemd/resolved.conf.d/dotstub.conf';
 const NM_DROP_IN = '/etc/NetworkManager/conf.d/dotstub.conf';
 const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket'];

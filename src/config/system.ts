@@ -3,8 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 
+/** Where "dotstub install" keeps the resolv.conf that it replaced. */
+export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
+
 /** Where systemd-resolved and NetworkManager write the real servers when resolv.conf only names a local stub; and what "dotstub install" found there. */
-const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf', '/etc/dotstub/resolv.conf.before'];
+const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf', SAVED_RESOLV_CONF];
 const RESOLV_CONF = '/etc/resolv.conf';
 const MOST = 8;
 

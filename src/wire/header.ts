@@ -1,5 +1,5 @@
 // The twelve octets every message starts with (RFC 1035 §4.1.1), read and patched in place.
-// DNS numbers are big-endian; `readUInt16BE` and friends are the whole codec.
+// DNS numbers are big-endian; base/octets is the whole codec.
 
 import { putU16, u16At } from '../base/octets.js';
 
