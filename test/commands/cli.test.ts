@@ -240,7 +240,7 @@ await t.test('B17 row 12: SIGHUP with a bad line changes nothing; with a server 
   await hangUp(`${config}cache: { sise: 1MiB }\n`, /was not taken over \(1 problem\)/);
   t.match(running.log(), /dotstub\.yaml:\d+:\d+: cache\.sise: no such option; did you mean size\?/);
   t.match(await ask(at, 'www.example'), { text: { rcode: 'NOERROR' } });
-  const more = config.replace('] }', `] }, { name: dns.test, addresses: ["127.0.0.1:${two.port}"] }`).replace('upstream: {', 'upstream: { policy: round_robin,');
+  const more = config.replace('] }', `] }, { name: dns.test, addresses: ["127.0.0.1:${two.port}"] }`).replace('upstream: {', 'upstream: { policy: ordered,');
   await hangUp(more, /yaml taken over/);
   t.match(running.log(), /taken over: upstream\.policy, upstream\.servers/);
   for (let tries = 0; tries < 100 && two.connections === 0; tries++) await sleep(20);
@@ -249,6 +249,7 @@ await t.test('B17 row 12: SIGHUP with a bad line changes nothing; with a server 
   t.equal(one.queries, queries, 'from cache');
   await ask(at, 'n1.wild.example');
   t.equal(one.connections, connections, 'over the connection that was there');
+  t.equal(two.queries, 0, 'by the policy that is in force now: by what was, one that nobody knows yet would be tried');
   await running.stop();
   await Promise.all([one.close(), two.close()]);
 });
