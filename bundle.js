@@ -20,7 +20,9 @@ const { metafile } = await build({
   // It has machine code, and may be absent.
   external: ['koffi'],
   // For packages that are CommonJS inside.
-  banner: { js: "import { createRequire as bundledRequire } from 'node:module'; const require = bundledRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as bundledRequire } from 'node:module'; const require = bundledRequire(import.meta.url);",
+  },
   logLevel: 'warning',
   metafile: true,
 });
@@ -39,9 +41,15 @@ const page = await build({
 copyFileSync('src/page/index.html', 'dist/page/index.html');
 
 // The packages' licences ask to travel with their code.
-const packages = new Set([...Object.keys(metafile.inputs), ...Object.keys(page.metafile.inputs)].flatMap(path => path.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/) ?? []));
+const packages = new Set(
+  [...Object.keys(metafile.inputs), ...Object.keys(page.metafile.inputs)].flatMap(
+    path => path.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/) ?? [],
+  ),
+);
 const licences = [...packages].sort().map(path => {
-  const file = ['LICENSE', 'LICENSE.md', 'LICENCE', 'license', 'LICENSE.txt'].map(name => `${path}/${name}`).find(existsSync);
+  const file = ['LICENSE', 'LICENSE.md', 'LICENCE', 'license', 'LICENSE.txt']
+    .map(name => `${path}/${name}`)
+    .find(existsSync);
   const { name, version, license } = JSON.parse(readFileSync(`${path}/package.json`, 'utf8'));
   return `${name} ${version} (${license})\n\n${file === undefined ? '' : readFileSync(file, 'utf8')}`;
 });

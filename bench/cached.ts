@@ -14,7 +14,8 @@ export async function cached(setting: Setting, rounds: number): Promise<Section[
   const names = join(setting.on.path, 'cached');
   writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `cached${i}.test A\n`).join(''));
   const contenders: Contender[] = [];
-  for (const kind of KINDS.filter(each => each.does.includes('cache') && installed(each))) contenders.push(await begin(kind, setting));
+  for (const kind of KINDS.filter(each => each.does.includes('cache') && installed(each)))
+    contenders.push(await begin(kind, setting));
   for (const contender of contenders) {
     // Twice gently, since some lose queries to an empty cache; then until the code is warm.
     for (let i = 0; i < 2; i++) await load(contender, names, { outstanding: 50 });
@@ -23,14 +24,28 @@ export async function cached(setting: Setting, rounds: number): Promise<Section[
   }
   const floor = await echo(setting.on);
 
-  const udp = await alternate(floor === undefined ? contenders : [...contenders, floor], rounds, async each => load(each, names, { times: 20 }));
-  const tcp = await alternate(contenders, rounds, async each => load(each, names, { times: 5, tcp: true, clients: 10 }));
-  const quiet = await alternate(contenders, rounds, async each => load(each, names, { perSecond: 2000, forSeconds: 2, verbose: true }));
+  const udp = await alternate(floor === undefined ? contenders : [...contenders, floor], rounds, async each =>
+    load(each, names, { times: 20 }),
+  );
+  const tcp = await alternate(contenders, rounds, async each =>
+    load(each, names, { times: 5, tcp: true, clients: 10 }),
+  );
+  const quiet = await alternate(contenders, rounds, async each =>
+    load(each, names, { perSecond: 2000, forSeconds: 2, verbose: true }),
+  );
   for (const each of contenders) await each.stop();
   await floor?.stop();
   return [
-    { title: 'Cached, UDP', how: `${NAMES} names, all in cache, 200 queries outstanding, 200,000 queries a round.`, table: loadTable(udp, floor?.name) },
-    { title: 'Cached, TCP', how: 'The same over 10 persistent connections, 50,000 queries a round.', table: loadTable(tcp) },
+    {
+      title: 'Cached, UDP',
+      how: `${NAMES} names, all in cache, 200 queries outstanding, 200,000 queries a round.`,
+      table: loadTable(udp, floor?.name),
+    },
+    {
+      title: 'Cached, TCP',
+      how: 'The same over 10 persistent connections, 50,000 queries a round.',
+      table: loadTable(tcp),
+    },
     { title: 'Cached, latency', how: 'The same names over UDP at 2,000 queries/s.', table: latencyTable(quiet) },
   ];
 }

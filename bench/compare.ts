@@ -13,7 +13,9 @@ export interface Section {
 
 /** Loads each contender once per round; who begins changes from round to round. */
 export async function alternate(
-  contenders: readonly Contender[], rounds: number, measure: (contender: Contender, round: number) => Promise<Load>,
+  contenders: readonly Contender[],
+  rounds: number,
+  measure: (contender: Contender, round: number) => Promise<Load>,
 ): Promise<ReadonlyMap<string, readonly Load[]>> {
   const results = new Map<string, Load[]>(contenders.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
@@ -32,13 +34,29 @@ export function loadTable(results: ReadonlyMap<string, readonly Load[]>, floor?:
   const middle = (who: string, of: (one: Load) => number): number => median((results.get(who) ?? []).map(of));
   const cpu = (who: string): number => middle(who, each => each.cpuMicrosecondsPerQuery);
   const rate = (who: string): number => middle(who, each => each.perSecond);
-  const total = (who: string, of: (one: Load) => number): string => String((results.get(who) ?? []).reduce((sum, each) => sum + of(each), 0));
+  const total = (who: string, of: (one: Load) => number): string =>
+    String((results.get(who) ?? []).reduce((sum, each) => sum + of(each), 0));
   const ratio = (a: number, b: number): string => (Number.isFinite(a / b) ? (a / b).toFixed(2) : '');
   return table([
-    ['', 'CPU µs/query', 'x Unbound', ...(floor === undefined ? [] : ['x floor']), 'queries/s', 'x Unbound', 'lost', 'failed'],
+    [
+      '',
+      'CPU µs/query',
+      'x Unbound',
+      ...(floor === undefined ? [] : ['x floor']),
+      'queries/s',
+      'x Unbound',
+      'lost',
+      'failed',
+    ],
     ...[...results.keys()].map(who => [
-      who, cpu(who).toFixed(1), ratio(cpu(who), cpu(REFERENCE)), ...(floor === undefined ? [] : [ratio(cpu(who), cpu(floor))]),
-      rate(who).toFixed(0), ratio(rate(who), rate(REFERENCE)), total(who, each => each.lost), who === floor ? '' : total(who, each => each.failed),
+      who,
+      cpu(who).toFixed(1),
+      ratio(cpu(who), cpu(REFERENCE)),
+      ...(floor === undefined ? [] : [ratio(cpu(who), cpu(floor))]),
+      rate(who).toFixed(0),
+      ratio(rate(who), rate(REFERENCE)),
+      total(who, each => each.lost),
+      who === floor ? '' : total(who, each => each.failed),
     ]),
   ]);
 }

@@ -42,7 +42,9 @@ export async function upstream(on: Bench): Promise<Setting['upstream']> {
   const port = await freePort();
   const plainPort = await freePort();
   const file = join(on.path, 'upstream.conf');
-  writeFileSync(file, `
+  writeFileSync(
+    file,
+    `
 server:
 ${unboundTls(on, port)}
   interface: 127.0.0.1@${plainPort}
@@ -51,7 +53,8 @@ ${unboundTls(on, port)}
   local-data: "test. 3600 A 192.0.2.99"
 remote-control:
   control-enable: no
-`);
+`,
+  );
   const { child } = await start(on, 'unbound', ['-d', '-c', file], port);
   await pin(child.pid ?? 0, LOAD_CPU);
   return { address: '127.0.0.1', port, plainPort };
@@ -76,10 +79,19 @@ upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.
 });
 
 /** A peer that is started in the foreground with a file of its own. */
-const peer = (name: string, of: string, does: Kind['does'], files: (setting: Setting, port: number, directory: string) => {
-  readonly config: string;
-  readonly args: (file: string, directory: string) => readonly string[];
-}): Kind => ({
+const peer = (
+  name: string,
+  of: string,
+  does: Kind['does'],
+  files: (
+    setting: Setting,
+    port: number,
+    directory: string,
+  ) => {
+    readonly config: string;
+    readonly args: (file: string, directory: string) => readonly string[];
+  },
+): Kind => ({
   name,
   package: of,
   does,
@@ -101,8 +113,12 @@ const BINARIES: Readonly<Record<string, string>> = { 'knot-resolver': 'kresd' };
 export const KINDS: readonly Kind[] = [
   ours(1),
   ours(0),
-  peer('Unbound', 'unbound', ['cache', 'tls', 'dnssec'], ({ on, upstream: { port: behind }, cacheMiB, anchors }, port) => ({
-    config: `
+  peer(
+    'Unbound',
+    'unbound',
+    ['cache', 'tls', 'dnssec'],
+    ({ on, upstream: { port: behind }, cacheMiB, anchors }, port) => ({
+      config: `
 server:
   interface: 127.0.0.1@${port}
 ${unboundAtHome(on)}
@@ -124,10 +140,15 @@ forward-zone:
   forward-tls-upstream: yes
   forward-addr: 127.0.0.1@${behind}#dns.test
 `,
-    args: file => ['-d', '-c', file],
-  })),
-  peer('Knot Resolver', 'knot-resolver', ['cache', 'tls', 'dnssec'], ({ on, upstream: { port: behind }, cacheMiB, anchors }, port) => ({
-    config: `
+      args: file => ['-d', '-c', file],
+    }),
+  ),
+  peer(
+    'Knot Resolver',
+    'knot-resolver',
+    ['cache', 'tls', 'dnssec'],
+    ({ on, upstream: { port: behind }, cacheMiB, anchors }, port) => ({
+      config: `
 net.listen('127.0.0.1', ${port}, { kind = 'dns' })
 net.ipv6 = false
 trust_anchors.remove('.')
@@ -135,8 +156,9 @@ ${(anchors ?? []).map(each => `trust_anchors.add(${JSON.stringify(each)})`).join
 policy.add(policy.all(policy.TLS_FORWARD({{'127.0.0.1@${behind}', hostname='dns.test', ca_file='${on.caFile}'}})))
 cache.size = ${cacheMiB} * MB
 `,
-    args: (file, directory) => ['-n', '-c', file, directory],
-  })),
+      args: (file, directory) => ['-n', '-c', file, directory],
+    }),
+  ),
   peer('dnsdist', 'dnsdist', ['cache', 'tls'], ({ on, upstream: { port: behind } }, port) => ({
     config: `
 setLocal('127.0.0.1:${port}')
@@ -200,7 +222,8 @@ upstream_recursive_servers:
 ];
 
 /** Those whose package is installed. */
-export const installed = (kind: Kind): boolean => kind.package === undefined || program(BINARIES[kind.package] ?? kind.package) !== undefined;
+export const installed = (kind: Kind): boolean =>
+  kind.package === undefined || program(BINARIES[kind.package] ?? kind.package) !== undefined;
 
 /** Name and version, as Debian counts. */
 export function versionOf({ name, package: of }: Kind): string {
@@ -213,9 +236,14 @@ export function versionOf({ name, package: of }: Kind): string {
 }
 
 /** Starts those of the kinds that do all of this, as far as they are installed. */
-export async function beginAll(setting: Setting, does: Kind['does'], warm?: (at: At, tries: number) => Promise<unknown>): Promise<Contender[]> {
+export async function beginAll(
+  setting: Setting,
+  does: Kind['does'],
+  warm?: (at: At, tries: number) => Promise<unknown>,
+): Promise<Contender[]> {
   const contenders: Contender[] = [];
-  for (const kind of KINDS.filter(each => does.every(what => each.does.includes(what)) && installed(each))) contenders.push(await begin(kind, setting, warm));
+  for (const kind of KINDS.filter(each => does.every(what => each.does.includes(what)) && installed(each)))
+    contenders.push(await begin(kind, setting, warm));
   return contenders;
 }
 
@@ -223,7 +251,11 @@ export async function beginAll(setting: Setting, does: Kind['does'], warm?: (at:
  * Starts one on the CPU for servers, and sees that it answers.
  * @param warm asks the first query, which opens the connection and is not what is measured
  */
-export async function begin(kind: Kind, setting: Setting, warm = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}.test`)): Promise<Contender> {
+export async function begin(
+  kind: Kind,
+  setting: Setting,
+  warm = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}.test`),
+): Promise<Contender> {
   const contender = await kind.start(setting);
   await pin(contender.pid, SERVER_CPU);
   for (let tries = 0; ; tries++) {
@@ -252,9 +284,10 @@ export async function echo(on: Bench): Promise<Contender | undefined> {
     name: 'C echo (the floor)',
     port,
     pid: child.pid ?? 0,
-    stop: async () => new Promise(resolve => {
-      child.once('close', resolve);
-      child.kill();
-    }),
+    stop: async () =>
+      new Promise(resolve => {
+        child.once('close', resolve);
+        child.kill();
+      }),
   };
 }

@@ -22,7 +22,9 @@ const MB = 1e6;
 export async function memory(setting: Setting): Promise<Section[]> {
   const file = join(setting.on.path, 'names');
   const rows: string[][] = [];
-  for (const kind of KINDS.filter(each => each.does.includes('cache') && each.does.includes('tls') && installed(each))) {
+  for (const kind of KINDS.filter(
+    each => each.does.includes('cache') && each.does.includes('tls') && installed(each),
+  )) {
     const contender = await begin(kind, { ...setting, cacheMiB: CACHE_MIB });
     await sleep(1000);
     const idle = residentBytes(contender.pid);
@@ -36,22 +38,30 @@ export async function memory(setting: Setting): Promise<Section[]> {
       sizes.push(residentBytes(contender.pid));
     }
     await contender.stop();
-    rows.push([kind.name, ...[idle, ...sizes].map(bytes => `${(bytes / MB).toFixed(0)} MB`), ...sizes.map((bytes, i) => ((bytes - idle) / (SIZES[i] ?? 1)).toFixed(0))]);
+    rows.push([
+      kind.name,
+      ...[idle, ...sizes].map(bytes => `${(bytes / MB).toFixed(0)} MB`),
+      ...sizes.map((bytes, i) => ((bytes - idle) / (SIZES[i] ?? 1)).toFixed(0)),
+    ]);
   }
-  return [{
-    title: 'Memory',
-    how: 'Resident size, idle after one answer and after so many names (one A record each) went into the cache, and the growth in octets per name.',
-    table: table([['', 'idle', '10 k', '100 k', '1 M', 'per name at 10 k', 'at 100 k', 'at 1 M'], ...rows]),
-  }];
+  return [
+    {
+      title: 'Memory',
+      how: 'Resident size, idle after one answer and after so many names (one A record each) went into the cache, and the growth in octets per name.',
+      table: table([['', 'idle', '10 k', '100 k', '1 M', 'per name at 10 k', 'at 100 k', 'at 1 M'], ...rows]),
+    },
+  ];
 }
 
 /** Measures the time from start to the first answer, and idle memory, beside Node.js alone. */
 export async function starting(setting: Setting, rounds: number): Promise<Section[]> {
-  const bare = median(await times(rounds, async () => {
-    const at = performance.now();
-    await new Promise(resolve => spawn(process.execPath, ['-e', '0']).once('close', resolve));
-    return performance.now() - at;
-  }));
+  const bare = median(
+    await times(rounds, async () => {
+      const at = performance.now();
+      await new Promise(resolve => spawn(process.execPath, ['-e', '0']).once('close', resolve));
+      return performance.now() - at;
+    }),
+  );
   const sleeper = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 10000)']);
   await sleep(1500);
   const bareBytes = residentBytes(sleeper.pid ?? 0);
@@ -59,30 +69,40 @@ export async function starting(setting: Setting, rounds: number): Promise<Sectio
   const rows = [['node -e 0', bare.toFixed(0), '1.00', `${(bareBytes / MB).toFixed(0)} MB`, '1.00']];
   for (const threads of [1, 0]) {
     const resident: number[] = [];
-    const took = median(await times(rounds, async () => {
-      const port = await freePort();
-      const at = performance.now();
-      const answered = firstAnswer(port).then(() => performance.now() - at);
-      const running = await startDotstub(`
+    const took = median(
+      await times(rounds, async () => {
+        const port = await freePort();
+        const at = performance.now();
+        const answered = firstAnswer(port).then(() => performance.now() - at);
+        const running = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
 dnssec: { mode: off }
 front: { threads: ${threads} }
 upstream: { ca_file: ${setting.on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${setting.upstream.port}"] }] }
 `);
-      const ms = await answered;
-      await sleep(1500);
-      resident.push(residentBytes(running.child.pid ?? 0));
-      await running.stop();
-      return ms;
-    }));
-    rows.push([`dotstub, threads ${threads}`, took.toFixed(0), (took / bare).toFixed(2), `${(median(resident) / MB).toFixed(0)} MB`, (median(resident) / bareBytes).toFixed(2)]);
+        const ms = await answered;
+        await sleep(1500);
+        resident.push(residentBytes(running.child.pid ?? 0));
+        await running.stop();
+        return ms;
+      }),
+    );
+    rows.push([
+      `dotstub, threads ${threads}`,
+      took.toFixed(0),
+      (took / bare).toFixed(2),
+      `${(median(resident) / MB).toFixed(0)} MB`,
+      (median(resident) / bareBytes).toFixed(2),
+    ]);
   }
-  return [{
-    title: 'Start',
-    how: 'From exec to the first answer, which comes from upstream over a new TLS connection; then resident memory when idle.',
-    table: table([['', 'first answer ms', 'x node', 'idle', 'x node'], ...rows]),
-  }];
+  return [
+    {
+      title: 'Start',
+      how: 'From exec to the first answer, which comes from upstream over a new TLS connection; then resident memory when idle.',
+      table: table([['', 'first answer ms', 'x node', 'idle', 'x node'], ...rows]),
+    },
+  ];
 }
 
 async function times(rounds: number, measure: () => Promise<number>): Promise<number[]> {

@@ -12,17 +12,23 @@ export const LOAD_CPU = '1';
 
 /** Puts a process, with all its threads, on a CPU. */
 export async function pin(pid: number, cpu: string): Promise<void> {
-  await new Promise(resolve => spawn('taskset', ['-a', '-p', '-c', cpu, String(pid)], { stdio: 'ignore' }).once('close', resolve));
+  await new Promise(resolve =>
+    spawn('taskset', ['-a', '-p', '-c', cpu, String(pid)], { stdio: 'ignore' }).once('close', resolve),
+  );
 }
 
 /** CPU time of a process so far, all threads, in microseconds. */
 export function cpuMicroseconds(pid: number): number {
   // Nanoseconds per thread where the kernel gives them, else ticks of 10 ms for the process.
   try {
-    return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) =>
-      sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000, 0);
+    return readdirSync(`/proc/${pid}/task`).reduce(
+      (sum, thread) => sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000,
+      0,
+    );
   } catch {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ');
     return (Number(fields[11]) + Number(fields[12])) * 10_000;
   }
 }
@@ -69,15 +75,42 @@ export interface LoadOptions {
 
 /** Sends the queries of a file. */
 export async function load({ port, pid }: Target, names: string, options: LoadOptions = {}): Promise<Load> {
-  const { times = 1, outstanding = 200, tcp = false, clients, perSecond, forSeconds, dnssec = false, verbose = false } = options;
+  const {
+    times = 1,
+    outstanding = 200,
+    tcp = false,
+    clients,
+    perSecond,
+    forSeconds,
+    dnssec = false,
+    verbose = false,
+  } = options;
   const before = cpuMicroseconds(pid);
   const out = await new Promise<string>((resolve, reject) => {
-    execFile('taskset', [
-      '-c', LOAD_CPU, program('dnsperf') ?? 'dnsperf', '-s', '127.0.0.1', '-p', String(port), '-d', names, '-q', String(outstanding),
-      ...(forSeconds === undefined ? ['-n', String(times)] : ['-l', String(forSeconds)]),
-      ...(tcp ? ['-m', 'tcp'] : []), ...(clients === undefined ? [] : ['-c', String(clients)]),
-      ...(perSecond === undefined ? [] : ['-Q', String(perSecond)]), ...(dnssec ? ['-D'] : []), ...(verbose ? ['-v'] : []),
-    ], { maxBuffer: 1 << 28 }, (error, stdout) => (error === null ? resolve(stdout) : reject(new Error('dnsperf failed', { cause: error }))));
+    execFile(
+      'taskset',
+      [
+        '-c',
+        LOAD_CPU,
+        program('dnsperf') ?? 'dnsperf',
+        '-s',
+        '127.0.0.1',
+        '-p',
+        String(port),
+        '-d',
+        names,
+        '-q',
+        String(outstanding),
+        ...(forSeconds === undefined ? ['-n', String(times)] : ['-l', String(forSeconds)]),
+        ...(tcp ? ['-m', 'tcp'] : []),
+        ...(clients === undefined ? [] : ['-c', String(clients)]),
+        ...(perSecond === undefined ? [] : ['-Q', String(perSecond)]),
+        ...(dnssec ? ['-D'] : []),
+        ...(verbose ? ['-v'] : []),
+      ],
+      { maxBuffer: 1 << 28 },
+      (error, stdout) => (error === null ? resolve(stdout) : reject(new Error('dnsperf failed', { cause: error }))),
+    );
   });
   const used = cpuMicroseconds(pid) - before;
   const number = (pattern: RegExp): number => Number(pattern.exec(out)?.[1] ?? 0);
@@ -89,18 +122,32 @@ export async function load({ port, pid }: Target, names: string, options: LoadOp
     failed: sent - lost - number(/NOERROR (\d+) \(/),
     perSecond: number(/Queries per second:\s+([\d.]+)/),
     cpuMicrosecondsPerQuery: used / sent,
-    latencies: [...out.matchAll(/^> \S+ \S+ \S+ ([\d.]+)$/gm)].map(([, seconds]) => Number(seconds)).sort((a, b) => a - b),
+    latencies: [...out.matchAll(/^> \S+ \S+ \S+ ([\d.]+)$/gm)]
+      .map(([, seconds]) => Number(seconds))
+      .sort((a, b) => a - b),
   };
 }
 
 /** The middle value. */
-export const median = (values: readonly number[]): number => quantile([...values].sort((a, b) => a - b), 0.5);
+export const median = (values: readonly number[]): number =>
+  quantile(
+    [...values].sort((a, b) => a - b),
+    0.5,
+  );
 
 /** The value that the part `q` of sorted values does not exceed. */
-export const quantile = (sorted: readonly number[], q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN;
+export const quantile = (sorted: readonly number[], q: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN;
 
 /** Rows as aligned columns. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map(row => row[column]?.length ?? 0)));
-  return rows.map(row => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ').trimEnd()).join('\n');
+  return rows
+    .map(row =>
+      row
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }

@@ -21,7 +21,13 @@ export async function missed(setting: Setting, rounds: number): Promise<Section[
   for (const each of contenders) for (let i = 0; i < 2; i++) await round(each, `warm${i}`);
   const results = await alternate(contenders, rounds, async (each, i) => round(each, `round${i}`));
   await Promise.all(contenders.map(each => each.stop()));
-  return [{ title: 'Missed, over TLS', how: `${NAMES} new names a round, 200 queries outstanding, no validation.`, table: loadTable(results) }];
+  return [
+    {
+      title: 'Missed, over TLS',
+      how: `${NAMES} new names a round, 200 queries outstanding, no validation.`,
+      table: loadTable(results),
+    },
+  ];
 }
 
 /** Measures four hits to a miss, the known names asked for as Zipf's law says. */
@@ -35,7 +41,13 @@ export async function mixed(setting: Setting, rounds: number): Promise<Section[]
   for (const each of contenders) await round(each, 'warm');
   const results = await alternate(contenders, rounds, async (each, i) => round(each, `round${i}`));
   await Promise.all(contenders.map(each => each.stop()));
-  return [{ title: 'Mixed', how: `${MIXED} queries a round, a fifth of them for new names, the others for known ones by Zipf's law; 200 outstanding.`, table: loadTable(results) }];
+  return [
+    {
+      title: 'Mixed',
+      how: `${MIXED} queries a round, a fifth of them for new names, the others for known ones by Zipf's law; 200 outstanding.`,
+      table: loadTable(results),
+    },
+  ];
 }
 
 /** Measures hits, alone and while 5,000 misses a second go on beside them. */
@@ -45,7 +57,8 @@ export async function crowded(setting: Setting, rounds: number): Promise<Section
   writeFileSync(hits, Array.from({ length: 1000 }, (_, i) => `hit${i}.test A\n`).join(''));
   const contenders = await beginAll(setting, ['cache', 'tls']);
   const FOR = { perSecond: 1000, forSeconds: 3, verbose: true } as const;
-  const newNames = (name: string): void => writeFileSync(misses, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
+  const newNames = (name: string): void =>
+    writeFileSync(misses, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
   for (const each of contenders) {
     newNames('warm');
     await load(each, misses);
@@ -64,7 +77,11 @@ export async function crowded(setting: Setting, rounds: number): Promise<Section
   await Promise.all(contenders.map(each => each.stop()));
   return [
     { title: 'Hits, alone', how: '1,000 names in cache, 1,000 queries/s.', table: latencyTable(alone) },
-    { title: 'Hits beside misses', how: 'The same while another client asks for 5,000 new names a second.', table: latencyTable(beside) },
+    {
+      title: 'Hits beside misses',
+      how: 'The same while another client asks for 5,000 new names a second.',
+      table: latencyTable(beside),
+    },
   ];
 }
 

@@ -19,12 +19,18 @@ const rounds = Number(roundsText);
 const unknown = wanted.filter(name => !Object.hasOwn(PATHS, name));
 const lacking = missing('unbound', 'dnsperf', 'taskset');
 if (!Number.isInteger(rounds) || rounds < 1 || unknown.length > 0 || lacking !== false) {
-  console.error(lacking === false ? `usage: npm run bench [-- ROUNDS [PATH...]], with paths from: ${Object.keys(PATHS).join(', ')}` : `bench: ${lacking}`);
+  console.error(
+    lacking === false
+      ? `usage: npm run bench [-- ROUNDS [PATH...]], with paths from: ${Object.keys(PATHS).join(', ')}`
+      : `bench: ${lacking}`,
+  );
   process.exit(2);
 }
 
 const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Linux ${release()}, Node.js ${process.versions.node}`;
-const versions = KINDS.filter(each => each.package !== undefined).map(each => (installed(each) ? versionOf(each) : `${each.name}: not installed, left out`));
+const versions = KINDS.filter(each => each.package !== undefined).map(each =>
+  installed(each) ? versionOf(each) : `${each.name}: not installed, left out`,
+);
 console.log(`${machine}\n${versions.join('\n')}`);
 
 const ends: (() => unknown)[] = [];
@@ -43,12 +49,16 @@ for (const end of ends) await end();
 // What was not measured this time stays as it was.
 const file = new URL('RESULTS.md', import.meta.url);
 const before = (existsSync(file) ? readFileSync(file, 'utf8') : '').split(/^(?=## )/m).slice(1);
-const now = sections.map(({ title, how, table }) =>
-  `## ${title}\n\n${how} Medians of ${rounds}, Node.js ${process.versions.node}.\n\n\`\`\`text\n${table}\n\`\`\`\n\n`);
+const now = sections.map(
+  ({ title, how, table }) =>
+    `## ${title}\n\n${how} Medians of ${rounds}, Node.js ${process.versions.node}.\n\n\`\`\`text\n${table}\n\`\`\`\n\n`,
+);
 const titleOf = (text: string): string => text.slice(0, text.indexOf('\n'));
 const kept = before.map(old => now.find(each => titleOf(each) === titleOf(old)) ?? old);
 const added = now.filter(each => !before.some(old => titleOf(old) === titleOf(each)));
-writeFileSync(file, `# Benchmark results
+writeFileSync(
+  file,
+  `# Benchmark results
 
 Written by \`npm run bench\`. The contenders take turns in every round; each server runs on one core with one thread, dnsperf and the
 server behind on the other; CPU time is the kernel's account of the whole process. The machine is shared, so ratios say more
@@ -58,5 +68,6 @@ than absolute figures.
 ${versions.map(version => `- ${version}`).join('\n')}
 
 ${[...kept, ...added].join('').trimEnd()}
-`);
+`,
+);
 process.exit(0);

@@ -26,9 +26,16 @@ const ALGORITHM = 'ECDSAP256SHA256';
 const pairOf = (i: number): string => `z${i}.p${i}.known.`;
 const singleOf = (i: number): string => `s${i}.known.`;
 const zones = (names: number): readonly ZoneSpec[] => [
-  { name: '.', algorithm: 'RSASHA256', records: 'warm 300 A 192.0.2.1\n' }, { name: 'known.', algorithm: ALGORITHM },
-  { name: 'flat.', algorithm: ALGORITHM, records: Array.from({ length: names }, (_, i) => `n${i} 86400 A 192.0.2.99`).join('\n') },
-  ...Array.from({ length: PAIRS }, (_, i) => [`p${i}.known.`, pairOf(i), singleOf(i)]).flat().map(name => ({ name, algorithm: ALGORITHM })),
+  { name: '.', algorithm: 'RSASHA256', records: 'warm 300 A 192.0.2.1\n' },
+  { name: 'known.', algorithm: ALGORITHM },
+  {
+    name: 'flat.',
+    algorithm: ALGORITHM,
+    records: Array.from({ length: names }, (_, i) => `n${i} 86400 A 192.0.2.99`).join('\n'),
+  },
+  ...Array.from({ length: PAIRS }, (_, i) => [`p${i}.known.`, pairOf(i), singleOf(i)])
+    .flat()
+    .map(name => ({ name, algorithm: ALGORITHM })),
 ];
 
 /** Measures validation. */
@@ -43,16 +50,40 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
   const names = NAMES * (rounds + WARM_ROUNDS);
   const world = zones(names);
   const anchors = await signWorld(directory, world, () => 'www 3600 A 192.0.2.80\nwww.host 3600 A 192.0.2.80\n');
-  const behind = await recursor(on, await serveWorld(on, directory, world), '  msg-cache-size: 200m\n  rrset-cache-size: 400m\n  outgoing-range: 4096\n  num-queries-per-thread: 2048');
+  const behind = await recursor(
+    on,
+    await serveWorld(on, directory, world),
+    '  msg-cache-size: 200m\n  rrset-cache-size: 400m\n  outgoing-range: 4096\n  num-queries-per-thread: 2048',
+  );
   await pin(behind.pid, LOAD_CPU);
   const plain: At = { address: '127.0.0.1', port: behind.plainPort };
-  for (const { name } of world) for (const [what, type] of [[name, 'DNSKEY'], [name, 'DS'], [`www.${name === '.' ? '' : name}`, 'A'], [`www.host.${name === '.' ? '' : name}`, 'A'], [`host.${name === '.' ? '' : name}`, 'DS'], [`host.${name === '.' ? '' : name}`, 'DNSKEY']] as const) await ask(plain, what, { type, dnssec: true });
+  for (const { name } of world)
+    for (const [what, type] of [
+      [name, 'DNSKEY'],
+      [name, 'DS'],
+      [`www.${name === '.' ? '' : name}`, 'A'],
+      [`www.host.${name === '.' ? '' : name}`, 'A'],
+      [`host.${name === '.' ? '' : name}`, 'DS'],
+      [`host.${name === '.' ? '' : name}`, 'DNSKEY'],
+    ] as const)
+      await ask(plain, what, { type, dnssec: true });
 
   const far = await relay(behind.port, AWAY_MS / 2);
-  const away: Setting = { ...setting, on, anchors, upstream: { address: '127.0.0.1', port: far.port, plainPort: behind.plainPort } };
+  const away: Setting = {
+    ...setting,
+    on,
+    anchors,
+    upstream: { address: '127.0.0.1', port: far.port, plainPort: behind.plainPort },
+  };
   const sections = [
     await cold(away, behind, 'Cold, validated', 'each two unknown zones below a known one', i => `www.${pairOf(i)}`),
-    await cold(away, behind, 'Cold, validated, hosts', 'each of a host in an unknown zone below a known one, and a label in between', i => `www.host.${singleOf(i)}`),
+    await cold(
+      away,
+      behind,
+      'Cold, validated, hosts',
+      'each of a host in an unknown zone below a known one, and a label in between',
+      i => `www.host.${singleOf(i)}`,
+    ),
     await empty(away, rounds),
   ];
   far.close();
@@ -64,16 +95,25 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
   });
   // The server that is asked has them all, signatures included.
   for (const file of files) await load({ port: behind.plainPort, pid: behind.pid }, file, { dnssec: true });
-  const contenders = await beginAll({ ...away, upstream: { ...away.upstream, port: behind.port } }, ['tls', 'dnssec'], openConnection);
+  const contenders = await beginAll(
+    { ...away, upstream: { ...away.upstream, port: behind.port } },
+    ['tls', 'dnssec'],
+    openConnection,
+  );
   for (const each of contenders) for (let i = 0; i < WARM_ROUNDS; i++) await load(each, files[i] ?? '');
   const results = await alternate(contenders, rounds, async (each, i) => load(each, files[i + WARM_ROUNDS] ?? ''));
   await Promise.all(contenders.map(each => each.stop()));
-  sections.push({ title: 'Missed, validated', how: `${NAMES} new names of one signed zone (P-256, one signature each) a round, 200 queries outstanding.`, table: loadTable(results) });
+  sections.push({
+    title: 'Missed, validated',
+    how: `${NAMES} new names of one signed zone (P-256, one signature each) a round, 200 queries outstanding.`,
+    table: loadTable(results),
+  });
   return sections;
 }
 
 /** With CD nothing is validated: the connection is opened, and no key is known. */
-const openConnection = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}`, { flags: FLAG.RD | FLAG.CD });
+const openConnection = async (at: At, tries: number): Promise<unknown> =>
+  ask(at, `warm${tries}`, { flags: FLAG.RD | FLAG.CD });
 
 interface Cold {
   readonly ms: readonly number[];
@@ -81,7 +121,13 @@ interface Cold {
 }
 
 /** Names below a top-level zone that is known, each asked for once. */
-async function cold(setting: Setting, behind: { queries(): Promise<number> }, title: string, which: string, nameOf: (i: number) => string): Promise<Section> {
+async function cold(
+  setting: Setting,
+  behind: { queries(): Promise<number> },
+  title: string,
+  which: string,
+  nameOf: (i: number) => string,
+): Promise<Section> {
   const results = new Map<string, Cold>();
   const contenders = await beginAll(setting, ['tls', 'dnssec'], openConnection);
   for (const each of contenders) {
@@ -92,11 +138,12 @@ async function cold(setting: Setting, behind: { queries(): Promise<number> }, ti
     for (let i = 0; i < PAIRS; i++) ms.push(await secureMs(each, at, nameOf(i)));
     // What was asked in vain may still be on its way.
     await new Promise(resolve => setTimeout(resolve, 500));
-    results.set(each.name, { ms, questions: (await behind.queries() - before) / PAIRS });
+    results.set(each.name, { ms, questions: ((await behind.queries()) - before) / PAIRS });
   }
   await Promise.all(contenders.map(each => each.stop()));
   return {
-    title, how: `${PAIRS} names, ${which}; the server ${AWAY_MS} ms away (there and back) with all in its cache.`,
+    title,
+    how: `${PAIRS} names, ${which}; the server ${AWAY_MS} ms away (there and back) with all in its cache.`,
     table: coldTable(results),
   };
 }
@@ -108,12 +155,18 @@ async function empty(setting: Setting, rounds: number): Promise<Section> {
     const ms: number[] = [];
     for (let round = 0; round < rounds; round++) {
       const contender = await begin(kind, setting, openConnection);
-      ms.push(await secureMs(contender, { address: '127.0.0.1', port: contender.port }, `www.${pairOf(round % PAIRS)}`));
+      ms.push(
+        await secureMs(contender, { address: '127.0.0.1', port: contender.port }, `www.${pairOf(round % PAIRS)}`),
+      );
       await contender.stop();
     }
     results.set(kind.name, { ms, questions: NaN });
   }
-  return { title: 'Cold, validated, nothing known', how: 'The first such name of a server that has just been started, its connection open.', table: coldTable(results) };
+  return {
+    title: 'Cold, validated, nothing known',
+    how: 'The first such name of a server that has just been started, its connection open.',
+    table: coldTable(results),
+  };
 }
 
 async function secureMs(who: Contender, at: At, name: string): Promise<number> {
@@ -122,12 +175,26 @@ async function secureMs(who: Contender, at: At, name: string): Promise<number> {
   return ms;
 }
 
-const coldTable = (results: ReadonlyMap<string, Cold>): string => table([
-  ['', 'p50 ms', 'round trips', 'worst ms', ...([...results.values()].some(({ questions }) => Number.isFinite(questions)) ? ['questions'] : [])],
-  ...[...results].map(([who, { ms, questions }]) => [
-    who, median(ms).toFixed(1), (median(ms) / AWAY_MS).toFixed(2), quantile([...ms].sort((a, b) => a - b), 1).toFixed(1), ...(Number.isFinite(questions) ? [questions.toFixed(1)] : []),
-  ]),
-]);
+const coldTable = (results: ReadonlyMap<string, Cold>): string =>
+  table([
+    [
+      '',
+      'p50 ms',
+      'round trips',
+      'worst ms',
+      ...([...results.values()].some(({ questions }) => Number.isFinite(questions)) ? ['questions'] : []),
+    ],
+    ...[...results].map(([who, { ms, questions }]) => [
+      who,
+      median(ms).toFixed(1),
+      (median(ms) / AWAY_MS).toFixed(2),
+      quantile(
+        [...ms].sort((a, b) => a - b),
+        1,
+      ).toFixed(1),
+      ...(Number.isFinite(questions) ? [questions.toFixed(1)] : []),
+    ]),
+  ]);
 
 /**
  * A TCP relay through which every octet takes a while. It stands for distance alone: what comes is acknowledged at once, or
@@ -142,7 +209,10 @@ async function relay(to: number, delayMs: number): Promise<{ readonly port: numb
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, client => {
     const behind = connect({ port: to, host: '127.0.0.1', noDelay: true });
-    for (const [from, into] of [[client, behind], [behind, client]] as const) {
+    for (const [from, into] of [
+      [client, behind],
+      [behind, client],
+    ] as const) {
       sockets.add(from);
       from.on('data', chunk => {
         acknowledge(from);

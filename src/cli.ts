@@ -30,7 +30,9 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   }
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (load === undefined) {
-    console.error(`dotstub: there is no command ${JSON.stringify(name)}; there are: ${Object.keys(COMMANDS).join(', ')} (dotstub --help)`);
+    console.error(
+      `dotstub: there is no command ${JSON.stringify(name)}; there are: ${Object.keys(COMMANDS).join(', ')} (dotstub --help)`,
+    );
     return 2;
   }
   const command = await load();

@@ -14,7 +14,14 @@ import type { Config, ServerConfig } from './config/schema.js';
 import { cacheCommands } from './control/cache.js';
 import { portalCommand } from './control/portal.js';
 import { topCommand } from './control/top.js';
-import { endpointData, privacyWords, statusCommands, statusData, statusLine, type StatusParts } from './control/status.js';
+import {
+  endpointData,
+  privacyWords,
+  statusCommands,
+  statusData,
+  statusLine,
+  type StatusParts,
+} from './control/status.js';
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
@@ -92,7 +99,12 @@ const PACKET_CACHE_SHARE = 4;
 /** And one, for keys and proofs of zones. */
 const ZONES_SHARE = 16;
 /** What the pool of servers is made from. */
-const OF_POOL: ReadonlySet<string> = new Set(['upstream.servers', 'upstream.mode', 'upstream.policy', 'upstream.bootstrap']);
+const OF_POOL: ReadonlySet<string> = new Set([
+  'upstream.servers',
+  'upstream.mode',
+  'upstream.policy',
+  'upstream.bootstrap',
+]);
 const MAX_INFLIGHT = 2000;
 const DRAIN_MS = 5000;
 const DRAIN_LOOK_MS = 20;
@@ -116,18 +128,30 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
  * How many front threads there are. Which address a datagram was sent to is only known where all are read in batches, and a
  * wildcard socket that is open already can not be exchanged for one per address: it takes a thread, wanted or not.
  */
-function threadsFor({ config: { front: { threads, io } }, sockets }: DaemonParts): number {
+function threadsFor({
+  config: {
+    front: { threads, io },
+  },
+  sockets,
+}: DaemonParts): number {
   if (io === 'dgram') return 0;
   return sockets?.udp.some(({ address }) => isWildcard(address)) === true ? Math.max(1, threads) : threads;
 }
 
 /** Where queries are taken: at sockets that are open already, else at the addresses of the configuration. */
-function listeners({ config, sockets }: DaemonParts): Readonly<Record<'udpAt' | 'tcpAt' | 'tlsAt', readonly ListenAddress[]>> {
+function listeners({
+  config,
+  sockets,
+}: DaemonParts): Readonly<Record<'udpAt' | 'tcpAt' | 'tlsAt', readonly ListenAddress[]>> {
   const tlsAt = sockets !== undefined && sockets.tls.length > 0 ? sockets.tls : config.listen_tls.addresses;
-  if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0) return { udpAt: config.listen, tcpAt: config.listen, tlsAt };
+  if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0)
+    return { udpAt: config.listen, tcpAt: config.listen, tlsAt };
   const wildcard = sockets.udp.find(({ address }) => isWildcard(address));
   if (wildcard !== undefined && config.front.io === 'dgram') {
-    throw new StartError(`${listenText(wildcard)} (UDP) of the socket unit can not be served with front.io dgram, where replies could leave from another address than was asked: name addresses there (ListenDatagram=), or leave front.io out`, 2);
+    throw new StartError(
+      `${listenText(wildcard)} (UDP) of the socket unit can not be served with front.io dgram, where replies could leave from another address than was asked: name addresses there (ListenDatagram=), or leave front.io out`,
+      2,
+    );
   }
   return { udpAt: sockets.udp, tcpAt: sockets.tcp, tlsAt };
 }
@@ -152,7 +176,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     endpoints: () => asked.report(),
     clockIsSet: () => clockIsSet(),
     wallMs: () => clock.wallMs(),
-    trustAnchors: () => trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
+    trustAnchors: () =>
+      trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
   });
   let threads: FrontThreads | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
@@ -163,19 +188,31 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   // The kernel's word may be denied to a service that is locked up well.
   const clockIsSet = (): boolean | undefined => libc?.clockIsSet() ?? timesyncHasSetClock();
   const dial = dialer({
-    ca, client: clientCredentials(config), clock, clockIsBehind: () => clock.wallMs() < 1000 * parts.builtSec || clockIsSet() === false,
-    ...(libc === undefined ? {} : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
+    ca,
+    client: clientCredentials(config),
+    clock,
+    clockIsBehind: () => clock.wallMs() < 1000 * parts.builtSec || clockIsSet() === false,
+    ...(libc === undefined
+      ? {}
+      : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
   });
   const deadlines = wheel(clock);
   let asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
   modeIs(spec.mode);
   // Without servers of the operator's, those of the system are used, which change with the network.
   let automatic = config.upstream.servers.length === 0;
-  const asksSystem = automatic || (config.upstream.bootstrap.length === 0 && config.upstream.servers.some(({ addresses }) => addresses.length === 0));
-  const network = watchNetwork(clock, {
-    network: parts.network,
-    resolvers: () => (asksSystem ? parts.systemResolvers().join(' ') : ''),
-  }, change, asksSystem ? '/etc' : undefined);
+  const asksSystem =
+    automatic ||
+    (config.upstream.bootstrap.length === 0 && config.upstream.servers.some(({ addresses }) => addresses.length === 0));
+  const network = watchNetwork(
+    clock,
+    {
+      network: parts.network,
+      resolvers: () => (asksSystem ? parts.systemResolvers().join(' ') : ''),
+    },
+    change,
+    asksSystem ? '/etc' : undefined,
+  );
   memory.network = network.network;
   function change(what: NetworkChange): void {
     memory.network = network.network;
@@ -184,10 +221,16 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     networks = undefined;
     if (what === 'resolvers' && automatic) {
       const servers = parts.systemResolvers().map(systemServer);
-      log.info({ resolvers: servers.map(({ label }) => label).join(' ') }, `the system's resolvers have changed: ${servers.map(({ label }) => label).join(', ') || 'there are none'}`);
+      log.info(
+        { resolvers: servers.map(({ label }) => label).join(' ') },
+        `the system's resolvers have changed: ${servers.map(({ label }) => label).join(', ') || 'there are none'}`,
+      );
       asked.setServers(servers);
     } else {
-      log.info({ reason: what }, what === 'resume' ? 'the machine has slept: connecting anew' : 'the network has changed: connecting anew');
+      log.info(
+        { reason: what },
+        what === 'resume' ? 'the machine has slept: connecting anew' : 'the network has changed: connecting anew',
+      );
       asked.networkChanged(what === 'resume' ? 'resume' : 'network');
     }
   }
@@ -221,18 +264,32 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     },
   };
   // The network's own resolvers, made when they are first needed: most never are.
-  const window = portal(() => clock.monotonicMs(), config.portal.names.map(name => nameFromText(name) ?? ROOT));
+  const window = portal(
+    () => clock.monotonicMs(),
+    config.portal.names.map(name => nameFromText(name) ?? ROOT),
+  );
   let networks: Pool | undefined;
-  const networkPool = (): Pool => (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
-    mode: 'off', reason: 'portal', policy: 'ordered', servers: parts.systemResolvers().map(systemServer), bootstrapServers: () => [],
-  }));
+  const networkPool = (): Pool =>
+    (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+      mode: 'off',
+      reason: 'portal',
+      policy: 'ordered',
+      servers: parts.systemResolvers().map(systemServer),
+      bootstrapServers: () => [],
+    }));
   const routes = config.routes.map(({ zones, resolvers, kubernetes }) => {
     let made: Pool | undefined;
     return {
-      zones: zones.map(name => lowerCased(nameFromText(name) ?? ROOT)), kubernetes,
-      pool: (): Pool => (made ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
-        mode: 'off', reason: 'conditional', policy: 'ordered', servers: resolvers.map(routeServer), bootstrapServers: () => [],
-      })),
+      zones: zones.map(name => lowerCased(nameFromText(name) ?? ROOT)),
+      kubernetes,
+      pool: (): Pool =>
+        (made ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+          mode: 'off',
+          reason: 'conditional',
+          policy: 'ordered',
+          servers: resolvers.map(routeServer),
+          bootstrapServers: () => [],
+        })),
       close: () => made?.destroy(),
     };
   });
@@ -244,7 +301,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   let mayAsk = networkMatcher(config.access.allow);
   let mayLook = networkMatcher(config.access.snoop);
   const trusted = trust({
-    config, builtSec: parts.builtSec, clock, log, observer, pool: upstream, nowSec: age, ttlLimits,
+    config,
+    builtSec: parts.builtSec,
+    clock,
+    log,
+    observer,
+    pool: upstream,
+    nowSec: age,
+    ttlLimits,
     clockIsSet,
     bytes: config.cache.size / ZONES_SHARE,
     forget,
@@ -254,8 +318,17 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     ready.clear();
     return answers.forget(isMeant);
   }
-  const noted = config.log.queries === 'off' && config.log.dnstap === undefined ? undefined
-    : (await import('./notes.js')).notes({ config, version: parts.version, clock, log, write: parts.queryLine ?? (() => undefined), lost: dnstapLost });
+  const noted =
+    config.log.queries === 'off' && config.log.dnstap === undefined
+      ? undefined
+      : (await import('./notes.js')).notes({
+          config,
+          version: parts.version,
+          clock,
+          log,
+          write: parts.queryLine ?? (() => undefined),
+          lost: dnstapLost,
+        });
   const entrance = front({
     noted: noted?.note,
     resolve: resolver({
@@ -300,18 +373,33 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
 
   const troubles = (): string[] => [
     ...(draining ? ['it is being taken out of service'] : []),
-    ...(clockIsSet() === false ? ['nobody keeps this machine\'s clock right'] : []),
+    ...(clockIsSet() === false ? ["nobody keeps this machine's clock right"] : []),
     ...(reloadIsFine ? [] : ['the configuration file was refused when it was last read (the log says why)']),
   ];
   const seen: StatusParts = {
-    version: parts.version, mode: () => spec.mode, dnssec: config.dnssec.mode, upMs: () => clock.monotonicMs() - startedAtMs, report: () => asked.report(),
-    cache: () => answers, cacheBytes, inflight: () => entrance.inflight, portalMs: () => window.leftMs, troubles,
+    version: parts.version,
+    mode: () => spec.mode,
+    dnssec: config.dnssec.mode,
+    upMs: () => clock.monotonicMs() - startedAtMs,
+    report: () => asked.report(),
+    cache: () => answers,
+    cacheBytes,
+    inflight: () => entrance.inflight,
+    portalMs: () => window.leftMs,
+    troubles,
     listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
   };
   function pageStatus(): unknown {
     const now = glance();
     const { validations, connects, causes } = now;
-    return { ...statusData(seen), sums: [clock.wallMs(), ...sumsOf(now)], bounds_ms: DURATION_BUCKETS.map(seconds => seconds * 1000), validations, connects, causes: causes.map(({ code, words, count, lastMs }) => ({ code, words, count, last_ms: lastMs })) };
+    return {
+      ...statusData(seen),
+      sums: [clock.wallMs(), ...sumsOf(now)],
+      bounds_ms: DURATION_BUCKETS.map(seconds => seconds * 1000),
+      validations,
+      connects,
+      causes: causes.map(({ code, words, count, lastMs }) => ({ code, words, count, last_ms: lastMs })),
+    };
   }
 
   let draining = false;
@@ -330,36 +418,68 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       // On the main thread a wildcard address is bound interface by interface, which only node:dgram is used for.
       const inline = libc === undefined ? [] : udpAt.filter(({ address }) => !isWildcard(address));
       const rest = udpAt.filter(at => !inline.includes(at));
-      if (libc !== undefined) threads = await starting('UDP', 'listen', serveInline({ ...host, libc, addresses: inline, monotonicMs: () => clock.monotonicMs() }));
-      udp = await starting('UDP', 'listen', listenUdp(rest, entrance, observer, (at, error) =>
-        log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`)));
+      if (libc !== undefined)
+        threads = await starting(
+          'UDP',
+          'listen',
+          serveInline({ ...host, libc, addresses: inline, monotonicMs: () => clock.monotonicMs() }),
+        );
+      udp = await starting(
+        'UDP',
+        'listen',
+        listenUdp(rest, entrance, observer, (at, error) =>
+          log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`),
+        ),
+      );
       upstream.prepare();
     }
     streams.push(await starting('TCP', 'listen', listenStream(tcpAt, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {
-      streams.push(await starting('TLS', 'listen_tls.addresses', listenStream(tlsAt, credentials, entrance, observer, sessions)));
+      streams.push(
+        await starting('TLS', 'listen_tls.addresses', listenStream(tlsAt, credentials, entrance, observer, sessions)),
+      );
     }
     if (config.metrics.listen !== 'off') {
       // Loaded when queries are being answered already; so is all below that few have switched on.
       const { listenHttp } = await import('./observe/http.js');
       remembered = history(clock, () => sumsOf(glance()));
-      http = await starting('HTTP', 'metrics.listen', listenHttp(config.metrics.listen, {
-        metrics: { expose },
-        pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
-        status: () => pageStatus(),
-        history: () => ({ samples: remembered?.samples() ?? [] }),
-        notReady: () => (draining ? 'it is being taken out of service' : upstream.ready ? undefined : 'no upstream server can be reached'),
-      }));
+      http = await starting(
+        'HTTP',
+        'metrics.listen',
+        listenHttp(config.metrics.listen, {
+          metrics: { expose },
+          pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
+          status: () => pageStatus(),
+          history: () => ({ samples: remembered?.samples() ?? [] }),
+          notReady: () =>
+            draining
+              ? 'it is being taken out of service'
+              : upstream.ready
+                ? undefined
+                : 'no upstream server can be reached',
+        }),
+      );
     }
     control = await controlSocket(config, log, {
       ...parts.commands,
       ...trusted.commands,
       ...statusCommands(seen),
       top: topCommand({
-        sums: () => [clock.wallMs(), ...sumsOf(glance())], boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000), recent: () => noted?.recent(),
-        upstreams: () => asked.report().map(endpointData), privacyWords: () => privacyWords(seen),
+        sums: () => [clock.wallMs(), ...sumsOf(glance())],
+        boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000),
+        recent: () => noted?.recent(),
+        upstreams: () => asked.report().map(endpointData),
+        privacyWords: () => privacyWords(seen),
       }),
-      ...cacheCommands({ stats: () => ({ entries: answers.entries, bytes: answers.bytes, limitBytes: cacheBytes, zones: trusted.validation.validator.zones.entries }), forget }),
+      ...cacheCommands({
+        stats: () => ({
+          entries: answers.entries,
+          bytes: answers.bytes,
+          limitBytes: cacheBytes,
+          zones: trusted.validation.validator.zones.entries,
+        }),
+        forget,
+      }),
       metrics: {
         async run() {
           const { body } = await expose(undefined);
@@ -378,9 +498,12 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         networks?.destroy();
         networks = undefined;
         ready.clear();
-        log.warn({ seconds: Math.ceil(window.leftMs / 1000) }, window.leftMs > 0
-          ? `portal window open for ${Math.ceil(window.leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext`
-          : 'portal window closed');
+        log.warn(
+          { seconds: Math.ceil(window.leftMs / 1000) },
+          window.leftMs > 0
+            ? `portal window open for ${Math.ceil(window.leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext`
+            : 'portal window closed',
+        );
         // Who has signed in can reach now what was out of reach a moment ago.
         if (window.leftMs === 0) asked.networkChanged('network');
       }),
@@ -406,7 +529,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     'log.level': () => undefined,
   };
   const listening = (): Daemon['listening'] => [
-    ...(threads === undefined ? [] : udpAt.filter(({ address }) => udp === undefined || !isWildcard(address))).map(at => ({ transport: 'udp' as const, at })),
+    ...(threads === undefined ? [] : udpAt.filter(({ address }) => udp === undefined || !isWildcard(address))).map(
+      at => ({ transport: 'udp' as const, at }),
+    ),
     ...(udp?.bound ?? []).map(at => ({ transport: 'udp' as const, at })),
     ...(streams[0]?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
     ...(streams[1]?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
@@ -453,23 +578,36 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   };
 }
 
-const ttlLimitsOf = ({ cache }: Config): TtlLimits =>
-  ({ minSec: Math.ceil(cache.min_ttl / 1000), maxSec: Math.floor(cache.max_ttl / 1000), negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000) });
+const ttlLimitsOf = ({ cache }: Config): TtlLimits => ({
+  minSec: Math.ceil(cache.min_ttl / 1000),
+  maxSec: Math.floor(cache.max_ttl / 1000),
+  negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000),
+});
 
 /** The C library for front threads; where it can't be called, one log line says why everything runs on the main thread. */
 function libcOrWhyNot(log: Log): Libc | undefined {
   const libc = loadLibc();
   if (!('unavailable' in libc)) return libc;
-  log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: system calls are not available (${libc.unavailable})`);
+  log.warn(
+    { reason: libc.unavailable },
+    `UDP runs over node:dgram on the main thread, slower: system calls are not available (${libc.unavailable})`,
+  );
   return undefined;
 }
 
 /** The control socket; a daemon without one serves all the same. */
-async function controlSocket({ control: { socket, group } }: Config, log: Log, commands: ControlCommands): Promise<{ close(): void } | undefined> {
+async function controlSocket(
+  { control: { socket, group } }: Config,
+  log: Log,
+  commands: ControlCommands,
+): Promise<{ close(): void } | undefined> {
   try {
     return await listenControl(socket, group, commands);
   } catch (error) {
-    log.info({ socket }, `no control socket: ${socket}: ${wordsFor(error)} (control.socket); commands such as "dotstub portal" will not reach this daemon`);
+    log.info(
+      { socket },
+      `no control socket: ${socket}: ${wordsFor(error)} (control.socket); commands such as "dotstub portal" will not reach this daemon`,
+    );
     return undefined;
   }
 }
@@ -480,11 +618,11 @@ function poolSpec(config: Config, systemResolvers: () => readonly string[]): Poo
   return {
     mode: modeOf(config),
     policy,
-    servers: servers.length > 0
-      ? servers.map(serverSpec)
-      : systemResolvers().map(systemServer),
-    bootstrapServers: () => (bootstrap.length > 0 ? bootstrap : systemResolvers().map(address => ({ address, port: undefined })))
-      .map(({ address, port = PLAIN_PORT }) => ({ address, port })),
+    servers: servers.length > 0 ? servers.map(serverSpec) : systemResolvers().map(systemServer),
+    bootstrapServers: () =>
+      (bootstrap.length > 0 ? bootstrap : systemResolvers().map(address => ({ address, port: undefined }))).map(
+        ({ address, port = PLAIN_PORT }) => ({ address, port }),
+      ),
   };
 }
 
@@ -492,12 +630,33 @@ const DOT_PORT = 853;
 const PLAIN_PORT = 53;
 
 /** A resolver that the system has: an address, and nothing that it could prove. */
-const systemServer = (address: string): ServerSpec =>
-  ({ label: address, name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, pins: [], pinPolicy: 'pin_and_pkix', discover: true });
+const systemServer = (address: string): ServerSpec => ({
+  label: address,
+  name: undefined,
+  addresses: [{ address, port: DOT_PORT }],
+  port: DOT_PORT,
+  pins: [],
+  pinPolicy: 'pin_and_pkix',
+  discover: true,
+});
 
 /** A resolver of a route: its port is that of cleartext. */
-const routeServer = ({ address, port = PLAIN_PORT }: { readonly address: string; readonly port: number | undefined }): ServerSpec =>
-  ({ label: addressLabel(address, port), name: undefined, addresses: [{ address, port: DOT_PORT }], port: DOT_PORT, plainPort: port, pins: [], pinPolicy: 'pin_and_pkix', discover: false });
+const routeServer = ({
+  address,
+  port = PLAIN_PORT,
+}: {
+  readonly address: string;
+  readonly port: number | undefined;
+}): ServerSpec => ({
+  label: addressLabel(address, port),
+  name: undefined,
+  addresses: [{ address, port: DOT_PORT }],
+  port: DOT_PORT,
+  plainPort: port,
+  pins: [],
+  pinPolicy: 'pin_and_pkix',
+  discover: false,
+});
 
 function serverSpec({ name, addresses, port, pins, pin_policy: pinPolicy }: ServerConfig): ServerSpec {
   const [first] = addresses;
@@ -522,9 +681,15 @@ async function starting<T>(what: string, option: string, listening: Promise<T>):
     const at = address === undefined ? option : `${listenText({ address, port: port ?? 0 })} (${what})`;
     switch (code) {
       case 'EADDRINUSE':
-        throw new StartError(`${at} is in use by another program: stop that one, or choose another address in ${option}`, 1);
+        throw new StartError(
+          `${at} is in use by another program: stop that one, or choose another address in ${option}`,
+          1,
+        );
       case 'EACCES':
-        throw new StartError(`${at} needs a right that this user does not have: ports below 1024 take root or CAP_NET_BIND_SERVICE; or choose another port in ${option}`, 1);
+        throw new StartError(
+          `${at} needs a right that this user does not have: ports below 1024 take root or CAP_NET_BIND_SERVICE; or choose another port in ${option}`,
+          1,
+        );
       case 'EADDRNOTAVAIL':
         throw new StartError(`${at} is not an address of this machine: correct ${option}`, 1);
       default:
@@ -532,4 +697,3 @@ async function starting<T>(what: string, option: string, listening: Promise<T>):
     }
   }
 }
-

@@ -11,14 +11,20 @@ import type { Config } from './config/schema.js';
 /** Why the daemon can't start, in one sentence that says what to do. */
 export class StartError extends Error {
   /** @param exitCode 2 where the configuration is at fault, 1 where the system is */
-  constructor(message: string, readonly exitCode: 1 | 2) {
+  constructor(
+    message: string,
+    readonly exitCode: 1 | 2,
+  ) {
     super(message);
   }
 }
 
 // Where distributions keep the system's trusted roots: Debian, Alpine and Arch; Fedora; SUSE; OpenWrt and BSD.
 const SYSTEM_ROOTS = [
-  '/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem', '/etc/ssl/cert.pem',
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
 ];
 
 /** PEM of the trusted roots; undefined: the ones that Node.js brings along. */
@@ -46,17 +52,31 @@ export interface Credentials {
 export function listenerCredentials({ listen_tls: { certificate, key } }: Config): Credentials {
   const read = credentials('listen_tls', 'certificate', certificate, 'key', key);
   // That they go with listen_tls.addresses is the configuration's to check.
-  if (read === undefined) throw new StartError('the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket', 2);
+  if (read === undefined)
+    throw new StartError(
+      'the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket',
+      2,
+    );
   return read;
 }
 
 /** Our own towards servers; undefined: none. */
-export const clientCredentials = ({ upstream: { client_certificate: certificate, client_key: key } }: Config): Credentials | undefined =>
-  credentials('upstream', 'client_certificate', certificate, 'client_key', key);
+export const clientCredentials = ({
+  upstream: { client_certificate: certificate, client_key: key },
+}: Config): Credentials | undefined => credentials('upstream', 'client_certificate', certificate, 'client_key', key);
 
-function credentials(section: string, certificateOption: string, certificate: string | undefined, keyOption: string, key: string | undefined): Credentials | undefined {
+function credentials(
+  section: string,
+  certificateOption: string,
+  certificate: string | undefined,
+  keyOption: string,
+  key: string | undefined,
+): Credentials | undefined {
   if (certificate === undefined || key === undefined) return undefined;
-  const read = { cert: readOrFail(certificate, `${section}.${certificateOption}`), key: readOrFail(key, `${section}.${keyOption}`) };
+  const read = {
+    cert: readOrFail(certificate, `${section}.${certificateOption}`),
+    key: readOrFail(key, `${section}.${keyOption}`),
+  };
   try {
     createSecureContext(read);
   } catch (error) {
@@ -117,6 +137,7 @@ const ERRNO_WORDS: Readonly<Record<string, string>> = {
 
 /** What the system says about a file, in words. */
 export function wordsFor(error: unknown): string {
-  const { code, message } = error instanceof Error ? error as NodeJS.ErrnoException : { code: undefined, message: String(error) };
+  const { code, message } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { code: undefined, message: String(error) };
   return ERRNO_WORDS[code ?? ''] ?? message;
 }

@@ -34,11 +34,30 @@ export interface Notes {
 }
 
 /** Puts it together. */
-export function notes({ config: { log: { queries: detail, dnstap } }, version, clock, log, write, lost }: NotesParts): Notes {
-  const lines = detail === 'off' ? undefined : queryLog({
-    detail, write, wallMs: () => clock.wallMs(), rcodeName: rcodeToText, key: randomBytes(16),
-    questionText: question => ({ name: nameToText(question.subarray(0, -4)), type: typeToText(question.readUInt16BE(question.length - 4)) }),
-  });
+export function notes({
+  config: {
+    log: { queries: detail, dnstap },
+  },
+  version,
+  clock,
+  log,
+  write,
+  lost,
+}: NotesParts): Notes {
+  const lines =
+    detail === 'off'
+      ? undefined
+      : queryLog({
+          detail,
+          write,
+          wallMs: () => clock.wallMs(),
+          rcodeName: rcodeToText,
+          key: randomBytes(16),
+          questionText: question => ({
+            name: nameToText(question.subarray(0, -4)),
+            type: typeToText(question.readUInt16BE(question.length - 4)),
+          }),
+        });
   const ourselves = { identity: hostname(), version: `dotstub ${version}` };
   const tap = dnstap === undefined ? undefined : dnstapStream(dnstap, { clock, log, lost });
   return {

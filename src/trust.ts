@@ -54,8 +54,16 @@ const TRACE_BYTES = 1 << 18;
 /** Puts it together. */
 export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, ...parts }: TrustParts): Trust {
   const { dnssec } = config;
-  const file = stateFile(config, 'trust-anchors.json', log, 'keys that a zone announces while the daemon runs are only believed after they were seen for 30 days, which start anew at each start');
-  const points = trustPoints(readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS), file.read());
+  const file = stateFile(
+    config,
+    'trust-anchors.json',
+    log,
+    'keys that a zone announces while the daemon runs are only believed after they were seen for 30 days, which start anew at each start',
+  );
+  const points = trustPoints(
+    readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
+    file.read(),
+  );
   const negative = negativeAnchors(dnssec.negative_trust_anchors, nowSec);
   const common: Omit<ValidatorParts, 'bytes'> = {
     anchors: () => points.anchors,
@@ -87,7 +95,9 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
       nta: ntaCommand(negative, nowSec, name => {
         parts.forget(each => isWithin(each, name));
       }),
-      trace: traceCommand(async (name, type) => trace({ pool, ttlLimits, nowSec, validation }, validator({ ...common, bytes: TRACE_BYTES }), name, type)),
+      trace: traceCommand(async (name, type) =>
+        trace({ pool, ttlLimits, nowSec, validation }, validator({ ...common, bytes: TRACE_BYTES }), name, type),
+      ),
     },
     setNegative(names) {
       for (const name of negative.configure(names)) parts.forget(each => isWithin(each, name));
@@ -102,7 +112,10 @@ function tell({ zone, key: { key, state, untilSec } }: Change, log: Log): void {
   const name = `key ${key.tag} of ${about.zone}`;
   switch (state) {
     case 'pending':
-      return log.info(about, `${name} is new: a trust anchor from ${new Date(untilSec * 1000).toISOString().slice(0, 10)} on, if the zone goes on showing it (RFC 5011)`);
+      return log.info(
+        about,
+        `${name} is new: a trust anchor from ${new Date(untilSec * 1000).toISOString().slice(0, 10)} on, if the zone goes on showing it (RFC 5011)`,
+      );
     case 'valid':
       return log.info(about, `${name} is a trust anchor`);
     case 'missing':

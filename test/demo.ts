@@ -22,27 +22,44 @@ let failures = 0;
 for (const [what, at, expected, name, options = {}] of questions) {
   const { text, report, transport, ms } = await ask(at, name, { ...options, options: [REPORT] });
   const verdict = report.get('verdict') ?? '';
-  const asWished = `${text.rcode} ${verdict}`.trimEnd() === expected && (report.get('source') === 'cache') === /again|letters|cache/.test(what);
+  const asWished =
+    `${text.rcode} ${verdict}`.trimEnd() === expected &&
+    (report.get('source') === 'cache') === /again|letters|cache/.test(what);
   if (!asWished) failures++;
-  const shown = text.answers.map(({ type, data }) => `${type} ${data}`).join(', ')
-    || (text.rcode === 'NOERROR' ? 'no such record' : text.rcode === 'NXDOMAIN' ? 'no such name' : `${text.rcode}, see below`);
+  const shown =
+    text.answers.map(({ type, data }) => `${type} ${data}`).join(', ') ||
+    (text.rcode === 'NOERROR'
+      ? 'no such record'
+      : text.rcode === 'NXDOMAIN'
+        ? 'no such name'
+        : `${text.rcode}, see below`);
   const from = { upstream: 'upstream, TLS', cache: 'cache', error: 'nobody' }[report.get('source') ?? ''] ?? '?';
   rows.push([
     asWished ? what : `${what} (UNEXPECTED)`,
     `${name} ${options.type ?? 'A'}${options.dnssec === true ? ' DO' : ''}`,
     shown.length > ANSWER_WIDTH ? `${shown.slice(0, ANSWER_WIDTH - 1)}…` : shown,
-    verdict, from, transport.toUpperCase(), `${ms.toFixed(1)} ms`.padStart(8),
+    verdict,
+    from,
+    transport.toUpperCase(),
+    `${ms.toFixed(1)} ms`.padStart(8),
   ]);
 }
 
 const head = ['what', 'question', 'answer', 'DNSSEC', 'from', 'via', '    took'];
 const widths = head.map((title, i) => Math.max(title.length, ...rows.map(row => row[i]?.length ?? 0)));
-const line = (cells: readonly string[]): string => cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd();
+const line = (cells: readonly string[]): string =>
+  cells
+    .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+    .join('  ')
+    .trimEnd();
 console.log(line(head));
 console.log(widths.map(width => '─'.repeat(width)).join('  '));
 for (const row of rows) console.log(line(row));
 const bogus = await ask(good.at, 'forged.example');
-const why = impostor.program.log().split('\n').find(each => each.includes('tls_verify'));
+const why = impostor.program
+  .log()
+  .split('\n')
+  .find(each => each.includes('tls_verify'));
 console.log(`
 What was forged on its way is not what the zone signed, and the client is told:
   ${bogus.text.extendedErrors.map(({ text }) => text).join(' ')}

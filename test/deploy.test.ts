@@ -17,9 +17,12 @@ const taken = (file: string, config: string): string[] => {
 };
 
 await t.test('every configuration is taken', async t => {
-  for (const file of ['config/container.yaml', 'deploy/compose/dotstub.yaml', 'deploy/openwrt/dotstub.yaml']) t.same(taken(file, text(file)), [], file);
+  for (const file of ['config/container.yaml', 'deploy/compose/dotstub.yaml', 'deploy/openwrt/dotstub.yaml'])
+    t.same(taken(file, text(file)), [], file);
   for (const file of readdirSync(at('deploy/kubernetes'))) {
-    const documents = parseAllDocuments(text(`deploy/kubernetes/${file}`)).map(each => each.toJSON() as { kind: string; data?: Record<string, string> });
+    const documents = parseAllDocuments(text(`deploy/kubernetes/${file}`)).map(
+      each => each.toJSON() as { kind: string; data?: Record<string, string> },
+    );
     const [map] = documents;
     t.equal(map?.kind, 'ConfigMap', file);
     const config = map?.data?.['dotstub.yaml'] ?? '';
@@ -30,7 +33,14 @@ await t.test('every configuration is taken', async t => {
 });
 
 await t.test('every command that is run somewhere is one', async t => {
-  const files = ['Dockerfile', 'README.md', 'deploy/openwrt/dotstub.init', 'deploy/openwrt/README.md', ...readdirSync(at('deploy/kubernetes')).map(file => `deploy/kubernetes/${file}`), ...readdirSync(at('systemd')).map(file => `systemd/${file}`)];
+  const files = [
+    'Dockerfile',
+    'README.md',
+    'deploy/openwrt/dotstub.init',
+    'deploy/openwrt/README.md',
+    ...readdirSync(at('deploy/kubernetes')).map(file => `deploy/kubernetes/${file}`),
+    ...readdirSync(at('systemd')).map(file => `systemd/${file}`),
+  ];
   let seen = 0;
   for (const file of files) {
     for (const [, command = ''] of text(file).matchAll(/(?:cli\.js"?,? "?|(?:env |`|^\s*)dotstub )([a-z][a-z-]+)/gm)) {
@@ -52,7 +62,11 @@ await t.test('the image: no root, no capability, a health check', async t => {
   t.match(dockerfile, /^USER 65532:65532$/m);
   t.match(dockerfile, /^HEALTHCHECK .*"health"/m);
   t.match(dockerfile, /^STOPSIGNAL SIGTERM$/m);
-  const compose = (parseAllDocuments(text('deploy/compose/compose.yaml'))[0]?.toJSON() as { services: { dotstub: Record<string, unknown> } }).services.dotstub;
+  const compose = (
+    parseAllDocuments(text('deploy/compose/compose.yaml'))[0]?.toJSON() as {
+      services: { dotstub: Record<string, unknown> };
+    }
+  ).services.dotstub;
   t.match(compose, { read_only: true, cap_drop: ['ALL'] });
 });
 

@@ -8,7 +8,11 @@ import { FAILURES } from '../src/base/outcome.js';
 import { generated } from './fixtures/generated.js';
 
 const text = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
-const manifest = JSON.parse(text('package.json')) as { version: string; scripts: Record<string, string>; engines: { node: string } };
+const manifest = JSON.parse(text('package.json')) as {
+  version: string;
+  scripts: Record<string, string>;
+  engines: { node: string };
+};
 
 await t.test('files written from the schema are up to date (npm run render)', t => {
   for (const [path, render] of generated) t.equal(text(path), render(), path);
@@ -16,7 +20,9 @@ await t.test('files written from the schema are up to date (npm run render)', t 
 });
 
 await t.test('every npm command that the README and CI use is there', t => {
-  const used = [...`${text('README.md')}\n${text('.ci/run')}`.matchAll(/npm run (?:--silent )?([a-z-]+)/g)].map(([, name]) => name ?? '');
+  const used = [...`${text('README.md')}\n${text('.ci/run')}`.matchAll(/npm run (?:--silent )?([a-z-]+)/g)].map(
+    ([, name]) => name ?? '',
+  );
   t.ok(used.length >= 4);
   for (const name of used) t.ok(name in manifest.scripts, name);
   t.end();

@@ -11,7 +11,9 @@ export function addressOctets(text: string): Buffer | undefined {
   const missing = 8 - left.length - right.length;
   if (left.includes(-1) || right.includes(-1) || (tail === undefined ? missing !== 0 : missing < 1)) return undefined;
   const octets = Buffer.alloc(16);
-  [...left, ...Array.from({ length: missing }, () => 0), ...right].forEach((group, i) => octets.writeUInt16BE(group, 2 * i));
+  [...left, ...Array.from({ length: missing }, () => 0), ...right].forEach((group, i) =>
+    octets.writeUInt16BE(group, 2 * i),
+  );
   return octets;
 }
 
@@ -35,7 +37,8 @@ function groups(text: string): number[] {
 
 /** Presentation form of the 4 or 16 octets at `at`; the longest run of zeros is shortened (RFC 5952 §4.2). */
 export function addressText(octets: Buffer, at: number, bytes: 4 | 16): string {
-  if (bytes === 4) return `${octets.readUInt8(at)}.${octets.readUInt8(at + 1)}.${octets.readUInt8(at + 2)}.${octets.readUInt8(at + 3)}`;
+  if (bytes === 4)
+    return `${octets.readUInt8(at)}.${octets.readUInt8(at + 1)}.${octets.readUInt8(at + 2)}.${octets.readUInt8(at + 3)}`;
   const values = Array.from({ length: 8 }, (_, i) => octets.readUInt16BE(at + 2 * i));
   let runAt = -1;
   let runLength = 1;
@@ -47,6 +50,10 @@ export function addressText(octets: Buffer, at: number, bytes: 4 | 16): string {
       runLength = length;
     }
   }
-  const hex = (from: number, to: number): string => values.slice(from, to).map(value => value.toString(16)).join(':');
+  const hex = (from: number, to: number): string =>
+    values
+      .slice(from, to)
+      .map(value => value.toString(16))
+      .join(':');
   return runAt === -1 ? hex(0, 8) : `${hex(0, runAt)}::${hex(runAt + runLength, 8)}`;
 }

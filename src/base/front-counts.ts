@@ -97,7 +97,10 @@ export class FrontCounts {
   }
 
   private histogram(at: number, bounds: readonly number[]): CountedHistogram {
-    return { counts: this.numbers.subarray(at, at + bounds.length + 1), sum: this.numbers[at + bounds.length + 1] ?? 0 };
+    return {
+      counts: this.numbers.subarray(at, at + bounds.length + 1),
+      sum: this.numbers[at + bounds.length + 1] ?? 0,
+    };
   }
 }
 

@@ -61,14 +61,24 @@ export const FAILURES = {
   nxname: row(RCODE.FORMERR, EDE.INVALID_QUERY_TYPE, 'never', 'NXNAME can not be asked for'),
   class: row(RCODE.REFUSED, EDE.NOT_SUPPORTED, 'never', 'only class IN is answered'),
   not_allowed: row(RCODE.REFUSED, EDE.PROHIBITED, 'never', 'this address may not ask here (access.allow)'),
-  not_cached: row(RCODE.REFUSED, EDE.PROHIBITED, 'never', 'queries without RD are answered from cache only, to access.snoop'),
+  not_cached: row(
+    RCODE.REFUSED,
+    EDE.PROHIBITED,
+    'never',
+    'queries without RD are answered from cache only, to access.snoop',
+  ),
   overload: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'never', 'too many queries are waiting for upstream answers'),
   shutdown: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'never', 'the daemon is stopping'),
 
   // What happened on the way to a server.
   not_ready: row(RCODE.SERVFAIL, EDE.NOT_READY, 'next', 'no upstream server could be reached yet'),
   no_upstream: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'no upstream server is known yet'),
-  bootstrap: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the address of the upstream server could not be found'),
+  bootstrap: row(
+    RCODE.SERVFAIL,
+    EDE.NO_REACHABLE_AUTHORITY,
+    'next',
+    'the address of the upstream server could not be found',
+  ),
   connect: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the connection could not be made'),
   connect_timeout: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the connection was not made in time'),
   tls_verify: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the server could not prove who it is'),
@@ -95,7 +105,14 @@ export const FAILURES = {
 export type FailureCode = keyof typeof FAILURES;
 
 const DNSSEC_FAILURES: ReadonlySet<string> = new Set<FailureCode>([
-  'bogus', 'signature_expired', 'signature_early', 'dnskey_missing', 'rrsigs_missing', 'no_zone_key', 'nsec_missing', 'dnssec_limit',
+  'bogus',
+  'signature_expired',
+  'signature_early',
+  'dnskey_missing',
+  'rrsigs_missing',
+  'no_zone_key',
+  'nsec_missing',
+  'dnssec_limit',
 ]);
 
 /** Whether validation has come to a verdict, and it is bogus. */

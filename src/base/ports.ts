@@ -59,7 +59,12 @@ export interface Observer {
   upstreamResponse(upstream: string, rcode: number, seconds: number): void;
   upstreamError(upstream: string, code: UpstreamError): void;
   /** @param certificateEndsMs when the certificate that the server showed expires, milliseconds since 1970; undefined: not known */
-  upstreamConnect(upstream: string, resumed: boolean, handshakeSeconds: number, certificateEndsMs: number | undefined): void;
+  upstreamConnect(
+    upstream: string,
+    resumed: boolean,
+    handshakeSeconds: number,
+    certificateEndsMs: number | undefined,
+  ): void;
   upstreamConnections(upstream: string, delta: 1 | -1): void;
   upstreamClose(upstream: string, by: ClosedBy): void;
   upstreamState(upstream: string, up: boolean, authenticated: boolean): void;

@@ -29,7 +29,16 @@ export interface Span {
 }
 
 /** Reads a sample. */
-export function lookFrom([atMs = 0, cache = 0, upstream = 0, local = 0, error = 0, encrypted = 0, cleartext = 0, ...durations]: readonly number[]): Look {
+export function lookFrom([
+  atMs = 0,
+  cache = 0,
+  upstream = 0,
+  local = 0,
+  error = 0,
+  encrypted = 0,
+  cleartext = 0,
+  ...durations
+]: readonly number[]): Look {
   return { atMs, cache, upstream, local, error, encrypted, cleartext, durations };
 }
 
@@ -74,14 +83,18 @@ export function quantile(counts: readonly number[], bounds: readonly number[], q
 
 /** E.g. `0.2`, `14`, `1,200`: as many digits as say something. */
 export const numberText = (value: number): string =>
-  (value === 0 ? '0' : value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en'));
+  value === 0 ? '0' : value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en');
 
 export const percentText = (share: number | undefined): string =>
-  (share === undefined ? '–' : share > 0.99 && share < 1 ? `${(Math.floor(share * 1000) / 10).toFixed(1)} %` : `${Math.round(share * 100)} %`);
+  share === undefined
+    ? '–'
+    : share > 0.99 && share < 1
+      ? `${(Math.floor(share * 1000) / 10).toFixed(1)} %`
+      : `${Math.round(share * 100)} %`;
 
 /** Below the first bound nothing is known but that. */
 export const timeText = (ms: number | undefined, boundsMs: readonly number[]): string =>
-  (ms === undefined ? '–' : ms <= (boundsMs[0] ?? 0) ? `< ${boundsMs[0] ?? 0} ms` : `${numberText(ms)} ms`);
+  ms === undefined ? '–' : ms <= (boundsMs[0] ?? 0) ? `< ${boundsMs[0] ?? 0} ms` : `${numberText(ms)} ms`;
 
 /** E.g. `3 d 4 h`, `12 min`. */
 export function spanText(seconds: number): string {

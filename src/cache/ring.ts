@@ -50,7 +50,10 @@ export class Ring {
    * @param bytes for records and index together
    * @param onEvict called for each record that leaves to make room
    */
-  constructor(bytes: number, private readonly onEvict: () => void) {
+  constructor(
+    bytes: number,
+    private readonly onEvict: () => void,
+  ) {
     // The kernel gives pages when they are first written: an empty cache costs nothing.
     this.mostSlots = 2 ** Math.floor(Math.log2(Math.max(16, bytes / BYTES_PER_SLOT)));
     const recordBytes = Math.max(0, Math.floor((bytes - this.mostSlots * SLOT_BYTES) / UNIT)) * UNIT;
@@ -145,7 +148,7 @@ export class Ring {
   /** Finds `bytes` in one piece at the head, giving up what is oldest; returns the offset. */
   private room(bytes: number): number {
     const size = this.octets.length;
-    for (let chances = MAX_CHANCES; ; ) {
+    for (let chances = MAX_CHANCES; ;) {
       const at = this.head % size;
       const needed = at + bytes > size ? size - at : bytes;
       if (this.head + needed - this.tail > size) {

@@ -136,13 +136,15 @@ export function store(maxBytes: number, observer: Observer): Store {
 const NO_ERRORS: readonly ExtendedError[] = [];
 
 function packErrors(errors: readonly ExtendedError[]): Buffer {
-  return Buffer.concat(errors.flatMap(({ infoCode, text }) => {
-    const words = Buffer.from(text);
-    const head = Buffer.alloc(4);
-    putU16(head, 0, infoCode);
-    putU16(head, 2, words.length);
-    return [head, words];
-  }));
+  return Buffer.concat(
+    errors.flatMap(({ infoCode, text }) => {
+      const words = Buffer.from(text);
+      const head = Buffer.alloc(4);
+      putU16(head, 0, infoCode);
+      putU16(head, 2, words.length);
+      return [head, words];
+    }),
+  );
 }
 
 function unpackErrors(octets: Buffer, start: number, count: number): ExtendedError[] {

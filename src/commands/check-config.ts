@@ -20,7 +20,10 @@ Options:
 Exit code: 0 the file is good, 2 it is not.`,
   // eslint-disable-next-line @typescript-eslint/require-await -- commands are asynchronous, this one has nothing to wait for
   async run(args) {
-    const { positionals: [file], flag } = parseArguments(args, { json: { type: 'boolean' }, leaks: { type: 'boolean' } }, 1);
+    const {
+      positionals: [file],
+      flag,
+    } = parseArguments(args, { json: { type: 'boolean' }, leaks: { type: 'boolean' } }, 1);
     if (file === undefined) throw new UsageError('check-config needs a FILE');
     const checked = loadConfig(file);
     if (!checked.ok) {
@@ -31,7 +34,8 @@ Exit code: 0 the file is good, 2 it is not.`,
     if (flag('leaks')) {
       const found = leaks(checked.config);
       if (flag('json')) console.log(JSON.stringify({ ok: true, file, leaks: found }, undefined, 2));
-      else if (found.length === 0) console.log('Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.');
+      else if (found.length === 0)
+        console.log('Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.');
       else for (const { path, names, words } of found) console.log(`${path}: ${names}: ${words}`);
       return 0;
     }

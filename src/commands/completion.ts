@@ -16,7 +16,9 @@ export const completionCommand: Command = {
   fish    dotstub completion fish > ~/.config/fish/completions/dotstub.fish`,
   words: SHELLS,
   async run(args) {
-    const { positionals: [wanted] } = parseArguments(args, {}, 1);
+    const {
+      positionals: [wanted],
+    } = parseArguments(args, {}, 1);
     const shell = SHELLS.find(each => each === wanted);
     if (shell === undefined) throw new UsageError(`for which shell? There are ${SHELLS.join(', ')}`);
     const commands = await Promise.all(Object.values(COMMANDS).map(async load => load()));
@@ -26,7 +28,10 @@ export const completionCommand: Command = {
 };
 
 /** Options of a command, as its help has them. */
-export const optionsOf = ({ details }: Command): string[] => [...new Set([...details.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option]) => option ?? '')), '--help'];
+export const optionsOf = ({ details }: Command): string[] => [
+  ...new Set([...details.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option]) => option ?? '')),
+  '--help',
+];
 
 /** The next words of a command. */
 const wordsOf = (command: Command): string[] => [...(command.words ?? []), ...optionsOf(command)];
@@ -73,9 +78,15 @@ _dotstub "$@"
   fish: commands => `# fish completion for dotstub
 complete -c dotstub -n __fish_use_subcommand -f
 ${commands.map(({ name, summary }) => `complete -c dotstub -n __fish_use_subcommand -f -a ${name} -d ${quoted(summary)}`).join('\n')}
-${commands.flatMap(each => [
-    ...(each.words ?? []).map(word => `complete -c dotstub -n '__fish_seen_subcommand_from ${each.name}' -f -a ${word}`),
-    ...optionsOf(each).map(option => `complete -c dotstub -n '__fish_seen_subcommand_from ${each.name}' -l ${option.slice(2)}`),
-  ]).join('\n')}
+${commands
+  .flatMap(each => [
+    ...(each.words ?? []).map(
+      word => `complete -c dotstub -n '__fish_seen_subcommand_from ${each.name}' -f -a ${word}`,
+    ),
+    ...optionsOf(each).map(
+      option => `complete -c dotstub -n '__fish_seen_subcommand_from ${each.name}' -l ${option.slice(2)}`,
+    ),
+  ])
+  .join('\n')}
 `,
 };

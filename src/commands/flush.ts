@@ -2,9 +2,12 @@
 
 import { telling } from './tell.js';
 
-export const flushCommand = telling({
-  name: 'flush',
-  usage: 'flush NAME',
-  summary: 'forget the answers about a name',
-  details: `The same as "cache flush name NAME".`,
-}, { least: 1, most: 1 });
+export const flushCommand = telling(
+  {
+    name: 'flush',
+    usage: 'flush NAME',
+    summary: 'forget the answers about a name',
+    details: `The same as "cache flush name NAME".`,
+  },
+  { least: 1, most: 1 },
+);

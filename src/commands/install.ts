@@ -1,7 +1,16 @@
 // `dotstub install` and `dotstub uninstall`: dotstub as the system's resolver, and the way back.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,7 +28,7 @@ Exit code: 0 done, 1 a step failed, 2 bad usage.`;
 export const installCommand: Command = {
   name: 'install',
   usage: 'install [--dry-run] [--no-dns] [--root DIR]',
-  summary: 'make it a system service, and the system\'s resolver',
+  summary: "make it a system service, and the system's resolver",
   details: `Puts units for systemd and a first /etc/dotstub/dotstub.yaml in place, starts the service, and once that answers points the
 system at it: through systemd-resolved or NetworkManager where one of them is in charge, else in /etc/resolv.conf. An
 existing configuration stays as it is. "dotstub uninstall" takes it all back.
@@ -27,11 +36,18 @@ existing configuration stays as it is. "dotstub uninstall" takes it all back.
   --no-dns      start the service, and leave the system's resolver as it is
 ${OPTIONS}`,
   async run(args) {
-    const { value, flag } = parseArguments(args, { 'dry-run': { type: 'boolean' }, 'no-dns': { type: 'boolean' }, root: { type: 'string' } }, 0);
+    const { value, flag } = parseArguments(
+      args,
+      { 'dry-run': { type: 'boolean' }, 'no-dns': { type: 'boolean' }, root: { type: 'string' } },
+      0,
+    );
     const root = value('root');
     const program = [process.execPath, fileURLToPath(new URL('cli.js', import.meta.url))];
     const hidden = root === undefined ? program.find(path => /^\/(home|root|run\/user)\//.test(path)) : undefined;
-    if (hidden !== undefined) throw new UsageError(`the service may not look into home directories, and ${hidden} is in one: install Node.js and dotstub for the whole system (npm install -g)`);
+    if (hidden !== undefined)
+      throw new UsageError(
+        `the service may not look into home directories, and ${hidden} is in one: install Node.js and dotstub for the whole system (npm install -g)`,
+      );
     const steps = installSteps(systemAt(root, program), { dns: !flag('no-dns') });
     return carryOut(steps, root, flag('dry-run'));
   },
@@ -49,7 +65,11 @@ ${OPTIONS}`,
     const root = value('root');
     const at = (path: string): string => join(root ?? '/', path);
     const isOurs = (path: string): boolean => existsSync(at(path)) && readFileSync(at(path), 'utf8').startsWith(MARK);
-    return carryOut(uninstallSteps(root === undefined, path => linkExists(at(path)), isOurs), root, flag('dry-run'));
+    return carryOut(
+      uninstallSteps(root === undefined, path => linkExists(at(path)), isOurs),
+      root,
+      flag('dry-run'),
+    );
   },
 };
 
@@ -57,8 +77,12 @@ function systemAt(root: string | undefined, program: readonly string[]): System 
   const at = (path: string): string => join(root ?? '/', path);
   const link = linkAt(at('/etc/resolv.conf'));
   return {
-    resolvConf: link?.includes('systemd/resolve') === true ? 'resolved'
-      : existsSync(at('/etc/NetworkManager')) && (root !== undefined || existsSync('/run/NetworkManager')) ? 'network-manager' : 'file',
+    resolvConf:
+      link?.includes('systemd/resolve') === true
+        ? 'resolved'
+        : existsSync(at('/etc/NetworkManager')) && (root !== undefined || existsSync('/run/NetworkManager'))
+          ? 'network-manager'
+          : 'file',
     running: root === undefined,
     program,
     packaged: name => readFileSync(new URL(`../systemd/${name}`, import.meta.url), 'utf8'),
@@ -70,8 +94,12 @@ async function carryOut(steps: readonly Step[], root: string | undefined, dryRun
     console.log(steps.map(step => `would ${stepText(step)}`).join('\n'));
     return 0;
   }
-  if (root === undefined && process.getuid?.() !== 0) throw new UsageError('this takes root (sudo); --dry-run shows what would be done');
-  if (root === undefined && !existsSync('/run/systemd/system')) throw new UsageError('the system was not started by systemd; see "dotstub run --help" for running it in another way');
+  if (root === undefined && process.getuid?.() !== 0)
+    throw new UsageError('this takes root (sudo); --dry-run shows what would be done');
+  if (root === undefined && !existsSync('/run/systemd/system'))
+    throw new UsageError(
+      'the system was not started by systemd; see "dotstub run --help" for running it in another way',
+    );
   for (const step of steps) {
     console.log(stepText(step));
     const problem = await carryOutOne(step, root);
@@ -108,12 +136,17 @@ async function carryOutOne(step: Step, root: string | undefined): Promise<string
         renameSync(at(step.from), at(step.path));
         return undefined;
       case 'run': {
-        const [program = '', ...args] = root === undefined ? step.command : [step.command[0] ?? '', `--root=${root}`, ...step.command.slice(1)];
+        const [program = '', ...args] =
+          root === undefined ? step.command : [step.command[0] ?? '', `--root=${root}`, ...step.command.slice(1)];
         const { status, error } = spawnSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-        return status === 0 || step.mayFail === true ? undefined : `${step.command.join(' ')} ${error === undefined ? `ended with ${status ?? 'a signal'}; journalctl -u dotstub may say why` : `could not be run: ${error.message}`}`;
+        return status === 0 || step.mayFail === true
+          ? undefined
+          : `${step.command.join(' ')} ${error === undefined ? `ended with ${status ?? 'a signal'}; journalctl -u dotstub may say why` : `could not be run: ${error.message}`}`;
       }
       case 'ask':
-        return await answers({ address: '127.0.0.1', port: 53 }, ASK_TRIES) ? undefined : 'dotstub does not answer on 127.0.0.1 port 53; journalctl -u dotstub may say why';
+        return (await answers({ address: '127.0.0.1', port: 53 }, ASK_TRIES))
+          ? undefined
+          : 'dotstub does not answer on 127.0.0.1 port 53; journalctl -u dotstub may say why';
     }
   } catch (error) {
     return `${stepText(step)}: ${error instanceof Error ? error.message : String(error)}`;
@@ -123,4 +156,4 @@ async function carryOutOne(step: Step, root: string | undefined): Promise<string
 const linkExists = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 
 const linkAt = (path: string): string | undefined =>
-  (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(path) : undefined);
+  lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(path) : undefined;

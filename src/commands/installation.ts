@@ -61,28 +61,63 @@ preset: laptop
 export function installSteps({ resolvConf, running, program, packaged }: System, { dns }: Wishes): Step[] {
   return [
     { does: 'write', path: CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
-    ...UNIT_FILES.map((name): Step => ({ does: 'write', path: join(UNITS, name), text: packaged(name).replaceAll('/usr/bin/env dotstub', program.join(' ')), why: 'what systemd has to know' })),
+    ...UNIT_FILES.map((name): Step => ({
+      does: 'write',
+      path: join(UNITS, name),
+      text: packaged(name).replaceAll('/usr/bin/env dotstub', program.join(' ')),
+      why: 'what systemd has to know',
+    })),
     ...(running ? [{ does: 'run', command: ['systemctl', 'daemon-reload'], why: 'systemd reads it' } as const] : []),
-    { does: 'run', command: ['systemctl', ...(running ? ['enable', '--now'] : ['enable']), 'dotstub.socket', 'dotstub.service'], why: running ? 'starts it, now and with the system' : 'starts it with the system' },
-    ...(dns ? [...(running ? [{ does: 'ask', why: 'it has to answer before anybody depends on it' } as const] : []), ...pointing(resolvConf, running)] : []),
+    {
+      does: 'run',
+      command: ['systemctl', ...(running ? ['enable', '--now'] : ['enable']), 'dotstub.socket', 'dotstub.service'],
+      why: running ? 'starts it, now and with the system' : 'starts it with the system',
+    },
+    ...(dns
+      ? [
+          ...(running ? [{ does: 'ask', why: 'it has to answer before anybody depends on it' } as const] : []),
+          ...pointing(resolvConf, running),
+        ]
+      : []),
   ];
 }
 
 function pointing(resolvConf: System['resolvConf'], running: boolean): Step[] {
-  const reload = (unit: string, why: string): Step[] => (running ? [{ does: 'run', command: ['systemctl', 'reload-or-restart', unit], why }] : []);
+  const reload = (unit: string, why: string): Step[] =>
+    running ? [{ does: 'run', command: ['systemctl', 'reload-or-restart', unit], why }] : [];
   const file: Step[] = [
-    { does: 'save', path: RESOLV_CONF, to: SAVED_RESOLV_CONF, why: 'the way back, and where the network\'s own resolvers are found' },
-    { does: 'write', path: RESOLV_CONF, text: `${MARK}; "dotstub uninstall" brings back what was here.\nnameserver 127.0.0.1\nnameserver ::1\noptions edns0 trust-ad\n`, why: 'programs ask dotstub' },
+    {
+      does: 'save',
+      path: RESOLV_CONF,
+      to: SAVED_RESOLV_CONF,
+      why: "the way back, and where the network's own resolvers are found",
+    },
+    {
+      does: 'write',
+      path: RESOLV_CONF,
+      text: `${MARK}; "dotstub uninstall" brings back what was here.\nnameserver 127.0.0.1\nnameserver ::1\noptions edns0 trust-ad\n`,
+      why: 'programs ask dotstub',
+    },
   ];
   switch (resolvConf) {
     case 'resolved':
       return [
-        { does: 'write', path: RESOLVED_DROP_IN, text: `${MARK}. All names go to dotstub, which caches and validates.\n[Resolve]\nDNS=127.0.0.1 ::1\nDomains=~.\nDNSSEC=no\nDNSOverTLS=no\nCache=no\n`, why: 'systemd-resolved asks dotstub' },
+        {
+          does: 'write',
+          path: RESOLVED_DROP_IN,
+          text: `${MARK}. All names go to dotstub, which caches and validates.\n[Resolve]\nDNS=127.0.0.1 ::1\nDomains=~.\nDNSSEC=no\nDNSOverTLS=no\nCache=no\n`,
+          why: 'systemd-resolved asks dotstub',
+        },
         ...reload('systemd-resolved.service', 'it reads that'),
       ];
     case 'network-manager':
       return [
-        { does: 'write', path: NM_DROP_IN, text: `${MARK}: /etc/resolv.conf stays as it is.\n[main]\ndns=none\n`, why: 'NetworkManager leaves /etc/resolv.conf alone' },
+        {
+          does: 'write',
+          path: NM_DROP_IN,
+          text: `${MARK}: /etc/resolv.conf stays as it is.\n[main]\ndns=none\n`,
+          why: 'NetworkManager leaves /etc/resolv.conf alone',
+        },
         ...reload('NetworkManager.service', 'it reads that'),
         ...file,
       ];
@@ -95,16 +130,55 @@ function pointing(resolvConf: System['resolvConf'], running: boolean): Step[] {
  * Takes it away again; configuration and state stay.
  * @param isOurs whether a file is there and was written by `install`
  */
-export function uninstallSteps(running: boolean, exists: (path: string) => boolean, isOurs: (path: string) => boolean): Step[] {
-  const reload = (unit: string): Step[] => (running ? [{ does: 'run', command: ['systemctl', 'reload-or-restart', unit], why: 'it reads that' }] : []);
+export function uninstallSteps(
+  running: boolean,
+  exists: (path: string) => boolean,
+  isOurs: (path: string) => boolean,
+): Step[] {
+  const reload = (unit: string): Step[] =>
+    running ? [{ does: 'run', command: ['systemctl', 'reload-or-restart', unit], why: 'it reads that' }] : [];
   return [
-    ...(exists(RESOLVED_DROP_IN) ? [{ does: 'remove', path: RESOLVED_DROP_IN, why: 'systemd-resolved asks whom it asked before' } as const, ...reload('systemd-resolved.service')] : []),
-    ...(exists(SAVED_RESOLV_CONF) ? [{ does: 'restore', path: RESOLV_CONF, from: SAVED_RESOLV_CONF, why: 'programs ask whom they asked before' } as const]
-      // There was none.
-      : isOurs(RESOLV_CONF) ? [{ does: 'remove', path: RESOLV_CONF, why: 'there was none before' } as const] : []),
-    ...(exists(NM_DROP_IN) ? [{ does: 'remove', path: NM_DROP_IN, why: 'NetworkManager writes /etc/resolv.conf again' } as const, ...reload('NetworkManager.service')] : []),
-    { does: 'run', command: ['systemctl', 'disable', ...(running ? ['--now'] : []), 'dotstub-tls.socket', 'dotstub.socket', 'dotstub.service'], why: 'stops it', mayFail: true },
-    ...UNIT_FILES.map(name => join(UNITS, name)).filter(exists).map((path): Step => ({ does: 'remove', path, why: 'systemd forgets it' })),
+    ...(exists(RESOLVED_DROP_IN)
+      ? [
+          { does: 'remove', path: RESOLVED_DROP_IN, why: 'systemd-resolved asks whom it asked before' } as const,
+          ...reload('systemd-resolved.service'),
+        ]
+      : []),
+    ...(exists(SAVED_RESOLV_CONF)
+      ? [
+          {
+            does: 'restore',
+            path: RESOLV_CONF,
+            from: SAVED_RESOLV_CONF,
+            why: 'programs ask whom they asked before',
+          } as const,
+        ]
+      : // There was none.
+        isOurs(RESOLV_CONF)
+        ? [{ does: 'remove', path: RESOLV_CONF, why: 'there was none before' } as const]
+        : []),
+    ...(exists(NM_DROP_IN)
+      ? [
+          { does: 'remove', path: NM_DROP_IN, why: 'NetworkManager writes /etc/resolv.conf again' } as const,
+          ...reload('NetworkManager.service'),
+        ]
+      : []),
+    {
+      does: 'run',
+      command: [
+        'systemctl',
+        'disable',
+        ...(running ? ['--now'] : []),
+        'dotstub-tls.socket',
+        'dotstub.socket',
+        'dotstub.service',
+      ],
+      why: 'stops it',
+      mayFail: true,
+    },
+    ...UNIT_FILES.map(name => join(UNITS, name))
+      .filter(exists)
+      .map((path): Step => ({ does: 'remove', path, why: 'systemd forgets it' })),
     ...(running ? [{ does: 'run', command: ['systemctl', 'daemon-reload'], why: 'systemd reads it' } as const] : []),
   ];
 }

@@ -14,7 +14,10 @@ import { loadConfig, problemReport } from './load.js';
 export function listenerFrom(server: string | undefined, file: string | undefined): ListenAddress {
   if (server !== undefined) {
     const parsed = parseEndpoint(server);
-    if (parsed === undefined) throw new UsageError(`--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`);
+    if (parsed === undefined)
+      throw new UsageError(
+        `--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`,
+      );
     return { address: parsed.address, port: parsed.port ?? 53 };
   }
   let config: Config;
@@ -25,6 +28,7 @@ export function listenerFrom(server: string | undefined, file: string | undefine
     ({ config } = checked);
   }
   const [first] = config.listen;
-  if (first === undefined) throw new UsageError(`${file ?? 'the configuration'} listens nowhere but over TLS; use --server`);
+  if (first === undefined)
+    throw new UsageError(`${file ?? 'the configuration'} listens nowhere but over TLS; use --server`);
   return reachable(first);
 }

@@ -11,7 +11,14 @@ export function loadConfig(file: string): Checked {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-    const words = code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'no permission to read it' : code === 'EISDIR' ? 'it is a directory' : String(error);
+    const words =
+      code === 'ENOENT'
+        ? 'there is no such file'
+        : code === 'EACCES'
+          ? 'no permission to read it'
+          : code === 'EISDIR'
+            ? 'it is a directory'
+            : String(error);
     return { ok: false, problems: [{ path: '', words }] };
   }
   return checkConfig(text);

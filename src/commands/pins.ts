@@ -23,7 +23,11 @@ Options:
 
 Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
   async run(args) {
-    const { positionals: [text], flag, value } = parseArguments(args, { at: { type: 'string' }, json: { type: 'boolean' } }, 1);
+    const {
+      positionals: [text],
+      flag,
+      value,
+    } = parseArguments(args, { at: { type: 'string' }, json: { type: 'boolean' } }, 1);
     if (text === undefined) throw new UsageError('pins needs a HOST');
     const { host, port } = split(text);
     const at = value('at');
@@ -34,7 +38,9 @@ Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
       return 1;
     }
     if (flag('json')) console.log(JSON.stringify({ host, port, chain: found }, undefined, 2));
-    else for (const [i, { subject, issuer, until, pin }] of found.entries()) console.log(`${i === 0 ? '' : '\n'}${subject}\n  issued by ${issuer}\n  valid until ${until}\n  sha256/${pin}`);
+    else
+      for (const [i, { subject, issuer, until, pin }] of found.entries())
+        console.log(`${i === 0 ? '' : '\n'}${subject}\n  issued by ${issuer}\n  valid until ${until}\n  sha256/${pin}`);
     return 0;
   },
 };
@@ -46,6 +52,7 @@ function split(text: string): { host: string; port: number } {
   if (address.ok) return { host: address.value.address, port: address.value.port };
   const [, name = '', port] = /^([^:]*)(?::(\d{1,5}))?$/.exec(text) ?? [];
   const read = hostName.read(name);
-  if (!read.ok || Number(port ?? DOT_PORT) > 65535) throw new UsageError(`HOST ${JSON.stringify(text)} is neither a host name nor an address`);
+  if (!read.ok || Number(port ?? DOT_PORT) > 65535)
+    throw new UsageError(`HOST ${JSON.stringify(text)} is neither a host name nor an address`);
   return { host: read.value, port: Number(port ?? DOT_PORT) };
 }

@@ -35,14 +35,27 @@ Options:
 
 Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad usage.`,
   async run(args) {
-    const { positionals: [nameText, typeText = 'A'], flag, value } = parseArguments(args, {
-      json: { type: 'boolean' }, dnssec: { type: 'boolean' }, tcp: { type: 'boolean' }, server: { type: 'string' }, config: { type: 'string' },
-    }, 2);
+    const {
+      positionals: [nameText, typeText = 'A'],
+      flag,
+      value,
+    } = parseArguments(
+      args,
+      {
+        json: { type: 'boolean' },
+        dnssec: { type: 'boolean' },
+        tcp: { type: 'boolean' },
+        server: { type: 'string' },
+        config: { type: 'string' },
+      },
+      2,
+    );
     if (nameText === undefined) throw new UsageError('query needs a NAME');
     const name = nameFromText(nameText) ?? nameFromText(domainToASCII(nameText));
     if (name === undefined) throw new UsageError(`${JSON.stringify(nameText)} is not a domain name`);
     const type = typeFromText(typeText);
-    if (type === undefined) throw new UsageError(`${JSON.stringify(typeText)} is not a record type; e.g. A, AAAA, MX, HTTPS, TYPE65`);
+    if (type === undefined)
+      throw new UsageError(`${JSON.stringify(typeText)} is not a record type; e.g. A, AAAA, MX, HTTPS, TYPE65`);
 
     const server = listenerFrom(value('server'), value('config'));
     const startedAtMs = systemClock.monotonicMs();
@@ -50,7 +63,9 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     const ms = systemClock.monotonicMs() - startedAtMs;
     const reply = asked && messageToText(asked.reply);
     if (asked === undefined || reply === undefined) {
-      console.error(`no answer from ${listenText(server)} within ${TIMEOUT_MS / 1000} s: is dotstub running there? (dotstub run; dotstub query --help)`);
+      console.error(
+        `no answer from ${listenText(server)} within ${TIMEOUT_MS / 1000} s: is dotstub running there? (dotstub run; dotstub query --help)`,
+      );
       return 1;
     }
     // The first reply knows where the answer came from; over TCP it then came from cache.
@@ -69,11 +84,20 @@ function questionFor(name: Buffer, type: number): Buffer {
 }
 
 /** Over UDP, and over TCP where the answer did not fit. */
-async function ask(server: ListenAddress, question: Buffer, dnssecOk: boolean, tcp: boolean): Promise<{ readonly first: Buffer; readonly reply: Buffer } | undefined> {
+async function ask(
+  server: ListenAddress,
+  question: Buffer,
+  dnssecOk: boolean,
+  tcp: boolean,
+): Promise<{ readonly first: Buffer; readonly reply: Buffer } | undefined> {
   const id = systemRandom().uint16();
   const header = Buffer.alloc(HEADER_BYTES);
   writeHeader(header, id, FLAG.RD | FLAG.AD, { questions: 1, answers: 0, authority: 0, additional: 1 });
-  const query = Buffer.concat([header, question, writeOpt({ dnssecOk, options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] })]);
+  const query = Buffer.concat([
+    header,
+    question,
+    writeOpt({ dnssecOk, options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] }),
+  ]);
   const accept = (message: Buffer): boolean => answersQuery(message, id, question);
   const first = tcp ? undefined : await dialDatagram(server, query, accept, TIMEOUT_MS);
   if (typeof first === 'string') return undefined;
@@ -82,15 +106,22 @@ async function ask(server: ListenAddress, question: Buffer, dnssecOk: boolean, t
   return reply && { first: first ?? reply, reply };
 }
 
-async function askStream(server: ListenAddress, query: Buffer, accept: (message: Buffer) => boolean): Promise<Buffer | undefined> {
+async function askStream(
+  server: ListenAddress,
+  query: Buffer,
+  accept: (message: Buffer) => boolean,
+): Promise<Buffer | undefined> {
   return new Promise(resolve => {
     const frames = frameReader();
     const timer = setTimeout(() => finish(undefined), TIMEOUT_MS);
-    const stream = dialer({ ca: undefined, client: undefined, clock: systemClock })({ ...server, security: { at: 'cleartext' } }, {
-      connected: () => stream.send(framed(query)),
-      bytes: chunk => frames.push(chunk, message => accept(message) && finish(Buffer.from(message))),
-      closed: () => finish(undefined),
-    });
+    const stream = dialer({ ca: undefined, client: undefined, clock: systemClock })(
+      { ...server, security: { at: 'cleartext' } },
+      {
+        connected: () => stream.send(framed(query)),
+        bytes: chunk => frames.push(chunk, message => accept(message) && finish(Buffer.from(message))),
+        closed: () => finish(undefined),
+      },
+    );
     function finish(message: Buffer | undefined): void {
       clearTimeout(timer);
       stream.destroy();
@@ -107,7 +138,8 @@ const CHECKED: Readonly<Record<string, string>> = {
 };
 
 const byUpstream = (report: URLSearchParams): string => {
-  const protocol = { dot: 'DNS over TLS', udp: 'cleartext UDP', tcp: 'cleartext TCP' }[report.get('protocol') ?? ''] ?? '';
+  const protocol =
+    { dot: 'DNS over TLS', udp: 'cleartext UDP', tcp: 'cleartext TCP' }[report.get('protocol') ?? ''] ?? '';
   return `${report.get('upstream') ?? ''}${protocol === '' ? '' : ` (${protocol})`}`;
 };
 
@@ -118,11 +150,17 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
   else if (reply.rcode !== 'NOERROR') heading(`${reply.question?.name ?? ''} ${type}: ${reply.rcode}`);
   else if (reply.answers.length === 0) heading(`${reply.question?.name ?? ''} exists, but has no ${type} record`);
   lines.push(...table(reply.answers));
-  for (const { infoCode, text } of reply.extendedErrors) lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
+  for (const { infoCode, text } of reply.extendedErrors)
+    lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
   lines.push('');
   const source = report.get('source');
-  if (source !== null) lines.push(`from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody, or not believed' : byUpstream(report)}`);
-  lines.push(`checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : CHECKED[report.get('verdict') ?? ''] ?? 'not validated'}`);
+  if (source !== null)
+    lines.push(
+      `from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody, or not believed' : byUpstream(report)}`,
+    );
+  lines.push(
+    `checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : (CHECKED[report.get('verdict') ?? ''] ?? 'not validated')}`,
+  );
   lines.push(`took:     ${ms.toFixed(1)} ms, asked ${listenText(server)}`);
   return lines.join('\n').trimStart();
 }
@@ -134,7 +172,12 @@ function table(records: readonly RecordText[]): string[] {
   return rows.map(row => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  '));
 }
 
-function asJson(reply: MessageText, report: URLSearchParams, server: ListenAddress, ms: number): Record<string, unknown> {
+function asJson(
+  reply: MessageText,
+  report: URLSearchParams,
+  server: ListenAddress,
+  ms: number,
+): Record<string, unknown> {
   return {
     name: reply.question?.name,
     type: reply.question?.type,
@@ -143,7 +186,11 @@ function asJson(reply: MessageText, report: URLSearchParams, server: ListenAddre
     answers: reply.answers,
     authority: reply.authority,
     additional: reply.additional,
-    extendedErrors: reply.extendedErrors.map(({ infoCode, text }) => ({ infoCode, meaning: edeToText(infoCode), text })),
+    extendedErrors: reply.extendedErrors.map(({ infoCode, text }) => ({
+      infoCode,
+      meaning: edeToText(infoCode),
+      text,
+    })),
     verdict: report.get('verdict'),
     source: report.get('source'),
     upstream: report.get('upstream'),
@@ -152,4 +199,3 @@ function asJson(reply: MessageText, report: URLSearchParams, server: ListenAddre
     ms: Number(ms.toFixed(3)),
   };
 }
-

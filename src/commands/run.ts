@@ -46,7 +46,10 @@ negative trust anchors and the log level are exchanged at once; the cache is kep
 else has changed is named, and waits for a restart. A bad FILE changes nothing. SIGUSR1 opens log.query_file anew.
 Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   async run(args) {
-    const { positionals: [provider], value } = parseArguments(args, { config: { type: 'string' } }, 1);
+    const {
+      positionals: [provider],
+      value,
+    } = parseArguments(args, { config: { type: 'string' } }, 1);
     const file = value('config');
     const checked = file === undefined ? checkConfig('') : loadConfig(file);
     if (!checked.ok) {
@@ -66,7 +69,9 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
     const config = provider === undefined ? checked.config : withProvider(checked.config, provider, known);
     const reread = (): ReturnType<typeof loadConfig> => {
       const again = file === undefined ? checkConfig('') : loadConfig(file);
-      return again.ok && provider !== undefined ? { ...again, config: withProvider(again.config, provider, resolvers()) } : again;
+      return again.ok && provider !== undefined
+        ? { ...again, config: withProvider(again.config, provider, resolvers()) }
+        : again;
     };
     return serve({ config, notBuilt: checked.notBuilt, resolvers, file, reread, sockets });
   },
@@ -89,13 +94,22 @@ function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined
 /** The configuration with PROVIDER as its only server. */
 function withProvider(config: Config, provider: string, known: readonly string[]): Config {
   const read = hostName.read(provider);
-  if (!read.ok) throw new UsageError(`PROVIDER ${JSON.stringify(provider)} is not allowed (${read.problem}). Allowed: ${hostName.allowed}`);
+  if (!read.ok)
+    throw new UsageError(
+      `PROVIDER ${JSON.stringify(provider)} is not allowed (${read.problem}). Allowed: ${hostName.allowed}`,
+    );
   if (known.length === 0 && config.upstream.bootstrap.length === 0) {
-    throw new UsageError(`the address of ${read.value} can't be looked up: /etc/resolv.conf names no resolver but this one; use --config with upstream.servers and their addresses`);
+    throw new UsageError(
+      `the address of ${read.value} can't be looked up: /etc/resolv.conf names no resolver but this one; use --config with upstream.servers and their addresses`,
+    );
   }
   return {
     ...config,
-    upstream: { ...config.upstream, mode: 'strict', servers: [{ name: read.value, addresses: [], port: 853, pins: [], pin_policy: 'pin_and_pkix' }] },
+    upstream: {
+      ...config.upstream,
+      mode: 'strict',
+      servers: [{ name: read.value, addresses: [], port: 853, pins: [], pin_policy: 'pin_and_pkix' }],
+    },
   };
 }
 
@@ -121,30 +135,66 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
   const known = resolvers();
   const { servers } = config.upstream;
   log.info({ version, node: process.versions.node, config: file ?? 'embedded defaults' }, `dotstub ${version} starts`);
-  if (sockets !== undefined) log.info({}, 'the service manager has opened the sockets: the addresses in listen are not used');
+  if (sockets !== undefined)
+    log.info({}, 'the service manager has opened the sockets: the addresses in listen are not used');
   if (servers.length === 0) {
-    log.warn({ mode, resolvers: known.join(' ') }, known.length === 0
-      ? 'no server is configured, and /etc/resolv.conf names none: every query will fail until one is'
-      : `no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not`);
-  } else log.info({ mode, servers: servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(' ') }, `upstream mode ${mode}`);
+    log.warn(
+      { mode, resolvers: known.join(' ') },
+      known.length === 0
+        ? 'no server is configured, and /etc/resolv.conf names none: every query will fail until one is'
+        : `no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not`,
+    );
+  } else
+    log.info(
+      { mode, servers: servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(' ') },
+      `upstream mode ${mode}`,
+    );
   if (config.dnssec.mode === 'off' || config.dnssec.mode === 'trust_ad') {
-    log.warn({}, config.dnssec.mode === 'off' ? 'answers are not validated (dnssec.mode off)' : 'answers are not validated here: servers that have proved who they are are believed (dnssec.mode trust_ad)');
+    log.warn(
+      {},
+      config.dnssec.mode === 'off'
+        ? 'answers are not validated (dnssec.mode off)'
+        : 'answers are not validated here: servers that have proved who they are are believed (dnssec.mode trust_ad)',
+    );
   }
-  if (notBuilt.length > 0) log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
+  if (notBuilt.length > 0)
+    log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
 
   try {
     const state: { running?: Daemon } = {};
-    const again = (): ControlReply => (state.running === undefined ? { ok: false, problem: 'it is only just starting' } : reload(state.running, reread(), file, log));
+    const again = (): ControlReply =>
+      state.running === undefined
+        ? { ok: false, problem: 'it is only just starting' }
+        : reload(state.running, reread(), file, log);
     const lines = queryLines(config, log);
     const drain = drainCommand(forMs => {
-      log.info({ seconds: forMs / 1000 }, `being taken out of service: not ready from now on, stopping in ${forMs / 1000} s`);
+      log.info(
+        { seconds: forMs / 1000 },
+        `being taken out of service: not ready from now on, stopping in ${forMs / 1000} s`,
+      );
       state.running?.drain();
       setTimeout(() => process.kill(process.pid, 'SIGTERM'), forMs);
     });
-    const daemon = await startDaemon({ commands: { reload: { run: again }, log: logCommand(log), drain }, config, version, builtSec: BUILT_SEC, clock: systemClock, random: systemRandom(), log, systemResolvers: resolvers, network: systemNetwork, sockets, queryLine: lines.write });
-    for (const { transport, at } of daemon.listening) log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
+    const daemon = await startDaemon({
+      commands: { reload: { run: again }, log: logCommand(log), drain },
+      config,
+      version,
+      builtSec: BUILT_SEC,
+      clock: systemClock,
+      random: systemRandom(),
+      log,
+      systemResolvers: resolvers,
+      network: systemNetwork,
+      sockets,
+      queryLine: lines.write,
+    });
+    for (const { transport, at } of daemon.listening)
+      log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
     if (daemon.metricsPort !== undefined && config.metrics.listen !== 'off') {
-      log.info({}, `status page and metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/`);
+      log.info(
+        {},
+        `status page and metrics on http://${listenText({ ...config.metrics.listen, port: daemon.metricsPort })}/`,
+      );
     }
     state.running = daemon;
     keepYoungSpaceSmall();
@@ -156,14 +206,21 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
       manager?.tell('READY=1', status());
     });
     if (file !== undefined && config.reload_on_change) {
-      watchFile(file, again, error => log.warn({ file }, `${file} is not watched for changes (${error.message}); SIGHUP and "dotstub reload" work`));
+      watchFile(file, again, error =>
+        log.warn({ file }, `${file} is not watched for changes (${error.message}); SIGHUP and "dotstub reload" work`),
+      );
     }
     process.on('SIGUSR1', () => {
       log.info({}, 'opening the query log anew');
       lines.reopen();
     });
     const ourselves = daemon.listening.find(({ transport }) => transport === 'udp')?.at;
-    const alive = manager === undefined || ourselves === undefined ? undefined : heartbeat(manager, reachable(ourselves), Buffer.from(SELF_QUERY), systemClock, log, () => manager.tell(status()));
+    const alive =
+      manager === undefined || ourselves === undefined
+        ? undefined
+        : heartbeat(manager, reachable(ourselves), Buffer.from(SELF_QUERY), systemClock, log, () =>
+            manager.tell(status()),
+          );
     manager?.tell('READY=1', status());
     const signal = await stopAsked;
     manager?.tell('STOPPING=1');
@@ -183,15 +240,25 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
 function queryLines({ log: { query_file: file } }: Config, log: Log): LogFile {
   if (file === undefined) return { write: line => void process.stdout.write(line), reopen: () => undefined };
   let lost = 0;
-  return logFile(file, () => {
-    // Said once, and again whenever it has become ten times as many.
-    lost++;
-    if (Number.isInteger(Math.log10(lost))) log.warn({ file, lost }, `${file} is not written quickly enough: ${lost} lines of the query log are lost`);
-  }, error => log.error({ file }, `${file}: ${error.message} (log.query_file)`));
+  return logFile(
+    file,
+    () => {
+      // Said once, and again whenever it has become ten times as many.
+      lost++;
+      if (Number.isInteger(Math.log10(lost)))
+        log.warn({ file, lost }, `${file} is not written quickly enough: ${lost} lines of the query log are lost`);
+    },
+    error => log.error({ file }, `${file}: ${error.message} (log.query_file)`),
+  );
 }
 
 /** SIGHUP, or "dotstub reload": the file as it is now, or nothing. What is said is in the log, too. */
-function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: string | undefined, log: ReturnType<typeof logger>): ControlReply {
+function reload(
+  daemon: Daemon,
+  checked: ReturnType<typeof loadConfig>,
+  file: string | undefined,
+  log: ReturnType<typeof logger>,
+): ControlReply {
   if (file === undefined) {
     const problem = 'nothing to reload: the daemon runs without a configuration file';
     log.info({}, problem);
@@ -211,5 +278,9 @@ function reload(daemon: Daemon, checked: ReturnType<typeof loadConfig>, file: st
   log.info({ file, options: now.join(' ') }, words);
   const waits = later.length === 0 ? undefined : `changed, but only in force after a restart: ${later.join(', ')}`;
   if (waits !== undefined) log.warn({ options: later.join(' ') }, waits);
-  return { ok: true, text: [words, ...(waits === undefined ? [] : [waits])].join('\n'), data: { file, changed: now, after_restart: later } };
+  return {
+    ok: true,
+    text: [words, ...(waits === undefined ? [] : [waits])].join('\n'),
+    data: { file, changed: now, after_restart: later },
+  };
 }

@@ -17,12 +17,19 @@ Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
  * A command that is the daemon's; `about.details` without options and exit codes, which are the same for all.
  * @param words how many may follow; and whether the daemon is asked, at its default socket, even if the file is bad: it shall know
  */
-export function telling(about: Omit<Command, 'run'>, words: { readonly least: number; readonly most: number; readonly evenWithBadFile?: true }): Command {
+export function telling(
+  about: Omit<Command, 'run'>,
+  words: { readonly least: number; readonly most: number; readonly evenWithBadFile?: true },
+): Command {
   return {
     ...about,
     details: `${about.details}\n\n${OPTIONS}`,
     async run(args) {
-      const { positionals, flag, value } = parseArguments(args, { config: { type: 'string' }, socket: { type: 'string' }, json: { type: 'boolean' } }, words.most);
+      const { positionals, flag, value } = parseArguments(
+        args,
+        { config: { type: 'string' }, socket: { type: 'string' }, json: { type: 'boolean' } },
+        words.most,
+      );
       if (positionals.length < words.least) throw new UsageError(`${about.name} needs more than that`);
       const file = value('config');
       const checked = file === undefined ? checkConfig('') : loadConfig(file);

@@ -16,7 +16,14 @@ interface Top {
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
   readonly privacy_words: string;
-  readonly upstreams: readonly { readonly upstream: string; readonly address?: string; readonly state: keyof typeof STATE_WORDS; readonly path: string; readonly rtt_ms?: number; readonly connections: number }[];
+  readonly upstreams: readonly {
+    readonly upstream: string;
+    readonly address?: string;
+    readonly state: keyof typeof STATE_WORDS;
+    readonly path: string;
+    readonly rtt_ms?: number;
+    readonly connections: number;
+  }[];
   readonly names?: readonly (readonly [string, number])[];
   readonly clients?: readonly (readonly [string, number])[];
 }
@@ -39,7 +46,11 @@ Options:
 
 Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
   async run(args) {
-    const { flag, value } = parseArguments(args, { once: { type: 'boolean' }, json: { type: 'boolean' }, config: { type: 'string' }, socket: { type: 'string' } }, 0);
+    const { flag, value } = parseArguments(
+      args,
+      { once: { type: 'boolean' }, json: { type: 'boolean' }, config: { type: 'string' }, socket: { type: 'string' } },
+      0,
+    );
     const file = value('config');
     const checked = file === undefined ? checkConfig('') : loadConfig(file);
     if (!checked.ok) {
@@ -69,7 +80,10 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
 /** What is shown. */
 export function screen(top: Top, before: Look, now: Look): string {
   const span = between(before, now, top.bounds_ms);
-  const list = (title: string, rows: Top['names']): string[] => (rows === undefined || rows.length === 0 ? [] : ['', columns([[title, 'queries'], ...rows.map(([what, count]) => [what, String(count)])])]);
+  const list = (title: string, rows: Top['names']): string[] =>
+    rows === undefined || rows.length === 0
+      ? []
+      : ['', columns([[title, 'queries'], ...rows.map(([what, count]) => [what, String(count)])])];
   return [
     columns([
       ['privacy', top.privacy_words],
@@ -82,8 +96,13 @@ export function screen(top: Top, before: Look, now: Look): string {
     '',
     columns([
       ['server', 'address', 'state', 'RTT', 'connections'],
-      ...top.upstreams.map(({ upstream, address = '', state, path, rtt_ms: rtt, connections }) =>
-        [upstream, address, path === 'cleartext' ? 'in cleartext' : STATE_WORDS[state], rtt === undefined ? '' : `${numberText(rtt)} ms`, String(connections)]),
+      ...top.upstreams.map(({ upstream, address = '', state, path, rtt_ms: rtt, connections }) => [
+        upstream,
+        address,
+        path === 'cleartext' ? 'in cleartext' : STATE_WORDS[state],
+        rtt === undefined ? '' : `${numberText(rtt)} ms`,
+        String(connections),
+      ]),
     ]),
     ...list('name', top.names),
     ...list('client', top.clients),

@@ -43,7 +43,12 @@ export function defaultConfig(): Config {
 /** Checks the text of a configuration file. */
 export function checkConfig(text: string): Checked {
   if (text.length > MAX_FILE_CHARACTERS) {
-    return { ok: false, problems: [{ path: '', words: `the file has ${text.length} characters; at most ${MAX_FILE_CHARACTERS} are read` }] };
+    return {
+      ok: false,
+      problems: [
+        { path: '', words: `the file has ${text.length} characters; at most ${MAX_FILE_CHARACTERS} are read` },
+      ],
+    };
   }
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
@@ -67,7 +72,8 @@ export function checkConfig(text: string): Checked {
   return clashes.length > 0 ? { ok: false, problems: clashes } : { ok: true, config, notBuilt };
 }
 
-const inFileOrder = (a: Problem, b: Problem): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+const inFileOrder = (a: Problem, b: Problem): number =>
+  (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 
 type Values = Record<string, unknown>;
 
@@ -78,7 +84,11 @@ class Reader {
   private readonly places = new Map<string, { line: number; column: number }>();
   private preset: Readonly<Record<string, unknown>> = {};
 
-  constructor(private readonly document: Document, private readonly lines: LineCounter, private readonly text: string) {}
+  constructor(
+    private readonly document: Document,
+    private readonly lines: LineCounter,
+    private readonly text: string,
+  ) {}
 
   /** Where an option stands, or the nearest thing around it. */
   placeOf(path: string): { line?: number; column?: number } {
@@ -99,8 +109,12 @@ class Reader {
     }
     // The preset first: it changes what the others default to.
     if (path === '') this.choosePreset(present.get('preset'));
-    return Object.fromEntries(Object.entries(rows).map(([key, row]) =>
-      [key, this.row(row, present.get(key), path === '' ? key : `${path}.${key}`)]));
+    return Object.fromEntries(
+      Object.entries(rows).map(([key, row]) => [
+        key,
+        this.row(row, present.get(key), path === '' ? key : `${path}.${key}`),
+      ]),
+    );
   }
 
   private collect(map: YAMLMap, rows: Fields, path: string, present: Map<string, unknown>): void {
@@ -108,7 +122,11 @@ class Reader {
       const name = isScalar(key) ? String(key.value) : '';
       const full = path === '' ? name : `${path}.${name}`;
       if (present.has(name)) {
-        this.report(key, full, `given twice; it stands in line ${this.places.get(full)?.line ?? 0} already. Allowed: once`);
+        this.report(
+          key,
+          full,
+          `given twice; it stands in line ${this.places.get(full)?.line ?? 0} already. Allowed: once`,
+        );
         continue;
       }
       if (Object.hasOwn(rows, name)) {
@@ -118,8 +136,11 @@ class Reader {
       }
       const known = Object.keys(rows);
       const near = nearest(name, known);
-      this.report(key, full,
-        `no such option${near === undefined ? '.' : `; did you mean ${near}?`} Allowed here: ${known.join(', ')}`);
+      this.report(
+        key,
+        full,
+        `no such option${near === undefined ? '.' : `; did you mean ${near}?`} Allowed here: ${known.join(', ')}`,
+      );
     }
   }
 
@@ -182,7 +203,12 @@ class Reader {
 
   private groups(row: GroupsRow<Fields>, node: unknown, path: string): readonly unknown[] {
     if (node === undefined) return [];
-    const items = this.items(row, node, path, `a list of at most ${row.most} entries with ${Object.keys(row.fields).join(', ')}`);
+    const items = this.items(
+      row,
+      node,
+      path,
+      `a list of at most ${row.most} entries with ${Object.keys(row.fields).join(', ')}`,
+    );
     return items.map((item, i) => {
       this.remember(item, `${path}[${i}]`);
       return this.fields(row.fields, item, `${path}[${i}]`);
@@ -207,7 +233,10 @@ class Reader {
 
   /** A value as an error shows it: on one line, and not all of a long one. Never expands aliases. */
   private shown(node: unknown): string {
-    const source = isMap(node) || isSeq(node) ? this.text.slice(node.range?.[0], node.range?.[1]) : JSON.stringify(scalarValue(node) ?? null);
+    const source =
+      isMap(node) || isSeq(node)
+        ? this.text.slice(node.range?.[0], node.range?.[1])
+        : JSON.stringify(scalarValue(node) ?? null);
     const text = source === 'null' ? 'nothing' : source.trim().replace(/\s+/g, ' ');
     return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
   }
@@ -246,4 +275,3 @@ function deepFreeze<T>(value: T): T {
   }
   return value;
 }
-

@@ -27,13 +27,23 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
   ];
   for (const { at, path } of tcpListeners) {
     const other = seen.get(text(at));
-    if (other !== undefined) yield { path, words: `${text(at)} is taken by ${other} already; allowed: a port of its own for every listener` };
+    if (other !== undefined)
+      yield { path, words: `${text(at)} is taken by ${other} already; allowed: a port of its own for every listener` };
     seen.set(text(at), path);
   }
-  if (listen.length === 0 && tls.addresses.length === 0) yield { path: 'listen', words: 'with neither listen nor listen_tls.addresses nobody could ask; allowed: at least one address' };
+  if (listen.length === 0 && tls.addresses.length === 0)
+    yield {
+      path: 'listen',
+      words: 'with neither listen nor listen_tls.addresses nobody could ask; allowed: at least one address',
+    };
   if (tls.addresses.length > 0) {
-    if (tls.certificate === undefined) yield { path: 'listen_tls', words: 'addresses need a certificate; allowed: listen_tls.certificate with the path of a PEM file' };
-    if (tls.key === undefined) yield { path: 'listen_tls', words: 'addresses need a key; allowed: listen_tls.key with the path of a PEM file' };
+    if (tls.certificate === undefined)
+      yield {
+        path: 'listen_tls',
+        words: 'addresses need a certificate; allowed: listen_tls.certificate with the path of a PEM file',
+      };
+    if (tls.key === undefined)
+      yield { path: 'listen_tls', words: 'addresses need a key; allowed: listen_tls.key with the path of a PEM file' };
   }
 }
 
@@ -48,7 +58,10 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
   const { servers, bootstrap } = config.upstream;
   const mode = modeOf(config);
   if (servers.length === 0 && (mode === 'strict' || mode === 'encrypted')) {
-    yield { path: 'upstream.mode', words: `${mode} needs to know whom to trust; allowed: at least one entry in upstream.servers, or mode opportunistic` };
+    yield {
+      path: 'upstream.mode',
+      words: `${mode} needs to know whom to trust; allowed: at least one entry in upstream.servers, or mode opportunistic`,
+    };
   }
   const { client_certificate: certificate, client_key: key } = config.upstream;
   if ((certificate === undefined) !== (key === undefined)) {
@@ -59,19 +72,31 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
     if (name === undefined && addresses.length === 0) {
       yield { path, words: 'has neither name nor addresses; allowed: one of them, or both' };
     } else if (addresses.length === 0 && bootstrap.length === 0) {
-      yield { path, words: `${name ?? ''} has no addresses, and upstream.bootstrap is empty; allowed: addresses here, or a bootstrap resolver` };
+      yield {
+        path,
+        words: `${name ?? ''} has no addresses, and upstream.bootstrap is empty; allowed: addresses here, or a bootstrap resolver`,
+      };
     }
     if (pins.length === 0 && (policy === 'pin_only' || policy === 'pin_or_pkix')) {
-      yield { path: `${path}.pin_policy`, words: `${policy} without pins; allowed: at least one entry in pins, or another policy` };
+      yield {
+        path: `${path}.pin_policy`,
+        words: `${policy} without pins; allowed: at least one entry in pins, or another policy`,
+      };
     }
     if (pins.length > 0 && mode !== 'strict') {
-      yield { path: `${path}.pins`, words: `pins are checked in strict mode only, and the mode is ${mode}; allowed: mode strict, or no pins` };
+      yield {
+        path: `${path}.pins`,
+        words: `pins are checked in strict mode only, and the mode is ${mode}; allowed: mode strict, or no pins`,
+      };
     }
   }
 }
 
 function* cacheProblems({ cache }: Config): Iterable<Clash> {
   if (cache.min_ttl > cache.max_ttl) {
-    yield { path: 'cache.min_ttl', words: `${cache.min_ttl / 1000}s is above max_ttl (${cache.max_ttl / 1000}s); allowed: at most max_ttl` };
+    yield {
+      path: 'cache.min_ttl',
+      words: `${cache.min_ttl / 1000}s is above max_ttl (${cache.max_ttl / 1000}s); allowed: at most max_ttl`,
+    };
   }
 }

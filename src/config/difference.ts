@@ -15,9 +15,11 @@ export function withPaths<T>(before: T, after: T, paths: readonly string[], path
   if (paths.includes(path)) return after;
   if (!isObject(before) || !isObject(after) || Array.isArray(before)) return before;
   const taken: Record<string, unknown> = { ...before };
-  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) taken[key] = withPaths(before[key], after[key], paths, path === '' ? key : `${path}.${key}`);
+  for (const key of new Set([...Object.keys(before), ...Object.keys(after)]))
+    taken[key] = withPaths(before[key], after[key], paths, path === '' ? key : `${path}.${key}`);
   // The same keys, and values of the same kinds.
   return taken as T;
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null;
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null;

@@ -78,13 +78,24 @@ const BYTE: Unit = { suffix: 'B', factor: 1 };
 const TIME: Quantity = {
   noun: 'a duration',
   example: '30s',
-  units: [MS, SECOND, { suffix: 'm', factor: 60_000 }, { suffix: 'h', factor: 3_600_000 }, { suffix: 'd', factor: 86_400_000 }],
+  units: [
+    MS,
+    SECOND,
+    { suffix: 'm', factor: 60_000 },
+    { suffix: 'h', factor: 3_600_000 },
+    { suffix: 'd', factor: 86_400_000 },
+  ],
   bare: SECOND,
 };
 const SIZE: Quantity = {
   noun: 'a size',
   example: '16MiB',
-  units: [BYTE, { suffix: 'KiB', factor: 1024 }, { suffix: 'MiB', factor: 1024 ** 2 }, { suffix: 'GiB', factor: 1024 ** 3 }],
+  units: [
+    BYTE,
+    { suffix: 'KiB', factor: 1024 },
+    { suffix: 'MiB', factor: 1024 ** 2 },
+    { suffix: 'GiB', factor: 1024 ** 3 },
+  ],
   bare: BYTE,
 };
 
@@ -141,7 +152,11 @@ function text<T>(allowed: string, parse: (input: string) => T | undefined, write
 
 const same = (value: string): string => value;
 
-export const path = text('an absolute path such as /etc/dotstub/key.pem', input => (input.startsWith('/') ? input : undefined), same);
+export const path = text(
+  'an absolute path such as /etc/dotstub/key.pem',
+  input => (input.startsWith('/') ? input : undefined),
+  same,
+);
 
 /** An address with an optional port; `port` undefined where none was given. */
 export interface Endpoint {
@@ -163,7 +178,11 @@ const writeEndpoint = ({ address, port }: Endpoint): string =>
   port === undefined ? address : isIPv4(address) ? `${address}:${port}` : `[${address}]:${port}`;
 
 /** An IP address, with a port or without. */
-export const endpoint = text('an IP address with or without port such as 9.9.9.9, 9.9.9.9:853 or "[2620:fe::fe]:853"', parseEndpoint, writeEndpoint);
+export const endpoint = text(
+  'an IP address with or without port such as 9.9.9.9, 9.9.9.9:853 or "[2620:fe::fe]:853"',
+  parseEndpoint,
+  writeEndpoint,
+);
 
 /** An address and port to listen on. */
 export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = text(
@@ -189,45 +208,68 @@ export const network: Kind<{ readonly address: string; readonly prefix: number }
 );
 
 /** RFC 6052 §2.2 allows these prefix lengths. */
-export const nat64Prefix = text('a NAT64 prefix such as "64:ff9b::/96" (length 32, 40, 48, 56, 64 or 96)', input => {
-  const parsed = network.read(input);
-  return parsed.ok && parsed.value.address.includes(':') && [32, 40, 48, 56, 64, 96].includes(parsed.value.prefix) ? input : undefined;
-}, same);
+export const nat64Prefix = text(
+  'a NAT64 prefix such as "64:ff9b::/96" (length 32, 40, 48, 56, 64 or 96)',
+  input => {
+    const parsed = network.read(input);
+    return parsed.ok && parsed.value.address.includes(':') && [32, 40, 48, 56, 64, 96].includes(parsed.value.prefix)
+      ? input
+      : undefined;
+  },
+  same,
+);
 
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 
 /** A domain name in ASCII; stored without its final dot, in lower case. */
-export const domainName = text('a domain name such as dns.quad9.net', input => {
-  const bare = input.endsWith('.') && input !== '.' ? input.slice(0, -1) : input;
-  return bare.length <= 253 && bare.split('.').every(label => LABEL.test(label)) ? bare.toLowerCase() : undefined;
-}, same);
+export const domainName = text(
+  'a domain name such as dns.quad9.net',
+  input => {
+    const bare = input.endsWith('.') && input !== '.' ? input.slice(0, -1) : input;
+    return bare.length <= 253 && bare.split('.').every(label => LABEL.test(label)) ? bare.toLowerCase() : undefined;
+  },
+  same,
+);
 
 /** A host name that a certificate can hold: a domain name that is not an address. */
-export const hostName = text('a host name such as dns.quad9.net', input => {
-  const parsed = domainName.read(input);
-  return parsed.ok && !/^[\d.]+$/.test(parsed.value) ? parsed.value : undefined;
-}, same);
+export const hostName = text(
+  'a host name such as dns.quad9.net',
+  input => {
+    const parsed = domainName.read(input);
+    return parsed.ok && !/^[\d.]+$/.test(parsed.value) ? parsed.value : undefined;
+  },
+  same,
+);
 
 /** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, written as RFC 7469 does); stored as the base64 alone. */
-export const pin = text('a pin such as sha256/ and 44 characters of base64', input => {
-  const base64 = /^sha256\/([A-Za-z0-9+/]{43}=)$/.exec(input)?.[1];
-  return base64;
-}, value => `sha256/${value}`);
+export const pin = text(
+  'a pin such as sha256/ and 44 characters of base64',
+  input => {
+    const base64 = /^sha256\/([A-Za-z0-9+/]{43}=)$/.exec(input)?.[1];
+    return base64;
+  },
+  value => `sha256/${value}`,
+);
 
 const DS = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:DS\s+)?(\d{1,5})\s+(\d{1,3})\s+([124])\s+([0-9A-Fa-f][0-9A-Fa-f\s]*)$/i;
 const DNSKEY = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?DNSKEY\s+(\d{1,5})\s+3\s+(\d{1,3})\s+([A-Za-z0-9+/=\s]+)$/i;
 const DIGEST_HEX: Readonly<Record<string, number>> = { 1: 40, 2: 64, 4: 96 };
 
 /** A DS or DNSKEY record in presentation form, TTL and class optional (RFC 4034 §2.2, §5.3). */
-export const trustAnchor = text('a DS or DNSKEY record such as ". DS 20326 8 2 " and 64 hex digits', input => {
-  if (DNSKEY.test(input)) return input;
-  const ds = DS.exec(input);
-  return ds?.[4] !== undefined && ds[5]?.replace(/\s/g, '').length === DIGEST_HEX[ds[4]] ? input : undefined;
-}, same);
+export const trustAnchor = text(
+  'a DS or DNSKEY record such as ". DS 20326 8 2 " and 64 hex digits',
+  input => {
+    if (DNSKEY.test(input)) return input;
+    const ds = DS.exec(input);
+    return ds?.[4] !== undefined && ds[5]?.replace(/\s/g, '').length === DIGEST_HEX[ds[4]] ? input : undefined;
+  },
+  same,
+);
 
 /** Which of `words` was probably meant; undefined if none is close. */
 export function nearest(input: string, words: readonly string[]): string | undefined {
-  const ranked = words.map(word => ({ word, distance: editDistance(input.toLowerCase(), word.toLowerCase()) }))
+  const ranked = words
+    .map(word => ({ word, distance: editDistance(input.toLowerCase(), word.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;
   return best !== undefined && best.distance <= Math.max(2, Math.floor(input.length / 3)) ? best.word : undefined;

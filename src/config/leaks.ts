@@ -24,17 +24,32 @@ export function leaks(config: Config): Leak[] {
 function* ofMode(config: Config): Iterable<Leak> {
   const { servers } = config.upstream;
   const path = config.upstream.mode === undefined ? 'upstream.servers' : 'upstream.mode';
-  const whom = servers.length === 0 ? "the system's resolvers" : servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(', ');
+  const whom =
+    servers.length === 0
+      ? "the system's resolvers"
+      : servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(', ');
   switch (modeOf(config)) {
     case 'off':
       yield { path, names: 'every name', words: `in cleartext to ${whom}, always` };
       break;
     case 'opportunistic':
-      yield { path, names: 'every name', words: `in cleartext to ${whom}, until TLS with one of them is known to work, and while it does not` };
-      yield { path, names: 'every name', words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it` };
+      yield {
+        path,
+        names: 'every name',
+        words: `in cleartext to ${whom}, until TLS with one of them is known to work, and while it does not`,
+      };
+      yield {
+        path,
+        names: 'every name',
+        words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it`,
+      };
       break;
     case 'encrypted':
-      yield { path, names: 'every name', words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it` };
+      yield {
+        path,
+        names: 'every name',
+        words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it`,
+      };
       break;
     case 'strict':
   }
@@ -46,25 +61,41 @@ function* ofBootstrap(config: Config): Iterable<Leak> {
   for (const [i, { name, addresses }] of servers.entries()) {
     if (name === undefined || addresses.length > 0) continue;
     const whom = bootstrap.length > 0 ? bootstrap.map(({ address }) => address).join(', ') : "the system's resolvers";
-    yield { path: `upstream.servers[${i}]`, names: name, words: `in cleartext to ${whom}, to find its address; no addresses are given` };
+    yield {
+      path: `upstream.servers[${i}]`,
+      names: name,
+      words: `in cleartext to ${whom}, to find its address; no addresses are given`,
+    };
   }
 }
 
 function* ofPortal(config: Config): Iterable<Leak> {
   const { names } = config.portal;
   if (modeOf(config) === 'off' || names.length === 0) return;
-  yield { path: 'portal.names', names: names.join(', '), words: `in cleartext to the network's resolvers, while "dotstub portal start" is in force` };
+  yield {
+    path: 'portal.names',
+    names: names.join(', '),
+    words: `in cleartext to the network's resolvers, while "dotstub portal start" is in force`,
+  };
 }
 
 function* ofRoutes({ routes }: Config): Iterable<Leak> {
   for (const [i, { zones, resolvers }] of routes.entries()) {
-    yield { path: `routes[${i}]`, names: `${zones.join(', ')} and all below`, words: `in cleartext to ${resolvers.map(({ address }) => address).join(', ')}, always` };
+    yield {
+      path: `routes[${i}]`,
+      names: `${zones.join(', ')} and all below`,
+      words: `in cleartext to ${resolvers.map(({ address }) => address).join(', ')}, always`,
+    };
   }
 }
 
 function* ofListeners({ listen }: Config): Iterable<Leak> {
   for (const [i, { address, port }] of listen.entries()) {
     if (isLoopback(address)) continue;
-    yield { path: `listen[${i}]`, names: 'what clients ask', words: `in cleartext from them to ${address} port ${port}, on the local network (listen_tls would encrypt it)` };
+    yield {
+      path: `listen[${i}]`,
+      names: 'what clients ask',
+      words: `in cleartext from them to ${address} port ${port}, on the local network (listen_tls would encrypt it)`,
+    };
   }
 }

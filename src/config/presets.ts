@@ -5,7 +5,16 @@ import type { PRESETS } from './schema.js';
 /** Values by dotted path. */
 type Preset = Readonly<Record<string, unknown>>;
 
-const PRIVATE_NETWORKS = ['127.0.0.0/8', '::1', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10'];
+const PRIVATE_NETWORKS = [
+  '127.0.0.0/8',
+  '::1',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '169.254.0.0/16',
+  'fc00::/7',
+  'fe80::/10',
+];
 
 export const presets: Readonly<Record<(typeof PRESETS)[number], Preset>> = {
   laptop: {

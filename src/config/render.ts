@@ -14,7 +14,10 @@ export function exampleFile(): string {
 # Durations take ms, s, m, h, d, and a bare number is seconds; sizes take B, KiB, MiB, GiB, and a bare number is bytes.
 # Check a file with: dotstub check-config FILE
 
-${exampleFields(schema, '').join('\n').replace(/\n{3,}/g, '\n\n').trimEnd()}
+${exampleFields(schema, '')
+  .join('\n')
+  .replace(/\n{3,}/g, '\n\n')
+  .trimEnd()}
 `;
 }
 
@@ -37,10 +40,16 @@ function exampleValue(key: string, row: Row, indent: string): string[] {
     case 'group':
       return [`${indent}${key}:`, ...exampleFields(row.fields, `${indent}  `)];
     case 'groups': {
-      const fields = Object.entries(row.fields).flatMap(([name, field]) => wrapped(
-        `- ${name}: ${field.help}${'kind' in field ? ` (${field.row === 'list' ? 'each ' : ''}${field.kind.allowed})` : ''}`, indent));
-      const sample = Object.entries(row.fields).map(([name, field], i) =>
-        `${indent}#   ${i === 0 ? '- ' : '  '}${exampleValue(name, field, '').join('').replace(/^# /, '')}`);
+      const fields = Object.entries(row.fields).flatMap(([name, field]) =>
+        wrapped(
+          `- ${name}: ${field.help}${'kind' in field ? ` (${field.row === 'list' ? 'each ' : ''}${field.kind.allowed})` : ''}`,
+          indent,
+        ),
+      );
+      const sample = Object.entries(row.fields).map(
+        ([name, field], i) =>
+          `${indent}#   ${i === 0 ? '- ' : '  '}${exampleValue(name, field, '').join('').replace(/^# /, '')}`,
+      );
       return [...fields, `${indent}# ${key}:`, ...sample];
     }
     case 'option':
@@ -82,10 +91,17 @@ function fieldLines(rows: Fields, values: Readonly<Record<string, unknown>>, ind
       case 'groups': {
         const entries = asList(value).map(each => fieldLines(row.fields, asValues(each), `${indent}    `));
         if (entries.length === 0) return [`${indent}${key}: []`];
-        return [`${indent}${key}:`, ...entries.flatMap(([first = '', ...rest]) => [`${indent}  - ${first.trimStart()}`, ...rest])];
+        return [
+          `${indent}${key}:`,
+          ...entries.flatMap(([first = '', ...rest]) => [`${indent}  - ${first.trimStart()}`, ...rest]),
+        ];
       }
       case 'list':
-        return [`${indent}${key}: [${asList(value).map(each => flowScalar(row.kind.write(each))).join(', ')}]`];
+        return [
+          `${indent}${key}: [${asList(value)
+            .map(each => flowScalar(row.kind.write(each)))
+            .join(', ')}]`,
+        ];
       case 'option':
         return [`${indent}${key}: ${scalar(row.kind.write(value))}`];
     }
@@ -105,7 +121,8 @@ function asList(value: unknown): readonly unknown[] {
 /** A YAML scalar: plain where that can only be read one way, else quoted. */
 function scalar(value: string | number | boolean): string {
   if (typeof value !== 'string') return String(value);
-  return /^[A-Za-z0-9/][A-Za-z0-9_./-]*(:\d+)?$/.test(value) && !/^(true|false|null|[\d.]+|0[xo].*|\d+e\d+)$/i.test(value)
+  return /^[A-Za-z0-9/][A-Za-z0-9_./-]*(:\d+)?$/.test(value) &&
+    !/^(true|false|null|[\d.]+|0[xo].*|\d+e\d+)$/i.test(value)
     ? value
     : JSON.stringify(value);
 }
@@ -115,11 +132,15 @@ const flowScalar = (value: string | number | boolean): string =>
 
 /** JSON Schema (draft 2020-12) for editors. */
 export function jsonSchema(): string {
-  return `${JSON.stringify({
-    $schema: 'https://json-schema.org/draft/2020-12/schema',
-    title: 'dotstub configuration',
-    ...objectSchema(schema),
-  }, undefined, 2)}\n`;
+  return `${JSON.stringify(
+    {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      title: 'dotstub configuration',
+      ...objectSchema(schema),
+    },
+    undefined,
+    2,
+  )}\n`;
 }
 
 const objectSchema = (rows: Fields): Record<string, unknown> => ({
@@ -135,14 +156,25 @@ function rowSchema(row: Row): Record<string, unknown> {
     case 'groups':
       return { description: row.help, type: 'array', maxItems: row.most, items: objectSchema(row.fields) };
     case 'list':
-      return { ...about(row), type: 'array', maxItems: row.most, items: row.kind.schema, default: row.default.map(each => row.kind.write(each)) };
+      return {
+        ...about(row),
+        type: 'array',
+        maxItems: row.most,
+        items: row.kind.schema,
+        default: row.default.map(each => row.kind.write(each)),
+      };
     case 'option':
-      return { ...about(row), ...row.kind.schema, ...(row.default === undefined ? {} : { default: row.kind.write(row.default) }) };
+      return {
+        ...about(row),
+        ...row.kind.schema,
+        ...(row.default === undefined ? {} : { default: row.kind.write(row.default) }),
+      };
   }
 }
 
-const about = (row: OptionRow<unknown, unknown> | ListRow<unknown>): Record<string, unknown> =>
-  ({ description: `${row.help} Allowed: ${row.kind.allowed}.` });
+const about = (row: OptionRow<unknown, unknown> | ListRow<unknown>): Record<string, unknown> => ({
+  description: `${row.help} Allowed: ${row.kind.allowed}.`,
+});
 
 /** The README's table of options, Markdown. */
 export function optionTable(): string {
@@ -155,10 +187,19 @@ function tableRows(rows: Fields, path: string): string[][] {
     const name = path === '' ? key : `${path}.${key}`;
     if (row.row === 'group') return tableRows(row.fields, name);
     if (row.row === 'groups') return tableRows(row.fields, `${name}[]`);
-    const fallback = row.row === 'list'
-      ? row.default.map(each => row.kind.write(each)).join(', ')
-      : row.default === undefined ? '' : String(row.kind.write(row.default));
+    const fallback =
+      row.row === 'list'
+        ? row.default.map(each => row.kind.write(each)).join(', ')
+        : row.default === undefined
+          ? ''
+          : String(row.kind.write(row.default));
     const built = row.built === false ? ' *Not built yet.*' : '';
-    return [[`\`${name}\``, fallback === '' ? '' : `\`${fallback}\``, `${row.help}${built} (${row.row === 'list' ? 'each ' : ''}${row.kind.allowed})`]];
+    return [
+      [
+        `\`${name}\``,
+        fallback === '' ? '' : `\`${fallback}\``,
+        `${row.help}${built} (${row.row === 'list' ? 'each ' : ''}${row.kind.allowed})`,
+      ],
+    ];
   });
 }

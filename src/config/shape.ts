@@ -53,23 +53,46 @@ export interface Fields {
 
 /** The type of a row's value. */
 export type ValueOf<R> =
-  R extends OptionRow<infer T, infer D> ? (D extends undefined ? T | undefined : T)
-  : R extends ListRow<infer T> ? readonly T[]
-  : R extends GroupRow<infer F> ? ValuesOf<F>
-  : R extends GroupsRow<infer F> ? readonly ValuesOf<F>[]
-  : never;
+  R extends OptionRow<infer T, infer D>
+    ? D extends undefined
+      ? T | undefined
+      : T
+    : R extends ListRow<infer T>
+      ? readonly T[]
+      : R extends GroupRow<infer F>
+        ? ValuesOf<F>
+        : R extends GroupsRow<infer F>
+          ? readonly ValuesOf<F>[]
+          : never;
 export type ValuesOf<F> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
 /** Makes an option with a default. */
-export const option = <T>(kind: Kind<T>, fallback: NoInfer<T>, help: string, more: { readonly built?: false } = {}): OptionRow<T, T> =>
-  ({ row: 'option', kind, default: fallback, help, ...more });
+export const option = <T>(
+  kind: Kind<T>,
+  fallback: NoInfer<T>,
+  help: string,
+  more: { readonly built?: false } = {},
+): OptionRow<T, T> => ({ row: 'option', kind, default: fallback, help, ...more });
 /** Makes an option that may be absent. */
-export const optional = <T>(kind: Kind<T>, help: string, more: { readonly example: NoInfer<T>; readonly built?: false }): OptionRow<T, undefined> =>
-  ({ row: 'option', kind, default: undefined, help, ...more });
+export const optional = <T>(
+  kind: Kind<T>,
+  help: string,
+  more: { readonly example: NoInfer<T>; readonly built?: false },
+): OptionRow<T, undefined> => ({ row: 'option', kind, default: undefined, help, ...more });
 /** Makes a list of at most `most` values. */
-export const list = <T>(kind: Kind<T>, fallback: readonly NoInfer<T>[], most: number, help: string, more: { readonly example?: readonly NoInfer<T>[]; readonly built?: false } = {}): ListRow<T> =>
-  ({ row: 'list', kind, default: fallback, most, help, ...more });
+export const list = <T>(
+  kind: Kind<T>,
+  fallback: readonly NoInfer<T>[],
+  most: number,
+  help: string,
+  more: { readonly example?: readonly NoInfer<T>[]; readonly built?: false } = {},
+): ListRow<T> => ({ row: 'list', kind, default: fallback, most, help, ...more });
 /** Makes a group. */
 export const group = <F extends Fields>(help: string, fields: F): GroupRow<F> => ({ row: 'group', help, fields });
 /** Makes a list of at most `most` groups. */
-export const groups = <F extends Fields>(most: number, help: string, fields: F): GroupsRow<F> => ({ row: 'groups', most, help, fields });
+export const groups = <F extends Fields>(most: number, help: string, fields: F): GroupsRow<F> => ({
+  row: 'groups',
+  most,
+  help,
+  fields,
+});

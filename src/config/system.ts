@@ -7,13 +7,18 @@ import { isIP } from 'node:net';
 export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
 
 /** Where systemd-resolved and NetworkManager write the real servers when resolv.conf only names a local stub; and what "dotstub install" found there. */
-const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf', SAVED_RESOLV_CONF];
+const BEHIND_A_STUB = [
+  '/run/systemd/resolve/resolv.conf',
+  '/run/NetworkManager/no-stub-resolv.conf',
+  SAVED_RESOLV_CONF,
+];
 const RESOLV_CONF = '/etc/resolv.conf';
 const MOST = 8;
 
 /** The `nameserver` lines of a resolv.conf (resolv.conf(5)). */
 export function nameservers(text: string): string[] {
-  return text.split('\n')
+  return text
+    .split('\n')
     .map(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
     .filter(address => isIP(address.replace(/%.*/, '')) !== 0)
     .slice(0, MOST);
@@ -24,7 +29,10 @@ export function nameservers(text: string): string[] {
  * @param isOurs whether port 53 of an address is one of our own listeners: asking ourselves would be a loop
  * @param read reads a file; may throw
  */
-export function systemResolvers(isOurs: (address: string) => boolean, read: (path: string) => string = path => readFileSync(path, 'utf8')): string[] {
+export function systemResolvers(
+  isOurs: (address: string) => boolean,
+  read: (path: string) => string = path => readFileSync(path, 'utf8'),
+): string[] {
   const from = (path: string): string[] => {
     try {
       return nameservers(read(path));

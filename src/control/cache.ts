@@ -7,22 +7,40 @@ import type { ControlCommand } from './server.js';
 
 /** What they work on. */
 export interface CacheParts {
-  readonly stats: () => { readonly entries: number; readonly bytes: number; readonly limitBytes: number; readonly zones: number };
+  readonly stats: () => {
+    readonly entries: number;
+    readonly bytes: number;
+    readonly limitBytes: number;
+    readonly zones: number;
+  };
   /** Forgets answers, and what is known of zones, where `isMeant` says so; returns how many answers. */
   readonly forget: (isMeant: (name: Name) => boolean) => number;
 }
 
 /** Makes the commands. */
-export function cacheCommands({ stats, forget }: CacheParts): { readonly cache: ControlCommand; readonly flush: ControlCommand } {
+export function cacheCommands({ stats, forget }: CacheParts): {
+  readonly cache: ControlCommand;
+  readonly flush: ControlCommand;
+} {
   function flush(what: string, isMeant: (name: Name) => boolean): ControlReply {
     const forgotten = forget(isMeant);
-    return { ok: true, text: `${forgotten} answer${forgotten === 1 ? '' : 's'} forgotten: ${what}.`, data: { forgotten } };
+    return {
+      ok: true,
+      text: `${forgotten} answer${forgotten === 1 ? '' : 's'} forgotten: ${what}.`,
+      data: { forgotten },
+    };
   }
   function flushName(text: string | undefined, below: boolean): ControlReply {
     const wire = text === undefined ? undefined : nameFromText(text);
-    if (wire === undefined) return { ok: false, problem: `a NAME is needed${text === undefined ? '' : `, which ${JSON.stringify(text)} is not`}` };
+    if (wire === undefined)
+      return {
+        ok: false,
+        problem: `a NAME is needed${text === undefined ? '' : `, which ${JSON.stringify(text)} is not`}`,
+      };
     const name = nameOf(wire);
-    return below ? flush(`${nameText(name)} and all below it`, each => isWithin(each, name)) : flush(nameText(name), each => each === name);
+    return below
+      ? flush(`${nameText(name)} and all below it`, each => isWithin(each, name))
+      : flush(nameText(name), each => each === name);
   }
   return {
     flush: { run: ([name]) => flushName(name, false) },
@@ -31,7 +49,8 @@ export function cacheCommands({ stats, forget }: CacheParts): { readonly cache: 
         if (what === 'stats') {
           const { entries, bytes, limitBytes, zones } = stats();
           return {
-            ok: true, data: { entries, bytes, limit_bytes: limitBytes, zones },
+            ok: true,
+            data: { entries, bytes, limit_bytes: limitBytes, zones },
             text: `${entries} answers in ${bytes} of ${limitBytes} octets; the keys and proofs of ${zones} names`,
           };
         }

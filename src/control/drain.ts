@@ -13,8 +13,13 @@ const MOST_MS = 600_000;
 export const drainCommand = (drain: (forMs: number) => void): ControlCommand => ({
   run([wanted]) {
     const forMs = wanted === undefined ? DEFAULT_MS : durationMs(wanted);
-    if (forMs === undefined || forMs > MOST_MS) return { ok: false, problem: `${wanted ?? ''} is not allowed: 0 to 10m` };
+    if (forMs === undefined || forMs > MOST_MS)
+      return { ok: false, problem: `${wanted ?? ''} is not allowed: 0 to 10m` };
     drain(forMs);
-    return { ok: true, text: `Not ready from now on; answers for ${forMs / 1000} s more, and then stops.`, data: { seconds: forMs / 1000 } };
+    return {
+      ok: true,
+      text: `Not ready from now on; answers for ${forMs / 1000} s more, and then stops.`,
+      data: { seconds: forMs / 1000 },
+    };
   },
 });

@@ -12,7 +12,11 @@ export const logCommand = (log: { level: LogLevel }): ControlCommand => ({
     if (what !== 'level') return { ok: false, problem: `log ${what}: there is "log level [${LOG_LEVELS.join('|')}]"` };
     if (wanted !== undefined) {
       const level = LOG_LEVELS.find(each => each === wanted);
-      if (level === undefined) return { ok: false, problem: `there is no level ${JSON.stringify(wanted)}; there are: ${LOG_LEVELS.join(', ')}` };
+      if (level === undefined)
+        return {
+          ok: false,
+          problem: `there is no level ${JSON.stringify(wanted)}; there are: ${LOG_LEVELS.join(', ')}`,
+        };
       log.level = level;
     }
     return { ok: true, text: `The log has what is "${log.level}" and graver.`, data: { level: log.level } };

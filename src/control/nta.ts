@@ -15,19 +15,31 @@ const MOST_MS = 7 * DEFAULT_MS;
  * Makes the command.
  * @param changed called with the name: what is known about it and those below counts no more
  */
-export const ntaCommand = (negative: NegativeAnchors, nowSec: () => number, changed: (name: Name) => void): ControlCommand => ({
+export const ntaCommand = (
+  negative: NegativeAnchors,
+  nowSec: () => number,
+  changed: (name: Name) => void,
+): ControlCommand => ({
   run([what = 'list', nameArg, durationArg]) {
     if (what === 'list') return listed(negative, nowSec());
-    if (what !== 'add' && what !== 'remove') return { ok: false, problem: `nta ${what}: there are add, remove and list` };
+    if (what !== 'add' && what !== 'remove')
+      return { ok: false, problem: `nta ${what}: there are add, remove and list` };
     const wire = nameArg === undefined ? undefined : nameFromText(nameArg);
-    if (wire === undefined) return { ok: false, problem: `nta ${what} needs a NAME${nameArg === undefined ? '' : `, which ${JSON.stringify(nameArg)} is not`}` };
+    if (wire === undefined)
+      return {
+        ok: false,
+        problem: `nta ${what} needs a NAME${nameArg === undefined ? '' : `, which ${JSON.stringify(nameArg)} is not`}`,
+      };
     const name = nameOf(wire);
     if (what === 'remove') {
-      if (!negative.remove(name)) return { ok: false, problem: `there is no negative trust anchor at ${nameText(name)}; "nta list" shows them` };
+      if (!negative.remove(name))
+        return { ok: false, problem: `there is no negative trust anchor at ${nameText(name)}; "nta list" shows them` };
     } else {
-      if (name.length === 1) return { ok: false, problem: 'not at the root: that would switch validation off; dnssec.mode does' };
+      if (name.length === 1)
+        return { ok: false, problem: 'not at the root: that would switch validation off; dnssec.mode does' };
       const forMs = durationArg === undefined ? DEFAULT_MS : durationMs(durationArg);
-      if (forMs === undefined || forMs < 1000 || forMs > MOST_MS) return { ok: false, problem: `${durationArg ?? ''} is not allowed: 1s to 7d` };
+      if (forMs === undefined || forMs < 1000 || forMs > MOST_MS)
+        return { ok: false, problem: `${durationArg ?? ''} is not allowed: 1s to 7d` };
       negative.add(name, forMs / 1000);
     }
     changed(name);
@@ -36,11 +48,21 @@ export const ntaCommand = (negative: NegativeAnchors, nowSec: () => number, chan
 });
 
 function listed(negative: NegativeAnchors, nowSec: number): ControlReply {
-  const data = negative.list.map(({ name, untilSec }) => ({ name: nameText(name), seconds: Number.isFinite(untilSec) ? Math.ceil(untilSec - nowSec) : undefined }));
+  const data = negative.list.map(({ name, untilSec }) => ({
+    name: nameText(name),
+    seconds: Number.isFinite(untilSec) ? Math.ceil(untilSec - nowSec) : undefined,
+  }));
   return {
-    ok: true, data,
-    text: data.length === 0
-      ? 'There is no negative trust anchor but those of private and special names.'
-      : data.map(({ name, seconds }) => `${name.padEnd(32)} ${seconds === undefined ? 'configured' : `for ${seconds} s more`}`).join('\n'),
+    ok: true,
+    data,
+    text:
+      data.length === 0
+        ? 'There is no negative trust anchor but those of private and special names.'
+        : data
+            .map(
+              ({ name, seconds }) =>
+                `${name.padEnd(32)} ${seconds === undefined ? 'configured' : `for ${seconds} s more`}`,
+            )
+            .join('\n'),
   };
 }

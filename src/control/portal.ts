@@ -24,12 +24,14 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
         return told(portal);
       case 'start': {
         const forMs = args.length > 0 ? durationMs(args[0] ?? '') : undefined;
-        if (forMs !== undefined && (forMs < 1000 || forMs > MOST_MS)) return { ok: false, problem: `${args[0] ?? ''} is not allowed: 1s to 1h` };
+        if (forMs !== undefined && (forMs < 1000 || forMs > MOST_MS))
+          return { ok: false, problem: `${args[0] ?? ''} is not allowed: 1s to 1h` };
         const own = [];
         for (const text of forMs === undefined ? args : args.slice(1)) {
           const name = nameFromText(text);
           // The root, or a top-level domain, would be everything or nearly so.
-          if (name === undefined || name.length <= (name[0] ?? 0) + 2) return { ok: false, problem: `${JSON.stringify(text)} is neither a duration such as 5m nor a host name` };
+          if (name === undefined || name.length <= (name[0] ?? 0) + 2)
+            return { ok: false, problem: `${JSON.stringify(text)} is neither a duration such as 5m nor a host name` };
           own.push(lowerCased(name));
         }
         portal.start(forMs ?? DEFAULT_MS, own);
@@ -44,8 +46,9 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
 
 const told = ({ leftMs }: Portal): ControlReply => ({
   ok: true,
-  text: leftMs > 0
-    ? `The portal window is open for ${Math.ceil(leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext.`
-    : 'The portal window is closed.',
+  text:
+    leftMs > 0
+      ? `The portal window is open for ${Math.ceil(leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext.`
+      : 'The portal window is closed.',
   data: { open: leftMs > 0, seconds: Math.ceil(leftMs / 1000) },
 });

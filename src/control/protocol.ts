@@ -18,7 +18,8 @@ export const MOST_BYTES = 1 << 20;
 export function readRequest(line: string): ControlRequest | undefined {
   try {
     const { command, args } = JSON.parse(line) as { command?: unknown; args?: unknown };
-    if (typeof command !== 'string' || !Array.isArray(args) || !args.every(each => typeof each === 'string')) return undefined;
+    if (typeof command !== 'string' || !Array.isArray(args) || !args.every(each => typeof each === 'string'))
+      return undefined;
     return { command, args };
   } catch {
     return undefined;

@@ -25,7 +25,11 @@ const PROBE_MS = 500;
  * @param group the number of the group that may use it; undefined: the one of the process
  * @throws Error, with the system's code, if the socket can not be made
  */
-export async function listenControl(path: string, group: number | undefined, commands: ControlCommands): Promise<{ close(): void }> {
+export async function listenControl(
+  path: string,
+  group: number | undefined,
+  commands: ControlCommands,
+): Promise<{ close(): void }> {
   await removeStale(path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   const sessions = new Set<Socket>();
@@ -70,9 +74,14 @@ export async function listenControl(path: string, group: number | undefined, com
 
 async function answer(line: string, commands: ControlCommands): Promise<ControlReply> {
   const request = readRequest(line);
-  if (request === undefined) return { ok: false, problem: 'the request is not a line of JSON with "command" and "args"' };
+  if (request === undefined)
+    return { ok: false, problem: 'the request is not a line of JSON with "command" and "args"' };
   const command = Object.hasOwn(commands, request.command) ? commands[request.command] : undefined;
-  if (command === undefined) return { ok: false, problem: `this daemon knows no command ${JSON.stringify(request.command)}; it knows: ${Object.keys(commands).join(', ')}` };
+  if (command === undefined)
+    return {
+      ok: false,
+      problem: `this daemon knows no command ${JSON.stringify(request.command)}; it knows: ${Object.keys(commands).join(', ')}`,
+    };
   return command.run(request.args);
 }
 

@@ -32,7 +32,8 @@ export type Privacy = 'authenticated' | 'encrypted' | 'partly' | 'cleartext' | '
 export function privacyOf(report: readonly EndpointReport[]): Privacy {
   const usable = report.filter(({ path }) => path !== 'refuse');
   const tls = usable.filter(({ path }) => path === 'tls');
-  if (usable.length === 0 || usable.every(({ state }) => state === 'failed' || state === 'looking')) return usable.some(({ path }) => path === 'cleartext') ? 'cleartext' : 'none';
+  if (usable.length === 0 || usable.every(({ state }) => state === 'failed' || state === 'looking'))
+    return usable.some(({ path }) => path === 'cleartext') ? 'cleartext' : 'none';
   if (tls.length === 0) return 'cleartext';
   // As long as one server is known to be private, none is asked in cleartext.
   if (tls.length < usable.length && !tls.some(({ state }) => state === 'private')) return 'partly';
@@ -49,13 +50,19 @@ const PRIVACY_WORDS: Readonly<Record<Privacy, string>> = {
 };
 
 const VALIDATION_WORDS: Readonly<Record<StatusParts['dnssec'], string>> = {
-  require: 'answers are validated here', prefer: 'answers are validated here, but for servers that strip signatures',
-  trust_ad: 'servers that have proved who they are are believed', off: 'nobody checks answers',
+  require: 'answers are validated here',
+  prefer: 'answers are validated here, but for servers that strip signatures',
+  trust_ad: 'servers that have proved who they are are believed',
+  off: 'nobody checks answers',
 };
 
 /** What is known about reaching an address, for people. */
 export const STATE_WORDS: Readonly<Record<EndpointReport['state'], string>> = {
-  looking: 'address unknown', probing: 'not reached yet', private: 'over TLS', suspect: 'lost a moment ago', failed: 'not reached',
+  looking: 'address unknown',
+  probing: 'not reached yet',
+  private: 'over TLS',
+  suspect: 'lost a moment ago',
+  failed: 'not reached',
 };
 
 /** One line for a service manager: how it is doing. */
@@ -69,7 +76,8 @@ const reachedText = (report: readonly EndpointReport[]): string => {
 };
 
 /** How queries travel now, for people. */
-export const privacyWords = ({ mode, report }: Pick<StatusParts, 'mode' | 'report'>): string => `${mode()}: ${PRIVACY_WORDS[privacyOf(report())]}`;
+export const privacyWords = ({ mode, report }: Pick<StatusParts, 'mode' | 'report'>): string =>
+  `${mode()}: ${PRIVACY_WORDS[privacyOf(report())]}`;
 
 function healthWords({ troubles, report }: StatusParts): string {
   const all = [...(privacyOf(report()) === 'none' ? ['no server is reached'] : []), ...troubles()];
@@ -82,18 +90,53 @@ export function statusData(parts: StatusParts): Readonly<Record<string, unknown>
   const privacy = privacyOf(report);
   const { entries, bytes } = parts.cache();
   return {
-    version: parts.version, up_seconds: Math.floor(parts.upMs() / 1000), mode: parts.mode(), privacy, privacy_words: PRIVACY_WORDS[privacy], dnssec: parts.dnssec,
-    cache: { entries, bytes, limit_bytes: parts.cacheBytes }, inflight: parts.inflight(), listening: parts.listening(), portal_seconds: Math.ceil(parts.portalMs() / 1000), health: healthWords(parts), upstreams: report.map(endpointData),
+    version: parts.version,
+    up_seconds: Math.floor(parts.upMs() / 1000),
+    mode: parts.mode(),
+    privacy,
+    privacy_words: PRIVACY_WORDS[privacy],
+    dnssec: parts.dnssec,
+    cache: { entries, bytes, limit_bytes: parts.cacheBytes },
+    inflight: parts.inflight(),
+    listening: parts.listening(),
+    portal_seconds: Math.ceil(parts.portalMs() / 1000),
+    health: healthWords(parts),
+    upstreams: report.map(endpointData),
   };
 }
 
 /** How one address of a server is doing, for programs. */
-export const endpointData = ({ upstream, address, port, state, path, authenticated, connections, rttMs, idleLimitMs, certificateEndsMs, failure }: EndpointReport): Readonly<Record<string, unknown>> => ({
-  upstream, address, port, state, path, authenticated, connections, rtt_ms: rttMs, idle_limit_ms: idleLimitMs, certificate_ends_ms: certificateEndsMs, failure,
+export const endpointData = ({
+  upstream,
+  address,
+  port,
+  state,
+  path,
+  authenticated,
+  connections,
+  rttMs,
+  idleLimitMs,
+  certificateEndsMs,
+  failure,
+}: EndpointReport): Readonly<Record<string, unknown>> => ({
+  upstream,
+  address,
+  port,
+  state,
+  path,
+  authenticated,
+  connections,
+  rtt_ms: rttMs,
+  idle_limit_ms: idleLimitMs,
+  certificate_ends_ms: certificateEndsMs,
+  failure,
 });
 
 /** Makes the commands. */
-export function statusCommands(parts: StatusParts): { readonly status: ControlCommand; readonly upstreams: ControlCommand } {
+export function statusCommands(parts: StatusParts): {
+  readonly status: ControlCommand;
+  readonly upstreams: ControlCommand;
+} {
   return {
     status: {
       run() {
@@ -125,29 +168,50 @@ export function statusCommands(parts: StatusParts): { readonly status: ControlCo
 
 function table(report: readonly EndpointReport[]): string {
   if (report.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
-  return columns([
-    ['server', 'address', 'state', 'identity', 'RTT', 'connections'],
-    ...report.map(({ upstream, address, port, state, path, authenticated, rttMs, connections }) => [
-      upstream, address === undefined ? '' : `${address} port ${path === 'cleartext' ? 53 : port}`,
-      path === 'cleartext' ? `cleartext${state === 'probing' || state === 'private' ? '' : ` (TLS ${STATE_WORDS[state]})`}` : STATE_WORDS[state],
-      authenticated ? 'proved' : state === 'private' ? 'not proved' : '', rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`, String(connections),
-    ]),
-  ]) + report.flatMap(({ upstream, address, failure }) => (failure === undefined ? [] : [`\n\n${upstream}${address === undefined ? '' : ` (${address})`}: ${failure}`])).join('');
+  return (
+    columns([
+      ['server', 'address', 'state', 'identity', 'RTT', 'connections'],
+      ...report.map(({ upstream, address, port, state, path, authenticated, rttMs, connections }) => [
+        upstream,
+        address === undefined ? '' : `${address} port ${path === 'cleartext' ? 53 : port}`,
+        path === 'cleartext'
+          ? `cleartext${state === 'probing' || state === 'private' ? '' : ` (TLS ${STATE_WORDS[state]})`}`
+          : STATE_WORDS[state],
+        authenticated ? 'proved' : state === 'private' ? 'not proved' : '',
+        rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
+        String(connections),
+      ]),
+    ]) +
+    report
+      .flatMap(({ upstream, address, failure }) =>
+        failure === undefined ? [] : [`\n\n${upstream}${address === undefined ? '' : ` (${address})`}: ${failure}`],
+      )
+      .join('')
+  );
 }
 
 const MIB = 1 << 20;
-const sizeText = (bytes: number): string => (bytes < MIB ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`);
+const sizeText = (bytes: number): string =>
+  bytes < MIB ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`;
 
 /** E.g. `3 d 4 h`, `12 min`, `40 s`. */
 function spanText(ms: number): string {
-  const units: readonly (readonly [string, number])[] = [['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
+  const units: readonly (readonly [string, number])[] = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ];
   const sec = Math.round(ms / 1000);
   const first = units.findIndex(([, size]) => sec >= size);
   if (first === -1) return '0 s';
   let left = sec;
-  return units.slice(first, first + 2).flatMap(([unit, size]) => {
-    const count = Math.floor(left / size);
-    left -= count * size;
-    return count === 0 ? [] : [`${count} ${unit}`];
-  }).join(' ');
+  return units
+    .slice(first, first + 2)
+    .flatMap(([unit, size]) => {
+      const count = Math.floor(left / size);
+      left -= count * size;
+      return count === 0 ? [] : [`${count} ${unit}`];
+    })
+    .join(' ');
 }

@@ -26,8 +26,12 @@ export const topCommand = (parts: TopParts): ControlCommand => ({
   run() {
     const recent = parts.recent();
     const data = {
-      sums: parts.sums(), bounds_ms: parts.boundsMs, privacy_words: parts.privacyWords(), upstreams: parts.upstreams(),
-      names: recent && most(recent.flatMap(({ name }) => name ?? [])), clients: recent && most(recent.flatMap(({ client }) => client ?? [])),
+      sums: parts.sums(),
+      bounds_ms: parts.boundsMs,
+      privacy_words: parts.privacyWords(),
+      upstreams: parts.upstreams(),
+      names: recent && most(recent.flatMap(({ name }) => name ?? [])),
+      clients: recent && most(recent.flatMap(({ client }) => client ?? [])),
     };
     return { ok: true, text: JSON.stringify(data), data };
   },

@@ -24,11 +24,24 @@ export const traceCommand = (trace: (name: Buffer, type: number) => Promise<Trac
 function told(what: string, { steps, answer, questions, ms }: Traced): ControlReply {
   const lines = steps.map(({ zone, words }) => ({ zone: nameText(zone), words }));
   const width = Math.min(40, Math.max(...lines.map(({ zone }) => zone.length)));
-  const end = answer.at === 'failure'
-    ? { verdict: 'bogus', rcode: rcodeToText(failureRow(answer.code).rcode), reason: failureWords(answer), ede: failureRow(answer.code).ede }
-    : answer.at === 'stored'
-      ? { verdict: answer.entry.verdict, rcode: rcodeToText(answer.entry.rcode), upstream: answer.entry.upstream, protocol: answer.entry.protocol, ede: answer.entry.extendedErrors[0]?.infoCode, reason: answer.entry.extendedErrors[0]?.text }
-      : { verdict: 'unchecked', rcode: 'NOERROR' };
+  const end =
+    answer.at === 'failure'
+      ? {
+          verdict: 'bogus',
+          rcode: rcodeToText(failureRow(answer.code).rcode),
+          reason: failureWords(answer),
+          ede: failureRow(answer.code).ede,
+        }
+      : answer.at === 'stored'
+        ? {
+            verdict: answer.entry.verdict,
+            rcode: rcodeToText(answer.entry.rcode),
+            upstream: answer.entry.upstream,
+            protocol: answer.entry.protocol,
+            ede: answer.entry.extendedErrors[0]?.infoCode,
+            reason: answer.entry.extendedErrors[0]?.text,
+          }
+        : { verdict: 'unchecked', rcode: 'NOERROR' };
   const verdict = answer.at === 'failure' && answer.code === 'dnssec_indeterminate' ? 'indeterminate' : end.verdict;
   const cost = `${questions} question${questions === 1 ? '' : 's'}, ${ms.toFixed(1)} ms`;
   return {
@@ -38,7 +51,9 @@ function told(what: string, { steps, answer, questions, ms }: Traced): ControlRe
       ...lines.map(({ zone, words }) => `${zone.padEnd(width)}  ${words}`),
       '',
       `${what}: ${verdict} (${end.rcode}${end.upstream === undefined ? '' : `, ${end.upstream} over ${end.protocol}`}; ${cost})`,
-      ...(end.reason === undefined || end.reason === '' ? [] : [`${end.ede === undefined ? '' : `${edeToText(end.ede)}: `}${end.reason}`]),
+      ...(end.reason === undefined || end.reason === ''
+        ? []
+        : [`${end.ede === undefined ? '' : `${edeToText(end.ede)}: `}${end.reason}`]),
     ].join('\n'),
   };
 }

@@ -12,26 +12,54 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
     const data = points.points.map(({ zone, keys, checkedSec, dueSec }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
       // What a DS speaks of and was not seen yet.
-      const unseen = (anchor?.ds ?? []).filter(({ tag, algorithm }) => !keys.some(({ key }) => key.tag === tag && key.algorithm === algorithm));
+      const unseen = (anchor?.ds ?? []).filter(
+        ({ tag, algorithm }) => !keys.some(({ key }) => key.tag === tag && key.algorithm === algorithm),
+      );
       return {
-        zone: nameText(zone), checked: dateOf(checkedSec), next_check: dateOf(dueSec),
+        zone: nameText(zone),
+        checked: dateOf(checkedSec),
+        next_check: dateOf(dueSec),
         keys: [
-          ...keys.map(({ key, state, sinceSec, untilSec }) => ({ tag: key.tag, algorithm: algorithmText(key.algorithm), state, since: dateOf(sinceSec), until: dateOf(untilSec) })),
-          ...unseen.map(({ tag, algorithm }) => ({ tag, algorithm: algorithmText(algorithm), state: 'configured' as const, since: undefined, until: undefined })),
+          ...keys.map(({ key, state, sinceSec, untilSec }) => ({
+            tag: key.tag,
+            algorithm: algorithmText(key.algorithm),
+            state,
+            since: dateOf(sinceSec),
+            until: dateOf(untilSec),
+          })),
+          ...unseen.map(({ tag, algorithm }) => ({
+            tag,
+            algorithm: algorithmText(algorithm),
+            state: 'configured' as const,
+            since: undefined,
+            until: undefined,
+          })),
         ],
       };
     });
-    const text = data.map(({ zone, checked, next_check: next, keys }) => [
-      `${zone}  ${checked === undefined ? 'not looked at yet' : `looked at ${checked}, next ${next ?? 'at the next question'}`}`,
-      ...keys.map(({ tag, algorithm, state, since, until }) =>
-        `  ${String(tag).padStart(5)}  ${algorithm.padEnd(16)}  ${WORDS[state]}${since === undefined ? '' : `, since ${since}`}${until === undefined ? '' : `, believed from ${until} on`}`),
-    ].join('\n')).join('\n\n');
+    const text = data
+      .map(({ zone, checked, next_check: next, keys }) =>
+        [
+          `${zone}  ${checked === undefined ? 'not looked at yet' : `looked at ${checked}, next ${next ?? 'at the next question'}`}`,
+          ...keys.map(
+            ({ tag, algorithm, state, since, until }) =>
+              `  ${String(tag).padStart(5)}  ${algorithm.padEnd(16)}  ${WORDS[state]}${since === undefined ? '' : `, since ${since}`}${until === undefined ? '' : `, believed from ${until} on`}`,
+          ),
+        ].join('\n'),
+      )
+      .join('\n\n');
     return { ok: true, text, data };
   },
 });
 
 const WORDS: Readonly<Record<KeyState | 'configured', string>> = {
-  pending: 'announced', valid: 'believed', missing: 'believed, but not shown by the zone', revoked: 'revoked', removed: 'revoked long ago', configured: 'believed, not seen yet',
+  pending: 'announced',
+  valid: 'believed',
+  missing: 'believed, but not shown by the zone',
+  revoked: 'revoked',
+  removed: 'revoked long ago',
+  configured: 'believed, not seen yet',
 };
 
-const dateOf = (sec: number): string | undefined => (sec === 0 ? undefined : new Date(sec * 1000).toISOString().replace(/\.\d+Z$/, 'Z'));
+const dateOf = (sec: number): string | undefined =>
+  sec === 0 ? undefined : new Date(sec * 1000).toISOString().replace(/\.\d+Z$/, 'Z');

@@ -21,7 +21,13 @@ import type { Checked, Flaw, Verifier } from './signature.js';
 import { type Found, type Lookup, lookupKey, type Steps } from './steps.js';
 import { nearestKnown, type Zones, type ZoneState } from './zones.js';
 
-export type OnAnchorKeys = (zone: Name, keys: readonly Dnskey[], set: RRset, validated: boolean, wallSec: number) => void;
+export type OnAnchorKeys = (
+  zone: Name,
+  keys: readonly Dnskey[],
+  set: RRset,
+  validated: boolean,
+  wallSec: number,
+) => void;
 
 /** What the chain works with; the same for all questions. */
 export interface ChainParts {
@@ -84,18 +90,30 @@ export class Chain {
   /** A signature counted though its dates are wrong. */
   untimely = false;
 
-  constructor(private readonly parts: ChainParts, readonly run: ChainRun) {}
+  constructor(
+    private readonly parts: ChainParts,
+    readonly run: ChainRun,
+  ) {}
 
   /** An answer of upstream's; `alsoType` is asked for with it, since it will be needed next. */
   private *lookup(lookup: Lookup, alsoType?: number): Steps<Found> {
     const key = lookupKey(lookup);
     const { found, budget } = this.run;
     if (!found.has(key)) {
-      if (!budget.takeLookup()) return { at: 'failure', failure: failure('dnssec_limit', `more than that many questions for ${nameText(lookup.name)}`) };
+      if (!budget.takeLookup())
+        return {
+          at: 'failure',
+          failure: failure('dnssec_limit', `more than that many questions for ${nameText(lookup.name)}`),
+        };
       const also = alsoType === undefined ? undefined : { name: lookup.name, type: alsoType };
-      yield { at: 'lookups', lookups: also !== undefined && !found.has(lookupKey(also)) && budget.takeLookup() ? [lookup, also] : [lookup] };
+      yield {
+        at: 'lookups',
+        lookups: also !== undefined && !found.has(lookupKey(also)) && budget.takeLookup() ? [lookup, also] : [lookup],
+      };
     }
-    return this.run.found.get(key) ?? { at: 'failure', failure: failure('dnssec_indeterminate', nameText(lookup.name)) };
+    return (
+      this.run.found.get(key) ?? { at: 'failure', failure: failure('dnssec_indeterminate', nameText(lookup.name)) }
+    );
   }
 
   /** Checks an RRset. */
@@ -124,7 +142,9 @@ export class Chain {
 
   /** The zones whose denial records are there, as far as they may speak for a name; the nearest first. */
   denialSigners(authority: readonly RRset[], name: Name): readonly Name[] {
-    const signers = authority.flatMap(({ type, signatures }) => (type === TYPE.NSEC || type === TYPE.NSEC3 ? signatures.map(({ signer }) => signer) : []));
+    const signers = authority.flatMap(({ type, signatures }) =>
+      type === TYPE.NSEC || type === TYPE.NSEC3 ? signatures.map(({ signer }) => signer) : [],
+    );
     return [...new Set(signers)].filter(signer => this.maySpeak(signer, name)).sort((a, b) => b.length - a.length);
   }
 
@@ -161,31 +181,56 @@ export class Chain {
     if (known !== undefined) return known;
     const anchor = anchorFor(this.parts.anchors(), zone);
     if (anchor?.zone === zone) return yield* this.anchored(anchor);
-    const above = this.run.timeless || anchor === undefined ? undefined : nearestKnown(this.parts.zones, parentOf(zone), anchor.zone, this.run.ageSec);
+    const above =
+      this.run.timeless || anchor === undefined
+        ? undefined
+        : nearestKnown(this.parts.zones, parentOf(zone), anchor.zone, this.run.ageSec);
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
     // Who has signed something has keys, too.
     const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, TYPE.DNSKEY);
     if (answer.at === 'failure') return this.pass(zone, { at: 'unknown', failure: answer.failure });
-    const ds = answer.rcode !== NOERROR ? undefined : answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DS && rdata.length > 0);
+    const ds =
+      answer.rcode !== NOERROR
+        ? undefined
+        : answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DS && rdata.length > 0);
     if (ds !== undefined) return yield* this.delegated(zone, ds);
     const alias = answer.sets.answer.find(({ owner, type }) => owner === zone && type === TYPE.CNAME);
     // What is an alias is no zone cut (RFC 1034 §3.6.2).
-    if (alias !== undefined) return yield* this.byParent(zone, alias, function* (ttlSec): Steps<readonly [ZoneState, number]> { return [NO_CUT, ttlSec]; });
+    if (alias !== undefined)
+      return yield* this.byParent(zone, alias, function* (ttlSec): Steps<readonly [ZoneState, number]> {
+        return [NO_CUT, ttlSec];
+      });
     return yield* this.undelegated(zone, answer.sets.authority);
   }
 
   /** Has an RRset at `zone` checked with the keys of the zone above that has signed it. */
-  private *byParent(zone: Name, set: RRset, then: (ttlSec: number) => Steps<readonly [ZoneState, number]>): Steps<ZoneState> {
+  private *byParent(
+    zone: Name,
+    set: RRset,
+    then: (ttlSec: number) => Steps<readonly [ZoneState, number]>,
+  ): Steps<ZoneState> {
     const parent = this.signerOf(set, zone);
     const what = `${nameText(zone)} ${set.type === TYPE.DS ? 'DS' : 'CNAME'}`;
-    if (parent === undefined || parent === zone) return yield* this.unsignedOr(zone, { code: 'rrsigs_missing', detail: `${what} has no signature of a zone above it` });
+    if (parent === undefined || parent === zone)
+      return yield* this.unsignedOr(zone, {
+        code: 'rrsigs_missing',
+        detail: `${what} has no signature of a zone above it`,
+      });
     const state = yield* this.keysOf(parent);
-    if (state.at === 'no_cut') return this.keep(zone, flawed('bogus', `${nameText(parent)}, which signed ${what}, is no zone`), 0);
+    if (state.at === 'no_cut')
+      return this.keep(zone, flawed('bogus', `${nameText(parent)}, which signed ${what}, is no zone`), 0);
     if (state.at !== 'signed') return this.pass(zone, state);
     const checked = yield* this.check(set, parent, state.keys);
     if (checked.at !== 'good') return this.keep(zone, { at: 'bogus', flaw: checked.flaw }, 0);
     if (checked.expanded) return this.keep(zone, flawed('bogus', `${what} is made from a wildcard`), 0);
-    if (set.type === TYPE.DS) this.run.note?.(zone, `DS for ${set.rdata.flatMap(rdata => readDs(rdata) ?? []).map(dsText).join(', ')}: ${signedText(checked.signature, parent)}`);
+    if (set.type === TYPE.DS)
+      this.run.note?.(
+        zone,
+        `DS for ${set.rdata
+          .flatMap(rdata => readDs(rdata) ?? [])
+          .map(dsText)
+          .join(', ')}: ${signedText(checked.signature, parent)}`,
+      );
     const [found, ttlSec] = yield* then(checked.ttlSec);
     return this.keep(zone, found, ttlSec);
   }
@@ -205,9 +250,13 @@ export class Chain {
       const usable = all.filter(ds => knowsAlgorithm(ds.algorithm, sha1) && knowsDigest(ds.digestType, sha1));
       if (usable.length === 0) {
         const digest = all.find(ds => knowsAlgorithm(ds.algorithm, sha1));
-        const why = digest === undefined
-          ? { infoCode: ALGORITHM_EDE, text: `${nameText(zone)} is signed with ${[...new Set(all.map(ds => algorithmText(ds.algorithm)))].join(', ')} only` }
-          : { infoCode: DIGEST_EDE, text: `the DS of ${nameText(zone)} has digest type ${digest.digestType} only` };
+        const why =
+          digest === undefined
+            ? {
+                infoCode: ALGORITHM_EDE,
+                text: `${nameText(zone)} is signed with ${[...new Set(all.map(ds => algorithmText(ds.algorithm)))].join(', ')} only`,
+              }
+            : { infoCode: DIGEST_EDE, text: `the DS of ${nameText(zone)} has digest type ${digest.digestType} only` };
         return [{ at: 'unsigned', why }, ttlSec];
       }
       // RFC 4509 §3: beside a better digest, SHA-1 counts for nothing.
@@ -221,16 +270,30 @@ export class Chain {
     const { sha1 } = this.parts;
     const usable = anchor.ds.filter(ds => knowsAlgorithm(ds.algorithm, sha1) && knowsDigest(ds.digestType, sha1));
     const keys = anchor.keys.filter(key => knowsAlgorithm(key.algorithm, sha1));
-    if (usable.length + keys.length === 0) return { at: 'unsigned', why: { infoCode: ALGORITHM_EDE, text: `no trust anchor of ${nameText(anchor.zone)} can be used` } };
+    if (usable.length + keys.length === 0)
+      return {
+        at: 'unsigned',
+        why: { infoCode: ALGORITHM_EDE, text: `no trust anchor of ${nameText(anchor.zone)} can be used` },
+      };
     const [state, ttlSec] = yield* this.keysFor(anchor.zone, usable, keys, Infinity);
     return this.keep(anchor.zone, state, ttlSec);
   }
 
   /** Fetches a zone's DNSKEY RRset, which one of these must speak of. */
-  private *keysFor(zone: Name, ds: readonly Ds[], trusted: readonly Dnskey[], dsTtlSec: number): Steps<readonly [ZoneState, number]> {
+  private *keysFor(
+    zone: Name,
+    ds: readonly Ds[],
+    trusted: readonly Dnskey[],
+    dsTtlSec: number,
+  ): Steps<readonly [ZoneState, number]> {
     const answer = yield* this.lookup({ name: zone, type: TYPE.DNSKEY });
     if (answer.at === 'failure') return [{ at: 'unknown', failure: answer.failure }, 0];
-    const set = answer.rcode !== NOERROR ? undefined : answer.sets.answer.find(({ owner, type, rdata }) => owner === zone && type === TYPE.DNSKEY && rdata.length > 0);
+    const set =
+      answer.rcode !== NOERROR
+        ? undefined
+        : answer.sets.answer.find(
+            ({ owner, type, rdata }) => owner === zone && type === TYPE.DNSKEY && rdata.length > 0,
+          );
     const text = nameText(zone);
     if (set === undefined) return [flawed('dnskey_missing', `${text} has a DS, but no DNSKEY (${answer.upstream})`), 0];
     const { budget } = this.run;
@@ -253,8 +316,10 @@ export class Chain {
     for (const each of ds) {
       for (const key of keys) {
         if (key.tag !== each.tag || key.algorithm !== each.algorithm) continue;
-        if (!key.isZoneKey) flaw ??= { code: 'no_zone_key', detail: `${text}: the DS speaks of key ${key.tag}, which is not a zone key` };
-        else if (key.isRevoked) flaw ??= { code: 'dnskey_missing', detail: `${text}: the DS speaks of key ${key.tag}, which is revoked` };
+        if (!key.isZoneKey)
+          flaw ??= { code: 'no_zone_key', detail: `${text}: the DS speaks of key ${key.tag}, which is not a zone key` };
+        else if (key.isRevoked)
+          flaw ??= { code: 'dnskey_missing', detail: `${text}: the DS speaks of key ${key.tag}, which is revoked` };
         else if (dsMatches(each, zone, key)) entries.add(key);
         else if (++failed >= MOST_FAILED_DS) {
           budget.exceed('ds');
@@ -264,12 +329,22 @@ export class Chain {
     }
     for (const key of keys) if (!key.isRevoked && trusted.some(each => each.rdata.equals(key.rdata))) entries.add(key);
     const tell = (validated: boolean): void => {
-      if (!this.run.timeless && anchorFor(this.parts.anchors(), zone)?.zone === zone) this.parts.onAnchorKeys?.(zone, keys, set, validated, this.run.wallSec);
+      if (!this.run.timeless && anchorFor(this.parts.anchors(), zone)?.zone === zone)
+        this.parts.onAnchorKeys?.(zone, keys, set, validated, this.run.wallSec);
     };
     if (entries.size === 0) {
       tell(false);
       const wanted = [...new Set([...ds.map(({ tag }) => tag), ...trusted.map(({ tag }) => tag)])].join(', ');
-      return [{ at: 'bogus', flaw: flaw ?? { code: 'dnskey_missing', detail: `${text} has no key ${wanted}, which ${trusted.length > 0 || zone === ROOT_NAME ? 'the trust anchor' : 'its DS'} speaks of` } }, 0];
+      return [
+        {
+          at: 'bogus',
+          flaw: flaw ?? {
+            code: 'dnskey_missing',
+            detail: `${text} has no key ${wanted}, which ${trusted.length > 0 || zone === ROOT_NAME ? 'the trust anchor' : 'its DS'} speaks of`,
+          },
+        },
+        0,
+      ];
     }
     // One chain that holds is enough (RFC 6840 §5.11).
     const checked = yield* this.check(set, zone, [...entries]);
@@ -304,7 +379,10 @@ export class Chain {
 
   /** The denial records that a zone has put into an authority section. */
   *denialOf(zone: Name, keys: readonly Dnskey[], authority: readonly RRset[]): Steps<Denied> {
-    const sets = authority.filter(({ type, signatures }) => (type === TYPE.NSEC || type === TYPE.NSEC3) && signatures.some(({ signer }) => signer === zone));
+    const sets = authority.filter(
+      ({ type, signatures }) =>
+        (type === TYPE.NSEC || type === TYPE.NSEC3) && signatures.some(({ signer }) => signer === zone),
+    );
     const hashed = sets.filter(({ type }) => type === TYPE.NSEC3);
     const iterations = iterationsOf(hashed);
     let ttlSec = Infinity;
@@ -313,17 +391,35 @@ export class Chain {
       const checked = yield* this.check(set, zone, keys);
       if (checked.at !== 'good') return { at: 'flawed', flaw: checked.flaw };
       // A wildcard's own NSEC speaks of the wildcard, never of what is made from it.
-      if (checked.expanded) return { at: 'flawed', flaw: { code: 'bogus', detail: `${nameText(set.owner)}: a denial made from a wildcard` } };
+      if (checked.expanded)
+        return {
+          at: 'flawed',
+          flaw: { code: 'bogus', detail: `${nameText(set.owner)}: a denial made from a wildcard` },
+        };
       ttlSec = Math.min(ttlSec, checked.ttlSec);
       good.push(set);
     }
     if (iterations > this.parts.maxNsec3Iterations) {
-      return { at: 'too_many_iterations', why: { infoCode: ITERATIONS_EDE, text: `${nameText(zone)} asks for ${iterations} NSEC3 iterations, more than ${this.parts.maxNsec3Iterations}` } };
+      return {
+        at: 'too_many_iterations',
+        why: {
+          infoCode: ITERATIONS_EDE,
+          text: `${nameText(zone)} asks for ${iterations} NSEC3 iterations, more than ${this.parts.maxNsec3Iterations}`,
+        },
+      };
     }
     const plain = good.filter(({ type }) => type === TYPE.NSEC);
     const denials = [
       ...(plain.length > 0 ? [nsecDenial(plain, zone)] : []),
-      ...(plain.length < good.length ? [nsec3Denial(good.filter(({ type }) => type === TYPE.NSEC3), zone, this.run.budget)] : []),
+      ...(plain.length < good.length
+        ? [
+            nsec3Denial(
+              good.filter(({ type }) => type === TYPE.NSEC3),
+              zone,
+              this.run.budget,
+            ),
+          ]
+        : []),
     ];
     return { at: 'denial', ttlSec, sets: good, denial: anyOf(denials) };
   }
@@ -341,15 +437,20 @@ export class Chain {
     if (above !== undefined && above.state.at !== 'signed') return above.state;
     let state: ZoneState = above?.state ?? (yield* this.keysOf(top));
     const most = labelCount(name);
-    for (let labels = labelCount(above?.name ?? top); (state.at === 'signed' || state.at === 'no_cut') && labels < most; ) {
+    for (
+      let labels = labelCount(above?.name ?? top);
+      (state.at === 'signed' || state.at === 'no_cut') && labels < most;
+    ) {
       const until = Math.min(labels + CUTS_AT_ONCE, most);
       const lookups: Lookup[] = [];
       for (let each = labels + 1; each <= until; each++) {
         const cut = { name: ancestorOf(name, each), type: TYPE.DS };
-        if (this.known(cut.name) === undefined && !this.run.found.has(lookupKey(cut)) && this.run.budget.takeLookup()) lookups.push(cut);
+        if (this.known(cut.name) === undefined && !this.run.found.has(lookupKey(cut)) && this.run.budget.takeLookup())
+          lookups.push(cut);
       }
       if (lookups.length > 0) yield { at: 'lookups', lookups };
-      while (labels < until && (state.at === 'signed' || state.at === 'no_cut')) state = yield* this.keysOf(ancestorOf(name, ++labels));
+      while (labels < until && (state.at === 'signed' || state.at === 'no_cut'))
+        state = yield* this.keysOf(ancestorOf(name, ++labels));
     }
     return state;
   }
@@ -359,7 +460,8 @@ export class Chain {
 export const signedText = ({ keyTag, algorithm, expiration }: Signature, signer: Name): string =>
   `signed by key ${keyTag} (${algorithmText(algorithm)}) of ${nameText(signer)} until ${new Date(expiration * 1000).toISOString().replace('.000Z', 'Z')}`;
 
-const dsText = ({ tag, algorithm, digestType }: Ds): string => `key ${tag} (${algorithmText(algorithm)}, digest type ${digestType})`;
+const dsText = ({ tag, algorithm, digestType }: Ds): string =>
+  `key ${tag} (${algorithmText(algorithm)}, digest type ${digestType})`;
 
 function stateText(name: Name, state: ZoneState, ttlSec: number): string {
   const forSec = Number.isFinite(ttlSec) && ttlSec > 0 ? `, good for ${ttlSec} s` : '';

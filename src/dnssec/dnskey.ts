@@ -39,11 +39,12 @@ const ALGORITHMS: ReadonlyMap<number, Algorithm> = new Map<number, Algorithm>([
 ]);
 const SHA1_ALGORITHMS = new Set([5, 7]);
 
-const DIGESTS: ReadonlyMap<number, { readonly algorithm: 'sha1' | 'sha256' | 'sha384'; readonly bytes: number }> = new Map([
-  [1, { algorithm: 'sha1', bytes: 20 }],
-  [2, { algorithm: 'sha256', bytes: 32 }],
-  [4, { algorithm: 'sha384', bytes: 48 }],
-] as const);
+const DIGESTS: ReadonlyMap<number, { readonly algorithm: 'sha1' | 'sha256' | 'sha384'; readonly bytes: number }> =
+  new Map([
+    [1, { algorithm: 'sha1', bytes: 20 }],
+    [2, { algorithm: 'sha256', bytes: 32 }],
+    [4, { algorithm: 'sha384', bytes: 48 }],
+  ] as const);
 const SHA1_DIGEST = 1;
 
 /** Whether signatures of this algorithm are checked. */
@@ -60,7 +61,7 @@ export const algorithmText = (algorithm: number): string => ALGORITHMS.get(algor
 /** RFC 4034 Appendix B; of algorithm 1, which has a rule of its own, nothing here is checked. */
 export function keyTagOf(rdata: Buffer): number {
   let sum = 0;
-  for (let i = 0; i < rdata.length; i++) sum += i & 1 ? rdata[i] ?? 0 : (rdata[i] ?? 0) << 8;
+  for (let i = 0; i < rdata.length; i++) sum += i & 1 ? (rdata[i] ?? 0) : (rdata[i] ?? 0) << 8;
   return (sum + (sum >> 16)) & 0xffff;
 }
 
@@ -80,7 +81,9 @@ export class Dnskey {
 
   /** Reads RDATA; undefined: too short, or not for DNSSEC (RFC 4034 §2.1.2). The octets are copied. */
   static read(rdata: Buffer): Dnskey | undefined {
-    return rdata.length <= KEY_FIXED_BYTES || rdata.readUInt8(2) !== PROTOCOL ? undefined : new Dnskey(Buffer.from(rdata));
+    return rdata.length <= KEY_FIXED_BYTES || rdata.readUInt8(2) !== PROTOCOL
+      ? undefined
+      : new Dnskey(Buffer.from(rdata));
   }
 
   /** It may sign records of the zone (RFC 4034 §2.1.1). */
@@ -136,21 +139,37 @@ function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable
         const exponent = octets.subarray(exponentAt, exponentAt + exponentBytes);
         const modulus = octets.subarray(exponentAt + exponentBytes);
         // RFC 3110 §2 limits both to 4096 bits; a large exponent is slow on purpose.
-        if (exponent.length === 0 || modulus.length === 0 || modulus.length > MOST_RSA_BYTES || exponent.length > 8) return undefined;
-        return createPublicKey({ key: { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') }, format: 'jwk' });
+        if (exponent.length === 0 || modulus.length === 0 || modulus.length > MOST_RSA_BYTES || exponent.length > 8)
+          return undefined;
+        return createPublicKey({
+          key: { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') },
+          format: 'jwk',
+        });
       }
       case 'P-256':
       case 'P-384': {
         const half = algorithm.signatureBytes / 2;
         if (octets.length !== algorithm.signatureBytes) return undefined;
         // RFC 6605 §4: both halves of a signature stand one behind the other.
-        return { dsaEncoding: 'ieee-p1363', key: createPublicKey({
-          key: { kty: 'EC', crv: algorithm.kind, x: octets.toString('base64url', 0, half), y: octets.toString('base64url', half) }, format: 'jwk',
-        }) };
+        return {
+          dsaEncoding: 'ieee-p1363',
+          key: createPublicKey({
+            key: {
+              kty: 'EC',
+              crv: algorithm.kind,
+              x: octets.toString('base64url', 0, half),
+              y: octets.toString('base64url', half),
+            },
+            format: 'jwk',
+          }),
+        };
       }
       case 'Ed25519':
       case 'Ed448':
-        return createPublicKey({ key: { kty: 'OKP', crv: algorithm.kind, x: octets.toString('base64url') }, format: 'jwk' });
+        return createPublicKey({
+          key: { kty: 'OKP', crv: algorithm.kind, x: octets.toString('base64url') },
+          format: 'jwk',
+        });
     }
   } catch {
     // Not a point of the curve, and the like.
@@ -167,9 +186,15 @@ export interface Ds {
 }
 
 /** Reads DS RDATA; undefined: too short. */
-export const readDs = (rdata: Buffer): Ds | undefined => rdata.length <= 4 ? undefined : {
-  tag: rdata.readUInt16BE(0), algorithm: rdata.readUInt8(2), digestType: rdata.readUInt8(3), digest: rdata.subarray(4),
-};
+export const readDs = (rdata: Buffer): Ds | undefined =>
+  rdata.length <= 4
+    ? undefined
+    : {
+        tag: rdata.readUInt16BE(0),
+        algorithm: rdata.readUInt8(2),
+        digestType: rdata.readUInt8(3),
+        digest: rdata.subarray(4),
+      };
 
 /** Whether a DS speaks of this key of this owner (RFC 4034 §5.1.4). Tag and algorithm are the caller's to compare. */
 export function dsMatches(ds: Ds, owner: Name, key: Dnskey): boolean {

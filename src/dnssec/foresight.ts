@@ -31,7 +31,8 @@ const BETWEEN = '?';
 const AT_THE_END = '*';
 
 /** Where what is learned about a name is kept. */
-const placeOf = (name: Name, i: number, { open, top }: Guess): string => (i === 0 ? top : name === open[open.length - 1] ? AT_THE_END : BETWEEN);
+const placeOf = (name: Name, i: number, { open, top }: Guess): string =>
+  i === 0 ? top : name === open[open.length - 1] ? AT_THE_END : BETWEEN;
 
 /** The guesses for one question. */
 export interface Guess {
@@ -52,16 +53,28 @@ export interface Foresight {
 }
 
 /** Makes a Foresight over what is known of zones. */
-export function foresight(zones: Zones, anchors: () => readonly Anchor[], isNegative: (name: Name) => Name | undefined): Foresight {
+export function foresight(
+  zones: Zones,
+  anchors: () => readonly Anchor[],
+  isNegative: (name: Name) => Name | undefined,
+): Foresight {
   const seen = bounded<Habits>(ZONES, () => undefined);
-  const habitsOf = (zone: Name): Habits => seen.get(zone) ?? { cuts: zone === BETWEEN ? LIKELY : zone !== AT_THE_END && labelCount(zone) <= DELEGATING_LABELS ? 1 : 0, signed: 1 };
+  const habitsOf = (zone: Name): Habits =>
+    seen.get(zone) ?? {
+      cuts: zone === BETWEEN ? LIKELY : zone !== AT_THE_END && labelCount(zone) <= DELEGATING_LABELS ? 1 : 0,
+      signed: 1,
+    };
 
   function note(zone: Name, cut: boolean, signed: boolean | undefined): void {
     const { cuts, signed: share } = habitsOf(zone);
-    seen.set(zone, {
-      cuts: cuts + WEIGHT * ((cut ? 1 : 0) - cuts),
-      signed: signed === undefined ? share : share + WEIGHT * ((signed ? 1 : 0) - share),
-    }, 1);
+    seen.set(
+      zone,
+      {
+        cuts: cuts + WEIGHT * ((cut ? 1 : 0) - cuts),
+        signed: signed === undefined ? share : share + WEIGHT * ((signed ? 1 : 0) - share),
+      },
+      1,
+    );
   }
 
   return {
@@ -70,13 +83,17 @@ export function foresight(zones: Zones, anchors: () => readonly Anchor[], isNega
       if (anchor === undefined || isNegative(name) !== undefined) return NOTHING;
       const known = nearestKnown(zones, name, anchor.zone, nowSec);
       if (known !== undefined && known.state.at !== 'signed') return NOTHING;
-      const lookups: Lookup[] = known === undefined && (name !== anchor.zone || type !== TYPE.DNSKEY) ? [{ name: anchor.zone, type: TYPE.DNSKEY }] : [];
+      const lookups: Lookup[] =
+        known === undefined && (name !== anchor.zone || type !== TYPE.DNSKEY)
+          ? [{ name: anchor.zone, type: TYPE.DNSKEY }]
+          : [];
       const top = known?.name ?? anchor.zone;
       const first = labelCount(top) + 1;
       // Its parent speaks of a DS: the name itself need not be a zone.
       const last = labelCount(name) - (type === TYPE.DS ? 1 : 0);
       const open: Name[] = [];
-      for (let labels = first; labels <= last && open.length < MOST_ZONES; labels++) open.push(ancestorOf(name, labels));
+      for (let labels = first; labels <= last && open.length < MOST_ZONES; labels++)
+        open.push(ancestorOf(name, labels));
       const guess: Guess = { lookups, open, top };
       open.forEach((each, i) => {
         if (zones.get(each, nowSec)?.at === 'no_cut') return;
@@ -84,7 +101,8 @@ export function foresight(zones: Zones, anchors: () => readonly Anchor[], isNega
         const isApex = each === name && APEX_TYPES.has(type);
         if (cuts < LIKELY && !isApex) return;
         lookups.push({ name: each, type: TYPE.DS });
-        if (signed >= WORTH_ASKING && (each !== name || type !== TYPE.DNSKEY)) lookups.push({ name: each, type: TYPE.DNSKEY });
+        if (signed >= WORTH_ASKING && (each !== name || type !== TYPE.DNSKEY))
+          lookups.push({ name: each, type: TYPE.DNSKEY });
       });
       return guess;
     },

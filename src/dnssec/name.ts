@@ -21,7 +21,11 @@ const scratch = Buffer.alloc(MAX_NAME_BYTES + 1);
  * Reads the name at `at` in a message, in canonical form (RFC 4034 §6.2).
  * @returns the name and the offset behind it; undefined if it is malformed or goes on beyond `limit`
  */
-export function readCanonical(message: Buffer, at: number, limit = message.length): { readonly name: Name; readonly end: number } | undefined {
+export function readCanonical(
+  message: Buffer,
+  at: number,
+  limit = message.length,
+): { readonly name: Name; readonly end: number } | undefined {
   let position = at;
   let pieceStart = at;
   let length = 0;
@@ -116,6 +120,11 @@ export function commonLabels(a: Name, b: Name): number {
   const left = labelsOf(a);
   const right = labelsOf(b);
   let common = 0;
-  while (common < left.length && common < right.length && left[left.length - 1 - common] === right[right.length - 1 - common]) common++;
+  while (
+    common < left.length &&
+    common < right.length &&
+    left[left.length - 1 - common] === right[right.length - 1 - common]
+  )
+    common++;
   return common;
 }

@@ -32,11 +32,37 @@ const MOST = 256;
  * "internal", and the reverse zones of RFC 6303 §4 and RFC 7793.
  */
 const LOCAL: readonly string[] = [
-  'local', 'home.arpa', 'internal', 'intranet', 'private', 'corp', 'home', 'lan', 'test', 'invalid', 'localhost', 'onion', 'alt',
-  '10.in-addr.arpa', ...Array.from({ length: 16 }, (_, i) => `${16 + i}.172.in-addr.arpa`), '168.192.in-addr.arpa', '254.169.in-addr.arpa',
-  '0.in-addr.arpa', '127.in-addr.arpa', '2.0.192.in-addr.arpa', '100.51.198.in-addr.arpa', '113.0.203.in-addr.arpa', '255.255.255.255.in-addr.arpa',
+  'local',
+  'home.arpa',
+  'internal',
+  'intranet',
+  'private',
+  'corp',
+  'home',
+  'lan',
+  'test',
+  'invalid',
+  'localhost',
+  'onion',
+  'alt',
+  '10.in-addr.arpa',
+  ...Array.from({ length: 16 }, (_, i) => `${16 + i}.172.in-addr.arpa`),
+  '168.192.in-addr.arpa',
+  '254.169.in-addr.arpa',
+  '0.in-addr.arpa',
+  '127.in-addr.arpa',
+  '2.0.192.in-addr.arpa',
+  '100.51.198.in-addr.arpa',
+  '113.0.203.in-addr.arpa',
+  '255.255.255.255.in-addr.arpa',
   ...Array.from({ length: 64 }, (_, i) => `${64 + i}.100.in-addr.arpa`),
-  `${'0.'.repeat(32)}ip6.arpa`, `1.${'0.'.repeat(31)}ip6.arpa`, 'd.f.ip6.arpa', '8.e.f.ip6.arpa', '9.e.f.ip6.arpa', 'a.e.f.ip6.arpa', 'b.e.f.ip6.arpa',
+  `${'0.'.repeat(32)}ip6.arpa`,
+  `1.${'0.'.repeat(31)}ip6.arpa`,
+  'd.f.ip6.arpa',
+  '8.e.f.ip6.arpa',
+  '9.e.f.ip6.arpa',
+  'a.e.f.ip6.arpa',
+  'b.e.f.ip6.arpa',
   '8.b.d.0.1.0.0.2.ip6.arpa',
 ];
 
@@ -73,9 +99,14 @@ export function negativeAnchors(configured: readonly string[], nowSec: () => num
       return set.length < before.length;
     },
     configure(names) {
-      const before = current().filter(({ untilSec }) => untilSec === Infinity).map(({ name }) => name);
+      const before = current()
+        .filter(({ untilSec }) => untilSec === Infinity)
+        .map(({ name }) => name);
       const wanted = names.map(nameFrom);
-      set = [...wanted.map(name => ({ name, untilSec: Infinity })), ...current().filter(({ name, untilSec }) => untilSec !== Infinity && !wanted.includes(name))].slice(0, MOST);
+      set = [
+        ...wanted.map(name => ({ name, untilSec: Infinity })),
+        ...current().filter(({ name, untilSec }) => untilSec !== Infinity && !wanted.includes(name)),
+      ].slice(0, MOST);
       return [...before.filter(name => !wanted.includes(name)), ...wanted.filter(name => !before.includes(name))];
     },
     get list() {

@@ -2,7 +2,16 @@
 // which types its own has.
 
 import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
-import { ancestorOf, commonLabels, compareNames, isWithin, type Name, readCanonical, ROOT_NAME, wildcardOf } from './name.js';
+import {
+  ancestorOf,
+  commonLabels,
+  compareNames,
+  isWithin,
+  type Name,
+  readCanonical,
+  ROOT_NAME,
+  wildcardOf,
+} from './name.js';
 import { onlyRdata, type RRset } from './rrset.js';
 
 interface Nsec {
@@ -18,7 +27,9 @@ function readNsec(set: RRset, zone: Name): Nsec | undefined {
   if (next === undefined) return undefined;
   const types = only?.subarray(next.end) ?? Buffer.alloc(0);
   // A zone can not speak of names that are not in it.
-  return isBitmap(types) && isWithin(owner, zone) && isWithin(next.name, zone) ? { owner, next: next.name, types } : undefined;
+  return isBitmap(types) && isWithin(owner, zone) && isWithin(next.name, zone)
+    ? { owner, next: next.name, types }
+    : undefined;
 }
 
 /** Makes a Denial of a zone's validated NSEC RRsets. */
@@ -26,12 +37,18 @@ export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
   const records = sets.flatMap(set => readNsec(set, zone) ?? []);
 
   /** The record whose gap a name lies in. */
-  const covering = (name: Name): Nsec | undefined => records.find(({ owner, next, types }) =>
-    compareNames(owner, name) < 0 && (next === zone || compareNames(name, next) < 0)
-    && !(isWithin(name, owner) && endsZone(types)) && isWithin(name, zone));
+  const covering = (name: Name): Nsec | undefined =>
+    records.find(
+      ({ owner, next, types }) =>
+        compareNames(owner, name) < 0 &&
+        (next === zone || compareNames(name, next) < 0) &&
+        !(isWithin(name, owner) && endsZone(types)) &&
+        isWithin(name, zone),
+    );
   /** It has no records, but names below it do: an empty non-terminal. */
   const isEmptyNonTerminal = (name: Name, gap: Nsec): boolean => isWithin(gap.next, name);
-  const encloserLabels = (name: Name, { owner, next }: Nsec): number => Math.max(commonLabels(name, owner), commonLabels(name, next));
+  const encloserLabels = (name: Name, { owner, next }: Nsec): number =>
+    Math.max(commonLabels(name, owner), commonLabels(name, next));
   const at = (name: Name): Nsec | undefined => records.find(({ owner }) => owner === name);
 
   return {
@@ -53,7 +70,9 @@ export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
     },
     noCloser(name, labels): Proof {
       const gap = covering(name);
-      return gap !== undefined && !isEmptyNonTerminal(name, gap) && encloserLabels(name, gap) === labels ? 'proven' : 'unproven';
+      return gap !== undefined && !isEmptyNonTerminal(name, gap) && encloserLabels(name, gap) === labels
+        ? 'proven'
+        : 'unproven';
     },
     cut(name): Cut {
       const own = at(name);

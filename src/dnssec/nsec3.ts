@@ -49,33 +49,40 @@ function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
   const { owner } = set;
   const only = onlyRdata(set);
   const hashed = hashFromLabel(owner);
-  if (only === undefined || hashed === undefined || parentOf(owner) !== zone || only.length < FIXED_BYTES) return undefined;
+  if (only === undefined || hashed === undefined || parentOf(owner) !== zone || only.length < FIXED_BYTES)
+    return undefined;
   const flags = only.readUInt8(1);
   // Other algorithms and flags are nothing that can be used (RFC 5155 §8.1, §8.2).
   if (only.readUInt8(0) !== SHA1 || (flags & ~OPT_OUT) !== 0) return undefined;
   const nextAt = FIXED_BYTES + only.readUInt8(4);
   if (only[nextAt] !== SHA1_BYTES || nextAt + 1 + SHA1_BYTES > only.length) return undefined;
   const types = only.subarray(nextAt + 1 + SHA1_BYTES);
-  return isBitmap(types) ? {
-    owner: hashed,
-    next: only.toString('latin1', nextAt + 1, nextAt + 1 + SHA1_BYTES),
-    optOut: (flags & OPT_OUT) !== 0,
-    iterations: only.readUInt16BE(2),
-    salt: only.subarray(FIXED_BYTES, nextAt),
-    types,
-  } : undefined;
+  return isBitmap(types)
+    ? {
+        owner: hashed,
+        next: only.toString('latin1', nextAt + 1, nextAt + 1 + SHA1_BYTES),
+        optOut: (flags & OPT_OUT) !== 0,
+        iterations: only.readUInt16BE(2),
+        salt: only.subarray(FIXED_BYTES, nextAt),
+        types,
+      }
+    : undefined;
 }
 
 /** RFC 5155 §5 */
 export function nsec3Hash(name: Name, salt: Buffer, iterations: number): string {
   let octets = hash('sha1', Buffer.concat([octetsOf(name), salt]), 'buffer');
-  for (let i = 0; i < iterations; i++) octets = hash('sha1', salt.length === 0 ? octets : Buffer.concat([octets, salt]), 'buffer');
+  for (let i = 0; i < iterations; i++)
+    octets = hash('sha1', salt.length === 0 ? octets : Buffer.concat([octets, salt]), 'buffer');
   return octets.toString('latin1');
 }
 
 /** The number of iterations that a zone's NSEC3 RRsets ask for; the highest, if they differ. */
 export const iterationsOf = (sets: readonly RRset[]): number =>
-  Math.max(0, ...sets.map(({ rdata: [only] }) => (only !== undefined && only.length >= FIXED_BYTES ? only.readUInt16BE(2) : 0)));
+  Math.max(
+    0,
+    ...sets.map(({ rdata: [only] }) => (only !== undefined && only.length >= FIXED_BYTES ? only.readUInt16BE(2) : 0)),
+  );
 
 /** Makes a Denial of a zone's validated NSEC3 RRsets. */
 export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget): Denial {
@@ -95,12 +102,13 @@ export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget):
     return made;
   }
   const at = (name: Name): Nsec3 | undefined => records.find(each => each.owner === hashed(name, each));
-  const covering = (name: Name): Nsec3 | undefined => records.find(each => {
-    const { owner, next } = each;
-    const wanted = hashed(name, each);
-    // The last gap goes round to the first hash.
-    return wanted !== undefined && (owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
-  });
+  const covering = (name: Name): Nsec3 | undefined =>
+    records.find(each => {
+      const { owner, next } = each;
+      const wanted = hashed(name, each);
+      // The last gap goes round to the first hash.
+      return wanted !== undefined && (owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
+    });
 
   /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name lies in. */
   function closest(name: Name): { readonly encloser: Name; readonly gap: Nsec3 } | undefined {

@@ -49,10 +49,15 @@ const MOST_TRACKED = 32;
 const same = (a: Dnskey, b: Dnskey): boolean => a.rdata.equals(b.rdata);
 
 /** RFC 5011 §4: what becomes of the keys of a trust point when it was looked at. */
-export function transition(keys: readonly TrackedKey[], { present, configured, revoked, ttlSec }: Sight, nowSec: number): readonly TrackedKey[] {
+export function transition(
+  keys: readonly TrackedKey[],
+  { present, configured, revoked, ttlSec }: Sight,
+  nowSec: number,
+): readonly TrackedKey[] {
   const moved = keys.flatMap((each): TrackedKey[] => {
     const to = (state: KeyState): TrackedKey[] => [{ ...each, state, sinceSec: nowSec, untilSec: 0 }];
-    if (each.state !== 'removed' && each.state !== 'revoked' && revoked.some(key => same(key, each.key))) return to('revoked');
+    if (each.state !== 'removed' && each.state !== 'revoked' && revoked.some(key => same(key, each.key)))
+      return to('revoked');
     const shown = present?.some(key => same(key, each.key));
     switch (each.state) {
       case 'pending':
@@ -69,9 +74,13 @@ export function transition(keys: readonly TrackedKey[], { present, configured, r
         return [each];
     }
   });
-  const added = (present ?? []).filter(key => !keys.some(each => same(each.key, key))).map((key): TrackedKey => configured.has(key)
-    ? { key, state: 'valid', sinceSec: nowSec, untilSec: 0 }
-    : { key, state: 'pending', sinceSec: nowSec, untilSec: nowSec + Math.max(HOLD_DOWN_SEC, ttlSec) });
+  const added = (present ?? [])
+    .filter(key => !keys.some(each => same(each.key, key)))
+    .map((key): TrackedKey =>
+      configured.has(key)
+        ? { key, state: 'valid', sinceSec: nowSec, untilSec: 0 }
+        : { key, state: 'pending', sinceSec: nowSec, untilSec: nowSec + Math.max(HOLD_DOWN_SEC, ttlSec) },
+    );
   return [...moved, ...added].slice(0, MOST_TRACKED);
 }
 
@@ -110,25 +119,35 @@ export interface TrustPoints {
  */
 export function trustPoints(configured: readonly Anchor[], saved = ''): TrustPoints {
   const isConfigured = ({ zone, ds, keys }: Anchor, key: Dnskey): boolean =>
-    keys.some(each => same(each, key)) || ds.some(each => each.tag === key.tag && each.algorithm === key.algorithm && dsMatches(each, zone, key));
+    keys.some(each => same(each, key)) ||
+    ds.some(each => each.tag === key.tag && each.algorithm === key.algorithm && dsMatches(each, zone, key));
   const savedPoints = parse(saved);
-  const points = new Map<Name, TrustPoint>(configured.map(anchor => {
-    const known = savedPoints.find(({ zone }) => zone === anchor.zone);
-    // What was learned came from keys that were believed then: it counts as long as one of them is configured still.
-    const descends = known?.keys.some(({ key }) => isConfigured(anchor, key)) === true;
-    return [anchor.zone, known !== undefined && descends ? known : { zone: anchor.zone, keys: [], checkedSec: 0, dueSec: 0 }];
-  }));
-  const believed = (): readonly Anchor[] => configured.map(anchor => {
-    const tracked = points.get(anchor.zone)?.keys ?? [];
-    const gone = tracked.filter(({ state }) => state === 'revoked' || state === 'removed');
-    const isGone = (key: Dnskey): boolean => gone.some(each => same(each.key, key));
-    const keys = [...anchor.keys.filter(key => !isGone(key)), ...tracked.filter(({ state }) => state === 'valid' || state === 'missing').map(({ key }) => key)];
-    return {
-      zone: anchor.zone,
-      ds: anchor.ds.filter(ds => !gone.some(({ key }) => key.tag === ds.tag && dsMatches(ds, anchor.zone, key))),
-      keys: keys.filter((key, i) => keys.findIndex(each => same(each, key)) === i),
-    };
-  });
+  const points = new Map<Name, TrustPoint>(
+    configured.map(anchor => {
+      const known = savedPoints.find(({ zone }) => zone === anchor.zone);
+      // What was learned came from keys that were believed then: it counts as long as one of them is configured still.
+      const descends = known?.keys.some(({ key }) => isConfigured(anchor, key)) === true;
+      return [
+        anchor.zone,
+        known !== undefined && descends ? known : { zone: anchor.zone, keys: [], checkedSec: 0, dueSec: 0 },
+      ];
+    }),
+  );
+  const believed = (): readonly Anchor[] =>
+    configured.map(anchor => {
+      const tracked = points.get(anchor.zone)?.keys ?? [];
+      const gone = tracked.filter(({ state }) => state === 'revoked' || state === 'removed');
+      const isGone = (key: Dnskey): boolean => gone.some(each => same(each.key, key));
+      const keys = [
+        ...anchor.keys.filter(key => !isGone(key)),
+        ...tracked.filter(({ state }) => state === 'valid' || state === 'missing').map(({ key }) => key),
+      ];
+      return {
+        zone: anchor.zone,
+        ds: anchor.ds.filter(ds => !gone.some(({ key }) => key.tag === ds.tag && dsMatches(ds, anchor.zone, key))),
+        keys: keys.filter((key, i) => keys.findIndex(each => same(each, key)) === i),
+      };
+    });
   let anchors = believed();
 
   return {
@@ -144,23 +163,46 @@ export function trustPoints(configured: readonly Anchor[], saved = ''): TrustPoi
       const anchor = configured.find(each => each.zone === zone);
       if (point === undefined || anchor === undefined) return [];
       const present = keys.filter(key => key.isZoneKey && key.isSep && !key.isRevoked);
-      const revoked = keys.filter(key => key.isRevoked).flatMap(key => {
-        const before = key.unrevoked();
-        const tracked = point.keys.some(each => same(each.key, before)) || isConfigured(anchor, before);
-        return tracked && signedBy(set, key, nowSec) ? [before] : [];
-      });
+      const revoked = keys
+        .filter(key => key.isRevoked)
+        .flatMap(key => {
+          const before = key.unrevoked();
+          const tracked = point.keys.some(each => same(each.key, before)) || isConfigured(anchor, before);
+          return tracked && signedBy(set, key, nowSec) ? [before] : [];
+        });
       // A revoked key that was only configured is tracked from now on, so that it stays revoked.
-      const before = [...point.keys, ...revoked.filter(key => !point.keys.some(each => same(each.key, key)))
-        .map((key): TrackedKey => ({ key, state: 'valid', sinceSec: nowSec, untilSec: 0 }))];
-      const after = transition(before, {
-        present: validated ? present : undefined, configured: new Set(present.filter(key => isConfigured(anchor, key))), revoked, ttlSec: set.ttlSec,
-      }, nowSec);
+      const before = [
+        ...point.keys,
+        ...revoked
+          .filter(key => !point.keys.some(each => same(each.key, key)))
+          .map((key): TrackedKey => ({ key, state: 'valid', sinceSec: nowSec, untilSec: 0 })),
+      ];
+      const after = transition(
+        before,
+        {
+          present: validated ? present : undefined,
+          configured: new Set(present.filter(key => isConfigured(anchor, key))),
+          revoked,
+          ttlSec: set.ttlSec,
+        },
+        nowSec,
+      );
       const leftSec = Math.min(...set.signatures.map(({ expiration }) => (expiration - (nowSec >>> 0)) | 0));
-      points.set(zone, validated
-        // RFC 5011 §2.3
-        ? { zone, keys: after, checkedSec: nowSec, dueSec: nowSec + Math.floor(Math.max(HOUR_SEC, Math.min(15 * DAY_SEC, set.ttlSec / 2, leftSec / 2))) }
-        : { ...point, keys: after, dueSec: nowSec + HOUR_SEC });
-      const changes = after.filter(each => !point.keys.some(old => same(old.key, each.key) && old.state === each.state));
+      points.set(
+        zone,
+        validated
+          ? // RFC 5011 §2.3
+            {
+              zone,
+              keys: after,
+              checkedSec: nowSec,
+              dueSec: nowSec + Math.floor(Math.max(HOUR_SEC, Math.min(15 * DAY_SEC, set.ttlSec / 2, leftSec / 2))),
+            }
+          : { ...point, keys: after, dueSec: nowSec + HOUR_SEC },
+      );
+      const changes = after.filter(
+        each => !point.keys.some(old => same(old.key, each.key) && old.state === each.state),
+      );
       anchors = believed();
       return changes.map(key => ({ zone, key }));
     },
@@ -168,13 +210,20 @@ export function trustPoints(configured: readonly Anchor[], saved = ''): TrustPoi
       const point = points.get(zone);
       if (point !== undefined) points.set(zone, { ...point, dueSec: Math.floor(wallSec) + HOUR_SEC });
     },
-    save: () => JSON.stringify({
-      version: 1,
-      points: [...points.values()].map(({ zone, keys, checkedSec, dueSec }) => ({
-        zone: nameText(zone), checkedSec, dueSec,
-        keys: keys.map(({ key, ...rest }) => ({ tag: key.tag, ...rest, dnskey: key.rdata.toString('base64') })),
-      })),
-    }, undefined, 1),
+    save: () =>
+      JSON.stringify(
+        {
+          version: 1,
+          points: [...points.values()].map(({ zone, keys, checkedSec, dueSec }) => ({
+            zone: nameText(zone),
+            checkedSec,
+            dueSec,
+            keys: keys.map(({ key, ...rest }) => ({ tag: key.tag, ...rest, dnskey: key.rdata.toString('base64') })),
+          })),
+        },
+        undefined,
+        1,
+      ),
   };
 }
 
@@ -188,17 +237,29 @@ function parse(saved: string): TrustPoint[] {
 }
 
 function readPoint(value: unknown): TrustPoint[] {
-  const { zone, keys, checkedSec, dueSec } = value as { zone?: unknown; keys?: unknown; checkedSec?: unknown; dueSec?: unknown };
+  const { zone, keys, checkedSec, dueSec } = value as {
+    zone?: unknown;
+    keys?: unknown;
+    checkedSec?: unknown;
+    dueSec?: unknown;
+  };
   const wire = typeof zone === 'string' ? nameFromText(zone) : undefined;
   if (wire === undefined || !Array.isArray(keys) || !isTime(checkedSec) || !isTime(dueSec)) return [];
   return [{ zone: nameOf(wire), checkedSec, dueSec, keys: keys.flatMap(readKey).slice(0, MOST_TRACKED) }];
 }
 
 function readKey(value: unknown): TrackedKey[] {
-  const { dnskey, state, sinceSec, untilSec } = value as { dnskey?: unknown; state?: unknown; sinceSec?: unknown; untilSec?: unknown };
+  const { dnskey, state, sinceSec, untilSec } = value as {
+    dnskey?: unknown;
+    state?: unknown;
+    sinceSec?: unknown;
+    untilSec?: unknown;
+  };
   const key = typeof dnskey === 'string' ? Dnskey.read(Buffer.from(dnskey, 'base64')) : undefined;
   const known = STATES.find(each => each === state);
-  return key !== undefined && known !== undefined && isTime(sinceSec) && isTime(untilSec) ? [{ key, state: known, sinceSec, untilSec }] : [];
+  return key !== undefined && known !== undefined && isTime(sinceSec) && isTime(untilSec)
+    ? [{ key, state: known, sinceSec, untilSec }]
+    : [];
 }
 
 const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;

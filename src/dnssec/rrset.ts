@@ -58,12 +58,18 @@ export interface Sets {
 const SIGNATURE_FIXED_BYTES = 18;
 
 /** RDATA in canonical form; undefined if it is malformed. */
-const canonicalRdata = (message: Buffer, start: number, end: number, type: number): Buffer | undefined => rdataWith(message, start, end, type, at => {
-  const read = readCanonical(message, at, end);
-  return read && { octets: Buffer.from(read.name, 'latin1'), end: read.end };
-});
+const canonicalRdata = (message: Buffer, start: number, end: number, type: number): Buffer | undefined =>
+  rdataWith(message, start, end, type, at => {
+    const read = readCanonical(message, at, end);
+    return read && { octets: Buffer.from(read.name, 'latin1'), end: read.end };
+  });
 
-function readSignature(message: Buffer, start: number, end: number, ttlSec: number): { covered: number; signature: Signature } | undefined {
+function readSignature(
+  message: Buffer,
+  start: number,
+  end: number,
+  ttlSec: number,
+): { covered: number; signature: Signature } | undefined {
   if (start + SIGNATURE_FIXED_BYTES + 1 > end) return undefined;
   const read = readCanonical(message, start + SIGNATURE_FIXED_BYTES, end);
   if (read === undefined) return undefined;
@@ -90,7 +96,8 @@ function readSignature(message: Buffer, start: number, end: number, ttlSec: numb
 }
 
 const FEW_SETS = 12;
-const keyOf = ({ owner, type, section }: Pick<RRset, 'owner' | 'type' | 'section'>): string => `${section} ${type} ${owner}`;
+const keyOf = ({ owner, type, section }: Pick<RRset, 'owner' | 'type' | 'section'>): string =>
+  `${section} ${type} ${owner}`;
 
 /** Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets. */
 export function readSets(message: WalkedMessage, questionEnd: number): Sets | undefined {
@@ -129,7 +136,16 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
       const read = readSignature(octets, start, end, ttlSec);
       if (read === undefined) return undefined;
       const set = known(owner, read.covered, section);
-      if (set === undefined) add({ owner, type: read.covered, section, ttlSec: Infinity, rdata: [], signatures: [read.signature], records: [i] });
+      if (set === undefined)
+        add({
+          owner,
+          type: read.covered,
+          section,
+          ttlSec: Infinity,
+          rdata: [],
+          signatures: [read.signature],
+          records: [i],
+        });
       else {
         set.signatures.push(read.signature);
         set.records.push(i);
@@ -137,7 +153,8 @@ export function readSets(message: WalkedMessage, questionEnd: number): Sets | un
     } else {
       const rdata = canonicalRdata(octets, start, end, type);
       // The next name is never compressed, and keeps its letters (RFC 6840 §5.1), but has to be one.
-      if (rdata === undefined || (type === TYPE.NSEC && readCanonical(octets, start, end) === undefined)) return undefined;
+      if (rdata === undefined || (type === TYPE.NSEC && readCanonical(octets, start, end) === undefined))
+        return undefined;
       const set = known(owner, type, section);
       if (set === undefined) add({ owner, type, section, ttlSec, rdata: [rdata], signatures: [], records: [i] });
       else {

@@ -15,6 +15,7 @@ export function sentinelFails(name: Name, type: number, anchors: readonly Anchor
   if (label?.length !== name.charCodeAt(0) + 1) return false;
   const root = anchorFor(anchors, ROOT_NAME);
   const tag = Number(digits);
-  const believed = root !== undefined && (root.ds.some(each => each.tag === tag) || root.keys.some(each => each.tag === tag));
+  const believed =
+    root !== undefined && (root.ds.some(each => each.tag === tag) || root.keys.some(each => each.tag === tag));
   return believed === (what === 'not');
 }

@@ -18,7 +18,12 @@ export interface Flaw {
 
 /** What came of it. */
 export type Checked =
-  | { readonly at: 'good'; readonly signature: Signature; /** How long that holds. */ readonly ttlSec: number; /** It was made from a wildcard. */ readonly expanded: boolean }
+  | {
+      readonly at: 'good';
+      readonly signature: Signature;
+      /** How long that holds. */ readonly ttlSec: number;
+      /** It was made from a wildcard. */ readonly expanded: boolean;
+    }
   /** Good but for its dates: what counts where the clock is known to be wrong. */
   | { readonly at: 'untimely'; readonly flaw: Flaw; readonly expanded: boolean; readonly signature: Signature }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
@@ -34,14 +39,14 @@ const HOUR_SEC = 3600;
 const DAY_SEC = 86_400;
 
 /** RFC 1982: whether a is before b, both modulo 2^32. */
-const before = (a: number, b: number): boolean => a !== b && ((b - a) >>> 0) < 0x80000000;
+const before = (a: number, b: number): boolean => a !== b && (b - a) >>> 0 < 0x80000000;
 
 /** Where now lies beside the dates of a signature, clocks that are a little off allowed for. */
 function timeOf({ inception, expiration }: Signature, nowSec: number): 'current' | 'expired' | 'early' {
   const now = nowSec >>> 0;
   const skew = Math.min(Math.max(((expiration - inception) >>> 0) / 10, HOUR_SEC), DAY_SEC);
-  if (before(expiration, now) && ((now - expiration) >>> 0) > skew) return 'expired';
-  if (before(now, inception) && ((inception - now) >>> 0) > skew) return 'early';
+  if (before(expiration, now) && (now - expiration) >>> 0 > skew) return 'expired';
+  if (before(now, inception) && (inception - now) >>> 0 > skew) return 'early';
   return 'current';
 }
 
@@ -49,8 +54,11 @@ function timeOf({ inception, expiration }: Signature, nowSec: number): 'current'
 export function signedOctets(set: RRset, signature: Signature): Buffer {
   // RFC 4035 §5.3.2: fewer labels than the owner has means that a wildcard was signed, and the owner made from it.
   const labels = labelCount(set.owner);
-  const owner = octetsOf(signature.labels < labels && !(isWildcard(set.owner) && signature.labels === labels - 1)
-    ? wildcardOf(ancestorOf(set.owner, signature.labels)) : set.owner);
+  const owner = octetsOf(
+    signature.labels < labels && !(isWildcard(set.owner) && signature.labels === labels - 1)
+      ? wildcardOf(ancestorOf(set.owner, signature.labels))
+      : set.owner,
+  );
   const rdata = set.rdata.length === 1 ? set.rdata : [...set.rdata].sort((a, b) => Buffer.compare(a, b));
   let bytes = signature.head.length;
   for (const each of rdata) bytes += owner.length + 10 + each.length;
@@ -88,24 +96,54 @@ export interface Verifier {
 }
 
 /** What is wrong with a signature, the worse the later. */
-const WRONGS = ['none', 'no_key', 'no_zone_key', 'longer', 'wrong', 'early', 'expired', 'key_tags', 'signatures'] as const;
+const WRONGS = [
+  'none',
+  'no_key',
+  'no_zone_key',
+  'longer',
+  'wrong',
+  'early',
+  'expired',
+  'key_tags',
+  'signatures',
+] as const;
 type Wrong = (typeof WRONGS)[number];
 
 const CODES: Readonly<Record<Wrong, FailureCode>> = {
-  none: 'rrsigs_missing', no_key: 'dnskey_missing', no_zone_key: 'no_zone_key', longer: 'bogus', wrong: 'bogus', early: 'signature_early', expired: 'signature_expired',
-  key_tags: 'dnssec_limit', signatures: 'dnssec_limit',
+  none: 'rrsigs_missing',
+  no_key: 'dnskey_missing',
+  no_zone_key: 'no_zone_key',
+  longer: 'bogus',
+  wrong: 'bogus',
+  early: 'signature_early',
+  expired: 'signature_expired',
+  key_tags: 'dnssec_limit',
+  signatures: 'dnssec_limit',
 };
 
 /** Only who is refused needs the words. */
 function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
   const what = setText(set);
   const of = nameText(zone);
-  if (signature === undefined) return { code: CODES[wrong], detail: wrong === 'none' ? `${what} has no signature of ${of}` : `${what}: its signatures do not agree on who signed what` };
+  if (signature === undefined)
+    return {
+      code: CODES[wrong],
+      detail:
+        wrong === 'none'
+          ? `${what} has no signature of ${of}`
+          : `${what}: its signatures do not agree on who signed what`,
+    };
   const by = `${what}: its signature by key ${signature.keyTag} (${algorithmText(signature.algorithm)}) of ${of}`;
   const words: Readonly<Record<Wrong, string>> = {
-    none: '', no_key: `${by}: ${of} has no such key`, no_zone_key: `${by}: that key may not sign records of the zone`, longer: `${by} speaks of a longer name`,
-    wrong: `${by} is wrong`, early: `${by} is not valid before ${dateText(signature.inception)}`, expired: `${by} expired ${dateText(signature.expiration)}`,
-    key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`, signatures: `${what}: too many signatures to check`,
+    none: '',
+    no_key: `${by}: ${of} has no such key`,
+    no_zone_key: `${by}: that key may not sign records of the zone`,
+    longer: `${by} speaks of a longer name`,
+    wrong: `${by} is wrong`,
+    early: `${by} is not valid before ${dateText(signature.inception)}`,
+    expired: `${by} expired ${dateText(signature.expiration)}`,
+    key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`,
+    signatures: `${what}: too many signatures to check`,
   };
   return { code: CODES[wrong], detail: words[wrong] };
 }
@@ -117,7 +155,13 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
 export function verifier(): Verifier {
   const remembered = bounded<Remembered>(REMEMBERED_BYTES, () => undefined);
 
-  function verifies(key: Dnskey, data: Buffer, signature: Buffer, comesAgain: boolean, budget: Budget): boolean | 'limit' {
+  function verifies(
+    key: Dnskey,
+    data: Buffer,
+    signature: Buffer,
+    comesAgain: boolean,
+    budget: Budget,
+  ): boolean | 'limit' {
     const id = comesAgain ? signature.toString('latin1') : '';
     const text = comesAgain ? data.toString('latin1') : '';
     const known = comesAgain ? remembered.get(id) : undefined;
@@ -134,7 +178,8 @@ export function verifier(): Verifier {
       const [first] = signatures;
       // An RRset is in one zone, under one name: signatures that do not agree on these were not made for it.
       for (const each of signatures) {
-        if (each.signer !== first?.signer || each.labels !== first.labels) return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
+        if (each.signer !== first?.signer || each.labels !== first.labels)
+          return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
       }
       const labels = labelCount(owner) - (isWildcard(owner) ? 1 : 0);
       let worst: Wrong = 'none';
@@ -167,7 +212,13 @@ export function verifier(): Verifier {
               const good = verifies(key, data, signature.octets, section === 'authority', budget);
               if (good === 'limit') return { at: 'flawed', flaw: flawOf(set, zone, 'signatures', signature) };
               if (!good) continue;
-              if (time === 'current') return { at: 'good', signature, ttlSec: ttlOf(set, signature, nowSec), expanded: signature.labels < labels };
+              if (time === 'current')
+                return {
+                  at: 'good',
+                  signature,
+                  ttlSec: ttlOf(set, signature, nowSec),
+                  expanded: signature.labels < labels,
+                };
               untimely ??= signature;
               break;
             }
@@ -179,22 +230,31 @@ export function verifier(): Verifier {
         }
       }
       const flaw = flawOf(set, zone, worst, blamed);
-      return untimely === undefined ? { at: 'flawed', flaw } : { at: 'untimely', flaw, signature: untimely, expanded: untimely.labels < labels };
+      return untimely === undefined
+        ? { at: 'flawed', flaw }
+        : { at: 'untimely', flaw, signature: untimely, expanded: untimely.labels < labels };
     },
   };
 }
 
 const PAUSE = { at: 'pause' } as const;
 
-const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean => key.tag === keyTag && key.algorithm === algorithm;
+const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean =>
+  key.tag === keyTag && key.algorithm === algorithm;
 
 /** RFC 4035 §5.3.3: how long it holds; not longer than any of these says. */
 const ttlOf = (set: RRset, signature: Signature, nowSec: number): number =>
   Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, nowSec)));
 
 /** Whether this very key has signed an RRset, whatever its flags: how a key is revoked (RFC 5011 §2.1). */
-export const signedBy = (set: RRset, key: Dnskey, nowSec: number): boolean => set.signatures.some(signature =>
-  isOf(signature, key) && signature.signer === set.owner && timeOf(signature, nowSec) === 'current' && key.verifies(signedOctets(set, signature), signature.octets));
+export const signedBy = (set: RRset, key: Dnskey, nowSec: number): boolean =>
+  set.signatures.some(
+    signature =>
+      isOf(signature, key) &&
+      signature.signer === set.owner &&
+      timeOf(signature, nowSec) === 'current' &&
+      key.verifies(signedOctets(set, signature), signature.octets),
+  );
 
 /** Seconds until a signature expires; one that is accepted a little late has a moment. */
 function untilExpiration({ expiration }: Signature, nowSec: number): number {

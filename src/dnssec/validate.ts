@@ -17,7 +17,15 @@ import type { ZoneState } from './zones.js';
 /** What came of it (RFC 4035 §4.3). */
 export type Finding =
   /** Only the records in `kept` were checked: others have to go. */
-  | { readonly at: 'secure'; readonly ttlSec: number;  /** By number of record. */ readonly kept: readonly boolean[]; /** TTLs of records that claim to last longer than they do. */ readonly shorter: ReadonlyMap<number, number> | undefined; /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number; /** Nobody knows the time: it may have been true once. */ readonly untimely: boolean }
+  | {
+      readonly at: 'secure';
+      readonly ttlSec: number;
+      /** By number of record. */ readonly kept: readonly boolean[];
+      /** TTLs of records that claim to last longer than they do. */ readonly shorter:
+        ReadonlyMap<number, number> | undefined;
+      /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number;
+      /** Nobody knows the time: it may have been true once. */ readonly untimely: boolean;
+    }
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
   | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
 
@@ -39,9 +47,7 @@ const NXDOMAIN = 3;
 const YXDOMAIN = 6;
 
 /** A part of an answer, judged. */
-type Part =
-  | { readonly at: 'secure'; readonly ttlSec: number }
-  | Exclude<Finding, { readonly at: 'secure' }>;
+type Part = { readonly at: 'secure'; readonly ttlSec: number } | Exclude<Finding, { readonly at: 'secure' }>;
 
 const bogus = ({ code, detail }: Flaw): Part => ({ at: 'bogus', failure: failure(code, detail) });
 const flaw = (code: FailureCode, detail: string): Part => bogus({ code, detail });
@@ -71,7 +77,10 @@ class Judge {
   private ttlSec = Infinity;
   private rcode = NOERROR;
 
-  constructor(private readonly chain: Chain, private readonly asked: Judged) {
+  constructor(
+    private readonly chain: Chain,
+    private readonly asked: Judged,
+  ) {
     this.kept = new Array<boolean>(asked.records).fill(false);
   }
 
@@ -85,15 +94,29 @@ class Judge {
     for (let aliases = 0; ; aliases++) {
       const data = find(answer, name, type);
       if (data !== undefined) {
-        worst = worse(worst, rcode === NOERROR ? yield* this.set(data) : flaw('bogus', `${nameText(name)} ${typeToText(type)} is there, but the answer says ${rcodeToText(rcode)}`));
+        worst = worse(
+          worst,
+          rcode === NOERROR
+            ? yield* this.set(data)
+            : flaw(
+                'bogus',
+                `${nameText(name)} ${typeToText(type)} is there, but the answer says ${rcodeToText(rcode)}`,
+              ),
+        );
         break;
       }
       if (aliases === MOST_ALIASES) {
         this.chain.run.budget.exceed('aliases');
-        return { at: 'bogus', failure: failure('dnssec_limit', `${nameText(this.asked.name)}: more than ${MOST_ALIASES} aliases`) };
+        return {
+          at: 'bogus',
+          failure: failure('dnssec_limit', `${nameText(this.asked.name)}: more than ${MOST_ALIASES} aliases`),
+        };
       }
       const alias = find(answer, name, TYPE.CNAME);
-      const above = answer.find(({ owner, type: each, rdata }) => each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner));
+      const above = answer.find(
+        ({ owner, type: each, rdata }) =>
+          each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner),
+      );
       seen.push(name);
       if (above !== undefined && (alias === undefined || alias.signatures.length === 0)) {
         const target = redirected(name, above);
@@ -105,7 +128,10 @@ class Judge {
         }
         // The CNAME that a DNAME makes has no signature: it must be what the DNAME says (RFC 6672 §5.3.1), and said once.
         if (target === undefined || (alias !== undefined && (targetOf(alias) !== target || alias.rdata.length > 1))) {
-          worst = worse(worst, flaw('bogus', `${nameText(name)} CNAME is not what the DNAME of ${nameText(above.owner)} makes`));
+          worst = worse(
+            worst,
+            flaw('bogus', `${nameText(name)} CNAME is not what the DNAME of ${nameText(above.owner)} makes`),
+          );
           break;
         }
         worst = worse(worst, yield* this.set(above));
@@ -122,7 +148,14 @@ class Judge {
     }
     if (worst.at === 'secure') worst = worse(worst, yield* this.rest());
     return worst.at === 'secure'
-      ? { at: 'secure', ttlSec: this.ttlSec, kept: this.kept, shorter: this.shorter, rcode: this.rcode, untimely: this.chain.untimely }
+      ? {
+          at: 'secure',
+          ttlSec: this.ttlSec,
+          kept: this.kept,
+          shorter: this.shorter,
+          rcode: this.rcode,
+          untimely: this.chain.untimely,
+        }
       : worst;
   }
 
@@ -145,12 +178,24 @@ class Judge {
     const signer = chain.signerOf(set, owner);
     // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
     if (signer === undefined || (type === TYPE.DS && signer === owner)) {
-      return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), { code: 'rrsigs_missing', detail: `${setText(set)} has no signature of its zone` });
+      return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), {
+        code: 'rrsigs_missing',
+        detail: `${setText(set)} has no signature of its zone`,
+      });
     }
     const state = yield* chain.keysOf(signer);
-    if (state.at !== 'signed') return unsignedPart(state, { code: 'bogus', detail: `${nameText(signer)}, which signed ${setText(set)}, is no zone` });
+    if (state.at !== 'signed')
+      return unsignedPart(state, {
+        code: 'bogus',
+        detail: `${nameText(signer)}, which signed ${setText(set)}, is no zone`,
+      });
     const checked = yield* chain.check(set, signer, state.keys);
-    chain.run.note?.(signer, checked.at === 'good' ? `${setText(set)}: ${signedText(checked.signature, signer)}${checked.expanded ? ', made from a wildcard' : ''}` : checked.flaw.detail);
+    chain.run.note?.(
+      signer,
+      checked.at === 'good'
+        ? `${setText(set)}: ${signedText(checked.signature, signer)}${checked.expanded ? ', made from a wildcard' : ''}`
+        : checked.flaw.detail,
+    );
     if (checked.at !== 'good') return bogus(checked.flaw);
     if (!checked.expanded) return this.keep(set, checked.ttlSec);
     const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
@@ -169,18 +214,30 @@ class Judge {
       case 'opt_out':
         return { at: 'insecure', why: undefined };
       case 'unproven':
-        return flaw('nsec_missing', `that a wildcard answers for ${nameText(owner)} is not proven by ${nameText(zone)}`);
+        return flaw(
+          'nsec_missing',
+          `that a wildcard answers for ${nameText(owner)} is not proven by ${nameText(zone)}`,
+        );
     }
   }
 
   /** There is nothing: no such name, or no such type. */
   private *denied(name: Name): Steps<Part> {
-    const { type, rcode, sets: { authority } } = this.asked;
+    const {
+      type,
+      rcode,
+      sets: { authority },
+    } = this.asked;
     const { chain } = this;
-    const missing: Flaw = { code: 'nsec_missing', detail: `that there is no ${nameText(name)} ${typeToText(type)} is not proven` };
+    const missing: Flaw = {
+      code: 'nsec_missing',
+      detail: `that there is no ${nameText(name)} ${typeToText(type)} is not proven`,
+    };
     const negative = chain.negative(name);
     if (negative !== undefined) return unsignedPart(negative, NOTHING);
-    const zones = chain.denialSigners(authority, name).filter(signer => type !== TYPE.DS || signer !== name || name.length === 1);
+    const zones = chain
+      .denialSigners(authority, name)
+      .filter(signer => type !== TYPE.DS || signer !== name || name.length === 1);
     let found = missing;
     for (const zone of zones) {
       const state = yield* chain.keysOf(zone);
@@ -196,8 +253,12 @@ class Judge {
       this.rcode = proof === 'unproven' ? NOERROR : NXDOMAIN;
       if (rcode !== NOERROR && rcode !== NXDOMAIN) continue;
       // Some servers with NSEC say NXDOMAIN for a name without records that has names below; what is signed counts.
-      if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC))) proof = denied.denial.noData(name, type);
-      chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${proof === 'unproven' ? 'not proven' : 'proven'}${proof === 'opt_out' ? ', but for unsigned delegations' : ''}`);
+      if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
+        proof = denied.denial.noData(name, type);
+      chain.run.note?.(
+        zone,
+        `${nameText(name)} ${typeToText(type)}: that there is none is ${proof === 'unproven' ? 'not proven' : 'proven'}${proof === 'opt_out' ? ', but for unsigned delegations' : ''}`,
+      );
       if (proof === 'opt_out') return { at: 'insecure', why: undefined };
       if (proof === 'unproven') continue;
       for (const each of denied.sets) this.keep(each, denied.ttlSec);
@@ -218,7 +279,9 @@ class Judge {
       if (set.records.every(each => this.kept[each])) continue;
       if (set.type === TYPE.NS && set.signatures.length === 0 && set.section === 'authority') continue;
       const stranger = !set.signatures.every(({ signer }) => this.zones.includes(signer));
-      const part = stranger ? flaw('bogus', `${setText(set)}, which nobody asked for, is of another zone`) : yield* this.set(set);
+      const part = stranger
+        ? flaw('bogus', `${setText(set)}, which nobody asked for, is of another zone`)
+        : yield* this.set(set);
       if (part.at !== 'secure') return part;
     }
     return { at: 'secure', ttlSec: Infinity };

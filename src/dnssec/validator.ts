@@ -69,7 +69,12 @@ export interface Question {
    * @param final what is bogus is remembered: there is nobody else to ask
    * @returns undefined: it is malformed
    */
-  judge(answer: Judgeable, questionEnd: number, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined;
+  judge(
+    answer: Judgeable,
+    questionEnd: number,
+    final: boolean,
+    note?: (zone: Name, words: string) => void,
+  ): Steps<Finding> | undefined;
   /** What is secure is withheld, to tell which keys are believed (RFC 8509). */
   readonly sentinelFails: boolean;
 }
@@ -85,8 +90,13 @@ class Asked implements Question, ChainRun {
   private brought: Map<string, Found> | undefined = undefined;
 
   constructor(
-    private readonly chainParts: ChainParts, readonly name: Name, readonly type: number, turn: Turn,
-    readonly wallSec: number, readonly ageSec: number, readonly timeless: boolean,
+    private readonly chainParts: ChainParts,
+    readonly name: Name,
+    readonly type: number,
+    turn: Turn,
+    readonly wallSec: number,
+    readonly ageSec: number,
+    readonly timeless: boolean,
   ) {
     this.budget = new Budget(turn);
   }
@@ -116,15 +126,27 @@ class Asked implements Question, ChainRun {
     return sentinelFails(this.name, this.type, this.chainParts.anchors());
   }
 
-  judge(answer: Judgeable, questionEnd: number, final: boolean, note?: (zone: Name, words: string) => void): Steps<Finding> | undefined {
+  judge(
+    answer: Judgeable,
+    questionEnd: number,
+    final: boolean,
+    note?: (zone: Name, words: string) => void,
+  ): Steps<Finding> | undefined {
     const { name, type } = this;
     const sets = readSets(answer, questionEnd);
     if (sets === undefined) return undefined;
     // Part of the chain itself.
-    if (type === TYPE.DS || type === TYPE.DNSKEY) this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode: answer.rcode, upstream: answer.upstream });
+    if (type === TYPE.DS || type === TYPE.DNSKEY)
+      this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode: answer.rcode, upstream: answer.upstream });
     this.final = final;
     this.note = note;
-    return judge(new Chain(this.chainParts, this), { name, type, rcode: answer.rcode, sets, records: answer.answers + answer.authority });
+    return judge(new Chain(this.chainParts, this), {
+      name,
+      type,
+      rcode: answer.rcode,
+      sets,
+      records: answer.answers + answer.authority,
+    });
   }
 }
 
@@ -163,7 +185,15 @@ export function validator(parts: ValidatorParts): Validator {
       if (anchor?.zone !== zone) return undefined;
       const key = lookupKey({ name: zone, type: TYPE.DNSKEY });
       const budget = new Budget();
-      const run = { budget, wallSec, ageSec, timeless: false, final: true, found: new Map([[key, found]]), note: undefined };
+      const run = {
+        budget,
+        wallSec,
+        ageSec,
+        timeless: false,
+        final: true,
+        found: new Map([[key, found]]),
+        note: undefined,
+      };
       const steps = new Chain(chainParts, run).anchored(anchor);
       // It has all it needs, and as its own question has the whole turn.
       for (;;) {
@@ -177,7 +207,8 @@ export function validator(parts: ValidatorParts): Validator {
     guess: (name, type, ageSec) => sight.guess(name, type, ageSec),
     learn: (guess, ageSec) => sight.learn(guess, ageSec),
     question(name, type, { wallSec, ageSec }) {
-      const timeless = parts.clockNames.some(each => isWithin(name, each)) && (clockIsWrong(wallSec) || parts.clockIsSet() === false);
+      const timeless =
+        parts.clockNames.some(each => isWithin(name, each)) && (clockIsWrong(wallSec) || parts.clockIsSet() === false);
       return new Asked(chainParts, name, type, turn, wallSec, ageSec, timeless);
     },
   };

@@ -53,7 +53,10 @@ export function zoneTable(bytes: number): Zones {
     },
     put(name, state, nowSec, ttlSec) {
       if (state.at === 'unknown') return;
-      const size = state.at !== 'signed' ? ENTRY_BYTES : state.keys.reduce((sum, { rdata }) => sum + rdata.length + KEY_BYTES, ENTRY_BYTES);
+      const size =
+        state.at !== 'signed'
+          ? ENTRY_BYTES
+          : state.keys.reduce((sum, { rdata }) => sum + rdata.length + KEY_BYTES, ENTRY_BYTES);
       table.set(name, { state, untilSec: nowSec + Math.min(Math.max(ttlSec, LEAST_SEC), MOST_SEC) }, size);
     },
     forget(isMeant) {
@@ -67,7 +70,12 @@ export function zoneTable(bytes: number): Zones {
 }
 
 /** The nearest name above `name`, down from `top`, that something is known about, but for names that are no cut. */
-export function nearestKnown(zones: Zones, name: Name, top: Name, nowSec: number): { readonly name: Name; readonly state: ZoneState } | undefined {
+export function nearestKnown(
+  zones: Zones,
+  name: Name,
+  top: Name,
+  nowSec: number,
+): { readonly name: Name; readonly state: ZoneState } | undefined {
   for (let each = name; ; each = parentOf(each)) {
     const state = zones.get(each, nowSec);
     if (state !== undefined && state.at !== 'no_cut') return { name: each, state };

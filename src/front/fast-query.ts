@@ -77,11 +77,12 @@ export class FastQuery {
     let limit = CLASSIC_PAYLOAD_BYTES;
     if (additional === 1) {
       // One OPT, right behind the question, to the very end; version 0.
-      if (at + OPT_BYTES > end || message[at] !== 0 || u16At(message, at + 1) !== TYPE.OPT || message[at + 6] !== 0) return false;
+      if (at + OPT_BYTES > end || message[at] !== 0 || u16At(message, at + 1) !== TYPE.OPT || message[at + 6] !== 0)
+        return false;
       if (at + OPT_BYTES + u16At(message, at + 9) !== end) return false;
       if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
       limit = Math.min(Math.max(u16At(message, at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
-      if ((message[at + 7] ?? 0) & 0x80) bits = bits & ~WITH_AD | WITH_DO;
+      if ((message[at + 7] ?? 0) & 0x80) bits = (bits & ~WITH_AD) | WITH_DO;
       bits |= WITH_EDNS;
     } else if (at !== end) return false;
 

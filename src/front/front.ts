@@ -10,7 +10,16 @@ import { type PacketCache, room } from './packet-cache.js';
 import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, HEADER_BYTES, rcodeOf, flagsOf } from '../wire/header.js';
 import { type ClientQuery, type Parsed, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
-import { answerReply, edeFor, headerOnlyReply, keepaliveOption, type ReplyShape, type StoredMessage, STREAM_LIMIT_BYTES, udpLimit } from '../wire/reply.js';
+import {
+  answerReply,
+  edeFor,
+  headerOnlyReply,
+  keepaliveOption,
+  type ReplyShape,
+  type StoredMessage,
+  STREAM_LIMIT_BYTES,
+  udpLimit,
+} from '../wire/reply.js';
 import { withoutDnssec } from '../wire/selection.js';
 
 /** What the front works with. */
@@ -70,8 +79,20 @@ export function front(parts: FrontParts): Front {
     source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
 
   /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
-  function keepReady(message: Buffer, client: Client, answer: Answer, bytes: Buffer, ttlOffsets: ArrayLike<number>): void {
-    if (parts.noted !== undefined || answer.at !== 'stored' || bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
+  function keepReady(
+    message: Buffer,
+    client: Client,
+    answer: Answer,
+    bytes: Buffer,
+    ttlOffsets: ArrayLike<number>,
+  ): void {
+    if (
+      parts.noted !== undefined ||
+      answer.at !== 'stored' ||
+      bytes.length > UDP_PAYLOAD_BYTES ||
+      flagsOf(bytes) & FLAG.TC
+    )
+      return;
     const { entry } = answer;
     // Errors of upstream's are counted with every reply, which a ready one would not be.
     if (entry.ttlSec === 0 || entry.extendedErrors.length > 0) return;
@@ -91,11 +112,26 @@ export function front(parts: FrontParts): Front {
     respond(bytes);
   }
 
-  function note({ address, port, transport }: Client, query: Buffer, question: Buffer | undefined, source: Source, answer: Answer, bytes: Buffer, startedAtMs: number): void {
+  function note(
+    { address, port, transport }: Client,
+    query: Buffer,
+    question: Buffer | undefined,
+    source: Source,
+    answer: Answer,
+    bytes: Buffer,
+    startedAtMs: number,
+  ): void {
     const stored = answer.at === 'stored' ? answer.entry : undefined;
     parts.noted?.({
-      client: { address, port, transport }, query, reply: bytes, question, rcode: rcodeOf(flagsOf(bytes)), source,
-      upstream: stored?.upstream, verdict: stored?.verdict, failure: answer.at === 'failure' ? answer.code : undefined,
+      client: { address, port, transport },
+      query,
+      reply: bytes,
+      question,
+      rcode: rcodeOf(flagsOf(bytes)),
+      source,
+      upstream: stored?.upstream,
+      verdict: stored?.verdict,
+      failure: answer.at === 'failure' ? answer.code : undefined,
       seconds: (clock.monotonicMs() - startedAtMs) / 1000,
     });
   }
@@ -115,7 +151,8 @@ export function front(parts: FrontParts): Front {
     const stream = client.transport !== 'udp';
     if (opt !== undefined && opt.options.length > 0) {
       // RFC 7828 §3.3.2: streams only, and only for those who sent it.
-      if (stream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined) options.push(keepaliveOption(parts.streamIdleMs));
+      if (stream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
+        options.push(keepaliveOption(parts.streamIdleMs));
       if (findOption(opt, OPTION.REPORT) !== undefined && isLoopback(client.address)) {
         options.push({ code: OPTION.REPORT, data: Buffer.from(reportText()) });
       }
@@ -133,14 +170,20 @@ export function front(parts: FrontParts): Front {
       case 'failure':
         return ['error', replyFailure(query, client, answer), []];
       case 'local':
-        return ['local', answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')), false), []];
+        return [
+          'local',
+          answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')), false),
+          [],
+        ];
       case 'stored': {
         const { entry, source } = answer;
         const ageSec = ageOf(answer);
         const errors: readonly ExtendedError[] = entry.extendedErrors;
         errors.forEach(each => observer.ede(each.infoCode));
         const shape = shapeFor(query, client, report(source, answer));
-        const shown = query.dnssecOk ? entry : withoutDnssec<StoredMessage>(entry, HEADER_BYTES + query.question.length, query.type);
+        const shown = query.dnssecOk
+          ? entry
+          : withoutDnssec<StoredMessage>(entry, HEADER_BYTES + query.question.length, query.type);
         return [source, answerReply(query, shown, ageSec, errors, shape, entry.verdict === 'secure'), shown.ttlOffsets];
       }
     }
@@ -212,8 +255,10 @@ export function front(parts: FrontParts): Front {
 }
 
 /** The query with its sender. Field by field: V8 gives objects made by spreading a shape that code can not be fast with. */
-const withClient = ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key }: ClientQuery, client: Client): Query =>
-  ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key, client, avoid: NOBODY });
+const withClient = (
+  { id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key }: ClientQuery,
+  client: Client,
+): Query => ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key, client, avoid: NOBODY });
 
 const NOBODY: readonly string[] = [];
 
@@ -233,4 +278,3 @@ function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?
 }
 
 const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
-

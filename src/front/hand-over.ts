@@ -70,7 +70,7 @@ export class HandOver {
   /** Reads what is there, a good many at most; false: there is more. With true the reader may rest until it is woken. */
   read(take: Take): boolean {
     const { control, ring } = this;
-    for (let taken = 0; taken < MOST_AT_ONCE; ) {
+    for (let taken = 0; taken < MOST_AT_ONCE;) {
       const read = Atomics.load(control, READ);
       if (read === Atomics.load(control, WRITTEN)) {
         Atomics.store(control, WOKEN, 0);

@@ -63,11 +63,13 @@ async function putToWork(workers: readonly Worker[], parts: HostParts): Promise<
   const closeSockets = (): void => fds.forEach(fd => libc.close(fd));
   let sockets: number[][];
   try {
-    sockets = workers.map(() => parts.addresses.map(at => {
-      const fd = openUdp(libc, at);
-      fds.push(fd);
-      return fd;
-    }));
+    sockets = workers.map(() =>
+      parts.addresses.map(at => {
+        const fd = openUdp(libc, at);
+        fds.push(fd);
+        return fd;
+      }),
+    );
   } catch (error) {
     closeSockets();
     throw error;
@@ -80,39 +82,48 @@ async function putToWork(workers: readonly Worker[], parts: HostParts): Promise<
   const counters: (() => FrontCounts)[] = [];
   const ended = workers.map(async worker => new Promise<void>(resolve => worker.once('exit', () => resolve())));
   const outgoing = replies(libc);
-  await Promise.all(workers.map(async (worker, i) => {
-    const own = sockets[i] ?? [];
-    const counts = FrontCounts.memory();
-    counters.push(countedSince(counts));
-    const memory = HandOver.memory();
-    const handOver = new HandOver(memory);
-    const take: Take = (socket, route, message) => {
-      const fd = own[socket] ?? -1;
-      front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply), true);
-    };
-    const read = (): void => {
-      if (!handOver.read(take)) setImmediate(read);
-    };
-    const state = { running: false };
-    await new Promise<void>((resolve, reject) => {
-      worker.on('message', (word: FrontThreadWord) => {
-        if (word === 'handed over') return read();
-        state.running = true;
-        resolve();
-      });
-      // A thread that breaks is a bug: the daemon goes down with it instead of going deaf.
-      worker.on('error', error => {
-        if (!state.running) return reject(error);
-        process.nextTick(() => {
-          throw error;
-        });
-      });
-      const data: FrontThreadData = {
-        sockets: own, stopFd, packets: parts.packets, counts, handOver: memory, allow: parts.allow, ageSec: parts.nowSec(), atWallMs: Date.now(),
+  await Promise.all(
+    workers.map(async (worker, i) => {
+      const own = sockets[i] ?? [];
+      const counts = FrontCounts.memory();
+      counters.push(countedSince(counts));
+      const memory = HandOver.memory();
+      const handOver = new HandOver(memory);
+      const take: Take = (socket, route, message) => {
+        const fd = own[socket] ?? -1;
+        front.handle(message, clientOf(route), reply => outgoing.add(fd, route, reply), true);
       };
-      worker.postMessage(data);
-    });
-  }));
+      const read = (): void => {
+        if (!handOver.read(take)) setImmediate(read);
+      };
+      const state = { running: false };
+      await new Promise<void>((resolve, reject) => {
+        worker.on('message', (word: FrontThreadWord) => {
+          if (word === 'handed over') return read();
+          state.running = true;
+          resolve();
+        });
+        // A thread that breaks is a bug: the daemon goes down with it instead of going deaf.
+        worker.on('error', error => {
+          if (!state.running) return reject(error);
+          process.nextTick(() => {
+            throw error;
+          });
+        });
+        const data: FrontThreadData = {
+          sockets: own,
+          stopFd,
+          packets: parts.packets,
+          counts,
+          handOver: memory,
+          allow: parts.allow,
+          ageSec: parts.nowSec(),
+          atWallMs: Date.now(),
+        };
+        worker.postMessage(data);
+      });
+    }),
+  );
 
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {

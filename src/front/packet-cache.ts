@@ -270,7 +270,9 @@ export class PacketCache {
   }
 
   private keyAt(entry: number): number {
-    return entry + FIXED_BYTES + aligned(u16At(this.log, entry + REPLY_AT)) + aligned(2 * u16At(this.log, entry + TTLS_AT));
+    return (
+      entry + FIXED_BYTES + aligned(u16At(this.log, entry + REPLY_AT)) + aligned(2 * u16At(this.log, entry + TTLS_AT))
+    );
   }
 }
 

@@ -48,7 +48,8 @@ export function server(parts: ServeParts): (fd: number, socket: number) => numbe
     if (!packets.find(fast, nowSec)) return 0;
     const { replyBytes, negative } = packets;
     const at = to * REPLY_ROOM_BYTES;
-    if (replyBytes > fast.udpLimitBytes || !packets.copyTo(out, at, queries.data, start, fast.questionBytes, nowSec)) return 0;
+    if (replyBytes > fast.udpLimitBytes || !packets.copyTo(out, at, queries.data, start, fast.questionBytes, nowSec))
+      return 0;
     replies.replyTo(to, queries, i, replyBytes);
     counts.hit(six, fast.type, (out.octets[at + 3] ?? 0) & 15, negative, bytes, replyBytes);
     return replyBytes;
@@ -74,4 +75,3 @@ export function server(parts: ServeParts): (fd: number, socket: number) => numbe
     return received;
   };
 }
-

@@ -15,7 +15,10 @@ export interface ListenAddress {
 export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
 
 /** Where a listener is reached from this machine. */
-export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({ port, address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address });
+export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({
+  port,
+  address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address,
+});
 
 /** `127.0.0.1:53`, `[::1]:53` */
 export const listenText = ({ address, port }: ListenAddress): string =>
@@ -27,9 +30,12 @@ export function expand(at: ListenAddress): ListenAddress[] {
   if (!isWildcard(address)) return [at];
   const family = isIPv6(address) ? 'IPv6' : 'IPv4';
   return Object.entries(networkInterfaces()).flatMap(([name, infos]) =>
-    (infos ?? []).filter(info => info.family === family).map(info => ({
-      // A link-local address is only one on its link (RFC 4007 §6).
-      address: info.family === 'IPv6' && info.scopeid !== 0 ? `${info.address}%${name}` : info.address,
-      port,
-    })));
+    (infos ?? [])
+      .filter(info => info.family === family)
+      .map(info => ({
+        // A link-local address is only one on its link (RFC 4007 §6).
+        address: info.family === 'IPv6' && info.scopeid !== 0 ? `${info.address}%${name}` : info.address,
+        port,
+      })),
+  );
 }

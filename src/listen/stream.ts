@@ -78,7 +78,13 @@ export async function listenStream(
     table.total++;
     table.perClient.set(address, mine + 1);
     observer.clientConnections(transport, 1);
-    const opened = session(socket, { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4, transport }, front, observer, limits);
+    const opened = session(
+      socket,
+      { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4, transport },
+      front,
+      observer,
+      limits,
+    );
     sessions.add(opened);
     socket.once('close', () => {
       sessions.delete(opened);
@@ -93,20 +99,33 @@ export async function listenStream(
   async function open(at: ListenAddress): Promise<void> {
     // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
     const options = { noDelay: true, allowHalfOpen: true };
-    const server: Server = credentials === undefined
-      ? createTcpServer(options, accept)
-      : createTlsServer({ ...options, ...credentials, minVersion: 'TLSv1.2', ALPNProtocols: ['dot'], handshakeTimeout: limits.idleMs }, accept)
-        // A handshake that fails is the client's affair.
-        .on('tlsClientError', () => undefined);
+    const server: Server =
+      credentials === undefined
+        ? createTcpServer(options, accept)
+        : createTlsServer(
+            {
+              ...options,
+              ...credentials,
+              minVersion: 'TLSv1.2',
+              ALPNProtocols: ['dot'],
+              handshakeTimeout: limits.idleMs,
+            },
+            accept,
+          )
+            // A handshake that fails is the client's affair.
+            .on('tlsClientError', () => undefined);
     // Also bounds the handshakes under way, which are no sessions yet.
     server.maxConnections = limits.sessions;
     server.on('drop', () => observer.dropped('connections'));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(at.fd !== undefined ? { fd: at.fd } : { port: at.port, host: at.address, ipv6Only: isIPv6(at.address) }, () => {
-        server.off('error', reject);
-        resolve();
-      });
+      server.listen(
+        at.fd !== undefined ? { fd: at.fd } : { port: at.port, host: at.address, ipv6Only: isIPv6(at.address) },
+        () => {
+          server.off('error', reject);
+          resolve();
+        },
+      );
     });
     // E.g. EMFILE while accepting: that connection is lost, the listener stays.
     server.on('error', () => observer.dropped('connections'));
@@ -144,7 +163,13 @@ interface Session {
   destroy(): void;
 }
 
-function session(socket: Socket, client: Parameters<Front['handle']>[1], front: Front, observer: Observer, limits: StreamLimits): Session {
+function session(
+  socket: Socket,
+  client: Parameters<Front['handle']>[1],
+  front: Front,
+  observer: Observer,
+  limits: StreamLimits,
+): Session {
   const frames = frameReader();
   let inflight = 0;
   let ended = false;
@@ -247,4 +272,3 @@ function session(socket: Socket, client: Parameters<Front['handle']>[1], front: 
     destroy: () => void socket.destroy(),
   };
 }
-

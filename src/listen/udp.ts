@@ -57,7 +57,8 @@ export async function listenUdp(
     socket.on('error', error => onTrouble(at, error));
     socket.on('message', (message, from) => {
       // Nobody can receive at port 0; and our own address as the source would be a loop.
-      if (from.port === 0 || (from.port === port && from.address === at.address)) return observer.dropped('source_port');
+      if (from.port === 0 || (from.port === port && from.address === at.address))
+        return observer.dropped('source_port');
       front.handle(message, { address: from.address, port: from.port, family, transport: 'udp' }, reply => {
         // A client that has gone is no news; what the kernel has no room for is lost as any datagram may be.
         if (!closed) socket.send(reply, from.port, from.address, () => undefined);
@@ -74,7 +75,9 @@ export async function listenUdp(
 
   async function follow(): Promise<void> {
     const wanted = addresses.filter(({ address }) => isWildcard(address)).flatMap(expand);
-    const wantedTexts = new Set([...addresses.filter(({ address }) => !isWildcard(address)), ...wanted].map(listenText));
+    const wantedTexts = new Set(
+      [...addresses.filter(({ address }) => !isWildcard(address)), ...wanted].map(listenText),
+    );
     for (const [text, { socket }] of sockets) {
       if (wantedTexts.has(text)) continue;
       sockets.delete(text);

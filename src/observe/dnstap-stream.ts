@@ -22,7 +22,10 @@ const MOST_CONTROL_BYTES = 1024;
  * Connects, and connects anew whenever that is over.
  * @param lost called for each frame that there was no listener or no room for
  */
-export function dnstapStream(path: string, { clock, log, lost }: { readonly clock: Clock; readonly log: Log; readonly lost: () => void }): DnstapStream {
+export function dnstapStream(
+  path: string,
+  { clock, log, lost }: { readonly clock: Clock; readonly log: Log; readonly lost: () => void },
+): DnstapStream {
   let socket: Socket | undefined;
   let accepted = false;
   let closed = false;
@@ -52,7 +55,8 @@ export function dnstapStream(path: string, { clock, log, lost }: { readonly cloc
     opened.on('close', () => {
       if (opened !== socket || closed) return;
       // Once for each outage.
-      if (failures++ === 0) log.warn({ socket: path }, `nobody takes dnstap at ${path} (log.dnstap): frames are lost until somebody does`);
+      if (failures++ === 0)
+        log.warn({ socket: path }, `nobody takes dnstap at ${path} (log.dnstap): frames are lost until somebody does`);
       accepted = false;
       cancel = clock.after(Math.min(RETRY_MS * 2 ** failures, RETRY_MOST_MS), open);
     });

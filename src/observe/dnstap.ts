@@ -50,16 +50,32 @@ export interface DnstapIdentity {
 }
 
 /** The data frame of a query and its reply. */
-export function dataFrame({ identity, version }: DnstapIdentity, { client, query, reply, seconds }: NotedQuery, wallMs: number): Buffer {
+export function dataFrame(
+  { identity, version }: DnstapIdentity,
+  { client, query, reply, seconds }: NotedQuery,
+  wallMs: number,
+): Buffer {
   const address = addressOctets(client.address.replace(/%.*/, '')) ?? Buffer.alloc(0);
   const queryMs = wallMs - 1000 * seconds;
   const message = Buffer.concat([
-    ...number(1, CLIENT_RESPONSE), ...number(2, address.length === 16 ? 2 : 1), ...number(3, PROTOCOLS[client.transport]),
-    ...octets(4, address), ...number(6, client.port),
-    ...number(8, Math.floor(queryMs / 1000)), ...fixed(9, nanoseconds(queryMs)), ...octets(10, query),
-    ...number(12, Math.floor(wallMs / 1000)), ...fixed(13, nanoseconds(wallMs)), ...octets(14, reply),
+    ...number(1, CLIENT_RESPONSE),
+    ...number(2, address.length === 16 ? 2 : 1),
+    ...number(3, PROTOCOLS[client.transport]),
+    ...octets(4, address),
+    ...number(6, client.port),
+    ...number(8, Math.floor(queryMs / 1000)),
+    ...fixed(9, nanoseconds(queryMs)),
+    ...octets(10, query),
+    ...number(12, Math.floor(wallMs / 1000)),
+    ...fixed(13, nanoseconds(wallMs)),
+    ...octets(14, reply),
   ]);
-  const dnstap = Buffer.concat([...octets(1, Buffer.from(identity)), ...octets(2, Buffer.from(version)), ...octets(14, message), ...number(15, MESSAGE)]);
+  const dnstap = Buffer.concat([
+    ...octets(1, Buffer.from(identity)),
+    ...octets(2, Buffer.from(version)),
+    ...octets(14, message),
+    ...number(15, MESSAGE),
+  ]);
   const head = Buffer.alloc(4);
   putU32(head, 0, dnstap.length);
   return Buffer.concat([head, dnstap]);

@@ -12,7 +12,9 @@ declare module 'prom-client' {
 }
 
 /** Gives the exposition text that suits an Accept header, and its content type. */
-export type Exposition = (accept: string | undefined) => Promise<{ readonly contentType: string; readonly body: string }>;
+export type Exposition = (
+  accept: string | undefined,
+) => Promise<{ readonly contentType: string; readonly body: string }>;
 
 /** Makes an Exposition of families, and of what Node.js tells about its process. */
 export function exposition(families: readonly Family[]): Exposition {
@@ -29,7 +31,10 @@ export function exposition(families: readonly Family[]): Exposition {
     switch (family.type) {
       case 'counter':
         new Counter({
-          name, help, labelNames, registers,
+          name,
+          help,
+          labelNames,
+          registers,
           collect() {
             this.reset();
             for (const { labels, value } of family.samples()) this.inc(labels, value);
@@ -38,7 +43,10 @@ export function exposition(families: readonly Family[]): Exposition {
         break;
       case 'gauge':
         new Gauge({
-          name, help, labelNames, registers,
+          name,
+          help,
+          labelNames,
+          registers,
           collect() {
             // Label sets come and go.
             this.reset();
@@ -58,7 +66,10 @@ export function exposition(families: readonly Family[]): Exposition {
 
 /** A histogram whose values are ours. */
 class ShownHistogram extends Histogram {
-  constructor(configuration: HistogramConfiguration<string>, private readonly family: Extract<Family, { type: 'histogram' }>) {
+  constructor(
+    configuration: HistogramConfiguration<string>,
+    private readonly family: Extract<Family, { type: 'histogram' }>,
+  ) {
     super(configuration);
   }
 
@@ -70,8 +81,12 @@ class ShownHistogram extends Histogram {
         total += counts[i] ?? 0;
         return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: total };
       });
-      return [...buckets, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: total }];
+      return [
+        ...buckets,
+        { metricName: `${name}_sum`, labels, value: sum },
+        { metricName: `${name}_count`, labels, value: total },
+      ];
     });
-    return { ...await super.getForPromString(), values };
+    return { ...(await super.getForPromString()), values };
   }
 }

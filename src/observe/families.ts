@@ -19,7 +19,11 @@ export interface Distribution {
 /** Series of one name. */
 export type Family = { readonly name: string; readonly help: string; readonly labelNames: readonly string[] } & (
   | { readonly type: 'counter' | 'gauge'; samples(): readonly { readonly labels: Labels; readonly value: number }[] }
-  | { readonly type: 'histogram'; readonly bounds: readonly number[]; samples(): readonly { readonly labels: Labels; readonly distribution: Distribution }[] }
+  | {
+      readonly type: 'histogram';
+      readonly bounds: readonly number[];
+      samples(): readonly { readonly labels: Labels; readonly distribution: Distribution }[];
+    }
 );
 
 /** Finds the tally for label values, in the order of the label names. */
@@ -34,13 +38,29 @@ export function families(): {
   /** A gauge that is read when somebody scrapes. */
   read(name: string, help: string, value: () => number): void;
   /** Gauges whose label sets are only known then. */
-  readAll(name: string, help: string, labelNames: readonly string[], samples: () => readonly { readonly labels: Labels; readonly value: number }[]): void;
-  histogram(name: string, help: string, labelNames: readonly string[], bounds: readonly number[]): (labels: Labels) => Distribution;
+  readAll(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    samples: () => readonly { readonly labels: Labels; readonly value: number }[],
+  ): void;
+  histogram(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    bounds: readonly number[],
+  ): (labels: Labels) => Distribution;
 } {
   const all: Family[] = [];
   const prefixed = (name: string): string => `dotstub_${name}`;
 
-  function tallies(type: 'counter' | 'gauge', name: string, help: string, labelNames: readonly string[], seed: readonly Labels[]): Find {
+  function tallies(
+    type: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    seed: readonly Labels[],
+  ): Find {
     const kept = new Map<string, { readonly tally: Tally; readonly labels: Labels }>();
     const add = (labels: Labels): Tally => {
       const tally = { count: 0 };
@@ -48,9 +68,16 @@ export function families(): {
       return tally;
     };
     seed.forEach(add);
-    all.push({ type, name: prefixed(name), help, labelNames, samples: () => [...kept.values()].map(({ tally, labels }) => ({ labels, value: tally.count })) });
-    return (...values) => kept.get(values.length === 1 ? (values[0] ?? '') : values.join(' '))?.tally
-      ?? add(Object.fromEntries(labelNames.map((label, i) => [label, values[i] ?? ''])));
+    all.push({
+      type,
+      name: prefixed(name),
+      help,
+      labelNames,
+      samples: () => [...kept.values()].map(({ tally, labels }) => ({ labels, value: tally.count })),
+    });
+    return (...values) =>
+      kept.get(values.length === 1 ? (values[0] ?? '') : values.join(' '))?.tally ??
+      add(Object.fromEntries(labelNames.map((label, i) => [label, values[i] ?? ''])));
   }
 
   return {
@@ -61,7 +88,13 @@ export function families(): {
       all.push({ type: 'gauge', name: prefixed(name), help, labelNames, samples });
     },
     read(name, help, value) {
-      all.push({ type: 'gauge', name: prefixed(name), help, labelNames: [], samples: () => [{ labels: {}, value: value() }] });
+      all.push({
+        type: 'gauge',
+        name: prefixed(name),
+        help,
+        labelNames: [],
+        samples: () => [{ labels: {}, value: value() }],
+      });
     },
     histogram(name, help, labelNames, bounds) {
       const kept: { readonly labels: Labels; readonly distribution: Distribution }[] = [];

@@ -12,8 +12,15 @@ const KEPT = 3600_000 / STEP_MS + 1;
 export type Sample = readonly [atMs: number, ...sums: number[]];
 
 /** What a sample has of a glance, in its order; the page reads it so (base/rates). */
-export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] =>
-  [replies.cache, replies.upstream, replies.local, replies.error, encrypted, cleartext, ...durations];
+export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] => [
+  replies.cache,
+  replies.upstream,
+  replies.local,
+  replies.error,
+  encrypted,
+  cleartext,
+  ...durations,
+];
 
 /** The samples, oldest first. */
 export interface History {

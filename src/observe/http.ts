@@ -29,11 +29,18 @@ export interface HttpListener {
  * Listens for HTTP.
  * @throws the system's error if the address can not be bound
  */
-export async function listenHttp(at: { readonly address: string; readonly port: number }, parts: HttpParts): Promise<HttpListener> {
+export async function listenHttp(
+  at: { readonly address: string; readonly port: number },
+  parts: HttpParts,
+): Promise<HttpListener> {
   const server = createServer((request, response) => {
     answer(request, parts).then(
-      ({ status, contentType, body }) => response.writeHead(status, { 'content-type': contentType, ...HEADERS }).end(request.method === 'HEAD' ? '' : body),
-      (error: unknown) => response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`),
+      ({ status, contentType, body }) =>
+        response
+          .writeHead(status, { 'content-type': contentType, ...HEADERS })
+          .end(request.method === 'HEAD' ? '' : body),
+      (error: unknown) =>
+        response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`),
     );
   });
   // One scraper or two, and somebody who looks; slow ones do not pile up.
@@ -59,7 +66,8 @@ export async function listenHttp(at: { readonly address: string; readonly port: 
 /** The page asks nobody else for anything, runs nothing but its own files, and stands in nobody's frame. */
 const HEADERS = {
   'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
 } as const;
@@ -86,15 +94,22 @@ interface Reply {
   readonly body: string | Buffer;
 }
 
-const text = (status: number, body: string): Reply => ({ status, contentType: 'text/plain; charset=utf-8', body: `${body}\n` });
+const text = (status: number, body: string): Reply => ({
+  status,
+  contentType: 'text/plain; charset=utf-8',
+  body: `${body}\n`,
+});
 const json = (data: unknown): Reply => ({ status: 200, contentType: 'application/json', body: JSON.stringify(data) });
 
-async function answer(request: IncomingMessage, { metrics, notReady, status, history, pageDirectory }: HttpParts): Promise<Reply> {
+async function answer(
+  request: IncomingMessage,
+  { metrics, notReady, status, history, pageDirectory }: HttpParts,
+): Promise<Reply> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
   const path = request.url?.split('?')[0] ?? '';
   switch (path) {
     case '/metrics':
-      return { status: 200, ...await metrics.expose(request.headers.accept) };
+      return { status: 200, ...(await metrics.expose(request.headers.accept)) };
     case '/livez':
       return text(200, 'alive');
     case '/readyz': {
@@ -110,7 +125,8 @@ async function answer(request: IncomingMessage, { metrics, notReady, status, his
       return json(history());
     default: {
       const [file, contentType] = (Object.hasOwn(FILES, path) ? FILES[path] : undefined) ?? [];
-      if (file === undefined || contentType === undefined) return text(404, 'there is: / /metrics /livez /readyz /status.json /history.json');
+      if (file === undefined || contentType === undefined)
+        return text(404, 'there is: / /metrics /livez /readyz /status.json /history.json');
       return { status: 200, contentType, body: await readFile(join(pageDirectory, file)) };
     }
   }

@@ -19,12 +19,17 @@ export interface LogSink {
 /** Makes the Log port; its level may be changed. */
 export function logger({ level, format }: LogOptions, sink: LogSink): Log & { level: LogOptions['level'] } {
   const asText = format === 'text' || (format === 'auto' && sink.isTTY === true);
-  const log = pino({
-    level,
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: label => ({ level: label }) },
-  }, asText ? { write: line => void sink.write(textLine(line, sink.isTTY === true)) } : { write: line => void sink.write(line) });
+  const log = pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+    },
+    asText
+      ? { write: line => void sink.write(textLine(line, sink.isTTY === true)) }
+      : { write: line => void sink.write(line) },
+  );
   return {
     debug: (fields, words) => log.debug(fields, words),
     info: (fields, words) => log.info(fields, words),
@@ -47,6 +52,8 @@ function textLine(json: string, colours: boolean): string {
   const { level = '', time = '', msg = '', ...fields } = JSON.parse(json) as Record<string, unknown>;
   const paint = (colour: string, text: string): string => (colours ? `\x1b[${colour}m${text}\x1b[0m` : text);
   const label = paint(COLOURS[String(level)] ?? '0', String(level).toUpperCase().padEnd(5));
-  const rest = Object.entries(fields).map(([key, value]) => paint('90', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`));
+  const rest = Object.entries(fields).map(([key, value]) =>
+    paint('90', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`),
+  );
   return `${[String(time).slice(11, 19), label, String(msg), ...rest].join(' ')}\n`;
 }

@@ -4,7 +4,17 @@
 
 import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol, UpstreamState } from '../base/ports.js';
+import type {
+  CleartextReason,
+  ClosedBy,
+  DnssecLimit,
+  Observer,
+  Source,
+  Transport,
+  UpstreamError,
+  UpstreamProtocol,
+  UpstreamState,
+} from '../base/ports.js';
 import type { Exposition } from './exposition.js';
 import { type Distribution, families, type Labels, type Tally } from './families.js';
 
@@ -51,7 +61,12 @@ export interface Glance {
   /** TLS connections by server: how many, and how many of them resumed a session. */
   readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
   /** Error replies by cause, the latest first. */
-  readonly causes: readonly { readonly code: FailureCode; readonly words: string; readonly count: number; readonly lastMs: number }[];
+  readonly causes: readonly {
+    readonly code: FailureCode;
+    readonly words: string;
+    readonly count: number;
+    readonly lastMs: number;
+  }[];
 }
 
 /** The metrics. */
@@ -77,16 +92,55 @@ const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
 const DROPPED = ['short', 'response', 'source_port', 'connections', 'slow_client', 'overload'] as const;
 const HIT_KINDS = ['positive', 'negative'] as const;
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
-  'bootstrap', 'connect', 'connect_timeout', 'tls_verify', 'tls_alert', 'closed', 'timeout', 'slow', 'parse', 'id_mismatch', 'question_mismatch',
+  'bootstrap',
+  'connect',
+  'connect_timeout',
+  'tls_verify',
+  'tls_alert',
+  'closed',
+  'timeout',
+  'slow',
+  'parse',
+  'id_mismatch',
+  'question_mismatch',
 ];
 const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'];
-const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds', 'aliases'];
+const DNSSEC_LIMITS: readonly DnssecLimit[] = [
+  'signatures',
+  'lookups',
+  'nsec3_hashes',
+  'dnskeys',
+  'key_tags',
+  'ds',
+  'aliases',
+];
 const ANCHOR_STATES = ['pending', 'valid', 'missing', 'revoked', 'removed'];
 const MODES = ['off', 'opportunistic', 'encrypted', 'strict'] as const;
 const STATES: readonly EndpointFacts['state'][] = ['looking', 'probing', 'private', 'suspect', 'failed'];
-const TRANSITIONS = STATES.slice(1).flatMap(from => STATES.slice(1).filter(to => to !== from).map(to => ({ from, to })));
+const TRANSITIONS = STATES.slice(1).flatMap(from =>
+  STATES.slice(1)
+    .filter(to => to !== from)
+    .map(to => ({ from, to })),
+);
 const DNSSEC_STATES = ['ok', 'strips', 'unknown'] as const;
-const TYPE_LABELS = ['A', 'AAAA', 'HTTPS', 'PTR', 'CNAME', 'MX', 'NS', 'SOA', 'SRV', 'TXT', 'SVCB', 'DS', 'DNSKEY', 'TLSA', 'ANY', 'other'];
+const TYPE_LABELS = [
+  'A',
+  'AAAA',
+  'HTTPS',
+  'PTR',
+  'CNAME',
+  'MX',
+  'NS',
+  'SOA',
+  'SRV',
+  'TXT',
+  'SVCB',
+  'DS',
+  'DNSKEY',
+  'TLSA',
+  'ANY',
+  'other',
+];
 const RCODE_LABELS = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS', 'other'];
 
 /** Makes the metrics. */
@@ -98,15 +152,38 @@ export function metrics(parts: MetricsParts): Metrics {
   const ofUpstreams = each('upstream', parts.upstreams);
   const within = (label: string, labels: readonly string[]): string => (labels.includes(label) ? label : 'other');
 
-  gauges('build_info', 'The running program; always 1.', ['version', 'node', 'openssl'], [])(
-    parts.version, process.versions.node, process.versions.openssl).count = 1;
+  gauges(
+    'build_info',
+    'The running program; always 1.',
+    ['version', 'node', 'openssl'],
+    [],
+  )(parts.version, process.versions.node, process.versions.openssl).count = 1;
 
   // Clients.
-  const queries = counters('queries_total', 'Queries from clients.', ['proto', 'family', 'type'],
-    cross(cross(each('proto', TRANSPORTS), each('family', FAMILIES.map(String))), each('type', TYPE_LABELS)));
-  const responses = counters('responses_total', 'Replies to clients.', ['rcode', 'source'], cross(each('rcode', RCODE_LABELS), each('source', SOURCES)));
-  const dropped = counters('dropped_total', 'Messages and connections that got no reply.', ['reason'], each('reason', DROPPED));
-  const failures = counters('failures_total', 'Error replies, by cause.', ['reason'], each('reason', Object.keys(FAILURES)));
+  const queries = counters(
+    'queries_total',
+    'Queries from clients.',
+    ['proto', 'family', 'type'],
+    cross(cross(each('proto', TRANSPORTS), each('family', FAMILIES.map(String))), each('type', TYPE_LABELS)),
+  );
+  const responses = counters(
+    'responses_total',
+    'Replies to clients.',
+    ['rcode', 'source'],
+    cross(each('rcode', RCODE_LABELS), each('source', SOURCES)),
+  );
+  const dropped = counters(
+    'dropped_total',
+    'Messages and connections that got no reply.',
+    ['reason'],
+    each('reason', DROPPED),
+  );
+  const failures = counters(
+    'failures_total',
+    'Error replies, by cause.',
+    ['reason'],
+    each('reason', Object.keys(FAILURES)),
+  );
   const refused = single('acl_refused_total', 'Queries from addresses outside access.allow.');
   const ede = counters('ede_total', 'Extended DNS Errors in replies.', ['code'], []);
   const coalesced = single('coalesced_queries_total', 'Queries that shared the upstream exchange of another.');
@@ -115,7 +192,12 @@ export function metrics(parts: MetricsParts): Metrics {
   const durations = histogram('request_duration_seconds', 'From query to reply.', ['source'], DURATION_BUCKETS);
   const duration = byKey(SOURCES, source => durations({ source }));
   const inflight = gauges('inflight_queries', 'Queries that wait for an answer.', [], [{}])();
-  const clientConnections = gauges('client_connections', 'Open connections of clients.', ['proto'], each('proto', ['tcp', 'tls']));
+  const clientConnections = gauges(
+    'client_connections',
+    'Open connections of clients.',
+    ['proto'],
+    each('proto', ['tcp', 'tls']),
+  );
 
   // Cache.
   const hits = counters('cache_hits_total', 'Answers from cache.', ['kind'], each('kind', HIT_KINDS));
@@ -127,48 +209,177 @@ export function metrics(parts: MetricsParts): Metrics {
   read('cache_bytes', 'Memory that they are counted with.', () => parts.cache().bytes);
 
   // Upstream.
-  const upstreamQueries = counters('upstream_queries_total', 'Queries sent to servers.', ['upstream', 'proto'], cross(ofUpstreams, each('proto', PROTOCOLS)));
-  const upstreamResponses = counters('upstream_responses_total', 'Responses from servers.', ['upstream', 'rcode'], cross(ofUpstreams, each('rcode', RCODE_LABELS)));
-  const upstreamErrors = counters('upstream_errors_total', 'What went wrong with servers.', ['upstream', 'reason'], cross(ofUpstreams, each('reason', UPSTREAM_ERRORS)));
-  const upstreamConnects = counters('upstream_connects_total', 'TLS connections made.', ['upstream', 'resumed'], cross(ofUpstreams, each('resumed', ['true', 'false'])));
-  const upstreamCloses = counters('upstream_connection_closes_total', 'Connections closed, by whom.', ['upstream', 'by'], cross(ofUpstreams, each('by', CLOSED_BY)));
-  const upstreamDurations = histogram('upstream_request_duration_seconds', 'From query to response.', ['upstream'], DURATION_BUCKETS);
-  const handshakes = histogram('upstream_handshake_duration_seconds', 'TCP and TLS handshake.', ['upstream'], DURATION_BUCKETS);
+  const upstreamQueries = counters(
+    'upstream_queries_total',
+    'Queries sent to servers.',
+    ['upstream', 'proto'],
+    cross(ofUpstreams, each('proto', PROTOCOLS)),
+  );
+  const upstreamResponses = counters(
+    'upstream_responses_total',
+    'Responses from servers.',
+    ['upstream', 'rcode'],
+    cross(ofUpstreams, each('rcode', RCODE_LABELS)),
+  );
+  const upstreamErrors = counters(
+    'upstream_errors_total',
+    'What went wrong with servers.',
+    ['upstream', 'reason'],
+    cross(ofUpstreams, each('reason', UPSTREAM_ERRORS)),
+  );
+  const upstreamConnects = counters(
+    'upstream_connects_total',
+    'TLS connections made.',
+    ['upstream', 'resumed'],
+    cross(ofUpstreams, each('resumed', ['true', 'false'])),
+  );
+  const upstreamCloses = counters(
+    'upstream_connection_closes_total',
+    'Connections closed, by whom.',
+    ['upstream', 'by'],
+    cross(ofUpstreams, each('by', CLOSED_BY)),
+  );
+  const upstreamDurations = histogram(
+    'upstream_request_duration_seconds',
+    'From query to response.',
+    ['upstream'],
+    DURATION_BUCKETS,
+  );
+  const handshakes = histogram(
+    'upstream_handshake_duration_seconds',
+    'TCP and TLS handshake.',
+    ['upstream'],
+    DURATION_BUCKETS,
+  );
   const handshake = new Map(parts.upstreams.map(upstream => [upstream, handshakes({ upstream })]));
   const upstreamConnections = gauges('upstream_connections', 'Open connections to servers.', ['upstream'], ofUpstreams);
   const upstreamUp = gauges('upstream_up', '1 where the last TLS handshake succeeded.', ['upstream'], ofUpstreams);
-  const upstreamAuthenticated = gauges('upstream_authenticated', '1 where the server proved its name.', ['upstream'], ofUpstreams);
-  readAll('upstream_state', 'Addresses of a server by what is known about reaching them over TLS.', ['upstream', 'state'],
-    () => byUpstream().flatMap(([upstream, facts]) => STATES.map(state => ({ labels: { upstream, state }, value: facts.filter(each => each.state === state).length }))));
-  readAll('upstream_idle_limit_seconds', 'How long connections to a server may be idle, as learned from it.', ['upstream'],
-    () => byUpstream().flatMap(([upstream, facts]) => least(upstream, facts.map(each => each.idleLimitMs))));
-  readAll('upstream_cert_expiry_timestamp_seconds', 'When the certificate that a server showed expires.', ['upstream'],
-    () => byUpstream().flatMap(([upstream, facts]) => least(upstream, facts.map(each => each.certificateEndsMs))));
-  const transitions = counters('profile_transitions_total', 'Changes in what is known about reaching addresses over TLS.', ['from', 'to'], TRANSITIONS);
-  const probes = counters('probes_total', 'Whether servers could be used over TLS, as opportunistic mode found out.', ['upstream', 'result'], cross(ofUpstreams, each('result', ['ok', 'failed'])));
+  const upstreamAuthenticated = gauges(
+    'upstream_authenticated',
+    '1 where the server proved its name.',
+    ['upstream'],
+    ofUpstreams,
+  );
+  readAll(
+    'upstream_state',
+    'Addresses of a server by what is known about reaching them over TLS.',
+    ['upstream', 'state'],
+    () =>
+      byUpstream().flatMap(([upstream, facts]) =>
+        STATES.map(state => ({
+          labels: { upstream, state },
+          value: facts.filter(each => each.state === state).length,
+        })),
+      ),
+  );
+  readAll(
+    'upstream_idle_limit_seconds',
+    'How long connections to a server may be idle, as learned from it.',
+    ['upstream'],
+    () =>
+      byUpstream().flatMap(([upstream, facts]) =>
+        least(
+          upstream,
+          facts.map(each => each.idleLimitMs),
+        ),
+      ),
+  );
+  readAll(
+    'upstream_cert_expiry_timestamp_seconds',
+    'When the certificate that a server showed expires.',
+    ['upstream'],
+    () =>
+      byUpstream().flatMap(([upstream, facts]) =>
+        least(
+          upstream,
+          facts.map(each => each.certificateEndsMs),
+        ),
+      ),
+  );
+  const transitions = counters(
+    'profile_transitions_total',
+    'Changes in what is known about reaching addresses over TLS.',
+    ['from', 'to'],
+    TRANSITIONS,
+  );
+  const probes = counters(
+    'probes_total',
+    'Whether servers could be used over TLS, as opportunistic mode found out.',
+    ['upstream', 'result'],
+    cross(ofUpstreams, each('result', ['ok', 'failed'])),
+  );
   const modes = gauges('upstream_mode', 'The mode in force; 1 for that one.', ['mode'], each('mode', MODES));
   const replays = single('upstream_replays_total', 'Queries asked again because a connection closed.');
   const hedges = single('upstream_hedges_total', 'Queries asked again because a connection went silent.');
-  const cleartext = counters('cleartext_queries_total', 'Queries that left unencrypted.', ['reason'], each('reason', CLEARTEXT));
+  const cleartext = counters(
+    'cleartext_queries_total',
+    'Queries that left unencrypted.',
+    ['reason'],
+    each('reason', CLEARTEXT),
+  );
 
   // Validation.
-  const validations = counters('dnssec_validations_total', 'Answers by what validation found.', ['result'], each('result', VALIDATIONS));
-  const validationDuration = histogram('dnssec_validation_duration_seconds', 'From question to verdict, waiting included.', [], DURATION_BUCKETS)({});
-  const dnssecLookups = single('dnssec_lookups_total', 'DS and DNSKEY sets asked for, beside the questions of clients.');
+  const validations = counters(
+    'dnssec_validations_total',
+    'Answers by what validation found.',
+    ['result'],
+    each('result', VALIDATIONS),
+  );
+  const validationDuration = histogram(
+    'dnssec_validation_duration_seconds',
+    'From question to verdict, waiting included.',
+    [],
+    DURATION_BUCKETS,
+  )({});
+  const dnssecLookups = single(
+    'dnssec_lookups_total',
+    'DS and DNSKEY sets asked for, beside the questions of clients.',
+  );
   const dnssecRetries = single('dnssec_retries_total', 'Bogus answers that were asked for again at another server.');
-  const dnssecLimits = counters('dnssec_limit_hits_total', 'Limits of validation that were met.', ['limit'], each('limit', DNSSEC_LIMITS));
-  readAll('trust_anchor_state', 'Keys of trust points; 1 for the state that each is in (RFC 5011).', ['key_tag', 'state'],
-    () => parts.trustAnchors().flatMap(({ tag, state }) => ANCHOR_STATES.map(each => ({ labels: { key_tag: String(tag), state: each }, value: each === state ? 1 : 0 }))));
-  const upstreamDnssec = gauges('upstream_dnssec', 'Whether a server passes DNSSEC signatures on; 1 for what was found.', ['upstream', 'state'], cross(ofUpstreams, each('state', DNSSEC_STATES)));
+  const dnssecLimits = counters(
+    'dnssec_limit_hits_total',
+    'Limits of validation that were met.',
+    ['limit'],
+    each('limit', DNSSEC_LIMITS),
+  );
+  readAll(
+    'trust_anchor_state',
+    'Keys of trust points; 1 for the state that each is in (RFC 5011).',
+    ['key_tag', 'state'],
+    () =>
+      parts
+        .trustAnchors()
+        .flatMap(({ tag, state }) =>
+          ANCHOR_STATES.map(each => ({ labels: { key_tag: String(tag), state: each }, value: each === state ? 1 : 0 })),
+        ),
+  );
+  const upstreamDnssec = gauges(
+    'upstream_dnssec',
+    'Whether a server passes DNSSEC signatures on; 1 for what was found.',
+    ['upstream', 'state'],
+    cross(ofUpstreams, each('state', DNSSEC_STATES)),
+  );
   for (const upstream of parts.upstreams) upstreamDnssec(upstream, 'unknown').count = 1;
 
   // The daemon itself.
   const dnstapLost = single('dnstap_dropped_total', 'Frames that nobody took, or not quickly enough.');
-  const reloadTaken = gauges('config_last_reload_successful', '1 where the configuration file was taken over when it was last read.', [], [{}])();
-  const reloadAt = gauges('config_last_reload_timestamp_seconds', 'When a configuration was last taken over.', [], [{}])();
+  const reloadTaken = gauges(
+    'config_last_reload_successful',
+    '1 where the configuration file was taken over when it was last read.',
+    [],
+    [{}],
+  )();
+  const reloadAt = gauges(
+    'config_last_reload_timestamp_seconds',
+    'When a configuration was last taken over.',
+    [],
+    [{}],
+  )();
   reloadTaken.count = 1;
   reloadAt.count = parts.wallMs() / 1000;
-  read('clock_synchronized', '0 where the system says that nobody keeps its clock right.', () => (parts.clockIsSet() === false ? 0 : 1));
+  read('clock_synchronized', '0 where the system says that nobody keeps its clock right.', () =>
+    parts.clockIsSet() === false ? 0 : 1,
+  );
 
   // For the glance.
   let encryptedQueries = 0;
@@ -177,21 +388,34 @@ export function metrics(parts: MetricsParts): Metrics {
 
   function byUpstream(): [string, readonly EndpointFacts[]][] {
     const endpoints = parts.endpoints();
-    return [...new Set([...parts.upstreams, ...endpoints.map(({ upstream }) => upstream)])].map(name => [name, endpoints.filter(({ upstream }) => upstream === name)]);
+    return [...new Set([...parts.upstreams, ...endpoints.map(({ upstream }) => upstream)])].map(name => [
+      name,
+      endpoints.filter(({ upstream }) => upstream === name),
+    ]);
   }
 
   // Looked up once, not per query: a table by protocol and RCODE for each server,
-  const ofUpstream = new Map(parts.upstreams.map(upstream => [upstream, {
-    queries: byKey(PROTOCOLS, protocol => upstreamQueries(upstream, protocol)),
-    responses: Array.from({ length: 24 }, (_, rcode) => upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS))),
-    duration: upstreamDurations({ upstream }),
-  }]));
+  const ofUpstream = new Map(
+    parts.upstreams.map(upstream => [
+      upstream,
+      {
+        queries: byKey(PROTOCOLS, protocol => upstreamQueries(upstream, protocol)),
+        responses: Array.from({ length: 24 }, (_, rcode) =>
+          upstreamResponses(upstream, within(parts.rcodeName(rcode), RCODE_LABELS)),
+        ),
+        duration: upstreamDurations({ upstream }),
+      },
+    ]),
+  );
   // by RCODE for each source, and by type for each way in.
   const responseTally = byKey(SOURCES, source =>
-    Array.from({ length: 24 }, (_, rcode) => responses(within(parts.rcodeName(rcode), RCODE_LABELS), source)));
+    Array.from({ length: 24 }, (_, rcode) => responses(within(parts.rcodeName(rcode), RCODE_LABELS), source)),
+  );
   const queryTallies = byKey(TRANSPORTS, transport => ({ 4: tallyByType(transport, 4), 6: tallyByType(transport, 6) }));
   function tallyByType(transport: Transport, family: 4 | 6): Tally[] {
-    return Array.from({ length: FrontCounts.otherType }, (_, type) => queries(transport, String(family), within(parts.typeName(type), TYPE_LABELS)));
+    return Array.from({ length: FrontCounts.otherType }, (_, type) =>
+      queries(transport, String(family), within(parts.typeName(type), TYPE_LABELS)),
+    );
   }
   const queryTally = (transport: Transport, family: 4 | 6, type: number): Tally =>
     queryTallies[transport][family][type] ?? queries(transport, String(family), 'other');
@@ -304,7 +528,9 @@ export function metrics(parts: MetricsParts): Metrics {
       });
       return {
         replies: byKey(SOURCES, source => duration[source].counts.reduce((sum, count) => sum + count, 0)),
-        durations: [...DURATION_BUCKETS, Infinity].map((_, bucket) => SOURCES.reduce((sum, source) => sum + (duration[source].counts[bucket] ?? 0), 0)),
+        durations: [...DURATION_BUCKETS, Infinity].map((_, bucket) =>
+          SOURCES.reduce((sum, source) => sum + (duration[source].counts[bucket] ?? 0), 0),
+        ),
         encrypted: encryptedQueries,
         cleartext: cleartextQueries,
         validations: byKey(VALIDATIONS, result => validations(result).count),
@@ -322,7 +548,10 @@ export function metrics(parts: MetricsParts): Metrics {
 }
 
 /** The smallest of what is known, in seconds, as the sample of a server. */
-function least(upstream: string, values: readonly (number | undefined)[]): { readonly labels: Labels; readonly value: number }[] {
+function least(
+  upstream: string,
+  values: readonly (number | undefined)[],
+): { readonly labels: Labels; readonly value: number }[] {
   const known = values.filter(value => value !== undefined);
   return known.length === 0 ? [] : [{ labels: { upstream }, value: Math.min(...known) / 1000 }];
 }

@@ -50,7 +50,9 @@ export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }
   const kept: QueryLine[] = [];
   let next = 0;
   const shown = (address: string): string =>
-    (detail === 'full' ? address : createHmac('sha256', key).update(address).digest('base64url').slice(0, HASH_CHARACTERS));
+    detail === 'full'
+      ? address
+      : createHmac('sha256', key).update(address).digest('base64url').slice(0, HASH_CHARACTERS);
 
   return {
     note({ client, question, rcode, source, upstream, verdict, failure, seconds }) {
@@ -58,8 +60,13 @@ export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }
       const line: QueryLine = {
         time: new Date(wallMs()).toISOString(),
         ...(detail === 'no_name' ? {} : { client: shown(client.address), name }),
-        transport: client.transport, type, rcode: rcodeName(rcode), source,
-        ...(upstream === undefined ? {} : { upstream }), ...(verdict === undefined ? {} : { verdict }), ...(failure === undefined ? {} : { failure }),
+        transport: client.transport,
+        type,
+        rcode: rcodeName(rcode),
+        source,
+        ...(upstream === undefined ? {} : { upstream }),
+        ...(verdict === undefined ? {} : { verdict }),
+        ...(failure === undefined ? {} : { failure }),
         ms: Math.round(seconds * 1e6) / 1000,
       };
       kept[next] = line;

@@ -36,12 +36,18 @@ const ADDRESS_BYTES = 28;
  * The sockets that were passed to this process.
  * @returns undefined: none were; a text: they can not be used, and why
  */
-export function passedSockets({ LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' }: ActivationEnvironment, pid: number, libc: () => Libc | { readonly unavailable: string }): PassedSockets | string | undefined {
+export function passedSockets(
+  { LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' }: ActivationEnvironment,
+  pid: number,
+  libc: () => Libc | { readonly unavailable: string },
+): PassedSockets | string | undefined {
   if (forPid === undefined || count === undefined || Number(forPid) !== pid) return undefined;
   const fds = Number(count);
-  if (!Number.isInteger(fds) || fds < 1 || fds > MOST_FDS) return `LISTEN_FDS ${JSON.stringify(count)} is no number of sockets from 1 to ${MOST_FDS}`;
+  if (!Number.isInteger(fds) || fds < 1 || fds > MOST_FDS)
+    return `LISTEN_FDS ${JSON.stringify(count)} is no number of sockets from 1 to ${MOST_FDS}`;
   const calls = libc();
-  if ('unavailable' in calls) return `the service manager has passed sockets, but system calls are not available (${calls.unavailable}): disable the socket unit`;
+  if ('unavailable' in calls)
+    return `the service manager has passed sockets, but system calls are not available (${calls.unavailable}): disable the socket unit`;
   const found = { udp: [] as PassedSocket[], tcp: [] as PassedSocket[], tls: [] as PassedSocket[] };
   const named = names.split(':');
   for (let i = 0; i < fds; i++) {
@@ -50,7 +56,8 @@ export function passedSockets({ LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FD
     const at = boundAddress(calls, fd);
     if (typeof at === 'string') return `socket ${i + 1} of the socket unit (${name}): ${at}`;
     const stream = calls.getsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_TYPE) === LINUX.SOCK_STREAM;
-    if (name === TLS_NAME && !stream) return `socket ${i + 1} of the socket unit is named ${TLS_NAME} and takes datagrams: DNS over TLS needs ListenStream=`;
+    if (name === TLS_NAME && !stream)
+      return `socket ${i + 1} of the socket unit is named ${TLS_NAME} and takes datagrams: DNS over TLS needs ListenStream=`;
     found[name === TLS_NAME ? 'tls' : stream ? 'tcp' : 'udp'].push({ fd, ...at });
   }
   return found;
@@ -65,7 +72,8 @@ function boundAddress(libc: Libc, fd: number): { readonly address: string; reado
   const six = family === LINUX.AF_INET6;
   const address = addressText(octets, six ? 8 : 4, six ? 16 : 4);
   // IPv4 clients would come as IPv6 addresses that no list of networks means.
-  if (address === '::' && libc.getsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY) !== 1) return 'takes IPv4 on an IPv6 address: add BindIPv6Only=ipv6-only, and an IPv4 address beside it';
+  if (address === '::' && libc.getsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY) !== 1)
+    return 'takes IPv4 on an IPv6 address: add BindIPv6Only=ipv6-only, and an IPv4 address beside it';
   return { address, port: u16At(octets, 2) };
 }
 

@@ -37,4 +37,5 @@ export function systemRandom(): Random {
 const TIMESYNC = '/run/systemd/timesync';
 
 /** Whether systemd-timesyncd has set the clock since the machine was started; undefined: it does not run here. */
-export const timesyncHasSetClock = (): boolean | undefined => (existsSync(TIMESYNC) ? existsSync(`${TIMESYNC}/synchronized`) : undefined);
+export const timesyncHasSetClock = (): boolean | undefined =>
+  existsSync(TIMESYNC) ? existsSync(`${TIMESYNC}/synchronized`) : undefined;

@@ -40,7 +40,9 @@ export class SystemError extends Error {
   }
 }
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  [LINUX.EACCES]: 'EACCES', [LINUX.EADDRINUSE]: 'EADDRINUSE', [LINUX.EADDRNOTAVAIL]: 'EADDRNOTAVAIL',
+  [LINUX.EACCES]: 'EACCES',
+  [LINUX.EADDRINUSE]: 'EADDRINUSE',
+  [LINUX.EADDRNOTAVAIL]: 'EADDRNOTAVAIL',
 };
 
 /** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
@@ -58,7 +60,10 @@ export function openUdp(libc: Libc, at: BindAddress): number {
     if (result < 0) throw new SystemError(call, result, at);
     return result;
   };
-  const fd = at.fd !== undefined ? must('fcntl', libc.dup(at.fd)) : must('socket', libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
+  const fd =
+    at.fd !== undefined
+      ? must('fcntl', libc.dup(at.fd))
+      : must('socket', libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
   try {
     if (at.fd === undefined) must('setsockopt', libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_REUSEPORT, 1));
     libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, SOCKET_BUFFER_BYTES);
@@ -113,7 +118,10 @@ export class Messages {
   private readonly flagsAt: number;
   private readonly lengthAt: number;
 
-  constructor(private readonly libc: Libc, readonly roomBytes: number) {
+  constructor(
+    private readonly libc: Libc,
+    readonly roomBytes: number,
+  ) {
     const p = libc.pointerBytes;
     const memory = new ArrayBuffer(BATCH * roomBytes);
     this.data = Buffer.from(memory);
@@ -132,7 +140,9 @@ export class Messages {
     const headers = new ArrayBuffer(BATCH * this.headerBytes);
     this.headers = Buffer.from(headers);
     this.headerWords = new Int32Array(headers);
-    const [names, data, control, vectors] = [this.names, this.data, this.control, this.vectors].map(each => libc.address(each));
+    const [names, data, control, vectors] = [this.names, this.data, this.control, this.vectors].map(each =>
+      libc.address(each),
+    );
     for (let i = 0; i < BATCH; i++) {
       this.writePointer(this.vectors, i * 2 * p, (data ?? 0n) + BigInt(i * roomBytes));
       const at = i * this.headerBytes;
@@ -171,14 +181,19 @@ export class Messages {
     const from = j * (query.headerBytes >> 2);
     // Name and its length, then control and its length: a copy of words, since pointers as numbers would be bigints.
     for (let word = 0; word <= words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
-    for (let word = 4 * words; word <= 5 * words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
+    for (let word = 4 * words; word <= 5 * words; word++)
+      this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
     this.headerWords[to + 6 * words] = 0;
     this.vectorWords[this.vectorLength(i)] = bytes;
   }
 
   /** Octets of the route of slot j: its sender and destination, as `fill` needs them for the reply. */
   routeBytes(j: number): number {
-    return 1 + (this.headerWords[this.header(j, this.namelenAt)] ?? 0) + (this.headerWords[this.header(j, this.controllenAt)] ?? 0);
+    return (
+      1 +
+      (this.headerWords[this.header(j, this.namelenAt)] ?? 0) +
+      (this.headerWords[this.header(j, this.controllenAt)] ?? 0)
+    );
   }
 
   /** Copies the route of slot j: octets of the name, name, control. */

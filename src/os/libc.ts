@@ -40,16 +40,44 @@ export interface Libc {
 
 /** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
 export const LINUX = {
-  AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0o2000000,
-  SOL_SOCKET: 1, SO_TYPE: 3, SO_SNDBUF: 7, SO_RCVBUF: 8, SO_REUSEPORT: 15,
-  IPPROTO_IP: 0, IP_PKTINFO: 8, IPPROTO_IPV6: 41, IPPROTO_TCP: 6, TCP_QUICKACK: 12, IPV6_V6ONLY: 26, IPV6_RECVPKTINFO: 49,
-  F_DUPFD_CLOEXEC: 1030, MSG_DONTWAIT: 0x40, POLLIN: 1, POLLOUT: 4,
-  EINTR: 4, EAGAIN: 11, EACCES: 13, EADDRINUSE: 98, EADDRNOTAVAIL: 99,
+  AF_UNIX: 1,
+  AF_INET: 2,
+  AF_INET6: 10,
+  SOCK_STREAM: 1,
+  SOCK_DGRAM: 2,
+  SOCK_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1,
+  SO_TYPE: 3,
+  SO_SNDBUF: 7,
+  SO_RCVBUF: 8,
+  SO_REUSEPORT: 15,
+  IPPROTO_IP: 0,
+  IP_PKTINFO: 8,
+  IPPROTO_IPV6: 41,
+  IPPROTO_TCP: 6,
+  TCP_QUICKACK: 12,
+  IPV6_V6ONLY: 26,
+  IPV6_RECVPKTINFO: 49,
+  F_DUPFD_CLOEXEC: 1030,
+  MSG_DONTWAIT: 0x40,
+  POLLIN: 1,
+  POLLOUT: 4,
+  EINTR: 4,
+  EAGAIN: 11,
+  EACCES: 13,
+  EADDRINUSE: 98,
+  EADDRNOTAVAIL: 99,
 } as const;
 
 // sched_getattr and sched_setattr have no function in most C libraries: their numbers, by machine.
 const SCHED_SYSCALLS: Readonly<Record<string, readonly [set: number, get: number]>> = {
-  x64: [314, 315], ia32: [351, 352], arm: [380, 381], arm64: [274, 275], riscv64: [274, 275], loong64: [274, 275], ppc64: [355, 356],
+  x64: [314, 315],
+  ia32: [351, 352],
+  arm: [380, 381],
+  arm64: [274, 275],
+  riscv64: [274, 275],
+  loong64: [274, 275],
+  ppc64: [355, 356],
 };
 /** struct sched_attr: size u32, policy u32, flags u64, nice i32, priority u32, runtime u64 (the slice, ns), and two more. */
 const SCHED_ATTR_BYTES = 48;
@@ -156,7 +184,11 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       if (set === undefined || get === undefined) return;
       const attributes = Buffer.alloc(SCHED_ATTR_BYTES);
       // Real-time policies, if somebody chose one, are prompt enough.
-      if (native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 || attributes.readUInt32LE(SCHED_POLICY_AT) !== 0) return;
+      if (
+        native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 ||
+        attributes.readUInt32LE(SCHED_POLICY_AT) !== 0
+      )
+        return;
       attributes.writeBigUInt64LE(SHORT_SLICE_NS, SCHED_RUNTIME_AT);
       native.syscall(set, 0, attributes, 0, 0);
     },

@@ -37,7 +37,12 @@ const SETTLE_MS = 500;
  * Makes a NetworkWatch.
  * @param directory where resolv.conf is written or replaced; watched, so that a change counts even if nobody asks
  */
-export function watchNetwork(clock: Clock, sources: NetworkSources, onChange: (what: NetworkChange) => void, directory: string | undefined): NetworkWatch {
+export function watchNetwork(
+  clock: Clock,
+  sources: NetworkSources,
+  onChange: (what: NetworkChange) => void,
+  directory: string | undefined,
+): NetworkWatch {
   let network = sources.network();
   let resolvers = sources.resolvers();
   let lookedAtMs = clock.monotonicMs();
@@ -59,14 +64,17 @@ export function watchNetwork(clock: Clock, sources: NetworkSources, onChange: (w
     else if (slept) onChange('resume');
   }
 
-  const watcher = directory === undefined ? undefined : watchDirectory(directory, name => {
-    if (name !== null && !name.startsWith('resolv.conf')) return;
-    cancelSettle();
-    cancelSettle = clock.after(SETTLE_MS, () => {
-      lookedAtMs = -Infinity;
-      look();
-    });
-  });
+  const watcher =
+    directory === undefined
+      ? undefined
+      : watchDirectory(directory, name => {
+          if (name !== null && !name.startsWith('resolv.conf')) return;
+          cancelSettle();
+          cancelSettle = clock.after(SETTLE_MS, () => {
+            lookedAtMs = -Infinity;
+            look();
+          });
+        });
   return {
     look,
     get network() {
@@ -98,9 +106,16 @@ export function systemNetwork(): string {
   const routes = defaultRoutes();
   const ways = new Set(routes.map(({ name }) => name));
   const addresses = Object.entries(networkInterfaces()).flatMap(([name, all = []]) =>
-    (ways.size > 0 && !ways.has(name) ? [] : all.filter(({ internal, address }) => !internal && !/^fe[89ab]/.test(address))
-      // Addresses from privacy extensions (RFC 8981) come and go on the same network: of IPv6 the prefix counts.
-      .map(({ family, address, netmask }) => `${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`)));
+    ways.size > 0 && !ways.has(name)
+      ? []
+      : all
+          .filter(({ internal, address }) => !internal && !/^fe[89ab]/.test(address))
+          // Addresses from privacy extensions (RFC 8981) come and go on the same network: of IPv6 the prefix counts.
+          .map(
+            ({ family, address, netmask }) =>
+              `${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`,
+          ),
+  );
   return [...new Set([...addresses, ...routes.map(({ name, gateway }) => `${name} by ${gateway}`)])].sort().join('\n');
 }
 
@@ -112,15 +127,21 @@ const ROUTE_IS_UP = 1;
 function defaultRoutes(): { readonly name: string; readonly gateway: string }[] {
   const lines = (file: string): string[][] => {
     try {
-      return readFileSync(file, 'latin1').split('\n').map(line => line.trim().split(/\s+/));
+      return readFileSync(file, 'latin1')
+        .split('\n')
+        .map(line => line.trim().split(/\s+/));
     } catch {
       // Not Linux, or /proc is closed to us: addresses alone have to do.
       return [];
     }
   };
   // proc(5): interface, destination, gateway, flags, …; for IPv6 destination, prefix, source, prefix, gateway, …, interface.
-  const four = lines('/proc/net/route').filter(([, to, , flags = '0']) => to === '00000000' && (Number.parseInt(flags, 16) & ROUTE_IS_UP) !== 0);
-  const six = lines('/proc/net/ipv6_route').filter(([to = '', prefix, , , gateway = '']) => /^0{32}$/.test(to) && prefix === '00' && !/^0{32}$/.test(gateway));
+  const four = lines('/proc/net/route').filter(
+    ([, to, , flags = '0']) => to === '00000000' && (Number.parseInt(flags, 16) & ROUTE_IS_UP) !== 0,
+  );
+  const six = lines('/proc/net/ipv6_route').filter(
+    ([to = '', prefix, , , gateway = '']) => /^0{32}$/.test(to) && prefix === '00' && !/^0{32}$/.test(gateway),
+  );
   return [
     ...four.map(([name = '', , gateway = '']) => ({ name, gateway })),
     ...six.map(fields => ({ name: fields.at(-1) ?? '', gateway: fields[4] ?? '' })),

@@ -28,7 +28,8 @@ const MOST_PATH_BYTES = 107;
 /** The address of a socket as NOTIFY_SOCKET has it; a leading `@` stands for the abstract namespace. Undefined: it is none. */
 export function unixAddress(path: string): Buffer | undefined {
   const octets = Buffer.from(path);
-  if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MOST_PATH_BYTES) return undefined;
+  if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MOST_PATH_BYTES)
+    return undefined;
   if (path.startsWith('@')) octets[0] = 0;
   const address = Buffer.alloc(PATH_AT + octets.length);
   address.writeUInt16LE(LINUX.AF_UNIX, 0);
@@ -37,18 +38,27 @@ export function unixAddress(path: string): Buffer | undefined {
 }
 
 /** The service manager that has started us; undefined: none did, or it does not want to know. */
-export function serviceManager({ NOTIFY_SOCKET: path, WATCHDOG_USEC: usec, WATCHDOG_PID: watched }: ServiceEnvironment, pid: number, libc: Libc | undefined, log: Log): ServiceManager | undefined {
+export function serviceManager(
+  { NOTIFY_SOCKET: path, WATCHDOG_USEC: usec, WATCHDOG_PID: watched }: ServiceEnvironment,
+  pid: number,
+  libc: Libc | undefined,
+  log: Log,
+): ServiceManager | undefined {
   if (path === undefined || path === '') return undefined;
   const address = unixAddress(path);
   if (address === undefined || libc === undefined) {
-    log.warn({ socket: path }, address === undefined
-      ? `NOTIFY_SOCKET ${path} is no address: the service manager is told nothing`
-      : 'the service manager is told nothing: system calls are not available; use Type=exec, and no WatchdogSec');
+    log.warn(
+      { socket: path },
+      address === undefined
+        ? `NOTIFY_SOCKET ${path} is no address: the service manager is told nothing`
+        : 'the service manager is told nothing: system calls are not available; use Type=exec, and no WatchdogSec',
+    );
     return undefined;
   }
   const watchdogUsec = Number(usec);
   return {
-    watchdogMs: watchdogUsec > 0 && (watched === undefined || Number(watched) === pid) ? watchdogUsec / 1000 : undefined,
+    watchdogMs:
+      watchdogUsec > 0 && (watched === undefined || Number(watched) === pid) ? watchdogUsec / 1000 : undefined,
     tell(...lines) {
       const result = libc.sendTo(address, Buffer.from(lines.join('\n')));
       if (result < 0) log.debug({ errno: -result }, 'the service manager could not be told something');
@@ -67,7 +77,14 @@ const BEATS = 4;
  * @param query octets of one that needs nobody else
  * @param beat called after each answer
  */
-export function heartbeat(manager: ServiceManager, at: { readonly address: string; readonly port: number }, query: Buffer, clock: Clock, log: Log, beat: () => void): { close(): void } {
+export function heartbeat(
+  manager: ServiceManager,
+  at: { readonly address: string; readonly port: number },
+  query: Buffer,
+  clock: Clock,
+  log: Log,
+  beat: () => void,
+): { close(): void } {
   const { watchdogMs } = manager;
   if (watchdogMs === undefined) return { close: () => undefined };
   const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4');
@@ -82,7 +99,11 @@ export function heartbeat(manager: ServiceManager, at: { readonly address: strin
   });
   function ask(): void {
     // What was not answered since the last time is late.
-    if (silent) log.warn({}, `a query to ourselves (${at.address} port ${at.port}) was not answered within ${ALIVE_MS} ms: the watchdog is not fed`);
+    if (silent)
+      log.warn(
+        {},
+        `a query to ourselves (${at.address} port ${at.port}) was not answered within ${ALIVE_MS} ms: the watchdog is not fed`,
+      );
     silent = true;
     askedAtMs = clock.monotonicMs();
     query.writeUInt16BE((query.readUInt16BE(0) + 1) & 0xffff, 0);

@@ -83,11 +83,16 @@ interface Lines {
 
 const CHARTS: readonly Lines[] = [
   {
-    id: 'rates', colours: ['--good', '--cache'], values: ({ queries, fromCache }) => [queries, fromCache],
-    words: ({ queries, fromCache }) => `Queries per second over time; now ${numberText(queries)}, of which ${numberText(fromCache)} from cache`,
+    id: 'rates',
+    colours: ['--good', '--cache'],
+    values: ({ queries, fromCache }) => [queries, fromCache],
+    words: ({ queries, fromCache }) =>
+      `Queries per second over time; now ${numberText(queries)}, of which ${numberText(fromCache)} from cache`,
   },
   {
-    id: 'times', colours: ['--good', '--tail'], values: ({ median, tail }) => [median, tail],
+    id: 'times',
+    colours: ['--good', '--tail'],
+    values: ({ median, tail }) => [median, tail],
     words: ({ median }) => `Time to answer over time; median now ${timeText(median, bounds)}`,
   },
 ];
@@ -100,7 +105,8 @@ let drawn: { readonly plot: uPlot; readonly lines: Lines }[] = [];
 /** By the daemon's clock, which may not be the browser's. */
 const nowMs = (): number => live.at(-1)?.atMs ?? Date.now();
 
-const shownSeconds = (): number => Number(document.querySelector<HTMLInputElement>('input[name=span]:checked')?.value ?? 120);
+const shownSeconds = (): number =>
+  Number(document.querySelector<HTMLInputElement>('input[name=span]:checked')?.value ?? 120);
 
 /** What happened from each look to the next. */
 function spans(looks: readonly Look[]): Span[] {
@@ -138,27 +144,53 @@ function draw(): void {
 
 /** Of seconds since 1970; with seconds where the chart is short. */
 const clockText = (at: number): string =>
-  new Date(at * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...(shownSeconds() <= 120 ? { second: '2-digit' } : {}) });
+  new Date(at * 1000).toLocaleTimeString('en-GB', {
+    hour: '2-digit',
+    minute: '2-digit',
+    ...(shownSeconds() <= 120 ? { second: '2-digit' } : {}),
+  });
 
 function makeCharts(): void {
   drawn.forEach(({ plot }) => plot.destroy());
   drawn = CHARTS.map(lines => {
     const at = element(lines.id);
-    const axis: uPlot.Axis = { stroke: colour('--soft'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '12px system-ui' };
-    const plot = new uPlot({
-      width: at.clientWidth, height: at.clientHeight,
-      legend: { show: false }, cursor: { show: false }, select: { show: false, left: 0, top: 0, width: 0, height: 0 },
-      scales: { x: { time: true, auto: false }, y: { range: (_self, _low, high) => [0, Math.max(1, high * 1.1)] } },
-      axes: [{ ...axis, space: 70, size: 28, values: (_self, splits) => splits.map(clockText) }, { ...axis, size: 48 }],
-      series: [{}, ...lines.colours.map(name => ({ stroke: colour(name), width: 2, spanGaps: true, points: { show: false } }))],
-    }, [[], ...lines.colours.map(() => [])], at);
+    const axis: uPlot.Axis = {
+      stroke: colour('--soft'),
+      grid: { stroke: colour('--line'), width: 1 },
+      ticks: { show: false },
+      font: '12px system-ui',
+    };
+    const plot = new uPlot(
+      {
+        width: at.clientWidth,
+        height: at.clientHeight,
+        legend: { show: false },
+        cursor: { show: false },
+        select: { show: false, left: 0, top: 0, width: 0, height: 0 },
+        scales: { x: { time: true, auto: false }, y: { range: (_self, _low, high) => [0, Math.max(1, high * 1.1)] } },
+        axes: [
+          { ...axis, space: 70, size: 28, values: (_self, splits) => splits.map(clockText) },
+          { ...axis, size: 48 },
+        ],
+        series: [
+          {},
+          ...lines.colours.map(name => ({ stroke: colour(name), width: 2, spanGaps: true, points: { show: false } })),
+        ],
+      },
+      [[], ...lines.colours.map(() => [])],
+      at,
+    );
     return { plot, lines };
   });
   draw();
 }
 
 const STATES: Readonly<Record<Upstream['state'], readonly [words: string, className: string]>> = {
-  looking: ['address unknown', 'fair'], probing: ['not reached yet', 'fair'], private: ['over TLS', 'good'], suspect: ['lost a moment ago', 'fair'], failed: ['not reached', 'bad'],
+  looking: ['address unknown', 'fair'],
+  probing: ['not reached yet', 'fair'],
+  private: ['over TLS', 'good'],
+  suspect: ['lost a moment ago', 'fair'],
+  failed: ['not reached', 'bad'],
 };
 
 function serverRow(one: Upstream, connects: Status['connects']): HTMLElement {
@@ -167,21 +199,39 @@ function serverRow(one: Upstream, connects: Status['connects']): HTMLElement {
   const state = made('td', '');
   state.append(made('span', words, className), ...(one.failure === undefined ? [] : [made('small', one.failure)]));
   const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};
-  const days = one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);
+  const days =
+    one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);
   row.append(
-    made('td', one.upstream), made('td', one.address === undefined ? '' : `${one.address} port ${one.path === 'cleartext' ? 53 : one.port}`), state,
-    made('td', one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '', one.authenticated ? 'good' : 'fair'),
+    made('td', one.upstream),
+    made('td', one.address === undefined ? '' : `${one.address} port ${one.path === 'cleartext' ? 53 : one.port}`),
+    state,
+    made(
+      'td',
+      one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '',
+      one.authenticated ? 'good' : 'fair',
+    ),
     made('td', one.rtt_ms === undefined ? '' : `${numberText(one.rtt_ms)} ms`),
-    days === undefined ? made('td', '') : made('td', days < 0 ? 'expired' : days === 0 ? 'ends today' : `ends in ${days} d`, days < ENDS_SOON_DAYS ? 'bad' : ''),
+    days === undefined
+      ? made('td', '')
+      : made(
+          'td',
+          days < 0 ? 'expired' : days === 0 ? 'ends today' : `ends in ${days} d`,
+          days < ENDS_SOON_DAYS ? 'bad' : '',
+        ),
     made('td', connected === 0 ? '' : `${resumed} of ${connected}`),
   );
   return row;
 }
 
-const facts = (rows: readonly (readonly [string, string])[]): HTMLElement[] => rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]);
+const facts = (rows: readonly (readonly [string, string])[]): HTMLElement[] =>
+  rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]);
 
 const PRIVACY: Readonly<Record<string, string>> = {
-  authenticated: 'Private', encrypted: 'Encrypted', partly: 'Partly private', cleartext: 'Not private', none: 'No answers',
+  authenticated: 'Private',
+  encrypted: 'Encrypted',
+  partly: 'Partly private',
+  cleartext: 'Not private',
+  none: 'No answers',
 };
 
 const sizeText = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -199,29 +249,52 @@ function show(status: Status): void {
   banner.dataset['privacy'] = status.privacy;
   const [title, words] = [...banner.children];
   if (title !== undefined) say(title, PRIVACY[status.privacy] ?? status.privacy);
-  if (words !== undefined) say(words, `${status.mode}: ${status.privacy_words}${status.portal_seconds > 0 ? `; a portal window is open for ${spanText(status.portal_seconds)} more` : ''}`);
+  if (words !== undefined)
+    say(
+      words,
+      `${status.mode}: ${status.privacy_words}${status.portal_seconds > 0 ? `; a portal window is open for ${spanText(status.portal_seconds)} more` : ''}`,
+    );
   say(element('rate'), now === undefined ? '–' : numberText(now.queries));
   say(element('hits'), percentText(now?.hits));
   say(element('encrypted'), percentText(now?.encrypted));
   say(element('median'), timeText(now?.median, bounds));
   say(element('tail'), timeText(now?.tail, bounds));
 
-  fill('servers', status.upstreams.map(each => serverRow(each, status.connects)));
-  fill('verdicts', facts([
-    ['mode', status.dnssec],
-    ...Object.entries(status.validations).map(([verdict, count]) => [verdict, count.toLocaleString('en')] as const),
-  ]));
-  fill('facts', facts([
-    ['cache', `${status.cache.entries.toLocaleString('en')} answers, ${sizeText(status.cache.bytes)} of ${sizeText(status.cache.limit_bytes)}`],
-    ['waiting', `${status.inflight} queries`],
-    ['listening', status.listening.join(', ')],
-    ['health', status.health],
-  ]));
-  fill('causes', status.causes.length === 0 ? [made('li', 'None since it was started.')] : status.causes.map(({ words: cause, count, last_ms: lastMs }) => {
-    const item = made('li', `${cause} `);
-    item.append(made('small', `${count.toLocaleString('en')} in all, last at ${new Date(lastMs).toLocaleTimeString()}`));
-    return item;
-  }));
+  fill(
+    'servers',
+    status.upstreams.map(each => serverRow(each, status.connects)),
+  );
+  fill(
+    'verdicts',
+    facts([
+      ['mode', status.dnssec],
+      ...Object.entries(status.validations).map(([verdict, count]) => [verdict, count.toLocaleString('en')] as const),
+    ]),
+  );
+  fill(
+    'facts',
+    facts([
+      [
+        'cache',
+        `${status.cache.entries.toLocaleString('en')} answers, ${sizeText(status.cache.bytes)} of ${sizeText(status.cache.limit_bytes)}`,
+      ],
+      ['waiting', `${status.inflight} queries`],
+      ['listening', status.listening.join(', ')],
+      ['health', status.health],
+    ]),
+  );
+  fill(
+    'causes',
+    status.causes.length === 0
+      ? [made('li', 'None since it was started.')]
+      : status.causes.map(({ words: cause, count, last_ms: lastMs }) => {
+          const item = made('li', `${cause} `);
+          item.append(
+            made('small', `${count.toLocaleString('en')} in all, last at ${new Date(lastMs).toLocaleTimeString()}`),
+          );
+          return item;
+        }),
+  );
   draw();
 }
 
@@ -234,7 +307,7 @@ async function fetched(path: string): Promise<unknown> {
 async function look(): Promise<void> {
   const lost = element('lost');
   try {
-    show(await fetched('status.json') as Status);
+    show((await fetched('status.json')) as Status);
     lost.hidden = true;
   } catch {
     say(lost, 'The daemon does not answer: what is shown is from before.');
@@ -243,7 +316,7 @@ async function look(): Promise<void> {
 }
 
 async function remember(): Promise<void> {
-  const { samples } = await fetched('history.json') as { readonly samples: readonly (readonly number[])[] };
+  const { samples } = (await fetched('history.json')) as { readonly samples: readonly (readonly number[])[] };
   past = samples.map(lookFrom);
 }
 
@@ -263,6 +336,7 @@ async function begin(): Promise<void> {
 element('span').addEventListener('change', draw);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', makeCharts);
 new ResizeObserver(() => {
-  for (const { plot, lines } of drawn) plot.setSize({ width: element(lines.id).clientWidth, height: element(lines.id).clientHeight });
+  for (const { plot, lines } of drawn)
+    plot.setSize({ width: element(lines.id).clientWidth, height: element(lines.id).clientHeight });
 }).observe(element('rates'));
 void begin();

@@ -17,16 +17,38 @@ export function askUpstream(pool: Pool, what: Lookup, avoid: readonly string[], 
   octetsOf(what.name).copy(question);
   question.writeUInt16BE(what.type, what.name.length);
   question.writeUInt16BE(CLASS_IN, what.name.length + 2);
-  pool.exchange({ question, dnssecOk: true, checkingDisabled: true }, what.type, reply => take(foundIn(reply, what)), avoid);
+  pool.exchange(
+    { question, dnssecOk: true, checkingDisabled: true },
+    what.type,
+    reply => take(foundIn(reply, what)),
+    avoid,
+  );
 }
 
 function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): Found {
   if (reply.at === 'failure') return { at: 'failure', failure: failure('dnssec_indeterminate', reply.detail) };
   const { scan, upstream } = reply;
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN) {
-    return { at: 'failure', failure: failure('dnssec_indeterminate', `${upstream} answers RCODE ${scan.rcode} about ${nameText(name)}`) };
+    return {
+      at: 'failure',
+      failure: failure('dnssec_indeterminate', `${upstream} answers RCODE ${scan.rcode} about ${nameText(name)}`),
+    };
   }
   // The sets outlive the read buffer.
-  const sets = readSets({ octets: Buffer.from(reply.message.subarray(0, scan.end)), rcode: scan.rcode, answers: scan.answers, authority: scan.authority, ttlOffsets: scan.ttlOffsets }, scan.questionEnd);
-  return sets === undefined ? { at: 'failure', failure: failure('dnssec_indeterminate', `${upstream}: malformed records about ${nameText(name)}`) } : { at: 'answer', sets, rcode: scan.rcode, upstream };
+  const sets = readSets(
+    {
+      octets: Buffer.from(reply.message.subarray(0, scan.end)),
+      rcode: scan.rcode,
+      answers: scan.answers,
+      authority: scan.authority,
+      ttlOffsets: scan.ttlOffsets,
+    },
+    scan.questionEnd,
+  );
+  return sets === undefined
+    ? {
+        at: 'failure',
+        failure: failure('dnssec_indeterminate', `${upstream}: malformed records about ${nameText(name)}`),
+      }
+    : { at: 'answer', sets, rcode: scan.rcode, upstream };
 }

@@ -62,9 +62,17 @@ function throughPortal({ portal, nowSec }: ResolverParts): Stage {
       next(query, settle);
       return;
     }
-    portal.pool().exchange(query, query.type, reply => settle(reply.at === 'failure' ? reply : {
-      at: 'stored', source: 'upstream', entry: entryOf(reply, NOT_KEPT, nowSec()),
-    }));
+    portal.pool().exchange(query, query.type, reply =>
+      settle(
+        reply.at === 'failure'
+          ? reply
+          : {
+              at: 'stored',
+              source: 'upstream',
+              entry: entryOf(reply, NOT_KEPT, nowSec()),
+            },
+      ),
+    );
   };
 }
 
@@ -75,18 +83,31 @@ function routed({ routes, ttlLimits, nowSec }: ResolverParts): Stage {
     const name = lowerCased(query.question.subarray(0, -4));
     const found = routeOf(routes, name);
     if (found === undefined) return next(query, settle);
-    if (found.route.kubernetes && isNoClusterName(name, found.zone)) return settle({ at: 'local', message: noSuchNameMessage(query.question, found.zone) });
-    found.route.pool().exchange(query, query.type, reply => settle(reply.at === 'failure' ? reply : {
-      at: 'stored', source: 'upstream', entry: entryOf(reply, ttlLimits, nowSec()),
-    }));
+    if (found.route.kubernetes && isNoClusterName(name, found.zone))
+      return settle({ at: 'local', message: noSuchNameMessage(query.question, found.zone) });
+    found.route.pool().exchange(query, query.type, reply =>
+      settle(
+        reply.at === 'failure'
+          ? reply
+          : {
+              at: 'stored',
+              source: 'upstream',
+              entry: entryOf(reply, ttlLimits, nowSec()),
+            },
+      ),
+    );
   };
 }
 
 /** Of which makeEntry makes an entry that nobody keeps. */
 const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
 
-const entryOf = ({ message, scan, upstream, protocol }: UpstreamReply, limits: TtlLimits, nowSec: number, verdict: Verdict = 'unchecked'): Entry =>
-  makeEntry(message, scan, limits, { nowSec, verdict, upstream, protocol });
+const entryOf = (
+  { message, scan, upstream, protocol }: UpstreamReply,
+  limits: TtlLimits,
+  nowSec: number,
+  verdict: Verdict = 'unchecked',
+): Entry => makeEntry(message, scan, limits, { nowSec, verdict, upstream, protocol });
 
 /** RD=0 asks what is in the cache. Only those in access.snoop may know. */
 function lookOnly({ mayLook }: ResolverParts): Stage {
@@ -113,12 +134,14 @@ function cached({ store, nowSec }: ResolverParts): Stage {
 
 /** Keeps what was found. Only the leader of a coalesced group comes here, so it keeps for all. */
 function kept({ store, nowSec }: ResolverParts): Stage {
-  return next => (query, settle) => next(query, answer => {
-    // Where nobody could tell, somebody may be able to in a moment.
-    if (answer.at === 'stored' && answer.entry.verdict !== 'indeterminate') store.put(query.key, answer.entry);
-    if (answer.at === 'failure' && isDnssecFailure(answer.code)) store.put(query.key, refusal(query, answer, nowSec()));
-    settle(answer);
-  });
+  return next => (query, settle) =>
+    next(query, answer => {
+      // Where nobody could tell, somebody may be able to in a moment.
+      if (answer.at === 'stored' && answer.entry.verdict !== 'indeterminate') store.put(query.key, answer.entry);
+      if (answer.at === 'failure' && isDnssecFailure(answer.code))
+        store.put(query.key, refusal(query, answer, nowSec()));
+      settle(answer);
+    });
 }
 
 /** RFC 4035 §4.7, RFC 9520 §3.2: how long what is bogus stays so. */
@@ -130,17 +153,47 @@ function refusal({ question }: Query, why: Failure, nowSec: number): Entry {
   const octets = Buffer.alloc(HEADER_BYTES + question.length);
   question.copy(octets, HEADER_BYTES);
   return {
-    octets, rcode, answers: 0, authority: 0, additional: 0, ttlOffsets: [], storedSec: nowSec, ttlSec: BOGUS_SEC, negative: true, verdict: 'bogus',
-    extendedErrors: edeFor(ede, failureWords(why)), upstream: '', protocol: 'dot',
+    octets,
+    rcode,
+    answers: 0,
+    authority: 0,
+    additional: 0,
+    ttlOffsets: [],
+    storedSec: nowSec,
+    ttlSec: BOGUS_SEC,
+    negative: true,
+    verdict: 'bogus',
+    extendedErrors: edeFor(ede, failureWords(why)),
+    upstream: '',
+    protocol: 'dot',
   };
 }
 
 /** The end of the line: asks upstream. */
-export function forward({ pool, ttlLimits, nowSec, validation: { mode } }: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>): Resolve {
-  return (query, settle) => pool.exchange(query, query.type, reply => {
-    if (reply.at === 'failure') return settle(reply);
-    // RFC 6840 §5.7: AD counts from a server that has proved who it is, if the operator says so.
-    const secure = mode === 'trust_ad' && reply.authenticated && !query.checkingDisabled && (flagsOf(reply.message) & FLAG.AD) !== 0;
-    settle({ at: 'stored', entry: entryOf(reply, ttlLimits, nowSec(), secure ? 'secure' : 'unchecked'), source: 'upstream' });
-  }, query.avoid);
+export function forward({
+  pool,
+  ttlLimits,
+  nowSec,
+  validation: { mode },
+}: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>): Resolve {
+  return (query, settle) =>
+    pool.exchange(
+      query,
+      query.type,
+      reply => {
+        if (reply.at === 'failure') return settle(reply);
+        // RFC 6840 §5.7: AD counts from a server that has proved who it is, if the operator says so.
+        const secure =
+          mode === 'trust_ad' &&
+          reply.authenticated &&
+          !query.checkingDisabled &&
+          (flagsOf(reply.message) & FLAG.AD) !== 0;
+        settle({
+          at: 'stored',
+          entry: entryOf(reply, ttlLimits, nowSec(), secure ? 'secure' : 'unchecked'),
+          source: 'upstream',
+        });
+      },
+      query.avoid,
+    );
 }

@@ -22,7 +22,12 @@ export interface Traced {
  * Traces a question.
  * @param fresh a Validator that knows nothing yet
  */
-export async function trace(parts: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>, fresh: Validator, name: Buffer, type: number): Promise<Traced> {
+export async function trace(
+  parts: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>,
+  fresh: Validator,
+  name: Buffer,
+  type: number,
+): Promise<Traced> {
   const { clock } = parts.validation;
   const steps: Traced['steps'][number][] = [];
   let questions = 0;
@@ -34,13 +39,26 @@ export async function trace(parts: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'n
     },
   };
   const validation = {
-    ...parts.validation, pool, validator: fresh, mode: 'require' as const,
-    note: (zone: Name, words: string): void => void (steps.some(each => each.zone === zone && each.words === words) || steps.push({ zone, words })),
+    ...parts.validation,
+    pool,
+    validator: fresh,
+    mode: 'require' as const,
+    note: (zone: Name, words: string): void =>
+      void (steps.some(each => each.zone === zone && each.words === words) || steps.push({ zone, words })),
   };
   const question = Buffer.concat([name, Buffer.from([type >> 8, type & 0xff, 0, CLASS_IN])]);
   const query: Query = {
-    id: 0, flags: FLAG.RD, question, opt: undefined, type, recurse: true, dnssecOk: true, checkingDisabled: false, key: '',
-    client: { address: '127.0.0.1', port: 0, family: 4, transport: 'udp' }, avoid: [],
+    id: 0,
+    flags: FLAG.RD,
+    question,
+    opt: undefined,
+    type,
+    recurse: true,
+    dnssecOk: true,
+    checkingDisabled: false,
+    key: '',
+    client: { address: '127.0.0.1', port: 0, family: 4, transport: 'udp' },
+    avoid: [],
   };
   const startedAtMs = clock.monotonicMs();
   const answer = await new Promise<Answer>(resolve => {

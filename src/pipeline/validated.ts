@@ -59,7 +59,11 @@ function strippers({ log, nowSec, observer }: ValidationParts): Strippers {
       const known = kept.some(each => each.upstream === upstream);
       kept = kept.filter(each => each.upstream !== upstream);
       if (strips) kept = [...kept, { upstream, untilSec: nowSec() + STRIPPED_SEC }];
-      if (strips && !known) log.warn({ upstream }, `${upstream} leaves DNSSEC signatures out of its answers: other servers are preferred; behind a router, ask it to pass DNSSEC on, or choose another server`);
+      if (strips && !known)
+        log.warn(
+          { upstream },
+          `${upstream} leaves DNSSEC signatures out of its answers: other servers are preferred; behind a router, ask it to pass DNSSEC on, or choose another server`,
+        );
       if (!strips && known) log.info({ upstream }, `${upstream} passes DNSSEC signatures on again`);
     },
   };
@@ -121,13 +125,19 @@ export function validated(parts: ValidationParts): Stage {
     private asked: Question | undefined = undefined;
     private waiting: Map<string, (() => void)[]> | undefined = undefined;
 
-    constructor(private readonly query: Query, private readonly settle: Settle) {
+    constructor(
+      private readonly query: Query,
+      private readonly settle: Settle,
+    ) {
       this.name = nameOf(query.question.subarray(0, -4));
       this.guess = validator.guess(this.name, query.type, nowSec());
     }
 
     private get question(): Question {
-      return (this.asked ??= validator.question(this.name, this.query.type, { wallSec: clock.wallMs() / 1000, ageSec: nowSec() }));
+      return (this.asked ??= validator.question(this.name, this.query.type, {
+        wallSec: clock.wallMs() / 1000,
+        ageSec: nowSec(),
+      }));
     }
 
     begin(next: (query: Query, settle: Settle) => void): void {
@@ -161,7 +171,8 @@ export function validated(parts: ValidationParts): Stage {
       const others = pool.upstreams.some(each => each !== entry.upstream && !this.avoid.includes(each));
       const final = !others || this.retried;
       const conclude = (whole: Entry, finding: Finding): void => {
-        if ((finding.at === 'bogus' || finding.at === 'indeterminate') && !final) return this.again(entry.upstream, next);
+        if ((finding.at === 'bogus' || finding.at === 'indeterminate') && !final)
+          return this.again(entry.upstream, next);
         this.concluded(whole, finding);
       };
       // What the entry borrows is only good until this returns: where the verdict takes longer, it is made anew from a copy.
@@ -170,7 +181,11 @@ export function validated(parts: ValidationParts): Stage {
     }
 
     /** Runs the steps; undefined: they are not done yet. */
-    private start(entry: Entry, final: boolean, conclude: (entry: Entry, finding: Finding) => void): Finding | undefined {
+    private start(
+      entry: Entry,
+      final: boolean,
+      conclude: (entry: Entry, finding: Finding) => void,
+    ): Finding | undefined {
       // Most are done at once, and nothing is copied. Not where it is clear that it will take longer.
       const first = turn.crowded ? undefined : this.steps(entry, final);
       const step = first?.next();
@@ -225,24 +240,43 @@ export function validated(parts: ValidationParts): Stage {
       const { exceeded } = this.question;
       if (exceeded !== undefined) observer.dnssecLimit(exceeded);
       // Where nothing was asked, nothing was learned.
-      if (this.waiting !== undefined && (finding.at === 'secure' || finding.at === 'insecure')) validator.learn(this.guess, nowSec());
+      if (this.waiting !== undefined && (finding.at === 'secure' || finding.at === 'insecure'))
+        validator.learn(this.guess, nowSec());
       switch (finding.at) {
         case 'secure': {
           if (this.question.sentinelFails) return this.done(failure('sentinel'));
           const sound = soundPart(entry, finding, HEADER_BYTES + this.query.question.length);
-          return this.verdict(sound === undefined ? 'bogus' : finding.untimely ? 'indeterminate' : 'secure',
-            sound === undefined ? failure('parse', entry.upstream) : { at: 'stored', entry: sound, source: 'upstream' });
+          return this.verdict(
+            sound === undefined ? 'bogus' : finding.untimely ? 'indeterminate' : 'secure',
+            sound === undefined ? failure('parse', entry.upstream) : { at: 'stored', entry: sound, source: 'upstream' },
+          );
         }
         case 'insecure':
-          return this.verdict('insecure', { at: 'stored', source: 'upstream', entry: {
-            ...entry, verdict: 'insecure', extendedErrors: finding.why === undefined ? entry.extendedErrors : [...entry.extendedErrors, finding.why],
-          } });
+          return this.verdict('insecure', {
+            at: 'stored',
+            source: 'upstream',
+            entry: {
+              ...entry,
+              verdict: 'insecure',
+              extendedErrors: finding.why === undefined ? entry.extendedErrors : [...entry.extendedErrors, finding.why],
+            },
+          });
         case 'bogus':
         case 'indeterminate': {
           const strips = MISSING.has(finding.failure.code) && stripping.names.includes(entry.upstream);
           // The operator has said that an upstream without DNSSEC will do; never for what is there, and wrong.
-          if (strips && parts.mode === 'prefer') return this.verdict('indeterminate', { at: 'stored', entry: { ...entry, verdict: 'unchecked' }, source: 'upstream' });
-          return this.verdict(finding.at, strips ? failure('rrsigs_missing', `${entry.upstream} leaves them out of all answers`) : this.told(finding.failure));
+          if (strips && parts.mode === 'prefer')
+            return this.verdict('indeterminate', {
+              at: 'stored',
+              entry: { ...entry, verdict: 'unchecked' },
+              source: 'upstream',
+            });
+          return this.verdict(
+            finding.at,
+            strips
+              ? failure('rrsigs_missing', `${entry.upstream} leaves them out of all answers`)
+              : this.told(finding.failure),
+          );
         }
       }
     }
@@ -250,14 +284,24 @@ export function validated(parts: ValidationParts): Stage {
     /** With the clock that this machine has, where that is to blame. */
     private told(why: Failure): Failure {
       const wallMs = clock.wallMs();
-      if ((why.code !== 'signature_early' && why.code !== 'signature_expired') || !validator.clockIsWrong(wallMs / 1000)) return why;
-      return failure(why.code, `this machine's clock says ${new Date(wallMs).toISOString().slice(0, 16)}Z, which can not be; ${why.detail ?? ''}`);
+      if (
+        (why.code !== 'signature_early' && why.code !== 'signature_expired') ||
+        !validator.clockIsWrong(wallMs / 1000)
+      )
+        return why;
+      return failure(
+        why.code,
+        `this machine's clock says ${new Date(wallMs).toISOString().slice(0, 16)}Z, which can not be; ${why.detail ?? ''}`,
+      );
     }
 
     private verdict(verdict: 'secure' | 'insecure' | 'bogus' | 'indeterminate', answer: Answer): void {
       observer.validation(verdict, (clock.monotonicMs() - this.startedAtMs) / 1000);
       if (answer.at === 'failure') {
-        parts.log.debug({ name: nameText(this.name), reason: answer.code, detail: answer.detail }, `${nameText(this.name)} is ${verdict}: ${failureRow(answer.code).words}: ${answer.detail ?? ''}`);
+        parts.log.debug(
+          { name: nameText(this.name), reason: answer.code, detail: answer.detail },
+          `${nameText(this.name)} is ${verdict}: ${failureRow(answer.code).words}: ${answer.detail ?? ''}`,
+        );
       }
       this.done(answer);
     }
@@ -278,24 +322,31 @@ export function validated(parts: ValidationParts): Stage {
     case 'prefer':
       return next => (query, settle) => {
         // CD: the client does it (RFC 6840 §5.9). Signatures themselves are not signed.
-        if (query.checkingDisabled || query.type === TYPE.RRSIG || query.type === TYPE.SIG) next(asking(query, true, query.avoid), settle);
+        if (query.checkingDisabled || query.type === TYPE.RRSIG || query.type === TYPE.SIG)
+          next(asking(query, true, query.avoid), settle);
         else new Validation(query, settle).begin(next);
       };
   }
 }
 
 /** The query as it goes upstream. Field by field, as in front: spreading would make each use of it slow. */
-const asking = ({ id, flags, question, opt, type, recurse, key, client }: Query, checkingDisabled: boolean, avoid: readonly string[]): Query =>
-  ({ id, flags, question, opt, type, recurse, dnssecOk: true, checkingDisabled, key, client, avoid });
+const asking = (
+  { id, flags, question, opt, type, recurse, key, client }: Query,
+  checkingDisabled: boolean,
+  avoid: readonly string[],
+): Query => ({ id, flags, question, opt, type, recurse, dnssecOk: true, checkingDisabled, key, client, avoid });
 
 /** What of an answer is secure: AD must not speak of records that nobody checked (RFC 4035 §3.2.3). */
 function soundPart(entry: Entry, finding: Extract<Finding, { at: 'secure' }>, questionEnd: number): Entry | undefined {
-  for (const [record, ttlSec] of finding.shorter ?? []) entry.octets.writeUInt32BE(ttlSec, entry.ttlOffsets[record] ?? 0);
+  for (const [record, ttlSec] of finding.shorter ?? [])
+    entry.octets.writeUInt32BE(ttlSec, entry.ttlOffsets[record] ?? 0);
   const sound = select(entry, questionEnd, record => finding.kept[record] === true);
-  return sound && {
-    ...sound,
-    rcode: finding.rcode,
-    ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
-    verdict: finding.untimely ? 'indeterminate' : 'secure',
-  };
+  return (
+    sound && {
+      ...sound,
+      rcode: finding.rcode,
+      ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
+      verdict: finding.untimely ? 'indeterminate' : 'secure',
+    }
+  );
 }

@@ -19,11 +19,15 @@ export function octetMatcher(networks: readonly Network[]): OctetMatcher {
     const octets = addressOctets(address);
     return octets === undefined ? [] : [{ octets, whole: prefix >> 3, mask: (0xff00 >> (prefix & 7)) & 0xff }];
   });
-  const matches = (octets: Buffer, at: number, bytes: number): boolean => compiled.some(network => {
-    if (network.octets.length !== bytes) return false;
-    for (let i = 0; i < network.whole; i++) if (octets[at + i] !== network.octets[i]) return false;
-    return network.mask === 0 || (((octets[at + network.whole] ?? 0) ^ (network.octets[network.whole] ?? 0)) & network.mask) === 0;
-  });
+  const matches = (octets: Buffer, at: number, bytes: number): boolean =>
+    compiled.some(network => {
+      if (network.octets.length !== bytes) return false;
+      for (let i = 0; i < network.whole; i++) if (octets[at + i] !== network.octets[i]) return false;
+      return (
+        network.mask === 0 ||
+        (((octets[at + network.whole] ?? 0) ^ (network.octets[network.whole] ?? 0)) & network.mask) === 0
+      );
+    });
   return (octets, at, bytes) =>
     // An IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2) is judged as what it is.
     bytes === 16 && isMapped(octets, at) ? matches(octets, at + 12, 4) : matches(octets, at, bytes);
@@ -81,7 +85,10 @@ export class SharedNetworks {
     if (version === this.seen || (version & 1) !== 0) return this.matches;
     const networks = Array.from({ length: this.control[COUNT] ?? 0 }, (_, i): Network => {
       const at = i * ENTRY_BYTES;
-      return { address: addressText(this.entries, at + 2, this.entries[at] === 4 ? 4 : 16), prefix: this.entries[at + 1] ?? 0 };
+      return {
+        address: addressText(this.entries, at + 2, this.entries[at] === 4 ? 4 : 16),
+        prefix: this.entries[at + 1] ?? 0,
+      };
     });
     // Written over meanwhile: the next look will see it whole.
     if (Atomics.load(this.control, VERSION) === version) {

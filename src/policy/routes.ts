@@ -19,9 +19,10 @@ export interface Found<R extends Route> {
 /** The route with the closest zone; undefined: the name takes none. `name` is in lower case. */
 export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): Found<R> | undefined {
   let found: Found<R> | undefined;
-  for (const route of routes) for (const zone of route.zones) {
-    if (zone.length > (found?.zone.length ?? 0) && isAtOrBelow(name, zone)) found = { route, zone };
-  }
+  for (const route of routes)
+    for (const zone of route.zones) {
+      if (zone.length > (found?.zone.length ?? 0) && isAtOrBelow(name, zone)) found = { route, zone };
+    }
   return found;
 }
 
@@ -39,7 +40,8 @@ const UNDERSCORE = 0x5f;
  */
 export function isNoClusterName(name: Buffer, zone: Buffer): boolean {
   const labels: Buffer[] = [];
-  for (let at = 0; at < name.length - zone.length; at += (name[at] ?? 0) + 1) labels.push(name.subarray(at + 1, at + 1 + (name[at] ?? 0)));
+  for (let at = 0; at < name.length - zone.length; at += (name[at] ?? 0) + 1)
+    labels.push(name.subarray(at + 1, at + 1 + (name[at] ?? 0)));
   const kind = labels.pop()?.toString('latin1');
   switch (kind) {
     // The zone itself.

@@ -33,7 +33,11 @@ export async function bootstrap(
     observer.cleartext('bootstrap');
     const id = random.uint16();
     const question = Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
-    const query = upstreamQuery(id, { question, dnssecOk: false, checkingDisabled: false }, { pad: false, keepalive: false, hideSubnet: true });
+    const query = upstreamQuery(
+      id,
+      { question, dnssecOk: false, checkingDisabled: false },
+      { pad: false, keepalive: false, hideSubnet: true },
+    );
     const reply = await dialDatagram(server, query, message => answersQuery(message, id, question), TIMEOUT_MS);
     return typeof reply === 'string' ? undefined : readAddresses(reply, type);
   };

@@ -38,7 +38,10 @@ export interface DialParts {
 }
 
 /** Makes the Dial port. */
-export function dialer({ ca, client, clock, acknowledge, clockIsBehind }: DialParts, times: DialTimes = DIAL_TIMES): Dial {
+export function dialer(
+  { ca, client, clock, acknowledge, clockIsBehind }: DialParts,
+  times: DialTimes = DIAL_TIMES,
+): Dial {
   // Parsing a system's whole store takes tens of milliseconds: once, and not before it is needed.
   let context: tls.SecureContext | undefined;
   const secureContext = (): tls.SecureContext =>
@@ -57,8 +60,14 @@ export function dialer({ ca, client, clock, acknowledge, clockIsBehind }: DialPa
     let socket: Socket;
 
     const timers = [
-      setTimeout(() => socket.connecting && fail('connect_timeout', `${where}: no TCP connection within ${times.tcpMs} ms`), times.tcpMs),
-      setTimeout(() => fail('connect_timeout', `${where}: no TLS connection within ${times.totalMs} ms`), times.totalMs),
+      setTimeout(
+        () => socket.connecting && fail('connect_timeout', `${where}: no TCP connection within ${times.tcpMs} ms`),
+        times.tcpMs,
+      ),
+      setTimeout(
+        () => fail('connect_timeout', `${where}: no TLS connection within ${times.totalMs} ms`),
+        times.totalMs,
+      ),
     ];
 
     // Into one buffer, again and again: a buffer and an event for each record would cost more than its query.
@@ -128,11 +137,14 @@ export function dialer({ ca, client, clock, acknowledge, clockIsBehind }: DialPa
         if (over || opened !== socket) return;
         const resumed = opened.isSessionReused();
         // What a ticket was kept under is all that the verdict depends on, so it holds for the resumed session too.
-        judged = (resumed ? kept.verdict(identity) : undefined) ?? judge(opened.getPeerCertificate(true), chainProblem(opened), security, target.address, clockIsBehind?.());
+        judged =
+          (resumed ? kept.verdict(identity) : undefined) ??
+          judge(opened.getPeerCertificate(true), chainProblem(opened), security, target.address, clockIsBehind?.());
         if (judged.at === 'refused') return fail('tls_verify', `${where}: ${judged.detail}`);
         if (early !== undefined) kept.put(identity, early, judged);
         // TLS 1.2 gives no new ticket with a session that was resumed; the old one is as good (RFC 5077).
-        else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2') kept.put(identity, session, judged);
+        else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
+          kept.put(identity, session, judged);
         connected({
           authenticated: judged.authenticated,
           resumed,
@@ -216,14 +228,30 @@ export function dialer({ ca, client, clock, acknowledge, clockIsBehind }: DialPa
  * @param host an address, or a name that the system looks up
  * @returns the chain, or why there is none
  */
-export async function fetchChain(host: string, port: number, name: string | undefined, times: DialTimes = DIAL_TIMES): Promise<Shown[] | string> {
+export async function fetchChain(
+  host: string,
+  port: number,
+  name: string | undefined,
+  times: DialTimes = DIAL_TIMES,
+): Promise<Shown[] | string> {
   return new Promise(resolve => {
-    const socket = tls.connect({ host, port, rejectUnauthorized: false, ALPNProtocols: [ALPN], ...(name === undefined ? {} : { servername: name }) }, () => {
-      const chain = showChain(socket.getPeerCertificate(true));
-      socket.destroy();
-      resolve(chain);
-    });
-    socket.setTimeout(times.totalMs, () => socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })));
+    const socket = tls.connect(
+      {
+        host,
+        port,
+        rejectUnauthorized: false,
+        ALPNProtocols: [ALPN],
+        ...(name === undefined ? {} : { servername: name }),
+      },
+      () => {
+        const chain = showChain(socket.getPeerCertificate(true));
+        socket.destroy();
+        resolve(chain);
+      },
+    );
+    socket.setTimeout(times.totalMs, () =>
+      socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })),
+    );
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(plainWords(error)));
   });
 }
@@ -255,5 +283,7 @@ const plainWords = (error: NodeJS.ErrnoException): string => wordsFor(error.code
 
 /** Which row of FAILURES an error before the end of the handshake belongs to. */
 function codeOf({ code = '' }: NodeJS.ErrnoException): FailureCode {
-  return code.startsWith('ERR_SSL') || code.startsWith('EPROTO') || code.startsWith('ERR_TLS') ? 'tls_alert' : 'connect';
+  return code.startsWith('ERR_SSL') || code.startsWith('EPROTO') || code.startsWith('ERR_TLS')
+    ? 'tls_alert'
+    : 'connect';
 }

@@ -24,7 +24,10 @@ export interface Discovered {
 
 const TIMEOUT_MS = 1000;
 const SENDS = 2;
-const QUESTION = Buffer.concat([nameFromText('_dns.resolver.arpa') ?? ROOT, Buffer.from([TYPE.SVCB >> 8, TYPE.SVCB & 255, 0, CLASS_IN])]);
+const QUESTION = Buffer.concat([
+  nameFromText('_dns.resolver.arpa') ?? ROOT,
+  Buffer.from([TYPE.SVCB >> 8, TYPE.SVCB & 255, 0, CLASS_IN]),
+]);
 
 /** Asks the resolver at an address; undefined: it did not answer. Never rejects. */
 export async function discover(
@@ -45,11 +48,18 @@ export async function discover(
   return { designated, ttlSec: found.ttlSec };
 }
 
-async function ask({ random, dialDatagram, observer }: Parameters<typeof discover>[0], at: { readonly address: string; readonly port: number }): Promise<Designations | undefined> {
+async function ask(
+  { random, dialDatagram, observer }: Parameters<typeof discover>[0],
+  at: { readonly address: string; readonly port: number },
+): Promise<Designations | undefined> {
   for (let sends = 0; sends < SENDS; sends++) {
     const id = random.uint16();
     observer.cleartext('probe');
-    const query = upstreamQuery(id, { question: QUESTION, dnssecOk: false, checkingDisabled: false }, { pad: false, keepalive: false, hideSubnet: true });
+    const query = upstreamQuery(
+      id,
+      { question: QUESTION, dnssecOk: false, checkingDisabled: false },
+      { pad: false, keepalive: false, hideSubnet: true },
+    );
     const reply = await dialDatagram(at, query, message => answersQuery(message, id, QUESTION), TIMEOUT_MS);
     if (typeof reply !== 'string') return readDesignations(reply);
   }

@@ -3,7 +3,18 @@
 import type { Failure, FailureCode } from '../base/outcome.js';
 import { hashOf } from '../base/hash.js';
 import { failure, failureWords, RCODE } from '../base/outcome.js';
-import type { CleartextReason, Clock, ClosedBy, Dial, DialDatagram, Log, Observer, Random, Security, UpstreamProtocol } from '../base/ports.js';
+import type {
+  CleartextReason,
+  Clock,
+  ClosedBy,
+  Dial,
+  DialDatagram,
+  Log,
+  Observer,
+  Random,
+  Security,
+  UpstreamProtocol,
+} from '../base/ports.js';
 import { flagsOf, FLAG, rcodeOf } from '../wire/header.js';
 import { optOf } from '../wire/scan.js';
 import { answersQuery, type Ask, upstreamQuery } from '../wire/upstream-query.js';
@@ -120,7 +131,8 @@ export function endpoint<T extends Waiter>(
   const plainStreams = new Set<Connection<T>>();
 
   // RFC 6298 §2: an eighth of the new value.
-  const smoothed = (before: number | undefined, ms: number): number => (before === undefined ? ms : before + (ms - before) / 8);
+  const smoothed = (before: number | undefined, ms: number): number =>
+    before === undefined ? ms : before + (ms - before) / 8;
 
   function note(next: modes.Health, why: Failure | undefined, authenticated = false): void {
     if (next.at !== health.at) observer.upstreamTransition(health.at, next.at);
@@ -131,17 +143,26 @@ export function endpoint<T extends Waiter>(
     observer.upstreamState(upstream, next.at === 'private', next.at === 'private' && authenticated);
     if (!changed) return;
     if (why !== undefined) {
-      const way = mode === 'opportunistic' && modes.pathFor(mode, next, clock.monotonicMs(), memory.proved(key)) === 'cleartext' ? '; its queries go in cleartext meanwhile' : '';
+      const way =
+        mode === 'opportunistic' && modes.pathFor(mode, next, clock.monotonicMs(), memory.proved(key)) === 'cleartext'
+          ? '; its queries go in cleartext meanwhile'
+          : '';
       log.warn({ ...about, reason: why.code }, `${upstream} (${address}): ${failureWords(why)}${way}`);
     } else if (next.at === 'private') {
-      log.info(about, `${upstream} (${address}): connected over TLS${authenticated ? ', identity proved' : ', identity not proved'}`);
+      log.info(
+        about,
+        `${upstream} (${address}): connected over TLS${authenticated ? ', identity proved' : ', identity not proved'}`,
+      );
     }
   }
 
   function failed(code: FailureCode, detail: string): void {
     observer.upstreamError(upstream, code);
     const nowMs = clock.monotonicMs();
-    note(modes.failed(mode, health, { nowMs, spread: random.below(1024) / 1024, proved: memory.proved(key) }), failure(code, detail));
+    note(
+      modes.failed(mode, health, { nowMs, spread: random.below(1024) / 1024, proved: memory.proved(key) }),
+      failure(code, detail),
+    );
   }
 
   function passed(authenticated: boolean): void {
@@ -158,7 +179,8 @@ export function endpoint<T extends Waiter>(
     const quick = modes.quickEnough(rttMs, plainMs);
     observer.probe(upstream, answers && quick ? 'ok' : 'failed');
     if (!answers) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
-    else if (!quick) failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
+    else if (!quick)
+      failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
     else passed(authenticated);
   }
 
@@ -170,7 +192,8 @@ export function endpoint<T extends Waiter>(
       connected(info, handshakeMs) {
         certificateEndsMs = info.certificateEndsMs ?? certificateEndsMs;
         observer.upstreamConnect(upstream, info.resumed, handshakeMs / 1000, certificateEndsMs);
-        if (info.warning !== undefined) log.warn({ ...about, reason: 'pins' }, `${upstream} (${address}): ${info.warning}`);
+        if (info.warning !== undefined)
+          log.warn({ ...about, reason: 'pins' }, `${upstream} (${address}): ${info.warning}`);
         if (mode === 'opportunistic') made.probe((answer, rttMs) => judge(answer, rttMs, info.authenticated));
         else passed(info.authenticated);
       },
@@ -187,7 +210,8 @@ export function endpoint<T extends Waiter>(
         // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
         else if (end.at === 'server' && !answered && unanswered.length > 0) failed(end.code, end.detail);
         else if (end.at === 'server' && unanswered.length === 0) limit = idle.closedAfter(limit, end.idleForMs);
-        else if (end.at === 'silent' && mode === 'opportunistic') failed('timeout', `${address} port ${identity.port}: the connection fell silent`);
+        else if (end.at === 'silent' && mode === 'opportunistic')
+          failed('timeout', `${address} port ${identity.port}: the connection fell silent`);
         base.closed(end, unanswered);
       },
     });
@@ -196,7 +220,11 @@ export function endpoint<T extends Waiter>(
     return made;
   }
 
-  function streamEvents(protocol: UpstreamProtocol, set: Set<Connection<T>>, made: () => Connection<T>): ConnectionEvents<T> {
+  function streamEvents(
+    protocol: UpstreamProtocol,
+    set: Set<Connection<T>>,
+    made: () => Connection<T>,
+  ): ConnectionEvents<T> {
     return {
       connected: () => undefined,
       reply(waiter, message, rttMs) {
@@ -250,11 +278,18 @@ export function endpoint<T extends Waiter>(
     const startedAtMs = clock.monotonicMs();
     for (let sends = 0; sends < PLAIN_SENDS && !waiter.done && !closing; sends++) {
       const id = random.uint16();
-      const message = upstreamQuery(id, ask, edns ? { pad: false, keepalive: false, hideSubnet: true, cookie: cookie.option } : undefined);
+      const message = upstreamQuery(
+        id,
+        ask,
+        edns ? { pad: false, keepalive: false, hideSubnet: true, cookie: cookie.option } : undefined,
+      );
       observer.cleartext(identity.reason);
       observer.upstreamQuery(upstream, 'udp');
       const reply = await ports.dialDatagram(
-        { address, port: identity.plainPort }, message, bytes => answersQuery(bytes, id, ask.question) && cookie.accept(bytes), PLAIN_TIMEOUT_MS,
+        { address, port: identity.plainPort },
+        message,
+        bytes => answersQuery(bytes, id, ask.question) && cookie.accept(bytes),
+        PLAIN_TIMEOUT_MS,
       );
       if (typeof reply === 'string') {
         why = reply === 'timeout' ? 'timeout' : 'connect';
@@ -293,7 +328,9 @@ export function endpoint<T extends Waiter>(
     const [existing] = plainStreams;
     if (existing?.ask(ask, waiter) === true) return;
     const made: Connection<T> = connection<T>(
-      ports, { address, port: identity.plainPort, security: { at: 'cleartext' } }, TIMES,
+      ports,
+      { address, port: identity.plainPort, security: { at: 'cleartext' } },
+      TIMES,
       streamEvents('tcp', plainStreams, () => made),
     );
     plainStreams.add(made);
@@ -342,12 +379,15 @@ export function endpoint<T extends Waiter>(
         return;
       }
       if (connections.size === 0 && modes.shouldProbe(mode, health, nowMs)) openTls();
-      askPlain(ask, waiter).catch((error: unknown) => events.lost(self, waiter, failure('connect', String(error)), false));
+      askPlain(ask, waiter).catch((error: unknown) =>
+        events.lost(self, waiter, failure('connect', String(error)), false),
+      );
     },
     prepare() {
       if (closing || connections.size > 0 || mode === 'off') return;
       const nowMs = clock.monotonicMs();
-      if (mode === 'opportunistic' ? modes.shouldProbe(mode, health, nowMs) : modes.mayTryAnyway(health, nowMs)) openTls();
+      if (mode === 'opportunistic' ? modes.shouldProbe(mode, health, nowMs) : modes.mayTryAnyway(health, nowMs))
+        openTls();
     },
     reset(sameNetwork) {
       if (!sameNetwork || health.at !== 'private') health = { at: 'probing' };

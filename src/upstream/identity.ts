@@ -12,23 +12,42 @@ const TOO_EARLY = 'CERT_NOT_YET_VALID';
 
 /** What was found. */
 export type Judged =
-  | { readonly at: 'accepted'; readonly authenticated: boolean; readonly warning: string | undefined; readonly untilMs: number }
+  | {
+      readonly at: 'accepted';
+      readonly authenticated: boolean;
+      readonly warning: string | undefined;
+      readonly untilMs: number;
+    }
   | { readonly at: 'refused'; readonly detail: string };
 
 /** All that a verdict depends on beside the certificate: a ticket made under one key is good for no other. */
-export const identityKey = ({ address, port, security }: DialTarget): string => JSON.stringify([address, port, security]);
+export const identityKey = ({ address, port, security }: DialTarget): string =>
+  JSON.stringify([address, port, security]);
 
 /**
  * Judges the peer of a full handshake.
  * @param chainProblem OpenSSL's code for what is wrong with the chain; undefined: it leads to a trusted authority
  * @param clockIsBehind the clock can not be right, or nobody has set it: that a certificate is not valid yet may be its fault
  */
-export function judge(peer: CertificateLink, chainProblem: string | undefined, security: TlsSecurity, address: string, clockIsBehind = false): Judged {
+export function judge(
+  peer: CertificateLink,
+  chainProblem: string | undefined,
+  security: TlsSecurity,
+  address: string,
+  clockIsBehind = false,
+): Judged {
   const untilMs = Date.parse(peer.valid_to ?? '');
-  const accepted = (authenticated: boolean, warning?: string): Judged => ({ at: 'accepted', authenticated, warning, untilMs });
-  const proves = security.at === 'authenticated' ? security.designatedBy?.address ?? address : address;
-  const problem = chainProblem !== undefined ? wordsFor(chainProblem) ?? chainProblem
-    : nameProblem(new X509Certificate(peer.raw), security.name, proves);
+  const accepted = (authenticated: boolean, warning?: string): Judged => ({
+    at: 'accepted',
+    authenticated,
+    warning,
+    untilMs,
+  });
+  const proves = security.at === 'authenticated' ? (security.designatedBy?.address ?? address) : address;
+  const problem =
+    chainProblem !== undefined
+      ? (wordsFor(chainProblem) ?? chainProblem)
+      : nameProblem(new X509Certificate(peer.raw), security.name, proves);
   if (security.at === 'encrypted') return accepted(problem === undefined);
 
   const { pins, pinPolicy } = security;
@@ -45,13 +64,21 @@ export function judge(peer: CertificateLink, chainProblem: string | undefined, s
   const mismatch = `no configured pin matches; the server shows ${served.map(pin => `sha256/${pin}`).join(', ')}`;
   switch (pinPolicy) {
     case 'pin_and_pkix':
-      return problem !== undefined ? { at: 'refused', detail: problem } : pinned ? accepted(true) : { at: 'refused', detail: mismatch };
+      return problem !== undefined
+        ? { at: 'refused', detail: problem }
+        : pinned
+          ? accepted(true)
+          : { at: 'refused', detail: mismatch };
     case 'pin_or_pkix':
-      return problem === undefined || (pins.length > 0 && pinned) ? accepted(true) : { at: 'refused', detail: `${problem}; and ${mismatch}` };
+      return problem === undefined || (pins.length > 0 && pinned)
+        ? accepted(true)
+        : { at: 'refused', detail: `${problem}; and ${mismatch}` };
     case 'pin_only':
       return pinned && pins.length > 0 ? accepted(true) : { at: 'refused', detail: mismatch };
     case 'report_only':
-      return problem !== undefined ? { at: 'refused', detail: problem } : accepted(true, pinned ? undefined : `${mismatch} (only reported)`);
+      return problem !== undefined
+        ? { at: 'refused', detail: problem }
+        : accepted(true, pinned ? undefined : `${mismatch} (only reported)`);
   }
 }
 
@@ -68,10 +95,13 @@ export interface CertificateLink {
  * wildcards only as a whole leftmost label); without a name, the IP address must be.
  */
 function nameProblem(certificate: X509Certificate, name: string | undefined, address: string): string | undefined {
-  const proved = name === undefined
-    ? certificate.checkIP(address)
-    : certificate.checkHost(name, { subject: 'never', wildcards: true, partialWildcards: false });
-  return proved === undefined ? `the certificate is for ${namesIn(certificate)}, not for ${name ?? address}` : undefined;
+  const proved =
+    name === undefined
+      ? certificate.checkIP(address)
+      : certificate.checkHost(name, { subject: 'never', wildcards: true, partialWildcards: false });
+  return proved === undefined
+    ? `the certificate is for ${namesIn(certificate)}, not for ${name ?? address}`
+    : undefined;
 }
 
 const MOST_NAMES_SHOWN = 5;
@@ -87,7 +117,11 @@ function chainOf(leaf: CertificateLink): X509Certificate[] {
   const chain: X509Certificate[] = [];
   const seen = new Set<CertificateLink>();
   // A self-signed root names itself as its issuer.
-  for (let each: CertificateLink | undefined = leaf; each?.raw !== undefined && !seen.has(each); each = each.issuerCertificate) {
+  for (
+    let each: CertificateLink | undefined = leaf;
+    each?.raw !== undefined && !seen.has(each);
+    each = each.issuerCertificate
+  ) {
     seen.add(each);
     chain.push(new X509Certificate(each.raw));
   }
@@ -96,7 +130,9 @@ function chainOf(leaf: CertificateLink): X509Certificate[] {
 
 /** SHA-256 of the SubjectPublicKeyInfo, base64 (RFC 7858 §4.2). */
 const pinOf = (certificate: X509Certificate): string =>
-  createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' })).digest('base64');
+  createHash('sha256')
+    .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('base64');
 
 /** A certificate, for people. */
 export interface Shown {
@@ -107,12 +143,13 @@ export interface Shown {
 }
 
 /** What a server shows, leaf first. */
-export const showChain = (leaf: CertificateLink): Shown[] => chainOf(leaf).map(certificate => ({
-  subject: certificate.subjectAltName === undefined ? oneLine(certificate.subject) : namesIn(certificate),
-  issuer: oneLine(certificate.issuer),
-  until: new Date(certificate.validTo).toISOString().slice(0, 10),
-  pin: pinOf(certificate),
-}));
+export const showChain = (leaf: CertificateLink): Shown[] =>
+  chainOf(leaf).map(certificate => ({
+    subject: certificate.subjectAltName === undefined ? oneLine(certificate.subject) : namesIn(certificate),
+    issuer: oneLine(certificate.issuer),
+    until: new Date(certificate.validTo).toISOString().slice(0, 10),
+    pin: pinOf(certificate),
+  }));
 
 const oneLine = (name: string): string => name.split('\n').join(', ');
 
@@ -123,8 +160,10 @@ const WORDS: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
   SELF_SIGNED_CERT_IN_CHAIN: 'its certificate comes from an authority that upstream.ca_file does not hold',
   UNABLE_TO_GET_ISSUER_CERT: 'its certificate comes from an authority that upstream.ca_file does not hold',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
   EHOSTUNREACH: 'host unreachable',

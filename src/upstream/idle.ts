@@ -34,4 +34,5 @@ export function reusedAfter(limit: IdleLimit, ms: number): IdleLimit {
 }
 
 /** The server said how long it keeps idle connections open (RFC 7828 §3.2.2). */
-export const said = (limit: IdleLimit, ms: number): IdleLimit => (limit.saidMs === ms ? limit : { ...limit, saidMs: ms });
+export const said = (limit: IdleLimit, ms: number): IdleLimit =>
+  limit.saidMs === ms ? limit : { ...limit, saidMs: ms };

@@ -16,11 +16,16 @@ export class Sent<T extends Waiter> {
   older: Sent<T> | undefined;
   newer: Sent<T> | undefined;
 
-  constructor(readonly waiter: T, readonly question: Buffer, readonly sentAtMs: number) {}
+  constructor(
+    readonly waiter: T,
+    readonly question: Buffer,
+    readonly sentAtMs: number,
+  ) {}
 }
 
 /** What a message from the server turned out to be. */
-export type Match<T extends Waiter> = { readonly at: 'reply'; readonly sent: Sent<T> } | { readonly at: 'id_mismatch' | 'question_mismatch' };
+export type Match<T extends Waiter> =
+  { readonly at: 'reply'; readonly sent: Sent<T> } | { readonly at: 'id_mismatch' | 'question_mismatch' };
 
 const FIRST_SLOTS = 64;
 const IDS = 0x10000;
@@ -103,4 +108,5 @@ export class Inflight<T extends Waiter> {
 const ID_MISMATCH = { at: 'id_mismatch' } as const;
 const QUESTION_MISMATCH = { at: 'question_mismatch' } as const;
 
-const emptySlots = <T extends Waiter>(count: number): (Sent<T> | undefined)[] => new Array<Sent<T> | undefined>(count).fill(undefined);
+const emptySlots = <T extends Waiter>(count: number): (Sent<T> | undefined)[] =>
+  new Array<Sent<T> | undefined>(count).fill(undefined);

@@ -97,9 +97,16 @@ function parse(saved: string): Saved {
     const read = JSON.parse(saved) as { version?: unknown; proofs?: unknown; addresses?: unknown };
     if (read.version !== 1) return nothing;
     return {
-      proofs: pairs(read.proofs).flatMap(([key, at]): [string, number][] => (typeof at === 'number' ? [[key, at]] : [])).slice(-MOST),
-      addresses: pairs(read.addresses).flatMap(([name, all]): [string, string[]][] =>
-        (Array.isArray(all) ? [[name, all.filter((each): each is string => typeof each === 'string' && isIP(each) !== 0)]] : [])).slice(-MOST_NAMES),
+      proofs: pairs(read.proofs)
+        .flatMap(([key, at]): [string, number][] => (typeof at === 'number' ? [[key, at]] : []))
+        .slice(-MOST),
+      addresses: pairs(read.addresses)
+        .flatMap(([name, all]): [string, string[]][] =>
+          Array.isArray(all)
+            ? [[name, all.filter((each): each is string => typeof each === 'string' && isIP(each) !== 0)]]
+            : [],
+        )
+        .slice(-MOST_NAMES),
     };
   } catch {
     return nothing;
@@ -108,4 +115,8 @@ function parse(saved: string): Saved {
 
 /** The pairs with text in front in what should be a list of such. */
 const pairs = (list: unknown): [string, unknown][] =>
-  (Array.isArray(list) ? list.flatMap((each: unknown): [string, unknown][] => (Array.isArray(each) && typeof each[0] === 'string' ? [[each[0], each[1]]] : [])) : []);
+  Array.isArray(list)
+    ? list.flatMap((each: unknown): [string, unknown][] =>
+        Array.isArray(each) && typeof each[0] === 'string' ? [[each[0], each[1]]] : [],
+      )
+    : [];

@@ -52,8 +52,10 @@ export function pathFor(mode: Mode, health: Health, nowMs: number, proved: boole
 
 /** Whether TLS should be tried beside the queries that go in cleartext, to learn if it works. */
 export function shouldProbe(mode: Mode, health: Health, nowMs: number): boolean {
-  return mode === 'opportunistic'
-    && (health.at === 'probing' || ((health.at === 'failed' || health.at === 'suspect') && nowMs >= health.retryAtMs));
+  return (
+    mode === 'opportunistic' &&
+    (health.at === 'probing' || ((health.at === 'failed' || health.at === 'suspect') && nowMs >= health.retryAtMs))
+  );
 }
 
 /**
@@ -90,11 +92,19 @@ export const passed = (): Health => ({ at: 'private' });
 
 /** Connecting failed, an open connection turned out dead, or the probe was not answered well. */
 export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: FailedAt): Health {
-  if (mode === 'opportunistic' && (health.at === 'private' || health.at === 'suspect' || (proved && health.at === 'probing'))) {
+  if (
+    mode === 'opportunistic' &&
+    (health.at === 'private' || health.at === 'suspect' || (proved && health.at === 'probing'))
+  ) {
     const errors = health.at === 'suspect' ? health.errors + 1 : 1;
     const sinceMs = health.at === 'suspect' ? health.sinceMs : nowMs;
     if (errors < SUSPECT_ERRORS || (proved && nowMs - sinceMs < PROVED_MS)) {
-      return { at: 'suspect', errors, sinceMs, retryAtMs: nowMs + Math.min(SUSPECT_RETRY_MOST_MS, SUSPECT_RETRY_MS * 2 ** (errors - 1)) };
+      return {
+        at: 'suspect',
+        errors,
+        sinceMs,
+        retryAtMs: nowMs + Math.min(SUSPECT_RETRY_MOST_MS, SUSPECT_RETRY_MS * 2 ** (errors - 1)),
+      };
     }
   }
   const failures = health.at === 'failed' ? health.failures + 1 : 1;

@@ -151,7 +151,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
   const { clock, observer, random } = ports;
   let turns = 0;
   let closed = false;
-  const shardKey = random.uint16() << 16 | random.uint16();
+  const shardKey = (random.uint16() << 16) | random.uint16();
   // Those that wait for a server's address, or to be reached.
   const waiting = new Set<Exchange>();
   // Until then, or until the first success, queries are held.
@@ -193,7 +193,13 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (chosen !== undefined || exchange.running > 0) return chosen;
     // All are in back-off: one of them may be tried, each at most once a second.
     const nowMs = clock.monotonicMs();
-    return choose(policy, untried.filter(each => mayTryAnyway(each.health, nowMs)), exchange.turn, exchange.shard, random);
+    return choose(
+      policy,
+      untried.filter(each => mayTryAnyway(each.health, nowMs)),
+      exchange.turn,
+      exchange.shard,
+      random,
+    );
   }
 
   /** Those that this question need not avoid; all, if there are no others. */
@@ -207,7 +213,9 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (spec.mode !== 'opportunistic' || usable.length < 2) return usable;
     const known = usable.filter(each => each.health.at === 'private');
     // A designated server that has not been reached yet must not keep anybody waiting.
-    return known.length > 0 ? known : usable.filter(each => each.path() === 'cleartext' || each.identity.mode === 'opportunistic');
+    return known.length > 0
+      ? known
+      : usable.filter(each => each.path() === 'cleartext' || each.identity.mode === 'opportunistic');
   }
 
   /** @param nowMs a look at the clock costs a good part of what else is done here: one for a question that goes straight on */
@@ -218,7 +226,11 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (exchange.running > 0) return;
     const searching = servers.some(each => each.endpoints.length === 0 && each.failure === undefined);
     if (searching && exchange.sends < MAX_SENDS) waiting.add(exchange);
-    else if (servers.length > 0 && clock.monotonicMs() < Math.min(settlingUntilMs, exchange.deadlineAtMs - DEADLINE_MS + HOLD_MS)) hold(exchange);
+    else if (
+      servers.length > 0 &&
+      clock.monotonicMs() < Math.min(settlingUntilMs, exchange.deadlineAtMs - DEADLINE_MS + HOLD_MS)
+    )
+      hold(exchange);
     else giveUp(exchange);
   }
 
@@ -258,8 +270,12 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (!exchange.tried.includes(to)) exchange.tried = [...exchange.tried, to];
     if (path === 'cleartext') exchange.plain = [...exchange.plain, to];
     if (exchange.blameless.length > 0) exchange.blameless = exchange.blameless.filter(each => each !== to);
-    const attemptMs = path === 'tls' && !to.open && endpoints.length > exchange.tried.length ? STAGGER_MS
-      : to.srttMs === undefined ? ATTEMPT_UNKNOWN_MS : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
+    const attemptMs =
+      path === 'tls' && !to.open && endpoints.length > exchange.tried.length
+        ? STAGGER_MS
+        : to.srttMs === undefined
+          ? ATTEMPT_UNKNOWN_MS
+          : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
     wheel.start(exchange, Math.min(attemptMs, exchange.deadlineAtMs - nowMs), nowMs);
     to.ask(exchange.ask, exchange, path, nowMs);
   }
@@ -281,7 +297,13 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     if (exchange.sends < MAX_SENDS) send(exchange, next(exchange));
   }
 
-  function onReply(from: Endpoint<Exchange>, exchange: Exchange, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
+  function onReply(
+    from: Endpoint<Exchange>,
+    exchange: Exchange,
+    message: Buffer,
+    protocol: UpstreamProtocol,
+    rttMs: number,
+  ): void {
     if (exchange.done) return;
     const { upstream } = from.identity;
     const scan = scanResponse(message, exchange.type);
@@ -291,7 +313,14 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     }
     exchange.running--;
     observer.upstreamResponse(upstream, scan.rcode, rttMs / 1000);
-    const reply: UpstreamReply = { at: 'reply', message, scan, upstream, protocol, authenticated: protocol === 'dot' && from.authenticated };
+    const reply: UpstreamReply = {
+      at: 'reply',
+      message,
+      scan,
+      upstream,
+      protocol,
+      authenticated: protocol === 'dot' && from.authenticated,
+    };
     if (scan.rcode === 0 || scan.rcode === 3) return finish(exchange, reply);
     // SERVFAIL, REFUSED and the like may be that server's own trouble: ask one other, once.
     const first = exchange.fallback === undefined;
@@ -310,7 +339,8 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       exchange.blameless = [...exchange.blameless, from];
     }
     // Opportunistic: what TLS could not do, cleartext may, at the same server.
-    if (from.path() === 'cleartext' && !exchange.plain.includes(from)) exchange.tried = exchange.tried.filter(each => each !== from);
+    if (from.path() === 'cleartext' && !exchange.plain.includes(from))
+      exchange.tried = exchange.tried.filter(each => each !== from);
     dispatch(exchange);
   }
 
@@ -355,7 +385,16 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
         return;
       }
       const nowMs = clock.monotonicMs();
-      const exchange = new Exchange(ask, type, turns++, policy === 'sharded' ? shardOf(ask.question, shardKey) : 0, nowMs + DEADLINE_MS, settle, avoid, onTime);
+      const exchange = new Exchange(
+        ask,
+        type,
+        turns++,
+        policy === 'sharded' ? shardOf(ask.question, shardKey) : 0,
+        nowMs + DEADLINE_MS,
+        settle,
+        avoid,
+        onTime,
+      );
       for (const each of servers) each.refresh();
       dispatch(exchange, nowMs);
       // Nobody has been asked yet.
@@ -364,15 +403,41 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     get upstreams() {
       return specs.map(({ label }) => label);
     },
-    report: () => servers.flatMap((each, i): EndpointReport[] => (each.endpoints.length === 0
-      ? [{
-        upstream: each.label, address: undefined, port: specs[i]?.port ?? 0, state: 'looking', path: 'refuse', authenticated: false, connections: 0, rttMs: undefined, idleLimitMs: undefined, certificateEndsMs: undefined,
-        failure: each.failure && failureWords(each.failure),
-      }]
-      : each.endpoints.map(one => ({
-        upstream: one.identity.upstream, address: one.identity.address, port: one.identity.port, state: one.health.at, path: one.path(), authenticated: one.authenticated,
-        connections: one.connections, rttMs: one.srttMs, idleLimitMs: one.idleLimitMs, certificateEndsMs: one.certificateEndsMs, failure: one.health.at === 'private' || one.lastFailure === undefined ? undefined : failureWords(one.lastFailure),
-      })))),
+    report: () =>
+      servers.flatMap((each, i): EndpointReport[] =>
+        each.endpoints.length === 0
+          ? [
+              {
+                upstream: each.label,
+                address: undefined,
+                port: specs[i]?.port ?? 0,
+                state: 'looking',
+                path: 'refuse',
+                authenticated: false,
+                connections: 0,
+                rttMs: undefined,
+                idleLimitMs: undefined,
+                certificateEndsMs: undefined,
+                failure: each.failure && failureWords(each.failure),
+              },
+            ]
+          : each.endpoints.map(one => ({
+              upstream: one.identity.upstream,
+              address: one.identity.address,
+              port: one.identity.port,
+              state: one.health.at,
+              path: one.path(),
+              authenticated: one.authenticated,
+              connections: one.connections,
+              rttMs: one.srttMs,
+              idleLimitMs: one.idleLimitMs,
+              certificateEndsMs: one.certificateEndsMs,
+              failure:
+                one.health.at === 'private' || one.lastFailure === undefined
+                  ? undefined
+                  : failureWords(one.lastFailure),
+            })),
+      ),
     get ready() {
       return servers.some(each => each.endpoints.some(one => one.path() !== 'refuse'));
     },

@@ -24,7 +24,13 @@ const EXPLORE_ONE_IN = 20;
  * @param turn a number that grows by one with each query, for round_robin
  * @param shard a number that is the same for all names of one registrable domain, for sharded
  */
-export function choose<C extends Candidate>(policy: Policy, candidates: readonly C[], turn: number, shard: number, random: Random): C | undefined {
+export function choose<C extends Candidate>(
+  policy: Policy,
+  candidates: readonly C[],
+  turn: number,
+  shard: number,
+  random: Random,
+): C | undefined {
   if (candidates.length < 2) return candidates[0];
   switch (policy) {
     case 'ordered':
@@ -35,7 +41,9 @@ export function choose<C extends Candidate>(policy: Policy, candidates: readonly
       return candidates[random.below(candidates.length)];
     case 'sharded':
       // Rendezvous hashing: when a server is out of reach, only its own domains move.
-      return candidates.reduce((best, each) => (weight(each.shardId, shard) > weight(best.shardId, shard) ? each : best));
+      return candidates.reduce((best, each) =>
+        weight(each.shardId, shard) > weight(best.shardId, shard) ? each : best,
+      );
     case 'fastest': {
       if (random.below(EXPLORE_ONE_IN) === 0) return candidates[random.below(candidates.length)];
       return candidates.reduce((best, each) => (cost(each) < cost(best) ? each : best));

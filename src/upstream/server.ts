@@ -61,7 +61,12 @@ const BOOTSTRAP_MAX_MS = 86_400_000;
 export function server<T extends Waiter>(
   ports: UpstreamPorts,
   spec: ServerSpec,
-  { mode, reason = mode === 'off' ? 'off' : 'opportunistic', bootstrapServers, plainPort = PLAIN_PORT }: {
+  {
+    mode,
+    reason = mode === 'off' ? 'off' : 'opportunistic',
+    bootstrapServers,
+    plainPort = PLAIN_PORT,
+  }: {
     readonly mode: Mode;
     readonly reason?: CleartextReason;
     readonly bootstrapServers: () => readonly BootstrapServer[];
@@ -82,7 +87,19 @@ export function server<T extends Waiter>(
   let closed = false;
 
   function makeEndpoint(address: string, port: number): Endpoint<T> {
-    return endpoint(ports, { upstream: spec.label, address, port, plainPort: spec.plainPort ?? plainPort, mode, reason, security: securityOf(mode, spec) }, events);
+    return endpoint(
+      ports,
+      {
+        upstream: spec.label,
+        address,
+        port,
+        plainPort: spec.plainPort ?? plainPort,
+        mode,
+        reason,
+        security: securityOf(mode, spec),
+      },
+      events,
+    );
   }
 
   async function search(name: string): Promise<void> {
@@ -99,7 +116,10 @@ export function server<T extends Waiter>(
     } else {
       const remembered = endpoints.length > 0 ? [] : ports.memory.recall(name);
       if (remembered.length > 0) {
-        ports.log.info({ upstream: spec.label }, `${spec.label}: using the addresses of last time, ${remembered.join(' ')}`);
+        ports.log.info(
+          { upstream: spec.label },
+          `${spec.label}: using the addresses of last time, ${remembered.join(' ')}`,
+        );
         adopt(remembered);
       }
       // Addresses that worked so far are better than none.
@@ -107,7 +127,10 @@ export function server<T extends Waiter>(
       nextSearchAtMs = nowMs + BOOTSTRAP_RETRY_MS;
       cancelRetry = ports.clock.after(Math.min(BOOTSTRAP_RETRY_MS * 2 ** failures++, BOOTSTRAP_RETRY_MOST_MS), refresh);
       ports.observer.upstreamError(spec.label, found.code);
-      ports.log.warn({ upstream: spec.label, reason: found.code }, `${spec.label}: no address found: ${found.detail ?? ''}`);
+      ports.log.warn(
+        { upstream: spec.label, reason: found.code },
+        `${spec.label}: no address found: ${found.detail ?? ''}`,
+      );
     }
     onAddresses();
   }
@@ -115,32 +138,59 @@ export function server<T extends Waiter>(
   /** Keeps the endpoints whose address still stands, with their connections; the others finish what they have. */
   function adopt(addresses: readonly string[]): void {
     const old = endpoints;
-    endpoints = addresses.map(address =>
-      old.find(each => each.identity.address === address) ?? makeEndpoint(address, spec.port));
+    endpoints = addresses.map(
+      address => old.find(each => each.identity.address === address) ?? makeEndpoint(address, spec.port),
+    );
     for (const each of old) if (!endpoints.includes(each)) each.close();
   }
 
   async function discovery(): Promise<void> {
-    const found = (await Promise.all(spec.addresses.map(async ({ address }) =>
-      ({ address, said: await discover(ports, { address, port: plainPort }) }))));
+    const found = await Promise.all(
+      spec.addresses.map(async ({ address }) => ({
+        address,
+        said: await discover(ports, { address, port: plainPort }),
+      })),
+    );
     if (closed) return;
     const holdsMs = Math.min(...found.map(({ said }) => (said?.ttlSec ?? 0) * 1000));
     nextDiscoveryAtMs = ports.clock.monotonicMs() + Math.min(Math.max(holdsMs, DISCOVERY_MIN_MS), DISCOVERY_MAX_MS);
-    const wanted = found.flatMap(({ address: by, said }) => (said?.designated ?? []).map(each => ({ ...each, by })))
+    const wanted = found
+      .flatMap(({ address: by, said }) => (said?.designated ?? []).map(each => ({ ...each, by })))
       // There it is looked for anyway.
       .filter(({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port));
     const old = designated;
-    designated = wanted.map(({ address, port, name, by }) =>
-      old.find(({ identity }) => identity.address === address && identity.port === port) ?? endpoint(ports, {
-        upstream: spec.label, address, port, plainPort, mode: 'strict', reason,
-        // Its name is the network's word alone; the address that was asked is what it has to prove.
-        security: { at: 'authenticated', name: undefined, pins: [], pinPolicy: 'pin_and_pkix', designatedBy: { address: by, name } },
-      }, events));
+    designated = wanted.map(
+      ({ address, port, name, by }) =>
+        old.find(({ identity }) => identity.address === address && identity.port === port) ??
+        endpoint(
+          ports,
+          {
+            upstream: spec.label,
+            address,
+            port,
+            plainPort,
+            mode: 'strict',
+            reason,
+            // Its name is the network's word alone; the address that was asked is what it has to prove.
+            security: {
+              at: 'authenticated',
+              name: undefined,
+              pins: [],
+              pinPolicy: 'pin_and_pkix',
+              designatedBy: { address: by, name },
+            },
+          },
+          events,
+        ),
+    );
     for (const each of old) if (!designated.includes(each)) each.close();
     const before = old.map(({ identity }) => identity.address).join(' ');
     const after = designated.map(({ identity }) => identity.address).join(' ');
     if (after !== before) {
-      ports.log.info({ upstream: spec.label, designated: after }, `${spec.label} designates ${after === '' ? 'nobody' : after} for DNS over TLS`);
+      ports.log.info(
+        { upstream: spec.label, designated: after },
+        `${spec.label} designates ${after === '' ? 'nobody' : after} for DNS over TLS`,
+      );
     }
     onAddresses();
     for (const each of designated) each.prepare();

@@ -65,7 +65,7 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
   let speaksDot = false;
   let port = DOT_PORT;
   const addresses: string[] = [];
-  for (let at = target.end; at < end; ) {
+  for (let at = target.end; at < end;) {
     if (at + 4 > end) return undefined;
     const key = message.readUInt16BE(at);
     const value = at + 4;
@@ -75,8 +75,10 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
     if (key === KEY.ALPN) speaksDot = hasDot(message.subarray(value, at));
     else if (key === KEY.PORT && bytes === 2) port = message.readUInt16BE(value);
     else if (key === KEY.IPV4HINT) for (let i = value; i + 4 <= at; i += 4) addresses.push(addressText(message, i, 4));
-    else if (key === KEY.IPV6HINT) for (let i = value; i + 16 <= at; i += 16) addresses.push(addressText(message, i, 16));
-    else if (key === KEY.MANDATORY) for (let i = value; i + 2 <= at; i += 2) if (!UNDERSTOOD.has(message.readUInt16BE(i))) return undefined;
+    else if (key === KEY.IPV6HINT)
+      for (let i = value; i + 16 <= at; i += 16) addresses.push(addressText(message, i, 16));
+    else if (key === KEY.MANDATORY)
+      for (let i = value; i + 2 <= at; i += 2) if (!UNDERSTOOD.has(message.readUInt16BE(i))) return undefined;
   }
   if (!speaksDot || port === 0) return undefined;
   return { priority, name: nameToText(target.name).replace(/\.$/, ''), port, addresses: addresses.slice(0, MOST) };

@@ -55,7 +55,7 @@ export interface Opt {
 export function readOpt(message: Buffer, at: number): Opt | undefined {
   const rdataStart = at + 10;
   const options = message.subarray(rdataStart, rdataStart + u16At(message, at + 8));
-  for (let i = 0; i < options.length; ) {
+  for (let i = 0; i < options.length;) {
     if (i + 4 > options.length) return undefined;
     i += 4 + u16At(options, i + 2);
     if (i > options.length) return undefined;
@@ -72,7 +72,7 @@ export function readOpt(message: Buffer, at: number): Opt | undefined {
 /** The data of the first option with this code, or undefined. */
 export function findOption(opt: Opt, code: number): Buffer | undefined {
   const { options } = opt;
-  for (let i = 0; i < options.length; ) {
+  for (let i = 0; i < options.length;) {
     const length = u16At(options, i + 2);
     if (u16At(options, i) === code) return options.subarray(i + 4, i + 4 + length);
     i += 4 + length;
@@ -151,11 +151,14 @@ export function edeOption({ infoCode, text }: ExtendedError): Option {
 export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
   const found: ExtendedError[] = [];
   const { options } = opt;
-  for (let i = 0; i < options.length && found.length < most; ) {
+  for (let i = 0; i < options.length && found.length < most;) {
     const length = u16At(options, i + 2);
     if (u16At(options, i) === OPTION.EDE && length >= 2) {
       // Some senders end the text with a NUL (RFC 8914 §2 allows receivers to find one).
-      const text = options.subarray(i + 6, i + 4 + length).toString('utf8').replace(/\0+$/, '');
+      const text = options
+        .subarray(i + 6, i + 4 + length)
+        .toString('utf8')
+        .replace(/\0+$/, '');
       found.push({ infoCode: u16At(options, i + 4), text });
     }
     i += 4 + length;

@@ -34,12 +34,37 @@ export interface MessageText {
 
 // INFO-CODEs of RFC 8914 §4, and RFC 9824 §7 for 30.
 const EDE_NAMES: readonly string[] = [
-  'Other', 'Unsupported DNSKEY Algorithm', 'Unsupported DS Digest Type', 'Stale Answer', 'Forged Answer',
-  'DNSSEC Indeterminate', 'DNSSEC Bogus', 'Signature Expired', 'Signature Not Yet Valid', 'DNSKEY Missing',
-  'RRSIGs Missing', 'No Zone Key Bit Set', 'NSEC Missing', 'Cached Error', 'Not Ready', 'Blocked', 'Censored',
-  'Filtered', 'Prohibited', 'Stale NXDOMAIN Answer', 'Not Authoritative', 'Not Supported', 'No Reachable Authority',
-  'Network Error', 'Invalid Data', 'Signature Expired before Valid', 'Too Early', 'Unsupported NSEC3 Iterations Value',
-  'Unable to conform to policy', 'Synthesized', 'Invalid Query Type',
+  'Other',
+  'Unsupported DNSKEY Algorithm',
+  'Unsupported DS Digest Type',
+  'Stale Answer',
+  'Forged Answer',
+  'DNSSEC Indeterminate',
+  'DNSSEC Bogus',
+  'Signature Expired',
+  'Signature Not Yet Valid',
+  'DNSKEY Missing',
+  'RRSIGs Missing',
+  'No Zone Key Bit Set',
+  'NSEC Missing',
+  'Cached Error',
+  'Not Ready',
+  'Blocked',
+  'Censored',
+  'Filtered',
+  'Prohibited',
+  'Stale NXDOMAIN Answer',
+  'Not Authoritative',
+  'Not Supported',
+  'No Reachable Authority',
+  'Network Error',
+  'Invalid Data',
+  'Signature Expired before Valid',
+  'Too Early',
+  'Unsupported NSEC3 Iterations Value',
+  'Unable to conform to policy',
+  'Synthesized',
+  'Invalid Query Type',
 ];
 
 /** The purpose of an EDE INFO-CODE, or its number. */
@@ -92,7 +117,9 @@ export function messageToText(message: Buffer): MessageText | undefined {
   const found = opt;
   return {
     rcode: rcodeToText(rcodeOf(flags) | ((found?.extendedRcode ?? 0) << 4)),
-    flags: Object.entries(FLAG).filter(([, bit]) => (flags & bit) !== 0).map(([name]) => name.toLowerCase()),
+    flags: Object.entries(FLAG)
+      .filter(([, bit]) => (flags & bit) !== 0)
+      .map(([name]) => name.toLowerCase()),
     question,
     answers,
     authority,
@@ -181,8 +208,19 @@ function knownToText(message: Buffer, type: number, start: number, end: number):
     case 'SSHFP':
       return `${answer.data.algorithm} ${answer.data.hash} ${answer.data.fingerprint}`;
     case 'RRSIG': {
-      const { typeCovered, algorithm, labels, originalTTL, expiration, inception, keyTag, signersName, signature } = answer.data;
-      return [typeCovered, algorithm, labels, originalTTL, expiration, inception, keyTag, signersName, signature.toString('base64')].join(' ');
+      const { typeCovered, algorithm, labels, originalTTL, expiration, inception, keyTag, signersName, signature } =
+        answer.data;
+      return [
+        typeCovered,
+        algorithm,
+        labels,
+        originalTTL,
+        expiration,
+        inception,
+        keyTag,
+        signersName,
+        signature.toString('base64'),
+      ].join(' ');
     }
     default:
       return undefined;

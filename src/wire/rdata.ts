@@ -11,14 +11,28 @@ const TWO_NAMES: readonly RdataPart[] = ['name', 'name'];
 const PREFERENCE_NAME: readonly RdataPart[] = [2, 'name'];
 
 const LAYOUTS: ReadonlyMap<number, readonly RdataPart[]> = new Map([
-  [TYPE.NS, NAME], [TYPE.MD, NAME], [TYPE.MF, NAME], [TYPE.CNAME, NAME], [TYPE.MB, NAME], [TYPE.MG, NAME], [TYPE.MR, NAME],
-  [TYPE.PTR, NAME], [TYPE.DNAME, NAME], [TYPE.NXT, NAME],
-  [TYPE.SOA, TWO_NAMES], [TYPE.MINFO, TWO_NAMES], [TYPE.RP, TWO_NAMES],
-  [TYPE.MX, PREFERENCE_NAME], [TYPE.AFSDB, PREFERENCE_NAME], [TYPE.RT, PREFERENCE_NAME], [TYPE.KX, PREFERENCE_NAME],
+  [TYPE.NS, NAME],
+  [TYPE.MD, NAME],
+  [TYPE.MF, NAME],
+  [TYPE.CNAME, NAME],
+  [TYPE.MB, NAME],
+  [TYPE.MG, NAME],
+  [TYPE.MR, NAME],
+  [TYPE.PTR, NAME],
+  [TYPE.DNAME, NAME],
+  [TYPE.NXT, NAME],
+  [TYPE.SOA, TWO_NAMES],
+  [TYPE.MINFO, TWO_NAMES],
+  [TYPE.RP, TWO_NAMES],
+  [TYPE.MX, PREFERENCE_NAME],
+  [TYPE.AFSDB, PREFERENCE_NAME],
+  [TYPE.RT, PREFERENCE_NAME],
+  [TYPE.KX, PREFERENCE_NAME],
   [TYPE.PX, [2, 'name', 'name']],
   [TYPE.SRV, [6, 'name']],
   [TYPE.NAPTR, [4, 'string', 'string', 'string', 'name']],
-  [TYPE.SIG, [18, 'name']], [TYPE.RRSIG, [18, 'name']],
+  [TYPE.SIG, [18, 'name']],
+  [TYPE.RRSIG, [18, 'name']],
 ]);
 
 /** The parts of a type's RDATA, or undefined where it holds no names of this kind: octets, to be left as they are. */
@@ -35,7 +49,13 @@ export interface NameRead {
  * @param nameAt reads the name at an offset of the message; undefined: it is malformed
  * @returns a view of the message where there is no name in it; undefined if it is malformed
  */
-export function rdataWith(message: Buffer, start: number, end: number, type: number, nameAt: (at: number) => NameRead | undefined): Buffer | undefined {
+export function rdataWith(
+  message: Buffer,
+  start: number,
+  end: number,
+  type: number,
+  nameAt: (at: number) => NameRead | undefined,
+): Buffer | undefined {
   const parts = rdataParts(type);
   if (parts === undefined) return message.subarray(start, end);
   const pieces: Buffer[] = [];

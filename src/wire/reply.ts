@@ -3,8 +3,14 @@
 
 import { putU16, putU32, u32At } from '../base/octets.js';
 import {
-  CLASSIC_PAYLOAD_BYTES, edeOption, type ExtendedError, type Option, OPTION, RESPONSE_PADDING_BLOCK,
-  UDP_PAYLOAD_BYTES, writeOpt,
+  CLASSIC_PAYLOAD_BYTES,
+  edeOption,
+  type ExtendedError,
+  type Option,
+  OPTION,
+  RESPONSE_PADDING_BLOCK,
+  UDP_PAYLOAD_BYTES,
+  writeOpt,
 } from './edns.js';
 import { FLAG, HEADER_BYTES, MAX_MESSAGE_BYTES, OPCODE_MASK, writeHeader } from './header.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
@@ -45,9 +51,16 @@ const replyFlags = (replyTo: ReplyTo, rcode: number): number =>
   FLAG.QR | FLAG.RA | (replyTo.flags & (OPCODE_MASK | FLAG.RD | FLAG.CD)) | (rcode & 15);
 
 /** RFC 6840 §5.8: AD or DO in the query says so. With CD the client checks for itself (§5.9). */
-const understandsAd = ({ flags, opt }: ReplyTo): boolean => (flags & FLAG.CD) === 0 && ((flags & FLAG.AD) !== 0 || opt?.dnssecOk === true);
+const understandsAd = ({ flags, opt }: ReplyTo): boolean =>
+  (flags & FLAG.CD) === 0 && ((flags & FLAG.AD) !== 0 || opt?.dnssecOk === true);
 
-function optFor(replyTo: ReplyTo, rcode: number, shape: ReplyShape, errors: readonly ExtendedError[], bytesBefore: number): Buffer | undefined {
+function optFor(
+  replyTo: ReplyTo,
+  rcode: number,
+  shape: ReplyShape,
+  errors: readonly ExtendedError[],
+  bytesBefore: number,
+): Buffer | undefined {
   if (replyTo.opt === undefined) return undefined;
   const options = [...shape.options, ...errors.map(edeOption)];
   return writeOpt(
@@ -106,7 +119,8 @@ export function headerOnlyReply(
   const before = HEADER_BYTES + questionBytes;
   let opt = optFor(replyTo, rcode, shape, errors, before);
   // An explanation is worth less than an answer that arrives: without it every reply fits 512 octets.
-  if (before + (opt?.length ?? 0) > shape.limitBytes) opt = optFor(replyTo, rcode, { ...shape, pad: false }, [], before);
+  if (before + (opt?.length ?? 0) > shape.limitBytes)
+    opt = optFor(replyTo, rcode, { ...shape, pad: false }, [], before);
   const reply = Buffer.allocUnsafe(before + (opt?.length ?? 0));
   writeHeader(reply, replyTo.id, replyFlags(replyTo, rcode) | extraFlags, {
     questions: replyTo.question === undefined ? 0 : 1,
@@ -170,4 +184,3 @@ export function keepaliveOption(idleMs: number): Option {
 /** For errors that carry no code of their own, nothing; else the one EDE. */
 export const edeFor = (infoCode: number | undefined, text: string): readonly ExtendedError[] =>
   infoCode === undefined ? [] : [{ infoCode, text }];
-

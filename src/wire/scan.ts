@@ -103,9 +103,14 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
   const negative = rcode === 3 || (rcode === 0 && !hasData);
   // A negative answer lives by its SOA and without one not at all (RFC 2308 §5); failures are not kept here.
-  const ttlSec = rcode !== 0 && rcode !== 3 ? 0
-    : negative ? (soaTtlOffset === undefined ? 0 : Math.min(lowestTtl, soaTtl))
-    : lowestTtl;
+  const ttlSec =
+    rcode !== 0 && rcode !== 3
+      ? 0
+      : negative
+        ? soaTtlOffset === undefined
+          ? 0
+          : Math.min(lowestTtl, soaTtl)
+        : lowestTtl;
   return {
     rcode,
     truncated: (flags & FLAG.TC) !== 0,

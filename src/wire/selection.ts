@@ -27,7 +27,11 @@ export function select<M extends StoredMessage>(message: M, questionEnd: number,
   if (first === ttlOffsets.length) return message;
 
   const cut = first === 0 ? questionEnd : endOf(message, first - 1);
-  const counts = [Math.min(first, answers), Math.max(0, Math.min(first - answers, authority)), Math.max(0, first - answers - authority)];
+  const counts = [
+    Math.min(first, answers),
+    Math.max(0, Math.min(first - answers, authority)),
+    Math.max(0, first - answers - authority),
+  ];
   const offsets = Array.from(ttlOffsets).slice(0, first);
   const pieces: Buffer[] = [octets.subarray(0, cut)];
   let length = cut;
@@ -39,7 +43,9 @@ export function select<M extends StoredMessage>(message: M, questionEnd: number,
     const type = typeAt(message, i);
     if (!keeps(i, type)) continue;
     const owner = portableName(octets, endOf(message, i - 1), cut);
-    const rdata = rdataWith(octets, (ttlOffsets[i] ?? 0) + 6, endOf(message, i), type, at => portableName(octets, at, cut));
+    const rdata = rdataWith(octets, (ttlOffsets[i] ?? 0) + 6, endOf(message, i), type, at =>
+      portableName(octets, at, cut),
+    );
     if (owner === undefined || rdata === undefined) return undefined;
     add(owner.octets);
     offsets.push(length + 4);
@@ -68,7 +74,8 @@ export function withoutDnssec<M extends StoredMessage>(message: M, questionEnd: 
   return select(message, questionEnd, (_, each) => each === type || !AUTHENTICATING.has(each)) ?? message;
 }
 
-const typeAt = ({ octets, ttlOffsets }: StoredMessage, record: number): number => u16At(octets, (ttlOffsets[record] ?? 4) - 4);
+const typeAt = ({ octets, ttlOffsets }: StoredMessage, record: number): number =>
+  u16At(octets, (ttlOffsets[record] ?? 4) - 4);
 
 function endOf({ octets, ttlOffsets }: StoredMessage, record: number): number {
   const ttlAt = ttlOffsets[record] ?? 0;

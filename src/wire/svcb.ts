@@ -4,7 +4,17 @@
 import { nameToText, readName } from './name.js';
 
 /** Service parameter keys (RFC 9460 §14.3, RFC 9461 §5 for dohpath). */
-const KEYS: readonly string[] = ['mandatory', 'alpn', 'no-default-alpn', 'port', 'ipv4hint', 'ech', 'ipv6hint', 'dohpath', 'ohttp'];
+const KEYS: readonly string[] = [
+  'mandatory',
+  'alpn',
+  'no-default-alpn',
+  'port',
+  'ipv4hint',
+  'ech',
+  'ipv6hint',
+  'dohpath',
+  'ohttp',
+];
 const keyToText = (key: number): string => KEYS[key] ?? `key${key}`;
 
 /** SVCB RDATA in presentation form (RFC 9460 §2.1), or undefined if it is malformed. */
@@ -13,7 +23,7 @@ export function svcbToText(message: Buffer, start: number, end: number): string 
   const target = readName(message, start + 2);
   if (target === undefined || target.end > end) return undefined;
   const words = [String(message.readUInt16BE(start)), nameToText(target.name)];
-  for (let at = target.end; at < end; ) {
+  for (let at = target.end; at < end;) {
     if (at + 4 > end) return undefined;
     const key = message.readUInt16BE(at);
     const valueEnd = at + 4 + message.readUInt16BE(at + 2);
@@ -28,15 +38,25 @@ export function svcbToText(message: Buffer, start: number, end: number): string 
 function valueToText(key: number, value: Buffer): string {
   switch (keyToText(key)) {
     case 'mandatory':
-      return groups(value, 2).map(octets => keyToText(octets.readUInt16BE(0))).join(',');
+      return groups(value, 2)
+        .map(octets => keyToText(octets.readUInt16BE(0)))
+        .join(',');
     case 'alpn':
       return alpnIds(value).join(',');
     case 'port':
       return value.length === 2 ? String(value.readUInt16BE(0)) : quoted(value);
     case 'ipv4hint':
-      return groups(value, 4).map(octets => [...octets].join('.')).join(',');
+      return groups(value, 4)
+        .map(octets => [...octets].join('.'))
+        .join(',');
     case 'ipv6hint':
-      return groups(value, 16).map(octets => groups(octets, 2).map(pair => pair.readUInt16BE(0).toString(16)).join(':')).join(',');
+      return groups(value, 16)
+        .map(octets =>
+          groups(octets, 2)
+            .map(pair => pair.readUInt16BE(0).toString(16))
+            .join(':'),
+        )
+        .join(',');
     case 'ech':
       return value.toString('base64');
     default:
@@ -47,7 +67,7 @@ function valueToText(key: number, value: Buffer): string {
 /** The ALPN ids in an `alpn` value: each with a length octet before it; what does not fit is left out. */
 function alpnIds(value: Buffer): string[] {
   const ids: string[] = [];
-  for (let at = 0; at < value.length; ) {
+  for (let at = 0; at < value.length;) {
     const end = at + 1 + (value[at] ?? 0);
     if (end > value.length) break;
     ids.push(value.toString('latin1', at + 1, end));
@@ -62,9 +82,11 @@ function groups(value: Buffer, size: number): Buffer[] {
 
 /** A character-string as presentation form quotes it (RFC 1035 §5.1). */
 function quoted(value: Buffer): string {
-  return `"${[...value].map(octet => {
-    const character = String.fromCharCode(octet);
-    if (character === '"' || character === '\\') return `\\${character}`;
-    return octet >= 0x20 && octet < 0x7f ? character : `\\${octet.toString().padStart(3, '0')}`;
-  }).join('')}"`;
+  return `"${[...value]
+    .map(octet => {
+      const character = String.fromCharCode(octet);
+      if (character === '"' || character === '\\') return `\\${character}`;
+      return octet >= 0x20 && octet < 0x7f ? character : `\\${octet.toString().padStart(3, '0')}`;
+    })
+    .join('')}"`;
 }

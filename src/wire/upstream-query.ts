@@ -28,7 +28,11 @@ export interface AskOptions {
 }
 
 /** The question for the name servers of the root, which every resolver can answer. */
-export const ROOT_NS: Ask = { question: Buffer.from([0, 0, TYPE.NS, 0, CLASS_IN]), dnssecOk: false, checkingDisabled: false };
+export const ROOT_NS: Ask = {
+  question: Buffer.from([0, 0, TYPE.NS, 0, CLASS_IN]),
+  dnssecOk: false,
+  checkingDisabled: false,
+};
 
 const OPT_BYTES = 11;
 const OPTION_BYTES = 4;
@@ -38,13 +42,25 @@ const FAMILY_IPV4 = 1;
 
 /** Octets of the query that `writeUpstreamQuery` writes. */
 function queryBytes(ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions): number {
-  const bare = HEADER_BYTES + ask.question.length + OPT_BYTES + (keepalive ? OPTION_BYTES : 0) + (hideSubnet ? OPTION_BYTES + SUBNET_BYTES : 0)
-    + (cookie === undefined ? 0 : OPTION_BYTES + cookie.length);
+  const bare =
+    HEADER_BYTES +
+    ask.question.length +
+    OPT_BYTES +
+    (keepalive ? OPTION_BYTES : 0) +
+    (hideSubnet ? OPTION_BYTES + SUBNET_BYTES : 0) +
+    (cookie === undefined ? 0 : OPTION_BYTES + cookie.length);
   return pad ? Math.ceil((bare + OPTION_BYTES) / QUERY_PADDING_BLOCK) * QUERY_PADDING_BLOCK : bare;
 }
 
 /** Writes the query at `at`, over octets that are 0. */
-function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions, end: number): void {
+function writeQuery(
+  out: Buffer,
+  at: number,
+  id: number,
+  ask: Ask,
+  { pad, keepalive, hideSubnet, cookie }: AskOptions,
+  end: number,
+): void {
   putU16(out, at, id);
   putU16(out, at + 2, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0));
   putU16(out, at + 4, 1);
@@ -81,7 +97,12 @@ function writeQuery(out: Buffer, at: number, id: number, ask: Ask, { pad, keepal
 export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
   if (options === undefined) {
     const plain = Buffer.alloc(HEADER_BYTES + ask.question.length);
-    writeHeader(plain, id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), { questions: 1, answers: 0, authority: 0, additional: 0 });
+    writeHeader(plain, id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), {
+      questions: 1,
+      answers: 0,
+      authority: 0,
+      additional: 0,
+    });
     ask.question.copy(plain, HEADER_BYTES);
     return plain;
   }

@@ -7,8 +7,13 @@ import { addressOctets, addressText } from '../../src/base/address.js';
 
 await t.test('text and octets', t => {
   const pairs: readonly [string, string][] = [
-    ['127.0.0.1', '7f000001'], ['::', '0'.repeat(32)], ['::1', `${'0'.repeat(31)}1`], ['2001:db8::80', '20010db8000000000000000000000080'],
-    ['1::', `0001${'0'.repeat(28)}`], ['2001:db8:0:1:1:1:1:1', '20010db8000000010001000100010001'], ['fe80::1:0:0:1', 'fe800000000000000001000000000001'],
+    ['127.0.0.1', '7f000001'],
+    ['::', '0'.repeat(32)],
+    ['::1', `${'0'.repeat(31)}1`],
+    ['2001:db8::80', '20010db8000000000000000000000080'],
+    ['1::', `0001${'0'.repeat(28)}`],
+    ['2001:db8:0:1:1:1:1:1', '20010db8000000010001000100010001'],
+    ['fe80::1:0:0:1', 'fe800000000000000001000000000001'],
   ];
   for (const [text, hex] of pairs) {
     const octets = Buffer.from(hex, 'hex');
@@ -21,11 +26,19 @@ await t.test('text and octets', t => {
 });
 
 await t.test('any octets survive the way to text and back, and any text is taken exactly if it is an address', t => {
-  fc.assert(fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), fc.boolean(), (values, short) => {
-    const octets = Buffer.from(values.map(value => (value & 1 ? 0 : value)));
-    const bytes = short ? 4 : 16;
-    return addressOctets(addressText(octets, 0, bytes))?.equals(octets.subarray(0, bytes)) === true;
-  }));
-  fc.assert(fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), fc.stringMatching(/^[0-9a-f:.]{0,20}$/)), text => (addressOctets(text) !== undefined) === (isIP(text) !== 0)), { numRuns: 3000 });
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), fc.boolean(), (values, short) => {
+      const octets = Buffer.from(values.map(value => (value & 1 ? 0 : value)));
+      const bytes = short ? 4 : 16;
+      return addressOctets(addressText(octets, 0, bytes))?.equals(octets.subarray(0, bytes)) === true;
+    }),
+  );
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.ipV4(), fc.ipV6(), fc.stringMatching(/^[0-9a-f:.]{0,20}$/)),
+      text => (addressOctets(text) !== undefined) === (isIP(text) !== 0),
+    ),
+    { numRuns: 3000 },
+  );
   t.end();
 });

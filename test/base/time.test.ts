@@ -50,7 +50,10 @@ await t.test('a wheel fires in time, never early, each once', async t => {
   const delays = [0, 1, 24, 25, 26, 400, 1500, 4500, 6399, 6400, 6401, 20_000];
   for (const ms of delays) turning.start(new Call(() => fired.push([ms, clock.monotonicMs() - startMs])), ms);
   await clock.advance(30_000);
-  t.same(fired.map(([ms]) => ms).sort((a, b) => a - b), delays);
+  t.same(
+    fired.map(([ms]) => ms).sort((a, b) => a - b),
+    delays,
+  );
   for (const [ms, atMs] of fired) t.ok(atMs >= ms && atMs <= ms + 50, `${ms} fired at ${atMs}`);
   t.equal(clock.pending, 0, 'no timer runs with nothing scheduled');
 });

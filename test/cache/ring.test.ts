@@ -38,7 +38,10 @@ await t.test('what is meant is forgotten, before and after the head has come rou
     const before = Array.from({ length: 150 }, (_, i) => `even${round}-${i}`).filter(key => ring.find(key) !== -1);
     t.ok(ring.deleteWhere(key => key.startsWith('odd')) > 5);
     for (let i = 0; i < 150; i++) if (i % 3 === 0) t.equal(ring.find(`odd${round}-${i}`), -1);
-    t.same(before.filter(key => ring.find(key) === -1), []);
+    t.same(
+      before.filter(key => ring.find(key) === -1),
+      [],
+    );
   }
   ring.deleteWhere(() => true);
   t.same([ring.entries, ring.bytes], [0, 0], 'and what is empty takes no place');
@@ -88,31 +91,34 @@ await t.test('whatever is done, each record holds what was written last, and mem
     { weight: 1, arbitrary: fc.tuple(fc.constant('delete' as const), key, fc.constant(0)) },
   );
   let evictions = 0;
-  fc.assert(fc.property(fc.array(step, { maxLength: 400, size: 'max' }), steps => {
-    let evicted = 0;
-    const ring = new Ring(6000, () => evicted++);
-    const written = new Map<string, string>();
-    steps.forEach(([what, name, bytes], n) => {
-      if (what === 'put') {
-        const text = `${n} `.repeat(bytes).slice(0, bytes);
-        if (put(ring, name, text)) written.set(name, text);
-        else written.delete(name);
-      } else if (what === 'touch') {
-        const at = ring.find(name);
-        if (at !== -1) ring.touch(at);
-      } else ring.delete(name);
-      if (ring.bytes > 6000) throw new Error(`${ring.bytes} octets`);
-    });
-    let found = 0;
-    for (const [name, text] of written) {
-      const actual = get(ring, name, text.length);
-      if (actual === undefined) continue;
-      found++;
-      if (actual !== text) throw new Error(`${name}: ${actual} instead of ${text}`);
-    }
-    evictions += evicted;
-    return found === ring.entries;
-  }), { numRuns: 300 });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 400, size: 'max' }), steps => {
+      let evicted = 0;
+      const ring = new Ring(6000, () => evicted++);
+      const written = new Map<string, string>();
+      steps.forEach(([what, name, bytes], n) => {
+        if (what === 'put') {
+          const text = `${n} `.repeat(bytes).slice(0, bytes);
+          if (put(ring, name, text)) written.set(name, text);
+          else written.delete(name);
+        } else if (what === 'touch') {
+          const at = ring.find(name);
+          if (at !== -1) ring.touch(at);
+        } else ring.delete(name);
+        if (ring.bytes > 6000) throw new Error(`${ring.bytes} octets`);
+      });
+      let found = 0;
+      for (const [name, text] of written) {
+        const actual = get(ring, name, text.length);
+        if (actual === undefined) continue;
+        found++;
+        if (actual !== text) throw new Error(`${name}: ${actual} instead of ${text}`);
+      }
+      evictions += evicted;
+      return found === ring.entries;
+    }),
+    { numRuns: 300 },
+  );
   t.ok(evictions > 0, `${evictions} evictions`);
   t.end();
 });

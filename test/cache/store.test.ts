@@ -14,7 +14,12 @@ function entry(parts: ResponseParts, limits: Partial<TtlLimits> = {}, nowSec = 0
   const message = responseTo(queryMessage('www.example'), parts);
   const scan = scanResponse(message, 1);
   if (scan === undefined) throw new Error('not a response');
-  return makeEntry(message, scan, { ...LIMITS, ...limits }, { nowSec, verdict: 'unchecked', upstream: 'u', protocol: 'dot' });
+  return makeEntry(
+    message,
+    scan,
+    { ...LIMITS, ...limits },
+    { nowSec, verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
+  );
 }
 const ttls = ({ octets, ttlOffsets }: Entry): number[] => Array.from(ttlOffsets, offset => ttlAt(octets, offset));
 const A = 'www.example. 300 A 192.0.2.1';
@@ -71,8 +76,13 @@ await t.test('what lives 0 seconds is not kept', t => {
 await t.test('what comes out is what went in', t => {
   const kept = store(1 << 20, recorder().observer);
   const made: Entry = {
-    ...entry({ answers: A }, {}, 12.5), verdict: 'secure', protocol: 'udp',
-    extendedErrors: [{ infoCode: 3, text: 'älter' }, { infoCode: 22, text: '' }],
+    ...entry({ answers: A }, {}, 12.5),
+    verdict: 'secure',
+    protocol: 'udp',
+    extendedErrors: [
+      { infoCode: 3, text: 'älter' },
+      { infoCode: 22, text: '' },
+    ],
   };
   kept.put('first', entry({ rcode: 3, authority: SOA }, {}, 12.5));
   kept.put('k', made);

@@ -31,7 +31,8 @@ ${more}`;
 await t.test('help and version', async t => {
   t.match(await dotstub(['--version']), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
   t.match(await dotstub(['--help']), { code: 0, stdout: /dotstub run .*\n(.*\n)*.*dotstub query NAME/ });
-  for (const command of ['run', 'check-config', 'pins', 'portal', 'probe', 'query']) t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
+  for (const command of ['run', 'check-config', 'pins', 'portal', 'probe', 'query'])
+    t.match(await dotstub([command, '--help']), { code: 0, stdout: new RegExp(`^Usage: dotstub ${command}`) });
   t.match(await dotstub([]), { code: 2, stderr: /Usage/ });
 });
 
@@ -59,11 +60,18 @@ await t.test('bad usage: exit 2, one or two lines, never a stack trace', async t
 });
 
 await t.test('check-config: problems with exit 2, or the effective configuration with exit 0', async t => {
-  t.match(await dotstub(['check-config', 'test/config/broken/several.yaml']), { code: 2, stdout: '', stderr: /several\.yaml:2:9: cache\.size(.*\n){3}3 problems found/ });
+  t.match(await dotstub(['check-config', 'test/config/broken/several.yaml']), {
+    code: 2,
+    stdout: '',
+    stderr: /several\.yaml:2:9: cache\.size(.*\n){3}3 problems found/,
+  });
   t.match(await dotstub(['check-config', 'config/dotstub.yaml']), { code: 0, stdout: /size: 16MiB/ });
   const { stdout } = await dotstub(['check-config', 'test/config/design.yaml', '--json']);
   t.match(JSON.parse(stdout), { ok: true, config: { cache: { max_ttl: 86_400_000 } } });
-  t.match(JSON.parse((await dotstub(['check-config', 'test/config/broken/several.yaml', '--json'])).stdout), { ok: false, problems: [{ line: 2, path: 'cache.size' }, {}, {}] });
+  t.match(JSON.parse((await dotstub(['check-config', 'test/config/broken/several.yaml', '--json'])).stdout), {
+    ok: false,
+    problems: [{ line: 2, path: 'cache.size' }, {}, {}],
+  });
 });
 
 await t.test('what keeps it from starting is said in one clear sentence', async t => {
@@ -73,13 +81,54 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
   const free = await freePort();
   const at = (listen: string, more = ''): string => `listen: ["${listen}"]\nmetrics: { listen: off }\n${more}`;
   const cases: readonly (readonly [string, string, number, RegExp])[] = [
-    ['TCP port in use', at(`127.0.0.1:${port}`), 1, new RegExp(`127\\.0\\.0\\.1:${port} \\(TCP\\) is in use by another program`)],
-    ['not our address', at(`192.0.2.1:${free}`), 1, /192\.0\.2\.1:\d+ \(UDP\) is not an address of this machine: correct listen/],
-    ['metrics port in use', `listen: ["127.0.0.1:${free}"]\nmetrics: { listen: "127.0.0.1:${port}" }`, 1, /\(HTTP\) is in use by another program.*metrics\.listen/],
-    ['no CA file', at(`127.0.0.1:${free}`, 'upstream: { ca_file: /nowhere/ca.pem }'), 2, /upstream\.ca_file: \/nowhere\/ca\.pem can not be read \(there is no such file\)/],
-    ['CA file without certificates', at(`127.0.0.1:${free}`, `upstream: { ca_file: ${process.cwd()}/package.json }`), 2, /holds no PEM certificate/],
-    ['no certificate', at(`127.0.0.1:${free}`, `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: /nowhere/c.pem, key: /nowhere/k.pem }`), 2, /listen_tls\.certificate: \/nowhere\/c\.pem/],
-    ['certificate that is none', at(`127.0.0.1:${free}`, `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: ${process.cwd()}/package.json, key: ${caFile} }`), 2, /listen_tls/],
+    [
+      'TCP port in use',
+      at(`127.0.0.1:${port}`),
+      1,
+      new RegExp(`127\\.0\\.0\\.1:${port} \\(TCP\\) is in use by another program`),
+    ],
+    [
+      'not our address',
+      at(`192.0.2.1:${free}`),
+      1,
+      /192\.0\.2\.1:\d+ \(UDP\) is not an address of this machine: correct listen/,
+    ],
+    [
+      'metrics port in use',
+      `listen: ["127.0.0.1:${free}"]\nmetrics: { listen: "127.0.0.1:${port}" }`,
+      1,
+      /\(HTTP\) is in use by another program.*metrics\.listen/,
+    ],
+    [
+      'no CA file',
+      at(`127.0.0.1:${free}`, 'upstream: { ca_file: /nowhere/ca.pem }'),
+      2,
+      /upstream\.ca_file: \/nowhere\/ca\.pem can not be read \(there is no such file\)/,
+    ],
+    [
+      'CA file without certificates',
+      at(`127.0.0.1:${free}`, `upstream: { ca_file: ${process.cwd()}/package.json }`),
+      2,
+      /holds no PEM certificate/,
+    ],
+    [
+      'no certificate',
+      at(
+        `127.0.0.1:${free}`,
+        `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: /nowhere/c.pem, key: /nowhere/k.pem }`,
+      ),
+      2,
+      /listen_tls\.certificate: \/nowhere\/c\.pem/,
+    ],
+    [
+      'certificate that is none',
+      at(
+        `127.0.0.1:${free}`,
+        `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: ${process.cwd()}/package.json, key: ${caFile} }`,
+      ),
+      2,
+      /listen_tls/,
+    ],
   ];
   for (const [what, config, code, words] of cases) {
     const file = join(directory.path, 'config.yaml');
@@ -94,15 +143,25 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
   await new Promise(resolve => void taken.close(resolve));
 });
 
-await t.test('a privileged port without the right to it', { skip: process.getuid?.() === 0 ? 'root may use any port' : false }, async t => {
-  const file = join(directory.path, 'config.yaml');
-  writeFileSync(file, 'listen: ["127.0.0.1:53"]\nmetrics: { listen: off }\n');
-  t.match(await dotstub(['run', '--config', file]), { code: 1, stdout: /127\.0\.0\.1:53 \(UDP\) needs a right that this user does not have/ });
-});
+await t.test(
+  'a privileged port without the right to it',
+  { skip: process.getuid?.() === 0 ? 'root may use any port' : false },
+  async t => {
+    const file = join(directory.path, 'config.yaml');
+    writeFileSync(file, 'listen: ["127.0.0.1:53"]\nmetrics: { listen: off }\n');
+    t.match(await dotstub(['run', '--config', file]), {
+      code: 1,
+      stdout: /127\.0\.0\.1:53 \(UDP\) needs a right that this user does not have/,
+    });
+  },
+);
 
 await t.test('SIGTERM: what is in flight is answered, then exit 0', async t => {
   const answer = answering();
-  const server = await dotServer({ identity, handler: (query, session) => void setTimeout(answer, 600, query, session) });
+  const server = await dotServer({
+    identity,
+    handler: (query, session) => void setTimeout(answer, 600, query, session),
+  });
   const port = await freePort();
   const at = { address: '127.0.0.1', port };
   const program = await startDotstub(configFor(port, server.port));
@@ -133,12 +192,19 @@ await t.test('SIGTERM with a server that never answers: SERVFAIL, and the end wi
   await server.close();
 });
 
-await t.test('a bug that nobody catches ends the daemon at once, though a front thread waits in the kernel', async t => {
-  const port = await freePort();
-  const crash = `data:text/javascript,process.on('SIGUSR2', () => { throw new Error('a bug') })`;
-  const program = await startDotstub(configFor(port, 1, 'front: { threads: 2 }'), [], [process.execPath, '--import', crash, 'dist/cli.js']);
-  t.match(await program.stop('SIGUSR2'), { code: 1, stderr: /a bug/ });
-});
+await t.test(
+  'a bug that nobody catches ends the daemon at once, though a front thread waits in the kernel',
+  async t => {
+    const port = await freePort();
+    const crash = `data:text/javascript,process.on('SIGUSR2', () => { throw new Error('a bug') })`;
+    const program = await startDotstub(
+      configFor(port, 1, 'front: { threads: 2 }'),
+      [],
+      [process.execPath, '--import', crash, 'dist/cli.js'],
+    );
+    t.match(await program.stop('SIGUSR2'), { code: 1, stderr: /a bug/ });
+  },
+);
 
 await t.test('query: an answer as text, as JSON, over TCP; and nobody there', async t => {
   const server = await dotServer({ identity, handler: answering() });
@@ -146,27 +212,51 @@ await t.test('query: an answer as text, as JSON, over TCP; and nobody there', as
   const program = await startDotstub(configFor(port, server.port));
   const to = ['--server', `127.0.0.1:${port}`];
   t.match(await dotstub(['query', 'www.example', ...to]), {
-    code: 0, stdout: /^www\.example\.  300  A  192\.0\.2\.80\n\nfrom: +dns\.test \(DNS over TLS\)\nchecked: +not validated.*\ntook: +[\d.]+ ms, asked 127\.0\.0\.1:\d+\n$/,
+    code: 0,
+    stdout:
+      /^www\.example\.  300  A  192\.0\.2\.80\n\nfrom: +dns\.test \(DNS over TLS\)\nchecked: +not validated.*\ntook: +[\d.]+ ms, asked 127\.0\.0\.1:\d+\n$/,
   });
   t.match(await dotstub(['query', 'www.example', ...to]), { stdout: /from: +cache, first brought by dns\.test/ });
-  t.match(await dotstub(['query', 'nobody.example', ...to]), { code: 0, stdout: /^nobody\.example\. does not exist\n/ });
+  t.match(await dotstub(['query', 'nobody.example', ...to]), {
+    code: 0,
+    stdout: /^nobody\.example\. does not exist\n/,
+  });
   t.match(await dotstub(['query', 'www.example', 'MX', ...to]), { code: 0, stdout: /exists, but has no MX record/ });
   t.match(JSON.parse((await dotstub(['query', 'www.example', 'AAAA', '--json', '--tcp', ...to])).stdout), {
-    rcode: 'NOERROR', answers: [{ data: '2001:db8::80' }], source: 'upstream', upstream: 'dns.test', protocol: 'dot', verdict: 'unchecked',
+    rcode: 'NOERROR',
+    answers: [{ data: '2001:db8::80' }],
+    source: 'upstream',
+    upstream: 'dns.test',
+    protocol: 'dot',
+    verdict: 'unchecked',
   });
-  t.match(JSON.parse((await dotstub(['query', 'big.example', 'TXT', '--json', ...to])).stdout), { source: 'upstream', answers: [{ type: 'TXT' }] });
+  t.match(JSON.parse((await dotstub(['query', 'big.example', 'TXT', '--json', ...to])).stdout), {
+    source: 'upstream',
+    answers: [{ type: 'TXT' }],
+  });
   await server.close();
-  t.match(await dotstub(['query', 'other.example', ...to]), { code: 1, stdout: /SERVFAIL\nwhy: +Network Error: .*connection refused/ });
+  t.match(await dotstub(['query', 'other.example', ...to]), {
+    code: 1,
+    stdout: /SERVFAIL\nwhy: +Network Error: .*connection refused/,
+  });
   await program.stop();
-  t.match(await dotstub(['query', 'www.example', ...to]), { code: 1, stderr: /no answer from 127\.0\.0\.1:\d+.*is dotstub running there\?/ });
+  t.match(await dotstub(['query', 'www.example', ...to]), {
+    code: 1,
+    stderr: /no answer from 127\.0\.0\.1:\d+.*is dotstub running there\?/,
+  });
 });
 
 await t.test('what is not built yet is said once at start, and so is cleartext without configuration', async t => {
   const port = await freePort();
-  const program = await startDotstub(`listen: ["127.0.0.1:${port}"]\nmetrics: { listen: off }\ncache: { prefetch: true, size: 1MiB }\ndns64: { prefix: "64:ff9b::/96" }\nlog: { format: text }\n`);
+  const program = await startDotstub(
+    `listen: ["127.0.0.1:${port}"]\nmetrics: { listen: off }\ncache: { prefetch: true, size: 1MiB }\ndns64: { prefix: "64:ff9b::/96" }\nlog: { format: text }\n`,
+  );
   const log = program.log();
   t.match(log, /WARN +not built yet, without effect: cache\.prefetch, dns64\.prefix/);
-  t.match(log, /WARN +(no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not|no server is configured, and)/);
+  t.match(
+    log,
+    /WARN +(no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not|no server is configured, and)/,
+  );
   t.match(log, /WARN +answers are not validated \(dnssec\.mode off\)/);
   t.match(log, /INFO +listening on 127\.0\.0\.1:\d+ \(UDP\)/);
   t.match(await program.stop(), { code: 0 });
@@ -182,17 +272,30 @@ await t.test('pins: what a server shows, as it would stand in the configuration'
   t.match(JSON.parse(json.stdout), { host: 'dns.test', chain: [{ subject: 'dns.test', pin: identity.pin }] });
   const { port } = server;
   await server.close();
-  t.match(await dotstub(['pins', `127.0.0.1:${port}`]), { code: 1, stderr: /127\.0\.0\.1 port \d+: connection refused/ });
-  for (const bad of ['', 'a b', 'host:99999', '[::1']) t.match(await dotstub(['pins', bad]), { code: 2, stderr: /pins/ }, bad);
+  t.match(await dotstub(['pins', `127.0.0.1:${port}`]), {
+    code: 1,
+    stderr: /127\.0\.0\.1 port \d+: connection refused/,
+  });
+  for (const bad of ['', 'a b', 'host:99999', '[::1'])
+    t.match(await dotstub(['pins', bad]), { code: 2, stderr: /pins/ }, bad);
 });
 
 await t.test('check-config --leaks', async t => {
   const file = join(directory.path, 'leaks.yaml');
-  writeFileSync(file, 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\nportal: { names: [] }\n');
-  t.match(await dotstub(['check-config', '--leaks', file]), { code: 0, stdout: 'Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.\n' });
+  writeFileSync(
+    file,
+    'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\nportal: { names: [] }\n',
+  );
+  t.match(await dotstub(['check-config', '--leaks', file]), {
+    code: 0,
+    stdout: 'Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.\n',
+  });
   writeFileSync(file, '');
   t.match(await dotstub(['check-config', '--leaks', file]), { code: 0, stdout: /every name: in cleartext/ });
-  t.match(JSON.parse((await dotstub(['check-config', '--leaks', '--json', file])).stdout), { ok: true, leaks: [{ path: 'upstream.servers' }] });
+  t.match(JSON.parse((await dotstub(['check-config', '--leaks', '--json', file])).stdout), {
+    ok: true,
+    leaks: [{ path: 'upstream.servers' }],
+  });
 });
 
 await t.test('portal: over the control socket of a running daemon', async t => {
@@ -221,35 +324,44 @@ await t.test('portal: over the control socket of a running daemon', async t => {
   await server.close();
 });
 
-await t.test('B17 row 12: SIGHUP with a bad line changes nothing; with a server added, cache and connections stay', async t => {
-  const one = await dotServer({ identity, handler: answering() });
-  const two = await dotServer({ identity, handler: answering() });
-  const port = await freePort();
-  const at = { address: '127.0.0.1', port };
-  const control = `control: { socket: ${join(directory.path, 'reload.sock')} }\n`;
-  const config = `${configFor(port, one.port)}${control}`;
-  const running = await startDotstub(config);
-  const hangUp = async (text: string, until: RegExp): Promise<void> => {
-    writeFileSync(running.configFile, text);
-    running.child.kill('SIGHUP');
-    for (let tries = 0; tries < 100 && !until.test(running.log()); tries++) await sleep(20);
-    t.match(running.log(), until);
-  };
-  await ask(at, 'www.example');
-  const { queries, connections } = one;
-  await hangUp(`${config}cache: { sise: 1MiB }\n`, /was not taken over \(1 problem\)/);
-  t.match(running.log(), /dotstub\.yaml:\d+:\d+: cache\.sise: no such option; did you mean size\?/);
-  t.match(await ask(at, 'www.example'), { text: { rcode: 'NOERROR' } });
-  const more = config.replace('] }', `] }, { name: dns.test, addresses: ["127.0.0.1:${two.port}"] }`).replace('upstream: {', 'upstream: { policy: ordered,');
-  await hangUp(more, /yaml taken over/);
-  t.match(running.log(), /taken over: upstream\.policy, upstream\.servers/);
-  for (let tries = 0; tries < 100 && two.connections === 0; tries++) await sleep(20);
-  t.equal(two.connections, 1, 'the new one is connected to');
-  await ask(at, 'www.example');
-  t.equal(one.queries, queries, 'from cache');
-  await ask(at, 'n1.wild.example');
-  t.equal(one.connections, connections, 'over the connection that was there');
-  t.equal(two.queries, 0, 'by the policy that is in force now: by what was, one that nobody knows yet would be tried');
-  await running.stop();
-  await Promise.all([one.close(), two.close()]);
-});
+await t.test(
+  'B17 row 12: SIGHUP with a bad line changes nothing; with a server added, cache and connections stay',
+  async t => {
+    const one = await dotServer({ identity, handler: answering() });
+    const two = await dotServer({ identity, handler: answering() });
+    const port = await freePort();
+    const at = { address: '127.0.0.1', port };
+    const control = `control: { socket: ${join(directory.path, 'reload.sock')} }\n`;
+    const config = `${configFor(port, one.port)}${control}`;
+    const running = await startDotstub(config);
+    const hangUp = async (text: string, until: RegExp): Promise<void> => {
+      writeFileSync(running.configFile, text);
+      running.child.kill('SIGHUP');
+      for (let tries = 0; tries < 100 && !until.test(running.log()); tries++) await sleep(20);
+      t.match(running.log(), until);
+    };
+    await ask(at, 'www.example');
+    const { queries, connections } = one;
+    await hangUp(`${config}cache: { sise: 1MiB }\n`, /was not taken over \(1 problem\)/);
+    t.match(running.log(), /dotstub\.yaml:\d+:\d+: cache\.sise: no such option; did you mean size\?/);
+    t.match(await ask(at, 'www.example'), { text: { rcode: 'NOERROR' } });
+    const more = config
+      .replace('] }', `] }, { name: dns.test, addresses: ["127.0.0.1:${two.port}"] }`)
+      .replace('upstream: {', 'upstream: { policy: ordered,');
+    await hangUp(more, /yaml taken over/);
+    t.match(running.log(), /taken over: upstream\.policy, upstream\.servers/);
+    for (let tries = 0; tries < 100 && two.connections === 0; tries++) await sleep(20);
+    t.equal(two.connections, 1, 'the new one is connected to');
+    await ask(at, 'www.example');
+    t.equal(one.queries, queries, 'from cache');
+    await ask(at, 'n1.wild.example');
+    t.equal(one.connections, connections, 'over the connection that was there');
+    t.equal(
+      two.queries,
+      0,
+      'by the policy that is in force now: by what was, one that nobody knows yet would be tried',
+    );
+    await running.stop();
+    await Promise.all([one.close(), two.close()]);
+  },
+);

@@ -12,7 +12,14 @@ import { freePort } from '../fixtures/free-port.js';
 import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { signedTree } from '../fixtures/signed-records.js';
 
-const tree = signedTree({ '.': { text: '' }, 'example.': { text: 'www.example. 300 A 192.0.2.80' }, 'broken.': { text: 'www.broken. 300 A 192.0.2.81' } }, Math.floor(Date.now() / 1000));
+const tree = signedTree(
+  {
+    '.': { text: '' },
+    'example.': { text: 'www.example. 300 A 192.0.2.80' },
+    'broken.': { text: 'www.broken. 300 A 192.0.2.81' },
+  },
+  Math.floor(Date.now() / 1000),
+);
 const ca = authority();
 const server = await dotServer({
   identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
@@ -44,38 +51,71 @@ t.teardown(async () => {
   directory.remove();
 });
 const at = { address: '127.0.0.1', port };
-const tell = async (...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> => dotstub([...args, '--socket', socket]);
+const tell = async (...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+  dotstub([...args, '--socket', socket]);
 const tag = tree.anchors[0]?.split(' ')[2] ?? '';
 
 await t.test('trust-anchor status: what is believed, before and after the first look', async t => {
-  t.match((await tell('trust-anchor', 'status')).stdout, new RegExp(`not looked at yet\\n +${tag} +ECDSAP256SHA256 +believed, not seen yet`));
+  t.match(
+    (await tell('trust-anchor', 'status')).stdout,
+    new RegExp(`not looked at yet\\n +${tag} +ECDSAP256SHA256 +believed, not seen yet`),
+  );
   t.ok((await ask(at, 'www.example', { dnssec: true })).text.flags.includes('ad'));
   const { code, stdout } = await tell('trust-anchor');
   t.equal(code, 0);
-  t.match(stdout, new RegExp(`^\\. {2}looked at 20[\\d-]+T[\\d:]+Z, next 20[\\d-]+T[\\d:]+Z\\n +${tag} +ECDSAP256SHA256 +believed, since`));
-  t.match(JSON.parse(readFileSync(join(directory.path, 'trust-anchors.json'), 'utf8')), { version: 1, points: [{ zone: '.', keys: [{ tag: Number(tag), state: 'valid' }] }] });
+  t.match(
+    stdout,
+    new RegExp(
+      `^\\. {2}looked at 20[\\d-]+T[\\d:]+Z, next 20[\\d-]+T[\\d:]+Z\\n +${tag} +ECDSAP256SHA256 +believed, since`,
+    ),
+  );
+  t.match(JSON.parse(readFileSync(join(directory.path, 'trust-anchors.json'), 'utf8')), {
+    version: 1,
+    points: [{ zone: '.', keys: [{ tag: Number(tag), state: 'valid' }] }],
+  });
   t.match(daemon.log(), `key ${tag} of . is a trust anchor`);
-  t.match(JSON.parse((await tell('trust-anchor', 'status', '--json')).stdout), { ok: true, data: [{ zone: '.', keys: [{ state: 'valid' }] }] });
+  t.match(JSON.parse((await tell('trust-anchor', 'status', '--json')).stdout), {
+    ok: true,
+    data: [{ zone: '.', keys: [{ state: 'valid' }] }],
+  });
   t.match((await tell('trust-anchor', 'remove')).stderr, 'there is status');
 });
 
 await t.test('trace: the chain, step by step, and the reason where it breaks', async t => {
   const { code, stdout } = await tell('trace', 'www.example');
   t.equal(code, 0);
-  for (const line of [/^\. +DNSKEY: signed by key/m, /^\. +signed; keys /m, /^example\. +DS for key \d+ \(ECDSAP256SHA256, digest type 2\): signed by key \d+ \(ECDSAP256SHA256\) of \. until 20/m,
-    /^example\. +www\.example\. A: signed by key/m, /^www\.example\. A: secure \(NOERROR, dns\.test over dot; 4 questions, [\d.]+ ms\)$/m]) t.match(stdout, line);
-  t.match((await tell('trace', 'www.broken', 'A')).stdout, /^www\.broken\. A: bogus \(SERVFAIL; 4 questions, [\d.]+ ms\)\nDNSSEC Bogus: .*its signature by key \d+ \(ECDSAP256SHA256\) of broken\. is wrong$/m);
-  t.match(JSON.parse((await tell('trace', 'www.example', '--json')).stdout), { ok: true, data: { verdict: 'secure', questions: 4 } });
+  for (const line of [
+    /^\. +DNSKEY: signed by key/m,
+    /^\. +signed; keys /m,
+    /^example\. +DS for key \d+ \(ECDSAP256SHA256, digest type 2\): signed by key \d+ \(ECDSAP256SHA256\) of \. until 20/m,
+    /^example\. +www\.example\. A: signed by key/m,
+    /^www\.example\. A: secure \(NOERROR, dns\.test over dot; 4 questions, [\d.]+ ms\)$/m,
+  ])
+    t.match(stdout, line);
+  t.match(
+    (await tell('trace', 'www.broken', 'A')).stdout,
+    /^www\.broken\. A: bogus \(SERVFAIL; 4 questions, [\d.]+ ms\)\nDNSSEC Bogus: .*its signature by key \d+ \(ECDSAP256SHA256\) of broken\. is wrong$/m,
+  );
+  t.match(JSON.parse((await tell('trace', 'www.example', '--json')).stdout), {
+    ok: true,
+    data: { verdict: 'secure', questions: 4 },
+  });
   t.match((await tell('trace', 'www.example', 'NONSENSE')).stderr, '"NONSENSE" is not a record type');
   t.match((await tell('trace', 'a..b')).stderr, '"a..b" is not a domain name');
   t.equal((await tell('trace')).code, 2);
 });
 
 await t.test('nta: a broken zone is answered for a while, at once, and then no more', async t => {
-  t.match((await tell('nta', 'list')).stdout, 'There is no negative trust anchor but those of private and special names.');
+  t.match(
+    (await tell('nta', 'list')).stdout,
+    'There is no negative trust anchor but those of private and special names.',
+  );
   t.match((await ask(at, 'www.broken')).text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 6 }] });
   t.match((await tell('nta', 'add', 'broken', '1h')).stdout, /^broken\. +for 3600 s more\n$/);
-  t.match((await ask(at, 'www.broken', { dnssec: true })).text, { rcode: 'NOERROR', answers: [{ data: '192.0.2.66' }] });
+  t.match((await ask(at, 'www.broken', { dnssec: true })).text, {
+    rcode: 'NOERROR',
+    answers: [{ data: '192.0.2.66' }],
+  });
   t.notOk((await ask(at, 'www.broken', { dnssec: true })).text.flags.includes('ad'));
   t.ok((await ask(at, 'www.example', { dnssec: true })).text.flags.includes('ad'));
   t.equal((await tell('nta', 'remove', 'broken')).code, 0);
@@ -95,21 +135,40 @@ await t.test('status and upstreams: at a glance, and for programs', async t => {
   const { code, stdout } = await tell('status');
   t.equal(code, 0);
   for (const line of [
-    /^dotstub +0\.1\.0, running for \d+ s$/m, /^privacy +strict: queries go over TLS, to servers that have proved who they are$/m, /^servers +1 of 1 server address reached$/m,
-    /^DNSSEC +require: answers are validated here$/m, /^cache +\d+ answers, \d+ KiB of 11\.0 MiB$/m, /^listening +127\.0\.0\.1:\d+ \(UDP\), 127\.0\.0\.1:\d+ \(TCP\)$/m,
+    /^dotstub +0\.1\.0, running for \d+ s$/m,
+    /^privacy +strict: queries go over TLS, to servers that have proved who they are$/m,
+    /^servers +1 of 1 server address reached$/m,
+    /^DNSSEC +require: answers are validated here$/m,
+    /^cache +\d+ answers, \d+ KiB of 11\.0 MiB$/m,
+    /^listening +127\.0\.0\.1:\d+ \(UDP\), 127\.0\.0\.1:\d+ \(TCP\)$/m,
     /^dns\.test +127\.0\.0\.1 port \d+ +over TLS +proved +[\d.]+ ms +1$/m,
-  ]) t.match(stdout, line);
-  t.match(JSON.parse((await tell('status', '--json')).stdout), { ok: true, data: { mode: 'strict', privacy: 'authenticated', upstreams: [{ upstream: 'dns.test', state: 'private', authenticated: true }] } });
-  t.match(JSON.parse((await tell('upstreams', '--json')).stdout), { ok: true, data: [{ upstream: 'dns.test', address: '127.0.0.1', path: 'tls', connections: 1 }] });
+  ])
+    t.match(stdout, line);
+  t.match(JSON.parse((await tell('status', '--json')).stdout), {
+    ok: true,
+    data: {
+      mode: 'strict',
+      privacy: 'authenticated',
+      upstreams: [{ upstream: 'dns.test', state: 'private', authenticated: true }],
+    },
+  });
+  t.match(JSON.parse((await tell('upstreams', '--json')).stdout), {
+    ok: true,
+    data: [{ upstream: 'dns.test', address: '127.0.0.1', path: 'tls', connections: 1 }],
+  });
 });
 
 await t.test('cache and flush: what is forgotten is asked for anew', async t => {
-  const source = async (name: string): Promise<string | null> => (await ask(at, name, { options: [REPORT] })).report.get('source');
+  const source = async (name: string): Promise<string | null> =>
+    (await ask(at, name, { options: [REPORT] })).report.get('source');
   await ask(at, 'www.example');
   t.equal(await source('www.example'), 'cache');
   t.match((await tell('flush', 'WWW.Example')).stdout, '1 answer forgotten: www.example.');
   t.equal(await source('www.example'), 'upstream');
-  t.match((await tell('cache', 'flush', 'zone', 'example')).stdout, /^[1-9]\d* answers? forgotten: example\. and all below it\.$/m);
+  t.match(
+    (await tell('cache', 'flush', 'zone', 'example')).stdout,
+    /^[1-9]\d* answers? forgotten: example\. and all below it\.$/m,
+  );
   t.equal(await source('www.example'), 'upstream');
   t.equal((await tell('cache', 'flush', 'all')).code, 0);
   t.match((await tell('cache', 'stats')).stdout, /^0 answers in 0 of \d+ octets; the keys and proofs of 0 names$/m);
@@ -123,10 +182,19 @@ await t.test('reload: the same as SIGHUP, and it says what came of it', async t 
   writeFileSync(daemon.configFile, `${text}\nnonsense: 1\n`);
   const refused = await tell('reload');
   t.equal(refused.code, 1);
-  t.match(refused.stderr, /was not taken over \(1 problem\): the configuration that runs stays\n.*nonsense: no such option/);
+  t.match(
+    refused.stderr,
+    /was not taken over \(1 problem\): the configuration that runs stays\n.*nonsense: no such option/,
+  );
   t.match((await tell('status')).stdout, /health .*the configuration file was refused/);
-  writeFileSync(daemon.configFile, text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: debug, format: text }'));
-  t.match((await tell('reload')).stdout, /taken over: log\.level\nchanged, but only in force after a restart: log\.format/);
+  writeFileSync(
+    daemon.configFile,
+    text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: debug, format: text }'),
+  );
+  t.match(
+    (await tell('reload')).stdout,
+    /taken over: log\.level\nchanged, but only in force after a restart: log\.format/,
+  );
   t.match((await tell('log', 'level')).stdout, 'debug');
   t.notMatch((await tell('status')).stdout, 'was refused');
   writeFileSync(daemon.configFile, text);

@@ -16,7 +16,10 @@ import { freePort } from '../fixtures/free-port.js';
 import { dotstub, type RunningProgram, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 
 const ca = authority();
-const server = await dotServer({ identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }), handler: answering('www.example. 300 A 192.0.2.80') });
+const server = await dotServer({
+  identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+  handler: answering('www.example. 300 A 192.0.2.80'),
+});
 const directory = temporaryDirectory();
 writeFileSync(join(directory.path, 'ca.pem'), ca.cert);
 t.teardown(async () => {
@@ -38,7 +41,11 @@ metrics: { listen: "${metrics}" }
 upstream: { ca_file: ${join(directory.path, 'ca.pem')}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }] }
 ${more}`);
   t.teardown(async () => daemon.child.exitCode === null && daemon.stop());
-  return { daemon, at: { address: '127.0.0.1', port }, tell: async (...args) => dotstub([...args, '--socket', daemon.controlSocket]) };
+  return {
+    daemon,
+    at: { address: '127.0.0.1', port },
+    tell: async (...args) => dotstub([...args, '--socket', daemon.controlSocket]),
+  };
 }
 
 async function until(met: () => boolean, what: string): Promise<void> {
@@ -57,10 +64,22 @@ await t.test('the query log: with all, with a hash for the client, with neither 
     await ask(at, 'WWW.example');
     await ask(at, 'nobody.example', { tcp: true });
     await ask(at, 'a.example', { type: 'AXFR' });
-    const lines = (): Record<string, unknown>[] => readFileSync(file, 'utf8').trim().split('\n').filter(line => line !== '').map(line => JSON.parse(line) as Record<string, unknown>);
+    const lines = (): Record<string, unknown>[] =>
+      readFileSync(file, 'utf8')
+        .trim()
+        .split('\n')
+        .filter(line => line !== '')
+        .map(line => JSON.parse(line) as Record<string, unknown>);
     await until(() => lines().length === 4, 'four lines');
     const [first, again, missing, refused] = lines();
-    t.match(first, { type: 'A', rcode: 'NOERROR', source: 'upstream', upstream: 'dns.test', verdict: 'unchecked', transport: 'udp' });
+    t.match(first, {
+      type: 'A',
+      rcode: 'NOERROR',
+      source: 'upstream',
+      upstream: 'dns.test',
+      verdict: 'unchecked',
+      transport: 'udp',
+    });
     t.match(again, { source: 'cache' }, 'what comes from cache, too');
     t.match(missing, { rcode: 'NXDOMAIN', transport: 'tcp' });
     t.match(refused, { rcode: 'NOTIMP', failure: 'meta_type', type: 'AXFR' });
@@ -83,7 +102,10 @@ await t.test('the query log: with all, with a hash for the client, with neither 
 
 await t.test('top: rates, servers, and names as far as they may be known', async t => {
   const quiet = await running(t, '');
-  t.match((await quiet.tell('top', '--once')).stdout, /privacy +strict: queries go over TLS[\s\S]*dns\.test +127\.0\.0\.1 +over TLS[\s\S]*Names and clients are not kept/);
+  t.match(
+    (await quiet.tell('top', '--once')).stdout,
+    /privacy +strict: queries go over TLS[\s\S]*dns\.test +127\.0\.0\.1 +over TLS[\s\S]*Names and clients are not kept/,
+  );
   const told = await running(t, `log: { queries: full, query_file: ${join(directory.path, 'top.log')} }`);
   const top = told.tell('top', '--once');
   for (let i = 0; i < 30; i++) {
@@ -94,7 +116,9 @@ await t.test('top: rates, servers, and names as far as they may be known', async
   t.match(stdout, /queries\/s +\d\d/);
   t.match(stdout, /name +queries\nwww\.example\. +\d+/);
   t.match(stdout, /client +queries\n127\.0\.0\.1 +\d+/);
-  t.match(JSON.parse((await told.tell('top', '--once', '--json')).stdout.split('\n')[0] ?? ''), { names: [['www.example.', 30]] });
+  t.match(JSON.parse((await told.tell('top', '--once', '--json')).stdout.split('\n')[0] ?? ''), {
+    names: [['www.example.', 30]],
+  });
 });
 
 await t.test('log level: changed while it runs', async t => {
@@ -152,7 +176,11 @@ await t.test('a file that is watched, also behind links that are exchanged', asy
   symlinkSync('..data/dotstub.yaml', join(map, 'dotstub.yaml'));
   t.equal(readlinkSync(join(map, '..data')), 'one');
   const { spawn } = await import('node:child_process');
-  const child = spawn(process.execPath, [new URL('../../dist/cli.js', import.meta.url).pathname, 'run', '--config', join(map, 'dotstub.yaml')], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(
+    process.execPath,
+    [new URL('../../dist/cli.js', import.meta.url).pathname, 'run', '--config', join(map, 'dotstub.yaml')],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
   t.teardown(() => child.kill());
   let log = '';
   child.stdout.on('data', (chunk: Buffer) => (log += chunk.toString()));
@@ -165,21 +193,33 @@ await t.test('a file that is watched, also behind links that are exchanged', asy
 
 await t.test('completion: commands, and what may follow them', async t => {
   const { stdout } = await dotstub(['completion', 'bash']);
-  const complete = async (...words: string[]): Promise<string> => new Promise(resolve => {
-    const file = join(directory.path, 'completion.bash');
-    writeFileSync(file, stdout);
-    execFile('bash', ['-c', `. ${file}; COMP_WORDS=(${words.map(word => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _dotstub; echo "\${COMPREPLY[*]}"`], (_error, out) => resolve(out.trim()));
-  });
+  const complete = async (...words: string[]): Promise<string> =>
+    new Promise(resolve => {
+      const file = join(directory.path, 'completion.bash');
+      writeFileSync(file, stdout);
+      execFile(
+        'bash',
+        [
+          '-c',
+          `. ${file}; COMP_WORDS=(${words.map(word => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _dotstub; echo "\${COMPREPLY[*]}"`,
+        ],
+        (_error, out) => resolve(out.trim()),
+      );
+    });
   t.equal(await complete('dotstub', 'tr'), 'trust-anchor trace');
   t.equal(await complete('dotstub', 'log', 'l'), 'level');
   t.equal(await complete('dotstub', 'query', '--d'), '--dnssec');
   t.match((await dotstub(['completion', 'zsh'])).stdout, /^#compdef dotstub[\s\S]*'nta:take a subtree as unsigned/);
-  t.match((await dotstub(['completion', 'fish'])).stdout, "complete -c dotstub -n '__fish_seen_subcommand_from query' -l tcp");
+  t.match(
+    (await dotstub(['completion', 'fish'])).stdout,
+    "complete -c dotstub -n '__fish_seen_subcommand_from query' -l tcp",
+  );
   t.equal((await dotstub(['completion', 'csh'])).code, 2);
 });
 
 await t.test('install and uninstall in a tree: as the system is, and back', async t => {
-  const shown = async (root: string, ...args: string[]): Promise<string> => (await dotstub(['install', '--dry-run', '--root', root, ...args])).stdout;
+  const shown = async (root: string, ...args: string[]): Promise<string> =>
+    (await dotstub(['install', '--dry-run', '--root', root, ...args])).stdout;
   const tree = (name: string, resolvConf: string | undefined): string => {
     const root = join(directory.path, name);
     mkdirSync(join(root, 'etc'), { recursive: true });
@@ -195,10 +235,14 @@ await t.test('install and uninstall in a tree: as the system is, and back', asyn
   mkdirSync(join(managed, 'etc/NetworkManager'));
   t.match(await shown(managed), /NetworkManager\/conf\.d\/dotstub\.conf[\s\S]*resolv\.conf\.before/);
   t.notMatch(await shown(managed, '--no-dns'), 'resolv.conf');
-  const undone = async (root: string): Promise<string> => (await dotstub(['uninstall', '--dry-run', '--root', root])).stdout;
+  const undone = async (root: string): Promise<string> =>
+    (await dotstub(['uninstall', '--dry-run', '--root', root])).stdout;
   t.match(await undone(managed), 'systemctl disable');
   t.notMatch(await undone(managed), 'resolv.conf', 'which is not ours');
-  writeFileSync(join(managed, 'etc/resolv.conf'), '# Written by "dotstub install"; it replaced none.\nnameserver 127.0.0.1\n');
+  writeFileSync(
+    join(managed, 'etc/resolv.conf'),
+    '# Written by "dotstub install"; it replaced none.\nnameserver 127.0.0.1\n',
+  );
   t.match(await undone(managed), 'would remove /etc/resolv.conf: there was none before');
   mkdirSync(join(managed, 'etc/dotstub'));
   writeFileSync(join(managed, 'etc/dotstub/resolv.conf.before'), 'nameserver 192.0.2.53\n');

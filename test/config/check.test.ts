@@ -9,7 +9,9 @@ import { configFile, exampleFile } from '../../src/config/render.js';
 import { nameservers, systemResolvers } from '../../src/config/system.js';
 
 const BROKEN = new URL('broken/', import.meta.url);
-const broken = readdirSync(BROKEN).filter(file => file.endsWith('.yaml')).sort();
+const broken = readdirSync(BROKEN)
+  .filter(file => file.endsWith('.yaml'))
+  .sort();
 
 const good = (text: string) => {
   const checked = checkConfig(text);
@@ -26,7 +28,11 @@ await t.test('every broken file is answered with place, path, value and what is 
       t.fail(`${file} was taken`);
       continue;
     }
-    t.same(checked.problems.map(problem => problemText(file, problem)), expected.filter(line => line.startsWith(`${file}:`)), file);
+    t.same(
+      checked.problems.map(problem => problemText(file, problem)),
+      expected.filter(line => line.startsWith(`${file}:`)),
+      file,
+    );
     for (const { path, words } of checked.problems) {
       if (/not-yaml|tab-indent/.test(file)) continue;
       t.match(words, /llowed|must hold/, `${file} says what is allowed`);
@@ -39,7 +45,10 @@ await t.test('every broken file is answered with place, path, value and what is 
 await t.test('an empty file is the defaults', t => {
   t.same(good('').config, defaultConfig());
   t.match(good('').config, {
-    listen: [{ address: '127.0.0.1', port: 5300 }, { address: '::1', port: 5300 }],
+    listen: [
+      { address: '127.0.0.1', port: 5300 },
+      { address: '::1', port: 5300 },
+    ],
     cache: { size: 16 * 1024 ** 2, max_ttl: 86_400_000, stale_client_timeout: 1800 },
     metrics: { listen: { address: '127.0.0.1', port: 9153 } },
   });
@@ -49,7 +58,10 @@ await t.test('an empty file is the defaults', t => {
 
 await t.test('the complete example of the design is taken as it stands', t => {
   const { config, notBuilt } = good(readFileSync(new URL('design.yaml', import.meta.url), 'utf8'));
-  t.match(config.upstream, { mode: 'strict', servers: [{ name: 'dns.quad9.net', addresses: [{ address: '9.9.9.9' }, { address: '2620:fe::fe' }] }] });
+  t.match(config.upstream, {
+    mode: 'strict',
+    servers: [{ name: 'dns.quad9.net', addresses: [{ address: '9.9.9.9' }, { address: '2620:fe::fe' }] }],
+  });
   t.ok(notBuilt.includes('dns64.prefix') && notBuilt.includes('cache.serve_stale'), 'what has no effect yet is named');
   t.notOk(notBuilt.includes('cache.size'));
   t.end();
@@ -57,10 +69,16 @@ await t.test('the complete example of the design is taken as it stands', t => {
 
 await t.test('a preset changes defaults, and a value in the file overrides it', t => {
   t.match(good('preset: router\nupstream: { servers: [{ addresses: [192.0.2.1] }] }').config, {
-    cache: { size: 4 * 1024 ** 2, serve_stale: 3 * 86_400_000, persist: false }, access: { rate_limit: 200 },
+    cache: { size: 4 * 1024 ** 2, serve_stale: 3 * 86_400_000, persist: false },
+    access: { rate_limit: 200 },
   });
-  t.match(good('preset: laptop\ncache: { size: 1MiB }').config, { listen: [{ port: 53 }, { port: 53 }], cache: { size: 1024 ** 2 } });
-  t.same(good('preset: sidecar\nupstream: { mode: opportunistic }').config.listen, [{ address: '127.0.0.1', port: 53 }]);
+  t.match(good('preset: laptop\ncache: { size: 1MiB }').config, {
+    listen: [{ port: 53 }, { port: 53 }],
+    cache: { size: 1024 ** 2 },
+  });
+  t.same(good('preset: sidecar\nupstream: { mode: opportunistic }').config.listen, [
+    { address: '127.0.0.1', port: 53 },
+  ]);
   t.end();
 });
 
@@ -83,8 +101,16 @@ await t.test('JSON is YAML', t => {
 });
 
 await t.test('aliases work, and bombs of them do not', t => {
-  t.match(good('access:\n  allow: &a [10.0.0.0/8]\n  snoop: *a').config.access.snoop, [{ address: '10.0.0.0', prefix: 8 }]);
-  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefghi'.split('').map((key, i) => `${key}: &${key} [${Array.from({ length: 9 }, () => `*${'abcdefgh'[i] ?? ''}`).join(',')}]`), 'listen: *i'].join('\n');
+  t.match(good('access:\n  allow: &a [10.0.0.0/8]\n  snoop: *a').config.access.snoop, [
+    { address: '10.0.0.0', prefix: 8 },
+  ]);
+  const bomb = [
+    'a: &a [x,x,x,x,x,x,x,x,x]',
+    ...'bcdefghi'
+      .split('')
+      .map((key, i) => `${key}: &${key} [${Array.from({ length: 9 }, () => `*${'abcdefgh'[i] ?? ''}`).join(',')}]`),
+    'listen: *i',
+  ].join('\n');
   const startedAt = Date.now();
   t.notOk(checkConfig(bomb).ok);
   t.ok(Date.now() - startedAt < 5000);
@@ -92,7 +118,10 @@ await t.test('aliases work, and bombs of them do not', t => {
 });
 
 await t.test('the effective configuration, written out, comes to itself', t => {
-  for (const text of ['', 'preset: router\nupstream: { servers: [{ name: dns.example, addresses: ["[2001:db8::1]:8853"], pins: ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }] }']) {
+  for (const text of [
+    '',
+    'preset: router\nupstream: { servers: [{ name: dns.example, addresses: ["[2001:db8::1]:8853"], pins: ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }] }',
+  ]) {
     const { config } = good(text);
     t.same(good(configFile(config)).config, config);
   }
@@ -101,17 +130,47 @@ await t.test('the effective configuration, written out, comes to itself', t => {
 });
 
 await t.test('any text at all: an answer, never an exception', t => {
-  const words = fc.constantFrom('cache:', 'upstream:', '  size: ', 'listen', '- ', '[', ']', '{', '}', ': ', '\n', '&a', '*a', '"', '1MiB', '!!binary', '? ', '| ', '\t', '#', '---\n', '...');
-  fc.assert(fc.property(fc.array(fc.oneof(words, fc.string({ maxLength: 5 })), { maxLength: 30 }), parts => {
-    const checked = checkConfig(parts.join(''));
-    return checked.ok || checked.problems.length > 0;
-  }), { numRuns: 2000 });
+  const words = fc.constantFrom(
+    'cache:',
+    'upstream:',
+    '  size: ',
+    'listen',
+    '- ',
+    '[',
+    ']',
+    '{',
+    '}',
+    ': ',
+    '\n',
+    '&a',
+    '*a',
+    '"',
+    '1MiB',
+    '!!binary',
+    '? ',
+    '| ',
+    '\t',
+    '#',
+    '---\n',
+    '...',
+  );
+  fc.assert(
+    fc.property(fc.array(fc.oneof(words, fc.string({ maxLength: 5 })), { maxLength: 30 }), parts => {
+      const checked = checkConfig(parts.join(''));
+      return checked.ok || checked.problems.length > 0;
+    }),
+    { numRuns: 2000 },
+  );
   t.end();
 });
 
 await t.test('resolv.conf(5): nameserver lines', t => {
-  t.same(nameservers('# c\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # x\nnameserver fe80::1%eth0\nnameserver nonsense\nsearch x\n'),
-    ['192.0.2.1', '2001:db8::1', 'fe80::1%eth0']);
+  t.same(
+    nameservers(
+      '# c\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # x\nnameserver fe80::1%eth0\nnameserver nonsense\nsearch x\n',
+    ),
+    ['192.0.2.1', '2001:db8::1', 'fe80::1%eth0'],
+  );
   t.end();
 });
 
@@ -125,9 +184,23 @@ await t.test('behind a local stub the real servers are found, and never we ourse
     if (text === undefined) throw new Error('ENOENT');
     return text;
   };
-  t.same(systemResolvers(address => address === '127.0.0.1', read), ['192.0.2.1']);
+  t.same(
+    systemResolvers(address => address === '127.0.0.1', read),
+    ['192.0.2.1'],
+  );
   files['/etc/resolv.conf'] = 'nameserver 127.0.0.1\nnameserver 192.0.2.9\n';
-  t.same(systemResolvers(address => address === '127.0.0.1', read), ['192.0.2.1', '192.0.2.9']);
-  t.same(systemResolvers(() => false, () => { throw new Error('ENOENT'); }), []);
+  t.same(
+    systemResolvers(address => address === '127.0.0.1', read),
+    ['192.0.2.1', '192.0.2.9'],
+  );
+  t.same(
+    systemResolvers(
+      () => false,
+      () => {
+        throw new Error('ENOENT');
+      },
+    ),
+    [],
+  );
   t.end();
 });

@@ -9,20 +9,33 @@ const found = (text: string): string[] => {
   return leaks(checked.config).map(({ path, names, words }) => `${path}: ${names}: ${words}`);
 };
 
-await t.test('strict with addresses, on loopback: nothing but the portal window, and without its names nothing at all', t => {
-  const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\n';
-  t.match(found(strict), [/^portal\.names: connectivitycheck\.gstatic\.com, .*"dotstub portal start"/]);
-  t.equal(found(strict).length, 1);
-  t.same(found(`${strict}portal: { names: [] }\n`), []);
-  t.end();
-});
+await t.test(
+  'strict with addresses, on loopback: nothing but the portal window, and without its names nothing at all',
+  t => {
+    const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\n';
+    t.match(found(strict), [/^portal\.names: connectivitycheck\.gstatic\.com, .*"dotstub portal start"/]);
+    t.equal(found(strict).length, 1);
+    t.same(found(`${strict}portal: { names: [] }\n`), []);
+    t.end();
+  },
+);
 
 await t.test('every way out is named, with the option that opens it', t => {
   const none = 'portal: { names: [] }\n';
-  t.match(found(none), [/^upstream\.servers: every name: in cleartext to the system's resolvers, until TLS/, /someone in between/]);
-  t.match(found(`${none}upstream: { mode: off, servers: [{ addresses: [192.0.2.1] }] }`), [/^upstream\.mode: every name: in cleartext to 192\.0\.2\.1, always$/]);
+  t.match(found(none), [
+    /^upstream\.servers: every name: in cleartext to the system's resolvers, until TLS/,
+    /someone in between/,
+  ]);
+  t.match(found(`${none}upstream: { mode: off, servers: [{ addresses: [192.0.2.1] }] }`), [
+    /^upstream\.mode: every name: in cleartext to 192\.0\.2\.1, always$/,
+  ]);
   t.match(found(`${none}upstream: { mode: encrypted, servers: [{ addresses: [192.0.2.1] }] }`), [/can pose as it$/]);
-  t.match(found(`${none}upstream: { bootstrap: [192.0.2.53], servers: [{ name: dns.example }] }`), [/^upstream\.servers\[0\]: dns\.example\.?: in cleartext to 192\.0\.2\.53, to find its address/]);
-  t.match(found(`${none}listen: ["192.168.1.1:53"]\nupstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }`), [/^listen\[0\]: what clients ask/]);
+  t.match(found(`${none}upstream: { bootstrap: [192.0.2.53], servers: [{ name: dns.example }] }`), [
+    /^upstream\.servers\[0\]: dns\.example\.?: in cleartext to 192\.0\.2\.53, to find its address/,
+  ]);
+  t.match(
+    found(`${none}listen: ["192.168.1.1:53"]\nupstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }`),
+    [/^listen\[0\]: what clients ask/],
+  );
   t.end();
 });

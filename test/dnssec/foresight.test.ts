@@ -13,14 +13,25 @@ const name = (text: string): string => nameOf(wireName(text));
 const SIGNED: ZoneState = { at: 'signed', keys: [] };
 const UNSIGNED: ZoneState = { at: 'unsigned', why: undefined };
 
-function setting(known: readonly string[]): { zones: Zones; sight: Foresight; asks(text: string, type?: number): string[]; learns(text: string, ...found: [string, ZoneState][]): void } {
+function setting(known: readonly string[]): {
+  zones: Zones;
+  sight: Foresight;
+  asks(text: string, type?: number): string[];
+  learns(text: string, ...found: [string, ZoneState][]): void;
+} {
   const zones = zoneTable(1 << 20);
   for (const each of known) zones.put(name(each), SIGNED, 0, 3600);
   const anchors = readAnchors(BUILT_IN_ANCHORS);
-  const sight = foresight(zones, () => anchors, () => undefined);
+  const sight = foresight(
+    zones,
+    () => anchors,
+    () => undefined,
+  );
   return {
-    zones, sight,
-    asks: (text, type = TYPE.A) => sight.guess(name(text), type, 0).lookups.map(each => `${nameText(each.name)} ${typeToText(each.type)}`),
+    zones,
+    sight,
+    asks: (text, type = TYPE.A) =>
+      sight.guess(name(text), type, 0).lookups.map(each => `${nameText(each.name)} ${typeToText(each.type)}`),
     learns(text, ...found) {
       const guess = sight.guess(name(text), TYPE.A, 0);
       for (const [zone, state] of found) zones.put(name(zone), state, 0, 3600);
@@ -53,15 +64,18 @@ await t.test('a known zone: later names ask nothing', async t => {
   t.same(asks('example.org.', TYPE.MX), []);
 });
 
-await t.test('a zone that has shown a zone below it is expected to have more; one that has shown a host is not', async t => {
-  const { asks, learns } = setting(['.', 'uk.', 'co.uk.']);
-  t.same(asks('www.example.co.uk.'), []);
-  learns('www.example.co.uk.', ['example.co.uk.', SIGNED]);
-  t.same(asks('www.other.co.uk.'), ['other.co.uk. DS', 'other.co.uk. DNSKEY']);
-  learns('www.third.co.uk.');
-  learns('www.fourth.co.uk.');
-  t.same(asks('www.other.co.uk.'), []);
-});
+await t.test(
+  'a zone that has shown a zone below it is expected to have more; one that has shown a host is not',
+  async t => {
+    const { asks, learns } = setting(['.', 'uk.', 'co.uk.']);
+    t.same(asks('www.example.co.uk.'), []);
+    learns('www.example.co.uk.', ['example.co.uk.', SIGNED]);
+    t.same(asks('www.other.co.uk.'), ['other.co.uk. DS', 'other.co.uk. DNSKEY']);
+    learns('www.third.co.uk.');
+    learns('www.fourth.co.uk.');
+    t.same(asks('www.other.co.uk.'), []);
+  },
+);
 
 await t.test('where most zones are unsigned their keys are not asked for', async t => {
   const { asks, learns } = setting(['.', 'com.']);

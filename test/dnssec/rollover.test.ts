@@ -24,7 +24,13 @@ interface Pair {
 function pair(flags = 257): Pair {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
-  const key = Dnskey.read(Buffer.concat([Buffer.from([flags >> 8, flags & 0xff, 3, 13]), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]));
+  const key = Dnskey.read(
+    Buffer.concat([
+      Buffer.from([flags >> 8, flags & 0xff, 3, 13]),
+      Buffer.from(x, 'base64url'),
+      Buffer.from(y, 'base64url'),
+    ]),
+  );
   if (key === undefined) throw new Error('not a key');
   return { key, secret: privateKey };
 }
@@ -39,7 +45,15 @@ function revoked({ key, secret }: Pair): Pair {
 
 /** The DNSKEY RRset, signed by some of its keys. */
 function signedSet(keys: readonly Pair[], by: readonly Pair[], nowSec: number): RRset {
-  const set = { owner: ROOT_NAME, type: TYPE.DNSKEY, section: 'answer' as const, ttlSec: 2 * DAY, rdata: keys.map(({ key }) => key.rdata), signatures: [] as Signature[], records: [] };
+  const set = {
+    owner: ROOT_NAME,
+    type: TYPE.DNSKEY,
+    section: 'answer' as const,
+    ttlSec: 2 * DAY,
+    rdata: keys.map(({ key }) => key.rdata),
+    signatures: [] as Signature[],
+    records: [],
+  };
   for (const { key, secret } of by) {
     const head = Buffer.alloc(19);
     head.writeUInt16BE(TYPE.DNSKEY, 0);
@@ -48,8 +62,22 @@ function signedSet(keys: readonly Pair[], by: readonly Pair[], nowSec: number): 
     head.writeUInt32BE(nowSec + 20 * DAY, 8);
     head.writeUInt32BE(nowSec - DAY, 12);
     head.writeUInt16BE(key.tag, 16);
-    const unsigned = { algorithm: 13, labels: 0, originalTtlSec: 2 * DAY, expiration: nowSec + 20 * DAY, inception: nowSec - DAY, keyTag: key.tag, signer: ROOT_NAME, head, octets: Buffer.alloc(0), ttlSec: 2 * DAY };
-    set.signatures.push({ ...unsigned, octets: sign('sha256', signedOctets(set, unsigned), { key: secret, dsaEncoding: 'ieee-p1363' }) });
+    const unsigned = {
+      algorithm: 13,
+      labels: 0,
+      originalTtlSec: 2 * DAY,
+      expiration: nowSec + 20 * DAY,
+      inception: nowSec - DAY,
+      keyTag: key.tag,
+      signer: ROOT_NAME,
+      head,
+      octets: Buffer.alloc(0),
+      ttlSec: 2 * DAY,
+    };
+    set.signatures.push({
+      ...unsigned,
+      octets: sign('sha256', signedOctets(set, unsigned), { key: secret, dsaEncoding: 'ieee-p1363' }),
+    });
   }
   return set;
 }
@@ -58,37 +86,54 @@ const anchorOf = (...pairs: Pair[]): readonly Anchor[] =>
   readAnchors(pairs.map(({ key }) => `. DNSKEY ${key.flags} 3 13 ${key.rdata.subarray(4).toString('base64')}`));
 const stateOf = (points: TrustPoints, { key }: Pair): string | undefined =>
   points.points[0]?.keys.find(each => each.key.rdata.equals(key.rdata))?.state;
-const believes = (points: TrustPoints, { key }: Pair): boolean => points.anchors[0]?.keys.some(each => each.rdata.equals(key.rdata)) === true;
+const believes = (points: TrustPoints, { key }: Pair): boolean =>
+  points.anchors[0]?.keys.some(each => each.rdata.equals(key.rdata)) === true;
 
 /** Shows keys on a day. */
-function look(points: TrustPoints, day: number, keys: readonly Pair[], by: readonly Pair[], validated = true): string[] {
+function look(
+  points: TrustPoints,
+  day: number,
+  keys: readonly Pair[],
+  by: readonly Pair[],
+  validated = true,
+): string[] {
   const nowSec = START + day * DAY;
-  return points.seen(ROOT_NAME, keys.map(({ key }) => key), signedSet(keys, by, nowSec), validated, nowSec)
+  return points
+    .seen(
+      ROOT_NAME,
+      keys.map(({ key }) => key),
+      signedSet(keys, by, nowSec),
+      validated,
+      nowSec,
+    )
     .map(({ key }) => key.state);
 }
 
-await t.test('B17 row 18: a new key is believed after it was seen for 30 days, and stays so over a restart', async t => {
-  const [old, next] = [pair(), pair()];
-  let points = trustPoints(anchorOf(old));
-  t.same(look(points, 0, [old], [old]), ['valid']);
-  t.same(look(points, 1, [old, next], [old]), ['pending']);
-  t.notOk(believes(points, next));
-  t.same(look(points, 15, [old, next], [old]), [], 'half the time is not enough');
-  points = trustPoints(anchorOf(old), points.save());
-  t.same(look(points, 30.9, [old, next], [old]), [], 'nor almost all of it');
-  t.same(look(points, 31, [old, next], [old]), ['valid']);
-  t.ok(believes(points, next));
-  points = trustPoints(anchorOf(old), points.save());
-  t.ok(believes(points, next), 'read back');
-  t.same(look(points, 40, [revoked(old), next], [revoked(old), next]), ['revoked']);
-  t.notOk(believes(points, old), 'though it is configured');
-  t.ok(believes(points, next));
-  points = trustPoints(anchorOf(old), points.save());
-  t.notOk(believes(points, old), 'and still so after a restart');
-  t.same(look(points, 71, [next], [next]), ['removed']);
-  t.same(look(points, 72, [old, next], [next]), [], 'once revoked, for ever');
-  t.notOk(believes(points, old));
-});
+await t.test(
+  'B17 row 18: a new key is believed after it was seen for 30 days, and stays so over a restart',
+  async t => {
+    const [old, next] = [pair(), pair()];
+    let points = trustPoints(anchorOf(old));
+    t.same(look(points, 0, [old], [old]), ['valid']);
+    t.same(look(points, 1, [old, next], [old]), ['pending']);
+    t.notOk(believes(points, next));
+    t.same(look(points, 15, [old, next], [old]), [], 'half the time is not enough');
+    points = trustPoints(anchorOf(old), points.save());
+    t.same(look(points, 30.9, [old, next], [old]), [], 'nor almost all of it');
+    t.same(look(points, 31, [old, next], [old]), ['valid']);
+    t.ok(believes(points, next));
+    points = trustPoints(anchorOf(old), points.save());
+    t.ok(believes(points, next), 'read back');
+    t.same(look(points, 40, [revoked(old), next], [revoked(old), next]), ['revoked']);
+    t.notOk(believes(points, old), 'though it is configured');
+    t.ok(believes(points, next));
+    points = trustPoints(anchorOf(old), points.save());
+    t.notOk(believes(points, old), 'and still so after a restart');
+    t.same(look(points, 71, [next], [next]), ['removed']);
+    t.same(look(points, 72, [old, next], [next]), [], 'once revoked, for ever');
+    t.notOk(believes(points, old));
+  },
+);
 
 await t.test('RFC 5011 §2.2: a key that disappears before its time has to wait from the beginning', async t => {
   const [old, next] = [pair(), pair()];
@@ -149,19 +194,29 @@ await t.test('other configured anchors: what was learned from the old ones does 
 
 await t.test('a file that is none is as if it were not there', async t => {
   const old = pair();
-  for (const text of ['', 'x', '{}', '{"version":2}', '{"version":1,"points":[1,{"zone":".","keys":[{"dnskey":"AQ=="}],"checkedSec":0,"dueSec":0}]}', '{"version":1,"points":"x"}']) {
+  for (const text of [
+    '',
+    'x',
+    '{}',
+    '{"version":2}',
+    '{"version":1,"points":[1,{"zone":".","keys":[{"dnskey":"AQ=="}],"checkedSec":0,"dueSec":0}]}',
+    '{"version":1,"points":"x"}',
+  ]) {
     t.ok(believes(trustPoints(anchorOf(old), text), old));
   }
 });
 
-await t.test('RFC 5011 §2.3: looked at again after half the TTL or the time to expiration, at least an hour and at most 15 days', async t => {
-  const old = pair();
-  const points = trustPoints(anchorOf(old));
-  look(points, 0, [old], [old]);
-  t.equal(points.points[0]?.dueSec, START + DAY);
-  points.failed(ROOT_NAME, START + DAY);
-  t.equal(points.points[0]?.dueSec, START + DAY + 3600);
-});
+await t.test(
+  'RFC 5011 §2.3: looked at again after half the TTL or the time to expiration, at least an hour and at most 15 days',
+  async t => {
+    const old = pair();
+    const points = trustPoints(anchorOf(old));
+    look(points, 0, [old], [old]);
+    t.equal(points.points[0]?.dueSec, START + DAY);
+    points.failed(ROOT_NAME, START + DAY);
+    t.equal(points.points[0]?.dueSec, START + DAY + 3600);
+  },
+);
 
 await t.test('a zone that shows new keys all the time does not fill the memory', async t => {
   const old = pair();

@@ -44,36 +44,70 @@ function answerTo(query: Query): Answer {
   if (query.type === TYPE.ANY) return { at: 'local', message: refuseAnyMessage(query.question) };
   if (!query.recurse) return failure('not_cached');
   const kept = store.get(query.key);
-  if (kept !== undefined && nowSec - kept.storedSec < kept.ttlSec) return { at: 'stored', entry: kept, source: 'cache' };
+  if (kept !== undefined && nowSec - kept.storedSec < kept.ttlSec)
+    return { at: 'stored', entry: kept, source: 'cache' };
   const name = query.question.toString('latin1').toLowerCase();
   const size = name.includes('big') ? 60 : name.includes('edge') ? 28 : 1;
   const ttlSec = name.includes('short') ? 2 : name.includes('zero') ? 0 : 300;
   const soa = `example. ${ttlSec} SOA ns.example. host.example. 1 2 3 4 ${ttlSec}`;
   const asked = Buffer.concat([Buffer.alloc(12), query.question]);
   asked[5] = 1;
-  const response = responseTo(asked, name.includes('none') ? { rcode: 3, authority: soa }
-    : name.includes('fail') ? { rcode: 2, options: [{ code: OPTION.EDE, data: Buffer.from('\0\x06why') }] }
-    : { answers: [...Array.from({ length: size }, (_, i) => `www.example. ${ttlSec + i} A 192.0.2.${i}`), ...(isSigned(name) ? [`www.example. ${ttlSec} RRSIG ${SIGNATURE}`] : [])].join('\n') });
+  const response = responseTo(
+    asked,
+    name.includes('none')
+      ? { rcode: 3, authority: soa }
+      : name.includes('fail')
+        ? { rcode: 2, options: [{ code: OPTION.EDE, data: Buffer.from('\0\x06why') }] }
+        : {
+            answers: [
+              ...Array.from({ length: size }, (_, i) => `www.example. ${ttlSec + i} A 192.0.2.${i}`),
+              ...(isSigned(name) ? [`www.example. ${ttlSec} RRSIG ${SIGNATURE}`] : []),
+            ].join('\n'),
+          },
+  );
   const scan = scanResponse(response, query.type);
   if (scan === undefined) throw new Error('a response that can not be read');
-  const entry = makeEntry(response, scan, { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 }, { nowSec, verdict: isSigned(name) ? 'secure' : 'unchecked', upstream: 'u', protocol: 'dot' });
+  const entry = makeEntry(
+    response,
+    scan,
+    { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 },
+    { nowSec, verdict: isSigned(name) ? 'secure' : 'unchecked', upstream: 'u', protocol: 'dot' },
+  );
   if (entry.ttlSec > 0) store.set(query.key, entry);
   return { at: 'stored', entry, source: entry.ttlSec > 0 ? 'cache' : 'upstream' };
 }
 
 const made = (packets: PacketCache) => {
   const { observer, count } = recorder();
-  return { count, front: front({
-    resolve, packets, allowed: address => address !== '192.0.2.66', maxInflight: 10, streamIdleMs: 10_000,
-    observer, clock: fakeClock(), nowSec: () => nowSec,
-  }) };
+  return {
+    count,
+    front: front({
+      resolve,
+      packets,
+      allowed: address => address !== '192.0.2.66',
+      maxInflight: 10,
+      streamIdleMs: 10_000,
+      observer,
+      clock: fakeClock(),
+      nowSec: () => nowSec,
+    }),
+  };
 };
 const ready = new PacketCache(packetCacheMemory(1 << 18));
 const never = new PacketCache(packetCacheMemory(1 << 14));
 const fast = made(ready);
 const plain = made(never);
 
-const names = ['www', 'none', 'short', 'big', 'edge', 'zero', 'fail', ...Array.from({ length: 20 }, (_, i) => `n${i}`)].map(name => `${name}.example`);
+const names = [
+  'www',
+  'none',
+  'short',
+  'big',
+  'edge',
+  'zero',
+  'fail',
+  ...Array.from({ length: 20 }, (_, i) => `n${i}`),
+].map(name => `${name}.example`);
 const types = ['A', 'A', 'A', 'AAAA', 'HTTPS', 'TYPE97', 'TXT', 'TYPE65280', 'ANY', 'AXFR'];
 const clients: Client[] = [
   { address: '127.0.0.1', port: 1000, family: 4, transport: 'udp' },
@@ -83,15 +117,24 @@ const clients: Client[] = [
   { address: '192.0.2.66', port: 1000, family: 4, transport: 'udp' },
 ];
 const options: Option[] = [
-  { code: OPTION.COOKIE, data: Buffer.alloc(8, 1) }, { code: OPTION.PADDING, data: Buffer.alloc(20) }, { code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) },
-  { code: OPTION.CLIENT_SUBNET, data: Buffer.from('00011800c00002', 'hex') }, { code: OPTION.NSID, data: Buffer.alloc(0) },
+  { code: OPTION.COOKIE, data: Buffer.alloc(8, 1) },
+  { code: OPTION.PADDING, data: Buffer.alloc(20) },
+  { code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) },
+  { code: OPTION.CLIENT_SUBNET, data: Buffer.from('00011800c00002', 'hex') },
+  { code: OPTION.NSID, data: Buffer.alloc(0) },
 ];
 
 function anyQuery(): Buffer {
   const name = pick(names);
-  const letters = random.below(3) === 0 ? Array.from(name, letter => (random.below(2) === 0 ? letter.toUpperCase() : letter)).join('') : name;
+  const letters =
+    random.below(3) === 0
+      ? Array.from(name, letter => (random.below(2) === 0 ? letter.toUpperCase() : letter)).join('')
+      : name;
   const message = queryMessage(letters, {
-    type: pick(types), id: random.uint16(), edns: random.below(3) > 0, dnssec: random.below(3) === 0,
+    type: pick(types),
+    id: random.uint16(),
+    edns: random.below(3) > 0,
+    dnssec: random.below(3) === 0,
     flags: FLAG.RD | pick([0, 0, 0, FLAG.CD, FLAG.AD, FLAG.AD | FLAG.CD]),
     options: random.below(4) === 0 ? [pick(options)] : [],
   });
@@ -120,7 +163,8 @@ await t.test('front and plain pipeline say the same, octet for octet', t => {
     const client = pick(clients);
     if (reader.read(message, 0, message.length, client.transport !== 'udp')) {
       const parsed = parseQuery(message);
-      if (parsed.at !== 'query' || !isDeepStrictEqual(reader.query(message), parsed.query)) t.fail(`read in two ways: ${message.toString('hex')}`);
+      if (parsed.at !== 'query' || !isDeepStrictEqual(reader.query(message), parsed.query))
+        t.fail(`read in two ways: ${message.toString('hex')}`);
     }
     const say = (which: typeof fast): Buffer | undefined => {
       let reply: Buffer | undefined;
@@ -132,7 +176,10 @@ await t.test('front and plain pipeline say the same, octet for octet', t => {
     const actual = say(fast);
     if (expected !== undefined) replies++;
     const same = expected === undefined ? actual === undefined : actual?.equals(expected) === true;
-    if (!same && differences++ < 3) t.fail(`${i}: ${message.toString('hex')} over ${client.transport}\n${actual?.toString('hex') ?? 'nothing'}\n${expected?.toString('hex') ?? 'nothing'}`);
+    if (!same && differences++ < 3)
+      t.fail(
+        `${i}: ${message.toString('hex')} over ${client.transport}\n${actual?.toString('hex') ?? 'nothing'}\n${expected?.toString('hex') ?? 'nothing'}`,
+      );
   }
   t.equal(differences, 0);
   t.ok(replies > QUERIES * 0.9, `${replies} replies`);

@@ -19,7 +19,14 @@ const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 function setUp(resolve: Resolve, maxInflight = 2000) {
   const { observer, count } = recorder();
   const tested = front({
-    resolve, maxInflight, allowed: () => true, packets: new PacketCache(packetCacheMemory(1 << 16)), streamIdleMs: 10_000, observer, clock: fakeClock(), nowSec: () => 0,
+    resolve,
+    maxInflight,
+    allowed: () => true,
+    packets: new PacketCache(packetCacheMemory(1 << 16)),
+    streamIdleMs: 10_000,
+    observer,
+    clock: fakeClock(),
+    nowSec: () => 0,
   });
   const handle = (message: Buffer, client: Client = LOCAL): MessageText | undefined => {
     let reply: Buffer | undefined;
@@ -32,7 +39,12 @@ const local: Resolve = (query, settle) => settle({ at: 'local', message: refuseA
 
 await t.test('where an answer came from is told to loopback clients that ask, and to nobody else', t => {
   const { handle } = setUp(local);
-  t.equal(handle(queryMessage('x.example', { options: [REPORT] }))?.option(OPTION.REPORT)?.toString(), 'source=local');
+  t.equal(
+    handle(queryMessage('x.example', { options: [REPORT] }))
+      ?.option(OPTION.REPORT)
+      ?.toString(),
+    'source=local',
+  );
   t.equal(handle(queryMessage('x.example'))?.option(OPTION.REPORT), undefined);
   t.equal(handle(queryMessage('x.example', { options: [REPORT] }), FAR)?.option(OPTION.REPORT), undefined);
   t.end();
@@ -40,7 +52,12 @@ await t.test('where an answer came from is told to loopback clients that ask, an
 
 await t.test('padding and keepalive only on the transports they are for', t => {
   const { handle } = setUp(local);
-  const query = queryMessage('x.example', { options: [{ code: OPTION.PADDING, data: Buffer.alloc(10) }, { code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) }] });
+  const query = queryMessage('x.example', {
+    options: [
+      { code: OPTION.PADDING, data: Buffer.alloc(10) },
+      { code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) },
+    ],
+  });
   const options = (transport: Client['transport']): boolean[] => {
     const text = handle(query, { ...LOCAL, transport });
     return [text?.option(OPTION.PADDING) !== undefined, text?.option(OPTION.TCP_KEEPALIVE) !== undefined];
@@ -52,9 +69,14 @@ await t.test('padding and keepalive only on the transports they are for', t => {
 });
 
 await t.test('failures become RCODE and EDE as their row says, with the detail in the text', t => {
-  const { handle, count } = setUp((_query, settle) => settle(failure('tls_verify', 'the certificate is for a, not for b')));
+  const { handle, count } = setUp((_query, settle) =>
+    settle(failure('tls_verify', 'the certificate is for a, not for b')),
+  );
   t.match(handle(queryMessage('x.example')), {
-    rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 22, text: 'the server could not prove who it is: the certificate is for a, not for b' }],
+    rcode: 'SERVFAIL',
+    extendedErrors: [
+      { infoCode: 22, text: 'the server could not prove who it is: the certificate is for a, not for b' },
+    ],
   });
   t.match(handle(queryMessage('x.example', { edns: false })), { rcode: 'SERVFAIL', extendedErrors: [] });
   t.equal(count('failure', 'tls_verify'), 2);
@@ -67,7 +89,10 @@ await t.test('one query more than may wait is told so at once, and room is made 
   handle(queryMessage('a.example'));
   handle(queryMessage('b.example'));
   t.equal(tested.inflight, 2);
-  t.match(handle(queryMessage('c.example')), { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 23, text: /too many/ }] });
+  t.match(handle(queryMessage('c.example')), {
+    rcode: 'SERVFAIL',
+    extendedErrors: [{ infoCode: 23, text: /too many/ }],
+  });
   waiting[0]?.(failure('timeout'));
   t.equal(tested.inflight, 1);
   t.equal(handle(queryMessage('d.example')), undefined, 'taken, and waiting');
@@ -79,6 +104,9 @@ await t.test('one query more than may wait is told so at once, and room is made 
 await t.test('while stopping, what comes new is refused', t => {
   const { tested, handle } = setUp(local);
   tested.stop();
-  t.match(handle(queryMessage('x.example')), { rcode: 'SERVFAIL', extendedErrors: [{ text: 'the daemon is stopping' }] });
+  t.match(handle(queryMessage('x.example')), {
+    rcode: 'SERVFAIL',
+    extendedErrors: [{ text: 'the daemon is stopping' }],
+  });
   t.end();
 });

@@ -27,42 +27,47 @@ await t.test('what is written is read, in order, and a reader at rest is always 
     { weight: 1, arbitrary: fc.constant({ at: 'read' as const, bytes: 0 }) },
   );
   let wraps = 0;
-  fc.assert(fc.property(fc.array(step, { maxLength: 1500, size: 'max' }), steps => {
-    const memory = HandOver.memory();
-    const writer = new HandOver(memory);
-    const reader = new HandOver(memory);
-    const expected: { socket: number; bytes: number; value: number }[] = [];
-    const reading = { resting: true };
-    let volume = 0;
-    let turn = 0;
-    const check = (): void => {
-      reading.resting = reader.read((socket, route, message) => {
-        const next = expected.shift();
-        if (next === undefined || socket !== next.socket || message.length !== next.bytes || route.length !== 17) throw new Error('another than was written');
-        if (!message.every(octet => octet === next.value) || !route.every(octet => octet === (next.value ^ 0xff))) throw new Error('other octets');
-      });
-      if (reading.resting && expected.length > 0) throw new Error('rests before all was read');
-    };
-    for (const { at, bytes } of steps) {
-      if (at === 'read') {
-        if (!reading.resting) check();
-        continue;
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 1500, size: 'max' }), steps => {
+      const memory = HandOver.memory();
+      const writer = new HandOver(memory);
+      const reader = new HandOver(memory);
+      const expected: { socket: number; bytes: number; value: number }[] = [];
+      const reading = { resting: true };
+      let volume = 0;
+      let turn = 0;
+      const check = (): void => {
+        reading.resting = reader.read((socket, route, message) => {
+          const next = expected.shift();
+          if (next === undefined || socket !== next.socket || message.length !== next.bytes || route.length !== 17)
+            throw new Error('another than was written');
+          if (!message.every(octet => octet === next.value) || !route.every(octet => octet === (next.value ^ 0xff)))
+            throw new Error('other octets');
+        });
+        if (reading.resting && expected.length > 0) throw new Error('rests before all was read');
+      };
+      for (const { at, bytes } of steps) {
+        if (at === 'read') {
+          if (!reading.resting) check();
+          continue;
+        }
+        for (let n = at === 'burst' ? 300 : 1; n > 0; n--) {
+          const value = turn++ & 0xff;
+          if (writer.write(turn % 7, datagram(bytes, value), 0)) expected.push({ socket: turn % 7, bytes, value });
+          else if (expected.length < 200) throw new Error('full too early');
+          volume += bytes;
+        }
+        if (writer.mustWake()) {
+          if (!reading.resting) throw new Error('woken while awake');
+          check();
+        } else if (reading.resting) throw new Error('left at rest');
       }
-      for (let n = at === 'burst' ? 300 : 1; n > 0; n--) {
-        const value = turn++ & 0xff;
-        if (writer.write(turn % 7, datagram(bytes, value), 0)) expected.push({ socket: turn % 7, bytes, value });
-        else if (expected.length < 200) throw new Error('full too early');
-        volume += bytes;
-      }
-      if (writer.mustWake()) {
-        if (!reading.resting) throw new Error('woken while awake');
-        check();
-      } else if (reading.resting) throw new Error('left at rest');
-    }
-    while (!reading.resting) check();
-    wraps += Math.floor(volume / (1 << 20));
-    return expected.length === 0;
-  }), { numRuns: 40 });
+      while (!reading.resting) check();
+      wraps += Math.floor(volume / (1 << 20));
+      return expected.length === 0;
+    }),
+    { numRuns: 40 },
+  );
   t.ok(wraps > 10, `${wraps} times around`);
   t.end();
 });

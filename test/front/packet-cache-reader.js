@@ -20,7 +20,11 @@ while (Atomics.load(workerData.stop, 0) === 0) {
     const bytes = cache.replyBytes;
     if (!cache.copyTo(out, 0, query, 0, fast.questionBytes, 0)) continue;
     Atomics.store(workerData.stop, 1, ++found);
-    if (out.octets.readUInt32BE(bytes - 4) !== 0x01010101 * (n + 1) || !out.octets.subarray(12, 12 + fast.questionBytes).equals(query.subarray(12))) wrong++;
+    if (
+      out.octets.readUInt32BE(bytes - 4) !== 0x01010101 * (n + 1) ||
+      !out.octets.subarray(12, 12 + fast.questionBytes).equals(query.subarray(12))
+    )
+      wrong++;
   }
 }
 parentPort.postMessage({ found, wrong });

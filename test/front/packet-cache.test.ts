@@ -16,32 +16,55 @@ const fast = new FastQuery();
 const read = (message: Buffer, stream = false): boolean => fast.read(message, 0, message.length, stream);
 
 await t.test('what the fast reader takes, the full reader takes too, and both see the same', t => {
-  const names = fc.array(fc.stringMatching(/^[a-zA-Z0-9-]{1,20}$/), { minLength: 1, maxLength: 5 }).map(labels => labels.join('.'));
+  const names = fc
+    .array(fc.stringMatching(/^[a-zA-Z0-9-]{1,20}$/), { minLength: 1, maxLength: 5 })
+    .map(labels => labels.join('.'));
   const options = fc.record({
     type: fc.constantFrom('A', 'AAAA', 'HTTPS', 'TXT', 'TYPE65280', 'ANY', 'AXFR', 'OPT'),
-    edns: fc.boolean(), dnssec: fc.boolean(), flags: fc.oneof(fc.constantFrom(FLAG.RD, FLAG.RD | FLAG.CD, FLAG.RD | FLAG.AD), fc.nat(0xffff)),
-    options: fc.array(fc.record({ code: fc.constantFrom(...Object.values(OPTION)), data: fc.uint8Array({ maxLength: 12 }).map(octets => Buffer.from(octets)) }), { maxLength: 2 }),
+    edns: fc.boolean(),
+    dnssec: fc.boolean(),
+    flags: fc.oneof(fc.constantFrom(FLAG.RD, FLAG.RD | FLAG.CD, FLAG.RD | FLAG.AD), fc.nat(0xffff)),
+    options: fc.array(
+      fc.record({
+        code: fc.constantFrom(...Object.values(OPTION)),
+        data: fc.uint8Array({ maxLength: 12 }).map(octets => Buffer.from(octets)),
+      }),
+      { maxLength: 2 },
+    ),
   });
   const damage = fc.array(fc.tuple(fc.nat(80), fc.nat(255)), { maxLength: 2 });
   let taken = 0;
-  fc.assert(fc.property(names, options, damage, (name, asked: AskOptions, changes) => {
-    const message = queryMessage(name, asked);
-    for (const [at, octet] of changes) if (at < message.length) message[at] = octet;
-    if (!read(message)) return true;
-    taken++;
-    const parsed = parseQuery(message);
-    if (parsed.at !== 'query') return false;
-    const { query } = parsed;
-    return query.type === fast.type && query.recurse && udpLimit(query) === fast.udpLimitBytes
-      && query.question.length === fast.questionBytes
-      && fast.key.toString('latin1', 0, fast.questionBytes) === cacheKey(query.question, false).slice(0, -1);
-  }), { numRuns: 5000 });
+  fc.assert(
+    fc.property(names, options, damage, (name, asked: AskOptions, changes) => {
+      const message = queryMessage(name, asked);
+      for (const [at, octet] of changes) if (at < message.length) message[at] = octet;
+      if (!read(message)) return true;
+      taken++;
+      const parsed = parseQuery(message);
+      if (parsed.at !== 'query') return false;
+      const { query } = parsed;
+      return (
+        query.type === fast.type &&
+        query.recurse &&
+        udpLimit(query) === fast.udpLimitBytes &&
+        query.question.length === fast.questionBytes &&
+        fast.key.toString('latin1', 0, fast.questionBytes) === cacheKey(query.question, false).slice(0, -1)
+      );
+    }),
+    { numRuns: 5000 },
+  );
   t.ok(taken > 100, `${taken} taken`);
   t.end();
 });
 
 await t.test('ordinary queries are taken, special ones are not', t => {
-  for (const options of [{}, { edns: false }, { dnssec: true }, { flags: FLAG.RD | FLAG.CD | FLAG.AD }, { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8) }] }]) {
+  for (const options of [
+    {},
+    { edns: false },
+    { dnssec: true },
+    { flags: FLAG.RD | FLAG.CD | FLAG.AD },
+    { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8) }] },
+  ]) {
     t.ok(read(queryMessage('www.example', options)), JSON.stringify(options));
   }
   const report = queryMessage('www.example', { options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] });
@@ -62,9 +85,25 @@ await t.test('keys differ by letters not at all, by EDNS, DO, CD, AD, type and n
   };
   t.equal(key('WwW.example'), key('www.EXAMPLE'));
   const rdAd = FLAG.RD | FLAG.AD;
-  t.equal(key('www.example', { flags: rdAd, dnssec: true }), key('www.example', { dnssec: true }), 'beside DO, AD says nothing more (RFC 6840 §5.7)');
-  t.equal(key('www.example', { flags: rdAd | FLAG.CD }), key('www.example', { flags: FLAG.RD | FLAG.CD }), 'beside CD, there is no AD to be told');
-  const all = [key('www.example'), key('www.example', { flags: rdAd }), key('www.example', { edns: false }), key('www.example', { dnssec: true }), key('www.example', { flags: FLAG.RD | FLAG.CD }), key('www.example', { type: 'AAAA' }), key('wwx.example')];
+  t.equal(
+    key('www.example', { flags: rdAd, dnssec: true }),
+    key('www.example', { dnssec: true }),
+    'beside DO, AD says nothing more (RFC 6840 §5.7)',
+  );
+  t.equal(
+    key('www.example', { flags: rdAd | FLAG.CD }),
+    key('www.example', { flags: FLAG.RD | FLAG.CD }),
+    'beside CD, there is no AD to be told',
+  );
+  const all = [
+    key('www.example'),
+    key('www.example', { flags: rdAd }),
+    key('www.example', { edns: false }),
+    key('www.example', { dnssec: true }),
+    key('www.example', { flags: FLAG.RD | FLAG.CD }),
+    key('www.example', { type: 'AAAA' }),
+    key('wwx.example'),
+  ];
   t.equal(new Set(all).size, all.length);
   t.end();
 });
@@ -87,12 +126,22 @@ function setUp(bytes = 1 << 16) {
     read(query);
     cache.put(fast, { ...replyTo(query, address), ...more });
   };
-  const get = (name: string, nowSec = 0, id = 7, reader = cache): { address: number; ttl: number; id: number; name: string } | undefined => {
+  const get = (
+    name: string,
+    nowSec = 0,
+    id = 7,
+    reader = cache,
+  ): { address: number; ttl: number; id: number; name: string } | undefined => {
     const query = queryMessage(name, { edns: false, id });
     read(query);
     if (!reader.find(fast, nowSec) || !reader.copyTo(out, 4, query, 0, fast.questionBytes, nowSec)) return undefined;
     const reply = out.octets.subarray(4, 4 + reader.replyBytes);
-    return { address: reply.readUInt32BE(reply.length - 4), ttl: reply.readUInt32BE(reply.length - 10), id: reply.readUInt16BE(0), name: reply.toString('latin1', 13, 12 + fast.questionBytes - 5) };
+    return {
+      address: reply.readUInt32BE(reply.length - 4),
+      ttl: reply.readUInt32BE(reply.length - 10),
+      id: reply.readUInt16BE(0),
+      name: reply.toString('latin1', 13, 12 + fast.questionBytes - 5),
+    };
   };
   return { memory, cache, put, get };
 }

@@ -21,7 +21,14 @@ function owed(octets: Buffer): { reply: false } | { reply: true; rcode: number |
   const parsed = parseQuery(octets);
   if (parsed.at === 'ignore') return { reply: false };
   if (parsed.at === 'query') return { reply: true, rcode: undefined };
-  const rcodes: Partial<Record<typeof parsed.code, number>> = { form_error: 1, nxname: 1, opcode: 4, meta_type: 4, class: 5, bad_version: 0 };
+  const rcodes: Partial<Record<typeof parsed.code, number>> = {
+    form_error: 1,
+    nxname: 1,
+    opcode: 4,
+    meta_type: 4,
+    class: 5,
+    bad_version: 0,
+  };
   return { reply: true, rcode: rcodes[parsed.code] };
 }
 
@@ -78,8 +85,13 @@ async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void
     for (const [id, message] of changed.entries()) {
       const expected = owed(message);
       const reply = replies.get(id);
-      const asOwed = expected.reply ? reply !== undefined && (expected.rcode === undefined || rcodeOf(flagsOf(reply)) === expected.rcode) : reply === undefined;
-      if (!asOwed && wrong++ < 5) t.fail(`octets ${message.toString('hex')}: owed ${JSON.stringify(expected)}, got ${reply?.toString('hex') ?? 'nothing'}`);
+      const asOwed = expected.reply
+        ? reply !== undefined && (expected.rcode === undefined || rcodeOf(flagsOf(reply)) === expected.rcode)
+        : reply === undefined;
+      if (!asOwed && wrong++ < 5)
+        t.fail(
+          `octets ${message.toString('hex')}: owed ${JSON.stringify(expected)}, got ${reply?.toString('hex') ?? 'nothing'}`,
+        );
     }
     t.equal(wrong, 0);
     await stillServes(t);
@@ -96,14 +108,19 @@ async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void
     });
     const replies = await volley(messages, 1000);
     t.ok(replies.length > 1000, `${replies.length} replies`);
-    t.ok(replies.every(reply => reply.length >= 12 && flagsOf(reply) & 0x8000), 'every reply is one');
+    t.ok(
+      replies.every(reply => reply.length >= 12 && flagsOf(reply) & 0x8000),
+      'every reply is one',
+    );
     await stillServes(t);
   });
 
   await t.test('names that point at themselves', async t => {
     const header = Buffer.from('123401000001000000000000', 'hex');
     const tail = Buffer.from('00010001', 'hex');
-    const loops = ['c00c', 'c00e', '0161c00c', '0161c00e', 'c000', 'ffff', '3fc0', '0161016201630164c00c'].map(hex => Buffer.concat([header, Buffer.from(hex, 'hex'), tail]));
+    const loops = ['c00c', 'c00e', '0161c00c', '0161c00e', 'c000', 'ffff', '3fc0', '0161016201630164c00c'].map(hex =>
+      Buffer.concat([header, Buffer.from(hex, 'hex'), tail]),
+    );
     const replies = await volley(loops);
     t.equal(replies.length, loops.length);
     t.ok(replies.every(reply => rcodeOf(flagsOf(reply)) === 1));
@@ -126,48 +143,67 @@ async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void
     const frame = framed(valid);
     const cuts = Array.from({ length: frame.length }, (_, length) => frame.subarray(0, length));
     for (const abort of [false, true]) {
-      await Promise.all(cuts.map(async cut => new Promise<void>(resolve => {
-        const socket = connect(at.port, at.address, () => {
-          socket.write(cut);
-          setTimeout(() => {
-            if (abort) socket.resetAndDestroy();
-            else socket.end();
-          }, 5);
-        });
-        socket.on('error', () => undefined);
-        socket.on('close', () => resolve());
-        socket.resume();
-      })));
+      await Promise.all(
+        cuts.map(
+          async cut =>
+            new Promise<void>(resolve => {
+              const socket = connect(at.port, at.address, () => {
+                socket.write(cut);
+                setTimeout(() => {
+                  if (abort) socket.resetAndDestroy();
+                  else socket.end();
+                }, 5);
+              });
+              socket.on('error', () => undefined);
+              socket.on('close', () => resolve());
+              socket.resume();
+            }),
+        ),
+      );
     }
     await stillServes(t);
   });
 
   await t.test('TCP: clients that ask and run', async t => {
     upstream.handler = () => undefined;
-    await Promise.all(Array.from({ length: 15 }, async (_, i) => new Promise<void>(resolve => {
-      const socket = connect(at.port, at.address, () => {
-        socket.write(Buffer.concat(Array.from({ length: 30 }, (_, j) => framed(queryMessage(`r${i}-${j}.wild.example`)))));
-        setTimeout(() => socket.resetAndDestroy(), 20);
-      });
-      socket.on('error', () => undefined);
-      socket.on('close', () => resolve());
-    })));
+    await Promise.all(
+      Array.from(
+        { length: 15 },
+        async (_, i) =>
+          new Promise<void>(resolve => {
+            const socket = connect(at.port, at.address, () => {
+              socket.write(
+                Buffer.concat(Array.from({ length: 30 }, (_, j) => framed(queryMessage(`r${i}-${j}.wild.example`)))),
+              );
+              setTimeout(() => socket.resetAndDestroy(), 20);
+            });
+            socket.on('error', () => undefined);
+            socket.on('close', () => resolve());
+          }),
+      ),
+    );
     await sleep(50);
-    t.ok((await metric('dotstub_inflight_queries') ?? 0) > 0, 'their queries were under way');
+    t.ok(((await metric('dotstub_inflight_queries')) ?? 0) > 0, 'their queries were under way');
     upstream.handler = answering();
     await stillServes(t);
     t.equal(await metric('dotstub_client_connections{proto="tcp"}'), 0, 'no session is left');
   });
 
-  await t.test('a flood of queries that nobody answers: the bound holds, the rest get SERVFAIL at once, cached names are served', async t => {
-    upstream.handler = () => undefined;
-    const flood = Array.from({ length: 3000 }, (_, i) => queryMessage(`f${i}.wild.example`, { id: i }));
-    const replies = await volley(flood, 200);
-    t.equal(await metric('dotstub_inflight_queries'), 2000);
-    t.ok(replies.length >= 900 && replies.every(reply => rcodeOf(flagsOf(reply)) === 2), `${replies.length} refused at once`);
-    t.ok((await ask(at, 'www.example')).ms < 500, 'cached answers do not wait');
-    upstream.handler = answering();
-    await sleep(4600);
-    await stillServes(t);
-  });
+  await t.test(
+    'a flood of queries that nobody answers: the bound holds, the rest get SERVFAIL at once, cached names are served',
+    async t => {
+      upstream.handler = () => undefined;
+      const flood = Array.from({ length: 3000 }, (_, i) => queryMessage(`f${i}.wild.example`, { id: i }));
+      const replies = await volley(flood, 200);
+      t.equal(await metric('dotstub_inflight_queries'), 2000);
+      t.ok(
+        replies.length >= 900 && replies.every(reply => rcodeOf(flagsOf(reply)) === 2),
+        `${replies.length} refused at once`,
+      );
+      t.ok((await ask(at, 'www.example')).ms < 500, 'cached answers do not wait');
+      upstream.handler = answering();
+      await sleep(4600);
+      await stillServes(t);
+    },
+  );
 }

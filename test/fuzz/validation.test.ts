@@ -12,19 +12,35 @@ import { validating } from '../fixtures/validating.js';
 const RUNS = 4000;
 const NOW_MS = Date.UTC(2026, 2, 1);
 
-const tree = signedTree({
-  '.': { text: '' },
-  'example.': { text: 'www.example. 300 A 192.0.2.80\nalias.example. 300 CNAME www.example.\n*.wild.example. 300 A 192.0.2.99\nmail.example. 300 MX 10 www.example.\ntext.example. 300 TXT "words"' },
-  'plain.': { unsigned: true, text: 'www.plain. 300 A 192.0.2.70' },
-}, NOW_MS / 1000);
+const tree = signedTree(
+  {
+    '.': { text: '' },
+    'example.': {
+      text: 'www.example. 300 A 192.0.2.80\nalias.example. 300 CNAME www.example.\n*.wild.example. 300 A 192.0.2.99\nmail.example. 300 MX 10 www.example.\ntext.example. 300 TXT "words"',
+    },
+    'plain.': { unsigned: true, text: 'www.plain. 300 A 192.0.2.70' },
+  },
+  NOW_MS / 1000,
+);
 const QUESTIONS: readonly (readonly [name: string, type: string])[] = [
-  ['www.example', 'A'], ['alias.example', 'A'], ['x.wild.example', 'A'], ['nobody.example', 'A'], ['www.example', 'AAAA'], ['mail.example', 'MX'], ['text.example', 'TXT'], ['www.plain', 'A'], ['example', 'DS'], ['example', 'DNSKEY'],
+  ['www.example', 'A'],
+  ['alias.example', 'A'],
+  ['x.wild.example', 'A'],
+  ['nobody.example', 'A'],
+  ['www.example', 'AAAA'],
+  ['mail.example', 'MX'],
+  ['text.example', 'TXT'],
+  ['www.plain', 'A'],
+  ['example', 'DS'],
+  ['example', 'DNSKEY'],
 ];
 
 /** Owner, type and data, without what may differ: letters, TTLs, and the order of records. */
 const said = (message: Buffer): string[] => {
   const { answer } = takeApart(message);
-  return answer.map(({ owner, type, rdata }) => `${owner.toString('latin1').toLowerCase()} ${type} ${rdata.toString('hex')}`).sort();
+  return answer
+    .map(({ owner, type, rdata }) => `${owner.toString('latin1').toLowerCase()} ${type} ${rdata.toString('hex')}`)
+    .sort();
 };
 
 await t.test(`${RUNS} answers with octets changed, inserted, and cut`, async t => {
@@ -35,23 +51,33 @@ await t.test(`${RUNS} answers with octets changed, inserted, and cut`, async t =
     const target = roll.below(4);
     let asked = 0;
     let whole: Buffer | undefined;
-    const world = validating({ anchors: tree.anchors, clock: fakeClock(NOW_MS), upstream: question => {
-      const message = tree.answer(queryMessage(question.subarray(0, -4), { type: `TYPE${question.readUInt16BE(question.length - 4)}`, dnssec: true }));
-      const isAsked = question.equals(Buffer.concat([queryMessage(name, { type }).subarray(12, -11)]));
-      if (isAsked) whole = message && Buffer.from(message);
-      if (message === undefined || asked++ !== target) return message;
-      let changed = Buffer.from(message);
-      for (let times = 1 + roll.below(3); times > 0; times--) {
-        // Behind the question, which connections compare before anybody reads on.
-        const at = question.length + 12 + roll.below(Math.max(1, changed.length - question.length - 12));
-        if (at >= changed.length) break;
-        const kind = roll.below(8);
-        if (kind === 0) changed = Buffer.concat([changed.subarray(0, at), changed.subarray(at + 1)]);
-        else if (kind === 1) changed = Buffer.concat([changed.subarray(0, at), Buffer.from([roll.below(256)]), changed.subarray(at)]);
-        else changed[at] = roll.below(3) === 0 ? 0xc0 | roll.below(64) : roll.below(256);
-      }
-      return changed;
-    } });
+    const world = validating({
+      anchors: tree.anchors,
+      clock: fakeClock(NOW_MS),
+      upstream: question => {
+        const message = tree.answer(
+          queryMessage(question.subarray(0, -4), {
+            type: `TYPE${question.readUInt16BE(question.length - 4)}`,
+            dnssec: true,
+          }),
+        );
+        const isAsked = question.equals(Buffer.concat([queryMessage(name, { type }).subarray(12, -11)]));
+        if (isAsked) whole = message && Buffer.from(message);
+        if (message === undefined || asked++ !== target) return message;
+        let changed = Buffer.from(message);
+        for (let times = 1 + roll.below(3); times > 0; times--) {
+          // Behind the question, which connections compare before anybody reads on.
+          const at = question.length + 12 + roll.below(Math.max(1, changed.length - question.length - 12));
+          if (at >= changed.length) break;
+          const kind = roll.below(8);
+          if (kind === 0) changed = Buffer.concat([changed.subarray(0, at), changed.subarray(at + 1)]);
+          else if (kind === 1)
+            changed = Buffer.concat([changed.subarray(0, at), Buffer.from([roll.below(256)]), changed.subarray(at)]);
+          else changed[at] = roll.below(3) === 0 ? 0xc0 | roll.below(64) : roll.below(256);
+        }
+        return changed;
+      },
+    });
     const answer = await world.ask(name, type);
     if (answer.at !== 'stored') counts.failure++;
     else if (answer.entry.verdict !== 'secure') counts.insecure++;

@@ -17,15 +17,22 @@ import { bench, missing, nsd, program, unbound } from '../fixtures/servers.js';
 
 async function run(name: string, ...args: string[]): Promise<{ code: number | null; out: string }> {
   return new Promise(resolve => {
-    const child = execFile(program(name) ?? name, args, { timeout: 120_000, maxBuffer: 1 << 24 }, (_error, stdout, stderr) =>
-      resolve({ code: child.exitCode, out: stdout + stderr }));
+    const child = execFile(
+      program(name) ?? name,
+      args,
+      { timeout: 120_000, maxBuffer: 1 << 24 },
+      (_error, stdout, stderr) => resolve({ code: child.exitCode, out: stdout + stderr }),
+    );
   });
 }
 
 const on = bench(t);
 const port = await freePort();
 const tlsPort = await freePort();
-const server = await dotServer({ identity: certificate({ common: 'x', names: ['dns.test'], issuer: on.ca }), handler: answering() });
+const server = await dotServer({
+  identity: certificate({ common: 'x', names: ['dns.test'], issuer: on.ca }),
+  handler: answering(),
+});
 on.onEnd(async () => server.close());
 const daemon = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
@@ -33,11 +40,15 @@ listen_tls: { addresses: ["127.0.0.1:${tlsPort}"], certificate: ${on.certFile}, 
 metrics: { listen: off }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }] }
 `);
-on.onEnd(async () => void await daemon.stop());
+on.onEnd(async () => void (await daemon.stop()));
 
 await t.test('dig', { skip: missing('dig') }, async t => {
-  const dig = async (...args: string[]): Promise<string> => (await run('dig', '@127.0.0.1', '-p', String(port), ...args)).out;
-  t.match(await dig('www.example'), /status: NOERROR.*\n;; flags: qr rd ra; QUERY: 1, ANSWER: 1[\s\S]*www\.example\.\s+\d+\s+IN\s+A\s+192\.0\.2\.80/);
+  const dig = async (...args: string[]): Promise<string> =>
+    (await run('dig', '@127.0.0.1', '-p', String(port), ...args)).out;
+  t.match(
+    await dig('www.example'),
+    /status: NOERROR.*\n;; flags: qr rd ra; QUERY: 1, ANSWER: 1[\s\S]*www\.example\.\s+\d+\s+IN\s+A\s+192\.0\.2\.80/,
+  );
   t.match(await dig('nobody.example'), /status: NXDOMAIN[\s\S]*SOA/);
   t.match(await dig('big.example', 'TXT'), /Truncated, retrying in TCP mode[\s\S]*ANSWER: 1/);
   t.match(await dig('+tcp', 'www.example', 'AAAA'), /2001:db8::80/);
@@ -52,7 +63,8 @@ await t.test('dig', { skip: missing('dig') }, async t => {
 });
 
 await t.test('kdig, over UDP, TCP and TLS', { skip: missing('kdig') }, async t => {
-  const kdig = async (at: number, ...args: string[]): Promise<string> => (await run('kdig', '@127.0.0.1', '-p', String(at), ...args)).out;
+  const kdig = async (at: number, ...args: string[]): Promise<string> =>
+    (await run('kdig', '@127.0.0.1', '-p', String(at), ...args)).out;
   t.match(await kdig(port, 'www.example'), /status: NOERROR[\s\S]*192\.0\.2\.80/);
   t.match(await kdig(port, '+tcp', '+keepopen', 'www.example', 'alias.example'), /192\.0\.2\.80[\s\S]*CNAME/);
   const tls = await kdig(tlsPort, '+tls', `+tls-ca=${on.caFile}`, '+tls-hostname=dns.test', '+padding', 'www.example');
@@ -60,27 +72,48 @@ await t.test('kdig, over UDP, TCP and TLS', { skip: missing('kdig') }, async t =
 });
 
 await t.test('drill', { skip: missing('drill') }, async t => {
-  t.match((await run('drill', '-p', String(port), 'www.example', '@127.0.0.1')).out, /rcode: NOERROR[\s\S]*192\.0\.2\.80/);
+  t.match(
+    (await run('drill', '-p', String(port), 'www.example', '@127.0.0.1')).out,
+    /rcode: NOERROR[\s\S]*192\.0\.2\.80/,
+  );
   t.match((await run('drill', '-t', '-p', String(port), 'big.example', '@127.0.0.1', 'TXT')).out, /ANSWER: 1/);
 });
 
-await t.test('dnsperf: 10,000 names and the same again, 200 outstanding, through a real Unbound, and not one lost', { skip: missing('dnsperf', 'unbound', 'nsd') }, async t => {
-  const upstream = await unbound(on, await nsd(on));
-  const at = await freePort();
-  const tested = await startDotstub(`
+await t.test(
+  'dnsperf: 10,000 names and the same again, 200 outstanding, through a real Unbound, and not one lost',
+  { skip: missing('dnsperf', 'unbound', 'nsd') },
+  async t => {
+    const upstream = await unbound(on, await nsd(on));
+    const at = await freePort();
+    const tested = await startDotstub(`
 listen: ["127.0.0.1:${at}"]
 metrics: { listen: off }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${upstream.port}"] }] }
 `);
-  on.onEnd(async () => void await tested.stop());
-  const names = join(on.path, 'names');
-  writeFileSync(names, Array.from({ length: 10_000 }, (_, i) => `n${i}.wild.test A\n`).join(''));
-  for (const pass of ['misses', 'hits']) {
-    const { out } = await run('dnsperf', '-s', '127.0.0.1', '-p', String(at), '-d', names, '-n', '1', '-q', '200', '-t', '5');
-    t.match(out, /Queries completed:\s+10000 \(100\.00%\)\n\s+Queries lost:\s+0 /, pass);
-    t.match(out, /Response codes:\s+NOERROR 10000 \(100\.00%\)/, pass);
-  }
-});
+    on.onEnd(async () => void (await tested.stop()));
+    const names = join(on.path, 'names');
+    writeFileSync(names, Array.from({ length: 10_000 }, (_, i) => `n${i}.wild.test A\n`).join(''));
+    for (const pass of ['misses', 'hits']) {
+      const { out } = await run(
+        'dnsperf',
+        '-s',
+        '127.0.0.1',
+        '-p',
+        String(at),
+        '-d',
+        names,
+        '-n',
+        '1',
+        '-q',
+        '200',
+        '-t',
+        '5',
+      );
+      t.match(out, /Queries completed:\s+10000 \(100\.00%\)\n\s+Queries lost:\s+0 /, pass);
+      t.match(out, /Response codes:\s+NOERROR 10000 \(100\.00%\)/, pass);
+    }
+  },
+);
 
 const namespaces = process.getuid?.() === 0 ? missing('unshare', 'getent', 'ip') : 'needs root for namespaces';
 await t.test('glibc: getent and Python, with us in resolv.conf on port 53', { skip: namespaces }, async t => {
@@ -115,15 +148,26 @@ except socket.gaierror as e: print(\\"python:\\", e.errno == socket.EAI_NONAME)
   t.match(out, /\['192\.0\.2\.80', '2001:db8::80'\]\npython: True/);
 });
 
-await t.test('run PROVIDER: strict, its address from the system\'s resolver, and no other name in cleartext', { skip: namespaces }, async t => {
-  const resolvConf = join(on.path, 'resolv-provider.conf');
-  writeFileSync(resolvConf, 'nameserver 127.0.0.2\n');
-  const { code, out } = await run('unshare', '--mount', '--net', 'sh', '-c', `
+await t.test(
+  "run PROVIDER: strict, its address from the system's resolver, and no other name in cleartext",
+  { skip: namespaces },
+  async t => {
+    const resolvConf = join(on.path, 'resolv-provider.conf');
+    writeFileSync(resolvConf, 'nameserver 127.0.0.2\n');
+    const { code, out } = await run(
+      'unshare',
+      '--mount',
+      '--net',
+      'sh',
+      '-c',
+      `
     ip link set lo up
     mount --bind ${resolvConf} /etc/resolv.conf
-    exec ${process.execPath} --import=tsx test/interop/provider.ts`);
-  t.equal(code, 0, out);
-  t.match(out, /answer: 192\.0\.2\.80 from source=upstream&upstream=dns\.test&protocol=dot/);
-  t.match(out, /with the server gone: SERVFAIL/);
-  t.match(out, /in cleartext: dns\.test\. A, dns\.test\. AAAA\n/);
-});
+    exec ${process.execPath} --import=tsx test/interop/provider.ts`,
+    );
+    t.equal(code, 0, out);
+    t.match(out, /answer: 192\.0\.2\.80 from source=upstream&upstream=dns\.test&protocol=dot/);
+    t.match(out, /with the server gone: SERVFAIL/);
+    t.match(out, /in cleartext: dns\.test\. A, dns\.test\. AAAA\n/);
+  },
+);

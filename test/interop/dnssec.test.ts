@@ -9,10 +9,26 @@ import { ask, type At } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
 import { startDotstub } from '../fixtures/program.js';
 import { type Bench, bench, missing } from '../fixtures/servers.js';
-import { delv, QUESTIONS, recursor, serveWorld, signWorld, under, validatingKnot, validatingUnbound, WORLD_PROGRAMS, ZONES } from '../fixtures/signed-world.js';
+import {
+  delv,
+  QUESTIONS,
+  recursor,
+  serveWorld,
+  signWorld,
+  under,
+  validatingKnot,
+  validatingUnbound,
+  WORLD_PROGRAMS,
+  ZONES,
+} from '../fixtures/signed-world.js';
 
 /** The program as a validating forwarder. */
-async function validator(on: Bench, upstream: At, anchors: readonly string[], dnssec = ''): Promise<At & { log(): string }> {
+async function validator(
+  on: Bench,
+  upstream: At,
+  anchors: readonly string[],
+  dnssec = '',
+): Promise<At & { log(): string }> {
   const port = await freePort();
   const program = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
@@ -21,7 +37,7 @@ log: { level: debug, format: text }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${upstream.port}"] }] }
 dnssec: { trust_anchors: [${anchors.map(each => JSON.stringify(each)).join(', ')}]${dnssec} }
 `);
-  on.onEnd(async () => void await program.stop());
+  on.onEnd(async () => void (await program.stop()));
   return { address: '127.0.0.1', port, log: program.log };
 }
 
@@ -36,43 +52,58 @@ async function verdict(at: At, name: string, type: string): Promise<Verdict> {
   const { text } = await ask(at, name, { type, dnssec: true });
   return {
     status: `${text.rcode}${text.flags.includes('ad') ? ' secure' : ''}`,
-    data: text.answers.filter(each => each.type !== 'RRSIG').map(each => `${each.name.toLowerCase()} ${each.type} ${each.data.toLowerCase()}`).sort().join('\n'),
+    data: text.answers
+      .filter(each => each.type !== 'RRSIG')
+      .map(each => `${each.name.toLowerCase()} ${each.type} ${each.data.toLowerCase()}`)
+      .sort()
+      .join('\n'),
     why: text.extendedErrors.map(({ infoCode, text: words }) => `${infoCode} ${words}`).join('; '),
   };
 }
 
 /** Questions, and the Extended DNS Error that goes with what is found. */
-const EXTENDED_ERRORS: readonly (readonly [name: string, type: string, rcode: string, code: number, words: RegExp])[] = [
-  ['www.expired.nsec.', 'A', 'SERVFAIL', 7, /expired\.nsec\. DNSKEY: its signature by key \d+ \(ECDSAP256SHA256\) of expired\.nsec\. expired 2024-02-01/],
-  ['www.early.nsec.', 'A', 'SERVFAIL', 8, /not valid before 2040-01-01/],
-  ['www.no-dnskey.nsec.', 'A', 'SERVFAIL', 9, /no-dnskey\.nsec\. has a DS, but no DNSKEY/],
-  ['www.ds-tag-wrong.nsec.', 'A', 'SERVFAIL', 9, /has no key 1, which its DS speaks of/],
-  ['www.www-other-tag.nsec.', 'A', 'SERVFAIL', 9, /key 1 .* has no such key/],
-  ['www.no-rrsigs.nsec.', 'A', 'SERVFAIL', 10, /no-rrsigs\.nsec\./],
-  ['www.www-unsigned.nsec.', 'A', 'SERVFAIL', 10, /www\.www-unsigned\.nsec\. A has no signature of its zone/],
-  ['nobody.no-nsec.nsec.', 'A', 'SERVFAIL', 12, /nobody\.no-nsec\.nsec\..* is not proven/],
-  ['nobody.no-nsec3.nsec3.', 'A', 'SERVFAIL', 12, /not proven/],
-  ['www.www-spoiled.nsec.', 'A', 'SERVFAIL', 6, /is wrong/],
-  ['www.www-changed.nsec.', 'A', 'SERVFAIL', 6, /is wrong/],
-  ['www.ds-algorithm-unknown.nsec.', 'A', 'NOERROR', 1, /signed with algorithm 200 only/],
-  ['www.ds-digest-unknown.nsec.', 'A', 'NOERROR', 2, /digest type 99 only/],
-  ['nobody.iter150.nsec3.', 'A', 'NXDOMAIN', 27, /asks for 150 NSEC3 iterations, more than 50/],
-];
+const EXTENDED_ERRORS: readonly (readonly [name: string, type: string, rcode: string, code: number, words: RegExp])[] =
+  [
+    [
+      'www.expired.nsec.',
+      'A',
+      'SERVFAIL',
+      7,
+      /expired\.nsec\. DNSKEY: its signature by key \d+ \(ECDSAP256SHA256\) of expired\.nsec\. expired 2024-02-01/,
+    ],
+    ['www.early.nsec.', 'A', 'SERVFAIL', 8, /not valid before 2040-01-01/],
+    ['www.no-dnskey.nsec.', 'A', 'SERVFAIL', 9, /no-dnskey\.nsec\. has a DS, but no DNSKEY/],
+    ['www.ds-tag-wrong.nsec.', 'A', 'SERVFAIL', 9, /has no key 1, which its DS speaks of/],
+    ['www.www-other-tag.nsec.', 'A', 'SERVFAIL', 9, /key 1 .* has no such key/],
+    ['www.no-rrsigs.nsec.', 'A', 'SERVFAIL', 10, /no-rrsigs\.nsec\./],
+    ['www.www-unsigned.nsec.', 'A', 'SERVFAIL', 10, /www\.www-unsigned\.nsec\. A has no signature of its zone/],
+    ['nobody.no-nsec.nsec.', 'A', 'SERVFAIL', 12, /nobody\.no-nsec\.nsec\..* is not proven/],
+    ['nobody.no-nsec3.nsec3.', 'A', 'SERVFAIL', 12, /not proven/],
+    ['www.www-spoiled.nsec.', 'A', 'SERVFAIL', 6, /is wrong/],
+    ['www.www-changed.nsec.', 'A', 'SERVFAIL', 6, /is wrong/],
+    ['www.ds-algorithm-unknown.nsec.', 'A', 'NOERROR', 1, /signed with algorithm 200 only/],
+    ['www.ds-digest-unknown.nsec.', 'A', 'NOERROR', 2, /digest type 99 only/],
+    ['nobody.iter150.nsec3.', 'A', 'NXDOMAIN', 27, /asks for 150 NSEC3 iterations, more than 50/],
+  ];
 
 /**
  * Where Knot Resolver 5.6 judges in another way: it takes every label for a zone cut until that is denied, and fails where the
  * zone's denials are broken. The answers themselves are signed, and secure (RFC 4035 §5.3).
  */
-const KNOT_DIFFERS: readonly RegExp[] = [/\.(nsec-unsigned|nsec-spoiled|no-nsec|nsec3-spoiled|no-nsec3)\.nsec3?\. \w+: \w+ secure \(.*Knot Resolver SERVFAIL$/];
+const KNOT_DIFFERS: readonly RegExp[] = [
+  /\.(nsec-unsigned|nsec-spoiled|no-nsec|nsec3-spoiled|no-nsec3)\.nsec3?\. \w+: \w+ secure \(.*Knot Resolver SERVFAIL$/,
+];
 
 const AT_ONCE = 8;
 
 /** A few at a time. */
 async function eachOf<T>(all: readonly T[], then: (each: T) => Promise<void>): Promise<void> {
   const left = [...all].reverse();
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    for (let each = left.pop(); each !== undefined; each = left.pop()) await then(each);
-  }));
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      for (let each = left.pop(); each !== undefined; each = left.pop()) await then(each);
+    }),
+  );
 }
 
 await t.test('a world of zones', { skip: missing(...WORLD_PROGRAMS), timeout: 600_000 }, async t => {
@@ -80,20 +111,30 @@ await t.test('a world of zones', { skip: missing(...WORLD_PROGRAMS), timeout: 60
   const anchors = await signWorld(on.path);
   const upstream = await recursor(on, await serveWorld(on, on.path));
   const behindPlain: At = { address: upstream.address, port: upstream.plainPort };
-  const theirs = await validatingUnbound(on, upstream, anchors, '  val-nsec3-keysize-iterations: "1024 50 2048 50 4096 50"');
+  const theirs = await validatingUnbound(
+    on,
+    upstream,
+    anchors,
+    '  val-nsec3-keysize-iterations: "1024 50 2048 50 4096 50"',
+  );
   const ours = await validator(on, upstream, anchors, ', sha1: validate');
-  const questions = ZONES.flatMap(({ name: zone }) => QUESTIONS.flatMap(([label, types]) =>
-    types.split(' ').map(type => ({ name: under(label, zone), type }))));
+  const questions = ZONES.flatMap(({ name: zone }) =>
+    QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))),
+  );
   const counts = new Map<string, number>();
   const differences: string[] = [];
   await eachOf(questions, async ({ name, type }) => {
     const [mine, its] = await Promise.all([verdict(ours, name, type), verdict(theirs, name, type)]);
     counts.set(its.status, (counts.get(its.status) ?? 0) + 1);
     if (mine.status !== its.status || (mine.data !== its.data && its.status !== 'SERVFAIL')) {
-      differences.push(`${name} ${type}: ${mine.status} (${mine.why}), Unbound ${its.status}${mine.status === its.status ? `\n${mine.data}\n--\n${its.data}` : ''}`);
+      differences.push(
+        `${name} ${type}: ${mine.status} (${mine.why}), Unbound ${its.status}${mine.status === its.status ? `\n${mine.data}\n--\n${its.data}` : ''}`,
+      );
     }
   });
-  t.comment(`${ZONES.length} zones, ${questions.length} questions: ${[...counts].map(([status, count]) => `${count} ${status}`).join(', ')}`);
+  t.comment(
+    `${ZONES.length} zones, ${questions.length} questions: ${[...counts].map(([status, count]) => `${count} ${status}`).join(', ')}`,
+  );
   t.same(differences, []);
 
   await t.test('RFC 8914: what is wrong is said with the right code, and where', async t => {
@@ -107,12 +148,19 @@ await t.test('a world of zones', { skip: missing(...WORLD_PROGRAMS), timeout: 60
 
   await t.test('SHA-1 is as good as unsigned where it is not asked for (RFC 9905)', async t => {
     const plain = await validator(on, upstream, anchors);
-    for (const [name, code] of [['www.rsasha1.nsec.', 1], ['www.nsec3rsasha1.nsec.', 1], ['www.ds-sha1.nsec.', 2]] as const) {
+    for (const [name, code] of [
+      ['www.rsasha1.nsec.', 1],
+      ['www.nsec3rsasha1.nsec.', 1],
+      ['www.ds-sha1.nsec.', 2],
+    ] as const) {
       const { text } = await ask(plain, name, { dnssec: true });
       t.match(text, { rcode: 'NOERROR', extendedErrors: [{ infoCode: code }] }, name);
       t.notOk(text.flags.includes('ad'));
     }
-    t.ok((await ask(plain, 'www.ds-both.nsec.', { dnssec: true })).text.flags.includes('ad'), 'beside a better digest it does no harm');
+    t.ok(
+      (await ask(plain, 'www.ds-both.nsec.', { dnssec: true })).text.flags.includes('ad'),
+      'beside a better digest it does no harm',
+    );
   });
 
   await t.test('AD, DO and CD towards clients (RFC 6840 §5.7 to §5.9)', async t => {
@@ -127,7 +175,11 @@ await t.test('a world of zones', { skip: missing(...WORLD_PROGRAMS), timeout: 60
     t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }), 'NOERROR CD signed');
     t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), 'NOERROR CD bare');
     t.equal(await flags('www.expired.nsec.', { dnssec: true }), 'SERVFAIL bare');
-    t.equal(await flags('www.expired.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }), 'NOERROR CD signed', 'who checks for himself gets what is there');
+    t.equal(
+      await flags('www.expired.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }),
+      'NOERROR CD signed',
+      'who checks for himself gets what is there',
+    );
     t.equal(await flags('www.expired.nsec.', {}), 'SERVFAIL bare', 'and nobody else does, from cache neither');
     t.equal(await flags('www.unsigned.nsec.', { dnssec: true }), 'NOERROR bare');
     t.equal(await flags('www.nsec.', { dnssec: true, type: 'RRSIG' }), 'NOERROR signed', 'signatures are not signed');
@@ -139,12 +191,21 @@ await t.test('a world of zones', { skip: missing(...WORLD_PROGRAMS), timeout: 60
     const disagree: string[] = [];
     for (const { name, type } of sample) {
       const [mine, its] = await Promise.all([verdict(ours, name, type), verdict(knot, name, type)]);
-      if (mine.status !== its.status) disagree.push(`${name} ${type}: ${mine.status} (${mine.why}), Knot Resolver ${its.status}`);
+      if (mine.status !== its.status)
+        disagree.push(`${name} ${type}: ${mine.status} (${mine.why}), Knot Resolver ${its.status}`);
     }
     t.comment(`${sample.length} questions to Knot Resolver; ${disagree.length} verdicts differ`);
     if (process.env['SHOW'] !== undefined) for (const each of disagree) t.comment(each);
-    t.same(disagree.filter(each => !KNOT_DIFFERS.some(known => known.test(each))), []);
-    for (const [name, says] of [['www.leaf3.nsec3.', 'fully validated'], ['nobody.nsec.', 'negative response, fully validated'], ['www.unsigned.nsec.', 'unsigned answer'], ['www.expired.nsec.', 'resolution failed']] as const) {
+    t.same(
+      disagree.filter(each => !KNOT_DIFFERS.some(known => known.test(each))),
+      [],
+    );
+    for (const [name, says] of [
+      ['www.leaf3.nsec3.', 'fully validated'],
+      ['nobody.nsec.', 'negative response, fully validated'],
+      ['www.unsigned.nsec.', 'unsigned answer'],
+      ['www.expired.nsec.', 'resolution failed'],
+    ] as const) {
       t.match(await delv(on, behindPlain, anchors, name), says, name);
     }
   });

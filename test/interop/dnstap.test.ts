@@ -24,7 +24,9 @@ async function until(met: () => Promise<boolean> | boolean): Promise<void> {
 
 /** Starts a capture; `end` has it write what it has. */
 async function capture(t: Pick<Test, 'teardown'>, socket: string, file: string): Promise<{ end(): Promise<void> }> {
-  const child = spawn(program('fstrm_capture') ?? '', ['-t', 'protobuf:dnstap.Dnstap', '-u', socket, '-w', file], { stdio: 'ignore' });
+  const child = spawn(program('fstrm_capture') ?? '', ['-t', 'protobuf:dnstap.Dnstap', '-u', socket, '-w', file], {
+    stdio: 'ignore',
+  });
   const ended = new Promise<void>(resolve => child.once('close', () => resolve()));
   t.teardown(() => child.kill('SIGKILL'));
   await until(() => existsSync(socket));
@@ -60,18 +62,28 @@ await t.test('what was asked and answered, over UDP and TCP, from upstream and c
   t.match(text, new RegExp(`response_time: !!timestamp ${new Date().toISOString().slice(0, 11)}`));
 });
 
-await t.test('nobody listens, then somebody does: queries are answered, frames are counted as lost, and it goes on', { skip }, async t => {
-  const directory = temporaryDirectory();
-  t.teardown(() => directory.remove());
-  const [socket, file] = [join(directory.path, 'tap.sock'), join(directory.path, 'tap')];
-  const { at, daemon, log, metric } = await setting(t, { config: `log: { dnstap: ${socket} }` });
-  for (let i = 0; i < 5; i++) t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
-  t.equal(await metric('dotstub_dnstap_dropped_total'), 5);
-  t.equal(log.lines.filter(line => line.includes('nobody takes dnstap')).length, 1);
-  const captured = await capture(t, socket, file);
-  await until(() => log.lines.some(line => line.includes('dnstap goes to')));
-  await ask(at, 'www.example');
-  await daemon.stop();
-  await captured.end();
-  t.equal(execFileSync(program('dnstap-read') ?? '', [file]).toString().trim().split('\n').length, 1);
-});
+await t.test(
+  'nobody listens, then somebody does: queries are answered, frames are counted as lost, and it goes on',
+  { skip },
+  async t => {
+    const directory = temporaryDirectory();
+    t.teardown(() => directory.remove());
+    const [socket, file] = [join(directory.path, 'tap.sock'), join(directory.path, 'tap')];
+    const { at, daemon, log, metric } = await setting(t, { config: `log: { dnstap: ${socket} }` });
+    for (let i = 0; i < 5; i++) t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
+    t.equal(await metric('dotstub_dnstap_dropped_total'), 5);
+    t.equal(log.lines.filter(line => line.includes('nobody takes dnstap')).length, 1);
+    const captured = await capture(t, socket, file);
+    await until(() => log.lines.some(line => line.includes('dnstap goes to')));
+    await ask(at, 'www.example');
+    await daemon.stop();
+    await captured.end();
+    t.equal(
+      execFileSync(program('dnstap-read') ?? '', [file])
+        .toString()
+        .trim()
+        .split('\n').length,
+      1,
+    );
+  },
+);

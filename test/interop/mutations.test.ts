@@ -14,7 +14,16 @@ import { exchangeTcp, queryMessage, tryAsk } from '../fixtures/client.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { dice, mutate, putTogether, takeApart } from '../fixtures/mutations.js';
 import { bench, missing } from '../fixtures/servers.js';
-import { QUESTIONS, recursor, serveWorld, signWorld, under, validatingUnbound, WORLD_PROGRAMS, ZONES } from '../fixtures/signed-world.js';
+import {
+  QUESTIONS,
+  recursor,
+  serveWorld,
+  signWorld,
+  under,
+  validatingUnbound,
+  WORLD_PROGRAMS,
+  ZONES,
+} from '../fixtures/signed-world.js';
 import { validating, verdictOf } from '../fixtures/validating.js';
 import { wireName } from '../fixtures/records.js';
 
@@ -29,20 +38,27 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
 
   // Every answer as it should be, by question in lower case.
   const truth = new Map<string, Promise<Buffer>>();
-  const keyOf = (question: Buffer): string => Buffer.concat([lowerCased(question.subarray(0, -4)), question.subarray(-4)]).toString('latin1');
+  const keyOf = (question: Buffer): string =>
+    Buffer.concat([lowerCased(question.subarray(0, -4)), question.subarray(-4)]).toString('latin1');
   async function answerTo(question: Buffer): Promise<Buffer> {
     const key = keyOf(question);
-    const known = truth.get(key) ?? (async () => {
-      const query = queryMessage(question.subarray(0, -4), { type: `TYPE${question.readUInt16BE(question.length - 4)}`, dnssec: true });
-      const [reply] = await exchangeTcp({ address: '127.0.0.1', port: behind.plainPort }, [query]);
-      if (reply === undefined) throw new Error('the recursor does not answer');
-      return putTogether(takeApart(reply));
-    })();
+    const known =
+      truth.get(key) ??
+      (async () => {
+        const query = queryMessage(question.subarray(0, -4), {
+          type: `TYPE${question.readUInt16BE(question.length - 4)}`,
+          dnssec: true,
+        });
+        const [reply] = await exchangeTcp({ address: '127.0.0.1', port: behind.plainPort }, [query]);
+        if (reply === undefined) throw new Error('the recursor does not answer');
+        return putTogether(takeApart(reply));
+      })();
     truth.set(key, known);
     return known;
   }
   let forged: { readonly key: string; readonly message: Buffer } | undefined;
-  const answer = async (question: Buffer): Promise<Buffer> => (forged?.key === keyOf(question) ? forged.message : answerTo(question));
+  const answer = async (question: Buffer): Promise<Buffer> =>
+    forged?.key === keyOf(question) ? forged.message : answerTo(question);
 
   const server = await dotServer({
     identity: certificate({ common: 'x', names: ['dns.test'], issuer: on.ca }),
@@ -60,7 +76,9 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
   on.onEnd(async () => server.close());
   const unbound = await validatingUnbound(on, { address: '127.0.0.1', port: server.port }, anchors);
 
-  const questions = ZONES.flatMap(({ name: zone }) => QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))));
+  const questions = ZONES.flatMap(({ name: zone }) =>
+    QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))),
+  );
   const octetsOf = ({ name, type }: { name: string; type: string }): Buffer => {
     const tail = Buffer.from([0, 0, 0, 1]);
     tail.writeUInt16BE(typeFromText(type) ?? 0);
@@ -69,9 +87,13 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
   /** Of what `validating` has asked. */
   const questionOf = (asked: string): Buffer => {
     const [type = '', ...name] = asked.split(' ');
-    return Buffer.concat([Buffer.from(name.join(' '), 'latin1'), Buffer.from([Number(type) >> 8, Number(type) & 0xff, 0, 1])]);
+    return Buffer.concat([
+      Buffer.from(name.join(' '), 'latin1'),
+      Buffer.from([Number(type) >> 8, Number(type) & 0xff, 0, 1]),
+    ]);
   };
-  const fresh = () => validating({ anchors, upstream: answer, clock: systemClock, sha1: 'validate', maxNsec3Iterations: 150 });
+  const fresh = () =>
+    validating({ anchors, upstream: answer, clock: systemClock, sha1: 'validate', maxNsec3Iterations: 150 });
   const secure = new Map<string, readonly string[] | undefined>();
 
   const roll = dice(SEED);
@@ -89,7 +111,9 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
       const first = fresh();
       const usable = verdictOf(await first.ask(question.name, question.type)) === 'secure';
       // A DS that is not there may have been asked for in vain: only Unbound takes every label for a cut.
-      const links = await Promise.all(first.asked.map(async each => ({ each, found: takeApart(await answerTo(questionOf(each))).answer.length > 0 })));
+      const links = await Promise.all(
+        first.asked.map(async each => ({ each, found: takeApart(await answerTo(questionOf(each))).answer.length > 0 })),
+      );
       secure.set(key, usable ? links.filter(({ found }) => found).map(({ each }) => each) : undefined);
     }
     const asked = secure.get(key);
@@ -104,7 +128,11 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     const ours = verdictOf(await fresh().ask(question.name, question.type));
     await unbound.forget();
     // It may take long over what it does not like; no answer is none with AD.
-    const told = await tryAsk(unbound, question.name, { type: question.type, dnssec: true, timeoutMs: ours === 'secure' ? 10_000 : 1000 });
+    const told = await tryAsk(unbound, question.name, {
+      type: question.type,
+      dnssec: true,
+      timeoutMs: ours === 'secure' ? 10_000 : 1000,
+    });
     const both = `${ours === 'secure' ? 'us' : ''} ${told?.text.flags.includes('ad') === true ? 'Unbound' : ''}`;
     const about = `case ${cases}: ${key}${target === undefined ? '' : ` (${target.slice(0, 3)}${nameToText(Buffer.from(target.slice(target.indexOf(' ') + 1), 'latin1'))})`}: ${what} [other: ${other.type} ${other.name}]: ${ours}, Unbound ${told?.text.rcode ?? 'silent'}`;
     if (both === 'us Unbound') counts['AD from both']++;
@@ -118,7 +146,11 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
       strict.push(about);
     }
   }
-  t.comment(`${CASES} cases, seed ${SEED}: ${Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(', ')}`);
+  t.comment(
+    `${CASES} cases, seed ${SEED}: ${Object.entries(counts)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ')}`,
+  );
   if (process.env['SHOW'] !== undefined) for (const each of strict) t.comment(each);
   t.same(lies, []);
   t.ok(counts['AD from both'] > CASES / 100, 'harmless changes do no harm');

@@ -13,7 +13,10 @@ import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 const directory = temporaryDirectory();
 const ca = authority();
 writeFileSync(join(directory.path, 'ca.pem'), ca.cert);
-const server = await dotServer({ identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }), handler: answering() });
+const server = await dotServer({
+  identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+  handler: answering(),
+});
 const daemon = await startDotstub(`
 preset: laptop
 listen: ["127.0.0.1:53"]

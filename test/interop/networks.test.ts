@@ -33,27 +33,37 @@ async function situation(t: Test, name: string): Promise<Record<string, unknown>
     mount --bind ${resolvConf} /etc/resolv.conf
     exec ${process.execPath} --import=tsx test/interop/networks.ts "${name}" ${resolvConf}`;
   const out = await new Promise<string>(resolve => {
-    execFile('unshare', ['--mount', '--net', 'sh', '-c', script], { timeout: 90_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
+    execFile('unshare', ['--mount', '--net', 'sh', '-c', script], { timeout: 90_000 }, (_error, stdout, stderr) =>
+      resolve(stdout + stderr),
+    );
   });
   const line = out.split('\n').find(each => each.startsWith('{'));
   if (line === undefined) throw new Error(out);
   return JSON.parse(line) as Record<string, unknown>;
 }
 
-await t.test('B17 row 9: strict, port 853 blocked and 53 open: no name in cleartext, and answers within 2 s of the end', { skip }, async t => {
-  const found = await situation(t, 'strict, 853 blocked');
-  t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
-  t.same(found['inCleartext'], []);
-  t.ok(Number(found['failed']) > 50, `${String(found['failed'])} of ${String(found['asked'])} failed meanwhile`);
-  t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
-});
+await t.test(
+  'B17 row 9: strict, port 853 blocked and 53 open: no name in cleartext, and answers within 2 s of the end',
+  { skip },
+  async t => {
+    const found = await situation(t, 'strict, 853 blocked');
+    t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
+    t.same(found['inCleartext'], []);
+    t.ok(Number(found['failed']) > 50, `${String(found['failed'])} of ${String(found['asked'])} failed meanwhile`);
+    t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
+  },
+);
 
-await t.test('B17 row 10: opportunistic, 853 blocked, then opened: cleartext at once, TLS back with the next network change', { skip }, async t => {
-  const found = await situation(t, 'opportunistic, 853 blocked then opened');
-  t.match(found['blocked'], { rcode: 'NOERROR', protocol: 'udp' });
-  t.ok((found['blocked'] as Answer).ms < 500, 'at once');
-  t.match(found['opened'], { rcode: 'NOERROR', protocol: 'dot' });
-});
+await t.test(
+  'B17 row 10: opportunistic, 853 blocked, then opened: cleartext at once, TLS back with the next network change',
+  { skip },
+  async t => {
+    const found = await situation(t, 'opportunistic, 853 blocked then opened');
+    t.match(found['blocked'], { rcode: 'NOERROR', protocol: 'udp' });
+    t.ok((found['blocked'] as Answer).ms < 500, 'at once');
+    t.match(found['opened'], { rcode: 'NOERROR', protocol: 'dot' });
+  },
+);
 
 await t.test('the system gets another resolver: it is used without a restart', { skip }, async t => {
   const found = await situation(t, 'the system gets another resolver');
@@ -64,23 +74,35 @@ await t.test('the system gets another resolver: it is used without a restart', {
   t.same([found['oldWasAsked'], found['inCleartext']], [0, 0]);
 });
 
-await t.test('B17 row 5: frozen while its connections were cut: the first query takes no second more than a handshake', { skip }, async t => {
-  const found = await situation(t, 'frozen');
-  t.match(found['after'], { rcode: 'NOERROR', protocol: 'dot' });
-  t.ok((found['after'] as Answer).ms < 1500, `${(found['after'] as Answer).ms} ms`);
-});
+await t.test(
+  'B17 row 5: frozen while its connections were cut: the first query takes no second more than a handshake',
+  { skip },
+  async t => {
+    const found = await situation(t, 'frozen');
+    t.match(found['after'], { rcode: 'NOERROR', protocol: 'dot' });
+    t.ok((found['after'] as Answer).ms < 1500, `${(found['after'] as Answer).ms} ms`);
+  },
+);
 
-await t.test('B17 row 8: strict, started without a network: SERVFAIL after 4.2 s, and it recovers by itself', { skip }, async t => {
-  const found = await situation(t, 'started without a network');
-  const without = found['without'] as Answer;
-  t.equal(without.rcode, 'SERVFAIL');
-  t.ok(without.ms > 3800 && without.ms < 4600, `${without.ms} ms`);
-  t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
-  t.same(found['inCleartext'], []);
-});
+await t.test(
+  'B17 row 8: strict, started without a network: SERVFAIL after 4.2 s, and it recovers by itself',
+  { skip },
+  async t => {
+    const found = await situation(t, 'started without a network');
+    const without = found['without'] as Answer;
+    t.equal(without.rcode, 'SERVFAIL');
+    t.ok(without.ms > 3800 && without.ms < 4600, `${without.ms} ms`);
+    t.ok(Number(found['backAfterMs']) < 2000, `back after ${String(found['backAfterMs'])} ms`);
+    t.same(found['inCleartext'], []);
+  },
+);
 
-await t.test('a captive portal: while the window is open its names reach the network\'s resolver, and no other name does', { skip }, async t => {
-  const found = await situation(t, 'a portal');
-  t.match(found, { before: 'SERVFAIL', listed: 'NOERROR', own: 'NOERROR', other: 'SERVFAIL', after: 'SERVFAIL' });
-  t.same(found['inCleartext'], ['captive.apple.com.', 'login.hotel.example.']);
-});
+await t.test(
+  "a captive portal: while the window is open its names reach the network's resolver, and no other name does",
+  { skip },
+  async t => {
+    const found = await situation(t, 'a portal');
+    t.match(found, { before: 'SERVFAIL', listed: 'NOERROR', own: 'NOERROR', other: 'SERVFAIL', after: 'SERVFAIL' });
+    t.same(found['inCleartext'], ['captive.apple.com.', 'login.hotel.example.']);
+  },
+);

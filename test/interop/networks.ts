@@ -23,22 +23,33 @@ const caFile = join(directory.path, 'ca.pem');
 writeFileSync(caFile, ca.cert);
 const AT: At = { address: '127.0.0.1', port: 5300 };
 
-const sh = (command: string): void => void execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'] });
-const block = (): void => sh('iptables -A INPUT -p tcp --dport 853 -j DROP; iptables -A INPUT -p tcp --sport 853 -j DROP');
+const sh = (command: string): void =>
+  void execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'] });
+const block = (): void =>
+  sh('iptables -A INPUT -p tcp --dport 853 -j DROP; iptables -A INPUT -p tcp --sport 853 -j DROP');
 const unblock = (): void => sh('iptables -F INPUT');
 
 /** A resolver at an address; what it is asked in cleartext is kept. */
-async function resolver(address: string): Promise<{ readonly inCleartext: string[]; tls: DotServer; close(): Promise<void> }> {
+async function resolver(
+  address: string,
+): Promise<{ readonly inCleartext: string[]; tls: DotServer; close(): Promise<void> }> {
   const inCleartext: string[] = [];
   const plain: Socket = createSocket('udp4');
   plain.on('message', (query, from) => {
     const { name = '?', type = '?' } = messageToText(query)?.question ?? {};
     inCleartext.push(name);
-    plain.send(responseTo(query, type === 'A' ? { answers: 'x.example. 0 A 192.0.2.53' } : {}), from.port, from.address);
+    plain.send(
+      responseTo(query, type === 'A' ? { answers: 'x.example. 0 A 192.0.2.53' } : {}),
+      from.port,
+      from.address,
+    );
   });
   await new Promise<void>(resolve => plain.bind(53, address, () => resolve()));
   const tls = await dotServer({
-    identity: certificate({ common: 'x', names: ['dns.test'], ips: [address], issuer: ca }), handler: answering(), address, port: 853,
+    identity: certificate({ common: 'x', names: ['dns.test'], ips: [address], issuer: ca }),
+    handler: answering(),
+    address,
+    port: 853,
   });
   return { inCleartext, tls, close: async () => (plain.close(), tls.close()) };
 }
@@ -47,7 +58,11 @@ let asked = 0;
 /** Asks for a name that nobody has asked for; what came, how, and after how long. */
 async function query(): Promise<{ rcode: string; protocol: string; ms: number }> {
   const told = await tryAsk(AT, `n${asked++}.wild.example`, { options: [REPORT] });
-  return { rcode: told?.text.rcode ?? 'none', protocol: told?.report.get('protocol') ?? '', ms: Math.round(told?.ms ?? 0) };
+  return {
+    rcode: told?.text.rcode ?? 'none',
+    protocol: told?.report.get('protocol') ?? '',
+    ms: Math.round(told?.ms ?? 0),
+  };
 }
 
 const one = await resolver('127.0.0.2');
@@ -145,7 +160,8 @@ switch (situation) {
   case 'a portal': {
     block();
     const daemon = await startDotstub(`${strict}control: { socket: ${join(directory.path, 'control.sock')} }\n`);
-    const portal = (...args: string[]): void => sh(`${process.execPath} dist/cli.js portal ${args.join(' ')} --socket ${join(directory.path, 'control.sock')}`);
+    const portal = (...args: string[]): void =>
+      sh(`${process.execPath} dist/cli.js portal ${args.join(' ')} --socket ${join(directory.path, 'control.sock')}`);
     const ask = async (name: string): Promise<string> => (await tryAsk(AT, name))?.text.rcode ?? 'none';
     result['before'] = await ask('captive.apple.com');
     portal('start', '5m', 'login.hotel.example');

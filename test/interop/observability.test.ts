@@ -32,54 +32,113 @@ interface Ran {
 
 async function promtool(args: readonly string[], input = ''): Promise<Ran> {
   return new Promise(resolve => {
-    const child = execFile(program('promtool') ?? 'promtool', args, (_error, stdout, stderr) => resolve({ code: child.exitCode, output: stdout + stderr }));
+    const child = execFile(program('promtool') ?? 'promtool', args, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, output: stdout + stderr }),
+    );
     child.stdin?.end(input);
   });
 }
 
 /** Each selector of an expression: the series, and the values that its labels must have. */
-function selectors(expression: string): { readonly name: string; readonly labels: readonly (readonly [string, string])[] }[] {
-  return [...expression.matchAll(/\b((?:dotstub|process|nodejs)_[a-z0-9_]+)(?:\{([^}]*)\})?/g)].map(([, name = '', labels = '']) => ({
-    name, labels: [...labels.matchAll(/([a-z_]+)=~?"([^"]*)"/g)].map(([, label = '', value = '']) => [label, value] as const).filter(([label]) => label !== 'instance'),
-  }));
+function selectors(
+  expression: string,
+): { readonly name: string; readonly labels: readonly (readonly [string, string])[] }[] {
+  return [...expression.matchAll(/\b((?:dotstub|process|nodejs)_[a-z0-9_]+)(?:\{([^}]*)\})?/g)].map(
+    ([, name = '', labels = '']) => ({
+      name,
+      labels: [...labels.matchAll(/([a-z_]+)=~?"([^"]*)"/g)]
+        .map(([, label = '', value = '']) => [label, value] as const)
+        .filter(([label]) => label !== 'instance'),
+    }),
+  );
 }
 
 /** Whether a scrape has such a series; a regular expression of labels must be met in each of its branches. */
-const has = (name: string, labels: readonly (readonly [string, string])[]): boolean => labels.length === 0
-  ? new RegExp(`^${name}[ {]`, 'm').test(scrape)
-  : labels.every(([label, values]) => values.split('|').every(value => new RegExp(`^${name}\\{[^}]*\\b${label}="${value}"`, 'm').test(scrape)));
+const has = (name: string, labels: readonly (readonly [string, string])[]): boolean =>
+  labels.length === 0
+    ? new RegExp(`^${name}[ {]`, 'm').test(scrape)
+    : labels.every(([label, values]) =>
+        values.split('|').every(value => new RegExp(`^${name}\\{[^}]*\\b${label}="${value}"`, 'm').test(scrape)),
+      );
 
-await t.test('promtool finds nothing to complain about in the metrics and the alerts', { skip: missing('promtool') }, async t => {
-  const metrics = await promtool(['check', 'metrics'], scrape);
-  // What Node.js and prom-client name themselves is not ours to change.
-  const ours = metrics.output.split('\n').filter(line => line.includes('dotstub_') || line.includes('error'));
-  t.same(ours, []);
-  const rules = await promtool(['check', 'rules', RULES]);
-  t.equal(rules.code, 0, rules.output);
-});
+await t.test(
+  'promtool finds nothing to complain about in the metrics and the alerts',
+  { skip: missing('promtool') },
+  async t => {
+    const metrics = await promtool(['check', 'metrics'], scrape);
+    // What Node.js and prom-client name themselves is not ours to change.
+    const ours = metrics.output.split('\n').filter(line => line.includes('dotstub_') || line.includes('error'));
+    t.same(ours, []);
+    const rules = await promtool(['check', 'rules', RULES]);
+    t.equal(rules.code, 0, rules.output);
+  },
+);
 
 await t.test('every alert fires when it should, and not before', { skip: missing('promtool') }, async t => {
   const directory = mkdtempSync(join(tmpdir(), 'dotstub-rules-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const cases: readonly (readonly [alert: string, at: string, series: Readonly<Record<string, string>>])[] = [
     ['DotstubNoServerReached', '3m', { 'dotstub_upstream_up{instance="i",upstream="a"}': '0x30' }],
-    ['DotstubServerDown', '11m', { 'dotstub_upstream_up{instance="i",upstream="a"}': '0x30', 'dotstub_upstream_up{instance="i",upstream="b"}': '1x30' }],
-    ['DotstubCleartextInStrictMode', '10m', { 'dotstub_cleartext_queries_total{instance="i",reason="off"}': '0 0 0 0 0 0 1x30', 'dotstub_upstream_mode{instance="i",mode="strict"}': '1x40' }],
-    ['DotstubNotPrivate', '40m', { 'dotstub_cleartext_queries_total{instance="i",reason="opportunistic"}': '0+60x60', 'dotstub_upstream_queries_total{instance="i",proto="udp"}': '0+60x60' }],
-    ['DotstubBogusAnswers', '30m', { 'dotstub_dnssec_validations_total{instance="i",result="bogus"}': '0+6x60', 'dotstub_dnssec_validations_total{instance="i",result="secure"}': '0+60x60' }],
-    ['DotstubCertificateEnds', '70m', { 'dotstub_upstream_cert_expiry_timestamp_seconds{instance="i",upstream="a"}': '500000x90' }],
+    [
+      'DotstubServerDown',
+      '11m',
+      {
+        'dotstub_upstream_up{instance="i",upstream="a"}': '0x30',
+        'dotstub_upstream_up{instance="i",upstream="b"}': '1x30',
+      },
+    ],
+    [
+      'DotstubCleartextInStrictMode',
+      '10m',
+      {
+        'dotstub_cleartext_queries_total{instance="i",reason="off"}': '0 0 0 0 0 0 1x30',
+        'dotstub_upstream_mode{instance="i",mode="strict"}': '1x40',
+      },
+    ],
+    [
+      'DotstubNotPrivate',
+      '40m',
+      {
+        'dotstub_cleartext_queries_total{instance="i",reason="opportunistic"}': '0+60x60',
+        'dotstub_upstream_queries_total{instance="i",proto="udp"}': '0+60x60',
+      },
+    ],
+    [
+      'DotstubBogusAnswers',
+      '30m',
+      {
+        'dotstub_dnssec_validations_total{instance="i",result="bogus"}': '0+6x60',
+        'dotstub_dnssec_validations_total{instance="i",result="secure"}': '0+60x60',
+      },
+    ],
+    [
+      'DotstubCertificateEnds',
+      '70m',
+      { 'dotstub_upstream_cert_expiry_timestamp_seconds{instance="i",upstream="a"}': '500000x90' },
+    ],
     ['DotstubReloadFailed', '2m', { 'dotstub_config_last_reload_successful{instance="i"}': '0x30' }],
     ['DotstubClockNotSet', '20m', { 'dotstub_clock_synchronized{instance="i"}': '0x30' }],
     ['DotstubOverload', '5m', { 'dotstub_failures_total{instance="i",reason="overload"}': '0 0 0 4x30' }],
   ];
   const alerts = [...readFileSync(RULES, 'utf8').matchAll(/alert: (\w+)/g)].map(([, name]) => name);
-  t.same(cases.map(([alert]) => alert), alerts, 'each is tried');
+  t.same(
+    cases.map(([alert]) => alert),
+    alerts,
+    'each is tried',
+  );
   const counts = async (alert: string, at: string, series: Readonly<Record<string, string>>): Promise<number> => {
     const file = join(directory, 'test.yaml');
-    const input = Object.entries(series).map(([name, values]) => `      - { series: '${name}', values: '${values}' }`).join('\n');
+    const input = Object.entries(series)
+      .map(([name, values]) => `      - { series: '${name}', values: '${values}' }`)
+      .join('\n');
     // The number of firing alerts; told by what promtool says was got.
-    writeFileSync(file, `rule_files: ['${RULES}']\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n${input}\n    promql_expr_test:\n      - expr: count(ALERTS{alertname="${alert}",alertstate="firing"}) or vector(0)\n        eval_time: ${at}\n        exp_samples: [{ labels: '{}', value: -1 }]\n`);
-    return Number(/got:.*?(\d+)/s.exec((await promtool(['test', 'rules', file])).output.replace(/\{\}/g, ''))?.[1] ?? NaN);
+    writeFileSync(
+      file,
+      `rule_files: ['${RULES}']\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n${input}\n    promql_expr_test:\n      - expr: count(ALERTS{alertname="${alert}",alertstate="firing"}) or vector(0)\n        eval_time: ${at}\n        exp_samples: [{ labels: '{}', value: -1 }]\n`,
+    );
+    return Number(
+      /got:.*?(\d+)/s.exec((await promtool(['test', 'rules', file])).output.replace(/\{\}/g, ''))?.[1] ?? NaN,
+    );
   };
   for (const [alert, at, series] of cases) {
     t.equal(await counts(alert, at, series), 1, `${alert} fires`);
@@ -88,13 +147,16 @@ await t.test('every alert fires when it should, and not before', { skip: missing
 });
 
 await t.test('every series of the dashboard and the alerts is in a scrape', async t => {
-  const dashboard = JSON.parse(readFileSync(join(DEPLOY, 'grafana/dashboard.json'), 'utf8')) as { readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[] };
+  const dashboard = JSON.parse(readFileSync(join(DEPLOY, 'grafana/dashboard.json'), 'utf8')) as {
+    readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[];
+  };
   let seen = 0;
   for (const { title, targets = [] } of dashboard.panels) {
-    for (const { expr } of targets) for (const { name, labels } of selectors(expr)) {
-      seen++;
-      t.ok(has(name, labels), `${title}: ${name} ${JSON.stringify(labels)}`);
-    }
+    for (const { expr } of targets)
+      for (const { name, labels } of selectors(expr)) {
+        seen++;
+        t.ok(has(name, labels), `${title}: ${name} ${JSON.stringify(labels)}`);
+      }
   }
   t.ok(seen > 40);
   for (const [, expr = ''] of readFileSync(RULES, 'utf8').matchAll(/expr: (\|\n(?: {10}.*\n)+|.*)/g)) {
@@ -107,13 +169,20 @@ const drawn = async (page: Page, chart: string): Promise<string> =>
   page.locator(`${chart} canvas`).evaluate(canvas => (canvas as unknown as { toDataURL(): string }).toDataURL());
 
 await t.test('the status page, as a person uses it', { skip: missing('chromium') }, async t => {
-  const browser: Browser = await chromium.launch({ executablePath: program('chromium') ?? '', args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+  const browser: Browser = await chromium.launch({
+    executablePath: program('chromium') ?? '',
+    args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+  });
   t.teardown(async () => browser.close());
   const troubles: string[] = [];
   const asked: string[] = [];
   async function open(options: Parameters<Browser['newPage']>[0]): Promise<Page> {
     const page = await browser.newPage(options);
-    page.on('console', message => void (message.type() === 'error' || message.type() === 'warning' ? troubles.push(message.text()) : undefined));
+    page.on(
+      'console',
+      message =>
+        void (message.type() === 'error' || message.type() === 'warning' ? troubles.push(message.text()) : undefined),
+    );
     page.on('pageerror', error => void troubles.push(error.message));
     page.on('request', request => void asked.push(new URL(request.url()).origin));
     await page.goto(`http://127.0.0.1:${port}/`);
@@ -138,7 +207,8 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
       const [before, label] = [await drawn(page, chart), await page.locator(chart).getAttribute('aria-label')];
       const startedAt = Date.now();
       for (let i = 0; i < 40; i++) await ask(good.at, 'www.example');
-      while (await page.locator(chart).getAttribute('aria-label') === label && Date.now() - startedAt < 5000) await sleep(50);
+      while ((await page.locator(chart).getAttribute('aria-label')) === label && Date.now() - startedAt < 5000)
+        await sleep(50);
       t.ok(Date.now() - startedAt < 2000, `${chart}: ${Date.now() - startedAt} ms`);
       t.not(await drawn(page, chart), before, 'drawn anew');
       t.match(await page.locator('#rates').getAttribute('aria-label'), /now [1-9]/);
@@ -150,7 +220,11 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
     await page.keyboard.press('ArrowRight');
     t.ok(await page.getByLabel('the last hour').isChecked());
     await page.keyboard.press('Tab');
-    t.equal(await page.evaluate(`document.activeElement.getAttribute('aria-label')`), 'Servers', 'what scrolls can be reached');
+    t.equal(
+      await page.evaluate(`document.activeElement.getAttribute('aria-label')`),
+      'Servers',
+      'what scrolls can be reached',
+    );
   });
 
   await t.test('on a phone, in the dark', async t => {
@@ -170,5 +244,7 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
   });
 });
 
-await Promise.all([impostor, good].map(async ({ program: running }: DemoDaemon) => running.child.exitCode === null && running.stop()));
+await Promise.all(
+  [impostor, good].map(async ({ program: running }: DemoDaemon) => running.child.exitCode === null && running.stop()),
+);
 await world.close();

@@ -22,7 +22,11 @@ const cases: readonly (readonly [what: string, identity: Identity, outcome: RegE
   ['good, with its intermediate', { ...leaf, cert: leaf.cert + middle.cert }, /^full, then resumed$/],
   ['without its intermediate', leaf, /intermediate/],
   ['expired', certificate({ common: 'x', names: ['dns.test'], issuer: ca, ...past }), /expired/],
-  ['for another name', certificate({ common: 'x', names: ['other.test'], issuer: ca }), /for other\.test, not for dns\.test/],
+  [
+    'for another name',
+    certificate({ common: 'x', names: ['other.test'], issuer: ca }),
+    /for other\.test, not for dns\.test/,
+  ],
   ['self-signed', certificate({ common: 'x', names: ['dns.test'] }), /self-signed/],
 ];
 
@@ -33,22 +37,47 @@ for (const [what, identity, outcome] of cases) {
     writeFileSync(join(on.path, 'chain.pem'), identity.cert);
     writeFileSync(join(on.path, 'own.key'), identity.key);
     // -rev answers each line with the line reversed: proof that something was sent, and that tickets have come before.
-    await start(on, 'openssl', ['s_server', '-accept', `127.0.0.1:${port}`, '-cert_chain', 'chain.pem', '-cert', 'chain.pem', '-key', 'own.key', '-rev', '-quiet'], port);
+    await start(
+      on,
+      'openssl',
+      [
+        's_server',
+        '-accept',
+        `127.0.0.1:${port}`,
+        '-cert_chain',
+        'chain.pem',
+        '-cert',
+        'chain.pem',
+        '-key',
+        'own.key',
+        '-rev',
+        '-quiet',
+      ],
+      port,
+    );
     const dial = dialer({ ca: ca.cert, client: undefined, clock: systemClock });
-    const once = async (): Promise<string> => new Promise(resolve => {
-      let how = '';
-      const stream = dial({ address: '127.0.0.1', port, security: { at: 'authenticated', name: 'dns.test', pins: [], pinPolicy: 'pin_and_pkix' } }, {
-        connected({ resumed }) {
-          how = resumed ? 'resumed' : 'full';
-          stream.send(Buffer.from('hello\n'));
-        },
-        bytes() {
-          stream.close();
-          resolve(how);
-        },
-        closed: why => resolve(why?.detail ?? 'closed'),
+    const once = async (): Promise<string> =>
+      new Promise(resolve => {
+        let how = '';
+        const stream = dial(
+          {
+            address: '127.0.0.1',
+            port,
+            security: { at: 'authenticated', name: 'dns.test', pins: [], pinPolicy: 'pin_and_pkix' },
+          },
+          {
+            connected({ resumed }) {
+              how = resumed ? 'resumed' : 'full';
+              stream.send(Buffer.from('hello\n'));
+            },
+            bytes() {
+              stream.close();
+              resolve(how);
+            },
+            closed: why => resolve(why?.detail ?? 'closed'),
+          },
+        );
       });
-    });
     const first = await once();
     t.match(`${first}${first === 'full' ? `, then ${await once()}` : ''}`, outcome);
   });

@@ -21,10 +21,18 @@ const resolver = createSocket('udp4');
 resolver.on('message', (query, from) => {
   const question = messageToText(query)?.question;
   inCleartext.add(`${question?.name ?? '?'} ${question?.type ?? '?'}`);
-  resolver.send(responseTo(query, question?.type === 'A' ? { answers: 'dns.test. 300 A 127.0.0.1' } : {}), from.port, from.address);
+  resolver.send(
+    responseTo(query, question?.type === 'A' ? { answers: 'dns.test. 300 A 127.0.0.1' } : {}),
+    from.port,
+    from.address,
+  );
 });
 await new Promise<void>(resolve => resolver.bind(53, '127.0.0.2', () => resolve()));
-const server = await dotServer({ identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }), handler: answering(), port: 853 });
+const server = await dotServer({
+  identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+  handler: answering(),
+  port: 853,
+});
 
 const daemon = await startDotstub(`upstream: { ca_file: ${join(directory.path, 'ca.pem')} }\n`, ['dns.test']);
 const { text, report } = await ask({ address: '127.0.0.1', port: 5300 }, 'www.example', { options: [REPORT] });

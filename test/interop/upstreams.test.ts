@@ -8,7 +8,16 @@ import t, { type Test } from 'tap';
 import { ask, type At } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
 import { startDotstub } from '../fixtures/program.js';
-import { type Bench, bench, dnsdist, knotResolver, missing, nsd, type RunningServer, unbound } from '../fixtures/servers.js';
+import {
+  type Bench,
+  bench,
+  dnsdist,
+  knotResolver,
+  missing,
+  nsd,
+  type RunningServer,
+  unbound,
+} from '../fixtures/servers.js';
 
 /** The program, in strict mode before this server. */
 async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log(): string }> {
@@ -22,25 +31,36 @@ upstream:
   servers:
 ${servers.map(server => `    - { name: dns.test, addresses: ["${server.address}:${server.port}"] }`).join('\n')}
 `);
-  on.onEnd(async () => void await program.stop());
+  on.onEnd(async () => void (await program.stop()));
   return { address: '127.0.0.1', port, log: program.log };
 }
 
 async function everyKindOfAnswer(t: Test, at: At): Promise<void> {
   t.match((await ask(at, 'www.test')).text, { rcode: 'NOERROR', answers: [{ data: '192.0.2.80' }] });
-  t.match((await ask(at, 'WwW.TeSt', { type: 'AAAA' })).text, { question: { name: 'WwW.TeSt.' }, answers: [{ data: '2001:db8::80' }] });
+  t.match((await ask(at, 'WwW.TeSt', { type: 'AAAA' })).text, {
+    question: { name: 'WwW.TeSt.' },
+    answers: [{ data: '2001:db8::80' }],
+  });
   t.match((await ask(at, 'alias.test')).text.answers, [{ type: 'CNAME', data: 'www.test.' }, { type: 'A' }]);
   t.match((await ask(at, 'mail.test', { type: 'MX' })).text.answers, [{ data: '10 www.test.' }]);
   t.match((await ask(at, 'www.test', { type: 'HTTPS' })).text.answers, [{ data: '1 . alpn=h2 ipv4hint=192.0.2.80' }]);
   t.match((await ask(at, 'strange.test', { type: 'TYPE65280' })).text.answers, [{ data: '\\# 4 0a000001' }]);
   t.match((await ask(at, 'nobody.test')).text, { rcode: 'NXDOMAIN', authority: [{ type: 'SOA' }] });
-  t.match((await ask(at, 'www.test', { type: 'MX' })).text, { rcode: 'NOERROR', answers: [], authority: [{ type: 'SOA' }] });
+  t.match((await ask(at, 'www.test', { type: 'MX' })).text, {
+    rcode: 'NOERROR',
+    answers: [],
+    authority: [{ type: 'SOA' }],
+  });
   const big = await ask(at, 'big.test', { type: 'TXT' });
   t.equal(big.transport, 'tcp');
   t.ok(big.message.length > 4000);
   const many = await Promise.all(Array.from({ length: 300 }, async (_, i) => ask(at, `n${i}.wild.test`)));
   t.equal(many.filter(({ text }) => text.answers[0]?.data === '192.0.2.99').length, 300, '300 at once');
-  t.ok((await Promise.all(Array.from({ length: 20 }, async (_, i) => ask(at, `n${i}.wild.test`)))).every(({ ms }) => ms < 1000));
+  t.ok(
+    (await Promise.all(Array.from({ length: 20 }, async (_, i) => ask(at, `n${i}.wild.test`)))).every(
+      ({ ms }) => ms < 1000,
+    ),
+  );
 }
 
 await t.test('Unbound', { skip: missing('unbound', 'nsd') }, async t => {
@@ -67,35 +87,41 @@ const KILLED: readonly (readonly [name: string, program: string, rounds: number,
   ['dnsdist', 'dnsdist', 3, dnsdist],
 ];
 for (const [name, program, rounds, restart] of KILLED) {
-  await t.test(`${name} killed and restarted ${rounds} times under 500 queries/s, with a second server: nobody notices`, { skip: missing('unbound', 'nsd', program) }, async t => {
-    const on = bench(t);
-    const authority = await nsd(on);
-    const first = await restart(on, authority);
-    const at = await dotstubBefore(on, first, await unbound(on, authority));
-    await ask(at, 'www.test');
-    let { server } = first;
-    const slow: number[] = [];
-    const bad: string[] = [];
-    let asked = 0;
-    const waiting: Promise<void>[] = [];
-    const PER_ROUND = 500;
-    for (let round = 0; round < rounds; round++) {
-      const startedAtMs = Date.now();
-      for (let i = 0; i < PER_ROUND; i++) {
-        if (i === 150) await server.stop('SIGKILL');
-        if (i === 300) ({ server } = await restart(on, authority, first.port));
-        waiting.push(ask(at, `r${round}-${asked++}.wild.test`).then(({ text, ms }) => {
-          if (text.rcode !== 'NOERROR') bad.push(text.rcode);
-          if (ms > 2500) slow.push(ms);
-        }));
-        // 500 a second, as near as timers go.
-        const aheadMs = startedAtMs + 2 * i - Date.now();
-        if (aheadMs > 1) await sleep(aheadMs);
+  await t.test(
+    `${name} killed and restarted ${rounds} times under 500 queries/s, with a second server: nobody notices`,
+    { skip: missing('unbound', 'nsd', program) },
+    async t => {
+      const on = bench(t);
+      const authority = await nsd(on);
+      const first = await restart(on, authority);
+      const at = await dotstubBefore(on, first, await unbound(on, authority));
+      await ask(at, 'www.test');
+      let { server } = first;
+      const slow: number[] = [];
+      const bad: string[] = [];
+      let asked = 0;
+      const waiting: Promise<void>[] = [];
+      const PER_ROUND = 500;
+      for (let round = 0; round < rounds; round++) {
+        const startedAtMs = Date.now();
+        for (let i = 0; i < PER_ROUND; i++) {
+          if (i === 150) await server.stop('SIGKILL');
+          if (i === 300) ({ server } = await restart(on, authority, first.port));
+          waiting.push(
+            ask(at, `r${round}-${asked++}.wild.test`).then(({ text, ms }) => {
+              if (text.rcode !== 'NOERROR') bad.push(text.rcode);
+              if (ms > 2500) slow.push(ms);
+            }),
+          );
+          // 500 a second, as near as timers go.
+          const aheadMs = startedAtMs + 2 * i - Date.now();
+          if (aheadMs > 1) await sleep(aheadMs);
+        }
       }
-    }
-    await Promise.all(waiting);
-    t.equal(asked, rounds * PER_ROUND);
-    t.same(bad, []);
-    t.same(slow, []);
-  });
+      await Promise.all(waiting);
+      t.equal(asked, rounds * PER_ROUND);
+      t.same(bad, []);
+      t.same(slow, []);
+    },
+  );
 }

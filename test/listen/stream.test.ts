@@ -33,7 +33,14 @@ function heldFront() {
 async function listening(t: Test, limits: Partial<StreamLimits>) {
   const held = heldFront();
   const { observer, count } = recorder();
-  const listener = await listenStream([{ address: '127.0.0.1', port: 0 }], undefined, held.front, observer, sessionTable(), { ...STREAM_LIMITS, ...limits });
+  const listener = await listenStream(
+    [{ address: '127.0.0.1', port: 0 }],
+    undefined,
+    held.front,
+    observer,
+    sessionTable(),
+    { ...STREAM_LIMITS, ...limits },
+  );
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
   const open = async (): Promise<{ socket: Socket; replies: Buffer[]; closed: () => boolean }> => {
@@ -87,7 +94,7 @@ await t.test('queries over the limit wait their turn, none is lost', async t => 
   socket.write(Buffer.concat(Array.from({ length: 50 }, (_, i) => query(i))));
   await sleep(50);
   t.equal(held.length, 5);
-  for (let answered = 0; answered < 50; ) {
+  for (let answered = 0; answered < 50;) {
     for (const { message, respond } of held.splice(0)) {
       respond(Buffer.from([message[1] ?? 0]));
       answered++;
@@ -95,7 +102,10 @@ await t.test('queries over the limit wait their turn, none is lost', async t => 
     await sleep(1);
   }
   await sleep(50);
-  t.same(replies.map(reply => reply[0]), Array.from({ length: 50 }, (_, i) => i));
+  t.same(
+    replies.map(reply => reply[0]),
+    Array.from({ length: 50 }, (_, i) => i),
+  );
   t.ok(most() <= 5);
 });
 
@@ -103,7 +113,10 @@ await t.test('sessions per client and in all are bounded, and the number goes do
   const { open, count } = await listening(t, { sessionsPerClient: 3 });
   const sessions = [await open(), await open(), await open(), await open()];
   await sleep(50);
-  t.same(sessions.map(({ closed }) => closed()), [false, false, false, true]);
+  t.same(
+    sessions.map(({ closed }) => closed()),
+    [false, false, false, true],
+  );
   t.equal(count('dropped', 'connections'), 1);
   sessions[0]?.socket.destroy();
   await sleep(50);

@@ -14,7 +14,10 @@ const skip = 'unavailable' in found ? 'no system calls here' : missing('python3'
 const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
 
 /** What becomes the program with sockets: `udp`, `tcp` or `dot`, address and port each; `v6both` for one that takes IPv4, too. */
-const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => ['python3', '-c', `
+const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => [
+  'python3',
+  '-c',
+  `
 import fcntl, os, socket, sys
 opened = []
 for kind, address, port in ${JSON.stringify(sockets)}:
@@ -29,7 +32,10 @@ high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in opened]
 for i, fd in enumerate(high): os.dup2(fd, 3 + i, inheritable=True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=':'.join('dot' if kind.endswith('dot') else 'dns' for kind, _, _ in ${JSON.stringify(sockets)}))
 os.execv(sys.argv[1], sys.argv[1:])
-`, process.execPath, CLI];
+`,
+  process.execPath,
+  CLI,
+];
 
 const CONFIG = (front: string): string => `
 listen: ["127.0.0.1:1"]
@@ -45,13 +51,24 @@ await t.test('only what was meant for this process is taken', async t => {
   t.equal(passedSockets({}, 10, none), undefined);
   t.equal(passedSockets({ LISTEN_PID: '11', LISTEN_FDS: '1' }, 10, none), undefined, 'of a parent');
   t.match(passedSockets({ LISTEN_PID: '10', LISTEN_FDS: 'many' }, 10, none), /LISTEN_FDS "many" is no number/);
-  t.match(passedSockets({ LISTEN_PID: '10', LISTEN_FDS: '1' }, 10, () => ({ unavailable: 'no koffi' })), /no koffi.*disable the socket unit/);
+  t.match(
+    passedSockets({ LISTEN_PID: '10', LISTEN_FDS: '1' }, 10, () => ({ unavailable: 'no koffi' })),
+    /no koffi.*disable the socket unit/,
+  );
 });
 
 for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 2 }', '{ io: dgram }']) {
   await t.test(`queries are taken at them, front: ${front}`, { skip }, async t => {
     const port = await freePort();
-    const running = await startDotstub(CONFIG(front), [], opened([['udp', '127.0.0.1', port], ['tcp', '127.0.0.1', port], ['udp', '::1', port]]));
+    const running = await startDotstub(
+      CONFIG(front),
+      [],
+      opened([
+        ['udp', '127.0.0.1', port],
+        ['tcp', '127.0.0.1', port],
+        ['udp', '::1', port],
+      ]),
+    );
     t.teardown(async () => running.stop());
     const any = { type: 'ANY' };
     t.equal((await ask({ address: '127.0.0.1', port }, 'a.test', any)).text.rcode, 'NOERROR');
@@ -63,16 +80,27 @@ for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 2 }', '{ io
   });
 }
 
-await t.test('a wildcard socket answers from the address that was asked, with or without threads', { skip }, async t => {
-  for (const front of ['{ threads: 1 }', '{ threads: 0 }']) {
-    const port = await freePort();
-    const running = await startDotstub(CONFIG(front), [], opened([['udp', '0.0.0.0', port], ['tcp', '0.0.0.0', port]]));
-    t.teardown(async () => running.stop());
-    // The client is connected to 127.0.0.5, and would not hear a reply from 127.0.0.1.
-    t.equal((await ask({ address: '127.0.0.5', port }, 'a.test', { type: 'ANY' })).text.rcode, 'NOERROR', front);
-    await running.stop();
-  }
-});
+await t.test(
+  'a wildcard socket answers from the address that was asked, with or without threads',
+  { skip },
+  async t => {
+    for (const front of ['{ threads: 1 }', '{ threads: 0 }']) {
+      const port = await freePort();
+      const running = await startDotstub(
+        CONFIG(front),
+        [],
+        opened([
+          ['udp', '0.0.0.0', port],
+          ['tcp', '0.0.0.0', port],
+        ]),
+      );
+      t.teardown(async () => running.stop());
+      // The client is connected to 127.0.0.5, and would not hear a reply from 127.0.0.1.
+      t.equal((await ask({ address: '127.0.0.5', port }, 'a.test', { type: 'ANY' })).text.rcode, 'NOERROR', front);
+      await running.stop();
+    }
+  },
+);
 
 await t.test('what can not be served is said', { skip }, async t => {
   const directory = temporaryDirectory();
@@ -80,11 +108,29 @@ await t.test('what can not be served is said', { skip }, async t => {
   const port = await freePort();
   const run = async (front: string, sockets: Parameters<typeof opened>[0]): Promise<string> => {
     const ended = startDotstub(CONFIG(front), [], opened(sockets));
-    return ended.then(async running => `${running.log()}${(await running.stop()).stdout}`, (error: unknown) => String(error));
+    return ended.then(
+      async running => `${running.log()}${(await running.stop()).stdout}`,
+      (error: unknown) => String(error),
+    );
   };
   t.match(await run('{ threads: 1 }', [['v6both', '::', port]]), /BindIPv6Only=ipv6-only/);
   t.match(await run('{ io: dgram }', [['udp', '0.0.0.0', port]]), /can not be served with front.io dgram/);
   t.match(await run('{ threads: 1 }', [['dot', '127.0.0.1', port]]), /listen_tls.certificate/);
   t.match(await run('{ threads: 1 }', [['udpdot', '127.0.0.1', port]]), /ListenStream=/);
-  t.equal((await dotstub(['run', '--config', '/nowhere'], ['python3', '-c', `import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[1], sys.argv[1:])`, process.execPath, CLI])).code, 2, 'the file first');
+  t.equal(
+    (
+      await dotstub(
+        ['run', '--config', '/nowhere'],
+        [
+          'python3',
+          '-c',
+          `import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[1], sys.argv[1:])`,
+          process.execPath,
+          CLI,
+        ],
+      )
+    ).code,
+    2,
+    'the file first',
+  );
 });

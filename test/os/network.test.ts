@@ -7,7 +7,12 @@ function setUp() {
   const clock = fakeClock();
   const now = { network: 'home', resolvers: '192.0.2.1' };
   const seen: NetworkChange[] = [];
-  const watch = watchNetwork(clock, { network: () => now.network, resolvers: () => now.resolvers }, what => seen.push(what), undefined);
+  const watch = watchNetwork(
+    clock,
+    { network: () => now.network, resolvers: () => now.resolvers },
+    what => seen.push(what),
+    undefined,
+  );
   return { clock, now, seen, watch };
 }
 
@@ -47,7 +52,7 @@ await t.test('sleep is seen at once: the wall clock ran on, the monotonic one di
   watch.close();
 });
 
-await t.test('this machine\'s network is the same as long as it is the same', t => {
+await t.test("this machine's network is the same as long as it is the same", t => {
   t.type(systemNetwork(), 'string');
   t.equal(systemNetwork(), systemNetwork());
   t.notMatch(systemNetwork(), /fe80/);

@@ -23,13 +23,22 @@ const skip = libc === undefined ? 'no system calls here' : missing('python3');
 async function listener(t: Pick<Test, 'teardown'>): Promise<{ readonly path: string; heard(): string[] }> {
   const directory = temporaryDirectory();
   const path = join(directory.path, 'notify');
-  const child = spawn('python3', ['-u', '-c', `
+  const child = spawn(
+    'python3',
+    [
+      '-u',
+      '-c',
+      `
 import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 print('bound')
 while True: print(repr(s.recv(4096).decode()))
-`, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+`,
+      path,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   t.teardown(() => {
@@ -37,7 +46,14 @@ while True: print(repr(s.recv(4096).decode()))
     directory.remove();
   });
   while (!text.includes('bound')) await sleep(20);
-  return { path, heard: () => text.split('\n').slice(1, -1).map(line => line.slice(1, -1).replaceAll('\\n', '\n')) };
+  return {
+    path,
+    heard: () =>
+      text
+        .split('\n')
+        .slice(1, -1)
+        .map(line => line.slice(1, -1).replaceAll('\\n', '\n')),
+  };
 }
 
 await t.test('addresses as NOTIFY_SOCKET has them', async t => {
@@ -57,58 +73,79 @@ await t.test('without a service manager nobody is told; without system calls it 
   t.equal(serviceManager({ NOTIFY_SOCKET: 'x' }, 1, libc, log), undefined);
 });
 
-await t.test('the watchdog is meant for one process', { skip: libc === undefined ? 'no system calls here' : false }, async t => {
-  const watchdog = (more: object): number | undefined => serviceManager({ NOTIFY_SOCKET: '/run/x', WATCHDOG_USEC: '30000000', ...more }, 7, libc, recordedLog())?.watchdogMs;
-  t.equal(watchdog({}), 30_000);
-  t.equal(watchdog({ WATCHDOG_PID: '7' }), 30_000);
-  t.equal(watchdog({ WATCHDOG_PID: '8' }), undefined);
-  t.equal(watchdog({ WATCHDOG_USEC: '0' }), undefined);
-});
+await t.test(
+  'the watchdog is meant for one process',
+  { skip: libc === undefined ? 'no system calls here' : false },
+  async t => {
+    const watchdog = (more: object): number | undefined =>
+      serviceManager({ NOTIFY_SOCKET: '/run/x', WATCHDOG_USEC: '30000000', ...more }, 7, libc, recordedLog())
+        ?.watchdogMs;
+    t.equal(watchdog({}), 30_000);
+    t.equal(watchdog({ WATCHDOG_PID: '7' }), 30_000);
+    t.equal(watchdog({ WATCHDOG_PID: '8' }), undefined);
+    t.equal(watchdog({ WATCHDOG_USEC: '0' }), undefined);
+  },
+);
 
-await t.test('the watchdog is fed while queries to ourselves are answered, and not when they are not', { skip }, async t => {
-  const at = await listener(t);
-  const log = recordedLog();
-  const manager = serviceManager({ NOTIFY_SOCKET: at.path, WATCHDOG_USEC: '400000' }, process.pid, libc, log);
-  if (manager === undefined) throw new Error('there is one');
-  let answers = true;
-  const server = createSocket('udp4');
-  server.on('message', (query, from) => {
-    if (answers) server.send(query, from.port, from.address);
-  });
-  await new Promise<void>(resolve => server.bind(0, '127.0.0.1', resolve));
-  let beats = 0;
-  const alive = heartbeat(manager, { address: '127.0.0.1', port: server.address().port }, Buffer.alloc(17), systemClock, log, () => beats++);
-  await sleep(350);
-  t.ok(beats >= 2, `${beats} beats`);
-  answers = false;
-  await sleep(150);
-  const before = at.heard().length;
-  t.ok(before >= 2);
-  await sleep(350);
-  t.equal(at.heard().length, before);
-  t.ok(log.lines.some(line => line.includes('was not answered within 1000 ms: the watchdog is not fed')));
-  alive.close();
-  server.close();
-});
+await t.test(
+  'the watchdog is fed while queries to ourselves are answered, and not when they are not',
+  { skip },
+  async t => {
+    const at = await listener(t);
+    const log = recordedLog();
+    const manager = serviceManager({ NOTIFY_SOCKET: at.path, WATCHDOG_USEC: '400000' }, process.pid, libc, log);
+    if (manager === undefined) throw new Error('there is one');
+    let answers = true;
+    const server = createSocket('udp4');
+    server.on('message', (query, from) => {
+      if (answers) server.send(query, from.port, from.address);
+    });
+    await new Promise<void>(resolve => server.bind(0, '127.0.0.1', resolve));
+    let beats = 0;
+    const alive = heartbeat(
+      manager,
+      { address: '127.0.0.1', port: server.address().port },
+      Buffer.alloc(17),
+      systemClock,
+      log,
+      () => beats++,
+    );
+    await sleep(350);
+    t.ok(beats >= 2, `${beats} beats`);
+    answers = false;
+    await sleep(150);
+    const before = at.heard().length;
+    t.ok(before >= 2);
+    await sleep(350);
+    t.equal(at.heard().length, before);
+    t.ok(log.lines.some(line => line.includes('was not answered within 1000 ms: the watchdog is not fed')));
+    alive.close();
+    server.close();
+  },
+);
 
-await t.test('the program: READY with a line for people, WATCHDOG, RELOADING and READY, STOPPING', { skip }, async t => {
-  const at = await listener(t);
-  process.env['NOTIFY_SOCKET'] = at.path;
-  process.env['WATCHDOG_USEC'] = '2000000';
-  const program = await startDotstub(`
+await t.test(
+  'the program: READY with a line for people, WATCHDOG, RELOADING and READY, STOPPING',
+  { skip },
+  async t => {
+    const at = await listener(t);
+    process.env['NOTIFY_SOCKET'] = at.path;
+    process.env['WATCHDOG_USEC'] = '2000000';
+    const program = await startDotstub(`
 listen: ["127.0.0.1:${await freePort()}"]
 metrics: { listen: off }
 upstream: { mode: strict, servers: [{ name: dns.test, addresses: ["127.0.0.1:1"] }] }
 `);
-  delete process.env['NOTIFY_SOCKET'];
-  delete process.env['WATCHDOG_USEC'];
-  await sleep(1200);
-  t.match(at.heard()[0], /^READY=1\nSTATUS=strict: /);
-  t.ok(at.heard().includes('WATCHDOG=1'));
-  program.child.kill('SIGHUP');
-  await sleep(300);
-  t.ok(at.heard().some(each => /^RELOADING=1\nMONOTONIC_USEC=\d+$/.test(each)));
-  await program.stop();
-  await sleep(100);
-  t.equal(at.heard().at(-1), 'STOPPING=1');
-});
+    delete process.env['NOTIFY_SOCKET'];
+    delete process.env['WATCHDOG_USEC'];
+    await sleep(1200);
+    t.match(at.heard()[0], /^READY=1\nSTATUS=strict: /);
+    t.ok(at.heard().includes('WATCHDOG=1'));
+    program.child.kill('SIGHUP');
+    await sleep(300);
+    t.ok(at.heard().some(each => /^RELOADING=1\nMONOTONIC_USEC=\d+$/.test(each)));
+    await program.stop();
+    await sleep(100);
+    t.equal(at.heard().at(-1), 'STOPPING=1');
+  },
+);

@@ -8,43 +8,57 @@ import { recorder } from '../fixtures/recorder.js';
 
 /** Only the key matters here. */
 const query = (key: string): Query => ({
-  key, id: 0, flags: 0, question: Buffer.alloc(0), opt: undefined, type: 1, recurse: true, dnssecOk: false, checkingDisabled: false,
-  avoid: [], client: { address: '127.0.0.1', port: 1, family: 4, transport: 'udp' },
+  key,
+  id: 0,
+  flags: 0,
+  question: Buffer.alloc(0),
+  opt: undefined,
+  type: 1,
+  recurse: true,
+  dnssecOk: false,
+  checkingDisabled: false,
+  avoid: [],
+  client: { address: '127.0.0.1', port: 1, family: 4, transport: 'udp' },
 });
 
 await t.test('whatever comes and goes, each gets the answer of the exchange it joined, once', t => {
   let joined = 0;
   // More keys than lists, so that some share one.
-  fc.assert(fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(5000), fc.nat()), { maxLength: 600, size: 'max' }), steps => {
-    const { observer, count } = recorder();
-    const open = new Map<string, { settle: Settle; clients: number[] }>();
-    const got = new Map<number, Answer[]>();
-    let clients = 0;
-    const ask = coalesced(observer)(({ key }, settle) => {
-      if (open.has(key)) throw new Error('two exchanges for one key');
-      open.set(key, { settle, clients: [] });
-    });
-    const answer = (key: string): void => {
-      const exchange = open.get(key);
-      if (exchange === undefined) return;
-      open.delete(key);
-      const said = failure('timeout', key);
-      exchange.settle(said);
-      for (const client of exchange.clients) if (got.get(client)?.length !== 1 || got.get(client)?.[0] !== said) throw new Error(`client ${client} of ${key}`);
-    };
-    for (const [asks, name, pick] of steps) {
-      if (asks) {
-        const key = `key-${name % 3 === 0 ? name % 30 : name}`;
-        const client = clients++;
-        got.set(client, []);
-        ask(query(key), said => got.get(client)?.push(said));
-        open.get(key)?.clients.push(client);
-      } else answer([...open.keys()][pick % Math.max(1, open.size)] ?? '');
-    }
-    [...open.keys()].forEach(answer);
-    joined += count('coalesced');
-    return [...got.values()].every(answers => answers.length === 1);
-  }), { numRuns: 50 });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(5000), fc.nat()), { maxLength: 600, size: 'max' }), steps => {
+      const { observer, count } = recorder();
+      const open = new Map<string, { settle: Settle; clients: number[] }>();
+      const got = new Map<number, Answer[]>();
+      let clients = 0;
+      const ask = coalesced(observer)(({ key }, settle) => {
+        if (open.has(key)) throw new Error('two exchanges for one key');
+        open.set(key, { settle, clients: [] });
+      });
+      const answer = (key: string): void => {
+        const exchange = open.get(key);
+        if (exchange === undefined) return;
+        open.delete(key);
+        const said = failure('timeout', key);
+        exchange.settle(said);
+        for (const client of exchange.clients)
+          if (got.get(client)?.length !== 1 || got.get(client)?.[0] !== said)
+            throw new Error(`client ${client} of ${key}`);
+      };
+      for (const [asks, name, pick] of steps) {
+        if (asks) {
+          const key = `key-${name % 3 === 0 ? name % 30 : name}`;
+          const client = clients++;
+          got.set(client, []);
+          ask(query(key), said => got.get(client)?.push(said));
+          open.get(key)?.clients.push(client);
+        } else answer([...open.keys()][pick % Math.max(1, open.size)] ?? '');
+      }
+      [...open.keys()].forEach(answer);
+      joined += count('coalesced');
+      return [...got.values()].every(answers => answers.length === 1);
+    }),
+    { numRuns: 50 },
+  );
   t.ok(joined > 100, `${joined} joined`);
   t.end();
 });

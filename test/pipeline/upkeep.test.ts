@@ -24,13 +24,27 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   const points = trustPoints(readAnchors(tree.anchors));
   const nowSec = (): number => clock.monotonicMs() / 1000;
   const made = validator({
-    anchors: () => points.anchors, negative: negativeAnchors([], nowSec), sha1: 'insecure', maxNsec3Iterations: 50, clockNames: [], clockIsSet: () => undefined, builtSec: 0, bytes: 1 << 16,
+    anchors: () => points.anchors,
+    negative: negativeAnchors([], nowSec),
+    sha1: 'insecure',
+    maxNsec3Iterations: 50,
+    clockNames: [],
+    clockIsSet: () => undefined,
+    builtSec: 0,
+    bytes: 1 << 16,
     onAnchorKeys: (...about) => void points.seen(...about),
   });
   let asked = 0;
   let reachable = true;
   const pool: Pool = {
-    upstreams: ['one'], ready: true, report: () => [], prepare: () => undefined, networkChanged: () => undefined, setServers: () => undefined, close: () => undefined, destroy: () => undefined,
+    upstreams: ['one'],
+    ready: true,
+    report: () => [],
+    prepare: () => undefined,
+    networkChanged: () => undefined,
+    setServers: () => undefined,
+    close: () => undefined,
+    destroy: () => undefined,
     exchange(_ask, type, settle) {
       asked++;
       t.equal(type, TYPE.DNSKEY);

@@ -4,10 +4,21 @@ import { addressOctets } from '../../src/base/address.js';
 import { networkMatcher, SharedNetworks } from '../../src/policy/access.js';
 
 await t.test('networks of both families, single addresses, zones', t => {
-  const allowed = networkMatcher([{ address: '10.0.0.0', prefix: 8 }, { address: '192.0.2.7', prefix: 32 }, { address: 'fe80::', prefix: 10 }]);
+  const allowed = networkMatcher([
+    { address: '10.0.0.0', prefix: 8 },
+    { address: '192.0.2.7', prefix: 32 },
+    { address: 'fe80::', prefix: 10 },
+  ]);
   const verdicts: readonly [string, boolean][] = [
-    ['10.255.255.255', true], ['11.0.0.0', false], ['192.0.2.7', true], ['192.0.2.8', false], ['fe80::1', true], ['fe80::1%eth0', true],
-    ['2001:db8::1', false], ['::ffff:10.0.0.1', true], ['::1', false],
+    ['10.255.255.255', true],
+    ['11.0.0.0', false],
+    ['192.0.2.7', true],
+    ['192.0.2.8', false],
+    ['fe80::1', true],
+    ['fe80::1%eth0', true],
+    ['2001:db8::1', false],
+    ['::ffff:10.0.0.1', true],
+    ['::1', false],
   ];
   for (const [address, verdict] of verdicts) {
     t.equal(allowed(address), verdict, address);
@@ -35,7 +46,10 @@ await t.test('networks in shared memory: a reader follows the writer, and never 
   t.ok(allows('10.1.2.3'));
   t.notOk(allows('2001:db8::1'));
   t.equal(reader.matcher(), reader.matcher(), 'compiled once');
-  writer.write([{ address: '2001:db8::', prefix: 32 }, { address: '192.0.2.0', prefix: 24 }]);
+  writer.write([
+    { address: '2001:db8::', prefix: 32 },
+    { address: '192.0.2.0', prefix: 24 },
+  ]);
   t.ok(allows('2001:db8::1'));
   t.ok(allows('192.0.2.255'));
   t.notOk(allows('10.1.2.3'));

@@ -15,10 +15,15 @@ for (const [host, front] of Object.entries(HOSTS)) {
   await tap.test(host, async t => scenarios(t, async (on, options) => settingWith(on, { front, ...options })));
 }
 
-async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) => ReturnType<typeof settingWith>): Promise<void> {
+async function scenarios(
+  t: Test,
+  setting: (t: Test, options?: SettingOptions) => ReturnType<typeof settingWith>,
+): Promise<void> {
   await t.test('an address, then the same from cache, in whatever letters, with its TTL going down', async t => {
     const { at, upstream } = await setting(t);
-    t.match(await ask(at, 'www.example', { options: [REPORT] }), { text: { rcode: 'NOERROR', answers: [{ data: '192.0.2.80', ttl: 300 }], flags: ['qr', 'rd', 'ra'] } });
+    t.match(await ask(at, 'www.example', { options: [REPORT] }), {
+      text: { rcode: 'NOERROR', answers: [{ data: '192.0.2.80', ttl: 300 }], flags: ['qr', 'rd', 'ra'] },
+    });
     await new Promise(resolve => setTimeout(resolve, 1100));
     const again = await ask(at, 'wWw.ExAmPle', { options: [REPORT] });
     t.equal(again.report.get('source'), 'cache');
@@ -29,8 +34,16 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
   await t.test('aliases, missing names, missing types, unknown types, wildcards', async t => {
     const { at } = await setting(t);
     t.match((await ask(at, 'alias.example')).text.answers, [{ type: 'CNAME' }, { type: 'A' }]);
-    t.match((await ask(at, 'nobody.example')).text, { rcode: 'NXDOMAIN', answers: [], authority: [{ type: 'SOA', ttl: 300 }] });
-    t.match((await ask(at, 'www.example', { type: 'MX' })).text, { rcode: 'NOERROR', answers: [], authority: [{ type: 'SOA' }] });
+    t.match((await ask(at, 'nobody.example')).text, {
+      rcode: 'NXDOMAIN',
+      answers: [],
+      authority: [{ type: 'SOA', ttl: 300 }],
+    });
+    t.match((await ask(at, 'www.example', { type: 'MX' })).text, {
+      rcode: 'NOERROR',
+      answers: [],
+      authority: [{ type: 'SOA' }],
+    });
     t.match((await ask(at, 'strange.example', { type: 'TYPE65280' })).text.answers, [{ data: '\\# 4 0a000001' }]);
     t.match((await ask(at, 'any.wild.example')).text.answers, [{ data: '192.0.2.99' }]);
   });
@@ -44,9 +57,19 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
 
   await t.test('an answer serves those with DO and those without; CD has one of its own', async t => {
     const { at, upstream } = await setting(t, {
-      handler: (query, session) => session.reply(responseTo(query, { answers: `www.example. 300 A 192.0.2.${session.socket.destroyed ? 0 : query.length % 200}` })),
+      handler: (query, session) =>
+        session.reply(
+          responseTo(query, {
+            answers: `www.example. 300 A 192.0.2.${session.socket.destroyed ? 0 : query.length % 200}`,
+          }),
+        ),
     });
-    for (const options of [{}, { dnssec: true }, { flags: FLAG.RD | FLAG.CD }, { dnssec: true, flags: FLAG.RD | FLAG.CD }]) {
+    for (const options of [
+      {},
+      { dnssec: true },
+      { flags: FLAG.RD | FLAG.CD },
+      { dnssec: true, flags: FLAG.RD | FLAG.CD },
+    ]) {
       await ask(at, 'www.example', options);
       await ask(at, 'www.example', options);
     }
@@ -54,7 +77,10 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
   });
 
   await t.test('upstream says AD: the client does not see it, for nothing was checked here', async t => {
-    const { at } = await setting(t, { handler: (query, session) => session.reply(responseTo(query, { answers: 'www.example. 60 A 192.0.2.1', flags: FLAG.AD | FLAG.AA })) });
+    const { at } = await setting(t, {
+      handler: (query, session) =>
+        session.reply(responseTo(query, { answers: 'www.example. 60 A 192.0.2.1', flags: FLAG.AD | FLAG.AA })),
+    });
     const told = await ask(at, 'www.example', { flags: FLAG.RD | FLAG.AD, dnssec: true });
     t.equal(flagsOf(told.message) & (FLAG.AD | FLAG.AA), 0);
   });
@@ -73,9 +99,19 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
   });
 
   await t.test('100 clients with one question: one query goes upstream', async t => {
-    const { at, upstream, metric } = await setting(t, { handler: (query, session) => void setTimeout(answering(), 100, query, session) });
-    const told = await Promise.all(Array.from({ length: 100 }, async (_, i) => ask(at, i % 2 === 0 ? 'www.example' : 'WWW.EXAMPLE')));
-    t.ok(told.every(({ text }, i) => text.answers[0]?.data === '192.0.2.80' && text.question?.name === (i % 2 === 0 ? 'www.example.' : 'WWW.EXAMPLE.')));
+    const { at, upstream, metric } = await setting(t, {
+      handler: (query, session) => void setTimeout(answering(), 100, query, session),
+    });
+    const told = await Promise.all(
+      Array.from({ length: 100 }, async (_, i) => ask(at, i % 2 === 0 ? 'www.example' : 'WWW.EXAMPLE')),
+    );
+    t.ok(
+      told.every(
+        ({ text }, i) =>
+          text.answers[0]?.data === '192.0.2.80' &&
+          text.question?.name === (i % 2 === 0 ? 'www.example.' : 'WWW.EXAMPLE.'),
+      ),
+    );
     t.equal(upstream.queries, 1);
     t.equal(await metric('dotstub_coalesced_queries_total'), 99);
   });
@@ -91,7 +127,10 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
     });
     await ask(at, 'www.example');
     const before = upstream.reads;
-    await exchangeTcp(at, Array.from({ length: 50 }, (_, i) => queryMessage(`n${i}.wild.example`)));
+    await exchangeTcp(
+      at,
+      Array.from({ length: 50 }, (_, i) => queryMessage(`n${i}.wild.example`)),
+    );
     t.equal(upstream.queries, 51);
     t.ok(upstream.reads - before <= 3, `${upstream.reads - before} reads`);
     t.same([...sizes], [128]);
@@ -105,7 +144,14 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
         answering()(query, session);
       },
     });
-    await ask(at, 'www.example', { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8, 0xcc) }, { code: OPTION.CLIENT_SUBNET, data: Buffer.from('00011800c00002', 'hex') }, { code: 65001, data: Buffer.from('x') }, REPORT] });
+    await ask(at, 'www.example', {
+      options: [
+        { code: OPTION.COOKIE, data: Buffer.alloc(8, 0xcc) },
+        { code: OPTION.CLIENT_SUBNET, data: Buffer.from('00011800c00002', 'hex') },
+        { code: 65001, data: Buffer.from('x') },
+        REPORT,
+      ],
+    });
     const text = messageToText(seen ?? Buffer.alloc(0));
     t.equal(text?.option(OPTION.CLIENT_SUBNET)?.toString('hex'), '00010000', 'ours, which hides where the client is');
     for (const code of [OPTION.COOKIE, 65001, OPTION.REPORT]) t.equal(text?.option(code), undefined, `option ${code}`);
@@ -114,8 +160,14 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
 
   await t.test('TCP: 200 pipelined queries, answered as their answers come', async t => {
     const answer = answering();
-    const { at } = await setting(t, { handler: (query, session) => void setTimeout(answer, messageToText(query)?.question?.name === 'n0.wild.example.' ? 300 : 0, query, session) });
-    const replies = await exchangeTcp(at, Array.from({ length: 200 }, (_, i) => queryMessage(`n${i}.wild.example`, { id: i })));
+    const { at } = await setting(t, {
+      handler: (query, session) =>
+        void setTimeout(answer, messageToText(query)?.question?.name === 'n0.wild.example.' ? 300 : 0, query, session),
+    });
+    const replies = await exchangeTcp(
+      at,
+      Array.from({ length: 200 }, (_, i) => queryMessage(`n${i}.wild.example`, { id: i })),
+    );
     t.equal(replies.length, 200);
     t.equal(new Set(replies.map(reply => reply.readUInt16BE(0))).size, 200);
     t.not(replies[0]?.readUInt16BE(0), 0, 'the slow one does not hold up the others');
@@ -159,7 +211,10 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
     t.match((await ask(at, 'www.example', { flags: 0 })).text, { rcode: 'NOERROR', answers: [{ type: 'A' }] });
     const closed = await setting(t);
     await ask(closed.at, 'www.example');
-    t.match((await ask(closed.at, 'www.example', { flags: 0 })).text, { rcode: 'REFUSED', extendedErrors: [{ infoCode: 18 }] });
+    t.match((await ask(closed.at, 'www.example', { flags: 0 })).text, {
+      rcode: 'REFUSED',
+      extendedErrors: [{ infoCode: 18 }],
+    });
   });
 
   await t.test('who may not ask gets REFUSED with EDE 18, over UDP and TCP, cached or not', async t => {
@@ -170,19 +225,33 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
     t.equal(upstream.queries, 0);
   });
 
-  await t.test('a certificate that does not fit: SERVFAIL, EDE with the reason, and not a single query sent', async t => {
-    const { at, upstream, log } = await setting(t, { identity: ca => certificate({ common: 'x', names: ['other.test'], issuer: ca }) });
-    const told = await ask(at, 'www.example');
-    t.match(told.text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 22, text: /the certificate is for other\.test, not for dns\.test/ }] });
-    t.equal(upstream.queries, 0);
-    t.match(log.lines.join('\n'), /for other\.test, not for dns\.test/);
-  });
+  await t.test(
+    'a certificate that does not fit: SERVFAIL, EDE with the reason, and not a single query sent',
+    async t => {
+      const { at, upstream, log } = await setting(t, {
+        identity: ca => certificate({ common: 'x', names: ['other.test'], issuer: ca }),
+      });
+      const told = await ask(at, 'www.example');
+      t.match(told.text, {
+        rcode: 'SERVFAIL',
+        extendedErrors: [{ infoCode: 22, text: /the certificate is for other\.test, not for dns\.test/ }],
+      });
+      t.equal(upstream.queries, 0);
+      t.match(log.lines.join('\n'), /for other\.test, not for dns\.test/);
+    },
+  );
 
-  await t.test('upstream\'s own explanation of a failure reaches the client', async t => {
+  await t.test("upstream's own explanation of a failure reaches the client", async t => {
     const { at } = await setting(t, {
-      handler: (query, session) => session.reply(responseTo(query, { rcode: 2, options: [{ code: OPTION.EDE, data: Buffer.from('\0\x06bad signature') }] })),
+      handler: (query, session) =>
+        session.reply(
+          responseTo(query, { rcode: 2, options: [{ code: OPTION.EDE, data: Buffer.from('\0\x06bad signature') }] }),
+        ),
     });
-    t.match((await ask(at, 'www.example')).text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 6, text: 'bad signature' }] });
+    t.match((await ask(at, 'www.example')).text, {
+      rcode: 'SERVFAIL',
+      extendedErrors: [{ infoCode: 6, text: 'bad signature' }],
+    });
   });
 
   await t.test('the server hangs up with 50 queries waiting: all are answered over one new connection', async t => {
@@ -201,7 +270,8 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
   await t.test('one question a server never answers does not keep others waiting', async t => {
     const answer = answering();
     const { at } = await setting(t, {
-      handler: (query, session) => messageToText(query)?.question?.name === 'never.example.' ? undefined : answer(query, session),
+      handler: (query, session) =>
+        messageToText(query)?.question?.name === 'never.example.' ? undefined : answer(query, session),
     });
     const never = tryAsk(at, 'never.example');
     await ask(at, 'www.example');
@@ -224,21 +294,32 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
     // bound one by one.
     if (daemon.listening.every(({ at: { address } }) => address === '0.0.0.0')) {
       for (const name of ['www.example', 'www.example', 'alias.example']) {
-        t.type(await dialDatagram({ address: '127.0.0.7', port: at.port }, queryMessage(name), () => true, 2000), Buffer, `${name}, from cache or not`);
+        t.type(
+          await dialDatagram({ address: '127.0.0.7', port: at.port }, queryMessage(name), () => true, 2000),
+          Buffer,
+          `${name}, from cache or not`,
+        );
       }
     }
   });
 
   await t.test('metrics: every series is there from the start, in both formats', async t => {
     const { daemon } = await setting(t);
-    const scrape = async (accept: string): Promise<Response> => fetch(`http://127.0.0.1:${daemon.metricsPort ?? 0}/metrics`, { headers: { accept } });
+    const scrape = async (accept: string): Promise<Response> =>
+      fetch(`http://127.0.0.1:${daemon.metricsPort ?? 0}/metrics`, { headers: { accept } });
     const classic = await (await scrape('*/*')).text();
     for (const series of [
-      'dotstub_queries_total{proto="udp",family="4",type="A"} 0', 'dotstub_responses_total{rcode="SERVFAIL",source="error"} 0',
-      'dotstub_upstream_connects_total{upstream="dns.test",resumed="true"} 0', 'dotstub_cleartext_queries_total{reason="bootstrap"} 0',
-      'dotstub_cache_hits_total{kind="positive"} 0', 'dotstub_upstream_errors_total{upstream="dns.test",reason="tls_verify"} 0',
-      'dotstub_upstream_responses_total{upstream="dns.test",rcode="SERVFAIL"} 0', 'dotstub_inflight_queries 0', 'dotstub_cache_entries 0',
-    ]) t.ok(classic.includes(`${series}\n`), series);
+      'dotstub_queries_total{proto="udp",family="4",type="A"} 0',
+      'dotstub_responses_total{rcode="SERVFAIL",source="error"} 0',
+      'dotstub_upstream_connects_total{upstream="dns.test",resumed="true"} 0',
+      'dotstub_cleartext_queries_total{reason="bootstrap"} 0',
+      'dotstub_cache_hits_total{kind="positive"} 0',
+      'dotstub_upstream_errors_total{upstream="dns.test",reason="tls_verify"} 0',
+      'dotstub_upstream_responses_total{upstream="dns.test",rcode="SERVFAIL"} 0',
+      'dotstub_inflight_queries 0',
+      'dotstub_cache_entries 0',
+    ])
+      t.ok(classic.includes(`${series}\n`), series);
     const open = await scrape('application/openmetrics-text');
     t.match(open.headers.get('content-type'), /openmetrics/);
     t.match(await open.text(), /# EOF\n$/);
@@ -261,7 +342,8 @@ async function scenarios(t: Test, setting: (t: Test, options?: SettingOptions) =
 
   await t.test('health: alive always, ready while a server can be reached', async t => {
     const { at, daemon, upstream } = await setting(t);
-    const status = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:${daemon.metricsPort ?? 0}${path}`)).status;
+    const status = async (path: string): Promise<number> =>
+      (await fetch(`http://127.0.0.1:${daemon.metricsPort ?? 0}${path}`)).status;
     t.equal(await status('/livez'), 200);
     t.equal(await status('/readyz'), 200);
     await upstream.close();

@@ -42,7 +42,12 @@ dnssec: { trust_anchors: [${trap.anchors.map(each => JSON.stringify(each)).join(
   });
   const at = { address: '127.0.0.1', port };
   t.ok((await ask(at, 'n0.example', { dnssec: true })).text.flags.includes('ad'));
-  t.match((await ask(at, 'a.trap')).text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 0, text: /validation would cost too much: a\.trap\. A: too many signatures to check/ }] });
+  t.match((await ask(at, 'a.trap')).text, {
+    rcode: 'SERVFAIL',
+    extendedErrors: [
+      { infoCode: 0, text: /validation would cost too much: a\.trap\. A: too many signatures to check/ },
+    ],
+  });
   const attack = Array.from({ length: ATTACKS }, async (_, i) => ask(at, `a${i}.trap`));
   const times: number[] = [];
   for (let i = 0; i < QUESTIONS; i++) {
@@ -52,7 +57,9 @@ dnssec: { trust_anchors: [${trap.anchors.map(each => JSON.stringify(each)).join(
   }
   t.ok((await Promise.all(attack)).every(({ text }) => text.rcode === 'SERVFAIL'));
   times.sort((a, b) => a - b);
-  t.comment(`${ATTACKS} attacks, meanwhile ${QUESTIONS} questions: median ${times[QUESTIONS >> 1]?.toFixed(1)} ms, longest ${times.at(-1)?.toFixed(1)} ms`);
+  t.comment(
+    `${ATTACKS} attacks, meanwhile ${QUESTIONS} questions: median ${times[QUESTIONS >> 1]?.toFixed(1)} ms, longest ${times.at(-1)?.toFixed(1)} ms`,
+  );
   const body = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
   t.match(body, new RegExp(`dotstub_dnssec_limit_hits_total\\{limit="signatures"\\} ${ATTACKS + 1}`));
 });

@@ -26,7 +26,7 @@ await t.test('a server that closes after each answer: every query is answered, o
   });
   for (let i = 0; i < 10; i++) t.match(await ask(at, `n${i}.wild.example`), { text: { rcode: 'NOERROR' } });
   t.ok(upstream.connections >= 10);
-  const resumed = await metric('dotstub_upstream_connects_total{upstream="dns.test",resumed="true"}') ?? 0;
+  const resumed = (await metric('dotstub_upstream_connects_total{upstream="dns.test",resumed="true"}')) ?? 0;
   // This server gives two tickets with a full handshake and none with a resumed one, and each is used once.
   t.ok(resumed >= 6, `${resumed} resumed, of ${upstream.connections}`);
 });
@@ -105,7 +105,7 @@ const ways: Readonly<Record<string, Handler>> = {
   'octet by octet'(query, session) {
     for (const octet of framed(answerOf(query, session))) session.socket.write(Buffer.from([octet]));
   },
-  'twice'(query, session) {
+  twice(query, session) {
     answer(query, session);
     answer(query, session);
   },

@@ -28,10 +28,15 @@ for (const [host, front] of Object.entries(HOSTS)) {
 }
 
 await t.test('who may look into the cache; how long answers are kept', async t => {
-  const { at, reload } = await setting(t, { handler: answering('www.example. 3600 A 192.0.2.1\nother.example. 3600 A 192.0.2.2\n') });
+  const { at, reload } = await setting(t, {
+    handler: answering('www.example. 3600 A 192.0.2.1\nother.example. 3600 A 192.0.2.2\n'),
+  });
   await ask(at, 'www.example');
   t.equal((await ask(at, 'www.example', { flags: 0 })).text.rcode, 'REFUSED');
-  t.same(reload('access: { snoop: [127.0.0.0/8] }\ncache: { max_ttl: 100 }'), { now: ['cache.max_ttl', 'access.snoop'], later: [] });
+  t.same(reload('access: { snoop: [127.0.0.0/8] }\ncache: { max_ttl: 100 }'), {
+    now: ['cache.max_ttl', 'access.snoop'],
+    later: [],
+  });
   t.equal((await ask(at, 'www.example', { flags: 0 })).text.rcode, 'NOERROR');
   t.equal((await ask(at, 'other.example')).text.answers[0]?.ttl, 100);
 });
@@ -43,7 +48,7 @@ await t.test('what waits is named, and only what is in force counts as old', asy
   t.same(reload(''), { now: ['cache.min_ttl'], later: [] }, 'as it was');
 });
 
-await t.test('from the resolvers that the system has to servers of one\'s own: strict, without a restart', async t => {
+await t.test("from the resolvers that the system has to servers of one's own: strict, without a restart", async t => {
   const { at, daemon, reload, metric, upstream } = await setting(t, { way: undefined });
   t.equal((await ask(at, 'www.example')).text.rcode, 'SERVFAIL', 'the system has none');
   t.equal(await metric('dotstub_upstream_mode{mode="opportunistic"}'), 1);

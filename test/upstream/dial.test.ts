@@ -11,7 +11,6 @@ import { dialer } from '../../src/upstream/dial.js';
 import { authority, certificate, type Identity } from '../fixtures/certificates.js';
 import { dotServer, type DotServerOptions } from '../fixtures/dot-server.js';
 
-
 const ca = authority();
 const DAY_MS = 86_400_000;
 type Authenticated = Extract<TlsSecurity, { at: 'authenticated' }>;
@@ -29,13 +28,22 @@ interface Outcome {
 }
 
 /** Dials, sends something, and says what came of it. */
-async function dial(identity: Identity, security: TlsSecurity, more: Partial<DotServerOptions> = {}, roots: Identity = ca, clockIsBehind = (): boolean => false): Promise<Outcome> {
+async function dial(
+  identity: Identity,
+  security: TlsSecurity,
+  more: Partial<DotServerOptions> = {},
+  roots: Identity = ca,
+  clockIsBehind = (): boolean => false,
+): Promise<Outcome> {
   const server = await dotServer({ identity, handler: (query, session) => session.reply(query), ...more });
   const target: DialTarget = { address: more.address ?? '127.0.0.1', port: server.port, security };
   const outcome = await new Promise<Omit<Outcome, 'queries'>>(resolve => {
     let connected = false;
     let told: Partial<Connected> = {};
-    const stream = dialer({ ca: roots.cert, client: undefined, clock: systemClock, clockIsBehind }, { tcpMs: 500, totalMs: 1000 })(target, {
+    const stream = dialer(
+      { ca: roots.cert, client: undefined, clock: systemClock, clockIsBehind },
+      { tcpMs: 500, totalMs: 1000 },
+    )(target, {
       connected(info) {
         connected = true;
         told = info;
@@ -55,22 +63,45 @@ async function dial(identity: Identity, security: TlsSecurity, more: Partial<Dot
 }
 
 await t.test('a server that proves its name is spoken to', async t => {
-  t.match(await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), named), { connected: true, queries: 1, protocol: 'TLSv1.3' });
-  t.match(await dial(certificate({ common: 'x', names: ['*.dns.test'], issuer: ca }), { ...named, name: 'a.dns.test' }), { connected: true }, 'a wildcard for the leftmost label');
-  t.match(await dial(certificate({ common: 'x', names: ['*.dns.test'], issuer: ca }), { ...named, name: 'a.b.dns.test' }), { connected: false }, 'and for no more');
+  t.match(await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), named), {
+    connected: true,
+    queries: 1,
+    protocol: 'TLSv1.3',
+  });
+  t.match(
+    await dial(certificate({ common: 'x', names: ['*.dns.test'], issuer: ca }), { ...named, name: 'a.dns.test' }),
+    { connected: true },
+    'a wildcard for the leftmost label',
+  );
+  t.match(
+    await dial(certificate({ common: 'x', names: ['*.dns.test'], issuer: ca }), { ...named, name: 'a.b.dns.test' }),
+    { connected: false },
+    'and for no more',
+  );
 });
 
 await t.test('RFC 8310 §8.1: without a name the address must be in the certificate', async t => {
   const byAddress: Authenticated = { ...named, name: undefined };
-  t.match(await dial(certificate({ common: 'x', ips: ['127.0.0.1'], issuer: ca }), byAddress), { connected: true, queries: 1 });
-  t.match(await dial(certificate({ common: 'x', names: ['127.0.0.1'], issuer: ca }), byAddress), { connected: false, code: 'tls_verify', queries: 0 });
+  t.match(await dial(certificate({ common: 'x', ips: ['127.0.0.1'], issuer: ca }), byAddress), {
+    connected: true,
+    queries: 1,
+  });
+  t.match(await dial(certificate({ common: 'x', names: ['127.0.0.1'], issuer: ca }), byAddress), {
+    connected: false,
+    code: 'tls_verify',
+    queries: 0,
+  });
 });
 
 await t.test('B17 row 11: whoever does not is refused, told why, and never gets an octet', async t => {
   const past = { notBefore: new Date(Date.now() - 3 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) };
   const future = { notBefore: new Date(Date.now() + DAY_MS), notAfter: new Date(Date.now() + 3 * DAY_MS) };
   const cases: readonly (readonly [string, Identity, RegExp])[] = [
-    ['another name', certificate({ common: 'x', names: ['other.test'], issuer: ca }), /the certificate is for other\.test, not for dns\.test/],
+    [
+      'another name',
+      certificate({ common: 'x', names: ['other.test'], issuer: ca }),
+      /the certificate is for other\.test, not for dns\.test/,
+    ],
     ['the name only as CN', certificate({ common: 'dns.test', issuer: ca }), /no name at all/],
     ['CN beside other SANs', certificate({ common: 'dns.test', names: ['other.test'], issuer: ca }), /for other\.test/],
     ['a partial wildcard', certificate({ common: 'x', names: ['d*.test'], issuer: ca }), /for d\*\.test/],
@@ -78,9 +109,29 @@ await t.test('B17 row 11: whoever does not is refused, told why, and never gets 
     ['expired', certificate({ common: 'x', names: ['dns.test'], issuer: ca, ...past }), /expired/],
     ['not yet valid', certificate({ common: 'x', names: ['dns.test'], issuer: ca, ...future }), /not valid yet/],
     ['self-signed', certificate({ common: 'x', names: ['dns.test'] }), /self-signed/],
-    ['an unknown authority', certificate({ common: 'x', names: ['dns.test'], issuer: authority('someone else') }), /upstream\.ca_file does not hold/],
-    ['a missing intermediate', certificate({ common: 'x', names: ['dns.test'], issuer: certificate({ common: 'middle', ca: true, issuer: ca }) }), /intermediate/],
-    ['issued by no authority', certificate({ common: 'x', names: ['dns.test'], issuer: certificate({ common: 'leaf', names: ['leaf.test'], issuer: ca }) }), /./],
+    [
+      'an unknown authority',
+      certificate({ common: 'x', names: ['dns.test'], issuer: authority('someone else') }),
+      /upstream\.ca_file does not hold/,
+    ],
+    [
+      'a missing intermediate',
+      certificate({
+        common: 'x',
+        names: ['dns.test'],
+        issuer: certificate({ common: 'middle', ca: true, issuer: ca }),
+      }),
+      /intermediate/,
+    ],
+    [
+      'issued by no authority',
+      certificate({
+        common: 'x',
+        names: ['dns.test'],
+        issuer: certificate({ common: 'leaf', names: ['leaf.test'], issuer: ca }),
+      }),
+      /./,
+    ],
   ];
   for (const [what, identity, why] of cases) {
     const outcome = await dial(identity, named);
@@ -93,12 +144,18 @@ await t.test('an intermediate that is sent is followed', async t => {
   const middle = certificate({ common: 'middle', ca: true, issuer: ca });
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: middle });
   t.match(await dial({ ...leaf, cert: leaf.cert + middle.cert }, named), { connected: true, queries: 1 });
-  t.match(await dial({ ...leaf, cert: leaf.cert + middle.cert }, { ...named, pins: [middle.pin] }), { connected: true }, 'a pin may be the intermediate\'s');
+  t.match(
+    await dial({ ...leaf, cert: leaf.cert + middle.cert }, { ...named, pins: [middle.pin] }),
+    { connected: true },
+    "a pin may be the intermediate's",
+  );
 });
 
 await t.test('B17 row 11, pins: one must match, whatever the authorities say', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
-  t.match(await dial(leaf, { ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', leaf.pin] }), { connected: true });
+  t.match(await dial(leaf, { ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', leaf.pin] }), {
+    connected: true,
+  });
   const refused = await dial(leaf, { ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] });
   t.match(refused, { connected: false, code: 'tls_verify', queries: 0 });
   t.ok(refused.detail?.includes(`sha256/${leaf.pin}`), 'the pins that the server shows are named');
@@ -109,122 +166,231 @@ await t.test('pin policies: who is let in, and what is said', async t => {
   const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   const stranger = certificate({ common: 'x', names: ['other.test'] });
   const table: readonly [PinPolicy, Identity, pinned: boolean, letIn: boolean][] = [
-    ['pin_and_pkix', good, true, true], ['pin_and_pkix', good, false, false], ['pin_and_pkix', stranger, true, false], ['pin_and_pkix', stranger, false, false],
-    ['pin_or_pkix', good, true, true], ['pin_or_pkix', good, false, true], ['pin_or_pkix', stranger, true, true], ['pin_or_pkix', stranger, false, false],
-    ['pin_only', good, true, true], ['pin_only', good, false, false], ['pin_only', stranger, true, true], ['pin_only', stranger, false, false],
-    ['report_only', good, true, true], ['report_only', good, false, true], ['report_only', stranger, true, false], ['report_only', stranger, false, false],
+    ['pin_and_pkix', good, true, true],
+    ['pin_and_pkix', good, false, false],
+    ['pin_and_pkix', stranger, true, false],
+    ['pin_and_pkix', stranger, false, false],
+    ['pin_or_pkix', good, true, true],
+    ['pin_or_pkix', good, false, true],
+    ['pin_or_pkix', stranger, true, true],
+    ['pin_or_pkix', stranger, false, false],
+    ['pin_only', good, true, true],
+    ['pin_only', good, false, false],
+    ['pin_only', stranger, true, true],
+    ['pin_only', stranger, false, false],
+    ['report_only', good, true, true],
+    ['report_only', good, false, true],
+    ['report_only', stranger, true, false],
+    ['report_only', stranger, false, false],
   ];
   for (const [pinPolicy, identity, pinned, letIn] of table) {
     const what = `${pinPolicy}, ${identity === good ? 'good' : 'strange'} certificate, ${pinned ? '' : 'not '}pinned`;
     const outcome = await dial(identity, { ...named, pinPolicy, pins: [pinned ? identity.pin : NO_PIN] });
-    t.match(outcome, letIn ? { connected: true, authenticated: true, queries: 1 } : { connected: false, code: 'tls_verify', queries: 0 }, what);
+    t.match(
+      outcome,
+      letIn
+        ? { connected: true, authenticated: true, queries: 1 }
+        : { connected: false, code: 'tls_verify', queries: 0 },
+      what,
+    );
     t.equal(outcome.warning !== undefined, pinPolicy === 'report_only' && letIn && !pinned, `${what}: warning`);
   }
 });
 
-await t.test('B17 row 7: a clock that is behind: a certificate that is not valid yet is taken where its own key is pinned, and nowhere else', async t => {
-  const future = { names: ['dns.test'], notBefore: new Date(Date.now() + DAY_MS), notAfter: new Date(Date.now() + 9 * DAY_MS) };
-  const early = certificate({ common: 'x', ...future, issuer: ca });
-  const pinned = { ...named, pins: [early.pin] };
-  const behind = async (identity: Identity, security: TlsSecurity, is = true): Promise<Outcome> => dial(identity, security, {}, ca, () => is);
-  t.match(await behind(early, pinned), { connected: true, authenticated: true, warning: /a pin matches/ });
-  t.match(await behind(early, pinned, false), { connected: false, detail: /not valid yet/ }, 'the clock is right');
-  t.match(await behind(early, named), { connected: false, detail: /not valid yet/ }, 'no pin');
-  t.match(await behind(early, { ...named, pins: [ca.pin] }), { connected: false }, 'a pin of the authority, whose chain is not sound');
-  t.match(await behind(early, { ...pinned, name: 'other.test' }), { connected: false }, 'another name');
-  const late = certificate({ common: 'x', names: ['dns.test'], issuer: ca, notBefore: new Date(Date.now() - 9 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) });
-  t.match(await behind(late, { ...named, pins: [late.pin] }), { connected: false, detail: /expired/ }, 'one that has expired');
-});
+await t.test(
+  'B17 row 7: a clock that is behind: a certificate that is not valid yet is taken where its own key is pinned, and nowhere else',
+  async t => {
+    const future = {
+      names: ['dns.test'],
+      notBefore: new Date(Date.now() + DAY_MS),
+      notAfter: new Date(Date.now() + 9 * DAY_MS),
+    };
+    const early = certificate({ common: 'x', ...future, issuer: ca });
+    const pinned = { ...named, pins: [early.pin] };
+    const behind = async (identity: Identity, security: TlsSecurity, is = true): Promise<Outcome> =>
+      dial(identity, security, {}, ca, () => is);
+    t.match(await behind(early, pinned), { connected: true, authenticated: true, warning: /a pin matches/ });
+    t.match(await behind(early, pinned, false), { connected: false, detail: /not valid yet/ }, 'the clock is right');
+    t.match(await behind(early, named), { connected: false, detail: /not valid yet/ }, 'no pin');
+    t.match(
+      await behind(early, { ...named, pins: [ca.pin] }),
+      { connected: false },
+      'a pin of the authority, whose chain is not sound',
+    );
+    t.match(await behind(early, { ...pinned, name: 'other.test' }), { connected: false }, 'another name');
+    const late = certificate({
+      common: 'x',
+      names: ['dns.test'],
+      issuer: ca,
+      notBefore: new Date(Date.now() - 9 * DAY_MS),
+      notAfter: new Date(Date.now() - DAY_MS),
+    });
+    t.match(
+      await behind(late, { ...named, pins: [late.pin] }),
+      { connected: false, detail: /expired/ },
+      'one that has expired',
+    );
+  },
+);
 
-await t.test('B17 row 11, resumed: tickets are used once, for the server that they came from, as it was configured then', async t => {
-  const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
-  for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
-    const server = await dotServer({ identity: good, handler: (query, session) => session.reply(query), tls: { maxVersion } });
-    const dialing = dialer({ ca: ca.cert, client: undefined, clock: systemClock });
-    const once = async (security: TlsSecurity): Promise<string> => new Promise(resolve => {
-      let told = '';
-      const stream = dialing({ address: '127.0.0.1', port: server.port, security }, {
-        connected: ({ resumed, authenticated }) => void (told = `${resumed ? 'resumed' : 'full'}${authenticated ? ', proved' : ''}`),
-        bytes: () => {
-          stream.close();
-          resolve(told);
-        },
-        closed: why => resolve(why?.code ?? 'closed'),
+await t.test(
+  'B17 row 11, resumed: tickets are used once, for the server that they came from, as it was configured then',
+  async t => {
+    const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
+    for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+      const server = await dotServer({
+        identity: good,
+        handler: (query, session) => session.reply(query),
+        tls: { maxVersion },
       });
-      stream.send(Buffer.from([0, 1, 42]));
-    });
-    t.equal(await once(named), 'full, proved', maxVersion);
-    t.equal(await once(named), 'resumed, proved');
-    t.equal(await once({ ...named, name: 'other.test' }), 'tls_verify', 'a ticket of one name does not open for another');
-    t.equal(await once({ ...named, name: 'other.test' }), 'tls_verify', 'nor does one that came with a refusal');
-    t.equal(await once({ ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] }), 'tls_verify', 'nor for other pins');
-    t.equal(await once({ at: 'encrypted', name: undefined }), 'full', 'nor for another profile');
-    t.equal(await once({ at: 'encrypted', name: undefined }), 'resumed');
-    t.equal(await once(named), 'resumed, proved', 'each has its own');
-    await server.close();
-  }
-});
+      const dialing = dialer({ ca: ca.cert, client: undefined, clock: systemClock });
+      const once = async (security: TlsSecurity): Promise<string> =>
+        new Promise(resolve => {
+          let told = '';
+          const stream = dialing(
+            { address: '127.0.0.1', port: server.port, security },
+            {
+              connected: ({ resumed, authenticated }) =>
+                void (told = `${resumed ? 'resumed' : 'full'}${authenticated ? ', proved' : ''}`),
+              bytes: () => {
+                stream.close();
+                resolve(told);
+              },
+              closed: why => resolve(why?.code ?? 'closed'),
+            },
+          );
+          stream.send(Buffer.from([0, 1, 42]));
+        });
+      t.equal(await once(named), 'full, proved', maxVersion);
+      t.equal(await once(named), 'resumed, proved');
+      t.equal(
+        await once({ ...named, name: 'other.test' }),
+        'tls_verify',
+        'a ticket of one name does not open for another',
+      );
+      t.equal(await once({ ...named, name: 'other.test' }), 'tls_verify', 'nor does one that came with a refusal');
+      t.equal(
+        await once({ ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] }),
+        'tls_verify',
+        'nor for other pins',
+      );
+      t.equal(await once({ at: 'encrypted', name: undefined }), 'full', 'nor for another profile');
+      t.equal(await once({ at: 'encrypted', name: undefined }), 'resumed');
+      t.equal(await once(named), 'resumed, proved', 'each has its own');
+      await server.close();
+    }
+  },
+);
 
-await t.test('a certificate that was good when the ticket came, and has expired since: a full handshake, and a refusal', async t => {
-  let wallMs = Date.now();
-  const short = certificate({ common: 'x', names: ['dns.test'], issuer: ca, notBefore: new Date(wallMs - DAY_MS), notAfter: new Date(wallMs + DAY_MS / 2) });
-  const server = await dotServer({ identity: short, handler: (query, session) => session.reply(query) });
-  const dialing = dialer({ ca: ca.cert, client: undefined, clock: { ...systemClock, wallMs: () => wallMs } });
-  const resumed = async (): Promise<boolean> => new Promise(resolve => {
-    let told = false;
-    const stream = dialing({ address: '127.0.0.1', port: server.port, security: named }, {
-      connected: info => void (told = info.resumed),
-      bytes: () => {
-        stream.close();
-        resolve(told);
-      },
-      closed: () => resolve(false),
+await t.test(
+  'a certificate that was good when the ticket came, and has expired since: a full handshake, and a refusal',
+  async t => {
+    let wallMs = Date.now();
+    const short = certificate({
+      common: 'x',
+      names: ['dns.test'],
+      issuer: ca,
+      notBefore: new Date(wallMs - DAY_MS),
+      notAfter: new Date(wallMs + DAY_MS / 2),
     });
-    stream.send(Buffer.from([0, 1, 42]));
-  });
-  t.equal(await resumed(), false);
-  t.equal(await resumed(), true);
-  wallMs += DAY_MS / 2;
-  t.equal(await resumed(), false, 'the ticket lived no longer than the certificate');
-  await server.close();
-});
+    const server = await dotServer({ identity: short, handler: (query, session) => session.reply(query) });
+    const dialing = dialer({ ca: ca.cert, client: undefined, clock: { ...systemClock, wallMs: () => wallMs } });
+    const resumed = async (): Promise<boolean> =>
+      new Promise(resolve => {
+        let told = false;
+        const stream = dialing(
+          { address: '127.0.0.1', port: server.port, security: named },
+          {
+            connected: info => void (told = info.resumed),
+            bytes: () => {
+              stream.close();
+              resolve(told);
+            },
+            closed: () => resolve(false),
+          },
+        );
+        stream.send(Buffer.from([0, 1, 42]));
+      });
+    t.equal(await resumed(), false);
+    t.equal(await resumed(), true);
+    wallMs += DAY_MS / 2;
+    t.equal(await resumed(), false, 'the ticket lived no longer than the certificate');
+    await server.close();
+  },
+);
 
 await t.test('RFC 9462 §4.2: a designated server must hold the address of the resolver that named it', async t => {
-  const designated = (address: string): Authenticated => ({ ...named, name: undefined, designatedBy: { address, name: 'dns.test' } });
+  const designated = (address: string): Authenticated => ({
+    ...named,
+    name: undefined,
+    designatedBy: { address, name: 'dns.test' },
+  });
   const both = certificate({ common: 'x', names: ['dns.test'], ips: ['192.0.2.53'], issuer: ca });
   t.match(await dial(both, designated('192.0.2.53')), { connected: true, authenticated: true });
-  t.match(await dial(both, designated('192.0.2.54')), { connected: false, code: 'tls_verify', detail: /not for 192\.0\.2\.54/ });
-  t.match(await dial(certificate({ common: 'x', names: ['dns.test'], ips: ['127.0.0.1'], issuer: ca }), designated('192.0.2.53')), { connected: false }, 'its own address proves nothing');
+  t.match(await dial(both, designated('192.0.2.54')), {
+    connected: false,
+    code: 'tls_verify',
+    detail: /not for 192\.0\.2\.54/,
+  });
+  t.match(
+    await dial(
+      certificate({ common: 'x', names: ['dns.test'], ips: ['127.0.0.1'], issuer: ca }),
+      designated('192.0.2.53'),
+    ),
+    { connected: false },
+    'its own address proves nothing',
+  );
 });
 
 await t.test('our own certificate is shown to servers that ask for it', async t => {
   const server = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   const own = certificate({ common: 'client', names: ['client.test'], issuer: ca });
-  const running = await dotServer({ identity: server, handler: (query, session) => session.reply(query), tls: { requestCert: true, rejectUnauthorized: true, ca: ca.cert } });
-  const reaches = async (client: Identity | undefined): Promise<boolean> => new Promise(resolve => {
-    const stream = dialer({ ca: ca.cert, client, clock: systemClock })({ address: '127.0.0.1', port: running.port, security: named }, {
-      connected: () => stream.send(Buffer.from([0, 1, 42])),
-      bytes: () => {
-        stream.close();
-        resolve(true);
-      },
-      closed: () => resolve(false),
-    });
+  const running = await dotServer({
+    identity: server,
+    handler: (query, session) => session.reply(query),
+    tls: { requestCert: true, rejectUnauthorized: true, ca: ca.cert },
   });
+  const reaches = async (client: Identity | undefined): Promise<boolean> =>
+    new Promise(resolve => {
+      const stream = dialer({ ca: ca.cert, client, clock: systemClock })(
+        { address: '127.0.0.1', port: running.port, security: named },
+        {
+          connected: () => stream.send(Buffer.from([0, 1, 42])),
+          bytes: () => {
+            stream.close();
+            resolve(true);
+          },
+          closed: () => resolve(false),
+        },
+      );
+    });
   t.equal(await reaches(own), true);
   t.equal(await reaches(undefined), false);
   await running.close();
 });
 
 await t.test('encrypted: whoever answers, and it is told whether the name was proved', async t => {
-  t.match(await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), { at: 'encrypted', name: 'dns.test' }), { connected: true, authenticated: true });
-  t.match(await dial(certificate({ common: 'x', names: ['other.test'] }), { at: 'encrypted', name: 'dns.test' }), { connected: true, authenticated: false, queries: 1 });
+  t.match(
+    await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), { at: 'encrypted', name: 'dns.test' }),
+    { connected: true, authenticated: true },
+  );
+  t.match(await dial(certificate({ common: 'x', names: ['other.test'] }), { at: 'encrypted', name: 'dns.test' }), {
+    connected: true,
+    authenticated: false,
+    queries: 1,
+  });
 });
 
 await t.test('TLS below 1.2 is not spoken', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
-  t.match(await dial(leaf, named, { tls: { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } }), { connected: true, protocol: 'TLSv1.2' });
-  t.match(await dial(leaf, named, { tls: { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } }), { connected: false, code: 'tls_alert', queries: 0 });
+  t.match(await dial(leaf, named, { tls: { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } }), {
+    connected: true,
+    protocol: 'TLSv1.2',
+  });
+  t.match(
+    await dial(leaf, named, { tls: { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } }),
+    { connected: false, code: 'tls_alert', queries: 0 },
+  );
 });
 
 await t.test('a server that refuses the ALPN id is asked again without it', async t => {
@@ -237,16 +403,35 @@ await t.test('nobody there, or nobody that speaks TLS', async t => {
   const silent = createServer(socket => held.add(socket));
   await new Promise<void>(resolve => void silent.listen(0, '127.0.0.1', resolve));
   const { port } = silent.address() as AddressInfo;
-  const outcome = async (target: DialTarget) => new Promise<{ code: string; detail: string } | undefined>(resolve => {
-    dialer({ ca: ca.cert, client: undefined, clock: systemClock }, { tcpMs: 300, totalMs: 600 })(target, { connected: () => undefined, bytes: () => undefined, closed: resolve });
+  const outcome = async (target: DialTarget) =>
+    new Promise<{ code: string; detail: string } | undefined>(resolve => {
+      dialer({ ca: ca.cert, client: undefined, clock: systemClock }, { tcpMs: 300, totalMs: 600 })(target, {
+        connected: () => undefined,
+        bytes: () => undefined,
+        closed: resolve,
+      });
+    });
+  t.match(await outcome({ address: '127.0.0.1', port, security: named }), {
+    code: 'connect_timeout',
+    detail: /no TLS connection within 600 ms/,
   });
-  t.match(await outcome({ address: '127.0.0.1', port, security: named }), { code: 'connect_timeout', detail: /no TLS connection within 600 ms/ });
   for (const socket of held) socket.destroy();
   await new Promise(resolve => void silent.close(resolve));
-  t.match(await outcome({ address: '127.0.0.1', port, security: named }), { code: 'connect', detail: /connection refused/ });
-  const chatty = createServer(socket => void socket.on('error', () => undefined).resume().end('220 mail.example ESMTP\r\n'));
+  t.match(await outcome({ address: '127.0.0.1', port, security: named }), {
+    code: 'connect',
+    detail: /connection refused/,
+  });
+  const chatty = createServer(
+    socket =>
+      void socket
+        .on('error', () => undefined)
+        .resume()
+        .end('220 mail.example ESMTP\r\n'),
+  );
   await new Promise<void>(resolve => void chatty.listen(0, '127.0.0.1', resolve));
-  t.match(await outcome({ address: '127.0.0.1', port: (chatty.address() as AddressInfo).port, security: named }), { code: 'tls_alert' });
+  t.match(await outcome({ address: '127.0.0.1', port: (chatty.address() as AddressInfo).port, security: named }), {
+    code: 'tls_alert',
+  });
   await new Promise(resolve => void chatty.close(resolve));
 });
 
@@ -254,19 +439,22 @@ await t.test('all that is sent in one turn arrives in one piece', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   const server = await dotServer({ identity: leaf, handler: () => undefined });
   await new Promise<void>(resolve => {
-    const stream = dialer({ ca: ca.cert, client: undefined, clock: systemClock })({ address: '127.0.0.1', port: server.port, security: named }, {
-      connected() {
-        for (let i = 0; i < 50; i++) stream.send(Buffer.from([0, 1, i]));
-        setTimeout(() => {
-          stream.close();
-          stream.close();
-          stream.destroy();
-          resolve();
-        }, 100);
+    const stream = dialer({ ca: ca.cert, client: undefined, clock: systemClock })(
+      { address: '127.0.0.1', port: server.port, security: named },
+      {
+        connected() {
+          for (let i = 0; i < 50; i++) stream.send(Buffer.from([0, 1, i]));
+          setTimeout(() => {
+            stream.close();
+            stream.close();
+            stream.destroy();
+            resolve();
+          }, 100);
+        },
+        bytes: () => undefined,
+        closed: () => undefined,
       },
-      bytes: () => undefined,
-      closed: () => undefined,
-    });
+    );
   });
   t.equal(server.queries, 50);
   t.equal(server.reads, 1);

@@ -6,7 +6,17 @@ import t from 'tap';
 import { Inflight, type Match, Sent } from '../../src/upstream/inflight.js';
 import * as idle from '../../src/upstream/idle.js';
 import { networkMemory } from '../../src/upstream/memory.js';
-import { failed, type Health, mayTryAnyway, type Mode, passed, type Path, pathFor, quickEnough, shouldProbe } from '../../src/upstream/mode.js';
+import {
+  failed,
+  type Health,
+  mayTryAnyway,
+  type Mode,
+  passed,
+  type Path,
+  pathFor,
+  quickEnough,
+  shouldProbe,
+} from '../../src/upstream/mode.js';
 import { type Candidate, choose, type Policy, shardOf } from '../../src/upstream/select.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { upstreamQuery, type Ask } from '../../src/wire/upstream-query.js';
@@ -35,7 +45,11 @@ await t.test('RFC 7766 §7: replies are matched by id and question, in any order
   t.same(table.match(Buffer.alloc(3)), { at: 'id_mismatch' });
   const https = new Inflight<{ done: boolean }>(fakeRandom());
   const id = https.add(new Sent({ done: false }, typed('one.example', 65), 0)) ?? -1;
-  t.same(https.match(responseTo(queryMessage('one.example', { id, type: 'TYPE97' }), {})), { at: 'question_mismatch' }, 'HTTPS is 65, a capital letter; 97 is the small one');
+  t.same(
+    https.match(responseTo(queryMessage('one.example', { id, type: 'TYPE97' }), {})),
+    { at: 'question_mismatch' },
+    'HTTPS is 65, a capital letter; 97 is the small one',
+  );
   t.equal(table.size, 1, 'mismatches change nothing');
   t.equal(answered(table.match(reply(idOne, 'one.example'))), one);
   t.end();
@@ -53,22 +67,25 @@ await t.test('65,536 queries have 65,536 ids, and the next has none', t => {
 });
 
 await t.test('any order of queries and replies: each reply finds its query, the rest stay in order', t => {
-  fc.assert(fc.property(fc.array(fc.nat(), { maxLength: 400, size: 'max' }), fc.integer(), (choices, seed) => {
-    const table = new Inflight<{ done: boolean }>(fakeRandom(seed));
-    const open: Sent<{ done: boolean }>[] = [];
-    for (const choice of choices) {
-      const [taken] = choice % 3 === 0 ? open.splice(choice % Math.max(1, open.length), 1) : [];
-      if (taken !== undefined) {
-        if (answered(table.match(reply(taken.id, 'x.example'))) !== taken) return false;
-      } else {
-        const made = sent('x.example');
-        table.add(made);
-        open.push(made);
+  fc.assert(
+    fc.property(fc.array(fc.nat(), { maxLength: 400, size: 'max' }), fc.integer(), (choices, seed) => {
+      const table = new Inflight<{ done: boolean }>(fakeRandom(seed));
+      const open: Sent<{ done: boolean }>[] = [];
+      for (const choice of choices) {
+        const [taken] = choice % 3 === 0 ? open.splice(choice % Math.max(1, open.length), 1) : [];
+        if (taken !== undefined) {
+          if (answered(table.match(reply(taken.id, 'x.example'))) !== taken) return false;
+        } else {
+          const made = sent('x.example');
+          table.add(made);
+          open.push(made);
+        }
       }
-    }
-    const all = table.all();
-    return table.size === open.length && all.length === open.length && all.every((each, i) => each === open[i]);
-  }), { numRuns: 100 });
+      const all = table.all();
+      return table.size === open.length && all.length === open.length && all.every((each, i) => each === open[i]);
+    }),
+    { numRuns: 100 },
+  );
   t.end();
 });
 
@@ -116,16 +133,32 @@ await t.test('the path, for every mode and health', t => {
 });
 
 await t.test('strict and encrypted never give a cleartext path, whatever happens in whatever order', t => {
-  fc.assert(fc.property(fc.constantFrom<Mode>('strict', 'encrypted'), fc.array(fc.tuple(fc.constantFrom('pass', 'fail', 'reset'), fc.nat(100_000), fc.boolean())), (mode, events) => {
-    let health: Health = { at: 'probing' };
-    let nowMs = 0;
-    for (const [what, ms, proved] of events) {
-      nowMs += ms;
-      health = what === 'pass' ? passed() : what === 'reset' ? { at: 'probing' } : failed(mode, health, { nowMs, spread: 0.5, proved });
-      if (pathFor(mode, health, nowMs, proved) === 'cleartext' || health.at === 'suspect' || shouldProbe(mode, health, nowMs)) return false;
-    }
-    return true;
-  }));
+  fc.assert(
+    fc.property(
+      fc.constantFrom<Mode>('strict', 'encrypted'),
+      fc.array(fc.tuple(fc.constantFrom('pass', 'fail', 'reset'), fc.nat(100_000), fc.boolean())),
+      (mode, events) => {
+        let health: Health = { at: 'probing' };
+        let nowMs = 0;
+        for (const [what, ms, proved] of events) {
+          nowMs += ms;
+          health =
+            what === 'pass'
+              ? passed()
+              : what === 'reset'
+                ? { at: 'probing' }
+                : failed(mode, health, { nowMs, spread: 0.5, proved });
+          if (
+            pathFor(mode, health, nowMs, proved) === 'cleartext' ||
+            health.at === 'suspect' ||
+            shouldProbe(mode, health, nowMs)
+          )
+            return false;
+        }
+        return true;
+      },
+    ),
+  );
   t.end();
 });
 
@@ -138,9 +171,17 @@ await t.test('back-off doubles to its limit, spread by a fifth either way', t =>
     if (health.at === 'failed') steps.push(health.retryAtMs);
   }
   t.same(steps, [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000, 60000]);
-  t.match(failed('strict', passed(), { ...at0, spread: 0 }), { retryAtMs: 800, failures: 1 }, 'a success in between starts over');
+  t.match(
+    failed('strict', passed(), { ...at0, spread: 0 }),
+    { retryAtMs: 800, failures: 1 },
+    'a success in between starts over',
+  );
   t.match(failed('strict', passed(), { ...at0, spread: 0.75 }), { retryAtMs: 1100 });
-  t.match(failed('opportunistic', { at: 'probing' }, at0), { at: 'failed', retryAtMs: 60_000 }, 'RFC 7858 §3.1: patience where there is another way');
+  t.match(
+    failed('opportunistic', { at: 'probing' }, at0),
+    { at: 'failed', retryAtMs: 60_000 },
+    'RFC 7858 §3.1: patience where there is another way',
+  );
   t.notOk(mayTryAnyway(health, 999));
   t.ok(mayTryAnyway(health, 1000), 'with everything down, each may be tried once a second');
   t.end();
@@ -154,9 +195,18 @@ await t.test('opportunistic: what worked is suspect, tried again after 1, 2 and 
       return `${health.at} ${health.at === 'suspect' || health.at === 'failed' ? health.retryAtMs - nowMs : ''}`;
     });
   };
-  t.same(walk(false, [0, 1000, 3000, 7000, 70_000]), ['suspect 1000', 'suspect 2000', 'suspect 4000', 'failed 60000', 'failed 120000']);
-  t.same(walk(true, [0, 1000, 3000, 7000, 15_000, 31_000]), ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'failed 60000'],
-    'one that proved itself here before: cleartext has to wait half a minute');
+  t.same(walk(false, [0, 1000, 3000, 7000, 70_000]), [
+    'suspect 1000',
+    'suspect 2000',
+    'suspect 4000',
+    'failed 60000',
+    'failed 120000',
+  ]);
+  t.same(
+    walk(true, [0, 1000, 3000, 7000, 15_000, 31_000]),
+    ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'failed 60000'],
+    'one that proved itself here before: cleartext has to wait half a minute',
+  );
   t.match(failed('opportunistic', { at: 'probing' }, { nowMs: 0, spread: 0.5, proved: true }), { at: 'suspect' });
   t.end();
 });
@@ -180,11 +230,19 @@ await t.test('idle limits: learned from the server, closing and saying', t => {
   t.equal(idle.reusedAfter(shorter, 100), shorter, 'a short pause proves nothing');
   t.equal(idle.idleMs(idle.said(grown, 3000)), 2000, 'RFC 7828: what the server says counts');
   t.equal(idle.idleMs(idle.said(idle.FIRST_LIMIT, 60_000)), 8000, 'but does not keep connections longer than is good');
-  fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom('closed', 'reused', 'said'), fc.nat(120_000))), events => {
-    let limit = idle.FIRST_LIMIT;
-    for (const [what, ms] of events) limit = what === 'closed' ? idle.closedAfter(limit, ms) : what === 'reused' ? idle.reusedAfter(limit, ms) : idle.said(limit, ms);
-    return idle.idleMs(limit) >= 1000 && idle.idleMs(limit) <= 30_000;
-  }));
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.constantFrom('closed', 'reused', 'said'), fc.nat(120_000))), events => {
+      let limit = idle.FIRST_LIMIT;
+      for (const [what, ms] of events)
+        limit =
+          what === 'closed'
+            ? idle.closedAfter(limit, ms)
+            : what === 'reused'
+              ? idle.reusedAfter(limit, ms)
+              : idle.said(limit, ms);
+      return idle.idleMs(limit) >= 1000 && idle.idleMs(limit) <= 30_000;
+    }),
+  );
   t.end();
 });
 
@@ -209,7 +267,11 @@ await t.test('what has proved itself is remembered for three days, per network, 
   t.ok(later.save().length < 20_000, 'bounded');
   later.remember('dns.example', ['192.0.2.1', '2001:db8::1']);
   t.same(networkMemory(() => nowMs, later.save()).recall('dns.example'), ['192.0.2.1', '2001:db8::1']);
-  t.same(networkMemory(() => nowMs, later.save().replace('192.0.2.1', 'localhost')).recall('dns.example'), ['2001:db8::1'], 'only addresses');
+  t.same(
+    networkMemory(() => nowMs, later.save().replace('192.0.2.1', 'localhost')).recall('dns.example'),
+    ['2001:db8::1'],
+    'only addresses',
+  );
   for (const damaged of ['', '{', '[]', 'null', '{"version":1,"proofs":[1,["a"],["a","b"]]}', saved.slice(0, -3)]) {
     const read = networkMemory(() => nowMs, damaged);
     t.notOk(read.proved('one'), damaged);
@@ -218,15 +280,29 @@ await t.test('what has proved itself is remembered for three days, per network, 
 });
 
 await t.test('selection', t => {
-  const servers = [{ id: 'a', srttMs: 30, open: true, shardId: 1 }, { id: 'b', srttMs: 10, open: true, shardId: 2 }, { id: 'c', srttMs: undefined, open: false, shardId: 3 }];
-  const chosen = (policy: Policy, turn = 0, random = fakeRandom(), shard = 0): string | undefined => choose(policy, servers, turn, shard, random)?.id;
+  const servers = [
+    { id: 'a', srttMs: 30, open: true, shardId: 1 },
+    { id: 'b', srttMs: 10, open: true, shardId: 2 },
+    { id: 'c', srttMs: undefined, open: false, shardId: 3 },
+  ];
+  const chosen = (policy: Policy, turn = 0, random = fakeRandom(), shard = 0): string | undefined =>
+    choose(policy, servers, turn, shard, random)?.id;
   t.equal(chosen('ordered'), 'a');
-  t.same([0, 1, 2, 3].map(turn => chosen('round_robin', turn)), ['a', 'b', 'c', 'a']);
+  t.same(
+    [0, 1, 2, 3].map(turn => chosen('round_robin', turn)),
+    ['a', 'b', 'c', 'a'],
+  );
   t.equal(chosen('fastest', 0, { uint16: () => 0, below: () => 1 }), 'b', 'measured ones first');
   t.equal(chosen('fastest', 0, { uint16: () => 0, below: n => (n === 20 ? 0 : 2) }), 'c', 'now and then by chance');
   t.equal(new Set(Array.from({ length: 100 }, (_, i) => chosen('random', 0, fakeRandom(i + 1)))).size, 3);
-  fc.assert(fc.property(fc.constantFrom<Policy>('ordered', 'round_robin', 'random', 'fastest', 'sharded'), fc.nat(), fc.integer(), (policy, turn, shard) =>
-    ['a', 'b', 'c'].includes(chosen(policy, turn, fakeRandom(), shard) ?? '')));
+  fc.assert(
+    fc.property(
+      fc.constantFrom<Policy>('ordered', 'round_robin', 'random', 'fastest', 'sharded'),
+      fc.nat(),
+      fc.integer(),
+      (policy, turn, shard) => ['a', 'b', 'c'].includes(chosen(policy, turn, fakeRandom(), shard) ?? ''),
+    ),
+  );
   t.equal(choose<Candidate>('fastest', [], 0, 0, fakeRandom()), undefined);
   t.end();
 });
@@ -234,24 +310,32 @@ await t.test('selection', t => {
 await t.test('sharded: a site has one server, sites are spread, and a lost server moves only its own', t => {
   const servers = ['a', 'b', 'c'].map((id, i) => ({ id, srttMs: 1, open: true, shardId: 1000 + 77 * i }));
   const KEY = 12345;
-  const of = (name: string, among = servers): string => choose('sharded', among, 0, shardOf(question(name), KEY), fakeRandom())?.id ?? '';
+  const of = (name: string, among = servers): string =>
+    choose('sharded', among, 0, shardOf(question(name), KEY), fakeRandom())?.id ?? '';
   const sites = Array.from({ length: 600 }, (_, i) => `site${i}.example`);
   for (const site of sites) if (of(`www.${site}`) !== of(`A.B.${site.toUpperCase()}`)) t.fail(site);
   t.equal(of('a.shop.co.uk'), of('b.shop.co.uk'));
   t.ok(new Set(Array.from({ length: 50 }, (_, i) => of(`www.shop${i}.co.uk`))).size > 1, 'co.uk is no site');
   const counts = servers.map(({ id }) => sites.filter(site => of(site) === id).length);
-  t.ok(counts.every(count => count > 120), counts.join(' '));
+  t.ok(
+    counts.every(count => count > 120),
+    counts.join(' '),
+  );
   const without = servers.filter(({ id }) => id !== 'b');
   t.ok(sites.every(site => of(site) === 'b' || of(site, without) === of(site)));
   for (const name of ['.', 'com', 'a.b']) t.ok(of(name), name);
   t.end();
 });
 
-await t.test('RFC 8467: over TLS queries are padded to 128; elsewhere not; nothing of the client\'s goes along', t => {
+await t.test("RFC 8467: over TLS queries are padded to 128; elsewhere not; nothing of the client's goes along", t => {
   const ask: Ask = { question: question('www.example'), dnssecOk: true, checkingDisabled: true };
   const padded = upstreamQuery(1, ask, { pad: true, keepalive: true, hideSubnet: true });
   t.equal(padded.length, 128);
-  t.equal(messageToText(padded)?.option(OPTION.CLIENT_SUBNET)?.toString('hex'), '00010000', 'RFC 7871 §7.1.2: family 1, and no octet of an address');
+  t.equal(
+    messageToText(padded)?.option(OPTION.CLIENT_SUBNET)?.toString('hex'),
+    '00010000',
+    'RFC 7871 §7.1.2: family 1, and no octet of an address',
+  );
   t.equal(messageToText(padded)?.option(OPTION.TCP_KEEPALIVE)?.length, 0);
   t.match(messageToText(padded), { flags: ['rd', 'cd'], question: { name: 'www.example.' } });
   const plain = upstreamQuery(1, ask, { pad: false, keepalive: false, hideSubnet: false });

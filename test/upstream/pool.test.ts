@@ -19,24 +19,50 @@ import { wireName } from '../fixtures/records.js';
 
 const A = 'x.example. 60 A 192.0.2.1';
 
-const at = (name: string, ...addresses: string[]): ServerSpec =>
-  ({ label: name, name, addresses: addresses.map(address => ({ address, port: 853 })), port: 853, pins: [], pinPolicy: 'pin_and_pkix', discover: false });
+const at = (name: string, ...addresses: string[]): ServerSpec => ({
+  label: name,
+  name,
+  addresses: addresses.map(address => ({ address, port: 853 })),
+  port: 853,
+  pins: [],
+  pinPolicy: 'pin_and_pkix',
+  discover: false,
+});
 
-function setUp(servers: readonly ServerSpec[], { mode = 'strict', ...more }: Partial<PoolSpec> = {}, datagram?: FakeNetwork['datagram']) {
+function setUp(
+  servers: readonly ServerSpec[],
+  { mode = 'strict', ...more }: Partial<PoolSpec> = {},
+  datagram?: FakeNetwork['datagram'],
+) {
   const clock = fakeClock();
   const network = fakeNetwork();
   network.datagram = datagram;
   const { observer, count } = recorder();
   const log = recordedLog();
   const memory = networkMemory(() => clock.wallMs());
-  const tested = pool({ clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram, memory }, wheel(clock), {
-    mode, policy: 'ordered', servers, bootstrapServers: () => [], ...more,
-  });
+  const tested = pool(
+    { clock, random: fakeRandom(), observer, log, dial: network.dial, dialDatagram: network.dialDatagram, memory },
+    wheel(clock),
+    {
+      mode,
+      policy: 'ordered',
+      servers,
+      bootstrapServers: () => [],
+      ...more,
+    },
+  );
   /** Asks; `outcome` is filled when it is answered. */
   const ask = (name = 'x.example') => {
     const asked: { outcome: UpstreamReply | Failure | undefined } = { outcome: undefined };
-    tested.exchange({ question: Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]), dnssecOk: false, checkingDisabled: false }, TYPE.A,
-      outcome => (asked.outcome = outcome));
+    tested.exchange(
+      {
+        question: Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]),
+        dnssecOk: false,
+        checkingDisabled: false,
+      },
+      TYPE.A,
+      outcome => (asked.outcome = outcome),
+    );
     return asked;
   };
   return { clock, network, count, log, memory, pool: tested, ask };
@@ -46,7 +72,11 @@ await t.test('a query waits for the handshake, and is answered', async t => {
   const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
   const asked = ask();
   await clock.advance(10);
-  t.same(network.last.target, { address: '192.0.2.1', port: 853, security: { at: 'authenticated', name: 'one', pins: [], pinPolicy: 'pin_and_pkix' } });
+  t.same(network.last.target, {
+    address: '192.0.2.1',
+    port: 853,
+    security: { at: 'authenticated', name: 'one', pins: [], pinPolicy: 'pin_and_pkix' },
+  });
   t.equal(network.last.queries.length, 0, 'nothing is sent before the server has proved itself');
   network.last.accept();
   network.last.queries.length = 0;
@@ -70,44 +100,50 @@ await t.test('many queries share one connection, and are answered in any order',
   t.equal(network.streams.length, 1);
 });
 
-await t.test('a connection is kept warm for a minute after the last query, then closed; the next query opens a new one', async t => {
-  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
-  network.serve = () => ({ answers: A });
-  ask();
-  await clock.advance(7900);
-  t.same(network.last.asked, ['x.example.']);
-  await clock.advance(50_000);
-  t.notOk(network.last.closed);
-  t.same([...new Set(network.last.asked)], ['x.example.', '.'], 'nothing but the root is asked for that');
-  await clock.advance(15_000);
-  t.ok(network.last.closed);
-  t.equal(count('upstreamClose', 'one', 'client_idle'), 1);
-  const again = ask();
-  await clock.advance(10);
-  t.equal(again.outcome?.at, 'reply');
-  t.equal(network.streams.length, 2);
-});
+await t.test(
+  'a connection is kept warm for a minute after the last query, then closed; the next query opens a new one',
+  async t => {
+    const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+    network.serve = () => ({ answers: A });
+    ask();
+    await clock.advance(7900);
+    t.same(network.last.asked, ['x.example.']);
+    await clock.advance(50_000);
+    t.notOk(network.last.closed);
+    t.same([...new Set(network.last.asked)], ['x.example.', '.'], 'nothing but the root is asked for that');
+    await clock.advance(15_000);
+    t.ok(network.last.closed);
+    t.equal(count('upstreamClose', 'one', 'client_idle'), 1);
+    const again = ask();
+    await clock.advance(10);
+    t.equal(again.outcome?.at, 'reply');
+    t.equal(network.streams.length, 2);
+  },
+);
 
-await t.test('the server closes with queries in flight: all are asked again at once, the server is not blamed', async t => {
-  const { clock, network, ask, count, pool: tested } = setUp([at('one', '192.0.2.1')]);
-  const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
-  await clock.advance(1);
-  const [first] = network.streams;
-  first?.accept();
-  await clock.advance(1);
-  first?.answer({ answers: A });
-  first?.finish(true);
-  await clock.advance(1);
-  t.equal(network.streams.length, 2, 'one new connection');
-  network.serve = () => ({ answers: A });
-  network.last.accept();
-  await clock.advance(1);
-  for (const query of network.last.queries.splice(0)) network.last.send(responseTo(query, { answers: A }));
-  await clock.advance(1);
-  t.equal(asked.filter(({ outcome }) => outcome?.at === 'reply').length, 50);
-  t.equal(count('replay'), 49);
-  t.ok(tested.ready);
-});
+await t.test(
+  'the server closes with queries in flight: all are asked again at once, the server is not blamed',
+  async t => {
+    const { clock, network, ask, count, pool: tested } = setUp([at('one', '192.0.2.1')]);
+    const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
+    await clock.advance(1);
+    const [first] = network.streams;
+    first?.accept();
+    await clock.advance(1);
+    first?.answer({ answers: A });
+    first?.finish(true);
+    await clock.advance(1);
+    t.equal(network.streams.length, 2, 'one new connection');
+    network.serve = () => ({ answers: A });
+    network.last.accept();
+    await clock.advance(1);
+    for (const query of network.last.queries.splice(0)) network.last.send(responseTo(query, { answers: A }));
+    await clock.advance(1);
+    t.equal(asked.filter(({ outcome }) => outcome?.at === 'reply').length, 50);
+    t.equal(count('replay'), 49);
+    t.ok(tested.ready);
+  },
+);
 
 await t.test('a query is sent three times at most', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
@@ -128,7 +164,11 @@ await t.test('a server that can not be reached: the next is asked at once', asyn
   const again = ask();
   await clock.advance(50);
   t.match(again.outcome, { at: 'reply', upstream: 'two' });
-  t.equal(network.streams.filter(({ target }) => target.address === '192.0.2.1').length, 1, 'one is left alone for a while');
+  t.equal(
+    network.streams.filter(({ target }) => target.address === '192.0.2.1').length,
+    1,
+    'one is left alone for a while',
+  );
 });
 
 await t.test('an unreachable server is tried again after its back-off', async t => {
@@ -142,26 +182,29 @@ await t.test('an unreachable server is tried again after its back-off', async t 
   t.match(again.outcome, { at: 'reply', upstream: 'one' });
 });
 
-await t.test('with every server down a query fails at once, with the reason; a second later they are tried again', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
-  network.serve = () => 'refuse';
-  const first = ask();
-  await clock.advance(50);
-  t.match(first.outcome, { at: 'failure', code: 'connect', detail: 'refused' });
-  t.notOk(tested.ready);
-  // Back-off grows, but a trial a second stays.
-  for (let i = 0; i < 8; i++) {
-    ask();
-    await clock.advance(1000);
-  }
-  const dialled = network.streams.length;
-  network.serve = () => ({ answers: A });
-  const back = ask();
-  await clock.advance(50);
-  t.equal(back.outcome?.at, 'reply', 'the first query after the outage is answered');
-  t.ok(dialled < 25, `${dialled} trials in 8 s`);
-  t.ok(tested.ready);
-});
+await t.test(
+  'with every server down a query fails at once, with the reason; a second later they are tried again',
+  async t => {
+    const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    network.serve = () => 'refuse';
+    const first = ask();
+    await clock.advance(50);
+    t.match(first.outcome, { at: 'failure', code: 'connect', detail: 'refused' });
+    t.notOk(tested.ready);
+    // Back-off grows, but a trial a second stays.
+    for (let i = 0; i < 8; i++) {
+      ask();
+      await clock.advance(1000);
+    }
+    const dialled = network.streams.length;
+    network.serve = () => ({ answers: A });
+    const back = ask();
+    await clock.advance(50);
+    t.equal(back.outcome?.at, 'reply', 'the first query after the outage is answered');
+    t.ok(dialled < 25, `${dialled} trials in 8 s`);
+    t.ok(tested.ready);
+  },
+);
 
 await t.test('SERVFAIL and REFUSED: one other server is asked, once', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2'), at('three', '192.0.2.3')]);
@@ -184,24 +227,27 @@ await t.test('a server that is slow: another is asked beside it, and the first a
   t.match(asked.outcome, { at: 'reply', upstream: 'two' });
 });
 
-await t.test('a connection gone silent: its queries are asked over a second one within a second or so, and it is cut at 3 s', async t => {
-  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
-  network.serve = () => ({ answers: A });
-  ask();
-  await clock.advance(100);
-  network.serve = (_name, target) => (target === network.streams[0]?.target ? 'silence' : { answers: A });
-  const asked = ask();
-  await clock.advance(1100);
-  t.match(asked.outcome, { at: 'reply' });
-  t.equal(count('hedge'), 1);
-  t.equal(network.streams.length, 2);
-  const next = ask();
-  await clock.advance(20);
-  t.equal(next.outcome?.at, 'reply', 'the suspect connection is not used for new queries');
-  await clock.advance(2100);
-  t.ok(network.streams[0]?.closed);
-  t.equal(count('upstreamClose', 'one', 'silent'), 1);
-});
+await t.test(
+  'a connection gone silent: its queries are asked over a second one within a second or so, and it is cut at 3 s',
+  async t => {
+    const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+    network.serve = () => ({ answers: A });
+    ask();
+    await clock.advance(100);
+    network.serve = (_name, target) => (target === network.streams[0]?.target ? 'silence' : { answers: A });
+    const asked = ask();
+    await clock.advance(1100);
+    t.match(asked.outcome, { at: 'reply' });
+    t.equal(count('hedge'), 1);
+    t.equal(network.streams.length, 2);
+    const next = ask();
+    await clock.advance(20);
+    t.equal(next.outcome?.at, 'reply', 'the suspect connection is not used for new queries');
+    await clock.advance(2100);
+    t.ok(network.streams[0]?.closed);
+    t.equal(count('upstreamClose', 'one', 'silent'), 1);
+  },
+);
 
 await t.test('one of many never answered: the others are, and the connection lives while it is heard from', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
@@ -275,7 +321,9 @@ await t.test('strict: whatever happens, no datagram with a client name', async t
 });
 
 await t.test('opportunistic: cleartext at once, TLS as soon as it is known to work', async t => {
-  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'opportunistic',
+  });
   network.serve = () => ({ answers: A });
   network.datagram = () => ({ answers: A });
   const first = ask();
@@ -289,7 +337,9 @@ await t.test('opportunistic: cleartext at once, TLS as soon as it is known to wo
 });
 
 await t.test('opportunistic: TLS fails, cleartext serves, and TLS is tried again later', async t => {
-  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'opportunistic',
+  });
   network.serve = () => 'refuse';
   network.datagram = () => ({ answers: A });
   ask();
@@ -307,7 +357,9 @@ await t.test('opportunistic: TLS fails, cleartext serves, and TLS is tried again
 });
 
 await t.test('mode off: cleartext only; a truncated answer is fetched over TCP', async t => {
-  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'off',
+  });
   network.serve = () => ({ answers: A });
   network.datagram = () => ({ flags: 0x0200 });
   const asked = ask();
@@ -318,19 +370,27 @@ await t.test('mode off: cleartext only; a truncated answer is fetched over TCP',
 });
 
 await t.test('bootstrap: a name without addresses is looked up there, and only its name', async t => {
-  const { clock, network, ask, count } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
-    name => (name === 'dns.example.' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined));
+  const { clock, network, ask, count } = setUp(
+    [at('dns.example')],
+    { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
+    name => (name === 'dns.example.' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined),
+  );
   network.serve = () => ({ answers: A });
   const asked = ask();
   await clock.advance(50);
   t.match(asked.outcome, { at: 'reply', upstream: 'dns.example' });
   t.equal(network.last.target.address, '192.0.2.77');
-  t.same(network.datagrams.map(({ name, address, type }) => `${name} ${type} @${address}`), ['dns.example. A @192.0.2.53', 'dns.example. AAAA @192.0.2.53']);
+  t.same(
+    network.datagrams.map(({ name, address, type }) => `${name} ${type} @${address}`),
+    ['dns.example. A @192.0.2.53', 'dns.example. AAAA @192.0.2.53'],
+  );
   t.equal(count('cleartext', 'bootstrap'), 2);
 });
 
 await t.test('bootstrap fails: the addresses of last time serve, and have to prove the name all the same', async t => {
-  const { clock, network, ask, memory } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, ask, memory } = setUp([at('dns.example')], {
+    bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }],
+  });
   network.serve = () => ({ answers: A });
   memory.remember('dns.example', ['192.0.2.77']);
   const asked = ask();
@@ -340,7 +400,9 @@ await t.test('bootstrap fails: the addresses of last time serve, and have to pro
 });
 
 await t.test('bootstrap fails: queries fail with the reason, and it is tried again a second later', async t => {
-  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, ask } = setUp([at('dns.example')], {
+    bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }],
+  });
   network.serve = () => ({ answers: A });
   const asked = ask();
   await clock.advance(100);
@@ -353,7 +415,11 @@ await t.test('bootstrap fails: queries fail with the reason, and it is tried aga
 });
 
 await t.test('bootstrap: a daemon that starts before its network gets ready by itself, without a query', async t => {
-  const { clock, network, pool: tested } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
+  const {
+    clock,
+    network,
+    pool: tested,
+  } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
   await clock.advance(20_000);
   t.notOk(tested.ready);
   t.ok(network.datagrams.length < 40, `${network.datagrams.length} questions in 20 s`);
@@ -362,43 +428,52 @@ await t.test('bootstrap: a daemon that starts before its network gets ready by i
   t.ok(tested.ready);
 });
 
-await t.test('bootstrap: an expired address is looked up again, without dropping the connection that works', async t => {
-  const { clock, network, ask } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
-    name => (name === 'dns.example.' ? { answers: 'dns.example. 61 A 192.0.2.77' } : undefined));
-  network.serve = () => ({ answers: A });
-  ask();
-  for (let i = 0; i < 70; i++) {
-    await clock.advance(1000);
+await t.test(
+  'bootstrap: an expired address is looked up again, without dropping the connection that works',
+  async t => {
+    const { clock, network, ask } = setUp(
+      [at('dns.example')],
+      { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
+      name => (name === 'dns.example.' ? { answers: 'dns.example. 61 A 192.0.2.77' } : undefined),
+    );
+    network.serve = () => ({ answers: A });
     ask();
-  }
-  await clock.advance(10);
-  t.equal(network.datagrams.length, 4, 'two searches');
-  t.equal(network.streams.length, 1);
-});
+    for (let i = 0; i < 70; i++) {
+      await clock.advance(1000);
+      ask();
+    }
+    await clock.advance(10);
+    t.equal(network.datagrams.length, 4, 'two searches');
+    t.equal(network.streams.length, 1);
+  },
+);
 
-await t.test('B17 row 8: started without a network, queries wait 4.2 s, fail with the reason, and are answered once there is one', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
-  network.serve = () => 'refuse';
-  tested.prepare();
-  await clock.advance(100);
-  const early = ask();
-  await clock.advance(4100);
-  t.equal(early.outcome, undefined, 'held');
-  await clock.advance(200);
-  t.match(early.outcome, { at: 'failure', code: 'connect', detail: 'refused' });
-  const held = ask();
-  await clock.advance(1000);
-  network.serve = () => ({ answers: A });
-  await clock.advance(1100);
-  t.equal(held.outcome?.at, 'reply', 'found by itself, within about a second of the network\'s return');
-  t.ok(network.streams.length < 30, `${network.streams.length} trials`);
-  network.serve = () => 'refuse';
-  network.last.finish(true);
-  await clock.advance(10);
-  const outage = ask();
-  await clock.advance(200);
-  t.match(outage.outcome, { at: 'failure' }, 'an outage later is told at once');
-});
+await t.test(
+  'B17 row 8: started without a network, queries wait 4.2 s, fail with the reason, and are answered once there is one',
+  async t => {
+    const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    network.serve = () => 'refuse';
+    tested.prepare();
+    await clock.advance(100);
+    const early = ask();
+    await clock.advance(4100);
+    t.equal(early.outcome, undefined, 'held');
+    await clock.advance(200);
+    t.match(early.outcome, { at: 'failure', code: 'connect', detail: 'refused' });
+    const held = ask();
+    await clock.advance(1000);
+    network.serve = () => ({ answers: A });
+    await clock.advance(1100);
+    t.equal(held.outcome?.at, 'reply', "found by itself, within about a second of the network's return");
+    t.ok(network.streams.length < 30, `${network.streams.length} trials`);
+    network.serve = () => 'refuse';
+    network.last.finish(true);
+    await clock.advance(10);
+    const outage = ask();
+    await clock.advance(200);
+    t.match(outage.outcome, { at: 'failure' }, 'an outage later is told at once');
+  },
+);
 
 await t.test('half a minute after the start without success queries fail at once', async t => {
   const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1')]);
@@ -410,24 +485,27 @@ await t.test('half a minute after the start without success queries fail at once
   t.match(late.outcome, { at: 'failure' });
 });
 
-await t.test('B17 row 4: everything down for ten minutes, then back: the first query after that is answered', async t => {
-  const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
-  network.serve = () => ({ answers: A });
-  ask();
-  await clock.advance(100);
-  network.serve = () => 'refuse';
-  network.last.finish(true);
-  for (let i = 0; i < 200; i++) {
+await t.test(
+  'B17 row 4: everything down for ten minutes, then back: the first query after that is answered',
+  async t => {
+    const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    network.serve = () => ({ answers: A });
     ask();
-    await clock.advance(3000);
-  }
-  const dialled = network.streams.length;
-  network.serve = () => ({ answers: A });
-  const back = ask();
-  await clock.advance(1500);
-  t.equal(back.outcome?.at, 'reply');
-  t.ok(dialled < 450, `${dialled} trials in ten minutes`);
-});
+    await clock.advance(100);
+    network.serve = () => 'refuse';
+    network.last.finish(true);
+    for (let i = 0; i < 200; i++) {
+      ask();
+      await clock.advance(3000);
+    }
+    const dialled = network.streams.length;
+    network.serve = () => ({ answers: A });
+    const back = ask();
+    await clock.advance(1500);
+    t.equal(back.outcome?.at, 'reply');
+    t.ok(dialled < 450, `${dialled} trials in ten minutes`);
+  },
+);
 
 await t.test('prepared: connected before anybody asks', async t => {
   const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
@@ -440,47 +518,62 @@ await t.test('prepared: connected before anybody asks', async t => {
   t.equal(network.streams.length, 2);
 });
 
-await t.test('the network changes: what is in flight is asked again at once over new connections, and back-off is forgotten', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
-  network.serve = (_name, { address }) => (address === '192.0.2.1' ? {} : 'refuse');
-  ask();
-  await clock.advance(100);
-  network.serve = () => 'silence';
-  const caught = ask();
-  await clock.advance(10);
-  const [old] = network.streams;
-  network.serve = () => ({ answers: A });
-  tested.networkChanged('network');
-  await clock.advance(20);
-  t.equal(caught.outcome?.at, 'reply', 'not a second is waited on the old connection');
-  t.ok(old?.closed);
-  t.ok(network.streams.filter(({ target }) => target.address === '192.0.2.2').length >= 1, 'the one in back-off is tried too');
-});
+await t.test(
+  'the network changes: what is in flight is asked again at once over new connections, and back-off is forgotten',
+  async t => {
+    const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    network.serve = (_name, { address }) => (address === '192.0.2.1' ? {} : 'refuse');
+    ask();
+    await clock.advance(100);
+    network.serve = () => 'silence';
+    const caught = ask();
+    await clock.advance(10);
+    const [old] = network.streams;
+    network.serve = () => ({ answers: A });
+    tested.networkChanged('network');
+    await clock.advance(20);
+    t.equal(caught.outcome?.at, 'reply', 'not a second is waited on the old connection');
+    t.ok(old?.closed);
+    t.ok(
+      network.streams.filter(({ target }) => target.address === '192.0.2.2').length >= 1,
+      'the one in back-off is tried too',
+    );
+  },
+);
 
-await t.test('opportunistic: after sleep TLS is still known to work; on another network it has to show that again', async t => {
-  const { clock, network, ask, count, pool: tested } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
-  network.datagram = () => ({ answers: A });
-  network.serve = () => ({ answers: A });
-  tested.prepare();
-  await clock.advance(50);
-  tested.networkChanged('resume');
-  const resumed = ask();
-  await clock.advance(50);
-  t.match(resumed.outcome, { protocol: 'dot' });
-  network.serve = () => 'silence';
-  tested.networkChanged('network');
-  await clock.advance(10);
-  // The probe of before ends with its connection, and that is no failure of this network's.
-  network.serve = () => ({ answers: A });
-  tested.networkChanged('network');
-  const elsewhere = ask();
-  await clock.advance(50);
-  t.match(elsewhere.outcome, { protocol: 'udp' });
-  const soon = ask();
-  await clock.advance(50);
-  t.match(soon.outcome, { protocol: 'dot' });
-  t.equal(count('upstreamError', '192.0.2.1'), 0);
-});
+await t.test(
+  'opportunistic: after sleep TLS is still known to work; on another network it has to show that again',
+  async t => {
+    const {
+      clock,
+      network,
+      ask,
+      count,
+      pool: tested,
+    } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+    network.datagram = () => ({ answers: A });
+    network.serve = () => ({ answers: A });
+    tested.prepare();
+    await clock.advance(50);
+    tested.networkChanged('resume');
+    const resumed = ask();
+    await clock.advance(50);
+    t.match(resumed.outcome, { protocol: 'dot' });
+    network.serve = () => 'silence';
+    tested.networkChanged('network');
+    await clock.advance(10);
+    // The probe of before ends with its connection, and that is no failure of this network's.
+    network.serve = () => ({ answers: A });
+    tested.networkChanged('network');
+    const elsewhere = ask();
+    await clock.advance(50);
+    t.match(elsewhere.outcome, { protocol: 'udp' });
+    const soon = ask();
+    await clock.advance(50);
+    t.match(soon.outcome, { protocol: 'dot' });
+    t.equal(count('upstreamError', '192.0.2.1'), 0);
+  },
+);
 
 await t.test('other servers: those that stay keep their connection, the others finish and go', async t => {
   const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
@@ -489,7 +582,10 @@ await t.test('other servers: those that stay keep their connection, the others f
   await clock.advance(10);
   tested.setServers([at('two', '192.0.2.2'), at('three', '192.0.2.3')]);
   await clock.advance(10);
-  t.same(network.streams.map(({ target: { address }, closed }) => `${address} ${closed ? 'closed' : 'open'}`), ['192.0.2.1 closed', '192.0.2.2 open', '192.0.2.3 open']);
+  t.same(
+    network.streams.map(({ target: { address }, closed }) => `${address} ${closed ? 'closed' : 'open'}`),
+    ['192.0.2.1 closed', '192.0.2.2 open', '192.0.2.3 open'],
+  );
   const asked = ask();
   await clock.advance(10);
   t.match(asked.outcome, { at: 'reply', upstream: 'two' });
@@ -499,33 +595,43 @@ await t.test('other servers: those that stay keep their connection, the others f
   t.match(nobody.outcome, { at: 'failure', code: 'no_upstream' });
 });
 
-await t.test('B17 row 1: a server that closes idle connections costs no query anything, and is closed first the next time', async t => {
-  const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
-  network.serve = name => (name === '.' ? 'silence' : { answers: A });
-  ask();
-  await clock.advance(5000);
-  network.last.finish();
-  const asked = ask();
-  await clock.advance(10);
-  t.equal(asked.outcome?.at, 'reply');
-  t.equal(network.streams.length, 2);
-  network.serve = () => ({ answers: A });
-  await clock.advance(4050);
-  t.equal(network.last.asked.filter(name => name === '.').length, 1, 'kept warm after 4 s, a second before the server would close');
-  t.equal(count('upstreamError', 'one'), 0, 'nobody is to blame');
-});
+await t.test(
+  'B17 row 1: a server that closes idle connections costs no query anything, and is closed first the next time',
+  async t => {
+    const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
+    network.serve = name => (name === '.' ? 'silence' : { answers: A });
+    ask();
+    await clock.advance(5000);
+    network.last.finish();
+    const asked = ask();
+    await clock.advance(10);
+    t.equal(asked.outcome?.at, 'reply');
+    t.equal(network.streams.length, 2);
+    network.serve = () => ({ answers: A });
+    await clock.advance(4050);
+    t.equal(
+      network.last.asked.filter(name => name === '.').length,
+      1,
+      'kept warm after 4 s, a second before the server would close',
+    );
+    t.equal(count('upstreamError', 'one'), 0, 'nobody is to blame');
+  },
+);
 
-await t.test('B17 row 2: reset with 50 queries in flight: 50 answers, each sent twice at most, one new connection', async t => {
-  const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
-  network.serve = name => (name === '' ? {} : 'silence');
-  const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
-  await clock.advance(10);
-  network.serve = () => ({ answers: A });
-  network.streams[0]?.finish(true);
-  await clock.advance(20);
-  t.equal(asked.filter(({ outcome }) => outcome?.at === 'reply').length, 50);
-  t.equal(network.streams.length, 2);
-});
+await t.test(
+  'B17 row 2: reset with 50 queries in flight: 50 answers, each sent twice at most, one new connection',
+  async t => {
+    const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+    network.serve = name => (name === '' ? {} : 'silence');
+    const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
+    await clock.advance(10);
+    network.serve = () => ({ answers: A });
+    network.streams[0]?.finish(true);
+    await clock.advance(20);
+    t.equal(asked.filter(({ outcome }) => outcome?.at === 'reply').length, 50);
+    t.equal(network.streams.length, 2);
+  },
+);
 
 await t.test('a server that says it closes at once (RFC 7828 §3.2.2) is asked over a new connection', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
@@ -574,34 +680,44 @@ await t.test('handshakes are rare: 10,000 queries at 200/s take at most 2 connec
   t.ok(network.streams.length <= 2, `${network.streams.length} connections`);
 });
 
-await t.test('an address that takes long to connect to: the next one is asked too, a quarter of a second later', async t => {
-  const { clock, network, ask } = setUp([at('one', '192.0.2.1', '2001:db8::1')]);
-  const asked = ask();
-  await clock.advance(200);
-  t.equal(network.streams.length, 1);
-  await clock.advance(120);
-  t.equal(network.last.target.address, '2001:db8::1');
-  network.last.accept();
-  await clock.advance(1);
-  network.last.answer({ answers: A });
-  await clock.advance(1);
-  t.equal(asked.outcome?.at, 'reply');
-});
+await t.test(
+  'an address that takes long to connect to: the next one is asked too, a quarter of a second later',
+  async t => {
+    const { clock, network, ask } = setUp([at('one', '192.0.2.1', '2001:db8::1')]);
+    const asked = ask();
+    await clock.advance(200);
+    t.equal(network.streams.length, 1);
+    await clock.advance(120);
+    t.equal(network.last.target.address, '2001:db8::1');
+    network.last.accept();
+    await clock.advance(1);
+    network.last.answer({ answers: A });
+    await clock.advance(1);
+    t.equal(asked.outcome?.at, 'reply');
+  },
+);
 
-await t.test('opportunistic: a server that connects but does not answer over TLS is not trusted with queries', async t => {
-  const { clock, network, ask, log } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
-  network.datagram = () => ({ answers: A });
-  network.serve = name => (name === '.' ? { rcode: 2 } : {});
-  ask();
-  await clock.advance(50);
-  const asked = ask();
-  await clock.advance(50);
-  t.match(asked.outcome, { protocol: 'udp' });
-  t.match(log.lines.join('\n'), /TLS connects, but queries are not answered; its queries go in cleartext meanwhile/);
-});
+await t.test(
+  'opportunistic: a server that connects but does not answer over TLS is not trusted with queries',
+  async t => {
+    const { clock, network, ask, log } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+      mode: 'opportunistic',
+    });
+    network.datagram = () => ({ answers: A });
+    network.serve = name => (name === '.' ? { rcode: 2 } : {});
+    ask();
+    await clock.advance(50);
+    const asked = ask();
+    await clock.advance(50);
+    t.match(asked.outcome, { protocol: 'udp' });
+    t.match(log.lines.join('\n'), /TLS connects, but queries are not answered; its queries go in cleartext meanwhile/);
+  },
+);
 
 await t.test('opportunistic: a server that worked fails: cleartext at once, TLS again a second later', async t => {
-  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'opportunistic',
+  });
   network.datagram = () => ({ answers: A });
   network.serve = () => ({ answers: A });
   ask();
@@ -623,66 +739,90 @@ await t.test('opportunistic: a server that worked fails: cleartext at once, TLS 
   t.match(back.outcome, { protocol: 'dot' });
 });
 
-await t.test('opportunistic: where a server has proved itself before, port 853 blocked means no answer for half a minute, not cleartext', async t => {
-  const { clock, network, ask, memory } = setUp([at('one', '192.0.2.1')], { mode: 'opportunistic' });
-  network.datagram = () => ({ answers: A });
-  network.serve = () => 'refuse';
-  memory.prove('one 192.0.2.1 853');
-  for (let i = 0; i < 14; i++) {
+await t.test(
+  'opportunistic: where a server has proved itself before, port 853 blocked means no answer for half a minute, not cleartext',
+  async t => {
+    const { clock, network, ask, memory } = setUp([at('one', '192.0.2.1')], { mode: 'opportunistic' });
+    network.datagram = () => ({ answers: A });
+    network.serve = () => 'refuse';
+    memory.prove('one 192.0.2.1 853');
+    for (let i = 0; i < 14; i++) {
+      const asked = ask();
+      await clock.advance(2000);
+      t.equal(asked.outcome?.at, 'failure', `${2 * i} s`);
+    }
+    t.same(network.datagrams, []);
+    for (let i = 0; i < 6; i++) {
+      ask();
+      await clock.advance(2000);
+    }
     const asked = ask();
-    await clock.advance(2000);
-    t.equal(asked.outcome?.at, 'failure', `${2 * i} s`);
-  }
-  t.same(network.datagrams, []);
-  for (let i = 0; i < 6; i++) {
-    ask();
-    await clock.advance(2000);
-  }
-  const asked = ask();
-  await clock.advance(100);
-  t.match(asked.outcome, { protocol: 'udp' }, 'a network that really lets nothing through is served all the same');
-});
+    await clock.advance(100);
+    t.match(asked.outcome, { protocol: 'udp' }, 'a network that really lets nothing through is served all the same');
+  },
+);
 
-await t.test('RFC 9462: a resolver that names a DNS-over-TLS server is followed there, if that proves the resolver\'s address', async t => {
-  const said = '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot port=8853 ipv4hint=192.0.2.77\n_dns.resolver.arpa. 600 SVCB 2 doh.example. alpn=h2 ipv4hint=192.0.2.78';
-  const { clock, network, ask, count, log, pool: tested } = setUp(
-    [{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined, discover: true }], { mode: 'opportunistic' },
-    name => ({ answers: name === '_dns.resolver.arpa.' ? said : A }),
-  );
-  network.serve = (_name, { address }) => (address === '192.0.2.77' ? { answers: A } : 'refuse');
-  tested.prepare();
-  await clock.advance(50);
-  const found = network.streams.find(({ target }) => target.address === '192.0.2.77');
-  t.match(found?.target, { port: 8853, security: { at: 'authenticated', name: undefined, designatedBy: { address: '192.0.2.1', name: 'dns.example' } } });
-  t.notOk(network.streams.some(({ target }) => target.address === '192.0.2.78'), 'DNS over HTTPS is not spoken here');
-  const asked = ask();
-  await clock.advance(50);
-  t.match(asked.outcome, { protocol: 'dot' });
-  t.match(log.lines.join('\n'), /192\.0\.2\.1 designates 192\.0\.2\.77 for DNS over TLS/);
-  t.equal(count('cleartext', 'probe'), 1);
-  t.equal(count('cleartext', 'opportunistic'), 0);
-  network.serve = () => 'refuse';
-  for (const each of network.streams) each.finish(true);
-  await clock.advance(50);
-  const without = ask();
-  await clock.advance(500);
-  t.match(without.outcome, { protocol: 'udp' }, 'when it is gone, the resolver itself serves');
-});
+await t.test(
+  "RFC 9462: a resolver that names a DNS-over-TLS server is followed there, if that proves the resolver's address",
+  async t => {
+    const said =
+      '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot port=8853 ipv4hint=192.0.2.77\n_dns.resolver.arpa. 600 SVCB 2 doh.example. alpn=h2 ipv4hint=192.0.2.78';
+    const {
+      clock,
+      network,
+      ask,
+      count,
+      log,
+      pool: tested,
+    } = setUp(
+      [{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined, discover: true }],
+      { mode: 'opportunistic' },
+      name => ({ answers: name === '_dns.resolver.arpa.' ? said : A }),
+    );
+    network.serve = (_name, { address }) => (address === '192.0.2.77' ? { answers: A } : 'refuse');
+    tested.prepare();
+    await clock.advance(50);
+    const found = network.streams.find(({ target }) => target.address === '192.0.2.77');
+    t.match(found?.target, {
+      port: 8853,
+      security: { at: 'authenticated', name: undefined, designatedBy: { address: '192.0.2.1', name: 'dns.example' } },
+    });
+    t.notOk(
+      network.streams.some(({ target }) => target.address === '192.0.2.78'),
+      'DNS over HTTPS is not spoken here',
+    );
+    const asked = ask();
+    await clock.advance(50);
+    t.match(asked.outcome, { protocol: 'dot' });
+    t.match(log.lines.join('\n'), /192\.0\.2\.1 designates 192\.0\.2\.77 for DNS over TLS/);
+    t.equal(count('cleartext', 'probe'), 1);
+    t.equal(count('cleartext', 'opportunistic'), 0);
+    network.serve = () => 'refuse';
+    for (const each of network.streams) each.finish(true);
+    await clock.advance(50);
+    const without = ask();
+    await clock.advance(500);
+    t.match(without.outcome, { protocol: 'udp' }, 'when it is gone, the resolver itself serves');
+  },
+);
 
 await t.test('RFC 7873: a server that shows cookies has to go on showing ours, until it falls silent', async t => {
-  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'off',
+  });
   const SERVER = Buffer.from('5e5e5e5e5e5e5e5e', 'hex');
   const shown: string[] = [];
   const cookieIn = (query: Buffer): Buffer => {
     const opt = optOf(query);
     return (opt && findOption(opt, OPTION.COOKIE)) ?? Buffer.alloc(0);
   };
-  const answering = (change: (cookie: Buffer) => Buffer | undefined) => (_name: string, _address: string, query: Buffer) => {
-    const cookie = cookieIn(query);
-    shown.push(cookie.toString('hex'));
-    const reply = change(cookie.subarray(0, 8));
-    return { answers: A, options: reply === undefined ? [] : [{ code: OPTION.COOKIE, data: reply }] };
-  };
+  const answering =
+    (change: (cookie: Buffer) => Buffer | undefined) => (_name: string, _address: string, query: Buffer) => {
+      const cookie = cookieIn(query);
+      shown.push(cookie.toString('hex'));
+      const reply = change(cookie.subarray(0, 8));
+      return { answers: A, options: reply === undefined ? [] : [{ code: OPTION.COOKIE, data: reply }] };
+    };
   const outcome = async () => {
     const asked = ask();
     await clock.advance(50);
@@ -709,7 +849,9 @@ await t.test('RFC 7873: a server that shows cookies has to go on showing ours, u
 });
 
 await t.test('RFC 7873 §5.3: BADCOOKIE is asked again with the cookie that came with it', async t => {
-  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  const { clock, network, ask } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'off',
+  });
   let sends = 0;
   network.datagram = (_name, _address, query) => {
     const opt = optOf(query);
@@ -725,7 +867,9 @@ await t.test('RFC 7873 §5.3: BADCOOKIE is asked again with the cookie that came
 });
 
 await t.test('cleartext: a server that knows no EDNS is asked without (RFC 6891 §6.2.2)', async t => {
-  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'off' });
+  const { clock, network, ask, count } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], {
+    mode: 'off',
+  });
   network.datagram = (_name, _address, query) => (query.readUInt16BE(10) > 0 ? { rcode: 1 } : { answers: A });
   const asked = ask();
   await clock.advance(50);

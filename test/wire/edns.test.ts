@@ -30,7 +30,10 @@ await t.test('RFC 6891 §6.2.3: sizes below 512 count as 512', t => {
 });
 
 await t.test('RFC 8914: an error and its text; a long text is cut between characters', t => {
-  const opt = writeOpt({ dnssecOk: false, options: [edeOption({ infoCode: 22, text: 'why' }), edeOption({ infoCode: 23, text: 'ü'.repeat(300) })] });
+  const opt = writeOpt({
+    dnssecOk: false,
+    options: [edeOption({ infoCode: 22, text: 'why' }), edeOption({ infoCode: 23, text: 'ü'.repeat(300) })],
+  });
   const parsed = read(opt);
   const [first, second, ...rest] = parsed === undefined ? [] : extendedErrors(parsed, 8);
   t.same(first, { infoCode: 22, text: 'why' });

@@ -5,18 +5,29 @@ import { framed, frameReader } from '../../src/wire/frame.js';
 
 await t.test('messages come out whole, however the stream is cut', t => {
   const stream = fc.array(fc.uint8Array({ maxLength: 700 }), { maxLength: 8 });
-  fc.assert(fc.property(stream, fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 40 }), (messages, cuts) => {
-    const octets = Buffer.concat(messages.map(message => framed(Buffer.from(message))));
-    const reader = frameReader();
-    const out: Buffer[] = [];
-    let at = 0;
-    for (let i = 0; at < octets.length; i++) {
-      const size = cuts[i % cuts.length] ?? 1;
-      reader.push(octets.subarray(at, at + size), message => out.push(Buffer.from(message)));
-      at += size;
-    }
-    return out.length === messages.length && out.every((message, i) => message.equals(messages[i] ?? Buffer.alloc(0))) && !reader.partial;
-  }), { numRuns: 2000 });
+  fc.assert(
+    fc.property(
+      stream,
+      fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 40 }),
+      (messages, cuts) => {
+        const octets = Buffer.concat(messages.map(message => framed(Buffer.from(message))));
+        const reader = frameReader();
+        const out: Buffer[] = [];
+        let at = 0;
+        for (let i = 0; at < octets.length; i++) {
+          const size = cuts[i % cuts.length] ?? 1;
+          reader.push(octets.subarray(at, at + size), message => out.push(Buffer.from(message)));
+          at += size;
+        }
+        return (
+          out.length === messages.length &&
+          out.every((message, i) => message.equals(messages[i] ?? Buffer.alloc(0))) &&
+          !reader.partial
+        );
+      },
+    ),
+    { numRuns: 2000 },
+  );
   t.end();
 });
 

@@ -24,7 +24,10 @@ await t.test('records are written as in a zone file', t => {
 
 await t.test('RFC 9460: HTTPS and SVCB', t => {
   t.equal(shown('x.example. 1 HTTPS \\# 17 0001000001000302683200040004c0000250'), '1 . alpn=h2 ipv4hint=192.0.2.80');
-  t.equal(shown('x.example. 1 SVCB \\# 27 000103646f7403666f6f000001000403646f74000300020355fde80000'), '1 dot.foo. alpn=dot port=853 key65000');
+  t.equal(
+    shown('x.example. 1 SVCB \\# 27 000103646f7403666f6f000001000403646f74000300020355fde80000'),
+    '1 dot.foo. alpn=dot port=853 key65000',
+  );
   t.equal(shown('x.example. 1 HTTPS \\# 5 0001000001'), '\\# 5 0001000001', 'malformed: as octets');
   t.end();
 });

@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import t from 'tap';
 
-import { lowerCased, nameFromText, nameToText, readName, ROOT, sameIgnoringCase, skipName } from '../../src/wire/name.js';
+import {
+  lowerCased,
+  nameFromText,
+  nameToText,
+  readName,
+  ROOT,
+  sameIgnoringCase,
+  skipName,
+} from '../../src/wire/name.js';
 
 const hex = (text: string): Buffer => Buffer.from(text.replace(/\s/g, ''), 'hex');
 
@@ -58,7 +66,9 @@ await t.test('a chain of pointers to the longest name ends, and one octet more i
   let at = pieces[0]?.length ?? 0;
   for (let i = 1; i < 5; i++) {
     const target = starts[i - 1] ?? 0;
-    pieces.push(Buffer.concat([Buffer.from([62]), Buffer.alloc(62, 0x61), Buffer.from([0xc0 | (target >> 8), target & 255])]));
+    pieces.push(
+      Buffer.concat([Buffer.from([62]), Buffer.alloc(62, 0x61), Buffer.from([0xc0 | (target >> 8), target & 255])]),
+    );
     starts.push(at);
     at += pieces[i]?.length ?? 0;
   }
@@ -68,7 +78,7 @@ await t.test('a chain of pointers to the longest name ends, and one octet more i
   t.end();
 });
 
-await t.test('pointers to pointers are followed a name\'s worth deep, and no further', t => {
+await t.test("pointers to pointers are followed a name's worth deep, and no further", t => {
   const message = Buffer.alloc(2 * 200 + 1);
   for (let i = 1; i <= 200; i++) message.writeUInt16BE(0xc000 | (i === 1 ? 0 : 2 * i - 3), 2 * i - 1);
   t.equal(skipName(message, 2 * 127 - 1), 2 * 127 + 1);
@@ -77,7 +87,8 @@ await t.test('pointers to pointers are followed a name\'s worth deep, and no fur
 });
 
 await t.test('ASCII case does not count, nothing else is folded', t => {
-  const same = (a: Buffer, b: Buffer): boolean => sameIgnoringCase(Buffer.concat([Buffer.from('>'), a]), 1, b, b.length);
+  const same = (a: Buffer, b: Buffer): boolean =>
+    sameIgnoringCase(Buffer.concat([Buffer.from('>'), a]), 1, b, b.length);
   t.ok(same(Buffer.from('aBz'), Buffer.from('AbZ')));
   t.notOk(same(Buffer.from('@['), Buffer.from('`{')), 'neighbours of letters differ by the same bit');
   t.notOk(same(Buffer.from([0xc4]), Buffer.from([0xe4])));
@@ -86,24 +97,30 @@ await t.test('ASCII case does not count, nothing else is folded', t => {
 });
 
 const label = fc.uint8Array({ minLength: 1, maxLength: 63 });
-const name = fc.array(label, { maxLength: 6 })
+const name = fc
+  .array(label, { maxLength: 6 })
   .map(labels => Buffer.concat([...labels.map(octets => Buffer.concat([Buffer.from([octets.length]), octets])), ROOT]))
   .filter(octets => octets.length <= 255);
 
 await t.test('any name survives the way to text and back', t => {
-  fc.assert(fc.property(name, octets => {
-    const back = nameFromText(nameToText(octets));
-    return back?.equals(octets) === true;
-  }));
+  fc.assert(
+    fc.property(name, octets => {
+      const back = nameFromText(nameToText(octets));
+      return back?.equals(octets) === true;
+    }),
+  );
   t.end();
 });
 
 await t.test('any octets: reading never throws, never reads past the end, and agrees with skipping', t => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(300), (octets, at) => {
-    const message = Buffer.from(octets);
-    const end = skipName(message, at);
-    const read = readName(message, at);
-    return end === -1 ? read === undefined : read?.end === end && end <= message.length && read.name.length <= 255;
-  }), { numRuns: 5000 });
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(300), (octets, at) => {
+      const message = Buffer.from(octets);
+      const end = skipName(message, at);
+      const read = readName(message, at);
+      return end === -1 ? read === undefined : read?.end === end && end <= message.length && read.name.length <= 255;
+    }),
+    { numRuns: 5000 },
+  );
   t.end();
 });

@@ -18,7 +18,9 @@ const plain = queryMessage('www.example', { edns: false });
 const edns = queryMessage('www.example', {});
 
 await t.test('a query is read', t => {
-  const parsed = parseQuery(queryMessage('wWw.example', { type: 'AAAA', dnssec: true, flags: FLAG.RD | FLAG.CD, id: 77 }));
+  const parsed = parseQuery(
+    queryMessage('wWw.example', { type: 'AAAA', dnssec: true, flags: FLAG.RD | FLAG.CD, id: 77 }),
+  );
   if (parsed.at !== 'query') throw new Error('not a query');
   t.match(parsed.query, { id: 77, type: 28, recurse: true, dnssecOk: true, checkingDisabled: true });
   t.match(parsed.query.question.toString('latin1'), 'wWw', 'letter case is kept');
@@ -31,10 +33,23 @@ await t.test('letter case and DO share a key; CD has its own', t => {
     return parsed.at === 'query' ? parsed.query.key : '';
   };
   t.equal(key('WWW.example'), key('www.EXAMPLE'));
-  t.equal(key('www.example'), key('www.example', { dnssec: true }), 'signatures are kept for all, and shown to those who ask');
-  const keys = [key('www.example'), key('www.example', { flags: FLAG.RD | FLAG.CD }), key('www.example', { type: 'AAAA' }), key('ww.example')];
+  t.equal(
+    key('www.example'),
+    key('www.example', { dnssec: true }),
+    'signatures are kept for all, and shown to those who ask',
+  );
+  const keys = [
+    key('www.example'),
+    key('www.example', { flags: FLAG.RD | FLAG.CD }),
+    key('www.example', { type: 'AAAA' }),
+    key('ww.example'),
+  ];
   t.equal(new Set(keys).size, keys.length);
-  t.not(key('www.example', { type: 'HTTPS' }), key('www.example', { type: 'TYPE97' }), 'type 65 is an A, type 97 is not its small letter');
+  t.not(
+    key('www.example', { type: 'HTTPS' }),
+    key('www.example', { type: 'TYPE97' }),
+    'type 65 is an A, type 97 is not its small letter',
+  );
   t.end();
 });
 

@@ -18,22 +18,33 @@ function stored(parts: ResponseParts, name = 'www.example') {
   const message = responseTo(queryMessage(name), parts);
   const scan = scanResponse(message, 1);
   if (scan === undefined) throw new Error('not a response');
-  return makeEntry(message, scan, { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 }, { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' });
+  return makeEntry(
+    message,
+    scan,
+    { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 },
+    { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
+  );
 }
 const WIDE: ReplyShape = { limitBytes: 65535, pad: false, options: [] };
 const one = stored({ answers: 'www.example. 300 A 192.0.2.1', flags: FLAG.AA | FLAG.AD });
 
-await t.test('the reply has the client\'s id and letter case, and TTLs that have aged', t => {
+await t.test("the reply has the client's id and letter case, and TTLs that have aged", t => {
   const reply = answerReply(query('WWW.exAmple', { id: 4711 }), one, 100, [], WIDE, false);
   t.equal(reply.readUInt16BE(0), 4711);
   t.match(messageToText(reply), { question: { name: 'WWW.exAmple.' }, answers: [{ ttl: 200, data: '192.0.2.1' }] });
-  t.match(messageToText(answerReply(query('www.example'), one, 1000, [], WIDE, false)), { answers: [{ ttl: 0 }] }, 'never below 0');
+  t.match(
+    messageToText(answerReply(query('www.example'), one, 1000, [], WIDE, false)),
+    { answers: [{ ttl: 0 }] },
+    'never below 0',
+  );
   t.equal(one.octets.readUInt32BE(one.ttlOffsets[0] ?? 0), 300, 'the stored octets are not touched');
   t.end();
 });
 
 await t.test('flags: RD and CD are repeated, RA is set, AA and AD never', t => {
-  const flags = flagsOf(answerReply(query('www.example', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), one, 0, [], WIDE, false));
+  const flags = flagsOf(
+    answerReply(query('www.example', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), one, 0, [], WIDE, false),
+  );
   t.equal(flags, FLAG.QR | FLAG.RD | FLAG.RA | FLAG.CD);
   t.equal(flagsOf(answerReply(query('www.example', { flags: 0 }), one, 0, [], WIDE, false)), FLAG.QR | FLAG.RA);
   t.end();
@@ -69,7 +80,10 @@ await t.test('UDP limits: 512 without EDNS, what the client can take, never abov
 });
 
 await t.test('RFC 8467 §4.1: replies to padding clients are multiples of 468', t => {
-  for (const reply of [answerReply(query('www.example'), one, 0, [], { ...WIDE, pad: true }, false), headerOnlyReply(query('www.example'), 2, [], { ...WIDE, pad: true })]) {
+  for (const reply of [
+    answerReply(query('www.example'), one, 0, [], { ...WIDE, pad: true }, false),
+    headerOnlyReply(query('www.example'), 2, [], { ...WIDE, pad: true }),
+  ]) {
     t.equal(reply.length % 468, 0);
     t.ok(messageToText(reply));
   }
@@ -80,11 +94,14 @@ await t.test('an explanation that does not fit is left out, the error is not', t
   const asked = query('www.example');
   const long = [{ infoCode: 22, text: 'x'.repeat(200) }];
   t.match(messageToText(headerOnlyReply(asked, 2, long, WIDE)), { rcode: 'SERVFAIL', extendedErrors: long });
-  t.match(messageToText(headerOnlyReply(asked, 2, long, { ...WIDE, limitBytes: 100 })), { rcode: 'SERVFAIL', extendedErrors: [] });
+  t.match(messageToText(headerOnlyReply(asked, 2, long, { ...WIDE, limitBytes: 100 })), {
+    rcode: 'SERVFAIL',
+    extendedErrors: [],
+  });
   t.end();
 });
 
-await t.test('RFC 6891 §6.1.3: BADVERS needs the OPT\'s upper bits', t => {
+await t.test("RFC 6891 §6.1.3: BADVERS needs the OPT's upper bits", t => {
   t.match(messageToText(headerOnlyReply(query('www.example'), 16, [], WIDE)), { rcode: 'BADVERS' });
   t.end();
 });
@@ -96,7 +113,14 @@ await t.test('compressed owners follow the question into another letter case', t
   compressed.writeUInt16BE(1, 6);
   const scan = scanResponse(compressed, 1);
   if (scan === undefined) throw new Error('not a response');
-  const entry = makeEntry(compressed, scan, { minSec: 0, maxSec: 100, negativeMaxSec: 1 }, { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' });
-  t.match(messageToText(answerReply(query('WwW.eXaMpLe'), entry, 10, [], WIDE, false)), { answers: [{ name: 'WwW.eXaMpLe.', ttl: 50 }] });
+  const entry = makeEntry(
+    compressed,
+    scan,
+    { minSec: 0, maxSec: 100, negativeMaxSec: 1 },
+    { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
+  );
+  t.match(messageToText(answerReply(query('WwW.eXaMpLe'), entry, 10, [], WIDE, false)), {
+    answers: [{ name: 'WwW.eXaMpLe.', ttl: 50 }],
+  });
   t.end();
 });

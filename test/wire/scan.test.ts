@@ -12,7 +12,10 @@ const scan = (parts: ResponseParts, type: number = TYPE.A) => scanResponse(respo
 const SOA = 'example. 900 SOA ns.example. host.example. 1 2 3 4 300';
 
 await t.test('an answer lives as long as its shortest record', t => {
-  const found = scan({ answers: 'www.example. 300 CNAME a.example.\na.example. 60 A 192.0.2.1', additional: 'x.example. 90 A 192.0.2.2' });
+  const found = scan({
+    answers: 'www.example. 300 CNAME a.example.\na.example. 60 A 192.0.2.1',
+    additional: 'x.example. 90 A 192.0.2.2',
+  });
   t.match(found, { rcode: 0, negative: false, ttlSec: 60, answers: 2, authority: 0, additional: 1 });
   t.equal(found?.ttlOffsets.length, 3);
   t.end();
@@ -23,7 +26,11 @@ await t.test('RFC 2308 §5: a denial lives as long as SOA TTL and MINIMUM allow,
   t.match(scan({ authority: SOA }), { negative: true, ttlSec: 300 }, 'NODATA');
   t.match(scan({ authority: SOA.replace(' 900 ', ' 20 ') }), { ttlSec: 20 });
   t.match(scan({ rcode: 3 }), { negative: true, ttlSec: 0 });
-  t.match(scan({ answers: 'www.example. 10 CNAME a.example.', authority: SOA, rcode: 3 }), { negative: true, ttlSec: 10 }, 'an alias to nothing');
+  t.match(
+    scan({ answers: 'www.example. 10 CNAME a.example.', authority: SOA, rcode: 3 }),
+    { negative: true, ttlSec: 10 },
+    'an alias to nothing',
+  );
   t.end();
 });
 
@@ -42,10 +49,16 @@ await t.test('RFC 2181 §8: a TTL with the top bit set is 0', t => {
 });
 
 await t.test('the OPT ends the message, wherever it stands in the additional section', t => {
-  const message = responseTo(query, { answers: 'www.example. 60 A 192.0.2.1', options: [edeOption({ infoCode: 6, text: 'bogus' })] });
+  const message = responseTo(query, {
+    answers: 'www.example. 60 A 192.0.2.1',
+    options: [edeOption({ infoCode: 6, text: 'bogus' })],
+  });
   const found = scanResponse(message, TYPE.A);
   t.same(found?.extendedErrors, [{ infoCode: 6, text: 'bogus' }]);
-  const after = Buffer.concat([message, responseTo(query, { additional: 'x.example. 1 A 192.0.2.2', edns: false }).subarray(query.length - 11)]);
+  const after = Buffer.concat([
+    message,
+    responseTo(query, { additional: 'x.example. 1 A 192.0.2.2', edns: false }).subarray(query.length - 11),
+  ]);
   after.writeUInt16BE(2, 10);
   const foundAfter = scanResponse(after, TYPE.A);
   t.equal(foundAfter?.end, found?.end, 'what follows it is left out');
@@ -72,12 +85,24 @@ await t.test('what does not fit together is refused', t => {
 });
 
 await t.test('any change of any octet: never throws, and every offset stays inside', t => {
-  const message = responseTo(query, { answers: 'www.example. 60 A 192.0.2.1', authority: SOA, additional: 'x.example. 1 A 192.0.2.2' });
-  fc.assert(fc.property(fc.array(fc.tuple(fc.nat(message.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 }), changes => {
-    const copy = Buffer.from(message);
-    for (const [at, octet] of changes) copy[at] = octet;
-    const found = scanResponse(copy, TYPE.A);
-    return found === undefined || (found.end <= copy.length && found.ttlOffsets.every(offset => offset + 4 <= found.end));
-  }), { numRuns: 5000 });
+  const message = responseTo(query, {
+    answers: 'www.example. 60 A 192.0.2.1',
+    authority: SOA,
+    additional: 'x.example. 1 A 192.0.2.2',
+  });
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.nat(message.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 }),
+      changes => {
+        const copy = Buffer.from(message);
+        for (const [at, octet] of changes) copy[at] = octet;
+        const found = scanResponse(copy, TYPE.A);
+        return (
+          found === undefined || (found.end <= copy.length && found.ttlOffsets.every(offset => offset + 4 <= found.end))
+        );
+      },
+    ),
+    { numRuns: 5000 },
+  );
   t.end();
 });
