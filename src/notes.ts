@@ -4,7 +4,8 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 
-import type { Clock, Log, NotedQuery } from './base/ports.js';
+import type { NotedQuery } from './base/observer.js';
+import type { Clock, Log } from './base/ports.js';
 import type { Config } from './config/schema.js';
 import { dataFrame } from './observe/dnstap.js';
 import { dnstapStream } from './observe/dnstap-stream.js';

@@ -1,6 +1,7 @@
 // What the daemon puts together for validation: anchors that live, with their file; negative ones; and the commands about them.
 
-import type { Clock, Log, Observer } from './base/ports.js';
+import type { Observer } from './base/observer.js';
+import type { Clock, Log } from './base/ports.js';
 import type { Config } from './config/schema.js';
 import { ntaCommand } from './control/nta.js';
 import type { ControlCommands } from './control/server.js';

@@ -3,7 +3,7 @@
 
 import { putU32 } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
-import type { UpstreamProtocol } from '../base/ports.js';
+import type { UpstreamProtocol } from '../base/observer.js';
 import type { ExtendedError } from '../wire/edns.js';
 import { type Scan, ttlAt } from '../wire/scan.js';
 import type { StoredMessage } from '../wire/reply.js';

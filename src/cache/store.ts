@@ -6,7 +6,7 @@
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
-import type { Observer, UpstreamProtocol } from '../base/ports.js';
+import type { Observer, UpstreamProtocol } from '../base/observer.js';
 import type { ExtendedError } from '../wire/edns.js';
 import type { Entry } from './entry.js';
 import { Ring } from './ring.js';

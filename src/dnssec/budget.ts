@@ -1,7 +1,7 @@
 // What one client's question may cost at most, whatever zones say: counted over all that is done for it, retries included. And
 // what all questions together may compute in one go: then others have their turn.
 
-import type { DnssecLimit } from '../base/ports.js';
+import type { DnssecLimit } from '../base/observer.js';
 
 /** Checks of signatures. */
 const MOST_CHECKS = 32;

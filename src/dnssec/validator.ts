@@ -5,7 +5,7 @@
 //   learn     remembers how good the guess was
 
 import { type Anchor, anchorFor } from './anchors.js';
-import type { DnssecLimit } from '../base/ports.js';
+import type { DnssecLimit } from '../base/observer.js';
 import { Budget, Turn } from './budget.js';
 import { Chain, type ChainParts, type ChainRun, type OnAnchorKeys } from './chain.js';
 import type { Sha1 } from './dnskey.js';

@@ -2,7 +2,8 @@
 // sender may ask, have it resolved, and put the reply together.
 
 import { type Failure, failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
-import type { Clock, NotedQuery, Observer, Source } from '../base/ports.js';
+import type { NotedQuery, Observer, Source } from '../base/observer.js';
+import type { Clock } from '../base/ports.js';
 import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
 import { FastQuery } from './fast-query.js';

@@ -4,7 +4,7 @@
 import { createServer as createTcpServer, isIPv6, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 
-import type { Observer } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
 import { framed, frameReader } from '../wire/frame.js';
 import type { ListenAddress } from './addresses.js';

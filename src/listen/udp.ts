@@ -3,7 +3,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
-import type { Observer } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
 import { expand, isWildcard, type ListenAddress, listenText } from './addresses.js';
 

@@ -8,7 +8,7 @@
 
 import { addressOctets } from '../base/address.js';
 import { putU32, u32At } from '../base/octets.js';
-import type { NotedQuery } from '../base/ports.js';
+import type { NotedQuery } from '../base/observer.js';
 
 const CONTENT_TYPE = Buffer.from('protobuf:dnstap.Dnstap');
 const FIELD_CONTENT_TYPE = 1;

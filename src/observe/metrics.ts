@@ -4,17 +4,7 @@
 
 import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
-import type {
-  CleartextReason,
-  ClosedBy,
-  DnssecLimit,
-  Observer,
-  Source,
-  Transport,
-  UpstreamError,
-  UpstreamProtocol,
-  UpstreamState,
-} from '../base/ports.js';
+import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol, UpstreamState } from '../base/observer.js';
 import type { Exposition } from './exposition.js';
 import { type Distribution, families, type Labels, type Tally } from './families.js';
 
@@ -455,6 +445,15 @@ export function metrics(parts: MetricsParts): Metrics {
       }
     },
     coalesced: () => void coalesced.count++,
+    server: label => ({
+      query: protocol => observer.upstreamQuery(label, protocol),
+      response: (rcode, seconds) => observer.upstreamResponse(label, rcode, seconds),
+      error: code => observer.upstreamError(label, code),
+      connect: (resumed, seconds) => observer.upstreamConnect(label, resumed, seconds, undefined),
+      close: by => observer.upstreamClose(label, by),
+      probe: result => observer.probe(label, result),
+      end: () => undefined,
+    }),
     upstreamQuery(upstream, protocol) {
       if (protocol === 'dot') encryptedQueries++;
       else cleartextQueries++;

@@ -2,7 +2,7 @@
 
 import { createHmac } from 'node:crypto';
 
-import type { NotedQuery } from '../base/ports.js';
+import type { NotedQuery } from '../base/observer.js';
 
 /** How much is told: all; the client as a hash whose key is forgotten at the end; or neither client nor name. */
 export type Detail = 'full' | 'hashed_client' | 'no_name';

@@ -5,10 +5,11 @@ import { existsSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 
 import type { Clock, Random } from '../base/ports.js';
+import { monoMs, wallMs } from '../base/time.js';
 
 export const systemClock: Clock = {
-  monotonicMs: () => performance.now(),
-  wallMs: () => Date.now(),
+  monotonicMs: () => monoMs(performance.now()),
+  wallMs: () => wallMs(Date.now()),
   after(ms, then) {
     const timer = setTimeout(then, ms).unref();
     return () => clearTimeout(timer);

@@ -45,7 +45,7 @@ export function watchNetwork(
 ): NetworkWatch {
   let network = sources.network();
   let resolvers = sources.resolvers();
-  let lookedAtMs = clock.monotonicMs();
+  let lookedAtMs: number = clock.monotonicMs();
   let aheadMs = clock.wallMs() - lookedAtMs;
   let cancelSettle = (): void => undefined;
 

@@ -2,7 +2,7 @@
 // (RFC 5452 §5: many identical queries in flight would also multiply a forger's chances on cleartext paths.)
 
 import { hashOf } from '../base/hash.js';
-import type { Observer } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
 import type { Settle, Stage } from './stage.js';
 
 /** A query in flight. */

@@ -1,7 +1,7 @@
 // The ordered list of stages that every query passes: THE place to see what happens to it, and in which order.
 
 import { failure, type Failure, failureRow, failureWords, isDnssecFailure, type Verdict } from '../base/outcome.js';
-import type { Observer } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
 import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
 import type { Store } from '../cache/store.js';
 import type { Matcher } from '../policy/access.js';

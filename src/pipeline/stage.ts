@@ -1,7 +1,7 @@
 // What flows through the pipeline, and the shape that all of its stages share.
 
 import type { Failure } from '../base/outcome.js';
-import type { Source, Transport } from '../base/ports.js';
+import type { Source, Transport } from '../base/observer.js';
 import type { Entry } from '../cache/entry.js';
 import type { ClientQuery } from '../wire/query.js';
 import type { StoredMessage } from '../wire/reply.js';

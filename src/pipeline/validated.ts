@@ -2,7 +2,8 @@
 // answer when it is there, and gives a bogus one a second chance at another server.
 
 import { failure, type Failure, failureRow } from '../base/outcome.js';
-import type { Clock, Log, Observer } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
+import type { Clock, Log } from '../base/ports.js';
 import type { Entry } from '../cache/entry.js';
 import { type Name, nameOf, nameText } from '../dnssec/name.js';
 import { type Found, type Lookup, lookupKey, type Steps } from '../dnssec/steps.js';

@@ -3,7 +3,8 @@
 // comes back need not be trusted: the server still has to prove its name.
 
 import { failure, type Failure } from '../base/outcome.js';
-import type { DialDatagram, Observer, Random } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
+import type { DialDatagram, Random } from '../base/ports.js';
 import { readAddresses } from '../wire/addresses.js';
 import { nameFromText } from '../wire/name.js';
 import { CLASS_IN, TYPE } from '../wire/rrtype.js';

@@ -7,6 +7,7 @@
 
 import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, DialTarget, Random, StreamEvents } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
 import { frameReader } from '../wire/frame.js';
 import { keepaliveMs } from '../wire/scan.js';
 import { type Ask, ROOT_NS, upstreamFrame } from '../wire/upstream-query.js';
@@ -61,7 +62,7 @@ export interface Connection<T extends Waiter> {
    * Sends a query now, or as soon as the handshake is done. False: it takes no more.
    * @param nowMs the monotonic clock, where the caller has just looked at it
    */
-  ask(ask: Ask, waiter: T, nowMs?: number): boolean;
+  ask(ask: Ask, waiter: T, nowMs?: MonoMs): boolean;
   /** Asks for the root's name servers, which every resolver knows, and says how that went. */
   probe(then: (answer: Buffer | undefined, rttMs: number) => void): void;
   /** Nothing heard for too long; better use another. */
@@ -121,7 +122,7 @@ export function connection<T extends Waiter>(
     return true;
   }
 
-  function ask(asked: Ask, waiter: T | Probe, nowMs?: number): boolean {
+  function ask(asked: Ask, waiter: T | Probe, nowMs?: MonoMs): boolean {
     if (state === 'closed' || draining) return false;
     if (state === 'open') return send(asked, waiter, nowMs);
     waiting.push({ ask: asked, waiter });

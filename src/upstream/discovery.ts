@@ -2,7 +2,8 @@
 // over TLS. What it says is only followed to a server whose certificate also holds the address that was asked (§4.2), so
 // that whoever could forge the answer gains nothing.
 
-import type { DialDatagram, Observer, Random } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
+import type { DialDatagram, Random } from '../base/ports.js';
 import { type Designations, readDesignations } from '../wire/designation.js';
 import { nameFromText, ROOT } from '../wire/name.js';
 import { CLASS_IN, TYPE } from '../wire/rrtype.js';

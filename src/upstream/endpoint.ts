@@ -3,18 +3,9 @@
 import type { Failure, FailureCode } from '../base/outcome.js';
 import { hashOf } from '../base/hash.js';
 import { failure, failureWords, RCODE } from '../base/outcome.js';
-import type {
-  CleartextReason,
-  Clock,
-  ClosedBy,
-  Dial,
-  DialDatagram,
-  Log,
-  Observer,
-  Random,
-  Security,
-  UpstreamProtocol,
-} from '../base/ports.js';
+import type { CleartextReason, ClosedBy, Observer, UpstreamProtocol } from '../base/observer.js';
+import type { Clock, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
 import { flagsOf, FLAG, rcodeOf } from '../wire/header.js';
 import { optOf } from '../wire/scan.js';
 import { answersQuery, type Ask, upstreamQuery } from '../wire/upstream-query.js';
@@ -84,7 +75,7 @@ export interface Endpoint<T extends Waiter> {
   /** Where a query may go now; a connection that exists may be used whatever the back-off says. */
   path(): modes.Path;
   /** Asks along `path`. */
-  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: number): void;
+  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: MonoMs): void;
   /** Connects ahead of the first query, where TLS may be used or is to be found out about. */
   prepare(): void;
   /**
@@ -261,7 +252,7 @@ export function endpoint<T extends Waiter>(
     return openTls();
   }
 
-  function askTls(ask: Ask, waiter: T, nowMs: number): void {
+  function askTls(ask: Ask, waiter: T, nowMs: MonoMs): void {
     observer.upstreamQuery(upstream, 'dot');
     lastAskedAtMs = nowMs;
     const chosen = tlsConnection();

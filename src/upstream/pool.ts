@@ -9,7 +9,7 @@
 //     └──────────────── at most MAX_SENDS, all before the deadline
 
 import { failure, type Failure, failureWords } from '../base/outcome.js';
-import type { CleartextReason, UpstreamProtocol } from '../base/ports.js';
+import type { CleartextReason, UpstreamProtocol } from '../base/observer.js';
 import { Timed, type Wheel } from '../base/wheel.js';
 import { type Scan, scanResponse } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';

@@ -3,7 +3,8 @@
 import { isIPv6 } from 'node:net';
 
 import type { Failure } from '../base/outcome.js';
-import type { CleartextReason, PinPolicy, Security } from '../base/ports.js';
+import type { CleartextReason } from '../base/observer.js';
+import type { PinPolicy, Security } from '../base/ports.js';
 import { bootstrap, type BootstrapServer } from './bootstrap.js';
 import { discover } from './discovery.js';
 import { type Endpoint, endpoint, type EndpointEvents, type UpstreamPorts } from './endpoint.js';

@@ -6,6 +6,7 @@ import t from 'tap';
 
 import type { Connected, DialTarget, PinPolicy } from '../../src/base/ports.js';
 import { type TlsSecurity } from '../../src/upstream/identity.js';
+import { wallMs as asWallMs } from '../../src/base/time.js';
 import { systemClock } from '../../src/os/clock.js';
 import { dialer } from '../../src/upstream/dial.js';
 import { authority, certificate, type Identity } from '../fixtures/certificates.js';
@@ -294,7 +295,11 @@ await t.test(
       notAfter: new Date(wallMs + DAY_MS / 2),
     });
     const server = await dotServer({ identity: short, handler: (query, session) => session.reply(query) });
-    const dialing = dialer({ ca: ca.cert, client: undefined, clock: { ...systemClock, wallMs: () => wallMs } });
+    const dialing = dialer({
+      ca: ca.cert,
+      client: undefined,
+      clock: { ...systemClock, wallMs: () => asWallMs(wallMs) },
+    });
     const resumed = async (): Promise<boolean> =>
       new Promise(resolve => {
         let told = false;
