@@ -4,50 +4,23 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve, dirname } from 'node:path';
 
 import t from 'tap';
+import ts from 'typescript';
 
 const SRC = new URL('../src', import.meta.url).pathname;
 
-/** For each room, the rooms it may import; a type-only import of `config` is open to all. */
-const ALLOWED: Readonly<Record<string, readonly string[]>> = {
-  base: [],
-  config: ['base'],
-  observe: ['base'],
-  os: ['base'],
-  wire: ['base'],
-  cache: ['base', 'wire'],
-  dnssec: ['base', 'wire'],
-  policy: ['base', 'wire'],
-  upstream: ['base', 'wire'],
-  pipeline: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream'],
-  front: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'os'],
-  listen: ['base', 'wire', 'pipeline', 'front', 'os'],
-  control: ['base', 'wire', 'dnssec', 'policy', 'upstream', 'pipeline', 'front'],
-  trust: ['base', 'config', 'wire', 'dnssec', 'pipeline', 'control', 'upstream', 'files'],
-  notes: ['base', 'config', 'observe', 'wire'],
-  daemon: [
-    'notes',
-    'base',
-    'config',
-    'observe',
-    'os',
-    'wire',
-    'cache',
-    'dnssec',
-    'policy',
-    'upstream',
-    'pipeline',
-    'front',
-    'listen',
-    'control',
-    'files',
-    'trust',
-  ],
-  files: ['base', 'config'],
-  version: [],
-  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'control', 'daemon', 'files', 'version'],
-  cli: ['commands', 'version'],
-  page: ['base'],
-};
+/** For each room, the rooms it may import: the table of ARCHITECTURE.md. */
+const ALLOWED: ReadonlyMap<string, readonly string[]> = tableOfRooms(
+  readFileSync(join(SRC, '../ARCHITECTURE.md'), 'utf8'),
+);
+
+function tableOfRooms(text: string): ReadonlyMap<string, readonly string[]> {
+  const [, table = ''] = /<!-- rooms:[^\n]*-->\n([\s\S]*?)<!-- end of rooms -->/.exec(text) ?? [];
+  const rows = table.split('\n').flatMap(line => {
+    const [, name, , allowed] = /^\| `(\w+)` \|(.*)\|([^|]*)\|$/.exec(line) ?? [];
+    return name === undefined ? [] : [[name, (allowed ?? '').split(',').map(each => each.trim()).filter(each => each !== '')] as const];
+  });
+  return new Map(rows);
+}
 
 /** Each runtime package and the one file that may import it. */
 const OWNERS: Readonly<Record<string, string>> = {
@@ -62,11 +35,18 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 /** Where sockets, files, real clocks and randomness may be touched. */
 const OUTSIDE =
-  /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|notes|files|cli|commands\/|version|page\/page|front\/(host|worker|inline|outgoing))/;
+  /^(upstream\/(dial|tls-stream|plain-datagram)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|run\/|cli|early-signals|commands\/|version|page\/page|fastpath\/(host|worker|inline|outgoing|dgram))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.
 const PURE_NET = new Set(['isIP', 'isIPv4', 'isIPv6', 'BlockList']);
+
+const ASSIGNMENTS = new Set([
+  ts.SyntaxKind.EqualsToken,
+  ts.SyntaxKind.PlusEqualsToken,
+  ts.SyntaxKind.MinusEqualsToken,
+  ts.SyntaxKind.QuestionQuestionEqualsToken,
+]);
 
 interface Import {
   readonly from: string;
@@ -98,7 +78,7 @@ const imports = files.flatMap(importsOf);
 await t.test('every file is in a room that the house has', async t => {
   t.ok(files.length > 30, 'the files were found');
   t.same(
-    files.map(room).filter(name => !(name in ALLOWED)),
+    files.map(room).filter(name => !ALLOWED.has(name)),
     [],
   );
 });
@@ -107,10 +87,9 @@ await t.test('rooms import only the rooms below them', async t => {
   const inside = imports.filter(({ to }) => to.endsWith('.ts'));
   t.ok(inside.length > 80, 'the imports were found');
   const wrong = inside.filter(
-    ({ from, to, typeOnly }) =>
+    ({ from, to }) =>
       room(from) !== room(to) &&
-      !(ALLOWED[room(from)] ?? []).includes(room(to)) &&
-      !(typeOnly && room(to) === 'config'),
+      !(ALLOWED.get(room(from)) ?? []).includes(room(to)),
   );
   t.same(
     wrong.map(({ from, to }) => `${from} imports ${to}`),
@@ -187,3 +166,41 @@ await t.test('every exported function, class and interface has a docstring', asy
   );
   t.same(bare, []);
 });
+
+await t.test('only config/ and the plan read a configuration', async t => {
+  const readers = imports
+    .filter(({ to, names }) => to === 'config/schema.ts' && names.includes('Config'))
+    .map(({ from }) => from)
+    .filter(from => room(from) !== 'config' && from !== 'run/plan.ts');
+  t.same(readers, []);
+});
+
+await t.test('what a reload changes lives in fields, not in variables that closures share', async t => {
+  const rooms = files.filter(file => /^(run|pipeline)\//.test(file));
+  t.ok(rooms.length > 10, 'the files were found');
+  t.same(rooms.flatMap(sharedVariables), []);
+});
+
+/** Variables of a function that another function inside it assigns. */
+function sharedVariables(file: string): string[] {
+  const source = ts.createSourceFile(file, text(file), ts.ScriptTarget.ES2022, true);
+  const found: string[] = [];
+  const owners = new Map<string, ts.Node>();
+  const functionAround = (node: ts.Node): ts.Node => {
+    let at: ts.Node = node.parent;
+    while (!ts.isFunctionLike(at) && !ts.isSourceFile(at)) at = at.parent;
+    return at;
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isVariableDeclaration(node) && (ts.getCombinedNodeFlags(node) & ts.NodeFlags.Let) !== 0)
+      owners.set(node.name.getText(), functionAround(node));
+    const assigned = ts.isBinaryExpression(node) && ASSIGNMENTS.has(node.operatorToken.kind) ? node.left : undefined;
+    if (assigned !== undefined && ts.isIdentifier(assigned)) {
+      const owner = owners.get(assigned.text);
+      if (owner !== undefined && functionAround(node) !== owner) found.push(`${file}: ${assigned.text}`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return [...new Set(found)];
+}

@@ -21,6 +21,7 @@ import {
 import { group, groups, list, option, optional, type ValuesOf } from './shape.js';
 
 const NOT_BUILT = { built: false } as const;
+const RESTART = { restart: true } as const;
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -50,6 +51,7 @@ export const PRESETS = ['laptop', 'router', 'sidecar'] as const;
 export const schema = {
   preset: optional(oneOf(PRESETS), 'A set of defaults for one kind of use; every value in the file overrides it.', {
     example: 'laptop',
+    choosesDefaults: true,
   }),
   listen: list(
     listenAddress,
@@ -194,7 +196,7 @@ export const schema = {
     ),
   }),
   cache: group('Answers kept.', {
-    size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for answers.'),
+    size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for answers.', RESTART),
     min_ttl: option(duration(0, HOUR), 0, 'Shorter TTLs are raised to this.'),
     max_ttl: option(duration(SECOND, 7 * DAY), DAY, 'Longer TTLs are cut to this.'),
     negative_max_ttl: option(
@@ -252,6 +254,7 @@ export const schema = {
     path,
     '/var/lib/dotstub',
     'Where things are kept over restarts: which servers have proved themselves on which network, and which keys are trust anchors.',
+    RESTART,
   ),
   reload_on_change: option(flag, false, 'Take the configuration file over whenever it changes, as SIGHUP does.'),
   control: group('The control socket.', {

@@ -9,7 +9,14 @@ interface About {
   readonly help: string;
   /** False: accepted and checked, but nothing happens yet; the daemon says so at start. */
   readonly built?: boolean;
+  /** A change waits for a restart. Left out: a reload brings it into force at once. */
+  readonly restart?: true;
+  /** It only chooses what other options default to: those are what a reload compares. */
+  readonly choosesDefaults?: true;
 }
+
+/** What a row may say about itself beside its help. */
+type More = Pick<About, 'built' | 'restart' | 'choosesDefaults'>;
 
 /** One value. Without a default it may be left out, and is then undefined. */
 export interface OptionRow<T, D extends T | undefined> extends About {
@@ -71,13 +78,13 @@ export const option = <T>(
   kind: Kind<T>,
   fallback: NoInfer<T>,
   help: string,
-  more: { readonly built?: false } = {},
+  more: More = {},
 ): OptionRow<T, T> => ({ row: 'option', kind, default: fallback, help, ...more });
 /** Makes an option that may be absent. */
 export const optional = <T>(
   kind: Kind<T>,
   help: string,
-  more: { readonly example: NoInfer<T>; readonly built?: false },
+  more: More & { readonly example: NoInfer<T> },
 ): OptionRow<T, undefined> => ({ row: 'option', kind, default: undefined, help, ...more });
 /** Makes a list of at most `most` values. */
 export const list = <T>(
@@ -85,7 +92,7 @@ export const list = <T>(
   fallback: readonly NoInfer<T>[],
   most: number,
   help: string,
-  more: { readonly example?: readonly NoInfer<T>[]; readonly built?: false } = {},
+  more: More & { readonly example?: readonly NoInfer<T>[] } = {},
 ): ListRow<T> => ({ row: 'list', kind, default: fallback, most, help, ...more });
 /** Makes a group. */
 export const group = <F extends Fields>(help: string, fields: F): GroupRow<F> => ({ row: 'group', help, fields });

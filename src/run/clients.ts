@@ -1,0 +1,45 @@
+// Who may ask, and who may look into the cache: on the main thread, and in memory that front threads read.
+
+import { type Matcher, networkMatcher, SharedNetworks } from '../policy/access.js';
+import type { Plan } from './plan.js';
+import { type Live, type Prepared, ready } from './reload.js';
+
+/** The rights of clients. */
+export class Clients implements Live {
+  readonly options = ['access.allow', 'access.snoop'];
+  /** `access.allow` for front threads. */
+  private readonly shared: SharedNetworks;
+  private allow: Matcher;
+  private snoop: Matcher;
+
+  constructor(plan: Plan) {
+    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow));
+    this.allow = networkMatcher(plan.allow);
+    this.snoop = networkMatcher(plan.snoop);
+  }
+
+  /** The networks of `access.allow`, as front threads read them. */
+  get memory(): SharedArrayBuffer {
+    return this.shared.memory;
+  }
+
+  /** Whether an address may ask. */
+  mayAsk(address: string): boolean {
+    return this.allow(address);
+  }
+
+  /** Whether an address may look into the cache without having it filled (RD=0). */
+  mayLook(address: string): boolean {
+    return this.snoop(address);
+  }
+
+  prepare({ allow, snoop }: Plan): Prepared {
+    const nextAllow = networkMatcher(allow);
+    const nextSnoop = networkMatcher(snoop);
+    return ready(() => {
+      this.allow = nextAllow;
+      this.snoop = nextSnoop;
+      this.shared.write(allow);
+    });
+  }
+}

@@ -1,0 +1,63 @@
+// The files that a configuration names, read for a plan, with words for the person who has to mend them.
+
+import { createHash, X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+
+import type { FileContents, PlanFiles } from './plan.js';
+import { StartError } from './start-error.js';
+
+// Where distributions keep the system's trusted roots: Debian, Alpine and Arch; Fedora; SUSE; OpenWrt and BSD.
+const SYSTEM_ROOTS = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+];
+
+/** The files of this machine. */
+export const systemFiles: PlanFiles = {
+  systemRoots: () => SYSTEM_ROOTS.find(existsSync),
+  read(path, option) {
+    let octets: Buffer;
+    try {
+      octets = readFileSync(path);
+    } catch (error) {
+      throw new StartError(`${option}: ${path} cannot be read (${systemWords(error)})`, 2);
+    }
+    return { path, octets, digest: digestOf(octets) };
+  },
+  checkRoots({ path, octets }, option) {
+    // Only the first: to parse a whole store would double the time to start. TLS itself skips what it cannot read.
+    const [first = ''] =
+      /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/.exec(octets.toString('latin1')) ?? [];
+    try {
+      new X509Certificate(first);
+    } catch {
+      throw new StartError(`${option}: ${path} holds no PEM certificate`, 2);
+    }
+  },
+  checkPair({ certificate, key }, section) {
+    try {
+      createSecureContext({ cert: certificate.octets, key: key.octets });
+    } catch (error) {
+      const words = `${section}: ${certificate.path} and ${key.path} cannot be used: ${systemWords(error)}`;
+      throw new StartError(words, 2);
+    }
+  },
+};
+
+const digestOf = (octets: Buffer): FileContents['digest'] => createHash('sha256').update(octets).digest('base64');
+
+const ERRNO_WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'no permission',
+  EISDIR: 'it is a directory',
+};
+
+/** What the system says about a file, in words. */
+export function systemWords(error: unknown): string {
+  const { code, message } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { code: undefined, message: String(error) };
+  return ERRNO_WORDS[code ?? ''] ?? message;
+}

@@ -1,0 +1,30 @@
+// What was opened, to be closed last-opened-first: at the end, and by the same code where the start fails half-way.
+
+/** The parts that are open. */
+export class Opened {
+  private readonly closers: (() => void | Promise<void>)[] = [];
+  private closed: Promise<void> | undefined;
+
+  /** Notes how to close a part that was opened; returns the part. */
+  add<T>(part: T, close: (part: T) => void | Promise<void>): T {
+    this.closers.push(async () => close(part));
+    return part;
+  }
+
+  /** Closes all, the last one first. May be called twice; one that fails keeps no other open. */
+  async close(): Promise<void> {
+    return (this.closed ??= this.closeAll());
+  }
+
+  private async closeAll(): Promise<void> {
+    const problems: unknown[] = [];
+    for (let close = this.closers.pop(); close !== undefined; close = this.closers.pop()) {
+      try {
+        await close();
+      } catch (error) {
+        problems.push(error);
+      }
+    }
+    if (problems.length > 0) throw new AggregateError(problems, 'parts could not be closed');
+  }
+}

@@ -1,0 +1,237 @@
+// What a configuration comes to: modes resolved, names in wire form, TTLs in seconds, files by what they hold. Pure, so that two
+// plans can be compared; and the only reader of Config outside `config/`, so that a fact is worked out in one place.
+
+import type { Mode } from '../base/overview.js';
+import type { TtlLimits } from '../cache/entry.js';
+import { modeOf } from '../config/combinations.js';
+import { OPTIONS, optionText } from '../config/options.js';
+import type { Config } from '../config/schema.js';
+import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
+import { type Name, nameOf } from '../dnssec/name.js';
+import type { Network } from '../policy/access.js';
+import type { Route } from '../policy/routes.js';
+import type { BootstrapServer } from '../upstream/bootstrap.js';
+import type { Policy } from '../upstream/select.js';
+import { addressLabel, type ServerSpec } from '../upstream/server.js';
+import { lowerCased, nameFromText } from '../wire/name.js';
+import { labelled, resolverSpec } from './servers.js';
+
+/** A file as it was when it was read. */
+export interface FileContents {
+  readonly path: string;
+  readonly octets: Buffer;
+  /** The same text for the same octets. */
+  readonly digest: string;
+}
+
+/** A certificate chain and its private key, PEM. */
+export interface CertificatePair {
+  readonly certificate: FileContents;
+  readonly key: FileContents;
+}
+
+/** The files that a plan is made from. All throw StartError, with the option to be mended. */
+export interface PlanFiles {
+  read(path: string, option: string): FileContents;
+  /** Where the system keeps its trusted roots; undefined: Node.js's own are used. */
+  systemRoots(): string | undefined;
+  checkRoots(file: FileContents, option: string): void;
+  checkPair(pair: CertificatePair, section: string): void;
+}
+
+/** Who is asked. */
+export interface UpstreamPlan {
+  readonly mode: Mode;
+  readonly policy: Policy;
+  /** `system`: the resolvers that the system has, which change with the network. */
+  readonly servers: readonly ServerSpec[] | 'system';
+  readonly bootstrap: readonly BootstrapServer[] | 'system';
+  /** PEM of the trusted roots; undefined: Node.js's own. */
+  readonly roots: FileContents | undefined;
+  /** Our own certificate towards servers. */
+  readonly client: CertificatePair | undefined;
+}
+
+/** Zones of the local network, and the servers that know them. */
+export interface RoutePlan extends Route {
+  readonly servers: readonly ServerSpec[];
+}
+
+/** How answers are found and judged. */
+export interface ResolutionPlan {
+  readonly dnssec: Config['dnssec']['mode'];
+  readonly anchors: readonly Anchor[];
+  /** Subtrees that are taken as unsigned. */
+  readonly negativeAnchors: readonly Name[];
+  readonly sha1: Config['dnssec']['sha1'];
+  readonly maxNsec3Iterations: number;
+  /** Names that may be resolved while the clock is wrong. */
+  readonly clockNames: readonly Name[];
+  readonly ttlLimits: TtlLimits;
+  /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
+  readonly portalNames: readonly Buffer[];
+}
+
+/** An address to listen on. */
+export interface Listen {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Where queries are taken, and what serves them. */
+export interface ListenersPlan {
+  readonly addresses: readonly Listen[];
+  readonly tlsAddresses: readonly Listen[];
+  readonly certificate: CertificatePair | undefined;
+  readonly threads: number;
+  readonly io: Config['front']['io'];
+  /** Undefined: no HTTP. */
+  readonly metrics: Listen | undefined;
+}
+
+/** What a configuration comes to. */
+export interface Plan {
+  /** Each option, with what its files hold: equal where nothing has changed. */
+  readonly texts: ReadonlyMap<string, string>;
+  readonly upstream: UpstreamPlan;
+  readonly routes: readonly RoutePlan[];
+  readonly resolution: ResolutionPlan;
+  readonly allow: readonly Network[];
+  readonly snoop: readonly Network[];
+  readonly listeners: ListenersPlan;
+  readonly cacheBytes: number;
+  readonly stateDirectory: string;
+  readonly control: Config['control'];
+  readonly log: Config['log'];
+  readonly reloadOnChange: boolean;
+  /** The files that it was made from. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Makes a plan.
+ * @throws StartError where a file that the configuration names cannot be used
+ */
+export function planOf(config: Config, files: PlanFiles): Plan {
+  const texts = new Map(OPTIONS.map(({ path }) => [path, optionText(config, path)]));
+  const read: FileContents[] = [];
+  const fileOf = (path: string, option: string): FileContents => {
+    const contents = files.read(path, option);
+    read.push(contents);
+    texts.set(option, `${texts.get(option) ?? ''} ${contents.digest}`);
+    return contents;
+  };
+  const pairOf = (section: string, names: PairNames, paths: PairPaths): CertificatePair | undefined => {
+    if (paths.certificate === undefined || paths.key === undefined) return undefined;
+    const certificate = fileOf(paths.certificate, `${section}.${names.certificate}`);
+    const pair = { certificate, key: fileOf(paths.key, `${section}.${names.key}`) };
+    files.checkPair(pair, section);
+    return pair;
+  };
+  const { upstream, listen_tls: tls } = config;
+  const rootsPath = upstream.ca_file ?? files.systemRoots();
+  const roots = rootsPath === undefined ? undefined : fileOf(rootsPath, 'upstream.ca_file');
+  if (roots !== undefined) files.checkRoots(roots, 'upstream.ca_file');
+  const client = pairOf('upstream', CLIENT_PAIR, { certificate: upstream.client_certificate, key: upstream.client_key });
+  const certificate = pairOf('listen_tls', LISTENER_PAIR, { certificate: tls.certificate, key: tls.key });
+  return {
+    texts,
+    upstream: upstreamPlan(config, roots, client),
+    routes: config.routes.map(routePlan),
+    resolution: resolutionPlan(config),
+    allow: config.access.allow,
+    snoop: config.access.snoop,
+    listeners: {
+      addresses: config.listen,
+      tlsAddresses: tls.addresses,
+      certificate,
+      threads: config.front.threads,
+      io: config.front.io,
+      metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
+    },
+    cacheBytes: config.cache.size,
+    stateDirectory: config.state_directory,
+    control: config.control,
+    log: config.log,
+    reloadOnChange: config.reload_on_change,
+    files: read.map(({ path }) => path),
+  };
+}
+
+type PairNames = Readonly<Record<'certificate' | 'key', string>>;
+type PairPaths = Readonly<Record<'certificate' | 'key', string | undefined>>;
+const CLIENT_PAIR: PairNames = { certificate: 'client_certificate', key: 'client_key' };
+const LISTENER_PAIR: PairNames = { certificate: 'certificate', key: 'key' };
+
+/** The options that a reload to `next` would change. */
+export const changedOptions = (before: Plan, next: Plan): string[] =>
+  [...next.texts.keys()].filter(path => before.texts.get(path) !== next.texts.get(path));
+
+const PLAIN_PORT = 53;
+
+function upstreamPlan(
+  config: Config,
+  roots: FileContents | undefined,
+  client: CertificatePair | undefined,
+): UpstreamPlan {
+  const { servers, policy, bootstrap } = config.upstream;
+  // Servers whose certificates are checked against other roots, or that see another certificate of ours, are other servers.
+  const trust = [roots, client?.certificate, client?.key].map(file => file?.digest ?? '').join(' ');
+  return {
+    mode: modeOf(config),
+    policy,
+    servers: servers.length === 0 ? 'system' : labelled(servers.map(each => serverSpec(each, trust))),
+    bootstrap:
+      bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
+    roots,
+    client,
+  };
+}
+
+/** A configured server. @param trust what its certificate is checked against, as text */
+function serverSpec(
+  { name, addresses, port, pins, pin_policy: pinPolicy }: Config['upstream']['servers'][number],
+  trust: string,
+): ServerSpec {
+  const [first] = addresses;
+  return {
+    label: name ?? (first === undefined ? '' : addressLabel(first.address, first.port ?? port)),
+    name,
+    addresses: addresses.map(each => ({ address: each.address, port: each.port ?? port })),
+    port,
+    pins,
+    pinPolicy,
+    discover: false,
+    trust,
+  };
+}
+
+const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): RoutePlan => ({
+  zones: zones.map(wireName),
+  kubernetes,
+  servers: labelled(resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, false))),
+});
+
+function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
+  return {
+    dnssec: dnssec.mode,
+    anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
+    negativeAnchors: dnssec.negative_trust_anchors.map(name => nameOf(wireName(name))),
+    sha1: dnssec.sha1,
+    maxNsec3Iterations: dnssec.max_nsec3_iterations,
+    clockNames: dnssec.ntp_names.map(name => nameOf(wireName(name))),
+    ttlLimits: {
+      minSec: Math.ceil(cache.min_ttl / 1000),
+      maxSec: Math.floor(cache.max_ttl / 1000),
+      negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000),
+    },
+    portalNames: portal.names.map(wireName),
+  };
+}
+
+/** A name in wire form, lower case. The configuration's check has let nothing else through. */
+function wireName(text: string): Buffer {
+  const name = nameFromText(text);
+  if (name === undefined) throw new TypeError(`${JSON.stringify(text)} passed the check and is not a domain name`);
+  return lowerCased(name);
+}

@@ -1,0 +1,39 @@
+// Servers as the upstream room takes them, from what is configured and from what the system has.
+
+import { addressLabel, type ServerSpec } from '../upstream/server.js';
+
+const DOT_PORT = 853;
+
+/**
+ * A resolver of which only the address is known, so that it has nothing to prove.
+ * @param plainPort of DNS in cleartext
+ * @param discover whether to ask it where it speaks DNS over TLS (RFC 9462)
+ */
+export const resolverSpec = (address: string, plainPort: number, discover: boolean): ServerSpec => ({
+  label: addressLabel(address, discover ? DOT_PORT : plainPort),
+  name: undefined,
+  addresses: [{ address, port: DOT_PORT }],
+  port: DOT_PORT,
+  plainPort,
+  pins: [],
+  pinPolicy: 'pin_and_pkix',
+  discover,
+  trust: '',
+});
+
+/** The servers, with labels that tell them apart: two entries may have one name. */
+export function labelled(servers: readonly ServerSpec[]): readonly ServerSpec[] {
+  const given = new Map<string, number>();
+  return servers.map(server => {
+    const { label, addresses } = server;
+    if (!given.has(label)) {
+      given.set(label, 1);
+      return server;
+    }
+    const [first] = addresses;
+    const withAddress = first === undefined ? label : `${label} (${addressLabel(first.address, first.port)})`;
+    const count = (given.get(withAddress) ?? 0) + 1;
+    given.set(withAddress, count);
+    return { ...server, label: count === 1 && withAddress !== label ? withAddress : `${withAddress} #${count}` };
+  });
+}

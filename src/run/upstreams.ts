@@ -1,0 +1,246 @@
+// All servers that are asked, and the only owner of what leaves: the pool of `upstream`, one per set of a route's resolvers, and
+// the network's own resolvers while a portal window is open. Changes of the network, reports and closing reach all of them.
+
+import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
+import type { Observer } from '../base/observer.js';
+import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
+import { type Wheel, wheel } from '../base/wheel.js';
+import { type Route, routeOf } from '../policy/routes.js';
+import type { Memory } from '../upstream/memory.js';
+import type { UpstreamPorts } from '../upstream/endpoint.js';
+import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
+import type { ServerSpec } from '../upstream/server.js';
+import { lowerCased } from '../wire/name.js';
+import type { Ask } from '../wire/upstream-query.js';
+import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
+import { type Live, type Prepared, ready } from './reload.js';
+import { labelled, resolverSpec } from './servers.js';
+
+/** What the servers are asked with. */
+export interface UpstreamsParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly observer: Observer;
+  readonly memory: Memory;
+  /** Makes what opens TLS connections, for the roots and the certificate of a plan. */
+  readonly dialer: (plan: UpstreamPlan) => Dial;
+  readonly dialDatagram: DialDatagram;
+  /** Addresses of the resolvers that the system has now. */
+  readonly systemResolvers: () => readonly string[];
+  /** Called before every question: looks whether the network has changed. */
+  readonly look: () => void;
+  /** What is asked for no longer counts as it did: other servers have other failures. */
+  readonly exchanged: () => void;
+}
+
+/** A route, and who answers for its zones. */
+export interface RouteTarget extends Route, Upstream {
+  readonly plan: RoutePlan;
+  readonly pool: Pool;
+}
+
+const PLAIN_PORT = 53;
+const TYPE_AND_CLASS_BYTES = 4;
+
+/** The servers. */
+export class Upstreams implements Live {
+  readonly options = [
+    'upstream.mode',
+    'upstream.policy',
+    'upstream.ca_file',
+    'upstream.client_certificate',
+    'upstream.client_key',
+    'upstream.bootstrap',
+    'upstream.servers',
+    'routes',
+  ];
+  private readonly ports: UpstreamPorts;
+  private readonly deadlines: Wheel;
+  private readonly main: Pool;
+  private plan: UpstreamPlan;
+  private dial: Dial;
+  private routed: readonly RouteTarget[];
+  /** The network's own resolvers; made when they are first needed, since most never are. */
+  private portal: Pool | undefined;
+  private nextId = 1;
+  /** The servers of `upstream`, as the pipeline asks them. */
+  readonly asked: Upstream;
+
+  constructor(
+    private readonly parts: UpstreamsParts,
+    plan: Plan,
+  ) {
+    const { clock, random, log, observer, memory, dialDatagram } = parts;
+    this.ports = {
+      clock,
+      random,
+      log,
+      observer,
+      memory,
+      dialDatagram,
+      dial: (target, events) => this.dial(target, events),
+      nextServerId: () => this.nextId++,
+    };
+    this.plan = plan.upstream;
+    this.dial = parts.dialer(plan.upstream);
+    this.deadlines = wheel(clock);
+    const main = pool(this.ports, this.deadlines, this.specOf(plan.upstream));
+    this.main = main;
+    this.asked = {
+      exchange: (ask, type, settle, avoid) => {
+        parts.look();
+        main.exchange(ask, type, settle, avoid);
+      },
+      get servers() {
+        return main.servers;
+      },
+    };
+    this.routed = plan.routes.map(each => this.target(each));
+  }
+
+  /** The mode in force. */
+  get mode(): Mode {
+    return this.plan.mode;
+  }
+
+  /** Whether the servers, or those that are asked for their addresses, are the system's, which change with the network. */
+  get asksSystem(): boolean {
+    const { servers, bootstrap } = this.plan;
+    return servers === 'system' || (bootstrap === 'system' && servers.some(({ addresses }) => addresses.length === 0));
+  }
+
+  /** The routes, and who answers for their zones. */
+  get routes(): readonly RouteTarget[] {
+    return this.routed;
+  }
+
+  /** The network's own resolvers, while a portal window is open. */
+  get portalResolvers(): Upstream {
+    return (this.portal ??= pool(this.ports, wheel(this.parts.clock), this.portalSpec()));
+  }
+
+  /** Connects to the servers ahead of the first question. */
+  connect(): void {
+    this.main.prepare();
+  }
+
+  /** At least one server of `upstream` could be asked right now. */
+  get reachable(): boolean {
+    return this.main.ready;
+  }
+
+  /** The network is another, the machine has slept, or somebody has asked for it: all connections are made anew. */
+  networkChanged(what: 'network' | 'resume'): void {
+    this.closePortal();
+    for (const each of this.pools()) each.networkChanged(what);
+  }
+
+  /** The system has other resolvers now. */
+  resolversChanged(): void {
+    this.closePortal();
+    if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
+  }
+
+  /** The window has closed, or is opened anew: perhaps on another network. */
+  closePortal(): void {
+    this.portal?.destroy();
+    this.portal = undefined;
+  }
+
+  /** How all servers are doing. @param dnssecOf whether a server passes signatures on */
+  overview(dnssecOf: (id: number) => ServerOverview['dnssec']): readonly ServerOverview[] {
+    const of = (purpose: Purpose, from: Pool): ServerOverview[] =>
+      from.overview().map(each => ({ ...each, purpose, dnssec: dnssecOf(each.id) }));
+    return [
+      ...of('main', this.main),
+      ...this.routed.flatMap(each => of('route', each.pool)),
+      ...(this.portal === undefined ? [] : of('portal', this.portal)),
+    ];
+  }
+
+  prepare({ upstream, routes }: Plan): Prepared {
+    const { roots, client } = this.plan;
+    const sameTrust = [roots, client?.certificate, client?.key].every(
+      (file, i) => file?.digest === [upstream.roots, upstream.client?.certificate, upstream.client?.key][i]?.digest,
+    );
+    const dial = sameTrust ? this.dial : this.parts.dialer(upstream);
+    return ready(() => {
+      this.plan = upstream;
+      this.dial = dial;
+      this.main.configure(this.specOf(upstream));
+      this.exchangeRoutes(routes);
+      this.parts.exchanged();
+    });
+  }
+
+  /** Opens nothing more; whoever still waits is told so. */
+  close(): void {
+    for (const each of this.pools()) each.destroy();
+  }
+
+  private exchangeRoutes(plans: readonly RoutePlan[]): void {
+    const before = this.routed;
+    const kept = new Set<Pool>();
+    this.routed = plans.map(plan => {
+      const same = before.find(each => !kept.has(each.pool) && sameServers(each.plan, plan));
+      if (same !== undefined) kept.add(same.pool);
+      return this.target(plan, same?.pool);
+    });
+    for (const each of before) if (!kept.has(each.pool)) each.pool.close();
+  }
+
+  /** A route whose resolvers are exchanged while a question is on its way: those that come after them are asked. */
+  private target(plan: RoutePlan, kept?: Pool): RouteTarget {
+    const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
+    return {
+      zones: plan.zones,
+      kubernetes: plan.kubernetes,
+      plan,
+      pool: own,
+      exchange: (ask, type, settle) =>
+        own.exchange(ask, type, outcome => {
+          const now = outcome.at === 'failure' && outcome.code === 'handed_back' ? this.routeFor(ask) : undefined;
+          if (now === undefined || now.pool === own) settle(outcome);
+          else now.exchange(ask, type, settle);
+        }),
+      get servers() {
+        return own.servers;
+      },
+    };
+  }
+
+  private routeFor({ question }: Ask): RouteTarget | undefined {
+    return routeOf(this.routed, lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)))?.route;
+  }
+
+  private pools(): readonly Pool[] {
+    return [this.main, ...this.routed.map(each => each.pool), ...(this.portal === undefined ? [] : [this.portal])];
+  }
+
+  private specOf({ mode, policy, servers, bootstrap }: UpstreamPlan): PoolSpec {
+    const { systemResolvers } = this.parts;
+    return {
+      mode,
+      policy,
+      servers: servers === 'system' ? this.systemServers() : servers,
+      bootstrapServers: () =>
+        bootstrap === 'system' ? systemResolvers().map(address => ({ address, port: PLAIN_PORT })) : bootstrap,
+    };
+  }
+
+  private systemServers(): readonly ServerSpec[] {
+    return labelled(this.parts.systemResolvers().map(address => resolverSpec(address, PLAIN_PORT, true)));
+  }
+
+  private portalSpec(): PoolSpec {
+    const servers = this.systemServers();
+    return { mode: 'off', reason: 'portal', policy: 'ordered', servers, bootstrapServers: () => [] };
+  }
+
+  private routeSpec({ servers }: RoutePlan): PoolSpec {
+    return { mode: 'off', reason: 'conditional', policy: 'ordered', servers, bootstrapServers: () => [] };
+  }
+}
+
+const sameServers = (a: RoutePlan, b: RoutePlan): boolean => JSON.stringify(a.servers) === JSON.stringify(b.servers);
