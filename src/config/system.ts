@@ -43,7 +43,10 @@ export function systemResolvers(
   };
   const configured = from(RESOLV_CONF);
   const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
-  const behind = configured.some(address => isStub(address) || isOurs(address)) ? BEHIND_A_STUB.flatMap(from) : [];
+  // One of them: what "dotstub install" saved is of the network of that day, and only counts where nobody keeps the current ones.
+  const behind = configured.some(address => isStub(address) || isOurs(address))
+    ? (BEHIND_A_STUB.map(path => from(path).filter(address => !isOurs(address))).find(found => found.length > 0) ?? [])
+    : [];
   const real = configured.filter(address => !isStub(address) && !isOurs(address));
-  return [...new Set([...behind.filter(address => !isOurs(address)), ...real])];
+  return [...new Set([...behind, ...real])];
 }

@@ -193,6 +193,24 @@ await t.test('behind a local stub the real servers are found, and never we ourse
     systemResolvers(address => address === '127.0.0.1', read),
     ['192.0.2.1', '192.0.2.9'],
   );
+  // Of another network: what was saved at the installation counts only where nobody keeps the current ones.
+  files['/etc/dotstub/resolv.conf.before'] = 'nameserver 198.51.100.1\n';
+  t.same(
+    systemResolvers(address => address === '127.0.0.1', read),
+    ['192.0.2.1', '192.0.2.9'],
+  );
+  delete files['/run/systemd/resolve/resolv.conf'];
+  files['/run/NetworkManager/no-stub-resolv.conf'] = 'nameserver 203.0.113.1\n';
+  files['/etc/resolv.conf'] = 'nameserver 127.0.0.1\n';
+  t.same(
+    systemResolvers(address => address === '127.0.0.1', read),
+    ['203.0.113.1'],
+  );
+  delete files['/run/NetworkManager/no-stub-resolv.conf'];
+  t.same(
+    systemResolvers(address => address === '127.0.0.1', read),
+    ['198.51.100.1'],
+  );
   t.same(
     systemResolvers(
       () => false,

@@ -1,8 +1,8 @@
-// Reading a configuration file for a command.
+// Reading a configuration file.
 
 import { readFileSync } from 'node:fs';
 
-import { checkConfig, type Checked, problemText } from '../config/check.js';
+import { checkConfig, type Checked, problemText } from './check.js';
 
 /** Reads and checks; a file that can't be read is a problem like any other. */
 export function loadConfig(file: string): Checked {
