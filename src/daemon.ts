@@ -197,7 +197,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
   });
   const deadlines = wheel(clock);
-  let asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
+  let servers = 0;
+  const ports = { clock, random, log, observer, dial, dialDatagram, memory, nextServerId: () => ++servers };
+  let asked = pool(ports, deadlines, spec);
   modeIs(spec.mode);
   // Without servers of the operator's, those of the system are used, which change with the network.
   let automatic = config.upstream.servers.length === 0;
@@ -239,7 +241,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     const before = asked;
     spec = poolSpec(next, parts.systemResolvers);
     automatic = false;
-    asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
+    asked = pool(ports, deadlines, spec);
     modeIs(spec.mode);
     asked.prepare();
     before.close();
@@ -254,8 +256,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     get ready() {
       return asked.ready;
     },
-    get upstreams() {
-      return asked.upstreams;
+    get servers() {
+      return asked.servers;
     },
     exchange(ask, type, settle, avoid) {
       network.look();
@@ -270,7 +272,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   );
   let networks: Pool | undefined;
   const networkPool = (): Pool =>
-    (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+    (networks ??= pool(ports, wheel(clock), {
       mode: 'off',
       reason: 'portal',
       policy: 'ordered',
@@ -283,7 +285,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       zones: zones.map(name => lowerCased(nameFromText(name) ?? ROOT)),
       kubernetes,
       pool: (): Pool =>
-        (made ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+        (made ??= pool(ports, wheel(clock), {
           mode: 'off',
           reason: 'conditional',
           policy: 'ordered',

@@ -261,7 +261,7 @@ const withClient = (
   client: Client,
 ): Query => ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key, client, avoid: NOBODY });
 
-const NOBODY: readonly string[] = [];
+const NOBODY: readonly number[] = [];
 
 /** The text of the REPORT option: `key=value` words, percent-encoded. */
 function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?: Failure): () => string {

@@ -4,7 +4,7 @@ import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { nameText, octetsOf } from '../dnssec/name.js';
 import { readSets } from '../dnssec/rrset.js';
 import type { Found, Lookup } from '../dnssec/steps.js';
-import type { Pool, UpstreamReply } from '../upstream/pool.js';
+import type { Upstream, UpstreamReply } from '../upstream/pool.js';
 import { CLASS_IN } from '../wire/rrtype.js';
 
 /**
@@ -12,7 +12,12 @@ import { CLASS_IN } from '../wire/rrtype.js';
  * @param avoid servers that are only asked if there is no other
  * @param take called once; what it is given is its own
  */
-export function askUpstream(pool: Pool, what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
+export function askUpstream(
+  pool: Upstream,
+  what: Lookup,
+  avoid: readonly number[],
+  take: (found: Found) => void,
+): void {
   const question = Buffer.alloc(what.name.length + 4);
   octetsOf(what.name).copy(question);
   question.writeUInt16BE(what.type, what.name.length);
@@ -27,7 +32,10 @@ export function askUpstream(pool: Pool, what: Lookup, avoid: readonly string[], 
 
 function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): Found {
   if (reply.at === 'failure') return { at: 'failure', failure: failure('dnssec_indeterminate', reply.detail) };
-  const { scan, upstream } = reply;
+  const {
+    scan,
+    server: { label: upstream },
+  } = reply;
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN) {
     return {
       at: 'failure',

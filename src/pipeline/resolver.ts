@@ -7,7 +7,7 @@ import type { Store } from '../cache/store.js';
 import type { Matcher } from '../policy/access.js';
 import type { Portal } from '../policy/portal.js';
 import { isNoClusterName, type Route, routeOf } from '../policy/routes.js';
-import type { Pool, UpstreamReply } from '../upstream/pool.js';
+import type { Upstream, UpstreamReply } from '../upstream/pool.js';
 import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import { lowerCased } from '../wire/name.js';
 import { edeFor, noSuchNameMessage, refuseAnyMessage } from '../wire/reply.js';
@@ -19,13 +19,13 @@ import type { Query, Resolve, Stage } from './stage.js';
 /** What the stages work with. */
 export interface ResolverParts {
   readonly store: Store;
-  readonly pool: Pool;
+  readonly pool: Upstream;
   readonly ttlLimits: TtlLimits;
   readonly validation: ValidationParts;
   /** The captive portal window, and who is asked through it. */
-  readonly portal: { readonly window: Portal; pool(): Pool };
+  readonly portal: { readonly window: Portal; pool(): Upstream };
   /** Zones of the local network, and who knows them. */
-  readonly routes: readonly (Route & { pool(): Pool })[];
+  readonly routes: readonly (Route & { pool(): Upstream })[];
   /** Who may look into the cache without having it filled (RD=0). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -103,11 +103,11 @@ function routed({ routes, ttlLimits, nowSec }: ResolverParts): Stage {
 const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
 
 const entryOf = (
-  { message, scan, upstream, protocol }: UpstreamReply,
+  { message, scan, server, protocol }: UpstreamReply,
   limits: TtlLimits,
   nowSec: number,
   verdict: Verdict = 'unchecked',
-): Entry => makeEntry(message, scan, limits, { nowSec, verdict, upstream, protocol });
+): Entry => makeEntry(message, scan, limits, { nowSec, verdict, upstream: server.label, protocol });
 
 /** RD=0 asks what is in the cache. Only those in access.snoop may know. */
 function lookOnly({ mayLook }: ResolverParts): Stage {

@@ -18,8 +18,8 @@ export interface Client {
 /** A query on its way through the stages. */
 export interface Query extends ClientQuery {
   readonly client: Client;
-  /** Names of upstream servers that are only asked if there is no other. */
-  readonly avoid: readonly string[];
+  /** Ids of upstream servers that are only asked if there is no other. */
+  readonly avoid: readonly number[];
 }
 
 /** What a stage answers. */

@@ -2,7 +2,7 @@
 
 import type { Name } from '../dnssec/name.js';
 import type { Validator } from '../dnssec/validator.js';
-import type { Pool } from '../upstream/pool.js';
+import type { Upstream } from '../upstream/pool.js';
 import { FLAG } from '../wire/header.js';
 import { CLASS_IN } from '../wire/rrtype.js';
 import { forward, type ResolverParts } from './resolver.js';
@@ -31,8 +31,8 @@ export async function trace(
   const { clock } = parts.validation;
   const steps: Traced['steps'][number][] = [];
   let questions = 0;
-  const pool: Pool = {
-    ...parts.pool,
+  const pool: Upstream = {
+    servers: parts.pool.servers,
     exchange(...args) {
       questions++;
       parts.pool.exchange(...args);

@@ -3,7 +3,7 @@
 import type { Clock } from '../base/ports.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import type { Validator } from '../dnssec/validator.js';
-import type { Pool } from '../upstream/pool.js';
+import type { Upstream } from '../upstream/pool.js';
 import { TYPE } from '../wire/rrtype.js';
 import { askUpstream } from './lookup.js';
 
@@ -11,7 +11,7 @@ import { askUpstream } from './lookup.js';
 export interface UpkeepParts {
   readonly points: TrustPoints;
   readonly validator: Validator;
-  readonly pool: Pool;
+  readonly pool: Upstream;
   readonly clock: Clock;
   /** The age clock, seconds. */
   readonly nowSec: () => number;

@@ -10,7 +10,7 @@ import { type Found, type Lookup, lookupKey, type Steps } from '../dnssec/steps.
 import type { Finding } from '../dnssec/validate.js';
 import type { Guess } from '../dnssec/foresight.js';
 import type { Question, Validator } from '../dnssec/validator.js';
-import type { Pool } from '../upstream/pool.js';
+import type { Upstream } from '../upstream/pool.js';
 import { HEADER_BYTES } from '../wire/header.js';
 import { TYPE } from '../wire/rrtype.js';
 import { select } from '../wire/selection.js';
@@ -21,7 +21,7 @@ import type { Answer, Query, Settle, Stage } from './stage.js';
 export interface ValidationParts {
   readonly mode: 'require' | 'prefer' | 'trust_ad' | 'off';
   readonly validator: Validator;
-  readonly pool: Pool;
+  readonly pool: Upstream;
   readonly clock: Clock;
   readonly log: Log;
   readonly observer: Observer;
@@ -44,6 +44,8 @@ interface Strippers {
   readonly names: readonly string[];
   note(upstream: string, strips: boolean): void;
 }
+
+const NOBODY: readonly number[] = [];
 
 /** How long a server that stripped signatures is avoided before it is believed to be better. */
 const STRIPPED_SEC = 600;
@@ -80,6 +82,9 @@ export function validated(parts: ValidationParts): Stage {
   const resting: (() => void)[][] = [[], [], []];
   const { turn } = validator;
 
+  const idsOf = (labels: readonly string[]): readonly number[] =>
+    labels.length === 0 ? NOBODY : pool.servers.flatMap(({ id, label }) => (labels.includes(label) ? [id] : []));
+
   function rest(slices: number, resume: () => void): void {
     resting[Math.min(slices, resting.length - 1)]?.push(resume);
     if (!turn.crowded) clock.after(0, goOn);
@@ -94,7 +99,7 @@ export function validated(parts: ValidationParts): Stage {
     if (turn.crowded) clock.after(0, goOn);
   }
 
-  function lookup(what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
+  function lookup(what: Lookup, avoid: readonly number[], take: (found: Found) => void): void {
     const key = `${avoid.join(' ')} ${lookupKey(what)}`;
     const waiting = asked.get(key);
     if (waiting !== undefined) {
@@ -118,7 +123,7 @@ export function validated(parts: ValidationParts): Stage {
   class Validation {
     private readonly name: Name;
     private readonly guess: Guess;
-    private avoid: readonly string[] = stripping.names;
+    private avoid: readonly number[] = idsOf(stripping.names);
     private settled = false;
     private readonly startedAtMs = clock.monotonicMs();
     private retried = false;
@@ -169,7 +174,7 @@ export function validated(parts: ValidationParts): Stage {
     private answered(answer: Answer, next: (query: Query, settle: Settle) => void): void {
       if (answer.at !== 'stored' || !SIGNED_RCODES.has(answer.entry.rcode)) return this.done(answer);
       const { entry } = answer;
-      const others = pool.upstreams.some(each => each !== entry.upstream && !this.avoid.includes(each));
+      const others = pool.servers.some(({ id, label }) => label !== entry.upstream && !this.avoid.includes(id));
       const final = !others || this.retried;
       const conclude = (whole: Entry, finding: Finding): void => {
         if ((finding.at === 'bogus' || finding.at === 'indeterminate') && !final)
@@ -230,7 +235,7 @@ export function validated(parts: ValidationParts): Stage {
     /** Another server may have the truth: everything is asked anew, of somebody else, once. */
     private again(upstream: string, next: (query: Query, settle: Settle) => void): void {
       this.retried = true;
-      this.avoid = [...this.avoid, upstream];
+      this.avoid = [...this.avoid, ...idsOf([upstream])];
       this.question.forget();
       this.waiting = undefined;
       observer.dnssecRetry();
@@ -334,7 +339,7 @@ export function validated(parts: ValidationParts): Stage {
 const asking = (
   { id, flags, question, opt, type, recurse, key, client }: Query,
   checkingDisabled: boolean,
-  avoid: readonly string[],
+  avoid: readonly number[],
 ): Query => ({ id, flags, question, opt, type, recurse, dnssecOk: true, checkingDisabled, key, client, avoid });
 
 /** What of an answer is secure: AD must not speak of records that nobody checked (RFC 4035 §3.2.3). */

@@ -7,7 +7,7 @@ import { trustPoints } from '../../src/dnssec/rollover.js';
 import { validator } from '../../src/dnssec/validator.js';
 import { negativeAnchors } from '../../src/dnssec/negative.js';
 import { upkeep } from '../../src/pipeline/upkeep.js';
-import type { Pool } from '../../src/upstream/pool.js';
+import type { Upstream } from '../../src/upstream/pool.js';
 import { failure } from '../../src/base/outcome.js';
 import { scanResponse } from '../../src/wire/scan.js';
 import { TYPE } from '../../src/wire/rrtype.js';
@@ -36,22 +36,16 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   });
   let asked = 0;
   let reachable = true;
-  const pool: Pool = {
-    upstreams: ['one'],
-    ready: true,
-    report: () => [],
-    prepare: () => undefined,
-    networkChanged: () => undefined,
-    setServers: () => undefined,
-    close: () => undefined,
-    destroy: () => undefined,
+  const one = { id: 1, label: 'one' };
+  const pool: Upstream = {
+    servers: [one],
     exchange(_ask, type, settle) {
       asked++;
       t.equal(type, TYPE.DNSKEY);
       const message = tree.answer(queryMessage('.', { type: 'DNSKEY', dnssec: true }));
       const scan = message && scanResponse(message, type);
       if (!reachable || message === undefined || scan === undefined) settle(failure('timeout'));
-      else settle({ at: 'reply', message, scan, upstream: 'one', protocol: 'dot', authenticated: true });
+      else settle({ at: 'reply', message, scan, server: one, protocol: 'dot', authenticated: true });
     },
   };
   const running = upkeep({ points, validator: made, pool, clock, nowSec });
