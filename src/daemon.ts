@@ -25,13 +25,14 @@ import {
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
-import { type FrontThreads, recruit, type Recruits } from './front/host.js';
-import { serveInline } from './front/inline.js';
-import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
+import { type FrontThreads, recruit, type Recruits } from './fastpath/host.js';
+import { serveInline } from './fastpath/inline.js';
+import { PacketCache, packetCacheMemory } from './fastpath/packet-cache.js';
+import { PacketReplies } from './fastpath/ready-replies.js';
 import type { Name } from './dnssec/name.js';
-import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
+import { isWildcard, type ListenAddress, listenText } from './os/listen-address.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
-import { listenUdp, type UdpListener } from './listen/udp.js';
+import { listenUdp, type UdpListener } from './fastpath/dgram.js';
 import { type History, history, sumsOf } from './observe/history.js';
 import type { HttpListener } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
@@ -345,7 +346,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       nowSec: age,
     }),
     allowed: address => mayAsk(address),
-    packets: ready,
+    ready: new PacketReplies(ready, age),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
     observer,
@@ -409,7 +410,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const sessions = sessionTable();
   try {
     const count = threadsFor(parts);
-    const host = { packets, front: entrance, allow: allowed.memory, nowSec: age };
+    const host = { packets, front: entrance, allow: allowed.memory, ageNow: age };
     if (libc !== undefined && count > 0) {
       const serving = recruits.serve({ ...host, libc, addresses: udpAt });
       // While the threads start there is time for this.

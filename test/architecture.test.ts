@@ -19,7 +19,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   policy: ['base', 'wire'],
   upstream: ['base', 'wire'],
   pipeline: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream'],
-  front: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline', 'os'],
+  front: ['base', 'wire', 'cache', 'dnssec', 'policy', 'upstream', 'pipeline'],
+  fastpath: ['base', 'wire', 'policy', 'pipeline', 'front', 'os'],
   listen: ['base', 'wire', 'pipeline', 'front', 'os'],
   control: ['base', 'wire', 'dnssec', 'policy', 'upstream', 'pipeline', 'front'],
   trust: ['base', 'config', 'wire', 'dnssec', 'pipeline', 'control', 'upstream', 'files'],
@@ -37,6 +38,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'upstream',
     'pipeline',
     'front',
+    'fastpath',
     'listen',
     'control',
     'files',
@@ -44,7 +46,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   files: ['base', 'config'],
   version: [],
-  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'listen', 'control', 'daemon', 'files', 'version'],
+  commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'control', 'daemon', 'files', 'version'],
   cli: ['commands', 'version'],
   page: ['base'],
 };
@@ -62,7 +64,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 /** Where sockets, files, real clocks and randomness may be touched. */
 const OUTSIDE =
-  /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|notes|files|cli|commands\/|version|page\/page|front\/(host|worker|inline|outgoing))/;
+  /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|notes|files|cli|commands\/|version|page\/page|fastpath\/(dgram|host|worker|inline|outgoing))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.

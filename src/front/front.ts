@@ -4,10 +4,9 @@
 import { type Failure, failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
 import type { NotedQuery, Observer, Source } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
+import { ageSec } from '../base/time.js';
 import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
-import { FastQuery } from './fast-query.js';
-import { type PacketCache, room } from './packet-cache.js';
 import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, HEADER_BYTES, rcodeOf, flagsOf } from '../wire/header.js';
 import { type ClientQuery, type Parsed, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
@@ -22,13 +21,14 @@ import {
   udpLimit,
 } from '../wire/reply.js';
 import { withoutDnssec } from '../wire/selection.js';
+import type { ReadyReplies } from './ready-replies.js';
 
 /** What the front works with. */
 export interface FrontParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
-  /** Ready replies; filled here. */
-  readonly packets: PacketCache;
+  /** Filled here. */
+  readonly ready: ReadyReplies;
   /** Queries that may wait for upstream at one time; one more gets SERVFAIL at once, instead of a place in a queue. */
   readonly maxInflight: number;
   /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). */
@@ -58,35 +58,15 @@ export interface Front {
 
 /** Makes a Front. */
 export function front(parts: FrontParts): Front {
-  const { observer, clock } = parts;
+  const { observer, clock, ready } = parts;
   let inflight = 0;
   let stopping = false;
-  const fast = new FastQuery();
-  const ready = room(UDP_PAYLOAD_BYTES + 4);
-
-  /** A ready reply to the query just read, if there is one that this client can take. */
-  function readyReply(message: Buffer, client: Client): Buffer | undefined {
-    const stream = client.transport !== 'udp';
-    const nowSec = parts.nowSec();
-    if (!parts.packets.find(fast, nowSec)) return undefined;
-    const { replyBytes, negative } = parts.packets;
-    if (!stream && replyBytes > fast.udpLimitBytes) return undefined;
-    if (!parts.packets.copyTo(ready, 0, message, 0, fast.questionBytes, nowSec)) return undefined;
-    observer.cache(negative ? 'hit_negative' : 'hit_positive');
-    return Buffer.from(ready.octets.subarray(0, replyBytes));
-  }
 
   const ageOf = ({ entry, source }: Extract<Answer, { at: 'stored' }>): number =>
     source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
 
   /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
-  function keepReady(
-    message: Buffer,
-    client: Client,
-    answer: Answer,
-    bytes: Buffer,
-    ttlOffsets: ArrayLike<number>,
-  ): void {
+  function keepReady(query: Query, answer: Answer, bytes: Buffer, ttlOffsets: ArrayLike<number>): void {
     if (
       parts.noted !== undefined ||
       answer.at !== 'stored' ||
@@ -97,12 +77,11 @@ export function front(parts: FrontParts): Front {
     const { entry } = answer;
     // Errors of upstream's are counted with every reply, which a ready one would not be.
     if (entry.ttlSec === 0 || entry.extendedErrors.length > 0) return;
-    if (!fast.read(message, 0, message.length, client.transport !== 'udp')) return;
-    parts.packets.put(fast, {
+    ready.keep(query, {
       reply: bytes,
       ttlOffsets,
-      ageSec: ageOf(answer),
-      storedSec: entry.storedSec,
+      elapsedSec: ageOf(answer),
+      storedAt: ageSec(entry.storedSec),
       ttlSec: entry.ttlSec,
       negative: entry.negative,
     });
@@ -191,7 +170,13 @@ export function front(parts: FrontParts): Front {
   }
 
   /** Has a query answered; true: not yet. */
-  function resolve(query: Query, message: Buffer, startedAtMs: number, respond: (reply: Buffer) => void): boolean {
+  function resolve(
+    query: Query,
+    message: Buffer,
+    simple: boolean,
+    startedAtMs: number,
+    respond: (reply: Buffer) => void,
+  ): boolean {
     let at: 'asking' | 'waiting' | 'settled' = 'asking';
     const settle = (answer: Answer): void => {
       if (at === 'waiting') {
@@ -201,7 +186,7 @@ export function front(parts: FrontParts): Front {
       at = 'settled';
       const { client } = query;
       const [source, bytes, ttlOffsets] = replyTo(query, client, answer);
-      keepReady(message, client, answer, bytes, ttlOffsets);
+      if (simple) keepReady(query, answer, bytes, ttlOffsets);
       if (parts.noted !== undefined) note(client, message, query.question, source, answer, bytes, startedAtMs);
       reply(startedAtMs, source, bytes, respond);
     };
@@ -220,16 +205,18 @@ export function front(parts: FrontParts): Front {
     handle(message, client, respond, missed = false) {
       const startedAtMs = clock.monotonicMs();
       const allowed = parts.allowed(client.address);
-      const simple = allowed && fast.read(message, 0, message.length, client.transport !== 'udp');
+      const stream = client.transport !== 'udp';
+      const simple = allowed && ready.read(message, stream);
       if (simple && !missed && !stopping) {
-        const atOnce = readyReply(message, client);
+        const atOnce = ready.find(message, stream);
         if (atOnce !== undefined) {
-          observer.query(client.transport, client.family, fast.type, message.length);
+          observer.cache(ready.negative ? 'hit_negative' : 'hit_positive');
+          observer.query(client.transport, client.family, ready.type, message.length);
           reply(startedAtMs, 'cache', atOnce, respond);
           return false;
         }
       }
-      const parsed: Parsed = simple ? { at: 'query', query: fast.query(message) } : parseQuery(message);
+      const parsed: Parsed = simple ? { at: 'query', query: ready.query(message) } : parseQuery(message);
       if (parsed.at === 'ignore') {
         observer.dropped(parsed.reason);
         return false;
@@ -244,7 +231,7 @@ export function front(parts: FrontParts): Front {
         reply(startedAtMs, 'error', bytes, respond);
         return false;
       }
-      return resolve(withClient(parsed.query, client), message, startedAtMs, respond);
+      return resolve(withClient(parsed.query, client), message, simple, startedAtMs, respond);
     },
     get inflight() {
       return inflight;

@@ -3,8 +3,10 @@
 import t from 'tap';
 
 import { failure } from '../../src/base/outcome.js';
+import { ageSec } from '../../src/base/time.js';
 import { front } from '../../src/front/front.js';
-import { PacketCache, packetCacheMemory } from '../../src/front/packet-cache.js';
+import { PacketCache, packetCacheMemory } from '../../src/fastpath/packet-cache.js';
+import { PacketReplies } from '../../src/fastpath/ready-replies.js';
 import type { Client, Resolve, Settle } from '../../src/pipeline/stage.js';
 import { refuseAnyMessage } from '../../src/wire/reply.js';
 import { OPTION } from '../../src/wire/edns.js';
@@ -22,7 +24,7 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
     resolve,
     maxInflight,
     allowed: () => true,
-    packets: new PacketCache(packetCacheMemory(1 << 16)),
+    ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
     streamIdleMs: 10_000,
     observer,
     clock: fakeClock(),

@@ -95,6 +95,24 @@ export class FastQuery {
     return true;
   }
 
+  /** Makes key and hash those of a query that `query` has returned. Other fields stay as they were. */
+  recall({ key: text, flags, opt, dnssecOk, checkingDisabled }: ClientQuery): void {
+    const { key } = this;
+    const last = text.length - 1;
+    let hash = FNV_OFFSET;
+    for (let i = 0; i < last; i++) {
+      const octet = text.charCodeAt(i);
+      key[i] = octet;
+      hash = hashed(hash, octet);
+    }
+    let bits = checkingDisabled ? KEY_WITH_CD : flags & FLAG.AD && !dnssecOk ? WITH_AD : 0;
+    if (opt !== undefined) bits |= dnssecOk ? WITH_EDNS | WITH_DO : WITH_EDNS;
+    key[last] = bits;
+    this.hash = finishedHash(hashed(hash, bits));
+    this.keyBytes = text.length;
+    this.questionBytes = last;
+  }
+
   /** What parseQuery would make of the message that was last read, which starts at 0; it shares memory with it. */
   query(message: Buffer): ClientQuery {
     const { key, questionBytes } = this;

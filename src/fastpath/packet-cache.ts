@@ -13,6 +13,8 @@
 //             then reply, the offsets of its TTLs (u16 each), and key, each starting at a multiple of 4
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import type { AgeSec } from '../base/time.js';
+import type { ReadyReply } from '../front/ready-replies.js';
 import type { FastQuery } from './fast-query.js';
 
 const UNIT = 8;
@@ -39,19 +41,6 @@ const FIXED_BYTES = 24;
 
 /** What kind of answer an entry is, for those who count. */
 export const KIND = { positive: 0, negative: 1 } as const;
-
-/** A reply to be kept. */
-export interface ReadyReply {
-  /** As it went to a client; id, question and TTLs are replaced in every copy. */
-  readonly reply: Buffer;
-  readonly ttlOffsets: ArrayLike<number>;
-  /** Seconds that the TTLs in `reply` are short of those stored. */
-  readonly ageSec: number;
-  /** On the age clock. */
-  readonly storedSec: number;
-  readonly ttlSec: number;
-  readonly negative: boolean;
-}
 
 /** Memory for a packet cache with a log of at most `bytes` (a power of two is used), for all who share it. */
 export function packetCacheMemory(bytes: number): SharedArrayBuffer {
@@ -104,9 +93,9 @@ export class PacketCache {
 
   /**
    * Looks for a fresh reply. Found: `copyTo`, `replyBytes` and `negative` speak of it.
-   * @param nowSec on the age clock
+   * @param ageNow on the age clock
    */
-  find(query: FastQuery, nowSec: number): boolean {
+  find(query: FastQuery, ageNow: AgeSec): boolean {
     const { hash, keyBytes, key } = query;
     const { index, log } = this;
     const bucket = this.bucketOf(hash);
@@ -115,7 +104,7 @@ export class PacketCache {
       const position = Atomics.load(index, slot + 1);
       if (!this.holds(position)) continue;
       const entry = this.offsetOf(position);
-      if (u16At(log, entry + KEY_AT) !== keyBytes || (this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0) <= nowSec) continue;
+      if (u16At(log, entry + KEY_AT) !== keyBytes || (this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0) <= ageNow) continue;
       if (!sameOctets(log, this.keyAt(entry), key, keyBytes)) continue;
       this.entry = entry;
       this.position = position;
@@ -139,7 +128,7 @@ export class PacketCache {
    * letters, and TTLs as they are now.
    * @returns false: it was overwritten meanwhile, and the copy is worthless
    */
-  copyTo(out: Room, outStart: number, message: Buffer, start: number, questionBytes: number, nowSec: number): boolean {
+  copyTo(out: Room, outStart: number, message: Buffer, start: number, questionBytes: number, ageNow: AgeSec): boolean {
     const { log, words, entry } = this;
     const { octets } = out;
     const replyBytes = u16At(log, entry + REPLY_AT);
@@ -153,7 +142,7 @@ export class PacketCache {
     octets[outStart] = message[start] ?? 0;
     octets[outStart + 1] = message[start + 1] ?? 0;
     for (let i = 12; i < 12 + questionBytes; i++) octets[outStart + i] = message[start + i] ?? 0;
-    const ageSec = Math.floor(nowSec - (this.doubles[(entry + STORED_AT) >> 3] ?? 0));
+    const ageSec = Math.floor(ageNow - (this.doubles[(entry + STORED_AT) >> 3] ?? 0));
     if (ageSec > 0) {
       for (let i = 0; i < ttls; i++) {
         const at = outStart + u16At(log, offsets + 2 * i);
@@ -181,13 +170,13 @@ export class PacketCache {
     putU16(log, entry + REPLY_AT, reply.length);
     putU16(log, entry + TTLS_AT, ttlOffsets.length);
     putU16(log, entry + KIND_AT, ready.negative ? KIND.negative : KIND.positive);
-    this.doubles[(entry + STORED_AT) >> 3] = ready.storedSec;
-    this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedSec + ready.ttlSec;
+    this.doubles[(entry + STORED_AT) >> 3] = ready.storedAt;
+    this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedAt + ready.ttlSec;
     reply.copy(log, entry + FIXED_BYTES);
     for (let i = 0; i < ttlOffsets.length; i++) {
       const offset = ttlOffsets[i] ?? 0;
       const at = entry + FIXED_BYTES + offset;
-      if (ready.ageSec > 0) putU32(log, at, u32At(log, at) + ready.ageSec);
+      if (ready.elapsedSec > 0) putU32(log, at, u32At(log, at) + ready.elapsedSec);
       putU16(log, entry + offsetsAt + 2 * i, offset);
     }
     key.copy(log, entry + keyAt, 0, keyBytes);

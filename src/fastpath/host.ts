@@ -3,9 +3,11 @@
 import { Worker } from 'node:worker_threads';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
+import type { AgeSec } from '../base/time.js';
+import { systemClock } from '../os/clock.js';
 import { type BindAddress, openUdp } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
-import type { Front } from './front.js';
+import type { Front } from '../front/front.js';
 import { HandOver, type Take } from './hand-over.js';
 import { clientOf, replies } from './outgoing.js';
 import type { FrontThreadData, FrontThreadWord } from './worker.js';
@@ -19,7 +21,7 @@ export interface HostParts {
   readonly packets: SharedArrayBuffer;
   readonly front: Front;
   /** The age clock of the main thread, seconds. */
-  readonly nowSec: () => number;
+  readonly ageNow: () => AgeSec;
 }
 
 /** Running threads. */
@@ -117,8 +119,8 @@ async function putToWork(workers: readonly Worker[], parts: HostParts): Promise<
           counts,
           handOver: memory,
           allow: parts.allow,
-          ageSec: parts.nowSec(),
-          atWallMs: Date.now(),
+          age: parts.ageNow(),
+          at: systemClock.wallMs(),
         };
         worker.postMessage(data);
       });

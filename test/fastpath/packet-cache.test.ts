@@ -3,8 +3,9 @@ import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import t from 'tap';
 
-import { FastQuery } from '../../src/front/fast-query.js';
-import { PacketCache, packetCacheMemory, room } from '../../src/front/packet-cache.js';
+import { ageSec } from '../../src/base/time.js';
+import { FastQuery } from '../../src/fastpath/fast-query.js';
+import { PacketCache, packetCacheMemory, room } from '../../src/fastpath/packet-cache.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { FLAG } from '../../src/wire/header.js';
 import { cacheKey, parseQuery } from '../../src/wire/query.js';
@@ -114,7 +115,7 @@ function replyTo(query: Buffer, address: number, ttlSec = 300) {
   const reply = Buffer.concat([head, Buffer.alloc(4), Buffer.from([0, 4]), Buffer.alloc(4)]);
   reply.writeUInt32BE(ttlSec, head.length);
   reply.writeUInt32BE(address, head.length + 6);
-  return { reply, ttlOffsets: [head.length], ageSec: 0, storedSec: 0, ttlSec, negative: false };
+  return { reply, ttlOffsets: [head.length], elapsedSec: 0, storedAt: ageSec(0), ttlSec, negative: false };
 }
 
 function setUp(bytes = 1 << 16) {
@@ -134,7 +135,8 @@ function setUp(bytes = 1 << 16) {
   ): { address: number; ttl: number; id: number; name: string } | undefined => {
     const query = queryMessage(name, { edns: false, id });
     read(query);
-    if (!reader.find(fast, nowSec) || !reader.copyTo(out, 4, query, 0, fast.questionBytes, nowSec)) return undefined;
+    if (!reader.find(fast, ageSec(nowSec)) || !reader.copyTo(out, 4, query, 0, fast.questionBytes, ageSec(nowSec)))
+      return undefined;
     const reply = out.octets.subarray(4, 4 + reader.replyBytes);
     return {
       address: reply.readUInt32BE(reply.length - 4),
@@ -170,7 +172,7 @@ await t.test('a reply is given back with the id, letters and TTL of the moment, 
   t.match(get('www.example', 299.9), { ttl: 1 });
   t.equal(get('www.example', 300), undefined);
   t.equal(get('www.example2'), undefined);
-  put('www.example', 2, { storedSec: 250 });
+  put('www.example', 2, { storedAt: ageSec(250) });
   t.match(get('www.example', 300), { address: 2, ttl: 250 }, 'replaced');
   t.end();
 });
@@ -193,8 +195,8 @@ await t.test('however many are put in: what is found is right, the newest are th
   const random = fakeRandom(3);
   let hits = 0;
   for (let i = 1; i <= 20_000; i++) {
-    put(`n${i}.${'x'.repeat(random.below(50) + 1)}.example`, i, { storedSec: i });
-    put(`fixed${i % 5}.example`, i, { storedSec: i });
+    put(`n${i}.${'x'.repeat(random.below(50) + 1)}.example`, i, { storedAt: ageSec(i) });
+    put(`fixed${i % 5}.example`, i, { storedAt: ageSec(i) });
     const found = get(`fixed${i % 5}.example`, i);
     if (found?.address !== i) t.fail(`${i}: ${JSON.stringify(found)}`);
     if (get(`fixed${random.below(5)}.example`, i) !== undefined) hits++;

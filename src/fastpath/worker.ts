@@ -4,6 +4,7 @@
 import { parentPort } from 'node:worker_threads';
 
 import { ageClock } from '../base/age-clock.js';
+import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { systemClock } from '../os/clock.js';
 import { loadLibc, LINUX } from '../os/libc.js';
@@ -22,8 +23,8 @@ export interface FrontThreadData {
   readonly handOver: SharedArrayBuffer;
   readonly allow: SharedArrayBuffer;
   /** Where the age clock of the main thread stood, and the wall clock with it: threads take their time to start. */
-  readonly ageSec: number;
-  readonly atWallMs: number;
+  readonly age: AgeSec;
+  readonly at: WallMs;
 }
 
 const POLLFD_BYTES = 8;
@@ -35,7 +36,7 @@ function run(data: FrontThreadData, say: (word: FrontThreadWord) => void): void 
   const libc = loadLibc();
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   const age = ageClock(systemClock);
-  const startedAtSec = data.ageSec + Math.max(0, systemClock.wallMs() - data.atWallMs) / 1000;
+  const startedAt = ageAfter(data.age, Math.max(0, systemClock.wallMs() - data.at) / 1000);
   const counts = new FrontCounts(data.counts);
   const handOver = new HandOver(data.handOver);
   const networks = new SharedNetworks(data.allow);
@@ -45,7 +46,7 @@ function run(data: FrontThreadData, say: (word: FrontThreadWord) => void): void 
     packets: new PacketCache(data.packets),
     allowed: () => networks.matcher(),
     counts,
-    nowSec: () => startedAtSec + age(),
+    ageNow: () => ageAfter(startedAt, age()),
     monotonicMs: () => systemClock.monotonicMs(),
     missed(socket, queries, i) {
       if (handOver.write(socket, queries, i)) handed = true;

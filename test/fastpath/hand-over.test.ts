@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 
-import { HandOver } from '../../src/front/hand-over.js';
+import { HandOver } from '../../src/fastpath/hand-over.js';
 import type { Messages } from '../../src/os/datagrams.js';
 
 /** Stands for a batch of one datagram whose octets all have the same value. */

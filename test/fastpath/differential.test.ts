@@ -6,9 +6,10 @@ import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 
 import { makeEntry, type Entry } from '../../src/cache/entry.js';
-import { FastQuery } from '../../src/front/fast-query.js';
+import { FastQuery } from '../../src/fastpath/fast-query.js';
 import { front } from '../../src/front/front.js';
-import { PacketCache, packetCacheMemory } from '../../src/front/packet-cache.js';
+import { PacketCache, packetCacheMemory } from '../../src/fastpath/packet-cache.js';
+import { PacketReplies } from '../../src/fastpath/ready-replies.js';
 import type { Answer, Client, Query, Resolve } from '../../src/pipeline/stage.js';
 import { OPTION, type Option } from '../../src/wire/edns.js';
 import { FLAG } from '../../src/wire/header.js';
@@ -17,6 +18,7 @@ import { refuseAnyMessage } from '../../src/wire/reply.js';
 import { TYPE } from '../../src/wire/rrtype.js';
 import { scanResponse } from '../../src/wire/scan.js';
 import { failure } from '../../src/base/outcome.js';
+import { ageSec } from '../../src/base/time.js';
 import { queryMessage } from '../fixtures/client.js';
 import { fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { responseTo } from '../fixtures/messages.js';
@@ -25,6 +27,8 @@ import { recorder } from '../fixtures/recorder.js';
 const QUERIES = 100_000;
 const random = fakeRandom(42);
 const reader = new FastQuery();
+const recalled = new FastQuery();
+const keyOf = ({ key, keyBytes }: FastQuery): Buffer => key.subarray(0, keyBytes);
 const pick = <T>(values: readonly T[]): T => {
   const value = values[random.below(values.length)];
   if (value === undefined) throw new Error('nothing to pick from');
@@ -83,7 +87,7 @@ const made = (packets: PacketCache) => {
     count,
     front: front({
       resolve,
-      packets,
+      ready: new PacketReplies(packets, () => ageSec(nowSec)),
       allowed: address => address !== '192.0.2.66',
       maxInflight: 10,
       streamIdleMs: 10_000,
@@ -165,6 +169,9 @@ await t.test('front and plain pipeline say the same, octet for octet', t => {
       const parsed = parseQuery(message);
       if (parsed.at !== 'query' || !isDeepStrictEqual(reader.query(message), parsed.query))
         t.fail(`read in two ways: ${message.toString('hex')}`);
+      recalled.recall(reader.query(message));
+      if (recalled.hash !== reader.hash || !keyOf(recalled).equals(keyOf(reader)))
+        t.fail(`kept under another key than it is looked for: ${message.toString('hex')}`);
     }
     const say = (which: typeof fast): Buffer | undefined => {
       let reply: Buffer | undefined;

@@ -5,6 +5,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
+import type { MonoMs } from '../base/time.js';
 import { openUdp, routeTo } from '../os/datagrams.js';
 import { SharedNetworks } from '../policy/access.js';
 import type { FrontThreads, HostParts } from './host.js';
@@ -13,7 +14,7 @@ import { PacketCache } from './packet-cache.js';
 import { server } from './serve.js';
 
 /** What serving on the main thread works with. */
-export type InlineParts = HostParts & { readonly monotonicMs: () => number };
+export type InlineParts = HostParts & { readonly monotonicMs: () => MonoMs };
 
 // After so many batches in a row other work gets its turn; Node.js will say again that there is more.
 const MAX_ROUNDS = 8;
@@ -36,7 +37,7 @@ export async function serveInline(parts: InlineParts): Promise<FrontThreads> {
     packets: new PacketCache(parts.packets),
     allowed: () => networks.matcher(),
     counts: new FrontCounts(memory),
-    nowSec: parts.nowSec,
+    ageNow: parts.ageNow,
     monotonicMs: parts.monotonicMs,
     missed(socket, queries, i) {
       const route = Buffer.allocUnsafe(queries.routeBytes(i));

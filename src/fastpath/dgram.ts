@@ -5,7 +5,7 @@ import { isIPv6 } from 'node:net';
 
 import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
-import { expand, isWildcard, type ListenAddress, listenText } from './addresses.js';
+import { expand, isWildcard, type ListenAddress, listenText } from '../os/listen-address.js';
 
 /** Open UDP sockets. */
 export interface UdpListener {

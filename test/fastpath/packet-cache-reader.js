@@ -3,8 +3,8 @@ import { register } from 'tsx/esm/api';
 import { workerData, parentPort } from 'node:worker_threads';
 
 register();
-const { PacketCache, room } = await import('../../src/front/packet-cache.ts');
-const { FastQuery } = await import('../../src/front/fast-query.ts');
+const { PacketCache, room } = await import('../../src/fastpath/packet-cache.ts');
+const { FastQuery } = await import('../../src/fastpath/fast-query.ts');
 const { queryMessage } = await import('../fixtures/client.ts');
 
 const cache = new PacketCache(workerData.memory);
