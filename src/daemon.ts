@@ -7,7 +7,7 @@ import { DURATION_BUCKETS } from './base/front-counts.js';
 import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
 import type { TtlLimits } from './cache/entry.js';
-import { store } from './cache/store.js';
+import { AnswerCache } from './cache/answers.js';
 import { modeOf } from './config/combinations.js';
 import { changedPaths, withPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
@@ -182,7 +182,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   });
   let threads: FrontThreads | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
-  const answers = store(cacheBytes, observer);
+  const answers = new AnswerCache(cacheBytes, observer);
   const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);

@@ -2,6 +2,7 @@
 
 import type { Observer } from './base/observer.js';
 import type { Clock, Log } from './base/ports.js';
+import type { AgeSec } from './base/time.js';
 import type { Config } from './config/schema.js';
 import { ntaCommand } from './control/nta.js';
 import type { ControlCommands } from './control/server.js';
@@ -29,7 +30,7 @@ export interface TrustParts {
   readonly observer: Observer;
   readonly pool: Pool;
   /** The age clock, seconds. */
-  readonly nowSec: () => number;
+  readonly nowSec: () => AgeSec;
   /** False: the kernel knows that its clock was not set by anybody; undefined: it does not tell. */
   readonly clockIsSet: () => boolean | undefined;
   readonly ttlLimits: ResolverParts['ttlLimits'];

@@ -4,7 +4,6 @@
 import { type Failure, failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
 import type { NotedQuery, Observer, Source } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
-import { ageSec } from '../base/time.js';
 import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
 import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
@@ -63,7 +62,7 @@ export function front(parts: FrontParts): Front {
   let stopping = false;
 
   const ageOf = ({ entry, source }: Extract<Answer, { at: 'stored' }>): number =>
-    source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
+    source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedAt);
 
   /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
   function keepReady(query: Query, answer: Answer, bytes: Buffer, ttlOffsets: ArrayLike<number>): void {
@@ -81,7 +80,7 @@ export function front(parts: FrontParts): Front {
       reply: bytes,
       ttlOffsets,
       elapsedSec: ageOf(answer),
-      storedAt: ageSec(entry.storedSec),
+      storedAt: entry.storedAt,
       ttlSec: entry.ttlSec,
       negative: entry.negative,
     });
@@ -256,7 +255,7 @@ function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?
     const fields: Record<string, string> = { source };
     if (stored !== undefined) {
       fields['upstream'] = stored.entry.upstream;
-      fields['protocol'] = stored.entry.protocol;
+      fields['protocol'] = stored.entry.protocol ?? '';
       fields['verdict'] = stored.entry.verdict;
     }
     if (why !== undefined) fields['failure'] = why.code;

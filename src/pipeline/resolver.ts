@@ -2,8 +2,9 @@
 
 import { failure, type Failure, failureRow, failureWords, isDnssecFailure, type Verdict } from '../base/outcome.js';
 import type { Observer } from '../base/observer.js';
+import type { AgeSec } from '../base/time.js';
 import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
-import type { Store } from '../cache/store.js';
+import type { AnswerCache } from '../cache/answers.js';
 import type { Matcher } from '../policy/access.js';
 import type { Portal } from '../policy/portal.js';
 import { isNoClusterName, type Route, routeOf } from '../policy/routes.js';
@@ -18,7 +19,7 @@ import type { Query, Resolve, Stage } from './stage.js';
 
 /** What the stages work with. */
 export interface ResolverParts {
-  readonly store: Store;
+  readonly store: AnswerCache;
   readonly pool: Upstream;
   readonly ttlLimits: TtlLimits;
   readonly validation: ValidationParts;
@@ -30,7 +31,7 @@ export interface ResolverParts {
   readonly mayLook: Matcher;
   readonly observer: Observer;
   /** The age clock: seconds, sleep included. */
-  readonly nowSec: () => number;
+  readonly nowSec: () => AgeSec;
 }
 
 /** Builds the pipeline. */
@@ -105,9 +106,9 @@ const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
 const entryOf = (
   { message, scan, server, protocol }: UpstreamReply,
   limits: TtlLimits,
-  nowSec: number,
+  ageNow: AgeSec,
   verdict: Verdict = 'unchecked',
-): Entry => makeEntry(message, scan, limits, { nowSec, verdict, upstream: server.label, protocol });
+): Entry => makeEntry(message, scan, limits, { ageNow, verdict, upstream: server.label, protocol });
 
 /** RD=0 asks what is in the cache. Only those in access.snoop may know. */
 function lookOnly({ mayLook }: ResolverParts): Stage {
@@ -148,7 +149,7 @@ function kept({ store, nowSec }: ResolverParts): Stage {
 const BOGUS_SEC = 60;
 
 /** The reply that a bogus answer gets, to be kept. */
-function refusal({ question }: Query, why: Failure, nowSec: number): Entry {
+function refusal({ question }: Query, why: Failure, ageNow: AgeSec): Entry {
   const { rcode, ede } = failureRow(why.code);
   const octets = Buffer.alloc(HEADER_BYTES + question.length);
   question.copy(octets, HEADER_BYTES);
@@ -159,7 +160,7 @@ function refusal({ question }: Query, why: Failure, nowSec: number): Entry {
     authority: 0,
     additional: 0,
     ttlOffsets: [],
-    storedSec: nowSec,
+    storedAt: ageNow,
     ttlSec: BOGUS_SEC,
     negative: true,
     verdict: 'bogus',

@@ -48,7 +48,7 @@ function answerTo(query: Query): Answer {
   if (query.type === TYPE.ANY) return { at: 'local', message: refuseAnyMessage(query.question) };
   if (!query.recurse) return failure('not_cached');
   const kept = store.get(query.key);
-  if (kept !== undefined && nowSec - kept.storedSec < kept.ttlSec)
+  if (kept !== undefined && nowSec - kept.storedAt < kept.ttlSec)
     return { at: 'stored', entry: kept, source: 'cache' };
   const name = query.question.toString('latin1').toLowerCase();
   const size = name.includes('big') ? 60 : name.includes('edge') ? 28 : 1;
@@ -75,7 +75,7 @@ function answerTo(query: Query): Answer {
     response,
     scan,
     { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 },
-    { nowSec, verdict: isSigned(name) ? 'secure' : 'unchecked', upstream: 'u', protocol: 'dot' },
+    { ageNow: ageSec(nowSec), verdict: isSigned(name) ? 'secure' : 'unchecked', upstream: 'u', protocol: 'dot' },
   );
   if (entry.ttlSec > 0) store.set(query.key, entry);
   return { at: 'stored', entry, source: entry.ttlSec > 0 ? 'cache' : 'upstream' };

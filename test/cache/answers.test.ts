@@ -1,7 +1,8 @@
 import t from 'tap';
 
 import { type Entry, makeEntry, type TtlLimits } from '../../src/cache/entry.js';
-import { store } from '../../src/cache/store.js';
+import { ageSec } from '../../src/base/time.js';
+import { AnswerCache } from '../../src/cache/answers.js';
 import { scanResponse, ttlAt } from '../../src/wire/scan.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo, type ResponseParts } from '../fixtures/messages.js';
@@ -18,7 +19,7 @@ function entry(parts: ResponseParts, limits: Partial<TtlLimits> = {}, nowSec = 0
     message,
     scan,
     { ...LIMITS, ...limits },
-    { nowSec, verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
+    { ageNow: ageSec(nowSec), verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
   );
 }
 const ttls = ({ octets, ttlOffsets }: Entry): number[] => Array.from(ttlOffsets, offset => ttlAt(octets, offset));
@@ -50,16 +51,16 @@ await t.test('min_ttl keeps nothing that may not be kept', t => {
 
 await t.test('an entry is served until its TTL is over, and not a second longer', t => {
   const { observer, count } = recorder();
-  const kept = store(1 << 20, observer);
+  const kept = new AnswerCache(1 << 20, observer);
   kept.put('k', entry({ answers: A }, {}, 1000));
-  t.ok(kept.get('k', 1000));
-  t.ok(kept.get('k', 1299.9));
-  t.equal(kept.get('k', 1300), undefined);
-  t.equal(kept.get('other', 1000), undefined);
+  t.ok(kept.get('k', ageSec(1000)));
+  t.ok(kept.get('k', ageSec(1299.9)));
+  t.equal(kept.get('k', ageSec(1300)), undefined);
+  t.equal(kept.get('other', ageSec(1000)), undefined);
   t.equal(count('cache', 'hit_positive'), 2);
   t.equal(count('cache', 'miss'), 2);
   kept.put('n', entry({ rcode: 3, authority: SOA }, {}, 1000));
-  kept.get('n', 1001);
+  kept.get('n', ageSec(1001));
   t.equal(count('cache', 'hit_negative'), 1);
   kept.clear();
   t.equal(kept.entries, 0);
@@ -67,14 +68,14 @@ await t.test('an entry is served until its TTL is over, and not a second longer'
 });
 
 await t.test('what lives 0 seconds is not kept', t => {
-  const kept = store(1 << 20, recorder().observer);
+  const kept = new AnswerCache(1 << 20, recorder().observer);
   kept.put('k', entry({ rcode: 2 }));
   t.equal(kept.entries, 0);
   t.end();
 });
 
 await t.test('what comes out is what went in', t => {
-  const kept = store(1 << 20, recorder().observer);
+  const kept = new AnswerCache(1 << 20, recorder().observer);
   const made: Entry = {
     ...entry({ answers: A }, {}, 12.5),
     verdict: 'secure',
@@ -86,9 +87,9 @@ await t.test('what comes out is what went in', t => {
   };
   kept.put('first', entry({ rcode: 3, authority: SOA }, {}, 12.5));
   kept.put('k', made);
-  const found = kept.get('k', 20);
+  const found = kept.get('k', ageSec(20));
   t.same(found, { ...made, octets: found?.octets, ttlOffsets: [...Array.from(made.ttlOffsets)] });
   t.ok(found?.octets.equals(made.octets));
-  t.match(kept.get('first', 20), { negative: true, rcode: 3, verdict: 'unchecked', extendedErrors: [] });
+  t.match(kept.get('first', ageSec(20)), { negative: true, rcode: 3, verdict: 'unchecked', extendedErrors: [] });
   t.end();
 });
