@@ -8,6 +8,7 @@ import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
 import type { TtlLimits } from './cache/entry.js';
 import { AnswerCache } from './cache/answers.js';
+import { FailureCache } from './cache/failures.js';
 import { modeOf } from './config/combinations.js';
 import { changedPaths, withPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
@@ -42,7 +43,8 @@ import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher, SharedNetworks } from './policy/access.js';
 import { portal } from './policy/portal.js';
-import { resolver } from './pipeline/resolver.js';
+import type { Outcome } from './pipeline/answer.js';
+import { Resolver } from './pipeline/resolver.js';
 import { trust } from './trust.js';
 import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
@@ -183,6 +185,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   let threads: FrontThreads | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
   const answers = new AnswerCache(cacheBytes, observer);
+  const failures = new FailureCache<Outcome>();
   const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
@@ -219,6 +222,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   memory.network = network.network;
   function change(what: NetworkChange): void {
     memory.network = network.network;
+    resolution.forgetFailures();
     // The portal's resolvers were the other network's.
     networks?.destroy();
     networks = undefined;
@@ -246,6 +250,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     modeIs(spec.mode);
     asked.prepare();
     before.close();
+    resolution.forgetFailures();
   }
   const upstream: Pool = {
     report: () => asked.report(),
@@ -285,7 +290,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     return {
       zones: zones.map(name => lowerCased(nameFromText(name) ?? ROOT)),
       kubernetes,
-      pool: (): Pool =>
+      upstream: (): Pool =>
         (made ??= pool(ports, wheel(clock), {
           mode: 'off',
           reason: 'conditional',
@@ -311,16 +316,30 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     observer,
     pool: upstream,
     nowSec: age,
-    ttlLimits,
+    ttlLimits: () => ttlLimits,
     clockIsSet,
     bytes: config.cache.size / ZONES_SHARE,
     forget,
   });
+  const { zones } = trusted.validations.parts.validator;
   function forget(isMeant: (name: Name) => boolean): number {
-    trusted.validation.validator.zones.forget(isMeant);
+    zones.forget(isMeant);
+    failures.forget(isMeant);
     ready.clear();
     return answers.forget(isMeant);
   }
+  const resolution = new Resolver({
+    answers,
+    failures,
+    upstream,
+    validations: trusted.validations,
+    portal: { window, upstream: networkPool },
+    routes: () => routes,
+    ttlLimits: () => ttlLimits,
+    mayLook: address => mayLook(address),
+    observer,
+    ageNow: age,
+  });
   const noted =
     config.log.queries === 'off' && config.log.dnstap === undefined
       ? undefined
@@ -334,24 +353,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         });
   const entrance = front({
     noted: noted?.note,
-    resolve: resolver({
-      store: answers,
-      pool: upstream,
-      validation: trusted.validation,
-      portal: { window, pool: networkPool },
-      routes,
-      ttlLimits,
-      mayLook: address => mayLook(address),
-      observer,
-      nowSec: age,
-    }),
+    resolve: resolution.resolve,
     allowed: address => mayAsk(address),
     ready: new PacketReplies(ready, age),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
     observer,
     clock,
-    nowSec: age,
+    ageNow: age,
   });
 
   let udp: UdpListener | undefined;
@@ -479,7 +488,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
           entries: answers.entries,
           bytes: answers.bytes,
           limitBytes: cacheBytes,
-          zones: trusted.validation.validator.zones.entries,
+          zones: zones.entries,
         }),
         forget,
       }),
@@ -492,6 +501,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       probe: {
         run() {
           log.info({}, 'asked to: connecting anew');
+          resolution.forgetFailures();
           asked.networkChanged('network');
           return { ok: true, text: 'The servers are connected to anew.', data: {} };
         },
@@ -508,7 +518,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
             : 'portal window closed',
         );
         // Who has signed in can reach now what was out of reach a moment ago.
-        if (window.leftMs === 0) asked.networkChanged('network');
+        if (window.leftMs === 0) {
+          resolution.forgetFailures();
+          asked.networkChanged('network');
+        }
       }),
     });
   } catch (error) {
@@ -565,7 +578,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       const ofPool = now.filter(path => OF_POOL.has(path));
       if (automatic || modeOf(next) !== spec.mode || ofPool.includes('upstream.bootstrap')) {
         if (ofPool.length > 0) exchangePool(next);
-      } else if (ofPool.length > 0) asked.setServers(next.upstream.servers.map(serverSpec), next.upstream.policy);
+      } else if (ofPool.length > 0) {
+        asked.setServers(next.upstream.servers.map(serverSpec), next.upstream.policy);
+        resolution.forgetFailures();
+      }
       for (const path of now) live[path]?.(next);
       current = withPaths(current, next, now);
       reloaded(true);

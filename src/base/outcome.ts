@@ -125,6 +125,8 @@ export interface Failure {
   readonly code: FailureCode;
   /** E.g. `dns.example: certificate expired 2026-01-01`; ends up in the EDE text and the log. */
   readonly detail?: string;
+  /** It happened a moment ago, and is given again. */
+  readonly cached?: true;
 }
 
 /** Makes a Failure. */

@@ -4,7 +4,7 @@ import { u16At } from '../base/octets.js';
 import { addressText } from '../base/address.js';
 import { BATCH, Messages } from '../os/datagrams.js';
 import { type Libc, LINUX } from '../os/libc.js';
-import type { Client } from '../pipeline/stage.js';
+import type { Client } from '../pipeline/query.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 
 /** How long replies wait for a full socket, ms. */

@@ -10,7 +10,9 @@ import { FastQuery } from '../../src/fastpath/fast-query.js';
 import { front } from '../../src/front/front.js';
 import { PacketCache, packetCacheMemory } from '../../src/fastpath/packet-cache.js';
 import { PacketReplies } from '../../src/fastpath/ready-replies.js';
-import type { Answer, Client, Query, Resolve } from '../../src/pipeline/stage.js';
+import { Answer, type Outcome } from '../../src/pipeline/answer.js';
+import type { Client, Query } from '../../src/pipeline/query.js';
+import type { Resolve } from '../../src/pipeline/stage.js';
 import { OPTION, type Option } from '../../src/wire/edns.js';
 import { FLAG } from '../../src/wire/header.js';
 import { parseQuery } from '../../src/wire/query.js';
@@ -44,12 +46,11 @@ const store = new Map<string, Entry>();
 
 /** What a resolver with a cache would say; what is in the answer depends on nothing but key and time. */
 const resolve: Resolve = (query, settle) => settle(answerTo(query));
-function answerTo(query: Query): Answer {
-  if (query.type === TYPE.ANY) return { at: 'local', message: refuseAnyMessage(query.question) };
+function answerTo(query: Query): Outcome {
+  if (query.type === TYPE.ANY) return Answer.local(refuseAnyMessage(query.question), ageSec(nowSec));
   if (!query.recurse) return failure('not_cached');
   const kept = store.get(query.key);
-  if (kept !== undefined && nowSec - kept.storedAt < kept.ttlSec)
-    return { at: 'stored', entry: kept, source: 'cache' };
+  if (kept !== undefined && nowSec - kept.storedAt < kept.ttlSec) return Answer.cached(kept);
   const name = query.question.toString('latin1').toLowerCase();
   const size = name.includes('big') ? 60 : name.includes('edge') ? 28 : 1;
   const ttlSec = name.includes('short') ? 2 : name.includes('zero') ? 0 : 300;
@@ -78,7 +79,7 @@ function answerTo(query: Query): Answer {
     { ageNow: ageSec(nowSec), verdict: isSigned(name) ? 'secure' : 'unchecked', upstream: 'u', protocol: 'dot' },
   );
   if (entry.ttlSec > 0) store.set(query.key, entry);
-  return { at: 'stored', entry, source: entry.ttlSec > 0 ? 'cache' : 'upstream' };
+  return new Answer(entry.ttlSec > 0 ? 'cache' : 'upstream', entry, 1);
 }
 
 const made = (packets: PacketCache) => {
@@ -93,7 +94,7 @@ const made = (packets: PacketCache) => {
       streamIdleMs: 10_000,
       observer,
       clock: fakeClock(),
-      nowSec: () => nowSec,
+      ageNow: () => ageSec(nowSec),
     }),
   };
 };

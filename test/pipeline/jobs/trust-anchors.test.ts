@@ -2,18 +2,20 @@
 
 import t from 'tap';
 
-import { readAnchors } from '../../src/dnssec/anchors.js';
-import { trustPoints } from '../../src/dnssec/rollover.js';
-import { validator } from '../../src/dnssec/validator.js';
-import { negativeAnchors } from '../../src/dnssec/negative.js';
-import { upkeep } from '../../src/pipeline/upkeep.js';
-import type { Upstream } from '../../src/upstream/pool.js';
-import { failure } from '../../src/base/outcome.js';
-import { scanResponse } from '../../src/wire/scan.js';
-import { TYPE } from '../../src/wire/rrtype.js';
-import { fakeClock } from '../fixtures/clock.js';
-import { queryMessage } from '../fixtures/client.js';
-import { signedTree } from '../fixtures/signed-records.js';
+import { readAnchors } from '../../../src/dnssec/anchors.js';
+import { trustPoints } from '../../../src/dnssec/rollover.js';
+import { validator } from '../../../src/dnssec/validator.js';
+import { negativeAnchors } from '../../../src/dnssec/negative.js';
+import { Jobs } from '../../../src/pipeline/jobs/jobs.js';
+import { trustAnchorJob } from '../../../src/pipeline/jobs/trust-anchors.js';
+import type { Upstream } from '../../../src/upstream/pool.js';
+import { ageSec } from '../../../src/base/time.js';
+import { failure } from '../../../src/base/outcome.js';
+import { scanResponse } from '../../../src/wire/scan.js';
+import { TYPE } from '../../../src/wire/rrtype.js';
+import { fakeClock } from '../../fixtures/clock.js';
+import { queryMessage } from '../../fixtures/client.js';
+import { signedTree } from '../../fixtures/signed-records.js';
 
 const NOW_MS = Date.UTC(2026, 2, 1);
 const HOUR_MS = 3_600_000;
@@ -22,7 +24,7 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   const clock = fakeClock(NOW_MS);
   const tree = signedTree({ '.': { text: '' } }, NOW_MS / 1000);
   const points = trustPoints(readAnchors(tree.anchors));
-  const nowSec = (): number => clock.monotonicMs() / 1000;
+  const nowSec = () => ageSec(clock.monotonicMs() / 1000);
   const made = validator({
     anchors: () => points.anchors,
     negative: negativeAnchors([], nowSec),
@@ -37,7 +39,7 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   let asked = 0;
   let reachable = true;
   const one = { id: 1, label: 'one' };
-  const pool: Upstream = {
+  const upstream: Upstream = {
     servers: [one],
     exchange(_ask, type, settle) {
       asked++;
@@ -48,7 +50,18 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
       else settle({ at: 'reply', message, scan, server: one, protocol: 'dot', authenticated: true });
     },
   };
-  const running = upkeep({ points, validator: made, pool, clock, nowSec });
+  let validates = true;
+  const jobs = new Jobs(clock);
+  jobs.add(
+    trustAnchorJob({
+      points: () => points,
+      validator: made,
+      upstream,
+      validates: () => validates,
+      clock,
+      ageNow: nowSec,
+    }),
+  );
   t.equal(asked, 0, 'not at once');
   await clock.advance(31_000);
   t.equal(asked, 1);
@@ -61,7 +74,14 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   t.equal(points.points[0]?.checkedSec, Math.floor((NOW_MS + 30_000 + HOUR_MS) / 1000), 'the last success');
   await clock.advance(HOUR_MS);
   t.equal(asked, 4);
-  running.close();
+  validates = false;
+  await clock.advance(3 * HOUR_MS);
+  t.equal(asked, 4, 'nothing is validated: nothing is looked at');
+  validates = true;
+  jobs.lookAgain();
+  await clock.advance(31_000);
+  t.equal(asked, 5, 'it is validated again');
+  jobs.close();
   await clock.advance(10 * HOUR_MS);
-  t.equal(asked, 4, 'closed');
+  t.equal(asked, 5, 'closed');
 });

@@ -1,25 +1,29 @@
 import fc from 'fast-check';
 import t from 'tap';
 
-import { failure } from '../../src/base/outcome.js';
-import { coalesced } from '../../src/pipeline/coalesce.js';
-import type { Answer, Query, Settle } from '../../src/pipeline/stage.js';
-import { recorder } from '../fixtures/recorder.js';
+import { failure } from '../../../src/base/outcome.js';
+import { coalesced } from '../../../src/pipeline/stages/coalesced.js';
+import type { Outcome } from '../../../src/pipeline/answer.js';
+import { Query } from '../../../src/pipeline/query.js';
+import type { Settle } from '../../../src/pipeline/stage.js';
+import { recorder } from '../../fixtures/recorder.js';
 
 /** Only the key matters here. */
-const query = (key: string): Query => ({
-  key,
-  id: 0,
-  flags: 0,
-  question: Buffer.alloc(0),
-  opt: undefined,
-  type: 1,
-  recurse: true,
-  dnssecOk: false,
-  checkingDisabled: false,
-  avoid: [],
-  client: { address: '127.0.0.1', port: 1, family: 4, transport: 'udp' },
-});
+const query = (key: string): Query =>
+  Query.from(
+    {
+      key,
+      id: 0,
+      flags: 0,
+      question: Buffer.alloc(0),
+      opt: undefined,
+      type: 1,
+      recurse: true,
+      dnssecOk: false,
+      checkingDisabled: false,
+    },
+    { address: '127.0.0.1', port: 1, family: 4, transport: 'udp' },
+  );
 
 await t.test('whatever comes and goes, each gets the answer of the exchange it joined, once', t => {
   let joined = 0;
@@ -28,9 +32,9 @@ await t.test('whatever comes and goes, each gets the answer of the exchange it j
     fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(5000), fc.nat()), { maxLength: 600, size: 'max' }), steps => {
       const { observer, count } = recorder();
       const open = new Map<string, { settle: Settle; clients: number[] }>();
-      const got = new Map<number, Answer[]>();
+      const got = new Map<number, Outcome[]>();
       let clients = 0;
-      const ask = coalesced(observer)(({ key }, settle) => {
+      const ask = coalesced({ observer })(({ key }, settle) => {
         if (open.has(key)) throw new Error('two exchanges for one key');
         open.set(key, { settle, clients: [] });
       });
@@ -65,11 +69,11 @@ await t.test('whatever comes and goes, each gets the answer of the exchange it j
 
 await t.test('an answer that comes at once leaves nothing behind', t => {
   let exchanges = 0;
-  const ask = coalesced(recorder().observer)((_query, settle) => {
+  const ask = coalesced(recorder())((_query, settle) => {
     exchanges++;
     settle(failure('timeout'));
   });
-  const answers: Answer[] = [];
+  const answers: Outcome[] = [];
   for (let i = 0; i < 3; i++) ask(query('k'), answer => answers.push(answer));
   t.equal(exchanges, 3);
   t.equal(answers.length, 3);
