@@ -7,7 +7,8 @@ import { DURATION_BUCKETS } from './base/front-counts.js';
 import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
 import type { TtlLimits } from './cache/entry.js';
-import { store } from './cache/store.js';
+import { AnswerCache } from './cache/answers.js';
+import { FailureCache } from './cache/failures.js';
 import { modeOf } from './config/combinations.js';
 import { changedPaths, withPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
@@ -25,13 +26,14 @@ import {
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
-import { type FrontThreads, recruit, type Recruits } from './front/host.js';
-import { serveInline } from './front/inline.js';
-import { PacketCache, packetCacheMemory } from './front/packet-cache.js';
+import { type FrontThreads, recruit, type Recruits } from './fastpath/host.js';
+import { serveInline } from './fastpath/inline.js';
+import { PacketCache, packetCacheMemory } from './fastpath/packet-cache.js';
+import { PacketReplies } from './fastpath/ready-replies.js';
 import type { Name } from './dnssec/name.js';
-import { isWildcard, type ListenAddress, listenText } from './listen/addresses.js';
+import { isWildcard, type ListenAddress, listenText } from './os/listen-address.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
-import { listenUdp, type UdpListener } from './listen/udp.js';
+import { listenUdp, type UdpListener } from './fastpath/dgram.js';
 import { type History, history, sumsOf } from './observe/history.js';
 import type { HttpListener } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
@@ -41,7 +43,8 @@ import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher, SharedNetworks } from './policy/access.js';
 import { portal } from './policy/portal.js';
-import { resolver } from './pipeline/resolver.js';
+import type { Outcome } from './pipeline/answer.js';
+import { Resolver } from './pipeline/resolver.js';
 import { trust } from './trust.js';
 import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
@@ -181,7 +184,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   });
   let threads: FrontThreads | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
-  const answers = store(cacheBytes, observer);
+  const answers = new AnswerCache(cacheBytes, observer);
+  const failures = new FailureCache<Outcome>();
   const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
   const memory = networkMemory(() => clock.wallMs(), known.read());
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
@@ -197,7 +201,9 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       : { acknowledge: fd => void libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1) }),
   });
   const deadlines = wheel(clock);
-  let asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
+  let servers = 0;
+  const ports = { clock, random, log, observer, dial, dialDatagram, memory, nextServerId: () => ++servers };
+  let asked = pool(ports, deadlines, spec);
   modeIs(spec.mode);
   // Without servers of the operator's, those of the system are used, which change with the network.
   let automatic = config.upstream.servers.length === 0;
@@ -216,6 +222,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   memory.network = network.network;
   function change(what: NetworkChange): void {
     memory.network = network.network;
+    resolution.forgetFailures();
     // The portal's resolvers were the other network's.
     networks?.destroy();
     networks = undefined;
@@ -239,10 +246,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     const before = asked;
     spec = poolSpec(next, parts.systemResolvers);
     automatic = false;
-    asked = pool({ clock, random, log, observer, dial, dialDatagram, memory }, deadlines, spec);
+    asked = pool(ports, deadlines, spec);
     modeIs(spec.mode);
     asked.prepare();
     before.close();
+    resolution.forgetFailures();
   }
   const upstream: Pool = {
     report: () => asked.report(),
@@ -254,8 +262,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     get ready() {
       return asked.ready;
     },
-    get upstreams() {
-      return asked.upstreams;
+    get servers() {
+      return asked.servers;
     },
     exchange(ask, type, settle, avoid) {
       network.look();
@@ -270,7 +278,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   );
   let networks: Pool | undefined;
   const networkPool = (): Pool =>
-    (networks ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+    (networks ??= pool(ports, wheel(clock), {
       mode: 'off',
       reason: 'portal',
       policy: 'ordered',
@@ -282,8 +290,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     return {
       zones: zones.map(name => lowerCased(nameFromText(name) ?? ROOT)),
       kubernetes,
-      pool: (): Pool =>
-        (made ??= pool({ clock, random, log, observer, dial, dialDatagram, memory }, wheel(clock), {
+      upstream: (): Pool =>
+        (made ??= pool(ports, wheel(clock), {
           mode: 'off',
           reason: 'conditional',
           policy: 'ordered',
@@ -308,16 +316,30 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     observer,
     pool: upstream,
     nowSec: age,
-    ttlLimits,
+    ttlLimits: () => ttlLimits,
     clockIsSet,
     bytes: config.cache.size / ZONES_SHARE,
     forget,
   });
+  const { zones } = trusted.validations.parts.validator;
   function forget(isMeant: (name: Name) => boolean): number {
-    trusted.validation.validator.zones.forget(isMeant);
+    zones.forget(isMeant);
+    failures.forget(isMeant);
     ready.clear();
     return answers.forget(isMeant);
   }
+  const resolution = new Resolver({
+    answers,
+    failures,
+    upstream,
+    validations: trusted.validations,
+    portal: { window, upstream: networkPool },
+    routes: () => routes,
+    ttlLimits: () => ttlLimits,
+    mayLook: address => mayLook(address),
+    observer,
+    ageNow: age,
+  });
   const noted =
     config.log.queries === 'off' && config.log.dnstap === undefined
       ? undefined
@@ -331,24 +353,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         });
   const entrance = front({
     noted: noted?.note,
-    resolve: resolver({
-      store: answers,
-      pool: upstream,
-      validation: trusted.validation,
-      portal: { window, pool: networkPool },
-      routes,
-      ttlLimits,
-      mayLook: address => mayLook(address),
-      observer,
-      nowSec: age,
-    }),
+    resolve: resolution.resolve,
     allowed: address => mayAsk(address),
-    packets: ready,
+    ready: new PacketReplies(ready, age),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
     observer,
     clock,
-    nowSec: age,
+    ageNow: age,
   });
 
   let udp: UdpListener | undefined;
@@ -407,7 +419,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const sessions = sessionTable();
   try {
     const count = threadsFor(parts);
-    const host = { packets, front: entrance, allow: allowed.memory, nowSec: age };
+    const host = { packets, front: entrance, allow: allowed.memory, ageNow: age };
     if (libc !== undefined && count > 0) {
       const serving = recruits.serve({ ...host, libc, addresses: udpAt });
       // While the threads start there is time for this.
@@ -476,7 +488,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
           entries: answers.entries,
           bytes: answers.bytes,
           limitBytes: cacheBytes,
-          zones: trusted.validation.validator.zones.entries,
+          zones: zones.entries,
         }),
         forget,
       }),
@@ -489,6 +501,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       probe: {
         run() {
           log.info({}, 'asked to: connecting anew');
+          resolution.forgetFailures();
           asked.networkChanged('network');
           return { ok: true, text: 'The servers are connected to anew.', data: {} };
         },
@@ -505,7 +518,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
             : 'portal window closed',
         );
         // Who has signed in can reach now what was out of reach a moment ago.
-        if (window.leftMs === 0) asked.networkChanged('network');
+        if (window.leftMs === 0) {
+          resolution.forgetFailures();
+          asked.networkChanged('network');
+        }
       }),
     });
   } catch (error) {
@@ -562,7 +578,10 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       const ofPool = now.filter(path => OF_POOL.has(path));
       if (automatic || modeOf(next) !== spec.mode || ofPool.includes('upstream.bootstrap')) {
         if (ofPool.length > 0) exchangePool(next);
-      } else if (ofPool.length > 0) asked.setServers(next.upstream.servers.map(serverSpec), next.upstream.policy);
+      } else if (ofPool.length > 0) {
+        asked.setServers(next.upstream.servers.map(serverSpec), next.upstream.policy);
+        resolution.forgetFailures();
+      }
       for (const path of now) live[path]?.(next);
       current = withPaths(current, next, now);
       reloaded(true);

@@ -2,6 +2,7 @@
 
 import type { Observer } from './base/observer.js';
 import type { Clock, Log } from './base/ports.js';
+import type { AgeSec } from './base/time.js';
 import type { Config } from './config/schema.js';
 import { ntaCommand } from './control/nta.js';
 import type { ControlCommands } from './control/server.js';
@@ -13,10 +14,11 @@ import { negativeAnchors } from './dnssec/negative.js';
 import { type Change, trustPoints, type TrustPoints } from './dnssec/rollover.js';
 import { validator, type ValidatorParts } from './dnssec/validator.js';
 import { stateFile } from './files.js';
-import type { ResolverParts } from './pipeline/resolver.js';
-import { trace } from './pipeline/trace.js';
-import { upkeep } from './pipeline/upkeep.js';
-import type { ValidationParts } from './pipeline/validated.js';
+
+import { Jobs } from './pipeline/jobs/jobs.js';
+import { trustAnchorJob } from './pipeline/jobs/trust-anchors.js';
+import { trace, type TraceParts } from './pipeline/trace.js';
+import { Validations } from './pipeline/validation/validations.js';
 import type { Pool } from './upstream/pool.js';
 import { nameFromText, ROOT } from './wire/name.js';
 
@@ -29,10 +31,10 @@ export interface TrustParts {
   readonly observer: Observer;
   readonly pool: Pool;
   /** The age clock, seconds. */
-  readonly nowSec: () => number;
+  readonly nowSec: () => AgeSec;
   /** False: the kernel knows that its clock was not set by anybody; undefined: it does not tell. */
   readonly clockIsSet: () => boolean | undefined;
-  readonly ttlLimits: ResolverParts['ttlLimits'];
+  readonly ttlLimits: TraceParts['ttlLimits'];
   /** Memory for keys and proofs. */
   readonly bytes: number;
   /** What is known about these names counts no more. */
@@ -41,7 +43,7 @@ export interface TrustParts {
 
 /** Validation, put together. */
 export interface Trust {
-  readonly validation: ValidationParts;
+  readonly validations: Validations;
   readonly points: TrustPoints;
   readonly commands: ControlCommands;
   /** Replaces the negative trust anchors of the configuration; what is known about names that came or went is forgotten. */
@@ -85,11 +87,13 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
       file.write(points.save());
     },
   });
-  const validation: ValidationParts = { mode: dnssec.mode, validator: made, pool, clock, log, observer, nowSec };
-  const validates = dnssec.mode === 'require' || dnssec.mode === 'prefer';
-  const kept = validates ? upkeep({ points, validator: made, pool, clock, nowSec }) : undefined;
+  const asking = { upstream: pool, clock, log, observer, ageNow: nowSec };
+  const validations = new Validations({ ...asking, dnssecMode: () => dnssec.mode, validator: made });
+  const validates = (): boolean => dnssec.mode === 'require' || dnssec.mode === 'prefer';
+  const jobs = new Jobs(clock);
+  jobs.add(trustAnchorJob({ ...asking, points: () => points, validator: made, validates }));
   return {
-    validation,
+    validations,
     points,
     commands: {
       'trust-anchor': trustAnchorCommand(points),
@@ -97,13 +101,13 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
         parts.forget(each => isWithin(each, name));
       }),
       trace: traceCommand(async (name, type) =>
-        trace({ pool, ttlLimits, nowSec, validation }, validator({ ...common, bytes: TRACE_BYTES }), name, type),
+        trace({ ...asking, ttlLimits, validator: validator({ ...common, bytes: TRACE_BYTES }) }, name, type),
       ),
     },
     setNegative(names) {
       for (const name of negative.configure(names)) parts.forget(each => isWithin(each, name));
     },
-    close: () => kept?.close(),
+    close: () => jobs.close(),
   };
 }
 

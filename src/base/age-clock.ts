@@ -4,12 +4,13 @@
 // for fresh. A wall clock that is set back changes nothing.
 
 import type { Clock } from './ports.js';
+import { type AgeSec, ageSec } from './time.js';
 
 // Smaller differences are clock discipline and rounding, and must not add up.
 const JUMP_MS = 1000;
 
 /** Returns a function that gives the seconds passed since some start, sleep included. Never backwards. */
-export function ageClock(clock: Clock): () => number {
+export function ageClock(clock: Clock): () => AgeSec {
   let elapsedMs = 0;
   let lastMonotonicMs = clock.monotonicMs();
   let lastWallMs = clock.wallMs();
@@ -21,6 +22,6 @@ export function ageClock(clock: Clock): () => number {
     elapsedMs += walled - ran > JUMP_MS ? walled : ran;
     lastMonotonicMs = monotonicMs;
     lastWallMs = wallMs;
-    return elapsedMs / 1000;
+    return ageSec(elapsedMs / 1000);
   };
 }

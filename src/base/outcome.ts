@@ -86,6 +86,7 @@ export const FAILURES = {
   closed: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the connection closed before the answer came'),
   slow: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'TLS is much slower than cleartext'),
   timeout: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'no answer came in time'),
+  handed_back: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the servers that were asked are not in use any more'),
   parse: row(RCODE.SERVFAIL, EDE.INVALID_DATA, 'next', 'the answer was malformed'),
 
   // What validation found (RFC 4035 §5): the answer is not what its zone signed.
@@ -124,6 +125,8 @@ export interface Failure {
   readonly code: FailureCode;
   /** E.g. `dns.example: certificate expired 2026-01-01`; ends up in the EDE text and the log. */
   readonly detail?: string;
+  /** It happened a moment ago, and is given again. */
+  readonly cached?: true;
 }
 
 /** Makes a Failure. */

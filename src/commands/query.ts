@@ -2,7 +2,7 @@
 
 import { domainToASCII } from 'node:url';
 
-import { type ListenAddress, listenText } from '../listen/addresses.js';
+import { type ListenAddress, listenText } from '../os/listen-address.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { dialer } from '../upstream/dial.js';
 import { dialDatagram } from '../upstream/plain.js';

@@ -18,7 +18,7 @@ import { type Libc, loadLibc } from '../os/libc.js';
 import { watchFile } from '../os/file-watch.js';
 import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
-import { listenText, reachable } from '../listen/addresses.js';
+import { listenText, reachable } from '../os/listen-address.js';
 import { drainCommand } from '../control/drain.js';
 import { logCommand } from '../control/log.js';
 import type { ControlReply } from '../control/protocol.js';

@@ -32,6 +32,8 @@ export interface Zones {
   put(name: Name, state: ZoneState, nowSec: number, ttlSec: number): void;
   /** Forgets what is known about names that are meant. */
   forget(isMeant: (name: Name) => boolean): void;
+  /** Forgets names whose delegation or keys were not what was signed: another network may give the true ones. */
+  forgetFailures(): void;
   clear(): void;
   readonly entries: number;
 }
@@ -61,6 +63,9 @@ export function zoneTable(bytes: number): Zones {
     },
     forget(isMeant) {
       for (const each of table.keys()) if (isMeant(each)) table.delete(each);
+    },
+    forgetFailures() {
+      for (const each of table.keys()) if (table.get(each)?.state.at === 'bogus') table.delete(each);
     },
     clear: () => table.clear(),
     get entries() {

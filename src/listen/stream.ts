@@ -7,7 +7,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
 import { framed, frameReader } from '../wire/frame.js';
-import type { ListenAddress } from './addresses.js';
+import type { ListenAddress } from '../os/listen-address.js';
 
 /** Bounds of client sessions. */
 export interface StreamLimits {

@@ -26,10 +26,19 @@ export interface UpstreamPorts {
   readonly log: Log;
   /** Which servers have proved themselves on the network that we are on. */
   readonly memory: Memory;
+  /** A number that no other server of this process has. */
+  readonly nextServerId: () => number;
+}
+
+/** A server, for whoever tells servers apart (by `id`) or names them to people (by `label`). */
+export interface ServerName {
+  readonly id: number;
+  readonly label: string;
 }
 
 /** Who the endpoint is. */
 export interface EndpointIdentity {
+  readonly server: ServerName;
   /** The configured name: the metric label, and what people see. */
   readonly upstream: string;
   readonly address: string;

@@ -14,7 +14,7 @@ import { Timed, type Wheel } from '../base/wheel.js';
 import { type Scan, scanResponse } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { BootstrapServer } from './bootstrap.js';
-import type { Endpoint, EndpointEvents, UpstreamPorts } from './endpoint.js';
+import type { Endpoint, EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
 import { type Health, type Mode, mayTryAnyway, type Path } from './mode.js';
 import { choose, type Policy, shardOf } from './select.js';
 import { type Server, server, type ServerSpec } from './server.js';
@@ -25,7 +25,7 @@ export interface UpstreamReply {
   /** May share memory with a read buffer: copy what has to last. */
   readonly message: Buffer;
   readonly scan: Scan;
-  readonly upstream: string;
+  readonly server: ServerName;
   readonly protocol: UpstreamProtocol;
   /** It came over TLS from a server that has proved who it is. */
   readonly authenticated: boolean;
@@ -65,16 +65,20 @@ export interface EndpointReport {
   readonly failure: string | undefined;
 }
 
-/** The pool, from outside. */
-export interface Pool {
+/** Who answers questions: all that the pipeline knows of a pool. */
+export interface Upstream {
   /**
    * Asks. `type` is the QTYPE in `ask.question`.
    * @param settle called once; at once where it is clear that nobody can be asked
-   * @param avoid names of servers that are only asked if there is no other
+   * @param avoid ids of servers that are only asked if there is no other
    */
-  exchange(ask: Ask, type: number, settle: Settle, avoid?: readonly string[]): void;
-  /** Names of the servers. */
-  readonly upstreams: readonly string[];
+  exchange(ask: Ask, type: number, settle: Settle, avoid?: readonly number[]): void;
+  /** All of them, whether they can be asked or not. */
+  readonly servers: readonly ServerName[];
+}
+
+/** The pool, from outside. */
+export interface Pool extends Upstream {
   /** How they are doing. */
   report(): readonly EndpointReport[];
   /** At least one server could be asked right now. */
@@ -108,7 +112,7 @@ const HOLD_RETRY_MS = 250;
 export type Settle = (outcome: UpstreamReply | Failure) => void;
 
 const NOBODY: readonly Endpoint<Exchange>[] = [];
-const NONE: readonly string[] = [];
+const NONE: readonly number[] = [];
 
 /** One question on its way. Its timer is for whatever comes first: the end of an attempt's time, or the deadline. */
 class Exchange extends Timed {
@@ -132,7 +136,7 @@ class Exchange extends Timed {
     readonly shard: number,
     readonly deadlineAtMs: number,
     readonly settle: Settle,
-    readonly avoid: readonly string[],
+    readonly avoid: readonly number[],
     private readonly onTime: (exchange: Exchange) => void,
   ) {
     super();
@@ -204,7 +208,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
 
   /** Those that this question need not avoid; all, if there are no others. */
   function welcome({ avoid }: Exchange, usable: readonly Endpoint<Exchange>[]): readonly Endpoint<Exchange>[] {
-    const others = avoid.length === 0 ? usable : usable.filter(each => !avoid.includes(each.identity.upstream));
+    const others = avoid.length === 0 ? usable : usable.filter(each => !avoid.includes(each.identity.server.id));
     return others.length > 0 ? others : usable;
   }
 
@@ -317,7 +321,7 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       at: 'reply',
       message,
       scan,
-      upstream,
+      server: from.identity.server,
       protocol,
       authenticated: protocol === 'dot' && from.authenticated,
     };
@@ -400,8 +404,8 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
       // Nobody has been asked yet.
       if (!exchange.done && !exchange.scheduled) wheel.start(exchange, DEADLINE_MS, nowMs);
     },
-    get upstreams() {
-      return specs.map(({ label }) => label);
+    get servers() {
+      return servers;
     },
     report: () =>
       servers.flatMap((each, i): EndpointReport[] =>

@@ -7,7 +7,7 @@ import type { CleartextReason } from '../base/observer.js';
 import type { PinPolicy, Security } from '../base/ports.js';
 import { bootstrap, type BootstrapServer } from './bootstrap.js';
 import { discover } from './discovery.js';
-import { type Endpoint, endpoint, type EndpointEvents, type UpstreamPorts } from './endpoint.js';
+import { type Endpoint, endpoint, type EndpointEvents, type ServerName, type UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
 import type { Mode } from './mode.js';
 
@@ -30,8 +30,7 @@ export interface ServerSpec {
 }
 
 /** A server, from outside. */
-export interface Server<T extends Waiter> {
-  readonly label: string;
+export interface Server<T extends Waiter> extends ServerName {
   readonly endpoints: readonly Endpoint<T>[];
   /** Why there are no endpoints; undefined while they are being looked for, or where there are some. */
   readonly failure: Failure | undefined;
@@ -76,6 +75,7 @@ export function server<T extends Waiter>(
   events: EndpointEvents<T>,
   onAddresses: () => void,
 ): Server<T> {
+  const self: ServerName = { id: ports.nextServerId(), label: spec.label };
   let endpoints = spec.addresses.map(({ address, port }) => makeEndpoint(address, port));
   // Those that the resolver itself has named, beside its own.
   let designated: readonly Endpoint<T>[] = [];
@@ -91,6 +91,7 @@ export function server<T extends Waiter>(
     return endpoint(
       ports,
       {
+        server: self,
         upstream: spec.label,
         address,
         port,
@@ -166,6 +167,7 @@ export function server<T extends Waiter>(
         endpoint(
           ports,
           {
+            server: self,
             upstream: spec.label,
             address,
             port,
@@ -216,7 +218,7 @@ export function server<T extends Waiter>(
 
   refresh();
   return {
-    label: spec.label,
+    ...self,
     get endpoints() {
       return designated.length === 0 ? endpoints : [...designated, ...endpoints];
     },

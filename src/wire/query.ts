@@ -100,6 +100,10 @@ export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
 }
 
 const TYPE_AND_CLASS_BYTES = 4;
+const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
+
+/** The name in a key of `cacheKey`: wire form, lower case, an octet per character. */
+export const nameInKey = (key: string): string => key.slice(0, -KEY_TAIL);
 
 /** Walks the additional section of a query for its OPT; there may be one at most, owned by the root (RFC 6891 §6.1.1). */
 function findOpt(message: Buffer, start: number, records: number): Opt | undefined | 'malformed' {
