@@ -35,6 +35,8 @@ export interface TrustParts {
   readonly ttlLimits: ResolverParts['ttlLimits'];
   /** Memory for keys and proofs. */
   readonly bytes: number;
+  /** Whether servers pass signatures on, as far as that was found out. */
+  readonly signatures: Map<string, 'ok' | 'strips'>;
   /** What is known about these names counts no more. */
   readonly forget: (isMeant: (name: Name) => boolean) => void;
 }
@@ -85,7 +87,16 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
       file.write(points.save());
     },
   });
-  const validation: ValidationParts = { mode: dnssec.mode, validator: made, pool, clock, log, observer, nowSec };
+  const validation: ValidationParts = {
+    mode: dnssec.mode,
+    validator: made,
+    pool,
+    clock,
+    log,
+    observer,
+    nowSec,
+    signatures: parts.signatures,
+  };
   const validates = dnssec.mode === 'require' || dnssec.mode === 'prefer';
   const kept = validates ? upkeep({ points, validator: made, pool, clock, nowSec }) : undefined;
   return {

@@ -196,7 +196,6 @@ export function front(parts: FrontParts): Front {
     const settle = (answer: Answer): void => {
       if (at === 'waiting') {
         inflight--;
-        observer.inflight(-1);
       }
       at = 'settled';
       const { client } = query;
@@ -212,7 +211,6 @@ export function front(parts: FrontParts): Front {
     if ((at as string) === 'settled') return false;
     at = 'waiting';
     inflight++;
-    observer.inflight(1);
     return true;
   }
 

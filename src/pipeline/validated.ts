@@ -27,6 +27,8 @@ export interface ValidationParts {
   readonly observer: Observer;
   /** The age clock, seconds. */
   readonly nowSec: () => number;
+  /** Whether servers pass signatures on, as far as that was found out. */
+  readonly signatures?: Map<string, 'ok' | 'strips'>;
   /** Is told each step, by someone who wants to see. */
   readonly note?: (zone: Name, words: string) => void;
 }
@@ -48,7 +50,7 @@ interface Strippers {
 /** How long a server that stripped signatures is avoided before it is believed to be better. */
 const STRIPPED_SEC = 600;
 
-function strippers({ log, nowSec, observer }: ValidationParts): Strippers {
+function strippers({ log, nowSec, ...parts }: ValidationParts): Strippers {
   let kept: readonly { readonly upstream: string; readonly untilSec: number }[] = [];
   return {
     get names() {
@@ -56,7 +58,7 @@ function strippers({ log, nowSec, observer }: ValidationParts): Strippers {
       return kept.map(({ upstream }) => upstream);
     },
     note(upstream, strips) {
-      observer.upstreamDnssec(upstream, strips ? 'strips' : 'ok');
+      parts.signatures?.set(upstream, strips ? 'strips' : 'ok');
       const known = kept.some(each => each.upstream === upstream);
       kept = kept.filter(each => each.upstream !== upstream);
       if (strips) kept = [...kept, { upstream, untilSec: nowSec() + STRIPPED_SEC }];

@@ -117,7 +117,6 @@ await t.test('B17 row 6: a server that strips signatures is left for another; al
   const second = await mixed.ask('www.sub.example.');
   t.equal(second.at === 'stored' && second.entry.upstream, 'good');
   t.equal(mixed.recorder.count('dnssecRetry'), retries, 'it is known now, and not asked first');
-  t.equal(mixed.recorder.count('upstreamDnssec', 'router', 'strips'), 1);
   t.ok(mixed.log.lines.some(line => line.startsWith('warn: router leaves DNSSEC signatures out')));
 
   const alone = validating({ anchors: tree.anchors, clock, upstreams: ['router'], upstream: strips });
@@ -151,7 +150,7 @@ await t.test('one bad zone does not bring a server into disrepute', async t => {
   });
   t.equal(verdictOf(await world.ask('www.sub.example.')), 'rrsigs_missing');
   t.equal(verdictOf(await world.ask('www.example.')), 'secure');
-  t.equal(world.recorder.count('upstreamDnssec', 'one', 'strips'), 0);
+  t.notOk(world.log.lines.some(line => line.includes('leaves DNSSEC signatures out')));
 });
 
 await t.test(
