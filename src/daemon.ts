@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 import { ageClock } from './base/age-clock.js';
 import { DURATION_BUCKETS } from './base/front-counts.js';
+import type { Overview, Purpose, ServerOverview } from './base/overview.js';
 import type { Clock, Log, Random } from './base/ports.js';
 import { wheel } from './base/wheel.js';
 import type { TtlLimits } from './cache/entry.js';
@@ -14,15 +15,8 @@ import { changedPaths, withPaths } from './config/difference.js';
 import type { Config, ServerConfig } from './config/schema.js';
 import { cacheCommands } from './control/cache.js';
 import { portalCommand } from './control/portal.js';
-import { topCommand } from './control/top.js';
-import {
-  endpointData,
-  privacyWords,
-  statusCommands,
-  statusData,
-  statusLine,
-  type StatusParts,
-} from './control/status.js';
+import { pageData, topCommand } from './control/top.js';
+import { notReady, statusCommands, statusLine } from './control/status.js';
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
@@ -49,7 +43,7 @@ import { trust } from './trust.js';
 import { dialer } from './upstream/dial.js';
 import { dialDatagram } from './upstream/plain.js';
 import { networkMemory } from './upstream/memory.js';
-import { pool, type Pool, type PoolSpec } from './upstream/pool.js';
+import { type EndpointReport, pool, type Pool, type PoolSpec } from './upstream/pool.js';
 import { addressLabel, type ServerSpec } from './upstream/server.js';
 import { lowerCased, nameFromText, ROOT } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
@@ -168,19 +162,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const credentials = tlsAt.length === 0 ? undefined : listenerCredentials(config);
 
   const startedAtMs = clock.monotonicMs();
+  const signatures = new Map<string, 'ok' | 'strips'>();
   const age = ageClock(clock);
-  const { observer, expose, glance, reloaded, dnstapLost, modeIs } = metrics({
-    version: parts.version,
-    upstreams: spec.servers.map(({ label }) => label),
+  const { observer, expose, glance, dnstapLost } = metrics({
     typeName: typeToText,
     rcodeName: rcodeToText,
-    cache: () => answers,
+    overview,
     fronts: () => threads?.counted() ?? [],
-    endpoints: () => asked.report(),
-    clockIsSet: () => clockIsSet(),
     wallMs: () => clock.wallMs(),
-    trustAnchors: () =>
-      trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
   });
   let threads: FrontThreads | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
@@ -298,6 +287,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
           servers: resolvers.map(routeServer),
           bootstrapServers: () => [],
         })),
+      report: () => made?.report() ?? [],
       close: () => made?.destroy(),
     };
   });
@@ -320,6 +310,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     clockIsSet,
     bytes: config.cache.size / ZONES_SHARE,
     forget,
+    signatures,
   });
   const { zones } = trusted.validations.parts.validator;
   function forget(isMeant: (name: Name) => boolean): number {
@@ -383,39 +374,53 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     await threads?.close();
   }
 
-  const troubles = (): string[] => [
-    ...(draining ? ['it is being taken out of service'] : []),
-    ...(clockIsSet() === false ? ["nobody keeps this machine's clock right"] : []),
-    ...(reloadIsFine ? [] : ['the configuration file was refused when it was last read (the log says why)']),
-  ];
-  const seen: StatusParts = {
-    version: parts.version,
-    mode: () => spec.mode,
-    dnssec: config.dnssec.mode,
-    upMs: () => clock.monotonicMs() - startedAtMs,
-    report: () => asked.report(),
-    cache: () => answers,
-    cacheBytes,
-    inflight: () => entrance.inflight,
-    portalMs: () => window.leftMs,
-    troubles,
-    listening: () => listening().map(({ transport, at }) => `${listenText(at)} (${transport.toUpperCase()})`),
-  };
-  function pageStatus(): unknown {
-    const now = glance();
-    const { validations, connects, causes } = now;
+  function overview(): Overview {
+    const server = (purpose: Purpose, report: readonly EndpointReport[]): ServerOverview[] =>
+      [...new Set(report.map(({ upstream }) => upstream))].map((label, id) => ({
+        id,
+        label,
+        purpose,
+        dnssec: signatures.get(label) ?? 'unknown',
+        addresses: report.filter(({ upstream }) => upstream === label),
+      }));
     return {
-      ...statusData(seen),
-      sums: [clock.wallMs(), ...sumsOf(now)],
-      bounds_ms: DURATION_BUCKETS.map(seconds => seconds * 1000),
-      validations,
-      connects,
-      causes: causes.map(({ code, words, count, lastMs }) => ({ code, words, count, last_ms: lastMs })),
+      version: parts.version,
+      upMs: clock.monotonicMs() - startedAtMs,
+      mode: spec.mode,
+      dnssec: config.dnssec.mode,
+      servers: [
+        ...server('main', asked.report()),
+        ...routes.flatMap(({ report }) => server('route', report())),
+        ...server('portal', networks?.report() ?? []),
+      ],
+      cache: {
+        entries: answers.entries,
+        bytes: answers.bytes,
+        limitBytes: cacheBytes,
+        failures: 0,
+        zones: trusted.validation.validator.zones.entries,
+      },
+      inflight: entrance.inflight,
+      sessions: { tcp: streams[0]?.open ?? 0, tls: streams[1]?.open ?? 0 },
+      listening: listening().map(({ transport, at: { address, port } }) => ({ transport, address, port })),
+      portalMs: window.leftMs,
+      trustAnchors: trusted.points.points.flatMap(({ keys }) =>
+        keys.map(({ key, state }) => ({ tag: key.tag, state })),
+      ),
+      clockIsSet: clockIsSet(),
+      draining,
+      reload: { taken: reloadIsFine, takenMs },
+      waiting,
+      unwritten: [],
     };
   }
+  const boundsMs = DURATION_BUCKETS.map(seconds => seconds * 1000);
+  const sums = (): number[] => [clock.wallMs(), ...sumsOf(glance())];
 
   let draining = false;
   let reloadIsFine = true;
+  let takenMs = clock.wallMs();
+  let waiting: readonly string[] = [];
   const sessions = sessionTable();
   try {
     const count = threadsFor(parts);
@@ -461,28 +466,17 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         listenHttp(config.metrics.listen, {
           metrics: { expose },
           pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
-          status: () => pageStatus(),
+          status: () => pageData({ overview, boundsMs, counted: () => ({ ...glance(), sums: sums() }) }),
           history: () => ({ samples: remembered?.samples() ?? [] }),
-          notReady: () =>
-            draining
-              ? 'it is being taken out of service'
-              : upstream.ready
-                ? undefined
-                : 'no upstream server can be reached',
+          notReady: () => notReady(overview()),
         }),
       );
     }
     control = await controlSocket(config, log, {
       ...parts.commands,
       ...trusted.commands,
-      ...statusCommands(seen),
-      top: topCommand({
-        sums: () => [clock.wallMs(), ...sumsOf(glance())],
-        boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000),
-        recent: () => noted?.recent(),
-        upstreams: () => asked.report().map(endpointData),
-        privacyWords: () => privacyWords(seen),
-      }),
+      ...statusCommands(overview),
+      top: topCommand({ overview, sums, boundsMs, recent: () => noted?.recent() }),
       ...cacheCommands({
         stats: () => ({
           entries: answers.entries,
@@ -568,7 +562,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   }
   return {
     listening: listening(),
-    statusLine: () => statusLine(spec.mode, asked.report()),
+    statusLine: () => statusLine(overview()),
     metricsPort: http?.port,
     reload(next) {
       const changed = changedPaths(current, next);
@@ -584,13 +578,13 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       }
       for (const path of now) live[path]?.(next);
       current = withPaths(current, next, now);
-      reloaded(true);
+      takenMs = clock.wallMs();
       reloadIsFine = true;
-      return { now, later: changed.filter(path => !now.includes(path)) };
+      waiting = changed.filter(path => !now.includes(path));
+      return { now, later: waiting };
     },
     drain: () => void (draining = true),
     reloadFailed() {
-      reloaded(false);
       reloadIsFine = false;
     },
     stop: async () => (stopped ??= stop()),
@@ -621,7 +615,7 @@ async function controlSocket(
   commands: ControlCommands,
 ): Promise<{ close(): void } | undefined> {
   try {
-    return await listenControl(socket, group, commands);
+    return await listenControl({ path: socket, group, commands, log });
   } catch (error) {
     log.info(
       { socket },

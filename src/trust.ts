@@ -37,6 +37,8 @@ export interface TrustParts {
   readonly ttlLimits: TraceParts['ttlLimits'];
   /** Memory for keys and proofs. */
   readonly bytes: number;
+  /** Whether servers pass signatures on, as far as that was found out. */
+  readonly signatures: Map<string, 'ok' | 'strips'>;
   /** What is known about these names counts no more. */
   readonly forget: (isMeant: (name: Name) => boolean) => void;
 }

@@ -9,7 +9,7 @@ import type { ControlCommand } from './server.js';
 
 const DEFAULT_MS = 86_400_000;
 /** RFC 7646 §2: no longer than a week. */
-const MOST_MS = 7 * DEFAULT_MS;
+const MAX_MS = 7 * DEFAULT_MS;
 
 /**
  * Makes the command.
@@ -38,7 +38,7 @@ export const ntaCommand = (
       if (name.length === 1)
         return { ok: false, problem: 'not at the root: that would switch validation off; dnssec.mode does' };
       const forMs = durationArg === undefined ? DEFAULT_MS : durationMs(durationArg);
-      if (forMs === undefined || forMs < 1000 || forMs > MOST_MS)
+      if (forMs === undefined || forMs < 1000 || forMs > MAX_MS)
         return { ok: false, problem: `${durationArg ?? ''} is not allowed: 1s to 7d` };
       negative.add(name, forMs / 1000);
     }

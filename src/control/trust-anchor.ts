@@ -43,7 +43,7 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
           `${zone}  ${checked === undefined ? 'not looked at yet' : `looked at ${checked}, next ${next ?? 'at the next question'}`}`,
           ...keys.map(
             ({ tag, algorithm, state, since, until }) =>
-              `  ${String(tag).padStart(5)}  ${algorithm.padEnd(16)}  ${WORDS[state]}${since === undefined ? '' : `, since ${since}`}${until === undefined ? '' : `, believed from ${until} on`}`,
+              `  ${String(tag).padStart(5)}  ${algorithm.padEnd(16)}  ${KEY_STATE_WORDS[state]}${since === undefined ? '' : `, since ${since}`}${until === undefined ? '' : `, believed from ${until} on`}`,
           ),
         ].join('\n'),
       )
@@ -52,7 +52,7 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
   },
 });
 
-const WORDS: Readonly<Record<KeyState | 'configured', string>> = {
+const KEY_STATE_WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   pending: 'announced',
   valid: 'believed',
   missing: 'believed, but not shown by the zone',
@@ -61,5 +61,10 @@ const WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   configured: 'believed, not seen yet',
 };
 
-const dateOf = (sec: number): string | undefined =>
-  sec === 0 ? undefined : new Date(sec * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
+/** A date and time; undefined: there is none. */
+function dateOf(sec: number): string | undefined {
+  if (sec === 0) return undefined;
+  const date = new Date(sec * 1000);
+  // A state file may hold any number, and Date no year beyond 275760.
+  return Number.isNaN(date.getTime()) ? 'a date that no calendar has' : date.toISOString().replace(/\.\d+Z$/, 'Z');
+}

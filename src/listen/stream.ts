@@ -38,6 +38,8 @@ export interface Credentials {
 /** Open stream listeners. */
 export interface StreamListener {
   readonly bound: readonly ListenAddress[];
+  /** Open sessions. */
+  readonly open: number;
   /** Takes no new sessions; those that are idle close, the others when their queries are answered. */
   close(): void;
   destroy(): void;
@@ -77,7 +79,6 @@ export async function listenStream(
     }
     table.total++;
     table.perClient.set(address, mine + 1);
-    observer.clientConnections(transport, 1);
     const opened = session(
       socket,
       { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4, transport },
@@ -88,7 +89,6 @@ export async function listenStream(
     sessions.add(opened);
     socket.once('close', () => {
       sessions.delete(opened);
-      observer.clientConnections(transport, -1);
       table.total--;
       const left = (table.perClient.get(address) ?? 1) - 1;
       if (left > 0) table.perClient.set(address, left);
@@ -146,6 +146,9 @@ export async function listenStream(
   }
   return {
     bound: servers.map(({ at }) => at),
+    get open() {
+      return sessions.size;
+    },
     close() {
       stopListening();
       for (const each of sessions) each.finish();

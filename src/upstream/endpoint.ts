@@ -3,7 +3,7 @@
 import type { Failure, FailureCode } from '../base/outcome.js';
 import { hashOf } from '../base/hash.js';
 import { failure, failureWords, RCODE } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, Observer, UpstreamProtocol } from '../base/observer.js';
+import type { CleartextReason, ClosedBy, Observer, ServerObserver, UpstreamProtocol } from '../base/observer.js';
 import type { Clock, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { flagsOf, FLAG, rcodeOf } from '../wire/header.js';
@@ -41,6 +41,8 @@ export interface EndpointIdentity {
   readonly server: ServerName;
   /** The configured name: the metric label, and what people see. */
   readonly upstream: string;
+  /** Counts for the server that it belongs to. */
+  readonly counted: ServerObserver;
   readonly address: string;
   /** Of DNS over TLS. */
   readonly port: number;
@@ -113,7 +115,7 @@ export function endpoint<T extends Waiter>(
   events: EndpointEvents<T>,
 ): Endpoint<T> {
   const { clock, random, observer, log, memory } = ports;
-  const { upstream, address, mode } = identity;
+  const { upstream, counted, address, mode } = identity;
   const about = { upstream, address, port: identity.port };
   const key = `${upstream} ${address} ${identity.port}`;
   let health: modes.Health = { at: 'probing' };
@@ -140,7 +142,6 @@ export function endpoint<T extends Waiter>(
     health = next;
     lastFailure = why;
     proved = next.at === 'private' && authenticated;
-    observer.upstreamState(upstream, next.at === 'private', next.at === 'private' && authenticated);
     if (!changed) return;
     if (why !== undefined) {
       const way =
@@ -157,7 +158,7 @@ export function endpoint<T extends Waiter>(
   }
 
   function failed(code: FailureCode, detail: string): void {
-    observer.upstreamError(upstream, code);
+    counted.error(code);
     const nowMs = clock.monotonicMs();
     note(
       modes.failed(mode, health, { nowMs, spread: random.below(1024) / 1024, proved: memory.proved(key) }),
@@ -177,7 +178,7 @@ export function endpoint<T extends Waiter>(
     const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
     const answers = rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN;
     const quick = modes.quickEnough(rttMs, plainMs);
-    observer.probe(upstream, answers && quick ? 'ok' : 'failed');
+    counted.probe(answers && quick ? 'ok' : 'failed');
     if (!answers) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
     else if (!quick)
       failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
@@ -191,7 +192,7 @@ export function endpoint<T extends Waiter>(
       ...base,
       connected(info, handshakeMs) {
         certificateEndsMs = info.certificateEndsMs ?? certificateEndsMs;
-        observer.upstreamConnect(upstream, info.resumed, handshakeMs / 1000, certificateEndsMs);
+        counted.connect(info.resumed, handshakeMs / 1000);
         if (info.warning !== undefined)
           log.warn({ ...about, reason: 'pins' }, `${upstream} (${address}): ${info.warning}`);
         if (mode === 'opportunistic') made.probe((answer, rttMs) => judge(answer, rttMs, info.authenticated));
@@ -205,7 +206,7 @@ export function endpoint<T extends Waiter>(
       keepalive: ms => void (limit = idle.said(limit, ms)),
       keepWarm: () => !closing && clock.monotonicMs() - lastAskedAtMs < KEEP_WARM_MS,
       closed(end, unanswered) {
-        if (end.at === 'failed' && mode === 'opportunistic') observer.probe(upstream, 'failed');
+        if (end.at === 'failed' && mode === 'opportunistic') counted.probe('failed');
         if (end.at === 'failed') failed(end.code, end.detail);
         // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
         else if (end.at === 'server' && !answered && unanswered.length > 0) failed(end.code, end.detail);
@@ -216,7 +217,6 @@ export function endpoint<T extends Waiter>(
       },
     });
     connections.add(made);
-    observer.upstreamConnections(upstream, 1);
     return made;
   }
 
@@ -231,15 +231,14 @@ export function endpoint<T extends Waiter>(
         srttMs = smoothed(srttMs, rttMs);
         events.reply(self, waiter, message, protocol, rttMs);
       },
-      stray: kind => observer.upstreamError(upstream, kind),
+      stray: kind => counted.error(kind),
       suspect: waiters => waiters.forEach(waiter => events.suspect(self, waiter)),
       keepalive: () => undefined,
       idleMs: () => idle.idleMs(limit),
       keepWarm: () => false,
       closed(end, unanswered) {
         set.delete(made());
-        observer.upstreamConnections(upstream, -1);
-        observer.upstreamClose(upstream, closedBy(end));
+        counted.close(closedBy(end));
         const why = failureOf(end);
         for (const waiter of unanswered) events.lost(self, waiter, why, end.at === 'server' || end.at === 'drain');
       },
@@ -262,7 +261,7 @@ export function endpoint<T extends Waiter>(
   }
 
   function askTls(ask: Ask, waiter: T, nowMs: MonoMs): void {
-    observer.upstreamQuery(upstream, 'dot');
+    counted.query('dot');
     lastAskedAtMs = nowMs;
     const chosen = tlsConnection();
     if (chosen.ask(ask, waiter, nowMs)) return;
@@ -284,7 +283,7 @@ export function endpoint<T extends Waiter>(
         edns ? { pad: false, keepalive: false, hideSubnet: true, cookie: cookie.option } : undefined,
       );
       observer.cleartext(identity.reason);
-      observer.upstreamQuery(upstream, 'udp');
+      counted.query('udp');
       const reply = await ports.dialDatagram(
         { address, port: identity.plainPort },
         message,
@@ -317,14 +316,14 @@ export function endpoint<T extends Waiter>(
       }
       return;
     }
-    observer.upstreamError(upstream, why);
+    counted.error(why);
     events.lost(self, waiter, failure(why, `${upstream} port ${identity.plainPort}, UDP`), false);
   }
 
   /** What did not fit a datagram (RFC 7766 §5). */
   function askPlainStream(ask: Ask, waiter: T): void {
     observer.cleartext(identity.reason);
-    observer.upstreamQuery(upstream, 'tcp');
+    counted.query('tcp');
     const [existing] = plainStreams;
     if (existing?.ask(ask, waiter) === true) return;
     const made: Connection<T> = connection<T>(
@@ -334,7 +333,6 @@ export function endpoint<T extends Waiter>(
       streamEvents('tcp', plainStreams, () => made),
     );
     plainStreams.add(made);
-    observer.upstreamConnections(upstream, 1);
     made.ask(ask, waiter);
   }
 
@@ -343,7 +341,6 @@ export function endpoint<T extends Waiter>(
     return modes.pathFor(mode, health, clock.monotonicMs(), health.at !== 'private' && memory.proved(key));
   };
 
-  observer.upstreamState(upstream, false, false);
   const self: Endpoint<T> = {
     identity,
     shardId: hashOf(upstream),

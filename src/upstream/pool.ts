@@ -309,14 +309,14 @@ export function pool(ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool {
     rttMs: number,
   ): void {
     if (exchange.done) return;
-    const { upstream } = from.identity;
+    const { upstream, counted } = from.identity;
     const scan = scanResponse(message, exchange.type);
     if (scan === undefined || scan.truncated) {
-      observer.upstreamError(upstream, 'parse');
+      counted.error('parse');
       return onLost(from, exchange, failure('parse', upstream), false);
     }
     exchange.running--;
-    observer.upstreamResponse(upstream, scan.rcode, rttMs / 1000);
+    counted.response(scan.rcode, rttMs / 1000);
     const reply: UpstreamReply = {
       at: 'reply',
       message,

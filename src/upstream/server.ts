@@ -76,6 +76,7 @@ export function server<T extends Waiter>(
   onAddresses: () => void,
 ): Server<T> {
   const self: ServerName = { id: ports.nextServerId(), label: spec.label };
+  const counted = ports.observer.server(spec.label);
   let endpoints = spec.addresses.map(({ address, port }) => makeEndpoint(address, port));
   // Those that the resolver itself has named, beside its own.
   let designated: readonly Endpoint<T>[] = [];
@@ -93,6 +94,7 @@ export function server<T extends Waiter>(
       {
         server: self,
         upstream: spec.label,
+        counted,
         address,
         port,
         plainPort: spec.plainPort ?? plainPort,
@@ -128,7 +130,7 @@ export function server<T extends Waiter>(
       failure = endpoints.length > 0 ? undefined : found;
       nextSearchAtMs = nowMs + BOOTSTRAP_RETRY_MS;
       cancelRetry = ports.clock.after(Math.min(BOOTSTRAP_RETRY_MS * 2 ** failures++, BOOTSTRAP_RETRY_MOST_MS), refresh);
-      ports.observer.upstreamError(spec.label, found.code);
+      counted.error(found.code);
       ports.log.warn(
         { upstream: spec.label, reason: found.code },
         `${spec.label}: no address found: ${found.detail ?? ''}`,
@@ -169,6 +171,7 @@ export function server<T extends Waiter>(
           {
             server: self,
             upstream: spec.label,
+            counted,
             address,
             port,
             plainPort,
@@ -235,11 +238,13 @@ export function server<T extends Waiter>(
     },
     close() {
       closed = true;
+      counted.end();
       cancelRetry();
       for (const each of [...designated, ...endpoints]) each.close();
     },
     destroy() {
       closed = true;
+      counted.end();
       cancelRetry();
       for (const each of [...designated, ...endpoints]) each.destroy();
     },

@@ -110,7 +110,7 @@ await t.test('queries over the limit wait their turn, none is lost', async t => 
 });
 
 await t.test('sessions per client and in all are bounded, and the number goes down again', async t => {
-  const { open, count } = await listening(t, { sessionsPerClient: 3 });
+  const { open, count, listener } = await listening(t, { sessionsPerClient: 3 });
   const sessions = [await open(), await open(), await open(), await open()];
   await sleep(50);
   t.same(
@@ -123,8 +123,7 @@ await t.test('sessions per client and in all are bounded, and the number goes do
   const later = await open();
   await sleep(50);
   t.notOk(later.closed());
-  t.equal(count('clientConnections', 'tcp', 1), 4);
-  t.equal(count('clientConnections', 'tcp', -1), 1);
+  t.equal(listener.open, 3);
 });
 
 await t.test('a client that closes its side still gets its answers', async t => {
