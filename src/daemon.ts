@@ -16,6 +16,7 @@ import { portalCommand } from './control/portal.js';
 import { topCommand } from './control/top.js';
 import {
   endpointData,
+  type EndpointReport,
   privacyWords,
   statusCommands,
   statusData,
@@ -173,7 +174,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     rcodeName: rcodeToText,
     cache: () => answers,
     fronts: () => threads?.counted() ?? [],
-    endpoints: () => asked.report(),
+    endpoints: () => reportOf(asked),
     clockIsSet: () => clockIsSet(),
     wallMs: () => clock.wallMs(),
     trustAnchors: () =>
@@ -199,7 +200,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   const deadlines = wheel(clock);
   let servers = 0;
   const ports = { clock, random, log, observer, dial, dialDatagram, memory, nextServerId: () => ++servers };
-  let asked = pool(ports, deadlines, spec);
+  const asked = pool(ports, deadlines, spec);
   modeIs(spec.mode);
   // Without servers of the operator's, those of the system are used, which change with the network.
   let automatic = config.upstream.servers.length === 0;
@@ -227,7 +228,8 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         { resolvers: servers.map(({ label }) => label).join(' ') },
         `the system's resolvers have changed: ${servers.map(({ label }) => label).join(', ') || 'there are none'}`,
       );
-      asked.setServers(servers);
+      spec = { ...spec, servers };
+      asked.configure(spec);
     } else {
       log.info(
         { reason: what },
@@ -236,21 +238,18 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       asked.networkChanged(what === 'resume' ? 'resume' : 'network');
     }
   }
-  /** Configured servers, in another way or instead of the system's: those of before answer what they were asked, and are asked no more. */
-  function exchangePool(next: Config): void {
-    const before = asked;
+  /** Configured servers, in another way or instead of the system's. */
+  function configurePool(next: Config): void {
     spec = poolSpec(next, parts.systemResolvers);
     automatic = false;
-    asked = pool(ports, deadlines, spec);
+    asked.configure(spec);
     modeIs(spec.mode);
-    asked.prepare();
-    before.close();
   }
   const upstream: Pool = {
-    report: () => asked.report(),
+    overview: () => asked.overview(),
     prepare: () => asked.prepare(),
     networkChanged: what => asked.networkChanged(what),
-    setServers: (servers, policy) => asked.setServers(servers, policy),
+    configure: next => asked.configure(next),
     close: () => asked.close(),
     destroy: () => asked.destroy(),
     get ready() {
@@ -383,7 +382,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     mode: () => spec.mode,
     dnssec: config.dnssec.mode,
     upMs: () => clock.monotonicMs() - startedAtMs,
-    report: () => asked.report(),
+    report: () => reportOf(asked),
     cache: () => answers,
     cacheBytes,
     inflight: () => entrance.inflight,
@@ -470,7 +469,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         sums: () => [clock.wallMs(), ...sumsOf(glance())],
         boundsMs: DURATION_BUCKETS.map(seconds => seconds * 1000),
         recent: () => noted?.recent(),
-        upstreams: () => asked.report().map(endpointData),
+        upstreams: () => reportOf(asked).map(endpointData),
         privacyWords: () => privacyWords(seen),
       }),
       ...cacheCommands({
@@ -554,7 +553,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   }
   return {
     listening: listening(),
-    statusLine: () => statusLine(spec.mode, asked.report()),
+    statusLine: () => statusLine(spec.mode, reportOf(asked)),
     metricsPort: http?.port,
     reload(next) {
       const changed = changedPaths(current, next);
@@ -562,9 +561,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
       const takesUpstream = next.upstream.servers.length > 0;
       const now = changed.filter(path => (OF_POOL.has(path) ? takesUpstream : Object.hasOwn(live, path)));
       const ofPool = now.filter(path => OF_POOL.has(path));
-      if (automatic || modeOf(next) !== spec.mode || ofPool.includes('upstream.bootstrap')) {
-        if (ofPool.length > 0) exchangePool(next);
-      } else if (ofPool.length > 0) asked.setServers(next.upstream.servers.map(serverSpec), next.upstream.policy);
+      if (ofPool.length > 0) configurePool(next);
       for (const path of now) live[path]?.(next);
       current = withPaths(current, next, now);
       reloaded(true);
@@ -613,6 +610,10 @@ async function controlSocket(
     return undefined;
   }
 }
+
+/** How the servers are doing, address by address. */
+const reportOf = (of: Pool): readonly EndpointReport[] =>
+  of.overview().flatMap(({ label, addresses }) => addresses.map(each => ({ ...each, upstream: label })));
 
 /** The upstream group: the configured servers, or those that the system has. */
 function poolSpec(config: Config, systemResolvers: () => readonly string[]): PoolSpec {

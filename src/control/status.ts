@@ -1,9 +1,13 @@
 // The `status` and `upstreams` commands of the control socket: what a person wants to see at a glance.
 
-import type { EndpointReport } from '../upstream/pool.js';
-import type { Mode } from '../upstream/mode.js';
+import type { AddressOverview, Mode } from '../base/overview.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
+
+/** How one address of a server is doing. */
+export interface EndpointReport extends AddressOverview {
+  readonly upstream: string;
+}
 
 /** What there is to say. */
 export interface StatusParts {

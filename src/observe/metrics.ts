@@ -4,7 +4,17 @@
 
 import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol, UpstreamState } from '../base/observer.js';
+import type {
+  CleartextReason,
+  ClosedBy,
+  DnssecLimit,
+  Observer,
+  Source,
+  Transport,
+  UpstreamError,
+  UpstreamProtocol,
+  UpstreamState,
+} from '../base/observer.js';
 import type { Exposition } from './exposition.js';
 import { type Distribution, families, type Labels, type Tally } from './families.js';
 
@@ -34,6 +44,8 @@ export interface EndpointFacts {
   readonly upstream: string;
   /** `looking`: the address is not known. */
   readonly state: UpstreamState | 'looking';
+  readonly authenticated: boolean;
+  readonly connections: number;
   readonly idleLimitMs: number | undefined;
   readonly certificateEndsMs: number | undefined;
 }
@@ -242,13 +254,18 @@ export function metrics(parts: MetricsParts): Metrics {
     DURATION_BUCKETS,
   );
   const handshake = new Map(parts.upstreams.map(upstream => [upstream, handshakes({ upstream })]));
-  const upstreamConnections = gauges('upstream_connections', 'Open connections to servers.', ['upstream'], ofUpstreams);
-  const upstreamUp = gauges('upstream_up', '1 where the last TLS handshake succeeded.', ['upstream'], ofUpstreams);
-  const upstreamAuthenticated = gauges(
-    'upstream_authenticated',
-    '1 where the server proved its name.',
-    ['upstream'],
-    ofUpstreams,
+  const readOfUpstreams = (name: string, help: string, value: (facts: readonly EndpointFacts[]) => number): void =>
+    readAll(name, help, ['upstream'], () =>
+      byUpstream().map(([upstream, facts]) => ({ labels: { upstream }, value: value(facts) })),
+    );
+  readOfUpstreams('upstream_connections', 'Open connections to servers.', facts =>
+    facts.reduce((sum, { connections }) => sum + connections, 0),
+  );
+  readOfUpstreams('upstream_up', '1 where TLS works with one of the addresses.', facts =>
+    facts.some(({ state }) => state === 'private') ? 1 : 0,
+  );
+  readOfUpstreams('upstream_authenticated', '1 where the server proved its name.', facts =>
+    facts.some(({ authenticated }) => authenticated) ? 1 : 0,
   );
   readAll(
     'upstream_state',
@@ -469,12 +486,9 @@ export function metrics(parts: MetricsParts): Metrics {
       upstreamConnects(upstream, String(resumed)).count++;
       observe(handshake.get(upstream), handshakeSeconds);
     },
-    upstreamConnections: (upstream, delta) => void (upstreamConnections(upstream).count += delta),
+    upstreamConnections: () => undefined,
     upstreamClose: (upstream, by) => void upstreamCloses(upstream, by).count++,
-    upstreamState(upstream, up, authenticated) {
-      upstreamUp(upstream).count = up ? 1 : 0;
-      upstreamAuthenticated(upstream).count = authenticated ? 1 : 0;
-    },
+    upstreamState: () => undefined,
     upstreamTransition: (from, to) => void transitions(from, to).count++,
     probe: (upstream, result) => void probes(upstream, result).count++,
     replay: () => void replays.count++,

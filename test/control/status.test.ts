@@ -2,8 +2,7 @@
 
 import t from 'tap';
 
-import { privacyOf, statusCommands, statusLine } from '../../src/control/status.js';
-import type { EndpointReport } from '../../src/upstream/pool.js';
+import { type EndpointReport, privacyOf, statusCommands, statusLine } from '../../src/control/status.js';
 
 const endpoint = (more: Partial<EndpointReport>): EndpointReport => ({
   upstream: 'one',
