@@ -39,6 +39,8 @@ export interface DialTarget {
   readonly address: string;
   readonly port: number;
   readonly security: Security;
+  /** The server is known to refuse the ALPN id of DNS over TLS: it is not offered. */
+  readonly withoutAlpn?: boolean;
 }
 
 /** What protects a stream: nothing, encryption alone, or encryption with a proven peer (RFC 8310 §5). */
@@ -71,6 +73,8 @@ export interface Connected {
   readonly protocol?: string;
   /** When the server's certificate expires, milliseconds since 1970. */
   readonly certificateEndsMs?: number;
+  /** The server refused the ALPN id of DNS over TLS, and the connection was made without. */
+  readonly refusesAlpn?: boolean;
   /** What an operator should look at, though the connection may be used: pins that are only reported. */
   readonly warning?: string;
 }
@@ -96,10 +100,16 @@ export interface Stream {
   destroy(): void;
 }
 
-/** Opens streams; no event comes before it has returned. `upstream/dial` does it with sockets. */
+/**
+ * Opens streams. Never throws: what goes wrong is told by `closed`. No event comes before it has returned. `upstream/dial`
+ * does it with sockets.
+ */
 export type Dial = (target: DialTarget, events: StreamEvents) => Stream;
 
-/** One question and answer over UDP in cleartext. Resolves to the reply, or to why there was none. */
+/**
+ * One question and answer over UDP in cleartext. Resolves to the reply, or to why there was none. Never rejects: a system
+ * that has no socket or no way to the address is `unreachable`.
+ */
 export type DialDatagram = (
   target: { readonly address: string; readonly port: number },
   query: Buffer,
