@@ -5,7 +5,8 @@ import { putU32 } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
 import type { UpstreamProtocol } from '../base/observer.js';
 import type { ExtendedError } from '../wire/edns.js';
-import { type Scan, ttlAt } from '../wire/scan.js';
+import { ttlAt } from '../wire/records.js';
+import type { Scan } from '../wire/scan.js';
 import type { StoredMessage } from '../wire/reply.js';
 
 /** The bounds that configuration sets, in seconds. */

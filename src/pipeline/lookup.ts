@@ -38,7 +38,6 @@ function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): Found {
   const sets = readSets(
     {
       octets: Buffer.from(reply.message.subarray(0, scan.end)),
-      rcode: scan.rcode,
       answers: scan.answers,
       authority: scan.authority,
       ttlOffsets: scan.ttlOffsets,

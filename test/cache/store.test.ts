@@ -2,7 +2,8 @@ import t from 'tap';
 
 import { type Entry, makeEntry, type TtlLimits } from '../../src/cache/entry.js';
 import { store } from '../../src/cache/store.js';
-import { scanResponse, ttlAt } from '../../src/wire/scan.js';
+import { ttlAt } from '../../src/wire/records.js';
+import { scanResponse } from '../../src/wire/scan.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo, type ResponseParts } from '../fixtures/messages.js';
 import { recorder } from '../fixtures/recorder.js';
