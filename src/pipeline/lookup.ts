@@ -5,7 +5,7 @@ import { nameText, octetsOf } from '../dnssec/name.js';
 import { readSets } from '../dnssec/rrset.js';
 import type { Found, Lookup } from '../dnssec/steps.js';
 import type { Pool, UpstreamReply } from '../upstream/pool.js';
-import { CLASS_IN } from '../wire/rrtype.js';
+import { questionOf } from '../wire/compose.js';
 
 /**
  * Asks.
@@ -13,10 +13,7 @@ import { CLASS_IN } from '../wire/rrtype.js';
  * @param take called once; what it is given is its own
  */
 export function askUpstream(pool: Pool, what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
-  const question = Buffer.alloc(what.name.length + 4);
-  octetsOf(what.name).copy(question);
-  question.writeUInt16BE(what.type, what.name.length);
-  question.writeUInt16BE(CLASS_IN, what.name.length + 2);
+  const question = questionOf(octetsOf(what.name), what.type);
   pool.exchange(
     { question, dnssecOk: true, checkingDisabled: true },
     what.type,

@@ -3,8 +3,8 @@
 import type { Name } from '../dnssec/name.js';
 import type { Validator } from '../dnssec/validator.js';
 import type { Pool } from '../upstream/pool.js';
+import { questionOf } from '../wire/compose.js';
 import { FLAG } from '../wire/header.js';
-import { CLASS_IN } from '../wire/rrtype.js';
 import { forward, type ResolverParts } from './resolver.js';
 import type { Answer, Query } from './stage.js';
 import { validated } from './validated.js';
@@ -46,7 +46,7 @@ export async function trace(
     note: (zone: Name, words: string): void =>
       void (steps.some(each => each.zone === zone && each.words === words) || steps.push({ zone, words })),
   };
-  const question = Buffer.concat([name, Buffer.from([type >> 8, type & 0xff, 0, CLASS_IN])]);
+  const question = questionOf(name, type);
   const query: Query = {
     id: 0,
     flags: FLAG.RD,

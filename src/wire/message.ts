@@ -5,9 +5,10 @@
 import dnsPacket from 'dns-packet';
 
 import { u16At, u32At } from '../base/octets.js';
+import { compose, questionOf } from './compose.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, readOpt } from './edns.js';
 import { FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
-import { nameToText, readName, skipName } from './name.js';
+import { nameToText, readName, ROOT, skipName } from './name.js';
 import { rcodeToText } from './rcode.js';
 import { Records, recordsStart } from './records.js';
 import { TYPE, typeToText } from './rrtype.js';
@@ -160,12 +161,8 @@ function rdataToText(message: Buffer, type: number, start: number, end: number):
 /** What dns-packet can decode, written out; undefined for all else. */
 function knownToText(message: Buffer, type: number, start: number, end: number): string | undefined {
   // dns-packet decodes whole messages: give it one that holds just this record, owned by the root.
-  const lone = Buffer.alloc(HEADER_BYTES + 11 + end - start);
-  lone.writeUInt16BE(1, 6);
-  lone.writeUInt16BE(type, HEADER_BYTES + 1);
-  lone.writeUInt16BE(1, HEADER_BYTES + 3);
-  lone.writeUInt16BE(end - start, HEADER_BYTES + 9);
-  message.copy(lone, HEADER_BYTES + 11, start, end);
+  const record = { owner: ROOT, type, ttlSec: 0, rdata: message.subarray(start, end) };
+  const lone = compose(questionOf(ROOT, type), { answer: [record] }).octets;
   let answer: dnsPacket.Answer | undefined;
   try {
     answer = dnsPacket.decode(lone).answers?.[0];

@@ -30,20 +30,17 @@ export function ttlAt(message: Buffer, offset: number): number {
 abstract class CurrentRecord {
   /** Its number, counted over all sections; -1 before the first `next`. */
   index = -1;
-  /** Where its owner starts. */
-  owner: number;
   /** Where its TYPE stands. */
   fixed = 0;
-  /** Just behind its RDATA; before the first `next`, where the first record starts. */
+  /** Where its owner starts. */
+  owner: number;
+  /** Just behind its RDATA; before the first `next`, where the first record starts; -1: the record is malformed. */
   end: number;
 
   constructor(
     protected readonly message: Buffer,
     start: number,
-    /** Records in the answer section. */
-    protected readonly answers: number,
-    /** Records in answer and authority section. */
-    protected readonly authorityEnd: number,
+    protected readonly count: number,
   ) {
     this.owner = start;
     this.end = start;
@@ -74,51 +71,47 @@ abstract class CurrentRecord {
   get rdataBytes(): number {
     return this.end - this.fixed - RECORD_FIXED_BYTES;
   }
-
-  get section(): Section {
-    return this.index < this.answers ? 'answer' : this.index < this.authorityEnd ? 'authority' : 'additional';
-  }
 }
+
+const sectionOf = (index: number, answers: number, authority: number): Section =>
+  index < answers ? 'answer' : index < answers + authority ? 'authority' : 'additional';
 
 /** Walks the records of a message that nobody has looked at. Each name and length is checked. */
 export class Records extends CurrentRecord {
-  /** A name or a length does not fit the octets; the walk has ended there. */
-  isMalformed = false;
-  private readonly count: number;
-
   /**
    * @param message with a whole header
    * @param start where its first record starts, just behind the question
    */
   constructor(message: Buffer, start: number) {
-    const answers = u16At(message, 6);
-    const authorityEnd = answers + u16At(message, 8);
-    super(message, start, answers, authorityEnd);
-    this.count = authorityEnd + u16At(message, 10);
+    super(message, start, u16At(message, 6) + u16At(message, 8) + u16At(message, 10));
   }
 
-  /** Goes on to the next record; false: there is none, or it is malformed. */
+  /** Goes on to the next record; false: there is none, or it is malformed. Not to be called again after that. */
   next(): boolean {
-    if (this.index + 1 >= this.count) return false;
-    const { message } = this;
-    const owner = this.end;
+    if (++this.index >= this.count) return false;
+    const { message, end: owner } = this;
     const fixed = skipName(message, owner);
+    // A fixed part that is cut off ends beyond the message, too: octets that are missing count as 0.
     const end = fixed + RECORD_FIXED_BYTES + u16At(message, fixed + LENGTH_OFFSET);
-    // What is cut off in the fixed part ends beyond the message, too: octets that are missing count as 0.
-    if (fixed === -1 || end > message.length) {
-      this.isMalformed = true;
-      return false;
-    }
-    this.index++;
+    const fits = fixed !== -1 && end <= message.length;
     this.owner = owner;
     this.fixed = fixed;
-    this.end = end;
-    return true;
+    this.end = fits ? end : -1;
+    return fits;
   }
 
-  /** The walk is over, all was well, and behind the last record there is nothing more. */
+  get section(): Section {
+    return sectionOf(this.index, u16At(this.message, 6), u16At(this.message, 8));
+  }
+
+  /** A name or a length does not fit the octets; the walk has ended there. */
+  get isMalformed(): boolean {
+    return this.end === -1;
+  }
+
+  /** After the last `next`: all was well, and there is nothing behind the last record. */
   get endsMessage(): boolean {
-    return !this.isMalformed && this.index + 1 >= this.count && this.end === this.message.length;
+    return this.end === this.message.length;
   }
 }
 
@@ -133,21 +126,24 @@ export interface ScannedMessage {
 
 /** Walks the records of a message that was scanned (wire/scan): nothing has to be checked, and no name is read. */
 export class ScannedRecords extends CurrentRecord {
-  private readonly ttlOffsets: ArrayLike<number>;
-
-  constructor({ octets, answers, authority, ttlOffsets }: ScannedMessage, questionEnd: number) {
-    super(octets, questionEnd, answers, answers + authority);
-    this.ttlOffsets = ttlOffsets;
+  constructor(
+    private readonly scanned: ScannedMessage,
+    questionEnd: number,
+  ) {
+    super(scanned.octets, questionEnd, scanned.ttlOffsets.length);
   }
 
-  /** Goes on to the next record; false: there is none. */
+  /** Goes on to the next record; false: there is none. Not to be called again after that. */
   next(): boolean {
-    if (this.index + 1 >= this.ttlOffsets.length) return false;
-    this.index++;
+    if (++this.index >= this.count) return false;
     this.owner = this.end;
-    this.fixed = (this.ttlOffsets[this.index] ?? 0) - TTL_OFFSET;
+    this.fixed = (this.scanned.ttlOffsets[this.index] ?? 0) - TTL_OFFSET;
     this.end = this.fixed + RECORD_FIXED_BYTES + u16At(this.message, this.fixed + LENGTH_OFFSET);
     return true;
+  }
+
+  get section(): Section {
+    return sectionOf(this.index, this.scanned.answers, this.scanned.authority);
   }
 }
 
