@@ -8,7 +8,7 @@ import type { NotedQuery } from './base/observer.js';
 import type { Clock, Log } from './base/ports.js';
 import type { Config } from './config/schema.js';
 import { dataFrame } from './observe/dnstap.js';
-import { dnstapStream } from './observe/dnstap-stream.js';
+import { DnstapStream } from './observe/dnstap-stream.js';
 import { type QueryLine, queryLog } from './observe/query-log.js';
 import { nameToText } from './wire/name.js';
 import { rcodeToText } from './wire/rcode.js';
@@ -60,7 +60,7 @@ export function notes({
           }),
         });
   const ourselves = { identity: hostname(), version: `dotstub ${version}` };
-  const tap = dnstap === undefined ? undefined : dnstapStream(dnstap, { clock, log, lost });
+  const tap = dnstap === undefined ? undefined : new DnstapStream({ path: dnstap, clock, log, lost });
   return {
     note(query) {
       lines?.note(query);
