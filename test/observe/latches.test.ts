@@ -26,9 +26,9 @@ await t.test('a query log that cannot be written is tried again, and what was lo
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
   const path = join(directory.path, 'query.log');
-  const breaks: Readonly<Record<string, () => void>> = {
+  const breaks: Readonly<Record<string, () => unknown>> = {
     'a full disk': () => symlinkSync('/dev/full', path),
-    'a directory in its place': () => void mkdirSync(path),
+    'a directory in its place': () => mkdirSync(path),
   };
   for (const [what, broken] of Object.entries(breaks)) {
     const clock = fakeClock();
