@@ -11,7 +11,7 @@ import { systemResolvers } from '../config/system.js';
 import { type Daemon, startDaemon } from '../daemon.js';
 import { StartError } from '../files.js';
 import { logger } from '../observe/log.js';
-import { type LogFile, logFile } from '../observe/log-file.js';
+import { LogFile } from '../observe/log-file.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
@@ -186,7 +186,7 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
       systemResolvers: resolvers,
       network: systemNetwork,
       sockets,
-      queryLine: lines.write,
+      queryLine: line => lines.write(line),
     });
     for (const { transport, at } of daemon.listening)
       log.info({ transport, address: listenText(at) }, `listening on ${listenText(at)} (${transport.toUpperCase()})`);
@@ -237,19 +237,10 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
 }
 
 /** Where the query log goes. */
-function queryLines({ log: { query_file: file } }: Config, log: Log): LogFile {
-  if (file === undefined) return { write: line => void process.stdout.write(line), reopen: () => undefined };
-  let lost = 0;
-  return logFile(
-    file,
-    () => {
-      // Said once, and again whenever it has become ten times as many.
-      lost++;
-      if (Number.isInteger(Math.log10(lost)))
-        log.warn({ file, lost }, `${file} is not written quickly enough: ${lost} lines of the query log are lost`);
-    },
-    error => log.error({ file }, `${file}: ${error.message} (log.query_file)`),
-  );
+function queryLines({ log: { query_file: path } }: Config, log: Log): Pick<LogFile, 'write' | 'reopen'> {
+  return path === undefined
+    ? { write: line => void process.stdout.write(line), reopen: () => undefined }
+    : new LogFile({ path, option: 'log.query_file', clock: systemClock, log });
 }
 
 /** SIGHUP, or "dotstub reload": the file as it is now, or nothing. What is said is in the log, too. */

@@ -28,8 +28,7 @@ export class ControlSession {
     // A client that goes away needs no answer.
     socket.on('error', () => socket.destroy());
     socket.on('data', chunk => this.data(chunk));
-    // Its side is closed, and the line never came: nothing is left to do. After the line it may still want the answer.
-    socket.on('end', () => this.heard !== undefined && socket.destroy());
+    socket.on('end', () => this.ended());
   }
 
   /** Answers without a question. */
@@ -40,6 +39,14 @@ export class ControlSession {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  /** The client has closed its side. */
+  private ended(): void {
+    // The line never came: nothing is left to do.
+    if (this.heard !== undefined) this.socket.destroy();
+    // It may still read the answer, or be gone altogether. A blank in front of the JSON tells: writing it fails if it is gone.
+    else if (!this.socket.writableEnded) this.socket.write(' ');
   }
 
   private data(chunk: Buffer): void {
