@@ -25,14 +25,13 @@ import {
 import { type ControlCommands, listenControl } from './control/server.js';
 import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
 import { front } from './front/front.js';
-import { type FrontThreads, recruit, type Recruits } from './fastpath/host.js';
-import { serveInline } from './fastpath/inline.js';
+import { type DatagramHost, openDatagramHost, threadsNeeded } from './fastpath/datagram-host.js';
+import { FrontWorkers } from './fastpath/threads.js';
 import { PacketCache, packetCacheMemory } from './fastpath/packet-cache.js';
 import { PacketReplies } from './fastpath/ready-replies.js';
 import type { Name } from './dnssec/name.js';
-import { isWildcard, type ListenAddress, listenText } from './os/listen-address.js';
+import { isAnyAddress, type ListenAddress, listenText } from './os/listen-address.js';
 import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
-import { listenUdp, type UdpListener } from './fastpath/dgram.js';
 import { type History, history, sumsOf } from './observe/history.js';
 import type { HttpListener } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
@@ -116,27 +115,18 @@ const DRAIN_LOOK_MS = 20;
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   // First of all: they take the longest.
-  const recruits = recruit(threadsFor(parts));
+  const workers = new FrontWorkers(threadsFor(parts));
   try {
-    return await build(parts, recruits);
+    return await build(parts, workers);
   } catch (error) {
-    await recruits.dismiss();
+    await workers.close();
     throw error;
   }
 }
 
-/**
- * How many front threads there are. Which address a datagram was sent to is only known where all are read in batches, and a
- * wildcard socket that is open already can not be exchanged for one per address: it takes a thread, wanted or not.
- */
-function threadsFor({
-  config: {
-    front: { threads, io },
-  },
-  sockets,
-}: DaemonParts): number {
-  if (io === 'dgram') return 0;
-  return sockets?.udp.some(({ address }) => isWildcard(address)) === true ? Math.max(1, threads) : threads;
+function threadsFor(parts: DaemonParts): number {
+  const { io, threads } = parts.config.front;
+  return threadsNeeded({ addresses: parts.sockets?.udp ?? [], io, threads });
 }
 
 /** Where queries are taken: at sockets that are open already, else at the addresses of the configuration. */
@@ -147,7 +137,7 @@ function listeners({
   const tlsAt = sockets !== undefined && sockets.tls.length > 0 ? sockets.tls : config.listen_tls.addresses;
   if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0)
     return { udpAt: config.listen, tcpAt: config.listen, tlsAt };
-  const wildcard = sockets.udp.find(({ address }) => isWildcard(address));
+  const wildcard = sockets.udp.find(({ address }) => isAnyAddress(address));
   if (wildcard !== undefined && config.front.io === 'dgram') {
     throw new StartError(
       `${listenText(wildcard)} (UDP) of the socket unit can not be served with front.io dgram, where replies could leave from another address than was asked: name addresses there (ListenDatagram=), or leave front.io out`,
@@ -157,7 +147,7 @@ function listeners({
   return { udpAt: sockets.udp, tcpAt: sockets.tcp, tlsAt };
 }
 
-async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
+async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon> {
   const { config, clock, random, log } = parts;
   // A reload may exchange it, and the pool made of it.
   let spec = poolSpec(config, parts.systemResolvers);
@@ -173,14 +163,14 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     typeName: typeToText,
     rcodeName: rcodeToText,
     cache: () => answers,
-    fronts: () => threads?.counted() ?? [],
+    fronts: () => [...(udp?.counted() ?? [])],
     endpoints: () => asked.report(),
     clockIsSet: () => clockIsSet(),
     wallMs: () => clock.wallMs(),
     trustAnchors: () =>
       trusted.points.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state }))),
   });
-  let threads: FrontThreads | undefined;
+  let udp: DatagramHost | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
   const answers = store(cacheBytes, observer);
   const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
@@ -352,13 +342,11 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     nowSec: age,
   });
 
-  let udp: UdpListener | undefined;
   const streams: StreamListener[] = [];
   let http: HttpListener | undefined;
   let remembered: History | undefined;
   let control: { close(): void } | undefined;
   async function closeAll(): Promise<void> {
-    udp?.close();
     streams.forEach(each => each.destroy());
     http?.close();
     remembered?.close();
@@ -369,7 +357,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     networks?.destroy();
     routes.forEach(each => each.close());
     upstream.destroy();
-    await threads?.close();
+    await udp?.close();
   }
 
   const troubles = (): string[] => [
@@ -407,33 +395,22 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
   let reloadIsFine = true;
   const sessions = sessionTable();
   try {
-    const count = threadsFor(parts);
-    const host = { packets, front: entrance, allow: allowed.memory, ageNow: age };
-    if (libc !== undefined && count > 0) {
-      const serving = recruits.serve({ ...host, libc, addresses: udpAt });
-      // While the threads start there is time for this.
-      upstream.prepare();
-      threads = await starting('UDP', 'listen', serving);
-    } else {
-      await recruits.dismiss();
-      // On the main thread a wildcard address is bound interface by interface, which only node:dgram is used for.
-      const inline = libc === undefined ? [] : udpAt.filter(({ address }) => !isWildcard(address));
-      const rest = udpAt.filter(at => !inline.includes(at));
-      if (libc !== undefined)
-        threads = await starting(
-          'UDP',
-          'listen',
-          serveInline({ ...host, libc, addresses: inline, monotonicMs: () => clock.monotonicMs() }),
-        );
-      udp = await starting(
-        'UDP',
-        'listen',
-        listenUdp(rest, entrance, observer, (at, error) =>
-          log.warn({ address: listenText(at) }, `${listenText(at)} (UDP): ${error.message}`),
-        ),
-      );
-      upstream.prepare();
-    }
+    const opening = openDatagramHost({
+      ...config.front,
+      addresses: udpAt,
+      libc,
+      workers: threadsFor(parts) > 0 ? workers : undefined,
+      allow: allowed.memory,
+      packets,
+      front: entrance,
+      observer,
+      ageNow: age,
+      monotonicMs: () => clock.monotonicMs(),
+      log,
+    });
+    // While threads start there is time for this.
+    upstream.prepare();
+    udp = await starting('UDP', 'listen', opening);
     streams.push(await starting('TCP', 'listen', listenStream(tcpAt, undefined, entrance, observer, sessions)));
     if (credentials !== undefined) {
       streams.push(
@@ -530,10 +507,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     'log.level': () => undefined,
   };
   const listening = (): Daemon['listening'] => [
-    ...(threads === undefined ? [] : udpAt.filter(({ address }) => udp === undefined || !isWildcard(address))).map(
-      at => ({ transport: 'udp' as const, at }),
-    ),
-    ...(udp?.bound ?? []).map(at => ({ transport: 'udp' as const, at })),
+    ...udp.bound.map(at => ({ transport: 'udp' as const, at })),
     ...(streams[0]?.bound ?? []).map(at => ({ transport: 'tcp' as const, at })),
     ...(streams[1]?.bound ?? []).map(at => ({ transport: 'tls' as const, at })),
   ];

@@ -4,7 +4,17 @@
 
 import { bucketOf, type CountedHistogram, DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, DnssecLimit, Observer, Source, Transport, UpstreamError, UpstreamProtocol, UpstreamState } from '../base/observer.js';
+import type {
+  CleartextReason,
+  ClosedBy,
+  DnssecLimit,
+  Observer,
+  Source,
+  Transport,
+  UpstreamError,
+  UpstreamProtocol,
+  UpstreamState,
+} from '../base/observer.js';
 import type { Exposition } from './exposition.js';
 import { type Distribution, families, type Labels, type Tally } from './families.js';
 
