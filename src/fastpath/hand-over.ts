@@ -7,7 +7,7 @@
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { Messages } from '../os/datagrams.js';
 
-const FIXED_BYTES = 12;
+const RECORD_HEAD_BYTES = 12;
 /** Several thousand queries: more than may wait for upstream. */
 const RING_BYTES = 1 << 20;
 const WRITTEN = 0;
@@ -16,7 +16,7 @@ const READ = 1;
 const WOKEN = 2;
 const CONTROL_BYTES = 16;
 /** So many records at a time; then other work of the reader's gets its turn. */
-const MOST_AT_ONCE = 256;
+const MAX_RECORDS_PER_READ = 256;
 
 /** Takes one datagram; route and message are the taker's own. */
 export type Take = (socket: number, route: Buffer, message: Buffer) => void;
@@ -40,7 +40,7 @@ export class HandOver {
     const { ring, control } = this;
     const messageBytes = queries.bytes(i);
     const routeBytes = queries.routeBytes(i);
-    const bytes = (FIXED_BYTES + routeBytes + messageBytes + 3) & ~3;
+    const bytes = (RECORD_HEAD_BYTES + routeBytes + messageBytes + 3) & ~3;
     let written = Atomics.load(control, WRITTEN);
     // Positions grow for ever and wrap at 2^32, of which the ring's size is a divisor.
     let at = (written >>> 0) % RING_BYTES;
@@ -56,8 +56,8 @@ export class HandOver {
     putU16(ring, at + 4, socket);
     putU16(ring, at + 6, routeBytes);
     putU16(ring, at + 8, messageBytes);
-    queries.copyRoute(i, ring, at + FIXED_BYTES);
-    queries.copyMessage(i, ring, at + FIXED_BYTES + routeBytes);
+    queries.copyRoute(i, ring, at + RECORD_HEAD_BYTES);
+    queries.copyMessage(i, ring, at + RECORD_HEAD_BYTES + routeBytes);
     Atomics.store(control, WRITTEN, (written + bytes) | 0);
     return true;
   }
@@ -70,7 +70,7 @@ export class HandOver {
   /** Reads what is there, a good many at most; false: there is more. With true the reader may rest until it is woken. */
   read(take: Take): boolean {
     const { control, ring } = this;
-    for (let taken = 0; taken < MOST_AT_ONCE;) {
+    for (let taken = 0; taken < MAX_RECORDS_PER_READ;) {
       const read = Atomics.load(control, READ);
       if (read === Atomics.load(control, WRITTEN)) {
         Atomics.store(control, WOKEN, 0);
@@ -85,10 +85,10 @@ export class HandOver {
         continue;
       }
       const socket = u16At(ring, at + 4);
-      const routeEnd = at + FIXED_BYTES + u16At(ring, at + 6);
-      const own = Buffer.allocUnsafe(routeEnd - at - FIXED_BYTES + u16At(ring, at + 8));
-      const routeBytes = routeEnd - at - FIXED_BYTES;
-      ring.copy(own, 0, at + FIXED_BYTES, at + FIXED_BYTES + own.length);
+      const routeEnd = at + RECORD_HEAD_BYTES + u16At(ring, at + 6);
+      const own = Buffer.allocUnsafe(routeEnd - at - RECORD_HEAD_BYTES + u16At(ring, at + 8));
+      const routeBytes = routeEnd - at - RECORD_HEAD_BYTES;
+      ring.copy(own, 0, at + RECORD_HEAD_BYTES, at + RECORD_HEAD_BYTES + own.length);
       Atomics.store(control, READ, (read + bytes) | 0);
       taken++;
       take(socket, own.subarray(0, routeBytes), own.subarray(routeBytes));

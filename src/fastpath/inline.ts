@@ -1,92 +1,148 @@
 // The fast path on the main thread: Node.js says when a socket has something, and the batches are ours. The smallest
 // footprint, for little routers.
 
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
-import type { MonoMs } from '../base/time.js';
-import { openUdp, routeTo } from '../os/datagrams.js';
+import { openUdp, portOf, routeTo } from '../os/datagrams.js';
+import type { Libc } from '../os/libc.js';
+import type { ListenAddress } from '../os/listen-address.js';
 import { SharedNetworks } from '../policy/access.js';
-import type { FrontThreads, HostParts } from './host.js';
-import { clientOf, replies } from './outgoing.js';
+import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
+import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
-import { server } from './serve.js';
-
-/** What serving on the main thread works with. */
-export type InlineParts = HostParts & { readonly monotonicMs: () => MonoMs };
+import { batchServer } from './serve.js';
 
 // After so many batches in a row other work gets its turn; Node.js will say again that there is more.
 const MAX_ROUNDS = 8;
 
-/**
- * Binds a socket per address, and serves them. Not for wildcard addresses: what Node.js reads by itself does not say
- * which address it was sent to.
- * @throws SystemError if an address can not be bound
- */
-export async function serveInline(parts: InlineParts): Promise<FrontThreads> {
-  const { libc, front } = parts;
-  const memory = FrontCounts.memory();
-  const counted = countedSince(memory);
-  const outgoing = replies(libc);
-  const networks = new SharedNetworks(parts.allow);
-  const sockets: Socket[] = [];
-  const fds: number[] = [];
-  const serve = server({
-    libc,
-    packets: new PacketCache(parts.packets),
-    allowed: () => networks.matcher(),
-    counts: new FrontCounts(memory),
-    ageNow: parts.ageNow,
-    monotonicMs: parts.monotonicMs,
-    missed(socket, queries, i) {
-      const route = Buffer.allocUnsafe(queries.routeBytes(i));
-      queries.copyRoute(i, route, 0);
-      const message = Buffer.allocUnsafe(queries.bytes(i));
-      queries.copyMessage(i, message, 0);
-      front.handle(message, clientOf(route), reply => outgoing.add(fds[socket] ?? -1, route, reply), true);
-    },
-    done: () => undefined,
-  });
+/** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
+interface WatchedSocket extends OpenSocket {
+  readonly watched: Socket;
+}
 
-  async function open(at: InlineParts['addresses'][number]): Promise<void> {
-    const fd = openUdp(libc, at);
-    const socket = createSocket(isIPv6(at.address) ? 'udp6' : 'udp4');
-    const index = sockets.push(socket) - 1;
-    fds.push(fd);
-    const family = isIPv6(at.address) ? 6 : 4;
-    // The first datagram of a wake-up is read by Node.js, all that came with it by us.
-    socket.on('message', (message, from) => {
-      front.handle(message, { address: from.address, port: from.port, family, transport: 'udp' }, reply => {
-        // A link-local sender is found through its zone, which Node.js knows how to write.
-        if (!from.address.includes('%')) outgoing.add(fds[index] ?? -1, routeTo(from), reply);
-        else if (fds[index] !== undefined) socket.send(reply, from.port, from.address, () => undefined);
-      });
-      for (let rounds = 0; rounds < MAX_ROUNDS && serve(fd, index) > 0; rounds++);
+/** UDP in batches on the main thread. */
+export class InlineHost implements DatagramHost {
+  private readonly open: WatchedSocket[] = [];
+  private readonly libc: Libc;
+  private readonly front: DatagramParts['front'];
+  private readonly outgoing: Outgoing;
+  private readonly serve: (fd: number, socket: number) => number;
+  private readonly countedSince: () => FrontCounts;
+  private closing: Promise<void> | undefined;
+
+  private constructor(parts: DatagramParts & { readonly libc: Libc }) {
+    const memory = FrontCounts.memory();
+    this.libc = parts.libc;
+    this.front = parts.front;
+    this.countedSince = countedSince(memory);
+    this.outgoing = new Outgoing(parts.libc, parts.front);
+    const networks = new SharedNetworks(parts.allow);
+    this.serve = batchServer({
+      libc: parts.libc,
+      packets: new PacketCache(parts.packets),
+      allowed: () => networks.matcher(),
+      counts: new FrontCounts(memory),
+      ageNow: parts.ageNow,
+      monotonicMs: parts.monotonicMs,
+      missed: (socket, queries, i) => {
+        const route = Buffer.allocUnsafe(queries.routeBytes(i));
+        queries.copyRoute(i, route, 0);
+        const message = Buffer.allocUnsafe(queries.bytes(i));
+        queries.copyMessage(i, message, 0);
+        this.outgoing.answer(this.open[socket]?.fd ?? -1, route, message);
+      },
+      done: () => undefined,
     });
+  }
+
+  /**
+   * Opens a socket per address, and serves them. Not for wildcard addresses: what Node.js reads by itself does not say
+   * which address it was sent to.
+   * @throws SystemError if an address cannot be bound
+   */
+  static async open(parts: DatagramParts & { readonly libc: Libc }): Promise<InlineHost> {
+    const host = new InlineHost(parts);
+    try {
+      for (const at of parts.addresses) {
+        const taken = socketsAt(parts.replaces, at);
+        // All of them: closing one would lose what waits in it.
+        if (taken.length === 0) await host.bind(at, at.fd);
+        for (const { fd } of taken) await host.bind(at, fd);
+      }
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+    return host;
+  }
+
+  get bound(): readonly ListenAddress[] {
+    return [...new Map(this.open.map(({ at }) => [`${at.address} ${at.port}`, at])).values()];
+  }
+
+  get sockets(): readonly OpenSocket[] {
+    return this.open;
+  }
+
+  counted(): readonly FrontCounts[] {
+    return [this.countedSince()];
+  }
+
+  async close(graceMs = 0): Promise<void> {
+    await (this.closing ??= this.closeOnce(graceMs));
+  }
+
+  private async bind({ address, port }: ListenAddress, from: number | undefined): Promise<void> {
+    const { libc } = this;
+    const fd = openUdp(libc, { address, port, ...(from === undefined ? {} : { fd: from }) });
+    let watchedFd: number;
+    try {
+      watchedFd = openUdp(libc, { address, port, fd });
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+    const watched = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    const index = this.open.push({ at: { address, port: portOf(libc, fd) }, fd, watched }) - 1;
+    watched.on('message', (message, sender) => this.receive(message, sender, index));
     await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.bind({ fd }, () => {
-        socket.off('error', reject);
-        socket.on('error', () => undefined);
+      watched.once('error', reject);
+      watched.bind({ fd: watchedFd }, () => {
+        watched.off('error', reject);
+        // What the kernel reports concerns one datagram: the socket stays.
+        watched.on('error', () => undefined);
         resolve();
       });
     });
   }
 
-  let closed = false;
-  async function close(): Promise<void> {
-    if (closed) return;
-    closed = true;
-    outgoing.flush();
-    fds.length = 0;
-    await Promise.all(sockets.map(async socket => new Promise<void>(resolve => socket.close(() => resolve()))));
+  /** The first datagram of a wake-up is read by Node.js, all that came with it by us. */
+  private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
+    const { front, outgoing } = this;
+    const fd = this.open[index]?.fd ?? -1;
+    const family = address.includes(':') ? 6 : 4;
+    let waits = false;
+    waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
+      if (waits) outgoing.pending--;
+      // A link-local sender is found through its zone, which Node.js knows how to write.
+      if (!address.includes('%')) outgoing.add(fd, routeTo({ address, port }), reply);
+      else if (this.closing === undefined) this.open[index]?.watched.send(reply, port, address, () => undefined);
+    });
+    if (waits) outgoing.pending++;
+    for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);
   }
-  try {
-    for (const at of parts.addresses) await open(at);
-  } catch (error) {
-    await close();
-    throw error;
+
+  private async closeOnce(graceMs: number): Promise<void> {
+    const { open, libc } = this;
+    await Promise.all(
+      open.map(async ({ fd, watched }, index) => {
+        for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);
+        await new Promise<void>(resolve => watched.close(() => resolve()));
+      }),
+    );
+    await this.outgoing.close(graceMs);
+    for (const { fd } of open.splice(0)) libc.close(fd);
   }
-  return { counted: () => [counted()], close };
 }

@@ -37,7 +37,7 @@ const TTLS_AT = 4;
 const KIND_AT = 6;
 const STORED_AT = 8;
 const EXPIRES_AT = 16;
-const FIXED_BYTES = 24;
+const ENTRY_HEAD_BYTES = 24;
 
 /** What kind of answer an entry is, for those who count. */
 export const KIND = { positive: 0, negative: 1 } as const;
@@ -64,7 +64,7 @@ export function room(bytes: number): Room {
 export class PacketCache {
   private readonly control: Int32Array;
   private readonly index: Int32Array;
-  private readonly mostBuckets: number;
+  private readonly maxBuckets: number;
   /** Slots that were ever written; the writer's own count. */
   private filled = 0;
   private readonly log: Buffer;
@@ -82,9 +82,9 @@ export class PacketCache {
     const logAt = CONTROL_BYTES + slots * UNIT;
     this.control = new Int32Array(memory, 0, 2);
     this.index = new Int32Array(memory, CONTROL_BYTES, 2 * slots);
-    this.mostBuckets = slots / WAYS;
+    this.maxBuckets = slots / WAYS;
     // The first view of new memory begins; for those that come later it stands there already.
-    Atomics.compareExchange(this.control, BUCKET_MASK, 0, Math.min(FIRST_BUCKETS, this.mostBuckets) - 1);
+    Atomics.compareExchange(this.control, BUCKET_MASK, 0, Math.min(FIRST_BUCKETS, this.maxBuckets) - 1);
     this.log = Buffer.from(memory, logAt, logBytes);
     this.words = new Int32Array(memory, logAt, logBytes / 4);
     this.doubles = new Float64Array(memory, logAt, logBytes / 8);
@@ -132,13 +132,13 @@ export class PacketCache {
     const { log, words, entry } = this;
     const { octets } = out;
     const replyBytes = u16At(log, entry + REPLY_AT);
-    const offsets = entry + FIXED_BYTES + aligned(replyBytes);
+    const offsets = entry + ENTRY_HEAD_BYTES + aligned(replyBytes);
     const ttls = u16At(log, entry + TTLS_AT);
     // Beyond the log only while it is being overwritten.
     if (offsets + 2 * ttls > log.length || outStart + replyBytes > octets.length) return false;
     // Word by word: for so few octets quicker than any call.
     let to = outStart >> 2;
-    for (let from = (entry + FIXED_BYTES) >> 2; from < offsets >> 2; from++) out.words[to++] = words[from] ?? 0;
+    for (let from = (entry + ENTRY_HEAD_BYTES) >> 2; from < offsets >> 2; from++) out.words[to++] = words[from] ?? 0;
     octets[outStart] = message[start] ?? 0;
     octets[outStart + 1] = message[start + 1] ?? 0;
     for (let i = 12; i < 12 + questionBytes; i++) octets[outStart + i] = message[start + i] ?? 0;
@@ -157,7 +157,7 @@ export class PacketCache {
   put(query: FastQuery, ready: ReadyReply): void {
     const { key, keyBytes, hash } = query;
     const { reply, ttlOffsets } = ready;
-    const offsetsAt = FIXED_BYTES + aligned(reply.length);
+    const offsetsAt = ENTRY_HEAD_BYTES + aligned(reply.length);
     const keyAt = offsetsAt + aligned(2 * ttlOffsets.length);
     const units = Math.ceil((keyAt + keyBytes) / UNIT);
     // An entry that takes a good part of the log would cost too many others.
@@ -172,10 +172,10 @@ export class PacketCache {
     putU16(log, entry + KIND_AT, ready.negative ? KIND.negative : KIND.positive);
     this.doubles[(entry + STORED_AT) >> 3] = ready.storedAt;
     this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedAt + ready.ttlSec;
-    reply.copy(log, entry + FIXED_BYTES);
+    reply.copy(log, entry + ENTRY_HEAD_BYTES);
     for (let i = 0; i < ttlOffsets.length; i++) {
       const offset = ttlOffsets[i] ?? 0;
-      const at = entry + FIXED_BYTES + offset;
+      const at = entry + ENTRY_HEAD_BYTES + offset;
       if (ready.elapsedSec > 0) putU32(log, at, u32At(log, at) + ready.elapsedSec);
       putU16(log, entry + offsetsAt + 2 * i, offset);
     }
@@ -186,7 +186,7 @@ export class PacketCache {
     this.index[slot] = hash;
     Atomics.store(this.index, slot + 1, position);
     const buckets = (this.control[BUCKET_MASK] ?? 0) + 1;
-    if (4 * this.filled > buckets * WAYS && buckets < this.mostBuckets) this.grow(buckets);
+    if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);
   }
 
   /** Forgets everything, in all threads at once. Writer only. */
@@ -260,7 +260,10 @@ export class PacketCache {
 
   private keyAt(entry: number): number {
     return (
-      entry + FIXED_BYTES + aligned(u16At(this.log, entry + REPLY_AT)) + aligned(2 * u16At(this.log, entry + TTLS_AT))
+      entry +
+      ENTRY_HEAD_BYTES +
+      aligned(u16At(this.log, entry + REPLY_AT)) +
+      aligned(2 * u16At(this.log, entry + TTLS_AT))
     );
   }
 }

@@ -29,8 +29,8 @@ export interface ServeParts {
   readonly done: () => void;
 }
 
-/** Serves one batch of a socket; returns how many datagrams there were. */
-export function server(parts: ServeParts): (fd: number, socket: number) => number {
+/** Makes a function that serves one batch of a socket, and returns how many datagrams there were. */
+export function batchServer(parts: ServeParts): (fd: number, socket: number) => number {
   const { libc, packets, counts } = parts;
   let allowed = parts.allowed();
   const queries = new Messages(libc, QUERY_ROOM_BYTES);

@@ -1,5 +1,5 @@
 // Which addresses a configured listener means. A UDP reply has to leave from the address that the query came to, and
-// node:dgram can not choose it on a wildcard socket: so a wildcard becomes one socket per interface address.
+// node:dgram cannot choose it on a wildcard socket: so a wildcard becomes one socket per interface address.
 
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -8,11 +8,12 @@ import { networkInterfaces } from 'node:os';
 export interface ListenAddress {
   readonly address: string;
   readonly port: number;
-  /** Of a socket that is open and bound there already. */
+  /** Of a socket that somebody else has opened and bound there. It stays theirs: listeners use duplicates of it. */
   readonly fd?: number;
 }
 
-export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
+/** Whether it stands for all addresses of its family. */
+export const isAnyAddress = (address: string): boolean => address === '0.0.0.0' || address === '::';
 
 /** Where a listener is reached from this machine. */
 export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({
@@ -24,10 +25,13 @@ export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({
 export const listenText = ({ address, port }: ListenAddress): string =>
   isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
 
-/** The interface addresses that a wildcard stands for right now; other addresses stand for themselves. */
+/**
+ * The interface addresses that a wildcard stands for right now; other addresses stand for themselves.
+ * @throws the system's error, where it does not tell (no descriptors left)
+ */
 export function expand(at: ListenAddress): ListenAddress[] {
   const { address, port } = at;
-  if (!isWildcard(address)) return [at];
+  if (!isAnyAddress(address)) return [at];
   const family = isIPv6(address) ? 'IPv6' : 'IPv4';
   return Object.entries(networkInterfaces()).flatMap(([name, infos]) =>
     (infos ?? [])
