@@ -1,13 +1,24 @@
 // The world around the daemon: which network the machine is on, which resolvers the system has, whether the clock can be right. It
 // is looked at when somebody asks; what was learned about networks is kept over restarts.
 
-import type { Clock } from '../base/ports.js';
+import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
 import { timesyncHasSetClock } from '../os/clock.js';
-import type { Libc } from '../os/libc.js';
+import { type Libc, loadLibc } from '../os/libc.js';
 import { type NetworkChange, type NetworkSources, NetworkWatch } from '../os/network.js';
 import type { StateStore } from '../os/state-store.js';
 import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
+import type { Plan } from './plan.js';
+
+/** System calls; where they cannot be made, one log line says what runs slower. */
+export function libcFor({ listeners: { io } }: Plan, log: Log): Libc | undefined {
+  if (io === 'dgram') return undefined;
+  const libc = loadLibc();
+  if (!('unavailable' in libc)) return libc;
+  const why = `system calls are not available (${libc.unavailable})`;
+  log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
+  return undefined;
+}
 
 /** What it works with. */
 export interface NetworkParts {
@@ -17,7 +28,7 @@ export interface NetworkParts {
   /** Undefined: system calls cannot be made. */
   readonly libc: Libc | undefined;
   readonly store: StateStore;
-  readonly sources: NetworkSources;
+  readonly system: DaemonParts['system'];
   readonly changed: (what: NetworkChange) => void;
 }
 
