@@ -23,7 +23,7 @@ import {
   type StatusParts,
 } from './control/status.js';
 import { type ControlCommands, listenControl } from './control/server.js';
-import { clientCredentials, listenerCredentials, StartError, stateFile, trustedRoots, wordsFor } from './files.js';
+import { clientCredentials, listenerCredentials, StartError, trustedRoots } from './files.js';
 import { front } from './front/front.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from './fastpath/datagram-host.js';
 import { FrontWorkers } from './fastpath/threads.js';
@@ -38,6 +38,8 @@ import { metrics } from './observe/metrics.js';
 import type { PassedSockets } from './os/activation.js';
 import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
+import { stateStore } from './os/state-store.js';
+import { wordsFor } from './os/system-error.js';
 import { type NetworkChange, watchNetwork } from './os/network.js';
 import { networkMatcher, SharedNetworks } from './policy/access.js';
 import { portal } from './policy/portal.js';
@@ -107,6 +109,7 @@ const OF_POOL: ReadonlySet<string> = new Set([
 ]);
 const MAX_INFLIGHT = 2000;
 const DRAIN_MS = 5000;
+const MOST_STATE_BYTES = 1 << 20;
 const DRAIN_LOOK_MS = 20;
 
 /**
@@ -173,8 +176,10 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
   let udp: DatagramHost | undefined;
   const cacheBytes = config.cache.size * (1 - 1 / PACKET_CACHE_SHARE - 1 / ZONES_SHARE);
   const answers = store(cacheBytes, observer);
-  const known = stateFile(config, 'networks.json', log, 'what was learned about networks is lost at the end');
-  const memory = networkMemory(() => clock.wallMs(), known.read());
+  const states = stateStore(config.state_directory, { clock, log });
+  const keepMemory = (): void =>
+    states.write('networks.json', memory.save(), 'what was learned about networks is lost at the end');
+  const memory = networkMemory(() => clock.wallMs(), states.read('networks.json', MOST_STATE_BYTES));
   const libc = config.front.io === 'dgram' ? undefined : libcOrWhyNot(log);
   // The kernel's word may be denied to a service that is locked up well.
   const clockIsSet = (): boolean | undefined => libc?.clockIsSet() ?? timesyncHasSetClock();
@@ -250,7 +255,7 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
     },
     exchange(ask, type, settle, avoid) {
       network.look();
-      if (memory.changed) known.write(memory.save());
+      if (memory.changed) keepMemory();
       asked.exchange(ask, type, settle, avoid);
     },
   };
@@ -293,6 +298,7 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
   let mayLook = networkMatcher(config.access.snoop);
   const trusted = trust({
     config,
+    states,
     builtSec: parts.builtSec,
     clock,
     log,
@@ -358,6 +364,7 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
     routes.forEach(each => each.close());
     upstream.destroy();
     await udp?.close();
+    await states.close();
   }
 
   const troubles = (): string[] => [
@@ -522,7 +529,7 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
     }
     // Replies of the last turn are still on their way to the sockets.
     await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS));
-    if (memory.changed) known.write(memory.save());
+    if (memory.changed) keepMemory();
     await closeAll();
   }
   return {

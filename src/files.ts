@@ -1,12 +1,11 @@
 // The files that a configuration names: read at start, with words for whoever has to mend them.
 
 import { X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
-import type { Log } from './base/ports.js';
 import type { Config } from './config/schema.js';
+import { wordsFor } from './os/system-error.js';
 
 /** Why the daemon can't start, in one sentence that says what to do. */
 export class StartError extends Error {
@@ -85,59 +84,10 @@ function credentials(
   return read;
 }
 
-/** A file in state_directory. */
-export interface StateFile {
-  /** Empty where there is none. */
-  read(): string;
-  write(text: string): void;
-}
-
-/**
- * Where something is kept over restarts. That there is no place for it is said once, and nothing else hangs on it.
- * @param lost what it means, for the log
- */
-export function stateFile({ state_directory: directory }: Config, name: string, log: Log, lost: string): StateFile {
-  const file = join(directory, name);
-  let works = true;
-  return {
-    read() {
-      try {
-        return readFileSync(file, 'utf8');
-      } catch {
-        return '';
-      }
-    },
-    write(text) {
-      if (!works) return;
-      try {
-        // Replaced as a whole: a crash leaves the old one or the new one.
-        writeFileSync(`${file}.new`, text, { mode: 0o600 });
-        renameSync(`${file}.new`, file);
-      } catch (error) {
-        works = false;
-        log.debug({ file }, `${file} can not be written (${wordsFor(error)}): ${lost}`);
-      }
-    },
-  };
-}
-
 function readOrFail(file: string, option: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
     throw new StartError(`${option}: ${file} can not be read (${wordsFor(error)})`, 2);
   }
-}
-
-const ERRNO_WORDS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'no permission',
-  EISDIR: 'it is a directory',
-};
-
-/** What the system says about a file, in words. */
-export function wordsFor(error: unknown): string {
-  const { code, message } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : { code: undefined, message: String(error) };
-  return ERRNO_WORDS[code ?? ''] ?? message;
 }

@@ -12,7 +12,7 @@ import { isWithin, type Name, nameOf, nameText } from './dnssec/name.js';
 import { negativeAnchors } from './dnssec/negative.js';
 import { type Change, trustPoints, type TrustPoints } from './dnssec/rollover.js';
 import { validator, type ValidatorParts } from './dnssec/validator.js';
-import { stateFile } from './files.js';
+import type { StateStore } from './os/state-store.js';
 import type { ResolverParts } from './pipeline/resolver.js';
 import { trace } from './pipeline/trace.js';
 import { upkeep } from './pipeline/upkeep.js';
@@ -23,6 +23,7 @@ import { nameFromText, ROOT } from './wire/name.js';
 /** What it is made from. */
 export interface TrustParts {
   readonly config: Config;
+  readonly states: StateStore;
   readonly builtSec: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -49,21 +50,19 @@ export interface Trust {
   close(): void;
 }
 
+const FILE = 'trust-anchors.json';
+const MOST_FILE_BYTES = 1 << 20;
+const LOST =
+  'keys that a zone announces while the daemon runs are only believed after they were seen for 30 days, which start anew at each start';
 /** A trace is for one question: more room than that it does not need. */
 const TRACE_BYTES = 1 << 18;
 
 /** Puts it together. */
 export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, ...parts }: TrustParts): Trust {
   const { dnssec } = config;
-  const file = stateFile(
-    config,
-    'trust-anchors.json',
-    log,
-    'keys that a zone announces while the daemon runs are only believed after they were seen for 30 days, which start anew at each start',
-  );
   const points = trustPoints(
     readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
-    file.read(),
+    parts.states.read(FILE, MOST_FILE_BYTES),
   );
   const negative = negativeAnchors(dnssec.negative_trust_anchors, nowSec);
   const common: Omit<ValidatorParts, 'bytes'> = {
@@ -82,7 +81,7 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
       if (made.clockIsWrong(wallSec)) return;
       const changes = points.seen(zone, keys, set, validated, wallSec);
       for (const each of changes) tell(each, log);
-      file.write(points.save());
+      parts.states.write(FILE, points.save(), LOST);
     },
   });
   const validation: ValidationParts = { mode: dnssec.mode, validator: made, pool, clock, log, observer, nowSec };

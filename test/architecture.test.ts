@@ -23,7 +23,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   fastpath: ['base', 'wire', 'policy', 'pipeline', 'front', 'os'],
   listen: ['base', 'wire', 'pipeline', 'front', 'os'],
   control: ['base', 'wire', 'dnssec', 'policy', 'upstream', 'pipeline', 'front'],
-  trust: ['base', 'config', 'wire', 'dnssec', 'pipeline', 'control', 'upstream', 'files'],
+  trust: ['base', 'config', 'wire', 'dnssec', 'pipeline', 'control', 'upstream', 'os'],
   notes: ['base', 'config', 'observe', 'wire'],
   daemon: [
     'notes',
@@ -44,7 +44,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'files',
     'trust',
   ],
-  files: ['base', 'config'],
+  files: ['base', 'config', 'os'],
   version: [],
   commands: ['base', 'config', 'observe', 'os', 'wire', 'upstream', 'control', 'daemon', 'files', 'version'],
   cli: ['commands', 'version'],

@@ -18,6 +18,7 @@ import { type Libc, loadLibc } from '../os/libc.js';
 import { watchFile } from '../os/file-watch.js';
 import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
+import { handleProcessErrors } from '../os/process-errors.js';
 import { listenText, reachable } from '../os/listen-address.js';
 import { drainCommand } from '../control/drain.js';
 import { logCommand } from '../control/log.js';
@@ -124,6 +125,7 @@ interface ServeParts {
 
 async function serve({ config, notBuilt, resolvers, file, reread, sockets }: ServeParts): Promise<number> {
   const log = logger(config.log, process.stdout);
+  handleProcessErrors({ log });
   // Whoever read the log has gone: that is no reason to answer no more.
   process.stdout.on('error', () => undefined);
   // Before anything that takes time: whoever starts us may also stop us at once.
