@@ -16,6 +16,7 @@ import { type Libc, loadLibc } from '../os/libc.js';
 import { listenText, reachable } from '../os/listen-address.js';
 import { heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
+import { handleProcessErrors } from '../os/process-errors.js';
 import type { ConfigurationSource } from '../run/configuration.js';
 import { startDaemon } from '../run/daemon.js';
 import type { Daemon } from '../run/parts.js';
@@ -121,6 +122,7 @@ function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined
 
 async function serve(source: Source, { config, notBuilt }: Good, sockets: PassedSockets | undefined): Promise<number> {
   const log = logger(config.log, process.stdout);
+  handleProcessErrors({ log });
   // A reader of the log who goes away is no reason to stop answering.
   process.stdout.on('error', () => undefined);
   // Before anything that takes time: a service manager may stop us right after the start.

@@ -6,9 +6,10 @@ import type { KeyState, TrustPoints } from '../dnssec/rollover.js';
 import type { ControlCommand } from './server.js';
 
 /** Makes the command. */
-export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
+export const trustAnchorCommand = (current: () => TrustPoints): ControlCommand => ({
   run([what = 'status']) {
     if (what !== 'status') return { ok: false, problem: `trust-anchor ${what}: there is status` };
+    const points = current();
     const data = points.points.map(({ zone, keys, checkedSec, dueSec }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
       // What a DS speaks of and was not seen yet.

@@ -14,8 +14,8 @@ import { traceCommand } from '../control/trace.js';
 import { trustAnchorCommand } from '../control/trust-anchor.js';
 import { isWithin } from '../dnssec/name.js';
 import type { Metrics } from '../observe/metrics.js';
+import { wordsFor } from '../os/system-error.js';
 import type { Configuration } from './configuration.js';
-import { systemWords } from './files.js';
 import type { Plan } from './plan.js';
 import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
@@ -91,7 +91,7 @@ export async function openControl(
     return await listenControl({ path, group, commands, log });
   } catch (error) {
     const words = `commands such as "dotstub portal" will not reach this daemon`;
-    log.info({ socket: path }, `no control socket: ${path}: ${systemWords(error)} (control.socket); ${words}`);
+    log.info({ socket: path }, `no control socket: ${path}: ${wordsFor(error)} (control.socket); ${words}`);
     return undefined;
   }
 }

@@ -1,7 +1,5 @@
 // The daemon: its parts, opened in order and closed in the opposite one.
 
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import { ageClock } from '../base/age-clock.js';
 import type { Overview } from '../base/overview.js';
 import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
@@ -10,7 +8,8 @@ import { FrontWorkers } from '../fastpath/threads.js';
 import { front } from '../front/front.js';
 import { STREAM_LIMITS } from '../listen/stream.js';
 import { stateStore } from '../os/state-store.js';
-import { dialDatagram } from '../upstream/plain-datagram.js';
+import type { NetworkChange } from '../os/network.js';
+import { dialDatagram } from '../upstream/plain.js';
 import { Clients } from './clients.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
@@ -48,14 +47,14 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 }
 
 async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
-  const { clock, random, log, sockets, system, source } = given;
+  const { clock, log, sockets, system, source } = given;
   const plan = planOf(given.config, systemFiles);
   // Before all else: threads take the longest to start.
   const workers = opened.add(new FrontWorkers(Listeners.threadsFor(plan.listeners, sockets)), each => each.close());
   const startedAt = clock.monotonicMs();
   const ageNow = ageClock(clock);
   const overview = (): Overview => overviewOf(shown);
-  const counted = new Counted({ ...given, overview, fronts: () => listeners.counted() });
+  const counted: Counted = new Counted({ ...given, overview, fronts: () => listeners.counted() });
   const common = { ...given, ageNow, observer: counted.observer, libc: libcFor(plan, log) };
 
   const store = opened.add(stateStore(plan.stateDirectory, { clock, log }), each => each.close());
@@ -87,7 +86,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     new Resolution({ ...common, store, network, upstreams, clients, forgotten }, plan),
     each => each.close(),
   );
-  const networkChanged = (what: Parameters<Upstreams['networkChanged']>[0]): void => {
+  const networkChanged = (what: NetworkChange): void => {
     resolution.forgetFailures();
     upstreams.networkChanged(what);
   };
@@ -108,7 +107,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ageNow,
   });
   upstreams.connect();
-  const listeners = opened.add(
+  const listeners: Listeners = opened.add(
     await new Listeners({ ...common, front: entrance, allow: clients.memory, packets, sockets, workers }).start(plan),
     each => each.close(),
   );

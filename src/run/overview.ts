@@ -43,7 +43,7 @@ export function overviewOf(parts: OverviewParts): Overview {
     sessions: listeners.sessions,
     listening: listeners.listening,
     portalMs: resolution.portal.leftMs,
-    trustAnchors: resolution.trustAnchors,
+    trustAnchors: resolution.trust.keys,
     clockIsSet: network.clockIsSet,
     draining: parts.service.draining,
     reload: parts.configuration.state,

@@ -8,6 +8,7 @@ import { type Wheel, wheel } from '../base/wheel.js';
 import type { RouteTarget } from '../pipeline/stages/routed.js';
 import { routeOf } from '../policy/routes.js';
 import type { Memory } from '../upstream/memory.js';
+import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import type { ServerSpec } from '../upstream/server.js';
@@ -106,12 +107,6 @@ export class Upstreams implements Live {
     return this.plan.mode;
   }
 
-  /** Whether the servers, or those that are asked for their addresses, are the system's, which change with the network. */
-  get asksSystem(): boolean {
-    const { servers, bootstrap } = this.plan;
-    return servers === 'system' || (bootstrap === 'system' && servers.some(({ addresses }) => addresses.length === 0));
-  }
-
   /** The routes, and who answers for their zones. */
   get routes(): readonly RouteTarget[] {
     return this.routed;
@@ -133,15 +128,10 @@ export class Upstreams implements Live {
   }
 
   /** The network is another, the machine has slept, or somebody has asked for it: all connections are made anew. */
-  networkChanged(what: 'network' | 'resume'): void {
+  networkChanged(what: NetworkChange): void {
     this.closePortal();
-    for (const each of this.pools()) each.networkChanged(what);
-  }
-
-  /** The system has other resolvers now. */
-  resolversChanged(): void {
-    this.closePortal();
-    if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
+    if (what !== 'resolvers') for (const each of this.pools()) each.networkChanged(what);
+    else if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
   }
 
   /** The window has closed, or is opened anew: perhaps on another network. */
