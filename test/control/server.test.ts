@@ -158,13 +158,13 @@ await t.test('a file that is no socket is not removed', async t => {
 
 await t.test('trust-anchor status shows any number that a state file may hold', async t => {
   const points = [{ zone: '\0', keys: [], checkedSec: wallSec(1e300), dueSec: wallSec(NaN) }];
-  const command = trustAnchorCommand({
+  const command = trustAnchorCommand(() => ({
     points,
     anchors: [],
     seen: () => [],
     failed: () => undefined,
     save: () => '',
-  });
+  }));
   const reply = command.run([]);
   t.match(await reply, { ok: true, text: /looked at a date that no calendar has/ });
 });
