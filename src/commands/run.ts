@@ -26,6 +26,7 @@ import { BUILT_SEC, version } from '../version.js';
 import { SELF_QUERY } from './alive.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
+import { takeSignals } from './early-signals.js';
 import { loadConfig, problemReport } from './load.js';
 
 export const runCommand: Command = {
@@ -200,20 +201,11 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
     keepYoungSpaceSmall();
     const status = (): string => `STATUS=${daemon.statusLine()}`;
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
-    process.on('SIGHUP', () => {
-      manager?.tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
-      again();
-      manager?.tell('READY=1', status());
-    });
     if (file !== undefined && config.reload_on_change) {
       watchFile(file, again, error =>
         log.warn({ file }, `${file} is not watched for changes (${error.message}); SIGHUP and "dotstub reload" work`),
       );
     }
-    process.on('SIGUSR1', () => {
-      log.info({}, 'opening the query log anew');
-      lines.reopen();
-    });
     const ourselves = daemon.listening.find(({ transport }) => transport === 'udp')?.at;
     const alive =
       manager === undefined || ourselves === undefined
@@ -222,6 +214,17 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
             manager.tell(status()),
           );
     manager?.tell('READY=1', status());
+    takeSignals({
+      SIGHUP() {
+        manager?.tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+        again();
+        manager?.tell('READY=1', status());
+      },
+      SIGUSR1() {
+        log.info({}, 'opening the query log anew');
+        lines.reopen();
+      },
+    });
     const signal = await stopAsked;
     manager?.tell('STOPPING=1');
     alive?.close();
