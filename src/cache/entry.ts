@@ -6,7 +6,8 @@ import type { Verdict } from '../base/outcome.js';
 import type { UpstreamProtocol } from '../base/observer.js';
 import type { AgeSec } from '../base/time.js';
 import type { ExtendedError } from '../wire/edns.js';
-import { type Scan, ttlAt } from '../wire/scan.js';
+import { ttlAt } from '../wire/records.js';
+import type { Scan } from '../wire/scan.js';
 import type { StoredMessage } from '../wire/reply.js';
 
 /** The bounds that configuration sets, in seconds. */

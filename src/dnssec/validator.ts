@@ -12,8 +12,9 @@ import type { Sha1 } from './dnskey.js';
 import { foresight, type Guess } from './foresight.js';
 import { isWithin, type Name } from './name.js';
 import type { NegativeAnchors } from './negative.js';
-import { readSets, type WalkedMessage } from './rrset.js';
+import { readSets } from './rrset.js';
 import { sentinelFails } from './sentinel.js';
+import type { ScannedMessage } from '../wire/records.js';
 import { TYPE } from '../wire/rrtype.js';
 import { verifier } from './signature.js';
 import { type Found, lookupKey, type Steps } from './steps.js';
@@ -46,7 +47,8 @@ export interface Now {
 }
 
 /** An answer as it is judged. */
-export interface Judgeable extends WalkedMessage {
+export interface Judgeable extends ScannedMessage {
+  readonly rcode: number;
   readonly upstream: string;
 }
 

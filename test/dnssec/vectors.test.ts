@@ -196,7 +196,7 @@ for (const { rfc, zone, key: keyText, tag, ds: dsText, set: setText, signature, 
       });
       const [found] =
         readSets(
-          { octets: message, rcode: 0, answers: answer.length, authority: 0, ttlOffsets },
+          { octets: message, answers: answer.length, authority: 0, ttlOffsets },
           12 + (answer[0]?.owner.length ?? 0) + 4,
         )?.answer ?? [];
       if (found === undefined) return 'no set';
