@@ -6,9 +6,9 @@ import { readSets } from '../dnssec/rrset.js';
 import type { Found, Lookup } from '../dnssec/steps.js';
 import type { ServerName } from '../upstream/endpoint.js';
 import type { Upstream, UpstreamReply } from '../upstream/pool.js';
+import { questionOf } from '../wire/compose.js';
 import { FLAG } from '../wire/header.js';
 import { cacheKey } from '../wire/query.js';
-import { CLASS_IN } from '../wire/rrtype.js';
 import { type Client, Query } from './query.js';
 
 /** In place of a client. */
@@ -23,10 +23,7 @@ export interface OwnQuestion {
 
 /** Makes a query of a question of ours. Signatures are always wanted. */
 export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: OwnQuestion): Query {
-  const question = Buffer.alloc(name.length + 4);
-  octetsOf(name).copy(question);
-  question.writeUInt16BE(type, name.length);
-  question.writeUInt16BE(CLASS_IN, name.length + 2);
+  const question = questionOf(octetsOf(name), type);
   const flags = checkingDisabled ? FLAG.RD | FLAG.CD : FLAG.RD;
   const key = cacheKey(question, checkingDisabled);
   return new Query(0, flags, question, type, undefined, true, true, checkingDisabled, key, OURSELVES, 'own', 0, avoid);
@@ -65,7 +62,6 @@ function setsOf(reply: UpstreamReply | Failure, name: Name): Found {
   const sets = readSets(
     {
       octets: Buffer.from(message.subarray(0, scan.end)),
-      rcode: scan.rcode,
       answers: scan.answers,
       authority: scan.authority,
       ttlOffsets: scan.ttlOffsets,

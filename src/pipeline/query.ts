@@ -2,6 +2,7 @@
 
 import type { Transport } from '../base/observer.js';
 import type { Opt } from '../wire/edns.js';
+import { questionName } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
 import type { ClientQuery } from '../wire/query.js';
 
@@ -26,7 +27,6 @@ export interface QueryChange {
 }
 
 const NOBODY: readonly number[] = [];
-const QTYPE_AND_QCLASS_BYTES = 4;
 
 /**
  * One question. All fields are set by the constructor, in one order: V8 then compiles every stage for one shape. Another query
@@ -79,7 +79,7 @@ export class Query implements ClientQuery {
 
   /** QNAME in lower case. Made when it is first needed: an answer from the cache needs only the key. */
   get name(): Buffer {
-    return (this.lowerCasedName ??= lowerCased(this.question.subarray(0, -QTYPE_AND_QCLASS_BYTES)));
+    return (this.lowerCasedName ??= lowerCased(questionName(this.question)));
   }
 
   /** The same query with something changed. */
