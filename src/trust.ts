@@ -2,12 +2,14 @@
 
 import type { Observer } from './base/observer.js';
 import type { Clock, Log } from './base/ports.js';
+import { ageSec, wallSec } from './base/time.js';
 import type { Config } from './config/schema.js';
 import { ntaCommand } from './control/nta.js';
 import type { ControlCommands } from './control/server.js';
 import { traceCommand } from './control/trace.js';
 import { trustAnchorCommand } from './control/trust-anchor.js';
 import { BUILT_IN_ANCHORS, readAnchors } from './dnssec/anchors.js';
+import { timeText } from './dnssec/explain.js';
 import { isWithin, type Name, nameOf, nameText } from './dnssec/name.js';
 import { negativeAnchors } from './dnssec/negative.js';
 import { type Change, trustPoints, type TrustPoints } from './dnssec/rollover.js';
@@ -65,22 +67,25 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
     readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
     file.read(),
   );
-  const negative = negativeAnchors(dnssec.negative_trust_anchors, nowSec);
-  const common: Omit<ValidatorParts, 'bytes'> = {
-    anchors: () => points.anchors,
-    negative,
+  const negative = negativeAnchors(dnssec.negative_trust_anchors, () => ageSec(nowSec()));
+  const settings = {
     sha1: dnssec.sha1,
     maxNsec3Iterations: dnssec.max_nsec3_iterations,
     clockNames: dnssec.ntp_names.map(name => nameOf(nameFromText(name) ?? ROOT)),
-    builtSec: parts.builtSec,
+  };
+  const common: Omit<ValidatorParts, 'bytes'> = {
+    anchors: () => points.anchors,
+    negative,
+    settings: () => settings,
+    built: wallSec(parts.builtSec),
     clockIsSet: parts.clockIsSet,
   };
   const made = validator({
     ...common,
     bytes: parts.bytes,
-    onAnchorKeys(zone, keys, set, validated, wallSec) {
-      if (made.clockIsWrong(wallSec)) return;
-      const changes = points.seen(zone, keys, set, validated, wallSec);
+    onAnchorKeys(zone, keys, set, validated, wallNow) {
+      if (made.clockIsWrong(wallNow)) return;
+      const changes = points.seen(zone, keys, set, validated, wallNow);
       for (const each of changes) tell(each, log);
       file.write(points.save());
     },
@@ -108,14 +113,14 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
 }
 
 /** What an operator should know of a key. */
-function tell({ zone, key: { key, state, untilSec } }: Change, log: Log): void {
+function tell({ zone, key: { key, state, until } }: Change, log: Log): void {
   const about = { zone: nameText(zone), key_tag: key.tag, state };
   const name = `key ${key.tag} of ${about.zone}`;
   switch (state) {
     case 'pending':
       return log.info(
         about,
-        `${name} is new: a trust anchor from ${new Date(untilSec * 1000).toISOString().slice(0, 10)} on, if the zone goes on showing it (RFC 5011)`,
+        `${name} is new: a trust anchor from ${timeText(until).slice(0, 10)} on, if the zone goes on showing it (RFC 5011)`,
       );
     case 'valid':
       return log.info(about, `${name} is a trust anchor`);

@@ -1,15 +1,17 @@
 // The `trust-anchor` command of the control socket: what is believed, and what is on its way to be (RFC 5011).
 
 import { algorithmText } from '../dnssec/dnskey.js';
+import { isWritableTime, timeText } from '../dnssec/explain.js';
+import type { KeyState } from '../dnssec/key-states.js';
 import { nameText } from '../dnssec/name.js';
-import type { KeyState, TrustPoints } from '../dnssec/rollover.js';
+import type { TrustPoints } from '../dnssec/rollover.js';
 import type { ControlCommand } from './server.js';
 
 /** Makes the command. */
 export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
   run([what = 'status']) {
     if (what !== 'status') return { ok: false, problem: `trust-anchor ${what}: there is status` };
-    const data = points.points.map(({ zone, keys, checkedSec, dueSec }) => {
+    const data = points.points.map(({ zone, keys, checked: looked, due }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
       // What a DS speaks of and was not seen yet.
       const unseen = (anchor?.ds ?? []).filter(
@@ -17,15 +19,15 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
       );
       return {
         zone: nameText(zone),
-        checked: dateOf(checkedSec),
-        next_check: dateOf(dueSec),
+        checked: dateOf(looked),
+        next_check: dateOf(due),
         keys: [
-          ...keys.map(({ key, state, sinceSec, untilSec }) => ({
+          ...keys.map(({ key, state, since, until }) => ({
             tag: key.tag,
             algorithm: algorithmText(key.algorithm),
             state,
-            since: dateOf(sinceSec),
-            until: dateOf(untilSec),
+            since: dateOf(since),
+            until: dateOf(until),
           })),
           ...unseen.map(({ tag, algorithm }) => ({
             tag,
@@ -61,5 +63,4 @@ const WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   configured: 'believed, not seen yet',
 };
 
-const dateOf = (sec: number): string | undefined =>
-  sec === 0 ? undefined : new Date(sec * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
+const dateOf = (sec: number): string | undefined => (sec !== 0 && isWritableTime(sec) ? timeText(sec) : undefined);

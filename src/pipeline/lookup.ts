@@ -3,7 +3,7 @@
 import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { nameText, octetsOf } from '../dnssec/name.js';
 import { readSets } from '../dnssec/rrset.js';
-import type { Found, Lookup } from '../dnssec/steps.js';
+import type { Lookup, LookupResult } from '../dnssec/steps.js';
 import type { Pool, UpstreamReply } from '../upstream/pool.js';
 import { questionOf } from '../wire/compose.js';
 
@@ -12,7 +12,12 @@ import { questionOf } from '../wire/compose.js';
  * @param avoid servers that are only asked if there is no other
  * @param take called once; what it is given is its own
  */
-export function askUpstream(pool: Pool, what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
+export function askUpstream(
+  pool: Pool,
+  what: Lookup,
+  avoid: readonly string[],
+  take: (found: LookupResult) => void,
+): void {
   const question = questionOf(octetsOf(what.name), what.type);
   pool.exchange(
     { question, dnssecOk: true, checkingDisabled: true },
@@ -22,7 +27,7 @@ export function askUpstream(pool: Pool, what: Lookup, avoid: readonly string[], 
   );
 }
 
-function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): Found {
+function foundIn(reply: UpstreamReply | Failure, { name }: Lookup): LookupResult {
   if (reply.at === 'failure') return { at: 'failure', failure: failure('dnssec_indeterminate', reply.detail) };
   const { scan, upstream } = reply;
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN) {

@@ -1,6 +1,7 @@
 // Looks at the keys of trust anchors when they are due (RFC 5011 §2.3), whether anybody asks for names or not.
 
 import type { Clock } from '../base/ports.js';
+import { ageSec, wallSecOf } from '../base/time.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import type { Validator } from '../dnssec/validator.js';
 import type { Pool } from '../upstream/pool.js';
@@ -28,17 +29,17 @@ export function upkeep({ points, validator, pool, clock, nowSec }: UpkeepParts):
   let closed = false;
 
   function look(): void {
-    const wallSec = clock.wallMs() / 1000;
-    // By a clock that is wrong nothing is due, and nobody is too old.
-    const due = validator.clockIsWrong(wallSec) ? [] : points.points.filter(({ dueSec }) => dueSec <= wallSec);
+    const wallNow = wallSecOf(clock.wallMs());
+    // With a clock that is wrong, nothing is due.
+    const due = validator.clockIsWrong(wallNow) ? [] : points.dueAt(wallNow);
     for (const { zone } of due) {
       askUpstream(pool, { name: zone, type: TYPE.DNSKEY }, [], found => {
-        const at = closed ? undefined : validator.renew(zone, found, { wallSec, ageSec: nowSec() })?.at;
-        if (at !== 'signed') points.failed(zone, wallSec);
+        const at = closed ? undefined : validator.renew(zone, found, { wallNow, ageNow: ageSec(nowSec()) })?.at;
+        if (at !== 'signed') points.failed(zone, wallNow);
       });
     }
-    const nextSec = Math.min(...points.points.map(({ dueSec }) => dueSec));
-    cancel = clock.after(Math.min(Math.max((nextSec - wallSec) * 1000, FIRST_MS), LONGEST_MS), look);
+    const nextSec = Math.min(...points.points.map(({ due }) => due));
+    cancel = clock.after(Math.min(Math.max((nextSec - wallNow) * 1000, FIRST_MS), LONGEST_MS), look);
   }
   return {
     close() {

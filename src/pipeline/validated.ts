@@ -4,12 +4,14 @@
 import { failure, type Failure, failureRow } from '../base/outcome.js';
 import type { Observer } from '../base/observer.js';
 import type { Clock, Log } from '../base/ports.js';
+import { ageSec, wallSecOf } from '../base/time.js';
 import type { Entry } from '../cache/entry.js';
 import { type Name, nameOf, nameText } from '../dnssec/name.js';
-import { type Found, type Lookup, lookupKey, type Steps } from '../dnssec/steps.js';
+import { type Lookup, lookupKey, type LookupResult, type Steps } from '../dnssec/steps.js';
 import type { Finding } from '../dnssec/validate.js';
-import type { Guess } from '../dnssec/foresight.js';
-import type { Question, Validator } from '../dnssec/validator.js';
+import type { Guess } from '../dnssec/speculative.js';
+import type { Question } from '../dnssec/question.js';
+import type { Validator } from '../dnssec/validator.js';
 import type { Pool } from '../upstream/pool.js';
 import { HEADER_BYTES } from '../wire/header.js';
 import { TYPE } from '../wire/rrtype.js';
@@ -75,7 +77,7 @@ export function validated(parts: ValidationParts): Stage {
   const { validator, pool, clock, observer, nowSec } = parts;
   const stripping = strippers(parts);
   // Lookups on their way, for all who wait for the same.
-  const asked = new Map<string, ((found: Found) => void)[]>();
+  const asked = new Map<string, ((found: LookupResult) => void)[]>();
   // Questions that wait until others have been served, by how much they have had: a hostile zone's must keep nobody waiting.
   const resting: (() => void)[][] = [[], [], []];
   const { turn } = validator;
@@ -94,7 +96,7 @@ export function validated(parts: ValidationParts): Stage {
     if (turn.crowded) clock.after(0, goOn);
   }
 
-  function lookup(what: Lookup, avoid: readonly string[], take: (found: Found) => void): void {
+  function lookup(what: Lookup, avoid: readonly string[], take: (found: LookupResult) => void): void {
     const key = `${avoid.join(' ')} ${lookupKey(what)}`;
     const waiting = asked.get(key);
     if (waiting !== undefined) {
@@ -131,13 +133,13 @@ export function validated(parts: ValidationParts): Stage {
       private readonly settle: Settle,
     ) {
       this.name = nameOf(query.question.subarray(0, -4));
-      this.guess = validator.guess(this.name, query.type, nowSec());
+      this.guess = validator.guess(this.name, query.type, ageSec(nowSec()));
     }
 
     private get question(): Question {
       return (this.asked ??= validator.question(this.name, this.query.type, {
-        wallSec: clock.wallMs() / 1000,
-        ageSec: nowSec(),
+        wallNow: wallSecOf(clock.wallMs()),
+        ageNow: ageSec(nowSec()),
       }));
     }
 
@@ -199,7 +201,7 @@ export function validated(parts: ValidationParts): Stage {
     }
 
     private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
-      return this.question.judge(entry, HEADER_BYTES + this.query.question.length, final, parts.note);
+      return this.question.validate(entry, HEADER_BYTES + this.query.question.length, final, parts.note);
     }
 
     private go(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
@@ -242,7 +244,7 @@ export function validated(parts: ValidationParts): Stage {
       if (exceeded !== undefined) observer.dnssecLimit(exceeded);
       // Where nothing was asked, nothing was learned.
       if (this.waiting !== undefined && (finding.at === 'secure' || finding.at === 'insecure'))
-        validator.learn(this.guess, nowSec());
+        validator.learn(this.guess, ageSec(nowSec()));
       switch (finding.at) {
         case 'secure': {
           if (this.question.sentinelFails) return this.done(failure('sentinel'));
@@ -287,12 +289,12 @@ export function validated(parts: ValidationParts): Stage {
       const wallMs = clock.wallMs();
       if (
         (why.code !== 'signature_early' && why.code !== 'signature_expired') ||
-        !validator.clockIsWrong(wallMs / 1000)
+        !validator.clockIsWrong(wallSecOf(wallMs))
       )
         return why;
       return failure(
         why.code,
-        `this machine's clock says ${new Date(wallMs).toISOString().slice(0, 16)}Z, which can not be; ${why.detail ?? ''}`,
+        `this machine's clock says ${new Date(wallMs).toISOString().slice(0, 16)}Z, which cannot be; ${why.detail ?? ''}`,
       );
     }
 

@@ -7,6 +7,7 @@ import { performance } from 'node:perf_hooks';
 import t from 'tap';
 
 import { systemClock } from '../../src/os/clock.js';
+import { wallSec } from '../../src/base/time.js';
 import { keyTagOf } from '../../src/dnssec/dnskey.js';
 import { FLAG } from '../../src/wire/header.js';
 import { TYPE } from '../../src/wire/rrtype.js';
@@ -155,22 +156,22 @@ await t.test('one bad zone does not bring a server into disrepute', async t => {
 });
 
 await t.test(
-  'B17 row 7: a clock that can not be right passes the names of time servers, not as secure, and nothing else',
+  'B17 row 7: a clock that cannot be right passes the names of time servers, not as secure, and nothing else',
   async t => {
     const clock = fakeClock(0);
     const world = validating({
       anchors: tree.anchors,
       clock,
       upstream: honest(tree),
-      builtSec: NOW_MS / 1000 - DAY_MS / 1000,
-      clockNames: ['\x04pool\x03ntp\0'],
+      built: wallSec(NOW_MS / 1000 - DAY_MS / 1000),
+      settings: { clockNames: ['\x04pool\x03ntp\0'] },
     });
     t.equal(verdictOf(await world.ask('pool.ntp.')), 'indeterminate');
     const other = await world.ask('www.example.');
     t.match(other, { at: 'failure', code: 'signature_early' });
     t.match(
       other.at === 'failure' ? other.detail : '',
-      /^this machine's clock says 1970-01-01T00:00Z, which can not be/,
+      /^this machine's clock says 1970-01-01T00:00Z, which cannot be/,
     );
     clock.setWall(NOW_MS);
     await clock.advance(61_000);
@@ -181,7 +182,12 @@ await t.test(
 
 await t.test('a clock that nobody has set passes them too, but only what its dates are wrong of', async t => {
   const clock = fakeClock(NOW_MS + 60 * DAY_MS);
-  const options = { anchors: tree.anchors, clock, upstream: honest(tree), clockNames: ['\x04pool\x03ntp\0'] };
+  const options = {
+    anchors: tree.anchors,
+    clock,
+    upstream: honest(tree),
+    settings: { clockNames: ['\x04pool\x03ntp\0'] },
+  };
   t.equal(verdictOf(await validating({ ...options, clockIsSet: () => false }).ask('pool.ntp.')), 'indeterminate');
   t.equal(verdictOf(await validating({ ...options, clockIsSet: () => true }).ask('pool.ntp.')), 'signature_expired');
   t.equal(
