@@ -1,8 +1,10 @@
 // The `trust-anchor` command of the control socket: what is believed, and what is on its way to be (RFC 5011).
 
 import { algorithmText } from '../dnssec/dnskey.js';
+import { isWritableTime, timeText } from '../dnssec/explain.js';
+import type { KeyState } from '../dnssec/key-states.js';
 import { nameText } from '../dnssec/name.js';
-import type { KeyState, TrustPoints } from '../dnssec/rollover.js';
+import type { TrustPoints } from '../dnssec/rollover.js';
 import type { ControlCommand } from './server.js';
 
 /** Makes the command. */
@@ -10,7 +12,7 @@ export const trustAnchorCommand = (current: () => TrustPoints): ControlCommand =
   run([what = 'status']) {
     if (what !== 'status') return { ok: false, problem: `trust-anchor ${what}: there is status` };
     const points = current();
-    const data = points.points.map(({ zone, keys, checkedSec, dueSec }) => {
+    const data = points.points.map(({ zone, keys, checked: looked, due }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
       // What a DS speaks of and was not seen yet.
       const unseen = (anchor?.ds ?? []).filter(
@@ -18,15 +20,15 @@ export const trustAnchorCommand = (current: () => TrustPoints): ControlCommand =
       );
       return {
         zone: nameText(zone),
-        checked: dateOf(checkedSec),
-        next_check: dateOf(dueSec),
+        checked: dateOf(looked),
+        next_check: dateOf(due),
         keys: [
-          ...keys.map(({ key, state, sinceSec, untilSec }) => ({
+          ...keys.map(({ key, state, since, until }) => ({
             tag: key.tag,
             algorithm: algorithmText(key.algorithm),
             state,
-            since: dateOf(sinceSec),
-            until: dateOf(untilSec),
+            since: dateOf(since),
+            until: dateOf(until),
           })),
           ...unseen.map(({ tag, algorithm }) => ({
             tag,
@@ -62,10 +64,4 @@ const KEY_STATE_WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   configured: 'believed, not seen yet',
 };
 
-/** A date and time; undefined: there is none. */
-function dateOf(sec: number): string | undefined {
-  if (sec === 0) return undefined;
-  const date = new Date(sec * 1000);
-  // A state file may hold any number, and Date no year beyond 275760.
-  return Number.isNaN(date.getTime()) ? 'a date that no calendar has' : date.toISOString().replace(/\.\d+Z$/, 'Z');
-}
+const dateOf = (sec: number): string | undefined => (sec !== 0 && isWritableTime(sec) ? timeText(sec) : undefined);

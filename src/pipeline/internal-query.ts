@@ -3,7 +3,7 @@
 import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { type Name, nameText, octetsOf } from '../dnssec/name.js';
 import { readSets } from '../dnssec/rrset.js';
-import type { Found, Lookup } from '../dnssec/steps.js';
+import type { Lookup, LookupResult } from '../dnssec/steps.js';
 import type { ServerName } from '../upstream/endpoint.js';
 import type { Upstream, UpstreamReply } from '../upstream/pool.js';
 import { questionOf } from '../wire/compose.js';
@@ -37,7 +37,7 @@ export function askForSets(
   upstream: Upstream,
   lookup: Lookup,
   avoid: readonly number[],
-  take: (found: Found, server: ServerName | undefined) => void,
+  take: (found: LookupResult, server: ServerName | undefined) => void,
 ): void {
   const query = ownQuery(lookup.name, lookup.type, { checkingDisabled: true, avoid });
   upstream.exchange(
@@ -48,12 +48,12 @@ export function askForSets(
   );
 }
 
-const notFetched = (detail: string | undefined): Found => ({
+const notFetched = (detail: string | undefined): LookupResult => ({
   at: 'failure',
   failure: failure('dnssec_indeterminate', detail),
 });
 
-function setsOf(reply: UpstreamReply | Failure, name: Name): Found {
+function setsOf(reply: UpstreamReply | Failure, name: Name): LookupResult {
   if (reply.at === 'failure') return notFetched(reply.detail);
   const { scan, message, server } = reply;
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN)

@@ -8,7 +8,7 @@ import type { AgeSec } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
 import { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
-import { type SessionTable, sessionTable } from '../listen/stream.js';
+import { SessionTable } from '../listen/sessions.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
 import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
@@ -33,6 +33,8 @@ export interface ListenersParts {
   readonly sockets: PassedSockets | undefined;
   /** Threads that were started ahead. */
   readonly workers: FrontWorkers;
+  /** Sessions of clients that there is room for. */
+  readonly maxSessions: number;
 }
 
 /** Where a plan takes queries, with sockets that are open already in their place. */
@@ -57,15 +59,16 @@ export class Listeners implements Live {
   private udpText = '';
   private readonly tcp: Streams;
   private readonly tls: Streams;
-  private readonly table: SessionTable = sessionTable();
+  private readonly table: SessionTable;
   /** What hosts that are closed counted last. */
   private rest: FrontCounts[] = [];
 
   constructor(private readonly parts: ListenersParts) {
     const { front, observer } = parts;
-    const common = { front, observer, sessions: this.table };
-    this.tcp = new Streams({ ...common, transport: 'tcp', option: 'listen' });
-    this.tls = new Streams({ ...common, transport: 'tls', option: 'listen_tls.addresses' });
+    this.table = new SessionTable(observer, parts.maxSessions);
+    const streams = { front, observer, table: this.table, duplicate: duplicateOf(parts.libc) };
+    this.tcp = new Streams('tcp', 'listen', streams);
+    this.tls = new Streams('tls', 'listen_tls.addresses', streams);
   }
 
   /** How many front threads a plan needs. */
@@ -88,7 +91,7 @@ export class Listeners implements Live {
 
   /** Open sessions of clients, by transport. */
   get sessions(): Overview['sessions'] {
-    return this.table.open;
+    return this.table.sessions;
   }
 
   /** Queries that wait for an answer. */
@@ -109,27 +112,27 @@ export class Listeners implements Live {
     if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
     const nextTcp = await this.tcp.prepare(tcp, undefined);
     const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
-      this.tcp.abandon(nextTcp);
+      nextTcp.abandon();
       throw error;
     });
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
     const nextUdp = udpText === this.udpText ? before : await this.openUdp(plan, udp).catch((error: unknown) => {
-      this.tcp.abandon(nextTcp);
-      this.tls.abandon(nextTls);
+      nextTcp.abandon();
+      nextTls.abandon();
       throw error;
     });
     return {
       commit: () => {
-        this.tcp.commit(nextTcp);
-        this.tls.commit(nextTls);
+        nextTcp.commit();
+        nextTls.commit();
         this.udp = nextUdp;
         this.udpText = udpText;
         if (before !== undefined && nextUdp !== before) this.retire(before);
       },
       abandon: () => {
-        this.tcp.abandon(nextTcp);
-        this.tls.abandon(nextTls);
+        nextTcp.abandon();
+        nextTls.abandon();
         if (nextUdp !== undefined && nextUdp !== before) this.retire(nextUdp);
       },
     };

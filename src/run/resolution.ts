@@ -191,7 +191,7 @@ export class Resolution implements Live {
       anchors: () => this.trust.points.anchors,
       negative: this.negative,
       settings: () => this.plan,
-      builtSec: built,
+      built,
       clockIsSet: () => network.clockIsSet,
     };
   }

@@ -1,88 +1,64 @@
-// TCP and DNS-over-TLS listeners, one per address, so that a reload opens those that came and closes those that went.
+// Listeners for TCP or DNS over TLS, exchanged by a reload in two steps: what comes is opened, then what goes is closed.
 
-import type { Observer } from '../base/observer.js';
-import type { Front } from '../front/front.js';
-import { type Credentials, listenStream, type SessionTable, type StreamListener } from '../listen/stream.js';
-import { type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ServerCredentials, type StreamListener, type StreamParts, tcpListener, tlsListener } from '../listen/stream.js';
+import { isAnyAddress, type ListenAddress } from '../os/listen-address.js';
+import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
 
-/** What they are made from. */
-export interface StreamsParts {
-  readonly transport: 'tcp' | 'tls';
-  /** Where the addresses stand. */
-  readonly option: string;
-  readonly front: Front;
-  readonly observer: Observer;
-  readonly sessions: SessionTable;
-}
-
-/** What a set of addresses comes to, opened and not yet in force. */
-interface NextStreams {
-  readonly open: ReadonlyMap<string, StreamListener>;
-  readonly credentials: Credentials | undefined;
-}
-
-/** The listeners of one transport. */
+/** The listener of one transport. */
 export class Streams {
-  private open: ReadonlyMap<string, StreamListener> = new Map();
-  /** Listeners of addresses that went, while they have sessions. */
-  private leaving: StreamListener[] = [];
+  private listener: StreamListener | undefined;
+  private addresses: readonly ListenAddress[] = [];
 
-  constructor(private readonly parts: StreamsParts) {}
+  /** @param option where the addresses stand */
+  constructor(
+    private readonly transport: 'tcp' | 'tls',
+    private readonly option: string,
+    private readonly parts: StreamParts,
+  ) {}
 
-  /** Where they listen. */
+  /** Where it listens. */
   get bound(): readonly ListenAddress[] {
-    return [...this.open.values()].flatMap(each => each.bound);
+    return this.listener?.bound ?? [];
   }
 
   /**
-   * Opens what is new among addresses.
-   * @throws StartError; nothing of it is open then
+   * Opens what is new among addresses, and goes on at the old ones.
+   * @param credentials of TLS
+   * @throws StartError; it listens where it did then
    */
-  async prepare(addresses: readonly ListenAddress[], credentials: Credentials | undefined): Promise<NextStreams> {
-    const { option, transport, front, observer, sessions } = this.parts;
-    const open = new Map<string, StreamListener>();
-    const next: NextStreams = { open, credentials };
-    try {
-      for (const at of addresses) {
-        const text = listenText(at);
-        const before = this.open.get(text);
-        const opening = before ?? listenStream([at], credentials, front, observer, sessions);
-        open.set(text, await listening(transport.toUpperCase(), option, Promise.resolve(opening)));
-      }
-    } catch (error) {
-      this.abandon(next);
-      throw error;
-    }
-    return next;
-  }
-
-  /** Brings them into force. Sessions of addresses that went are answered to their end. */
-  commit({ open, credentials }: NextStreams): void {
-    const before = this.open;
-    this.open = open;
-    for (const [text, listener] of before) {
-      if (open.has(text)) {
+  async prepare(addresses: readonly ListenAddress[], credentials: ServerCredentials | undefined): Promise<Prepared> {
+    const { parts, transport, option, addresses: before } = this;
+    if (addresses.length > 0)
+      this.listener ??= credentials === undefined ? tcpListener(parts) : tlsListener(parts, credentials);
+    const { listener } = this;
+    if (listener === undefined) return NOTHING;
+    // A wildcard cannot be open beside one of the addresses that it stands for.
+    const both = [...addresses, ...before.filter(old => !addresses.some(at => overlap(at, old)))];
+    await listening(transport.toUpperCase(), option, listener.set(both));
+    return {
+      commit: () => {
+        this.addresses = addresses;
         if (credentials !== undefined) listener.setCredentials(credentials);
-      } else {
-        listener.close();
-        this.leaving.push(listener);
-      }
-    }
-  }
-
-  /** Closes what was opened and is not in force. */
-  abandon({ open }: NextStreams): void {
-    for (const [text, listener] of open) if (!this.open.has(text)) listener.destroy();
+        void listener.set(addresses);
+      },
+      abandon: () => void listener.set(before),
+    };
   }
 
   /** Takes no new sessions; those that are there are answered. */
   finish(): void {
-    for (const each of this.open.values()) each.close();
+    this.listener?.close();
   }
 
   /** Cuts all sessions. */
   destroy(): void {
-    for (const each of [...this.open.values(), ...this.leaving]) each.destroy();
+    this.listener?.destroy();
   }
 }
+
+const NOTHING: Prepared = { commit: () => undefined, abandon: () => undefined };
+
+/** Whether two addresses are the same, or one stands for the other, too. */
+const overlap = (a: ListenAddress, b: ListenAddress): boolean =>
+  a.port === b.port && (a.address === b.address || isAnyAddress(a.address) || isAnyAddress(b.address));

@@ -5,7 +5,7 @@ import type { WallSec } from '../base/time.js';
 import type { Anchor } from '../dnssec/anchors.js';
 import { nameText } from '../dnssec/name.js';
 import { type Change, trustPoints, type TrustPoints } from '../dnssec/rollover.js';
-import type { OnAnchorKeys } from '../dnssec/validator.js';
+import type { OnAnchorKeys } from '../dnssec/chain.js';
 import type { StateStore } from '../os/state-store.js';
 
 const STATE_FILE = 'trust-anchors.json';
@@ -60,13 +60,13 @@ export class Trust {
 const dateOf = (seconds: WallSec | number): string => new Date(seconds * 1000).toISOString().slice(0, 10);
 
 /** Says what an operator should know of a key. */
-function tell({ zone, key: { key, state, untilSec } }: Change, log: Log): void {
+function tell({ zone, key: { key, state, until } }: Change, log: Log): void {
   const about = { zone: nameText(zone), key_tag: key.tag, state };
   const name = `key ${key.tag} of ${about.zone}`;
   switch (state) {
     case 'pending': {
-      const until = `a trust anchor from ${dateOf(untilSec)} on, if the zone goes on showing it (RFC 5011)`;
-      return log.info(about, `${name} is new: ${until}`);
+      const words = `a trust anchor from ${dateOf(until)} on, if the zone goes on showing it (RFC 5011)`;
+      return log.info(about, `${name} is new: ${words}`);
     }
     case 'valid':
       return log.info(about, `${name} is a trust anchor`);

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
-import { wallSec } from '../../src/base/time.js';
+import { BUILT_IN_ANCHORS, readAnchors } from '../../src/dnssec/anchors.js';
+import { trustPoints } from '../../src/dnssec/rollover.js';
 import { askDaemon } from '../../src/control/client.js';
 import { type ControlCommands, listenControl } from '../../src/control/server.js';
 import { trustAnchorCommand } from '../../src/control/trust-anchor.js';
@@ -156,15 +157,11 @@ await t.test('a file that is no socket is not removed', async t => {
   t.ok(statSync(path).isFile());
 });
 
-await t.test('trust-anchor status shows any number that a state file may hold', async t => {
-  const points = [{ zone: '\0', keys: [], checkedSec: wallSec(1e300), dueSec: wallSec(NaN) }];
-  const command = trustAnchorCommand(() => ({
-    points,
-    anchors: [],
-    seen: () => [],
-    failed: () => undefined,
-    save: () => '',
-  }));
-  const reply = command.run([]);
-  t.match(await reply, { ok: true, text: /looked at a date that no calendar has/ });
+await t.test('trust-anchor status cannot throw, whatever a state file holds', async t => {
+  const saved = JSON.stringify({
+    version: 1,
+    points: [{ zone: '.', checkedSec: 1e300, dueSec: 1e300, keys: [{ dnskey: '', state: 'pending', untilSec: 1e300 }] }],
+  });
+  const points = trustPoints(readAnchors(BUILT_IN_ANCHORS), saved);
+  t.match(await trustAnchorCommand(() => points).run([]), { ok: true });
 });

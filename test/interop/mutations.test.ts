@@ -88,7 +88,12 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     return questionOf(Buffer.from(name.join(' '), 'latin1'), Number(type));
   };
   const fresh = () =>
-    validating({ anchors, upstream: answer, clock: systemClock, sha1: 'validate', maxNsec3Iterations: 150 });
+    validating({
+      anchors,
+      upstream: answer,
+      clock: systemClock,
+      settings: { sha1: 'validate', maxNsec3Iterations: 150 },
+    });
   const secure = new Map<string, readonly string[] | undefined>();
 
   const roll = dice(SEED);

@@ -1,7 +1,7 @@
 // Looks at the keys of trust anchors when they are due (RFC 5011 §2.3), whether anybody asks for names or not.
 
 import type { Clock } from '../../base/ports.js';
-import type { AgeSec } from '../../base/time.js';
+import { type AgeSec, wallSecOf } from '../../base/time.js';
 import type { TrustPoints } from '../../dnssec/rollover.js';
 import type { Validator } from '../../dnssec/validator.js';
 import type { Upstream } from '../../upstream/pool.js';
@@ -32,26 +32,26 @@ export function trustAnchorJob(parts: TrustAnchorParts): Job {
     name: 'trust-anchors',
     dueInMs() {
       if (!parts.validates()) return Infinity;
-      const dueSec = Math.min(...points().points.map(each => each.dueSec));
-      return Math.max(1000 * dueSec - clock.wallMs(), LEAST_MS);
+      const due = Math.min(...points().points.map(each => each.due));
+      return Math.max(1000 * due - clock.wallMs(), LEAST_MS);
     },
     run: run => look(parts, run),
   };
 }
 
 function look({ points, validator, upstream, clock, ageNow, validates }: TrustAnchorParts, run: JobRun): void {
-  const wallSec = clock.wallMs() / 1000;
+  const wallNow = wallSecOf(clock.wallMs());
   const trust = points();
   // By a clock that is wrong nothing is due, and no key is too old.
-  const isWrong = !validates() || validator.clockIsWrong(wallSec);
-  const due = isWrong ? [] : trust.points.filter(({ dueSec }) => dueSec <= wallSec);
+  const isWrong = !validates() || validator.clockIsWrong(wallNow);
+  const due = isWrong ? [] : trust.dueAt(wallNow);
   let missing = due.length;
   if (missing === 0) run.done();
   for (const { zone } of due) {
     askForSets(upstream, { name: zone, type: TYPE.DNSKEY }, NOBODY, found => {
       if (!run.closed) {
-        const state = validator.renew(zone, found, { wallSec, ageSec: ageNow() });
-        if (state?.at !== 'signed') trust.failed(zone, wallSec);
+        const state = validator.renew(zone, found, { wallNow, ageNow: ageNow() });
+        if (state?.at !== 'signed') trust.failed(zone, wallNow);
       }
       if (--missing === 0) run.done();
     });

@@ -2,13 +2,13 @@
 // when it is there, and a bogus one is asked for again, of another server, once.
 
 import { failure, type Failure, failureRow, RCODE } from '../../base/outcome.js';
-import type { MonoMs } from '../../base/time.js';
+import { type MonoMs, wallSecOf } from '../../base/time.js';
 import type { Entry } from '../../cache/entry.js';
-import type { Guess } from '../../dnssec/foresight.js';
+import type { Guess } from '../../dnssec/speculative.js';
 import { type Name, nameText } from '../../dnssec/name.js';
 import { type Lookup, lookupKey, type Steps } from '../../dnssec/steps.js';
 import type { Finding } from '../../dnssec/validate.js';
-import type { Question } from '../../dnssec/validator.js';
+import type { Question } from '../../dnssec/question.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { nameInKey } from '../../wire/query.js';
 import type { Answer, Outcome } from '../answer.js';
@@ -63,8 +63,8 @@ export class Validation {
   private get question(): Question {
     const { clock, validator, ageNow } = this.shared.parts;
     return (this.judged ??= validator.question(this.name, this.query.type, {
-      wallSec: clock.wallMs() / 1000,
-      ageSec: ageNow(),
+      wallNow: wallSecOf(clock.wallMs()),
+      ageNow: ageNow(),
     }));
   }
 
@@ -113,7 +113,7 @@ export class Validation {
   }
 
   private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
-    return this.question.judge(entry, this.questionEnd, final, this.shared.parts.note);
+    return this.question.validate(entry, this.questionEnd, final, this.shared.parts.note);
   }
 
   /** Runs the steps, and fetches what they need. */
@@ -199,7 +199,7 @@ export class Validation {
     const { clock, validator } = this.shared.parts;
     const wallMs = clock.wallMs();
     const isAboutTime = why.code === 'signature_early' || why.code === 'signature_expired';
-    if (!isAboutTime || !validator.clockIsWrong(wallMs / 1000)) return why;
+    if (!isAboutTime || !validator.clockIsWrong(wallSecOf(wallMs))) return why;
     const shown = new Date(wallMs).toISOString().slice(0, 16);
     return failure(why.code, `this machine's clock says ${shown}Z, which cannot be; ${why.detail ?? ''}`);
   }

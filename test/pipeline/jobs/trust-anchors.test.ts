@@ -9,7 +9,7 @@ import { negativeAnchors } from '../../../src/dnssec/negative.js';
 import { Jobs } from '../../../src/pipeline/jobs/jobs.js';
 import { trustAnchorJob } from '../../../src/pipeline/jobs/trust-anchors.js';
 import type { Upstream } from '../../../src/upstream/pool.js';
-import { ageSec } from '../../../src/base/time.js';
+import { ageSec, wallSec } from '../../../src/base/time.js';
 import { failure } from '../../../src/base/outcome.js';
 import { scanResponse } from '../../../src/wire/scan.js';
 import { TYPE } from '../../../src/wire/rrtype.js';
@@ -28,11 +28,9 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   const made = validator({
     anchors: () => points.anchors,
     negative: negativeAnchors([], nowSec),
-    sha1: 'insecure',
-    maxNsec3Iterations: 50,
-    clockNames: [],
+    settings: () => ({ sha1: 'insecure', maxNsec3Iterations: 50, clockNames: [] }),
     clockIsSet: () => undefined,
-    builtSec: 0,
+    built: wallSec(0),
     bytes: 1 << 16,
     onAnchorKeys: (...about) => void points.seen(...about),
   });
@@ -65,13 +63,13 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   t.equal(asked, 0, 'not at once');
   await clock.advance(31_000);
   t.equal(asked, 1);
-  t.match(points.points, [{ keys: [{ state: 'valid' }], checkedSec: NOW_MS / 1000 + 30 }]);
+  t.match(points.points, [{ keys: [{ state: 'valid' }], checked: NOW_MS / 1000 + 30 }]);
   await clock.advance(HOUR_MS);
   t.equal(asked, 2, 'the TTL is an hour: half of it is less than the least');
   reachable = false;
   await clock.advance(HOUR_MS);
   t.equal(asked, 3);
-  t.equal(points.points[0]?.checkedSec, Math.floor((NOW_MS + 30_000 + HOUR_MS) / 1000), 'the last success');
+  t.equal(points.points[0]?.checked, Math.floor((NOW_MS + 30_000 + HOUR_MS) / 1000), 'the last success');
   await clock.advance(HOUR_MS);
   t.equal(asked, 4);
   validates = false;

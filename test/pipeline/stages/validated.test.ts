@@ -6,6 +6,7 @@ import { performance } from 'node:perf_hooks';
 
 import t from 'tap';
 
+import { wallSec } from '../../../src/base/time.js';
 import { systemClock } from '../../../src/os/clock.js';
 import { keyTagOf } from '../../../src/dnssec/dnskey.js';
 import { FLAG } from '../../../src/wire/header.js';
@@ -164,8 +165,8 @@ await t.test(
       anchors: tree.anchors,
       clock,
       upstream: honest(tree),
-      builtSec: NOW_MS / 1000 - DAY_MS / 1000,
-      clockNames: ['\x04pool\x03ntp\0'],
+      built: wallSec(NOW_MS / 1000 - DAY_MS / 1000),
+      settings: { clockNames: ['\x04pool\x03ntp\0'] },
     });
     t.equal(verdictOf(await world.ask('pool.ntp.')), 'indeterminate');
     const other = await world.ask('www.example.');
@@ -183,7 +184,12 @@ await t.test(
 
 await t.test('a clock that nobody has set passes them too, but only what its dates are wrong of', async t => {
   const clock = fakeClock(NOW_MS + 60 * DAY_MS);
-  const options = { anchors: tree.anchors, clock, upstream: honest(tree), clockNames: ['\x04pool\x03ntp\0'] };
+  const options = {
+    anchors: tree.anchors,
+    clock,
+    upstream: honest(tree),
+    settings: { clockNames: ['\x04pool\x03ntp\0'] },
+  };
   t.equal(verdictOf(await validating({ ...options, clockIsSet: () => false }).ask('pool.ntp.')), 'indeterminate');
   t.equal(verdictOf(await validating({ ...options, clockIsSet: () => true }).ask('pool.ntp.')), 'signature_expired');
   t.equal(

@@ -2,40 +2,42 @@
 
 import t from 'tap';
 
+import { ageSec } from '../../src/base/time.js';
 import { readAnchors, BUILT_IN_ANCHORS } from '../../src/dnssec/anchors.js';
-import { foresight, type Foresight } from '../../src/dnssec/foresight.js';
+import { SpeculativeLookups } from '../../src/dnssec/speculative.js';
 import { nameOf, nameText } from '../../src/dnssec/name.js';
 import { type Zones, zoneTable, type ZoneState } from '../../src/dnssec/zones.js';
 import { TYPE, typeToText } from '../../src/wire/rrtype.js';
 import { wireName } from '../fixtures/records.js';
 
 const name = (text: string): string => nameOf(wireName(text));
+const NOW = ageSec(0);
 const SIGNED: ZoneState = { at: 'signed', keys: [] };
 const UNSIGNED: ZoneState = { at: 'unsigned', why: undefined };
 
 function setting(known: readonly string[]): {
   zones: Zones;
-  sight: Foresight;
+  speculative: SpeculativeLookups;
   asks(text: string, type?: number): string[];
   learns(text: string, ...found: [string, ZoneState][]): void;
 } {
   const zones = zoneTable(1 << 20);
-  for (const each of known) zones.put(name(each), SIGNED, 0, 3600);
+  for (const each of known) zones.put(name(each), SIGNED, NOW, 3600);
   const anchors = readAnchors(BUILT_IN_ANCHORS);
-  const sight = foresight(
+  const speculative = new SpeculativeLookups(
     zones,
     () => anchors,
     () => undefined,
   );
   return {
     zones,
-    sight,
+    speculative,
     asks: (text, type = TYPE.A) =>
-      sight.guess(name(text), type, 0).lookups.map(each => `${nameText(each.name)} ${typeToText(each.type)}`),
+      speculative.guess(name(text), type, NOW).lookups.map(each => `${nameText(each.name)} ${typeToText(each.type)}`),
     learns(text, ...found) {
-      const guess = sight.guess(name(text), TYPE.A, 0);
-      for (const [zone, state] of found) zones.put(name(zone), state, 0, 3600);
-      sight.learn(guess, 0);
+      const guess = speculative.guess(name(text), TYPE.A, NOW);
+      for (const [zone, state] of found) zones.put(name(zone), state, NOW, 3600);
+      speculative.learn(guess, NOW);
       for (const [zone] of found) zones.forget(each => each === name(zone));
     },
   };
