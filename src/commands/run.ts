@@ -13,8 +13,8 @@ import { statusLine } from '../control/status.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { listenText, reachable } from '../os/listen-address.js';
-import { heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
+import { type ListenAddress, listenText, reachable } from '../os/listen-address.js';
+import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { handleProcessErrors } from '../os/process-errors.js';
 import type { ConfigurationSource } from '../run/configuration.js';
@@ -204,13 +204,20 @@ function tellAddresses(log: Log, daemon: Daemon): void {
 /** Tells the service manager how the daemon is doing, and takes signals over. */
 function supervise(log: Log, daemon: Daemon, manager: ServiceManager | undefined): { close(): void } | undefined {
   const status = (): string => `STATUS=${statusLine(daemon.overview())}`;
-  const ourselves = daemon.overview().listening.find(({ transport }) => transport === 'udp');
+  const at = (): ListenAddress | undefined => {
+    const ourselves = daemon.overview().listening.find(({ transport }) => transport === 'udp');
+    return ourselves && reachable(ourselves);
+  };
   const alive =
-    manager === undefined || ourselves === undefined
-      ? undefined
-      : heartbeat(manager, reachable(ourselves), Buffer.from(SELF_QUERY), systemClock, log, () =>
-          manager.tell(status()),
-        );
+    manager &&
+    new Heartbeat({
+      manager,
+      at,
+      query: Buffer.from(SELF_QUERY),
+      clock: systemClock,
+      log,
+      beat: () => manager.tell(status()),
+    });
   manager?.tell('READY=1', status());
   takeSignals({
     SIGHUP() {

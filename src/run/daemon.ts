@@ -101,7 +101,9 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ready: new PacketReplies(ready, ageNow),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: STREAM_LIMITS.idleMs,
-    noted: () => logging.noted,
+    get noted() {
+      return logging.noted;
+    },
     observer: counted.observer,
     clock,
     ageNow,
