@@ -31,7 +31,9 @@ import { PacketCache, packetCacheMemory } from './fastpath/packet-cache.js';
 import { PacketReplies } from './fastpath/ready-replies.js';
 import type { Name } from './dnssec/name.js';
 import { isAnyAddress, type ListenAddress, listenText } from './os/listen-address.js';
-import { listenStream, sessionTable, STREAM_LIMITS, type StreamListener } from './listen/stream.js';
+import { SessionTable } from './listen/sessions.js';
+import { SESSION_LIMITS, type StreamListener, tcpListener, tlsListener } from './listen/stream.js';
+import { connectionCaps, openFiles } from './os/limits.js';
 import { type History, history, sumsOf } from './observe/history.js';
 import type { HttpListener } from './observe/http.js';
 import { metrics } from './observe/metrics.js';
@@ -166,7 +168,10 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
     typeName: typeToText,
     rcodeName: rcodeToText,
     cache: () => answers,
-    fronts: () => [...(udp?.counted() ?? [])],
+    fronts() {
+      pushSessions();
+      return [...(udp?.counted() ?? [])];
+    },
     endpoints: () => asked.report(),
     clockIsSet: () => clockIsSet(),
     wallMs: () => clock.wallMs(),
@@ -342,13 +347,35 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
     allowed: address => mayAsk(address),
     ready: new PacketReplies(ready, age),
     maxInflight: MAX_INFLIGHT,
-    streamIdleMs: STREAM_LIMITS.idleMs,
+    streamIdleMs: SESSION_LIMITS.idleMs,
     observer,
     clock,
     nowSec: age,
   });
 
   const streams: StreamListener[] = [];
+  const { caps, words: fewFiles } = connectionCaps(
+    openFiles(),
+    threadsFor(parts),
+    udpAt.length + tcpAt.length + tlsAt.length,
+  );
+  if (fewFiles !== undefined) log.warn({}, fewFiles);
+  const sessions = new SessionTable(observer, caps.sessions);
+  const pushed = { tcp: 0, tls: 0 };
+  function pushSessions(): void {
+    for (const transport of ['tcp', 'tls'] as const) {
+      for (; pushed[transport] < sessions.sessions[transport]; pushed[transport]++)
+        observer.clientConnections(transport, 1);
+      for (; pushed[transport] > sessions.sessions[transport]; pushed[transport]--)
+        observer.clientConnections(transport, -1);
+    }
+  }
+  const streamParts = {
+    front: entrance,
+    observer,
+    table: sessions,
+    duplicate: libc === undefined ? undefined : (fd: number) => libc.dup(fd),
+  };
   let http: HttpListener | undefined;
   let remembered: History | undefined;
   let control: { close(): void } | undefined;
@@ -400,7 +427,6 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
 
   let draining = false;
   let reloadIsFine = true;
-  const sessions = sessionTable();
   try {
     const opening = openDatagramHost({
       ...config.front,
@@ -418,11 +444,13 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
     // While threads start there is time for this.
     upstream.prepare();
     udp = await starting('UDP', 'listen', opening);
-    streams.push(await starting('TCP', 'listen', listenStream(tcpAt, undefined, entrance, observer, sessions)));
+    const tcp = tcpListener(streamParts);
+    streams.push(tcp);
+    await starting('TCP', 'listen', tcp.set(tcpAt));
     if (credentials !== undefined) {
-      streams.push(
-        await starting('TLS', 'listen_tls.addresses', listenStream(tlsAt, credentials, entrance, observer, sessions)),
-      );
+      const tls = tlsListener(streamParts, credentials);
+      streams.push(tls);
+      await starting('TLS', 'listen_tls.addresses', tls.set(tlsAt));
     }
     if (config.metrics.listen !== 'off') {
       // Loaded when queries are being answered already; so is all below that few have switched on.
