@@ -74,12 +74,13 @@ export type ValueOf<R> =
 export type ValuesOf<F> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
 /** Makes an option with a default. */
-export const option = <T>(
-  kind: Kind<T>,
-  fallback: NoInfer<T>,
-  help: string,
-  more: More = {},
-): OptionRow<T, T> => ({ row: 'option', kind, default: fallback, help, ...more });
+export const option = <T>(kind: Kind<T>, fallback: NoInfer<T>, help: string, more: More = {}): OptionRow<T, T> => ({
+  row: 'option',
+  kind,
+  default: fallback,
+  help,
+  ...more,
+});
 /** Makes an option that may be absent. */
 export const optional = <T>(
   kind: Kind<T>,
