@@ -42,7 +42,7 @@ import { timesyncHasSetClock } from './os/clock.js';
 import { type Libc, LINUX, loadLibc } from './os/libc.js';
 import { stateStore } from './os/state-store.js';
 import { wordsFor } from './os/system-error.js';
-import { type NetworkChange, watchNetwork } from './os/network.js';
+import { type NetworkChange, NetworkWatch } from './os/network.js';
 import { networkMatcher, SharedNetworks } from './policy/access.js';
 import { portal } from './policy/portal.js';
 import { resolver } from './pipeline/resolver.js';
@@ -205,14 +205,14 @@ async function build(parts: DaemonParts, workers: FrontWorkers): Promise<Daemon>
   const asksSystem =
     automatic ||
     (config.upstream.bootstrap.length === 0 && config.upstream.servers.some(({ addresses }) => addresses.length === 0));
-  const network = watchNetwork(
+  const network = new NetworkWatch(
     clock,
     {
       network: parts.network,
       resolvers: () => (asksSystem ? parts.systemResolvers().join(' ') : ''),
+      directory: asksSystem ? '/etc' : undefined,
     },
     change,
-    asksSystem ? '/etc' : undefined,
   );
   memory.network = network.network;
   function change(what: NetworkChange): void {

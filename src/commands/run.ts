@@ -15,7 +15,7 @@ import { type LogFile, logFile } from '../observe/log-file.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { watchFile } from '../os/file-watch.js';
+import { watchFiles } from '../os/file-watch.js';
 import { heartbeat, serviceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { handleProcessErrors } from '../os/process-errors.js';
@@ -208,9 +208,14 @@ async function serve({ config, notBuilt, resolvers, file, reread, sockets }: Ser
       manager?.tell('READY=1', status());
     });
     if (file !== undefined && config.reload_on_change) {
-      watchFile(file, again, error =>
-        log.warn({ file }, `${file} is not watched for changes (${error.message}); SIGHUP and "dotstub reload" work`),
-      );
+      watchFiles([file], {
+        changed: () => void again(),
+        trouble: (_directory, error) =>
+          log.warn(
+            { file },
+            `${file} is not watched for changes (${error.message}): it is looked at every minute; SIGHUP and "dotstub reload" work`,
+          ),
+      });
     }
     process.on('SIGUSR1', () => {
       log.info({}, 'opening the query log anew');
