@@ -24,6 +24,7 @@ interface Outcome {
   readonly protocol?: string;
   readonly authenticated?: boolean;
   readonly warning?: string;
+  readonly refusesAlpn?: boolean;
   /** Octets that reached the server as data. */
   readonly queries: number;
 }
@@ -400,7 +401,45 @@ await t.test('TLS below 1.2 is not spoken', async t => {
 
 await t.test('a server that refuses the ALPN id is asked again without it', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
-  t.match(await dial(leaf, named, { tls: { ALPNProtocols: ['h2'] } }), { connected: true, queries: 1 });
+  t.match(await dial(leaf, named, { tls: { ALPNProtocols: ['h2'] } }), {
+    connected: true,
+    refusesAlpn: true,
+    queries: 1,
+  });
+  t.equal((await dial(leaf, named, { tls: { ALPNProtocols: ['dot'] } })).refusesAlpn, undefined);
+});
+
+await t.test('a server that is known to refuse the ALPN id is not offered it', async t => {
+  const offered: (readonly string[] | undefined)[] = [];
+  const server = await dotServer({
+    identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+    handler: (query, session) => session.reply(query),
+    tls: {
+      ALPNCallback: ({ protocols }) => {
+        offered.push(protocols);
+        return 'dot';
+      },
+    },
+  });
+  const dialing = dialer({ ca: ca.cert, client: undefined, clock: systemClock });
+  for (const withoutAlpn of [false, true]) {
+    await new Promise<void>(resolve => {
+      const stream = dialing(
+        { address: '127.0.0.1', port: server.port, security: named, ...(withoutAlpn ? { withoutAlpn } : {}) },
+        {
+          connected() {
+            stream.close();
+            resolve();
+          },
+          bytes: () => undefined,
+          closed: () => resolve(),
+        },
+      );
+    });
+  }
+  t.same(offered, [['dot']]);
+  t.equal(server.connections, 2);
+  await server.close();
 });
 
 await t.test('nobody there, or nobody that speaks TLS', async t => {
