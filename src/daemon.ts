@@ -450,6 +450,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
         'HTTP',
         'metrics.listen',
         listenHttp(config.metrics.listen, {
+          log,
           metrics: { expose },
           pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
           status: () => pageData({ overview, boundsMs, counted: () => ({ ...glance(), sums: sums() }) }),

@@ -2,6 +2,7 @@
 
 import type { Observer } from './base/observer.js';
 import type { Clock, Log } from './base/ports.js';
+import { ageSec } from './base/time.js';
 import type { Config } from './config/schema.js';
 import { ntaCommand } from './control/nta.js';
 import type { ControlCommands } from './control/server.js';
@@ -104,9 +105,13 @@ export function trust({ config, clock, log, observer, pool, nowSec, ttlLimits, .
     points,
     commands: {
       'trust-anchor': trustAnchorCommand(points),
-      nta: ntaCommand(negative, nowSec, name => {
-        parts.forget(each => isWithin(each, name));
-      }),
+      nta: ntaCommand(
+        negative,
+        () => ageSec(nowSec()),
+        name => {
+          parts.forget(each => isWithin(each, name));
+        },
+      ),
       trace: traceCommand(async (name, type) =>
         trace({ pool, ttlLimits, nowSec, validation }, validator({ ...common, bytes: TRACE_BYTES }), name, type),
       ),

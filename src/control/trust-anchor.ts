@@ -11,7 +11,7 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
     if (what !== 'status') return { ok: false, problem: `trust-anchor ${what}: there is status` };
     const data = points.points.map(({ zone, keys, checkedSec, dueSec }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
-      // What a DS speaks of and was not seen yet.
+      // Keys that a configured DS stands for, and that the zone has not shown yet.
       const unseen = (anchor?.ds ?? []).filter(
         ({ tag, algorithm }) => !keys.some(({ key }) => key.tag === tag && key.algorithm === algorithm),
       );
