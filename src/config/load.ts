@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 
 import { checkConfig, type Checked, problemText } from './check.js';
 
-/** Reads and checks; a file that can't be read is a problem like any other. */
+/** Reads and checks; a file that cannot be read is a problem like any other. */
 export function loadConfig(file: string): Checked {
   let text: string;
   try {
