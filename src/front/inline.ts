@@ -6,7 +6,7 @@ import { isIPv6 } from 'node:net';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
 import { openUdp, routeTo } from '../os/datagrams.js';
-import { SharedNetworks } from '../policy/access.js';
+import { SharedNetworks } from '../policy/shared-networks.js';
 import type { FrontThreads, HostParts } from './host.js';
 import { clientOf, replies } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';

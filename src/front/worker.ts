@@ -7,7 +7,7 @@ import { ageClock } from '../base/age-clock.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { systemClock } from '../os/clock.js';
 import { loadLibc, LINUX } from '../os/libc.js';
-import { SharedNetworks } from '../policy/access.js';
+import { SharedNetworks } from '../policy/shared-networks.js';
 import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { server } from './serve.js';

@@ -4,9 +4,13 @@ import t from 'tap';
 
 import { ageSec, wallSec } from '../../src/base/time.js';
 import { readAnchors } from '../../src/dnssec/anchors.js';
+import { Budget } from '../../src/dnssec/budget.js';
+import { Chain } from '../../src/dnssec/chain.js';
 import { type Name, nameOf, nameText } from '../../src/dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../../src/dnssec/negative.js';
-import { validator } from '../../src/dnssec/validator.js';
+import { Verifier } from '../../src/dnssec/signature.js';
+import { SpeculativeLookups } from '../../src/dnssec/speculative.js';
+import { zoneTable } from '../../src/dnssec/zones.js';
 import { ntaCommand } from '../../src/control/nta.js';
 import { TYPE } from '../../src/wire/rrtype.js';
 import { wireName } from '../fixtures/records.js';
@@ -90,15 +94,37 @@ await t.test(
     const DIGEST = 'ab'.repeat(32);
     const trusted = readAnchors([`. DS 1 8 2 ${DIGEST}`, `a.example. DS 2 8 2 ${DIGEST}`]);
     const { anchors: negative } = table('example.', 'b.a.example.');
-    const made = validator({
-      settings: () => ({ sha1: 'insecure', maxNsec3Iterations: 50, clockNames: [] }),
-      anchors: () => trusted,
-      negative,
-      built: wallSec(0),
-      clockIsSet: () => undefined,
-      bytes: 1 << 16,
-    });
-    t.equal(made.guess(name('www.b.a.example.'), TYPE.A, ageSec(0)).lookups.length, 0);
+    const zones = zoneTable(1 << 16);
+    const negativeAnchorOf = (each: Name): Name | undefined => negative.covering(each);
+    const chain = new Chain(
+      { zones, verifier: new Verifier(), negativeAnchorOf },
+      {
+        settings: { sha1: 'insecure', maxNsec3Iterations: 50, clockNames: [] },
+        anchors: trusted,
+        epoch: zones.epoch,
+        budget: new Budget(),
+        wallNow: wallSec(0),
+        ageNow: ageSec(0),
+        timeless: false,
+        final: true,
+        results: new Map(),
+        note: undefined,
+      },
+    );
+    const speculative = new SpeculativeLookups(zones, () => trusted, negativeAnchorOf);
+    for (const [text, unsigned] of [
+      ['www.example.', true],
+      ['www.a.example.', false],
+      ['www.b.a.example.', true],
+      ['www.other.', false],
+    ] as const) {
+      t.equal(chain.negative(name(text)) !== undefined, unsigned, text);
+      t.equal(
+        speculative.guess(name(text), TYPE.A, ageSec(0)).lookups.length === 0,
+        unsigned,
+        `${text}, speculatively`,
+      );
+    }
   },
 );
 
