@@ -1,5 +1,6 @@
-// Speculative lookups: what the chain of trust for a name will probably need, asked together with the question instead of
-// after its answer. A wrong guess costs one small question, so guesses follow what names in each zone have turned out to be.
+// Speculative lookups: what the chain of trust for a name will probably need, asked together with the question
+// instead of after its answer. A wrong guess costs one small question, so guesses follow what names in each zone have
+// turned out to be.
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import type { AgeSec } from '../base/time.js';
@@ -27,7 +28,9 @@ const WORTH_ASKING = 0.3;
 const MOST_NAMES = 4;
 /** Places that statistics are kept of. */
 const MOST_PLACES = 512;
-/** Without statistics, the root and top-level domains are taken to have zones below them, and other zones to have hosts. */
+/**
+ * Without statistics, the root and top-level domains are taken to have zones below them, and other zones to have hosts.
+ */
 const DELEGATING_LABELS = 1;
 /** Types that are mostly asked for at the top of a zone. */
 const APEX_TYPES = new Set<number>([TYPE.SOA, TYPE.NS, TYPE.DNSKEY, TYPE.CDS, TYPE.CDNSKEY, TYPE.NSEC3PARAM]);

@@ -9,7 +9,9 @@ export type Matcher = (address: string) => boolean;
 /** Addresses whose verdict is remembered: more than a household has, and a bound for a flood from forged ones. */
 const MOST_REMEMBERED = 1024;
 
-/** Compiles networks to a test of addresses as text. Verdicts are remembered, since the same few addresses ask often. */
+/**
+ * Compiles networks to a test of addresses as text. Verdicts are remembered, since the same few addresses ask often.
+ */
 export function networkMatcher(networks: readonly Network[]): Matcher {
   const matches = octetMatcher(networks);
   const remembered = new Map<string, boolean>();

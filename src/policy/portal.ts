@@ -1,5 +1,5 @@
-// The captive portal window: for some minutes, a few names go to the network's own resolvers in cleartext, so that the page of a
-// hotel can be reached. All other names keep their mode. The window closes by itself.
+// The captive portal window: for some minutes, a few names go to the network's own resolvers in cleartext, so that
+// the page of a hotel can be reached. All other names keep their mode. The window closes by itself.
 
 import { monoAfter, type MonoMs } from '../base/time.js';
 import { isAtOrBelow } from '../wire/name.js';

@@ -1,4 +1,5 @@
-// Networks in memory that threads share. They may change: one thread writes, and readers check now and then whether it has.
+// Networks in memory that threads share. They may change: one thread writes, and readers check now and then whether
+// it has.
 
 import { addressOctets, addressText } from '../base/address.js';
 import { type Network, octetMatcher, type OctetMatcher } from './networks.js';
