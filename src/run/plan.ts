@@ -8,7 +8,7 @@ import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
 import { type Name, nameOf } from '../dnssec/name.js';
-import type { Network } from '../policy/access.js';
+import type { Network } from '../policy/networks.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';

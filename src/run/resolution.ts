@@ -84,10 +84,7 @@ export class Resolution implements Live {
     this.plan = resolution;
     this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
     this.answers = new AnswerCache(this.answerBytes, observer);
-    this.portal = portal(
-      () => clock.monotonicMs(),
-      () => this.plan.portalNames,
-    );
+    this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.trust = new Trust(parts.store, log, resolution.anchors);
     this.negative = negativeAnchors(resolution.negativeAnchors, ageNow);
     this.validator = validator({
@@ -171,6 +168,7 @@ export class Resolution implements Live {
   private exchange(next: ResolutionPlan, points: TrustPoints | undefined): void {
     const before = this.plan;
     this.plan = next;
+    this.portal.configure(next.portalNames);
     if (points !== undefined) this.trust.take(points);
     const other =
       points !== undefined ||
