@@ -1,7 +1,7 @@
 // Where the running daemon takes queries, as a command's options say.
 
 import { defaultConfig } from '../config/check.js';
-import { parseEndpoint } from '../config/kinds.js';
+import { parseAddressPort } from '../config/kinds.js';
 import type { Config } from '../config/schema.js';
 import { type ListenAddress, reachable } from '../listen/addresses.js';
 import { UsageError } from './command.js';
@@ -13,7 +13,7 @@ import { loadConfig, problemReport } from './load.js';
  */
 export function listenerFrom(server: string | undefined, file: string | undefined): ListenAddress {
   if (server !== undefined) {
-    const parsed = parseEndpoint(server);
+    const parsed = parseAddressPort(server);
     if (parsed === undefined)
       throw new UsageError(
         `--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`,

@@ -2,10 +2,10 @@
 
 import { readFileSync } from 'node:fs';
 
-import { checkConfig, type Checked, problemText } from '../config/check.js';
+import { checkConfig, type ConfigCheck, problemText } from '../config/check.js';
 
 /** Reads and checks; a file that can't be read is a problem like any other. */
-export function loadConfig(file: string): Checked {
+export function loadConfig(file: string): ConfigCheck {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -25,7 +25,7 @@ export function loadConfig(file: string): Checked {
 }
 
 /** All problems, a line each, and how many there are. */
-export function problemReport(file: string, problems: Extract<Checked, { ok: false }>['problems']): string {
+export function problemReport(file: string, problems: Extract<ConfigCheck, { ok: false }>['problems']): string {
   const lines = problems.map(problem => problemText(file, problem));
   return [...lines, `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'} found`].join('\n');
 }

@@ -1,22 +1,22 @@
-// Every way by which a configuration lets a name leave unencrypted, or unproved: for those who want to know before they
-// trust. Written from the configuration alone, so that it can be read before anything runs.
+// Lists every way by which a configuration lets a name leave in cleartext, or to a server that is not authenticated. It needs
+// the configuration alone, so a user can read it before the daemon runs.
 
 import { modeOf } from './combinations.js';
 import type { Config } from './schema.js';
 
-/** One way out. */
+/** One way by which names leave unprotected. */
 export interface Leak {
   /** The option that opens it. */
   readonly path: string;
-  /** Which names. */
+  /** The names that leave by it. */
   readonly names: string;
-  /** To whom, and when. */
+  /** Where they go, and when. */
   readonly words: string;
 }
 
 const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
 
-/** Finds all of them. */
+/** Finds all leaks of a configuration. */
 export function leaks(config: Config): Leak[] {
   return [...ofMode(config), ...ofBootstrap(config), ...ofPortal(config), ...ofRoutes(config), ...ofListeners(config)];
 }
@@ -36,19 +36,19 @@ function* ofMode(config: Config): Iterable<Leak> {
       yield {
         path,
         names: 'every name',
-        words: `in cleartext to ${whom}, until TLS with one of them is known to work, and while it does not`,
+        words: `in cleartext to ${whom}, until TLS works with one of them, and whenever it works with none`,
       };
       yield {
         path,
         names: 'every name',
-        words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it`,
+        words: `over TLS to ${whom} without authentication: an attacker on the path can pose as the server`,
       };
       break;
     case 'encrypted':
       yield {
         path,
         names: 'every name',
-        words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it`,
+        words: `over TLS to ${whom} without authentication: an attacker on the path can pose as the server`,
       };
       break;
     case 'strict':
@@ -64,7 +64,7 @@ function* ofBootstrap(config: Config): Iterable<Leak> {
     yield {
       path: `upstream.servers[${i}]`,
       names: name,
-      words: `in cleartext to ${whom}, to find its address; no addresses are given`,
+      words: `in cleartext to ${whom}, to look up its address, since no addresses are listed`,
     };
   }
 }
@@ -75,7 +75,7 @@ function* ofPortal(config: Config): Iterable<Leak> {
   yield {
     path: 'portal.names',
     names: names.join(', '),
-    words: `in cleartext to the network's resolvers, while "dotstub portal start" is in force`,
+    words: `in cleartext to the network's resolvers, while a portal window is open ("dotstub portal start")`,
   };
 }
 
@@ -94,8 +94,8 @@ function* ofListeners({ listen }: Config): Iterable<Leak> {
     if (isLoopback(address)) continue;
     yield {
       path: `listen[${i}]`,
-      names: 'what clients ask',
-      words: `in cleartext from them to ${address} port ${port}, on the local network (listen_tls would encrypt it)`,
+      names: 'the queries of clients',
+      words: `in cleartext from the clients to ${address} port ${port}, on the local network (listen_tls would encrypt them)`,
     };
   }
 }
