@@ -4,7 +4,7 @@ import { leaks } from '../config/leaks.js';
 import { configFile } from '../config/render.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { loadConfig, problemReport } from './load.js';
+import { loadConfig, problemReport } from '../config/load.js';
 
 export const checkConfigCommand: Command = {
   name: 'check-config',

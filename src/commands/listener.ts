@@ -5,7 +5,7 @@ import { parseAddressPort } from '../config/kinds.js';
 import type { Config } from '../config/schema.js';
 import { type ListenAddress, reachable } from '../listen/addresses.js';
 import { UsageError } from './command.js';
-import { loadConfig, problemReport } from './load.js';
+import { loadConfig, problemReport } from '../config/load.js';
 
 /**
  * The address of `--server`, else the first of the file of `--config`, else the default one.

@@ -26,7 +26,7 @@ import { BUILT_SEC, version } from '../version.js';
 import { SELF_QUERY } from './alive.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { loadConfig, problemReport } from './load.js';
+import { loadConfig, problemReport } from '../config/load.js';
 
 export const runCommand: Command = {
   name: 'run',

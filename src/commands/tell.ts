@@ -4,7 +4,7 @@ import { checkConfig, defaultConfig } from '../config/check.js';
 import { askDaemon } from '../control/client.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { loadConfig, problemReport } from './load.js';
+import { loadConfig, problemReport } from '../config/load.js';
 
 const OPTIONS = `Options:
   --config FILE    the daemon's configuration, for its control.socket

@@ -9,7 +9,7 @@ import { STATE_WORDS } from '../control/status.js';
 import { columns } from '../control/table.js';
 import { parseArguments } from './arguments.js';
 import type { Command } from './command.js';
-import { loadConfig, problemReport } from './load.js';
+import { loadConfig, problemReport } from '../config/load.js';
 
 /** What the daemon says; see control/top. */
 interface Top {

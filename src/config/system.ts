@@ -44,7 +44,10 @@ export function systemResolvers(
   };
   const configured = from(RESOLV_CONF);
   const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
-  const behind = configured.some(address => isStub(address) || isOurs(address)) ? BEHIND_A_STUB.flatMap(from) : [];
+  // Only the first file with servers counts. The copy comes last: it is from the network on which dotstub was installed.
+  const behind = configured.some(address => isStub(address) || isOurs(address))
+    ? (BEHIND_A_STUB.map(path => from(path).filter(address => !isOurs(address))).find(found => found.length > 0) ?? [])
+    : [];
   const real = configured.filter(address => !isStub(address) && !isOurs(address));
-  return [...new Set([...behind.filter(address => !isOurs(address)), ...real])];
+  return [...new Set([...behind, ...real])];
 }

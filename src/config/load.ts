@@ -1,10 +1,10 @@
-// Reading a configuration file for a command.
+// Reads a configuration file.
 
 import { readFileSync } from 'node:fs';
 
-import { checkConfig, type ConfigCheck, problemText } from '../config/check.js';
+import { checkConfig, type ConfigCheck, problemText } from './check.js';
 
-/** Reads and checks; a file that can't be read is a problem like any other. */
+/** Reads and checks a configuration file. A file that cannot be read is reported as a problem. */
 export function loadConfig(file: string): ConfigCheck {
   let text: string;
   try {
@@ -24,7 +24,7 @@ export function loadConfig(file: string): ConfigCheck {
   return checkConfig(text);
 }
 
-/** All problems, a line each, and how many there are. */
+/** All problems, one per line, and their number. */
 export function problemReport(file: string, problems: Extract<ConfigCheck, { ok: false }>['problems']): string {
   const lines = problems.map(problem => problemText(file, problem));
   return [...lines, `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'} found`].join('\n');

@@ -1,0 +1,92 @@
+// The configuration file of a running daemon: read again when somebody asks, taken over as a whole or not at all.
+
+import type { Overview } from '../base/overview.js';
+import type { Clock, Log } from '../base/ports.js';
+import type { WallMs } from '../base/time.js';
+import { type ConfigCheck, type Problem, problemText } from '../config/check.js';
+import type { ControlReply } from '../control/protocol.js';
+import { type Plan, type PlanFiles, planOf } from './plan.js';
+import type { Reload, Reloaded } from './reload.js';
+import { StartError } from './start-error.js';
+
+/** Where the configuration comes from. */
+export interface ConfigurationSource {
+  /** Undefined: the daemon runs without a file, and there is nothing to reload. */
+  readonly file: string | undefined;
+  /** Reads and checks it. */
+  load(): ConfigCheck;
+}
+
+/** What it works with. */
+export interface ConfigurationParts {
+  readonly source: ConfigurationSource;
+  readonly files: PlanFiles;
+  readonly reload: Reload;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called when a plan has come into force. */
+  readonly taken: (plan: Plan) => void;
+}
+
+/** The configuration file. */
+export class Configuration {
+  /** Whether it was taken over when it was last read. */
+  private isTaken = true;
+  /** When the configuration in force was taken over. */
+  private takenAt: WallMs;
+
+  constructor(private readonly parts: ConfigurationParts) {
+    this.takenAt = parts.clock.wallMs();
+  }
+
+  /** For the overview. */
+  get state(): Overview['reload'] {
+    return { taken: this.isTaken, takenMs: this.takenAt };
+  }
+
+  /** Reads the file and takes it over. What comes of it is in the log, too. Never rejects because of the file. */
+  async reload(): Promise<ControlReply> {
+    const { source, log } = this.parts;
+    const { file } = source;
+    if (file === undefined) {
+      const problem = 'nothing to reload: the daemon runs without a configuration file';
+      log.info({}, problem);
+      return { ok: false, problem };
+    }
+    const checked = source.load();
+    if (!checked.ok) return this.refused(file, checked.problems);
+    try {
+      const { reload, files, clock, taken } = this.parts;
+      const plan = planOf(checked.config, files);
+      const reloaded = await reload.take(plan);
+      this.isTaken = true;
+      this.takenAt = clock.wallMs();
+      taken(plan);
+      return this.told(file, reloaded);
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      return this.refused(file, [{ path: '', words: error.message }]);
+    }
+  }
+
+  private refused(file: string, problems: readonly Problem[]): ControlReply {
+    const { log } = this.parts;
+    this.isTaken = false;
+    const lines = problems.map(problem => problemText(file, problem));
+    for (const each of lines) log.error({ file }, each);
+    const count = `${lines.length} ${lines.length === 1 ? 'problem' : 'problems'}`;
+    const words = `${file} was not taken over (${count}): the configuration that runs stays`;
+    log.error({ file, problems: lines.length }, words);
+    return { ok: false, problem: [words, ...lines].join('\n') };
+  }
+
+  private told(file: string, { now, later }: Reloaded): ControlReply {
+    const { log } = this.parts;
+    const words = `${file} taken over${now.length === 0 ? '' : `: ${now.join(', ')}`}`;
+    log.info({ file, options: now.join(' ') }, words);
+    const waits = later.length === 0 ? undefined : `changed, but only in force after a restart: ${later.join(', ')}`;
+    if (waits !== undefined) log.warn({ options: later.join(' ') }, waits);
+    const text = [words, ...(waits === undefined ? [] : [waits])].join('\n');
+    return { ok: true, text, data: { file, changed: now, after_restart: later } };
+  }
+}

@@ -1,0 +1,49 @@
+// The one snapshot of how the daemon is doing: taken when somebody asks, from the parts as they are then.
+
+import type { Overview } from '../base/overview.js';
+import type { Clock } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
+import type { Configuration } from './configuration.js';
+import type { Listeners } from './listeners.js';
+import type { Network } from './network.js';
+import type { Reload } from './reload.js';
+import type { Resolution } from './resolution.js';
+import type { Service } from './service.js';
+import type { Upstreams } from './upstreams.js';
+
+/** The parts that are looked at. */
+export interface OverviewParts {
+  readonly version: string;
+  readonly clock: Clock;
+  readonly startedAt: MonoMs;
+  readonly network: Network;
+  readonly upstreams: Upstreams;
+  readonly resolution: Resolution;
+  readonly listeners: Listeners;
+  readonly service: Service;
+  readonly reload: Reload;
+  readonly configuration: Configuration;
+}
+
+/** Takes it. */
+export function overviewOf(parts: OverviewParts): Overview {
+  const { network, upstreams, resolution, listeners } = parts;
+  return {
+    version: parts.version,
+    upMs: parts.clock.monotonicMs() - parts.startedAt,
+    mode: upstreams.mode,
+    dnssec: resolution.dnssecMode,
+    servers: upstreams.overview(id => resolution.dnssecOf(id)),
+    cache: resolution.cache,
+    inflight: listeners.inflight,
+    sessions: listeners.sessions,
+    listening: listeners.listening,
+    portalMs: resolution.portal.leftMs,
+    trustAnchors: resolution.trustAnchors,
+    clockIsSet: network.clockIsSet,
+    draining: parts.service.draining,
+    reload: parts.configuration.state,
+    waiting: parts.reload.waiting,
+    unwritten: network.unwritten,
+  };
+}

@@ -1,0 +1,92 @@
+// What is told to those who want to know of every query: the query log, and dnstap. Most daemons have neither, and never load it.
+
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+
+import type { NotedQuery } from '../base/observer.js';
+import type { Clock, Log } from '../base/ports.js';
+import { dataFrame } from '../observe/dnstap.js';
+import { type DnstapStream, dnstapStream } from '../observe/dnstap-stream.js';
+import { type LogFile, logFile } from '../observe/log-file.js';
+import { type QueryLine, type QueryLog, queryLog } from '../observe/query-log.js';
+import { nameToText } from '../wire/name.js';
+import { rcodeToText } from '../wire/rcode.js';
+import { typeToText } from '../wire/rrtype.js';
+import type { Plan } from './plan.js';
+
+/** What it is made from. */
+export interface QueryNotesParts {
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Takes the lines of the query log where no file is configured. */
+  readonly print: (line: string) => void;
+  /** Told of each frame of dnstap that was lost. */
+  readonly lostFrame: () => void;
+}
+
+/** The query log and dnstap of one plan. */
+export class QueryNotes {
+  private readonly file: LogFile | undefined;
+  private readonly lines: QueryLog | undefined;
+  private readonly tap: DnstapStream | undefined;
+  private readonly ourselves: { readonly identity: string; readonly version: string };
+  private lostLines = 0;
+
+  constructor(
+    private readonly parts: QueryNotesParts,
+    { queries: detail, query_file: path, dnstap }: Plan['log'],
+  ) {
+    const { clock, log, lostFrame: lost, print } = parts;
+    this.ourselves = { identity: hostname(), version: `dotstub ${parts.version}` };
+    this.file = path === undefined || detail === 'off' ? undefined : this.open(path);
+    this.lines =
+      detail === 'off'
+        ? undefined
+        : queryLog({
+            detail,
+            write: line => (this.file === undefined ? print(line) : this.file.write(line)),
+            wallMs: () => clock.wallMs(),
+            rcodeName: rcodeToText,
+            key: randomBytes(16),
+            questionText: question => ({
+              name: nameToText(question.subarray(0, -4)),
+              type: typeToText(question.readUInt16BE(question.length - 4)),
+            }),
+          });
+    this.tap = dnstap === undefined ? undefined : dnstapStream(dnstap, { clock, log, lost });
+  }
+
+  /** Takes note of a query and its reply. Bound, since the front calls it for every query. */
+  readonly note = (query: NotedQuery): void => {
+    this.lines?.note(query);
+    this.tap?.send(dataFrame(this.ourselves, query, this.parts.clock.wallMs()));
+  };
+
+  /** The last queries; undefined: no query log is kept. */
+  recent(): readonly QueryLine[] | undefined {
+    return this.lines?.recent();
+  }
+
+  /** Goes on in a new file, where the old one was moved away. */
+  reopen(): void {
+    this.file?.reopen();
+  }
+
+  /** Ends both. */
+  close(): void {
+    this.tap?.close();
+    this.file?.close();
+  }
+
+  private open(path: string): LogFile {
+    const { log } = this.parts;
+    const lost = (): void => {
+      // Said once, and again whenever it has become ten times as many.
+      this.lostLines++;
+      if (Number.isInteger(Math.log10(this.lostLines)))
+        log.warn({ file: path, lost: this.lostLines }, `${path}: ${this.lostLines} lines of the query log are lost`);
+    };
+    return logFile(path, lost, error => log.error({ file: path }, `${path}: ${error.message} (log.query_file)`));
+  }
+}
