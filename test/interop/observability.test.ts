@@ -196,7 +196,7 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
   t.match(servers, 'dot.demo');
   t.match(servers, 'over TLS');
   t.match(servers, 'proved');
-  t.match(await page.locator('#causes').innerText(), 'the answer is not what its zone signed');
+  t.match(await page.locator('#causes').innerText(), 'the answer failed DNSSEC validation');
   t.notMatch(await page.content(), 'forged.example', 'whose names were asked for is not shown');
   t.match(await page.locator('#verdicts').innerText(), /secure\s+1\d/);
 
