@@ -24,31 +24,31 @@ export function leaks(config: Config): Leak[] {
 function* ofMode(config: Config): Iterable<Leak> {
   const { servers } = config.upstream;
   const path = config.upstream.mode === undefined ? 'upstream.servers' : 'upstream.mode';
-  const whom =
+  const target =
     servers.length === 0
       ? "the system's resolvers"
       : servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(', ');
   switch (modeOf(config)) {
     case 'off':
-      yield { path, names: 'every name', words: `in cleartext to ${whom}, always` };
+      yield { path, names: 'every name', words: `in cleartext to ${target}, always` };
       break;
     case 'opportunistic':
       yield {
         path,
         names: 'every name',
-        words: `in cleartext to ${whom}, until TLS works with one of them, and whenever it works with none`,
+        words: `in cleartext to ${target}, until TLS works with one of them, and whenever it works with none`,
       };
       yield {
         path,
         names: 'every name',
-        words: `over TLS to ${whom} without authentication: an attacker on the path can pose as the server`,
+        words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
       };
       break;
     case 'encrypted':
       yield {
         path,
         names: 'every name',
-        words: `over TLS to ${whom} without authentication: an attacker on the path can pose as the server`,
+        words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
       };
       break;
     case 'strict':
@@ -60,11 +60,11 @@ function* ofBootstrap(config: Config): Iterable<Leak> {
   const { servers, bootstrap } = config.upstream;
   for (const [i, { name, addresses }] of servers.entries()) {
     if (name === undefined || addresses.length > 0) continue;
-    const whom = bootstrap.length > 0 ? bootstrap.map(({ address }) => address).join(', ') : "the system's resolvers";
+    const target = bootstrap.length > 0 ? bootstrap.map(({ address }) => address).join(', ') : "the system's resolvers";
     yield {
       path: `upstream.servers[${i}]`,
       names: name,
-      words: `in cleartext to ${whom}, to look up its address, since no addresses are listed`,
+      words: `in cleartext to ${target}, to look up its address, since no addresses are listed`,
     };
   }
 }

@@ -88,7 +88,7 @@ const KILLED: readonly (readonly [name: string, program: string, rounds: number,
 ];
 for (const [name, program, rounds, restart] of KILLED) {
   await t.test(
-    `${name} killed and restarted ${rounds} times under 500 queries/s, with a second server: nobody notices`,
+    `${name} killed and restarted ${rounds} times under 500 queries/s, with a second server: no query fails or is slow`,
     { skip: missing('unbound', 'nsd', program) },
     async t => {
       const on = bench(t);
