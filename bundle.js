@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 rmSync('dist', { recursive: true, force: true });
 const { metafile } = await build({
   // The program, the thread that it starts, and the daemon, which tests run in their own process.
-  entryPoints: { cli: 'src/cli.ts', worker: 'src/front/worker.ts', daemon: 'src/daemon.ts' },
+  entryPoints: { cli: 'src/cli.ts', worker: 'src/fastpath/worker.ts', daemon: 'src/run/daemon.ts' },
   outdir: 'dist',
   chunkNames: 'part-[hash]',
   bundle: true,

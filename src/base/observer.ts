@@ -34,29 +34,12 @@ export interface Observer {
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;
-  inflight(delta: 1 | -1): void;
-  clientConnections(transport: Transport, delta: 1 | -1): void;
   cache(event: 'hit_positive' | 'hit_negative' | 'miss' | 'eviction'): void;
   coalesced(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;
-  upstreamQuery(upstream: string, protocol: UpstreamProtocol): void;
-  upstreamResponse(upstream: string, rcode: number, seconds: number): void;
-  upstreamError(upstream: string, code: UpstreamError): void;
-  /** @param certificateEndsMs when the certificate that the server showed expires, milliseconds since 1970; undefined: not known */
-  upstreamConnect(
-    upstream: string,
-    resumed: boolean,
-    handshakeSeconds: number,
-    certificateEndsMs: number | undefined,
-  ): void;
-  upstreamConnections(upstream: string, delta: 1 | -1): void;
-  upstreamClose(upstream: string, by: ClosedBy): void;
-  upstreamState(upstream: string, up: boolean, authenticated: boolean): void;
   /** The state of one address of a server has changed. */
   upstreamTransition(from: UpstreamState, to: UpstreamState): void;
-  /** Opportunistic mode has found out whether a server can be used over TLS. */
-  probe(upstream: string, result: 'ok' | 'failed'): void;
   replay(): void;
   hedge(): void;
   cleartext(reason: CleartextReason): void;
@@ -67,8 +50,6 @@ export interface Observer {
   /** A query with a bogus answer was sent again, to another server. */
   dnssecRetry(): void;
   dnssecLimit(limit: DnssecLimit): void;
-  /** Whether a server passes signatures on. */
-  upstreamDnssec(upstream: string, found: 'ok' | 'strips'): void;
 }
 
 /** A query and its reply, for the query log. The buffers are valid only during the call that passes this object. */

@@ -130,6 +130,8 @@ export interface Failure {
   readonly code: FailureCode;
   /** E.g. `dns.example: certificate expired 2026-01-01`; it goes into the EDE text and the log. */
   readonly detail?: string;
+  /** Whether it is an earlier failure that is repeated from the cache of failures. */
+  readonly cached?: true;
 }
 
 /** Makes a Failure. */

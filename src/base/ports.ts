@@ -41,6 +41,8 @@ export interface DialTarget {
   readonly address: string;
   readonly port: number;
   readonly security: Security;
+  /** Whether to leave out the ALPN id of DNS over TLS, because the server is known to refuse it. */
+  readonly withoutAlpn?: boolean;
 }
 
 /** What protects a stream: nothing, encryption alone, or encryption with an authenticated server (RFC 8310 §5). */
@@ -74,6 +76,8 @@ export interface Connected {
   readonly protocol?: string;
   /** When the server's certificate expires, milliseconds since 1970. */
   readonly certificateEndsMs?: number;
+  /** Whether the server refused the ALPN id of DNS over TLS, so that the connection was made without it. */
+  readonly refusesAlpn?: boolean;
   /** A warning for the operator about a connection that may be used: a pin mismatch that is only reported. */
   readonly warning?: string;
 }
@@ -99,11 +103,15 @@ export interface Stream {
   destroy(): void;
 }
 
-/** Opens a stream. No event comes before it has returned. `upstream/dial` does it with sockets. */
+/**
+ * Opens a stream. It never throws: `closed` reports errors. No event comes before it has returned. `upstream/dial` does it with
+ * sockets.
+ */
 export type Dial = (target: DialTarget, events: StreamEvents) => Stream;
 
 /**
- * Sends a query over UDP in cleartext and resolves to the response, or to the reason why there is none.
+ * Sends a query over UDP in cleartext and resolves to the response, or to the reason why there is none. It never rejects: without a
+ * socket or a route to the address it resolves to `unreachable`.
  * @param accept whether a datagram is the response; others are ignored
  */
 export type DialDatagram = (

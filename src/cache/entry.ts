@@ -4,8 +4,10 @@
 import { putU32 } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
 import type { UpstreamProtocol } from '../base/observer.js';
+import type { AgeSec } from '../base/time.js';
 import type { ExtendedError } from '../wire/edns.js';
-import { type Scan, ttlAt } from '../wire/scan.js';
+import { ttlAt } from '../wire/records.js';
+import type { Scan } from '../wire/scan.js';
 import type { StoredMessage } from '../wire/reply.js';
 
 /** The bounds that configuration sets, in seconds. */
@@ -16,25 +18,25 @@ export interface TtlLimits {
 }
 
 /**
- * An answer with its dates. Its octets are borrowed, from the store or from a read buffer: whoever needs them after
- * returning to the event loop copies them.
+ * An answer with its dates. Its octets are borrowed, from the cache or from a read buffer: copy what is needed after returning
+ * to the event loop.
  */
 export interface Entry extends StoredMessage {
-  /** On the age clock. */
-  readonly storedSec: number;
-  /** How long it may be served from `storedSec` on; 0: only to those who are waiting for it now. */
+  readonly storedAt: AgeSec;
+  /** How long it may be served from `storedAt` on; 0: only to those who are waiting for it now. */
   readonly ttlSec: number;
   readonly negative: boolean;
   readonly verdict: Verdict;
   readonly extendedErrors: readonly ExtendedError[];
-  /** The configured name of the server that gave it, and how it travelled. */
+  /** The label of the server that gave it; empty: it was made here. */
   readonly upstream: string;
-  readonly protocol: UpstreamProtocol;
+  /** How it travelled; undefined: it was made here. */
+  readonly protocol: UpstreamProtocol | undefined;
 }
 
 /** What the message itself does not say. */
 export interface Provenance {
-  readonly nowSec: number;
+  readonly ageNow: AgeSec;
   readonly verdict: Verdict;
   readonly upstream: string;
   readonly protocol: UpstreamProtocol;
@@ -56,7 +58,7 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
     authority: scan.authority,
     additional: scan.additional,
     ttlOffsets: scan.ttlOffsets,
-    storedSec: from.nowSec,
+    storedAt: from.ageNow,
     ttlSec,
     negative: scan.negative,
     verdict: from.verdict,
@@ -66,8 +68,27 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
   };
 }
 
+const NO_ERRORS: readonly ExtendedError[] = [];
+
+/** An Entry of a message that was made here. It is given to one client, and never kept. */
+export const localEntry = (message: StoredMessage, ageNow: AgeSec): Entry => ({
+  octets: message.octets,
+  rcode: message.rcode,
+  answers: message.answers,
+  authority: message.authority,
+  additional: message.additional,
+  ttlOffsets: message.ttlOffsets,
+  storedAt: ageNow,
+  ttlSec: 0,
+  negative: false,
+  verdict: 'unchecked',
+  extendedErrors: NO_ERRORS,
+  upstream: '',
+  protocol: undefined,
+});
+
 function lifetime(scan: Scan, limits: TtlLimits): number {
-  // What may not be kept at all (a failure, a denial without SOA, a TC answer) is not kept by min_ttl either.
+  // min_ttl does not apply to what may not be kept at all: a failure, a denial without SOA, a truncated answer.
   const keepable = !scan.truncated && (scan.negative ? scan.soaTtlOffset !== undefined : scan.rcode === 0);
   if (!keepable) return 0;
   const max = scan.negative ? Math.min(limits.maxSec, limits.negativeMaxSec) : limits.maxSec;

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { ListenAddress } from '../listen/addresses.js';
+import type { ListenAddress } from '../os/listen-address.js';
 import { systemRandom } from '../os/clock.js';
 import { dialDatagram } from '../upstream/plain.js';
 

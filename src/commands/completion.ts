@@ -1,13 +1,16 @@
 // `dotstub completion`: scripts for shells, from the table of commands.
 
 import { parseArguments } from './arguments.js';
-import { COMMANDS } from './all.js';
 import { type Command, UsageError } from './command.js';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 type Shell = (typeof SHELLS)[number];
 
-export const completionCommand: Command = {
+/**
+ * Makes the command.
+ * @param all all commands, itself among them
+ */
+export const completion = (all: () => Promise<readonly Command[]>): Command => ({
   name: 'completion',
   usage: `completion ${SHELLS.join('|')}`,
   summary: 'print a script that completes commands in a shell',
@@ -21,11 +24,10 @@ export const completionCommand: Command = {
     } = parseArguments(args, {}, 1);
     const shell = SHELLS.find(each => each === wanted);
     if (shell === undefined) throw new UsageError(`for which shell? There are ${SHELLS.join(', ')}`);
-    const commands = await Promise.all(Object.values(COMMANDS).map(async load => load()));
-    process.stdout.write(SCRIPTS[shell](commands));
+    process.stdout.write(SCRIPTS[shell](await all()));
     return 0;
   },
-};
+});
 
 /** Options of a command, as its help has them. */
 export const optionsOf = ({ details }: Command): string[] => [

@@ -1,6 +1,6 @@
 // `dotstub health`: for whoever supervises a container.
 
-import { listenText } from '../listen/addresses.js';
+import { listenText } from '../os/listen-address.js';
 import { answers } from './alive.js';
 import { parseArguments } from './arguments.js';
 import type { Command } from './command.js';

@@ -3,7 +3,7 @@
 import { defaultConfig } from '../config/check.js';
 import { parseAddressPort } from '../config/kinds.js';
 import type { Config } from '../config/schema.js';
-import { type ListenAddress, reachable } from '../listen/addresses.js';
+import { type ListenAddress, reachable } from '../os/listen-address.js';
 import { UsageError } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
 

@@ -3,7 +3,7 @@
 import { isIP } from 'node:net';
 
 import { hostName, listenAddress } from '../config/kinds.js';
-import { fetchChain } from '../upstream/dial.js';
+import { fetchChain } from '../upstream/fetch-chain.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 

@@ -2,16 +2,17 @@
 
 import { domainToASCII } from 'node:url';
 
-import { type ListenAddress, listenText } from '../listen/addresses.js';
+import { type ListenAddress, listenText } from '../os/listen-address.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { dialer } from '../upstream/dial.js';
 import { dialDatagram } from '../upstream/plain.js';
+import { questionOf } from '../wire/compose.js';
 import { OPTION, writeOpt } from '../wire/edns.js';
 import { framed, frameReader } from '../wire/frame.js';
 import { FLAG, flagsOf, HEADER_BYTES, writeHeader } from '../wire/header.js';
 import { edeToText, messageToText, type MessageText, type RecordText } from '../wire/message.js';
 import { nameFromText } from '../wire/name.js';
-import { CLASS_IN, typeFromText, typeToText } from '../wire/rrtype.js';
+import { typeFromText, typeToText } from '../wire/rrtype.js';
 import { answersQuery } from '../wire/upstream-query.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
@@ -59,7 +60,7 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
 
     const server = listenerFrom(value('server'), value('config'));
     const startedAtMs = systemClock.monotonicMs();
-    const asked = await ask(server, questionFor(name, type), flag('dnssec'), flag('tcp'));
+    const asked = await ask(server, questionOf(name, type), flag('dnssec'), flag('tcp'));
     const ms = systemClock.monotonicMs() - startedAtMs;
     const reply = asked && messageToText(asked.reply);
     if (asked === undefined || reply === undefined) {
@@ -75,13 +76,6 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     return reply.rcode === 'NOERROR' || reply.rcode === 'NXDOMAIN' ? 0 : 1;
   },
 };
-
-function questionFor(name: Buffer, type: number): Buffer {
-  const question = Buffer.concat([name, Buffer.alloc(4)]);
-  question.writeUInt16BE(type, name.length);
-  question.writeUInt16BE(CLASS_IN, name.length + 2);
-  return question;
-}
 
 /** Over UDP, and over TCP where the answer did not fit. */
 async function ask(

@@ -1,9 +1,9 @@
-// All subcommands but `run`, in one piece: the daemon loads none of it, and pieces that each share something else with it would
-// be a file each to find and read when it starts.
+// All subcommands but `run`, in one file of the build: the daemon loads none of it. In files of their own they would each share
+// other code with the daemon, which would become many small files that it has to read when it starts.
 
 import { cacheCommand } from './cache.js';
 import { checkConfigCommand } from './check-config.js';
-import { completionCommand } from './completion.js';
+import { completion } from './completion.js';
 import { drainCommand } from './drain.js';
 import { flushCommand } from './flush.js';
 import { healthCommand } from './health.js';
@@ -21,11 +21,11 @@ import { topCommand } from './top.js';
 import { traceCommand } from './trace.js';
 import { trustAnchorCommand } from './trust-anchor.js';
 import { upstreamsCommand } from './upstreams.js';
-import type { Tool } from './all.js';
 import type { Command } from './command.js';
+import type { ToolName } from './tool-names.js';
 
 /** The table. */
-export const tools: Readonly<Record<Tool, Command>> = {
+export const tools: Readonly<Record<ToolName, Command>> = {
   'check-config': checkConfigCommand,
   portal: portalCommand,
   probe: probeCommand,
@@ -45,6 +45,6 @@ export const tools: Readonly<Record<Tool, Command>> = {
   health: healthCommand,
   install: installCommand,
   uninstall: uninstallCommand,
-  completion: completionCommand,
+  completion: completion(async () => [(await import('./run.js')).runCommand, ...Object.values(tools)]),
   query: queryCommand,
 };

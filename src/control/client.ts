@@ -7,10 +7,11 @@ import type { ControlReply, ControlRequest } from './protocol.js';
 /** A trace takes as long as a question whose server does not answer, twice. */
 const TIMEOUT_MS = 15_000;
 
-const WORDS: Readonly<Record<string, string>> = {
+const CONNECT_WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket: is the daemon running, and is this its control.socket?',
   ECONNREFUSED: 'nobody listens there: the daemon has ended',
   EACCES: 'no permission: be root, or in the group of the socket',
+  EAGAIN: 'it is there, but too busy to take another command: try again',
 };
 
 /** Asks the daemon. */
@@ -25,7 +26,7 @@ export async function askDaemon(path: string, request: ControlRequest): Promise<
     socket.setEncoding('utf8');
     socket.setTimeout(TIMEOUT_MS, () => fail('no answer'));
     socket.on('data', (chunk: string) => (text += chunk));
-    socket.on('error', (error: NodeJS.ErrnoException) => fail(WORDS[error.code ?? ''] ?? error.message));
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(CONNECT_WORDS[error.code ?? ''] ?? error.message));
     socket.on('end', () => {
       socket.destroy();
       try {

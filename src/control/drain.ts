@@ -1,10 +1,10 @@
-// The `drain` command of the control socket: for whoever takes us out of service with others looking on.
+// The `drain` command of the control socket: not ready at once, stopped a little later.
 
 import { durationMs } from './duration.js';
 import type { ControlCommand } from './server.js';
 
 const DEFAULT_MS = 5000;
-const MOST_MS = 600_000;
+const MAX_MS = 600_000;
 
 /**
  * Makes the command.
@@ -13,7 +13,7 @@ const MOST_MS = 600_000;
 export const drainCommand = (drain: (forMs: number) => void): ControlCommand => ({
   run([wanted]) {
     const forMs = wanted === undefined ? DEFAULT_MS : durationMs(wanted);
-    if (forMs === undefined || forMs > MOST_MS)
+    if (forMs === undefined || forMs > MAX_MS)
       return { ok: false, problem: `${wanted ?? ''} is not allowed: 0 to 10m` };
     drain(forMs);
     return {

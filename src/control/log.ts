@@ -6,8 +6,13 @@ import type { ControlCommand } from './server.js';
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** A log whose level may be changed. */
+export interface LevelledLog {
+  level: LogLevel;
+}
+
 /** Makes the command. */
-export const logCommand = (log: { level: LogLevel }): ControlCommand => ({
+export const logCommand = (log: LevelledLog): ControlCommand => ({
   run([what = '', wanted]) {
     if (what !== 'level') return { ok: false, problem: `log ${what}: there is "log level [${LOG_LEVELS.join('|')}]"` };
     if (wanted !== undefined) {

@@ -9,7 +9,7 @@ import type { ControlCommand } from './server.js';
 
 const DEFAULT_MS = 86_400_000;
 /** RFC 7646 §2: no longer than a week. */
-const MOST_MS = 7 * DEFAULT_MS;
+const MAX_MS = 7 * DEFAULT_MS;
 
 /**
  * Makes the command.
@@ -32,15 +32,27 @@ export const ntaCommand = (
       };
     const name = nameOf(wire);
     if (what === 'remove') {
-      if (!negative.remove(name))
-        return { ok: false, problem: `there is no negative trust anchor at ${nameText(name)}; "nta list" shows them` };
+      switch (negative.remove(name)) {
+        case 'configured':
+          return {
+            ok: false,
+            problem: `${nameText(name)} is in the configuration: take it out of dnssec.negative_trust_anchors and reload`,
+          };
+        case 'none':
+          return {
+            ok: false,
+            problem: `there is no negative trust anchor at ${nameText(name)}; "nta list" shows them`,
+          };
+        case 'removed':
+      }
     } else {
       if (name.length === 1)
         return { ok: false, problem: 'not at the root: that would switch validation off; dnssec.mode does' };
       const forMs = durationArg === undefined ? DEFAULT_MS : durationMs(durationArg);
-      if (forMs === undefined || forMs < 1000 || forMs > MOST_MS)
+      if (forMs === undefined || forMs < 1000 || forMs > MAX_MS)
         return { ok: false, problem: `${durationArg ?? ''} is not allowed: 1s to 7d` };
-      negative.add(name, forMs / 1000);
+      if (!negative.add(name, forMs / 1000))
+        return { ok: false, problem: 'there are too many temporary negative trust anchors; "nta list" shows them' };
     }
     changed(name);
     return listed(negative, nowSec());
@@ -48,9 +60,9 @@ export const ntaCommand = (
 });
 
 function listed(negative: NegativeAnchors, nowSec: number): ControlReply {
-  const data = negative.list.map(({ name, untilSec }) => ({
-    name: nameText(name),
-    seconds: Number.isFinite(untilSec) ? Math.ceil(untilSec - nowSec) : undefined,
+  const data = negative.list.map(each => ({
+    name: nameText(each.name),
+    seconds: each.at === 'temporary' ? Math.ceil(each.until - nowSec) : undefined,
   }));
   return {
     ok: true,

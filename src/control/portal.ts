@@ -7,7 +7,7 @@ import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
 const DEFAULT_MS = 300_000;
-const MOST_MS = 3_600_000;
+const MAX_MS = 3_600_000;
 
 /**
  * Makes the command.
@@ -24,7 +24,7 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
         return told(portal);
       case 'start': {
         const forMs = args.length > 0 ? durationMs(args[0] ?? '') : undefined;
-        if (forMs !== undefined && (forMs < 1000 || forMs > MOST_MS))
+        if (forMs !== undefined && (forMs < 1000 || forMs > MAX_MS))
           return { ok: false, problem: `${args[0] ?? ''} is not allowed: 1s to 1h` };
         const own = [];
         for (const text of forMs === undefined ? args : args.slice(1)) {

@@ -11,17 +11,20 @@ export type ControlReply =
   | { readonly ok: true; readonly text: string; readonly data: unknown }
   | { readonly ok: false; readonly problem: string };
 
-/** Longest line either way. */
-export const MOST_BYTES = 1 << 20;
+/** Longest request, in octets. */
+export const MAX_REQUEST_BYTES = 1 << 20;
 
 /** Reads a question; undefined: it is none. */
 export function readRequest(line: string): ControlRequest | undefined {
+  let read: unknown;
   try {
-    const { command, args } = JSON.parse(line) as { command?: unknown; args?: unknown };
-    if (typeof command !== 'string' || !Array.isArray(args) || !args.every(each => typeof each === 'string'))
-      return undefined;
-    return { command, args };
+    read = JSON.parse(line);
   } catch {
     return undefined;
   }
+  if (typeof read !== 'object' || read === null || !('command' in read) || !('args' in read)) return undefined;
+  const { command, args } = read;
+  if (typeof command !== 'string' || !Array.isArray(args) || !args.every(each => typeof each === 'string'))
+    return undefined;
+  return { command, args };
 }

@@ -21,28 +21,26 @@ export const traceCommand = (trace: (name: Buffer, type: number) => Promise<Trac
   },
 });
 
-function told(what: string, { steps, answer, questions, ms }: Traced): ControlReply {
+function told(what: string, { steps, outcome, questions, ms }: Traced): ControlReply {
   const lines = steps.map(({ zone, words }) => ({ zone: nameText(zone), words }));
   const width = Math.min(40, Math.max(...lines.map(({ zone }) => zone.length)));
   const end =
-    answer.at === 'failure'
+    outcome.at === 'failure'
       ? {
           verdict: 'bogus',
-          rcode: rcodeToText(failureRow(answer.code).rcode),
-          reason: failureWords(answer),
-          ede: failureRow(answer.code).ede,
+          rcode: rcodeToText(failureRow(outcome.code).rcode),
+          reason: failureWords(outcome),
+          ede: failureRow(outcome.code).ede,
         }
-      : answer.at === 'stored'
-        ? {
-            verdict: answer.entry.verdict,
-            rcode: rcodeToText(answer.entry.rcode),
-            upstream: answer.entry.upstream,
-            protocol: answer.entry.protocol,
-            ede: answer.entry.extendedErrors[0]?.infoCode,
-            reason: answer.entry.extendedErrors[0]?.text,
-          }
-        : { verdict: 'unchecked', rcode: 'NOERROR' };
-  const verdict = answer.at === 'failure' && answer.code === 'dnssec_indeterminate' ? 'indeterminate' : end.verdict;
+      : {
+          verdict: outcome.entry.verdict,
+          rcode: rcodeToText(outcome.entry.rcode),
+          upstream: outcome.entry.upstream,
+          protocol: outcome.entry.protocol,
+          ede: outcome.entry.extendedErrors[0]?.infoCode,
+          reason: outcome.entry.extendedErrors[0]?.text,
+        };
+  const verdict = outcome.at === 'failure' && outcome.code === 'dnssec_indeterminate' ? 'indeterminate' : end.verdict;
   const cost = `${questions} question${questions === 1 ? '' : 's'}, ${ms.toFixed(1)} ms`;
   return {
     ok: true,

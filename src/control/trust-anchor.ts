@@ -1,15 +1,18 @@
 // The `trust-anchor` command of the control socket: what is believed, and what is on its way to be (RFC 5011).
 
 import { algorithmText } from '../dnssec/dnskey.js';
+import { isWritableTime, timeText } from '../dnssec/explain.js';
+import type { KeyState } from '../dnssec/key-states.js';
 import { nameText } from '../dnssec/name.js';
-import type { KeyState, TrustPoints } from '../dnssec/rollover.js';
+import type { TrustPoints } from '../dnssec/rollover.js';
 import type { ControlCommand } from './server.js';
 
 /** Makes the command. */
-export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
+export const trustAnchorCommand = (current: () => TrustPoints): ControlCommand => ({
   run([what = 'status']) {
     if (what !== 'status') return { ok: false, problem: `trust-anchor ${what}: there is status` };
-    const data = points.points.map(({ zone, keys, checkedSec, dueSec }) => {
+    const points = current();
+    const data = points.points.map(({ zone, keys, checked: looked, due }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
       // What a DS speaks of and was not seen yet.
       const unseen = (anchor?.ds ?? []).filter(
@@ -17,15 +20,15 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
       );
       return {
         zone: nameText(zone),
-        checked: dateOf(checkedSec),
-        next_check: dateOf(dueSec),
+        checked: dateOf(looked),
+        next_check: dateOf(due),
         keys: [
-          ...keys.map(({ key, state, sinceSec, untilSec }) => ({
+          ...keys.map(({ key, state, since, until }) => ({
             tag: key.tag,
             algorithm: algorithmText(key.algorithm),
             state,
-            since: dateOf(sinceSec),
-            until: dateOf(untilSec),
+            since: dateOf(since),
+            until: dateOf(until),
           })),
           ...unseen.map(({ tag, algorithm }) => ({
             tag,
@@ -43,7 +46,7 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
           `${zone}  ${checked === undefined ? 'not looked at yet' : `looked at ${checked}, next ${next ?? 'at the next question'}`}`,
           ...keys.map(
             ({ tag, algorithm, state, since, until }) =>
-              `  ${String(tag).padStart(5)}  ${algorithm.padEnd(16)}  ${WORDS[state]}${since === undefined ? '' : `, since ${since}`}${until === undefined ? '' : `, believed from ${until} on`}`,
+              `  ${String(tag).padStart(5)}  ${algorithm.padEnd(16)}  ${KEY_STATE_WORDS[state]}${since === undefined ? '' : `, since ${since}`}${until === undefined ? '' : `, believed from ${until} on`}`,
           ),
         ].join('\n'),
       )
@@ -52,7 +55,7 @@ export const trustAnchorCommand = (points: TrustPoints): ControlCommand => ({
   },
 });
 
-const WORDS: Readonly<Record<KeyState | 'configured', string>> = {
+const KEY_STATE_WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   pending: 'announced',
   valid: 'believed',
   missing: 'believed, but not shown by the zone',
@@ -61,5 +64,4 @@ const WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   configured: 'believed, not seen yet',
 };
 
-const dateOf = (sec: number): string | undefined =>
-  sec === 0 ? undefined : new Date(sec * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
+const dateOf = (sec: number): string | undefined => (sec !== 0 && isWritableTime(sec) ? timeText(sec) : undefined);

@@ -1,10 +1,10 @@
-// Trust anchors: the keys that are believed without a parent's word, as DS or as DNSKEY records (RFC 4034, RFC 9718).
+// Trust anchors: the keys that are trusted by configuration, as DS or as DNSKEY records (RFC 4034, RFC 9718).
 
 import { Dnskey, type Ds, readDs } from './dnskey.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from './name.js';
-import { nameFromText } from '../wire/name.js';
+import { closest, nameFromText } from '../wire/name.js';
 
-/** What is believed of one zone. */
+/** The keys of one zone that are trusted. */
 export interface Anchor {
   readonly zone: Name;
   readonly ds: readonly Ds[];
@@ -19,7 +19,7 @@ export const BUILT_IN_ANCHORS: readonly string[] = [
 
 const RECORD = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:(DS|DNSKEY)\s+)?(.*)$/is;
 
-/** Reads records in presentation form; the configuration's check has seen them. Those of one owner make one anchor. */
+/** Reads records in presentation form, which the configuration's check has seen. Records of one owner make one anchor. */
 export function readAnchors(records: readonly string[]): readonly Anchor[] {
   const found = new Map<Name, { zone: Name; ds: Ds[]; keys: Dnskey[] }>();
   for (const record of records) {
@@ -41,11 +41,8 @@ export function readAnchors(records: readonly string[]): readonly Anchor[] {
   return [...found.values()];
 }
 
-/** The anchor nearest above a name, or at it. */
-export const anchorFor = (anchors: readonly Anchor[], name: Name): Anchor | undefined => {
-  let nearest: Anchor | undefined;
-  for (const each of anchors) {
-    if (isWithin(name, each.zone) && (nearest === undefined || each.zone.length > nearest.zone.length)) nearest = each;
-  }
-  return nearest;
-};
+const zoneOf = ({ zone }: Anchor): Name => zone;
+
+/** The anchor closest above a name, or at it. */
+export const anchorFor = (anchors: readonly Anchor[], name: Name): Anchor | undefined =>
+  closest(name, anchors, zoneOf, isWithin);

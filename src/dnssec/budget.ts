@@ -1,24 +1,24 @@
-// What one client's question may cost at most, whatever zones say: counted over all that is done for it, retries included. And
-// what all questions together may compute in one go: then others have their turn.
+// Two limits on what validation may compute. A Budget is for one client's question: all that is done for it counts, retries
+// included, whatever the zones it meets say. A Turn is for all questions together: when it is used up, others are served first.
 
 import type { DnssecLimit } from '../base/observer.js';
 
-/** Checks of signatures. */
+/** Signatures that are checked. */
 const MOST_CHECKS = 32;
-/** Questions to upstream beside the client's own. */
+/** Questions to upstream, beside the client's own. */
 const MOST_LOOKUPS = 64;
-/** NSEC3 hashes, and rounds of SHA-1 that they take together (1 µs each). */
+/** NSEC3 hashes, and rounds of SHA-1 (1 µs each) over all of them. */
 const MOST_HASHES = 96;
 const MOST_ROUNDS = 3200;
-/** Work done in one go, in checks of P-256 (65 µs): about 3 ms for all questions, and of these so much for one. */
+/** Work between two pauses, in checks of P-256 (65 µs each): about 3 ms for all questions together, 0.4 ms for one. */
 const TURN_WEIGHT = 40;
 const SLICE_WEIGHT = 6;
 const ROUNDS_PER_WEIGHT = 50;
 
-/** The work that may still be done before others are served; shared by all questions. */
+/** The work that all questions together may still do before others are served. */
 export class Turn {
   private left = TURN_WEIGHT;
-  /** Others are waiting. */
+  /** Questions wait for their next turn. */
   crowded = false;
 
   spend(weight: number): void {
@@ -29,20 +29,20 @@ export class Turn {
     return this.left <= 0;
   }
 
-  /** Others have been served. */
+  /** Others have been served: a new turn begins. */
   begin(): void {
     this.left = TURN_WEIGHT;
   }
 }
 
-/** A budget. Each `take` says whether there was something left; the first that says no is remembered. */
+/** What one question may cost. Each `take` says whether something was left; the first limit that was exceeded is remembered. */
 export class Budget {
   private checks = MOST_CHECKS;
   private lookups = MOST_LOOKUPS;
   private hashes = MOST_HASHES;
   private rounds = MOST_ROUNDS;
   private slice = SLICE_WEIGHT;
-  /** What has been spent, in slices: who has had less goes first. */
+  /** Slices that were used up: questions with fewer go first. */
   slices = 0;
   exceeded: DnssecLimit | undefined;
 
@@ -59,12 +59,12 @@ export class Budget {
     this.slice -= weight;
   }
 
-  /** Others should be served before this goes on. */
+  /** Others should be served before this question continues. */
   get mustPause(): boolean {
     return this.turn.isOver || (this.slice <= 0 && this.turn.crowded);
   }
 
-  /** Others have been served. */
+  /** Others have been served: this question continues. */
   rested(): void {
     if (this.slice > 0) return;
     this.slice = SLICE_WEIGHT;
@@ -82,7 +82,7 @@ export class Budget {
     return true;
   }
 
-  /** Notes that a bound of another kind was met; false, for the caller to return. */
+  /** Notes that a limit was exceeded that is not counted here. Returns false, for the caller to return. */
   exceed(limit: DnssecLimit): false {
     this.exceeded ??= limit;
     return false;

@@ -1,5 +1,5 @@
-// Names as validation handles them: wire form without compression, letters in lower case, one character per octet. As
-// strings they can be compared, and be keys.
+// Names as validation handles them: strings of the wire form without compression, letters in lower case, one character per
+// octet. Strings can be compared, and be keys of a Map.
 //
 //   ancestor            a name that another one ends with, label by label
 //   closest encloser    the longest existing ancestor of a name (RFC 4592 §3.3.1)
@@ -72,7 +72,7 @@ export function labelCount(name: Name): number {
 /** The name without its first label; the root's is the root. */
 export const parentOf = (name: Name): Name => (name.length > 1 ? name.slice(name.charCodeAt(0) + 1) : name);
 
-/** The ancestor with so many labels, or the name itself if it has no more. */
+/** The ancestor with this many labels; the name itself if it does not have more. */
 export function ancestorOf(name: Name, labels: number): Name {
   let at = 0;
   for (let surplus = labelCount(name) - labels; surplus > 0; surplus--) at += name.charCodeAt(at) + 1;
@@ -92,7 +92,7 @@ export function isWithin(name: Name, zone: Name): boolean {
 export const wildcardOf = (name: Name): Name => `\x01*${name}`;
 
 /** Whether the first label is `*`. */
-export const isWildcard = (name: Name): boolean => name.startsWith('\x01*');
+export const hasWildcardLabel = (name: Name): boolean => name.startsWith('\x01*');
 
 function labelsOf(name: Name): string[] {
   const labels: string[] = [];

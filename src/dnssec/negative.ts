@@ -1,37 +1,32 @@
-// Negative trust anchors (RFC 7646): subtrees that are taken as unsigned. Those of the configuration stay, those set while
-// running end by themselves, and names that are nobody's in the public tree have one from the start.
+// Negative trust anchors (RFC 7646): subtrees that are taken as unsigned. There are three kinds, and a name may be of several
+// at once: special names have one from the start, the configuration sets some, and an operator sets some for a while.
 
-import { isWithin, type Name, nameOf } from './name.js';
+import { ageAfter, type AgeSec } from '../base/time.js';
 import { nameFromText } from '../wire/name.js';
+import { type Name, nameOf, ROOT_NAME } from './name.js';
 
-/** A negative trust anchor. */
-export interface NegativeAnchor {
-  readonly name: Name;
-  /** On the age clock; Infinity: it stays. */
-  readonly untilSec: number;
-}
+/** A negative trust anchor that somebody set. One name may have both kinds. */
+export type NegativeAnchor =
+  | { readonly at: 'configured'; readonly name: Name }
+  /** Set while running; ends by itself. */
+  | { readonly at: 'temporary'; readonly name: Name; readonly until: AgeSec };
 
-/** The table. */
-export interface NegativeAnchors {
-  /** The one that covers a name; undefined: none does. */
-  covering(name: Name): Name | undefined;
-  add(name: Name, forSec: number): void;
-  /** False: there was none that can be taken away. */
-  remove(name: Name): boolean;
-  /** Replaces those of the configuration; returns the names that came or went. */
-  configure(names: readonly string[]): Name[];
-  /** Those that were set, without those from the start. */
-  readonly list: readonly NegativeAnchor[];
-}
+/** What became of an attempt to remove one. */
+export type NegativeAnchorRemoval =
+  /** The temporary one is gone; a configured one at the same name stays. */
+  | 'removed'
+  /** Only the configuration has one, and only the configuration can take it away. */
+  | 'configured'
+  | 'none';
 
-/** More than that, and it is no exception any more. */
-const MOST = 256;
+/** Temporary ones at a time. */
+const MOST_TEMPORARY = 256;
 
 /**
- * Names whose answers come from the local network, if from anywhere: RFC 6762 §3 and Appendix G, RFC 8375, ICANN's
- * "internal", and the reverse zones of RFC 6303 §4 and RFC 7793.
+ * Names that only the local network can answer: RFC 6762 §3 and Appendix G, RFC 8375, ICANN's "internal", and the reverse
+ * zones of RFC 6303 §4 and RFC 7793.
  */
-const LOCAL: readonly string[] = [
+const SPECIAL_NAMES: readonly string[] = [
   'local',
   'home.arpa',
   'internal',
@@ -68,49 +63,79 @@ const LOCAL: readonly string[] = [
 
 const nameFrom = (text: string): Name => nameOf(nameFromText(text) ?? Buffer.from([0]));
 
+/** The table. */
+export class NegativeAnchors {
+  private readonly special: ReadonlySet<Name> = new Set(SPECIAL_NAMES.map(nameFrom));
+  private configured: ReadonlySet<Name>;
+  /** By name: when it ends. In the order in which they were set. */
+  private readonly temporary = new Map<Name, AgeSec>();
+
+  /** @param configured presentation form */
+  constructor(
+    configured: readonly string[],
+    private readonly ageNow: () => AgeSec,
+  ) {
+    this.configured = new Set(configured.map(nameFrom));
+  }
+
+  /** The closest one above a name, or at it; undefined: there is none. */
+  covering(name: Name): Name | undefined {
+    for (let at = 0; at < name.length - 1; at += name.charCodeAt(at) + 1) {
+      const ancestor = at === 0 ? name : name.slice(at);
+      if (this.special.has(ancestor) || this.configured.has(ancestor) || this.isTemporary(ancestor)) return ancestor;
+    }
+    // The root has only what the configuration says.
+    return this.configured.size > 0 && this.configured.has(ROOT_NAME) ? ROOT_NAME : undefined;
+  }
+
+  private isTemporary(name: Name): boolean {
+    if (this.temporary.size === 0) return false;
+    const until = this.temporary.get(name);
+    return until !== undefined && this.ageNow() < until;
+  }
+
+  private dropEnded(): void {
+    const now = this.ageNow();
+    for (const [name, until] of this.temporary) if (until <= now) this.temporary.delete(name);
+  }
+
+  /** Sets a temporary one, or a new end for it; false: there are too many already. */
+  add(name: Name, forSec: number): boolean {
+    this.dropEnded();
+    if (this.temporary.size >= MOST_TEMPORARY && !this.temporary.has(name)) return false;
+    this.temporary.delete(name);
+    this.temporary.set(name, ageAfter(this.ageNow(), forSec));
+    return true;
+  }
+
+  /** Removes a temporary one. */
+  remove(name: Name): NegativeAnchorRemoval {
+    this.dropEnded();
+    if (this.temporary.delete(name)) return 'removed';
+    return this.configured.has(name) ? 'configured' : 'none';
+  }
+
+  /** Replaces those of the configuration; returns the names that came or went. Temporary ones stay. */
+  configure(names: readonly string[]): Name[] {
+    const before = this.configured;
+    const wanted = new Set(names.map(nameFrom));
+    this.configured = wanted;
+    return [...[...before].filter(name => !wanted.has(name)), ...[...wanted].filter(name => !before.has(name))];
+  }
+
+  /** Those that somebody set; special names are left out. */
+  get list(): readonly NegativeAnchor[] {
+    this.dropEnded();
+    return [
+      ...[...this.configured].map(name => ({ at: 'configured' as const, name })),
+      ...[...this.temporary].map(([name, until]) => ({ at: 'temporary' as const, name, until })),
+    ];
+  }
+}
+
 /**
  * Makes the table.
  * @param configured presentation form
  */
-export function negativeAnchors(configured: readonly string[], nowSec: () => number): NegativeAnchors {
-  const local = new Set(LOCAL.map(nameFrom));
-  let set: readonly NegativeAnchor[] = configured.map(text => ({ name: nameFrom(text), untilSec: Infinity }));
-  const current = (): readonly NegativeAnchor[] => {
-    const now = nowSec();
-    if (set.some(({ untilSec }) => untilSec <= now)) set = set.filter(({ untilSec }) => untilSec > now);
-    return set;
-  };
-  return {
-    covering(name) {
-      const own = set.length === 0 ? undefined : current().find(each => isWithin(name, each.name));
-      if (own !== undefined) return own.name;
-      for (let at = 0; at < name.length - 1; at += name.charCodeAt(at) + 1) {
-        const ancestor = at === 0 ? name : name.slice(at);
-        if (local.has(ancestor)) return ancestor;
-      }
-      return undefined;
-    },
-    add(name, forSec) {
-      set = [...current().filter(each => each.name !== name), { name, untilSec: nowSec() + forSec }].slice(-MOST);
-    },
-    remove(name) {
-      const before = current();
-      set = before.filter(each => each.name !== name);
-      return set.length < before.length;
-    },
-    configure(names) {
-      const before = current()
-        .filter(({ untilSec }) => untilSec === Infinity)
-        .map(({ name }) => name);
-      const wanted = names.map(nameFrom);
-      set = [
-        ...wanted.map(name => ({ name, untilSec: Infinity })),
-        ...current().filter(({ name, untilSec }) => untilSec !== Infinity && !wanted.includes(name)),
-      ].slice(0, MOST);
-      return [...before.filter(name => !wanted.includes(name)), ...wanted.filter(name => !before.includes(name))];
-    },
-    get list() {
-      return current();
-    },
-  };
-}
+export const negativeAnchors = (configured: readonly string[], ageNow: () => AgeSec): NegativeAnchors =>
+  new NegativeAnchors(configured, ageNow);

@@ -2,14 +2,14 @@
 
 import { u16At, u32At } from '../base/octets.js';
 import { rdataWith } from '../wire/rdata.js';
+import { type ScannedMessage, ScannedRecords, type Section } from '../wire/records.js';
 import { TYPE, typeToText } from '../wire/rrtype.js';
-import { ttlAt } from '../wire/scan.js';
 import { type Name, nameText, readCanonical } from './name.js';
 
 /** One RRSIG record (RFC 4034 §3.1). */
 export interface Signature {
   readonly algorithm: number;
-  /** Labels of the owner that was signed, neither the root's nor a wildcard's counted. */
+  /** Labels of the owner that was signed; neither the root's nor a wildcard's counts. */
   readonly labels: number;
   readonly originalTtlSec: number;
   /** Seconds since 1970, modulo 2^32. */
@@ -17,36 +17,27 @@ export interface Signature {
   readonly inception: number;
   readonly keyTag: number;
   readonly signer: Name;
-  /** The RDATA up to the signature, signer in canonical form: what the signed octets start with. */
+  /** The RDATA before the signature, with the signer in canonical form: the start of the octets that are signed. */
   readonly head: Buffer;
   readonly octets: Buffer;
   readonly ttlSec: number;
 }
 
-export type Section = 'answer' | 'authority';
+/** The sections that validation looks at. */
+export type SignedSection = Exclude<Section, 'additional'>;
 
 /** Records of one owner and type. */
 export interface RRset {
   readonly owner: Name;
   readonly type: number;
-  readonly section: Section;
+  readonly section: SignedSection;
   /** The lowest of its records'. */
   ttlSec: number;
   /** RDATA in canonical form, in the order of the message. */
   readonly rdata: Buffer[];
   readonly signatures: Signature[];
-  /** Which records of the message it is made of, signatures included. */
+  /** The numbers of its records in the message, signatures included. */
   readonly records: number[];
-}
-
-/** What a walk needs to know of a message. */
-export interface WalkedMessage {
-  readonly octets: Buffer;
-  readonly rcode: number;
-  readonly answers: number;
-  readonly authority: number;
-  /** Offsets of the TTLs of all records, in order. */
-  readonly ttlOffsets: ArrayLike<number>;
 }
 
 /** The RRsets of the answer and authority sections. */
@@ -95,79 +86,91 @@ function readSignature(
   };
 }
 
+/** In a section with more sets than this, a table finds a set; with fewer, a search from the end is faster. */
 const FEW_SETS = 12;
-const keyOf = ({ owner, type, section }: Pick<RRset, 'owner' | 'type' | 'section'>): string =>
-  `${section} ${type} ${owner}`;
+const keyOf = (owner: Name, type: number, section: SignedSection): string => `${section} ${type} ${owner}`;
 
-/** Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets. */
-export function readSets(message: WalkedMessage, questionEnd: number): Sets | undefined {
-  const { octets, ttlOffsets, answers, authority } = message;
-  const found = { answer: [] as RRset[], authority: [] as RRset[] };
-  // Only where there are many: most messages have a few, and records of a set stand together.
-  let index: Map<string, RRset> | undefined;
-  function known(owner: Name, type: number, section: Section): RRset | undefined {
-    const sets = found[section];
+/** Sorts records into RRsets. */
+class Grouping implements Sets {
+  readonly answer: RRset[] = [];
+  readonly authority: RRset[] = [];
+  private table: Map<string, RRset> | undefined = undefined;
+
+  find(owner: Name, type: number, section: SignedSection): RRset | undefined {
+    const sets = this[section];
     if (sets.length > FEW_SETS) {
-      index ??= new Map([...found.answer, ...found.authority].map(each => [keyOf(each), each]));
-      return index.get(keyOf({ owner, type, section }));
+      this.table ??= new Map(
+        [...this.answer, ...this.authority].map(each => [keyOf(each.owner, each.type, each.section), each]),
+      );
+      return this.table.get(keyOf(owner, type, section));
     }
+    // Records of a set stand together in most messages.
     for (let i = sets.length - 1; i >= 0; i--) {
       const each = sets[i];
       if (each?.type === type && each.owner === owner) return each;
     }
     return undefined;
   }
-  function add(set: RRset): void {
-    found[set.section].push(set);
-    index?.set(keyOf(set), set);
+
+  private add(set: RRset): void {
+    this[set.section].push(set);
+    this.table?.set(keyOf(set.owner, set.type, set.section), set);
   }
-  let at = questionEnd;
-  for (let i = 0; i < answers + authority; i++) {
-    const fixed = (ttlOffsets[i] ?? 0) - 4;
-    const section = i < answers ? 'answer' : 'authority';
-    const owner = readCanonical(octets, at)?.name;
-    if (owner === undefined) return undefined;
-    const type = u16At(octets, fixed);
-    const ttlSec = ttlAt(octets, fixed + 4);
-    const start = fixed + 10;
-    const end = start + u16At(octets, fixed + 8);
-    at = end;
-    if (type === TYPE.RRSIG) {
-      const read = readSignature(octets, start, end, ttlSec);
-      if (read === undefined) return undefined;
-      const set = known(owner, read.covered, section);
-      if (set === undefined)
-        add({
-          owner,
-          type: read.covered,
-          section,
-          ttlSec: Infinity,
-          rdata: [],
-          signatures: [read.signature],
-          records: [i],
-        });
-      else {
-        set.signatures.push(read.signature);
-        set.records.push(i);
-      }
-    } else {
-      const rdata = canonicalRdata(octets, start, end, type);
-      // The next name is never compressed, and keeps its letters (RFC 6840 §5.1), but has to be one.
-      if (rdata === undefined || (type === TYPE.NSEC && readCanonical(octets, start, end) === undefined))
-        return undefined;
-      const set = known(owner, type, section);
-      if (set === undefined) add({ owner, type, section, ttlSec, rdata: [rdata], signatures: [], records: [i] });
-      else {
-        if (ttlSec < set.ttlSec) set.ttlSec = ttlSec;
-        set.rdata.push(rdata);
-        set.records.push(i);
-      }
-    }
+
+  /** @param index the number of the record in the message */
+  addSignature(owner: Name, covered: number, section: SignedSection, index: number, signature: Signature): void {
+    const set = this.find(owner, covered, section);
+    if (set === undefined)
+      return this.add({
+        owner,
+        type: covered,
+        section,
+        ttlSec: Infinity,
+        rdata: [],
+        signatures: [signature],
+        records: [index],
+      });
+    set.signatures.push(signature);
+    set.records.push(index);
   }
-  return found;
+
+  /** @param index the number of the record in the message */
+  addData(owner: Name, type: number, section: SignedSection, index: number, ttlSec: number, rdata: Buffer): void {
+    const set = this.find(owner, type, section);
+    if (set === undefined)
+      return this.add({ owner, type, section, ttlSec, rdata: [rdata], signatures: [], records: [index] });
+    if (ttlSec < set.ttlSec) set.ttlSec = ttlSec;
+    set.rdata.push(rdata);
+    set.records.push(index);
+  }
 }
 
-/** The RDATA of a set that has one record, however often it is said (RFC 4034 §6.3); undefined: it has several. */
+/** Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets. */
+export function readSets(message: ScannedMessage, questionEnd: number): Sets | undefined {
+  const { octets } = message;
+  const sets = new Grouping();
+  const record = new ScannedRecords(message, questionEnd);
+  while (record.next()) {
+    const { section, type, rdata: start, end } = record;
+    if (section === 'additional') break;
+    const owner = readCanonical(octets, record.owner)?.name;
+    if (owner === undefined) return undefined;
+    if (type === TYPE.RRSIG) {
+      const read = readSignature(octets, start, end, record.ttlSec);
+      if (read === undefined) return undefined;
+      sets.addSignature(owner, read.covered, section, record.index, read.signature);
+    } else {
+      const rdata = canonicalRdata(octets, start, end, type);
+      // The next name of an NSEC is never compressed and keeps its letter case (RFC 6840 §5.1), but it must be a name.
+      if (rdata === undefined || (type === TYPE.NSEC && readCanonical(octets, start, end) === undefined))
+        return undefined;
+      sets.addData(owner, type, section, record.index, record.ttlSec, rdata);
+    }
+  }
+  return sets;
+}
+
+/** The RDATA of a set that has one record, duplicates not counted (RFC 4034 §6.3); undefined: it has several, or none. */
 export const onlyRdata = ({ rdata: [first, ...others] }: RRset): Buffer | undefined =>
   first !== undefined && others.every(each => each.equals(first)) ? first : undefined;
 

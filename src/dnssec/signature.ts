@@ -1,11 +1,13 @@
 // Checking the signatures of an RRset (RFC 4035 §5.3).
 
+import { type Bounded, bounded } from '../base/bounded.js';
 import { putU16, putU32 } from '../base/octets.js';
-import { bounded } from '../base/bounded.js';
 import type { FailureCode } from '../base/outcome.js';
+import type { WallSec } from '../base/time.js';
 import type { Budget } from './budget.js';
 import { algorithmText, type Dnskey } from './dnskey.js';
-import { ancestorOf, isWildcard, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
+import { timeText } from './explain.js';
+import { ancestorOf, hasWildcardLabel, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
 import { type RRset, setText, type Signature } from './rrset.js';
 import type { Steps } from './steps.js';
 
@@ -16,21 +18,22 @@ export interface Flaw {
   readonly detail: string;
 }
 
-/** What came of it. */
-export type Checked =
+/** What the check of an RRset's signatures found. */
+export type SignatureCheck =
   | {
       readonly at: 'good';
       readonly signature: Signature;
-      /** How long that holds. */ readonly ttlSec: number;
-      /** It was made from a wildcard. */ readonly expanded: boolean;
+      readonly ttlSec: number;
+      /** The RRset was made from a wildcard. */
+      readonly expanded: boolean;
     }
-  /** Good but for its dates: what counts where the clock is known to be wrong. */
+  /** Good but for its dates: enough where the clock is known to be wrong. */
   | { readonly at: 'untimely'; readonly flaw: Flaw; readonly expanded: boolean; readonly signature: Signature }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
-/** More keys than that with one tag are no accident (KeyTrap, CVE-2023-50387). */
+/** Keys of one zone with the same tag. More are an attack (KeyTrap, CVE-2023-50387). */
 const MOST_SAME_TAG = 4;
-/** More signatures over one RRset, by keys that exist, are not looked at. */
+/** Signatures over one RRset, by keys that exist, that are checked. */
 const MOST_SIGNATURES = 8;
 /** Octets of signed data whose check is remembered. */
 const REMEMBERED_BYTES = 1 << 20;
@@ -41,9 +44,9 @@ const DAY_SEC = 86_400;
 /** RFC 1982: whether a is before b, both modulo 2^32. */
 const before = (a: number, b: number): boolean => a !== b && (b - a) >>> 0 < 0x80000000;
 
-/** Where now lies beside the dates of a signature, clocks that are a little off allowed for. */
-function timeOf({ inception, expiration }: Signature, nowSec: number): 'current' | 'expired' | 'early' {
-  const now = nowSec >>> 0;
+/** Whether a signature is valid now. Clocks that are a little off are allowed for. */
+function timeOf({ inception, expiration }: Signature, wallNow: WallSec): 'current' | 'expired' | 'early' {
+  const now = wallNow >>> 0;
   const skew = Math.min(Math.max(((expiration - inception) >>> 0) / 10, HOUR_SEC), DAY_SEC);
   if (before(expiration, now) && (now - expiration) >>> 0 > skew) return 'expired';
   if (before(now, inception) && (inception - now) >>> 0 > skew) return 'early';
@@ -52,10 +55,10 @@ function timeOf({ inception, expiration }: Signature, nowSec: number): 'current'
 
 /** The octets that were signed (RFC 4034 §3.1.8.1). */
 export function signedOctets(set: RRset, signature: Signature): Buffer {
-  // RFC 4035 §5.3.2: fewer labels than the owner has means that a wildcard was signed, and the owner made from it.
+  // RFC 4035 §5.3.2: with fewer labels than the owner has, the wildcard was signed that the owner was made from.
   const labels = labelCount(set.owner);
   const owner = octetsOf(
-    signature.labels < labels && !(isWildcard(set.owner) && signature.labels === labels - 1)
+    signature.labels < labels && !(hasWildcardLabel(set.owner) && signature.labels === labels - 1)
       ? wildcardOf(ancestorOf(set.owner, signature.labels))
       : set.owner,
   );
@@ -79,23 +82,14 @@ export function signedOctets(set: RRset, signature: Signature): Buffer {
   return out.subarray(0, at);
 }
 
+/** A check that turned out well. */
 interface Remembered {
   readonly key: Dnskey;
-  /** An octet per character: a Buffer would hold on to the pool that it is cut from. */
+  /** The octets that were signed, one per character: a Buffer would keep the whole pool alive that it is cut from. */
   readonly data: string;
 }
 
-/** Checks signatures. */
-export interface Verifier {
-  /**
-   * Whether one of the keys signed this RRset.
-   * @param zone whose keys these are
-   * @param nowSec seconds since 1970
-   */
-  check(set: RRset, zone: Name, keys: readonly Dnskey[], nowSec: number, budget: Budget): Steps<Checked>;
-}
-
-/** What is wrong with a signature, the worse the later. */
+/** What is wrong with a signature. The last of those that were found is reported. */
 const WRONGS = [
   'none',
   'no_key',
@@ -121,7 +115,7 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
   signatures: 'dnssec_limit',
 };
 
-/** Only who is refused needs the words. */
+/** Made only for what is refused: words take time. */
 function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
   const what = setText(set);
   const of = nameText(zone);
@@ -140,22 +134,94 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
     no_zone_key: `${by}: that key may not sign records of the zone`,
     longer: `${by} speaks of a longer name`,
     wrong: `${by} is wrong`,
-    early: `${by} is not valid before ${dateText(signature.inception)}`,
-    expired: `${by} expired ${dateText(signature.expiration)}`,
+    early: `${by} is not valid before ${timeText(signature.inception)}`,
+    expired: `${by} expired ${timeText(signature.expiration)}`,
     key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`,
     signatures: `${what}: too many signatures to check`,
   };
   return { code: CODES[wrong], detail: words[wrong] };
 }
 
-/**
- * Makes a Verifier. It remembers good signatures of authority sections: a zone's SOA and NSEC records come again with every
- * denial. Answers are kept as a whole elsewhere.
- */
-export function verifier(): Verifier {
-  const remembered = bounded<Remembered>(REMEMBERED_BYTES, () => undefined);
+/** What the check of one signature found. */
+type Attempt = { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
 
-  function verifies(
+/**
+ * Checks signatures. It remembers good signatures of authority sections: a zone's SOA and NSEC records come again with every
+ * denial. Answers are kept as a whole in the cache, so their signatures need not be remembered.
+ */
+export class Verifier {
+  private readonly remembered: Bounded<Remembered> = bounded<Remembered>(REMEMBERED_BYTES, () => undefined);
+
+  /**
+   * Whether one of the keys signed this RRset.
+   * @param zone the owner of the keys
+   */
+  *check(set: RRset, zone: Name, keys: readonly Dnskey[], wallNow: WallSec, budget: Budget): Steps<SignatureCheck> {
+    const { owner, signatures } = set;
+    const [first] = signatures;
+    // An RRset is in one zone, under one name: signatures that do not agree on these were not made for it.
+    for (const each of signatures) {
+      if (each.signer !== first?.signer || each.labels !== first.labels)
+        return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
+    }
+    const labels = labelCount(owner) - (hasWildcardLabel(owner) ? 1 : 0);
+    let worst: Wrong = 'none';
+    let blamed: Signature | undefined;
+    let untimely: Signature | undefined;
+    let tried = 0;
+    for (const signature of signatures) {
+      if (signature.signer !== zone) continue;
+      const usable = usableKeys(signature, keys);
+      if (usable > 0 && usable <= MOST_SAME_TAG) tried++;
+      let wrong = hindrance(signature, keys, usable, tried, labels);
+      if (wrong === 'key_tags' || wrong === 'signatures') budget.exceed(wrong);
+      if (wrong === undefined) {
+        const attempt = yield* this.attempt(set, signature, keys, wallNow, budget);
+        if (attempt === 'limit') return { at: 'flawed', flaw: flawOf(set, zone, 'signatures', signature) };
+        if (attempt.at === 'good')
+          return {
+            at: 'good',
+            signature,
+            ttlSec: ttlOf(set, signature, wallNow),
+            expanded: signature.labels < labels,
+          };
+        if (attempt.at === 'untimely') untimely ??= signature;
+        wrong = attempt.wrong;
+      }
+      if (WRONGS.indexOf(wrong) > WRONGS.indexOf(worst)) {
+        worst = wrong;
+        blamed = signature;
+      }
+    }
+    const flaw = flawOf(set, zone, worst, blamed);
+    return untimely === undefined
+      ? { at: 'flawed', flaw }
+      : { at: 'untimely', flaw, signature: untimely, expanded: untimely.labels < labels };
+  }
+
+  /** Checks one signature with each key that it may be of. */
+  private *attempt(
+    set: RRset,
+    signature: Signature,
+    keys: readonly Dnskey[],
+    wallNow: WallSec,
+    budget: Budget,
+  ): Steps<Attempt> {
+    // With wrong dates it is checked, too: a signature that is only untimely counts where the clock is known to be wrong.
+    const time = timeOf(signature, wallNow);
+    const data = signedOctets(set, signature);
+    for (const key of keys) {
+      if (!isOf(signature, key) || !key.isZoneKey || key.isRevoked) continue;
+      // Some keys take long, and some zones have many: others are served in between.
+      while (budget.mustPause) yield PAUSE;
+      const good = this.verifies(key, data, signature.octets, set.section === 'authority', budget);
+      if (good === 'limit') return 'limit';
+      if (good) return time === 'current' ? GOOD : { at: 'untimely', wrong: time };
+    }
+    return { at: 'wrong', wrong: time === 'current' ? 'wrong' : time };
+  }
+
+  private verifies(
     key: Dnskey,
     data: Buffer,
     signature: Buffer,
@@ -164,77 +230,36 @@ export function verifier(): Verifier {
   ): boolean | 'limit' {
     const id = comesAgain ? signature.toString('latin1') : '';
     const text = comesAgain ? data.toString('latin1') : '';
-    const known = comesAgain ? remembered.get(id) : undefined;
+    const known = comesAgain ? this.remembered.get(id) : undefined;
     if (known?.key === key && known.data === text) return true;
     if (!budget.takeCheck(key.weight)) return 'limit';
     if (!key.verifies(data, signature)) return false;
-    if (comesAgain) remembered.set(id, { key, data: text }, text.length + 2 * id.length);
+    if (comesAgain) this.remembered.set(id, { key, data: text }, text.length + 2 * id.length);
     return true;
   }
+}
 
-  return {
-    *check(set, zone, keys, nowSec, budget) {
-      const { owner, signatures, section } = set;
-      const [first] = signatures;
-      // An RRset is in one zone, under one name: signatures that do not agree on these were not made for it.
-      for (const each of signatures) {
-        if (each.signer !== first?.signer || each.labels !== first.labels)
-          return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
-      }
-      const labels = labelCount(owner) - (isWildcard(owner) ? 1 : 0);
-      let worst: Wrong = 'none';
-      let blamed: Signature | undefined;
-      let untimely: Signature | undefined;
-      let tried = 0;
-      for (const signature of signatures) {
-        if (signature.signer !== zone) continue;
-        let wrong: Wrong = 'no_key';
-        let usable = 0;
-        for (const key of keys) {
-          if (!isOf(signature, key)) continue;
-          if (!key.isZoneKey || key.isRevoked) wrong = 'no_zone_key';
-          else usable++;
-        }
-        const time = timeOf(signature, nowSec);
-        if (usable > 0) {
-          if (usable > MOST_SAME_TAG || ++tried > MOST_SIGNATURES) {
-            wrong = usable > MOST_SAME_TAG ? 'key_tags' : 'signatures';
-            budget.exceed(wrong);
-          } else if (signature.labels > labels) wrong = 'longer';
-          else {
-            // Its dates may be wrong: whether it is good beside that matters only where there is no better one.
-            wrong = time === 'current' ? 'wrong' : time;
-            const data = signedOctets(set, signature);
-            for (const key of keys) {
-              if (!isOf(signature, key) || !key.isZoneKey || key.isRevoked) continue;
-              // Some keys take long, and some zones have many: not all in one go.
-              while (budget.mustPause) yield PAUSE;
-              const good = verifies(key, data, signature.octets, section === 'authority', budget);
-              if (good === 'limit') return { at: 'flawed', flaw: flawOf(set, zone, 'signatures', signature) };
-              if (!good) continue;
-              if (time === 'current')
-                return {
-                  at: 'good',
-                  signature,
-                  ttlSec: ttlOf(set, signature, nowSec),
-                  expanded: signature.labels < labels,
-                };
-              untimely ??= signature;
-              break;
-            }
-          }
-        }
-        if (WRONGS.indexOf(wrong) > WRONGS.indexOf(worst)) {
-          worst = wrong;
-          blamed = signature;
-        }
-      }
-      const flaw = flawOf(set, zone, worst, blamed);
-      return untimely === undefined
-        ? { at: 'flawed', flaw }
-        : { at: 'untimely', flaw, signature: untimely, expanded: untimely.labels < labels };
-    },
-  };
+const GOOD = { at: 'good' } as const;
+
+/** How many keys a signature may be of, that may sign records of the zone. */
+function usableKeys(signature: Signature, keys: readonly Dnskey[]): number {
+  let usable = 0;
+  for (const key of keys) if (isOf(signature, key) && key.isZoneKey && !key.isRevoked) usable++;
+  return usable;
+}
+
+/** Why a signature need not be checked at all; undefined: it has to be. */
+function hindrance(
+  signature: Signature,
+  keys: readonly Dnskey[],
+  usable: number,
+  tried: number,
+  ownerLabels: number,
+): Wrong | undefined {
+  if (usable === 0) return keys.some(key => isOf(signature, key)) ? 'no_zone_key' : 'no_key';
+  if (usable > MOST_SAME_TAG) return 'key_tags';
+  if (tried > MOST_SIGNATURES) return 'signatures';
+  return signature.labels > ownerLabels ? 'longer' : undefined;
 }
 
 const PAUSE = { at: 'pause' } as const;
@@ -242,25 +267,22 @@ const PAUSE = { at: 'pause' } as const;
 const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean =>
   key.tag === keyTag && key.algorithm === algorithm;
 
-/** RFC 4035 §5.3.3: how long it holds; not longer than any of these says. */
-const ttlOf = (set: RRset, signature: Signature, nowSec: number): number =>
-  Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, nowSec)));
+/** RFC 4035 §5.3.3: the TTL is the lowest of these. */
+const ttlOf = (set: RRset, signature: Signature, wallNow: WallSec): number =>
+  Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, wallNow)));
 
 /** Whether this very key has signed an RRset, whatever its flags: how a key is revoked (RFC 5011 §2.1). */
-export const signedBy = (set: RRset, key: Dnskey, nowSec: number): boolean =>
+export const signedBy = (set: RRset, key: Dnskey, wallNow: WallSec): boolean =>
   set.signatures.some(
     signature =>
       isOf(signature, key) &&
       signature.signer === set.owner &&
-      timeOf(signature, nowSec) === 'current' &&
+      timeOf(signature, wallNow) === 'current' &&
       key.verifies(signedOctets(set, signature), signature.octets),
   );
 
-/** Seconds until a signature expires; one that is accepted a little late has a moment. */
-function untilExpiration({ expiration }: Signature, nowSec: number): number {
-  const left = (expiration - (nowSec >>> 0)) | 0;
+/** Seconds until a signature expires; 1 for one that is accepted though it has just expired. */
+function untilExpiration({ expiration }: Signature, wallNow: WallSec): number {
+  const left = (expiration - (wallNow >>> 0)) | 0;
   return left > 0 ? left : 1;
 }
-
-/** RRSIG times as people write them; exact until 2106. */
-const dateText = (sec: number): string => new Date(sec * 1000).toISOString().replace('.000Z', 'Z');

@@ -1,5 +1,5 @@
-// Validation is written as generators: they say what they need next, and whoever drives them fetches it, and goes on. No
-// sockets, no timers, no promises; what is at hand costs no turn of the event loop.
+// Validation is written as generators. They yield what they need next; the caller fetches it and continues them. So validation
+// needs no sockets, timers or promises, and what is known already costs no turn of the event loop.
 
 import type { Failure } from '../base/outcome.js';
 import type { Name } from './name.js';
@@ -15,14 +15,14 @@ export interface Lookup {
 export type Need =
   /** All of these, asked together. */
   | { readonly at: 'lookups'; readonly lookups: readonly Lookup[] }
-  /** A turn for others: much was computed. Whoever drives this goes on in another turn (budget.ts). */
+  /** Much was computed: the caller serves other questions before it continues (budget.ts). */
   | { readonly at: 'pause' };
 
-/** A computation with needs. */
+/** A computation that yields what it needs. */
 export type Steps<T> = Generator<Need, T, undefined>;
 
-/** What came of a lookup. */
-export type Found =
+/** The result of a lookup. */
+export type LookupResult =
   | { readonly at: 'answer'; readonly sets: Sets; readonly rcode: number; readonly upstream: string }
   | { readonly at: 'failure'; readonly failure: Failure };
 

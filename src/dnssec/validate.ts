@@ -1,58 +1,67 @@
-// One answer, judged (RFC 4035 §5): each link of its chain of aliases on its own, then the data or the denial at its end.
+// Validates one answer (RFC 4035 §5): each link of its chain of aliases on its own, then the data or the denial at its end.
 
-import type { FailureCode } from '../base/outcome.js';
-import { failure, type Failure } from '../base/outcome.js';
+import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
 import { MAX_NAME_BYTES } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
 import { TYPE, typeToText } from '../wire/rrtype.js';
-import { type Chain, signedText } from './chain.js';
+import type { Chain } from './chain.js';
 import type { Proof } from './denial.js';
+import { checkDenial } from './denial-check.js';
+import { signedText } from './explain.js';
 import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
 import { onlyRdata, type RRset, type Sets, setText } from './rrset.js';
 import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
 import type { ZoneState } from './zones.js';
 
-/** What came of it (RFC 4035 §4.3). */
+/** What the validation of an answer found (RFC 4035 §4.3). */
 export type Finding =
-  /** Only the records in `kept` were checked: others have to go. */
-  | {
-      readonly at: 'secure';
-      readonly ttlSec: number;
-      /** By number of record. */ readonly kept: readonly boolean[];
-      /** TTLs of records that claim to last longer than they do. */ readonly shorter:
-        ReadonlyMap<number, number> | undefined;
-      /** The RCODE that the records speak of: the message's own is signed by nobody. */ readonly rcode: number;
-      /** Nobody knows the time: it may have been true once. */ readonly untimely: boolean;
-    }
+  | SecureFinding
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
   | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
 
-/** Aliases that are followed within one answer. */
-const MOST_ALIASES = 16;
+/** Only the records in `kept` were checked: the others must be left out. */
+export interface SecureFinding {
+  readonly at: 'secure';
+  readonly ttlSec: number;
+  /** By number of record. */
+  readonly kept: readonly boolean[];
+  /** TTLs of records that are longer than their signatures allow, by number of record. */
+  readonly shorter: ReadonlyMap<number, number> | undefined;
+  /** The RCODE that the records prove: the message's own is not signed. */
+  readonly rcode: number;
+  /** The clock is wrong, so it may have been true only once. */
+  readonly untimely: boolean;
+}
 
-/** What is asked and what was answered. */
-export interface Judged {
+/** A question and its answer. */
+export interface AnswerToValidate {
   readonly name: Name;
   readonly type: number;
   readonly rcode: number;
   readonly sets: Sets;
-  /** Records in answer and authority. */
+  /** Records in answer and authority section. */
   readonly records: number;
 }
+
+/** Aliases that are followed within one answer. */
+const MOST_ALIASES = 16;
+/** The TTL of what has no records: nothing limits it. */
+const UNLIMITED_SEC = Infinity;
 
 const NOERROR = 0;
 const NXDOMAIN = 3;
 const YXDOMAIN = 6;
 
-/** A part of an answer, judged. */
+/** What the validation of a part of an answer found. */
 type Part = { readonly at: 'secure'; readonly ttlSec: number } | Exclude<Finding, { readonly at: 'secure' }>;
 
+const SECURE: Part = { at: 'secure', ttlSec: UNLIMITED_SEC };
 const bogus = ({ code, detail }: Flaw): Part => ({ at: 'bogus', failure: failure(code, detail) });
 const flaw = (code: FailureCode, detail: string): Part => bogus({ code, detail });
 
-/** What the state of a zone means for something that it did not sign. */
+/** What the state of a zone means for something in it that is not signed. */
 function unsignedPart(state: ZoneState, missing: Flaw): Part {
   switch (state.at) {
     case 'unsigned':
@@ -67,96 +76,91 @@ function unsignedPart(state: ZoneState, missing: Flaw): Part {
   }
 }
 
-const NOTHING: Flaw = { code: 'bogus', detail: '' };
+/** For states that cannot be bogus by what is missing. */
+const NO_FLAW: Flaw = { code: 'bogus', detail: '' };
 
-class Judge {
+/** How the chain of aliases goes on at a name. */
+type Link =
+  /** The name is an alias. */
+  | { readonly at: 'alias'; readonly part: Part; readonly target: Name }
+  /** The chain ends here. */
+  | { readonly at: 'end'; readonly part: Part };
+
+class AnswerValidation {
   private readonly kept: boolean[];
-  /** Whose signatures count in this answer. */
+  /** The zones whose signatures count in this answer. */
   private readonly zones: Name[] = [];
   private shorter: Map<number, number> | undefined = undefined;
-  private ttlSec = Infinity;
+  private ttlSec = UNLIMITED_SEC;
   private rcode = NOERROR;
 
   constructor(
     private readonly chain: Chain,
-    private readonly asked: Judged,
+    private readonly answer: AnswerToValidate,
   ) {
-    this.kept = new Array<boolean>(asked.records).fill(false);
+    this.kept = new Array<boolean>(answer.records).fill(false);
   }
 
-  *judge(): Steps<Finding> {
-    const { answer } = this.asked.sets;
-    const { type, rcode } = this.asked;
-    let { name } = this.asked;
+  *validate(): Steps<Finding> {
+    let { name } = this.answer;
     const seen: Name[] = [];
-    let worst: Part = { at: 'secure', ttlSec: Infinity };
-    const stop = (): boolean => worst.at === 'bogus' || worst.at === 'indeterminate';
-    for (let aliases = 0; ; aliases++) {
-      const data = find(answer, name, type);
-      if (data !== undefined) {
-        worst = worse(
-          worst,
-          rcode === NOERROR
-            ? yield* this.set(data)
-            : flaw(
-                'bogus',
-                `${nameText(name)} ${typeToText(type)} is there, but the answer says ${rcodeToText(rcode)}`,
-              ),
-        );
-        break;
-      }
-      if (aliases === MOST_ALIASES) {
-        this.chain.run.budget.exceed('aliases');
-        return {
-          at: 'bogus',
-          failure: failure('dnssec_limit', `${nameText(this.asked.name)}: more than ${MOST_ALIASES} aliases`),
-        };
-      }
-      const alias = find(answer, name, TYPE.CNAME);
-      const above = answer.find(
-        ({ owner, type: each, rdata }) =>
-          each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner),
-      );
+    let worst: Part = SECURE;
+    for (;;) {
+      const link = yield* this.link(name, seen.length);
+      worst = worse(worst, link.part);
+      if (link.at === 'end') break;
       seen.push(name);
-      if (above !== undefined && (alias === undefined || alias.signatures.length === 0)) {
-        const target = redirected(name, above);
-        if (target === undefined && rcode === YXDOMAIN && alias === undefined) {
-          // RFC 6672 §2.2: the name that the DNAME makes is too long. That is all there is to say, and it is signed.
-          worst = worse(worst, yield* this.set(above));
-          this.rcode = YXDOMAIN;
-          break;
-        }
-        // The CNAME that a DNAME makes has no signature: it must be what the DNAME says (RFC 6672 §5.3.1), and said once.
-        if (target === undefined || (alias !== undefined && (targetOf(alias) !== target || alias.rdata.length > 1))) {
-          worst = worse(
-            worst,
-            flaw('bogus', `${nameText(name)} CNAME is not what the DNAME of ${nameText(above.owner)} makes`),
-          );
-          break;
-        }
-        worst = worse(worst, yield* this.set(above));
-        alias?.records.forEach(each => (this.kept[each] = true));
-        name = target;
-      } else if (alias !== undefined) {
-        worst = worse(worst, yield* this.set(alias));
-        name = targetOf(alias) ?? name;
-      } else {
-        if (!stop()) worst = worse(worst, yield* this.denied(name));
-        break;
-      }
-      if (stop() || seen.includes(name)) break;
+      name = link.target;
+      if (fails(worst) || seen.includes(name)) break;
     }
     if (worst.at === 'secure') worst = worse(worst, yield* this.rest());
-    return worst.at === 'secure'
-      ? {
-          at: 'secure',
-          ttlSec: this.ttlSec,
-          kept: this.kept,
-          shorter: this.shorter,
-          rcode: this.rcode,
-          untimely: this.chain.untimely,
-        }
-      : worst;
+    if (worst.at !== 'secure') return worst;
+    const { ttlSec, kept, shorter, rcode, chain } = this;
+    return { at: 'secure', ttlSec, kept, shorter, rcode, untimely: chain.untimely };
+  }
+
+  /** What the answer says about one name of the chain of aliases, `aliases` names behind the one that was asked for. */
+  private *link(name: Name, aliases: number): Steps<Link> {
+    const { type, rcode, sets } = this.answer;
+    const data = find(sets.answer, name, type);
+    if (data !== undefined) {
+      if (rcode === NOERROR) return { at: 'end', part: yield* this.set(data) };
+      const what = `${nameText(name)} ${typeToText(type)}`;
+      return { at: 'end', part: flaw('bogus', `${what} is there, but the answer says ${rcodeToText(rcode)}`) };
+    }
+    if (aliases === MOST_ALIASES) {
+      this.chain.run.budget.exceed('aliases');
+      const detail = `${nameText(this.answer.name)}: more than ${MOST_ALIASES} aliases`;
+      return { at: 'end', part: flaw('dnssec_limit', detail) };
+    }
+    const cname = find(sets.answer, name, TYPE.CNAME);
+    const dname = sets.answer.find(
+      ({ owner, type: each, rdata }) =>
+        each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner),
+    );
+    if (dname !== undefined && (cname === undefined || cname.signatures.length === 0))
+      return yield* this.redirect(name, dname, cname);
+    if (cname !== undefined) return { at: 'alias', part: yield* this.set(cname), target: targetOf(cname) ?? name };
+    return { at: 'end', part: yield* this.denied(name) };
+  }
+
+  /** A DNAME above a name, and the CNAME that was made from it, if there is one. */
+  private *redirect(name: Name, dname: RRset, cname: RRset | undefined): Steps<Link> {
+    const target = redirected(name, dname);
+    if (target === undefined && this.answer.rcode === YXDOMAIN && cname === undefined) {
+      // RFC 6672 §2.2: the name that the DNAME makes is too long. The signed DNAME proves that.
+      const part = yield* this.set(dname);
+      this.rcode = YXDOMAIN;
+      return { at: 'end', part };
+    }
+    // The CNAME has no signature of its own: it must be what the DNAME makes (RFC 6672 §5.3.1), and be there once.
+    if (target === undefined || (cname !== undefined && (targetOf(cname) !== target || cname.rdata.length > 1))) {
+      const detail = `${nameText(name)} CNAME is not what the DNAME of ${nameText(dname.owner)} makes`;
+      return { at: 'end', part: flaw('bogus', detail) };
+    }
+    const part = yield* this.set(dname);
+    cname?.records.forEach(each => (this.kept[each] = true));
+    return { at: 'alias', part, target };
   }
 
   private keep(set: RRset, ttlSec: number): Part {
@@ -174,7 +178,7 @@ class Judge {
     const { owner, type } = set;
     const { chain } = this;
     const negative = chain.negative(owner);
-    if (negative !== undefined) return unsignedPart(negative, NOTHING);
+    if (negative !== undefined) return unsignedPart(negative, NO_FLAW);
     const signer = chain.signerOf(set, owner);
     // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
     if (signer === undefined || (type === TYPE.DS && signer === owner)) {
@@ -202,9 +206,9 @@ class Judge {
     return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
   }
 
-  /** RFC 4035 §5.3.4: what is made from a wildcard holds only where nothing closer exists. */
+  /** RFC 4035 §5.3.4: an RRset made from a wildcard is valid only where nothing closer exists. */
   private *expanded(owner: Name, labels: number, zone: Name, state: Extract<ZoneState, { at: 'signed' }>): Steps<Part> {
-    const denied = yield* this.chain.denialOf(zone, state.keys, this.asked.sets.authority);
+    const denied = yield* checkDenial(this.chain, zone, state.keys, this.answer.sets.authority);
     if (denied.at === 'flawed') return bogus(denied.flaw);
     if (denied.at === 'too_many_iterations') return { at: 'insecure', why: denied.why };
     switch (denied.denial.noCloser(owner, labels)) {
@@ -221,20 +225,20 @@ class Judge {
     }
   }
 
-  /** There is nothing: no such name, or no such type. */
+  /** The answer says that there is no such name, or no such type. */
   private *denied(name: Name): Steps<Part> {
     const {
       type,
       rcode,
       sets: { authority },
-    } = this.asked;
+    } = this.answer;
     const { chain } = this;
     const missing: Flaw = {
       code: 'nsec_missing',
       detail: `that there is no ${nameText(name)} ${typeToText(type)} is not proven`,
     };
     const negative = chain.negative(name);
-    if (negative !== undefined) return unsignedPart(negative, NOTHING);
+    if (negative !== undefined) return unsignedPart(negative, NO_FLAW);
     const zones = chain
       .denialSigners(authority, name)
       .filter(signer => type !== TYPE.DS || signer !== name || name.length === 1);
@@ -243,7 +247,7 @@ class Judge {
       const state = yield* chain.keysOf(zone);
       if (state.at === 'no_cut') continue;
       if (state.at !== 'signed') return unsignedPart(state, missing);
-      const denied = yield* chain.denialOf(zone, state.keys, authority);
+      const denied = yield* checkDenial(chain, zone, state.keys, authority);
       if (denied.at === 'too_many_iterations') return { at: 'insecure', why: denied.why };
       if (denied.at === 'flawed') {
         found = denied.flaw;
@@ -252,7 +256,7 @@ class Judge {
       let proof: Proof = rcode === NXDOMAIN ? denied.denial.noName(name) : 'unproven';
       this.rcode = proof === 'unproven' ? NOERROR : NXDOMAIN;
       if (rcode !== NOERROR && rcode !== NXDOMAIN) continue;
-      // Some servers with NSEC say NXDOMAIN for a name without records that has names below; what is signed counts.
+      // Some servers with NSEC answer NXDOMAIN for an empty non-terminal; what is signed counts.
       if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
         proof = denied.denial.noData(name, type);
       chain.run.note?.(
@@ -269,12 +273,12 @@ class Judge {
   }
 
   /**
-   * The rest of an answer that would be secure: AD speaks of all of it (RFC 4035 §3.2.3). The NS records that some servers add
-   * without signatures are left out; who adds anything else that does not hold is not to be believed.
+   * The other records of an answer that is secure so far: AD stands for all of it (RFC 4035 §3.2.3). Some servers add NS records
+   * without signatures: these are left out. Anything else that is not secure makes the answer bogus.
    */
   private *rest(): Steps<Part> {
-    const { answer, authority } = this.asked.sets;
-    if (!this.kept.includes(false)) return { at: 'secure', ttlSec: Infinity };
+    const { answer, authority } = this.answer.sets;
+    if (!this.kept.includes(false)) return SECURE;
     for (const set of [...answer, ...authority]) {
       if (set.records.every(each => this.kept[each])) continue;
       if (set.type === TYPE.NS && set.signatures.length === 0 && set.section === 'authority') continue;
@@ -284,14 +288,16 @@ class Judge {
         : yield* this.set(set);
       if (part.at !== 'secure') return part;
     }
-    return { at: 'secure', ttlSec: Infinity };
+    return SECURE;
   }
 }
+
+const fails = ({ at }: Part): boolean => at === 'bogus' || at === 'indeterminate';
 
 const ORDER = ['secure', 'insecure', 'indeterminate', 'bogus'];
 const worse = (a: Part, b: Part): Part => (ORDER.indexOf(b.at) > ORDER.indexOf(a.at) ? b : a);
 
-/** A CNAME's target; more than one is nonsense. */
+/** The target of a CNAME or DNAME; undefined if there are several. */
 function targetOf(set: RRset): Name | undefined {
   const only = onlyRdata(set);
   return only && readCanonical(only, 0)?.name;
@@ -303,14 +309,15 @@ function find(sets: readonly RRset[], owner: Name, type: number): RRset | undefi
   return undefined;
 }
 
-/** Where a DNAME sends a name below it (RFC 6672 §2.2); undefined: nowhere. */
+/** The name that a DNAME makes of a name below it (RFC 6672 §2.2); undefined: none that is valid. */
 function redirected(name: Name, dname: RRset): Name | undefined {
   const target = targetOf(dname);
-  // RFC 6672 §2.4: one to a name; no server says it twice.
+  // RFC 6672 §2.4: a name has one DNAME.
   if (target === undefined || dname.rdata.length > 1) return undefined;
   const made = name.slice(0, name.length - dname.owner.length) + target;
   return made.length > MAX_NAME_BYTES ? undefined : made;
 }
 
-/** Judges an answer. */
-export const judge = (chain: Chain, asked: Judged): Steps<Finding> => new Judge(chain, asked).judge();
+/** Validates an answer. */
+export const validate = (chain: Chain, answer: AnswerToValidate): Steps<Finding> =>
+  new AnswerValidation(chain, answer).validate();

@@ -1,8 +1,9 @@
-// What is known about names as zones: whose keys are proven, who is proven to have none. Kept as long as the records and
-// signatures that prove it are good.
+// What is known about names as zones: proven keys, or the proof that there are none. A state is kept as long as the records
+// and signatures that prove it are valid.
 
-import { bounded } from '../base/bounded.js';
+import { type Bounded, bounded } from '../base/bounded.js';
 import type { Failure } from '../base/outcome.js';
+import { ageAfter, type AgeSec } from '../base/time.js';
 import type { ExtendedError } from '../wire/edns.js';
 import type { Dnskey } from './dnskey.js';
 import { type Name, parentOf, ROOT_NAME } from './name.js';
@@ -18,66 +19,93 @@ export type ZoneState =
   | { readonly at: 'no_cut' }
   /** Its delegation or its keys are not what was signed. */
   | { readonly at: 'bogus'; readonly flaw: Flaw }
-  /** Upstream did not say. Never kept. */
+  /** The records that would tell could not be fetched. Never kept. */
   | { readonly at: 'unknown'; readonly failure: Failure };
 
-interface Kept {
+/** A state in the table. */
+interface KnownState {
   readonly state: ZoneState;
-  readonly untilSec: number;
+  readonly until: AgeSec;
 }
 
 /** The table. */
 export interface Zones {
-  get(name: Name, nowSec: number): ZoneState | undefined;
-  put(name: Name, state: ZoneState, nowSec: number, ttlSec: number): void;
-  /** Forgets what is known about names that are meant. */
+  get(name: Name, ageNow: AgeSec): ZoneState | undefined;
+  put(name: Name, state: ZoneState, ageNow: AgeSec, ttlSec: number): void;
+  /** Forgets what is known about some names. */
   forget(isMeant: (name: Name) => boolean): void;
+  /** Forgets failures (bogus states): another network or server may tell the truth. */
+  forgetFailures(): void;
+  /** Forgets everything, e.g. because other anchors or settings are in force. */
   clear(): void;
+  /** Changes when something is forgotten: what was computed from older knowledge must not be put in after that. */
+  readonly epoch: number;
   readonly entries: number;
 }
 
-/** About what an entry takes beside its keys, and a key beside its octets. */
+/** Approximate octets of an entry without its keys, and of a key without its RDATA. */
 const ENTRY_BYTES = 300;
 const KEY_BYTES = 900;
-/** Longer than that nobody's word is taken; shorter would have zones with a TTL of 0 asked about at every question. */
+/** Bounds of how long a state is kept. Without the lower one, a zone with a TTL of 0 would be looked up for every question. */
 const MOST_SEC = 86_400;
 const LEAST_SEC = 5;
 
-/** Makes a table of at most `bytes`. */
-export function zoneTable(bytes: number): Zones {
-  const table = bounded<Kept>(bytes, () => undefined);
-  return {
-    get(name, nowSec) {
-      const kept = table.get(name);
-      return kept === undefined || nowSec >= kept.untilSec ? undefined : kept.state;
-    },
-    put(name, state, nowSec, ttlSec) {
-      if (state.at === 'unknown') return;
-      const size =
-        state.at !== 'signed'
-          ? ENTRY_BYTES
-          : state.keys.reduce((sum, { rdata }) => sum + rdata.length + KEY_BYTES, ENTRY_BYTES);
-      table.set(name, { state, untilSec: nowSec + Math.min(Math.max(ttlSec, LEAST_SEC), MOST_SEC) }, size);
-    },
-    forget(isMeant) {
-      for (const each of table.keys()) if (isMeant(each)) table.delete(each);
-    },
-    clear: () => table.clear(),
-    get entries() {
-      return table.entries;
-    },
-  };
+class ZoneTable implements Zones {
+  epoch = 0;
+  private readonly table: Bounded<KnownState>;
+
+  constructor(bytes: number) {
+    this.table = bounded<KnownState>(bytes, () => undefined);
+  }
+
+  get(name: Name, ageNow: AgeSec): ZoneState | undefined {
+    const known = this.table.get(name);
+    return known === undefined || ageNow >= known.until ? undefined : known.state;
+  }
+
+  put(name: Name, state: ZoneState, ageNow: AgeSec, ttlSec: number): void {
+    if (state.at === 'unknown') return;
+    const size =
+      state.at !== 'signed'
+        ? ENTRY_BYTES
+        : state.keys.reduce((sum, { rdata }) => sum + rdata.length + KEY_BYTES, ENTRY_BYTES);
+    this.table.set(name, { state, until: ageAfter(ageNow, Math.min(Math.max(ttlSec, LEAST_SEC), MOST_SEC)) }, size);
+  }
+
+  forget(isMeant: (name: Name) => boolean): void {
+    this.epoch++;
+    for (const each of this.table.keys()) if (isMeant(each)) this.table.delete(each);
+  }
+
+  forgetFailures(): void {
+    this.epoch++;
+    // The most recently used come first: looked at last, they stay the most recently used.
+    for (const each of this.table.keys().toReversed())
+      if (this.table.get(each)?.state.at === 'bogus') this.table.delete(each);
+  }
+
+  clear(): void {
+    this.epoch++;
+    this.table.clear();
+  }
+
+  get entries(): number {
+    return this.table.entries;
+  }
 }
 
-/** The nearest name above `name`, down from `top`, that something is known about, but for names that are no cut. */
+/** Makes a table of at most `bytes`. */
+export const zoneTable = (bytes: number): Zones => new ZoneTable(bytes);
+
+/** The nearest name above `name`, or at it, and not above `top`, of which a state other than `no_cut` is known. */
 export function nearestKnown(
   zones: Zones,
   name: Name,
   top: Name,
-  nowSec: number,
+  ageNow: AgeSec,
 ): { readonly name: Name; readonly state: ZoneState } | undefined {
   for (let each = name; ; each = parentOf(each)) {
-    const state = zones.get(each, nowSec);
+    const state = zones.get(each, ageNow);
     if (state !== undefined && state.at !== 'no_cut') return { name: each, state };
     if (each === top || each === ROOT_NAME) return undefined;
   }

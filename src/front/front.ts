@@ -1,47 +1,36 @@
-// Where every message from a client enters and every reply leaves, whatever the transport: read it, see whether the
-// sender may ask, have it resolved, and put the reply together.
+// Where every message from a client enters and every reply leaves, whatever the transport: read it, see whether the sender may
+// ask, have it resolved. `front/reply` makes the replies.
 
-import { type Failure, failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
 import type { NotedQuery, Observer, Source } from '../base/observer.js';
+import { failure } from '../base/outcome.js';
 import type { Clock } from '../base/ports.js';
-import type { Answer, Client, Query, Resolve } from '../pipeline/stage.js';
+import type { AgeSec, MonoMs } from '../base/time.js';
+import type { Answer, Outcome } from '../pipeline/answer.js';
+import { type Client, Query } from '../pipeline/query.js';
+import type { Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
-import { FastQuery } from './fast-query.js';
-import { type PacketCache, room } from './packet-cache.js';
-import { type ExtendedError, findOption, type Option, OPTION, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
-import { FLAG, HEADER_BYTES, rcodeOf, flagsOf } from '../wire/header.js';
-import { type ClientQuery, type Parsed, parseQuery, type ReplyTo, wantsPadding } from '../wire/query.js';
-import {
-  answerReply,
-  edeFor,
-  headerOnlyReply,
-  keepaliveOption,
-  type ReplyShape,
-  type StoredMessage,
-  STREAM_LIMIT_BYTES,
-  udpLimit,
-} from '../wire/reply.js';
-import { withoutDnssec } from '../wire/selection.js';
+import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
+import { type Parsed, parseQuery } from '../wire/query.js';
+import type { ReadyReplies } from './ready-replies.js';
+import { failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
 
-/** What the front works with. */
-export interface FrontParts {
+/** What the front works with. Its fields are read at each message. */
+export interface FrontParts extends ReplyParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
-  /** Ready replies; filled here. */
-  readonly packets: PacketCache;
+  /** Filled here. */
+  readonly ready: ReadyReplies;
   /** Queries that may wait for upstream at one time; one more gets SERVFAIL at once, instead of a place in a queue. */
   readonly maxInflight: number;
-  /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). */
-  readonly streamIdleMs: number;
   readonly observer: Observer;
-  /** Is told of every query that gets a reply. Then there are no ready replies: nobody would be told of those. */
+  /** Is told of every query that gets a reply. While there is one, no ready replies are made: it would not be told of those. */
   readonly noted?: ((query: NotedQuery) => void) | undefined;
   readonly clock: Clock;
-  /** The age clock of the cache, seconds. */
-  readonly nowSec: () => number;
+  readonly ageNow: () => AgeSec;
 }
 
-/** The front. */
+/** The front. What is thrown while a message or an answer is handled is a broken invariant, and is not caught here. */
 export interface Front {
   /**
    * Handles one message.
@@ -49,233 +38,154 @@ export interface Front {
    * @param missed whether the packet cache has been asked for it already
    * @returns whether a reply is still to come
    */
-  handle(message: Buffer, client: Client, respond: (reply: Buffer) => void, missed?: boolean): boolean;
+  handle(message: Buffer, client: Client, respond: Respond, missed?: boolean): boolean;
   /** Queries that wait for an answer. */
   readonly inflight: number;
   /** From now on refuses what would have to wait. */
   stop(): void;
 }
 
+/** Takes the reply to a message. */
+export type Respond = (reply: Buffer) => void;
+
 /** Makes a Front. */
-export function front(parts: FrontParts): Front {
-  const { observer, clock } = parts;
-  let inflight = 0;
-  let stopping = false;
-  const fast = new FastQuery();
-  const ready = room(UDP_PAYLOAD_BYTES + 4);
+export const front = (parts: FrontParts): Front => new MessageFront(parts);
 
-  /** A ready reply to the query just read, if there is one that this client can take. */
-  function readyReply(message: Buffer, client: Client): Buffer | undefined {
-    const stream = client.transport !== 'udp';
-    const nowSec = parts.nowSec();
-    if (!parts.packets.find(fast, nowSec)) return undefined;
-    const { replyBytes, negative } = parts.packets;
-    if (!stream && replyBytes > fast.udpLimitBytes) return undefined;
-    if (!parts.packets.copyTo(ready, 0, message, 0, fast.questionBytes, nowSec)) return undefined;
-    observer.cache(negative ? 'hit_negative' : 'hit_positive');
-    return Buffer.from(ready.octets.subarray(0, replyBytes));
+/** A message that is being handled. */
+interface Arrival {
+  readonly message: Buffer;
+  readonly client: Client;
+  readonly respond: Respond;
+  readonly startedAt: MonoMs;
+  /** It is one of those that ready replies are kept for. */
+  readonly simple: boolean;
+}
+
+const NO_OFFSETS: readonly number[] = [];
+
+class MessageFront implements Front {
+  /** Queries that wait for an answer. */
+  private waiting = 0;
+  private stopping = false;
+
+  constructor(private readonly parts: FrontParts) {}
+
+  get inflight(): number {
+    return this.waiting;
   }
 
-  const ageOf = ({ entry, source }: Extract<Answer, { at: 'stored' }>): number =>
-    source === 'upstream' ? 0 : Math.floor(parts.nowSec() - entry.storedSec);
-
-  /** Keeps the reply to a message for those who ask the same, if it is one that does not depend on who asks. */
-  function keepReady(
-    message: Buffer,
-    client: Client,
-    answer: Answer,
-    bytes: Buffer,
-    ttlOffsets: ArrayLike<number>,
-  ): void {
-    if (
-      parts.noted !== undefined ||
-      answer.at !== 'stored' ||
-      bytes.length > UDP_PAYLOAD_BYTES ||
-      flagsOf(bytes) & FLAG.TC
-    )
-      return;
-    const { entry } = answer;
-    // Errors of upstream's are counted with every reply, which a ready one would not be.
-    if (entry.ttlSec === 0 || entry.extendedErrors.length > 0) return;
-    if (!fast.read(message, 0, message.length, client.transport !== 'udp')) return;
-    parts.packets.put(fast, {
-      reply: bytes,
-      ttlOffsets,
-      ageSec: ageOf(answer),
-      storedSec: entry.storedSec,
-      ttlSec: entry.ttlSec,
-      negative: entry.negative,
-    });
+  stop(): void {
+    this.stopping = true;
   }
 
-  function reply(startedAtMs: number, source: Source, bytes: Buffer, respond: (reply: Buffer) => void): void {
-    observer.response(rcodeOf(flagsOf(bytes)), source, (clock.monotonicMs() - startedAtMs) / 1000, bytes.length);
-    respond(bytes);
-  }
-
-  function note(
-    { address, port, transport }: Client,
-    query: Buffer,
-    question: Buffer | undefined,
-    source: Source,
-    answer: Answer,
-    bytes: Buffer,
-    startedAtMs: number,
-  ): void {
-    const stored = answer.at === 'stored' ? answer.entry : undefined;
-    parts.noted?.({
-      client: { address, port, transport },
-      query,
-      reply: bytes,
-      question,
-      rcode: rcodeOf(flagsOf(bytes)),
-      source,
-      upstream: stored?.upstream,
-      verdict: stored?.verdict,
-      failure: answer.at === 'failure' ? answer.code : undefined,
-      seconds: (clock.monotonicMs() - startedAtMs) / 1000,
-    });
-  }
-
-  function replyFailure(replyTo: ReplyTo, client: Client, why: Failure): Buffer {
-    const words = failureWords(why);
-    observer.failure(why.code, words);
-    const { rcode, ede } = failureRow(why.code);
-    const errors = edeFor(ede, words);
-    errors.forEach(each => observer.ede(each.infoCode));
-    return headerOnlyReply(replyTo, rcode, errors, shapeFor(replyTo, client, report('error', undefined, why)));
-  }
-
-  function shapeFor(replyTo: ReplyTo, client: Client, reportText: () => string): ReplyShape {
-    const options: Option[] = [];
-    const { opt } = replyTo;
-    const stream = client.transport !== 'udp';
-    if (opt !== undefined && opt.options.length > 0) {
-      // RFC 7828 §3.3.2: streams only, and only for those who sent it.
-      if (stream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
-        options.push(keepaliveOption(parts.streamIdleMs));
-      if (findOption(opt, OPTION.REPORT) !== undefined && isLoopback(client.address)) {
-        options.push({ code: OPTION.REPORT, data: Buffer.from(reportText()) });
+  handle(message: Buffer, client: Client, respond: Respond, missed = false): boolean {
+    const { clock, ready, observer } = this.parts;
+    const startedAt = clock.monotonicMs();
+    const { transport, family } = client;
+    const isStream = transport !== 'udp';
+    const allowed = this.parts.allowed(client.address);
+    const simple = allowed && ready.read(message, isStream);
+    if (simple && !missed && !this.stopping) {
+      const bytes = ready.find(message, isStream);
+      if (bytes !== undefined) {
+        observer.cache(ready.negative ? 'hit_negative' : 'hit_positive');
+        observer.query(transport, family, ready.type, message.length);
+        this.send(bytes, 'cache', startedAt, respond);
+        return false;
       }
     }
-    return {
-      limitBytes: stream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
-      pad: client.transport === 'tls' && wantsPadding(replyTo),
-      options,
-    };
-  }
-
-  /** The reply, where it comes from, and where its TTLs are. */
-  function replyTo(query: ClientQuery, client: Client, answer: Answer): readonly [Source, Buffer, ArrayLike<number>] {
-    switch (answer.at) {
-      case 'failure':
-        return ['error', replyFailure(query, client, answer), []];
-      case 'local':
-        return [
-          'local',
-          answerReply(query, answer.message, 0, [], shapeFor(query, client, report('local')), false),
-          [],
-        ];
-      case 'stored': {
-        const { entry, source } = answer;
-        const ageSec = ageOf(answer);
-        const errors: readonly ExtendedError[] = entry.extendedErrors;
-        errors.forEach(each => observer.ede(each.infoCode));
-        const shape = shapeFor(query, client, report(source, answer));
-        const shown = query.dnssecOk
-          ? entry
-          : withoutDnssec<StoredMessage>(entry, HEADER_BYTES + query.question.length, query.type);
-        return [source, answerReply(query, shown, ageSec, errors, shape, entry.verdict === 'secure'), shown.ttlOffsets];
-      }
+    const parsed: Parsed = simple ? { at: 'query', query: ready.query(message) } : parseQuery(message);
+    if (parsed.at === 'ignore') {
+      observer.dropped(parsed.reason);
+      return false;
     }
+    observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
+    const arrival: Arrival = { message, client, respond, startedAt, simple };
+    if (allowed && parsed.at === 'query') return this.resolve(Query.from(parsed.query, client), arrival);
+
+    const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
+    const why = failure(allowed && parsed.at === 'reject' ? parsed.code : 'not_allowed');
+    const bytes = failureReply(this.parts, about, client, why);
+    this.note(arrival, about.question, why, bytes);
+    this.send(bytes, 'error', startedAt, respond);
+    return false;
   }
 
   /** Has a query answered; true: not yet. */
-  function resolve(query: Query, message: Buffer, startedAtMs: number, respond: (reply: Buffer) => void): boolean {
+  private resolve(query: Query, arrival: Arrival): boolean {
+    const { parts } = this;
     let at: 'asking' | 'waiting' | 'settled' = 'asking';
-    const settle = (answer: Answer): void => {
-      if (at === 'waiting') {
-        inflight--;
-        observer.inflight(-1);
-      }
+    const settle = (outcome: Outcome): void => {
+      // Before all that could throw: an exception must not leave the query counted for ever.
+      if (at === 'waiting') this.waiting--;
       at = 'settled';
-      const { client } = query;
-      const [source, bytes, ttlOffsets] = replyTo(query, client, answer);
-      keepReady(message, client, answer, bytes, ttlOffsets);
-      if (parts.noted !== undefined) note(client, message, query.question, source, answer, bytes, startedAtMs);
-      reply(startedAtMs, source, bytes, respond);
+      this.settled(query, arrival, outcome);
     };
-    if (stopping) settle(failure('shutdown'));
-    else if (inflight >= parts.maxInflight) settle(failure('overload'));
+    if (this.stopping) settle(failure('shutdown'));
+    else if (this.waiting >= parts.maxInflight) settle(failure('overload'));
     else parts.resolve(query, settle);
-    // TypeScript does not see that settle may have been called.
+    // TypeScript does not see that `settle` may have been called.
     if ((at as string) === 'settled') return false;
     at = 'waiting';
-    inflight++;
-    observer.inflight(1);
+    this.waiting++;
     return true;
   }
 
-  return {
-    handle(message, client, respond, missed = false) {
-      const startedAtMs = clock.monotonicMs();
-      const allowed = parts.allowed(client.address);
-      const simple = allowed && fast.read(message, 0, message.length, client.transport !== 'udp');
-      if (simple && !missed && !stopping) {
-        const atOnce = readyReply(message, client);
-        if (atOnce !== undefined) {
-          observer.query(client.transport, client.family, fast.type, message.length);
-          reply(startedAtMs, 'cache', atOnce, respond);
-          return false;
-        }
-      }
-      const parsed: Parsed = simple ? { at: 'query', query: fast.query(message) } : parseQuery(message);
-      if (parsed.at === 'ignore') {
-        observer.dropped(parsed.reason);
-        return false;
-      }
-      observer.query(client.transport, client.family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
-      if (!allowed || parsed.at === 'reject') {
-        const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
-        const code = !allowed || parsed.at !== 'reject' ? 'not_allowed' : parsed.code;
-        const why = failure(code);
-        const bytes = replyFailure(about, client, why);
-        if (parts.noted !== undefined) note(client, message, about.question, 'error', why, bytes, startedAtMs);
-        reply(startedAtMs, 'error', bytes, respond);
-        return false;
-      }
-      return resolve(withClient(parsed.query, client), message, startedAtMs, respond);
-    },
-    get inflight() {
-      return inflight;
-    },
-    stop() {
-      stopping = true;
-    },
-  };
-}
-
-/** The query with its sender. Field by field: V8 gives objects made by spreading a shape that code can not be fast with. */
-const withClient = (
-  { id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key }: ClientQuery,
-  client: Client,
-): Query => ({ id, flags, question, opt, type, recurse, dnssecOk, checkingDisabled, key, client, avoid: NOBODY });
-
-const NOBODY: readonly string[] = [];
-
-/** The text of the REPORT option: `key=value` words, percent-encoded. */
-function report(source: Source, stored?: Extract<Answer, { at: 'stored' }>, why?: Failure): () => string {
-  return () => {
-    const fields: Record<string, string> = { source };
-    if (stored !== undefined) {
-      fields['upstream'] = stored.entry.upstream;
-      fields['protocol'] = stored.entry.protocol;
-      fields['verdict'] = stored.entry.verdict;
+  private settled(query: Query, arrival: Arrival, outcome: Outcome): void {
+    const { parts } = this;
+    let reply: Reply;
+    if (outcome.at === 'failure') {
+      reply = { bytes: failureReply(parts, query, query.client, outcome), ttlOffsets: NO_OFFSETS };
+    } else {
+      // An answer that has just come needs no look at the clock.
+      const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
+      reply = replyWith(parts, query, outcome, ageNow);
+      if (arrival.simple) this.keepReady(query, outcome, reply, ageNow);
     }
-    if (why !== undefined) fields['failure'] = why.code;
-    if (why !== undefined && isDnssecFailure(why.code)) fields['verdict'] = 'bogus';
-    return new URLSearchParams(fields).toString();
-  };
+    this.note(arrival, query.question, outcome, reply.bytes);
+    this.send(reply.bytes, sourceOf(outcome), arrival.startedAt, arrival.respond);
+  }
+
+  /** Keeps a reply for those who ask the same, if it does not depend on who asks. */
+  private keepReady(query: Query, answer: Answer, { bytes, ttlOffsets }: Reply, ageNow: AgeSec): void {
+    const { noted, ready } = this.parts;
+    if (noted !== undefined || !answer.mayBeKeptReady) return;
+    if (bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
+    const { storedAt, ttlSec, negative } = answer.entry;
+    ready.keep(query, {
+      reply: bytes,
+      ttlOffsets,
+      elapsedSec: answer.elapsedSec(ageNow),
+      storedAt,
+      ttlSec,
+      negative,
+    });
+  }
+
+  private send(bytes: Buffer, source: Source, startedAt: MonoMs, respond: Respond): void {
+    const { observer, clock } = this.parts;
+    observer.response(rcodeOf(flagsOf(bytes)), source, (clock.monotonicMs() - startedAt) / 1000, bytes.length);
+    respond(bytes);
+  }
+
+  private note(arrival: Arrival, question: Buffer | undefined, outcome: Outcome, reply: Buffer): void {
+    const { noted, clock } = this.parts;
+    if (noted === undefined) return;
+    const { address, port, transport } = arrival.client;
+    const found = outcome.at === 'failure' || outcome.origin === 'local' ? undefined : outcome.entry;
+    noted({
+      client: { address, port, transport },
+      query: arrival.message,
+      reply,
+      question,
+      rcode: rcodeOf(flagsOf(reply)),
+      source: sourceOf(outcome),
+      upstream: found?.upstream,
+      verdict: found?.verdict,
+      failure: outcome.at === 'failure' ? outcome.code : undefined,
+      seconds: (clock.monotonicMs() - arrival.startedAt) / 1000,
+    });
+  }
 }
 
-const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
+const sourceOf = (outcome: Outcome): Source => (outcome.at === 'failure' ? 'error' : outcome.source);

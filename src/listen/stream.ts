@@ -1,274 +1,204 @@
-// TCP and DoT sessions of clients (RFC 7766, RFC 7858): pipelined queries, replies in any order, and limits, so that
-// neither many idle connections nor a slow reader cost others anything.
+// Listens for TCP and DoT sessions of clients. Addresses and certificate can be exchanged while sessions go on.
 
-import { createServer as createTcpServer, isIPv6, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTcpServer, isIPv6, type ListenOptions, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
-import type { Observer } from '../base/observer.js';
-import type { Front } from '../front/front.js';
-import { framed, frameReader } from '../wire/frame.js';
-import type { ListenAddress } from './addresses.js';
+import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
+import type { SessionTable, StreamTransport } from './sessions.js';
 
-/** Bounds of client sessions. */
-export interface StreamLimits {
-  /** A session without a query in flight is closed after this long. */
-  readonly idleMs: number;
-  /** Queries in flight on one session; more are read when some are answered (RFC 7766 §6.2.1.1). */
-  readonly inflightPerSession: number;
-  readonly sessionsPerClient: number;
-  readonly sessions: number;
-  /** Unread reply octets above which nothing more is read from the client. */
-  readonly unreadBytes: number;
-}
-
-export const STREAM_LIMITS: StreamLimits = {
+export const SESSION_LIMITS: SessionLimits = {
   idleMs: 10_000,
   inflightPerSession: 100,
-  sessionsPerClient: 20,
-  sessions: 1000,
   unreadBytes: 256 * 1024,
 };
 
-/** Certificate and key, PEM. */
-export interface Credentials {
-  readonly cert: Buffer;
-  readonly key: Buffer;
+/** Certificate chain and key, PEM. */
+export interface ServerCredentials {
+  readonly cert: Buffer | string;
+  readonly key: Buffer | string;
 }
 
-/** Open stream listeners. */
+/** What a listener works with. */
+export interface StreamParts extends Omit<SessionParts, 'limits'> {
+  readonly limits?: SessionLimits;
+  readonly table: SessionTable;
+  /** Makes another descriptor of a socket; needed for those that the service manager has opened. */
+  readonly duplicate?: ((fd: number) => number) | undefined;
+}
+
+/** Listens for sessions over one transport. */
 export interface StreamListener {
+  /** Where it really listens (port 0 in the configuration means any). */
   readonly bound: readonly ListenAddress[];
+  /**
+   * Listens at these addresses, and no others. Those that came are opened first; sessions at those that went are finished
+   * by their clients. None: it listens nowhere.
+   * @throws the system's error if an address cannot be bound; then it listens where it did before
+   */
+  set(addresses: readonly ListenAddress[]): Promise<void>;
+  /** TLS only: handshakes from now on show this certificate. @throws if certificate and key do not go together */
+  setCredentials(credentials: ServerCredentials): void;
   /** Takes no new sessions; those that are idle close, the others when their queries are answered. */
   close(): void;
+  /** Cuts all sessions, too. */
   destroy(): void;
 }
 
-/** Open sessions, counted over all listeners of a daemon. */
-export interface SessionTable {
-  readonly perClient: Map<string, number>;
-  total: number;
+/** Makes a listener for TCP, which listens nowhere yet. */
+export const tcpListener = (parts: StreamParts): StreamListener => new Listener('tcp', parts);
+
+/** Makes a listener for DNS over TLS, which listens nowhere yet. */
+export const tlsListener = (parts: StreamParts, credentials: ServerCredentials): StreamListener => {
+  const listener = new Listener('tls', parts);
+  listener.setCredentials(credentials);
+  return listener;
+};
+
+interface BoundServer {
+  readonly server: Server;
+  /** As it was asked for. */
+  readonly key: string;
+  readonly wanted: ListenAddress;
+  readonly at: ListenAddress;
 }
-export const sessionTable = (): SessionTable => ({ perClient: new Map(), total: 0 });
 
-/**
- * Listens on every address; with `credentials`, for TLS.
- * @throws the system's error if an address can not be bound
- */
-export async function listenStream(
-  addresses: readonly ListenAddress[],
-  credentials: Credentials | undefined,
-  front: Front,
-  observer: Observer,
-  table: SessionTable,
-  limits: StreamLimits = STREAM_LIMITS,
-): Promise<StreamListener> {
-  const servers: { readonly server: Server; readonly at: ListenAddress }[] = [];
-  const sessions = new Set<Session>();
-  const transport = credentials === undefined ? 'tcp' : 'tls';
+class Listener implements StreamListener {
+  private servers: readonly BoundServer[] = [];
+  private readonly sessions = new Map<Socket, ClientSession>();
+  /** Accepted, and their handshake is not finished. */
+  private readonly handshakes = new Set<Socket>();
+  /** Listens nowhere itself: it is given connections. */
+  private tls: TlsServer | undefined;
+  private closed = false;
+  private readonly parts: StreamParts & SessionParts;
 
-  function accept(socket: Socket): void {
-    const address = socket.remoteAddress;
-    // Gone before it was looked at.
-    if (address === undefined) return void socket.destroy();
-    const mine = table.perClient.get(address) ?? 0;
-    if (table.total >= limits.sessions || mine >= limits.sessionsPerClient) {
-      observer.dropped('connections');
-      return void socket.destroy();
-    }
-    table.total++;
-    table.perClient.set(address, mine + 1);
-    observer.clientConnections(transport, 1);
-    const opened = session(
-      socket,
-      { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4, transport },
-      front,
-      observer,
-      limits,
-    );
-    sessions.add(opened);
-    socket.once('close', () => {
-      sessions.delete(opened);
-      observer.clientConnections(transport, -1);
-      table.total--;
-      const left = (table.perClient.get(address) ?? 1) - 1;
-      if (left > 0) table.perClient.set(address, left);
-      else table.perClient.delete(address);
-    });
+  constructor(
+    private readonly transport: StreamTransport,
+    parts: StreamParts,
+  ) {
+    this.parts = { ...parts, limits: parts.limits ?? SESSION_LIMITS };
   }
 
-  async function open(at: ListenAddress): Promise<void> {
+  get bound(): readonly ListenAddress[] {
+    return this.servers.map(({ at }) => at);
+  }
+
+  async set(addresses: readonly ListenAddress[]): Promise<void> {
+    const wanted = new Map(addresses.map(at => [keyOf(at), at]));
+    const before = this.servers;
+    const stay = before.filter(({ key }) => wanted.has(key));
+    const go = before.filter(({ key }) => !wanted.has(key));
+    const come = [...wanted].filter(([key]) => !before.some(each => each.key === key)).map(([, at]) => at);
+    // The kernel does not let a wildcard and a single address listen on one port side by side.
+    const inTheWay = go.filter(({ wanted: old }) => come.some(at => overlap(old, at)));
+    for (const { server } of inTheWay) server.close();
+    const opened: BoundServer[] = [];
+    try {
+      for (const at of come) opened.push(await this.open(at));
+    } catch (error) {
+      for (const { server } of opened) server.close();
+      const again: BoundServer[] = [];
+      for (const { wanted: old } of inTheWay) again.push(await this.open(old));
+      this.servers = [...before.filter(each => !inTheWay.includes(each)), ...again];
+      throw error;
+    }
+    for (const each of go) if (!inTheWay.includes(each)) each.server.close();
+    this.servers = [...stay, ...opened];
+  }
+
+  setCredentials(credentials: ServerCredentials): void {
+    if (this.tls !== undefined) {
+      this.tls.setSecureContext(tlsOptions(credentials));
+      return;
+    }
+    this.tls = createTlsServer(
+      {
+        ...tlsOptions(credentials),
+        allowHalfOpen: true,
+        ALPNProtocols: ['dot'],
+        handshakeTimeout: this.parts.limits.idleMs,
+      },
+      secured => this.begin(secured),
+    )
+      // A handshake that fails is the client's affair.
+      .on('tlsClientError', (_error, secured) => secured.destroy());
+  }
+
+  close(): void {
+    this.stopListening();
+    for (const session of this.sessions.values()) session.finish();
+    for (const socket of this.handshakes) socket.destroy();
+  }
+
+  destroy(): void {
+    this.stopListening();
+    for (const socket of [...this.sessions.keys(), ...this.handshakes]) socket.destroy();
+  }
+
+  private stopListening(): void {
+    this.closed = true;
+    for (const { server } of this.servers) server.close();
+    this.servers = [];
+  }
+
+  private async open(at: ListenAddress): Promise<BoundServer> {
     // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
-    const options = { noDelay: true, allowHalfOpen: true };
-    const server: Server =
-      credentials === undefined
-        ? createTcpServer(options, accept)
-        : createTlsServer(
-            {
-              ...options,
-              ...credentials,
-              minVersion: 'TLSv1.2',
-              ALPNProtocols: ['dot'],
-              handshakeTimeout: limits.idleMs,
-            },
-            accept,
-          )
-            // A handshake that fails is the client's affair.
-            .on('tlsClientError', () => undefined);
-    // Also bounds the handshakes under way, which are no sessions yet.
-    server.maxConnections = limits.sessions;
-    server.on('drop', () => observer.dropped('connections'));
+    const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
+    // A flood is turned away before there is an object for each connection.
+    server.maxConnections = this.parts.table.max;
+    server.on('drop', () => this.parts.observer.dropped('connections'));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(
-        at.fd !== undefined ? { fd: at.fd } : { port: at.port, host: at.address, ipv6Only: isIPv6(at.address) },
-        () => {
-          server.off('error', reject);
-          resolve();
-        },
-      );
+      server.listen(this.listenOptions(at), () => {
+        server.off('error', reject);
+        resolve();
+      });
     });
     // E.g. EMFILE while accepting: that connection is lost, the listener stays.
-    server.on('error', () => observer.dropped('connections'));
+    server.on('error', () => this.parts.observer.dropped('connections'));
+    if (this.closed) server.close();
     const bound = server.address();
     const port = bound !== null && typeof bound === 'object' ? bound.port : at.port;
-    servers.push({ server, at: { address: at.address, port } });
+    return { server, key: keyOf(at), wanted: at, at: { address: at.address, port } };
   }
 
-  function stopListening(): void {
-    for (const { server } of servers) server.close();
+  /** A socket of the service manager is not ours to close: Node.js gets a descriptor of its own. */
+  private listenOptions({ address, port, fd }: ListenAddress): ListenOptions | { readonly fd: number } {
+    if (fd === undefined) return { port, host: address, ipv6Only: isIPv6(address) };
+    return { fd: this.parts.duplicate?.(fd) ?? fd };
   }
 
-  try {
-    for (const at of addresses) await open(at);
-  } catch (error) {
-    stopListening();
-    throw error;
+  private accept(socket: Socket): void {
+    const { remoteAddress: address } = socket;
+    // Gone before it was looked at, or one too many.
+    if (address === undefined || this.closed || !this.parts.table.admit(socket, address, this.transport))
+      return void socket.destroy();
+    // A reset before there is a session.
+    socket.on('error', () => socket.destroy());
+    if (this.transport === 'tcp') return this.begin(socket);
+    this.handshakes.add(socket);
+    socket.once('close', () => this.handshakes.delete(socket));
+    this.tls?.emit('connection', socket);
   }
-  return {
-    bound: servers.map(({ at }) => at),
-    close() {
-      stopListening();
-      for (const each of sessions) each.finish();
-    },
-    destroy() {
-      stopListening();
-      for (const each of sessions) each.destroy();
-    },
-  };
+
+  private begin(socket: Socket): void {
+    const { remoteAddress: address } = socket;
+    if (address === undefined || this.closed) return void socket.destroy();
+    const client = { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4 } as const;
+    this.sessions.set(socket, new ClientSession(socket, { ...client, transport: this.transport }, this.parts));
+    socket.once('close', () => this.sessions.delete(socket));
+  }
 }
 
-interface Session {
-  /** Closes once everything is answered. */
-  finish(): void;
-  destroy(): void;
-}
+const tlsOptions = ({ cert, key }: ServerCredentials) => ({ cert, key, minVersion: 'TLSv1.2' as const });
 
-function session(
-  socket: Socket,
-  client: Parameters<Front['handle']>[1],
-  front: Front,
-  observer: Observer,
-  limits: StreamLimits,
-): Session {
-  const frames = frameReader();
-  let inflight = 0;
-  let ended = false;
-  let finishing = false;
-  // Replies of one turn leave in one write.
-  let replies: Buffer[] = [];
-  // Read with the last chunk, but over the limit of what may be in flight; reading stops while there are any.
-  const held: Buffer[] = [];
-  let slowTimer: NodeJS.Timeout | undefined;
-  let frameTimer: NodeJS.Timeout | undefined;
+const keyOf = (at: ListenAddress): string => (at.fd === undefined ? listenText(at) : `${listenText(at)} ${at.fd}`);
 
-  function flush(): void {
-    const bytes = replies.length === 1 ? replies[0] : Buffer.concat(replies);
-    replies = [];
-    if (bytes === undefined || socket.destroyed) return;
-    socket.write(bytes);
-    throttle();
-    closeIfDone();
-  }
-
-  function respond(reply: Buffer): void {
-    if (replies.push(framed(reply)) === 1) setImmediate(flush);
-  }
-
-  /** Reads on only while the client takes its replies and waits for few enough of them. */
-  function throttle(): void {
-    const slow = socket.writableLength > limits.unreadBytes;
-    if (slow || inflight >= limits.inflightPerSession) socket.pause();
-    else if (socket.isPaused()) socket.resume();
-    if (slow && slowTimer === undefined) {
-      slowTimer = setTimeout(() => {
-        observer.dropped('slow_client');
-        socket.destroy();
-      }, limits.idleMs).unref();
-    } else if (!slow && slowTimer !== undefined) {
-      clearTimeout(slowTimer);
-      slowTimer = undefined;
-    }
-  }
-
-  function closeIfDone(): void {
-    if ((ended || finishing) && inflight === 0 && held.length === 0 && replies.length === 0) socket.end();
-  }
-
-  function handle(message: Buffer): void {
-    let waits = false;
-    waits = front.handle(message, client, reply => {
-      respond(reply);
-      if (!waits) return;
-      inflight--;
-      while (inflight < limits.inflightPerSession && held.length > 0) {
-        const next = held.shift();
-        if (next !== undefined) handle(next);
-      }
-      throttle();
-    });
-    if (waits) inflight++;
-  }
-
-  function receive(message: Buffer): void {
-    watchFrame();
-    // May be held until upstream answers, when the chunk's memory has long been reused.
-    const own = Buffer.from(message);
-    if (inflight < limits.inflightPerSession) handle(own);
-    else held.push(own);
-  }
-
-  /** A frame that was begun has to be completed in time: octet by octet must not keep a session for ever. */
-  function watchFrame(): void {
-    if (frameTimer !== undefined) frameTimer.refresh();
-    else frameTimer = setTimeout(() => frames.partial && socket.destroy(), limits.idleMs).unref();
-  }
-
-  socket.setTimeout(limits.idleMs);
-  socket.on('timeout', () => {
-    if (inflight > 0) return;
-    socket.destroy();
-  });
-  socket.on('data', (chunk: Buffer) => {
-    if (!frames.partial) watchFrame();
-    frames.push(chunk, receive);
-    throttle();
-  });
-  socket.on('drain', throttle);
-  socket.on('end', () => {
-    ended = true;
-    closeIfDone();
-  });
-  socket.on('error', () => socket.destroy());
-  socket.on('close', () => {
-    clearTimeout(slowTimer);
-    clearTimeout(frameTimer);
-  });
-
-  return {
-    finish() {
-      finishing = true;
-      closeIfDone();
-    },
-    destroy: () => void socket.destroy(),
-  };
-}
+/** Whether two listening sockets cannot be open at one time. */
+const overlap = (one: ListenAddress, other: ListenAddress): boolean =>
+  one.fd === undefined &&
+  other.fd === undefined &&
+  one.port === other.port &&
+  isIPv6(one.address) === isIPv6(other.address) &&
+  (isAnyAddress(one.address) || isAnyAddress(other.address));

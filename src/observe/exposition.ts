@@ -1,7 +1,16 @@
 // Metrics as Prometheus reads them: the one place that knows prom-client.
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, type HistogramConfiguration, Registry } from 'prom-client';
+import {
+  collectDefaultMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  type HistogramConfiguration,
+  Registry,
+  type RegistryContentType,
+} from 'prom-client';
 
+import { EVENT_LOOP_NAMES, EventLoop } from './event-loop.js';
 import type { Family } from './families.js';
 
 declare module 'prom-client' {
@@ -11,57 +20,74 @@ declare module 'prom-client' {
   }
 }
 
-/** Gives the exposition text that suits an Accept header, and its content type. */
-export type Exposition = (
-  accept: string | undefined,
-) => Promise<{ readonly contentType: string; readonly body: string }>;
+/** Metrics as text. */
+export interface Exposed {
+  readonly contentType: string;
+  readonly body: string;
+}
 
-/** Makes an Exposition of families, and of what Node.js tells about its process. */
-export function exposition(families: readonly Family[]): Exposition {
-  // One registry per format, over the same metrics: the format is a registry's state, and two scrapers may differ.
-  const classic = new Registry();
-  const open = new Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>();
-  open.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
-  const registers = [classic, open];
-  collectDefaultMetrics({ register: classic });
-  collectDefaultMetrics({ register: open });
+/** Writes families, and what Node.js tells about its process, in the format that suits an Accept header. */
+export type Exposition = (accept: string | undefined, families: readonly Family[]) => Promise<Exposed>;
 
-  for (const family of families) {
-    const { name, help, labelNames } = family;
-    switch (family.type) {
-      case 'counter':
-        new Counter({
-          name,
-          help,
-          labelNames,
-          registers,
-          collect() {
-            this.reset();
-            for (const { labels, value } of family.samples()) this.inc(labels, value);
-          },
-        });
-        break;
-      case 'gauge':
-        new Gauge({
-          name,
-          help,
-          labelNames,
-          registers,
-          collect() {
-            // Label sets come and go.
-            this.reset();
-            for (const { labels, value } of family.samples()) this.set(labels, value);
-          },
-        });
-        break;
-      case 'histogram':
-        new ShownHistogram({ name, help, labelNames, registers, buckets: [...family.bounds] }, family);
+type AnyRegistry = Registry<RegistryContentType>;
+
+/**
+ * Makes an Exposition. Each format has a registry and metric objects of its own: writing OpenMetrics, prom-client renames
+ * counters in place, and a registry of the classic format with the same objects would lose their `_total`.
+ */
+export function exposition(): Exposition {
+  const eventLoop = new EventLoop();
+  const registries = new Map<RegistryContentType, AnyRegistry>();
+  const registryOf = (contentType: RegistryContentType): AnyRegistry => {
+    const known = registries.get(contentType);
+    if (known !== undefined) return known;
+    const made = ofProcess(contentType);
+    registries.set(contentType, made);
+    return made;
+  };
+  return async (accept, families) => {
+    const isOpen = accept?.includes('application/openmetrics-text') === true;
+    const registry = registryOf(isOpen ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE);
+    // Series come and go, so the objects are made for each scrape; the registry reads all of them before it waits.
+    for (const family of [...families, ...(await eventLoop.families())]) {
+      registry.removeSingleMetric(family.name);
+      show(family, registry);
     }
-  }
-  return async accept => {
-    const registry = accept?.includes('application/openmetrics-text') === true ? open : classic;
     return { contentType: registry.contentType, body: await registry.metrics() };
   };
+}
+
+/** No measuring of the event loop by prom-client: once in so many milliseconds is never. */
+const NEVER_MS = 86_400_000;
+
+/** A registry with what prom-client tells about the process, but for the event loop. */
+function ofProcess(contentType: RegistryContentType): AnyRegistry {
+  const registry = new Registry<RegistryContentType>();
+  registry.setContentType(contentType);
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
+  for (const name of EVENT_LOOP_NAMES) registry.removeSingleMetric(name);
+  return registry;
+}
+
+function show(family: Family, registry: AnyRegistry): void {
+  const { name, help, labelNames } = family;
+  const about = { name, help, labelNames, registers: [registry] };
+  switch (family.type) {
+    case 'counter': {
+      const counter = new Counter(about);
+      for (const { labels, value } of family.samples()) counter.inc(labels, value);
+      return;
+    }
+    case 'gauge': {
+      const gauge = new Gauge(about);
+      // Without labels prom-client begins with a 0.
+      gauge.reset();
+      for (const { labels, value } of family.samples()) gauge.set(labels, value);
+      return;
+    }
+    case 'histogram':
+      new ShownHistogram({ ...about, buckets: [...family.bounds] }, family);
+  }
 }
 
 /** A histogram whose values are ours. */

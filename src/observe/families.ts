@@ -1,109 +1,102 @@
-// Metrics as plain numbers: families of series, each series a number or a distribution that others add to.
+// Series as plain numbers, which cost nothing to add to: tallies and distributions, and families of them by name.
 
-/** Label values by label name. */
-export type Labels = Readonly<Record<string, string>>;
+import { bucketOf, type CountedHistogram } from '../base/front-counts.js';
+import { type Labels, labelSets, type Row } from './catalogue.js';
 
-/** A counter or gauge of one label set, cheap to add to. */
+/** What every name begins with. */
+export const PREFIX = 'dotstub_';
+
+/** A counter of one label set. */
 export interface Tally {
   count: number;
 }
 
-/** The observations of one label set. */
-export interface Distribution {
-  readonly bounds: readonly number[];
-  /** Per bucket, not cumulative; the last is for all above the bounds. */
-  readonly counts: Float64Array;
-  sum: number;
+/** A counter or gauge as it is shown. */
+export interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
 }
 
-/** Series of one name. */
+/** A histogram as it is shown. */
+export interface HistogramSample {
+  readonly labels: Labels;
+  readonly distribution: Distribution;
+}
+
+/** All series of one name, as they are when somebody scrapes. */
 export type Family = { readonly name: string; readonly help: string; readonly labelNames: readonly string[] } & (
-  | { readonly type: 'counter' | 'gauge'; samples(): readonly { readonly labels: Labels; readonly value: number }[] }
-  | {
-      readonly type: 'histogram';
-      readonly bounds: readonly number[];
-      samples(): readonly { readonly labels: Labels; readonly distribution: Distribution }[];
-    }
+  | { readonly type: 'counter' | 'gauge'; samples(): readonly Sample[] }
+  | { readonly type: 'histogram'; readonly bounds: readonly number[]; samples(): readonly HistogramSample[] }
 );
 
-/** Finds the tally for label values, in the order of the label names. */
-export type Find = (...values: string[]) => Tally;
+/** The observations of one label set. */
+export class Distribution {
+  /** Per bucket, not cumulative; the last is for all above the bounds. */
+  readonly counts: Float64Array;
+  sum = 0;
 
-/** Makes families; `all` grows with each. */
-export function families(): {
-  readonly all: readonly Family[];
-  /** @param seed label sets that exist from the start */
-  counters(name: string, help: string, labelNames: readonly string[], seed: readonly Labels[]): Find;
-  gauges(name: string, help: string, labelNames: readonly string[], seed: readonly Labels[]): Find;
-  /** A gauge that is read when somebody scrapes. */
-  read(name: string, help: string, value: () => number): void;
-  /** Gauges whose label sets are only known then. */
-  readAll(
-    name: string,
-    help: string,
-    labelNames: readonly string[],
-    samples: () => readonly { readonly labels: Labels; readonly value: number }[],
-  ): void;
-  histogram(
-    name: string,
-    help: string,
-    labelNames: readonly string[],
-    bounds: readonly number[],
-  ): (labels: Labels) => Distribution;
-} {
-  const all: Family[] = [];
-  const prefixed = (name: string): string => `dotstub_${name}`;
-
-  function tallies(
-    type: 'counter' | 'gauge',
-    name: string,
-    help: string,
-    labelNames: readonly string[],
-    seed: readonly Labels[],
-  ): Find {
-    const kept = new Map<string, { readonly tally: Tally; readonly labels: Labels }>();
-    const add = (labels: Labels): Tally => {
-      const tally = { count: 0 };
-      kept.set(labelNames.map(each => labels[each]).join(' '), { tally, labels });
-      return tally;
-    };
-    seed.forEach(add);
-    all.push({
-      type,
-      name: prefixed(name),
-      help,
-      labelNames,
-      samples: () => [...kept.values()].map(({ tally, labels }) => ({ labels, value: tally.count })),
-    });
-    return (...values) =>
-      kept.get(values.length === 1 ? (values[0] ?? '') : values.join(' '))?.tally ??
-      add(Object.fromEntries(labelNames.map((label, i) => [label, values[i] ?? ''])));
+  constructor(readonly bounds: readonly number[]) {
+    this.counts = new Float64Array(bounds.length + 1);
   }
 
-  return {
-    all,
-    counters: (...about) => tallies('counter', ...about),
-    gauges: (...about) => tallies('gauge', ...about),
-    readAll(name, help, labelNames, samples) {
-      all.push({ type: 'gauge', name: prefixed(name), help, labelNames, samples });
-    },
-    read(name, help, value) {
-      all.push({
-        type: 'gauge',
-        name: prefixed(name),
-        help,
-        labelNames: [],
-        samples: () => [{ labels: {}, value: value() }],
-      });
-    },
-    histogram(name, help, labelNames, bounds) {
-      const kept: { readonly labels: Labels; readonly distribution: Distribution }[] = [];
-      all.push({ type: 'histogram', name: prefixed(name), help, labelNames, bounds, samples: () => kept });
-      return labels => {
-        const distribution = { bounds, counts: new Float64Array(bounds.length + 1), sum: 0 };
-        kept.push({ labels, distribution });
-        return distribution;
-      };
-    },
-  };
+  /** Adds one observation. */
+  observe(value: number): void {
+    const bucket = bucketOf(this.bounds, value);
+    this.counts[bucket] = (this.counts[bucket] ?? 0) + 1;
+    this.sum += value;
+  }
+
+  /** Adds what was counted elsewhere with the same buckets. */
+  merge({ counts, sum }: CountedHistogram): void {
+    counts.forEach((count, bucket) => (this.counts[bucket] = (this.counts[bucket] ?? 0) + count));
+    this.sum += sum;
+  }
+
+  /** How many observations there are. */
+  get total(): number {
+    return this.counts.reduce((sum, count) => sum + count, 0);
+  }
 }
+
+/** Counters of one row. */
+export class Counters {
+  /** By label values, in the order of the row's labels. */
+  private readonly series = new Map<string, { readonly labels: Labels; readonly tally: Tally }>();
+  private readonly labelNames: readonly string[];
+
+  constructor(row: Row) {
+    this.labelNames = Object.keys(row.labels);
+    for (const labels of labelSets(row)) this.add(labels);
+  }
+
+  /** The tally for label values, in the order of the labels. */
+  at(...values: string[]): Tally {
+    const known = this.series.get(values.length === 1 ? (values[0] ?? '') : values.join(' '));
+    return known?.tally ?? this.add(Object.fromEntries(this.labelNames.map((label, i) => [label, values[i] ?? ''])));
+  }
+
+  samples(): readonly Sample[] {
+    return [...this.series.values()].map(({ labels, tally }) => ({ labels, value: tally.count }));
+  }
+
+  private add(labels: Labels): Tally {
+    const tally = { count: 0 };
+    this.series.set(this.labelNames.map(label => labels[label]).join(' '), { labels, tally });
+    return tally;
+  }
+}
+
+/** A record with a value for each key. */
+export function byKey<K extends string, V>(keys: readonly K[], value: (key: K) => V): Record<K, V> {
+  // Object.fromEntries forgets which keys there are.
+  return Object.fromEntries(keys.map(key => [key, value(key)])) as Record<K, V>;
+}
+
+/** The keys of a record, with their type. */
+export function keysOf<K extends string>(record: Readonly<Record<K, unknown>>): K[] {
+  // Object.keys forgets which keys there are.
+  return Object.keys(record) as K[];
+}
+
+/** The label value of a type or RCODE: its own where it is listed, else `other`. */
+export const within = (label: string, labels: readonly string[]): string => (labels.includes(label) ? label : 'other');

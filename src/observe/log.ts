@@ -1,6 +1,6 @@
 // The log: pino's JSON lines, or the same events as text on a terminal.
 
-import { pino } from 'pino';
+import { type Logger, type LoggerOptions, pino } from 'pino';
 
 import type { Log } from '../base/ports.js';
 
@@ -16,35 +16,63 @@ export interface LogSink {
   write(text: string): unknown;
 }
 
-/** Makes the Log port; its level may be changed. */
-export function logger({ level, format }: LogOptions, sink: LogSink): Log & { level: LogOptions['level'] } {
-  const asText = format === 'text' || (format === 'auto' && sink.isTTY === true);
-  const log = pino(
-    {
+/** A log whose options may be changed while it is in use. */
+export interface ConfigurableLog extends Log {
+  level: LogOptions['level'];
+  configure(options: LogOptions): void;
+}
+
+/** Makes a log that writes to `sink`. */
+export function logger(options: LogOptions, sink: LogSink): ConfigurableLog {
+  return new PinoLog(options, sink);
+}
+
+class PinoLog implements ConfigurableLog {
+  private readonly pino: Logger;
+  private asText: boolean;
+
+  constructor(
+    { level, format }: LogOptions,
+    private readonly sink: LogSink,
+  ) {
+    this.asText = this.isText(format);
+    const options: LoggerOptions = {
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: label => ({ level: label }) },
-    },
-    asText
-      ? { write: line => void sink.write(textLine(line, sink.isTTY === true)) }
-      : { write: line => void sink.write(line) },
-  );
-  return {
-    debug: (fields, words) => log.debug(fields, words),
-    info: (fields, words) => log.info(fields, words),
-    warn: (fields, words) => log.warn(fields, words),
-    error: (fields, words) => log.error(fields, words),
-    get level() {
-      return level;
-    },
-    set level(wanted) {
-      level = wanted;
-      log.level = wanted;
-    },
-  };
+    };
+    this.pino = pino(options, { write: line => this.write(line) });
+  }
+
+  readonly debug: Log['debug'] = (fields, words) => this.pino.debug(fields, words);
+  readonly info: Log['info'] = (fields, words) => this.pino.info(fields, words);
+  readonly warn: Log['warn'] = (fields, words) => this.pino.warn(fields, words);
+  readonly error: Log['error'] = (fields, words) => this.pino.error(fields, words);
+
+  get level(): LogOptions['level'] {
+    return LEVELS.find(each => each === this.pino.level) ?? 'info';
+  }
+
+  set level(wanted: LogOptions['level']) {
+    this.pino.level = wanted;
+  }
+
+  configure({ level, format }: LogOptions): void {
+    this.level = level;
+    this.asText = this.isText(format);
+  }
+
+  private isText(format: LogOptions['format']): boolean {
+    return format === 'text' || (format === 'auto' && this.sink.isTTY === true);
+  }
+
+  private write(line: string): void {
+    this.sink.write(this.asText ? textLine(line, this.sink.isTTY === true) : line);
+  }
 }
 
+const LEVELS: readonly LogOptions['level'][] = ['error', 'warn', 'info', 'debug'];
 const COLOURS: Readonly<Record<string, string>> = { error: '31', warn: '33', info: '32', debug: '90' };
 
 /** `10:23:45 WARN  words  key=value …` */

@@ -5,6 +5,8 @@
 //   struct iovec    base*, len
 //   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
 
+import { getSystemErrorMap } from 'node:util';
+
 import { addressOctets } from '../base/address.js';
 import { copyOctets } from '../base/octets.js';
 import { type Libc, LINUX } from './libc.js';
@@ -29,21 +31,21 @@ export interface BindAddress {
 /** A system call that failed; `code` as Node.js names it. */
 export class SystemError extends Error {
   readonly code: string;
+  /** Below 0, as Node.js has it. */
+  readonly errno: number;
+  readonly syscall: string;
   readonly address: string;
   readonly port: number;
   constructor(call: string, result: number, at: BindAddress) {
-    const code = ERRNO_NAMES[-result] ?? `errno ${-result}`;
+    const code = getSystemErrorMap().get(result)?.[0] ?? `errno ${-result}`;
     super(`${call} ${code}`);
     this.code = code;
+    this.errno = result;
+    this.syscall = call;
     this.address = at.address;
     this.port = at.port;
   }
 }
-const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  [LINUX.EACCES]: 'EACCES',
-  [LINUX.EADDRINUSE]: 'EADDRINUSE',
-  [LINUX.EADDRNOTAVAIL]: 'EADDRNOTAVAIL',
-};
 
 /** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
 const SOCKET_BUFFER_BYTES = 1 << 20;
@@ -79,6 +81,12 @@ export function openUdp(libc: Libc, at: BindAddress): number {
     libc.close(fd);
     throw error;
   }
+}
+
+/** The port that a socket is bound to. */
+export function portOf(libc: Libc, fd: number): number {
+  const name = Buffer.alloc(NAME_BYTES);
+  return libc.getsockname(fd, name) < 0 ? 0 : name.readUInt16BE(2);
 }
 
 const isAny = (octets: Buffer): boolean => octets.every(octet => octet === 0);

@@ -1,10 +1,12 @@
 // Tells the service manager how we are doing (sd_notify(3)): that we are ready, reload or stop, a line for people, and that we
 // are alive. Node.js can not send datagrams to Unix sockets, the C library can.
 
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 
 import type { Clock, Log } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
 import { type Libc, LINUX } from './libc.js';
+import type { ListenAddress } from './listen-address.js';
 
 /** A service manager that wants to know. */
 export interface ServiceManager {
@@ -71,52 +73,71 @@ const ALIVE_MS = 1000;
 /** So often within the service manager's patience: one lost datagram does not kill us. */
 const BEATS = 4;
 
-/**
- * Feeds the watchdog as long as a query to ourselves is answered: that the process runs says little, that it answers says all.
- * @param at where we take queries over UDP
- * @param query octets of one that needs nobody else
- * @param beat called after each answer
- */
-export function heartbeat(
-  manager: ServiceManager,
-  at: { readonly address: string; readonly port: number },
-  query: Buffer,
-  clock: Clock,
-  log: Log,
-  beat: () => void,
-): { close(): void } {
-  const { watchdogMs } = manager;
-  if (watchdogMs === undefined) return { close: () => undefined };
-  const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4');
-  let askedAtMs = -Infinity;
-  let silent = false;
-  socket.on('error', error => log.debug({}, `the query to ourselves failed: ${error.message}`));
-  socket.on('message', reply => {
-    if (!reply.subarray(0, 2).equals(query.subarray(0, 2)) || clock.monotonicMs() - askedAtMs > ALIVE_MS) return;
-    silent = false;
-    manager.tell('WATCHDOG=1');
-    beat();
-  });
-  function ask(): void {
+/** What the watchdog is fed with. */
+export interface HeartbeatParts {
+  readonly manager: ServiceManager;
+  /** Where we take queries over UDP at the moment, a reload may have changed it; undefined: nowhere. */
+  readonly at: () => ListenAddress | undefined;
+  /** Octets of a query that we answer without anybody's help. Its id is changed. */
+  readonly query: Buffer;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called after each answer. */
+  readonly beat: () => void;
+}
+
+/** Feeds the watchdog while a query to ourselves is answered: that the process runs says little, that it answers says all. */
+export class Heartbeat {
+  private readonly timer: NodeJS.Timeout | undefined;
+  /** The question on its way. */
+  private asked: { readonly socket: Socket; readonly at: ListenAddress; readonly since: MonoMs } | undefined;
+
+  constructor(private readonly parts: HeartbeatParts) {
+    const { watchdogMs } = parts.manager;
+    if (watchdogMs === undefined) return;
+    this.timer = setInterval(() => this.ask(), watchdogMs / BEATS).unref();
+    this.ask();
+  }
+
+  /** Feeds it no more. */
+  close(): void {
+    clearInterval(this.timer);
+    this.asked?.socket.close();
+    this.asked = undefined;
+  }
+
+  private ask(): void {
+    const { at: where, query, clock, log } = this.parts;
     // What was not answered since the last time is late.
-    if (silent)
-      log.warn(
-        {},
-        `a query to ourselves (${at.address} port ${at.port}) was not answered within ${ALIVE_MS} ms: the watchdog is not fed`,
-      );
-    silent = true;
-    askedAtMs = clock.monotonicMs();
+    if (this.asked !== undefined) {
+      const { socket, at } = this.asked;
+      socket.close();
+      const words = `a query to ourselves (${at.address} port ${at.port}) was not answered within ${ALIVE_MS} ms`;
+      log.warn({}, `${words}: the watchdog is not fed`);
+      this.asked = undefined;
+    }
+    const at = where();
+    if (at === undefined) return this.fed();
     query.writeUInt16BE((query.readUInt16BE(0) + 1) & 0xffff, 0);
+    // A socket for each: one that the kernel has given up on, or of another family, must not end the heartbeat.
+    const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4').unref();
+    this.asked = { socket, at, since: clock.monotonicMs() };
+    socket.on('error', error => log.debug({}, `the query to ourselves failed: ${error.message}`));
+    socket.on('message', reply => this.answered(reply));
     socket.send(query, at.port, at.address);
   }
-  ask();
-  const timer = setInterval(ask, watchdogMs / BEATS);
-  timer.unref();
-  socket.unref();
-  return {
-    close() {
-      clearInterval(timer);
-      socket.close();
-    },
-  };
+
+  private answered(reply: Buffer): void {
+    const { query, clock } = this.parts;
+    if (this.asked === undefined || !reply.subarray(0, 2).equals(query.subarray(0, 2))) return;
+    if (clock.monotonicMs() - this.asked.since > ALIVE_MS) return;
+    this.asked.socket.close();
+    this.asked = undefined;
+    this.fed();
+  }
+
+  private fed(): void {
+    this.parts.manager.tell('WATCHDOG=1');
+    this.parts.beat();
+  }
 }

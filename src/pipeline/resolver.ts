@@ -1,199 +1,101 @@
-// The ordered list of stages that every query passes: THE place to see what happens to it, and in which order.
+// The list of stages that every query passes: the place to see what happens to a query, and in which order.
 
-import { failure, type Failure, failureRow, failureWords, isDnssecFailure, type Verdict } from '../base/outcome.js';
 import type { Observer } from '../base/observer.js';
-import { type Entry, makeEntry, type TtlLimits } from '../cache/entry.js';
-import type { Store } from '../cache/store.js';
+import type { AgeSec } from '../base/time.js';
+import type { AnswerCache } from '../cache/answers.js';
+import type { TtlLimits } from '../cache/entry.js';
+import type { FailureCache } from '../cache/failures.js';
 import type { Matcher } from '../policy/access.js';
-import type { Portal } from '../policy/portal.js';
-import { isNoClusterName, type Route, routeOf } from '../policy/routes.js';
-import type { Pool, UpstreamReply } from '../upstream/pool.js';
-import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
-import { lowerCased } from '../wire/name.js';
-import { edeFor, noSuchNameMessage, refuseAnyMessage } from '../wire/reply.js';
-import { TYPE } from '../wire/rrtype.js';
-import { coalesced } from './coalesce.js';
-import { validated, type ValidationParts } from './validated.js';
-import type { Query, Resolve, Stage } from './stage.js';
+import type { Upstream } from '../upstream/pool.js';
+import type { Outcome } from './answer.js';
+import type { Resolve, Stage } from './stage.js';
+import { anyRefused } from './stages/any-refused.js';
+import { cached } from './stages/cached.js';
+import { coalesced } from './stages/coalesced.js';
+import { failedLately } from './stages/failed-lately.js';
+import { forward } from './stages/forward.js';
+import { kept } from './stages/kept.js';
+import { lookOnly } from './stages/look-only.js';
+import { portal, type PortalParts } from './stages/portal.js';
+import { recursionDesired } from './stages/recursion-desired.js';
+import { routed, type RouteTarget } from './stages/routed.js';
+import { validated } from './stages/validated.js';
+import type { Validations } from './validation/validations.js';
 
-/** What the stages work with. */
+/** What the stages work with. What a reload can change is a function, and is called at each question. */
 export interface ResolverParts {
-  readonly store: Store;
-  readonly pool: Pool;
-  readonly ttlLimits: TtlLimits;
-  readonly validation: ValidationParts;
-  /** The captive portal window, and who is asked through it. */
-  readonly portal: { readonly window: Portal; pool(): Pool };
-  /** Zones of the local network, and who knows them. */
-  readonly routes: readonly (Route & { pool(): Pool })[];
+  readonly answers: AnswerCache;
+  readonly failures: FailureCache<Outcome>;
+  readonly upstream: Upstream;
+  readonly ttlLimits: () => TtlLimits;
+  readonly validations: Validations;
+  /** The captive portal window, and who is asked while it is open. */
+  readonly portal: PortalParts;
+  /** Zones of the local network, and who is asked about them. */
+  readonly routes: () => readonly RouteTarget[];
   /** Who may look into the cache without having it filled (RD=0). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
-  /** The age clock: seconds, sleep included. */
-  readonly nowSec: () => number;
+  readonly ageNow: () => AgeSec;
 }
 
-/** Builds the pipeline. */
-export function resolver(parts: ResolverParts): Resolve {
-  const stages: readonly Stage[] = [
-    anyRefused, //          first: what is never looked up needs no place below
-    throughPortal(parts), // above the cache: what the network says about a name meanwhile is nobody's answer later
-    lookOnly(parts), //     above the cache: whether somebody else asked for a name is not everyone's business
-    cached(parts), //       above everything that waits
-    recursionDesired, //    below the cache: RD=0 gets what is there, and starts nothing
-    coalesced(parts.observer), // around the expensive steps
-    kept(parts), //         what they found, verdict included
-    routed(parts), //       above validation: what only the local network knows has no chain of trust
-    validated(parts.validation), // next to upstream: it asks for more of it
+/** The pipeline. */
+export class Resolver {
+  /** Answers a query. */
+  readonly resolve: Resolve;
+
+  constructor(private readonly parts: ResolverParts) {
+    const stages = stagesOf(parts);
+    const dnssecMode = () => parts.validations.mode;
+    this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
+  }
+
+  /**
+   * Forgets what was learnt from questions that failed. To be called whenever they may succeed now: the network is another
+   * one, the machine has slept, servers were exchanged or are connected to anew, the portal window has closed.
+   */
+  forgetFailures(): void {
+    this.parts.failures.clear();
+    this.parts.validations.forgetFailures();
+  }
+}
+
+/** The stages, the one that sees a query first at the top. After the last one, `forward` asks upstream. */
+function stagesOf(parts: ResolverParts): readonly Stage[] {
+  return [
+    // First: ANY is never looked up (RFC 8482). Below any other stage it would cost that stage's work, and its answer could be
+    // taken for one that was found.
+    anyRefused(parts),
+
+    // Above `cached`: while the portal window is open, its names must reach the network's own resolvers, though answers of
+    // others may be in the cache. And their answers must not be kept: later they would lead clients to the portal again.
+    portal(parts),
+
+    // Above `cached`: without RD a query would tell one client what others have asked (access.snoop).
+    lookOnly(parts),
+
+    // Above all that wait or ask: an answer that is there must not depend on any server, and should be given at once.
+    cached(parts),
+
+    // Below `cached`, since RD=0 may have what is there. Above all that ask: without RD nothing may be fetched.
+    recursionDesired,
+
+    // Below `cached`: if a refresh has failed, the answer that still holds must be given, and not the failure. Above
+    // `coalesced`: who repeats a question that failed must not start another exchange with upstream.
+    failedLately(parts),
+
+    // Around all that is expensive. Below `cached`, or every hit would enter and leave its table. Above `kept`, so that what
+    // comes is kept once, and not once for each client that waits.
+    coalesced(parts),
+
+    // Around `validated`, so that the verdict is kept with the answer, and validation is not repeated for each client. Around
+    // `routed`: answers about the local network's names are cached like others.
+    kept(parts),
+
+    // Above `validated`: the zones of the local network have no chain of trust from the root, so their names would be bogus.
+    routed(parts),
+
+    // Last before upstream: while it waits for an answer it asks for more of the chain of trust, and it may ask again.
+    validated(parts.validations),
   ];
-  return stages.reduceRight((next, stage) => stage(next), forward(parts));
-}
-
-/** RFC 8482: ANY gets one small synthesised record. */
-const anyRefused: Stage = next => (query, settle) => {
-  if (query.type === TYPE.ANY) settle({ at: 'local', message: refuseAnyMessage(query.question) });
-  else next(query, settle);
-};
-
-/** While the portal window is open, its names go to the network's resolvers, and their answers to whoever asked, once. */
-function throughPortal({ portal, nowSec }: ResolverParts): Stage {
-  return next => (query, settle) => {
-    if (portal.window.leftMs === 0 || !portal.window.covers(lowerCased(query.question.subarray(0, -4)))) {
-      next(query, settle);
-      return;
-    }
-    portal.pool().exchange(query, query.type, reply =>
-      settle(
-        reply.at === 'failure'
-          ? reply
-          : {
-              at: 'stored',
-              source: 'upstream',
-              entry: entryOf(reply, NOT_KEPT, nowSec()),
-            },
-      ),
-    );
-  };
-}
-
-/** Names of the local network's zones go to who knows them. */
-function routed({ routes, ttlLimits, nowSec }: ResolverParts): Stage {
-  if (routes.length === 0) return next => next;
-  return next => (query, settle) => {
-    const name = lowerCased(query.question.subarray(0, -4));
-    const found = routeOf(routes, name);
-    if (found === undefined) return next(query, settle);
-    if (found.route.kubernetes && isNoClusterName(name, found.zone))
-      return settle({ at: 'local', message: noSuchNameMessage(query.question, found.zone) });
-    found.route.pool().exchange(query, query.type, reply =>
-      settle(
-        reply.at === 'failure'
-          ? reply
-          : {
-              at: 'stored',
-              source: 'upstream',
-              entry: entryOf(reply, ttlLimits, nowSec()),
-            },
-      ),
-    );
-  };
-}
-
-/** Of which makeEntry makes an entry that nobody keeps. */
-const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
-
-const entryOf = (
-  { message, scan, upstream, protocol }: UpstreamReply,
-  limits: TtlLimits,
-  nowSec: number,
-  verdict: Verdict = 'unchecked',
-): Entry => makeEntry(message, scan, limits, { nowSec, verdict, upstream, protocol });
-
-/** RD=0 asks what is in the cache. Only those in access.snoop may know. */
-function lookOnly({ mayLook }: ResolverParts): Stage {
-  return next => (query, settle) => {
-    if (query.recurse || mayLook(query.client.address)) next(query, settle);
-    else settle(failure('not_cached'));
-  };
-}
-
-/** RFC 1035 §4.3.1: without RD nothing is fetched. */
-const recursionDesired: Stage = next => (query, settle) => {
-  if (query.recurse) next(query, settle);
-  else settle(failure('not_cached'));
-};
-
-/** Answers from the store. */
-function cached({ store, nowSec }: ResolverParts): Stage {
-  return next => (query, settle) => {
-    const entry = store.get(query.key, nowSec());
-    if (entry === undefined) next(query, settle);
-    else settle({ at: 'stored', entry, source: 'cache' });
-  };
-}
-
-/** Keeps what was found. Only the leader of a coalesced group comes here, so it keeps for all. */
-function kept({ store, nowSec }: ResolverParts): Stage {
-  return next => (query, settle) =>
-    next(query, answer => {
-      // Where nobody could tell, somebody may be able to in a moment.
-      if (answer.at === 'stored' && answer.entry.verdict !== 'indeterminate') store.put(query.key, answer.entry);
-      if (answer.at === 'failure' && isDnssecFailure(answer.code))
-        store.put(query.key, refusal(query, answer, nowSec()));
-      settle(answer);
-    });
-}
-
-/** RFC 4035 §4.7, RFC 9520 §3.2: how long what is bogus stays so. */
-const BOGUS_SEC = 60;
-
-/** The reply that a bogus answer gets, to be kept. */
-function refusal({ question }: Query, why: Failure, nowSec: number): Entry {
-  const { rcode, ede } = failureRow(why.code);
-  const octets = Buffer.alloc(HEADER_BYTES + question.length);
-  question.copy(octets, HEADER_BYTES);
-  return {
-    octets,
-    rcode,
-    answers: 0,
-    authority: 0,
-    additional: 0,
-    ttlOffsets: [],
-    storedSec: nowSec,
-    ttlSec: BOGUS_SEC,
-    negative: true,
-    verdict: 'bogus',
-    extendedErrors: edeFor(ede, failureWords(why)),
-    upstream: '',
-    protocol: 'dot',
-  };
-}
-
-/** The end of the line: asks upstream. */
-export function forward({
-  pool,
-  ttlLimits,
-  nowSec,
-  validation: { mode },
-}: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>): Resolve {
-  return (query, settle) =>
-    pool.exchange(
-      query,
-      query.type,
-      reply => {
-        if (reply.at === 'failure') return settle(reply);
-        // RFC 6840 §5.7: AD counts from a server that has proved who it is, if the operator says so.
-        const secure =
-          mode === 'trust_ad' &&
-          reply.authenticated &&
-          !query.checkingDisabled &&
-          (flagsOf(reply.message) & FLAG.AD) !== 0;
-        settle({
-          at: 'stored',
-          entry: entryOf(reply, ttlLimits, nowSec(), secure ? 'secure' : 'unchecked'),
-          source: 'upstream',
-        });
-      },
-      query.avoid,
-    );
 }

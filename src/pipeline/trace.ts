@@ -1,69 +1,56 @@
-// One question, answered past all caches with everything that validation finds on its way.
+// One question, answered past all caches, with everything that validation finds on its way.
 
-import type { Name } from '../dnssec/name.js';
-import type { Validator } from '../dnssec/validator.js';
-import type { Pool } from '../upstream/pool.js';
-import { FLAG } from '../wire/header.js';
-import { CLASS_IN } from '../wire/rrtype.js';
-import { forward, type ResolverParts } from './resolver.js';
-import type { Answer, Query } from './stage.js';
-import { validated } from './validated.js';
+import { type Name, nameOf } from '../dnssec/name.js';
+import type { TtlLimits } from '../cache/entry.js';
+import type { Upstream } from '../upstream/pool.js';
+import type { Outcome } from './answer.js';
+import { ownQuery } from './internal-query.js';
+import { forward } from './stages/forward.js';
+import { validated } from './stages/validated.js';
+import { type ValidationParts, Validations } from './validation/validations.js';
 
 /** What was found. */
 export interface Traced {
   readonly steps: readonly { readonly zone: Name; readonly words: string }[];
-  readonly answer: Answer;
+  /** Its octets must not be looked at: they were borrowed. */
+  readonly outcome: Outcome;
   /** How many went upstream, the one itself included. */
   readonly questions: number;
   readonly ms: number;
 }
 
+/** What a trace works with. */
+export type TraceParts = Omit<ValidationParts, 'dnssecMode' | 'note'> & { readonly ttlLimits: () => TtlLimits };
+
 /**
  * Traces a question.
- * @param fresh a Validator that knows nothing yet
+ * @param parts with a Validator that knows nothing yet
+ * @param name in wire form
  */
-export async function trace(
-  parts: Pick<ResolverParts, 'pool' | 'ttlLimits' | 'nowSec' | 'validation'>,
-  fresh: Validator,
-  name: Buffer,
-  type: number,
-): Promise<Traced> {
-  const { clock } = parts.validation;
+export async function trace(parts: TraceParts, name: Buffer, type: number): Promise<Traced> {
+  const { clock } = parts;
   const steps: Traced['steps'][number][] = [];
   let questions = 0;
-  const pool: Pool = {
-    ...parts.pool,
+  const upstream: Upstream = {
+    servers: parts.upstream.servers,
     exchange(...args) {
       questions++;
-      parts.pool.exchange(...args);
+      parts.upstream.exchange(...args);
     },
   };
-  const validation = {
-    ...parts.validation,
-    pool,
-    validator: fresh,
-    mode: 'require' as const,
-    note: (zone: Name, words: string): void =>
-      void (steps.some(each => each.zone === zone && each.words === words) || steps.push({ zone, words })),
-  };
-  const question = Buffer.concat([name, Buffer.from([type >> 8, type & 0xff, 0, CLASS_IN])]);
-  const query: Query = {
-    id: 0,
-    flags: FLAG.RD,
-    question,
-    opt: undefined,
-    type,
-    recurse: true,
-    dnssecOk: true,
-    checkingDisabled: false,
-    key: '',
-    client: { address: '127.0.0.1', port: 0, family: 4, transport: 'udp' },
-    avoid: [],
-  };
-  const startedAtMs = clock.monotonicMs();
-  const answer = await new Promise<Answer>(resolve => {
-    // What the entry borrows is not looked at later: only what it says about itself.
-    validated(validation)(forward({ ...parts, pool, validation }))(query, resolve);
+  const dnssecMode = () => 'require' as const;
+  const validations = new Validations({
+    ...parts,
+    upstream,
+    dnssecMode,
+    note(zone, words) {
+      if (!steps.some(each => each.zone === zone && each.words === words)) steps.push({ zone, words });
+    },
   });
-  return { steps, answer, questions, ms: clock.monotonicMs() - startedAtMs };
+  const startedAt = clock.monotonicMs();
+  const query = ownQuery(nameOf(name), type, { checkingDisabled: false, avoid: [] });
+  const outcome = await new Promise<Outcome>(resolve => {
+    validated(validations)(forward({ ...parts, upstream, dnssecMode }))(query, resolve);
+  });
+  return { steps, outcome, questions, ms: clock.monotonicMs() - startedAt };
 }

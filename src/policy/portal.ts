@@ -1,6 +1,7 @@
 // The captive portal window: for a few minutes a handful of names goes to the network's own resolvers in cleartext, so that
 // a hotel's page can be reached. Everything else keeps its mode, and the window closes by itself.
 
+import { type MonoMs, monoAfter } from '../base/time.js';
 import { isAtOrBelow } from '../wire/name.js';
 
 /** The window. */
@@ -19,25 +20,40 @@ export interface Portal {
 
 /**
  * Makes a Portal, closed.
- * @param names in wire form, lower case
+ * @param names the configured ones as they are now, in wire form, lower case
  */
-export function portal(monotonicMs: () => number, names: readonly Buffer[]): Portal {
-  let untilMs = -Infinity;
-  let all = names;
-  // Asked for every query that is not in the cache: a window that was never opened does not look at the clock.
-  const left = (): number => (untilMs === -Infinity ? 0 : Math.max(0, untilMs - monotonicMs()));
-  return {
-    start(forMs, own) {
-      untilMs = monotonicMs() + forMs;
-      all = [...names, ...own];
-    },
-    stop() {
-      untilMs = -Infinity;
-      all = names;
-    },
-    get leftMs() {
-      return left();
-    },
-    covers: name => left() > 0 && all.some(each => isAtOrBelow(name, each)),
-  };
+export function portal(monotonicMs: () => MonoMs, names: () => readonly Buffer[]): Portal {
+  return new PortalWindow(monotonicMs, names);
+}
+
+class PortalWindow implements Portal {
+  /** When it closes; undefined: it is closed. */
+  private until: MonoMs | undefined;
+  /** Names of the portal itself, given when it was opened. */
+  private own: readonly Buffer[] = [];
+
+  constructor(
+    private readonly monotonicMs: () => MonoMs,
+    private readonly names: () => readonly Buffer[],
+  ) {}
+
+  start(forMs: number, own: readonly Buffer[]): void {
+    this.until = monoAfter(this.monotonicMs(), forMs);
+    this.own = own;
+  }
+
+  stop(): void {
+    this.until = undefined;
+    this.own = [];
+  }
+
+  get leftMs(): number {
+    // Asked for every query that is not in the cache: a window that is closed does not look at the clock.
+    return this.until === undefined ? 0 : Math.max(0, this.until - this.monotonicMs());
+  }
+
+  covers(name: Buffer): boolean {
+    const isCovered = (each: Buffer): boolean => isAtOrBelow(name, each);
+    return this.leftMs > 0 && (this.names().some(isCovered) || this.own.some(isCovered));
+  }
 }

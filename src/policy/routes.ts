@@ -1,6 +1,6 @@
-// Zones that only the local network knows, and who is asked about them instead of everybody's resolvers.
+// Zones that only the local network knows, and the resolvers that are asked about them.
 
-import { isAtOrBelow } from '../wire/name.js';
+import { closest, isAtOrBelow } from '../wire/name.js';
 
 /** One route. */
 export interface Route {
@@ -10,32 +10,34 @@ export interface Route {
   readonly kubernetes: boolean;
 }
 
-/** A route that a name takes, and the zone that says so. */
-export interface Found<R extends Route> {
+/** A route that a name takes, and its closest zone. */
+export interface RouteMatch<R extends Route> {
   readonly route: R;
   readonly zone: Buffer;
 }
 
+const itself = (zone: Buffer): Buffer => zone;
+
 /** The route with the closest zone; undefined: the name takes none. `name` is in lower case. */
-export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): Found<R> | undefined {
-  let found: Found<R> | undefined;
-  for (const route of routes)
-    for (const zone of route.zones) {
-      if (zone.length > (found?.zone.length ?? 0) && isAtOrBelow(name, zone)) found = { route, zone };
-    }
-  return found;
+export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): RouteMatch<R> | undefined {
+  let match: RouteMatch<R> | undefined;
+  for (const route of routes) {
+    const zone = closest(name, route.zones, itself, isAtOrBelow);
+    if (zone !== undefined && zone.length > (match?.zone.length ?? 0)) match = { route, zone };
+  }
+  return match;
 }
 
-/** Labels before `svc` of the longest name that Kubernetes makes: pod.service.namespace, and of a port: _port._proto.service.namespace. */
+/** Most labels before `svc`: pod.service.namespace, or of a port _port._proto.service.namespace. */
 const MOST_SERVICE_LABELS = 3;
 const MOST_PORT_LABELS = 4;
-/** Before `pod`: address.namespace. */
+/** Most labels before `pod`: address.namespace. */
 const MOST_POD_LABELS = 2;
 const UNDERSCORE = 0x5f;
 
 /**
- * Whether no Kubernetes cluster has such a name (its DNS specification, version 1.1): search lists, which ndots:5 lets come
- * first, make `www.example.com.cluster.local` of `www.example.com`. Those that could be are asked about.
+ * Whether no Kubernetes cluster can have such a name (Kubernetes DNS specification 1.1). With ndots:5, clients try their search
+ * list first, and ask for `www.example.com.cluster.local` when they mean `www.example.com`.
  * @param name in wire form, lower case, below `zone`
  */
 export function isNoClusterName(name: Buffer, zone: Buffer): boolean {

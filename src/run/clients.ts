@@ -6,7 +6,8 @@ import { type Live, type Prepared, ready } from './reload.js';
 
 /** The rights of clients. */
 export class Clients implements Live {
-  readonly options = ['access.allow', 'access.snoop'];
+  static readonly options = ['access.allow', 'access.snoop'];
+  readonly options = Clients.options;
   /** `access.allow` for front threads. */
   private readonly shared: SharedNetworks;
   private allow: Matcher;

@@ -4,6 +4,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
+import { wordsFor } from '../os/system-error.js';
 import type { FileContents, PlanFiles } from './plan.js';
 import { StartError } from './start-error.js';
 
@@ -23,7 +24,7 @@ export const systemFiles: PlanFiles = {
     try {
       octets = readFileSync(path);
     } catch (error) {
-      throw new StartError(`${option}: ${path} cannot be read (${systemWords(error)})`, 2);
+      throw new StartError(`${option}: ${path} cannot be read (${wordsFor(error)})`, 2);
     }
     return { path, octets, digest: digestOf(octets) };
   },
@@ -41,23 +42,10 @@ export const systemFiles: PlanFiles = {
     try {
       createSecureContext({ cert: certificate.octets, key: key.octets });
     } catch (error) {
-      const words = `${section}: ${certificate.path} and ${key.path} cannot be used: ${systemWords(error)}`;
+      const words = `${section}: ${certificate.path} and ${key.path} cannot be used: ${wordsFor(error)}`;
       throw new StartError(words, 2);
     }
   },
 };
 
 const digestOf = (octets: Buffer): FileContents['digest'] => createHash('sha256').update(octets).digest('base64');
-
-const ERRNO_WORDS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'no permission',
-  EISDIR: 'it is a directory',
-};
-
-/** What the system says about a file, in words. */
-export function systemWords(error: unknown): string {
-  const { code, message } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : { code: undefined, message: String(error) };
-  return ERRNO_WORDS[code ?? ''] ?? message;
-}

@@ -45,6 +45,11 @@ export class Logging implements Live {
     return this.notes?.recent();
   }
 
+  /** What cannot be written, as sentences. */
+  get unwritten(): readonly string[] {
+    return this.notes?.unwritten ?? [];
+  }
+
   /** Has the query log opened anew, where its file was moved away. */
   reopen(): void {
     this.notes?.reopen();

@@ -1,29 +1,50 @@
 // The world around the daemon: which network the machine is on, which resolvers the system has, whether the clock can be right. It
 // is looked at when somebody asks; what was learned about networks is kept over restarts.
 
-import type { Clock } from '../base/ports.js';
+import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
 import { timesyncHasSetClock } from '../os/clock.js';
-import type { Libc } from '../os/libc.js';
-import { type NetworkChange, type NetworkSources, NetworkWatch } from '../os/network.js';
+import { type Libc, loadLibc } from '../os/libc.js';
+import { type NetworkChange, type NetworkWatch, watchNetwork } from '../os/network.js';
 import type { StateStore } from '../os/state-store.js';
 import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
+import type { DaemonParts } from './parts.js';
+import type { Plan } from './plan.js';
+
+/** System calls; where they cannot be made, one log line says what runs slower. */
+export function libcFor({ listeners: { io } }: Plan, log: Log): Libc | undefined {
+  if (io === 'dgram') return undefined;
+  const libc = loadLibc();
+  if (!('unavailable' in libc)) return libc;
+  const why = `system calls are not available (${libc.unavailable})`;
+  log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
+  return undefined;
+}
 
 /** What it works with. */
 export interface NetworkParts {
   readonly clock: Clock;
+  readonly log: Log;
   /** When this version was made: no clock can be right that says less. */
   readonly built: WallSec;
   /** Undefined: system calls cannot be made. */
   readonly libc: Libc | undefined;
   readonly store: StateStore;
-  readonly sources: NetworkSources;
+  readonly system: DaemonParts['system'];
   readonly changed: (what: NetworkChange) => void;
 }
 
 const STATE_FILE = 'networks.json';
 const MOST_STATE_BYTES = 1 << 18;
 const LOST = 'what was learned about networks (which servers have proved themselves on which) is lost at the end';
+
+/** Where resolv.conf is written or replaced: a change counts even if nobody asks. */
+const RESOLVERS_DIRECTORY = '/etc';
+const CHANGE_WORDS: Readonly<Record<NetworkChange, string>> = {
+  network: 'the network has changed: connecting anew',
+  resume: 'the machine has slept: connecting anew',
+  resolvers: "the system's resolvers have changed",
+};
 
 /** The network and the clock. */
 export class Network {
@@ -32,12 +53,10 @@ export class Network {
   private readonly watch: NetworkWatch;
 
   constructor(private readonly parts: NetworkParts) {
-    const { clock, store, sources, changed } = parts;
+    const { clock, store, system } = parts;
     this.memory = networkMemory(() => clock.wallMs(), store.read(STATE_FILE, MOST_STATE_BYTES));
-    this.watch = new NetworkWatch(clock, sources, what => {
-      this.memory.network = this.watch.network;
-      changed(what);
-    });
+    const sources = { network: () => system.network(), resolvers: () => system.resolvers().join(' ') };
+    this.watch = watchNetwork(clock, sources, what => this.changed(what), RESOLVERS_DIRECTORY);
     this.memory.network = this.watch.network;
   }
 
@@ -61,6 +80,17 @@ export class Network {
   /** Keeps what was learned. */
   save(): void {
     if (this.memory.changed) this.parts.store.write(STATE_FILE, this.memory.save(), LOST);
+  }
+
+  private changed(what: NetworkChange): void {
+    const { log, system, changed } = this.parts;
+    this.memory.network = this.watch.network;
+    log.info({ reason: what }, CHANGE_WORDS[what]);
+    if (what === 'resolvers') {
+      const resolvers = system.resolvers().join(', ');
+      log.info({ resolvers }, `the system's resolvers are: ${resolvers === '' ? 'none' : resolvers}`);
+    }
+    changed(what);
   }
 
   /** Watches nothing more. */

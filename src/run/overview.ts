@@ -3,8 +3,10 @@
 import type { Overview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
+import type { StateStore } from '../os/state-store.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
+import type { Logging } from './logging.js';
 import type { Network } from './network.js';
 import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
@@ -20,6 +22,8 @@ export interface OverviewParts {
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
   readonly listeners: Listeners;
+  readonly logging: Logging;
+  readonly store: StateStore;
   readonly service: Service;
   readonly reload: Reload;
   readonly configuration: Configuration;
@@ -39,11 +43,11 @@ export function overviewOf(parts: OverviewParts): Overview {
     sessions: listeners.sessions,
     listening: listeners.listening,
     portalMs: resolution.portal.leftMs,
-    trustAnchors: resolution.trustAnchors,
+    trustAnchors: resolution.trust.keys,
     clockIsSet: network.clockIsSet,
     draining: parts.service.draining,
     reload: parts.configuration.state,
     waiting: parts.reload.waiting,
-    unwritten: network.unwritten,
+    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten],
   };
 }

@@ -10,8 +10,8 @@ import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js
 import { type Name, nameOf } from '../dnssec/name.js';
 import type { Network } from '../policy/access.js';
 import type { Route } from '../policy/routes.js';
-import type { BootstrapServer } from '../upstream/bootstrap.js';
-import type { Policy } from '../upstream/select.js';
+import type { PlainServer } from '../upstream/own-question.js';
+import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
 import { labelled, resolverSpec } from './servers.js';
@@ -45,7 +45,7 @@ export interface UpstreamPlan {
   readonly policy: Policy;
   /** `system`: the resolvers that the system has, which change with the network. */
   readonly servers: readonly ServerSpec[] | 'system';
-  readonly bootstrap: readonly BootstrapServer[] | 'system';
+  readonly bootstrap: readonly PlainServer[] | 'system';
   /** PEM of the trusted roots; undefined: Node.js's own. */
   readonly roots: FileContents | undefined;
   /** Our own certificate towards servers. */

@@ -6,8 +6,8 @@ import { hostname } from 'node:os';
 import type { NotedQuery } from '../base/observer.js';
 import type { Clock, Log } from '../base/ports.js';
 import { dataFrame } from '../observe/dnstap.js';
-import { type DnstapStream, dnstapStream } from '../observe/dnstap-stream.js';
-import { type LogFile, logFile } from '../observe/log-file.js';
+import { DnstapStream } from '../observe/dnstap-stream.js';
+import { LogFile } from '../observe/log-file.js';
 import { type QueryLine, type QueryLog, queryLog } from '../observe/query-log.js';
 import { nameToText } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
@@ -31,7 +31,6 @@ export class QueryNotes {
   private readonly lines: QueryLog | undefined;
   private readonly tap: DnstapStream | undefined;
   private readonly ourselves: { readonly identity: string; readonly version: string };
-  private lostLines = 0;
 
   constructor(
     private readonly parts: QueryNotesParts,
@@ -39,7 +38,8 @@ export class QueryNotes {
   ) {
     const { clock, log, lostFrame: lost, print } = parts;
     this.ourselves = { identity: hostname(), version: `dotstub ${parts.version}` };
-    this.file = path === undefined || detail === 'off' ? undefined : this.open(path);
+    this.file =
+      path === undefined || detail === 'off' ? undefined : new LogFile({ path, option: 'log.query_file', clock, log });
     this.lines =
       detail === 'off'
         ? undefined
@@ -54,7 +54,7 @@ export class QueryNotes {
               type: typeToText(question.readUInt16BE(question.length - 4)),
             }),
           });
-    this.tap = dnstap === undefined ? undefined : dnstapStream(dnstap, { clock, log, lost });
+    this.tap = dnstap === undefined ? undefined : new DnstapStream({ path: dnstap, clock, log, lost });
   }
 
   /** Takes note of a query and its reply. Bound, since the front calls it for every query. */
@@ -68,6 +68,11 @@ export class QueryNotes {
     return this.lines?.recent();
   }
 
+  /** What cannot be written, as sentences. */
+  get unwritten(): readonly string[] {
+    return this.file?.unwritten === undefined ? [] : [this.file.unwritten];
+  }
+
   /** Goes on in a new file, where the old one was moved away. */
   reopen(): void {
     this.file?.reopen();
@@ -77,16 +82,5 @@ export class QueryNotes {
   close(): void {
     this.tap?.close();
     this.file?.close();
-  }
-
-  private open(path: string): LogFile {
-    const { log } = this.parts;
-    const lost = (): void => {
-      // Said once, and again whenever it has become ten times as many.
-      this.lostLines++;
-      if (Number.isInteger(Math.log10(this.lostLines)))
-        log.warn({ file: path, lost: this.lostLines }, `${path}: ${this.lostLines} lines of the query log are lost`);
-    };
-    return logFile(path, lost, error => log.error({ file: path }, `${path}: ${error.message} (log.query_file)`));
   }
 }

@@ -1,5 +1,7 @@
 // Why the daemon cannot start, or cannot take a configuration over.
 
+import { listenText } from '../os/listen-address.js';
+
 /** A reason, in one sentence that says what to do. */
 export class StartError extends Error {
   /** @param exitCode 2 where the configuration is at fault, 1 where the system is */
@@ -8,5 +10,46 @@ export class StartError extends Error {
     readonly exitCode: 1 | 2,
   ) {
     super(message);
+  }
+}
+
+/**
+ * Waits until something listens.
+ * @param option where the address stands
+ * @throws StartError, in place of the system's error
+ */
+export async function listening<T>(what: string, option: string, opening: Promise<T>): Promise<T> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (!isBindError(error)) throw error;
+    throw bindError(what, option, error);
+  }
+}
+
+type BindError = Error & { readonly code: string; readonly address?: string; readonly port?: number };
+
+const isBindError = (error: unknown): error is BindError =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string';
+
+function bindError(what: string, option: string, { code, address, port, message }: BindError): StartError {
+  const at = address === undefined ? option : `${listenText({ address, port: port ?? 0 })} (${what})`;
+  switch (code) {
+    case 'EADDRINUSE':
+      return new StartError(
+        `${at} is in use by another program: stop that one, or choose another address in ${option}`,
+        1,
+      );
+    case 'EACCES': {
+      const right = 'ports below 1024 take root or CAP_NET_BIND_SERVICE';
+      return new StartError(
+        `${at} needs a right that this user does not have: ${right}; or choose another port in ${option}`,
+        1,
+      );
+    }
+    case 'EADDRNOTAVAIL':
+      return new StartError(`${at} is not an address of this machine: correct ${option}`, 1);
+    default:
+      return new StartError(`${at}: ${message} (${option})`, 1);
   }
 }

@@ -5,8 +5,10 @@ import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
 import type { Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { type Wheel, wheel } from '../base/wheel.js';
-import { type Route, routeOf } from '../policy/routes.js';
+import type { RouteTarget } from '../pipeline/stages/routed.js';
+import { routeOf } from '../policy/routes.js';
 import type { Memory } from '../upstream/memory.js';
+import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import type { ServerSpec } from '../upstream/server.js';
@@ -34,8 +36,8 @@ export interface UpstreamsParts {
   readonly exchanged: () => void;
 }
 
-/** A route, and who answers for its zones. */
-export interface RouteTarget extends Route, Upstream {
+/** A route, and the pool that answers for its zones. */
+interface RouteEntry extends RouteTarget {
   readonly plan: RoutePlan;
   readonly pool: Pool;
 }
@@ -45,7 +47,7 @@ const TYPE_AND_CLASS_BYTES = 4;
 
 /** The servers. */
 export class Upstreams implements Live {
-  readonly options = [
+  static readonly options = [
     'upstream.mode',
     'upstream.policy',
     'upstream.ca_file',
@@ -55,12 +57,13 @@ export class Upstreams implements Live {
     'upstream.servers',
     'routes',
   ];
+  readonly options = Upstreams.options;
   private readonly ports: UpstreamPorts;
   private readonly deadlines: Wheel;
   private readonly main: Pool;
   private plan: UpstreamPlan;
   private dial: Dial;
-  private routed: readonly RouteTarget[];
+  private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, since most never are. */
   private portal: Pool | undefined;
   private nextId = 1;
@@ -104,12 +107,6 @@ export class Upstreams implements Live {
     return this.plan.mode;
   }
 
-  /** Whether the servers, or those that are asked for their addresses, are the system's, which change with the network. */
-  get asksSystem(): boolean {
-    const { servers, bootstrap } = this.plan;
-    return servers === 'system' || (bootstrap === 'system' && servers.some(({ addresses }) => addresses.length === 0));
-  }
-
   /** The routes, and who answers for their zones. */
   get routes(): readonly RouteTarget[] {
     return this.routed;
@@ -131,15 +128,10 @@ export class Upstreams implements Live {
   }
 
   /** The network is another, the machine has slept, or somebody has asked for it: all connections are made anew. */
-  networkChanged(what: 'network' | 'resume'): void {
+  networkChanged(what: NetworkChange): void {
     this.closePortal();
-    for (const each of this.pools()) each.networkChanged(what);
-  }
-
-  /** The system has other resolvers now. */
-  resolversChanged(): void {
-    this.closePortal();
-    if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
+    if (what !== 'resolvers') for (const each of this.pools()) each.networkChanged(what);
+    else if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
   }
 
   /** The window has closed, or is opened anew: perhaps on another network. */
@@ -190,27 +182,24 @@ export class Upstreams implements Live {
     for (const each of before) if (!kept.has(each.pool)) each.pool.close();
   }
 
-  /** A route whose resolvers are exchanged while a question is on its way: those that come after them are asked. */
-  private target(plan: RoutePlan, kept?: Pool): RouteTarget {
+  private target(plan: RoutePlan, kept?: Pool): RouteEntry {
     const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
-    return {
-      zones: plan.zones,
-      kubernetes: plan.kubernetes,
-      plan,
-      pool: own,
+    // A question whose servers are exchanged while it is on its way is asked of those that come after them.
+    const asked: Upstream = {
       exchange: (ask, type, settle) =>
         own.exchange(ask, type, outcome => {
-          const now = outcome.at === 'failure' && outcome.code === 'handed_back' ? this.routeFor(ask) : undefined;
-          if (now === undefined || now.pool === own) settle(outcome);
-          else now.exchange(ask, type, settle);
+          const next = outcome.at === 'failure' && outcome.code === 'handed_back' ? this.routeFor(ask) : undefined;
+          if (next === undefined || next.pool === own) settle(outcome);
+          else next.upstream().exchange(ask, type, settle);
         }),
       get servers() {
         return own.servers;
       },
     };
+    return { zones: plan.zones, kubernetes: plan.kubernetes, plan, pool: own, upstream: () => asked };
   }
 
-  private routeFor({ question }: Ask): RouteTarget | undefined {
+  private routeFor({ question }: Ask): RouteEntry | undefined {
     return routeOf(this.routed, lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)))?.route;
   }
 

@@ -3,50 +3,39 @@
 // comes back need not be trusted: the server still has to prove its name.
 
 import { failure, type Failure } from '../base/outcome.js';
-import type { Observer } from '../base/observer.js';
-import type { DialDatagram, Random } from '../base/ports.js';
 import { readAddresses } from '../wire/addresses.js';
 import { nameFromText } from '../wire/name.js';
-import { CLASS_IN, TYPE } from '../wire/rrtype.js';
-import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
+import { TYPE } from '../wire/rrtype.js';
+import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor } from './own-question.js';
 
 /** What the search found. */
-export type Found = { readonly at: 'found'; readonly addresses: readonly string[]; readonly ttlSec: number } | Failure;
+export type BootstrapResult =
+  { readonly at: 'found'; readonly addresses: readonly string[]; readonly ttlSec: number } | Failure;
 
-/** A resolver to ask: an address and port. */
-export interface BootstrapServer {
-  readonly address: string;
-  readonly port: number;
-}
+/** Twice: one lost datagram must not delay the start. */
+const SENDS = 2;
 
-const TIMEOUT_MS = 1000;
-
-/** Asks every bootstrap server in turn, A and AAAA together, until one gives an address. Never rejects. */
+/**
+ * Asks every bootstrap server in turn, A and AAAA together, until one gives an address. Never rejects.
+ * @param isOver whether nobody wants to know any more: then nothing more is sent
+ */
 export async function bootstrap(
-  { random, dialDatagram, observer }: { random: Random; dialDatagram: DialDatagram; observer: Observer },
+  ports: OwnQuestionPorts,
   authenticationDomainName: string,
-  servers: readonly BootstrapServer[],
-): Promise<Found> {
+  servers: readonly PlainServer[],
+  isOver: () => boolean,
+): Promise<BootstrapResult> {
   const name = nameFromText(authenticationDomainName);
   if (name === undefined) return failure('bootstrap', `${authenticationDomainName} is not a domain name`);
 
-  const ask = async (server: BootstrapServer, type: typeof TYPE.A | typeof TYPE.AAAA) => {
-    observer.cleartext('bootstrap');
-    const id = random.uint16();
-    const question = Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
-    const query = upstreamQuery(
-      id,
-      { question, dnssecOk: false, checkingDisabled: false },
-      { pad: false, keepalive: false, hideSubnet: true },
-    );
-    const reply = await dialDatagram(server, query, message => answersQuery(message, id, question), TIMEOUT_MS);
-    return typeof reply === 'string' ? undefined : readAddresses(reply, type);
+  const ask = async (server: PlainServer, type: typeof TYPE.A | typeof TYPE.AAAA) => {
+    const reply = await askOwn(ports, server, questionFor(name, type), 'bootstrap', isOver);
+    return reply === undefined ? undefined : readAddresses(reply, type);
   };
 
   let detail = 'upstream.bootstrap is empty';
   for (const server of servers) {
-    // Twice: one lost datagram must not cost the start.
-    for (let sends = 0; sends < 2; sends++) {
+    for (let sends = 0; sends < SENDS; sends++) {
       const both = await Promise.all([ask(server, TYPE.A), ask(server, TYPE.AAAA)]);
       const answered = both.filter(each => each !== undefined);
       const addresses = answered.flatMap(each => each.addresses);

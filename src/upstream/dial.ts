@@ -6,9 +6,10 @@ import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 
 import type { FailureCode } from '../base/outcome.js';
-import type { Clock, Connected, Dial, Stream, StreamEvents } from '../base/ports.js';
-import { identityKey, judge, type Judged, showChain, type Shown, type TlsSecurity, wordsFor } from './identity.js';
-import { tickets } from './tickets.js';
+import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
+import { errorWords } from './error-words.js';
+import { identityKey, type PeerVerdict, type TlsSecurity, verifyPeer } from './identity.js';
+import { Tickets } from './tickets.js';
 
 /** How long connecting may take. */
 export interface DialTimes {
@@ -19,7 +20,7 @@ export interface DialTimes {
 export const DIAL_TIMES: DialTimes = { tcpMs: 2000, totalMs: 4000 };
 
 /** RFC 7858 §3.1 uses port 853; the ALPN id `dot` is registered for it (RFC 7858 §3.1 erratum, IANA). */
-const ALPN = 'dot';
+export const ALPN = 'dot';
 
 /** The largest TLS record (RFC 8446 §5.1). */
 const READ_BYTES = 16384;
@@ -31,229 +32,250 @@ export interface DialParts {
   /** Our own certificate and key, PEM, for servers that want to know who asks. */
   readonly client: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   readonly clock: Clock;
-  /** Whether the wall clock can not be right, or was set by nobody. */
+  /** Whether the wall clock cannot be right, or was set by nobody. */
   readonly clockIsBehind?: () => boolean;
-  /** Has the kernel acknowledge what has come on a socket at once; undefined: it can not be told. */
+  /** Has the kernel acknowledge what has come on a socket at once; undefined: it cannot be told. */
   readonly acknowledge?: (fd: number) => void;
 }
 
 /** Makes the Dial port. */
-export function dialer(
-  { ca, client, clock, acknowledge, clockIsBehind }: DialParts,
-  times: DialTimes = DIAL_TIMES,
-): Dial {
-  // Parsing a system's whole store takes tens of milliseconds: once, and not before it is needed.
-  let context: tls.SecureContext | undefined;
-  const secureContext = (): tls.SecureContext =>
-    (context ??= tls.createSecureContext({ minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }), ...client }));
-  // Servers that refuse a handshake because of ALPN; as many as there are configured addresses.
-  const withoutAlpn = new Set<string>();
-  const kept = tickets(() => clock.wallMs());
+export function dialer(parts: DialParts, times: DialTimes = DIAL_TIMES): Dial {
+  const shared = new Shared(parts, times);
+  return (target, events) => new DialledStream(shared, target, events);
+}
 
-  return (target, events) => {
-    const where = `${target.address} port ${target.port}`;
-    const identity = identityKey(target);
-    let established = false;
-    let over = false;
-    let outgoing: Buffer[] = [];
-    let flushing = false;
-    let socket: Socket;
+/** What all streams of a dialer share. */
+class Shared {
+  readonly tickets: Tickets;
+  private context: tls.SecureContext | undefined = undefined;
 
-    const timers = [
-      setTimeout(
-        () => socket.connecting && fail('connect_timeout', `${where}: no TCP connection within ${times.tcpMs} ms`),
-        times.tcpMs,
-      ),
-      setTimeout(
-        () => fail('connect_timeout', `${where}: no TLS connection within ${times.totalMs} ms`),
-        times.totalMs,
-      ),
-    ];
+  constructor(
+    readonly parts: DialParts,
+    readonly times: DialTimes,
+  ) {
+    this.tickets = new Tickets(() => parts.clock.wallMs());
+  }
 
-    // Into one buffer, again and again: a buffer and an event for each record would cost more than its query.
-    const onread: OnReadOpts = {
+  /** Made once, and not before it is needed: parsing a system's whole store of roots takes tens of milliseconds. */
+  get secureContext(): tls.SecureContext {
+    const { ca, client } = this.parts;
+    return (this.context ??= tls.createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(ca === undefined ? {} : { ca }),
+      ...client,
+    }));
+  }
+}
+
+type Phase = 'connecting' | 'established' | 'over';
+
+/** One stream, from the first SYN to its end. */
+class DialledStream implements Stream {
+  private phase: Phase = 'connecting';
+  /** Undefined: the system gave none. A server that refuses our ALPN id gets a second one. */
+  private socket: Socket | undefined = undefined;
+  /** Whether the server has refused our ALPN id on this stream. */
+  private refusesAlpn = false;
+  /** What leaves at the end of this turn of the event loop. */
+  private outgoing: Buffer[] = [];
+  private isFlushing = false;
+  private readonly timers: readonly NodeJS.Timeout[];
+  /** One buffer for all that comes: a buffer and an event for each record would cost more than its query. */
+  private readonly onread: OnReadOpts;
+  /** For people. */
+  private readonly where: string;
+
+  constructor(
+    private readonly shared: Shared,
+    private readonly target: DialTarget,
+    private readonly events: StreamEvents,
+  ) {
+    this.where = `${target.address} port ${target.port}`;
+    this.onread = {
       buffer: Buffer.allocUnsafeSlow(READ_BYTES),
-      callback(bytes, buffer) {
-        if (!over) events.bytes(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
+      callback: (bytes, buffer) => {
+        if (this.phase !== 'over') this.events.bytes(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
         return true;
       },
     };
+    const { tcpMs, totalMs } = shared.times;
+    this.timers = [
+      setTimeout(() => {
+        if (this.socket?.connecting === true) this.fail('connect_timeout', `no TCP connection within ${tcpMs} ms`);
+      }, tcpMs),
+      setTimeout(() => this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`), totalMs),
+    ];
+    this.open(target.withoutAlpn !== true);
+  }
 
-    function acknowledgeOn(opened: Socket): void {
-      const fd = acknowledge === undefined ? undefined : fdOf(opened);
-      if (fd !== undefined) acknowledge?.(fd);
-    }
-
-    function finish(why: Parameters<StreamEvents['closed']>[0]): void {
-      if (over) return;
-      over = true;
-      timers.forEach(clearTimeout);
-      socket.destroy();
-      events.closed(why);
-    }
-    const fail = (code: FailureCode, detail: string): void => finish({ code, detail });
-
-    function connected(info: Connected): void {
-      established = true;
-      timers.forEach(clearTimeout);
-      flush();
-      events.connected(info);
-    }
-
-    function openPlain(): Socket {
-      const opened = connect({ host: target.address, port: target.port, noDelay: true, onread });
-      opened.once('connect', () => {
-        if (!over) connected({ authenticated: false, resumed: false });
-      });
-      return opened;
-    }
-
-    function openTls(security: TlsSecurity, alpn: boolean): Socket {
-      const session = kept.take(identity);
-      const opened = tls.connect({
-        host: target.address,
-        port: target.port,
-        secureContext: secureContext(),
-        ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
-        // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
-        ...(sniOf(security) === undefined ? {} : { servername: sniOf(security) }),
-        ...(session === undefined ? {} : { session }),
-        // Judged below, with all that is known: Node.js would not ask at all for a session that is resumed.
-        rejectUnauthorized: false,
-        checkServerIdentity: () => undefined,
-        ...{ onread },
-      });
-      // Tickets come with the handshake (TLS 1.2) or after it (TLS 1.3), and are kept once the server has been judged.
-      let early: Buffer | undefined;
-      opened.on('session', (ticket: Buffer) => {
-        // Many servers send tickets in a segment of their own and, after Nagle, hold the first answer back until it has been
-        // acknowledged, which the kernel here would only do 40 ms later.
-        acknowledgeOn(opened);
-        if (established) kept.put(identity, ticket, judged);
-        else early = ticket;
-      });
-      let judged: Judged = { at: 'refused', detail: '' };
-      opened.once('secureConnect', () => {
-        if (over || opened !== socket) return;
-        const resumed = opened.isSessionReused();
-        // What a ticket was kept under is all that the verdict depends on, so it holds for the resumed session too.
-        judged =
-          (resumed ? kept.verdict(identity) : undefined) ??
-          judge(opened.getPeerCertificate(true), chainProblem(opened), security, target.address, clockIsBehind?.());
-        if (judged.at === 'refused') return fail('tls_verify', `${where}: ${judged.detail}`);
-        if (early !== undefined) kept.put(identity, early, judged);
-        // TLS 1.2 gives no new ticket with a session that was resumed; the old one is as good (RFC 5077).
-        else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
-          kept.put(identity, session, judged);
-        connected({
-          authenticated: judged.authenticated,
-          resumed,
-          protocol: opened.getProtocol() ?? '',
-          ...certificateEnd(opened),
-          ...(judged.warning === undefined ? {} : { warning: judged.warning }),
-        });
-      });
-      return opened;
-    }
-
-    function open(alpn: boolean): Socket {
-      const { security } = target;
-      const opened = security.at === 'cleartext' ? openPlain() : openTls(security, alpn);
-      opened.setNoDelay(true);
-      opened.on('error', (error: NodeJS.ErrnoException) => {
-        if (opened !== socket || over) return;
-        if (alpn && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL') {
-          withoutAlpn.add(where);
-          socket = open(false);
-          return;
-        }
-        if (established) fail('closed', `${where}: ${plainWords(error)}`);
-        else fail(codeOf(error), `${where}: ${plainWords(error)}`);
-      });
-      // No half-open streams: a server that has closed its side answers nothing more.
-      opened.on('end', () => {
-        if (opened !== socket) return;
-        if (established) finish(undefined);
-        else fail('tls_alert', `${where}: closed during the handshake`);
-      });
-      opened.on('close', () => {
-        if (opened !== socket) return;
-        if (established) finish(undefined);
-        else fail('connect', `${where}: closed before the connection was made`);
-      });
-      return opened;
-    }
-    socket = open(!withoutAlpn.has(where));
-
+  send(bytes: Buffer): void {
+    this.outgoing.push(bytes);
+    if (this.isFlushing) return;
+    this.isFlushing = true;
     // Once per turn of the event loop, so that all queries of one turn share a TLS record and a segment.
-    function flush(): void {
-      flushing = false;
-      // Not a byte before the peer has proved itself.
-      if (over || !established || outgoing.length === 0) return;
-      const bytes = outgoing.length === 1 ? outgoing[0] : Buffer.concat(outgoing);
-      outgoing = [];
-      if (bytes !== undefined) socket.write(bytes);
+    setImmediate(this.flush);
+  }
+
+  acknowledge(): void {
+    if (this.phase !== 'over' && this.socket !== undefined) this.acknowledgeOn(this.socket);
+  }
+
+  close(): void {
+    if (this.phase === 'over') return;
+    const { socket } = this;
+    this.flush();
+    const wasEstablished = this.phase === 'established';
+    this.end();
+    if (!wasEstablished) return void socket?.destroy();
+    socket?.end();
+    // A peer that never answers our FIN must not keep the socket.
+    setTimeout(() => socket?.destroy(), this.shared.times.tcpMs).unref();
+  }
+
+  destroy(): void {
+    this.end();
+    this.socket?.destroy();
+  }
+
+  /** Opens a socket. What the system refuses at once is told later, like all other failures. */
+  private open(alpn: boolean): void {
+    try {
+      const { security } = this.target;
+      const opened = security.at === 'cleartext' ? this.openPlain() : this.openTls(security, alpn);
+      this.socket = opened;
+      this.watch(opened, alpn);
+    } catch (error) {
+      setImmediate(() => this.fail('connect', error instanceof Error ? errorWords(error) : String(error)));
     }
+  }
 
-    const stream: Stream = {
-      send(bytes) {
-        outgoing.push(bytes);
-        if (flushing) return;
-        flushing = true;
-        setImmediate(flush);
-      },
-      acknowledge: () => over || acknowledgeOn(socket),
-      close() {
-        if (over) return;
-        flush();
-        over = true;
-        timers.forEach(clearTimeout);
-        if (!established) return void socket.destroy();
-        socket.end();
-        // A peer that never answers our FIN must not keep the socket.
-        setTimeout(() => socket.destroy(), times.tcpMs).unref();
-      },
-      destroy() {
-        over = true;
-        timers.forEach(clearTimeout);
-        socket.destroy();
-      },
-    };
-    return stream;
+  private openPlain(): Socket {
+    const { address, port } = this.target;
+    const opened = connect({ host: address, port, noDelay: true, onread: this.onread });
+    opened.once('connect', () => {
+      if (this.phase !== 'over') this.connected({ authenticated: false, resumed: false });
+    });
+    return opened;
+  }
+
+  private openTls(security: TlsSecurity, alpn: boolean): Socket {
+    const { shared, target } = this;
+    const identity = identityKey(target);
+    const session = shared.tickets.take(identity);
+    const sni = sniOf(security);
+    const opened = tls.connect({
+      host: target.address,
+      port: target.port,
+      secureContext: shared.secureContext,
+      ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
+      // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
+      ...(sni === undefined ? {} : { servername: sni }),
+      ...(session === undefined ? {} : { session }),
+      // Verified below, with all that is known: Node.js would not ask at all for a session that is resumed.
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
+      ...{ onread: this.onread },
+    });
+    // Tickets come with the handshake (TLS 1.2) or after it (TLS 1.3), and are kept once the server has been verified.
+    let early: Buffer | undefined;
+    let verdict: PeerVerdict = { at: 'refused', detail: '' };
+    opened.on('session', (ticket: Buffer) => {
+      // Many servers send tickets in a segment of their own and, because of Nagle's algorithm, hold the first answer back
+      // until it has been acknowledged, which the kernel here would only do 40 ms later.
+      this.acknowledgeOn(opened);
+      if (this.phase === 'established') shared.tickets.put(identity, ticket, verdict);
+      else early = ticket;
+    });
+    opened.once('secureConnect', () => {
+      if (this.phase === 'over' || opened !== this.socket) return;
+      const resumed = opened.isSessionReused();
+      verdict = this.verify(opened, security, resumed ? shared.tickets.verdict(identity) : undefined);
+      if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
+      if (early !== undefined) shared.tickets.put(identity, early, verdict);
+      // TLS 1.2 gives no new ticket with a session that was resumed; the old one is as good (RFC 5077).
+      else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
+        shared.tickets.put(identity, session, verdict);
+      this.connected({
+        authenticated: verdict.authenticated,
+        resumed,
+        protocol: opened.getProtocol() ?? '',
+        ...certificateEnd(opened),
+        ...(this.refusesAlpn ? { refusesAlpn: true } : {}),
+        ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
+      });
+    });
+    return opened;
+  }
+
+  /** @param known the verdict of the handshake that the session comes from: tickets are kept under all that it depends on */
+  private verify(opened: tls.TLSSocket, security: TlsSecurity, known: PeerVerdict | undefined): PeerVerdict {
+    if (known !== undefined) return known;
+    const { clockIsBehind } = this.shared.parts;
+    const peer = opened.getPeerCertificate(true);
+    return verifyPeer(peer, chainProblem(opened), security, this.target.address, clockIsBehind?.());
+  }
+
+  private watch(opened: Socket, alpn: boolean): void {
+    opened.setNoDelay(true);
+    opened.on('error', (error: NodeJS.ErrnoException) => {
+      if (opened !== this.socket || this.phase === 'over') return;
+      if (alpn && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL') {
+        this.refusesAlpn = true;
+        this.open(false);
+        return;
+      }
+      this.fail(this.phase === 'established' ? 'closed' : codeOf(error), errorWords(error));
+    });
+    // No half-open streams: a server that has closed its side answers nothing more.
+    opened.on('end', () => {
+      if (opened !== this.socket) return;
+      if (this.phase === 'established') this.finish(undefined);
+      else this.fail('tls_alert', 'closed during the handshake');
+    });
+    opened.on('close', () => {
+      if (opened !== this.socket) return;
+      if (this.phase === 'established') this.finish(undefined);
+      else this.fail('connect', 'closed before the connection was made');
+    });
+  }
+
+  private connected(info: Connected): void {
+    this.phase = 'established';
+    this.timers.forEach(clearTimeout);
+    this.flush();
+    this.events.connected(info);
+  }
+
+  private fail(code: FailureCode, detail: string): void {
+    this.finish({ code, detail: `${this.where}: ${detail}` });
+  }
+
+  private finish(why: Parameters<StreamEvents['closed']>[0]): void {
+    if (this.phase === 'over') return;
+    this.end();
+    this.socket?.destroy();
+    this.events.closed(why);
+  }
+
+  private end(): void {
+    this.phase = 'over';
+    this.timers.forEach(clearTimeout);
+  }
+
+  private readonly flush = (): void => {
+    this.isFlushing = false;
+    // Not a byte before the peer has proved itself.
+    if (this.phase !== 'established' || this.outgoing.length === 0) return;
+    const bytes = this.outgoing.length === 1 ? this.outgoing[0] : Buffer.concat(this.outgoing);
+    this.outgoing = [];
+    if (bytes !== undefined) this.socket?.write(bytes);
   };
-}
 
-/**
- * Connects, looks at the certificates, and goes away: for people who want to know what a server shows.
- * @param host an address, or a name that the system looks up
- * @returns the chain, or why there is none
- */
-export async function fetchChain(
-  host: string,
-  port: number,
-  name: string | undefined,
-  times: DialTimes = DIAL_TIMES,
-): Promise<Shown[] | string> {
-  return new Promise(resolve => {
-    const socket = tls.connect(
-      {
-        host,
-        port,
-        rejectUnauthorized: false,
-        ALPNProtocols: [ALPN],
-        ...(name === undefined ? {} : { servername: name }),
-      },
-      () => {
-        const chain = showChain(socket.getPeerCertificate(true));
-        socket.destroy();
-        resolve(chain);
-      },
-    );
-    socket.setTimeout(times.totalMs, () =>
-      socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })),
-    );
-    socket.on('error', (error: NodeJS.ErrnoException) => resolve(plainWords(error)));
-  });
+  private acknowledgeOn(opened: Socket): void {
+    const { acknowledge } = this.shared.parts;
+    const fd = acknowledge === undefined ? undefined : fdOf(opened);
+    if (fd !== undefined) acknowledge?.(fd);
+  }
 }
 
 /** Node.js has no public way to it. */
@@ -278,8 +300,6 @@ function chainProblem(socket: tls.TLSSocket): string | undefined {
   const problem: unknown = socket.authorizationError;
   return problem instanceof Error ? problem.message : typeof problem === 'string' ? problem : undefined;
 }
-
-const plainWords = (error: NodeJS.ErrnoException): string => wordsFor(error.code ?? '') ?? error.message;
 
 /** Which row of FAILURES an error before the end of the handshake belongs to. */
 function codeOf({ code = '' }: NodeJS.ErrnoException): FailureCode {

@@ -1,20 +1,19 @@
-// One address of one server: its connections, how quick it is, and what is known about reaching it.
+// One address of one server: who it is, how quick it is, and what is known about reaching it.
 
-import type { Failure, FailureCode } from '../base/outcome.js';
 import { hashOf } from '../base/hash.js';
-import { failure, failureWords, RCODE } from '../base/outcome.js';
-import type { CleartextReason, ClosedBy, Observer, UpstreamProtocol } from '../base/observer.js';
-import type { Clock, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
+import type { CleartextReason, Observer, ServerObserver, UpstreamProtocol } from '../base/observer.js';
+import { failure, type Failure, type FailureCode, failureWords, RCODE } from '../base/outcome.js';
+import type { AddressOverview, Mode } from '../base/overview.js';
+import type { Clock, Connected, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
+import { flagsOf, rcodeOf } from '../wire/header.js';
 import type { MonoMs } from '../base/time.js';
-import { flagsOf, FLAG, rcodeOf } from '../wire/header.js';
-import { optOf } from '../wire/scan.js';
-import { answersQuery, type Ask, upstreamQuery } from '../wire/upstream-query.js';
-import { type Connection, connection, type ConnectionEvents, type ConnectionTimes, type End } from './connection.js';
-import { cookies } from './cookies.js';
-import * as idle from './idle.js';
+import type { Ask } from '../wire/upstream-query.js';
 import type { Waiter } from './inflight.js';
 import type { Memory } from './memory.js';
 import * as modes from './mode.js';
+import { type PlainEvents, PlainTransport } from './plain-transport.js';
+import type { Target } from './selection.js';
+import { type TlsEvents, TlsTransport } from './tls-transport.js';
 
 /** What the upstream rooms need from outside. */
 export interface UpstreamPorts {
@@ -26,407 +25,295 @@ export interface UpstreamPorts {
   readonly log: Log;
   /** Which servers have proved themselves on the network that we are on. */
   readonly memory: Memory;
+  /** A number that no other server of this process has. */
+  readonly nextServerId: () => number;
+}
+
+/** A server, for those who tell servers apart (by `id`) or name them to people (by `label`). */
+export interface ServerName {
+  readonly id: number;
+  readonly label: string;
 }
 
 /** Who the endpoint is. */
 export interface EndpointIdentity {
-  /** The configured name: the metric label, and what people see. */
-  readonly upstream: string;
+  readonly server: ServerName;
+  /** What its proofs are remembered under, with address and port. */
+  readonly memoryName: string;
   readonly address: string;
   /** Of DNS over TLS. */
   readonly port: number;
   /** Of cleartext DNS. */
   readonly plainPort: number;
-  readonly mode: modes.Mode;
+  readonly mode: Mode;
   /** What its cleartext queries are counted as. */
   readonly reason: CleartextReason;
   readonly security: Security;
 }
 
-/** What an endpoint tells the pool. */
+/** What an endpoint tells those who ask it. */
 export interface EndpointEvents<T extends Waiter> {
-  reply(from: Endpoint<T>, waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void;
-  /** This attempt brings no answer. `blameless`: the server only closed a connection, and may be asked again. */
-  lost(from: Endpoint<T>, waiter: T, why: Failure, blameless: boolean): void;
-  /** The attempt still runs, but the other end has gone quiet. */
-  suspect(from: Endpoint<T>, waiter: T): void;
-  /** It can be asked from now on. */
-  up(from: Endpoint<T>): void;
-}
-
-/** An endpoint, from outside. */
-export interface Endpoint<T extends Waiter> {
-  readonly identity: EndpointIdentity;
-  readonly shardId: number;
-  readonly srttMs: number | undefined;
-  /** A connection that can be used is open. */
-  readonly open: boolean;
-  /** Connections over TLS, open or opening. */
-  readonly connections: number;
-  readonly health: modes.Health;
-  /** It has proved who it is, over the connections that it has now. */
-  readonly authenticated: boolean;
-  /** Why it is in back-off. */
-  readonly lastFailure: Failure | undefined;
-  /** How long a connection may be idle. */
-  readonly idleLimitMs: number;
-  /** When the certificate that it last showed expires, milliseconds since 1970. */
-  readonly certificateEndsMs: number | undefined;
-  /** Where a query may go now; a connection that exists may be used whatever the back-off says. */
-  path(): modes.Path;
-  /** Asks along `path`. */
-  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: MonoMs): void;
-  /** Connects ahead of the first query, where TLS may be used or is to be found out about. */
-  prepare(): void;
+  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void;
   /**
-   * The way to it is another: gives up its connections, has what is in flight asked again, and is in back-off no more.
-   * @param sameNetwork whether what was learned about TLS here still holds
+   * This attempt brings no answer.
+   * @param why undefined: we gave it up ourselves
+   * @param blameless a connection closed through nobody's fault, and the server may be asked again
    */
-  reset(sameNetwork: boolean): void;
-  close(): void;
-  destroy(): void;
+  lost(waiter: T, why: Failure | undefined, blameless: boolean): void;
+  /** The attempt still runs, but the other end has gone quiet. */
+  suspect(waiter: T): void;
+  /** It can be asked from now on. */
+  up(): void;
 }
 
-const TIMES: ConnectionTimes = { suspectMs: 1000, deadMs: 3000 };
-const MAX_CONNECTIONS = 4;
-/** With so many queries in flight on each connection another is opened, up to BUSY_CONNECTIONS (RFC 7766 §6.2.2: few). */
-const BUSY_INFLIGHT = 50;
-const BUSY_CONNECTIONS = 2;
-/** So long after the last query a connection is kept from becoming idle. */
-const KEEP_WARM_MS = 60_000;
-const PLAIN_TIMEOUT_MS = 1000;
-const PLAIN_SENDS = 2;
+/** RFC 6298 §2: a new value counts an eighth. */
+const smoothed = (before: number | undefined, ms: number): number =>
+  before === undefined ? ms : before + (ms - before) / 8;
 
-/** Makes an Endpoint; nothing is opened before `prepare` or the first query. */
-export function endpoint<T extends Waiter>(
-  ports: UpstreamPorts,
-  identity: EndpointIdentity,
-  events: EndpointEvents<T>,
-): Endpoint<T> {
-  const { clock, random, observer, log, memory } = ports;
-  const { upstream, address, mode } = identity;
-  const about = { upstream, address, port: identity.port };
-  const key = `${upstream} ${address} ${identity.port}`;
-  let health: modes.Health = { at: 'probing' };
-  let lastFailure: Failure | undefined;
-  let proved = false;
-  let srttMs: number | undefined;
-  let plainMs: number | undefined;
-  let limit = idle.FIRST_LIMIT;
-  let certificateEndsMs: number | undefined;
-  let lastAskedAtMs = -Infinity;
-  const cookie = cookies(random);
-  let closing = false;
-  let resetting = false;
-  const connections = new Set<Connection<T>>();
-  const plainStreams = new Set<Connection<T>>();
+/** One address of a server. Nothing is opened before `prepare` or the first question. */
+export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEvents<T> {
+  readonly shardId: number;
+  readonly server: ServerName;
+  readonly mode: Mode;
+  /** What is known about TLS with it. */
+  private state: modes.Health = { at: 'probing' };
+  /** Why TLS failed last; undefined: it did not, since it last worked. */
+  private tlsFailure: Failure | undefined;
+  /** Whether it proved who it is when TLS last worked. */
+  private proved = false;
+  /** Smoothed round-trip times: of all queries, and of those over UDP. */
+  private smoothedMs: number | undefined;
+  private plainMs: number | undefined;
+  private certificateEndsMs: number | undefined;
+  /** It is asked no more. */
+  private isClosed = false;
+  /** It has told that nothing is open any more. */
+  private isGone = false;
+  private readonly tls: TlsTransport<T>;
+  private readonly plain: PlainTransport<T>;
+  /** What its proofs are remembered under. */
+  private readonly memoryKey: string;
 
-  // RFC 6298 §2: an eighth of the new value.
-  const smoothed = (before: number | undefined, ms: number): number =>
-    before === undefined ? ms : before + (ms - before) / 8;
+  /** @param gone called once when it was closed and its last connection is */
+  constructor(
+    private readonly ports: UpstreamPorts,
+    readonly identity: EndpointIdentity,
+    private readonly counts: ServerObserver,
+    private readonly events: EndpointEvents<T>,
+    private readonly gone: (endpoint: Endpoint<T>) => void,
+  ) {
+    const { server, memoryName, address, port, plainPort, reason, mode, security } = identity;
+    this.server = server;
+    this.mode = mode;
+    this.shardId = hashOf(server.label);
+    this.memoryKey = `${memoryName} ${address} ${port}`;
+    this.tls = new TlsTransport<T>(ports, counts, { address, port, security }, mode === 'opportunistic', this);
+    this.plain = new PlainTransport<T>(ports, counts, { label: server.label, address, port: plainPort, reason }, this);
+  }
 
-  function note(next: modes.Health, why: Failure | undefined, authenticated = false): void {
-    if (next.at !== health.at) observer.upstreamTransition(health.at, next.at);
-    const changed = next.at !== health.at || why?.code !== lastFailure?.code || why?.detail !== lastFailure?.detail;
-    health = next;
-    lastFailure = why;
-    proved = next.at === 'private' && authenticated;
-    observer.upstreamState(upstream, next.at === 'private', next.at === 'private' && authenticated);
-    if (!changed) return;
-    if (why !== undefined) {
-      const way =
-        mode === 'opportunistic' && modes.pathFor(mode, next, clock.monotonicMs(), memory.proved(key)) === 'cleartext'
-          ? '; its queries go in cleartext meanwhile'
-          : '';
-      log.warn({ ...about, reason: why.code }, `${upstream} (${address}): ${failureWords(why)}${way}`);
-    } else if (next.at === 'private') {
-      log.info(
-        about,
-        `${upstream} (${address}): connected over TLS${authenticated ? ', identity proved' : ', identity not proved'}`,
-      );
+  /** Smoothed round-trip time. */
+  get srttMs(): number | undefined {
+    return this.smoothedMs;
+  }
+
+  /** A connection that can be used is open. */
+  get open(): boolean {
+    return this.tls.isReady;
+  }
+
+  get health(): modes.Health {
+    return this.state;
+  }
+
+  /** It has proved who it is. */
+  get authenticated(): boolean {
+    return this.proved && this.state.at === 'private';
+  }
+
+  /** Why it cannot be asked over TLS. */
+  get lastFailure(): Failure | undefined {
+    return this.tlsFailure;
+  }
+
+  /** Nothing is open or in flight. */
+  get isEmpty(): boolean {
+    return this.tls.isEmpty && this.plain.isEmpty;
+  }
+
+  /** Where a question may go now. A connection that exists may be used whatever the back-off says. */
+  path(nowMs: MonoMs): modes.Path {
+    if (this.isClosed) return 'refuse';
+    const { mode, state } = this;
+    if ((mode === 'strict' || mode === 'encrypted') && this.tls.isUsable) return 'tls';
+    return modes.pathFor(mode, state, nowMs, state.at !== 'private' && this.ports.memory.proved(this.memoryKey));
+  }
+
+  /** Asks along `path`. */
+  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: MonoMs): void {
+    if (path === 'tls') return this.tls.ask(ask, waiter, nowMs);
+    if (!this.tls.isUsable && modes.shouldProbe(this.mode, this.state, nowMs)) this.tls.connect();
+    this.plain.ask(ask, waiter);
+  }
+
+  /** Connects ahead of the first question, where TLS may be used or is to be found out about. */
+  prepare(nowMs: MonoMs): void {
+    const { mode, state } = this;
+    if (this.isClosed || mode === 'off' || this.tls.isUsable) return;
+    if (mode === 'opportunistic' ? modes.shouldProbe(mode, state, nowMs) : modes.mayTryAnyway(state, nowMs))
+      this.tls.connect();
+  }
+
+  /**
+   * `network`: the way to it is another; nothing that was learned on the way of before counts any more. `resume`: the
+   * machine has slept; its connections are dead, and failures of before may be over. Gives up the connections in both
+   * cases: what is in flight is lost, and may be asked again.
+   */
+  reset(what: 'network' | 'resume'): void {
+    this.tlsFailure = undefined;
+    if (what === 'network') {
+      this.smoothedMs = this.plainMs = undefined;
+      this.proved = false;
     }
+    if (what === 'network' || this.state.at !== 'private') this.enter({ at: 'probing' });
+    this.tls.reset(what);
+    this.plain.reset(what);
   }
 
-  function failed(code: FailureCode, detail: string): void {
-    observer.upstreamError(upstream, code);
-    const nowMs = clock.monotonicMs();
-    note(
-      modes.failed(mode, health, { nowMs, spread: random.below(1024) / 1024, proved: memory.proved(key) }),
-      failure(code, detail),
-    );
+  /** Is asked no more; what is in flight is finished. */
+  close(): void {
+    this.isClosed = true;
+    this.tls.close();
+    this.plain.close();
+    this.emptied();
   }
 
-  function passed(authenticated: boolean): void {
-    if (authenticated) memory.prove(key);
-    note(modes.passed(), undefined, authenticated);
-    events.up(self);
+  /** Cuts. */
+  destroy(): void {
+    this.isClosed = true;
+    this.tls.destroy();
+    this.plain.destroy();
+    this.emptied();
   }
 
-  /** Opportunistic mode: a server that takes TLS connections must also answer, and not much slower than in cleartext. */
-  function judge(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
-    if (health.at === 'private' || closing || resetting) return;
-    const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
-    const answers = rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN;
-    const quick = modes.quickEnough(rttMs, plainMs);
-    observer.probe(upstream, answers && quick ? 'ok' : 'failed');
-    if (!answers) failed('timeout', `${address} port ${identity.port}: TLS connects, but queries are not answered`);
-    else if (!quick)
-      failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(plainMs ?? 0)} ms without`);
-    else passed(authenticated);
-  }
-
-  function openTls(): Connection<T> {
-    let answered = false;
-    const base = streamEvents('dot', connections, () => made);
-    const made = connection<T>(ports, { address, port: identity.port, security: identity.security }, TIMES, {
-      ...base,
-      connected(info, handshakeMs) {
-        certificateEndsMs = info.certificateEndsMs ?? certificateEndsMs;
-        observer.upstreamConnect(upstream, info.resumed, handshakeMs / 1000, certificateEndsMs);
-        if (info.warning !== undefined)
-          log.warn({ ...about, reason: 'pins' }, `${upstream} (${address}): ${info.warning}`);
-        if (mode === 'opportunistic') made.probe((answer, rttMs) => judge(answer, rttMs, info.authenticated));
-        else passed(info.authenticated);
-      },
-      reply(waiter, message, rttMs, idleForMs) {
-        answered = true;
-        limit = idle.reusedAfter(limit, idleForMs);
-        base.reply(waiter, message, rttMs, idleForMs);
-      },
-      keepalive: ms => void (limit = idle.said(limit, ms)),
-      keepWarm: () => !closing && clock.monotonicMs() - lastAskedAtMs < KEEP_WARM_MS,
-      closed(end, unanswered) {
-        if (end.at === 'failed' && mode === 'opportunistic') observer.probe(upstream, 'failed');
-        if (end.at === 'failed') failed(end.code, end.detail);
-        // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
-        else if (end.at === 'server' && !answered && unanswered.length > 0) failed(end.code, end.detail);
-        else if (end.at === 'server' && unanswered.length === 0) limit = idle.closedAfter(limit, end.idleForMs);
-        else if (end.at === 'silent' && mode === 'opportunistic')
-          failed('timeout', `${address} port ${identity.port}: the connection fell silent`);
-        base.closed(end, unanswered);
-      },
-    });
-    connections.add(made);
-    observer.upstreamConnections(upstream, 1);
-    return made;
-  }
-
-  function streamEvents(
-    protocol: UpstreamProtocol,
-    set: Set<Connection<T>>,
-    made: () => Connection<T>,
-  ): ConnectionEvents<T> {
+  /** How it is doing. */
+  overview(nowMs: MonoMs): AddressOverview {
+    const { tlsFailure, state, identity } = this;
     return {
-      connected: () => undefined,
-      reply(waiter, message, rttMs) {
-        srttMs = smoothed(srttMs, rttMs);
-        events.reply(self, waiter, message, protocol, rttMs);
-      },
-      stray: kind => observer.upstreamError(upstream, kind),
-      suspect: waiters => waiters.forEach(waiter => events.suspect(self, waiter)),
-      keepalive: () => undefined,
-      idleMs: () => idle.idleMs(limit),
-      keepWarm: () => false,
-      closed(end, unanswered) {
-        set.delete(made());
-        observer.upstreamConnections(upstream, -1);
-        observer.upstreamClose(upstream, closedBy(end));
-        const why = failureOf(end);
-        for (const waiter of unanswered) events.lost(self, waiter, why, end.at === 'server' || end.at === 'drain');
-      },
+      address: identity.address,
+      port: identity.port,
+      state: state.at,
+      path: this.path(nowMs),
+      authenticated: this.authenticated,
+      connections: this.tls.usable,
+      rttMs: this.smoothedMs,
+      idleLimitMs: this.tls.idleLimitMs,
+      certificateEndsMs: this.certificateEndsMs,
+      failure: state.at === 'private' || tlsFailure === undefined ? undefined : failureWords(tlsFailure),
     };
   }
 
-  /** The connection for the next query: the least busy that is heard from, else a new one, else the best there is. */
-  function tlsConnection(): Connection<T> {
-    let best: Connection<T> | undefined;
-    let spare: Connection<T> | undefined;
-    for (const each of connections) {
-      if (each.suspect) spare = each;
-      else if (best === undefined || each.inflight < best.inflight) best = each;
+  /** Counts a reply that was taken. */
+  countResponse(rcode: number, rttMs: number): void {
+    this.counts.response(rcode, rttMs / 1000);
+  }
+
+  /** Counts what went wrong with a reply. */
+  countError(code: FailureCode): void {
+    this.counts.error(code);
+  }
+
+  // What the transports tell.
+
+  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
+    this.smoothedMs = smoothed(this.smoothedMs, rttMs);
+    this.events.reply(waiter, message, protocol, rttMs);
+  }
+
+  lost(waiter: T, why: Failure | undefined, blameless: boolean): void {
+    this.events.lost(waiter, why, blameless);
+  }
+
+  suspect(waiter: T): void {
+    this.events.suspect(waiter);
+  }
+
+  measured(rttMs: number): void {
+    this.plainMs = smoothed(this.plainMs, rttMs);
+  }
+
+  emptied(): void {
+    if (!this.isClosed || this.isGone || !this.isEmpty) return;
+    this.isGone = true;
+    this.gone(this);
+  }
+
+  connected(info: Connected): void {
+    this.certificateEndsMs = info.certificateEndsMs ?? this.certificateEndsMs;
+    if (info.warning !== undefined)
+      this.ports.log.warn({ ...this.fields, reason: 'pins' }, `${this.words}: ${info.warning}`);
+    if (this.mode !== 'opportunistic') this.passed(info.authenticated);
+  }
+
+  /** Opportunistic mode: a server that takes TLS connections must also answer, and not much slower than in cleartext. */
+  probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
+    if (this.state.at === 'private' || this.isClosed) return;
+    const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
+    const answers = rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN;
+    const quick = modes.quickEnough(rttMs, this.plainMs);
+    this.counts.probe(answers && quick ? 'ok' : 'failed');
+    const { address, port } = this.identity;
+    if (!answers) this.failed('timeout', `${address} port ${port}: TLS connects, but queries are not answered`);
+    else if (!quick)
+      this.failed('slow', `${address}: ${Math.round(rttMs)} ms over TLS, ${Math.round(this.plainMs ?? 0)} ms without`);
+    else this.passed(authenticated);
+  }
+
+  failed(code: FailureCode, detail: string): void {
+    this.counts.error(code);
+    const at = {
+      nowMs: this.ports.clock.monotonicMs(),
+      spread: this.ports.random.below(1024) / 1024,
+      proved: this.ports.memory.proved(this.memoryKey),
+    };
+    const why = failure(code, detail);
+    const before = this.tlsFailure;
+    const changed = this.enter(modes.failed(this.mode, this.state, at));
+    this.tlsFailure = why;
+    this.proved = false;
+    if (!changed && before?.code === code && before.detail === detail) return;
+    const inCleartext =
+      this.mode === 'opportunistic' && modes.pathFor(this.mode, this.state, at.nowMs, at.proved) === 'cleartext';
+    const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
+    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${way}`);
+  }
+
+  private passed(authenticated: boolean): void {
+    if (authenticated) this.ports.memory.prove(this.memoryKey);
+    const changed = this.enter(modes.passed()) || this.tlsFailure !== undefined;
+    this.tlsFailure = undefined;
+    this.proved = authenticated;
+    if (changed) {
+      const identity = authenticated ? 'identity proved' : 'identity not proved';
+      this.ports.log.info(this.fields, `${this.words}: connected over TLS, ${identity}`);
     }
-    if (best !== undefined && (best.inflight < BUSY_INFLIGHT || connections.size >= BUSY_CONNECTIONS)) return best;
-    // Where one is on its way already, it takes the load as well as another would.
-    if (best !== undefined && !best.open) return best;
-    if (best === undefined && spare !== undefined && connections.size >= MAX_CONNECTIONS) return spare;
-    return openTls();
+    this.events.up();
   }
 
-  function askTls(ask: Ask, waiter: T, nowMs: MonoMs): void {
-    observer.upstreamQuery(upstream, 'dot');
-    lastAskedAtMs = nowMs;
-    const chosen = tlsConnection();
-    if (chosen.ask(ask, waiter, nowMs)) return;
-    // It takes no more because the server said so; the next one is new.
-    connections.delete(chosen);
-    if (!openTls().ask(ask, waiter)) events.lost(self, waiter, failure('overload'), false);
+  /** Takes another state; false: it is in the same one. */
+  private enter(next: modes.Health): boolean {
+    const before = this.state.at;
+    this.state = next;
+    if (next.at === before) return false;
+    this.ports.observer.upstreamTransition(before, next.at);
+    return true;
   }
 
-  async function askPlain(ask: Ask, waiter: T): Promise<void> {
-    let why: 'timeout' | 'connect' = 'timeout';
-    let edns = true;
-    let badCookie = false;
-    const startedAtMs = clock.monotonicMs();
-    for (let sends = 0; sends < PLAIN_SENDS && !waiter.done && !closing; sends++) {
-      const id = random.uint16();
-      const message = upstreamQuery(
-        id,
-        ask,
-        edns ? { pad: false, keepalive: false, hideSubnet: true, cookie: cookie.option } : undefined,
-      );
-      observer.cleartext(identity.reason);
-      observer.upstreamQuery(upstream, 'udp');
-      const reply = await ports.dialDatagram(
-        { address, port: identity.plainPort },
-        message,
-        bytes => answersQuery(bytes, id, ask.question) && cookie.accept(bytes),
-        PLAIN_TIMEOUT_MS,
-      );
-      if (typeof reply === 'string') {
-        why = reply === 'timeout' ? 'timeout' : 'connect';
-        cookie.doubt();
-        continue;
-      }
-      // RFC 7873 §5.3: it wants to see a cookie that it has just given; once more, and no longer in a hurry to be sure.
-      if (!badCookie && fullRcode(reply) === RCODE.BADCOOKIE) {
-        badCookie = true;
-        sends--;
-        continue;
-      }
-      // RFC 6891 §6.2.2: a server that knows no EDNS says FORMERR; asked again without, once, and not counted as a failure.
-      if (edns && rcodeOf(flagsOf(reply)) === RCODE.FORMERR) {
-        edns = false;
-        sends--;
-        continue;
-      }
-      if (flagsOf(reply) & FLAG.TC) askPlainStream(ask, waiter);
-      else {
-        const rttMs = clock.monotonicMs() - startedAtMs;
-        srttMs = smoothed(srttMs, rttMs);
-        plainMs = smoothed(plainMs, rttMs);
-        events.reply(self, waiter, reply, 'udp', rttMs);
-      }
-      return;
-    }
-    observer.upstreamError(upstream, why);
-    events.lost(self, waiter, failure(why, `${upstream} port ${identity.plainPort}, UDP`), false);
+  private get fields(): { readonly upstream: string; readonly address: string; readonly port: number } {
+    const { server, address, port } = this.identity;
+    return { upstream: server.label, address, port };
   }
 
-  /** What did not fit a datagram (RFC 7766 §5). */
-  function askPlainStream(ask: Ask, waiter: T): void {
-    observer.cleartext(identity.reason);
-    observer.upstreamQuery(upstream, 'tcp');
-    const [existing] = plainStreams;
-    if (existing?.ask(ask, waiter) === true) return;
-    const made: Connection<T> = connection<T>(
-      ports,
-      { address, port: identity.plainPort, security: { at: 'cleartext' } },
-      TIMES,
-      streamEvents('tcp', plainStreams, () => made),
-    );
-    plainStreams.add(made);
-    observer.upstreamConnections(upstream, 1);
-    made.ask(ask, waiter);
-  }
-
-  const path = (): modes.Path => {
-    if (connections.size > 0 && (mode === 'strict' || mode === 'encrypted')) return 'tls';
-    return modes.pathFor(mode, health, clock.monotonicMs(), health.at !== 'private' && memory.proved(key));
-  };
-
-  observer.upstreamState(upstream, false, false);
-  const self: Endpoint<T> = {
-    identity,
-    shardId: hashOf(upstream),
-    get srttMs() {
-      return srttMs;
-    },
-    get open() {
-      for (const each of connections) if (each.open && !each.suspect) return true;
-      return false;
-    },
-    get connections() {
-      return connections.size;
-    },
-    get health() {
-      return health;
-    },
-    get authenticated() {
-      return proved;
-    },
-    get lastFailure() {
-      return lastFailure;
-    },
-    get idleLimitMs() {
-      return idle.idleMs(limit);
-    },
-    get certificateEndsMs() {
-      return certificateEndsMs;
-    },
-    path,
-    ask(ask, waiter, way, nowMs) {
-      if (way === 'tls') {
-        askTls(ask, waiter, nowMs);
-        return;
-      }
-      if (connections.size === 0 && modes.shouldProbe(mode, health, nowMs)) openTls();
-      askPlain(ask, waiter).catch((error: unknown) =>
-        events.lost(self, waiter, failure('connect', String(error)), false),
-      );
-    },
-    prepare() {
-      if (closing || connections.size > 0 || mode === 'off') return;
-      const nowMs = clock.monotonicMs();
-      if (mode === 'opportunistic' ? modes.shouldProbe(mode, health, nowMs) : modes.mayTryAnyway(health, nowMs))
-        openTls();
-    },
-    reset(sameNetwork) {
-      if (!sameNetwork || health.at !== 'private') health = { at: 'probing' };
-      lastFailure = undefined;
-      srttMs = plainMs = undefined;
-      if (!sameNetwork) cookie.renew();
-      // What ends now says nothing about the server.
-      resetting = true;
-      for (const each of [...connections, ...plainStreams]) each.destroy();
-      resetting = false;
-    },
-    close() {
-      closing = true;
-      for (const each of [...connections, ...plainStreams]) each.close();
-    },
-    destroy() {
-      closing = true;
-      for (const each of [...connections, ...plainStreams]) each.destroy();
-    },
-  };
-  return self;
-}
-
-/** With the upper bits, which are in the OPT (RFC 6891 §6.1.3). */
-const fullRcode = (message: Buffer): number => rcodeOf(flagsOf(message)) | ((optOf(message)?.extendedRcode ?? 0) << 4);
-
-function closedBy(end: End): ClosedBy {
-  switch (end.at) {
-    case 'idle':
-      return 'client_idle';
-    case 'server':
-    case 'drain':
-    case 'silent':
-      return end.at;
-    case 'failed':
-      return 'error';
-  }
-}
-
-function failureOf(end: End): Failure {
-  switch (end.at) {
-    case 'server':
-    case 'failed':
-      return failure(end.code, end.detail);
-    case 'silent':
-      return failure('timeout', 'the server stopped answering');
-    case 'idle':
-    case 'drain':
-      return failure('shutdown');
+  private get words(): string {
+    return `${this.server.label} (${this.identity.address})`;
   }
 }

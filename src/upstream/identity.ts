@@ -4,40 +4,43 @@
 import { createHash, X509Certificate } from 'node:crypto';
 
 import type { DialTarget, Security } from '../base/ports.js';
+import { wallMs, type WallMs } from '../base/time.js';
+import { codeWords } from './error-words.js';
 
 /** What protects a stream that is protected. */
 export type TlsSecurity = Exclude<Security, { at: 'cleartext' }>;
 
 const TOO_EARLY = 'CERT_NOT_YET_VALID';
 
-/** What was found. */
-export type Judged =
+/** Whether a server may be used. */
+export type PeerVerdict =
   | {
       readonly at: 'accepted';
       readonly authenticated: boolean;
       readonly warning: string | undefined;
-      readonly untilMs: number;
+      /** When the certificate expires; NaN: it does not say. */
+      readonly untilMs: WallMs;
     }
   | { readonly at: 'refused'; readonly detail: string };
 
-/** All that a verdict depends on beside the certificate: a ticket made under one key is good for no other. */
+/** All that a verdict depends on beside the certificate: a ticket that was kept under one key is good for no other. */
 export const identityKey = ({ address, port, security }: DialTarget): string =>
   JSON.stringify([address, port, security]);
 
 /**
- * Judges the peer of a full handshake.
+ * Verifies the peer of a full handshake.
  * @param chainProblem OpenSSL's code for what is wrong with the chain; undefined: it leads to a trusted authority
- * @param clockIsBehind the clock can not be right, or nobody has set it: that a certificate is not valid yet may be its fault
+ * @param clockIsBehind the clock cannot be right, or nobody has set it: then a certificate may be valid though it seems not to be yet
  */
-export function judge(
+export function verifyPeer(
   peer: CertificateLink,
   chainProblem: string | undefined,
   security: TlsSecurity,
   address: string,
   clockIsBehind = false,
-): Judged {
-  const untilMs = Date.parse(peer.valid_to ?? '');
-  const accepted = (authenticated: boolean, warning?: string): Judged => ({
+): PeerVerdict {
+  const untilMs = wallMs(Date.parse(peer.valid_to ?? ''));
+  const accepted = (authenticated: boolean, warning?: string): PeerVerdict => ({
     at: 'accepted',
     authenticated,
     warning,
@@ -46,7 +49,7 @@ export function judge(
   const proves = security.at === 'authenticated' ? (security.designatedBy?.address ?? address) : address;
   const problem =
     chainProblem !== undefined
-      ? (wordsFor(chainProblem) ?? chainProblem)
+      ? (codeWords(chainProblem) ?? chainProblem)
       : nameProblem(new X509Certificate(peer.raw), security.name, proves);
   if (security.at === 'encrypted') return accepted(problem === undefined);
 
@@ -54,8 +57,8 @@ export function judge(
   const served = pins.length === 0 ? [] : chainOf(peer).map(pinOf);
   const pinned = pins.length === 0 || pins.some(pin => served.includes(pin));
   if (chainProblem === TOO_EARLY && clockIsBehind && pins.length > 0) {
-    // So that the clock can be set at all: the key itself is one that was configured. (Further up in the chain a pin proves
-    // nothing where the chain is not sound.)
+    // Otherwise the clock could never be set over the network. The key itself is one that was configured; a pin further up in
+    // the chain would prove nothing, since the chain is not sound.
     const leaf = new X509Certificate(peer.raw);
     if (pins.includes(pinOf(leaf)) && nameProblem(leaf, security.name, proves) === undefined) {
       return accepted(true, 'its certificate is not valid yet by the clock here, which is wrong: a pin matches');
@@ -82,7 +85,7 @@ export function judge(
   }
 }
 
-/** A certificate, and the one that vouches for it as far as the server sent or we hold it. */
+/** A certificate, and its issuer's, as far as the server sent it or we hold it. */
 export interface CertificateLink {
   readonly raw: Buffer;
   readonly issuerCertificate?: CertificateLink | undefined;
@@ -135,7 +138,7 @@ const pinOf = (certificate: X509Certificate): string =>
     .digest('base64');
 
 /** A certificate, for people. */
-export interface Shown {
+export interface ShownCertificate {
   readonly subject: string;
   readonly issuer: string;
   readonly until: string;
@@ -143,7 +146,7 @@ export interface Shown {
 }
 
 /** What a server shows, leaf first. */
-export const showChain = (leaf: CertificateLink): Shown[] =>
+export const showChain = (leaf: CertificateLink): ShownCertificate[] =>
   chainOf(leaf).map(certificate => ({
     subject: certificate.subjectAltName === undefined ? oneLine(certificate.subject) : namesIn(certificate),
     issuer: oneLine(certificate.issuer),
@@ -152,26 +155,3 @@ export const showChain = (leaf: CertificateLink): Shown[] =>
   }));
 
 const oneLine = (name: string): string => name.split('\n').join(', ');
-
-/** OpenSSL's and libuv's codes, in words that tell what to look at. */
-const WORDS: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'its certificate has expired (or the clock here is wrong)',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet (or the clock here is wrong)',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate comes from an authority that upstream.ca_file does not hold',
-  UNABLE_TO_GET_ISSUER_CERT: 'its certificate comes from an authority that upstream.ca_file does not hold',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    'its certificate comes from an authority that upstream.ca_file does not hold, or it does not send its intermediate certificate',
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection reset',
-  EHOSTUNREACH: 'host unreachable',
-  ENETUNREACH: 'network unreachable',
-  EADDRNOTAVAIL: 'no local address to connect from',
-  ETIMEDOUT: 'timed out',
-  EPIPE: 'connection closed',
-};
-
-/** Plain words for an error code, where there are better ones than the library's. */
-export const wordsFor = (code: string): string | undefined => WORDS[code];

@@ -1,5 +1,5 @@
-// How long an idle connection to a server is good for. Servers close at their own time, and rarely say when; closing a
-// little earlier than they do means that no query ever meets a connection that is about to go.
+// How long a connection to a server may be idle. Servers close idle connections after a time of their own, and rarely say
+// when. We close a little earlier, so that no query is sent on a connection that the server is about to close.
 
 /** What has been learned about one server. */
 export interface IdleLimit {
@@ -11,7 +11,7 @@ export interface IdleLimit {
   readonly saidMs: number | undefined;
 }
 
-/** Public resolvers close at about 10 s. */
+/** Before anything was learned. Public resolvers close at about 10 s. */
 export const FIRST_LIMIT: IdleLimit = { limitMs: 8000, reuses: 0, saidMs: undefined };
 const LEAST_MS = 1000;
 const MOST_MS = 30_000;

@@ -2,10 +2,11 @@
 // be unique among those in flight).
 
 import type { Random } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
 import { idOf } from '../wire/header.js';
 import { answersQuestion, isResponse } from '../wire/upstream-query.js';
 
-/** Who asked. Once `done` (answered elsewhere, or given up), a late reply is of no use to it. */
+/** Who asked. Once it is `done` (answered elsewhere, or given up), a late reply is of no use to it. */
 export interface Waiter {
   readonly done: boolean;
 }
@@ -19,7 +20,7 @@ export class Sent<T extends Waiter> {
   constructor(
     readonly waiter: T,
     readonly question: Buffer,
-    readonly sentAtMs: number,
+    readonly sentAtMs: MonoMs,
   ) {}
 }
 
@@ -30,7 +31,7 @@ export type Match<T extends Waiter> =
 const FIRST_SLOTS = 64;
 const IDS = 0x10000;
 
-/** The table: a query with id n stands in slot n modulo the slots, alone there, and all are linked by age. */
+/** The table. A query with id n stands in slot n modulo the number of slots, alone there; all queries are linked by age. */
 export class Inflight<T extends Waiter> {
   size = 0;
   private slots: (Sent<T> | undefined)[] = emptySlots(FIRST_SLOTS);
@@ -41,14 +42,14 @@ export class Inflight<T extends Waiter> {
 
   /** Enters a query under an id that nobody could guess and nobody here uses; undefined: all are in use. */
   add(sent: Sent<T>): number | undefined {
-    // A server that leaves some queries unanswered for ever must not fill the table: whoever stopped waiting leaves,
-    // oldest first, whenever somebody enters.
+    // A server that never answers some queries must not fill the table: with each new query, the oldest ones that nobody
+    // waits for any more are removed.
     while (this.oldest?.waiter.done === true) this.remove(this.oldest);
     if (this.size === IDS) return undefined;
     if (2 * this.size >= this.slots.length && this.slots.length < IDS) this.grow();
     const mask = this.slots.length - 1;
     let id = this.random.uint16();
-    // With the table half full the next free slot is near; where the search began was random.
+    // The table is at most half full, so the next free slot is near. The id stays hard to guess: the search began at random.
     while (this.slots[id & mask] !== undefined) id = (id + 1) & 0xffff;
     sent.id = id;
     this.slots[id & mask] = sent;
@@ -94,12 +95,12 @@ export class Inflight<T extends Waiter> {
     else sent.older.newer = sent.newer;
     if (sent.newer === undefined) this.newest = sent.older;
     else sent.newer.older = sent.older;
-    // Whoever left must not lead to those that came later: a garbage collector that finds it old would keep them all.
+    // Unlink removed nodes: an old-generation node that points at new ones would keep them alive until a full GC.
     sent.older = sent.newer = undefined;
   }
 
   private grow(): void {
-    // Who was alone modulo n is alone modulo 2n.
+    // What was alone in its slot modulo n is alone in its slot modulo 2n.
     this.slots = emptySlots(2 * this.slots.length);
     for (const each of this.all()) this.slots[each.id & (this.slots.length - 1)] = each;
   }

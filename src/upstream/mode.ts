@@ -13,10 +13,10 @@
 //             │                   ▲                   │                    │
 //             └──failed──▶ failed └──────passed───────┴───────passed───────┘
 //
-// `suspect` exists in opportunistic mode alone: the other two have no second way to take meanwhile.
+// `suspect` exists in opportunistic mode only: the other two have no cleartext to fall back to meanwhile.
 
-/** The privacy profile. */
-export type Mode = 'off' | 'opportunistic' | 'encrypted' | 'strict';
+import type { Mode } from '../base/overview.js';
+import { monoAfter, type MonoMs } from '../base/time.js';
 
 /** What is known about TLS with one server address. */
 export type Health =
@@ -24,10 +24,10 @@ export type Health =
   | { readonly at: 'probing' }
   /** It works. */
   | { readonly at: 'private' }
-  /** It worked until just now. `errors` in a row since `sinceMs` (monotonic); tried again from `retryAtMs`. */
-  | { readonly at: 'suspect'; readonly errors: number; readonly sinceMs: number; readonly retryAtMs: number }
-  /** Connecting failed `failures` times in a row; worth another try from `retryAtMs`. */
-  | { readonly at: 'failed'; readonly failures: number; readonly failedAtMs: number; readonly retryAtMs: number };
+  /** It worked until just now. There were `errors` in a row since `sinceMs`; it is tried again from `retryAtMs`. */
+  | { readonly at: 'suspect'; readonly errors: number; readonly sinceMs: MonoMs; readonly retryAtMs: MonoMs }
+  /** Connecting failed `failures` times in a row; it is tried again from `retryAtMs`. */
+  | { readonly at: 'failed'; readonly failures: number; readonly failedAtMs: MonoMs; readonly retryAtMs: MonoMs };
 
 /** Where a query may go now. */
 export type Path = 'tls' | 'cleartext' | 'refuse';
@@ -37,7 +37,7 @@ export type Path = 'tls' | 'cleartext' | 'refuse';
  * @param proved whether this server has proved its name on this network before. Then a failure may be an attacker's
  *   work, and cleartext has to wait until it has lasted.
  */
-export function pathFor(mode: Mode, health: Health, nowMs: number, proved: boolean): Path {
+export function pathFor(mode: Mode, health: Health, nowMs: MonoMs, proved: boolean): Path {
   switch (mode) {
     case 'off':
       return 'cleartext';
@@ -50,8 +50,8 @@ export function pathFor(mode: Mode, health: Health, nowMs: number, proved: boole
   }
 }
 
-/** Whether TLS should be tried beside the queries that go in cleartext, to learn if it works. */
-export function shouldProbe(mode: Mode, health: Health, nowMs: number): boolean {
+/** Whether to find out now, beside the queries that go in cleartext, if TLS works. */
+export function shouldProbe(mode: Mode, health: Health, nowMs: MonoMs): boolean {
   return (
     mode === 'opportunistic' &&
     (health.at === 'probing' || ((health.at === 'failed' || health.at === 'suspect') && nowMs >= health.retryAtMs))
@@ -62,7 +62,7 @@ export function shouldProbe(mode: Mode, health: Health, nowMs: number): boolean 
  * Whether a server in back-off may be tried all the same because every other one is in back-off too: once a
  * second, so that an outage ends for us within a second of ending.
  */
-export const mayTryAnyway = (health: Health, nowMs: number): boolean =>
+export const mayTryAnyway = (health: Health, nowMs: MonoMs): boolean =>
   health.at !== 'failed' || nowMs - health.failedAtMs >= TRIAL_MS;
 
 const TRIAL_MS = 1000;
@@ -73,16 +73,17 @@ const BACKOFF_MS: Record<Mode, readonly [first: number, most: number]> = {
   encrypted: [1000, 60_000],
   strict: [1000, 60_000],
 };
-/** Errors in a row (the first, and tries after 1, 2 and 4 s) with which a server that worked counts as failed, and how long they must have lasted for a proved one. */
+/** After so many errors in a row (the first, and tries after 1, 2 and 4 s) a server that worked counts as failed. */
 const SUSPECT_ERRORS = 4;
+/** And one that has proved its name on this network only when the errors have lasted for so long. */
 const PROVED_MS = 30_000;
 const SUSPECT_RETRY_MS = 1000;
 const SUSPECT_RETRY_MOST_MS = 8000;
 
 /** What the state machine looks at when something failed. */
 export interface FailedAt {
-  readonly nowMs: number;
-  /** 0 … 1, random: retries of many servers or hosts shall not fall together. */
+  readonly nowMs: MonoMs;
+  /** 0 … 1, random: so that the retries of many servers or hosts do not all come at once. */
   readonly spread: number;
   readonly proved: boolean;
 }
@@ -103,14 +104,14 @@ export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: Fa
         at: 'suspect',
         errors,
         sinceMs,
-        retryAtMs: nowMs + Math.min(SUSPECT_RETRY_MOST_MS, SUSPECT_RETRY_MS * 2 ** (errors - 1)),
+        retryAtMs: monoAfter(nowMs, Math.min(SUSPECT_RETRY_MOST_MS, SUSPECT_RETRY_MS * 2 ** (errors - 1))),
       };
     }
   }
   const failures = health.at === 'failed' ? health.failures + 1 : 1;
   const [first, most] = BACKOFF_MS[mode];
   const backoffMs = Math.min(most, first * 2 ** Math.min(failures - 1, 16)) * (0.8 + 0.4 * spread);
-  return { at: 'failed', failures, failedAtMs: nowMs, retryAtMs: nowMs + backoffMs };
+  return { at: 'failed', failures, failedAtMs: nowMs, retryAtMs: monoAfter(nowMs, backoffMs) };
 }
 
 /**

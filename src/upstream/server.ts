@@ -1,19 +1,22 @@
-// One configured server: its addresses, given or found by bootstrap, each with its endpoint.
+// One configured server: its addresses, given or found, each with its endpoint.
 
 import { isIPv6 } from 'node:net';
 
-import type { Failure } from '../base/outcome.js';
-import type { CleartextReason } from '../base/observer.js';
+import type { CleartextReason, ServerObserver } from '../base/observer.js';
+import { type Failure, failureWords } from '../base/outcome.js';
+import type { AddressOverview, Mode } from '../base/overview.js';
 import type { PinPolicy, Security } from '../base/ports.js';
-import { bootstrap, type BootstrapServer } from './bootstrap.js';
-import { discover } from './discovery.js';
-import { type Endpoint, endpoint, type EndpointEvents, type UpstreamPorts } from './endpoint.js';
+import type { MonoMs } from '../base/time.js';
+import { AddressSearch } from './addresses.js';
+import type { BootstrapResult } from './bootstrap.js';
+import { type Designated, Discovery } from './discovery.js';
+import { Endpoint, type EndpointEvents, type ServerName, type UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
-import type { Mode } from './mode.js';
+import type { PlainServer } from './own-question.js';
 
 /** A server as configured. */
 export interface ServerSpec {
-  /** What people see: the name, or the address where there is none. */
+  /** For people: the name, or the address where there is none. Two entries may have the same. */
   readonly label: string;
   /** The authentication domain name, if any. */
   readonly name: string | undefined;
@@ -27,228 +30,263 @@ export interface ServerSpec {
   readonly pinPolicy: PinPolicy;
   /** Whether to ask it where it speaks DNS over TLS (RFC 9462): for resolvers that nobody configured. */
   readonly discover: boolean;
+  /** What its certificate is checked against, as text: with another one it is another server. */
+  readonly trust?: string;
 }
 
-/** A server, from outside. */
-export interface Server<T extends Waiter> {
-  readonly label: string;
-  readonly endpoints: readonly Endpoint<T>[];
+/** How the servers of a group are asked. */
+export interface ServerSetting {
+  readonly mode: Mode;
+  readonly reason: CleartextReason;
+  /** Of cleartext DNS. */
+  readonly plainPort: number;
+  readonly bootstrapServers: () => readonly PlainServer[];
+}
+
+/** What a server tells its group. */
+export interface ServerEvents {
+  /** Its endpoints are others, or a search for them has failed. */
+  changed(): void;
+  /** It was closed, and its last connection is. */
+  gone(): void;
+}
+
+/** A configured server. It begins to look for its addresses at the first `refresh`. */
+export class Server<T extends Waiter> {
+  readonly name: ServerName;
+  /** Tells two specifications apart. */
+  readonly key: string;
+  private readonly counts: ServerObserver;
+  /** At its own addresses. */
+  private own: readonly Endpoint<T>[];
+  /** At those that the resolver itself has named. */
+  private designated: readonly Endpoint<T>[] = [];
+  /** At those that count no more, until their last connection is closed. */
+  private readonly leaving = new Set<Endpoint<T>>();
+  private readonly search: AddressSearch | undefined = undefined;
+  private readonly discovery: Discovery | undefined = undefined;
+  private isClosed = false;
+  /** It has told that its last connection is closed. */
+  private isGone = false;
+
+  constructor(
+    private readonly ports: UpstreamPorts,
+    private readonly spec: ServerSpec,
+    label: string,
+    private readonly setting: ServerSetting,
+    private readonly endpointEvents: EndpointEvents<T>,
+    private readonly events: ServerEvents,
+  ) {
+    this.name = { id: ports.nextServerId(), label };
+    this.key = serverKey(spec, setting);
+    this.counts = ports.observer.server(label);
+    this.own = spec.addresses.map(({ address, port }) => this.endpoint(address, port));
+    const { name, addresses } = spec;
+    if (addresses.length === 0 && name !== undefined)
+      this.search = new AddressSearch(ports, name, setting.bootstrapServers, result => this.searched(name, result));
+    const resolvers = addresses.map(({ address }) => ({ address, port: setting.plainPort }));
+    if (spec.discover && setting.mode === 'opportunistic')
+      this.discovery = new Discovery(ports, resolvers, designated => this.discovered(designated));
+  }
+
+  /** Those that can be asked. */
+  get endpoints(): readonly Endpoint<T>[] {
+    return this.designated.length === 0 ? this.own : [...this.designated, ...this.own];
+  }
+
   /** Why there are no endpoints; undefined while they are being looked for, or where there are some. */
-  readonly failure: Failure | undefined;
-  /** Starts looking for addresses if there are none, or if they have outlived their TTL. */
-  refresh(): void;
-  /** What was found on another network counts no more: looks for addresses anew. */
-  forget(): void;
-  close(): void;
-  destroy(): void;
-}
+  get failure(): Failure | undefined {
+    return this.own.length > 0 ? undefined : this.search?.failure;
+  }
 
-const PLAIN_PORT = 53;
-// RFC 9462 §4: for as long as the answer holds; who does not answer, or says no, is asked again now and then.
-const DISCOVERY_MIN_MS = 60_000;
-const DISCOVERY_MAX_MS = 3_600_000;
-// After a failed search queries fail at once for this long, and then start the next one. Without queries the search
-// is repeated all the same, ever more rarely, so that a daemon that started before its network gets ready by itself.
-const BOOTSTRAP_RETRY_MS = 1000;
-const BOOTSTRAP_RETRY_MOST_MS = 60_000;
-// However short its TTL, an address that works is not looked up again sooner; nor kept longer than a day.
-const BOOTSTRAP_MIN_MS = 60_000;
-const BOOTSTRAP_MAX_MS = 86_400_000;
+  /** Its first address is being looked for. */
+  get isSearching(): boolean {
+    return this.own.length === 0 && this.search?.isUnderWay === true;
+  }
 
-/**
- * Makes a Server.
- * @param onAddresses called when a search has ended, with or without success
- */
-export function server<T extends Waiter>(
-  ports: UpstreamPorts,
-  spec: ServerSpec,
-  {
-    mode,
-    reason = mode === 'off' ? 'off' : 'opportunistic',
-    bootstrapServers,
-    plainPort = PLAIN_PORT,
-  }: {
-    readonly mode: Mode;
-    readonly reason?: CleartextReason;
-    readonly bootstrapServers: () => readonly BootstrapServer[];
-    readonly plainPort?: number;
-  },
-  events: EndpointEvents<T>,
-  onAddresses: () => void,
-): Server<T> {
-  let endpoints = spec.addresses.map(({ address, port }) => makeEndpoint(address, port));
-  // Those that the resolver itself has named, beside its own.
-  let designated: readonly Endpoint<T>[] = [];
-  let nextDiscoveryAtMs = spec.discover && mode === 'opportunistic' ? 0 : Infinity;
-  let failure: Failure | undefined;
-  let nextSearchAtMs = endpoints.length > 0 ? Infinity : 0;
-  let searching = false;
-  let failures = 0;
-  let cancelRetry = (): void => undefined;
-  let closed = false;
+  /** Looks for addresses if there are none, or if they have outlived their TTL. */
+  refresh(nowMs: MonoMs): void {
+    this.search?.refresh(nowMs);
+    this.discovery?.refresh(nowMs);
+  }
 
-  function makeEndpoint(address: string, port: number): Endpoint<T> {
-    return endpoint(
-      ports,
+  /**
+   * The network is another, or the machine has slept. On another network what was found on the one of before counts no more;
+   * but its addresses stay until there are new ones, since most of the time they are the same.
+   */
+  reset(what: 'network' | 'resume'): void {
+    if (what === 'network') {
+      this.search?.forget();
+      this.discovery?.forget();
+      // A resolver of the same address may be another one here, and designates others.
+      const { designated } = this;
+      this.designated = [];
+      for (const each of designated) this.leave(each);
+    }
+    for (const each of [...this.own, ...this.designated, ...this.leaving]) each.reset(what);
+  }
+
+  /** The bootstrap resolvers are others. */
+  bootstrapChanged(): void {
+    if (this.own.length === 0) this.search?.forget();
+  }
+
+  /** Is asked no more, and looks for nothing; what is in flight is finished. */
+  close(): void {
+    this.stop();
+    for (const each of [...this.leaving]) each.close();
+    this.tellIfGone();
+  }
+
+  /** Cuts. */
+  destroy(): void {
+    this.stop();
+    for (const each of [...this.leaving]) each.destroy();
+    this.tellIfGone();
+  }
+
+  /** How its addresses are doing. */
+  overview(nowMs: MonoMs): readonly AddressOverview[] {
+    const { endpoints, failure } = this;
+    if (endpoints.length > 0) return endpoints.map(each => each.overview(nowMs));
+    const unknown: AddressOverview = {
+      address: undefined,
+      port: this.spec.port,
+      state: 'looking',
+      path: 'refuse',
+      authenticated: false,
+      connections: 0,
+      rttMs: undefined,
+      idleLimitMs: undefined,
+      certificateEndsMs: undefined,
+      failure: failure && failureWords(failure),
+    };
+    return [unknown];
+  }
+
+  private stop(): void {
+    this.isClosed = true;
+    this.search?.close();
+    this.discovery?.close();
+    for (const each of this.endpoints) this.leaving.add(each);
+    this.own = this.designated = [];
+  }
+
+  private leave(endpoint: Endpoint<T>): void {
+    this.leaving.add(endpoint);
+    endpoint.close();
+  }
+
+  private tellIfGone(): void {
+    if (!this.isClosed || this.isGone || this.leaving.size > 0) return;
+    this.isGone = true;
+    this.counts.end();
+    this.events.gone();
+  }
+
+  private endpoint(address: string, port: number, designatedBy?: Designated): Endpoint<T> {
+    const { mode, reason, plainPort } = this.setting;
+    return new Endpoint<T>(
+      this.ports,
       {
-        upstream: spec.label,
+        server: this.name,
+        memoryName: this.spec.label,
         address,
         port,
-        plainPort: spec.plainPort ?? plainPort,
-        mode,
+        plainPort: designatedBy === undefined ? (this.spec.plainPort ?? plainPort) : plainPort,
+        mode: designatedBy === undefined ? mode : 'strict',
         reason,
-        security: securityOf(mode, spec),
+        security: designatedBy === undefined ? securityOf(mode, this.spec) : designatedSecurity(designatedBy),
       },
-      events,
+      this.counts,
+      this.endpointEvents,
+      gone => {
+        this.leaving.delete(gone);
+        this.tellIfGone();
+      },
     );
   }
 
-  async function search(name: string): Promise<void> {
-    const found = await bootstrap(ports, name, bootstrapServers());
-    searching = false;
-    if (closed) return;
-    const nowMs = ports.clock.monotonicMs();
-    if (found.at === 'found') {
-      failure = undefined;
-      failures = 0;
-      ports.memory.remember(name, found.addresses);
-      nextSearchAtMs = nowMs + Math.min(Math.max(found.ttlSec * 1000, BOOTSTRAP_MIN_MS), BOOTSTRAP_MAX_MS);
-      adopt(found.addresses);
+  private searched(name: string, result: BootstrapResult): void {
+    const {
+      ports,
+      name: { label },
+    } = this;
+    if (result.at === 'found') {
+      ports.memory.remember(name, result.addresses);
+      this.adopt(result.addresses);
     } else {
-      const remembered = endpoints.length > 0 ? [] : ports.memory.recall(name);
+      const remembered = this.own.length > 0 ? [] : ports.memory.recall(name);
       if (remembered.length > 0) {
-        ports.log.info(
-          { upstream: spec.label },
-          `${spec.label}: using the addresses of last time, ${remembered.join(' ')}`,
-        );
-        adopt(remembered);
+        ports.log.info({ upstream: label }, `${label}: using the addresses of last time, ${remembered.join(' ')}`);
+        this.adopt(remembered);
       }
-      // Addresses that worked so far are better than none.
-      failure = endpoints.length > 0 ? undefined : found;
-      nextSearchAtMs = nowMs + BOOTSTRAP_RETRY_MS;
-      cancelRetry = ports.clock.after(Math.min(BOOTSTRAP_RETRY_MS * 2 ** failures++, BOOTSTRAP_RETRY_MOST_MS), refresh);
-      ports.observer.upstreamError(spec.label, found.code);
-      ports.log.warn(
-        { upstream: spec.label, reason: found.code },
-        `${spec.label}: no address found: ${found.detail ?? ''}`,
-      );
+      this.counts.error(result.code);
+      ports.log.warn({ upstream: label, reason: result.code }, `${label}: no address found: ${result.detail ?? ''}`);
     }
-    onAddresses();
+    this.events.changed();
   }
 
-  /** Keeps the endpoints whose address still stands, with their connections; the others finish what they have. */
-  function adopt(addresses: readonly string[]): void {
-    const old = endpoints;
-    endpoints = addresses.map(
-      address => old.find(each => each.identity.address === address) ?? makeEndpoint(address, spec.port),
+  /** Keeps the endpoints whose address is still valid, with their connections; the others finish what they have. */
+  private adopt(addresses: readonly string[]): void {
+    const before = this.own;
+    this.own = [...new Set(addresses)].map(
+      address => before.find(each => each.identity.address === address) ?? this.endpoint(address, this.spec.port),
     );
-    for (const each of old) if (!endpoints.includes(each)) each.close();
+    for (const each of before) if (!this.own.includes(each)) this.leave(each);
   }
 
-  async function discovery(): Promise<void> {
-    const found = await Promise.all(
-      spec.addresses.map(async ({ address }) => ({
-        address,
-        said: await discover(ports, { address, port: plainPort }),
-      })),
+  private discovered(found: readonly Designated[]): void {
+    const {
+      ports,
+      spec,
+      name: { label },
+    } = this;
+    // Its own addresses are connected to anyway.
+    const wanted = found.filter(
+      ({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port),
     );
-    if (closed) return;
-    const holdsMs = Math.min(...found.map(({ said }) => (said?.ttlSec ?? 0) * 1000));
-    nextDiscoveryAtMs = ports.clock.monotonicMs() + Math.min(Math.max(holdsMs, DISCOVERY_MIN_MS), DISCOVERY_MAX_MS);
-    const wanted = found
-      .flatMap(({ address: by, said }) => (said?.designated ?? []).map(each => ({ ...each, by })))
-      // There it is looked for anyway.
-      .filter(({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port));
-    const old = designated;
-    designated = wanted.map(
-      ({ address, port, name, by }) =>
-        old.find(({ identity }) => identity.address === address && identity.port === port) ??
-        endpoint(
-          ports,
-          {
-            upstream: spec.label,
-            address,
-            port,
-            plainPort,
-            mode: 'strict',
-            reason,
-            // Its name is the network's word alone; the address that was asked is what it has to prove.
-            security: {
-              at: 'authenticated',
-              name: undefined,
-              pins: [],
-              pinPolicy: 'pin_and_pkix',
-              designatedBy: { address: by, name },
-            },
-          },
-          events,
-        ),
+    const before = this.designated;
+    this.designated = wanted.map(
+      each =>
+        before.find(({ identity }) => identity.address === each.address && identity.port === each.port) ??
+        this.endpoint(each.address, each.port, each),
     );
-    for (const each of old) if (!designated.includes(each)) each.close();
-    const before = old.map(({ identity }) => identity.address).join(' ');
-    const after = designated.map(({ identity }) => identity.address).join(' ');
-    if (after !== before) {
+    for (const each of before) if (!this.designated.includes(each)) this.leave(each);
+    const words = addressWords(this.designated);
+    if (words !== addressWords(before)) {
       ports.log.info(
-        { upstream: spec.label, designated: after },
-        `${spec.label} designates ${after === '' ? 'nobody' : after} for DNS over TLS`,
+        { upstream: label, designated: words },
+        `${label} designates ${words === '' ? 'nobody' : words} for DNS over TLS`,
       );
     }
-    onAddresses();
-    for (const each of designated) each.prepare();
+    this.events.changed();
+    const nowMs = ports.clock.monotonicMs();
+    for (const each of this.designated) each.prepare(nowMs);
   }
-
-  function refresh(): void {
-    if (!closed && ports.clock.monotonicMs() >= nextDiscoveryAtMs) {
-      nextDiscoveryAtMs = Infinity;
-      discovery().catch((error: unknown) => {
-        throw error;
-      });
-    }
-    if (searching || closed || spec.name === undefined || ports.clock.monotonicMs() < nextSearchAtMs) return;
-    searching = true;
-    failure = undefined;
-    cancelRetry();
-    search(spec.name).catch((error: unknown) => {
-      // bootstrap() does not reject; if it does, that is a bug, and must not be silent.
-      throw error;
-    });
-  }
-
-  refresh();
-  return {
-    label: spec.label,
-    get endpoints() {
-      return designated.length === 0 ? endpoints : [...designated, ...endpoints];
-    },
-    get failure() {
-      return failure;
-    },
-    refresh,
-    forget() {
-      // The old addresses stay until there are new ones; most of the time they are the same.
-      if (nextSearchAtMs !== Infinity) nextSearchAtMs = 0;
-      failures = 0;
-      failure = undefined;
-      if (spec.discover && mode === 'opportunistic') nextDiscoveryAtMs = 0;
-    },
-    close() {
-      closed = true;
-      cancelRetry();
-      for (const each of [...designated, ...endpoints]) each.close();
-    },
-    destroy() {
-      closed = true;
-      cancelRetry();
-      for (const each of [...designated, ...endpoints]) each.destroy();
-    },
-  };
 }
+
+/** A text that is the same for two servers that are reached in the same way, and prove themselves in the same way. */
+export const serverKey = (spec: ServerSpec, { mode, reason, plainPort }: ServerSetting): string =>
+  JSON.stringify([spec, mode, reason, plainPort]);
+
+const addressWords = (endpoints: readonly { readonly identity: { readonly address: string } }[]): string =>
+  endpoints.map(({ identity }) => identity.address).join(' ');
 
 function securityOf(mode: Mode, { name, pins, pinPolicy }: ServerSpec): Security {
-  // Opportunistic and encrypted take what they get (RFC 8310 §5: no identity is required); a name or pins that are
-  // configured all the same are what strict is for.
+  // Opportunistic and encrypted take any certificate (RFC 8310 §5: no identity is required). Strict is the mode in which a
+  // configured name or pins are required.
   return mode === 'strict' ? { at: 'authenticated', name, pins, pinPolicy } : { at: 'encrypted', name };
 }
+
+/** Only the network says its name, so it proves nothing; the address that was asked is what it has to prove. */
+const designatedSecurity = ({ by, name }: Designated): Security => ({
+  at: 'authenticated',
+  name: undefined,
+  pins: [],
+  pinPolicy: 'pin_and_pkix',
+  designatedBy: { address: by, name },
+});
 
 /** The label for a server without a name. */
 export const addressLabel = (address: string, port: number): string =>

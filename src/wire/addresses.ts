@@ -1,11 +1,9 @@
 // The addresses in a response to an A or AAAA query.
 
-import { u16At } from '../base/octets.js';
 import { addressText } from '../base/address.js';
-import { countsOf } from './header.js';
-import { skipName } from './name.js';
-import { scanResponse, ttlAt } from './scan.js';
+import { ScannedRecords } from './records.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
+import { scanResponse } from './scan.js';
 
 /** What was found, in the order of the message. */
 export interface Addresses {
@@ -21,16 +19,11 @@ export function readAddresses(message: Buffer, type: typeof TYPE.A | typeof TYPE
   const size = type === TYPE.A ? 4 : 16;
   const addresses: string[] = [];
   let ttlSec = Infinity;
-  let at = scan.questionEnd;
-  for (let i = 0; i < countsOf(message).answers; i++) {
-    const fixed = skipName(message, at);
-    const rdata = fixed + 10;
-    const length = u16At(message, fixed + 8);
-    if (u16At(message, fixed) === type && u16At(message, fixed + 2) === CLASS_IN && length === size) {
-      addresses.push(addressText(message, rdata, size));
-      ttlSec = Math.min(ttlSec, ttlAt(message, fixed + 4));
-    }
-    at = rdata + length;
+  const record = new ScannedRecords({ octets: message, ...scan }, scan.questionEnd);
+  while (record.next() && record.section === 'answer') {
+    if (record.type !== type || record.class !== CLASS_IN || record.rdataBytes !== size) continue;
+    addresses.push(addressText(message, record.rdata, size));
+    ttlSec = Math.min(ttlSec, record.ttlSec);
   }
   return { addresses, ttlSec: addresses.length === 0 ? 0 : ttlSec };
 }

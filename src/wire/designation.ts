@@ -2,10 +2,10 @@
 // parameters of RFC 9460 and RFC 9461).
 
 import { addressText } from '../base/address.js';
-import { countsOf } from './header.js';
-import { nameToText, readName, skipName } from './name.js';
+import { nameToText, readName } from './name.js';
+import { ScannedRecords } from './records.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
-import { scanResponse, ttlAt } from './scan.js';
+import { scanResponse } from './scan.js';
 
 /** One place. */
 export interface Designation {
@@ -27,8 +27,8 @@ const KEY = { MANDATORY: 0, ALPN: 1, PORT: 3, IPV4HINT: 4, IPV6HINT: 6 } as cons
 /** What is understood here; a record that needs more is of no use (RFC 9460 §8). */
 const UNDERSTOOD: ReadonlySet<number> = new Set([...Object.values(KEY), 2]);
 const DOT_PORT = 853;
-/** More would not be tried. */
-const MOST = 4;
+/** Designations that are tried, and addresses of each. */
+const MOST_TRIED = 4;
 
 /** Reads the response; undefined if it is malformed. Records of other protocols, and in alias form, are left out. */
 export function readDesignations(message: Buffer): Designations | undefined {
@@ -36,22 +36,16 @@ export function readDesignations(message: Buffer): Designations | undefined {
   if (scan === undefined || scan.truncated) return undefined;
   const designations: Designation[] = [];
   let ttlSec = Infinity;
-  let at = scan.questionEnd;
-  for (let i = 0; i < countsOf(message).answers; i++) {
-    const fixed = skipName(message, at);
-    const start = fixed + 10;
-    const end = start + message.readUInt16BE(fixed + 8);
-    if (message.readUInt16BE(fixed) === TYPE.SVCB && message.readUInt16BE(fixed + 2) === CLASS_IN) {
-      const one = readOne(message, start, end);
-      if (one !== undefined) {
-        designations.push(one);
-        ttlSec = Math.min(ttlSec, ttlAt(message, fixed + 4));
-      }
-    }
-    at = end;
+  const record = new ScannedRecords({ octets: message, ...scan }, scan.questionEnd);
+  while (record.next() && record.section === 'answer') {
+    if (record.type !== TYPE.SVCB || record.class !== CLASS_IN) continue;
+    const one = readOne(message, record.rdata, record.end);
+    if (one === undefined) continue;
+    designations.push(one);
+    ttlSec = Math.min(ttlSec, record.ttlSec);
   }
   return {
-    designations: designations.sort((a, b) => a.priority - b.priority).slice(0, MOST),
+    designations: designations.sort((a, b) => a.priority - b.priority).slice(0, MOST_TRIED),
     ttlSec: designations.length === 0 ? scan.ttlSec : ttlSec,
   };
 }
@@ -81,7 +75,12 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
       for (let i = value; i + 2 <= at; i += 2) if (!UNDERSTOOD.has(message.readUInt16BE(i))) return undefined;
   }
   if (!speaksDot || port === 0) return undefined;
-  return { priority, name: nameToText(target.name).replace(/\.$/, ''), port, addresses: addresses.slice(0, MOST) };
+  return {
+    priority,
+    name: nameToText(target.name).replace(/\.$/, ''),
+    port,
+    addresses: addresses.slice(0, MOST_TRIED),
+  };
 }
 
 function hasDot(value: Buffer): boolean {

@@ -1,13 +1,16 @@
 // Messages for people: wire to text. The one place that uses dns-packet, which knows how most RDATA is written;
-// its idea of names (UTF-8, unescaped dots) is not ours, so owner names and name-only RDATA are read here.
-// For display alone: nothing that is decided hangs on this file.
+// it reads names as UTF-8 and does not escape dots, so owner names and RDATA that is only a name are read here.
+// For display alone: no decision depends on this file.
 
 import dnsPacket from 'dns-packet';
 
+import { u16At, u32At } from '../base/octets.js';
+import { compose, questionOf } from './compose.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, readOpt } from './edns.js';
-import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
-import { nameToText, readName, skipName } from './name.js';
+import { FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
+import { nameToText, readName, ROOT, skipName } from './name.js';
 import { rcodeToText } from './rcode.js';
+import { Records, recordsStart } from './records.js';
 import { TYPE, typeToText } from './rrtype.js';
 import { svcbToText } from './svcb.js';
 
@@ -75,61 +78,43 @@ export const edeToText = (infoCode: number): string => EDE_NAMES[infoCode] ?? `c
  * @returns undefined if it is malformed
  */
 export function messageToText(message: Buffer): MessageText | undefined {
-  if (message.length < HEADER_BYTES) return undefined;
+  const start = recordsStart(message);
+  if (start === -1) return undefined;
   const flags = flagsOf(message);
-  const counts = countsOf(message);
-  let at = HEADER_BYTES;
-  let question: MessageText['question'];
-  for (let i = 0; i < counts.questions; i++) {
-    const found = readName(message, at);
-    if (found === undefined || found.end + 4 > message.length) return undefined;
-    question ??= { name: nameToText(found.name), type: typeToText(message.readUInt16BE(found.end)) };
-    at = found.end + 4;
-  }
-
+  const asked = u16At(message, 4) === 0 ? undefined : readName(message, HEADER_BYTES);
+  const sections = { answer: [] as RecordText[], authority: [] as RecordText[], additional: [] as RecordText[] };
   let opt: Opt | undefined;
-  const section = (records: number): RecordText[] | undefined => {
-    const texts: RecordText[] = [];
-    for (let i = 0; i < records; i++) {
-      const owner = readName(message, at);
-      if (owner === undefined || owner.end + 10 > message.length) return undefined;
-      const start = owner.end + 10;
-      const end = start + message.readUInt16BE(owner.end + 8);
-      if (end > message.length) return undefined;
-      const type = message.readUInt16BE(owner.end);
-      if (type === TYPE.OPT) opt = readOpt(message, owner.end);
-      else {
-        texts.push({
-          name: nameToText(owner.name),
-          ttl: message.readUInt32BE(owner.end + 4),
-          type: typeToText(type),
-          data: rdataToText(message, type, start, end),
-        });
-      }
-      at = end;
+  const record = new Records(message, start);
+  while (record.next()) {
+    const owner = readName(message, record.owner);
+    if (owner === undefined) return undefined;
+    if (record.type === TYPE.OPT) opt = readOpt(message, record.fixed);
+    else {
+      sections[record.section].push({
+        name: nameToText(owner.name),
+        ttl: u32At(message, record.ttlOffset),
+        type: typeToText(record.type),
+        data: rdataToText(message, record.type, record.rdata, record.end),
+      });
     }
-    return texts;
-  };
-  const answers = section(counts.answers);
-  const authority = section(counts.authority);
-  const additional = section(counts.additional);
-  if (answers === undefined || authority === undefined || additional === undefined) return undefined;
+  }
+  if (record.isMalformed) return undefined;
   const found = opt;
   return {
     rcode: rcodeToText(rcodeOf(flags) | ((found?.extendedRcode ?? 0) << 4)),
     flags: Object.entries(FLAG)
       .filter(([, bit]) => (flags & bit) !== 0)
       .map(([name]) => name.toLowerCase()),
-    question,
-    answers,
-    authority,
-    additional,
+    question: asked && { name: nameToText(asked.name), type: typeToText(u16At(message, asked.end)) },
+    answers: sections.answer,
+    authority: sections.authority,
+    additional: sections.additional,
     extendedErrors: found === undefined ? [] : extendedErrors(found, 16),
     option: code => (found === undefined ? undefined : findOption(found, code)),
   };
 }
 
-// RFC 3597 §5: RDATA of a type that we can't write.
+// RFC 3597 §5: RDATA of a type that is not known here.
 const opaque = (message: Buffer, start: number, end: number): string =>
   end === start ? '\\# 0' : `\\# ${end - start} ${message.toString('hex', start, end)}`;
 
@@ -176,12 +161,8 @@ function rdataToText(message: Buffer, type: number, start: number, end: number):
 /** What dns-packet can decode, written out; undefined for all else. */
 function knownToText(message: Buffer, type: number, start: number, end: number): string | undefined {
   // dns-packet decodes whole messages: give it one that holds just this record, owned by the root.
-  const lone = Buffer.alloc(HEADER_BYTES + 11 + end - start);
-  lone.writeUInt16BE(1, 6);
-  lone.writeUInt16BE(type, HEADER_BYTES + 1);
-  lone.writeUInt16BE(1, HEADER_BYTES + 3);
-  lone.writeUInt16BE(end - start, HEADER_BYTES + 9);
-  message.copy(lone, HEADER_BYTES + 11, start, end);
+  const record = { owner: ROOT, type, ttlSec: 0, rdata: message.subarray(start, end) };
+  const lone = compose(questionOf(ROOT, type), { answer: [record] }).octets;
   let answer: dnsPacket.Answer | undefined;
   try {
     answer = dnsPacket.decode(lone).answers?.[0];

@@ -97,16 +97,34 @@ export function sameIgnoringCase(message: Buffer, at: number, name: Buffer, byte
   return true;
 }
 
-/**
- * Whether a name is another one or below it; both in lower case. Octets that end alike are names that end alike only where a label
- * of the longer one begins.
- */
+/** Whether a name is another one or below it; both in lower case. The shared octets must start where a label starts. */
 export function isAtOrBelow(name: Buffer, ancestor: Buffer): boolean {
   const offset = name.length - ancestor.length;
   if (offset < 0 || name.compare(ancestor, 0, ancestor.length, offset) !== 0) return false;
   let at = 0;
   while (at < offset) at += (name[at] ?? 0) + 1;
   return at === offset;
+}
+
+/**
+ * Of the items whose zone is a name or above it, the one with the longest zone: the closest. undefined: there is none.
+ * @param isWithin whether a name is a zone or below it, for names of this form
+ */
+export function closest<N extends { readonly length: number }, T>(
+  name: N,
+  items: readonly T[],
+  zoneOf: (item: T) => N,
+  isWithin: (name: N, zone: N) => boolean,
+): T | undefined {
+  let found: T | undefined;
+  let length = 0;
+  for (const item of items) {
+    const zone = zoneOf(item);
+    if (zone.length <= length || !isWithin(name, zone)) continue;
+    found = item;
+    length = zone.length;
+  }
+  return found;
 }
 
 /** Presentation form (RFC 1035 §5.1): `www.example.`, with `\.` `\\` and `\DDD` where needed. */

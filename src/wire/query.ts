@@ -5,6 +5,7 @@ import type { FailureCode } from '../base/outcome.js';
 import { findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
 import { lowerCased, skipName } from './name.js';
+import { QUESTION_FIXED_BYTES, Records } from './records.js';
 import { CLASS_IN, isMetaType, TYPE } from './rrtype.js';
 
 /** What every reply to a message must repeat. */
@@ -56,12 +57,11 @@ export function parseQuery(message: Buffer): Parsed {
   if (counts.questions !== 1 || counts.answers !== 0 || counts.authority !== 0) return reject('form_error');
   const nameEnd = skipName(message, HEADER_BYTES);
   // A compressed QNAME has nothing earlier to point at but the header.
-  if (nameEnd === -1 || nameEnd + 4 > message.length) return reject('form_error');
-  const question = message.subarray(HEADER_BYTES, nameEnd + 4);
+  if (nameEnd === -1 || nameEnd + QUESTION_FIXED_BYTES > message.length) return reject('form_error');
+  const question = message.subarray(HEADER_BYTES, nameEnd + QUESTION_FIXED_BYTES);
 
-  const found = findOpt(message, nameEnd + 4, counts.additional);
-  if (found === 'malformed') return reject('form_error', question);
-  const opt = found;
+  const opt = findOpt(message, nameEnd + QUESTION_FIXED_BYTES);
+  if (opt === 'malformed') return reject('form_error', question);
   if (opt !== undefined && opt.version !== 0) return reject('bad_version', question, opt);
 
   const type = u16At(message, nameEnd);
@@ -94,30 +94,28 @@ export const KEY_WITH_CD = 4;
 /** The key under which answers to this question are stored and shared. */
 export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
   // The name alone: a type may have the value of a letter, too (HTTPS is 0x41).
-  const name = lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)).toString('latin1');
-  const rest = question.toString('latin1', question.length - TYPE_AND_CLASS_BYTES);
+  const name = lowerCased(question.subarray(0, -QUESTION_FIXED_BYTES)).toString('latin1');
+  const rest = question.toString('latin1', question.length - QUESTION_FIXED_BYTES);
   return `${name}${rest}${String.fromCharCode(checkingDisabled ? KEY_WITH_CD : 0)}`;
 }
 
 const TYPE_AND_CLASS_BYTES = 4;
+const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
 
-/** Walks the additional section of a query for its OPT; there may be one at most, owned by the root (RFC 6891 §6.1.1). */
-function findOpt(message: Buffer, start: number, records: number): Opt | undefined | 'malformed' {
+/** The name in a key of `cacheKey`: wire form, lower case, an octet per character. */
+export const nameInKey = (key: string): string => key.slice(0, -KEY_TAIL);
+
+/** The OPT of a query; there may be one at most, owned by the root (RFC 6891 §6.1.1), and nothing behind the last record. */
+function findOpt(message: Buffer, start: number): Opt | undefined | 'malformed' {
   let opt: Opt | undefined;
-  let at = start;
-  for (let i = 0; i < records; i++) {
-    const fixed = skipName(message, at);
-    if (fixed === -1 || fixed + 10 > message.length) return 'malformed';
-    const next = fixed + 10 + u16At(message, fixed + 8);
-    if (next > message.length) return 'malformed';
-    if (u16At(message, fixed) === TYPE.OPT) {
-      if (opt !== undefined || message[at] !== 0) return 'malformed';
-      opt = readOpt(message, fixed);
-      if (opt === undefined) return 'malformed';
-    }
-    at = next;
+  const record = new Records(message, start);
+  while (record.next()) {
+    if (record.type !== TYPE.OPT) continue;
+    if (opt !== undefined || message[record.owner] !== 0) return 'malformed';
+    opt = readOpt(message, record.fixed);
+    if (opt === undefined) return 'malformed';
   }
-  return at === message.length ? opt : 'malformed';
+  return record.endsMessage ? opt : 'malformed';
 }
 
 /** Whether the client asks for a padded reply (RFC 7830 §4). */

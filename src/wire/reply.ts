@@ -2,6 +2,7 @@
 // and an OPT of ours. Only this file decides which flags a client sees.
 
 import { putU16, putU32, u32At } from '../base/octets.js';
+import { compose, questionName } from './compose.js';
 import {
   CLASSIC_PAYLOAD_BYTES,
   edeOption,
@@ -13,7 +14,7 @@ import {
   writeOpt,
 } from './edns.js';
 import { FLAG, HEADER_BYTES, MAX_MESSAGE_BYTES, OPCODE_MASK, writeHeader } from './header.js';
-import { CLASS_IN, TYPE } from './rrtype.js';
+import { TYPE } from './rrtype.js';
 import { RCODE } from '../base/outcome.js';
 import type { ReplyTo } from './query.js';
 
@@ -138,41 +139,34 @@ const REFUSE_ANY_TTL_SEC = 3600;
 const REFUSE_ANY_RDATA = Buffer.from('\x07RFC8482\x00', 'latin1');
 
 /** The answer to QTYPE ANY (RFC 8482): one HINFO that says so. */
-export function refuseAnyMessage(question: Buffer): StoredMessage {
-  const recordAt = HEADER_BYTES + question.length;
-  const bytes = Buffer.alloc(recordAt + 12 + REFUSE_ANY_RDATA.length);
-  question.copy(bytes, HEADER_BYTES);
-  // A pointer to the question's name.
-  putU16(bytes, recordAt, 0xc000 | HEADER_BYTES);
-  putU16(bytes, recordAt + 2, TYPE.HINFO);
-  putU16(bytes, recordAt + 4, CLASS_IN);
-  putU32(bytes, recordAt + 6, REFUSE_ANY_TTL_SEC);
-  putU16(bytes, recordAt + 10, REFUSE_ANY_RDATA.length);
-  REFUSE_ANY_RDATA.copy(bytes, recordAt + 12);
-  return { octets: bytes, rcode: 0, answers: 1, authority: 0, additional: 0, ttlOffsets: [recordAt + 6] };
-}
+export const refuseAnyMessage = (question: Buffer): StoredMessage =>
+  compose(
+    question,
+    {
+      answer: [
+        { owner: questionName(question), type: TYPE.HINFO, ttlSec: REFUSE_ANY_TTL_SEC, rdata: REFUSE_ANY_RDATA },
+      ],
+    },
+    { compress: true },
+  );
 
 const NO_SUCH_NAME_TTL_SEC = 300;
-/** MNAME and RNAME of nobody, then SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. */
+/** SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. */
 const NO_SUCH_NAME_NUMBERS = [1, 3600, 1200, 604_800, NO_SUCH_NAME_TTL_SEC];
+/** MNAME and RNAME are the root: no server and no mailbox. */
+const NO_SUCH_NAME_RDATA = Buffer.alloc(2 + 4 * NO_SUCH_NAME_NUMBERS.length);
+NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(NO_SUCH_NAME_RDATA, 2 + 4 * i, number));
 
 /**
- * A denial of ours: there is no such name in `zone`. With a SOA, without which nobody may keep it (RFC 2308 §5), and some stub
- * resolvers do not believe it.
+ * A denial of our own: there is no such name in `zone`. It has a SOA: without one nobody may keep it (RFC 2308 §5), and some
+ * stub resolvers do not believe it.
  */
-export function noSuchNameMessage(question: Buffer, zone: Buffer): StoredMessage {
-  const recordAt = HEADER_BYTES + question.length;
-  const rdataBytes = 2 + 4 * NO_SUCH_NAME_NUMBERS.length;
-  const octets = Buffer.alloc(recordAt + zone.length + 10 + rdataBytes);
-  question.copy(octets, HEADER_BYTES);
-  const fixed = recordAt + zone.copy(octets, recordAt);
-  putU16(octets, fixed, TYPE.SOA);
-  putU16(octets, fixed + 2, CLASS_IN);
-  putU32(octets, fixed + 4, NO_SUCH_NAME_TTL_SEC);
-  putU16(octets, fixed + 8, rdataBytes);
-  NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(octets, fixed + 12 + 4 * i, number));
-  return { octets, rcode: RCODE.NXDOMAIN, answers: 0, authority: 1, additional: 0, ttlOffsets: [fixed + 4] };
-}
+export const noSuchNameMessage = (question: Buffer, zone: Buffer): StoredMessage =>
+  compose(
+    question,
+    { authority: [{ owner: zone, type: TYPE.SOA, ttlSec: NO_SUCH_NAME_TTL_SEC, rdata: NO_SUCH_NAME_RDATA }] },
+    { rcode: RCODE.NXDOMAIN },
+  );
 
 /** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */
 export function keepaliveOption(idleMs: number): Option {

@@ -1,10 +1,11 @@
 // A response from upstream, walked once: is it whole, where are its TTLs, where does its OPT start, how long
 // may it live. The octets stay as they are; what is learned here lets them be replayed by copying and patching.
 
-import { u16At, u32At } from '../base/octets.js';
+import { u16At } from '../base/octets.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
 import { skipName } from './name.js';
+import { QUESTION_FIXED_BYTES, Records, recordsStart, ttlAt } from './records.js';
 import { TYPE } from './rrtype.js';
 
 /** What a walk over a whole message found. */
@@ -34,14 +35,10 @@ export interface Scan {
   readonly extendedErrors: readonly ExtendedError[];
 }
 
-/** TTLs with the top bit set count as 0 (RFC 2181 §8). */
-export function ttlAt(message: Buffer, offset: number): number {
-  const ttl = u32At(message, offset);
-  return ttl > 0x7fffffff ? 0 : ttl;
-}
-
 // More of them would not help anybody, and they go to the client.
 const MAX_EXTENDED_ERRORS = 4;
+/** MNAME and RNAME, then five 32-bit numbers, the last of which is MINIMUM. */
+const LEAST_SOA_BYTES = 22;
 
 /**
  * Walks a response with exactly one question.
@@ -54,13 +51,11 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   const counts = countsOf(message);
   if (counts.questions !== 1) return undefined;
   const nameEnd = skipName(message, HEADER_BYTES);
-  if (nameEnd === -1 || nameEnd + 4 > message.length) return undefined;
+  if (nameEnd === -1 || nameEnd + QUESTION_FIXED_BYTES > message.length) return undefined;
 
   const ttlOffsets: number[] = [];
   const answersEnd = counts.answers;
   const authorityEnd = answersEnd + counts.authority;
-  const records = authorityEnd + counts.additional;
-  let at = nameEnd + 4;
   let end = -1;
   let additional = 0;
   let opt: Opt | undefined;
@@ -69,36 +64,31 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   let soaTtlOffset: number | undefined;
   let soaTtl = 0;
 
-  for (let i = 0; i < records; i++) {
-    const fixed = skipName(message, at);
-    if (fixed === -1 || fixed + 10 > message.length) return undefined;
-    const next = fixed + 10 + u16At(message, fixed + 8);
-    if (next > message.length) return undefined;
-    const recordType = u16At(message, fixed);
+  const record = new Records(message, nameEnd + QUESTION_FIXED_BYTES);
+  while (record.next()) {
+    const { index, type: recordType } = record;
     if (recordType === TYPE.OPT) {
       // Only in the additional section, only once, only at the root (RFC 6891 §6.1.1).
-      if (i < authorityEnd || opt !== undefined || message[at] !== 0) return undefined;
-      opt = readOpt(message, fixed);
+      if (index < authorityEnd || opt !== undefined || message[record.owner] !== 0) return undefined;
+      opt = readOpt(message, record.fixed);
       if (opt === undefined) return undefined;
-      end = at;
+      end = record.owner;
     } else if (end === -1) {
-      const ttl = ttlAt(message, fixed + 4);
+      const ttl = record.ttlSec;
       lowestTtl = Math.min(lowestTtl, ttl);
-      ttlOffsets.push(fixed + 4);
-      if (i < answersEnd) hasData ||= recordType === type || type === TYPE.ANY;
-      else if (i < authorityEnd) {
+      ttlOffsets.push(record.ttlOffset);
+      if (index < answersEnd) hasData ||= recordType === type || type === TYPE.ANY;
+      else if (index < authorityEnd) {
         if (recordType === TYPE.SOA && soaTtlOffset === undefined) {
-          // MNAME and RNAME, then five 32-bit numbers, the last of which is MINIMUM.
-          if (next - fixed < 10 + 22) return undefined;
-          soaTtlOffset = fixed + 4;
-          soaTtl = Math.min(ttl, ttlAt(message, next - 4));
+          if (record.rdataBytes < LEAST_SOA_BYTES) return undefined;
+          soaTtlOffset = record.ttlOffset;
+          soaTtl = Math.min(ttl, ttlAt(message, record.end - 4));
         }
       } else additional++;
     }
-    at = next;
   }
   // Octets behind the last record belong to nothing.
-  if (at !== message.length) return undefined;
+  if (!record.endsMessage) return undefined;
 
   const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
   const negative = rcode === 3 || (rcode === 0 && !hasData);
@@ -114,7 +104,7 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   return {
     rcode,
     truncated: (flags & FLAG.TC) !== 0,
-    questionEnd: nameEnd + 4,
+    questionEnd: nameEnd + QUESTION_FIXED_BYTES,
     end: end === -1 ? message.length : end,
     answers: counts.answers,
     authority: counts.authority,
@@ -127,27 +117,12 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   };
 }
 
-/**
- * The OPT record of a message; undefined if there is none, or the message can not be read. A walk of its own, for those who
- * want nothing else of it.
- */
+/** The OPT record of a message; undefined if there is none, or the message cannot be read as far as that. */
 export function optOf(message: Buffer): Opt | undefined {
-  if (message.length < HEADER_BYTES) return undefined;
-  const { answers, authority, additional, questions } = countsOf(message);
-  let at = HEADER_BYTES;
-  for (let i = 0; i < questions; i++) {
-    const nameEnd = skipName(message, at);
-    if (nameEnd === -1) return undefined;
-    at = nameEnd + 4;
-  }
-  for (let i = 0; i < answers + authority + additional; i++) {
-    const fixed = skipName(message, at);
-    if (fixed === -1 || fixed + 10 > message.length) return undefined;
-    const next = fixed + 10 + u16At(message, fixed + 8);
-    if (next > message.length) return undefined;
-    if (u16At(message, fixed) === TYPE.OPT) return readOpt(message, fixed);
-    at = next;
-  }
+  const start = recordsStart(message);
+  if (start === -1) return undefined;
+  const record = new Records(message, start);
+  while (record.next()) if (record.type === TYPE.OPT) return readOpt(message, record.fixed);
   return undefined;
 }
 

@@ -1,14 +1,14 @@
-// A message with some of its records left out. What was in front of the first gap stays where it is; behind it names are
-// written out wherever they point into what has moved (RFC 1035 §4.1.4).
+// A message with some of its records left out. What stands before the first of these stays where it is. Behind it, names are
+// written out where they point at octets that have moved (RFC 1035 §4.1.4).
 
-import { putU16, u16At } from '../base/octets.js';
+import { putU16 } from '../base/octets.js';
 import { MAX_MESSAGE_BYTES } from './header.js';
 import { MAX_NAME_BYTES } from './name.js';
 import { type NameRead, rdataWith } from './rdata.js';
+import { RECORD_FIXED_BYTES, ScannedRecords } from './records.js';
 import type { StoredMessage } from './reply.js';
 import { TYPE } from './rrtype.js';
 
-const RECORD_FIXED_BYTES = 10;
 const POINTER_BITS = 0xc0;
 
 /** Which records stay: by number and type. */
@@ -21,68 +21,54 @@ export type Keeps = (record: number, type: number) => boolean;
  * is malformed
  */
 export function select<M extends StoredMessage>(message: M, questionEnd: number, keeps: Keeps): M | undefined {
-  const { octets, ttlOffsets, answers, authority } = message;
-  let first = 0;
-  while (first < ttlOffsets.length && keeps(first, typeAt(message, first))) first++;
-  if (first === ttlOffsets.length) return message;
+  const { octets, ttlOffsets } = message;
+  const record = new ScannedRecords(message, questionEnd);
+  do if (!record.next()) return message;
+  while (keeps(record.index, record.type));
 
-  const cut = first === 0 ? questionEnd : endOf(message, first - 1);
-  const counts = [
-    Math.min(first, answers),
-    Math.max(0, Math.min(first - answers, authority)),
-    Math.max(0, first - answers - authority),
-  ];
+  // All before the first that goes stays where it is.
+  const first = record.index;
+  const cut = record.owner;
+  const counts = {
+    answer: Math.min(first, message.answers),
+    authority: Math.max(0, Math.min(first - message.answers, message.authority)),
+    additional: Math.max(0, first - message.answers - message.authority),
+  };
   const offsets = Array.from(ttlOffsets).slice(0, first);
   const pieces: Buffer[] = [octets.subarray(0, cut)];
   let length = cut;
-  const add = (piece: Buffer): void => {
-    pieces.push(piece);
-    length += piece.length;
-  };
-  for (let i = first + 1; i < ttlOffsets.length; i++) {
-    const type = typeAt(message, i);
-    if (!keeps(i, type)) continue;
-    const owner = portableName(octets, endOf(message, i - 1), cut);
-    const rdata = rdataWith(octets, (ttlOffsets[i] ?? 0) + 6, endOf(message, i), type, at =>
-      portableName(octets, at, cut),
-    );
+  while (record.next()) {
+    const { index, type } = record;
+    if (!keeps(index, type)) continue;
+    const owner = portableName(octets, record.owner, cut);
+    const rdata = rdataWith(octets, record.rdata, record.end, type, at => portableName(octets, at, cut));
     if (owner === undefined || rdata === undefined) return undefined;
-    add(owner.octets);
-    offsets.push(length + 4);
-    const fixed = Buffer.from(octets.subarray(owner.end, owner.end + RECORD_FIXED_BYTES));
+    const fixed = Buffer.from(octets.subarray(record.fixed, record.rdata));
     putU16(fixed, RECORD_FIXED_BYTES - 2, rdata.length);
-    add(fixed);
-    add(rdata);
-    const section = i < answers ? 0 : i < answers + authority ? 1 : 2;
-    counts[section] = (counts[section] ?? 0) + 1;
+    pieces.push(owner.octets, fixed, rdata);
+    offsets.push(length + owner.octets.length + 4);
+    length += owner.octets.length + RECORD_FIXED_BYTES + rdata.length;
+    counts[record.section]++;
     if (length > MAX_MESSAGE_BYTES) return undefined;
   }
   return {
     ...message,
     octets: pieces.length === 1 ? octets.subarray(0, cut) : Buffer.concat(pieces, length),
-    answers: counts[0] ?? 0,
-    authority: counts[1] ?? 0,
-    additional: counts[2] ?? 0,
+    answers: counts.answer,
+    authority: counts.authority,
+    additional: counts.additional,
     ttlOffsets: offsets,
   };
 }
 
 const AUTHENTICATING = new Set<number>([TYPE.RRSIG, TYPE.NSEC, TYPE.NSEC3]);
 
-/** RFC 4035 §3.2.1: who did not set DO gets no records of DNSSEC, but those of the type that was asked for. */
+/** Without DO, a client gets no records of DNSSEC, except those of the type that it asks for (RFC 4035 §3.2.1). */
 export function withoutDnssec<M extends StoredMessage>(message: M, questionEnd: number, type: number): M {
   return select(message, questionEnd, (_, each) => each === type || !AUTHENTICATING.has(each)) ?? message;
 }
 
-const typeAt = ({ octets, ttlOffsets }: StoredMessage, record: number): number =>
-  u16At(octets, (ttlOffsets[record] ?? 4) - 4);
-
-function endOf({ octets, ttlOffsets }: StoredMessage, record: number): number {
-  const ttlAt = ttlOffsets[record] ?? 0;
-  return ttlAt + 6 + u16At(octets, ttlAt + 4);
-}
-
-/** The name at `at`, pointing only to what is in front of `cut`; and where it ended. */
+/** The name at `at`, written so that it points only to octets before `cut`; and where it ended in the message. */
 function portableName(message: Buffer, at: number, cut: number): NameRead | undefined {
   const out = Buffer.allocUnsafe(MAX_NAME_BYTES + 2);
   let length = 0;

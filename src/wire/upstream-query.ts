@@ -2,10 +2,11 @@
 // answer. Client options (cookies, client subnet, anything unknown) end here.
 
 import { putU16, u16At } from '../base/octets.js';
+import { plainQuery, questionOf } from './compose.js';
 import { OPTION, QUERY_PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
-import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, writeHeader } from './header.js';
-import { CLASS_IN, TYPE } from './rrtype.js';
-import { sameIgnoringCase } from './name.js';
+import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
+import { ROOT, sameIgnoringCase } from './name.js';
+import { TYPE } from './rrtype.js';
 
 /** What to ask. */
 export interface Ask {
@@ -29,7 +30,7 @@ export interface AskOptions {
 
 /** The question for the name servers of the root, which every resolver can answer. */
 export const ROOT_NS: Ask = {
-  question: Buffer.from([0, 0, TYPE.NS, 0, CLASS_IN]),
+  question: questionOf(ROOT, TYPE.NS),
   dnssecOk: false,
   checkingDisabled: false,
 };
@@ -95,17 +96,7 @@ function writeQuery(
 
 /** A query message; without options, one without EDNS, for servers that know none. */
 export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
-  if (options === undefined) {
-    const plain = Buffer.alloc(HEADER_BYTES + ask.question.length);
-    writeHeader(plain, id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), {
-      questions: 1,
-      answers: 0,
-      authority: 0,
-      additional: 0,
-    });
-    ask.question.copy(plain, HEADER_BYTES);
-    return plain;
-  }
+  if (options === undefined) return plainQuery(id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), ask.question);
   const bytes = queryBytes(ask, options);
   const message = Buffer.alloc(bytes);
   writeQuery(message, 0, id, ask, options, bytes);

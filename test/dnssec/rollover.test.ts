@@ -4,6 +4,7 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 
 import t from 'tap';
 
+import { wallSec } from '../../src/base/time.js';
 import { type Anchor, readAnchors } from '../../src/dnssec/anchors.js';
 import { Dnskey } from '../../src/dnssec/dnskey.js';
 import { ROOT_NAME } from '../../src/dnssec/name.js';
@@ -104,7 +105,7 @@ function look(
       keys.map(({ key }) => key),
       signedSet(keys, by, nowSec),
       validated,
-      nowSec,
+      wallSec(nowSec),
     )
     .map(({ key }) => key.state);
 }
@@ -212,9 +213,9 @@ await t.test(
     const old = pair();
     const points = trustPoints(anchorOf(old));
     look(points, 0, [old], [old]);
-    t.equal(points.points[0]?.dueSec, START + DAY);
-    points.failed(ROOT_NAME, START + DAY);
-    t.equal(points.points[0]?.dueSec, START + DAY + 3600);
+    t.equal(points.points[0]?.due, START + DAY);
+    points.failed(ROOT_NAME, wallSec(START + DAY));
+    t.equal(points.points[0]?.due, START + DAY + 3600);
   },
 );
 

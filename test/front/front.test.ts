@@ -3,14 +3,20 @@
 import t from 'tap';
 
 import { failure } from '../../src/base/outcome.js';
-import { front } from '../../src/front/front.js';
-import { PacketCache, packetCacheMemory } from '../../src/front/packet-cache.js';
-import type { Client, Resolve, Settle } from '../../src/pipeline/stage.js';
+import { ageSec } from '../../src/base/time.js';
+import { front, type FrontParts } from '../../src/front/front.js';
+import { PacketCache, packetCacheMemory } from '../../src/fastpath/packet-cache.js';
+import { PacketReplies } from '../../src/fastpath/ready-replies.js';
+import { Answer } from '../../src/pipeline/answer.js';
+import type { Client, Query } from '../../src/pipeline/query.js';
+import type { Resolve, Settle } from '../../src/pipeline/stage.js';
 import { refuseAnyMessage } from '../../src/wire/reply.js';
+import { scanResponse } from '../../src/wire/scan.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { messageToText, type MessageText } from '../../src/wire/message.js';
 import { queryMessage, REPORT } from '../fixtures/client.js';
 import { fakeClock } from '../fixtures/clock.js';
+import { responseTo } from '../fixtures/messages.js';
 import { recorder } from '../fixtures/recorder.js';
 
 const LOCAL: Client = { address: '127.0.0.1', port: 4000, family: 4, transport: 'udp' };
@@ -18,24 +24,38 @@ const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 
 function setUp(resolve: Resolve, maxInflight = 2000) {
   const { observer, count } = recorder();
+  let note: FrontParts['noted'];
   const tested = front({
+    get noted() {
+      return note;
+    },
     resolve,
     maxInflight,
     allowed: () => true,
-    packets: new PacketCache(packetCacheMemory(1 << 16)),
+    ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
     streamIdleMs: 10_000,
     observer,
     clock: fakeClock(),
-    nowSec: () => 0,
+    ageNow: () => ageSec(0),
   });
   const handle = (message: Buffer, client: Client = LOCAL): MessageText | undefined => {
     let reply: Buffer | undefined;
     tested.handle(message, client, bytes => (reply = bytes));
     return reply && messageToText(reply);
   };
-  return { tested, handle, count };
+  return { tested, handle, count, noted: (to: FrontParts['noted']) => void (note = to) };
 }
-const local: Resolve = (query, settle) => settle({ at: 'local', message: refuseAnyMessage(query.question) });
+/** An answer from upstream that may be kept. */
+function answerOf(query: Query): Answer {
+  const message = responseTo(queryMessage('x.example'), { answers: 'x.example. 300 A 192.0.2.1' });
+  const scan = scanResponse(message, query.type);
+  if (scan === undefined) throw new Error('not a response');
+  const limits = { minSec: 0, maxSec: 1000, negativeMaxSec: 1000 };
+  const server = { id: 1, label: 'one' };
+  const reply = { at: 'reply', message, scan, server, protocol: 'dot', authenticated: true } as const;
+  return Answer.replied('upstream', reply, limits, ageSec(0));
+}
+const local: Resolve = (query, settle) => settle(Answer.local(refuseAnyMessage(query.question), ageSec(0)));
 
 await t.test('where an answer came from is told to loopback clients that ask, and to nobody else', t => {
   const { handle } = setUp(local);
@@ -85,7 +105,7 @@ await t.test('failures become RCODE and EDE as their row says, with the detail i
 
 await t.test('one query more than may wait is told so at once, and room is made by answers', t => {
   const waiting: Settle[] = [];
-  const { tested, handle, count } = setUp((_query, settle) => waiting.push(settle), 2);
+  const { tested, handle } = setUp((_query, settle) => waiting.push(settle), 2);
   handle(queryMessage('a.example'));
   handle(queryMessage('b.example'));
   t.equal(tested.inflight, 2);
@@ -96,8 +116,7 @@ await t.test('one query more than may wait is told so at once, and room is made 
   waiting[0]?.(failure('timeout'));
   t.equal(tested.inflight, 1);
   t.equal(handle(queryMessage('d.example')), undefined, 'taken, and waiting');
-  t.equal(count('inflight', 1), 3);
-  t.equal(count('inflight', -1), 1);
+  t.equal(tested.inflight, 2);
   t.end();
 });
 
@@ -108,5 +127,49 @@ await t.test('while stopping, what comes new is refused', t => {
     rcode: 'SERVFAIL',
     extendedErrors: [{ text: 'the daemon is stopping' }],
   });
+  t.end();
+});
+
+await t.test('a failure that was kept counts as a failure, and says where it is from', t => {
+  const { handle, count } = setUp((_query, settle) => settle({ ...failure('bogus', 'as found'), cached: true }));
+  const text = handle(queryMessage('x.example', { options: [REPORT] }));
+  t.match(text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 6, text: /as found/ }] });
+  t.equal(text?.option(OPTION.REPORT)?.toString(), 'source=error&failure=bogus&verdict=bogus&origin=cache');
+  t.equal(count('failure', 'bogus'), 1);
+  t.equal(count('response', 2, 'error'), 1);
+  t.end();
+});
+
+await t.test('an exception while an answer is handled is not swallowed, and leaves nothing counted', t => {
+  const broken = new Answer('upstream', undefined as unknown as Answer['entry'], 1);
+  const waiting: Settle[] = [];
+  const { tested, handle } = setUp((_query, settle) => waiting.push(settle));
+  for (const transport of ['udp', 'tcp', 'tls'] as const) {
+    handle(queryMessage('x.example'), { ...LOCAL, transport });
+    t.equal(tested.inflight, 1);
+    t.throws(() => waiting.pop()?.(broken), TypeError, transport);
+    t.equal(tested.inflight, 0, transport);
+  }
+  const atOnce = setUp((_query, settle) => settle(broken));
+  t.throws(() => atOnce.handle(queryMessage('x.example')), TypeError);
+  t.equal(atOnce.tested.inflight, 0);
+  t.end();
+});
+
+await t.test('while queries are noted, no ready replies are made: those would not be noted', t => {
+  let asked = 0;
+  const { tested, handle, noted } = setUp((query, settle) => {
+    asked++;
+    settle(answerOf(query));
+  });
+  t.ok(tested);
+  noted(() => undefined);
+  handle(queryMessage('x.example'));
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2);
+  noted(undefined);
+  handle(queryMessage('x.example'));
+  handle(queryMessage('x.example'));
+  t.equal(asked, 3, 'read at each question');
   t.end();
 });

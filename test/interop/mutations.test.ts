@@ -5,6 +5,7 @@
 import t from 'tap';
 
 import { systemClock } from '../../src/os/clock.js';
+import { questionOf } from '../../src/wire/compose.js';
 import { idOf } from '../../src/wire/header.js';
 import { lowerCased, nameToText } from '../../src/wire/name.js';
 import { parseQuery } from '../../src/wire/query.js';
@@ -79,21 +80,20 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
   const questions = ZONES.flatMap(({ name: zone }) =>
     QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))),
   );
-  const octetsOf = ({ name, type }: { name: string; type: string }): Buffer => {
-    const tail = Buffer.from([0, 0, 0, 1]);
-    tail.writeUInt16BE(typeFromText(type) ?? 0);
-    return Buffer.concat([wireName(name), tail]);
-  };
+  const octetsOf = ({ name, type }: { name: string; type: string }): Buffer =>
+    questionOf(wireName(name), typeFromText(type) ?? 0);
   /** Of what `validating` has asked. */
-  const questionOf = (asked: string): Buffer => {
+  const questionFrom = (asked: string): Buffer => {
     const [type = '', ...name] = asked.split(' ');
-    return Buffer.concat([
-      Buffer.from(name.join(' '), 'latin1'),
-      Buffer.from([Number(type) >> 8, Number(type) & 0xff, 0, 1]),
-    ]);
+    return questionOf(Buffer.from(name.join(' '), 'latin1'), Number(type));
   };
   const fresh = () =>
-    validating({ anchors, upstream: answer, clock: systemClock, sha1: 'validate', maxNsec3Iterations: 150 });
+    validating({
+      anchors,
+      upstream: answer,
+      clock: systemClock,
+      settings: { sha1: 'validate', maxNsec3Iterations: 150 },
+    });
   const secure = new Map<string, readonly string[] | undefined>();
 
   const roll = dice(SEED);
@@ -112,7 +112,10 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
       const usable = verdictOf(await first.ask(question.name, question.type)) === 'secure';
       // A DS that does not exist may have been queried speculatively. Only Unbound takes every label for a zone cut.
       const links = await Promise.all(
-        first.asked.map(async each => ({ each, found: takeApart(await answerTo(questionOf(each))).answer.length > 0 })),
+        first.asked.map(async each => ({
+          each,
+          found: takeApart(await answerTo(questionFrom(each))).answer.length > 0,
+        })),
       );
       secure.set(key, usable ? links.filter(({ found }) => found).map(({ each }) => each) : undefined);
     }
@@ -121,7 +124,7 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     cases++;
     // Mostly the answer itself is changed, sometimes one for the chain of trust.
     const target = roll.below(NTH_TARGET) === 0 ? asked[roll.below(asked.length)] : undefined;
-    const changed = target === undefined ? octetsOf(question) : questionOf(target);
+    const changed = target === undefined ? octetsOf(question) : questionFrom(target);
     const parts = takeApart(await answerTo(changed));
     const what = mutate(parts, takeApart(await answerTo(octetsOf(other))), roll);
     forged = { key: keyOf(changed), message: putTogether(parts) };

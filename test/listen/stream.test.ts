@@ -1,13 +1,18 @@
 // Limits of client sessions, with real sockets and small numbers.
 
 import { connect, type Socket } from 'node:net';
+import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
 import type { Front } from '../../src/front/front.js';
-import { listenStream, sessionTable, STREAM_LIMITS, type StreamLimits } from '../../src/listen/stream.js';
+import { SessionTable } from '../../src/listen/sessions.js';
+import type { SessionLimits } from '../../src/listen/session.js';
+import { SESSION_LIMITS, tcpListener, tlsListener } from '../../src/listen/stream.js';
 import { framed, frameReader } from '../../src/wire/frame.js';
+import { authority, certificate } from '../fixtures/certificates.js';
+import { freePort } from '../fixtures/free-port.js';
 import { recorder } from '../fixtures/recorder.js';
 
 /** A front that holds every message until told; sizes of replies are the test's. */
@@ -30,17 +35,17 @@ function heldFront() {
   return { front, held, most: () => most };
 }
 
-async function listening(t: Test, limits: Partial<StreamLimits>) {
+async function listening(t: Test, limits: Partial<SessionLimits>, perClient?: number) {
   const held = heldFront();
   const { observer, count } = recorder();
-  const listener = await listenStream(
-    [{ address: '127.0.0.1', port: 0 }],
-    undefined,
-    held.front,
+  const table = new SessionTable(observer, 1000, perClient);
+  const listener = tcpListener({
+    front: held.front,
     observer,
-    sessionTable(),
-    { ...STREAM_LIMITS, ...limits },
-  );
+    table,
+    limits: { ...SESSION_LIMITS, ...limits },
+  });
+  await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
   const open = async (): Promise<{ socket: Socket; replies: Buffer[]; closed: () => boolean }> => {
@@ -56,7 +61,13 @@ async function listening(t: Test, limits: Partial<StreamLimits>) {
     t.teardown(() => socket.destroy());
     return { socket, replies, closed: () => closed };
   };
-  return { ...held, count, listener, open };
+  return { ...held, count, listener, table, port, open };
+}
+
+async function connected(port: number, host: string): Promise<Socket> {
+  const socket = connect({ port, host });
+  await new Promise<void>((resolve, reject) => socket.once('connect', () => resolve()).once('error', reject));
+  return socket.on('error', () => undefined);
 }
 
 const query = (n: number): Buffer => framed(Buffer.from([0, n]));
@@ -110,7 +121,7 @@ await t.test('queries over the limit wait their turn, none is lost', async t => 
 });
 
 await t.test('sessions per client and in all are bounded, and the number goes down again', async t => {
-  const { open, count } = await listening(t, { sessionsPerClient: 3 });
+  const { open, count, table } = await listening(t, {}, 3);
   const sessions = [await open(), await open(), await open(), await open()];
   await sleep(50);
   t.same(
@@ -123,8 +134,7 @@ await t.test('sessions per client and in all are bounded, and the number goes do
   const later = await open();
   await sleep(50);
   t.notOk(later.closed());
-  t.equal(count('clientConnections', 'tcp', 1), 4);
-  t.equal(count('clientConnections', 'tcp', -1), 1);
+  t.same(table.sessions, { tcp: 3, tls: 0 });
 });
 
 await t.test('a client that closes its side still gets its answers', async t => {
@@ -175,4 +185,105 @@ await t.test('closing: no new sessions, idle ones end, those that wait are answe
   await sleep(50);
   t.same(waiting.replies, [Buffer.from('answer')]);
   t.ok(waiting.closed());
+});
+
+await t.test('addresses come and go while sessions last', async t => {
+  const { open, held, listener, port, table } = await listening(t, {});
+  const [old, other] = [await open(), await freePort('127.0.0.2')];
+  old.socket.write(query(1));
+  await sleep(50);
+  await listener.set([{ address: '127.0.0.2', port: other }]);
+  t.same(listener.bound, [{ address: '127.0.0.2', port: other }]);
+  await t.rejects(connected(port, '127.0.0.1'), { code: 'ECONNREFUSED' });
+  (await connected(other, '127.0.0.2')).destroy();
+  held[0]?.respond(Buffer.from('answer'));
+  old.socket.write(query(2));
+  await sleep(50);
+  held[1]?.respond(Buffer.from('and another'));
+  await sleep(50);
+  t.same(old.replies, [Buffer.from('answer'), Buffer.from('and another')]);
+  await listener.set([]);
+  await t.rejects(connected(other, '127.0.0.2'), { code: 'ECONNREFUSED' });
+  t.same(table.sessions, { tcp: 1, tls: 0 });
+});
+
+await t.test(
+  'an address that cannot be bound changes nothing; a wildcard takes the place of its addresses',
+  async t => {
+    const { listener } = await listening(t, {});
+    const port = await freePort();
+    const at = (address: string) => ({ address, port });
+    await listener.set([at('127.0.0.1')]);
+    await t.rejects(listener.set([at('127.0.0.2'), at('192.0.2.1')]), { code: 'EADDRNOTAVAIL' });
+    await t.rejects(listener.set([at('0.0.0.0'), at('192.0.2.1')]), { code: /^EADDR/ });
+    t.same(listener.bound, [at('127.0.0.1')]);
+    (await connected(port, '127.0.0.1')).destroy();
+    await t.rejects(connected(port, '127.0.0.2'));
+    await listener.set([at('0.0.0.0')]);
+    (await connected(port, '127.0.0.2')).destroy();
+    await listener.set([at('127.0.0.2'), at('127.0.0.3')]);
+    (await connected(port, '127.0.0.3')).destroy();
+    await t.rejects(connected(port, '127.0.0.1'));
+  },
+);
+
+await t.test('a certificate is exchanged without touching a session', async t => {
+  const held = heldFront();
+  const { observer } = recorder();
+  const table = new SessionTable(observer);
+  const ca = authority();
+  const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
+  const listener = tlsListener({ front: held.front, observer, table }, named('one.example'));
+  await listener.set([{ address: '127.0.0.1', port: 0 }]);
+  t.teardown(() => listener.destroy());
+  const port = listener.bound[0]?.port ?? 0;
+  const secured = async (): Promise<TLSSocket> => {
+    const socket = tlsConnect({ port, host: '127.0.0.1', ca: ca.cert, checkServerIdentity: () => undefined });
+    await new Promise<void>((resolve, reject) => socket.once('secureConnect', () => resolve()).once('error', reject));
+    t.teardown(() => socket.destroy());
+    return socket;
+  };
+  const nameOf = (socket: TLSSocket): unknown => socket.getPeerCertificate().subject.CN;
+  const before = await secured();
+  t.equal(nameOf(before), 'one.example');
+  listener.setCredentials(named('two.example'));
+  t.throws(() => listener.setCredentials({ cert: named('x').cert, key: named('y').key }), 'a key of another');
+  const after = await secured();
+  t.equal(nameOf(after), 'two.example');
+  t.same(table.sessions, { tcp: 0, tls: 2 });
+  const replies: Buffer[] = [];
+  before.on('data', (chunk: Buffer) => replies.push(chunk));
+  before.write(wants(5));
+  await sleep(50);
+  t.same(Buffer.concat(replies), framed(Buffer.alloc(5)));
+  await listener.set([]);
+  t.same(listener.bound, []);
+  t.notOk(before.destroyed);
+});
+
+await t.test('handshakes that are not finished count as sessions, over all listeners', async t => {
+  const { observer, count } = recorder();
+  const held = heldFront();
+  const table = new SessionTable(observer, 5, 5);
+  const ca = authority();
+  const tls = tlsListener(
+    { front: held.front, observer, table, limits: { ...SESSION_LIMITS, idleMs: 300 } },
+    certificate({ common: 'a', names: ['a'], issuer: ca }),
+  );
+  const tcp = tcpListener({ front: held.front, observer, table });
+  await tls.set([{ address: '127.0.0.1', port: 0 }]);
+  await tcp.set([{ address: '127.0.0.1', port: 0 }]);
+  t.teardown(() => {
+    tls.destroy();
+    tcp.destroy();
+  });
+  const sockets: Socket[] = [];
+  t.teardown(() => sockets.forEach(each => each.destroy()));
+  for (let i = 0; i < 4; i++) sockets.push(await connected(tls.bound[0]?.port ?? 0, '127.0.0.1'));
+  for (let i = 0; i < 4; i++) sockets.push(await connected(tcp.bound[0]?.port ?? 0, '127.0.0.1'));
+  await sleep(100);
+  t.same(table.sessions, { tcp: 1, tls: 4 });
+  t.equal(count('dropped', 'connections'), 3);
+  await sleep(500);
+  t.same(table.sessions, { tcp: 1, tls: 0 }, 'handshakes have their time, too');
 });

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap';
 
 import { systemClock } from '../../src/os/clock.js';
 import { loadLibc } from '../../src/os/libc.js';
-import { heartbeat, serviceManager, unixAddress } from '../../src/os/notify.js';
+import { Heartbeat, serviceManager, unixAddress } from '../../src/os/notify.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { freePort } from '../fixtures/free-port.js';
 import { recordedLog } from '../fixtures/recorder.js';
@@ -102,14 +102,14 @@ await t.test(
     });
     await new Promise<void>(resolve => server.bind(0, '127.0.0.1', resolve));
     let beats = 0;
-    const alive = heartbeat(
+    const alive = new Heartbeat({
       manager,
-      { address: '127.0.0.1', port: server.address().port },
-      Buffer.alloc(17),
-      systemClock,
+      at: () => ({ address: '127.0.0.1', port: server.address().port }),
+      query: Buffer.alloc(17),
+      clock: systemClock,
       log,
-      () => beats++,
-    );
+      beat: () => void beats++,
+    });
     await sleep(350);
     t.ok(beats >= 2, `${beats} beats`);
     answers = false;

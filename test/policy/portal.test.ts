@@ -6,7 +6,10 @@ import { wireName } from '../fixtures/records.js';
 
 await t.test('the window opens for its names and those below them, and closes by itself', async t => {
   const clock = fakeClock();
-  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+  const window = portal(
+    () => clock.monotonicMs(),
+    () => [wireName('captive.example')],
+  );
   const covers = (name: string): boolean => window.covers(wireName(name));
   t.notOk(covers('captive.example'));
   window.start(60_000, [wireName('login.hotel.test')]);

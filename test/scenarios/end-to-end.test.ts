@@ -294,11 +294,11 @@ async function scenarios(
 
   await t.test('a wildcard listener answers from the address that the query was sent to', async t => {
     const { at, daemon } = await setting(t, { listen: '0.0.0.0' });
-    t.ok(daemon.listening.some(({ transport }) => transport === 'udp'));
+    t.ok(daemon.overview().listening.some(({ transport }) => transport === 'udp'));
     t.match((await ask(at, 'www.example')).text.answers, [{ data: '192.0.2.80' }]);
     // A connected socket receives from 127.0.0.7 only. All of 127/8 is local, but these addresses are not on an interface, so the
     // listener cannot bind them one by one.
-    if (daemon.listening.every(({ at: { address } }) => address === '0.0.0.0')) {
+    if (daemon.overview().listening.every(({ address }) => address === '0.0.0.0')) {
       for (const name of ['www.example', 'www.example', 'alias.example']) {
         t.type(
           await dialDatagram({ address: '127.0.0.7', port: at.port }, queryMessage(name), () => true, 2000),
@@ -312,7 +312,7 @@ async function scenarios(
   await t.test('every series is in the metrics from the start, in both formats', async t => {
     const { daemon } = await setting(t);
     const scrape = async (accept: string): Promise<Response> =>
-      fetch(`http://127.0.0.1:${daemon.metricsPort ?? 0}/metrics`, { headers: { accept } });
+      fetch(`http://127.0.0.1:${daemon.web?.port ?? 0}/metrics`, { headers: { accept } });
     const classic = await (await scrape('*/*')).text();
     for (const series of [
       'dotstub_queries_total{proto="udp",family="4",type="A"} 0',
@@ -349,7 +349,7 @@ async function scenarios(
   await t.test('/livez is always good, /readyz while a server can be reached', async t => {
     const { at, daemon, upstream } = await setting(t);
     const status = async (path: string): Promise<number> =>
-      (await fetch(`http://127.0.0.1:${daemon.metricsPort ?? 0}${path}`)).status;
+      (await fetch(`http://127.0.0.1:${daemon.web?.port ?? 0}${path}`)).status;
     t.equal(await status('/livez'), 200);
     t.equal(await status('/readyz'), 200);
     await upstream.close();

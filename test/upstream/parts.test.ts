@@ -3,6 +3,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 
+import { type Mode } from '../../src/base/overview.js';
+import { monoAfter, monoMs } from '../../src/base/time.js';
 import { Inflight, type Match, Sent } from '../../src/upstream/inflight.js';
 import * as idle from '../../src/upstream/idle.js';
 import { networkMemory } from '../../src/upstream/memory.js';
@@ -10,14 +12,14 @@ import {
   failed,
   type Health,
   mayTryAnyway,
-  type Mode,
   passed,
   type Path,
   pathFor,
   quickEnough,
   shouldProbe,
 } from '../../src/upstream/mode.js';
-import { type Candidate, choose, type Policy, shardOf } from '../../src/upstream/select.js';
+import { type Candidate, choose, type Policy } from '../../src/upstream/selection.js';
+import { shardOf } from '../../src/upstream/shards.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { upstreamQuery, type Ask } from '../../src/wire/upstream-query.js';
 import { fakeRandom } from '../fixtures/clock.js';
@@ -28,7 +30,7 @@ import { wireName } from '../fixtures/records.js';
 
 const question = (name: string): Buffer => Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]);
 const typed = (name: string, type: number): Buffer => Buffer.concat([wireName(name), Buffer.from([0, type, 0, 1])]);
-const sent = (name: string, done = false): Sent<{ done: boolean }> => new Sent({ done }, question(name), 0);
+const sent = (name: string, done = false): Sent<{ done: boolean }> => new Sent({ done }, question(name), monoMs(0));
 const answered = (match: Match<{ done: boolean }>): unknown => match.at === 'reply' && match.sent;
 const reply = (id: number, name: string): Buffer => responseTo(queryMessage(name, { id }), {});
 
@@ -44,7 +46,7 @@ await t.test('RFC 7766 §7: replies are matched by id and question, in any order
   t.same(table.match(queryMessage('one.example', { id: idOne })), { at: 'id_mismatch' }, 'a query is no reply');
   t.same(table.match(Buffer.alloc(3)), { at: 'id_mismatch' });
   const https = new Inflight<{ done: boolean }>(fakeRandom());
-  const id = https.add(new Sent({ done: false }, typed('one.example', 65), 0)) ?? -1;
+  const id = https.add(new Sent({ done: false }, typed('one.example', 65), monoMs(0))) ?? -1;
   t.same(
     https.match(responseTo(queryMessage('one.example', { id, type: 'TYPE97' }), {})),
     { at: 'question_mismatch' },
@@ -101,10 +103,10 @@ await t.test('the path, for every mode and health', t => {
   const healths: Record<string, Health> = {
     probing: { at: 'probing' },
     private: passed(),
-    suspect: { at: 'suspect', errors: 1, sinceMs: 0, retryAtMs: 100 },
-    failed: { at: 'failed', failures: 1, failedAtMs: 0, retryAtMs: 100 },
+    suspect: { at: 'suspect', errors: 1, sinceMs: monoMs(0), retryAtMs: monoMs(100) },
+    failed: { at: 'failed', failures: 1, failedAtMs: monoMs(0), retryAtMs: monoMs(100) },
   };
-  const table: readonly [Mode, string, nowMs: number, Path, ifProved: Path, probe: boolean][] = [
+  const table: readonly [Mode, string, ms: number, Path, ifProved: Path, probe: boolean][] = [
     ['off', 'probing', 0, 'cleartext', 'cleartext', false],
     ['off', 'private', 0, 'cleartext', 'cleartext', false],
     ['off', 'failed', 0, 'cleartext', 'cleartext', false],
@@ -123,7 +125,8 @@ await t.test('the path, for every mode and health', t => {
     ['strict', 'failed', 99, 'refuse', 'refuse', false],
     ['strict', 'failed', 100, 'tls', 'tls', false],
   ];
-  for (const [mode, at, nowMs, path, ifProved, probe] of table) {
+  for (const [mode, at, ms, path, ifProved, probe] of table) {
+    const nowMs = monoMs(ms);
     const health = healths[at] ?? { at: 'probing' };
     t.equal(pathFor(mode, health, nowMs, false), path, `${mode}, ${at}, ${nowMs} ms`);
     t.equal(pathFor(mode, health, nowMs, true), ifProved, `${mode}, ${at}, ${nowMs} ms, proved before`);
@@ -139,9 +142,9 @@ await t.test('strict and encrypted never give a cleartext path, whatever happens
       fc.array(fc.tuple(fc.constantFrom('pass', 'fail', 'reset'), fc.nat(100_000), fc.boolean())),
       (mode, events) => {
         let health: Health = { at: 'probing' };
-        let nowMs = 0;
+        let nowMs = monoMs(0);
         for (const [what, ms, proved] of events) {
-          nowMs += ms;
+          nowMs = monoAfter(nowMs, ms);
           health =
             what === 'pass'
               ? passed()
@@ -164,7 +167,7 @@ await t.test('strict and encrypted never give a cleartext path, whatever happens
 
 await t.test('back-off doubles to its limit, spread by a fifth either way', t => {
   let health: Health = { at: 'probing' };
-  const at0 = { nowMs: 0, spread: 0.5, proved: false };
+  const at0 = { nowMs: monoMs(0), spread: 0.5, proved: false };
   const steps: number[] = [];
   for (let i = 0; i < 10; i++) {
     health = failed('strict', health, at0);
@@ -182,15 +185,16 @@ await t.test('back-off doubles to its limit, spread by a fifth either way', t =>
     { at: 'failed', retryAtMs: 60_000 },
     'RFC 7858 §3.1: patience where there is another way',
   );
-  t.notOk(mayTryAnyway(health, 999));
-  t.ok(mayTryAnyway(health, 1000), 'with everything down, each may be tried once a second');
+  t.notOk(mayTryAnyway(health, monoMs(999)));
+  t.ok(mayTryAnyway(health, monoMs(1000)), 'with everything down, each may be tried once a second');
   t.end();
 });
 
 await t.test('opportunistic: what worked is suspect, tried again after 1, 2 and 4 s, then failed', t => {
   const walk = (proved: boolean, times: readonly number[]): string[] => {
     let health: Health = passed();
-    return times.map(nowMs => {
+    return times.map(ms => {
+      const nowMs = monoMs(ms);
       health = failed('opportunistic', health, { nowMs, spread: 0.5, proved });
       return `${health.at} ${health.at === 'suspect' || health.at === 'failed' ? health.retryAtMs - nowMs : ''}`;
     });
@@ -207,7 +211,9 @@ await t.test('opportunistic: what worked is suspect, tried again after 1, 2 and 
     ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'failed 60000'],
     'one that proved itself here before: cleartext has to wait half a minute',
   );
-  t.match(failed('opportunistic', { at: 'probing' }, { nowMs: 0, spread: 0.5, proved: true }), { at: 'suspect' });
+  t.match(failed('opportunistic', { at: 'probing' }, { nowMs: monoMs(0), spread: 0.5, proved: true }), {
+    at: 'suspect',
+  });
   t.end();
 });
 

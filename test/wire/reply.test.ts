@@ -1,5 +1,6 @@
 import t from 'tap';
 
+import { ageSec } from '../../src/base/time.js';
 import { makeEntry } from '../../src/cache/entry.js';
 import { FLAG, flagsOf } from '../../src/wire/header.js';
 import { messageToText } from '../../src/wire/message.js';
@@ -22,7 +23,7 @@ function stored(parts: ResponseParts, name = 'www.example') {
     message,
     scan,
     { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 },
-    { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
+    { ageNow: ageSec(0), verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
   );
 }
 const WIDE: ReplyShape = { limitBytes: 65535, pad: false, options: [] };
@@ -117,7 +118,7 @@ await t.test('compressed owners follow the question into another letter case', t
     compressed,
     scan,
     { minSec: 0, maxSec: 100, negativeMaxSec: 1 },
-    { nowSec: 0, verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
+    { ageNow: ageSec(0), verdict: 'unchecked', upstream: 'u', protocol: 'dot' },
   );
   t.match(messageToText(answerReply(query('WwW.eXaMpLe'), entry, 10, [], WIDE, false)), {
     answers: [{ name: 'WwW.eXaMpLe.', ttl: 50 }],

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import { edeOption } from '../../src/wire/edns.js';
-import { scanResponse, ttlAt } from '../../src/wire/scan.js';
+import { ttlAt } from '../../src/wire/records.js';
+import { scanResponse } from '../../src/wire/scan.js';
 import { TYPE } from '../../src/wire/rrtype.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo, type ResponseParts } from '../fixtures/messages.js';

@@ -1,0 +1,66 @@
+// The answer cache: entries by question key, as records of a ring. Failures are not here (cache/failures): a failed attempt
+// to refresh an entry must not replace it.
+
+import type { Observer } from '../base/observer.js';
+import type { AgeSec } from '../base/time.js';
+import { nameInKey } from '../wire/query.js';
+import { EntryCodec, ServerLabels } from './codec.js';
+import type { Entry } from './entry.js';
+import { Ring } from './ring.js';
+
+/** Answers by question key. */
+export class AnswerCache {
+  private readonly ring: Ring;
+  private readonly codec = new EntryCodec(new ServerLabels());
+
+  /** @param maxBytes for entries and their index together */
+  constructor(
+    maxBytes: number,
+    private readonly observer: Observer,
+  ) {
+    this.ring = new Ring(maxBytes, () => observer.cache('eviction'));
+  }
+
+  /** A fresh entry, or undefined. Counts the hit or miss. What it returns borrows memory until the next `put`. */
+  get(key: string, ageNow: AgeSec): Entry | undefined {
+    const { ring, codec, observer } = this;
+    const at = ring.find(key);
+    // An expired entry stays until it is replaced or evicted: a newer answer most likely comes now.
+    if (at === -1 || ageNow - codec.storedAt(ring, at) >= codec.ttlSec(ring, at)) {
+      observer.cache('miss');
+      return undefined;
+    }
+    ring.touch(at);
+    const entry = codec.read(ring, at);
+    observer.cache(entry.negative ? 'hit_negative' : 'hit_positive');
+    return entry;
+  }
+
+  /** Keeps a copy of an entry, if it may be kept at all; what was there under the key stays otherwise. */
+  put(key: string, entry: Entry): void {
+    if (entry.ttlSec === 0) return;
+    const at = this.ring.put(key, this.codec.bytesOf(entry));
+    if (at !== -1) this.codec.write(this.ring, at, entry);
+  }
+
+  /**
+   * Forgets the answers about names that are meant; returns how many.
+   * @param isMeant of a name in wire form, lower case, an octet per character
+   */
+  forget(isMeant: (name: string) => boolean): number {
+    return this.ring.deleteWhere(key => isMeant(nameInKey(key)));
+  }
+
+  clear(): void {
+    this.ring.clear();
+  }
+
+  get entries(): number {
+    return this.ring.entries;
+  }
+
+  /** Octets in use. */
+  get bytes(): number {
+    return this.ring.bytes;
+  }
+}

@@ -1,0 +1,27 @@
+// The names of all subcommands but `run`, in the order of the help.
+
+/** Known without loading what they do. */
+export const TOOL_NAMES = [
+  'check-config',
+  'portal',
+  'probe',
+  'pins',
+  'status',
+  'top',
+  'upstreams',
+  'cache',
+  'flush',
+  'log',
+  'drain',
+  'metrics',
+  'reload',
+  'trust-anchor',
+  'nta',
+  'trace',
+  'health',
+  'install',
+  'uninstall',
+  'completion',
+  'query',
+] as const;
+export type ToolName = (typeof TOOL_NAMES)[number];

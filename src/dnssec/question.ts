@@ -1,0 +1,103 @@
+// One question that is being answered: what was looked up for it, what it has cost, and the verdict on its answer.
+
+import type { DnssecLimit } from '../base/observer.js';
+import type { AgeSec, WallSec } from '../base/time.js';
+import type { ScannedMessage } from '../wire/records.js';
+import { TYPE } from '../wire/rrtype.js';
+import type { Anchor } from './anchors.js';
+import { Budget, type Turn } from './budget.js';
+import { Chain, type ChainParts, type ChainRun, type ValidatorSettings } from './chain.js';
+import type { Name } from './name.js';
+import { readSets } from './rrset.js';
+import { sentinelFails } from './sentinel.js';
+import { lookupKey, type LookupResult, type Steps } from './steps.js';
+import { type Finding, validate } from './validate.js';
+
+/** An answer as validation reads it. */
+export interface ReceivedAnswer extends ScannedMessage {
+  readonly rcode: number;
+  /** The server that gave it, for people. */
+  readonly upstream: string;
+}
+
+const NO_RESULTS: ReadonlyMap<string, LookupResult> = new Map();
+
+/** One question. Made by the Validator; it is also what the chain of trust needs to know of it. */
+export class Question implements ChainRun {
+  readonly budget: Budget;
+  results: ReadonlyMap<string, LookupResult> = NO_RESULTS;
+  final = false;
+  note: ((zone: Name, words: string) => void) | undefined = undefined;
+  /** Made with the first lookup: most questions need none, since the zone is known. */
+  private brought: Map<string, LookupResult> | undefined = undefined;
+
+  constructor(
+    private readonly chainParts: ChainParts,
+    readonly name: Name,
+    readonly type: number,
+    turn: Turn,
+    readonly settings: ValidatorSettings,
+    readonly anchors: readonly Anchor[],
+    readonly epoch: number,
+    readonly wallNow: WallSec,
+    readonly ageNow: AgeSec,
+    readonly timeless: boolean,
+  ) {
+    this.budget = new Budget(turn);
+  }
+
+  /** Takes the result of a lookup. */
+  bring(key: string, result: LookupResult): void {
+    this.results = this.brought ??= new Map();
+    this.brought.set(key, result);
+  }
+
+  /** Forgets all results: the server that they came from is not trusted. */
+  forget(): void {
+    this.brought?.clear();
+  }
+
+  /** How often it had to pause so far. */
+  get slices(): number {
+    return this.budget.slices;
+  }
+
+  /** It continues after a pause. */
+  rested(): void {
+    this.budget.rested();
+  }
+
+  /** The first limit that was exceeded, if any. */
+  get exceeded(): DnssecLimit | undefined {
+    return this.budget.exceeded;
+  }
+
+  /** A secure answer must be withheld, to tell which keys are trusted (RFC 8509). */
+  get sentinelFails(): boolean {
+    return sentinelFails(this.name, this.type, this.anchors);
+  }
+
+  /**
+   * Validates an answer.
+   * @param final a bogus state is kept: no other server is left that could say something else
+   * @returns undefined: it is malformed
+   */
+  validate(
+    answer: ReceivedAnswer,
+    questionEnd: number,
+    final: boolean,
+    note?: (zone: Name, words: string) => void,
+  ): Steps<Finding> | undefined {
+    const { name, type } = this;
+    const { rcode, upstream } = answer;
+    const sets = readSets(answer, questionEnd);
+    if (sets === undefined) return undefined;
+    // The answer is part of the chain of trust itself.
+    if (type === TYPE.DS || type === TYPE.DNSKEY)
+      this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode, upstream });
+    this.final = final;
+    this.note = note;
+    const records = answer.answers + answer.authority;
+    return validate(new Chain(this.chainParts, this), { name, type, rcode, sets, records });
+  }
+}

@@ -1,0 +1,121 @@
+// Speculative lookups: what the chain of trust for a name will probably need, asked together with the question instead of
+// after its answer. A wrong guess costs one small question, so guesses follow what names in each zone have turned out to be.
+
+import { type Bounded, bounded } from '../base/bounded.js';
+import type { AgeSec } from '../base/time.js';
+import { TYPE } from '../wire/rrtype.js';
+import { type Anchor, anchorFor } from './anchors.js';
+import { ancestorOf, labelCount, type Name, parentOf, ROOT_NAME } from './name.js';
+import type { Lookup } from './steps.js';
+import { nearestKnown, type Zones } from './zones.js';
+
+/** Shares, 0 … 1, of the names that were seen in one place. */
+interface Statistics {
+  /** Those that are zones. */
+  cuts: number;
+  /** The zones that are signed. */
+  signed: number;
+}
+
+/** How much the latest observation counts: a single one changes a guess. */
+const WEIGHT = 0.5;
+/** A share of zones from which on a name is asked about. */
+const LIKELY = 0.5;
+/** A share of signed zones from which on keys are asked for: a DNSKEY RRset is large. */
+const WORTH_ASKING = 0.3;
+/** Names between the known zone and the one that was asked for that are asked about. */
+const MOST_NAMES = 4;
+/** Places that statistics are kept of. */
+const MOST_PLACES = 512;
+/** Without statistics, the root and top-level domains are taken to have zones below them, and other zones to have hosts. */
+const DELEGATING_LABELS = 1;
+/** Types that are mostly asked for at the top of a zone. */
+const APEX_TYPES = new Set<number>([TYPE.SOA, TYPE.NS, TYPE.DNSKEY, TYPE.CDS, TYPE.CDNSKEY, TYPE.NSEC3PARAM]);
+/** The places of names that are not right below a known zone: the one that was asked for, and those above it. */
+const BETWEEN = '?';
+const AT_THE_END = '*';
+
+/** The place that a name belongs to; names right below a zone have the zone. */
+const placeOf = (name: Name, i: number, { open, top }: Guess): string =>
+  i === 0 ? top : name === open[open.length - 1] ? AT_THE_END : BETWEEN;
+
+/** The guesses for one question. */
+export interface Guess {
+  readonly lookups: readonly Lookup[];
+  /** The names between the nearest known zone and the one that was asked for, which may be zones. */
+  readonly open: readonly Name[];
+  /** The nearest known zone. */
+  readonly top: Name;
+}
+
+const NOTHING: Guess = { lookups: [], open: [], top: ROOT_NAME };
+
+/** Makes guesses, and learns from what came of them. */
+export class SpeculativeLookups {
+  private readonly seen: Bounded<Statistics> = bounded<Statistics>(MOST_PLACES, () => undefined);
+
+  constructor(
+    private readonly zones: Zones,
+    private readonly anchors: () => readonly Anchor[],
+    private readonly negativeAnchorOf: (name: Name) => Name | undefined,
+  ) {}
+
+  /** What to ask together with a question. */
+  guess(name: Name, type: number, ageNow: AgeSec): Guess {
+    const anchor = anchorFor(this.anchors(), name);
+    if (anchor === undefined || this.negativeAnchorOf(name) !== undefined) return NOTHING;
+    const known = nearestKnown(this.zones, name, anchor.zone, ageNow);
+    if (known !== undefined && known.state.at !== 'signed') return NOTHING;
+    const lookups: Lookup[] =
+      known === undefined && (name !== anchor.zone || type !== TYPE.DNSKEY)
+        ? [{ name: anchor.zone, type: TYPE.DNSKEY }]
+        : [];
+    const top = known?.name ?? anchor.zone;
+    // The DS of a name is in the zone above: the name itself need not be a zone.
+    const last = labelCount(name) - (type === TYPE.DS ? 1 : 0);
+    const open: Name[] = [];
+    for (let labels = labelCount(top) + 1; labels <= last && open.length < MOST_NAMES; labels++)
+      open.push(ancestorOf(name, labels));
+    const guess: Guess = { lookups, open, top };
+    open.forEach((each, i) => {
+      if (this.zones.get(each, ageNow)?.at === 'no_cut') return;
+      const { cuts, signed } = this.statisticsOf(placeOf(each, i, guess));
+      const isApex = each === name && APEX_TYPES.has(type);
+      if (cuts < LIKELY && !isApex) return;
+      lookups.push({ name: each, type: TYPE.DS });
+      if (signed >= WORTH_ASKING && (each !== name || type !== TYPE.DNSKEY))
+        lookups.push({ name: each, type: TYPE.DNSKEY });
+    });
+    return guess;
+  }
+
+  /** After an answer was found secure or insecure: remembers which of the open names are zones. */
+  learn(guess: Guess, ageNow: AgeSec): void {
+    guess.open.forEach((each, i) => {
+      const above = nearestKnown(this.zones, parentOf(each), ROOT_NAME, ageNow);
+      // Names below an unsigned zone are not asked about.
+      if (above?.state.at !== 'signed') return;
+      const state = this.zones.get(each, ageNow);
+      const isCut = state?.at === 'signed' || state?.at === 'unsigned';
+      this.observe(placeOf(each, i, guess), isCut, isCut ? state.at === 'signed' : undefined);
+    });
+  }
+
+  private statisticsOf(place: string): Statistics {
+    const known = this.seen.get(place);
+    if (known !== undefined) return known;
+    const delegates = place !== AT_THE_END && labelCount(place) <= DELEGATING_LABELS;
+    return { cuts: place === BETWEEN ? LIKELY : delegates ? 1 : 0, signed: 1 };
+  }
+
+  private observe(place: string, isCut: boolean, isSigned: boolean | undefined): void {
+    const { cuts, signed } = this.statisticsOf(place);
+    const next = {
+      cuts: moved(cuts, isCut),
+      signed: isSigned === undefined ? signed : moved(signed, isSigned),
+    };
+    this.seen.set(place, next, 1);
+  }
+}
+
+const moved = (share: number, seen: boolean): number => share + WEIGHT * ((seen ? 1 : 0) - share);

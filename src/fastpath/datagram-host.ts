@@ -1,0 +1,167 @@
+// UDP for clients, in one of three ways: front threads that serve batches, batches on the main thread, or node:dgram. A
+// host can take over the sockets of the one that it replaces, so that an exchange loses no datagram.
+
+import type { Socket } from 'node:dgram';
+
+import type { FrontCounts } from '../base/front-counts.js';
+import type { Observer } from '../base/observer.js';
+import type { Log } from '../base/ports.js';
+import type { AgeSec, MonoMs } from '../base/time.js';
+import type { Front } from '../front/front.js';
+import { isSystemError } from '../os/system-error.js';
+import { type Libc, LINUX } from '../os/libc.js';
+import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { DgramHost } from './dgram.js';
+import { InlineHost } from './inline.js';
+import { FrontWorkers, ThreadHost } from './threads.js';
+
+/** A UDP socket of a host. */
+export interface OpenSocket {
+  /** Where it is bound. */
+  readonly at: ListenAddress;
+  readonly fd: number;
+  /** Of a node:dgram socket: gives it away. The host neither reads nor closes it from then on. */
+  readonly release?: () => Socket;
+}
+
+/** Serves UDP at some addresses. */
+export interface DatagramHost {
+  /** Where it listens: wildcards that are bound interface by interface are resolved, and so is port 0. */
+  readonly bound: readonly ListenAddress[];
+  readonly sockets: readonly OpenSocket[];
+  /** What was counted since the last call, for each thread. After `close` there is a last rest to be asked for. */
+  counted(): readonly FrontCounts[];
+  /**
+   * Serves what waits in the sockets, stops reading, sends the replies that are still to come, and closes. May be called
+   * twice.
+   * @param graceMs how long it waits for those replies
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** What a host is made from. */
+export interface DatagramParts {
+  readonly addresses: readonly ListenAddress[];
+  /** `front.io` of the configuration: `dgram` asks for node:dgram. */
+  readonly io: 'auto' | 'dgram';
+  /** `front.threads`. */
+  readonly threads: number;
+  /** Undefined: system calls are not available, and node:dgram has to do. */
+  readonly libc: Libc | undefined;
+  /** Threads that were started ahead, `threadsNeeded` of them; else they are started here. */
+  readonly workers?: FrontWorkers | undefined;
+  /** Who may ask: memory of SharedNetworks. */
+  readonly allow: SharedArrayBuffer;
+  /** Memory of the PacketCache. */
+  readonly packets: SharedArrayBuffer;
+  readonly front: Front;
+  readonly observer: Observer;
+  readonly ageNow: () => AgeSec;
+  readonly monotonicMs: () => MonoMs;
+  readonly log: Log;
+  /** Its sockets are taken over where the address stays. It goes on serving, and the caller closes it afterwards. */
+  readonly replaces?: DatagramHost | undefined;
+}
+
+/**
+ * How many front threads serve these addresses. A wildcard socket that the service manager has opened takes one at least:
+ * it cannot be exchanged for one per address, and only batches tell which address a datagram was sent to.
+ */
+export function threadsNeeded({ addresses, io, threads }: Pick<DatagramParts, 'addresses' | 'io' | 'threads'>): number {
+  if (io === 'dgram') return 0;
+  return addresses.some(({ address, fd }) => fd !== undefined && isAnyAddress(address))
+    ? Math.max(1, threads)
+    : threads;
+}
+
+/**
+ * Opens a host.
+ * @throws an error with `code`, `address` and `port`, if an address cannot be bound; nothing is open then, and `replaces` is as
+ * it was
+ */
+export async function openDatagramHost(parts: DatagramParts): Promise<DatagramHost> {
+  const { libc, log } = parts;
+  const threads = threadsNeeded(parts);
+  // Sockets of node:dgram do not share their port by themselves.
+  for (const { fd } of parts.replaces?.sockets ?? []) libc?.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_REUSEPORT, 1);
+  if (libc !== undefined && threads > 0) {
+    const workers = parts.workers ?? new FrontWorkers(threads);
+    if (await haveStarted(workers, log)) return ThreadHost.open({ ...parts, libc }, workers);
+  } else await parts.workers?.close();
+
+  // On the main thread a wildcard is bound interface by interface, because addresses come and go: node:dgram does that.
+  const batched =
+    libc === undefined || parts.io === 'dgram' ? [] : parts.addresses.filter(({ address }) => !isAnyAddress(address));
+  const rest = parts.addresses.filter(at => !batched.includes(at));
+  const inline =
+    libc === undefined || batched.length === 0
+      ? undefined
+      : await InlineHost.open({ ...parts, libc, addresses: batched });
+  if (inline !== undefined && rest.length === 0) return inline;
+  try {
+    const dgram = await DgramHost.open({ ...parts, addresses: rest });
+    return inline === undefined ? dgram : new BothHosts(inline, dgram);
+  } catch (error) {
+    await inline?.close();
+    throw error;
+  }
+}
+
+/** Whether the threads can be used; that the system has none left is said, and is no reason not to serve. */
+async function haveStarted(workers: FrontWorkers, log: Log): Promise<boolean> {
+  try {
+    await workers.started;
+    return true;
+  } catch (error) {
+    await workers.close();
+    if (!isSystemError(error)) throw error;
+    log.error({}, `front threads cannot be started (${error.message}): UDP is served on the main thread, slower`);
+    return false;
+  }
+}
+
+/** Some addresses served in batches on the main thread, some by node:dgram. */
+class BothHosts implements DatagramHost {
+  constructor(
+    private readonly inline: DatagramHost,
+    private readonly dgram: DatagramHost,
+  ) {}
+
+  get bound(): readonly ListenAddress[] {
+    return [...this.inline.bound, ...this.dgram.bound];
+  }
+
+  get sockets(): readonly OpenSocket[] {
+    return [...this.inline.sockets, ...this.dgram.sockets];
+  }
+
+  counted(): readonly FrontCounts[] {
+    return this.inline.counted();
+  }
+
+  async close(graceMs?: number): Promise<void> {
+    await Promise.all([this.inline.close(graceMs), this.dgram.close(graceMs)]);
+  }
+}
+
+/** The sockets of `replaces` that are bound where `at` wants to be. */
+export function socketsAt(replaces: DatagramHost | undefined, at: ListenAddress): readonly OpenSocket[] {
+  const wanted = listenText(at);
+  return at.fd !== undefined || replaces === undefined
+    ? []
+    : replaces.sockets.filter(open => listenText(open.at) === wanted);
+}
+
+/** The sockets of `replaces` at single addresses that a wildcard among `addresses` stands for. */
+export function socketsWithin(
+  replaces: DatagramHost | undefined,
+  addresses: readonly ListenAddress[],
+): readonly OpenSocket[] {
+  const wanted = new Set(addresses.map(listenText));
+  const wildcards = addresses.filter(({ address, fd }) => fd === undefined && isAnyAddress(address));
+  return (replaces?.sockets ?? []).filter(
+    ({ at }) =>
+      !wanted.has(listenText(at)) &&
+      wildcards.some(({ address, port }) => port === at.port && address.includes(':') === at.address.includes(':')),
+  );
+}

@@ -1,0 +1,221 @@
+// UDP over node:dgram: slower, and the only way where system calls are not available. Wildcard addresses are bound interface
+// by interface, and followed as interfaces come and go.
+
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+
+import type { FrontCounts } from '../base/front-counts.js';
+import { openUdp, routeTo } from '../os/datagrams.js';
+import type { Libc } from '../os/libc.js';
+import { expand, isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
+import { Outgoing, waitUntil } from './outgoing.js';
+
+/** How often wildcard listeners look for addresses that came or went. */
+const RESCAN_MS = 5000;
+// Room for bursts of a household; the kernel cuts it to net.core.rmem_max.
+const SOCKET_BUFFER_BYTES = 1 << 20;
+
+/** One socket. */
+interface Bound {
+  readonly socket: Socket;
+  /** The address that it was opened for, as text. */
+  readonly key: string;
+  readonly at: ListenAddress;
+  /** Nothing can be sent through a closed one. */
+  open: boolean;
+  /** While the host closes: another descriptor, for replies alone. */
+  replyFd: number;
+}
+
+/** UDP over node:dgram. */
+export class DgramHost implements DatagramHost {
+  /** Several at one address, where front threads have left theirs. */
+  private list: Bound[] = [];
+  /** Queries that the front has taken and not yet answered. */
+  private pending = 0;
+  private closed = false;
+  private rescan: NodeJS.Timeout | undefined;
+  /** Sends replies while the host closes. */
+  private outgoing: Outgoing | undefined;
+  /** What was said last about an address that cannot be bound: it is tried every few seconds, and said once. */
+  private readonly troubles = new Map<string, string>();
+
+  private constructor(private readonly parts: DatagramParts) {}
+
+  /**
+   * Binds every address.
+   * @throws the system's error, if an address cannot be bound
+   */
+  static async open(parts: DatagramParts): Promise<DgramHost> {
+    const host = new DgramHost(parts);
+    const wanted = parts.addresses.flatMap(expand);
+    try {
+      for (const at of wanted) {
+        const taken = socketsAt(parts.replaces, at).filter(({ release }) => release === undefined);
+        if (socketsAt(parts.replaces, at).length === 0) await host.bind(at, at.fd);
+        for (const { fd } of taken) await host.bind(at, fd);
+      }
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+    // From here on nothing can fail, and the host that is replaced loses its sockets.
+    for (const at of wanted)
+      for (const { release } of socketsAt(parts.replaces, at)) if (release !== undefined) host.listen(release(), at);
+    if (parts.addresses.some(({ address }) => isAnyAddress(address)))
+      host.rescan = setInterval(() => void host.follow(), RESCAN_MS).unref();
+    return host;
+  }
+
+  get bound(): readonly ListenAddress[] {
+    return [...new Map(this.list.map(({ key, at }) => [key, at])).values()];
+  }
+
+  get sockets(): readonly OpenSocket[] {
+    return this.list.map(bound => ({
+      at: bound.at,
+      fd: fdOf(bound.socket),
+      release: () => {
+        this.list = this.list.filter(each => each !== bound);
+        return bound.socket.removeAllListeners('message').removeAllListeners('error');
+      },
+    }));
+  }
+
+  counted(): readonly FrontCounts[] {
+    return [];
+  }
+
+  async close(graceMs = 0): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    clearInterval(this.rescan);
+    const closing = this.list;
+    if (graceMs > 0) {
+      // The loop reads what waits in the sockets before it comes back here.
+      await new Promise(resolve => setImmediate(resolve));
+      const { libc } = this.parts;
+      if (libc === undefined) for (const { socket } of closing) socket.removeAllListeners('message');
+      else await this.keepForReplies(libc, closing);
+      await waitUntil(() => this.pending === 0, graceMs);
+    }
+    await this.outgoing?.close(graceMs);
+    for (const { replyFd } of closing) if (replyFd >= 0) this.parts.libc?.close(replyFd);
+    await Promise.all(closing.map(async bound => this.closeSocket(bound)));
+  }
+
+  /** Stops reading: the host that goes on with a socket would miss what Node.js reads. Replies leave through a duplicate. */
+  private async keepForReplies(libc: Libc, closing: readonly Bound[]): Promise<void> {
+    this.outgoing = new Outgoing(libc, this.parts.front);
+    for (const bound of closing) bound.replyFd = libc.dup(fdOf(bound.socket));
+    await Promise.all(closing.map(async bound => this.closeSocket(bound)));
+  }
+
+  /** @param from a descriptor of a socket that is bound there already */
+  private async bind(at: ListenAddress, from?: number): Promise<void> {
+    const fd = this.descriptor(at, from);
+    const socket = createSocket({
+      type: isIPv6(at.address) ? 'udp6' : 'udp4',
+      ipv6Only: isIPv6(at.address),
+      recvBufferSize: SOCKET_BUFFER_BYTES,
+      sendBufferSize: SOCKET_BUFFER_BYTES,
+    });
+    await new Promise<void>((resolve, reject) => {
+      const failed = (error: Error): void => {
+        socket.close();
+        reject(error);
+      };
+      socket.once('error', failed);
+      const bound = (): void => {
+        socket.off('error', failed);
+        resolve();
+      };
+      if (fd !== undefined) socket.bind({ fd }, bound);
+      else socket.bind(at.port, at.address, bound);
+    });
+    this.listen(socket, at);
+  }
+
+  /** A bound descriptor of our own: a duplicate, or one that shares its port with the host that is replaced. */
+  private descriptor({ address, port }: ListenAddress, from: number | undefined): number | undefined {
+    const { libc, replaces } = this.parts;
+    // Scopes of link-local addresses are left to Node.js.
+    if (libc === undefined || (from === undefined && (replaces === undefined || address.includes('%'))))
+      return undefined;
+    return openUdp(libc, { address, port, ...(from === undefined ? {} : { fd: from }) });
+  }
+
+  private listen(socket: Socket, at: ListenAddress): void {
+    const bound: Bound = {
+      socket,
+      key: listenText(at),
+      at: { address: at.address, port: socket.address().port },
+      open: true,
+      replyFd: -1,
+    };
+    this.list.push(bound);
+    // What the kernel reports on a bound socket concerns one datagram, or passes (an interface that is down): the
+    // socket stays.
+    socket.on('error', error => this.trouble(at, error));
+    socket.on('message', (message, from) => this.receive(bound, message, from));
+  }
+
+  private receive(bound: Bound, message: Buffer, from: RemoteInfo): void {
+    const { at, socket } = bound;
+    const { front, observer } = this.parts;
+    // Nobody can receive at port 0; and our own address as the source would be a loop.
+    if (from.port === 0 || (from.port === at.port && from.address === at.address))
+      return observer.dropped('source_port');
+    const client = { address: from.address, port: from.port, family: from.family === 'IPv6' ? 6 : 4 } as const;
+    let waits = false;
+    waits = front.handle(message, { ...client, transport: 'udp' }, reply => {
+      if (waits) this.pending--;
+      // A client that has gone is no news; what the kernel has no room for is lost as any datagram may be.
+      if (bound.open) socket.send(reply, from.port, from.address, () => undefined);
+      else if (bound.replyFd >= 0) this.outgoing?.add(bound.replyFd, routeTo(from), reply);
+    });
+    if (waits) this.pending++;
+  }
+
+  /** Opens and closes sockets as the addresses of interfaces come and go. */
+  private async follow(): Promise<void> {
+    const { addresses } = this.parts;
+    try {
+      const wanted = addresses.filter(({ address }) => isAnyAddress(address)).flatMap(expand);
+      const keys = new Set([...addresses, ...wanted].map(listenText));
+      for (const bound of this.list) if (!keys.has(bound.key)) void this.closeSocket(bound);
+      for (const at of wanted) {
+        if (this.closed || this.list.some(({ key }) => key === listenText(at))) continue;
+        await this.bind(at).then(
+          () => this.troubles.delete(listenText(at)),
+          (error: unknown) => this.trouble(at, error),
+        );
+      }
+    } catch (error) {
+      // The system did not tell its addresses: those that are bound stay, and the next look comes soon.
+      for (const at of addresses) this.trouble(at, error);
+    }
+  }
+
+  private trouble(at: ListenAddress, error: unknown): void {
+    const text = listenText(at);
+    const words = error instanceof Error ? error.message : String(error);
+    if (this.troubles.get(text) === words) return;
+    this.troubles.set(text, words);
+    this.parts.log.warn({ address: text }, `${text} (UDP): ${words}`);
+  }
+
+  private async closeSocket(bound: Bound): Promise<void> {
+    this.list = this.list.filter(each => each !== bound);
+    if (!bound.open) return;
+    bound.open = false;
+    await new Promise<void>(resolve => bound.socket.close(() => resolve()));
+  }
+}
+
+/** Node.js has no word for it. */
+function fdOf(socket: Socket): number {
+  const { fd } = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};
+  return fd ?? -1;
+}

@@ -1,0 +1,150 @@
+// The queries that nearly all clients send, read without allocating: one question in class IN, RD set, perhaps an OPT.
+// Everything else is left to wire/query, which is complete; this reader only has to be right about what it takes.
+
+import { u16At, u32At } from '../base/octets.js';
+import { FLAG, flagsOf, HEADER_BYTES, idOf } from '../wire/header.js';
+import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
+import { CLASSIC_PAYLOAD_BYTES, type Opt, OPTION, readOpt, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { type ClientQuery, KEY_WITH_CD } from '../wire/query.js';
+import { CLASS_IN, isMetaType, TYPE } from '../wire/rrtype.js';
+
+/** Octets of the longest key: a name, type, class, and one octet of flags. */
+export const MAX_KEY_BYTES = 255 + 4 + 1;
+
+/** Bits of a key's last octet: what changes a reply beside the question; beside KEY_WITH_CD, which changes the answer. */
+const WITH_EDNS = 1;
+const WITH_DO = 2;
+/** Of a query without DO: with it AD says nothing more. */
+const WITH_AD = 8;
+
+const OPT_BYTES = 11;
+
+/** One query, as last read. The fields are only valid until the next `read`. */
+export class FastQuery {
+  /** The lower-cased question and the flags octet. */
+  readonly key = Buffer.alloc(MAX_KEY_BYTES);
+  keyBytes = 0;
+  /** Of the key, a signed 32-bit number. */
+  hash = 0;
+  /** QNAME, QTYPE and QCLASS in the message. */
+  questionBytes = 0;
+  type = 0;
+  /** Longest reply over UDP. */
+  udpLimitBytes = 0;
+
+  /**
+   * Reads the message at [start, start + length).
+   * @param stream whether the options that matter on streams (keepalive, padding) have to be looked at
+   * @returns false: not one of the simple ones
+   */
+  read(message: Buffer, start: number, length: number, stream: boolean): boolean {
+    const end = start + length;
+    if (length < HEADER_BYTES + 5) return false;
+    const flags = u16At(message, start + 2);
+    // A standard query with RD; of the other bits only AD and CD may be set.
+    if ((flags & ~(FLAG.AD | FLAG.CD)) !== FLAG.RD) return false;
+    if (u32At(message, start + 4) !== 0x10000 || u16At(message, start + 8) !== 0) return false;
+    const additional = u16At(message, start + 10);
+    if (additional > 1) return false;
+
+    const { key } = this;
+    let at = start + HEADER_BYTES;
+    let hash = FNV_OFFSET;
+    let filled = 0;
+    for (;;) {
+      const labelBytes = message[at] ?? 0xff;
+      // Longer is a pointer or nonsense; a name that does not fit is for others to judge.
+      if (labelBytes > 63 || filled + labelBytes + 1 > 255 || at + labelBytes + 5 > end) return false;
+      const labelEnd = at + labelBytes + 1;
+      for (; at < labelEnd; at++) {
+        let octet = message[at] ?? 0;
+        // Length octets are below the letters, so they need no case of their own.
+        if (octet >= 0x41 && octet <= 0x5a) octet |= 0x20;
+        key[filled++] = octet;
+        hash = hashed(hash, octet);
+      }
+      if (labelBytes === 0) break;
+    }
+    const type = u16At(message, at);
+    if (u16At(message, at + 2) !== CLASS_IN || type === 0 || type === TYPE.ANY || isMetaType(type)) return false;
+    for (const typeEnd = at + 4; at < typeEnd; at++) {
+      const octet = message[at] ?? 0;
+      key[filled++] = octet;
+      hash = hashed(hash, octet);
+    }
+
+    let bits = flags & FLAG.CD ? KEY_WITH_CD : flags & FLAG.AD ? WITH_AD : 0;
+    let limit = CLASSIC_PAYLOAD_BYTES;
+    if (additional === 1) {
+      // One OPT, right behind the question, to the very end; version 0.
+      if (at + OPT_BYTES > end || message[at] !== 0 || u16At(message, at + 1) !== TYPE.OPT || message[at + 6] !== 0)
+        return false;
+      if (at + OPT_BYTES + u16At(message, at + 9) !== end) return false;
+      if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
+      limit = Math.min(Math.max(u16At(message, at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
+      if ((message[at + 7] ?? 0) & 0x80) bits = (bits & ~WITH_AD) | WITH_DO;
+      bits |= WITH_EDNS;
+    } else if (at !== end) return false;
+
+    key[filled++] = bits;
+    this.hash = finishedHash(hashed(hash, bits));
+    this.keyBytes = filled;
+    this.questionBytes = filled - 1;
+    this.type = type;
+    this.udpLimitBytes = limit;
+    return true;
+  }
+
+  /** Makes key and hash those of a query that `query` has returned. Other fields stay as they were. */
+  recall({ key: text, flags, opt, dnssecOk, checkingDisabled }: ClientQuery): void {
+    const { key } = this;
+    const last = text.length - 1;
+    let hash = FNV_OFFSET;
+    for (let i = 0; i < last; i++) {
+      const octet = text.charCodeAt(i);
+      key[i] = octet;
+      hash = hashed(hash, octet);
+    }
+    let bits = checkingDisabled ? KEY_WITH_CD : flags & FLAG.AD && !dnssecOk ? WITH_AD : 0;
+    if (opt !== undefined) bits |= dnssecOk ? WITH_EDNS | WITH_DO : WITH_EDNS;
+    key[last] = bits;
+    this.hash = finishedHash(hashed(hash, bits));
+    this.keyBytes = text.length;
+    this.questionBytes = last;
+  }
+
+  /** What parseQuery would make of the message that was last read, which starts at 0; it shares memory with it. */
+  query(message: Buffer): ClientQuery {
+    const { key, questionBytes } = this;
+    const bits = key[questionBytes] ?? 0;
+    key[questionBytes] = bits & KEY_WITH_CD;
+    const text = key.toString('latin1', 0, this.keyBytes);
+    key[questionBytes] = bits;
+    const end = HEADER_BYTES + questionBytes;
+    // The root name before the fixed fields is one octet; that the options are well-formed was seen.
+    const opt: Opt | undefined = bits & WITH_EDNS ? readOpt(message, end + 1) : undefined;
+    return {
+      id: idOf(message),
+      flags: flagsOf(message),
+      question: message.subarray(HEADER_BYTES, end),
+      opt,
+      type: this.type,
+      recurse: true,
+      dnssecOk: (bits & WITH_DO) !== 0,
+      checkingDisabled: (bits & KEY_WITH_CD) !== 0,
+      key: text,
+    };
+  }
+}
+
+/** Whether the options are well-formed and none of them changes the reply. */
+function optionsAreIndifferent(message: Buffer, start: number, end: number, stream: boolean): boolean {
+  let at = start;
+  while (at < end) {
+    if (at + 4 > end) return false;
+    const code = u16At(message, at);
+    if (code === OPTION.REPORT || (stream && (code === OPTION.TCP_KEEPALIVE || code === OPTION.PADDING))) return false;
+    at += 4 + u16At(message, at + 2);
+  }
+  return at === end;
+}

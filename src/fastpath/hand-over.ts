@@ -1,0 +1,98 @@
+// Datagrams on their way from a front thread to the main thread: records in a ring of shared memory, one writer and one
+// reader. Nothing is allocated for them, and only a reader that has gone to rest has to be woken.
+//
+//   record   octets u32 (of the whole record, a multiple of 4; 0: go on at the start) · socket u16 · route octets u16 ·
+//            message octets u16 · (u16) · route · message
+
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import type { Messages } from '../os/datagrams.js';
+
+const RECORD_HEAD_BYTES = 12;
+/** Several thousand queries: more than may wait for upstream. */
+const RING_BYTES = 1 << 20;
+const WRITTEN = 0;
+const READ = 1;
+/** 1 while the reader has been woken and not yet gone back to rest. */
+const WOKEN = 2;
+const CONTROL_BYTES = 16;
+/** So many records at a time; then other work of the reader's gets its turn. */
+const MAX_RECORDS_PER_READ = 256;
+
+/** Takes one datagram; route and message are the taker's own. */
+export type Take = (socket: number, route: Buffer, message: Buffer) => void;
+
+/** The ring, from either side. */
+export class HandOver {
+  private readonly control: Int32Array;
+  private readonly ring: Buffer;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
+    this.ring = Buffer.from(memory, CONTROL_BYTES);
+  }
+
+  static memory(): SharedArrayBuffer {
+    return new SharedArrayBuffer(CONTROL_BYTES + RING_BYTES);
+  }
+
+  /** Writes datagram i of a batch; false: the ring is full, and the datagram is lost as one that finds a full socket. */
+  write(socket: number, queries: Messages, i: number): boolean {
+    const { ring, control } = this;
+    const messageBytes = queries.bytes(i);
+    const routeBytes = queries.routeBytes(i);
+    const bytes = (RECORD_HEAD_BYTES + routeBytes + messageBytes + 3) & ~3;
+    let written = Atomics.load(control, WRITTEN);
+    // Positions grow for ever and wrap at 2^32, of which the ring's size is a divisor.
+    let at = (written >>> 0) % RING_BYTES;
+    const skip = at + bytes > RING_BYTES ? RING_BYTES - at : 0;
+    const used = (written - Atomics.load(control, READ)) >>> 0;
+    if (used + skip + bytes > RING_BYTES) return false;
+    if (skip > 0) {
+      putU32(ring, at, 0);
+      written = (written + skip) | 0;
+      at = 0;
+    }
+    putU32(ring, at, bytes);
+    putU16(ring, at + 4, socket);
+    putU16(ring, at + 6, routeBytes);
+    putU16(ring, at + 8, messageBytes);
+    queries.copyRoute(i, ring, at + RECORD_HEAD_BYTES);
+    queries.copyMessage(i, ring, at + RECORD_HEAD_BYTES + routeBytes);
+    Atomics.store(control, WRITTEN, (written + bytes) | 0);
+    return true;
+  }
+
+  /** Whether the reader must be woken: the writer asks after writing. */
+  mustWake(): boolean {
+    return Atomics.exchange(this.control, WOKEN, 1) === 0;
+  }
+
+  /** Reads what is there, a good many at most; false: there is more. With true the reader may rest until it is woken. */
+  read(take: Take): boolean {
+    const { control, ring } = this;
+    for (let taken = 0; taken < MAX_RECORDS_PER_READ;) {
+      const read = Atomics.load(control, READ);
+      if (read === Atomics.load(control, WRITTEN)) {
+        Atomics.store(control, WOKEN, 0);
+        // Something may have come between the look and the rest, whose writer saw a reader awake.
+        if (read === Atomics.load(control, WRITTEN) || Atomics.exchange(control, WOKEN, 1) === 1) return true;
+        continue;
+      }
+      const at = (read >>> 0) % RING_BYTES;
+      const bytes = u32At(ring, at);
+      if (bytes === 0) {
+        Atomics.store(control, READ, (read + RING_BYTES - at) | 0);
+        continue;
+      }
+      const socket = u16At(ring, at + 4);
+      const routeEnd = at + RECORD_HEAD_BYTES + u16At(ring, at + 6);
+      const own = Buffer.allocUnsafe(routeEnd - at - RECORD_HEAD_BYTES + u16At(ring, at + 8));
+      const routeBytes = routeEnd - at - RECORD_HEAD_BYTES;
+      ring.copy(own, 0, at + RECORD_HEAD_BYTES, at + RECORD_HEAD_BYTES + own.length);
+      Atomics.store(control, READ, (read + bytes) | 0);
+      taken++;
+      take(socket, own.subarray(0, routeBytes), own.subarray(routeBytes));
+    }
+    return false;
+  }
+}

@@ -1,0 +1,148 @@
+// The fast path on the main thread: Node.js says when a socket has something, and the batches are ours. The smallest
+// footprint, for little routers.
+
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+
+import { countedSince, FrontCounts } from '../base/front-counts.js';
+import { openUdp, portOf, routeTo } from '../os/datagrams.js';
+import type { Libc } from '../os/libc.js';
+import type { ListenAddress } from '../os/listen-address.js';
+import { SharedNetworks } from '../policy/access.js';
+import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
+import { Outgoing } from './outgoing.js';
+import { PacketCache } from './packet-cache.js';
+import { batchServer } from './serve.js';
+
+// After so many batches in a row other work gets its turn; Node.js will say again that there is more.
+const MAX_ROUNDS = 8;
+
+/** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
+interface WatchedSocket extends OpenSocket {
+  readonly watched: Socket;
+}
+
+/** UDP in batches on the main thread. */
+export class InlineHost implements DatagramHost {
+  private readonly open: WatchedSocket[] = [];
+  private readonly libc: Libc;
+  private readonly front: DatagramParts['front'];
+  private readonly outgoing: Outgoing;
+  private readonly serve: (fd: number, socket: number) => number;
+  private readonly countedSince: () => FrontCounts;
+  private closing: Promise<void> | undefined;
+
+  private constructor(parts: DatagramParts & { readonly libc: Libc }) {
+    const memory = FrontCounts.memory();
+    this.libc = parts.libc;
+    this.front = parts.front;
+    this.countedSince = countedSince(memory);
+    this.outgoing = new Outgoing(parts.libc, parts.front);
+    const networks = new SharedNetworks(parts.allow);
+    this.serve = batchServer({
+      libc: parts.libc,
+      packets: new PacketCache(parts.packets),
+      allowed: () => networks.matcher(),
+      counts: new FrontCounts(memory),
+      ageNow: parts.ageNow,
+      monotonicMs: parts.monotonicMs,
+      missed: (socket, queries, i) => {
+        const route = Buffer.allocUnsafe(queries.routeBytes(i));
+        queries.copyRoute(i, route, 0);
+        const message = Buffer.allocUnsafe(queries.bytes(i));
+        queries.copyMessage(i, message, 0);
+        this.outgoing.answer(this.open[socket]?.fd ?? -1, route, message);
+      },
+      done: () => undefined,
+    });
+  }
+
+  /**
+   * Opens a socket per address, and serves them. Not for wildcard addresses: what Node.js reads by itself does not say
+   * which address it was sent to.
+   * @throws SystemError if an address cannot be bound
+   */
+  static async open(parts: DatagramParts & { readonly libc: Libc }): Promise<InlineHost> {
+    const host = new InlineHost(parts);
+    try {
+      for (const at of parts.addresses) {
+        const taken = socketsAt(parts.replaces, at);
+        // All of them: closing one would lose what waits in it.
+        if (taken.length === 0) await host.bind(at, at.fd);
+        for (const { fd } of taken) await host.bind(at, fd);
+      }
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+    return host;
+  }
+
+  get bound(): readonly ListenAddress[] {
+    return [...new Map(this.open.map(({ at }) => [`${at.address} ${at.port}`, at])).values()];
+  }
+
+  get sockets(): readonly OpenSocket[] {
+    return this.open;
+  }
+
+  counted(): readonly FrontCounts[] {
+    return [this.countedSince()];
+  }
+
+  async close(graceMs = 0): Promise<void> {
+    await (this.closing ??= this.closeOnce(graceMs));
+  }
+
+  private async bind({ address, port }: ListenAddress, from: number | undefined): Promise<void> {
+    const { libc } = this;
+    const fd = openUdp(libc, { address, port, ...(from === undefined ? {} : { fd: from }) });
+    let watchedFd: number;
+    try {
+      watchedFd = openUdp(libc, { address, port, fd });
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+    const watched = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    const index = this.open.push({ at: { address, port: portOf(libc, fd) }, fd, watched }) - 1;
+    watched.on('message', (message, sender) => this.receive(message, sender, index));
+    await new Promise<void>((resolve, reject) => {
+      watched.once('error', reject);
+      watched.bind({ fd: watchedFd }, () => {
+        watched.off('error', reject);
+        // What the kernel reports concerns one datagram: the socket stays.
+        watched.on('error', () => undefined);
+        resolve();
+      });
+    });
+  }
+
+  /** The first datagram of a wake-up is read by Node.js, all that came with it by us. */
+  private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
+    const { front, outgoing } = this;
+    const fd = this.open[index]?.fd ?? -1;
+    const family = address.includes(':') ? 6 : 4;
+    let waits = false;
+    waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
+      if (waits) outgoing.pending--;
+      // A link-local sender is found through its zone, which Node.js knows how to write.
+      if (!address.includes('%')) outgoing.add(fd, routeTo({ address, port }), reply);
+      else if (this.closing === undefined) this.open[index]?.watched.send(reply, port, address, () => undefined);
+    });
+    if (waits) outgoing.pending++;
+    for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);
+  }
+
+  private async closeOnce(graceMs: number): Promise<void> {
+    const { open, libc } = this;
+    await Promise.all(
+      open.map(async ({ fd, watched }, index) => {
+        for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);
+        await new Promise<void>(resolve => watched.close(() => resolve()));
+      }),
+    );
+    await this.outgoing.close(graceMs);
+    for (const { fd } of open.splice(0)) libc.close(fd);
+  }
+}

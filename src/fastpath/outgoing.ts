@@ -1,0 +1,108 @@
+// Replies from the main thread to clients whose queries came in batches: collected, and sent in batches too.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { u16At } from '../base/octets.js';
+import { addressText } from '../base/address.js';
+import type { Front } from '../front/front.js';
+import { BATCH, Messages } from '../os/datagrams.js';
+import { type Libc, LINUX } from '../os/libc.js';
+import type { Client } from '../pipeline/query.js';
+import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+
+/** How long replies wait for a full socket, ms. */
+const RETRY_MS = 1;
+/** How often a host that closes looks whether all replies have left. */
+const LOOK_MS = 5;
+
+/** The client that a route leads to. */
+export function clientOf(route: Buffer): Client {
+  const six = route[1] === LINUX.AF_INET6;
+  return {
+    address: addressText(route, six ? 9 : 5, six ? 16 : 4),
+    port: u16At(route, 3),
+    family: six ? 6 : 4,
+    transport: 'udp',
+  };
+}
+
+/** Waits until `isDone`, for `graceMs` at most. */
+export async function waitUntil(isDone: () => boolean, graceMs: number): Promise<void> {
+  for (let waitedMs = 0; waitedMs < graceMs && !isDone(); waitedMs += LOOK_MS) await sleep(LOOK_MS);
+}
+
+/** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
+export class Outgoing {
+  private readonly messages: Messages;
+  /** Replies that leave with the next flush. */
+  private waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
+  /** Whether a flush is coming. */
+  private scheduled = false;
+  /** Queries that the front has taken and not yet answered. */
+  pending = 0;
+  /** The descriptors are not ours any more. */
+  private closed = false;
+
+  constructor(
+    libc: Libc,
+    private readonly front: Front,
+  ) {
+    this.messages = new Messages(libc, (UDP_PAYLOAD_BYTES + 3) & ~3);
+  }
+
+  /** Has a datagram answered that the ready replies have no answer to; the reply leaves through `fd`. */
+  answer(fd: number, route: Buffer, message: Buffer): void {
+    let waits = false;
+    waits = this.front.handle(
+      message,
+      clientOf(route),
+      reply => {
+        if (waits) this.pending--;
+        this.add(fd, route, reply);
+      },
+      true,
+    );
+    if (waits) this.pending++;
+  }
+
+  /** Sends a reply soon. */
+  add(fd: number, route: Buffer, reply: Buffer): void {
+    if (this.closed) return;
+    this.waiting.push({ fd, route, reply });
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(this.flush);
+  }
+
+  /** Waits for the replies to come; nothing is sent after that. */
+  async close(graceMs: number): Promise<void> {
+    this.flush();
+    await waitUntil(() => this.pending === 0 && this.waiting.length === 0, graceMs);
+    this.closed = true;
+    this.waiting = [];
+  }
+
+  /** Sends what waits. */
+  private readonly flush = (): void => {
+    const { messages } = this;
+    this.scheduled = false;
+    while (this.waiting.length > 0) {
+      const { waiting } = this;
+      const fd = waiting[0]?.fd ?? -1;
+      let count = 0;
+      while (count < BATCH && waiting[count]?.fd === fd) {
+        const each = waiting[count];
+        if (each !== undefined) messages.fill(count, each.route, each.reply);
+        count++;
+      }
+      const sent = messages.send(fd, count, false);
+      this.waiting = waiting.slice(sent);
+      if (sent < count) {
+        // The socket is full: the rest is sent a little later, when the kernel has made room.
+        this.scheduled = true;
+        setTimeout(this.flush, RETRY_MS);
+        return;
+      }
+    }
+  };
+}

@@ -1,0 +1,276 @@
+// Ready replies by question octets, in memory that threads share: one writer (the main thread), any number of readers,
+// no locks. A hit copies octets and patches id, letter case and TTLs; it allocates nothing and waits for nobody.
+//
+//   control   `reserved`, how far the log has been written, ever (in units of 8 octets), and the mask of buckets in use
+//   index     buckets of WAYS slots, each a hash and a position in the log; few are used at first, and twice as many when
+//             they fill, since a sparse table touches a page of memory for each entry
+//   log       entries one behind the other, round and round; the oldest are overwritten
+//
+// An entry at position p is whole as long as `reserved - p` has not passed the log's size: the writer moves `reserved`
+// before it writes, so a reader that finds it unmoved after copying has copied what it meant to.
+//
+//   entry     key octets u16 · reply octets u16 · TTL count u16 · kind u16 · stored f64 · expires f64
+//             then reply, the offsets of its TTLs (u16 each), and key, each starting at a multiple of 4
+
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import type { AgeSec } from '../base/time.js';
+import type { ReadyReply } from '../front/ready-replies.js';
+import type { FastQuery } from './fast-query.js';
+
+const UNIT = 8;
+/**
+ * A cache line of slots. Names that are asked for in turn and share a bucket with more than fit would push each other out for
+ * ever: with four to a bucket that were three in a hundred queries for 10,000 names, all going the long way.
+ */
+const WAYS = 8;
+/** Octets of log for each slot of the index: about what a short entry takes. */
+const LOG_BYTES_PER_SLOT = 128;
+const LEAST_LOG_BYTES = 1 << 14;
+const CONTROL_BYTES = 64;
+const RESERVED = 0;
+const BUCKET_MASK = 1;
+const FIRST_BUCKETS = 32;
+
+const KEY_AT = 0;
+const REPLY_AT = 2;
+const TTLS_AT = 4;
+const KIND_AT = 6;
+const STORED_AT = 8;
+const EXPIRES_AT = 16;
+const ENTRY_HEAD_BYTES = 24;
+
+/** What kind of answer an entry is, for those who count. */
+export const KIND = { positive: 0, negative: 1 } as const;
+
+/** Memory for a packet cache with a log of at most `bytes` (a power of two is used), for all who share it. */
+export function packetCacheMemory(bytes: number): SharedArrayBuffer {
+  const logBytes = Math.max(LEAST_LOG_BYTES, 2 ** Math.floor(Math.log2(bytes)));
+  return new SharedArrayBuffer(CONTROL_BYTES + (logBytes / LOG_BYTES_PER_SLOT) * UNIT + logBytes);
+}
+
+/** Room for a reply: the same memory as octets and as words. */
+export interface Room {
+  readonly octets: Buffer;
+  readonly words: Int32Array;
+}
+
+/** Makes room of `bytes`, a multiple of 4. */
+export function room(bytes: number): Room {
+  const memory = new ArrayBuffer(bytes);
+  return { octets: Buffer.from(memory), words: new Int32Array(memory) };
+}
+
+/** A view of the shared memory. Every thread makes its own; only one may call `put` and `clear`. */
+export class PacketCache {
+  private readonly control: Int32Array;
+  private readonly index: Int32Array;
+  private readonly maxBuckets: number;
+  /** Slots that were ever written; the writer's own count. */
+  private filled = 0;
+  private readonly log: Buffer;
+  private readonly words: Int32Array;
+  private readonly doubles: Float64Array;
+  private readonly logUnits: number;
+  /** The entry that `find` found: offset in the log, and its position. */
+  private entry = 0;
+  private position = 0;
+
+  constructor(memory: SharedArrayBuffer) {
+    // As packetCacheMemory divided it: the log is a power of two, and all the rest is a sixteenth of it and a bit.
+    const logBytes = 2 ** Math.floor(Math.log2(memory.byteLength));
+    const slots = logBytes / LOG_BYTES_PER_SLOT;
+    const logAt = CONTROL_BYTES + slots * UNIT;
+    this.control = new Int32Array(memory, 0, 2);
+    this.index = new Int32Array(memory, CONTROL_BYTES, 2 * slots);
+    this.maxBuckets = slots / WAYS;
+    // The first view of new memory begins; for those that come later it stands there already.
+    Atomics.compareExchange(this.control, BUCKET_MASK, 0, Math.min(FIRST_BUCKETS, this.maxBuckets) - 1);
+    this.log = Buffer.from(memory, logAt, logBytes);
+    this.words = new Int32Array(memory, logAt, logBytes / 4);
+    this.doubles = new Float64Array(memory, logAt, logBytes / 8);
+    this.logUnits = logBytes / UNIT;
+  }
+
+  /**
+   * Looks for a fresh reply. Found: `copyTo`, `replyBytes` and `negative` speak of it.
+   * @param ageNow on the age clock
+   */
+  find(query: FastQuery, ageNow: AgeSec): boolean {
+    const { hash, keyBytes, key } = query;
+    const { index, log } = this;
+    const bucket = this.bucketOf(hash);
+    for (let slot = bucket; slot < bucket + WAYS * 2; slot += 2) {
+      if (index[slot] !== hash) continue;
+      const position = Atomics.load(index, slot + 1);
+      if (!this.holds(position)) continue;
+      const entry = this.offsetOf(position);
+      if (u16At(log, entry + KEY_AT) !== keyBytes || (this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0) <= ageNow) continue;
+      if (!sameOctets(log, this.keyAt(entry), key, keyBytes)) continue;
+      this.entry = entry;
+      this.position = position;
+      return true;
+    }
+    return false;
+  }
+
+  /** Octets of the found reply. */
+  get replyBytes(): number {
+    return u16At(this.log, this.entry + REPLY_AT);
+  }
+
+  /** Whether the found reply denies. */
+  get negative(): boolean {
+    return u16At(this.log, this.entry + KIND_AT) === KIND.negative;
+  }
+
+  /**
+   * Copies the found reply to `out` at `outStart` (a multiple of 4) for the query at `start` in `message`: its id, its
+   * letters, and TTLs as they are now.
+   * @returns false: it was overwritten meanwhile, and the copy is worthless
+   */
+  copyTo(out: Room, outStart: number, message: Buffer, start: number, questionBytes: number, ageNow: AgeSec): boolean {
+    const { log, words, entry } = this;
+    const { octets } = out;
+    const replyBytes = u16At(log, entry + REPLY_AT);
+    const offsets = entry + ENTRY_HEAD_BYTES + aligned(replyBytes);
+    const ttls = u16At(log, entry + TTLS_AT);
+    // Beyond the log only while it is being overwritten.
+    if (offsets + 2 * ttls > log.length || outStart + replyBytes > octets.length) return false;
+    // Word by word: for so few octets quicker than any call.
+    let to = outStart >> 2;
+    for (let from = (entry + ENTRY_HEAD_BYTES) >> 2; from < offsets >> 2; from++) out.words[to++] = words[from] ?? 0;
+    octets[outStart] = message[start] ?? 0;
+    octets[outStart + 1] = message[start + 1] ?? 0;
+    for (let i = 12; i < 12 + questionBytes; i++) octets[outStart + i] = message[start + i] ?? 0;
+    const ageSec = Math.floor(ageNow - (this.doubles[(entry + STORED_AT) >> 3] ?? 0));
+    if (ageSec > 0) {
+      for (let i = 0; i < ttls; i++) {
+        const at = outStart + u16At(log, offsets + 2 * i);
+        if (at + 4 > octets.length) return false;
+        putU32(octets, at, Math.max(0, u32At(octets, at) - ageSec));
+      }
+    }
+    return this.holds(this.position);
+  }
+
+  /** Keeps a reply under the key of the query last read. Writer only. */
+  put(query: FastQuery, ready: ReadyReply): void {
+    const { key, keyBytes, hash } = query;
+    const { reply, ttlOffsets } = ready;
+    const offsetsAt = ENTRY_HEAD_BYTES + aligned(reply.length);
+    const keyAt = offsetsAt + aligned(2 * ttlOffsets.length);
+    const units = Math.ceil((keyAt + keyBytes) / UNIT);
+    // An entry that takes a good part of the log would cost too many others.
+    if (units > this.logUnits >> 3) return;
+    const position = this.reserve(units);
+    const entry = this.offsetOf(position);
+
+    const { log } = this;
+    putU16(log, entry + KEY_AT, keyBytes);
+    putU16(log, entry + REPLY_AT, reply.length);
+    putU16(log, entry + TTLS_AT, ttlOffsets.length);
+    putU16(log, entry + KIND_AT, ready.negative ? KIND.negative : KIND.positive);
+    this.doubles[(entry + STORED_AT) >> 3] = ready.storedAt;
+    this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedAt + ready.ttlSec;
+    reply.copy(log, entry + ENTRY_HEAD_BYTES);
+    for (let i = 0; i < ttlOffsets.length; i++) {
+      const offset = ttlOffsets[i] ?? 0;
+      const at = entry + ENTRY_HEAD_BYTES + offset;
+      if (ready.elapsedSec > 0) putU32(log, at, u32At(log, at) + ready.elapsedSec);
+      putU16(log, entry + offsetsAt + 2 * i, offset);
+    }
+    key.copy(log, entry + keyAt, 0, keyBytes);
+
+    const slot = this.slotFor(hash, query);
+    if (this.index[slot] === 0 && this.index[slot + 1] === 0) this.filled++;
+    this.index[slot] = hash;
+    Atomics.store(this.index, slot + 1, position);
+    const buckets = (this.control[BUCKET_MASK] ?? 0) + 1;
+    if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);
+  }
+
+  /** Forgets everything, in all threads at once. Writer only. */
+  clear(): void {
+    Atomics.add(this.control, RESERVED, this.logUnits);
+  }
+
+  /** The first slot of a hash's bucket, in numbers of the index. */
+  private bucketOf(hash: number): number {
+    return (hash & Atomics.load(this.control, BUCKET_MASK)) * WAYS * 2;
+  }
+
+  /** Splits every bucket in two. Who reads meanwhile may miss an entry, and never finds a wrong one: it compares keys. */
+  private grow(buckets: number): void {
+    const { index } = this;
+    const half = buckets * WAYS * 2;
+    for (let slot = 0; slot < half; slot += 2) {
+      const hash = index[slot] ?? 0;
+      if ((hash & buckets) === 0) continue;
+      index[slot + half] = hash;
+      Atomics.store(index, slot + half + 1, index[slot + 1] ?? 0);
+      index[slot] = 0;
+      Atomics.store(index, slot + 1, 0);
+    }
+    Atomics.store(this.control, BUCKET_MASK, 2 * buckets - 1);
+  }
+
+  /** Takes `units` of the log, which end the entries that were there; returns the position. */
+  private reserve(units: number): number {
+    const reserved = this.control[RESERVED] ?? 0;
+    const used = reserved & (this.logUnits - 1);
+    // An entry does not go over the end: what is left there stays empty.
+    const skip = used + units > this.logUnits ? this.logUnits - used : 0;
+    Atomics.store(this.control, RESERVED, (reserved + skip + units) | 0);
+    return (reserved + skip) | 0;
+  }
+
+  /** Where in the bucket an entry goes: over its older self, over one that is gone, else over the oldest. */
+  private slotFor(hash: number, query: FastQuery): number {
+    const bucket = this.bucketOf(hash);
+    const reserved = this.control[RESERVED] ?? 0;
+    let oldest = bucket;
+    let oldestAge = -1;
+    for (let slot = bucket; slot < bucket + WAYS * 2; slot += 2) {
+      const position = this.index[slot + 1] ?? 0;
+      if (this.index[slot] === hash && this.holds(position) && this.isKeyAt(position, query)) return slot;
+      const age = (reserved - position) >>> 0;
+      if (age > oldestAge) {
+        oldest = slot;
+        oldestAge = age;
+      }
+    }
+    return oldest;
+  }
+
+  private isKeyAt(position: number, { key, keyBytes }: FastQuery): boolean {
+    const entry = this.offsetOf(position);
+    return u16At(this.log, entry + KEY_AT) === keyBytes && sameOctets(this.log, this.keyAt(entry), key, keyBytes);
+  }
+
+  /** Whether the entry at `position` is still whole. Position 0 of an unused slot counts as long gone. */
+  private holds(position: number): boolean {
+    // A read that also orders the reads before it, which a plain atomic load does not on every machine.
+    const age = (Atomics.or(this.control, RESERVED, 0) - position) >>> 0;
+    return age > 0 && age <= this.logUnits;
+  }
+
+  private offsetOf(position: number): number {
+    return (position & (this.logUnits - 1)) * UNIT;
+  }
+
+  private keyAt(entry: number): number {
+    return (
+      entry +
+      ENTRY_HEAD_BYTES +
+      aligned(u16At(this.log, entry + REPLY_AT)) +
+      aligned(2 * u16At(this.log, entry + TTLS_AT))
+    );
+  }
+}
+
+const aligned = (bytes: number): number => (bytes + 3) & ~3;
+
+function sameOctets(log: Buffer, at: number, key: Buffer, bytes: number): boolean {
+  for (let i = 0; i < bytes; i++) if (log[at + i] !== key[i]) return false;
+  return true;
+}

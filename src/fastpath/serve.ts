@@ -1,0 +1,78 @@
+// The fast path over batches of datagrams: what a ready reply answers leaves in one sendmmsg, all else is handed over.
+
+import { u16At } from '../base/octets.js';
+import type { FrontCounts } from '../base/front-counts.js';
+import type { AgeSec, MonoMs } from '../base/time.js';
+import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
+import { type Libc, LINUX } from '../os/libc.js';
+import type { OctetMatcher } from '../policy/access.js';
+import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { FastQuery } from './fast-query.js';
+import type { PacketCache, Room } from './packet-cache.js';
+
+/** Longest ready reply, rounded up to whole words. */
+const REPLY_ROOM_BYTES = (UDP_PAYLOAD_BYTES + 3) & ~3;
+
+/** What serving works with. */
+export interface ServeParts {
+  readonly libc: Libc;
+  readonly packets: PacketCache;
+  /** Who may ask, looked up once a batch. */
+  readonly allowed: () => OctetMatcher;
+  readonly counts: FrontCounts;
+  /** The age clock, seconds. */
+  readonly ageNow: () => AgeSec;
+  readonly monotonicMs: () => MonoMs;
+  /** Gets the datagram in slot i of a batch from a socket, which takes the long way. */
+  readonly missed: (socket: number, queries: Messages, i: number) => void;
+  /** The batch has been read. */
+  readonly done: () => void;
+}
+
+/** Makes a function that serves one batch of a socket, and returns how many datagrams there were. */
+export function batchServer(parts: ServeParts): (fd: number, socket: number) => number {
+  const { libc, packets, counts } = parts;
+  let allowed = parts.allowed();
+  const queries = new Messages(libc, QUERY_ROOM_BYTES);
+  const replies = new Messages(libc, REPLY_ROOM_BYTES);
+  const out: Room = { octets: replies.data, words: replies.words };
+  const fast = new FastQuery();
+
+  /** Puts the ready reply to the query in slot i into slot `to`; 0: there is none. */
+  function answer(i: number, to: number, ageNow: AgeSec): number {
+    const start = i * QUERY_ROOM_BYTES;
+    const bytes = queries.bytes(i);
+    if (!fast.read(queries.data, start, bytes, false)) return 0;
+    const name = i * NAME_BYTES;
+    const six = queries.names[name] === LINUX.AF_INET6;
+    if (u16At(queries.names, name + 2) === 0 || !allowed(queries.names, name + (six ? 8 : 4), six ? 16 : 4)) return 0;
+    if (!packets.find(fast, ageNow)) return 0;
+    const { replyBytes, negative } = packets;
+    const at = to * REPLY_ROOM_BYTES;
+    if (replyBytes > fast.udpLimitBytes || !packets.copyTo(out, at, queries.data, start, fast.questionBytes, ageNow))
+      return 0;
+    replies.replyTo(to, queries, i, replyBytes);
+    counts.hit(six, fast.type, (out.octets[at + 3] ?? 0) & 15, negative, bytes, replyBytes);
+    return replyBytes;
+  }
+
+  return (fd, socket) => {
+    const received = queries.receive(fd);
+    if (received <= 0) return 0;
+    const startedAtMs = parts.monotonicMs();
+    const ageNow = parts.ageNow();
+    allowed = parts.allowed();
+    let hits = 0;
+    for (let i = 0; i < received; i++) {
+      if (answer(i, hits, ageNow) > 0) hits++;
+      else parts.missed(socket, queries, i);
+    }
+    if (hits > 0) {
+      // Replies wait for room instead of being lost.
+      replies.send(fd, hits, true);
+      counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
+    }
+    parts.done();
+    return received;
+  };
+}

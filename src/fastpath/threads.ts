@@ -1,0 +1,252 @@
+// Front threads, from the main thread's side: their sockets, what they hand over, and the replies to that.
+
+import { Worker } from 'node:worker_threads';
+
+import { countedSince, FrontCounts } from '../base/front-counts.js';
+import { systemClock } from '../os/clock.js';
+import { openUdp, portOf, SystemError } from '../os/datagrams.js';
+import type { Libc } from '../os/libc.js';
+import type { ListenAddress } from '../os/listen-address.js';
+import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt, socketsWithin } from './datagram-host.js';
+import { HandOver, type Take } from './hand-over.js';
+import { Outgoing } from './outgoing.js';
+import type { WorkerData, WorkerNotice } from './worker.js';
+
+/** Threads that have been started and wait for their work: starting takes them a while, in which other things get done. */
+export class FrontWorkers {
+  readonly workers: readonly Worker[];
+  /** All of them wait for work; rejected if one could not be started. */
+  readonly started: Promise<unknown>;
+  /** Resolved when all of them have ended. */
+  readonly ended: Promise<unknown>;
+  /** They serve sockets; what breaks one of them from then on breaks the daemon. */
+  private serving = false;
+
+  /** @param script of a thread: this folder's `worker` */
+  constructor(threads: number, script = new URL('./worker.js', import.meta.url)) {
+    this.workers = Array.from({ length: threads }, () => new Worker(script));
+    this.ended = Promise.all(
+      this.workers.map(async worker => new Promise<void>(resolve => worker.once('exit', () => resolve()))),
+    );
+    this.started = Promise.all(this.workers.map(async worker => this.notice(worker, 'started')));
+    // Whoever opens a host with them awaits it; until then it must not count as unhandled.
+    this.started.catch(() => undefined);
+    for (const worker of this.workers) {
+      worker.on('error', error => {
+        // The daemon must not go on deaf. Not as an error of the system, whatever ended the thread.
+        if (this.serving) process.nextTick(brokenThread, error);
+      });
+    }
+  }
+
+  get running(): boolean {
+    return this.serving;
+  }
+
+  /** Puts thread i to work; resolved when it serves. */
+  async serve(i: number, data: WorkerData): Promise<void> {
+    const worker = this.workers[i];
+    if (worker === undefined) return;
+    const serving = this.notice(worker, 'serving');
+    worker.postMessage(data);
+    await serving;
+  }
+
+  /** All of them serve. */
+  allServe(): void {
+    this.serving = true;
+  }
+
+  /** Ends those that have no work. */
+  async close(): Promise<void> {
+    if (!this.serving) await Promise.all(this.workers.map(async each => each.terminate()));
+  }
+
+  /** Waits for a notice. */
+  private async notice(worker: Worker, wanted: WorkerNotice): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const onMessage = (said: WorkerNotice): void => {
+        if (said !== wanted) return;
+        worker.off('message', onMessage);
+        worker.off('error', reject);
+        worker.off('exit', onExit);
+        resolve();
+      };
+      const onExit = (): void => reject(new Error('a front thread has ended before it served'));
+      worker.on('message', onMessage);
+      worker.on('error', reject);
+      worker.on('exit', onExit);
+    });
+  }
+}
+
+function brokenThread(error: unknown): void {
+  throw new Error('a front thread has ended', { cause: error });
+}
+
+/** The sockets of all threads. */
+class ThreadSockets {
+  readonly open: OpenSocket[] = [];
+  /** The descriptors that each thread serves. */
+  readonly ofThread: number[][];
+
+  constructor(
+    private readonly libc: Libc,
+    threads: number,
+  ) {
+    this.ofThread = Array.from({ length: threads }, () => []);
+  }
+
+  /**
+   * Opens a socket for each thread, or goes on with those of the host that is replaced. Where that had more sockets than
+   * there are threads now, some threads serve several: closing one would lose what waits in it.
+   */
+  bind(at: ListenAddress, taken: readonly OpenSocket[]): void {
+    const threads = this.ofThread.length;
+    let { port } = at;
+    for (let i = 0; i < Math.max(threads, taken.length); i++) {
+      const from = taken[i]?.fd ?? at.fd;
+      const fd = openUdp(this.libc, { address: at.address, port, ...(from === undefined ? {} : { fd: from }) });
+      this.ofThread[i % threads]?.push(fd);
+      if (port === 0) port = portOf(this.libc, fd);
+      this.open.push({ at: { address: at.address, port }, fd });
+    }
+  }
+
+  /** Goes on with sockets of single addresses that a wildcard stands for: to close one would lose what waits in it. */
+  keep(taken: readonly OpenSocket[]): void {
+    taken.forEach(({ at, fd: from }, i) => {
+      const fd = openUdp(this.libc, { address: at.address, port: at.port, fd: from });
+      this.ofThread[i % this.ofThread.length]?.push(fd);
+      this.open.push({ at, fd });
+    });
+  }
+
+  close(): void {
+    for (const { fd } of this.open.splice(0)) this.libc.close(fd);
+  }
+}
+
+/** UDP served by front threads. */
+export class ThreadHost implements DatagramHost {
+  readonly bound: readonly ListenAddress[];
+  private readonly libc: Libc;
+  private readonly outgoing: Outgoing;
+  /** Becomes readable when the threads have to end. */
+  private readonly stopFd: number;
+  private readonly counters: (() => FrontCounts)[] = [];
+  /** Reads all that a thread has handed over, for each thread. */
+  private readonly readers: ((all: boolean) => void)[] = [];
+  private closing: Promise<void> | undefined;
+
+  private constructor(
+    parts: DatagramParts & { readonly libc: Libc },
+    private readonly workers: FrontWorkers,
+    private readonly threadSockets: ThreadSockets,
+  ) {
+    this.libc = parts.libc;
+    this.outgoing = new Outgoing(parts.libc, parts.front);
+    this.stopFd = parts.libc.eventfd();
+    if (this.stopFd < 0) throw new SystemError('eventfd', this.stopFd, { address: '', port: 0 });
+    this.bound = parts.addresses
+      .map(
+        ({ address, port }) =>
+          threadSockets.open.find(({ at }) => at.address === address && (at.port === port || port === 0))?.at,
+      )
+      .filter(at => at !== undefined);
+  }
+
+  /**
+   * Opens the sockets, and puts the threads to work.
+   * @throws SystemError if an address cannot be bound
+   */
+  static async open(parts: DatagramParts & { readonly libc: Libc }, workers: FrontWorkers): Promise<ThreadHost> {
+    const { libc, replaces } = parts;
+    const sockets = new ThreadSockets(libc, workers.workers.length);
+    let host: ThreadHost | undefined;
+    try {
+      for (const at of parts.addresses) sockets.bind(at, socketsAt(replaces, at));
+      sockets.keep(socketsWithin(replaces, parts.addresses));
+      host = new ThreadHost(parts, workers, sockets);
+      await host.start(parts);
+      workers.allServe();
+      return host;
+    } catch (error) {
+      if (host !== undefined) await host.close();
+      sockets.close();
+      await workers.close();
+      throw error;
+    }
+  }
+
+  get sockets(): readonly OpenSocket[] {
+    return this.threadSockets.open;
+  }
+
+  counted(): readonly FrontCounts[] {
+    return this.counters.map(each => each());
+  }
+
+  async close(graceMs = 0): Promise<void> {
+    await (this.closing ??= this.closeOnce(graceMs));
+  }
+
+  private async start(parts: DatagramParts): Promise<void> {
+    // A thread that waits in the kernel would keep a crashing process from ending.
+    process.once('exit', this.wake);
+    await Promise.all(
+      this.workers.workers.map(async (worker, i) => {
+        const counts = FrontCounts.memory();
+        this.counters.push(countedSince(counts));
+        const memory = HandOver.memory();
+        const own = this.threadSockets.ofThread[i] ?? [];
+        const read = this.reader(new HandOver(memory), own);
+        this.readers.push(read);
+        worker.on('message', (notice: WorkerNotice) => {
+          if (notice === 'handed over') read(false);
+        });
+        await this.workers.serve(i, {
+          sockets: own,
+          stopFd: this.stopFd,
+          packets: parts.packets,
+          counts,
+          handOver: memory,
+          allow: parts.allow,
+          age: parts.ageNow(),
+          at: systemClock.wallMs(),
+        });
+      }),
+    );
+  }
+
+  /** Makes a function that reads what a thread has handed over: some of it and the rest a little later, or all. */
+  private reader(handOver: HandOver, own: readonly number[]): (all: boolean) => void {
+    const take: Take = (socket, route, message) => this.outgoing.answer(own[socket] ?? -1, route, message);
+    const readSome = (): void => {
+      let rests = false;
+      try {
+        rests = handOver.read(take);
+      } finally {
+        // Also after an exception: nobody would wake a reader that is not at rest.
+        if (!rests) setImmediate(readSome);
+      }
+    };
+    return all => {
+      if (!all) return readSome();
+      while (!handOver.read(take));
+    };
+  }
+
+  private readonly wake = (): void => this.libc.wake(this.stopFd);
+
+  private async closeOnce(graceMs: number): Promise<void> {
+    this.wake();
+    if (this.workers.running) await this.workers.ended;
+    else await this.workers.close();
+    process.off('exit', this.wake);
+    for (const read of this.readers) read(true);
+    await this.outgoing.close(graceMs);
+    this.threadSockets.close();
+    this.libc.close(this.stopFd);
+  }
+}

@@ -1,0 +1,98 @@
+// Outcomes as octets for a client: with the options that it asked for, as long as its transport lets them be. What is told of
+// failures and extended errors is counted here.
+
+import type { Observer } from '../base/observer.js';
+import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
+import type { AgeSec } from '../base/time.js';
+import type { Answer, Outcome } from '../pipeline/answer.js';
+import type { Client, Query } from '../pipeline/query.js';
+import { findOption, type Option, OPTION } from '../wire/edns.js';
+import { HEADER_BYTES } from '../wire/header.js';
+import { type ReplyTo, wantsPadding } from '../wire/query.js';
+import {
+  answerReply,
+  edeFor,
+  headerOnlyReply,
+  keepaliveOption,
+  type ReplyShape,
+  type StoredMessage,
+  STREAM_LIMIT_BYTES,
+  udpLimit,
+} from '../wire/reply.js';
+import { withoutDnssec } from '../wire/selection.js';
+
+/** What replies are made with. */
+export interface ReplyParts {
+  readonly observer: Observer;
+  /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). Read at each reply. */
+  readonly streamIdleMs: number;
+}
+
+/** A reply to a query. */
+export interface Reply {
+  readonly bytes: Buffer;
+  /** Where its TTLs are, if it is not truncated. */
+  readonly ttlOffsets: ArrayLike<number>;
+}
+
+const NO_OPTIONS: readonly Option[] = [];
+
+/** The reply with an answer. */
+export function replyWith(parts: ReplyParts, query: Query, answer: Answer, ageNow: AgeSec): Reply {
+  const { entry } = answer;
+  const { extendedErrors } = entry;
+  for (const { infoCode } of extendedErrors) parts.observer.ede(infoCode);
+  const shown: StoredMessage =
+    query.dnssecOk || answer.origin === 'local'
+      ? entry
+      : withoutDnssec<StoredMessage>(entry, HEADER_BYTES + query.question.length, query.type);
+  const shape = shapeFor(parts, query, query.client, answer);
+  const isSecure = entry.verdict === 'secure';
+  return {
+    bytes: answerReply(query, shown, answer.elapsedSec(ageNow), extendedErrors, shape, isSecure),
+    ttlOffsets: shown.ttlOffsets,
+  };
+}
+
+/** The reply that tells of a failure; it counts it, too. */
+export function failureReply(parts: ReplyParts, replyTo: ReplyTo, client: Client, why: Failure): Buffer {
+  const words = failureWords(why);
+  parts.observer.failure(why.code, words);
+  const { rcode, ede } = failureRow(why.code);
+  const errors = edeFor(ede, words);
+  for (const { infoCode } of errors) parts.observer.ede(infoCode);
+  return headerOnlyReply(replyTo, rcode, errors, shapeFor(parts, replyTo, client, why));
+}
+
+function shapeFor({ streamIdleMs }: ReplyParts, replyTo: ReplyTo, client: Client, outcome: Outcome): ReplyShape {
+  const { opt } = replyTo;
+  const isStream = client.transport !== 'udp';
+  const hasOptions = opt !== undefined && opt.options.length > 0;
+  const options: Option[] = [];
+  // RFC 7828 §3.3.2: on streams only, and only for those who sent it.
+  if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
+    options.push(keepaliveOption(streamIdleMs));
+  if (hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
+    options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
+  return {
+    limitBytes: isStream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
+    pad: client.transport === 'tls' && wantsPadding(replyTo),
+    options: options.length === 0 ? NO_OPTIONS : options,
+  };
+}
+
+/** The text of the REPORT option: `key=value` words, percent-encoded. */
+function reportText(outcome: Outcome): string {
+  const fields: Record<string, string> = { source: outcome.at === 'failure' ? 'error' : outcome.source };
+  if (outcome.at === 'failure') {
+    fields['failure'] = outcome.code;
+    if (isDnssecFailure(outcome.code)) fields['verdict'] = 'bogus';
+    if (outcome.cached) fields['origin'] = 'cache';
+  } else if (outcome.origin !== 'local') {
+    const { upstream, protocol = '', verdict } = outcome.entry;
+    Object.assign(fields, { upstream, protocol, verdict });
+  }
+  return new URLSearchParams(fields).toString();
+}
+
+const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';

@@ -1,0 +1,193 @@
+// Every metric of dotstub, a row each: its name without `dotstub_`, what it counts, its labels with their values, its buckets.
+
+import { DURATION_BUCKETS, SIZE_BUCKETS } from '../base/front-counts.js';
+import type {
+  CleartextReason,
+  ClosedBy,
+  DnssecLimit,
+  Source,
+  Transport,
+  UpstreamError,
+  UpstreamProtocol,
+  UpstreamState,
+} from '../base/observer.js';
+import { FAILURES } from '../base/outcome.js';
+import { type AddressOverview, MODES, type Purpose, type ServerOverview } from '../base/overview.js';
+
+/** Label values by label name. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** A metric. Series of labels whose values are all listed exist at 0 from the start, so that rate() works. */
+export interface Row {
+  readonly help: string;
+  readonly labels: Readonly<Record<string, readonly string[]>>;
+  /** Combinations of values that cannot happen. */
+  readonly never?: (labels: Labels) => boolean;
+}
+
+/** A histogram. */
+export interface HistogramRow extends Row {
+  readonly bounds: readonly number[];
+}
+
+/** Values that are only known while the daemon runs. */
+const OPEN: readonly string[] = [];
+
+export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
+export const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
+export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
+export const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'] as const;
+export const DNSSEC_STATES: readonly ServerOverview['dnssec'][] = ['ok', 'strips', 'unknown'];
+export const PURPOSES: readonly Purpose[] = ['main', 'route', 'portal'];
+export const ANCHOR_STATES = ['pending', 'valid', 'missing', 'revoked', 'removed'] as const;
+/** Types and RCODEs that have a label value of their own. */
+export const TYPE_LABELS = 'A AAAA HTTPS PTR CNAME MX NS SOA SRV TXT SVCB DS DNSKEY TLSA ANY other'.split(' ');
+export const RCODE_LABELS = 'NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED BADVERS other'.split(' ');
+
+const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off', 'portal', 'conditional', 'probe'];
+const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
+const DNSSEC_LIMITS: readonly DnssecLimit[] = [
+  'signatures',
+  'lookups',
+  'nsec3_hashes',
+  'dnskeys',
+  'key_tags',
+  'ds',
+  'aliases',
+];
+/** Errors that every server may have; others get a series when they first come. */
+const UPSTREAM_ERRORS: readonly UpstreamError[] = [
+  'bootstrap',
+  'connect',
+  'connect_timeout',
+  'tls_verify',
+  'tls_alert',
+  'closed',
+  'timeout',
+  'slow',
+  'parse',
+  'id_mismatch',
+  'question_mismatch',
+];
+const TLS_STATES: readonly UpstreamState[] = ['probing', 'private', 'suspect', 'failed'];
+export const ADDRESS_STATES: readonly AddressOverview['state'][] = ['looking', ...TLS_STATES];
+
+/** Counters of the whole daemon. */
+export const COUNTERS = {
+  queries_total: {
+    help: 'Queries from clients.',
+    labels: { proto: TRANSPORTS, family: ['4', '6'], type: TYPE_LABELS },
+  },
+  responses_total: { help: 'Replies to clients.', labels: { rcode: RCODE_LABELS, source: SOURCES } },
+  dropped_total: {
+    help: 'Messages and connections that got no reply.',
+    labels: { reason: ['short', 'response', 'source_port', 'connections', 'slow_client', 'overload'] },
+  },
+  failures_total: { help: 'Error replies, by cause.', labels: { reason: Object.keys(FAILURES) } },
+  acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
+  ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
+  coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
+  cache_hits_total: { help: 'Answers from cache.', labels: { kind: ['positive', 'negative'] } },
+  cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },
+  cache_evictions_total: { help: 'Entries that were removed to make room.', labels: {} },
+  profile_transitions_total: {
+    help: 'Changes in what is known about reaching addresses over TLS.',
+    labels: { from: TLS_STATES, to: TLS_STATES },
+    never: ({ from, to }) => from === to,
+  },
+  upstream_replays_total: { help: 'Queries asked again because a connection closed.', labels: {} },
+  upstream_hedges_total: { help: 'Queries asked again because a connection went silent.', labels: {} },
+  cleartext_queries_total: { help: 'Queries that left unencrypted.', labels: { reason: CLEARTEXT } },
+  dnssec_validations_total: { help: 'Answers by what validation found.', labels: { result: VALIDATIONS } },
+  dnssec_lookups_total: { help: 'DS and DNSKEY sets asked for, beside the questions of clients.', labels: {} },
+  dnssec_retries_total: { help: 'Bogus answers that were asked for again at another server.', labels: {} },
+  dnssec_limit_hits_total: { help: 'Limits of validation that were met.', labels: { limit: DNSSEC_LIMITS } },
+  dnstap_dropped_total: { help: 'Frames of dnstap that were lost: no listener, or a slow one.', labels: {} },
+} as const satisfies Record<string, Row>;
+
+/** Histograms of the whole daemon. */
+export const HISTOGRAMS = {
+  request_size_bytes: { help: 'Size of queries.', labels: {}, bounds: SIZE_BUCKETS },
+  response_size_bytes: { help: 'Size of replies.', labels: {}, bounds: SIZE_BUCKETS },
+  request_duration_seconds: { help: 'From query to reply.', labels: { source: SOURCES }, bounds: DURATION_BUCKETS },
+  dnssec_validation_duration_seconds: {
+    help: 'From question to verdict, waiting included.',
+    labels: {},
+    bounds: DURATION_BUCKETS,
+  },
+} as const satisfies Record<string, HistogramRow>;
+
+/** Counters that each server has; the label `upstream` comes before theirs. */
+export const SERVER_COUNTERS = {
+  upstream_queries_total: { help: 'Queries sent to servers.', labels: { proto: PROTOCOLS } },
+  upstream_responses_total: { help: 'Responses from servers.', labels: { rcode: RCODE_LABELS } },
+  upstream_errors_total: { help: 'What went wrong with servers.', labels: { reason: UPSTREAM_ERRORS } },
+  upstream_connects_total: { help: 'TLS connections made.', labels: { resumed: ['true', 'false'] } },
+  upstream_connection_closes_total: { help: 'Connections closed, by whom.', labels: { by: CLOSED_BY } },
+  probes_total: {
+    help: 'Whether servers could be used over TLS, as opportunistic mode found out.',
+    labels: { result: ['ok', 'failed'] },
+  },
+} as const satisfies Record<string, Row>;
+
+/** Histograms that each server has. */
+export const SERVER_HISTOGRAMS = {
+  upstream_request_duration_seconds: { help: 'From query to response.', labels: {}, bounds: DURATION_BUCKETS },
+  upstream_handshake_duration_seconds: { help: 'TCP and TLS handshake.', labels: {}, bounds: DURATION_BUCKETS },
+} as const satisfies Record<string, HistogramRow>;
+
+/** Gauges; all are read from the overview at each scrape. */
+export const GAUGES = {
+  build_info: { help: 'The running program; always 1.', labels: { version: OPEN, node: OPEN, openssl: OPEN } },
+  inflight_queries: { help: 'Queries that wait for an answer.', labels: {} },
+  client_connections: { help: 'Open connections of clients.', labels: { proto: ['tcp', 'tls'] } },
+  cache_entries: { help: 'Answers in the cache.', labels: {} },
+  cache_bytes: { help: 'Memory that they are counted with.', labels: {} },
+  upstream_connections: { help: 'Open connections to servers.', labels: { upstream: OPEN } },
+  upstream_up: {
+    help: '1 where the server can be asked now in a way that the mode allows: over TLS, or in cleartext where the mode goes there.',
+    labels: { upstream: OPEN },
+  },
+  upstream_authenticated: { help: '1 where the server proved its name.', labels: { upstream: OPEN } },
+  upstream_purpose: {
+    help: 'What a server is asked for; 1 for each purpose that it has: upstream.servers, routes, or a portal window.',
+    labels: { upstream: OPEN, purpose: PURPOSES },
+  },
+  upstream_state: {
+    help: 'Addresses of a server by what is known about reaching them over TLS.',
+    labels: { upstream: OPEN, state: ADDRESS_STATES },
+  },
+  upstream_idle_limit_seconds: {
+    help: 'How long connections to a server may be idle, as learned from it.',
+    labels: { upstream: OPEN },
+  },
+  upstream_cert_expiry_timestamp_seconds: {
+    help: 'When the certificate that a server showed expires.',
+    labels: { upstream: OPEN },
+  },
+  upstream_dnssec: {
+    help: 'Whether a server passes DNSSEC signatures on; 1 for what was found.',
+    labels: { upstream: OPEN, state: DNSSEC_STATES },
+  },
+  upstream_mode: { help: 'The mode in force; 1 for that one.', labels: { mode: MODES } },
+  trust_anchor_state: {
+    help: 'Keys of trust points; 1 for the state that each is in (RFC 5011).',
+    labels: { key_tag: OPEN, state: ANCHOR_STATES },
+  },
+  config_last_reload_successful: {
+    help: '1 where the configuration file was taken over when it was last read.',
+    labels: {},
+  },
+  config_last_reload_timestamp_seconds: { help: 'When a configuration was last taken over.', labels: {} },
+  clock_synchronized: { help: '0 where the system says that nobody keeps its clock right.', labels: {} },
+} as const satisfies Record<string, Row>;
+
+/** All label sets of a row: every combination of the listed values; none where a label is open. */
+export function labelSets({ labels, never = () => false }: Row): Labels[] {
+  return Object.entries(labels)
+    .reduce<Labels[]>(
+      (sets, [label, values]) => sets.flatMap(set => values.map(value => ({ ...set, [label]: value }))),
+      [{}],
+    )
+    .filter(set => !never(set));
+}

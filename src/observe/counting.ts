@@ -1,0 +1,236 @@
+// The Observer of the daemon: counting is adding to a number. What Prometheus makes of the numbers is worked out when somebody
+// scrapes.
+
+import { DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
+import type {
+  CleartextReason,
+  DnssecLimit,
+  Observer,
+  ServerObserver,
+  Source,
+  Transport,
+  UpstreamState,
+} from '../base/observer.js';
+import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
+import type { WallMs } from '../base/time.js';
+import { COUNTERS, HISTOGRAMS, RCODE_LABELS, SOURCES, TRANSPORTS, TYPE_LABELS, VALIDATIONS } from './catalogue.js';
+import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally, within } from './families.js';
+import { Servers } from './servers.js';
+
+/** What counting needs from outside. */
+export interface CountingParts {
+  /** Names of the RR types that get a label of their own; all others are `other`. */
+  readonly typeName: (type: number) => string;
+  readonly rcodeName: (rcode: number) => string;
+  readonly wallMs: () => WallMs;
+}
+
+/** Why queries got an error reply. */
+export interface Cause {
+  readonly code: FailureCode;
+  readonly words: string;
+  readonly count: number;
+  readonly lastMs: WallMs;
+}
+
+/** RCODEs below this have a tally that is found by index. */
+const INDEXED_RCODES = 24;
+/** The highest INFO-CODE that IANA had assigned when this was written. */
+const HIGHEST_EDE = 30;
+/** Replies of front threads hold no RCODE above this: it takes EDNS. */
+const HEADER_RCODES = 16;
+
+/** Counts everything. */
+export class Counting implements Observer {
+  readonly servers: Servers;
+  /** Durations by the source of the reply. */
+  readonly durations: Readonly<Record<Source, Distribution>>;
+  private readonly counters: Readonly<Record<keyof typeof COUNTERS, Counters>>;
+  private readonly requestSize = new Distribution(SIZE_BUCKETS);
+  private readonly responseSize = new Distribution(SIZE_BUCKETS);
+  private readonly validationDuration = new Distribution(DURATION_BUCKETS);
+  // Tallies of every query, so that none is looked up by a text that would have to be made first.
+  private readonly queries: Readonly<Record<Transport, Readonly<Record<4 | 6, readonly Tally[]>>>>;
+  private readonly responses: Readonly<Record<Source, readonly Tally[]>>;
+  private readonly positiveHits: Tally;
+  private readonly negativeHits: Tally;
+  private readonly misses: Tally;
+  private readonly evictions: Tally;
+  private readonly sharedExchanges: Tally;
+  /** Error replies by cause. */
+  private readonly causes = new Map<FailureCode, Cause>();
+
+  constructor(private readonly parts: CountingParts) {
+    this.servers = new Servers(parts.rcodeName);
+    this.counters = byKey(keysOf(COUNTERS), key => new Counters(COUNTERS[key]));
+    const { queries_total: queries, responses_total: responses } = this.counters;
+    this.durations = byKey(SOURCES, () => new Distribution(DURATION_BUCKETS));
+    const byType = (transport: Transport, family: 4 | 6): Tally[] =>
+      Array.from({ length: FrontCounts.otherType }, (_, type) =>
+        queries.at(transport, String(family), within(parts.typeName(type), TYPE_LABELS)),
+      );
+    this.queries = byKey(TRANSPORTS, transport => ({ 4: byType(transport, 4), 6: byType(transport, 6) }));
+    this.responses = byKey(SOURCES, source =>
+      Array.from({ length: INDEXED_RCODES }, (_, rcode) =>
+        responses.at(within(parts.rcodeName(rcode), RCODE_LABELS), source),
+      ),
+    );
+    this.positiveHits = this.counters.cache_hits_total.at('positive');
+    this.negativeHits = this.counters.cache_hits_total.at('negative');
+    this.misses = this.counters.cache_misses_total.at();
+    this.evictions = this.counters.cache_evictions_total.at();
+    this.sharedExchanges = this.counters.coalesced_queries_total.at();
+  }
+
+  query(transport: Transport, family: 4 | 6, type: number, bytes: number): void {
+    this.queryTally(transport, family, type).count++;
+    this.requestSize.observe(bytes);
+  }
+
+  response(rcode: number, source: Source, seconds: number, bytes: number): void {
+    (this.responses[source][rcode] ?? this.counters.responses_total.at('other', source)).count++;
+    this.durations[source].observe(seconds);
+    this.responseSize.observe(bytes);
+  }
+
+  dropped(reason: Parameters<Observer['dropped']>[0]): void {
+    this.counters.dropped_total.at(reason).count++;
+  }
+
+  failure(code: FailureCode, words: string): void {
+    this.counters.failures_total.at(code).count++;
+    if (code === 'not_allowed') this.counters.acl_refused_total.at().count++;
+    this.causes.set(code, {
+      code,
+      // The words of a validation failure name zones that somebody asked for, which the status page must not tell.
+      words: isDnssecFailure(code) ? FAILURES[code].words : words,
+      count: (this.causes.get(code)?.count ?? 0) + 1,
+      lastMs: this.parts.wallMs(),
+    });
+  }
+
+  ede(infoCode: number): void {
+    // INFO-CODEs come from servers, too: those without a name share a label value.
+    this.counters.ede_total.at(infoCode <= HIGHEST_EDE ? String(infoCode) : 'other').count++;
+  }
+
+  cache(event: Parameters<Observer['cache']>[0]): void {
+    switch (event) {
+      case 'hit_positive':
+        this.positiveHits.count++;
+        return;
+      case 'hit_negative':
+        this.negativeHits.count++;
+        return;
+      case 'miss':
+        this.misses.count++;
+        return;
+      case 'eviction':
+        this.evictions.count++;
+    }
+  }
+
+  coalesced(): void {
+    this.sharedExchanges.count++;
+  }
+
+  server(label: string): ServerObserver {
+    return this.servers.observe(label);
+  }
+
+  upstreamTransition(from: UpstreamState, to: UpstreamState): void {
+    this.counters.profile_transitions_total.at(from, to).count++;
+  }
+
+  replay(): void {
+    this.counters.upstream_replays_total.at().count++;
+  }
+
+  hedge(): void {
+    this.counters.upstream_hedges_total.at().count++;
+  }
+
+  cleartext(reason: CleartextReason): void {
+    this.counters.cleartext_queries_total.at(reason).count++;
+  }
+
+  validation(result: (typeof VALIDATIONS)[number], seconds: number): void {
+    this.counters.dnssec_validations_total.at(result).count++;
+    this.validationDuration.observe(seconds);
+  }
+
+  dnssecLookup(): void {
+    this.counters.dnssec_lookups_total.at().count++;
+  }
+
+  dnssecRetry(): void {
+    this.counters.dnssec_retries_total.at().count++;
+  }
+
+  dnssecLimit(limit: DnssecLimit): void {
+    this.counters.dnssec_limit_hits_total.at(limit).count++;
+  }
+
+  /** A frame of dnstap was lost. */
+  dnstapLost(): void {
+    this.counters.dnstap_dropped_total.at().count++;
+  }
+
+  /** Adds what a front thread has counted. */
+  absorb(front: FrontCounts): void {
+    for (const family of [4, 6] as const) {
+      for (let type = 0; type <= FrontCounts.otherType; type++) {
+        const count = front.queries(family, type);
+        if (count > 0) this.queryTally('udp', family, type).count += count;
+      }
+    }
+    this.responses.cache.forEach((tally, rcode) => (tally.count += rcode < HEADER_RCODES ? front.replies(rcode) : 0));
+    this.counters.dropped_total.at('overload').count += front.drops;
+    this.positiveHits.count += front.hits('positive');
+    this.negativeHits.count += front.hits('negative');
+    this.requestSize.merge(front.requestSizes);
+    this.responseSize.merge(front.responseSizes);
+    this.durations.cache.merge(front.durations);
+  }
+
+  /** Answers by what validation found. */
+  validations(): Readonly<Record<(typeof VALIDATIONS)[number], number>> {
+    return byKey(VALIDATIONS, result => this.counters.dnssec_validations_total.at(result).count);
+  }
+
+  /** Error replies by cause, the latest first. */
+  latestCauses(): readonly Cause[] {
+    return [...this.causes.values()].sort((a, b) => b.lastMs - a.lastMs);
+  }
+
+  families(): Family[] {
+    const counters = keysOf(COUNTERS).map((key): Family => ({
+      type: 'counter',
+      name: `${PREFIX}${key}`,
+      help: COUNTERS[key].help,
+      labelNames: Object.keys(COUNTERS[key].labels),
+      samples: () => this.counters[key].samples(),
+    }));
+    const distributions: Readonly<Record<keyof typeof HISTOGRAMS, ReturnType<HistogramFamily['samples']>>> = {
+      request_size_bytes: [{ labels: {}, distribution: this.requestSize }],
+      response_size_bytes: [{ labels: {}, distribution: this.responseSize }],
+      request_duration_seconds: SOURCES.map(source => ({ labels: { source }, distribution: this.durations[source] })),
+      dnssec_validation_duration_seconds: [{ labels: {}, distribution: this.validationDuration }],
+    };
+    const histograms = keysOf(HISTOGRAMS).map((key): Family => ({
+      type: 'histogram',
+      name: `${PREFIX}${key}`,
+      help: HISTOGRAMS[key].help,
+      labelNames: Object.keys(HISTOGRAMS[key].labels),
+      bounds: HISTOGRAMS[key].bounds,
+      samples: () => distributions[key],
+    }));
+    return [...counters, ...this.servers.families(), ...histograms];
+  }
+
+  private queryTally(transport: Transport, family: 4 | 6, type: number): Tally {
+    return this.queries[transport][family][type] ?? this.counters.queries_total.at(transport, String(family), 'other');
+  }
+}
+
+type HistogramFamily = Extract<Family, { type: 'histogram' }>;

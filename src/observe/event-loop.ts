@@ -1,0 +1,64 @@
+// How late the event loop is. prom-client measures the same, but says 9223372036 s and NaN wherever nothing was measured yet:
+// at the first scrape, and at each that follows another at once.
+
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+
+import type { Family } from './families.js';
+
+/** Also how often the process wakes to measure: it begins with the first scrape only. */
+const RESOLUTION_MS = 10;
+/** So long the first scrape waits for something to tell. */
+const FIRST_MS = 5 * RESOLUTION_MS;
+
+/** What is shown of the delays, by the end of the metric's name. */
+const SHOWN: readonly (readonly [name: string, help: string, read: (delays: IntervalHistogram) => number])[] = [
+  ['min', 'The minimum recorded event loop delay.', ({ min }) => min],
+  ['max', 'The maximum recorded event loop delay.', ({ max }) => max],
+  ['mean', 'The mean of the recorded event loop delays.', ({ mean }) => mean],
+  ['stddev', 'The standard deviation of the recorded event loop delays.', ({ stddev }) => stddev],
+  ['p50', 'The 50th percentile of the recorded event loop delays.', delays => delays.percentile(50)],
+  ['p90', 'The 90th percentile of the recorded event loop delays.', delays => delays.percentile(90)],
+  ['p99', 'The 99th percentile of the recorded event loop delays.', delays => delays.percentile(99)],
+];
+
+const nameOf = (end: string): string => `nodejs_eventloop_lag_${end === '' ? '' : `${end}_`}seconds`;
+
+/** The metrics of prom-client that are replaced. */
+export const EVENT_LOOP_NAMES: readonly string[] = ['', ...SHOWN.map(([end]) => end)].map(nameOf);
+
+/** Measures from now on. */
+export class EventLoop {
+  private readonly delays: IntervalHistogram;
+  /** Seconds, in the order of SHOWN, since the scrape before the last; undefined: nothing was measured yet. */
+  private last: readonly number[] | undefined;
+
+  constructor() {
+    this.delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+    this.delays.enable();
+  }
+
+  /** What was measured since the last call; what it said then, if there was no time to measure. */
+  async families(): Promise<Family[]> {
+    if (this.last === undefined) await sleep(FIRST_MS);
+    const startedAt = performance.now();
+    await nextTurn();
+    const lagSec = (performance.now() - startedAt) / 1000;
+    if (this.delays.count > 0) {
+      this.last = SHOWN.map(([, , read]) => read(this.delays) / 1e9);
+      this.delays.reset();
+    }
+    const gauge = (end: string, help: string, value: number): Family => ({
+      type: 'gauge',
+      name: nameOf(end),
+      help,
+      labelNames: [],
+      samples: () => [{ labels: {}, value }],
+    });
+    const { last } = this;
+    return [
+      gauge('', 'Lag of event loop in seconds.', lagSec),
+      ...(last === undefined ? [] : SHOWN.map(([end, help], i) => gauge(end, help, last[i] ?? 0))),
+    ];
+  }
+}

@@ -1,0 +1,112 @@
+// Gauges: what is the case at the moment of a scrape, read from one overview.
+
+import type { AddressOverview, Overview, ServerOverview } from '../base/overview.js';
+import { MODES } from '../base/overview.js';
+import { ADDRESS_STATES, ANCHOR_STATES, DNSSEC_STATES, GAUGES, type Labels, PURPOSES } from './catalogue.js';
+import { type Family, keysOf, PREFIX, type Sample } from './families.js';
+
+type Read = (overview: Overview) => readonly Sample[];
+
+const one = (value: number): Sample[] => [{ labels: {}, value }];
+const flag = (labels: Labels, is: boolean): Sample => ({ labels, value: is ? 1 : 0 });
+
+/**
+ * Whether an address can be asked now in a way that the mode wants. Cleartext is a path only where the mode goes there; over
+ * TLS it must have worked.
+ */
+export const isReached = ({ path, state }: AddressOverview): boolean =>
+  path === 'cleartext' || (path === 'tls' && state === 'private');
+
+/** Servers of one label, which share their series: a server and its successor, or two purposes. */
+interface Labelled {
+  readonly upstream: string;
+  readonly servers: readonly ServerOverview[];
+  readonly addresses: readonly AddressOverview[];
+}
+
+function byLabel({ servers }: Overview): Labelled[] {
+  return [...new Set(servers.map(({ label }) => label))].map(upstream => {
+    const ofLabel = servers.filter(({ label }) => label === upstream);
+    return { upstream, servers: ofLabel, addresses: ofLabel.flatMap(({ addresses }) => addresses) };
+  });
+}
+
+/** A gauge with one value for each label of a server; undefined: it is not known, and not shown. */
+const perServer =
+  (value: (labelled: Labelled) => number | undefined): Read =>
+  overview =>
+    byLabel(overview).flatMap(labelled => {
+      const known = value(labelled);
+      return known === undefined ? [] : [{ labels: { upstream: labelled.upstream }, value: known }];
+    });
+
+/** The smallest of what is known, in seconds. */
+function leastSec(milliseconds: readonly (number | undefined)[]): number | undefined {
+  const known = milliseconds.filter(value => value !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known) / 1000;
+}
+
+/** How each gauge is read. */
+const READ: Readonly<Record<keyof typeof GAUGES, Read>> = {
+  build_info: ({ version }) => [
+    flag({ version, node: process.versions.node, openssl: process.versions.openssl }, true),
+  ],
+  inflight_queries: ({ inflight }) => one(inflight),
+  client_connections: ({ sessions }) => [
+    { labels: { proto: 'tcp' }, value: sessions.tcp },
+    { labels: { proto: 'tls' }, value: sessions.tls },
+  ],
+  cache_entries: ({ cache }) => one(cache.entries),
+  cache_bytes: ({ cache }) => one(cache.bytes),
+  upstream_connections: perServer(({ addresses }) => addresses.reduce((sum, { connections }) => sum + connections, 0)),
+  upstream_up: perServer(({ addresses }) => (addresses.some(isReached) ? 1 : 0)),
+  upstream_authenticated: perServer(({ addresses }) => (addresses.some(({ authenticated }) => authenticated) ? 1 : 0)),
+  upstream_purpose: overview =>
+    byLabel(overview).flatMap(({ upstream, servers }) =>
+      PURPOSES.map(purpose =>
+        flag(
+          { upstream, purpose },
+          servers.some(each => each.purpose === purpose),
+        ),
+      ),
+    ),
+  upstream_state: overview =>
+    byLabel(overview).flatMap(({ upstream, addresses }) =>
+      ADDRESS_STATES.map(state => ({
+        labels: { upstream, state },
+        value: addresses.filter(each => each.state === state).length,
+      })),
+    ),
+  upstream_idle_limit_seconds: perServer(({ addresses }) => leastSec(addresses.map(each => each.idleLimitMs))),
+  upstream_cert_expiry_timestamp_seconds: perServer(({ addresses }) =>
+    leastSec(addresses.map(each => each.certificateEndsMs)),
+  ),
+  upstream_dnssec: overview =>
+    byLabel(overview).flatMap(({ upstream, servers }) =>
+      DNSSEC_STATES.map(state =>
+        flag(
+          { upstream, state },
+          servers.some(each => each.dnssec === state),
+        ),
+      ),
+    ),
+  upstream_mode: ({ mode }) => MODES.map(each => flag({ mode: each }, each === mode)),
+  trust_anchor_state: ({ trustAnchors }) =>
+    trustAnchors.flatMap(({ tag, state }) =>
+      ANCHOR_STATES.map(each => flag({ key_tag: String(tag), state: each }, each === state)),
+    ),
+  config_last_reload_successful: ({ reload }) => one(reload.taken ? 1 : 0),
+  config_last_reload_timestamp_seconds: ({ reload }) => one(reload.takenMs / 1000),
+  clock_synchronized: ({ clockIsSet }) => one(clockIsSet === false ? 0 : 1),
+};
+
+/** The gauges as families. @param overview called by each; the same snapshot within a scrape */
+export function gauges(overview: () => Overview): Family[] {
+  return keysOf(READ).map(key => ({
+    type: 'gauge',
+    name: `${PREFIX}${key}`,
+    help: GAUGES[key].help,
+    labelNames: Object.keys(GAUGES[key].labels),
+    samples: () => READ[key](overview()),
+  }));
+}

@@ -1,0 +1,234 @@
+// Files in state_directory: what the daemon remembers over a restart. A file is replaced as a whole, in pieces that never hold
+// the event loop long; what cannot be written is tried again.
+
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { Cancel, Clock, Log } from '../base/ports.js';
+import { wordsFor } from './system-error.js';
+
+/** What a file is to hold: a text, or pieces, which are asked for anew at every try. */
+export type StateContents = string | (() => Iterable<Buffer>);
+
+/** The files of one directory. */
+export interface StateStore {
+  /**
+   * Reads a file.
+   * @param mostBytes a longer one is not read
+   * @returns empty, where there is none, or none that can be trusted
+   */
+  read(name: string, mostBytes: number): string;
+  /**
+   * Writes a file, soon. Of several contents that wait for the same file the newest is written.
+   * @param lost what it means that it cannot be written, a sentence without a full stop
+   */
+  write(name: string, contents: StateContents, lost: string): void;
+  /** A sentence for each file that could not be written and is tried again. */
+  readonly unwritten: readonly string[];
+  /** Resolved when all writes that can succeed have; a file that failed is tried at once. */
+  flush(): Promise<void>;
+  /** Tries what is not written one last time. Nothing is written afterwards. */
+  close(): Promise<void>;
+}
+
+/** What it works with. */
+export interface StateStoreParts {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const FIRST_RETRY_MS = 1000;
+const MAX_RETRY_MS = 600_000;
+/** Of a text: what is written at a time. */
+const PIECE_BYTES = 1 << 18;
+
+/** Makes the store of a directory. */
+export const stateStore = (directory: string, parts: StateStoreParts): StateStore =>
+  new DirectoryStore(directory, parts);
+
+class DirectoryStore implements StateStore {
+  private readonly files = new Map<string, StateFile>();
+  private closed = false;
+
+  constructor(
+    private readonly directory: string,
+    private readonly parts: StateStoreParts,
+  ) {}
+
+  read(name: string, mostBytes: number): string {
+    const path = join(this.directory, name);
+    try {
+      const read = readOurs(path, mostBytes);
+      if (typeof read === 'string') return read;
+      this.parts.log.warn({ file: path }, `${path} is not used: ${read.why}`);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
+    }
+    return '';
+  }
+
+  write(name: string, contents: StateContents, lost: string): void {
+    if (this.closed) return;
+    let file = this.files.get(name);
+    if (file === undefined) {
+      file = new StateFile(join(this.directory, name), this.parts);
+      this.files.set(name, file);
+    }
+    file.write(contents, lost);
+  }
+
+  get unwritten(): readonly string[] {
+    return [...this.files.values()].map(({ problem }) => problem).filter(problem => problem !== undefined);
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all([...this.files.values()].map(async file => file.flush()));
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.flush();
+    for (const file of this.files.values()) file.close();
+  }
+}
+
+/** One file. */
+class StateFile {
+  /** What is to be written next. */
+  private waiting: StateContents | undefined;
+  /** The write that is under way. */
+  private writing: Promise<void> | undefined;
+  private lost = '';
+  private retryMs = FIRST_RETRY_MS;
+  private cancelRetry: Cancel | undefined;
+  /** That it cannot be written, for people. */
+  problem: string | undefined;
+
+  constructor(
+    private readonly path: string,
+    private readonly parts: StateStoreParts,
+  ) {}
+
+  write(contents: StateContents, lost: string): void {
+    this.waiting = contents;
+    this.lost = lost;
+    if (this.cancelRetry === undefined) void this.start();
+  }
+
+  /** Writes what waits, now. */
+  async flush(): Promise<void> {
+    this.close();
+    await this.start();
+  }
+
+  /** Tries no more. */
+  close(): void {
+    this.cancelRetry?.();
+    this.cancelRetry = undefined;
+  }
+
+  private async start(): Promise<void> {
+    this.writing ??= this.writeWaiting().finally(() => (this.writing = undefined));
+    await this.writing;
+  }
+
+  /** Writes until nothing waits, or a try fails. */
+  private async writeWaiting(): Promise<void> {
+    while (this.waiting !== undefined) {
+      const contents = this.waiting;
+      this.waiting = undefined;
+      try {
+        await replaceFile(this.path, contents);
+        this.succeeded();
+      } catch (error) {
+        this.waiting ??= contents;
+        this.failed(error);
+        return;
+      }
+    }
+  }
+
+  private succeeded(): void {
+    this.retryMs = FIRST_RETRY_MS;
+    if (this.problem === undefined) return;
+    this.problem = undefined;
+    this.parts.log.info({ file: this.path }, `${this.path} is written again`);
+  }
+
+  private failed(error: unknown): void {
+    const { log, clock } = this.parts;
+    const sentence = `${this.path} cannot be written (${wordsFor(error)}): ${this.lost}`;
+    if (this.problem === undefined)
+      log.warn(
+        { file: this.path },
+        `${sentence}. It is tried again. Make its directory writable for this user, or set state_directory`,
+      );
+    this.problem = sentence;
+    this.close();
+    this.cancelRetry = clock.after(this.retryMs, () => {
+      this.cancelRetry = undefined;
+      void this.start();
+    });
+    this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS);
+  }
+}
+
+/** Reads a regular file of this user (or of root); never waits for a FIFO, and follows no symbolic link. */
+function readOurs(path: string, mostBytes: number): string | { readonly why: string } {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const about = fstatSync(fd);
+    if (!about.isFile()) return { why: 'it is not a regular file' };
+    if (about.uid !== 0 && about.uid !== process.getuid?.()) return { why: 'it belongs to another user' };
+    if (about.size > mostBytes) return { why: `it is larger than ${mostBytes} octets` };
+    const octets = Buffer.alloc(about.size);
+    let filled = 0;
+    while (filled < octets.length) {
+      const bytes = readSync(fd, octets, filled, octets.length - filled, filled);
+      if (bytes === 0) break;
+      filled += bytes;
+    }
+    return octets.toString('utf8', 0, filled);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A crash at any point leaves the old file or the new one. */
+async function replaceFile(path: string, contents: StateContents): Promise<void> {
+  const temporary = `${path}.new`;
+  // Of a process that was killed.
+  await rm(temporary, { force: true });
+  const file = await open(
+    temporary,
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    0o600,
+  );
+  try {
+    try {
+      for (const piece of typeof contents === 'string' ? pieces(contents) : contents()) await writeAll(file, piece);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    // On a full disk others need the room.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw error;
+  }
+}
+
+function* pieces(text: string): Iterable<Buffer> {
+  const octets = Buffer.from(text);
+  for (let at = 0; at < octets.length; at += PIECE_BYTES) yield octets.subarray(at, at + PIECE_BYTES);
+}
+
+async function writeAll(file: FileHandle, piece: Buffer): Promise<void> {
+  for (let written = 0; written < piece.length;) {
+    const { bytesWritten } = await file.write(piece, written);
+    written += bytesWritten;
+  }
+}

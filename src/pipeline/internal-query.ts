@@ -1,0 +1,74 @@
+// Questions of this program's own, all made and asked here: what validation looks up, the keys of trust anchors, traces.
+
+import { failure, type Failure, RCODE } from '../base/outcome.js';
+import { type Name, nameText, octetsOf } from '../dnssec/name.js';
+import { readSets } from '../dnssec/rrset.js';
+import type { Lookup, LookupResult } from '../dnssec/steps.js';
+import type { ServerName } from '../upstream/endpoint.js';
+import type { Upstream, UpstreamReply } from '../upstream/pool.js';
+import { questionOf } from '../wire/compose.js';
+import { FLAG } from '../wire/header.js';
+import { cacheKey } from '../wire/query.js';
+import { type Client, Query } from './query.js';
+
+/** In place of a client. */
+const OURSELVES: Client = { address: '127.0.0.1', port: 0, family: 4, transport: 'udp' };
+
+/** How a question of ours is asked. */
+export interface OwnQuestion {
+  readonly checkingDisabled: boolean;
+  /** Ids of servers that are only asked if there is no other. */
+  readonly avoid: readonly number[];
+}
+
+/** Makes a query of a question of ours. Signatures are always wanted. */
+export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: OwnQuestion): Query {
+  const question = questionOf(octetsOf(name), type);
+  const flags = checkingDisabled ? FLAG.RD | FLAG.CD : FLAG.RD;
+  const key = cacheKey(question, checkingDisabled);
+  return new Query(0, flags, question, type, undefined, true, true, checkingDisabled, key, OURSELVES, 'own', 0, avoid);
+}
+
+/**
+ * Asks upstream for RRsets that validation needs. They are not validated on the way (CD): the caller does that.
+ * @param take called once with the result, which is its own; and with the server that gave it, if one did
+ */
+export function askForSets(
+  upstream: Upstream,
+  lookup: Lookup,
+  avoid: readonly number[],
+  take: (found: LookupResult, server: ServerName | undefined) => void,
+): void {
+  const query = ownQuery(lookup.name, lookup.type, { checkingDisabled: true, avoid });
+  upstream.exchange(
+    query,
+    query.type,
+    reply => take(setsOf(reply, lookup.name), reply.at === 'reply' ? reply.server : undefined),
+    avoid,
+  );
+}
+
+const notFetched = (detail: string | undefined): LookupResult => ({
+  at: 'failure',
+  failure: failure('dnssec_indeterminate', detail),
+});
+
+function setsOf(reply: UpstreamReply | Failure, name: Name): LookupResult {
+  if (reply.at === 'failure') return notFetched(reply.detail);
+  const { scan, message, server } = reply;
+  if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN)
+    return notFetched(`${server.label} answers RCODE ${scan.rcode} about ${nameText(name)}`);
+  // The sets outlive the read buffer.
+  const sets = readSets(
+    {
+      octets: Buffer.from(message.subarray(0, scan.end)),
+      answers: scan.answers,
+      authority: scan.authority,
+      ttlOffsets: scan.ttlOffsets,
+    },
+    scan.questionEnd,
+  );
+  return sets === undefined
+    ? notFetched(`${server.label}: malformed records about ${nameText(name)}`)
+    : { at: 'answer', sets, rcode: scan.rcode, upstream: server.label };
+}

@@ -1,0 +1,109 @@
+// Background jobs: work that is done when it is due, and not because a client asks for something.
+
+import type { Cancel, Clock } from '../../base/ports.js';
+import { type MonoMs, monoAfter } from '../../base/time.js';
+
+/** One run of a job. */
+export interface JobRun {
+  /** The registry is closed: results that come now must not be used. */
+  readonly closed: boolean;
+  /** To be called once, when the run is over, whatever came of it. */
+  done(): void;
+}
+
+/** A job. */
+export interface Job {
+  readonly name: string;
+  /** Milliseconds until it is due. Asked at the start, after each run, and by `lookAgain`. */
+  dueInMs(): number;
+  /** Does the work. */
+  run(run: JobRun): void;
+}
+
+/** How a job is doing. */
+export interface JobState {
+  readonly name: string;
+  readonly running: boolean;
+  /** When it is looked at next; undefined while it runs. */
+  readonly nextAt: MonoMs | undefined;
+}
+
+/** A timer that is not longer than this also finds out when the machine has slept through the time. */
+const LONGEST_MS = 3_600_000;
+/** A job that always says it is due must not take all the time. */
+const SHORTEST_MS = 1000;
+
+interface Scheduled {
+  readonly job: Job;
+  running: boolean;
+  nextAt: MonoMs | undefined;
+  cancel: Cancel;
+}
+
+const nothing = (): void => undefined;
+
+/** The jobs. Each has at most one run at a time; after `close` none is run. */
+export class Jobs {
+  private readonly jobs: Scheduled[] = [];
+  private isClosed = false;
+
+  constructor(private readonly clock: Clock) {}
+
+  /** Adds a job. It is run when it is due. */
+  add(job: Job): void {
+    const scheduled: Scheduled = { job, running: false, nextAt: undefined, cancel: nothing };
+    this.jobs.push(scheduled);
+    this.schedule(scheduled);
+  }
+
+  /** Something has changed that the jobs' dates depend on. */
+  lookAgain(): void {
+    for (const each of this.jobs) if (!each.running) this.schedule(each);
+  }
+
+  /** How they are doing. */
+  get states(): readonly JobState[] {
+    return this.jobs.map(({ job: { name }, running, nextAt }) => ({ name, running, nextAt }));
+  }
+
+  /** Ends all; may be called twice. */
+  close(): void {
+    this.isClosed = true;
+    for (const each of this.jobs) {
+      each.cancel();
+      each.nextAt = undefined;
+    }
+  }
+
+  private schedule(scheduled: Scheduled): void {
+    if (this.isClosed) return;
+    scheduled.cancel();
+    const dueInMs = Math.max(scheduled.job.dueInMs(), SHORTEST_MS);
+    const waitMs = Math.min(dueInMs, LONGEST_MS);
+    scheduled.nextAt = monoAfter(this.clock.monotonicMs(), waitMs);
+    scheduled.cancel = this.clock.after(waitMs, () => {
+      // The timer may have ended only to look at the date again.
+      if (dueInMs > LONGEST_MS && scheduled.job.dueInMs() > 0) this.schedule(scheduled);
+      else this.run(scheduled);
+    });
+  }
+
+  private run(scheduled: Scheduled): void {
+    if (this.isClosed) return;
+    scheduled.running = true;
+    scheduled.nextAt = undefined;
+    const isClosed = (): boolean => this.isClosed;
+    let over = false;
+    scheduled.job.run({
+      get closed() {
+        return isClosed();
+      },
+      done: () => {
+        if (over) return;
+        over = true;
+        scheduled.running = false;
+        this.schedule(scheduled);
+      },
+    });
+  }
+}

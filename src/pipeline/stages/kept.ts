@@ -1,0 +1,50 @@
+// Keeps what was found: answers in one table, failures in another.
+
+import { RCODE } from '../../base/outcome.js';
+import type { AgeSec } from '../../base/time.js';
+import type { AnswerCache } from '../../cache/answers.js';
+import { type FailureCache, HOLDS } from '../../cache/failures.js';
+import { Answer, type Outcome } from '../answer.js';
+import type { Stage } from '../stage.js';
+
+/** What the stage works with. */
+export interface KeptParts {
+  readonly answers: AnswerCache;
+  readonly failures: FailureCache<Outcome>;
+  readonly ageNow: () => AgeSec;
+}
+
+/** RFC 6672 §2.2: an alias would be too long. That is an answer, though it is not kept. */
+const YXDOMAIN = 6;
+const isAnswer = (rcode: number): boolean => rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === YXDOMAIN;
+
+/** Makes the stage. */
+export function kept(parts: KeptParts): Stage {
+  const { failures } = parts;
+  return next => (query, settle) => {
+    const { epoch } = failures;
+    next(query, outcome => {
+      keep(parts, query.key, outcome, epoch);
+      settle(outcome);
+    });
+  };
+}
+
+function keep({ answers, failures, ageNow }: KeptParts, key: string, outcome: Outcome, epoch: number): void {
+  if (outcome.at === 'failure') {
+    const hold = HOLDS[outcome.code];
+    if (hold !== undefined) failures.put(key, { ...outcome, cached: true }, hold, ageNow(), epoch);
+    return;
+  }
+  const { entry, origin } = outcome;
+  if (origin === 'local') return;
+  if (isAnswer(entry.rcode)) {
+    failures.succeeded(key, entry.storedAt);
+    // Validation had no result: the next attempt may have one.
+    if (entry.verdict !== 'indeterminate') answers.put(key, entry);
+    return;
+  }
+  failures.replied(entry.storedAt);
+  const copy = Answer.cached({ ...entry, octets: Buffer.from(entry.octets) });
+  failures.put(key, copy, 'growing', entry.storedAt, epoch);
+}

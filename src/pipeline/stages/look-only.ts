@@ -1,0 +1,13 @@
+// A query without RD asks what is in the cache. Only the clients of access.snoop may know that.
+
+import { failure } from '../../base/outcome.js';
+import type { Matcher } from '../../policy/access.js';
+import type { Stage } from '../stage.js';
+
+/** Makes the stage. @param mayLook is called for each query without RD */
+export function lookOnly({ mayLook }: { readonly mayLook: Matcher }): Stage {
+  return next => (query, settle) => {
+    if (query.recurse || mayLook(query.client.address)) next(query, settle);
+    else settle(failure('not_cached'));
+  };
+}

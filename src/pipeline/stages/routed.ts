@@ -1,0 +1,39 @@
+// Names of the local network's zones are asked of the resolvers that know them.
+
+import type { AgeSec } from '../../base/time.js';
+import type { TtlLimits } from '../../cache/entry.js';
+import { isNoClusterName, type Route, routeOf } from '../../policy/routes.js';
+import type { Upstream } from '../../upstream/pool.js';
+import { noSuchNameMessage } from '../../wire/reply.js';
+import { Answer } from '../answer.js';
+import type { Stage } from '../stage.js';
+
+/** A route, and who is asked. */
+export interface RouteTarget extends Route {
+  upstream(): Upstream;
+}
+
+/** What the stage works with. */
+export interface RoutedParts {
+  /** The routes as they are now. */
+  readonly routes: () => readonly RouteTarget[];
+  readonly ttlLimits: () => TtlLimits;
+  readonly ageNow: () => AgeSec;
+}
+
+/** Makes the stage. */
+export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
+  return next => (query, settle) => {
+    const all = routes();
+    const match = all.length === 0 ? undefined : routeOf(all, query.name);
+    if (match === undefined) return next(query, settle);
+    const { route, zone } = match;
+    if (route.kubernetes && isNoClusterName(query.name, zone))
+      return settle(Answer.local(noSuchNameMessage(query.question, zone), ageNow()));
+    route
+      .upstream()
+      .exchange(query, query.type, reply =>
+        settle(reply.at === 'failure' ? reply : Answer.replied('route', reply, ttlLimits(), ageNow())),
+      );
+  };
+}

@@ -1,0 +1,52 @@
+// The DS and DNSKEY RRsets that validation asks for: each once at a time, whoever needs it.
+
+import type { Observer } from '../../base/observer.js';
+import { type Lookup, lookupKey, type LookupResult } from '../../dnssec/steps.js';
+import type { Validator } from '../../dnssec/validator.js';
+import type { ServerName } from '../../upstream/endpoint.js';
+import type { Upstream } from '../../upstream/pool.js';
+import { TYPE } from '../../wire/rrtype.js';
+import { Coalescer } from '../coalescer.js';
+import { askForSets } from '../internal-query.js';
+import type { Strippers } from './strippers.js';
+
+/** What lookups work with. */
+export interface LookupParts {
+  readonly upstream: Upstream;
+  readonly validator: Validator;
+  readonly observer: Observer;
+  readonly strippers: Strippers;
+}
+
+const LISTS = 256;
+
+/** The lookups on their way. Each validation bounds its own, and the front bounds the validations. */
+export class Lookups {
+  private readonly pending = new Coalescer<LookupResult>(LISTS);
+
+  constructor(private readonly parts: LookupParts) {}
+
+  /**
+   * Asks.
+   * @param avoid ids of servers that are only asked if there is no other
+   * @param take called once, now or later
+   */
+  ask(lookup: Lookup, avoid: readonly number[], take: (found: LookupResult) => void): void {
+    const { upstream, observer } = this.parts;
+    const pending = this.pending.join(`${avoid.join(' ')} ${lookupKey(lookup)}`, take);
+    if (pending === undefined) return;
+    observer.dnssecLookup();
+    const { epoch } = this.parts.strippers;
+    askForSets(upstream, lookup, avoid, (found, server) => {
+      if (server !== undefined && epoch === this.parts.strippers.epoch) this.watch(lookup, found, server);
+      this.pending.finish(pending, found);
+    });
+  }
+
+  /** The keys of a trust anchor are signed, always. For other zones, the zone itself may be to blame. */
+  private watch(lookup: Lookup, found: LookupResult, server: ServerName): void {
+    const { validator, strippers } = this.parts;
+    if (found.at !== 'answer' || lookup.type !== TYPE.DNSKEY || !validator.isAnchor(lookup.name)) return;
+    strippers.note(server, !found.sets.answer.some(({ signatures }) => signatures.length > 0));
+  }
+}

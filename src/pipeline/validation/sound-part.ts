@@ -1,0 +1,27 @@
+// What of an answer is secure.
+
+import { putU32 } from '../../base/octets.js';
+import type { Entry } from '../../cache/entry.js';
+import type { Finding } from '../../dnssec/validate.js';
+import { select } from '../../wire/selection.js';
+
+/**
+ * The records that were validated, as an entry: AD must not speak of others (RFC 4035 §3.2.3).
+ * @returns undefined: the message is malformed
+ */
+export function soundPart(
+  entry: Entry,
+  finding: Extract<Finding, { at: 'secure' }>,
+  questionEnd: number,
+): Entry | undefined {
+  for (const [record, ttlSec] of finding.shorter ?? []) putU32(entry.octets, entry.ttlOffsets[record] ?? 0, ttlSec);
+  const sound = select(entry, questionEnd, record => finding.kept[record] === true);
+  return (
+    sound && {
+      ...sound,
+      rcode: finding.rcode,
+      ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
+      verdict: finding.untimely ? 'indeterminate' : 'secure',
+    }
+  );
+}

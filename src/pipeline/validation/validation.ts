@@ -1,0 +1,225 @@
+// One question being validated: what the chain of trust will need is asked together with the question, the answer is judged
+// when it is there, and a bogus one is asked for again, of another server, once.
+
+import { failure, type Failure, failureRow, RCODE } from '../../base/outcome.js';
+import { type MonoMs, wallSecOf } from '../../base/time.js';
+import type { Entry } from '../../cache/entry.js';
+import type { Guess } from '../../dnssec/speculative.js';
+import { type Name, nameText } from '../../dnssec/name.js';
+import { type Lookup, lookupKey, type Steps } from '../../dnssec/steps.js';
+import type { Finding } from '../../dnssec/validate.js';
+import type { Question } from '../../dnssec/question.js';
+import { HEADER_BYTES } from '../../wire/header.js';
+import { nameInKey } from '../../wire/query.js';
+import type { Answer, Outcome } from '../answer.js';
+import type { Query } from '../query.js';
+import type { Resolve, Settle } from '../stage.js';
+import { soundPart } from './sound-part.js';
+import type { Validations } from './validations.js';
+
+/** What is missing if a server leaves signatures out: for the zones it looks the same as if they had none. */
+const MISSING: ReadonlySet<string> = new Set(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
+/** RFC 6672 §2.2: an alias would be too long. */
+const YXDOMAIN = 6;
+/** Other RCODEs are not something that a zone signs. */
+const isSigned = (rcode: number): boolean => rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === YXDOMAIN;
+
+const nothing = (): void => undefined;
+
+/** One question, from its first packet to its verdict. */
+export class Validation {
+  private readonly name: Name;
+  private readonly guess: Guess;
+  private readonly startedAt: MonoMs;
+  private avoid: readonly number[];
+  /** It has been asked again, of another server. */
+  private retried = false;
+  private settled = false;
+  // The following two are made when they are needed: most questions wait for nothing but their answer.
+  private judged: Question | undefined = undefined;
+  /** Who waits for which lookup. */
+  private waiting: Map<string, (() => void)[]> | undefined = undefined;
+
+  constructor(
+    private readonly shared: Validations,
+    private readonly query: Query,
+    private readonly next: Resolve,
+    private readonly settle: Settle,
+  ) {
+    const { validator, clock, ageNow } = shared.parts;
+    this.name = nameInKey(query.key);
+    this.guess = validator.guess(this.name, query.type, ageNow());
+    this.startedAt = clock.monotonicMs();
+    this.avoid = shared.strippers.ids;
+  }
+
+  /** Asks. */
+  begin(): void {
+    for (const lookup of this.guess.lookups) this.fetch(lookup, nothing);
+    const asked = this.query.derive({ dnssecOk: true, checkingDisabled: true, avoid: this.avoid });
+    this.next(asked, outcome => this.answered(outcome));
+  }
+
+  private get question(): Question {
+    const { clock, validator, ageNow } = this.shared.parts;
+    return (this.judged ??= validator.question(this.name, this.query.type, {
+      wallNow: wallSecOf(clock.wallMs()),
+      ageNow: ageNow(),
+    }));
+  }
+
+  private get questionEnd(): number {
+    return HEADER_BYTES + this.query.question.length;
+  }
+
+  private fetch(lookup: Lookup, then: () => void): void {
+    const { avoid } = this;
+    const key = lookupKey(lookup);
+    const waiting = (this.waiting ??= new Map<string, (() => void)[]>());
+    const others = waiting.get(key);
+    if (others !== undefined) {
+      others.push(then);
+      return;
+    }
+    const all = [then];
+    waiting.set(key, all);
+    this.shared.lookups.ask(lookup, avoid, found => {
+      // The second attempt does not use what the first one asked for.
+      if (this.avoid !== avoid || waiting.get(key) !== all) return;
+      waiting.delete(key);
+      this.question.bring(key, found);
+      for (const each of all) each();
+    });
+  }
+
+  private answered(outcome: Outcome): void {
+    if (outcome.at === 'failure' || !isSigned(outcome.entry.rcode)) return this.done(outcome);
+    const { entry, serverId } = outcome;
+    const { servers } = this.shared.parts.upstream;
+    const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
+    const conclude = (answer: Answer, finding: Finding): void => {
+      if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
+      else this.concluded(answer, finding);
+    };
+    // Most are judged at once, and nothing is copied.
+    const first = this.shared.scheduler.crowded ? undefined : this.steps(entry, final);
+    const step = first?.next();
+    if (step?.done === true) return conclude(outcome, step.value);
+    // The entry is borrowed until this returns. The verdict takes longer, so it is begun anew with a copy.
+    const copy = outcome.withEntry({ ...entry, octets: Buffer.from(entry.octets) });
+    const steps = this.steps(copy.entry, final);
+    if (steps === undefined) conclude(copy, { at: 'bogus', failure: failure('parse', entry.upstream) });
+    else this.run(steps, finding => conclude(copy, finding));
+  }
+
+  private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
+    return this.question.validate(entry, this.questionEnd, final, this.shared.parts.note);
+  }
+
+  /** Runs the steps, and fetches what they need. */
+  private run(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return conclude(step.value);
+      const need = step.value;
+      if (need.at === 'pause') {
+        return this.shared.scheduler.wait(this.question.slices, () => {
+          this.question.rested();
+          this.run(steps, conclude);
+        });
+      }
+      let missing = need.lookups.length;
+      let waits = false;
+      for (const lookup of need.lookups) {
+        this.fetch(lookup, () => {
+          if (--missing === 0 && waits) this.run(steps, conclude);
+        });
+      }
+      if (missing > 0) {
+        waits = true;
+        return;
+      }
+    }
+  }
+
+  /** Asks everything anew, of other servers: one of them may have the true answer. */
+  private retry(serverId: number): void {
+    this.retried = true;
+    this.avoid = [...this.avoid, serverId];
+    this.question.forget();
+    this.waiting = undefined;
+    this.shared.parts.observer.dnssecRetry();
+    this.begin();
+  }
+
+  private concluded(answer: Answer, finding: Finding): void {
+    const { validator, observer, ageNow } = this.shared.parts;
+    const { exceeded } = this.question;
+    if (exceeded !== undefined) observer.dnssecLimit(exceeded);
+    // If nothing was looked up, there is nothing to learn.
+    if (this.waiting !== undefined && (finding.at === 'secure' || finding.at === 'insecure'))
+      validator.learn(this.guess, ageNow());
+    switch (finding.at) {
+      case 'secure':
+        return this.secure(answer, finding);
+      case 'insecure':
+        return this.insecure(answer, finding);
+      case 'bogus':
+      case 'indeterminate':
+        return this.failed(answer, finding);
+    }
+  }
+
+  private secure(answer: Answer, finding: Extract<Finding, { at: 'secure' }>): void {
+    if (this.question.sentinelFails) return this.done(failure('sentinel'));
+    const { entry } = answer;
+    const sound = soundPart(entry, finding, this.questionEnd);
+    if (sound === undefined) this.verdict('bogus', failure('parse', entry.upstream));
+    else this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+  }
+
+  private insecure(answer: Answer, { why }: Extract<Finding, { at: 'insecure' }>): void {
+    const { entry } = answer;
+    const extendedErrors = why === undefined ? entry.extendedErrors : [...entry.extendedErrors, why];
+    this.verdict('insecure', answer.withEntry({ ...entry, verdict: 'insecure', extendedErrors }));
+  }
+
+  private failed(answer: Answer, { at, failure: why }: Extract<Finding, { at: 'bogus' | 'indeterminate' }>): void {
+    const { entry, serverId } = answer;
+    if (!MISSING.has(why.code) || this.shared.strippers.stateOf(serverId) !== 'strips')
+      return this.verdict(at, this.withClock(why));
+    // The operator accepts a server without DNSSEC. Never signatures that are there, and wrong.
+    if (this.shared.mode === 'prefer')
+      return this.verdict('indeterminate', answer.withEntry({ ...entry, verdict: 'unchecked' }));
+    this.verdict(at, failure('rrsigs_missing', `${entry.upstream} leaves them out of all answers`));
+  }
+
+  /** Says what this machine's clock shows, if that is the reason. */
+  private withClock(why: Failure): Failure {
+    const { clock, validator } = this.shared.parts;
+    const wallMs = clock.wallMs();
+    const isAboutTime = why.code === 'signature_early' || why.code === 'signature_expired';
+    if (!isAboutTime || !validator.clockIsWrong(wallSecOf(wallMs))) return why;
+    const shown = new Date(wallMs).toISOString().slice(0, 16);
+    return failure(why.code, `this machine's clock says ${shown}Z, which cannot be; ${why.detail ?? ''}`);
+  }
+
+  private verdict(verdict: 'secure' | 'insecure' | 'bogus' | 'indeterminate', outcome: Outcome): void {
+    const { observer, clock, log } = this.shared.parts;
+    observer.validation(verdict, (clock.monotonicMs() - this.startedAt) / 1000);
+    if (outcome.at === 'failure') {
+      const name = nameText(this.name);
+      log.debug(
+        { name, reason: outcome.code, detail: outcome.detail },
+        `${name} is ${verdict}: ${failureRow(outcome.code).words}: ${outcome.detail ?? ''}`,
+      );
+    }
+    this.done(outcome);
+  }
+
+  private done(outcome: Outcome): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.settle(outcome);
+  }
+}

@@ -1,0 +1,97 @@
+// The commands of the control socket, over the parts that they are about.
+
+import type { Log } from '../base/ports.js';
+import type { AgeSec } from '../base/time.js';
+import { cacheCommands } from '../control/cache.js';
+import { drainCommand } from '../control/drain.js';
+import { type LevelledLog, logCommand } from '../control/log.js';
+import { ntaCommand } from '../control/nta.js';
+import { portalCommand } from '../control/portal.js';
+import { type ControlCommands, listenControl } from '../control/server.js';
+import { statusCommands } from '../control/status.js';
+import { topCommand, type TopParts } from '../control/top.js';
+import { traceCommand } from '../control/trace.js';
+import { trustAnchorCommand } from '../control/trust-anchor.js';
+import { isWithin } from '../dnssec/name.js';
+import type { Metrics } from '../observe/metrics.js';
+import { wordsFor } from '../os/system-error.js';
+import type { Configuration } from './configuration.js';
+import type { Plan } from './plan.js';
+import type { Resolution } from './resolution.js';
+import type { Service } from './service.js';
+import type { Upstreams } from './upstreams.js';
+
+/** What the commands work on. */
+export interface CommandParts extends TopParts {
+  readonly log: Log & LevelledLog;
+  readonly ageNow: () => AgeSec;
+  readonly metrics: Pick<Metrics, 'expose'>;
+  readonly configuration: Configuration;
+  readonly upstreams: Upstreams;
+  readonly resolution: Resolution;
+  readonly service: Service;
+  /** Connects to all servers anew, as after a change of the network. */
+  readonly connectAnew: () => void;
+  /** No ready reply stands in the way of what has changed. */
+  readonly forgetReady: () => void;
+}
+
+/** All commands. */
+export function controlCommands(parts: CommandParts): ControlCommands {
+  const { log, resolution, configuration, service } = parts;
+  return {
+    ...statusCommands(parts.overview),
+    top: topCommand(parts),
+    ...cacheCommands({ stats: () => resolution.cache, forget: isMeant => resolution.forget(isMeant) }),
+    reload: { run: async () => configuration.reload() },
+    log: logCommand(log),
+    drain: drainCommand(forMs => service.drain(forMs)),
+    'trust-anchor': trustAnchorCommand(() => resolution.trust.points),
+    nta: ntaCommand(resolution.negative, parts.ageNow, name => void resolution.forget(each => isWithin(each, name))),
+    trace: traceCommand(async (name, type) => resolution.trace(name, type)),
+    metrics: {
+      async run() {
+        const { body } = await parts.metrics.expose(undefined);
+        return { ok: true, text: body.trimEnd(), data: body };
+      },
+    },
+    probe: {
+      run() {
+        log.info({}, 'asked to: connecting anew');
+        parts.connectAnew();
+        return { ok: true, text: 'The servers are connected to anew.', data: {} };
+      },
+    },
+    portal: portalCommand(resolution.portal, () => portalChanged(parts)),
+  };
+}
+
+function portalChanged({ log, resolution, upstreams, connectAnew, forgetReady }: CommandParts): void {
+  // Other resolvers than last time, perhaps.
+  upstreams.closePortal();
+  forgetReady();
+  const seconds = Math.ceil(resolution.portal.leftMs / 1000);
+  if (seconds > 0) {
+    const words = `names of portal.names go to the network's resolvers in cleartext`;
+    log.warn({ seconds }, `portal window open for ${seconds} s: ${words}`);
+    return;
+  }
+  log.warn({}, 'portal window closed');
+  // A user who has signed in can reach servers now that were out of reach a moment ago.
+  connectAnew();
+}
+
+/** The control socket. A daemon without one serves all the same. */
+export async function openControl(
+  { control: { socket: path, group } }: Plan,
+  log: Log,
+  commands: ControlCommands,
+): Promise<{ close(): void } | undefined> {
+  try {
+    return await listenControl({ path, group, commands, log });
+  } catch (error) {
+    const words = `commands such as "dotstub portal" will not reach this daemon`;
+    log.info({ socket: path }, `no control socket: ${path}: ${wordsFor(error)} (control.socket); ${words}`);
+    return undefined;
+  }
+}

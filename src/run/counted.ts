@@ -1,0 +1,71 @@
+// What was counted, and how it is shown: for scrapers, for the status page, for "dotstub top".
+
+import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
+import type { Observer } from '../base/observer.js';
+import type { Overview } from '../base/overview.js';
+import type { Clock } from '../base/ports.js';
+import { notReady } from '../control/status.js';
+import { pageData, type TopParts } from '../control/top.js';
+import { sumsOf } from '../observe/history.js';
+import { type Metrics, metrics } from '../observe/metrics.js';
+import { rcodeToText } from '../wire/rcode.js';
+import { typeToText } from '../wire/rrtype.js';
+import type { WebParts } from './web.js';
+
+/** What it is made from. */
+export interface CountedParts {
+  readonly clock: Clock;
+  readonly overview: () => Overview;
+  /** What the front threads have counted since the last call. */
+  readonly fronts: () => readonly FrontCounts[];
+}
+
+const BOUNDS_MS = DURATION_BUCKETS.map(seconds => seconds * 1000);
+
+/** What was counted. */
+export class Counted {
+  private readonly metrics: Metrics;
+
+  constructor(private readonly parts: CountedParts) {
+    this.metrics = metrics({
+      typeName: typeToText,
+      rcodeName: rcodeToText,
+      overview: parts.overview,
+      fronts: parts.fronts,
+      wallMs: () => parts.clock.wallMs(),
+    });
+  }
+
+  /** Takes note of what happens. */
+  get observer(): Observer {
+    return this.metrics.observer;
+  }
+
+  /** For scrapers. */
+  readonly expose: Metrics['expose'] = async accept => this.metrics.expose(accept);
+
+  /** A frame of dnstap was lost. */
+  readonly dnstapLost = (): void => this.metrics.dnstapLost();
+
+  /** Milliseconds since 1970, and sums since the start, in the order of base/rates. */
+  private readonly sums = (): number[] => [this.parts.clock.wallMs(), ...this.sumsAlone()];
+
+  private readonly sumsAlone = (): number[] => sumsOf(this.metrics.glance());
+
+  /** What the HTTP side shows. */
+  get page(): Omit<WebParts, 'clock'> {
+    const { overview } = this.parts;
+    const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
+    return {
+      metrics: this,
+      notReady: () => notReady(overview()),
+      status: () => pageData({ overview, boundsMs: BOUNDS_MS, counted }),
+      sums: this.sumsAlone,
+    };
+  }
+
+  /** What "dotstub top" shows. */
+  get top(): Pick<TopParts, 'sums' | 'boundsMs'> {
+    return { sums: this.sums, boundsMs: BOUNDS_MS };
+  }
+}

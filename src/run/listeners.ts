@@ -1,0 +1,209 @@
+// Where queries are taken: UDP, TCP and DNS over TLS, at the addresses of the plan, or at sockets that are open already.
+
+import type { FrontCounts } from '../base/front-counts.js';
+import type { Observer } from '../base/observer.js';
+import type { Overview } from '../base/overview.js';
+import type { Clock, Log } from '../base/ports.js';
+import type { AgeSec } from '../base/time.js';
+import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
+import { FrontWorkers } from '../fastpath/threads.js';
+import type { Front } from '../front/front.js';
+import { SessionTable } from '../listen/sessions.js';
+import type { PassedSocket, PassedSockets } from '../os/activation.js';
+import type { Libc } from '../os/libc.js';
+import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
+import type { Live, Prepared } from './reload.js';
+import { listening, StartError } from './start-error.js';
+import { Streams } from './streams.js';
+
+/** What they are made from. */
+export interface ListenersParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly observer: Observer;
+  readonly ageNow: () => AgeSec;
+  readonly libc: Libc | undefined;
+  readonly front: Front;
+  /** Who may ask: memory of SharedNetworks. */
+  readonly allow: SharedArrayBuffer;
+  /** Memory of the PacketCache. */
+  readonly packets: SharedArrayBuffer;
+  /** In place of the plan's addresses. */
+  readonly sockets: PassedSockets | undefined;
+  /** Threads that were started ahead. */
+  readonly workers: FrontWorkers;
+  /** Sessions of clients that there is room for. */
+  readonly maxSessions: number;
+}
+
+/** Where a plan takes queries, with sockets that are open already in their place. */
+interface Addresses {
+  readonly udp: readonly ListenAddress[];
+  readonly tcp: readonly ListenAddress[];
+  readonly tls: readonly ListenAddress[];
+}
+
+/** The listeners. */
+export class Listeners implements Live {
+  static readonly options = [
+    'listen',
+    'listen_tls.addresses',
+    'listen_tls.certificate',
+    'listen_tls.key',
+    'front.threads',
+    'front.io',
+  ];
+  readonly options = Listeners.options;
+  private udp: DatagramHost | undefined;
+  private udpText = '';
+  private readonly tcp: Streams;
+  private readonly tls: Streams;
+  private readonly table: SessionTable;
+  /** What hosts that are closed counted last. */
+  private rest: FrontCounts[] = [];
+
+  constructor(private readonly parts: ListenersParts) {
+    const { front, observer } = parts;
+    this.table = new SessionTable(observer, parts.maxSessions);
+    const streams = { front, observer, table: this.table, duplicate: duplicateOf(parts.libc) };
+    this.tcp = new Streams('tcp', 'listen', streams);
+    this.tls = new Streams('tls', 'listen_tls.addresses', streams);
+  }
+
+  /** How many front threads a plan needs. */
+  static threadsFor(plan: ListenersPlan, sockets: PassedSockets | undefined): number {
+    return threadsNeeded({ addresses: addressesOf(plan, sockets).udp, io: plan.io, threads: plan.threads });
+  }
+
+  /** Opens the first ones. */
+  async start(plan: Plan): Promise<this> {
+    (await this.prepare(plan)).commit();
+    return this;
+  }
+
+  /** Where they listen, for the overview. */
+  get listening(): Overview['listening'] {
+    const rows = (transport: 'udp' | 'tcp' | 'tls', bound: readonly ListenAddress[]): Overview['listening'] =>
+      bound.map(({ address, port }) => ({ transport, address, port }));
+    return [...rows('udp', this.udp?.bound ?? []), ...rows('tcp', this.tcp.bound), ...rows('tls', this.tls.bound)];
+  }
+
+  /** Open sessions of clients, by transport. */
+  get sessions(): Overview['sessions'] {
+    return this.table.sessions;
+  }
+
+  /** Queries that wait for an answer. */
+  get inflight(): number {
+    return this.parts.front.inflight;
+  }
+
+  /** What was counted over UDP since the last call. */
+  counted(): readonly FrontCounts[] {
+    const rest = this.rest;
+    this.rest = [];
+    return [...rest, ...(this.udp?.counted() ?? [])];
+  }
+
+  async prepare({ listeners: plan }: Plan): Promise<Prepared> {
+    const { sockets } = this.parts;
+    const { udp, tcp, tls } = addressesOf(plan, sockets);
+    if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
+    const nextTcp = await this.tcp.prepare(tcp, undefined);
+    const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
+      nextTcp.abandon();
+      throw error;
+    });
+    const udpText = JSON.stringify([udp, plan.threads, plan.io]);
+    const before = this.udp;
+    const nextUdp = udpText === this.udpText ? before : await this.openUdp(plan, udp).catch((error: unknown) => {
+      nextTcp.abandon();
+      nextTls.abandon();
+      throw error;
+    });
+    return {
+      commit: () => {
+        nextTcp.commit();
+        nextTls.commit();
+        this.udp = nextUdp;
+        this.udpText = udpText;
+        if (before !== undefined && nextUdp !== before) this.retire(before);
+      },
+      abandon: () => {
+        nextTcp.abandon();
+        nextTls.abandon();
+        if (nextUdp !== undefined && nextUdp !== before) this.retire(nextUdp);
+      },
+    };
+  }
+
+  /** Takes no new sessions, and answers what is in flight. */
+  finish(): void {
+    this.parts.front.stop();
+    this.tcp.finish();
+    this.tls.finish();
+  }
+
+  /** Closes all. */
+  async close(): Promise<void> {
+    this.tcp.destroy();
+    this.tls.destroy();
+    await this.udp?.close();
+  }
+
+  private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {
+    const { parts } = this;
+    return listening(
+      'UDP',
+      'listen',
+      openDatagramHost({
+        ...parts,
+        addresses,
+        io: plan.io,
+        threads: plan.threads,
+        monotonicMs: () => parts.clock.monotonicMs(),
+        workers: parts.workers.running ? undefined : parts.workers,
+        replaces: this.udp,
+      }),
+    );
+  }
+
+  /** Closes a host that is not needed any more, once it has served what waits in its sockets. */
+  private retire(host: DatagramHost): void {
+    host.close().then(
+      () => this.rest.push(...host.counted()),
+      (error: unknown) => this.parts.log.error({}, `a UDP listener could not be closed: ${String(error)}`),
+    );
+  }
+}
+
+const NO_CERTIFICATE =
+  'the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket';
+
+const credentialsOf = (
+  pair: CertificatePair | undefined,
+): { readonly cert: Buffer; readonly key: Buffer } | undefined =>
+  pair && { cert: pair.certificate.octets, key: pair.key.octets };
+
+/** Sockets that are open already count in place of the addresses of a plan. */
+function addressesOf(plan: ListenersPlan, sockets: PassedSockets | undefined): Addresses {
+  const tls: readonly ListenAddress[] = taken(sockets?.tls, plan.tlsAddresses);
+  if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0)
+    return { udp: plan.addresses, tcp: plan.addresses, tls };
+  const wildcard = sockets.udp.find(({ address }) => isAnyAddress(address));
+  if (wildcard !== undefined && plan.io === 'dgram') {
+    const why = 'where replies could leave from another address than was asked';
+    const mend = 'name addresses there (ListenDatagram=), or leave front.io out';
+    throw new StartError(
+      `${listenText(wildcard)} (UDP) of the socket unit cannot be served with front.io dgram, ${why}: ${mend}`,
+      2,
+    );
+  }
+  return { udp: sockets.udp, tcp: sockets.tcp, tls };
+}
+
+const taken = (
+  sockets: readonly PassedSocket[] | undefined,
+  addresses: readonly ListenAddress[],
+): readonly ListenAddress[] => (sockets === undefined || sockets.length === 0 ? addresses : sockets);

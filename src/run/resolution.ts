@@ -1,0 +1,202 @@
+// How answers are found: the caches, validation, the portal window, the pipeline over them, and the jobs that keep them right.
+
+import type { Observer } from '../base/observer.js';
+import type { Overview, ServerOverview } from '../base/overview.js';
+import type { Clock, Log } from '../base/ports.js';
+import type { AgeSec, WallSec } from '../base/time.js';
+import { AnswerCache } from '../cache/answers.js';
+import { FailureCache } from '../cache/failures.js';
+import { isWithin, type Name } from '../dnssec/name.js';
+import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
+import type { TrustPoints } from '../dnssec/rollover.js';
+import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
+import type { StateStore } from '../os/state-store.js';
+import type { Outcome } from '../pipeline/answer.js';
+import { Jobs } from '../pipeline/jobs/jobs.js';
+import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
+import { Resolver } from '../pipeline/resolver.js';
+import type { Resolve } from '../pipeline/stage.js';
+import { type Traced, trace } from '../pipeline/trace.js';
+import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
+import { type Portal, portal } from '../policy/portal.js';
+import type { Clients } from './clients.js';
+import type { Network } from './network.js';
+import type { Plan, ResolutionPlan } from './plan.js';
+import { type Live, type Prepared, ready } from './reload.js';
+import { Trust } from './trust.js';
+import type { Upstreams } from './upstreams.js';
+
+/** What it works with. */
+export interface ResolutionParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly observer: Observer;
+  readonly ageNow: () => AgeSec;
+  /** When this version was made. */
+  readonly built: WallSec;
+  readonly store: StateStore;
+  readonly network: Network;
+  readonly upstreams: Upstreams;
+  readonly clients: Clients;
+  /** Called when answers were forgotten: ready replies made of them must go, too. */
+  readonly forgotten: () => void;
+}
+
+/** One part in so many of cache.size is for ready replies, */
+export const READY_SHARE = 4;
+/** and one for keys and proofs of zones. */
+const ZONES_SHARE = 16;
+/** A trace is for one question, and needs no more room than that. */
+const TRACE_BYTES = 1 << 18;
+/** Options after whose change nothing that was validated before counts. */
+const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
+
+/** Resolution. */
+export class Resolution implements Live {
+  static readonly options = [
+    'portal.names',
+    ...VERDICT_OPTIONS,
+    'dnssec.negative_trust_anchors',
+    'dnssec.ntp_names',
+    'cache.min_ttl',
+    'cache.max_ttl',
+    'cache.negative_max_ttl',
+  ];
+  readonly options = Resolution.options;
+  /** The captive portal window. */
+  readonly portal: Portal;
+  readonly trust: Trust;
+  readonly negative: NegativeAnchors;
+  private readonly answers: AnswerCache;
+  private readonly answerBytes: number;
+  private readonly failures = new FailureCache<Outcome>();
+  private readonly validator: Validator;
+  private readonly validations: Validations;
+  private readonly resolver: Resolver;
+  private readonly jobs: Jobs;
+  private plan: ResolutionPlan;
+
+  constructor(
+    private readonly parts: ResolutionParts,
+    { resolution, cacheBytes }: Plan,
+  ) {
+    const { clock, log, observer, ageNow, upstreams, clients } = parts;
+    this.plan = resolution;
+    this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
+    this.answers = new AnswerCache(this.answerBytes, observer);
+    this.portal = portal(
+      () => clock.monotonicMs(),
+      () => this.plan.portalNames,
+    );
+    this.trust = new Trust(parts.store, log, resolution.anchors);
+    this.negative = negativeAnchors(resolution.negativeAnchors, ageNow);
+    this.validator = validator({ ...this.validatorParts(), bytes: cacheBytes / ZONES_SHARE, onAnchorKeys: this.trust.seen });
+    const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
+    this.validations = new Validations({ ...asking, dnssecMode: () => this.plan.dnssec });
+    this.resolver = new Resolver({
+      answers: this.answers,
+      failures: this.failures,
+      upstream: upstreams.asked,
+      ttlLimits: () => this.plan.ttlLimits,
+      validations: this.validations,
+      portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
+      routes: () => upstreams.routes,
+      mayLook: address => clients.mayLook(address),
+      observer,
+      ageNow,
+    });
+    this.jobs = new Jobs(clock);
+    this.jobs.add(trustAnchorJob({ ...asking, points: () => this.trust.points, validates: () => this.validates }));
+  }
+
+  /** Answers a query. */
+  get resolve(): Resolve {
+    return this.resolver.resolve;
+  }
+
+  /** What is done about validation. */
+  get dnssecMode(): DnssecMode {
+    return this.plan.dnssec;
+  }
+
+  /** What is kept, for the overview. */
+  get cache(): Overview['cache'] {
+    const { entries, bytes } = this.answers;
+    const zones = this.validator.zones.entries;
+    return { entries, bytes, limitBytes: this.answerBytes, failures: this.failures.entries, zones };
+  }
+
+  /** Whether a server passes DNSSEC signatures on. */
+  dnssecOf(id: number): ServerOverview['dnssec'] {
+    return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';
+  }
+
+  /** Forgets what is known about the names that are meant; returns how many answers that were. */
+  forget(isMeant: (name: Name) => boolean): number {
+    this.validator.zones.forget(isMeant);
+    this.failures.forget(isMeant);
+    const forgotten = this.answers.forget(isMeant);
+    this.parts.forgotten();
+    return forgotten;
+  }
+
+  /** Forgets all that has failed: on another network, or asked of other servers, it may succeed. */
+  forgetFailures(): void {
+    this.resolver.forgetFailures();
+  }
+
+  /** Answers one question past all caches, and notes what validation finds on its way. */
+  async trace(name: Buffer, type: number): Promise<Traced> {
+    const { clock, log, observer, ageNow, upstreams } = this.parts;
+    const fresh = validator({ ...this.validatorParts(), bytes: TRACE_BYTES });
+    const ttlLimits = () => this.plan.ttlLimits;
+    return trace({ clock, log, observer, ageNow, ttlLimits, upstream: upstreams.asked, validator: fresh }, name, type);
+  }
+
+  prepare({ resolution: next }: Plan): Prepared {
+    const points: TrustPoints | undefined =
+      anchorsText(next) === anchorsText(this.plan) ? undefined : this.trust.exchanged(next.anchors);
+    return ready(() => this.exchange(next, points));
+  }
+
+  /** Ends the jobs. */
+  close(): void {
+    this.jobs.close();
+  }
+
+  private exchange(next: ResolutionPlan, points: TrustPoints | undefined): void {
+    const before = this.plan;
+    this.plan = next;
+    if (points !== undefined) this.trust.take(points);
+    const other =
+      points !== undefined ||
+      next.dnssec !== before.dnssec ||
+      next.sha1 !== before.sha1 ||
+      next.maxNsec3Iterations !== before.maxNsec3Iterations;
+    const changed = this.negative.configure(next.negativeAnchors);
+    // A verdict of before says nothing under other rules.
+    if (other) this.forget(() => true);
+    else for (const name of changed) this.forget(each => isWithin(each, name));
+    this.forgetFailures();
+    this.jobs.lookAgain();
+  }
+
+  private get validates(): boolean {
+    return this.plan.dnssec === 'require' || this.plan.dnssec === 'prefer';
+  }
+
+  private validatorParts(): Omit<ValidatorParts, 'bytes'> {
+    const { network, built } = this.parts;
+    return {
+      anchors: () => this.trust.points.anchors,
+      negative: this.negative,
+      settings: () => this.plan,
+      built,
+      clockIsSet: () => network.clockIsSet,
+    };
+  }
+}
+
+/** Anchors as text, to be compared. */
+const anchorsText = ({ anchors }: ResolutionPlan): string =>
+  JSON.stringify(anchors.map(({ zone, ds, keys }) => [zone, ds, keys.map(key => key.rdata.toString('base64'))]));

@@ -1,0 +1,80 @@
+// Which keys are believed: the trust anchors of a plan, with what was learned about them since (RFC 5011), kept over restarts.
+
+import type { Log } from '../base/ports.js';
+import type { WallSec } from '../base/time.js';
+import type { Anchor } from '../dnssec/anchors.js';
+import { nameText } from '../dnssec/name.js';
+import { type Change, trustPoints, type TrustPoints } from '../dnssec/rollover.js';
+import type { OnAnchorKeys } from '../dnssec/chain.js';
+import type { StateStore } from '../os/state-store.js';
+
+const STATE_FILE = 'trust-anchors.json';
+const MOST_STATE_BYTES = 1 << 20;
+const LOST =
+  'keys that a zone announces are only believed after they were seen for 30 days, and those days begin anew at the next start';
+
+/** The trust anchors. */
+export class Trust {
+  private current: TrustPoints;
+
+  constructor(
+    private readonly store: StateStore,
+    private readonly log: Log,
+    anchors: readonly Anchor[],
+  ) {
+    this.current = trustPoints(anchors, store.read(STATE_FILE, MOST_STATE_BYTES));
+  }
+
+  /** The trust points as they are now. */
+  get points(): TrustPoints {
+    return this.current;
+  }
+
+  /** Their keys, for the overview. */
+  get keys(): readonly { readonly tag: number; readonly state: string }[] {
+    return this.current.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state })));
+  }
+
+  /** Trust points of other anchors; what was learned about zones that stay is kept. */
+  exchanged(anchors: readonly Anchor[]): TrustPoints {
+    return trustPoints(anchors, this.current.save());
+  }
+
+  /** Takes trust points over. */
+  take(points: TrustPoints): void {
+    this.current = points;
+    this.save();
+  }
+
+  /** The DNSKEY RRset of a trust point was looked at. */
+  readonly seen: OnAnchorKeys = (zone, keys, set, validated, wallNow) => {
+    for (const each of this.current.seen(zone, keys, set, validated, wallNow)) tell(each, this.log);
+    this.save();
+  };
+
+  private save(): void {
+    this.store.write(STATE_FILE, this.current.save(), LOST);
+  }
+}
+
+const dateOf = (seconds: WallSec | number): string => new Date(seconds * 1000).toISOString().slice(0, 10);
+
+/** Says what an operator should know of a key. */
+function tell({ zone, key: { key, state, until } }: Change, log: Log): void {
+  const about = { zone: nameText(zone), key_tag: key.tag, state };
+  const name = `key ${key.tag} of ${about.zone}`;
+  switch (state) {
+    case 'pending': {
+      const words = `a trust anchor from ${dateOf(until)} on, if the zone goes on showing it (RFC 5011)`;
+      return log.info(about, `${name} is new: ${words}`);
+    }
+    case 'valid':
+      return log.info(about, `${name} is a trust anchor`);
+    case 'missing':
+      return log.warn(about, `${name}, a trust anchor, is not shown by the zone any more`);
+    case 'revoked':
+      return log.warn(about, `${name} was revoked: it is not a trust anchor any more`);
+    case 'removed':
+      return log.info(about, `${name} was revoked 30 days ago, and is not looked for any more`);
+  }
+}

@@ -1,0 +1,96 @@
+// The addresses of a server that is configured by name alone: looked for when they are needed, looked for again when they
+// have outlived their TTL, and forgotten as far as they belong to another network.
+
+import type { Failure } from '../base/outcome.js';
+import type { Cancel, Clock } from '../base/ports.js';
+import { monoAfter, type MonoMs } from '../base/time.js';
+import { bootstrap, type BootstrapResult } from './bootstrap.js';
+import { type OwnQuestionPorts, type PlainServer, whenDone } from './own-question.js';
+
+// After a failed search questions fail at once for this long, and the next one after that starts another search. Without
+// questions the search is repeated all the same, ever more rarely, so that a daemon that started before its network gets
+// ready by itself.
+const RETRY_MS = 1000;
+const RETRY_MOST_MS = 60_000;
+// However short its TTL, an address that works is not looked up again sooner; nor is it kept longer than a day.
+const KEPT_LEAST_MS = 60_000;
+const KEPT_MOST_MS = 86_400_000;
+
+/** What came of the last search. */
+type SearchState =
+  /** Nobody has searched, or what was found belongs to another network. */
+  | { readonly at: 'none' }
+  /** `isOver`: the result is wanted no more. */
+  | { readonly at: 'searching'; isOver: boolean }
+  | { readonly at: 'found'; readonly againAtMs: MonoMs }
+  | { readonly at: 'failed'; readonly failure: Failure; readonly againAtMs: MonoMs };
+
+/** The search for the addresses of one name. */
+export class AddressSearch {
+  private state: SearchState = { at: 'none' };
+  /** Failed searches in a row. */
+  private failures = 0;
+  private cancelRetry: Cancel = () => undefined;
+  private isClosed = false;
+
+  /** @param done told of every result, but those that belong to another network */
+  constructor(
+    private readonly ports: OwnQuestionPorts & { readonly clock: Clock },
+    private readonly name: string,
+    private readonly servers: () => readonly PlainServer[],
+    private readonly done: (result: BootstrapResult) => void,
+  ) {}
+
+  get isUnderWay(): boolean {
+    return this.state.at === 'searching';
+  }
+
+  /** Why the last search failed. */
+  get failure(): Failure | undefined {
+    return this.state.at === 'failed' ? this.state.failure : undefined;
+  }
+
+  /** Starts a search, if there has been none, or if its result is too old. */
+  refresh(nowMs: MonoMs): void {
+    const { state } = this;
+    if (this.isClosed || state.at === 'searching' || (state.at !== 'none' && nowMs < state.againAtMs)) return;
+    this.cancelRetry();
+    const search: Extract<SearchState, { at: 'searching' }> = { at: 'searching', isOver: false };
+    this.state = search;
+    const isOver = (): boolean => search.isOver;
+    whenDone(bootstrap(this.ports, this.name, this.servers(), isOver), result => {
+      if (!search.isOver) this.found(result);
+    });
+  }
+
+  /** What was found, or was not, belongs to another network, or was asked of other resolvers: the next `refresh` searches. */
+  forget(): void {
+    this.stop();
+    this.failures = 0;
+    this.state = { at: 'none' };
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.stop();
+  }
+
+  private stop(): void {
+    this.cancelRetry();
+    if (this.state.at === 'searching') this.state.isOver = true;
+  }
+
+  private found(result: BootstrapResult): void {
+    const nowMs = this.ports.clock.monotonicMs();
+    if (result.at === 'found') {
+      this.failures = 0;
+      const keptMs = Math.min(Math.max(result.ttlSec * 1000, KEPT_LEAST_MS), KEPT_MOST_MS);
+      this.state = { at: 'found', againAtMs: monoAfter(nowMs, keptMs) };
+    } else {
+      this.state = { at: 'failed', failure: result, againAtMs: monoAfter(nowMs, RETRY_MS) };
+      const inMs = Math.min(RETRY_MS * 2 ** Math.min(this.failures++, 16), RETRY_MOST_MS);
+      this.cancelRetry = this.ports.clock.after(inMs, () => this.refresh(this.ports.clock.monotonicMs()));
+    }
+    this.done(result);
+  }
+}

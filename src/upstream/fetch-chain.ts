@@ -1,0 +1,40 @@
+// The certificates that a server shows, for people who want to know them before they trust it.
+
+import * as tls from 'node:tls';
+
+import { ALPN, DIAL_TIMES, type DialTimes } from './dial.js';
+import { errorWords } from './error-words.js';
+import { showChain, type ShownCertificate } from './identity.js';
+
+/**
+ * Connects, looks at the certificates, and goes away.
+ * @param host an address, or a name that the system looks up
+ * @returns the chain, or why there is none
+ */
+export async function fetchChain(
+  host: string,
+  port: number,
+  name: string | undefined,
+  times: DialTimes = DIAL_TIMES,
+): Promise<ShownCertificate[] | string> {
+  return new Promise(resolve => {
+    const socket = tls.connect(
+      {
+        host,
+        port,
+        rejectUnauthorized: false,
+        ALPNProtocols: [ALPN],
+        ...(name === undefined ? {} : { servername: name }),
+      },
+      () => {
+        const chain = showChain(socket.getPeerCertificate(true));
+        socket.destroy();
+        resolve(chain);
+      },
+    );
+    socket.setTimeout(times.totalMs, () =>
+      socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })),
+    );
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(errorWords(error)));
+  });
+}

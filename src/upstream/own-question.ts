@@ -1,0 +1,72 @@
+// A question of our own in cleartext: for the address of a server, or where a resolver speaks DNS over TLS.
+
+import type { CleartextReason, Observer } from '../base/observer.js';
+import type { DialDatagram, Random } from '../base/ports.js';
+import { CLASS_IN } from '../wire/rrtype.js';
+import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
+import { sendDatagram } from './datagram.js';
+
+/** What it needs from outside. */
+export interface OwnQuestionPorts {
+  readonly random: Random;
+  readonly dialDatagram: DialDatagram;
+  readonly observer: Observer;
+}
+
+/** A resolver to ask: an address and port. */
+export interface PlainServer {
+  readonly address: string;
+  readonly port: number;
+}
+
+const TIMEOUT_MS = 1000;
+
+/** The question for `type` records of a name in wire form. */
+export const questionFor = (name: Buffer, type: number): Buffer =>
+  Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
+
+/**
+ * Asks, once.
+ * @param isOver whether nobody wants to know any more: then nothing is sent, and no answer is taken
+ * @returns the reply; undefined: there was none
+ */
+export async function askOwn(
+  { random, dialDatagram, observer }: OwnQuestionPorts,
+  server: PlainServer,
+  question: Buffer,
+  reason: CleartextReason,
+  isOver: () => boolean,
+): Promise<Buffer | undefined> {
+  if (isOver()) return undefined;
+  observer.cleartext(reason);
+  const id = random.uint16();
+  const query = upstreamQuery(
+    id,
+    { question, dnssecOk: false, checkingDisabled: false },
+    { pad: false, keepalive: false, hideSubnet: true },
+  );
+  return new Promise(resolve =>
+    sendDatagram(
+      dialDatagram,
+      server,
+      query,
+      message => answersQuery(message, id, question),
+      TIMEOUT_MS,
+      result => resolve(typeof result === 'string' || isOver() ? undefined : result),
+    ),
+  );
+}
+
+/**
+ * Runs `work`, and gives its result to `then`. `work` must not reject: if it does, or if `then` throws, that is a fault in
+ * the program, and an uncaught exception of the process.
+ */
+export function whenDone<V>(work: Promise<V>, then: (value: V) => void): void {
+  work.then(
+    value => queueMicrotask(() => then(value)),
+    (error: unknown) =>
+      queueMicrotask(() => {
+        throw error;
+      }),
+  );
+}

@@ -1,0 +1,181 @@
+// Whom to ask next: a pure choice among candidates, from the configured policy and from what was tried already. Which way a
+// candidate may be asked at all is decided in mode.ts.
+
+import { finishedHash } from '../base/hash.js';
+import type { Mode } from '../base/overview.js';
+import type { Random } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
+import { type Health, mayTryAnyway, type Path } from './mode.js';
+
+/** The configured policy. */
+export type Policy = 'fastest' | 'ordered' | 'round_robin' | 'random' | 'sharded';
+
+/** What a policy needs to know of a candidate. */
+export interface Candidate {
+  /** Smoothed round-trip time, or undefined while nothing was measured. */
+  readonly srttMs: number | undefined;
+  /** A usable connection is there already. */
+  readonly open: boolean;
+  /** The same for all addresses of one server. */
+  readonly shardId: number;
+}
+
+/** A candidate that may be in back-off, unknown to be private, or to be avoided. */
+export interface Target extends Candidate {
+  readonly server: { readonly id: number };
+  readonly mode: Mode;
+  readonly health: Health;
+  /** Where a question may go now. */
+  path(nowMs: MonoMs): Path;
+}
+
+/** What came of an attempt. */
+export type AttemptState =
+  /** It may still bring an answer. */
+  | 'running'
+  /** It brought one. */
+  | 'answered'
+  /** It brings none, through the server's fault. */
+  | 'lost'
+  /** It brings none because a connection closed, through nobody's fault: the same target may be asked again. */
+  | 'closed';
+
+/** One attempt to have a question answered. The attempts of a question are linked, newest first. */
+export interface Tried<C> {
+  readonly to: C;
+  readonly path: 'tls' | 'cleartext';
+  readonly state: AttemptState;
+  readonly earlier: Tried<C> | undefined;
+}
+
+/** What a choice needs to know of a question. */
+export interface Asked<C> {
+  /** The newest attempt. */
+  readonly latest: Tried<C> | undefined;
+  /** Ids of servers that are only asked if there is no other. */
+  readonly avoid: readonly number[];
+  /** A number that grows by one with each question, for round_robin. */
+  readonly turn: number;
+  /** A number that is the same for all names of one registrable domain, for sharded. */
+  readonly shard: number;
+}
+
+/** Whom there is to ask. */
+export interface Candidates<C> {
+  readonly policy: Policy;
+  readonly mode: Mode;
+  /** In the order of the configuration. */
+  readonly endpoints: readonly C[];
+}
+
+/**
+ * Chooses whom to ask next, in this order: a target whose connection closed through nobody's fault, one that was not asked
+ * yet, one whose connection closed and that is in back-off, and, if nothing else is under way, one in back-off.
+ * @returns undefined: nobody now
+ */
+export function nextToAsk<C extends Target>(
+  question: Asked<C>,
+  group: Candidates<C>,
+  random: Random,
+  nowMs: MonoMs,
+): C | undefined {
+  const { latest } = question;
+  const { endpoints } = group;
+  const closed = latest === undefined ? undefined : closedTarget(latest, target => target.path(nowMs) !== 'refuse');
+  if (closed !== undefined) return closed;
+  const untried = latest === undefined ? endpoints : endpoints.filter(each => !wasTried(latest, each, nowMs));
+  // With one candidate there is no choice to prepare.
+  const only = untried[0];
+  if (untried.length === 1 && only !== undefined && only.path(nowMs) !== 'refuse') return only;
+  const usable = untried.filter(each => each.path(nowMs) !== 'refuse');
+  const preferred = withoutAvoided(question.avoid, preferPrivate(group.mode, usable, nowMs));
+  const chosen =
+    choose(group.policy, preferred, question.turn, question.shard, random) ??
+    (latest === undefined ? undefined : closedTarget(latest, target => endpoints.includes(target)));
+  if (chosen !== undefined || isRunning(latest)) return chosen;
+  // All are in back-off. Each may be tried all the same, at most once a second.
+  const trials = untried.filter(each => mayTryAnyway(each.health, nowMs));
+  return choose(group.policy, trials, question.turn, question.shard, random);
+}
+
+/** Whether an attempt may still bring an answer. */
+export function isRunning<C>(latest: Tried<C> | undefined): boolean {
+  for (let each = latest; each !== undefined; each = each.earlier) if (each.state === 'running') return true;
+  return false;
+}
+
+/** The target of the oldest attempt that ended through nobody's fault and was not repeated. */
+function closedTarget<C>(latest: Tried<C>, may: (target: C) => boolean): C | undefined {
+  let found: C | undefined;
+  for (let each: Tried<C> | undefined = latest; each !== undefined; each = each.earlier)
+    if (each.state === 'closed' && may(each.to)) found = each.to;
+  return found;
+}
+
+/** Whether asking a target again is of no use. In opportunistic mode cleartext may do what TLS could not. */
+function wasTried<C extends Target>(latest: Tried<C>, target: C, nowMs: MonoMs): boolean {
+  let overTls = false;
+  for (let each: Tried<C> | undefined = latest; each !== undefined; each = each.earlier) {
+    if (each.to !== target) continue;
+    if (each.path === 'cleartext' || each.state === 'running' || each.state === 'answered') return true;
+    overTls = true;
+  }
+  return overTls && target.path(nowMs) !== 'cleartext';
+}
+
+/** The targets of servers that this question need not avoid; all, if there are no others. */
+function withoutAvoided<C extends Target>(avoid: readonly number[], usable: readonly C[]): readonly C[] {
+  if (avoid.length === 0) return usable;
+  const others = usable.filter(each => !avoid.includes(each.server.id));
+  return others.length > 0 ? others : usable;
+}
+
+/** Opportunistic mode: as long as one target is known to be private, none is asked in cleartext. */
+function preferPrivate<C extends Target>(mode: Mode, usable: readonly C[], nowMs: MonoMs): readonly C[] {
+  if (mode !== 'opportunistic' || usable.length < 2) return usable;
+  const known = usable.filter(each => each.health.at === 'private');
+  // Questions must not wait for a designated server that has not been reached yet.
+  return known.length > 0
+    ? known
+    : usable.filter(each => each.path(nowMs) === 'cleartext' || each.mode === 'opportunistic');
+}
+
+// One query in twenty goes to a server chosen by chance; otherwise a slow server could never be seen to have become fast.
+const EXPLORE_ONE_IN = 20;
+
+/**
+ * Chooses one of the candidates, which are in the order of the configuration.
+ * @param turn a number that grows by one with each question, for round_robin
+ * @param shard a number that is the same for all names of one registrable domain, for sharded
+ */
+export function choose<C extends Candidate>(
+  policy: Policy,
+  candidates: readonly C[],
+  turn: number,
+  shard: number,
+  random: Random,
+): C | undefined {
+  if (candidates.length < 2) return candidates[0];
+  switch (policy) {
+    case 'ordered':
+      return candidates[0];
+    case 'round_robin':
+      return candidates[turn % candidates.length];
+    case 'random':
+      return candidates[random.below(candidates.length)];
+    case 'sharded':
+      // Rendezvous hashing: when a server cannot be reached, only its own domains move.
+      return candidates.reduce((best, each) =>
+        weight(each.shardId, shard) > weight(best.shardId, shard) ? each : best,
+      );
+    case 'fastest': {
+      if (random.below(EXPLORE_ONE_IN) === 0) return candidates[random.below(candidates.length)];
+      return candidates.reduce((best, each) => (cost(each) < cost(best) ? each : best));
+    }
+  }
+}
+
+/** An unmeasured server is tried before known ones if it costs no handshake, after them if it does. */
+const cost = ({ srttMs, open }: Candidate): number => srttMs ?? (open ? 0 : Number.MAX_SAFE_INTEGER);
+
+const weight = (serverId: number, shard: number): number => finishedHash(Math.imul(serverId ^ shard, 0x9e3779b1)) >>> 0;

@@ -1,0 +1,158 @@
+// DNS over TLS with one server address: how many connections there are, which one a query takes, and what is learned from
+// how they begin and end. Nothing else dials TLS.
+
+import type { ServerObserver } from '../base/observer.js';
+import { failure, type FailureCode } from '../base/outcome.js';
+import type { Connected, DialTarget } from '../base/ports.js';
+import { monoMs, type MonoMs } from '../base/time.js';
+import type { Ask } from '../wire/upstream-query.js';
+import type { Connection, ConnectionEvents, End } from './connection.js';
+import * as idle from './idle.js';
+import type { Waiter } from './inflight.js';
+import { Transport, type TransportEvents, type TransportPorts } from './transport.js';
+
+const MAX_CONNECTIONS = 4;
+/** With so many queries in flight on each connection another is opened, up to BUSY_CONNECTIONS (RFC 7766 §6.2.2: few). */
+const BUSY_INFLIGHT = 50;
+const BUSY_CONNECTIONS = 2;
+/** So long after the last query a connection is kept from becoming idle. */
+const KEEP_WARM_MS = 60_000;
+
+/** What a TLS transport tells its endpoint. */
+export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {
+  connected(info: Connected, handshakeMs: number): void;
+  /** The answer to the question that opportunistic mode asks on a new connection; undefined: none came. */
+  probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void;
+  /** TLS with this address does not work. */
+  failed(code: FailureCode, detail: string): void;
+}
+
+/** Connections over TLS to one address. */
+export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
+  /** How long a connection may be idle. */
+  private limit = idle.FIRST_LIMIT;
+  private lastAskedAtMs: MonoMs = monoMs(-Infinity);
+  /** The server refuses the ALPN id `dot`: it is dialled without. */
+  private refusesAlpn = false;
+
+  /** @param probes whether a new connection is only trusted when a question of our own was answered on it */
+  constructor(
+    ports: TransportPorts,
+    counts: ServerObserver,
+    private readonly target: DialTarget,
+    private readonly probes: boolean,
+    owner: TlsEvents<T>,
+  ) {
+    super(ports, counts, 'dot', owner);
+  }
+
+  /** Connections that take questions, or will when their handshake is done. */
+  get usable(): number {
+    let count = 0;
+    for (const each of this.all) if (each.usable) count++;
+    return count;
+  }
+
+  /** Whether there are any such. */
+  get isUsable(): boolean {
+    for (const each of this.all) if (each.usable) return true;
+    return false;
+  }
+
+  /** A question can be sent at once, and an answer can be expected. */
+  get isReady(): boolean {
+    for (const each of this.all) if (each.open && !each.suspect) return true;
+    return false;
+  }
+
+  get idleLimitMs(): number {
+    return idle.idleMs(this.limit);
+  }
+
+  ask(ask: Ask, waiter: T, nowMs: MonoMs): void {
+    this.lastAskedAtMs = nowMs;
+    const chosen = this.connection();
+    if (chosen === undefined) return this.owner.lost(waiter, undefined, true);
+    this.counts.query('dot');
+    if (chosen.ask(ask, waiter, nowMs)) return;
+    // All its message ids are in use.
+    const another = this.usable < MAX_CONNECTIONS ? this.connect() : undefined;
+    if (another?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), false);
+  }
+
+  /** Connects. */
+  connect(): Connection<T> | undefined {
+    const target: DialTarget = { ...this.target, ...(this.refusesAlpn ? { withoutAlpn: true } : {}) };
+    return this.open(
+      target,
+      made => this.eventsFor(made),
+      () => this.idleLimitMs,
+    );
+  }
+
+  /** The way to the server is another, or its connections are dead: cuts them. */
+  reset(what: 'network' | 'resume'): void {
+    if (what === 'network') this.refusesAlpn = false;
+    this.cut();
+  }
+
+  /** The connection for the next query: the least busy one that answers, else a new one, else the best there is. */
+  private connection(): Connection<T> | undefined {
+    let count = 0;
+    let best: Connection<T> | undefined;
+    let silent: Connection<T> | undefined;
+    for (const each of this.all) {
+      if (!each.usable) continue;
+      count++;
+      if (each.suspect) silent = each;
+      else if (best === undefined || each.inflight < best.inflight) best = each;
+    }
+    if (best !== undefined && (best.inflight < BUSY_INFLIGHT || count >= BUSY_CONNECTIONS)) return best;
+    // A connection that is being made will take the load as well as another would.
+    if (best !== undefined && !best.open) return best;
+    if (best === undefined && silent !== undefined && count >= MAX_CONNECTIONS) return silent;
+    return this.connect();
+  }
+
+  private eventsFor(made: () => Connection<T>): Partial<ConnectionEvents<T>> {
+    return {
+      connected: (info, handshakeMs) => {
+        if (info.refusesAlpn === true) this.refusesAlpn = true;
+        this.counts.connect(info.resumed, handshakeMs / 1000);
+        this.owner.connected(info, handshakeMs);
+        if (this.probes) made().probe((answer, rttMs) => this.owner.probed(answer, rttMs, info.authenticated));
+      },
+      reply: (waiter, message, rttMs, idleForMs) => {
+        this.limit = idle.reusedAfter(this.limit, idleForMs);
+        this.owner.reply(waiter, message, 'dot', rttMs);
+      },
+      keepalive: ms => void (this.limit = idle.said(this.limit, ms)),
+      keepWarm: () => this.isOpen && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
+      closed: (end, unanswered) => this.learn(end, unanswered.length),
+    };
+  }
+
+  /** What the end of a connection says about the server. */
+  private learn(end: End, unanswered: number): void {
+    switch (end.at) {
+      case 'failed':
+        if (this.probes) this.counts.probe('failed');
+        return this.owner.failed(end.code, end.detail);
+      case 'server':
+        // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
+        if (!end.answered && unanswered > 0) this.owner.failed(end.code, end.detail);
+        else if (unanswered === 0) this.limit = idle.closedAfter(this.limit, end.idleForMs);
+        return;
+      case 'silent':
+        // The other modes have no second way: there the next connection attempt tells.
+        if (this.probes) {
+          const { address, port } = this.target;
+          this.owner.failed('timeout', `${address} port ${port}: the connection fell silent`);
+        }
+        return;
+      case 'idle':
+      case 'drain':
+        return;
+    }
+  }
+}

@@ -1,0 +1,122 @@
+// Messages put together from records: answers of our own, and those of tests.
+
+import { putU16, putU32 } from '../base/octets.js';
+import { type Counts, FLAG, HEADER_BYTES, writeHeader } from './header.js';
+import { QUESTION_FIXED_BYTES, RECORD_FIXED_BYTES } from './records.js';
+import { CLASS_IN } from './rrtype.js';
+
+/** One record of class IN, its names written out. */
+export interface RecordData {
+  /** Wire form. */
+  readonly owner: Buffer;
+  readonly type: number;
+  readonly ttlSec: number;
+  readonly rdata: Buffer;
+}
+
+/** The records of a message by section; a section that is left out is empty. */
+export interface RecordSections {
+  readonly answer?: readonly RecordData[];
+  readonly authority?: readonly RecordData[];
+  readonly additional?: readonly RecordData[];
+}
+
+/** A message, and where its TTLs stand: what wire/reply makes replies of. */
+export interface ComposedMessage {
+  readonly octets: Buffer;
+  readonly rcode: number;
+  readonly answers: number;
+  readonly authority: number;
+  readonly additional: number;
+  readonly ttlOffsets: readonly number[];
+}
+
+/** How a message is put together; what is left out is 0, and owners are written out. */
+export interface ComposeOptions {
+  readonly id?: number;
+  /** Flags beside QR and the RCODE. */
+  readonly flags?: number;
+  readonly rcode?: number;
+  /** An owner that is the question's name becomes a pointer to it (RFC 1035 §4.1.4). */
+  readonly compress?: boolean;
+}
+
+const POINTER_BYTES = 2;
+const POINTER_TO_QUESTION = 0xc000 | HEADER_BYTES;
+
+/** QNAME, QTYPE and QCLASS IN, as they stand in a message. */
+export function questionOf(name: Buffer, type: number): Buffer {
+  const question = Buffer.allocUnsafe(name.length + QUESTION_FIXED_BYTES);
+  name.copy(question);
+  putU16(question, name.length, type);
+  putU16(question, name.length + 2, CLASS_IN);
+  return question;
+}
+
+/** QNAME of a question, which it shares the octets with. */
+export const questionName = (question: Buffer): Buffer => question.subarray(0, -QUESTION_FIXED_BYTES);
+
+/** A query: a header and a question, without EDNS. */
+export function plainQuery(id: number, flags: number, question: Buffer): Buffer {
+  const octets = Buffer.alloc(HEADER_BYTES + question.length);
+  writeHeader(octets, id, flags, { questions: 1, answers: 0, authority: 0, additional: 0 });
+  question.copy(octets, HEADER_BYTES);
+  return octets;
+}
+
+/** Writes a record at `at`; returns where it ends. `owner` may be a pointer. */
+function writeRecord(out: Buffer, at: number, owner: Buffer, { type, ttlSec, rdata }: RecordData): number {
+  const fixed = at + owner.copy(out, at);
+  putU16(out, fixed, type);
+  putU16(out, fixed + 2, CLASS_IN);
+  putU32(out, fixed + 4, ttlSec);
+  putU16(out, fixed + 8, rdata.length);
+  return fixed + RECORD_FIXED_BYTES + rdata.copy(out, fixed + RECORD_FIXED_BYTES);
+}
+
+/** A record as it stands in a message. */
+export function recordOctets(record: RecordData): Buffer {
+  const octets = Buffer.allocUnsafe(record.owner.length + RECORD_FIXED_BYTES + record.rdata.length);
+  writeRecord(octets, 0, record.owner, record);
+  return octets;
+}
+
+/** A response with these records, without EDNS. */
+export function compose(
+  question: Buffer,
+  { answer = [], authority = [], additional = [] }: RecordSections,
+  { id = 0, flags = 0, rcode = 0, compress = false }: ComposeOptions = {},
+): ComposedMessage {
+  const records = [...answer, ...authority, ...additional];
+  const counts: Counts = {
+    questions: 1,
+    answers: answer.length,
+    authority: authority.length,
+    additional: additional.length,
+  };
+  const name = questionName(question);
+  const pointer = Buffer.alloc(POINTER_BYTES);
+  putU16(pointer, 0, POINTER_TO_QUESTION);
+  const owners = records.map(({ owner }) => (compress && owner.equals(name) ? pointer : owner));
+  const bytes = records.reduce(
+    (sum, { rdata }, i) => sum + (owners[i]?.length ?? 0) + RECORD_FIXED_BYTES + rdata.length,
+    HEADER_BYTES + question.length,
+  );
+  const octets = Buffer.allocUnsafe(bytes);
+  writeHeader(octets, id, FLAG.QR | flags | (rcode & 15), counts);
+  let at = HEADER_BYTES + question.copy(octets, HEADER_BYTES);
+  const ttlOffsets = records.map((record, i) => {
+    const owner = owners[i] ?? record.owner;
+    const ttlOffset = at + owner.length + 4;
+    at = writeRecord(octets, at, owner, record);
+    return ttlOffset;
+  });
+  return {
+    octets,
+    rcode,
+    answers: counts.answers,
+    authority: counts.authority,
+    additional: counts.additional,
+    ttlOffsets,
+  };
+}

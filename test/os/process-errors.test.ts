@@ -1,0 +1,82 @@
+// What nobody catches, in real processes: failures of the system are outlived, broken invariants end the process.
+
+import { spawn } from 'node:child_process';
+
+import t from 'tap';
+
+const SOURCES = new URL('../../src/os/', import.meta.url);
+
+/** Runs a script after the handlers were installed. */
+async function run(script: string): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(
+    process.execPath,
+    [
+      '--import=tsx',
+      '--input-type=module',
+      '--eval',
+      `const { handleProcessErrors } = await import(${JSON.stringify(new URL('process-errors.ts', SOURCES).href)});
+       const { logger } = await import(${JSON.stringify(new URL('../observe/log.ts', SOURCES).href)});
+       const counts = [];
+       handleProcessErrors({ log: logger({ level: 'info', format: 'json' }, process.stdout), counted: code => counts.push(code) });
+       process.on('exit', () => console.log('counted ' + counts.join(' ')));
+       ${script}`,
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const code = await new Promise<number | null>(resolve => child.on('close', resolve));
+  return { code, out, err };
+}
+
+const SYSTEM = {
+  'a socket that nobody listens to': `
+    const { connect } = await import('node:net');
+    connect('/nowhere.sock');`,
+  'an exception of a system call in a timer': `
+    const { readFileSync } = await import('node:fs');
+    setTimeout(() => readFileSync('/nowhere'), 1);`,
+  'a promise that is rejected': `
+    const { readFile } = await import('node:fs/promises');
+    void readFile('/nowhere');`,
+  'no descriptors left for the interfaces': `
+    setTimeout(() => { throw Object.assign(new Error('uv_interface_addresses returned EMFILE'), { code: 'ENOENT', errno: -24, syscall: 'uv_interface_addresses' }); });`,
+};
+for (const [what, script] of Object.entries(SYSTEM)) {
+  await t.test(`the process outlives a failure of the system: ${what}`, async t => {
+    const { code, out } = await run(`${script}\nsetTimeout(() => console.log('still here'), 50);`);
+    t.equal(code, 0);
+    t.match(out, /"level":"error".*"syscall":.*"stack":.*"msg":"a failure of the system that nothing expected: /);
+    t.match(out, /still here\ncounted ENOENT\n$/);
+  });
+}
+
+const BROKEN = {
+  'an exception in a timer': `setTimeout(() => { throw new TypeError('impossible'); });`,
+  'an exception in a handler of a socket': `
+    const { createSocket } = await import('node:dgram');
+    const socket = createSocket('udp4');
+    socket.on('message', () => { throw new TypeError('impossible'); });
+    socket.bind(0, '127.0.0.1', () => socket.send('x', socket.address().port, '127.0.0.1'));`,
+  'a promise that is rejected': `void Promise.reject(new TypeError('impossible'));`,
+  'a promise that is rejected with no error': `void Promise.reject('impossible');`,
+  'a thread that breaks': `
+    const { FrontWorkers } = await import(${JSON.stringify(new URL('../fastpath/threads.ts', SOURCES).href)});
+    const script = new URL('data:text/javascript,' + encodeURIComponent(
+      "import { parentPort } from 'node:worker_threads';" +
+      "parentPort.postMessage('started'); setTimeout(() => { throw Object.assign(new TypeError('impossible'), { errno: -24, syscall: 'poll' }); }, 50);"));
+    const workers = new FrontWorkers(1, script);
+    await workers.started;
+    workers.allServe();`,
+};
+for (const [what, script] of Object.entries(BROKEN)) {
+  await t.test(`a broken invariant ends the process with its stack: ${what}`, async t => {
+    const { code, out, err } = await run(`${script}\nsetTimeout(() => console.log('still here'), 3000);`);
+    t.equal(code, 1);
+    t.match(out, /"level":"error".*impossible/, 'in the log');
+    t.match(err, /dotstub is broken and ends .*\n(.|\n)*impossible/, 'and on standard error');
+    t.notMatch(out, 'still here');
+  });
+}

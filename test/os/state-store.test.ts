@@ -1,0 +1,220 @@
+// State files: replaced as a whole, tried again when they cannot be written, and read with distrust.
+
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import { stateStore } from '../../src/os/state-store.js';
+import { fakeClock } from '../fixtures/clock.js';
+import { temporaryDirectory } from '../fixtures/program.js';
+import { recordedLog } from '../fixtures/recorder.js';
+
+function setUp(t: Test, inside = '.') {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const path = join(directory.path, inside);
+  const clock = fakeClock();
+  const log = recordedLog();
+  return { path, clock, log, store: stateStore(path, { clock, log }) };
+}
+
+await t.test('what was written is read, and only this user may', async t => {
+  const { path, store, log } = setUp(t);
+  t.equal(store.read('a.json', 100), '');
+  store.write('a.json', 'one', 'it is lost');
+  await store.flush();
+  t.equal(store.read('a.json', 100), 'one');
+  t.equal(statSync(join(path, 'a.json')).mode & 0o777, 0o600);
+  t.same(readdirSync(path), ['a.json']);
+  t.same(log.lines, []);
+});
+
+await t.test('of many texts the newest is written; pieces are asked for when they are written', async t => {
+  const { path, store } = setUp(t);
+  for (let i = 0; i < 100; i++) store.write('a', `text ${i}`, 'it is lost');
+  store.write('b', () => [Buffer.from('one '), Buffer.alloc(0), Buffer.from('two')], 'it is lost');
+  store.write('c', 'é'.repeat(500_000), 'it is lost');
+  await store.flush();
+  t.equal(readFileSync(join(path, 'a'), 'utf8'), 'text 99');
+  t.equal(readFileSync(join(path, 'b'), 'utf8'), 'one two');
+  t.equal(readFileSync(join(path, 'c'), 'utf8'), 'é'.repeat(500_000));
+});
+
+await t.test(
+  'a failed write is said once, tried again ever more rarely, and the newest text is what counts',
+  async t => {
+    const { path, store, log, clock } = setUp(t, 'not/there');
+    store.write('a', 'one', 'keys are forgotten');
+    await store.flush();
+    t.match(log.lines, [
+      /^warn: .*not\/there\/a cannot be written \(there is no such file\): keys are forgotten\. It is tried again\./,
+    ]);
+    t.match(store.unwritten, [/cannot be written .* keys are forgotten$/]);
+    const tries: number[] = [];
+    const started = clock.monotonicMs();
+    const after = clock.after.bind(clock);
+    clock.after = (ms, then) => {
+      tries.push(ms);
+      return after(ms, then);
+    };
+    for (let i = 0; i < 400; i++) {
+      store.write('a', `two ${i}`, 'keys are forgotten');
+      await clock.advance(10_000);
+      await sleep(1);
+    }
+    t.ok(clock.monotonicMs() - started > 3_900_000);
+    t.same(
+      tries.slice(0, 9),
+      [2, 4, 8, 16, 32, 64, 128, 256, 512].map(sec => 1000 * sec),
+    );
+    t.ok(
+      tries.slice(9).every(ms => ms === 600_000),
+      'at most ten minutes apart',
+    );
+    t.equal(log.lines.length, 1);
+
+    mkdirSync(path, { recursive: true });
+    await clock.advance(600_000);
+    await store.flush();
+    t.match(log.lines[1], /^info: .*not\/there\/a is written again$/);
+    t.same(store.unwritten, []);
+    t.equal(store.read('a', 100), 'two 399');
+  },
+);
+
+await t.test('what waits is tried when the store closes, and nothing is written afterwards', async t => {
+  const { path, store, clock } = setUp(t, 'later');
+  store.write('a', 'one', 'it is lost');
+  await store.flush();
+  mkdirSync(path);
+  await store.close();
+  t.equal(readFileSync(join(path, 'a'), 'utf8'), 'one');
+  store.write('a', 'two', 'it is lost');
+  await store.flush();
+  await clock.advance(1e6);
+  t.equal(readFileSync(join(path, 'a'), 'utf8'), 'one');
+});
+
+await t.test(
+  'a read-only directory that becomes writable',
+  { skip: process.getuid?.() === 0 && 'root may write anywhere' },
+  async t => {
+    const { path, store, clock } = setUp(t);
+    chmodSync(path, 0o500);
+    store.write('a', 'one', 'it is lost');
+    await store.flush();
+    t.equal(store.unwritten.length, 1);
+    chmodSync(path, 0o700);
+    await clock.advance(2000);
+    await store.flush();
+    t.equal(store.read('a', 100), 'one');
+  },
+);
+
+await t.test('only a regular file of a sensible size is read', async t => {
+  const { path, store, log } = setUp(t);
+  writeFileSync(join(path, 'long'), 'x'.repeat(101));
+  symlinkSync('long', join(path, 'link'));
+  mkdirSync(join(path, 'directory'));
+  execFileSync('mkfifo', [join(path, 'fifo')]);
+  for (const name of ['long', 'link', 'directory', 'fifo']) t.equal(store.read(name, 100), '', name);
+  t.match(log.lines, [/larger than 100 octets/, /symbolic link/, /not a regular file/, /not a regular file/]);
+  t.equal(store.read('long', 101).length, 101);
+});
+
+await t.test('a symbolic link in the way is replaced, not followed', async t => {
+  const { path, store } = setUp(t);
+  writeFileSync(join(path, 'precious'), 'precious');
+  symlinkSync('precious', join(path, 'a'));
+  symlinkSync('precious', join(path, 'a.new'));
+  store.write('a', 'one', 'it is lost');
+  await store.flush();
+  t.equal(readFileSync(join(path, 'precious'), 'utf8'), 'precious');
+  t.equal(store.read('a', 100), 'one');
+});
+
+/** A process of its own that uses the store. */
+const scriptFor = (directory: string, body: string): string[] => [
+  '--import=tsx',
+  '--input-type=module',
+  '--eval',
+  `const { stateStore } = await import(${JSON.stringify(new URL('../../src/os/state-store.ts', import.meta.url).href)});
+   const { systemClock } = await import(${JSON.stringify(new URL('../../src/os/clock.ts', import.meta.url).href)});
+   const log = { debug() {}, info: (f, words) => console.log(words), warn: (f, words) => console.log(words), error() {} };
+   const store = stateStore(${JSON.stringify(directory)}, { clock: systemClock, log });
+   ${body}`,
+];
+
+await t.test('killed between write and rename: the old text stays, and the next process writes', async t => {
+  const { path, store } = setUp(t);
+  store.write('a', 'old', 'it is lost');
+  await store.flush();
+  const child = spawn(
+    process.execPath,
+    scriptFor(
+      path,
+      `function* pieces() { yield Buffer.alloc(1000, 'x'); process.kill(process.pid, 'SIGKILL'); yield Buffer.alloc(1000, 'x'); }
+       store.write('a', pieces, 'it is lost');
+       await store.flush();`,
+    ),
+  );
+  t.equal(await new Promise(resolve => child.on('close', (_code, signal) => resolve(signal))), 'SIGKILL');
+  t.ok(existsSync(join(path, 'a.new')), 'what was begun');
+  t.equal(store.read('a', 100), 'old');
+  store.write('a', 'new', 'it is lost');
+  await store.flush();
+  t.same(readdirSync(path), ['a']);
+  t.equal(store.read('a', 100), 'new');
+});
+
+const mayMount = ((): boolean => {
+  try {
+    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+await t.test(
+  'a full disk: the old text stays, and the new one is written when there is room',
+  { skip: !mayMount && 'needs root' },
+  async t => {
+    const { path } = setUp(t);
+    const script = scriptFor(
+      path,
+      `const { readFileSync, rmSync, writeFileSync } = await import('node:fs');
+     store.write('a', 'old', 'it is lost');
+     await store.flush();
+     try { writeFileSync(${JSON.stringify(join(path, 'ballast'))}, Buffer.alloc(1 << 20)); } catch {}
+     store.write('a', 'y'.repeat(100_000), 'it is lost');
+     await store.flush();
+     console.log(store.read('a', 1e6), store.unwritten.length);
+     rmSync(${JSON.stringify(join(path, 'ballast'))});
+     await new Promise(resolve => setTimeout(resolve, 1500));
+     await store.flush();
+     console.log(store.read('a', 1e6).length, store.unwritten.length);`,
+    );
+    const quoted = script.map(each => `'${each.replaceAll("'", "'\\''")}'`).join(' ');
+    const out = execFileSync(
+      'unshare',
+      ['-m', 'sh', '-c', `mount -t tmpfs -o size=256k none ${path} && exec '${process.execPath}' ${quoted}`],
+      { encoding: 'utf8' },
+    );
+    t.match(
+      out,
+      /cannot be written \(the disk is full\): it is lost\.(.|\n)*\nold 1\n.* is written again\n100000 0\n$/,
+    );
+  },
+);
