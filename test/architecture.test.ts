@@ -17,7 +17,17 @@ function tableOfRooms(text: string): ReadonlyMap<string, readonly string[]> {
   const [, table = ''] = /<!-- rooms:[^\n]*-->\n([\s\S]*?)<!-- end of rooms -->/.exec(text) ?? [];
   const rows = table.split('\n').flatMap(line => {
     const [, name, , allowed] = /^\| `(\w+)` \|(.*)\|([^|]*)\|$/.exec(line) ?? [];
-    return name === undefined ? [] : [[name, (allowed ?? '').split(',').map(each => each.trim()).filter(each => each !== '')] as const];
+    return name === undefined
+      ? []
+      : [
+          [
+            name,
+            (allowed ?? '')
+              .split(',')
+              .map(each => each.trim())
+              .filter(each => each !== ''),
+          ] as const,
+        ];
   });
   return new Map(rows);
 }
@@ -87,9 +97,7 @@ await t.test('rooms import only the rooms below them', async t => {
   const inside = imports.filter(({ to }) => to.endsWith('.ts'));
   t.ok(inside.length > 80, 'the imports were found');
   const wrong = inside.filter(
-    ({ from, to }) =>
-      room(from) !== room(to) &&
-      !(ALLOWED.get(room(from)) ?? []).includes(room(to)),
+    ({ from, to }) => room(from) !== room(to) && !(ALLOWED.get(room(from)) ?? []).includes(room(to)),
   );
   t.same(
     wrong.map(({ from, to }) => `${from} imports ${to}`),

@@ -187,7 +187,10 @@ function introduce(
   }
   if (dnssec.mode === 'off') log.warn({}, 'answers are not validated (dnssec.mode off)');
   if (dnssec.mode === 'trust_ad')
-    log.warn({}, 'answers are not validated here: servers that have proved who they are are believed (dnssec.mode trust_ad)');
+    log.warn(
+      {},
+      'answers are not validated here: servers that have proved who they are are believed (dnssec.mode trust_ad)',
+    );
   if (notBuilt.length > 0)
     log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
 }

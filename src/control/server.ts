@@ -24,31 +24,38 @@ export interface ControlParts {
   readonly group: number | undefined;
   readonly commands: ControlCommands;
   readonly log: Log;
+  /** How many commands may be answered at one time. */
+  readonly maxSessions: number;
 }
 
 const FILE_MODE = 0o660;
-const MAX_SESSIONS = 16;
 const PROBE_MS = 500;
 
 /**
  * Listens.
  * @throws Error, with the system's code, if the socket cannot be made
  */
-export async function listenControl({ path, group, commands, log }: ControlParts): Promise<{ close(): void }> {
+export async function listenControl({
+  path,
+  group,
+  commands,
+  log,
+  maxSessions,
+}: ControlParts): Promise<{ close(): void }> {
   await removeStale(path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   const sessions = new Set<ControlSession>();
   const server = createServer({ allowHalfOpen: true }, socket => {
     const session = new ControlSession(socket, async line => answer(line, commands, log));
-    if (sessions.size >= MAX_SESSIONS) {
-      session.refuse(lineOf({ ok: false, problem: `${MAX_SESSIONS} commands are being answered already` }));
+    if (sessions.size >= maxSessions) {
+      session.refuse(lineOf({ ok: false, problem: `${maxSessions} commands are being answered already` }));
       return;
     }
     sessions.add(session);
     socket.on('close', () => sessions.delete(session));
   });
   // Refused ones are among them, and end soon.
-  server.maxConnections = 2 * MAX_SESSIONS;
+  server.maxConnections = 2 * maxSessions;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // Made closed to everybody, opened to the group when it is there.

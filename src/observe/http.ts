@@ -15,6 +15,8 @@ export interface HttpParts {
   /** What the page shows, as JSON. */
   readonly status: () => unknown;
   readonly history: () => unknown;
+  /** One scraper or two, and somebody who looks; slow ones do not pile up. */
+  readonly maxConnections: number;
   /** Where the page's files are. */
   readonly pageDirectory: string;
 }
@@ -43,8 +45,7 @@ export async function listenHttp(
         response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`),
     );
   });
-  // One scraper or two, and somebody who looks; slow ones do not pile up.
-  server.maxConnections = 64;
+  server.maxConnections = parts.maxConnections;
   server.requestTimeout = 5000;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -7,7 +7,7 @@ import { drainCommand } from '../control/drain.js';
 import { type LevelledLog, logCommand } from '../control/log.js';
 import { ntaCommand } from '../control/nta.js';
 import { portalCommand } from '../control/portal.js';
-import { type ControlCommands, listenControl } from '../control/server.js';
+import { type ControlCommands, type ControlParts, listenControl } from '../control/server.js';
 import { statusCommands } from '../control/status.js';
 import { topCommand, type TopParts } from '../control/top.js';
 import { traceCommand } from '../control/trace.js';
@@ -84,14 +84,13 @@ function portalChanged({ log, resolution, upstreams, connectAnew, forgetReady }:
 /** The control socket. A daemon without one serves all the same. */
 export async function openControl(
   { control: { socket: path, group } }: Plan,
-  log: Log,
-  commands: ControlCommands,
+  parts: Pick<ControlParts, 'log' | 'commands' | 'maxSessions'>,
 ): Promise<{ close(): void } | undefined> {
   try {
-    return await listenControl({ path, group, commands, log });
+    return await listenControl({ ...parts, path, group });
   } catch (error) {
     const words = `commands such as "dotstub portal" will not reach this daemon`;
-    log.info({ socket: path }, `no control socket: ${path}: ${wordsFor(error)} (control.socket); ${words}`);
+    parts.log.info({ socket: path }, `no control socket: ${path}: ${wordsFor(error)} (control.socket); ${words}`);
     return undefined;
   }
 }

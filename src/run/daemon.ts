@@ -6,10 +6,11 @@ import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import { FrontWorkers } from '../fastpath/threads.js';
 import { front } from '../front/front.js';
-import { STREAM_LIMITS } from '../listen/stream.js';
+import { SESSION_LIMITS } from '../listen/stream.js';
 import { stateStore } from '../os/state-store.js';
 import type { NetworkChange } from '../os/network.js';
 import { dialDatagram } from '../upstream/plain.js';
+import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { Clients } from './clients.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
@@ -29,8 +30,6 @@ import { READY_SHARE, Resolution } from './resolution.js';
 import { Service } from './service.js';
 import { Upstreams } from './upstreams.js';
 import { Web } from './web.js';
-
-const MAX_INFLIGHT = 2000;
 
 /**
  * Builds and starts a daemon.
@@ -55,12 +54,12 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const ageNow = ageClock(clock);
   const overview = (): Overview => overviewOf(shown);
   const counted: Counted = new Counted({ ...given, overview, fronts: () => listeners.counted() });
+  const caps = capsFor(plan.listeners, log);
   const common = { ...given, ageNow, observer: counted.observer, libc: libcFor(plan, log) };
 
   const store = opened.add(stateStore(plan.stateDirectory, { clock, log }), each => each.close());
-  const network = opened.add(
-    new Network({ ...common, store, changed: what => networkChanged(what) }),
-    each => each.close(),
+  const network = opened.add(new Network({ ...common, store, changed: what => networkChanged(what) }), each =>
+    each.close(),
   );
   const clients = new Clients(plan);
   const dialer = dialerFor(common, network);
@@ -90,9 +89,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     resolution.forgetFailures();
     upstreams.networkChanged(what);
   };
-  const logging = opened.add(
-    await Logging.open({ ...common, lostFrame: () => counted.dnstapLost() }, plan),
-    each => each.close(),
+  const logging = opened.add(await Logging.open({ ...common, lostFrame: () => counted.dnstapLost() }, plan), each =>
+    each.close(),
   );
   logging.whenNoting(forgotten);
   const entrance = front({
@@ -100,7 +98,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     allowed: address => clients.mayAsk(address),
     ready: new PacketReplies(ready, ageNow),
     maxInflight: MAX_INFLIGHT,
-    streamIdleMs: STREAM_LIMITS.idleMs,
+    streamIdleMs: SESSION_LIMITS.idleMs,
     get noted() {
       return logging.noted;
     },
@@ -110,10 +108,20 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   });
   upstreams.connect();
   const listeners: Listeners = opened.add(
-    await new Listeners({ ...common, front: entrance, allow: clients.memory, packets, sockets, workers }).start(plan),
+    await new Listeners({
+      ...common,
+      front: entrance,
+      allow: clients.memory,
+      packets,
+      sockets,
+      workers,
+      maxSessions: caps.sessions,
+    }).start(plan),
     each => each.close(),
   );
-  const web = opened.add(await new Web({ ...common, ...counted.page }).start(plan), each => each.close());
+  const web = opened.add(await new Web({ ...common, ...counted.page, maxConnections: caps.http }).start(plan), each =>
+    each.close(),
+  );
   const service = opened.add(new Service(log, given.stopProcess), each => each.close());
   const fileReload = opened.add(
     new FileReload({ log, file: source.file, changed: () => void configuration.reload() }),
@@ -122,7 +130,19 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const reload = new Reload(plan, [clients, resolution, upstreams, logging, listeners, web, fileReload]);
   const taken = (next: typeof plan): void => fileReload.follow(next);
   const configuration = new Configuration({ source, files: systemFiles, reload, clock, log, taken });
-  const shown = { ...given, startedAt, network, upstreams, resolution, listeners, logging, store, service, reload, configuration };
+  const shown = {
+    ...given,
+    startedAt,
+    network,
+    upstreams,
+    resolution,
+    listeners,
+    logging,
+    store,
+    service,
+    reload,
+    configuration,
+  };
   fileReload.follow(plan);
   const commands = controlCommands({
     ...counted.top,
@@ -138,7 +158,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     connectAnew: () => networkChanged('network'),
     forgetReady: forgotten,
   });
-  opened.add(await openControl(plan, log, commands), each => each?.close());
+  opened.add(await openControl(plan, { log, commands, maxSessions: caps.control }), each => each?.close());
 
   const stop = async (): Promise<void> => {
     await listeners.finish();

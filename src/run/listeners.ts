@@ -1,12 +1,14 @@
 // Where queries are taken: UDP, TCP and DNS over TLS, at the addresses of the plan, or at sockets that are open already.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
-import type { AgeSec } from '../base/time.js';
+import { type AgeSec, monoAfter } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
-import { FrontWorkers } from '../fastpath/threads.js';
+import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { SessionTable } from '../listen/sessions.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
@@ -64,9 +66,9 @@ export class Listeners implements Live {
   private rest: FrontCounts[] = [];
 
   constructor(private readonly parts: ListenersParts) {
-    const { front, observer } = parts;
+    const { front, observer, libc } = parts;
     this.table = new SessionTable(observer, parts.maxSessions);
-    const streams = { front, observer, table: this.table, duplicate: duplicateOf(parts.libc) };
+    const streams = { front, observer, table: this.table, duplicate: libc && ((fd: number) => libc.dup(fd)) };
     this.tcp = new Streams('tcp', 'listen', streams);
     this.tls = new Streams('tls', 'listen_tls.addresses', streams);
   }
@@ -117,11 +119,14 @@ export class Listeners implements Live {
     });
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
-    const nextUdp = udpText === this.udpText ? before : await this.openUdp(plan, udp).catch((error: unknown) => {
-      nextTcp.abandon();
-      nextTls.abandon();
-      throw error;
-    });
+    const nextUdp =
+      udpText === this.udpText
+        ? before
+        : await this.openUdp(plan, udp).catch((error: unknown) => {
+            nextTcp.abandon();
+            nextTls.abandon();
+            throw error;
+          });
     return {
       commit: () => {
         nextTcp.commit();
@@ -138,11 +143,16 @@ export class Listeners implements Live {
     };
   }
 
-  /** Takes no new sessions, and answers what is in flight. */
-  finish(): void {
-    this.parts.front.stop();
+  /** Takes nothing new, and answers what is in flight, for a while. */
+  async finish(): Promise<void> {
+    const { front, clock } = this.parts;
+    front.stop();
     this.tcp.finish();
     this.tls.finish();
+    const until = monoAfter(clock.monotonicMs(), FINISH_MS);
+    while (front.inflight > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
+    // Replies of the last turn are still on their way to the sockets.
+    await sleep(FINISH_LOOK_MS);
   }
 
   /** Closes all. */
@@ -177,6 +187,10 @@ export class Listeners implements Live {
     );
   }
 }
+
+/** How long queries in flight are waited for at the end. */
+const FINISH_MS = 5000;
+const FINISH_LOOK_MS = 20;
 
 const NO_CERTIFICATE =
   'the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket';

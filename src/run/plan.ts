@@ -132,7 +132,10 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   const rootsPath = upstream.ca_file ?? files.systemRoots();
   const roots = rootsPath === undefined ? undefined : fileOf(rootsPath, 'upstream.ca_file');
   if (roots !== undefined) files.checkRoots(roots, 'upstream.ca_file');
-  const client = pairOf('upstream', CLIENT_PAIR, { certificate: upstream.client_certificate, key: upstream.client_key });
+  const client = pairOf('upstream', CLIENT_PAIR, {
+    certificate: upstream.client_certificate,
+    key: upstream.client_key,
+  });
   const certificate = pairOf('listen_tls', LISTENER_PAIR, { certificate: tls.certificate, key: tls.key });
   return {
     texts,

@@ -90,7 +90,11 @@ export class Resolution implements Live {
     );
     this.trust = new Trust(parts.store, log, resolution.anchors);
     this.negative = negativeAnchors(resolution.negativeAnchors, ageNow);
-    this.validator = validator({ ...this.validatorParts(), bytes: cacheBytes / ZONES_SHARE, onAnchorKeys: this.trust.seen });
+    this.validator = validator({
+      ...this.validatorParts(),
+      bytes: cacheBytes / ZONES_SHARE,
+      onAnchorKeys: this.trust.seen,
+    });
     const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
     this.validations = new Validations({ ...asking, dnssecMode: () => this.plan.dnssec });
     this.resolver = new Resolver({

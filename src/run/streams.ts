@@ -1,6 +1,12 @@
 // Listeners for TCP or DNS over TLS, exchanged by a reload in two steps: what comes is opened, then what goes is closed.
 
-import { type ServerCredentials, type StreamListener, type StreamParts, tcpListener, tlsListener } from '../listen/stream.js';
+import {
+  type ServerCredentials,
+  type StreamListener,
+  type StreamParts,
+  tcpListener,
+  tlsListener,
+} from '../listen/stream.js';
 import { isAnyAddress, type ListenAddress } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';

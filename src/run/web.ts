@@ -10,7 +10,7 @@ import type { Live, Prepared } from './reload.js';
 import { listening } from './start-error.js';
 
 /** What it shows. */
-export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'status'> {
+export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'status' | 'maxConnections'> {
   readonly clock: Clock;
   /** Sums since the start, for the page's charts. */
   readonly sums: () => readonly number[];
@@ -64,7 +64,7 @@ export class Web implements Live {
       import('../observe/http.js'),
       import('../observe/history.js'),
     ]);
-    const { clock, sums, metrics, notReady, status } = this.parts;
+    const { clock, sums, metrics, notReady, status, maxConnections } = this.parts;
     const remembered = (this.remembered ??= history(clock, sums));
     return listening(
       'HTTP',
@@ -73,6 +73,7 @@ export class Web implements Live {
         metrics,
         notReady,
         status,
+        maxConnections,
         pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
         history: () => ({ samples: remembered.samples() }),
       }),

@@ -30,7 +30,7 @@ const COMMANDS: ControlCommands = {
 
 async function listening(t: Test, path = join(directoryOf(t), 'control.sock')) {
   const log = recordedLog();
-  const control = await listenControl({ path, group: undefined, commands: COMMANDS, log });
+  const control = await listenControl({ path, group: undefined, maxSessions: 16, commands: COMMANDS, log });
   t.teardown(() => control.close());
   const open = async (): Promise<Socket> => {
     const socket = connect({ path, allowHalfOpen: true });
@@ -137,7 +137,7 @@ await t.test('a socket of a daemon that ended is replaced, one of a daemon that 
   }
   await sleep(100);
   t.ok(codes.includes('EAGAIN'), 'the backlog is full');
-  const refused = listenControl({ path, group: undefined, commands: COMMANDS, log: recordedLog() });
+  const refused = listenControl({ path, group: undefined, maxSessions: 16, commands: COMMANDS, log: recordedLog() });
   await t.rejects(refused, { code: 'EADDRINUSE' });
   t.ok(existsSync(path), 'it is still there');
   t.match(await askDaemon(path, { command: 'echo', args: [] }), { ok: false, problem: /too busy/ });
@@ -151,7 +151,7 @@ await t.test('a socket of a daemon that ended is replaced, one of a daemon that 
 await t.test('a file that is no socket is not removed', async t => {
   const path = join(directoryOf(t), 'control.sock');
   writeFileSync(path, 'mine');
-  await t.rejects(listenControl({ path, group: undefined, commands: COMMANDS, log: recordedLog() }), {
+  await t.rejects(listenControl({ path, group: undefined, maxSessions: 16, commands: COMMANDS, log: recordedLog() }), {
     code: 'EADDRINUSE',
   });
   t.ok(statSync(path).isFile());
@@ -160,7 +160,9 @@ await t.test('a file that is no socket is not removed', async t => {
 await t.test('trust-anchor status cannot throw, whatever a state file holds', async t => {
   const saved = JSON.stringify({
     version: 1,
-    points: [{ zone: '.', checkedSec: 1e300, dueSec: 1e300, keys: [{ dnskey: '', state: 'pending', untilSec: 1e300 }] }],
+    points: [
+      { zone: '.', checkedSec: 1e300, dueSec: 1e300, keys: [{ dnskey: '', state: 'pending', untilSec: 1e300 }] },
+    ],
   });
   const points = trustPoints(readAnchors(BUILT_IN_ANCHORS), saved);
   t.match(await trustAnchorCommand(() => points).run([]), { ok: true });

@@ -19,6 +19,7 @@ await t.test('who is answered, and with what', async t => {
       notReady: () => upstream.missing,
       status: () => ({ privacy: 'authenticated' }),
       history: () => ({ samples: [] }),
+      maxConnections: 64,
       pageDirectory: PAGE,
     },
   );
