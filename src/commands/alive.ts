@@ -1,4 +1,4 @@
-// Whether a daemon answers: a question that it needs nobody else for.
+// Whether a daemon answers: asks something that it answers without any server.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 

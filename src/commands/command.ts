@@ -10,12 +10,12 @@ export interface Command {
   readonly usage: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** Everything else that --help says. */
+  /** The rest of --help. */
   readonly details: string;
   /** Words that may follow its name, for shells to complete. */
   readonly words?: readonly string[];
   /**
-   * Does it.
+   * Carries the command out.
    * @returns the exit code: 0 fine, 1 failed, 2 bad usage or configuration
    * @throws UsageError
    */

@@ -1,4 +1,4 @@
-// `dotstub health`: for whoever supervises a container.
+// `dotstub health`: the health check of a container.
 
 import { listenText } from '../os/listen-address.js';
 import { answers } from './alive.js';

@@ -110,10 +110,10 @@ async function carryOut(steps: readonly Step[], root: string | undefined, dryRun
   return 0;
 }
 
-/** A second apart: a small machine takes its time to start it. */
+/** How often the daemon is asked, a second apart, until it answers: a small machine starts it slowly. */
 const ASK_TRIES = 10;
 
-/** Undefined: done. */
+/** Carries one step out. @returns what went wrong; undefined: it is done */
 async function carryOutOne(step: Step, root: string | undefined): Promise<string | undefined> {
   const at = (path: string): string => join(root ?? '/', path);
   try {
@@ -121,7 +121,7 @@ async function carryOutOne(step: Step, root: string | undefined): Promise<string
       case 'write':
         if (step.keep === true && existsSync(at(step.path))) return undefined;
         mkdirSync(dirname(at(step.path)), { recursive: true });
-        // A link's target is somebody else's.
+        // A link is replaced, not followed: its target belongs to another program.
         rmSync(at(step.path), { force: true });
         writeFileSync(at(step.path), step.text, { mode: 0o644 });
         return undefined;
@@ -129,7 +129,7 @@ async function carryOutOne(step: Step, root: string | undefined): Promise<string
         rmSync(at(step.path), { force: true });
         return undefined;
       case 'save':
-        // Ours stands there already: what was before it is what counts.
+        // A second installation must not save the file that the first one wrote.
         if (!linkExists(at(step.to)) && linkExists(at(step.path))) renameSync(at(step.path), at(step.to));
         return undefined;
       case 'restore':

@@ -12,7 +12,7 @@ export type Step =
   | { readonly does: 'remove'; readonly path: string; readonly why: string }
   /** Moves what is at `path`, a link as a link, to `to`; does nothing where `to` is there already. */
   | { readonly does: 'save'; readonly path: string; readonly to: string; readonly why: string }
-  /** The way back of `save`. */
+  /** Undoes `save`. */
   | { readonly does: 'restore'; readonly path: string; readonly from: string; readonly why: string }
   | { readonly does: 'run'; readonly command: readonly string[]; readonly why: string; readonly mayFail?: true }
   /** Asks the daemon something, and goes no further where it does not answer. */
@@ -30,13 +30,13 @@ export interface System {
   readonly packaged: (name: string) => string;
 }
 
-/** What the person wants. */
+/** What the person asked for. */
 export interface Wishes {
   /** Point the system at it. */
   readonly dns: boolean;
 }
 
-/** What files that replace others begin with. */
+/** The first words of every file of ours that replaces another. */
 export const MARK = '# Written by "dotstub install"';
 
 const UNITS = '/etc/systemd/system';
@@ -127,7 +127,7 @@ function pointing(resolvConf: System['resolvConf'], running: boolean): Step[] {
 }
 
 /**
- * Takes it away again; configuration and state stay.
+ * Removes it; configuration and state stay.
  * @param isOurs whether a file is there and was written by `install`
  */
 export function uninstallSteps(

@@ -1,8 +1,7 @@
 // Where the running daemon takes queries, as a command's options say.
 
-import { defaultConfig } from '../config/check.js';
+import { checkConfig } from '../config/check.js';
 import { parseAddressPort } from '../config/kinds.js';
-import type { Config } from '../config/schema.js';
 import { type ListenAddress, reachable } from '../os/listen-address.js';
 import { UsageError } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
@@ -20,13 +19,9 @@ export function listenerFrom(server: string | undefined, file: string | undefine
       );
     return { address: parsed.address, port: parsed.port ?? 53 };
   }
-  let config: Config;
-  if (file === undefined) config = defaultConfig();
-  else {
-    const checked = loadConfig(file);
-    if (!checked.ok) throw new UsageError(problemReport(file, checked.problems));
-    ({ config } = checked);
-  }
+  const checked = file === undefined ? checkConfig('') : loadConfig(file);
+  if (!checked.ok) throw new UsageError(problemReport(file ?? '', checked.problems));
+  const { config } = checked;
   const [first] = config.listen;
   if (first === undefined)
     throw new UsageError(`${file ?? 'the configuration'} listens nowhere but over TLS; use --server`);

@@ -1,4 +1,4 @@
-// Arguments to a subcommand, and its result to an exit code.
+// The program: finds the subcommand that the arguments name, and runs it.
 
 import { version } from '../version.js';
 import { COMMANDS } from './all.js';
@@ -18,7 +18,7 @@ ${commands.map(({ usage, summary }) => `  dotstub ${usage}\n      ${summary}`).j
 
 const isHelp = (arg: string): boolean => arg === '--help' || arg === '-h';
 
-/** Runs the program. @returns its exit code */
+/** Runs a subcommand. @returns the exit code of the program */
 export async function program([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined || isHelp(name) || name === 'help') {
     (name === undefined ? process.stderr : process.stdout).write(await programHelp());

@@ -14,8 +14,9 @@ const OPTIONS = `Options:
 Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
 
 /**
- * A command that is the daemon's; `about.details` without options and exit codes, which are the same for all.
- * @param words how many may follow; and whether the daemon is asked, at its default socket, even if the file is bad: it shall know
+ * Makes a command that the daemon carries out. `about.details` lacks options and exit codes, which are the same for all.
+ * @param words how many arguments it takes; `evenWithBadFile`: with a bad file the daemon is asked all the same, at its default
+ *   socket, so that it learns of the bad file
  */
 export function telling(
   about: Omit<Command, 'run'>,

@@ -18,6 +18,7 @@ interface Top {
   readonly privacy_words: string;
   readonly upstreams: readonly {
     readonly upstream: string;
+    readonly purpose?: 'route' | 'portal';
     readonly address?: string;
     readonly state: keyof typeof STATE_WORDS;
     readonly path: string;
@@ -96,8 +97,8 @@ export function screen(top: Top, before: Look, now: Look): string {
     '',
     columns([
       ['server', 'address', 'state', 'RTT', 'connections'],
-      ...top.upstreams.map(({ upstream, address = '', state, path, rtt_ms: rtt, connections }) => [
-        upstream,
+      ...top.upstreams.map(({ upstream, purpose, address = '', state, path, rtt_ms: rtt, connections }) => [
+        purpose === undefined ? upstream : `${upstream} (${purpose})`,
         address,
         path === 'cleartext' ? 'in cleartext' : STATE_WORDS[state],
         rtt === undefined ? '' : `${numberText(rtt)} ms`,

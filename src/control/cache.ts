@@ -13,7 +13,7 @@ export interface CacheParts {
     readonly limitBytes: number;
     readonly zones: number;
   };
-  /** Forgets answers, and what is known of zones, where `isMeant` says so; returns how many answers. */
+  /** Forgets answers, and what is known of zones, of the names that `isMeant` accepts; returns how many answers. */
   readonly forget: (isMeant: (name: Name) => boolean) => number;
 }
 

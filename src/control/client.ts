@@ -1,10 +1,10 @@
-// The other end of the control socket, for commands.
+// The client of the control socket, for commands.
 
 import { connect } from 'node:net';
 
 import type { ControlReply, ControlRequest } from './protocol.js';
 
-/** A trace takes as long as a question whose server does not answer, twice. */
+/** The longest command is a trace: twice the time of a question that no server answers. */
 const TIMEOUT_MS = 15_000;
 
 const CONNECT_WORDS: Readonly<Record<string, string>> = {

@@ -8,7 +8,7 @@ const MAX_MS = 600_000;
 
 /**
  * Makes the command.
- * @param drain from now on not ready; ends the daemon after so long
+ * @param drain makes the daemon not ready at once, and ends it after so many milliseconds
  */
 export const drainCommand = (drain: (forMs: number) => void): ControlCommand => ({
   run([wanted]) {

@@ -1,5 +1,6 @@
 // The `nta` command of the control socket: negative trust anchors (RFC 7646), which end by themselves.
 
+import type { AgeSec } from '../base/time.js';
 import { type Name, nameOf, nameText } from '../dnssec/name.js';
 import type { NegativeAnchors } from '../dnssec/negative.js';
 import { nameFromText } from '../wire/name.js';
@@ -13,15 +14,15 @@ const MAX_MS = 7 * DEFAULT_MS;
 
 /**
  * Makes the command.
- * @param changed called with the name: what is known about it and those below counts no more
+ * @param changed called with a name that was added or removed: forgets what is known about it and the names below it
  */
 export const ntaCommand = (
   negative: NegativeAnchors,
-  nowSec: () => number,
+  ageNow: () => AgeSec,
   changed: (name: Name) => void,
 ): ControlCommand => ({
   run([what = 'list', nameArg, durationArg]) {
-    if (what === 'list') return listed(negative, nowSec());
+    if (what === 'list') return listed(negative, ageNow());
     if (what !== 'add' && what !== 'remove')
       return { ok: false, problem: `nta ${what}: there are add, remove and list` };
     const wire = nameArg === undefined ? undefined : nameFromText(nameArg);
@@ -55,14 +56,14 @@ export const ntaCommand = (
         return { ok: false, problem: 'there are too many temporary negative trust anchors; "nta list" shows them' };
     }
     changed(name);
-    return listed(negative, nowSec());
+    return listed(negative, ageNow());
   },
 });
 
-function listed(negative: NegativeAnchors, nowSec: number): ControlReply {
+function listed(negative: NegativeAnchors, ageNow: AgeSec): ControlReply {
   const data = negative.list.map(each => ({
     name: nameText(each.name),
-    seconds: each.at === 'temporary' ? Math.ceil(each.until - nowSec) : undefined,
+    seconds: each.at === 'temporary' ? Math.ceil(each.until - ageNow) : undefined,
   }));
   return {
     ok: true,

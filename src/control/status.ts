@@ -11,7 +11,7 @@ const VALIDATION_WORDS: Readonly<Record<Overview['dnssec'], string>> = {
   require: 'answers are validated here',
   prefer: 'answers are validated here, but for servers that strip signatures',
   trust_ad: 'servers that have proved who they are are believed',
-  off: 'nobody checks answers',
+  off: 'answers are not validated',
 };
 
 /** What is known about reaching an address, for people. */
@@ -90,7 +90,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
 export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Record<string, unknown>>[] =>
   rowsOf(overview).map(({ server, address }) => ({
     upstream: server.label,
-    // Left out for most: those of upstream.servers.
+    // Left out where it is `main`.
     purpose: server.purpose === 'main' ? undefined : server.purpose,
     address: address.address,
     port: address.port,

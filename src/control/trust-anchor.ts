@@ -14,7 +14,7 @@ export const trustAnchorCommand = (current: () => TrustPoints): ControlCommand =
     const points = current();
     const data = points.points.map(({ zone, keys, checked: looked, due }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
-      // What a DS speaks of and was not seen yet.
+      // Keys that a configured DS stands for, and that the zone has not shown yet.
       const unseen = (anchor?.ds ?? []).filter(
         ({ tag, algorithm }) => !keys.some(({ key }) => key.tag === tag && key.algorithm === algorithm),
       );

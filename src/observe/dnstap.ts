@@ -1,5 +1,5 @@
-// Queries and replies as dnstap has them (https://dnstap.info): a protocol buffer for each, in Frame Streams. Octets only; who
-// carries them is dnstap-stream.
+// Queries and replies as dnstap has them (https://dnstap.info): a protocol buffer for each, in Frame Streams. Octets only;
+// dnstap-stream sends them.
 //
 //   frame          octets u32, data; 0 octets: a control frame follows: octets u32, kind u32, fields (kind u32, octets u32, data)
 //   Dnstap         identity 1, version 2 (octets), message 14, type 15 (MESSAGE = 1)
@@ -9,6 +9,7 @@
 import { addressOctets } from '../base/address.js';
 import { putU32, u32At } from '../base/octets.js';
 import type { NotedQuery } from '../base/observer.js';
+import type { WallMs } from '../base/time.js';
 
 const CONTENT_TYPE = Buffer.from('protobuf:dnstap.Dnstap');
 const FIELD_CONTENT_TYPE = 1;
@@ -53,7 +54,7 @@ export interface DnstapIdentity {
 export function dataFrame(
   { identity, version }: DnstapIdentity,
   { client, query, reply, seconds }: NotedQuery,
-  wallMs: number,
+  wallMs: WallMs,
 ): Buffer {
   const address = addressOctets(client.address.replace(/%.*/, '')) ?? Buffer.alloc(0);
   const queryMs = wallMs - 1000 * seconds;

@@ -1,9 +1,9 @@
-// Series as plain numbers, which cost nothing to add to: tallies and distributions, and families of them by name.
+// Series as plain numbers that are cheap to add to: tallies and distributions, and families of them by name.
 
 import { bucketOf, type CountedHistogram } from '../base/front-counts.js';
 import { type Labels, labelSets, type Row } from './catalogue.js';
 
-/** What every name begins with. */
+/** The prefix of every name. */
 export const PREFIX = 'dotstub_';
 
 /** A counter of one label set. */

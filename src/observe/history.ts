@@ -1,15 +1,16 @@
-// What the last hour was like: sums of a few things at equal steps, kept for the status page. A look at numbers every quarter
-// of a minute is all that it costs.
+// The last hour for the status page: a few sums, read every 15 s. Nothing else is counted for it.
 
 import type { Clock } from '../base/ports.js';
+import type { WallMs } from '../base/time.js';
 import type { Glance } from './metrics.js';
 
 /** Milliseconds between two samples. */
 export const STEP_MS = 15_000;
-const KEPT = 3600_000 / STEP_MS + 1;
+/** Those of an hour, and one to begin with. */
+const MAX_SAMPLES = 3600_000 / STEP_MS + 1;
 
 /** A sample: milliseconds since 1970, then sums since the start of the daemon. */
-export type Sample = readonly [atMs: number, ...sums: number[]];
+export type Sample = readonly [at: WallMs, ...sums: number[]];
 
 /** What a sample has of a glance, in its order; the page reads it so (base/rates). */
 export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] => [
@@ -33,7 +34,7 @@ export function history(clock: Clock, sums: () => readonly number[]): History {
   let kept: Sample[] = [];
   let cancel = (): void => undefined;
   function take(): void {
-    kept = [...kept.slice(1 - KEPT), [clock.wallMs(), ...sums()]];
+    kept = [...kept.slice(1 - MAX_SAMPLES), [clock.wallMs(), ...sums()]];
     cancel = clock.after(STEP_MS, take);
   }
   take();

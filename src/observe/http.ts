@@ -1,10 +1,11 @@
-// The HTTP side: metrics for Prometheus, health for whoever supervises us, and a page for people.
+// The HTTP server: metrics for Prometheus, health for supervisors, and a status page for people.
 
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 
+import type { Log } from '../base/ports.js';
 import type { Metrics } from './metrics.js';
 
 /** What can be asked. */
@@ -19,7 +20,10 @@ export interface HttpParts {
   readonly maxConnections: number;
   /** Where the page's files are. */
   readonly pageDirectory: string;
+  readonly log: Log;
 }
+
+const REQUEST_MS = 5000;
 
 /** The open server. */
 export interface HttpListener {
@@ -29,28 +33,27 @@ export interface HttpListener {
 
 /**
  * Listens for HTTP.
- * @throws the system's error if the address can not be bound
+ * @throws the system's error if the address cannot be bound
  */
 export async function listenHttp(
   at: { readonly address: string; readonly port: number },
   parts: HttpParts,
 ): Promise<HttpListener> {
   const server = createServer((request, response) => {
-    answer(request, parts).then(
-      ({ status, contentType, body }) =>
-        response
-          .writeHead(status, { 'content-type': contentType, ...HEADERS })
-          .end(request.method === 'HEAD' ? '' : body),
-      (error: unknown) =>
-        response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`),
+    void answered(request, parts).then(({ status, contentType, body }) =>
+      response
+        .writeHead(status, { 'content-type': contentType, ...HEADERS })
+        .end(request.method === 'HEAD' ? '' : body),
     );
   });
   server.maxConnections = parts.maxConnections;
-  server.requestTimeout = 5000;
+  server.requestTimeout = REQUEST_MS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(at.port, at.address, () => {
       server.off('error', reject);
+      // E.g. EMFILE while accepting: that connection is lost, the server stays.
+      server.on('error', ({ message }) => parts.log.warn({}, `metrics.listen: ${message}`));
       resolve();
     });
   });
@@ -64,7 +67,7 @@ export async function listenHttp(
   };
 }
 
-/** The page asks nobody else for anything, runs nothing but its own files, and stands in nobody's frame. */
+/** The page loads and runs nothing but its own files, and no other page may show it in a frame. */
 const HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy':
@@ -80,10 +83,10 @@ const FILES: Readonly<Record<string, readonly [file: string, contentType: string
   '/page.css': ['page.css', 'text/css; charset=utf-8'],
 };
 
-/** Names that no public zone has, behind which a foreign page could hide (DNS rebinding): all that a reader on the spot needs. */
+/** Names that no public zone has: a page from elsewhere cannot be shown under one of them (DNS rebinding). */
 const LOCAL_NAME = /^[^.]+$|\.(localhost|local|lan|internal|home\.arpa)$/i;
 
-/** Whether a request was addressed to an IP address or a local name: a page from elsewhere may have led a browser here. */
+/** Whether a request names an IP address or a local name as its host: else a foreign page may have sent the browser here. */
 function isAddressedToUs({ headers: { host = '' } }: IncomingMessage): boolean {
   const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
   return isIP(name) !== 0 || LOCAL_NAME.test(name);
@@ -101,6 +104,20 @@ const text = (status: number, body: string): Reply => ({
   body: `${body}\n`,
 });
 const json = (data: unknown): Reply => ({ status: 200, contentType: 'application/json', body: JSON.stringify(data) });
+
+/** The answer; an error while it is made is one, too, and does not end the daemon. */
+async function answered(request: IncomingMessage, parts: HttpParts): Promise<Reply> {
+  try {
+    return await answer(request, parts);
+  } catch (error) {
+    const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+    parts.log.error(
+      { path: request.url, stack },
+      `${request.url ?? ''} failed: ${message}. This is a bug: please report it`,
+    );
+    return text(500, 'the log says what went wrong');
+  }
+}
 
 async function answer(
   request: IncomingMessage,

@@ -1,10 +1,11 @@
-// The query log: a line of JSON for each query that got a reply, with no more of it than the operator wants to know.
+// The query log: a line of JSON for each query that got a reply, with as much detail as log.queries says.
 
 import { createHmac } from 'node:crypto';
 
 import type { NotedQuery } from '../base/observer.js';
+import type { WallMs } from '../base/time.js';
 
-/** How much is told: all; the client as a hash whose key is forgotten at the end; or neither client nor name. */
+/** How much a line tells: all; the client only as a hash, whose key ends with the process; or neither client nor name. */
 export type Detail = 'full' | 'hashed_client' | 'no_name';
 
 /** What a line has. */
@@ -26,8 +27,8 @@ export interface QueryLine {
 export interface QueryLogParts {
   readonly detail: Detail;
   readonly write: (line: string) => void;
-  readonly wallMs: () => number;
-  /** Random octets: the same client has the same hash as long as the daemon runs, and nobody can work out whose it is. */
+  readonly wallMs: () => WallMs;
+  /** Random octets: a client keeps its hash as long as the daemon runs, and the hash does not tell the address. */
   readonly key: Buffer;
   /** Name and type of a question in text. */
   readonly questionText: (question: Buffer) => { readonly name: string; readonly type: string };
@@ -41,12 +42,13 @@ export interface QueryLog {
   recent(): readonly QueryLine[];
 }
 
-const KEPT = 1000;
+/** The last ones, which `top` counts names and clients of. */
+const MAX_RECENT = 1000;
 const HASH_CHARACTERS = 12;
 
 /** Makes a QueryLog. */
 export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }: QueryLogParts): QueryLog {
-  // Round and round; the oldest is at `next` once it is full.
+  // A ring: once it is full, the oldest is at `next`.
   const kept: QueryLine[] = [];
   let next = 0;
   const shown = (address: string): string =>
@@ -70,7 +72,7 @@ export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }
         ms: Math.round(seconds * 1e6) / 1000,
       };
       kept[next] = line;
-      next = (next + 1) % KEPT;
+      next = (next + 1) % MAX_RECENT;
       write(`${JSON.stringify(line)}\n`);
     },
     recent: () => [...kept.slice(next), ...kept.slice(0, next)],

@@ -21,9 +21,9 @@ const LEAST_CAPS: ConnectionCaps = { sessions: 2, http: 1, control: 1, upstream:
  * Descriptors for all else: files that are read, watched and written, sockets of UDP listeners and their duplicates while a
  * reload exchanges them, and for each thread what its event loop takes.
  */
-const RESERVED = 24;
+const RESERVED = 16;
 const RESERVED_PER_THREAD = 12;
-const RESERVED_PER_LISTENER = 4;
+const RESERVED_PER_LISTENER = 3;
 
 /** What the caps are measured against. */
 export interface OpenFiles {

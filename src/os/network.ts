@@ -1,30 +1,25 @@
 // Which network the machine is on, and whether it is still the same. Looked at when somebody asks something, at most once a
-// second, instead of by a timer: an idle machine is not woken for it, and whoever asks first after a change finds out.
+// second, instead of by a timer: an idle machine is not woken for it, and the first query after a change finds out.
 
-import { readFileSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 
 import { addressOctets } from '../base/address.js';
-import type { Clock } from '../base/ports.js';
-
-/** Looks at the network. */
-export interface NetworkWatch {
-  /** Looks, unless that was done just now. */
-  look(): void;
-  /** What the network looks like: the same text whenever we are there. */
-  readonly network: string;
-  close(): void;
-}
+import type { Cancel, Clock } from '../base/ports.js';
+import { type MonoMs, monoMs } from '../base/time.js';
+import { isSystemError } from './system-error.js';
 
 /** What has changed. */
 export type NetworkChange = 'network' | 'resume' | 'resolvers';
 
-/** Where the watch looks; the real places but in tests. */
+/** Where the watch looks; the real places but in tests. Both may throw the system's error, e.g. where no descriptors are left. */
 export interface NetworkSources {
   /** Addresses and default routes. */
   network(): string;
-  /** The resolvers that the system has. */
+  /** The resolvers that the system has; always the same text where they do not matter. */
   resolvers(): string;
+  /** Where resolv.conf is written or replaced: watched, so that a change counts even if nobody asks. Undefined: not needed. */
+  readonly directory: string | undefined;
 }
 
 const LOOK_MS = 1000;
@@ -32,75 +27,125 @@ const LOOK_MS = 1000;
 const SLEEP_MS = 5000;
 /** Files are written in several steps, and interfaces come up one by one. */
 const SETTLE_MS = 500;
+/** A directory that could not be watched is tried again after so long. */
+const WATCH_AGAIN_MS = 60_000;
 
-/**
- * Makes a NetworkWatch.
- * @param directory where resolv.conf is written or replaced; watched, so that a change counts even if nobody asks
- */
-export function watchNetwork(
-  clock: Clock,
-  sources: NetworkSources,
-  onChange: (what: NetworkChange) => void,
-  directory: string | undefined,
-): NetworkWatch {
-  let network = sources.network();
-  let resolvers = sources.resolvers();
-  let lookedAtMs: number = clock.monotonicMs();
-  let aheadMs = clock.wallMs() - lookedAtMs;
-  let cancelSettle = (): void => undefined;
+/** Looks at the network. */
+export class NetworkWatch {
+  private sources: NetworkSources;
+  /** As last seen. */
+  private seenNetwork = '';
+  private seenResolvers = '';
+  private lookedAt: MonoMs;
+  /** How far the wall clock is ahead of the monotonic one. */
+  private aheadMs: number;
+  private cancelSettle: Cancel = () => undefined;
+  private watcher: FSWatcher | undefined;
+  private watchedDirectory: string | undefined;
+  /** When watching failed last. */
+  private watchFailedAt = monoMs(-Infinity);
+  private closed = false;
 
-  function look(): void {
-    const nowMs = clock.monotonicMs();
-    const ahead = clock.wallMs() - nowMs;
-    const slept = ahead - aheadMs > SLEEP_MS;
-    aheadMs = ahead;
-    if (nowMs - lookedAtMs < LOOK_MS && !slept) return;
-    lookedAtMs = nowMs;
-    const before = { network, resolvers };
-    network = sources.network();
-    resolvers = sources.resolvers();
-    if (resolvers !== before.resolvers) onChange('resolvers');
-    if (network !== before.network) onChange('network');
-    else if (slept) onChange('resume');
+  constructor(
+    private readonly clock: Clock,
+    sources: NetworkSources,
+    private readonly onChange: (what: NetworkChange) => void,
+  ) {
+    this.sources = sources;
+    this.lookedAt = clock.monotonicMs();
+    this.aheadMs = clock.wallMs() - this.lookedAt;
+    this.seenNetwork = this.read('network', '');
+    this.seenResolvers = this.read('resolvers', '');
+    this.watchDirectory();
   }
 
-  const watcher =
-    directory === undefined
-      ? undefined
-      : watchDirectory(directory, name => {
-          if (name !== null && !name.startsWith('resolv.conf')) return;
-          cancelSettle();
-          cancelSettle = clock.after(SETTLE_MS, () => {
-            lookedAtMs = -Infinity;
-            look();
-          });
-        });
-  return {
-    look,
-    get network() {
-      return network;
-    },
-    close() {
-      cancelSettle();
-      watcher?.close();
-    },
-  };
-}
+  /** What the network looks like: the same text whenever we are there. */
+  get network(): string {
+    return this.seenNetwork;
+  }
 
-function watchDirectory(directory: string, changed: (name: string | null) => void): { close(): void } | undefined {
-  try {
-    const watcher = watch(directory, { persistent: false }, (_event, name) => changed(name));
-    watcher.on('error', () => watcher.close());
-    return watcher;
-  } catch {
-    // No inotify left, or no such directory: `look` still sees what has changed.
-    return undefined;
+  /** Looks at other sources from now on. Their resolvers count as known: the caller asks for them by itself. */
+  follow(sources: NetworkSources): void {
+    this.sources = sources;
+    this.seenResolvers = this.read('resolvers', this.seenResolvers);
+    this.watchFailedAt = monoMs(-Infinity);
+    this.watchDirectory();
+  }
+
+  /** Looks, unless that was done just now. */
+  look(): void {
+    const now = this.clock.monotonicMs();
+    const ahead = this.clock.wallMs() - now;
+    const slept = ahead - this.aheadMs > SLEEP_MS;
+    this.aheadMs = ahead;
+    if (now - this.lookedAt < LOOK_MS && !slept) return;
+    this.lookedAt = now;
+    const before = { network: this.seenNetwork, resolvers: this.seenResolvers };
+    this.seenNetwork = this.read('network', before.network);
+    this.seenResolvers = this.read('resolvers', before.resolvers);
+    if (this.watcher === undefined) this.watchDirectory();
+    if (this.seenResolvers !== before.resolvers) this.onChange('resolvers');
+    if (this.seenNetwork !== before.network) this.onChange('network');
+    else if (slept) this.onChange('resume');
+  }
+
+  close(): void {
+    this.closed = true;
+    this.cancelSettle();
+    this.watcher?.close();
+  }
+
+  /** What the system does not tell now is taken for what it was, and asked for again with the next look. */
+  private read(what: 'network' | 'resolvers', before: string): string {
+    try {
+      return this.sources[what]();
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      return before;
+    }
+  }
+
+  /** Watches the directory of the sources, and no other. */
+  private watchDirectory(): void {
+    const { directory } = this.sources;
+    if (this.watcher !== undefined && directory !== this.watchedDirectory) {
+      this.watcher.close();
+      this.watcher = undefined;
+    }
+    const now = this.clock.monotonicMs();
+    if (this.closed || directory === undefined || this.watcher !== undefined) return;
+    if (now - this.watchFailedAt < WATCH_AGAIN_MS) return;
+    try {
+      const watcher = watch(directory, { persistent: false }, (_event, name) => this.settle(name));
+      watcher.on('error', () => {
+        watcher.close();
+        if (this.watcher !== watcher) return;
+        this.watcher = undefined;
+        this.watchFailedAt = this.clock.monotonicMs();
+      });
+      this.watcher = watcher;
+      this.watchedDirectory = directory;
+    } catch {
+      // No inotify left, or no such directory: `look` still sees what has changed.
+      this.watchFailedAt = now;
+    }
+  }
+
+  /** A file of the directory was written: looks when it has been quiet for a while. */
+  private settle(name: string | null): void {
+    if (name !== null && !name.startsWith('resolv.conf')) return;
+    this.cancelSettle();
+    this.cancelSettle = this.clock.after(SETTLE_MS, () => {
+      this.lookedAt = monoMs(-Infinity);
+      this.look();
+    });
   }
 }
 
 /**
  * Default routes, and the addresses of their interfaces. Others come and go with every container and virtual machine, and
  * do not lead to the servers; only without any default route do they all count.
+ * @throws the system's error, where it does not tell
  */
 export function systemNetwork(): string {
   const routes = defaultRoutes();
@@ -123,6 +168,7 @@ export function systemNetwork(): string {
 const prefixOf = (address: string): string => (addressOctets(address) ?? Buffer.alloc(8)).toString('hex', 0, 8);
 
 const ROUTE_IS_UP = 1;
+const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
 
 function defaultRoutes(): { readonly name: string; readonly gateway: string }[] {
   const lines = (file: string): string[][] => {
@@ -130,7 +176,9 @@ function defaultRoutes(): { readonly name: string; readonly gateway: string }[] 
       return readFileSync(file, 'latin1')
         .split('\n')
         .map(line => line.trim().split(/\s+/));
-    } catch {
+    } catch (error) {
+      // With no descriptors left it looks as if there were no route, which would be another network.
+      if (OUT_OF_FILES.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
       // Not Linux, or /proc is closed to us: addresses alone have to do.
       return [];
     }

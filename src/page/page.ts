@@ -29,6 +29,8 @@ interface Status {
 
 interface Upstream {
   readonly upstream: string;
+  /** Left out of the servers that are asked for everything else. */
+  readonly purpose?: 'route' | 'portal';
   readonly address?: string;
   readonly port: number;
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
@@ -40,7 +42,7 @@ interface Upstream {
 }
 
 const LOOK_MS = 1000;
-/** Looks of our own that are kept: as many as the shorter chart shows, and one. */
+/** Looks that are remembered: as many as the shorter chart shows, and one. */
 const LIVE_LOOKS = 121;
 const DAY_MS = 86_400_000;
 /** A certificate that ends sooner is worth a word. */
@@ -201,8 +203,10 @@ function serverRow(one: Upstream, connects: Status['connects']): HTMLElement {
   const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};
   const days =
     one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);
+  const name = made('td', one.upstream);
+  if (one.purpose !== undefined) name.append(made('small', one.purpose === 'route' ? 'for routes' : 'for the portal'));
   row.append(
-    made('td', one.upstream),
+    name,
     made('td', one.address === undefined ? '' : `${one.address} port ${one.path === 'cleartext' ? 53 : one.port}`),
     state,
     made(

@@ -53,7 +53,7 @@ export class Counted {
   private readonly sumsAlone = (): number[] => sumsOf(this.metrics.glance());
 
   /** What the HTTP side shows. */
-  get page(): Omit<WebParts, 'clock' | 'maxConnections'> {
+  get page(): Omit<WebParts, 'clock' | 'log' | 'maxConnections'> {
     const { overview } = this.parts;
     const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
     return {

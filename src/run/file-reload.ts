@@ -1,7 +1,7 @@
 // Reloads by themselves (`reload_on_change`): the configuration file and the files that it names are watched.
 
 import type { Log } from '../base/ports.js';
-import { watchFile } from '../os/file-watch.js';
+import { type FileWatch, watchFiles } from '../os/file-watch.js';
 import type { Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
@@ -18,7 +18,7 @@ export interface FileReloadParts {
 export class FileReload implements Live {
   static readonly options = ['reload_on_change'];
   readonly options = FileReload.options;
-  private watches: readonly { readonly path: string; close(): void }[] = [];
+  private watch: FileWatch | undefined;
 
   constructor(private readonly parts: FileReloadParts) {}
 
@@ -28,26 +28,23 @@ export class FileReload implements Live {
 
   /** Watches the files of the plan that has come into force. */
   follow({ reloadOnChange, files }: Plan): void {
-    const { file, changed } = this.parts;
-    const wanted = reloadOnChange && file !== undefined ? [...new Set([file, ...files])] : [];
-    const before = this.watches;
-    this.watches = wanted.map(path => before.find(each => each.path === path) ?? this.watch(path, changed));
-    for (const each of before) if (!this.watches.includes(each)) each.close();
+    const { file } = this.parts;
+    if (!reloadOnChange || file === undefined) return this.close();
+    this.watch ??= watchFiles([], {
+      changed: () => this.parts.changed(),
+      trouble: (directory, { message }) => this.trouble(directory, message),
+    });
+    this.watch.follow([...new Set([file, ...files])]);
   }
 
   /** Watches nothing more. */
   close(): void {
-    for (const each of this.watches) each.close();
-    this.watches = [];
+    this.watch?.close();
+    this.watch = undefined;
   }
 
-  private watch(path: string, changed: () => void): { readonly path: string; close(): void } {
-    const watch = watchFile(path, changed, error =>
-      this.parts.log.warn(
-        { file: path },
-        `${path} is not watched for changes (${error.message}); SIGHUP and "dotstub reload" work`,
-      ),
-    );
-    return { path, close: () => watch.close() };
+  private trouble(directory: string, message: string): void {
+    const words = 'its files are looked at every minute; SIGHUP and "dotstub reload" work';
+    this.parts.log.warn({ directory }, `${directory} is not watched for changes (${message}): ${words}`);
   }
 }

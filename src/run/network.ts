@@ -5,7 +5,7 @@ import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
 import { timesyncHasSetClock } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { type NetworkChange, type NetworkWatch, watchNetwork } from '../os/network.js';
+import { type NetworkChange, NetworkWatch } from '../os/network.js';
 import type { StateStore } from '../os/state-store.js';
 import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
 import type { DaemonParts } from './parts.js';
@@ -55,8 +55,15 @@ export class Network {
   constructor(private readonly parts: NetworkParts) {
     const { clock, store, system } = parts;
     this.memory = networkMemory(() => clock.wallMs(), store.read(STATE_FILE, MOST_STATE_BYTES));
-    const sources = { network: () => system.network(), resolvers: () => system.resolvers().join(' ') };
-    this.watch = watchNetwork(clock, sources, what => this.changed(what), RESOLVERS_DIRECTORY);
+    this.watch = new NetworkWatch(
+      clock,
+      {
+        network: () => system.network(),
+        resolvers: () => system.resolvers().join(' '),
+        directory: RESOLVERS_DIRECTORY,
+      },
+      what => this.changed(what),
+    );
     this.memory.network = this.watch.network;
   }
 

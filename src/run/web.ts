@@ -2,7 +2,7 @@
 
 import { fileURLToPath } from 'node:url';
 
-import type { Clock } from '../base/ports.js';
+import type { Clock, Log } from '../base/ports.js';
 import type { History } from '../observe/history.js';
 import type { HttpListener, HttpParts } from '../observe/http.js';
 import type { Listen, Plan } from './plan.js';
@@ -12,6 +12,7 @@ import { listening } from './start-error.js';
 /** What it shows. */
 export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'status' | 'maxConnections'> {
   readonly clock: Clock;
+  readonly log: Log;
   /** Sums since the start, for the page's charts. */
   readonly sums: () => readonly number[];
 }
@@ -64,7 +65,7 @@ export class Web implements Live {
       import('../observe/http.js'),
       import('../observe/history.js'),
     ]);
-    const { clock, sums, metrics, notReady, status, maxConnections } = this.parts;
+    const { clock, log, sums, metrics, notReady, status, maxConnections } = this.parts;
     const remembered = (this.remembered ??= history(clock, sums));
     return listening(
       'HTTP',
@@ -74,6 +75,7 @@ export class Web implements Live {
         notReady,
         status,
         maxConnections,
+        log,
         pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
         history: () => ({ samples: remembered.samples() }),
       }),

@@ -1,9 +1,11 @@
-// What is remembered over networks and restarts. Which servers have proved themselves on which network: what a downgrade to
-// cleartext is measured against, since an attacker who blocks port 853 looks like a network that never let it through,
-// except to someone who remembers. And the last addresses of servers that are known by name: with them a daemon can start
-// where nobody answers in cleartext; a server that is not the right one any more can not prove the name.
+// What is remembered over networks and restarts. First, which servers have proved themselves on which network: an attacker
+// who blocks port 853 looks like a network that never let it through, except to a client that remembers; so a downgrade to
+// cleartext is measured against this. Second, the last addresses of servers that are known by name: with them a daemon can
+// start where nobody answers in cleartext; a server that is not the right one any more cannot prove the name.
 
 import { isIP } from 'node:net';
+
+import { wallMs, type WallMs } from '../base/time.js';
 
 /** What the endpoints and servers ask. */
 export interface Memory {
@@ -15,66 +17,84 @@ export interface Memory {
   remember(name: string, addresses: readonly string[]): void;
 }
 
-/** The memory, from outside. */
-export interface NetworkMemory extends Memory {
-  /** Which network we are on, as a text that is the same whenever we are there. */
-  network: string;
-  /** Something is to be saved that was not saved yet. */
-  readonly changed: boolean;
-  /** For a file. */
-  save(): string;
-}
-
 // RFC 9539 §4.2 remembers successes for three days.
 const KEPT_MS = 3 * 86_400_000;
 /** Pairs of network and server. A laptop that is carried about meets a few a week. */
-const MOST = 256;
+const MOST_PROOFS = 256;
 const MOST_NAMES = 64;
 const MOST_ADDRESSES = 16;
+/** Of a key: the text of a network and the name of a server. */
+const MOST_KEY_LENGTH = 4096;
+/** Of a file that is read. What is longer was not written here. */
+const MOST_SAVED_LENGTH = 4 << 20;
 /** A proof that is already there is not written again so soon. */
 const REFRESH_MS = 3_600_000;
+/** The last point in time that a Date can hold. */
+const LAST_MS = 8.64e15;
 
-/**
- * Makes a NetworkMemory.
- * @param saved what `save` gave; anything else is ignored, since nothing can be lost but caution
- */
-export function networkMemory(wallMs: () => number, saved = ''): NetworkMemory {
-  const { proofs: savedProofs, addresses: savedAddresses } = parse(saved);
-  const proofs = new Map<string, number>(savedProofs);
-  const addresses = new Map<string, readonly string[]>(savedAddresses);
-  let changed = false;
-  const keyOf = (server: string): string => `${memory.network}\n${server}`;
-  const memory: NetworkMemory & { changed: boolean } = {
-    network: '',
-    get changed() {
-      return changed;
-    },
-    proved(server) {
-      const at = proofs.get(keyOf(server));
-      return at !== undefined && Math.abs(wallMs() - at) < KEPT_MS;
-    },
-    prove(server) {
-      const key = keyOf(server);
-      const nowMs = wallMs();
-      const before = proofs.get(key);
-      if (before !== undefined && Math.abs(nowMs - before) < REFRESH_MS) return;
-      keepNewest(proofs, key, nowMs, MOST);
-      changed = true;
-    },
-    recall: name => addresses.get(name) ?? [],
-    remember(name, found) {
-      const kept = found.slice(0, MOST_ADDRESSES);
-      if (kept.join(' ') === addresses.get(name)?.join(' ')) return;
-      keepNewest(addresses, name, kept, MOST_NAMES);
-      changed = true;
-    },
-    save() {
-      changed = false;
-      return JSON.stringify({ version: 1, proofs: [...proofs], addresses: [...addresses] });
-    },
-  };
-  return memory;
+/** The memory. */
+export class NetworkMemory implements Memory {
+  /** Which network we are on, as a text that is the same whenever we are there. */
+  network = '';
+  /** When each server last proved itself, by network and server; the newest last. */
+  private readonly proofs: Map<string, WallMs>;
+  /** By name; the newest last. */
+  private readonly addresses: Map<string, readonly string[]>;
+  private hasChanged = false;
+
+  /** @param saved what `save` gave; anything else is ignored, since nothing can be lost but caution */
+  constructor(
+    private readonly wallNow: () => WallMs,
+    saved: string,
+  ) {
+    const read = parse(saved);
+    this.proofs = new Map(pairs(read['proofs'], proofTime).slice(-MOST_PROOFS));
+    this.addresses = new Map(pairs(read['addresses'], addressList).slice(-MOST_NAMES));
+  }
+
+  /** Something is to be saved that was not saved yet. */
+  get changed(): boolean {
+    return this.hasChanged;
+  }
+
+  proved(server: string): boolean {
+    const at = this.proofs.get(this.keyOf(server));
+    return at !== undefined && Math.abs(this.wallNow() - at) < KEPT_MS;
+  }
+
+  prove(server: string): void {
+    const key = this.keyOf(server);
+    const now = this.wallNow();
+    const before = this.proofs.get(key);
+    if (before !== undefined && Math.abs(now - before) < REFRESH_MS) return;
+    keepNewest(this.proofs, key, now, MOST_PROOFS);
+    this.hasChanged = true;
+  }
+
+  recall(name: string): readonly string[] {
+    return this.addresses.get(name) ?? [];
+  }
+
+  remember(name: string, addresses: readonly string[]): void {
+    const kept = addresses.slice(0, MOST_ADDRESSES);
+    if (kept.join(' ') === this.addresses.get(name)?.join(' ')) return;
+    keepNewest(this.addresses, name, kept, MOST_NAMES);
+    this.hasChanged = true;
+  }
+
+  /** For a file. */
+  save(): string {
+    this.hasChanged = false;
+    return JSON.stringify({ version: 1, proofs: [...this.proofs], addresses: [...this.addresses] });
+  }
+
+  private keyOf(server: string): string {
+    return `${this.network}\n${server}`;
+  }
 }
+
+/** Makes a NetworkMemory. */
+export const networkMemory = (wallNow: () => WallMs, saved = ''): NetworkMemory => new NetworkMemory(wallNow, saved);
 
 /** Sets a key and puts it last; the oldest leave above `most`. */
 function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number): void {
@@ -86,37 +106,37 @@ function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number)
   }
 }
 
-interface Saved {
-  readonly proofs: readonly (readonly [string, number])[];
-  readonly addresses: readonly (readonly [string, readonly string[]])[];
-}
-
-function parse(saved: string): Saved {
-  const nothing: Saved = { proofs: [], addresses: [] };
+/** The fields of a saved memory of this version; of anything else, none. */
+function parse(saved: string): Readonly<Record<string, unknown>> {
+  if (saved.length > MOST_SAVED_LENGTH) return {};
+  let read: unknown;
   try {
-    const read = JSON.parse(saved) as { version?: unknown; proofs?: unknown; addresses?: unknown };
-    if (read.version !== 1) return nothing;
-    return {
-      proofs: pairs(read.proofs)
-        .flatMap(([key, at]): [string, number][] => (typeof at === 'number' ? [[key, at]] : []))
-        .slice(-MOST),
-      addresses: pairs(read.addresses)
-        .flatMap(([name, all]): [string, string[]][] =>
-          Array.isArray(all)
-            ? [[name, all.filter((each): each is string => typeof each === 'string' && isIP(each) !== 0)]]
-            : [],
-        )
-        .slice(-MOST_NAMES),
-    };
+    read = JSON.parse(saved);
   } catch {
-    return nothing;
+    return {};
   }
+  if (typeof read !== 'object' || read === null) return {};
+  const fields: Readonly<Record<string, unknown>> = { ...read };
+  return fields['version'] === 1 ? fields : {};
 }
 
-/** The pairs with text in front in what should be a list of such. */
-const pairs = (list: unknown): [string, unknown][] =>
-  Array.isArray(list)
-    ? list.flatMap((each: unknown): [string, unknown][] =>
-        Array.isArray(each) && typeof each[0] === 'string' ? [[each[0], each[1]]] : [],
-      )
-    : [];
+/** The pairs of a short text and a sound value in what should be a list of such. */
+function pairs<V>(list: unknown, read: (value: unknown) => V | undefined): [string, V][] {
+  if (!Array.isArray(list)) return [];
+  return list.flatMap((each: unknown): [string, V][] => {
+    if (!Array.isArray(each)) return [];
+    const [key, value] = each as readonly unknown[];
+    const sound = read(value);
+    return typeof key === 'string' && key.length <= MOST_KEY_LENGTH && sound !== undefined ? [[key, sound]] : [];
+  });
+}
+
+const proofTime = (value: unknown): WallMs | undefined =>
+  typeof value === 'number' && value >= 0 && value <= LAST_MS ? wallMs(value) : undefined;
+
+const addressList = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value)
+    ? value
+        .slice(0, MOST_ADDRESSES)
+        .filter((each: unknown): each is string => typeof each === 'string' && isIP(each) !== 0)
+    : undefined;

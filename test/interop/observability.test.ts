@@ -74,13 +74,26 @@ await t.test('every alert fires when it should, and not before', { skip: missing
   const directory = mkdtempSync(join(tmpdir(), 'dotstub-rules-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const cases: readonly (readonly [alert: string, at: string, series: Readonly<Record<string, string>>])[] = [
-    ['DotstubNoServerReached', '3m', { 'dotstub_upstream_up{instance="i",upstream="a"}': '0x30' }],
+    [
+      'DotstubNoServerReached',
+      '3m',
+      {
+        'dotstub_upstream_up{instance="i",upstream="a"}': '0x30',
+        'dotstub_upstream_purpose{instance="i",upstream="a",purpose="main"}': '1x30',
+        // A route is always reached, and no help.
+        'dotstub_upstream_up{instance="i",upstream="r"}': '1x30',
+        'dotstub_upstream_purpose{instance="i",upstream="r",purpose="main"}': '0x30',
+        'dotstub_upstream_mode{instance="i",mode="encrypted"}': '0x30',
+        'dotstub_upstream_mode{instance="i",mode="strict"}': '1x30',
+      },
+    ],
     [
       'DotstubServerDown',
       '11m',
       {
         'dotstub_upstream_up{instance="i",upstream="a"}': '0x30',
         'dotstub_upstream_up{instance="i",upstream="b"}': '1x30',
+        'dotstub_upstream_mode{instance="i",mode="encrypted"}': '1x30',
       },
     ],
     [
@@ -140,6 +153,14 @@ await t.test('every alert fires when it should, and not before', { skip: missing
     t.equal(await counts(alert, at, series), 1, `${alert} fires`);
     t.equal(await counts(alert, '0m', series), alert === 'DotstubReloadFailed' ? 1 : 0, `${alert} waits`);
   }
+  // Opportunistic mode, with a server that is not reached: others, or cleartext, answer as that mode wants.
+  const opportunistic = {
+    'dotstub_upstream_up{instance="i",upstream="a"}': '0x30',
+    'dotstub_upstream_mode{instance="i",mode="opportunistic"}': '1x30',
+    'dotstub_upstream_mode{instance="i",mode="strict"}': '0x30',
+  };
+  for (const alert of ['DotstubNoServerReached', 'DotstubServerDown'])
+    t.equal(await counts(alert, '20m', opportunistic), 0, `${alert} is about modes that allow nothing but TLS`);
 });
 
 await t.test('every series of the dashboard and the alerts is in a scrape', async t => {

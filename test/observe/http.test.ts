@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import t from 'tap';
 
 import { fakeClock } from '../fixtures/clock.js';
+import { recordedLog } from '../fixtures/recorder.js';
 import { type History, history, STEP_MS } from '../../src/observe/history.js';
 import { listenHttp } from '../../src/observe/http.js';
 
@@ -12,15 +13,20 @@ const PAGE = new URL('../../dist/page/', import.meta.url).pathname;
 
 await t.test('who is answered, and with what', async t => {
   const upstream: { missing?: string } = {};
+  const log = recordedLog();
   const listener = await listenHttp(
     { address: '127.0.0.1', port: 0 },
     {
       metrics: { expose: async accept => ({ contentType: `text/plain; for=${accept ?? ''}`, body: 'a 1\n' }) },
       notReady: () => upstream.missing,
       status: () => ({ privacy: 'authenticated' }),
-      history: () => ({ samples: [] }),
+      history() {
+        if (upstream.missing === 'a bug') throw new Error('a bug');
+        return { samples: [] };
+      },
       maxConnections: 64,
       pageDirectory: PAGE,
+      log,
     },
   );
   t.teardown(() => listener.close());
@@ -49,6 +55,9 @@ await t.test('who is answered, and with what', async t => {
   t.equal((await get('/metrics', {}, 'POST')).status, 405);
   for (const path of ['/index.html', '/../package.json', '/%2e%2e/package.json', '//etc/passwd', '/constructor'])
     t.equal((await get(path)).status, 404, path);
+  upstream.missing = 'a bug';
+  t.match(await get('/history.json'), { status: 500, body: 'the log says what went wrong\n' });
+  t.match(log.lines, [/^error: \/history\.json failed: a bug/], 'and it lives on');
   upstream.missing = 'no server';
   t.match(await get('/readyz'), { status: 503, body: 'not ready: no server\n' });
 

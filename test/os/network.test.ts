@@ -1,17 +1,25 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import t from 'tap';
 
-import { type NetworkChange, systemNetwork, watchNetwork } from '../../src/os/network.js';
+import { type NetworkChange, NetworkWatch, systemNetwork } from '../../src/os/network.js';
 import { fakeClock } from '../fixtures/clock.js';
+import { temporaryDirectory } from '../fixtures/program.js';
 
 function setUp() {
   const clock = fakeClock();
-  const now = { network: 'home', resolvers: '192.0.2.1' };
+  const now = { network: 'home', resolvers: '192.0.2.1', fails: false };
   const seen: NetworkChange[] = [];
-  const watch = watchNetwork(
+  const answer = (what: 'network' | 'resolvers'): string => {
+    if (now.fails) throw Object.assign(new Error('EMFILE'), { code: 'EMFILE', errno: -24, syscall: 'open' });
+    return now[what];
+  };
+  const watch = new NetworkWatch(
     clock,
-    { network: () => now.network, resolvers: () => now.resolvers },
+    { network: () => answer('network'), resolvers: () => answer('resolvers'), directory: undefined },
     what => seen.push(what),
-    undefined,
   );
   return { clock, now, seen, watch };
 }
@@ -57,4 +65,43 @@ await t.test("this machine's network is the same as long as it is the same", t =
   t.equal(systemNetwork(), systemNetwork());
   t.notMatch(systemNetwork(), /fe80/);
   t.end();
+});
+
+await t.test(
+  'what the system does not tell for lack of descriptors has not changed, and is asked for again',
+  async t => {
+    const { clock, now, seen, watch } = setUp();
+    now.fails = true;
+    await clock.advance(1000);
+    watch.look();
+    t.same(seen, []);
+    t.equal(watch.network, 'home');
+    now.fails = false;
+    now.network = 'café';
+    await clock.advance(1000);
+    watch.look();
+    t.same(seen, ['network']);
+    watch.close();
+  },
+);
+
+await t.test('other sources: their resolvers count as known, and what changes later is told', async t => {
+  const { clock, seen, watch } = setUp();
+  const system = { resolvers: '192.0.2.7' };
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  watch.follow({ network: () => 'home', resolvers: () => system.resolvers, directory: directory.path });
+  await clock.advance(1000);
+  watch.look();
+  t.same(seen, []);
+  system.resolvers = '192.0.2.8';
+  writeFileSync(join(directory.path, 'resolv.conf'), '');
+  for (let i = 0; i < 100 && clock.pending === 0; i++) await sleep(10);
+  await clock.advance(1000);
+  t.same(seen, ['resolvers'], 'though nobody has looked');
+  watch.follow({ network: () => 'home', resolvers: () => '', directory: undefined });
+  writeFileSync(join(directory.path, 'resolv.conf'), 'x');
+  await sleep(50);
+  t.equal(clock.pending, 0, 'not watched any more');
+  watch.close();
 });

@@ -24,6 +24,7 @@ interface Outcome {
   readonly protocol?: string;
   readonly authenticated?: boolean;
   readonly warning?: string;
+  readonly refusesAlpn?: boolean;
   /** Octets that reached the server as data. */
   readonly queries: number;
 }
@@ -400,7 +401,37 @@ await t.test('TLS below 1.2 is not spoken', async t => {
 
 await t.test('a server that refuses the ALPN id is asked again without it', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
-  t.match(await dial(leaf, named, { tls: { ALPNProtocols: ['h2'] } }), { connected: true, queries: 1 });
+  t.match(await dial(leaf, named, { tls: { ALPNProtocols: ['h2'] } }), {
+    connected: true,
+    refusesAlpn: true,
+    queries: 1,
+  });
+  t.equal((await dial(leaf, named, { tls: { ALPNProtocols: ['dot'] } })).refusesAlpn, undefined);
+});
+
+await t.test('a server that is known to refuse the ALPN id is not offered it', async t => {
+  for (const withoutAlpn of [false, true]) {
+    const server = await dotServer({
+      identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+      handler: (query, session) => session.reply(query),
+      tls: { ALPNProtocols: ['h2'] },
+    });
+    const info = await new Promise<Connected | undefined>(resolve => {
+      const stream = dialer({ ca: ca.cert, client: undefined, clock: systemClock })(
+        { address: '127.0.0.1', port: server.port, security: named, ...(withoutAlpn ? { withoutAlpn } : {}) },
+        {
+          connected(found) {
+            stream.close();
+            resolve(found);
+          },
+          bytes: () => undefined,
+          closed: () => resolve(undefined),
+        },
+      );
+    });
+    t.equal(info?.refusesAlpn, withoutAlpn ? undefined : true, 'where it is offered, it is refused');
+    await server.close();
+  }
 });
 
 await t.test('nobody there, or nobody that speaks TLS', async t => {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import { type Mode } from '../../src/base/overview.js';
-import { monoAfter, monoMs } from '../../src/base/time.js';
+import { monoAfter, monoMs, wallMs } from '../../src/base/time.js';
 import { Inflight, type Match, Sent } from '../../src/upstream/inflight.js';
 import * as idle from '../../src/upstream/idle.js';
 import { networkMemory } from '../../src/upstream/memory.js';
@@ -253,7 +253,7 @@ await t.test('idle limits: learned from the server, closing and saying', t => {
 });
 
 await t.test('what has proved itself is remembered for three days, per network, over a restart', t => {
-  let nowMs = 0;
+  let nowMs = wallMs(0);
   const memory = networkMemory(() => nowMs);
   memory.network = 'home';
   memory.prove('one');
@@ -265,9 +265,9 @@ await t.test('what has proved itself is remembered for three days, per network, 
   t.notOk(memory.changed);
   const later = networkMemory(() => nowMs, saved);
   later.network = 'home';
-  nowMs = 3 * 86_400_000 - 1;
+  nowMs = wallMs(3 * 86_400_000 - 1);
   t.ok(later.proved('one'));
-  nowMs++;
+  nowMs = wallMs(nowMs + 1);
   t.notOk(later.proved('one'));
   for (let i = 0; i < 1000; i++) later.prove(`server ${i}`);
   t.ok(later.save().length < 20_000, 'bounded');
@@ -284,6 +284,39 @@ await t.test('what has proved itself is remembered for three days, per network, 
   }
   t.end();
 });
+
+await t.test(
+  'a memory that was not written here is taken as far as it is sound: bounded, and of the right types',
+  t => {
+    const nowMs = wallMs(1_000_000);
+    const read = (fields: object): ReturnType<typeof networkMemory> =>
+      networkMemory(() => nowMs, JSON.stringify({ version: 1, ...fields }));
+    const proved = (at: unknown, key: unknown = '\none'): boolean => read({ proofs: [[key, at]] }).proved('one');
+    t.ok(proved(1_000_000));
+    for (const at of [-1, 8.64e15 + 2, 1e300, '1000000', null, [1_000_000], {}])
+      t.notOk(proved(at), JSON.stringify(at));
+    t.notOk(
+      networkMemory(() => nowMs, '{"version":1,"proofs":[["\\none",1e999]]}').proved('one'),
+      'a number that is too large for JSON.parse',
+    );
+    t.notOk(proved(1_000_000, 7), 'a key that is no text');
+    const long = 'x'.repeat(5000);
+    t.notOk(read({ proofs: [[`\n${long}`, 1_000_000]] }).proved(long), 'a key that is too long');
+    const many = Array.from({ length: 5000 }, (_, i) => `192.0.2.${i % 250}`);
+    t.equal(read({ addresses: [['dns.example', many]] }).recall('dns.example').length, 16);
+    t.same(read({ addresses: [['dns.example', [1, null, 'localhost', '192.0.2.1']]] }).recall('dns.example'), [
+      '192.0.2.1',
+    ]);
+    for (const addresses of ['192.0.2.1', 7, null, { 0: '192.0.2.1' }])
+      t.same(read({ addresses: [['dns.example', addresses]] }).recall('dns.example'), [], JSON.stringify(addresses));
+    const names = Array.from({ length: 1000 }, (_, i) => [`n${i}.example`, ['192.0.2.1']]);
+    const bounded = read({ proofs: names.map(([name]) => [name, 1_000_000]), addresses: names });
+    t.ok(bounded.save().length < 20_000, 'as many as are kept here');
+    for (const fields of [{ proofs: 7, addresses: 'x' }, { proofs: { length: 2 } }, { proofs: [null, 7, [], [[]]] }])
+      t.same(read(fields).recall('dns.example'), [], JSON.stringify(fields));
+    t.end();
+  },
+);
 
 await t.test('selection', t => {
   const servers = [

@@ -2,76 +2,13 @@
 
 import t from 'tap';
 
-import type { Failure } from '../../src/base/outcome.js';
-import { wheel } from '../../src/base/wheel.js';
-import { networkMemory } from '../../src/upstream/memory.js';
-import { pool, type PoolSpec, type UpstreamReply } from '../../src/upstream/pool.js';
-import type { ServerSpec } from '../../src/upstream/server.js';
 import { findOption, OPTION } from '../../src/wire/edns.js';
-import { TYPE } from '../../src/wire/rrtype.js';
 import { optOf } from '../../src/wire/scan.js';
 import { queryMessage } from '../fixtures/client.js';
-import { fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { responseTo } from '../fixtures/messages.js';
-import { fakeNetwork, type FakeNetwork } from '../fixtures/network.js';
-import { recordedLog, recorder } from '../fixtures/recorder.js';
-import { wireName } from '../fixtures/records.js';
+import { at, setUp } from '../fixtures/pool.js';
 
 const A = 'x.example. 60 A 192.0.2.1';
-
-const at = (name: string, ...addresses: string[]): ServerSpec => ({
-  label: name,
-  name,
-  addresses: addresses.map(address => ({ address, port: 853 })),
-  port: 853,
-  pins: [],
-  pinPolicy: 'pin_and_pkix',
-  discover: false,
-});
-
-function setUp(
-  servers: readonly ServerSpec[],
-  { mode = 'strict', ...more }: Partial<PoolSpec> = {},
-  datagram?: FakeNetwork['datagram'],
-) {
-  const clock = fakeClock();
-  const network = fakeNetwork();
-  network.datagram = datagram;
-  const { observer, count } = recorder();
-  const log = recordedLog();
-  const memory = networkMemory(() => clock.wallMs());
-  let ids = 0;
-  const spec: PoolSpec = { mode, policy: 'ordered', servers, bootstrapServers: () => [], ...more };
-  const tested = pool(
-    {
-      clock,
-      random: fakeRandom(),
-      observer,
-      log,
-      dial: network.dial,
-      dialDatagram: network.dialDatagram,
-      memory,
-      nextServerId: () => ++ids,
-    },
-    wheel(clock),
-    spec,
-  );
-  /** Asks; `outcome` is filled when it is answered. */
-  const ask = (name = 'x.example') => {
-    const asked: { outcome: UpstreamReply | Failure | undefined } = { outcome: undefined };
-    tested.exchange(
-      {
-        question: Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]),
-        dnssecOk: false,
-        checkingDisabled: false,
-      },
-      TYPE.A,
-      outcome => (asked.outcome = outcome),
-    );
-    return asked;
-  };
-  return { clock, network, count, log, memory, pool: tested, spec, ask };
-}
 
 await t.test('a query waits for the handshake, and is answered', async t => {
   const { clock, network, ask, count } = setUp([at('one', '192.0.2.1')]);
@@ -95,7 +32,7 @@ await t.test('a query waits for the handshake, and is answered', async t => {
 await t.test('many queries share one connection, and are answered in any order', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
   const names = ['a.example', 'b.example', 'c.example'];
-  const asked = names.map(ask);
+  const asked = names.map(name => ask(name));
   await clock.advance(1);
   network.last.accept();
   await clock.advance(1);

@@ -92,18 +92,33 @@ export class Jobs {
     if (this.isClosed) return;
     scheduled.running = true;
     scheduled.nextAt = undefined;
-    const isClosed = (): boolean => this.isClosed;
-    let over = false;
-    scheduled.job.run({
-      get closed() {
-        return isClosed();
-      },
-      done: () => {
-        if (over) return;
-        over = true;
+    const run = new Run(
+      () => this.isClosed,
+      () => {
         scheduled.running = false;
         this.schedule(scheduled);
       },
-    });
+    );
+    scheduled.job.run(run);
+  }
+}
+
+/** One run; it is over once. */
+class Run implements JobRun {
+  private over = false;
+
+  constructor(
+    private readonly isClosed: () => boolean,
+    private readonly whenDone: () => void,
+  ) {}
+
+  get closed(): boolean {
+    return this.isClosed();
+  }
+
+  done(): void {
+    if (this.over) return;
+    this.over = true;
+    this.whenDone();
   }
 }

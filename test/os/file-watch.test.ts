@@ -1,0 +1,89 @@
+// Files whose contents change, in the ways in which programs change them.
+
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import { watchFiles } from '../../src/os/file-watch.js';
+import { temporaryDirectory } from '../fixtures/program.js';
+
+function setUp(t: Test) {
+  const directory = temporaryDirectory();
+  const at = (name: string): string => join(directory.path, name);
+  const changes: string[][] = [];
+  const troubles: string[] = [];
+  writeFileSync(at('cert'), 'one');
+  writeFileSync(at('key'), 'one');
+  const watch = watchFiles([at('cert'), at('key')], {
+    changed: paths => changes.push(paths.map(path => path.slice(directory.path.length + 1))),
+    trouble: (path, error) => troubles.push(`${path}: ${error.message}`),
+  });
+  t.teardown(() => {
+    watch.close();
+    directory.remove();
+  });
+  return { at, watch, changes, troubles };
+}
+
+await t.test('files that change together are told together; the same contents are no change', async t => {
+  const { at, changes } = setUp(t);
+  writeFileSync(at('cert'), 'two');
+  writeFileSync(at('key.new'), 'two');
+  renameSync(at('key.new'), at('key'));
+  await sleep(500);
+  t.same(changes, [['cert', 'key']]);
+  writeFileSync(at('cert'), 'two');
+  writeFileSync(at('other'), 'three');
+  await sleep(500);
+  t.same(changes.length, 1);
+});
+
+await t.test('a file that is away for a moment has not changed', async t => {
+  const { at, changes } = setUp(t);
+  rmSync(at('key'));
+  await sleep(500);
+  writeFileSync(at('key'), 'one');
+  await sleep(500);
+  t.same(changes, []);
+  writeFileSync(at('key'), 'two');
+  await sleep(500);
+  t.same(changes, [['key']]);
+});
+
+await t.test('a link that leads elsewhere, and a file that a link leads to', async t => {
+  const { at, watch, changes } = setUp(t);
+  for (const name of ['a', 'b']) {
+    mkdirSync(at(name));
+    writeFileSync(join(at(name), 'file'), name);
+  }
+  symlinkSync('a/file', at('link'));
+  watch.follow([at('link')]);
+  writeFileSync(join(at('a'), 'file'), 'a2');
+  await sleep(500);
+  t.same(changes, [['link']]);
+  symlinkSync('b/file', at('link.new'));
+  renameSync(at('link.new'), at('link'));
+  await sleep(500);
+  t.same(changes, [['link'], ['link']]);
+  writeFileSync(join(at('b'), 'file'), 'b2');
+  await sleep(500);
+  t.equal(changes.length, 3);
+});
+
+await t.test('other files can be followed; a directory that cannot be watched is told once', async t => {
+  const { at, watch, changes, troubles } = setUp(t);
+  watch.follow([at('cert'), at('nowhere/file')]);
+  watch.follow([at('cert'), at('nowhere/file')]);
+  t.match(troubles, [/nowhere: ENOENT/]);
+  t.equal(troubles.length, 1);
+  writeFileSync(at('key'), 'two');
+  writeFileSync(at('cert'), 'two');
+  await sleep(500);
+  t.same(changes, [['cert']]);
+  watch.close();
+  writeFileSync(at('cert'), 'three');
+  await sleep(500);
+  t.equal(changes.length, 1);
+});

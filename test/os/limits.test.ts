@@ -1,0 +1,37 @@
+// What RLIMIT_NOFILE leaves room for.
+
+import t from 'tap';
+
+import { connectionCaps, MAX_CAPS, openFiles } from '../../src/os/limits.js';
+
+await t.test('where files are plenty, or nobody says how many there are, the caps are what is wanted', t => {
+  for (const limit of [1400, 65_536, 1_048_576, undefined])
+    t.same(connectionCaps({ limit, open: 30 }, 1, 3), { caps: MAX_CAPS, words: undefined }, `${limit}`);
+  t.end();
+});
+
+await t.test('where they are few, all that may be open fits into them, and one sentence says so', t => {
+  for (let limit = 80; limit < 1200; limit++) {
+    const { caps, words = '' } = connectionCaps({ limit, open: 24 }, 1, 3);
+    const numbers = [caps.sessions, caps.http, caps.control, caps.upstream];
+    const all = numbers.reduce((sum, each) => sum + each, 0);
+    if (24 + all > limit - 20 || Math.min(...numbers) < 1) t.fail(`${limit}: ${JSON.stringify(caps)}`);
+    if (!words.includes(`at most ${limit} files`) || !words.includes(`${caps.sessions} sessions`)) t.fail(words);
+  }
+  t.end();
+});
+
+await t.test('however few there are, something of everything is left', t => {
+  for (const limit of [0, 10, 40, 64]) {
+    const { caps } = connectionCaps({ limit, open: 30 }, 4, 4);
+    t.same(caps, { sessions: 2, http: 1, control: 1, upstream: 2 });
+  }
+  t.end();
+});
+
+await t.test('what is in force is read from the system', { skip: process.platform !== 'linux' }, t => {
+  const { limit, open } = openFiles();
+  t.ok(limit === undefined || limit > open);
+  t.ok(open > 3);
+  t.end();
+});
