@@ -177,8 +177,11 @@ export class Resolution implements Live {
       next.maxNsec3Iterations !== before.maxNsec3Iterations;
     const changed = this.negative.configure(next.negativeAnchors);
     // A verdict of before says nothing under other rules.
-    if (other) this.forget(() => true);
-    else for (const name of changed) this.forget(each => isWithin(each, name));
+    if (other) {
+      this.forget(() => true);
+      // Questions on their way put nothing into the table any more, either.
+      this.validator.zones.clear();
+    } else for (const name of changed) this.forget(each => isWithin(each, name));
     this.forgetFailures();
     this.jobs.lookAgain();
   }
