@@ -1,11 +1,10 @@
 // The upstream servers of one purpose, as one thing to ask: ties the group of servers, the questions on their way, and
 // those that wait for a server together.
 
-import type { UpstreamProtocol } from '../base/observer.js';
+import type { Observer, UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
 import type { ServerOverview } from '../base/overview.js';
 import type { Clock, Random } from '../base/ports.js';
-import type { Observer } from '../base/observer.js';
 import type { Wheel } from '../base/wheel.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
