@@ -161,9 +161,9 @@ await t.test(
     const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1')]);
     network.serve = () => 'refuse';
     tested.prepare();
-    await clock.advance(5);
     const asked = ask();
     await clock.advance(5);
+    t.equal(asked.outcome, undefined, 'it was refused, and waits');
     network.serve = undefined;
     tested.networkChanged('network');
     await clock.advance(5);
