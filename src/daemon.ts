@@ -252,6 +252,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     configure: next => asked.configure(next),
     close: () => asked.close(),
     destroy: () => asked.destroy(),
+    drained: false,
     get ready() {
       return asked.ready;
     },

@@ -34,6 +34,8 @@ export interface Upstream {
 export interface Pool extends Upstream {
   /** At least one server could be asked right now. */
   readonly ready: boolean;
+  /** It was closed, and its last connection is: nobody need tell it of network changes any more. */
+  readonly drained: boolean;
   /** How the servers are doing. */
   overview(): readonly PoolServerOverview[];
   /** Connects to the servers ahead of the first question; questions that come before one is reached wait for a while. */
@@ -105,6 +107,10 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   get ready(): boolean {
     const nowMs = this.clock.monotonicMs();
     return this.group.endpoints.some(each => each.path(nowMs) !== 'refuse');
+  }
+
+  get drained(): boolean {
+    return this.isClosed && this.group.isDrained;
   }
 
   overview(): readonly PoolServerOverview[] {
