@@ -62,7 +62,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 /** Where sockets, files, real clocks and randomness may be touched. */
 const OUTSIDE =
-  /^(upstream\/(dial|plain)|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|notes|files|cli|commands\/|version|page\/page|front\/(host|worker|inline|outgoing))/;
+  /^(upstream\/(dial|fetch-chain|plain)\.|listen\/|os\/|observe\/(log|log-file|dnstap-stream|http)|control\/|config\/system|daemon|notes|files|cli|commands\/|version|page\/page|front\/(host|worker|inline|outgoing))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.
