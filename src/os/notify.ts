@@ -1,16 +1,17 @@
 // Tells the service manager how we are doing (sd_notify(3)): that we are ready, reload or stop, a line for people, and that we
-// are alive. Node.js can not send datagrams to Unix sockets, the C library can.
+// are alive. Node.js cannot send datagrams to Unix sockets, the C library can.
 
 import { createSocket } from 'node:dgram';
 
 import type { Clock, Log } from '../base/ports.js';
+import { monoMs } from '../base/time.js';
 import { type Libc, LINUX } from './libc.js';
 
 /** A service manager that wants to know. */
 export interface ServiceManager {
   /** Says something, a line each, such as `READY=1`. */
   tell(...lines: readonly string[]): void;
-  /** It restarts us where it has not heard `WATCHDOG=1` for so long; undefined: it does not watch. */
+  /** It restarts us when it has not heard `WATCHDOG=1` for so long; undefined: it does not watch. */
   readonly watchdogMs: number | undefined;
 }
 
@@ -23,12 +24,12 @@ export interface ServiceEnvironment {
 
 /** struct sockaddr_un: family u16, path. */
 const PATH_AT = 2;
-const MOST_PATH_BYTES = 107;
+const MAX_PATH_BYTES = 107;
 
 /** The address of a socket as NOTIFY_SOCKET has it; a leading `@` stands for the abstract namespace. Undefined: it is none. */
 export function unixAddress(path: string): Buffer | undefined {
   const octets = Buffer.from(path);
-  if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MOST_PATH_BYTES)
+  if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MAX_PATH_BYTES)
     return undefined;
   if (path.startsWith('@')) octets[0] = 0;
   const address = Buffer.alloc(PATH_AT + octets.length);
@@ -68,11 +69,11 @@ export function serviceManager(
 
 /** Within this time our own answer has to come. */
 const ALIVE_MS = 1000;
-/** So often within the service manager's patience: one lost datagram does not kill us. */
+/** Queries to ourselves within the watchdog's time: one lost datagram must not cause a restart. */
 const BEATS = 4;
 
 /**
- * Feeds the watchdog as long as a query to ourselves is answered: that the process runs says little, that it answers says all.
+ * Feeds the watchdog as long as a query to ourselves is answered: a process that runs may still not answer.
  * @param at where we take queries over UDP
  * @param query octets of one that needs nobody else
  * @param beat called after each answer
@@ -88,24 +89,24 @@ export function heartbeat(
   const { watchdogMs } = manager;
   if (watchdogMs === undefined) return { close: () => undefined };
   const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4');
-  let askedAtMs = -Infinity;
+  let askedAt = monoMs(-Infinity);
   let silent = false;
   socket.on('error', error => log.debug({}, `the query to ourselves failed: ${error.message}`));
   socket.on('message', reply => {
-    if (!reply.subarray(0, 2).equals(query.subarray(0, 2)) || clock.monotonicMs() - askedAtMs > ALIVE_MS) return;
+    if (!reply.subarray(0, 2).equals(query.subarray(0, 2)) || clock.monotonicMs() - askedAt > ALIVE_MS) return;
     silent = false;
     manager.tell('WATCHDOG=1');
     beat();
   });
   function ask(): void {
-    // What was not answered since the last time is late.
+    // The last query has had its time, and was not answered.
     if (silent)
       log.warn(
         {},
         `a query to ourselves (${at.address} port ${at.port}) was not answered within ${ALIVE_MS} ms: the watchdog is not fed`,
       );
     silent = true;
-    askedAtMs = clock.monotonicMs();
+    askedAt = clock.monotonicMs();
     query.writeUInt16BE((query.readUInt16BE(0) + 1) & 0xffff, 0);
     socket.send(query, at.port, at.address);
   }
