@@ -41,19 +41,8 @@ await t.test('every failure has words, and an RCODE that says it failed', t => {
   t.end();
 });
 
-/** The rooms and documents that use one spelling. A folder joins when all of it does. */
-const SPELT = [
-  'src/base',
-  'src/config',
-  'bench',
-  'test/fixtures',
-  'test/base',
-  'test/config',
-  'systemd',
-  'deploy/compose',
-  'deploy/kubernetes',
-  'deploy/openwrt',
-];
+/** All that people read. */
+const SPELT = ['src', 'test', 'bench', 'systemd', 'deploy'];
 const DOCUMENTS = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'ARCHITECTURE.md'];
 
 await t.test('"cannot" has one spelling', t => {
@@ -63,6 +52,7 @@ await t.test('"cannot" has one spelling', t => {
       .map(file => `${folder}/${file}`),
   );
   t.ok(files.length > 60, 'the files were found');
-  for (const file of [...files, ...DOCUMENTS]) t.notMatch(text(file), /\bcan not\b|\bcan't\b/i, file);
+  for (const file of [...files, ...DOCUMENTS].filter(each => each !== 'test/drift.test.ts'))
+    t.notMatch(text(file), /\bcan not\b|\bcan't\b/i, file);
   t.end();
 });

@@ -102,23 +102,9 @@ interface Koffi {
   sizeof(type: string): number;
 }
 
-/** Loads the C library, or says why it cannot be used. */
-export function loadLibc(): Libc | { readonly unavailable: string } {
-  if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
-  // Constants and structures differ there.
-  if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
-  let koffi: Koffi;
-  let library: { func(declaration: string): Native };
-  try {
-    // Required here instead of imported: loading takes time, and it may be absent.
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
-    library = openLibrary(koffi);
-  } catch (error) {
-    return { unavailable: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
-  }
-  const pointerBytes = koffi.sizeof('void *') === 4 ? 4 : 8;
-
-  const native = {
+/** The functions as koffi calls them. */
+const nativeFunctions = (library: { func(declaration: string): Native }) =>
+  ({
     socket: library.func('int socket(int, int, int)'),
     setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
     getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
@@ -136,7 +122,25 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     adjtimex: library.func('int adjtimex(void *)'),
     // As fcntl.
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
-  };
+  }) as const;
+
+/** Loads the C library, or says why it cannot be used. */
+export function loadLibc(): Libc | { readonly unavailable: string } {
+  if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
+  // Constants and structures differ there.
+  if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
+  let koffi: Koffi;
+  let library: { func(declaration: string): Native };
+  try {
+    // Required here instead of imported: loading takes time, and it may be absent.
+    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    library = openLibrary(koffi);
+  } catch (error) {
+    return { unavailable: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
+  }
+  const pointerBytes = koffi.sizeof('void *') === 4 ? 4 : 8;
+
+  const native = nativeFunctions(library);
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const one = Buffer.alloc(8);
   one.writeUInt32LE(1);
