@@ -30,8 +30,6 @@ export interface ServerSpec {
   readonly pinPolicy: PinPolicy;
   /** Whether to ask it where it speaks DNS over TLS (RFC 9462): for resolvers that nobody configured. */
   readonly discover: boolean;
-  /** What its certificate is checked against, as text: with another one it is another server. */
-  readonly trust?: string;
 }
 
 /** How the servers of a group are asked. */
