@@ -89,7 +89,7 @@ const ON_TRANSPORTS = {
       `${THROWING}
     const { openDatagramHost } = await import(${module('../fastpath/datagram-host.ts')});
     const { packetCacheMemory } = await import(${module('../fastpath/packet-cache.ts')});
-    const { SharedNetworks } = await import(${module('../policy/access.ts')});
+    const { SharedNetworks } = await import(${module('../policy/shared-networks.ts')});
     const { loadLibc } = await import(${module('libc.ts')});
     const { createSocket } = await import('node:dgram');
     const libc = loadLibc();
