@@ -150,7 +150,7 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
   const source = report.get('source');
   if (source !== null)
     lines.push(
-      `from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? 'nobody, or not believed' : byUpstream(report)}`,
+      `from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? (report.get('origin') === 'cache' ? 'cache: it failed a moment ago' : 'nobody, or not believed') : byUpstream(report)}`,
     );
   lines.push(
     `checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : (CHECKED[report.get('verdict') ?? ''] ?? 'not validated')}`,

@@ -11,14 +11,14 @@ export interface Route {
 }
 
 /** A route that a name takes, and the zone that says so. */
-export interface Found<R extends Route> {
+export interface RouteMatch<R extends Route> {
   readonly route: R;
   readonly zone: Buffer;
 }
 
 /** The route with the closest zone; undefined: the name takes none. `name` is in lower case. */
-export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): Found<R> | undefined {
-  let found: Found<R> | undefined;
+export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): RouteMatch<R> | undefined {
+  let found: RouteMatch<R> | undefined;
   for (const route of routes)
     for (const zone of route.zones) {
       if (zone.length > (found?.zone.length ?? 0) && isAtOrBelow(name, zone)) found = { route, zone };
