@@ -175,6 +175,7 @@ async function build(parts: DaemonParts, recruits: Recruits): Promise<Daemon> {
     typeName: typeToText,
     rcodeName: rcodeToText,
     cache: () => answers,
+    inflight: () => entrance.inflight,
     fronts: () => threads?.counted() ?? [],
     endpoints: () => asked.report(),
     clockIsSet: () => clockIsSet(),

@@ -28,6 +28,8 @@ export interface MetricsParts {
   readonly rcodeName: (rcode: number) => string;
   /** Read at each scrape. */
   readonly cache: () => { readonly entries: number; readonly bytes: number };
+  /** Queries that wait for an answer. */
+  readonly inflight?: () => number;
   /** The keys of trust points, read at each scrape. */
   readonly trustAnchors: () => readonly { readonly tag: number; readonly state: string }[];
   /** What the front threads have counted since the last scrape. */
@@ -191,7 +193,7 @@ export function metrics(parts: MetricsParts): Metrics {
   const responseSize = histogram('response_size_bytes', 'Size of replies.', [], SIZE_BUCKETS)({});
   const durations = histogram('request_duration_seconds', 'From query to reply.', ['source'], DURATION_BUCKETS);
   const duration = byKey(SOURCES, source => durations({ source }));
-  const inflight = gauges('inflight_queries', 'Queries that wait for an answer.', [], [{}])();
+  read('inflight_queries', 'Queries that wait for an answer.', () => parts.inflight?.() ?? 0);
   const clientConnections = gauges(
     'client_connections',
     'Open connections of clients.',
@@ -440,7 +442,7 @@ export function metrics(parts: MetricsParts): Metrics {
     },
     // INFO-CODEs come from servers too: those without a name share a label.
     ede: infoCode => void ede(infoCode <= HIGHEST_EDE ? String(infoCode) : 'other').count++,
-    inflight: delta => void (inflight.count += delta),
+    inflight: () => undefined,
     clientConnections: (proto, delta) => void (clientConnections(proto).count += delta),
     cache(event) {
       switch (event) {
