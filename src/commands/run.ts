@@ -13,7 +13,7 @@ import { statusLine } from '../control/status.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { type ListenAddress, listenText, reachable } from '../os/listen-address.js';
+import { expand, isAnyAddress, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { handleProcessErrors } from '../os/process-errors.js';
@@ -50,17 +50,17 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
       value,
     } = parseArguments(args, { config: { type: 'string' } }, 1);
     const file = value('config');
-    const sockets = passedSockets(process.env, process.pid, loadLibc);
-    forgetActivation(process.env);
-    if (typeof sockets === 'string') {
-      console.error(`dotstub run: ${sockets}`);
-      return 1;
-    }
     const source = new Source(file, provider);
     const checked = source.load();
     if (!checked.ok) {
       console.error(problemReport(file ?? '', checked.problems));
       return 2;
+    }
+    const sockets = passedSockets(process.env, process.pid, loadLibc);
+    forgetActivation(process.env);
+    if (typeof sockets === 'string') {
+      console.error(`dotstub run: ${sockets}`);
+      return 1;
     }
     const { listen } = checked.config;
     source.listening = () => (sockets === undefined || sockets.udp.length === 0 ? listen : sockets.udp);
@@ -76,7 +76,7 @@ type Good = Extract<ConfigCheck, { ok: true }>;
 /** Where the configuration comes from: a file or the defaults, with PROVIDER in it. */
 class Source implements ConfigurationSource {
   /** Where we listen: a resolver there would be we ourselves, and to ask it a loop. */
-  listening: () => readonly { readonly address: string; readonly port: number }[] = () => [];
+  listening: () => readonly ListenAddress[] = () => [];
 
   constructor(
     readonly file: string | undefined,
@@ -94,7 +94,7 @@ class Source implements ConfigurationSource {
 
   /** The resolvers that the system has, but for ourselves. */
   readonly resolvers = (): string[] =>
-    systemResolvers(address => this.listening().some(each => each.address === address && each.port === DNS_PORT));
+    systemResolvers(address => this.listening().some(at => at.port === DNS_PORT && standsFor(at, address)));
 
   /** @throws UsageError where the address of PROVIDER cannot be found */
   check({ upstream: { bootstrap } }: Good['config']): void {
@@ -104,6 +104,12 @@ class Source implements ConfigurationSource {
       `the address of ${this.provider} cannot be looked up: ${why}; use --config with upstream.servers and their addresses`,
     );
   }
+}
+
+/** Whether a listener takes what is sent to an address. */
+function standsFor(at: ListenAddress, address: string): boolean {
+  if (at.address === address) return true;
+  return isAnyAddress(at.address) && (address.startsWith('127.') || expand(at).some(each => each.address === address));
 }
 
 /**

@@ -68,6 +68,12 @@ export class Core {
     this.resolution = opened.add(new Resolution(resolving, plan));
   }
 
+  /** What other parts work with. */
+  get shared() {
+    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
+    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
+  }
+
   /** The network, its resolvers or the way to the servers have changed: what failed before may succeed now. */
   networkChanged(what: NetworkChange): void {
     this.resolution.forgetFailures();

@@ -44,7 +44,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const core = new Core(given, plan, opened, { overview, fronts: () => listeners.counted() });
   const { counted, resolution, upstreams } = core;
   const caps = capsFor(plan.listeners, log);
-  const common = { ...given, ...core, observer: counted.observer };
+  const common = { ...given, ...core.shared };
 
   const logging = opened.add(await Logging.open({ ...common, lostFrame: counted.dnstapLost }, plan));
   logging.whenNoting(() => core.ready.clear());

@@ -13,9 +13,10 @@ import type { Plan } from './plan.js';
 
 /** System calls; where they cannot be made, one log line says what runs slower. */
 export function libcFor({ listeners: { io } }: Plan, log: Log): Libc | undefined {
-  if (io === 'dgram') return undefined;
   const libc = loadLibc();
   if (!('unavailable' in libc)) return libc;
+  // With node:dgram nothing is missed but the sockets of a service manager; a reload may want more.
+  if (io === 'dgram') return undefined;
   const why = `system calls are not available (${libc.unavailable})`;
   log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
   return undefined;

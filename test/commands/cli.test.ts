@@ -91,7 +91,7 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
       'not our address',
       at(`192.0.2.1:${free}`),
       1,
-      /192\.0\.2\.1:\d+ \(UDP\) is not an address of this machine: correct listen/,
+      /192\.0\.2\.1:\d+ \(TCP\) is not an address of this machine: correct listen/,
     ],
     [
       'metrics port in use',
@@ -332,7 +332,7 @@ await t.test(
     const port = await freePort();
     const at = { address: '127.0.0.1', port };
     const control = `control: { socket: ${join(directory.path, 'reload.sock')} }\n`;
-    const config = `${configFor(port, one.port)}${control}`;
+    const config = `${configFor(port, one.port)}${control}dnssec: { mode: off }\n`;
     const running = await startDotstub(config);
     const hangUp = async (text: string, until: RegExp): Promise<void> => {
       writeFileSync(running.configFile, text);

@@ -189,11 +189,11 @@ await t.test('reload: the same as SIGHUP, and it says what came of it', async t 
   t.match((await tell('status')).stdout, /health .*the configuration file was refused/);
   writeFileSync(
     daemon.configFile,
-    text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: debug, format: text }'),
+    text.replace('metrics: { listen: off }', 'metrics: { listen: off }\nlog: { level: debug }\ncache: { size: 1MiB }'),
   );
   t.match(
     (await tell('reload')).stdout,
-    /taken over: log\.level\nchanged, but only in force after a restart: log\.format/,
+    /taken over: log\.level\nchanged, but only in force after a restart: cache\.size/,
   );
   t.match((await tell('log', 'level')).stdout, 'debug');
   t.notMatch((await tell('status')).stdout, 'was refused');
