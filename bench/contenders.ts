@@ -60,20 +60,29 @@ remote-control:
   return { address: '127.0.0.1', port, plainPort };
 }
 
-const ours = (threads: number): Kind => ({
-  name: `dotstub, threads ${threads}`,
+/** Another build of dotstub to compare with: the path of its dist/cli.js. */
+const BEFORE = process.env['BENCH_BEFORE'];
+/** The builds of dotstub, and how each is started. */
+export const BUILDS: readonly { readonly name: string; readonly command?: readonly string[] }[] = [
+  { name: 'dotstub' },
+  ...(BEFORE === undefined ? [] : [{ name: 'dotstub before', command: [process.execPath, BEFORE] }]),
+];
+
+const ours = (threads: number, { name, command }: (typeof BUILDS)[number]): Kind => ({
+  name: `${name}, threads ${threads}`,
   package: undefined,
   does: ['cache', 'tls', 'dnssec'],
   async start({ on, upstream: { port: behind }, cacheMiB, anchors }) {
     const port = await freePort();
-    const running = await startDotstub(`
+    const config = `
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
 dnssec: ${anchors === undefined ? '{ mode: off }' : `{ trust_anchors: [${anchors.map(each => JSON.stringify(each)).join(', ')}] }`}
 front: { threads: ${threads} }
 cache: { size: ${cacheMiB}MiB }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind}"] }] }
-`);
+`;
+    const running = await startDotstub(config, [], command);
     return { name: this.name, port, pid: running.child.pid ?? 0, stop: () => running.stop() };
   },
 });
@@ -111,8 +120,7 @@ const BINARIES: Readonly<Record<string, string>> = { 'knot-resolver': 'kresd' };
 
 /** All kinds. The ratios are relative to Unbound. */
 export const KINDS: readonly Kind[] = [
-  ours(1),
-  ours(0),
+  ...BUILDS.flatMap(build => [ours(1, build), ours(0, build)]),
   peer(
     'Unbound',
     'unbound',

@@ -11,7 +11,7 @@ import { queryMessage } from '../test/fixtures/client.js';
 import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
 import type { Section } from './compare.js';
-import { begin, installed, KINDS, type Setting } from './contenders.js';
+import { begin, BUILDS, installed, KINDS, type Setting } from './contenders.js';
 import { load, median, residentBytes, table } from './measure.js';
 
 const SIZES = [10_000, 100_000, 1_000_000];
@@ -67,20 +67,23 @@ export async function starting(setting: Setting, rounds: number): Promise<Sectio
   const bareBytes = residentBytes(sleeper.pid ?? 0);
   sleeper.kill();
   const rows = [['node -e 0', bare.toFixed(0), '1.00', `${(bareBytes / MB).toFixed(0)} MB`, '1.00']];
-  for (const threads of [1, 0]) {
+  for (const { name, command, threads } of BUILDS.flatMap(build =>
+    [1, 0].map(count => ({ ...build, threads: count })),
+  )) {
     const resident: number[] = [];
     const took = median(
       await times(rounds, async () => {
         const port = await freePort();
         const at = performance.now();
         const answered = firstAnswer(port).then(() => performance.now() - at);
-        const running = await startDotstub(`
+        const config = `
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
 dnssec: { mode: off }
 front: { threads: ${threads} }
 upstream: { ca_file: ${setting.on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${setting.upstream.port}"] }] }
-`);
+`;
+        const running = await startDotstub(config, [], command);
         const ms = await answered;
         await sleep(1500);
         resident.push(residentBytes(running.child.pid ?? 0));
@@ -89,7 +92,7 @@ upstream: { ca_file: ${setting.on.caFile}, servers: [{ name: dns.test, addresses
       }),
     );
     rows.push([
-      `dotstub, threads ${threads}`,
+      `${name}, threads ${threads}`,
       took.toFixed(0),
       (took / bare).toFixed(2),
       `${(median(resident) / MB).toFixed(0)} MB`,
