@@ -15,7 +15,7 @@ import { Logging } from './logging.js';
 import { Opened } from './opened.js';
 import { overviewOf, type OverviewParts } from './overview.js';
 import type { Daemon, DaemonParts } from './parts.js';
-import { planOf } from './plan.js';
+import { addressesPlan, planOf } from './plan.js';
 import { Reload } from './reload.js';
 import { Service } from './service.js';
 import { Web } from './web.js';
@@ -36,9 +36,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
 async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
-  const plan = planOf(given.config, systemFiles);
   // Before all else: threads take the longest to start.
-  const workers = opened.add(new FrontWorkers(Listeners.threadsFor(plan.listeners, given.sockets)));
+  const workers = opened.add(new FrontWorkers(Listeners.threadsFor(addressesPlan(given.config), given.sockets)));
+  const plan = planOf(given.config, systemFiles);
   const startedAt = clock.monotonicMs();
   const overview = () => overviewOf(shown);
   const core = new Core(given, plan, opened, { overview, fronts: () => listeners.counted() });

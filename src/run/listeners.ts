@@ -74,7 +74,7 @@ export class Listeners implements Live {
   }
 
   /** How many front threads a plan needs. */
-  static threadsFor(plan: ListenersPlan, sockets: PassedSockets | undefined): number {
+  static threadsFor(plan: Omit<ListenersPlan, 'certificate'>, sockets: PassedSockets | undefined): number {
     return threadsNeeded({ addresses: addressesOf(plan, sockets).udp, io: plan.io, threads: plan.threads });
   }
 
@@ -201,7 +201,7 @@ const credentialsOf = (
   pair && { cert: pair.certificate.octets, key: pair.key.octets };
 
 /** Sockets that are open already count in place of the addresses of a plan. */
-function addressesOf(plan: ListenersPlan, sockets: PassedSockets | undefined): Addresses {
+function addressesOf(plan: Omit<ListenersPlan, 'certificate'>, sockets: PassedSockets | undefined): Addresses {
   const tls: readonly ListenAddress[] = taken(sockets?.tls, plan.tlsAddresses);
   if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0)
     return { udp: plan.addresses, tcp: plan.addresses, tls };

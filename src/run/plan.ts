@@ -146,14 +146,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     resolution: resolutionPlan(config),
     allow: config.access.allow,
     snoop: config.access.snoop,
-    listeners: {
-      addresses: config.listen,
-      tlsAddresses: tls.addresses,
-      certificate,
-      threads: config.front.threads,
-      io: config.front.io,
-      metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
-    },
+    listeners: { ...addressesPlan(config), certificate },
     cacheBytes: config.cache.size,
     stateDirectory: config.state_directory,
     control: config.control,
@@ -162,6 +155,15 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     files: read.map(({ path }) => path),
   };
 }
+
+/** Where queries are taken: the part of a plan for which no file has to be read, and which is needed first. */
+export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'> => ({
+  addresses: config.listen,
+  tlsAddresses: config.listen_tls.addresses,
+  threads: config.front.threads,
+  io: config.front.io,
+  metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
+});
 
 type PairNames = Readonly<Record<'certificate' | 'key', string>>;
 type PairPaths = Readonly<Record<'certificate' | 'key', string | undefined>>;
