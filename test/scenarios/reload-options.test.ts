@@ -1,0 +1,19 @@
+// Every option: a daemon is started, takes another value over, and goes back; each time everything that shows it from outside is
+// looked at.
+
+import t from 'tap';
+
+import { OPTIONS } from '../../src/config/options.js';
+import { ANSWERS } from './options/answers.js';
+import { LISTENING } from './options/listening.js';
+import { play, type Row } from './options/row.js';
+
+const ROWS: readonly Row[] = [...ANSWERS, ...LISTENING];
+
+for (const row of ROWS) await t.test(row.title, async t => play(t, row));
+
+await t.test('every option that a reload brings into force has a row', async t => {
+  const shown = new Set(ROWS.flatMap(({ options }) => options));
+  const live = OPTIONS.filter(({ built, change }) => built && change === 'reload').map(({ path }) => path);
+  t.same([...shown].toSorted(), live.toSorted());
+});
