@@ -17,13 +17,18 @@ const LOOPBACK = '127.0.0.1';
 /** Whether a port is served over UDP: an answer comes, or the kernel says that nobody is there. */
 async function servesUdp(port: number): Promise<boolean> {
   const socket = createSocket('udp4');
+  let again: NodeJS.Timeout | undefined;
   try {
     return await new Promise<boolean>(resolve => {
       socket.on('error', () => resolve(false));
       socket.on('message', () => resolve(true));
-      socket.connect(port, LOOPBACK, () => socket.send(queryMessage('www.example')));
+      const send = (): void => socket.send(queryMessage('www.example'));
+      // A socket that is just being closed may take a datagram with it.
+      again = setInterval(send, 200);
+      socket.connect(port, LOOPBACK, send);
     });
   } finally {
+    clearInterval(again);
     socket.close();
   }
 }
