@@ -20,7 +20,7 @@ import { FileReload } from './file-reload.js';
 import { systemFiles } from './files.js';
 import { Listeners } from './listeners.js';
 import { Logging } from './logging.js';
-import { libcFor, Network } from './network.js';
+import { Network, SystemCalls } from './network.js';
 import { Opened } from './opened.js';
 import { overviewOf } from './overview.js';
 import type { Daemon, DaemonParts } from './parts.js';
@@ -55,7 +55,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const overview = (): Overview => overviewOf(shown);
   const counted: Counted = new Counted({ ...given, overview, fronts: () => listeners.counted() });
   const caps = capsFor(plan.listeners, log);
-  const common = { ...given, ageNow, observer: counted.observer, libc: libcFor(plan, log) };
+  const calls = new SystemCalls(log);
+  const common = { ...given, ageNow, observer: counted.observer, libc: calls.for(plan.listeners) };
 
   const store = opened.add(stateStore(plan.stateDirectory, { clock, log }), each => each.close());
   const network = opened.add(new Network({ ...common, store, changed: what => networkChanged(what) }), each =>
@@ -110,6 +111,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const listeners: Listeners = opened.add(
     await new Listeners({
       ...common,
+      calls,
       front: entrance,
       allow: clients.memory,
       packets,

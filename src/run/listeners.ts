@@ -14,6 +14,7 @@ import { SessionTable } from '../listen/sessions.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
 import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import type { SystemCalls } from './network.js';
 import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
 import type { Live, Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
@@ -26,6 +27,8 @@ export interface ListenersParts {
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
   readonly libc: Libc | undefined;
+  /** Gives system calls to a plan that wants them, where the first one did not. */
+  readonly calls: SystemCalls;
   readonly front: Front;
   /** Who may ask: memory of SharedNetworks. */
   readonly allow: SharedArrayBuffer;
@@ -173,6 +176,7 @@ export class Listeners implements Live {
       'listen',
       openDatagramHost({
         ...parts,
+        libc: parts.calls.for(plan),
         addresses,
         io: plan.io,
         threads: plan.threads,

@@ -9,16 +9,30 @@ import { type NetworkChange, NetworkWatch } from '../os/network.js';
 import type { StateStore } from '../os/state-store.js';
 import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
 import type { DaemonParts } from './parts.js';
-import type { Plan } from './plan.js';
+import type { ListenersPlan } from './plan.js';
 
-/** System calls; where they cannot be made, one log line says what runs slower. */
-export function libcFor({ listeners: { io } }: Plan, log: Log): Libc | undefined {
-  if (io === 'dgram') return undefined;
-  const libc = loadLibc();
-  if (!('unavailable' in libc)) return libc;
-  const why = `system calls are not available (${libc.unavailable})`;
-  log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
-  return undefined;
+/** System calls, loaded when a plan first wants them. Where they cannot be made, one log line says what runs slower. */
+export class SystemCalls {
+  private loaded: ReturnType<typeof loadLibc> | undefined;
+
+  constructor(private readonly log: Log) {}
+
+  /** Undefined: they cannot be made, or this plan and those before it do without. */
+  for({ io }: Pick<ListenersPlan, 'io'>): Libc | undefined {
+    if (this.loaded === undefined && io === 'dgram') return undefined;
+    const libc = this.loaded ?? this.load();
+    return 'unavailable' in libc ? undefined : libc;
+  }
+
+  private load(): ReturnType<typeof loadLibc> {
+    const loaded = loadLibc();
+    this.loaded = loaded;
+    if ('unavailable' in loaded) {
+      const why = `system calls are not available (${loaded.unavailable})`;
+      this.log.warn({ reason: loaded.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
+    }
+    return loaded;
+  }
 }
 
 /** What it works with. */
