@@ -262,11 +262,12 @@ export const schema = {
       path,
       '/run/dotstub/control.sock',
       'Its path. Whoever may write to it may use it: its owner and its group.',
+      RESTART,
     ),
     group: optional(
       count(0, 0xfffffffe),
       'The number of the group that may use it, which the daemon has to be a member of. Left out: its own.',
-      { example: 4 },
+      { ...RESTART, example: 4 },
     ),
   }),
   log: group('The log, on standard output.', {
