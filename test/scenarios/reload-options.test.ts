@@ -7,10 +7,13 @@ import { OPTIONS } from '../../src/config/options.js';
 import { ANSWERS } from './options/answers.js';
 import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
+import { UPSTREAM } from './options/upstream.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...LISTENING];
+const ROWS: readonly Row[] = [...ANSWERS, ...UPSTREAM, ...LISTENING];
+const only = process.env['ONLY'];
 
-for (const row of ROWS) await t.test(row.title, async t => play(t, row));
+for (const row of ROWS)
+  if (only === undefined || row.title.match(only)) await t.test(row.title, async t => play(t, row));
 
 await t.test('every option that a reload brings into force has a row', async t => {
   const shown = new Set(ROWS.flatMap(({ options }) => options));

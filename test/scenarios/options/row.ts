@@ -2,7 +2,7 @@
 
 import type { Test } from 'tap';
 
-import { eventually, type Json, Rig } from '../../fixtures/rig.js';
+import { eventually, type Json, Rig, type RigServer } from '../../fixtures/rig.js';
 
 export type Phase = 'before' | 'after';
 
@@ -32,7 +32,8 @@ export interface Row {
   readonly cache?: 'kept' | 'forgotten' | 'unseen';
   /** True: closing takes its time, and facts come true a moment after the reload. */
   readonly slow?: boolean;
-  readonly scene: (rig: Rig) => Promise<Scene>;
+  /** `main`: the server that is asked, unless the row names others. */
+  readonly scene: (rig: Rig, main: RigServer) => Promise<Scene>;
 }
 
 const CANARY = 'canary.example';
@@ -41,7 +42,7 @@ const CANARY = 'canary.example';
 export async function play(t: Test, { options, cache = 'kept', slow = false, scene: make }: Row): Promise<void> {
   const rig = await Rig.make(t);
   const main = await rig.server('dns.test');
-  const scene = await make(rig);
+  const scene = await make(rig, main);
   const { before, after, expected } = scene;
   const over = (config: Json): Json => ({ ...config, upstream: { servers: [main.entry], ...upstreamOf(config) } });
   const look = async (wanted: unknown): Promise<unknown> => (slow ? eventually(scene.facts, wanted) : scene.facts());
