@@ -7,13 +7,20 @@ import { OPTIONS } from '../../src/config/options.js';
 import { ANSWERS } from './options/answers.js';
 import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
+import { ROUTING } from './options/routing.js';
 import { UPSTREAM } from './options/upstream.js';
+import { WRITING } from './options/writing.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...UPSTREAM, ...LISTENING];
-const only = process.env['ONLY'];
+const ROWS: readonly Row[] = [...ANSWERS, ...UPSTREAM, ...ROUTING, ...WRITING, ...LISTENING];
 
-for (const row of ROWS)
-  if (only === undefined || row.title.match(only)) await t.test(row.title, async t => play(t, row));
+// Most of the time of a row is spent waiting.
+t.jobs = 4;
+await Promise.all(
+  ROWS.filter(({ alone }) => alone !== true).map(async row =>
+    t.test(row.title, { buffered: true }, async t => play(t, row)),
+  ),
+);
+for (const row of ROWS) if (row.alone === true) await t.test(row.title, async t => play(t, row));
 
 await t.test('every option that a reload brings into force has a row', async t => {
   const shown = new Set(ROWS.flatMap(({ options }) => options));

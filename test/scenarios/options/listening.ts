@@ -222,6 +222,7 @@ const front = (option: string, before: Json, after: Json, threads: readonly [num
   title: `${option}: ${JSON.stringify(before)} and ${JSON.stringify(after)}`,
   options: [option],
   slow: true,
+  alone: true,
   scene: async rig => {
     const workers = new Workers();
     rig.onEnd(() => workers.close());

@@ -32,6 +32,8 @@ export interface Row {
   readonly cache?: 'kept' | 'forgotten' | 'unseen';
   /** True: closing takes its time, and facts come true a moment after the reload. */
   readonly slow?: boolean;
+  /** True: it counts what the whole process has, and is played while nothing else is. */
+  readonly alone?: boolean;
   /** `main`: the server that is asked, unless the row names others. */
   readonly scene: (rig: Rig, main: RigServer) => Promise<Scene>;
 }
