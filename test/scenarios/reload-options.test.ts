@@ -5,13 +5,14 @@ import t from 'tap';
 
 import { OPTIONS } from '../../src/config/options.js';
 import { ANSWERS } from './options/answers.js';
+import { DNSSEC } from './options/dnssec.js';
 import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
 import { UPSTREAM } from './options/upstream.js';
 import { WRITING } from './options/writing.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...UPSTREAM, ...ROUTING, ...WRITING, ...LISTENING];
+const ROWS: readonly Row[] = [...ANSWERS, ...DNSSEC, ...UPSTREAM, ...ROUTING, ...WRITING, ...LISTENING];
 
 // Most of the time of a row is spent waiting.
 t.jobs = 4;
