@@ -1,4 +1,4 @@
-# The image runs the daemon as an ordinary user on port 5300; no capability, no writable file system needed.
+# The image runs the daemon as an ordinary user on port 5300. It needs no capability and no writable file system.
 ARG BASE=node:22-bookworm-slim
 
 FROM ${BASE} AS build
@@ -14,9 +14,9 @@ COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
-# For the control socket and what is learned; mount something there where the root is read-only, or do without.
+# For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
 RUN install -d -o 65532 -g 65532 /run/dotstub /var/lib/dotstub
-# Numbers, so that Kubernetes can see that it is not root.
+# A numeric user, so that Kubernetes can check that it is not root.
 USER 65532:65532
 EXPOSE 5300/udp 5300/tcp 9153/tcp
 STOPSIGNAL SIGTERM

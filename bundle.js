@@ -1,5 +1,5 @@
-// `npm run build`: src/ and the packages it uses become a few files in dist/. Finding and reading some two hundred files
-// one by one is a third of the time that the program would take to start, and a good part of its memory.
+// `npm run build`: bundles src/ and the packages that it uses into a few files in dist/. Without bundling, reading about two hundred
+// files would take a third of the start-up time and much of the memory.
 
 import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
@@ -7,19 +7,19 @@ import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
 const { metafile } = await build({
-  // The program, the thread that it starts, and the daemon for tests that run it in their own process.
+  // The program, the thread that it starts, and the daemon, which tests run in their own process.
   entryPoints: { cli: 'src/cli.ts', worker: 'src/fastpath/worker.ts', daemon: 'src/run/daemon.ts' },
   outdir: 'dist',
   chunkNames: 'part-[hash]',
   bundle: true,
-  // What is loaded when it is first needed (commands, a scrape) stays in files of its own.
+  // Code that is loaded on demand (commands, metrics) stays in separate files.
   splitting: true,
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
-  // It has machine code, and may be absent.
+  // koffi has native code and is optional.
   external: ['koffi'],
-  // For packages that are CommonJS inside.
+  // Bundled CommonJS packages call require.
   banner: {
     js: "import { createRequire as bundledRequire } from 'node:module'; const require = bundledRequire(import.meta.url);",
   },
@@ -27,7 +27,7 @@ const { metafile } = await build({
   metafile: true,
 });
 
-// The status page: one script and one style sheet, with the library that draws.
+// The status page: one script and one style sheet, with uPlot, which draws the charts.
 const page = await build({
   entryPoints: { page: 'src/page/page.ts' },
   outdir: 'dist/page',
@@ -40,7 +40,7 @@ const page = await build({
 });
 copyFileSync('src/page/index.html', 'dist/page/index.html');
 
-// The packages' licences ask to travel with their code.
+// The licences of the packages must accompany their code.
 const packages = new Set(
   [...Object.keys(metafile.inputs), ...Object.keys(page.metafile.inputs)].flatMap(
     path => path.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/) ?? [],

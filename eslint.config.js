@@ -31,6 +31,13 @@ export default tseslint.config(
     },
   },
   {
+    files: ['src/**/*.ts'],
+    rules: {
+      // A function fits a screen.
+      'max-lines-per-function': ['error', { max: 80, skipBlankLines: false, skipComments: false, IIFEs: true }],
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       // A test awaits its subtests, even those that have nothing to wait for themselves.

@@ -1,4 +1,4 @@
-// Answers from cache: over UDP as fast as they go, over persistent TCP connections, and one by one at a quiet pace.
+// Answers from cache: over UDP at full speed, over persistent TCP connections, and the latency over UDP at a low rate.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { load } from './measure.js';
 
 const NAMES = 10_000;
 
-/** Measures all three. */
+/** Measures the three paths. */
 export async function cached(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'cached');
   writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `cached${i}.test A\n`).join(''));
@@ -17,7 +17,7 @@ export async function cached(setting: Setting, rounds: number): Promise<Section[
   for (const kind of KINDS.filter(each => each.does.includes('cache') && installed(each)))
     contenders.push(await begin(kind, setting));
   for (const contender of contenders) {
-    // Twice gently, since some lose queries to an empty cache; then until the code is warm.
+    // Fill the cache at a low rate, twice, because some contenders lose queries while their cache is empty. Then warm up the code.
     for (let i = 0; i < 2; i++) await load(contender, names, { outstanding: 50 });
     await load(contender, names, { times: 5 });
     await load(contender, names, { times: 2, tcp: true, clients: 10 });
@@ -38,12 +38,12 @@ export async function cached(setting: Setting, rounds: number): Promise<Section[
   return [
     {
       title: 'Cached, UDP',
-      how: `${NAMES} names, all in cache, 200 queries outstanding, 200,000 queries a round.`,
+      how: `${NAMES} names, all in cache; 200 queries outstanding, 200,000 queries per round.`,
       table: loadTable(udp, floor?.name),
     },
     {
       title: 'Cached, TCP',
-      how: 'The same over 10 persistent connections, 50,000 queries a round.',
+      how: 'The same over 10 persistent connections, 50,000 queries per round.',
       table: loadTable(tcp),
     },
     { title: 'Cached, latency', how: 'The same names over UDP at 2,000 queries/s.', table: latencyTable(quiet) },

@@ -1,17 +1,17 @@
-// Rounds in which the contenders take turns, and the table of their medians.
+// Runs rounds in which the contenders take turns, and makes tables of the medians.
 
 import { type Contender } from './contenders.js';
 import { type Load, median, quantile, table } from './measure.js';
 
-/** What was measured, for the screen and for RESULTS.md. */
+/** A section of the results, for the screen and RESULTS.md. */
 export interface Section {
   readonly title: string;
-  /** How, in a sentence or two. */
+  /** How it was measured, in a sentence or two. */
   readonly how: string;
   readonly table: string;
 }
 
-/** Loads each contender once per round; who begins changes from round to round. */
+/** Measures each contender once per round. Each round begins with another one. */
 export async function alternate(
   contenders: readonly Contender[],
   rounds: number,
@@ -29,7 +29,7 @@ export async function alternate(
 
 const REFERENCE = 'Unbound';
 
-/** A row per contender; ratios to Unbound, and to the floor where there is one. */
+/** A row per contender, with ratios to Unbound, and to the floor if there is one. */
 export function loadTable(results: ReadonlyMap<string, readonly Load[]>, floor?: string): string {
   const middle = (who: string, of: (one: Load) => number): number => median((results.get(who) ?? []).map(of));
   const cpu = (who: string): number => middle(who, each => each.cpuMicrosecondsPerQuery);
@@ -61,7 +61,7 @@ export function loadTable(results: ReadonlyMap<string, readonly Load[]>, floor?:
   ]);
 }
 
-/** A row per contender: how long its queries took, all rounds together, in milliseconds. */
+/** A row per contender: quantiles of the latency of all its queries, in milliseconds. */
 export function latencyTable(results: ReadonlyMap<string, readonly Load[]>): string {
   return table([
     ['', 'p50 ms', 'p99 ms', 'p99.9 ms', 'worst ms', 'lost'],

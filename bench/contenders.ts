@@ -1,5 +1,5 @@
-// Who is compared: dotstub and its peers, each set up as a forwarder to the same DNS-over-TLS server with the same room for
-// its cache, one thread, no log, and no validation but where that is what is compared. A peer that is not installed is left out, and the report says so.
+// The contenders: dotstub and its peers. Each is a forwarder to the same DNS-over-TLS server, with the same cache size, one thread,
+// no log, and no validation unless validation is compared. A peer that is not installed is left out, and the report says so.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -11,33 +11,33 @@ import { startDotstub } from '../test/fixtures/program.js';
 import { type Bench, program, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
 import { LOAD_CPU, pin, SERVER_CPU, type Target } from './measure.js';
 
-/** A server that can be loaded. */
+/** A running server to measure. */
 export interface Contender extends Target {
   readonly name: string;
   stop(): Promise<unknown>;
 }
 
-/** What a contender is set up with. */
+/** The configuration of all contenders. */
 export interface Setting {
   readonly on: Bench;
-  /** Speaks DNS over TLS as dns.test, and plain DNS on the port after that. */
+  /** The server that all forward to: DNS over TLS as dns.test on this port, plain DNS on the next one. */
   readonly upstream: At & { readonly plainPort: number };
   readonly cacheMiB: number;
-  /** Trust anchors to validate with; undefined: no validation. */
+  /** Trust anchors for validation; undefined: no validation. */
   readonly anchors?: readonly string[];
 }
 
-/** How to start one. */
+/** A kind of contender, and how to start one. */
 export interface Kind {
   readonly name: string;
-  /** Debian's package; undefined: it is ours. */
+  /** The Debian package; undefined for dotstub. */
   readonly package: string | undefined;
-  /** Whether it has a cache, speaks DNS over TLS to servers, and validates. */
+  /** What it can do: cache, forward over TLS, validate. */
   readonly does: readonly ('cache' | 'tls' | 'dnssec')[];
   start(setting: Setting): Promise<Contender>;
 }
 
-/** A server that answers every name below test. at once, over TLS and without. */
+/** Starts a server that answers every name below test. at once, with and without TLS. */
 export async function upstream(on: Bench): Promise<Setting['upstream']> {
   const port = await freePort();
   const plainPort = await freePort();
@@ -78,7 +78,7 @@ upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.
   },
 });
 
-/** A peer that is started in the foreground with a file of its own. */
+/** A peer that runs in the foreground with a configuration file of its own. */
 const peer = (
   name: string,
   of: string,
@@ -100,7 +100,7 @@ const peer = (
     const directory = join(setting.on.path, `${of}-${port}`);
     mkdirSync(directory);
     const { config, args } = files(setting, port, directory);
-    // Stubby goes by the ending.
+    // Stubby needs the file name extension.
     const file = join(directory, 'config.yml');
     writeFileSync(file, config);
     const { child, stop } = await start(setting.on, BINARIES[of] ?? of, args(file, directory), port, directory);
@@ -109,7 +109,7 @@ const peer = (
 });
 const BINARIES: Readonly<Record<string, string>> = { 'knot-resolver': 'kresd' };
 
-/** All of them; Unbound is what the others are measured by. */
+/** All kinds. The ratios are relative to Unbound. */
 export const KINDS: readonly Kind[] = [
   ours(1),
   ours(0),
@@ -221,11 +221,11 @@ upstream_recursive_servers:
   })),
 ];
 
-/** Those whose package is installed. */
+/** Whether the package of a kind is installed. */
 export const installed = (kind: Kind): boolean =>
   kind.package === undefined || program(BINARIES[kind.package] ?? kind.package) !== undefined;
 
-/** Name and version, as Debian counts. */
+/** The name and the version of the Debian package. */
 export function versionOf({ name, package: of }: Kind): string {
   if (of === undefined) return name;
   try {
@@ -235,7 +235,7 @@ export function versionOf({ name, package: of }: Kind): string {
   }
 }
 
-/** Starts those of the kinds that do all of this, as far as they are installed. */
+/** Starts all installed contenders that can do all of `does`. */
 export async function beginAll(
   setting: Setting,
   does: Kind['does'],
@@ -248,8 +248,8 @@ export async function beginAll(
 }
 
 /**
- * Starts one on the CPU for servers, and sees that it answers.
- * @param warm asks the first query, which opens the connection and is not what is measured
+ * Starts a contender on the CPU for servers, and waits until it answers.
+ * @param warm sends the first query, which opens the connection and is not measured
  */
 export async function begin(
   kind: Kind,
@@ -268,7 +268,7 @@ export async function begin(
   }
 }
 
-/** The bare echo, compiled on the spot; undefined where there is no compiler. */
+/** Compiles and starts the UDP echo in C, the floor of what a server can cost; undefined if there is no compiler. */
 export async function echo(on: Bench): Promise<Contender | undefined> {
   const file = join(on.path, 'echo');
   try {

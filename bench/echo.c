@@ -1,4 +1,4 @@
-/* The floor: what the kernel alone takes for a batch of datagrams, in and out. Sets QR, and sends back what came. */
+/* The floor: the cost of the kernel alone for a batch of datagrams, in and out. Sets QR and sends each datagram back. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// How soon a server answers after it was started, and what it holds in memory: idle, and with names in its cache.
+// The time from start to the first answer, and resident memory: idle, and with names in the cache.
 
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -18,7 +18,7 @@ const SIZES = [10_000, 100_000, 1_000_000];
 const CACHE_MIB = 2048;
 const MB = 1e6;
 
-/** Measures memory at growing numbers of cached names. */
+/** Measures memory with growing numbers of cached names. */
 export async function memory(setting: Setting): Promise<Section[]> {
   const file = join(setting.on.path, 'names');
   const rows: string[][] = [];
@@ -47,13 +47,13 @@ export async function memory(setting: Setting): Promise<Section[]> {
   return [
     {
       title: 'Memory',
-      how: 'Resident size, idle after one answer and after so many names (one A record each) went into the cache, and the growth in octets per name.',
+      how: 'Resident memory, idle after one answer and with this many names in cache (one A record each), and the growth in octets per name.',
       table: table([['', 'idle', '10 k', '100 k', '1 M', 'per name at 10 k', 'at 100 k', 'at 1 M'], ...rows]),
     },
   ];
 }
 
-/** Measures the time from start to the first answer, and idle memory, beside Node.js alone. */
+/** Measures the time from start to the first answer, and idle memory, compared with Node.js alone. */
 export async function starting(setting: Setting, rounds: number): Promise<Section[]> {
   const bare = median(
     await times(rounds, async () => {
@@ -99,7 +99,7 @@ upstream: { ca_file: ${setting.on.caFile}, servers: [{ name: dns.test, addresses
   return [
     {
       title: 'Start',
-      how: 'From exec to the first answer, which comes from upstream over a new TLS connection; then resident memory when idle.',
+      how: 'Time from exec to the first answer, which comes from the server over a new TLS connection; then resident memory when idle.',
       table: table([['', 'first answer ms', 'x node', 'idle', 'x node'], ...rows]),
     },
   ];
@@ -111,10 +111,10 @@ async function times(rounds: number, measure: () => Promise<number>): Promise<nu
   return all;
 }
 
-/** Asks every other millisecond until somebody answers. */
+/** Sends a query every 2 ms until an answer comes. */
 async function firstAnswer(port: number): Promise<void> {
   const socket = createSocket('udp4');
-  // Nobody is there yet: that is what is waited for.
+  // Errors are expected until the server listens.
   socket.on('error', () => undefined);
   const query = queryMessage('start.test');
   const asking = setInterval(() => socket.send(query, port, '127.0.0.1'), 2);

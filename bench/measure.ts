@@ -1,25 +1,25 @@
-// How a server is loaded and measured: dnsperf on one core, the server on the other, CPU time from the kernel's
-// accounting of the whole process.
+// Loads and measures a server: dnsperf runs on one core and the server on the other. CPU time is the kernel's account of the
+// whole process.
 
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
 import { program } from '../test/fixtures/servers.js';
 
-/** CPU that servers under test run on, and the one for everything else. */
+/** The CPU for the server under test, and the one for everything else. */
 export const SERVER_CPU = '0';
 export const LOAD_CPU = '1';
 
-/** Puts a process, with all its threads, on a CPU. */
+/** Pins a process with all its threads to a CPU. */
 export async function pin(pid: number, cpu: string): Promise<void> {
   await new Promise(resolve =>
     spawn('taskset', ['-a', '-p', '-c', cpu, String(pid)], { stdio: 'ignore' }).once('close', resolve),
   );
 }
 
-/** CPU time of a process so far, all threads, in microseconds. */
+/** The CPU time of a process, all threads, in microseconds. */
 export function cpuMicroseconds(pid: number): number {
-  // Nanoseconds per thread where the kernel gives them, else ticks of 10 ms for the process.
+  // Nanoseconds per thread if the kernel has them, else ticks of 10 ms for the process.
   try {
     return readdirSync(`/proc/${pid}/task`).reduce(
       (sum, thread) => sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1000,
@@ -33,17 +33,17 @@ export function cpuMicroseconds(pid: number): number {
   }
 }
 
-/** Resident memory of a process, in bytes. */
+/** The resident memory of a process, in bytes. */
 export const residentBytes = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
 
-/** Whom to load, and with what. */
+/** The server to load, and the queries. */
 export interface Target {
   readonly port: number;
   readonly pid: number;
 }
 
-/** What one run of dnsperf found. */
+/** The result of one run of dnsperf. */
 export interface Load {
   readonly sent: number;
   readonly lost: number;
@@ -55,21 +55,21 @@ export interface Load {
   readonly latencies: readonly number[];
 }
 
-/** How dnsperf asks. */
+/** How dnsperf sends. */
 export interface LoadOptions {
-  /** How often the file is sent. */
+  /** How many times the file is sent. */
   readonly times?: number;
-  /** Queries that wait at one time. */
+  /** The most queries that wait for an answer at one time. */
   readonly outstanding?: number;
   readonly tcp?: boolean;
   readonly clients?: number;
-  /** Queries per second at most. */
+  /** The most queries per second. */
   readonly perSecond?: number;
-  /** Seconds; instead of `times`. */
+  /** For how many seconds to send, instead of `times`. */
   readonly forSeconds?: number;
-  /** With DO. */
+  /** Whether to set DO. */
   readonly dnssec?: boolean;
-  /** Every query's latency; costs the load's CPU, so only with a bounded rate. */
+  /** Records the latency of every query. This costs CPU time of dnsperf, so use it only with a bounded rate. */
   readonly verbose?: boolean;
 }
 
@@ -135,7 +135,7 @@ export const median = (values: readonly number[]): number =>
     0.5,
   );
 
-/** The value that the part `q` of sorted values does not exceed. */
+/** The quantile `q` (0 to 1) of sorted values. */
 export const quantile = (sorted: readonly number[], q: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN;
 

@@ -1,4 +1,4 @@
-// What is not in the cache, forwarded over TLS: only new names, and new names among known ones.
+// Cache misses, forwarded over TLS: only new names, and new names among known ones.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { load } from './measure.js';
 const NAMES = 20_000;
 const MIXED = 50_000;
 
-/** Measures queries that all miss. */
+/** Measures queries that all miss the cache. */
 export async function missed(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'missed');
   const contenders = await beginAll(setting, ['tls']);
@@ -24,13 +24,13 @@ export async function missed(setting: Setting, rounds: number): Promise<Section[
   return [
     {
       title: 'Missed, over TLS',
-      how: `${NAMES} new names a round, 200 queries outstanding, no validation.`,
+      how: `${NAMES} new names per round, 200 queries outstanding, no validation.`,
       table: loadTable(results),
     },
   ];
 }
 
-/** Measures four hits to a miss, the known names asked for as Zipf's law says. */
+/** Measures four hits per miss. The known names follow Zipf's law. */
 export async function mixed(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'mixed');
   const contenders = await beginAll(setting, ['cache', 'tls']);
@@ -44,13 +44,13 @@ export async function mixed(setting: Setting, rounds: number): Promise<Section[]
   return [
     {
       title: 'Mixed',
-      how: `${MIXED} queries a round, a fifth of them for new names, the others for known ones by Zipf's law; 200 outstanding.`,
+      how: `${MIXED} queries per round, a fifth of them for new names, the others for known names by Zipf's law; 200 outstanding.`,
       table: loadTable(results),
     },
   ];
 }
 
-/** Measures hits, alone and while 5,000 misses a second go on beside them. */
+/** Measures hits, alone and during 5,000 misses per second. */
 export async function crowded(setting: Setting, rounds: number): Promise<Section[]> {
   const hits = join(setting.on.path, 'hits');
   const misses = join(setting.on.path, 'misses');
@@ -68,7 +68,7 @@ export async function crowded(setting: Setting, rounds: number): Promise<Section
   const beside = await alternate(contenders, rounds, async (each, i) => {
     newNames(`round${i}`);
     const missing = load(each, misses, { perSecond: 5000 });
-    // It takes dnsperf a moment to get going, and the hits must end before the misses do.
+    // dnsperf needs a moment to start, and the hits must end before the misses do.
     await new Promise(resolve => setTimeout(resolve, 500));
     const measured = await load(each, hits, FOR);
     await missing;
@@ -79,13 +79,13 @@ export async function crowded(setting: Setting, rounds: number): Promise<Section
     { title: 'Hits, alone', how: '1,000 names in cache, 1,000 queries/s.', table: latencyTable(alone) },
     {
       title: 'Hits beside misses',
-      how: 'The same while another client asks for 5,000 new names a second.',
+      how: 'The same while another client queries 5,000 new names/s.',
       table: latencyTable(beside),
     },
   ];
 }
 
-/** Queries of which every fifth is new, and the others choose among those before by 1/rank. The same each time. */
+/** Queries of which every fifth is for a new name, and the others choose an earlier name by 1/rank. They are the same in every run. */
 function zipf(name: string): string {
   let seed = 1;
   const chance = (): number => {
@@ -95,7 +95,7 @@ function zipf(name: string): string {
   let known = 0;
   return Array.from({ length: MIXED }, (_, i) => {
     if (i % 5 === 0) known++;
-    // The inverse of the harmonic distribution, near enough.
+    // Approximately the inverse of the harmonic distribution.
     const which = i % 5 === 0 ? known - 1 : Math.floor(known ** chance()) - 1;
     return `${name}-${Math.max(0, which)}.test A\n`;
   }).join('');

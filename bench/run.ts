@@ -1,4 +1,4 @@
-// `npm run bench [-- ROUNDS [PATH…]]`: dotstub and its peers, path by path; what it finds goes into RESULTS.md.
+// `npm run bench [-- ROUNDS [PATH…]]`: measures dotstub and its peers, path by path, and writes RESULTS.md.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
@@ -46,7 +46,7 @@ for (const [name, path] of Object.entries(PATHS)) {
 }
 for (const end of ends) await end();
 
-// What was not measured this time stays as it was.
+// Sections that were not measured this time stay.
 const file = new URL('RESULTS.md', import.meta.url);
 const before = (existsSync(file) ? readFileSync(file, 'utf8') : '').split(/^(?=## )/m).slice(1);
 const now = sections.map(
@@ -60,9 +60,9 @@ writeFileSync(
   file,
   `# Benchmark results
 
-Written by \`npm run bench\`. The contenders take turns in every round; each server runs on one core with one thread, dnsperf and the
-server behind on the other; CPU time is the kernel's account of the whole process. The machine is shared, so ratios say more
-than absolute figures.
+Written by \`npm run bench\`. The contenders take turns in every round. Each runs on one core with one thread; dnsperf and the
+server that they forward to run on the other core. CPU time is the kernel's account of the whole process. The machine is shared,
+so ratios say more than absolute figures.
 
 - ${machine}
 ${versions.map(version => `- ${version}`).join('\n')}

@@ -1,6 +1,6 @@
-// Answers that have to be validated: how long a cold one takes with a server that is far away, what it asks beside the
-// question, and what it costs in a zone whose keys are known. The zones are signed here by dnssec-signzone and served by NSD;
-// the server that is asked resolves in them, and has all answers in its cache.
+// Validated answers: the time of an uncached one with a distant server, the number of queries it takes, and the CPU time of one in a
+// zone whose keys are known. dnssec-signzone signs the zones and NSD serves them. The server that the contenders forward to resolves
+// in these zones, and has all answers in its cache.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
@@ -15,9 +15,9 @@ import { alternate, loadTable, type Section } from './compare.js';
 import { begin, beginAll, type Contender, installed, KINDS, type Setting } from './contenders.js';
 import { LOAD_CPU, load, median, pin, quantile, table } from './measure.js';
 
-/** There and back, through the relay. */
+/** The round-trip time through the relay. */
 const AWAY_MS = 20;
-/** Pairs of a zone below the top-level zone, and one below that. */
+/** How many pairs there are: a zone below the top-level zone, and a zone below that one. */
 const PAIRS = 20;
 const NAMES = 10_000;
 const WARM_ROUNDS = 1;
@@ -81,7 +81,7 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
       away,
       behind,
       'Cold, validated, hosts',
-      'each of a host in an unknown zone below a known one, and a label in between',
+      'each of a host in an unknown zone below a known one, with a label in between',
       i => `www.host.${singleOf(i)}`,
     ),
     await empty(away, rounds),
@@ -93,7 +93,7 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
     writeFileSync(file, Array.from({ length: NAMES }, (__, i) => `n${round * NAMES + i}.flat A\n`).join(''));
     return file;
   });
-  // The server that is asked has them all, signatures included.
+  // Fill the cache of the server that the contenders forward to, signatures included.
   for (const file of files) await load({ port: behind.plainPort, pid: behind.pid }, file, { dnssec: true });
   const contenders = await beginAll(
     { ...away, upstream: { ...away.upstream, port: behind.port } },
@@ -105,13 +105,13 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
   await Promise.all(contenders.map(each => each.stop()));
   sections.push({
     title: 'Missed, validated',
-    how: `${NAMES} new names of one signed zone (P-256, one signature each) a round, 200 queries outstanding.`,
+    how: `${NAMES} new names of one signed zone (P-256, one signature each) per round, 200 queries outstanding.`,
     table: loadTable(results),
   });
   return sections;
 }
 
-/** With CD nothing is validated: the connection is opened, and no key is known. */
+/** Opens the connection with a CD query, which is not validated, so that no key is known yet. */
 const openConnection = async (at: At, tries: number): Promise<unknown> =>
   ask(at, `warm${tries}`, { flags: FLAG.RD | FLAG.CD });
 
@@ -120,7 +120,7 @@ interface Cold {
   readonly questions: number;
 }
 
-/** Names below a top-level zone that is known, each asked for once. */
+/** Measures names below a known top-level zone. Each is queried once. */
 async function cold(
   setting: Setting,
   behind: { queries(): Promise<number> },
@@ -136,19 +136,19 @@ async function cold(
     const before = await behind.queries();
     const ms: number[] = [];
     for (let i = 0; i < PAIRS; i++) ms.push(await secureMs(each, at, nameOf(i)));
-    // What was asked in vain may still be on its way.
+    // Queries that the answer did not need may still be on their way.
     await new Promise(resolve => setTimeout(resolve, 500));
     results.set(each.name, { ms, questions: ((await behind.queries()) - before) / PAIRS });
   }
   await Promise.all(contenders.map(each => each.stop()));
   return {
     title,
-    how: `${PAIRS} names, ${which}; the server ${AWAY_MS} ms away (there and back) with all in its cache.`,
+    how: `${PAIRS} names, ${which}; the server has a round-trip time of ${AWAY_MS} ms and all answers in its cache.`,
     table: coldTable(results),
   };
 }
 
-/** The first name of all, over a connection that is open. */
+/** Measures the first name of all, over a connection that is open. */
 async function empty(setting: Setting, rounds: number): Promise<Section> {
   const results = new Map<string, Cold>();
   for (const kind of KINDS.filter(each => each.does.includes('dnssec') && installed(each))) {
@@ -164,7 +164,7 @@ async function empty(setting: Setting, rounds: number): Promise<Section> {
   }
   return {
     title: 'Cold, validated, nothing known',
-    how: 'The first such name of a server that has just been started, its connection open.',
+    how: 'The first such name of a contender that has just been started, with its connection open.',
     table: coldTable(results),
   };
 }
@@ -197,8 +197,8 @@ const coldTable = (results: ReadonlyMap<string, Cold>): string =>
   ]);
 
 /**
- * A TCP relay through which every octet takes a while. It stands for distance alone: what comes is acknowledged at once, or
- * servers that send small segments one by one (Nagle) would wait for its kernel instead of their clients'.
+ * A TCP relay that delays every octet. It simulates distance alone, so it acknowledges received octets at once. Otherwise a server
+ * that sends small segments (Nagle) would wait for the relay's kernel instead of its client's.
  */
 async function relay(to: number, delayMs: number): Promise<{ readonly port: number; close(): void }> {
   const libc = loadLibc();

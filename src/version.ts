@@ -1,4 +1,4 @@
-// The program's version, from package.json beside dist/ and src/ alike.
+// The version of the program, read from package.json, which is one folder above both dist/ and src/.
 
 import { readFileSync } from 'node:fs';
 
@@ -6,8 +6,8 @@ const { version: read } = JSON.parse(readFileSync(new URL('../package.json', imp
   version: string;
 };
 
-/** E.g. `0.1.0`. */
+/** The version, such as `0.1.0`. */
 export const version = read;
 
-/** Seconds since 1970 when this version was made: a clock that says less is wrong. Moved with each release. */
+/** When this version was made, seconds since 1970. A clock that shows an earlier time is wrong. Each release sets it anew. */
 export const BUILT_SEC = Date.UTC(2026, 10, 24) / 1000;

@@ -1,6 +1,6 @@
-// What is written twice must say the same: files from the schema, the README's commands, the unit and the image.
+// Holds what is written in two places against each other: files from the schema, the README's commands, versions, words.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 import t from 'tap';
 
@@ -19,7 +19,7 @@ await t.test('files written from the schema are up to date (npm run render)', t 
   t.end();
 });
 
-await t.test('every npm command that the README and CI use is there', t => {
+await t.test('every npm command in the README and CI exists', t => {
   const used = [...`${text('README.md')}\n${text('.ci/run')}`.matchAll(/npm run (?:--silent )?([a-z-]+)/g)].map(
     ([, name]) => name ?? '',
   );
@@ -38,5 +38,21 @@ await t.test('every failure has words, and an RCODE that says it failed', t => {
     t.ok(row.words.length > 10, code);
     t.ok(row.rcode !== 0 && row.rcode !== 3, code);
   }
+  t.end();
+});
+
+/** All that people read. */
+const SPELT = ['src', 'test', 'bench', 'systemd', 'deploy'];
+const DOCUMENTS = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'ARCHITECTURE.md'];
+
+await t.test('"cannot" has one spelling', t => {
+  const files = SPELT.flatMap(folder =>
+    readdirSync(new URL(`../${folder}`, import.meta.url), { recursive: true, encoding: 'utf8' })
+      .filter(file => /\.(ts|md|yaml|service|socket|conf)$/.test(file))
+      .map(file => `${folder}/${file}`),
+  );
+  t.ok(files.length > 60, 'the files were found');
+  for (const file of [...files, ...DOCUMENTS].filter(each => each !== 'test/drift.test.ts'))
+    t.notMatch(text(file), /\bcan not\b|\bcan't\b/i, file);
   t.end();
 });

@@ -1,6 +1,6 @@
-// IP addresses between octets and text, without sockets.
+// Converts IP addresses between octets and text, without sockets.
 
-/** Octets of an address in presentation form (zone ignored), or undefined if it is none: 4 or 16 of them. */
+/** The 4 or 16 octets of an address in presentation form, without its zone; undefined if the text is no address. */
 export function addressOctets(text: string): Buffer | undefined {
   const [address = ''] = text.split('%');
   if (!address.includes(':')) return ipv4Octets(address);
@@ -23,7 +23,7 @@ function ipv4Octets(text: string): Buffer | undefined {
   return Buffer.from(parts.map(Number));
 }
 
-/** The 16-bit groups of one side of `::`; -1 stands for one that is none. */
+/** The 16-bit groups of one side of `::`. -1 stands for text that is no group. */
 function groups(text: string): number[] {
   if (text === '') return [];
   return text.split(':').flatMap(group => {
@@ -35,7 +35,7 @@ function groups(text: string): number[] {
   });
 }
 
-/** Presentation form of the 4 or 16 octets at `at`; the longest run of zeros is shortened (RFC 5952 §4.2). */
+/** The presentation form of the 4 or 16 octets at `at`, with the longest run of zero groups shortened (RFC 5952 §4.2). */
 export function addressText(octets: Buffer, at: number, bytes: 4 | 16): string {
   if (bytes === 4)
     return `${octets.readUInt8(at)}.${octets.readUInt8(at + 1)}.${octets.readUInt8(at + 2)}.${octets.readUInt8(at + 3)}`;

@@ -1,15 +1,15 @@
-// The clock that TTLs age by. Node's monotonic clock stands still in suspend, the wall clock jumps at will:
-// neither alone says how old an answer is. This one adds up monotonic time, and where the wall clock moved
-// clearly further (sleep, or a forward step) it takes the wall clock's word, so that old data is never taken
-// for fresh. A wall clock that is set back changes nothing.
+// The clock that TTLs count by. The monotonic clock stands still while the machine sleeps, and the wall clock may jump, so
+// neither says alone how old an answer is. This clock adds up monotonic time. Where the wall clock has moved clearly further
+// (sleep, or a step forward), it adds the wall clock's time, so that an expired answer never passes for a fresh one. It
+// ignores a wall clock that is set back.
 
 import type { Clock } from './ports.js';
 import { type AgeSec, ageSec } from './time.js';
 
-// Smaller differences are clock discipline and rounding, and must not add up.
+/** Smaller differences are clock discipline and rounding. They must not add up. */
 const JUMP_MS = 1000;
 
-/** Returns a function that gives the seconds passed since some start, sleep included. Never backwards. */
+/** Makes a function that reads the clock: seconds since the call of `ageClock`, sleep included. It never goes backwards. */
 export function ageClock(clock: Clock): () => AgeSec {
   let elapsedMs = 0;
   let lastMonotonicMs = clock.monotonicMs();
@@ -17,9 +17,9 @@ export function ageClock(clock: Clock): () => AgeSec {
   return () => {
     const monotonicMs = clock.monotonicMs();
     const wallMs = clock.wallMs();
-    const ran = monotonicMs - lastMonotonicMs;
-    const walled = wallMs - lastWallMs;
-    elapsedMs += walled - ran > JUMP_MS ? walled : ran;
+    const monotonicStepMs = monotonicMs - lastMonotonicMs;
+    const wallStepMs = wallMs - lastWallMs;
+    elapsedMs += wallStepMs - monotonicStepMs > JUMP_MS ? wallStepMs : monotonicStepMs;
     lastMonotonicMs = monotonicMs;
     lastWallMs = wallMs;
     return ageSec(elapsedMs / 1000);

@@ -1,24 +1,28 @@
-// A map that can not grow past its bound: the only place that knows lru-cache.
+// A map with a bound in bytes. This is the only importer of lru-cache.
 
 import { LRUCache } from 'lru-cache';
 
-/** A least-recently-used map bounded by the bytes its values claim. */
+/** A map that evicts the least recently used entries to stay within its bound. */
 export interface Bounded<V extends object> {
   get(key: string): V | undefined;
-  /** Stores `value`; evicts the least recently used until it fits. A value larger than the bound is not stored. */
+  /**
+   * Stores `value`, and evicts the least recently used entries until it fits. A value larger than the bound is not stored.
+   * @param bytes what the value counts for
+   */
   set(key: string, value: V, bytes: number): void;
   delete(key: string): void;
-  /** All keys, as a list of its own. */
+  /** A list of all keys, which later changes do not affect. */
   keys(): readonly string[];
   clear(): void;
   readonly entries: number;
+  /** The sum of the `bytes` of all entries. */
   readonly bytes: number;
 }
 
 /**
  * Makes a Bounded map.
- * @param maxBytes upper bound of the sum of all `bytes` given to `set`
- * @param onEvict called for each entry that had to leave to make room
+ * @param maxBytes the bound on the sum of `bytes` of all entries
+ * @param onEvict called for each entry that is evicted to make room
  */
 export function bounded<V extends object>(maxBytes: number, onEvict: () => void): Bounded<V> {
   const lru = new LRUCache<string, V>({

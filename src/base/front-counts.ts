@@ -1,13 +1,15 @@
-// What front threads count, as plain numbers in memory that the scraping thread reads. One writer each; a reader may
-// be one query behind, which no graph shows.
+// Counters of the threads that answer from ready replies, as numbers in memory that the main thread reads. Each memory has one
+// writer. A reader may miss the newest query, which does no harm to metrics.
 
-/** Sizes in octets that queries and replies are counted by; the last bucket is for all above. */
+/** Upper bounds in octets of the buckets for the sizes of queries and replies. One more bucket is for larger ones. */
 export const SIZE_BUCKETS: readonly number[] = [64, 128, 256, 512, 1232, 4096, 16384, 65535];
-/** 0.25 ms doubled 15 times: cached answers at one end, the client deadline well before the other. */
+/** Upper bounds in seconds of the buckets for durations, 0.25 ms to 8.2 s. One more bucket is for longer ones. */
 export const DURATION_BUCKETS: readonly number[] = Array.from({ length: 16 }, (_, i) => 0.00025 * 2 ** i);
 
+/** Types up to 255 have a counter each; one more is for all other types. */
 const TYPES = 257;
 const RCODES = 16;
+// Where each counter or histogram begins. A histogram has a number for each bound, one for the last bucket, and the sum.
 const QUERIES_AT = 0;
 const RCODES_AT = 2 * TYPES;
 const POSITIVE_AT = RCODES_AT + RCODES;
@@ -18,33 +20,41 @@ const DURATIONS_AT = RESPONSES_AT + SIZE_BUCKETS.length + 2;
 const DROPPED_AT = DURATIONS_AT + DURATION_BUCKETS.length + 2;
 const LENGTH = DROPPED_AT + 1;
 
-/** The first bucket that `value` fits; `bounds.length` if none does. */
+/** The number of the bucket that `value` belongs to; `bounds.length` if it is above all bounds. */
 export function bucketOf(bounds: readonly number[], value: number): number {
   let bucket = 0;
   while (bucket < bounds.length && value > (bounds[bucket] ?? Infinity)) bucket++;
   return bucket;
 }
 
-/** A histogram's part of the numbers: counts per bucket (not cumulative), then the sum. */
+/** A histogram. */
 export interface CountedHistogram {
+  /** Values per bucket, not cumulative. */
   readonly counts: Float64Array;
+  /** The sum of all values. */
   readonly sum: number;
 }
 
-/** One thread's counts. */
+/** The counters of one thread. */
 export class FrontCounts {
+  /** All counters, at the offsets above. */
   private readonly numbers: Float64Array;
 
-  /** @param memory from `memory()`, shared with the thread that reads */
+  /** @param memory made by `FrontCounts.memory()`, shared with the thread that reads */
   constructor(memory: ArrayBufferLike) {
     this.numbers = new Float64Array(memory);
   }
 
+  /** Makes memory for the counters of one thread. */
   static memory(): SharedArrayBuffer {
     return new SharedArrayBuffer(8 * LENGTH);
   }
 
-  /** A query that was answered from ready replies, and its reply. */
+  /**
+   * Counts a query that was answered with a ready reply.
+   * @param six whether it came over IPv6
+   * @param negative whether the reply is NXDOMAIN or NODATA
+   */
   hit(six: boolean, type: number, rcode: number, negative: boolean, queryBytes: number, replyBytes: number): void {
     this.add(QUERIES_AT + (six ? TYPES : 0) + Math.min(type, TYPES - 1), 1);
     this.add(RCODES_AT + rcode, 1);
@@ -53,36 +63,43 @@ export class FrontCounts {
     this.observe(RESPONSES_AT, SIZE_BUCKETS, replyBytes, 1);
   }
 
-  /** A query that the main thread had no room for. */
+  /** Counts a query that was dropped because the main thread had no room for it. */
   dropped(): void {
     this.add(DROPPED_AT, 1);
   }
 
-  /** How long a batch of hits took. */
+  /** Counts the duration of each of `hits` queries, which were answered in one batch. */
   took(seconds: number, hits: number): void {
     this.observe(DURATIONS_AT, DURATION_BUCKETS, seconds, hits);
   }
 
+  /** Queries of one type; `otherType` gives those of all types without a counter. */
   queries(family: 4 | 6, type: number): number {
     return this.numbers[QUERIES_AT + (family === 6 ? TYPES : 0) + type] ?? 0;
   }
-  /** Types up to 255 have a number of their own; `otherType` stands for all above. */
+  /** Stands for all types without a counter of their own. */
   static readonly otherType = TYPES - 1;
+  /** Replies with this RCODE. */
   replies(rcode: number): number {
     return this.numbers[RCODES_AT + rcode] ?? 0;
   }
+  /** Replies by kind. */
   hits(kind: 'positive' | 'negative'): number {
     return this.numbers[kind === 'positive' ? POSITIVE_AT : NEGATIVE_AT] ?? 0;
   }
+  /** Queries that were dropped. */
   get drops(): number {
     return this.numbers[DROPPED_AT] ?? 0;
   }
+  /** Sizes of queries, in octets. */
   get requestSizes(): CountedHistogram {
     return this.histogram(REQUESTS_AT, SIZE_BUCKETS);
   }
+  /** Sizes of replies, in octets. */
   get responseSizes(): CountedHistogram {
     return this.histogram(RESPONSES_AT, SIZE_BUCKETS);
   }
+  /** Durations of queries, in seconds. */
   get durations(): CountedHistogram {
     return this.histogram(DURATIONS_AT, DURATION_BUCKETS);
   }
@@ -104,7 +121,7 @@ export class FrontCounts {
   }
 }
 
-/** Makes a function that gives what a thread has counted since its last call. */
+/** Makes a function that returns what a thread has counted since the function was last called. */
 export function countedSince(memory: SharedArrayBuffer): () => FrontCounts {
   const now = new Float64Array(memory);
   const before = new Float64Array(LENGTH);

@@ -1,22 +1,22 @@
-// FNV-1a for tables of our own, a step at a time, so that it can be taken along while octets are read for another reason.
-// Not for tables that a hostile client could fill with collisions at some gain: ours are bounded, and lose entries instead
-// of getting slow.
+// FNV-1a, one octet at a time, so that a loop that reads octets for another reason can hash them, too. It does not resist
+// collisions that an attacker chooses. It suits our tables: they are bounded, and colliding entries replace each other instead
+// of making a lookup slow.
 
-/** What a hash begins with. */
+/** The hash of no octets. */
 export const FNV_OFFSET = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
 
-/** Takes one octet in. */
+/** The hash with one more octet. */
 export const hashed = (hash: number, octet: number): number => Math.imul(hash ^ octet, FNV_PRIME);
 
-/** Mixes the high bits into the low ones, which alone would know little of octets that came early (MurmurHash3's end). */
+/** Mixes the high bits into the low ones (as MurmurHash3 ends), because early octets hardly affect the low bits. */
 export function finishedHash(hash: number): number {
   let mixed = hash ^ (hash >>> 16);
   mixed = Math.imul(mixed, 0x85ebca6b);
   return mixed ^ (mixed >>> 13);
 }
 
-/** The hash of a string of characters 0 … 255. */
+/** The finished hash of a string whose characters are 0 … 255. */
 export function hashOf(text: string): number {
   let hash = FNV_OFFSET;
   for (let i = 0; i < text.length; i++) hash = hashed(hash, text.charCodeAt(i));

@@ -1,13 +1,13 @@
-// What is counted, and the words that it is counted under. Parts tell an Observer of events; what is the case at a moment
-// (gauges, states) is not told but read, from the overview (base/overview).
+// Events that parts report for counting, and the label values that they are counted under. States and gauges are not reported:
+// they are read from the overview (base/overview).
 
 import type { FailureCode } from './outcome.js';
 
-/** How a client's query reached us. */
+/** How a client's query arrived. */
 export type Transport = 'udp' | 'tcp' | 'tls';
-/** How a query leaves us. */
+/** How a query to a server leaves. */
 export type UpstreamProtocol = 'dot' | 'udp' | 'tcp';
-/** Where an answer came from. */
+/** Where the answer to a client came from. */
 export type Source = 'cache' | 'upstream' | 'local' | 'error';
 /** Why a query left in cleartext; the label of `dotstub_cleartext_queries_total`. */
 export type CleartextReason = 'bootstrap' | 'opportunistic' | 'off' | 'portal' | 'conditional' | 'probe';
@@ -19,64 +19,66 @@ export interface ServerObserver {
   error(code: UpstreamError): void;
   connect(resumed: boolean, handshakeSeconds: number): void;
   close(by: ClosedBy): void;
-  /** Opportunistic mode has found out whether a server can be used over TLS. */
+  /** In opportunistic mode, a probe has found out whether the server can be used over TLS. */
   probe(result: 'ok' | 'failed'): void;
-  /** The server is asked no more. Its series go with the last server of that label. */
+  /** The server is not used any more. Its series end with the last server of the same label. */
   end(): void;
 }
 
-/** What is counted. `observe/metrics` makes Prometheus series of it; tests record it. */
+/** Counts events. `observe/metrics` makes Prometheus series of them; tests record them. */
 export interface Observer {
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void;
   response(rcode: number, source: Source, seconds: number, bytes: number): void;
-  /** A datagram or frame that got no answer at all. */
+  /** A datagram or a frame that gets no response. */
   dropped(reason: 'short' | 'response' | 'source_port' | 'connections' | 'slow_client' | 'overload'): void;
-  /** An error reply; `words` say what happened, with the names of servers and zones. */
+  /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;
   cache(event: 'hit_positive' | 'hit_negative' | 'miss' | 'eviction'): void;
   coalesced(): void;
-  /** Begins to count for a server; `label` is for people, and two servers may share one. */
+  /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;
-  /** What is known about reaching one of a server's addresses has changed. */
+  /** The state of one address of a server has changed. */
   upstreamTransition(from: UpstreamState, to: UpstreamState): void;
   replay(): void;
   hedge(): void;
   cleartext(reason: CleartextReason): void;
-  /** An answer was validated, or tried to be, so long after its question had come. */
+  /** Validation of an answer has ended, `seconds` after its query arrived. */
   validation(result: 'secure' | 'insecure' | 'bogus' | 'indeterminate', seconds: number): void;
-  /** A DS or DNSKEY RRset was asked for. */
+  /** Validation has sent a query for a DS or DNSKEY RRset. */
   dnssecLookup(): void;
-  /** A bogus answer was asked for again, at another server. */
+  /** A query with a bogus answer was sent again, to another server. */
   dnssecRetry(): void;
   dnssecLimit(limit: DnssecLimit): void;
 }
 
-/** A query that got a reply, for the query log. What it borrows is good until whoever is told returns. */
+/** A query and its reply, for the query log. The buffers are valid only during the call that passes this object. */
 export interface NotedQuery {
   readonly client: { readonly address: string; readonly port: number; readonly transport: Transport };
-  /** The messages. */
+  /** The message of the client. */
   readonly query: Buffer;
+  /** The message to the client. */
   readonly reply: Buffer;
-  /** QNAME, QTYPE and QCLASS; undefined where they could not be read. */
+  /** QNAME, QTYPE and QCLASS; undefined if the query is malformed. */
   readonly question: Buffer | undefined;
   readonly rcode: number;
   readonly source: Source;
-  /** Of an answer from a server or the cache. */
+  /** The label of the server that the answer came from, also if it was cached; undefined if it came from no server. */
   readonly upstream: string | undefined;
   readonly verdict: string | undefined;
-  /** Of an error. */
+  /** Undefined: the reply does not report a failure. */
   readonly failure: FailureCode | undefined;
   readonly seconds: number;
 }
 
-/** What validation may run out of; the label of `dotstub_dnssec_limit_hits_total`. */
+/** The limits of validation; label values of `dotstub_dnssec_limit_hits_total`. */
 export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds' | 'aliases';
 
-/** What is known about reaching an address over TLS. */
+/** The state of an address of a server over TLS. */
 export type UpstreamState = 'probing' | 'private' | 'suspect' | 'failed';
 
 /** Label values of `dotstub_upstream_errors_total`. */
 export type UpstreamError = FailureCode | 'id_mismatch' | 'question_mismatch';
+
 /** Label values of `dotstub_upstream_connection_closes_total`. */
 export type ClosedBy = 'server' | 'client_idle' | 'error' | 'drain' | 'silent';

@@ -1,8 +1,8 @@
-// Numbers in octets, big-endian as in all of DNS; tables of our own that are made of octets use the same. Not Buffer's
-// methods where queries pass: V8 looks the name of a method of a typed array up at every call instead of inlining it, and
-// that look costs three times what the reading does. A query needs some two hundred of them.
+// Reads and writes big-endian numbers in octets, for DNS messages and for our own tables. On the path of queries these replace
+// Buffer's methods: V8 looks up a method of a typed array at every call instead of inlining it, which costs three times as much
+// as the read. A query needs about two hundred reads.
 
-/** The 16-bit number at `at`. Octets outside count as 0: who reads what a network sent has looked at its bounds. */
+/** The 16-bit number at `at`. Octets outside the array count as 0, so callers check the bounds of network data first. */
 export const u16At = (octets: Uint8Array, at: number): number => ((octets[at] ?? 0) << 8) | (octets[at + 1] ?? 0);
 
 /** The 32-bit number at `at`, unsigned. */
@@ -12,13 +12,13 @@ export const u32At = (octets: Uint8Array, at: number): number => i32At(octets, a
 export const i32At = (octets: Uint8Array, at: number): number =>
   ((octets[at] ?? 0) << 24) | ((octets[at + 1] ?? 0) << 16) | ((octets[at + 2] ?? 0) << 8) | (octets[at + 3] ?? 0);
 
-/** Writes the lower 16 bits of a number. */
+/** Writes the lower 16 bits of a number at `at`. */
 export function putU16(octets: Uint8Array, at: number, value: number): void {
   octets[at] = value >>> 8;
   octets[at + 1] = value;
 }
 
-/** Writes the lower 32 bits of a number. */
+/** Writes the lower 32 bits of a number at `at`. */
 export function putU32(octets: Uint8Array, at: number, value: number): void {
   octets[at] = value >>> 24;
   octets[at + 1] = value >>> 16;
@@ -26,10 +26,10 @@ export function putU32(octets: Uint8Array, at: number, value: number): void {
   octets[at + 3] = value;
 }
 
-/** Longer pieces are the runtime's to copy, which costs a view of them first. */
+/** Above this the runtime copies faster, though it needs a view of the octets first. */
 const FEW_BYTES = 64;
 
-/** Copies `bytes` octets, which must be there and have room. */
+/** Copies `bytes` octets. Both arrays must be long enough. */
 export function copyOctets(from: Uint8Array, start: number, bytes: number, to: Uint8Array, at: number): void {
   if (bytes > FEW_BYTES) to.set(from.subarray(start, start + bytes), at);
   else for (let i = 0; i < bytes; i++) to[at + i] = from[start + i] ?? 0;

@@ -1,51 +1,52 @@
-// How the daemon is doing, at one moment: the one snapshot that status, top, the page, STATUS=, readiness and every gauge are
-// read from. `run/overview` takes it when somebody asks; nothing here is kept up to date.
+// A snapshot of the daemon. Status, top, the page, the STATUS= line, readiness and every gauge are read from it. `run/overview`
+// takes one at each request; a snapshot is never updated.
 
 import type { UpstreamState } from './observer.js';
 
 /** The privacy profile (RFC 8310 §5). */
 export type Mode = 'off' | 'opportunistic' | 'encrypted' | 'strict';
+/** All modes, the least private first. */
 export const MODES: readonly Mode[] = ['off', 'opportunistic', 'encrypted', 'strict'];
 
-/** Which servers are asked: those of `upstream`, of an entry of `routes`, or the network's own while a portal window is open. */
+/** What a server is used for: `upstream`, an entry of `routes`, or the portal window (the network's own resolvers). */
 export type Purpose = 'main' | 'route' | 'portal';
 
-/** How one address of a server is doing. */
+/** One address of a server. */
 export interface AddressOverview {
-  /** Undefined: it is being looked for, or was not found. */
+  /** Undefined: its lookup is not finished, or found none. */
   readonly address: string | undefined;
-  /** Of DNS over TLS. */
+  /** The port for DNS over TLS. */
   readonly port: number;
-  /** `looking`: the address is not known. */
+  /** `looking`: the address is not known yet. */
   readonly state: UpstreamState | 'looking';
   /** Where a query would go now. */
   readonly path: 'tls' | 'cleartext' | 'refuse';
-  /** It has proved who it is. */
+  /** Whether the server was authenticated. */
   readonly authenticated: boolean;
-  /** Over TLS, open or opening. */
+  /** Connections over TLS that are open or opening. */
   readonly connections: number;
   readonly rttMs: number | undefined;
-  /** How long a connection may be idle; undefined while there is no address. */
+  /** How long a connection may stay idle. Undefined: there is no address yet. */
   readonly idleLimitMs: number | undefined;
-  /** When the certificate that it last showed expires, milliseconds since 1970. */
+  /** When the last certificate that it presented expires, milliseconds since 1970. */
   readonly certificateEndsMs: number | undefined;
-  /** Why it is not reached, in words. */
+  /** Why it is not reached, in words; undefined if it is reached. */
   readonly failure: string | undefined;
 }
 
-/** How one server is doing. */
+/** One server. */
 export interface ServerOverview {
-  /** Told apart from all other servers of this process by it. */
+  /** Unique among all servers of this process. */
   readonly id: number;
-  /** For people, and the metric label; two servers may share one. */
+  /** The name for people and the metric label. Two servers may share one. */
   readonly label: string;
   readonly purpose: Purpose;
-  /** Whether it passes DNSSEC signatures on. */
+  /** Whether it returns DNSSEC signatures, or strips them. */
   readonly dnssec: 'ok' | 'strips' | 'unknown';
   readonly addresses: readonly AddressOverview[];
 }
 
-/** How the daemon is doing. */
+/** The whole daemon. */
 export interface Overview {
   readonly version: string;
   /** Milliseconds since it started. */
@@ -53,7 +54,7 @@ export interface Overview {
   readonly mode: Mode;
   readonly dnssec: 'require' | 'prefer' | 'trust_ad' | 'off';
   readonly servers: readonly ServerOverview[];
-  /** Octets; `zones`: of how many names keys and proofs are known. */
+  /** Sizes are in octets. `zones`: for how many names validation knows the keys or a proof. */
   readonly cache: {
     readonly entries: number;
     readonly bytes: number;
@@ -61,7 +62,7 @@ export interface Overview {
     readonly failures: number;
     readonly zones: number;
   };
-  /** Queries of clients that wait for an answer. */
+  /** Queries of clients that are waiting for an answer. */
   readonly inflight: number;
   /** Open sessions of clients. */
   readonly sessions: { readonly tcp: number; readonly tls: number };
@@ -70,17 +71,17 @@ export interface Overview {
     readonly address: string;
     readonly port: number;
   }[];
-  /** Milliseconds that the portal window is still open; 0: it is closed. */
+  /** For how many more milliseconds the portal window is open; 0: it is closed. */
   readonly portalMs: number;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];
-  /** False: the system says that nobody keeps its clock right; undefined: it does not say. */
+  /** False: the system says that its clock is not synchronised. Undefined: it does not say. */
   readonly clockIsSet: boolean | undefined;
-  /** It is being taken out of service. */
+  /** Whether the daemon is being taken out of service (`dotstub drain`). */
   readonly draining: boolean;
-  /** The configuration file when it was last read: taken over or not, and when the one in force was taken over. */
+  /** Whether the last reload succeeded, and when the configuration in force was taken over (milliseconds since 1970). */
   readonly reload: { readonly taken: boolean; readonly takenMs: number };
-  /** Options that were changed and wait for a restart. */
+  /** Options whose change waits for a restart. */
   readonly waiting: readonly string[];
-  /** What could not be written and will be tried again, a sentence each. */
+  /** State that could not be written and will be tried again, one sentence each. */
   readonly unwritten: readonly string[];
 }

@@ -1,23 +1,23 @@
-// What protocol code may not reach for by itself: time, chance, sockets and reporting. Each arrives as an
-// argument, so that a test can hold the clock, choose the dice, and play the network.
+// The ports of protocol code: time, randomness, sockets and logging. Protocol code gets them as arguments, so that a test can
+// control the clock, the random numbers and the network.
 
 import type { FailureCode } from './outcome.js';
 import type { MonoMs, WallMs } from './time.js';
 
-/** Stops a pending timer; calling it late or twice does nothing. */
+/** Stops a pending timer. A late or second call does nothing. */
 export type Cancel = () => void;
 
-/** Time. Two clocks, because they answer different questions. */
+/** Clocks and timers. */
 export interface Clock {
-  /** Milliseconds since an arbitrary start, never backwards: for timeouts. Stands still while the machine sleeps. */
+  /** Milliseconds since an arbitrary start, for timeouts. It never goes backwards, and stands still while the machine sleeps. */
   monotonicMs(): MonoMs;
-  /** Milliseconds since 1970: for certificates and signatures, and to notice sleep. May jump. */
+  /** Milliseconds since 1970, for certificates and signatures, and to notice sleep. It may jump. */
   wallMs(): WallMs;
-  /** Calls `then` once after `ms`; does not keep the process alive. */
+  /** Calls `then` once after `ms` milliseconds. The timer does not keep the process alive. */
   after(ms: number, then: () => void): Cancel;
 }
 
-/** Chance, good enough for message ids (RFC 5452 §9.2). */
+/** Random numbers that an attacker cannot predict, as message ids need (RFC 5452 §9.2). */
 export interface Random {
   /** 0 … 65535 */
   uint16(): number;
@@ -25,90 +25,94 @@ export interface Random {
   below(n: number): number;
 }
 
-/** One event that an operator may want to read. Fields are flat; names end up as JSON keys. */
+/** The log. `words` are a sentence for people. */
 export interface Log {
   debug(fields: LogFields, words: string): void;
   info(fields: LogFields, words: string): void;
   warn(fields: LogFields, words: string): void;
   error(fields: LogFields, words: string): void;
 }
+
+/** The fields of a log line. Their names become JSON keys. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Where and how to open a connection. */
+/** Where to open a connection, and how to protect it. */
 export interface DialTarget {
   readonly address: string;
   readonly port: number;
   readonly security: Security;
-  /** The server is known to refuse the ALPN id of DNS over TLS: it is not offered. */
+  /** Whether to leave out the ALPN id of DNS over TLS, because the server is known to refuse it. */
   readonly withoutAlpn?: boolean;
 }
 
-/** What protects a stream: nothing, encryption alone, or encryption with a proven peer (RFC 8310 §5). */
+/** What protects a stream: nothing, encryption alone, or encryption with an authenticated server (RFC 8310 §5). */
 export type Security =
   | { readonly at: 'cleartext' }
-  /** `name`, where there is one, is sent as SNI, and whether it is proved is found out and told. */
+  /** `name`, if there is one, is sent as SNI. `Connected.authenticated` says whether the certificate is valid for it. */
   | { readonly at: 'encrypted'; readonly name: string | undefined }
   | {
       readonly at: 'authenticated';
       /** The authentication domain name (RFC 8310 §2), or undefined: the certificate must hold the IP address. */
       readonly name: string | undefined;
-      /** SHA-256 of acceptable SubjectPublicKeyInfos, base64; empty: no pinning. */
+      /** SHA-256 of acceptable SubjectPublicKeyInfos, in base64; empty: no pinning. */
       readonly pins: readonly string[];
       readonly pinPolicy: PinPolicy;
-      /** Of a designated resolver (RFC 9462 §4.2): the address that the certificate must hold, and the name for SNI. */
+      /** For a designated resolver (RFC 9462 §4.2): the address that the certificate must hold, and the name for SNI. */
       readonly designatedBy?: { readonly address: string; readonly name: string };
     };
 
 /**
- * What pins are worth beside the certificate authorities (PKIX): both must agree, either will do, pins alone count, or
- * the authorities decide and a mismatch is reported.
+ * How pins and certificate authorities (PKIX) combine: both must match, one of them must, only pins count, or PKIX decides and
+ * a pin mismatch is reported.
  */
 export type PinPolicy = 'pin_and_pkix' | 'pin_or_pkix' | 'pin_only' | 'report_only';
 
-/** What was found out about the peer while connecting. */
+/** What the handshake has shown about the server. */
 export interface Connected {
   readonly authenticated: boolean;
+  /** Whether a TLS session was resumed. */
   readonly resumed: boolean;
   /** E.g. `TLSv1.3`; absent in cleartext. */
   readonly protocol?: string;
   /** When the server's certificate expires, milliseconds since 1970. */
   readonly certificateEndsMs?: number;
-  /** The server refused the ALPN id of DNS over TLS, and the connection was made without. */
+  /** Whether the server refused the ALPN id of DNS over TLS, so that the connection was made without it. */
   readonly refusesAlpn?: boolean;
-  /** What an operator should look at, though the connection may be used: pins that are only reported. */
+  /** A warning for the operator about a connection that may be used: a pin mismatch that is only reported. */
   readonly warning?: string;
 }
 
-/** What a stream tells its owner. After `closed` nothing more is called. */
+/** The events of a stream. Nothing is called after `closed`. */
 export interface StreamEvents {
   connected(info: Connected): void;
-  /** What came; the memory is used again as soon as this returns. */
+  /** Octets have arrived. Their memory is reused as soon as this call returns. */
   bytes(chunk: Buffer): void;
-  /** `undefined`: the peer closed in good order; else why it broke, or never came to be. */
+  /** `undefined`: the peer closed the stream in good order. Otherwise it broke or could not be opened, and `why` says why. */
   closed(why: { readonly code: FailureCode; readonly detail: string } | undefined): void;
 }
 
-/** An open (or opening) stream. */
+/** A stream that is open or opening. */
 export interface Stream {
-  /** Queues bytes; all that is queued within a turn of the event loop leaves in one write. */
+  /** Queues bytes. Everything that is queued within a turn of the event loop leaves in one write. */
   send(bytes: Buffer): void;
-  /** Has what came acknowledged at once, where the kernel can be told: the peer may hold back more until then (Nagle). */
+  /** Acknowledges received octets at once, if the kernel can do so. Until then Nagle's algorithm may make the peer wait. */
   acknowledge(): void;
-  /** Closes in good order: what was queued still leaves. May be called twice. */
+  /** Closes in good order, after everything that is queued has left. A second call does nothing. */
   close(): void;
-  /** Cuts. May be called twice. */
+  /** Closes at once, and drops what is queued. A second call does nothing. */
   destroy(): void;
 }
 
 /**
- * Opens streams. Never throws: what goes wrong is told by `closed`. No event comes before it has returned. `upstream/dial`
- * does it with sockets.
+ * Opens a stream. It never throws: `closed` reports errors. No event comes before it has returned. `upstream/dial` does it with
+ * sockets.
  */
 export type Dial = (target: DialTarget, events: StreamEvents) => Stream;
 
 /**
- * One question and answer over UDP in cleartext. Resolves to the reply, or to why there was none. Never rejects: a system
- * that has no socket or no way to the address is `unreachable`.
+ * Sends a query over UDP in cleartext and resolves to the response, or to the reason why there is none. It never rejects: without a
+ * socket or a route to the address it resolves to `unreachable`.
+ * @param accept whether a datagram is the response; others are ignored
  */
 export type DialDatagram = (
   target: { readonly address: string; readonly port: number },

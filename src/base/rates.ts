@@ -1,6 +1,6 @@
-// From sums to what people want to see: rates between two looks, and quantiles from buckets.
+// Turns sums into rates and quantiles, for the page and `top`.
 
-/** As /history.json and /status.json have them: sums since the start of the daemon. */
+/** A sample of the daemon's counters, from /history.json or /status.json: sums since its start. */
 export interface Look {
   /** Milliseconds since 1970. */
   readonly atMs: number;
@@ -10,25 +10,28 @@ export interface Look {
   readonly error: number;
   readonly encrypted: number;
   readonly cleartext: number;
-  /** Replies per bucket of time taken. */
+  /** Replies per bucket of their duration. */
   readonly durations: readonly number[];
 }
 
-/** What happened between two looks. Undefined: nothing that it could be worked out from. */
+/** What happened between two samples. A value is undefined if no event was counted that it could follow from. */
 export interface Span {
   readonly atMs: number;
-  /** Per second. */
+  /** Queries per second. */
   readonly queries: number;
+  /** Answers from cache per second. */
   readonly fromCache: number;
-  /** Parts of 1. */
+  /** The share of replies that came from cache, 0 to 1. */
   readonly hits: number | undefined;
+  /** The share of queries to servers that were encrypted, 0 to 1. */
   readonly encrypted: number | undefined;
-  /** Milliseconds. */
+  /** The median duration, in milliseconds. */
   readonly median: number | undefined;
+  /** The 99th percentile of durations, in milliseconds. */
   readonly tail: number | undefined;
 }
 
-/** Reads a sample. */
+/** Makes a sample of the numbers of /history.json. */
 export function lookFrom([
   atMs = 0,
   cache = 0,
@@ -46,8 +49,8 @@ const part = (some: number, all: number): number | undefined => (all > 0 ? some 
 const repliesOf = ({ cache, upstream, local, error }: Look): number => cache + upstream + local + error;
 
 /**
- * What happened from one look to the next; undefined if the daemon was started anew in between, or no time has passed.
- * @param boundsMs of the buckets, the last of which is for all above
+ * What happened from one sample to the next; undefined if the daemon was restarted in between, or no time has passed.
+ * @param boundsMs the upper bounds of the buckets but the last, which has none
  */
 export function between(before: Look, after: Look, boundsMs: readonly number[]): Span | undefined {
   const seconds = (after.atMs - before.atMs) / 1000;
@@ -67,7 +70,7 @@ export function between(before: Look, after: Look, boundsMs: readonly number[]):
   };
 }
 
-/** The value that the part `q` of what was counted does not exceed, taking it for evenly spread within each bucket. */
+/** The quantile `q` (0 to 1) of counted values, which are taken as evenly spread within their bucket; undefined without values. */
 export function quantile(counts: readonly number[], bounds: readonly number[], q: number): number | undefined {
   const total = counts.reduce((sum, count) => sum + count, 0);
   if (total <= 0) return undefined;
@@ -81,10 +84,11 @@ export function quantile(counts: readonly number[], bounds: readonly number[], q
   return bounds.at(-1);
 }
 
-/** E.g. `0.2`, `14`, `1,200`: as many digits as say something. */
+/** A number for people, with the digits that matter: `0.2`, `14`, `1,200`. */
 export const numberText = (value: number): string =>
   value === 0 ? '0' : value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en');
 
+/** A share for people. A share just below 1 never becomes `100 %`. */
 export const percentText = (share: number | undefined): string =>
   share === undefined
     ? '–'
@@ -92,11 +96,11 @@ export const percentText = (share: number | undefined): string =>
       ? `${(Math.floor(share * 1000) / 10).toFixed(1)} %`
       : `${Math.round(share * 100)} %`;
 
-/** Below the first bound nothing is known but that. */
+/** A duration for people. Below the first bound the buckets say no more than that. */
 export const timeText = (ms: number | undefined, boundsMs: readonly number[]): string =>
   ms === undefined ? '–' : ms <= (boundsMs[0] ?? 0) ? `< ${boundsMs[0] ?? 0} ms` : `${numberText(ms)} ms`;
 
-/** E.g. `3 d 4 h`, `12 min`. */
+/** A long duration for people: `3 d 4 h`, `12 min`. */
 export function spanText(seconds: number): string {
   const [d, h, min] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   if (d > 0) return `${d} d ${h} h`;

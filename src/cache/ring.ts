@@ -1,7 +1,7 @@
-// Records in one piece of memory, found by key. New ones are written behind the last, over the oldest; a record that was
-// asked for since it was written moves on to the front instead of leaving, once per round (FIFO with a second chance,
-// which keeps what is used about as well as LRU does). Nothing of it is an object of V8's: a hundred thousand answers
-// cost the garbage collector nothing, and each costs its own octets and little more.
+// Records in one piece of memory, found by key. A new record is written behind the last one, over the oldest. An old record
+// that was used since it was written is moved to the front instead of being overwritten, once per round: FIFO with a second
+// chance, which keeps what is used about as well as LRU does. No record is a JavaScript object: a hundred thousand answers
+// are no work for the garbage collector, and each takes little more than its own octets.
 //
 //   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
 //   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
@@ -16,15 +16,15 @@ const KEY_BYTES_AT = 8;
 const STATE_AT = 10;
 const PAYLOAD_BYTES_AT = 12;
 
-/** Of a record that left its place in the index, or fills up the end of the memory. */
+/** The record is not in the index any more, or only fills up the end of the memory. */
 const DEAD = 0;
 const LIVE = 1;
 const ASKED = 2;
 
-/** One slot of the index for so many octets of records; the smallest answers take more. */
+/** The index has a slot for so many octets of records. The smallest answers take more octets, so slots suffice. */
 const BYTES_PER_SLOT = 64;
 const SLOT_BYTES = 8;
-/** Where it starts; it doubles with what it holds, since a sparse table touches a page of memory for each record. */
+/** The index starts small and doubles when it fills: a sparse table touches a page of memory for each record. */
 const FIRST_SLOTS = 1024;
 /** Beyond this load the index grows, or where it may not, records leave before the memory is full. */
 const MAX_LOAD = 0.8;
@@ -127,7 +127,7 @@ export class Ring {
       if (isMeant(key)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
     }
     const deleted = before - this.live;
-    // What is dead takes its place until the head comes round.
+    // Dead records take up memory until the head comes round; if all are dead, nothing has to wait for that.
     if (this.live === 0) this.clear();
     return deleted;
   }
@@ -163,7 +163,7 @@ export class Ring {
     }
   }
 
-  /** Gives up the oldest record. True: it was in use, and has moved to the head. */
+  /** Gives up the oldest record. True: it was used lately, and was moved to the head instead. */
   private evict(mayMove: boolean): boolean {
     const { octets } = this;
     const size = octets.length;

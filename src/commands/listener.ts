@@ -1,7 +1,7 @@
 // Where the running daemon takes queries, as a command's options say.
 
 import { checkConfig } from '../config/check.js';
-import { parseEndpoint } from '../config/kinds.js';
+import { parseAddressPort } from '../config/kinds.js';
 import { type ListenAddress, reachable } from '../os/listen-address.js';
 import { UsageError } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
@@ -12,7 +12,7 @@ import { loadConfig, problemReport } from '../config/load.js';
  */
 export function listenerFrom(server: string | undefined, file: string | undefined): ListenAddress {
   if (server !== undefined) {
-    const parsed = parseEndpoint(server);
+    const parsed = parseAddressPort(server);
     if (parsed === undefined)
       throw new UsageError(
         `--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`,

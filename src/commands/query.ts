@@ -69,7 +69,7 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
       );
       return 1;
     }
-    // Only the first reply says where the answer came from: asked again over TCP, it comes from the cache.
+    // The first reply knows where the answer came from; over TCP it then came from cache.
     const report = new URLSearchParams(messageToText(asked.first)?.option(OPTION.REPORT)?.toString() ?? '');
     if (flag('json')) console.log(JSON.stringify(asJson(reply, report, server, ms), undefined, 2));
     else console.log(asText(reply, typeToText(type), report, server, ms));
@@ -124,29 +124,18 @@ async function askStream(
   });
 }
 
-/** Verdicts for people, of answers without AD. */
-const VERDICT_WORDS: Readonly<Record<string, string>> = {
+/** What the verdict means to a person; AD is shown where it was set. */
+const CHECKED: Readonly<Record<string, string>> = {
   insecure: 'DNSSEC insecure: the zone is not signed',
   bogus: 'DNSSEC bogus: not what the zone signed',
   indeterminate: 'not validated: the clock of this machine is wrong, or signatures were left out',
 };
 
-const PROTOCOL_WORDS: Readonly<Record<string, string>> = {
-  dot: 'DNS over TLS',
-  udp: 'cleartext UDP',
-  tcp: 'cleartext TCP',
+const byUpstream = (report: URLSearchParams): string => {
+  const protocol =
+    { dot: 'DNS over TLS', udp: 'cleartext UDP', tcp: 'cleartext TCP' }[report.get('protocol') ?? ''] ?? '';
+  return `${report.get('upstream') ?? ''}${protocol === '' ? '' : ` (${protocol})`}`;
 };
-
-/** Where the answer came from; a refusal that was kept came from no server. */
-function sourceWords(source: string, report: URLSearchParams): string {
-  if (source === 'local') return 'dotstub itself';
-  if (source === 'error') return 'no server, or it was not believed';
-  const upstream = report.get('upstream') ?? '';
-  const protocol = PROTOCOL_WORDS[report.get('protocol') ?? ''];
-  const server = protocol === undefined ? upstream : `${upstream} (${protocol})`;
-  if (source !== 'cache') return server;
-  return upstream === '' ? 'cache' : `cache, first brought by ${server}`;
-}
 
 function asText(reply: MessageText, type: string, report: URLSearchParams, server: ListenAddress, ms: number): string {
   const lines: string[] = [];
@@ -159,9 +148,12 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
     lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
   lines.push('');
   const source = report.get('source');
-  if (source !== null) lines.push(`from:     ${sourceWords(source, report)}`);
+  if (source !== null)
+    lines.push(
+      `from:     ${source === 'cache' ? 'cache, first brought by ' : ''}${source === 'local' ? 'dotstub itself' : source === 'error' ? (report.get('origin') === 'cache' ? 'cache: it failed a moment ago' : 'nobody, or not believed') : byUpstream(report)}`,
+    );
   lines.push(
-    `checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : (VERDICT_WORDS[report.get('verdict') ?? ''] ?? 'not validated')}`,
+    `checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : (CHECKED[report.get('verdict') ?? ''] ?? 'not validated')}`,
   );
   lines.push(`took:     ${ms.toFixed(1)} ms, asked ${listenText(server)}`);
   return lines.join('\n').trimStart();

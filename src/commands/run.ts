@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 
 import type { Log } from '../base/ports.js';
 import { wallSec } from '../base/time.js';
-import { type Checked, checkConfig } from '../config/check.js';
+import { type ConfigCheck, checkConfig } from '../config/check.js';
 import { loadConfig, problemReport } from '../config/load.js';
 import { withProvider } from '../config/provider.js';
 import { systemResolvers } from '../config/system.js';
@@ -71,7 +71,7 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
 
 const DNS_PORT = 53;
 
-type Good = Extract<Checked, { ok: true }>;
+type Good = Extract<ConfigCheck, { ok: true }>;
 
 /** Where the configuration comes from: a file or the defaults, with PROVIDER in it. */
 class Source implements ConfigurationSource {
@@ -84,7 +84,7 @@ class Source implements ConfigurationSource {
   ) {}
 
   /** Reads and checks it. */
-  load(): Checked {
+  load(): ConfigCheck {
     const checked = this.file === undefined ? checkConfig('') : loadConfig(this.file);
     if (!checked.ok || this.provider === undefined) return checked;
     const config = withProvider(checked.config, this.provider);

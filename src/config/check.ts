@@ -1,5 +1,5 @@
-// From the text of a configuration file to a checked, frozen Config, or to everything that is wrong with it at once:
-// each problem with its line and column, the path of the option, the value found, and what is allowed.
+// Turns the text of a configuration file into a checked, frozen Config, or into a list of all its problems. Each problem has
+// its line and column, the path of the option, the value found, and what is allowed.
 
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from 'yaml';
 
@@ -9,9 +9,9 @@ import { presets } from './presets.js';
 import { type Config, PRESETS, schema } from './schema.js';
 import type { Fields, GroupsRow, ListRow, OptionRow, Row } from './shape.js';
 
-/** One thing that is wrong. */
+/** One problem in a configuration file. */
 export interface Problem {
-  /** 1-based; absent where it concerns no place in the file. */
+  /** Line and column count from 1. They are absent if the problem has no place in the file. */
   readonly line?: number;
   readonly column?: number;
   /** `cache.size`, `upstream.servers[0].name`; empty for the file as a whole. */
@@ -19,18 +19,18 @@ export interface Problem {
   readonly words: string;
 }
 
-/** What came of a check. */
-export type Checked =
+/** The result of a check. `notBuilt`: paths of options in the file that have no effect yet. */
+export type ConfigCheck =
   | { readonly ok: true; readonly config: Config; readonly notBuilt: readonly string[] }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** `file:line:column: path: words`, as compilers and editors write it. */
+/** A problem as `file:line:column: path: words`, the form that compilers use and editors understand. */
 export function problemText(file: string, { line, column, path, words }: Problem): string {
   const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
   return path === '' ? `${place}: ${words}` : `${place}: ${path}: ${words}`;
 }
 
-// A configuration is written by hand; larger files are something else.
+/** Bounds the work for a file that is not a configuration. */
 const MAX_FILE_CHARACTERS = 1 << 20;
 
 /** The configuration of an empty file. */
@@ -40,8 +40,8 @@ export function defaultConfig(): Config {
   return checked.config;
 }
 
-/** Checks the text of a configuration file. */
-export function checkConfig(text: string): Checked {
+/** Checks the text of a configuration file (YAML, so JSON too). */
+export function checkConfig(text: string): ConfigCheck {
   if (text.length > MAX_FILE_CHARACTERS) {
     return {
       ok: false,
@@ -66,7 +66,7 @@ export function checkConfig(text: string): Checked {
   const root = reader.fields(schema, document.contents, '');
   const { problems, notBuilt } = reader;
   if (problems.length > 0) return { ok: false, problems: problems.sort(inFileOrder) };
-  // The reader fills every field of the schema with a value of its row's kind, which is what Config says.
+  // The cast is true: the reader has filled every field of the schema with a value of its row's kind, as Config says.
   const config = deepFreeze(root) as unknown as Config;
   const clashes = combinationProblems(config).map(({ path, words }) => ({ path, words, ...reader.placeOf(path) }));
   return clashes.length > 0 ? { ok: false, problems: clashes } : { ok: true, config, notBuilt };
@@ -77,11 +77,14 @@ const inFileOrder = (a: Problem, b: Problem): number =>
 
 type Values = Record<string, unknown>;
 
+/** Walks the schema and a YAML document together. */
 class Reader {
   readonly problems: Problem[] = [];
-  /** Paths of options in the file whose capability is still to come. */
+  /** Paths of options in the file that have no effect yet. */
   readonly notBuilt: string[] = [];
+  /** Where each option stands, by its path. */
   private readonly places = new Map<string, { line: number; column: number }>();
+  /** Defaults of the preset that the file chooses, by dotted path. */
   private preset: Readonly<Record<string, unknown>> = {};
 
   constructor(
@@ -90,7 +93,7 @@ class Reader {
     private readonly text: string,
   ) {}
 
-  /** Where an option stands, or the nearest thing around it. */
+  /** Where an option stands, else the nearest group or list around it. */
   placeOf(path: string): { line?: number; column?: number } {
     for (let at = path; at !== ''; at = at.replace(/(\[\d+\]|(^|\.)[^.[]+)$/, '')) {
       const place = this.places.get(at);
@@ -99,7 +102,7 @@ class Reader {
     return {};
   }
 
-  /** Reads the rows of a group from a mapping; a missing one means all defaults. */
+  /** Reads the rows of a group from a mapping. A missing mapping means all defaults. */
   fields(rows: Fields, input: unknown, path: string): Values {
     const node = this.resolved(input);
     const present = new Map<string, unknown>();
@@ -107,7 +110,7 @@ class Reader {
     else if (node !== undefined && !(isScalar(node) && node.value === null)) {
       this.report(node, path, `must hold ${Object.keys(rows).join(', ')}; found ${this.shown(node)}`);
     }
-    // The preset first: it changes what the others default to.
+    // The preset comes first: it changes the defaults of the other options.
     if (path === '') this.choosePreset(present.get('preset'));
     return Object.fromEntries(
       Object.entries(rows).map(([key, row]) => [
@@ -122,11 +125,7 @@ class Reader {
       const name = isScalar(key) ? String(key.value) : '';
       const full = path === '' ? name : `${path}.${name}`;
       if (present.has(name)) {
-        this.report(
-          key,
-          full,
-          `given twice; it stands in line ${this.places.get(full)?.line ?? 0} already. Allowed: once`,
-        );
+        this.report(key, full, `given twice; it is in line ${this.places.get(full)?.line ?? 0} already. Allowed: once`);
         continue;
       }
       if (Object.hasOwn(rows, name)) {
@@ -231,7 +230,7 @@ class Reader {
     return isAlias(input) ? input.resolve(this.document) : (input ?? undefined);
   }
 
-  /** A value as an error shows it: on one line, and not all of a long one. Never expands aliases. */
+  /** A value as an error shows it: on one line, cut to SHOWN_CHARACTERS. Aliases are not expanded. */
   private shown(node: unknown): string {
     const source =
       isMap(node) || isSeq(node)
@@ -263,7 +262,7 @@ function offsetOf(node: unknown): number | undefined {
   return isScalar(node) || isMap(node) || isSeq(node) ? node.range?.[0] : undefined;
 }
 
-/** What no kind takes for a value, unless it is a scalar. */
+/** The value of a scalar; undefined, which no kind accepts, for any other node. */
 const scalarValue = (node: unknown): unknown => (isScalar(node) ? node.value : undefined);
 
 const SHOWN_CHARACTERS = 60;

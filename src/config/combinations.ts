@@ -1,18 +1,19 @@
-// What no row can check alone: options that contradict each other, or that need each other.
+// Checks that concern several options: those that contradict each other, and those that need each other.
 
 import type { Config } from './schema.js';
 
-/** A contradiction, at the option that is most likely to be changed. */
+/** A contradiction. */
 export interface Clash {
+  /** The option that a user would most likely change. */
   readonly path: string;
   readonly words: string;
 }
 
-/** The mode in force: strict where servers were chosen, opportunistic with those that happen to be there. */
+/** The mode in force. Left out: strict with listed servers, opportunistic with the system's resolvers. */
 export const modeOf = ({ upstream }: Config): NonNullable<Config['upstream']['mode']> =>
   upstream.mode ?? (upstream.servers.length > 0 ? 'strict' : 'opportunistic');
 
-/** Finds all contradictions. */
+/** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
   return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];
 }
@@ -28,13 +29,13 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
   for (const { at, path } of tcpListeners) {
     const other = seen.get(text(at));
     if (other !== undefined)
-      yield { path, words: `${text(at)} is taken by ${other} already; allowed: a port of its own for every listener` };
+      yield { path, words: `${text(at)} is already used by ${other}; allowed: a port of its own for every listener` };
     seen.set(text(at), path);
   }
   if (listen.length === 0 && tls.addresses.length === 0)
     yield {
       path: 'listen',
-      words: 'with neither listen nor listen_tls.addresses nobody could ask; allowed: at least one address',
+      words: 'listen and listen_tls.addresses are both empty, so no client could ask; allowed: at least one address',
     };
   if (tls.addresses.length > 0) {
     if (tls.certificate === undefined)
@@ -60,12 +61,15 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
   if (servers.length === 0 && (mode === 'strict' || mode === 'encrypted')) {
     yield {
       path: 'upstream.mode',
-      words: `${mode} needs to know whom to trust; allowed: at least one entry in upstream.servers, or mode opportunistic`,
+      words: `${mode} needs listed servers; allowed: at least one entry in upstream.servers, or mode opportunistic`,
     };
   }
   const { client_certificate: certificate, client_key: key } = config.upstream;
   if ((certificate === undefined) !== (key === undefined)) {
-    yield { path: 'upstream', words: 'client_certificate and client_key need each other; allowed: both or neither' };
+    yield {
+      path: 'upstream',
+      words: 'client_certificate and client_key must be set together; allowed: both or neither',
+    };
   }
   for (const [i, { name, addresses, pins, pin_policy: policy }] of servers.entries()) {
     const path = `upstream.servers[${i}]`;

@@ -1,9 +1,9 @@
-// The kinds of values an option can have: how each is read from YAML, what is allowed, and how it is written back.
-// A kind knows nothing of particular options.
+// The kinds of values that options have: how each is read from YAML, what is allowed, and how it is written back. No kind
+// depends on a particular option.
 
 import { isIP, isIPv4 } from 'node:net';
 
-/** A value, or what is wrong with it, in words that can follow "… is not allowed: ". */
+/** A value, or what is wrong with it in a few words: `not a duration`, `out of range`. */
 export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string };
 
 /** A kind of scalar value. */
@@ -11,7 +11,7 @@ export interface Kind<T> {
   /** What is allowed, for people: `a duration such as 30s, 0 to 7d`. */
   readonly allowed: string;
   read(input: unknown): Read<T>;
-  /** The value as it would be written in the file. */
+  /** The value as a file would have it. */
   write(value: T): string | number | boolean;
   /** JSON Schema for editors. */
   readonly schema: Readonly<Record<string, unknown>>;
@@ -20,13 +20,12 @@ export interface Kind<T> {
 const good = <T>(value: T): Read<T> => ({ ok: true, value });
 const bad = (problem: string): Read<never> => ({ ok: false, problem });
 
-/** One of a few words. */
+/** One of several words. */
 export function oneOf<const W extends string>(words: readonly W[]): Kind<W> {
   const allowed = words.join(' | ');
   return {
     allowed,
     read(input) {
-      // YAML 1.2 has no `off` boolean, but editors and older habits may write one.
       const word = words.find(each => each === input);
       if (word !== undefined) return good(word);
       const near = typeof input === 'string' ? nearest(input, words) : undefined;
@@ -37,6 +36,7 @@ export function oneOf<const W extends string>(words: readonly W[]): Kind<W> {
   };
 }
 
+/** true or false. */
 export const flag: Kind<boolean> = {
   allowed: 'true | false',
   read: input => (typeof input === 'boolean' ? good(input) : bad('not a truth value')),
@@ -44,7 +44,7 @@ export const flag: Kind<boolean> = {
   schema: { type: 'boolean' },
 };
 
-/** A whole number within bounds. */
+/** A whole number, `min` to `max`. */
 export function count(min: number, max: number): Kind<number> {
   return {
     allowed: `a whole number, ${min} to ${max}`,
@@ -57,15 +57,18 @@ export function count(min: number, max: number): Kind<number> {
   };
 }
 
+/** A unit of a quantity. */
 interface Unit {
   readonly suffix: string;
+  /** How many of the smallest unit it is. */
   readonly factor: number;
 }
 
-/** What the units of a quantity are, smallest first; values are in the smallest. */
+/** A quantity with units. Values are in the smallest one. */
 interface Quantity {
   readonly noun: string;
   readonly example: string;
+  /** Smallest first. */
   readonly units: readonly Unit[];
   /** The unit of a bare number. */
   readonly bare: Unit;
@@ -99,7 +102,7 @@ const SIZE: Quantity = {
   bare: BYTE,
 };
 
-/** A number with a unit; the value is in the smallest unit. */
+/** A number with a unit; the value, `min` and `max` are in the smallest unit. */
 function measured({ noun, example, units, bare }: Quantity, min: number, max: number): Kind<number> {
   const pattern = new RegExp(`^(\\d+(?:\\.\\d+)?)\\s*(${units.map(({ suffix }) => suffix).join('|')})$`);
   const write = (value: number): string | number => {
@@ -121,22 +124,23 @@ function measured({ noun, example, units, bare }: Quantity, min: number, max: nu
   };
 }
 
-/** A duration in ms; `min` and `max` too. A bare number in the file is seconds. */
+/** A duration. The value, `min` and `max` are in ms; a bare number in the file is seconds. */
 export const duration = (min: number, max: number): Kind<number> => measured(TIME, min, max);
-/** A size in bytes; `min` and `max` too. */
+/** A size. The value, `min` and `max` are in bytes, and so is a bare number in the file. */
 export const size = (min: number, max: number): Kind<number> => measured(SIZE, min, max);
 
-/** A value, or `off`. */
+/** A value of `kind`, or `off`. */
 export function orOff<T extends object>(kind: Kind<T>): Kind<T | 'off'> {
   return {
     allowed: `off | ${kind.allowed}`,
+    // Programs that write YAML 1.1 turn `off` into false.
     read: input => (input === 'off' || input === false ? good('off') : kind.read(input)),
     write: value => (value === 'off' ? value : kind.write(value)),
     schema: { anyOf: [{ const: 'off' }, kind.schema] },
   };
 }
 
-/** Text that must match. */
+/** Text. `parse` returns undefined for text that is not allowed. */
 function text<T>(allowed: string, parse: (input: string) => T | undefined, write: (value: T) => string): Kind<T> {
   return {
     allowed,
@@ -152,20 +156,21 @@ function text<T>(allowed: string, parse: (input: string) => T | undefined, write
 
 const same = (value: string): string => value;
 
+/** An absolute path. */
 export const path = text(
   'an absolute path such as /etc/dotstub/key.pem',
   input => (input.startsWith('/') ? input : undefined),
   same,
 );
 
-/** An address with an optional port; `port` undefined where none was given. */
-export interface Endpoint {
+/** An address with an optional port; `port` is undefined where none was given. */
+export interface AddressPort {
   readonly address: string;
   readonly port: number | undefined;
 }
 
 /** Reads `ip`, `ip:port`, `[v6]` and `[v6]:port`. */
-export function parseEndpoint(input: string): Endpoint | undefined {
+export function parseAddressPort(input: string): AddressPort | undefined {
   if (isIP(input) !== 0) return { address: input, port: undefined };
   const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(input);
   const address = match?.[1] ?? match?.[2];
@@ -174,27 +179,27 @@ export function parseEndpoint(input: string): Endpoint | undefined {
   return port === undefined || (port > 0 && port <= 65535) ? { address, port } : undefined;
 }
 
-const writeEndpoint = ({ address, port }: Endpoint): string =>
+const writeAddressPort = ({ address, port }: AddressPort): string =>
   port === undefined ? address : isIPv4(address) ? `${address}:${port}` : `[${address}]:${port}`;
 
-/** An IP address, with a port or without. */
-export const endpoint = text(
+/** An IP address, with or without a port. */
+export const addressPort = text(
   'an IP address with or without port such as 9.9.9.9, 9.9.9.9:853 or "[2620:fe::fe]:853"',
-  parseEndpoint,
-  writeEndpoint,
+  parseAddressPort,
+  writeAddressPort,
 );
 
 /** An address and port to listen on. */
 export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = text(
   'an IP address and port (1 to 65535) such as 127.0.0.1:53 or "[::1]:53"',
   input => {
-    const parsed = parseEndpoint(input);
+    const parsed = parseAddressPort(input);
     return parsed?.port === undefined ? undefined : { address: parsed.address, port: parsed.port };
   },
-  writeEndpoint,
+  writeAddressPort,
 );
 
-/** A network in CIDR notation; a lone address is a network of one. */
+/** A network in CIDR notation. An address without a prefix length is a network of one address. */
 export const network: Kind<{ readonly address: string; readonly prefix: number }> = text(
   'a network such as 192.168.0.0/16 or "fd00::/8"',
   input => {
@@ -207,7 +212,7 @@ export const network: Kind<{ readonly address: string; readonly prefix: number }
   ({ address, prefix }) => `${address}/${prefix}`,
 );
 
-/** RFC 6052 §2.2 allows these prefix lengths. */
+/** A NAT64 prefix, with the lengths that RFC 6052 §2.2 allows. */
 export const nat64Prefix = text(
   'a NAT64 prefix such as "64:ff9b::/96" (length 32, 40, 48, 56, 64 or 96)',
   input => {
@@ -221,7 +226,7 @@ export const nat64Prefix = text(
 
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 
-/** A domain name in ASCII; stored without its final dot, in lower case. */
+/** A domain name in ASCII. The value is in lower case, without a final dot. */
 export const domainName = text(
   'a domain name such as dns.quad9.net',
   input => {
@@ -231,7 +236,7 @@ export const domainName = text(
   same,
 );
 
-/** A host name that a certificate can hold: a domain name that is not an address. */
+/** A host name that a certificate can be valid for: a domain name that is not an IP address. */
 export const hostName = text(
   'a host name such as dns.quad9.net',
   input => {
@@ -241,7 +246,7 @@ export const hostName = text(
   same,
 );
 
-/** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, written as RFC 7469 does); stored as the base64 alone. */
+/** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, in the notation of RFC 7469). The value is the base64 alone. */
 export const pin = text(
   'a pin such as sha256/ and 44 characters of base64',
   input => {
@@ -253,9 +258,10 @@ export const pin = text(
 
 const DS = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:DS\s+)?(\d{1,5})\s+(\d{1,3})\s+([124])\s+([0-9A-Fa-f][0-9A-Fa-f\s]*)$/i;
 const DNSKEY = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?DNSKEY\s+(\d{1,5})\s+3\s+(\d{1,3})\s+([A-Za-z0-9+/=\s]+)$/i;
+/** Hex digits of a DS digest, by digest type. */
 const DIGEST_HEX: Readonly<Record<string, number>> = { 1: 40, 2: 64, 4: 96 };
 
-/** A DS or DNSKEY record in presentation form, TTL and class optional (RFC 4034 §2.2, §5.3). */
+/** A DS or DNSKEY record in presentation form; TTL and class are optional (RFC 4034 §2.2, §5.3). */
 export const trustAnchor = text(
   'a DS or DNSKEY record such as ". DS 20326 8 2 " and 64 hex digits',
   input => {
@@ -266,7 +272,7 @@ export const trustAnchor = text(
   same,
 );
 
-/** Which of `words` was probably meant; undefined if none is close. */
+/** The one of `words` that is closest to `input`; undefined if none is close. */
 export function nearest(input: string, words: readonly string[]): string | undefined {
   const ranked = words
     .map(word => ({ word, distance: editDistance(input.toLowerCase(), word.toLowerCase()) }))

@@ -1,22 +1,22 @@
-// Every way by which a configuration lets a name leave unencrypted, or unproved: for those who want to know before they
-// trust. Written from the configuration alone, so that it can be read before anything runs.
+// Lists every way by which a configuration lets a name leave in cleartext, or to a server that is not authenticated. It needs
+// the configuration alone, so a user can read it before the daemon runs.
 
 import { modeOf } from './combinations.js';
 import type { Config } from './schema.js';
 
-/** One way out. */
+/** One way by which names leave unprotected. */
 export interface Leak {
   /** The option that opens it. */
   readonly path: string;
-  /** Which names. */
+  /** The names that leave by it. */
   readonly names: string;
-  /** To whom, and when. */
+  /** Where they go, and when. */
   readonly words: string;
 }
 
 const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
 
-/** Finds all of them. */
+/** Finds all leaks of a configuration. */
 export function leaks(config: Config): Leak[] {
   return [...ofMode(config), ...ofBootstrap(config), ...ofPortal(config), ...ofRoutes(config), ...ofListeners(config)];
 }
@@ -24,31 +24,31 @@ export function leaks(config: Config): Leak[] {
 function* ofMode(config: Config): Iterable<Leak> {
   const { servers } = config.upstream;
   const path = config.upstream.mode === undefined ? 'upstream.servers' : 'upstream.mode';
-  const whom =
+  const target =
     servers.length === 0
       ? "the system's resolvers"
       : servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(', ');
   switch (modeOf(config)) {
     case 'off':
-      yield { path, names: 'every name', words: `in cleartext to ${whom}, always` };
+      yield { path, names: 'every name', words: `in cleartext to ${target}, always` };
       break;
     case 'opportunistic':
       yield {
         path,
         names: 'every name',
-        words: `in cleartext to ${whom}, until TLS with one of them is known to work, and while it does not`,
+        words: `in cleartext to ${target}, until TLS works with one of them, and whenever it works with none`,
       };
       yield {
         path,
         names: 'every name',
-        words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it`,
+        words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
       };
       break;
     case 'encrypted':
       yield {
         path,
         names: 'every name',
-        words: `over TLS to whoever answers at the address of ${whom}: someone in between who wants to can pose as it`,
+        words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
       };
       break;
     case 'strict':
@@ -60,11 +60,11 @@ function* ofBootstrap(config: Config): Iterable<Leak> {
   const { servers, bootstrap } = config.upstream;
   for (const [i, { name, addresses }] of servers.entries()) {
     if (name === undefined || addresses.length > 0) continue;
-    const whom = bootstrap.length > 0 ? bootstrap.map(({ address }) => address).join(', ') : "the system's resolvers";
+    const target = bootstrap.length > 0 ? bootstrap.map(({ address }) => address).join(', ') : "the system's resolvers";
     yield {
       path: `upstream.servers[${i}]`,
       names: name,
-      words: `in cleartext to ${whom}, to find its address; no addresses are given`,
+      words: `in cleartext to ${target}, to look up its address, since no addresses are listed`,
     };
   }
 }
@@ -75,7 +75,7 @@ function* ofPortal(config: Config): Iterable<Leak> {
   yield {
     path: 'portal.names',
     names: names.join(', '),
-    words: `in cleartext to the network's resolvers, while "dotstub portal start" is in force`,
+    words: `in cleartext to the network's resolvers, while a portal window is open ("dotstub portal start")`,
   };
 }
 
@@ -94,8 +94,8 @@ function* ofListeners({ listen }: Config): Iterable<Leak> {
     if (isLoopback(address)) continue;
     yield {
       path: `listen[${i}]`,
-      names: 'what clients ask',
-      words: `in cleartext from them to ${address} port ${port}, on the local network (listen_tls would encrypt it)`,
+      names: 'the queries of clients',
+      words: `in cleartext from the clients to ${address} port ${port}, on the local network (listen_tls would encrypt them)`,
     };
   }
 }

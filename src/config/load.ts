@@ -1,11 +1,11 @@
-// Reading a configuration file.
+// Reads a configuration file.
 
 import { readFileSync } from 'node:fs';
 
-import { checkConfig, type Checked, problemText } from './check.js';
+import { checkConfig, type ConfigCheck, problemText } from './check.js';
 
-/** Reads and checks; a file that cannot be read is a problem like any other. */
-export function loadConfig(file: string): Checked {
+/** Reads and checks a configuration file. A file that cannot be read is reported as a problem. */
+export function loadConfig(file: string): ConfigCheck {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -24,8 +24,8 @@ export function loadConfig(file: string): Checked {
   return checkConfig(text);
 }
 
-/** All problems, a line each, and how many there are. */
-export function problemReport(file: string, problems: Extract<Checked, { ok: false }>['problems']): string {
+/** All problems, one per line, and their number. */
+export function problemReport(file: string, problems: Extract<ConfigCheck, { ok: false }>['problems']): string {
   const lines = problems.map(problem => problemText(file, problem));
   return [...lines, `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'} found`].join('\n');
 }

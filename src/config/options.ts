@@ -1,16 +1,25 @@
-// The options as a list, one entry each: what a reload compares, and what tests hold every part of the daemon against.
+// The options as a list: a reload compares them one by one, and tests and documents walk it.
 
 import { type Config, schema } from './schema.js';
-import type { Fields } from './shape.js';
+import type { Fields, ListRow, OptionRow } from './shape.js';
 
-/** One option. A list of groups, such as `upstream.servers`, is one option: a place in it says little. */
+/** What brings a changed value into force. `defaults`: the option only chooses defaults of others, which a reload compares. */
+export type Change = 'reload' | 'restart' | 'defaults';
+
+/** What brings a changed value of a row into force. */
+export const changeOf = ({
+  restart,
+  choosesDefaults,
+}: Pick<OptionRow<unknown, unknown> | ListRow<unknown>, 'restart' | 'choosesDefaults'>): Change =>
+  restart === true ? 'restart' : choosesDefaults === true ? 'defaults' : 'reload';
+
+/** One option. A list of groups, such as `upstream.servers`, is one option, because its entries have no stable identity. */
 export interface OptionEntry {
   /** E.g. `cache.size`. */
   readonly path: string;
   /** False: it has no effect yet. */
   readonly built: boolean;
-  /** What a change needs: nothing but a reload, a restart, or nothing at all, since it only chooses other defaults. */
-  readonly change: 'reload' | 'restart' | 'defaults';
+  readonly change: Change;
 }
 
 /** All options, in the order of the schema. */
@@ -21,14 +30,16 @@ function entriesOf(rows: Fields, path: string): OptionEntry[] {
     const name = path === '' ? key : `${path}.${key}`;
     if (row.row === 'group') return entriesOf(row.fields, name);
     if (row.row === 'groups') return [{ path: name, built: true, change: 'reload' }];
-    const change = row.restart === true ? 'restart' : row.choosesDefaults === true ? 'defaults' : 'reload';
-    return [{ path: name, built: row.built !== false, change }];
+    return [{ path: name, built: row.built !== false, change: changeOf(row) }];
   });
 }
 
-/** The value of an option, as text that is the same for equal values. */
+/** The value of an option as text. Equal values have equal texts. */
 export function optionText(config: Config, path: string): string {
   let value: unknown = config;
-  for (const key of path.split('.')) value = Object(value)[key] as unknown;
-  return JSON.stringify(value) ?? '';
+  for (const key of path.split('.')) {
+    if (typeof value !== 'object' || value === null) throw new TypeError(`${path} is not an option`);
+    value = Object.entries(value).find(([each]) => each === key)?.[1];
+  }
+  return value === undefined ? '' : JSON.stringify(value);
 }

@@ -1,8 +1,8 @@
-// Defaults for the three uses, as they would be written in the file. Only what differs from the schema's defaults.
+// The presets: defaults for three uses, written as in a file. Each lists only what differs from the schema's defaults.
 
 import type { PRESETS } from './schema.js';
 
-/** Values by dotted path. */
+/** Values by the dotted path of their option. */
 type Preset = Readonly<Record<string, unknown>>;
 
 const PRIVATE_NETWORKS = [
@@ -16,6 +16,7 @@ const PRIVATE_NETWORKS = [
   'fe80::/10',
 ];
 
+/** Defaults by the name of the preset. */
 export const presets: Readonly<Record<(typeof PRESETS)[number], Preset>> = {
   laptop: {
     listen: ['127.0.0.1:53', '[::1]:53'],
@@ -28,7 +29,7 @@ export const presets: Readonly<Record<(typeof PRESETS)[number], Preset>> = {
     'upstream.mode': 'strict',
     'cache.size': '4MiB',
     'cache.serve_stale': '3d',
-    // A router's flash wears out.
+    // Frequent writes wear out a router's flash memory.
     'cache.persist': false,
     'front.threads': 0,
   },

@@ -1,11 +1,12 @@
-// A configuration with one provider as its only server, as Android's Private DNS setting takes it.
+// A configuration with one provider as its only server, as in Android's Private DNS setting.
 
 import { hostName } from './kinds.js';
 import type { Config } from './schema.js';
 
 /**
- * The configuration in strict mode with `provider` as its only server, whose address is looked up through bootstrap.
- * @returns a text: the provider is not allowed, and why
+ * Puts the configuration into strict mode with `provider` as its only server. Its address is looked up through bootstrap.
+ * @param provider a host name
+ * @returns the configuration, or a sentence that says why the provider is not allowed
  */
 export function withProvider(config: Config, provider: string): Config | string {
   const read = hostName.read(provider);

@@ -1,18 +1,20 @@
-// The schema, written out: as the example file, as JSON Schema for editors, as the README's table; and an effective
-// configuration as the file that would bring it about. The YAML written here is simple enough to write by hand.
+// Writes the schema as the example file, as JSON Schema for editors and as the README's table, and a configuration as the file
+// that produces it. The YAML is simple enough to be written without a library.
 
 import { type Config, schema } from './schema.js';
+import { changeOf } from './options.js';
 import type { Fields, ListRow, OptionRow, Row } from './shape.js';
 
 const COMMENT_WIDTH = 110;
 
-/** The complete example: every option with its help, what is allowed, and its default (commented out where it has none). */
+/** The complete example: every option with its help, what is allowed and its default. Without a default it is commented out. */
 export function exampleFile(): string {
   return `# yaml-language-server: $schema=./dotstub.schema.json
 #
-# Every option of dotstub with its default. Nothing has to be set: an empty file is a good one.
-# Durations take ms, s, m, h, d, and a bare number is seconds; sizes take B, KiB, MiB, GiB, and a bare number is bytes.
+# Every option of dotstub with its default. No option is required: an empty file is valid.
+# Durations take ms, s, m, h, d; a bare number is seconds. Sizes take B, KiB, MiB, GiB; a bare number is bytes.
 # Check a file with: dotstub check-config FILE
+# A reload (SIGHUP, dotstub reload) brings changes into force, except where an option says "Needs a restart."
 
 ${exampleFields(schema, '')
   .join('\n')
@@ -23,15 +25,19 @@ ${exampleFields(schema, '')
 
 function exampleFields(rows: Fields, indent: string): string[] {
   return Object.entries(rows).flatMap(([key, row]) => {
-    const comment = [...wrapped(row.help, indent), ...allowedLine(row, indent)];
+    const comment = [...wrapped(helpText(row), indent), ...allowedLine(row, indent)];
     const gap = indent === '' ? [''] : [];
     return [...gap, ...comment, ...exampleValue(key, row, indent)];
   });
 }
 
+/** The help of a row, with a note if a change needs a restart. */
+export const helpText = (row: Row): string =>
+  'kind' in row && changeOf(row) === 'restart' ? `${row.help} Needs a restart.` : row.help;
+
 function allowedLine(row: Row, indent: string): string[] {
   if (row.row === 'group' || row.row === 'groups') return [];
-  const built = row.built === false ? ' (not built yet: checked, without effect)' : '';
+  const built = row.built === false ? ' (not built yet: it is checked and has no effect)' : '';
   return wrapped(`${row.row === 'list' ? 'Each: ' : ''}${row.kind.allowed}${built}`, indent);
 }
 
@@ -42,7 +48,7 @@ function exampleValue(key: string, row: Row, indent: string): string[] {
     case 'groups': {
       const fields = Object.entries(row.fields).flatMap(([name, field]) =>
         wrapped(
-          `- ${name}: ${field.help}${'kind' in field ? ` (${field.row === 'list' ? 'each ' : ''}${field.kind.allowed})` : ''}`,
+          `- ${name}: ${helpText(field)}${'kind' in field ? ` (${field.row === 'list' ? 'each ' : ''}${field.kind.allowed})` : ''}`,
           indent,
         ),
       );
@@ -63,7 +69,7 @@ function exampleValue(key: string, row: Row, indent: string): string[] {
   }
 }
 
-/** Text as comment lines. */
+/** Text as comment lines of at most COMMENT_WIDTH columns. */
 function wrapped(text: string, indent: string): string[] {
   const lines: string[] = [];
   let line = '';
@@ -76,7 +82,7 @@ function wrapped(text: string, indent: string): string[] {
   return [...lines, line].map(each => `${indent}# ${each}`);
 }
 
-/** An effective configuration as a file. */
+/** The file that produces a configuration. */
 export const configFile = (config: Config): string => `${fieldLines(schema, config, '').join('\n')}\n`;
 
 function fieldLines(rows: Fields, values: Readonly<Record<string, unknown>>, indent: string): string[] {
@@ -108,7 +114,7 @@ function fieldLines(rows: Fields, values: Readonly<Record<string, unknown>>, ind
   });
 }
 
-// Config's type follows from the schema, but a walk over the schema can not carry it along; these look again.
+// Config's type follows from the schema, but a walk over the schema loses it. These two check the value again.
 function asValues(value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) throw new TypeError('a group holds fields');
   return Object.fromEntries(Object.entries(value));
@@ -118,7 +124,7 @@ function asList(value: unknown): readonly unknown[] {
   return value;
 }
 
-/** A YAML scalar: plain where that can only be read one way, else quoted. */
+/** A YAML scalar: plain if all readers agree on it, else quoted. */
 function scalar(value: string | number | boolean): string {
   if (typeof value !== 'string') return String(value);
   return /^[A-Za-z0-9/][A-Za-z0-9_./-]*(:\d+)?$/.test(value) &&
@@ -126,7 +132,8 @@ function scalar(value: string | number | boolean): string {
     ? value
     : JSON.stringify(value);
 }
-// Inside [ ] a colon may start a mapping for some readers.
+
+/** A YAML scalar inside [ ], where some readers take a colon for a mapping. */
 const flowScalar = (value: string | number | boolean): string =>
   typeof value === 'string' && value.includes(':') ? JSON.stringify(value) : scalar(value);
 
@@ -173,13 +180,21 @@ function rowSchema(row: Row): Record<string, unknown> {
 }
 
 const about = (row: OptionRow<unknown, unknown> | ListRow<unknown>): Record<string, unknown> => ({
-  description: `${row.help} Allowed: ${row.kind.allowed}.`,
+  description: `${helpText(row)} Allowed: ${row.kind.allowed}.`,
 });
 
 /** The README's table of options, Markdown. */
 export function optionTable(): string {
   const lines = tableRows(schema, '').map(cells => `| ${cells.map(cell => cell.replace(/\|/g, '\\|')).join(' | ')} |`);
-  return ['| option | default | what it does, and what is allowed |', '|---|---|---|', ...lines].join('\n');
+  return ['| option | default | change | what it does, and what is allowed |', '|---|---|---|---|', ...lines].join(
+    '\n',
+  );
+}
+
+/** What brings a change into force; empty for options that have no effect of their own. */
+function changeCell(row: OptionRow<unknown, unknown> | ListRow<unknown>): string {
+  const change = changeOf(row);
+  return change === 'defaults' || row.built === false ? '' : change;
 }
 
 function tableRows(rows: Fields, path: string): string[][] {
@@ -198,6 +213,7 @@ function tableRows(rows: Fields, path: string): string[][] {
       [
         `\`${name}\``,
         fallback === '' ? '' : `\`${fallback}\``,
+        changeCell(row),
         `${row.help}${built} (${row.row === 'list' ? 'each ' : ''}${row.kind.allowed})`,
       ],
     ];

@@ -1,11 +1,11 @@
-// Every option there is: one row each, and from the row its check, default, help, example, JSON schema and line in
-// the README. Durations are in ms and sizes in bytes once read; the file writes them with units.
+// Every option, one row each. Its check, default, help, example, JSON schema and line in the README come from the row.
+// Values are in ms and bytes after reading; the file writes them with units.
 
 import {
+  addressPort,
   count,
   domainName,
   duration,
-  endpoint,
   flag,
   hostName,
   listenAddress,
@@ -31,11 +31,12 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
-// Loopback, then RFC 1918, RFC 3927, RFC 4193 and RFC 4291 §2.5.6.
+/** RFC 1122 §3.2.1.3 and RFC 4291 §2.5.3. */
 const LOOPBACK = [
   { address: '127.0.0.0', prefix: 8 },
   { address: '::1', prefix: 128 },
 ];
+/** RFC 1918, RFC 3927, RFC 4193 and RFC 4291 §2.5.6. */
 const PRIVATE = [
   { address: '10.0.0.0', prefix: 8 },
   { address: '172.16.0.0', prefix: 12 },
@@ -45,11 +46,12 @@ const PRIVATE = [
   { address: 'fe80::', prefix: 10 },
 ];
 
+/** The names of the presets (config/presets). */
 export const PRESETS = ['laptop', 'router', 'sidecar'] as const;
 
-/** The schema. */
+/** The schema: rows by key, in the order of the documentation. */
 export const schema = {
-  preset: optional(oneOf(PRESETS), 'A set of defaults for one kind of use; every value in the file overrides it.', {
+  preset: optional(oneOf(PRESETS), 'A set of defaults for one use. Values in the file override it.', {
     example: 'laptop',
     choosesDefaults: true,
   }),
@@ -60,49 +62,55 @@ export const schema = {
       { address: '::1', port: 5300 },
     ],
     64,
-    'Where queries are taken, over UDP and TCP. The default needs no rights; the presets listen on port 53.',
+    'Addresses for queries over UDP and TCP. The default needs no privileges; the presets listen on port 53.',
   ),
   listen_tls: group('DNS over TLS for clients on the local network, such as phones.', {
-    addresses: list(listenAddress, [], 64, 'Where DNS-over-TLS queries are taken.', {
+    addresses: list(listenAddress, [], 64, 'Addresses for queries over TLS.', {
       example: [{ address: '192.168.1.1', port: 853 }],
     }),
-    certificate: optional(path, 'Certificate chain, PEM.', { example: '/etc/dotstub/fullchain.pem' }),
-    key: optional(path, 'Its private key, PEM.', { example: '/etc/dotstub/privkey.pem' }),
+    certificate: optional(path, 'The certificate chain, PEM.', { example: '/etc/dotstub/fullchain.pem' }),
+    key: optional(path, 'The private key of `listen_tls.certificate`, PEM.', {
+      example: '/etc/dotstub/privkey.pem',
+    }),
   }),
-  upstream: group('The resolvers that are asked.', {
+  upstream: group('The servers that queries are forwarded to.', {
     mode: optional(
       oneOf(['off', 'opportunistic', 'encrypted', 'strict']),
-      'off: cleartext. opportunistic: TLS where it works, else cleartext. encrypted: TLS with whoever answers. strict: TLS with a proven server, or no answer. Left out: strict where servers are listed, opportunistic with those that the system has.',
+      "off: cleartext. opportunistic: TLS where it works, else cleartext. encrypted: TLS without authentication. strict: TLS with an authenticated server, or no answer. Left out: strict if servers are listed, opportunistic with the system's resolvers.",
       { example: 'strict' },
     ),
     policy: option(
       oneOf(['fastest', 'ordered', 'round_robin', 'random', 'sharded']),
       'fastest',
-      'Which server is asked first. sharded: each registrable domain has a server of its own, so that none sees all.',
+      'Which server is asked first. sharded: the registrable domain of the name chooses it, so that no server sees all names.',
     ),
     ca_file: optional(
       path,
-      "Certificate authorities that servers are checked against, PEM. Left out: the system's own.",
+      'The certificate authorities that servers are authenticated with, PEM. Left out: those of the system.',
       { example: '/etc/ssl/certs/ca-certificates.crt' },
     ),
-    client_certificate: optional(path, 'Our own certificate chain, PEM, for servers that want to know who asks.', {
+    client_certificate: optional(path, 'The certificate chain for servers that authenticate their clients, PEM.', {
       example: '/etc/dotstub/client.pem',
     }),
-    client_key: optional(path, 'Its private key, PEM.', { example: '/etc/dotstub/client-key.pem' }),
+    client_key: optional(path, 'The private key of `upstream.client_certificate`, PEM.', {
+      example: '/etc/dotstub/client-key.pem',
+    }),
     bootstrap: list(
-      endpoint,
+      addressPort,
       [],
       8,
-      'Resolvers asked in cleartext, only for the addresses of servers that have a name and no addresses.',
+      'Resolvers that are asked in cleartext for the addresses of servers without `addresses`, and for nothing else.',
       { example: [{ address: '9.9.9.9', port: undefined }] },
     ),
-    servers: groups(32, 'The servers. None: the resolvers that the system has (/etc/resolv.conf).', {
-      name: optional(hostName, 'Authentication name: what the certificate must be for.', { example: 'dns.quad9.net' }),
+    servers: groups(32, 'The servers. None: the resolvers of the system (/etc/resolv.conf).', {
+      name: optional(hostName, 'The authentication domain name. The certificate of the server must be valid for it.', {
+        example: 'dns.quad9.net',
+      }),
       addresses: list(
-        endpoint,
+        addressPort,
         [],
         16,
-        'IP addresses, with a port where it is not `port`. None: found through bootstrap.',
+        'IP addresses, with a port where it differs from `port`. None: they are looked up through `upstream.bootstrap`.',
         {
           example: [
             { address: '9.9.9.9', port: undefined },
@@ -110,38 +118,38 @@ export const schema = {
           ],
         },
       ),
-      port: option(count(1, 65535), 853, 'Port of DNS over TLS.'),
+      port: option(count(1, 65535), 853, 'The port for DNS over TLS.'),
       pins: list(
         pin,
         [],
         16,
-        'SHA-256 of acceptable public keys; one of the chain must match ("dotstub pins" prints them; give two).',
+        'SHA-256 of acceptable public keys. A key of the certificate chain must match one of them. "dotstub pins" prints them; list a backup pin, too.',
         { example: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] },
       ),
       pin_policy: option(
         oneOf(['pin_and_pkix', 'pin_or_pkix', 'pin_only', 'report_only']),
         'pin_and_pkix',
-        'What pins are worth beside the certificate authorities: both must agree, either will do, pins alone count, or a mismatch is only logged.',
+        'How pins and certificate authorities (PKIX) combine. pin_and_pkix: both must match. pin_or_pkix: one of them must. pin_only: authorities do not count. report_only: a pin mismatch is logged, and authorities decide.',
       ),
     }),
   }),
   routes: groups(
     64,
-    'Zones that only the local network knows: their names go to its resolvers, in cleartext and without validation, whatever the mode.',
+    'Zones that only the local network knows. Their names go to the resolvers listed here, in cleartext and without validation, in every mode.',
     {
       zones: list(domainName, [], 64, 'The zones.', { example: ['cluster.local', '10.in-addr.arpa'] }),
-      resolvers: list(endpoint, [], 8, 'Those who know them, with a port where it is not 53.', {
+      resolvers: list(addressPort, [], 8, 'The resolvers for these zones, with a port where it differs from 53.', {
         example: [{ address: '10.96.0.10', port: undefined }],
       }),
       kubernetes: option(
         flag,
         false,
-        'The zones are of a Kubernetes cluster: names that none has, such as search lists make of others, are denied at once.',
+        'These are zones of a Kubernetes cluster. Names that cannot exist in one (search lists produce many) get NXDOMAIN without a query.',
       ),
     },
   ),
   portal: group(
-    'Networks that want a visit to a page of theirs before they let anything through ("dotstub portal start").',
+    'Captive portals: networks that pass no traffic before a visit to their web page ("dotstub portal start").',
     {
       names: list(
         domainName,
@@ -157,28 +165,36 @@ export const schema = {
           'neverssl.com',
         ],
         64,
-        "Names that then go to the network's resolvers in cleartext; all others keep their mode.",
+        "Names that go to the network's resolvers in cleartext while a portal window is open. Other names keep their mode.",
       ),
     },
   ),
-  dnssec: group('Validation.', {
+  dnssec: group('DNSSEC validation.', {
     mode: option(
       oneOf(['require', 'prefer', 'trust_ad', 'off']),
       'require',
-      'require: answers are validated here. prefer: they are, but for servers that leave out all signatures. trust_ad: a server that has proved who it is is believed. off: nobody checks.',
+      'require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation.',
     ),
     trust_anchors: list(
       trustAnchor,
       [],
       64,
-      'DS or DNSKEY records that replace the built-in anchors of the root; kept current as RFC 5011 says.',
+      'DS or DNSKEY records that replace the built-in trust anchors of the root. They are kept current as RFC 5011 says.',
       { example: ['. DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D'] },
     ),
-    negative_trust_anchors: list(domainName, [], 256, 'Subtrees that are taken as unsigned.', {
+    negative_trust_anchors: list(domainName, [], 256, 'Subtrees that are treated as unsigned (RFC 7646).', {
       example: ['corp.example'],
     }),
-    sha1: option(oneOf(['insecure', 'validate']), 'insecure', 'What SHA-1 signatures are worth (RFC 9905).'),
-    max_nsec3_iterations: option(count(0, 500), 50, 'Zones with more are taken as unsigned (RFC 9276).'),
+    sha1: option(
+      oneOf(['insecure', 'validate']),
+      'insecure',
+      'insecure: zones signed only with SHA-1 are treated as unsigned (RFC 9905). validate: they are validated.',
+    ),
+    max_nsec3_iterations: option(
+      count(0, 500),
+      50,
+      'Zones with more NSEC3 iterations are treated as unsigned (RFC 9276).',
+    ),
     ntp_names: list(
       domainName,
       [
@@ -192,54 +208,56 @@ export const schema = {
         'nts.netnod.se',
       ],
       64,
-      'Names that may be resolved, but not as secure, while the clock is wrong or was set by nobody: those of time servers.',
+      'Names of time servers. While the clock is wrong or not set, they are resolved even if they cannot be validated, without AD.',
     ),
   }),
-  cache: group('Answers kept.', {
-    size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for answers.', RESTART),
-    min_ttl: option(duration(0, HOUR), 0, 'Shorter TTLs are raised to this.'),
-    max_ttl: option(duration(SECOND, 7 * DAY), DAY, 'Longer TTLs are cut to this.'),
+  cache: group('The cache.', {
+    size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for cached answers.', RESTART),
+    min_ttl: option(duration(0, HOUR), 0, 'Shorter TTLs are raised to this value.'),
+    max_ttl: option(duration(SECOND, 7 * DAY), DAY, 'Longer TTLs are cut to this value.'),
     negative_max_ttl: option(
       duration(0, 3 * HOUR),
       15 * MINUTE,
-      'Longest life of "there is no such name" and "no such record".',
+      'The longest TTL of negative answers (NXDOMAIN and NODATA).',
     ),
     serve_stale: option(
       duration(0, 7 * DAY),
       DAY,
-      'How long expired answers may help out when no server answers; 0: never.',
+      'How long expired answers are served when no server answers; 0: never.',
       NOT_BUILT,
     ),
-    stale_answer_ttl: option(duration(SECOND, HOUR), 30 * SECOND, 'TTL of such answers.', NOT_BUILT),
+    stale_answer_ttl: option(duration(SECOND, HOUR), 30 * SECOND, 'The TTL of stale answers.', NOT_BUILT),
     stale_client_timeout: option(
       duration(0, 10 * SECOND),
       1800,
-      'How long servers are waited for before one is given.',
+      'How long a client waits for the servers before it gets a stale answer.',
       NOT_BUILT,
     ),
     prefetch: option(flag, true, 'Refresh popular answers shortly before they expire.', NOT_BUILT),
-    aggressive_nsec: option(flag, true, 'Answer from validated denials (RFC 8198).', NOT_BUILT),
+    aggressive_nsec: option(flag, true, 'Answer from validated NSEC and NSEC3 records (RFC 8198).', NOT_BUILT),
     persist: option(flag, true, 'Keep the cache over restarts, in state_directory.', NOT_BUILT),
   }),
-  front: group('The fast path.', {
+  front: group('The fast path: answers from cache over UDP.', {
     threads: option(
       count(0, 64),
       1,
-      'Threads that answer UDP from cache; 0: none beside the main one (the smallest footprint).',
+      'Threads that answer UDP from cache. 0: the main thread does it, with the smallest memory footprint.',
     ),
     io: option(
       oneOf(['auto', 'dgram']),
       'auto',
-      'auto: UDP in batches by system calls, where they can be made. dgram: through Node.js alone, on the main thread.',
+      'auto: UDP in batches (recvmmsg, sendmmsg) where the system has these calls. dgram: UDP through Node.js, on the main thread.',
     ),
   }),
-  access: group('Who may ask.', {
-    allow: list(network, [...LOOPBACK, ...PRIVATE], 1024, 'Networks that get answers; others get REFUSED.'),
-    snoop: list(network, [], 1024, 'Networks that may look into the cache with RD=0.', { example: LOOPBACK }),
-    rate_limit: option(count(0, 1_000_000), 0, 'Queries per second for one client; 0: no limit.', NOT_BUILT),
+  access: group('Which clients get answers.', {
+    allow: list(network, [...LOOPBACK, ...PRIVATE], 1024, 'Networks that get answers. Other clients get REFUSED.'),
+    snoop: list(network, [], 1024, 'Networks that get answers to queries with RD=0, which show what is in the cache.', {
+      example: LOOPBACK,
+    }),
+    rate_limit: option(count(0, 1_000_000), 0, 'Queries per second for each client; 0: no limit.', NOT_BUILT),
   }),
   special_names: group('Special-use names (RFC 6761).', {
-    forward: list(domainName, [], 64, 'Those that are sent upstream all the same.', {
+    forward: list(domainName, [], 64, 'Special-use names that are forwarded nevertheless.', {
       ...NOT_BUILT,
       example: ['test'],
     }),
@@ -247,50 +265,63 @@ export const schema = {
   dns64: group('IPv6 addresses for IPv4-only names (RFC 6147).', {
     prefix: optional(nat64Prefix, 'The NAT64 prefix. Left out: no DNS64.', { ...NOT_BUILT, example: '64:ff9b::/96' }),
   }),
-  metrics: group('What can be seen from outside.', {
-    listen: option(orOff(listenAddress), { address: '127.0.0.1', port: 9153 }, 'HTTP: /metrics, /livez, /readyz.'),
+  metrics: group('Metrics, health checks and the status page.', {
+    listen: option(
+      orOff(listenAddress),
+      { address: '127.0.0.1', port: 9153 },
+      'The address for HTTP: the status page, /metrics, /livez and /readyz.',
+    ),
   }),
   state_directory: option(
     path,
     '/var/lib/dotstub',
-    'Where things are kept over restarts: which servers have proved themselves on which network, and which keys are trust anchors.',
+    'The directory for state that outlives a restart: which servers were authenticated on which network, and the states of trust anchors.',
     RESTART,
   ),
-  reload_on_change: option(flag, false, 'Take the configuration file over whenever it changes, as SIGHUP does.'),
+  reload_on_change: option(
+    flag,
+    false,
+    'Reload when the configuration file changes, or a certificate, key or CA file that it names. The same as SIGHUP.',
+  ),
   control: group('The control socket.', {
     socket: option(
       path,
       '/run/dotstub/control.sock',
-      'Its path. Whoever may write to it may use it: its owner and its group.',
+      'The path of the socket. Its owner and its group may use it.',
       RESTART,
     ),
     group: optional(
       count(0, 0xfffffffe),
-      'The number of the group that may use it, which the daemon has to be a member of. Left out: its own.',
+      "The number of the group that may use the socket. The daemon must be a member. Left out: the daemon's own group.",
       { ...RESTART, example: 4 },
     ),
   }),
   log: group('The log, on standard output.', {
-    level: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'What is logged: this and everything graver.'),
+    level: option(
+      oneOf(['error', 'warn', 'info', 'debug']),
+      'info',
+      'Messages of this level and of more severe levels are logged.',
+    ),
     format: option(oneOf(['auto', 'json', 'text']), 'auto', 'auto: text on a terminal, JSON lines elsewhere.'),
     queries: option(
       oneOf(['off', 'full', 'hashed_client', 'no_name']),
       'off',
-      'A line for each query: with all; with a hash in place of the client; or with neither client nor name. Queries then do not take the fast path.',
+      'The query log, one line per query. full: all fields. hashed_client: a hash in place of the client. no_name: neither client nor name. Unless it is off, queries do not take the fast path.',
     ),
     dnstap: optional(
       path,
-      'A Unix socket that takes dnstap: every query with its reply, client and name included. Queries then do not take the fast path.',
+      'A Unix socket that receives dnstap: every query with its reply, client and name included. If it is set, queries do not take the fast path.',
       { example: '/run/dnstap.sock' },
     ),
     query_file: optional(
       path,
-      'Where those lines go, in place of standard output; SIGUSR1 has it opened anew after it was moved away.',
+      'The file for the query log, in place of standard output. SIGUSR1 opens it again after log rotation has moved it.',
       { example: '/var/log/dotstub/queries.log' },
     ),
   }),
 } as const;
 
-/** A checked configuration. */
+/** A checked configuration: the value of every option. */
 export type Config = ValuesOf<typeof schema>;
+/** An entry of `upstream.servers`. */
 export type ServerConfig = Config['upstream']['servers'][number];

@@ -1,29 +1,29 @@
-// The shapes that a configuration is made of, and the type of the configuration that follows from them. A schema is a
-// value built from these; checking, defaults, the example file, the JSON schema and the README table all walk it.
+// The shapes of a schema's rows, and the type of the configuration that follows from them. The check, the defaults, the example
+// file, the JSON schema, the manual and the README table all walk the schema.
 
 import type { Kind } from './kinds.js';
 
-/** What every row says about itself. */
+/** What a row of one value or a list says about itself. */
 interface About {
-  /** One sentence or two, for the example file and the README. */
+  /** A few sentences for the documents. */
   readonly help: string;
-  /** False: accepted and checked, but nothing happens yet; the daemon says so at start. */
+  /** False: the value is checked and has no effect yet. The daemon says so at start. */
   readonly built?: boolean;
-  /** A change waits for a restart. Left out: a reload brings it into force at once. */
+  /** A change needs a restart. Left out: a reload brings it into force. */
   readonly restart?: true;
-  /** It only chooses what other options default to: those are what a reload compares. */
+  /** The option only chooses defaults of other options. A reload compares those. */
   readonly choosesDefaults?: true;
 }
 
-/** What a row may say about itself beside its help. */
+/** What a row may say about itself in addition to its help. */
 type More = Pick<About, 'built' | 'restart' | 'choosesDefaults'>;
 
-/** One value. Without a default it may be left out, and is then undefined. */
+/** One value. An option without a default may be left out; its value is undefined then. */
 export interface OptionRow<T, D extends T | undefined> extends About {
   readonly row: 'option';
   readonly kind: Kind<T>;
   readonly default: D;
-  /** Shown in the example file where there is no default. */
+  /** The example file shows it if there is no default. */
   readonly example?: T;
 }
 
@@ -32,6 +32,7 @@ export interface ListRow<T> extends About {
   readonly row: 'list';
   readonly kind: Kind<T>;
   readonly default: readonly T[];
+  /** How many values it may have. */
   readonly most: number;
   readonly example?: readonly T[];
 }
@@ -48,11 +49,13 @@ export interface GroupsRow<F extends Fields> {
   readonly row: 'groups';
   readonly help: string;
   readonly fields: F;
+  /** How many groups it may have. */
   readonly most: number;
 }
 
-/** Any row, where its value's type does not matter. */
+/** Any row, with the type of its value left open. */
 export type Row = OptionRow<unknown, unknown> | ListRow<unknown> | GroupRow<Fields> | GroupsRow<Fields>;
+
 /** Rows by key. */
 export interface Fields {
   readonly [key: string]: Row;
@@ -71,6 +74,7 @@ export type ValueOf<R> =
         : R extends GroupsRow<infer F>
           ? readonly ValuesOf<F>[]
           : never;
+/** The type of the values of rows by key. */
 export type ValuesOf<F> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
 /** Makes an option with a default. */
@@ -81,12 +85,14 @@ export const option = <T>(kind: Kind<T>, fallback: NoInfer<T>, help: string, mor
   help,
   ...more,
 });
-/** Makes an option that may be absent. */
+
+/** Makes an option without a default. */
 export const optional = <T>(
   kind: Kind<T>,
   help: string,
   more: More & { readonly example: NoInfer<T> },
 ): OptionRow<T, undefined> => ({ row: 'option', kind, default: undefined, help, ...more });
+
 /** Makes a list of at most `most` values. */
 export const list = <T>(
   kind: Kind<T>,
@@ -95,8 +101,10 @@ export const list = <T>(
   help: string,
   more: More & { readonly example?: readonly NoInfer<T>[] } = {},
 ): ListRow<T> => ({ row: 'list', kind, default: fallback, most, help, ...more });
+
 /** Makes a group. */
 export const group = <F extends Fields>(help: string, fields: F): GroupRow<F> => ({ row: 'group', help, fields });
+
 /** Makes a list of at most `most` groups. */
 export const groups = <F extends Fields>(most: number, help: string, fields: F): GroupsRow<F> => ({
   row: 'groups',

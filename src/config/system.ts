@@ -1,32 +1,33 @@
-// What the system was told about resolvers: the servers to use when nobody configured any.
+// The resolvers that the system is configured with: the servers to use when the configuration lists none.
 
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 
-/** Where "dotstub install" keeps the resolv.conf that it replaced. */
+/** The copy of the resolv.conf that "dotstub install" replaced. */
 export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
 
-/** Where systemd-resolved and NetworkManager write the real servers when resolv.conf only names a local stub; and what "dotstub install" found there. */
+/** Where the real servers are if resolv.conf names only a local stub: systemd-resolved, NetworkManager, and our own copy. */
 const BEHIND_A_STUB = [
   '/run/systemd/resolve/resolv.conf',
   '/run/NetworkManager/no-stub-resolv.conf',
   SAVED_RESOLV_CONF,
 ];
 const RESOLV_CONF = '/etc/resolv.conf';
-const MOST = 8;
+/** Bounds the servers that a damaged file could bring. */
+const MAX_NAMESERVERS = 8;
 
-/** The `nameserver` lines of a resolv.conf (resolv.conf(5)). */
+/** The addresses of the `nameserver` lines of a resolv.conf (resolv.conf(5)), at most MAX_NAMESERVERS. */
 export function nameservers(text: string): string[] {
   return text
     .split('\n')
     .map(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
     .filter(address => isIP(address.replace(/%.*/, '')) !== 0)
-    .slice(0, MOST);
+    .slice(0, MAX_NAMESERVERS);
 }
 
 /**
- * The resolvers that the system has.
- * @param isOurs whether port 53 of an address is one of our own listeners: asking ourselves would be a loop
+ * The addresses of the system's resolvers. Local stubs and our own listeners are left out.
+ * @param isOurs whether port 53 of an address is one of our own listeners; forwarding to it would be a loop
  * @param read reads a file; may throw
  */
 export function systemResolvers(
@@ -37,13 +38,13 @@ export function systemResolvers(
     try {
       return nameservers(read(path));
     } catch {
-      // Not there, or not for us: the same as empty.
+      // A file that is missing or not readable counts as empty: most systems have only some of them.
       return [];
     }
   };
   const configured = from(RESOLV_CONF);
   const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
-  // One of them: what "dotstub install" saved is of the network of that day, and only counts where nobody keeps the current ones.
+  // Only the first file with servers counts. The copy comes last: it is from the network on which dotstub was installed.
   const behind = configured.some(address => isStub(address) || isOurs(address))
     ? (BEHIND_A_STUB.map(path => from(path).filter(address => !isOurs(address))).find(found => found.length > 0) ?? [])
     : [];

@@ -19,7 +19,9 @@ export const BUILT_IN_ANCHORS: readonly string[] = [
 
 const RECORD = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:(DS|DNSKEY)\s+)?(.*)$/is;
 
-/** Reads records in presentation form, which the configuration's check has seen. Records of one owner make one anchor. */
+/**
+ * Reads records in presentation form, which the configuration's check has seen. Records of one owner make one anchor.
+ */
 export function readAnchors(records: readonly string[]): readonly Anchor[] {
   const found = new Map<Name, { zone: Name; ds: Ds[]; keys: Dnskey[] }>();
   for (const record of records) {

@@ -1,5 +1,6 @@
-// Two limits on what validation may compute. A Budget is for one client's question: all that is done for it counts, retries
-// included, whatever the zones it meets say. A Turn is for all questions together: when it is used up, others are served first.
+// Two limits on what validation may compute. A Budget is for one client's question: all that is done for it counts,
+// retries included, whatever the zones it meets say. A Turn is for all questions together: when it is used up, others
+// are served first.
 
 import type { DnssecLimit } from '../base/observer.js';
 
@@ -35,7 +36,10 @@ export class Turn {
   }
 }
 
-/** What one question may cost. Each `take` says whether something was left; the first limit that was exceeded is remembered. */
+/**
+ * What one question may cost. Each `take` says whether something was left; the first limit that was exceeded is
+ * remembered.
+ */
 export class Budget {
   private checks = MOST_CHECKS;
   private lookups = MOST_LOOKUPS;

@@ -3,8 +3,8 @@
 //   keysOf(zone)      what a name is, as a zone: asks for its DS, which its parent signed, and for its DNSKEY
 //   unsignedAt(name)  whether something without signatures may stand there: only below a proven unsigned delegation
 //
-// The signature of a DS RRset names the zone above. So the zones above a name are found from the answers, and labels are tried
-// one by one only where there are no signatures.
+// The signature of a DS RRset names the zone above. So the zones above a name are found from the answers, and labels
+// are tried one by one only where there are no signatures.
 
 import { failure } from '../base/outcome.js';
 import type { AgeSec, WallSec } from '../base/time.js';
@@ -21,7 +21,9 @@ import type { Flaw, SignatureCheck, Verifier } from './signature.js';
 import { type Lookup, lookupKey, type LookupResult, type Steps } from './steps.js';
 import { nearestKnown, type Zones, type ZoneState } from './zones.js';
 
-/** Is told when the DNSKEY RRset of an anchor's zone was looked at; `validated`: a trusted key has signed it (RFC 5011). */
+/**
+ * Is told when the DNSKEY RRset of an anchor's zone was looked at; `validated`: a trusted key has signed it (RFC 5011).
+ */
 export type OnAnchorKeys = (
   zone: Name,
   keys: readonly Dnskey[],
@@ -78,7 +80,7 @@ type Lasting =
   | 'this question';
 
 /** A state, and how long it is remembered. */
-interface Finding {
+interface ZoneFinding {
   readonly state: ZoneState;
   readonly lasts: Lasting;
 }
@@ -264,7 +266,7 @@ export class Chain {
   }
 
   /** Fetches a zone's DNSKEY RRset, and checks it with the keys that are trusted. */
-  private *enter(zone: Name, trusted: TrustedKeys): Steps<Finding> {
+  private *enter(zone: Name, trusted: TrustedKeys): Steps<ZoneFinding> {
     const answer = yield* this.lookup({ name: zone, type: TYPE.DNSKEY });
     if (answer.at === 'failure') return { state: { at: 'unknown', failure: answer.failure }, lasts: 'this question' };
     const set = answer.rcode === NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DNSKEY) : undefined;
@@ -317,8 +319,8 @@ export class Chain {
   }
 
   /**
-   * What something without signatures at a name means: `unsigned` where a delegation to an unsigned zone is proven at it or
-   * above; `signed` or `no_cut`: it should have been signed.
+   * What something without signatures at a name means: `unsigned` where a delegation to an unsigned zone is proven at
+   * it or above; `signed` or `no_cut`: it should have been signed.
    */
   *unsignedAt(name: Name): Steps<ZoneState> {
     const negative = this.negative(name);
@@ -351,7 +353,7 @@ export class Chain {
 }
 
 const bogusLasts = ({ code }: Flaw): Lasting => (code === 'dnssec_limit' ? 'this question' : 'failure');
-const bogus = (flaw: Flaw): Finding => ({ state: { at: 'bogus', flaw }, lasts: bogusLasts(flaw) });
+const bogus = (flaw: Flaw): ZoneFinding => ({ state: { at: 'bogus', flaw }, lasts: bogusLasts(flaw) });
 
 /** The RRset of a name and type, if it has records. */
 const dataAt = (sets: readonly RRset[], name: Name, wanted: number): RRset | undefined =>

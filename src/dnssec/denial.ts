@@ -1,10 +1,10 @@
-// What denials of existence have in common, whether by NSEC or by NSEC3 records: what can be asked of them, and what a type
-// bitmap says (RFC 4034 §4.1.2).
+// What denials by NSEC and by NSEC3 have in common: what they can prove, and how a type bitmap is read (RFC 4034
+// §4.1.2).
 
 import { TYPE } from '../wire/rrtype.js';
 import type { Name } from './name.js';
 
-/** `opt_out`: proven, but an unsigned delegation may be there all the same (RFC 5155 §6, §9.2): not secure. */
+/** `opt_out`: proven, except that an unsigned delegation may exist (RFC 5155 §6, §9.2): insecure. */
 export type Proof = 'proven' | 'opt_out' | 'unproven';
 
 /** Whether a name is a zone cut that has no DS: `delegation` is one to an unsigned zone, `none` is no cut at all. */
@@ -16,13 +16,15 @@ export interface Denial {
   noData(name: Name, type: number): Proof;
   /** Neither the name exists, nor a wildcard that would answer for it. */
   noName(name: Name): Proof;
-  /** Nothing of this name exists beyond its ancestor with so many labels: a wildcard there answers for it. */
+  /**
+   * No ancestor of this name with more than this many labels exists: a wildcard below the one with them answers for it.
+   */
   noCloser(name: Name, labels: number): Proof;
-  /** What stands at a name for which there is no DS. */
+  /** Whether a name without DS is a zone cut. */
   cut(name: Name): Cut;
 }
 
-/** What one of several can prove: a zone on its way from NSEC to NSEC3 may send both. */
+/** A denial that proves what one of several proves: a zone that changes from NSEC to NSEC3 may send both. */
 export function anyOf(denials: readonly Denial[]): Denial {
   const [only] = denials;
   if (only !== undefined && denials.length === 1) return only;
@@ -62,20 +64,23 @@ export function hasType(bitmap: Buffer, type: number): boolean {
   return false;
 }
 
-/** It is the parent's record at a zone cut: it speaks of the DS there, and of nothing else (RFC 6840 §4.1, §4.4). */
+/**
+ * The record is the parent's at a zone cut: it proves something about the DS there, and nothing else (RFC 6840 §4.1,
+ * §4.4).
+ */
 export const isParentSide = (bitmap: Buffer): boolean => hasType(bitmap, TYPE.NS) && !hasType(bitmap, TYPE.SOA);
 
-/** What is below the owner is not this zone's to deny (RFC 6840 §4.1). */
+/** The record cannot deny names below its owner: they are not in this zone (RFC 6840 §4.1). */
 export const endsZone = (bitmap: Buffer): boolean => isParentSide(bitmap) || hasType(bitmap, TYPE.DNAME);
 
-/** Whether the record at a name itself shows that it has no records of this type. */
+/** Whether the denial record of a name proves that it has no records of this type. */
 export function lacks(bitmap: Buffer, type: number, isRoot: boolean): boolean {
   if (hasType(bitmap, type) || hasType(bitmap, TYPE.CNAME)) return false;
-  // The child knows nothing of its own DS, the parent nothing of the child's other records.
+  // The DS of a zone is in its parent, and all its other records are not.
   return type === TYPE.DS ? isRoot || !hasType(bitmap, TYPE.SOA) : !isParentSide(bitmap);
 }
 
-/** What the record at a name says about a zone cut there. */
+/** What the denial record of a name proves about a zone cut there. */
 export function cutAt(bitmap: Buffer): Cut {
   if (hasType(bitmap, TYPE.SOA) || hasType(bitmap, TYPE.DS)) return 'unproven';
   return hasType(bitmap, TYPE.NS) ? 'delegation' : 'none';

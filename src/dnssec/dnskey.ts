@@ -7,7 +7,7 @@ import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
 
 import type { Name } from './name.js';
 
-/** How SHA-1 is treated (RFC 9905): as if unknown, or as it was meant. */
+/** How SHA-1 is treated (RFC 9905): as an unknown algorithm, or validated. */
 export type Sha1 = 'insecure' | 'validate';
 
 const FLAG_ZONE = 0x0100;
@@ -51,14 +51,14 @@ const SHA1_DIGEST = 1;
 export const knowsAlgorithm = (algorithm: number, sha1: Sha1): boolean =>
   ALGORITHMS.has(algorithm) && (sha1 === 'validate' || !SHA1_ALGORITHMS.has(algorithm));
 
-/** Whether DS records with this digest are. */
+/** Whether DS records with this digest are used. */
 export const knowsDigest = (digest: number, sha1: Sha1): boolean =>
   DIGESTS.has(digest) && (sha1 === 'validate' || digest !== SHA1_DIGEST);
 
 /** E.g. `ECDSAP256SHA256`, or `algorithm 99`. */
 export const algorithmText = (algorithm: number): string => ALGORITHMS.get(algorithm)?.name ?? `algorithm ${algorithm}`;
 
-/** RFC 4034 Appendix B; of algorithm 1, which has a rule of its own, nothing here is checked. */
+/** RFC 4034 Appendix B, without algorithm 1, which has a rule of its own and is not supported. */
 export function keyTagOf(rdata: Buffer): number {
   let sum = 0;
   for (let i = 0; i < rdata.length; i++) sum += i & 1 ? (rdata[i] ?? 0) : (rdata[i] ?? 0) << 8;
@@ -70,7 +70,7 @@ export class Dnskey {
   readonly flags: number;
   readonly algorithm: number;
   readonly tag: number;
-  /** As node:crypto takes it. */
+  /** The key for node:crypto; undefined: not needed yet. */
   private imported: Importable | undefined | 'unreadable';
 
   private constructor(readonly rdata: Buffer) {
@@ -100,14 +100,14 @@ export class Dnskey {
     return (this.flags & FLAG_REVOKE) !== 0;
   }
 
-  /** The key before it was revoked: the flag is part of what the tag is made from. */
+  /** The key before it was revoked. Its tag is another one, since the flag is part of the RDATA. */
   unrevoked(): Dnskey {
     const rdata = Buffer.from(this.rdata);
     rdata.writeUInt16BE(this.flags & ~FLAG_REVOKE, 0);
     return new Dnskey(rdata);
   }
 
-  /** What the next check costs, in checks of P-256: the first has to read the key, too. */
+  /** What the next check costs, in checks of P-256. The first one also has to import the key. */
   get weight(): number {
     return (ALGORITHMS.get(this.algorithm)?.weight ?? 1) + (this.imported === undefined ? 1 : 0);
   }
@@ -138,7 +138,7 @@ function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable
         const exponentBytes = long ? octets.readUInt16BE(1) : octets.readUInt8(0);
         const exponent = octets.subarray(exponentAt, exponentAt + exponentBytes);
         const modulus = octets.subarray(exponentAt + exponentBytes);
-        // RFC 3110 §2 limits both to 4096 bits; a large exponent is slow on purpose.
+        // RFC 3110 §2 limits both to 4096 bits. A large exponent only makes checks slow.
         if (exponent.length === 0 || modulus.length === 0 || modulus.length > MOST_RSA_BYTES || exponent.length > 8)
           return undefined;
         return createPublicKey({
@@ -150,7 +150,7 @@ function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable
       case 'P-384': {
         const half = algorithm.signatureBytes / 2;
         if (octets.length !== algorithm.signatureBytes) return undefined;
-        // RFC 6605 §4: both halves of a signature stand one behind the other.
+        // RFC 6605 §4: a signature is r and s, one after the other.
         return {
           dsaEncoding: 'ieee-p1363',
           key: createPublicKey({
@@ -172,7 +172,7 @@ function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable
         });
     }
   } catch {
-    // Not a point of the curve, and the like.
+    // E.g. not a point of the curve.
     return undefined;
   }
 }
@@ -196,7 +196,7 @@ export const readDs = (rdata: Buffer): Ds | undefined =>
         digest: rdata.subarray(4),
       };
 
-/** Whether a DS speaks of this key of this owner (RFC 4034 §5.1.4). Tag and algorithm are the caller's to compare. */
+/** Whether a DS is the digest of this key of this owner (RFC 4034 §5.1.4). The caller compares tag and algorithm. */
 export function dsMatches(ds: Ds, owner: Name, key: Dnskey): boolean {
   const digest = DIGESTS.get(ds.digestType);
   if (digest?.bytes !== ds.digest.length) return false;

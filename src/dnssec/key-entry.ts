@@ -1,5 +1,5 @@
-// How trust enters a zone (RFC 4035 §5.2): which of its keys the parent's DS records, or the trust anchor, speak of. Pure:
-// nothing is fetched, and no signature is checked.
+// How trust enters a zone (RFC 4035 §5.2): which of its keys the parent's DS records, or the trust anchor, speak of.
+// Pure: nothing is fetched, and no signature is checked.
 
 import type { DnssecLimit } from '../base/observer.js';
 import type { ExtendedError } from '../wire/edns.js';

@@ -1,5 +1,5 @@
-// Names as validation handles them: strings of the wire form without compression, letters in lower case, one character per
-// octet. Strings can be compared, and be keys of a Map.
+// Names as validation handles them: strings of the wire form without compression, letters in lower case, one
+// character per octet. Strings can be compared, and be keys of a Map.
 //
 //   ancestor            a name that another one ends with, label by label
 //   closest encloser    the longest existing ancestor of a name (RFC 4592 §3.3.1)

@@ -1,5 +1,6 @@
-// Negative trust anchors (RFC 7646): subtrees that are taken as unsigned. There are three kinds, and a name may be of several
-// at once: special names have one from the start, the configuration sets some, and an operator sets some for a while.
+// Negative trust anchors (RFC 7646): subtrees that are taken as unsigned. There are three kinds, and a name may be of
+// several at once: special names have one from the start, the configuration sets some, and an operator sets some for
+// a while.
 
 import { ageAfter, type AgeSec } from '../base/time.js';
 import { nameFromText } from '../wire/name.js';
@@ -23,8 +24,8 @@ export type NegativeAnchorRemoval =
 const MOST_TEMPORARY = 256;
 
 /**
- * Names that only the local network can answer: RFC 6762 §3 and Appendix G, RFC 8375, ICANN's "internal", and the reverse
- * zones of RFC 6303 §4 and RFC 7793.
+ * Names that only the local network can answer: RFC 6762 §3 and Appendix G, RFC 8375, ICANN's "internal", and the
+ * reverse zones of RFC 6303 §4 and RFC 7793.
  */
 const SPECIAL_NAMES: readonly string[] = [
   'local',

@@ -1,5 +1,5 @@
 // Denial by NSEC (RFC 4034 §4, RFC 4035 §5.4, RFC 6840 §4): each record says which name comes next in the zone, and
-// which types its own has.
+// which types its owner has.
 
 import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
 import {
@@ -26,7 +26,7 @@ function readNsec(set: RRset, zone: Name): Nsec | undefined {
   const next = only && readCanonical(only, 0);
   if (next === undefined) return undefined;
   const types = only?.subarray(next.end) ?? Buffer.alloc(0);
-  // A zone can not speak of names that are not in it.
+  // A zone cannot deny names that are not in it.
   return isBitmap(types) && isWithin(owner, zone) && isWithin(next.name, zone)
     ? { owner, next: next.name, types }
     : undefined;
@@ -45,7 +45,7 @@ export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
         !(isWithin(name, owner) && endsZone(types)) &&
         isWithin(name, zone),
     );
-  /** It has no records, but names below it do: an empty non-terminal. */
+  /** Whether a name has no records, but names below it have (an empty non-terminal). */
   const isEmptyNonTerminal = (name: Name, gap: Nsec): boolean => isWithin(gap.next, name);
   const encloserLabels = (name: Name, { owner, next }: Nsec): number =>
     Math.max(commonLabels(name, owner), commonLabels(name, next));

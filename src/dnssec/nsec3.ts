@@ -9,14 +9,14 @@ import { onlyRdata, type RRset } from './rrset.js';
 
 const SHA1 = 1;
 const SHA1_BYTES = 20;
-const FIXED_BYTES = 5;
+const NSEC3_FIXED_BYTES = 5;
 const OPT_OUT = 1;
 const BASE32HEX = '0123456789abcdefghijklmnopqrstuv';
-/** Of the 160 bits of a hash, five to a character. */
+/** Characters of a hash: 160 bits, five in each. */
 const HASH_CHARACTERS = 32;
 
 interface Nsec3 {
-  /** Hashes, an octet per character. */
+  /** Hashes, one octet per character. */
   readonly owner: string;
   readonly next: string;
   readonly optOut: boolean;
@@ -49,12 +49,12 @@ function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
   const { owner } = set;
   const only = onlyRdata(set);
   const hashed = hashFromLabel(owner);
-  if (only === undefined || hashed === undefined || parentOf(owner) !== zone || only.length < FIXED_BYTES)
+  if (only === undefined || hashed === undefined || parentOf(owner) !== zone || only.length < NSEC3_FIXED_BYTES)
     return undefined;
   const flags = only.readUInt8(1);
-  // Other algorithms and flags are nothing that can be used (RFC 5155 §8.1, §8.2).
+  // Records with other algorithms or flags are ignored (RFC 5155 §8.1, §8.2).
   if (only.readUInt8(0) !== SHA1 || (flags & ~OPT_OUT) !== 0) return undefined;
-  const nextAt = FIXED_BYTES + only.readUInt8(4);
+  const nextAt = NSEC3_FIXED_BYTES + only.readUInt8(4);
   if (only[nextAt] !== SHA1_BYTES || nextAt + 1 + SHA1_BYTES > only.length) return undefined;
   const types = only.subarray(nextAt + 1 + SHA1_BYTES);
   return isBitmap(types)
@@ -63,7 +63,7 @@ function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
         next: only.toString('latin1', nextAt + 1, nextAt + 1 + SHA1_BYTES),
         optOut: (flags & OPT_OUT) !== 0,
         iterations: only.readUInt16BE(2),
-        salt: only.subarray(FIXED_BYTES, nextAt),
+        salt: only.subarray(NSEC3_FIXED_BYTES, nextAt),
         types,
       }
     : undefined;
@@ -81,18 +81,20 @@ export function nsec3Hash(name: Name, salt: Buffer, iterations: number): string 
 export const iterationsOf = (sets: readonly RRset[]): number =>
   Math.max(
     0,
-    ...sets.map(({ rdata: [only] }) => (only !== undefined && only.length >= FIXED_BYTES ? only.readUInt16BE(2) : 0)),
+    ...sets.map(({ rdata: [only] }) =>
+      only !== undefined && only.length >= NSEC3_FIXED_BYTES ? only.readUInt16BE(2) : 0,
+    ),
   );
 
 /** Makes a Denial of a zone's validated NSEC3 RRsets. */
 export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget): Denial {
-  // Those of one proof should have one set of parameters, and a validator need not use others (RFC 5155 §8.2). But each is
-  // signed, and says something true of its own hashes: a zone that is changing its salt is not to blame.
+  // All records of one proof should have the same parameters, and a validator may ignore others (RFC 5155 §8.2). They
+  // are used here: each is signed, and proves something about its own hashes, e.g. while a zone changes its salt.
   const records = sets.flatMap(set => readNsec3(set, zone) ?? []);
   const zoneLabels = labelCount(zone);
   const hashes = new Map<string, string>();
 
-  /** undefined: the budget is spent. */
+  /** The hash of a name with the parameters of a record; undefined: the budget is used up. */
   function hashed(name: Name, { salt, iterations }: Nsec3): string | undefined {
     const key = `${iterations} ${salt.toString('latin1')} ${name}`;
     const known = hashes.get(key);
@@ -106,7 +108,7 @@ export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget):
     records.find(each => {
       const { owner, next } = each;
       const wanted = hashed(name, each);
-      // The last gap goes round to the first hash.
+      // The last gap reaches over the end to the first hash.
       return wanted !== undefined && (owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
     });
 
@@ -131,7 +133,7 @@ export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget):
       if (found === undefined) return 'unproven';
       const wildcard = at(wildcardOf(found.encloser));
       if (wildcard !== undefined) return lacks(wildcard.types, type, false) ? proven(found.gap) : 'unproven';
-      // RFC 5155 §8.6: an unsigned delegation, of which nothing is said here.
+      // RFC 5155 §8.6: there may be an unsigned delegation, which these records do not mention.
       return found.gap.optOut ? 'opt_out' : 'unproven';
     },
     noName(name): Proof {

@@ -1,5 +1,5 @@
-// Trust anchors that change (RFC 5011): a zone announces new keys and revokes old ones. The configuration says which keys are
-// trusted at first; what was learned since is kept in a file.
+// Trust anchors that change (RFC 5011): a zone announces new keys and revokes old ones. The configuration says which
+// keys are trusted at first; what was learned since is kept in a file.
 
 import { type WallSec, wallSec } from '../base/time.js';
 import { type Anchor } from './anchors.js';
@@ -54,7 +54,10 @@ export class TrustPoints {
     return [...this.byZone.values()].map(({ point }) => point);
   }
 
-  /** The trust points that are to be looked at now. Not one that claims to be due long after it can be: its time is wrong. */
+  /**
+   * The trust points that are to be looked at now. Not one that claims to be due long after it can be: its time is
+   * wrong.
+   */
   dueAt(wallNow: WallSec): readonly TrustPoint[] {
     return this.points.filter(({ due }) => due <= wallNow || due > wallNow + LONGEST_WAIT_SEC);
   }
@@ -146,13 +149,15 @@ const isConfigured = ({ zone, ds, keys }: Anchor, key: Dnskey): boolean =>
   ds.some(each => each.tag === key.tag && each.algorithm === key.algorithm && dsMatches(each, zone, key));
 
 /**
- * Whether what was learned counts with this anchor. It came from keys that were trusted then, so one of these must be configured
- * still; a key that was only announced is none of them.
+ * Whether what was learned counts with this anchor. It came from keys that were trusted then, so one of these must be
+ * configured still; a key that was only announced is none of them.
  */
 const descends = ({ keys }: TrustPoint, anchor: Anchor): boolean =>
   keys.some(({ key, state }) => state !== 'pending' && isConfigured(anchor, key));
 
-/** The keys of an RRset that their own signature revokes (RFC 5011 §2.1), as they were before. Only of keys that matter. */
+/**
+ * The keys of an RRset that their own signature revokes (RFC 5011 §2.1), as they were before. Only of keys that matter.
+ */
 function revokedKeys(
   { anchor, point }: { readonly anchor: Anchor; readonly point: TrustPoint },
   keys: readonly Dnskey[],

@@ -145,7 +145,9 @@ class Grouping implements Sets {
   }
 }
 
-/** Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets. */
+/**
+ * Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets.
+ */
 export function readSets(message: ScannedMessage, questionEnd: number): Sets | undefined {
   const { octets } = message;
   const sets = new Grouping();
@@ -170,7 +172,9 @@ export function readSets(message: ScannedMessage, questionEnd: number): Sets | u
   return sets;
 }
 
-/** The RDATA of a set that has one record, duplicates not counted (RFC 4034 §6.3); undefined: it has several, or none. */
+/**
+ * The RDATA of a set that has one record, duplicates not counted (RFC 4034 §6.3); undefined: it has several, or none.
+ */
 export const onlyRdata = ({ rdata: [first, ...others] }: RRset): Buffer | undefined =>
   first !== undefined && others.every(each => each.equals(first)) ? first : undefined;
 

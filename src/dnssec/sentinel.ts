@@ -1,5 +1,5 @@
-// The root key trust anchor sentinel (RFC 8509): names by which people can find out which keys of the root a resolver
-// believes. It answers, or fails, as the key tag in the name is among those of its trust anchors or not.
+// The root key trust anchor sentinel (RFC 8509): names with which people find out which keys of the root a resolver
+// trusts. The resolver answers or fails, depending on whether the key tag in the name is one of its trust anchors.
 
 import { type Anchor, anchorFor } from './anchors.js';
 import { type Name, ROOT_NAME } from './name.js';

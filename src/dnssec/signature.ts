@@ -82,7 +82,7 @@ export function signedOctets(set: RRset, signature: Signature): Buffer {
   return out.subarray(0, at);
 }
 
-/** A check that turned out well. */
+/** A signature that was found valid. */
 interface Remembered {
   readonly key: Dnskey;
   /** The octets that were signed, one per character: a Buffer would keep the whole pool alive that it is cut from. */
@@ -115,7 +115,7 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
   signatures: 'dnssec_limit',
 };
 
-/** Made only for what is refused: words take time. */
+/** Called only for what is refused: making the text takes time. */
 function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
   const what = setText(set);
   const of = nameText(zone);
@@ -146,8 +146,8 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
 type Attempt = { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
 
 /**
- * Checks signatures. It remembers good signatures of authority sections: a zone's SOA and NSEC records come again with every
- * denial. Answers are kept as a whole in the cache, so their signatures need not be remembered.
+ * Checks signatures. It remembers good signatures of authority sections: a zone's SOA and NSEC records come again with
+ * every denial. Answers are kept as a whole in the cache, so their signatures need not be remembered.
  */
 export class Verifier {
   private readonly remembered: Bounded<Remembered> = bounded<Remembered>(REMEMBERED_BYTES, () => undefined);
@@ -207,12 +207,12 @@ export class Verifier {
     wallNow: WallSec,
     budget: Budget,
   ): Steps<Attempt> {
-    // With wrong dates it is checked, too: a signature that is only untimely counts where the clock is known to be wrong.
+    // It is checked even if its dates are wrong: where the clock is known to be wrong, dates do not count.
     const time = timeOf(signature, wallNow);
     const data = signedOctets(set, signature);
     for (const key of keys) {
       if (!isOf(signature, key) || !key.isZoneKey || key.isRevoked) continue;
-      // Some keys take long, and some zones have many: others are served in between.
+      // Some keys are slow to check, and some zones have many: other questions are served in between.
       while (budget.mustPause) yield PAUSE;
       const good = this.verifies(key, data, signature.octets, set.section === 'authority', budget);
       if (good === 'limit') return 'limit';
@@ -271,7 +271,7 @@ const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean =>
 const ttlOf = (set: RRset, signature: Signature, wallNow: WallSec): number =>
   Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, wallNow)));
 
-/** Whether this very key has signed an RRset, whatever its flags: how a key is revoked (RFC 5011 §2.1). */
+/** Whether this key has signed an RRset, whatever its flags: so a key revokes itself (RFC 5011 §2.1). */
 export const signedBy = (set: RRset, key: Dnskey, wallNow: WallSec): boolean =>
   set.signatures.some(
     signature =>

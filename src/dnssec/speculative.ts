@@ -1,11 +1,12 @@
-// Speculative lookups: what the chain of trust for a name will probably need, asked together with the question instead of
-// after its answer. A wrong guess costs one small question, so guesses follow what names in each zone have turned out to be.
+// Speculative lookups: what the chain of trust for a name will probably need, asked together with the question
+// instead of after its answer. A wrong guess costs one small question, so guesses follow what names in each zone have
+// turned out to be.
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import type { AgeSec } from '../base/time.js';
 import { TYPE } from '../wire/rrtype.js';
 import { type Anchor, anchorFor } from './anchors.js';
-import { ancestorOf, labelCount, type Name, parentOf, ROOT_NAME } from './name.js';
+import { ancestorOf, isWithin, labelCount, type Name, parentOf, ROOT_NAME } from './name.js';
 import type { Lookup } from './steps.js';
 import { nearestKnown, type Zones } from './zones.js';
 
@@ -27,7 +28,9 @@ const WORTH_ASKING = 0.3;
 const MOST_NAMES = 4;
 /** Places that statistics are kept of. */
 const MOST_PLACES = 512;
-/** Without statistics, the root and top-level domains are taken to have zones below them, and other zones to have hosts. */
+/**
+ * Without statistics, the root and top-level domains are taken to have zones below them, and other zones to have hosts.
+ */
 const DELEGATING_LABELS = 1;
 /** Types that are mostly asked for at the top of a zone. */
 const APEX_TYPES = new Set<number>([TYPE.SOA, TYPE.NS, TYPE.DNSKEY, TYPE.CDS, TYPE.CDNSKEY, TYPE.NSEC3PARAM]);
@@ -63,7 +66,10 @@ export class SpeculativeLookups {
   /** What to ask together with a question. */
   guess(name: Name, type: number, ageNow: AgeSec): Guess {
     const anchor = anchorFor(this.anchors(), name);
-    if (anchor === undefined || this.negativeAnchorOf(name) !== undefined) return NOTHING;
+    if (anchor === undefined) return NOTHING;
+    const negative = this.negativeAnchorOf(name);
+    // A trust anchor below a negative one has precedence (RFC 7646 §2).
+    if (negative !== undefined && isWithin(negative, anchor.zone)) return NOTHING;
     const known = nearestKnown(this.zones, name, anchor.zone, ageNow);
     if (known !== undefined && known.state.at !== 'signed') return NOTHING;
     const lookups: Lookup[] =

@@ -1,5 +1,5 @@
-// Validation is written as generators. They yield what they need next; the caller fetches it and continues them. So validation
-// needs no sockets, timers or promises, and what is known already costs no turn of the event loop.
+// Validation is written as generators. They yield what they need next; the caller fetches it and continues them. So
+// validation needs no sockets, timers or promises, and what is known already costs no turn of the event loop.
 
 import type { Failure } from '../base/outcome.js';
 import type { Name } from './name.js';

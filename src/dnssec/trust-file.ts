@@ -1,5 +1,5 @@
-// The state file of trust points: JSON. A file may hold anything, so each value is checked: what cannot be used is left out,
-// and what is read can be written and shown again.
+// The state file of trust points: JSON. A file may hold anything, so each value is checked: what cannot be used is
+// left out, and what is read can be written and shown again.
 
 import { type WallSec, wallSec } from '../base/time.js';
 import { nameFromText } from '../wire/name.js';

@@ -1,4 +1,5 @@
-// Validates one answer (RFC 4035 §5): each link of its chain of aliases on its own, then the data or the denial at its end.
+// Validates one answer (RFC 4035 §5): each link of its chain of aliases on its own, then the data or the denial at
+// its end.
 
 import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
@@ -78,6 +79,12 @@ function unsignedPart(state: ZoneState, missing: Flaw): Part {
 
 /** For states that cannot be bogus by what is missing. */
 const NO_FLAW: Flaw = { code: 'bogus', detail: '' };
+
+const PROOF_TEXT: Readonly<Record<Proof, string>> = {
+  proven: 'proven',
+  opt_out: 'proven, but for unsigned delegations',
+  unproven: 'not proven',
+};
 
 /** How the chain of aliases goes on at a name. */
 type Link =
@@ -259,10 +266,7 @@ class AnswerValidation {
       // Some servers with NSEC answer NXDOMAIN for an empty non-terminal; what is signed counts.
       if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
         proof = denied.denial.noData(name, type);
-      chain.run.note?.(
-        zone,
-        `${nameText(name)} ${typeToText(type)}: that there is none is ${proof === 'unproven' ? 'not proven' : 'proven'}${proof === 'opt_out' ? ', but for unsigned delegations' : ''}`,
-      );
+      chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${PROOF_TEXT[proof]}`);
       if (proof === 'opt_out') return { at: 'insecure', why: undefined };
       if (proof === 'unproven') continue;
       for (const each of denied.sets) this.keep(each, denied.ttlSec);
@@ -273,8 +277,8 @@ class AnswerValidation {
   }
 
   /**
-   * The other records of an answer that is secure so far: AD stands for all of it (RFC 4035 §3.2.3). Some servers add NS records
-   * without signatures: these are left out. Anything else that is not secure makes the answer bogus.
+   * The other records of an answer that is secure so far: AD stands for all of it (RFC 4035 §3.2.3). Some servers add
+   * NS records without signatures: these are left out. Anything else that is not secure makes the answer bogus.
    */
   private *rest(): Steps<Part> {
     const { answer, authority } = this.answer.sets;

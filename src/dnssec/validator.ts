@@ -1,7 +1,7 @@
 // Validation, as seen from outside.
 //
 //   guess      what the chain of trust will probably need, to be asked together with the question
-//   question   one question; its `validate` gives the verdict on an answer, as steps (steps.ts) that say what is missing
+//   question   one question; its `validate` gives the verdict on an answer, as steps that say what is missing (steps.ts)
 //   learn      remembers how good the guess was
 
 import type { AgeSec, WallSec } from '../base/time.js';
@@ -84,7 +84,10 @@ export class Validator {
     return anchorFor(this.parts.anchors(), zone)?.zone === zone;
   }
 
-  /** Looks at the keys of an anchor's zone again; what is found goes to `onAnchorKeys`. undefined: there is no such anchor. */
+  /**
+   * Looks at the keys of an anchor's zone again; what is found goes to `onAnchorKeys`. undefined: there is no such
+   * anchor.
+   */
   renew(zone: Name, found: LookupResult, { wallNow, ageNow }: Now): ZoneState | undefined {
     const anchors = this.parts.anchors();
     const anchor = anchorFor(anchors, zone);

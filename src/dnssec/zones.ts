@@ -1,5 +1,5 @@
-// What is known about names as zones: proven keys, or the proof that there are none. A state is kept as long as the records
-// and signatures that prove it are valid.
+// What is known about names as zones: proven keys, or the proof that there are none. A state is kept as long as the
+// records and signatures that prove it are valid.
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import type { Failure } from '../base/outcome.js';
@@ -13,11 +13,11 @@ import type { Flaw } from './signature.js';
 export type ZoneState =
   /** A zone with proven keys. */
   | { readonly at: 'signed'; readonly keys: readonly Dnskey[] }
-  /** In, or itself, a zone that is proven to be unsigned, or signed in a way that is not checked here. */
+  /** A zone, or a name in one, that is proven to be unsigned, or is signed with algorithms that are not supported. */
   | { readonly at: 'unsigned'; readonly why: ExtendedError | undefined }
   /** No zone cut: part of the zone above. */
   | { readonly at: 'no_cut' }
-  /** Its delegation or its keys are not what was signed. */
+  /** Its delegation or its keys are not valid. */
   | { readonly at: 'bogus'; readonly flaw: Flaw }
   /** The records that would tell could not be fetched. Never kept. */
   | { readonly at: 'unknown'; readonly failure: Failure };
@@ -38,7 +38,7 @@ export interface Zones {
   forgetFailures(): void;
   /** Forgets everything, e.g. because other anchors or settings are in force. */
   clear(): void;
-  /** Changes when something is forgotten: what was computed from older knowledge must not be put in after that. */
+  /** Counts how often something was forgotten. A question that began before that must not put in what it finds. */
   readonly epoch: number;
   readonly entries: number;
 }
@@ -46,7 +46,10 @@ export interface Zones {
 /** Approximate octets of an entry without its keys, and of a key without its RDATA. */
 const ENTRY_BYTES = 300;
 const KEY_BYTES = 900;
-/** Bounds of how long a state is kept. Without the lower one, a zone with a TTL of 0 would be looked up for every question. */
+/**
+ * Bounds of how long a state is kept. Without the lower one, a zone with a TTL of 0 would be looked up for every
+ * question.
+ */
 const MOST_SEC = 86_400;
 const LEAST_SEC = 5;
 

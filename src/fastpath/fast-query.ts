@@ -29,7 +29,7 @@ export class FastQuery {
   /** QNAME, QTYPE and QCLASS in the message. */
   questionBytes = 0;
   type = 0;
-  /** Longest reply over UDP. */
+  /** Octets of the longest reply over UDP. */
   udpLimitBytes = 0;
 
   /**
@@ -53,7 +53,7 @@ export class FastQuery {
     let filled = 0;
     for (;;) {
       const labelBytes = message[at] ?? 0xff;
-      // Longer is a pointer or nonsense; a name that does not fit is for others to judge.
+      // A longer label is a compression pointer or malformed; both are left to wire/query.
       if (labelBytes > 63 || filled + labelBytes + 1 > 255 || at + labelBytes + 5 > end) return false;
       const labelEnd = at + labelBytes + 1;
       for (; at < labelEnd; at++) {

@@ -15,7 +15,7 @@ const READ = 1;
 /** 1 while the reader has been woken and not yet gone back to rest. */
 const WOKEN = 2;
 const CONTROL_BYTES = 16;
-/** So many records at a time; then other work of the reader's gets its turn. */
+/** Records that are read at a time; then other work of the event loop gets its turn. */
 const MAX_RECORDS_PER_READ = 256;
 
 /** Takes one datagram; route and message are the taker's own. */
@@ -74,7 +74,7 @@ export class HandOver {
       const read = Atomics.load(control, READ);
       if (read === Atomics.load(control, WRITTEN)) {
         Atomics.store(control, WOKEN, 0);
-        // Something may have come between the look and the rest, whose writer saw a reader awake.
+        // A record may have been written after the first look, by a writer that still saw the reader awake.
         if (read === Atomics.load(control, WRITTEN) || Atomics.exchange(control, WOKEN, 1) === 1) return true;
         continue;
       }

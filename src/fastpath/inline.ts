@@ -8,7 +8,7 @@ import { countedSince, FrontCounts } from '../base/front-counts.js';
 import { openUdp, portOf, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import type { ListenAddress } from '../os/listen-address.js';
-import { SharedNetworks } from '../policy/access.js';
+import { SharedNetworks } from '../policy/shared-networks.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';

@@ -19,8 +19,8 @@ import type { FastQuery } from './fast-query.js';
 
 const UNIT = 8;
 /**
- * A cache line of slots. Names that are asked for in turn and share a bucket with more than fit would push each other out for
- * ever: with four to a bucket that were three in a hundred queries for 10,000 names, all going the long way.
+ * A cache line of slots. With fewer, names that share a full bucket push each other out again and again: with four to a bucket
+ * three in a hundred queries for 10,000 names missed.
  */
 const WAYS = 8;
 /** Octets of log for each slot of the index: about what a short entry takes. */
@@ -83,7 +83,7 @@ export class PacketCache {
     this.control = new Int32Array(memory, 0, 2);
     this.index = new Int32Array(memory, CONTROL_BYTES, 2 * slots);
     this.maxBuckets = slots / WAYS;
-    // The first view of new memory begins; for those that come later it stands there already.
+    // The first view initialises the memory; later ones find it done.
     Atomics.compareExchange(this.control, BUCKET_MASK, 0, Math.min(FIRST_BUCKETS, this.maxBuckets) - 1);
     this.log = Buffer.from(memory, logAt, logBytes);
     this.words = new Int32Array(memory, logAt, logBytes / 4);
@@ -199,7 +199,7 @@ export class PacketCache {
     return (hash & Atomics.load(this.control, BUCKET_MASK)) * WAYS * 2;
   }
 
-  /** Splits every bucket in two. Who reads meanwhile may miss an entry, and never finds a wrong one: it compares keys. */
+  /** Splits every bucket in two. A reader may miss an entry meanwhile; it compares keys, so it never finds a wrong one. */
   private grow(buckets: number): void {
     const { index } = this;
     const half = buckets * WAYS * 2;

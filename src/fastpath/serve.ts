@@ -5,7 +5,7 @@ import type { FrontCounts } from '../base/front-counts.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
 import { type Libc, LINUX } from '../os/libc.js';
-import type { OctetMatcher } from '../policy/access.js';
+import type { OctetMatcher } from '../policy/networks.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FastQuery } from './fast-query.js';
 import type { PacketCache, Room } from './packet-cache.js';

@@ -29,11 +29,11 @@ export class FrontWorkers {
       this.workers.map(async worker => new Promise<void>(resolve => worker.once('exit', () => resolve()))),
     );
     this.started = Promise.all(this.workers.map(async worker => this.notice(worker, 'started')));
-    // Whoever opens a host with them awaits it; until then it must not count as unhandled.
+    // It is awaited later, when a host is opened; until then a rejection must not count as unhandled.
     this.started.catch(() => undefined);
     for (const worker of this.workers) {
       worker.on('error', error => {
-        // The daemon must not go on deaf. Not as an error of the system, whatever ended the thread.
+        // The daemon must not go on without the thread, even if a failure of the system has ended it.
         if (this.serving) process.nextTick(brokenThread, error);
       });
     }

@@ -8,7 +8,7 @@ import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibc } from '../os/libc.js';
-import { SharedNetworks } from '../policy/access.js';
+import { SharedNetworks } from '../policy/shared-networks.js';
 import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { batchServer } from './serve.js';

@@ -77,7 +77,7 @@ export class ClientSession {
     try {
       frames.push(chunk, this.receive);
     } catch (error) {
-      // Whoever ends or outlives this decides about the process. This session has lost its place in the stream.
+      // os/process-errors decides whether the process ends. This session has lost its place in the stream.
       this.socket.destroy();
       throw error;
     }

@@ -57,6 +57,7 @@ export class Counting implements Observer {
   private readonly misses: Tally;
   private readonly evictions: Tally;
   private readonly sharedExchanges: Tally;
+  private readonly lookups: Tally;
   /** Error replies by cause. */
   private readonly causes = new Map<FailureCode, Cause>();
 
@@ -80,6 +81,7 @@ export class Counting implements Observer {
     this.misses = this.counters.cache_misses_total.at();
     this.evictions = this.counters.cache_evictions_total.at();
     this.sharedExchanges = this.counters.coalesced_queries_total.at();
+    this.lookups = this.counters.dnssec_lookups_total.at();
   }
 
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void {
@@ -160,7 +162,7 @@ export class Counting implements Observer {
   }
 
   dnssecLookup(): void {
-    this.counters.dnssec_lookups_total.at().count++;
+    this.lookups.count++;
   }
 
   dnssecRetry(): void {

@@ -53,6 +53,7 @@ export class LogFile {
 
   write(line: string): void {
     const { state } = this;
+    if (state.at === 'closed') return;
     if (state.at !== 'open' || state.stream.destroyed) this.lost('it could not be written a moment ago');
     else if (state.stream.writableLength > MAX_WAITING_BYTES) this.lost('the disk is too slow');
     else state.stream.write(line, this.written);
@@ -60,12 +61,13 @@ export class LogFile {
 
   /** Goes on in a file of the same name, made anew where it was moved away. */
   reopen(): void {
+    if (this.state.at === 'closed') return;
     this.leave();
     this.retryMs = FIRST_RETRY_MS;
     this.state = { at: 'open', stream: this.open() };
   }
 
-  /** Writes what is waiting, and no more. */
+  /** Writes what is waiting; later lines are dropped, and nothing is opened again. */
   close(): void {
     this.leave();
     this.state = { at: 'closed' };

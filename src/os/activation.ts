@@ -19,7 +19,7 @@ export interface PassedSockets {
   readonly tls: readonly PassedSocket[];
 }
 
-/** What it is about: environment variables. */
+/** The environment variables that the service manager sets. */
 export interface ActivationEnvironment {
   LISTEN_PID?: string | undefined;
   LISTEN_FDS?: string | undefined;
@@ -29,12 +29,12 @@ export interface ActivationEnvironment {
 /** FileDescriptorName= of sockets for DNS over TLS; all others are for UDP and TCP. */
 const TLS_NAME = 'dot';
 const FIRST_FD = 3;
-const MOST_FDS = 256;
+const MAX_FDS = 256;
 const ADDRESS_BYTES = 28;
 
 /**
  * The sockets that were passed to this process.
- * @returns undefined: none were; a text: they can not be used, and why
+ * @returns undefined: none were; a text: they cannot be used, and why
  */
 export function passedSockets(
   { LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' }: ActivationEnvironment,
@@ -43,8 +43,8 @@ export function passedSockets(
 ): PassedSockets | string | undefined {
   if (forPid === undefined || count === undefined || Number(forPid) !== pid) return undefined;
   const fds = Number(count);
-  if (!Number.isInteger(fds) || fds < 1 || fds > MOST_FDS)
-    return `LISTEN_FDS ${JSON.stringify(count)} is no number of sockets from 1 to ${MOST_FDS}`;
+  if (!Number.isInteger(fds) || fds < 1 || fds > MAX_FDS)
+    return `LISTEN_FDS ${JSON.stringify(count)} is no number of sockets from 1 to ${MAX_FDS}`;
   const calls = libc();
   if ('unavailable' in calls)
     return `the service manager has passed sockets, but system calls are not available (${calls.unavailable}): disable the socket unit`;
@@ -71,13 +71,13 @@ function boundAddress(libc: Libc, fd: number): { readonly address: string; reado
   if (family !== LINUX.AF_INET && family !== LINUX.AF_INET6) return 'is neither IPv4 nor IPv6';
   const six = family === LINUX.AF_INET6;
   const address = addressText(octets, six ? 8 : 4, six ? 16 : 4);
-  // IPv4 clients would come as IPv6 addresses that no list of networks means.
+  // IPv4 clients would come as mapped IPv6 addresses (::ffff:…), which access.allow does not match.
   if (address === '::' && libc.getsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY) !== 1)
     return 'takes IPv4 on an IPv6 address: add BindIPv6Only=ipv6-only, and an IPv4 address beside it';
   return { address, port: u16At(octets, 2) };
 }
 
-/** Children of ours must not take them for theirs. */
+/** Removes the variables, so that child processes do not take the sockets for theirs. */
 export function forgetActivation(environment: ActivationEnvironment): void {
   delete environment.LISTEN_PID;
   delete environment.LISTEN_FDS;

@@ -18,7 +18,7 @@ export const QUERY_ROOM_BYTES = 4096;
 /** struct sockaddr_in6; sockaddr_in is shorter. */
 export const NAME_BYTES = 28;
 const CONTROL_BYTES = 64;
-/** At most so long at a time for room in a socket, ms. */
+/** How long one poll waits for room in a socket, ms. */
 const WAIT_MS = 100;
 
 /** An address to bind, or where a socket is bound that somebody else has opened. */
@@ -163,7 +163,7 @@ export class Messages {
 
   /** Receives what is there, up to BATCH. */
   receive(fd: number): number {
-    // The kernel wrote into those that it filled last time, and into no others.
+    // Only the slots that the kernel filled last time were changed.
     for (let i = 0; i < this.filled; i++) {
       this.headerWords[this.header(i, this.namelenAt)] = NAME_BYTES;
       this.headerWords[this.header(i, this.controllenAt)] = CONTROL_BYTES;
@@ -244,13 +244,13 @@ export class Messages {
       if (result === -LINUX.EINTR) continue;
       if (result === -LINUX.EAGAIN) {
         if (!wait) break;
-        // A socket may not block even where it is asked to: Node.js makes those that it watches so.
+        // Node.js makes the sockets that it watches non-blocking: wait for room by polling.
         this.pollFd.writeInt32LE(fd, 0);
         this.pollFd.writeInt16LE(LINUX.POLLOUT, 4);
         this.libc.poll(this.pollFd, 1, WAIT_MS);
         continue;
       }
-      // One that can't be sent (its network is gone) must not hold up the others.
+      // Skip one that cannot be sent (its network is gone), so that the others leave.
       sent += result <= 0 ? 1 : result;
     }
     return sent;

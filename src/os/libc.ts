@@ -1,5 +1,5 @@
 // The system calls that Node.js does not offer: datagrams in batches, and the address that a datagram was sent to. The
-// one place that uses koffi. Whoever gives memory to C keeps it referenced for as long as C may touch it.
+// one place that uses koffi. A buffer whose address C holds must stay referenced for as long as C may touch it.
 
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
@@ -24,7 +24,7 @@ export interface Libc {
   /** poll(2); `timeoutMs` -1 waits for ever. */
   poll(fds: Buffer, count: number, timeoutMs: number): number;
   eventfd(): number;
-  /** Wakes whoever polls an eventfd. */
+  /** Makes an eventfd readable, which wakes the threads that poll it. */
   wake(fd: number): void;
   close(fd: number): void;
   /** Sends one datagram to a Unix socket. */
@@ -102,29 +102,15 @@ interface Koffi {
   sizeof(type: string): number;
 }
 
-/** Loads the C library, or says why it can not be used. */
-export function loadLibc(): Libc | { readonly unavailable: string } {
-  if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
-  // Socket options and structures are laid out in another way there.
-  if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
-  let koffi: Koffi;
-  let library: { func(declaration: string): Native };
-  try {
-    // Required, not imported: only who gets here pays for loading it.
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
-    library = openLibrary(koffi);
-  } catch (error) {
-    return { unavailable: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
-  }
-  const pointerBytes = koffi.sizeof('void *') === 4 ? 4 : 8;
-
-  const native = {
+/** The functions as koffi calls them. */
+const nativeFunctions = (library: { func(declaration: string): Native }) =>
+  ({
     socket: library.func('int socket(int, int, int)'),
     setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
     getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
     bind: library.func('int bind(int, void *, unsigned int)'),
     getsockname: library.func('int getsockname(int, void *, void *)'),
-    // Not variadic in truth: its arguments are passed like any function's.
+    // Declared variadic in C, but on these machines its arguments are passed like any function's.
     fcntl: library.func('int fcntl(int, int, int)'),
     recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
     sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
@@ -136,7 +122,25 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     adjtimex: library.func('int adjtimex(void *)'),
     // As fcntl.
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
-  };
+  }) as const;
+
+/** Loads the C library, or says why it cannot be used. */
+export function loadLibc(): Libc | { readonly unavailable: string } {
+  if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
+  // Constants and structures differ there.
+  if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
+  let koffi: Koffi;
+  let library: { func(declaration: string): Native };
+  try {
+    // Required here instead of imported: loading takes time, and it may be absent.
+    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    library = openLibrary(koffi);
+  } catch (error) {
+    return { unavailable: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
+  }
+  const pointerBytes = koffi.sizeof('void *') === 4 ? 4 : 8;
+
+  const native = nativeFunctions(library);
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const one = Buffer.alloc(8);
   one.writeUInt32LE(1);
@@ -183,7 +187,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       const [set, get] = SCHED_SYSCALLS[process.arch] ?? [];
       if (set === undefined || get === undefined) return;
       const attributes = Buffer.alloc(SCHED_ATTR_BYTES);
-      // Real-time policies, if somebody chose one, are prompt enough.
+      // A real-time policy, if one was set, is left alone.
       if (
         native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 ||
         attributes.readUInt32LE(SCHED_POLICY_AT) !== 0

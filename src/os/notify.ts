@@ -1,5 +1,5 @@
 // Tells the service manager how we are doing (sd_notify(3)): that we are ready, reload or stop, a line for people, and that we
-// are alive. Node.js can not send datagrams to Unix sockets, the C library can.
+// are alive. Node.js cannot send datagrams to Unix sockets, the C library can.
 
 import { createSocket, type Socket } from 'node:dgram';
 
@@ -12,7 +12,7 @@ import type { ListenAddress } from './listen-address.js';
 export interface ServiceManager {
   /** Says something, a line each, such as `READY=1`. */
   tell(...lines: readonly string[]): void;
-  /** It restarts us where it has not heard `WATCHDOG=1` for so long; undefined: it does not watch. */
+  /** It restarts us when it has not heard `WATCHDOG=1` for so long; undefined: it does not watch. */
   readonly watchdogMs: number | undefined;
 }
 
@@ -25,12 +25,12 @@ export interface ServiceEnvironment {
 
 /** struct sockaddr_un: family u16, path. */
 const PATH_AT = 2;
-const MOST_PATH_BYTES = 107;
+const MAX_PATH_BYTES = 107;
 
 /** The address of a socket as NOTIFY_SOCKET has it; a leading `@` stands for the abstract namespace. Undefined: it is none. */
 export function unixAddress(path: string): Buffer | undefined {
   const octets = Buffer.from(path);
-  if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MOST_PATH_BYTES)
+  if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MAX_PATH_BYTES)
     return undefined;
   if (path.startsWith('@')) octets[0] = 0;
   const address = Buffer.alloc(PATH_AT + octets.length);
@@ -70,7 +70,7 @@ export function serviceManager(
 
 /** Within this time our own answer has to come. */
 const ALIVE_MS = 1000;
-/** So often within the service manager's patience: one lost datagram does not kill us. */
+/** Queries to ourselves within the watchdog's time: one lost datagram must not cause a restart. */
 const BEATS = 4;
 
 /** What the watchdog is fed with. */

@@ -36,8 +36,8 @@ const MOST_POD_LABELS = 2;
 const UNDERSCORE = 0x5f;
 
 /**
- * Whether no Kubernetes cluster can have such a name (Kubernetes DNS specification 1.1). With ndots:5, clients try their search
- * list first, and ask for `www.example.com.cluster.local` when they mean `www.example.com`.
+ * Whether no Kubernetes cluster can have such a name (Kubernetes DNS specification 1.1). With ndots:5, clients try
+ * their search list first, and ask for `www.example.com.cluster.local` when they mean `www.example.com`.
  * @param name in wire form, lower case, below `zone`
  */
 export function isNoClusterName(name: Buffer, zone: Buffer): boolean {

@@ -1,6 +1,7 @@
 // Who may ask, and who may look into the cache: on the main thread, and in memory that front threads read.
 
-import { type Matcher, networkMatcher, SharedNetworks } from '../policy/access.js';
+import { type Matcher, networkMatcher } from '../policy/access.js';
+import { SharedNetworks } from '../policy/shared-networks.js';
 import type { Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 

@@ -3,7 +3,7 @@
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
 import type { WallMs } from '../base/time.js';
-import { type Checked, type Problem, problemText } from '../config/check.js';
+import { type ConfigCheck, type Problem, problemText } from '../config/check.js';
 import type { ControlReply } from '../control/protocol.js';
 import { type Plan, type PlanFiles, planOf } from './plan.js';
 import type { Reload, Reloaded } from './reload.js';
@@ -14,7 +14,7 @@ export interface ConfigurationSource {
   /** Undefined: the daemon runs without a file, and there is nothing to reload. */
   readonly file: string | undefined;
   /** Reads and checks it. */
-  load(): Checked;
+  load(): ConfigCheck;
 }
 
 /** What it works with. */

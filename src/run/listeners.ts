@@ -35,7 +35,7 @@ export interface ListenersParts {
   /** Memory of the PacketCache. */
   readonly packets: SharedArrayBuffer;
   /** In place of the plan's addresses. */
-  readonly sockets: PassedSockets | undefined;
+  readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
   /** Sessions of clients that there is room for. */

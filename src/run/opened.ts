@@ -5,9 +5,9 @@ export class Opened {
   private readonly closers: (() => void | Promise<void>)[] = [];
   private closed: Promise<void> | undefined;
 
-  /** Notes how to close a part that was opened; returns the part. */
-  add<T>(part: T, close: (part: T) => void | Promise<void>): T {
-    this.closers.push(async () => close(part));
+  /** Notes a part that has to be closed; returns it. */
+  add<T extends { close(): void | Promise<void> }>(part: T): T {
+    this.closers.push(() => part.close());
     return part;
   }
 

@@ -3,7 +3,7 @@
 import type { Overview } from '../base/overview.js';
 import type { Clock, Random } from '../base/ports.js';
 import type { WallSec } from '../base/time.js';
-import type { Checked } from '../config/check.js';
+import type { ConfigCheck } from '../config/check.js';
 import type { ControlReply } from '../control/protocol.js';
 import type { ConfigurableLog } from '../observe/log.js';
 import type { PassedSockets } from '../os/activation.js';
@@ -12,7 +12,7 @@ import type { ConfigurationSource } from './configuration.js';
 /** What it is made from. */
 export interface DaemonParts {
   /** The configuration to start with. */
-  readonly config: Extract<Checked, { ok: true }>['config'];
+  readonly config: Extract<ConfigCheck, { ok: true }>['config'];
   /** Where it is read from again. */
   readonly source: ConfigurationSource;
   readonly version: string;

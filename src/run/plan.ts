@@ -8,7 +8,7 @@ import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
 import { type Name, nameOf } from '../dnssec/name.js';
-import type { Network } from '../policy/access.js';
+import type { Network } from '../policy/networks.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
@@ -50,6 +50,8 @@ export interface UpstreamPlan {
   readonly roots: FileContents | undefined;
   /** Our own certificate towards servers. */
   readonly client: CertificatePair | undefined;
+  /** Equal where both are: no connection outlives a change of it. */
+  readonly trust: string;
 }
 
 /** Zones of the local network, and the servers that know them. */
@@ -178,24 +180,25 @@ function upstreamPlan(
   client: CertificatePair | undefined,
 ): UpstreamPlan {
   const { servers, policy, bootstrap } = config.upstream;
-  // Servers whose certificates are checked against other roots, or that see another certificate of ours, are other servers.
-  const trust = [roots, client?.certificate, client?.key].map(file => file?.digest ?? '').join(' ');
   return {
     mode: modeOf(config),
     policy,
-    servers: servers.length === 0 ? 'system' : labelled(servers.map(each => serverSpec(each, trust))),
+    servers: servers.length === 0 ? 'system' : labelled(servers.map(serverSpec)),
     bootstrap:
       bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
     roots,
     client,
+    trust: [roots, client?.certificate, client?.key].map(file => file?.digest ?? '').join(' '),
   };
 }
 
-/** A configured server. @param trust what its certificate is checked against, as text */
-function serverSpec(
-  { name, addresses, port, pins, pin_policy: pinPolicy }: Config['upstream']['servers'][number],
-  trust: string,
-): ServerSpec {
+function serverSpec({
+  name,
+  addresses,
+  port,
+  pins,
+  pin_policy: pinPolicy,
+}: Config['upstream']['servers'][number]): ServerSpec {
   const [first] = addresses;
   return {
     label: name ?? (first === undefined ? '' : addressLabel(first.address, first.port ?? port)),
@@ -205,7 +208,6 @@ function serverSpec(
     pins,
     pinPolicy,
     discover: false,
-    trust,
   };
 }
 

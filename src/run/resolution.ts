@@ -84,10 +84,7 @@ export class Resolution implements Live {
     this.plan = resolution;
     this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
     this.answers = new AnswerCache(this.answerBytes, observer);
-    this.portal = portal(
-      () => clock.monotonicMs(),
-      () => this.plan.portalNames,
-    );
+    this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.trust = new Trust(parts.store, log, resolution.anchors);
     this.negative = negativeAnchors(resolution.negativeAnchors, ageNow);
     this.validator = validator({
@@ -171,6 +168,7 @@ export class Resolution implements Live {
   private exchange(next: ResolutionPlan, points: TrustPoints | undefined): void {
     const before = this.plan;
     this.plan = next;
+    this.portal.configure(next.portalNames);
     if (points !== undefined) this.trust.take(points);
     const other =
       points !== undefined ||
@@ -179,8 +177,11 @@ export class Resolution implements Live {
       next.maxNsec3Iterations !== before.maxNsec3Iterations;
     const changed = this.negative.configure(next.negativeAnchors);
     // A verdict of before says nothing under other rules.
-    if (other) this.forget(() => true);
-    else for (const name of changed) this.forget(each => isWithin(each, name));
+    if (other) {
+      this.forget(() => true);
+      // Questions on their way put nothing into the table any more, either.
+      this.validator.zones.clear();
+    } else for (const name of changed) this.forget(each => isWithin(each, name));
     this.forgetFailures();
     this.jobs.lookAgain();
   }

@@ -18,7 +18,6 @@ export const resolverSpec = (address: string, plainPort: number, discover: boole
   pins: [],
   pinPolicy: 'pin_and_pkix',
   discover,
-  trust: '',
 });
 
 /** The servers, with labels that tell them apart: two entries may have one name. */

@@ -4,7 +4,7 @@
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
 import type { Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
-import { type Wheel, wheel } from '../base/wheel.js';
+import { wheel } from '../base/wheel.js';
 import type { RouteTarget } from '../pipeline/stages/routed.js';
 import { routeOf } from '../policy/routes.js';
 import type { Memory } from '../upstream/memory.js';
@@ -59,13 +59,14 @@ export class Upstreams implements Live {
   ];
   readonly options = Upstreams.options;
   private readonly ports: UpstreamPorts;
-  private readonly deadlines: Wheel;
   private readonly main: Pool;
   private plan: UpstreamPlan;
   private dial: Dial;
   private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, since most never are. */
   private portal: Pool | undefined;
+  /** Pools of routes that went, while they still have connections. */
+  private leaving: readonly Pool[] = [];
   private nextId = 1;
   /** The servers of `upstream`, as the pipeline asks them. */
   readonly asked: Upstream;
@@ -87,8 +88,7 @@ export class Upstreams implements Live {
     };
     this.plan = plan.upstream;
     this.dial = parts.dialer(plan.upstream);
-    this.deadlines = wheel(clock);
-    const main = pool(this.ports, this.deadlines, this.specOf(plan.upstream));
+    const main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
     this.main = main;
     this.asked = {
       exchange: (ask, type, settle, avoid) => {
@@ -122,19 +122,16 @@ export class Upstreams implements Live {
     this.main.prepare();
   }
 
-  /** At least one server of `upstream` could be asked right now. */
-  get reachable(): boolean {
-    return this.main.ready;
-  }
-
   /** The network is another, the machine has slept, or somebody has asked for it: all connections are made anew. */
   networkChanged(what: NetworkChange): void {
-    this.closePortal();
-    if (what !== 'resolvers') for (const each of this.pools()) each.networkChanged(what);
-    else if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
+    if (what === 'resolvers') {
+      if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
+    } else for (const each of this.pools()) each.networkChanged(what);
+    // The window stays open: the portal is another network's now.
+    this.portal?.configure(this.portalSpec());
   }
 
-  /** The window has closed, or is opened anew: perhaps on another network. */
+  /** The window has closed, or is opened anew. */
   closePortal(): void {
     this.portal?.destroy();
     this.portal = undefined;
@@ -152,11 +149,7 @@ export class Upstreams implements Live {
   }
 
   prepare({ upstream, routes }: Plan): Prepared {
-    const { roots, client } = this.plan;
-    const sameTrust = [roots, client?.certificate, client?.key].every(
-      (file, i) => file?.digest === [upstream.roots, upstream.client?.certificate, upstream.client?.key][i]?.digest,
-    );
-    const dial = sameTrust ? this.dial : this.parts.dialer(upstream);
+    const dial = upstream.trust === this.plan.trust ? this.dial : this.parts.dialer(upstream);
     return ready(() => {
       this.plan = upstream;
       this.dial = dial;
@@ -179,7 +172,11 @@ export class Upstreams implements Live {
       if (same !== undefined) kept.add(same.pool);
       return this.target(plan, same?.pool);
     });
-    for (const each of before) if (!kept.has(each.pool)) each.pool.close();
+    for (const each of before) {
+      if (kept.has(each.pool)) continue;
+      each.pool.close();
+      this.leaving = [...this.leaving, each.pool];
+    }
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
@@ -204,14 +201,17 @@ export class Upstreams implements Live {
   }
 
   private pools(): readonly Pool[] {
-    return [this.main, ...this.routed.map(each => each.pool), ...(this.portal === undefined ? [] : [this.portal])];
+    this.leaving = this.leaving.filter(each => !each.drained);
+    const portal = this.portal === undefined ? [] : [this.portal];
+    return [this.main, ...this.routed.map(each => each.pool), ...portal, ...this.leaving];
   }
 
-  private specOf({ mode, policy, servers, bootstrap }: UpstreamPlan): PoolSpec {
+  private specOf({ mode, policy, servers, bootstrap, trust }: UpstreamPlan): PoolSpec {
     const { systemResolvers } = this.parts;
     return {
       mode,
       policy,
+      trust,
       servers: servers === 'system' ? this.systemServers() : servers,
       bootstrapServers: () =>
         bootstrap === 'system' ? systemResolvers().map(address => ({ address, port: PLAIN_PORT })) : bootstrap,

@@ -109,7 +109,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     return this.state === 'done';
   }
 
-  /** Asks whoever is next, waits for a server, or gives up. */
+  /** Asks the next server, waits for one, or gives up. */
   dispatch(nowMs = this.context.clock.monotonicMs()): void {
     if (this.state === 'done') return;
     if (this.state === 'held') this.context.held.delete(this);
@@ -135,7 +135,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.dispatch(nowMs);
   }
 
-  /** Nobody is asked for it any more. */
+  /** Ends it: this pool asks nobody any more. */
   handBack(): void {
     this.finish(this.fallback ?? failure('handed_back'));
   }
@@ -190,7 +190,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     if (to.path(nowMs) !== 'refuse') this.send(to, nowMs);
   }
 
-  /** An attempt has had its time, or all have. */
+  /** Its timer: the time of an attempt is over, or that of the question. */
   override fire(): void {
     if (this.state === 'done') return;
     const nowMs = this.context.clock.monotonicMs();

@@ -20,6 +20,11 @@ export interface PoolSpec {
   readonly servers: readonly ServerSpec[];
   /** Asked for anew at each search: those of the system change with the network. */
   readonly bootstrapServers: () => readonly PlainServer[];
+  /**
+   * A text that is another when servers are verified against other roots, or are shown another certificate of ours: then
+   * none keeps the connections that were made before.
+   */
+  readonly trust?: string;
   /** Port of cleartext DNS; 53 but in tests. */
   readonly plainPort?: number;
 }
@@ -67,6 +72,11 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     return this.servers.length === 0;
   }
 
+  /** There is no server, and the last connection of those that were taken out is closed. */
+  get isDrained(): boolean {
+    return this.isEmpty && this.leaving.size === 0;
+  }
+
   /** At least one server has no address yet, and is looking for one. */
   get isSearching(): boolean {
     return this.servers.some(each => each.isSearching);
@@ -75,11 +85,12 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
   /** Takes another specification over: servers that stay as they are keep their connections and all that was learned. */
   configure(spec: PoolSpec): void {
     this.spec = spec;
-    const { reason = spec.mode === 'off' ? 'off' : 'opportunistic', plainPort = PLAIN_PORT } = spec;
+    const { reason = spec.mode === 'off' ? 'off' : 'opportunistic', plainPort = PLAIN_PORT, trust = '' } = spec;
     const setting: ServerSetting = {
       mode: spec.mode,
       reason,
       plainPort,
+      trust,
       bootstrapServers: () => this.spec.bootstrapServers(),
     };
     // Each serves one entry: two entries that are alike are two servers.

@@ -1,12 +1,12 @@
 // Questions that wait for a server: until an address is found, or, for a while after the start and after a network change,
-// until somebody is reached.
+// until a server is reached.
 
 import type { Cancel, Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 
-/** Until so long after the start or a network change, questions wait if nobody is reached; then it is an outage, and they fail. */
+/** For so long after the start or a network change, questions wait if no server is reached; after that, it is an outage, and they fail. */
 const SETTLING_MS = 30_000;
-/** While questions wait for somebody to be reached, servers that may be tried again are, this often. */
+/** How often those servers that may be tried again are, while questions wait for one to be reached. */
 const RETRY_MS = 250;
 /** How many may wait. More than clients may have in flight. */
 const MOST_HELD = 4096;
@@ -26,7 +26,7 @@ export class Held<Q> {
     private readonly retry: () => void,
   ) {}
 
-  /** Whether questions wait if nobody is reached. */
+  /** Whether questions wait if no server is reached. */
   isSettling(nowMs: MonoMs): boolean {
     return nowMs < this.settlingUntilMs;
   }
@@ -36,7 +36,7 @@ export class Held<Q> {
     this.settlingUntilMs = monoAfter(nowMs, SETTLING_MS);
   }
 
-  /** Somebody was reached, or nobody has to be: the window is over. */
+  /** A server was reached, or none has to be: the window is over. */
   settled(): void {
     this.settlingUntilMs = monoMs(0);
   }
@@ -63,7 +63,7 @@ export class Held<Q> {
     });
   }
 
-  /** Gives up all that wait. */
+  /** Removes all that wait, and returns them. */
   takeAll(): readonly Q[] {
     const all = [...this.questions];
     this.questions.clear();

@@ -4,7 +4,7 @@
 //
 //   off            cleartext only
 //   opportunistic  TLS where it works, cleartext where it does not
-//   encrypted      TLS only, whoever answers
+//   encrypted      TLS only, with any server that answers
 //   strict         TLS only, and only with a server that proved its name
 //
 //             ┌────────────────────── network changed ───────────────────────┐

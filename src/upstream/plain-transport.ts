@@ -98,8 +98,7 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
       ports.dialDatagram,
       target,
       upstreamQuery(id, ask, question.edns ? { ...WITH_EDNS, cookie: cookies.option } : undefined),
-      // After `cut` nothing is learned from an answer: it is another network's.
-      bytes => this.asked.has(question) && answersQuery(bytes, id, ask.question) && cookies.accept(bytes),
+      bytes => answersQuery(bytes, id, ask.question) && cookies.accept(bytes),
       TIMEOUT_MS,
       result => this.received(question, result),
     );
@@ -146,7 +145,7 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
 
   private unanswered(question: UdpQuestion<T>, why: 'timeout' | 'connect'): void {
     const { label, port } = this.target;
-    // What a closed transport did not send again is nobody's failure.
+    // A closed transport does not send again: the server is not to blame for that.
     const lost = this.isOpen ? failure(why, `${label} port ${port}, UDP`) : undefined;
     if (lost !== undefined) this.counts.error(why);
     this.owner.lost(question.waiter, lost, lost === undefined);

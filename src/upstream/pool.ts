@@ -1,11 +1,10 @@
 // The upstream servers of one purpose, as one thing to ask: ties the group of servers, the questions on their way, and
 // those that wait for a server together.
 
-import type { UpstreamProtocol } from '../base/observer.js';
+import type { Observer, UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
 import type { ServerOverview } from '../base/overview.js';
 import type { Clock, Random } from '../base/ports.js';
-import type { Observer } from '../base/observer.js';
 import type { Wheel } from '../base/wheel.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
@@ -35,6 +34,8 @@ export interface Upstream {
 export interface Pool extends Upstream {
   /** At least one server could be asked right now. */
   readonly ready: boolean;
+  /** It was closed, and its last connection is: nobody need tell it of network changes any more. */
+  readonly drained: boolean;
   /** How the servers are doing. */
   overview(): readonly PoolServerOverview[];
   /** Connects to the servers ahead of the first question; questions that come before one is reached wait for a while. */
@@ -106,6 +107,10 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   get ready(): boolean {
     const nowMs = this.clock.monotonicMs();
     return this.group.endpoints.some(each => each.path(nowMs) !== 'refuse');
+  }
+
+  get drained(): boolean {
+    return this.isClosed && this.group.isDrained;
   }
 
   overview(): readonly PoolServerOverview[] {

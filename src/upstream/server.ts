@@ -30,8 +30,6 @@ export interface ServerSpec {
   readonly pinPolicy: PinPolicy;
   /** Whether to ask it where it speaks DNS over TLS (RFC 9462): for resolvers that nobody configured. */
   readonly discover: boolean;
-  /** What its certificate is checked against, as text: with another one it is another server. */
-  readonly trust?: string;
 }
 
 /** How the servers of a group are asked. */
@@ -40,6 +38,8 @@ export interface ServerSetting {
   readonly reason: CleartextReason;
   /** Of cleartext DNS. */
   readonly plainPort: number;
+  /** What servers are verified against, and what they are shown; see PoolSpec. */
+  readonly trust: string;
   readonly bootstrapServers: () => readonly PlainServer[];
 }
 
@@ -267,8 +267,8 @@ export class Server<T extends Waiter> {
 }
 
 /** A text that is the same for two servers that are reached in the same way, and prove themselves in the same way. */
-export const serverKey = (spec: ServerSpec, { mode, reason, plainPort }: ServerSetting): string =>
-  JSON.stringify([spec, mode, reason, plainPort]);
+export const serverKey = (spec: ServerSpec, { mode, reason, plainPort, trust }: ServerSetting): string =>
+  JSON.stringify([spec, mode, reason, plainPort, trust]);
 
 const addressWords = (endpoints: readonly { readonly identity: { readonly address: string } }[]): string =>
   endpoints.map(({ identity }) => identity.address).join(' ');

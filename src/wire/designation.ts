@@ -1,5 +1,5 @@
-// Where a resolver says that it speaks DNS over TLS: the answer about _dns.resolver.arpa (RFC 9462 §4, with the service
-// parameters of RFC 9460 and RFC 9461).
+// Designated resolvers (RFC 9462): the answer about _dns.resolver.arpa says where a resolver offers DNS over TLS (§4,
+// with the service parameters of RFC 9460 and RFC 9461).
 
 import { addressText } from '../base/address.js';
 import { nameToText, readName } from './name.js';
@@ -7,7 +7,7 @@ import { ScannedRecords } from './records.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
 import { scanResponse } from './scan.js';
 
-/** One place. */
+/** One designated resolver. */
 export interface Designation {
   readonly priority: number;
   /** The name to be sent as SNI, without the dot at its end. */
@@ -17,14 +17,14 @@ export interface Designation {
   readonly addresses: readonly string[];
 }
 
-/** All places for DNS over TLS, best first, and how long they hold. */
+/** All designated resolvers with DNS over TLS, best first, and how long the answer may be kept. */
 export interface Designations {
   readonly designations: readonly Designation[];
   readonly ttlSec: number;
 }
 
 const KEY = { MANDATORY: 0, ALPN: 1, PORT: 3, IPV4HINT: 4, IPV6HINT: 6 } as const;
-/** What is understood here; a record that needs more is of no use (RFC 9460 §8). */
+/** Keys that are understood here; a record with other mandatory keys is ignored (RFC 9460 §8). */
 const UNDERSTOOD: ReadonlySet<number> = new Set([...Object.values(KEY), 2]);
 const DOT_PORT = 853;
 /** Designations that are tried, and addresses of each. */

@@ -7,7 +7,7 @@
 import { putU16, u16At } from '../base/octets.js';
 import { TYPE } from './rrtype.js';
 
-/** Option codes that mean something here. */
+/** Option codes that are used here. */
 export const OPTION = {
   NSID: 3,
   CLIENT_SUBNET: 8,

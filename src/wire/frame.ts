@@ -2,7 +2,7 @@
 
 import { putU16, u16At } from '../base/octets.js';
 
-/** Puts the length before a message, in one buffer, so that both leave in one segment. */
+/** Puts the length before a message in one buffer, so that both are sent in one segment. */
 export function framed(message: Buffer): Buffer {
   const frame = Buffer.allocUnsafe(2 + message.length);
   putU16(frame, 0, message.length);

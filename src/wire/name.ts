@@ -3,8 +3,8 @@
 //   wire name   length octet and label, repeated, ended by the root's zero octet; at most 255 octets
 //   pointer     two octets starting with bits 11: "go on reading at that earlier offset" (compression)
 //
-// A name from the network may lie about its lengths and point at itself. Each function here looks at a bound
-// before it reads, follows only pointers that go strictly backwards, and so ends after at most 255 octets.
+// A name from the network may have wrong lengths, and may point at itself. Each function here checks bounds before it
+// reads, and follows only pointers that go strictly backwards, so it ends after at most 255 octets.
 
 /** An uncompressed name, letter case as it came. */
 export type WireName = Buffer;
@@ -13,8 +13,8 @@ export type WireName = Buffer;
 export const MAX_NAME_BYTES = 255;
 const MAX_LABEL_BYTES = 63;
 const POINTER_BITS = 0xc0;
-// As many as a name can have labels. Pointers to pointers, thousands deep, would make every name of a message cost as
-// much as the whole message.
+// Pointers in one name: as many as it can have labels. With thousands of pointers to pointers, each name of a message
+// would cost as much as the whole message.
 const MAX_POINTERS = 127;
 
 /** The name of the root: one zero octet. */
@@ -47,7 +47,7 @@ export function skipName(message: Buffer, at: number): number {
     // 0x40 and 0x80 once marked experimental label types (RFC 6891 §5); nobody may use them.
     if (octet > MAX_LABEL_BYTES) return -1;
     length += octet + 1;
-    // Here too, and not only at the end: what is too long already is not walked any further.
+    // A name that is too long already is not read to its end.
     if (length >= MAX_NAME_BYTES) return -1;
     position += octet + 1;
   }
@@ -85,7 +85,9 @@ export function lowerCased(name: Buffer): Buffer {
   return copy;
 }
 
-/** Whether `bytes` octets of a name at `at` in a message are those at the start of `name`, letter case aside (RFC 4343). */
+/**
+ * Whether `bytes` octets of a name at `at` in a message are those at the start of `name`, letter case aside (RFC 4343).
+ */
 export function sameIgnoringCase(message: Buffer, at: number, name: Buffer, bytes: number): boolean {
   for (let i = 0; i < bytes; i++) {
     const x = message[at + i] ?? 0;

@@ -1,4 +1,4 @@
-// A client's query, read from raw octets: what is asked, how the reply has to look, or what is wrong with it.
+// Reads a client's query from raw octets: what is asked, how the reply has to look, or what is wrong with it.
 
 import { u16At } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
@@ -32,10 +32,10 @@ export interface ClientQuery extends ReplyTo {
   readonly key: string;
 }
 
-/** What came of reading a message. */
+/** The result of reading a message. */
 export type Parsed =
   | { readonly at: 'query'; readonly query: ClientQuery }
-  /** Nothing can be answered: too short for a header, or itself a response (answering those makes loops). */
+  /** Not to be answered: too short for a header, or a response (answering responses makes loops). */
   | { readonly at: 'ignore'; readonly reason: 'short' | 'response' }
   | { readonly at: 'reject'; readonly code: FailureCode; readonly replyTo: ReplyTo };
 
@@ -53,10 +53,10 @@ export function parseQuery(message: Buffer): Parsed {
   });
 
   if (opcodeOf(flags) !== 0) return reject('opcode');
-  // One question exactly (RFC 9619 §4), and nothing in the sections that only answers fill.
+  // Exactly one question (RFC 9619 §4), and nothing in the sections that only responses use.
   if (counts.questions !== 1 || counts.answers !== 0 || counts.authority !== 0) return reject('form_error');
   const nameEnd = skipName(message, HEADER_BYTES);
-  // A compressed QNAME has nothing earlier to point at but the header.
+  // A compressed QNAME could only point into the header.
   if (nameEnd === -1 || nameEnd + QUESTION_FIXED_BYTES > message.length) return reject('form_error');
   const question = message.subarray(HEADER_BYTES, nameEnd + QUESTION_FIXED_BYTES);
 
@@ -88,12 +88,12 @@ export function parseQuery(message: Buffer): Parsed {
   };
 }
 
-/** The bit of a key's last character: what changes an answer beside the question. */
+/** The bit for CD in the last character of a key. */
 export const KEY_WITH_CD = 4;
 
 /** The key under which answers to this question are stored and shared. */
 export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
-  // The name alone: a type may have the value of a letter, too (HTTPS is 0x41).
+  // Only the name has letters: a type may have the value of one (HTTPS is 0x41).
   const name = lowerCased(question.subarray(0, -QUESTION_FIXED_BYTES)).toString('latin1');
   const rest = question.toString('latin1', question.length - QUESTION_FIXED_BYTES);
   return `${name}${rest}${String.fromCharCode(checkingDisabled ? KEY_WITH_CD : 0)}`;

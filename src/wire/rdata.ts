@@ -1,9 +1,9 @@
-// Where domain names stand in RDATA. Only these types may be met with compressed names (RFC 1035 §3.3, RFC 3597 §4), and
-// only these are compared with their names in lower case (RFC 4034 §6.2, without NSEC: RFC 6840 §5.1).
+// Where domain names stand in RDATA. Only these types may have compressed names (RFC 1035 §3.3, RFC 3597 §4), and
+// only in these are names in lower case in canonical form (RFC 4034 §6.2; NSEC is not one of them: RFC 6840 §5.1).
 
 import { TYPE } from './rrtype.js';
 
-/** A part of RDATA: so many octets, a <character-string>, or a name. What is behind the last part is octets. */
+/** A part of RDATA: a number of octets, a <character-string>, or a name. Behind the last part there are only octets. */
 export type RdataPart = number | 'string' | 'name';
 
 const NAME: readonly RdataPart[] = ['name'];

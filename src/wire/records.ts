@@ -147,7 +147,9 @@ export class ScannedRecords extends CurrentRecord {
   }
 }
 
-/** Where the first record of a message starts; -1 if a question before it is malformed, or not even the header is whole. */
+/**
+ * Where the first record of a message starts; -1 if a question before it is malformed, or not even the header is whole.
+ */
 export function recordsStart(message: Buffer): number {
   if (message.length < HEADER_BYTES) return -1;
   let at = HEADER_BYTES;

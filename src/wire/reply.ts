@@ -1,5 +1,5 @@
-// Replies, put together from octets: the client's own id, question and letter case, a stored message's records,
-// and an OPT of ours. Only this file decides which flags a client sees.
+// Makes replies from octets: id, question and letter case of the client, the records of a stored message, and an OPT
+// of our own. Only this file decides which flags a client sees.
 
 import { putU16, putU32, u32At } from '../base/octets.js';
 import { compose, questionName } from './compose.js';
@@ -18,7 +18,7 @@ import { TYPE } from './rrtype.js';
 import { RCODE } from '../base/outcome.js';
 import type { ReplyTo } from './query.js';
 
-/** A message as it is kept: no OPT, and whose id, flags and question are replaced for every client. */
+/** A message as it is kept: without OPT. Its id, flags and question are replaced for each client. */
 export interface StoredMessage {
   readonly octets: Buffer;
   readonly rcode: number;
@@ -39,19 +39,21 @@ export interface ReplyShape {
   readonly options: readonly Option[];
 }
 
-/** The longest UDP reply for this client: what it can take, but no more than passes every path. */
+/** The longest UDP reply for this client: what it accepts, but not more than all paths let through. */
 export const udpLimit = (replyTo: ReplyTo): number =>
   replyTo.opt === undefined ? CLASSIC_PAYLOAD_BYTES : Math.min(replyTo.opt.udpSize, UDP_PAYLOAD_BYTES);
 
-/** A stream's limit: what its length octets can say. */
+/** The longest reply on a stream: what two octets of length can say. */
 export const STREAM_LIMIT_BYTES = MAX_MESSAGE_BYTES;
 
-// Of the query's flags, a reply repeats the opcode, RD (RFC 1035 §4.1.1) and CD (RFC 4035 §3.2.2). RA says that
-// we resolve. AA never: nothing here is an authority. AD is answerReply's to say.
+// A reply repeats opcode, RD (RFC 1035 §4.1.1) and CD (RFC 4035 §3.2.2) of the query. RA is always set, AA never:
+// dotstub is not an authoritative server. answerReply sets AD.
 const replyFlags = (replyTo: ReplyTo, rcode: number): number =>
   FLAG.QR | FLAG.RA | (replyTo.flags & (OPCODE_MASK | FLAG.RD | FLAG.CD)) | (rcode & 15);
 
-/** RFC 6840 §5.8: AD or DO in the query says so. With CD the client checks for itself (§5.9). */
+/**
+ * Whether a client may get AD: it has set AD or DO (RFC 6840 §5.8), and not CD, with which it validates itself (§5.9).
+ */
 const understandsAd = ({ flags, opt }: ReplyTo): boolean =>
   (flags & FLAG.CD) === 0 && ((flags & FLAG.AD) !== 0 || opt?.dnssecOk === true);
 
@@ -72,8 +74,8 @@ function optFor(
 
 /**
  * A reply with a stored message's records.
- * @param ageSec seconds since the message was stored; its TTLs are shown shorter by that
- * @param secure whether all of it was validated: told to those who can understand it
+ * @param ageSec seconds since the message was stored, by which its TTLs are reduced
+ * @param secure whether all of it was validated: sets AD for clients that understand it
  */
 export function answerReply(
   replyTo: ReplyTo & { readonly question: Buffer },
@@ -96,7 +98,7 @@ export function answerReply(
     authority: stored.authority,
     additional: stored.additional + (opt === undefined ? 0 : 1),
   });
-  // The letter case is the client's own (it may be its proof against forgery), whoever's query brought the answer.
+  // The letter case is that of this client's query: it may use it to detect forged replies.
   replyTo.question.copy(reply, HEADER_BYTES);
   if (ageSec > 0) {
     for (let i = 0; i < stored.ttlOffsets.length; i++) {
@@ -119,7 +121,7 @@ export function headerOnlyReply(
   const questionBytes = replyTo.question?.length ?? 0;
   const before = HEADER_BYTES + questionBytes;
   let opt = optFor(replyTo, rcode, shape, errors, before);
-  // An explanation is worth less than an answer that arrives: without it every reply fits 512 octets.
+  // If the reply is too long, the explanation is left out: without it every reply fits 512 octets.
   if (before + (opt?.length ?? 0) > shape.limitBytes)
     opt = optFor(replyTo, rcode, { ...shape, pad: false }, [], before);
   const reply = Buffer.allocUnsafe(before + (opt?.length ?? 0));
@@ -134,7 +136,7 @@ export function headerOnlyReply(
   return reply;
 }
 
-// RFC 8482 §4.2: a synthesised HINFO, with a TTL long enough to stop the asker from coming back at once.
+// RFC 8482 §4.2: a synthesised HINFO, with a TTL that keeps the client from asking again at once.
 const REFUSE_ANY_TTL_SEC = 3600;
 const REFUSE_ANY_RDATA = Buffer.from('\x07RFC8482\x00', 'latin1');
 
@@ -158,8 +160,8 @@ const NO_SUCH_NAME_RDATA = Buffer.alloc(2 + 4 * NO_SUCH_NAME_NUMBERS.length);
 NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(NO_SUCH_NAME_RDATA, 2 + 4 * i, number));
 
 /**
- * A denial of our own: there is no such name in `zone`. It has a SOA: without one nobody may keep it (RFC 2308 §5), and some
- * stub resolvers do not believe it.
+ * A denial of our own: there is no such name in `zone`. It has a SOA: without one nobody may keep it (RFC 2308 §5), and
+ * some stub resolvers do not believe it.
  */
 export const noSuchNameMessage = (question: Buffer, zone: Buffer): StoredMessage =>
   compose(
@@ -175,6 +177,6 @@ export function keepaliveOption(idleMs: number): Option {
   return { code: OPTION.TCP_KEEPALIVE, data };
 }
 
-/** For errors that carry no code of their own, nothing; else the one EDE. */
+/** The extended error with this code; none for a failure without a code. */
 export const edeFor = (infoCode: number | undefined, text: string): readonly ExtendedError[] =>
   infoCode === undefined ? [] : [{ infoCode, text }];

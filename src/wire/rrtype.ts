@@ -1,7 +1,7 @@
-// Numbers and mnemonics of RR types (IANA "Domain Name System (DNS) Parameters"), and what kind of thing a
-// number is. Types without a mnemonic here are written TYPEnnn (RFC 3597 §5).
+// Numbers and mnemonics of RR types (IANA "Domain Name System (DNS) Parameters"), and kinds of types. Types without a
+// mnemonic here are written TYPEnnn (RFC 3597 §5).
 
-/** The types that code here speaks of, and those people ask for by name. */
+/** The types that are used here, and those that people ask for by name. */
 export const TYPE = {
   A: 1,
   NS: 2,

@@ -1,5 +1,5 @@
-// A response from upstream, walked once: is it whole, where are its TTLs, where does its OPT start, how long
-// may it live. The octets stay as they are; what is learned here lets them be replayed by copying and patching.
+// One walk over a response from upstream: whether it is whole, where its TTLs and its OPT are, how long it may be
+// kept. The octets stay as they are: with what is learned here, replies are made by copying and patching them.
 
 import { u16At } from '../base/octets.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
@@ -26,16 +26,16 @@ export interface Scan {
   readonly additional: number;
   /** Offsets of the TTL fields of all records before `end`. */
   readonly ttlOffsets: readonly number[];
-  /** Seconds that the message may be kept; 0 if it says nothing that lasts. */
+  /** Seconds that the message may be kept; 0: not at all. */
   readonly ttlSec: number;
   /** NXDOMAIN, or NOERROR without the asked type (NODATA, RFC 2308 §2). */
   readonly negative: boolean;
-  /** Offset of the TTL field of the SOA that a negative answer is dated by. */
+  /** Offset of the TTL field of the SOA that limits a negative answer. */
   readonly soaTtlOffset: number | undefined;
   readonly extendedErrors: readonly ExtendedError[];
 }
 
-// More of them would not help anybody, and they go to the client.
+/** Extended errors that are passed on to the client. */
 const MAX_EXTENDED_ERRORS = 4;
 /** MNAME and RNAME, then five 32-bit numbers, the last of which is MINIMUM. */
 const LEAST_SOA_BYTES = 22;
@@ -87,12 +87,13 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
       } else additional++;
     }
   }
-  // Octets behind the last record belong to nothing.
+  // There must be nothing behind the last record.
   if (!record.endsMessage) return undefined;
 
   const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
   const negative = rcode === 3 || (rcode === 0 && !hasData);
-  // A negative answer lives by its SOA and without one not at all (RFC 2308 §5); failures are not kept here.
+  // The SOA limits how long a negative answer is kept; without a SOA it is not kept (RFC 2308 §5). Failures are kept
+  // elsewhere.
   const ttlSec =
     rcode !== 0 && rcode !== 3
       ? 0

@@ -1,5 +1,5 @@
-// A message with some of its records left out. What stands before the first of these stays where it is. Behind it, names are
-// written out where they point at octets that have moved (RFC 1035 §4.1.4).
+// A message with some of its records left out. What stands before the first of these stays where it is. Behind it,
+// names are written out where they point at octets that have moved (RFC 1035 §4.1.4).
 
 import { putU16 } from '../base/octets.js';
 import { MAX_MESSAGE_BYTES } from './header.js';
@@ -17,8 +17,7 @@ export type Keeps = (record: number, type: number) => boolean;
 /**
  * Leaves out the records that `keeps` says no to.
  * @param message one that was walked (wire/scan)
- * @returns the message itself where all stay; undefined if it would become longer than a message can be, or a name in it
- * is malformed
+ * @returns the message itself where all stay; undefined if it would be too long for a message, or a name is malformed
  */
 export function select<M extends StoredMessage>(message: M, questionEnd: number, keeps: Keeps): M | undefined {
   const { octets, ttlOffsets } = message;

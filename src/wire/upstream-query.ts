@@ -1,5 +1,5 @@
-// Queries as they leave us: nothing of the client's message but its question, and the flags that change the
-// answer. Client options (cookies, client subnet, anything unknown) end here.
+// Queries to upstream. Of the client's message they have only the question and the flags that change the answer.
+// Options of the client (cookies, client subnet, anything unknown) are not passed on.
 
 import { putU16, u16At } from '../base/octets.js';
 import { plainQuery, questionOf } from './compose.js';
@@ -18,11 +18,11 @@ export interface Ask {
 
 /** How to ask it. */
 export interface AskOptions {
-  /** RFC 8467: pad to 128 octets. Only where the octets travel encrypted, else padding protects nothing. */
+  /** RFC 8467: pad to a multiple of 128 octets. Only with encryption: without, padding protects nothing. */
   readonly pad: boolean;
   /** Ask for the server's idle timeout (RFC 7828 §3.2.1: empty option, streams only). */
   readonly keepalive: boolean;
-  /** Ask the server to tell nobody where we are: a client subnet of 0 octets (RFC 7871 §7.1.2). */
+  /** Ask the server not to pass our subnet on: a client subnet of 0 octets (RFC 7871 §7.1.2). */
   readonly hideSubnet: boolean;
   /** A DNS cookie (RFC 7873), for queries in cleartext. */
   readonly cookie?: Buffer;
@@ -94,7 +94,7 @@ function writeQuery(
   }
 }
 
-/** A query message; without options, one without EDNS, for servers that know none. */
+/** A query message. Without options it has no EDNS, for servers that do not know it. */
 export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
   if (options === undefined) return plainQuery(id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), ask.question);
   const bytes = queryBytes(ask, options);
@@ -120,7 +120,7 @@ export const isResponse = (message: Buffer): boolean =>
 /** Whether a response repeats this question, letter case aside (RFC 5452 §9.1). */
 export function answersQuestion(message: Buffer, question: Buffer): boolean {
   if (u16At(message, 4) !== 1 || message.length < HEADER_BYTES + question.length) return false;
-  // Type and class are no letters, even where they have the value of one.
+  // Type and class are compared as octets: their values may be those of letters.
   const nameBytes = question.length - 4;
   if (!sameIgnoringCase(message, HEADER_BYTES, question, nameBytes)) return false;
   for (let i = nameBytes; i < question.length; i++) if (message[HEADER_BYTES + i] !== question[i]) return false;

@@ -1,3 +1,5 @@
+// Addresses as text and octets (base/address).
+
 import { isIP } from 'node:net';
 
 import fc from 'fast-check';
@@ -5,7 +7,7 @@ import t from 'tap';
 
 import { addressOctets, addressText } from '../../src/base/address.js';
 
-await t.test('text and octets', t => {
+await t.test('addresses are converted between text and octets', t => {
   const pairs: readonly [string, string][] = [
     ['127.0.0.1', '7f000001'],
     ['::', '0'.repeat(32)],
@@ -25,7 +27,7 @@ await t.test('text and octets', t => {
   t.end();
 });
 
-await t.test('any octets survive the way to text and back, and any text is taken exactly if it is an address', t => {
+await t.test('octets survive the way to text and back, and text is accepted exactly if it is an address', t => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), fc.boolean(), (values, short) => {
       const octets = Buffer.from(values.map(value => (value & 1 ? 0 : value)));

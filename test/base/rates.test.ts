@@ -1,3 +1,5 @@
+// Rates and quantiles (base/rates).
+
 import fc from 'fast-check';
 import t from 'tap';
 
@@ -25,7 +27,7 @@ const look = (more: Partial<Look>): Look => ({
   ...more,
 });
 
-await t.test('what happened between two looks', async t => {
+await t.test('rates and quantiles between two samples', async t => {
   const before = look({ atMs: 1000, cache: 10, upstream: 5, durations: [10, 0, 5, 0, 0] });
   const after = look({
     atMs: 3000,
@@ -49,13 +51,13 @@ await t.test('what happened between two looks', async t => {
   t.match(
     between(before, { ...before, atMs: 5000 }, BOUNDS),
     { hits: undefined, encrypted: undefined, median: undefined, tail: undefined },
-    'nothing was asked: nothing is known',
+    'no query, no value',
   );
   t.equal(between(after, before, BOUNDS), undefined, 'backwards');
-  t.equal(between(after, look({ atMs: 9000 }), BOUNDS), undefined, 'the daemon was started anew');
+  t.equal(between(after, look({ atMs: 9000 }), BOUNDS), undefined, 'the daemon was restarted');
 });
 
-await t.test('a sample is read in the order it is written', async t => {
+await t.test('a sample is read in the order in which it is written', async t => {
   t.same(lookFrom([1, 2, 3, 4, 5, 6, 7, 8, 9]), {
     atMs: 1,
     cache: 2,
@@ -68,9 +70,9 @@ await t.test('a sample is read in the order it is written', async t => {
   });
 });
 
-await t.test('quantiles lie in the bucket that they are in, and grow with q', async t => {
+await t.test('a quantile lies within its bucket, and grows with q', async t => {
   t.equal(quantile([0, 0, 10, 0, 0], BOUNDS, 0.5), 0.75, 'half way through');
-  t.equal(quantile([0, 0, 0, 0, 1], BOUNDS, 0.99), 2, 'above all bounds nothing is known but that');
+  t.equal(quantile([0, 0, 0, 0, 1], BOUNDS, 0.99), 2, 'above all bounds: the highest bound');
   t.equal(quantile([0, 0, 0, 0, 0], BOUNDS, 0.5), undefined);
   fc.assert(
     fc.property(
@@ -85,12 +87,12 @@ await t.test('quantiles lie in the bucket that they are in, and grow with q', as
   );
 });
 
-await t.test('as people read it', async t => {
+await t.test('numbers, shares and durations are written for people', async t => {
   t.same([0, 0.24, 9.96, 14.4, 1234.5].map(numberText), ['0', '0.2', '10.0', '14', '1,235']);
   t.same(
     [undefined, 0, 0.5, 0.999, 0.9999, 1].map(percentText),
     ['–', '0 %', '50 %', '99.9 %', '99.9 %', '100 %'],
-    'nearly all is not all',
+    'a share just below 1 is not 100 %',
   );
   t.same(
     [undefined, 0.1, 0.25, 3.4].map(ms => timeText(ms, BOUNDS)),

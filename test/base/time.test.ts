@@ -1,3 +1,5 @@
+// The age clock, the timer wheel and the bounded map (base).
+
 import t from 'tap';
 
 import { ageClock } from '../../src/base/age-clock.js';
@@ -5,7 +7,7 @@ import { bounded } from '../../src/base/bounded.js';
 import { Timed, wheel } from '../../src/base/wheel.js';
 import { fakeClock } from '../fixtures/clock.js';
 
-await t.test('the age clock counts running time once', async t => {
+await t.test('the age clock counts the time that the machine runs', async t => {
   const clock = fakeClock();
   const age = ageClock(clock);
   t.equal(age(), 0);
@@ -13,7 +15,7 @@ await t.test('the age clock counts running time once', async t => {
   t.equal(age(), 90);
 });
 
-await t.test('the age clock counts time asleep, and forward steps of the wall clock', t => {
+await t.test('the age clock counts sleep and forward steps of the wall clock', t => {
   const clock = fakeClock();
   const age = ageClock(clock);
   clock.sleep(3600_000);
@@ -23,7 +25,7 @@ await t.test('the age clock counts time asleep, and forward steps of the wall cl
   t.end();
 });
 
-await t.test('the age clock ignores a wall clock that is set back, and its jitter', async t => {
+await t.test('the age clock ignores a wall clock that is set back, and jitter', async t => {
   const clock = fakeClock();
   const age = ageClock(clock);
   clock.setWall(0);
@@ -42,7 +44,7 @@ class Call extends Timed {
   }
 }
 
-await t.test('a wheel fires in time, never early, each once', async t => {
+await t.test('a wheel fires each deadline once, in time and never early', async t => {
   const clock = fakeClock();
   const turning = wheel(clock);
   const fired: [number, number][] = [];
@@ -58,7 +60,7 @@ await t.test('a wheel fires in time, never early, each once', async t => {
   t.equal(clock.pending, 0, 'no timer runs with nothing scheduled');
 });
 
-await t.test('a wheel entry that left does not fire, and leaving twice is harmless', async t => {
+await t.test('a stopped deadline does not fire, and stopping twice does no harm', async t => {
   const clock = fakeClock();
   const turning = wheel(clock);
   let fired = 0;
@@ -71,10 +73,10 @@ await t.test('a wheel entry that left does not fire, and leaving twice is harmle
   t.equal(fired, 1);
   turning.start(stopped, 50);
   await clock.advance(1000);
-  t.equal(fired, 2, 'it turns again after a rest');
+  t.equal(fired, 2, 'the wheel turns again after it was empty');
 });
 
-await t.test('a bounded map stays within its bytes, and drops what was used least recently', t => {
+await t.test('a bounded map stays within its bytes, and evicts the least recently used entries', t => {
   let evicted = 0;
   const map = bounded<{ n: number }>(100, () => evicted++);
   for (let n = 0; n < 10; n++) map.set(`k${n}`, { n }, 10);

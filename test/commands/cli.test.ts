@@ -103,7 +103,7 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
       'no CA file',
       at(`127.0.0.1:${free}`, 'upstream: { ca_file: /nowhere/ca.pem }'),
       2,
-      /upstream\.ca_file: \/nowhere\/ca\.pem can not be read \(there is no such file\)/,
+      /upstream\.ca_file: \/nowhere\/ca\.pem cannot be read \(there is no such file\)/,
     ],
     [
       'CA file without certificates',

@@ -216,4 +216,6 @@ await t.test('query says what was found', async t => {
   const { code, stdout } = await dotstub(['query', 'www.broken', '--server', `127.0.0.1:${port}`]);
   t.equal(code, 1);
   t.match(stdout, /why: +DNSSEC Bogus: .* is wrong[\s\S]*checked: +DNSSEC bogus: not what the zone signed/);
+  const again = await dotstub(['query', 'www.broken', '--server', `127.0.0.1:${port}`]);
+  t.match(again.stdout, /from: +cache: it failed a moment ago/, 'a failure that was kept is a failure');
 });

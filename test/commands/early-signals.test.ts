@@ -61,29 +61,28 @@ await t.test(
       for (const stream of [child.stdout, child.stderr])
         stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
       const pid = child.pid ?? 0;
+      const lives = (): boolean => child.exitCode === null && child.signalCode === null;
       const sent = { SIGHUP: 0, SIGUSR1: 0 };
-      const untilMs = Date.now() + 500;
-      let next = 0;
-      while (Date.now() < untilMs) {
+      // Half a second of it, however slow the machine is.
+      while (sent.SIGHUP < 50 && lives()) {
         const now = caught(pid);
         for (const signal of ['SIGUSR1', 'SIGHUP'] as const) {
           if ((now & BITS[signal]) === 0n) continue;
           child.kill(signal);
           sent[signal]++;
         }
-        next += 10;
         await sleep(10);
       }
-      t.ok(next >= 100 && sent.SIGHUP > 5 && sent.SIGUSR1 >= sent.SIGHUP, JSON.stringify(sent));
+      t.ok(sent.SIGUSR1 >= sent.SIGHUP, 'Node.js takes that one before we do');
       let reply: Awaited<ReturnType<typeof tryAsk>>;
-      for (let i = 0; i < 50 && reply === undefined && child.exitCode === null && child.signalCode === null; i++) {
+      while (lives() && (reply === undefined || !said.includes('taken over'))) {
         reply = await tryAsk({ address: '127.0.0.1', port }, '.', { type: 'ANY' }).catch(() => undefined);
         await sleep(20);
       }
-      t.match(reply?.text, { rcode: 'NOERROR' }, said);
-      t.equal(child.exitCode ?? child.signalCode, null);
-      t.same(listeningPorts(pid), [port], 'nothing but what was configured');
+      t.ok(lives(), `${child.signalCode ?? ''} ${said}`);
+      t.match(reply?.text, { rcode: 'NOERROR' });
       t.match(said, /taken over/, 'what came early was done as soon as it could be');
+      t.same(listeningPorts(pid), [port], 'nothing but what was configured');
       child.kill('SIGUSR1');
       await sleep(50);
       t.same(listeningPorts(pid), [port]);

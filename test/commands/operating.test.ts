@@ -107,17 +107,20 @@ await t.test('top: rates, servers, and names as far as they may be known', async
     /privacy +strict: queries go over TLS[\s\S]*dns\.test +127\.0\.0\.1 +over TLS[\s\S]*Names and clients are not kept/,
   );
   const told = await running(t, `log: { queries: full, query_file: ${join(directory.path, 'top.log')} }`);
-  const top = told.tell('top', '--once');
-  for (let i = 0; i < 30; i++) {
+  const looks = { over: false };
+  const top = told.tell('top', '--once').finally(() => (looks.over = true));
+  let asked = 0;
+  while (!looks.over) {
     await ask(told.at, 'www.example');
-    await sleep(30);
+    asked++;
+    await sleep(20);
   }
   const { stdout } = await top;
-  t.match(stdout, /queries\/s +\d\d/);
+  t.match(stdout, /queries\/s +[1-9]/);
   t.match(stdout, /name +queries\nwww\.example\. +\d+/);
   t.match(stdout, /client +queries\n127\.0\.0\.1 +\d+/);
   t.match(JSON.parse((await told.tell('top', '--once', '--json')).stdout.split('\n')[0] ?? ''), {
-    names: [['www.example.', 30]],
+    names: [['www.example.', Math.min(asked, 1000)]],
   });
 });
 

@@ -1,3 +1,5 @@
+// The check of a configuration file (config/check), and the resolvers of the system (config/system).
+
 import { readdirSync, readFileSync } from 'node:fs';
 
 import fc from 'fast-check';
@@ -19,13 +21,13 @@ const good = (text: string) => {
   return checked;
 };
 
-await t.test('every broken file is answered with place, path, value and what is allowed', t => {
+await t.test('the problem with each broken file has its place, path, value and what is allowed', t => {
   const expected = readFileSync(new URL('expected.txt', BROKEN), 'utf8').trimEnd().split('\n');
   t.ok(broken.length >= 30);
   for (const file of broken) {
     const checked = checkConfig(readFileSync(new URL(file, BROKEN), 'utf8'));
     if (checked.ok) {
-      t.fail(`${file} was taken`);
+      t.fail(`${file} was accepted`);
       continue;
     }
     t.same(
@@ -56,13 +58,13 @@ await t.test('an empty file is the defaults', t => {
   t.end();
 });
 
-await t.test('the complete example of the design is taken as it stands', t => {
+await t.test('the complete example of the design is accepted', t => {
   const { config, notBuilt } = good(readFileSync(new URL('design.yaml', import.meta.url), 'utf8'));
   t.match(config.upstream, {
     mode: 'strict',
     servers: [{ name: 'dns.quad9.net', addresses: [{ address: '9.9.9.9' }, { address: '2620:fe::fe' }] }],
   });
-  t.ok(notBuilt.includes('dns64.prefix') && notBuilt.includes('cache.serve_stale'), 'what has no effect yet is named');
+  t.ok(notBuilt.includes('dns64.prefix') && notBuilt.includes('cache.serve_stale'), 'options without effect are named');
   t.notOk(notBuilt.includes('cache.size'));
   t.end();
 });
@@ -82,14 +84,14 @@ await t.test('a preset changes defaults, and a value in the file overrides it', 
   t.end();
 });
 
-await t.test('the mode follows from the servers where it is left out', t => {
+await t.test('a mode that is left out follows from the servers', t => {
   t.equal(modeOf(good('').config), 'opportunistic');
   t.equal(modeOf(good('upstream: { servers: [{ addresses: [192.0.2.1] }] }').config), 'strict');
   t.equal(modeOf(good('upstream: { mode: "off" }').config), 'off');
   t.end();
 });
 
-await t.test('units, and bare numbers', t => {
+await t.test('durations and sizes take units or bare numbers', t => {
   const { cache } = good('cache: { size: 131072, min_ttl: 5, max_ttl: 1.5h, negative_max_ttl: 0 }').config;
   t.match(cache, { size: 131072, min_ttl: 5000, max_ttl: 5_400_000, negative_max_ttl: 0 });
   t.end();
@@ -100,7 +102,7 @@ await t.test('JSON is YAML', t => {
   t.end();
 });
 
-await t.test('aliases work, and bombs of them do not', t => {
+await t.test('aliases work, and nested ones that grow exponentially are refused', t => {
   t.match(good('access:\n  allow: &a [10.0.0.0/8]\n  snoop: *a').config.access.snoop, [
     { address: '10.0.0.0', prefix: 8 },
   ]);
@@ -117,7 +119,7 @@ await t.test('aliases work, and bombs of them do not', t => {
   t.end();
 });
 
-await t.test('the effective configuration, written out, comes to itself', t => {
+await t.test('a configuration that is written out reads as the same configuration', t => {
   for (const text of [
     '',
     'preset: router\nupstream: { servers: [{ name: dns.example, addresses: ["[2001:db8::1]:8853"], pins: ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }] }',
@@ -125,11 +127,11 @@ await t.test('the effective configuration, written out, comes to itself', t => {
     const { config } = good(text);
     t.same(good(configFile(config)).config, config);
   }
-  t.same(good(exampleFile()).config, defaultConfig(), 'and the example file is the defaults');
+  t.same(good(exampleFile()).config, defaultConfig(), 'the example file holds the defaults');
   t.end();
 });
 
-await t.test('any text at all: an answer, never an exception', t => {
+await t.test('any text gives a result, never an exception', t => {
   const words = fc.constantFrom(
     'cache:',
     'upstream:',
@@ -164,7 +166,7 @@ await t.test('any text at all: an answer, never an exception', t => {
   t.end();
 });
 
-await t.test('resolv.conf(5): nameserver lines', t => {
+await t.test('the nameserver lines of resolv.conf(5) are read', t => {
   t.same(
     nameservers(
       '# c\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # x\nnameserver fe80::1%eth0\nnameserver nonsense\nsearch x\n',
@@ -174,7 +176,7 @@ await t.test('resolv.conf(5): nameserver lines', t => {
   t.end();
 });
 
-await t.test('behind a local stub the real servers are found, and never we ourselves', t => {
+await t.test('servers behind a local stub are found, and our own listeners are left out', t => {
   const files: Record<string, string> = {
     '/etc/resolv.conf': 'nameserver 127.0.0.53\n',
     '/run/systemd/resolve/resolv.conf': 'nameserver 192.0.2.1\nnameserver 127.0.0.1\n',
@@ -193,7 +195,7 @@ await t.test('behind a local stub the real servers are found, and never we ourse
     systemResolvers(address => address === '127.0.0.1', read),
     ['192.0.2.1', '192.0.2.9'],
   );
-  // Of another network: what was saved at the installation counts only where nobody keeps the current ones.
+  // The copy from the installation may be of another network. It counts only if no other file has servers.
   files['/etc/dotstub/resolv.conf.before'] = 'nameserver 198.51.100.1\n';
   t.same(
     systemResolvers(address => address === '127.0.0.1', read),

@@ -1,3 +1,5 @@
+// The list of leaks (config/leaks).
+
 import t from 'tap';
 
 import { checkConfig } from '../../src/config/check.js';
@@ -10,7 +12,7 @@ const found = (text: string): string[] => {
 };
 
 await t.test(
-  'strict with addresses, on loopback: nothing but the portal window, and without its names nothing at all',
+  'strict mode with addresses, on loopback: only the portal window leaks, and without its names nothing does',
   t => {
     const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\n';
     t.match(found(strict), [/^portal\.names: connectivitycheck\.gstatic\.com, .*"dotstub portal start"/]);
@@ -20,22 +22,24 @@ await t.test(
   },
 );
 
-await t.test('every way out is named, with the option that opens it', t => {
+await t.test('every leak is listed with the option that opens it', t => {
   const none = 'portal: { names: [] }\n';
   t.match(found(none), [
     /^upstream\.servers: every name: in cleartext to the system's resolvers, until TLS/,
-    /someone in between/,
+    /without authentication: an attacker on the path can pose as the server$/,
   ]);
   t.match(found(`${none}upstream: { mode: off, servers: [{ addresses: [192.0.2.1] }] }`), [
     /^upstream\.mode: every name: in cleartext to 192\.0\.2\.1, always$/,
   ]);
-  t.match(found(`${none}upstream: { mode: encrypted, servers: [{ addresses: [192.0.2.1] }] }`), [/can pose as it$/]);
+  t.match(found(`${none}upstream: { mode: encrypted, servers: [{ addresses: [192.0.2.1] }] }`), [
+    /can pose as the server$/,
+  ]);
   t.match(found(`${none}upstream: { bootstrap: [192.0.2.53], servers: [{ name: dns.example }] }`), [
-    /^upstream\.servers\[0\]: dns\.example\.?: in cleartext to 192\.0\.2\.53, to find its address/,
+    /^upstream\.servers\[0\]: dns\.example\.?: in cleartext to 192\.0\.2\.53, to look up its address/,
   ]);
   t.match(
     found(`${none}listen: ["192.168.1.1:53"]\nupstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }`),
-    [/^listen\[0\]: what clients ask/],
+    [/^listen\[0\]: the queries of clients: in cleartext/],
   );
   t.end();
 });

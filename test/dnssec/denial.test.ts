@@ -238,7 +238,7 @@ await t.test('NSEC3: delegations, and opt-out (RFC 5155 §8.6, §8.9)', async t 
   );
 });
 
-await t.test('NSEC3: records that can not be used, and what hashing may cost', async t => {
+await t.test('NSEC3: records that cannot be used, and what hashing may cost', async t => {
   const [rdata = Buffer.alloc(0)] = matching('www.example.', TYPE.A).rdata;
   const own = `${base32(beside('www.example.', 0).toString('latin1'))}.example.`;
   const with_ = (change: (octets: Buffer) => void): Denial => {

@@ -226,3 +226,56 @@ await t.test('a zone that shows new keys all the time does not fill the memory',
   t.equal(points.points[0]?.keys.length, 32);
   t.ok(believes(points, old));
 });
+
+await t.test('reload to other anchors and back: what was learned counts again', async t => {
+  const [old, next, other] = [pair(), pair(), pair()];
+  let points = trustPoints(anchorOf(old));
+  look(points, 0, [old, next], [old]);
+  look(points, 31, [old, next], [old]);
+  t.ok(believes(points, next));
+  const example = readAnchors([`example. DNSKEY 257 3 13 ${other.key.rdata.subarray(4).toString('base64')}`]);
+  for (const elsewhere of [anchorOf(other), example]) {
+    points = trustPoints(elsewhere, points.save());
+    t.notOk(believes(points, next), 'not with other anchors');
+    points = trustPoints(anchorOf(old), points.save());
+    t.ok(believes(points, next), 'but with the old ones');
+  }
+  points = trustPoints(anchorOf(other), points.save());
+  look(points, 40, [other], [other]);
+  points = trustPoints(anchorOf(other, old), points.save());
+  t.ok(believes(points, next) && believes(points, other), 'and with both');
+});
+
+await t.test('reload to other anchors and back: a key that was revoked stays revoked', async t => {
+  const [old, next, other] = [pair(), pair(), pair()];
+  let points = trustPoints(anchorOf(old, next));
+  look(points, 0, [old, next], [old]);
+  look(points, 1, [revoked(old), next], [revoked(old), next]);
+  t.notOk(believes(points, old));
+  points = trustPoints(anchorOf(other), points.save());
+  look(points, 2, [other], [other]);
+  points = trustPoints(anchorOf(old, other), points.save());
+  t.notOk(believes(points, old));
+  t.ok(believes(points, other));
+});
+
+await t.test('a key that was only announced is no reason to trust those that announced it', async t => {
+  const [old, next] = [pair(), pair()];
+  const points = trustPoints(anchorOf(old));
+  look(points, 0, [old, next], [old]);
+  const other = trustPoints(anchorOf(next), points.save());
+  t.ok(believes(other, next));
+  t.notOk(believes(other, old));
+});
+
+await t.test('a trust point that claims to be due in the far future is due now', async t => {
+  const old = pair();
+  const points = trustPoints(anchorOf(old));
+  look(points, 0, [old], [old]);
+  const far = points.save().replace(/"dueSec": \d+/, `"dueSec": ${START + 10_000 * DAY}`);
+  const due = (text: string, day: number): number =>
+    trustPoints(anchorOf(old), text).dueAt(wallSec(START + day * DAY)).length;
+  t.equal(due(far, 0), 1);
+  t.equal(due(points.save(), 0.5), 0);
+  t.equal(due(points.save(), 1), 1);
+});

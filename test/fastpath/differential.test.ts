@@ -71,7 +71,7 @@ function answerTo(query: Query): Outcome {
           },
   );
   const scan = scanResponse(response, query.type);
-  if (scan === undefined) throw new Error('a response that can not be read');
+  if (scan === undefined) throw new Error('a response that cannot be read');
   const entry = makeEntry(
     response,
     scan,

@@ -13,7 +13,7 @@ import type { Front } from '../../src/front/front.js';
 import { systemClock } from '../../src/os/clock.js';
 import { openUdp, portOf } from '../../src/os/datagrams.js';
 import { loadLibc } from '../../src/os/libc.js';
-import { SharedNetworks } from '../../src/policy/access.js';
+import { SharedNetworks } from '../../src/policy/shared-networks.js';
 import { freePort } from '../fixtures/free-port.js';
 import { recordedLog, recorder } from '../fixtures/recorder.js';
 

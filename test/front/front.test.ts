@@ -95,7 +95,7 @@ await t.test('failures become RCODE and EDE as their row says, with the detail i
   t.match(handle(queryMessage('x.example')), {
     rcode: 'SERVFAIL',
     extendedErrors: [
-      { infoCode: 22, text: 'the server could not prove who it is: the certificate is for a, not for b' },
+      { infoCode: 22, text: 'the server could not be authenticated: the certificate is for a, not for b' },
     ],
   });
   t.match(handle(queryMessage('x.example', { edns: false })), { rcode: 'SERVFAIL', extendedErrors: [] });

@@ -1,5 +1,5 @@
-// Verdicts compared, question by question, with Unbound's: a world of zones signed and broken in many ways (signed-world.ts),
-// served by NSD, resolved by an Unbound that validates nothing, which both ask over TLS. Debian packages: unbound nsd
+// Compares verdicts with Unbound's, question by question, for zones signed and broken in many ways (signed-world.ts). NSD serves the
+// zones. An Unbound without validation resolves in them, and both validators forward to it over TLS. Debian packages: unbound nsd
 // bind9-utils ldnsutils.
 
 import t from 'tap';
@@ -61,7 +61,7 @@ async function verdict(at: At, name: string, type: string): Promise<Verdict> {
   };
 }
 
-/** Questions, and the Extended DNS Error that goes with what is found. */
+/** Questions, and the Extended DNS Error that each must get. */
 const EXTENDED_ERRORS: readonly (readonly [name: string, type: string, rcode: string, code: number, words: RegExp])[] =
   [
     [
@@ -87,8 +87,8 @@ const EXTENDED_ERRORS: readonly (readonly [name: string, type: string, rcode: st
   ];
 
 /**
- * Where Knot Resolver 5.6 judges in another way: it takes every label for a zone cut until that is denied, and fails where the
- * zone's denials are broken. The answers themselves are signed, and secure (RFC 4035 §5.3).
+ * Names for which Knot Resolver 5.6 has another verdict. It takes every label for a zone cut until a denial shows otherwise, and fails
+ * if the denials of the zone are broken. The answers themselves are signed and secure (RFC 4035 §5.3).
  */
 const KNOT_DIFFERS: readonly RegExp[] = [
   /\.(nsec-unsigned|nsec-spoiled|no-nsec|nsec3-spoiled|no-nsec3)\.nsec3?\. \w+: \w+ secure \(.*Knot Resolver SERVFAIL$/,
@@ -96,7 +96,7 @@ const KNOT_DIFFERS: readonly RegExp[] = [
 
 const AT_ONCE = 8;
 
-/** A few at a time. */
+/** Runs a few tasks at a time. */
 async function eachOf<T>(all: readonly T[], then: (each: T) => Promise<void>): Promise<void> {
   const left = [...all].reverse();
   await Promise.all(
@@ -106,107 +106,111 @@ async function eachOf<T>(all: readonly T[], then: (each: T) => Promise<void>): P
   );
 }
 
-await t.test('a world of zones', { skip: missing(...WORLD_PROGRAMS), timeout: 600_000 }, async t => {
-  const on = bench(t);
-  const anchors = await signWorld(on.path);
-  const upstream = await recursor(on, await serveWorld(on, on.path));
-  const behindPlain: At = { address: upstream.address, port: upstream.plainPort };
-  const theirs = await validatingUnbound(
-    on,
-    upstream,
-    anchors,
-    '  val-nsec3-keysize-iterations: "1024 50 2048 50 4096 50"',
-  );
-  const ours = await validator(on, upstream, anchors, ', sha1: validate');
-  const questions = ZONES.flatMap(({ name: zone }) =>
-    QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))),
-  );
-  const counts = new Map<string, number>();
-  const differences: string[] = [];
-  await eachOf(questions, async ({ name, type }) => {
-    const [mine, its] = await Promise.all([verdict(ours, name, type), verdict(theirs, name, type)]);
-    counts.set(its.status, (counts.get(its.status) ?? 0) + 1);
-    if (mine.status !== its.status || (mine.data !== its.data && its.status !== 'SERVFAIL')) {
-      differences.push(
-        `${name} ${type}: ${mine.status} (${mine.why}), Unbound ${its.status}${mine.status === its.status ? `\n${mine.data}\n--\n${its.data}` : ''}`,
+await t.test(
+  'verdicts are those of Unbound for zones signed and broken in many ways',
+  { skip: missing(...WORLD_PROGRAMS), timeout: 600_000 },
+  async t => {
+    const on = bench(t);
+    const anchors = await signWorld(on.path);
+    const upstream = await recursor(on, await serveWorld(on, on.path));
+    const behindPlain: At = { address: upstream.address, port: upstream.plainPort };
+    const theirs = await validatingUnbound(
+      on,
+      upstream,
+      anchors,
+      '  val-nsec3-keysize-iterations: "1024 50 2048 50 4096 50"',
+    );
+    const ours = await validator(on, upstream, anchors, ', sha1: validate');
+    const questions = ZONES.flatMap(({ name: zone }) =>
+      QUESTIONS.flatMap(([label, types]) => types.split(' ').map(type => ({ name: under(label, zone), type }))),
+    );
+    const counts = new Map<string, number>();
+    const differences: string[] = [];
+    await eachOf(questions, async ({ name, type }) => {
+      const [mine, its] = await Promise.all([verdict(ours, name, type), verdict(theirs, name, type)]);
+      counts.set(its.status, (counts.get(its.status) ?? 0) + 1);
+      if (mine.status !== its.status || (mine.data !== its.data && its.status !== 'SERVFAIL')) {
+        differences.push(
+          `${name} ${type}: ${mine.status} (${mine.why}), Unbound ${its.status}${mine.status === its.status ? `\n${mine.data}\n--\n${its.data}` : ''}`,
+        );
+      }
+    });
+    t.comment(
+      `${ZONES.length} zones, ${questions.length} questions: ${[...counts].map(([status, count]) => `${count} ${status}`).join(', ')}`,
+    );
+    t.same(differences, []);
+
+    await t.test('RFC 8914: a bogus answer has the right INFO-CODE and names the place', async t => {
+      for (const [name, type, rcode, code, words] of EXTENDED_ERRORS) {
+        const { text } = await ask(ours, name, { type, dnssec: true });
+        t.equal(text.rcode, rcode, `${name} ${type}`);
+        t.equal(text.extendedErrors[0]?.infoCode, code, `${name} ${type}: ${text.extendedErrors[0]?.text ?? ''}`);
+        t.match(text.extendedErrors[0]?.text ?? '', words);
+      }
+    });
+
+    await t.test('zones signed with SHA-1 count as unsigned by default (RFC 9905)', async t => {
+      const plain = await validator(on, upstream, anchors);
+      for (const [name, code] of [
+        ['www.rsasha1.nsec.', 1],
+        ['www.nsec3rsasha1.nsec.', 1],
+        ['www.ds-sha1.nsec.', 2],
+      ] as const) {
+        const { text } = await ask(plain, name, { dnssec: true });
+        t.match(text, { rcode: 'NOERROR', extendedErrors: [{ infoCode: code }] }, name);
+        t.notOk(text.flags.includes('ad'));
+      }
+      t.ok(
+        (await ask(plain, 'www.ds-both.nsec.', { dnssec: true })).text.flags.includes('ad'),
+        'a SHA-1 digest next to a better one does no harm',
       );
-    }
-  });
-  t.comment(
-    `${ZONES.length} zones, ${questions.length} questions: ${[...counts].map(([status, count]) => `${count} ${status}`).join(', ')}`,
-  );
-  t.same(differences, []);
+    });
 
-  await t.test('RFC 8914: what is wrong is said with the right code, and where', async t => {
-    for (const [name, type, rcode, code, words] of EXTENDED_ERRORS) {
-      const { text } = await ask(ours, name, { type, dnssec: true });
-      t.equal(text.rcode, rcode, `${name} ${type}`);
-      t.equal(text.extendedErrors[0]?.infoCode, code, `${name} ${type}: ${text.extendedErrors[0]?.text ?? ''}`);
-      t.match(text.extendedErrors[0]?.text ?? '', words);
-    }
-  });
+    await t.test('AD, DO and CD towards clients (RFC 6840 §5.7 to §5.9)', async t => {
+      const flags = async (name: string, options: Parameters<typeof ask>[2]): Promise<string> => {
+        const { text } = await ask(ours, name, options);
+        return `${text.rcode} ${text.flags.includes('ad') ? 'AD ' : ''}${text.flags.includes('cd') ? 'CD ' : ''}${text.answers.some(each => each.type === 'RRSIG') ? 'signed' : 'bare'}`;
+      };
+      t.equal(await flags('www.ed25519.nsec.', {}), 'NOERROR bare');
+      t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.AD }), 'NOERROR AD bare');
+      t.equal(await flags('www.ed25519.nsec.', { dnssec: true }), 'NOERROR AD signed');
+      t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.AD, edns: false }), 'NOERROR AD bare');
+      t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }), 'NOERROR CD signed');
+      t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), 'NOERROR CD bare');
+      t.equal(await flags('www.expired.nsec.', { dnssec: true }), 'SERVFAIL bare');
+      t.equal(
+        await flags('www.expired.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }),
+        'NOERROR CD signed',
+        'a client that validates itself (CD) gets the answer',
+      );
+      t.equal(await flags('www.expired.nsec.', {}), 'SERVFAIL bare', 'other clients do not, not even from cache');
+      t.equal(await flags('www.unsigned.nsec.', { dnssec: true }), 'NOERROR bare');
+      t.equal(await flags('www.nsec.', { dnssec: true, type: 'RRSIG' }), 'NOERROR signed', 'signatures are not signed');
+    });
 
-  await t.test('SHA-1 is as good as unsigned where it is not asked for (RFC 9905)', async t => {
-    const plain = await validator(on, upstream, anchors);
-    for (const [name, code] of [
-      ['www.rsasha1.nsec.', 1],
-      ['www.nsec3rsasha1.nsec.', 1],
-      ['www.ds-sha1.nsec.', 2],
-    ] as const) {
-      const { text } = await ask(plain, name, { dnssec: true });
-      t.match(text, { rcode: 'NOERROR', extendedErrors: [{ infoCode: code }] }, name);
-      t.notOk(text.flags.includes('ad'));
-    }
-    t.ok(
-      (await ask(plain, 'www.ds-both.nsec.', { dnssec: true })).text.flags.includes('ad'),
-      'beside a better digest it does no harm',
-    );
-  });
-
-  await t.test('AD, DO and CD towards clients (RFC 6840 §5.7 to §5.9)', async t => {
-    const flags = async (name: string, options: Parameters<typeof ask>[2]): Promise<string> => {
-      const { text } = await ask(ours, name, options);
-      return `${text.rcode} ${text.flags.includes('ad') ? 'AD ' : ''}${text.flags.includes('cd') ? 'CD ' : ''}${text.answers.some(each => each.type === 'RRSIG') ? 'signed' : 'bare'}`;
-    };
-    t.equal(await flags('www.ed25519.nsec.', {}), 'NOERROR bare');
-    t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.AD }), 'NOERROR AD bare');
-    t.equal(await flags('www.ed25519.nsec.', { dnssec: true }), 'NOERROR AD signed');
-    t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.AD, edns: false }), 'NOERROR AD bare');
-    t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }), 'NOERROR CD signed');
-    t.equal(await flags('www.ed25519.nsec.', { flags: FLAG.RD | FLAG.CD | FLAG.AD }), 'NOERROR CD bare');
-    t.equal(await flags('www.expired.nsec.', { dnssec: true }), 'SERVFAIL bare');
-    t.equal(
-      await flags('www.expired.nsec.', { flags: FLAG.RD | FLAG.CD, dnssec: true }),
-      'NOERROR CD signed',
-      'who checks for himself gets what is there',
-    );
-    t.equal(await flags('www.expired.nsec.', {}), 'SERVFAIL bare', 'and nobody else does, from cache neither');
-    t.equal(await flags('www.unsigned.nsec.', { dnssec: true }), 'NOERROR bare');
-    t.equal(await flags('www.nsec.', { dnssec: true, type: 'RRSIG' }), 'NOERROR signed', 'signatures are not signed');
-  });
-
-  await t.test('other judges: Knot Resolver and delv', { skip: missing('kresd', 'delv') }, async t => {
-    const knot = await validatingKnot(on, upstream, anchors);
-    const sample = questions.filter((_, i) => i % 29 === 0);
-    const disagree: string[] = [];
-    for (const { name, type } of sample) {
-      const [mine, its] = await Promise.all([verdict(ours, name, type), verdict(knot, name, type)]);
-      if (mine.status !== its.status)
-        disagree.push(`${name} ${type}: ${mine.status} (${mine.why}), Knot Resolver ${its.status}`);
-    }
-    t.comment(`${sample.length} questions to Knot Resolver; ${disagree.length} verdicts differ`);
-    if (process.env['SHOW'] !== undefined) for (const each of disagree) t.comment(each);
-    t.same(
-      disagree.filter(each => !KNOT_DIFFERS.some(known => known.test(each))),
-      [],
-    );
-    for (const [name, says] of [
-      ['www.leaf3.nsec3.', 'fully validated'],
-      ['nobody.nsec.', 'negative response, fully validated'],
-      ['www.unsigned.nsec.', 'unsigned answer'],
-      ['www.expired.nsec.', 'resolution failed'],
-    ] as const) {
-      t.match(await delv(on, behindPlain, anchors, name), says, name);
-    }
-  });
-});
+    await t.test('Knot Resolver and delv agree', { skip: missing('kresd', 'delv') }, async t => {
+      const knot = await validatingKnot(on, upstream, anchors);
+      const sample = questions.filter((_, i) => i % 29 === 0);
+      const disagree: string[] = [];
+      for (const { name, type } of sample) {
+        const [mine, its] = await Promise.all([verdict(ours, name, type), verdict(knot, name, type)]);
+        if (mine.status !== its.status)
+          disagree.push(`${name} ${type}: ${mine.status} (${mine.why}), Knot Resolver ${its.status}`);
+      }
+      t.comment(`${sample.length} questions to Knot Resolver; ${disagree.length} verdicts differ`);
+      if (process.env['SHOW'] !== undefined) for (const each of disagree) t.comment(each);
+      t.same(
+        disagree.filter(each => !KNOT_DIFFERS.some(known => known.test(each))),
+        [],
+      );
+      for (const [name, says] of [
+        ['www.leaf3.nsec3.', 'fully validated'],
+        ['nobody.nsec.', 'negative response, fully validated'],
+        ['www.unsigned.nsec.', 'unsigned answer'],
+        ['www.expired.nsec.', 'resolution failed'],
+      ] as const) {
+        t.match(await delv(on, behindPlain, anchors, name), says, name);
+      }
+    });
+  },
+);

@@ -1,4 +1,4 @@
-// dnstap as fstrm's capture program takes it, and BIND's dnstap-read reads it.
+// dnstap with fstrm's capture program as the receiver and BIND's dnstap-read as the reader.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -22,7 +22,7 @@ async function until(met: () => Promise<boolean> | boolean): Promise<void> {
   throw new Error('did not come to be');
 }
 
-/** Starts a capture; `end` has it write what it has. */
+/** Starts a capture. `end` makes it write its file. */
 async function capture(t: Pick<Test, 'teardown'>, socket: string, file: string): Promise<{ end(): Promise<void> }> {
   const child = spawn(program('fstrm_capture') ?? '', ['-t', 'protobuf:dnstap.Dnstap', '-u', socket, '-w', file], {
     stdio: 'ignore',
@@ -38,7 +38,7 @@ async function capture(t: Pick<Test, 'teardown'>, socket: string, file: string):
   };
 }
 
-await t.test('what was asked and answered, over UDP and TCP, from upstream and cache', { skip }, async t => {
+await t.test('queries and replies over UDP and TCP, from upstream and cache, are captured', { skip }, async t => {
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
   const [socket, file] = [join(directory.path, 'tap.sock'), join(directory.path, 'tap')];
@@ -63,7 +63,7 @@ await t.test('what was asked and answered, over UDP and TCP, from upstream and c
 });
 
 await t.test(
-  'nobody listens, then somebody does: queries are answered, frames are counted as lost, and it goes on',
+  'without a receiver queries are answered and frames count as lost; with one, capture goes on',
   { skip },
   async t => {
     const directory = temporaryDirectory();

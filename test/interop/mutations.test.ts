@@ -1,5 +1,5 @@
-// Signed answers changed in all the ways of fixtures/mutations.ts, and shown to the validator here and to Unbound, which
-// forgets all in between: where Unbound withholds AD, so do we. MUTATIONS says how many (5,000), SEED which (1).
+// Changes signed answers in all the ways of fixtures/mutations.ts, and gives them to this validator and to Unbound, whose cache is
+// flushed in between. If Unbound withholds AD, this validator must, too. MUTATIONS sets how many (5,000), and SEED which ones (1).
 // Debian packages: unbound nsd bind9-utils ldnsutils.
 
 import t from 'tap';
@@ -37,7 +37,7 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
   const anchors = await signWorld(on.path);
   const behind = await recursor(on, await serveWorld(on, on.path));
 
-  // Every answer as it should be, by question in lower case.
+  // The correct answers, by question in lower case.
   const truth = new Map<string, Promise<Buffer>>();
   const keyOf = (question: Buffer): string =>
     Buffer.concat([lowerCased(question.subarray(0, -4)), question.subarray(-4)]).toString('latin1');
@@ -104,13 +104,13 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     const question = questions[roll.below(questions.length)];
     const other = questions[roll.below(questions.length)];
     if (question === undefined || other === undefined) break;
-    // What is not secure from the start need not be broken.
+    // An answer that is not secure from the start is not worth changing.
     const key = `${question.type} ${question.name}`;
     forged = undefined;
     if (!secure.has(key)) {
       const first = fresh();
       const usable = verdictOf(await first.ask(question.name, question.type)) === 'secure';
-      // A DS that is not there may have been asked for in vain: only Unbound takes every label for a cut.
+      // A DS that does not exist may have been queried speculatively. Only Unbound takes every label for a zone cut.
       const links = await Promise.all(
         first.asked.map(async each => ({
           each,
@@ -122,7 +122,7 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     const asked = secure.get(key);
     if (asked === undefined) continue;
     cases++;
-    // Mostly the answer itself is changed, sometimes one that the chain of trust is made from.
+    // Mostly the answer itself is changed, sometimes one for the chain of trust.
     const target = roll.below(NTH_TARGET) === 0 ? asked[roll.below(asked.length)] : undefined;
     const changed = target === undefined ? octetsOf(question) : questionFrom(target);
     const parts = takeApart(await answerTo(changed));
@@ -130,7 +130,7 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
     forged = { key: keyOf(changed), message: putTogether(parts) };
     const ours = verdictOf(await fresh().ask(question.name, question.type));
     await unbound.forget();
-    // It may take long over what it does not like; no answer is none with AD.
+    // Unbound may take long for a bad answer. No answer counts as one without AD.
     const told = await tryAsk(unbound, question.name, {
       type: question.type,
       dnssec: true,
@@ -156,6 +156,6 @@ await t.test(`${CASES} mutated answers`, { skip: missing(...WORLD_PROGRAMS), tim
   );
   if (process.env['SHOW'] !== undefined) for (const each of strict) t.comment(each);
   t.same(lies, []);
-  t.ok(counts['AD from both'] > CASES / 100, 'harmless changes do no harm');
-  t.ok(counts['AD from neither'] > CASES / 4, 'others do');
+  t.ok(counts['AD from both'] > CASES / 100, 'harmless changes leave AD');
+  t.ok(counts['AD from neither'] > CASES / 4, 'other changes remove it');
 });

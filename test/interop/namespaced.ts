@@ -1,5 +1,5 @@
-// Runs in namespaces of its own (see clients.test.ts): a DNS world behind DNS over TLS and the daemon on port 53 of
-// this network namespace's loopback, then the command given as arguments. Exits as that does.
+// Runs in separate namespaces (see clients.test.ts). It starts zones behind DNS over TLS and the daemon on port 53 of the network
+// namespace's loopback, then runs the command in its arguments and exits with its code.
 
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

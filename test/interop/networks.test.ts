@@ -1,5 +1,5 @@
-// What networks do to a resolver: blocked ports, other resolvers, no network at all, a machine that stood still. The
-// program runs in namespaces of its own, where a firewall and addresses can be changed without touching anybody.
+// Trouble with networks: blocked ports, other resolvers, no network, a suspended machine. The program runs in separate namespaces,
+// where firewall and addresses can be changed without effect on the host.
 // Debian packages: iptables iproute2 util-linux.
 
 import { execFile } from 'node:child_process';
@@ -19,7 +19,7 @@ interface Answer {
   readonly ms: number;
 }
 
-/** Runs a situation of networks.ts, and gives what it found. */
+/** Runs a situation of networks.ts and returns its findings. */
 async function situation(t: Test, name: string): Promise<Record<string, unknown>> {
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
@@ -43,7 +43,7 @@ async function situation(t: Test, name: string): Promise<Record<string, unknown>
 }
 
 await t.test(
-  'B17 row 9: strict, port 853 blocked and 53 open: no name in cleartext, and answers within 2 s of the end',
+  'B17 row 9: strict mode with port 853 blocked sends no name in cleartext, and answers within 2 s of the end of the block',
   { skip },
   async t => {
     const found = await situation(t, 'strict, 853 blocked');
@@ -55,7 +55,7 @@ await t.test(
 );
 
 await t.test(
-  'B17 row 10: opportunistic, 853 blocked, then opened: cleartext at once, TLS back with the next network change',
+  'B17 row 10: opportunistic mode with port 853 blocked uses cleartext at once, and TLS again after the next network change',
   { skip },
   async t => {
     const found = await situation(t, 'opportunistic, 853 blocked then opened');
@@ -65,17 +65,17 @@ await t.test(
   },
 );
 
-await t.test('the system gets another resolver: it is used without a restart', { skip }, async t => {
+await t.test('another resolver of the system is used without a restart', { skip }, async t => {
   const found = await situation(t, 'the system gets another resolver');
   t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
   t.match(found['first'], { rcode: 'NOERROR' });
-  t.ok(Number(found['firstWasAsked']) > 0, 'the first query after it goes to the new one');
-  t.match(found['after'], { rcode: 'NOERROR', protocol: 'dot' }, 'and soon over TLS');
+  t.ok(Number(found['firstWasAsked']) > 0, 'the first query after the change goes to the new resolver');
+  t.match(found['after'], { rcode: 'NOERROR', protocol: 'dot' }, 'soon over TLS');
   t.same([found['oldWasAsked'], found['inCleartext']], [0, 0]);
 });
 
 await t.test(
-  'B17 row 5: frozen while its connections were cut: the first query takes no second more than a handshake',
+  'B17 row 5: after a freeze that cut its connections, the first query takes less than a second more than a handshake',
   { skip },
   async t => {
     const found = await situation(t, 'frozen');
@@ -85,7 +85,7 @@ await t.test(
 );
 
 await t.test(
-  'B17 row 8: strict, started without a network: SERVFAIL after 4.2 s, and it recovers by itself',
+  'B17 row 8: strict mode without a network at start gives SERVFAIL after 4.2 s, and recovers by itself',
   { skip },
   async t => {
     const found = await situation(t, 'started without a network');

@@ -1,6 +1,6 @@
-// Runs in namespaces of its own (see networks.test.ts): resolvers on 127.0.0.2 and 127.0.0.3, each in cleartext on port 53
-// and over TLS on 853, a firewall that can drop port 853, and the program, as one would run it. The argument names the
-// situation; prints what came of it as JSON.
+// Runs in separate namespaces (see networks.test.ts). It starts resolvers on 127.0.0.2 and 127.0.0.3, each in cleartext on port 53
+// and over TLS on 853, a firewall that can drop port 853, and the program. The argument names the situation. It prints its findings
+// as JSON.
 
 import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
@@ -29,7 +29,7 @@ const block = (): void =>
   sh('iptables -A INPUT -p tcp --dport 853 -j DROP; iptables -A INPUT -p tcp --sport 853 -j DROP');
 const unblock = (): void => sh('iptables -F INPUT');
 
-/** A resolver at an address; what it is asked in cleartext is kept. */
+/** Starts a resolver at an address. It records queries in cleartext. */
 async function resolver(
   address: string,
 ): Promise<{ readonly inCleartext: string[]; tls: DotServer; close(): Promise<void> }> {
@@ -55,7 +55,7 @@ async function resolver(
 }
 
 let asked = 0;
-/** Asks for a name that nobody has asked for; what came, how, and after how long. */
+/** Queries a new name, and returns the result, the protocol and the duration. */
 async function query(): Promise<{ rcode: string; protocol: string; ms: number }> {
   const told = await tryAsk(AT, `n${asked++}.wild.example`, { options: [REPORT] });
   return {
@@ -104,7 +104,7 @@ switch (situation) {
     const daemon = await startDotstub(automatic);
     result['blocked'] = await query();
     unblock();
-    // Another address on the machine: a network change, which is what brings TLS back at once.
+    // Another address on the machine is a network change, after which TLS is tried again at once.
     sh('ip address add 192.0.2.200/24 dev veth0');
     await sleep(1100);
     await query();
@@ -135,7 +135,7 @@ switch (situation) {
     result['before'] = await query();
     daemon.child.kill('SIGSTOP');
     await sleep(300);
-    // While it could not see it, everything that it had is gone without a word.
+    // While it was frozen, all its connections were lost without notice.
     block();
     for (const session of one.tls.sessions) session.socket.destroy();
     await sleep(11_000);

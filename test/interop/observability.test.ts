@@ -1,5 +1,5 @@
-// What people see: the metrics as Prometheus's own tool judges them, the dashboard and the alerts against a scrape of a daemon
-// that has answered the demo's questions, and the status page in a browser.
+// Observability: the metrics as Prometheus's promtool checks them, the dashboard and the alerts against a scrape of a daemon that has
+// answered the demo's queries, and the status page in a browser.
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,7 +39,7 @@ async function promtool(args: readonly string[], input = ''): Promise<Ran> {
   });
 }
 
-/** Each selector of an expression: the series, and the values that its labels must have. */
+/** The selectors of an expression: series, and values that labels must have. */
 function selectors(
   expression: string,
 ): { readonly name: string; readonly labels: readonly (readonly [string, string])[] }[] {
@@ -53,7 +53,7 @@ function selectors(
   );
 }
 
-/** Whether a scrape has such a series; a regular expression of labels must be met in each of its branches. */
+/** Whether a scrape has a series. A regular expression of a label must match in each of its branches. */
 const has = (name: string, labels: readonly (readonly [string, string])[]): boolean =>
   labels.length === 0
     ? new RegExp(`^${name}[ {]`, 'm').test(scrape)
@@ -61,18 +61,14 @@ const has = (name: string, labels: readonly (readonly [string, string])[]): bool
         values.split('|').every(value => new RegExp(`^${name}\\{[^}]*\\b${label}="${value}"`, 'm').test(scrape)),
       );
 
-await t.test(
-  'promtool finds nothing to complain about in the metrics and the alerts',
-  { skip: missing('promtool') },
-  async t => {
-    const metrics = await promtool(['check', 'metrics'], scrape);
-    // What Node.js and prom-client name themselves is not ours to change.
-    const ours = metrics.output.split('\n').filter(line => line.includes('dotstub_') || line.includes('error'));
-    t.same(ours, []);
-    const rules = await promtool(['check', 'rules', RULES]);
-    t.equal(rules.code, 0, rules.output);
-  },
-);
+await t.test('promtool finds no fault in the metrics and the alerts', { skip: missing('promtool') }, async t => {
+  const metrics = await promtool(['check', 'metrics'], scrape);
+  // Node.js and prom-client choose the names of their own metrics.
+  const ours = metrics.output.split('\n').filter(line => line.includes('dotstub_') || line.includes('error'));
+  t.same(ours, []);
+  const rules = await promtool(['check', 'rules', RULES]);
+  t.equal(rules.code, 0, rules.output);
+});
 
 await t.test('every alert fires when it should, and not before', { skip: missing('promtool') }, async t => {
   const directory = mkdtempSync(join(tmpdir(), 'dotstub-rules-'));
@@ -137,14 +133,14 @@ await t.test('every alert fires when it should, and not before', { skip: missing
   t.same(
     cases.map(([alert]) => alert),
     alerts,
-    'each is tried',
+    'each alert is tested',
   );
   const counts = async (alert: string, at: string, series: Readonly<Record<string, string>>): Promise<number> => {
     const file = join(directory, 'test.yaml');
     const input = Object.entries(series)
       .map(([name, values]) => `      - { series: '${name}', values: '${values}' }`)
       .join('\n');
-    // The number of firing alerts; told by what promtool says was got.
+    // The number of firing alerts, from promtool's "got".
     writeFileSync(
       file,
       `rule_files: ['${RULES}']\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n${input}\n    promql_expr_test:\n      - expr: count(ALERTS{alertname="${alert}",alertstate="firing"}) or vector(0)\n        eval_time: ${at}\n        exp_samples: [{ labels: '{}', value: -1 }]\n`,
@@ -185,11 +181,11 @@ await t.test('every series of the dashboard and the alerts is in a scrape', asyn
   }
 });
 
-/** Octets of a chart as it is drawn. */
+/** The octets of a chart as drawn. */
 const drawn = async (page: Page, chart: string): Promise<string> =>
   page.locator(`${chart} canvas`).evaluate(canvas => (canvas as unknown as { toDataURL(): string }).toDataURL());
 
-await t.test('the status page, as a person uses it', { skip: missing('chromium') }, async t => {
+await t.test('the status page works in a browser', { skip: missing('chromium') }, async t => {
   const browser: Browser = await chromium.launch({
     executablePath: program('chromium') ?? '',
     args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
@@ -217,13 +213,13 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
   t.match(servers, 'dot.demo');
   t.match(servers, 'over TLS');
   t.match(servers, 'proved');
-  t.match(await page.locator('#causes').innerText(), 'the answer is not what its zone signed');
-  t.notMatch(await page.content(), 'forged.example', 'whose names were asked for is not shown');
+  t.match(await page.locator('#causes').innerText(), 'the answer failed DNSSEC validation');
+  t.notMatch(await page.content(), 'forged.example', 'query names are not shown');
   t.match(await page.locator('#verdicts').innerText(), /secure\s+1\d/);
 
   await t.test('the charts move within two seconds of queries', async t => {
     for (const chart of ['#rates', '#times']) {
-      // Without queries only time goes on in them: wait until nothing but that is to be seen.
+      // Without queries only the time axis moves. Wait until nothing else does.
       await sleep(1500);
       const [before, label] = [await drawn(page, chart), await page.locator(chart).getAttribute('aria-label')];
       const startedAt = Date.now();
@@ -231,12 +227,12 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
       while ((await page.locator(chart).getAttribute('aria-label')) === label && Date.now() - startedAt < 5000)
         await sleep(50);
       t.ok(Date.now() - startedAt < 2000, `${chart}: ${Date.now() - startedAt} ms`);
-      t.not(await drawn(page, chart), before, 'drawn anew');
+      t.not(await drawn(page, chart), before, 'redrawn');
       t.match(await page.locator('#rates').getAttribute('aria-label'), /now [1-9]/);
     }
   });
 
-  await t.test('by keyboard', async t => {
+  await t.test('the page works by keyboard', async t => {
     await page.locator('input[name=span]').first().focus();
     await page.keyboard.press('ArrowRight');
     t.ok(await page.getByLabel('the last hour').isChecked());
@@ -244,21 +240,21 @@ await t.test('the status page, as a person uses it', { skip: missing('chromium')
     t.equal(
       await page.evaluate(`document.activeElement.getAttribute('aria-label')`),
       'Servers',
-      'what scrolls can be reached',
+      'scrolling parts can be reached',
     );
   });
 
-  await t.test('on a phone, in the dark', async t => {
+  await t.test('the page fits a phone, and has a dark scheme', async t => {
     const phone = await open({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', isMobile: true });
-    t.equal(await phone.evaluate('document.documentElement.scrollWidth'), 360, 'nothing sticks out');
+    t.equal(await phone.evaluate('document.documentElement.scrollWidth'), 360, 'nothing is wider than the screen');
     t.match(await phone.evaluate('getComputedStyle(document.body).backgroundColor'), /rgb\([12]?\d, /);
     await phone.close();
   });
 
-  t.same([...new Set(asked)], [`http://127.0.0.1:${port}`], 'asks nobody else');
+  t.same([...new Set(asked)], [`http://127.0.0.1:${port}`], 'loads nothing from elsewhere');
   t.same(troubles, [], 'no error in the console');
 
-  await t.test('a daemon that is gone', async t => {
+  await t.test('the page says when the daemon does not answer', async t => {
     await good.program.stop();
     await page.getByRole('alert').waitFor({ timeout: 5000 });
     t.match(await page.getByRole('alert').innerText(), 'does not answer');

@@ -1,5 +1,5 @@
-// OpenSSL's own server with certificates that are good, expired, for another name, self-signed, or without their
-// intermediate: who is let in, in a full handshake and with a ticket. Debian package: openssl.
+// OpenSSL's server with certificates that are good, expired, for another name, self-signed, or without their intermediate. The test
+// is which of them is accepted, in a full handshake and with a ticket. Debian package: openssl.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,7 +36,7 @@ for (const [what, identity, outcome] of cases) {
     const port = await freePort();
     writeFileSync(join(on.path, 'chain.pem'), identity.cert);
     writeFileSync(join(on.path, 'own.key'), identity.key);
-    // -rev answers each line with the line reversed: proof that something was sent, and that tickets have come before.
+    // -rev sends each line back reversed. That proves that the line was sent, and that tickets have arrived.
     await start(
       on,
       'openssl',

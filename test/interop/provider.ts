@@ -1,5 +1,5 @@
-// Runs in namespaces of its own (see clients.test.ts): a resolver in cleartext on 127.0.0.2, which resolv.conf names, a
-// DNS-over-TLS server on port 853, and `dotstub run dns.test`, as one would type it. Prints what came of it.
+// Runs in separate namespaces (see clients.test.ts). It starts a resolver in cleartext on 127.0.0.2, which resolv.conf names, a
+// DNS-over-TLS server on port 853, and `dotstub run dns.test`, and prints the results.
 
 import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';

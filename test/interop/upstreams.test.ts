@@ -1,5 +1,5 @@
-// Unbound, Knot Resolver and dnsdist as the DNS-over-TLS server, each with NSD as the authority behind it: started here
-// on 127.0.0.1 with the configurations of fixtures/servers.ts. Debian packages: unbound knot-resolver dnsdist nsd.
+// Unbound, Knot Resolver and dnsdist as DNS-over-TLS servers, each with NSD as the authoritative server, on 127.0.0.1 with the
+// configurations of fixtures/servers.ts. Debian packages: unbound knot-resolver dnsdist nsd.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -19,7 +19,7 @@ import {
   unbound,
 } from '../fixtures/servers.js';
 
-/** The program, in strict mode before this server. */
+/** Starts the program in strict mode with this server. */
 async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log(): string }> {
   const port = await freePort();
   const program = await startDotstub(`
@@ -88,7 +88,7 @@ const KILLED: readonly (readonly [name: string, program: string, rounds: number,
 ];
 for (const [name, program, rounds, restart] of KILLED) {
   await t.test(
-    `${name} killed and restarted ${rounds} times under 500 queries/s, with a second server: nobody notices`,
+    `${name} killed and restarted ${rounds} times under 500 queries/s, with a second server: no query fails or is slow`,
     { skip: missing('unbound', 'nsd', program) },
     async t => {
       const on = bench(t);
@@ -113,7 +113,7 @@ for (const [name, program, rounds, restart] of KILLED) {
               if (ms > 2500) slow.push(ms);
             }),
           );
-          // 500 a second, as near as timers go.
+          // About 500 per second.
           const aheadMs = startedAtMs + 2 * i - Date.now();
           if (aheadMs > 1) await sleep(aheadMs);
         }

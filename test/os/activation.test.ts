@@ -102,7 +102,7 @@ await t.test(
   },
 );
 
-await t.test('what can not be served is said', { skip }, async t => {
+await t.test('what cannot be served is said', { skip }, async t => {
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
   const port = await freePort();
@@ -114,7 +114,7 @@ await t.test('what can not be served is said', { skip }, async t => {
     );
   };
   t.match(await run('{ threads: 1 }', [['v6both', '::', port]]), /BindIPv6Only=ipv6-only/);
-  t.match(await run('{ io: dgram }', [['udp', '0.0.0.0', port]]), /can not be served with front.io dgram/);
+  t.match(await run('{ io: dgram }', [['udp', '0.0.0.0', port]]), /cannot be served with front.io dgram/);
   t.match(await run('{ threads: 1 }', [['dot', '127.0.0.1', port]]), /listen_tls.certificate/);
   t.match(await run('{ threads: 1 }', [['udpdot', '127.0.0.1', port]]), /ListenStream=/);
   t.equal(

@@ -71,7 +71,38 @@ const BROKEN = {
     await workers.started;
     workers.allServe();`,
 };
-for (const [what, script] of Object.entries(BROKEN)) {
+const module = (path: string): string => JSON.stringify(new URL(path, SOURCES).href);
+const THROWING = `
+    const front = { handle() { throw new TypeError('impossible'); }, inflight: 0, stop() {} };
+    const observer = new Proxy({}, { get: () => () => {} });`;
+const ON_TRANSPORTS = {
+  'while a query over TCP is handled': `${THROWING}
+    const { tcpListener } = await import(${module('../listen/stream.ts')});
+    const { SessionTable } = await import(${module('../listen/sessions.ts')});
+    const { connect } = await import('node:net');
+    const listener = tcpListener({ front, observer, table: new SessionTable(observer) });
+    await listener.set([{ address: '127.0.0.1', port: 0 }]);
+    connect(listener.bound[0].port, '127.0.0.1', function () { this.write(Buffer.from([0, 1, 0])); });`,
+  ...Object.fromEntries(
+    ['auto', 'dgram'].map(io => [
+      `while a query over UDP is handled (front.io ${io})`,
+      `${THROWING}
+    const { openDatagramHost } = await import(${module('../fastpath/datagram-host.ts')});
+    const { packetCacheMemory } = await import(${module('../fastpath/packet-cache.ts')});
+    const { SharedNetworks } = await import(${module('../policy/shared-networks.ts')});
+    const { loadLibc } = await import(${module('libc.ts')});
+    const { createSocket } = await import('node:dgram');
+    const libc = loadLibc();
+    const host = await openDatagramHost({
+      addresses: [{ address: '127.0.0.1', port: 0 }], io: '${io}', threads: 0, libc: 'unavailable' in libc ? undefined : libc,
+      allow: SharedNetworks.memory([]), packets: packetCacheMemory(1 << 16), front, observer,
+      ageNow: () => 0, monotonicMs: () => 0, log: {},
+    });
+    createSocket('udp4').send('x', host.bound[0].port, '127.0.0.1');`,
+    ]),
+  ),
+};
+for (const [what, script] of Object.entries({ ...BROKEN, ...ON_TRANSPORTS })) {
   await t.test(`a broken invariant ends the process with its stack: ${what}`, async t => {
     const { code, out, err } = await run(`${script}\nsetTimeout(() => console.log('still here'), 3000);`);
     t.equal(code, 1);

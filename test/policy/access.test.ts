@@ -1,7 +1,8 @@
 import t from 'tap';
 
 import { addressOctets } from '../../src/base/address.js';
-import { networkMatcher, SharedNetworks } from '../../src/policy/access.js';
+import { networkMatcher } from '../../src/policy/access.js';
+import { SharedNetworks } from '../../src/policy/shared-networks.js';
 
 await t.test('networks of both families, single addresses, zones', t => {
   const allowed = networkMatcher([

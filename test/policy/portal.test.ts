@@ -6,10 +6,7 @@ import { wireName } from '../fixtures/records.js';
 
 await t.test('the window opens for its names and those below them, and closes by itself', async t => {
   const clock = fakeClock();
-  const window = portal(
-    () => clock.monotonicMs(),
-    () => [wireName('captive.example')],
-  );
+  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
   const covers = (name: string): boolean => window.covers(wireName(name));
   t.notOk(covers('captive.example'));
   window.start(60_000, [wireName('login.hotel.test')]);
@@ -29,3 +26,22 @@ await t.test('the window opens for its names and those below them, and closes by
   window.stop();
   t.notOk(covers('captive.example'));
 });
+
+await t.test(
+  'other configured names: an open window takes them over, and keeps the names of the portal itself',
+  async t => {
+    const clock = fakeClock();
+    const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+    const covers = (name: string): boolean => window.covers(wireName(name));
+    window.start(60_000, [wireName('login.hotel.test')]);
+    window.configure([wireName('other.example')]);
+    t.ok(covers('other.example') && covers('login.hotel.test'));
+    t.notOk(covers('captive.example'));
+    window.stop();
+    window.start(60_000, []);
+    t.ok(covers('other.example'));
+    t.notOk(covers('login.hotel.test'), 'those were for one window');
+    await clock.advance(60_001);
+    t.notOk(covers('other.example'));
+  },
+);

@@ -1,4 +1,4 @@
-// Many clients at once, and a rude one.
+// Many clients at once, and one that opens too many connections.
 
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -36,7 +36,7 @@ for (const [host, front] of Object.entries(HOSTS)) {
       }
       t.equal(sockets.length, CLIENTS * EACH);
       const counted = async (): Promise<number> => (await metric('dotstub_client_connections{proto="tcp"}')) ?? 0;
-      // Connected is not yet accepted.
+      // A connection may be established before it is accepted.
       for (let tries = 0; tries < 100 && (await counted()) < CLIENTS * EACH; tries++) await sleep(20);
       t.equal(await counted(), CLIENTS * EACH);
       const oneMore = await open(at.port, '127.0.1.1');
@@ -48,18 +48,18 @@ for (const [host, front] of Object.entries(HOSTS)) {
           .on('error', () => resolve(true));
         setTimeout(() => resolve(false), 1000);
       });
-      t.ok(cut, 'one more from the same address is cut');
+      t.ok(cut, 'one more connection from the same address is closed');
 
-      // The rest of ten thousand: the cap is a thousand in all, and who comes beyond it is cut.
-      // Once: TCP is the same code under all three.
+      // The rest of ten thousand connections. The cap is a thousand in all, and connections beyond it are closed. One host is enough,
+      // because all three share the code for TCP.
       for (let client = 0; host === 'front thread' && client < MORE / EACH; client++) {
         const opened = await Promise.all(
           Array.from({ length: EACH }, async () => open(at.port, `127.0.${2 + (client >> 7)}.${1 + (client & 127)}`)),
         );
         sockets.push(...opened.filter(each => each !== undefined));
-        if (client % 46 === 0 && (await counted()) > CAP) t.fail('above the cap');
+        if (client % 46 === 0 && (await counted()) > CAP) t.fail('more connections than the cap');
       }
-      // Idle ones leave meanwhile, after 10 s.
+      // Idle connections are closed after 10 s meanwhile.
       t.ok((await counted()) <= CAP);
 
       const slow = sockets[0];
@@ -68,7 +68,7 @@ for (const [host, front] of Object.entries(HOSTS)) {
       const waits: number[] = [];
       for (let i = 0; i < 200; i++) waits.push((await ask(at, 'www.example')).ms);
       const worst = Math.max(...waits);
-      // A minute and a half would be a stall; a busy machine is not.
+      // A minute and a half would be a stall. A busy machine is faster than that.
       t.ok(worst < 500, `UDP answered within ${worst.toFixed(0)} ms`);
       for (const each of sockets) each.destroy();
       oneMore?.destroy();

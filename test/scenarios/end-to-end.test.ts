@@ -1,4 +1,4 @@
-// The whole daemon, real sockets, a real TLS server: what a client sees.
+// The whole daemon with real sockets and a real TLS server, as a client sees it.
 
 import tap, { type Test } from 'tap';
 
@@ -19,19 +19,22 @@ async function scenarios(
   t: Test,
   setting: (t: Test, options?: SettingOptions) => ReturnType<typeof settingWith>,
 ): Promise<void> {
-  await t.test('an address, then the same from cache, in whatever letters, with its TTL going down', async t => {
-    const { at, upstream } = await setting(t);
-    t.match(await ask(at, 'www.example', { options: [REPORT] }), {
-      text: { rcode: 'NOERROR', answers: [{ data: '192.0.2.80', ttl: 300 }], flags: ['qr', 'rd', 'ra'] },
-    });
-    await new Promise(resolve => setTimeout(resolve, 1100));
-    const again = await ask(at, 'wWw.ExAmPle', { options: [REPORT] });
-    t.equal(again.report.get('source'), 'cache');
-    t.match(again.text, { question: { name: 'wWw.ExAmPle.' }, answers: [{ data: '192.0.2.80', ttl: 299 }] });
-    t.equal(upstream.queries, 1);
-  });
+  await t.test(
+    'an address is answered from upstream, then from cache in any case of letters, with a decreasing TTL',
+    async t => {
+      const { at, upstream } = await setting(t);
+      t.match(await ask(at, 'www.example', { options: [REPORT] }), {
+        text: { rcode: 'NOERROR', answers: [{ data: '192.0.2.80', ttl: 300 }], flags: ['qr', 'rd', 'ra'] },
+      });
+      await new Promise(resolve => setTimeout(resolve, 1100));
+      const again = await ask(at, 'wWw.ExAmPle', { options: [REPORT] });
+      t.equal(again.report.get('source'), 'cache');
+      t.match(again.text, { question: { name: 'wWw.ExAmPle.' }, answers: [{ data: '192.0.2.80', ttl: 299 }] });
+      t.equal(upstream.queries, 1);
+    },
+  );
 
-  await t.test('aliases, missing names, missing types, unknown types, wildcards', async t => {
+  await t.test('aliases, NXDOMAIN, NODATA, unknown types and wildcards are answered', async t => {
     const { at } = await setting(t);
     t.match((await ask(at, 'alias.example')).text.answers, [{ type: 'CNAME' }, { type: 'A' }]);
     t.match((await ask(at, 'nobody.example')).text, {
@@ -48,14 +51,14 @@ async function scenarios(
     t.match((await ask(at, 'any.wild.example')).text.answers, [{ data: '192.0.2.99' }]);
   });
 
-  await t.test('denials come from cache too', async t => {
+  await t.test('negative answers come from cache, too', async t => {
     const { at, upstream } = await setting(t);
     await ask(at, 'nobody.example');
     t.match(await ask(at, 'nobody.example', { options: [REPORT] }), { text: { rcode: 'NXDOMAIN' } });
     t.equal(upstream.queries, 1);
   });
 
-  await t.test('an answer serves those with DO and those without; CD has one of its own', async t => {
+  await t.test('one cached answer serves clients with and without DO; CD has its own', async t => {
     const { at, upstream } = await setting(t, {
       handler: (query, session) =>
         session.reply(
@@ -76,7 +79,7 @@ async function scenarios(
     t.equal(upstream.queries, 2);
   });
 
-  await t.test('upstream says AD: the client does not see it, for nothing was checked here', async t => {
+  await t.test('the AD bit of a server is not passed on, because nothing was validated here', async t => {
     const { at } = await setting(t, {
       handler: (query, session) =>
         session.reply(responseTo(query, { answers: 'www.example. 60 A 192.0.2.1', flags: FLAG.AD | FLAG.AA })),
@@ -85,7 +88,7 @@ async function scenarios(
     t.equal(flagsOf(told.message) & (FLAG.AD | FLAG.AA), 0);
   });
 
-  await t.test('4 KB: TC over UDP with question and OPT only, whole over TCP', async t => {
+  await t.test('an answer of 4 KB has TC over UDP with question and OPT only, and is whole over TCP', async t => {
     const { at } = await setting(t);
     const cut = await ask(at, 'big.example', { type: 'TXT', retryTruncated: false });
     t.match(cut.text, { flags: ['qr', 'tc', 'rd', 'ra'], answers: [] });
@@ -95,10 +98,10 @@ async function scenarios(
     t.ok(whole.message.length > 4000);
     t.match(whole.text.answers, [{ type: 'TXT' }]);
     const classic = await ask(at, 'big.example', { type: 'TXT', edns: false, retryTruncated: false });
-    t.equal(classic.message.readUInt16BE(10), 0, 'no OPT for those who sent none');
+    t.equal(classic.message.readUInt16BE(10), 0, 'no OPT for a client without EDNS');
   });
 
-  await t.test('100 clients with one question: one query goes upstream', async t => {
+  await t.test('100 clients with one question cause one query upstream', async t => {
     const { at, upstream, metric } = await setting(t, {
       handler: (query, session) => void setTimeout(answering(), 100, query, session),
     });
@@ -116,7 +119,7 @@ async function scenarios(
     t.equal(await metric('dotstub_coalesced_queries_total'), 99);
   });
 
-  await t.test('queries of one turn leave in few writes, each padded to 128 octets', async t => {
+  await t.test('queries of one turn of the event loop leave in few writes, each padded to 128 octets', async t => {
     const sizes = new Set<number>();
     const answer = answering();
     const { at, upstream } = await setting(t, {
@@ -136,7 +139,7 @@ async function scenarios(
     t.same([...sizes], [128]);
   });
 
-  await t.test('client options do not go upstream', async t => {
+  await t.test('EDNS options of clients do not go upstream', async t => {
     let seen: Buffer | undefined;
     const { at } = await setting(t, {
       handler(query, session) {
@@ -153,12 +156,12 @@ async function scenarios(
       ],
     });
     const text = messageToText(seen ?? Buffer.alloc(0));
-    t.equal(text?.option(OPTION.CLIENT_SUBNET)?.toString('hex'), '00010000', 'ours, which hides where the client is');
+    t.equal(text?.option(OPTION.CLIENT_SUBNET)?.toString('hex'), '00010000', 'our own, which hides the client');
     for (const code of [OPTION.COOKIE, 65001, OPTION.REPORT]) t.equal(text?.option(code), undefined, `option ${code}`);
     t.ok(text?.option(OPTION.PADDING));
   });
 
-  await t.test('TCP: 200 pipelined queries, answered as their answers come', async t => {
+  await t.test('TCP: 200 pipelined queries are answered in the order of their answers', async t => {
     const answer = answering();
     const { at } = await setting(t, {
       handler: (query, session) =>
@@ -170,10 +173,10 @@ async function scenarios(
     );
     t.equal(replies.length, 200);
     t.equal(new Set(replies.map(reply => reply.readUInt16BE(0))).size, 200);
-    t.not(replies[0]?.readUInt16BE(0), 0, 'the slow one does not hold up the others');
+    t.not(replies[0]?.readUInt16BE(0), 0, 'the slow one does not delay the others');
   });
 
-  await t.test('RFC 7828: keepalive is told to those who ask, over TCP only', async t => {
+  await t.test('RFC 7828: a client that sends the keepalive option gets one, over TCP only', async t => {
     const { at } = await setting(t);
     const options = [{ code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) }];
     const overTcp = await ask(at, 'www.example', { tcp: true, options });
@@ -182,29 +185,32 @@ async function scenarios(
     t.equal((await ask(at, 'www.example', { tcp: true })).text.option(OPTION.TCP_KEEPALIVE), undefined);
   });
 
-  await t.test('errors: FORMERR, NOTIMP, BADVERS, REFUSED, and ANY as RFC 8482 has it', async t => {
-    const { at, upstream } = await setting(t);
-    const rcodeOf = async (message: Buffer): Promise<string | undefined> => {
-      const reply = await exchangeUdp(at, message);
-      return reply && messageToText(reply)?.rcode;
-    };
-    const patched = (at: number, value: number): Buffer => {
-      const message = queryMessage('www.example');
-      message.writeUInt16BE(value, at);
-      return message;
-    };
-    t.equal(await rcodeOf(queryMessage('www.example').subarray(0, 20)), 'FORMERR');
-    t.equal(await rcodeOf(patched(2, 4 << 11)), 'NOTIMP');
-    t.equal(await rcodeOf(queryMessage('example', { type: 'AXFR' })), 'NOTIMP');
-    t.equal(await rcodeOf(patched(27, 3)), 'REFUSED', 'CHAOS');
-    const version1 = queryMessage('www.example');
-    version1[version1.length - 5] = 1;
-    t.equal(await rcodeOf(version1), 'BADVERS');
-    t.match((await ask(at, 'www.example', { type: 'ANY' })).text.answers, [{ type: 'HINFO', data: '"RFC8482" ""' }]);
-    t.equal(upstream.queries, 0, 'none of this goes upstream');
-  });
+  await t.test(
+    'malformed and unsupported queries get FORMERR, NOTIMP, BADVERS or REFUSED, and ANY follows RFC 8482',
+    async t => {
+      const { at, upstream } = await setting(t);
+      const rcodeOf = async (message: Buffer): Promise<string | undefined> => {
+        const reply = await exchangeUdp(at, message);
+        return reply && messageToText(reply)?.rcode;
+      };
+      const patched = (at: number, value: number): Buffer => {
+        const message = queryMessage('www.example');
+        message.writeUInt16BE(value, at);
+        return message;
+      };
+      t.equal(await rcodeOf(queryMessage('www.example').subarray(0, 20)), 'FORMERR');
+      t.equal(await rcodeOf(patched(2, 4 << 11)), 'NOTIMP');
+      t.equal(await rcodeOf(queryMessage('example', { type: 'AXFR' })), 'NOTIMP');
+      t.equal(await rcodeOf(patched(27, 3)), 'REFUSED', 'CHAOS');
+      const version1 = queryMessage('www.example');
+      version1[version1.length - 5] = 1;
+      t.equal(await rcodeOf(version1), 'BADVERS');
+      t.match((await ask(at, 'www.example', { type: 'ANY' })).text.answers, [{ type: 'HINFO', data: '"RFC8482" ""' }]);
+      t.equal(upstream.queries, 0, 'none of these goes upstream');
+    },
+  );
 
-  await t.test('RD=0: only from cache, and only for those who may look', async t => {
+  await t.test('RD=0 is answered only from cache, and only for clients in access.snoop', async t => {
     const { at } = await setting(t, { config: 'access: { snoop: [127.0.0.1] }' });
     t.match((await ask(at, 'www.example', { flags: 0 })).text, { rcode: 'REFUSED' });
     await ask(at, 'www.example');
@@ -217,7 +223,7 @@ async function scenarios(
     });
   });
 
-  await t.test('who may not ask gets REFUSED with EDE 18, over UDP and TCP, cached or not', async t => {
+  await t.test('a client outside access.allow gets REFUSED with EDE 18, over UDP and TCP, cached or not', async t => {
     const { at, metric, upstream } = await setting(t, { config: 'access: { allow: [10.0.0.0/8] }' });
     t.match((await ask(at, 'www.example')).text, { rcode: 'REFUSED', extendedErrors: [{ infoCode: 18 }] });
     t.match((await ask(at, 'www.example', { tcp: true })).text, { rcode: 'REFUSED' });
@@ -226,7 +232,7 @@ async function scenarios(
   });
 
   await t.test(
-    'a certificate that does not fit: SERVFAIL, EDE with the reason, and not a single query sent',
+    'a certificate for another name gives SERVFAIL with the reason as EDE, and no query is sent',
     async t => {
       const { at, upstream, log } = await setting(t, {
         identity: ca => certificate({ common: 'x', names: ['other.test'], issuer: ca }),
@@ -241,7 +247,7 @@ async function scenarios(
     },
   );
 
-  await t.test("upstream's own explanation of a failure reaches the client", async t => {
+  await t.test("the server's EDE of a failure reaches the client", async t => {
     const { at } = await setting(t, {
       handler: (query, session) =>
         session.reply(
@@ -254,7 +260,7 @@ async function scenarios(
     });
   });
 
-  await t.test('the server hangs up with 50 queries waiting: all are answered over one new connection', async t => {
+  await t.test('when the server closes with 50 queries waiting, all are answered over one new connection', async t => {
     const answer = answering();
     const { at, upstream } = await setting(t, {
       handler(query, session) {
@@ -267,7 +273,7 @@ async function scenarios(
     t.equal(upstream.connections, 2);
   });
 
-  await t.test('one question a server never answers does not keep others waiting', async t => {
+  await t.test('a question that a server never answers does not delay others', async t => {
     const answer = answering();
     const { at } = await setting(t, {
       handler: (query, session) =>
@@ -280,18 +286,18 @@ async function scenarios(
     t.match((await never)?.text, { rcode: 'SERVFAIL', extendedErrors: [{ infoCode: 23 }] });
   });
 
-  await t.test('IPv6 clients', async t => {
+  await t.test('clients over IPv6 are answered', async t => {
     const { at } = await setting(t, { listen: '::1' });
     t.match((await ask(at, 'www.example')).text.answers, [{ data: '192.0.2.80' }]);
     t.match((await ask(at, 'www.example', { tcp: true })).text.answers, [{ data: '192.0.2.80' }]);
   });
 
-  await t.test('a wildcard listener answers from the address that was asked', async t => {
+  await t.test('a wildcard listener answers from the address that the query was sent to', async t => {
     const { at, daemon } = await setting(t, { listen: '0.0.0.0' });
     t.ok(daemon.overview().listening.some(({ transport }) => transport === 'udp'));
     t.match((await ask(at, 'www.example')).text.answers, [{ data: '192.0.2.80' }]);
-    // A connected socket hears nobody but 127.0.0.7; all of 127/8 is ours, but no address of an interface that could be
-    // bound one by one.
+    // A connected socket receives from 127.0.0.7 only. All of 127/8 is local, but these addresses are not on an interface, so the
+    // listener cannot bind them one by one.
     if (daemon.overview().listening.every(({ address }) => address === '0.0.0.0')) {
       for (const name of ['www.example', 'www.example', 'alias.example']) {
         t.type(
@@ -303,7 +309,7 @@ async function scenarios(
     }
   });
 
-  await t.test('metrics: every series is there from the start, in both formats', async t => {
+  await t.test('every series is in the metrics from the start, in both formats', async t => {
     const { daemon } = await setting(t);
     const scrape = async (accept: string): Promise<Response> =>
       fetch(`http://127.0.0.1:${daemon.web?.port ?? 0}/metrics`, { headers: { accept } });
@@ -325,7 +331,7 @@ async function scenarios(
     t.match(await open.text(), /# EOF\n$/);
   });
 
-  await t.test('metrics: what is asked is counted', async t => {
+  await t.test('queries are counted in the metrics', async t => {
     const { at, metric } = await setting(t);
     await ask(at, 'www.example');
     await ask(at, 'www.example');
@@ -340,7 +346,7 @@ async function scenarios(
     t.equal(await metric('dotstub_request_duration_seconds_count{source="cache"}'), 1);
   });
 
-  await t.test('health: alive always, ready while a server can be reached', async t => {
+  await t.test('/livez is always good, /readyz while a server can be reached', async t => {
     const { at, daemon, upstream } = await setting(t);
     const status = async (path: string): Promise<number> =>
       (await fetch(`http://127.0.0.1:${daemon.web?.port ?? 0}${path}`)).status;

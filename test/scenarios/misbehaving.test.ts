@@ -1,4 +1,4 @@
-// Servers that misbehave, over real TLS: what clients get, and what is made of the connection.
+// Servers that misbehave, over real TLS: what clients get, and what happens to the connection.
 
 import t from 'tap';
 
@@ -10,14 +10,14 @@ import { messageToText } from '../../src/wire/message.js';
 
 const answer = answering();
 const nameOf = (query: Buffer): string => messageToText(query)?.question?.name ?? '';
-/** Answers through a session that keeps what it is given, to be sent in another way. */
+/** Answers through a session that holds the reply back, so that the test can send it in another way. */
 const answerOf = (query: Buffer, session: ServerSession): Buffer => {
   let reply = Buffer.alloc(0);
   answer(query, { ...session, reply: message => void (reply = Buffer.from(message)) });
   return reply;
 };
 
-await t.test('a server that closes after each answer: every query is answered, over resumed sessions', async t => {
+await t.test('with a server that closes after each answer, every query is answered, over resumed sessions', async t => {
   const { at, metric, upstream } = await setting(t, {
     handler(query, session) {
       answer(query, session);
@@ -27,11 +27,11 @@ await t.test('a server that closes after each answer: every query is answered, o
   for (let i = 0; i < 10; i++) t.match(await ask(at, `n${i}.wild.example`), { text: { rcode: 'NOERROR' } });
   t.ok(upstream.connections >= 10);
   const resumed = (await metric('dotstub_upstream_connects_total{upstream="dns.test",resumed="true"}')) ?? 0;
-  // This server gives two tickets with a full handshake and none with a resumed one, and each is used once.
+  // This server sends two tickets with a full handshake and none with a resumed one. Each ticket is used once.
   t.ok(resumed >= 6, `${resumed} resumed, of ${upstream.connections}`);
 });
 
-await t.test('a server without tickets: full handshakes, and answers', async t => {
+await t.test('a server without tickets is used with full handshakes', async t => {
   const { at, metric } = await setting(t, {
     handler(query, session) {
       answer(query, session);
@@ -43,7 +43,7 @@ await t.test('a server without tickets: full handshakes, and answers', async t =
   t.equal(await metric('dotstub_upstream_connects_total{upstream="dns.test",resumed="true"}'), 0);
 });
 
-await t.test('B17 row 2: RST with 50 queries in flight: 50 answers', async t => {
+await t.test('B17 row 2: RST with 50 queries in flight loses none of them', async t => {
   let held = 0;
   let reset = false;
   const { at, upstream } = await setting(t, {
@@ -61,10 +61,10 @@ await t.test('B17 row 2: RST with 50 queries in flight: 50 answers', async t => 
   t.ok(upstream.connections - before <= 2, `${upstream.connections - before} new connections`);
 });
 
-await t.test('B17 row 3: a server that stops answering with the connection open: nobody waits 2.5 s', async t => {
+await t.test('B17 row 3: when a server stops answering on an open connection, no query waits 2.5 s', async t => {
   const { at, upstream } = await setting(t, {
     handler(query, session) {
-      // The first connection goes silent after its first answer.
+      // The first connection is silent after its first answer.
       if (session.number === 1 && nameOf(query) !== 'n0.wild.example.') return;
       answer(query, session);
     },
@@ -77,19 +77,22 @@ await t.test('B17 row 3: a server that stops answering with the connection open:
   t.ok(upstream.connections <= 3);
 });
 
-await t.test('B17 row 15: one of a hundred never answered: the others are, and the connection stays', async t => {
-  const { at, upstream } = await setting(t, {
-    handler(query, session) {
-      if (nameOf(query) !== 'n50.wild.example.') answer(query, session);
-    },
-  });
-  const never = ask(at, 'n50.wild.example').then(({ text }) => text.rcode);
-  const told = [];
-  for (let i = 0; i < 100; i++) if (i !== 50) told.push(await ask(at, `n${i}.wild.example`));
-  t.ok(told.every(({ text, ms }) => text.rcode === 'NOERROR' && ms < 1000));
-  t.equal(upstream.connections, 1);
-  t.equal(await never, 'SERVFAIL');
-});
+await t.test(
+  'B17 row 15: if one of a hundred queries is never answered, the others are, and the connection stays',
+  async t => {
+    const { at, upstream } = await setting(t, {
+      handler(query, session) {
+        if (nameOf(query) !== 'n50.wild.example.') answer(query, session);
+      },
+    });
+    const never = ask(at, 'n50.wild.example').then(({ text }) => text.rcode);
+    const told = [];
+    for (let i = 0; i < 100; i++) if (i !== 50) told.push(await ask(at, `n${i}.wild.example`));
+    t.ok(told.every(({ text, ms }) => text.rcode === 'NOERROR' && ms < 1000));
+    t.equal(upstream.connections, 1);
+    t.equal(await never, 'SERVFAIL');
+  },
+);
 
 const frames: Buffer[] = [];
 const ways: Readonly<Record<string, Handler>> = {

@@ -1,4 +1,4 @@
-// What a reload exchanges while queries go on, whatever takes them.
+// A reload while queries go on, with each implementation of UDP.
 
 import t from 'tap';
 
@@ -18,16 +18,16 @@ for (const [host, front] of Object.entries(HOSTS)) {
     const before = upstream.queries;
     t.same(await reload(''), { now: ['access.allow'], later: [] });
     t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
-    t.equal(upstream.queries, before, 'the cache was kept');
-    t.equal(upstream.connections, 1, 'and the connection');
+    t.equal(upstream.queries, before, 'the cache stays');
+    t.equal(upstream.connections, 1, 'so does the connection');
     t.same(await reload('', 'mode: strict\n  policy: ordered'), { now: ['upstream.policy'], later: [] });
     await ask(at, 'big.example');
-    t.equal(upstream.connections, 1, 'kept, too');
+    t.equal(upstream.connections, 1, 'it still stays');
     t.same(await reload('', 'mode: strict\n  policy: ordered'), { now: [], later: [] }, 'nothing has changed');
   });
 }
 
-await t.test('who may look into the cache; how long answers are kept', async t => {
+await t.test('access.snoop and TTL limits are reloaded', async t => {
   const { at, reload } = await setting(t, {
     handler: answering('www.example. 3600 A 192.0.2.1\nother.example. 3600 A 192.0.2.2\n'),
   });
@@ -41,16 +41,16 @@ await t.test('who may look into the cache; how long answers are kept', async t =
   t.equal((await ask(at, 'other.example')).text.answers[0]?.ttl, 100);
 });
 
-await t.test('what waits is named, and only what is in force counts as old', async t => {
+await t.test('options that wait for a restart are named, and are compared with those in force', async t => {
   const { reload } = await setting(t);
   t.same(await reload('cache: { size: 1MiB }'), { now: [], later: ['cache.size'] });
   t.same(await reload('cache: { size: 1MiB, min_ttl: 5 }'), { now: ['cache.min_ttl'], later: ['cache.size'] }, 'still');
   t.same(await reload(''), { now: ['cache.min_ttl'], later: [] }, 'as it was');
 });
 
-await t.test("from the resolvers that the system has to servers of one's own: strict, without a restart", async t => {
+await t.test("listed servers replace the system's resolvers in strict mode, without a restart", async t => {
   const { at, statusLine, reload, metric, upstream } = await setting(t, { way: undefined });
-  t.equal((await ask(at, 'www.example')).text.rcode, 'SERVFAIL', 'the system has none');
+  t.equal((await ask(at, 'www.example')).text.rcode, 'SERVFAIL', 'the system has no resolvers');
   t.equal(await metric('dotstub_upstream_mode{mode="opportunistic"}'), 1);
   t.same((await reload('')).now.toSorted(), ['upstream.mode', 'upstream.servers']);
   t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
@@ -62,14 +62,14 @@ await t.test("from the resolvers that the system has to servers of one's own: st
   t.equal(upstream.queries, 1);
 });
 
-await t.test('another mode and policy: what is in flight is answered', async t => {
+await t.test('queries in flight are answered when mode and policy change', async t => {
   const { at, reload, statusLine } = await setting(t, {
     handler: (query, session) => void setTimeout(() => answering()(query, session), 300),
   });
   const slow = ask(at, 'www.example');
   await new Promise(resolve => setTimeout(resolve, 100));
   t.same((await reload('', 'mode: encrypted\n  policy: ordered')).now.toSorted(), ['upstream.mode', 'upstream.policy']);
-  t.equal((await slow).text.rcode, 'NOERROR', 'asked before, answered after');
+  t.equal((await slow).text.rcode, 'NOERROR', 'sent before the reload, answered after it');
   t.equal((await ask(at, 'alias.example')).text.rcode, 'NOERROR');
   t.match(statusLine(), /^encrypted: /);
 });

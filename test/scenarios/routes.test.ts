@@ -1,4 +1,4 @@
-// Names that only the local network knows, beside a strict upstream.
+// Routes: names that only the local network knows, with a strict upstream.
 
 import { createSocket } from 'node:dgram';
 
@@ -11,7 +11,7 @@ import { records } from '../fixtures/records.js';
 import { world } from '../fixtures/world.js';
 
 await t.test(
-  'names of a route go to its resolvers, all others do not, and what no cluster has goes nowhere',
+  'names of a route go to its resolvers, other names do not, and names that no cluster has go nowhere',
   async t => {
     const port = await freePort();
     const asked: string[] = [];
@@ -39,8 +39,8 @@ await t.test(
     t.match(found.text, { rcode: 'NOERROR', answers: [{ data: '10.96.0.1' }] });
     t.notOk(found.text.flags.includes('ad'));
     t.equal((await ask(at, 'kubernetes.default.svc.cluster.local')).text.rcode, 'NOERROR');
-    t.same(asked, ['kubernetes.default.svc.cluster.local'], 'the second time from cache');
-    t.equal(upstream.queries, 0, 'nobody else hears of it');
+    t.same(asked, ['kubernetes.default.svc.cluster.local'], 'the second answer comes from cache');
+    t.equal(upstream.queries, 0, 'no other server is asked');
 
     t.equal((await ask(at, 'www.example.com.default.svc.cluster.local')).text.rcode, 'NXDOMAIN');
     const denied = await ask(at, 'www.example.com.cluster.local');
@@ -48,7 +48,7 @@ await t.test(
       rcode: 'NXDOMAIN',
       authority: [{ name: 'cluster.local.', type: 'SOA', data: '. . 1 3600 1200 604800 300' }],
     });
-    t.equal(asked.length, 1, 'denied here');
+    t.equal(asked.length, 1, 'NXDOMAIN without a query');
 
     await ask(at, 'www.example');
     t.equal(asked.length, 1);
@@ -60,7 +60,7 @@ await t.test(
     t.match(
       (await ask(at, 'other.default.svc.cluster.local')).text.rcode,
       'SERVFAIL',
-      'and to nobody else where they are gone',
+      'no other server is asked if they do not answer',
     );
   },
 );

@@ -59,6 +59,22 @@ await t.test('another mode: all are connected to anew, and nothing of the old mo
   t.ok(network.streams.every(({ closed }) => closed));
 });
 
+await t.test('other roots, or another certificate of ours: no connection of before is kept', async t => {
+  const { clock, network, spec, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  network.serve = () => ({ answers: A });
+  tested.prepare();
+  await clock.advance(10);
+  tested.configure({ ...spec, trust: 'sha256 of other roots' });
+  await clock.advance(10);
+  t.same(
+    network.streams.map(({ closed }) => closed),
+    [true, false],
+  );
+  tested.configure({ ...spec, trust: 'sha256 of other roots' });
+  await clock.advance(10);
+  t.equal(network.streams.length, 2);
+});
+
 await t.test('questions that wait are asked of the new servers', async t => {
   const { clock, network, ask, spec, pool: tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = (_name, { address }) => (address === '192.0.2.1' ? 'refuse' : { answers: A });

@@ -95,7 +95,7 @@ await t.test('RFC 8310 §8.1: without a name the address must be in the certific
   });
 });
 
-await t.test('B17 row 11: whoever does not is refused, told why, and never gets an octet', async t => {
+await t.test('B17 row 11: a server that does not is refused, and never gets an octet; the reason is told', async t => {
   const past = { notBefore: new Date(Date.now() - 3 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) };
   const future = { notBefore: new Date(Date.now() + DAY_MS), notAfter: new Date(Date.now() + 3 * DAY_MS) };
   const cases: readonly (readonly [string, Identity, RegExp])[] = [
@@ -375,7 +375,7 @@ await t.test('our own certificate is shown to servers that ask for it', async t 
   await running.close();
 });
 
-await t.test('encrypted: whoever answers, and it is told whether the name was proved', async t => {
+await t.test('encrypted: any server is spoken to, and it is told whether the name was proved', async t => {
   t.match(
     await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), { at: 'encrypted', name: 'dns.test' }),
     { connected: true, authenticated: true },

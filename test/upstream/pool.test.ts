@@ -96,7 +96,7 @@ await t.test('a query is sent three times at most', async t => {
   t.ok(network.streams.length <= 3, `${network.streams.length} connections`);
 });
 
-await t.test('a server that can not be reached: the next is asked at once', async t => {
+await t.test('a server that cannot be reached: the next is asked at once', async t => {
   const { clock, network, ask, log } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = (_name, { address }) => (address === '192.0.2.1' ? 'refuse' : { answers: A });
   const asked = ask();
@@ -239,7 +239,7 @@ await t.test('wrong id, wrong question, malformed and duplicate replies are drop
   t.notOk(network.last.closed);
 });
 
-await t.test('an answer that can not be parsed: another server is asked, else SERVFAIL', async t => {
+await t.test('an answer that cannot be parsed: another server is asked, else SERVFAIL', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
   const asked = ask();
   await clock.advance(1);

@@ -58,7 +58,7 @@ function stored(answers: readonly Answer[], authority: readonly Answer[]) {
     authorities: [...authority],
   });
   const scan = scanResponse(octets, TYPE.A);
-  if (scan === undefined) throw new Error('dns-packet wrote what can not be read');
+  if (scan === undefined) throw new Error('dns-packet wrote what cannot be read');
   return {
     octets,
     rcode: 0,

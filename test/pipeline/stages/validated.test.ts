@@ -6,16 +6,15 @@ import { performance } from 'node:perf_hooks';
 
 import t from 'tap';
 
-import { wallSec } from '../../../src/base/time.js';
 import { systemClock } from '../../../src/os/clock.js';
+import { wallSec } from '../../../src/base/time.js';
 import { keyTagOf } from '../../../src/dnssec/dnskey.js';
 import { FLAG } from '../../../src/wire/header.js';
 import { TYPE } from '../../../src/wire/rrtype.js';
 import { fakeClock } from '../../fixtures/clock.js';
-import { queryMessage } from '../../fixtures/client.js';
 import { type Parts, putTogether, takeApart } from '../../fixtures/mutations.js';
 import { keyTrap } from '../../fixtures/key-trap.js';
-import { type SignedTree, signedTree } from '../../fixtures/signed-records.js';
+import { honest, queryFor, type SignedTree, signedTree } from '../../fixtures/signed-records.js';
 import { type Upstream, validating, verdictOf } from '../../fixtures/validating.js';
 
 const NOW_MS = Date.UTC(2026, 2, 1);
@@ -36,12 +35,6 @@ const tree = signedTree(
   NOW_MS / 1000,
 );
 
-const queryFor = (question: Buffer): Buffer =>
-  queryMessage(question.subarray(0, -4), { type: `TYPE${question.readUInt16BE(question.length - 4)}`, dnssec: true });
-const honest =
-  (from: SignedTree): Upstream =>
-  question =>
-    from.answer(queryFor(question));
 /** An answer that is changed on its way. */
 const changing =
   (from: SignedTree, change: (parts: Parts) => unknown): Upstream =>
@@ -377,10 +370,8 @@ await t.test('what could not be fetched is not remembered as bogus', async t => 
   const world = validating({
     anchors: tree.anchors,
     clock,
-    upstream: (question, upstream) =>
-      !reachable && question.readUInt16BE(question.length - 4) === TYPE.DNSKEY
-        ? undefined
-        : honest(tree)(question, upstream),
+    upstream: question =>
+      !reachable && question.readUInt16BE(question.length - 4) === TYPE.DNSKEY ? undefined : honest(tree)(question),
   });
   t.equal(verdictOf(await world.ask('www.example.')), 'dnssec_indeterminate');
   reachable = true;

@@ -1,0 +1,37 @@
+// Networks as octets, and whether an address is in one of them.
+
+import { addressOctets } from '../base/address.js';
+
+/** A network: an address and how many of its leading bits count. */
+export interface Network {
+  readonly address: string;
+  readonly prefix: number;
+}
+
+/** Whether an address is in one of some networks: octets as they stand in a socket address, 4 or 16 of them at `at`. */
+export type OctetMatcher = (octets: Buffer, at: number, bytes: 4 | 16) => boolean;
+
+/** Compiles networks to a test of octets. The test allocates nothing. */
+export function octetMatcher(networks: readonly Network[]): OctetMatcher {
+  const compiled = networks.flatMap(({ address, prefix }) => {
+    const octets = addressOctets(address);
+    return octets === undefined ? [] : [{ octets, whole: prefix >> 3, mask: (0xff00 >> (prefix & 7)) & 0xff }];
+  });
+  const matches = (octets: Buffer, at: number, bytes: number): boolean =>
+    compiled.some(network => {
+      if (network.octets.length !== bytes) return false;
+      for (let i = 0; i < network.whole; i++) if (octets[at + i] !== network.octets[i]) return false;
+      return (
+        network.mask === 0 ||
+        (((octets[at + network.whole] ?? 0) ^ (network.octets[network.whole] ?? 0)) & network.mask) === 0
+      );
+    });
+  return (octets, at, bytes) =>
+    // An IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2) is looked up as IPv4.
+    bytes === 16 && isMapped(octets, at) ? matches(octets, at + 12, 4) : matches(octets, at, bytes);
+}
+
+function isMapped(octets: Buffer, at: number): boolean {
+  for (let i = 0; i < 10; i++) if (octets[at + i] !== 0) return false;
+  return octets[at + 10] === 0xff && octets[at + 11] === 0xff;
+}

@@ -1,0 +1,78 @@
+// What answers questions: the parts of the daemon that need no socket of a client.
+
+import { ageClock } from '../base/age-clock.js';
+import type { FrontCounts } from '../base/front-counts.js';
+import type { Overview } from '../base/overview.js';
+import type { AgeSec } from '../base/time.js';
+import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
+import type { Libc } from '../os/libc.js';
+import type { NetworkChange } from '../os/network.js';
+import { type StateStore, stateStore } from '../os/state-store.js';
+import { dialDatagram } from '../upstream/plain.js';
+import { Clients } from './clients.js';
+import { Counted } from './counted.js';
+import { dialerFor } from './dialing.js';
+import { Network, SystemCalls } from './network.js';
+import type { Opened } from './opened.js';
+import type { DaemonParts } from './parts.js';
+import type { Plan } from './plan.js';
+import { READY_SHARE, Resolution } from './resolution.js';
+import { Upstreams } from './upstreams.js';
+
+/** What it reads of parts that are opened after it. */
+export interface Later {
+  overview(): Overview;
+  /** What the front threads have counted since the last call. */
+  fronts(): readonly FrontCounts[];
+}
+
+/** The core. */
+export class Core {
+  readonly ageNow: () => AgeSec;
+  readonly counted: Counted;
+  readonly calls: SystemCalls;
+  /** Undefined: system calls cannot be made, or the first plan does without. */
+  readonly libc: Libc | undefined;
+  readonly store: StateStore;
+  readonly network: Network;
+  readonly clients: Clients;
+  readonly upstreams: Upstreams;
+  /** Memory of ready replies, which front threads share. */
+  readonly packets: SharedArrayBuffer;
+  readonly ready: PacketCache;
+  readonly resolution: Resolution;
+
+  constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
+    const { clock, log, system } = given;
+    this.ageNow = ageClock(clock);
+    this.counted = new Counted({ clock, overview: () => later.overview(), fronts: () => later.fronts() });
+    this.calls = new SystemCalls(log);
+    this.libc = this.calls.for(plan.listeners);
+    const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
+    this.store = opened.add(stateStore(plan.stateDirectory, { clock, log }));
+    const changed = (what: NetworkChange): void => this.networkChanged(what);
+    this.network = opened.add(new Network({ ...common, store: this.store, changed }));
+    this.clients = new Clients(plan);
+    const asking = {
+      ...common,
+      memory: this.network.memory,
+      dialer: dialerFor(common, this.network),
+      dialDatagram,
+      systemResolvers: () => system.resolvers(),
+      look: () => this.network.look(),
+      exchanged: () => this.resolution.forgetFailures(),
+    };
+    this.upstreams = opened.add(new Upstreams(asking, plan));
+    this.packets = packetCacheMemory(plan.cacheBytes / READY_SHARE);
+    this.ready = new PacketCache(this.packets);
+    const { store, network, clients, upstreams } = this;
+    const resolving = { ...common, store, network, clients, upstreams, forgotten: () => this.ready.clear() };
+    this.resolution = opened.add(new Resolution(resolving, plan));
+  }
+
+  /** The network, its resolvers or the way to the servers have changed: what failed before may succeed now. */
+  networkChanged(what: NetworkChange): void {
+    this.resolution.forgetFailures();
+    this.upstreams.networkChanged(what);
+  }
+}
