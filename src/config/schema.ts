@@ -284,11 +284,16 @@ export const schema = {
     'Reload when the configuration file changes, or a certificate, key or CA file that it names. The same as SIGHUP.',
   ),
   control: group('The control socket.', {
-    socket: option(path, '/run/dotstub/control.sock', 'The path of the socket. Its owner and its group may use it.'),
+    socket: option(
+      path,
+      '/run/dotstub/control.sock',
+      'The path of the socket. Its owner and its group may use it.',
+      RESTART,
+    ),
     group: optional(
       count(0, 0xfffffffe),
       "The number of the group that may use the socket. The daemon must be a member. Left out: the daemon's own group.",
-      { example: 4 },
+      { ...RESTART, example: 4 },
     ),
   }),
   log: group('The log, on standard output.', {

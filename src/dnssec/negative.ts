@@ -71,12 +71,11 @@ export class NegativeAnchors {
   /** By name: when it ends. In the order in which they were set. */
   private readonly temporary = new Map<Name, AgeSec>();
 
-  /** @param configured presentation form */
   constructor(
-    configured: readonly string[],
+    configured: readonly Name[],
     private readonly ageNow: () => AgeSec,
   ) {
-    this.configured = new Set(configured.map(nameFrom));
+    this.configured = new Set(configured);
   }
 
   /** The closest one above a name, or at it; undefined: there is none. */
@@ -117,9 +116,9 @@ export class NegativeAnchors {
   }
 
   /** Replaces those of the configuration; returns the names that came or went. Temporary ones stay. */
-  configure(names: readonly string[]): Name[] {
+  configure(names: readonly Name[]): Name[] {
     const before = this.configured;
-    const wanted = new Set(names.map(nameFrom));
+    const wanted = new Set(names);
     this.configured = wanted;
     return [...[...before].filter(name => !wanted.has(name)), ...[...wanted].filter(name => !before.has(name))];
   }
@@ -134,9 +133,6 @@ export class NegativeAnchors {
   }
 }
 
-/**
- * Makes the table.
- * @param configured presentation form
- */
-export const negativeAnchors = (configured: readonly string[], ageNow: () => AgeSec): NegativeAnchors =>
+/** Makes the table. */
+export const negativeAnchors = (configured: readonly Name[], ageNow: () => AgeSec): NegativeAnchors =>
   new NegativeAnchors(configured, ageNow);

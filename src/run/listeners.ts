@@ -33,7 +33,7 @@ export interface ListenersParts {
   readonly packets: SharedArrayBuffer;
   /** In place of the plan's addresses. */
   readonly sockets?: PassedSockets | undefined;
-  /** Threads that were started ahead. */
+  /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
   /** Sessions of clients that there is room for. */
   readonly maxSessions: number;
@@ -64,9 +64,12 @@ export class Listeners implements Live {
   private readonly table: SessionTable;
   /** What hosts that are closed counted last. */
   private rest: FrontCounts[] = [];
+  /** Threads that were started ahead, until the first host takes them. */
+  private workers: FrontWorkers | undefined;
 
   constructor(private readonly parts: ListenersParts) {
     const { front, observer, libc } = parts;
+    this.workers = parts.workers;
     this.table = new SessionTable(observer, parts.maxSessions);
     const streams = { front, observer, table: this.table, duplicate: libc && ((fd: number) => libc.dup(fd)) };
     this.tcp = new Streams('tcp', 'listen', streams);
@@ -163,7 +166,8 @@ export class Listeners implements Live {
   }
 
   private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {
-    const { parts } = this;
+    const { parts, workers } = this;
+    this.workers = undefined;
     return listening(
       'UDP',
       'listen',
@@ -173,7 +177,7 @@ export class Listeners implements Live {
         io: plan.io,
         threads: plan.threads,
         monotonicMs: () => parts.clock.monotonicMs(),
-        workers: parts.workers.running ? undefined : parts.workers,
+        workers,
         replaces: this.udp,
       }),
     );

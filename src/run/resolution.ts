@@ -182,6 +182,8 @@ export class Resolution implements Live {
       // Questions on their way put nothing into the table any more, either.
       this.validator.zones.clear();
     } else for (const name of changed) this.forget(each => isWithin(each, name));
+    // Replies that are ready are given without a look at the portal's names.
+    this.parts.forgotten();
     this.forgetFailures();
     this.jobs.lookAgain();
   }

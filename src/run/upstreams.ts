@@ -34,6 +34,8 @@ export interface UpstreamsParts {
   readonly look: () => void;
   /** What is asked for no longer counts as it did: other servers have other failures. */
   readonly exchanged: () => void;
+  /** Names of these zones, in wire form, are asked of others than before: their answers count no more. */
+  readonly rerouted: (zones: readonly Buffer[]) => void;
 }
 
 /** A route, and the pool that answers for its zones. */
@@ -177,6 +179,11 @@ export class Upstreams implements Live {
       each.pool.close();
       this.leaving = [...this.leaving, each.pool];
     }
+    const zones = differingZones(
+      before.map(each => each.plan),
+      plans,
+    );
+    if (zones.length > 0) this.parts.rerouted(zones);
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
@@ -233,3 +240,19 @@ export class Upstreams implements Live {
 }
 
 const sameServers = (a: RoutePlan, b: RoutePlan): boolean => JSON.stringify(a.servers) === JSON.stringify(b.servers);
+
+/** The zones for which others are asked, or in another way. */
+function differingZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): Buffer[] {
+  const ways = (plans: readonly RoutePlan[]): Map<string, string> =>
+    // The first of two routes for one zone is taken.
+    new Map(
+      plans
+        .flatMap(({ zones, kubernetes, servers }) =>
+          zones.map(zone => [zone.toString('latin1'), JSON.stringify([kubernetes, servers])] as const),
+        )
+        .reverse(),
+    );
+  const [old, next] = [ways(before), ways(after)];
+  const differing = [...new Set([...old.keys(), ...next.keys()])].filter(zone => old.get(zone) !== next.get(zone));
+  return differing.map(zone => Buffer.from(zone, 'latin1'));
+}

@@ -21,7 +21,7 @@ const name = (text: string): Name => nameOf(wireName(text));
 function table(...configured: string[]): { anchors: NegativeAnchors; pass(seconds: number): void } {
   let now = 0;
   return {
-    anchors: negativeAnchors(configured, () => ageSec(now)),
+    anchors: negativeAnchors(configured.map(name), () => ageSec(now)),
     pass: seconds => void (now += seconds),
   };
 }

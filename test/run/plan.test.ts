@@ -1,0 +1,96 @@
+// What a configuration comes to: the same for equal ones, and another one where anything is another, files included.
+
+import t from 'tap';
+
+import { OPTIONS } from '../../src/config/options.js';
+import { changedOptions } from '../../src/run/plan.js';
+import { StartError } from '../../src/run/start-error.js';
+import { fakeFiles, planFor } from '../fixtures/plans.js';
+
+const FILES = { '/ca': 'roots', '/cert': 'certificate', '/key': 'key', '/me': 'me', '/my-key': 'my key' };
+const WITH_FILES = `
+upstream:
+  ca_file: /ca
+  client_certificate: /me
+  client_key: /my-key
+  servers: [{ name: one.test, addresses: [192.0.2.1] }]
+listen_tls: { addresses: ["127.0.0.1:8853"], certificate: /cert, key: /key }
+`;
+
+await t.test('two equal configurations give equal plans, however they are written', async t => {
+  const one = planFor('cache: { min_ttl: 1m, size: 1MiB }\ndnssec: { negative_trust_anchors: [Corp.Example.] }');
+  const two = planFor('dnssec:\n  negative_trust_anchors:\n  - corp.example\ncache: { size: 1048576, min_ttl: 60s }');
+  t.same(one.resolution, two.resolution);
+  t.equal(one.cacheBytes, two.cacheBytes);
+  const again = planFor(WITH_FILES, fakeFiles(FILES));
+  t.same(planFor(WITH_FILES, fakeFiles(FILES)), again);
+  t.same(changedOptions(planFor(WITH_FILES, fakeFiles(FILES)), again), []);
+});
+
+await t.test('every option has a text, so that a change of it is noticed', async t => {
+  t.same([...planFor('').texts.keys()].toSorted(), OPTIONS.map(({ path }) => path).toSorted());
+});
+
+await t.test('what files hold counts, and where it stands counts, too', async t => {
+  const before = planFor(WITH_FILES, fakeFiles(FILES));
+  const rows: Readonly<Record<string, string>> = {
+    '/ca': 'upstream.ca_file',
+    '/me': 'upstream.client_certificate',
+    '/my-key': 'upstream.client_key',
+    '/cert': 'listen_tls.certificate',
+    '/key': 'listen_tls.key',
+  };
+  for (const [path, option] of Object.entries(rows)) {
+    const contents = planFor(WITH_FILES, fakeFiles({ ...FILES, [path]: 'renewed' }));
+    t.same(changedOptions(before, contents), [option], `${path} holds something else`);
+    const moved = planFor(
+      WITH_FILES.replace(new RegExp(`${path}\\b(?!-)`), '/moved'),
+      fakeFiles({ ...FILES, '/moved': (FILES as Readonly<Record<string, string>>)[path] ?? '' }),
+    );
+    t.same(changedOptions(before, moved), [option], `${path} is somewhere else`);
+  }
+  t.same([...before.files].toSorted(), Object.keys(FILES).toSorted(), 'all of them are to be watched');
+  t.not(before.upstream.trust, planFor(WITH_FILES, fakeFiles({ ...FILES, '/ca': 'renewed' })).upstream.trust);
+  t.not(before.upstream.trust, planFor(WITH_FILES, fakeFiles({ ...FILES, '/my-key': 'renewed' })).upstream.trust);
+  t.equal(before.upstream.trust, planFor(WITH_FILES, fakeFiles({ ...FILES, '/cert': 'renewed' })).upstream.trust);
+});
+
+await t.test("the system's roots count where no others are configured, and are looked for again each time", async t => {
+  const before = planFor('', fakeFiles({ '/system': 'roots' }, '/system'));
+  t.same(changedOptions(before, planFor('', fakeFiles({ '/system': 'more roots' }, '/system'))), ['upstream.ca_file']);
+  t.same(changedOptions(before, planFor('', fakeFiles())), ['upstream.ca_file'], 'they are gone');
+});
+
+await t.test('a file that cannot be used is told with its option', async t => {
+  for (const [path, words] of [
+    ['/ca', 'upstream.ca_file: /ca cannot be read'],
+    ['/key', 'listen_tls.key: /key cannot be read'],
+    ['/my-key', 'upstream.client_key: /my-key cannot be read'],
+  ] as const) {
+    const left = Object.fromEntries(Object.entries(FILES).filter(([each]) => each !== path));
+    t.throws(() => planFor(WITH_FILES, fakeFiles(left)), new StartError(words, 2));
+  }
+  t.throws(
+    () => planFor(WITH_FILES, fakeFiles({ ...FILES, '/key': 'other' })),
+    new StartError('listen_tls: /cert and /key cannot be used', 2),
+  );
+});
+
+await t.test('servers of one name have labels that differ, and those of others stay as they are', async t => {
+  const labels = (servers: string): readonly string[] => {
+    const { upstream } = planFor(`upstream: { servers: [${servers}] }`);
+    return upstream.servers === 'system' ? [] : upstream.servers.map(({ label }) => label);
+  };
+  const one = '{ name: one.test, addresses: [192.0.2.1] }';
+  t.same(labels(`${one}, { name: two.test, addresses: [192.0.2.2] }`), ['one.test', 'two.test']);
+  const same = labels(`${one}, { name: one.test, addresses: [192.0.2.2] }, { name: two.test, addresses: [192.0.2.1] }`);
+  t.same(same, ['one.test', 'one.test (192.0.2.2)', 'two.test']);
+  const twins = labels(`${one}, ${one}, ${one}`);
+  t.equal(new Set(twins).size, 3, twins.join(', '));
+});
+
+await t.test('the mode is worked out once: strict with servers, opportunistic with those of the system', async t => {
+  t.match(planFor('').upstream, { mode: 'opportunistic', servers: 'system', bootstrap: 'system' });
+  t.match(planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }').upstream, { mode: 'strict' });
+  t.match(planFor('upstream: { mode: off }').upstream, { mode: 'off', servers: 'system' });
+});

@@ -1,0 +1,77 @@
+// Options about answers and who gets them: cache, access.
+
+import { FLAG } from '../../../src/wire/header.js';
+import { ask } from '../../fixtures/client.js';
+import type { Rig } from '../../fixtures/rig.js';
+import type { Row, Scene } from './row.js';
+
+const ttl =
+  (zone: string, before: number, after: number, option: string, value: string) =>
+  async (rig: Rig): Promise<Scene> => ({
+    before: {},
+    after: { cache: { [option]: value } },
+    facts: async () => {
+      const { answers, authority } = (await ask(rig.at, rig.fresh(zone))).text;
+      return [...answers, ...authority].map(each => each.ttl);
+    },
+    expected: { before: [before], after: [after] },
+  });
+
+/** The rows. */
+export const ANSWERS: readonly Row[] = [
+  {
+    title: 'cache.min_ttl',
+    options: ['cache.min_ttl'],
+    scene: ttl('short.example', 5, 60, 'min_ttl', '60s'),
+  },
+  {
+    title: 'cache.max_ttl',
+    options: ['cache.max_ttl'],
+    scene: ttl('long.example', 86_400, 100, 'max_ttl', '100s'),
+  },
+  {
+    title: 'cache.negative_max_ttl',
+    options: ['cache.negative_max_ttl'],
+    scene: ttl('missing.example', 900, 30, 'negative_max_ttl', '30s'),
+  },
+  ...[0, 1].map((threads): Row => ({
+    title: `access.allow, ${threads} front threads`,
+    options: ['access.allow'],
+    cache: 'unseen',
+    scene: async rig => ({
+      before: { front: { threads } },
+      after: { front: { threads }, access: { allow: ['192.0.2.0/24'] } },
+      facts: async () => {
+        const name = rig.fresh();
+        const seen = [
+          await rig.answer(name),
+          await rig.answer(name),
+          await rig.answer(name, { tcp: true }),
+          await rig.answer('www.example'),
+        ];
+        return seen.map(each => each.split(' ')[0]);
+      },
+      expected: {
+        before: ['NOERROR', 'NOERROR', 'NOERROR', 'NOERROR'],
+        after: ['REFUSED', 'REFUSED', 'REFUSED', 'REFUSED'],
+      },
+    }),
+  })),
+  {
+    title: 'access.snoop',
+    options: ['access.snoop'],
+    scene: async rig => ({
+      before: {},
+      after: { access: { snoop: ['127.0.0.0/8'] } },
+      facts: async () => [
+        await rig.answer('canary.example', { flags: 0 }),
+        await rig.answer(rig.fresh(), { flags: 0 }),
+        await rig.answer('canary.example', { flags: FLAG.RD }),
+      ],
+      expected: {
+        before: ['REFUSED', 'REFUSED', 'NOERROR 192.0.2.1'],
+        after: ['NOERROR 192.0.2.1', 'REFUSED', 'NOERROR 192.0.2.1'],
+      },
+    }),
+  },
+];
