@@ -2,7 +2,7 @@
 // port is the kernel's random choice, connected, so that only the asked address can answer.
 
 import { createSocket, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 
 import type { DialDatagram } from '../base/ports.js';
 
@@ -22,6 +22,8 @@ export const dialDatagram: DialDatagram = async ({ address, port }, query, accep
       resolve(reply);
     };
     const timer = setTimeout(() => finish('timeout'), timeoutMs);
+    // Names are never looked up here: the question would come back to ourselves.
+    if (isIP(address) === 0) return finish('unreachable');
     try {
       socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
       const opened = socket;
