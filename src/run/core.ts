@@ -58,7 +58,7 @@ export class Core {
       dialDatagram,
       systemResolvers: () => system.resolvers(),
       look: () => this.network.look(),
-      exchanged: () => this.resolution.forgetFailures(),
+      exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
     this.packets = packetCacheMemory(plan.cacheBytes / READY_SHARE);
