@@ -43,3 +43,7 @@ export function expand(at: ListenAddress): ListenAddress[] {
       })),
   );
 }
+
+/** Whether two addresses are the same, or one stands for the other, too. */
+export const overlap = (a: ListenAddress, b: ListenAddress): boolean =>
+  a.port === b.port && (a.address === b.address || isAnyAddress(a.address) || isAnyAddress(b.address));

@@ -34,6 +34,12 @@ export class Configuration {
   private isTaken = true;
   /** When the configuration in force was taken over. */
   private takenAt: WallMs;
+  /** The reload that is under way, or was last. */
+  private last: Promise<unknown> = Promise.resolve();
+  /** The reload that has not read the file yet: it does for all who ask until then. */
+  private next: Promise<ControlReply> | undefined;
+  /** The daemon stops: nothing is opened any more. */
+  private closed = false;
 
   constructor(private readonly parts: ConfigurationParts) {
     this.takenAt = parts.clock.wallMs();
@@ -46,8 +52,26 @@ export class Configuration {
 
   /** Reads the file and takes it over. What comes of it is in the log, too. Never rejects because of the file. */
   async reload(): Promise<ControlReply> {
+    if (this.next !== undefined) return this.next;
+    const turn = this.last.then(async () => {
+      this.next = undefined;
+      return this.read();
+    });
+    this.next = turn;
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Waits for the reload that is under way, and begins no other. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.last;
+  }
+
+  private async read(): Promise<ControlReply> {
     const { source, log } = this.parts;
     const { file } = source;
+    if (this.closed) return { ok: false, problem: 'the daemon is stopping' };
     if (file === undefined) {
       const problem = 'nothing to reload: the daemon runs without a configuration file';
       log.info({}, problem);

@@ -4,7 +4,6 @@ import { ageClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
 import type { AgeSec } from '../base/time.js';
-import { isWithin, nameOf } from '../dnssec/name.js';
 import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
 import type { Libc } from '../os/libc.js';
 import type { NetworkChange } from '../os/network.js';
@@ -59,8 +58,7 @@ export class Core {
       dialDatagram,
       systemResolvers: () => system.resolvers(),
       look: () => this.network.look(),
-      exchanged: () => this.resolution.forgetFailures(),
-      rerouted: (zones: readonly Buffer[]) => this.forgetBelow(zones),
+      exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
     this.packets = packetCacheMemory(plan.cacheBytes / READY_SHARE);
@@ -74,11 +72,6 @@ export class Core {
   get shared() {
     const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
     return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
-  }
-
-  private forgetBelow(zones: readonly Buffer[]): void {
-    const names = zones.map(nameOf);
-    this.resolution.forget(name => names.some(zone => isWithin(name, zone)));
   }
 
   /** The network, its resolvers or the way to the servers have changed: what failed before may succeed now. */

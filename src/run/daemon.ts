@@ -81,6 +81,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     reload: async () => configuration.reload(),
     reopenLogs: () => logging.reopen(),
     async stop() {
+      // What a reload opens after that, nobody would close.
+      await configuration.close();
       await listeners.finish();
       await opened.close();
     },

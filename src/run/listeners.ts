@@ -62,6 +62,8 @@ export class Listeners implements Live {
   private readonly tcp: Streams;
   private readonly tls: Streams;
   private readonly table: SessionTable;
+  /** Hosts that were replaced, until their last reply has left. */
+  private readonly retiring = new Set<DatagramHost>();
   /** What hosts that are closed counted last. */
   private rest: FrontCounts[] = [];
   /** Threads that were started ahead, until the first host takes them. */
@@ -162,6 +164,7 @@ export class Listeners implements Live {
   async close(): Promise<void> {
     this.tcp.destroy();
     this.tls.destroy();
+    await Promise.all([...this.retiring].map(async each => each.close()));
     await this.udp?.close();
   }
 
@@ -183,12 +186,14 @@ export class Listeners implements Live {
     );
   }
 
-  /** Closes a host that is not needed any more, once it has served what waits in its sockets. */
+  /** Closes a host that is not needed any more, once it has answered what it has read. */
   private retire(host: DatagramHost): void {
-    host.close().then(
+    this.retiring.add(host);
+    const closed = host.close(FINISH_MS).then(
       () => this.rest.push(...host.counted()),
       (error: unknown) => this.parts.log.error({}, `a UDP listener could not be closed: ${String(error)}`),
     );
+    void closed.finally(() => this.retiring.delete(host));
   }
 }
 

@@ -6,7 +6,7 @@ import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
-import { isWithin, type Name } from '../dnssec/name.js';
+import { isWithin, type Name, nameOf } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
@@ -144,6 +144,13 @@ export class Resolution implements Live {
   /** Forgets all that has failed: on another network, or asked of other servers, it may succeed. */
   forgetFailures(): void {
     this.resolver.forgetFailures();
+  }
+
+  /** Other servers are asked. @param zones whose answers of before come from servers that are not asked about them any more */
+  serversExchanged(zones: readonly Buffer[]): void {
+    const names = zones.map(nameOf);
+    if (names.length > 0) this.forget(name => names.some(zone => isWithin(name, zone)));
+    this.forgetFailures();
   }
 
   /** Answers one question past all caches, and notes what validation finds on its way. */

@@ -7,7 +7,7 @@ import {
   tcpListener,
   tlsListener,
 } from '../listen/stream.js';
-import { isAnyAddress, type ListenAddress } from '../os/listen-address.js';
+import { type ListenAddress, overlap } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
 
@@ -64,7 +64,3 @@ export class Streams {
 }
 
 const NOTHING: Prepared = { commit: () => undefined, abandon: () => undefined };
-
-/** Whether two addresses are the same, or one stands for the other, too. */
-const overlap = (a: ListenAddress, b: ListenAddress): boolean =>
-  a.port === b.port && (a.address === b.address || isAnyAddress(a.address) || isAnyAddress(b.address));

@@ -6,14 +6,11 @@ import type { Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { wheel } from '../base/wheel.js';
 import type { RouteTarget } from '../pipeline/stages/routed.js';
-import { routeOf } from '../policy/routes.js';
 import type { Memory } from '../upstream/memory.js';
 import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import type { ServerSpec } from '../upstream/server.js';
-import { lowerCased } from '../wire/name.js';
-import type { Ask } from '../wire/upstream-query.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { labelled, resolverSpec } from './servers.js';
@@ -32,10 +29,8 @@ export interface UpstreamsParts {
   readonly systemResolvers: () => readonly string[];
   /** Called before every question: looks whether the network has changed. */
   readonly look: () => void;
-  /** What is asked for no longer counts as it did: other servers have other failures. */
-  readonly exchanged: () => void;
-  /** Names of these zones, in wire form, are asked of others than before: their answers count no more. */
-  readonly rerouted: (zones: readonly Buffer[]) => void;
+  /** Other servers have other failures; and of `zones`, the answers of before come from servers that are not asked any more. */
+  readonly exchanged: (zones: readonly Buffer[]) => void;
 }
 
 /** A route, and the pool that answers for its zones. */
@@ -45,7 +40,6 @@ interface RouteEntry extends RouteTarget {
 }
 
 const PLAIN_PORT = 53;
-const TYPE_AND_CLASS_BYTES = 4;
 
 /** The servers. */
 export class Upstreams implements Live {
@@ -67,8 +61,6 @@ export class Upstreams implements Live {
   private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, since most never are. */
   private portal: Pool | undefined;
-  /** Pools of routes that went, while they still have connections. */
-  private leaving: readonly Pool[] = [];
   private nextId = 1;
   /** The servers of `upstream`, as the pipeline asks them. */
   readonly asked: Upstream;
@@ -116,6 +108,7 @@ export class Upstreams implements Live {
 
   /** The network's own resolvers, while a portal window is open. */
   get portalResolvers(): Upstream {
+    this.parts.look();
     return (this.portal ??= pool(this.ports, wheel(this.parts.clock), this.portalSpec()));
   }
 
@@ -135,8 +128,10 @@ export class Upstreams implements Live {
 
   /** The window has closed, or is opened anew. */
   closePortal(): void {
-    this.portal?.destroy();
+    const { portal } = this;
     this.portal = undefined;
+    // What it was asked is asked anew, of whoever is to be asked now.
+    portal?.destroy();
   }
 
   /** How all servers are doing. @param dnssecOf whether a server passes signatures on */
@@ -156,8 +151,7 @@ export class Upstreams implements Live {
       this.plan = upstream;
       this.dial = dial;
       this.main.configure(this.specOf(upstream));
-      this.exchangeRoutes(routes);
-      this.parts.exchanged();
+      this.parts.exchanged(this.exchangeRoutes(routes));
     });
   }
 
@@ -166,7 +160,8 @@ export class Upstreams implements Live {
     for (const each of this.pools()) each.destroy();
   }
 
-  private exchangeRoutes(plans: readonly RoutePlan[]): void {
+  /** @returns zones that are asked of others than before */
+  private exchangeRoutes(plans: readonly RoutePlan[]): readonly Buffer[] {
     const before = this.routed;
     const kept = new Set<Pool>();
     this.routed = plans.map(plan => {
@@ -174,28 +169,21 @@ export class Upstreams implements Live {
       if (same !== undefined) kept.add(same.pool);
       return this.target(plan, same?.pool);
     });
-    for (const each of before) {
-      if (kept.has(each.pool)) continue;
-      each.pool.close();
-      this.leaving = [...this.leaving, each.pool];
-    }
-    const zones = differingZones(
+    // What they were asked is asked anew, of whoever is to be asked now.
+    for (const each of before) if (!kept.has(each.pool)) each.pool.destroy();
+    return otherZones(
       before.map(each => each.plan),
       plans,
     );
-    if (zones.length > 0) this.parts.rerouted(zones);
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
     const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
-    // A question whose servers are exchanged while it is on its way is asked of those that come after them.
     const asked: Upstream = {
-      exchange: (ask, type, settle) =>
-        own.exchange(ask, type, outcome => {
-          const next = outcome.at === 'failure' && outcome.code === 'handed_back' ? this.routeFor(ask) : undefined;
-          if (next === undefined || next.pool === own) settle(outcome);
-          else next.upstream().exchange(ask, type, settle);
-        }),
+      exchange: (ask, type, settle, avoid) => {
+        this.parts.look();
+        own.exchange(ask, type, settle, avoid);
+      },
       get servers() {
         return own.servers;
       },
@@ -203,14 +191,9 @@ export class Upstreams implements Live {
     return { zones: plan.zones, kubernetes: plan.kubernetes, plan, pool: own, upstream: () => asked };
   }
 
-  private routeFor({ question }: Ask): RouteEntry | undefined {
-    return routeOf(this.routed, lowerCased(question.subarray(0, -TYPE_AND_CLASS_BYTES)))?.route;
-  }
-
   private pools(): readonly Pool[] {
-    this.leaving = this.leaving.filter(each => !each.drained);
     const portal = this.portal === undefined ? [] : [this.portal];
-    return [this.main, ...this.routed.map(each => each.pool), ...portal, ...this.leaving];
+    return [this.main, ...this.routed.map(each => each.pool), ...portal];
   }
 
   private specOf({ mode, policy, servers, bootstrap, trust }: UpstreamPlan): PoolSpec {
@@ -239,20 +222,20 @@ export class Upstreams implements Live {
   }
 }
 
-const sameServers = (a: RoutePlan, b: RoutePlan): boolean => JSON.stringify(a.servers) === JSON.stringify(b.servers);
-
-/** The zones for which others are asked, or in another way. */
-function differingZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): Buffer[] {
-  const ways = (plans: readonly RoutePlan[]): Map<string, string> =>
-    // The first of two routes for one zone is taken.
+/** Zones of routes that came, went, or have other resolvers. */
+function otherZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): readonly Buffer[] {
+  const wordsOf = (plans: readonly RoutePlan[]): ReadonlyMap<string, Buffer> =>
     new Map(
-      plans
-        .flatMap(({ zones, kubernetes, servers }) =>
-          zones.map(zone => [zone.toString('latin1'), JSON.stringify([kubernetes, servers])] as const),
-        )
-        .reverse(),
+      plans.flatMap(plan =>
+        plan.zones.map(
+          zone => [JSON.stringify([zone.toString('latin1'), plan.kubernetes, plan.servers]), zone] as const,
+        ),
+      ),
     );
-  const [old, next] = [ways(before), ways(after)];
-  const differing = [...new Set([...old.keys(), ...next.keys()])].filter(zone => old.get(zone) !== next.get(zone));
-  return differing.map(zone => Buffer.from(zone, 'latin1'));
+  const [old, now] = [wordsOf(before), wordsOf(after)];
+  const isOther = (these: ReadonlyMap<string, Buffer>, those: ReadonlyMap<string, Buffer>): readonly Buffer[] =>
+    [...these].flatMap(([words, zone]) => (those.has(words) ? [] : [zone]));
+  return [...isOther(old, now), ...isOther(now, old)];
 }
+
+const sameServers = (a: RoutePlan, b: RoutePlan): boolean => JSON.stringify(a.servers) === JSON.stringify(b.servers);

@@ -5,9 +5,10 @@ import { fileURLToPath } from 'node:url';
 import type { Clock, Log } from '../base/ports.js';
 import type { History } from '../observe/history.js';
 import type { HttpListener, HttpParts } from '../observe/http.js';
+import { overlap } from '../os/listen-address.js';
 import type { Listen, Plan } from './plan.js';
-import type { Live, Prepared } from './reload.js';
-import { listening } from './start-error.js';
+import { type Live, type Prepared, ready } from './reload.js';
+import { listening, StartError } from './start-error.js';
 
 /** What it shows. */
 export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'status' | 'maxConnections'> {
@@ -39,16 +40,28 @@ export class Web implements Live {
   }
 
   async prepare({ listeners: { metrics: at } }: Plan): Promise<Prepared> {
-    const same = at?.address === this.open?.at.address && at?.port === this.open?.at.port;
-    const next = same ? this.open : at && { at, listener: await this.listen(at) };
+    const before = this.open;
+    if (at?.address === before?.at.address && at?.port === before?.at.port) return ready(() => undefined);
+    // A wildcard cannot be open beside an address that it stands for.
+    const inTheWay = before !== undefined && at !== undefined && overlap(before.at, at) ? before : undefined;
+    inTheWay?.listener.close();
+    let next: Web['open'];
+    try {
+      next = at && { at, listener: await this.listen(at) };
+    } catch (error) {
+      await this.reopen(inTheWay?.at);
+      throw error;
+    }
     return {
       commit: () => {
-        const before = this.open;
         this.open = next;
-        if (!same) before?.listener.close();
+        if (before !== inTheWay) before?.listener.close();
         if (next === undefined) this.forget();
       },
-      abandon: () => (same ? undefined : next?.listener.close()),
+      abandon: () => {
+        next?.listener.close();
+        void this.reopen(inTheWay?.at);
+      },
     };
   }
 
@@ -80,6 +93,21 @@ export class Web implements Live {
         history: () => ({ samples: remembered.samples() }),
       }),
     );
+  }
+
+  /** Listens again where it did, if it had to stop for a plan that did not come into force. */
+  private async reopen(at: Listen | undefined): Promise<void> {
+    if (at === undefined) {
+      if (this.open === undefined) this.forget();
+      return;
+    }
+    this.open = undefined;
+    try {
+      this.open = { at, listener: await this.listen(at) };
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      this.parts.log.error({}, error.message);
+    }
   }
 
   private forget(): void {

@@ -187,6 +187,21 @@ await t.test('while the portal window is open its names go to the network, and t
   t.match(ask('login.portal')[0], { origin: 'cache', entry: { upstream: 'server 1' } });
 });
 
+await t.test('what the portal resolvers hand back is asked of others, but at the end', async t => {
+  const { ask, upstream, network, portal } = resolving(good);
+  network.says = () => 'waits';
+  portal.start(60_000, []);
+  const outcomes = ask('login.portal');
+  portal.stop();
+  network.settle(failure('handed_back'));
+  t.match(outcomes, [{ origin: 'upstream' }], 'the window has closed meanwhile');
+  t.equal(upstream.asked.length, 1);
+  portal.start(60_000, []);
+  const last = ask('login.portal');
+  network.settle(failure('handed_back'));
+  t.same(last.map(codeOf), ['handed_back'], 'the window is open, and nobody else is to be asked');
+});
+
 await t.test('what a reload changes holds for the next question: routes, TTLs, the mode of validation', async t => {
   const { ask, upstream, settings } = validating(forged);
   const home = fakeUpstream(good, 3);

@@ -1,10 +1,11 @@
 // Routes: names that only the local network knows, with a strict upstream.
 
 import { createSocket } from 'node:dgram';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import t from 'tap';
+import t, { type Test } from 'tap';
 
-import { ask } from '../fixtures/client.js';
+import { ask, type Told } from '../fixtures/client.js';
 import { setting } from '../fixtures/daemon.js';
 import { freePort } from '../fixtures/free-port.js';
 import { records } from '../fixtures/records.js';
@@ -64,3 +65,58 @@ await t.test(
     );
   },
 );
+
+/** A resolver over UDP that answers from records, or says nothing. */
+async function localResolver(t: Test, zone: string) {
+  const port = await freePort();
+  const answer = world(records(zone));
+  const state = { port, silent: false, queries: 0 };
+  const socket = createSocket('udp4', (query, from) => {
+    state.queries++;
+    const reply = state.silent ? undefined : answer(query);
+    if (reply !== undefined) socket.send(reply, from.port, from.address);
+  });
+  await new Promise<void>(resolve => socket.bind(port, '127.0.0.1', resolve));
+  t.teardown(() => socket.close());
+  return state;
+}
+
+await t.test('a route that comes or goes takes the answers of its zone with it: others answer now', async t => {
+  const local = await localResolver(t, 'www.example. 3600 A 192.0.2.7\n');
+  const route = `routes: [{ zones: [example], resolvers: ["127.0.0.1:${local.port}"] }]`;
+  const { at, reload } = await setting(t);
+  const address = async (): Promise<unknown> => {
+    // Ready replies come with the second answer.
+    await ask(at, 'www.example');
+    await ask(at, 'www.example');
+    return (await ask(at, 'www.example')).text.answers[0]?.data;
+  };
+  t.equal(await address(), '192.0.2.80');
+  await reload(route);
+  t.equal(await address(), '192.0.2.7', 'it came');
+  await reload(route.replace('[example]', '[example, test]'));
+  t.equal(local.queries, 1, 'one that stays keeps them');
+  await reload('');
+  t.equal(await address(), '192.0.2.80', 'it went');
+});
+
+await t.test('a question on its way to resolvers that a reload takes away is asked of those of now', async t => {
+  const silent = await localResolver(t, '');
+  const local = await localResolver(t, 'www.example. 3600 A 192.0.2.7\n');
+  silent.silent = true;
+  const route = (port: number): string => `routes: [{ zones: [example], resolvers: ["127.0.0.1:${port}"] }]`;
+  const { at, reload } = await setting(t, { config: route(silent.port) });
+  const waiting = async (name: string): Promise<{ readonly told: Promise<Told> }> => {
+    const before = silent.queries;
+    const told = ask(at, name);
+    while (silent.queries === before) await sleep(5);
+    return { told };
+  };
+  const first = await waiting('www.example');
+  await reload(route(local.port));
+  t.match((await first.told).text.answers, [{ data: '192.0.2.7' }], 'other resolvers of the route');
+  await reload(route(silent.port));
+  const second = await waiting('alias.example');
+  await reload('');
+  t.match((await second.told).text.answers, [{ data: 'www.example.' }, { data: '192.0.2.80' }], 'no route');
+});

@@ -5,7 +5,7 @@ import type { TtlLimits } from '../../cache/entry.js';
 import type { Portal } from '../../policy/portal.js';
 import type { Upstream } from '../../upstream/pool.js';
 import { Answer } from '../answer.js';
-import type { Stage } from '../stage.js';
+import type { Resolve, Stage } from '../stage.js';
 
 /** What the stage works with. */
 export interface PortalParts {
@@ -25,10 +25,18 @@ export function portal({
   readonly portal: PortalParts;
   readonly ageNow: () => AgeSec;
 }): Stage {
-  return next => (query, settle) => {
-    if (window.leftMs === 0 || !window.covers(query.name)) return next(query, settle);
-    upstream().exchange(query, query.type, reply =>
-      settle(reply.at === 'failure' ? reply : Answer.replied('portal', reply, NOT_KEPT, ageNow())),
-    );
+  return next => {
+    const stage: Resolve = (query, settle) => {
+      if (window.leftMs === 0 || !window.covers(query.name)) return next(query, settle);
+      const asked = upstream();
+      asked.exchange(query, query.type, reply => {
+        if (reply.at !== 'failure') return settle(Answer.replied('portal', reply, NOT_KEPT, ageNow()));
+        // The window was closed, or opened anew, while the question was on its way: it is asked as if it came now.
+        const isOver = reply.code === 'handed_back' && (window.leftMs === 0 || upstream() !== asked);
+        if (isOver) stage(query, settle);
+        else settle(reply);
+      });
+    };
+    return stage;
   };
 }

@@ -6,7 +6,7 @@ import { isNoClusterName, type Route, routeOf } from '../../policy/routes.js';
 import type { Upstream } from '../../upstream/pool.js';
 import { noSuchNameMessage } from '../../wire/reply.js';
 import { Answer } from '../answer.js';
-import type { Stage } from '../stage.js';
+import type { Resolve, Stage } from '../stage.js';
 
 /** A route, and who is asked. */
 export interface RouteTarget extends Route {
@@ -23,17 +23,21 @@ export interface RoutedParts {
 
 /** Makes the stage. */
 export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
-  return next => (query, settle) => {
-    const all = routes();
-    const match = all.length === 0 ? undefined : routeOf(all, query.name);
-    if (match === undefined) return next(query, settle);
-    const { route, zone } = match;
-    if (route.kubernetes && isNoClusterName(query.name, zone))
-      return settle(Answer.local(noSuchNameMessage(query.question, zone), ageNow()));
-    route
-      .upstream()
-      .exchange(query, query.type, reply =>
-        settle(reply.at === 'failure' ? reply : Answer.replied('route', reply, ttlLimits(), ageNow())),
-      );
+  return next => {
+    const stage: Resolve = (query, settle) => {
+      const all = routes();
+      const match = all.length === 0 ? undefined : routeOf(all, query.name);
+      if (match === undefined) return next(query, settle);
+      const { route, zone } = match;
+      if (route.kubernetes && isNoClusterName(query.name, zone))
+        return settle(Answer.local(noSuchNameMessage(query.question, zone), ageNow()));
+      route.upstream().exchange(query, query.type, reply => {
+        if (reply.at !== 'failure') settle(Answer.replied('route', reply, ttlLimits(), ageNow()));
+        // A reload took its resolvers away while the question was on its way: the routes of now say who is asked.
+        else if (reply.code === 'handed_back' && routes() !== all) stage(query, settle);
+        else settle(reply);
+      });
+    };
+    return stage;
   };
 }
