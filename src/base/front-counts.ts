@@ -1,5 +1,5 @@
-// Counters of the threads that answer from ready replies, as numbers in memory that the main thread reads. Each memory has one
-// writer. A reader may miss the newest query, which does no harm to metrics.
+// Counters of the threads that answer from ready replies, as numbers in memory that the main thread reads. Each memory
+// has one writer. A reader may miss the latest query, which does not matter for metrics.
 
 /** Upper bounds in octets of the buckets for the sizes of queries and replies. One more bucket is for larger ones. */
 export const SIZE_BUCKETS: readonly number[] = [64, 128, 256, 512, 1232, 4096, 16384, 65535];
@@ -9,7 +9,8 @@ export const DURATION_BUCKETS: readonly number[] = Array.from({ length: 16 }, (_
 /** Types up to 255 have a counter each; one more is for all other types. */
 const TYPES = 257;
 const RCODES = 16;
-// Where each counter or histogram begins. A histogram has a number for each bound, one for the last bucket, and the sum.
+// The offsets of counters and histograms. A histogram has a number for each bound, one for the last bucket, and the
+// sum.
 const QUERIES_AT = 0;
 const RCODES_AT = 2 * TYPES;
 const POSITIVE_AT = RCODES_AT + RCODES;

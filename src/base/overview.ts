@@ -30,7 +30,7 @@ export interface AddressOverview {
   readonly idleLimitMs: number | undefined;
   /** When the last certificate that it presented expires, milliseconds since 1970. */
   readonly certificateEndsMs: number | undefined;
-  /** Why it is not reached, in words; undefined if it is reached. */
+  /** Why it is not reached, in words; undefined: it is reached. */
   readonly failure: string | undefined;
 }
 
@@ -41,7 +41,7 @@ export interface ServerOverview {
   /** The name for people and the metric label. Two servers may share one. */
   readonly label: string;
   readonly purpose: Purpose;
-  /** Whether it returns DNSSEC signatures, or strips them. */
+  /** Whether it returns DNSSEC signatures or strips them. */
   readonly dnssec: 'ok' | 'strips' | 'unknown';
   readonly addresses: readonly AddressOverview[];
 }
@@ -80,7 +80,7 @@ export interface Overview {
   readonly draining: boolean;
   /** Whether the last reload succeeded, and when the configuration in force was taken over (milliseconds since 1970). */
   readonly reload: { readonly taken: boolean; readonly takenMs: number };
-  /** Options whose change waits for a restart. */
+  /** Changed options that wait for a restart. */
   readonly waiting: readonly string[];
   /** State that could not be written and will be tried again, one sentence each. */
   readonly unwritten: readonly string[];

@@ -14,7 +14,7 @@ export interface Look {
   readonly durations: readonly number[];
 }
 
-/** What happened between two samples. A value is undefined if no event was counted that it could follow from. */
+/** What happened between two samples. A value is undefined if no counted event allows computing it. */
 export interface Span {
   readonly atMs: number;
   /** Queries per second. */
@@ -96,7 +96,7 @@ export const percentText = (share: number | undefined): string =>
       ? `${(Math.floor(share * 1000) / 10).toFixed(1)} %`
       : `${Math.round(share * 100)} %`;
 
-/** A duration for people. Below the first bound the buckets say no more than that. */
+/** A duration for people. Below the first bound, the buckets show only that it is shorter. */
 export const timeText = (ms: number | undefined, boundsMs: readonly number[]): string =>
   ms === undefined ? '–' : ms <= (boundsMs[0] ?? 0) ? `< ${boundsMs[0] ?? 0} ms` : `${numberText(ms)} ms`;
 

@@ -21,11 +21,11 @@ export class AnswerCache {
     this.ring = new Ring(maxBytes, () => observer.cache('eviction'));
   }
 
-  /** A fresh entry, or undefined. Counts the hit or miss. What it returns borrows memory until the next `put`. */
+  /** A fresh entry, or undefined. Counts the hit or miss. The entry borrows memory until the next `put`. */
   get(key: string, ageNow: AgeSec): Entry | undefined {
     const { ring, codec, observer } = this;
     const at = ring.find(key);
-    // An expired entry stays until it is replaced or evicted: a newer answer most likely comes now.
+    // An expired entry stays until it is replaced or evicted: mostly a newer answer comes now.
     if (at === -1 || ageNow - codec.storedAt(ring, at) >= codec.ttlSec(ring, at)) {
       observer.cache('miss');
       return undefined;
@@ -36,7 +36,7 @@ export class AnswerCache {
     return entry;
   }
 
-  /** Keeps a copy of an entry, if it may be kept at all; what was there under the key stays otherwise. */
+  /** Stores a copy of an entry. An entry that may not be stored does not replace another one. */
   put(key: string, entry: Entry): void {
     if (entry.ttlSec === 0) return;
     const at = this.ring.put(key, this.codec.bytesOf(entry));
@@ -44,8 +44,8 @@ export class AnswerCache {
   }
 
   /**
-   * Forgets the answers about names that are meant; returns how many.
-   * @param isMeant of a name in wire form, lower case, an octet per character
+   * Forgets answers, and returns how many.
+   * @param isMeant called with each name in wire form, lower case, one character per octet
    */
   forget(isMeant: (name: string) => boolean): number {
     return this.ring.deleteWhere(key => isMeant(nameInKey(key)));

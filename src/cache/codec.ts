@@ -11,7 +11,7 @@ import { type AgeSec, ageSec } from '../base/time.js';
 import type { ExtendedError } from '../wire/edns.js';
 import type { Entry } from './entry.js';
 
-/** Memory that entries are written to: the same octets as bytes and as doubles. */
+/** The memory that entries are written to: the same octets as bytes and as doubles. */
 export interface EntryMemory {
   readonly octets: Buffer;
   readonly doubles: Float64Array;
@@ -33,16 +33,16 @@ const ENTRY_FIXED_BYTES = 32;
 const ERROR_FIXED_BYTES = 4;
 
 const VERDICTS: readonly Verdict[] = ['unchecked', 'secure', 'insecure', 'bogus', 'indeterminate'];
-/** An octet that is no index of these stands for "no protocol". */
+/** Any other octet stands for "no protocol". */
 const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
 const NO_ERRORS: readonly ExtendedError[] = [];
 
-/** Numbers for the labels of servers, so that an entry need not hold the text. Number 0 stands for no server. */
+/** Numbers for the labels of servers, so that an entry need not contain the text. Number 0 stands for no server. */
 export class ServerLabels {
   /** By number. */
   private readonly labels: string[] = [''];
 
-  /** The number of a label; a new one, if it has none yet. Beyond MAX_LABELS labels are not told any more: 0. */
+  /** The number of a label; new labels get new numbers. Above MAX_LABELS, labels are not stored any more: 0. */
   numberOf(label: string): number {
     const number = this.labels.indexOf(label);
     if (number !== -1) return number;
@@ -55,7 +55,7 @@ export class ServerLabels {
   }
 }
 
-/** A laptop meets a few new resolvers in each network; 16 bits hold the numbers. */
+/** A laptop meets a few new resolvers in each network; 16 bits are enough for the numbers. */
 const MAX_LABELS = 4095;
 
 /** Writes entries as octets, and reads them. */

@@ -1,5 +1,5 @@
-// One answer and its dates: the octets that came, their TTLs brought into bounds, and how long they hold.
-// Replaying it is copying and patching (wire/reply); nothing is decoded again.
+// One answer with its dates: its octets, TTLs within bounds, and how long it is valid. It is sent again by copying and
+// patching (wire/reply), without decoding.
 
 import { putU32 } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
@@ -18,23 +18,23 @@ export interface TtlLimits {
 }
 
 /**
- * An answer with its dates. Its octets are borrowed, from the cache or from a read buffer: copy what is needed after returning
+ * An answer with its dates. Its octets are borrowed, from the cache or from a read buffer: copy them before returning
  * to the event loop.
  */
 export interface Entry extends StoredMessage {
   readonly storedAt: AgeSec;
-  /** How long it may be served from `storedAt` on; 0: only to those who are waiting for it now. */
+  /** For how long from `storedAt` it may be served; 0: only to clients that wait for it now. */
   readonly ttlSec: number;
   readonly negative: boolean;
   readonly verdict: Verdict;
   readonly extendedErrors: readonly ExtendedError[];
-  /** The label of the server that gave it; empty: it was made here. */
+  /** The label of the server that sent it; empty: it was made here. */
   readonly upstream: string;
-  /** How it travelled; undefined: it was made here. */
+  /** The protocol that it came over; undefined: it was made here. */
   readonly protocol: UpstreamProtocol | undefined;
 }
 
-/** What the message itself does not say. */
+/** Facts about an answer that are not in the message. */
 export interface Provenance {
   readonly ageNow: AgeSec;
   readonly verdict: Verdict;
@@ -48,7 +48,7 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
   for (const offset of scan.ttlOffsets) {
     putU32(message, offset, Math.min(Math.max(ttlAt(message, offset), limits.minSec), limits.maxSec));
   }
-  // RFC 2308 §5: the SOA tells the client how long the denial holds.
+  // RFC 2308 §5: the TTL of the SOA tells the client how long the denial is valid.
   if (scan.soaTtlOffset !== undefined) putU32(message, scan.soaTtlOffset, ttlSec);
 
   return {
@@ -70,7 +70,7 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
 
 const NO_ERRORS: readonly ExtendedError[] = [];
 
-/** An Entry of a message that was made here. It is given to one client, and never kept. */
+/** An Entry of a message that was made here. It is given to one client, and never stored. */
 export const localEntry = (message: StoredMessage, ageNow: AgeSec): Entry => ({
   octets: message.octets,
   rcode: message.rcode,
@@ -88,7 +88,7 @@ export const localEntry = (message: StoredMessage, ageNow: AgeSec): Entry => ({
 });
 
 function lifetime(scan: Scan, limits: TtlLimits): number {
-  // min_ttl does not apply to what may not be kept at all: a failure, a denial without SOA, a truncated answer.
+  // min_ttl does not apply to messages that must not be stored: failures, denials without SOA, truncated answers.
   const keepable = !scan.truncated && (scan.negative ? scan.soaTtlOffset !== undefined : scan.rcode === 0);
   if (!keepable) return 0;
   const max = scan.negative ? Math.min(limits.maxSec, limits.negativeMaxSec) : limits.maxSec;

@@ -1,5 +1,5 @@
-// Failures of resolution, kept for a moment (RFC 9520): clients repeat a question that failed, and without this table each
-// repetition would be asked of upstream again. They are kept apart from answers: a failure must not replace an answer.
+// Failed questions, stored for a short time (RFC 9520). Clients repeat a question that failed, and without this table
+// each repetition would be sent upstream. The table is separate from answers: a failure must not replace an answer.
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import type { FailureCode } from '../base/outcome.js';
@@ -7,17 +7,15 @@ import { type AgeSec, ageAfter, ageSec } from '../base/time.js';
 import { nameInKey } from '../wire/query.js';
 
 /**
- * How long a failure is kept:
- * `growing`: 1 s, and twice as long after each repetition, up to 30 s;
- * `timeout`: the same if other questions are being answered, else 1 s, since then the network may be to blame;
- * `brief`: 1 s;
- * `bogus`: 60 s.
+ * How long a failure is stored. `growing`: 1 s, then twice as long after each repetition, up to 30 s. `timeout`: the
+ * same if other questions are being answered; else 1 s, because the network may be the reason. `brief`: 1 s. `bogus`:
+ * 60 s.
  */
 export type Hold = 'growing' | 'timeout' | 'brief' | 'bogus';
 
 /**
- * What is kept of the failures of a question. Undefined: never, because it says something about this program or about the
- * network, and not about the question. A network that comes back must be used at once.
+ * The hold of each failure. Undefined: it is not stored, because it is about this program or the network, not about the
+ * question. A network that comes back must be used at once.
  */
 export const HOLDS: Readonly<Record<FailureCode, Hold | undefined>> = {
   form_error: undefined,
@@ -49,25 +47,27 @@ export const HOLDS: Readonly<Record<FailureCode, Hold | undefined>> = {
   rrsigs_missing: 'bogus',
   no_zone_key: 'bogus',
   nsec_missing: 'bogus',
-  // The next attempt finds part of the work done.
+  // The next attempt starts with part of the work done.
   dnssec_limit: 'brief',
-  // Which keys are believed may change at any time.
+  // The trusted keys may change at any time.
   sentinel: 'brief',
   // A lookup may have failed because of the network.
   dnssec_indeterminate: 'brief',
 };
 
-/** RFC 9520 §3.2: at least so long. */
+/** RFC 9520 §3.2: the shortest time. */
 const LEAST_HOLD_SEC = 1;
-/** The RFC allows up to 5 minutes; a name that works again should not stay away that long. */
+/** RFC 9520 allows up to 5 minutes, but a name that works again should be found sooner. */
 const MOST_HOLD_SEC = 30;
-/** RFC 4035 §4.7: what is bogus is not validated again all the time. */
+/** RFC 4035 §4.7: a bogus answer is not validated again all the time. */
 const BOGUS_HOLD_SEC = 60;
-/** A failure that comes so long after the hold of the one before is a new failure, and not a repetition. */
+/** A failure that comes this long after the hold of the last one is new, not a repetition. */
 const REPETITION_SEC = 60;
-/** If no question was answered for so long, a timeout says nothing about the name. A question has 4.5 s for its answer. */
+/**
+ * If no question was answered for this long, a timeout is not caused by the name. A question has 4.5 s for its answer.
+ */
 const SILENCE_SEC = 5;
-/** Least recently used ones leave first. */
+/** The most failures; the least recently used one is removed first. */
 const MOST_FAILURES = 4096;
 
 interface Held<T> {
@@ -76,7 +76,7 @@ interface Held<T> {
   readonly until: AgeSec;
 }
 
-/** What failed lately, by question key. `T` is what those who ask again are given. */
+/** Recent failures by question key. `T` is given to clients that ask again. */
 export class FailureCache<T> {
   private readonly table: Bounded<Held<T>>;
   private repliedAt = ageSec(-Infinity);
@@ -88,7 +88,7 @@ export class FailureCache<T> {
     this.table = bounded<Held<T>>(most, () => this.evicted++);
   }
 
-  /** What the question failed with, if that still holds. */
+  /** The failure of a question, if it is still valid. */
   get(key: string, ageNow: AgeSec): T | undefined {
     if (this.table.entries === 0) return undefined;
     const held = this.table.get(key);
@@ -96,8 +96,9 @@ export class FailureCache<T> {
   }
 
   /**
-   * Keeps a failure.
-   * @param since what `epoch` was when the question was asked: what was asked before everything was forgotten is not kept
+   * Stores a failure.
+   * @param since the value of `epoch` when the question was asked: after a `clear`, failures of earlier questions are
+   * not stored
    */
   put(key: string, result: T, hold: Hold, ageNow: AgeSec, since: number): void {
     if (since !== this.cleared) return;
@@ -120,7 +121,7 @@ export class FailureCache<T> {
     if (this.table.entries > 0) this.table.delete(key);
   }
 
-  /** A server has answered, though with a failure. */
+  /** A server has replied, although with a failure. */
   replied(ageNow: AgeSec): void {
     this.repliedAt = ageNow;
   }
@@ -131,26 +132,29 @@ export class FailureCache<T> {
   }
 
   /**
-   * Forgets the failures of names that are meant.
-   * @param isMeant of a name in wire form, lower case, an octet per character
+   * Forgets the failures of some names.
+   * @param isMeant called with each name in wire form, lower case, one character per octet
    */
   forget(isMeant: (name: string) => boolean): void {
     for (const key of this.table.keys()) if (isMeant(nameInKey(key))) this.table.delete(key);
   }
 
-  /** Forgets all: the network or the servers are others now. What is being asked at the moment will not be kept either. */
+  /**
+   * Forgets all failures, because the network or the servers have changed. Failures of questions in flight will not be
+   * stored either.
+   */
   clear(): void {
     this.cleared++;
     this.repliedAt = ageSec(-Infinity);
     this.table.clear();
   }
 
-  /** How many are kept, those included whose time is over and that are kept to know a repetition. */
+  /** How many entries there are, including those that only serve to recognise a repetition. */
   get entries(): number {
     return this.table.entries;
   }
 
-  /** How many left because there were too many. */
+  /** How many entries were removed to make room. */
   get evictions(): number {
     return this.evicted;
   }

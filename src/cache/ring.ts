@@ -16,21 +16,24 @@ const KEY_BYTES_AT = 8;
 const STATE_AT = 10;
 const PAYLOAD_BYTES_AT = 12;
 
-/** The record is not in the index any more, or only fills up the end of the memory. */
+/** The record is not in the index any more, or only fills the end of the memory. */
 const DEAD = 0;
 const LIVE = 1;
 const ASKED = 2;
 
-/** The index has a slot for so many octets of records. The smallest answers take more octets, so slots suffice. */
+/**
+ * The index has one slot for this many octets of records. The smallest answers take more octets, so there are enough
+ * slots.
+ */
 const BYTES_PER_SLOT = 64;
 const SLOT_BYTES = 8;
 /** The index starts small and doubles when it fills: a sparse table touches a page of memory for each record. */
 const FIRST_SLOTS = 1024;
-/** Beyond this load the index grows, or where it may not, records leave before the memory is full. */
+/** Above this load the index grows. If it cannot grow, records are evicted before the memory is full. */
 const MAX_LOAD = 0.8;
-/** At most so many second chances per record written, so that no write takes long. */
+/** The most second chances per record written, so that no write takes long. */
 const MAX_CHANCES = 16;
-/** A record that takes a larger part of the memory would cost too many others. */
+/** The largest part of the memory for one record: a larger record would evict too many others. */
 const LARGEST_PART = 8;
 
 /** The records. Keys are strings of characters 0 … 255. */
@@ -41,7 +44,7 @@ export class Ring {
   private index: Int32Array;
   private mask: number;
   private readonly mostSlots: number;
-  /** Octets ever written and ever given up; their difference is in use. */
+  /** Octets written and octets given up since the start; the difference is in use. */
   private head = 0;
   private tail = 0;
   private live = 0;
@@ -54,7 +57,7 @@ export class Ring {
     bytes: number,
     private readonly onEvict: () => void,
   ) {
-    // The kernel gives pages when they are first written: an empty cache costs nothing.
+    // The kernel allocates pages when they are first written, so an empty cache costs nothing.
     this.mostSlots = 2 ** Math.floor(Math.log2(Math.max(16, bytes / BYTES_PER_SLOT)));
     const recordBytes = Math.max(0, Math.floor((bytes - this.mostSlots * SLOT_BYTES) / UNIT)) * UNIT;
     const memory = new ArrayBuffer(recordBytes);
@@ -80,12 +83,14 @@ export class Ring {
     return slot === -1 ? -1 : this.recordAt(slot) + HEADER_BYTES;
   }
 
-  /** Notes that the record with this payload was of use. */
+  /** Marks the record with this payload as used. */
   touch(payload: number): void {
     this.octets[payload - HEADER_BYTES + STATE_AT] = LIVE | ASKED;
   }
 
-  /** Makes room for `payloadBytes` under a key, in place of what was there; returns the offset to fill, or -1: too large. */
+  /**
+   * Makes room for `payloadBytes` under a key, replacing the old record. Returns the offset to fill, or -1: too large.
+   */
   put(key: string, payloadBytes: number): number {
     const hash = hashOf(key);
     this.deleteHashed(key, hash);
@@ -114,7 +119,7 @@ export class Ring {
     return this.deleteHashed(key, hashOf(key));
   }
 
-  /** Forgets all records whose keys are meant; returns how many. Takes a walk over all of them. */
+  /** Removes all records whose keys are meant, and returns how many. It walks over all records. */
   deleteWhere(isMeant: (key: string) => boolean): number {
     const { octets } = this;
     const before = this.live;
@@ -127,7 +132,7 @@ export class Ring {
       if (isMeant(key)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
     }
     const deleted = before - this.live;
-    // Dead records take up memory until the head comes round; if all are dead, nothing has to wait for that.
+    // Dead records take up memory until the head reaches them. If all are dead, the memory can be cleared now.
     if (this.live === 0) this.clear();
     return deleted;
   }
@@ -145,7 +150,7 @@ export class Ring {
     this.head = this.tail = this.live = 0;
   }
 
-  /** Finds `bytes` in one piece at the head, giving up what is oldest; returns the offset. */
+  /** Finds `bytes` in one piece at the head, giving up the oldest records. Returns the offset. */
   private room(bytes: number): number {
     const size = this.octets.length;
     for (let chances = MAX_CHANCES; ;) {
@@ -155,7 +160,7 @@ export class Ring {
         if (this.evict(chances > 0)) chances--;
       } else if (at + bytes <= size) return at;
       else {
-        // A record does not go over the end: what is left there stays empty.
+        // A record does not continue at the start: the end of the memory stays empty.
         putU32(this.octets, at, needed);
         this.octets[at + STATE_AT] = DEAD;
         this.head += needed;
@@ -238,7 +243,7 @@ export class Ring {
     }
   }
 
-  /** Empties a slot, and moves up those behind it that probing would no longer find (Knuth 6.4, algorithm R). */
+  /** Empties a slot, and moves up the slots after it that probing would not find any more (Knuth 6.4, algorithm R). */
   private leave(slot: number): void {
     const { index, mask } = this;
     this.live--;

@@ -1,4 +1,4 @@
-// Whether a daemon answers: asks something that it answers without any server.
+// Checks whether a daemon answers, with a query that it answers without any server.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -6,12 +6,12 @@ import type { ListenAddress } from '../os/listen-address.js';
 import { systemRandom } from '../os/clock.js';
 import { dialDatagram } from '../upstream/plain.js';
 
-/** ANY for the root: answered on the way that all queries take, and by the daemon itself (RFC 8482). */
+/** ANY for the root: it takes the path of all queries, and the daemon answers it itself (RFC 8482). */
 export const SELF_QUERY: Buffer = Buffer.from('000001000001000000000000' + '00' + '00ff0001', 'hex');
 
 const TRY_MS = 1000;
 
-/** Asks over UDP, `tries` times at most. */
+/** Sends the query over UDP, at most `tries` times. */
 export async function answers(at: ListenAddress, tries: number): Promise<boolean> {
   const query = Buffer.from(SELF_QUERY);
   query.writeUInt16BE(systemRandom().uint16(), 0);

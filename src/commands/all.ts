@@ -1,4 +1,4 @@
-// All subcommands, by name, each loaded when it is asked for.
+// All subcommands by name. Each is loaded when it is used.
 
 import type { Command } from './command.js';
 import { TOOL_NAMES } from './tool-names.js';

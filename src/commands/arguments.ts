@@ -1,4 +1,4 @@
-// Command-line arguments: `node:util` parses them; its errors become UsageErrors.
+// Command-line arguments: `node:util` parses them, and its errors become UsageErrors.
 
 import { parseArgs } from 'node:util';
 
@@ -22,7 +22,7 @@ export function parseArguments(args: readonly string[], options: Options, most: 
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {
-    // parseArgs explains `--` in a second sentence, which does not help here.
+    // parseArgs explains `--` in a second sentence, which is no help here.
     throw new UsageError(error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error));
   }
   const { values, positionals } = parsed;

@@ -1,23 +1,22 @@
-// What a subcommand is.
+// The type of a subcommand.
 
-/** A misuse of the command line: printed with a pointer to --help, exit code 2. */
+/** A wrong use of the command line: printed with a reference to --help, exit code 2. */
 export class UsageError extends Error {}
 
 /** A subcommand of the program. */
 export interface Command {
   readonly name: string;
-  /** Behind the program's name in the usage line, e.g. `query NAME [TYPE]`. */
+  /** The usage after the program's name, for example `query NAME [TYPE]`. */
   readonly usage: string;
   /** One line for the list of commands. */
   readonly summary: string;
   /** The rest of --help. */
   readonly details: string;
-  /** Words that may follow its name, for shells to complete. */
+  /** Words that may follow its name, for completion in shells. */
   readonly words?: readonly string[];
   /**
-   * Carries the command out.
-   * @returns the exit code: 0 fine, 1 failed, 2 bad usage or configuration
-   * @throws UsageError
+   * Runs the command.
+   * @returns the exit code: 0 fine, 1 failed, 2 bad usage or configuration @throws UsageError
    */
   run(args: readonly string[]): Promise<number>;
 }

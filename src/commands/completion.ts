@@ -1,4 +1,4 @@
-// `dotstub completion`: scripts for shells, from the table of commands.
+// `dotstub completion`: completion scripts for shells, made from the table of commands.
 
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
@@ -8,7 +8,7 @@ type Shell = (typeof SHELLS)[number];
 
 /**
  * Makes the command.
- * @param all all commands, itself among them
+ * @param all all commands, including this one
  */
 export const completion = (all: () => Promise<readonly Command[]>): Command => ({
   name: 'completion',
@@ -29,16 +29,16 @@ export const completion = (all: () => Promise<readonly Command[]>): Command => (
   },
 });
 
-/** Options of a command, as its help has them. */
+/** The options of a command, read from its help. */
 export const optionsOf = ({ details }: Command): string[] => [
   ...new Set([...details.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option]) => option ?? '')),
   '--help',
 ];
 
-/** The next words of a command. */
+/** The words that may follow a command. */
 const wordsOf = (command: Command): string[] => [...(command.words ?? []), ...optionsOf(command)];
 
-/** For a shell's single quotes. */
+/** Quotes text for a shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 const SCRIPTS: Readonly<Record<Shell, (commands: readonly Command[]) => string>> = {

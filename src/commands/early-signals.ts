@@ -1,14 +1,15 @@
-// Handlers for SIGHUP and SIGUSR1 from the first moment of `dotstub run` on; what comes before the daemon is there is remembered.
-// Without a handler SIGHUP ends the process, and SIGUSR1 has Node.js open its inspector on 127.0.0.1 port 9229, where every local
-// user can run code as this process. Imports nothing that takes time to load: it is the first import of the program.
+// Handles SIGHUP and SIGUSR1 from the first moment of `dotstub run` on; signals before the daemon has started are
+// remembered. Without a handler, SIGHUP ends the process, and SIGUSR1 makes Node.js open its inspector on 127.0.0.1
+// port 9229, where every local user can run code in this process. This is the first import of the program, so it
+// imports nothing that takes time to load.
 
 import { close as closeInspector, url as inspectorUrl } from 'node:inspector';
 
-/** The signals that must not meet their default. */
+/** The signals whose default action must not happen. */
 export type EarlySignal = 'SIGHUP' | 'SIGUSR1';
 export type SignalHandlers = Readonly<Record<EarlySignal, () => void>>;
 
-/** What came and was not handled yet. */
+/** Signals that have arrived and were not handled yet. */
 const pending = new Set<EarlySignal>();
 let handlers: SignalHandlers | undefined;
 
@@ -18,7 +19,7 @@ function received(signal: EarlySignal): void {
   else handlers[signal]();
 }
 
-/** Whether the person who started this wants an inspector. */
+/** Whether the user has asked for an inspector. */
 const wantsInspector = (): boolean =>
   [...process.execArgv, ...(process.env['NODE_OPTIONS'] ?? '').split(/\s+/)].some(option =>
     option.startsWith('--inspect'),
@@ -29,7 +30,9 @@ function closeUnwanted(): void {
   if (inspectorUrl() !== undefined && !wantsInspector()) closeInspector();
 }
 
-/** Node.js may have taken a signal before this ran, and opens its inspector a moment later, in a thread of its own. */
+/**
+ * Node.js may have received a signal before this ran. It then opens its inspector a moment later, in another thread.
+ */
 const LOOK_AGAIN_MS = [10, 50, 200, 1000, 5000];
 
 if (process.argv[2] === 'run') {
@@ -40,7 +43,7 @@ if (process.argv[2] === 'run') {
   for (const ms of LOOK_AGAIN_MS) setTimeout(closeUnwanted, ms).unref();
 }
 
-/** Hands the signals over, those that have come already at once, each kind once. */
+/** Passes the signals to handlers. Signals that have arrived before are passed at once, each kind once. */
 export function takeSignals(wanted: SignalHandlers): void {
   handlers = wanted;
   const waiting = [...pending];

@@ -1,4 +1,4 @@
-// `dotstub install` and `dotstub uninstall`: dotstub as the system's resolver, and the way back.
+// `dotstub install` and `dotstub uninstall`: make dotstub the system's resolver, and undo that.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -110,10 +110,13 @@ async function carryOut(steps: readonly Step[], root: string | undefined, dryRun
   return 0;
 }
 
-/** How often the daemon is asked, a second apart, until it answers: a small machine starts it slowly. */
+/** How often the daemon is queried, a second apart, until it answers: it starts slowly on a small machine. */
 const ASK_TRIES = 10;
 
-/** Carries one step out. @returns what went wrong; undefined: it is done */
+/**
+ * Carries out one step.
+ * @returns the problem; undefined: it is done
+ */
 async function carryOutOne(step: Step, root: string | undefined): Promise<string | undefined> {
   const at = (path: string): string => join(root ?? '/', path);
   try {
@@ -129,7 +132,7 @@ async function carryOutOne(step: Step, root: string | undefined): Promise<string
         rmSync(at(step.path), { force: true });
         return undefined;
       case 'save':
-        // A second installation must not save the file that the first one wrote.
+        // A second installation must not save the file that the first one has written.
         if (!linkExists(at(step.to)) && linkExists(at(step.path))) renameSync(at(step.path), at(step.to));
         return undefined;
       case 'restore':

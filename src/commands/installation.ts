@@ -1,42 +1,42 @@
-// What "dotstub install" does to a system, as a list of steps, and the steps back. Made from what is there, so that it can be
-// shown before anything is done.
+// The steps of "dotstub install" and of its undoing, as lists that depend on the system, so that they can be shown
+// before anything is done.
 
 import { join } from 'node:path';
 
 import { SAVED_RESOLV_CONF } from '../config/system.js';
 
-/** One thing to do. */
+/** One step. */
 export type Step =
-  /** `keep`: what is there already stays. */
+  /** `keep`: an existing file stays. */
   | { readonly does: 'write'; readonly path: string; readonly text: string; readonly why: string; readonly keep?: true }
   | { readonly does: 'remove'; readonly path: string; readonly why: string }
-  /** Moves what is at `path`, a link as a link, to `to`; does nothing where `to` is there already. */
+  /** Moves the file at `path` to `to`, a link as a link; does nothing if `to` exists. */
   | { readonly does: 'save'; readonly path: string; readonly to: string; readonly why: string }
   /** Undoes `save`. */
   | { readonly does: 'restore'; readonly path: string; readonly from: string; readonly why: string }
   | { readonly does: 'run'; readonly command: readonly string[]; readonly why: string; readonly mayFail?: true }
-  /** Asks the daemon something, and goes no further where it does not answer. */
+  /** Sends a query to the daemon, and stops the installation if it is not answered. */
   | { readonly does: 'ask'; readonly why: string };
 
-/** What was found on the system. */
+/** Facts about the system. */
 export interface System {
-  /** Who writes /etc/resolv.conf. */
+  /** The program that writes /etc/resolv.conf. */
   readonly resolvConf: 'resolved' | 'network-manager' | 'file';
-  /** Whether the service manager runs here, or this is a tree that will be booted later. */
+  /** Whether the service manager is running; false: the tree will be booted later. */
   readonly running: boolean;
   /** The program as the service starts it: Node.js and its script. */
   readonly program: readonly string[];
-  /** The package's files, by name. */
+  /** The text of a file of the package, by name. */
   readonly packaged: (name: string) => string;
 }
 
-/** What the person asked for. */
+/** The options of the command. */
 export interface Wishes {
-  /** Point the system at it. */
+  /** Whether the system uses it as its resolver. */
   readonly dns: boolean;
 }
 
-/** The first words of every file of ours that replaces another. */
+/** The first words of every file that replaces another. */
 export const MARK = '# Written by "dotstub install"';
 
 const UNITS = '/etc/systemd/system';
@@ -57,7 +57,7 @@ const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${CONFIG}
 preset: laptop
 `;
 
-/** Puts it in place, starts it, and points the system at it. */
+/** Installs and starts it, and makes the system use it. */
 export function installSteps({ resolvConf, running, program, packaged }: System, { dns }: Wishes): Step[] {
   return [
     { does: 'write', path: CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
@@ -128,7 +128,7 @@ function pointing(resolvConf: System['resolvConf'], running: boolean): Step[] {
 
 /**
  * Removes it; configuration and state stay.
- * @param isOurs whether a file is there and was written by `install`
+ * @param isOurs whether a file exists and was written by `install`
  */
 export function uninstallSteps(
   running: boolean,

@@ -1,4 +1,4 @@
-// Where the running daemon takes queries, as a command's options say.
+// The address of the running daemon, from a command's options.
 
 import { checkConfig } from '../config/check.js';
 import { parseAddressPort } from '../config/kinds.js';
@@ -7,8 +7,7 @@ import { UsageError } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
 
 /**
- * The address of `--server`, else the first of the file of `--config`, else the default one.
- * @throws UsageError
+ * The address of `--server`, else the first one in the file of `--config`, else the default. @throws UsageError
  */
 export function listenerFrom(server: string | undefined, file: string | undefined): ListenAddress {
   if (server !== undefined) {

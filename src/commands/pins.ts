@@ -1,4 +1,4 @@
-// `dotstub pins HOST`: the public keys that a server shows.
+// `dotstub pins HOST`: prints the public keys of a server.
 
 import { isIP } from 'node:net';
 

@@ -1,4 +1,4 @@
-// `dotstub probe`: has the running daemon look at its servers anew.
+// `dotstub probe`: makes the running daemon connect to its servers again.
 
 import { telling } from './tell.js';
 

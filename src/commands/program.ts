@@ -1,4 +1,4 @@
-// The program: finds the subcommand that the arguments name, and runs it.
+// The program: finds the subcommand of the arguments, and runs it.
 
 import { version } from '../version.js';
 import { COMMANDS } from './all.js';

@@ -1,4 +1,4 @@
-// `dotstub query NAME [TYPE]`: asks the running daemon over DNS, and shows what a person wants to know.
+// `dotstub query NAME [TYPE]`: sends a query to the running daemon over DNS, and prints the reply with its source.
 
 import { domainToASCII } from 'node:url';
 
@@ -69,7 +69,7 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
       );
       return 1;
     }
-    // Only the first reply says where the answer came from: asked again over TCP, it comes from the cache.
+    // Only the first reply says where the answer came from: the second query, over TCP, is answered from the cache.
     const report = new URLSearchParams(messageToText(asked.first)?.option(OPTION.REPORT)?.toString() ?? '');
     if (flag('json')) console.log(JSON.stringify(asJson(reply, report, server, ms), undefined, 2));
     else console.log(asText(reply, typeToText(type), report, server, ms));
@@ -77,7 +77,7 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
   },
 };
 
-/** Over UDP, and over TCP where the answer did not fit. */
+/** Over UDP, then over TCP if the answer was truncated. */
 async function ask(
   server: ListenAddress,
   question: Buffer,
@@ -124,7 +124,7 @@ async function askStream(
   });
 }
 
-/** Verdicts for people, of answers without AD. */
+/** Words for the verdicts of answers without AD. */
 const VERDICT_WORDS: Readonly<Record<string, string>> = {
   insecure: 'DNSSEC insecure: the zone is not signed',
   bogus: 'DNSSEC bogus: not what the zone signed',
@@ -137,7 +137,7 @@ const PROTOCOL_WORDS: Readonly<Record<string, string>> = {
   tcp: 'cleartext TCP',
 };
 
-/** Where the answer came from; a refusal that was kept came from no server. */
+/** The source of the answer. A cached failure came from no server. */
 function sourceWords(source: string, report: URLSearchParams): string {
   if (source === 'local') return 'dotstub itself';
   if (source === 'error')

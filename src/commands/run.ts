@@ -1,4 +1,4 @@
-// `dotstub run`: the daemon, as a process: its log, its signals, its service manager.
+// `dotstub run`: the daemon as a process, with its log, signals and service manager.
 
 import { setFlagsFromString } from 'node:v8';
 
@@ -74,9 +74,9 @@ const DNS_PORT = 53;
 
 type Good = Extract<ConfigCheck, { ok: true }>;
 
-/** Where the configuration comes from: a file or the defaults, with PROVIDER in it. */
+/** The source of the configuration: a file or the defaults, with PROVIDER applied. */
 class Source implements ConfigurationSource {
-  /** Where we listen: a resolver there would be we ourselves, and to ask it a loop. */
+  /** Our own listeners: a resolver at one of these addresses is this daemon, and asking it would be a loop. */
   listening: () => readonly ListenAddress[] = () => [];
 
   constructor(
@@ -93,7 +93,7 @@ class Source implements ConfigurationSource {
     return { ...checked, config };
   }
 
-  /** The resolvers that the system has, but for ourselves. */
+  /** The system's resolvers, without this daemon. */
   readonly resolvers = (): string[] =>
     systemResolvers(address => this.listening().some(at => at.port === DNS_PORT && standsFor(at, address)));
 
@@ -107,21 +107,21 @@ class Source implements ConfigurationSource {
   }
 }
 
-/** Whether a listener takes what is sent to an address. */
+/** Whether a listener receives queries to an address. */
 function standsFor(at: ListenAddress, address: string): boolean {
   if (at.address === address) return true;
   return isAnyAddress(at.address) && (address.startsWith('127.') || expand(at).some(each => each.address === address));
 }
 
 /**
- * V8 doubles the space for new objects when many survive a collection, up to 32 MB and more. Ours die young: collecting a small
- * space often costs no more CPU, takes less time at a time, and leaves the memory to others. V8 reads the flag when it is about
- * to double the space. It is set after the start: what is made until then stays, and would be copied again and again (a tenth of
- * the time that the start takes).
+ * V8 doubles the space for new objects when many survive a collection, up to 32 MB and more. Our objects die young:
+ * collecting a small space often costs no more CPU, takes less time per collection, and leaves memory to others. V8
+ * reads the flag when it is about to double the space. It is set after the start: objects made before that survive, and
+ * would be copied again and again (a tenth of the time of a start).
  */
 const keepYoungSpaceSmall = (): void => setFlagsFromString('--semi-space-growth-factor=1');
 
-/** Only where there is a service manager to tell: loading it takes time. */
+/** Loaded only if there is a service manager to notify, because loading takes time. */
 function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined {
   const libc = socket === undefined ? undefined : loadLibc();
   return libc === undefined || 'unavailable' in libc ? undefined : libc;
@@ -130,9 +130,9 @@ function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined
 async function serve(source: Source, { config, notBuilt }: Good, sockets: PassedSockets | undefined): Promise<number> {
   const log = logger(config.log, process.stdout);
   handleProcessErrors({ log });
-  // A reader of the log who goes away is no reason to stop answering.
+  // If the reader of the log goes away, the daemon goes on.
   process.stdout.on('error', () => undefined);
-  // Before anything that takes time: a service manager may stop us right after the start.
+  // Before anything that takes time: a service manager may stop the daemon right after the start.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
@@ -170,7 +170,7 @@ async function serve(source: Source, { config, notBuilt }: Good, sockets: Passed
   }
 }
 
-/** Says what is about to start. */
+/** Logs the start. */
 function introduce(
   log: Log,
   { file, resolvers }: Source,
@@ -202,7 +202,7 @@ function introduce(
     log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
 }
 
-/** Says where it can be reached. */
+/** Logs the addresses. */
 function tellAddresses(log: Log, daemon: Daemon): void {
   for (const { transport, ...at } of daemon.overview().listening) {
     const address = listenText(at);
@@ -211,7 +211,7 @@ function tellAddresses(log: Log, daemon: Daemon): void {
   if (daemon.web !== undefined) log.info({}, `status page and metrics on http://${listenText(daemon.web)}/`);
 }
 
-/** Tells the service manager how the daemon is doing, and takes signals over. */
+/** Notifies the service manager, and handles signals. */
 function supervise(log: Log, daemon: Daemon, manager: ServiceManager | undefined): { close(): void } | undefined {
   const status = (): string => `STATUS=${statusLine(daemon.overview())}`;
   const at = (): ListenAddress | undefined => {

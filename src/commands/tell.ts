@@ -1,4 +1,4 @@
-// Commands that tell the running daemon something over its control socket, and print what it answers.
+// Commands that the running daemon carries out: sends them over the control socket, and prints the reply.
 
 import { checkConfig, defaultConfig } from '../config/check.js';
 import { askDaemon } from '../control/client.js';
@@ -14,9 +14,10 @@ const OPTIONS = `Options:
 Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
 
 /**
- * Makes a command that the daemon carries out. `about.details` lacks options and exit codes, which are the same for all.
- * @param words how many arguments it takes; `evenWithBadFile`: with a bad file the daemon is asked all the same, at its default
- *   socket, so that it learns of the bad file
+ * Makes a command that the daemon carries out. `about.details` leaves out options and exit codes, which all have in
+ * common.
+ * @param words how many arguments it takes; `evenWithBadFile`: if the configuration file is bad, the command is sent to
+ * the default socket, so that the daemon reports the bad file
  */
 export function telling(
   about: Omit<Command, 'run'>,

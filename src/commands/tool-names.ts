@@ -1,6 +1,6 @@
 // The names of all subcommands but `run`, in the order of the help.
 
-/** A list of its own, so that the daemon need not load the commands to know their names. */
+/** A list of its own, so that the daemon knows the names without loading the commands. */
 export const TOOL_NAMES = [
   'check-config',
   'portal',

@@ -1,5 +1,5 @@
-// All subcommands but `run`, in one file of the build: the daemon loads none of it. In files of their own they would each share
-// other code with the daemon, which would become many small files that it has to read when it starts.
+// All subcommands but `run`, in one file of the build, which the daemon does not load. As separate files, each would
+// share code with the daemon, whose code would then be split into many small files to read at the start.
 
 import { cacheCommand } from './cache.js';
 import { checkConfigCommand } from './check-config.js';

@@ -1,4 +1,4 @@
-// `dotstub top`: what the running daemon is doing, as it happens.
+// `dotstub top`: shows the current activity of the running daemon.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,7 +11,7 @@ import { parseArguments } from './arguments.js';
 import type { Command } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
 
-/** What the daemon says; see control/top. */
+/** The daemon's reply; see control/top. */
 interface Top {
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
@@ -78,7 +78,7 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
   },
 };
 
-/** What is shown. */
+/** The text of the screen. */
 export function screen(top: Top, before: Look, now: Look): string {
   const span = between(before, now, top.bounds_ms);
   const list = (title: string, rows: Top['names']): string[] =>

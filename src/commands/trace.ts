@@ -1,4 +1,4 @@
-// `dotstub trace`: a question validated step by step by the running daemon.
+// `dotstub trace`: has the running daemon validate a question step by step.
 
 import { telling } from './tell.js';
 

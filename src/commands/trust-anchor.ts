@@ -1,4 +1,4 @@
-// `dotstub trust-anchor`: what the running daemon believes.
+// `dotstub trust-anchor`: shows the keys that the running daemon trusts.
 
 import { telling } from './tell.js';
 

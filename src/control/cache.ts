@@ -5,7 +5,7 @@ import { nameFromText } from '../wire/name.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
-/** What they work on. */
+/** The parts that the commands use. */
 export interface CacheParts {
   readonly stats: () => {
     readonly entries: number;
@@ -13,7 +13,7 @@ export interface CacheParts {
     readonly limitBytes: number;
     readonly zones: number;
   };
-  /** Forgets answers, and what is known of zones, of the names that `isMeant` accepts; returns how many answers. */
+  /** Forgets answers, and known states of zones, for the names that `isMeant` accepts. Returns how many answers. */
   readonly forget: (isMeant: (name: Name) => boolean) => number;
 }
 

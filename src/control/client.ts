@@ -14,7 +14,7 @@ const CONNECT_WORDS: Readonly<Record<string, string>> = {
   EAGAIN: 'it is there, but too busy to take another command: try again',
 };
 
-/** Asks the daemon. */
+/** Sends a command to the daemon. */
 export async function askDaemon(path: string, request: ControlRequest): Promise<ControlReply> {
   return new Promise(resolve => {
     let text = '';

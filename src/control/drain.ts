@@ -1,4 +1,4 @@
-// The `drain` command of the control socket: not ready at once, stopped a little later.
+// The `drain` command of the control socket: makes the daemon not ready at once, and stops it a little later.
 
 import { durationMs } from './duration.js';
 import type { ControlCommand } from './server.js';
@@ -8,7 +8,7 @@ const MAX_MS = 600_000;
 
 /**
  * Makes the command.
- * @param drain makes the daemon not ready at once, and ends it after so many milliseconds
+ * @param drain makes the daemon not ready at once, and stops it after this many milliseconds
  */
 export const drainCommand = (drain: (forMs: number) => void): ControlCommand => ({
   run([wanted]) {

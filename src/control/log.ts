@@ -1,12 +1,12 @@
-// The `log` command of the control socket: what is logged from now on, until the next start.
+// The `log` command of the control socket: shows or changes the log level, until the next start.
 
 import type { ControlCommand } from './server.js';
 
-/** Levels, the gravest first. */
+/** Levels, the most severe first. */
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** A log whose level may be changed. */
+/** A log with a level that may be changed. */
 export interface LevelledLog {
   level: LogLevel;
 }

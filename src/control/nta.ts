@@ -9,12 +9,13 @@ import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
 const DEFAULT_MS = 86_400_000;
-/** RFC 7646 §2: no longer than a week. */
+/** RFC 7646 §2: at most a week. */
 const MAX_MS = 7 * DEFAULT_MS;
 
 /**
  * Makes the command.
- * @param changed called with a name that was added or removed: forgets what is known about it and the names below it
+ * @param changed called with a name that was added or removed; forgets the known states of the name and of names below
+ * it
  */
 export const ntaCommand = (
   negative: NegativeAnchors,

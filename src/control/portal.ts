@@ -11,7 +11,7 @@ const MAX_MS = 3_600_000;
 
 /**
  * Makes the command.
- * @param changed called when the window was opened or closed: forgets what is cached about its names
+ * @param changed called after the window was opened or closed; forgets cached answers about its names
  */
 export const portalCommand = (portal: Portal, changed: () => void): ControlCommand => ({
   run([what = 'status', ...args]) {
@@ -29,7 +29,7 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
         const own = [];
         for (const text of forMs === undefined ? args : args.slice(1)) {
           const name = nameFromText(text);
-          // The root and top-level domains hold too many names to be sent in cleartext.
+          // The root and top-level domains contain too many names to be sent in cleartext.
           if (name === undefined || name.length <= (name[0] ?? 0) + 2)
             return { ok: false, problem: `${JSON.stringify(text)} is neither a duration such as 5m nor a host name` };
           own.push(lowerCased(name));

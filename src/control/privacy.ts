@@ -5,7 +5,7 @@ import type { AddressOverview, Overview, ServerOverview } from '../base/overview
 /** How private queries are right now, as a word for programs. */
 export type Privacy = 'authenticated' | 'encrypted' | 'partly' | 'cleartext' | 'none';
 
-/** The same for people. */
+/** The same in words for people. */
 export const PRIVACY_WORDS: Readonly<Record<Privacy, string>> = {
   authenticated: 'queries go over TLS, to servers that have proved who they are',
   encrypted: 'queries go over TLS; not every server has proved who it is',
@@ -24,18 +24,18 @@ export interface Row {
 export const rowsOf = ({ servers }: Pick<Overview, 'servers'>): Row[] =>
   servers.flatMap(server => server.addresses.map(address => ({ server, address })));
 
-/** The addresses of the servers that are asked for everything that no route is for, outside of a portal window. */
+/** The addresses of the servers for all names, except those of routes and of a portal window. */
 const mainAddresses = ({ servers }: Pick<Overview, 'servers'>): AddressOverview[] =>
   servers.filter(({ purpose }) => purpose === 'main').flatMap(({ addresses }) => addresses);
 
-/** What a query may meet now. Names of routes and of a portal window are not meant: their way is what was configured. */
+/** How private the next query is. Names of routes and of a portal window do not count: their path is configured. */
 export function privacyOf(overview: Pick<Overview, 'servers'>): Privacy {
   const usable = mainAddresses(overview).filter(({ path }) => path !== 'refuse');
   const tls = usable.filter(({ path }) => path === 'tls');
   if (usable.length === 0 || usable.every(({ state }) => state === 'failed' || state === 'looking'))
     return usable.some(({ path }) => path === 'cleartext') ? 'cleartext' : 'none';
   if (tls.length === 0) return 'cleartext';
-  // As long as one server is known to be private, none is asked in cleartext.
+  // While one server is known to be private, no other is asked in cleartext.
   const proven = tls.filter(({ state }) => state === 'private');
   if (tls.length < usable.length && proven.length === 0) return 'partly';
   const used = proven.length > 0 ? proven : tls;
@@ -49,6 +49,6 @@ export function reachedText(overview: Pick<Overview, 'servers'>): string {
   return `${reached} of ${addresses.length} server address${addresses.length === 1 ? '' : 'es'} reached`;
 }
 
-/** Whether a query could be sent to a server right now. */
+/** Whether a query could be sent to a server now. */
 export const canAsk = (overview: Pick<Overview, 'servers'>): boolean =>
   mainAddresses(overview).some(({ path }) => path !== 'refuse');

@@ -1,12 +1,13 @@
-// What goes over the control socket: one line of JSON asks, one line of JSON answers, and the connection closes.
+// The protocol of the control socket: one line of JSON as the request, one line as the reply, then the connection
+// closes.
 
-/** A question. */
+/** A request. */
 export interface ControlRequest {
   readonly command: string;
   readonly args: readonly string[];
 }
 
-/** An answer: text for people and the same as data, or what is wrong. */
+/** A reply: text for people with the same as data, or a problem. */
 export type ControlReply =
   | { readonly ok: true; readonly text: string; readonly data: unknown }
   | { readonly ok: false; readonly problem: string };
@@ -14,7 +15,7 @@ export type ControlReply =
 /** Longest request, in octets. */
 export const MAX_REQUEST_BYTES = 1 << 20;
 
-/** Reads a question; undefined: it is none. */
+/** Reads a request; undefined: it is invalid. */
 export function readRequest(line: string): ControlRequest | undefined {
   let read: unknown;
   try {

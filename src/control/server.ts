@@ -1,4 +1,4 @@
-// The control socket: those who may write to it (its file's owner and group) may tell the running daemon what to do.
+// The control socket: users who may write to it (the owner and group of its file) can command the running daemon.
 
 import { chmodSync, chownSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -10,21 +10,24 @@ import { ControlSession } from './session.js';
 
 /** A command. */
 export interface ControlCommand {
-  /** What is wrong is a reply. If it throws or rejects, that is a bug: it is logged, and the client is told. */
+  /**
+   * Runs it. A problem is a reply. If this throws or rejects, that is a bug: it is logged, and the client gets an
+   * error.
+   */
   readonly run: (args: readonly string[]) => ControlReply | Promise<ControlReply>;
 }
 
-/** The table. */
+/** The table of commands. */
 export type ControlCommands = Readonly<Record<string, ControlCommand>>;
 
-/** What the socket is made from. */
+/** The parts of the socket. */
 export interface ControlParts {
   readonly path: string;
-  /** The number of the group that may use it; undefined: the one of the process. */
+  /** The id of the group that may use it; undefined: the group of the process. */
   readonly group: number | undefined;
   readonly commands: ControlCommands;
   readonly log: Log;
-  /** How many commands may be answered at one time. */
+  /** The most commands that may run at the same time. */
   readonly maxSessions: number;
 }
 
@@ -32,8 +35,7 @@ const FILE_MODE = 0o660;
 const PROBE_MS = 500;
 
 /**
- * Listens.
- * @throws Error, with the system's code, if the socket cannot be made
+ * Listens. @throws Error, with the system's code, if the socket cannot be made
  */
 export async function listenControl({
   path,
@@ -54,15 +56,15 @@ export async function listenControl({
     sessions.add(session);
     socket.on('close', () => sessions.delete(session));
   });
-  // Refused ones are among them, and end soon.
+  // This includes refused connections, which end soon.
   server.maxConnections = 2 * maxSessions;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    // Made closed to everybody, opened to the group when it is there.
+    // It is created with access for nobody else, and opened to the group afterwards.
     const before = process.umask(0o177);
     server.listen(path, () => {
       server.off('error', reject);
-      // E.g. EMFILE while accepting: that connection is lost, the socket stays.
+      // For example EMFILE while accepting: that connection is lost, the socket stays.
       server.on('error', error => log.warn({ socket: path }, `${path}: ${error.message} (control.socket)`));
       resolve();
     });
@@ -78,7 +80,7 @@ export async function listenControl({
   };
 }
 
-/** The answer to a line, as a line. Never rejects. */
+/** The reply to a line, as a line. Never rejects. */
 async function answer(line: string, commands: ControlCommands, log: Log): Promise<string> {
   const request = readRequest(line);
   if (request === undefined)
@@ -102,8 +104,8 @@ async function answer(line: string, commands: ControlCommands, log: Log): Promis
 const lineOf = (reply: ControlReply): string => `${JSON.stringify(reply)}\n`;
 
 /**
- * Removes a socket that nobody listens at any more. Only a refused connection says so: a full backlog (EAGAIN), no right to ask
- * or no answer mean that somebody does.
+ * Removes a socket that no process listens on. Only a refused connection shows that: after a full backlog (EAGAIN), a
+ * missing permission or a timeout, a process may be listening.
  */
 async function removeStale(path: string): Promise<void> {
   if (statSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return;

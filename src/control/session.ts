@@ -1,37 +1,37 @@
-// One connection to the control socket: reads a line, has it answered, and closes.
+// One connection to the control socket: reads a line, sends the reply, and closes.
 
 import type { Socket } from 'node:net';
 
 import { MAX_REQUEST_BYTES } from './protocol.js';
 
-/** So long a client may be silent, and a command may take. */
+/** The longest time that a client may be silent, and that a command may take. */
 const IDLE_MS = 15_000;
-/** So long a client has to close its side after the answer. */
+/** The time in which a client must close its side after the reply. */
 const LINGER_MS = 1000;
 const TOO_LONG = `${JSON.stringify({ ok: false, problem: `the request is longer than ${MAX_REQUEST_BYTES} octets` })}\n`;
 
 /** A connection, from outside. */
 export class ControlSession {
-  /** What came of the request so far; undefined: it is complete, and what else comes is thrown away. */
+  /** The octets of the request so far; undefined: it is complete, and later octets are ignored. */
   private heard: Buffer[] | undefined = [];
   private heardBytes = 0;
 
   /**
    * Begins to read.
-   * @param answer called once with the line, for a line; must not reject
+   * @param answer called once with the line, if one arrives; must not reject
    */
   constructor(
     private readonly socket: Socket,
     private readonly answer: (line: string) => Promise<string>,
   ) {
     socket.setTimeout(IDLE_MS, () => socket.destroy());
-    // A client that goes away needs no answer.
+    // A client that is gone needs no reply.
     socket.on('error', () => socket.destroy());
     socket.on('data', chunk => this.data(chunk));
     socket.on('end', () => this.ended());
   }
 
-  /** Answers without a question. */
+  /** Sends a reply without reading a request. */
   refuse(reply: string): void {
     this.heard = undefined;
     this.reply(reply);
@@ -43,9 +43,10 @@ export class ControlSession {
 
   /** The client has closed its side. */
   private ended(): void {
-    // The line never came: nothing is left to do.
+    // The line is incomplete, and no more will come.
     if (this.heard !== undefined) this.socket.destroy();
-    // It may still read the answer, or be gone altogether. A blank in front of the JSON tells: writing it fails if it is gone.
+    // The client may still read the reply, or may be gone. Writing a blank before the JSON shows that: it fails if the
+    // client is gone.
     else if (!this.socket.writableEnded) this.socket.write(' ');
   }
 

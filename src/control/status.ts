@@ -1,5 +1,4 @@
-// The `status` and `upstreams` commands, the line for the service manager, and readiness: what one overview says to people and
-// to programs.
+// The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
 import type { Overview } from '../base/overview.js';
 import { spanText } from '../base/rates.js';
@@ -14,7 +13,7 @@ const VALIDATION_WORDS: Readonly<Record<Overview['dnssec'], string>> = {
   off: 'answers are not validated',
 };
 
-/** What is known about reaching an address, for people. */
+/** Words for the states of an address. */
 export const STATE_WORDS: Readonly<Record<Row['address']['state'], string>> = {
   looking: 'address unknown',
   probing: 'not reached yet',
@@ -23,16 +22,16 @@ export const STATE_WORDS: Readonly<Record<Row['address']['state'], string>> = {
   failed: 'not reached',
 };
 
-/** Where cleartext DNS is asked, unless a route says otherwise. */
+/** The port of cleartext DNS, except for routes with another one. */
 const PLAIN_PORT = 53;
 
-/** One line for a service manager: how it is doing. */
+/** One line for a service manager. */
 export const statusLine = (overview: Overview): string => `${privacyWords(overview)} (${reachedText(overview)})`;
 
-/** How queries travel now, for people. */
+/** How private queries are now, for people. */
 export const privacyWords = (overview: Overview): string => `${overview.mode}: ${PRIVACY_WORDS[privacyOf(overview)]}`;
 
-/** What somebody should look at, a sentence each. */
+/** Problems that need attention, one sentence each. */
 export function troublesOf(overview: Overview): string[] {
   const { draining, clockIsSet, reload, waiting, unwritten } = overview;
   return [
@@ -47,7 +46,7 @@ export function troublesOf(overview: Overview): string[] {
 
 const DRAINING = 'it is being taken out of service';
 
-/** Why it should get no queries now, for /readyz; undefined: it is ready. */
+/** Why the daemon should get no queries now, for /readyz; undefined: it is ready. */
 export function notReady(overview: Overview): string | undefined {
   if (overview.draining) return DRAINING;
   return canAsk(overview) ? undefined : 'no upstream server can be reached';
@@ -64,7 +63,7 @@ const listeningTexts = ({ listening }: Overview): string[] =>
       `${address.includes(':') ? `[${address}]` : address}:${port} (${transport.toUpperCase()})`,
   );
 
-/** How the daemon is doing, for programs. */
+/** The state of the daemon, for programs. */
 export function statusData(overview: Overview): Readonly<Record<string, unknown>> {
   const privacy = privacyOf(overview);
   const { entries, bytes, limitBytes } = overview.cache;
@@ -86,11 +85,11 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
   };
 }
 
-/** How the addresses of servers are doing, for programs. */
+/** The state of the addresses of servers, for programs. */
 export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Record<string, unknown>>[] =>
   rowsOf(overview).map(({ server, address }) => ({
     upstream: server.label,
-    // Left out where it is `main`.
+    // Left out if it is `main`.
     purpose: server.purpose === 'main' ? undefined : server.purpose,
     address: address.address,
     port: address.port,
@@ -104,7 +103,7 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     failure: address.failure,
   }));
 
-/** How the daemon is doing, for people. */
+/** The state of the daemon, for people. */
 export function statusText(overview: Overview): string {
   const { version, upMs, portalMs, dnssec, cache, inflight } = overview;
   const rows = [
@@ -121,11 +120,11 @@ export function statusText(overview: Overview): string {
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
 
-/** Servers in a table, and below it why those that are not reached are not. */
+/** Servers in a table, and below it the reason for each that is not reached. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const rows = rowsOf(overview);
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
-  // Most daemons have servers of one purpose, and need no column for it.
+  // Most daemons have servers of only one purpose, and need no column for it.
   const purposes = rows.some(({ server }) => server.purpose !== 'main');
   const table = columns([
     ['server', ...(purposes ? ['purpose'] : []), 'address', 'state', 'identity', 'RTT', 'connections'],

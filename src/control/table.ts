@@ -1,4 +1,4 @@
-// Rows as columns, for terminals.
+// Formats rows as columns, for terminals.
 
 /** Cells are padded to the widest of their column. */
 export function columns(rows: readonly (readonly string[])[]): string {

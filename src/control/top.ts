@@ -1,30 +1,31 @@
-// The `top` command of the control socket, and what the status page shows: what is going on, looked at every second.
+// The `top` command of the control socket, and the data of the status page: the current activity, requested every
+// second.
 
 import type { Overview } from '../base/overview.js';
 import type { ControlCommand } from './server.js';
 import { privacyWords, statusData, upstreamsData } from './status.js';
 
-/** A query, as the query log has it; `client` and `name` as far as it may tell. */
+/** A query of the query log; `client` and `name` only if its detail includes them. */
 export interface TopQuery {
   readonly client?: string;
   readonly name?: string;
 }
 
-/** What there is to say. */
+/** The parts that the command uses. */
 export interface TopParts {
   readonly overview: () => Overview;
   /** Sums since the start, in the order of base/rates. */
   readonly sums: () => readonly number[];
-  /** Of the buckets among the sums, milliseconds. */
+  /** The upper bounds of the buckets among the sums, milliseconds. */
   readonly boundsMs: readonly number[];
-  /** The last queries; undefined: no query log is kept. */
+  /** The last queries; undefined: there is no query log. */
   readonly recent: () => readonly TopQuery[] | undefined;
 }
 
-/** Names and clients that are told. */
+/** The most names and clients in a reply. */
 const MAX_LISTED = 10;
 
-/** Makes the command; its text is for those who look once. */
+/** Makes the command. Its text is for people who look once. */
 export const topCommand = (parts: TopParts): ControlCommand => ({
   run() {
     const recent = parts.recent();
@@ -41,9 +42,9 @@ export const topCommand = (parts: TopParts): ControlCommand => ({
   },
 });
 
-/** What the page shows beside the status; see observe/metrics. */
+/** Data of the page besides the status; see observe/metrics. */
 export interface PageParts extends Pick<TopParts, 'overview' | 'boundsMs'> {
-  /** Sums, and what else was counted since the start. */
+  /** Sums and other counts since the start. */
   readonly counted: () => {
     readonly sums: readonly number[];
     readonly validations: Readonly<Record<string, number>>;
@@ -57,7 +58,7 @@ export interface PageParts extends Pick<TopParts, 'overview' | 'boundsMs'> {
   };
 }
 
-/** What /status.json says. */
+/** The data of /status.json. */
 export function pageData({ overview, counted, boundsMs }: PageParts): Readonly<Record<string, unknown>> {
   const { sums, validations, connects, causes } = counted();
   return {

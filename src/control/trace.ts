@@ -1,4 +1,5 @@
-// The `trace` command of the control socket: a question validated from the trust anchor down, step by step, past all caches.
+// The `trace` command of the control socket: validates a question step by step from the trust anchor down, without the
+// caches.
 
 import { failureRow, failureWords } from '../base/outcome.js';
 import { nameText } from '../dnssec/name.js';

@@ -1,4 +1,4 @@
-// The `trust-anchor` command of the control socket: what is believed, and what is on its way to be (RFC 5011).
+// The `trust-anchor` command of the control socket: the trusted keys, and those that will be trusted (RFC 5011).
 
 import { algorithmText } from '../dnssec/dnskey.js';
 import { isWritableTime, timeText } from '../dnssec/explain.js';
@@ -14,7 +14,7 @@ export const trustAnchorCommand = (current: () => TrustPoints): ControlCommand =
     const points = current();
     const data = points.points.map(({ zone, keys, checked: looked, due }) => {
       const anchor = points.anchors.find(each => each.zone === zone);
-      // Keys that a configured DS stands for, and that the zone has not shown yet.
+      // Keys of a configured DS that the zone has not published yet.
       const unseen = (anchor?.ds ?? []).filter(
         ({ tag, algorithm }) => !keys.some(({ key }) => key.tag === tag && key.algorithm === algorithm),
       );

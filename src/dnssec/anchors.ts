@@ -1,10 +1,10 @@
-// Trust anchors: the keys that are trusted by configuration, as DS or as DNSKEY records (RFC 4034, RFC 9718).
+// Trust anchors: keys that are trusted by configuration, as DS or DNSKEY records (RFC 4034, RFC 9718).
 
 import { Dnskey, type Ds, readDs } from './dnskey.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from './name.js';
 import { closest, nameFromText } from '../wire/name.js';
 
-/** The keys of one zone that are trusted. */
+/** The trusted keys of one zone. */
 export interface Anchor {
   readonly zone: Name;
   readonly ds: readonly Ds[];
@@ -20,7 +20,8 @@ export const BUILT_IN_ANCHORS: readonly string[] = [
 const RECORD = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:(DS|DNSKEY)\s+)?(.*)$/is;
 
 /**
- * Reads records in presentation form, which the configuration's check has seen. Records of one owner make one anchor.
+ * Reads records in presentation form, which the check of the configuration has accepted. Records of one owner become
+ * one anchor.
  */
 export function readAnchors(records: readonly string[]): readonly Anchor[] {
   const found = new Map<Name, { zone: Name; ds: Ds[]; keys: Dnskey[] }>();

@@ -1,25 +1,27 @@
-// Two limits on what validation may compute. A Budget is for one client's question: all that is done for it counts,
-// retries included, whatever the zones it meets say. A Turn is for all questions together: when it is used up, others
-// are served first.
+// Two limits on what validation may compute. A Budget is for one client's question: all work for it counts, retries
+// included, whatever zones are involved. A Turn is for all questions together: when it is used up, other work of the
+// event loop comes first.
 
 import type { DnssecLimit } from '../base/observer.js';
 
-/** Signatures that are checked. */
+/** The most signatures that are checked. */
 const MOST_CHECKS = 32;
-/** Questions to upstream, beside the client's own. */
+/** The most questions to upstream besides the client's own. */
 const MOST_LOOKUPS = 64;
-/** NSEC3 hashes, and rounds of SHA-1 (1 µs each) over all of them. */
+/** The most NSEC3 hashes, and the most rounds of SHA-1 (1 µs each) in all of them. */
 const MOST_HASHES = 96;
 const MOST_ROUNDS = 3200;
-/** Work between two pauses, in checks of P-256 (65 µs each): about 3 ms for all questions together, 0.4 ms for one. */
+/**
+ * The work between two pauses, in checks of P-256 (65 µs each): about 3 ms for all questions together, 0.4 ms for one.
+ */
 const TURN_WEIGHT = 40;
 const SLICE_WEIGHT = 6;
 const ROUNDS_PER_WEIGHT = 50;
 
-/** The work that all questions together may still do before others are served. */
+/** The work that all questions together may still do in this turn of the event loop. */
 export class Turn {
   private left = TURN_WEIGHT;
-  /** Questions wait for their next turn. */
+  /** Whether questions wait for their next turn. */
   crowded = false;
 
   spend(weight: number): void {
@@ -30,14 +32,14 @@ export class Turn {
     return this.left <= 0;
   }
 
-  /** Others have been served: a new turn begins. */
+  /** Begins a new turn. */
   begin(): void {
     this.left = TURN_WEIGHT;
   }
 }
 
 /**
- * What one question may cost. Each `take` says whether something was left; the first limit that was exceeded is
+ * The limits of one question. Each `take` says whether something was left. The first limit that was exceeded is
  * remembered.
  */
 export class Budget {
@@ -46,7 +48,7 @@ export class Budget {
   private hashes = MOST_HASHES;
   private rounds = MOST_ROUNDS;
   private slice = SLICE_WEIGHT;
-  /** Slices that were used up: questions with fewer go first. */
+  /** How many slices were used up. Questions with fewer come first. */
   slices = 0;
   exceeded: DnssecLimit | undefined;
 
@@ -63,12 +65,12 @@ export class Budget {
     this.slice -= weight;
   }
 
-  /** Others should be served before this question continues. */
+  /** Whether this question must pause, so that other work is done. */
   get mustPause(): boolean {
     return this.turn.isOver || (this.slice <= 0 && this.turn.crowded);
   }
 
-  /** Others have been served: this question continues. */
+  /** The question continues after a pause. */
   rested(): void {
     if (this.slice > 0) return;
     this.slice = SLICE_WEIGHT;
@@ -86,7 +88,7 @@ export class Budget {
     return true;
   }
 
-  /** Notes that a limit was exceeded that is not counted here. Returns false, for the caller to return. */
+  /** Notes that a limit was exceeded that is not counted here. Always returns false, for the caller to return. */
   exceed(limit: DnssecLimit): false {
     this.exceeded ??= limit;
     return false;

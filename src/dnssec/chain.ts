@@ -22,7 +22,7 @@ import { type Lookup, lookupKey, type LookupResult, type Steps } from './steps.j
 import { nearestKnown, type Zones, type ZoneState } from './zones.js';
 
 /**
- * Is told when the DNSKEY RRset of an anchor's zone was looked at; `validated`: a trusted key has signed it (RFC 5011).
+ * Called when the DNSKEY RRset of an anchor's zone was checked; `validated`: a trusted key has signed it (RFC 5011).
  */
 export type OnAnchorKeys = (
   zone: Name,
@@ -40,7 +40,7 @@ export interface ValidatorSettings {
   readonly clockNames: readonly Name[];
 }
 
-/** What the chain works with; the same for all questions. */
+/** The parts of the chain, the same for all questions. */
 export interface ChainParts {
   readonly zones: Zones;
   readonly verifier: Verifier;
@@ -49,34 +49,40 @@ export interface ChainParts {
   readonly onAnchorKeys?: OnAnchorKeys;
 }
 
-/** What belongs to one question. Settings and anchors are those in force when it began. */
+/** The context of one question. Settings and anchors are those in force when it began. */
 export interface ChainRun {
   readonly settings: ValidatorSettings;
   readonly anchors: readonly Anchor[];
-  /** Of the table of zones when it began: after something was forgotten, this question puts nothing in. */
+  /**
+   * The epoch of the table of zones when the question began. After something was forgotten, this question stores no
+   * states.
+   */
   readonly epoch: number;
   readonly budget: Budget;
-  /** For signatures. */
+  /** The time for signatures. */
   readonly wallNow: WallSec;
-  /** For what is kept. */
+  /** The time for stored states. */
   readonly ageNow: AgeSec;
-  /** The clock is known to be wrong, and this name may set it: dates of signatures are ignored, and nothing is kept. */
+  /**
+   * The clock is known to be wrong, and this name may be needed to set it: dates of signatures are ignored, and nothing
+   * is stored.
+   */
   readonly timeless: boolean;
-  /** A bogus state is kept: no other server is left that could say something else. */
+  /** A bogus state is stored, because no other server is left that could answer differently. */
   readonly final: boolean;
-  /** What lookups have brought. */
+  /** The results of lookups. */
   readonly results: ReadonlyMap<string, LookupResult>;
-  /** Is told each step, for a trace. */
+  /** Called with each step, for a trace. */
   readonly note: ((zone: Name, words: string) => void) | undefined;
 }
 
 /** How long a state is remembered. */
 type Lasting =
-  /** As long as the records and signatures are valid that prove it. */
+  /** As long as the records and signatures that prove it are valid. */
   | { readonly forSec: number }
-  /** As a failure: until it is worth another look (BOGUS_SEC), and only if it is final. */
+  /** For BOGUS_SEC, and only if the question is final. */
   | 'failure'
-  /** Only by the question that found it. */
+  /** For this question only. */
   | 'this question';
 
 /** A state, and how long it is remembered. */
@@ -85,9 +91,9 @@ interface ZoneFinding {
   readonly lasts: Lasting;
 }
 
-/** RFC 4035 §4.7: how long a zone stays bogus before it is looked at again. */
+/** RFC 4035 §4.7: how long a zone stays bogus before it is checked again. */
 export const BOGUS_SEC = 60;
-/** Possible zone cuts that are asked about at once where nothing says where they are. */
+/** How many possible zone cuts are asked about at once, if nothing shows where the cuts are. */
 const CUTS_AT_ONCE = 8;
 const NOERROR = 0;
 
@@ -96,9 +102,9 @@ const UNSIGNED: ZoneState = { at: 'unsigned', why: undefined };
 
 /** The chain for one question. */
 export class Chain {
-  /** What this question has found out already. */
+  /** States that this question has found. */
   private memo: Map<Name, ZoneState> | undefined = undefined;
-  /** A signature was accepted though its dates are wrong. */
+  /** Whether a signature was accepted although its dates are wrong. */
   untimely = false;
 
   constructor(
@@ -106,7 +112,7 @@ export class Chain {
     readonly run: ChainRun,
   ) {}
 
-  /** Looks something up; `alsoType` is asked for with it, since it will be needed next. */
+  /** Looks something up; `alsoType` is asked for at the same time, because it will be needed next. */
   private *lookup(lookup: Lookup, alsoType?: number): Steps<LookupResult> {
     const key = lookupKey(lookup);
     const { results, budget } = this.run;
@@ -143,12 +149,12 @@ export class Chain {
     return negative !== undefined && isWithin(negative, anchor.zone) ? UNSIGNED : undefined;
   }
 
-  /** The zone whose signatures an RRset carries, if it may speak for a name. */
+  /** The signer of an RRset, if it is a zone that may sign records of this name. */
   signerOf({ signatures: [first] }: RRset, name: Name): Name | undefined {
     return first !== undefined && this.maySpeak(first.signer, name) ? first.signer : undefined;
   }
 
-  /** The zones that signed denial records and may speak for a name; the nearest first. */
+  /** The signers of denial records that may sign records of this name; the nearest first. */
   denialSigners(authority: readonly RRset[], name: Name): readonly Name[] {
     const signers = authority.flatMap(({ type, signatures }) =>
       type === TYPE.NSEC || type === TYPE.NSEC3 ? signatures.map(({ signer }) => signer) : [],
@@ -156,7 +162,7 @@ export class Chain {
     return [...new Set(signers)].filter(signer => this.maySpeak(signer, name)).sort((a, b) => b.length - a.length);
   }
 
-  /** Not zones above the anchor: nothing is known of them, so they would pass for unsigned. */
+  /** Zones above the anchor are excluded: nothing is known about them, so they would count as unsigned. */
   private maySpeak(signer: Name, name: Name): boolean {
     return isWithin(name, signer) && isWithin(signer, anchorFor(this.run.anchors, name)?.zone ?? ROOT_NAME);
   }
@@ -165,7 +171,7 @@ export class Chain {
     return this.memo?.get(name) ?? (this.run.timeless ? undefined : this.parts.zones.get(name, this.run.ageNow));
   }
 
-  /** The nearest state known above a name, or at it. */
+  /** The nearest known state above a name, or at it. */
   private knownAbove(name: Name, top: Name): ReturnType<typeof nearestKnown> {
     return this.run.timeless ? undefined : nearestKnown(this.parts.zones, name, top, this.run.ageNow);
   }
@@ -180,12 +186,15 @@ export class Chain {
     return state;
   }
 
-  /** Keeps a bogus state. What only exceeded a limit of this question may be fine for the next one. */
+  /**
+   * Stores a bogus state. A state that only exceeds a limit of this question is not stored: it may be fine for the next
+   * question.
+   */
   private keepBogus(name: Name, flaw: Flaw): ZoneState {
     return this.keep(name, { at: 'bogus', flaw }, bogusLasts(flaw));
   }
 
-  /** What `zone` is, as a zone. */
+  /** The state of `zone`. */
   *keysOf(zone: Name): Steps<ZoneState> {
     const negative = this.negative(zone);
     if (negative !== undefined) return negative;
@@ -195,7 +204,7 @@ export class Chain {
     if (anchor?.zone === zone) return yield* this.anchored(anchor);
     const above = anchor === undefined ? undefined : this.knownAbove(parentOf(zone), anchor.zone);
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
-    // The zone has signed something, so it has keys, too.
+    // The zone has signed something, so it has keys.
     const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, TYPE.DNSKEY);
     if (answer.at === 'failure') return this.keep(zone, { at: 'unknown', failure: answer.failure }, 'this question');
     const ds = answer.rcode === NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DS) : undefined;
@@ -206,13 +215,16 @@ export class Chain {
       : yield* this.aliased(zone, alias);
   }
 
-  /** A name with an alias is no zone cut (RFC 1034 §3.6.2). */
+  /** A name with an alias is not a zone cut (RFC 1034 §3.6.2). */
   private *aliased(zone: Name, alias: RRset): Steps<ZoneState> {
     const link = yield* this.checkByParent(zone, alias);
     return link.at === 'good' ? this.keep(zone, NO_CUT, { forSec: link.ttlSec }) : link.state;
   }
 
-  /** Checks an RRset at `zone` with the keys of the zone above that signed it; or the state of `zone` that results. */
+  /**
+   * Checks an RRset at `zone` with the keys of the parent that signed it. If that fails, returns the state of `zone`
+   * that follows.
+   */
   private *checkByParent(
     zone: Name,
     set: RRset,
@@ -239,13 +251,13 @@ export class Chain {
     return { at: 'good', ttlSec: checked.ttlSec };
   }
 
-  /** Something at a zone cut has no signatures: that is allowed if the zone above is unsigned. */
+  /** Records at a zone cut have no signatures, which is allowed if the parent is unsigned. */
   private *unsignedOr(zone: Name, flaw: Flaw): Steps<ZoneState> {
     const above = yield* this.unsignedAt(parentOf(zone));
     return above.at === 'signed' || above.at === 'no_cut' ? this.keepBogus(zone, flaw) : above;
   }
 
-  /** There is a DS RRset: checks it, and the keys that it speaks of. */
+  /** There is a DS RRset: checks it, and the keys that it refers to. */
   private *delegated(zone: Name, set: RRset): Steps<ZoneState> {
     const link = yield* this.checkByParent(zone, set);
     if (link.at === 'state') return link.state;
@@ -265,7 +277,7 @@ export class Chain {
     return this.keep(anchor.zone, state, lasts);
   }
 
-  /** Fetches a zone's DNSKEY RRset, and checks it with the keys that are trusted. */
+  /** Fetches a zone's DNSKEY RRset, and checks it with the trusted keys. */
   private *enter(zone: Name, trusted: TrustedKeys): Steps<ZoneFinding> {
     const answer = yield* this.lookup({ name: zone, type: TYPE.DNSKEY });
     if (answer.at === 'failure') return { state: { at: 'unknown', failure: answer.failure }, lasts: 'this question' };
@@ -295,7 +307,7 @@ export class Chain {
       this.parts.onAnchorKeys?.(zone, keys, set, validated, this.run.wallNow);
   }
 
-  /** There is no DS RRset: the zone above has to prove what stands there. */
+  /** There is no DS RRset: the parent must prove that. */
   private *undelegated(zone: Name, authority: readonly RRset[]): Steps<ZoneState> {
     let flaw: Flaw = { code: 'nsec_missing', detail: `that ${nameText(zone)} has no DS is not proven` };
     const parents = this.denialSigners(authority, zone).filter(signer => signer !== zone);
@@ -319,8 +331,8 @@ export class Chain {
   }
 
   /**
-   * What something without signatures at a name means: `unsigned` where a delegation to an unsigned zone is proven at
-   * it or above; `signed` or `no_cut`: it should have been signed.
+   * The meaning of unsigned records at a name: `unsigned` if a delegation to an unsigned zone is proven at the name or
+   * above; `signed` or `no_cut`: they should have been signed.
    */
   *unsignedAt(name: Name): Steps<ZoneState> {
     const negative = this.negative(name);
@@ -340,7 +352,7 @@ export class Chain {
     return state;
   }
 
-  /** The DS lookups that are still missing for the ancestors of a name with `from` to `until` labels. */
+  /** The DS lookups that are missing for the ancestors of a name with `from` to `until` labels. */
   private unknownCuts(name: Name, from: number, until: number): Lookup[] {
     const lookups: Lookup[] = [];
     for (let labels = from; labels <= until; labels++) {

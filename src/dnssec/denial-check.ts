@@ -1,4 +1,4 @@
-// The denial records of a zone in an authority section: their signatures checked, and what they prove (RFC 4035 §5.4).
+// Checks the denial records of a zone in an authority section: their signatures, and what they prove (RFC 4035 §5.4).
 
 import { TYPE } from '../wire/rrtype.js';
 import type { ExtendedError } from '../wire/edns.js';
@@ -14,10 +14,10 @@ import type { Steps } from './steps.js';
 
 const ITERATIONS_EDE = 27;
 
-/** What the check of denial records found. */
+/** The result of checking denial records. */
 export type DenialCheck =
   | { readonly at: 'denial'; readonly denial: Denial; readonly ttlSec: number; readonly sets: readonly RRset[] }
-  /** They need more hashing than a validator has to do (RFC 9276 §3.2). */
+  /** They need more hashing than a validator must do (RFC 9276 §3.2). */
   | { readonly at: 'too_many_iterations'; readonly why: ExtendedError }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
@@ -36,7 +36,7 @@ export function* checkDenial(
   for (const set of sets) {
     const checked = yield* chain.check(set, zone, keys);
     if (checked.at !== 'good') return { at: 'flawed', flaw: checked.flaw };
-    // The NSEC of a wildcard speaks of the wildcard only, not of names made from it.
+    // The NSEC of a wildcard is about the wildcard only, not about names made from it.
     if (checked.expanded)
       return { at: 'flawed', flaw: { code: 'bogus', detail: `${nameText(set.owner)}: a denial made from a wildcard` } };
     ttlSec = Math.min(ttlSec, checked.ttlSec);

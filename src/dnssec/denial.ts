@@ -1,30 +1,30 @@
-// What denials by NSEC and by NSEC3 have in common: what they can prove, and how a type bitmap is read (RFC 4034
-// §4.1.2).
+// The common part of denials by NSEC and NSEC3: what they can prove, and how a type bitmap is read (RFC 4034 §4.1.2).
 
 import { TYPE } from '../wire/rrtype.js';
 import type { Name } from './name.js';
 
-/** `opt_out`: proven, except that an unsigned delegation may exist (RFC 5155 §6, §9.2): insecure. */
+/** `opt_out`: proven, except that an unsigned delegation may exist (RFC 5155 §6, §9.2), so the result is insecure. */
 export type Proof = 'proven' | 'opt_out' | 'unproven';
 
-/** Whether a name is a zone cut that has no DS: `delegation` is one to an unsigned zone, `none` is no cut at all. */
+/** Whether a name is a zone cut without DS. `delegation`: to an unsigned zone; `none`: the name is no cut. */
 export type Cut = 'delegation' | 'none' | 'unproven';
 
 /** Validated denial records of one zone. */
 export interface Denial {
   /** The name exists, or a wildcard answers for it, without this type. */
   noData(name: Name, type: number): Proof;
-  /** Neither the name exists, nor a wildcard that would answer for it. */
+  /** Neither the name exists, nor a wildcard that could answer for it. */
   noName(name: Name): Proof;
   /**
-   * No ancestor of this name with more than this many labels exists: a wildcard below the one with them answers for it.
+   * No ancestor of this name with more than this many labels exists, so the wildcard below the ancestor with this many
+   * labels answers for it.
    */
   noCloser(name: Name, labels: number): Proof;
   /** Whether a name without DS is a zone cut. */
   cut(name: Name): Cut;
 }
 
-/** A denial that proves what one of several proves: a zone that changes from NSEC to NSEC3 may send both. */
+/** Combines denials: proves what any of them proves. A zone that changes from NSEC to NSEC3 may send both. */
 export function anyOf(denials: readonly Denial[]): Denial {
   const [only] = denials;
   if (only !== undefined && denials.length === 1) return only;
@@ -64,10 +64,7 @@ export function hasType(bitmap: Buffer, type: number): boolean {
   return false;
 }
 
-/**
- * The record is the parent's at a zone cut: it proves something about the DS there, and nothing else (RFC 6840 §4.1,
- * §4.4).
- */
+/** The record is the parent's at a zone cut: it only proves something about the DS there (RFC 6840 §4.1, §4.4). */
 export const isParentSide = (bitmap: Buffer): boolean => hasType(bitmap, TYPE.NS) && !hasType(bitmap, TYPE.SOA);
 
 /** The record cannot deny names below its owner: they are not in this zone (RFC 6840 §4.1). */

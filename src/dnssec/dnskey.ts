@@ -18,7 +18,7 @@ const KEY_FIXED_BYTES = 4;
 
 interface Algorithm {
   readonly name: string;
-  /** Of the signed octets; null: the algorithm has its own. */
+  /** The digest of the signed octets; null: the algorithm has its own. */
   readonly digest: 'sha1' | 'sha256' | 'sha384' | 'sha512' | null;
   readonly kind: 'rsa' | 'P-256' | 'P-384' | 'Ed25519' | 'Ed448';
   /** Octets of a signature; 0: as many as the key has. */
@@ -79,14 +79,14 @@ export class Dnskey {
     this.tag = keyTagOf(rdata);
   }
 
-  /** Reads RDATA; undefined: too short, or not for DNSSEC (RFC 4034 §2.1.2). The octets are copied. */
+  /** Reads RDATA and copies it; undefined: too short, or not for DNSSEC (RFC 4034 §2.1.2). */
   static read(rdata: Buffer): Dnskey | undefined {
     return rdata.length <= KEY_FIXED_BYTES || rdata.readUInt8(2) !== PROTOCOL
       ? undefined
       : new Dnskey(Buffer.from(rdata));
   }
 
-  /** It may sign records of the zone (RFC 4034 §2.1.1). */
+  /** Whether it may sign records of the zone (RFC 4034 §2.1.1). */
   get isZoneKey(): boolean {
     return (this.flags & FLAG_ZONE) !== 0;
   }
@@ -95,19 +95,19 @@ export class Dnskey {
     return (this.flags & FLAG_SEP) !== 0;
   }
 
-  /** RFC 5011 §2.1 */
+  /** Whether its REVOKE bit is set (RFC 5011 §2.1). */
   get isRevoked(): boolean {
     return (this.flags & FLAG_REVOKE) !== 0;
   }
 
-  /** The key before it was revoked. Its tag is another one, since the flag is part of the RDATA. */
+  /** The key before it was revoked. Its tag differs, because the flag is part of the RDATA. */
   unrevoked(): Dnskey {
     const rdata = Buffer.from(this.rdata);
     rdata.writeUInt16BE(this.flags & ~FLAG_REVOKE, 0);
     return new Dnskey(rdata);
   }
 
-  /** What the next check costs, in checks of P-256. The first one also has to import the key. */
+  /** The cost of the next check, in checks of P-256. The first check also imports the key. */
   get weight(): number {
     return (ALGORITHMS.get(this.algorithm)?.weight ?? 1) + (this.imported === undefined ? 1 : 0);
   }
@@ -126,7 +126,7 @@ type Importable = KeyObject | { readonly key: KeyObject; readonly dsaEncoding: '
 
 const MOST_RSA_BYTES = 512;
 
-/** RFC 3110 §2, RFC 6605 §4, RFC 8080 §3; undefined: not a key of this kind. */
+/** Imports a key (RFC 3110 §2, RFC 6605 §4, RFC 8080 §3); undefined: not a key of this kind. */
 function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable | undefined {
   try {
     switch (algorithm?.kind) {

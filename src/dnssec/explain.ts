@@ -1,4 +1,4 @@
-// What validation found, in words: for `dotstub trace` and for messages to an operator.
+// Words for what validation found: for `dotstub trace` and for messages to an operator.
 
 import type { WallSec } from '../base/time.js';
 import { algorithmText, type Dnskey, type Ds } from './dnskey.js';
@@ -6,10 +6,10 @@ import { type Name, nameText } from './name.js';
 import type { Signature } from './rrset.js';
 import type { ZoneState } from './zones.js';
 
-/** The last second that is written with four digits for the year, as all programs can read it. */
+/** The last second whose year has four digits, which all programs can read. */
 const LAST_SEC = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000;
 
-/** A time in ISO 8601, to the second. Never throws: what is no such time is given as a number. */
+/** A time in ISO 8601, to the second. Never throws: a number that is not such a time is written as a number. */
 export const timeText = (sec: WallSec | number): string =>
   sec >= 0 && sec <= LAST_SEC
     ? new Date(Math.floor(sec) * 1000).toISOString().replace('.000Z', 'Z')
@@ -22,14 +22,14 @@ export const isWritableTime = (sec: number): boolean => sec >= 0 && sec <= LAST_
 export const signedText = ({ keyTag, algorithm, expiration }: Signature, signer: Name): string =>
   `signed by key ${keyTag} (${algorithmText(algorithm)}) of ${nameText(signer)} until ${timeText(expiration)}`;
 
-/** The key that a DS is about. */
+/** The key that a DS refers to. */
 export const dsText = ({ tag, algorithm, digestType }: Ds): string =>
   `key ${tag} (${algorithmText(algorithm)}, digest type ${digestType})`;
 
 const keyText = ({ tag, algorithm, isSep, isRevoked }: Dnskey): string =>
   `${tag} (${algorithmText(algorithm)}${isSep ? ', SEP' : ''}${isRevoked ? ', revoked' : ''})`;
 
-/** What a name is as a zone; `forSec`: how long that is known to hold. */
+/** The state of a name as a zone; `forSec`: how long it is known to hold. */
 export function stateText(name: Name, state: ZoneState, forSec: number | undefined): string {
   const lasts = forSec !== undefined && Number.isFinite(forSec) && forSec > 0 ? `, good for ${forSec} s` : '';
   switch (state.at) {

@@ -1,5 +1,5 @@
-// How trust enters a zone (RFC 4035 §5.2): which of its keys the parent's DS records, or the trust anchor, speak of.
-// Pure: nothing is fetched, and no signature is checked.
+// Finds which keys of a zone its parent's DS records, or the trust anchor, make trusted (RFC 4035 §5.2). Pure: nothing
+// is fetched, and no signature is checked.
 
 import type { DnssecLimit } from '../base/observer.js';
 import type { ExtendedError } from '../wire/edns.js';
@@ -8,33 +8,33 @@ import { type Name, nameText, ROOT_NAME } from './name.js';
 import type { RRset } from './rrset.js';
 import type { Flaw } from './signature.js';
 
-/** Keys of a zone; a DNSKEY RRset with more is too costly. */
+/** The most keys of a zone; a DNSKEY RRset with more costs too much. */
 const MOST_KEYS = 16;
-/** DS records that speak of a key by tag and algorithm, but have another digest. */
+/** The most DS records that match a key by tag and algorithm, but not by digest. */
 const MOST_FAILED_DS = 4;
-/** Keys of a zone with the same tag (KeyTrap, CVE-2023-50387). */
+/** The most keys of a zone with the same tag (KeyTrap, CVE-2023-50387). */
 const MOST_SAME_TAG = 4;
 
 const ALGORITHM_EDE = 1;
 const DIGEST_EDE = 2;
 const SHA1_DIGEST = 1;
 
-/** What is trusted of a zone: DS records, keys, or both. */
+/** The trusted DS records or keys of a zone. */
 export interface TrustedKeys {
   readonly ds: readonly Ds[];
   readonly keys: readonly Dnskey[];
 }
 
-/** What can be used of the DS records of a delegation. */
+/** The usable part of the DS records of a delegation. */
 export type Delegation =
   | { readonly at: 'usable'; readonly trusted: TrustedKeys }
-  /** All are of algorithms or digests that are not supported: the zone counts as unsigned (RFC 4035 §5.2). */
+  /** All have algorithms or digests that are not supported: the zone counts as unsigned (RFC 4035 §5.2). */
   | { readonly at: 'unsigned'; readonly why: ExtendedError };
 
 const isUsable = (ds: Ds, sha1: Sha1): boolean =>
   knowsAlgorithm(ds.algorithm, sha1) && knowsDigest(ds.digestType, sha1);
 
-/** What can be used of a zone's DS records. */
+/** Selects the usable DS records of a zone. */
 export function delegationOf(zone: Name, all: readonly Ds[], sha1: Sha1): Delegation {
   const usable = all.filter(ds => isUsable(ds, sha1));
   if (usable.length === 0) {
@@ -53,7 +53,7 @@ export function delegationOf(zone: Name, all: readonly Ds[], sha1: Sha1): Delega
   return { at: 'usable', trusted: { ds: strong.length > 0 ? strong : usable, keys: [] } };
 }
 
-/** What can be used of a trust anchor. */
+/** Selects the usable part of a trust anchor. */
 export function usableAnchor(zone: Name, { ds, keys }: TrustedKeys, sha1: Sha1): Delegation {
   const trusted = {
     ds: ds.filter(each => isUsable(each, sha1)),
@@ -73,7 +73,7 @@ export type KeyEntry =
   | { readonly at: 'entry'; readonly keys: readonly Dnskey[]; readonly entries: readonly Dnskey[] }
   /** None is trusted. */
   | { readonly at: 'no_entry'; readonly keys: readonly Dnskey[]; readonly flaw: Flaw }
-  /** It would cost too much. */
+  /** Checking them would cost too much. */
   | { readonly at: 'limit'; readonly limit: DnssecLimit; readonly flaw: Flaw };
 
 const limit = (which: DnssecLimit, detail: string): KeyEntry => ({
@@ -82,7 +82,7 @@ const limit = (which: DnssecLimit, detail: string): KeyEntry => ({
   flaw: { code: 'dnssec_limit', detail },
 });
 
-/** Finds the keys of a DNSKEY RRset that are trusted. */
+/** Finds the trusted keys of a DNSKEY RRset. */
 export function keyEntry(zone: Name, set: RRset, trusted: TrustedKeys): KeyEntry {
   const text = nameText(zone);
   const keys = set.rdata.flatMap(rdata => Dnskey.read(rdata) ?? []);

@@ -17,36 +17,36 @@ export type KeyState = (typeof KEY_STATES)[number];
 
 /** A key that has been seen at a trust point. */
 export interface TrackedKey {
-  /** Without the flag of a revoked one. */
+  /** The key, without the REVOKE bit. */
   readonly key: Dnskey;
   readonly state: KeyState;
-  /** When it came into this state. */
+  /** When it entered this state. */
   readonly since: WallSec;
-  /** Of a pending one: when it will be trusted. Of others 0. */
+  /** For a pending key: when it becomes trusted. For others 0. */
   readonly until: WallSec;
 }
 
-/** What a look at the DNSKEY RRset of a trust point has shown. */
+/** What the DNSKEY RRset of a trust point shows. */
 export interface KeyObservation {
   /** Its keys with the SEP flag, not revoked; undefined: no trusted key has signed the RRset. */
   readonly present: readonly Dnskey[] | undefined;
-  /** Those of them that the configuration trusts. */
+  /** Those of them that are trusted by configuration. */
   readonly configured: ReadonlySet<Dnskey>;
-  /** Keys that their own signature revokes, as they were before that. */
+  /** Keys that their own signature revokes, without the REVOKE bit. */
   readonly revoked: readonly Dnskey[];
   readonly ttlSec: number;
 }
 
 /** RFC 5011 §2.4.1, §2.4.2 */
 const HOLD_DOWN_SEC = 30 * 86_400;
-/** Keys of a trust point that are remembered, even if the zone shows new ones all the time. */
+/** The most keys that are remembered for a trust point, even if the zone publishes new ones all the time. */
 export const MOST_TRACKED_KEYS = 32;
 const NEVER = wallSec(0);
 
 /** Whether two keys have the same RDATA. */
 export const sameKey = (a: Dnskey, b: Dnskey): boolean => a.rdata.equals(b.rdata);
 
-/** RFC 5011 §4: the keys of a trust point after a look at it. */
+/** RFC 5011 §4: the keys of a trust point after its DNSKEY RRset was checked. */
 export function transition(
   keys: readonly TrackedKey[],
   { present, configured, revoked, ttlSec }: KeyObservation,
@@ -82,12 +82,12 @@ export function transition(
   return [...moved, ...added].slice(0, MOST_TRACKED_KEYS);
 }
 
-/** A zone with trust anchors of its own. */
+/** A zone with its own trust anchors. */
 export interface TrustPoint {
   readonly zone: Name;
   readonly keys: readonly TrackedKey[];
-  /** When it was last looked at with success; 0: never. */
+  /** When it was last checked successfully; 0: never. */
   readonly checked: WallSec;
-  /** When it is to be looked at again. */
+  /** When it is checked next. */
   readonly due: WallSec;
 }

@@ -36,7 +36,7 @@ export function readCanonical(
     if (octet >= POINTER_BITS) {
       if (end === -1) end = position + 2;
       position = ((octet & 0x3f) << 8) | (message[position + 1] ?? 0);
-      // As in wire/name: strictly backwards, so it ends.
+      // As in wire/name: pointers lead strictly backwards, so this ends.
       if (position >= pieceStart) return undefined;
       pieceStart = position;
       continue;

@@ -1,26 +1,26 @@
-// Negative trust anchors (RFC 7646): subtrees that are taken as unsigned. There are three kinds, and a name may be of
-// several at once: special names have one from the start, the configuration sets some, and an operator sets some for
-// a while.
+// Negative trust anchors (RFC 7646): subtrees that count as unsigned. There are three kinds, and a name may have
+// several at once: special names have one from the start, the configuration sets some, and an operator sets temporary
+// ones.
 
 import { ageAfter, type AgeSec } from '../base/time.js';
 import { nameFromText } from '../wire/name.js';
 import { type Name, nameOf, ROOT_NAME } from './name.js';
 
-/** A negative trust anchor that somebody set. One name may have both kinds. */
+/** A negative trust anchor of the configuration or of an operator. A name may have both. */
 export type NegativeAnchor =
   | { readonly at: 'configured'; readonly name: Name }
-  /** Set while running; ends by itself. */
+  /** Set while running; it ends by itself. */
   | { readonly at: 'temporary'; readonly name: Name; readonly until: AgeSec };
 
-/** What became of an attempt to remove one. */
+/** The result of removing one. */
 export type NegativeAnchorRemoval =
-  /** The temporary one is gone; a configured one at the same name stays. */
+  /** The temporary one was removed; a configured one at the same name stays. */
   | 'removed'
-  /** Only the configuration has one, and only the configuration can take it away. */
+  /** Only the configuration has one, and it can be removed only there. */
   | 'configured'
   | 'none';
 
-/** Temporary ones at a time. */
+/** The most temporary ones. */
 const MOST_TEMPORARY = 256;
 
 /**
@@ -68,7 +68,7 @@ const nameFrom = (text: string): Name => nameOf(nameFromText(text) ?? Buffer.fro
 export class NegativeAnchors {
   private readonly special: ReadonlySet<Name> = new Set(SPECIAL_NAMES.map(nameFrom));
   private configured: ReadonlySet<Name>;
-  /** By name: when it ends. In the order in which they were set. */
+  /** When each ends, by name, in the order in which they were set. */
   private readonly temporary = new Map<Name, AgeSec>();
 
   constructor(
@@ -78,13 +78,13 @@ export class NegativeAnchors {
     this.configured = new Set(configured);
   }
 
-  /** The closest one above a name, or at it; undefined: there is none. */
+  /** The closest one above a name, or at it; undefined: none. */
   covering(name: Name): Name | undefined {
     for (let at = 0; at < name.length - 1; at += name.charCodeAt(at) + 1) {
       const ancestor = at === 0 ? name : name.slice(at);
       if (this.special.has(ancestor) || this.configured.has(ancestor) || this.isTemporary(ancestor)) return ancestor;
     }
-    // The root has only what the configuration says.
+    // Only the configuration can set one at the root.
     return this.configured.size > 0 && this.configured.has(ROOT_NAME) ? ROOT_NAME : undefined;
   }
 
@@ -99,7 +99,7 @@ export class NegativeAnchors {
     for (const [name, until] of this.temporary) if (until <= now) this.temporary.delete(name);
   }
 
-  /** Sets a temporary one, or a new end for it; false: there are too many already. */
+  /** Sets a temporary one, or changes its end; false: there are too many. */
   add(name: Name, forSec: number): boolean {
     this.dropEnded();
     if (this.temporary.size >= MOST_TEMPORARY && !this.temporary.has(name)) return false;
@@ -123,7 +123,7 @@ export class NegativeAnchors {
     return [...[...before].filter(name => !wanted.has(name)), ...[...wanted].filter(name => !before.has(name))];
   }
 
-  /** Those that somebody set; special names are left out. */
+  /** All but those of special names. */
   get list(): readonly NegativeAnchor[] {
     this.dropEnded();
     return [

@@ -1,5 +1,5 @@
-// Denial by NSEC (RFC 4034 §4, RFC 4035 §5.4, RFC 6840 §4): each record says which name comes next in the zone, and
-// which types its owner has.
+// Denial by NSEC (RFC 4034 §4, RFC 4035 §5.4, RFC 6840 §4): each record names the next name in the zone and the types
+// of its owner.
 
 import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
 import {
@@ -36,7 +36,7 @@ function readNsec(set: RRset, zone: Name): Nsec | undefined {
 export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
   const records = sets.flatMap(set => readNsec(set, zone) ?? []);
 
-  /** The record whose gap a name lies in. */
+  /** The record with the gap that a name is in. */
   const covering = (name: Name): Nsec | undefined =>
     records.find(
       ({ owner, next, types }) =>

@@ -1,4 +1,4 @@
-// Denial by NSEC3 (RFC 5155 §8): as NSEC, but the names are hashed, and a gap may hold unsigned delegations (opt-out).
+// Denial by NSEC3 (RFC 5155 §8): like NSEC, but names are hashed, and a gap may contain unsigned delegations (opt-out).
 
 import { hash } from 'node:crypto';
 
@@ -69,7 +69,7 @@ function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
     : undefined;
 }
 
-/** RFC 5155 §5 */
+/** The hash of a name (RFC 5155 §5). */
 export function nsec3Hash(name: Name, salt: Buffer, iterations: number): string {
   let octets = hash('sha1', Buffer.concat([octetsOf(name), salt]), 'buffer');
   for (let i = 0; i < iterations; i++)
@@ -89,7 +89,7 @@ export const iterationsOf = (sets: readonly RRset[]): number =>
 /** Makes a Denial of a zone's validated NSEC3 RRsets. */
 export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget): Denial {
   // All records of one proof should have the same parameters, and a validator may ignore others (RFC 5155 §8.2). They
-  // are used here: each is signed, and proves something about its own hashes, e.g. while a zone changes its salt.
+  // are used here: each is signed and proves something about its own hashes, for example while a zone changes its salt.
   const records = sets.flatMap(set => readNsec3(set, zone) ?? []);
   const zoneLabels = labelCount(zone);
   const hashes = new Map<string, string>();
@@ -108,11 +108,11 @@ export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget):
     records.find(each => {
       const { owner, next } = each;
       const wanted = hashed(name, each);
-      // The last gap reaches over the end to the first hash.
+      // The last gap wraps around to the first hash.
       return wanted !== undefined && (owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
     });
 
-  /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name lies in. */
+  /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name is in. */
   function closest(name: Name): { readonly encloser: Name; readonly gap: Nsec3 } | undefined {
     for (let labels = labelCount(name) - 1; labels >= zoneLabels; labels--) {
       const encloser = ancestorOf(name, labels);
@@ -133,7 +133,7 @@ export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget):
       if (found === undefined) return 'unproven';
       const wildcard = at(wildcardOf(found.encloser));
       if (wildcard !== undefined) return lacks(wildcard.types, type, false) ? proven(found.gap) : 'unproven';
-      // RFC 5155 §8.6: there may be an unsigned delegation, which these records do not mention.
+      // RFC 5155 §8.6: there may be an unsigned delegation that these records do not show.
       return found.gap.optOut ? 'opt_out' : 'unproven';
     },
     noName(name): Proof {

@@ -1,4 +1,4 @@
-// One question that is being answered: what was looked up for it, what it has cost, and the verdict on its answer.
+// One question that is being answered: its lookups, its cost, and the verdict on its answer.
 
 import type { DnssecLimit } from '../base/observer.js';
 import type { AgeSec, WallSec } from '../base/time.js';
@@ -13,22 +13,22 @@ import { sentinelFails } from './sentinel.js';
 import { lookupKey, type LookupResult, type Steps } from './steps.js';
 import { type Finding, validate } from './validate.js';
 
-/** An answer as validation reads it. */
+/** An answer in the form that validation reads. */
 export interface ReceivedAnswer extends ScannedMessage {
   readonly rcode: number;
-  /** The server that gave it, for people. */
+  /** The server that sent it, for messages. */
   readonly upstream: string;
 }
 
 const NO_RESULTS: ReadonlyMap<string, LookupResult> = new Map();
 
-/** One question. Made by the Validator; it is also what the chain of trust needs to know of it. */
+/** One question, made by the Validator. It is also the context of the chain of trust. */
 export class Question implements ChainRun {
   readonly budget: Budget;
   results: ReadonlyMap<string, LookupResult> = NO_RESULTS;
   final = false;
   note: ((zone: Name, words: string) => void) | undefined = undefined;
-  /** Made with the first lookup: most questions need none, since the zone is known. */
+  /** Made at the first lookup: most questions need none, because the state of the zone is known. */
   private brought: Map<string, LookupResult> | undefined = undefined;
 
   constructor(
@@ -46,18 +46,18 @@ export class Question implements ChainRun {
     this.budget = new Budget(turn);
   }
 
-  /** Takes the result of a lookup. */
+  /** Adds the result of a lookup. */
   bring(key: string, result: LookupResult): void {
     this.results = this.brought ??= new Map();
     this.brought.set(key, result);
   }
 
-  /** Forgets all results: the server that they came from is not trusted. */
+  /** Forgets all results, because their server is not trusted. */
   forget(): void {
     this.brought?.clear();
   }
 
-  /** How often it had to pause so far. */
+  /** How often it has paused. */
   get slices(): number {
     return this.budget.slices;
   }
@@ -72,14 +72,14 @@ export class Question implements ChainRun {
     return this.budget.exceeded;
   }
 
-  /** A secure answer must be withheld, to tell which keys are trusted (RFC 8509). */
+  /** A secure answer must be withheld, to show which keys are trusted (RFC 8509). */
   get sentinelFails(): boolean {
     return sentinelFails(this.name, this.type, this.anchors);
   }
 
   /**
    * Validates an answer.
-   * @param final a bogus state is kept: no other server is left that could say something else
+   * @param final whether a bogus state is stored: no other server is left that could answer differently
    * @returns undefined: it is malformed
    */
   validate(
@@ -92,7 +92,7 @@ export class Question implements ChainRun {
     const { rcode, upstream } = answer;
     const sets = readSets(answer, questionEnd);
     if (sets === undefined) return undefined;
-    // The answer is part of the chain of trust itself.
+    // The answer is itself part of the chain of trust.
     if (type === TYPE.DS || type === TYPE.DNSKEY)
       this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode, upstream });
     this.final = final;

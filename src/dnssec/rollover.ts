@@ -1,5 +1,5 @@
 // Trust anchors that change (RFC 5011): a zone announces new keys and revokes old ones. The configuration says which
-// keys are trusted at first; what was learned since is kept in a file.
+// keys are trusted at first. Later changes are stored in a file.
 
 import { type WallSec, wallSec } from '../base/time.js';
 import { type Anchor } from './anchors.js';
@@ -11,25 +11,25 @@ import { signedBy } from './signature.js';
 import { MOST_POINTS, readTrustFile, trustFileText } from './trust-file.js';
 
 const HOUR_SEC = 3600;
-/** RFC 5011 §2.3: a trust point is looked at again after at most this. */
+/** RFC 5011 §2.3: a trust point is checked again after at most this. */
 const LONGEST_WAIT_SEC = 15 * 86_400;
 
-/** A change that an operator should know. */
+/** A change to be reported to the operator. */
 export interface Change {
   readonly zone: Name;
   readonly key: TrackedKey;
 }
 
-/** The trust points, and what was learned of their keys. */
+/** The trust points, with the known keys of each. */
 export class TrustPoints {
   private readonly byZone: ReadonlyMap<Name, { readonly anchor: Anchor; point: TrustPoint }>;
-  /** What was learned from anchors that are not configured now. It counts again when they are. */
+  /** Trust points of anchors that are not configured now. They count again when their anchors are configured again. */
   private readonly dormant: readonly TrustPoint[];
   private trusted: readonly Anchor[];
 
   /**
    * @param configured one anchor for each zone
-   * @param saved what `save` gave, maybe with other anchors
+   * @param saved what `save` returned, maybe with other anchors
    */
   constructor(configured: readonly Anchor[], saved: string) {
     const known = readTrustFile(saved);
@@ -55,8 +55,7 @@ export class TrustPoints {
   }
 
   /**
-   * The trust points that are to be looked at now. Not one that claims to be due long after it can be: its time is
-   * wrong.
+   * The trust points to be checked now. One that is due later than is possible has a wrong time, and is not included.
    */
   dueAt(wallNow: WallSec): readonly TrustPoint[] {
     return this.points.filter(({ due }) => due <= wallNow || due > wallNow + LONGEST_WAIT_SEC);
@@ -78,7 +77,7 @@ export class TrustPoints {
     });
   }
 
-  /** Takes note of a zone's DNSKEY RRset; `validated`: a trusted key has signed it. */
+  /** Notes a zone's DNSKEY RRset; `validated`: a trusted key has signed it. */
   seen(zone: Name, keys: readonly Dnskey[], set: RRset, validated: boolean, wallNow: WallSec): readonly Change[] {
     const now = wallSec(Math.floor(wallNow));
     const entry = this.byZone.get(zone);
@@ -112,26 +111,26 @@ export class TrustPoints {
       .map(key => ({ zone, key }));
   }
 
-  /** A zone's keys could not be looked at. */
+  /** A zone's keys could not be fetched. */
   failed(zone: Name, wallNow: WallSec): void {
     const entry = this.byZone.get(zone);
     if (entry !== undefined) entry.point = { ...entry.point, due: wallSec(Math.floor(wallNow) + HOUR_SEC) };
   }
 
-  /** For a file, or for trust points with other anchors. */
+  /** The trust points as text, for a file, or for trust points with other anchors. */
   save(): string {
     return trustFileText([...this.points, ...this.dormant].slice(0, MOST_POINTS));
   }
 }
 
 /**
- * Makes the trust points. With other anchors, e.g. after a reload: made from what the former ones `save`.
- * @param saved what `save` gave; what cannot be read is as if it were not there
+ * Makes the trust points. After a reload with other anchors, they are made from what the old ones `save`.
+ * @param saved what `save` returned; text that cannot be read is ignored
  */
 export const trustPoints = (configured: readonly Anchor[], saved = ''): TrustPoints =>
   new TrustPoints(configured, saved);
 
-/** One trust point of what was learned at several times. A key that was ever revoked stays revoked. */
+/** Merges saved trust points of one zone. A key that was ever revoked stays revoked. */
 function merged(zone: Name, points: readonly TrustPoint[]): TrustPoint {
   const keys: TrackedKey[] = [];
   for (const each of points.flatMap(point => point.keys)) {
@@ -149,14 +148,15 @@ const isConfigured = ({ zone, ds, keys }: Anchor, key: Dnskey): boolean =>
   ds.some(each => each.tag === key.tag && each.algorithm === key.algorithm && dsMatches(each, zone, key));
 
 /**
- * Whether what was learned counts with this anchor. It came from keys that were trusted then, so one of these must be
- * configured still; a key that was only announced is none of them.
+ * Whether a saved trust point is used with this anchor. One of the keys that were trusted when it was saved must be in
+ * the anchor; a pending key does not count.
  */
 const descends = ({ keys }: TrustPoint, anchor: Anchor): boolean =>
   keys.some(({ key, state }) => state !== 'pending' && isConfigured(anchor, key));
 
 /**
- * The keys of an RRset that their own signature revokes (RFC 5011 §2.1), as they were before. Only of keys that matter.
+ * The keys of an RRset that their own signature revokes (RFC 5011 §2.1), without the REVOKE bit. Only keys in use are
+ * checked.
  */
 function revokedKeys(
   { anchor, point }: { readonly anchor: Anchor; readonly point: TrustPoint },
@@ -173,7 +173,7 @@ function revokedKeys(
     });
 }
 
-/** RFC 5011 §2.3: half the TTL or half the time that the signatures are valid; at least an hour. */
+/** RFC 5011 §2.3: half the TTL or half the remaining validity of the signatures; at least an hour. */
 function waitSec({ ttlSec, signatures }: RRset, wallNow: WallSec): number {
   const leftSec = Math.min(...signatures.map(({ expiration }) => (expiration - (wallNow >>> 0)) | 0));
   return Math.floor(Math.max(HOUR_SEC, Math.min(LONGEST_WAIT_SEC, ttlSec / 2, leftSec / 2)));

@@ -1,4 +1,4 @@
-// A message as validation sees it: RRsets in canonical form (RFC 4034 §6), each with the signatures over it.
+// The RRsets of a message in canonical form (RFC 4034 §6), each with the signatures over it.
 
 import { u16At, u32At } from '../base/octets.js';
 import { rdataWith } from '../wire/rdata.js';
@@ -9,7 +9,7 @@ import { type Name, nameText, readCanonical } from './name.js';
 /** One RRSIG record (RFC 4034 §3.1). */
 export interface Signature {
   readonly algorithm: number;
-  /** Labels of the owner that was signed; neither the root's nor a wildcard's counts. */
+  /** The labels of the signed owner, without the root and a wildcard label. */
   readonly labels: number;
   readonly originalTtlSec: number;
   /** Seconds since 1970, modulo 2^32. */
@@ -23,7 +23,7 @@ export interface Signature {
   readonly ttlSec: number;
 }
 
-/** The sections that validation looks at. */
+/** The sections that validation reads. */
 export type SignedSection = Exclude<Section, 'additional'>;
 
 /** Records of one owner and type. */
@@ -31,7 +31,7 @@ export interface RRset {
   readonly owner: Name;
   readonly type: number;
   readonly section: SignedSection;
-  /** The lowest of its records'. */
+  /** The lowest TTL of its records. */
   ttlSec: number;
   /** RDATA in canonical form, in the order of the message. */
   readonly rdata: Buffer[];
@@ -86,7 +86,7 @@ function readSignature(
   };
 }
 
-/** In a section with more sets than this, a table finds a set; with fewer, a search from the end is faster. */
+/** In a section with more sets than this, a table finds a set. With fewer, a search from the end is faster. */
 const FEW_SETS = 12;
 const keyOf = (owner: Name, type: number, section: SignedSection): string => `${section} ${type} ${owner}`;
 
@@ -104,7 +104,7 @@ class Grouping implements Sets {
       );
       return this.table.get(keyOf(owner, type, section));
     }
-    // Records of a set stand together in most messages.
+    // In most messages the records of a set are adjacent.
     for (let i = sets.length - 1; i >= 0; i--) {
       const each = sets[i];
       if (each?.type === type && each.owner === owner) return each;
@@ -145,9 +145,7 @@ class Grouping implements Sets {
   }
 }
 
-/**
- * Groups the records of a message; undefined if one of them is malformed. What it returns borrows the message's octets.
- */
+/** Groups the records of a message; undefined if one of them is malformed. The result borrows the message's octets. */
 export function readSets(message: ScannedMessage, questionEnd: number): Sets | undefined {
   const { octets } = message;
   const sets = new Grouping();
@@ -172,11 +170,9 @@ export function readSets(message: ScannedMessage, questionEnd: number): Sets | u
   return sets;
 }
 
-/**
- * The RDATA of a set that has one record, duplicates not counted (RFC 4034 §6.3); undefined: it has several, or none.
- */
+/** The RDATA of a set with one record, duplicates not counted (RFC 4034 §6.3); undefined: several or none. */
 export const onlyRdata = ({ rdata: [first, ...others] }: RRset): Buffer | undefined =>
   first !== undefined && others.every(each => each.equals(first)) ? first : undefined;
 
-/** Owner and type, for people. */
+/** Owner and type, for messages. */
 export const setText = ({ owner, type }: RRset): string => `${nameText(owner)} ${typeToText(type)}`;

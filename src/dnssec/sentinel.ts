@@ -1,14 +1,14 @@
-// The root key trust anchor sentinel (RFC 8509): names with which people find out which keys of the root a resolver
-// trusts. The resolver answers or fails, depending on whether the key tag in the name is one of its trust anchors.
+// The root key trust anchor sentinel (RFC 8509): names that show which keys of the root a resolver trusts. The resolver
+// answers or fails, depending on whether the key tag in the name is one of its trust anchors.
 
 import { type Anchor, anchorFor } from './anchors.js';
 import { type Name, ROOT_NAME } from './name.js';
 import { TYPE } from '../wire/rrtype.js';
 
-/** RFC 8509 §2.1: one label, and in it five digits. */
+/** RFC 8509 §2.1: one label with five digits. */
 const LABEL = /^[\x1d\x1e]root-key-sentinel-(is|not)-ta-(\d{5})/;
 
-/** Whether a secure answer to this question has to be withheld (RFC 8509 §2.2). */
+/** Whether a secure answer to this question must be withheld (RFC 8509 §2.2). */
 export function sentinelFails(name: Name, type: number, anchors: readonly Anchor[]): boolean {
   if (type !== TYPE.A && type !== TYPE.AAAA) return false;
   const [label, what, digits] = LABEL.exec(name) ?? [];

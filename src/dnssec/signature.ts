@@ -1,4 +1,4 @@
-// Checking the signatures of an RRset (RFC 4035 §5.3).
+// Checks the signatures of an RRset (RFC 4035 §5.3).
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import { putU16, putU32 } from '../base/octets.js';
@@ -11,31 +11,31 @@ import { ancestorOf, hasWildcardLabel, labelCount, type Name, nameText, octetsOf
 import { type RRset, setText, type Signature } from './rrset.js';
 import type { Steps } from './steps.js';
 
-/** Why something is not what its zone signed. */
+/** Why validation has failed. */
 export interface Flaw {
   readonly code: FailureCode;
-  /** Which zone, which key, what exactly. */
+  /** Which zone and which key, in detail. */
   readonly detail: string;
 }
 
-/** What the check of an RRset's signatures found. */
+/** The result of checking an RRset's signatures. */
 export type SignatureCheck =
   | {
       readonly at: 'good';
       readonly signature: Signature;
       readonly ttlSec: number;
-      /** The RRset was made from a wildcard. */
+      /** Whether the RRset was made from a wildcard. */
       readonly expanded: boolean;
     }
-  /** Good but for its dates: enough where the clock is known to be wrong. */
+  /** Valid except for its dates, which is enough if the clock is known to be wrong. */
   | { readonly at: 'untimely'; readonly flaw: Flaw; readonly expanded: boolean; readonly signature: Signature }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
-/** Keys of one zone with the same tag. More are an attack (KeyTrap, CVE-2023-50387). */
+/** The most keys of one zone with the same tag. More are an attack (KeyTrap, CVE-2023-50387). */
 const MOST_SAME_TAG = 4;
-/** Signatures over one RRset, by keys that exist, that are checked. */
+/** The most signatures over one RRset, by known keys, that are checked. */
 const MOST_SIGNATURES = 8;
-/** Octets of signed data whose check is remembered. */
+/** The size of the memory for checked signatures, in octets of signed data. */
 const REMEMBERED_BYTES = 1 << 20;
 
 const HOUR_SEC = 3600;
@@ -44,7 +44,7 @@ const DAY_SEC = 86_400;
 /** RFC 1982: whether a is before b, both modulo 2^32. */
 const before = (a: number, b: number): boolean => a !== b && (b - a) >>> 0 < 0x80000000;
 
-/** Whether a signature is valid now. Clocks that are a little off are allowed for. */
+/** Whether a signature is valid now. Clocks may be a little off. */
 function timeOf({ inception, expiration }: Signature, wallNow: WallSec): 'current' | 'expired' | 'early' {
   const now = wallNow >>> 0;
   const skew = Math.min(Math.max(((expiration - inception) >>> 0) / 10, HOUR_SEC), DAY_SEC);
@@ -55,7 +55,8 @@ function timeOf({ inception, expiration }: Signature, wallNow: WallSec): 'curren
 
 /** The octets that were signed (RFC 4034 §3.1.8.1). */
 export function signedOctets(set: RRset, signature: Signature): Buffer {
-  // RFC 4035 §5.3.2: with fewer labels than the owner has, the wildcard was signed that the owner was made from.
+  // RFC 4035 §5.3.2: if the signature has fewer labels than the owner, the signed owner is the wildcard that the RRset
+  // was made from.
   const labels = labelCount(set.owner);
   const owner = octetsOf(
     signature.labels < labels && !(hasWildcardLabel(set.owner) && signature.labels === labels - 1)
@@ -85,11 +86,11 @@ export function signedOctets(set: RRset, signature: Signature): Buffer {
 /** A signature that was found valid. */
 interface Remembered {
   readonly key: Dnskey;
-  /** The octets that were signed, one per character: a Buffer would keep the whole pool alive that it is cut from. */
+  /** The signed octets, one per character: a Buffer would keep alive the whole pool that it is part of. */
   readonly data: string;
 }
 
-/** What is wrong with a signature. The last of those that were found is reported. */
+/** What may be wrong with a signature. The last in this list that was found is reported. */
 const WRONGS = [
   'none',
   'no_key',
@@ -115,7 +116,7 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
   signatures: 'dnssec_limit',
 };
 
-/** Called only for what is refused: making the text takes time. */
+/** Called only for refused RRsets, because making the text takes time. */
 function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
   const what = setText(set);
   const of = nameText(zone);
@@ -142,12 +143,12 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
   return { code: CODES[wrong], detail: words[wrong] };
 }
 
-/** What the check of one signature found. */
+/** The result of checking one signature. */
 type Attempt = { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
 
 /**
- * Checks signatures. It remembers good signatures of authority sections: a zone's SOA and NSEC records come again with
- * every denial. Answers are kept as a whole in the cache, so their signatures need not be remembered.
+ * Checks signatures. It remembers valid signatures of authority sections, because the SOA and NSEC records of a zone
+ * come again with every denial. Answers are stored in the cache as a whole, so their signatures need not be remembered.
  */
 export class Verifier {
   private readonly remembered: Bounded<Remembered> = bounded<Remembered>(REMEMBERED_BYTES, () => undefined);
@@ -159,7 +160,7 @@ export class Verifier {
   *check(set: RRset, zone: Name, keys: readonly Dnskey[], wallNow: WallSec, budget: Budget): Steps<SignatureCheck> {
     const { owner, signatures } = set;
     const [first] = signatures;
-    // An RRset is in one zone, under one name: signatures that do not agree on these were not made for it.
+    // An RRset is in one zone, under one name. Signatures that disagree on these were not made for it.
     for (const each of signatures) {
       if (each.signer !== first?.signer || each.labels !== first.labels)
         return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
@@ -199,7 +200,7 @@ export class Verifier {
       : { at: 'untimely', flaw, signature: untimely, expanded: untimely.labels < labels };
   }
 
-  /** Checks one signature with each key that it may be of. */
+  /** Checks one signature with each key that may have made it. */
   private *attempt(
     set: RRset,
     signature: Signature,
@@ -207,12 +208,12 @@ export class Verifier {
     wallNow: WallSec,
     budget: Budget,
   ): Steps<Attempt> {
-    // It is checked even if its dates are wrong: where the clock is known to be wrong, dates do not count.
+    // A signature with wrong dates is checked, too: if the clock is known to be wrong, dates do not count.
     const time = timeOf(signature, wallNow);
     const data = signedOctets(set, signature);
     for (const key of keys) {
       if (!isOf(signature, key) || !key.isZoneKey || key.isRevoked) continue;
-      // Some keys are slow to check, and some zones have many: other questions are served in between.
+      // Some keys are slow to check, and some zones have many: other questions get a turn in between.
       while (budget.mustPause) yield PAUSE;
       const good = this.verifies(key, data, signature.octets, set.section === 'authority', budget);
       if (good === 'limit') return 'limit';
@@ -241,14 +242,14 @@ export class Verifier {
 
 const GOOD = { at: 'good' } as const;
 
-/** How many keys a signature may be of, that may sign records of the zone. */
+/** How many keys may have made a signature and may sign records of the zone. */
 function usableKeys(signature: Signature, keys: readonly Dnskey[]): number {
   let usable = 0;
   for (const key of keys) if (isOf(signature, key) && key.isZoneKey && !key.isRevoked) usable++;
   return usable;
 }
 
-/** Why a signature need not be checked at all; undefined: it has to be. */
+/** Why a signature need not be checked; undefined: it must be. */
 function hindrance(
   signature: Signature,
   keys: readonly Dnskey[],
@@ -271,7 +272,7 @@ const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean =>
 const ttlOf = (set: RRset, signature: Signature, wallNow: WallSec): number =>
   Math.max(0, Math.min(set.ttlSec, signature.ttlSec, signature.originalTtlSec, untilExpiration(signature, wallNow)));
 
-/** Whether this key has signed an RRset, whatever its flags: so a key revokes itself (RFC 5011 §2.1). */
+/** Whether this key has signed an RRset, whatever the key's flags: a key revokes itself in this way (RFC 5011 §2.1). */
 export const signedBy = (set: RRset, key: Dnskey, wallNow: WallSec): boolean =>
   set.signatures.some(
     signature =>
@@ -281,7 +282,7 @@ export const signedBy = (set: RRset, key: Dnskey, wallNow: WallSec): boolean =>
       key.verifies(signedOctets(set, signature), signature.octets),
   );
 
-/** Seconds until a signature expires; 1 for one that is accepted though it has just expired. */
+/** Seconds until a signature expires; 1 if it is accepted although it has just expired. */
 function untilExpiration({ expiration }: Signature, wallNow: WallSec): number {
   const left = (expiration - (wallNow >>> 0)) | 0;
   return left > 0 ? left : 1;

@@ -1,6 +1,6 @@
-// Speculative lookups: what the chain of trust for a name will probably need, asked together with the question
-// instead of after its answer. A wrong guess costs one small question, so guesses follow what names in each zone have
-// turned out to be.
+// Speculative lookups: queries that the chain of trust for a name will probably need, sent together with the question
+// instead of after its answer. A wrong guess costs one small query, so guesses follow statistics about the names of
+// each zone.
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import type { AgeSec } from '../base/time.js';
@@ -10,42 +10,43 @@ import { ancestorOf, isWithin, labelCount, type Name, parentOf, ROOT_NAME } from
 import type { Lookup } from './steps.js';
 import { nearestKnown, type Zones } from './zones.js';
 
-/** Shares, 0 … 1, of the names that were seen in one place. */
+/** Shares from 0 to 1 of the names in one place. */
 interface Statistics {
-  /** Those that are zones. */
+  /** The share of names that are zones. */
   cuts: number;
-  /** The zones that are signed. */
+  /** The share of zones that are signed. */
   signed: number;
 }
 
-/** How much the latest observation counts: a single one changes a guess. */
+/** The weight of the latest observation: a single one can change a guess. */
 const WEIGHT = 0.5;
-/** A share of zones from which on a name is asked about. */
+/** From this share of zones on, a name is asked about. */
 const LIKELY = 0.5;
-/** A share of signed zones from which on keys are asked for: a DNSKEY RRset is large. */
+/** From this share of signed zones on, keys are asked for: a DNSKEY RRset is large. */
 const WORTH_ASKING = 0.3;
-/** Names between the known zone and the one that was asked for that are asked about. */
+/** The most names between the known zone and the question's name that are asked about. */
 const MOST_NAMES = 4;
-/** Places that statistics are kept of. */
+/** The most places with statistics. */
 const MOST_PLACES = 512;
 /**
- * Without statistics, the root and top-level domains are taken to have zones below them, and other zones to have hosts.
+ * Without statistics, the root and top-level domains are expected to have zones below them, and other zones to have
+ * hosts.
  */
 const DELEGATING_LABELS = 1;
-/** Types that are mostly asked for at the top of a zone. */
+/** Types that are mostly asked for at the apex of a zone. */
 const APEX_TYPES = new Set<number>([TYPE.SOA, TYPE.NS, TYPE.DNSKEY, TYPE.CDS, TYPE.CDNSKEY, TYPE.NSEC3PARAM]);
-/** The places of names that are not right below a known zone: the one that was asked for, and those above it. */
+/** The place of names that are not directly below a known zone. */
 const BETWEEN = '?';
 const AT_THE_END = '*';
 
-/** The place that a name belongs to; names right below a zone have the zone. */
+/** The place of a name. Names directly below a zone have the zone as their place. */
 const placeOf = (name: Name, i: number, { open, top }: Guess): string =>
   i === 0 ? top : name === open[open.length - 1] ? AT_THE_END : BETWEEN;
 
 /** The guesses for one question. */
 export interface Guess {
   readonly lookups: readonly Lookup[];
-  /** The names between the nearest known zone and the one that was asked for, which may be zones. */
+  /** The names between the nearest known zone and the question's name, which may be zones. */
   readonly open: readonly Name[];
   /** The nearest known zone. */
   readonly top: Name;
@@ -53,7 +54,7 @@ export interface Guess {
 
 const NOTHING: Guess = { lookups: [], open: [], top: ROOT_NAME };
 
-/** Makes guesses, and learns from what came of them. */
+/** Makes guesses, and learns from their results. */
 export class SpeculativeLookups {
   private readonly seen: Bounded<Statistics> = bounded<Statistics>(MOST_PLACES, () => undefined);
 
@@ -63,7 +64,7 @@ export class SpeculativeLookups {
     private readonly negativeAnchorOf: (name: Name) => Name | undefined,
   ) {}
 
-  /** What to ask together with a question. */
+  /** The queries to send together with a question. */
   guess(name: Name, type: number, ageNow: AgeSec): Guess {
     const anchor = anchorFor(this.anchors(), name);
     if (anchor === undefined) return NOTHING;
@@ -95,7 +96,7 @@ export class SpeculativeLookups {
     return guess;
   }
 
-  /** After an answer was found secure or insecure: remembers which of the open names are zones. */
+  /** After a secure or insecure answer: remembers which of the open names are zones. */
   learn(guess: Guess, ageNow: AgeSec): void {
     guess.open.forEach((each, i) => {
       const above = nearestKnown(this.zones, parentOf(each), ROOT_NAME, ageNow);

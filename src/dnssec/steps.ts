@@ -1,5 +1,5 @@
 // Validation is written as generators. They yield what they need next; the caller fetches it and continues them. So
-// validation needs no sockets, timers or promises, and what is known already costs no turn of the event loop.
+// validation uses no sockets, timers or promises, and known facts cost no turn of the event loop.
 
 import type { Failure } from '../base/outcome.js';
 import type { Name } from './name.js';
@@ -11,11 +11,11 @@ export interface Lookup {
   readonly type: number;
 }
 
-/** What is needed to go on. */
+/** What a generator needs to continue. */
 export type Need =
-  /** All of these, asked together. */
+  /** All these lookups, sent together. */
   | { readonly at: 'lookups'; readonly lookups: readonly Lookup[] }
-  /** Much was computed: the caller serves other questions before it continues (budget.ts). */
+  /** A pause after much computing: the caller serves other questions first (budget.ts). */
   | { readonly at: 'pause' };
 
 /** A computation that yields what it needs. */

@@ -1,5 +1,5 @@
-// The state file of trust points: JSON. A file may hold anything, so each value is checked: what cannot be used is
-// left out, and what is read can be written and shown again.
+// The state file of trust points: JSON. A file may contain anything, so each value is checked. A value that cannot be
+// used is left out, and each value that is read can be written and displayed again.
 
 import { type WallSec, wallSec } from '../base/time.js';
 import { nameFromText } from '../wire/name.js';
@@ -9,11 +9,11 @@ import { KEY_STATES, MOST_TRACKED_KEYS, type TrackedKey, type TrustPoint } from 
 import { nameOf, nameText } from './name.js';
 
 const VERSION = 1;
-/** Characters of a file. */
+/** The most characters of a file. */
 const MOST_CHARACTERS = 1 << 20;
-/** Trust points in it. */
+/** The most trust points in it. */
 export const MOST_POINTS = 64;
-/** Base64 characters of a key: about 4 kB, which is more than any algorithm needs. */
+/** The most Base64 characters of a key: about 4 kB, which is more than any algorithm needs. */
 const MOST_KEY_CHARACTERS = 5500;
 const MOST_NAME_CHARACTERS = 1024;
 
@@ -39,7 +39,7 @@ export const trustFileText = (points: readonly TrustPoint[]): string =>
     1,
   );
 
-/** Reads the text of a file. Never throws: a text that is no such file has no trust points. */
+/** Reads the text of a file. Never throws: any other text has no trust points. */
 export function readTrustFile(text: string): TrustPoint[] {
   if (text.length > MOST_CHARACTERS) return [];
   let file: unknown;
@@ -82,6 +82,6 @@ const timeFrom = (value: unknown): WallSec | undefined =>
 const listOf = (value: unknown, most: number): readonly unknown[] =>
   Array.isArray(value) ? (value as readonly unknown[]).slice(0, most) : [];
 
-/** The fields of an object; of anything else none. */
+/** The fields of an object; none for any other value. */
 const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};

@@ -1,5 +1,4 @@
-// Validates one answer (RFC 4035 §5): each link of its chain of aliases on its own, then the data or the denial at
-// its end.
+// Validates one answer (RFC 4035 §5): first each link of its chain of aliases, then the data or the denial at the end.
 
 import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
@@ -16,13 +15,13 @@ import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
 import type { ZoneState } from './zones.js';
 
-/** What the validation of an answer found (RFC 4035 §4.3). */
+/** The result of validating an answer (RFC 4035 §4.3). */
 export type Finding =
   | SecureFinding
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
   | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
 
-/** Only the records in `kept` were checked: the others must be left out. */
+/** Only the records in `kept` were checked: all others must be left out. */
 export interface SecureFinding {
   readonly at: 'secure';
   readonly ttlSec: number;
@@ -30,9 +29,9 @@ export interface SecureFinding {
   readonly kept: readonly boolean[];
   /** TTLs of records that are longer than their signatures allow, by number of record. */
   readonly shorter: ReadonlyMap<number, number> | undefined;
-  /** The RCODE that the records prove: the message's own is not signed. */
+  /** The RCODE that the records prove: the RCODE of the message is not signed. */
   readonly rcode: number;
-  /** The clock is wrong, so it may have been true only once. */
+  /** The clock is wrong, so the answer may be an old one. */
   readonly untimely: boolean;
 }
 
@@ -46,23 +45,23 @@ export interface AnswerToValidate {
   readonly records: number;
 }
 
-/** Aliases that are followed within one answer. */
+/** The most aliases that are followed within one answer. */
 const MOST_ALIASES = 16;
-/** The TTL of what has no records: nothing limits it. */
+/** The TTL of a part without records: it has no limit. */
 const UNLIMITED_SEC = Infinity;
 
 const NOERROR = 0;
 const NXDOMAIN = 3;
 const YXDOMAIN = 6;
 
-/** What the validation of a part of an answer found. */
+/** The result of validating a part of an answer. */
 type Part = { readonly at: 'secure'; readonly ttlSec: number } | Exclude<Finding, { readonly at: 'secure' }>;
 
 const SECURE: Part = { at: 'secure', ttlSec: UNLIMITED_SEC };
 const bogus = ({ code, detail }: Flaw): Part => ({ at: 'bogus', failure: failure(code, detail) });
 const flaw = (code: FailureCode, detail: string): Part => bogus({ code, detail });
 
-/** What the state of a zone means for something in it that is not signed. */
+/** What the state of a zone means for unsigned records in it. */
 function unsignedPart(state: ZoneState, missing: Flaw): Part {
   switch (state.at) {
     case 'unsigned':
@@ -77,7 +76,7 @@ function unsignedPart(state: ZoneState, missing: Flaw): Part {
   }
 }
 
-/** For states that cannot be bogus by what is missing. */
+/** For states in which missing records cannot be a flaw. */
 const NO_FLAW: Flaw = { code: 'bogus', detail: '' };
 
 const PROOF_TEXT: Readonly<Record<Proof, string>> = {
@@ -86,7 +85,7 @@ const PROOF_TEXT: Readonly<Record<Proof, string>> = {
   unproven: 'not proven',
 };
 
-/** How the chain of aliases goes on at a name. */
+/** The next link of the chain of aliases. */
 type Link =
   /** The name is an alias. */
   | { readonly at: 'alias'; readonly part: Part; readonly target: Name }
@@ -95,7 +94,7 @@ type Link =
 
 class AnswerValidation {
   private readonly kept: boolean[];
-  /** The zones whose signatures count in this answer. */
+  /** The zones that sign this answer. */
   private readonly zones: Name[] = [];
   private shorter: Map<number, number> | undefined = undefined;
   private ttlSec = UNLIMITED_SEC;
@@ -126,7 +125,7 @@ class AnswerValidation {
     return { at: 'secure', ttlSec, kept, shorter, rcode, untimely: chain.untimely };
   }
 
-  /** What the answer says about one name of the chain of aliases, `aliases` names behind the one that was asked for. */
+  /** Validates what the answer says about one name of the chain of aliases; `aliases` counts the names before it. */
   private *link(name: Name, aliases: number): Steps<Link> {
     const { type, rcode, sets } = this.answer;
     const data = find(sets.answer, name, type);
@@ -160,7 +159,8 @@ class AnswerValidation {
       this.rcode = YXDOMAIN;
       return { at: 'end', part };
     }
-    // The CNAME has no signature of its own: it must be what the DNAME makes (RFC 6672 §5.3.1), and be there once.
+    // The CNAME has no signature of its own: it must be the one that the DNAME makes (RFC 6672 §5.3.1), and must occur
+    // once.
     if (target === undefined || (cname !== undefined && (targetOf(cname) !== target || cname.rdata.length > 1))) {
       const detail = `${nameText(name)} CNAME is not what the DNAME of ${nameText(dname.owner)} makes`;
       return { at: 'end', part: flaw('bogus', detail) };
@@ -187,7 +187,7 @@ class AnswerValidation {
     const negative = chain.negative(owner);
     if (negative !== undefined) return unsignedPart(negative, NO_FLAW);
     const signer = chain.signerOf(set, owner);
-    // A DS belongs to the zone above the one it speaks of (RFC 4035 §5.2).
+    // A DS belongs to the parent of the zone that it is about (RFC 4035 §5.2).
     if (signer === undefined || (type === TYPE.DS && signer === owner)) {
       return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), {
         code: 'rrsigs_missing',
@@ -213,7 +213,7 @@ class AnswerValidation {
     return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
   }
 
-  /** RFC 4035 §5.3.4: an RRset made from a wildcard is valid only where nothing closer exists. */
+  /** RFC 4035 §5.3.4: an RRset made from a wildcard is valid only if no closer name exists. */
   private *expanded(owner: Name, labels: number, zone: Name, state: Extract<ZoneState, { at: 'signed' }>): Steps<Part> {
     const denied = yield* checkDenial(this.chain, zone, state.keys, this.answer.sets.authority);
     if (denied.at === 'flawed') return bogus(denied.flaw);
@@ -232,7 +232,7 @@ class AnswerValidation {
     }
   }
 
-  /** The answer says that there is no such name, or no such type. */
+  /** The answer says that the name or the type does not exist. */
   private *denied(name: Name): Steps<Part> {
     const {
       type,
@@ -263,7 +263,7 @@ class AnswerValidation {
       let proof: Proof = rcode === NXDOMAIN ? denied.denial.noName(name) : 'unproven';
       this.rcode = proof === 'unproven' ? NOERROR : NXDOMAIN;
       if (rcode !== NOERROR && rcode !== NXDOMAIN) continue;
-      // Some servers with NSEC answer NXDOMAIN for an empty non-terminal; what is signed counts.
+      // Some servers with NSEC answer NXDOMAIN for an empty non-terminal. The signed records decide.
       if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
         proof = denied.denial.noData(name, type);
       chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${PROOF_TEXT[proof]}`);
@@ -277,8 +277,8 @@ class AnswerValidation {
   }
 
   /**
-   * The other records of an answer that is secure so far: AD stands for all of it (RFC 4035 §3.2.3). Some servers add
-   * NS records without signatures: these are left out. Anything else that is not secure makes the answer bogus.
+   * The other records of an answer that is secure so far: AD covers all of it (RFC 4035 §3.2.3). Some servers add NS
+   * records without signatures: these are left out. Any other record that is not secure makes the answer bogus.
    */
   private *rest(): Steps<Part> {
     const { answer, authority } = this.answer.sets;
@@ -313,7 +313,7 @@ function find(sets: readonly RRset[], owner: Name, type: number): RRset | undefi
   return undefined;
 }
 
-/** The name that a DNAME makes of a name below it (RFC 6672 §2.2); undefined: none that is valid. */
+/** The name that a DNAME makes of a name below it (RFC 6672 §2.2); undefined: it is not valid. */
 function redirected(name: Name, dname: RRset): Name | undefined {
   const target = targetOf(dname);
   // RFC 6672 §2.4: a name has one DNAME.

@@ -17,31 +17,34 @@ import { type Guess, SpeculativeLookups } from './speculative.js';
 import { type LookupResult, lookupKey } from './steps.js';
 import { type Zones, type ZoneState, zoneTable } from './zones.js';
 
-/** What validation works with. Settings and anchors are read at each question, so that a reload can change them. */
+/** The parts of a Validator. Settings and anchors are read at each question, so that a reload can change them. */
 export interface ValidatorParts {
-  /** After other settings or anchors are in force, `zones.clear()` forgets what was found with the old ones. */
+  /**
+   * When settings or anchors have changed, `zones.clear()` must be called, to forget states that depend on the old
+   * ones.
+   */
   readonly settings: () => ValidatorSettings;
   readonly anchors: () => readonly Anchor[];
   readonly negative: NegativeAnchors;
-  /** When the program was built: no clock is right that says less. */
+  /** When the program was built: a clock that is earlier is wrong. */
   readonly built: WallSec;
-  /** False: the system says that nobody has set its clock. */
+  /** False: the system says that its clock was never set. */
   readonly clockIsSet: () => boolean | undefined;
-  /** Memory for keys and proofs. */
+  /** The size of the table of zones, in octets. */
   readonly bytes: number;
   readonly onAnchorKeys?: OnAnchorKeys;
 }
 
-/** The time, by both clocks. */
+/** The time on both clocks. */
 export interface Now {
   readonly wallNow: WallSec;
   readonly ageNow: AgeSec;
 }
 
-/** Validates answers, and knows zones. */
+/** Validates answers, with a table of known zones. */
 export class Validator {
   readonly zones: Zones;
-  /** What all questions may compute before others are served. */
+  /** The amount that all questions together may compute in a turn of the event loop. */
   readonly turn = new Turn();
   private readonly chainParts: ChainParts;
   private readonly speculative: SpeculativeLookups;
@@ -58,12 +61,12 @@ export class Validator {
     this.speculative = new SpeculativeLookups(this.zones, parts.anchors, negativeAnchorOf);
   }
 
-  /** What the chain of trust for a name will probably need. */
+  /** The lookups that the chain of trust for a name will probably need. */
   guess(name: Name, type: number, ageNow: AgeSec): Guess {
     return this.speculative.guess(name, type, ageNow);
   }
 
-  /** To be called after a question for which something was looked up: how good the guess was. */
+  /** Learns how good a guess was. Must be called after a question for which something was looked up. */
   learn(guess: Guess, ageNow: AgeSec): void {
     this.speculative.learn(guess, ageNow);
   }
@@ -85,8 +88,7 @@ export class Validator {
   }
 
   /**
-   * Looks at the keys of an anchor's zone again; what is found goes to `onAnchorKeys`. undefined: there is no such
-   * anchor.
+   * Checks the keys of an anchor's zone again; the result goes to `onAnchorKeys`. undefined: there is no such anchor.
    */
   renew(zone: Name, found: LookupResult, { wallNow, ageNow }: Now): ZoneState | undefined {
     const anchors = this.parts.anchors();
@@ -106,7 +108,7 @@ export class Validator {
       note: undefined,
     };
     const steps = new Chain(this.chainParts, run).anchored(anchor);
-    // Nothing has to be fetched, and the turn is its own: it may compute all at once.
+    // Nothing must be fetched, and no other question shares its turn: it may compute everything at once.
     for (;;) {
       const step = steps.next();
       if (step.done === true) return step.value;
@@ -115,12 +117,12 @@ export class Validator {
     }
   }
 
-  /** Whether the clock cannot be right. */
+  /** Whether the clock is known to be wrong. */
   clockIsWrong(wallNow: WallSec): boolean {
     return wallNow < this.parts.built;
   }
 
-  /** Forgets what failed: another network or server may tell the truth. Proven states stay. */
+  /** Forgets failures: another network or server may give valid answers. Proven states stay. */
   forgetFailures(): void {
     this.zones.forgetFailures();
   }

@@ -1,5 +1,5 @@
-// What is known about names as zones: proven keys, or the proof that there are none. A state is kept as long as the
-// records and signatures that prove it are valid.
+// The table of zone states: proven keys, or the proof that there are none. A state is stored as long as the records and
+// signatures that prove it are valid.
 
 import { type Bounded, bounded } from '../base/bounded.js';
 import type { Failure } from '../base/outcome.js';
@@ -9,17 +9,17 @@ import type { Dnskey } from './dnskey.js';
 import { type Name, parentOf, ROOT_NAME } from './name.js';
 import type { Flaw } from './signature.js';
 
-/** What a name is. */
+/** The state of a name. */
 export type ZoneState =
   /** A zone with proven keys. */
   | { readonly at: 'signed'; readonly keys: readonly Dnskey[] }
-  /** A zone, or a name in one, that is proven to be unsigned, or is signed with algorithms that are not supported. */
+  /** A zone, or a name in one, that is proven to be unsigned, or that is signed only with unsupported algorithms. */
   | { readonly at: 'unsigned'; readonly why: ExtendedError | undefined }
-  /** No zone cut: part of the zone above. */
+  /** No zone cut: the name is part of the zone above. */
   | { readonly at: 'no_cut' }
-  /** Its delegation or its keys are not valid. */
+  /** Its delegation or its keys are bogus. */
   | { readonly at: 'bogus'; readonly flaw: Flaw }
-  /** The records that would tell could not be fetched. Never kept. */
+  /** The records that would show the state could not be fetched. Never stored. */
   | { readonly at: 'unknown'; readonly failure: Failure };
 
 /** A state in the table. */
@@ -32,22 +32,22 @@ interface KnownState {
 export interface Zones {
   get(name: Name, ageNow: AgeSec): ZoneState | undefined;
   put(name: Name, state: ZoneState, ageNow: AgeSec, ttlSec: number): void;
-  /** Forgets what is known about some names. */
+  /** Forgets the states of some names. */
   forget(isMeant: (name: Name) => boolean): void;
-  /** Forgets failures (bogus states): another network or server may tell the truth. */
+  /** Forgets failures (bogus states): another network or server may give valid answers. */
   forgetFailures(): void;
-  /** Forgets everything, e.g. because other anchors or settings are in force. */
+  /** Forgets all states, for example because other anchors or settings are in force. */
   clear(): void;
-  /** Counts how often something was forgotten. A question that began before that must not put in what it finds. */
+  /** Grows whenever something was forgotten. A question that began before must not store states. */
   readonly epoch: number;
   readonly entries: number;
 }
 
-/** Approximate octets of an entry without its keys, and of a key without its RDATA. */
+/** The approximate octets of an entry without its keys, and of a key without its RDATA. */
 const ENTRY_BYTES = 300;
 const KEY_BYTES = 900;
 /**
- * Bounds of how long a state is kept. Without the lower one, a zone with a TTL of 0 would be looked up for every
+ * Bounds on how long a state is stored. Without the lower bound, a zone with a TTL of 0 would be looked up for every
  * question.
  */
 const MOST_SEC = 86_400;
@@ -82,7 +82,8 @@ class ZoneTable implements Zones {
 
   forgetFailures(): void {
     this.epoch++;
-    // The most recently used come first: looked at last, they stay the most recently used.
+    // Start with the least recently used keys: reading an entry makes it the most recently used, so this order keeps
+    // the order of use.
     for (const each of this.table.keys().toReversed())
       if (this.table.get(each)?.state.at === 'bogus') this.table.delete(each);
   }
@@ -100,7 +101,7 @@ class ZoneTable implements Zones {
 /** Makes a table of at most `bytes`. */
 export const zoneTable = (bytes: number): Zones => new ZoneTable(bytes);
 
-/** The nearest name above `name`, or at it, and not above `top`, of which a state other than `no_cut` is known. */
+/** The nearest name above `name`, or at it, but not above `top`, with a known state other than `no_cut`. */
 export function nearestKnown(
   zones: Zones,
   name: Name,

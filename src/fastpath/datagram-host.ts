@@ -1,5 +1,5 @@
 // UDP for clients, in one of three ways: front threads that serve batches, batches on the main thread, or node:dgram. A
-// host can take over the sockets of the one that it replaces, so that an exchange loses no datagram.
+// host can take over the sockets of the host that it replaces, so that a reload loses no datagram.
 
 import type { Socket } from 'node:dgram';
 
@@ -20,7 +20,7 @@ export interface OpenSocket {
   /** Where it is bound. */
   readonly at: ListenAddress;
   readonly fd: number;
-  /** Of a node:dgram socket: gives it away. The host neither reads nor closes it from then on. */
+  /** Only for node:dgram: gives the socket away. The host neither reads nor closes it from then on. */
   readonly release?: () => Socket;
 }
 
@@ -29,28 +29,28 @@ export interface DatagramHost {
   /** Where it listens: wildcards that are bound interface by interface are resolved, and so is port 0. */
   readonly bound: readonly ListenAddress[];
   readonly sockets: readonly OpenSocket[];
-  /** What was counted since the last call, for each thread. After `close` there is a last rest to be asked for. */
+  /** The counts since the last call, for each thread. After `close`, one more call returns the last counts. */
   counted(): readonly FrontCounts[];
   /**
-   * Serves what waits in the sockets, stops reading, sends the replies that are still to come, and closes. May be called
-   * twice.
+   * Serves the datagrams that wait in the sockets, stops reading, sends the replies that are still to come, and closes.
+   * May be called twice.
    * @param graceMs how long it waits for those replies
    */
   close(graceMs?: number): Promise<void>;
 }
 
-/** What a host is made from. */
+/** The parts of a host. */
 export interface DatagramParts {
   readonly addresses: readonly ListenAddress[];
   /** `front.io` of the configuration: `dgram` asks for node:dgram. */
   readonly io: 'auto' | 'dgram';
   /** `front.threads`. */
   readonly threads: number;
-  /** Undefined: system calls are not available, and node:dgram has to do. */
+  /** Undefined: system calls are not available, so node:dgram is used. */
   readonly libc: Libc | undefined;
-  /** Threads that were started ahead, `threadsNeeded` of them; else they are started here. */
+  /** Threads that were started in advance, `threadsNeeded` of them; undefined: they are started here. */
   readonly workers?: FrontWorkers | undefined;
-  /** Who may ask: memory of SharedNetworks. */
+  /** The memory of SharedNetworks with the clients that may ask. */
   readonly allow: SharedArrayBuffer;
   /** Memory of the PacketCache. */
   readonly packets: SharedArrayBuffer;
@@ -59,13 +59,16 @@ export interface DatagramParts {
   readonly ageNow: () => AgeSec;
   readonly monotonicMs: () => MonoMs;
   readonly log: Log;
-  /** Its sockets are taken over where the address stays. It goes on serving, and the caller closes it afterwards. */
+  /**
+   * The host whose sockets are taken over at addresses that stay. It goes on serving, and the caller closes it
+   * afterwards.
+   */
   readonly replaces?: DatagramHost | undefined;
 }
 
 /**
- * How many front threads serve these addresses. A wildcard socket that the service manager has opened takes one at least:
- * it cannot be exchanged for one per address, and only batches tell which address a datagram was sent to.
+ * How many front threads serve these addresses. A wildcard socket of the service manager needs at least one: it cannot
+ * be replaced by one socket per address, and only batches show which address a datagram was sent to.
  */
 export function threadsNeeded({ addresses, io, threads }: Pick<DatagramParts, 'addresses' | 'io' | 'threads'>): number {
   if (io === 'dgram') return 0;
@@ -89,7 +92,8 @@ export async function openDatagramHost(parts: DatagramParts): Promise<DatagramHo
     if (await haveStarted(workers, log)) return ThreadHost.open({ ...parts, libc }, workers);
   } else await parts.workers?.close();
 
-  // On the main thread a wildcard is bound interface by interface, because addresses come and go: node:dgram does that.
+  // On the main thread, a wildcard is bound interface by interface, because addresses come and go. node:dgram does
+  // that.
   const batched =
     libc === undefined || parts.io === 'dgram' ? [] : parts.addresses.filter(({ address }) => !isAnyAddress(address));
   const rest = parts.addresses.filter(at => !batched.includes(at));
@@ -107,7 +111,7 @@ export async function openDatagramHost(parts: DatagramParts): Promise<DatagramHo
   }
 }
 
-/** Whether the threads can be used; that the system has none left is said, and is no reason not to serve. */
+/** Whether the threads can be used. If the system has none left, that is logged, and UDP is served without them. */
 async function haveStarted(workers: FrontWorkers, log: Log): Promise<boolean> {
   try {
     await workers.started;

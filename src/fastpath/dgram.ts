@@ -1,5 +1,5 @@
-// UDP over node:dgram: slower, and the only way where system calls are not available. Wildcard addresses are bound interface
-// by interface, and followed as interfaces come and go.
+// UDP over node:dgram: slower, and the only way if system calls are not available. Wildcard addresses are bound
+// interface by interface, and the sockets follow as interfaces come and go.
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
@@ -11,7 +11,7 @@ import { expand, isAnyAddress, type ListenAddress, listenText } from '../os/list
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing, waitUntil } from './outgoing.js';
 
-/** How often wildcard listeners look for addresses that came or went. */
+/** How often wildcard listeners check for addresses that came or went. */
 const RESCAN_MS = 5000;
 // Room for bursts of a household; the kernel cuts it to net.core.rmem_max.
 const SOCKET_BUFFER_BYTES = 1 << 20;
@@ -26,13 +26,13 @@ interface Bound {
   readonly at: ListenAddress;
   /** Nothing can be sent through a closed one. */
   open: boolean;
-  /** While the host closes: another descriptor, for replies alone. */
+  /** While the host closes: another descriptor, only for replies. */
   replyFd: number;
 }
 
 /** UDP over node:dgram. */
 export class DgramHost implements DatagramHost {
-  /** Several at one address, where front threads have left theirs. */
+  /** Several at one address, if front threads had several there. */
   private list: Bound[] = [];
   /** Queries that the front has taken and not yet answered. */
   private pending = 0;
@@ -40,7 +40,7 @@ export class DgramHost implements DatagramHost {
   private rescan: NodeJS.Timeout | undefined;
   /** Sends replies while the host closes. */
   private outgoing: Outgoing | undefined;
-  /** What was said last about an address that cannot be bound: it is tried every few seconds, and said once. */
+  /** The last logged problem of each address that cannot be bound: it is tried every few seconds, and logged once. */
   private readonly troubles = new Map<string, string>();
 
   private constructor(private readonly parts: DatagramParts) {}
@@ -62,7 +62,7 @@ export class DgramHost implements DatagramHost {
       await host.close();
       throw error;
     }
-    // From here on nothing can fail, and the host that is replaced loses its sockets.
+    // From here on nothing can fail, so the old host gives its sockets away.
     for (const at of wanted)
       for (const { release, fd } of socketsAt(parts.replaces, at))
         if (release !== undefined) host.listen(release(), at, fd);
@@ -96,7 +96,7 @@ export class DgramHost implements DatagramHost {
     clearInterval(this.rescan);
     const closing = this.list;
     if (graceMs > 0) {
-      // The loop reads what waits in the sockets before it comes back here.
+      // The event loop reads the datagrams that wait in the sockets before it continues here.
       await new Promise(resolve => setImmediate(resolve));
       const { libc } = this.parts;
       if (libc === undefined) for (const { socket } of closing) socket.removeAllListeners('message');
@@ -108,7 +108,10 @@ export class DgramHost implements DatagramHost {
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
   }
 
-  /** Stops reading: the host that goes on with a socket would miss what Node.js reads. Replies leave through a duplicate. */
+  /**
+   * Stops reading, because the host that takes over a socket would miss datagrams that Node.js reads. Replies leave
+   * through a duplicate.
+   */
   private async keepForReplies(libc: Libc, closing: readonly Bound[]): Promise<void> {
     this.outgoing = new Outgoing(libc, this.parts.front);
     for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? fdOf(bound.socket));
@@ -158,8 +161,8 @@ export class DgramHost implements DatagramHost {
       replyFd: -1,
     };
     this.list.push(bound);
-    // What the kernel reports on a bound socket concerns one datagram, or passes (an interface that is down): the
-    // socket stays.
+    // Errors that the kernel reports on a bound socket concern one datagram, or are temporary (an interface that is
+    // down). The socket stays.
     socket.on('error', error => this.trouble(at, error));
     socket.on('message', (message, from) => this.receive(bound, message, from));
   }
@@ -167,14 +170,14 @@ export class DgramHost implements DatagramHost {
   private receive(bound: Bound, message: Buffer, from: RemoteInfo): void {
     const { at, socket } = bound;
     const { front, observer } = this.parts;
-    // Nobody can receive at port 0; and our own address as the source would be a loop.
+    // Nothing can be received at port 0, and a query from our own address would be a loop.
     if (from.port === 0 || (from.port === at.port && from.address === at.address))
       return observer.dropped('source_port');
     const client = { address: from.address, port: from.port, family: from.family === 'IPv6' ? 6 : 4 } as const;
     let waits = false;
     waits = front.handle(message, { ...client, transport: 'udp' }, reply => {
       if (waits) this.pending--;
-      // A client that has gone is no news; what the kernel has no room for is lost as any datagram may be.
+      // A client may be gone. A reply that the kernel has no room for is lost, as any datagram may be.
       if (bound.open) socket.send(reply, from.port, from.address, () => undefined);
       else if (bound.replyFd >= 0) this.outgoing?.add(bound.replyFd, routeTo(from), reply);
     });
@@ -196,7 +199,7 @@ export class DgramHost implements DatagramHost {
         );
       }
     } catch (error) {
-      // The system did not tell its addresses: those that are bound stay, and the next look comes soon.
+      // The system did not list its addresses: the bound ones stay, and the next check comes soon.
       for (const at of addresses) this.trouble(at, error);
     }
   }
@@ -217,7 +220,7 @@ export class DgramHost implements DatagramHost {
   }
 }
 
-/** Node.js has no word for it. */
+/** The descriptor of a socket. Node.js has no public API for it. */
 function fdOf(socket: Socket): number {
   const { fd } = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};
   return fd ?? -1;

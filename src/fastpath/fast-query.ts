@@ -1,5 +1,6 @@
-// The queries that nearly all clients send, read without allocating: one question in class IN, RD set, perhaps an OPT.
-// Everything else is left to wire/query, which is complete; this reader only has to be right about what it takes.
+// Reads the queries that nearly all clients send, without allocating: one question in class IN, RD set, and at most an
+// OPT. All other queries are left to wire/query, which is complete; this reader must only be right about the queries
+// that it accepts.
 
 import { u16At, u32At } from '../base/octets.js';
 import { FLAG, flagsOf, HEADER_BYTES, idOf } from '../wire/header.js';
@@ -14,17 +15,17 @@ export const MAX_KEY_BYTES = 255 + 4 + 1;
 /** Bits of a key's last octet: what changes a reply beside the question; beside KEY_WITH_CD, which changes the answer. */
 const WITH_EDNS = 1;
 const WITH_DO = 2;
-/** Of a query without DO: with it AD says nothing more. */
+/** Only for a query without DO: with DO, AD makes no difference. */
 const WITH_AD = 8;
 
 const OPT_BYTES = 11;
 
-/** One query, as last read. The fields are only valid until the next `read`. */
+/** One query, as last read. The fields are valid only until the next `read`. */
 export class FastQuery {
   /** The lower-cased question and the flags octet. */
   readonly key = Buffer.alloc(MAX_KEY_BYTES);
   keyBytes = 0;
-  /** Of the key, a signed 32-bit number. */
+  /** The hash of the key, a signed 32-bit number. */
   hash = 0;
   /** QNAME, QTYPE and QCLASS in the message. */
   questionBytes = 0;
@@ -34,8 +35,8 @@ export class FastQuery {
 
   /**
    * Reads the message at [start, start + length).
-   * @param stream whether the options that matter on streams (keepalive, padding) have to be looked at
-   * @returns false: not one of the simple ones
+   * @param stream whether to check the options that matter on streams (keepalive, padding)
+   * @returns false: it is not a simple query
    */
   read(message: Buffer, start: number, length: number, stream: boolean): boolean {
     const end = start + length;
@@ -58,7 +59,7 @@ export class FastQuery {
       const labelEnd = at + labelBytes + 1;
       for (; at < labelEnd; at++) {
         let octet = message[at] ?? 0;
-        // Length octets are below the letters, so they need no case of their own.
+        // Length octets are less than letters, so they need no case of their own.
         if (octet >= 0x41 && octet <= 0x5a) octet |= 0x20;
         key[filled++] = octet;
         hash = hashed(hash, octet);
@@ -76,7 +77,7 @@ export class FastQuery {
     let bits = flags & FLAG.CD ? KEY_WITH_CD : flags & FLAG.AD ? WITH_AD : 0;
     let limit = CLASSIC_PAYLOAD_BYTES;
     if (additional === 1) {
-      // One OPT, right behind the question, to the very end; version 0.
+      // One OPT of version 0, directly after the question, up to the end of the message.
       if (at + OPT_BYTES > end || message[at] !== 0 || u16At(message, at + 1) !== TYPE.OPT || message[at + 6] !== 0)
         return false;
       if (at + OPT_BYTES + u16At(message, at + 9) !== end) return false;
@@ -95,7 +96,7 @@ export class FastQuery {
     return true;
   }
 
-  /** Makes key and hash those of a query that `query` has returned. Other fields stay as they were. */
+  /** Sets key and hash to those of a query that `query` returned. Other fields stay as they were. */
   recall({ key: text, flags, opt, dnssecOk, checkingDisabled }: ClientQuery): void {
     const { key } = this;
     const last = text.length - 1;
@@ -113,7 +114,7 @@ export class FastQuery {
     this.questionBytes = last;
   }
 
-  /** What parseQuery would make of the message that was last read, which starts at 0; it shares memory with it. */
+  /** The same result as parseQuery for the message that was last read, which starts at 0. It shares memory with it. */
   query(message: Buffer): ClientQuery {
     const { key, questionBytes } = this;
     const bits = key[questionBytes] ?? 0;
@@ -121,7 +122,7 @@ export class FastQuery {
     const text = key.toString('latin1', 0, this.keyBytes);
     key[questionBytes] = bits;
     const end = HEADER_BYTES + questionBytes;
-    // The root name before the fixed fields is one octet; that the options are well-formed was seen.
+    // The root name before the fixed fields is one octet. `read` has checked that the options are well-formed.
     const opt: Opt | undefined = bits & WITH_EDNS ? readOpt(message, end + 1) : undefined;
     return {
       id: idOf(message),

@@ -15,10 +15,10 @@ const READ = 1;
 /** 1 while the reader has been woken and not yet gone back to rest. */
 const WOKEN = 2;
 const CONTROL_BYTES = 16;
-/** Records that are read at a time; then other work of the event loop gets its turn. */
+/** How many records are read in one turn; then the event loop does other work. */
 const MAX_RECORDS_PER_READ = 256;
 
-/** Takes one datagram; route and message are the taker's own. */
+/** Takes one datagram. Route and message are copies. */
 export type Take = (socket: number, route: Buffer, message: Buffer) => void;
 
 /** The ring, from either side. */
@@ -35,7 +35,9 @@ export class HandOver {
     return new SharedArrayBuffer(CONTROL_BYTES + RING_BYTES);
   }
 
-  /** Writes datagram i of a batch; false: the ring is full, and the datagram is lost as one that finds a full socket. */
+  /**
+   * Writes datagram i of a batch. False: the ring is full, and the datagram is lost, as it would be at a full socket.
+   */
   write(socket: number, queries: Messages, i: number): boolean {
     const { ring, control } = this;
     const messageBytes = queries.bytes(i);
@@ -62,12 +64,12 @@ export class HandOver {
     return true;
   }
 
-  /** Whether the reader must be woken: the writer asks after writing. */
+  /** Whether the reader must be woken. The writer calls this after writing. */
   mustWake(): boolean {
     return Atomics.exchange(this.control, WOKEN, 1) === 0;
   }
 
-  /** Reads what is there, a good many at most; false: there is more. With true the reader may rest until it is woken. */
+  /** Reads records, up to MAX_RECORDS_PER_READ. False: there are more. True: the reader may rest until it is woken. */
   read(take: Take): boolean {
     const { control, ring } = this;
     for (let taken = 0; taken < MAX_RECORDS_PER_READ;) {

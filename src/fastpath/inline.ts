@@ -1,5 +1,5 @@
-// The fast path on the main thread: Node.js says when a socket has something, and the batches are ours. The smallest
-// footprint, for little routers.
+// The fast path on the main thread: Node.js reports when a socket is readable, and batches are read here. It uses the
+// least memory, which suits small routers.
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
@@ -14,7 +14,7 @@ import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
 import { batchServer } from './serve.js';
 
-// After so many batches in a row other work gets its turn; Node.js will say again that there is more.
+// After this many batches in a row, other work gets its turn. Node.js reports again that there is more.
 const MAX_ROUNDS = 8;
 
 /** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
@@ -58,16 +58,15 @@ export class InlineHost implements DatagramHost {
   }
 
   /**
-   * Opens a socket per address, and serves them. Not for wildcard addresses: what Node.js reads by itself does not say
-   * which address it was sent to.
-   * @throws SystemError if an address cannot be bound
+   * Opens a socket per address, and serves them. Not for wildcard addresses: the first datagram, which Node.js reads,
+   * does not show which address it was sent to. @throws SystemError if an address cannot be bound
    */
   static async open(parts: DatagramParts & { readonly libc: Libc }): Promise<InlineHost> {
     const host = new InlineHost(parts);
     try {
       for (const at of parts.addresses) {
         const taken = socketsAt(parts.replaces, at);
-        // All of them: closing one would lose what waits in it.
+        // All of them: closing one would lose the datagrams that wait in it.
         if (taken.length === 0) await host.bind(at, at.fd);
         for (const { fd } of taken) await host.bind(at, fd);
       }
@@ -111,14 +110,14 @@ export class InlineHost implements DatagramHost {
       watched.once('error', reject);
       watched.bind({ fd: watchedFd }, () => {
         watched.off('error', reject);
-        // What the kernel reports concerns one datagram: the socket stays.
+        // An error that the kernel reports concerns one datagram: the socket stays.
         watched.on('error', () => undefined);
         resolve();
       });
     });
   }
 
-  /** The first datagram of a wake-up is read by Node.js, all that came with it by us. */
+  /** Node.js reads the first datagram of a wake-up, and `serve` reads those after it. */
   private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
     const { front, outgoing } = this;
     const fd = this.open[index]?.fd ?? -1;
@@ -126,7 +125,7 @@ export class InlineHost implements DatagramHost {
     let waits = false;
     waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
       if (waits) outgoing.pending--;
-      // A link-local sender is found through its zone, which Node.js knows how to write.
+      // The route to a link-local client needs its zone, which Node.js can write.
       if (!address.includes('%')) outgoing.add(fd, routeTo({ address, port }), reply);
       else if (this.closing === undefined) this.open[index]?.watched.send(reply, port, address, () => undefined);
     });

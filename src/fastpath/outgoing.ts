@@ -1,4 +1,4 @@
-// Replies from the main thread to clients whose queries came in batches: collected, and sent in batches too.
+// Replies from the main thread to clients whose queries came in batches. They are collected and sent in batches, too.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -12,7 +12,7 @@ import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 
 /** How long replies wait for a full socket, ms. */
 const RETRY_MS = 1;
-/** How often a host that closes looks whether all replies have left. */
+/** How often a closing host checks whether all replies have left. */
 const LOOK_MS = 5;
 
 /** The client that a route leads to. */
@@ -34,13 +34,13 @@ export async function waitUntil(isDone: () => boolean, graceMs: number): Promise
 /** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
 export class Outgoing {
   private readonly messages: Messages;
-  /** Replies that leave with the next flush. */
+  /** Replies that leave at the next flush. */
   private waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
-  /** Whether a flush is coming. */
+  /** Whether a flush is scheduled. */
   private scheduled = false;
   /** Queries that the front has taken and not yet answered. */
   pending = 0;
-  /** The descriptors are not ours any more. */
+  /** The descriptors belong to another host now. */
   private closed = false;
 
   constructor(
@@ -50,7 +50,7 @@ export class Outgoing {
     this.messages = new Messages(libc, (UDP_PAYLOAD_BYTES + 3) & ~3);
   }
 
-  /** Has a datagram answered that the ready replies have no answer to; the reply leaves through `fd`. */
+  /** Answers a datagram that no ready reply answers; the reply leaves through `fd`. */
   answer(fd: number, route: Buffer, message: Buffer): void {
     let waits = false;
     waits = this.front.handle(
@@ -74,7 +74,7 @@ export class Outgoing {
     setImmediate(this.flush);
   }
 
-  /** Waits for the replies to come; nothing is sent after that. */
+  /** Waits for outstanding replies; nothing is sent after that. */
   async close(graceMs: number): Promise<void> {
     this.flush();
     await waitUntil(() => this.pending === 0 && this.waiting.length === 0, graceMs);
@@ -82,7 +82,7 @@ export class Outgoing {
     this.waiting = [];
   }
 
-  /** Sends what waits. */
+  /** Sends the waiting replies. */
   private readonly flush = (): void => {
     const { messages } = this;
     this.scheduled = false;

@@ -19,8 +19,8 @@ import type { FastQuery } from './fast-query.js';
 
 const UNIT = 8;
 /**
- * A cache line of slots. With fewer, names that share a full bucket push each other out again and again: with four to a bucket
- * three in a hundred queries for 10,000 names missed.
+ * A cache line of slots. With fewer, names in a full bucket evict each other again and again: with four per bucket, 3 %
+ * of the queries for 10,000 names missed.
  */
 const WAYS = 8;
 /** Octets of log for each slot of the index: about what a short entry takes. */
@@ -39,10 +39,13 @@ const STORED_AT = 8;
 const EXPIRES_AT = 16;
 const ENTRY_HEAD_BYTES = 24;
 
-/** What kind of answer an entry is, for those who count. */
+/** The kind of answer of an entry, for counting. */
 export const KIND = { positive: 0, negative: 1 } as const;
 
-/** Memory for a packet cache with a log of at most `bytes` (a power of two is used), for all who share it. */
+/**
+ * Memory for a packet cache with a log of at most `bytes` (rounded down to a power of two), for all threads that share
+ * it.
+ */
 export function packetCacheMemory(bytes: number): SharedArrayBuffer {
   const logBytes = Math.max(LEAST_LOG_BYTES, 2 ** Math.floor(Math.log2(bytes)));
   return new SharedArrayBuffer(CONTROL_BYTES + (logBytes / LOG_BYTES_PER_SLOT) * UNIT + logBytes);
@@ -60,12 +63,12 @@ export function room(bytes: number): Room {
   return { octets: Buffer.from(memory), words: new Int32Array(memory) };
 }
 
-/** A view of the shared memory. Every thread makes its own; only one may call `put` and `clear`. */
+/** A view of the shared memory. Every thread makes its own. Only one thread may call `put` and `clear`. */
 export class PacketCache {
   private readonly control: Int32Array;
   private readonly index: Int32Array;
   private readonly maxBuckets: number;
-  /** Slots that were ever written; the writer's own count. */
+  /** How many slots were ever written; only the writer counts. */
   private filled = 0;
   private readonly log: Buffer;
   private readonly words: Int32Array;
@@ -76,7 +79,8 @@ export class PacketCache {
   private position = 0;
 
   constructor(memory: SharedArrayBuffer) {
-    // As packetCacheMemory divided it: the log is a power of two, and all the rest is a sixteenth of it and a bit.
+    // As packetCacheMemory has divided it: the log is a power of two, and the rest is a little more than a sixteenth of
+    // it.
     const logBytes = 2 ** Math.floor(Math.log2(memory.byteLength));
     const slots = logBytes / LOG_BYTES_PER_SLOT;
     const logAt = CONTROL_BYTES + slots * UNIT;
@@ -92,7 +96,7 @@ export class PacketCache {
   }
 
   /**
-   * Looks for a fresh reply. Found: `copyTo`, `replyBytes` and `negative` speak of it.
+   * Looks for a fresh reply. If there is one, `copyTo`, `replyBytes` and `negative` are about it.
    * @param ageNow on the age clock
    */
   find(query: FastQuery, ageNow: AgeSec): boolean {
@@ -118,15 +122,15 @@ export class PacketCache {
     return u16At(this.log, this.entry + REPLY_AT);
   }
 
-  /** Whether the found reply denies. */
+  /** Whether the found reply is negative. */
   get negative(): boolean {
     return u16At(this.log, this.entry + KIND_AT) === KIND.negative;
   }
 
   /**
-   * Copies the found reply to `out` at `outStart` (a multiple of 4) for the query at `start` in `message`: its id, its
-   * letters, and TTLs as they are now.
-   * @returns false: it was overwritten meanwhile, and the copy is worthless
+   * Copies the found reply to `out` at `outStart` (a multiple of 4) for the query at `start` in `message`, with its id,
+   * its letter case, and current TTLs.
+   * @returns false: it was overwritten in the meantime, and the copy must not be used
    */
   copyTo(out: Room, outStart: number, message: Buffer, start: number, questionBytes: number, ageNow: AgeSec): boolean {
     const { log, words, entry } = this;
@@ -134,9 +138,9 @@ export class PacketCache {
     const replyBytes = u16At(log, entry + REPLY_AT);
     const offsets = entry + ENTRY_HEAD_BYTES + aligned(replyBytes);
     const ttls = u16At(log, entry + TTLS_AT);
-    // Beyond the log only while it is being overwritten.
+    // Offsets outside the log occur only while the entry is being overwritten.
     if (offsets + 2 * ttls > log.length || outStart + replyBytes > octets.length) return false;
-    // Word by word: for so few octets quicker than any call.
+    // Word by word: for so few octets this is faster than any call.
     let to = outStart >> 2;
     for (let from = (entry + ENTRY_HEAD_BYTES) >> 2; from < offsets >> 2; from++) out.words[to++] = words[from] ?? 0;
     octets[outStart] = message[start] ?? 0;
@@ -153,14 +157,14 @@ export class PacketCache {
     return this.holds(this.position);
   }
 
-  /** Keeps a reply under the key of the query last read. Writer only. */
+  /** Stores a reply under the key of the query that was last read. Writer only. */
   put(query: FastQuery, ready: ReadyReply): void {
     const { key, keyBytes, hash } = query;
     const { reply, ttlOffsets } = ready;
     const offsetsAt = ENTRY_HEAD_BYTES + aligned(reply.length);
     const keyAt = offsetsAt + aligned(2 * ttlOffsets.length);
     const units = Math.ceil((keyAt + keyBytes) / UNIT);
-    // An entry that takes a good part of the log would cost too many others.
+    // An entry that takes a large part of the log would evict too many others.
     if (units > this.logUnits >> 3) return;
     const position = this.reserve(units);
     const entry = this.offsetOf(position);
@@ -189,7 +193,7 @@ export class PacketCache {
     if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);
   }
 
-  /** Forgets everything, in all threads at once. Writer only. */
+  /** Forgets all entries, for all threads at once. Writer only. */
   clear(): void {
     Atomics.add(this.control, RESERVED, this.logUnits);
   }
@@ -199,7 +203,10 @@ export class PacketCache {
     return (hash & Atomics.load(this.control, BUCKET_MASK)) * WAYS * 2;
   }
 
-  /** Splits every bucket in two. A reader may miss an entry meanwhile; it compares keys, so it never finds a wrong one. */
+  /**
+   * Splits every bucket in two. In the meantime a reader may miss an entry; it compares keys, so it never finds a wrong
+   * one.
+   */
   private grow(buckets: number): void {
     const { index } = this;
     const half = buckets * WAYS * 2;
@@ -214,17 +221,17 @@ export class PacketCache {
     Atomics.store(this.control, BUCKET_MASK, 2 * buckets - 1);
   }
 
-  /** Takes `units` of the log, which end the entries that were there; returns the position. */
+  /** Takes `units` of the log, which ends the entries that were there. Returns the position. */
   private reserve(units: number): number {
     const reserved = this.control[RESERVED] ?? 0;
     const used = reserved & (this.logUnits - 1);
-    // An entry does not go over the end: what is left there stays empty.
+    // An entry does not continue at the start: the end of the log stays empty.
     const skip = used + units > this.logUnits ? this.logUnits - used : 0;
     Atomics.store(this.control, RESERVED, (reserved + skip + units) | 0);
     return (reserved + skip) | 0;
   }
 
-  /** Where in the bucket an entry goes: over its older self, over one that is gone, else over the oldest. */
+  /** The slot of the bucket for an entry: that of its older version, else of an entry that is gone, else the oldest. */
   private slotFor(hash: number, query: FastQuery): number {
     const bucket = this.bucketOf(hash);
     const reserved = this.control[RESERVED] ?? 0;

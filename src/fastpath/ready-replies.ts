@@ -7,11 +7,14 @@ import type { ClientQuery } from '../wire/query.js';
 import { FastQuery } from './fast-query.js';
 import { type PacketCache, room } from './packet-cache.js';
 
-/** The one writer of a packet cache. It answers on the main thread what front threads do not take: TCP and TLS. */
+/**
+ * The only writer of a packet cache. On the main thread it answers queries that front threads do not handle: TCP and
+ * TLS.
+ */
 export class PacketReplies implements ReadyReplies {
   /** The message that was read last. */
   private readonly current = new FastQuery();
-  /** For the key of a reply to be kept: the message that was read last is another one by then. */
+  /** For the key of a reply to be stored: by then, another message was read last. */
   private readonly answered = new FastQuery();
   private readonly out = room(UDP_PAYLOAD_BYTES + 4);
 

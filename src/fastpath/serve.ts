@@ -1,4 +1,4 @@
-// The fast path over batches of datagrams: what a ready reply answers leaves in one sendmmsg, all else is handed over.
+// The fast path for batches of datagrams: ready replies leave in one sendmmsg, and all other queries are handed over.
 
 import { u16At } from '../base/octets.js';
 import type { FrontCounts } from '../base/front-counts.js';
@@ -13,19 +13,19 @@ import type { PacketCache, Room } from './packet-cache.js';
 /** Longest ready reply, rounded up to whole words. */
 const REPLY_ROOM_BYTES = (UDP_PAYLOAD_BYTES + 3) & ~3;
 
-/** What serving works with. */
+/** The parts that serving uses. */
 export interface ServeParts {
   readonly libc: Libc;
   readonly packets: PacketCache;
-  /** Who may ask, looked up once a batch. */
+  /** The test of clients that may ask, fetched once per batch. */
   readonly allowed: () => OctetMatcher;
   readonly counts: FrontCounts;
   /** The age clock, seconds. */
   readonly ageNow: () => AgeSec;
   readonly monotonicMs: () => MonoMs;
-  /** Gets the datagram in slot i of a batch from a socket, which takes the long way. */
+  /** Takes the datagram in slot i of a batch from a socket, which no ready reply answers. */
   readonly missed: (socket: number, queries: Messages, i: number) => void;
-  /** The batch has been read. */
+  /** Called after each batch. */
   readonly done: () => void;
 }
 
@@ -68,7 +68,7 @@ export function batchServer(parts: ServeParts): (fd: number, socket: number) => 
       else parts.missed(socket, queries, i);
     }
     if (hits > 0) {
-      // Replies wait for room instead of being lost.
+      // Replies wait for room in the socket instead of being lost.
       replies.send(fd, hits, true);
       counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
     }

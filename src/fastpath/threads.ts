@@ -1,4 +1,4 @@
-// Front threads, from the main thread's side: their sockets, what they hand over, and the replies to that.
+// Front threads, seen from the main thread: their sockets, the queries that they hand over, and the replies to those.
 
 import { Worker } from 'node:worker_threads';
 
@@ -12,17 +12,22 @@ import { HandOver, type Take } from './hand-over.js';
 import { Outgoing } from './outgoing.js';
 import type { WorkerData, WorkerNotice } from './worker.js';
 
-/** Threads that have been started and wait for their work: starting takes them a while, in which other things get done. */
+/**
+ * Threads that were started and wait for work. Starting takes them some time, in which the main thread does other
+ * things.
+ */
 export class FrontWorkers {
   readonly workers: readonly Worker[];
-  /** All of them wait for work; rejected if one could not be started. */
+  /** Resolved when all of them wait for work; rejected if one could not be started. */
   readonly started: Promise<unknown>;
   /** Resolved when all of them have ended. */
   readonly ended: Promise<unknown>;
-  /** They serve sockets; what breaks one of them from then on breaks the daemon. */
+  /** Whether they serve sockets. From then on, an error of one of them ends the daemon. */
   private serving = false;
 
-  /** @param script of a thread: this folder's `worker` */
+  /**
+   * @param script the script of a thread: `worker` in this folder
+   */
   constructor(threads: number, script = new URL('./worker.js', import.meta.url)) {
     this.workers = Array.from({ length: threads }, () => new Worker(script));
     this.ended = Promise.all(
@@ -33,7 +38,7 @@ export class FrontWorkers {
     this.started.catch(() => undefined);
     for (const worker of this.workers) {
       worker.on('error', error => {
-        // The daemon must not go on without the thread, even if a failure of the system has ended it.
+        // The daemon must not go on without the thread, even if a system error has ended it.
         if (this.serving) process.nextTick(brokenThread, error);
       });
     }
@@ -43,7 +48,7 @@ export class FrontWorkers {
     return this.serving;
   }
 
-  /** Puts thread i to work; resolved when it serves. */
+  /** Gives thread i its work; resolved when it serves. */
   async serve(i: number, data: WorkerData): Promise<void> {
     const worker = this.workers[i];
     if (worker === undefined) return;
@@ -52,12 +57,12 @@ export class FrontWorkers {
     await serving;
   }
 
-  /** All of them serve. */
+  /** Notes that all of them serve. */
   allServe(): void {
     this.serving = true;
   }
 
-  /** Ends those that have no work. */
+  /** Ends threads without work. */
   async close(): Promise<void> {
     if (!this.serving) await Promise.all(this.workers.map(async each => each.terminate()));
   }
@@ -98,8 +103,8 @@ class ThreadSockets {
   }
 
   /**
-   * Opens a socket for each thread, or goes on with those of the host that is replaced. Where that had more sockets than
-   * there are threads now, some threads serve several: closing one would lose what waits in it.
+   * Opens a socket for each thread, or takes over those of the old host. If the old host had more sockets than there
+   * are threads now, some threads serve several: closing one would lose the datagrams that wait in it.
    */
   bind(at: ListenAddress, taken: readonly OpenSocket[]): void {
     const threads = this.ofThread.length;
@@ -113,7 +118,10 @@ class ThreadSockets {
     }
   }
 
-  /** Goes on with sockets of single addresses that a wildcard stands for: to close one would lose what waits in it. */
+  /**
+   * Takes over sockets of single addresses that a wildcard covers: closing one would lose the datagrams that wait in
+   * it.
+   */
   keep(taken: readonly OpenSocket[]): void {
     taken.forEach(({ at, fd: from }, i) => {
       const fd = openUdp(this.libc, { address: at.address, port: at.port, fd: from });
@@ -132,10 +140,10 @@ export class ThreadHost implements DatagramHost {
   readonly bound: readonly ListenAddress[];
   private readonly libc: Libc;
   private readonly outgoing: Outgoing;
-  /** Becomes readable when the threads have to end. */
+  /** Becomes readable when the threads must end. */
   private readonly stopFd: number;
   private readonly counters: (() => FrontCounts)[] = [];
-  /** Reads all that a thread has handed over, for each thread. */
+  /** For each thread, a function that reads all that it has handed over. */
   private readonly readers: ((all: boolean) => void)[] = [];
   private closing: Promise<void> | undefined;
 
@@ -157,8 +165,7 @@ export class ThreadHost implements DatagramHost {
   }
 
   /**
-   * Opens the sockets, and puts the threads to work.
-   * @throws SystemError if an address cannot be bound
+   * Opens the sockets, and gives the threads their work. @throws SystemError if an address cannot be bound
    */
   static async open(parts: DatagramParts & { readonly libc: Libc }, workers: FrontWorkers): Promise<ThreadHost> {
     const { libc, replaces } = parts;
@@ -219,7 +226,10 @@ export class ThreadHost implements DatagramHost {
     );
   }
 
-  /** Makes a function that reads what a thread has handed over: some of it and the rest a little later, or all. */
+  /**
+   * Makes a function that reads the queries that a thread has handed over: all of them, or some now and the rest a
+   * little later.
+   */
   private reader(handOver: HandOver, own: readonly number[]): (all: boolean) => void {
     const take: Take = (socket, route, message) => this.outgoing.answer(own[socket] ?? -1, route, message);
     const readSome = (): void => {
@@ -227,7 +237,7 @@ export class ThreadHost implements DatagramHost {
       try {
         rests = handOver.read(take);
       } finally {
-        // Also after an exception: nobody would wake a reader that is not at rest.
+        // Also after an exception: a reader that is not at rest is not woken.
         if (!rests) setImmediate(readSome);
       }
     };

@@ -1,5 +1,5 @@
-// A front thread: gets its work in one message, then waits in poll(2) for datagrams or for the word to stop, and serves what
-// is there. Its event loop does not run; all that it learns from outside stands in shared memory.
+// A front thread. It gets its work in one message, then waits in poll(2) for datagrams or for the signal to stop, and
+// serves. Its event loop does not run: all later information is in shared memory.
 
 import { parentPort } from 'node:worker_threads';
 
@@ -13,23 +13,25 @@ import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { batchServer } from './serve.js';
 
-/** What the main thread gives to a front thread. */
+/** The work of a front thread. */
 export interface WorkerData {
   readonly sockets: readonly number[];
-  /** Becomes readable when the thread has to end. */
+  /** Becomes readable when the thread must end. */
   readonly stopFd: number;
   readonly packets: SharedArrayBuffer;
   readonly counts: SharedArrayBuffer;
   readonly handOver: SharedArrayBuffer;
   readonly allow: SharedArrayBuffer;
-  /** Where the age clock of the main thread stood, and the wall clock with it: threads take their time to start. */
+  /**
+   * The time on the age clock of the main thread, and the wall clock at that moment: threads take some time to start.
+   */
   readonly age: AgeSec;
   readonly at: WallMs;
 }
 
 const POLLFD_BYTES = 8;
 
-/** What a front thread says: that it waits for work, that it serves, that something was handed over to a reader at rest. */
+/** Notices of a front thread: it waits for work, it serves, or it has handed something over to a reader at rest. */
 export type WorkerNotice = 'started' | 'serving' | 'handed over';
 
 function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void): void {
@@ -62,7 +64,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     pollFds.writeInt32LE(fd, i * POLLFD_BYTES);
     pollFds.writeInt16LE(LINUX.POLLIN, i * POLLFD_BYTES + 4);
   });
-  // Ready replies must not wait for the main thread to finish its piece of work, where both share a core.
+  // If both share a core, ready replies must not wait until the main thread has finished its work.
   libc.preferPromptness();
   say('serving');
   const stopAt = data.sockets.length * POLLFD_BYTES + 6;
@@ -72,16 +74,16 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
       if (ready === -LINUX.EINTR) continue;
       throw new Error(`poll: errno ${-ready}`);
     }
-    // Also once more after the word to stop: nobody else may read these sockets from then on.
+    // Once more after the signal to stop: nothing else reads these sockets from then on.
     serveAll(data.sockets, serve);
     if (pollFds.readInt16LE(stopAt) !== 0) return;
   }
 }
 
-/** After so many batches in a row the word to stop is listened for, flood or not. */
+/** After this many batches in a row, the signal to stop is checked, even during a flood. */
 const MAX_ROUNDS = 64;
 
-/** Serves what waits. As long as there is something, another poll would only say so. */
+/** Serves waiting datagrams. While there are some, another poll would only report that. */
 function serveAll(sockets: readonly number[], serve: (fd: number, socket: number) => number): void {
   for (let busy = true, rounds = 0; busy && rounds < MAX_ROUNDS; rounds++) {
     busy = false;
@@ -91,7 +93,7 @@ function serveAll(sockets: readonly number[], serve: (fd: number, socket: number
 
 if (parentPort !== null) {
   const port = parentPort;
-  // Loaded before there is work: that takes as long as all the rest.
+  // Loaded before there is work: it takes as long as the rest of the start.
   const libc = loadLibc();
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   port.once('message', (data: WorkerData) => run(libc, data, notice => port.postMessage(notice)));

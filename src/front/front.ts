@@ -1,5 +1,5 @@
-// Where every message from a client enters and every reply leaves, whatever the transport: read it, see whether the sender may
-// ask, have it resolved. `front/reply` makes the replies.
+// Every message from a client enters here, and every reply leaves here, over all transports. The front reads the
+// message, checks whether the client may ask, and resolves the query. `front/reply` makes the replies.
 
 import type { NotedQuery, Observer, Source } from '../base/observer.js';
 import { failure } from '../base/outcome.js';
@@ -15,33 +15,36 @@ import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
 
-/** What the front works with. Its fields are read at each message. */
+/** The parts that the front uses. Its fields are read at each message. */
 export interface FrontParts extends ReplyParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
-  /** Filled here. */
+  /** Replies are added here. */
   readonly ready: ReadyReplies;
-  /** Queries that may wait for upstream at one time; one more gets SERVFAIL at once, instead of a place in a queue. */
+  /** The most queries that may wait for upstream. One more gets SERVFAIL at once instead of a place in a queue. */
   readonly maxInflight: number;
   readonly observer: Observer;
-  /** Is told of every query that gets a reply. While there is one, no ready replies are made: it would not be told of those. */
+  /**
+   * Called with every query that gets a reply. While it is set, no ready replies are made, because they would not be
+   * reported.
+   */
   readonly noted?: ((query: NotedQuery) => void) | undefined;
   readonly clock: Clock;
   readonly ageNow: () => AgeSec;
 }
 
-/** The front. What is thrown while a message or an answer is handled is a broken invariant, and is not caught here. */
+/** The front. An exception while a message or an answer is handled is a broken invariant, and is not caught here. */
 export interface Front {
   /**
    * Handles one message.
-   * @param respond called once with the reply, now or later; never, if the message deserves none
-   * @param missed whether the packet cache has been asked for it already
-   * @returns whether a reply is still to come
+   * @param respond called once with the reply, now or later; never if the message must not be answered
+   * @param missed whether the packet cache was searched already
+   * @returns whether a reply will come later
    */
   handle(message: Buffer, client: Client, respond: Respond, missed?: boolean): boolean;
   /** Queries that wait for an answer. */
   readonly inflight: number;
-  /** From now on refuses what would have to wait. */
+  /** Refuses all queries that would have to wait from now on. */
   stop(): void;
 }
 
@@ -57,7 +60,7 @@ interface Arrival {
   readonly client: Client;
   readonly respond: Respond;
   readonly startedAt: MonoMs;
-  /** It is one of those that ready replies are kept for. */
+  /** Whether ready replies may be made for such queries. */
   readonly simple: boolean;
 }
 
@@ -111,12 +114,12 @@ class MessageFront implements Front {
     return false;
   }
 
-  /** Has a query answered; true: not yet. */
+  /** Resolves a query. True: the answer comes later. */
   private resolve(query: Query, arrival: Arrival): boolean {
     const { parts } = this;
     let at: 'asking' | 'waiting' | 'settled' = 'asking';
     const settle = (outcome: Outcome): void => {
-      // Before all that could throw: an exception must not leave the query counted for ever.
+      // Before everything that could throw: an exception must not leave the query counted for ever.
       if (at === 'waiting') this.waiting--;
       at = 'settled';
       this.settled(query, arrival, outcome);
@@ -137,7 +140,7 @@ class MessageFront implements Front {
     if (outcome.at === 'failure') {
       reply = { bytes: failureReply(parts, query, query.client, outcome), ttlOffsets: NO_OFFSETS };
     } else {
-      // An answer that has just come needs no look at the clock.
+      // For an answer that has just come, the clock need not be read.
       const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
       reply = replyWith(parts, query, outcome, ageNow);
       if (arrival.simple) this.keepReady(query, outcome, reply, ageNow);
@@ -146,7 +149,7 @@ class MessageFront implements Front {
     this.send(reply.bytes, sourceOf(outcome), arrival.startedAt, arrival.respond);
   }
 
-  /** Keeps a reply for those who ask the same, if it does not depend on who asks. */
+  /** Keeps a reply for clients that ask the same, if it does not depend on the client. */
   private keepReady(query: Query, answer: Answer, { bytes, ttlOffsets }: Reply, ageNow: AgeSec): void {
     const { noted, ready } = this.parts;
     if (noted !== undefined || !answer.mayBeKeptReady) return;

@@ -1,15 +1,15 @@
-// The port for ready replies: replies that are kept as octets, so that the same question is answered by copying them.
+// The port for ready replies: replies stored as octets, so that a repeated question is answered by copying.
 // `fastpath/ready-replies` implements it; the front threads answer from the same memory.
 
 import type { AgeSec } from '../base/time.js';
 import type { ClientQuery } from '../wire/query.js';
 
-/** A reply to be kept. */
+/** A reply to be stored. */
 export interface ReadyReply {
-  /** As it went to a client; id, question and TTLs are replaced in every copy. */
+  /** As sent to a client. Id, question and TTLs are replaced in every copy. */
   readonly reply: Buffer;
   readonly ttlOffsets: ArrayLike<number>;
-  /** Seconds that the TTLs in `reply` are short of those stored. */
+  /** By how many seconds the TTLs in `reply` were already reduced. */
   readonly elapsedSec: number;
   /** When the answer was stored. */
   readonly storedAt: AgeSec;
@@ -17,22 +17,28 @@ export interface ReadyReply {
   readonly negative: boolean;
 }
 
-/** Finds and keeps ready replies. It holds the message that was read last; all but `keep` speak of that one. */
+/**
+ * Finds and stores ready replies. It remembers the message that was read last; all methods except `keep` are about that
+ * one.
+ */
 export interface ReadyReplies {
   /**
    * Reads a message.
    * @param stream whether it came over a stream, where more options change the reply
-   * @returns false: it is not one of the simple ones, and wire/query has to read it
+   * @returns false: it is not a simple query, and wire/query must read it
    */
   read(message: Buffer, stream: boolean): boolean;
   /** QTYPE. */
   readonly type: number;
-  /** What wire/query would make of the message; it shares memory with it. */
+  /** The same result as wire/query for the message; it shares memory with it. */
   query(message: Buffer): ClientQuery;
-  /** A ready reply in memory of its own; undefined: there is none, or it is too long for this client. */
+  /** A copy of a ready reply; undefined: there is none, or it is too long for this client. */
   find(message: Buffer, stream: boolean): Buffer | undefined;
   /** Whether the reply that was found last is a negative one. */
   readonly negative: boolean;
-  /** Keeps a reply for everybody who asks the same. @param query from `query()`, of any message that was read */
+  /**
+   * Stores a reply for all clients that ask the same.
+   * @param query from `query()`, of any message that was read
+   */
   keep(query: ClientQuery, ready: ReadyReply): void;
 }

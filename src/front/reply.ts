@@ -1,5 +1,5 @@
-// Outcomes as octets for a client: with the options that it asked for, as long as its transport lets them be. What is told of
-// failures and extended errors is counted here.
+// Writes outcomes as octets for a client, with the options that it requested and within the limit of its transport.
+// Failures and extended errors in replies are counted here.
 
 import type { Observer } from '../base/observer.js';
 import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
@@ -21,10 +21,10 @@ import {
 } from '../wire/reply.js';
 import { withoutDnssec } from '../wire/selection.js';
 
-/** What replies are made with. */
+/** The parts that replies are made with. */
 export interface ReplyParts {
   readonly observer: Observer;
-  /** How long an idle stream of a client stays open; told to those who ask (RFC 7828). Read at each reply. */
+  /** How long an idle stream of a client stays open, sent to clients that ask for it (RFC 7828). Read at each reply. */
   readonly streamIdleMs: number;
 }
 
@@ -54,7 +54,7 @@ export function replyWith(parts: ReplyParts, query: Query, answer: Answer, ageNo
   };
 }
 
-/** The reply that tells of a failure; it counts it, too. */
+/** The reply that reports a failure, which is counted here. */
 export function failureReply(parts: ReplyParts, replyTo: ReplyTo, client: Client, why: Failure): Buffer {
   const words = failureWords(why);
   parts.observer.failure(why.code, words);
@@ -69,7 +69,7 @@ function shapeFor({ streamIdleMs }: ReplyParts, replyTo: ReplyTo, client: Client
   const isStream = client.transport !== 'udp';
   const hasOptions = opt !== undefined && opt.options.length > 0;
   const options: Option[] = [];
-  // RFC 7828 §3.3.2: on streams only, and only for those who sent it.
+  // RFC 7828 §3.3.2: only on streams, and only for clients that sent it.
   if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
     options.push(keepaliveOption(streamIdleMs));
   if (hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)

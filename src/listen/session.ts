@@ -1,5 +1,5 @@
-// One TCP or DoT session of a client (RFC 7766, RFC 7858): pipelined queries, and replies in any order. A slow reader, or
-// one that never finishes a frame, costs others nothing.
+// One TCP or DoT session of a client (RFC 7766, RFC 7858): pipelined queries, and replies in any order. A client that
+// reads slowly, or never completes a frame, does not affect others.
 
 import type { Socket } from 'node:net';
 
@@ -11,33 +11,33 @@ import { framed, frameReader } from '../wire/frame.js';
 export interface SessionLimits {
   /** A session without a query in flight is closed after this long. */
   readonly idleMs: number;
-  /** Queries in flight on one session; more are read when some are answered (RFC 7766 §6.2.1.1). */
+  /** Queries in flight on one session; when there are fewer again, more are read (RFC 7766 §6.2.1.1). */
   readonly inflightPerSession: number;
-  /** Unread reply octets above which nothing more is read from the client. */
+  /** When more reply octets are unread, nothing more is read from the client. */
   readonly unreadBytes: number;
 }
 
-/** What a session works with. */
+/** The parts that a session uses. */
 export interface SessionParts {
   readonly front: Front;
   readonly observer: Observer;
   readonly limits: SessionLimits;
 }
 
-/** A session, from the moment at which queries may come. */
+/** A session, from the moment when queries may arrive. */
 export class ClientSession {
   private readonly frames = frameReader();
   /** Queries that wait for an answer. */
   private inflight = 0;
-  /** The client will send no more. */
+  /** The client sends no more. */
   private ended = false;
-  /** It is closed once everything is answered. */
+  /** It closes after the last reply. */
   private finishing = false;
-  /** Replies of one turn of the event loop, which leave in one write. */
+  /** Replies of one turn of the event loop, which are sent in one write. */
   private replies: Buffer[] = [];
-  /** Read with the last chunk, but over the limit of what may be in flight; reading stops while there are any. */
+  /** Queries of the last chunk that exceed the limit of queries in flight. Reading stops while there are any. */
   private readonly held: Buffer[] = [];
-  /** Runs while the client does not take its replies. */
+  /** Runs while the client does not read its replies. */
   private slowTimer: NodeJS.Timeout | undefined;
   /** Runs while a frame may be incomplete. */
   private frameTimer: NodeJS.Timeout | undefined;
@@ -65,7 +65,7 @@ export class ClientSession {
     });
   }
 
-  /** Closes once everything is answered. */
+  /** Closes after the last reply. */
   finish(): void {
     this.finishing = true;
     this.closeIfDone();
@@ -77,7 +77,8 @@ export class ClientSession {
     try {
       frames.push(chunk, this.receive);
     } catch (error) {
-      // os/process-errors decides whether the process ends. This session has lost its place in the stream.
+      // os/process-errors decides whether the process ends. This session cannot continue: the rest of the chunk is
+      // lost.
       this.socket.destroy();
       throw error;
     }
@@ -86,7 +87,7 @@ export class ClientSession {
 
   private readonly receive = (message: Buffer): void => {
     this.watchFrame();
-    // May be held until upstream answers, when the chunk's memory has long been reused.
+    // The query may wait until upstream answers, after the memory of the chunk was reused.
     const own = Buffer.from(message);
     if (this.inflight < this.parts.limits.inflightPerSession) this.handle(own);
     else this.held.push(own);
@@ -101,7 +102,7 @@ export class ClientSession {
     if (waits) this.inflight++;
   }
 
-  /** A query that waited has its answer: others get their turn. */
+  /** A waiting query was answered: held queries are handled. */
   private answered(): void {
     this.inflight--;
     while (this.inflight < this.parts.limits.inflightPerSession && this.held.length > 0) {
@@ -124,7 +125,7 @@ export class ClientSession {
     this.closeIfDone();
   };
 
-  /** Reads on only while the client takes its replies and waits for few enough of them. */
+  /** Reads on only while the client reads its replies and few enough queries wait. */
   private throttle(): void {
     const { socket } = this;
     const { limits, observer } = this.parts;
@@ -142,7 +143,7 @@ export class ClientSession {
     }
   }
 
-  /** A frame that was begun has to be completed in time: octet by octet must not keep a session for ever. */
+  /** A frame must be completed in time: a client that sends single octets must not keep a session open for ever. */
   private watchFrame(): void {
     if (this.frameTimer !== undefined) this.frameTimer.refresh();
     else

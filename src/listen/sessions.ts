@@ -1,15 +1,15 @@
-// How many sessions clients have open: counted from the moment a connection is accepted, TLS handshakes included, over all
-// stream listeners, and bounded in all and for each client.
+// Counts the open sessions of clients, from the moment when a connection is accepted, TLS handshakes included. The
+// count covers all stream listeners, and is bounded in total and per client.
 
 import type { Socket } from 'node:net';
 
 import type { Observer } from '../base/observer.js';
 
-/** Sessions of clients that may be open at one time. */
+/** The most sessions that may be open. */
 export const MAX_SESSIONS = 1000;
 const MAX_SESSIONS_PER_CLIENT = 20;
 
-/** How a session reaches us. */
+/** The transport of a session. */
 export type StreamTransport = 'tcp' | 'tls';
 
 /** Counts the sessions of all stream listeners. */
@@ -18,13 +18,13 @@ export class SessionTable {
   private readonly perClient = new Map<string, number>();
 
   /**
-   * @param max in all; os/limits says how many there is room for
-   * @param maxPerClient by address
+   * @param max in total; os/limits computes how many there is room for
+   * @param maxPerClient per address
    */
   constructor(
     private readonly observer: Observer,
     readonly max = MAX_SESSIONS,
-    // One client must not take all where there are few.
+    // One client must not take all sessions if there are few.
     private readonly maxPerClient = Math.max(1, Math.min(MAX_SESSIONS_PER_CLIENT, max >> 1)),
   ) {}
 
@@ -33,7 +33,7 @@ export class SessionTable {
     return this.counts;
   }
 
-  /** Counts a connection until it closes; false: there are enough, and it has to go. */
+  /** Counts a connection until it closes. False: there are too many, and it must be closed. */
   admit(socket: Socket, address: string, transport: StreamTransport): boolean {
     const { counts, perClient } = this;
     const before = perClient.get(address) ?? 0;

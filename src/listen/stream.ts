@@ -1,4 +1,4 @@
-// Listens for TCP and DoT sessions of clients. Addresses and certificate can be exchanged while sessions go on.
+// Listens for TCP and DoT sessions of clients. Addresses and certificate can be changed while sessions go on.
 
 import { createServer as createTcpServer, isIPv6, type ListenOptions, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
@@ -19,7 +19,7 @@ export interface ServerCredentials {
   readonly key: Buffer | string;
 }
 
-/** What a listener works with. */
+/** The parts that a listener uses. */
 export interface StreamParts extends Omit<SessionParts, 'limits'> {
   readonly limits?: SessionLimits;
   readonly table: SessionTable;
@@ -29,19 +29,21 @@ export interface StreamParts extends Omit<SessionParts, 'limits'> {
 
 /** Listens for sessions over one transport. */
 export interface StreamListener {
-  /** Where it really listens (port 0 in the configuration means any). */
+  /** The addresses that are bound, with the port that was chosen for port 0. */
   readonly bound: readonly ListenAddress[];
   /**
-   * Listens at these addresses, and no others. Those that came are opened first; sessions at those that went are finished
-   * by their clients. None: it listens nowhere.
-   * @throws the system's error if an address cannot be bound; then it listens where it did before
+   * Listens at these addresses, and no others. New ones are opened first; sessions at removed ones go on until their
+   * clients end them. With an empty list it listens nowhere. @throws the system's error if an address cannot be bound;
+   * then it listens where it did before
    */
   set(addresses: readonly ListenAddress[]): Promise<void>;
-  /** TLS only: handshakes from now on show this certificate. @throws if certificate and key do not go together */
+  /**
+   * TLS only: later handshakes use this certificate. @throws if certificate and key do not match
+   */
   setCredentials(credentials: ServerCredentials): void;
-  /** Takes no new sessions; those that are idle close, the others when their queries are answered. */
+  /** Accepts no new sessions. Idle sessions close now, all others after their last reply. */
   close(): void;
-  /** Cuts all sessions, too. */
+  /** The same as `close`, but closes all sessions at once. */
   destroy(): void;
 }
 
@@ -57,7 +59,7 @@ export const tlsListener = (parts: StreamParts, credentials: ServerCredentials):
 
 interface BoundServer {
   readonly server: Server;
-  /** As it was asked for. */
+  /** The address as configured. */
   readonly key: string;
   readonly wanted: ListenAddress;
   readonly at: ListenAddress;
@@ -66,9 +68,9 @@ interface BoundServer {
 class Listener implements StreamListener {
   private servers: readonly BoundServer[] = [];
   private readonly sessions = new Map<Socket, ClientSession>();
-  /** Accepted, and their handshake is not finished. */
+  /** Accepted connections whose handshake is not finished. */
   private readonly handshakes = new Set<Socket>();
-  /** Listens nowhere itself: it is given connections. */
+  /** Does not listen itself: it is given connections. */
   private tls: TlsServer | undefined;
   private closed = false;
   private readonly parts: StreamParts & SessionParts;
@@ -90,7 +92,7 @@ class Listener implements StreamListener {
     const stay = before.filter(({ key }) => wanted.has(key));
     const go = before.filter(({ key }) => !wanted.has(key));
     const come = [...wanted].filter(([key]) => !before.some(each => each.key === key)).map(([, at]) => at);
-    // The kernel does not let a wildcard and a single address listen on one port side by side.
+    // The kernel does not allow a wildcard and a single address on one port at the same time.
     const inTheWay = go.filter(({ wanted: old }) => come.some(at => overlap(old, at)));
     for (const { server } of inTheWay) server.close();
     const opened: BoundServer[] = [];
@@ -121,7 +123,7 @@ class Listener implements StreamListener {
       },
       secured => this.begin(secured),
     )
-      // A handshake that fails is the client's affair.
+      // A failed handshake only concerns the client.
       .on('tlsClientError', (_error, secured) => secured.destroy());
   }
 
@@ -145,7 +147,7 @@ class Listener implements StreamListener {
   private async open(at: ListenAddress): Promise<BoundServer> {
     // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
     const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
-    // A flood is turned away before there is an object for each connection.
+    // During a flood, connections are refused before there is an object for each.
     server.maxConnections = this.parts.table.max;
     server.on('drop', () => this.parts.observer.dropped('connections'));
     await new Promise<void>((resolve, reject) => {
@@ -155,7 +157,7 @@ class Listener implements StreamListener {
         resolve();
       });
     });
-    // E.g. EMFILE while accepting: that connection is lost, the listener stays.
+    // For example EMFILE while accepting: that connection is lost, the listener stays.
     server.on('error', () => this.parts.observer.dropped('connections'));
     if (this.closed) server.close();
     const bound = server.address();
@@ -163,7 +165,7 @@ class Listener implements StreamListener {
     return { server, key: keyOf(at), wanted: at, at: { address: at.address, port } };
   }
 
-  /** A socket of the service manager is not ours to close: Node.js gets a descriptor of its own. */
+  /** A socket of the service manager must not be closed here, so Node.js gets a duplicate of its descriptor. */
   private listenOptions({ address, port, fd }: ListenAddress): ListenOptions | { readonly fd: number } {
     if (fd === undefined) return { port, host: address, ipv6Only: isIPv6(address) };
     return { fd: this.parts.duplicate?.(fd) ?? fd };
@@ -171,10 +173,10 @@ class Listener implements StreamListener {
 
   private accept(socket: Socket): void {
     const { remoteAddress: address } = socket;
-    // Gone before it was looked at, or one too many.
+    // It closed already, or there are too many.
     if (address === undefined || this.closed || !this.parts.table.admit(socket, address, this.transport))
       return void socket.destroy();
-    // A reset before there is a session.
+    // A reset before the session begins.
     socket.on('error', () => socket.destroy());
     if (this.transport === 'tcp') return this.begin(socket);
     this.handshakes.add(socket);
@@ -195,7 +197,7 @@ const tlsOptions = ({ cert, key }: ServerCredentials) => ({ cert, key, minVersio
 
 const keyOf = (at: ListenAddress): string => (at.fd === undefined ? listenText(at) : `${listenText(at)} ${at.fd}`);
 
-/** Whether two listening sockets cannot be open at one time. */
+/** Whether two listening sockets cannot be open at the same time. */
 const overlap = (one: ListenAddress, other: ListenAddress): boolean =>
   one.fd === undefined &&
   other.fd === undefined &&

@@ -1,4 +1,5 @@
-// Every metric of dotstub, a row each: its name without `dotstub_`, what it counts, its labels with their values, its buckets.
+// The catalogue of metrics, one row each: the name without `dotstub_`, the help text, the labels with their values, the
+// buckets.
 
 import { DURATION_BUCKETS, SIZE_BUCKETS } from '../base/front-counts.js';
 import type {
@@ -17,11 +18,11 @@ import { type AddressOverview, MODES, type Purpose, type ServerOverview } from '
 /** Label values by label name. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** A metric. Series of labels whose values are all listed exist at 0 from the start, so that rate() works. */
+/** A metric. If all label values are listed, its series exist at 0 from the start, so that rate() works. */
 export interface Row {
   readonly help: string;
   readonly labels: Readonly<Record<string, readonly string[]>>;
-  /** Combinations of values that cannot happen. */
+  /** Combinations of values that are impossible. */
   readonly never?: (labels: Labels) => boolean;
 }
 
@@ -30,7 +31,7 @@ export interface HistogramRow extends Row {
   readonly bounds: readonly number[];
 }
 
-/** Values that are only known while the daemon runs. */
+/** For labels whose values are only known at run time. */
 const OPEN: readonly string[] = [];
 
 export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
@@ -40,7 +41,7 @@ export const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'] as c
 export const DNSSEC_STATES: readonly ServerOverview['dnssec'][] = ['ok', 'strips', 'unknown'];
 export const PURPOSES: readonly Purpose[] = ['main', 'route', 'portal'];
 export const ANCHOR_STATES = ['pending', 'valid', 'missing', 'revoked', 'removed'] as const;
-/** Types and RCODEs that have a label value of their own. */
+/** Types and RCODEs that have their own label value. */
 export const TYPE_LABELS = 'A AAAA HTTPS PTR CNAME MX NS SOA SRV TXT SVCB DS DNSKEY TLSA ANY other'.split(' ');
 export const RCODE_LABELS = 'NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED BADVERS other'.split(' ');
 
@@ -55,7 +56,7 @@ const DNSSEC_LIMITS: readonly DnssecLimit[] = [
   'ds',
   'aliases',
 ];
-/** Errors that every server may have; others get a series when they first come. */
+/** Errors that every server may have; the series of others begin when they occur. */
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'bootstrap',
   'connect',
@@ -117,7 +118,7 @@ export const HISTOGRAMS = {
   },
 } as const satisfies Record<string, HistogramRow>;
 
-/** Counters that each server has; the label `upstream` comes before theirs. */
+/** Counters of each server; the label `upstream` comes before theirs. */
 export const SERVER_COUNTERS = {
   upstream_queries_total: { help: 'Queries sent to servers.', labels: { proto: PROTOCOLS } },
   upstream_responses_total: { help: 'Responses from servers.', labels: { rcode: RCODE_LABELS } },
@@ -130,7 +131,7 @@ export const SERVER_COUNTERS = {
   },
 } as const satisfies Record<string, Row>;
 
-/** Histograms that each server has. */
+/** Histograms of each server. */
 export const SERVER_HISTOGRAMS = {
   upstream_request_duration_seconds: { help: 'From query to response.', labels: {}, bounds: DURATION_BUCKETS },
   upstream_handshake_duration_seconds: { help: 'TCP and TLS handshake.', labels: {}, bounds: DURATION_BUCKETS },
@@ -182,7 +183,7 @@ export const GAUGES = {
   clock_synchronized: { help: '0 where the system says that nobody keeps its clock right.', labels: {} },
 } as const satisfies Record<string, Row>;
 
-/** All label sets of a row: every combination of the listed values; none where a label is open. */
+/** All label sets of a row: every combination of the listed values; none if a label is open. */
 export function labelSets({ labels, never = () => false }: Row): Labels[] {
   return Object.entries(labels)
     .reduce<Labels[]>(

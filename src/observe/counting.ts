@@ -1,5 +1,4 @@
-// The Observer of the daemon: counting is adding to a number. What Prometheus makes of the numbers is worked out when somebody
-// scrapes.
+// The Observer of the daemon. Counting adds to a number; the series for Prometheus are made at a scrape.
 
 import { DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-counts.js';
 import type {
@@ -17,15 +16,15 @@ import { COUNTERS, HISTOGRAMS, RCODE_LABELS, SOURCES, TRANSPORTS, TYPE_LABELS, V
 import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally, within } from './families.js';
 import { Servers } from './servers.js';
 
-/** What counting needs from outside. */
+/** The parts that counting uses. */
 export interface CountingParts {
-  /** Names of the RR types that get a label of their own; all others are `other`. */
+  /** The mnemonic of an RR type; types without their own label value count as `other`. */
   readonly typeName: (type: number) => string;
   readonly rcodeName: (rcode: number) => string;
   readonly wallMs: () => WallMs;
 }
 
-/** Why queries got an error reply. */
+/** A cause of error replies. */
 export interface Cause {
   readonly code: FailureCode;
   readonly words: string;
@@ -37,7 +36,7 @@ export interface Cause {
 const INDEXED_RCODES = 24;
 /** The highest INFO-CODE that IANA had assigned when this was written. */
 const HIGHEST_EDE = 30;
-/** Replies of front threads hold no RCODE above this: it takes EDNS. */
+/** Replies of front threads have no RCODE above this, which would need EDNS. */
 const HEADER_RCODES = 16;
 
 /** Counts everything. */
@@ -49,7 +48,7 @@ export class Counting implements Observer {
   private readonly requestSize = new Distribution(SIZE_BUCKETS);
   private readonly responseSize = new Distribution(SIZE_BUCKETS);
   private readonly validationDuration = new Distribution(DURATION_BUCKETS);
-  // Tallies of every query, so that none is looked up by a text that would have to be made first.
+  // Tallies that every query needs, found by index, so that no text has to be made for a lookup.
   private readonly queries: Readonly<Record<Transport, Readonly<Record<4 | 6, readonly Tally[]>>>>;
   private readonly responses: Readonly<Record<Source, readonly Tally[]>>;
   private readonly positiveHits: Tally;
@@ -104,7 +103,7 @@ export class Counting implements Observer {
     if (code === 'not_allowed') this.counters.acl_refused_total.at().count++;
     this.causes.set(code, {
       code,
-      // The words of a validation failure name zones that somebody asked for, which the status page must not tell.
+      // The words of a validation failure contain names that clients asked for, which the status page must not show.
       words: isDnssecFailure(code) ? FAILURES[code].words : words,
       count: (this.causes.get(code)?.count ?? 0) + 1,
       lastMs: this.parts.wallMs(),
@@ -112,7 +111,7 @@ export class Counting implements Observer {
   }
 
   ede(infoCode: number): void {
-    // INFO-CODEs come from servers, too: those without a name share a label value.
+    // Servers send INFO-CODEs, too: those without a name share a label value.
     this.counters.ede_total.at(infoCode <= HIGHEST_EDE ? String(infoCode) : 'other').count++;
   }
 
@@ -178,7 +177,7 @@ export class Counting implements Observer {
     this.counters.dnstap_dropped_total.at().count++;
   }
 
-  /** Adds what a front thread has counted. */
+  /** Adds the counts of a front thread. */
   absorb(front: FrontCounts): void {
     for (const family of [4, 6] as const) {
       for (let type = 0; type <= FrontCounts.otherType; type++) {
@@ -195,12 +194,12 @@ export class Counting implements Observer {
     this.durations.cache.merge(front.durations);
   }
 
-  /** Answers by what validation found. */
+  /** Answers by their verdict. */
   validations(): Readonly<Record<(typeof VALIDATIONS)[number], number>> {
     return byKey(VALIDATIONS, result => this.counters.dnssec_validations_total.at(result).count);
   }
 
-  /** Error replies by cause, the latest first. */
+  /** Causes of error replies, the latest first. */
   latestCauses(): readonly Cause[] {
     return [...this.causes.values()].sort((a, b) => b.lastMs - a.lastMs);
   }

@@ -1,12 +1,12 @@
-// dnstap to a listener at a Unix socket, in Frame Streams with both sides talking. A listener that is gone or slow costs frames,
-// which are counted, and never a query.
+// Sends dnstap to a listener at a Unix socket, over bidirectional Frame Streams. If the listener is gone or slow,
+// frames are lost and counted, and no query is delayed.
 
 import { connect, type Socket } from 'node:net';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
 import { CONTROL, controlFrame, controlKind } from './dnstap.js';
 
-/** What it is made from. */
+/** The parts of the stream. */
 export interface DnstapStreamParts {
   readonly path: string;
   readonly clock: Clock;
@@ -15,17 +15,17 @@ export interface DnstapStreamParts {
   readonly lost: () => void;
 }
 
-/** Frames that wait for a slow listener may take so much memory. */
+/** The most memory for frames that wait for a slow listener. */
 const MAX_WAITING_BYTES = 1 << 20;
-/** So long after a connection has ended the next one is made, doubling each time that nobody listens. */
+/** The delay before the next connection, which doubles each time that it cannot be made. */
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 30_000;
-/** So long a listener has to say that it accepts. */
+/** A listener must send ACCEPT within this time. */
 const ACCEPT_MS = 5000;
 const MAX_CONTROL_BYTES = 1024;
 
 type State =
-  /** Connecting, or READY was said and ACCEPT has not come. */
+  /** Connecting, or READY was sent and ACCEPT was not received yet. */
   | { readonly at: 'opening'; readonly socket: Socket; heard: Buffer; readonly cancel: Cancel }
   | { readonly at: 'streaming'; readonly socket: Socket }
   | { readonly at: 'waiting'; readonly cancel: Cancel }
@@ -35,10 +35,10 @@ type State =
 export class DnstapStream {
   private state: State;
   private retryMs = FIRST_RETRY_MS;
-  /** Frames that were lost since it was said; undefined: none are being lost. */
+  /** Frames that were lost in this outage; undefined: no outage. */
   private lostFrames: number | undefined;
 
-  /** Connects, and connects anew whenever that is over. */
+  /** Connects, and connects again whenever the connection ends. */
   constructor(private readonly parts: DnstapStreamParts) {
     this.state = this.open();
   }
@@ -65,7 +65,7 @@ export class DnstapStream {
     socket.unref();
     socket.on('connect', () => socket.write(controlFrame(CONTROL.READY)));
     socket.on('data', chunk => this.data(chunk));
-    // The close says that it ended.
+    // The close event reports the end.
     socket.on('error', () => undefined);
     socket.on('close', () => this.ended(socket));
     const cancel = this.parts.clock.after(ACCEPT_MS, () => socket.destroy());
@@ -104,7 +104,7 @@ export class DnstapStream {
     this.say('nobody takes dnstap at', 'until somebody does');
   }
 
-  /** One function for all frames: a listener that keeps up again ends an outage. */
+  /** One function for all frames: the outage ends when a frame is written again. */
   private readonly written = (): void => {
     if (this.lostFrames === undefined || this.state.at !== 'streaming' || this.state.socket.writableLength > 0) return;
     const lost = this.lostFrames;
@@ -117,7 +117,10 @@ export class DnstapStream {
     this.parts.lost();
   }
 
-  /** Once for each outage. @returns how many frames it has cost so far */
+  /**
+   * Logs an outage once.
+   * @returns how many frames were lost so far
+   */
   private say(what: string, until: string): number {
     if (this.lostFrames !== undefined) return this.lostFrames;
     const { path, log } = this.parts;

@@ -17,7 +17,7 @@ const FIELD_CONTENT_TYPE = 1;
 /** Kinds of control frames. */
 export const CONTROL = { ACCEPT: 1, START: 2, STOP: 3, READY: 4, FINISH: 5 } as const;
 
-/** A control frame; READY and START say what the data will be. */
+/** A control frame; READY and START name the content type. */
 export function controlFrame(kind: (typeof CONTROL)[keyof typeof CONTROL]): Buffer {
   const withType = kind === CONTROL.READY || kind === CONTROL.START;
   const frame = Buffer.alloc(12 + (withType ? 8 + CONTENT_TYPE.length : 0));
@@ -31,7 +31,7 @@ export function controlFrame(kind: (typeof CONTROL)[keyof typeof CONTROL]): Buff
   return frame;
 }
 
-/** The kind of the control frame that octets begin with; undefined: there is no whole one yet. */
+/** The kind of the control frame at the start; undefined: it is not complete yet. */
 export function controlKind(octets: Buffer): number | undefined {
   if (octets.length < 12 || u32At(octets, 0) !== 0 || octets.length < 8 + u32At(octets, 4)) return undefined;
   return u32At(octets, 8);
@@ -44,7 +44,7 @@ const PROTOCOLS = { udp: 1, tcp: 2, tls: 3 } as const;
 const CLIENT_RESPONSE = 6;
 const MESSAGE = 1;
 
-/** What all frames of one daemon say of it. */
+/** The fields that all frames of a daemon share. */
 export interface DnstapIdentity {
   readonly identity: string;
   readonly version: string;

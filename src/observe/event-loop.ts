@@ -1,17 +1,17 @@
-// How late the event loop is. prom-client measures the same, but says 9223372036 s and NaN wherever nothing was measured yet:
-// at the first scrape, and at each that follows another at once.
+// Measures the delay of the event loop. prom-client measures it, too, but writes 9223372036 s and NaN if nothing was
+// measured yet: at the first scrape, and at a scrape directly after another.
 
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
 import type { Family } from './families.js';
 
-/** Also how often the process wakes to measure: it begins with the first scrape only. */
+/** Also how often the process wakes to measure, so measuring begins with the first scrape. */
 const RESOLUTION_MS = 10;
-/** So long the first scrape waits for something to tell. */
+/** How long the first scrape waits for measurements. */
 const FIRST_MS = 5 * RESOLUTION_MS;
 
-/** What is shown of the delays, by the end of the metric's name. */
+/** The metrics of the delays, by the end of their names. */
 const SHOWN: readonly (readonly [name: string, help: string, read: (delays: IntervalHistogram) => number])[] = [
   ['min', 'The minimum recorded event loop delay.', ({ min }) => min],
   ['max', 'The maximum recorded event loop delay.', ({ max }) => max],
@@ -30,7 +30,7 @@ export const EVENT_LOOP_NAMES: readonly string[] = ['', ...SHOWN.map(([end]) => 
 /** Measures from now on. */
 export class EventLoop {
   private readonly delays: IntervalHistogram;
-  /** Seconds, in the order of SHOWN, since the scrape before the last; undefined: nothing was measured yet. */
+  /** Seconds, in the order of SHOWN; undefined: nothing was measured yet. */
   private last: readonly number[] | undefined;
 
   constructor() {
@@ -38,7 +38,7 @@ export class EventLoop {
     this.delays.enable();
   }
 
-  /** What was measured since the last call; what it said then, if there was no time to measure. */
+  /** The delays since the last call; the same as at the last call if there was no time to measure. */
   async families(): Promise<Family[]> {
     if (this.last === undefined) await sleep(FIRST_MS);
     const startedAt = performance.now();

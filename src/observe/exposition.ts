@@ -1,4 +1,4 @@
-// Metrics as Prometheus reads them: the one place that knows prom-client.
+// Writes metrics in the formats of Prometheus. Only this file uses prom-client.
 
 import {
   collectDefaultMetrics,
@@ -26,14 +26,14 @@ export interface Exposed {
   readonly body: string;
 }
 
-/** Writes families, and what Node.js tells about its process, in the format that suits an Accept header. */
+/** Writes families, and the process metrics of Node.js, in the format that an Accept header asks for. */
 export type Exposition = (accept: string | undefined, families: readonly Family[]) => Promise<Exposed>;
 
 type AnyRegistry = Registry<RegistryContentType>;
 
 /**
- * Makes an Exposition. Each format has a registry and metric objects of its own: writing OpenMetrics, prom-client renames
- * counters in place, and a registry of the classic format with the same objects would lose their `_total`.
+ * Makes an Exposition. Each format has its own registry and metric objects: when prom-client writes OpenMetrics, it
+ * renames counters in place, and a classic registry with the same objects would lose `_total`.
  */
 export function exposition(): Exposition {
   const eventLoop = new EventLoop();
@@ -48,7 +48,7 @@ export function exposition(): Exposition {
   return async (accept, families) => {
     const isOpen = accept?.includes('application/openmetrics-text') === true;
     const registry = registryOf(isOpen ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE);
-    // Series come and go, so the objects are made for each scrape; the registry reads all of them before it waits.
+    // Series come and go, so the objects are made for each scrape. The registry reads all of them before it waits.
     for (const family of [...families, ...(await eventLoop.families())]) {
       registry.removeSingleMetric(family.name);
       show(family, registry);
@@ -57,10 +57,10 @@ export function exposition(): Exposition {
   };
 }
 
-/** No measuring of the event loop by prom-client: once in so many milliseconds is never. */
+/** prom-client must not measure the event loop: this interval is so long that it never does. */
 const NEVER_MS = 86_400_000;
 
-/** A registry with what prom-client tells about the process, but for the event loop. */
+/** A registry with prom-client's process metrics, without those of the event loop. */
 function ofProcess(contentType: RegistryContentType): AnyRegistry {
   const registry = new Registry<RegistryContentType>();
   registry.setContentType(contentType);
@@ -80,7 +80,7 @@ function show(family: Family, registry: AnyRegistry): void {
     }
     case 'gauge': {
       const gauge = new Gauge(about);
-      // Without labels prom-client begins with a 0.
+      // Without labels, prom-client starts with a 0.
       gauge.reset();
       for (const { labels, value } of family.samples()) gauge.set(labels, value);
       return;
@@ -90,7 +90,7 @@ function show(family: Family, registry: AnyRegistry): void {
   }
 }
 
-/** A histogram whose values are ours. */
+/** A histogram with our own values. */
 class ShownHistogram extends Histogram {
   constructor(
     configuration: HistogramConfiguration<string>,

@@ -23,7 +23,7 @@ export interface HistogramSample {
   readonly distribution: Distribution;
 }
 
-/** All series of one name, as they are when somebody scrapes. */
+/** All series of one name at the time of a scrape. */
 export type Family = { readonly name: string; readonly help: string; readonly labelNames: readonly string[] } & (
   | { readonly type: 'counter' | 'gauge'; samples(): readonly Sample[] }
   | { readonly type: 'histogram'; readonly bounds: readonly number[]; samples(): readonly HistogramSample[] }
@@ -46,7 +46,7 @@ export class Distribution {
     this.sum += value;
   }
 
-  /** Adds what was counted elsewhere with the same buckets. */
+  /** Adds counts from elsewhere with the same buckets. */
   merge({ counts, sum }: CountedHistogram): void {
     counts.forEach((count, bucket) => (this.counts[bucket] = (this.counts[bucket] ?? 0) + count));
     this.sum += sum;
@@ -98,5 +98,5 @@ export function keysOf<K extends string>(record: Readonly<Record<K, unknown>>): 
   return Object.keys(record) as K[];
 }
 
-/** The label value of a type or RCODE: its own where it is listed, else `other`. */
+/** The label value of a type or RCODE: itself if it is listed, else `other`. */
 export const within = (label: string, labels: readonly string[]): string => (labels.includes(label) ? label : 'other');

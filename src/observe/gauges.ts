@@ -1,4 +1,4 @@
-// Gauges: what is the case at the moment of a scrape, read from one overview.
+// Gauges: the state at the moment of a scrape, read from one overview.
 
 import type { AddressOverview, Overview, ServerOverview } from '../base/overview.js';
 import { MODES } from '../base/overview.js';
@@ -11,13 +11,13 @@ const one = (value: number): Sample[] => [{ labels: {}, value }];
 const flag = (labels: Labels, is: boolean): Sample => ({ labels, value: is ? 1 : 0 });
 
 /**
- * Whether an address can be asked now in a way that the mode wants. Cleartext is a path only where the mode goes there; over
- * TLS it must have worked.
+ * Whether an address can be asked now in a way that the mode allows. Cleartext is a path only if the mode allows it;
+ * TLS must have worked.
  */
 export const isReached = ({ path, state }: AddressOverview): boolean =>
   path === 'cleartext' || (path === 'tls' && state === 'private');
 
-/** Servers of one label, which share their series: a server and its successor, or two purposes. */
+/** Servers with one label, which share their series: a server and its successor, or servers of two purposes. */
 interface Labelled {
   readonly upstream: string;
   readonly servers: readonly ServerOverview[];
@@ -31,7 +31,7 @@ function byLabel({ servers }: Overview): Labelled[] {
   });
 }
 
-/** A gauge with one value for each label of a server; undefined: it is not known, and not shown. */
+/** A gauge with one value for each label of a server; undefined: not known, and not shown. */
 const perServer =
   (value: (labelled: Labelled) => number | undefined): Read =>
   overview =>
@@ -40,7 +40,7 @@ const perServer =
       return known === undefined ? [] : [{ labels: { upstream: labelled.upstream }, value: known }];
     });
 
-/** The smallest of what is known, in seconds. */
+/** The smallest known value, in seconds. */
 function leastSec(milliseconds: readonly (number | undefined)[]): number | undefined {
   const known = milliseconds.filter(value => value !== undefined);
   return known.length === 0 ? undefined : Math.min(...known) / 1000;
@@ -100,7 +100,10 @@ const READ: Readonly<Record<keyof typeof GAUGES, Read>> = {
   clock_synchronized: ({ clockIsSet }) => one(clockIsSet === false ? 0 : 1),
 };
 
-/** The gauges as families. @param overview called by each; the same snapshot within a scrape */
+/**
+ * The gauges as families.
+ * @param overview called by each; returns the same snapshot within a scrape
+ */
 export function gauges(overview: () => Overview): Family[] {
   return keysOf(READ).map(key => ({
     type: 'gauge',

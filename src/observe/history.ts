@@ -6,13 +6,13 @@ import type { Glance } from './metrics.js';
 
 /** Milliseconds between two samples. */
 export const STEP_MS = 15_000;
-/** Those of an hour, and one to begin with. */
+/** The samples of an hour, and one before them. */
 const MAX_SAMPLES = 3600_000 / STEP_MS + 1;
 
 /** A sample: milliseconds since 1970, then sums since the start of the daemon. */
 export type Sample = readonly [at: WallMs, ...sums: number[]];
 
-/** What a sample has of a glance, in its order; the page reads it so (base/rates). */
+/** The values of a sample, from a glance, in the order that the page reads (base/rates). */
 export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] => [
   replies.cache,
   replies.upstream,

@@ -8,17 +8,17 @@ import { join } from 'node:path';
 import type { Log } from '../base/ports.js';
 import type { Metrics } from './metrics.js';
 
-/** What can be asked. */
+/** The parts that are served. */
 export interface HttpParts {
   readonly metrics: Pick<Metrics, 'expose'>;
-  /** Undefined: ready; else what is missing. */
+  /** Undefined: ready; else the reason. */
   readonly notReady: () => string | undefined;
-  /** What the page shows, as JSON. */
+  /** The data of the status page, as JSON. */
   readonly status: () => unknown;
   readonly history: () => unknown;
-  /** One scraper or two, and somebody who looks; slow ones do not pile up. */
+  /** Enough for one or two scrapers and a person; slow ones must not pile up. */
   readonly maxConnections: number;
-  /** Where the page's files are. */
+  /** The directory of the page's files. */
   readonly pageDirectory: string;
   readonly log: Log;
 }
@@ -32,8 +32,7 @@ export interface HttpListener {
 }
 
 /**
- * Listens for HTTP.
- * @throws the system's error if the address cannot be bound
+ * Listens for HTTP. @throws the system's error if the address cannot be bound
  */
 export async function listenHttp(
   at: { readonly address: string; readonly port: number },
@@ -52,7 +51,7 @@ export async function listenHttp(
     server.once('error', reject);
     server.listen(at.port, at.address, () => {
       server.off('error', reject);
-      // E.g. EMFILE while accepting: that connection is lost, the server stays.
+      // For example EMFILE while accepting: that connection is lost, the server stays.
       server.on('error', ({ message }) => parts.log.warn({}, `metrics.listen: ${message}`));
       resolve();
     });
@@ -67,7 +66,7 @@ export async function listenHttp(
   };
 }
 
-/** The page loads and runs nothing but its own files, and no other page may show it in a frame. */
+/** The page loads and runs only its own files, and no other page may show it in a frame. */
 const HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy':
@@ -83,10 +82,13 @@ const FILES: Readonly<Record<string, readonly [file: string, contentType: string
   '/page.css': ['page.css', 'text/css; charset=utf-8'],
 };
 
-/** Names that no public zone has: a page from elsewhere cannot be shown under one of them (DNS rebinding). */
+/** Names that do not exist in public zones, so that a page from elsewhere cannot have one of them (DNS rebinding). */
 const LOCAL_NAME = /^[^.]+$|\.(localhost|local|lan|internal|home\.arpa)$/i;
 
-/** Whether a request names an IP address or a local name as its host: else a foreign page may have sent the browser here. */
+/**
+ * Whether the host of a request is an IP address or a local name; otherwise a page from elsewhere may have made the
+ * browser send it.
+ */
 function isAddressedToUs({ headers: { host = '' } }: IncomingMessage): boolean {
   const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
   return isIP(name) !== 0 || LOCAL_NAME.test(name);
@@ -105,7 +107,7 @@ const text = (status: number, body: string): Reply => ({
 });
 const json = (data: unknown): Reply => ({ status: 200, contentType: 'application/json', body: JSON.stringify(data) });
 
-/** The answer; an error while it is made is one, too, and does not end the daemon. */
+/** The response. An error while it is made becomes a response, too, and does not end the daemon. */
 async function answered(request: IncomingMessage, parts: HttpParts): Promise<Reply> {
   try {
     return await answer(request, parts);

@@ -1,26 +1,27 @@
-// A file that lines are appended to, and that somebody else rotates: moves away, and has us open anew. What cannot be written is
-// counted and said, and the file is tried again: a full disk is emptied some day.
+// A file that lines are appended to, and that another program rotates: it moves the file, and has us open a new one.
+// Lines that cannot be written are counted and reported, and the file is tried again, because a full disk is emptied at
+// some time.
 
 import { createWriteStream, type WriteStream } from 'node:fs';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 
-/** What it is made from. */
+/** The parts of the file. */
 export interface LogFileParts {
   readonly path: string;
-  /** The option that names it. */
+  /** The option that sets its path. */
   readonly option: string;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** Lines that wait for a slow disk may take so much memory; more are lost, and counted. */
+/** The most memory for lines that wait for a slow disk; more lines are lost, and counted. */
 const MAX_WAITING_BYTES = 1 << 20;
-/** So long after a failure the file is opened anew, doubling at each failure in a row. */
+/** The delay after a failure before the file is opened again, which doubles with each failure in a row. */
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 60_000;
-/** With no line lost for so long an outage is over. */
+/** An outage is over after this long without a lost line. */
 const QUIET_MS = 10_000;
 
 type State =
@@ -28,7 +29,7 @@ type State =
   | { readonly at: 'waiting'; readonly cancel: Cancel }
   | { readonly at: 'closed' };
 
-/** While lines are lost, and for a while after. */
+/** The state while lines are lost, and for some time after. */
 interface Outage {
   lines: number;
   lastAtMs: MonoMs;
@@ -46,7 +47,7 @@ export class LogFile {
     this.state = { at: 'open', stream: this.open() };
   }
 
-  /** What cannot be written, as a sentence; undefined: all is well. */
+  /** What cannot be written, as a sentence; undefined: no outage. */
   get unwritten(): string | undefined {
     return this.outage && `${this.parts.path} cannot be written (${this.outage.why}): ${lostText(this.outage.lines)}`;
   }
@@ -59,7 +60,7 @@ export class LogFile {
     else state.stream.write(line, this.written);
   }
 
-  /** Goes on in a file of the same name, made anew where it was moved away. */
+  /** Opens the file again, which creates it if it was moved. */
   reopen(): void {
     if (this.state.at === 'closed') return;
     this.leave();
@@ -67,7 +68,7 @@ export class LogFile {
     this.state = { at: 'open', stream: this.open() };
   }
 
-  /** Writes what is waiting; later lines are dropped, and nothing is opened again. */
+  /** Writes the waiting lines; later lines are dropped, and the file is not opened again. */
   close(): void {
     this.leave();
     this.state = { at: 'closed' };
@@ -79,7 +80,7 @@ export class LogFile {
   }
 
   private open(): WriteStream {
-    // What a household asks for is not for all users of the machine.
+    // The names that a household asks for must not be readable for all users of the machine.
     const stream = createWriteStream(this.parts.path, { flags: 'a', mode: 0o640 });
     stream.on('error', error => this.failed(stream, error));
     return stream;
@@ -95,7 +96,7 @@ export class LogFile {
     this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS);
   }
 
-  /** One function for all lines: called for each with what came of it. */
+  /** One function for all lines, called with the result of each. */
   private readonly written = (error?: Error | null): void => {
     if (error !== undefined && error !== null) {
       this.lost(error.message);
@@ -115,7 +116,7 @@ export class LogFile {
     outage.lastAtMs = this.parts.clock.monotonicMs();
   }
 
-  /** Says it once. */
+  /** Reports the outage once. */
   private begin(why: string): Outage {
     if (this.outage !== undefined) return this.outage;
     const { path, option, log, clock } = this.parts;

@@ -4,19 +4,19 @@ import { type Logger, type LoggerOptions, pino } from 'pino';
 
 import type { Log } from '../base/ports.js';
 
-/** How to log. */
+/** Options of the log. */
 export interface LogOptions {
   readonly level: 'error' | 'warn' | 'info' | 'debug';
   readonly format: 'auto' | 'json' | 'text';
 }
 
-/** Where lines go; `process.stdout` is one. */
+/** Where lines are written; `process.stdout` is one. */
 export interface LogSink {
   readonly isTTY?: boolean;
   write(text: string): unknown;
 }
 
-/** A log whose options may be changed while it is in use. */
+/** A log whose options may change while it is in use. */
 export interface ConfigurableLog extends Log {
   level: LogOptions['level'];
   configure(options: LogOptions): void;

@@ -1,4 +1,4 @@
-// The metrics: what was counted, and what is the case when somebody scrapes.
+// The metrics: the counts, and the gauges at the time of a scrape.
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer, Source } from '../base/observer.js';
@@ -9,27 +9,27 @@ import type { Exposed, Exposition } from './exposition.js';
 import { byKey } from './families.js';
 import { gauges } from './gauges.js';
 
-/** What the metrics need from outside. */
+/** The parts that the metrics use. */
 export interface MetricsParts extends CountingParts {
-  /** How the daemon is doing; taken once for each scrape. */
+  /** The state of the daemon, taken once for each scrape. */
   readonly overview: () => Overview;
-  /** What the front threads have counted since the last call. */
+  /** The counts of the front threads since the last call. */
   readonly fronts: () => readonly FrontCounts[];
 }
 
-/** Sums since the start, for status page, `top` and history. */
+/** Sums since the start, for the status page, `top` and the history. */
 export interface Glance {
-  /** Replies, by where they came from. */
+  /** Replies by their source. */
   readonly replies: Readonly<Record<Source, number>>;
-  /** Replies by the bucket of DURATION_BUCKETS that the time they took falls into; the last is for all above. */
+  /** Replies by the bucket of DURATION_BUCKETS for their duration; the last is for longer ones. */
   readonly durations: readonly number[];
-  /** Queries that we sent over TLS, and in cleartext. */
+  /** Queries that were sent over TLS, and in cleartext. */
   readonly encrypted: number;
   readonly cleartext: number;
   readonly validations: Readonly<Record<string, number>>;
-  /** TLS connections by server: how many, and how many of them resumed a session. */
+  /** TLS connections by server: how many were made, and how many of them resumed a session. */
   readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
-  /** Error replies by cause, the latest first. */
+  /** Causes of error replies, the latest first. */
   readonly causes: readonly Cause[];
 }
 
@@ -67,7 +67,7 @@ export function metrics(parts: MetricsParts): Metrics {
       };
     },
     async expose(accept) {
-      // Loaded by the first scrape: it takes a good part of the time that all the rest takes to start.
+      // Loaded at the first scrape: loading takes a large part of the time of a start.
       exposition ??= import('./exposition.js').then(loaded => loaded.exposition());
       const expose = await exposition;
       absorb();

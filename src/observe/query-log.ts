@@ -1,14 +1,17 @@
-// The query log: a line of JSON for each query that got a reply, with as much detail as log.queries says.
+// The query log: a line of JSON for each query that got a reply, with the detail that log.queries sets.
 
 import { createHmac } from 'node:crypto';
 
 import type { NotedQuery } from '../base/observer.js';
 import type { WallMs } from '../base/time.js';
 
-/** How much a line tells: all; the client only as a hash, whose key ends with the process; or neither client nor name. */
+/**
+ * The detail of a line: everything; the client only as a hash, with a key that ends with the process; or neither client
+ * nor name.
+ */
 export type Detail = 'full' | 'hashed_client' | 'no_name';
 
-/** What a line has. */
+/** The fields of a line. */
 export interface QueryLine {
   readonly time: string;
   readonly client?: string;
@@ -23,12 +26,12 @@ export interface QueryLine {
   readonly ms: number;
 }
 
-/** What it is made from. */
+/** The parts of the log. */
 export interface QueryLogParts {
   readonly detail: Detail;
   readonly write: (line: string) => void;
   readonly wallMs: () => WallMs;
-  /** Random octets: a client keeps its hash as long as the daemon runs, and the hash does not tell the address. */
+  /** Random octets: a client has the same hash as long as the daemon runs, and the hash does not reveal its address. */
   readonly key: Buffer;
   /** Name and type of a question in text. */
   readonly questionText: (question: Buffer) => { readonly name: string; readonly type: string };
@@ -38,17 +41,17 @@ export interface QueryLogParts {
 /** The log. */
 export interface QueryLog {
   note(query: NotedQuery): void;
-  /** The last ones, oldest first. */
+  /** The last lines, oldest first. */
   recent(): readonly QueryLine[];
 }
 
-/** The last ones, which `top` counts names and clients of. */
+/** How many lines are kept, from which `top` counts names and clients. */
 const MAX_RECENT = 1000;
 const HASH_CHARACTERS = 12;
 
 /** Makes a QueryLog. */
 export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }: QueryLogParts): QueryLog {
-  // A ring: once it is full, the oldest is at `next`.
+  // A ring: when it is full, the oldest is at `next`.
   const kept: QueryLine[] = [];
   let next = 0;
   const shown = (address: string): string =>

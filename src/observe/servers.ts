@@ -1,5 +1,5 @@
-// The series of servers. They are made with the first server of a label and dropped with the last: what is asked no more must
-// not be shown as if it were.
+// The series of servers. They are made with the first server of a label and removed with the last, because a server
+// that is not used any more must not be shown.
 
 import type { ClosedBy, ServerObserver, UpstreamError, UpstreamProtocol } from '../base/observer.js';
 import { PROTOCOLS, RCODE_LABELS, type Row, SERVER_COUNTERS, SERVER_HISTOGRAMS } from './catalogue.js';
@@ -8,7 +8,7 @@ import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally,
 /** RCODEs below this have a tally that is found by index. */
 const INDEXED_RCODES = 24;
 
-/** Sums over all servers that there have been. */
+/** Sums over all servers since the start. */
 export interface Sent {
   encrypted: number;
   cleartext: number;
@@ -20,7 +20,7 @@ class Series {
   readonly histograms: Readonly<Record<keyof typeof SERVER_HISTOGRAMS, Distribution>>;
   readonly queries: Readonly<Record<UpstreamProtocol, Tally>>;
   readonly responses: readonly Tally[];
-  /** Servers that have this label and are in use. */
+  /** How many servers with this label are in use. */
   users = 0;
 
   constructor(rcodeName: (rcode: number) => string) {
@@ -82,7 +82,7 @@ class CountedServer implements ServerObserver {
 /** The series of all servers. */
 export class Servers {
   readonly sent: Sent = { encrypted: 0, cleartext: 0 };
-  /** By label: a server and its successor share one for a while. */
+  /** By label: a server and its successor share one for some time. */
   private readonly series = new Map<string, Series>();
 
   constructor(private readonly rcodeName: (rcode: number) => string) {}

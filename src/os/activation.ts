@@ -1,5 +1,5 @@
-// Sockets that the service manager has opened for us (sd_listen_fds(3)): port 53 without any right to it, and queries wait in
-// them instead of being refused while we start.
+// Sockets that the service manager has opened for us (sd_listen_fds(3)). With them, port 53 needs no privileges, and
+// queries wait in the sockets during a start instead of being refused.
 
 import { addressText } from '../base/address.js';
 import { u16At } from '../base/octets.js';
@@ -12,7 +12,7 @@ export interface PassedSocket {
   readonly port: number;
 }
 
-/** All of them, by what they are for. */
+/** All passed sockets, by purpose. */
 export interface PassedSockets {
   readonly udp: readonly PassedSocket[];
   readonly tcp: readonly PassedSocket[];
@@ -34,7 +34,7 @@ const ADDRESS_BYTES = 28;
 
 /**
  * The sockets that were passed to this process.
- * @returns undefined: none were; a text: they cannot be used, and why
+ * @returns undefined: none; a text: why they cannot be used
  */
 export function passedSockets(
   { LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' }: ActivationEnvironment,
@@ -63,7 +63,7 @@ export function passedSockets(
   return found;
 }
 
-/** Where a socket is bound, or what is wrong with it. */
+/** The address that a socket is bound to, or the problem with it. */
 function boundAddress(libc: Libc, fd: number): { readonly address: string; readonly port: number } | string {
   const octets = Buffer.alloc(ADDRESS_BYTES);
   if (libc.getsockname(fd, octets) < 0) return 'is no socket';
@@ -71,13 +71,13 @@ function boundAddress(libc: Libc, fd: number): { readonly address: string; reado
   if (family !== LINUX.AF_INET && family !== LINUX.AF_INET6) return 'is neither IPv4 nor IPv6';
   const six = family === LINUX.AF_INET6;
   const address = addressText(octets, six ? 8 : 4, six ? 16 : 4);
-  // IPv4 clients would come as mapped IPv6 addresses (::ffff:…), which access.allow does not match.
+  // IPv4 clients would have mapped IPv6 addresses (::ffff:…), which access.allow does not match.
   if (address === '::' && libc.getsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY) !== 1)
     return 'takes IPv4 on an IPv6 address: add BindIPv6Only=ipv6-only, and an IPv4 address beside it';
   return { address, port: u16At(octets, 2) };
 }
 
-/** Removes the variables, so that child processes do not take the sockets for theirs. */
+/** Removes the variables, so that child processes do not use the sockets. */
 export function forgetActivation(environment: ActivationEnvironment): void {
   delete environment.LISTEN_PID;
   delete environment.LISTEN_FDS;

@@ -1,4 +1,4 @@
-// The machine's clocks and its source of chance.
+// The machine's clocks and random numbers.
 
 import { randomFillSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -30,13 +30,13 @@ export function systemRandom(): Random {
   };
   return {
     uint16,
-    // The bias for the small n that is asked for here does not matter; ids take uint16 as it is.
+    // The bias is negligible for the small n that are used here; ids use uint16, which has none.
     below: n => uint16() % n,
   };
 }
 
 const TIMESYNC = '/run/systemd/timesync';
 
-/** Whether systemd-timesyncd has set the clock since the machine was started; undefined: it does not run here. */
+/** Whether systemd-timesyncd has set the clock since the machine started; undefined: it is not running. */
 export const timesyncHasSetClock = (): boolean | undefined =>
   existsSync(TIMESYNC) ? existsSync(`${TIMESYNC}/synchronized`) : undefined;

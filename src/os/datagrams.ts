@@ -21,17 +21,17 @@ const CONTROL_BYTES = 64;
 /** How long one poll waits for room in a socket, ms. */
 const WAIT_MS = 100;
 
-/** An address to bind, or where a socket is bound that somebody else has opened. */
+/** An address to bind, or the address of a socket that is open already. */
 export interface BindAddress {
   readonly address: string;
   readonly port: number;
   readonly fd?: number;
 }
 
-/** A system call that failed; `code` as Node.js names it. */
+/** A system call that failed; `code` is the one of Node.js. */
 export class SystemError extends Error {
   readonly code: string;
-  /** Below 0, as Node.js has it. */
+  /** Negative, as in Node.js. */
   readonly errno: number;
   readonly syscall: string;
   readonly address: string;
@@ -51,8 +51,8 @@ export class SystemError extends Error {
 const SOCKET_BUFFER_BYTES = 1 << 20;
 
 /**
- * Opens and binds a UDP socket that others may share the port with; of one that is open already, another descriptor.
- * @throws SystemError
+ * Opens and binds a UDP socket whose port others may share; for a socket that is open already, makes another
+ * descriptor. @throws SystemError
  */
 export function openUdp(libc: Libc, at: BindAddress): number {
   const octets = addressOctets(at.address);
@@ -100,13 +100,15 @@ function socketAddress(octets: Buffer, port: number): Buffer {
   return name;
 }
 
-/** The route to an address, from wherever the socket is bound; as `Messages.copyRoute` writes it. */
+/**
+ * The route to an address, from the address that the socket is bound to; in the form that `Messages.copyRoute` writes.
+ */
 export function routeTo({ address, port }: BindAddress): Buffer {
   const name = socketAddress(addressOctets(address) ?? Buffer.alloc(4), port);
   return Buffer.concat([Buffer.from([name.length]), name]);
 }
 
-/** An array of struct mmsghdr over fixed rooms for names, data and control. */
+/** An array of struct mmsghdr with fixed memory for names, data and control. */
 export class Messages {
   /** Octets of all datagrams: slot i starts at i * roomBytes. */
   readonly data: Buffer;
@@ -118,7 +120,7 @@ export class Messages {
   private readonly vectors: Buffer;
   private readonly vectorWords: Int32Array;
   private readonly pollFd = Buffer.alloc(8);
-  /** Slots whose lengths are not those that `receive` needs. */
+  /** How many slots have lengths that must be reset before `receive`. */
   private filled = BATCH;
   private readonly headerBytes: number;
   private readonly namelenAt: number;
@@ -134,7 +136,7 @@ export class Messages {
     const memory = new ArrayBuffer(BATCH * roomBytes);
     this.data = Buffer.from(memory);
     this.words = new Int32Array(memory);
-    // Not from the pool: C holds addresses into these for as long as this object lives.
+    // Not from the pool: C code uses their addresses for as long as this object lives.
     this.names = Buffer.alloc(BATCH * NAME_BYTES);
     this.control = Buffer.alloc(BATCH * CONTROL_BYTES);
     const vectorMemory = new ArrayBuffer(BATCH * 2 * p);
@@ -161,7 +163,7 @@ export class Messages {
     }
   }
 
-  /** Receives what is there, up to BATCH. */
+  /** Receives the datagrams that are there, up to BATCH. */
   receive(fd: number): number {
     // Only the slots that the kernel filled last time were changed.
     for (let i = 0; i < this.filled; i++) {
@@ -181,13 +183,13 @@ export class Messages {
 
   /**
    * Makes slot i a reply of `bytes` octets to the datagram in slot j of `query`: to its sender, from its destination.
-   * It points at the names of `query`, and so has to be sent before that receives again.
+   * The slot points at the names of `query`, so it must be sent before `query` receives again.
    */
   replyTo(i: number, query: Messages, j: number, bytes: number): void {
     const words = this.libc.pointerBytes >> 2;
     const to = i * (this.headerBytes >> 2);
     const from = j * (query.headerBytes >> 2);
-    // Name and its length, then control and its length: a copy of words, since pointers as numbers would be bigints.
+    // Name and its length, then control and its length, copied as words, because pointers as numbers would be bigints.
     for (let word = 0; word <= words; word++) this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
     for (let word = 4 * words; word <= 5 * words; word++)
       this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
@@ -195,7 +197,7 @@ export class Messages {
     this.vectorWords[this.vectorLength(i)] = bytes;
   }
 
-  /** Octets of the route of slot j: its sender and destination, as `fill` needs them for the reply. */
+  /** Octets of the route of slot j: its sender and destination, which `fill` needs for the reply. */
   routeBytes(j: number): number {
     return (
       1 +
@@ -233,8 +235,8 @@ export class Messages {
 
   /**
    * Sends slots [0, count).
-   * @param wait whether to wait where the socket has no room; else what is left is the caller's to send again
-   * @returns how many have left
+   * @param wait whether to wait if the socket has no room; otherwise the caller must send the rest again
+   * @returns how many were sent
    */
   send(fd: number, count: number, wait: boolean): number {
     let sent = 0;
@@ -244,24 +246,24 @@ export class Messages {
       if (result === -LINUX.EINTR) continue;
       if (result === -LINUX.EAGAIN) {
         if (!wait) break;
-        // Node.js makes the sockets that it watches non-blocking: wait for room by polling.
+        // Node.js makes the sockets that it watches non-blocking, so wait for room with poll.
         this.pollFd.writeInt32LE(fd, 0);
         this.pollFd.writeInt16LE(LINUX.POLLOUT, 4);
         this.libc.poll(this.pollFd, 1, WAIT_MS);
         continue;
       }
-      // Skip one that cannot be sent (its network is gone), so that the others leave.
+      // Skip a datagram that cannot be sent (its network is gone), so that the others leave.
       sent += result <= 0 ? 1 : result;
     }
     return sent;
   }
 
-  /** Where a field of header i stands among the words. Of sizes, which are 64 bits long on most machines, the upper half stays 0. */
+  /** Where a field of header i is among the words. Sizes have 64 bits on most machines; their upper half stays 0. */
   private header(i: number, field: number): number {
     return (i * this.headerBytes + field) >> 2;
   }
 
-  /** Where the length of vector i stands. */
+  /** Where the length of vector i is. */
   private vectorLength(i: number): number {
     return ((2 * i + 1) * this.libc.pointerBytes) >> 2;
   }

@@ -1,27 +1,30 @@
-// Notices that the contents of files have changed. What is watched are their directories: editors write another file and
-// rename it, and Kubernetes exchanges a link somewhere on the way to it.
+// Notices changes in the contents of files. The directories are watched, not the files: editors write another file and
+// rename it, and Kubernetes replaces a link in the path of the file.
 
 import { createHash } from 'node:crypto';
 import { type FSWatcher, readFileSync, realpathSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Changes come in bunches; files are looked at when it has been quiet for so long. */
+/** Changes come in groups; files are read after this long without one. */
 const QUIET_MS = 300;
-/** Where a directory cannot be watched, its files are looked at so often, and watching is tried again. */
+/** If a directory cannot be watched, its files are read this often, and watching is tried again. */
 const RETRY_MS = 60_000;
 
 /** Watches files. */
 export interface FileWatch {
-  /** Watches these from now on. */
+  /** Watches these files from now on, and no others. */
   follow(paths: readonly string[]): void;
   close(): void;
 }
 
-/** What it tells. */
+/** The events of a watch. */
 export interface FileWatchEvents {
-  /** The contents of these are others than when they were last looked at. A file that cannot be read has not changed. */
+  /**
+   * The contents of these files have changed since they were last read. A file that cannot be read does not count as
+   * changed.
+   */
   changed(paths: readonly string[]): void;
-  /** A directory cannot be watched (any more). Said once; its files are looked at every minute instead. */
+  /** A directory cannot be watched (any more). Reported once; its files are read every minute instead. */
   trouble(directory: string, error: Error): void;
 }
 
@@ -33,10 +36,10 @@ export function watchFiles(paths: readonly string[], events: FileWatchEvents): F
 }
 
 class Watching implements FileWatch {
-  /** By path: the digest of the contents, or undefined as long as it could not be read. */
+  /** The digest of the contents, by path; undefined while the file could not be read. */
   private digests = new Map<string, string | undefined>();
   private readonly watchers = new Map<string, FSWatcher>();
-  /** Directories about whose trouble something was said. */
+  /** Directories whose trouble was reported. */
   private readonly troubled = new Set<string>();
   private quietTimer: NodeJS.Timeout | undefined;
   private retryTimer: NodeJS.Timeout | undefined;
@@ -57,7 +60,7 @@ class Watching implements FileWatch {
     this.digests.clear();
   }
 
-  /** Watches the directories that the files are in now, and no others. */
+  /** Watches the current directories of the files, and no others. */
   private watchDirectories(): void {
     clearTimeout(this.retryTimer);
     const wanted = new Set([...this.digests.keys()].flatMap(directoriesOf));
@@ -107,12 +110,12 @@ class Watching implements FileWatch {
     const changed: string[] = [];
     for (const [path, before] of this.digests) {
       const now = digestOf(path);
-      // Between two writes there may be none.
+      // Between two writes the file may be missing.
       if (now === undefined || now === before) continue;
       this.digests.set(path, now);
       changed.push(path);
     }
-    // A link may lead somewhere else now.
+    // A link may point somewhere else now.
     this.watchDirectories();
     if (changed.length > 0) this.events.changed(changed);
   }
@@ -126,7 +129,7 @@ function digestOf(path: string): string | undefined {
   }
 }
 
-/** The directory that a path names, and the one that its links lead to. */
+/** The directory in a path, and the directory that its links lead to. */
 function directoriesOf(path: string): string[] {
   try {
     return [dirname(path), dirname(realpathSync(path))];

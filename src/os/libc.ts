@@ -1,23 +1,23 @@
-// The system calls that Node.js does not offer: datagrams in batches, and the address that a datagram was sent to. The
-// one place that uses koffi. A buffer whose address C holds must stay referenced for as long as C may touch it.
+// System calls that Node.js does not offer: batches of datagrams, and the address that a datagram was sent to. Only
+// this file uses koffi. A buffer must stay referenced for as long as C code may use its address.
 
 import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 
-/** What is called. Numbers below 0 are `-errno`. */
+/** The system calls. Results below 0 are `-errno`. */
 export interface Libc {
   /** Octets of a pointer and of size_t. */
   readonly pointerBytes: 4 | 8;
-  /** The address of a buffer's first octet, as it stands in memory that C reads. */
+  /** The address of a buffer's first octet, in the form that C code reads from memory. */
   address(buffer: Buffer): bigint;
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: number): number;
-  /** An option that is an int. */
+  /** Reads an option that is an int. */
   getsockopt(fd: number, level: number, name: number): number;
   bind(fd: number, address: Buffer): number;
   /** Writes a struct sockaddr. */
   getsockname(fd: number, address: Buffer): number;
-  /** Another descriptor of the same socket. */
+  /** Makes another descriptor of the same socket. */
   dup(fd: number): number;
   recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
@@ -30,15 +30,15 @@ export interface Libc {
   /** Sends one datagram to a Unix socket. */
   sendTo(address: Buffer, message: Buffer): number;
   /**
-   * Asks the scheduler to run the calling thread soon, for a short time, when it wakes: the same share of the CPU as
-   * before, in smaller pieces (Linux 6.12 and later; elsewhere nothing happens).
+   * Asks the scheduler to run the calling thread soon after it wakes, for a short time: the same share of the CPU in
+   * smaller slices (Linux 6.12 and later; no effect elsewhere).
    */
   preferPromptness(): void;
-  /** Whether somebody keeps the kernel's clock right (adjtimex(2)); undefined: it does not say. */
+  /** Whether the kernel's clock is synchronised (adjtimex(2)); undefined: not known. */
   clockIsSet(): boolean | undefined;
 }
 
-/** Linux numbers, the same on all machines that Node.js runs on but for those that `loadLibc` refuses. */
+/** Linux constants. They are the same on all machines that Node.js supports, except those that `loadLibc` refuses. */
 export const LINUX = {
   AF_UNIX: 1,
   AF_INET: 2,
@@ -69,7 +69,7 @@ export const LINUX = {
   EADDRNOTAVAIL: 99,
 } as const;
 
-// sched_getattr and sched_setattr have no function in most C libraries: their numbers, by machine.
+// Most C libraries have no function for sched_getattr and sched_setattr: their system call numbers, by machine.
 const SCHED_SYSCALLS: Readonly<Record<string, readonly [set: number, get: number]>> = {
   x64: [314, 315],
   ia32: [351, 352],
@@ -83,10 +83,10 @@ const SCHED_SYSCALLS: Readonly<Record<string, readonly [set: number, get: number
 const SCHED_ATTR_BYTES = 48;
 const SCHED_POLICY_AT = 4;
 const SCHED_RUNTIME_AT = 24;
-/** The shortest that the kernel takes. */
+/** The shortest slice that the kernel accepts. */
 const SHORT_SLICE_NS = 100_000n;
 
-/** Those before it are the standard ones. */
+/** The descriptors before it are standard input, output and error. */
 const FIRST_OWN_FD = 3;
 /** At least as large as struct timex is on any machine. */
 const TIMEX_BYTES = 256;
@@ -94,7 +94,7 @@ const TIME_ERROR = 5;
 
 type Native = (...args: (number | bigint | Buffer | null)[]) => number;
 
-/** What of koffi is used. */
+/** The part of koffi that is used. */
 interface Koffi {
   load(library: string): { func(declaration: string): Native };
   address(value: Buffer): bigint;
@@ -102,7 +102,7 @@ interface Koffi {
   sizeof(type: string): number;
 }
 
-/** The functions as koffi calls them. */
+/** The functions in the form that koffi calls. */
 const nativeFunctions = (library: { func(declaration: string): Native }) =>
   ({
     socket: library.func('int socket(int, int, int)'),
@@ -127,12 +127,12 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
 /** Loads the C library, or says why it cannot be used. */
 export function loadLibc(): Libc | { readonly unavailable: string } {
   if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
-  // Constants and structures differ there.
+  // Constants and structures differ on these machines.
   if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
   let koffi: Koffi;
   let library: { func(declaration: string): Native };
   try {
-    // Required here instead of imported: loading takes time, and it may be absent.
+    // Required here instead of imported, because loading takes time, and the package may be missing.
     koffi = createRequire(import.meta.url)('koffi') as Koffi;
     library = openLibrary(koffi);
   } catch (error) {
@@ -179,7 +179,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       return sent;
     },
     clockIsSet() {
-      // Modes 0: only asks. TIME_ERROR: not synchronised.
+      // Modes 0 only reads. TIME_ERROR means not synchronised.
       const state = native.adjtimex(Buffer.alloc(TIMEX_BYTES));
       return state < 0 ? undefined : state !== TIME_ERROR;
     },
@@ -187,7 +187,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       const [set, get] = SCHED_SYSCALLS[process.arch] ?? [];
       if (set === undefined || get === undefined) return;
       const attributes = Buffer.alloc(SCHED_ATTR_BYTES);
-      // A real-time policy, if one was set, is left alone.
+      // A real-time policy is not changed.
       if (
         native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 ||
         attributes.readUInt32LE(SCHED_POLICY_AT) !== 0

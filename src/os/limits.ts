@@ -1,8 +1,8 @@
-// How many connections there is room for: RLIMIT_NOFILE, read once at start, and shared out.
+// How many connections are possible: RLIMIT_NOFILE, read once at the start and divided among their kinds.
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Connections that may be open at one time, by what they are for. */
+/** How many connections may be open at the same time, by purpose. */
 export interface ConnectionCaps {
   /** Sessions of clients over TCP and TLS. */
   readonly sessions: number;
@@ -13,43 +13,43 @@ export interface ConnectionCaps {
   readonly upstream: number;
 }
 
-/** As many as are ever wanted. */
+/** The most that is ever needed. */
 export const MAX_CAPS: ConnectionCaps = { sessions: 1000, http: 64, control: 16, upstream: 128 };
-/** What works somehow, whatever the limit. */
+/** The fewest that work, whatever the limit. */
 const LEAST_CAPS: ConnectionCaps = { sessions: 2, http: 1, control: 1, upstream: 2 };
 /**
- * Descriptors for all else: files that are read, watched and written, sockets of UDP listeners and their duplicates while a
- * reload exchanges them, and for each thread what its event loop takes.
+ * Descriptors for everything else: files that are read, watched and written, sockets of UDP listeners and their
+ * duplicates during a reload, and the event loop of each thread.
  */
 const RESERVED = 16;
 const RESERVED_PER_THREAD = 12;
 const RESERVED_PER_LISTENER = 3;
 
-/** What the caps are measured against. */
+/** The facts that the caps are computed from. */
 export interface OpenFiles {
   /** RLIMIT_NOFILE, the soft limit in force; undefined: none, or not known. */
   readonly limit: number | undefined;
-  /** Open now. */
+  /** How many are open now. */
   readonly open: number;
 }
 
-/** Reads both. Node.js has raised the soft limit to the hard one when it started. */
+/** Reads both. At its start, Node.js raises the soft limit to the hard one. */
 export function openFiles(): OpenFiles {
   try {
     const [, soft] = /^Max open files +(\S+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? [];
     const limit = Number(soft);
     return { limit: Number.isInteger(limit) ? limit : undefined, open: readdirSync('/proc/self/fd').length };
   } catch {
-    // Not Linux, or /proc is closed to us.
+    // Not Linux, or /proc cannot be read.
     return { limit: undefined, open: 0 };
   }
 }
 
 /**
- * Shares the descriptors out.
+ * Divides the descriptors.
  * @param threads front threads
  * @param listeners addresses that are listened on, for each transport
- * @returns `words` where there are too few for all that is wanted: a sentence for the log
+ * @returns `words` if there are fewer than needed: a sentence for the log
  */
 export function connectionCaps(
   { limit, open }: OpenFiles,
@@ -64,7 +64,7 @@ export function connectionCaps(
   const share = (of: keyof ConnectionCaps): number =>
     Math.max(LEAST_CAPS[of], Math.floor((MAX_CAPS[of] * Math.max(0, left)) / wanted));
   const [http, control] = [share('http'), share('control')];
-  // Without servers nothing is answered: they come first, with more than their share where there is little.
+  // Without servers no query is answered, so they get more than their share if there are few descriptors.
   const upstream = Math.max(share('upstream'), Math.min(8, Math.floor(left / 3)));
   const sessions = Math.max(LEAST_CAPS.sessions, Math.min(MAX_CAPS.sessions, left - http - control - upstream));
   return {

@@ -1,5 +1,6 @@
-// Which addresses a configured listener means. A UDP reply has to leave from the address that the query came to, and
-// node:dgram cannot choose it on a wildcard socket: so a wildcard becomes one socket per interface address.
+// The addresses that a configured listener stands for. A UDP reply must leave from the address that the query was sent
+// to, and node:dgram cannot choose that address on a wildcard socket. So a wildcard becomes one socket per interface
+// address.
 
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -8,14 +9,14 @@ import { networkInterfaces } from 'node:os';
 export interface ListenAddress {
   readonly address: string;
   readonly port: number;
-  /** Of a socket that somebody else has opened and bound there. It stays theirs: listeners use duplicates of it. */
+  /** A socket that is open and bound there already. Its owner closes it: listeners use duplicates. */
   readonly fd?: number;
 }
 
 /** Whether it stands for all addresses of its family. */
 export const isAnyAddress = (address: string): boolean => address === '0.0.0.0' || address === '::';
 
-/** Where a listener is reached from this machine. */
+/** The address under which a listener is reached from this machine. */
 export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({
   port,
   address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address,
@@ -26,8 +27,8 @@ export const listenText = ({ address, port }: ListenAddress): string =>
   isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
 
 /**
- * The interface addresses that a wildcard stands for right now; other addresses stand for themselves.
- * @throws the system's error, where it does not tell (no descriptors left)
+ * The interface addresses that a wildcard stands for at present; other addresses stand for themselves. @throws the
+ * system's error if it does not list its addresses (no descriptors left)
  */
 export function expand(at: ListenAddress): ListenAddress[] {
   const { address, port } = at;
@@ -37,7 +38,7 @@ export function expand(at: ListenAddress): ListenAddress[] {
     (infos ?? [])
       .filter(info => info.family === family)
       .map(info => ({
-        // A link-local address is only one on its link (RFC 4007 §6).
+        // A link-local address needs its zone (RFC 4007 §6).
         address: info.family === 'IPv6' && info.scopeid !== 0 ? `${info.address}%${name}` : info.address,
         port,
       })),

@@ -1,5 +1,5 @@
-// Which network the machine is on, and whether it is still the same. Looked at when somebody asks something, at most once a
-// second, instead of by a timer: an idle machine is not woken for it, and the first query after a change finds out.
+// Which network the machine is on, and whether it has changed. This is checked at queries, at most once a second, not
+// by a timer: an idle machine is not woken for it, and the first query after a change notices it.
 
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -9,31 +9,43 @@ import type { Cancel, Clock } from '../base/ports.js';
 import { type MonoMs, monoMs } from '../base/time.js';
 import { isSystemError } from './system-error.js';
 
-/** What has changed. */
+/** The kinds of change. */
 export type NetworkChange = 'network' | 'resume' | 'resolvers';
 
-/** Where the watch looks; the real places but in tests. Both may throw the system's error, e.g. where no descriptors are left. */
+/**
+ * The sources that are read; other ones only in tests. Both functions may throw the system's error, for example if no
+ * descriptors are left.
+ */
 export interface NetworkSources {
   /** Addresses and default routes. */
   network(): string;
-  /** The resolvers that the system has; always the same text where they do not matter. */
+  /** The system's resolvers; a constant text if they are not used. */
   resolvers(): string;
-  /** Where resolv.conf is written or replaced: watched, so that a change counts even if nobody asks. Undefined: not needed. */
+  /**
+   * The directory of resolv.conf. It is watched, so that a change is noticed without queries, too. Undefined: not
+   * needed.
+   */
   readonly directory: string | undefined;
 }
 
 const LOOK_MS = 1000;
-/** The wall clock this much ahead of the monotonic one: the machine has slept, or somebody set the clock; both are reasons. */
+/**
+ * If the wall clock gets ahead of the monotonic one by more than this, the machine has slept, or the clock was set.
+ * Both count.
+ */
 const SLEEP_MS = 5000;
-/** Files are written in several steps, and interfaces come up one by one. */
+/**
+ * After a change, the sources are read only after this time: files are written in several steps, and interfaces come up
+ * one by one.
+ */
 const SETTLE_MS = 500;
-/** A directory that could not be watched is tried again after so long. */
+/** Watching a directory is tried again this long after it has failed. */
 const WATCH_AGAIN_MS = 60_000;
 
-/** Looks at the network. */
+/** Watches the network. */
 export class NetworkWatch {
   private sources: NetworkSources;
-  /** As last seen. */
+  /** The texts as last read. */
   private seenNetwork = '';
   private seenResolvers = '';
   private lookedAt: MonoMs;
@@ -59,12 +71,12 @@ export class NetworkWatch {
     this.watchDirectory();
   }
 
-  /** What the network looks like: the same text whenever we are there. */
+  /** The network as a text, which is the same whenever the machine is there. */
   get network(): string {
     return this.seenNetwork;
   }
 
-  /** Looks at other sources from now on. Their resolvers count as known: the caller asks for them by itself. */
+  /** Reads other sources from now on. Their resolvers count as known, because the caller asks for them itself. */
   follow(sources: NetworkSources): void {
     this.sources = sources;
     this.seenResolvers = this.read('resolvers', this.seenResolvers);
@@ -72,7 +84,7 @@ export class NetworkWatch {
     this.watchDirectory();
   }
 
-  /** Looks, unless that was done just now. */
+  /** Checks for changes, unless that was done just now. */
   look(): void {
     const now = this.clock.monotonicMs();
     const ahead = this.clock.wallMs() - now;
@@ -95,7 +107,7 @@ export class NetworkWatch {
     this.watcher?.close();
   }
 
-  /** What the system does not tell now is taken for what it was, and asked for again with the next look. */
+  /** Reads a source. If the system cannot tell, the old text counts, and the source is read again at the next check. */
   private read(what: 'network' | 'resolvers', before: string): string {
     try {
       return this.sources[what]();
@@ -126,12 +138,12 @@ export class NetworkWatch {
       this.watcher = watcher;
       this.watchedDirectory = directory;
     } catch {
-      // No inotify left, or no such directory: `look` still sees what has changed.
+      // No inotify left, or no such directory: `look` still notices changes.
       this.watchFailedAt = now;
     }
   }
 
-  /** A file of the directory was written: looks when it has been quiet for a while. */
+  /** A file of the directory was written: checks after a while without further changes. */
   private settle(name: string | null): void {
     if (name !== null && !name.startsWith('resolv.conf')) return;
     this.cancelSettle();
@@ -143,9 +155,9 @@ export class NetworkWatch {
 }
 
 /**
- * Default routes, and the addresses of their interfaces. Others come and go with every container and virtual machine, and
- * do not lead to the servers; only without any default route do they all count.
- * @throws the system's error, where it does not tell
+ * Default routes, and the addresses of their interfaces. Addresses of other interfaces come and go with containers and
+ * virtual machines, and do not lead to the servers. They count only if there is no default route. @throws the system's
+ * error if it does not tell
  */
 export function systemNetwork(): string {
   const routes = defaultRoutes();
@@ -155,7 +167,7 @@ export function systemNetwork(): string {
       ? []
       : all
           .filter(({ internal, address }) => !internal && !/^fe[89ab]/.test(address))
-          // Addresses from privacy extensions (RFC 8981) come and go on the same network: of IPv6 the prefix counts.
+          // Temporary IPv6 addresses (RFC 8981) change on the same network, so only the prefix counts.
           .map(
             ({ family, address, netmask }) =>
               `${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`,
@@ -177,9 +189,9 @@ function defaultRoutes(): { readonly name: string; readonly gateway: string }[] 
         .split('\n')
         .map(line => line.trim().split(/\s+/));
     } catch (error) {
-      // With no descriptors left it looks as if there were no route, which would be another network.
+      // Without descriptors, it would look as if there were no route, which would be another network.
       if (OUT_OF_FILES.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
-      // Not Linux, or /proc is closed to us: addresses alone have to do.
+      // Not Linux, or /proc cannot be read: only addresses count.
       return [];
     }
   };

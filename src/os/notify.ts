@@ -1,5 +1,5 @@
-// Tells the service manager how we are doing (sd_notify(3)): that we are ready, reload or stop, a line for people, and that we
-// are alive. Node.js cannot send datagrams to Unix sockets, the C library can.
+// Notifies the service manager (sd_notify(3)): that the daemon is ready, reloads, stops or is alive, and a status line.
+// Node.js cannot send datagrams to Unix sockets, but the C library can.
 
 import { createSocket, type Socket } from 'node:dgram';
 
@@ -8,15 +8,15 @@ import type { MonoMs } from '../base/time.js';
 import { type Libc, LINUX } from './libc.js';
 import type { ListenAddress } from './listen-address.js';
 
-/** A service manager that wants to know. */
+/** A service manager that accepts notifications. */
 export interface ServiceManager {
-  /** Says something, a line each, such as `READY=1`. */
+  /** Sends lines such as `READY=1`. */
   tell(...lines: readonly string[]): void;
-  /** It restarts us when it has not heard `WATCHDOG=1` for so long; undefined: it does not watch. */
+  /** It restarts the daemon after this long without `WATCHDOG=1`; undefined: no watchdog. */
   readonly watchdogMs: number | undefined;
 }
 
-/** What it is about: environment variables, and our process id. */
+/** The environment variables and the process id that are needed. */
 export interface ServiceEnvironment {
   readonly NOTIFY_SOCKET?: string | undefined;
   readonly WATCHDOG_USEC?: string | undefined;
@@ -27,7 +27,7 @@ export interface ServiceEnvironment {
 const PATH_AT = 2;
 const MAX_PATH_BYTES = 107;
 
-/** The address of a socket as NOTIFY_SOCKET has it; a leading `@` stands for the abstract namespace. Undefined: it is none. */
+/** The socket address of NOTIFY_SOCKET; a leading `@` means the abstract namespace. Undefined: it is invalid. */
 export function unixAddress(path: string): Buffer | undefined {
   const octets = Buffer.from(path);
   if ((!path.startsWith('/') && !path.startsWith('@')) || octets.length < 2 || octets.length > MAX_PATH_BYTES)
@@ -39,7 +39,7 @@ export function unixAddress(path: string): Buffer | undefined {
   return address;
 }
 
-/** The service manager that has started us; undefined: none did, or it does not want to know. */
+/** The service manager that started this process; undefined: none, or it accepts no notifications. */
 export function serviceManager(
   { NOTIFY_SOCKET: path, WATCHDOG_USEC: usec, WATCHDOG_PID: watched }: ServiceEnvironment,
   pid: number,
@@ -68,17 +68,17 @@ export function serviceManager(
   };
 }
 
-/** Within this time our own answer has to come. */
+/** Our own answer must arrive within this time. */
 const ALIVE_MS = 1000;
-/** Queries to ourselves within the watchdog's time: one lost datagram must not cause a restart. */
+/** How often the daemon queries itself within the watchdog's time: one lost datagram must not cause a restart. */
 const BEATS = 4;
 
-/** What the watchdog is fed with. */
+/** The parts of the heartbeat. */
 export interface HeartbeatParts {
   readonly manager: ServiceManager;
-  /** Where we take queries over UDP at the moment, a reload may have changed it; undefined: nowhere. */
+  /** The address where queries are taken over UDP, which a reload may change; undefined: none. */
   readonly at: () => ListenAddress | undefined;
-  /** Octets of a query that we answer without anybody's help. Its id is changed. */
+  /** A query that the daemon answers without any server. Its id is changed. */
   readonly query: Buffer;
   readonly clock: Clock;
   readonly log: Log;
@@ -86,10 +86,10 @@ export interface HeartbeatParts {
   readonly beat: () => void;
 }
 
-/** Feeds the watchdog while a query to ourselves is answered: that the process runs says little, that it answers says all. */
+/** Feeds the watchdog while the daemon answers queries to itself: a process that runs may still not answer. */
 export class Heartbeat {
   private readonly timer: NodeJS.Timeout | undefined;
-  /** The question on its way. */
+  /** The query in flight. */
   private asked: { readonly socket: Socket; readonly at: ListenAddress; readonly since: MonoMs } | undefined;
 
   constructor(private readonly parts: HeartbeatParts) {
@@ -99,7 +99,7 @@ export class Heartbeat {
     this.ask();
   }
 
-  /** Feeds it no more. */
+  /** Stops feeding the watchdog. */
   close(): void {
     clearInterval(this.timer);
     this.asked?.socket.close();
@@ -108,7 +108,7 @@ export class Heartbeat {
 
   private ask(): void {
     const { at: where, query, clock, log } = this.parts;
-    // What was not answered since the last time is late.
+    // A query that was not answered since the last beat is late.
     if (this.asked !== undefined) {
       const { socket, at } = this.asked;
       socket.close();
@@ -119,7 +119,7 @@ export class Heartbeat {
     const at = where();
     if (at === undefined) return this.fed();
     query.writeUInt16BE((query.readUInt16BE(0) + 1) & 0xffff, 0);
-    // A socket for each: one that the kernel has given up on, or of another family, must not end the heartbeat.
+    // A socket for each query: a socket that has failed, or is of another address family, must not end the heartbeat.
     const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4').unref();
     this.asked = { socket, at, since: clock.monotonicMs() };
     socket.on('error', error => log.debug({}, `the query to ourselves failed: ${error.message}`));

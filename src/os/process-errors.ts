@@ -1,25 +1,25 @@
-// What nobody has caught: failures of the system are logged, and the daemon goes on; a broken invariant ends the process with
-// its stack, on every path and in every thread.
+// Handles uncaught errors. System errors are logged, and the daemon goes on. A broken invariant ends the process with
+// its stack, in every thread.
 
 import { writeSync } from 'node:fs';
 
 import type { Log } from '../base/ports.js';
 import { isSystemError } from './system-error.js';
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface ProcessErrorParts {
   readonly log: Log;
-  /** Called for each failure of the system, with its code such as `EMFILE`. */
+  /** Called for each system error with its code, such as `EMFILE`. */
   readonly counted?: (code: string) => void;
-  /** Ends the process; `process.exit` but in tests. */
+  /** Ends the process; `process.exit` except in tests. */
   readonly exit?: (code: number) => void;
 }
 
 const STDERR = 2;
 
 /**
- * Takes over what nobody catches, for the life of the process.
- * @returns how to give it back
+ * Handles uncaught errors for the life of the process.
+ * @returns a function that stops this
  */
 export function handleProcessErrors({
   log,
@@ -27,7 +27,7 @@ export function handleProcessErrors({
   exit = code => process.exit(code),
 }: ProcessErrorParts): () => void {
   let ending = false;
-  /** How often each code has come; the system has about a hundred. */
+  /** How often each code has occurred; the system has about a hundred codes. */
   const seen = new Map<string, number>();
   const handle = (error: unknown, origin: NodeJS.UncaughtExceptionOrigin): void => {
     if (isSystemError(error)) {
@@ -35,7 +35,7 @@ export function handleProcessErrors({
       counted?.(code);
       const times = (seen.get(code) ?? 0) + 1;
       seen.set(code, times);
-      // Said again whenever it has become ten times as many: it may come with every connection.
+      // Logged again after ten times as many: it may occur with every connection.
       if (!Number.isInteger(Math.log10(times))) return;
       log.error(
         { code, syscall, times, stack: error.stack },
@@ -43,7 +43,7 @@ export function handleProcessErrors({
       );
       return;
     }
-    // A second one, while the first is being written.
+    // A second error while the first is being written.
     if (ending) return;
     ending = true;
     const stack = stackOf(error);
@@ -53,13 +53,13 @@ export function handleProcessErrors({
         `dotstub is broken and ends: ${error instanceof Error ? error.message : String(error)}`,
       );
     } finally {
-      // The log may go to a pipe, which is written later than this process lives. Standard error is written now.
+      // The log may go to a pipe, which may be written too late. Standard error is written now.
       writeNow(`dotstub is broken and ends (${origin}):\n${stack}\n`);
       flush(() => exit(1));
     }
   };
   process.on('uncaughtException', handle);
-  // Without it Node.js raises them as uncaught exceptions with this origin, in its own words where they are no errors.
+  // Without this, Node.js raises rejections as uncaught exceptions, with other words if they are not errors.
   const rejected = (reason: unknown): void => handle(reason, 'unhandledRejection');
   process.on('unhandledRejection', rejected);
   return () => {
@@ -68,7 +68,7 @@ export function handleProcessErrors({
   };
 }
 
-/** The stack, and those of what caused it. */
+/** The stack of an error, and the stacks of its causes. */
 function stackOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { stack = error.message, cause } = error;
@@ -79,13 +79,13 @@ function writeNow(text: string): void {
   try {
     writeSync(STDERR, text);
   } catch {
-    // Nobody reads it; then the log has to do.
+    // Standard error cannot be written; the log must do.
   }
 }
 
 const FLUSH_MS = 1000;
 
-/** Ends when the log is written, or after a second, where nobody reads it. */
+/** Calls `then` when the log is written, or after a second if it is not read. */
 function flush(then: () => void): void {
   const timer = setTimeout(then, FLUSH_MS);
   try {

@@ -1,5 +1,5 @@
-// Files in state_directory: what the daemon remembers over a restart. A file is replaced as a whole, in pieces that never hold
-// the event loop long; what cannot be written is tried again.
+// Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
+// in pieces that do not hold up the event loop. A failed write is tried again.
 
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Cancel, Clock, Log } from '../base/ports.js';
 import { wordsFor } from './system-error.js';
 
-/** What a file is to hold: a text, or pieces, which are asked for anew at every try. */
+/** The contents for a file: a text, or pieces, which are generated again for every attempt. */
 export type StateContents = string | (() => Iterable<Buffer>);
 
 /** The files of one directory. */
@@ -16,23 +16,23 @@ export interface StateStore {
   /**
    * Reads a file.
    * @param mostBytes a longer one is not read
-   * @returns empty, where there is none, or none that can be trusted
+   * @returns empty if there is none, or it cannot be trusted
    */
   read(name: string, mostBytes: number): string;
   /**
-   * Writes a file, soon. Of several contents that wait for the same file the newest is written.
-   * @param lost what it means that it cannot be written, a sentence without a full stop
+   * Writes a file soon. If several contents wait for the same file, the newest is written.
+   * @param lost what a failed write means for the operator, a sentence without a full stop
    */
   write(name: string, contents: StateContents, lost: string): void;
   /** A sentence for each file that could not be written and is tried again. */
   readonly unwritten: readonly string[];
-  /** Resolved when all writes that can succeed have; a file that failed is tried at once. */
+  /** Resolved when all pending writes were tried. A file that failed before is tried at once. */
   flush(): Promise<void>;
-  /** Tries what is not written one last time. Nothing is written afterwards. */
+  /** Tries pending writes one last time. Nothing is written afterwards. */
   close(): Promise<void>;
 }
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface StateStoreParts {
   readonly clock: Clock;
   readonly log: Log;
@@ -40,7 +40,7 @@ export interface StateStoreParts {
 
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 600_000;
-/** Of a text: what is written at a time. */
+/** How much of a text is written at a time. */
 const PIECE_BYTES = 1 << 18;
 
 /** Makes the store of a directory. */
@@ -96,14 +96,14 @@ class DirectoryStore implements StateStore {
 
 /** One file. */
 class StateFile {
-  /** What is to be written next. */
+  /** The contents to be written next. */
   private waiting: StateContents | undefined;
-  /** The write that is under way. */
+  /** The write in progress. */
   private writing: Promise<void> | undefined;
   private lost = '';
   private retryMs = FIRST_RETRY_MS;
   private cancelRetry: Cancel | undefined;
-  /** That it cannot be written, for people. */
+  /** Why it cannot be written, as a sentence. */
   problem: string | undefined;
 
   constructor(
@@ -117,13 +117,13 @@ class StateFile {
     if (this.cancelRetry === undefined) void this.start();
   }
 
-  /** Writes what waits, now. */
+  /** Writes the waiting contents now. */
   async flush(): Promise<void> {
     this.close();
     await this.start();
   }
 
-  /** Tries no more. */
+  /** Stops trying. */
   close(): void {
     this.cancelRetry?.();
     this.cancelRetry = undefined;
@@ -134,7 +134,7 @@ class StateFile {
     await this.writing;
   }
 
-  /** Writes until nothing waits, or a try fails. */
+  /** Writes until nothing waits, or an attempt fails. */
   private async writeWaiting(): Promise<void> {
     while (this.waiting !== undefined) {
       const contents = this.waiting;
@@ -175,7 +175,7 @@ class StateFile {
   }
 }
 
-/** Reads a regular file of this user (or of root); never waits for a FIFO, and follows no symbolic link. */
+/** Reads a regular file of this user or of root. It never waits for a FIFO, and follows no symbolic link. */
 function readOurs(path: string, mostBytes: number): string | { readonly why: string } {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
@@ -196,10 +196,10 @@ function readOurs(path: string, mostBytes: number): string | { readonly why: str
   }
 }
 
-/** A crash at any point leaves the old file or the new one. */
+/** Replaces a file. After a crash at any point, the file has the old or the new contents. */
 async function replaceFile(path: string, contents: StateContents): Promise<void> {
   const temporary = `${path}.new`;
-  // Of a process that was killed.
+  // Left over from a process that was killed.
   await rm(temporary, { force: true });
   const file = await open(
     temporary,
@@ -215,7 +215,7 @@ async function replaceFile(path: string, contents: StateContents): Promise<void>
     }
     await rename(temporary, path);
   } catch (error) {
-    // On a full disk others need the room.
+    // On a full disk, free the space for others.
     await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
   }

@@ -1,7 +1,7 @@
-// Failures of the system, told apart from broken invariants: no descriptors left, a network that is down, a peer that has
-// gone. They come and go, and a daemon has to outlive them.
+// Tells system errors from broken invariants: no descriptors left, a network that is down, a peer that is gone. They
+// are temporary, and the daemon must survive them.
 
-/** Node.js codes of failures that carry no errno. */
+/** Node.js codes of system errors without an errno. */
 const SYSTEM_CODES: ReadonlySet<string> = new Set([
   'ERR_SYSTEM_ERROR',
   'ERR_WORKER_INIT_FAILED',
@@ -11,10 +11,10 @@ const SYSTEM_CODES: ReadonlySet<string> = new Set([
   'ERR_STREAM_WRITE_AFTER_END',
 ]);
 
-/** Whether an error says that a system call failed, or that what it was made for has gone. */
+/** Whether an error is a failed system call, or reports that its peer or resource is gone. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   if (!(error instanceof Error)) return false;
-  // Of several addresses that were tried.
+  // Of several attempts to connect.
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isSystemError);
   const { errno, syscall, code } = error as NodeJS.ErrnoException;
   return (typeof errno === 'number' && typeof syscall === 'string') || (code !== undefined && SYSTEM_CODES.has(code));
@@ -34,7 +34,7 @@ const CODE_WORDS: Readonly<Record<string, string>> = {
   ENFILE: 'too many files are open on this machine',
 };
 
-/** What the system says about a file, in words. */
+/** Words for a system error about a file. */
 export function wordsFor(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return CODE_WORDS[(error as NodeJS.ErrnoException).code ?? ''] ?? error.message;

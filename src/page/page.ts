@@ -1,4 +1,4 @@
-// The status page: looks once a second while somebody looks at it, and shows what it sees.
+// The status page: requests the status once a second while it is visible, and shows it.
 
 import uPlot from 'uplot';
 
@@ -6,7 +6,7 @@ import 'uplot/dist/uPlot.min.css';
 import './page.css';
 import { between, type Look, lookFrom, numberText, percentText, type Span, spanText, timeText } from '../base/rates.js';
 
-/** What /status.json says. */
+/** The data of /status.json. */
 interface Status {
   readonly version: string;
   readonly up_seconds: number;
@@ -29,7 +29,7 @@ interface Status {
 
 interface Upstream {
   readonly upstream: string;
-  /** Left out of the servers that are asked for everything else. */
+  /** Left out for the servers of all names that no route is for. */
   readonly purpose?: 'route' | 'portal';
   readonly address?: string;
   readonly port: number;
@@ -42,10 +42,10 @@ interface Upstream {
 }
 
 const LOOK_MS = 1000;
-/** Looks that are remembered: as many as the shorter chart shows, and one. */
+/** How many samples are kept: as many as the shorter chart shows, and one. */
 const LIVE_LOOKS = 121;
 const DAY_MS = 86_400_000;
-/** A certificate that ends sooner is worth a word. */
+/** A certificate that ends sooner is pointed out. */
 const ENDS_SOON_DAYS = 14;
 
 function element(id: string): HTMLElement {
@@ -54,7 +54,7 @@ function element(id: string): HTMLElement {
   return found;
 }
 
-/** Sets text only where it differs, so that selections and screen readers are left in peace. */
+/** Sets text only if it differs, so that selections and screen readers are not disturbed. */
 function say(at: Element, text: string): void {
   if (at.textContent !== text) at.textContent = text;
 }
@@ -66,7 +66,7 @@ function made(tag: string, text: string, className = ''): HTMLElement {
   return it;
 }
 
-/** Replaces what is in an element, if it is another content than before. */
+/** Replaces the content of an element, if it differs. */
 function fill(id: string, content: readonly HTMLElement[]): void {
   const at = element(id);
   const wanted = content.map(each => each.outerHTML).join('');
@@ -104,7 +104,7 @@ let past: Look[] = [];
 let live: Look[] = [];
 let drawn: { readonly plot: uPlot; readonly lines: Lines }[] = [];
 
-/** By the daemon's clock, which may not be the browser's. */
+/** The time on the daemon's clock, which may differ from the browser's. */
 const nowMs = (): number => live.at(-1)?.atMs ?? Date.now();
 
 const shownSeconds = (): number =>
@@ -119,12 +119,12 @@ function spans(looks: readonly Look[]): Span[] {
   });
 }
 
-/** The hour as the daemon remembers it, and what has come since; or what we have seen ourselves. */
+/** The last hour from the daemon's history and the samples since then; without a history, our own samples. */
 function shown(): Span[] {
   const first = live[0]?.atMs ?? Infinity;
   if (shownSeconds() <= 120) return spans([...past.filter(({ atMs }) => atMs < first), ...live]);
   const since = past.at(-1)?.atMs ?? 0;
-  // At the daemon's own step, so that the end of the line is no rougher than the rest.
+  // At the daemon's interval, so that the end of the line looks like the rest.
   const step = past.length > 1 ? (past[1]?.atMs ?? 0) - (past[0]?.atMs ?? 0) : LOOK_MS;
   const rest: Look[] = [];
   for (const look of live) if (look.atMs > (rest.at(-1)?.atMs ?? since) + step * 0.99) rest.push(look);
@@ -144,7 +144,7 @@ function draw(): void {
   }
 }
 
-/** Of seconds since 1970; with seconds where the chart is short. */
+/** The time of day of seconds since 1970; with seconds if the chart is short. */
 const clockText = (at: number): string =>
   new Date(at * 1000).toLocaleTimeString('en-GB', {
     hour: '2-digit',
@@ -244,7 +244,7 @@ function show(status: Status): void {
   bounds = status.bounds_ms;
   const look = lookFrom(status.sums);
   live = [...live.slice(1 - LIVE_LOOKS), look];
-  // What is said in words covers some seconds, or it would flicker.
+  // The numbers in the text cover some seconds, or they would flicker.
   const before = live.findLast(each => look.atMs - each.atMs >= 5 * LOOK_MS) ?? live[0];
   const now = before === undefined ? undefined : between(before, look, bounds);
 
@@ -330,7 +330,7 @@ async function begin(): Promise<void> {
   makeCharts();
   for (;;) {
     await new Promise(resolve => setTimeout(resolve, LOOK_MS));
-    // Nobody looks: nothing is asked. What was missed is remembered by the daemon.
+    // The page is hidden: nothing is requested. The daemon's history has the time that is missed.
     if (document.hidden) continue;
     if (past.length > 0 && nowMs() - (past.at(-1)?.atMs ?? 0) > 60 * LOOK_MS) await remember().catch(() => undefined);
     await look();

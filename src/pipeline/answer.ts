@@ -1,4 +1,4 @@
-// What the stages answer a query with.
+// Answers, and what the stages answer a query with.
 
 import type { Source } from '../base/observer.js';
 import type { Failure, Verdict } from '../base/outcome.js';
@@ -10,7 +10,7 @@ import type { StoredMessage } from '../wire/reply.js';
 /** Which part of this program an answer comes from. */
 export type Origin = 'cache' | 'upstream' | 'route' | 'portal' | 'local';
 
-/** What the origins are counted as. A route and the portal are upstream servers, too. */
+/** The label values that origins are counted under. A route and the portal are upstream servers, too. */
 const SOURCES: Readonly<Record<Origin, Source>> = {
   cache: 'cache',
   upstream: 'upstream',
@@ -20,31 +20,31 @@ const SOURCES: Readonly<Record<Origin, Source>> = {
 };
 
 /**
- * An answer. It wraps the entry instead of copying its fields: what comes from the cache is an entry already, and what is kept
- * is the entry alone.
+ * An answer. It wraps the entry instead of copying its fields: an answer from the cache is an entry already, and only
+ * the entry is stored.
  */
 export class Answer {
   readonly at = 'answer';
 
   constructor(
     readonly origin: Origin,
-    /** Message, verdict, extended errors, dates, and who gave it. Its octets are borrowed. */
+    /** Message, verdict, extended errors, dates, and the server that sent it. Its octets are borrowed. */
     readonly entry: Entry,
-    /** The server that has just given it; 0: it was not asked for now. */
+    /** The server that has just sent it; 0: no server was asked for this query. */
     readonly serverId: number,
   ) {}
 
-  /** From the cache. */
+  /** An answer from the cache. */
   static cached(entry: Entry): Answer {
     return new Answer('cache', entry, 0);
   }
 
-  /** Made by this program. */
+  /** An answer made by this program. */
   static local(message: StoredMessage, ageNow: AgeSec): Answer {
     return new Answer('local', localEntry(message, ageNow), 0);
   }
 
-  /** What a server has just replied. The reply is changed (TTLs), and the answer borrows its octets. */
+  /** The reply that a server has just sent. Its TTLs are changed, and the answer borrows its octets. */
   static replied(
     origin: 'upstream' | 'route' | 'portal',
     { message, scan, server, protocol }: UpstreamReply,
@@ -64,7 +64,7 @@ export class Answer {
     return new Answer(this.origin, entry, this.serverId);
   }
 
-  /** What it is counted as. */
+  /** The label value that it is counted under. */
   get source(): Source {
     return SOURCES[this.origin];
   }
@@ -75,13 +75,13 @@ export class Answer {
   }
 
   /**
-   * Whether the reply may be given to all who ask the same until its TTL is over. Extended errors are counted with every reply,
-   * and a ready reply is not looked into.
+   * Whether the reply may be sent to all clients that ask the same, until its TTL is over. Extended errors are counted
+   * with every reply, and a ready reply is sent without being read.
    */
   get mayBeKeptReady(): boolean {
     return this.entry.ttlSec > 0 && this.entry.extendedErrors.length === 0;
   }
 }
 
-/** What comes of a query. */
+/** The outcome of a query. */
 export type Outcome = Answer | Failure;

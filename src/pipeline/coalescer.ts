@@ -1,4 +1,5 @@
-// One question per key at a time, however many wait for the result: the first one asks, the others get what it gets.
+// One question per key at a time, however many callers wait for the result. The first caller asks, and the others get
+// the same result.
 
 import { hashOf } from '../base/hash.js';
 
@@ -11,15 +12,17 @@ export interface Pending<T> {
 }
 
 /**
- * The questions that have been asked, by key. Whoever uses it bounds how many there are. It is no Map: entries come and go all
- * the time, so a Map would move from table to table, and each table that V8 leaves behind keeps all that was in it alive until
- * a full collection.
+ * The questions that were asked, by key. The user of this class bounds their number. It is not a Map: entries come and
+ * go all the time, so a Map would move from table to table, and each table that V8 leaves behind keeps its entries
+ * alive until a full GC.
  */
 export class Coalescer<T> {
   private readonly lists: (Pending<T> | undefined)[];
   private readonly mask: number;
 
-  /** @param lists how many lists entries are found through, a power of two; about as many as there are entries */
+  /**
+   * @param lists how many linked lists hold the entries, a power of two; about as many as there are entries
+   */
   constructor(lists: number) {
     this.lists = new Array<Pending<T> | undefined>(lists).fill(undefined);
     this.mask = lists - 1;
@@ -27,7 +30,7 @@ export class Coalescer<T> {
 
   /**
    * Waits for the result under a key.
-   * @returns undefined: the question has been asked already; else the caller has to ask it, and to call `finish`
+   * @returns undefined: the question was asked already; else the caller must ask it, and call `finish`
    */
   join(key: string, take: (result: T) => void): Pending<T> | undefined {
     const list = hashOf(key) & this.mask;
@@ -40,7 +43,7 @@ export class Coalescer<T> {
     return (this.lists[list] = { key, list, takers: [take], next: first });
   }
 
-  /** Gives the result to all who wait for it. A question under the same key that comes meanwhile is asked anew. */
+  /** Gives the result to all that wait for it. If the same question comes meanwhile, it is asked again. */
   finish(pending: Pending<T>, result: T): void {
     this.remove(pending);
     for (const take of pending.takers) take(result);
@@ -52,7 +55,7 @@ export class Coalescer<T> {
     if (first === pending) lists[pending.list] = pending.next;
     else
       for (let each = first; each !== undefined; each = each.next) if (each.next === pending) each.next = pending.next;
-    // An old object that points at new ones would keep them alive until a full collection.
+    // An old object that points at new ones would keep them alive until a full GC.
     pending.next = undefined;
   }
 }

@@ -1,4 +1,4 @@
-// Questions of this program's own, all made and asked here: what validation looks up, the keys of trust anchors, traces.
+// Questions of this program itself: lookups of validation, keys of trust anchors, traces. All are made and asked here.
 
 import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { type Name, nameText, octetsOf } from '../dnssec/name.js';
@@ -11,17 +11,17 @@ import { FLAG } from '../wire/header.js';
 import { cacheKey } from '../wire/query.js';
 import { type Client, Query } from './query.js';
 
-/** In place of a client. */
+/** Used in place of a client. */
 const OURSELVES: Client = { address: '127.0.0.1', port: 0, family: 4, transport: 'udp' };
 
-/** How a question of ours is asked. */
+/** How an internal question is asked. */
 export interface OwnQuestion {
   readonly checkingDisabled: boolean;
   /** Ids of servers that are only asked if there is no other. */
   readonly avoid: readonly number[];
 }
 
-/** Makes a query of a question of ours. Signatures are always wanted. */
+/** Makes a query of an internal question. Signatures are always requested. */
 export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: OwnQuestion): Query {
   const question = questionOf(octetsOf(name), type);
   const flags = checkingDisabled ? FLAG.RD | FLAG.CD : FLAG.RD;
@@ -31,7 +31,7 @@ export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: 
 
 /**
  * Asks upstream for RRsets that validation needs. They are not validated on the way (CD): the caller does that.
- * @param take called once with the result, which is its own; and with the server that gave it, if one did
+ * @param take called once with the result, which it may keep, and with the server that sent it, if there was one
  */
 export function askForSets(
   upstream: Upstream,
@@ -58,7 +58,7 @@ function setsOf(reply: UpstreamReply | Failure, name: Name): LookupResult {
   const { scan, message, server } = reply;
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN)
     return notFetched(`${server.label} answers RCODE ${scan.rcode} about ${nameText(name)}`);
-  // The sets outlive the read buffer.
+  // The sets are used after the read buffer was overwritten.
   const sets = readSets(
     {
       octets: Buffer.from(message.subarray(0, scan.end)),

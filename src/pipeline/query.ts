@@ -6,7 +6,7 @@ import { questionName } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
 import type { ClientQuery } from '../wire/query.js';
 
-/** Who asks. */
+/** A client. */
 export interface Client {
   /** IP address, with zone where it has one. */
   readonly address: string;
@@ -15,10 +15,13 @@ export interface Client {
   readonly transport: Transport;
 }
 
-/** Why it is asked: a client waits for it, a kept answer is to be renewed, or this program needs it itself. */
+/**
+ * Why a query is made: a client waits for it, a stored answer is being refreshed, or this program needs the answer
+ * itself.
+ */
 export type QueryPurpose = 'client' | 'refresh' | 'own';
 
-/** What may differ in a query that is made from another one. */
+/** The fields that may differ in a derived query. */
 export interface QueryChange {
   readonly dnssecOk?: boolean;
   readonly checkingDisabled?: boolean;
@@ -29,8 +32,8 @@ export interface QueryChange {
 const NOBODY: readonly number[] = [];
 
 /**
- * One question. All fields are set by the constructor, in one order: V8 then compiles every stage for one shape. Another query
- * is only made by `derive`, so that a new field has one place to be copied in.
+ * One question. The constructor sets all fields in one order, so that V8 compiles every stage for one shape. Other
+ * queries are made only by `derive`, so that a new field must be copied in one place only.
  */
 export class Query implements ClientQuery {
   private lowerCasedName: Buffer | undefined = undefined;
@@ -38,7 +41,7 @@ export class Query implements ClientQuery {
   constructor(
     readonly id: number,
     readonly flags: number,
-    /** QNAME, QTYPE and QCLASS as they were sent. */
+    /** QNAME, QTYPE and QCLASS with the letter case of the client. */
     readonly question: Buffer,
     readonly type: number,
     readonly opt: Opt | undefined,
@@ -48,7 +51,7 @@ export class Query implements ClientQuery {
     readonly dnssecOk: boolean,
     /** Checking Disabled. */
     readonly checkingDisabled: boolean,
-    /** What the answer is kept and shared under. A derived query has the key of the one that it was made from. */
+    /** The key under which the answer is stored and shared. A derived query has the key of its original. */
     readonly key: string,
     readonly client: Client,
     readonly purpose: QueryPurpose,
@@ -77,12 +80,12 @@ export class Query implements ClientQuery {
     );
   }
 
-  /** QNAME in lower case. Made when it is first needed: an answer from the cache needs only the key. */
+  /** QNAME in lower case. It is made when it is first needed: an answer from the cache needs only the key. */
   get name(): Buffer {
     return (this.lowerCasedName ??= lowerCased(questionName(this.question)));
   }
 
-  /** The same query with something changed. */
+  /** The same query with some fields changed. */
   derive(change: QueryChange): Query {
     const derived = new Query(
       this.id,

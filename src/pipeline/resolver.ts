@@ -1,4 +1,4 @@
-// The list of stages that every query passes: the place to see what happens to a query, and in which order.
+// The list of stages that every query passes, in order.
 
 import type { Observer } from '../base/observer.js';
 import type { AgeSec } from '../base/time.js';
@@ -22,18 +22,18 @@ import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
 import type { Validations } from './validation/validations.js';
 
-/** What the stages work with. What a reload can change is a function, and is called at each question. */
+/** The parts that the stages use. A part that a reload can change is a function, which is called for each query. */
 export interface ResolverParts {
   readonly answers: AnswerCache;
   readonly failures: FailureCache<Outcome>;
   readonly upstream: Upstream;
   readonly ttlLimits: () => TtlLimits;
   readonly validations: Validations;
-  /** The captive portal window, and who is asked while it is open. */
+  /** The captive portal window, and the servers that are asked while it is open. */
   readonly portal: PortalParts;
-  /** Zones of the local network, and who is asked about them. */
+  /** Routes: zones of the local network, and the servers that are asked about them. */
   readonly routes: () => readonly RouteTarget[];
-  /** Who may look into the cache without having it filled (RD=0). */
+  /** Which clients may read the cache with RD=0 (access.snoop). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
@@ -51,8 +51,8 @@ export class Resolver {
   }
 
   /**
-   * Forgets what was learnt from questions that failed. To be called whenever they may succeed now: the network is another
-   * one, the machine has slept, servers were exchanged or are connected to anew, the portal window has closed.
+   * Forgets failures. Must be called when such questions may succeed now: after a network change, after the machine has
+   * slept, after servers were replaced or connected to again, and after the portal window has closed.
    */
   forgetFailures(): void {
     this.parts.failures.clear();
@@ -60,42 +60,46 @@ export class Resolver {
   }
 }
 
-/** The stages, the one that sees a query first at the top. After the last one, `forward` asks upstream. */
+/** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
 function stagesOf(parts: ResolverParts): readonly Stage[] {
   return [
-    // First: ANY is never looked up (RFC 8482). Below any other stage it would cost that stage's work, and its answer could be
-    // taken for one that was found.
+    // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
+    // could be cached as if it came from a server.
     anyRefused(parts),
 
-    // Above `cached`: while the portal window is open, its names must reach the network's own resolvers, though answers of
-    // others may be in the cache. And their answers must not be kept: later they would lead clients to the portal again.
+    // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
+    // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
+    // again.
     portal(parts),
 
-    // Above `cached`: without RD a query would tell one client what others have asked (access.snoop).
+    // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),
 
-    // Above all that wait or ask: an answer that is there must not depend on any server, and should be given at once.
+    // Above all stages that wait or ask: an answer in the cache must not depend on any server, and is given at once.
     cached(parts),
 
-    // Below `cached`, since RD=0 may have what is there. Above all that ask: without RD nothing may be fetched.
+    // Below `cached`: a query without RD may get an answer from the cache. Above all stages that ask: without RD
+    // nothing may be fetched.
     recursionDesired,
 
-    // Below `cached`: if a refresh has failed, the answer that still holds must be given, and not the failure. Above
-    // `coalesced`: who repeats a question that failed must not start another exchange with upstream.
+    // Below `cached`: if a refresh has failed, the answer that is still valid must be given, not the failure. Above
+    // `coalesced`: a client that repeats a failed question must not start another exchange with upstream.
     failedLately(parts),
 
-    // Around all that is expensive. Below `cached`, or every hit would enter and leave its table. Above `kept`, so that what
-    // comes is kept once, and not once for each client that waits.
+    // Around all expensive work. Below `cached`: otherwise every hit would enter and leave its table. Above `kept`: an
+    // answer is stored once, not once for each client that waits.
     coalesced(parts),
 
-    // Around `validated`, so that the verdict is kept with the answer, and validation is not repeated for each client. Around
-    // `routed`: answers about the local network's names are cached like others.
+    // Around `validated`: the verdict is stored with the answer, and validation is not repeated for each client. Around
+    // `routed`: answers about names of the local network are cached like all others.
     kept(parts),
 
-    // Above `validated`: the zones of the local network have no chain of trust from the root, so their names would be bogus.
+    // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
+    // bogus.
     routed(parts),
 
-    // Last before upstream: while it waits for an answer it asks for more of the chain of trust, and it may ask again.
+    // Last before upstream: while it waits for the answer, it sends queries for the chain of trust, and it may ask
+    // again.
     validated(parts.validations),
   ];
 }

@@ -3,11 +3,14 @@
 import type { Outcome } from './answer.js';
 import type { Query } from './query.js';
 
-/** Takes the outcome of a query. What the outcome borrows is good until it returns. */
+/** Takes the outcome of a query. Octets that the outcome borrows are valid until it returns. */
 export type Settle = (outcome: Outcome) => void;
 
-/** Answers a query: calls `settle` once. At once where it can: a cached answer should not cost a turn of the event loop. */
+/**
+ * Answers a query by calling `settle` once, and at once if possible: a cached answer should not cost a turn of the
+ * event loop.
+ */
 export type Resolve = (query: Query, settle: Settle) => void;
 
-/** Does one thing around the rest of the pipeline. */
+/** A stage does one thing around the rest of the pipeline. */
 export type Stage = (next: Resolve) => Resolve;

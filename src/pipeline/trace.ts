@@ -1,4 +1,4 @@
-// One question, answered past all caches, with everything that validation finds on its way.
+// Resolves one question without the caches, and records every step of its validation.
 
 import { type Name, nameOf } from '../dnssec/name.js';
 import type { TtlLimits } from '../cache/entry.js';
@@ -9,22 +9,22 @@ import { forward } from './stages/forward.js';
 import { validated } from './stages/validated.js';
 import { type ValidationParts, Validations } from './validation/validations.js';
 
-/** What was found. */
+/** The result of a trace. */
 export interface Traced {
   readonly steps: readonly { readonly zone: Name; readonly words: string }[];
-  /** Its octets must not be looked at: they were borrowed. */
+  /** Its octets must not be read: they were borrowed. */
   readonly outcome: Outcome;
-  /** How many went upstream, the one itself included. */
+  /** How many queries went upstream, the traced one included. */
   readonly questions: number;
   readonly ms: number;
 }
 
-/** What a trace works with. */
+/** The parts that a trace uses. */
 export type TraceParts = Omit<ValidationParts, 'dnssecMode' | 'note'> & { readonly ttlLimits: () => TtlLimits };
 
 /**
  * Traces a question.
- * @param parts with a Validator that knows nothing yet
+ * @param parts with a Validator that has an empty table of zones
  * @param name in wire form
  */
 export async function trace(parts: TraceParts, name: Buffer, type: number): Promise<Traced> {

@@ -1,4 +1,4 @@
-// Who may ask, by address.
+// Which clients may ask, by address.
 
 import { addressOctets } from '../base/address.js';
 import { type Network, octetMatcher } from './networks.js';
@@ -6,7 +6,10 @@ import { type Network, octetMatcher } from './networks.js';
 /** Whether an address is in one of some networks. */
 export type Matcher = (address: string) => boolean;
 
-/** Addresses whose verdict is remembered: more than a household has, and a bound for a flood from forged ones. */
+/**
+ * How many verdicts are remembered: more than the addresses of a household, and a bound during a flood from forged
+ * ones.
+ */
 const MOST_REMEMBERED = 1024;
 
 /**

@@ -1,5 +1,5 @@
-// The captive portal window: for some minutes, a few names go to the network's own resolvers in cleartext, so that
-// the page of a hotel can be reached. All other names keep their mode. The window closes by itself.
+// The captive portal window. For some minutes, a few names are sent to the network's own resolvers in cleartext, so
+// that the sign-in page of a hotel can be reached. All other names keep their mode. The window closes by itself.
 
 import { monoAfter, type MonoMs } from '../base/time.js';
 import { isAtOrBelow } from '../wire/name.js';
@@ -7,16 +7,16 @@ import { isAtOrBelow } from '../wire/name.js';
 /** The window. */
 export interface Portal {
   /**
-   * Opens it, or keeps it open for longer.
-   * @param own names of the portal itself, beside those that are configured
+   * Opens the window, or extends it.
+   * @param own names of the portal itself, besides the configured ones
    */
   start(forMs: number, own: readonly Buffer[]): void;
   stop(): void;
-  /** Replaces the configured names; an open window stays open, and keeps its own names. */
+  /** Replaces the configured names; an open window stays open and keeps its own names. */
   configure(names: readonly Buffer[]): void;
-  /** Milliseconds that it stays open; 0: it is closed. */
+  /** For how many milliseconds it stays open; 0: it is closed. */
   readonly leftMs: number;
-  /** Whether this name, lower case, goes to the network's resolvers now: one of the names, or below one. */
+  /** Whether this name (lower case) is sent to the network's resolvers now: one of the names, or below one. */
   covers(name: Buffer): boolean;
 }
 
@@ -28,7 +28,7 @@ class PortalWindow implements Portal {
 
   constructor(
     private readonly monotonicMs: () => MonoMs,
-    /** Those that are configured. */
+    /** The configured names. */
     private names: readonly Buffer[],
   ) {}
 

@@ -1,4 +1,4 @@
-// Zones that only the local network knows, and the resolvers that are asked about them.
+// Routes: zones that only the local network knows, and the resolvers for them.
 
 import { closest, isAtOrBelow } from '../wire/name.js';
 
@@ -6,11 +6,11 @@ import { closest, isAtOrBelow } from '../wire/name.js';
 export interface Route {
   /** In wire form, lower case. */
   readonly zones: readonly Buffer[];
-  /** Whether they are of a Kubernetes cluster. */
+  /** Whether the zones belong to a Kubernetes cluster. */
   readonly kubernetes: boolean;
 }
 
-/** A route that a name takes, and its closest zone. */
+/** The route of a name, and its closest zone. */
 export interface RouteMatch<R extends Route> {
   readonly route: R;
   readonly zone: Buffer;
@@ -18,7 +18,7 @@ export interface RouteMatch<R extends Route> {
 
 const itself = (zone: Buffer): Buffer => zone;
 
-/** The route with the closest zone; undefined: the name takes none. `name` is in lower case. */
+/** The route with the closest zone; undefined: none. `name` is in lower case. */
 export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): RouteMatch<R> | undefined {
   let match: RouteMatch<R> | undefined;
   for (const route of routes) {

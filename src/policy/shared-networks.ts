@@ -1,10 +1,9 @@
-// Networks in memory that threads share. They may change: one thread writes, and readers check now and then whether
-// it has.
+// Networks in memory that threads share. One thread writes, and readers check regularly for a new version.
 
 import { addressOctets, addressText } from '../base/address.js';
 import { type Network, octetMatcher, type OctetMatcher } from './networks.js';
 
-/** Networks that fit the memory; the configuration's check allows no more. */
+/** The most networks that fit into the memory. The check of the configuration allows no more. */
 const MOST_NETWORKS = 1024;
 const VERSION = 0;
 const COUNT = 1;
@@ -45,7 +44,7 @@ export class SharedNetworks {
     Atomics.add(this.control, VERSION, 1);
   }
 
-  /** A test for the networks that are in force now. Call it again to see later changes. */
+  /** A test for the networks in force. Call this again to see later changes. */
   matcher(): OctetMatcher {
     const version = Atomics.load(this.control, VERSION);
     if (version === this.seen || (version & 1) !== 0) return this.matches;
@@ -56,7 +55,7 @@ export class SharedNetworks {
         prefix: this.entries[at + 1] ?? 0,
       };
     });
-    // If they were overwritten meanwhile, the next call reads them again.
+    // If they were overwritten in the meantime, the next call reads them again.
     if (Atomics.load(this.control, VERSION) === version) {
       this.seen = version;
       this.matches = octetMatcher(networks);

@@ -1,4 +1,4 @@
-// Who may ask, and who may look into the cache: on the main thread, and in memory that front threads read.
+// Which clients may ask, and which may read the cache: on the main thread, and in memory that front threads read.
 
 import { type Matcher, networkMatcher } from '../policy/access.js';
 import { SharedNetworks } from '../policy/shared-networks.js';
@@ -30,7 +30,7 @@ export class Clients implements Live {
     return this.allow(address);
   }
 
-  /** Whether an address may look into the cache without having it filled (RD=0). */
+  /** Whether an address may read the cache with RD=0. */
   mayLook(address: string): boolean {
     return this.snoop(address);
   }

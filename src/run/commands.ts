@@ -1,4 +1,4 @@
-// The commands of the control socket, over the parts that they are about.
+// The commands of the control socket, with the parts that they need.
 
 import type { Log } from '../base/ports.js';
 import type { AgeSec } from '../base/time.js';
@@ -21,7 +21,7 @@ import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
 import type { Upstreams } from './upstreams.js';
 
-/** What the commands work on. */
+/** The parts that the commands use. */
 export interface CommandParts extends TopParts {
   readonly log: Log & LevelledLog;
   readonly ageNow: () => AgeSec;
@@ -32,7 +32,7 @@ export interface CommandParts extends TopParts {
   readonly service: Service;
   /** Connects to all servers anew, as after a change of the network. */
   readonly connectAnew: () => void;
-  /** No ready reply stands in the way of what has changed. */
+  /** Removes ready replies, so that changes take effect. */
   readonly forgetReady: () => void;
 }
 
@@ -77,11 +77,11 @@ function portalChanged({ log, resolution, upstreams, connectAnew, forgetReady }:
     return;
   }
   log.warn({}, 'portal window closed');
-  // A user who has signed in can reach servers now that were out of reach a moment ago.
+  // After a sign-in, servers may be reachable that were not before.
   connectAnew();
 }
 
-/** The control socket. A daemon without one serves all the same. */
+/** Opens the control socket. A daemon without one still serves. */
 export async function openControl(
   { control: { socket: path, group } }: Plan,
   parts: Pick<ControlParts, 'log' | 'commands' | 'maxSessions'>,

@@ -1,4 +1,4 @@
-// The configuration file of a running daemon: read again when somebody asks, taken over as a whole or not at all.
+// The configuration file of a running daemon. It is read again on request, and takes effect as a whole or not at all.
 
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
@@ -9,7 +9,7 @@ import { type Plan, type PlanFiles, planOf } from './plan.js';
 import type { Reload, Reloaded } from './reload.js';
 import { StartError } from './start-error.js';
 
-/** Where the configuration comes from. */
+/** The source of the configuration. */
 export interface ConfigurationSource {
   /** Undefined: the daemon runs without a file, and there is nothing to reload. */
   readonly file: string | undefined;
@@ -17,7 +17,7 @@ export interface ConfigurationSource {
   load(): ConfigCheck;
 }
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface ConfigurationParts {
   readonly source: ConfigurationSource;
   readonly files: PlanFiles;
@@ -30,7 +30,7 @@ export interface ConfigurationParts {
 
 /** The configuration file. */
 export class Configuration {
-  /** Whether it was taken over when it was last read. */
+  /** Whether the file was valid when it was last read. */
   private isTaken = true;
   /** When the configuration in force was taken over. */
   private takenAt: WallMs;
@@ -50,7 +50,7 @@ export class Configuration {
     return { taken: this.isTaken, takenMs: this.takenAt };
   }
 
-  /** Reads the file and takes it over. What comes of it is in the log, too. Never rejects because of the file. */
+  /** Reads the file and takes it over. The result is logged, too. Never rejects because of the file. */
   async reload(): Promise<ControlReply> {
     if (this.next !== undefined) return this.next;
     const turn = this.last.then(async () => {

@@ -1,4 +1,4 @@
-// What answers questions: the parts of the daemon that need no socket of a client.
+// The core: the parts of the daemon that answer questions and need no socket of a client.
 
 import { ageClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
@@ -19,10 +19,10 @@ import type { Plan } from './plan.js';
 import { READY_SHARE, Resolution } from './resolution.js';
 import { Upstreams } from './upstreams.js';
 
-/** What it reads of parts that are opened after it. */
+/** Facts of parts that are opened later. */
 export interface Later {
   overview(): Overview;
-  /** What the front threads have counted since the last call. */
+  /** The counts of the front threads since the last call. */
   fronts(): readonly FrontCounts[];
 }
 
@@ -36,7 +36,7 @@ export class Core {
   readonly network: Network;
   readonly clients: Clients;
   readonly upstreams: Upstreams;
-  /** Memory of ready replies, which front threads share. */
+  /** The memory of ready replies, which front threads share. */
   readonly packets: SharedArrayBuffer;
   readonly ready: PacketCache;
   readonly resolution: Resolution;
@@ -68,13 +68,13 @@ export class Core {
     this.resolution = opened.add(new Resolution(resolving, plan));
   }
 
-  /** What other parts work with. */
+  /** The parts that other parts use. */
   get shared() {
     const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
     return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
   }
 
-  /** The network, its resolvers or the way to the servers have changed: what failed before may succeed now. */
+  /** The network, its resolvers or the route to the servers have changed: failed questions may succeed now. */
   networkChanged(what: NetworkChange): void {
     this.resolution.forgetFailures();
     this.upstreams.networkChanged(what);

@@ -1,4 +1,4 @@
-// What was counted, and how it is shown: for scrapers, for the status page, for "dotstub top".
+// The counts, and how they are shown: for scrapers, for the status page, for "dotstub top".
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
@@ -12,17 +12,17 @@ import { rcodeToText } from '../wire/rcode.js';
 import { typeToText } from '../wire/rrtype.js';
 import type { WebParts } from './web.js';
 
-/** What it is made from. */
+/** The parts that it is made from. */
 export interface CountedParts {
   readonly clock: Clock;
   readonly overview: () => Overview;
-  /** What the front threads have counted since the last call. */
+  /** The counts of the front threads since the last call. */
   readonly fronts: () => readonly FrontCounts[];
 }
 
 const BOUNDS_MS = DURATION_BUCKETS.map(seconds => seconds * 1000);
 
-/** What was counted. */
+/** The counts. */
 export class Counted {
   private readonly metrics: Metrics;
 
@@ -52,7 +52,7 @@ export class Counted {
 
   private readonly sumsAlone = (): number[] => sumsOf(this.metrics.glance());
 
-  /** What the HTTP side shows. */
+  /** The data of the HTTP side. */
   get page(): Omit<WebParts, 'clock' | 'log' | 'maxConnections'> {
     const { overview } = this.parts;
     const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
@@ -64,7 +64,7 @@ export class Counted {
     };
   }
 
-  /** What "dotstub top" shows. */
+  /** The data of "dotstub top". */
   get top(): Pick<TopParts, 'sums' | 'boundsMs'> {
     return { sums: this.sums, boundsMs: BOUNDS_MS };
   }

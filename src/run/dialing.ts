@@ -1,4 +1,5 @@
-// How servers are connected to: the roots and the certificate of a plan, and the clock that certificates are judged by.
+// How servers are connected to: the roots and the certificate of a plan, and the clock that certificates are checked
+// with.
 
 import type { Clock, Dial } from '../base/ports.js';
 import { type Libc, LINUX } from '../os/libc.js';
@@ -6,7 +7,7 @@ import { dialer } from '../upstream/dial.js';
 import type { Network } from './network.js';
 import type { UpstreamPlan } from './plan.js';
 
-/** Makes what opens TLS connections for a plan. */
+/** Makes the Dial port for a plan. */
 export const dialerFor =
   ({ clock, libc }: { readonly clock: Clock; readonly libc: Libc | undefined }, network: Network) =>
   ({ roots, client }: UpstreamPlan): Dial =>

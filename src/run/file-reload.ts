@@ -1,20 +1,20 @@
-// Reloads by themselves (`reload_on_change`): the configuration file and the files that it names are watched.
+// Automatic reloads (`reload_on_change`): watches the configuration file and the files that it names.
 
 import type { Log } from '../base/ports.js';
 import { type FileWatch, watchFiles } from '../os/file-watch.js';
 import type { Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface FileReloadParts {
   readonly log: Log;
   /** The configuration file; undefined: there is none, and nothing to reload. */
   readonly file: string | undefined;
-  /** Called when one of the files holds something else. */
+  /** Called when the contents of a file have changed. */
   readonly changed: () => void;
 }
 
-/** Watches files, where the plan wants it. */
+/** Watches files, if the plan says so. */
 export class FileReload implements Live {
   static readonly options = ['reload_on_change'];
   readonly options = FileReload.options;
@@ -37,7 +37,7 @@ export class FileReload implements Live {
     this.watch.follow([...new Set([file, ...files])]);
   }
 
-  /** Watches nothing more. */
+  /** Stops watching. */
   close(): void {
     this.watch?.close();
     this.watch = undefined;

@@ -1,4 +1,4 @@
-// The files that a configuration names, read for a plan, with words for the person who has to mend them.
+// Reads the files that a configuration names, and reports problems in words that say how to fix them.
 
 import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -29,7 +29,8 @@ export const systemFiles: PlanFiles = {
     return { path, octets, digest: digestOf(octets) };
   },
   checkRoots({ path, octets }, option) {
-    // Only the first: to parse a whole store would double the time to start. TLS itself skips what it cannot read.
+    // Only the first certificate: parsing all of them would double the time of a start. TLS skips those that it cannot
+    // read.
     const [first = ''] =
       /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/.exec(octets.toString('latin1')) ?? [];
     try {

@@ -1,4 +1,4 @@
-// Where queries are taken: UDP, TCP and DNS over TLS, at the addresses of the plan, or at sockets that are open already.
+// The listeners: UDP, TCP and DNS over TLS, at the addresses of the plan, or at sockets that are open already.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -19,7 +19,7 @@ import type { Live, Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
 
-/** What they are made from. */
+/** The parts that they are made from. */
 export interface ListenersParts {
   readonly clock: Clock;
   readonly log: Log;
@@ -27,19 +27,19 @@ export interface ListenersParts {
   readonly ageNow: () => AgeSec;
   readonly libc: Libc | undefined;
   readonly front: Front;
-  /** Who may ask: memory of SharedNetworks. */
+  /** The memory of SharedNetworks with the clients that may ask. */
   readonly allow: SharedArrayBuffer;
-  /** Memory of the PacketCache. */
+  /** The memory of the PacketCache. */
   readonly packets: SharedArrayBuffer;
-  /** In place of the plan's addresses. */
+  /** Used instead of the plan's addresses. */
   readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
-  /** Sessions of clients that there is room for. */
+  /** The most sessions of clients. */
   readonly maxSessions: number;
 }
 
-/** Where a plan takes queries, with sockets that are open already in their place. */
+/** The addresses of a plan, replaced by sockets that are open already. */
 interface Addresses {
   readonly udp: readonly ListenAddress[];
   readonly tcp: readonly ListenAddress[];
@@ -106,7 +106,7 @@ export class Listeners implements Live {
     return this.parts.front.inflight;
   }
 
-  /** What was counted over UDP since the last call. */
+  /** The counts of UDP since the last call. */
   counted(): readonly FrontCounts[] {
     const rest = this.rest;
     this.rest = [];
@@ -148,7 +148,7 @@ export class Listeners implements Live {
     };
   }
 
-  /** Takes nothing new, and answers what is in flight, for a while. */
+  /** Accepts nothing new, and waits some time for the queries in flight. */
   async finish(): Promise<void> {
     const { front, clock } = this.parts;
     front.stop();

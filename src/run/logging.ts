@@ -1,4 +1,4 @@
-// What is written about the daemon: its own log, and what is noted of every query.
+// The log, the query log and dnstap.
 
 import type { NotedQuery } from '../base/observer.js';
 import type { ConfigurableLog } from '../observe/log.js';
@@ -7,7 +7,7 @@ import type { Plan } from './plan.js';
 import type { QueryNotes, QueryNotesParts } from './query-notes.js';
 import type { Live, Prepared } from './reload.js';
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface LoggingParts extends QueryNotesParts {
   readonly log: ConfigurableLog;
 }
@@ -18,7 +18,7 @@ export class Logging implements Live {
   readonly options = Logging.options;
   private notes: QueryNotes | undefined;
   private plan: Plan['log'];
-  /** Called when queries begin to be noted: ready replies are answered without anybody being told. */
+  /** Called when queries begin to be noted, because ready replies are not noted. */
   private onBegin: () => void = () => undefined;
 
   private constructor(
@@ -28,14 +28,14 @@ export class Logging implements Live {
     this.plan = log;
   }
 
-  /** Opens what a plan wants. */
+  /** Opens the logs of a plan. */
   static async open(parts: LoggingParts, plan: Plan): Promise<Logging> {
     const logging = new Logging(parts, plan);
     logging.notes = await notesOf(parts, plan);
     return logging;
   }
 
-  /** Takes note of a query; undefined: nobody wants to know. */
+  /** Notes a query; undefined: queries are not noted. */
   get noted(): ((query: NotedQuery) => void) | undefined {
     return this.notes?.note;
   }
@@ -45,12 +45,12 @@ export class Logging implements Live {
     return this.notes?.recent();
   }
 
-  /** What cannot be written, as sentences. */
+  /** Problems with writing, as sentences. */
   get unwritten(): readonly string[] {
     return this.notes?.unwritten ?? [];
   }
 
-  /** Has the query log opened anew, where its file was moved away. */
+  /** Opens the query log again, after its file was moved. */
   reopen(): void {
     this.notes?.reopen();
   }

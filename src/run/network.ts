@@ -1,5 +1,5 @@
-// The world around the daemon: which network the machine is on, which resolvers the system has, whether the clock can be right. It
-// is looked at when somebody asks; what was learned about networks is kept over restarts.
+// The environment of the daemon: the network of the machine, the system's resolvers, and the clock. They are checked on
+// request. Facts about networks are stored over restarts.
 
 import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
@@ -11,22 +11,22 @@ import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 
-/** System calls; where they cannot be made, one log line says what runs slower. */
+/** Loads the system calls. If that fails, one log line says what is slower. */
 export function libcFor({ listeners: { io } }: Plan, log: Log): Libc | undefined {
   const libc = loadLibc();
   if (!('unavailable' in libc)) return libc;
-  // With node:dgram nothing is missed but the sockets of a service manager; a reload may want more.
+  // node:dgram needs no system calls, except for sockets of a service manager; a reload may need more.
   if (io === 'dgram') return undefined;
   const why = `system calls are not available (${libc.unavailable})`;
   log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
   return undefined;
 }
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface NetworkParts {
   readonly clock: Clock;
   readonly log: Log;
-  /** When this version was made: no clock can be right that says less. */
+  /** When this version was built: a clock that is earlier is wrong. */
   readonly built: WallSec;
   /** Undefined: system calls cannot be made. */
   readonly libc: Libc | undefined;
@@ -39,7 +39,7 @@ const STATE_FILE = 'networks.json';
 const MOST_STATE_BYTES = 1 << 18;
 const LOST = 'what was learned about networks (which servers have proved themselves on which) is lost at the end';
 
-/** Where resolv.conf is written or replaced: a change counts even if nobody asks. */
+/** The directory of resolv.conf. It is watched, so that a change is noticed without queries, too. */
 const RESOLVERS_DIRECTORY = '/etc';
 const CHANGE_WORDS: Readonly<Record<NetworkChange, string>> = {
   network: 'the network has changed: connecting anew',
@@ -49,7 +49,7 @@ const CHANGE_WORDS: Readonly<Record<NetworkChange, string>> = {
 
 /** The network and the clock. */
 export class Network {
-  /** What was learned about servers, by network. */
+  /** Facts about servers, by network. */
   readonly memory: NetworkMemory;
   private readonly watch: NetworkWatch;
 
@@ -68,24 +68,24 @@ export class Network {
     this.memory.network = this.watch.network;
   }
 
-  /** Looks whether something has changed, unless that was done just now. */
+  /** Checks for changes, unless that was done just now. */
   look(): void {
     this.watch.look();
     this.save();
   }
 
-  /** False: the system says that nobody keeps its clock right; undefined: it does not say. */
+  /** False: the system says that its clock is not synchronised; undefined: it does not say. */
   get clockIsSet(): boolean | undefined {
-    // The kernel's word may be denied to a service that is locked up well.
+    // A sandboxed service may not be allowed to ask the kernel.
     return this.parts.libc?.clockIsSet() ?? timesyncHasSetClock();
   }
 
-  /** The clock says less than it can, or nobody has set it. */
+  /** Whether the clock is known to be wrong, or was never set. */
   get clockIsBehind(): boolean {
     return wallSecOf(this.parts.clock.wallMs()) < this.parts.built || this.clockIsSet === false;
   }
 
-  /** Keeps what was learned. */
+  /** Saves the facts about networks. */
   save(): void {
     if (this.memory.changed) this.parts.store.write(STATE_FILE, this.memory.save(), LOST);
   }
@@ -101,7 +101,7 @@ export class Network {
     changed(what);
   }
 
-  /** Watches nothing more. */
+  /** Stops watching. */
   close(): void {
     this.save();
     this.watch.close();

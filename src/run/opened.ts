@@ -1,4 +1,4 @@
-// What was opened, to be closed last-opened-first: at the end, and by the same code where the start fails half-way.
+// The parts that are open. They are closed in reverse order: at the end, and if the start fails.
 
 /** The parts that are open. */
 export class Opened {
@@ -11,7 +11,7 @@ export class Opened {
     return part;
   }
 
-  /** Closes all, the last one first. May be called twice; one that fails keeps no other open. */
+  /** Closes all parts, the last one first. May be called twice. If one fails, the others are closed all the same. */
   async close(): Promise<void> {
     return (this.closed ??= this.closeAll());
   }

@@ -1,4 +1,4 @@
-// The one snapshot of how the daemon is doing: taken when somebody asks, from the parts as they are then.
+// Takes the snapshot of the daemon's state, on request, from its parts.
 
 import type { Overview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
@@ -13,7 +13,7 @@ import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
 import type { Upstreams } from './upstreams.js';
 
-/** The parts that are looked at. */
+/** The parts that are read. */
 export interface OverviewParts {
   readonly version: string;
   readonly clock: Clock;
@@ -29,7 +29,7 @@ export interface OverviewParts {
   readonly configuration: Configuration;
 }
 
-/** Takes it. */
+/** Takes the snapshot. */
 export function overviewOf(parts: OverviewParts): Overview {
   const { network, upstreams, resolution, listeners } = parts;
   return {

@@ -1,4 +1,4 @@
-// What a daemon is made from, and what it is to those who have started it.
+// The parts that a daemon is made from, and its interface.
 
 import type { Overview } from '../base/overview.js';
 import type { Clock, Random } from '../base/ports.js';
@@ -9,38 +9,40 @@ import type { ConfigurableLog } from '../observe/log.js';
 import type { PassedSockets } from '../os/activation.js';
 import type { ConfigurationSource } from './configuration.js';
 
-/** What it is made from. */
+/** The parts that a daemon is made from. */
 export interface DaemonParts {
   /** The configuration to start with. */
   readonly config: Extract<ConfigCheck, { ok: true }>['config'];
-  /** Where it is read from again. */
+  /** The source from which the configuration is read again. */
   readonly source: ConfigurationSource;
   readonly version: string;
-  /** When this version was made. */
+  /** When this version was built. */
   readonly built: WallSec;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: ConfigurableLog;
-  /** What the machine says: what its network looks like, the same text whenever we are there; and the resolvers that it has. */
+  /**
+   * Facts about the machine: its network as a text, which is the same whenever the machine is there, and its resolvers.
+   */
   readonly system: { network(): string; resolvers(): readonly string[] };
-  /** Takes the lines of the query log, where no file is configured. */
+  /** Takes the lines of the query log if no file is configured. */
   readonly print: (line: string) => void;
-  /** Sockets that are open already, in place of the addresses of the configuration. */
+  /** Sockets that are open already, used instead of the configured addresses. */
   readonly sockets?: PassedSockets | undefined;
-  /** Has the process stop, as a signal would. */
+  /** Stops the process, as a signal would. */
   readonly stopProcess: () => void;
 }
 
 /** A running daemon. */
 export interface Daemon {
-  /** How it is doing. */
+  /** Its state. */
   overview(): Overview;
-  /** Where metrics and the status page are; undefined: nowhere. */
+  /** The address of metrics and status page; undefined: none. */
   readonly web: { readonly address: string; readonly port: number } | undefined;
-  /** Reads the configuration again, and takes it over as a whole or not at all. What came of it is in the log, too. */
+  /** Reads the configuration again, which takes effect as a whole or not at all. The result is logged, too. */
   reload(): Promise<ControlReply>;
-  /** Has the query log opened anew, where its file was moved away. */
+  /** Opens the query log again, after its file was moved. */
   reopenLogs(): void;
-  /** Answers what is in flight, closes everything. May be called twice. */
+  /** Answers queries in flight, and closes everything. May be called twice. */
   stop(): Promise<void>;
 }

@@ -1,5 +1,6 @@
-// What a configuration comes to: modes resolved, names in wire form, TTLs in seconds, files by what they hold. Pure, so that two
-// plans can be compared; and the only reader of Config outside `config/`, so that a fact is worked out in one place.
+// Makes a plan from a configuration: modes resolved, names in wire form, TTLs in seconds, files by their contents.
+// Pure, so that two plans can be compared. Only this file outside `config/` reads a Config, so that each fact is worked
+// out in one place.
 
 import type { Mode } from '../base/overview.js';
 import type { TtlLimits } from '../cache/entry.js';
@@ -20,7 +21,7 @@ import { labelled, resolverSpec } from './servers.js';
 export interface FileContents {
   readonly path: string;
   readonly octets: Buffer;
-  /** The same text for the same octets. */
+  /** The digest of the octets. */
   readonly digest: string;
 }
 
@@ -30,40 +31,40 @@ export interface CertificatePair {
   readonly key: FileContents;
 }
 
-/** The files that a plan is made from. All throw StartError, with the option to be mended. */
+/** Reads the files of a plan. All functions throw StartError, with the option to correct. */
 export interface PlanFiles {
   read(path: string, option: string): FileContents;
-  /** Where the system keeps its trusted roots; undefined: Node.js's own are used. */
+  /** The system's trusted roots; undefined: those of Node.js are used. */
   systemRoots(): string | undefined;
   checkRoots(file: FileContents, option: string): void;
   checkPair(pair: CertificatePair, section: string): void;
 }
 
-/** Who is asked. */
+/** The servers. */
 export interface UpstreamPlan {
   readonly mode: Mode;
   readonly policy: Policy;
   /** `system`: the resolvers that the system has, which change with the network. */
   readonly servers: readonly ServerSpec[] | 'system';
   readonly bootstrap: readonly PlainServer[] | 'system';
-  /** PEM of the trusted roots; undefined: Node.js's own. */
+  /** PEM text of the trusted roots; undefined: those of Node.js. */
   readonly roots: FileContents | undefined;
-  /** Our own certificate towards servers. */
+  /** Our client certificate for servers. */
   readonly client: CertificatePair | undefined;
-  /** Equal where both are: no connection outlives a change of it. */
+  /** A text of both. When it changes, all connections are closed. */
   readonly trust: string;
 }
 
-/** Zones of the local network, and the servers that know them. */
+/** Zones of the local network, and their servers. */
 export interface RoutePlan extends Route {
   readonly servers: readonly ServerSpec[];
 }
 
-/** How answers are found and judged. */
+/** How queries are resolved and answers validated. */
 export interface ResolutionPlan {
   readonly dnssec: Config['dnssec']['mode'];
   readonly anchors: readonly Anchor[];
-  /** Subtrees that are taken as unsigned. */
+  /** Subtrees that count as unsigned. */
   readonly negativeAnchors: readonly Name[];
   readonly sha1: Config['dnssec']['sha1'];
   readonly maxNsec3Iterations: number;
@@ -80,7 +81,7 @@ export interface Listen {
   readonly port: number;
 }
 
-/** Where queries are taken, and what serves them. */
+/** The listeners. */
 export interface ListenersPlan {
   readonly addresses: readonly Listen[];
   readonly tlsAddresses: readonly Listen[];
@@ -91,9 +92,9 @@ export interface ListenersPlan {
   readonly metrics: Listen | undefined;
 }
 
-/** What a configuration comes to. */
+/** A configuration, worked out. */
 export interface Plan {
-  /** Each option, with what its files hold: equal where nothing has changed. */
+  /** Each option as text, with the digests of its files. Equal texts mean that nothing has changed. */
   readonly texts: ReadonlyMap<string, string>;
   readonly upstream: UpstreamPlan;
   readonly routes: readonly RoutePlan[];
@@ -236,7 +237,7 @@ function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
   };
 }
 
-/** A name in wire form, lower case. The configuration's check has let nothing else through. */
+/** A name in wire form, lower case. The check of the configuration has accepted it. */
 function wireName(text: string): Buffer {
   const name = nameFromText(text);
   if (name === undefined) throw new TypeError(`${JSON.stringify(text)} passed the check and is not a domain name`);

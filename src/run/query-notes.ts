@@ -1,4 +1,4 @@
-// What is told to those who want to know of every query: the query log, and dnstap. Most daemons have neither, and never load it.
+// The query log and dnstap, which note every query. Most daemons use neither, and never load this file.
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -14,14 +14,14 @@ import { rcodeToText } from '../wire/rcode.js';
 import { typeToText } from '../wire/rrtype.js';
 import type { Plan } from './plan.js';
 
-/** What it is made from. */
+/** The parts that it is made from. */
 export interface QueryNotesParts {
   readonly version: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** Takes the lines of the query log where no file is configured. */
+  /** Takes the lines of the query log if no file is configured. */
   readonly print: (line: string) => void;
-  /** Told of each frame of dnstap that was lost. */
+  /** Called for each frame of dnstap that was lost. */
   readonly lostFrame: () => void;
 }
 
@@ -57,7 +57,7 @@ export class QueryNotes {
     this.tap = dnstap === undefined ? undefined : new DnstapStream({ path: dnstap, clock, log, lost });
   }
 
-  /** Takes note of a query and its reply. Bound, since the front calls it for every query. */
+  /** Notes a query and its reply. It is bound, because the front calls it for every query. */
   readonly note = (query: NotedQuery): void => {
     this.lines?.note(query);
     this.tap?.send(dataFrame(this.ourselves, query, this.parts.clock.wallMs()));
@@ -68,12 +68,12 @@ export class QueryNotes {
     return this.lines?.recent();
   }
 
-  /** What cannot be written, as sentences. */
+  /** Problems with writing, as sentences. */
   get unwritten(): readonly string[] {
     return this.file?.unwritten === undefined ? [] : [this.file.unwritten];
   }
 
-  /** Goes on in a new file, where the old one was moved away. */
+  /** Opens a new file after the old one was moved. */
   reopen(): void {
     this.file?.reopen();
   }

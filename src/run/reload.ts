@@ -1,14 +1,14 @@
-// The one way in which a running daemon changes: every part prepares for the next plan, and only when all have done so they all
-// commit. A part that cannot prepare leaves everything as it was.
+// The only way to change a running daemon. Every part prepares for the next plan, and when all have prepared, all
+// commit. If a part cannot prepare, nothing changes.
 
 import { OPTIONS } from '../config/options.js';
 import { changedOptions, type Plan } from './plan.js';
 
-/** What a part has prepared. Neither may fail. */
+/** The preparations of a part. Neither function may fail. */
 export interface Prepared {
-  /** Brings it into force. */
+  /** Brings the plan into force. */
   commit(): void;
-  /** Gives up what was opened for it. */
+  /** Closes what was opened for the plan. */
   abandon(): void;
 }
 
@@ -17,19 +17,18 @@ export interface Live {
   /** The options that it brings into force. */
   readonly options: readonly string[];
   /**
-   * Reads, checks, builds and opens what the next plan needs; what is in force goes on unchanged. Called where one of its
-   * options has changed.
-   * @throws StartError where the next plan cannot come into force
+   * Reads, checks, builds and opens what the next plan needs; the plan in force is not affected. Called if one of its
+   * options has changed. @throws StartError if the next plan cannot come into force
    */
   prepare(next: Plan): Prepared | Promise<Prepared>;
 }
 
-/** Makes Prepared of a commit for which nothing had to be opened. */
+/** Makes a Prepared for which nothing was opened. */
 export const ready = (commit: () => void): Prepared => ({ commit, abandon: () => undefined });
 
-/** What a reload has brought. */
+/** The result of a reload. */
 export interface Reloaded {
-  /** Options that are in force now, and were not before. */
+  /** Options that this reload has changed. */
   readonly now: readonly string[];
   /** Options that were changed since the start, and wait for a restart. */
   readonly later: readonly string[];
@@ -38,16 +37,16 @@ export interface Reloaded {
 const RESTART: ReadonlySet<string> = new Set(
   OPTIONS.filter(({ change }) => change === 'restart').map(({ path }) => path),
 );
-/** What a change of does nothing by itself. */
+/** Options without an effect of their own. */
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set(
   OPTIONS.filter(({ change, built }) => change === 'defaults' || !built).map(({ path }) => path),
 );
 
-/** The plan in force, and the way to another one. */
+/** The plan in force, and reloads of it. */
 export class Reload {
-  /** In force, but for options that wait. */
+  /** The plan in force, except for options that wait for a restart. */
   private current: Plan;
-  /** Reloads come one after the other. */
+  /** Reloads run one after the other. */
   private last: Promise<unknown> = Promise.resolve();
 
   /**
@@ -72,8 +71,7 @@ export class Reload {
   }
 
   /**
-   * Takes a plan over.
-   * @throws StartError; nothing has changed then
+   * Brings a plan into force. @throws StartError; then nothing has changed
    */
   async take(next: Plan): Promise<Reloaded> {
     const turn = this.last.then(async () => this.exchange(next));

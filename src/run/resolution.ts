@@ -1,4 +1,4 @@
-// How answers are found: the caches, validation, the portal window, the pipeline over them, and the jobs that keep them right.
+// Resolution: the caches, validation, the portal window, the pipeline, and background jobs.
 
 import type { Observer } from '../base/observer.js';
 import type { Overview, ServerOverview } from '../base/overview.js';
@@ -26,19 +26,19 @@ import { type Live, type Prepared, ready } from './reload.js';
 import { Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface ResolutionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
-  /** When this version was made. */
+  /** When this version was built. */
   readonly built: WallSec;
   readonly store: StateStore;
   readonly network: Network;
   readonly upstreams: Upstreams;
   readonly clients: Clients;
-  /** Called when answers were forgotten: ready replies made of them must go, too. */
+  /** Called when answers were forgotten: ready replies of them must be removed, too. */
   readonly forgotten: () => void;
 }
 
@@ -46,9 +46,9 @@ export interface ResolutionParts {
 export const READY_SHARE = 4;
 /** and one for keys and proofs of zones. */
 const ZONES_SHARE = 16;
-/** A trace is for one question, and needs no more room than that. */
+/** A trace is for one question, and needs no more memory. */
 const TRACE_BYTES = 1 << 18;
-/** Options after whose change nothing that was validated before counts. */
+/** Options that earlier verdicts depend on. */
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
 
 /** Resolution. */
@@ -115,12 +115,12 @@ export class Resolution implements Live {
     return this.resolver.resolve;
   }
 
-  /** What is done about validation. */
+  /** How answers are validated. */
   get dnssecMode(): DnssecMode {
     return this.plan.dnssec;
   }
 
-  /** What is kept, for the overview. */
+  /** The contents of the caches, for the overview. */
   get cache(): Overview['cache'] {
     const { entries, bytes } = this.answers;
     const zones = this.validator.zones.entries;
@@ -132,7 +132,7 @@ export class Resolution implements Live {
     return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';
   }
 
-  /** Forgets what is known about the names that are meant; returns how many answers that were. */
+  /** Forgets the answers and zone states of some names. Returns how many answers. */
   forget(isMeant: (name: Name) => boolean): number {
     this.validator.zones.forget(isMeant);
     this.failures.forget(isMeant);
@@ -141,7 +141,7 @@ export class Resolution implements Live {
     return forgotten;
   }
 
-  /** Forgets all that has failed: on another network, or asked of other servers, it may succeed. */
+  /** Forgets all failures: on another network, or with other servers, the questions may succeed. */
   forgetFailures(): void {
     this.resolver.forgetFailures();
   }
@@ -183,10 +183,10 @@ export class Resolution implements Live {
       next.sha1 !== before.sha1 ||
       next.maxNsec3Iterations !== before.maxNsec3Iterations;
     const changed = this.negative.configure(next.negativeAnchors);
-    // A verdict of before says nothing under other rules.
+    // Under other settings, earlier verdicts are not valid.
     if (other) {
       this.forget(() => true);
-      // Questions on their way put nothing into the table any more, either.
+      // Questions in flight do not store zone states any more, either.
       this.validator.zones.clear();
     } else for (const name of changed) this.forget(each => isWithin(each, name));
     // Replies that are ready are given without a look at the portal's names.
@@ -211,6 +211,6 @@ export class Resolution implements Live {
   }
 }
 
-/** Anchors as text, to be compared. */
+/** Anchors as text, for comparison. */
 const anchorsText = ({ anchors }: ResolutionPlan): string =>
   JSON.stringify(anchors.map(({ zone, ds, keys }) => [zone, ds, keys.map(key => key.rdata.toString('base64'))]));

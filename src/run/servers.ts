@@ -1,13 +1,13 @@
-// Servers as the upstream room takes them, from what is configured and from what the system has.
+// Servers in the form that the upstream room uses, from the configuration and from the system.
 
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
 
 const DOT_PORT = 853;
 
 /**
- * A resolver of which only the address is known, so that it has nothing to prove.
- * @param plainPort of DNS in cleartext
- * @param discover whether to ask it where it speaks DNS over TLS (RFC 9462)
+ * A resolver with a known address and no name, so it has nothing to prove.
+ * @param plainPort the port of cleartext DNS
+ * @param discover whether to ask it for designated resolvers (RFC 9462)
  */
 export const resolverSpec = (address: string, plainPort: number, discover: boolean): ServerSpec => ({
   label: addressLabel(address, discover ? DOT_PORT : plainPort),

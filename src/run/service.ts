@@ -1,24 +1,26 @@
-// Whether the daemon takes part in service: it does, it is being taken out, or it stops.
+// Whether the daemon is in service, being taken out of service, or stopping.
 
 import type { Log } from '../base/ports.js';
 
-/** How the daemon ends. */
+/** The way out of service. */
 export class Service {
   private isDraining = false;
   private timer: NodeJS.Timeout | undefined;
 
-  /** @param stop has the daemon stopped, as a signal would */
+  /**
+   * @param stop stops the daemon, as a signal would
+   */
   constructor(
     private readonly log: Log,
     private readonly stop: () => void,
   ) {}
 
-  /** It says that it is not ready any more. */
+  /** Whether it reports that it is not ready any more. */
   get draining(): boolean {
     return this.isDraining;
   }
 
-  /** From now on says that it is not ready, and stops after a while. */
+  /** Reports from now on that it is not ready, and stops after some time. */
   drain(forMs: number): void {
     const seconds = forMs / 1000;
     this.log.info({ seconds }, `being taken out of service: not ready from now on, stopping in ${seconds} s`);
@@ -27,7 +29,7 @@ export class Service {
     this.timer = setTimeout(this.stop, forMs);
   }
 
-  /** Forgets a stop that was to come. */
+  /** Cancels a scheduled stop. */
   close(): void {
     clearTimeout(this.timer);
   }

@@ -1,10 +1,12 @@
-// Why the daemon cannot start, or cannot take a configuration over.
+// Errors that keep the daemon from starting, or from taking over a configuration.
 
 import { listenText } from '../os/listen-address.js';
 
-/** A reason, in one sentence that says what to do. */
+/** The reason, in one sentence that says what to do. */
 export class StartError extends Error {
-  /** @param exitCode 2 where the configuration is at fault, 1 where the system is */
+  /**
+   * @param exitCode 2: the configuration is at fault; 1: the system is
+   */
   constructor(
     message: string,
     readonly exitCode: 1 | 2,
@@ -14,9 +16,8 @@ export class StartError extends Error {
 }
 
 /**
- * Waits until something listens.
- * @param option where the address stands
- * @throws StartError, in place of the system's error
+ * Waits until a listener is open.
+ * @param option the option with the address @throws StartError, in place of the system's error
  */
 export async function listening<T>(what: string, option: string, opening: Promise<T>): Promise<T> {
   try {

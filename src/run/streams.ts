@@ -1,4 +1,5 @@
-// Listeners for TCP or DNS over TLS, exchanged by a reload in two steps: what comes is opened, then what goes is closed.
+// Listeners for TCP or DNS over TLS. A reload changes their addresses in two steps: it opens the new ones, then closes
+// the old ones.
 
 import {
   type ServerCredentials,
@@ -16,7 +17,9 @@ export class Streams {
   private listener: StreamListener | undefined;
   private addresses: readonly ListenAddress[] = [];
 
-  /** @param option where the addresses stand */
+  /**
+   * @param option the option with the addresses
+   */
   constructor(
     private readonly transport: 'tcp' | 'tls',
     private readonly option: string,
@@ -29,9 +32,8 @@ export class Streams {
   }
 
   /**
-   * Opens what is new among addresses, and goes on at the old ones.
-   * @param credentials of TLS
-   * @throws StartError; it listens where it did then
+   * Opens the new addresses, and keeps the old ones open.
+   * @param credentials for TLS @throws StartError; then it listens where it did before
    */
   async prepare(addresses: readonly ListenAddress[], credentials: ServerCredentials | undefined): Promise<Prepared> {
     const { parts, transport, option, addresses: before } = this;
@@ -39,7 +41,7 @@ export class Streams {
       this.listener ??= credentials === undefined ? tcpListener(parts) : tlsListener(parts, credentials);
     const { listener } = this;
     if (listener === undefined) return NOTHING;
-    // A wildcard cannot be open beside one of the addresses that it stands for.
+    // A wildcard cannot be open at the same time as one of the addresses that it covers.
     const both = [...addresses, ...before.filter(old => !addresses.some(at => overlap(at, old)))];
     await listening(transport.toUpperCase(), option, listener.set(both));
     return {
@@ -52,12 +54,12 @@ export class Streams {
     };
   }
 
-  /** Takes no new sessions; those that are there are answered. */
+  /** Accepts no new sessions; open ones are answered. */
   finish(): void {
     this.listener?.close();
   }
 
-  /** Cuts all sessions. */
+  /** Closes all sessions at once. */
   destroy(): void {
     this.listener?.destroy();
   }

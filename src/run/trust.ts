@@ -1,4 +1,4 @@
-// Which keys are believed: the trust anchors of a plan, with what was learned about them since (RFC 5011), kept over restarts.
+// The trusted keys: the trust anchors of a plan, with their changes since then (RFC 5011), stored over restarts.
 
 import type { Log } from '../base/ports.js';
 import type { WallSec } from '../base/time.js';
@@ -35,18 +35,18 @@ export class Trust {
     return this.current.points.flatMap(({ keys }) => keys.map(({ key, state }) => ({ tag: key.tag, state })));
   }
 
-  /** Trust points of other anchors; what was learned about zones that stay is kept. */
+  /** Trust points of other anchors; known keys of zones that stay are kept. */
   exchanged(anchors: readonly Anchor[]): TrustPoints {
     return trustPoints(anchors, this.current.save());
   }
 
-  /** Takes trust points over. */
+  /** Replaces the trust points. */
   take(points: TrustPoints): void {
     this.current = points;
     this.save();
   }
 
-  /** The DNSKEY RRset of a trust point was looked at. */
+  /** The DNSKEY RRset of a trust point was checked. */
   readonly seen: OnAnchorKeys = (zone, keys, set, validated, wallNow) => {
     for (const each of this.current.seen(zone, keys, set, validated, wallNow)) tell(each, this.log);
     this.save();
@@ -59,7 +59,7 @@ export class Trust {
 
 const dateOf = (seconds: WallSec | number): string => new Date(seconds * 1000).toISOString().slice(0, 10);
 
-/** Says what an operator should know of a key. */
+/** Logs a change of a key for the operator. */
 function tell({ zone, key: { key, state, until } }: Change, log: Log): void {
   const about = { zone: nameText(zone), key_tag: key.tag, state };
   const name = `key ${key.tag} of ${about.zone}`;

@@ -1,5 +1,5 @@
-// All servers that are asked, and the only owner of what leaves: the pool of `upstream`, one per set of a route's resolvers, and
-// the network's own resolvers while a portal window is open. Changes of the network, reports and closing reach all of them.
+// All servers, and the only owner of pools: the pool of `upstream`, one for each set of a route's resolvers, and the
+// network's own resolvers while a portal window is open. Network changes, reports and closing reach all of them.
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
 import type { Observer } from '../base/observer.js';
@@ -15,19 +15,19 @@ import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { labelled, resolverSpec } from './servers.js';
 
-/** What the servers are asked with. */
+/** The parts that the pools use. */
 export interface UpstreamsParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly observer: Observer;
   readonly memory: Memory;
-  /** Makes what opens TLS connections, for the roots and the certificate of a plan. */
+  /** Makes the Dial port for the roots and the certificate of a plan. */
   readonly dialer: (plan: UpstreamPlan) => Dial;
   readonly dialDatagram: DialDatagram;
-  /** Addresses of the resolvers that the system has now. */
+  /** The addresses of the system's resolvers at present. */
   readonly systemResolvers: () => readonly string[];
-  /** Called before every question: looks whether the network has changed. */
+  /** Called before every question, to check whether the network has changed. */
   readonly look: () => void;
   /** Other servers have other failures; and of `zones`, the answers of before come from servers that are not asked any more. */
   readonly exchanged: (zones: readonly Buffer[]) => void;
@@ -59,7 +59,7 @@ export class Upstreams implements Live {
   private plan: UpstreamPlan;
   private dial: Dial;
   private routed: readonly RouteEntry[];
-  /** The network's own resolvers; made when they are first needed, since most never are. */
+  /** The network's own resolvers; made when they are first needed, because most daemons never need them. */
   private portal: Pool | undefined;
   private nextId = 1;
   /** The servers of `upstream`, as the pipeline asks them. */
@@ -101,7 +101,7 @@ export class Upstreams implements Live {
     return this.plan.mode;
   }
 
-  /** The routes, and who answers for their zones. */
+  /** The routes, with their servers. */
   get routes(): readonly RouteTarget[] {
     return this.routed;
   }
@@ -112,21 +112,23 @@ export class Upstreams implements Live {
     return (this.portal ??= pool(this.ports, wheel(this.parts.clock), this.portalSpec()));
   }
 
-  /** Connects to the servers ahead of the first question. */
+  /** Connects to the servers before the first question. */
   connect(): void {
     this.main.prepare();
   }
 
-  /** The network is another, the machine has slept, or somebody has asked for it: all connections are made anew. */
+  /**
+   * The network has changed, the machine has slept, or an operator has requested it: all connections are made again.
+   */
   networkChanged(what: NetworkChange): void {
     if (what === 'resolvers') {
       if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
     } else for (const each of this.pools()) each.networkChanged(what);
-    // The window stays open: the portal is another network's now.
+    // The window stays open: now it is for the portal of the new network.
     this.portal?.configure(this.portalSpec());
   }
 
-  /** The window has closed, or is opened anew. */
+  /** The window has closed, or is opened again. */
   closePortal(): void {
     const { portal } = this;
     this.portal = undefined;
@@ -134,7 +136,10 @@ export class Upstreams implements Live {
     portal?.destroy();
   }
 
-  /** How all servers are doing. @param dnssecOf whether a server passes signatures on */
+  /**
+   * The state of all servers.
+   * @param dnssecOf whether a server passes DNSSEC signatures on
+   */
   overview(dnssecOf: (id: number) => ServerOverview['dnssec']): readonly ServerOverview[] {
     const of = (purpose: Purpose, from: Pool): ServerOverview[] =>
       from.overview().map(each => ({ ...each, purpose, dnssec: dnssecOf(each.id) }));
@@ -155,7 +160,7 @@ export class Upstreams implements Live {
     });
   }
 
-  /** Opens nothing more; whoever still waits is told so. */
+  /** Opens nothing more, and ends the questions that wait. */
   close(): void {
     for (const each of this.pools()) each.destroy();
   }

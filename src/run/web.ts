@@ -1,4 +1,4 @@
-// The HTTP side: metrics, health and the status page, where the plan wants them.
+// The HTTP side: metrics, health and the status page, if the plan has them.
 
 import { fileURLToPath } from 'node:url';
 
@@ -10,7 +10,7 @@ import type { Listen, Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { listening, StartError } from './start-error.js';
 
-/** What it shows. */
+/** The data that it shows. */
 export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'status' | 'maxConnections'> {
   readonly clock: Clock;
   readonly log: Log;
@@ -23,12 +23,12 @@ export class Web implements Live {
   static readonly options = ['metrics.listen'];
   readonly options = Web.options;
   private open: { readonly at: Listen; readonly listener: HttpListener } | undefined;
-  /** Looks now and then at sums, for as long as there is a page to show them. */
+  /** Takes samples of the sums, for as long as there is a page to show them. */
   private remembered: History | undefined;
 
   constructor(private readonly parts: WebParts) {}
 
-  /** Where it listens; undefined: nowhere. */
+  /** The address that it listens on; undefined: none. */
   get at(): Listen | undefined {
     return this.open && { address: this.open.at.address, port: this.open.listener.port };
   }
@@ -73,7 +73,7 @@ export class Web implements Live {
   }
 
   private async listen(at: Listen): Promise<HttpListener> {
-    // Loaded when queries are being answered already.
+    // Loaded when queries are answered already.
     const [{ listenHttp }, { history }] = await Promise.all([
       import('../observe/http.js'),
       import('../observe/history.js'),

@@ -1,5 +1,5 @@
-// The addresses of a server that is configured by name alone: looked for when they are needed, looked for again when they
-// have outlived their TTL, and forgotten as far as they belong to another network.
+// The addresses of a server that is configured by name alone. They are looked up when they are needed, looked up again
+// when their TTL is over, and forgotten when they belong to another network.
 
 import type { Failure } from '../base/outcome.js';
 import type { Cancel, Clock } from '../base/ports.js';
@@ -7,20 +7,20 @@ import { monoAfter, type MonoMs } from '../base/time.js';
 import { bootstrap, type BootstrapResult } from './bootstrap.js';
 import { type OwnQuestionPorts, type PlainServer, whenDone } from './own-question.js';
 
-// After a failed search questions fail at once for this long, and the next one after that starts another search. Without
-// questions the search is repeated all the same, ever more rarely, so that a daemon that started before its network gets
-// ready by itself.
+// After a failed search, questions fail at once for this long. The next question after that starts another search.
+// Without questions, the search is repeated less and less often, so that a daemon that started before its network
+// becomes ready by itself.
 const RETRY_MS = 1000;
 const RETRY_MOST_MS = 60_000;
-// However short its TTL, an address that works is not looked up again sooner; nor is it kept longer than a day.
+// The shortest and the longest time for which addresses are kept, whatever their TTL.
 const KEPT_LEAST_MS = 60_000;
 const KEPT_MOST_MS = 86_400_000;
 
-/** What came of the last search. */
+/** The state of the search. */
 type SearchState =
-  /** Nobody has searched, or what was found belongs to another network. */
+  /** There was no search yet, or its result belongs to another network. */
   | { readonly at: 'none' }
-  /** `isOver`: the result is wanted no more. */
+  /** `isOver`: the result is not needed any more. */
   | { readonly at: 'searching'; isOver: boolean }
   | { readonly at: 'found'; readonly againAtMs: MonoMs }
   | { readonly at: 'failed'; readonly failure: Failure; readonly againAtMs: MonoMs };
@@ -33,7 +33,9 @@ export class AddressSearch {
   private cancelRetry: Cancel = () => undefined;
   private isClosed = false;
 
-  /** @param done told of every result, but those that belong to another network */
+  /**
+   * @param done called with every result, except those that belong to another network
+   */
   constructor(
     private readonly ports: OwnQuestionPorts & { readonly clock: Clock },
     private readonly name: string,
@@ -50,7 +52,7 @@ export class AddressSearch {
     return this.state.at === 'failed' ? this.state.failure : undefined;
   }
 
-  /** Starts a search, if there has been none, or if its result is too old. */
+  /** Starts a search if there was none yet, or if its result is too old. */
   refresh(nowMs: MonoMs): void {
     const { state } = this;
     if (this.isClosed || state.at === 'searching' || (state.at !== 'none' && nowMs < state.againAtMs)) return;
@@ -63,7 +65,10 @@ export class AddressSearch {
     });
   }
 
-  /** What was found, or was not, belongs to another network, or was asked of other resolvers: the next `refresh` searches. */
+  /**
+   * Forgets the result: it belongs to another network, or comes from other resolvers. The next `refresh` searches
+   * again.
+   */
   forget(): void {
     this.stop();
     this.failures = 0;

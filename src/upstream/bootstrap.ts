@@ -1,6 +1,6 @@
-// Finding the address of a server that is configured by name alone (RFC 8310 §7.2): the only names that strict mode
-// asks for in cleartext are those of the servers themselves, and only at the configured bootstrap resolvers. What
-// comes back need not be trusted: the server still has to prove its name.
+// Finds the address of a server that is configured by name alone (RFC 8310 §7.2). In strict mode, the names of the
+// servers are the only ones that leave in cleartext, and they go to the configured bootstrap resolvers only. The
+// addresses need not be trusted: the server still has to prove its name.
 
 import { failure, type Failure } from '../base/outcome.js';
 import { readAddresses } from '../wire/addresses.js';
@@ -8,16 +8,16 @@ import { nameFromText } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor } from './own-question.js';
 
-/** What the search found. */
+/** The result of the search. */
 export type BootstrapResult =
   { readonly at: 'found'; readonly addresses: readonly string[]; readonly ttlSec: number } | Failure;
 
-/** Twice: one lost datagram must not delay the start. */
+/** Each query is sent up to this many times: one lost datagram must not delay the start. */
 const SENDS = 2;
 
 /**
- * Asks every bootstrap server in turn, A and AAAA together, until one gives an address. Never rejects.
- * @param isOver whether nobody wants to know any more: then nothing more is sent
+ * Asks the bootstrap servers one after the other, for A and AAAA together, until one gives an address. Never rejects.
+ * @param isOver whether the result is not needed any more; then nothing more is sent
  */
 export async function bootstrap(
   ports: OwnQuestionPorts,

@@ -1,6 +1,5 @@
-// One connection to one server: pipelined queries, replies in any order, and a watch on whether the other end still
-// answers. It opens at once, queues what is asked until the handshake is done, and tells its owner what happened; it
-// never retries by itself.
+// One connection to one server: pipelined queries, replies in any order, and a check that the server still answers.
+// It opens at once, queues queries until the handshake is done, and reports to its owner. It never retries by itself.
 //
 //   connecting ──connected──▶ open ──close()──▶ draining ──last answer──▶ closed
 //        │                     └── idle, silent, end of stream ─────────▶ closed
@@ -14,26 +13,32 @@ import { keepaliveMs } from '../wire/scan.js';
 import { type Ask, type AskOptions, ROOT_NS, upstreamFrame } from '../wire/upstream-query.js';
 import { Inflight, type Match, Sent, type Waiter } from './inflight.js';
 
-/** How patient a connection is, ms. */
+/** How long a connection waits, ms. */
 export interface ConnectionTimes {
-  /** With queries in flight and nothing heard for this long, it is suspect: they are asked elsewhere too. */
+  /**
+   * A connection with queries in flight that has received nothing for this long is suspect: its queries are also sent
+   * elsewhere.
+   */
   readonly suspectMs: number;
-  /** … and after this long it is cut. */
+  /** After this long without an octet it is closed. */
   readonly deadMs: number;
 }
 
-/** Up to this many queries in flight, what came is acknowledged at once; with more, the next query carries it soon enough. */
+/**
+ * With at most this many queries in flight, received octets are acknowledged at once. With more, the next query carries
+ * the acknowledgement soon enough.
+ */
 const FEW_INFLIGHT = 16;
-/** Queries that may wait for the handshake. */
+/** The most queries that may wait for the handshake. */
 const MOST_QUEUED = 16_384;
-/** A connection that is to close waits no longer for its last answers: a query is given up at 4.5 s. */
+/** A draining connection waits this long for its last answers: a query is given up after 4.5 s. */
 const DRAIN_MS = 5000;
 
-/** Why a connection is no more. */
+/** Why a connection ended. */
 export type End =
-  /** We had nothing to ask. */
+  /** It was idle. */
   | { readonly at: 'idle' }
-  /** We closed it: it is not needed any more. */
+  /** We closed it, because it is not needed any more. */
   | { readonly at: 'drain' }
   /** The server closed an established connection, in order or not, `idleForMs` after its last answer. */
   | {
@@ -41,39 +46,39 @@ export type End =
       readonly code: FailureCode;
       readonly detail: string;
       readonly idleForMs: number;
-      /** It had answered at least one query that was not our own. */
+      /** Whether it had answered a query other than a probe. */
       readonly answered: boolean;
     }
   /** It was never established. */
   | { readonly at: 'failed'; readonly code: FailureCode; readonly detail: string }
-  /** Established, but the other end stopped answering. */
+  /** It was established, but the server stopped answering. */
   | { readonly at: 'silent' };
 
-/** What the owner is told. `T` is the owner's handle on a query. */
+/** The events of a connection, for its owner. `T` is the owner's object for a query. */
 export interface ConnectionEvents<T extends Waiter> {
   connected(info: Connected, handshakeMs: number): void;
-  /** `idleForMs`: how long nothing had been asked before this was. */
+  /** A query was answered. `idleForMs`: how long the connection had been idle before the query. */
   reply(waiter: T, message: Buffer, rttMs: number, idleForMs: number): void;
-  /** A message that answers nothing we asked. */
+  /** A message arrived that answers no query in flight. */
   stray(kind: Exclude<Match<T>['at'], 'reply'>): void;
-  /** Silent for `suspectMs`: these wait. They stay in flight here as well. */
+  /** Nothing was received for `suspectMs`. These queries stay in flight here as well. */
   suspect(waiters: readonly T[]): void;
   /** The server said how long it keeps idle connections (RFC 7828). */
   keepalive(ms: number): void;
-  /** How long it may be idle, asked whenever it becomes so. */
+  /** How long it may be idle. Called whenever it becomes idle. */
   idleMs(): number;
-  /** Idle for that long: whether to keep it open by asking something. */
+  /** It was idle for that long. Returns whether to send a query to keep it open. */
   keepWarm(): boolean;
-  /** The last call. These never got their answer. */
+  /** The last event. These queries got no answer. */
   closed(end: End, unanswered: readonly T[]): void;
 }
 
-/** Takes the answer to a question of our own; undefined: there is none. */
+/** Takes the answer to a probe; undefined: there was none. */
 export type ProbeResult = (answer: Buffer | undefined, rttMs: number) => void;
 
 type Phase = 'connecting' | 'open' | 'draining' | 'closed';
 
-/** A question of our own. */
+/** A probe: a query of our own. */
 class Probe implements Waiter {
   readonly done = false;
   constructor(readonly then: ProbeResult) {}
@@ -88,23 +93,23 @@ interface Queued<T extends Waiter> {
 /** A connection. Queries are padded unless the target is cleartext (RFC 8467). */
 export class Connection<T extends Waiter> {
   private phase: Phase = 'connecting';
-  /** Nothing was heard for `suspectMs` while queries were in flight. */
+  /** Nothing was received for `suspectMs` while queries were in flight. */
   private isSilent = false;
   private readonly sent: Inflight<T | Probe>;
-  /** Until the handshake is done. */
+  /** Queries that wait for the end of the handshake. */
   private queued: Queued<T>[] = [];
   /** The EDNS options of the next query. */
   private options: AskOptions;
-  /** The same without what is only sent once. */
+  /** The EDNS options of later queries, without those that are sent only once. */
   private readonly laterOptions: AskOptions;
   /** RFC 7828 §3.2.1: the server answers the option once. */
   private heardKeepalive = false;
-  /** A query that was not our own has been answered. */
+  /** Whether a query other than a probe has been answered. */
   private answered = false;
   private readonly startedAtMs: MonoMs;
-  /** When the other end last showed a sign of life, or when the first of the queries in flight was sent. */
+  /** When the last octets were received, or when the first of the queries in flight was sent, whichever is later. */
   private heardAtMs: MonoMs;
-  /** How long nothing had been asked before the queries in flight were. */
+  /** How long the connection had been idle before the queries in flight were sent. */
   private idleForMs = 0;
   private cancelTimer: Cancel = () => undefined;
   private cancelDrain: Cancel = () => undefined;
@@ -112,7 +117,7 @@ export class Connection<T extends Waiter> {
   private readonly stream: Stream;
   private readonly clock: Clock;
 
-  /** Opens it. */
+  /** Opens the connection. */
   constructor(
     { clock, random, dial }: { readonly clock: Clock; readonly random: Random; readonly dial: Dial },
     target: DialTarget,
@@ -133,7 +138,7 @@ export class Connection<T extends Waiter> {
     this.stream = dial(target, streamEvents);
   }
 
-  /** Nothing was heard for too long; another connection is better. */
+  /** Nothing was received for too long: another connection is a better choice. */
   get suspect(): boolean {
     return this.isSilent;
   }
@@ -142,39 +147,42 @@ export class Connection<T extends Waiter> {
     return this.phase === 'open';
   }
 
-  /** It takes questions, now or when the handshake is done. */
+  /** Whether it accepts queries, to be sent now or after the handshake. */
   get usable(): boolean {
     return this.phase === 'open' || this.phase === 'connecting';
   }
 
-  /** Queries that wait for an answer, those of our own included. */
+  /** Queries that wait for an answer, probes included. */
   get inflight(): number {
     return this.sent.size + this.queued.length;
   }
 
   /**
-   * Sends a query now, or as soon as the handshake is done. False: it takes no more.
-   * @param nowMs the monotonic clock, where the caller has just read it
+   * Sends a query now, or after the handshake. False: it accepts no more.
+   * @param nowMs the time on the monotonic clock, if the caller has just read it
    */
   ask(ask: Ask, waiter: T, nowMs?: MonoMs): boolean {
     return this.take(ask, waiter, nowMs);
   }
 
   /**
-   * Asks for the root's name servers, which every resolver knows, and says how that went. A connection that we close
-   * ourselves meanwhile says nothing.
+   * Sends a probe: asks for the root's name servers, which every resolver knows. `then` is not called if we close the
+   * connection before the answer.
    */
   probe(then: ProbeResult): void {
     if (!this.take(ROOT_NS, new Probe(then))) then(undefined, 0);
   }
 
-  /** Waits for what is in flight, then closes; sends no more. What was not sent yet gets no answer. */
+  /**
+   * Sends nothing more, and closes after the answers to the queries in flight. Queries that were not sent yet get no
+   * answer.
+   */
   close(): void {
     if (this.phase === 'connecting' || (this.phase === 'open' && this.sent.size === 0)) this.end({ at: 'drain' });
     else this.drain();
   }
 
-  /** Cuts; what is in flight gets no answer. */
+  /** Closes at once. Queries in flight get no answer. */
   destroy(): void {
     this.end({ at: 'drain' });
     this.stream.destroy();
@@ -206,7 +214,7 @@ export class Connection<T extends Waiter> {
     this.cancelDrain = this.clock.after(DRAIN_MS, () => this.end({ at: 'drain' }));
   }
 
-  /** One timer: for silence while queries are in flight, else for idleness. */
+  /** Starts the one timer: for silence while queries are in flight, else for idleness. */
   private watch(): void {
     this.cancelTimer();
     if (this.phase !== 'open' && this.phase !== 'draining') return;
@@ -242,7 +250,7 @@ export class Connection<T extends Waiter> {
     for (const { waiter } of this.queued) sort(waiter);
     for (const { waiter } of this.sent.takeAll()) sort(waiter);
     this.queued = [];
-    // Where we closed it ourselves, a missing answer says nothing about the server.
+    // If we closed the connection, a missing answer says nothing about the server.
     if (why.at !== 'drain') for (const probe of probes) probe.then(undefined, 0);
     this.events.closed(why, unanswered);
   }
@@ -254,7 +262,7 @@ export class Connection<T extends Waiter> {
     if (!this.heardKeepalive) {
       this.heardKeepalive = true;
       const ms = keepaliveMs(message);
-      // RFC 7828 §3.2.2: 0 asks us to close as soon as we have our answers.
+      // RFC 7828 §3.2.2: 0 asks us to close after the last answer.
       if (ms === 0) this.drain();
       else if (ms !== undefined) this.events.keepalive(ms);
     }
@@ -282,8 +290,8 @@ export class Connection<T extends Waiter> {
     const wasSilent = this.isSilent;
     this.isSilent = false;
     this.frames.push(chunk, this.receive);
-    // A server may answer one query at a time and wait for the acknowledgement of each answer, which the kernel delays (up
-    // to 40 ms). With many in flight, new queries carry it.
+    // Some servers answer one query at a time and wait for the acknowledgement of each answer, which the kernel delays
+    // by up to 40 ms. With many queries in flight, the next query carries it.
     if (this.sent.size > 0 && this.sent.size <= FEW_INFLIGHT) this.stream.acknowledge();
     if (this.sent.size > 0 && !wasSilent) return;
     if (this.sent.size === 0 && !this.open) this.end({ at: 'drain' });

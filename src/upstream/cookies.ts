@@ -1,5 +1,6 @@
-// DNS cookies towards one server in cleartext (RFC 7873): eight octets of ours, which a forger who does not see the query
-// cannot know, and what the server gave us to show next time. Over TLS there is nothing to forge, so there are none.
+// DNS cookies for one server in cleartext (RFC 7873): our eight octets, which a forger who does not see the query
+// cannot know, and the server's part, which the next query returns. Over TLS answers cannot be forged, so no cookies
+// are used.
 
 import type { Random } from '../base/ports.js';
 import { findOption, OPTION } from '../wire/edns.js';
@@ -14,21 +15,21 @@ const MOST_SERVER_BYTES = 32;
 export class Cookies {
   /** Our part. */
   private own: Buffer;
-  /** The server's part, which it gave us. */
+  /** The server's part. */
   private theirs: Buffer | undefined;
 
   constructor(private readonly random: Random) {
     this.own = fresh(random);
   }
 
-  /** For the option of the next query. */
+  /** The data of the option for the next query. */
   get option(): Buffer {
     return this.theirs === undefined ? this.own : Buffer.concat([this.own, this.theirs]);
   }
 
   /**
-   * Whether a response may be the server's (RFC 7873 §5.3): it has our cookie, or it has none and the server has never
-   * shown one. Learns the server's.
+   * Whether a response may come from the server (RFC 7873 §5.3): it has our cookie, or it has none and the server never
+   * sent one. Remembers the server's part.
    */
   accept(response: Buffer): boolean {
     const opt = optOf(response);
@@ -36,17 +37,17 @@ export class Cookies {
     if (cookie === undefined) return this.theirs === undefined;
     if (cookie.length < CLIENT_BYTES || !cookie.subarray(0, CLIENT_BYTES).equals(this.own)) return false;
     const theirs = cookie.subarray(CLIENT_BYTES);
-    // One of another length is not shown again.
+    // A part of another length is not returned to the server.
     if (theirs.length >= LEAST_SERVER_BYTES && theirs.length <= MOST_SERVER_BYTES) this.theirs = Buffer.from(theirs);
     return true;
   }
 
-  /** The server did not answer: perhaps another one is there now, which knows no cookies. */
+  /** The server did not answer. Another server without support for cookies may have taken its place. */
   doubt(): void {
     this.theirs = undefined;
   }
 
-  /** We are on another network, and must not be recognised there (RFC 7873 §8.1). */
+  /** Makes a new cookie: on another network, the same one would identify us (RFC 7873 §8.1). */
   renew(): void {
     this.own = fresh(this.random);
     this.theirs = undefined;

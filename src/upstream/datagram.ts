@@ -1,14 +1,14 @@
-// One question over UDP, for those who go on when its answer is there. What is done with the answer must not run inside a
-// promise: there an exception would become a rejection that looks like a failure of the network.
+// One query over UDP with a callback. The answer must not be handled inside a promise: there an exception would become
+// a rejection, which looks like a failure of the network.
 
 import type { DialDatagram } from '../base/ports.js';
 
-/** What came of it. */
+/** The result of a query. */
 export type DatagramResult = Buffer | 'timeout' | 'unreachable';
 
 /**
- * Asks, and calls `then` once. An exception in `then`, or a rejection that is no error of the system, is an uncaught
- * exception of the process: a broken invariant ends it, wherever it happens.
+ * Sends a query, and calls `then` once. An exception in `then`, or a rejection that is no system error, becomes an
+ * uncaught exception and ends the process, like every broken invariant.
  */
 export function sendDatagram(
   dialDatagram: DialDatagram,
@@ -28,6 +28,6 @@ export function sendDatagram(
   );
 }
 
-/** Whether an error is the operating system's word (EMFILE, ENETUNREACH …), and no fault in the program. */
+/** Whether an error comes from the operating system (EMFILE, ENETUNREACH …), and not from a fault in the program. */
 export const isSystemError = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code);

@@ -1,6 +1,6 @@
-// Streams to servers, with sockets: TCP, TLS on top (RFC 7858 §3.1, profile of RFC 9325), and the question whether
-// the server is who it should be (RFC 8310 §8.1). A server that fails that test never sees a query: `connected` is
-// only called for a stream that may be used.
+// Streams to servers, with sockets: TCP, TLS over TCP (RFC 7858 §3.1, profile of RFC 9325), and authentication of the
+// server (RFC 8310 §8.1). No query is sent to a server that fails authentication: `connected` is called only for a
+// stream that may be used.
 
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
@@ -11,7 +11,7 @@ import { errorWords } from './error-words.js';
 import { identityKey, type PeerVerdict, type TlsSecurity, verifyPeer } from './identity.js';
 import { Tickets } from './tickets.js';
 
-/** How long connecting may take. */
+/** Time limits for connecting. */
 export interface DialTimes {
   readonly tcpMs: number;
   /** TCP and TLS together. */
@@ -25,16 +25,16 @@ export const ALPN = 'dot';
 /** The largest TLS record (RFC 8446 §5.1). */
 const READ_BYTES = 16384;
 
-/** What the dialer is made from. */
+/** The parts of the dialer. */
 export interface DialParts {
-  /** PEM text of the trusted roots; undefined: those that Node.js brings along. */
+  /** PEM text of the trusted roots; undefined: those of Node.js. */
   readonly ca: string | undefined;
-  /** Our own certificate and key, PEM, for servers that want to know who asks. */
+  /** Our certificate and key in PEM, for servers that ask for a client certificate. */
   readonly client: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   readonly clock: Clock;
-  /** Whether the wall clock cannot be right, or was set by nobody. */
+  /** Whether the wall clock is known to be wrong, or was never set. */
   readonly clockIsBehind?: () => boolean;
-  /** Has the kernel acknowledge what has come on a socket at once; undefined: it cannot be told. */
+  /** Makes the kernel acknowledge received octets on a socket at once; undefined: not available. */
   readonly acknowledge?: (fd: number) => void;
 }
 
@@ -44,7 +44,7 @@ export function dialer(parts: DialParts, times: DialTimes = DIAL_TIMES): Dial {
   return (target, events) => new DialledStream(shared, target, events);
 }
 
-/** What all streams of a dialer share. */
+/** State that all streams of a dialer share. */
 class Shared {
   readonly tickets: Tickets;
   private context: tls.SecureContext | undefined = undefined;
@@ -56,7 +56,7 @@ class Shared {
     this.tickets = new Tickets(() => parts.clock.wallMs());
   }
 
-  /** Made once, and not before it is needed: parsing a system's whole store of roots takes tens of milliseconds. */
+  /** Made when it is first needed: parsing all roots of a system takes tens of milliseconds. */
   get secureContext(): tls.SecureContext {
     const { ca, client } = this.parts;
     return (this.context ??= tls.createSecureContext({
@@ -72,17 +72,17 @@ type Phase = 'connecting' | 'established' | 'over';
 /** One stream, from the first SYN to its end. */
 class DialledStream implements Stream {
   private phase: Phase = 'connecting';
-  /** Undefined: the system gave none. A server that refuses our ALPN id gets a second one. */
+  /** Undefined: the system gave none. It is replaced once if the server refuses our ALPN id. */
   private socket: Socket | undefined = undefined;
   /** Whether the server has refused our ALPN id on this stream. */
   private refusesAlpn = false;
-  /** What leaves at the end of this turn of the event loop. */
+  /** Octets that leave at the end of this turn of the event loop. */
   private outgoing: Buffer[] = [];
   private isFlushing = false;
   private readonly timers: readonly NodeJS.Timeout[];
-  /** One buffer for all that comes: a buffer and an event for each record would cost more than its query. */
+  /** One buffer for all received octets: a buffer and an event for each record would cost more than the query. */
   private readonly onread: OnReadOpts;
-  /** For people. */
+  /** The server's address, for messages. */
   private readonly where: string;
 
   constructor(
@@ -112,7 +112,7 @@ class DialledStream implements Stream {
     this.outgoing.push(bytes);
     if (this.isFlushing) return;
     this.isFlushing = true;
-    // Once per turn of the event loop, so that all queries of one turn share a TLS record and a segment.
+    // Once per turn of the event loop, so that all queries of a turn share a TLS record and a segment.
     setImmediate(this.flush);
   }
 
@@ -128,7 +128,7 @@ class DialledStream implements Stream {
     this.end();
     if (!wasEstablished) return void socket?.destroy();
     socket?.end();
-    // A peer that never answers our FIN must not keep the socket.
+    // If the peer never answers our FIN, the socket must still close.
     setTimeout(() => socket?.destroy(), this.shared.times.tcpMs).unref();
   }
 
@@ -137,7 +137,7 @@ class DialledStream implements Stream {
     this.socket?.destroy();
   }
 
-  /** Opens a socket. What the system refuses at once is told later, like all other failures. */
+  /** Opens a socket. A failure that the system reports at once is passed on later, like all other failures. */
   private open(alpn: boolean): void {
     try {
       const { security } = this.target;
@@ -171,17 +171,18 @@ class DialledStream implements Stream {
       // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
       ...(sni === undefined ? {} : { servername: sni }),
       ...(session === undefined ? {} : { session }),
-      // Verified below, with all that is known: Node.js would not ask at all for a session that is resumed.
+      // `verify` checks the certificate with more information. Node.js would not check it at all for a resumed session.
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
       ...{ onread: this.onread },
     });
-    // Tickets come with the handshake (TLS 1.2) or after it (TLS 1.3), and are kept once the server has been verified.
+    // Tickets arrive with the handshake (TLS 1.2) or after it (TLS 1.3). They are kept only after the server was
+    // verified.
     let early: Buffer | undefined;
     let verdict: PeerVerdict = { at: 'refused', detail: '' };
     opened.on('session', (ticket: Buffer) => {
-      // Many servers send tickets in a segment of their own and, because of Nagle's algorithm, hold the first answer back
-      // until it has been acknowledged, which the kernel here would only do 40 ms later.
+      // Many servers send tickets in a segment of their own. Because of Nagle's algorithm, they then hold the first
+      // answer back until that segment is acknowledged, which the kernel here delays by up to 40 ms.
       this.acknowledgeOn(opened);
       if (this.phase === 'established') shared.tickets.put(identity, ticket, verdict);
       else early = ticket;
@@ -192,7 +193,7 @@ class DialledStream implements Stream {
       verdict = this.verify(opened, security, resumed ? shared.tickets.verdict(identity) : undefined);
       if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
       if (early !== undefined) shared.tickets.put(identity, early, verdict);
-      // TLS 1.2 gives no new ticket with a session that was resumed; the old one is as good (RFC 5077).
+      // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
       else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
         shared.tickets.put(identity, session, verdict);
       this.connected({
@@ -207,7 +208,10 @@ class DialledStream implements Stream {
     return opened;
   }
 
-  /** @param known the verdict of the handshake that the session comes from: tickets are kept under all that it depends on */
+  /**
+   * @param known the verdict of the handshake that the session comes from; tickets are stored under everything that
+   * this verdict depends on
+   */
   private verify(opened: tls.TLSSocket, security: TlsSecurity, known: PeerVerdict | undefined): PeerVerdict {
     if (known !== undefined) return known;
     const { clockIsBehind } = this.shared.parts;
@@ -226,7 +230,7 @@ class DialledStream implements Stream {
       }
       this.fail(this.phase === 'established' ? 'closed' : codeOf(error), errorWords(error));
     });
-    // No half-open streams: a server that has closed its side answers nothing more.
+    // Half-open streams are not used: a server that has closed its side sends no more answers.
     opened.on('end', () => {
       if (opened !== this.socket) return;
       if (this.phase === 'established') this.finish(undefined);
@@ -264,7 +268,7 @@ class DialledStream implements Stream {
 
   private readonly flush = (): void => {
     this.isFlushing = false;
-    // Not a byte before the peer has proved itself.
+    // Nothing is sent before the peer is authenticated.
     if (this.phase !== 'established' || this.outgoing.length === 0) return;
     const bytes = this.outgoing.length === 1 ? this.outgoing[0] : Buffer.concat(this.outgoing);
     this.outgoing = [];
@@ -278,7 +282,7 @@ class DialledStream implements Stream {
   }
 }
 
-/** Node.js has no public way to it. */
+/** The descriptor of a socket. Node.js has no public API for it. */
 const fdOf = (socket: Socket): number | undefined => {
   const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
@@ -287,21 +291,21 @@ const fdOf = (socket: Socket): number | undefined => {
 const sniOf = (security: TlsSecurity): string | undefined =>
   security.name ?? (security.at === 'authenticated' ? security.designatedBy?.name : undefined);
 
-/** Where a session is resumed, there may be no certificate. */
+/** When the certificate expires. A resumed session may have no certificate. */
 function certificateEnd(socket: tls.TLSSocket): Pick<Connected, 'certificateEndsMs'> {
-  // Declared as always there; an empty object in truth where there is none.
+  // The type says that it is always there. Without a certificate it is an empty object.
   const { valid_to: until } = socket.getPeerCertificate() as Partial<tls.PeerCertificate>;
   const endsMs = until === undefined ? NaN : Date.parse(until);
   return Number.isNaN(endsMs) ? {} : { certificateEndsMs: endsMs };
 }
 
-/** Declared as an Error, and a code in truth. */
+/** OpenSSL's code for a problem with the chain. The type says that it is an Error. */
 function chainProblem(socket: tls.TLSSocket): string | undefined {
   const problem: unknown = socket.authorizationError;
   return problem instanceof Error ? problem.message : typeof problem === 'string' ? problem : undefined;
 }
 
-/** Which row of FAILURES an error before the end of the handshake belongs to. */
+/** The row of FAILURES for an error before the end of the handshake. */
 function codeOf({ code = '' }: NodeJS.ErrnoException): FailureCode {
   return code.startsWith('ERR_SSL') || code.startsWith('EPROTO') || code.startsWith('ERR_TLS')
     ? 'tls_alert'

@@ -1,6 +1,6 @@
-// Discovery of Designated Resolvers (RFC 9462): a resolver that is only known by its address is asked where it speaks DNS
-// over TLS. What it says is only followed to a server whose certificate also holds the address that was asked (§4.2), so
-// that forging the answer gains nothing.
+// Discovery of Designated Resolvers (RFC 9462): asks a resolver that is known only by its address where it offers DNS
+// over TLS. A designated server is used only if its certificate also holds the address that was asked (§4.2), so a
+// forged answer gains nothing.
 
 import type { Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
@@ -10,16 +10,16 @@ import { TYPE } from '../wire/rrtype.js';
 import { bootstrap } from './bootstrap.js';
 import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor, whenDone } from './own-question.js';
 
-/** A place to connect to. */
+/** The address and port of a designated resolver. */
 export interface Designated {
   readonly address: string;
   readonly port: number;
   readonly name: string;
-  /** The address of the resolver that named it. */
+  /** The address of the resolver that designated it. */
   readonly by: string;
 }
 
-/** What one resolver said, and for how long. */
+/** The answer of one resolver, and how long it holds. */
 interface Discovered {
   readonly designated: readonly Designated[];
   readonly ttlSec: number;
@@ -27,27 +27,30 @@ interface Discovered {
 
 const SENDS = 2;
 const QUESTION = questionFor(nameFromText('_dns.resolver.arpa') ?? ROOT, TYPE.SVCB);
-// RFC 9462 §4: what was said holds for its TTL. A resolver that did not answer, or said no, is asked again now and then.
+// RFC 9462 §4: an answer holds for its TTL. A resolver without an answer, or without designations, is asked again
+// later.
 const HOLDS_LEAST_MS = 60_000;
 const HOLDS_MOST_MS = 3_600_000;
-/** In place of the time of the next one, while one is under way. */
+/** In place of the time of the next discovery, while one is running. */
 const UNDER_WAY = monoMs(Infinity);
 
-/** Asks a server's addresses where they speak DNS over TLS, again and again. */
+/** Asks a server's addresses where they offer DNS over TLS, and repeats that. */
 export class Discovery {
   private nextAtMs: MonoMs = monoMs(-Infinity);
-  /** The one under way; `isOver`: its result is wanted no more. */
+  /** The discovery that is running; `isOver`: its result is not needed any more. */
   private current = { isOver: true };
   private isClosed = false;
 
-  /** @param done told of all that are designated now */
+  /**
+   * @param done called with all designated resolvers
+   */
   constructor(
     private readonly ports: OwnQuestionPorts & { readonly clock: Clock },
     private readonly resolvers: readonly PlainServer[],
     private readonly done: (designated: readonly Designated[]) => void,
   ) {}
 
-  /** Asks, if it is time. */
+  /** Starts a discovery if it is due. */
   refresh(nowMs: MonoMs): void {
     if (this.isClosed || nowMs < this.nextAtMs) return;
     this.nextAtMs = UNDER_WAY;
@@ -64,7 +67,7 @@ export class Discovery {
     });
   }
 
-  /** What was said was another network's. */
+  /** Forgets all answers: they belong to another network. */
   forget(): void {
     this.current.isOver = true;
     this.nextAtMs = monoMs(-Infinity);

@@ -1,4 +1,4 @@
-// One address of one server: who it is, how quick it is, and what is known about reaching it.
+// One address of one server: its identity, its round-trip time, and what is known about reaching it.
 
 import { hashOf } from '../base/hash.js';
 import type { CleartextReason, Observer, ServerObserver, UpstreamProtocol } from '../base/observer.js';
@@ -15,7 +15,7 @@ import { type PlainEvents, PlainTransport } from './plain-transport.js';
 import type { Target } from './selection.js';
 import { type TlsEvents, TlsTransport } from './tls-transport.js';
 
-/** What the upstream rooms need from outside. */
+/** The ports of the upstream room. */
 export interface UpstreamPorts {
   readonly clock: Clock;
   readonly random: Random;
@@ -23,44 +23,44 @@ export interface UpstreamPorts {
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
   readonly log: Log;
-  /** Which servers have proved themselves on the network that we are on. */
+  /** Which servers were authenticated on the current network. */
   readonly memory: Memory;
-  /** A number that no other server of this process has. */
+  /** Returns a number that no other server of this process has. */
   readonly nextServerId: () => number;
 }
 
-/** A server, for those who tell servers apart (by `id`) or name them to people (by `label`). */
+/** A server: `id` tells servers apart, `label` is its name for people. */
 export interface ServerName {
   readonly id: number;
   readonly label: string;
 }
 
-/** Who the endpoint is. */
+/** The identity of an endpoint. */
 export interface EndpointIdentity {
   readonly server: ServerName;
-  /** What its proofs are remembered under, with address and port. */
+  /** The name under which its authentications are remembered, with address and port. */
   readonly memoryName: string;
   readonly address: string;
-  /** Of DNS over TLS. */
+  /** The port for DNS over TLS. */
   readonly port: number;
-  /** Of cleartext DNS. */
+  /** The port for cleartext DNS. */
   readonly plainPort: number;
   readonly mode: Mode;
-  /** What its cleartext queries are counted as. */
+  /** The label that its cleartext queries are counted under. */
   readonly reason: CleartextReason;
   readonly security: Security;
 }
 
-/** What an endpoint tells those who ask it. */
+/** The events of an endpoint, for its pool. */
 export interface EndpointEvents<T extends Waiter> {
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void;
   /**
-   * This attempt brings no answer.
+   * An attempt ended without an answer.
    * @param why undefined: we gave it up ourselves
-   * @param blameless a connection closed through nobody's fault, and the server may be asked again
+   * @param blameless the connection closed without a fault of the server, which may be asked again
    */
   lost(waiter: T, why: Failure | undefined, blameless: boolean): void;
-  /** The attempt still runs, but the other end has gone quiet. */
+  /** The attempt still runs, but its connection is silent. */
   suspect(waiter: T): void;
   /** It can be asked from now on. */
   up(): void;
@@ -75,26 +75,28 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   readonly shardId: number;
   readonly server: ServerName;
   readonly mode: Mode;
-  /** What is known about TLS with it. */
+  /** What is known about TLS with this address. */
   private state: modes.Health = { at: 'probing' };
-  /** Why TLS failed last; undefined: it did not, since it last worked. */
+  /** Why TLS failed last; undefined: it did not fail since it last worked. */
   private tlsFailure: Failure | undefined;
-  /** Whether it proved who it is when TLS last worked. */
+  /** Whether the server was authenticated when TLS last worked. */
   private proved = false;
   /** Smoothed round-trip times: of all queries, and of those over UDP. */
   private smoothedMs: number | undefined;
   private plainMs: number | undefined;
   private certificateEndsMs: number | undefined;
-  /** It is asked no more. */
+  /** It is not asked any more. */
   private isClosed = false;
-  /** It has told that nothing is open any more. */
+  /** Whether `gone` was called. */
   private isGone = false;
   private readonly tls: TlsTransport<T>;
   private readonly plain: PlainTransport<T>;
-  /** What its proofs are remembered under. */
+  /** The key under which its authentications are remembered. */
   private readonly memoryKey: string;
 
-  /** @param gone called once when it was closed and its last connection is */
+  /**
+   * @param gone called once, when it is closed and its last connection has closed
+   */
   constructor(
     private readonly ports: UpstreamPorts,
     readonly identity: EndpointIdentity,
@@ -116,7 +118,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return this.smoothedMs;
   }
 
-  /** A connection that can be used is open. */
+  /** Whether a usable connection is open. */
   get open(): boolean {
     return this.tls.isReady;
   }
@@ -125,7 +127,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return this.state;
   }
 
-  /** It has proved who it is. */
+  /** Whether the server was authenticated. */
   get authenticated(): boolean {
     return this.proved && this.state.at === 'private';
   }
@@ -135,12 +137,12 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return this.tlsFailure;
   }
 
-  /** Nothing is open or in flight. */
+  /** Whether nothing is open or in flight. */
   get isEmpty(): boolean {
     return this.tls.isEmpty && this.plain.isEmpty;
   }
 
-  /** Where a question may go now. A connection that exists may be used whatever the back-off says. */
+  /** Where a query may go now. An existing connection may be used during back-off, too. */
   path(nowMs: MonoMs): modes.Path {
     if (this.isClosed) return 'refuse';
     const { mode, state } = this;
@@ -148,14 +150,14 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return modes.pathFor(mode, state, nowMs, state.at !== 'private' && this.ports.memory.proved(this.memoryKey));
   }
 
-  /** Asks along `path`. */
+  /** Sends a query along `path`. */
   ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: MonoMs): void {
     if (path === 'tls') return this.tls.ask(ask, waiter, nowMs);
     if (!this.tls.isUsable && modes.shouldProbe(this.mode, this.state, nowMs)) this.tls.connect();
     this.plain.ask(ask, waiter);
   }
 
-  /** Connects ahead of the first question, where TLS may be used or is to be found out about. */
+  /** Connects before the first query, if TLS may be used or must be tested. */
   prepare(nowMs: MonoMs): void {
     const { mode, state } = this;
     if (this.isClosed || mode === 'off' || this.tls.isUsable) return;
@@ -164,9 +166,9 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   }
 
   /**
-   * `network`: the way to it is another; nothing that was learned on the way of before counts any more. `resume`: the
-   * machine has slept; its connections are dead, and failures of before may be over. Gives up the connections in both
-   * cases: what is in flight is lost, and may be asked again.
+   * Closes all connections; queries in flight are lost, and may be asked again. `network`: the route to the server has
+   * changed, and everything learned about it is forgotten. `resume`: the machine has slept, so connections are dead,
+   * and earlier failures may be over.
    */
   reset(what: 'network' | 'resume'): void {
     this.tlsFailure = undefined;
@@ -179,7 +181,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.plain.reset(what);
   }
 
-  /** Is asked no more; what is in flight is finished. */
+  /** Stops being asked. Queries in flight are finished. */
   close(): void {
     this.isClosed = true;
     this.tls.close();
@@ -187,7 +189,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.emptied();
   }
 
-  /** Cuts. */
+  /** Closes all connections at once. */
   destroy(): void {
     this.isClosed = true;
     this.tls.destroy();
@@ -195,7 +197,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.emptied();
   }
 
-  /** How it is doing. */
+  /** Its state for the overview. */
   overview(nowMs: MonoMs): AddressOverview {
     const { tlsFailure, state, identity } = this;
     return {
@@ -212,17 +214,17 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     };
   }
 
-  /** Counts a reply that was taken. */
+  /** Counts a reply that was accepted. */
   countResponse(rcode: number, rttMs: number): void {
     this.counts.response(rcode, rttMs / 1000);
   }
 
-  /** Counts what went wrong with a reply. */
+  /** Counts an error in a reply. */
   countError(code: FailureCode): void {
     this.counts.error(code);
   }
 
-  // What the transports tell.
+  // The events of the transports.
 
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
     this.smoothedMs = smoothed(this.smoothedMs, rttMs);
@@ -254,7 +256,10 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     if (this.mode !== 'opportunistic') this.passed(info.authenticated);
   }
 
-  /** Opportunistic mode: a server that takes TLS connections must also answer, and not much slower than in cleartext. */
+  /**
+   * Opportunistic mode: a server that accepts TLS connections must also answer over them, and not much slower than in
+   * cleartext.
+   */
   probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
     if (this.state.at === 'private' || this.isClosed) return;
     const rcode = answer === undefined ? -1 : rcodeOf(flagsOf(answer));
@@ -299,7 +304,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.events.up();
   }
 
-  /** Takes another state; false: it is in the same one. */
+  /** Changes the state; false: it was in that state already. */
   private enter(next: modes.Health): boolean {
     const before = this.state.at;
     this.state = next;

@@ -1,6 +1,6 @@
-// What went wrong with a certificate or a socket, in words that tell people what to look at.
+// Words for errors of certificates and sockets, which say where to look.
 
-/** OpenSSL's and libuv's codes, in words that tell what to look at. */
+/** Words for codes of OpenSSL and libuv. */
 const CODE_WORDS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired (or the clock here is wrong)',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet (or the clock here is wrong)',
@@ -22,8 +22,8 @@ const CODE_WORDS: Readonly<Record<string, string>> = {
   ENFILE: 'the system has too many files open',
 };
 
-/** Plain words for an error code, where there are better ones than the library's. */
+/** The words for an error code; undefined: the library's own words are good enough. */
 export const codeWords = (code: string): string | undefined => CODE_WORDS[code];
 
-/** Plain words for an error. */
+/** The words for an error. */
 export const errorWords = (error: NodeJS.ErrnoException): string => codeWords(error.code ?? '') ?? error.message;

@@ -1,12 +1,12 @@
-// One question through the upstream servers: who is asked, when the next one is asked too, what is asked again after a
-// connection broke, and when to give up.
+// One question to the upstream servers: which server is asked, when another one is asked too, what is asked again after
+// a connection broke, and when to give up.
 //
 //   asking ─▶ reply ─▶ done
-//     ▲  │       └─ SERVFAIL & co.: one other server's opinion
+//     ▲  │       └─ SERVFAIL and similar: ask one other server
 //     │  ├─ lost: connection closed or never made ─▶ ask again
-//     │  ├─ suspect: connection silent ─▶ ask beside it
-//     │  ├─ slow: attempt time over ─▶ ask another server beside it
-//     │  └─ nobody to ask ─▶ held ─▶ woken: ask again, or done
+//     │  ├─ suspect: connection silent ─▶ ask another server as well
+//     │  ├─ slow: attempt time over ─▶ ask another server as well
+//     │  └─ no server to ask ─▶ held ─▶ woken: ask again, or done
 //     └──────────────── at most MAX_SENDS, all before the deadline
 
 import type { Observer, UpstreamProtocol } from '../base/observer.js';
@@ -22,22 +22,22 @@ import type { Held } from './held.js';
 import type { Waiter } from './inflight.js';
 import { type Asked, type AttemptState, isRunning, nextToAsk, type Tried } from './selection.js';
 
-/** What upstream said. */
+/** A reply from a server. */
 export interface UpstreamReply {
   readonly at: 'reply';
-  /** May share memory with a read buffer: copy what has to last. */
+  /** May share memory with a read buffer: copy it to keep it. */
   readonly message: Buffer;
   readonly scan: Scan;
   readonly server: ServerName;
   readonly protocol: UpstreamProtocol;
-  /** It came over TLS from a server that has proved who it is. */
+  /** Whether it came over TLS from an authenticated server. */
   readonly authenticated: boolean;
 }
 
-/** Takes what came of a question. */
+/** Takes the outcome of a question. */
 export type TakeReply = (outcome: UpstreamReply | Failure) => void;
 
-/** What exchanges share. */
+/** The parts that exchanges share. */
 export interface ExchangeContext {
   readonly clock: Clock;
   readonly random: Random;
@@ -47,7 +47,10 @@ export interface ExchangeContext {
   readonly held: Held<Exchange>;
   /** Nothing is sent any more: questions are handed back. */
   readonly isClosed: boolean;
-  /** While all connections are cut, what was lost is collected here, and asked again when all of them are. */
+  /**
+   * While all connections are being closed, lost questions are collected here. They are asked again when all
+   * connections are closed.
+   */
   readonly interrupted: Exchange[] | undefined;
 }
 
@@ -56,12 +59,12 @@ const DEADLINE_MS = 4500;
 const MAX_SENDS = 3;
 const ATTEMPT_UNKNOWN_MS = 1500;
 const ATTEMPT_MIN_MS = 400;
-/** An address that is still being connected to gets this head start before the next one is asked too (as RFC 8305 §5). */
+/** After this delay, the next address is asked too while the first one is still connecting (as RFC 8305 §5). */
 const STAGGER_MS = 250;
-/** How long a question waits for a server to be reached: as long as Android's. */
+/** How long a question waits until a server is reached; Android uses the same time. */
 const HOLD_MS = 4200;
 
-/** One attempt to have a question answered. */
+/** One attempt to get an answer to a question. */
 export class Attempt implements Waiter, Tried<Endpoint<Attempt>> {
   state: AttemptState = 'running';
 
@@ -72,7 +75,7 @@ export class Attempt implements Waiter, Tried<Endpoint<Attempt>> {
     readonly earlier: Attempt | undefined,
   ) {}
 
-  /** Its question has been answered or given up. */
+  /** Whether its question was answered or given up. */
   get done(): boolean {
     return this.exchange.isDone;
   }
@@ -80,12 +83,14 @@ export class Attempt implements Waiter, Tried<Endpoint<Attempt>> {
 
 type State = 'asking' | 'held' | 'done';
 
-/** One question. Its timer is for whatever comes first: the end of an attempt's time, or the deadline. */
+/**
+ * One question. Its timer runs to the earlier of two times: the end of the current attempt's time, and the deadline.
+ */
 export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   private state: State = 'asking';
-  /** The newest attempt; the others are linked to it. */
+  /** The newest attempt, which links to the earlier ones. */
   latest: Attempt | undefined = undefined;
-  /** A reply that reports a failure, kept in case there is no better one. */
+  /** A reply that reports a failure, used if no better one comes. */
   private fallback: UpstreamReply | undefined = undefined;
   private lastFailure: Failure | undefined = undefined;
   private readonly deadlineAtMs: MonoMs;
@@ -128,14 +133,17 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     } else this.giveUp();
   }
 
-  /** Asks anew after having waited, or after all connections were cut: what was tried before counts no more. */
+  /**
+   * Asks again after the question was held, or after all connections were closed. Earlier attempts do not count any
+   * more.
+   */
   wake(nowMs: MonoMs): void {
     if (isRunning(this.latest)) return;
     this.latest = this.lastFailure = undefined;
     this.dispatch(nowMs);
   }
 
-  /** Ends it: this pool asks nobody any more. */
+  /** Ends the question: this pool sends nothing any more. */
   handBack(): void {
     this.finish(this.fallback ?? failure('handed_back'));
   }
@@ -160,7 +168,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
       authenticated: protocol === 'dot' && to.authenticated,
     };
     if (scan.rcode === 0 || scan.rcode === 3) return this.finish(reply);
-    // SERVFAIL, REFUSED and the like may be that server's own trouble: ask one other, once.
+    // SERVFAIL, REFUSED and similar RCODEs may be that server's own problem: ask one other server, once.
     const isFirst = this.fallback === undefined;
     this.fallback ??= { ...reply, message: Buffer.from(message) };
     const nowMs = this.context.clock.monotonicMs();
@@ -169,7 +177,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     else if (!isRunning(this.latest)) this.giveUp();
   }
 
-  /** An attempt brings no answer. */
+  /** An attempt ended without an answer. */
   lost(attempt: Attempt, why: Failure | undefined, blameless: boolean): void {
     if (this.state === 'done') return;
     const { observer, interrupted } = this.context;
@@ -180,17 +188,17 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     else interrupted.push(this);
   }
 
-  /** The connection of an attempt has gone quiet: asks beside it. */
+  /** The connection of an attempt is silent: asks another server, or over another connection, as well. */
   suspected(attempt: Attempt): void {
     if (this.state === 'done' || this.sends >= MAX_SENDS) return;
     const nowMs = this.context.clock.monotonicMs();
     this.context.observer.hedge();
-    // With no other server, the same one over a new connection: endpoints do not give out a suspect one twice.
+    // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.
     const to = this.next(nowMs) ?? attempt.to;
     if (to.path(nowMs) !== 'refuse') this.send(to, nowMs);
   }
 
-  /** Its timer: the time of an attempt is over, or that of the question. */
+  /** The timer: the time of an attempt or of the whole question is over. */
   override fire(): void {
     if (this.state === 'done') return;
     const nowMs = this.context.clock.monotonicMs();
@@ -205,7 +213,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
       return this.giveUp();
     }
     this.context.wheel.start(this, leftMs, nowMs);
-    // The answer may still come, and is taken if it does; meanwhile another server may be quicker.
+    // A late answer is still accepted; meanwhile another server may be faster.
     const to = this.next(nowMs);
     if (to !== undefined) this.send(to, nowMs);
   }
@@ -224,7 +232,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
 
   private send(to: Endpoint<Attempt>, nowMs: MonoMs): void {
     const path = to.path(nowMs) === 'cleartext' ? 'cleartext' : 'tls';
-    // What closed there is repeated now.
+    // Attempts whose connection closed are repeated now.
     for (let each = this.latest; each !== undefined; each = each.earlier)
       if (each.to === to && each.state === 'closed') each.state = 'lost';
     const attempt = new Attempt(this, to, path, this.latest);
@@ -271,7 +279,7 @@ function countTargets(latest: Attempt): number {
   return count;
 }
 
-/** The servers that were asked, for people, in their order. */
+/** The servers that were asked, in order, for messages. */
 function serversOf(latest: Attempt | undefined): string {
   const labels = new Set<string>();
   const attempts: Attempt[] = [];

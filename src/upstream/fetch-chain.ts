@@ -1,4 +1,4 @@
-// The certificates that a server shows, for people who want to know them before they trust it.
+// Fetches the certificates of a server, for people who want to see them before they trust the server.
 
 import * as tls from 'node:tls';
 
@@ -7,7 +7,7 @@ import { errorWords } from './error-words.js';
 import { showChain, type ShownCertificate } from './identity.js';
 
 /**
- * Connects, looks at the certificates, and goes away.
+ * Connects, reads the certificates, and closes.
  * @param host an address, or a name that the system looks up
  * @returns the chain, or why there is none
  */

@@ -1,5 +1,5 @@
-// The servers that a pool asks: made from the specification, kept over a change of it as far as they stay, and told when
-// the network is another. Servers that were taken out stay here until their last connection is closed.
+// The servers of a pool. They are made from a specification; servers that stay the same in the next specification are
+// kept. Removed servers stay here until their last connection has closed.
 
 import type { CleartextReason } from '../base/observer.js';
 import type { Failure } from '../base/outcome.js';
@@ -11,21 +11,21 @@ import type { PlainServer } from './own-question.js';
 import type { Candidates, Policy } from './selection.js';
 import { Server, serverKey, type ServerSetting, type ServerSpec } from './server.js';
 
-/** What a pool is made from. */
+/** The specification of a pool. */
 export interface PoolSpec {
   readonly mode: Mode;
-  /** What cleartext queries are counted as, where it is not the mode's own. */
+  /** The label that cleartext queries are counted under; undefined: the one of the mode. */
   readonly reason?: CleartextReason;
   readonly policy: Policy;
   readonly servers: readonly ServerSpec[];
-  /** Asked for anew at each search: those of the system change with the network. */
+  /** Called at each search, because the system's resolvers change with the network. */
   readonly bootstrapServers: () => readonly PlainServer[];
   /**
-   * A text that is another when servers are verified against other roots, or are shown another certificate of ours: then
-   * none keeps the connections that were made before.
+   * A text that differs for other trusted roots, and for another client certificate. When it changes, no server keeps
+   * its connections.
    */
   readonly trust?: string;
-  /** Port of cleartext DNS; 53 but in tests. */
+  /** The port of cleartext DNS: 53 except in tests. */
   readonly plainPort?: number;
 }
 
@@ -35,12 +35,14 @@ const PLAIN_PORT = 53;
 export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
   private spec: PoolSpec;
   private servers: readonly Server<T>[] = [];
-  /** Those that were taken out, until their last connection is closed. */
+  /** Removed servers whose last connection has not closed yet. */
   private readonly leaving = new Set<Server<T>>();
-  /** Of all servers. Looked at for every question, so it is only made anew when it changes. */
+  /** All endpoints. Read for every question, so it is rebuilt only when it changes. */
   private all: readonly Endpoint<T>[] = [];
 
-  /** @param changed called when the endpoints are others, or when the search for them has failed */
+  /**
+   * @param changed called when the endpoints have changed, or when the search for them has failed
+   */
   constructor(
     private readonly ports: UpstreamPorts,
     spec: PoolSpec,
@@ -72,17 +74,20 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     return this.servers.length === 0;
   }
 
-  /** There is no server, and the last connection of those that were taken out is closed. */
+  /** Whether there is no server, and the last connection of the removed ones has closed. */
   get isDrained(): boolean {
     return this.isEmpty && this.leaving.size === 0;
   }
 
-  /** At least one server has no address yet, and is looking for one. */
+  /** Whether at least one server has no address yet and is searching for one. */
   get isSearching(): boolean {
     return this.servers.some(each => each.isSearching);
   }
 
-  /** Takes another specification over: servers that stay as they are keep their connections and all that was learned. */
+  /**
+   * Changes to another specification. Servers that stay the same keep their connections and everything learned about
+   * them.
+   */
   configure(spec: PoolSpec): void {
     this.spec = spec;
     const { reason = spec.mode === 'off' ? 'off' : 'opportunistic', plainPort = PLAIN_PORT, trust = '' } = spec;
@@ -93,7 +98,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
       trust,
       bootstrapServers: () => this.spec.bootstrapServers(),
     };
-    // Each serves one entry: two entries that are alike are two servers.
+    // Each old server can serve one entry only: two equal entries are two servers.
     const before = [...this.servers];
     const kept = spec.servers.map(entry => {
       const at = before.findIndex(({ key }) => key === serverKey(entry, setting));
@@ -116,19 +121,19 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     for (const each of this.servers) each.refresh(nowMs);
   }
 
-  /** Connects ahead of the first question, and starts the searches that are due. */
+  /** Connects before the first question, and starts the searches that are due. */
   prepare(nowMs: MonoMs): void {
     this.refresh(nowMs);
     for (const each of this.all) each.prepare(nowMs);
   }
 
-  /** The network is another, or the machine has slept: told to those that are leaving, too. */
+  /** The network has changed, or the machine has slept. Removed servers are reset, too. */
   reset(what: 'network' | 'resume'): void {
     for (const each of [...this.servers, ...this.leaving]) each.reset(what);
     this.collect();
   }
 
-  /** Asks nobody any more; what is in flight is finished. */
+  /** Sends nothing more. Queries in flight are finished. */
   close(): void {
     const { servers } = this;
     this.servers = [];
@@ -136,7 +141,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     for (const each of servers) this.leave(each);
   }
 
-  /** Cuts. */
+  /** Closes all connections at once. */
   destroy(): void {
     const all = [...this.servers, ...this.leaving];
     this.servers = [];
@@ -145,12 +150,12 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     this.leaving.clear();
   }
 
-  /** How the servers are doing. */
+  /** The state of all servers. */
   overview(nowMs: MonoMs): readonly Omit<ServerOverview, 'dnssec' | 'purpose'>[] {
     return this.servers.map(each => ({ ...each.name, addresses: each.overview(nowMs) }));
   }
 
-  /** Why nobody could be asked: the first reason that a server gives. */
+  /** Why no server could be asked: the first reason among the servers. */
   whyNobody(): Failure | undefined {
     for (const each of this.servers) {
       const why = each.failure ?? each.endpoints.find(one => one.lastFailure !== undefined)?.lastFailure;
@@ -180,7 +185,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
   }
 }
 
-/** The label of an entry, told apart from those of the others by its first address, and by a number if need be. */
+/** The label of an entry. If it is taken, its first address is added, and a number if necessary. */
 function freeLabel({ label, addresses: [first] }: ServerSpec, taken: ReadonlySet<string>): string {
   if (!taken.has(label)) return label;
   const where = first === undefined ? '' : first.address;

@@ -1,26 +1,31 @@
-// Questions that wait for a server: until an address is found, or, for a while after the start and after a network change,
-// until a server is reached.
+// Questions that wait for a server: until an address is found, or, for some time after the start and after a network
+// change, until a server is reached.
 
 import type { Cancel, Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 
-/** For so long after the start or a network change, questions wait if no server is reached; after that, it is an outage, and they fail. */
+/**
+ * For this long after the start or a network change, questions wait if no server is reached. Later that counts as an
+ * outage, and they fail.
+ */
 const SETTLING_MS = 30_000;
-/** How often those servers that may be tried again are, while questions wait for one to be reached. */
+/** While questions wait, servers that may be tried again are tried this often. */
 const RETRY_MS = 250;
-/** How many may wait. More than clients may have in flight. */
+/** The most questions that may wait. It is more than clients may have in flight. */
 const MOST_HELD = 4096;
 
 /** The questions `Q` that wait. */
 export class Held<Q> {
   private readonly questions = new Set<Q>();
-  /** The settling window ends here, or with the first success. */
+  /** The settling window ends at this time, or with the first success. */
   private settlingUntilMs: MonoMs = monoMs(0);
-  /** Stops the repeated attempts to reach a server; undefined: there are none. */
+  /** Stops the repeated attempts to reach a server; undefined: none are running. */
   private cancelRetry: Cancel | undefined;
   private isClosed = false;
 
-  /** @param retry tries those servers that may be tried */
+  /**
+   * @param retry tries the servers that may be tried
+   */
   constructor(
     private readonly clock: Clock,
     private readonly retry: () => void,
@@ -36,12 +41,12 @@ export class Held<Q> {
     this.settlingUntilMs = monoAfter(nowMs, SETTLING_MS);
   }
 
-  /** A server was reached, or none has to be: the window is over. */
+  /** Ends the settling window: a server was reached, or none has to be reached. */
   settled(): void {
     this.settlingUntilMs = monoMs(0);
   }
 
-  /** Keeps a question; false: too many wait already. */
+  /** Holds a question; false: too many wait already. */
   add(question: Q): boolean {
     if (this.questions.size >= MOST_HELD) return false;
     this.questions.add(question);
@@ -52,7 +57,7 @@ export class Held<Q> {
     this.questions.delete(question);
   }
 
-  /** Tries to reach a server again and again, as long as questions wait. */
+  /** Repeats the attempts to reach a server as long as questions wait. */
   keepTrying(): void {
     if (this.cancelRetry !== undefined || this.isClosed) return;
     this.cancelRetry = this.clock.after(RETRY_MS, () => {
@@ -63,14 +68,14 @@ export class Held<Q> {
     });
   }
 
-  /** Removes all that wait, and returns them. */
+  /** Removes and returns all questions. */
   takeAll(): readonly Q[] {
     const all = [...this.questions];
     this.questions.clear();
     return all;
   }
 
-  /** Tries no more. */
+  /** Stops the repeated attempts. */
   close(): void {
     this.isClosed = true;
     this.cancelRetry?.();

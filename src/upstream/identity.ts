@@ -1,4 +1,4 @@
-// Whether a server is who it should be (RFC 8310 §8.1): the certificate's chain, its names, and pins, weighed as the
+// Authentication of a server (RFC 8310 §8.1): the certificate's chain, its names and pins, combined as the
 // configuration says.
 
 import { createHash, X509Certificate } from 'node:crypto';
@@ -7,7 +7,7 @@ import type { DialTarget, Security } from '../base/ports.js';
 import { wallMs, type WallMs } from '../base/time.js';
 import { codeWords } from './error-words.js';
 
-/** What protects a stream that is protected. */
+/** How a TLS connection is protected. */
 export type TlsSecurity = Exclude<Security, { at: 'cleartext' }>;
 
 const TOO_EARLY = 'CERT_NOT_YET_VALID';
@@ -23,14 +23,18 @@ export type PeerVerdict =
     }
   | { readonly at: 'refused'; readonly detail: string };
 
-/** All that a verdict depends on beside the certificate: a ticket that was kept under one key is good for no other. */
+/**
+ * Everything that a verdict depends on besides the certificate: a ticket that was stored under one key must not be used
+ * with another.
+ */
 export const identityKey = ({ address, port, security }: DialTarget): string =>
   JSON.stringify([address, port, security]);
 
 /**
  * Verifies the peer of a full handshake.
- * @param chainProblem OpenSSL's code for what is wrong with the chain; undefined: it leads to a trusted authority
- * @param clockIsBehind the clock cannot be right, or nobody has set it: then a certificate may be valid though it seems not to be yet
+ * @param chainProblem OpenSSL's code for a problem with the chain; undefined: it leads to a trusted authority
+ * @param clockIsBehind the clock is known to be wrong, or was never set; then a certificate that seems not to be valid
+ * yet may be valid
  */
 export function verifyPeer(
   peer: CertificateLink,
@@ -57,8 +61,8 @@ export function verifyPeer(
   const served = pins.length === 0 ? [] : chainOf(peer).map(pinOf);
   const pinned = pins.length === 0 || pins.some(pin => served.includes(pin));
   if (chainProblem === TOO_EARLY && clockIsBehind && pins.length > 0) {
-    // Otherwise the clock could never be set over the network. The key itself is one that was configured; a pin further up in
-    // the chain would prove nothing, since the chain is not sound.
+    // Otherwise the clock could never be set over the network. The pin must match the server's own key: the chain is
+    // not verified, so a matching pin further up proves nothing.
     const leaf = new X509Certificate(peer.raw);
     if (pins.includes(pinOf(leaf)) && nameProblem(leaf, security.name, proves) === undefined) {
       return accepted(true, 'its certificate is not valid yet by the clock here, which is wrong: a pin matches');
@@ -85,7 +89,7 @@ export function verifyPeer(
   }
 }
 
-/** A certificate, and its issuer's, as far as the server sent it or we hold it. */
+/** A certificate and its issuer's, if the server sent that or we have it. */
 export interface CertificateLink {
   readonly raw: Buffer;
   readonly issuerCertificate?: CertificateLink | undefined;
@@ -94,8 +98,8 @@ export interface CertificateLink {
 }
 
 /**
- * RFC 8310 §8.1: the name must be among the subjectAltNames (the subject's CN does not count, RFC 6125 §6.4.4;
- * wildcards only as a whole leftmost label); without a name, the IP address must be.
+ * RFC 8310 §8.1: the name must be among the subjectAltNames (the CN does not count, RFC 6125 §6.4.4; a wildcard must be
+ * a whole leftmost label). Without a name, the IP address must be.
  */
 function nameProblem(certificate: X509Certificate, name: string | undefined, address: string): string | undefined {
   const proved =
@@ -137,7 +141,7 @@ const pinOf = (certificate: X509Certificate): string =>
     .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
     .digest('base64');
 
-/** A certificate, for people. */
+/** A certificate, for display. */
 export interface ShownCertificate {
   readonly subject: string;
   readonly issuer: string;
@@ -145,7 +149,7 @@ export interface ShownCertificate {
   readonly pin: string;
 }
 
-/** What a server shows, leaf first. */
+/** The certificates that a server sends, leaf first. */
 export const showChain = (leaf: CertificateLink): ShownCertificate[] =>
   chainOf(leaf).map(certificate => ({
     subject: certificate.subjectAltName === undefined ? oneLine(certificate.subject) : namesIn(certificate),

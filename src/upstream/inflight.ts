@@ -1,12 +1,12 @@
-// Who waits for which message id on one connection (RFC 7766 §7: replies may come in any order; §6.2.1: ids must
-// be unique among those in flight).
+// The queries in flight on one connection, by message id (RFC 7766 §7: replies may come in any order; §6.2.1: ids must
+// be unique among queries in flight).
 
 import type { Random } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { idOf } from '../wire/header.js';
 import { answersQuestion, isResponse } from '../wire/upstream-query.js';
 
-/** Who asked. Once it is `done` (answered elsewhere, or given up), a late reply is of no use to it. */
+/** The owner's object for a query. Once it is `done` (answered elsewhere, or given up), a late reply is not used. */
 export interface Waiter {
   readonly done: boolean;
 }
@@ -24,14 +24,17 @@ export class Sent<T extends Waiter> {
   ) {}
 }
 
-/** What a message from the server turned out to be. */
+/** The result of matching a message from the server. */
 export type Match<T extends Waiter> =
   { readonly at: 'reply'; readonly sent: Sent<T> } | { readonly at: 'id_mismatch' | 'question_mismatch' };
 
 const FIRST_SLOTS = 64;
 const IDS = 0x10000;
 
-/** The table. A query with id n stands in slot n modulo the number of slots, alone there; all queries are linked by age. */
+/**
+ * The table. The query with id n is in slot n modulo the number of slots, and is the only one there. All queries are
+ * linked by age.
+ */
 export class Inflight<T extends Waiter> {
   size = 0;
   private slots: (Sent<T> | undefined)[] = emptySlots(FIRST_SLOTS);
@@ -40,16 +43,17 @@ export class Inflight<T extends Waiter> {
 
   constructor(private readonly random: Random) {}
 
-  /** Enters a query under an id that nobody could guess and nobody here uses; undefined: all are in use. */
+  /** Adds a query under an unpredictable id that is not in use; undefined: all ids are in use. */
   add(sent: Sent<T>): number | undefined {
-    // A server that never answers some queries must not fill the table: with each new query, the oldest ones that nobody
-    // waits for any more are removed.
+    // A server that never answers some queries must not fill the table. Each new query removes the oldest ones that are
+    // done.
     while (this.oldest?.waiter.done === true) this.remove(this.oldest);
     if (this.size === IDS) return undefined;
     if (2 * this.size >= this.slots.length && this.slots.length < IDS) this.grow();
     const mask = this.slots.length - 1;
     let id = this.random.uint16();
-    // The table is at most half full, so the next free slot is near. The id stays hard to guess: the search began at random.
+    // The table is at most half full, so the next free slot is near. The id stays unpredictable, because the search
+    // began at a random one.
     while (this.slots[id & mask] !== undefined) id = (id + 1) & 0xffff;
     sent.id = id;
     this.slots[id & mask] = sent;
@@ -72,7 +76,7 @@ export class Inflight<T extends Waiter> {
     return { at: 'reply', sent };
   }
 
-  /** Removes and returns all, oldest first. */
+  /** Removes and returns all queries, oldest first. */
   takeAll(): Sent<T>[] {
     const all = this.all();
     this.slots = emptySlots(FIRST_SLOTS);
@@ -81,7 +85,7 @@ export class Inflight<T extends Waiter> {
     return all;
   }
 
-  /** All, oldest first, left in place. */
+  /** Returns all queries, oldest first, without removing them. */
   all(): Sent<T>[] {
     const all: Sent<T>[] = [];
     for (let each = this.oldest; each !== undefined; each = each.newer) all.push(each);
@@ -100,7 +104,7 @@ export class Inflight<T extends Waiter> {
   }
 
   private grow(): void {
-    // What was alone in its slot modulo n is alone in its slot modulo 2n.
+    // Two queries in different slots modulo n are in different slots modulo 2n, too.
     this.slots = emptySlots(2 * this.slots.length);
     for (const each of this.all()) this.slots[each.id & (this.slots.length - 1)] = each;
   }

@@ -1,48 +1,51 @@
-// What is remembered over networks and restarts. First, which servers have proved themselves on which network: an attacker
-// who blocks port 853 looks like a network that never let it through, except to a client that remembers; so a downgrade to
-// cleartext is measured against this. Second, the last addresses of servers that are known by name: with them a daemon can
-// start where nobody answers in cleartext; a server that is not the right one any more cannot prove the name.
+// Facts that are remembered across networks and restarts. First, which servers were authenticated on which network: to
+// a client without memory, an attacker who blocks port 853 looks like a network that never let it through, so a
+// downgrade to cleartext is checked against this. Second, the last addresses of servers that are configured by name:
+// with them a daemon can start where no bootstrap resolver answers. A wrong server at such an address cannot prove the
+// name.
 
 import { isIP } from 'node:net';
 
 import { wallMs, type WallMs } from '../base/time.js';
 
-/** What the endpoints and servers ask. */
+/** The memory as endpoints and servers use it. */
 export interface Memory {
-  /** Whether this server has proved its identity on the network that we are on, in the last days. */
+  /** Whether this server was authenticated on the current network in the last days. */
   proved(server: string): boolean;
   prove(server: string): void;
-  /** The addresses that a server's name had when it was last looked up; empty: never. */
+  /** The addresses that a server's name had when it was last looked up; empty: it never was. */
   recall(name: string): readonly string[];
   remember(name: string, addresses: readonly string[]): void;
 }
 
 // RFC 9539 §4.2 remembers successes for three days.
 const KEPT_MS = 3 * 86_400_000;
-/** Pairs of network and server. A laptop that is carried about meets a few a week. */
+/** The most pairs of network and server. A laptop that travels meets a few a week. */
 const MOST_PROOFS = 256;
 const MOST_NAMES = 64;
 const MOST_ADDRESSES = 16;
-/** Of a key: the text of a network and the name of a server. */
+/** The longest key: the text of a network and the name of a server. */
 const MOST_KEY_LENGTH = 4096;
-/** Of a file that is read. What is longer was not written here. */
+/** The longest file that is read. A longer one was not written by this program. */
 const MOST_SAVED_LENGTH = 4 << 20;
-/** A proof that is already there is not written again so soon. */
+/** A known proof is not stored again before this time has passed. */
 const REFRESH_MS = 3_600_000;
 /** The last point in time that a Date can hold. */
 const LAST_MS = 8.64e15;
 
 /** The memory. */
 export class NetworkMemory implements Memory {
-  /** Which network we are on, as a text that is the same whenever we are there. */
+  /** The current network, as a text that is the same whenever the machine is there. */
   network = '';
-  /** When each server last proved itself, by network and server; the newest last. */
+  /** When each server was last authenticated, by network and server; the newest last. */
   private readonly proofs: Map<string, WallMs>;
-  /** By name; the newest last. */
+  /** Addresses by name; the newest last. */
   private readonly addresses: Map<string, readonly string[]>;
   private hasChanged = false;
 
-  /** @param saved what `save` gave; anything else is ignored, since nothing can be lost but caution */
+  /**
+   * @param saved what `save` returned; other text is ignored, because losing the memory only makes us less cautious
+   */
   constructor(
     private readonly wallNow: () => WallMs,
     saved: string,
@@ -52,7 +55,7 @@ export class NetworkMemory implements Memory {
     this.addresses = new Map(pairs(read['addresses'], addressList).slice(-MOST_NAMES));
   }
 
-  /** Something is to be saved that was not saved yet. */
+  /** Whether there are changes that were not saved yet. */
   get changed(): boolean {
     return this.hasChanged;
   }
@@ -82,7 +85,7 @@ export class NetworkMemory implements Memory {
     this.hasChanged = true;
   }
 
-  /** For a file. */
+  /** The memory as text, for a file. */
   save(): string {
     this.hasChanged = false;
     return JSON.stringify({ version: 1, proofs: [...this.proofs], addresses: [...this.addresses] });
@@ -96,7 +99,7 @@ export class NetworkMemory implements Memory {
 /** Makes a NetworkMemory. */
 export const networkMemory = (wallNow: () => WallMs, saved = ''): NetworkMemory => new NetworkMemory(wallNow, saved);
 
-/** Sets a key and puts it last; the oldest leave above `most`. */
+/** Sets a key and puts it last. The oldest are removed above `most`. */
 function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number): void {
   map.delete(key);
   map.set(key, value);
@@ -106,7 +109,7 @@ function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number)
   }
 }
 
-/** The fields of a saved memory of this version; of anything else, none. */
+/** The fields of a saved memory of this version; none for any other text. */
 function parse(saved: string): Readonly<Record<string, unknown>> {
   if (saved.length > MOST_SAVED_LENGTH) return {};
   let read: unknown;
@@ -120,7 +123,7 @@ function parse(saved: string): Readonly<Record<string, unknown>> {
   return fields['version'] === 1 ? fields : {};
 }
 
-/** The pairs of a short text and a sound value in what should be a list of such. */
+/** The pairs of a short text and a valid value in a list of such pairs; other items are left out. */
 function pairs<V>(list: unknown, read: (value: unknown) => V | undefined): [string, V][] {
   if (!Array.isArray(list)) return [];
   return list.flatMap((each: unknown): [string, V][] => {

@@ -1,11 +1,10 @@
-// Which way a query may go, decided from the configured mode and what is known about the server (RFC 8310 §5,
-// RFC 7858 §4; the states are those of Android's Private DNS, with ways back that Android lacks). Pure: states in,
-// states out.
+// Decides which path a query may take, from the configured mode and what is known about the server (RFC 8310 §5,
+// RFC 7858 §4). The states are those of Android's Private DNS, with ways back that Android lacks. Pure.
 //
 //   off            cleartext only
-//   opportunistic  TLS where it works, cleartext where it does not
+//   opportunistic  TLS if it works, else cleartext
 //   encrypted      TLS only, with any server that answers
-//   strict         TLS only, and only with a server that proved its name
+//   strict         TLS only, and only with an authenticated server
 //
 //             ┌────────────────────── network changed ───────────────────────┐
 //             ▼                                                              │
@@ -13,29 +12,29 @@
 //             │                   ▲                   │                    │
 //             └──failed──▶ failed └──────passed───────┴───────passed───────┘
 //
-// `suspect` exists in opportunistic mode only: the other two have no cleartext to fall back to meanwhile.
+// `suspect` exists in opportunistic mode only: the other two modes cannot use cleartext in the meantime.
 
 import type { Mode } from '../base/overview.js';
 import { monoAfter, type MonoMs } from '../base/time.js';
 
 /** What is known about TLS with one server address. */
 export type Health =
-  /** Nothing yet, on this network. */
+  /** Nothing yet on this network. */
   | { readonly at: 'probing' }
   /** It works. */
   | { readonly at: 'private' }
-  /** It worked until just now. There were `errors` in a row since `sinceMs`; it is tried again from `retryAtMs`. */
+  /** It worked until now. There were `errors` in a row since `sinceMs`; it is tried again from `retryAtMs`. */
   | { readonly at: 'suspect'; readonly errors: number; readonly sinceMs: MonoMs; readonly retryAtMs: MonoMs }
   /** Connecting failed `failures` times in a row; it is tried again from `retryAtMs`. */
   | { readonly at: 'failed'; readonly failures: number; readonly failedAtMs: MonoMs; readonly retryAtMs: MonoMs };
 
-/** Where a query may go now. */
+/** Where a query may go now. `refuse`: not to this server now. */
 export type Path = 'tls' | 'cleartext' | 'refuse';
 
 /**
- * Decides the path for a query. `refuse` means: not to this server, now.
- * @param proved whether this server has proved its name on this network before. Then a failure may be an attacker's
- *   work, and cleartext has to wait until it has lasted.
+ * Decides the path for a query.
+ * @param proved whether this server was authenticated on this network before. Then a failure may be an attack, and
+ * cleartext is allowed only after the failure has lasted for some time.
  */
 export function pathFor(mode: Mode, health: Health, nowMs: MonoMs, proved: boolean): Path {
   switch (mode) {
@@ -50,7 +49,7 @@ export function pathFor(mode: Mode, health: Health, nowMs: MonoMs, proved: boole
   }
 }
 
-/** Whether to find out now, beside the queries that go in cleartext, if TLS works. */
+/** Whether to test now if TLS works, while queries go in cleartext. */
 export function shouldProbe(mode: Mode, health: Health, nowMs: MonoMs): boolean {
   return (
     mode === 'opportunistic' &&
@@ -59,39 +58,41 @@ export function shouldProbe(mode: Mode, health: Health, nowMs: MonoMs): boolean 
 }
 
 /**
- * Whether a server in back-off may be tried all the same because every other one is in back-off too: once a
- * second, so that an outage ends for us within a second of ending.
+ * Whether a server in back-off may be tried because all others are in back-off, too: once a second, so that we notice
+ * the end of an outage within a second.
  */
 export const mayTryAnyway = (health: Health, nowMs: MonoMs): boolean =>
   health.at !== 'failed' || nowMs - health.failedAtMs >= TRIAL_MS;
 
 const TRIAL_MS = 1000;
-// With no cleartext to fall back to, a working server has to be found soon; with it, RFC 7858 §3.1 asks for patience.
+// Without a cleartext fallback, a working server must be found soon. With one, RFC 7858 §3.1 asks for longer pauses.
 const BACKOFF_MS: Record<Mode, readonly [first: number, most: number]> = {
   off: [0, 0],
   opportunistic: [60_000, 3_600_000],
   encrypted: [1000, 60_000],
   strict: [1000, 60_000],
 };
-/** After so many errors in a row (the first, and tries after 1, 2 and 4 s) a server that worked counts as failed. */
+/**
+ * After this many errors in a row (the first, and retries after 1, 2 and 4 s), a server that worked counts as failed.
+ */
 const SUSPECT_ERRORS = 4;
-/** And one that has proved its name on this network only when the errors have lasted for so long. */
+/** A server that was authenticated on this network counts as failed only if the errors have lasted this long, too. */
 const PROVED_MS = 30_000;
 const SUSPECT_RETRY_MS = 1000;
 const SUSPECT_RETRY_MOST_MS = 8000;
 
-/** What the state machine looks at when something failed. */
+/** The facts about a failure that the state machine uses. */
 export interface FailedAt {
   readonly nowMs: MonoMs;
-  /** 0 … 1, random: so that the retries of many servers or hosts do not all come at once. */
+  /** A random number from 0 to 1, so that the retries of many servers or hosts do not come at the same time. */
   readonly spread: number;
   readonly proved: boolean;
 }
 
-/** TLS showed that it works: the handshake succeeded, or in opportunistic mode the probe was answered. */
+/** TLS works: the handshake succeeded, or in opportunistic mode the probe was answered. */
 export const passed = (): Health => ({ at: 'private' });
 
-/** Connecting failed, an open connection turned out dead, or the probe was not answered well. */
+/** Connecting failed, an open connection was dead, or the answer to the probe was missing or too slow. */
 export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: FailedAt): Health {
   if (
     mode === 'opportunistic' &&
@@ -115,8 +116,8 @@ export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: Fa
 }
 
 /**
- * Whether TLS is quick enough to be preferred to cleartext (the gate of Android 11 and later).
- * @param plainMs what a query takes in cleartext; undefined: unknown, or not answered
+ * Whether TLS is fast enough to be preferred to cleartext (the gate of Android 11 and later).
+ * @param plainMs the round-trip time in cleartext; undefined: unknown, or not answered
  */
 export const quickEnough = (tlsMs: number, plainMs: number | undefined): boolean =>
   plainMs === undefined || tlsMs < LATENCY_FACTOR * plainMs + LATENCY_OFFSET_MS;

@@ -1,4 +1,4 @@
-// A question of our own in cleartext: for the address of a server, or where a resolver speaks DNS over TLS.
+// A query of our own in cleartext: for the address of a server, or for its designated resolvers.
 
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { DialDatagram, Random } from '../base/ports.js';
@@ -6,14 +6,14 @@ import { CLASS_IN } from '../wire/rrtype.js';
 import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
 import { sendDatagram } from './datagram.js';
 
-/** What it needs from outside. */
+/** The ports that it uses. */
 export interface OwnQuestionPorts {
   readonly random: Random;
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
 }
 
-/** A resolver to ask: an address and port. */
+/** A resolver to ask: its address and port. */
 export interface PlainServer {
   readonly address: string;
   readonly port: number;
@@ -26,8 +26,8 @@ export const questionFor = (name: Buffer, type: number): Buffer =>
   Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
 
 /**
- * Asks, once.
- * @param isOver whether nobody wants to know any more: then nothing is sent, and no answer is taken
+ * Sends the query once.
+ * @param isOver whether the result is not needed any more; then nothing is sent, and no answer is used
  * @returns the reply; undefined: there was none
  */
 export async function askOwn(
@@ -58,8 +58,8 @@ export async function askOwn(
 }
 
 /**
- * Runs `work`, and gives its result to `then`. `work` must not reject: if it does, or if `then` throws, that is a fault in
- * the program, and an uncaught exception of the process.
+ * Calls `then` with the result of `work`, which must not reject. If it rejects, or if `then` throws, that is a fault in
+ * the program, and becomes an uncaught exception of the process.
  */
 export function whenDone<V>(work: Promise<V>, then: (value: V) => void): void {
   work.then(

@@ -1,5 +1,5 @@
-// Cleartext DNS with one server address: over UDP, with cookies and the retry without EDNS, and over TCP what does not fit
-// a datagram.
+// Cleartext DNS with one server address: over UDP with cookies and the retry without EDNS, and over TCP if the answer
+// does not fit into a datagram.
 
 import type { CleartextReason, Observer, ServerObserver } from '../base/observer.js';
 import { failure, RCODE } from '../base/outcome.js';
@@ -16,35 +16,35 @@ import { Transport, type TransportEvents, type TransportPorts } from './transpor
 
 const TIMEOUT_MS = 1000;
 const SENDS = 2;
-/** Questions on their way over UDP, each with a socket of its own. */
+/** The most queries in flight over UDP; each has its own socket. */
 const MOST_ASKED = 2048;
 
-/** What it needs from outside. */
+/** The ports that it uses. */
 export interface PlainPorts extends TransportPorts {
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
 }
 
-/** Where and how it asks. */
+/** Where it sends queries, and how. */
 export interface PlainTarget {
-  /** The server, for people. */
+  /** The server's label, for messages. */
   readonly label: string;
   readonly address: string;
   readonly port: number;
-  /** What its queries are counted as. */
+  /** The label that its queries are counted under. */
   readonly reason: CleartextReason;
 }
 
-/** What a cleartext transport tells its endpoint. */
+/** The events of a cleartext transport, for its endpoint. */
 export interface PlainEvents<T extends Waiter> extends TransportEvents<T> {
-  /** How long an answer over UDP took. */
+  /** The round-trip time of an answer over UDP. */
   measured(rttMs: number): void;
 }
 
-/** Cleartext with one address. */
+/** Cleartext DNS with one address. */
 export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T>> {
   private readonly cookies: Cookies;
-  /** On their way over UDP. */
+  /** Queries in flight over UDP. */
   private readonly asked = new Set<UdpQuestion<T>>();
 
   constructor(
@@ -69,7 +69,7 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
     this.send(question);
   }
 
-  /** The way to the server is another, or what was under way is dead. */
+  /** The route to the server has changed, or the machine has slept. */
   reset(what: 'network' | 'resume'): void {
     if (what === 'network') this.cookies.renew();
     this.cut();
@@ -80,7 +80,7 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
     super.cut();
   }
 
-  /** Takes a question off the list; false: it is not there any more. */
+  /** Removes a query; false: it was removed already. */
   private finish(question: UdpQuestion<T>): boolean {
     const was = this.asked.delete(question);
     if (was) this.tellIfEmpty();
@@ -128,14 +128,14 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
     return this.isOpen && !question.waiter.done;
   }
 
-  /** Whether the server wants the question in another form, once each; changes it. */
+  /** Whether the query must be sent again in another form, at most once per form. Changes the query to that form. */
   private repeats(question: UdpQuestion<T>, reply: Buffer): boolean {
-    // RFC 7873 §5.3: it wants to see the cookie that it has just given.
+    // RFC 7873 §5.3: the server requires the cookie that it has just sent.
     if (!question.badCookie && fullRcode(reply) === RCODE.BADCOOKIE) {
       question.badCookie = true;
       return true;
     }
-    // RFC 6891 §6.2.2: a server that does not know EDNS says FORMERR.
+    // RFC 6891 §6.2.2: a server without EDNS answers FORMERR.
     if (question.edns && rcodeOf(flagsOf(reply)) === RCODE.FORMERR) {
       question.edns = false;
       return true;
@@ -145,14 +145,14 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
 
   private unanswered(question: UdpQuestion<T>, why: 'timeout' | 'connect'): void {
     const { label, port } = this.target;
-    // A closed transport does not send again: the server is not to blame for that.
+    // A closed transport does not send again, which is not the server's fault.
     const lost = this.isOpen ? failure(why, `${label} port ${port}, UDP`) : undefined;
     if (lost !== undefined) this.counts.error(why);
     this.owner.lost(question.waiter, lost, lost === undefined);
     this.finish(question);
   }
 
-  /** What did not fit a datagram (RFC 7766 §5). */
+  /** Asks over TCP after a truncated answer (RFC 7766 §5). */
   private askStream(question: UdpQuestion<T>): void {
     const { ask, waiter } = question;
     this.finish(question);
@@ -170,7 +170,7 @@ export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T
   }
 }
 
-/** One question over UDP, until its answer is there or it is given up. */
+/** One query over UDP, until it is answered or given up. */
 class UdpQuestion<T extends Waiter> {
   sends = 0;
   edns = true;
@@ -185,5 +185,5 @@ class UdpQuestion<T extends Waiter> {
 
 const WITH_EDNS = { pad: false, keepalive: false, hideSubnet: true } as const;
 
-/** With the upper bits, which are in the OPT (RFC 6891 §6.1.3). */
+/** The RCODE with its upper bits, which are in the OPT (RFC 6891 §6.1.3). */
 const fullRcode = (message: Buffer): number => rcodeOf(flagsOf(message)) | ((optOf(message)?.extendedRcode ?? 0) << 4);

@@ -1,5 +1,5 @@
-// DNS in cleartext over UDP, with sockets (RFC 5452 §9.2): each query from a socket of its own, so that its source
-// port is the kernel's random choice, connected, so that only the asked address can answer.
+// DNS in cleartext over UDP, with sockets (RFC 5452 §9.2). Each query has its own socket, so that the kernel chooses a
+// random source port. The socket is connected, so that only the address that was asked can answer.
 
 import { createSocket, type Socket } from 'node:dgram';
 import { isIP, isIPv6 } from 'node:net';
@@ -7,7 +7,7 @@ import { isIP, isIPv6 } from 'node:net';
 import type { DialDatagram } from '../base/ports.js';
 
 /**
- * The DialDatagram port. An ICMP error ends it at once, and so does a system that gives no socket or knows no way to the
+ * The DialDatagram port. It ends at once after an ICMP error, and if the system gives no socket or has no route to the
  * address. An exception in `accept` is not caught: it comes from an event of the socket, and ends the process.
  */
 export const dialDatagram: DialDatagram = async ({ address, port }, query, accept, timeoutMs) =>
@@ -31,13 +31,14 @@ export const dialDatagram: DialDatagram = async ({ address, port }, query, accep
       opened.on('message', message => {
         if (!isOver && accept(message)) finish(message);
       });
-      // What goes wrong with connecting, such as a network that is not there, comes here and not as an event; declared without.
+      // Errors of connecting, such as a missing network, are passed to this callback instead of an event. The type has
+      // no parameter for it.
       opened.connect(port, address, (...problem: unknown[]) => {
         if (problem[0] instanceof Error) finish('unreachable');
         else if (!isOver) sendOn(opened, query, () => finish('unreachable'));
       });
     } catch {
-      // No socket was to be had (EMFILE), or the address is none: what was tried is all in the lines above.
+      // The system has no socket left (EMFILE), or the address is invalid.
       finish('unreachable');
     }
   });
@@ -52,7 +53,7 @@ function sendOn(socket: Socket, query: Buffer, failed: () => void): void {
   }
 }
 
-/** A socket that could not be bound is closed already, and says so. */
+/** Closes a socket. One that could not be bound is closed already, and throws. */
 function closeSocket(socket: Socket | undefined): void {
   try {
     socket?.close();

@@ -1,5 +1,5 @@
-// The upstream servers of one purpose, as one thing to ask: ties the group of servers, the questions on their way, and
-// those that wait for a server together.
+// The upstream servers of one purpose. It connects three parts: the group of servers, the questions in flight, and the
+// held questions.
 
 import type { Observer, UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
@@ -15,53 +15,60 @@ import { shardOf } from './shards.js';
 
 export type { PoolSpec, ServerName, TakeReply, UpstreamPorts, UpstreamReply };
 
-/** How one server of a pool is doing; what the pool does not know is left out. */
+/** The state of one server of a pool, without what the pool does not know. */
 export type PoolServerOverview = Omit<ServerOverview, 'dnssec' | 'purpose'>;
 
-/** Who answers questions: all that the pipeline knows of a pool. */
+/** The pool as the pipeline sees it. */
 export interface Upstream {
   /**
-   * Asks. `type` is the QTYPE in `ask.question`.
-   * @param take called once; at once where it is clear that nobody can be asked
+   * Asks a question.
+   * @param type the QTYPE in `ask.question`
+   * @param take called once; at once if no server can be asked
    * @param avoid ids of servers that are only asked if there is no other
    */
   exchange(ask: Ask, type: number, take: TakeReply, avoid?: readonly number[]): void;
-  /** All of them, whether they can be asked or not. */
+  /** All servers, whether they can be asked or not. */
   readonly servers: readonly ServerName[];
 }
 
-/** The pool, from outside. */
+/** A pool, seen from outside. */
 export interface Pool extends Upstream {
-  /** At least one server could be asked right now. */
+  /** Whether at least one server could be asked now. */
   readonly ready: boolean;
-  /** It was closed, and its last connection is: nobody need tell it of network changes any more. */
+  /** Whether it is closed and its last connection has closed. It needs no network changes any more. */
   readonly drained: boolean;
-  /** How the servers are doing. */
+  /** The state of all servers. */
   overview(): readonly PoolServerOverview[];
-  /** Connects to the servers ahead of the first question; questions that come before one is reached wait for a while. */
+  /**
+   * Connects to the servers before the first question. Questions that come before a server is reached wait for some
+   * time.
+   */
   prepare(): void;
   /**
-   * The network is another, or the machine has slept: connections of before are given up, and no server is in back-off.
-   * What was in flight is asked again.
+   * The network has changed, or the machine has slept. Closes all connections, ends all back-offs, and asks the
+   * questions in flight again.
    */
   networkChanged(what: 'network' | 'resume'): void;
   /**
-   * Asks other servers, or in another way. Servers that stay as they are keep their connections and what was learned; those
-   * that go finish what they were asked. Questions that wait go on waiting, and are asked of the new servers.
+   * Changes servers or mode. Servers that stay the same keep their connections and everything learned about them.
+   * Removed servers finish the questions in flight. Held questions go on waiting, and are asked of the new servers.
    */
   configure(spec: PoolSpec): void;
   /**
-   * Opens nothing and sends nothing from now on. What is in flight on a connection is finished there; all other questions
-   * fail with `handed_back` at once, and those whose last attempt is lost do so then. May be called twice.
+   * Opens and sends nothing from now on. Questions in flight on a connection are finished there. All others fail with
+   * `handed_back` at once; a question in flight fails with it if its last attempt is lost. May be called twice.
    */
   close(): void;
-  /** The same, but cuts the connections too: all questions are handed back at once. May be called twice. */
+  /**
+   * The same as `close`, but closes the connections at once, so that all questions are handed back now. May be called
+   * twice.
+   */
   destroy(): void;
 }
 
 const NONE: readonly number[] = [];
 
-/** Makes a Pool. It starts to look for addresses at once, but connects to nobody before `prepare` or the first question. */
+/** Makes a Pool. It starts to look for addresses at once, but connects only after `prepare` or the first question. */
 export const pool = (ports: UpstreamPorts, wheel: Wheel, spec: PoolSpec): Pool => new UpstreamPool(ports, wheel, spec);
 
 class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
@@ -74,7 +81,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   interrupted: Exchange[] | undefined = undefined;
   /** Grows by one with each question. */
   private turns = 0;
-  /** Drawn at start, so that nobody can tell which server sees which names. */
+  /** Random, so that it cannot be predicted which server gets which names. */
   private readonly shardKey: number;
 
   constructor(
@@ -121,14 +128,15 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     if (this.isClosed) return;
     const nowMs = this.clock.monotonicMs();
     const { group, held } = this;
-    // In the other modes there is cleartext meanwhile.
+    // Questions need not wait in the other modes, which can use cleartext.
     if (group.mode === 'strict' || group.mode === 'encrypted') held.settle(nowMs);
     else held.settled();
     group.prepare(nowMs);
   }
 
   networkChanged(what: 'network' | 'resume'): void {
-    // First all are cut, then what was in flight is asked again: it must not meet a connection that is about to be cut.
+    // Close all connections first, then ask the questions in flight again: none must use a connection that is about to
+    // close.
     const interrupted: Exchange[] = [];
     this.interrupted = interrupted;
     this.group.reset(what);
@@ -161,7 +169,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     for (const each of this.held.takeAll()) each.handBack();
   }
 
-  // What the endpoints tell.
+  // The events of the endpoints.
 
   reply(attempt: Attempt, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
     attempt.exchange.replied(attempt, message, protocol, rttMs);
@@ -186,7 +194,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     this.wake([]);
   }
 
-  /** Asks anew what waits, and these. */
+  /** Asks all held questions again, and these. */
   private wake(interrupted: readonly Exchange[]): void {
     const woken = new Set([...this.held.takeAll(), ...interrupted]);
     const nowMs = this.clock.monotonicMs();

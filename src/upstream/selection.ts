@@ -1,5 +1,5 @@
-// Whom to ask next: a pure choice among candidates, from the configured policy and from what was tried already. Which way a
-// candidate may be asked at all is decided in mode.ts.
+// Decides which endpoint to ask next, from the configured policy and the attempts so far. Pure. mode.ts decides which
+// path an endpoint may be asked over.
 
 import { finishedHash } from '../base/hash.js';
 import type { Mode } from '../base/overview.js';
@@ -10,17 +10,17 @@ import { type Health, mayTryAnyway, type Path } from './mode.js';
 /** The configured policy. */
 export type Policy = 'fastest' | 'ordered' | 'round_robin' | 'random' | 'sharded';
 
-/** What a policy needs to know of a candidate. */
+/** The facts about a candidate that a policy uses. */
 export interface Candidate {
   /** Smoothed round-trip time, or undefined while nothing was measured. */
   readonly srttMs: number | undefined;
-  /** A usable connection is there already. */
+  /** Whether a usable connection is open. */
   readonly open: boolean;
   /** The same for all addresses of one server. */
   readonly shardId: number;
 }
 
-/** A candidate that may be in back-off, unknown to be private, or to be avoided. */
+/** A candidate with its state: it may be in back-off, not known to be private, or to be avoided. */
 export interface Target extends Candidate {
   readonly server: { readonly id: number };
   readonly mode: Mode;
@@ -29,18 +29,20 @@ export interface Target extends Candidate {
   path(nowMs: MonoMs): Path;
 }
 
-/** What came of an attempt. */
+/** The state of an attempt. */
 export type AttemptState =
   /** It may still bring an answer. */
   | 'running'
-  /** It brought one. */
+  /** It brought an answer. */
   | 'answered'
-  /** It brings none, through the server's fault. */
+  /** It brings no answer, and the server is to blame. */
   | 'lost'
-  /** It brings none because a connection closed, through nobody's fault: the same target may be asked again. */
+  /**
+   * It brings no answer, because a connection closed without a fault of the server. The same target may be asked again.
+   */
   | 'closed';
 
-/** One attempt to have a question answered. The attempts of a question are linked, newest first. */
+/** One attempt to get an answer to a question. The attempts of a question are linked, newest first. */
 export interface Tried<C> {
   readonly to: C;
   readonly path: 'tls' | 'cleartext';
@@ -48,7 +50,7 @@ export interface Tried<C> {
   readonly earlier: Tried<C> | undefined;
 }
 
-/** What a choice needs to know of a question. */
+/** The facts about a question that the choice uses. */
 export interface Asked<C> {
   /** The newest attempt. */
   readonly latest: Tried<C> | undefined;
@@ -60,7 +62,7 @@ export interface Asked<C> {
   readonly shard: number;
 }
 
-/** Whom there is to ask. */
+/** The endpoints to choose from. */
 export interface Candidates<C> {
   readonly policy: Policy;
   readonly mode: Mode;
@@ -69,9 +71,9 @@ export interface Candidates<C> {
 }
 
 /**
- * Chooses whom to ask next, in this order: a target whose connection closed through nobody's fault, one that was not asked
- * yet, one whose connection closed and that is in back-off, and, if nothing else is under way, one in back-off.
- * @returns undefined: nobody now
+ * Chooses the next target, in this order: one whose connection closed without a fault of the server, one that was not
+ * asked yet, one whose connection closed and that is in back-off, and, if no attempt is running, one in back-off.
+ * @returns undefined: none now
  */
 export function nextToAsk<C extends Target>(
   question: Asked<C>,
@@ -84,7 +86,7 @@ export function nextToAsk<C extends Target>(
   const closed = latest === undefined ? undefined : closedTarget(latest, target => target.path(nowMs) !== 'refuse');
   if (closed !== undefined) return closed;
   const untried = latest === undefined ? endpoints : endpoints.filter(each => !wasTried(latest, each, nowMs));
-  // With one candidate there is no choice to prepare.
+  // With one candidate no choice has to be prepared.
   const only = untried[0];
   if (untried.length === 1 && only !== undefined && only.path(nowMs) !== 'refuse') return only;
   const usable = untried.filter(each => each.path(nowMs) !== 'refuse');
@@ -93,7 +95,7 @@ export function nextToAsk<C extends Target>(
     choose(group.policy, preferred, question.turn, question.shard, random) ??
     (latest === undefined ? undefined : closedTarget(latest, target => endpoints.includes(target)));
   if (chosen !== undefined || isRunning(latest)) return chosen;
-  // All are in back-off. Each may be tried all the same, at most once a second.
+  // All are in back-off. Each may still be tried, at most once a second.
   const trials = untried.filter(each => mayTryAnyway(each.health, nowMs));
   return choose(group.policy, trials, question.turn, question.shard, random);
 }
@@ -104,7 +106,7 @@ export function isRunning<C>(latest: Tried<C> | undefined): boolean {
   return false;
 }
 
-/** The target of the oldest attempt that ended through nobody's fault and was not repeated. */
+/** The target of the oldest attempt that ended without a fault of the server and was not repeated. */
 function closedTarget<C>(latest: Tried<C>, may: (target: C) => boolean): C | undefined {
   let found: C | undefined;
   for (let each: Tried<C> | undefined = latest; each !== undefined; each = each.earlier)
@@ -112,7 +114,7 @@ function closedTarget<C>(latest: Tried<C>, may: (target: C) => boolean): C | und
   return found;
 }
 
-/** Whether asking a target again is of no use. In opportunistic mode cleartext may do what TLS could not. */
+/** Whether asking a target again is useless. In opportunistic mode cleartext may succeed where TLS failed. */
 function wasTried<C extends Target>(latest: Tried<C>, target: C, nowMs: MonoMs): boolean {
   let overTls = false;
   for (let each: Tried<C> | undefined = latest; each !== undefined; each = each.earlier) {
@@ -123,24 +125,24 @@ function wasTried<C extends Target>(latest: Tried<C>, target: C, nowMs: MonoMs):
   return overTls && target.path(nowMs) !== 'cleartext';
 }
 
-/** The targets of servers that this question need not avoid; all, if there are no others. */
+/** The targets whose servers need not be avoided; all targets, if there are no others. */
 function withoutAvoided<C extends Target>(avoid: readonly number[], usable: readonly C[]): readonly C[] {
   if (avoid.length === 0) return usable;
   const others = usable.filter(each => !avoid.includes(each.server.id));
   return others.length > 0 ? others : usable;
 }
 
-/** Opportunistic mode: as long as one target is known to be private, none is asked in cleartext. */
+/** Opportunistic mode: while one target is known to be private, no other is asked in cleartext. */
 function preferPrivate<C extends Target>(mode: Mode, usable: readonly C[], nowMs: MonoMs): readonly C[] {
   if (mode !== 'opportunistic' || usable.length < 2) return usable;
   const known = usable.filter(each => each.health.at === 'private');
-  // Questions must not wait for a designated server that has not been reached yet.
+  // Questions do not wait for a designated server that was not reached yet.
   return known.length > 0
     ? known
     : usable.filter(each => each.path(nowMs) === 'cleartext' || each.mode === 'opportunistic');
 }
 
-// One query in twenty goes to a server chosen by chance; otherwise a slow server could never be seen to have become fast.
+// One query in this many goes to a random server; otherwise a slow server that has become fast would not be noticed.
 const EXPLORE_ONE_IN = 20;
 
 /**
@@ -175,7 +177,10 @@ export function choose<C extends Candidate>(
   }
 }
 
-/** An unmeasured server is tried before known ones if it costs no handshake, after them if it does. */
+/**
+ * The cost in milliseconds. An unmeasured server comes before measured ones if its connection is open, after them if it
+ * needs a handshake.
+ */
 const cost = ({ srttMs, open }: Candidate): number => srttMs ?? (open ? 0 : Number.MAX_SAFE_INTEGER);
 
 const weight = (serverId: number, shard: number): number => finishedHash(Math.imul(serverId ^ shard, 0x9e3779b1)) >>> 0;

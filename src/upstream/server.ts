@@ -1,4 +1,4 @@
-// One configured server: its addresses, given or found, each with its endpoint.
+// One configured server: its addresses, configured or found, each with its endpoint.
 
 import { isIPv6 } from 'node:net';
 
@@ -16,57 +16,57 @@ import type { PlainServer } from './own-question.js';
 
 /** A server as configured. */
 export interface ServerSpec {
-  /** For people: the name, or the address where there is none. Two entries may have the same. */
+  /** The name for people: the server's name, or its address if it has none. Two entries may have the same label. */
   readonly label: string;
   /** The authentication domain name, if any. */
   readonly name: string | undefined;
-  /** Empty: to be found through bootstrap. */
+  /** Empty: found through bootstrap. */
   readonly addresses: readonly { readonly address: string; readonly port: number }[];
-  /** Of DNS over TLS, for addresses found by bootstrap. */
+  /** The port of DNS over TLS for addresses found by bootstrap. */
   readonly port: number;
-  /** Of cleartext DNS, where it is not the group's. */
+  /** The port of cleartext DNS; undefined: the one of the group. */
   readonly plainPort?: number;
   readonly pins: readonly string[];
   readonly pinPolicy: PinPolicy;
-  /** Whether to ask it where it speaks DNS over TLS (RFC 9462): for resolvers that nobody configured. */
+  /** Whether to ask it for designated resolvers (RFC 9462): for resolvers that come from the network. */
   readonly discover: boolean;
 }
 
-/** How the servers of a group are asked. */
+/** The settings that all servers of a group share. */
 export interface ServerSetting {
   readonly mode: Mode;
   readonly reason: CleartextReason;
-  /** Of cleartext DNS. */
+  /** The port of cleartext DNS. */
   readonly plainPort: number;
-  /** What servers are verified against, and what they are shown; see PoolSpec. */
+  /** The trusted roots and our certificate, as text; see PoolSpec. */
   readonly trust: string;
   readonly bootstrapServers: () => readonly PlainServer[];
 }
 
-/** What a server tells its group. */
+/** The events of a server, for its group. */
 export interface ServerEvents {
-  /** Its endpoints are others, or a search for them has failed. */
+  /** Its endpoints have changed, or a search for them has failed. */
   changed(): void;
-  /** It was closed, and its last connection is. */
+  /** It is closed, and its last connection has closed. */
   gone(): void;
 }
 
 /** A configured server. It begins to look for its addresses at the first `refresh`. */
 export class Server<T extends Waiter> {
   readonly name: ServerName;
-  /** Tells two specifications apart. */
+  /** A text that differs for different specifications. */
   readonly key: string;
   private readonly counts: ServerObserver;
-  /** At its own addresses. */
+  /** Endpoints at its own addresses. */
   private own: readonly Endpoint<T>[];
-  /** At those that the resolver itself has named. */
+  /** Endpoints at the addresses that the resolver designated. */
   private designated: readonly Endpoint<T>[] = [];
-  /** At those that count no more, until their last connection is closed. */
+  /** Removed endpoints whose last connection has not closed yet. */
   private readonly leaving = new Set<Endpoint<T>>();
   private readonly search: AddressSearch | undefined = undefined;
   private readonly discovery: Discovery | undefined = undefined;
   private isClosed = false;
-  /** It has told that its last connection is closed. */
+  /** Whether `gone` was called. */
   private isGone = false;
 
   constructor(
@@ -89,36 +89,36 @@ export class Server<T extends Waiter> {
       this.discovery = new Discovery(ports, resolvers, designated => this.discovered(designated));
   }
 
-  /** Those that can be asked. */
+  /** The endpoints that can be asked. */
   get endpoints(): readonly Endpoint<T>[] {
     return this.designated.length === 0 ? this.own : [...this.designated, ...this.own];
   }
 
-  /** Why there are no endpoints; undefined while they are being looked for, or where there are some. */
+  /** Why there are no endpoints; undefined if there are some, or the search is running. */
   get failure(): Failure | undefined {
     return this.own.length > 0 ? undefined : this.search?.failure;
   }
 
-  /** Its first address is being looked for. */
+  /** Whether its first address is being looked up. */
   get isSearching(): boolean {
     return this.own.length === 0 && this.search?.isUnderWay === true;
   }
 
-  /** Looks for addresses if there are none, or if they have outlived their TTL. */
+  /** Looks up addresses if there are none, or if their TTL is over. */
   refresh(nowMs: MonoMs): void {
     this.search?.refresh(nowMs);
     this.discovery?.refresh(nowMs);
   }
 
   /**
-   * The network is another, or the machine has slept. On another network what was found on the one of before counts no more;
-   * but its addresses stay until there are new ones, since most of the time they are the same.
+   * The network has changed, or the machine has slept. After a network change, addresses that were found are looked up
+   * again. They stay in use until then, because mostly they are the same.
    */
   reset(what: 'network' | 'resume'): void {
     if (what === 'network') {
       this.search?.forget();
       this.discovery?.forget();
-      // A resolver of the same address may be another one here, and designates others.
+      // On this network, another resolver may have the same address, and may designate others.
       const { designated } = this;
       this.designated = [];
       for (const each of designated) this.leave(each);
@@ -126,26 +126,26 @@ export class Server<T extends Waiter> {
     for (const each of [...this.own, ...this.designated, ...this.leaving]) each.reset(what);
   }
 
-  /** The bootstrap resolvers are others. */
+  /** The bootstrap resolvers have changed. */
   bootstrapChanged(): void {
     if (this.own.length === 0) this.search?.forget();
   }
 
-  /** Is asked no more, and looks for nothing; what is in flight is finished. */
+  /** Stops being asked, and stops searching. Queries in flight are finished. */
   close(): void {
     this.stop();
     for (const each of [...this.leaving]) each.close();
     this.tellIfGone();
   }
 
-  /** Cuts. */
+  /** Closes all connections at once. */
   destroy(): void {
     this.stop();
     for (const each of [...this.leaving]) each.destroy();
     this.tellIfGone();
   }
 
-  /** How its addresses are doing. */
+  /** The state of its addresses. */
   overview(nowMs: MonoMs): readonly AddressOverview[] {
     const { endpoints, failure } = this;
     if (endpoints.length > 0) return endpoints.map(each => each.overview(nowMs));
@@ -227,7 +227,7 @@ export class Server<T extends Waiter> {
     this.events.changed();
   }
 
-  /** Keeps the endpoints whose address is still valid, with their connections; the others finish what they have. */
+  /** Keeps the endpoints whose address is still valid, with their connections. The others finish their queries. */
   private adopt(addresses: readonly string[]): void {
     const before = this.own;
     this.own = [...new Set(addresses)].map(
@@ -242,7 +242,7 @@ export class Server<T extends Waiter> {
       spec,
       name: { label },
     } = this;
-    // Its own addresses are connected to anyway.
+    // The server's own addresses are connected to anyway.
     const wanted = found.filter(
       ({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port),
     );
@@ -266,7 +266,7 @@ export class Server<T extends Waiter> {
   }
 }
 
-/** A text that is the same for two servers that are reached in the same way, and prove themselves in the same way. */
+/** A text that is equal for two servers that are reached and authenticated in the same way. */
 export const serverKey = (spec: ServerSpec, { mode, reason, plainPort, trust }: ServerSetting): string =>
   JSON.stringify([spec, mode, reason, plainPort, trust]);
 
@@ -274,12 +274,12 @@ const addressWords = (endpoints: readonly { readonly identity: { readonly addres
   endpoints.map(({ identity }) => identity.address).join(' ');
 
 function securityOf(mode: Mode, { name, pins, pinPolicy }: ServerSpec): Security {
-  // Opportunistic and encrypted take any certificate (RFC 8310 §5: no identity is required). Strict is the mode in which a
-  // configured name or pins are required.
+  // Opportunistic and encrypted mode accept any certificate (RFC 8310 §5: no identity is required). Strict mode
+  // requires a configured name or pins.
   return mode === 'strict' ? { at: 'authenticated', name, pins, pinPolicy } : { at: 'encrypted', name };
 }
 
-/** Only the network says its name, so it proves nothing; the address that was asked is what it has to prove. */
+/** Only the network told the name, so the name proves nothing. The server must prove the address that was asked. */
 const designatedSecurity = ({ by, name }: Designated): Security => ({
   at: 'authenticated',
   name: undefined,

@@ -1,13 +1,13 @@
-// Which names belong together for the policy `sharded`.
+// Assigns names to shards for the policy `sharded`.
 
 import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 
 /**
- * The shard of a name: a hash of its registrable domain, as well as that can be told without a list of all public
- * suffixes: the last two labels, or three where the last two are as short as those of co.uk and com.au. Names of one site
- * then go to one server, and no server sees all sites.
+ * The shard of a name: a hash of its registrable domain. Without a list of public suffixes, that is taken to be the
+ * last two labels, or three if the last two are as short as those of co.uk and com.au. All names of a site then go to
+ * one server, and no server sees all sites.
  * @param question starts with the name, uncompressed
- * @param key drawn at start, so that nobody can tell which server sees which names
+ * @param key a random number, so that it cannot be predicted which server gets which names
  */
 export function shardOf(question: Buffer, key: number): number {
   const starts: number[] = [];

@@ -1,6 +1,6 @@
-// TLS sessions to be resumed (RFC 8446 §2.2): kept under all that decides whether a server is accepted, with that verdict,
-// because Node.js checks no identity when a session is resumed. Each is used once (RFC 8446 §C.4), so that nobody on the
-// path can tell that two connections are one client's.
+// TLS sessions for resumption (RFC 8446 §2.2). Node.js does not check identities when a session is resumed, so sessions
+// are stored with their verdict, under everything that the verdict depends on. Each is used once (RFC 8446 §C.4), so
+// that an observer cannot link two connections to one client.
 
 import { bounded } from '../base/bounded.js';
 import { wallMs, type WallMs } from '../base/time.js';
@@ -8,16 +8,16 @@ import type { PeerVerdict } from './identity.js';
 
 type Accepted = Extract<PeerVerdict, { at: 'accepted' }>;
 
-/** The sessions of one server, oldest first, and the verdict that they were kept with. */
+/** The sessions of one server, oldest first, and the verdict of their handshake. */
 interface Resumable {
   readonly sessions: { readonly session: Buffer; readonly untilMs: WallMs }[];
   verdict: Accepted;
 }
 
-/** Sessions that are kept of one server. */
+/** The most sessions per server. */
 const MOST_SESSIONS = 4;
 const MOST_SERVERS = 64;
-/** RFC 8446 §4.6.1 allows a week; a day is long enough for what it saves. */
+/** RFC 8446 §4.6.1 allows a week. A day is enough. */
 const LIFETIME_MS = 86_400_000;
 
 /** The tickets of all servers. */
@@ -26,7 +26,7 @@ export class Tickets {
 
   constructor(private readonly wallNow: () => WallMs) {}
 
-  /** The newest one that is still good; it is gone then. */
+  /** Removes and returns the newest session that is still valid. */
   take(identity: string): Buffer | undefined {
     const sessions = this.servers.get(identity)?.sessions ?? [];
     while (sessions.length > 0) {
@@ -36,10 +36,10 @@ export class Tickets {
     return undefined;
   }
 
-  /** Keeps one from a server that was accepted; of one that was not, nothing. */
+  /** Keeps a session, if its server was accepted. */
   put(identity: string, session: Buffer, verdict: PeerVerdict): void {
     if (verdict.at !== 'accepted') return;
-    // Never longer than the certificate that the verdict is about.
+    // A session does not outlive the certificate that the verdict is about.
     const endsMs = Number.isNaN(verdict.untilMs) ? 0 : verdict.untilMs;
     const untilMs = wallMs(Math.min(this.wallNow() + LIFETIME_MS, endsMs));
     const entry = this.servers.get(identity);
@@ -52,7 +52,7 @@ export class Tickets {
     if (entry.sessions.length > MOST_SESSIONS) entry.sessions.shift();
   }
 
-  /** The verdict about the server that the tickets under this key come from. */
+  /** The verdict on the server that the sessions under this key come from. */
   verdict(identity: string): Accepted | undefined {
     return this.servers.get(identity)?.verdict;
   }

@@ -1,5 +1,5 @@
-// DNS over TLS with one server address: how many connections there are, which one a query takes, and what is learned from
-// how they begin and end. Nothing else dials TLS.
+// DNS over TLS with one server address: how many connections there are, which one a query uses, and what their start
+// and end say about the server. A pool opens TLS connections only here.
 
 import type { ServerObserver } from '../base/observer.js';
 import { failure, type FailureCode } from '../base/outcome.js';
@@ -12,30 +12,35 @@ import type { Waiter } from './inflight.js';
 import { Transport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const MAX_CONNECTIONS = 4;
-/** With so many queries in flight on each connection another is opened, up to BUSY_CONNECTIONS (RFC 7766 §6.2.2: few). */
+/**
+ * With this many queries in flight on each connection, another one is opened, up to BUSY_CONNECTIONS (RFC 7766 §6.2.2:
+ * few).
+ */
 const BUSY_INFLIGHT = 50;
 const BUSY_CONNECTIONS = 2;
-/** So long after the last query a connection is kept from becoming idle. */
+/** For this long after the last query, a connection is kept from becoming idle. */
 const KEEP_WARM_MS = 60_000;
 
-/** What a TLS transport tells its endpoint. */
+/** The events of a TLS transport, for its endpoint. */
 export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {
   connected(info: Connected, handshakeMs: number): void;
-  /** The answer to the question that opportunistic mode asks on a new connection; undefined: none came. */
+  /** The answer to the probe of opportunistic mode on a new connection; undefined: there was none. */
   probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void;
   /** TLS with this address does not work. */
   failed(code: FailureCode, detail: string): void;
 }
 
-/** Connections over TLS to one address. */
+/** TLS connections to one address. */
 export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
   /** How long a connection may be idle. */
   private limit = idle.FIRST_LIMIT;
   private lastAskedAtMs: MonoMs = monoMs(-Infinity);
-  /** The server refuses the ALPN id `dot`: it is dialled without. */
+  /** The server refuses the ALPN id `dot`, so connections are made without it. */
   private refusesAlpn = false;
 
-  /** @param probes whether a new connection is only trusted when a question of our own was answered on it */
+  /**
+   * @param probes whether a new connection is trusted only after a probe was answered on it
+   */
   constructor(
     ports: TransportPorts,
     counts: ServerObserver,
@@ -46,20 +51,20 @@ export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
     super(ports, counts, 'dot', owner);
   }
 
-  /** Connections that take questions, or will when their handshake is done. */
+  /** Connections that accept queries, now or after their handshake. */
   get usable(): number {
     let count = 0;
     for (const each of this.all) if (each.usable) count++;
     return count;
   }
 
-  /** Whether there are any such. */
+  /** Whether there are usable connections. */
   get isUsable(): boolean {
     for (const each of this.all) if (each.usable) return true;
     return false;
   }
 
-  /** A question can be sent at once, and an answer can be expected. */
+  /** Whether a query can be sent at once, and an answer can be expected. */
   get isReady(): boolean {
     for (const each of this.all) if (each.open && !each.suspect) return true;
     return false;
@@ -80,7 +85,7 @@ export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
     if (another?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), false);
   }
 
-  /** Connects. */
+  /** Opens a connection. */
   connect(): Connection<T> | undefined {
     const target: DialTarget = { ...this.target, ...(this.refusesAlpn ? { withoutAlpn: true } : {}) };
     return this.open(
@@ -90,13 +95,16 @@ export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
     );
   }
 
-  /** The way to the server is another, or its connections are dead: cuts them. */
+  /** The route to the server has changed, or its connections are dead: closes them. */
   reset(what: 'network' | 'resume'): void {
     if (what === 'network') this.refusesAlpn = false;
     this.cut();
   }
 
-  /** The connection for the next query: the least busy one that answers, else a new one, else the best there is. */
+  /**
+   * The connection for the next query: the least busy one that is not suspect, else a new one, else the best of the
+   * others.
+   */
   private connection(): Connection<T> | undefined {
     let count = 0;
     let best: Connection<T> | undefined;
@@ -108,7 +116,7 @@ export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
       else if (best === undefined || each.inflight < best.inflight) best = each;
     }
     if (best !== undefined && (best.inflight < BUSY_INFLIGHT || count >= BUSY_CONNECTIONS)) return best;
-    // A connection that is being made will take the load as well as another would.
+    // A connection that is being opened can take the load as well as another new one.
     if (best !== undefined && !best.open) return best;
     if (best === undefined && silent !== undefined && count >= MAX_CONNECTIONS) return silent;
     return this.connect();
@@ -132,19 +140,19 @@ export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
     };
   }
 
-  /** What the end of a connection says about the server. */
+  /** Learns about the server from the end of a connection. */
   private learn(end: End, unanswered: number): void {
     switch (end.at) {
       case 'failed':
         if (this.probes) this.counts.probe('failed');
         return this.owner.failed(end.code, end.detail);
       case 'server':
-        // A server that takes a connection, answers nothing and hangs up is as good as unreachable.
+        // A server that accepts a connection, answers nothing and closes it counts as unreachable.
         if (!end.answered && unanswered > 0) this.owner.failed(end.code, end.detail);
         else if (unanswered === 0) this.limit = idle.closedAfter(this.limit, end.idleForMs);
         return;
       case 'silent':
-        // The other modes have no second way: there the next connection attempt tells.
+        // The other modes cannot use cleartext: there the next connection attempt decides.
         if (this.probes) {
           const { address, port } = this.target;
           this.owner.failed('timeout', `${address} port ${port}: the connection fell silent`);

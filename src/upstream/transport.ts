@@ -1,5 +1,5 @@
-// What the ways to one server address have in common: connections that are kept until they are really closed, and the rule
-// that after `close` nothing is opened or sent any more, and after `destroy` nothing is answered either.
+// The common part of the transports to one server address. Connections stay in a set until they have closed. After
+// `close` nothing is opened or sent, and after `destroy` no query is answered either.
 
 import { failure, type Failure } from '../base/outcome.js';
 import type { ClosedBy, ServerObserver, UpstreamProtocol } from '../base/observer.js';
@@ -7,29 +7,29 @@ import type { Clock, Dial, DialTarget, Random } from '../base/ports.js';
 import { Connection, type ConnectionEvents, type ConnectionTimes, type End } from './connection.js';
 import type { Waiter } from './inflight.js';
 
-/** What a transport needs from outside. */
+/** The ports of a transport. */
 export interface TransportPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly dial: Dial;
 }
 
-/** What a transport tells the endpoint that it belongs to. */
+/** The events of a transport, for its endpoint. */
 export interface TransportEvents<T extends Waiter> {
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void;
   /**
-   * This attempt brings no answer.
+   * An attempt ended without an answer.
    * @param why undefined: we gave it up ourselves
-   * @param blameless a connection closed through nobody's fault, and the server may be asked again
+   * @param blameless the connection closed without a fault of the server, which may be asked again
    */
   lost(waiter: T, why: Failure | undefined, blameless: boolean): void;
-  /** The attempt still runs, but the other end has gone quiet. */
+  /** The attempt still runs, but its connection is silent. */
   suspect(waiter: T): void;
   /** Nothing is open or in flight any more. */
   emptied(): void;
 }
 
-/** `closing`: what is in flight is finished. `closed`: nothing is left. */
+/** `closing`: queries in flight are finished. `closed`: nothing is left. */
 type Phase = 'open' | 'closing' | 'closed';
 
 const TIMES: ConnectionTimes = { suspectMs: 1000, deadMs: 3000 };
@@ -37,7 +37,7 @@ const TIMES: ConnectionTimes = { suspectMs: 1000, deadMs: 3000 };
 /** The base of all transports. */
 export abstract class Transport<T extends Waiter, E extends TransportEvents<T>> {
   private phase: Phase = 'open';
-  /** All that are not closed yet, whatever they are still good for: each knows its own state. */
+  /** All connections that have not closed yet. Each one knows its own state. */
   private readonly connections = new Set<Connection<T>>();
 
   protected constructor(
@@ -47,24 +47,24 @@ export abstract class Transport<T extends Waiter, E extends TransportEvents<T>> 
     protected readonly owner: E,
   ) {}
 
-  /** Nothing is open or in flight. */
+  /** Whether nothing is open or in flight. */
   get isEmpty(): boolean {
     return this.connections.size === 0;
   }
 
-  /** Takes no more, sends no more, and closes each connection when it has its last answer. */
+  /** Sends nothing more, and closes each connection after its last answer. */
   close(): void {
     if (this.phase === 'open') this.phase = 'closing';
     for (const each of [...this.connections]) each.close();
   }
 
-  /** Cuts everything: what is in flight is lost at once. */
+  /** Closes everything at once. Queries in flight are lost. */
   destroy(): void {
     this.phase = 'closed';
     this.cut();
   }
 
-  /** Cuts everything that was opened over the way of before: what was in flight may be asked again. */
+  /** Closes all connections over the old route. Queries that were in flight may be asked again. */
   protected cut(): void {
     for (const each of [...this.connections]) each.destroy();
   }
@@ -73,7 +73,7 @@ export abstract class Transport<T extends Waiter, E extends TransportEvents<T>> 
     return this.phase === 'open';
   }
 
-  /** Opens a connection; undefined: the transport is closed. This is the only place where one is opened. */
+  /** Opens a connection; undefined: the transport is closed. Connections are opened only here. */
   protected open(
     target: DialTarget,
     more: (made: () => Connection<T>) => Partial<ConnectionEvents<T>>,
@@ -108,7 +108,7 @@ export abstract class Transport<T extends Waiter, E extends TransportEvents<T>> 
     if (this.isEmpty) this.owner.emptied();
   }
 
-  /** The connections that are not closed yet. */
+  /** The connections that have not closed yet. */
   protected get all(): Iterable<Connection<T>> {
     return this.connections;
   }

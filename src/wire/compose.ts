@@ -1,4 +1,4 @@
-// Messages put together from records: answers of our own, and those of tests.
+// Puts messages together from records: answers of our own, and answers in tests.
 
 import { putU16, putU32 } from '../base/octets.js';
 import { type Counts, FLAG, HEADER_BYTES, writeHeader } from './header.js';
@@ -21,7 +21,7 @@ export interface RecordSections {
   readonly additional?: readonly RecordData[];
 }
 
-/** A message, and where its TTLs stand: what wire/reply makes replies of. */
+/** A message with the offsets of its TTLs, which wire/reply makes replies of. */
 export interface ComposedMessage {
   readonly octets: Buffer;
   readonly rcode: number;
@@ -31,7 +31,7 @@ export interface ComposedMessage {
   readonly ttlOffsets: readonly number[];
 }
 
-/** How a message is put together; what is left out is 0, and owners are written out. */
+/** How a message is put together. Fields that are left out are 0, and owners are not compressed. */
 export interface ComposeOptions {
   readonly id?: number;
   /** Flags beside QR and the RCODE. */
@@ -74,7 +74,7 @@ function writeRecord(out: Buffer, at: number, owner: Buffer, { type, ttlSec, rda
   return fixed + RECORD_FIXED_BYTES + rdata.copy(out, fixed + RECORD_FIXED_BYTES);
 }
 
-/** A record as it stands in a message. */
+/** A record as octets of a message. */
 export function recordOctets(record: RecordData): Buffer {
   const octets = Buffer.allocUnsafe(record.owner.length + RECORD_FIXED_BYTES + record.rdata.length);
   writeRecord(octets, 0, record.owner, record);

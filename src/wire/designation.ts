@@ -10,10 +10,10 @@ import { scanResponse } from './scan.js';
 /** One designated resolver. */
 export interface Designation {
   readonly priority: number;
-  /** The name to be sent as SNI, without the dot at its end. */
+  /** The name for SNI, without the final dot. */
   readonly name: string;
   readonly port: number;
-  /** From the address hints; empty: to be looked up. */
+  /** From the address hints; empty: must be looked up. */
   readonly addresses: readonly string[];
 }
 
@@ -24,10 +24,10 @@ export interface Designations {
 }
 
 const KEY = { MANDATORY: 0, ALPN: 1, PORT: 3, IPV4HINT: 4, IPV6HINT: 6 } as const;
-/** Keys that are understood here; a record with other mandatory keys is ignored (RFC 9460 §8). */
+/** Keys that are supported here; a record with other mandatory keys is ignored (RFC 9460 §8). */
 const UNDERSTOOD: ReadonlySet<number> = new Set([...Object.values(KEY), 2]);
 const DOT_PORT = 853;
-/** Designations that are tried, and addresses of each. */
+/** The most designations that are used, and the most addresses of each. */
 const MOST_TRIED = 4;
 
 /** Reads the response; undefined if it is malformed. Records of other protocols, and in alias form, are left out. */
@@ -54,7 +54,7 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
   if (start + 3 > end) return undefined;
   const priority = message.readUInt16BE(start);
   const target = readName(message, start + 2);
-  // Priority 0 is an alias, which says nothing about protocols; the root as target would be _dns.resolver.arpa itself.
+  // Priority 0 is an alias, without information on protocols. The root as target would be _dns.resolver.arpa itself.
   if (priority === 0 || target === undefined || target.end > end || target.name.length === 1) return undefined;
   let speaksDot = false;
   let port = DOT_PORT;

@@ -16,13 +16,15 @@ export const OPTION = {
   PADDING: 12,
   EDE: 15,
   /**
-   * From the range for local use (RFC 6891 §9): asked empty by `dotstub query` over loopback, answered with text
-   * that says where the answer came from. Nothing else sends it, and it never goes upstream.
+   * From the range for local use (RFC 6891 §9). `dotstub query` sends it empty over loopback, and the reply has text
+   * that says where the answer came from. Nothing else sends it, and it is never sent upstream.
    */
   REPORT: 65313,
 } as const;
 
-/** What we advertise and never exceed over UDP (the DNS flag day 2020 value, below any sane path MTU). */
+/**
+ * The payload size that we advertise and never exceed over UDP (the DNS flag day 2020 value, below any sane path MTU).
+ */
 export const UDP_PAYLOAD_BYTES = 1232;
 /** The payload of a UDP message without EDNS (RFC 1035 §4.2.1). */
 export const CLASSIC_PAYLOAD_BYTES = 512;
@@ -86,9 +88,9 @@ export interface Option {
   readonly data: Buffer;
 }
 
-/** What to put into an OPT record. */
+/** The fields of an OPT record. */
 export interface OptFields {
-  /** The full twelve-bit RCODE; its low four bits stand in the header. */
+  /** The full twelve-bit RCODE; its low four bits are in the header. */
   readonly rcode?: number;
   readonly dnssecOk: boolean;
   readonly options: readonly Option[];
@@ -106,7 +108,7 @@ export function writeOpt(fields: OptFields, padTo?: readonly [messageBytes: numb
     const [before, block] = padTo;
     bytes = Math.ceil((before + bytes + 4) / block) * block - before;
   }
-  // Padding octets are zero (RFC 7830 §3). From the pool: alloc would take memory of its own for each.
+  // Padding octets are zero (RFC 7830 §3). Memory from the pool, because alloc would allocate separately for each.
   const opt = Buffer.allocUnsafe(bytes).fill(0);
   putU16(opt, 1, TYPE.OPT);
   putU16(opt, 3, UDP_PAYLOAD_BYTES);
@@ -133,7 +135,7 @@ export interface ExtendedError {
   readonly text: string;
 }
 
-// Enough for any explanation, short enough for a UDP reply; RFC 8914 §2 leaves the limit to the sender.
+// Long enough for any explanation, short enough for a UDP reply; RFC 8914 §2 leaves the limit to the sender.
 const MAX_EDE_TEXT_BYTES = 200;
 
 /** Makes an EDE option; a long text is cut at a whole UTF-8 character. */
@@ -154,7 +156,7 @@ export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
   for (let i = 0; i < options.length && found.length < most;) {
     const length = u16At(options, i + 2);
     if (u16At(options, i) === OPTION.EDE && length >= 2) {
-      // Some senders end the text with a NUL (RFC 8914 §2 allows receivers to find one).
+      // Some senders end the text with a NUL, which receivers must expect (RFC 8914 §2).
       const text = options
         .subarray(i + 6, i + 4 + length)
         .toString('utf8')

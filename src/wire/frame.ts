@@ -10,14 +10,14 @@ export function framed(message: Buffer): Buffer {
   return frame;
 }
 
-/** Cuts a stream back into messages. */
+/** Splits a stream into messages. */
 export interface FrameReader {
   /**
-   * Takes the next octets of the stream, calls `each` with every message they complete. A message may share
-   * memory with `chunk`: copy what has to outlive the call.
+   * Takes the next octets of the stream, and calls `each` with every complete message. A message may share memory with
+   * `chunk`: copy it to keep it after the call.
    */
   push(chunk: Buffer, each: (message: Buffer) => void): void;
-  /** Whether the stream stopped inside a frame. */
+  /** Whether the stream stopped within a frame. */
   readonly partial: boolean;
 }
 
@@ -25,11 +25,11 @@ const FIRST_ROOM_BYTES = 512;
 const NO_ROOM = Buffer.alloc(0);
 
 /**
- * Makes a FrameReader. An incomplete frame's memory grows with what has arrived, not with what was announced,
- * and by doubling, so that neither idle connections nor single octets cost much.
+ * Makes a FrameReader. The memory of an incomplete frame grows by doubling with the octets that have arrived, not with
+ * the announced length, so that neither idle connections nor single octets cost much.
  */
 export function frameReader(): FrameReader {
-  // Holds an incomplete frame: its length octets and what came of its message.
+  // Holds an incomplete frame: its length octets and the octets of its message so far.
   let room: Buffer = NO_ROOM;
   let filled = 0;
 

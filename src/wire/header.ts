@@ -31,7 +31,7 @@ export const rcodeOf = (flags: number): number => flags & 15;
 /** Opcode bits as they stand in a flags word, for copying into a reply. */
 export const OPCODE_MASK = 0x7800;
 
-/** How many entries each section announces. */
+/** How many entries each section has. */
 export interface Counts {
   readonly questions: number;
   readonly answers: number;

@@ -1,6 +1,6 @@
-// Messages for people: wire to text. The one place that uses dns-packet, which knows how most RDATA is written;
-// it reads names as UTF-8 and does not escape dots, so owner names and RDATA that is only a name are read here.
-// For display alone: no decision depends on this file.
+// Messages as text for people. Only this file uses dns-packet, which can write most RDATA. It reads names as UTF-8 and
+// does not escape dots, so owner names and RDATA that is only a name are decoded here. Text is for display only: no
+// decision depends on it.
 
 import dnsPacket from 'dns-packet';
 
@@ -158,16 +158,16 @@ function rdataToText(message: Buffer, type: number, start: number, end: number):
   return text ?? opaque(message, start, end);
 }
 
-/** What dns-packet can decode, written out; undefined for all else. */
+/** The RDATA types that dns-packet can decode, as text; undefined for all others. */
 function knownToText(message: Buffer, type: number, start: number, end: number): string | undefined {
-  // dns-packet decodes whole messages: give it one that holds just this record, owned by the root.
+  // dns-packet decodes whole messages, so it gets one with only this record, owned by the root.
   const record = { owner: ROOT, type, ttlSec: 0, rdata: message.subarray(start, end) };
   const lone = compose(questionOf(ROOT, type), { answer: [record] }).octets;
   let answer: dnsPacket.Answer | undefined;
   try {
     answer = dnsPacket.decode(lone).answers?.[0];
   } catch {
-    // Malformed RDATA is still shown, as octets.
+    // Malformed RDATA is displayed as octets.
     return undefined;
   }
   switch (answer?.type) {

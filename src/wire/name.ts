@@ -6,15 +6,15 @@
 // A name from the network may have wrong lengths, and may point at itself. Each function here checks bounds before it
 // reads, and follows only pointers that go strictly backwards, so it ends after at most 255 octets.
 
-/** An uncompressed name, letter case as it came. */
+/** An uncompressed name with its original letter case. */
 export type WireName = Buffer;
 
 /** Octets of the longest name (RFC 1035 §2.3.4). */
 export const MAX_NAME_BYTES = 255;
 const MAX_LABEL_BYTES = 63;
 const POINTER_BITS = 0xc0;
-// Pointers in one name: as many as it can have labels. With thousands of pointers to pointers, each name of a message
-// would cost as much as the whole message.
+// The most pointers in one name: as many as it can have labels. With thousands of pointers to pointers, each name of a
+// message would cost as much as the whole message.
 const MAX_POINTERS = 127;
 
 /** The name of the root: one zero octet. */
@@ -29,7 +29,7 @@ export function skipName(message: Buffer, at: number): number {
   let length = 0;
   let pointers = 0;
   let position = at;
-  // A pointer must lead to before the piece it was found in, so that every jump gets nearer to offset 0.
+  // A pointer must lead to an offset before the piece that it is in, so that every jump gets nearer to offset 0.
   let pieceStart = at;
   for (;;) {
     const octet = message[position];
@@ -44,10 +44,10 @@ export function skipName(message: Buffer, at: number): number {
       pieceStart = position;
       continue;
     }
-    // 0x40 and 0x80 once marked experimental label types (RFC 6891 §5); nobody may use them.
+    // 0x40 and 0x80 once marked experimental label types (RFC 6891 §5), which must not be used.
     if (octet > MAX_LABEL_BYTES) return -1;
     length += octet + 1;
-    // A name that is too long already is not read to its end.
+    // A name that is too long is not read to its end.
     if (length >= MAX_NAME_BYTES) return -1;
     position += octet + 1;
   }
@@ -86,7 +86,8 @@ export function lowerCased(name: Buffer): Buffer {
 }
 
 /**
- * Whether `bytes` octets of a name at `at` in a message are those at the start of `name`, letter case aside (RFC 4343).
+ * Whether `bytes` octets of a name at `at` in a message equal those at the start of `name`, letter case ignored (RFC
+ * 4343).
  */
 export function sameIgnoringCase(message: Buffer, at: number, name: Buffer, bytes: number): boolean {
   for (let i = 0; i < bytes; i++) {
@@ -109,7 +110,7 @@ export function isAtOrBelow(name: Buffer, ancestor: Buffer): boolean {
 }
 
 /**
- * Of the items whose zone is a name or above it, the one with the longest zone: the closest. undefined: there is none.
+ * Of the items whose zone is a name or above it, the one with the longest zone; undefined: none.
  * @param isWithin whether a name is a zone or below it, for names of this form
  */
 export function closest<N extends { readonly length: number }, T>(

@@ -1,4 +1,4 @@
-// Reads a client's query from raw octets: what is asked, how the reply has to look, or what is wrong with it.
+// Reads a client's query from octets: the question, the requirements for the reply, or the error.
 
 import { u16At } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
@@ -8,17 +8,17 @@ import { lowerCased, skipName } from './name.js';
 import { QUESTION_FIXED_BYTES, Records } from './records.js';
 import { CLASS_IN, isMetaType, TYPE } from './rrtype.js';
 
-/** What every reply to a message must repeat. */
+/** The parts of a query that every reply repeats. */
 export interface ReplyTo {
   readonly id: number;
   readonly flags: number;
-  /** QNAME, QTYPE and QCLASS exactly as the client sent them, or undefined where they could not be read. */
+  /** QNAME, QTYPE and QCLASS exactly as the client sent them; undefined if they could not be read. */
   readonly question: Buffer | undefined;
   /** Undefined: the client does not speak EDNS, and must not get an OPT (RFC 6891 §6.1.1). */
   readonly opt: Opt | undefined;
 }
 
-/** A query that can be worked on. */
+/** A valid query. */
 export interface ClientQuery extends ReplyTo {
   readonly question: Buffer;
   readonly type: number;
@@ -28,14 +28,14 @@ export interface ClientQuery extends ReplyTo {
   readonly dnssecOk: boolean;
   /** Checking Disabled. */
   readonly checkingDisabled: boolean;
-  /** Lower-cased question octets, and CD, which changes the answer: equal keys may share one. */
+  /** The question in lower case, and CD, which changes the answer. Queries with equal keys may share an answer. */
   readonly key: string;
 }
 
 /** The result of reading a message. */
 export type Parsed =
   | { readonly at: 'query'; readonly query: ClientQuery }
-  /** Not to be answered: too short for a header, or a response (answering responses makes loops). */
+  /** Must not be answered: too short for a header, or a response (answering responses makes loops). */
   | { readonly at: 'ignore'; readonly reason: 'short' | 'response' }
   | { readonly at: 'reject'; readonly code: FailureCode; readonly replyTo: ReplyTo };
 
@@ -53,7 +53,7 @@ export function parseQuery(message: Buffer): Parsed {
   });
 
   if (opcodeOf(flags) !== 0) return reject('opcode');
-  // Exactly one question (RFC 9619 §4), and nothing in the sections that only responses use.
+  // Exactly one question (RFC 9619 §4), and no records in the sections that only responses use.
   if (counts.questions !== 1 || counts.answers !== 0 || counts.authority !== 0) return reject('form_error');
   const nameEnd = skipName(message, HEADER_BYTES);
   // A compressed QNAME could only point into the header.
@@ -102,10 +102,10 @@ export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
 const TYPE_AND_CLASS_BYTES = 4;
 const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
 
-/** The name in a key of `cacheKey`: wire form, lower case, an octet per character. */
+/** The name in a key of `cacheKey`: wire form in lower case, one character per octet. */
 export const nameInKey = (key: string): string => key.slice(0, -KEY_TAIL);
 
-/** The OPT of a query; there may be one at most, owned by the root (RFC 6891 §6.1.1), and nothing behind the last record. */
+/** The OPT of a query: at most one, owned by the root (RFC 6891 §6.1.1), with no octets after the last record. */
 function findOpt(message: Buffer, start: number): Opt | undefined | 'malformed' {
   let opt: Opt | undefined;
   const record = new Records(message, start);

@@ -1,9 +1,9 @@
-// Where domain names stand in RDATA. Only these types may have compressed names (RFC 1035 §3.3, RFC 3597 §4), and
-// only in these are names in lower case in canonical form (RFC 4034 §6.2; NSEC is not one of them: RFC 6840 §5.1).
+// The domain names in RDATA. Only these types may have compressed names (RFC 1035 §3.3, RFC 3597 §4), and only their
+// names are in lower case in canonical form (RFC 4034 §6.2, without NSEC: RFC 6840 §5.1).
 
 import { TYPE } from './rrtype.js';
 
-/** A part of RDATA: a number of octets, a <character-string>, or a name. Behind the last part there are only octets. */
+/** A part of RDATA: a number of octets, a <character-string>, or a name. All octets after the last part are opaque. */
 export type RdataPart = number | 'string' | 'name';
 
 const NAME: readonly RdataPart[] = ['name'];
@@ -35,10 +35,10 @@ const LAYOUTS: ReadonlyMap<number, readonly RdataPart[]> = new Map([
   [TYPE.RRSIG, [18, 'name']],
 ]);
 
-/** The parts of a type's RDATA, or undefined where it holds no names of this kind: octets, to be left as they are. */
+/** The parts of a type's RDATA; undefined if it contains no names of this kind, so that its octets stay as they are. */
 const rdataParts = (type: number): readonly RdataPart[] | undefined => LAYOUTS.get(type);
 
-/** A name that was read, in the form that is wanted, and where it ended. */
+/** A name that was read, in the wanted form, and the offset after it. */
 export interface NameRead {
   readonly octets: Buffer;
   readonly end: number;
@@ -47,7 +47,7 @@ export interface NameRead {
 /**
  * RDATA with its names in another form.
  * @param nameAt reads the name at an offset of the message; undefined: it is malformed
- * @returns a view of the message where there is no name in it; undefined if it is malformed
+ * @returns a view of the message if the RDATA contains no name; undefined if it is malformed
  */
 export function rdataWith(
   message: Buffer,

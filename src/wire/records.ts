@@ -76,7 +76,7 @@ abstract class CurrentRecord {
 const sectionOf = (index: number, answers: number, authority: number): Section =>
   index < answers ? 'answer' : index < answers + authority ? 'authority' : 'additional';
 
-/** Walks the records of a message that nobody has looked at. Each name and length is checked. */
+/** Walks the records of a message that was not scanned yet. Each name and length is checked. */
 export class Records extends CurrentRecord {
   /**
    * @param message with a whole header
@@ -86,12 +86,12 @@ export class Records extends CurrentRecord {
     super(message, start, u16At(message, 6) + u16At(message, 8) + u16At(message, 10));
   }
 
-  /** Goes on to the next record; false: there is none, or it is malformed. Not to be called again after that. */
+  /** Moves to the next record; false: there is none, or it is malformed. Must not be called again after that. */
   next(): boolean {
     if (++this.index >= this.count) return false;
     const { message, end: owner } = this;
     const fixed = skipName(message, owner);
-    // A fixed part that is cut off ends beyond the message, too: octets that are missing count as 0.
+    // A truncated fixed part ends after the message, too, because octets after the message count as 0.
     const end = fixed + RECORD_FIXED_BYTES + u16At(message, fixed + LENGTH_OFFSET);
     const fits = fixed !== -1 && end <= message.length;
     this.owner = owner;
@@ -109,13 +109,13 @@ export class Records extends CurrentRecord {
     return this.end === -1;
   }
 
-  /** After the last `next`: all was well, and there is nothing behind the last record. */
+  /** Whether, after the last `next`, all records were well-formed, with no octets after the last one. */
   get endsMessage(): boolean {
     return this.end === this.message.length;
   }
 }
 
-/** What a walk over a message that was scanned needs to know of it. */
+/** The facts about a scanned message that a walk needs. */
 export interface ScannedMessage {
   readonly octets: Buffer;
   readonly answers: number;
@@ -124,7 +124,7 @@ export interface ScannedMessage {
   readonly ttlOffsets: ArrayLike<number>;
 }
 
-/** Walks the records of a message that was scanned (wire/scan): nothing has to be checked, and no name is read. */
+/** Walks the records of a scanned message (wire/scan): nothing needs to be checked, and no name is read. */
 export class ScannedRecords extends CurrentRecord {
   constructor(
     private readonly scanned: ScannedMessage,
@@ -133,7 +133,7 @@ export class ScannedRecords extends CurrentRecord {
     super(scanned.octets, questionEnd, scanned.ttlOffsets.length);
   }
 
-  /** Goes on to the next record; false: there is none. Not to be called again after that. */
+  /** Moves to the next record; false: there is none. Must not be called again after that. */
   next(): boolean {
     if (++this.index >= this.count) return false;
     this.owner = this.end;
@@ -147,9 +147,7 @@ export class ScannedRecords extends CurrentRecord {
   }
 }
 
-/**
- * Where the first record of a message starts; -1 if a question before it is malformed, or not even the header is whole.
- */
+/** Where the first record of a message starts; -1 if the header is incomplete, or a question before it is malformed. */
 export function recordsStart(message: Buffer): number {
   if (message.length < HEADER_BYTES) return -1;
   let at = HEADER_BYTES;

@@ -1,5 +1,5 @@
-// Makes replies from octets: id, question and letter case of the client, the records of a stored message, and an OPT
-// of our own. Only this file decides which flags a client sees.
+// Makes replies from octets: id, question and letter case of the client, the records of a stored message, and our own
+// OPT. Only this file decides which flags a client gets.
 
 import { putU16, putU32, u32At } from '../base/octets.js';
 import { compose, questionName } from './compose.js';
@@ -18,7 +18,7 @@ import { TYPE } from './rrtype.js';
 import { RCODE } from '../base/outcome.js';
 import type { ReplyTo } from './query.js';
 
-/** A message as it is kept: without OPT. Its id, flags and question are replaced for each client. */
+/** A message in stored form: without OPT. Its id, flags and question are replaced for each client. */
 export interface StoredMessage {
   readonly octets: Buffer;
   readonly rcode: number;
@@ -29,21 +29,21 @@ export interface StoredMessage {
   readonly ttlOffsets: ArrayLike<number>;
 }
 
-/** How a reply has to look for the transport it takes. */
+/** Requirements of a transport for a reply. */
 export interface ReplyShape {
-  /** Longest reply; a longer one is truncated. */
+  /** The longest reply; a longer one is truncated. */
   readonly limitBytes: number;
   /** RFC 8467: pad to blocks. Only over TLS, and only for clients that pad. */
   readonly pad: boolean;
-  /** Options for the OPT, such as edns-tcp-keepalive; ignored where the client does not speak EDNS. */
+  /** Options for the OPT, such as edns-tcp-keepalive; ignored if the client does not use EDNS. */
   readonly options: readonly Option[];
 }
 
-/** The longest UDP reply for this client: what it accepts, but not more than all paths let through. */
+/** The longest UDP reply for this client: its own limit, but at most the size that all paths can carry. */
 export const udpLimit = (replyTo: ReplyTo): number =>
   replyTo.opt === undefined ? CLASSIC_PAYLOAD_BYTES : Math.min(replyTo.opt.udpSize, UDP_PAYLOAD_BYTES);
 
-/** The longest reply on a stream: what two octets of length can say. */
+/** The longest reply on a stream, limited by the two octets of length. */
 export const STREAM_LIMIT_BYTES = MAX_MESSAGE_BYTES;
 
 // A reply repeats opcode, RD (RFC 1035 §4.1.1) and CD (RFC 4035 §3.2.2) of the query. RA is always set, AA never:
@@ -52,7 +52,8 @@ const replyFlags = (replyTo: ReplyTo, rcode: number): number =>
   FLAG.QR | FLAG.RA | (replyTo.flags & (OPCODE_MASK | FLAG.RD | FLAG.CD)) | (rcode & 15);
 
 /**
- * Whether a client may get AD: it has set AD or DO (RFC 6840 §5.8), and not CD, with which it validates itself (§5.9).
+ * Whether a client may get AD: it set AD or DO (RFC 6840 §5.8), and not CD, which means that it validates itself
+ * (§5.9).
  */
 const understandsAd = ({ flags, opt }: ReplyTo): boolean =>
   (flags & FLAG.CD) === 0 && ((flags & FLAG.AD) !== 0 || opt?.dnssecOk === true);
@@ -98,7 +99,7 @@ export function answerReply(
     authority: stored.authority,
     additional: stored.additional + (opt === undefined ? 0 : 1),
   });
-  // The letter case is that of this client's query: it may use it to detect forged replies.
+  // Use the letter case of this client's query: the client may use it to detect forged replies.
   replyTo.question.copy(reply, HEADER_BYTES);
   if (ageSec > 0) {
     for (let i = 0; i < stored.ttlOffsets.length; i++) {
@@ -121,7 +122,7 @@ export function headerOnlyReply(
   const questionBytes = replyTo.question?.length ?? 0;
   const before = HEADER_BYTES + questionBytes;
   let opt = optFor(replyTo, rcode, shape, errors, before);
-  // If the reply is too long, the explanation is left out: without it every reply fits 512 octets.
+  // If the reply is too long, the explanation is left out. Without it every reply fits into 512 octets.
   if (before + (opt?.length ?? 0) > shape.limitBytes)
     opt = optFor(replyTo, rcode, { ...shape, pad: false }, [], before);
   const reply = Buffer.allocUnsafe(before + (opt?.length ?? 0));
@@ -140,7 +141,7 @@ export function headerOnlyReply(
 const REFUSE_ANY_TTL_SEC = 3600;
 const REFUSE_ANY_RDATA = Buffer.from('\x07RFC8482\x00', 'latin1');
 
-/** The answer to QTYPE ANY (RFC 8482): one HINFO that says so. */
+/** The answer to QTYPE ANY (RFC 8482): one HINFO record. */
 export const refuseAnyMessage = (question: Buffer): StoredMessage =>
   compose(
     question,
@@ -160,8 +161,8 @@ const NO_SUCH_NAME_RDATA = Buffer.alloc(2 + 4 * NO_SUCH_NAME_NUMBERS.length);
 NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(NO_SUCH_NAME_RDATA, 2 + 4 * i, number));
 
 /**
- * A denial of our own: there is no such name in `zone`. It has a SOA: without one nobody may keep it (RFC 2308 §5), and
- * some stub resolvers do not believe it.
+ * A denial of our own: the name does not exist in `zone`. It has a SOA: without one it must not be cached (RFC 2308
+ * §5), and some stub resolvers do not accept it.
  */
 export const noSuchNameMessage = (question: Buffer, zone: Buffer): StoredMessage =>
   compose(

@@ -1,7 +1,7 @@
 // Numbers and mnemonics of RR types (IANA "Domain Name System (DNS) Parameters"), and kinds of types. Types without a
 // mnemonic here are written TYPEnnn (RFC 3597 §5).
 
-/** The types that are used here, and those that people ask for by name. */
+/** The types that this program uses, and those that people often ask for by name. */
 export const TYPE = {
   A: 1,
   NS: 2,

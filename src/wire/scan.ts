@@ -1,5 +1,5 @@
-// One walk over a response from upstream: whether it is whole, where its TTLs and its OPT are, how long it may be
-// kept. The octets stay as they are: with what is learned here, replies are made by copying and patching them.
+// One walk over a response from upstream. It checks that the message is complete, finds its TTLs and its OPT, and
+// computes how long it may be stored. The octets are not changed: replies are made by copying and patching them.
 
 import { u16At } from '../base/octets.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
@@ -8,7 +8,7 @@ import { skipName } from './name.js';
 import { QUESTION_FIXED_BYTES, Records, recordsStart, ttlAt } from './records.js';
 import { TYPE } from './rrtype.js';
 
-/** What a walk over a whole message found. */
+/** The result of walking a complete message. */
 export interface Scan {
   /** The full RCODE, EDNS bits included. */
   readonly rcode: number;
@@ -16,8 +16,8 @@ export interface Scan {
   /** Just behind the question. */
   readonly questionEnd: number;
   /**
-   * Where the message ends without its OPT. Records behind an OPT (nobody sends any) go with it: they are
-   * additional data, which may be left out (RFC 2181 §9), while moving them would break pointers.
+   * Where the message ends without its OPT. Records after an OPT, which are not seen in practice, are removed with it:
+   * they are additional data, which may be left out (RFC 2181 §9), while moving them would break pointers.
    */
   readonly end: number;
   readonly answers: number;
@@ -26,7 +26,7 @@ export interface Scan {
   readonly additional: number;
   /** Offsets of the TTL fields of all records before `end`. */
   readonly ttlOffsets: readonly number[];
-  /** Seconds that the message may be kept; 0: not at all. */
+  /** For how many seconds the message may be stored; 0: not at all. */
   readonly ttlSec: number;
   /** NXDOMAIN, or NOERROR without the asked type (NODATA, RFC 2308 §2). */
   readonly negative: boolean;
@@ -35,14 +35,14 @@ export interface Scan {
   readonly extendedErrors: readonly ExtendedError[];
 }
 
-/** Extended errors that are passed on to the client. */
+/** The most extended errors that are passed on to the client. */
 const MAX_EXTENDED_ERRORS = 4;
 /** MNAME and RNAME, then five 32-bit numbers, the last of which is MINIMUM. */
 const LEAST_SOA_BYTES = 22;
 
 /**
  * Walks a response with exactly one question.
- * @param type the QTYPE asked, which tells data from NODATA
+ * @param type the QTYPE, which distinguishes data from NODATA
  * @returns undefined if any length, name or count does not fit the octets
  */
 export function scanResponse(message: Buffer, type: number): Scan | undefined {
@@ -68,7 +68,7 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   while (record.next()) {
     const { index, type: recordType } = record;
     if (recordType === TYPE.OPT) {
-      // Only in the additional section, only once, only at the root (RFC 6891 §6.1.1).
+      // Only once, in the additional section, at the root (RFC 6891 §6.1.1).
       if (index < authorityEnd || opt !== undefined || message[record.owner] !== 0) return undefined;
       opt = readOpt(message, record.fixed);
       if (opt === undefined) return undefined;
@@ -87,13 +87,13 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
       } else additional++;
     }
   }
-  // There must be nothing behind the last record.
+  // There must be no octets after the last record.
   if (!record.endsMessage) return undefined;
 
   const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
   const negative = rcode === 3 || (rcode === 0 && !hasData);
-  // The SOA limits how long a negative answer is kept; without a SOA it is not kept (RFC 2308 §5). Failures are kept
-  // elsewhere.
+  // The SOA limits how long a negative answer is stored; without a SOA it is not stored (RFC 2308 §5). Failures are
+  // stored elsewhere.
   const ttlSec =
     rcode !== 0 && rcode !== 3
       ? 0
@@ -118,7 +118,7 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   };
 }
 
-/** The OPT record of a message; undefined if there is none, or the message cannot be read as far as that. */
+/** The OPT record of a message; undefined if there is none, or a record before it is malformed. */
 export function optOf(message: Buffer): Opt | undefined {
   const start = recordsStart(message);
   if (start === -1) return undefined;

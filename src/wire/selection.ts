@@ -1,5 +1,5 @@
-// A message with some of its records left out. What stands before the first of these stays where it is. Behind it,
-// names are written out where they point at octets that have moved (RFC 1035 §4.1.4).
+// Removes some records of a message. Octets before the first removed record stay where they are. After it, names are
+// decompressed if they point at octets that have moved (RFC 1035 §4.1.4).
 
 import { putU16 } from '../base/octets.js';
 import { MAX_MESSAGE_BYTES } from './header.js';
@@ -11,13 +11,13 @@ import { TYPE } from './rrtype.js';
 
 const POINTER_BITS = 0xc0;
 
-/** Which records stay: by number and type. */
+/** Which records are kept, by number and type. */
 export type Keeps = (record: number, type: number) => boolean;
 
 /**
- * Leaves out the records that `keeps` says no to.
- * @param message one that was walked (wire/scan)
- * @returns the message itself where all stay; undefined if it would be too long for a message, or a name is malformed
+ * Removes the records that `keeps` is false for.
+ * @param message one that was scanned (wire/scan)
+ * @returns the message itself if all are kept; undefined if the result would be too long, or a name is malformed
  */
 export function select<M extends StoredMessage>(message: M, questionEnd: number, keeps: Keeps): M | undefined {
   const { octets, ttlOffsets } = message;
@@ -25,7 +25,7 @@ export function select<M extends StoredMessage>(message: M, questionEnd: number,
   do if (!record.next()) return message;
   while (keeps(record.index, record.type));
 
-  // All before the first that goes stays where it is.
+  // All octets before the first removed record stay where they are.
   const first = record.index;
   const cut = record.owner;
   const counts = {
@@ -62,12 +62,12 @@ export function select<M extends StoredMessage>(message: M, questionEnd: number,
 
 const AUTHENTICATING = new Set<number>([TYPE.RRSIG, TYPE.NSEC, TYPE.NSEC3]);
 
-/** Without DO, a client gets no records of DNSSEC, except those of the type that it asks for (RFC 4035 §3.2.1). */
+/** Without DO, a client gets no DNSSEC records, except those of the type that it asks for (RFC 4035 §3.2.1). */
 export function withoutDnssec<M extends StoredMessage>(message: M, questionEnd: number, type: number): M {
   return select(message, questionEnd, (_, each) => each === type || !AUTHENTICATING.has(each)) ?? message;
 }
 
-/** The name at `at`, written so that it points only to octets before `cut`; and where it ended in the message. */
+/** The name at `at`, written so that it points only to octets before `cut`, and the offset after it. */
 function portableName(message: Buffer, at: number, cut: number): NameRead | undefined {
   const out = Buffer.allocUnsafe(MAX_NAME_BYTES + 2);
   let length = 0;

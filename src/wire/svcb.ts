@@ -1,5 +1,5 @@
-// SVCB and HTTPS RDATA (RFC 9460), which dns-packet does not know: read for people, and for designated
-// resolvers (RFC 9461, RFC 9462).
+// SVCB and HTTPS RDATA (RFC 9460), which dns-packet does not support. Used for display, and for designated resolvers
+// (RFC 9461, RFC 9462).
 
 import { nameToText, readName } from './name.js';
 
@@ -64,7 +64,7 @@ function valueToText(key: number, value: Buffer): string {
   }
 }
 
-/** The ALPN ids in an `alpn` value: each with a length octet before it; what does not fit is left out. */
+/** The ALPN ids in an `alpn` value, each after a length octet. An id that does not fit is left out. */
 function alpnIds(value: Buffer): string[] {
   const ids: string[] = [];
   for (let at = 0; at < value.length;) {

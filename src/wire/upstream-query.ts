@@ -1,5 +1,5 @@
-// Queries to upstream. Of the client's message they have only the question and the flags that change the answer.
-// Options of the client (cookies, client subnet, anything unknown) are not passed on.
+// Queries to upstream. They contain only the question and the flags that change the answer. Options of the client
+// (cookies, client subnet, unknown ones) are not passed on.
 
 import { putU16, u16At } from '../base/octets.js';
 import { plainQuery, questionOf } from './compose.js';
@@ -8,7 +8,7 @@ import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
 import { ROOT, sameIgnoringCase } from './name.js';
 import { TYPE } from './rrtype.js';
 
-/** What to ask. */
+/** A question with its flags. */
 export interface Ask {
   /** QNAME, QTYPE and QCLASS. */
   readonly question: Buffer;
@@ -16,7 +16,7 @@ export interface Ask {
   readonly checkingDisabled: boolean;
 }
 
-/** How to ask it. */
+/** EDNS options of a query. */
 export interface AskOptions {
   /** RFC 8467: pad to a multiple of 128 octets. Only with encryption: without, padding protects nothing. */
   readonly pad: boolean;
@@ -94,7 +94,7 @@ function writeQuery(
   }
 }
 
-/** A query message. Without options it has no EDNS, for servers that do not know it. */
+/** A query message. Without options it has no EDNS, for servers without EDNS. */
 export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
   if (options === undefined) return plainQuery(id, FLAG.RD | (ask.checkingDisabled ? FLAG.CD : 0), ask.question);
   const bytes = queryBytes(ask, options);
@@ -106,21 +106,21 @@ export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefi
 /** A query message as it goes onto a stream, its length before it (RFC 7766 §8). */
 export function upstreamFrame(id: number, ask: Ask, options: AskOptions): Buffer {
   const bytes = queryBytes(ask, options);
-  // From the pool, and zeroed here: alloc would take memory of its own for each.
+  // From the pool, and zeroed here, because alloc would allocate separately for each.
   const frame = Buffer.allocUnsafe(2 + bytes).fill(0);
   putU16(frame, 0, bytes);
   writeQuery(frame, 2, id, ask, options, 2 + bytes);
   return frame;
 }
 
-/** Whether a message can be the response to anything: long enough for a header, QR set, a standard query. */
+/** Whether a message can be a response: long enough for a header, QR set, a standard query. */
 export const isResponse = (message: Buffer): boolean =>
   message.length >= HEADER_BYTES && (flagsOf(message) & FLAG.QR) !== 0 && opcodeOf(flagsOf(message)) === 0;
 
-/** Whether a response repeats this question, letter case aside (RFC 5452 §9.1). */
+/** Whether a response repeats this question, letter case ignored (RFC 5452 §9.1). */
 export function answersQuestion(message: Buffer, question: Buffer): boolean {
   if (u16At(message, 4) !== 1 || message.length < HEADER_BYTES + question.length) return false;
-  // Type and class are compared as octets: their values may be those of letters.
+  // Type and class are compared as octets: their values may equal those of letters.
   const nameBytes = question.length - 4;
   if (!sameIgnoringCase(message, HEADER_BYTES, question, nameBytes)) return false;
   for (let i = nameBytes; i < question.length; i++) if (message[HEADER_BYTES + i] !== question[i]) return false;

@@ -1,36 +1,36 @@
-// Background jobs: work that is done when it is due, and not because a client asks for something.
+// Background jobs: work that is done when it is due, without a query of a client.
 
 import type { Cancel, Clock } from '../../base/ports.js';
 import { type MonoMs, monoAfter } from '../../base/time.js';
 
 /** One run of a job. */
 export interface JobRun {
-  /** The registry is closed: results that come now must not be used. */
+  /** The registry is closed: results that arrive now must not be used. */
   readonly closed: boolean;
-  /** To be called once, when the run is over, whatever came of it. */
+  /** Must be called once when the run is over, whatever its result. */
   done(): void;
 }
 
 /** A job. */
 export interface Job {
   readonly name: string;
-  /** Milliseconds until it is due. Asked at the start, after each run, and by `lookAgain`. */
+  /** Milliseconds until it is due. Called at the start, after each run, and by `lookAgain`. */
   dueInMs(): number;
   /** Does the work. */
   run(run: JobRun): void;
 }
 
-/** How a job is doing. */
+/** The state of a job. */
 export interface JobState {
   readonly name: string;
   readonly running: boolean;
-  /** When it is looked at next; undefined while it runs. */
+  /** When it is checked next; undefined while it runs. */
   readonly nextAt: MonoMs | undefined;
 }
 
-/** A timer that is not longer than this also finds out when the machine has slept through the time. */
+/** The longest timer. With a longer one, a sleep of the machine would delay a job for too long. */
 const LONGEST_MS = 3_600_000;
-/** A job that always says it is due must not take all the time. */
+/** The shortest time between two runs: a job that always says it is due must not take all the time. */
 const SHORTEST_MS = 1000;
 
 interface Scheduled {
@@ -56,17 +56,17 @@ export class Jobs {
     this.schedule(scheduled);
   }
 
-  /** Something has changed that the jobs' dates depend on. */
+  /** Checks all jobs again, because something that their due times depend on has changed. */
   lookAgain(): void {
     for (const each of this.jobs) if (!each.running) this.schedule(each);
   }
 
-  /** How they are doing. */
+  /** The states of all jobs. */
   get states(): readonly JobState[] {
     return this.jobs.map(({ job: { name }, running, nextAt }) => ({ name, running, nextAt }));
   }
 
-  /** Ends all; may be called twice. */
+  /** Closes the registry. May be called twice. */
   close(): void {
     this.isClosed = true;
     for (const each of this.jobs) {
@@ -82,7 +82,7 @@ export class Jobs {
     const waitMs = Math.min(dueInMs, LONGEST_MS);
     scheduled.nextAt = monoAfter(this.clock.monotonicMs(), waitMs);
     scheduled.cancel = this.clock.after(waitMs, () => {
-      // The timer may have ended only to look at the date again.
+      // The timer may have fired only to check the due time again.
       if (dueInMs > LONGEST_MS && scheduled.job.dueInMs() > 0) this.schedule(scheduled);
       else this.run(scheduled);
     });
@@ -103,7 +103,7 @@ export class Jobs {
   }
 }
 
-/** One run; it is over once. */
+/** One run. Only the first call of `done` counts. */
 class Run implements JobRun {
   private over = false;
 

@@ -1,4 +1,4 @@
-// Looks at the keys of trust anchors when they are due (RFC 5011 §2.3), whether anybody asks for names or not.
+// Checks the keys of trust anchors when they are due (RFC 5011 §2.3), also if no client asks anything.
 
 import type { Clock } from '../../base/ports.js';
 import { type AgeSec, wallSecOf } from '../../base/time.js';
@@ -9,19 +9,21 @@ import { TYPE } from '../../wire/rrtype.js';
 import { askForSets } from '../internal-query.js';
 import type { Job, JobRun } from './jobs.js';
 
-/** What the job works with. */
+/** The parts that the job uses. */
 export interface TrustAnchorParts {
-  /** The trust points as they are now. */
+  /** The trust points at present. */
   readonly points: () => TrustPoints;
   readonly validator: Validator;
   readonly upstream: Upstream;
-  /** Whether anything is validated now. If not, nothing is looked at. */
+  /** Whether anything is validated at present. If not, no key is checked. */
   readonly validates: () => boolean;
   readonly clock: Clock;
   readonly ageNow: () => AgeSec;
 }
 
-/** At the start there is other work, and the first question of a client brings the keys, too. */
+/**
+ * The shortest delay after the start: there is other work then, and the first query of a client fetches the keys, too.
+ */
 const LEAST_MS = 30_000;
 const NOBODY: readonly number[] = [];
 
@@ -42,7 +44,7 @@ export function trustAnchorJob(parts: TrustAnchorParts): Job {
 function look({ points, validator, upstream, clock, ageNow, validates }: TrustAnchorParts, run: JobRun): void {
   const wallNow = wallSecOf(clock.wallMs());
   const trust = points();
-  // By a clock that is wrong nothing is due, and no key is too old.
+  // While the clock is wrong, nothing is due, and no key is too old.
   const isWrong = !validates() || validator.clockIsWrong(wallNow);
   const due = isWrong ? [] : trust.dueAt(wallNow);
   let missing = due.length;

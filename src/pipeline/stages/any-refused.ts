@@ -1,4 +1,4 @@
-// RFC 8482: a question for ANY gets one small synthesised record.
+// Answers queries for ANY with one small synthesised record (RFC 8482).
 
 import type { AgeSec } from '../../base/time.js';
 import { refuseAnyMessage } from '../../wire/reply.js';

@@ -5,7 +5,7 @@ import type { AnswerCache } from '../../cache/answers.js';
 import { Answer } from '../answer.js';
 import type { Stage } from '../stage.js';
 
-/** Makes the stage. A query that is to renew a kept answer passes. */
+/** Makes the stage. A query that refreshes a stored answer passes. */
 export function cached({ answers, ageNow }: { readonly answers: AnswerCache; readonly ageNow: () => AgeSec }): Stage {
   return next => (query, settle) => {
     const entry = query.purpose === 'refresh' ? undefined : answers.get(query.key, ageNow());

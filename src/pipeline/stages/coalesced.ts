@@ -1,12 +1,12 @@
-// One upstream exchange per key, however many clients wait for it. (RFC 5452 §5: many identical queries in flight would also
-// multiply a forger's chances on cleartext paths.)
+// One upstream exchange per key, however many clients wait for it. (RFC 5452 §5: many identical queries in flight would
+// also increase a forger's chances over cleartext.)
 
 import type { Observer } from '../../base/observer.js';
 import type { Outcome } from '../answer.js';
 import { Coalescer } from '../coalescer.js';
 import type { Stage } from '../stage.js';
 
-/** About as many as the front lets wait, which bounds the entries. */
+/** About as many as the front allows to wait, which bounds the entries. */
 const LISTS = 2048;
 
 /** Makes the stage. */

@@ -1,4 +1,4 @@
-// Gives the failure of a moment ago to whoever repeats the question (RFC 9520).
+// Answers a repeated question with the failure that it had a moment ago (RFC 9520).
 
 import type { AgeSec } from '../../base/time.js';
 import type { FailureCache } from '../../cache/failures.js';
@@ -14,7 +14,7 @@ export function failedLately({
   readonly ageNow: () => AgeSec;
 }): Stage {
   return next => (query, settle) => {
-    // Mostly nothing has failed, and the clock need not be looked at.
+    // Mostly the table is empty, and the clock need not be read.
     const outcome = failures.entries === 0 ? undefined : failures.get(query.key, ageNow());
     if (outcome === undefined) next(query, settle);
     else settle(outcome);

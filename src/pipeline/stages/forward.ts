@@ -1,4 +1,4 @@
-// The end of the line: asks upstream.
+// The end of the pipeline: asks upstream.
 
 import type { AgeSec } from '../../base/time.js';
 import type { TtlLimits } from '../../cache/entry.js';
@@ -8,7 +8,7 @@ import { Answer } from '../answer.js';
 import type { Resolve } from '../stage.js';
 import type { DnssecMode } from '../validation/validations.js';
 
-/** What it works with. */
+/** The parts that it uses. */
 export interface ForwardParts {
   readonly upstream: Upstream;
   readonly dnssecMode: () => DnssecMode;
@@ -16,7 +16,7 @@ export interface ForwardParts {
   readonly ageNow: () => AgeSec;
 }
 
-/** Makes it. */
+/** Makes the end of the pipeline. */
 export function forward({ upstream, dnssecMode, ttlLimits, ageNow }: ForwardParts): Resolve {
   return (query, settle) =>
     upstream.exchange(
@@ -24,7 +24,7 @@ export function forward({ upstream, dnssecMode, ttlLimits, ageNow }: ForwardPart
       query.type,
       reply => {
         if (reply.at === 'failure') return settle(reply);
-        // RFC 6840 §5.7: AD counts if the server has proved who it is, and the operator trusts it.
+        // RFC 6840 §5.7: AD counts if the server was authenticated and the operator trusts it.
         const isSecure =
           reply.authenticated &&
           !query.checkingDisabled &&

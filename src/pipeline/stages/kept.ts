@@ -1,4 +1,4 @@
-// Keeps what was found: answers in one table, failures in another.
+// Stores outcomes: answers in one table, failures in another.
 
 import { RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
@@ -7,14 +7,14 @@ import { type FailureCache, HOLDS } from '../../cache/failures.js';
 import { Answer, type Outcome } from '../answer.js';
 import type { Stage } from '../stage.js';
 
-/** What the stage works with. */
+/** The parts that the stage uses. */
 export interface KeptParts {
   readonly answers: AnswerCache;
   readonly failures: FailureCache<Outcome>;
   readonly ageNow: () => AgeSec;
 }
 
-/** RFC 6672 §2.2: an alias would be too long. That is an answer, though it is not kept. */
+/** RFC 6672 §2.2: an alias would be too long. This is an answer, but it is not stored. */
 const YXDOMAIN = 6;
 const isAnswer = (rcode: number): boolean => rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === YXDOMAIN;
 
@@ -40,7 +40,7 @@ function keep({ answers, failures, ageNow }: KeptParts, key: string, outcome: Ou
   if (origin === 'local') return;
   if (isAnswer(entry.rcode)) {
     failures.succeeded(key, entry.storedAt);
-    // Validation had no result: the next attempt may have one.
+    // Validation had no result; the next attempt may have one.
     if (entry.verdict !== 'indeterminate') answers.put(key, entry);
     return;
   }

@@ -1,4 +1,4 @@
-// A query without RD asks what is in the cache. Only the clients of access.snoop may know that.
+// A query without RD reads the cache only. Only clients in access.snoop may do that.
 
 import { failure } from '../../base/outcome.js';
 import type { Matcher } from '../../policy/access.js';

@@ -7,14 +7,14 @@ import type { Upstream } from '../../upstream/pool.js';
 import { Answer } from '../answer.js';
 import type { Resolve, Stage } from '../stage.js';
 
-/** What the stage works with. */
+/** The parts that the stage uses. */
 export interface PortalParts {
   readonly window: Portal;
-  /** The network's own resolvers, as they are now. */
+  /** The network's own resolvers at present. */
   upstream(): Upstream;
 }
 
-/** An entry with these limits is never kept. */
+/** An entry with these limits is never stored. */
 const NOT_KEPT: TtlLimits = { minSec: 0, maxSec: 0, negativeMaxSec: 0 };
 
 /** Makes the stage. */

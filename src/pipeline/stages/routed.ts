@@ -1,4 +1,4 @@
-// Names of the local network's zones are asked of the resolvers that know them.
+// Asks the resolvers of a route about the names of its zones.
 
 import type { AgeSec } from '../../base/time.js';
 import type { TtlLimits } from '../../cache/entry.js';
@@ -8,14 +8,14 @@ import { noSuchNameMessage } from '../../wire/reply.js';
 import { Answer } from '../answer.js';
 import type { Resolve, Stage } from '../stage.js';
 
-/** A route, and who is asked. */
+/** A route, and the servers that are asked. */
 export interface RouteTarget extends Route {
   upstream(): Upstream;
 }
 
-/** What the stage works with. */
+/** The parts that the stage uses. */
 export interface RoutedParts {
-  /** The routes as they are now. */
+  /** The routes at present. */
   readonly routes: () => readonly RouteTarget[];
   readonly ttlLimits: () => TtlLimits;
   readonly ageNow: () => AgeSec;

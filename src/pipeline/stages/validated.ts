@@ -1,14 +1,14 @@
-// Has answers validated (RFC 4035 §5), as the mode says. The work is done in pipeline/validation.
+// Validates answers (RFC 4035 §5), as the mode says. pipeline/validation does the work.
 
 import { TYPE } from '../../wire/rrtype.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
 import type { Validations } from '../validation/validations.js';
 
-/** Signatures are kept for all, and shown to those who ask for them. */
+/** Signatures are always fetched and stored, and sent to the clients that ask for them. */
 const withSignatures = (query: Query): Query => (query.dnssecOk ? query : query.derive({ dnssecOk: true }));
 
-/** Signatures are not signed themselves. */
+/** RRSIG records have no signatures themselves. */
 const isSignatureType = (type: number): boolean => type === TYPE.RRSIG || type === TYPE.SIG;
 
 /** Makes the stage. */

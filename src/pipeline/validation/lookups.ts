@@ -1,4 +1,5 @@
-// The DS and DNSKEY RRsets that validation asks for: each once at a time, whoever needs it.
+// The DS and DNSKEY RRsets that validation asks for. Each is asked for once at a time, however many validations need
+// it.
 
 import type { Observer } from '../../base/observer.js';
 import { type Lookup, lookupKey, type LookupResult } from '../../dnssec/steps.js';
@@ -10,7 +11,7 @@ import { Coalescer } from '../coalescer.js';
 import { askForSets } from '../internal-query.js';
 import type { Strippers } from './strippers.js';
 
-/** What lookups work with. */
+/** The parts that lookups use. */
 export interface LookupParts {
   readonly upstream: Upstream;
   readonly validator: Validator;
@@ -20,7 +21,7 @@ export interface LookupParts {
 
 const LISTS = 256;
 
-/** The lookups on their way. Each validation bounds its own, and the front bounds the validations. */
+/** The lookups in flight. Each validation bounds its own, and the front bounds the validations. */
 export class Lookups {
   private readonly pending = new Coalescer<LookupResult>(LISTS);
 
@@ -43,7 +44,10 @@ export class Lookups {
     });
   }
 
-  /** The keys of a trust anchor are signed, always. For other zones, the zone itself may be to blame. */
+  /**
+   * Notes whether the server strips signatures. The keys of a trust anchor are always signed. For other zones, the zone
+   * itself may have no signatures.
+   */
   private watch(lookup: Lookup, found: LookupResult, server: ServerName): void {
     const { validator, strippers } = this.parts;
     if (found.at !== 'answer' || lookup.type !== TYPE.DNSKEY || !validator.isAnchor(lookup.name)) return;

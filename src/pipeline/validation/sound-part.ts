@@ -1,4 +1,4 @@
-// What of an answer is secure.
+// The secure part of an answer.
 
 import { putU32 } from '../../base/octets.js';
 import type { Entry } from '../../cache/entry.js';
@@ -6,7 +6,7 @@ import type { Finding } from '../../dnssec/validate.js';
 import { select } from '../../wire/selection.js';
 
 /**
- * The records that were validated, as an entry: AD must not speak of others (RFC 4035 §3.2.3).
+ * An entry with only the records that were validated: AD must not cover others (RFC 4035 §3.2.3).
  * @returns undefined: the message is malformed
  */
 export function soundPart(

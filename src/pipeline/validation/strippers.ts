@@ -1,20 +1,20 @@
-// Which servers leave DNSSEC signatures out of their answers. Home routers do.
+// Remembers which servers leave DNSSEC signatures out of their answers, as home routers often do.
 
 import type { Log } from '../../base/ports.js';
 import { type AgeSec, ageAfter } from '../../base/time.js';
 import type { ServerName } from '../../upstream/endpoint.js';
 
-/** How long a server that left signatures out is avoided before it is tried again. */
+/** For how long a server that left signatures out is avoided before it is tried again. */
 const STRIPPED_SEC = 600;
-/** Servers come and go with networks; the ones that were seen first are forgotten first. */
+/** Servers come and go with networks; the oldest entries are forgotten first. */
 const MOST_SERVERS = 64;
 
 const NONE: readonly number[] = [];
 
-/** What is known of servers in this regard, by server id. */
+/** What is known about servers, by server id. */
 export class Strippers {
   private readonly seen = new Map<number, { readonly strips: boolean; readonly until: AgeSec }>();
-  /** Ids of those that strip; made anew with each change. */
+  /** Ids of the servers that strip; rebuilt at each change. */
   private stripping = NONE;
   private forgotten = 0;
 
@@ -36,12 +36,12 @@ export class Strippers {
     return known === undefined ? 'unknown' : known.strips ? 'strips' : 'ok';
   }
 
-  /** Changes with every `forget`: what was asked before says nothing any more. */
+  /** Changes with every `forget`: results of earlier questions must not be noted any more. */
   get epoch(): number {
     return this.forgotten;
   }
 
-  /** Takes note of what a server did. */
+  /** Notes whether a server stripped signatures. */
   note({ id, label }: ServerName, strips: boolean): void {
     const was = this.seen.get(id)?.strips === true;
     this.seen.delete(id);
@@ -58,7 +58,7 @@ export class Strippers {
     else this.log.info({ upstream: label }, `${label} passes DNSSEC signatures on again`);
   }
 
-  /** Forgets all: the network is another one, and the servers may be reached through another router. */
+  /** Forgets all servers: on another network they may be reached through another router. */
   forget(): void {
     this.forgotten++;
     this.seen.clear();

@@ -1,5 +1,5 @@
-// One question being validated: what the chain of trust will need is asked together with the question, the answer is judged
-// when it is there, and a bogus one is asked for again, of another server, once.
+// Validates the answer to one question. Queries for the chain of trust are sent together with the question. A bogus
+// answer is asked for again once, from another server.
 
 import { failure, type Failure, failureRow, RCODE } from '../../base/outcome.js';
 import { type MonoMs, wallSecOf } from '../../base/time.js';
@@ -17,11 +17,11 @@ import type { Resolve, Settle } from '../stage.js';
 import { soundPart } from './sound-part.js';
 import type { Validations } from './validations.js';
 
-/** What is missing if a server leaves signatures out: for the zones it looks the same as if they had none. */
+/** The failures that a server which strips signatures causes: a zone without signatures looks the same. */
 const MISSING: ReadonlySet<string> = new Set(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
 /** RFC 6672 §2.2: an alias would be too long. */
 const YXDOMAIN = 6;
-/** Other RCODEs are not something that a zone signs. */
+/** Other RCODEs are not covered by signatures. */
 const isSigned = (rcode: number): boolean => rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === YXDOMAIN;
 
 const nothing = (): void => undefined;
@@ -32,12 +32,12 @@ export class Validation {
   private readonly guess: Guess;
   private readonly startedAt: MonoMs;
   private avoid: readonly number[];
-  /** It has been asked again, of another server. */
+  /** Whether it was asked again, of another server. */
   private retried = false;
   private settled = false;
-  // The following two are made when they are needed: most questions wait for nothing but their answer.
+  // The following two are made when they are needed: most questions wait only for their answer.
   private judged: Question | undefined = undefined;
-  /** Who waits for which lookup. */
+  /** The callbacks that wait for each lookup. */
   private waiting: Map<string, (() => void)[]> | undefined = undefined;
 
   constructor(
@@ -53,7 +53,7 @@ export class Validation {
     this.avoid = shared.strippers.ids;
   }
 
-  /** Asks. */
+  /** Sends the question. */
   begin(): void {
     for (const lookup of this.guess.lookups) this.fetch(lookup, nothing);
     const asked = this.query.derive({ dnssecOk: true, checkingDisabled: true, avoid: this.avoid });
@@ -84,7 +84,7 @@ export class Validation {
     const all = [then];
     waiting.set(key, all);
     this.shared.lookups.ask(lookup, avoid, found => {
-      // The second attempt does not use what the first one asked for.
+      // The second attempt does not use the lookups of the first.
       if (this.avoid !== avoid || waiting.get(key) !== all) return;
       waiting.delete(key);
       this.question.bring(key, found);
@@ -101,11 +101,11 @@ export class Validation {
       if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);
     };
-    // Most are judged at once, and nothing is copied.
+    // Most answers are validated at once, without a copy.
     const first = this.shared.scheduler.crowded ? undefined : this.steps(entry, final);
     const step = first?.next();
     if (step?.done === true) return conclude(outcome, step.value);
-    // The entry is borrowed until this returns. The verdict takes longer, so it is begun anew with a copy.
+    // The entry is borrowed until this returns. Validation takes longer, so it starts again with a copy.
     const copy = outcome.withEntry({ ...entry, octets: Buffer.from(entry.octets) });
     const steps = this.steps(copy.entry, final);
     if (steps === undefined) conclude(copy, { at: 'bogus', failure: failure('parse', entry.upstream) });
@@ -116,7 +116,7 @@ export class Validation {
     return this.question.validate(entry, this.questionEnd, final, this.shared.parts.note);
   }
 
-  /** Runs the steps, and fetches what they need. */
+  /** Runs the steps, and fetches the lookups that they need. */
   private run(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
     for (;;) {
       const step = steps.next();
@@ -142,7 +142,7 @@ export class Validation {
     }
   }
 
-  /** Asks everything anew, of other servers: one of them may have the true answer. */
+  /** Asks everything again, of other servers: one of them may have the true answer. */
   private retry(serverId: number): void {
     this.retried = true;
     this.avoid = [...this.avoid, serverId];
@@ -188,13 +188,13 @@ export class Validation {
     const { entry, serverId } = answer;
     if (!MISSING.has(why.code) || this.shared.strippers.stateOf(serverId) !== 'strips')
       return this.verdict(at, this.withClock(why));
-    // The operator accepts a server without DNSSEC. Never signatures that are there, and wrong.
+    // The operator accepts servers without DNSSEC, but never signatures that are wrong.
     if (this.shared.mode === 'prefer')
       return this.verdict('indeterminate', answer.withEntry({ ...entry, verdict: 'unchecked' }));
     this.verdict(at, failure('rrsigs_missing', `${entry.upstream} leaves them out of all answers`));
   }
 
-  /** Says what this machine's clock shows, if that is the reason. */
+  /** Adds the time of this machine's clock, if that may be the reason. */
   private withClock(why: Failure): Failure {
     const { clock, validator } = this.shared.parts;
     const wallMs = clock.wallMs();

@@ -1,4 +1,4 @@
-// What all validations share: settings, the lookups on their way, and who computes next.
+// The state that all validations share: settings, lookups in flight, and the scheduler.
 
 import type { Observer } from '../../base/observer.js';
 import type { Clock, Log } from '../../base/ports.js';
@@ -13,12 +13,12 @@ import { Scheduler } from './scheduler.js';
 import { Strippers } from './strippers.js';
 import { Validation } from './validation.js';
 
-/** `require`: what is bogus is refused. `prefer`: the same, but servers that leave signatures out are accepted. */
+/** `require`: bogus answers are refused. `prefer`: the same, but servers that strip signatures are accepted. */
 export type DnssecMode = 'require' | 'prefer' | 'trust_ad' | 'off';
 
-/** What validations work with. */
+/** The parts that validations use. */
 export interface ValidationParts {
-  /** Read at each question. */
+  /** Called for each question. */
   readonly dnssecMode: () => DnssecMode;
   readonly validator: Validator;
   readonly upstream: Upstream;
@@ -26,7 +26,7 @@ export interface ValidationParts {
   readonly log: Log;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
-  /** Is told each step of the chain of trust, for somebody who wants to see. */
+  /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
 
@@ -43,17 +43,20 @@ export class Validations {
     this.scheduler = new Scheduler(validator.turn, clock);
   }
 
-  /** The mode as it is now. */
+  /** The mode at present. */
   get mode(): DnssecMode {
     return this.parts.dnssecMode();
   }
 
-  /** Validates a question, from its first packet to its verdict. @param next gets the answer that is validated */
+  /**
+   * Validates the answer to a question, from its first packet to its verdict.
+   * @param next answers the question
+   */
   begin(query: Query, next: Resolve, settle: Settle): void {
     new Validation(this, query, next, settle).begin();
   }
 
-  /** Forgets what was learnt from servers that failed. */
+  /** Forgets failures of servers. */
   forgetFailures(): void {
     this.strippers.forget();
     this.parts.validator.zones.forgetFailures();
