@@ -349,7 +349,6 @@ export const LISTENING: readonly Row[] = [
   listen('moved', [0], [1], 1),
   listen('one more', [0], [0, 1], 0),
   listen('one more', [0], [0, 1], 1),
-  listen('one less', [0, 1], [0], 1),
   TLS_ADDRESSES,
   ...CERTIFICATES,
   front('front.threads', { threads: 0 }, { threads: 1 }, [0, 1]),

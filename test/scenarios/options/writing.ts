@@ -129,8 +129,8 @@ const QUERIES: readonly Row[] = [
     scene: async rig => {
       const taps = await Promise.all([tap(rig, 'one.sock'), tap(rig, 'two.sock')]);
       return {
-        before: { log: { dnstap: taps[0]?.path } },
-        after: { log: { dnstap: taps[1]?.path } },
+        before: { log: { dnstap: taps[0].path } },
+        after: { log: { dnstap: taps[1].path } },
         facts: async () => taps.map(each => each.open()),
         expected: { before: [1, 0], after: [0, 1] },
       };
