@@ -48,7 +48,10 @@ export class Web implements Live {
         if (!same) before?.listener.close();
         if (next === undefined) this.forget();
       },
-      abandon: () => (same ? undefined : next?.listener.close()),
+      abandon: () => {
+        if (!same) next?.listener.close();
+        this.forgetUnlessOpen();
+      },
     };
   }
 
@@ -67,7 +70,7 @@ export class Web implements Live {
     ]);
     const { clock, log, sums, metrics, notReady, status, maxConnections } = this.parts;
     const remembered = (this.remembered ??= history(clock, sums));
-    return listening(
+    const opening = listening(
       'HTTP',
       'metrics.listen',
       listenHttp(at, {
@@ -80,6 +83,12 @@ export class Web implements Live {
         history: () => ({ samples: remembered.samples() }),
       }),
     );
+    opening.catch(() => this.forgetUnlessOpen());
+    return opening;
+  }
+
+  private forgetUnlessOpen(): void {
+    if (this.open === undefined) this.forget();
   }
 
   private forget(): void {
