@@ -110,18 +110,28 @@ const listen = (title: string, before: readonly number[], after: readonly number
       udp: [which.includes(0), which.includes(1)],
       tcp: [which.includes(0), which.includes(1)],
       held: true,
+      lost: 0,
     });
     let held: HeldSession | undefined;
+    // At an address that stays no query is lost.
+    const pump = new Pump(rig);
+    rig.onEnd(() => pump.end());
+    const stays = before.includes(0) && after.includes(0);
     return {
       before: chosen(before),
       after: chosen(after),
       facts: async () => {
         held ??= await HeldSession.open(rig, ports[before[0] ?? 0] ?? 0, false);
+        if (stays) {
+          pump.begin();
+          await pump.answers(50);
+        }
         return {
           listening: listensAt(rig),
           udp: await Promise.all(ports.map(servesUdp)),
           tcp: await Promise.all(ports.map(servesTcp)),
           held: await held.ask(),
+          lost: pump.lost,
         };
       },
       expected: { before: facts(before), after: facts(after) },
