@@ -18,6 +18,8 @@ const SOCKET_BUFFER_BYTES = 1 << 20;
 
 /** One socket. */
 interface Bound {
+  /** Its descriptor; undefined: Node.js has opened it, and says so only with a warning. */
+  readonly fd: number | undefined;
   readonly socket: Socket;
   /** The address that it was opened for, as text. */
   readonly key: string;
@@ -62,7 +64,8 @@ export class DgramHost implements DatagramHost {
     }
     // From here on nothing can fail, and the host that is replaced loses its sockets.
     for (const at of wanted)
-      for (const { release } of socketsAt(parts.replaces, at)) if (release !== undefined) host.listen(release(), at);
+      for (const { release, fd } of socketsAt(parts.replaces, at))
+        if (release !== undefined) host.listen(release(), at, fd);
     if (parts.addresses.some(({ address }) => isAnyAddress(address)))
       host.rescan = setInterval(() => void host.follow(), RESCAN_MS).unref();
     return host;
@@ -75,7 +78,7 @@ export class DgramHost implements DatagramHost {
   get sockets(): readonly OpenSocket[] {
     return this.list.map(bound => ({
       at: bound.at,
-      fd: fdOf(bound.socket),
+      fd: bound.fd ?? fdOf(bound.socket),
       release: () => {
         this.list = this.list.filter(each => each !== bound);
         return bound.socket.removeAllListeners('message').removeAllListeners('error');
@@ -108,7 +111,7 @@ export class DgramHost implements DatagramHost {
   /** Stops reading: the host that goes on with a socket would miss what Node.js reads. Replies leave through a duplicate. */
   private async keepForReplies(libc: Libc, closing: readonly Bound[]): Promise<void> {
     this.outgoing = new Outgoing(libc, this.parts.front);
-    for (const bound of closing) bound.replyFd = libc.dup(fdOf(bound.socket));
+    for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? fdOf(bound.socket));
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
   }
 
@@ -134,23 +137,23 @@ export class DgramHost implements DatagramHost {
       if (fd !== undefined) socket.bind({ fd }, bound);
       else socket.bind(at.port, at.address, bound);
     });
-    this.listen(socket, at);
+    this.listen(socket, at, fd);
   }
 
-  /** A bound descriptor of our own: a duplicate, or one that shares its port with the host that is replaced. */
+  /** A bound descriptor of our own: a duplicate, or one that may share its port with a host that is replaced. */
   private descriptor({ address, port }: ListenAddress, from: number | undefined): number | undefined {
-    const { libc, replaces } = this.parts;
+    const { libc } = this.parts;
     // Scopes of link-local addresses are left to Node.js.
-    if (libc === undefined || (from === undefined && (replaces === undefined || address.includes('%'))))
-      return undefined;
+    if (libc === undefined || (from === undefined && address.includes('%'))) return undefined;
     return openUdp(libc, { address, port, ...(from === undefined ? {} : { fd: from }) });
   }
 
-  private listen(socket: Socket, at: ListenAddress): void {
+  private listen(socket: Socket, at: ListenAddress, fd?: number): void {
     const bound: Bound = {
       socket,
       key: listenText(at),
       at: { address: at.address, port: socket.address().port },
+      fd,
       open: true,
       replyFd: -1,
     };
