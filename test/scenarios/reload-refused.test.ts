@@ -37,14 +37,18 @@ const tls = (rig: Rig, addresses: readonly string[]): Json => {
 };
 
 const ROWS: readonly Refused[] = [
-  ...[0, 1].flatMap(threads =>
-    (['UDP', 'TCP'] as const).map(takes => ({
-      option: 'listen',
-      takes,
-      threads,
-      config: (rig: Rig, at: string): Json => ({ listen: [`127.0.0.1:${rig.port}`, at] }),
-    })),
-  ),
+  ...(
+    [
+      ['UDP', 0],
+      ['TCP', 0],
+      ['UDP', 1],
+    ] as const
+  ).map(([takes, threads]) => ({
+    option: 'listen',
+    takes,
+    threads,
+    config: (rig: Rig, at: string): Json => ({ listen: [`127.0.0.1:${rig.port}`, at] }),
+  })),
   {
     option: 'listen_tls.addresses',
     takes: 'TCP',

@@ -362,7 +362,6 @@ export const LISTENING: readonly Row[] = [
   TLS_ADDRESSES,
   ...CERTIFICATES,
   front('front.threads', { threads: 0 }, { threads: 1 }, [0, 1]),
-  front('front.threads', { threads: 1 }, { threads: 0 }, [1, 0]),
   front('front.threads', { threads: 1 }, { threads: 2 }, [1, 2]),
   front('front.io', { threads: 1, io: 'auto' }, { threads: 1, io: 'dgram' }, [1, 0]),
   front('front.io', { threads: 1, io: 'dgram' }, { threads: 1, io: 'auto' }, [0, 1]),
