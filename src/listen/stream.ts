@@ -3,7 +3,7 @@
 import { createServer as createTcpServer, isIPv6, type ListenOptions, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
-import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ListenAddress, listenText, overlap } from '../os/listen-address.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { SessionTable, StreamTransport } from './sessions.js';
 
@@ -196,11 +196,3 @@ class Listener implements StreamListener {
 const tlsOptions = ({ cert, key }: ServerCredentials) => ({ cert, key, minVersion: 'TLSv1.2' as const });
 
 const keyOf = (at: ListenAddress): string => (at.fd === undefined ? listenText(at) : `${listenText(at)} ${at.fd}`);
-
-/** Whether two listening sockets cannot be open at the same time. */
-const overlap = (one: ListenAddress, other: ListenAddress): boolean =>
-  one.fd === undefined &&
-  other.fd === undefined &&
-  one.port === other.port &&
-  isIPv6(one.address) === isIPv6(other.address) &&
-  (isAnyAddress(one.address) || isAnyAddress(other.address));

@@ -45,6 +45,13 @@ export function expand(at: ListenAddress): ListenAddress[] {
   );
 }
 
-/** Whether two addresses are the same, or one stands for the other, too. */
+/**
+ * Whether two addresses cannot be bound at the same time: they are one, or one is the wildcard that covers the other. A socket
+ * that is open already is in nobody's way.
+ */
 export const overlap = (a: ListenAddress, b: ListenAddress): boolean =>
-  a.port === b.port && (a.address === b.address || isAnyAddress(a.address) || isAnyAddress(b.address));
+  a.fd === undefined &&
+  b.fd === undefined &&
+  a.port === b.port &&
+  isIPv6(a.address) === isIPv6(b.address) &&
+  (a.address === b.address || isAnyAddress(a.address) || isAnyAddress(b.address));

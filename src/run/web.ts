@@ -80,7 +80,7 @@ export class Web implements Live {
     ]);
     const { clock, log, sums, metrics, notReady, status, maxConnections } = this.parts;
     const remembered = (this.remembered ??= history(clock, sums));
-    return listening(
+    const opening = listening(
       'HTTP',
       'metrics.listen',
       listenHttp(at, {
@@ -93,12 +93,18 @@ export class Web implements Live {
         history: () => ({ samples: remembered.samples() }),
       }),
     );
+    opening.catch(() => this.forgetUnlessOpen());
+    return opening;
+  }
+
+  private forgetUnlessOpen(): void {
+    if (this.open === undefined) this.forget();
   }
 
   /** Listens again where it did, if it had to stop for a plan that did not come into force. */
   private async reopen(at: Listen | undefined): Promise<void> {
     if (at === undefined) {
-      if (this.open === undefined) this.forget();
+      this.forgetUnlessOpen();
       return;
     }
     this.open = undefined;

@@ -1,99 +1,236 @@
-// All servers under one owner: what reaches every pool, whatever it is for.
+// All servers that are asked, while a reload exchanges them: which question is asked of whom, and what is kept.
 
 import t from 'tap';
 
 import type { Failure } from '../../src/base/outcome.js';
-import { wallMs } from '../../src/base/time.js';
-import { checkConfig } from '../../src/config/check.js';
-import { planOf } from '../../src/run/plan.js';
+import type { ResponseParts } from '../fixtures/messages.js';
 import { Upstreams } from '../../src/run/upstreams.js';
 import { networkMemory } from '../../src/upstream/memory.js';
 import type { Upstream, UpstreamReply } from '../../src/upstream/pool.js';
+import { nameToText } from '../../src/wire/name.js';
 import { TYPE } from '../../src/wire/rrtype.js';
 import { fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { fakeNetwork } from '../fixtures/network.js';
+import { type FakeFiles, fakeFiles, planFor } from '../fixtures/plans.js';
 import { recordedLog, recorder } from '../fixtures/recorder.js';
 import { wireName } from '../fixtures/records.js';
 
-const TEXT = `
-upstream: { servers: [{ name: dns.test, addresses: [192.0.2.1] }] }
-routes: [{ zones: [home.arpa], resolvers: [192.0.2.2] }]
-`;
+const ONE = '{ name: one.test, addresses: [192.0.2.1] }';
+const TWO = '{ name: two.test, addresses: [192.0.2.2] }';
+const servers = (...which: string[]): string => `upstream: { servers: [${which.join(', ')}] }`;
+const routes = (...which: readonly (readonly [zone: string, resolver: string])[]): string =>
+  `routes: [${which.map(([zone, resolver]) => `{ zones: [${zone}], resolvers: [${resolver}] }`).join(', ')}]`;
+const both = (...parts: string[]): string => parts.join('\n');
 
-/** The servers of a plan, over a fake network. */
-function upstreams() {
+const ANSWER: ResponseParts = { answers: 'x.example. 60 A 192.0.2.99' };
+
+function setUp(config: string, files: FakeFiles = {}) {
   const clock = fakeClock();
   const network = fakeNetwork();
-  network.datagram = () => new Promise(() => undefined);
-  const checked = checkConfig(TEXT);
-  if (!checked.ok) throw new Error('not a configuration');
-  let looks = 0;
-  const files = { systemRoots: () => undefined, checkRoots: () => undefined, checkPair: () => undefined };
-  const tested = new Upstreams(
+  const { observer } = recorder();
+  const rerouted: string[] = [];
+  const told = { exchanged: 0, dialers: 0 };
+  const plan = (text: string, contents = files) => planFor(text, fakeFiles(contents));
+  let system = ['192.0.2.53'];
+  const upstreams = new Upstreams(
     {
       clock,
       random: fakeRandom(),
       log: recordedLog(),
-      observer: recorder().observer,
-      memory: networkMemory(() => wallMs(0)),
-      dialer: () => network.dial,
+      observer,
+      memory: networkMemory(() => clock.wallMs()),
+      dialer: () => {
+        told.dialers++;
+        return network.dial;
+      },
       dialDatagram: network.dialDatagram,
-      systemResolvers: () => ['192.0.2.3'],
-      look: () => void looks++,
-      exchanged: () => undefined,
+      systemResolvers: () => system,
+      look: () => undefined,
+      exchanged(zones) {
+        told.exchanged++;
+        rerouted.push(...new Set(zones.map(zone => nameToText(zone)).toSorted()));
+      },
     },
-    planOf(checked.config, { ...files, read: path => ({ path, octets: Buffer.alloc(0), digest: '' }) }),
+    plan(config),
   );
-  /** Asks, and gives what came of it so far. */
-  const ask = (of: Upstream): (UpstreamReply | Failure)[] => {
-    const outcomes: (UpstreamReply | Failure)[] = [];
-    const question = Buffer.concat([wireName('x.home.arpa'), Buffer.from([0, 1, 0, 1])]);
-    of.exchange({ question, dnssecOk: false, checkingDisabled: false }, TYPE.A, each => outcomes.push(each));
-    return outcomes;
+  return {
+    ...{ clock, network, upstreams, rerouted, told },
+    /** The system has these resolvers from now on. */
+    setResolvers: (...addresses: string[]) => void (system = addresses),
+    async reload(text: string, contents?: FakeFiles) {
+      upstreams.prepare(plan(text, contents)).commit();
+      await clock.advance(0);
+    },
+    labels: () => upstreams.overview(() => 'unknown').map(({ label, purpose }) => `${purpose} ${label}`),
+    ids: () => upstreams.overview(() => 'unknown').map(({ id }) => id),
   };
-  return { tested, ask, looks: () => looks };
 }
 
-await t.test('whoever is asked, the network is looked at before: it may be another one', t => {
-  const { tested, ask, looks } = upstreams();
-  const [route] = tested.routes;
-  if (route === undefined) throw new Error('no route');
-  for (const [purpose, of] of Object.entries({
-    main: () => tested.asked,
-    route: () => route.upstream(),
-    portal: () => tested.portalResolvers,
-  })) {
-    const before = looks();
-    ask(of());
-    t.ok(looks() > before, purpose);
-  }
-  tested.close();
-  t.end();
+/** Asks; the outcome is filled in when it is there. */
+function ask(of: Upstream | undefined, name: string): { outcome: UpstreamReply | Failure | undefined; times: number } {
+  const asked = { outcome: undefined as UpstreamReply | Failure | undefined, times: 0 };
+  const question = Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]);
+  of?.exchange({ question, dnssecOk: false, checkingDisabled: false }, TYPE.A, outcome => {
+    asked.outcome = outcome;
+    asked.times++;
+  });
+  return asked;
+}
+
+const wordOf = ({ outcome }: ReturnType<typeof ask>): string | undefined =>
+  outcome?.at === 'reply' ? outcome.server.label : outcome?.code;
+
+await t.test('a question that waits for a server is asked of those that come in its place', async t => {
+  const { network, clock, upstreams, reload } = setUp(servers(ONE));
+  const asked = ask(upstreams.asked, 'x.example');
+  await clock.advance(100);
+  t.equal(network.last.target.address, '192.0.2.1', 'it does not answer');
+  await reload(servers(TWO));
+  t.equal(asked.times, 0, 'it goes on waiting');
+  t.equal(network.last.target.address, '192.0.2.2');
+  network.last.accept();
+  await clock.advance(0);
+  network.last.answer(ANSWER);
+  await clock.advance(0);
+  t.equal(wordOf(asked), 'two.test');
+  await clock.advance(20_000);
+  t.equal(asked.times, 1);
+  t.same(
+    network.streams.filter(({ target }) => target.address === '192.0.2.1').map(({ asked: names }) => names),
+    [[]],
+    'the first one has heard nothing, and is not dialled any more',
+  );
 });
 
 await t.test(
-  'what the portal was asked is handed back when its window closes, and there is another pool by then',
-  t => {
-    const { tested, ask } = upstreams();
-    const before = tested.portalResolvers;
-    let now: Upstream | undefined;
-    before.exchange(
-      {
-        question: Buffer.concat([wireName('x.'), Buffer.from([0, 1, 0, 1])]),
-        dnssecOk: false,
-        checkingDisabled: false,
-      },
-      TYPE.A,
-      () => void (now = tested.portalResolvers),
+  'servers that stay keep their connections and numbers; those that come get numbers of their own',
+  async t => {
+    const { network, upstreams, clock, reload, labels, ids, told } = setUp(servers(ONE));
+    network.serve = () => ANSWER;
+    upstreams.connect();
+    await clock.advance(10);
+    const [first] = ids();
+    await reload(servers(TWO, ONE));
+    t.same(labels(), ['main two.test', 'main one.test']);
+    t.equal(ids()[1], first);
+    t.equal(network.streams.filter(({ target }) => target.address === '192.0.2.1').length, 1);
+    const [second] = ids();
+    await reload(servers(ONE));
+    await reload(servers(ONE, TWO));
+    t.notOk(
+      ids()
+        .slice(1)
+        .includes(second ?? 0),
+      'a server that comes back is another one',
     );
-    tested.closePortal();
-    t.ok(now !== undefined && now !== before);
-    const [outcome] = ((): (UpstreamReply | Failure)[] => {
-      const outcomes = ask(tested.portalResolvers);
-      tested.close();
-      return outcomes;
-    })();
-    t.match(outcome, { code: 'handed_back' }, 'at the end all are handed back');
-    t.end();
+    t.same([told.dialers, told.exchanged], [1, 3], 'and the failures of before are forgotten each time');
   },
 );
+
+await t.test('other roots, or another certificate of ours: all servers prove themselves anew', async t => {
+  const config = `upstream: { servers: [${ONE}], ca_file: /ca, client_certificate: /me, client_key: /key }`;
+  const files = { '/ca': 'roots', '/me': 'me', '/key': 'key' };
+  const { network, upstreams, clock, reload, ids, told } = setUp(config, files);
+  network.serve = () => ANSWER;
+  upstreams.connect();
+  await clock.advance(10);
+  let [id] = ids();
+  let count = 1;
+  for (const path of Object.keys(files)) {
+    await reload(config, { ...files, [path]: 'renewed' });
+    await clock.advance(10);
+    t.notOk(ids().includes(id ?? 0), path);
+    [id] = ids();
+    t.equal(network.streams.length, ++count, 'a new connection');
+    t.equal(network.streams.at(-2)?.closed, true, 'and the one of before is closed');
+    await reload(config, files);
+    await clock.advance(10);
+    [id] = ids();
+    count++;
+  }
+  t.equal(told.dialers, 1 + 2 * Object.keys(files).length);
+});
+
+await t.test("the system's resolvers come and go with the plan, and change with the network", async t => {
+  const { upstreams, reload, labels, setResolvers } = setUp(servers(ONE));
+  t.equal(upstreams.mode, 'strict');
+  await reload('');
+  t.same(labels(), ['main 192.0.2.53']);
+  t.equal(upstreams.mode, 'opportunistic');
+  setResolvers('192.0.2.54');
+  upstreams.networkChanged('resolvers');
+  t.same(labels(), ['main 192.0.2.54']);
+  await reload(servers(ONE));
+  setResolvers('192.0.2.55');
+  upstreams.networkChanged('resolvers');
+  t.same(labels(), ['main one.test'], 'where they are not asked they do not matter');
+  t.equal(upstreams.mode, 'strict');
+});
+
+await t.test('a route that goes while a question is on its way: nobody else hears of it', async t => {
+  const { network, clock, upstreams, reload, labels } = setUp(both(servers(ONE), routes(['corp.test', '192.0.2.11'])));
+  network.datagram = async () => new Promise(() => undefined);
+  const [route] = upstreams.routes;
+  const asked = ask(route?.upstream(), 'www.corp.test');
+  await clock.advance(10);
+  t.equal(network.datagrams.length, 1);
+  await reload(servers(ONE));
+  t.same(labels(), ['main one.test']);
+  t.same(upstreams.routes, []);
+  await clock.advance(20_000);
+  t.equal(network.datagrams.length, 1, 'it is not sent again');
+  t.same(
+    network.streams.flatMap(({ asked: names }) => names),
+    [],
+  );
+  const late = ask(route?.upstream(), 'late.corp.test');
+  t.equal(wordOf(late), 'handed_back', 'the route of before asks nobody any more');
+  t.same([asked.outcome?.at, asked.times], ['failure', 1], 'and no question is left behind');
+});
+
+await t.test('what was on its way to resolvers that a reload takes away is handed back at once', async t => {
+  const { network, clock, upstreams, reload } = setUp(both(servers(ONE), routes(['corp.test', '192.0.2.11'])));
+  network.datagram = async () => new Promise(() => undefined);
+  const asked = ask(upstreams.routes[0]?.upstream(), 'www.corp.test');
+  await clock.advance(10);
+  await reload(both(servers(ONE), routes(['corp.test', '192.0.2.12'])));
+  t.equal(wordOf(asked), 'handed_back', 'the stage asks those that came');
+  t.equal(asked.times, 1);
+});
+
+await t.test('routes of the same resolvers are kept; zones that are asked of others are told', async t => {
+  const { reload, ids, rerouted } = setUp(
+    both(servers(ONE), routes(['a.test', '192.0.2.11'], ['b.test', '192.0.2.12'])),
+  );
+  const [, a, b] = ids();
+  await reload(both(servers(ONE), routes(['b.test', '192.0.2.12'], ['a.test', '192.0.2.11'])));
+  t.same(ids().slice(1), [b, a], 'in another order');
+  t.same(rerouted.splice(0), [], 'which is no change');
+  await reload(both(servers(ONE), routes(['b.test', '192.0.2.12'], ['c.test', '192.0.2.11'])));
+  t.same(ids().slice(1), [b, a]);
+  t.same(rerouted.splice(0), ['a.test.', 'c.test.'], 'one that has gone, and one that has come');
+  await reload(both(servers(ONE), routes(['b.test', '192.0.2.13'], ['c.test', '192.0.2.11'])));
+  t.same(rerouted.splice(0), ['b.test.'], 'one whose resolvers are others');
+  t.equal(ids()[2], a);
+  await reload(both(servers(TWO), routes(['b.test', '192.0.2.13'], ['c.test', '192.0.2.11'])));
+  t.same(rerouted, [], 'other servers of all other names are no matter for routes');
+});
+
+await t.test('what is closed hands back all questions, and opens nothing more', async t => {
+  const { network, clock, upstreams } = setUp(both(servers(ONE), routes(['corp.test', '192.0.2.11'])));
+  network.datagram = async () => new Promise(() => undefined);
+  const all = [
+    ask(upstreams.asked, 'x.example'),
+    ask(upstreams.routes[0]?.upstream(), 'www.corp.test'),
+    ask(upstreams.portalResolvers, 'portal.test'),
+  ];
+  await clock.advance(10);
+  upstreams.close();
+  await clock.advance(20_000);
+  t.same(all.map(wordOf), ['handed_back', 'handed_back', 'handed_back']);
+  t.same(
+    all.map(({ times }) => times),
+    [1, 1, 1],
+  );
+  t.same([network.streams.length, network.datagrams.length], [1, 2]);
+});

@@ -1,50 +1,77 @@
-// The HTTP listener over reloads.
+// The HTTP side, as reloads move it, end it, and fail to begin it.
 
 import { createServer } from 'node:net';
 
 import t from 'tap';
 
-import { monoMs, wallMs } from '../../src/base/time.js';
-import type { Plan } from '../../src/run/plan.js';
 import { Web } from '../../src/run/web.js';
+import { fakeClock } from '../fixtures/clock.js';
 import { freePort } from '../fixtures/free-port.js';
+import { planFor } from '../fixtures/plans.js';
 import { recordedLog } from '../fixtures/recorder.js';
 
-const planFor = (address: string, port: number): Plan => ({ listeners: { metrics: { address, port } } }) as Plan;
+const at = (port: number) => planFor(`metrics: { listen: "127.0.0.1:${port}" }`);
+const OFF = planFor('metrics: { listen: off }');
 
-await t.test(
-  'metrics.listen moves between an address and the wildcard of its port, and back where that fails',
-  async t => {
-    const web = new Web({
-      metrics: { expose: async () => Promise.resolve({ contentType: 'text/plain', body: 'here' }) },
-      notReady: () => undefined,
-      status: () => ({}),
-      maxConnections: 4,
-      clock: { monotonicMs: () => monoMs(0), wallMs: () => wallMs(0), after: () => () => undefined },
-      log: recordedLog(),
-      sums: () => [],
-    });
-    t.teardown(() => web.close());
-    const port = await freePort();
-    const scraped = async (address: string): Promise<string> =>
-      fetch(`http://${address}:${port}/metrics`).then(
-        async reply => reply.text(),
-        () => 'nobody',
-      );
-    await web.start(planFor('127.0.0.1', port));
-    (await web.prepare(planFor('0.0.0.0', port))).commit();
-    t.equal(await scraped('127.0.0.2'), 'here');
+function setUp() {
+  const clock = fakeClock();
+  const web = new Web({
+    clock,
+    log: recordedLog(),
+    sums: () => [],
+    metrics: { expose: async () => ({ contentType: 'text/plain', body: '' }) },
+    notReady: () => undefined,
+    status: () => ({}),
+    maxConnections: 8,
+  });
+  return { clock, web };
+}
 
-    (await web.prepare(planFor('127.0.0.1', port))).abandon();
-    for (let tries = 0; tries < 100 && (await scraped('127.0.0.2')) !== 'here'; tries++);
-    t.equal(await scraped('127.0.0.2'), 'here', 'another part could not prepare');
+const served = async (port: number): Promise<boolean> =>
+  fetch(`http://127.0.0.1:${port}/livez`).then(
+    ({ ok }) => ok,
+    () => false,
+  );
 
-    (await web.prepare(planFor('127.0.0.1', port))).commit();
-    t.equal(await scraped('127.0.0.2'), 'nobody');
-    const other = createServer();
-    await new Promise<void>(resolve => void other.listen(port, '127.0.0.2', resolve));
-    t.teardown(() => other.close());
-    await t.rejects(Promise.resolve(web.prepare(planFor('0.0.0.0', port))), { message: /in use by another program/ });
-    t.equal(await scraped('127.0.0.1'), 'here', 'the wildcard cannot be bound');
-  },
-);
+await t.test('sums are only remembered while there is a page to show them', async t => {
+  const { clock, web } = setUp();
+  const port = await freePort();
+  t.teardown(() => web.close());
+  await web.start(OFF);
+  t.equal(clock.pending, 0);
+  (await web.prepare(at(port))).commit();
+  t.equal(clock.pending, 1);
+  t.ok(await served(port));
+  (await web.prepare(OFF)).commit();
+  t.equal(clock.pending, 0);
+  t.notOk(await served(port));
+});
+
+await t.test('an address that cannot be opened, or is given up, leaves nothing behind', async t => {
+  const { clock, web } = setUp();
+  t.teardown(() => web.close());
+  const port = await freePort();
+  const taken = createServer();
+  await new Promise<void>(resolve => taken.listen(port, '127.0.0.1', resolve));
+  await web.start(OFF);
+  await t.rejects(web.prepare(at(port)), { message: /is in use/ });
+  t.equal(clock.pending, 0);
+  await new Promise(resolve => taken.close(resolve));
+  (await web.prepare(at(port))).abandon();
+  t.equal(clock.pending, 0);
+  t.notOk(await served(port));
+  t.equal(web.at, undefined);
+});
+
+await t.test('where one is open, it stays as it was', async t => {
+  const { clock, web } = setUp();
+  t.teardown(() => web.close());
+  const [one, two] = [await freePort(), await freePort()];
+  await web.start(at(one));
+  const prepared = await web.prepare(at(two));
+  t.same([await served(one), await served(two)], [true, true], 'the new one is opened before the old one is closed');
+  prepared.abandon();
+  t.same([await served(one), await served(two)], [true, false]);
+  t.equal(clock.pending, 1);
+  t.match(web.at, { port: one });
+});

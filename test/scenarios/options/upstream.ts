@@ -1,6 +1,6 @@
 // Options about who is asked: upstream.
 
-import type { TLSSocket } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 
 import { certificate } from '../../fixtures/certificates.js';
 import { type Json, KNOWN, type Rig, type RigServer } from '../../fixtures/rig.js';
@@ -213,8 +213,9 @@ const client = (
     const server = await rig.server('asks.test', { tls: { requestCert: true, rejectUnauthorized: false } });
     const seen: string[] = [];
     server.dot.handler = (query, session) => {
-      const peer = (session.socket as TLSSocket).getPeerCertificate();
-      seen.push('subject' in peer ? String(peer.subject.CN) : 'nobody');
+      const { socket } = session;
+      const peer = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+      seen.push(peer?.subject.replace('CN=', '') ?? 'nobody');
       session.reply(world(records(KNOWN))(query) ?? Buffer.alloc(0));
     };
     const { apply, before, after } = make(rig);

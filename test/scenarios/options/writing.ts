@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
+import { ask } from '../../fixtures/client.js';
 import { freePort } from '../../fixtures/free-port.js';
 import { eventually, type Json, type Rig } from '../../fixtures/rig.js';
 import type { Row } from './row.js';
@@ -129,8 +130,8 @@ const QUERIES: readonly Row[] = [
     scene: async rig => {
       const taps = await Promise.all([tap(rig, 'one.sock'), tap(rig, 'two.sock')]);
       return {
-        before: { log: { dnstap: taps[0]?.path } },
-        after: { log: { dnstap: taps[1]?.path } },
+        before: { log: { dnstap: taps[0].path } },
+        after: { log: { dnstap: taps[1].path } },
         facts: async () => taps.map(each => each.open()),
         expected: { before: [1, 0], after: [0, 1] },
       };
@@ -171,10 +172,20 @@ async function shownCertificate(port: number): Promise<string> {
   });
 }
 
+/** Whether another configuration comes into force when it is written, and the one of before when that is. */
+async function followed(rig: Rig, config: Json): Promise<boolean> {
+  const ttl = async (): Promise<number | undefined> =>
+    (await ask(rig.at, rig.fresh('long.example'))).text.answers[0]?.ttl;
+  rig.write({ ...config, cache: { max_ttl: '100s' } });
+  const there = await eventually(ttl, 100);
+  rig.write(config);
+  return there === 100 && (await eventually(ttl, 86_400)) === 86_400;
+}
+
 const ON_CHANGE: Row = {
   title: 'reload_on_change: the configuration, and the files that it names',
   options: ['reload_on_change'],
-  scene: async rig => {
+  scene: async (rig, main) => {
     const port = await freePort();
     const files = { certificate: rig.path('home.pem'), key: rig.path('home.key') };
     const renew = (): void => {
@@ -201,9 +212,15 @@ const ON_CHANGE: Row = {
         const seen = { renewed: await changed(), taken: rig.overview().reload.takenMs > watched };
         // As it was, so that going back changes nothing else.
         if (!isOn) await rig.daemon.reload();
-        return seen;
+        return {
+          ...seen,
+          followed: isOn && (await followed(rig, { ...config(true), upstream: { servers: [main.entry] } })),
+        };
       },
-      expected: { before: { renewed: false, taken: false }, after: { renewed: true, taken: true } },
+      expected: {
+        before: { renewed: false, taken: false, followed: false },
+        after: { renewed: true, taken: true, followed: true },
+      },
     };
   },
 };
