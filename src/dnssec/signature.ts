@@ -5,7 +5,7 @@ import { putU16, putU32 } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
 import type { WallSec } from '../base/time.js';
 import type { Budget } from './budget.js';
-import { algorithmText, type Dnskey } from './dnskey.js';
+import { algorithmText, type Dnskey, MOST_SAME_TAG } from './dnskey.js';
 import { timeText } from './explain.js';
 import { ancestorOf, hasWildcardLabel, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
 import { type RRset, setText, type Signature } from './rrset.js';
@@ -31,8 +31,6 @@ export type SignatureCheck =
   | { readonly at: 'untimely'; readonly flaw: Flaw; readonly expanded: boolean; readonly signature: Signature }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
-/** The most keys of one zone with the same tag. More are an attack (KeyTrap, CVE-2023-50387). */
-const MOST_SAME_TAG = 4;
 /** The most signatures over one RRset, by known keys, that are checked. */
 const MOST_SIGNATURES = 8;
 /** The size of the memory for checked signatures, in octets of signed data. */
