@@ -6,7 +6,7 @@ import type { FailureCode } from '../base/outcome.js';
 import type { WallSec } from '../base/time.js';
 import type { Budget } from './budget.js';
 import { algorithmText, type Dnskey, MOST_SAME_TAG } from './dnskey.js';
-import { timeText } from './explain.js';
+import { dateText } from './explain.js';
 import { ancestorOf, hasWildcardLabel, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
 import { type RRset, setText, type Signature } from './rrset.js';
 import type { Steps } from './steps.js';
@@ -133,8 +133,8 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
     no_zone_key: `${by}: that key may not sign records of the zone`,
     longer: `${by} speaks of a longer name`,
     wrong: `${by} is wrong`,
-    early: `${by} is not valid before ${timeText(signature.inception)}`,
-    expired: `${by} expired ${timeText(signature.expiration)}`,
+    early: `${by} is not valid before ${dateText(signature.inception)}`,
+    expired: `${by} expired ${dateText(signature.expiration)}`,
     key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`,
     signatures: `${what}: too many signatures to check`,
   };
@@ -142,7 +142,8 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
 }
 
 /** The result of checking one signature. */
-type Attempt = { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
+type SignatureAttempt =
+  { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
 
 /**
  * Checks signatures. It remembers valid signatures of authority sections, because the SOA and NSEC records of a zone
@@ -205,7 +206,7 @@ export class Verifier {
     keys: readonly Dnskey[],
     wallNow: WallSec,
     budget: Budget,
-  ): Steps<Attempt> {
+  ): Steps<SignatureAttempt> {
     // A signature with wrong dates is checked, too: if the clock is known to be wrong, dates do not count.
     const time = timeOf(signature, wallNow);
     const data = signedOctets(set, signature);

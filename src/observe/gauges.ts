@@ -5,7 +5,7 @@ import { MODES } from '../base/overview.js';
 import { ADDRESS_STATES, ANCHOR_STATES, DNSSEC_STATES, GAUGES, type Labels, PURPOSES } from './catalogue.js';
 import { type Family, keysOf, PREFIX, type Sample } from './families.js';
 
-type Read = (overview: Overview) => readonly Sample[];
+type ReadGauge = (overview: Overview) => readonly Sample[];
 
 const one = (value: number): Sample[] => [{ labels: {}, value }];
 const flag = (labels: Labels, is: boolean): Sample => ({ labels, value: is ? 1 : 0 });
@@ -33,7 +33,7 @@ function byLabel({ servers }: Overview): Labelled[] {
 
 /** A gauge with one value for each label of a server; undefined: not known, and not shown. */
 const perServer =
-  (value: (labelled: Labelled) => number | undefined): Read =>
+  (value: (labelled: Labelled) => number | undefined): ReadGauge =>
   overview =>
     byLabel(overview).flatMap(labelled => {
       const known = value(labelled);
@@ -42,7 +42,7 @@ const perServer =
 
 /** A gauge with a flag for each label of a server and each value: whether one of its servers has the value. */
 const flagPerServer =
-  <V extends string>(label: string, values: readonly V[], valueOf: (server: ServerOverview) => V): Read =>
+  <V extends string>(label: string, values: readonly V[], valueOf: (server: ServerOverview) => V): ReadGauge =>
   overview =>
     byLabel(overview).flatMap(({ upstream, servers }) =>
       values.map(value =>
@@ -60,7 +60,7 @@ function leastSec(milliseconds: readonly (number | undefined)[]): number | undef
 }
 
 /** How each gauge is read. */
-const READ: Readonly<Record<keyof typeof GAUGES, Read>> = {
+const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   build_info: ({ version }) => [
     flag({ version, node: process.versions.node, openssl: process.versions.openssl }, true),
   ],

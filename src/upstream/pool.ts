@@ -129,8 +129,8 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     const nowMs = this.clock.monotonicMs();
     const { group, held } = this;
     // Questions need not wait in the other modes, which can use cleartext.
-    if (group.mode === 'strict' || group.mode === 'encrypted') held.settle(nowMs);
-    else held.settled();
+    if (group.mode === 'strict' || group.mode === 'encrypted') held.startGrace(nowMs);
+    else held.endGrace();
     group.prepare(nowMs);
   }
 
@@ -185,13 +185,13 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   }
 
   up(): void {
-    this.held.settled();
+    this.held.endGrace();
     this.wake([]);
   }
 
   private addressesChanged(): void {
     const nowMs = this.clock.monotonicMs();
-    if (this.held.isSettling(nowMs)) for (const each of this.group.endpoints) each.prepare(nowMs);
+    if (this.held.inGrace(nowMs)) for (const each of this.group.endpoints) each.prepare(nowMs);
     this.wake([]);
   }
 

@@ -32,7 +32,7 @@ export class Validation {
   private retried = false;
   private settled = false;
   // The following two are made when they are needed: most questions wait only for their answer.
-  private judged: Question | undefined = undefined;
+  private validating: Question | undefined = undefined;
   /** The callbacks that wait for each lookup. */
   private waiting: Map<string, (() => void)[]> | undefined = undefined;
 
@@ -58,7 +58,7 @@ export class Validation {
 
   private get question(): Question {
     const { clock, validator, ageNow } = this.shared.parts;
-    return (this.judged ??= validator.question(this.name, this.query.type, {
+    return (this.validating ??= validator.question(this.name, this.query.type, {
       wallNow: wallSecOf(clock.wallMs()),
       ageNow: ageNow(),
     }));
