@@ -51,7 +51,7 @@ for (const [how, end] of ends) {
     t.equal(clock.pending, 0, 'and no timer runs');
   });
 
-  await t.test(`${how}: discovery asks nobody any more`, async t => {
+  await t.test(`${how}: discovery sends no more queries`, async t => {
     const { clock, network, tested, spec } = setUp(
       [nameless('192.0.2.1', { discover: true })],
       { mode: 'opportunistic' },
@@ -111,7 +111,7 @@ await t.test('closed: questions that wait for no answer are handed back at once'
   }
 });
 
-await t.test('closed: a question whose last attempt is lost is handed back, and asked of nobody else', async t => {
+await t.test('closed: a question whose last attempt is lost is handed back, and no other server is asked', async t => {
   const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = name => (name === '' ? {} : 'silence');
   tested.prepare();

@@ -189,7 +189,7 @@ await t.test('the counts of a server end with its last connection', async t => {
   t.equal(ended, 1);
 });
 
-await t.test('a server with two addresses of which one is dead is up: each address is told for itself', async t => {
+await t.test('a server with one dead and one working address is up, and each address has its own state', async t => {
   const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1', '2001:db8::1')]);
   network.serve = (_name, { address }) => (address === '2001:db8::1' ? 'refuse' : { answers: A });
   tested.prepare();

@@ -205,7 +205,7 @@ await t.test('one of many never answered: the others are, and the connection liv
   t.notOk(network.streams[0]?.closed);
 });
 
-await t.test('nobody answers: SERVFAIL at 4.5 s, before the client gives up at 5', async t => {
+await t.test('no server answers: SERVFAIL at 4.5 s, before the client gives up at 5 s', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = name => (name === '' ? {} : 'silence');
   const asked = ask();
