@@ -9,9 +9,15 @@ export const RCODE = {
   NXDOMAIN: 3,
   NOTIMP: 4,
   REFUSED: 5,
+  /** A DNAME makes a name that is too long (RFC 6672 §2.2). */
+  YXDOMAIN: 6,
   BADVERS: 16,
   BADCOOKIE: 23,
 } as const;
+
+/** Whether a response with this RCODE is an answer, which its zone has signed, and not a failure of the server. */
+export const isAnswerRcode = (rcode: number): boolean =>
+  rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === RCODE.YXDOMAIN;
 
 /** Extended DNS Error INFO-CODEs that are sent (RFC 8914 §4, RFC 9276 §5 for 27, RFC 9824 §7 for 30). */
 export const EDE = {

@@ -1,7 +1,7 @@
 // Turns sums into rates and quantiles, for the page and `top`.
 
 /** A sample of the daemon's counters, from /history.json or /status.json: sums since its start. */
-export interface Look {
+export interface Sums {
   /** Milliseconds since 1970. */
   readonly atMs: number;
   readonly cache: number;
@@ -15,7 +15,7 @@ export interface Look {
 }
 
 /** What happened between two samples. A value is undefined if no counted event allows computing it. */
-export interface Span {
+export interface Rates {
   readonly atMs: number;
   /** Queries per second. */
   readonly queries: number;
@@ -32,7 +32,7 @@ export interface Span {
 }
 
 /** Makes a sample of the numbers of /history.json. */
-export function lookFrom([
+export function sumsFrom([
   atMs = 0,
   cache = 0,
   upstream = 0,
@@ -41,18 +41,18 @@ export function lookFrom([
   encrypted = 0,
   cleartext = 0,
   ...durations
-]: readonly number[]): Look {
+]: readonly number[]): Sums {
   return { atMs, cache, upstream, local, error, encrypted, cleartext, durations };
 }
 
 const part = (some: number, all: number): number | undefined => (all > 0 ? some / all : undefined);
-const repliesOf = ({ cache, upstream, local, error }: Look): number => cache + upstream + local + error;
+const repliesOf = ({ cache, upstream, local, error }: Sums): number => cache + upstream + local + error;
 
 /**
  * What happened from one sample to the next; undefined if the daemon was restarted in between, or no time has passed.
  * @param boundsMs the upper bounds of the buckets but the last, which has none
  */
-export function between(before: Look, after: Look, boundsMs: readonly number[]): Span | undefined {
+export function between(before: Sums, after: Sums, boundsMs: readonly number[]): Rates | undefined {
   const seconds = (after.atMs - before.atMs) / 1000;
   const replies = repliesOf(after) - repliesOf(before);
   if (seconds <= 0 || replies < 0) return undefined;
@@ -97,11 +97,11 @@ export const percentText = (share: number | undefined): string =>
       : `${Math.round(share * 100)} %`;
 
 /** A duration for people. Below the first bound, the buckets show only that it is shorter. */
-export const timeText = (ms: number | undefined, boundsMs: readonly number[]): string =>
+export const latencyText = (ms: number | undefined, boundsMs: readonly number[]): string =>
   ms === undefined ? '–' : ms <= (boundsMs[0] ?? 0) ? `< ${boundsMs[0] ?? 0} ms` : `${numberText(ms)} ms`;
 
 /** A long duration for people: `3 d 4 h`, `12 min`. */
-export function spanText(seconds: number): string {
+export function durationText(seconds: number): string {
   const [d, h, min] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   if (d > 0) return `${d} d ${h} h`;
   if (h > 0) return `${h} h ${min} min`;

@@ -70,7 +70,7 @@ const SILENCE_SEC = 5;
 /** The most failures; the least recently used one is removed first. */
 const MOST_FAILURES = 4096;
 
-interface Held<T> {
+interface StoredFailure<T> {
   readonly result: T;
   readonly holdSec: number;
   readonly until: AgeSec;
@@ -78,14 +78,14 @@ interface Held<T> {
 
 /** Recent failures by question key. `T` is given to clients that ask again. */
 export class FailureCache<T> {
-  private readonly table: Bounded<Held<T>>;
+  private readonly table: Bounded<StoredFailure<T>>;
   private repliedAt = ageSec(-Infinity);
   private cleared = 0;
   private evicted = 0;
 
   /** @param most how many failures are kept */
   constructor(most = MOST_FAILURES) {
-    this.table = bounded<Held<T>>(most, () => this.evicted++);
+    this.table = bounded<StoredFailure<T>>(most, () => this.evicted++);
   }
 
   /** The failure of a question, if it is still valid. */
@@ -106,7 +106,7 @@ export class FailureCache<T> {
     this.table.set(key, { result, holdSec, until: ageAfter(ageNow, holdSec) }, 1);
   }
 
-  private holdSec(hold: Hold, before: Held<T> | undefined, ageNow: AgeSec): number {
+  private holdSec(hold: Hold, before: StoredFailure<T> | undefined, ageNow: AgeSec): number {
     if (hold === 'bogus') return BOGUS_HOLD_SEC;
     const othersAreAnswered = ageNow - this.repliedAt <= SILENCE_SEC;
     if (hold === 'brief' || (hold === 'timeout' && !othersAreAnswered)) return LEAST_HOLD_SEC;

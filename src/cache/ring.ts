@@ -29,12 +29,14 @@ const BYTES_PER_SLOT = 64;
 const SLOT_BYTES = 8;
 /** The index starts small and doubles when it fills: a sparse table touches a page of memory for each record. */
 const FIRST_SLOTS = 1024;
-/** Above this load the index grows. If it cannot grow, records are evicted before the memory is full. */
-const MAX_LOAD = 0.8;
-/** The most second chances per record written, so that no write takes long. */
-const MAX_CHANCES = 16;
-/** The largest part of the memory for one record: a larger record would evict too many others. */
-const LARGEST_PART = 8;
+const LIMITS = {
+  /** Above this load the index grows. If it cannot grow, records are evicted before the memory is full. */
+  load: 0.8,
+  /** The most second chances per record written, so that no write takes long. */
+  chances: 16,
+  /** A record may take this part of the memory: a larger one would evict too many others. */
+  largestPart: 1 / 8,
+} as const;
 
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
@@ -95,8 +97,8 @@ export class Ring {
     const hash = hashOf(key);
     this.deleteHashed(key, hash);
     const bytes = Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
-    if (bytes > this.octets.length / LARGEST_PART || key.length > 0xffff) return -1;
-    while (this.live >= MAX_LOAD * this.mask) {
+    if (bytes > this.octets.length * LIMITS.largestPart || key.length > 0xffff) return -1;
+    while (this.live >= LIMITS.load * this.mask) {
       if (this.mask + 1 < this.mostSlots) this.grow();
       else this.evict(false);
     }
@@ -153,7 +155,7 @@ export class Ring {
   /** Finds `bytes` in one piece at the head, giving up the oldest records. Returns the offset. */
   private room(bytes: number): number {
     const size = this.octets.length;
-    for (let chances = MAX_CHANCES; ;) {
+    for (let chances: number = LIMITS.chances; ;) {
       const at = this.head % size;
       const needed = at + bytes > size ? size - at : bytes;
       if (this.head + needed - this.tail > size) {

@@ -51,7 +51,7 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
       value,
     } = parseArguments(args, { config: { type: 'string' } }, 1);
     const file = value('config');
-    const source = new Source(file, provider);
+    const source = new CommandLineSource(file, provider);
     const checked = source.load();
     if (!checked.ok) {
       console.error(problemReport(file ?? '', checked.problems));
@@ -75,7 +75,7 @@ const DNS_PORT = 53;
 type Good = Extract<ConfigCheck, { ok: true }>;
 
 /** The source of the configuration: a file or the defaults, with PROVIDER applied. */
-class Source implements ConfigurationSource {
+class CommandLineSource implements ConfigurationSource {
   /** Our own listeners: a resolver at one of these addresses is this daemon, and asking it would be a loop. */
   listening: () => readonly ListenAddress[] = () => [];
 
@@ -127,7 +127,11 @@ function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined
   return libc === undefined || 'unavailable' in libc ? undefined : libc;
 }
 
-async function serve(source: Source, { config, notBuilt }: Good, sockets: PassedSockets | undefined): Promise<number> {
+async function serve(
+  source: CommandLineSource,
+  { config, notBuilt }: Good,
+  sockets: PassedSockets | undefined,
+): Promise<number> {
   const log = logger(config.log, process.stdout);
   handleProcessErrors({ log });
   // If the reader of the log goes away, the daemon goes on.
@@ -173,7 +177,7 @@ async function serve(source: Source, { config, notBuilt }: Good, sockets: Passed
 /** Logs the start. */
 function introduce(
   log: Log,
-  { file, resolvers }: Source,
+  { file, resolvers }: CommandLineSource,
   { upstream: { servers, mode }, dnssec }: Good['config'],
   notBuilt: readonly string[],
   sockets: PassedSockets | undefined,

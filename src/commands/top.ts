@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { between, type Look, lookFrom, numberText, percentText, timeText } from '../base/rates.js';
+import { between, type Sums, sumsFrom, numberText, percentText, latencyText } from '../base/rates.js';
 import { checkConfig } from '../config/check.js';
 import { askDaemon } from '../control/client.js';
 import { STATE_WORDS } from '../control/status.js';
@@ -60,7 +60,7 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
     }
     const socket = value('socket') ?? checked.config.control.socket;
     const live = !flag('once') && process.stdout.isTTY;
-    let before: Look | undefined;
+    let before: Sums | undefined;
     for (;;) {
       const reply = await askDaemon(socket, { command: 'top', args: [] });
       if (!reply.ok) {
@@ -68,7 +68,7 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
         return 1;
       }
       const top = reply.data as Top;
-      const now = lookFrom(top.sums);
+      const now = sumsFrom(top.sums);
       if (flag('json')) console.log(JSON.stringify(top));
       else if (before !== undefined) process.stdout.write(`${live ? CLEAR : ''}${screen(top, before, now)}\n`);
       if (before !== undefined && !live) return 0;
@@ -79,7 +79,7 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
 };
 
 /** The text of the screen. */
-export function screen(top: Top, before: Look, now: Look): string {
+export function screen(top: Top, before: Sums, now: Sums): string {
   const span = between(before, now, top.bounds_ms);
   const list = (title: string, rows: Top['names']): string[] =>
     rows === undefined || rows.length === 0
@@ -91,8 +91,8 @@ export function screen(top: Top, before: Look, now: Look): string {
       ['queries/s', numberText(span?.queries ?? 0)],
       ['from cache', percentText(span?.hits)],
       ['sent encrypted', percentText(span?.encrypted)],
-      ['median', timeText(span?.median, top.bounds_ms)],
-      ['slowest 1 %', timeText(span?.tail, top.bounds_ms)],
+      ['median', latencyText(span?.median, top.bounds_ms)],
+      ['slowest 1 %', latencyText(span?.tail, top.bounds_ms)],
     ]),
     '',
     columns([

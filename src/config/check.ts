@@ -7,7 +7,7 @@ import { combinationProblems } from './combinations.js';
 import { nearest } from './kinds.js';
 import { presets } from './presets.js';
 import { type Config, PRESETS, schema } from './schema.js';
-import type { Fields, GroupsRow, ListRow, OptionRow, Row } from './shape.js';
+import type { Fields, GroupsRow, ListRow, OptionRow, SchemaRow } from './shape.js';
 
 /** One problem in a configuration file. */
 export interface Problem {
@@ -149,7 +149,7 @@ class Reader {
     if (name !== undefined) this.preset = presets[name];
   }
 
-  private row(row: Row, input: unknown, path: string): unknown {
+  private row(row: SchemaRow, input: unknown, path: string): unknown {
     const node = this.resolved(input);
     switch (row.row) {
       case 'group':

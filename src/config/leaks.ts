@@ -28,6 +28,11 @@ function* ofMode(config: Config): Iterable<Leak> {
     servers.length === 0
       ? "the system's resolvers"
       : servers.map(({ name, addresses }) => name ?? addresses[0]?.address ?? '').join(', ');
+  const unauthenticated: Leak = {
+    path,
+    names: 'every name',
+    words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
+  };
   switch (modeOf(config)) {
     case 'off':
       yield { path, names: 'every name', words: `in cleartext to ${target}, always` };
@@ -38,18 +43,10 @@ function* ofMode(config: Config): Iterable<Leak> {
         names: 'every name',
         words: `in cleartext to ${target}, until TLS works with one of them, and whenever it works with none`,
       };
-      yield {
-        path,
-        names: 'every name',
-        words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
-      };
+      yield unauthenticated;
       break;
     case 'encrypted':
-      yield {
-        path,
-        names: 'every name',
-        words: `over TLS to ${target} without authentication: an attacker on the path can pose as the server`,
-      };
+      yield unauthenticated;
       break;
     case 'strict':
   }

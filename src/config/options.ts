@@ -4,13 +4,13 @@ import { type Config, schema } from './schema.js';
 import type { Fields, ListRow, OptionRow } from './shape.js';
 
 /** What brings a changed value into force. `defaults`: the option only chooses defaults of others, which a reload compares. */
-export type Change = 'reload' | 'restart' | 'defaults';
+export type OptionChange = 'reload' | 'restart' | 'defaults';
 
 /** What brings a changed value of a row into force. */
 export const changeOf = ({
   restart,
   choosesDefaults,
-}: Pick<OptionRow<unknown, unknown> | ListRow<unknown>, 'restart' | 'choosesDefaults'>): Change =>
+}: Pick<OptionRow<unknown, unknown> | ListRow<unknown>, 'restart' | 'choosesDefaults'>): OptionChange =>
   restart === true ? 'restart' : choosesDefaults === true ? 'defaults' : 'reload';
 
 /** One option. A list of groups, such as `upstream.servers`, is one option, because its entries have no stable identity. */
@@ -19,7 +19,7 @@ export interface OptionEntry {
   readonly path: string;
   /** False: it has no effect yet. */
   readonly built: boolean;
-  readonly change: Change;
+  readonly change: OptionChange;
 }
 
 /** All options, in the order of the schema. */

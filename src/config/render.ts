@@ -3,7 +3,7 @@
 
 import { type Config, schema } from './schema.js';
 import { changeOf } from './options.js';
-import type { Fields, ListRow, OptionRow, Row } from './shape.js';
+import type { Fields, ListRow, OptionRow, SchemaRow } from './shape.js';
 
 const COMMENT_WIDTH = 110;
 
@@ -32,16 +32,16 @@ function exampleFields(rows: Fields, indent: string): string[] {
 }
 
 /** The help of a row, with a note if a change needs a restart. */
-export const helpText = (row: Row): string =>
+export const helpText = (row: SchemaRow): string =>
   'kind' in row && changeOf(row) === 'restart' ? `${row.help} Needs a restart.` : row.help;
 
-function allowedLine(row: Row, indent: string): string[] {
+function allowedLine(row: SchemaRow, indent: string): string[] {
   if (row.row === 'group' || row.row === 'groups') return [];
   const built = row.built === false ? ' (not built yet: it is checked and has no effect)' : '';
   return wrapped(`${row.row === 'list' ? 'Each: ' : ''}${row.kind.allowed}${built}`, indent);
 }
 
-function exampleValue(key: string, row: Row, indent: string): string[] {
+function exampleValue(key: string, row: SchemaRow, indent: string): string[] {
   switch (row.row) {
     case 'group':
       return [`${indent}${key}:`, ...exampleFields(row.fields, `${indent}  `)];
@@ -156,7 +156,7 @@ const objectSchema = (rows: Fields): Record<string, unknown> => ({
   properties: Object.fromEntries(Object.entries(rows).map(([key, row]) => [key, rowSchema(row)])),
 });
 
-function rowSchema(row: Row): Record<string, unknown> {
+function rowSchema(row: SchemaRow): Record<string, unknown> {
   switch (row.row) {
     case 'group':
       return { description: row.help, ...objectSchema(row.fields) };

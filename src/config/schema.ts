@@ -323,5 +323,3 @@ export const schema = {
 
 /** A checked configuration: the value of every option. */
 export type Config = ValuesOf<typeof schema>;
-/** An entry of `upstream.servers`. */
-export type ServerConfig = Config['upstream']['servers'][number];

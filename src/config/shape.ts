@@ -54,11 +54,11 @@ export interface GroupsRow<F extends Fields> {
 }
 
 /** Any row, with the type of its value left open. */
-export type Row = OptionRow<unknown, unknown> | ListRow<unknown> | GroupRow<Fields> | GroupsRow<Fields>;
+export type SchemaRow = OptionRow<unknown, unknown> | ListRow<unknown> | GroupRow<Fields> | GroupsRow<Fields>;
 
 /** Rows by key. */
 export interface Fields {
-  readonly [key: string]: Row;
+  readonly [key: string]: SchemaRow;
 }
 
 /** The type of a row's value. */

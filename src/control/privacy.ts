@@ -15,13 +15,13 @@ export const PRIVACY_WORDS: Readonly<Record<Privacy, string>> = {
 };
 
 /** An address with its server. */
-export interface Row {
+export interface AddressRow {
   readonly server: ServerOverview;
   readonly address: AddressOverview;
 }
 
 /** The addresses of all servers. */
-export const rowsOf = ({ servers }: Pick<Overview, 'servers'>): Row[] =>
+export const rowsOf = ({ servers }: Pick<Overview, 'servers'>): AddressRow[] =>
   servers.flatMap(server => server.addresses.map(address => ({ server, address })));
 
 /** The addresses of the servers for all names, except those of routes and of a portal window. */

@@ -1,8 +1,8 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
 import type { Overview } from '../base/overview.js';
-import { spanText } from '../base/rates.js';
-import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type Row, rowsOf } from './privacy.js';
+import { durationText } from '../base/rates.js';
+import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
 
@@ -14,7 +14,7 @@ const VALIDATION_WORDS: Readonly<Record<Overview['dnssec'], string>> = {
 };
 
 /** Words for the states of an address. */
-export const STATE_WORDS: Readonly<Record<Row['address']['state'], string>> = {
+export const STATE_WORDS: Readonly<Record<AddressRow['address']['state'], string>> = {
   looking: 'address unknown',
   probing: 'not reached yet',
   private: 'over TLS',
@@ -107,9 +107,9 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
 export function statusText(overview: Overview): string {
   const { version, upMs, portalMs, dnssec, cache, inflight } = overview;
   const rows = [
-    ['dotstub', `${version}, running for ${spanText(upMs / 1000)}`],
+    ['dotstub', `${version}, running for ${durationText(upMs / 1000)}`],
     ['privacy', privacyWords(overview)],
-    ...(portalMs > 0 ? [['', `a portal window is open for ${spanText(Math.ceil(portalMs / 1000))} more`]] : []),
+    ...(portalMs > 0 ? [['', `a portal window is open for ${durationText(Math.ceil(portalMs / 1000))} more`]] : []),
     ['servers', reachedText(overview)],
     ['DNSSEC', `${dnssec}: ${VALIDATION_WORDS[dnssec]}`],
     ['cache', `${cache.entries} answers, ${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
@@ -136,7 +136,7 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   return table + reasons.join('');
 }
 
-function cellsOf({ server, address: one }: Row, purposes: boolean): string[] {
+function cellsOf({ server, address: one }: AddressRow, purposes: boolean): string[] {
   const { address, port, path, state, rttMs } = one;
   const at =
     address === undefined ? '' : path === 'cleartext' ? portText(address, PLAIN_PORT) : portText(address, port);

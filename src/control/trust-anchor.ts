@@ -1,7 +1,7 @@
 // The `trust-anchor` command of the control socket: the trusted keys, and those that will be trusted (RFC 5011).
 
 import { algorithmText } from '../dnssec/dnskey.js';
-import { isWritableTime, timeText } from '../dnssec/explain.js';
+import { isWritableTime, dateText } from '../dnssec/explain.js';
 import type { KeyState } from '../dnssec/key-states.js';
 import { nameText } from '../dnssec/name.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
@@ -64,4 +64,4 @@ const KEY_STATE_WORDS: Readonly<Record<KeyState | 'configured', string>> = {
   configured: 'believed, not seen yet',
 };
 
-const dateOf = (sec: number): string | undefined => (sec !== 0 && isWritableTime(sec) ? timeText(sec) : undefined);
+const dateOf = (sec: number): string | undefined => (sec !== 0 && isWritableTime(sec) ? dateText(sec) : undefined);

@@ -4,13 +4,15 @@
 
 import type { DnssecLimit } from '../base/observer.js';
 
-/** The most signatures that are checked. */
-const MOST_CHECKS = 32;
-/** The most questions to upstream besides the client's own. */
-const MOST_LOOKUPS = 64;
-/** The most NSEC3 hashes, and the most rounds of SHA-1 (1 µs each) in all of them. */
-const MOST_HASHES = 96;
-const MOST_ROUNDS = 3200;
+const LIMITS = {
+  /** Signatures that are checked. */
+  checks: 32,
+  /** Queries to upstream besides the client's own. */
+  lookups: 64,
+  /** NSEC3 hashes, and rounds of SHA-1 (1 µs each) in all of them. */
+  hashes: 96,
+  rounds: 3200,
+} as const;
 /**
  * The work between two pauses, in checks of P-256 (65 µs each): about 3 ms for all questions together, 0.4 ms for one.
  */
@@ -43,10 +45,10 @@ export class Turn {
  * remembered.
  */
 export class Budget {
-  private checks = MOST_CHECKS;
-  private lookups = MOST_LOOKUPS;
-  private hashes = MOST_HASHES;
-  private rounds = MOST_ROUNDS;
+  private checks: number = LIMITS.checks;
+  private lookups: number = LIMITS.lookups;
+  private hashes: number = LIMITS.hashes;
+  private rounds: number = LIMITS.rounds;
   private slice = SLICE_WEIGHT;
   /** How many slices were used up. Questions with fewer come first. */
   slices = 0;

@@ -6,7 +6,7 @@
 // The signature of a DS RRset names the zone above. So the zones above a name are found from the answers, and labels
 // are tried one by one only where there are no signatures.
 
-import { failure } from '../base/outcome.js';
+import { failure, RCODE } from '../base/outcome.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { TYPE } from '../wire/rrtype.js';
 import { type Anchor, anchorFor } from './anchors.js';
@@ -95,7 +95,6 @@ interface ZoneFinding {
 export const BOGUS_SEC = 60;
 /** How many possible zone cuts are asked about at once, if nothing shows where the cuts are. */
 const CUTS_AT_ONCE = 8;
-const NOERROR = 0;
 
 const NO_CUT: ZoneState = { at: 'no_cut' };
 const UNSIGNED: ZoneState = { at: 'unsigned', why: undefined };
@@ -207,7 +206,7 @@ export class Chain {
     // The zone has signed something, so it has keys.
     const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, TYPE.DNSKEY);
     if (answer.at === 'failure') return this.keep(zone, { at: 'unknown', failure: answer.failure }, 'this question');
-    const ds = answer.rcode === NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DS) : undefined;
+    const ds = answer.rcode === RCODE.NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DS) : undefined;
     if (ds !== undefined) return yield* this.delegated(zone, ds);
     const alias = answer.sets.answer.find(({ owner, type }) => owner === zone && type === TYPE.CNAME);
     return alias === undefined
@@ -281,7 +280,7 @@ export class Chain {
   private *enter(zone: Name, trusted: TrustedKeys): Steps<ZoneFinding> {
     const answer = yield* this.lookup({ name: zone, type: TYPE.DNSKEY });
     if (answer.at === 'failure') return { state: { at: 'unknown', failure: answer.failure }, lasts: 'this question' };
-    const set = answer.rcode === NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DNSKEY) : undefined;
+    const set = answer.rcode === RCODE.NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DNSKEY) : undefined;
     const text = nameText(zone);
     if (set === undefined)
       return bogus({ code: 'dnskey_missing', detail: `${text} has a DS, but no DNSKEY (${answer.upstream})` });

@@ -10,6 +10,9 @@ import type { Name } from './name.js';
 /** How SHA-1 is treated (RFC 9905): as an unknown algorithm, or validated. */
 export type Sha1 = 'insecure' | 'validate';
 
+/** Keys of one zone with the same tag. More are an attack (KeyTrap, CVE-2023-50387). */
+export const MOST_SAME_TAG = 4;
+
 const FLAG_ZONE = 0x0100;
 const FLAG_REVOKE = 0x0080;
 const FLAG_SEP = 0x0001;
@@ -45,7 +48,8 @@ const DIGESTS: ReadonlyMap<number, { readonly algorithm: 'sha1' | 'sha256' | 'sh
     [2, { algorithm: 'sha256', bytes: 32 }],
     [4, { algorithm: 'sha384', bytes: 48 }],
   ] as const);
-const SHA1_DIGEST = 1;
+/** The digest type of SHA-1 in DS records. */
+export const SHA1_DIGEST = 1;
 
 /** Whether signatures of this algorithm are checked. */
 export const knowsAlgorithm = (algorithm: number, sha1: Sha1): boolean =>

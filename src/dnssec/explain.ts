@@ -10,7 +10,7 @@ import type { ZoneState } from './zones.js';
 const LAST_SEC = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000;
 
 /** A time in ISO 8601, to the second. Never throws: a number that is not such a time is written as a number. */
-export const timeText = (sec: WallSec | number): string =>
+export const dateText = (sec: WallSec | number): string =>
   sec >= 0 && sec <= LAST_SEC
     ? new Date(Math.floor(sec) * 1000).toISOString().replace('.000Z', 'Z')
     : `second ${sec} since 1970`;
@@ -20,7 +20,7 @@ export const isWritableTime = (sec: number): boolean => sec >= 0 && sec <= LAST_
 
 /** The key that made a signature, and when the signature ends. */
 export const signedText = ({ keyTag, algorithm, expiration }: Signature, signer: Name): string =>
-  `signed by key ${keyTag} (${algorithmText(algorithm)}) of ${nameText(signer)} until ${timeText(expiration)}`;
+  `signed by key ${keyTag} (${algorithmText(algorithm)}) of ${nameText(signer)} until ${dateText(expiration)}`;
 
 /** The key that a DS refers to. */
 export const dsText = ({ tag, algorithm, digestType }: Ds): string =>

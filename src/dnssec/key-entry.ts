@@ -2,8 +2,19 @@
 // is fetched, and no signature is checked.
 
 import type { DnssecLimit } from '../base/observer.js';
+import { EDE } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
-import { algorithmText, Dnskey, type Ds, dsMatches, knowsAlgorithm, knowsDigest, type Sha1 } from './dnskey.js';
+import {
+  algorithmText,
+  Dnskey,
+  type Ds,
+  dsMatches,
+  knowsAlgorithm,
+  knowsDigest,
+  MOST_SAME_TAG,
+  SHA1_DIGEST,
+  type Sha1,
+} from './dnskey.js';
 import { type Name, nameText, ROOT_NAME } from './name.js';
 import type { RRset } from './rrset.js';
 import type { Flaw } from './signature.js';
@@ -12,12 +23,6 @@ import type { Flaw } from './signature.js';
 const MOST_KEYS = 16;
 /** The most DS records that match a key by tag and algorithm, but not by digest. */
 const MOST_FAILED_DS = 4;
-/** The most keys of a zone with the same tag (KeyTrap, CVE-2023-50387). */
-const MOST_SAME_TAG = 4;
-
-const ALGORITHM_EDE = 1;
-const DIGEST_EDE = 2;
-const SHA1_DIGEST = 1;
 
 /** The trusted DS records or keys of a zone. */
 export interface TrustedKeys {
@@ -44,8 +49,11 @@ export function delegationOf(zone: Name, all: readonly Ds[], sha1: Sha1): Delega
       at: 'unsigned',
       why:
         digest === undefined
-          ? { infoCode: ALGORITHM_EDE, text: `${nameText(zone)} is signed with ${algorithms} only` }
-          : { infoCode: DIGEST_EDE, text: `the DS of ${nameText(zone)} has digest type ${digest.digestType} only` },
+          ? { infoCode: EDE.UNSUPPORTED_DNSKEY_ALGORITHM, text: `${nameText(zone)} is signed with ${algorithms} only` }
+          : {
+              infoCode: EDE.UNSUPPORTED_DS_DIGEST,
+              text: `the DS of ${nameText(zone)} has digest type ${digest.digestType} only`,
+            },
     };
   }
   // RFC 4509 §3: SHA-1 digests are ignored beside better ones.
@@ -63,7 +71,7 @@ export function usableAnchor(zone: Name, { ds, keys }: TrustedKeys, sha1: Sha1):
     ? { at: 'usable', trusted }
     : {
         at: 'unsigned',
-        why: { infoCode: ALGORITHM_EDE, text: `no trust anchor of ${nameText(zone)} can be used` },
+        why: { infoCode: EDE.UNSUPPORTED_DNSKEY_ALGORITHM, text: `no trust anchor of ${nameText(zone)} can be used` },
       };
 }
 

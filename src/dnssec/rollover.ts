@@ -15,7 +15,7 @@ const HOUR_SEC = 3600;
 const LONGEST_WAIT_SEC = 15 * 86_400;
 
 /** A change to be reported to the operator. */
-export interface Change {
+export interface KeyChange {
   readonly zone: Name;
   readonly key: TrackedKey;
 }
@@ -78,7 +78,7 @@ export class TrustPoints {
   }
 
   /** Notes a zone's DNSKEY RRset; `validated`: a trusted key has signed it. */
-  seen(zone: Name, keys: readonly Dnskey[], set: RRset, validated: boolean, wallNow: WallSec): readonly Change[] {
+  seen(zone: Name, keys: readonly Dnskey[], set: RRset, validated: boolean, wallNow: WallSec): readonly KeyChange[] {
     const now = wallSec(Math.floor(wallNow));
     const entry = this.byZone.get(zone);
     if (entry === undefined) return [];

@@ -5,8 +5,8 @@ import { putU16, putU32 } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
 import type { WallSec } from '../base/time.js';
 import type { Budget } from './budget.js';
-import { algorithmText, type Dnskey } from './dnskey.js';
-import { timeText } from './explain.js';
+import { algorithmText, type Dnskey, MOST_SAME_TAG } from './dnskey.js';
+import { dateText } from './explain.js';
 import { ancestorOf, hasWildcardLabel, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
 import { type RRset, setText, type Signature } from './rrset.js';
 import type { Steps } from './steps.js';
@@ -31,8 +31,6 @@ export type SignatureCheck =
   | { readonly at: 'untimely'; readonly flaw: Flaw; readonly expanded: boolean; readonly signature: Signature }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
-/** The most keys of one zone with the same tag. More are an attack (KeyTrap, CVE-2023-50387). */
-const MOST_SAME_TAG = 4;
 /** The most signatures over one RRset, by known keys, that are checked. */
 const MOST_SIGNATURES = 8;
 /** The size of the memory for checked signatures, in octets of signed data. */
@@ -135,8 +133,8 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
     no_zone_key: `${by}: that key may not sign records of the zone`,
     longer: `${by} speaks of a longer name`,
     wrong: `${by} is wrong`,
-    early: `${by} is not valid before ${timeText(signature.inception)}`,
-    expired: `${by} expired ${timeText(signature.expiration)}`,
+    early: `${by} is not valid before ${dateText(signature.inception)}`,
+    expired: `${by} expired ${dateText(signature.expiration)}`,
     key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`,
     signatures: `${what}: too many signatures to check`,
   };
@@ -144,7 +142,8 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
 }
 
 /** The result of checking one signature. */
-type Attempt = { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
+type SignatureAttempt =
+  { readonly at: 'good' } | { readonly at: 'untimely' | 'wrong'; readonly wrong: Wrong } | 'limit';
 
 /**
  * Checks signatures. It remembers valid signatures of authority sections, because the SOA and NSEC records of a zone
@@ -207,7 +206,7 @@ export class Verifier {
     keys: readonly Dnskey[],
     wallNow: WallSec,
     budget: Budget,
-  ): Steps<Attempt> {
+  ): Steps<SignatureAttempt> {
     // A signature with wrong dates is checked, too: if the clock is known to be wrong, dates do not count.
     const time = timeOf(signature, wallNow);
     const data = signedOctets(set, signature);

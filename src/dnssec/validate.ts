@@ -1,6 +1,6 @@
 // Validates one answer (RFC 4035 §5): first each link of its chain of aliases, then the data or the denial at the end.
 
-import { failure, type Failure, type FailureCode } from '../base/outcome.js';
+import { failure, type Failure, type FailureCode, RCODE } from '../base/outcome.js';
 import type { ExtendedError } from '../wire/edns.js';
 import { MAX_NAME_BYTES } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
@@ -50,10 +50,6 @@ const MOST_ALIASES = 16;
 /** The TTL of a part without records: it has no limit. */
 const UNLIMITED_SEC = Infinity;
 
-const NOERROR = 0;
-const NXDOMAIN = 3;
-const YXDOMAIN = 6;
-
 /** The result of validating a part of an answer. */
 type Part = { readonly at: 'secure'; readonly ttlSec: number } | Exclude<Finding, { readonly at: 'secure' }>;
 
@@ -98,7 +94,7 @@ class AnswerValidation {
   private readonly zones: Name[] = [];
   private shorter: Map<number, number> | undefined = undefined;
   private ttlSec = UNLIMITED_SEC;
-  private rcode = NOERROR;
+  private rcode: number = RCODE.NOERROR;
 
   constructor(
     private readonly chain: Chain,
@@ -130,7 +126,7 @@ class AnswerValidation {
     const { type, rcode, sets } = this.answer;
     const data = find(sets.answer, name, type);
     if (data !== undefined) {
-      if (rcode === NOERROR) return { at: 'end', part: yield* this.set(data) };
+      if (rcode === RCODE.NOERROR) return { at: 'end', part: yield* this.set(data) };
       const what = `${nameText(name)} ${typeToText(type)}`;
       return { at: 'end', part: flaw('bogus', `${what} is there, but the answer says ${rcodeToText(rcode)}`) };
     }
@@ -153,10 +149,10 @@ class AnswerValidation {
   /** A DNAME above a name, and the CNAME that was made from it, if there is one. */
   private *redirect(name: Name, dname: RRset, cname: RRset | undefined): Steps<Link> {
     const target = redirected(name, dname);
-    if (target === undefined && this.answer.rcode === YXDOMAIN && cname === undefined) {
+    if (target === undefined && this.answer.rcode === RCODE.YXDOMAIN && cname === undefined) {
       // RFC 6672 §2.2: the name that the DNAME makes is too long. The signed DNAME proves that.
       const part = yield* this.set(dname);
-      this.rcode = YXDOMAIN;
+      this.rcode = RCODE.YXDOMAIN;
       return { at: 'end', part };
     }
     // The CNAME has no signature of its own: it must be the one that the DNAME makes (RFC 6672 §5.3.1), and must occur
@@ -260,11 +256,11 @@ class AnswerValidation {
         found = denied.flaw;
         continue;
       }
-      let proof: Proof = rcode === NXDOMAIN ? denied.denial.noName(name) : 'unproven';
-      this.rcode = proof === 'unproven' ? NOERROR : NXDOMAIN;
-      if (rcode !== NOERROR && rcode !== NXDOMAIN) continue;
+      let proof: Proof = rcode === RCODE.NXDOMAIN ? denied.denial.noName(name) : 'unproven';
+      this.rcode = proof === 'unproven' ? RCODE.NOERROR : RCODE.NXDOMAIN;
+      if (rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN) continue;
       // Some servers with NSEC answer NXDOMAIN for an empty non-terminal. The signed records decide.
-      if (proof === 'unproven' && (rcode === NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
+      if (proof === 'unproven' && (rcode === RCODE.NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
         proof = denied.denial.noData(name, type);
       chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${PROOF_TEXT[proof]}`);
       if (proof === 'opt_out') return { at: 'insecure', why: undefined };

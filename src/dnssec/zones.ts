@@ -50,8 +50,7 @@ const KEY_BYTES = 900;
  * Bounds on how long a state is stored. Without the lower bound, a zone with a TTL of 0 would be looked up for every
  * question.
  */
-const MOST_SEC = 86_400;
-const LEAST_SEC = 5;
+const STORED_SEC = { least: 5, most: 86_400 } as const;
 
 class ZoneTable implements Zones {
   epoch = 0;
@@ -72,7 +71,11 @@ class ZoneTable implements Zones {
       state.at !== 'signed'
         ? ENTRY_BYTES
         : state.keys.reduce((sum, { rdata }) => sum + rdata.length + KEY_BYTES, ENTRY_BYTES);
-    this.table.set(name, { state, until: ageAfter(ageNow, Math.min(Math.max(ttlSec, LEAST_SEC), MOST_SEC)) }, size);
+    this.table.set(
+      name,
+      { state, until: ageAfter(ageNow, Math.min(Math.max(ttlSec, STORED_SEC.least), STORED_SEC.most)) },
+      size,
+    );
   }
 
   forget(isMeant: (name: Name) => boolean): void {

@@ -7,16 +7,18 @@
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { Messages } from '../os/datagrams.js';
 
-const RECORD_HEAD_BYTES = 12;
 /** Several thousand queries: more than may wait for upstream. */
 const RING_BYTES = 1 << 20;
+/** How many records are read in one turn; then the event loop does other work. */
+const MAX_RECORDS_PER_READ = 256;
+const RECORD_HEAD_BYTES = 12;
+
+/** The words of the control memory. */
 const WRITTEN = 0;
 const READ = 1;
 /** 1 while the reader has been woken and not yet gone back to rest. */
 const WOKEN = 2;
 const CONTROL_BYTES = 16;
-/** How many records are read in one turn; then the event loop does other work. */
-const MAX_RECORDS_PER_READ = 256;
 
 /** Takes one datagram. Route and message are copies. */
 export type Take = (socket: number, route: Buffer, message: Buffer) => void;

@@ -19,7 +19,7 @@ import { type AddressOverview, MODES, type Purpose, type ServerOverview } from '
 export type Labels = Readonly<Record<string, string>>;
 
 /** A metric. If all label values are listed, its series exist at 0 from the start, so that rate() works. */
-export interface Row {
+export interface MetricRow {
   readonly help: string;
   readonly labels: Readonly<Record<string, readonly string[]>>;
   /** Combinations of values that are impossible. */
@@ -27,7 +27,7 @@ export interface Row {
 }
 
 /** A histogram. */
-export interface HistogramRow extends Row {
+export interface HistogramRow extends MetricRow {
   readonly bounds: readonly number[];
 }
 
@@ -104,7 +104,7 @@ export const COUNTERS = {
   dnssec_retries_total: { help: 'Bogus answers that were asked for again at another server.', labels: {} },
   dnssec_limit_hits_total: { help: 'Limits of validation that were met.', labels: { limit: DNSSEC_LIMITS } },
   dnstap_dropped_total: { help: 'Frames of dnstap that were lost: no listener, or a slow one.', labels: {} },
-} as const satisfies Record<string, Row>;
+} as const satisfies Record<string, MetricRow>;
 
 /** Histograms of the whole daemon. */
 export const HISTOGRAMS = {
@@ -129,7 +129,7 @@ export const SERVER_COUNTERS = {
     help: 'Whether servers could be used over TLS, as opportunistic mode found out.',
     labels: { result: ['ok', 'failed'] },
   },
-} as const satisfies Record<string, Row>;
+} as const satisfies Record<string, MetricRow>;
 
 /** Histograms of each server. */
 export const SERVER_HISTOGRAMS = {
@@ -181,10 +181,10 @@ export const GAUGES = {
   },
   config_last_reload_timestamp_seconds: { help: 'When a configuration was last taken over.', labels: {} },
   clock_synchronized: { help: '0 where the system says that nobody keeps its clock right.', labels: {} },
-} as const satisfies Record<string, Row>;
+} as const satisfies Record<string, MetricRow>;
 
 /** All label sets of a row: every combination of the listed values; none if a label is open. */
-export function labelSets({ labels, never = () => false }: Row): Labels[] {
+export function labelSets({ labels, never = () => false }: MetricRow): Labels[] {
   return Object.entries(labels)
     .reduce<Labels[]>(
       (sets, [label, values]) => sets.flatMap(set => values.map(value => ({ ...set, [label]: value }))),

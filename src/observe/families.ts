@@ -1,7 +1,7 @@
 // Series as plain numbers that are cheap to add to: tallies and distributions, and families of them by name.
 
 import { bucketOf, type CountedHistogram } from '../base/front-counts.js';
-import { type Labels, labelSets, type Row } from './catalogue.js';
+import { type Labels, labelSets, type MetricRow } from './catalogue.js';
 
 /** The prefix of every name. */
 export const PREFIX = 'dotstub_';
@@ -64,7 +64,7 @@ export class Counters {
   private readonly series = new Map<string, { readonly labels: Labels; readonly tally: Tally }>();
   private readonly labelNames: readonly string[];
 
-  constructor(row: Row) {
+  constructor(row: MetricRow) {
     this.labelNames = Object.keys(row.labels);
     for (const labels of labelSets(row)) this.add(labels);
   }

@@ -5,7 +5,7 @@ import { MODES } from '../base/overview.js';
 import { ADDRESS_STATES, ANCHOR_STATES, DNSSEC_STATES, GAUGES, type Labels, PURPOSES } from './catalogue.js';
 import { type Family, keysOf, PREFIX, type Sample } from './families.js';
 
-type Read = (overview: Overview) => readonly Sample[];
+type ReadGauge = (overview: Overview) => readonly Sample[];
 
 const one = (value: number): Sample[] => [{ labels: {}, value }];
 const flag = (labels: Labels, is: boolean): Sample => ({ labels, value: is ? 1 : 0 });
@@ -33,12 +33,25 @@ function byLabel({ servers }: Overview): Labelled[] {
 
 /** A gauge with one value for each label of a server; undefined: not known, and not shown. */
 const perServer =
-  (value: (labelled: Labelled) => number | undefined): Read =>
+  (value: (labelled: Labelled) => number | undefined): ReadGauge =>
   overview =>
     byLabel(overview).flatMap(labelled => {
       const known = value(labelled);
       return known === undefined ? [] : [{ labels: { upstream: labelled.upstream }, value: known }];
     });
+
+/** A gauge with a flag for each label of a server and each value: whether one of its servers has the value. */
+const flagPerServer =
+  <V extends string>(label: string, values: readonly V[], valueOf: (server: ServerOverview) => V): ReadGauge =>
+  overview =>
+    byLabel(overview).flatMap(({ upstream, servers }) =>
+      values.map(value =>
+        flag(
+          { upstream, [label]: value },
+          servers.some(each => valueOf(each) === value),
+        ),
+      ),
+    );
 
 /** The smallest known value, in seconds. */
 function leastSec(milliseconds: readonly (number | undefined)[]): number | undefined {
@@ -47,7 +60,7 @@ function leastSec(milliseconds: readonly (number | undefined)[]): number | undef
 }
 
 /** How each gauge is read. */
-const READ: Readonly<Record<keyof typeof GAUGES, Read>> = {
+const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   build_info: ({ version }) => [
     flag({ version, node: process.versions.node, openssl: process.versions.openssl }, true),
   ],
@@ -61,15 +74,7 @@ const READ: Readonly<Record<keyof typeof GAUGES, Read>> = {
   upstream_connections: perServer(({ addresses }) => addresses.reduce((sum, { connections }) => sum + connections, 0)),
   upstream_up: perServer(({ addresses }) => (addresses.some(isReached) ? 1 : 0)),
   upstream_authenticated: perServer(({ addresses }) => (addresses.some(({ authenticated }) => authenticated) ? 1 : 0)),
-  upstream_purpose: overview =>
-    byLabel(overview).flatMap(({ upstream, servers }) =>
-      PURPOSES.map(purpose =>
-        flag(
-          { upstream, purpose },
-          servers.some(each => each.purpose === purpose),
-        ),
-      ),
-    ),
+  upstream_purpose: flagPerServer('purpose', PURPOSES, each => each.purpose),
   upstream_state: overview =>
     byLabel(overview).flatMap(({ upstream, addresses }) =>
       ADDRESS_STATES.map(state => ({
@@ -81,15 +86,7 @@ const READ: Readonly<Record<keyof typeof GAUGES, Read>> = {
   upstream_cert_expiry_timestamp_seconds: perServer(({ addresses }) =>
     leastSec(addresses.map(each => each.certificateEndsMs)),
   ),
-  upstream_dnssec: overview =>
-    byLabel(overview).flatMap(({ upstream, servers }) =>
-      DNSSEC_STATES.map(state =>
-        flag(
-          { upstream, state },
-          servers.some(each => each.dnssec === state),
-        ),
-      ),
-    ),
+  upstream_dnssec: flagPerServer('state', DNSSEC_STATES, each => each.dnssec),
   upstream_mode: ({ mode }) => MODES.map(each => flag({ mode: each }, each === mode)),
   trust_anchor_state: ({ trustAnchors }) =>
     trustAnchors.flatMap(({ tag, state }) =>

@@ -10,7 +10,7 @@ export const STEP_MS = 15_000;
 const MAX_SAMPLES = 3600_000 / STEP_MS + 1;
 
 /** A sample: milliseconds since 1970, then sums since the start of the daemon. */
-export type Sample = readonly [at: WallMs, ...sums: number[]];
+export type HistorySample = readonly [at: WallMs, ...sums: number[]];
 
 /** The values of a sample, from a glance, in the order that the page reads (base/rates). */
 export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): number[] => [
@@ -25,13 +25,13 @@ export const sumsOf = ({ replies, encrypted, cleartext, durations }: Glance): nu
 
 /** The samples, oldest first. */
 export interface History {
-  samples(): readonly Sample[];
+  samples(): readonly HistorySample[];
   close(): void;
 }
 
 /** Begins to take samples. */
 export function history(clock: Clock, sums: () => readonly number[]): History {
-  let kept: Sample[] = [];
+  let kept: HistorySample[] = [];
   let cancel = (): void => undefined;
   function take(): void {
     kept = [...kept.slice(1 - MAX_SAMPLES), [clock.wallMs(), ...sums()]];

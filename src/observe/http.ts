@@ -94,21 +94,25 @@ function isAddressedToUs({ headers: { host = '' } }: IncomingMessage): boolean {
   return isIP(name) !== 0 || LOCAL_NAME.test(name);
 }
 
-interface Reply {
+interface HttpReply {
   readonly status: number;
   readonly contentType: string;
   readonly body: string | Buffer;
 }
 
-const text = (status: number, body: string): Reply => ({
+const text = (status: number, body: string): HttpReply => ({
   status,
   contentType: 'text/plain; charset=utf-8',
   body: `${body}\n`,
 });
-const json = (data: unknown): Reply => ({ status: 200, contentType: 'application/json', body: JSON.stringify(data) });
+const json = (data: unknown): HttpReply => ({
+  status: 200,
+  contentType: 'application/json',
+  body: JSON.stringify(data),
+});
 
 /** The response. An error while it is made becomes a response, too, and does not end the daemon. */
-async function answered(request: IncomingMessage, parts: HttpParts): Promise<Reply> {
+async function answered(request: IncomingMessage, parts: HttpParts): Promise<HttpReply> {
   try {
     return await answer(request, parts);
   } catch (error) {
@@ -124,7 +128,7 @@ async function answered(request: IncomingMessage, parts: HttpParts): Promise<Rep
 async function answer(
   request: IncomingMessage,
   { metrics, notReady, status, history, pageDirectory }: HttpParts,
-): Promise<Reply> {
+): Promise<HttpReply> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
   const path = request.url?.split('?')[0] ?? '';
   switch (path) {

@@ -2,14 +2,14 @@
 // that is not used any more must not be shown.
 
 import type { ClosedBy, ServerObserver, UpstreamError, UpstreamProtocol } from '../base/observer.js';
-import { PROTOCOLS, RCODE_LABELS, type Row, SERVER_COUNTERS, SERVER_HISTOGRAMS } from './catalogue.js';
+import { PROTOCOLS, RCODE_LABELS, type MetricRow, SERVER_COUNTERS, SERVER_HISTOGRAMS } from './catalogue.js';
 import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally, within } from './families.js';
 
 /** RCODEs below this have a tally that is found by index. */
 const INDEXED_RCODES = 24;
 
 /** Sums over all servers since the start. */
-export interface Sent {
+export interface SentQueries {
   encrypted: number;
   cleartext: number;
 }
@@ -39,7 +39,7 @@ class CountedServer implements ServerObserver {
 
   constructor(
     private readonly series: Series,
-    private readonly sent: Sent,
+    private readonly sent: SentQueries,
     private readonly onEnd: () => void,
   ) {}
 
@@ -81,7 +81,7 @@ class CountedServer implements ServerObserver {
 
 /** The series of all servers. */
 export class Servers {
-  readonly sent: Sent = { encrypted: 0, cleartext: 0 };
+  readonly sent: SentQueries = { encrypted: 0, cleartext: 0 };
   /** By label: a server and its successor share one for some time. */
   private readonly series = new Map<string, Series>();
 
@@ -130,7 +130,7 @@ export class Servers {
   }
 }
 
-const aboutFamily = (key: string, { help, labels }: Row): Pick<Family, 'name' | 'help' | 'labelNames'> => ({
+const aboutFamily = (key: string, { help, labels }: MetricRow): Pick<Family, 'name' | 'help' | 'labelNames'> => ({
   name: `${PREFIX}${key}`,
   help,
   labelNames: ['upstream', ...Object.keys(labels)],

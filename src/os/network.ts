@@ -38,7 +38,7 @@ const SLEEP_MS = 5000;
  * After a change, the sources are read only after this time: files are written in several steps, and interfaces come up
  * one by one.
  */
-const SETTLE_MS = 500;
+const QUIET_MS = 500;
 /** Watching a directory is tried again this long after it has failed. */
 const WATCH_AGAIN_MS = 60_000;
 
@@ -51,7 +51,7 @@ export class NetworkWatch {
   private lookedAt: MonoMs;
   /** How far the wall clock is ahead of the monotonic one. */
   private aheadMs: number;
-  private cancelSettle: Cancel = () => undefined;
+  private cancelLook: Cancel = () => undefined;
   private watcher: FSWatcher | undefined;
   private watchedDirectory: string | undefined;
   /** When watching failed last. */
@@ -103,7 +103,7 @@ export class NetworkWatch {
 
   close(): void {
     this.closed = true;
-    this.cancelSettle();
+    this.cancelLook();
     this.watcher?.close();
   }
 
@@ -128,7 +128,7 @@ export class NetworkWatch {
     if (this.closed || directory === undefined || this.watcher !== undefined) return;
     if (now - this.watchFailedAt < WATCH_AGAIN_MS) return;
     try {
-      const watcher = watch(directory, { persistent: false }, (_event, name) => this.settle(name));
+      const watcher = watch(directory, { persistent: false }, (_event, name) => this.lookSoon(name));
       watcher.on('error', () => {
         watcher.close();
         if (this.watcher !== watcher) return;
@@ -144,10 +144,10 @@ export class NetworkWatch {
   }
 
   /** A file of the directory was written: checks after a while without further changes. */
-  private settle(name: string | null): void {
+  private lookSoon(name: string | null): void {
     if (name !== null && !name.startsWith('resolv.conf')) return;
-    this.cancelSettle();
-    this.cancelSettle = this.clock.after(SETTLE_MS, () => {
+    this.cancelLook();
+    this.cancelLook = this.clock.after(QUIET_MS, () => {
       this.lookedAt = monoMs(-Infinity);
       this.look();
     });

@@ -20,7 +20,7 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return (typeof errno === 'number' && typeof syscall === 'string') || (code !== undefined && SYSTEM_CODES.has(code));
 }
 
-const CODE_WORDS: Readonly<Record<string, string>> = {
+const FILE_ERROR_WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
   EACCES: 'no permission',
   EPERM: 'no permission',
@@ -37,5 +37,5 @@ const CODE_WORDS: Readonly<Record<string, string>> = {
 /** Words for a system error about a file. */
 export function wordsFor(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return CODE_WORDS[(error as NodeJS.ErrnoException).code ?? ''] ?? error.message;
+  return FILE_ERROR_WORDS[(error as NodeJS.ErrnoException).code ?? ''] ?? error.message;
 }

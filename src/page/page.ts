@@ -4,7 +4,16 @@ import uPlot from 'uplot';
 
 import 'uplot/dist/uPlot.min.css';
 import './page.css';
-import { between, type Look, lookFrom, numberText, percentText, type Span, spanText, timeText } from '../base/rates.js';
+import {
+  between,
+  type Sums,
+  sumsFrom,
+  numberText,
+  percentText,
+  type Rates,
+  durationText,
+  latencyText,
+} from '../base/rates.js';
 
 /** The data of /status.json. */
 interface Status {
@@ -19,7 +28,7 @@ interface Status {
   readonly listening: readonly string[];
   readonly portal_seconds: number;
   readonly health: string;
-  readonly upstreams: readonly Upstream[];
+  readonly upstreams: readonly UpstreamRow[];
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
   readonly validations: Readonly<Record<string, number>>;
@@ -27,7 +36,7 @@ interface Status {
   readonly causes: readonly { readonly words: string; readonly count: number; readonly last_ms: number }[];
 }
 
-interface Upstream {
+interface UpstreamRow {
   readonly upstream: string;
   /** Left out for the servers of all names that no route is for. */
   readonly purpose?: 'route' | 'portal';
@@ -43,7 +52,7 @@ interface Upstream {
 
 const LOOK_MS = 1000;
 /** How many samples are kept: as many as the shorter chart shows, and one. */
-const LIVE_LOOKS = 121;
+const LIVE_SAMPLES = 121;
 const DAY_MS = 86_400_000;
 /** A certificate that ends sooner is pointed out. */
 const ENDS_SOON_DAYS = 14;
@@ -79,8 +88,8 @@ interface Lines {
   readonly id: string;
   /** Colours of the lines, by their names in the style sheet. */
   readonly colours: readonly string[];
-  readonly values: (span: Span) => (number | undefined)[];
-  readonly words: (last: Span) => string;
+  readonly values: (span: Rates) => (number | undefined)[];
+  readonly words: (last: Rates) => string;
 }
 
 const CHARTS: readonly Lines[] = [
@@ -95,13 +104,13 @@ const CHARTS: readonly Lines[] = [
     id: 'times',
     colours: ['--good', '--tail'],
     values: ({ median, tail }) => [median, tail],
-    words: ({ median }) => `Time to answer over time; median now ${timeText(median, bounds)}`,
+    words: ({ median }) => `Time to answer over time; median now ${latencyText(median, bounds)}`,
   },
 ];
 
 let bounds: readonly number[] = [];
-let past: Look[] = [];
-let live: Look[] = [];
+let past: Sums[] = [];
+let live: Sums[] = [];
 let drawn: { readonly plot: uPlot; readonly lines: Lines }[] = [];
 
 /** The time on the daemon's clock, which may differ from the browser's. */
@@ -111,25 +120,25 @@ const shownSeconds = (): number =>
   Number(document.querySelector<HTMLInputElement>('input[name=span]:checked')?.value ?? 120);
 
 /** What happened from each look to the next. */
-function spans(looks: readonly Look[]): Span[] {
-  return looks.flatMap((after, i) => {
-    const before = looks[i - 1];
+function ratesBetween(samples: readonly Sums[]): Rates[] {
+  return samples.flatMap((after, i) => {
+    const before = samples[i - 1];
     const span = before === undefined ? undefined : between(before, after, bounds);
     return span === undefined ? [] : [span];
   });
 }
 
 /** The last hour from the daemon's history and the samples since then; without a history, our own samples. */
-function shown(): Span[] {
+function shown(): Rates[] {
   const first = live[0]?.atMs ?? Infinity;
-  if (shownSeconds() <= 120) return spans([...past.filter(({ atMs }) => atMs < first), ...live]);
+  if (shownSeconds() <= 120) return ratesBetween([...past.filter(({ atMs }) => atMs < first), ...live]);
   const since = past.at(-1)?.atMs ?? 0;
   // At the daemon's interval, so that the end of the line looks like the rest.
   const step = past.length > 1 ? (past[1]?.atMs ?? 0) - (past[0]?.atMs ?? 0) : LOOK_MS;
-  const rest: Look[] = [];
+  const rest: Sums[] = [];
   for (const look of live) if (look.atMs > (rest.at(-1)?.atMs ?? since) + step * 0.99) rest.push(look);
   const last = live.at(-1);
-  return spans([...past, ...rest, ...(last === undefined || last === rest.at(-1) ? [] : [last])]);
+  return ratesBetween([...past, ...rest, ...(last === undefined || last === rest.at(-1) ? [] : [last])]);
 }
 
 function draw(): void {
@@ -187,7 +196,7 @@ function makeCharts(): void {
   draw();
 }
 
-const STATES: Readonly<Record<Upstream['state'], readonly [words: string, className: string]>> = {
+const STATES: Readonly<Record<UpstreamRow['state'], readonly [words: string, className: string]>> = {
   looking: ['address unknown', 'fair'],
   probing: ['not reached yet', 'fair'],
   private: ['over TLS', 'good'],
@@ -195,7 +204,7 @@ const STATES: Readonly<Record<Upstream['state'], readonly [words: string, classN
   failed: ['not reached', 'bad'],
 };
 
-function serverRow(one: Upstream, connects: Status['connects']): HTMLElement {
+function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement {
   const row = document.createElement('tr');
   const [words, className] = one.path === 'cleartext' ? ['in cleartext', 'bad'] : STATES[one.state];
   const state = made('td', '');
@@ -242,13 +251,13 @@ const sizeText = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB
 
 function show(status: Status): void {
   bounds = status.bounds_ms;
-  const look = lookFrom(status.sums);
-  live = [...live.slice(1 - LIVE_LOOKS), look];
+  const look = sumsFrom(status.sums);
+  live = [...live.slice(1 - LIVE_SAMPLES), look];
   // The numbers in the text cover some seconds, or they would flicker.
   const before = live.findLast(each => look.atMs - each.atMs >= 5 * LOOK_MS) ?? live[0];
   const now = before === undefined ? undefined : between(before, look, bounds);
 
-  say(element('about'), `${status.version}, running for ${spanText(status.up_seconds)}`);
+  say(element('about'), `${status.version}, running for ${durationText(status.up_seconds)}`);
   const banner = element('privacy');
   banner.dataset['privacy'] = status.privacy;
   const [title, words] = [...banner.children];
@@ -256,13 +265,13 @@ function show(status: Status): void {
   if (words !== undefined)
     say(
       words,
-      `${status.mode}: ${status.privacy_words}${status.portal_seconds > 0 ? `; a portal window is open for ${spanText(status.portal_seconds)} more` : ''}`,
+      `${status.mode}: ${status.privacy_words}${status.portal_seconds > 0 ? `; a portal window is open for ${durationText(status.portal_seconds)} more` : ''}`,
     );
   say(element('rate'), now === undefined ? '–' : numberText(now.queries));
   say(element('hits'), percentText(now?.hits));
   say(element('encrypted'), percentText(now?.encrypted));
-  say(element('median'), timeText(now?.median, bounds));
-  say(element('tail'), timeText(now?.tail, bounds));
+  say(element('median'), latencyText(now?.median, bounds));
+  say(element('tail'), latencyText(now?.tail, bounds));
 
   fill(
     'servers',
@@ -321,7 +330,7 @@ async function look(): Promise<void> {
 
 async function remember(): Promise<void> {
   const { samples } = (await fetched('history.json')) as { readonly samples: readonly (readonly number[])[] };
-  past = samples.map(lookFrom);
+  past = samples.map(sumsFrom);
 }
 
 async function begin(): Promise<void> {

@@ -4,7 +4,7 @@ import type { Log } from '../base/ports.js';
 import type { WallSec } from '../base/time.js';
 import type { Anchor } from '../dnssec/anchors.js';
 import { nameText } from '../dnssec/name.js';
-import { type Change, trustPoints, type TrustPoints } from '../dnssec/rollover.js';
+import { type KeyChange, trustPoints, type TrustPoints } from '../dnssec/rollover.js';
 import type { OnAnchorKeys } from '../dnssec/chain.js';
 import type { StateStore } from '../os/state-store.js';
 
@@ -60,7 +60,7 @@ export class Trust {
 const dateOf = (seconds: WallSec | number): string => new Date(seconds * 1000).toISOString().slice(0, 10);
 
 /** Logs a change of a key for the operator. */
-function tell({ zone, key: { key, state, until } }: Change, log: Log): void {
+function tell({ zone, key: { key, state, until } }: KeyChange, log: Log): void {
   const about = { zone: nameText(zone), key_tag: key.tag, state };
   const name = `key ${key.tag} of ${about.zone}`;
   switch (state) {

@@ -29,10 +29,6 @@ export interface ConnectionTimes {
  * the acknowledgement soon enough.
  */
 const FEW_INFLIGHT = 16;
-/** The most queries that may wait for the handshake. */
-const MOST_QUEUED = 16_384;
-/** A draining connection waits this long for its last answers: a query is given up after 4.5 s. */
-const DRAIN_MS = 5000;
 
 /** Why a connection ended. */
 export type End =
@@ -83,6 +79,11 @@ class Probe implements Waiter {
   readonly done = false;
   constructor(readonly then: ProbeResult) {}
 }
+
+/** A draining connection waits this long for its last answers: a query is given up after 4.5 s. */
+const DRAIN_MS = 5000;
+/** The most queries that may wait for the handshake. */
+const MOST_QUEUED = 16_384;
 
 /** A query that waits for the handshake. */
 interface Queued<T extends Waiter> {

@@ -22,12 +22,12 @@ export function sendDatagram(
     result => queueMicrotask(() => then(result)),
     (error: unknown) =>
       queueMicrotask(() => {
-        if (!isSystemError(error)) throw error;
+        if (!hasErrnoCode(error)) throw error;
         then('unreachable');
       }),
   );
 }
 
 /** Whether an error comes from the operating system (EMFILE, ENETUNREACH …), and not from a fault in the program. */
-export const isSystemError = (error: unknown): boolean =>
+export const hasErrnoCode = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code);

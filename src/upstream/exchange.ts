@@ -127,7 +127,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     const { group, held } = context;
     const holdUntilMs = monoAfter(this.deadlineAtMs, HOLD_MS - DEADLINE_MS);
     if (group.isSearching && this.sends < MAX_SENDS) this.hold(this.deadlineAtMs, nowMs);
-    else if (!group.isEmpty && held.isSettling(nowMs) && nowMs < holdUntilMs) {
+    else if (!group.isEmpty && held.inGrace(nowMs) && nowMs < holdUntilMs) {
       this.hold(holdUntilMs, nowMs);
       held.keepTrying();
     } else this.giveUp();

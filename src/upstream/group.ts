@@ -9,7 +9,7 @@ import type { Endpoint, EndpointEvents, ServerName, UpstreamPorts } from './endp
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
 import type { Candidates, Policy } from './selection.js';
-import { Server, serverKey, type ServerSetting, type ServerSpec } from './server.js';
+import { Server, serverKey, type GroupSettings, type ServerSpec } from './server.js';
 
 /** The specification of a pool. */
 export interface PoolSpec {
@@ -91,7 +91,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
   configure(spec: PoolSpec): void {
     this.spec = spec;
     const { reason = spec.mode === 'off' ? 'off' : 'opportunistic', plainPort = PLAIN_PORT, trust = '' } = spec;
-    const setting: ServerSetting = {
+    const setting: GroupSettings = {
       mode: spec.mode,
       reason,
       plainPort,
@@ -164,7 +164,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     return undefined;
   }
 
-  private server(entry: ServerSpec, label: string, setting: ServerSetting): Server<T> {
+  private server(entry: ServerSpec, label: string, setting: GroupSettings): Server<T> {
     const made: Server<T> = new Server<T>(this.ports, entry, label, setting, this.events, {
       changed: () => {
         this.collect();

@@ -8,7 +8,7 @@ import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
  * For this long after the start or a network change, questions wait if no server is reached. Later that counts as an
  * outage, and they fail.
  */
-const SETTLING_MS = 30_000;
+const GRACE_MS = 30_000;
 /** While questions wait, servers that may be tried again are tried this often. */
 const RETRY_MS = 250;
 /** The most questions that may wait. It is more than clients may have in flight. */
@@ -17,8 +17,8 @@ const MOST_HELD = 4096;
 /** The questions `Q` that wait. */
 export class Held<Q> {
   private readonly questions = new Set<Q>();
-  /** The settling window ends at this time, or with the first success. */
-  private settlingUntilMs: MonoMs = monoMs(0);
+  /** The grace period ends at this time, or with the first success. */
+  private graceUntilMs: MonoMs = monoMs(0);
   /** Stops the repeated attempts to reach a server; undefined: none are running. */
   private cancelRetry: Cancel | undefined;
   private isClosed = false;
@@ -32,18 +32,18 @@ export class Held<Q> {
   ) {}
 
   /** Whether questions wait if no server is reached. */
-  isSettling(nowMs: MonoMs): boolean {
-    return nowMs < this.settlingUntilMs;
+  inGrace(nowMs: MonoMs): boolean {
+    return nowMs < this.graceUntilMs;
   }
 
-  /** Begins the settling window. */
-  settle(nowMs: MonoMs): void {
-    this.settlingUntilMs = monoAfter(nowMs, SETTLING_MS);
+  /** Begins the grace period. */
+  startGrace(nowMs: MonoMs): void {
+    this.graceUntilMs = monoAfter(nowMs, GRACE_MS);
   }
 
-  /** Ends the settling window: a server was reached, or none has to be reached. */
-  settled(): void {
-    this.settlingUntilMs = monoMs(0);
+  /** Ends the grace period: a server was reached, or none has to be reached. */
+  endGrace(): void {
+    this.graceUntilMs = monoMs(0);
   }
 
   /** Holds a question; false: too many wait already. */

@@ -20,14 +20,16 @@ export interface Memory {
 
 // RFC 9539 §4.2 remembers successes for three days.
 const KEPT_MS = 3 * 86_400_000;
-/** The most pairs of network and server. A laptop that travels meets a few a week. */
-const MOST_PROOFS = 256;
-const MOST_NAMES = 64;
-const MOST_ADDRESSES = 16;
-/** The longest key: the text of a network and the name of a server. */
-const MOST_KEY_LENGTH = 4096;
-/** The longest file that is read. A longer one was not written by this program. */
-const MOST_SAVED_LENGTH = 4 << 20;
+const LIMITS = {
+  /** Pairs of network and server. A laptop that travels meets a few a week. */
+  proofs: 256,
+  names: 64,
+  addressesPerName: 16,
+  /** The length of a key: the text of a network and the name of a server. */
+  keyLength: 4096,
+  /** The length of a file that is read. A longer one was not written by this program. */
+  savedLength: 4 << 20,
+} as const;
 /** A known proof is not stored again before this time has passed. */
 const REFRESH_MS = 3_600_000;
 /** The last point in time that a Date can hold. */
@@ -51,8 +53,8 @@ export class NetworkMemory implements Memory {
     saved: string,
   ) {
     const read = parse(saved);
-    this.proofs = new Map(pairs(read['proofs'], proofTime).slice(-MOST_PROOFS));
-    this.addresses = new Map(pairs(read['addresses'], addressList).slice(-MOST_NAMES));
+    this.proofs = new Map(pairs(read['proofs'], proofTime).slice(-LIMITS.proofs));
+    this.addresses = new Map(pairs(read['addresses'], addressList).slice(-LIMITS.names));
   }
 
   /** Whether there are changes that were not saved yet. */
@@ -70,7 +72,7 @@ export class NetworkMemory implements Memory {
     const now = this.wallNow();
     const before = this.proofs.get(key);
     if (before !== undefined && Math.abs(now - before) < REFRESH_MS) return;
-    keepNewest(this.proofs, key, now, MOST_PROOFS);
+    keepNewest(this.proofs, key, now, LIMITS.proofs);
     this.hasChanged = true;
   }
 
@@ -79,9 +81,9 @@ export class NetworkMemory implements Memory {
   }
 
   remember(name: string, addresses: readonly string[]): void {
-    const kept = addresses.slice(0, MOST_ADDRESSES);
+    const kept = addresses.slice(0, LIMITS.addressesPerName);
     if (kept.join(' ') === this.addresses.get(name)?.join(' ')) return;
-    keepNewest(this.addresses, name, kept, MOST_NAMES);
+    keepNewest(this.addresses, name, kept, LIMITS.names);
     this.hasChanged = true;
   }
 
@@ -111,7 +113,7 @@ function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number)
 
 /** The fields of a saved memory of this version; none for any other text. */
 function parse(saved: string): Readonly<Record<string, unknown>> {
-  if (saved.length > MOST_SAVED_LENGTH) return {};
+  if (saved.length > LIMITS.savedLength) return {};
   let read: unknown;
   try {
     read = JSON.parse(saved);
@@ -130,7 +132,7 @@ function pairs<V>(list: unknown, read: (value: unknown) => V | undefined): [stri
     if (!Array.isArray(each)) return [];
     const [key, value] = each as readonly unknown[];
     const sound = read(value);
-    return typeof key === 'string' && key.length <= MOST_KEY_LENGTH && sound !== undefined ? [[key, sound]] : [];
+    return typeof key === 'string' && key.length <= LIMITS.keyLength && sound !== undefined ? [[key, sound]] : [];
   });
 }
 
@@ -140,6 +142,6 @@ const proofTime = (value: unknown): WallMs | undefined =>
 const addressList = (value: unknown): readonly string[] | undefined =>
   Array.isArray(value)
     ? value
-        .slice(0, MOST_ADDRESSES)
+        .slice(0, LIMITS.addressesPerName)
         .filter((each: unknown): each is string => typeof each === 'string' && isIP(each) !== 0)
     : undefined;

@@ -72,14 +72,16 @@ const BACKOFF_MS: Record<Mode, readonly [first: number, most: number]> = {
   encrypted: [1000, 60_000],
   strict: [1000, 60_000],
 };
-/**
- * After this many errors in a row (the first, and retries after 1, 2 and 4 s), a server that worked counts as failed.
- */
-const SUSPECT_ERRORS = 4;
-/** A server that was authenticated on this network counts as failed only if the errors have lasted this long, too. */
-const PROVED_MS = 30_000;
-const SUSPECT_RETRY_MS = 1000;
-const SUSPECT_RETRY_MOST_MS = 8000;
+const SUSPECT = {
+  /**
+   * After this many errors in a row (the first, and retries after 1, 2 and 4 s), a server that worked counts as failed.
+   */
+  errors: 4,
+  /** A server that was authenticated on this network counts as failed only if the errors have lasted this long, too. */
+  provedMs: 30_000,
+  retryMs: 1000,
+  longestRetryMs: 8000,
+} as const;
 
 /** The facts about a failure that the state machine uses. */
 export interface FailedAt {
@@ -100,12 +102,12 @@ export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: Fa
   ) {
     const errors = health.at === 'suspect' ? health.errors + 1 : 1;
     const sinceMs = health.at === 'suspect' ? health.sinceMs : nowMs;
-    if (errors < SUSPECT_ERRORS || (proved && nowMs - sinceMs < PROVED_MS)) {
+    if (errors < SUSPECT.errors || (proved && nowMs - sinceMs < SUSPECT.provedMs)) {
       return {
         at: 'suspect',
         errors,
         sinceMs,
-        retryAtMs: monoAfter(nowMs, Math.min(SUSPECT_RETRY_MOST_MS, SUSPECT_RETRY_MS * 2 ** (errors - 1))),
+        retryAtMs: monoAfter(nowMs, Math.min(SUSPECT.longestRetryMs, SUSPECT.retryMs * 2 ** (errors - 1))),
       };
     }
   }

@@ -12,7 +12,7 @@ import { Cookies } from './cookies.js';
 import { type DatagramResult, sendDatagram } from './datagram.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
-import { Transport, type TransportEvents, type TransportPorts } from './transport.js';
+import { ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const TIMEOUT_MS = 1000;
 const SENDS = 2;
@@ -42,7 +42,7 @@ export interface PlainEvents<T extends Waiter> extends TransportEvents<T> {
 }
 
 /** Cleartext DNS with one address. */
-export class PlainTransport<T extends Waiter> extends Transport<T, PlainEvents<T>> {
+export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEvents<T>> {
   private readonly cookies: Cookies;
   /** Queries in flight over UDP. */
   private readonly asked = new Set<UdpQuestion<T>>();

@@ -129,44 +129,45 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     const nowMs = this.clock.monotonicMs();
     const { group, held } = this;
     // Questions need not wait in the other modes, which can use cleartext.
-    if (group.mode === 'strict' || group.mode === 'encrypted') held.settle(nowMs);
-    else held.settled();
+    if (group.mode === 'strict' || group.mode === 'encrypted') held.startGrace(nowMs);
+    else held.endGrace();
     group.prepare(nowMs);
   }
 
   networkChanged(what: 'network' | 'resume'): void {
-    // Close all connections first, then ask the questions in flight again: none must use a connection that is about to
-    // close.
-    const interrupted: Exchange[] = [];
-    this.interrupted = interrupted;
-    this.group.reset(what);
-    this.interrupted = undefined;
-    this.prepare();
-    this.wake(interrupted);
+    this.interrupt(() => this.group.reset(what));
   }
 
   configure(spec: PoolSpec): void {
-    if (this.isClosed) return;
-    const interrupted: Exchange[] = [];
-    this.interrupted = interrupted;
-    this.group.configure(spec);
-    this.interrupted = undefined;
-    this.prepare();
-    this.wake(interrupted);
+    if (!this.isClosed) this.interrupt(() => this.group.configure(spec));
   }
 
   close(): void {
-    this.isClosed = true;
-    this.held.close();
-    this.group.close();
-    for (const each of this.held.takeAll()) each.handBack();
+    this.end(() => this.group.close());
   }
 
   destroy(): void {
+    this.end(() => this.group.destroy());
+  }
+
+  private end(endGroup: () => void): void {
     this.isClosed = true;
     this.held.close();
-    this.group.destroy();
+    endGroup();
     for (const each of this.held.takeAll()) each.handBack();
+  }
+
+  /**
+   * Changes the group, which may close connections. Then asks the questions that were in flight on them again: none
+   * must use a connection that is about to close.
+   */
+  private interrupt(change: () => void): void {
+    const interrupted: Exchange[] = [];
+    this.interrupted = interrupted;
+    change();
+    this.interrupted = undefined;
+    this.prepare();
+    this.wake(interrupted);
   }
 
   // The events of the endpoints.
@@ -184,13 +185,13 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   }
 
   up(): void {
-    this.held.settled();
+    this.held.endGrace();
     this.wake([]);
   }
 
   private addressesChanged(): void {
     const nowMs = this.clock.monotonicMs();
-    if (this.held.isSettling(nowMs)) for (const each of this.group.endpoints) each.prepare(nowMs);
+    if (this.held.inGrace(nowMs)) for (const each of this.group.endpoints) each.prepare(nowMs);
     this.wake([]);
   }
 

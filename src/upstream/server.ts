@@ -33,7 +33,7 @@ export interface ServerSpec {
 }
 
 /** The settings that all servers of a group share. */
-export interface ServerSetting {
+export interface GroupSettings {
   readonly mode: Mode;
   readonly reason: CleartextReason;
   /** The port of cleartext DNS. */
@@ -73,7 +73,7 @@ export class Server<T extends Waiter> {
     private readonly ports: UpstreamPorts,
     private readonly spec: ServerSpec,
     label: string,
-    private readonly setting: ServerSetting,
+    private readonly setting: GroupSettings,
     private readonly endpointEvents: EndpointEvents<T>,
     private readonly events: ServerEvents,
   ) {
@@ -267,7 +267,7 @@ export class Server<T extends Waiter> {
 }
 
 /** A text that is equal for two servers that are reached and authenticated in the same way. */
-export const serverKey = (spec: ServerSpec, { mode, reason, plainPort, trust }: ServerSetting): string =>
+export const serverKey = (spec: ServerSpec, { mode, reason, plainPort, trust }: GroupSettings): string =>
   JSON.stringify([spec, mode, reason, plainPort, trust]);
 
 const addressWords = (endpoints: readonly { readonly identity: { readonly address: string } }[]): string =>

@@ -9,7 +9,7 @@ import type { Ask } from '../wire/upstream-query.js';
 import type { Connection, ConnectionEvents, End } from './connection.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
-import { Transport, type TransportEvents, type TransportPorts } from './transport.js';
+import { ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const MAX_CONNECTIONS = 4;
 /**
@@ -31,7 +31,7 @@ export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {
 }
 
 /** TLS connections to one address. */
-export class TlsTransport<T extends Waiter> extends Transport<T, TlsEvents<T>> {
+export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents<T>> {
   /** How long a connection may be idle. */
   private limit = idle.FIRST_LIMIT;
   private lastAskedAtMs: MonoMs = monoMs(-Infinity);

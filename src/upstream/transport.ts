@@ -35,7 +35,7 @@ type Phase = 'open' | 'closing' | 'closed';
 const TIMES: ConnectionTimes = { suspectMs: 1000, deadMs: 3000 };
 
 /** The base of all transports. */
-export abstract class Transport<T extends Waiter, E extends TransportEvents<T>> {
+export abstract class ServerTransport<T extends Waiter, E extends TransportEvents<T>> {
   private phase: Phase = 'open';
   /** All connections that have not closed yet. Each one knows its own state. */
   private readonly connections = new Set<Connection<T>>();

@@ -28,10 +28,8 @@ export const OPTION = {
 export const UDP_PAYLOAD_BYTES = 1232;
 /** The payload of a UDP message without EDNS (RFC 1035 §4.2.1). */
 export const CLASSIC_PAYLOAD_BYTES = 512;
-/** Queries are padded to a multiple of this (RFC 8467 §4.1). */
-export const QUERY_PADDING_BLOCK = 128;
-/** Replies to padded queries over TLS are padded to a multiple of this (RFC 8467 §4.1). */
-export const RESPONSE_PADDING_BLOCK = 468;
+/** Queries, and replies to padded queries over TLS, are padded to a multiple of these (RFC 8467 §4.1). */
+export const PADDING_BLOCK = { query: 128, response: 468 } as const;
 
 const OPT_FIXED_BYTES = 11;
 const DO_BIT = 0x8000;

@@ -9,7 +9,7 @@ import {
   type ExtendedError,
   type Option,
   OPTION,
-  RESPONSE_PADDING_BLOCK,
+  PADDING_BLOCK,
   UDP_PAYLOAD_BYTES,
   writeOpt,
 } from './edns.js';
@@ -69,7 +69,7 @@ function optFor(
   const options = [...shape.options, ...errors.map(edeOption)];
   return writeOpt(
     { rcode, dnssecOk: replyTo.opt.dnssecOk, options },
-    shape.pad ? [bytesBefore, RESPONSE_PADDING_BLOCK] : undefined,
+    shape.pad ? [bytesBefore, PADDING_BLOCK.response] : undefined,
   );
 }
 

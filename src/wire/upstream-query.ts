@@ -3,7 +3,7 @@
 
 import { putU16, u16At } from '../base/octets.js';
 import { plainQuery, questionOf } from './compose.js';
-import { OPTION, QUERY_PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
+import { OPTION, PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
 import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
 import { ROOT, sameIgnoringCase } from './name.js';
 import { TYPE } from './rrtype.js';
@@ -50,7 +50,7 @@ function queryBytes(ask: Ask, { pad, keepalive, hideSubnet, cookie }: AskOptions
     (keepalive ? OPTION_BYTES : 0) +
     (hideSubnet ? OPTION_BYTES + SUBNET_BYTES : 0) +
     (cookie === undefined ? 0 : OPTION_BYTES + cookie.length);
-  return pad ? Math.ceil((bare + OPTION_BYTES) / QUERY_PADDING_BLOCK) * QUERY_PADDING_BLOCK : bare;
+  return pad ? Math.ceil((bare + OPTION_BYTES) / PADDING_BLOCK.query) * PADDING_BLOCK.query : bare;
 }
 
 /** Writes the query at `at`, over octets that are 0. */

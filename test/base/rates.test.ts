@@ -5,17 +5,17 @@ import t from 'tap';
 
 import {
   between,
-  type Look,
-  lookFrom,
+  type Sums,
+  sumsFrom,
   numberText,
   percentText,
   quantile,
-  spanText,
-  timeText,
+  durationText,
+  latencyText,
 } from '../../src/base/rates.js';
 
 const BOUNDS = [0.25, 0.5, 1, 2];
-const look = (more: Partial<Look>): Look => ({
+const look = (more: Partial<Sums>): Sums => ({
   atMs: 0,
   cache: 0,
   upstream: 0,
@@ -58,7 +58,7 @@ await t.test('rates and quantiles between two samples', async t => {
 });
 
 await t.test('a sample is read in the order in which it is written', async t => {
-  t.same(lookFrom([1, 2, 3, 4, 5, 6, 7, 8, 9]), {
+  t.same(sumsFrom([1, 2, 3, 4, 5, 6, 7, 8, 9]), {
     atMs: 1,
     cache: 2,
     upstream: 3,
@@ -95,8 +95,8 @@ await t.test('numbers, shares and durations are written for people', async t => 
     'a share just below 1 is not 100 %',
   );
   t.same(
-    [undefined, 0.1, 0.25, 3.4].map(ms => timeText(ms, BOUNDS)),
+    [undefined, 0.1, 0.25, 3.4].map(ms => latencyText(ms, BOUNDS)),
     ['–', '< 0.25 ms', '< 0.25 ms', '3.4 ms'],
   );
-  t.same([5, 125, 7300, 200_000].map(spanText), ['5 s', '2 min', '2 h 1 min', '2 d 7 h']);
+  t.same([5, 125, 7300, 200_000].map(durationText), ['5 s', '2 min', '2 h 1 min', '2 d 7 h']);
 });

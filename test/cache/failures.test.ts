@@ -26,7 +26,7 @@ await t.test('RFC 9520 §3.2: a failure holds for a second, twice as long each t
   t.end();
 });
 
-await t.test('what is bogus holds for a minute; what may be over at once holds for a second', t => {
+await t.test('a bogus failure is stored for a minute, a brief one for a second', t => {
   t.same(holds(new FailureCache(), 'bogus', 2), [60, 60]);
   t.same(holds(new FailureCache(), 'brief', 3), [1, 1, 1]);
   t.end();

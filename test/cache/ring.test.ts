@@ -31,7 +31,7 @@ await t.test('a record is found by its key until it is deleted or replaced', t =
   t.end();
 });
 
-await t.test('what is meant is forgotten, before and after the head has come round, and nothing else', t => {
+await t.test('only matching records are removed, before and after the head has wrapped around', t => {
   const ring = new Ring(8192, () => undefined);
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < 150; i++) put(ring, `${i % 3 === 0 ? 'odd' : 'even'}${round}-${i}`, 'x'.repeat(60));

@@ -156,7 +156,7 @@ await t.test(
   },
 );
 
-await t.test('SIGTERM: what is in flight is answered, then exit 0', async t => {
+await t.test('SIGTERM: queries in flight are answered, then exit 0', async t => {
   const answer = answering();
   const server = await dotServer({
     identity,
@@ -206,7 +206,7 @@ await t.test(
   },
 );
 
-await t.test('query: an answer as text, as JSON, over TCP; and nobody there', async t => {
+await t.test('query: an answer as text, as JSON, over TCP; and no daemon', async t => {
   const server = await dotServer({ identity, handler: answering() });
   const port = await freePort();
   const program = await startDotstub(configFor(port, server.port));
@@ -246,21 +246,24 @@ await t.test('query: an answer as text, as JSON, over TCP; and nobody there', as
   });
 });
 
-await t.test('what is not built yet is said once at start, and so is cleartext without configuration', async t => {
-  const port = await freePort();
-  const program = await startDotstub(
-    `listen: ["127.0.0.1:${port}"]\nmetrics: { listen: off }\ncache: { prefetch: true, size: 1MiB }\ndns64: { prefix: "64:ff9b::/96" }\nlog: { format: text }\n`,
-  );
-  const log = program.log();
-  t.match(log, /WARN +not built yet, without effect: cache\.prefetch, dns64\.prefix/);
-  t.match(
-    log,
-    /WARN +(no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not|no server is configured, and)/,
-  );
-  t.match(log, /WARN +answers are not validated \(dnssec\.mode off\)/);
-  t.match(log, /INFO +listening on 127\.0\.0\.1:\d+ \(UDP\)/);
-  t.match(await program.stop(), { code: 0 });
-});
+await t.test(
+  'options without effect are logged once at the start, and so is cleartext without configuration',
+  async t => {
+    const port = await freePort();
+    const program = await startDotstub(
+      `listen: ["127.0.0.1:${port}"]\nmetrics: { listen: off }\ncache: { prefetch: true, size: 1MiB }\ndns64: { prefix: "64:ff9b::/96" }\nlog: { format: text }\n`,
+    );
+    const log = program.log();
+    t.match(log, /WARN +not built yet, without effect: cache\.prefetch, dns64\.prefix/);
+    t.match(
+      log,
+      /WARN +(no server is configured: using the system's resolvers, over TLS where it works, in cleartext where it does not|no server is configured, and)/,
+    );
+    t.match(log, /WARN +answers are not validated \(dnssec\.mode off\)/);
+    t.match(log, /INFO +listening on 127\.0\.0\.1:\d+ \(UDP\)/);
+    t.match(await program.stop(), { code: 0 });
+  },
+);
 
 await t.test('pins: what a server shows, as it would stand in the configuration', async t => {
   const server = await dotServer({ identity, handler: answering() });

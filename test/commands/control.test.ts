@@ -55,7 +55,7 @@ const tell = async (...args: string[]): Promise<{ code: number | null; stdout: s
   dotstub([...args, '--socket', socket]);
 const tag = tree.anchors[0]?.split(' ')[2] ?? '';
 
-await t.test('trust-anchor status: what is believed, before and after the first look', async t => {
+await t.test('trust-anchor status: trusted keys before and after the first check', async t => {
   t.match(
     (await tell('trust-anchor', 'status')).stdout,
     new RegExp(`not looked at yet\\n +${tag} +ECDSAP256SHA256 +believed, not seen yet`),
@@ -158,7 +158,7 @@ await t.test('status and upstreams: at a glance, and for programs', async t => {
   });
 });
 
-await t.test('cache and flush: what is forgotten is asked for anew', async t => {
+await t.test('cache and flush: forgotten names are asked for again', async t => {
   const source = async (name: string): Promise<string | null> =>
     (await ask(at, name, { options: [REPORT] })).report.get('source');
   await ask(at, 'www.example');

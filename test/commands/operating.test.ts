@@ -14,6 +14,7 @@ import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
 import { dotstub, type RunningProgram, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { until } from '../fixtures/until.js';
 
 const ca = authority();
 const server = await dotServer({
@@ -46,14 +47,6 @@ ${more}`);
     at: { address: '127.0.0.1', port },
     tell: async (...args) => dotstub([...args, '--socket', daemon.controlSocket]),
   };
-}
-
-async function until(met: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 100; i++) {
-    if (met()) return;
-    await sleep(50);
-  }
-  throw new Error(`did not come: ${what}`);
 }
 
 await t.test('the query log: with all, with a hash for the client, with neither client nor name', async t => {

@@ -55,7 +55,7 @@ await t.test('a line for the service manager', async t => {
   );
 });
 
-await t.test('health names everything that somebody should look at', async t => {
+await t.test('health names every problem', async t => {
   const health = (more: Partial<Overview>): unknown => statusData(overviewOf(more))['health'];
   t.equal(health({}), 'nothing is wrong');
   t.match(health({ servers: main(refused).servers }), 'no server is reached');

@@ -156,17 +156,20 @@ await t.test('RFC 5011 §4: a believed key that is not shown stays believed', as
   t.same(look(points, 2, [one, two], [two]), ['valid']);
 });
 
-await t.test('what nobody believed has signed changes nothing, but a key may revoke itself', async t => {
-  const [old, mine] = [pair(), pair()];
-  const points = trustPoints(anchorOf(old));
-  look(points, 0, [old], [old]);
-  t.same(look(points, 1, [mine], [mine], false), [], 'not missing');
-  t.equal(stateOf(points, mine), undefined);
-  t.same(look(points, 2, [revoked(old), mine], [mine], false), [], 'revoked by somebody else');
-  t.ok(believes(points, old));
-  t.same(look(points, 3, [revoked(old)], [revoked(old)], false), ['revoked']);
-  t.notOk(believes(points, old));
-});
+await t.test(
+  'an RRset without the signature of a trusted key changes nothing, but a key may revoke itself',
+  async t => {
+    const [old, mine] = [pair(), pair()];
+    const points = trustPoints(anchorOf(old));
+    look(points, 0, [old], [old]);
+    t.same(look(points, 1, [mine], [mine], false), [], 'not missing');
+    t.equal(stateOf(points, mine), undefined);
+    t.same(look(points, 2, [revoked(old), mine], [mine], false), [], 'revoked by somebody else');
+    t.ok(believes(points, old));
+    t.same(look(points, 3, [revoked(old)], [revoked(old)], false), ['revoked']);
+    t.notOk(believes(points, old));
+  },
+);
 
 await t.test('only keys with the SEP flag become anchors', async t => {
   const [old, zsk] = [pair(), pair(256)];
@@ -193,7 +196,7 @@ await t.test('other configured anchors: what was learned from the old ones does 
   t.ok(believes(trustPoints(anchorOf(other, old), points.save()), next), 'but it does beside them');
 });
 
-await t.test('a file that is none is as if it were not there', async t => {
+await t.test('an invalid file is ignored', async t => {
   const old = pair();
   for (const text of [
     '',
@@ -219,7 +222,7 @@ await t.test(
   },
 );
 
-await t.test('a zone that shows new keys all the time does not fill the memory', async t => {
+await t.test('a zone that publishes new keys all the time does not fill the memory', async t => {
   const old = pair();
   const points = trustPoints(anchorOf(old));
   look(points, 0, [old, ...Array.from({ length: 60 }, () => pair())], [old]);

@@ -53,7 +53,7 @@ await t.test('nothing known: the keys of the root, and the zones that a name has
   t.same(asks('.', TYPE.DNSKEY), []);
 });
 
-await t.test('a known top-level zone: what is right below it is a zone', async t => {
+await t.test('a known top-level zone: names directly below it are taken for zones', async t => {
   const { asks } = setting(['.', 'org.']);
   t.same(asks('example.org.'), ['example.org. DS', 'example.org. DNSKEY']);
   t.same(asks('www.example.org.'), ['example.org. DS', 'example.org. DNSKEY']);

@@ -20,7 +20,7 @@ function datagram(messageBytes: number, value: number): Messages {
   return batch as Messages;
 }
 
-await t.test('what is written is read, in order, and a reader at rest is always woken', t => {
+await t.test('records are read in the order of writing, and a reader at rest is always woken', t => {
   const step = fc.oneof(
     { weight: 5, arbitrary: fc.integer({ min: 12, max: 4096 }).map(bytes => ({ at: 'write' as const, bytes })) },
     { weight: 2, arbitrary: fc.integer({ min: 12, max: 100 }).map(bytes => ({ at: 'burst' as const, bytes })) },
@@ -72,7 +72,7 @@ await t.test('what is written is read, in order, and a reader at rest is always 
   t.end();
 });
 
-await t.test('a full ring says so, and goes on when there is room', t => {
+await t.test('a full ring refuses records, and accepts them again when there is room', t => {
   const memory = HandOver.memory();
   const ring = new HandOver(memory);
   let written = 0;

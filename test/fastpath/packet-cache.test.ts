@@ -79,7 +79,7 @@ await t.test('ordinary queries are taken, special ones are not', t => {
   t.end();
 });
 
-await t.test('keys differ by letters not at all, by EDNS, DO, CD, AD, type and name always', t => {
+await t.test('keys ignore letter case, and differ by EDNS, DO, CD, AD, type and name', t => {
   const key = (name: string, options?: AskOptions): string => {
     if (!read(queryMessage(name, options))) throw new Error('not taken');
     return `${fast.hash} ${fast.key.toString('hex', 0, fast.keyBytes)}`;
@@ -189,7 +189,7 @@ await t.test('clearing forgets all, at once and in every view', t => {
   t.end();
 });
 
-await t.test('however many are put in: what is found is right, the newest are there, memory does not grow', t => {
+await t.test('with any number of entries: found replies are right, the newest are found, memory does not grow', t => {
   const { put, get, memory } = setUp(1 << 14);
   const before = memory.byteLength;
   const random = fakeRandom(3);
@@ -216,7 +216,7 @@ await t.test('the position counter may run over 32 bits', t => {
   t.end();
 });
 
-await t.test('a reader in another thread never sees a reply that is not whole', async t => {
+await t.test('a reader in another thread never gets an incomplete reply', async t => {
   const { memory, put } = setUp(1 << 14);
   const stop = new Int32Array(new SharedArrayBuffer(8));
   const worker = new Worker(new URL('packet-cache-reader.js', import.meta.url), { workerData: { memory, stop } });

@@ -57,7 +57,7 @@ function answerOf(query: Query): Answer {
 }
 const local: Resolve = (query, settle) => settle(Answer.local(refuseAnyMessage(query.question), ageSec(0)));
 
-await t.test('where an answer came from is told to loopback clients that ask, and to nobody else', t => {
+await t.test('only loopback clients that ask for it are told where an answer came from', t => {
   const { handle } = setUp(local);
   t.equal(
     handle(queryMessage('x.example', { options: [REPORT] }))
@@ -103,7 +103,7 @@ await t.test('failures become RCODE and EDE as their row says, with the detail i
   t.end();
 });
 
-await t.test('one query more than may wait is told so at once, and room is made by answers', t => {
+await t.test('a query above the limit fails at once, and answers make room for new ones', t => {
   const waiting: Settle[] = [];
   const { tested, handle } = setUp((_query, settle) => waiting.push(settle), 2);
   handle(queryMessage('a.example'));

@@ -3,7 +3,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
@@ -11,16 +10,9 @@ import { ask } from '../fixtures/client.js';
 import { setting } from '../fixtures/daemon.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 import { missing, program } from '../fixtures/servers.js';
+import { until } from '../fixtures/until.js';
 
 const skip = missing('fstrm_capture', 'dnstap-read');
-
-async function until(met: () => Promise<boolean> | boolean): Promise<void> {
-  for (let i = 0; i < 100; i++) {
-    if (await met()) return;
-    await sleep(50);
-  }
-  throw new Error('did not come to be');
-}
 
 /** Starts a capture. `end` makes it write its file. */
 async function capture(t: Pick<Test, 'teardown'>, socket: string, file: string): Promise<{ end(): Promise<void> }> {
@@ -29,7 +21,7 @@ async function capture(t: Pick<Test, 'teardown'>, socket: string, file: string):
   });
   const ended = new Promise<void>(resolve => child.once('close', () => resolve()));
   t.teardown(() => child.kill('SIGKILL'));
-  await until(() => existsSync(socket));
+  await until(() => existsSync(socket), 'the socket');
   return {
     async end() {
       child.kill('SIGTERM');
@@ -44,7 +36,7 @@ await t.test('queries and replies over UDP and TCP, from upstream and cache, are
   const [socket, file] = [join(directory.path, 'tap.sock'), join(directory.path, 'tap')];
   const captured = await capture(t, socket, file);
   const { at, daemon, log, metric } = await setting(t, { config: `log: { dnstap: ${socket} }` });
-  await until(() => log.lines.some(line => line.includes('dnstap goes to')));
+  await until(() => log.lines.some(line => line.includes('dnstap goes to')), 'the log line');
   await ask(at, 'www.example');
   await ask(at, 'www.example');
   await ask(at, 'www.example', { tcp: true });
@@ -74,7 +66,7 @@ await t.test(
     t.equal(await metric('dotstub_dnstap_dropped_total'), 5);
     t.equal(log.lines.filter(line => line.includes('nobody takes dnstap')).length, 1);
     const captured = await capture(t, socket, file);
-    await until(() => log.lines.some(line => line.includes('dnstap goes to')));
+    await until(() => log.lines.some(line => line.includes('dnstap goes to')), 'the log line');
     await ask(at, 'www.example');
     await daemon.stop();
     await captured.end();

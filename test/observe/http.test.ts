@@ -11,7 +11,7 @@ import { listenHttp } from '../../src/observe/http.js';
 
 const PAGE = new URL('../../dist/page/', import.meta.url).pathname;
 
-await t.test('who is answered, and with what', async t => {
+await t.test('which clients are answered, and how', async t => {
   const upstream: { missing?: string } = {};
   const log = recordedLog();
   const listener = await listenHttp(

@@ -13,14 +13,7 @@ import { LogFile } from '../../src/observe/log-file.js';
 import { fakeClock } from '../fixtures/clock.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
-
-async function until(met: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    if (met()) return;
-    await sleep(10);
-  }
-  throw new Error(`did not come: ${what}`);
-}
+import { until } from '../fixtures/until.js';
 
 await t.test('a query log that cannot be written is tried again, and what was lost is said once', async t => {
   const directory = temporaryDirectory();

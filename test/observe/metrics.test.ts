@@ -134,7 +134,7 @@ await t.test(
   },
 );
 
-await t.test('what is the case is read from the overview, once for each scrape', async t => {
+await t.test('gauges are read from the overview, once for each scrape', async t => {
   const tested = setUp();
   const values = async (name: string): Promise<string[]> =>
     (await tested.lines()).filter(line => line.startsWith(`dotstub_${name}{`) || line.startsWith(`dotstub_${name} `));

@@ -72,7 +72,7 @@ await t.test('a link that leads elsewhere, and a file that a link leads to', asy
   t.equal(changes.length, 3);
 });
 
-await t.test('other files can be followed; a directory that cannot be watched is told once', async t => {
+await t.test('other files can be watched; a directory that cannot be watched is reported once', async t => {
   const { at, watch, changes, troubles } = setUp(t);
   watch.follow([at('cert'), at('nowhere/file')]);
   watch.follow([at('cert'), at('nowhere/file')]);

@@ -4,7 +4,7 @@ import t from 'tap';
 
 import { connectionCaps, MAX_CAPS, openFiles } from '../../src/os/limits.js';
 
-await t.test('where files are plenty, or nobody says how many there are, the caps are what is wanted', t => {
+await t.test('with a high or unknown limit of open files, the caps are the most that is needed', t => {
   for (const limit of [1400, 65_536, 1_048_576, undefined])
     t.same(connectionCaps({ limit, open: 30 }, 1, 3), { caps: MAX_CAPS, words: undefined }, `${limit}`);
   t.end();
@@ -29,7 +29,7 @@ await t.test('however few there are, something of everything is left', t => {
   t.end();
 });
 
-await t.test('what is in force is read from the system', { skip: process.platform !== 'linux' }, t => {
+await t.test('the limit in force is read from the system', { skip: process.platform !== 'linux' }, t => {
   const { limit, open } = openFiles();
   t.ok(limit === undefined || limit > open);
   t.ok(open > 3);

@@ -24,7 +24,7 @@ function setUp() {
   return { clock, now, seen, watch };
 }
 
-await t.test('changes are seen by who looks next, once, and no more than once a second is looked', async t => {
+await t.test('the next check reports a change once, and checks are at most once a second', async t => {
   const { clock, now, seen, watch } = setUp();
   now.network = 'café';
   watch.look();
@@ -85,7 +85,7 @@ await t.test(
   },
 );
 
-await t.test('other sources: their resolvers count as known, and what changes later is told', async t => {
+await t.test('other sources: their resolvers count as known, and later changes are reported', async t => {
   const { clock, seen, watch } = setUp();
   const system = { resolvers: '192.0.2.7' };
   const directory = temporaryDirectory();

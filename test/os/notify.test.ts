@@ -64,7 +64,7 @@ await t.test('addresses as NOTIFY_SOCKET has them', async t => {
   t.equal(unixAddress(`/${'x'.repeat(200)}`), undefined);
 });
 
-await t.test('without a service manager nobody is told; without system calls it is said why', async t => {
+await t.test('without a service manager nothing is sent; without system calls the reason is logged', async t => {
   const log = recordedLog();
   t.equal(serviceManager({}, 1, libc, log), undefined);
   t.same(log.lines, []);

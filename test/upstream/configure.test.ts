@@ -9,7 +9,7 @@ import { recorder } from '../fixtures/recorder.js';
 const A = 'x.example. 60 A 192.0.2.1';
 
 await t.test('servers that stay keep id, label, connection and what was learned; others are new servers', async t => {
-  const { clock, network, ask, spec, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = () => ({ answers: A });
   tested.prepare();
   ask();
@@ -31,13 +31,7 @@ await t.test('servers that stay keep id, label, connection and what was learned;
 });
 
 await t.test('another mode: all are connected to anew, and nothing of the old mode is sent any more', async t => {
-  const {
-    clock,
-    network,
-    ask,
-    spec,
-    pool: tested,
-  } = setUp([at('one', '192.0.2.1')], { mode: 'opportunistic' }, () => ({
+  const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1')], { mode: 'opportunistic' }, () => ({
     answers: A,
   }));
   const first = ask();
@@ -60,7 +54,7 @@ await t.test('another mode: all are connected to anew, and nothing of the old mo
 });
 
 await t.test('other roots, or another certificate of ours: no connection of before is kept', async t => {
-  const { clock, network, spec, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const { clock, network, spec, tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = () => ({ answers: A });
   tested.prepare();
   await clock.advance(10);
@@ -76,7 +70,7 @@ await t.test('other roots, or another certificate of ours: no connection of befo
 });
 
 await t.test('questions that wait are asked of the new servers', async t => {
-  const { clock, network, ask, spec, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = (_name, { address }) => (address === '192.0.2.1' ? 'refuse' : { answers: A });
   tested.prepare();
   await clock.advance(10);
@@ -90,7 +84,7 @@ await t.test('questions that wait are asked of the new servers', async t => {
 });
 
 await t.test('questions in flight at a server that goes are finished there, or asked of the new servers', async t => {
-  const { clock, network, ask, spec, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = name => (name === '' ? {} : 'silence');
   const finished = ask('a.example');
   await clock.advance(5);
@@ -114,7 +108,7 @@ await t.test('questions in flight at a server that goes are finished there, or a
 await t.test(
   'questions that wait for the handshake of a server that goes are asked of the new servers at once',
   async t => {
-    const { clock, network, ask, spec, pool: tested } = setUp([at('one', '192.0.2.1')]);
+    const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1')]);
     const asked = ask();
     await clock.advance(5);
     network.serve = () => ({ answers: A });
@@ -126,13 +120,10 @@ await t.test(
 );
 
 await t.test('other bootstrap resolvers are asked at once where no address is known', async t => {
-  const {
-    clock,
-    network,
-    spec,
-    pool: tested,
-  } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] }, (_name, address) =>
-    address === '192.0.2.54' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined,
+  const { clock, network, spec, tested } = setUp(
+    [at('dns.example')],
+    { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
+    (_name, address) => (address === '192.0.2.54' ? { answers: 'dns.example. 300 A 192.0.2.77' } : undefined),
   );
   network.serve = () => ({ answers: A });
   await clock.advance(5);
@@ -149,7 +140,7 @@ await t.test('two entries of one name are two servers: in labels, ids, choice, c
     server: (label: string) => ({ ...observer.server(label), end: () => void ends.push(label) }),
   };
   const two = [at('one', '192.0.2.1'), at('one', '192.0.2.2'), at('one', '192.0.2.2'), nameless('192.0.2.9')];
-  const { clock, network, ask, spec, pool: tested } = setUp(two, {}, undefined, { observer: counting });
+  const { clock, network, ask, spec, tested } = setUp(two, {}, undefined, { observer: counting });
   network.serve = (_name, { address }) => (address === '192.0.2.1' ? { rcode: 2 } : { answers: A });
   const labels = ['one', 'one (192.0.2.2)', 'one (192.0.2.2, 2)', '192.0.2.9'];
   t.same(
@@ -183,13 +174,7 @@ await t.test('the counts of a server end with its last connection', async t => {
   const { observer } = recorder();
   let ended = 0;
   const counting = { ...observer, server: (label: string) => ({ ...observer.server(label), end: () => void ended++ }) };
-  const {
-    clock,
-    network,
-    ask,
-    spec,
-    pool: tested,
-  } = setUp([at('one', '192.0.2.1')], {}, undefined, {
+  const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1')], {}, undefined, {
     observer: counting,
   });
   network.serve = name => (name === '' ? {} : 'silence');
@@ -204,8 +189,8 @@ await t.test('the counts of a server end with its last connection', async t => {
   t.equal(ended, 1);
 });
 
-await t.test('a server with two addresses of which one is dead is up: each address is told for itself', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1', '2001:db8::1')]);
+await t.test('a server with one dead and one working address is up, and each address has its own state', async t => {
+  const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1', '2001:db8::1')]);
   network.serve = (_name, { address }) => (address === '2001:db8::1' ? 'refuse' : { answers: A });
   tested.prepare();
   const asked = ask();
@@ -223,7 +208,7 @@ await t.test('a server with two addresses of which one is dead is up: each addre
 });
 
 await t.test('questions with nowhere to go are bounded', async t => {
-  const { clock, network, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const { clock, network, tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = () => 'refuse';
   tested.prepare();
   await clock.advance(10);

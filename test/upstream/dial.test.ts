@@ -95,7 +95,7 @@ await t.test('RFC 8310 §8.1: without a name the address must be in the certific
   });
 });
 
-await t.test('B17 row 11: a server that does not is refused, and never gets an octet; the reason is told', async t => {
+await t.test('B17 row 11: a server that does not is refused with a reason, and gets no octet of a query', async t => {
   const past = { notBefore: new Date(Date.now() - 3 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) };
   const future = { notBefore: new Date(Date.now() + DAY_MS), notAfter: new Date(Date.now() + 3 * DAY_MS) };
   const cases: readonly (readonly [string, Identity, RegExp])[] = [
@@ -163,7 +163,7 @@ await t.test('B17 row 11, pins: one must match, whatever the authorities say', a
   t.ok(refused.detail?.includes(`sha256/${leaf.pin}`), 'the pins that the server shows are named');
 });
 
-await t.test('pin policies: who is let in, and what is said', async t => {
+await t.test('pin policies: which servers are accepted, and what is logged', async t => {
   const NO_PIN = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
   const good = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   const stranger = certificate({ common: 'x', names: ['other.test'] });
@@ -375,7 +375,7 @@ await t.test('our own certificate is shown to servers that ask for it', async t 
   await running.close();
 });
 
-await t.test('encrypted: any server is spoken to, and it is told whether the name was proved', async t => {
+await t.test('encrypted: any server is accepted, and the result says whether it was authenticated', async t => {
   t.match(
     await dial(certificate({ common: 'x', names: ['dns.test'], issuer: ca }), { at: 'encrypted', name: 'dns.test' }),
     { connected: true, authenticated: true },
@@ -434,7 +434,7 @@ await t.test('a server that is known to refuse the ALPN id is not offered it', a
   }
 });
 
-await t.test('nobody there, or nobody that speaks TLS', async t => {
+await t.test('no server at the address, or one without TLS', async t => {
   const held = new Set<Socket>();
   const silent = createServer(socket => held.add(socket));
   await new Promise<void>(resolve => void silent.listen(0, '127.0.0.1', resolve));

@@ -91,7 +91,7 @@ await t.test('any order of queries and replies: each reply finds its query, the 
   t.end();
 });
 
-await t.test('queries that nobody waits for any more leave the table', t => {
+await t.test('queries that are done leave the table', t => {
   const table = new Inflight<{ done: boolean }>(fakeRandom());
   for (let i = 0; i < 100; i++) table.add(sent('x.example', true));
   table.add(sent('y.example'));

@@ -43,7 +43,7 @@ await t.test('RFC 5452 §9.2: every query from another port; §9.1: only the ask
   t.ok(ports.size >= 7);
 });
 
-await t.test('silence, and nobody there', async t => {
+await t.test('no answer, and no server', async t => {
   const port = await server(t, () => undefined);
   t.equal(await dialDatagram({ address: '127.0.0.1', port }, query, () => true, 50), 'timeout');
   t.equal(await dialDatagram({ address: '127.0.0.1', port: await freePort() }, query, () => true, 1000), 'unreachable');

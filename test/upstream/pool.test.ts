@@ -66,7 +66,7 @@ await t.test(
 await t.test(
   'the server closes with queries in flight: all are asked again at once, the server is not blamed',
   async t => {
-    const { clock, network, ask, count, pool: tested } = setUp([at('one', '192.0.2.1')]);
+    const { clock, network, ask, count, tested } = setUp([at('one', '192.0.2.1')]);
     const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
     await clock.advance(1);
     const [first] = network.streams;
@@ -127,7 +127,7 @@ await t.test('an unreachable server is tried again after its back-off', async t 
 await t.test(
   'with every server down a query fails at once, with the reason; a second later they are tried again',
   async t => {
-    const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
     network.serve = () => 'refuse';
     const first = ask();
     await clock.advance(50);
@@ -205,7 +205,7 @@ await t.test('one of many never answered: the others are, and the connection liv
   t.notOk(network.streams[0]?.closed);
 });
 
-await t.test('nobody answers: SERVFAIL at 4.5 s, before the client gives up at 5', async t => {
+await t.test('no server answers: SERVFAIL at 4.5 s, before the client gives up at 5 s', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = name => (name === '' ? {} : 'silence');
   const asked = ask();
@@ -357,11 +357,9 @@ await t.test('bootstrap fails: queries fail with the reason, and it is tried aga
 });
 
 await t.test('bootstrap: a daemon that starts before its network gets ready by itself, without a query', async t => {
-  const {
-    clock,
-    network,
-    pool: tested,
-  } = setUp([at('dns.example')], { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] });
+  const { clock, network, tested } = setUp([at('dns.example')], {
+    bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }],
+  });
   await clock.advance(20_000);
   t.notOk(tested.ready);
   t.ok(network.datagrams.length < 40, `${network.datagrams.length} questions in 20 s`);
@@ -393,7 +391,7 @@ await t.test(
 await t.test(
   'B17 row 8: started without a network, queries wait 4.2 s, fail with the reason, and are answered once there is one',
   async t => {
-    const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
     network.serve = () => 'refuse';
     tested.prepare();
     await clock.advance(100);
@@ -418,7 +416,7 @@ await t.test(
 );
 
 await t.test('half a minute after the start without success queries fail at once', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = () => 'refuse';
   tested.prepare();
   await clock.advance(31_000);
@@ -450,7 +448,7 @@ await t.test(
 );
 
 await t.test('prepared: connected before anybody asks', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = () => ({ answers: A });
   tested.prepare();
   await clock.advance(10);
@@ -463,7 +461,7 @@ await t.test('prepared: connected before anybody asks', async t => {
 await t.test(
   'the network changes: what is in flight is asked again at once over new connections, and back-off is forgotten',
   async t => {
-    const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
     network.serve = (_name, { address }) => (address === '192.0.2.1' ? {} : 'refuse');
     ask();
     await clock.advance(100);
@@ -486,13 +484,10 @@ await t.test(
 await t.test(
   'opportunistic: after sleep TLS is still known to work; on another network it has to show that again',
   async t => {
-    const {
-      clock,
-      network,
-      ask,
-      count,
-      pool: tested,
-    } = setUp([{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }], { mode: 'opportunistic' });
+    const { clock, network, ask, count, tested } = setUp(
+      [{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined }],
+      { mode: 'opportunistic' },
+    );
     network.datagram = () => ({ answers: A });
     network.serve = () => ({ answers: A });
     tested.prepare();
@@ -518,7 +513,7 @@ await t.test(
 );
 
 await t.test('other servers: those that stay keep their connection, the others finish and go', async t => {
-  const { clock, network, ask, spec, pool: tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
+  const { clock, network, ask, spec, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')]);
   network.serve = () => ({ answers: A });
   tested.prepare();
   await clock.advance(10);
@@ -709,14 +704,7 @@ await t.test(
   async t => {
     const said =
       '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot port=8853 ipv4hint=192.0.2.77\n_dns.resolver.arpa. 600 SVCB 2 doh.example. alpn=h2 ipv4hint=192.0.2.78';
-    const {
-      clock,
-      network,
-      ask,
-      count,
-      log,
-      pool: tested,
-    } = setUp(
+    const { clock, network, ask, count, log, tested } = setUp(
       [{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined, discover: true }],
       { mode: 'opportunistic' },
       name => ({ answers: name === '_dns.resolver.arpa.' ? said : A }),
@@ -820,7 +808,7 @@ await t.test('cleartext: a server that knows no EDNS is asked without (RFC 6891 
 });
 
 await t.test('closing: no more questions are taken', async t => {
-  const { clock, network, ask, pool: tested } = setUp([at('one', '192.0.2.1')]);
+  const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1')]);
   network.serve = () => ({ answers: A });
   ask();
   await clock.advance(10);

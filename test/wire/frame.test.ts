@@ -3,7 +3,7 @@ import t from 'tap';
 
 import { framed, frameReader } from '../../src/wire/frame.js';
 
-await t.test('messages come out whole, however the stream is cut', t => {
+await t.test('messages are complete, however the stream is split', t => {
   const stream = fc.array(fc.uint8Array({ maxLength: 700 }), { maxLength: 8 });
   fc.assert(
     fc.property(

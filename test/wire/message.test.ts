@@ -32,7 +32,7 @@ await t.test('RFC 9460: HTTPS and SVCB', t => {
   t.end();
 });
 
-await t.test('RFC 3597: what is unknown or malformed is shown as octets', t => {
+await t.test('RFC 3597: unknown types and malformed RDATA are shown as octets', t => {
   t.equal(shown('x.example. 1 TYPE65280 \\# 3 abcdef'), '\\# 3 abcdef');
   t.equal(shown('x.example. 1 TYPE65280 \\# 0'), '\\# 0');
   t.equal(shown('x.example. 1 MX \\# 1 00'), '\\# 1 00');

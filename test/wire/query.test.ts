@@ -60,7 +60,7 @@ await t.test('what deserves no reply', t => {
   t.end();
 });
 
-await t.test('what is refused, and how', t => {
+await t.test('refused queries and their error replies', t => {
   t.equal(code(patched(plain, 2, 4 << 11)), 'opcode', 'NOTIFY');
   t.equal(code(patched(plain, 4, 0)), 'form_error', 'no question');
   t.equal(code(patched(plain, 4, 2)), 'form_error', 'RFC 9619: two questions');

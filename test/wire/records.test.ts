@@ -71,7 +71,7 @@ await t.test('a message that was scanned is walked in the same way', async t => 
   );
 });
 
-await t.test('what is cut off, and what goes on, does not end the message', async t => {
+await t.test('a truncated message, and one with more octets, is not at its end', async t => {
   for (let length = HEADER_BYTES; length < MESSAGE.octets.length; length++) {
     const cut = MESSAGE.octets.subarray(0, length);
     const start = recordsStart(cut);

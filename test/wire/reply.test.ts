@@ -51,7 +51,7 @@ await t.test('flags: RD and CD are repeated, RA is set, AA and AD never', t => {
   t.end();
 });
 
-await t.test('RFC 6891 §6.1.1: OPT only for those who sent one, and DO as they sent it', t => {
+await t.test('RFC 6891 §6.1.1: only clients that sent an OPT get one, with their DO', t => {
   const without = answerReply(query('www.example', { edns: false }), one, 0, [], WIDE, false);
   t.equal(without.readUInt16BE(10), 0);
   const withDo = answerReply(query('www.example', { dnssec: true }), one, 0, [], WIDE, false);

@@ -1,6 +1,6 @@
 // Stores outcomes: answers in one table, failures in another.
 
-import { RCODE } from '../../base/outcome.js';
+import { isAnswerRcode } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { AnswerCache } from '../../cache/answers.js';
 import { type FailureCache, HOLDS } from '../../cache/failures.js';
@@ -13,10 +13,6 @@ export interface KeptParts {
   readonly failures: FailureCache<Outcome>;
   readonly ageNow: () => AgeSec;
 }
-
-/** RFC 6672 §2.2: an alias would be too long. This is an answer, but it is not stored. */
-const YXDOMAIN = 6;
-const isAnswer = (rcode: number): boolean => rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === YXDOMAIN;
 
 /** Makes the stage. */
 export function kept(parts: KeptParts): Stage {
@@ -38,7 +34,7 @@ function keep({ answers, failures, ageNow }: KeptParts, key: string, outcome: Ou
   }
   const { entry, origin } = outcome;
   if (origin === 'local') return;
-  if (isAnswer(entry.rcode)) {
+  if (isAnswerRcode(entry.rcode)) {
     failures.succeeded(key, entry.storedAt);
     // Validation had no result; the next attempt may have one.
     if (entry.verdict !== 'indeterminate') answers.put(key, entry);

@@ -1,7 +1,7 @@
 // Validates the answer to one question. Queries for the chain of trust are sent together with the question. A bogus
 // answer is asked for again once, from another server.
 
-import { failure, type Failure, failureRow, RCODE } from '../../base/outcome.js';
+import { failure, type Failure, failureRow, isAnswerRcode } from '../../base/outcome.js';
 import { type MonoMs, wallSecOf } from '../../base/time.js';
 import type { Entry } from '../../cache/entry.js';
 import type { Guess } from '../../dnssec/speculative.js';
@@ -19,10 +19,6 @@ import type { Validations } from './validations.js';
 
 /** The failures that a server which strips signatures causes: a zone without signatures looks the same. */
 const MISSING: ReadonlySet<string> = new Set(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
-/** RFC 6672 §2.2: an alias would be too long. */
-const YXDOMAIN = 6;
-/** Other RCODEs are not covered by signatures. */
-const isSigned = (rcode: number): boolean => rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN || rcode === YXDOMAIN;
 
 const nothing = (): void => undefined;
 
@@ -36,7 +32,7 @@ export class Validation {
   private retried = false;
   private settled = false;
   // The following two are made when they are needed: most questions wait only for their answer.
-  private judged: Question | undefined = undefined;
+  private validating: Question | undefined = undefined;
   /** The callbacks that wait for each lookup. */
   private waiting: Map<string, (() => void)[]> | undefined = undefined;
 
@@ -62,7 +58,7 @@ export class Validation {
 
   private get question(): Question {
     const { clock, validator, ageNow } = this.shared.parts;
-    return (this.judged ??= validator.question(this.name, this.query.type, {
+    return (this.validating ??= validator.question(this.name, this.query.type, {
       wallNow: wallSecOf(clock.wallMs()),
       ageNow: ageNow(),
     }));
@@ -93,7 +89,7 @@ export class Validation {
   }
 
   private answered(outcome: Outcome): void {
-    if (outcome.at === 'failure' || !isSigned(outcome.entry.rcode)) return this.done(outcome);
+    if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
     const { servers } = this.shared.parts.upstream;
     const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
