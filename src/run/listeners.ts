@@ -176,7 +176,8 @@ export class Listeners implements Live {
         io: plan.io,
         threads: plan.threads,
         monotonicMs: () => parts.clock.monotonicMs(),
-        workers: parts.workers.running ? undefined : parts.workers,
+        // Those that were started ahead are as many as the first plan wants, and serve for it alone.
+        workers: this.udp === undefined ? parts.workers : undefined,
         replaces: this.udp,
       }),
     );
