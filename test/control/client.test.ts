@@ -13,10 +13,10 @@ await t.test(
   async t => {
     const directory = temporaryDirectory();
     const path = join(directory.path, 'control.sock');
-    let says: string | undefined;
+    let says = '';
     const server = createServer(socket => {
       socket.on('error', () => undefined);
-      if (says === undefined) socket.destroy();
+      if (says === '') socket.destroy();
       else socket.end(says);
     });
     await new Promise<void>(resolve => void server.listen(path, resolve));
