@@ -23,8 +23,7 @@ for (const [what, at, expected, name, options = {}] of questions) {
   const { text, report, transport, ms } = await ask(at, name, { ...options, options: [REPORT] });
   const verdict = report.get('verdict') ?? '';
   const asWished =
-    `${text.rcode} ${verdict}`.trimEnd() === expected &&
-    (report.get('source') === 'cache') === /cache/.test(what);
+    `${text.rcode} ${verdict}`.trimEnd() === expected && (report.get('source') === 'cache') === /cache/.test(what);
   if (!asWished) failures++;
   const shown =
     text.answers.map(({ type, data }) => `${type} ${data}`).join(', ') ||
