@@ -12,6 +12,7 @@ import { Ring } from './ring.js';
 export class AnswerCache {
   private readonly ring: Ring;
   private readonly codec = new EntryCodec(new ServerLabels());
+  private forgotten = 0;
 
   /** @param maxBytes for entries and their index together */
   constructor(
@@ -48,11 +49,18 @@ export class AnswerCache {
    * @param isMeant called with each name in wire form, lower case, one character per octet
    */
   forget(isMeant: (name: string) => boolean): number {
+    this.forgotten++;
     return this.ring.deleteWhere(key => isMeant(nameInKey(key)));
   }
 
   clear(): void {
+    this.forgotten++;
     this.ring.clear();
+  }
+
+  /** Changes whenever something is forgotten: the answer to a question that was asked before that must not be kept. */
+  get epoch(): number {
+    return this.forgotten;
   }
 
   get entries(): number {

@@ -6,12 +6,8 @@ import { isIP } from 'node:net';
 /** The copy of the resolv.conf that "dotstub install" replaced. */
 export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
 
-/** Where the real servers are if resolv.conf names only a local stub: systemd-resolved, NetworkManager, and our own copy. */
-const BEHIND_A_STUB = [
-  '/run/systemd/resolve/resolv.conf',
-  '/run/NetworkManager/no-stub-resolv.conf',
-  SAVED_RESOLV_CONF,
-];
+/** Where the real servers are if resolv.conf names only a local stub: systemd-resolved, and NetworkManager. */
+const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf'];
 const RESOLV_CONF = '/etc/resolv.conf';
 /** Bounds the servers that a damaged file could bring. */
 const MAX_NAMESERVERS = 8;
@@ -34,20 +30,24 @@ export function systemResolvers(
   isOurs: (address: string) => boolean,
   read: (path: string) => string = path => readFileSync(path, 'utf8'),
 ): string[] {
-  const from = (path: string): string[] => {
+  /** Undefined: a file that is missing or cannot be read. Most systems have only some of them. */
+  const from = (path: string): string[] | undefined => {
     try {
       return nameservers(read(path));
     } catch {
-      // A file that is missing or not readable counts as empty: most systems have only some of them.
-      return [];
+      return undefined;
     }
   };
-  const configured = from(RESOLV_CONF);
+  const configured = from(RESOLV_CONF) ?? [];
   const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
-  // Only the first file with servers counts. The copy comes last: it is from the network on which dotstub was installed.
-  const behind = configured.some(address => isStub(address) || isOurs(address))
-    ? (BEHIND_A_STUB.map(path => from(path).filter(address => !isOurs(address))).find(found => found.length > 0) ?? [])
-    : [];
+  const behindStub = (): string[] => {
+    const kept = BEHIND_A_STUB.map(from).filter(found => found !== undefined);
+    // The copy is from the network on which dotstub was installed: it counts only if nobody keeps track of networks. A file
+    // without servers says that this network has none.
+    const files = kept.length === 0 ? [from(SAVED_RESOLV_CONF) ?? []] : kept;
+    return files.map(found => found.filter(address => !isOurs(address))).find(found => found.length > 0) ?? [];
+  };
+  const behind = configured.some(address => isStub(address) || isOurs(address)) ? behindStub() : [];
   const real = configured.filter(address => !isStub(address) && !isOurs(address));
   return [...new Set([...behind, ...real])];
 }

@@ -7,11 +7,15 @@ import type { ControlReply, ControlRequest } from './protocol.js';
 /** The longest command is a trace: twice the time of a question that no server answers. */
 const TIMEOUT_MS = 15_000;
 
-const CONNECT_WORDS: Readonly<Record<string, string>> = {
+const BUSY = 'it is there, but too busy to take another command: try again';
+const ERROR_WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket: is the daemon running, and is this its control.socket?',
   ECONNREFUSED: 'nobody listens there: the daemon has ended',
   EACCES: 'no permission: be root, or in the group of the socket',
-  EAGAIN: 'it is there, but too busy to take another command: try again',
+  EAGAIN: BUSY,
+  // It closed the connection without a look at the command: it has as many as it takes.
+  EPIPE: BUSY,
+  ECONNRESET: BUSY,
 };
 
 /** Sends a command to the daemon. */
@@ -26,13 +30,13 @@ export async function askDaemon(path: string, request: ControlRequest): Promise<
     socket.setEncoding('utf8');
     socket.setTimeout(TIMEOUT_MS, () => fail('no answer'));
     socket.on('data', (chunk: string) => (text += chunk));
-    socket.on('error', (error: NodeJS.ErrnoException) => fail(CONNECT_WORDS[error.code ?? ''] ?? error.message));
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(ERROR_WORDS[error.code ?? ''] ?? error.message));
     socket.on('end', () => {
       socket.destroy();
       try {
         resolve(JSON.parse(text) as ControlReply);
       } catch {
-        resolve({ ok: false, problem: `${path}: what answered is not dotstub` });
+        resolve({ ok: false, problem: `${path}: ${text === '' ? BUSY : 'what answered is not dotstub'}` });
       }
     });
   });

@@ -202,6 +202,27 @@ await t.test('what the portal resolvers hand back is asked of others, but at the
   t.same(last.map(codeOf), ['handed_back'], 'the window is open, and nobody else is to be asked');
 });
 
+await t.test('what was asked before answers were forgotten is given, and kept nowhere', async t => {
+  let message: Buffer | undefined;
+  const { ask, upstream, answers } = resolving((query, name) => {
+    message = good(query, name) as Buffer;
+    return 'waits';
+  });
+  const settled = (): Buffer => {
+    if (message === undefined) throw new Error('nothing was asked');
+    return message;
+  };
+  const late = ask('www.example');
+  answers.forget(() => true);
+  upstream.settle(settled());
+  t.match(late, [{ origin: 'upstream', entry: { rcode: 0 }, mayBeKeptReady: false }]);
+  t.equal(answers.entries, 0);
+  const next = ask('www.example');
+  upstream.settle(settled());
+  t.match(next, [{ origin: 'upstream', mayBeKeptReady: true }]);
+  t.equal(answers.entries, 1);
+});
+
 await t.test('what a reload changes holds for the next question: routes, TTLs, the mode of validation', async t => {
   const { ask, upstream, settings } = validating(forged);
   const home = fakeUpstream(good, 3);

@@ -16,10 +16,14 @@ export interface KeptParts {
 
 /** Makes the stage. */
 export function kept(parts: KeptParts): Stage {
-  const { failures } = parts;
+  const { answers, failures } = parts;
   return next => (query, settle) => {
     const { epoch } = failures;
+    const since = answers.epoch;
     next(query, outcome => {
+      // Asked under other rules, or of servers that are not asked any more: it is given, and kept nowhere.
+      if (since !== answers.epoch && outcome.at === 'answer')
+        return settle(outcome.withEntry({ ...outcome.entry, ttlSec: 0 }));
       keep(parts, query.key, outcome, epoch);
       settle(outcome);
     });
