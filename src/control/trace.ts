@@ -4,7 +4,7 @@
 import { failureRow, failureWords } from '../base/outcome.js';
 import { nameText } from '../dnssec/name.js';
 import type { Traced } from '../pipeline/trace.js';
-import { edeToText } from '../wire/message.js';
+import { edeToText } from '../wire/ede.js';
 import { nameFromText } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
 import { typeFromText } from '../wire/rrtype.js';
