@@ -15,7 +15,7 @@ import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
-import { labelled, resolverSpec } from './servers.js';
+import { resolverSpec } from './servers.js';
 
 /** A file as it was when it was read. */
 export interface FileContents {
@@ -186,7 +186,7 @@ function upstreamPlan(
   return {
     mode: modeOf(config),
     policy,
-    servers: servers.length === 0 ? 'system' : labelled(servers.map(serverSpec)),
+    servers: servers.length === 0 ? 'system' : servers.map(serverSpec),
     bootstrap:
       bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
     roots,
@@ -217,7 +217,7 @@ function serverSpec({
 const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): RoutePlan => ({
   zones: zones.map(wireName),
   kubernetes,
-  servers: labelled(resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, false))),
+  servers: resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, false)),
 });
 
 function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {

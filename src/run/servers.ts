@@ -19,20 +19,3 @@ export const resolverSpec = (address: string, plainPort: number, discover: boole
   pinPolicy: 'pin_and_pkix',
   discover,
 });
-
-/** The servers, with labels that tell them apart: two entries may have one name. */
-export function labelled(servers: readonly ServerSpec[]): readonly ServerSpec[] {
-  const given = new Map<string, number>();
-  return servers.map(server => {
-    const { label, addresses } = server;
-    if (!given.has(label)) {
-      given.set(label, 1);
-      return server;
-    }
-    const [first] = addresses;
-    const withAddress = first === undefined ? label : `${label} (${addressLabel(first.address, first.port)})`;
-    const count = (given.get(withAddress) ?? 0) + 1;
-    given.set(withAddress, count);
-    return { ...server, label: count === 1 && withAddress !== label ? withAddress : `${withAddress} #${count}` };
-  });
-}

@@ -13,7 +13,7 @@ import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.
 import type { ServerSpec } from '../upstream/server.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
-import { labelled, resolverSpec } from './servers.js';
+import { resolverSpec } from './servers.js';
 
 /** The parts that the pools use. */
 export interface UpstreamsParts {
@@ -214,7 +214,7 @@ export class Upstreams implements Live {
   }
 
   private systemServers(): readonly ServerSpec[] {
-    return labelled(this.parts.systemResolvers().map(address => resolverSpec(address, PLAIN_PORT, true)));
+    return this.parts.systemResolvers().map(address => resolverSpec(address, PLAIN_PORT, true));
   }
 
   private portalSpec(): PoolSpec {

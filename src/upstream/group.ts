@@ -9,7 +9,7 @@ import type { Endpoint, EndpointEvents, ServerName, UpstreamPorts } from './endp
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
 import type { Candidates, Policy } from './selection.js';
-import { Server, serverKey, type GroupSettings, type ServerSpec } from './server.js';
+import { addressLabel, Server, serverKey, type GroupSettings, type ServerSpec } from './server.js';
 
 /** The specification of a pool. */
 export interface PoolSpec {
@@ -72,11 +72,6 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
 
   get isEmpty(): boolean {
     return this.servers.length === 0;
-  }
-
-  /** Whether there is no server, and the last connection of the removed ones has closed. */
-  get isDrained(): boolean {
-    return this.isEmpty && this.leaving.size === 0;
   }
 
   /** Whether at least one server has no address yet and is searching for one. */
@@ -188,7 +183,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
 /** The label of an entry. If it is taken, its first address is added, and a number if necessary. */
 function freeLabel({ label, addresses: [first] }: ServerSpec, taken: ReadonlySet<string>): string {
   if (!taken.has(label)) return label;
-  const where = first === undefined ? '' : first.address;
+  const where = first === undefined ? '' : addressLabel(first.address, first.port);
   for (let i = 1; ; i++) {
     const inner = [where, i === 1 ? '' : String(i)].filter(each => each !== '').join(', ');
     const candidate = inner === '' ? label : `${label} (${inner})`;

@@ -35,8 +35,6 @@ export interface Upstream {
 export interface Pool extends Upstream {
   /** Whether at least one server could be asked now. */
   readonly ready: boolean;
-  /** Whether it is closed and its last connection has closed. It needs no network changes any more. */
-  readonly drained: boolean;
   /** The state of all servers. */
   overview(): readonly PoolServerOverview[];
   /**
@@ -114,10 +112,6 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   get ready(): boolean {
     const nowMs = this.clock.monotonicMs();
     return this.group.endpoints.some(each => each.path(nowMs) !== 'refuse');
-  }
-
-  get drained(): boolean {
-    return this.isClosed && this.group.isDrained;
   }
 
   overview(): readonly PoolServerOverview[] {

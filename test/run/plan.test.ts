@@ -76,19 +76,6 @@ await t.test('a file that cannot be used is told with its option', async t => {
   );
 });
 
-await t.test('servers of one name have labels that differ, and those of others stay as they are', async t => {
-  const labels = (servers: string): readonly string[] => {
-    const { upstream } = planFor(`upstream: { servers: [${servers}] }`);
-    return upstream.servers === 'system' ? [] : upstream.servers.map(({ label }) => label);
-  };
-  const one = '{ name: one.test, addresses: [192.0.2.1] }';
-  t.same(labels(`${one}, { name: two.test, addresses: [192.0.2.2] }`), ['one.test', 'two.test']);
-  const same = labels(`${one}, { name: one.test, addresses: [192.0.2.2] }, { name: two.test, addresses: [192.0.2.1] }`);
-  t.same(same, ['one.test', 'one.test (192.0.2.2)', 'two.test']);
-  const twins = labels(`${one}, ${one}, ${one}`);
-  t.equal(new Set(twins).size, 3, twins.join(', '));
-});
-
 await t.test('the mode is worked out once: strict with servers, opportunistic with those of the system', async t => {
   t.match(planFor('').upstream, { mode: 'opportunistic', servers: 'system', bootstrap: 'system' });
   t.match(planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }').upstream, { mode: 'strict' });

@@ -83,12 +83,10 @@ await t.test(
     await clock.advance(1);
     t.same(asked.map(wordOf), [undefined, 'one']);
     t.notOk(network.last.closed);
-    t.notOk(tested.drained);
     network.last.answer({ answers: A });
     await clock.advance(1);
     t.same(asked.map(wordOf), ['one', 'one']);
     t.ok(network.last.closed);
-    t.ok(tested.drained);
     await clock.advance(100);
     t.equal(clock.pending, 0);
   },
