@@ -151,7 +151,7 @@ await t.test(
     writeFileSync(file, 'listen: ["127.0.0.1:53"]\nmetrics: { listen: off }\n');
     t.match(await dotstub(['run', '--config', file]), {
       code: 1,
-      stdout: /127\.0\.0\.1:53 \(UDP\) needs a right that this user does not have/,
+      stdout: /127\.0\.0\.1:53 \((?:UDP|TCP)\) needs a right that this user does not have/,
     });
   },
 );
