@@ -33,6 +33,8 @@ export class ClientSession {
   private ended = false;
   /** It closes after the last reply. */
   private finishing = false;
+  /** Whether the frame that the chunk ends in, if any, began in this chunk. */
+  private begun = false;
   /** Replies of one turn of the event loop, which are sent in one write. */
   private replies: Buffer[] = [];
   /** Queries of the last chunk that exceed the limit of queries in flight. Reading stops while there are any. */
@@ -73,7 +75,7 @@ export class ClientSession {
 
   private read(chunk: Buffer): void {
     const { frames } = this;
-    if (!frames.partial) this.watchFrame();
+    this.begun = !frames.partial;
     try {
       frames.push(chunk, this.receive);
     } catch (error) {
@@ -82,11 +84,13 @@ export class ClientSession {
       this.socket.destroy();
       throw error;
     }
+    // Once for all messages of a chunk: no timer fires in between.
+    if (this.begun) this.watchFrame();
     this.throttle();
   }
 
   private readonly receive = (message: Buffer): void => {
-    this.watchFrame();
+    this.begun = true;
     // The query may wait until upstream answers, after the memory of the chunk was reused.
     const own = Buffer.from(message);
     if (this.inflight < this.parts.limits.inflightPerSession) this.handle(own);
