@@ -8,7 +8,7 @@ import type { Observer } from '../base/observer.js';
 import type { Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Front } from '../front/front.js';
-import { isSystemError } from '../os/system-error.js';
+import { isSystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
 import { DgramHost } from './dgram.js';

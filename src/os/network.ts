@@ -7,7 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { addressOctets } from '../base/address.js';
 import type { Cancel, Clock } from '../base/ports.js';
 import { type MonoMs, monoMs } from '../base/time.js';
-import { isSystemError } from './system-error.js';
+import { isSystemError } from '../base/system-error.js';
 
 /** The kinds of change. */
 export type NetworkChange = 'network' | 'resume' | 'resolvers';

@@ -4,7 +4,7 @@
 import { writeSync } from 'node:fs';
 
 import type { Log } from '../base/ports.js';
-import { isSystemError } from './system-error.js';
+import { isSystemError } from '../base/system-error.js';
 
 /** The parts that it uses. */
 export interface ProcessErrorParts {

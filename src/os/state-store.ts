@@ -6,7 +6,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
-import { wordsFor } from './system-error.js';
+import { wordsFor } from '../base/system-error.js';
 
 /** The contents for a file: a text, or pieces, which are generated again for every attempt. */
 export type StateContents = string | (() => Iterable<Buffer>);

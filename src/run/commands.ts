@@ -14,7 +14,7 @@ import { traceCommand } from '../control/trace.js';
 import { trustAnchorCommand } from '../control/trust-anchor.js';
 import { isWithin } from '../dnssec/name.js';
 import type { Metrics } from '../observe/metrics.js';
-import { wordsFor } from '../os/system-error.js';
+import { wordsFor } from '../base/system-error.js';
 import type { Configuration } from './configuration.js';
 import type { Plan } from './plan.js';
 import type { Resolution } from './resolution.js';

@@ -4,7 +4,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
-import { wordsFor } from '../os/system-error.js';
+import { wordsFor } from '../base/system-error.js';
 import type { FileContents, PlanFiles } from './plan.js';
 import { StartError } from './start-error.js';
 

@@ -2,6 +2,7 @@
 // a rejection, which looks like a failure of the network.
 
 import type { DialDatagram } from '../base/ports.js';
+import { isSystemError } from '../base/system-error.js';
 
 /** The result of a query. */
 export type DatagramResult = Buffer | 'timeout' | 'unreachable';
@@ -22,12 +23,8 @@ export function sendDatagram(
     result => queueMicrotask(() => then(result)),
     (error: unknown) =>
       queueMicrotask(() => {
-        if (!hasErrnoCode(error)) throw error;
+        if (!isSystemError(error)) throw error;
         then('unreachable');
       }),
   );
 }
-
-/** Whether an error comes from the operating system (EMFILE, ENETUNREACH …), and not from a fault in the program. */
-export const hasErrnoCode = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code);
