@@ -5,8 +5,6 @@ import type { Socket } from 'node:net';
 
 import type { Observer } from '../base/observer.js';
 
-/** The most sessions that may be open. */
-export const MAX_SESSIONS = 1000;
 const MAX_SESSIONS_PER_CLIENT = 20;
 
 /** The transport of a session. */
@@ -23,7 +21,7 @@ export class SessionTable {
    */
   constructor(
     private readonly observer: Observer,
-    readonly max = MAX_SESSIONS,
+    readonly max: number,
     // One client must not take all sessions if there are few.
     private readonly maxPerClient = Math.max(1, Math.min(MAX_SESSIONS_PER_CLIENT, max >> 1)),
   ) {}

@@ -9,7 +9,7 @@ export interface ConnectionCaps {
   /** Connections of browsers and Prometheus. */
   readonly http: number;
   readonly control: number;
-  /** Connections to servers. */
+  /** Set aside for connections to servers, which have bounds of their own (four to each address). */
   readonly upstream: number;
 }
 
@@ -71,6 +71,6 @@ export function connectionCaps(
     caps: { sessions, http, control, upstream },
     words:
       `at most ${limit} files may be open (RLIMIT_NOFILE): ${sessions} sessions of clients in place of ${MAX_CAPS.sessions}, ` +
-      `${http} HTTP, ${control} control and ${upstream} upstream connections; for all, allow ${fixed + wanted} (LimitNOFILE=, ulimit -n)`,
+      `${http} HTTP and ${control} control connections, and room for ${upstream} connections to servers; for all, allow ${fixed + wanted} (LimitNOFILE=, ulimit -n)`,
   };
 }

@@ -230,7 +230,7 @@ await t.test(
 await t.test('a certificate is exchanged without touching a session', async t => {
   const held = heldFront();
   const { observer } = recorder();
-  const table = new SessionTable(observer);
+  const table = new SessionTable(observer, 1000);
   const ca = authority();
   const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
   const listener = tlsListener({ front: held.front, observer, table }, named('one.example'));

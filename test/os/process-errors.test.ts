@@ -80,7 +80,7 @@ const ON_TRANSPORTS = {
     const { tcpListener } = await import(${module('../listen/stream.ts')});
     const { SessionTable } = await import(${module('../listen/sessions.ts')});
     const { connect } = await import('node:net');
-    const listener = tcpListener({ front, observer, table: new SessionTable(observer) });
+    const listener = tcpListener({ front, observer, table: new SessionTable(observer, 1000) });
     await listener.set([{ address: '127.0.0.1', port: 0 }]);
     connect(listener.bound[0].port, '127.0.0.1', function () { this.write(Buffer.from([0, 1, 0])); });`,
   ...Object.fromEntries(
