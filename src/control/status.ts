@@ -32,7 +32,7 @@ export const statusLine = (overview: Overview): string => `${privacyWords(overvi
 export const privacyWords = (overview: Overview): string => `${overview.mode}: ${PRIVACY_WORDS[privacyOf(overview)]}`;
 
 /** Problems that need attention, one sentence each. */
-export function troublesOf(overview: Overview): string[] {
+function troublesOf(overview: Overview): string[] {
   const { draining, clockIsSet, reload, waiting, unwritten } = overview;
   return [
     ...(privacyOf(overview) === 'none' ? ['no server is reached'] : []),

@@ -14,7 +14,7 @@ const flag = (labels: Labels, is: boolean): Sample => ({ labels, value: is ? 1 :
  * Whether an address can be asked now in a way that the mode allows. Cleartext is a path only if the mode allows it;
  * TLS must have worked.
  */
-export const isReached = ({ path, state }: AddressOverview): boolean =>
+const isReached = ({ path, state }: AddressOverview): boolean =>
   path === 'cleartext' || (path === 'tls' && state === 'private');
 
 /** Servers with one label, which share their series: a server and its successor, or servers of two purposes. */
