@@ -40,10 +40,18 @@ export function askForSets(
   take: (found: LookupResult, server: ServerName | undefined) => void,
 ): void {
   const query = ownQuery(lookup.name, lookup.type, { checkingDisabled: true, avoid });
+  const took = (reply: UpstreamReply | Failure): void =>
+    take(setsOf(reply, lookup.name), reply.at === 'reply' ? reply.server : undefined);
   upstream.exchange(
     query,
     query.type,
-    reply => take(setsOf(reply, lookup.name), reply.at === 'reply' ? reply.server : undefined),
+    reply => {
+      // Of several servers another one was asked already. One SERVFAIL of the only server must not make a whole zone
+      // fail: often it has only just begun to look for the answer itself.
+      const again = reply.at === 'reply' && reply.scan.rcode === RCODE.SERVFAIL && upstream.servers.length === 1;
+      if (again) upstream.exchange(query, query.type, took, avoid);
+      else took(reply);
+    },
     avoid,
   );
 }

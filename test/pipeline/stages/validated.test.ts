@@ -14,6 +14,7 @@ import { TYPE } from '../../../src/wire/rrtype.js';
 import { fakeClock } from '../../fixtures/clock.js';
 import { type Parts, putTogether, takeApart } from '../../fixtures/mutations.js';
 import { keyTrap } from '../../fixtures/key-trap.js';
+import { responseTo } from '../../fixtures/messages.js';
 import { honest, queryFor, type SignedTree, signedTree } from '../../fixtures/signed-records.js';
 import { type Upstream, validating, verdictOf } from '../../fixtures/validating.js';
 
@@ -69,6 +70,33 @@ await t.test('what the chain needs is asked with the question, and only once', a
   t.equal(world.asked.length, before + 1, 'of a known zone nothing is asked but the question');
   t.equal(verdictOf(await world.ask('alias.sub.example.')), 'secure');
   t.equal(world.asked.length, before + 2);
+});
+
+await t.test('one SERVFAIL to a question of the chain: the only server is asked once more', async t => {
+  for (const [fails, verdict] of [
+    [1, 'secure'],
+    [2, 'dnssec_indeterminate'],
+  ] as const) {
+    const seen = new Map<string, number>();
+    const honestly = honest(tree);
+    const world = validating({
+      anchors: tree.anchors,
+      upstream: async question => {
+        const key = question.toString('latin1');
+        const type = question.readUInt16BE(question.length - 4);
+        const count = (seen.get(key) ?? 0) + 1;
+        seen.set(key, count);
+        if (type === TYPE.A || count > fails) return honestly(question);
+        return responseTo(queryFor(question), { rcode: 2 });
+      },
+      clock: fakeClock(NOW_MS),
+    });
+    t.equal(verdictOf(await world.ask('www.sub.example.')), verdict, `${fails} times`);
+    t.ok(
+      [...seen.values()].every(count => count <= 2),
+      'never more than twice',
+    );
+  }
 });
 
 await t.test('bogus at one server: asked once more, of another', async t => {
