@@ -12,7 +12,7 @@ import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor } from './
 export type BootstrapResult =
   { readonly at: 'found'; readonly addresses: readonly string[]; readonly ttlSec: number } | Failure;
 
-/** Each query is sent up to this many times: one lost datagram must not delay the start. */
+/** Each query is sent up to this many times, first with EDNS: one lost datagram must not delay the start. */
 const SENDS = 2;
 
 /**
@@ -28,15 +28,15 @@ export async function bootstrap(
   const name = nameFromText(authenticationDomainName);
   if (name === undefined) return failure('bootstrap', `${authenticationDomainName} is not a domain name`);
 
-  const ask = async (server: PlainServer, type: typeof TYPE.A | typeof TYPE.AAAA) => {
-    const reply = await askOwn(ports, server, questionFor(name, type), 'bootstrap', isOver);
+  const ask = async (server: PlainServer, type: typeof TYPE.A | typeof TYPE.AAAA, edns: boolean) => {
+    const reply = await askOwn(ports, server, questionFor(name, type), 'bootstrap', edns, isOver);
     return reply === undefined ? undefined : readAddresses(reply, type);
   };
 
   let detail = 'upstream.bootstrap is empty';
   for (const server of servers) {
     for (let sends = 0; sends < SENDS; sends++) {
-      const both = await Promise.all([ask(server, TYPE.A), ask(server, TYPE.AAAA)]);
+      const both = await Promise.all([ask(server, TYPE.A, sends === 0), ask(server, TYPE.AAAA, sends === 0)]);
       const answered = both.filter(each => each !== undefined);
       const addresses = answered.flatMap(each => each.addresses);
       if (addresses.length > 0) {

@@ -10,19 +10,10 @@ import type { Cancel, Clock, Connected, Dial, DialTarget, Random, Stream, Stream
 import type { MonoMs } from '../base/time.js';
 import { frameReader } from '../wire/frame.js';
 import { keepaliveMs } from '../wire/scan.js';
-import { type Ask, type AskOptions, ROOT_NS, upstreamFrame } from '../wire/upstream-query.js';
+import { type Ask, errorWithQuestion, isErrorWithoutQuestion, ROOT_NS, upstreamFrame } from '../wire/upstream-query.js';
+import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { Inflight, type Match, Sent, type Waiter } from './inflight.js';
-
-/** How long a connection waits, ms. */
-export interface ConnectionTimes {
-  /**
-   * A connection with queries in flight that has received nothing for this long is suspect: its queries are also sent
-   * elsewhere.
-   */
-  readonly suspectMs: number;
-  /** After this long without an octet it is closed. */
-  readonly deadMs: number;
-}
+import { Liveness, patienceMs } from './liveness.js';
 
 /**
  * With at most this many queries in flight, received octets are acknowledged at once. With more, the next query carries
@@ -42,13 +33,20 @@ export type End =
       readonly code: FailureCode;
       readonly detail: string;
       readonly idleForMs: number;
-      /** Whether it had answered a query other than a probe. */
-      readonly answered: boolean;
+      /** It was idle, and nothing was received since: the server probably closed it before the queries arrived. */
+      readonly afterIdle: boolean;
     }
   /** It was never established. */
   | { readonly at: 'failed'; readonly code: FailureCode; readonly detail: string }
   /** It was established, but the server stopped answering. */
   | { readonly at: 'silent' };
+
+/** A query that got no answer before its connection ended. */
+export interface Unanswered<T> {
+  readonly waiter: T;
+  /** Whether the connection answered another query after this one was sent. */
+  readonly progressed: boolean;
+}
 
 /** The events of a connection, for its owner. `T` is the owner's object for a query. */
 export interface ConnectionEvents<T extends Waiter> {
@@ -57,16 +55,18 @@ export interface ConnectionEvents<T extends Waiter> {
   reply(waiter: T, message: Buffer, rttMs: number, idleForMs: number): void;
   /** A message arrived that answers no query in flight. */
   stray(kind: Exclude<Match<T>['at'], 'reply'>): void;
-  /** Nothing was received for `suspectMs`. These queries stay in flight here as well. */
+  /** The server has stopped answering. These queries stay in flight here as well. */
   suspect(waiters: readonly T[]): void;
+  /** The smoothed round-trip time of the server; undefined: not measured yet. */
+  srttMs(): number | undefined;
   /** The server said how long it keeps idle connections (RFC 7828). */
   keepalive(ms: number): void;
   /** How long it may be idle. Called whenever it becomes idle. */
   idleMs(): number;
   /** It was idle for that long. Returns whether to send a query to keep it open. */
   keepWarm(): boolean;
-  /** The last event. These queries got no answer. */
-  closed(end: End, unanswered: readonly T[]): void;
+  /** The last event. These queries got no answer, oldest first. */
+  closed(end: End, unanswered: readonly Unanswered<T>[]): void;
 }
 
 /** Takes the answer to a probe; undefined: there was none. */
@@ -76,12 +76,21 @@ type Phase = 'connecting' | 'open' | 'draining' | 'closed';
 
 /** A probe: a query of our own. */
 class Probe implements Waiter {
-  readonly done = false;
-  constructor(readonly then: ProbeResult) {}
+  done = false;
+  isSent = false;
+  /**
+   * @param inOneForm whether it is not repeated in another form: it asks about this form
+   */
+  constructor(
+    readonly then: ProbeResult,
+    readonly inOneForm = false,
+  ) {}
 }
 
 /** A draining connection waits this long for its last answers: a query is given up after 4.5 s. */
 const DRAIN_MS = 5000;
+/** A server may close a connection that was idle for this long at any moment. */
+const IDLE_MS = 1000;
 /** The most queries that may wait for the handshake. */
 const MOST_QUEUED = 16_384;
 
@@ -91,27 +100,32 @@ interface Queued<T extends Waiter> {
   readonly waiter: T | Probe;
 }
 
-/** A connection. Queries are padded unless the target is cleartext (RFC 8467). */
+/** A connection. */
 export class Connection<T extends Waiter> {
+  /** How many queries it has answered, probes included. */
+  answers = 0;
+  /** How many queries were given to it, probes included. */
+  taken = 0;
   private phase: Phase = 'connecting';
-  /** Nothing was received for `suspectMs` while queries were in flight. */
-  private isSilent = false;
+  private readonly liveness: Liveness;
+  /** The probe that was sent because of silence. */
+  private check: Probe | undefined = undefined;
   private readonly sent: Inflight<T | Probe>;
   /** Queries that wait for the end of the handshake. */
   private queued: Queued<T>[] = [];
-  /** The EDNS options of the next query. */
-  private options: AskOptions;
-  /** The EDNS options of later queries, without those that are sent only once. */
-  private readonly laterOptions: AskOptions;
+  /** Whether no query has left yet. */
+  private isFirst = true;
   /** RFC 7828 §3.2.1: the server answers the option once. */
   private heardKeepalive = false;
-  /** Whether a query other than a probe has been answered. */
-  private answered = false;
+  /** Whether the octets that are being read have completed a message. */
+  private completed = false;
+  private isProved = false;
   private readonly startedAtMs: MonoMs;
-  /** When the last octets were received, or when the first of the queries in flight was sent, whichever is later. */
-  private heardAtMs: MonoMs;
+  private handshakeMs: number | undefined = undefined;
   /** How long the connection had been idle before the queries in flight were sent. */
   private idleForMs = 0;
+  /** Nothing was received since then. */
+  private isUnheard = false;
   private cancelTimer: Cancel = () => undefined;
   private cancelDrain: Cancel = () => undefined;
   private readonly frames = frameReader();
@@ -122,15 +136,14 @@ export class Connection<T extends Waiter> {
   constructor(
     { clock, random, dial }: { readonly clock: Clock; readonly random: Random; readonly dial: Dial },
     target: DialTarget,
-    private readonly times: ConnectionTimes,
+    /** The forms of queries that the server accepts. */
+    private readonly edns: EdnsForms,
     private readonly events: ConnectionEvents<T>,
   ) {
     this.clock = clock;
-    this.startedAtMs = this.heardAtMs = clock.monotonicMs();
+    this.startedAtMs = clock.monotonicMs();
+    this.liveness = new Liveness(this.startedAtMs);
     this.sent = new Inflight(random);
-    // RFC 7828 §3.2.1: asked with the first query of a connection.
-    this.options = { pad: target.security.at !== 'cleartext', keepalive: true, hideSubnet: true };
-    this.laterOptions = { ...this.options, keepalive: false };
     const streamEvents: StreamEvents = {
       connected: info => this.connected(info),
       bytes: chunk => this.received(chunk),
@@ -139,9 +152,19 @@ export class Connection<T extends Waiter> {
     this.stream = dial(target, streamEvents);
   }
 
-  /** Nothing was received for too long: another connection is a better choice. */
+  /** The server has stopped answering on it: another connection is a better choice. */
   get suspect(): boolean {
-    return this.isSilent;
+    return this.liveness.isSuspect;
+  }
+
+  /** When the last octets arrived, or the first of the queries in flight was sent, whichever is later. */
+  get lastMs(): MonoMs {
+    return this.liveness.lastMs;
+  }
+
+  /** Whether the server was authenticated in its handshake. */
+  get authenticated(): boolean {
+    return this.isProved;
   }
 
   get open(): boolean {
@@ -190,22 +213,29 @@ export class Connection<T extends Waiter> {
   }
 
   private take(ask: Ask, waiter: T | Probe, nowMs?: MonoMs): boolean {
-    if (this.phase === 'open') return this.send(ask, waiter, nowMs);
+    if (this.phase === 'open') {
+      const now = nowMs ?? this.clock.monotonicMs();
+      return this.send(ask, waiter, now, this.edns.current(now));
+    }
     if (this.phase !== 'connecting' || this.queued.length >= MOST_QUEUED) return false;
+    this.taken++;
     this.queued.push({ ask, waiter });
     return true;
   }
 
-  private send(ask: Ask, waiter: T | Probe, nowMs = this.clock.monotonicMs()): boolean {
-    const id = this.sent.add(new Sent(waiter, ask.question, nowMs));
+  private send(ask: Ask, waiter: T | Probe, nowMs: MonoMs, form: number): boolean {
+    const id = this.sent.add(new Sent(waiter, ask, form, nowMs, this.answers));
     if (id === undefined) return false;
+    this.taken++;
+    waiter.isSent = true;
     if (this.sent.size === 1) {
-      this.idleForMs = nowMs - this.heardAtMs;
-      this.heardAtMs = nowMs;
+      this.idleForMs = nowMs - this.liveness.lastMs;
+      this.isUnheard = true;
+      this.liveness.begin(nowMs);
       this.watch();
     }
-    this.stream.send(upstreamFrame(id, ask, this.options));
-    this.options = this.laterOptions;
+    this.stream.send(upstreamFrame(id, ask, this.edns.options(form, this.isFirst)));
+    this.isFirst = false;
     return true;
   }
 
@@ -219,22 +249,42 @@ export class Connection<T extends Waiter> {
   private watch(): void {
     this.cancelTimer();
     if (this.phase !== 'open' && this.phase !== 'draining') return;
-    if (this.sent.size === 0) {
+    if (!this.sent.isAwaited) {
+      if (this.phase === 'draining' || this.liveness.isSuspect) return this.end({ at: 'drain' });
       this.cancelTimer = this.clock.after(this.events.idleMs(), () => {
-        if (this.events.keepWarm()) this.probe(() => undefined);
+        if (this.sent.isAwaited) this.watch();
+        else if (this.events.keepWarm()) this.probe(() => undefined);
         else this.end({ at: 'idle' });
       });
       return;
     }
-    const limitMs = this.isSilent ? this.times.deadMs : this.times.suspectMs;
-    const leftMs = this.heardAtMs + limitMs - this.clock.monotonicMs();
-    this.cancelTimer = this.clock.after(Math.max(1, leftMs), () => {
-      if (this.clock.monotonicMs() - this.heardAtMs < limitMs) return this.watch();
-      if (this.isSilent) return this.end({ at: 'silent' });
-      this.isSilent = true;
-      this.events.suspect(this.sent.all().flatMap(({ waiter }) => (waiter instanceof Probe ? [] : [waiter])));
-      this.watch();
-    });
+    const step = this.liveness.step(this.clock.monotonicMs(), patienceMs(this.roundTripMs()));
+    switch (step.at) {
+      case 'wait':
+        this.cancelTimer = this.clock.after(Math.max(1, step.ms), () => this.watch());
+        return;
+      case 'ask':
+        this.checkServer();
+        return this.watch();
+      case 'suspect':
+        this.events.suspect(this.sent.all().flatMap(({ waiter }) => (isOwn(waiter) || waiter.done ? [] : [waiter])));
+        return this.watch();
+      case 'dead':
+        return this.end({ at: 'silent' });
+    }
+  }
+
+  /** Asks for something that the server can answer at once, whatever happens to the queries in flight. */
+  private checkServer(): void {
+    const nowMs = this.clock.monotonicMs();
+    if (this.check !== undefined) this.check.done = true;
+    this.check = new Probe(() => undefined);
+    this.send(ROOT_NS, this.check, nowMs, this.edns.current(nowMs));
+  }
+
+  /** A measured round trip: of the server's answers, or else of the handshake, which takes two. */
+  private roundTripMs(): number | undefined {
+    return this.events.srttMs() ?? (this.handshakeMs === undefined ? undefined : this.handshakeMs / 2);
   }
 
   private end(why: End): void {
@@ -244,12 +294,17 @@ export class Connection<T extends Waiter> {
     this.cancelDrain();
     if (why.at === 'silent') this.stream.destroy();
     else this.stream.close();
-    const unanswered: T[] = [];
+    const unanswered: Unanswered<T>[] = [];
     const probes: Probe[] = [];
-    const sort = (waiter: T | Probe): unknown =>
-      waiter instanceof Probe ? probes.push(waiter) : unanswered.push(waiter);
-    for (const { waiter } of this.queued) sort(waiter);
-    for (const { waiter } of this.sent.takeAll()) sort(waiter);
+    const { answers } = this;
+    for (const { waiter, before } of this.sent.takeAll()) {
+      if (isOwn(waiter)) probes.push(waiter);
+      else unanswered.push({ waiter, progressed: answers > before });
+    }
+    for (const { waiter } of this.queued) {
+      if (isOwn(waiter)) probes.push(waiter);
+      else unanswered.push({ waiter, progressed: false });
+    }
     this.queued = [];
     // If we closed the connection, a missing answer says nothing about the server.
     if (why.at !== 'drain') for (const probe of probes) probe.then(undefined, 0);
@@ -258,8 +313,10 @@ export class Connection<T extends Waiter> {
 
   private readonly receive = (message: Buffer): void => {
     if (this.phase === 'closed') return;
+    this.completed = true;
     const match = this.sent.match(message);
     if (match.at !== 'reply') return this.events.stray(match.at);
+    this.answers++;
     if (!this.heardKeepalive) {
       this.heardKeepalive = true;
       const ms = keepaliveMs(message);
@@ -267,34 +324,55 @@ export class Connection<T extends Waiter> {
       if (ms === 0) this.drain();
       else if (ms !== undefined) this.events.keepalive(ms);
     }
-    const { waiter, sentAtMs } = match.sent;
-    const rttMs = this.clock.monotonicMs() - sentAtMs;
-    if (waiter instanceof Probe) return waiter.then(message, rttMs);
-    this.answered = true;
-    this.events.reply(waiter, message, rttMs, this.idleForMs);
+    const { waiter, ask, form, sentAtMs } = match.sent;
+    const nowMs = this.clock.monotonicMs();
+    if (isOwn(waiter) && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
+    if (blamesForm(message)) {
+      const next = this.edns.refused(form, nowMs);
+      if (next !== undefined && !waiter.done && this.send(ask, waiter, nowMs, next)) return;
+    } else if (form > 0 && this.edns.accepted(form, nowMs)) this.confirmForm(nowMs);
+    const whole = isErrorWithoutQuestion(message) ? errorWithQuestion(message, ask.question) : message;
+    if (isOwn(waiter)) {
+      if (waiter !== this.check) waiter.then(whole, nowMs - sentAtMs);
+      return;
+    }
+    this.events.reply(waiter, whole, nowMs - sentAtMs, this.idleForMs);
   };
+
+  /** A plainer form has worked. Asks whether the first one is refused for every question. */
+  private confirmForm(nowMs: MonoMs): void {
+    const probe = new Probe(answer => {
+      if (answer !== undefined && !blamesForm(answer)) this.edns.withdraw(this.clock.monotonicMs());
+    }, true);
+    if (this.phase === 'open') this.send(ROOT_NS, probe, nowMs, 0);
+  }
 
   private connected(info: Connected): void {
     if (this.phase !== 'connecting') return;
     this.phase = 'open';
-    this.heardAtMs = this.clock.monotonicMs();
-    this.events.connected(info, this.heardAtMs - this.startedAtMs);
+    this.isProved = info.authenticated;
+    const nowMs = this.clock.monotonicMs();
+    this.handshakeMs = nowMs - this.startedAtMs;
+    this.liveness.begin(nowMs);
+    this.events.connected(info, this.handshakeMs);
     const { queued } = this;
     this.queued = [];
-    for (const { ask, waiter } of queued) this.send(ask, waiter);
+    this.taken -= queued.length;
+    for (const { ask, waiter } of queued) if (!waiter.done) this.take(ask, waiter, nowMs);
     this.watch();
   }
 
   private received(chunk: Buffer): void {
     if (this.phase === 'closed') return;
-    this.heardAtMs = this.clock.monotonicMs();
-    const wasSilent = this.isSilent;
-    this.isSilent = false;
+    const nowMs = this.clock.monotonicMs();
+    this.isUnheard = this.completed = false;
     this.frames.push(chunk, this.receive);
+    const endsSuspicion = this.liveness.heard(chunk.length, this.completed, nowMs);
+    if (endsSuspicion && this.check !== undefined) this.check = void (this.check.done = true);
     // Some servers answer one query at a time and wait for the acknowledgement of each answer, which the kernel delays
     // by up to 40 ms. With many queries in flight, the next query carries it.
     if (this.sent.size > 0 && this.sent.size <= FEW_INFLIGHT) this.stream.acknowledge();
-    if (this.sent.size > 0 && !wasSilent) return;
+    if (this.sent.size > 0 && !endsSuspicion) return;
     if (this.sent.size === 0 && !this.open) this.end({ at: 'drain' });
     else this.watch();
   }
@@ -302,7 +380,10 @@ export class Connection<T extends Waiter> {
   private streamClosed(why: { readonly code: FailureCode; readonly detail: string } | undefined): void {
     const reason = why ?? { code: 'closed' as const, detail: 'closed by the server' };
     if (this.phase === 'connecting') return this.end({ at: 'failed', ...reason });
-    const idleForMs = this.sent.size === 0 ? this.clock.monotonicMs() - this.heardAtMs : 0;
-    this.end({ at: 'server', ...reason, idleForMs, answered: this.answered });
+    const idleForMs = this.sent.size === 0 ? this.clock.monotonicMs() - this.liveness.lastMs : 0;
+    this.end({ at: 'server', ...reason, idleForMs, afterIdle: this.isUnheard && this.idleForMs >= IDLE_MS });
   }
 }
+
+/** Whether it is a probe. */
+const isOwn = (waiter: Waiter): waiter is Probe => waiter instanceof Probe;

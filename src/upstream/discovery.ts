@@ -101,7 +101,7 @@ async function discover(
 
 async function ask(ports: OwnQuestionPorts, at: PlainServer, isOver: () => boolean): Promise<Designations | undefined> {
   for (let sends = 0; sends < SENDS; sends++) {
-    const reply = await askOwn(ports, at, QUESTION, 'probe', isOver);
+    const reply = await askOwn(ports, at, QUESTION, 'probe', sends === 0, isOver);
     if (reply !== undefined) return readDesignations(reply);
   }
   return undefined;

@@ -6,14 +6,16 @@ import { failure, type Failure, type FailureCode, failureWords, RCODE } from '..
 import type { AddressOverview, Mode } from '../base/overview.js';
 import type { Clock, Connected, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
 import { flagsOf, rcodeOf } from '../wire/header.js';
-import type { MonoMs } from '../base/time.js';
+import { monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
+import type { DowngradeGuard } from './downgrade.js';
 import type { Waiter } from './inflight.js';
 import type { Memory } from './memory.js';
 import * as modes from './mode.js';
 import { type PlainEvents, PlainTransport } from './plain-transport.js';
-import type { Target } from './selection.js';
-import { type TlsEvents, TlsTransport } from './tls-transport.js';
+import type { Standing, Target } from './selection.js';
+import { type Lane, type TlsEvents, TlsTransport } from './tls-transport.js';
+import type { Loss } from './transport.js';
 
 /** The ports of the upstream room. */
 export interface UpstreamPorts {
@@ -38,8 +40,8 @@ export interface ServerName {
 /** The identity of an endpoint. */
 export interface EndpointIdentity {
   readonly server: ServerName;
-  /** The name under which its authentications are remembered, with address and port. */
-  readonly memoryName: string;
+  /** Whether the server's names may go in cleartext; shared by all its addresses. */
+  readonly guard: DowngradeGuard;
   readonly address: string;
   /** The port for DNS over TLS. */
   readonly port: number;
@@ -53,18 +55,32 @@ export interface EndpointIdentity {
 
 /** The events of an endpoint, for its pool. */
 export interface EndpointEvents<T extends Waiter> {
-  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void;
+  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void;
   /**
    * An attempt ended without an answer.
    * @param why undefined: we gave it up ourselves
-   * @param blameless the connection closed without a fault of the server, which may be asked again
    */
-  lost(waiter: T, why: Failure | undefined, blameless: boolean): void;
-  /** The attempt still runs, but its connection is silent. */
+  lost(waiter: T, why: Failure | undefined, loss: Loss): void;
+  /** The attempt still runs, but the server has stopped answering on its connection. */
   suspect(waiter: T): void;
   /** It can be asked from now on. */
   up(): void;
+  /** It answers in cleartext again after an outage: what has failed over TLS may work again, too. */
+  recovered(): void;
 }
+
+/** The events of an endpoint, for its server. */
+export interface EndpointOwner<T extends Waiter> {
+  /** TLS works with it. */
+  passed(endpoint: Endpoint<T>): void;
+  /** TLS does not work with it. */
+  failed(endpoint: Endpoint<T>): void;
+  /** Called once, when it is closed and its last connection has closed. */
+  gone(endpoint: Endpoint<T>): void;
+}
+
+/** An end of an outage ends back-offs, at most this often. */
+const RECOVERY_PAUSE_MS = 10_000;
 
 /** RFC 6298 §2: a new value counts an eighth. */
 const smoothed = (before: number | undefined, ms: number): number =>
@@ -91,24 +107,20 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   private isGone = false;
   private readonly tls: TlsTransport<T>;
   private readonly plain: PlainTransport<T>;
-  /** The key under which its authentications are remembered. */
-  private readonly memoryKey: string;
+  /** When it was last tried again because the network had come back. */
+  private recoveredAtMs: MonoMs = monoMs(-Infinity);
 
-  /**
-   * @param gone called once, when it is closed and its last connection has closed
-   */
   constructor(
     private readonly ports: UpstreamPorts,
     readonly identity: EndpointIdentity,
     private readonly counts: ServerObserver,
     private readonly events: EndpointEvents<T>,
-    private readonly gone: (endpoint: Endpoint<T>) => void,
+    private readonly owner: EndpointOwner<T>,
   ) {
-    const { server, memoryName, address, port, plainPort, reason, mode, security } = identity;
+    const { server, address, port, plainPort, reason, mode, security } = identity;
     this.server = server;
     this.mode = mode;
     this.shardId = hashOf(server.label);
-    this.memoryKey = `${memoryName} ${address} ${port}`;
     this.tls = new TlsTransport<T>(ports, counts, { address, port, security }, mode === 'opportunistic', this);
     this.plain = new PlainTransport<T>(ports, counts, { label: server.label, address, port: plainPort, reason }, this);
   }
@@ -125,6 +137,18 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
 
   get health(): modes.Health {
     return this.state;
+  }
+
+  get standing(): Standing {
+    const { mode, state } = this;
+    if (this.open || state.at === 'private') return 'works';
+    if (mode === 'off' || (mode === 'opportunistic' && !this.isHeld(this.ports.clock.monotonicMs())))
+      return this.plain.isDown ? 'doubtful' : 'works';
+    return state.at === 'probing' ? 'unknown' : 'doubtful';
+  }
+
+  isHeld(nowMs: MonoMs): boolean {
+    return this.identity.guard.holds(nowMs);
   }
 
   /** Whether the server was authenticated. */
@@ -147,21 +171,40 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     if (this.isClosed) return 'refuse';
     const { mode, state } = this;
     if ((mode === 'strict' || mode === 'encrypted') && this.tls.isUsable) return 'tls';
-    return modes.pathFor(mode, state, nowMs, state.at !== 'private' && this.ports.memory.proved(this.memoryKey));
+    return modes.pathFor(mode, state, nowMs, mode === 'opportunistic' && state.at !== 'private' && this.isHeld(nowMs));
   }
 
-  /** Sends a query along `path`. */
-  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', nowMs: MonoMs): void {
-    if (path === 'tls') return this.tls.ask(ask, waiter, nowMs);
-    if (!this.tls.isUsable && modes.shouldProbe(this.mode, this.state, nowMs)) this.tls.connect();
-    this.plain.ask(ask, waiter);
+  /**
+   * Sends a query along `path`.
+   * @param lane which queries it may share a connection with
+   */
+  ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', lane: Lane, nowMs: MonoMs): void {
+    if (path === 'tls') this.tls.ask(ask, waiter, lane, nowMs);
+    else this.plain.ask(ask, waiter);
+  }
+
+  /** Beside the queries, finds out whether it can be asked again, if that is due. */
+  tryBeside(nowMs: MonoMs): void {
+    if (this.isClosed) return;
+    if (!this.tls.isUsable && modes.isDue(this.mode, this.state, nowMs)) this.tls.connect();
+    this.plain.tryAgain(nowMs);
+  }
+
+  /** Ends a back-off: what has made it fail may be over. */
+  retrySoon(nowMs: MonoMs): void {
+    if (this.state.at !== 'failed' && this.state.at !== 'suspect') return;
+    if (nowMs - this.recoveredAtMs < RECOVERY_PAUSE_MS) return;
+    this.recoveredAtMs = nowMs;
+    this.enter({ at: 'probing' });
+    this.tryBeside(nowMs);
+    if (!this.tls.isUsable) this.tls.connect();
   }
 
   /** Connects before the first query, if TLS may be used or must be tested. */
   prepare(nowMs: MonoMs): void {
     const { mode, state } = this;
     if (this.isClosed || mode === 'off' || this.tls.isUsable) return;
-    if (mode === 'opportunistic' ? modes.shouldProbe(mode, state, nowMs) : modes.mayTryAnyway(state, nowMs))
+    if (mode === 'opportunistic' ? modes.isDue(mode, state, nowMs) : modes.mayTryAnyway(state, nowMs))
       this.tls.connect();
   }
 
@@ -172,6 +215,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
    */
   reset(what: 'network' | 'resume'): void {
     this.tlsFailure = undefined;
+    this.recoveredAtMs = monoMs(-Infinity);
     if (what === 'network') {
       this.smoothedMs = this.plainMs = undefined;
       this.proved = false;
@@ -226,13 +270,17 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
 
   // The events of the transports.
 
-  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
+  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
     this.smoothedMs = smoothed(this.smoothedMs, rttMs);
-    this.events.reply(waiter, message, protocol, rttMs);
+    this.events.reply(waiter, message, protocol, rttMs, authenticated);
   }
 
-  lost(waiter: T, why: Failure | undefined, blameless: boolean): void {
-    this.events.lost(waiter, why, blameless);
+  lost(waiter: T, why: Failure | undefined, loss: Loss): void {
+    this.events.lost(waiter, why, loss);
+  }
+
+  recovered(): void {
+    this.events.recovered();
   }
 
   suspect(waiter: T): void {
@@ -246,7 +294,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   emptied(): void {
     if (!this.isClosed || this.isGone || !this.isEmpty) return;
     this.isGone = true;
-    this.gone(this);
+    this.owner.gone(this);
   }
 
   connected(info: Connected): void {
@@ -275,25 +323,26 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
 
   failed(code: FailureCode, detail: string): void {
     this.counts.error(code);
-    const at = {
-      nowMs: this.ports.clock.monotonicMs(),
-      spread: this.ports.random.below(1024) / 1024,
-      proved: this.ports.memory.proved(this.memoryKey),
-    };
+    const { guard } = this.identity;
+    const nowMs = this.ports.clock.monotonicMs();
+    const wasHeld = guard.holds(nowMs);
+    const changed = this.enter(
+      modes.failed(this.mode, this.state, { nowMs, spread: this.ports.random.below(1024) / 1024, held: wasHeld }),
+    );
+    guard.failed(nowMs);
     const why = failure(code, detail);
     const before = this.tlsFailure;
-    const changed = this.enter(modes.failed(this.mode, this.state, at));
     this.tlsFailure = why;
     this.proved = false;
+    this.owner.failed(this);
     if (!changed && before?.code === code && before.detail === detail) return;
-    const inCleartext =
-      this.mode === 'opportunistic' && modes.pathFor(this.mode, this.state, at.nowMs, at.proved) === 'cleartext';
+    const inCleartext = this.mode === 'opportunistic' && this.path(nowMs) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
     this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${way}`);
   }
 
   private passed(authenticated: boolean): void {
-    if (authenticated) this.ports.memory.prove(this.memoryKey);
+    this.identity.guard.works(authenticated);
     const changed = this.enter(modes.passed()) || this.tlsFailure !== undefined;
     this.tlsFailure = undefined;
     this.proved = authenticated;
@@ -301,6 +350,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
       const identity = authenticated ? 'identity proved' : 'identity not proved';
       this.ports.log.info(this.fields, `${this.words}: connected over TLS, ${identity}`);
     }
+    this.owner.passed(this);
     this.events.up();
   }
 

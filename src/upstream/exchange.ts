@@ -20,6 +20,8 @@ import type { Endpoint, ServerName } from './endpoint.js';
 import type { Group } from './group.js';
 import type { Held } from './held.js';
 import type { Waiter } from './inflight.js';
+import type { Lane } from './tls-transport.js';
+import type { Loss } from './transport.js';
 import { type Asked, type AttemptState, isRunning, nextToAsk, type Tried } from './selection.js';
 
 /** A reply from a server. */
@@ -56,7 +58,10 @@ export interface ExchangeContext {
 
 /** Shorter than the 5 s after which stub resolvers ask again (glibc, musl). */
 const DEADLINE_MS = 4500;
+/** How often a question may leave. Attempts that waited for a connection in vain do not count, */
 const MAX_SENDS = 3;
+/** but all attempts together have a limit, too. */
+const MAX_ATTEMPTS = 64;
 const ATTEMPT_UNKNOWN_MS = 1500;
 const ATTEMPT_MIN_MS = 400;
 /** After this delay, the next address is asked too while the first one is still connecting (as RFC 8305 §5). */
@@ -67,6 +72,9 @@ const HOLD_MS = 4200;
 /** One attempt to get an answer to a question. */
 export class Attempt implements Waiter, Tried<Endpoint<Attempt>> {
   state: AttemptState = 'running';
+  isSent = false;
+  /** The connection answered other queries before it closed: the attempt does not count. */
+  progressed = false;
 
   constructor(
     readonly exchange: Exchange,
@@ -92,6 +100,8 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   latest: Attempt | undefined = undefined;
   /** A reply that reports a failure, used if no better one comes. */
   private fallback: UpstreamReply | undefined = undefined;
+  /** Which other queries it may share a connection with. */
+  private lane: Lane = 'shared';
   private lastFailure: Failure | undefined = undefined;
   private readonly deadlineAtMs: MonoMs;
 
@@ -126,7 +136,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     if (context.isClosed) return this.handBack();
     const { group, held } = context;
     const holdUntilMs = monoAfter(this.deadlineAtMs, HOLD_MS - DEADLINE_MS);
-    if (group.isSearching && this.sends < MAX_SENDS) this.hold(this.deadlineAtMs, nowMs);
+    if (group.isSearching && this.mayAsk) this.hold(this.deadlineAtMs, nowMs);
     else if (!group.isEmpty && held.inGrace(nowMs) && nowMs < holdUntilMs) {
       this.hold(holdUntilMs, nowMs);
       held.keepTrying();
@@ -140,6 +150,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   wake(nowMs: MonoMs): void {
     if (isRunning(this.latest)) return;
     this.latest = this.lastFailure = undefined;
+    this.lane = 'shared';
     this.dispatch(nowMs);
   }
 
@@ -149,13 +160,13 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   }
 
   /** An attempt was answered. */
-  replied(attempt: Attempt, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
+  replied(attempt: Attempt, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
     if (this.state === 'done') return;
     const { to } = attempt;
     const scan = scanResponse(message, this.type);
     if (scan === undefined || scan.truncated) {
       to.countError('parse');
-      return this.lost(attempt, failure('parse', to.server.label), false);
+      return this.lost(attempt, failure('parse', to.server.label), 'fault');
     }
     attempt.state = 'answered';
     to.countResponse(scan.rcode, rttMs);
@@ -165,7 +176,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
       scan,
       server: to.server,
       protocol,
-      authenticated: protocol === 'dot' && to.authenticated,
+      authenticated,
     };
     if (scan.rcode === 0 || scan.rcode === 3) return this.finish(reply);
     // SERVFAIL, REFUSED and similar RCODEs may be that server's own problem: ask one other server, once.
@@ -178,19 +189,39 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   }
 
   /** An attempt ended without an answer. */
-  lost(attempt: Attempt, why: Failure | undefined, blameless: boolean): void {
+  lost(attempt: Attempt, why: Failure | undefined, loss: Loss): void {
     if (this.state === 'done') return;
     const { observer, interrupted } = this.context;
-    attempt.state = blameless ? 'closed' : 'lost';
+    attempt.state = this.stateAfter(loss);
+    attempt.progressed = loss === 'progress';
     if (why !== undefined) this.lastFailure = why;
-    if (blameless) observer.replay();
+    if (attempt.state !== 'lost') observer.replay();
     if (interrupted === undefined) this.dispatch();
     else interrupted.push(this);
   }
 
+  /** The state of an attempt that was lost. After a hang-up, the next one shares its connection with fewer queries. */
+  private stateAfter(loss: Loss): AttemptState {
+    switch (loss) {
+      case 'fault':
+        return 'lost';
+      case 'closed':
+      case 'progress':
+        return 'closed';
+      case 'hang_up':
+      case 'likely_reason': {
+        const { lane } = this;
+        // Alone on its connection, it was the reason.
+        if (lane === 'alone') return 'lost';
+        this.lane = lane === 'suspects' || loss === 'likely_reason' ? 'alone' : 'suspects';
+        return lane === 'suspects' ? 'hung_up' : 'closed';
+      }
+    }
+  }
+
   /** The connection of an attempt is silent: asks another server, or over another connection, as well. */
   suspected(attempt: Attempt): void {
-    if (this.state === 'done' || this.sends >= MAX_SENDS) return;
+    if (this.state === 'done' || !this.mayAsk) return;
     const nowMs = this.context.clock.monotonicMs();
     this.context.observer.hedge();
     // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.
@@ -218,23 +249,27 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     if (to !== undefined) this.send(to, nowMs);
   }
 
-  /** How often it was sent since it was last woken. */
-  private get sends(): number {
-    let count = 0;
-    for (let each = this.latest; each !== undefined; each = each.earlier) count++;
-    return count;
+  /** Whether it may be sent once more since it was last woken. */
+  private get mayAsk(): boolean {
+    let attempts = 0;
+    let sends = 0;
+    for (let each = this.latest; each !== undefined; each = each.earlier) {
+      attempts++;
+      if (each.isSent && !each.progressed) sends++;
+    }
+    return sends < MAX_SENDS && attempts < MAX_ATTEMPTS;
   }
 
   private next(nowMs: MonoMs): Endpoint<Attempt> | undefined {
     const { group, random } = this.context;
-    return this.sends < MAX_SENDS ? nextToAsk(this, group, random, nowMs) : undefined;
+    return this.mayAsk ? nextToAsk(this, group, random, nowMs) : undefined;
   }
 
   private send(to: Endpoint<Attempt>, nowMs: MonoMs): void {
     const path = to.path(nowMs) === 'cleartext' ? 'cleartext' : 'tls';
     // Attempts whose connection closed are repeated now.
     for (let each = this.latest; each !== undefined; each = each.earlier)
-      if (each.to === to && each.state === 'closed') each.state = 'lost';
+      if (each.to === to && (each.state === 'closed' || each.state === 'hung_up')) each.state = 'lost';
     const attempt = new Attempt(this, to, path, this.latest);
     this.latest = attempt;
     const { wheel, group } = this.context;
@@ -245,7 +280,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
         ? ATTEMPT_UNKNOWN_MS
         : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
     wheel.start(this, Math.min(attemptMs, this.deadlineAtMs - nowMs), nowMs);
-    to.ask(this.ask, attempt, path, nowMs);
+    to.ask(this.ask, attempt, path, this.lane, nowMs);
   }
 
   private hold(untilMs: MonoMs, nowMs: MonoMs): void {

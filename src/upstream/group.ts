@@ -4,7 +4,7 @@
 import type { CleartextReason } from '../base/observer.js';
 import type { Failure } from '../base/outcome.js';
 import type { Mode, ServerOverview } from '../base/overview.js';
-import type { MonoMs } from '../base/time.js';
+import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Endpoint, EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
@@ -30,6 +30,8 @@ export interface PoolSpec {
 }
 
 const PLAIN_PORT = 53;
+/** How often endpoints that are not in use are tried beside the queries. */
+const TRY_REST_MS = 250;
 
 /** The servers of one pool. */
 export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
@@ -39,6 +41,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
   private readonly leaving = new Set<Server<T>>();
   /** All endpoints. Read for every question, so it is rebuilt only when it changes. */
   private all: readonly Endpoint<T>[] = [];
+  private tryRestAtMs: MonoMs = monoMs(0);
 
   /**
    * @param changed called when the endpoints have changed, or when the search for them has failed
@@ -114,6 +117,20 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
   /** Starts the searches that are due. */
   refresh(nowMs: MonoMs): void {
     for (const each of this.servers) each.refresh(nowMs);
+  }
+
+  /** Beside the queries, tries the endpoints that may work again. Called with every question. */
+  tryRest(nowMs: MonoMs): void {
+    if (nowMs < this.tryRestAtMs) return;
+    this.tryRestAtMs = monoAfter(nowMs, TRY_REST_MS);
+    // Without cleartext, as long as none works the queries themselves try one after the other.
+    if (this.mode !== 'opportunistic' && !this.all.some(each => each.standing === 'works')) return;
+    for (const each of this.all) each.tryBeside(nowMs);
+  }
+
+  /** An outage is over: tries all endpoints that have failed. */
+  tryAgain(nowMs: MonoMs): void {
+    for (const each of this.all) each.retrySoon(nowMs);
   }
 
   /** Connects before the first question, and starts the searches that are due. */

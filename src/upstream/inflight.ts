@@ -4,11 +4,13 @@
 import type { Random } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { idOf } from '../wire/header.js';
-import { answersQuestion, isResponse } from '../wire/upstream-query.js';
+import { answersQuestion, type Ask, isErrorWithoutQuestion, isResponse } from '../wire/upstream-query.js';
 
 /** The owner's object for a query. Once it is `done` (answered elsewhere, or given up), a late reply is not used. */
 export interface Waiter {
   readonly done: boolean;
+  /** Set when the query leaves; before that it waits for a connection. */
+  isSent: boolean;
 }
 
 /** One query that has been sent. */
@@ -17,10 +19,16 @@ export class Sent<T extends Waiter> {
   older: Sent<T> | undefined;
   newer: Sent<T> | undefined;
 
+  /**
+   * @param form the form of its EDNS options (edns-forms)
+   * @param before how many queries the connection had answered before
+   */
   constructor(
     readonly waiter: T,
-    readonly question: Buffer,
+    readonly ask: Ask,
+    readonly form: number,
     readonly sentAtMs: MonoMs,
+    readonly before: number,
   ) {}
 }
 
@@ -45,9 +53,8 @@ export class Inflight<T extends Waiter> {
 
   /** Adds a query under an unpredictable id that is not in use; undefined: all ids are in use. */
   add(sent: Sent<T>): number | undefined {
-    // A server that never answers some queries must not fill the table. Each new query removes the oldest ones that are
-    // done.
-    while (this.oldest?.waiter.done === true) this.remove(this.oldest);
+    // A server that never answers some queries must not fill the table.
+    this.dropDone();
     if (this.size === IDS) return undefined;
     if (2 * this.size >= this.slots.length && this.slots.length < IDS) this.grow();
     const mask = this.slots.length - 1;
@@ -71,9 +78,15 @@ export class Inflight<T extends Waiter> {
     const id = idOf(message);
     const sent = this.slots[id & (this.slots.length - 1)];
     if (sent?.id !== id) return ID_MISMATCH;
-    if (!answersQuestion(message, sent.question)) return QUESTION_MISMATCH;
+    if (!answersQuestion(message, sent.ask.question) && !isErrorWithoutQuestion(message)) return QUESTION_MISMATCH;
     this.remove(sent);
     return { at: 'reply', sent };
+  }
+
+  /** Whether somebody still waits for an answer. */
+  get isAwaited(): boolean {
+    this.dropDone();
+    return this.oldest !== undefined;
   }
 
   /** Removes and returns all queries, oldest first. */
@@ -90,6 +103,11 @@ export class Inflight<T extends Waiter> {
     const all: Sent<T>[] = [];
     for (let each = this.oldest; each !== undefined; each = each.newer) all.push(each);
     return all;
+  }
+
+  /** Removes the oldest queries as long as they are done. */
+  private dropDone(): void {
+    while (this.oldest?.waiter.done === true) this.remove(this.oldest);
   }
 
   private remove(sent: Sent<T>): void {

@@ -30,6 +30,8 @@ const LIMITS = {
   /** The length of a file that is read. A longer one was not written by this program. */
   savedLength: 4 << 20,
 } as const;
+/** The version of the format of the file. */
+const VERSION = 2;
 /** A known proof is not stored again before this time has passed. */
 const REFRESH_MS = 3_600_000;
 /** The last point in time that a Date can hold. */
@@ -53,7 +55,11 @@ export class NetworkMemory implements Memory {
     saved: string,
   ) {
     const read = parse(saved);
-    this.proofs = new Map(pairs(read['proofs'], proofTime).slice(-LIMITS.proofs));
+    const proofs = pairs(read['proofs'], proofTime).map(([key, at]): [string, WallMs] => [
+      read['version'] === VERSION ? key : withoutAddress(key),
+      at,
+    ]);
+    this.proofs = new Map(proofs.slice(-LIMITS.proofs));
     this.addresses = new Map(pairs(read['addresses'], addressList).slice(-LIMITS.names));
   }
 
@@ -90,7 +96,7 @@ export class NetworkMemory implements Memory {
   /** The memory as text, for a file. */
   save(): string {
     this.hasChanged = false;
-    return JSON.stringify({ version: 1, proofs: [...this.proofs], addresses: [...this.addresses] });
+    return JSON.stringify({ version: VERSION, proofs: [...this.proofs], addresses: [...this.addresses] });
   }
 
   private keyOf(server: string): string {
@@ -122,8 +128,11 @@ function parse(saved: string): Readonly<Record<string, unknown>> {
   }
   if (typeof read !== 'object' || read === null) return {};
   const fields: Readonly<Record<string, unknown>> = { ...read };
-  return fields['version'] === 1 ? fields : {};
+  return fields['version'] === VERSION || fields['version'] === 1 ? fields : {};
 }
+
+/** Version 1 remembered each address of a server: its keys end with address and port. */
+const withoutAddress = (key: string): string => key.replace(/ [0-9a-fA-F:.%\w-]+ \d+$/, '');
 
 /** The pairs of a short text and a valid value in a list of such pairs; other items are left out. */
 function pairs<V>(list: unknown, read: (value: unknown) => V | undefined): [string, V][] {

@@ -23,8 +23,8 @@ export type Health =
   | { readonly at: 'probing' }
   /** It works. */
   | { readonly at: 'private' }
-  /** It worked until now. There were `errors` in a row since `sinceMs`; it is tried again from `retryAtMs`. */
-  | { readonly at: 'suspect'; readonly errors: number; readonly sinceMs: MonoMs; readonly retryAtMs: MonoMs }
+  /** It worked until now. There were `errors` in a row; it is tried again from `retryAtMs`. */
+  | { readonly at: 'suspect'; readonly errors: number; readonly retryAtMs: MonoMs }
   /** Connecting failed `failures` times in a row; it is tried again from `retryAtMs`. */
   | { readonly at: 'failed'; readonly failures: number; readonly failedAtMs: MonoMs; readonly retryAtMs: MonoMs };
 
@@ -33,28 +33,28 @@ export type Path = 'tls' | 'cleartext' | 'refuse';
 
 /**
  * Decides the path for a query.
- * @param proved whether this server was authenticated on this network before. Then a failure may be an attack, and
- * cleartext is allowed only after the failure has lasted for some time.
+ * @param held whether cleartext is refused (downgrade.ts)
  */
-export function pathFor(mode: Mode, health: Health, nowMs: MonoMs, proved: boolean): Path {
+export function pathFor(mode: Mode, health: Health, nowMs: MonoMs, held: boolean): Path {
   switch (mode) {
     case 'off':
       return 'cleartext';
     case 'opportunistic':
       if (health.at === 'private') return 'tls';
-      return proved && health.at !== 'failed' ? 'tls' : 'cleartext';
+      return held ? unlessInBackOff(health, nowMs) : 'cleartext';
     case 'encrypted':
     case 'strict':
-      return health.at === 'failed' && nowMs < health.retryAtMs ? 'refuse' : 'tls';
+      return unlessInBackOff(health, nowMs);
   }
 }
 
-/** Whether to test now if TLS works, while queries go in cleartext. */
-export function shouldProbe(mode: Mode, health: Health, nowMs: MonoMs): boolean {
-  return (
-    mode === 'opportunistic' &&
-    (health.at === 'probing' || ((health.at === 'failed' || health.at === 'suspect') && nowMs >= health.retryAtMs))
-  );
+const unlessInBackOff = (health: Health, nowMs: MonoMs): Path =>
+  health.at === 'failed' && nowMs < health.retryAtMs ? 'refuse' : 'tls';
+
+/** Whether to connect beside the queries: the server was never tried, or may work again. */
+export function isDue(mode: Mode, health: Health, nowMs: MonoMs): boolean {
+  if (mode === 'off' || health.at === 'private') return false;
+  return health.at === 'probing' || nowMs >= health.retryAtMs;
 }
 
 /**
@@ -77,8 +77,6 @@ const SUSPECT = {
    * After this many errors in a row (the first, and retries after 1, 2 and 4 s), a server that worked counts as failed.
    */
   errors: 4,
-  /** A server that was authenticated on this network counts as failed only if the errors have lasted this long, too. */
-  provedMs: 30_000,
   retryMs: 1000,
   longestRetryMs: 8000,
 } as const;
@@ -88,25 +86,21 @@ export interface FailedAt {
   readonly nowMs: MonoMs;
   /** A random number from 0 to 1, so that the retries of many servers or hosts do not come at the same time. */
   readonly spread: number;
-  readonly proved: boolean;
+  /** Whether cleartext is refused: then TLS is tried again soon. */
+  readonly held: boolean;
 }
 
 /** TLS works: the handshake succeeded, or in opportunistic mode the probe was answered. */
 export const passed = (): Health => ({ at: 'private' });
 
 /** Connecting failed, an open connection was dead, or the answer to the probe was missing or too slow. */
-export function failed(mode: Mode, health: Health, { nowMs, spread, proved }: FailedAt): Health {
-  if (
-    mode === 'opportunistic' &&
-    (health.at === 'private' || health.at === 'suspect' || (proved && health.at === 'probing'))
-  ) {
+export function failed(mode: Mode, health: Health, { nowMs, spread, held }: FailedAt): Health {
+  if (mode === 'opportunistic' && (held || health.at === 'private' || health.at === 'suspect')) {
     const errors = health.at === 'suspect' ? health.errors + 1 : 1;
-    const sinceMs = health.at === 'suspect' ? health.sinceMs : nowMs;
-    if (errors < SUSPECT.errors || (proved && nowMs - sinceMs < SUSPECT.provedMs)) {
+    if (held || errors < SUSPECT.errors) {
       return {
         at: 'suspect',
         errors,
-        sinceMs,
         retryAtMs: monoAfter(nowMs, Math.min(SUSPECT.longestRetryMs, SUSPECT.retryMs * 2 ** (errors - 1))),
       };
     }

@@ -5,6 +5,7 @@ import type { DialDatagram, Random } from '../base/ports.js';
 import { CLASS_IN } from '../wire/rrtype.js';
 import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
 import { sendDatagram } from './datagram.js';
+import { blamesForm } from './edns-forms.js';
 
 /** The ports that it uses. */
 export interface OwnQuestionPorts {
@@ -27,6 +28,8 @@ export const questionFor = (name: Buffer, type: number): Buffer =>
 
 /**
  * Sends the query once.
+ * @param edns whether to use EDNS; where that gets no usable answer, it must be asked again without, because some home
+ * routers drop queries with an OPT
  * @param isOver whether the result is not needed any more; then nothing is sent, and no answer is used
  * @returns the reply; undefined: there was none
  */
@@ -35,6 +38,7 @@ export async function askOwn(
   server: PlainServer,
   question: Buffer,
   reason: CleartextReason,
+  edns: boolean,
   isOver: () => boolean,
 ): Promise<Buffer | undefined> {
   if (isOver()) return undefined;
@@ -43,7 +47,7 @@ export async function askOwn(
   const query = upstreamQuery(
     id,
     { question, dnssecOk: false, checkingDisabled: false },
-    { pad: false, keepalive: false, hideSubnet: true },
+    edns ? { pad: false, keepalive: false, hideSubnet: true } : undefined,
   );
   return new Promise(resolve =>
     sendDatagram(
@@ -52,7 +56,7 @@ export async function askOwn(
       query,
       message => answersQuery(message, id, question),
       TIMEOUT_MS,
-      result => resolve(typeof result === 'string' || isOver() ? undefined : result),
+      result => resolve(typeof result === 'string' || isOver() || (edns && blamesForm(result)) ? undefined : result),
     ),
   );
 }

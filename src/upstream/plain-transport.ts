@@ -1,17 +1,26 @@
-// Cleartext DNS with one server address: over UDP with cookies and the retry without EDNS, and over TCP if the answer
-// does not fit into a datagram.
+// Cleartext DNS with one server address: over UDP with cookies and plainer forms for servers without EDNS, and over TCP
+// if the answer does not fit into a datagram. It also finds out whether the server answers at all.
 
 import type { CleartextReason, Observer, ServerObserver } from '../base/observer.js';
 import { failure, RCODE } from '../base/outcome.js';
 import type { DialDatagram } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
-import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
-import { optOf } from '../wire/scan.js';
-import { answersQuery, type Ask, upstreamQuery } from '../wire/upstream-query.js';
+import { FLAG, flagsOf } from '../wire/header.js';
+import { fullRcode, optOf } from '../wire/scan.js';
+import {
+  answersQuery,
+  type Ask,
+  errorWithQuestion,
+  isErrorWithoutQuestion,
+  ROOT_NS,
+  upstreamQuery,
+} from '../wire/upstream-query.js';
 import { Cookies } from './cookies.js';
 import { type DatagramResult, sendDatagram } from './datagram.js';
+import { blamesForm, EdnsForms, TCP_FORMS, UDP_FORMS } from './edns-forms.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
+import { PlainHealth } from './plain-health.js';
 import { ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const TIMEOUT_MS = 1000;
@@ -39,11 +48,18 @@ export interface PlainTarget {
 export interface PlainEvents<T extends Waiter> extends TransportEvents<T> {
   /** The round-trip time of an answer over UDP. */
   measured(rttMs: number): void;
+  /** The server answers again after it did not. */
+  recovered(): void;
 }
 
 /** Cleartext DNS with one address. */
 export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEvents<T>> {
   private readonly cookies: Cookies;
+  /** The forms of queries over UDP. */
+  private readonly forms = new EdnsForms(UDP_FORMS);
+  /** Whether the server has sent an OPT: then silence is not due to EDNS. */
+  private knowsEdns = false;
+  private readonly health = new PlainHealth();
   /** Queries in flight over UDP. */
   private readonly asked = new Set<UdpQuestion<T>>();
 
@@ -53,7 +69,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     private readonly target: PlainTarget,
     owner: PlainEvents<T>,
   ) {
-    super(ports, counts, 'tcp', owner);
+    super(ports, counts, 'tcp', new EdnsForms(TCP_FORMS), owner);
     this.cookies = new Cookies(ports.random);
   }
 
@@ -61,22 +77,40 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     return super.isEmpty && this.asked.size === 0;
   }
 
+  /** Whether the server has stopped answering. */
+  get isDown(): boolean {
+    return this.health.isDown;
+  }
+
   ask(ask: Ask, waiter: T): void {
-    if (!this.isOpen) return this.owner.lost(waiter, undefined, true);
-    if (this.asked.size >= MOST_ASKED) return this.owner.lost(waiter, failure('overload'), false);
-    const question = new UdpQuestion(ask, waiter, this.ports.clock.monotonicMs());
+    if (!this.isOpen) return this.owner.lost(waiter, undefined, 'closed');
+    if (this.asked.size >= MOST_ASKED) return this.owner.lost(waiter, failure('overload'), 'fault');
+    const nowMs = this.ports.clock.monotonicMs();
+    const question = new UdpQuestion(ask, waiter, this.forms.current(nowMs), nowMs);
+    waiter.isSent = true;
     this.asked.add(question);
     this.send(question);
   }
 
+  /** Asks a server that has stopped answering whether it answers again, if that is due. */
+  tryAgain(nowMs: MonoMs): void {
+    if (this.isOpen && this.health.isDue(nowMs)) this.check();
+  }
+
   /** The route to the server has changed, or the machine has slept. */
   reset(what: 'network' | 'resume'): void {
-    if (what === 'network') this.cookies.renew();
+    this.health.forget();
+    if (what === 'network') {
+      this.cookies.renew();
+      this.forms.forget();
+      this.edns.forget();
+      this.knowsEdns = false;
+    }
     this.cut();
   }
 
   protected override cut(): void {
-    for (const each of [...this.asked]) if (this.finish(each)) this.owner.lost(each.waiter, undefined, true);
+    for (const each of [...this.asked]) if (this.finish(each)) this.owner.lost(each.waiter, undefined, 'closed');
     super.cut();
   }
 
@@ -88,59 +122,98 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   }
 
   private send(question: UdpQuestion<T>): void {
+    question.sends++;
+    this.counts.query('udp');
+    this.sendOnce(question.ask, question.form, this.target.reason, result => this.received(question, result));
+  }
+
+  private sendOnce(ask: Ask, form: number, reason: CleartextReason, then: (result: DatagramResult) => void): void {
     const { ports, target, cookies } = this;
     const id = ports.random.uint16();
-    const { ask } = question;
-    question.sends++;
-    ports.observer.cleartext(target.reason);
-    this.counts.query('udp');
+    const options = this.forms.options(form, true);
+    ports.observer.cleartext(reason);
     sendDatagram(
       ports.dialDatagram,
       target,
-      upstreamQuery(id, ask, question.edns ? { ...WITH_EDNS, cookie: cookies.option } : undefined),
+      upstreamQuery(id, ask, form === 0 && options !== undefined ? { ...options, cookie: cookies.option } : options),
       bytes => answersQuery(bytes, id, ask.question) && cookies.accept(bytes),
       TIMEOUT_MS,
-      result => this.received(question, result),
+      then,
     );
   }
 
   private received(question: UdpQuestion<T>, result: DatagramResult): void {
     if (!this.asked.has(question)) return;
-    if (typeof result === 'string') {
-      this.cookies.doubt();
-      if (question.sends < SENDS && this.maySend(question)) return this.send(question);
-      return this.unanswered(question, result === 'timeout' ? 'timeout' : 'connect');
-    }
-    const repeat = this.repeats(question, result);
-    if (repeat && this.maySend(question)) {
+    if (typeof result === 'string') return this.unheard(question, result);
+    const nowMs = this.ports.clock.monotonicMs();
+    this.heard(nowMs);
+    this.knowsEdns ||= optOf(result) !== undefined;
+    const next = this.nextForm(question, result, nowMs);
+    if (next !== undefined) {
+      if (!this.maySend(question)) return this.unanswered(question, 'timeout');
+      question.form = next;
       question.sends--;
       return this.send(question);
     }
-    if (repeat) return this.unanswered(question, 'timeout');
+    if (!blamesForm(result) && this.forms.accepted(question.form, nowMs)) this.confirmForm();
     if ((flagsOf(result) & FLAG.TC) !== 0) return this.askStream(question);
-    const rttMs = this.ports.clock.monotonicMs() - question.startedAtMs;
+    const rttMs = nowMs - question.startedAtMs;
     this.owner.measured(rttMs);
-    this.owner.reply(question.waiter, result, 'udp', rttMs);
+    const whole = isErrorWithoutQuestion(result) ? errorWithQuestion(result, question.ask.question) : result;
+    this.owner.reply(question.waiter, whole, 'udp', rttMs, false);
     this.finish(question);
+  }
+
+  /** A datagram was not answered. */
+  private unheard(question: UdpQuestion<T>, why: Exclude<DatagramResult, Buffer>): void {
+    this.cookies.doubt();
+    if (question.sends < SENDS && this.maySend(question)) {
+      // Some home routers drop queries with an OPT.
+      if (why === 'timeout' && !this.knowsEdns) question.form = this.forms.plainest;
+      return this.send(question);
+    }
+    if (this.isOpen && this.health.lost(question.startedAtMs)) this.check();
+    this.unanswered(question, why === 'timeout' ? 'timeout' : 'connect');
   }
 
   private maySend(question: UdpQuestion<T>): boolean {
     return this.isOpen && !question.waiter.done;
   }
 
-  /** Whether the query must be sent again in another form, at most once per form. Changes the query to that form. */
-  private repeats(question: UdpQuestion<T>, reply: Buffer): boolean {
+  /** The form in which a query must be sent again, at most once per form; undefined: it was answered. */
+  private nextForm(question: UdpQuestion<T>, reply: Buffer, nowMs: MonoMs): number | undefined {
     // RFC 7873 §5.3: the server requires the cookie that it has just sent.
     if (!question.badCookie && fullRcode(reply) === RCODE.BADCOOKIE) {
       question.badCookie = true;
-      return true;
+      return question.form;
     }
     // RFC 6891 §6.2.2: a server without EDNS answers FORMERR.
-    if (question.edns && rcodeOf(flagsOf(reply)) === RCODE.FORMERR) {
-      question.edns = false;
-      return true;
-    }
-    return false;
+    return blamesForm(reply) ? this.forms.refused(question.form, nowMs) : undefined;
+  }
+
+  /** A plainer form has worked. Asks whether the first one is refused for every question. */
+  private confirmForm(): void {
+    if (!this.isOpen) return;
+    this.sendOnce(ROOT_NS, 0, 'probe', result => {
+      if (typeof result === 'string' || blamesForm(result)) return;
+      this.knowsEdns ||= optOf(result) !== undefined;
+      this.forms.withdraw(this.ports.clock.monotonicMs());
+    });
+  }
+
+  /** The server has not answered: its zone may be dead. Asks for something that every resolver can answer. */
+  private check(): void {
+    const nowMs = this.ports.clock.monotonicMs();
+    if (!this.health.asks(nowMs)) return;
+    this.sendOnce(ROOT_NS, this.forms.current(nowMs), 'probe', result => {
+      const laterMs = this.ports.clock.monotonicMs();
+      if (typeof result === 'string') this.health.silent(laterMs);
+      else this.heard(laterMs);
+    });
+  }
+
+  private heard(nowMs: MonoMs): void {
+    if (this.health.heard(nowMs) && this.isOpen) this.owner.recovered();
   }
 
   private unanswered(question: UdpQuestion<T>, why: 'timeout' | 'connect'): void {
@@ -148,7 +221,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     // A closed transport does not send again, which is not the server's fault.
     const lost = this.isOpen ? failure(why, `${label} port ${port}, UDP`) : undefined;
     if (lost !== undefined) this.counts.error(why);
-    this.owner.lost(question.waiter, lost, lost === undefined);
+    this.owner.lost(question.waiter, lost, lost === undefined ? 'closed' : 'fault');
     this.finish(question);
   }
 
@@ -156,7 +229,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   private askStream(question: UdpQuestion<T>): void {
     const { ask, waiter } = question;
     this.finish(question);
-    if (!this.isOpen) return this.owner.lost(waiter, undefined, true);
+    if (!this.isOpen) return this.owner.lost(waiter, undefined, 'closed');
     this.ports.observer.cleartext(this.target.reason);
     this.counts.query('tcp');
     for (const each of this.all) if (each.usable && each.ask(ask, waiter)) return;
@@ -166,24 +239,19 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
       () => ({}),
       () => idle.idleMs(idle.FIRST_LIMIT),
     );
-    if (made?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), false);
+    if (made?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), 'fault');
   }
 }
 
 /** One query over UDP, until it is answered or given up. */
 class UdpQuestion<T extends Waiter> {
   sends = 0;
-  edns = true;
   badCookie = false;
 
   constructor(
     readonly ask: Ask,
     readonly waiter: T,
+    public form: number,
     readonly startedAtMs: MonoMs,
   ) {}
 }
-
-const WITH_EDNS = { pad: false, keepalive: false, hideSubnet: true } as const;
-
-/** The RCODE with its upper bits, which are in the OPT (RFC 6891 §6.1.3). */
-const fullRcode = (message: Buffer): number => rcodeOf(flagsOf(message)) | ((optOf(message)?.extendedRcode ?? 0) << 4);

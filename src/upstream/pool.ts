@@ -12,6 +12,7 @@ import { type Attempt, Exchange, type ExchangeContext, type TakeReply, type Upst
 import { Group, type PoolSpec } from './group.js';
 import { Held } from './held.js';
 import { shardOf } from './shards.js';
+import type { Loss } from './transport.js';
 
 export type { PoolSpec, ServerName, TakeReply, UpstreamPorts, UpstreamReply };
 
@@ -103,6 +104,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     const exchange = new Exchange(this, ask, type, this.turns++, shard, avoid, nowMs, take);
     group.refresh(nowMs);
     exchange.dispatch(nowMs);
+    group.tryRest(nowMs);
   }
 
   get servers(): readonly ServerName[] {
@@ -166,12 +168,12 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
 
   // The events of the endpoints.
 
-  reply(attempt: Attempt, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
-    attempt.exchange.replied(attempt, message, protocol, rttMs);
+  reply(attempt: Attempt, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
+    attempt.exchange.replied(attempt, message, protocol, rttMs, authenticated);
   }
 
-  lost(attempt: Attempt, why: Failure | undefined, blameless: boolean): void {
-    attempt.exchange.lost(attempt, why, blameless);
+  lost(attempt: Attempt, why: Failure | undefined, loss: Loss): void {
+    attempt.exchange.lost(attempt, why, loss);
   }
 
   suspect(attempt: Attempt): void {
@@ -181,6 +183,10 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   up(): void {
     this.held.endGrace();
     this.wake([]);
+  }
+
+  recovered(): void {
+    this.group.tryAgain(this.clock.monotonicMs());
   }
 
   private addressesChanged(): void {

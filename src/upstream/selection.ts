@@ -20,13 +20,23 @@ export interface Candidate {
   readonly shardId: number;
 }
 
+/**
+ * How probable an answer is, the best first: `works`: a connection is open, or it worked without a failure since.
+ * `unknown`: it was not reached yet. `doubtful`: it has failed, and may be tried again.
+ */
+export const STANDINGS = ['works', 'unknown', 'doubtful'] as const;
+export type Standing = (typeof STANDINGS)[number];
+
 /** A candidate with its state: it may be in back-off, not known to be private, or to be avoided. */
 export interface Target extends Candidate {
   readonly server: { readonly id: number };
-  readonly mode: Mode;
   readonly health: Health;
   /** Where a question may go now. */
   path(nowMs: MonoMs): Path;
+  /** How probable an answer is. */
+  readonly standing: Standing;
+  /** Whether its server was authenticated on this network, so that cleartext is refused for now. */
+  isHeld(nowMs: MonoMs): boolean;
 }
 
 /** The state of an attempt. */
@@ -38,9 +48,12 @@ export type AttemptState =
   /** It brings no answer, and the server is to blame. */
   | 'lost'
   /**
-   * It brings no answer, because a connection closed without a fault of the server. The same target may be asked again.
+   * It brings no answer, because a connection closed without a fault of the server. The same target is asked again
+   * first.
    */
-  | 'closed';
+  | 'closed'
+  /** The same, and the question may be the reason: others are asked first. */
+  | 'hung_up';
 
 /** One attempt to get an answer to a question. The attempts of a question are linked, newest first. */
 export interface Tried<C> {
@@ -81,23 +94,46 @@ export function nextToAsk<C extends Target>(
   random: Random,
   nowMs: MonoMs,
 ): C | undefined {
-  const { latest } = question;
-  const { endpoints } = group;
-  const closed = latest === undefined ? undefined : closedTarget(latest, target => target.path(nowMs) !== 'refuse');
+  const { latest, turn, shard, avoid } = question;
+  const { endpoints, policy } = group;
+  const tlsOnly = group.mode === 'opportunistic' && isTlsOnly(endpoints, nowMs);
+  const leaks = (target: C): boolean => tlsOnly && target.path(nowMs) === 'cleartext';
+  const may = (target: C): boolean => target.path(nowMs) !== 'refuse' && !leaks(target);
+  const closed = latest === undefined ? undefined : lastTarget(latest, 'closed', may);
   if (closed !== undefined) return closed;
   const untried = latest === undefined ? endpoints : endpoints.filter(each => !wasTried(latest, each, nowMs));
   // With one candidate no choice has to be prepared.
   const only = untried[0];
-  if (untried.length === 1 && only !== undefined && only.path(nowMs) !== 'refuse') return only;
-  const usable = untried.filter(each => each.path(nowMs) !== 'refuse');
-  const preferred = withoutAvoided(question.avoid, preferPrivate(group.mode, usable, nowMs));
-  const chosen =
-    choose(group.policy, preferred, question.turn, question.shard, random) ??
-    (latest === undefined ? undefined : closedTarget(latest, target => endpoints.includes(target)));
-  if (chosen !== undefined || isRunning(latest)) return chosen;
-  // All are in back-off. Each may still be tried, at most once a second.
-  const trials = untried.filter(each => mayTryAnyway(each.health, nowMs));
-  return choose(group.policy, trials, question.turn, question.shard, random);
+  if (untried.length === 1 && only !== undefined && may(only)) return only;
+  const usable = withoutAvoided(avoid, untried.filter(may));
+  const trials = (): readonly C[] => untried.filter(each => mayTryAnyway(each.health, nowMs) && !leaks(each));
+  const chosen = choose(policy, mostProbable(usable), turn, shard, random);
+  if (chosen !== undefined || latest === undefined) {
+    // All may be in back-off. Each may still be tried, at most once a second.
+    return chosen ?? choose(policy, trials(), turn, shard, random);
+  }
+  const again =
+    lastTarget(latest, 'hung_up', may) ??
+    lastTarget(latest, 'closed', each => endpoints.includes(each) && !leaks(each));
+  if (again !== undefined || isRunning(latest)) return again;
+  return choose(policy, trials(), turn, shard, random);
+}
+
+/**
+ * Opportunistic mode: while TLS works with one server, or a server is held (downgrade.ts), no name goes in cleartext to
+ * any server.
+ */
+const isTlsOnly = (endpoints: readonly Target[], nowMs: MonoMs): boolean =>
+  endpoints.some(each => each.health.at === 'private') || endpoints.some(each => each.isHeld(nowMs));
+
+/** The targets with the best standing of all. */
+function mostProbable<C extends Target>(targets: readonly C[]): readonly C[] {
+  if (targets.length < 2) return targets;
+  for (const standing of STANDINGS) {
+    const those = targets.filter(each => each.standing === standing);
+    if (those.length > 0) return those;
+  }
+  return targets;
 }
 
 /** Whether an attempt may still bring an answer. */
@@ -106,11 +142,11 @@ export function isRunning<C>(latest: Tried<C> | undefined): boolean {
   return false;
 }
 
-/** The target of the oldest attempt that ended without a fault of the server and was not repeated. */
-function closedTarget<C>(latest: Tried<C>, may: (target: C) => boolean): C | undefined {
+/** The target of the oldest attempt in this state that was not repeated. */
+function lastTarget<C>(latest: Tried<C>, state: AttemptState, may: (target: C) => boolean): C | undefined {
   let found: C | undefined;
   for (let each: Tried<C> | undefined = latest; each !== undefined; each = each.earlier)
-    if (each.state === 'closed' && may(each.to)) found = each.to;
+    if (each.state === state && may(each.to)) found = each.to;
   return found;
 }
 
@@ -130,16 +166,6 @@ function withoutAvoided<C extends Target>(avoid: readonly number[], usable: read
   if (avoid.length === 0) return usable;
   const others = usable.filter(each => !avoid.includes(each.server.id));
   return others.length > 0 ? others : usable;
-}
-
-/** Opportunistic mode: while one target is known to be private, no other is asked in cleartext. */
-function preferPrivate<C extends Target>(mode: Mode, usable: readonly C[], nowMs: MonoMs): readonly C[] {
-  if (mode !== 'opportunistic' || usable.length < 2) return usable;
-  const known = usable.filter(each => each.health.at === 'private');
-  // Questions do not wait for a designated server that was not reached yet.
-  return known.length > 0
-    ? known
-    : usable.filter(each => each.path(nowMs) === 'cleartext' || each.mode === 'opportunistic');
 }
 
 // One query in this many goes to a random server; otherwise a slow server that has become fast would not be noticed.

@@ -10,7 +10,8 @@ import type { MonoMs } from '../base/time.js';
 import { AddressSearch } from './addresses.js';
 import type { BootstrapResult } from './bootstrap.js';
 import { type Designated, Discovery } from './discovery.js';
-import { Endpoint, type EndpointEvents, type ServerName, type UpstreamPorts } from './endpoint.js';
+import { DowngradeGuard } from './downgrade.js';
+import { Endpoint, type EndpointEvents, type EndpointOwner, type ServerName, type UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
 
@@ -52,7 +53,7 @@ export interface ServerEvents {
 }
 
 /** A configured server. It begins to look for its addresses at the first `refresh`. */
-export class Server<T extends Waiter> {
+export class Server<T extends Waiter> implements EndpointOwner<T> {
   readonly name: ServerName;
   /** A text that differs for different specifications. */
   readonly key: string;
@@ -61,6 +62,12 @@ export class Server<T extends Waiter> {
   private own: readonly Endpoint<T>[];
   /** Endpoints at the addresses that the resolver designated. */
   private designated: readonly Endpoint<T>[] = [];
+  /**
+   * Endpoints that work, although the last lookup does not name them any more. An answer in cleartext must not end a
+   * connection to a server that has proved itself.
+   */
+  private retained: readonly Endpoint<T>[] = [];
+  private readonly guard: DowngradeGuard;
   /** Removed endpoints whose last connection has not closed yet. */
   private readonly leaving = new Set<Endpoint<T>>();
   private readonly search: AddressSearch | undefined = undefined;
@@ -80,6 +87,7 @@ export class Server<T extends Waiter> {
     this.name = { id: ports.nextServerId(), label };
     this.key = serverKey(spec, setting);
     this.counts = ports.observer.server(label);
+    this.guard = new DowngradeGuard(ports.memory, spec.label, () => this.endpoints.some(isPrivate));
     this.own = spec.addresses.map(({ address, port }) => this.endpoint(address, port));
     const { name, addresses } = spec;
     if (addresses.length === 0 && name !== undefined)
@@ -91,7 +99,8 @@ export class Server<T extends Waiter> {
 
   /** The endpoints that can be asked. */
   get endpoints(): readonly Endpoint<T>[] {
-    return this.designated.length === 0 ? this.own : [...this.designated, ...this.own];
+    const { own, designated, retained } = this;
+    return designated.length === 0 && retained.length === 0 ? own : [...designated, ...retained, ...own];
   }
 
   /** Why there are no endpoints; undefined if there are some, or the search is running. */
@@ -119,11 +128,12 @@ export class Server<T extends Waiter> {
       this.search?.forget();
       this.discovery?.forget();
       // On this network, another resolver may have the same address, and may designate others.
-      const { designated } = this;
-      this.designated = [];
-      for (const each of designated) this.leave(each);
+      const gone = [...this.designated, ...this.retained];
+      this.designated = this.retained = [];
+      for (const each of gone) this.leave(each);
+      this.guard.forget();
     }
-    for (const each of [...this.own, ...this.designated, ...this.leaving]) each.reset(what);
+    for (const each of [...this.endpoints, ...this.leaving]) each.reset(what);
   }
 
   /** The bootstrap resolvers have changed. */
@@ -142,6 +152,27 @@ export class Server<T extends Waiter> {
   destroy(): void {
     this.stop();
     for (const each of [...this.leaving]) each.destroy();
+    this.tellIfGone();
+  }
+
+  // The events of its endpoints.
+
+  passed(endpoint: Endpoint<T>): void {
+    this.search?.confirm();
+    if (!this.retained.includes(endpoint)) this.release(each => sameKind(each, endpoint));
+  }
+
+  failed(endpoint: Endpoint<T>): void {
+    const nowMs = this.ports.clock.monotonicMs();
+    if (this.retained.includes(endpoint)) this.release(each => each === endpoint);
+    if (this.endpoints.some(isPrivate)) return;
+    // The names wait for TLS, so its other addresses must not be in back-off for long.
+    if (this.guard.holds(nowMs)) for (const each of this.own) if (each !== endpoint) each.retrySoon(nowMs);
+    if (this.own.every(({ health }) => health.at === 'failed' || health.at === 'suspect')) this.search?.doubt(nowMs);
+  }
+
+  gone(endpoint: Endpoint<T>): void {
+    this.leaving.delete(endpoint);
     this.tellIfGone();
   }
 
@@ -169,7 +200,7 @@ export class Server<T extends Waiter> {
     this.search?.close();
     this.discovery?.close();
     for (const each of this.endpoints) this.leaving.add(each);
-    this.own = this.designated = [];
+    this.own = this.designated = this.retained = [];
   }
 
   private leave(endpoint: Endpoint<T>): void {
@@ -190,7 +221,7 @@ export class Server<T extends Waiter> {
       this.ports,
       {
         server: this.name,
-        memoryName: this.spec.label,
+        guard: this.guard,
         address,
         port,
         plainPort: designatedBy === undefined ? (this.spec.plainPort ?? plainPort) : plainPort,
@@ -200,10 +231,7 @@ export class Server<T extends Waiter> {
       },
       this.counts,
       this.endpointEvents,
-      gone => {
-        this.leaving.delete(gone);
-        this.tellIfGone();
-      },
+      this,
     );
   }
 
@@ -227,13 +255,33 @@ export class Server<T extends Waiter> {
     this.events.changed();
   }
 
-  /** Keeps the endpoints whose address is still valid, with their connections. The others finish their queries. */
+  /** Keeps the endpoints whose address is still valid, with their connections. */
   private adopt(addresses: readonly string[]): void {
-    const before = this.own;
+    const before = [...this.own, ...this.retained.filter(each => !isDesignated(each))];
     this.own = [...new Set(addresses)].map(
       address => before.find(each => each.identity.address === address) ?? this.endpoint(address, this.spec.port),
     );
-    for (const each of before) if (!this.own.includes(each)) this.leave(each);
+    this.replaced(before, this.own);
+  }
+
+  /**
+   * A lookup names other endpoints than before. Those that work are retained until another one does. The others finish
+   * their queries.
+   */
+  private replaced(before: readonly Endpoint<T>[], now: readonly Endpoint<T>[]): void {
+    const others = before.filter(each => !now.includes(each));
+    const kept = now.some(isPrivate) ? [] : others.filter(isPrivate);
+    this.retained = [...this.retained.filter(each => !before.includes(each)), ...kept];
+    for (const each of others) if (!kept.includes(each)) this.leave(each);
+  }
+
+  /** Retained endpoints are not needed any more. They finish their queries. */
+  private release(isMeant: (endpoint: Endpoint<T>) => boolean): void {
+    const released = this.retained.filter(isMeant);
+    if (released.length === 0) return;
+    this.retained = this.retained.filter(each => !released.includes(each));
+    for (const each of released) this.leave(each);
+    this.events.changed();
   }
 
   private discovered(found: readonly Designated[]): void {
@@ -246,15 +294,16 @@ export class Server<T extends Waiter> {
     const wanted = found.filter(
       ({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port),
     );
-    const before = this.designated;
+    const names = addressWords(this.designated);
+    const before = [...this.designated, ...this.retained.filter(isDesignated)];
     this.designated = wanted.map(
       each =>
         before.find(({ identity }) => identity.address === each.address && identity.port === each.port) ??
         this.endpoint(each.address, each.port, each),
     );
-    for (const each of before) if (!this.designated.includes(each)) this.leave(each);
+    this.replaced(before, this.designated);
     const words = addressWords(this.designated);
-    if (words !== addressWords(before)) {
+    if (words !== names) {
       ports.log.info(
         { upstream: label, designated: words },
         `${label} designates ${words === '' ? 'nobody' : words} for DNS over TLS`,
@@ -269,6 +318,18 @@ export class Server<T extends Waiter> {
 /** A text that is equal for two servers that are reached and authenticated in the same way. */
 export const serverKey = (spec: ServerSpec, { mode, reason, plainPort, trust }: GroupSettings): string =>
   JSON.stringify([spec, mode, reason, plainPort, trust]);
+
+type AnyEndpoint = Endpoint<Waiter>;
+
+/** Whether TLS works with it. */
+const isPrivate = ({ health }: Pick<AnyEndpoint, 'health'>): boolean => health.at === 'private';
+
+/** Whether the resolver has designated it, or its address is the server's own. */
+const isDesignated = ({ identity: { security } }: Pick<AnyEndpoint, 'identity'>): boolean =>
+  security.at === 'authenticated' && security.designatedBy !== undefined;
+
+const sameKind = (a: Pick<AnyEndpoint, 'identity'>, b: Pick<AnyEndpoint, 'identity'>): boolean =>
+  isDesignated(a) === isDesignated(b);
 
 const addressWords = (endpoints: readonly { readonly identity: { readonly address: string } }[]): string =>
   endpoints.map(({ identity }) => identity.address).join(' ');

@@ -2,14 +2,16 @@
 // and end say about the server. A pool opens TLS connections only here.
 
 import type { ServerObserver } from '../base/observer.js';
-import { failure, type FailureCode } from '../base/outcome.js';
+import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Connected, DialTarget } from '../base/ports.js';
-import { monoMs, type MonoMs } from '../base/time.js';
+import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { Connection, ConnectionEvents, End } from './connection.js';
+import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
-import { ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
+import { QueriesPerConnection } from './queries-per-connection.js';
+import { type Loss, ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const MAX_CONNECTIONS = 4;
 /**
@@ -18,6 +20,10 @@ const MAX_CONNECTIONS = 4;
  */
 const BUSY_INFLIGHT = 50;
 const BUSY_CONNECTIONS = 2;
+/** After the server has refused another connection while one works, none is tried for this long. */
+const NO_OTHER_MS = 60_000;
+/** The most queries that may wait for a connection. */
+const MOST_WAITING = 4096;
 /** For this long after the last query, a connection is kept from becoming idle. */
 const KEEP_WARM_MS = 60_000;
 
@@ -30,6 +36,24 @@ export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {
   failed(code: FailureCode, detail: string): void;
 }
 
+/** Which queries a connection carries. */
+export type Lane =
+  /** Any. */
+  | 'shared'
+  /** Those that were in flight when the server hung up. One of them may make it hang up again. */
+  | 'suspects'
+  /** One query that probably makes the server hang up. */
+  | 'alone'
+  /** Our own probe, to find out whether the server hangs up on everything. */
+  | 'check';
+
+/** A query that waits for a connection. */
+interface Waiting<T> {
+  readonly ask: Ask;
+  readonly waiter: T;
+  readonly lane: Lane;
+}
+
 /** TLS connections to one address. */
 export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents<T>> {
   /** How long a connection may be idle. */
@@ -37,6 +61,13 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   private lastAskedAtMs: MonoMs = monoMs(-Infinity);
   /** The server refuses the ALPN id `dot`, so connections are made without it. */
   private refusesAlpn = false;
+  /** The server accepts no more connections than there are. */
+  private noOtherUntilMs: MonoMs = monoMs(0);
+  private readonly perConnection = new QueriesPerConnection();
+  /** Queries that wait for a connection, oldest first. */
+  private waiting: Waiting<T>[] = [];
+  /** What each connection carries; those that are left out are shared. */
+  private readonly lanes = new Map<Connection<T>, Lane>();
 
   /**
    * @param probes whether a new connection is trusted only after a probe was answered on it
@@ -48,7 +79,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
     private readonly probes: boolean,
     owner: TlsEvents<T>,
   ) {
-    super(ports, counts, 'dot', owner);
+    super(ports, counts, 'dot', new EdnsForms(TLS_FORMS), owner);
   }
 
   /** Connections that accept queries, now or after their handshake. */
@@ -64,62 +95,137 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
     return false;
   }
 
-  /** Whether a query can be sent at once, and an answer can be expected. */
-  get isReady(): boolean {
-    for (const each of this.all) if (each.open && !each.suspect) return true;
-    return false;
-  }
-
   get idleLimitMs(): number {
     return idle.idleMs(this.limit);
   }
 
-  ask(ask: Ask, waiter: T, nowMs: MonoMs): void {
+  /** @param lane which queries it may share a connection with */
+  ask(ask: Ask, waiter: T, lane: Lane, nowMs: MonoMs): void {
     this.lastAskedAtMs = nowMs;
-    const chosen = this.connection();
-    if (chosen === undefined) return this.owner.lost(waiter, undefined, true);
+    if (!this.isOpen) return this.owner.lost(waiter, undefined, 'closed');
     this.counts.query('dot');
-    if (chosen.ask(ask, waiter, nowMs)) return;
-    // All its message ids are in use.
-    const another = this.usable < MAX_CONNECTIONS ? this.connect() : undefined;
-    if (another?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), false);
+    const chosen = this.connectionFor(lane, nowMs);
+    if (chosen?.ask(ask, waiter, nowMs) === true) return;
+    // All connections are busy with as many queries as they take.
+    if (this.waiting.length >= MOST_WAITING) return this.owner.lost(waiter, failure('overload'), 'fault');
+    this.waiting.push({ ask, waiter, lane });
   }
 
   /** Opens a connection. */
-  connect(): Connection<T> | undefined {
+  connect(lane: Lane = 'shared'): Connection<T> | undefined {
     const target: DialTarget = { ...this.target, ...(this.refusesAlpn ? { withoutAlpn: true } : {}) };
-    return this.open(
+    const made = this.open(
       target,
-      made => this.eventsFor(made),
+      self => this.eventsFor(self),
       () => this.idleLimitMs,
     );
+    if (made !== undefined && lane !== 'shared') this.lanes.set(made, lane);
+    return made;
   }
 
   /** The route to the server has changed, or its connections are dead: closes them. */
   reset(what: 'network' | 'resume'): void {
-    if (what === 'network') this.refusesAlpn = false;
+    if (what === 'network') {
+      this.refusesAlpn = false;
+      this.edns.forget();
+      this.noOtherUntilMs = monoMs(0);
+      this.perConnection.forget();
+    }
     this.cut();
   }
 
+  override get isEmpty(): boolean {
+    return super.isEmpty && this.waiting.length === 0;
+  }
+
+  override close(): void {
+    super.close();
+    this.dropWaiting();
+  }
+
+  protected override cut(): void {
+    super.cut();
+    this.dropWaiting();
+  }
+
+  private dropWaiting(): void {
+    const { waiting } = this;
+    this.waiting = [];
+    for (const { waiter } of waiting) this.owner.lost(waiter, undefined, 'closed');
+    this.tellIfEmpty();
+  }
+
+  /** Ends the queries that wait, unless there is another connection. */
+  private failWaiting(why: Failure): void {
+    if (this.isUsable) return;
+    const { waiting } = this;
+    this.waiting = [];
+    for (const { waiter } of waiting) this.owner.lost(waiter, why, 'fault');
+  }
+
+  /** Asks the queries that wait, as far as there are connections for them. */
+  private serveWaiting(): void {
+    if (this.waiting.length === 0) return;
+    const nowMs = this.ports.clock.monotonicMs();
+    const { waiting } = this;
+    this.waiting = [];
+    let served = 0;
+    for (const each of waiting) {
+      if (!each.waiter.done && this.connectionFor(each.lane, nowMs)?.ask(each.ask, each.waiter, nowMs) !== true) break;
+      served++;
+    }
+    this.waiting = served === 0 ? waiting : [...waiting.slice(served), ...this.waiting];
+    this.tellIfEmpty();
+  }
+
   /**
-   * The connection for the next query: the least busy one that is not suspect, else a new one, else the best of the
-   * others.
+   * The connection for the next query: the least busy one of its lane that is not suspect, else a new one, else the best
+   * of the others; undefined: none has room.
    */
-  private connection(): Connection<T> | undefined {
+  private connectionFor(lane: Lane, nowMs: MonoMs): Connection<T> | undefined {
     let count = 0;
     let best: Connection<T> | undefined;
     let silent: Connection<T> | undefined;
+    let usedUp: Connection<T> | undefined;
     for (const each of this.all) {
       if (!each.usable) continue;
       count++;
-      if (each.suspect) silent = each;
+      if (!this.perConnection.hasRoom(each, nowMs)) {
+        if (each.inflight === 0) usedUp = each;
+      } else if (!this.suits(each, lane)) continue;
+      else if (each.suspect) silent = each;
       else if (best === undefined || each.inflight < best.inflight) best = each;
     }
-    if (best !== undefined && (best.inflight < BUSY_INFLIGHT || count >= BUSY_CONNECTIONS)) return best;
+    if (best !== undefined && (best.inflight < BUSY_INFLIGHT || count >= BUSY_CONNECTIONS))
+      return this.taken(best, lane);
     // A connection that is being opened can take the load as well as another new one.
-    if (best !== undefined && !best.open) return best;
-    if (best === undefined && silent !== undefined && count >= MAX_CONNECTIONS) return silent;
-    return this.connect();
+    if (best !== undefined && !best.open) return this.taken(best, lane);
+    if (count === 0 || (count < MAX_CONNECTIONS && nowMs >= this.noOtherUntilMs)) return this.connect(lane);
+    if (best !== undefined || usedUp === undefined) return this.taken(best ?? silent, lane);
+    usedUp.close();
+    return this.connect(lane);
+  }
+
+  /** Whether a query of this lane may be sent on a connection. */
+  private suits(connection: Connection<T>, lane: Lane): boolean {
+    const carried = this.laneOf(connection);
+    if (lane !== 'alone' && carried === lane) return true;
+    // On an idle connection, a query that makes the server hang up harms no other.
+    return lane !== 'shared' && carried === 'shared' && connection.open && connection.inflight === 0;
+  }
+
+  private taken(connection: Connection<T> | undefined, lane: Lane): Connection<T> | undefined {
+    if (connection !== undefined && lane !== 'shared') this.lanes.set(connection, lane);
+    return connection;
+  }
+
+  /** What a connection carries. Once its queries are answered it is shared. */
+  private laneOf(connection: Connection<T>): Lane {
+    const lane = this.lanes.get(connection);
+    if (lane === undefined) return 'shared';
+    if (connection.inflight > 0 || connection.answers === 0) return lane;
+    this.lanes.delete(connection);
+    return 'shared';
   }
 
   private eventsFor(made: () => Connection<T>): Partial<ConnectionEvents<T>> {
@@ -129,28 +235,38 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
         this.counts.connect(info.resumed, handshakeMs / 1000);
         this.owner.connected(info, handshakeMs);
         if (this.probes) made().probe((answer, rttMs) => this.owner.probed(answer, rttMs, info.authenticated));
+        this.serveWaiting();
       },
       reply: (waiter, message, rttMs, idleForMs) => {
         this.limit = idle.reusedAfter(this.limit, idleForMs);
-        this.owner.reply(waiter, message, 'dot', rttMs);
+        this.owner.reply(waiter, message, 'dot', rttMs, made().authenticated);
+        if (this.waiting.length > 0) this.serveWaiting();
       },
       keepalive: ms => void (this.limit = idle.said(this.limit, ms)),
       keepWarm: () => this.isOpen && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
-      closed: (end, unanswered) => this.learn(end, unanswered.length),
+      closed: (end, unanswered) => {
+        this.learn(made(), end, unanswered.length);
+        this.lanes.delete(made());
+        this.serveWaiting();
+      },
     };
   }
 
+  protected override hangUp(connection: Connection<T>, unanswered: number): Loss {
+    // The server closes every connection after some answers: no query is the reason.
+    return this.perConnection.isOver(connection) ? 'progress' : super.hangUp(connection, unanswered);
+  }
+
   /** Learns about the server from the end of a connection. */
-  private learn(end: End, unanswered: number): void {
+  private learn(connection: Connection<T>, end: End, unanswered: number): void {
     switch (end.at) {
       case 'failed':
+        if (this.isReady) return this.refusedAnother(end.code);
         if (this.probes) this.counts.probe('failed');
-        return this.owner.failed(end.code, end.detail);
+        this.owner.failed(end.code, end.detail);
+        return this.failWaiting(failure(end.code, end.detail));
       case 'server':
-        // A server that accepts a connection, answers nothing and closes it counts as unreachable.
-        if (!end.answered && unanswered > 0) this.owner.failed(end.code, end.detail);
-        else if (unanswered === 0) this.limit = idle.closedAfter(this.limit, end.idleForMs);
-        return;
+        return this.learnFromHangUp(connection, end, unanswered);
       case 'silent':
         // The other modes cannot use cleartext: there the next connection attempt decides.
         if (this.probes) {
@@ -162,5 +278,30 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
       case 'drain':
         return;
     }
+  }
+
+  /** The server answers over a connection, and does not accept another one. */
+  private refusedAnother(code: FailureCode): void {
+    this.counts.error(code);
+    this.noOtherUntilMs = monoAfter(this.ports.clock.monotonicMs(), NO_OTHER_MS);
+  }
+
+  private learnFromHangUp(connection: Connection<T>, end: Extract<End, { at: 'server' }>, unanswered: number): void {
+    const lane = this.lanes.get(connection) ?? 'shared';
+    if (unanswered === 0 && (lane !== 'check' || connection.answers > 0)) {
+      this.limit = idle.closedAfter(this.limit, end.idleForMs);
+    } else if (connection.answers > 0) this.perConnection.closedAfter(connection.answers);
+    else if (lane === 'check') this.owner.failed(end.code, end.detail);
+    // The first time, the queries are asked again over another connection, and that shows more.
+    else if (lane !== 'shared') this.check();
+  }
+
+  /**
+   * The server has accepted a connection, answered nothing and hung up. One of the queries may be the reason, so it is
+   * asked for something that every server can answer.
+   */
+  private check(): void {
+    for (const lane of this.lanes.values()) if (lane === 'check') return;
+    this.connect('check')?.probe(() => undefined);
   }
 }

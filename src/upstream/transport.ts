@@ -4,7 +4,8 @@
 import { failure, type Failure } from '../base/outcome.js';
 import type { ClosedBy, ServerObserver, UpstreamProtocol } from '../base/observer.js';
 import type { Clock, Dial, DialTarget, Random } from '../base/ports.js';
-import { Connection, type ConnectionEvents, type ConnectionTimes, type End } from './connection.js';
+import { Connection, type ConnectionEvents, type End, type Unanswered } from './connection.js';
+import type { EdnsForms } from './edns-forms.js';
 import type { Waiter } from './inflight.js';
 
 /** The ports of a transport. */
@@ -14,25 +15,44 @@ export interface TransportPorts {
   readonly dial: Dial;
 }
 
+/** How an attempt ended without an answer. */
+export type Loss =
+  /** The server is to blame, or it has refused the connection. */
+  | 'fault'
+  /**
+   * The connection closed without a fault of the server, or after it had answered other queries. The server may be
+   * asked again at once.
+   */
+  | 'closed'
+  /** The same, and the connection made progress: it answered other queries after this one was sent. */
+  | 'progress'
+  /** The server hung up with the query in flight, perhaps because of it. */
+  | 'hang_up'
+  /** The same, and the query was one of a few, or alone: it is the likely reason. */
+  | 'likely_reason';
+
 /** The events of a transport, for its endpoint. */
 export interface TransportEvents<T extends Waiter> {
-  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void;
+  /** @param authenticated whether it came over a connection to an authenticated server */
+  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void;
   /**
    * An attempt ended without an answer.
    * @param why undefined: we gave it up ourselves
-   * @param blameless the connection closed without a fault of the server, which may be asked again
    */
-  lost(waiter: T, why: Failure | undefined, blameless: boolean): void;
-  /** The attempt still runs, but its connection is silent. */
+  lost(waiter: T, why: Failure | undefined, loss: Loss): void;
+  /** The attempt still runs, but the server has stopped answering on its connection. */
   suspect(waiter: T): void;
+  /** The smoothed round-trip time of the server. */
+  readonly srttMs: number | undefined;
   /** Nothing is open or in flight any more. */
   emptied(): void;
 }
 
+/** If the server hangs up with at most this many queries in flight, each is asked again alone. */
+const FEW_SUSPECTS = 3;
+
 /** `closing`: queries in flight are finished. `closed`: nothing is left. */
 type Phase = 'open' | 'closing' | 'closed';
-
-const TIMES: ConnectionTimes = { suspectMs: 1000, deadMs: 3000 };
 
 /** The base of all transports. */
 export abstract class ServerTransport<T extends Waiter, E extends TransportEvents<T>> {
@@ -44,12 +64,20 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
     protected readonly ports: TransportPorts,
     protected readonly counts: ServerObserver,
     private readonly protocol: UpstreamProtocol,
+    /** The forms of queries that the server accepts over streams. */
+    protected readonly edns: EdnsForms,
     protected readonly owner: E,
   ) {}
 
   /** Whether nothing is open or in flight. */
   get isEmpty(): boolean {
     return this.connections.size === 0;
+  }
+
+  /** Whether a query can be sent at once, and an answer can be expected. */
+  get isReady(): boolean {
+    for (const each of this.connections) if (each.open && !each.suspect) return true;
+    return false;
   }
 
   /** Sends nothing more, and closes each connection after its last answer. */
@@ -81,9 +109,10 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
   ): Connection<T> | undefined {
     if (this.phase !== 'open') return undefined;
     const { closed, ...others } = more(() => made);
-    const made: Connection<T> = new Connection<T>(this.ports, target, TIMES, {
+    const made: Connection<T> = new Connection<T>(this.ports, target, this.edns, {
       connected: () => undefined,
-      reply: (waiter, message, rttMs) => this.owner.reply(waiter, message, this.protocol, rttMs),
+      srttMs: () => this.owner.srttMs,
+      reply: (waiter, message, rttMs) => this.owner.reply(waiter, message, this.protocol, rttMs, made.authenticated),
       stray: kind => this.counts.error(kind),
       suspect: waiters => waiters.forEach(waiter => this.owner.suspect(waiter)),
       keepalive: () => undefined,
@@ -95,8 +124,8 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
         this.counts.close(closedBy(end));
         closed?.(end, unanswered);
         const why = failureOf(end);
-        const blameless = end.at === 'server' || end.at === 'drain';
-        for (const waiter of unanswered) this.owner.lost(waiter, why, blameless);
+        const hangUp = this.hangUp(made, unanswered.length);
+        for (const each of unanswered) this.owner.lost(each.waiter, why, lossOf(end, each, hangUp, this.isReady));
         this.tellIfEmpty();
       },
     });
@@ -106,6 +135,11 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
 
   protected tellIfEmpty(): void {
     if (this.isEmpty) this.owner.emptied();
+  }
+
+  /** What it says about each of some queries in flight that the server has closed their connection. */
+  protected hangUp(_connection: Connection<T>, unanswered: number): Loss {
+    return unanswered <= FEW_SUSPECTS ? 'likely_reason' : 'hang_up';
   }
 
   /** The connections that have not closed yet. */
@@ -124,6 +158,25 @@ function closedBy(end: End): ClosedBy {
       return end.at;
     case 'failed':
       return 'error';
+  }
+}
+
+/**
+ * How an attempt was lost when its connection ended.
+ * @param isReady whether another connection to the server works
+ */
+function lossOf(end: End, { waiter, progressed }: Unanswered<Waiter>, hangUp: Loss, isReady: boolean): Loss {
+  switch (end.at) {
+    case 'server':
+      if (!waiter.isSent || end.afterIdle) return 'closed';
+      return progressed ? 'progress' : hangUp;
+    case 'drain':
+    case 'idle':
+      return 'closed';
+    case 'failed':
+      return isReady ? 'closed' : 'fault';
+    case 'silent':
+      return 'fault';
   }
 }
 

@@ -127,6 +127,10 @@ export function optOf(message: Buffer): Opt | undefined {
   return undefined;
 }
 
+/** The RCODE with its upper bits, which are in the OPT (RFC 6891 §6.1.3). */
+export const fullRcode = (message: Buffer): number =>
+  rcodeOf(flagsOf(message)) | ((optOf(message)?.extendedRcode ?? 0) << 4);
+
 /** What a response says about idle connections (RFC 7828 §3.1), in ms; undefined if it says nothing. */
 export function keepaliveMs(message: Buffer): number | undefined {
   const opt = optOf(message);

@@ -2,11 +2,14 @@
 // (cookies, client subnet, unknown ones) are not passed on.
 
 import { putU16, u16At } from '../base/octets.js';
+import { RCODE } from '../base/outcome.js';
 import { plainQuery, questionOf } from './compose.js';
 import { OPTION, PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
-import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
+import { framed } from './frame.js';
+import { countsOf, FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, rcodeOf } from './header.js';
 import { ROOT, sameIgnoringCase } from './name.js';
 import { TYPE } from './rrtype.js';
+import { fullRcode } from './scan.js';
 
 /** A question with its flags. */
 export interface Ask {
@@ -103,8 +106,12 @@ export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefi
   return message;
 }
 
-/** A query message as it goes onto a stream, its length before it (RFC 7766 §8). */
-export function upstreamFrame(id: number, ask: Ask, options: AskOptions): Buffer {
+/**
+ * A query message as it goes onto a stream, its length before it (RFC 7766 §8). Without options it has no EDNS, for
+ * servers without EDNS.
+ */
+export function upstreamFrame(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
+  if (options === undefined) return framed(upstreamQuery(id, ask, undefined));
   const bytes = queryBytes(ask, options);
   // From the pool, and zeroed here, because alloc would allocate separately for each.
   const frame = Buffer.allocUnsafe(2 + bytes).fill(0);
@@ -127,6 +134,31 @@ export function answersQuestion(message: Buffer, question: Buffer): boolean {
   return true;
 }
 
+/**
+ * Whether a response reports an error without repeating the question: some servers do not copy a question that they did
+ * not read. Over TLS its id is enough to match it. Every other response must repeat the question.
+ */
+export function isErrorWithoutQuestion(message: Buffer): boolean {
+  const { questions, answers, authority } = countsOf(message);
+  if (questions !== 0 || answers !== 0 || authority !== 0) return false;
+  const rcode = fullRcode(message);
+  return rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN;
+}
+
+/**
+ * An error with its question, in place of one that came without. An RCODE that needs EDNS becomes SERVFAIL.
+ */
+export function errorWithQuestion(message: Buffer, question: Buffer): Buffer {
+  const whole = Buffer.alloc(HEADER_BYTES + question.length);
+  message.copy(whole, 0, 0, 4);
+  if (rcodeOf(flagsOf(message)) === RCODE.NOERROR) putU16(whole, 2, flagsOf(message) | RCODE.SERVFAIL);
+  putU16(whole, 4, 1);
+  question.copy(whole, HEADER_BYTES);
+  return whole;
+}
+
 /** Whether a response belongs to the query with this id and question. */
 export const answersQuery = (message: Buffer, id: number, question: Buffer): boolean =>
-  isResponse(message) && idOf(message) === id && answersQuestion(message, question);
+  isResponse(message) &&
+  idOf(message) === id &&
+  (answersQuestion(message, question) || isErrorWithoutQuestion(message));

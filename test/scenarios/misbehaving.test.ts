@@ -94,6 +94,100 @@ await t.test(
   },
 );
 
+for (const most of [1, 3]) {
+  await t.test(`a server that closes after ${most} answers: 20 of 20 concurrent queries are answered`, async t => {
+    const counts = new Map<number, number>();
+    const { at } = await setting(t, {
+      handler(query, session) {
+        const count = (counts.get(session.number) ?? 0) + 1;
+        counts.set(session.number, count);
+        if (count <= most) answer(query, session);
+        if (count === most) session.socket.end();
+      },
+    });
+    for (let round = 0; round < 3; round++) {
+      const told = await Promise.all(
+        Array.from({ length: 20 }, async (_, i) => ask(at, `r${round}n${i}.wild.example`)),
+      );
+      t.equal(told.filter(({ text }) => text.rcode === 'NOERROR').length, 20);
+      t.ok(Math.max(...told.map(({ ms }) => ms)) < 4000);
+    }
+  });
+}
+
+for (const how of ['closes', 'resets'] as const) {
+  await t.test(`a name at which the server ${how} the connection takes no other name with it`, async t => {
+    const { at, statusLine } = await setting(t, {
+      handler(query, session) {
+        if (!nameOf(query).startsWith('bad')) return void setTimeout(() => answer(query, session), 30);
+        if (how === 'closes') session.socket.destroy();
+        else session.reset();
+      },
+    });
+    const good: Promise<string>[] = [];
+    const bad: Promise<string>[] = [];
+    for (let i = 0; i < 60; i++) {
+      if (i % 10 === 5) bad.push(ask(at, `bad${i}.wild.example`).then(({ text }) => text.rcode));
+      good.push(ask(at, `good${i}.wild.example`).then(({ text }) => text.rcode));
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+    t.equal((await Promise.all(good)).filter(rcode => rcode === 'NOERROR').length, 60);
+    t.ok((await Promise.all(bad)).every(rcode => rcode === 'SERVFAIL'));
+    t.match(statusLine(), /1 of 1/);
+  });
+}
+
+await t.test('an answer that trickles in at 10 octets a second holds nobody up', async t => {
+  let trickles = false;
+  const { at, upstream } = await setting(t, {
+    handler(query, session) {
+      if (nameOf(query) !== 'large.wild.example.') {
+        // In the middle of its frame nothing else can be sent.
+        if (session.number !== 1 || !trickles) answer(query, session);
+        return;
+      }
+      if (session.number > 1) return;
+      trickles = true;
+      const octets = framed(answerOf(query, session));
+      let sent = 0;
+      const timer = setInterval(() => {
+        if (sent === octets.length || session.socket.destroyed) return clearInterval(timer);
+        session.socket.write(octets.subarray(sent, ++sent));
+      }, 100);
+      session.socket.on('close', () => clearInterval(timer));
+    },
+  });
+  await ask(at, 'first.wild.example');
+  const large = ask(at, 'large.wild.example');
+  await new Promise(resolve => setTimeout(resolve, 150));
+  const told = await Promise.all(
+    Array.from({ length: 98 }, async (_, i) => ask(at, `n${i}.wild.example`).then(({ text, ms }) => ({ text, ms }))),
+  );
+  t.equal(told.filter(({ text, ms }) => text.rcode === 'NOERROR' && ms < 3000).length, 98);
+  t.ok(upstream.connections <= 3, `${upstream.connections} connections`);
+  await large;
+});
+
+await t.test(
+  'a name that is never answered does not cost its server the connection, nor others a second query',
+  async t => {
+    const seen: string[] = [];
+    const { at, upstream } = await setting(t, {
+      handler(query, session) {
+        seen.push(nameOf(query));
+        if (nameOf(query) === 'slow.wild.example.') setTimeout(() => answer(query, session), 3300);
+        else if (nameOf(query) !== 'dead.wild.example.') answer(query, session);
+      },
+    });
+    const dead = ask(at, 'dead.wild.example');
+    const slow = ask(at, 'slow.wild.example');
+    t.equal((await slow).text.rcode, 'NOERROR');
+    t.equal((await dead).text.rcode, 'SERVFAIL');
+    t.equal(seen.filter(name => name === 'slow.wild.example.').length, 1);
+    t.equal(upstream.connections, 1);
+  },
+);
+
 const frames: Buffer[] = [];
 const ways: Readonly<Record<string, Handler>> = {
   'cut in the middle of a frame, with a pause'(query, session) {

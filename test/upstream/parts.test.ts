@@ -5,19 +5,23 @@ import t from 'tap';
 
 import { type Mode } from '../../src/base/overview.js';
 import { monoAfter, monoMs, wallMs } from '../../src/base/time.js';
+import { DowngradeGuard } from '../../src/upstream/downgrade.js';
+import { EdnsForms, TLS_FORMS } from '../../src/upstream/edns-forms.js';
 import { Inflight, type Match, Sent } from '../../src/upstream/inflight.js';
 import * as idle from '../../src/upstream/idle.js';
+import { Liveness, patienceMs } from '../../src/upstream/liveness.js';
 import { networkMemory } from '../../src/upstream/memory.js';
 import {
   failed,
   type Health,
+  isDue,
   mayTryAnyway,
   passed,
   type Path,
   pathFor,
   quickEnough,
-  shouldProbe,
 } from '../../src/upstream/mode.js';
+import { type Counted, QueriesPerConnection } from '../../src/upstream/queries-per-connection.js';
 import { type Candidate, choose, type Policy } from '../../src/upstream/selection.js';
 import { shardOf } from '../../src/upstream/shards.js';
 import { OPTION } from '../../src/wire/edns.js';
@@ -30,12 +34,18 @@ import { wireName } from '../fixtures/records.js';
 
 const question = (name: string): Buffer => Buffer.concat([wireName(name), Buffer.from([0, 1, 0, 1])]);
 const typed = (name: string, type: number): Buffer => Buffer.concat([wireName(name), Buffer.from([0, type, 0, 1])]);
-const sent = (name: string, done = false): Sent<{ done: boolean }> => new Sent({ done }, question(name), monoMs(0));
-const answered = (match: Match<{ done: boolean }>): unknown => match.at === 'reply' && match.sent;
+interface Waits {
+  readonly done: boolean;
+  isSent: boolean;
+}
+const sentAsk = (octets: Buffer, done = false): Sent<Waits> =>
+  new Sent({ done, isSent: true }, { question: octets, dnssecOk: false, checkingDisabled: false }, 0, monoMs(0), 0);
+const sent = (name: string, done = false): Sent<Waits> => sentAsk(question(name), done);
+const answered = (match: Match<Waits>): unknown => match.at === 'reply' && match.sent;
 const reply = (id: number, name: string): Buffer => responseTo(queryMessage(name, { id }), {});
 
 await t.test('RFC 7766 §7: replies are matched by id and question, in any order', t => {
-  const table = new Inflight<{ done: boolean }>(fakeRandom());
+  const table = new Inflight<Waits>(fakeRandom());
   const one = sent('one.example');
   const two = sent('two.example');
   const idOne = table.add(one) ?? -1;
@@ -45,8 +55,8 @@ await t.test('RFC 7766 §7: replies are matched by id and question, in any order
   t.same(table.match(reply(idOne, 'two.example')), { at: 'question_mismatch' });
   t.same(table.match(queryMessage('one.example', { id: idOne })), { at: 'id_mismatch' }, 'a query is no reply');
   t.same(table.match(Buffer.alloc(3)), { at: 'id_mismatch' });
-  const https = new Inflight<{ done: boolean }>(fakeRandom());
-  const id = https.add(new Sent({ done: false }, typed('one.example', 65), monoMs(0))) ?? -1;
+  const https = new Inflight<Waits>(fakeRandom());
+  const id = https.add(sentAsk(typed('one.example', 65))) ?? -1;
   t.same(
     https.match(responseTo(queryMessage('one.example', { id, type: 'TYPE97' }), {})),
     { at: 'question_mismatch' },
@@ -58,7 +68,7 @@ await t.test('RFC 7766 §7: replies are matched by id and question, in any order
 });
 
 await t.test('65,536 queries have 65,536 ids, and the next has none', t => {
-  const table = new Inflight<{ done: boolean }>(fakeRandom());
+  const table = new Inflight<Waits>(fakeRandom());
   const ids = new Set(Array.from({ length: 65536 }, () => table.add(sent('x.example'))));
   t.equal(ids.size, 65536);
   t.notOk(ids.has(undefined));
@@ -71,8 +81,8 @@ await t.test('65,536 queries have 65,536 ids, and the next has none', t => {
 await t.test('any order of queries and replies: each reply finds its query, the rest stay in order', t => {
   fc.assert(
     fc.property(fc.array(fc.nat(), { maxLength: 400, size: 'max' }), fc.integer(), (choices, seed) => {
-      const table = new Inflight<{ done: boolean }>(fakeRandom(seed));
-      const open: Sent<{ done: boolean }>[] = [];
+      const table = new Inflight<Waits>(fakeRandom(seed));
+      const open: Sent<Waits>[] = [];
       for (const choice of choices) {
         const [taken] = choice % 3 === 0 ? open.splice(choice % Math.max(1, open.length), 1) : [];
         if (taken !== undefined) {
@@ -92,7 +102,7 @@ await t.test('any order of queries and replies: each reply finds its query, the 
 });
 
 await t.test('queries that are done leave the table', t => {
-  const table = new Inflight<{ done: boolean }>(fakeRandom());
+  const table = new Inflight<Waits>(fakeRandom());
   for (let i = 0; i < 100; i++) table.add(sent('x.example', true));
   table.add(sent('y.example'));
   t.equal(table.size, 1);
@@ -103,7 +113,7 @@ await t.test('the path, for every mode and health', t => {
   const healths: Record<string, Health> = {
     probing: { at: 'probing' },
     private: passed(),
-    suspect: { at: 'suspect', errors: 1, sinceMs: monoMs(0), retryAtMs: monoMs(100) },
+    suspect: { at: 'suspect', errors: 1, retryAtMs: monoMs(100) },
     failed: { at: 'failed', failures: 1, failedAtMs: monoMs(0), retryAtMs: monoMs(100) },
   };
   const table: readonly [Mode, string, ms: number, Path, ifProved: Path, probe: boolean][] = [
@@ -114,23 +124,23 @@ await t.test('the path, for every mode and health', t => {
     ['opportunistic', 'private', 0, 'tls', 'tls', false],
     ['opportunistic', 'suspect', 99, 'cleartext', 'tls', false],
     ['opportunistic', 'suspect', 100, 'cleartext', 'tls', true],
-    ['opportunistic', 'failed', 99, 'cleartext', 'cleartext', false],
-    ['opportunistic', 'failed', 100, 'cleartext', 'cleartext', true],
-    ['encrypted', 'probing', 0, 'tls', 'tls', false],
+    ['opportunistic', 'failed', 99, 'cleartext', 'refuse', false],
+    ['opportunistic', 'failed', 100, 'cleartext', 'tls', true],
+    ['encrypted', 'probing', 0, 'tls', 'tls', true],
     ['encrypted', 'private', 0, 'tls', 'tls', false],
     ['encrypted', 'failed', 99, 'refuse', 'refuse', false],
-    ['encrypted', 'failed', 100, 'tls', 'tls', false],
-    ['strict', 'probing', 0, 'tls', 'tls', false],
+    ['encrypted', 'failed', 100, 'tls', 'tls', true],
+    ['strict', 'probing', 0, 'tls', 'tls', true],
     ['strict', 'private', 0, 'tls', 'tls', false],
     ['strict', 'failed', 99, 'refuse', 'refuse', false],
-    ['strict', 'failed', 100, 'tls', 'tls', false],
+    ['strict', 'failed', 100, 'tls', 'tls', true],
   ];
-  for (const [mode, at, ms, path, ifProved, probe] of table) {
+  for (const [mode, at, ms, path, ifHeld, due] of table) {
     const nowMs = monoMs(ms);
     const health = healths[at] ?? { at: 'probing' };
     t.equal(pathFor(mode, health, nowMs, false), path, `${mode}, ${at}, ${nowMs} ms`);
-    t.equal(pathFor(mode, health, nowMs, true), ifProved, `${mode}, ${at}, ${nowMs} ms, proved before`);
-    t.equal(shouldProbe(mode, health, nowMs), probe, `${mode}, ${at}, ${nowMs} ms: probe`);
+    t.equal(pathFor(mode, health, nowMs, true), ifHeld, `${mode}, ${at}, ${nowMs} ms, held`);
+    t.equal(isDue(mode, health, nowMs), due, `${mode}, ${at}, ${nowMs} ms: tried beside the queries`);
   }
   t.end();
 });
@@ -143,20 +153,15 @@ await t.test('strict and encrypted never give a cleartext path, whatever happens
       (mode, events) => {
         let health: Health = { at: 'probing' };
         let nowMs = monoMs(0);
-        for (const [what, ms, proved] of events) {
+        for (const [what, ms, held] of events) {
           nowMs = monoAfter(nowMs, ms);
           health =
             what === 'pass'
               ? passed()
               : what === 'reset'
                 ? { at: 'probing' }
-                : failed(mode, health, { nowMs, spread: 0.5, proved });
-          if (
-            pathFor(mode, health, nowMs, proved) === 'cleartext' ||
-            health.at === 'suspect' ||
-            shouldProbe(mode, health, nowMs)
-          )
-            return false;
+                : failed(mode, health, { nowMs, spread: 0.5, held });
+          if (pathFor(mode, health, nowMs, held) === 'cleartext' || health.at === 'suspect') return false;
         }
         return true;
       },
@@ -167,7 +172,7 @@ await t.test('strict and encrypted never give a cleartext path, whatever happens
 
 await t.test('back-off doubles to its limit, spread by a fifth either way', t => {
   let health: Health = { at: 'probing' };
-  const at0 = { nowMs: monoMs(0), spread: 0.5, proved: false };
+  const at0 = { nowMs: monoMs(0), spread: 0.5, held: false };
   const steps: number[] = [];
   for (let i = 0; i < 10; i++) {
     health = failed('strict', health, at0);
@@ -191,11 +196,11 @@ await t.test('back-off doubles to its limit, spread by a fifth either way', t =>
 });
 
 await t.test('opportunistic: what worked is suspect, tried again after 1, 2 and 4 s, then failed', t => {
-  const walk = (proved: boolean, times: readonly number[]): string[] => {
+  const walk = (held: boolean, times: readonly number[]): string[] => {
     let health: Health = passed();
     return times.map(ms => {
       const nowMs = monoMs(ms);
-      health = failed('opportunistic', health, { nowMs, spread: 0.5, proved });
+      health = failed('opportunistic', health, { nowMs, spread: 0.5, held });
       return `${health.at} ${health.at === 'suspect' || health.at === 'failed' ? health.retryAtMs - nowMs : ''}`;
     });
   };
@@ -208,12 +213,105 @@ await t.test('opportunistic: what worked is suspect, tried again after 1, 2 and 
   ]);
   t.same(
     walk(true, [0, 1000, 3000, 7000, 15_000, 31_000]),
-    ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'failed 60000'],
-    'one that proved itself here before: cleartext has to wait half a minute',
+    ['suspect 1000', 'suspect 2000', 'suspect 4000', 'suspect 8000', 'suspect 8000', 'suspect 8000'],
+    'while cleartext is refused, TLS is tried again soon',
   );
-  t.match(failed('opportunistic', { at: 'probing' }, { nowMs: monoMs(0), spread: 0.5, proved: true }), {
+  t.match(failed('opportunistic', { at: 'probing' }, { nowMs: monoMs(0), spread: 0.5, held: true }), {
     at: 'suspect',
   });
+  t.end();
+});
+
+await t.test('a server that was authenticated is held: four failures and half a minute, on that network only', t => {
+  const memory = networkMemory(() => wallMs(0));
+  let works = false;
+  const guard = new DowngradeGuard(memory, 'one', () => works);
+  t.notOk(guard.holds(monoMs(0)), 'one that never proved itself is not');
+  guard.works(false);
+  t.notOk(guard.holds(monoMs(0)), 'encryption alone proves nothing');
+  guard.works(true);
+  t.ok(guard.holds(monoMs(0)));
+  works = true;
+  for (let ms = 0; ms < 60_000; ms += 1000) guard.failed(monoMs(ms));
+  t.ok(guard.holds(monoMs(60_000)), 'failures of one address do not count while another works');
+  works = false;
+  for (const ms of [0, 1000, 3000]) guard.failed(monoMs(ms));
+  t.ok(guard.holds(monoMs(100_000)), 'three failures are not enough');
+  guard.failed(monoMs(7000));
+  t.ok(guard.holds(monoMs(29_999)));
+  t.notOk(guard.holds(monoMs(30_000)));
+  guard.works(false);
+  t.ok(guard.holds(monoMs(40_000)), 'it works again: the next outage counts anew');
+  t.end();
+});
+
+await t.test('liveness: silence is asked about, then suspected, then ends the connection', t => {
+  const walk = (srttMs: number | undefined, heard: (ms: number) => number): string => {
+    const liveness = new Liveness(monoMs(0));
+    liveness.begin(monoMs(0));
+    const steps: string[] = [];
+    for (let ms = 1; ms <= 20_000; ms++) {
+      const bytes = heard(ms);
+      if (bytes > 0) liveness.heard(bytes, false, monoMs(ms));
+      const { at } = liveness.step(monoMs(ms), patienceMs(srttMs));
+      if (at !== 'wait') steps.push(`${at} ${ms}`);
+      if (at === 'dead') break;
+    }
+    return steps.join(', ');
+  };
+  const silence = (): number => 0;
+  t.equal(walk(20, silence), 'ask 500, suspect 1000, dead 3000');
+  t.equal(walk(undefined, silence), 'ask 500, suspect 1000, dead 3000');
+  t.equal(walk(600, silence), 'ask 700, suspect 1400, dead 3000', 'the limits follow the round-trip time');
+  t.equal(walk(4000, silence), 'ask 1000, suspect 2000, dead 3000', 'up to a limit');
+  const every = (interval: number, bytes: number) => (ms: number) => (ms % interval === 0 ? bytes : 0);
+  t.equal(walk(20, every(100, 1)), 'ask 500, suspect 1000, dead 10000', '10 octets a second are no progress');
+  t.equal(walk(20, every(100, 1000)), '', '10,000 octets a second are');
+  t.end();
+});
+
+await t.test('queries per connection: learned when the server closes twice, disproved when it does not', t => {
+  const learned = new QueriesPerConnection();
+  const connection = (more: Partial<Counted>): Counted => ({
+    answers: 0,
+    taken: 0,
+    inflight: 0,
+    lastMs: monoMs(0),
+    ...more,
+  });
+  learned.closedAfter(1);
+  t.ok(learned.hasRoom(connection({ taken: 50 }), monoMs(0)), 'once may be chance');
+  learned.closedAfter(1);
+  t.notOk(learned.hasRoom(connection({ taken: 1 }), monoMs(0)));
+  t.ok(learned.hasRoom(connection({ taken: 0 }), monoMs(0)));
+  t.ok(learned.isOver(connection({ answers: 1 })));
+  t.notOk(learned.hasRoom(connection({ taken: 1, inflight: 1 }), monoMs(5000)), 'an answer may be late');
+  t.ok(learned.hasRoom(connection({ taken: 1, answers: 1 }), monoMs(500)), 'it is still open: it takes more');
+  t.ok(learned.hasRoom(connection({ taken: 100 }), monoMs(500)));
+  learned.closedAfter(128);
+  learned.closedAfter(3);
+  t.ok(learned.hasRoom(connection({ taken: 127 }), monoMs(0)), 'the larger of two numbers counts');
+  t.end();
+});
+
+await t.test('forms of queries: plainer and plainer, and back if only one question was refused', t => {
+  const forms = new EdnsForms(TLS_FORMS);
+  t.equal(forms.current(monoMs(0)), 0);
+  t.equal(forms.refused(0, monoMs(0)), 1);
+  t.equal(forms.current(monoMs(0)), 1, 'the next query begins there, also over another connection');
+  t.equal(forms.refused(1, monoMs(0)), 2);
+  t.ok(forms.accepted(2, monoMs(0)), 'to be confirmed');
+  t.notOk(forms.accepted(2, monoMs(0)), 'once');
+  t.equal(forms.current(monoMs(3_599_999)), 2);
+  t.equal(forms.current(monoMs(3_600_000)), 0, 'an hour later the first form is tried again');
+  t.equal(forms.refused(0, monoMs(0)), 1);
+  forms.withdraw(monoMs(0));
+  t.equal(forms.current(monoMs(0)), 0);
+  t.equal(forms.refused(0, monoMs(59_999)), undefined, 'for a minute, refusals are answers');
+  t.equal(forms.refused(0, monoMs(60_000)), 1);
+  for (const form of [1, 2, 3]) forms.refused(form, monoMs(60_000));
+  t.equal(forms.refused(4, monoMs(60_000)), undefined, 'refused even without EDNS: it is the question');
+  t.equal(forms.current(monoMs(60_000)), 0);
   t.end();
 });
 
