@@ -2,9 +2,10 @@
 // servers answer FORMERR, NOTIMP or BADVERS to an option that they do not know, or to EDNS itself. Such a query is
 // asked again in the next form, and the form that worked is kept for a while.
 
+import { u16At } from '../base/octets.js';
 import { RCODE } from '../base/outcome.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
-import { countsOf, flagsOf, rcodeOf } from '../wire/header.js';
+import { flagsOf, rcodeOf } from '../wire/header.js';
 import { fullRcode } from '../wire/scan.js';
 import type { AskOptions } from '../wire/upstream-query.js';
 
@@ -44,11 +45,9 @@ export function blamesForm(message: Buffer): boolean {
     case RCODE.FORMERR:
     case RCODE.NOTIMP:
       return true;
-    case RCODE.NOERROR: {
-      // The upper bits of BADVERS are in the OPT. It is looked for only where there is nothing else.
-      const { answers, authority, additional } = countsOf(message);
-      return answers === 0 && authority === 0 && additional > 0 && fullRcode(message) === RCODE.BADVERS;
-    }
+    case RCODE.NOERROR:
+      // The upper bits of BADVERS are in the OPT. It is looked for only where there are no records but those at the end.
+      return u16At(message, 6) === 0 && u16At(message, 8) === 0 && fullRcode(message) === RCODE.BADVERS;
     default:
       return false;
   }
