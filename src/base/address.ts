@@ -1,8 +1,16 @@
-// Converts IP addresses between octets and text, without sockets.
+// Converts IP addresses between octets and text, without sockets. The text of a link-local address may end with its zone
+// (RFC 4007 §11), `fe80::1%eth0`: which link it is on. Only sockets need it: the address proves and means the same
+// without it.
+
+/** An address without its zone. */
+export const withoutZone = (text: string): string => text.replace(/%.*/s, '');
+
+/** The zone of an address: an interface's name or index; undefined: it has none. */
+export const zoneOf = (text: string): string | undefined => /%(.+)/s.exec(text)?.[1];
 
 /** The 4 or 16 octets of an address in presentation form, without its zone; undefined if the text is no address. */
 export function addressOctets(text: string): Buffer | undefined {
-  const [address = ''] = text.split('%');
+  const address = withoutZone(text);
   if (!address.includes(':')) return ipv4Octets(address);
   const [head = '', tail, rest] = address.split('::');
   if (rest !== undefined) return undefined;

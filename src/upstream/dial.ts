@@ -8,7 +8,7 @@ import * as tls from 'node:tls';
 import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
 import { errorWords } from './error-words.js';
-import { identityKey, type PeerVerdict, type TlsSecurity, verifyPeer } from './identity.js';
+import { identityKey, type PeerVerdict, type TlsSecurity, unreadable, verifyPeer } from './identity.js';
 import { Tickets } from './tickets.js';
 
 /** Time limits for connecting. */
@@ -190,7 +190,8 @@ class DialledStream implements Stream {
     opened.once('secureConnect', () => {
       if (this.phase === 'over' || opened !== this.socket) return;
       const resumed = opened.isSessionReused();
-      verdict = this.verify(opened, security, resumed ? shared.tickets.verdict(identity) : undefined);
+      // Node.js does not check identities when a session is resumed.
+      verdict = (resumed ? shared.tickets.verdict(identity) : undefined) ?? this.judge(opened, security);
       if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
       if (early !== undefined) shared.tickets.put(identity, early, verdict);
       // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
@@ -208,15 +209,17 @@ class DialledStream implements Stream {
     return opened;
   }
 
-  /**
-   * @param known the verdict of the handshake that the session comes from; tickets are stored under everything that
-   * this verdict depends on
-   */
-  private verify(opened: tls.TLSSocket, security: TlsSecurity, known: PeerVerdict | undefined): PeerVerdict {
-    if (known !== undefined) return known;
-    const { clockIsBehind } = this.shared.parts;
-    const peer = opened.getPeerCertificate(true);
-    return verifyPeer(peer, chainProblem(opened), security, this.target.address, clockIsBehind?.());
+  /** Judges the peer of a full handshake. */
+  private judge(opened: tls.TLSSocket, security: TlsSecurity): PeerVerdict {
+    const { clock, clockIsBehind } = this.shared.parts;
+    const time = { nowMs: clock.wallMs(), isBehind: clockIsBehind?.() === true };
+    try {
+      return verifyPeer(opened.getPeerCertificate(true), chainProblem(opened), security, this.target.address, time);
+    } catch (error) {
+      // An exception elsewhere ends the process. This one depends on octets that the server wrote and on what Node.js
+      // and OpenSSL make of them: were it to end the process, any server could end it, again after each restart.
+      return { at: 'refused', detail: unreadable(error) };
+    }
   }
 
   private watch(opened: Socket, alpn: boolean): void {

@@ -27,3 +27,6 @@ export const codeWords = (code: string): string | undefined => CODE_WORDS[code];
 
 /** The words for an error. */
 export const errorWords = (error: NodeJS.ErrnoException): string => codeWords(error.code ?? '') ?? error.message;
+
+/** A text from outside in one line, without characters that do something to a terminal. */
+export const oneLine = (text: string): string => text.replace(/[\s\p{C}]+/gu, ' ').trim();
