@@ -161,7 +161,7 @@ class DialledStream implements Stream {
   private openTls(security: TlsSecurity, alpn: boolean): Socket {
     const { shared, target } = this;
     const identity = identityKey(target);
-    const session = shared.tickets.take(identity);
+    const offered = shared.tickets.take(identity);
     const sni = sniOf(security);
     const opened = tls.connect({
       host: target.address,
@@ -170,7 +170,7 @@ class DialledStream implements Stream {
       ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
       // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
       ...(sni === undefined ? {} : { servername: sni }),
-      ...(session === undefined ? {} : { session }),
+      ...(offered === undefined ? {} : { session: offered.session }),
       // `verify` checks the certificate with more information. Node.js would not check it at all for a resumed session.
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
@@ -190,13 +190,13 @@ class DialledStream implements Stream {
     opened.once('secureConnect', () => {
       if (this.phase === 'over' || opened !== this.socket) return;
       const resumed = opened.isSessionReused();
-      // Node.js does not check identities when a session is resumed.
-      verdict = (resumed ? shared.tickets.verdict(identity) : undefined) ?? this.judge(opened, security);
+      // Node.js does not check identities when a session is resumed: what counts is who answered its full handshake.
+      verdict = resumed && offered !== undefined ? offered.verdict : this.judge(opened, security);
       if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
       if (early !== undefined) shared.tickets.put(identity, early, verdict);
       // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
-      else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
-        shared.tickets.put(identity, session, verdict);
+      else if (resumed && offered !== undefined && opened.getProtocol() === 'TLSv1.2')
+        shared.tickets.put(identity, offered.session, verdict);
       this.connected({
         authenticated: verdict.authenticated,
         resumed,

@@ -127,9 +127,9 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return this.state;
   }
 
-  /** Whether the server was authenticated. */
+  /** Whether the server was authenticated, on all its connections. */
   get authenticated(): boolean {
-    return this.proved && this.state.at === 'private';
+    return this.proved && this.state.at === 'private' && this.tls.isProved;
   }
 
   /** Why it cannot be asked over TLS. */

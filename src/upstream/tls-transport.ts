@@ -35,6 +35,8 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   /** How long a connection may be idle. */
   private limit = idle.FIRST_LIMIT;
   private lastAskedAtMs: MonoMs = monoMs(-Infinity);
+  /** Established connections whose server did not prove its identity. */
+  private readonly unproved = new Set<Connection<T>>();
   /** The server refuses the ALPN id `dot`, so connections are made without it. */
   private refusesAlpn = false;
 
@@ -68,6 +70,14 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   get isReady(): boolean {
     for (const each of this.all) if (each.open && !each.suspect) return true;
     return false;
+  }
+
+  /**
+   * Whether the server proved its identity on every connection that is established: with some that did, an interceptor
+   * may still be at the end of another.
+   */
+  get isProved(): boolean {
+    return this.unproved.size === 0;
   }
 
   get idleLimitMs(): number {
@@ -126,6 +136,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
     return {
       connected: (info, handshakeMs) => {
         if (info.refusesAlpn === true) this.refusesAlpn = true;
+        if (!info.authenticated) this.unproved.add(made());
         this.counts.connect(info.resumed, handshakeMs / 1000);
         this.owner.connected(info, handshakeMs);
         if (this.probes) made().probe((answer, rttMs) => this.owner.probed(answer, rttMs, info.authenticated));
@@ -136,7 +147,10 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
       },
       keepalive: ms => void (this.limit = idle.said(this.limit, ms)),
       keepWarm: () => this.isOpen && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
-      closed: (end, unanswered) => this.learn(end, unanswered.length),
+      closed: (end, unanswered) => {
+        this.unproved.delete(made());
+        this.learn(end, unanswered.length);
+      },
     };
   }
 

@@ -821,3 +821,28 @@ await t.test('closing: no more questions are taken', async t => {
   tested.destroy();
   t.ok(network.last.closed);
 });
+
+await t.test('answers count as authenticated only if every open connection was', async t => {
+  for (const provedFirst of [true, false]) {
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1')], { mode: 'encrypted' });
+    // So many queries that a second connection is opened.
+    const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
+    await clock.advance(1);
+    network.shows = { authenticated: provedFirst };
+    network.last.accept();
+    await clock.advance(1);
+    asked.push(ask('last.example'));
+    await clock.advance(1);
+    network.shows = { authenticated: !provedFirst };
+    network.last.accept();
+    await clock.advance(1);
+    t.equal(network.streams.length, 2);
+    for (const { queries, answer } of network.streams) while (queries.length > 0) answer({ answers: A });
+    await clock.advance(1);
+    for (const { outcome } of asked) t.match(outcome, { at: 'reply', authenticated: false }, `${provedFirst}`);
+    network.streams[provedFirst ? 1 : 0]?.finish();
+    await clock.advance(1);
+    const [server] = tested.overview();
+    t.match(server?.addresses, [{ authenticated: !provedFirst }], 'the last handshake decides again');
+  }
+});
