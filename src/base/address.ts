@@ -5,6 +5,21 @@
 /** An address without its zone. */
 export const withoutZone = (text: string): string => text.replace(/%.*/s, '');
 
+/** Whether an address is link-local (RFC 4291 §2.5.6), and so means something on one link only. */
+export const isLinkLocal = (text: string): boolean => /^fe[89ab][0-9a-f]:/i.test(text);
+
+/**
+ * An address that `teller` has told. A link-local one without a zone is on the link over which it was told: no message
+ * of DNS can carry a zone.
+ */
+export function onLinkOf(teller: string, address: string): string {
+  const zone = zoneOf(teller);
+  return zone !== undefined && isLinkLocal(address) && zoneOf(address) === undefined ? `${address}%${zone}` : address;
+}
+
+/** Whether an address is a loopback address of this machine. */
+export const isLoopback = (text: string): boolean => text.startsWith('127.') || withoutZone(text) === '::1';
+
 /** The zone of an address: an interface's name or index; undefined: it has none. */
 export const zoneOf = (text: string): string | undefined => /%(.+)/s.exec(text)?.[1];
 

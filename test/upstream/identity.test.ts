@@ -191,6 +191,29 @@ await t.test('without a name, a pinned authority must have certified the address
   t.match(judge(listed(leaf, middle), [leaf.pin], { name: undefined }), { at: 'accepted' }, 'its own key needs none');
 });
 
+await t.test('a zone says which link an address is on, and no certificate knows it', async t => {
+  const router = certificate({ common: 'router', ips: ['fe80::1'] });
+  const proved = (name: string | undefined, address: string, designatedBy?: string): boolean => {
+    const security =
+      designatedBy === undefined
+        ? ({ at: 'encrypted', name } as const)
+        : ({
+            at: 'authenticated',
+            name,
+            pins: [],
+            pinPolicy: 'pin_and_pkix',
+            designatedBy: { address: designatedBy, name: 'dns.test' },
+          } as const);
+    const verdict = verifyPeer(listed(router), undefined, security, address, { nowMs: wallMs(now), isBehind: false });
+    return verdict.at === 'accepted' && verdict.authenticated;
+  };
+  t.equal(proved(undefined, 'fe80::1%eth0'), true);
+  t.equal(proved(undefined, 'fe80::1%wg_home'), true);
+  t.equal(proved(undefined, 'fe80::2%eth0'), false);
+  t.equal(proved(undefined, 'fe80::9%eth0', 'fe80::1%eth0'), true);
+  t.equal(proved(undefined, 'fe80::1%eth0', 'fe80::2%eth0'), false);
+});
+
 await t.test('a clock that is known to be wrong helps the pin of the own key alone', async t => {
   const early = certificate({ ...forServer, ...FUTURE, issuer: middle });
   const asked: Asked = { policy: 'pin_and_pkix', problem: 'CERT_NOT_YET_VALID', isBehind: true };
