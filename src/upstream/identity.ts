@@ -10,7 +10,8 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { withoutZone } from '../base/address.js';
 import type { DialTarget, Security } from '../base/ports.js';
 import { wallMs, type WallMs } from '../base/time.js';
-import { codeWords, oneLine } from './error-words.js';
+import { oneLine } from '../base/tls-error.js';
+import { codeWords } from './error-words.js';
 
 /** How a TLS connection is protected. */
 export type TlsSecurity = Exclude<Security, { at: 'cleartext' }>;
@@ -64,7 +65,9 @@ export function verifyPeer(
   const proves = security.at === 'authenticated' ? (security.designatedBy?.address ?? address) : address;
   const mismatchedName = nameProblem(leaf, security.name, proves);
   const problem =
-    chainProblem === undefined ? mismatchedName : (codeWords(chainProblem) ?? `its certificate: ${chainProblem}`);
+    chainProblem === undefined
+      ? mismatchedName
+      : (codeWords(chainProblem) ?? `its certificate was not accepted (${oneLine(chainProblem)})`);
   if (security.at === 'encrypted') return accepted(problem === undefined);
 
   const { pins, pinPolicy } = security;
