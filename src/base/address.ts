@@ -1,8 +1,31 @@
-// Converts IP addresses between octets and text, without sockets.
+// Converts IP addresses between octets and text, without sockets. The text of a link-local address may end with its zone
+// (RFC 4007 §11), `fe80::1%eth0`: which link it is on. Only sockets need it: the address proves and means the same
+// without it.
+
+/** An address without its zone. */
+export const withoutZone = (text: string): string => text.replace(/%.*/s, '');
+
+/** Whether an address is link-local (RFC 4291 §2.5.6), and so means something on one link only. */
+export const isLinkLocal = (text: string): boolean => /^fe[89ab][0-9a-f]:/i.test(text);
+
+/**
+ * An address that `teller` has told. A link-local one without a zone is on the link over which it was told: no message
+ * of DNS can carry a zone.
+ */
+export function onLinkOf(teller: string, address: string): string {
+  const zone = zoneOf(teller);
+  return zone !== undefined && isLinkLocal(address) && zoneOf(address) === undefined ? `${address}%${zone}` : address;
+}
+
+/** Whether an address is a loopback address of this machine. */
+export const isLoopback = (text: string): boolean => text.startsWith('127.') || withoutZone(text) === '::1';
+
+/** The zone of an address: an interface's name or index; undefined: it has none. */
+export const zoneOf = (text: string): string | undefined => /%(.+)/s.exec(text)?.[1];
 
 /** The 4 or 16 octets of an address in presentation form, without its zone; undefined if the text is no address. */
 export function addressOctets(text: string): Buffer | undefined {
-  const [address = ''] = text.split('%');
+  const address = withoutZone(text);
   if (!address.includes(':')) return ipv4Octets(address);
   const [head = '', tail, rest] = address.split('::');
   if (rest !== undefined) return undefined;

@@ -1,6 +1,8 @@
 // Tells system errors from broken invariants: no descriptors left, a network that is down, a peer that is gone. They
 // are temporary, and the daemon must survive them.
 
+import { tlsErrorWords } from './tls-error.js';
+
 /** Node.js codes of system errors without an errno. */
 const SYSTEM_CODES: ReadonlySet<string> = new Set([
   'ERR_SYSTEM_ERROR',
@@ -34,8 +36,8 @@ const FILE_ERROR_WORDS: Readonly<Record<string, string>> = {
   ENFILE: 'too many files are open on this machine',
 };
 
-/** Words for a system error about a file. */
+/** Words for an error about a file: of the system, or of OpenSSL about what is in it. */
 export function wordsFor(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return FILE_ERROR_WORDS[(error as NodeJS.ErrnoException).code ?? ''] ?? error.message;
+  return FILE_ERROR_WORDS[(error as NodeJS.ErrnoException).code ?? ''] ?? tlsErrorWords(error) ?? error.message;
 }

@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 
 import { hostName, listenAddress } from '../config/kinds.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
+import type { ShownCertificate } from '../upstream/identity.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 
@@ -14,8 +15,8 @@ export const pinsCommand: Command = {
   usage: 'pins HOST[:PORT] [--at ADDRESS] [--json]',
   summary: 'print the pins of a DNS-over-TLS server',
   details: `Connects to HOST (a name or an address) on port 853 and prints the certificates that it shows, the server's own first,
-each with the pin that upstream.servers[].pins would hold. Nothing is checked and nothing is asked: compare the pins with
-what the operator of the server publishes before you trust them.
+each with the pin that upstream.servers[].pins would hold, and why it would not count there, if so. Who the server is is
+not checked, and nothing is asked: compare the pins with what the operator of the server publishes before you trust them.
 
 Options:
   --at ADDRESS   connect to this IP address instead of looking HOST up
@@ -38,12 +39,17 @@ Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
       return 1;
     }
     if (flag('json')) console.log(JSON.stringify({ host, port, chain: found }, undefined, 2));
-    else
-      for (const [i, { subject, issuer, until, pin }] of found.entries())
-        console.log(`${i === 0 ? '' : '\n'}${subject}\n  issued by ${issuer}\n  valid until ${until}\n  sha256/${pin}`);
+    else for (const [i, each] of found.entries()) console.log((i === 0 ? '' : '\n') + words(each));
     return 0;
   },
 };
+
+function words({ subject, issuer, issuerProved, until, pin, problem }: ShownCertificate): string {
+  const lines = [subject, `issued by ${issuer}${issuerProved ? '' : ' (as it says, not proved)'}`];
+  lines.push(`valid until ${until}`, `sha256/${pin}`);
+  if (problem !== undefined) lines.push(`a pin of this key would not count: ${problem}`);
+  return lines.join('\n  ');
+}
 
 function split(text: string): { host: string; port: number } {
   const whole = isIP(text) !== 0 ? { host: text, port: DOT_PORT } : undefined;

@@ -205,7 +205,14 @@ export const network: Kind<{ readonly address: string; readonly prefix: number }
   input => {
     const [address = '', bits, rest] = input.split('/');
     const width = isIP(address) === 4 ? 32 : 128;
-    if (isIP(address) === 0 || rest !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits))) return undefined;
+    // Clients are compared without their zone: a network with one would let in those on other links.
+    if (
+      isIP(address) === 0 ||
+      address.includes('%') ||
+      rest !== undefined ||
+      (bits !== undefined && !/^\d{1,3}$/.test(bits))
+    )
+      return undefined;
     const prefix = bits === undefined ? width : Number(bits);
     return prefix <= width ? { address, prefix } : undefined;
   },

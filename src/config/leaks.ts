@@ -1,6 +1,7 @@
 // Lists every way by which a configuration lets a name leave in cleartext, or to a server that is not authenticated. It needs
 // the configuration alone, so a user can read it before the daemon runs.
 
+import { isLoopback } from '../base/address.js';
 import { modeOf } from './combinations.js';
 import type { Config } from './schema.js';
 
@@ -13,8 +14,6 @@ export interface Leak {
   /** Where they go, and when. */
   readonly words: string;
 }
-
-const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';
 
 /** Finds all leaks of a configuration. */
 export function leaks(config: Config): Leak[] {

@@ -2,6 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+
+import { withoutZone, zoneOf } from '../base/address.js';
 
 /** The copy of the resolv.conf that "dotstub install" replaced. */
 export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
@@ -12,13 +15,32 @@ const RESOLV_CONF = '/etc/resolv.conf';
 /** Bounds the servers that a damaged file could bring. */
 const MAX_NAMESERVERS = 8;
 
-/** The addresses of the `nameserver` lines of a resolv.conf (resolv.conf(5)), at most MAX_NAMESERVERS. */
+/**
+ * The addresses of the `nameserver` lines of a resolv.conf (resolv.conf(5)), at most MAX_NAMESERVERS. Those that routers
+ * announce are often link-local, with a zone.
+ */
 export function nameservers(text: string): string[] {
   return text
     .split('\n')
     .map(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
-    .filter(address => isIP(address.replace(/%.*/, '')) !== 0)
-    .slice(0, MAX_NAMESERVERS);
+    .filter(address => isIP(withoutZone(address)) !== 0)
+    .slice(0, MAX_NAMESERVERS)
+    .map(address => withUsableZone(address, networkInterfaces));
+}
+
+/**
+ * An address with its zone in a form that Node.js takes: the name of an interface, which Node.js 20 needs, or its index
+ * if there are other characters in the name.
+ */
+export function withUsableZone(address: string, interfaces: typeof networkInterfaces): string {
+  const zone = zoneOf(address);
+  if (zone === undefined) return address;
+  const scopes = Object.entries(interfaces()).flatMap(([name, infos = []]) =>
+    infos.flatMap(info => (info.family === 'IPv6' && info.scopeid !== 0 ? [{ name, scope: `${info.scopeid}` }] : [])),
+  );
+  const found = scopes.find(({ name, scope }) => name === zone || scope === zone);
+  if (found === undefined) return address;
+  return `${withoutZone(address)}%${isIP(`fe80::1%${found.name}`) === 0 ? found.scope : found.name}`;
 }
 
 /**

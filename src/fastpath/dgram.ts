@@ -146,8 +146,7 @@ export class DgramHost implements DatagramHost {
   /** A bound descriptor of our own: a duplicate, or one that may share its port with a host that is replaced. */
   private descriptor({ address, port }: ListenAddress, from: number | undefined): number | undefined {
     const { libc } = this.parts;
-    // Scopes of link-local addresses are left to Node.js.
-    if (libc === undefined || (from === undefined && address.includes('%'))) return undefined;
+    if (libc === undefined) return undefined;
     return openUdp(libc, { address, port, ...(from === undefined ? {} : { fd: from }) });
   }
 

@@ -125,9 +125,7 @@ export class InlineHost implements DatagramHost {
     let waits = false;
     waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
       if (waits) outgoing.pending--;
-      // The route to a link-local client needs its zone, which Node.js can write.
-      if (!address.includes('%')) outgoing.add(fd, routeTo({ address, port }), reply);
-      else if (this.closing === undefined) this.open[index]?.watched.send(reply, port, address, () => undefined);
+      outgoing.add(fd, routeTo({ address, port }), reply);
     });
     if (waits) outgoing.pending++;
     for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);

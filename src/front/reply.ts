@@ -1,6 +1,7 @@
 // Writes outcomes as octets for a client, with the options that it requested and within the limit of its transport.
 // Failures and extended errors in replies are counted here.
 
+import { isLoopback } from '../base/address.js';
 import type { Observer } from '../base/observer.js';
 import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
 import type { AgeSec } from '../base/time.js';
@@ -94,5 +95,3 @@ function reportText(outcome: Outcome): string {
   }
   return new URLSearchParams(fields).toString();
 }
-
-const isLoopback = (address: string): boolean => address.startsWith('127.') || address === '::1';

@@ -56,7 +56,7 @@ export function dataFrame(
   { client, query, reply, seconds }: NotedQuery,
   wallMs: WallMs,
 ): Buffer {
-  const address = addressOctets(client.address.replace(/%.*/, '')) ?? Buffer.alloc(0);
+  const address = addressOctets(client.address) ?? Buffer.alloc(0);
   const queryMs = wallMs - 1000 * seconds;
   const message = Buffer.concat([
     ...number(1, CLIENT_RESPONSE),

@@ -3,7 +3,9 @@
 
 import { addressText } from '../base/address.js';
 import { u16At } from '../base/octets.js';
+import { SCOPE_AT } from './datagrams.js';
 import { type Libc, LINUX } from './libc.js';
+import { zoneOfScope } from './listen-address.js';
 
 /** A socket that is open and bound. */
 export interface PassedSocket {
@@ -70,7 +72,9 @@ function boundAddress(libc: Libc, fd: number): { readonly address: string; reado
   const family = octets.readUInt16LE(0);
   if (family !== LINUX.AF_INET && family !== LINUX.AF_INET6) return 'is neither IPv4 nor IPv6';
   const six = family === LINUX.AF_INET6;
-  const address = addressText(octets, six ? 8 : 4, six ? 16 : 4);
+  const bare = addressText(octets, six ? 8 : 4, six ? 16 : 4);
+  const zone = six ? zoneOfScope(octets.readUInt32LE(SCOPE_AT)) : undefined;
+  const address = zone === undefined ? bare : `${bare}%${zone}`;
   // IPv4 clients would have mapped IPv6 addresses (::ffff:…), which access.allow does not match.
   if (address === '::' && libc.getsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY) !== 1)
     return 'takes IPv4 on an IPv6 address: add BindIPv6Only=ipv6-only, and an IPv4 address beside it';

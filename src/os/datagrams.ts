@@ -7,9 +7,10 @@
 
 import { getSystemErrorMap } from 'node:util';
 
-import { addressOctets } from '../base/address.js';
+import { addressOctets, zoneOf } from '../base/address.js';
 import { copyOctets } from '../base/octets.js';
 import { type Libc, LINUX } from './libc.js';
+import { scopeOf } from './listen-address.js';
 
 /** Datagrams per call. */
 export const BATCH = 64;
@@ -17,6 +18,8 @@ export const BATCH = 64;
 export const QUERY_ROOM_BYTES = 4096;
 /** struct sockaddr_in6; sockaddr_in is shorter. */
 export const NAME_BYTES = 28;
+/** sin6_scope_id in it. */
+export const SCOPE_AT = 24;
 const CONTROL_BYTES = 64;
 /** How long one poll waits for room in a socket, ms. */
 const WAIT_MS = 100;
@@ -75,7 +78,7 @@ export function openUdp(libc: Libc, at: BindAddress): number {
       if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_RECVPKTINFO, 1));
       else must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_PKTINFO, 1));
     }
-    if (at.fd === undefined) must('bind', libc.bind(fd, socketAddress(octets, at.port)));
+    if (at.fd === undefined) must('bind', libc.bind(fd, socketAddress(at.address, at.port)));
     return fd;
   } catch (error) {
     libc.close(fd);
@@ -92,11 +95,15 @@ export function portOf(libc: Libc, fd: number): number {
 const isAny = (octets: Buffer): boolean => octets.every(octet => octet === 0);
 
 /** struct sockaddr_in or sockaddr_in6. */
-function socketAddress(octets: Buffer, port: number): Buffer {
+function socketAddress(address: string, port: number): Buffer {
+  const octets = addressOctets(address) ?? Buffer.alloc(4);
+  const zone = zoneOf(address);
   const name = Buffer.alloc(octets.length === 4 ? 16 : NAME_BYTES);
   name.writeUInt16LE(octets.length === 4 ? LINUX.AF_INET : LINUX.AF_INET6, 0);
   name.writeUInt16BE(port, 2);
   octets.copy(name, octets.length === 4 ? 4 : 8);
+  // sin6_scope_id, in the byte order of the machine: without it a link-local address leads nowhere.
+  if (octets.length === 16 && zone !== undefined) name.writeUInt32LE(scopeOf(zone), SCOPE_AT);
   return name;
 }
 
@@ -104,7 +111,7 @@ function socketAddress(octets: Buffer, port: number): Buffer {
  * The route to an address, from the address that the socket is bound to; in the form that `Messages.copyRoute` writes.
  */
 export function routeTo({ address, port }: BindAddress): Buffer {
-  const name = socketAddress(addressOctets(address) ?? Buffer.alloc(4), port);
+  const name = socketAddress(address, port);
   return Buffer.concat([Buffer.from([name.length]), name]);
 }
 

@@ -3,7 +3,7 @@
 // address.
 
 import { isIPv6 } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
 
 /** An address to listen on. */
 export interface ListenAddress {
@@ -24,7 +24,7 @@ export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({
 
 /** `127.0.0.1:53`, `[::1]:53` */
 export const listenText = ({ address, port }: ListenAddress): string =>
-  isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 
 /**
  * The interface addresses that a wildcard stands for at present; other addresses stand for themselves. @throws the
@@ -43,6 +43,20 @@ export function expand(at: ListenAddress): ListenAddress[] {
         port,
       })),
   );
+}
+
+/** The index of the interface that a zone names (sin6_scope_id, RFC 4007 §11); 0: there is none. */
+export function scopeOf(zone: string): number {
+  if (/^\d+$/.test(zone)) return Number(zone);
+  const infos = networkInterfaces()[zone] ?? [];
+  return Math.max(0, ...infos.map(info => (info.family === 'IPv6' ? info.scopeid : 0)));
+}
+
+/** The interface with an index, as a zone; undefined: there is none. */
+export function zoneOfScope(scope: number): string | undefined {
+  const isIt = (infos: readonly NetworkInterfaceInfo[] = []): boolean =>
+    infos.some(info => info.family === 'IPv6' && info.scopeid === scope);
+  return scope === 0 ? undefined : Object.entries(networkInterfaces()).find(([, infos]) => isIt(infos))?.[0];
 }
 
 /**

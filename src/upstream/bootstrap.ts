@@ -2,6 +2,7 @@
 // servers are the only ones that leave in cleartext, and they go to the configured bootstrap resolvers only. The
 // addresses need not be trusted: the server still has to prove its name.
 
+import { onLinkOf } from '../base/address.js';
 import { failure, type Failure } from '../base/outcome.js';
 import { readAddresses } from '../wire/addresses.js';
 import { nameFromText } from '../wire/name.js';
@@ -38,7 +39,7 @@ export async function bootstrap(
     for (let sends = 0; sends < SENDS; sends++) {
       const both = await Promise.all([ask(server, TYPE.A, sends === 0), ask(server, TYPE.AAAA, sends === 0)]);
       const answered = both.filter(each => each !== undefined);
-      const addresses = answered.flatMap(each => each.addresses);
+      const addresses = answered.flatMap(each => each.addresses.map(address => onLinkOf(server.address, address)));
       if (addresses.length > 0) {
         const ttlSec = Math.min(...answered.filter(each => each.addresses.length > 0).map(each => each.ttlSec));
         return { at: 'found', addresses, ttlSec };

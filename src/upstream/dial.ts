@@ -6,9 +6,10 @@ import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 
 import type { FailureCode } from '../base/outcome.js';
+import { alertOf } from '../base/tls-error.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
 import { errorWords } from './error-words.js';
-import { identityKey, type PeerVerdict, type TlsSecurity, verifyPeer } from './identity.js';
+import { identityKey, type PeerVerdict, type TlsSecurity, unreadable, verifyPeer } from './identity.js';
 import { Tickets } from './tickets.js';
 
 /** Time limits for connecting. */
@@ -69,10 +70,39 @@ class Shared {
 
 type Phase = 'connecting' | 'established' | 'over';
 
+/** What a handshake may offer. */
+interface Attempt {
+  readonly alpn: boolean;
+  readonly tickets: boolean;
+}
+
+/** A socket that is being connected, and whether its handshake offers a ticket. */
+interface Opened {
+  readonly socket: Socket;
+  readonly offersTicket: boolean;
+}
+
+/**
+ * The attempt after one that the server has ended during the handshake; undefined: there is none. Each takes something
+ * away, so there are three at most, all within the time limits of the stream.
+ */
+function nextAttempt(
+  { alpn, tickets, offersTicket }: Attempt & Pick<Opened, 'offersTicket'>,
+  error: Error | undefined,
+): Attempt | undefined {
+  if (alpn && error !== undefined && alertOf(error) === NO_APPLICATION_PROTOCOL) return { alpn: false, tickets };
+  // A server that has lost the key of a ticket should make a full handshake (RFC 8446 §4.2.11). Some give up instead,
+  // with any alert or none.
+  return offersTicket ? { alpn, tickets: false } : undefined;
+}
+
+/** The alert of a server that speaks none of the protocols of the ALPN extension (RFC 7301 §3.2). */
+const NO_APPLICATION_PROTOCOL = 120;
+
 /** One stream, from the first SYN to its end. */
 class DialledStream implements Stream {
   private phase: Phase = 'connecting';
-  /** Undefined: the system gave none. It is replaced once if the server refuses our ALPN id. */
+  /** Undefined: the system gave none. It is replaced if the server refuses our ALPN id or a ticket, once for each. */
   private socket: Socket | undefined = undefined;
   /** Whether the server has refused our ALPN id on this stream. */
   private refusesAlpn = false;
@@ -105,7 +135,7 @@ class DialledStream implements Stream {
       }, tcpMs),
       setTimeout(() => this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`), totalMs),
     ];
-    this.open(target.withoutAlpn !== true);
+    this.open({ alpn: target.withoutAlpn !== true, tickets: true });
   }
 
   send(bytes: Buffer): void {
@@ -138,30 +168,31 @@ class DialledStream implements Stream {
   }
 
   /** Opens a socket. A failure that the system reports at once is passed on later, like all other failures. */
-  private open(alpn: boolean): void {
+  private open(attempt: Attempt): void {
     try {
       const { security } = this.target;
-      const opened = security.at === 'cleartext' ? this.openPlain() : this.openTls(security, alpn);
+      const { socket: opened, offersTicket } =
+        security.at === 'cleartext' ? this.openPlain() : this.openTls(security, attempt);
       this.socket = opened;
-      this.watch(opened, alpn);
+      this.watch(opened, { ...attempt, offersTicket });
     } catch (error) {
       setImmediate(() => this.fail('connect', error instanceof Error ? errorWords(error) : String(error)));
     }
   }
 
-  private openPlain(): Socket {
+  private openPlain(): Opened {
     const { address, port } = this.target;
     const opened = connect({ host: address, port, noDelay: true, onread: this.onread });
     opened.once('connect', () => {
       if (this.phase !== 'over') this.connected({ authenticated: false, resumed: false });
     });
-    return opened;
+    return { socket: opened, offersTicket: false };
   }
 
-  private openTls(security: TlsSecurity, alpn: boolean): Socket {
+  private openTls(security: TlsSecurity, { alpn, tickets }: Attempt): Opened {
     const { shared, target } = this;
     const identity = identityKey(target);
-    const session = shared.tickets.take(identity);
+    const offered = tickets ? shared.tickets.take(identity) : undefined;
     const sni = sniOf(security);
     const opened = tls.connect({
       host: target.address,
@@ -170,7 +201,7 @@ class DialledStream implements Stream {
       ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
       // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
       ...(sni === undefined ? {} : { servername: sni }),
-      ...(session === undefined ? {} : { session }),
+      ...(offered === undefined ? {} : { session: offered.session }),
       // `verify` checks the certificate with more information. Node.js would not check it at all for a resumed session.
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
@@ -190,12 +221,13 @@ class DialledStream implements Stream {
     opened.once('secureConnect', () => {
       if (this.phase === 'over' || opened !== this.socket) return;
       const resumed = opened.isSessionReused();
-      verdict = this.verify(opened, security, resumed ? shared.tickets.verdict(identity) : undefined);
+      // Node.js does not check identities when a session is resumed: what counts is who answered its full handshake.
+      verdict = resumed && offered !== undefined ? offered.verdict : this.judge(opened, security);
       if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
       if (early !== undefined) shared.tickets.put(identity, early, verdict);
       // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
-      else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
-        shared.tickets.put(identity, session, verdict);
+      else if (resumed && offered !== undefined && opened.getProtocol() === 'TLSv1.2')
+        shared.tickets.put(identity, offered.session, verdict);
       this.connected({
         authenticated: verdict.authenticated,
         resumed,
@@ -205,41 +237,47 @@ class DialledStream implements Stream {
         ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
       });
     });
-    return opened;
+    return { socket: opened, offersTicket: offered !== undefined };
   }
 
-  /**
-   * @param known the verdict of the handshake that the session comes from; tickets are stored under everything that
-   * this verdict depends on
-   */
-  private verify(opened: tls.TLSSocket, security: TlsSecurity, known: PeerVerdict | undefined): PeerVerdict {
-    if (known !== undefined) return known;
-    const { clockIsBehind } = this.shared.parts;
-    const peer = opened.getPeerCertificate(true);
-    return verifyPeer(peer, chainProblem(opened), security, this.target.address, clockIsBehind?.());
+  /** Judges the peer of a full handshake. */
+  private judge(opened: tls.TLSSocket, security: TlsSecurity): PeerVerdict {
+    const { clock, clockIsBehind } = this.shared.parts;
+    const time = { nowMs: clock.wallMs(), isBehind: clockIsBehind?.() === true };
+    try {
+      return verifyPeer(opened.getPeerCertificate(true), chainProblem(opened), security, this.target.address, time);
+    } catch (error) {
+      // An exception elsewhere ends the process. This one depends on octets that the server wrote and on what Node.js
+      // and OpenSSL make of them: were it to end the process, any server could end it, again after each restart.
+      return { at: 'refused', detail: unreadable(error) };
+    }
   }
 
-  private watch(opened: Socket, alpn: boolean): void {
+  private watch(opened: Socket, attempt: Attempt & Pick<Opened, 'offersTicket'>): void {
     opened.setNoDelay(true);
-    opened.on('error', (error: NodeJS.ErrnoException) => {
+    let isReached = false;
+    opened.once('connect', () => void (isReached = true));
+    const broken = (code: FailureCode, words: string, error?: Error): void => {
       if (opened !== this.socket || this.phase === 'over') return;
-      if (alpn && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL') {
-        this.refusesAlpn = true;
-        this.open(false);
-        return;
-      }
-      this.fail(this.phase === 'established' ? 'closed' : codeOf(error), errorWords(error));
+      const next = isReached ? nextAttempt(attempt, error) : undefined;
+      if (next === undefined) return this.fail(code, words);
+      if (attempt.alpn && !next.alpn) this.refusesAlpn = true;
+      if (attempt.tickets && !next.tickets) this.shared.tickets.drop(identityKey(this.target));
+      opened.destroy();
+      this.open(next);
+    };
+    opened.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.phase !== 'established') broken(codeOf(error), errorWords(error), error);
+      else if (opened === this.socket) this.fail('closed', errorWords(error));
     });
     // Half-open streams are not used: a server that has closed its side sends no more answers.
     opened.on('end', () => {
-      if (opened !== this.socket) return;
-      if (this.phase === 'established') this.finish(undefined);
-      else this.fail('tls_alert', 'closed during the handshake');
+      if (this.phase !== 'established') broken('tls_alert', 'closed during the handshake');
+      else if (opened === this.socket) this.finish(undefined);
     });
     opened.on('close', () => {
-      if (opened !== this.socket) return;
-      if (this.phase === 'established') this.finish(undefined);
-      else this.fail('connect', 'closed before the connection was made');
+      if (this.phase !== 'established') broken('connect', 'closed before the connection was made');
+      else if (opened === this.socket) this.finish(undefined);
     });
   }
 

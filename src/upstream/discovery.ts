@@ -2,6 +2,7 @@
 // over TLS. A designated server is used only if its certificate also holds the address that was asked (§4.2), so a
 // forged answer gains nothing.
 
+import { onLinkOf } from '../base/address.js';
 import type { Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import { type Designations, readDesignations } from '../wire/designation.js';
@@ -89,7 +90,7 @@ async function discover(
   if (found === undefined) return undefined;
   const designated: Designated[] = [];
   for (const { name, port, addresses } of found.designations) {
-    let known = addresses;
+    let known: readonly string[] = addresses.map(address => onLinkOf(at.address, address));
     if (known.length === 0) {
       const looked = await bootstrap(ports, name, [at], isOver);
       known = looked.at === 'found' ? looked.addresses : [];

@@ -151,9 +151,9 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return this.identity.guard.holds(nowMs);
   }
 
-  /** Whether the server was authenticated. */
+  /** Whether the server was authenticated, on all its connections. */
   get authenticated(): boolean {
-    return this.proved && this.state.at === 'private';
+    return this.proved && this.state.at === 'private' && this.tls.isProved;
   }
 
   /** Why it cannot be asked over TLS. */

@@ -3,8 +3,9 @@
 import * as tls from 'node:tls';
 
 import { ALPN, DIAL_TIMES, type DialTimes } from './dial.js';
+import { wallMs } from '../base/time.js';
 import { errorWords } from './error-words.js';
-import { showChain, type ShownCertificate } from './identity.js';
+import { showChain, unreadable, type ShownCertificate } from './identity.js';
 
 /**
  * Connects, reads the certificates, and closes.
@@ -27,9 +28,8 @@ export async function fetchChain(
         ...(name === undefined ? {} : { servername: name }),
       },
       () => {
-        const chain = showChain(socket.getPeerCertificate(true));
+        resolve(chainOf(socket, name));
         socket.destroy();
-        resolve(chain);
       },
     );
     socket.setTimeout(times.totalMs, () =>
@@ -37,4 +37,15 @@ export async function fetchChain(
     );
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(errorWords(error)));
   });
+}
+
+/** The chain that a server shows, or why it cannot be shown. */
+function chainOf(socket: tls.TLSSocket, name: string | undefined): ShownCertificate[] | string {
+  try {
+    const peer = socket.getPeerCertificate(true);
+    return showChain(peer, name, socket.remoteAddress ?? '', wallMs(Date.now()), socket.authorized);
+  } catch (error) {
+    // The server wrote the certificates, so that they cannot be read is a fault of the server and not ours.
+    return unreadable(error);
+  }
 }

@@ -1,17 +1,22 @@
-// TLS sessions for resumption (RFC 8446 §2.2). Node.js does not check identities when a session is resumed, so sessions
-// are stored with their verdict, under everything that the verdict depends on. Each is used once (RFC 8446 §C.4), so
-// that an observer cannot link two connections to one client.
+// TLS sessions for resumption (RFC 8446 §2.2). Node.js does not check identities when a session is resumed, so each
+// session is stored with the verdict of its own handshake, under everything that the verdict depends on: what a server
+// proved in one handshake says nothing about who answered another. Each is used once (RFC 8446 §C.4), so that an
+// observer cannot link two connections to one client.
 
 import { bounded } from '../base/bounded.js';
 import { wallMs, type WallMs } from '../base/time.js';
 import type { PeerVerdict } from './identity.js';
 
-type Accepted = Extract<PeerVerdict, { at: 'accepted' }>;
+/** A session, and the verdict of the handshake that it comes from. */
+export interface Ticket {
+  readonly session: Buffer;
+  readonly verdict: Extract<PeerVerdict, { at: 'accepted' }>;
+}
 
-/** The sessions of one server, oldest first, and the verdict of their handshake. */
-interface Resumable {
-  readonly sessions: { readonly session: Buffer; readonly untilMs: WallMs }[];
-  verdict: Accepted;
+/** A ticket and when it ends. */
+interface Kept {
+  readonly ticket: Ticket;
+  readonly untilMs: WallMs;
 }
 
 /** The most sessions per server. */
@@ -22,16 +27,17 @@ const LIFETIME_MS = 86_400_000;
 
 /** The tickets of all servers. */
 export class Tickets {
-  private readonly servers = bounded<Resumable>(MOST_SERVERS, () => undefined);
+  /** By identity key; the oldest first. */
+  private readonly servers = bounded<Kept[]>(MOST_SERVERS, () => undefined);
 
   constructor(private readonly wallNow: () => WallMs) {}
 
-  /** Removes and returns the newest session that is still valid. */
-  take(identity: string): Buffer | undefined {
-    const sessions = this.servers.get(identity)?.sessions ?? [];
-    while (sessions.length > 0) {
-      const newest = sessions.pop();
-      if (newest !== undefined && newest.untilMs > this.wallNow()) return newest.session;
+  /** Removes and returns the newest ticket that is still valid. */
+  take(identity: string): Ticket | undefined {
+    const kept = this.servers.get(identity) ?? [];
+    while (kept.length > 0) {
+      const newest = kept.pop();
+      if (newest !== undefined && newest.untilMs > this.wallNow()) return newest.ticket;
     }
     return undefined;
   }
@@ -42,18 +48,14 @@ export class Tickets {
     // A session does not outlive the certificate that the verdict is about.
     const endsMs = Number.isNaN(verdict.untilMs) ? 0 : verdict.untilMs;
     const untilMs = wallMs(Math.min(this.wallNow() + LIFETIME_MS, endsMs));
-    const entry = this.servers.get(identity);
-    if (entry === undefined) {
-      this.servers.set(identity, { sessions: [{ session, untilMs }], verdict }, 1);
-      return;
-    }
-    entry.verdict = verdict;
-    entry.sessions.push({ session, untilMs });
-    if (entry.sessions.length > MOST_SESSIONS) entry.sessions.shift();
+    const kept = this.servers.get(identity) ?? [];
+    kept.push({ ticket: { session, verdict }, untilMs });
+    if (kept.length > MOST_SESSIONS) kept.shift();
+    this.servers.set(identity, kept, 1);
   }
 
-  /** The verdict on the server that the sessions under this key come from. */
-  verdict(identity: string): Accepted | undefined {
-    return this.servers.get(identity)?.verdict;
+  /** Forgets the sessions of a server, which does not take them. */
+  drop(identity: string): void {
+    this.servers.delete(identity);
   }
 }

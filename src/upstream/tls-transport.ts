@@ -95,6 +95,15 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
     return false;
   }
 
+  /**
+   * Whether the server proved its identity on every connection that is established: with some that did, an interceptor
+   * may still be at the end of another.
+   */
+  get isProved(): boolean {
+    for (const each of this.all) if (each.open && !each.authenticated) return false;
+    return true;
+  }
+
   get idleLimitMs(): number {
     return idle.idleMs(this.limit);
   }

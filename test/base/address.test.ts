@@ -5,7 +5,15 @@ import { isIP } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 
-import { addressOctets, addressText } from '../../src/base/address.js';
+import {
+  addressOctets,
+  addressText,
+  isLinkLocal,
+  isLoopback,
+  onLinkOf,
+  withoutZone,
+  zoneOf,
+} from '../../src/base/address.js';
 
 await t.test('addresses are converted between text and octets', t => {
   const pairs: readonly [string, string][] = [
@@ -42,5 +50,23 @@ await t.test('octets survive the way to text and back, and text is accepted exac
     ),
     { numRuns: 3000 },
   );
+  t.end();
+});
+
+await t.test('zones: what means the same without one, and who inherits which', t => {
+  t.same(['fe80::1%eth0', 'fe80::1', '192.0.2.1'].map(withoutZone), ['fe80::1', 'fe80::1', '192.0.2.1']);
+  t.same(['fe80::1%br-lan.2', 'fe80::1%2', 'fe80::1', 'fe80::1%'].map(zoneOf), ['br-lan.2', '2', undefined, undefined]);
+  t.same(['fe80::1', 'FEBF::1%eth0', 'fec0::1', 'fe8::1', '2001:db8::1'].map(isLinkLocal), [
+    true,
+    true,
+    false,
+    false,
+    false,
+  ]);
+  t.equal(onLinkOf('fe80::53%eth0', 'fe80::54'), 'fe80::54%eth0');
+  t.equal(onLinkOf('fe80::53%eth0', 'fe80::54%eth1'), 'fe80::54%eth1');
+  t.equal(onLinkOf('fe80::53%eth0', '2001:db8::1'), '2001:db8::1');
+  t.equal(onLinkOf('2001:db8::53', 'fe80::54'), 'fe80::54', 'which leads nowhere');
+  t.same(['127.1.2.3', '::1', '::1%lo', '192.0.2.127'].map(isLoopback), [true, true, true, false]);
   t.end();
 });

@@ -1,5 +1,6 @@
 // The check of a configuration file (config/check), and the resolvers of the system (config/system).
 
+import { type NetworkInterfaceInfo } from 'node:os';
 import { readdirSync, readFileSync } from 'node:fs';
 
 import fc from 'fast-check';
@@ -8,7 +9,7 @@ import t from 'tap';
 import { checkConfig, defaultConfig, problemText } from '../../src/config/check.js';
 import { modeOf } from '../../src/config/combinations.js';
 import { configFile, exampleFile } from '../../src/config/render.js';
-import { nameservers, systemResolvers } from '../../src/config/system.js';
+import { nameservers, systemResolvers, withUsableZone } from '../../src/config/system.js';
 
 const BROKEN = new URL('broken/', import.meta.url);
 const broken = readdirSync(BROKEN)
@@ -173,6 +174,26 @@ await t.test('the nameserver lines of resolv.conf(5) are read', t => {
     ),
     ['192.0.2.1', '2001:db8::1', 'fe80::1%eth0'],
   );
+  t.end();
+});
+
+await t.test('zones of link-local resolvers are given in the form that Node.js takes', t => {
+  const on = (address: string, scopeid: number): NetworkInterfaceInfo => ({
+    address,
+    scopeid,
+    netmask: '',
+    family: 'IPv6',
+    mac: '',
+    internal: false,
+    cidr: null,
+  });
+  const interfaces = () => ({ eth0: [on('2001:db8::1', 0), on('fe80::1', 2)], wg_home: [on('fe80::2', 7)] });
+  const form = (address: string): string => withUsableZone(address, interfaces);
+  t.equal(form('fe80::53%eth0'), 'fe80::53%eth0');
+  t.equal(form('fe80::53%2'), 'fe80::53%eth0', 'Node.js 20 takes no index');
+  t.equal(form('fe80::53%wg_home'), 'fe80::53%7', 'Node.js takes no such name');
+  t.equal(form('fe80::53%gone'), 'fe80::53%gone');
+  t.equal(form('192.0.2.1'), '192.0.2.1');
   t.end();
 });
 

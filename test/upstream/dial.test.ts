@@ -153,6 +153,35 @@ await t.test('an intermediate that is sent is followed', async t => {
   );
 });
 
+await t.test('a certificate that only claims a pinned issuer, sent along, is not believed', async t => {
+  const middle = certificate({ common: 'middle', ca: true, issuer: ca });
+  const self = certificate({ common: 'x', names: ['dns.test'] });
+  const forged = certificate({ common: 'x', names: ['dns.test'], issuer: middle, signer: self, keyOf: self });
+  const stranger = certificate({ common: 'x', names: ['other.test'], issuer: middle });
+  for (const pinPolicy of ['pin_only', 'pin_or_pkix', 'pin_and_pkix', 'report_only'] as const) {
+    const pinned = { ...named, pins: [middle.pin], pinPolicy };
+    t.match(
+      await dial({ ...forged, cert: forged.cert + middle.cert }, pinned),
+      { connected: false, code: 'tls_verify', queries: 0 },
+      `${pinPolicy}: not signed`,
+    );
+    t.match(
+      await dial({ ...stranger, cert: stranger.cert + middle.cert }, pinned),
+      { connected: false, code: 'tls_verify', queries: 0 },
+      `${pinPolicy}: signed for another name`,
+    );
+  }
+  const elsewhere = authority('elsewhere');
+  const honest = certificate({ common: 'middle', ca: true, issuer: elsewhere });
+  const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: honest });
+  for (const pinPolicy of ['pin_only', 'pin_or_pkix'] as const)
+    t.match(
+      await dial({ ...leaf, cert: leaf.cert + honest.cert }, { ...named, pins: [honest.pin], pinPolicy }),
+      { connected: true, authenticated: true },
+      `${pinPolicy}: signed by a pinned authority that is not trusted otherwise`,
+    );
+});
+
 await t.test('B17 row 11, pins: one must match, whatever the authorities say', async t => {
   const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
   t.match(await dial(leaf, { ...named, pins: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=', leaf.pin] }), {

@@ -4,6 +4,7 @@ import t from 'tap';
 
 import { findOption, OPTION } from '../../src/wire/edns.js';
 import { optOf } from '../../src/wire/scan.js';
+import { networkMemory } from '../../src/upstream/memory.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo } from '../fixtures/messages.js';
 import { at, setUp } from '../fixtures/pool.js';
@@ -334,6 +335,38 @@ await t.test('bootstrap: a name without addresses is looked up there, and only i
     ['dns.example. A @192.0.2.53', 'dns.example. AAAA @192.0.2.53'],
   );
   t.equal(count('cleartext', 'bootstrap'), 2);
+});
+
+await t.test('a link-local address that a resolver tells is on the link of the resolver', async t => {
+  const { clock, network, ask, memory } = setUp(
+    [at('dns.example')],
+    { bootstrapServers: () => [{ address: 'fe80::53%eth0', port: 53 }] },
+    (_name, _address, query) =>
+      query.includes(Buffer.from([0, 28, 0, 1])) ? { answers: 'dns.example. 60 AAAA fe80::1' } : {},
+  );
+  network.serve = () => ({ answers: A });
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply' });
+  t.equal(network.last.target.address, 'fe80::1%eth0');
+  const saved = networkMemory(() => clock.wallMs(), memory.save());
+  t.same(saved.recall('dns.example'), ['fe80::1%eth0'], 'and is remembered so');
+
+  const designated = setUp(
+    [{ ...at('', 'fe80::53%eth0'), label: 'fe80::53%eth0', name: undefined, discover: true }],
+    { mode: 'opportunistic' },
+    (name, _address, query) =>
+      name === '_dns.resolver.arpa.'
+        ? { answers: '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot' }
+        : query.includes(Buffer.from([0, 28, 0, 1]))
+          ? { answers: 'dns.example. 60 AAAA fe80::54' }
+          : {},
+  );
+  designated.tested.prepare();
+  await designated.clock.advance(50);
+  t.match(designated.network.streams.find(({ target }) => target.address === 'fe80::54%eth0')?.target, {
+    security: { at: 'authenticated', designatedBy: { address: 'fe80::53%eth0' } },
+  });
 });
 
 await t.test('bootstrap fails: the addresses of last time serve, and have to prove the name all the same', async t => {
@@ -840,4 +873,33 @@ await t.test('closing: no more questions are taken', async t => {
   tested.destroy();
   tested.destroy();
   t.ok(network.last.closed);
+});
+
+await t.test('each answer counts as its own connection was authenticated, the server as all of them were', async t => {
+  for (const provedFirst of [true, false]) {
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1')], { mode: 'encrypted' });
+    // So many queries that a second connection is opened.
+    const asked = Array.from({ length: 50 }, (_, i) => ask(`n${i}.example`));
+    await clock.advance(1);
+    network.shows = { authenticated: provedFirst };
+    network.last.accept();
+    await clock.advance(1);
+    asked.push(ask('last.example'));
+    await clock.advance(1);
+    network.shows = { authenticated: !provedFirst };
+    network.last.accept();
+    await clock.advance(1);
+    t.equal(network.streams.length, 2);
+    for (const { queries, answer } of network.streams) while (queries.length > 0) answer({ answers: A });
+    await clock.advance(1);
+    for (const [i, { outcome }] of asked.entries()) {
+      const isFirst = i < 50;
+      t.match(outcome, { at: 'reply', authenticated: isFirst === provedFirst }, `${provedFirst}, ${i}`);
+    }
+    t.match(tested.overview(), [{ addresses: [{ authenticated: false }] }]);
+    network.streams[provedFirst ? 1 : 0]?.finish();
+    await clock.advance(1);
+    const [server] = tested.overview();
+    t.match(server?.addresses, [{ authenticated: !provedFirst }], 'the last handshake decides again');
+  }
 });
