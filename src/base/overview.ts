@@ -21,6 +21,11 @@ export interface AddressOverview {
   readonly state: UpstreamState | 'looking';
   /** Where a query would go now. */
   readonly path: 'tls' | 'cleartext' | 'refuse';
+  /**
+   * For how many milliseconds queries have gone in cleartext although TLS would be used if it worked; undefined: they do
+   * not.
+   */
+  readonly cleartextMs: number | undefined;
   /** Whether the server was authenticated. */
   readonly authenticated: boolean;
   /** Connections over TLS that are open or opening. */

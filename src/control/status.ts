@@ -95,6 +95,7 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     port: address.port,
     state: address.state,
     path: address.path,
+    cleartext_seconds: address.cleartextMs === undefined ? undefined : Math.floor(address.cleartextMs / 1000),
     authenticated: address.authenticated,
     connections: address.connections,
     rtt_ms: address.rttMs,
@@ -120,7 +121,7 @@ export function statusText(overview: Overview): string {
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
 
-/** Servers in a table, and below it the reason for each that is not reached. */
+/** Servers in a table, and below it the reason for each that is not reached, or asked in cleartext. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const rows = rowsOf(overview);
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
@@ -130,9 +131,12 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
     ['server', ...(purposes ? ['purpose'] : []), 'address', 'state', 'identity', 'RTT', 'connections'],
     ...rows.map(row => cellsOf(row, purposes)),
   ]);
-  const reasons = rows.flatMap(({ server: { label }, address: { address, failure } }) =>
-    failure === undefined ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${failure}`],
-  );
+  const reasons = rows.flatMap(({ server: { label }, address: { address, failure, cleartextMs } }) => {
+    const since =
+      cleartextMs === undefined ? [] : [`its queries have gone in cleartext for ${durationText(cleartextMs / 1000)}`];
+    const words = [...(failure === undefined ? [] : [failure]), ...since].join('; ');
+    return words === '' ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${words}`];
+  });
   return table + reasons.join('');
 }
 

@@ -44,6 +44,7 @@ interface UpstreamRow {
   readonly port: number;
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
   readonly path: 'tls' | 'cleartext' | 'refuse';
+  readonly cleartext_seconds?: number;
   readonly authenticated: boolean;
   readonly rtt_ms?: number;
   readonly certificate_ends_ms?: number;
@@ -206,7 +207,8 @@ const STATES: Readonly<Record<UpstreamRow['state'], readonly [words: string, cla
 
 function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement {
   const row = document.createElement('tr');
-  const [words, className] = one.path === 'cleartext' ? ['in cleartext', 'bad'] : STATES[one.state];
+  const duration = one.cleartext_seconds === undefined ? '' : ` for ${durationText(one.cleartext_seconds)}`;
+  const [words, className] = one.path === 'cleartext' ? [`in cleartext${duration}`, 'bad'] : STATES[one.state];
   const state = made('td', '');
   state.append(made('span', words, className), ...(one.failure === undefined ? [] : [made('small', one.failure)]));
   const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};

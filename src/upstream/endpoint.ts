@@ -107,6 +107,8 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   private isGone = false;
   private readonly tls: TlsTransport<T>;
   private readonly plain: PlainTransport<T>;
+  /** Since when its queries go in cleartext because TLS does not work. */
+  private cleartextSinceMs: MonoMs | undefined = undefined;
   /** When it was last tried again because the network had come back. */
   private recoveredAtMs: MonoMs = monoMs(-Infinity);
 
@@ -179,8 +181,9 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
    * @param lane which queries it may share a connection with
    */
   ask(ask: Ask, waiter: T, path: 'tls' | 'cleartext', lane: Lane, nowMs: MonoMs): void {
-    if (path === 'tls') this.tls.ask(ask, waiter, lane, nowMs);
-    else this.plain.ask(ask, waiter);
+    if (path === 'tls') return this.tls.ask(ask, waiter, lane, nowMs);
+    if (this.mode !== 'off') this.cleartextSinceMs ??= nowMs;
+    this.plain.ask(ask, waiter);
   }
 
   /** Beside the queries, finds out whether it can be asked again, if that is due. */
@@ -217,7 +220,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.tlsFailure = undefined;
     this.recoveredAtMs = monoMs(-Infinity);
     if (what === 'network') {
-      this.smoothedMs = this.plainMs = undefined;
+      this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
       this.proved = false;
     }
     if (what === 'network' || this.state.at !== 'private') this.enter({ at: 'probing' });
@@ -241,14 +244,20 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.emptied();
   }
 
-  /** Its state for the overview. */
-  overview(nowMs: MonoMs): AddressOverview {
-    const { tlsFailure, state, identity } = this;
+  /**
+   * Its state for the overview.
+   * @param tlsOnly whether no server of its group may be asked in cleartext
+   */
+  overview(nowMs: MonoMs, tlsOnly: boolean): AddressOverview {
+    const { tlsFailure, state, identity, cleartextSinceMs } = this;
+    const path = this.path(nowMs);
+    const inCleartext = path === 'cleartext' && !tlsOnly;
     return {
       address: identity.address,
       port: identity.port,
       state: state.at,
-      path: this.path(nowMs),
+      path: path === 'cleartext' && tlsOnly ? 'refuse' : path,
+      cleartextMs: inCleartext && cleartextSinceMs !== undefined ? nowMs - cleartextSinceMs : undefined,
       authenticated: this.authenticated,
       connections: this.tls.usable,
       rttMs: this.smoothedMs,
@@ -344,7 +353,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   private passed(authenticated: boolean): void {
     this.identity.guard.works(authenticated);
     const changed = this.enter(modes.passed()) || this.tlsFailure !== undefined;
-    this.tlsFailure = undefined;
+    this.tlsFailure = this.cleartextSinceMs = undefined;
     this.proved = authenticated;
     if (changed) {
       const identity = authenticated ? 'identity proved' : 'identity not proved';

@@ -8,7 +8,7 @@ import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Endpoint, EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
-import type { Candidates, Policy } from './selection.js';
+import { type Candidates, isTlsOnly, type Policy } from './selection.js';
 import { addressLabel, Server, serverKey, type GroupSettings, type ServerSpec } from './server.js';
 
 /** The specification of a pool. */
@@ -164,7 +164,8 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
 
   /** The state of all servers. */
   overview(nowMs: MonoMs): readonly Omit<ServerOverview, 'dnssec' | 'purpose'>[] {
-    return this.servers.map(each => ({ ...each.name, addresses: each.overview(nowMs) }));
+    const tlsOnly = isTlsOnly(this, nowMs);
+    return this.servers.map(each => ({ ...each.name, addresses: each.overview(nowMs, tlsOnly) }));
   }
 
   /** Why no server could be asked: the first reason among the servers. */

@@ -96,7 +96,7 @@ export function nextToAsk<C extends Target>(
 ): C | undefined {
   const { latest, turn, shard, avoid } = question;
   const { endpoints, policy } = group;
-  const tlsOnly = group.mode === 'opportunistic' && isTlsOnly(endpoints, nowMs);
+  const tlsOnly = isTlsOnly(group, nowMs);
   const leaks = (target: C): boolean => tlsOnly && target.path(nowMs) === 'cleartext';
   const may = (target: C): boolean => target.path(nowMs) !== 'refuse' && !leaks(target);
   const closed = latest === undefined ? undefined : lastTarget(latest, 'closed', may);
@@ -123,8 +123,12 @@ export function nextToAsk<C extends Target>(
  * Opportunistic mode: while TLS works with one server, or a server is held (downgrade.ts), no name goes in cleartext to
  * any server.
  */
-const isTlsOnly = (endpoints: readonly Target[], nowMs: MonoMs): boolean =>
-  endpoints.some(each => each.health.at === 'private') || endpoints.some(each => each.isHeld(nowMs));
+export const isTlsOnly = (
+  { mode, endpoints }: Pick<Candidates<Target>, 'mode' | 'endpoints'>,
+  nowMs: MonoMs,
+): boolean =>
+  mode === 'opportunistic' &&
+  (endpoints.some(each => each.health.at === 'private') || endpoints.some(each => each.isHeld(nowMs)));
 
 /** The targets with the best standing of all. */
 function mostProbable<C extends Target>(targets: readonly C[]): readonly C[] {

@@ -177,14 +177,15 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
   }
 
   /** The state of its addresses. */
-  overview(nowMs: MonoMs): readonly AddressOverview[] {
+  overview(nowMs: MonoMs, tlsOnly: boolean): readonly AddressOverview[] {
     const { endpoints, failure } = this;
-    if (endpoints.length > 0) return endpoints.map(each => each.overview(nowMs));
+    if (endpoints.length > 0) return endpoints.map(each => each.overview(nowMs, tlsOnly));
     const unknown: AddressOverview = {
       address: undefined,
       port: this.spec.port,
       state: 'looking',
       path: 'refuse',
+      cleartextMs: undefined,
       authenticated: false,
       connections: 0,
       rttMs: undefined,

@@ -39,6 +39,11 @@ await t.test('as long as one server is private, none is asked in cleartext: 10,0
     }
     await clock.advance(5000);
     t.same(leaked(network), [], policy);
+    t.same(
+      tested.overview().flatMap(({ addresses }) => addresses.map(({ path }) => path)),
+      ['refuse', 'tls', 'refuse'],
+      'and status says so',
+    );
     t.equal(answered, 100 * 18, 'all but those that are never answered');
   }
 });
@@ -195,6 +200,8 @@ await t.test('after an outage of everything, TLS is back with the first success 
     await clock.advance(5000);
   }
   t.match(tested.overview(), [{ addresses: [{ state: 'failed' }] }, { addresses: [{ state: 'failed' }] }]);
+  const [shown] = tested.overview().flatMap(({ addresses }) => addresses);
+  t.ok((shown?.cleartextMs ?? 0) > 100_000, 'it shows for how long its queries have gone in cleartext');
   network.datagram = () => ({ answers: A });
   network.serve = () => ({ answers: A });
   const first = ask();
@@ -203,6 +210,7 @@ await t.test('after an outage of everything, TLS is back with the first success 
   const second = ask();
   await clock.advance(50);
   t.match(second.outcome, { protocol: 'dot' });
+  t.ok(tested.overview().every(({ addresses }) => addresses.every(each => each.cleartextMs === undefined)));
 });
 
 await t.test('lost datagrams are no outage: a server without TLS is not connected to again and again', async t => {
