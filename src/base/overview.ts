@@ -11,6 +11,9 @@ export const MODES: readonly Mode[] = ['off', 'opportunistic', 'encrypted', 'str
 /** What a server is used for: `upstream`, an entry of `routes`, or the portal window (the network's own resolvers). */
 export type Purpose = 'main' | 'route' | 'portal';
 
+/** Where a server comes from: the configuration, the system's resolv.conf, or an announcement of the network (RFC 9463). */
+export type Origin = 'configured' | 'system' | 'announced';
+
 /** One address of a server. */
 export interface AddressOverview {
   /** Undefined: its lookup is not finished, or found none. */
@@ -32,6 +35,8 @@ export interface AddressOverview {
   readonly certificateEndsMs: number | undefined;
   /** Why it is not reached, in words; undefined: it is reached. */
   readonly failure: string | undefined;
+  /** Whether the server has designated this address (RFC 9462). */
+  readonly designated?: boolean;
 }
 
 /** One server. */
@@ -40,6 +45,7 @@ export interface ServerOverview {
   readonly id: number;
   /** The name for people and the metric label. Two servers may share one. */
   readonly label: string;
+  readonly origin: Origin;
   readonly purpose: Purpose;
   /** Whether it returns DNSSEC signatures or strips them. */
   readonly dnssec: 'ok' | 'strips' | 'unknown';

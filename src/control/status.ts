@@ -87,10 +87,17 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
 
 /** The state of the addresses of servers, for programs. */
 export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Record<string, unknown>>[] =>
-  rowsOf(overview).map(({ server, address }) => ({
+  rowsOf(overview).map(dataOf);
+
+function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
+  const { server, address } = row;
+  const origin = originOf(row);
+  return {
     upstream: server.label,
     // Left out if it is `main`.
     purpose: server.purpose === 'main' ? undefined : server.purpose,
+    // Left out if it is `configured`.
+    origin: origin === 'configured' ? undefined : origin,
     address: address.address,
     port: address.port,
     state: address.state,
@@ -101,7 +108,8 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     idle_limit_ms: address.idleLimitMs,
     certificate_ends_ms: address.certificateEndsMs,
     failure: address.failure,
-  }));
+  };
+}
 
 /** The state of the daemon, for people. */
 export function statusText(overview: Overview): string {
@@ -126,9 +134,16 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
   // Most daemons have servers of only one purpose, and need no column for it.
   const purposes = rows.some(({ server }) => server.purpose !== 'main');
+  // In the configuration, everybody can look it up.
+  const origins = rows.some(row => originOf(row) !== 'configured');
   const table = columns([
-    ['server', ...(purposes ? ['purpose'] : []), 'address', 'state', 'identity', 'RTT', 'connections'],
-    ...rows.map(row => cellsOf(row, purposes)),
+    [
+      'server',
+      ...(purposes ? ['purpose'] : []),
+      ...(origins ? ['from'] : []),
+      ...['address', 'state', 'identity', 'RTT', 'connections'],
+    ],
+    ...rows.map(row => cellsOf(row, purposes, origins)),
   ]);
   const reasons = rows.flatMap(({ server: { label }, address: { address, failure } }) =>
     failure === undefined ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${failure}`],
@@ -136,7 +151,19 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   return table + reasons.join('');
 }
 
-function cellsOf({ server, address: one }: AddressRow, purposes: boolean): string[] {
+/** Where an address comes from: as its server, or designated by it (RFC 9462). */
+const originOf = ({ server, address }: AddressRow): keyof typeof ORIGIN_WORDS =>
+  address.designated === true ? 'designated' : server.origin;
+
+const ORIGIN_WORDS = {
+  configured: 'configuration',
+  system: 'resolv.conf',
+  announced: 'network (DNR)',
+  designated: 'network (DDR)',
+} as const;
+
+function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[] {
+  const { server, address: one } = row;
   const { address, port, path, state, rttMs } = one;
   const at =
     address === undefined ? '' : path === 'cleartext' ? portText(address, PLAIN_PORT) : portText(address, port);
@@ -144,6 +171,7 @@ function cellsOf({ server, address: one }: AddressRow, purposes: boolean): strin
   return [
     server.label,
     ...(purposes ? [server.purpose] : []),
+    ...(origins ? [ORIGIN_WORDS[originOf(row)]] : []),
     at,
     path === 'cleartext' ? `cleartext${tls}` : STATE_WORDS[state],
     one.authenticated ? 'proved' : state === 'private' ? 'not proved' : '',

@@ -40,6 +40,8 @@ interface UpstreamRow {
   readonly upstream: string;
   /** Left out for the servers of all names that no route is for. */
   readonly purpose?: 'route' | 'portal';
+  /** Left out for those of the configuration. */
+  readonly origin?: 'system' | 'announced' | 'designated';
   readonly address?: string;
   readonly port: number;
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
@@ -213,6 +215,8 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
   const days =
     one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);
   const name = made('td', one.upstream);
+  if (one.origin !== undefined && one.origin !== 'system')
+    name.append(made('small', one.origin === 'announced' ? 'announced by the network' : 'designated by the resolver'));
   if (one.purpose !== undefined) name.append(made('small', one.purpose === 'route' ? 'for routes' : 'for the portal'));
   row.append(
     name,

@@ -57,6 +57,7 @@ export class Core {
       dialer: dialerFor(common, this.network),
       dialDatagram,
       systemResolvers: () => system.resolvers(),
+      announcedResolvers: () => system.announced().resolvers,
       look: () => this.network.look(),
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };

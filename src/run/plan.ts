@@ -211,13 +211,14 @@ function serverSpec({
     pins,
     pinPolicy,
     discover: false,
+    origin: 'configured',
   };
 }
 
 const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): RoutePlan => ({
   zones: zones.map(wireName),
   kubernetes,
-  servers: resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, false)),
+  servers: resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, 'configured')),
 });
 
 function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
