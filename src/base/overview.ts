@@ -52,6 +52,17 @@ export interface ServerOverview {
   readonly addresses: readonly AddressOverview[];
 }
 
+/** An open portal window. */
+export interface PortalOverview {
+  /** Why it is open: by command, or because a captive portal was detected. */
+  readonly by: 'command' | 'detected';
+  /** The page of a detected portal, printable ASCII; undefined: it is not known. */
+  readonly url: string | undefined;
+  /** For how many milliseconds it has been open, and for how many more it stays open. */
+  readonly openMs: number;
+  readonly leftMs: number;
+}
+
 /** The whole daemon. */
 export interface Overview {
   readonly version: string;
@@ -77,8 +88,8 @@ export interface Overview {
     readonly address: string;
     readonly port: number;
   }[];
-  /** For how many more milliseconds the portal window is open; 0: it is closed. */
-  readonly portalMs: number;
+  /** The portal window; undefined: it is closed. */
+  readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];
   /** False: the system says that its clock is not synchronised. Undefined: it does not say. */
   readonly clockIsSet: boolean | undefined;

@@ -1,6 +1,6 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
-import type { Overview } from '../base/overview.js';
+import type { Overview, PortalOverview } from '../base/overview.js';
 import { durationText } from '../base/rates.js';
 import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
@@ -77,7 +77,13 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     cache: { entries, bytes, limit_bytes: limitBytes },
     inflight: overview.inflight,
     listening: listeningTexts(overview),
-    portal_seconds: Math.ceil(overview.portalMs / 1000),
+    portal_seconds: Math.ceil((overview.portal?.leftMs ?? 0) / 1000),
+    // Left out while it is closed.
+    portal: overview.portal && {
+      by: overview.portal.by,
+      url: overview.portal.url,
+      open_seconds: Math.floor(overview.portal.openMs / 1000),
+    },
     health: healthWords(overview),
     waiting: overview.waiting,
     unwritten: overview.unwritten,
@@ -111,13 +117,23 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
   };
 }
 
+/** An open portal window, in lines. */
+export function portalWords({ by, url, openMs, leftMs }: PortalOverview): readonly string[] {
+  const [open, left] = [Math.floor(openMs / 1000), Math.ceil(leftMs / 1000)].map(durationText);
+  const why = by === 'command' ? 'opened by command' : 'this network has a captive portal';
+  return [
+    `a portal window is open for ${left ?? ''} more: ${why} ${open ?? ''} ago`,
+    ...(url === undefined ? [] : [`the page of the portal: ${url}`]),
+  ];
+}
+
 /** The state of the daemon, for people. */
 export function statusText(overview: Overview): string {
-  const { version, upMs, portalMs, dnssec, cache, inflight } = overview;
+  const { version, upMs, portal, dnssec, cache, inflight } = overview;
   const rows = [
     ['dotstub', `${version}, running for ${durationText(upMs / 1000)}`],
     ['privacy', privacyWords(overview)],
-    ...(portalMs > 0 ? [['', `a portal window is open for ${durationText(Math.ceil(portalMs / 1000))} more`]] : []),
+    ...(portal === undefined ? [] : portalWords(portal).map(words => ['', words])),
     ['servers', reachedText(overview)],
     ['DNSSEC', `${dnssec}: ${VALIDATION_WORDS[dnssec]}`],
     ['cache', `${cache.entries} answers, ${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],

@@ -102,6 +102,20 @@ export class Upstreams implements Live {
     return this.plan.mode;
   }
 
+  /** The trusted roots, PEM; undefined: those of Node.js. */
+  get roots(): string | undefined {
+    return this.plan.roots?.octets.toString('latin1');
+  }
+
+  /** Whether no server is reached, and none may be asked in cleartext. */
+  get isUnreached(): boolean {
+    const addresses = this.main.overview().flatMap(each => each.addresses);
+    return (
+      addresses.length > 0 &&
+      addresses.every(({ state, path }) => path !== 'cleartext' && (state === 'failed' || state === 'looking'))
+    );
+  }
+
   /** The routes, with their servers. */
   get routes(): readonly RouteTarget[] {
     return this.routed;
