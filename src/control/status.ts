@@ -120,7 +120,7 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
 /** An open portal window, in lines. */
 export function portalWords({ by, url, openMs, leftMs }: PortalOverview): readonly string[] {
   const [open, left] = [Math.floor(openMs / 1000), Math.ceil(leftMs / 1000)].map(durationText);
-  const why = by === 'command' ? 'opened by command' : 'this network has a captive portal';
+  const why = by === 'command' ? 'opened by command' : 'this network has a captive portal, found';
   return [
     `a portal window is open for ${left ?? ''} more: ${why} ${open ?? ''} ago`,
     ...(url === undefined ? [] : [`the page of the portal: ${url}`]),

@@ -98,6 +98,19 @@ await t.test('why a server is not reached stands below the table', async t => {
   t.match(upstreamsText({ servers: [] }), 'There is no server');
 });
 
+await t.test('an open portal window is told with its reason, since when, and where to sign in', async t => {
+  const portal = { by: 'detected', url: 'http://login.hotel.test/', openMs: 61_000, leftMs: 1500 } as const;
+  const seen = overviewOf({ portal });
+  t.match(
+    statusText(seen),
+    /a portal window is open for 2 s more: this network has a captive portal, found 1 min ago\n +the page of the portal: http:\/\/login\.hotel\.test\//,
+  );
+  t.match(statusData(seen), { portal_seconds: 2, portal: { by: 'detected', url: portal.url, open_seconds: 61 } });
+  t.match(statusText(overviewOf({ portal: { ...portal, by: 'command', url: undefined } })), 'opened by command');
+  t.match(statusData(overviewOf()), { portal_seconds: 0, portal: undefined });
+  t.notMatch(statusText(overviewOf()), 'portal');
+});
+
 await t.test('a report tells where servers come from, unless all are in the configuration', async t => {
   const announced = serverOverview({ label: 'dns.example', origin: 'announced' });
   const system = serverOverview({
