@@ -11,6 +11,9 @@ export const MODES: readonly Mode[] = ['off', 'opportunistic', 'encrypted', 'str
 /** What a server is used for: `upstream`, an entry of `routes`, or the portal window (the network's own resolvers). */
 export type Purpose = 'main' | 'route' | 'portal';
 
+/** Where a server comes from: the configuration, the system's resolv.conf, or an announcement of the network (RFC 9463). */
+export type Origin = 'configured' | 'system' | 'announced';
+
 /** One address of a server. */
 export interface AddressOverview {
   /** Undefined: its lookup is not finished, or found none. */
@@ -37,6 +40,8 @@ export interface AddressOverview {
   readonly certificateEndsMs: number | undefined;
   /** Why it is not reached, in words; undefined: it is reached. */
   readonly failure: string | undefined;
+  /** Whether the server has designated this address (RFC 9462). */
+  readonly designated?: boolean;
 }
 
 /** One server. */
@@ -45,10 +50,22 @@ export interface ServerOverview {
   readonly id: number;
   /** The name for people and the metric label. Two servers may share one. */
   readonly label: string;
+  readonly origin: Origin;
   readonly purpose: Purpose;
   /** Whether it returns DNSSEC signatures or strips them. */
   readonly dnssec: 'ok' | 'strips' | 'unknown';
   readonly addresses: readonly AddressOverview[];
+}
+
+/** An open portal window. */
+export interface PortalOverview {
+  /** Why it is open: by command, or because a captive portal was detected. */
+  readonly by: 'command' | 'detected';
+  /** The page of a detected portal, printable ASCII; undefined: it is not known. */
+  readonly url: string | undefined;
+  /** For how many milliseconds it has been open, and for how many more it stays open. */
+  readonly openMs: number;
+  readonly leftMs: number;
 }
 
 /** The whole daemon. */
@@ -76,8 +93,8 @@ export interface Overview {
     readonly address: string;
     readonly port: number;
   }[];
-  /** For how many more milliseconds the portal window is open; 0: it is closed. */
-  readonly portalMs: number;
+  /** The portal window; undefined: it is closed. */
+  readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];
   /** False: the system says that its clock is not synchronised. Undefined: it does not say. */
   readonly clockIsSet: boolean | undefined;

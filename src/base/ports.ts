@@ -120,3 +120,30 @@ export type DialDatagram = (
   accept: (reply: Buffer) => boolean,
   timeoutMs: number,
 ) => Promise<Buffer | 'timeout' | 'unreachable'>;
+
+/** A GET request over HTTP/1.1. */
+export interface HttpRequest {
+  /** The address to connect to. Names are never looked up. */
+  readonly address: string;
+  readonly port: number;
+  /** The host of the URL, for the Host field, and over TLS for SNI and the certificate. */
+  readonly host: string;
+  /** The path of the URL, with its query. */
+  readonly path: string;
+  /** Undefined: HTTP without TLS. Otherwise the trusted roots, PEM; undefined: those of Node.js. */
+  readonly tls: { readonly roots: string | undefined } | undefined;
+  /** The media types that are accepted. */
+  readonly accept: string;
+}
+
+/** A response, whatever its status. Redirects are not followed. */
+export interface HttpResponse {
+  readonly status: number;
+  /** The Location field, if there is one. */
+  readonly location: string | undefined;
+  readonly contentType: string;
+  readonly body: Buffer;
+}
+
+/** Sends a request and resolves to the response. Undefined: there was none in time, or none that is sound. It never rejects. */
+export type HttpGet = (request: HttpRequest) => Promise<HttpResponse | undefined>;

@@ -11,12 +11,14 @@ import { systemResolvers } from '../config/system.js';
 import { logger } from '../observe/log.js';
 import { statusLine } from '../control/status.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
+import { ANNOUNCED_DIRECTORIES, announcementReader } from '../os/announced.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
 import { expand, isAnyAddress, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { handleProcessErrors } from '../os/process-errors.js';
+import { type Announced, announcedFrom } from '../run/announced.js';
 import type { ConfigurationSource } from '../run/configuration.js';
 import { startDaemon } from '../run/daemon.js';
 import type { Daemon } from '../run/parts.js';
@@ -97,6 +99,14 @@ class CommandLineSource implements ConfigurationSource {
   readonly resolvers = (): string[] =>
     systemResolvers(address => this.listening().some(at => at.port === DNS_PORT && standsFor(at, address)));
 
+  private readonly readAnnouncements = announcementReader(ANNOUNCED_DIRECTORIES);
+
+  /** What the network has announced, without this daemon. */
+  readonly announced = (): Announced =>
+    announcedFrom(this.readAnnouncements(), (address, port) =>
+      this.listening().some(at => at.port === port && standsFor(at, address)),
+    );
+
   /** @throws UsageError where the address of PROVIDER cannot be found */
   check({ upstream: { bootstrap } }: Good['config']): void {
     if (this.provider === undefined || bootstrap.length > 0 || this.resolvers().length > 0) return;
@@ -150,7 +160,7 @@ async function serve(
       clock: systemClock,
       random: systemRandom(),
       log,
-      system: { network: systemNetwork, resolvers: source.resolvers },
+      system: { network: systemNetwork, resolvers: source.resolvers, announced: source.announced },
       print: line => void process.stdout.write(line),
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
@@ -177,7 +187,7 @@ async function serve(
 /** Logs the start. */
 function introduce(
   log: Log,
-  { file, resolvers }: CommandLineSource,
+  { file, resolvers, announced }: CommandLineSource,
   { upstream: { servers, mode }, dnssec }: Good['config'],
   notBuilt: readonly string[],
   sockets: PassedSockets | undefined,
@@ -186,7 +196,7 @@ function introduce(
   if (sockets !== undefined)
     log.info({}, 'the service manager has opened the sockets: the addresses in listen are not used');
   if (servers.length === 0) {
-    const known = resolvers();
+    const known = [...resolvers(), ...announced().resolvers.map(({ name }) => name)];
     const words =
       known.length === 0
         ? 'no server is configured, and /etc/resolv.conf names none: every query will fail until one is'

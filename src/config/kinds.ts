@@ -253,6 +253,33 @@ export const hostName = text(
   same,
 );
 
+/** An HTTP URL, taken apart. */
+export interface HttpUrl {
+  /** A host name, or an address without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** With its query. */
+  readonly path: string;
+}
+
+const HTTP_PORT = 80;
+const MOST_URL_CHARACTERS = 2048;
+
+/** A URL of HTTP without TLS. */
+export const httpUrl: Kind<HttpUrl> = text(
+  'a URL such as http://connectivity.example/generate_204, without TLS, a password and a fragment',
+  input => {
+    if (input.length > MOST_URL_CHARACTERS || !URL.canParse(input)) return undefined;
+    const { protocol, username, password, hash, hostname, port, pathname, search } = new URL(input);
+    const host = hostname.replace(/^\[(.*)\]$/, '$1');
+    const isHost = isIP(host) !== 0 || hostName.read(host).ok;
+    if (protocol !== 'http:' || username + password + hash !== '' || !isHost) return undefined;
+    return { host, port: Number(port === '' ? HTTP_PORT : port), path: pathname + search };
+  },
+  ({ host, port, path }) =>
+    `http://${host.includes(':') ? `[${host}]` : host}${port === HTTP_PORT ? '' : `:${port}`}${path}`,
+);
+
 /** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, in the notation of RFC 7469). The value is the base64 alone. */
 export const pin = text(
   'a pin such as sha256/ and 44 characters of base64',

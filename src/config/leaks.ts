@@ -66,13 +66,21 @@ function* ofBootstrap(config: Config): Iterable<Leak> {
 }
 
 function* ofPortal(config: Config): Iterable<Leak> {
-  const { names } = config.portal;
-  if (modeOf(config) === 'off' || names.length === 0) return;
-  yield {
-    path: 'portal.names',
-    names: names.join(', '),
-    words: `in cleartext to the network's resolvers, while a portal window is open ("dotstub portal start")`,
-  };
+  const { names, detect } = config.portal;
+  if (modeOf(config) === 'off') return;
+  const opens = detect === 'off' ? '"dotstub portal start"' : '"dotstub portal start", or a detected portal';
+  if (names.length > 0)
+    yield {
+      path: 'portal.names',
+      names: names.join(', '),
+      words: `in cleartext to the network's resolvers, while a portal window is open (${opens})`,
+    };
+  if (detect !== 'off')
+    yield {
+      path: 'portal.detect',
+      names: `${detect.host}, and the names of the network's portal`,
+      words: "in cleartext to the network's resolvers, to find out whether the network has a portal",
+    };
 }
 
 function* ofRoutes({ routes }: Config): Iterable<Leak> {

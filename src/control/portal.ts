@@ -34,7 +34,7 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
             return { ok: false, problem: `${JSON.stringify(text)} is neither a duration such as 5m nor a host name` };
           own.push(lowerCased(name));
         }
-        portal.start(forMs ?? DEFAULT_MS, own);
+        portal.start(forMs ?? DEFAULT_MS, own, { by: 'command' });
         changed();
         return told(portal);
       }
@@ -44,11 +44,15 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
   },
 });
 
-const told = ({ leftMs }: Portal): ControlReply => ({
-  ok: true,
-  text:
-    leftMs > 0
-      ? `The portal window is open for ${Math.ceil(leftMs / 1000)} s: names of portal.names go to the network's resolvers in cleartext.`
-      : 'The portal window is closed.',
-  data: { open: leftMs > 0, seconds: Math.ceil(leftMs / 1000) },
-});
+function told({ open }: Portal): ControlReply {
+  if (open === undefined) return { ok: true, text: 'The portal window is closed.', data: { open: false, seconds: 0 } };
+  const { cause, leftMs } = open;
+  const seconds = Math.ceil(leftMs / 1000);
+  const url = cause.by === 'detected' ? cause.url : undefined;
+  const words = [
+    `The portal window is open for ${seconds} s: names of portal.names go to the network's resolvers in cleartext.`,
+    ...(cause.by === 'detected' ? ['It was opened because this network has a captive portal.'] : []),
+    ...(url === undefined ? [] : [`The page of the portal: ${url}`]),
+  ];
+  return { ok: true, text: words.join('\n'), data: { open: true, seconds, by: cause.by, url } };
+}

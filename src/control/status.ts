@@ -1,6 +1,6 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
-import type { Overview } from '../base/overview.js';
+import type { Overview, PortalOverview } from '../base/overview.js';
 import { durationText } from '../base/rates.js';
 import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
@@ -77,7 +77,13 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     cache: { entries, bytes, limit_bytes: limitBytes },
     inflight: overview.inflight,
     listening: listeningTexts(overview),
-    portal_seconds: Math.ceil(overview.portalMs / 1000),
+    portal_seconds: Math.ceil((overview.portal?.leftMs ?? 0) / 1000),
+    // Left out while it is closed.
+    portal: overview.portal && {
+      by: overview.portal.by,
+      url: overview.portal.url,
+      open_seconds: Math.floor(overview.portal.openMs / 1000),
+    },
     health: healthWords(overview),
     waiting: overview.waiting,
     unwritten: overview.unwritten,
@@ -87,10 +93,17 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
 
 /** The state of the addresses of servers, for programs. */
 export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Record<string, unknown>>[] =>
-  rowsOf(overview).map(({ server, address }) => ({
+  rowsOf(overview).map(dataOf);
+
+function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
+  const { server, address } = row;
+  const origin = originOf(row);
+  return {
     upstream: server.label,
     // Left out if it is `main`.
     purpose: server.purpose === 'main' ? undefined : server.purpose,
+    // Left out if it is `configured`.
+    origin: origin === 'configured' ? undefined : origin,
     address: address.address,
     port: address.port,
     state: address.state,
@@ -102,15 +115,26 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     idle_limit_ms: address.idleLimitMs,
     certificate_ends_ms: address.certificateEndsMs,
     failure: address.failure,
-  }));
+  };
+}
+
+/** An open portal window, in lines. */
+export function portalWords({ by, url, openMs, leftMs }: PortalOverview): readonly string[] {
+  const [open, left] = [Math.floor(openMs / 1000), Math.ceil(leftMs / 1000)].map(durationText);
+  const why = by === 'command' ? 'opened by command' : 'this network has a captive portal, found';
+  return [
+    `a portal window is open for ${left ?? ''} more: ${why} ${open ?? ''} ago`,
+    ...(url === undefined ? [] : [`the page of the portal: ${url}`]),
+  ];
+}
 
 /** The state of the daemon, for people. */
 export function statusText(overview: Overview): string {
-  const { version, upMs, portalMs, dnssec, cache, inflight } = overview;
+  const { version, upMs, portal, dnssec, cache, inflight } = overview;
   const rows = [
     ['dotstub', `${version}, running for ${durationText(upMs / 1000)}`],
     ['privacy', privacyWords(overview)],
-    ...(portalMs > 0 ? [['', `a portal window is open for ${durationText(Math.ceil(portalMs / 1000))} more`]] : []),
+    ...(portal === undefined ? [] : portalWords(portal).map(words => ['', words])),
     ['servers', reachedText(overview)],
     ['DNSSEC', `${dnssec}: ${VALIDATION_WORDS[dnssec]}`],
     ['cache', `${cache.entries} answers, ${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
@@ -127,9 +151,16 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
   // Most daemons have servers of only one purpose, and need no column for it.
   const purposes = rows.some(({ server }) => server.purpose !== 'main');
+  // In the configuration, everybody can look it up.
+  const origins = rows.some(row => originOf(row) !== 'configured');
   const table = columns([
-    ['server', ...(purposes ? ['purpose'] : []), 'address', 'state', 'identity', 'RTT', 'connections'],
-    ...rows.map(row => cellsOf(row, purposes)),
+    [
+      'server',
+      ...(purposes ? ['purpose'] : []),
+      ...(origins ? ['from'] : []),
+      ...['address', 'state', 'identity', 'RTT', 'connections'],
+    ],
+    ...rows.map(row => cellsOf(row, purposes, origins)),
   ]);
   const reasons = rows.flatMap(({ server: { label }, address: { address, failure, cleartextMs } }) => {
     const since =
@@ -140,7 +171,19 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   return table + reasons.join('');
 }
 
-function cellsOf({ server, address: one }: AddressRow, purposes: boolean): string[] {
+/** Where an address comes from: as its server, or designated by it (RFC 9462). */
+const originOf = ({ server, address }: AddressRow): keyof typeof ORIGIN_WORDS =>
+  address.designated === true ? 'designated' : server.origin;
+
+const ORIGIN_WORDS = {
+  configured: 'configuration',
+  system: 'resolv.conf',
+  announced: 'network (DNR)',
+  designated: 'network (DDR)',
+} as const;
+
+function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[] {
+  const { server, address: one } = row;
   const { address, port, path, state, rttMs } = one;
   const at =
     address === undefined ? '' : path === 'cleartext' ? portText(address, PLAIN_PORT) : portText(address, port);
@@ -148,6 +191,7 @@ function cellsOf({ server, address: one }: AddressRow, purposes: boolean): strin
   return [
     server.label,
     ...(purposes ? [server.purpose] : []),
+    ...(origins ? [ORIGIN_WORDS[originOf(row)]] : []),
     at,
     path === 'cleartext' ? `cleartext${tls}` : STATE_WORDS[state],
     one.authenticated ? 'proved' : state === 'private' ? 'not proved' : '',

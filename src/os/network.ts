@@ -21,11 +21,15 @@ export interface NetworkSources {
   network(): string;
   /** The system's resolvers; a constant text if they are not used. */
   resolvers(): string;
-  /**
-   * The directory of resolv.conf. It is watched, so that a change is noticed without queries, too. Undefined: not
-   * needed.
-   */
-  readonly directory: string | undefined;
+  /** The directories of their files. They are watched, so that a change is noticed without queries, too. */
+  readonly directories: readonly WatchedDirectory[];
+}
+
+/** A directory that is watched. */
+export interface WatchedDirectory {
+  readonly path: string;
+  /** How the names of the files that count begin. */
+  readonly prefix: string;
 }
 
 const LOOK_MS = 1000;
@@ -52,10 +56,10 @@ export class NetworkWatch {
   /** How far the wall clock is ahead of the monotonic one. */
   private aheadMs: number;
   private cancelLook: Cancel = () => undefined;
-  private watcher: FSWatcher | undefined;
-  private watchedDirectory: string | undefined;
-  /** When watching failed last. */
-  private watchFailedAt = monoMs(-Infinity);
+  /** By the path of the directory. */
+  private readonly watchers = new Map<string, FSWatcher>();
+  /** When watching a directory failed last, by its path. */
+  private readonly watchFailedAt = new Map<string, MonoMs>();
   private closed = false;
 
   constructor(
@@ -68,7 +72,7 @@ export class NetworkWatch {
     this.aheadMs = clock.wallMs() - this.lookedAt;
     this.seenNetwork = this.read('network', '');
     this.seenResolvers = this.read('resolvers', '');
-    this.watchDirectory();
+    this.watchDirectories();
   }
 
   /** The network as a text, which is the same whenever the machine is there. */
@@ -80,8 +84,8 @@ export class NetworkWatch {
   follow(sources: NetworkSources): void {
     this.sources = sources;
     this.seenResolvers = this.read('resolvers', this.seenResolvers);
-    this.watchFailedAt = monoMs(-Infinity);
-    this.watchDirectory();
+    this.watchFailedAt.clear();
+    this.watchDirectories();
   }
 
   /** Checks for changes, unless that was done just now. */
@@ -95,7 +99,7 @@ export class NetworkWatch {
     const before = { network: this.seenNetwork, resolvers: this.seenResolvers };
     this.seenNetwork = this.read('network', before.network);
     this.seenResolvers = this.read('resolvers', before.resolvers);
-    if (this.watcher === undefined) this.watchDirectory();
+    this.watchDirectories();
     if (this.seenResolvers !== before.resolvers) this.onChange('resolvers');
     if (this.seenNetwork !== before.network) this.onChange('network');
     else if (slept) this.onChange('resume');
@@ -104,7 +108,8 @@ export class NetworkWatch {
   close(): void {
     this.closed = true;
     this.cancelLook();
-    this.watcher?.close();
+    for (const watcher of this.watchers.values()) watcher.close();
+    this.watchers.clear();
   }
 
   /** Reads a source. If the system cannot tell, the old text counts, and the source is read again at the next check. */
@@ -117,35 +122,40 @@ export class NetworkWatch {
     }
   }
 
-  /** Watches the directory of the sources, and no other. */
-  private watchDirectory(): void {
-    const { directory } = this.sources;
-    if (this.watcher !== undefined && directory !== this.watchedDirectory) {
-      this.watcher.close();
-      this.watcher = undefined;
+  /** Watches the directories of the sources, and no others. */
+  private watchDirectories(): void {
+    const { directories } = this.sources;
+    for (const [path, watcher] of this.watchers) {
+      if (directories.some(each => each.path === path)) continue;
+      watcher.close();
+      this.watchers.delete(path);
     }
+    if (this.closed) return;
+    for (const each of directories) if (!this.watchers.has(each.path)) this.watchDirectory(each);
+  }
+
+  private watchDirectory({ path, prefix }: WatchedDirectory): void {
     const now = this.clock.monotonicMs();
-    if (this.closed || directory === undefined || this.watcher !== undefined) return;
-    if (now - this.watchFailedAt < WATCH_AGAIN_MS) return;
+    if (now - (this.watchFailedAt.get(path) ?? -Infinity) < WATCH_AGAIN_MS) return;
     try {
-      const watcher = watch(directory, { persistent: false }, (_event, name) => this.lookSoon(name));
+      const watcher = watch(path, { persistent: false }, (_event, name) => {
+        if (name === null || name.startsWith(prefix)) this.lookSoon();
+      });
       watcher.on('error', () => {
         watcher.close();
-        if (this.watcher !== watcher) return;
-        this.watcher = undefined;
-        this.watchFailedAt = this.clock.monotonicMs();
+        if (this.watchers.get(path) !== watcher) return;
+        this.watchers.delete(path);
+        this.watchFailedAt.set(path, this.clock.monotonicMs());
       });
-      this.watcher = watcher;
-      this.watchedDirectory = directory;
+      this.watchers.set(path, watcher);
     } catch {
       // No inotify left, or no such directory: `look` still notices changes.
-      this.watchFailedAt = now;
+      this.watchFailedAt.set(path, now);
     }
   }
 
-  /** A file of the directory was written: checks after a while without further changes. */
-  private lookSoon(name: string | null): void {
-    if (name !== null && !name.startsWith('resolv.conf')) return;
+  /** A file was written: checks after a while without further changes. */
+  private lookSoon(): void {
     this.cancelLook();
     this.cancelLook = this.clock.after(QUIET_MS, () => {
       this.lookedAt = monoMs(-Infinity);

@@ -27,6 +27,8 @@ interface Status {
   readonly inflight: number;
   readonly listening: readonly string[];
   readonly portal_seconds: number;
+  /** Left out while the portal window is closed. */
+  readonly portal?: { readonly by: 'command' | 'detected'; readonly url?: string; readonly open_seconds: number };
   readonly health: string;
   readonly upstreams: readonly UpstreamRow[];
   readonly sums: readonly number[];
@@ -40,6 +42,8 @@ interface UpstreamRow {
   readonly upstream: string;
   /** Left out for the servers of all names that no route is for. */
   readonly purpose?: 'route' | 'portal';
+  /** Left out for those of the configuration. */
+  readonly origin?: 'system' | 'announced' | 'designated';
   readonly address?: string;
   readonly port: number;
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
@@ -215,6 +219,8 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
   const days =
     one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);
   const name = made('td', one.upstream);
+  if (one.origin !== undefined && one.origin !== 'system')
+    name.append(made('small', one.origin === 'announced' ? 'announced by the network' : 'designated by the resolver'));
   if (one.purpose !== undefined) name.append(made('small', one.purpose === 'route' ? 'for routes' : 'for the portal'));
   row.append(
     name,
@@ -241,6 +247,29 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
 const facts = (rows: readonly (readonly [string, string])[]): HTMLElement[] =>
   rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]);
 
+/** Why a portal window is open, in a sentence; empty: it is closed. */
+function portalText({ portal, portal_seconds: left }: Status): string {
+  if (portal === undefined) return '';
+  const why = portal.by === 'command' ? 'opened by command' : 'this network has a captive portal';
+  const times = `for ${durationText(left)} more, opened ${durationText(portal.open_seconds)} ago`;
+  return `A portal window is open ${times} (${why}): some names go to the network's resolvers in cleartext.`;
+}
+
+/**
+ * A link to the page of the portal. Its address comes from the network: only a page over HTTP is linked to, and it does
+ * not learn of this one.
+ */
+function portalLink({ portal }: Status): HTMLElement[] {
+  const url = portal?.url ?? '';
+  if (!/^https?:\/\//.test(url)) return [];
+  const link = document.createElement('a');
+  link.href = url;
+  link.rel = 'noopener noreferrer external';
+  link.target = '_blank';
+  link.textContent = url;
+  return [made('span', 'The page of the portal: '), link];
+}
+
 const PRIVACY: Readonly<Record<string, string>> = {
   authenticated: 'Private',
   encrypted: 'Encrypted',
@@ -264,11 +293,9 @@ function show(status: Status): void {
   banner.dataset['privacy'] = status.privacy;
   const [title, words] = [...banner.children];
   if (title !== undefined) say(title, PRIVACY[status.privacy] ?? status.privacy);
-  if (words !== undefined)
-    say(
-      words,
-      `${status.mode}: ${status.privacy_words}${status.portal_seconds > 0 ? `; a portal window is open for ${durationText(status.portal_seconds)} more` : ''}`,
-    );
+  if (words !== undefined) say(words, `${status.mode}: ${status.privacy_words}`);
+  say(element('portal'), portalText(status));
+  fill('portal-page', portalLink(status));
   say(element('rate'), now === undefined ? '–' : numberText(now.queries));
   say(element('hits'), percentText(now?.hits));
   say(element('encrypted'), percentText(now?.encrypted));

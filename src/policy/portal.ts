@@ -4,25 +4,46 @@
 import { monoAfter, type MonoMs } from '../base/time.js';
 import { isAtOrBelow } from '../wire/name.js';
 
+/** Why it is open: by command, or because a portal was detected; `url`: its page, if it is known. */
+export type PortalCause = { readonly by: 'command' } | { readonly by: 'detected'; readonly url: string | undefined };
+
+/** An open window. */
+export interface OpenPortal {
+  readonly cause: PortalCause;
+  /** For how many milliseconds it has been open, */
+  readonly openMs: number;
+  /** and for how many more it stays open. */
+  readonly leftMs: number;
+}
+
 /** The window. */
 export interface Portal {
   /**
    * Opens the window, or extends it.
    * @param own names of the portal itself, besides the configured ones
    */
-  start(forMs: number, own: readonly Buffer[]): void;
+  start(forMs: number, own: readonly Buffer[], cause: PortalCause): void;
   stop(): void;
   /** Replaces the configured names; an open window stays open and keeps its own names. */
   configure(names: readonly Buffer[]): void;
   /** For how many milliseconds it stays open; 0: it is closed. */
   readonly leftMs: number;
+  /** Undefined: it is closed. */
+  readonly open: OpenPortal | undefined;
   /** Whether this name (lower case) is sent to the network's resolvers now: one of the names, or below one. */
   covers(name: Buffer): boolean;
 }
 
+/** The times of an open window. */
+interface Opened {
+  readonly since: MonoMs;
+  readonly until: MonoMs;
+  readonly cause: PortalCause;
+}
+
 class PortalWindow implements Portal {
-  /** When it closes; undefined: it is closed, and a query need not look at the clock. */
-  private until: MonoMs | undefined = undefined;
+  /** Undefined: it is closed, and a query need not look at the clock. */
+  private opened: Opened | undefined = undefined;
   /** Names of the portal itself, for this window only. */
   private own: readonly Buffer[] = [];
 
@@ -32,13 +53,15 @@ class PortalWindow implements Portal {
     private names: readonly Buffer[],
   ) {}
 
-  start(forMs: number, own: readonly Buffer[]): void {
-    this.until = monoAfter(this.monotonicMs(), forMs);
+  start(forMs: number, own: readonly Buffer[], cause: PortalCause): void {
+    const now = this.monotonicMs();
+    const since = this.leftMs > 0 ? (this.opened?.since ?? now) : now;
+    this.opened = { since, until: monoAfter(now, forMs), cause };
     this.own = own;
   }
 
   stop(): void {
-    this.until = undefined;
+    this.opened = undefined;
     this.own = [];
   }
 
@@ -47,7 +70,13 @@ class PortalWindow implements Portal {
   }
 
   get leftMs(): number {
-    return this.until === undefined ? 0 : Math.max(0, this.until - this.monotonicMs());
+    return this.opened === undefined ? 0 : Math.max(0, this.opened.until - this.monotonicMs());
+  }
+
+  get open(): OpenPortal | undefined {
+    const { opened, leftMs } = this;
+    if (opened === undefined || leftMs === 0) return undefined;
+    return { cause: opened.cause, openMs: this.monotonicMs() - opened.since, leftMs };
   }
 
   covers(name: Buffer): boolean {

@@ -32,8 +32,6 @@ export interface CommandParts extends TopParts {
   readonly service: Service;
   /** Connects to all servers anew, as after a change of the network. */
   readonly connectAnew: () => void;
-  /** Removes ready replies, so that changes take effect. */
-  readonly forgetReady: () => void;
 }
 
 /** All commands. */
@@ -62,23 +60,8 @@ export function controlCommands(parts: CommandParts): ControlCommands {
         return { ok: true, text: 'The servers are connected to anew.', data: {} };
       },
     },
-    portal: portalCommand(resolution.portal, () => portalChanged(parts)),
+    portal: portalCommand(resolution.portal, () => resolution.portalChanged()),
   };
-}
-
-function portalChanged({ log, resolution, upstreams, connectAnew, forgetReady }: CommandParts): void {
-  // Other resolvers than last time, perhaps.
-  upstreams.closePortal();
-  forgetReady();
-  const seconds = Math.ceil(resolution.portal.leftMs / 1000);
-  if (seconds > 0) {
-    const words = `names of portal.names go to the network's resolvers in cleartext`;
-    log.warn({ seconds }, `portal window open for ${seconds} s: ${words}`);
-    return;
-  }
-  log.warn({}, 'portal window closed');
-  // After a sign-in, servers may be reachable that were not before.
-  connectAnew();
 }
 
 /** Opens the control socket. A daemon without one still serves. */

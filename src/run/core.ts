@@ -5,6 +5,7 @@ import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
 import type { AgeSec } from '../base/time.js';
 import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
+import { httpGet } from '../os/http-get.js';
 import type { Libc } from '../os/libc.js';
 import type { NetworkChange } from '../os/network.js';
 import { type StateStore, stateStore } from '../os/state-store.js';
@@ -17,6 +18,7 @@ import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 import { READY_SHARE, Resolution } from './resolution.js';
+import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
 
 /** Facts of parts that are opened later. */
@@ -40,6 +42,7 @@ export class Core {
   readonly packets: SharedArrayBuffer;
   readonly ready: PacketCache;
   readonly resolution: Resolution;
+  private readonly unreached: LongUnreached;
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     const { clock, log, system } = given;
@@ -48,7 +51,10 @@ export class Core {
     this.libc = libcFor(plan, log);
     const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
     this.store = opened.add(stateStore(plan.stateDirectory, { clock, log }));
-    const changed = (what: NetworkChange): void => this.networkChanged(what);
+    const changed = (what: NetworkChange): void => {
+      this.networkChanged(what);
+      this.resolution.detection.trigger(what === 'resume' ? 'resume' : 'network');
+    };
     this.network = opened.add(new Network({ ...common, store: this.store, changed }));
     this.clients = new Clients(plan);
     const asking = {
@@ -57,14 +63,24 @@ export class Core {
       dialer: dialerFor(common, this.network),
       dialDatagram,
       systemResolvers: () => system.resolvers(),
-      look: () => this.network.look(),
+      announcedResolvers: () => system.announced().resolvers,
+      look: () => this.look(),
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
     this.packets = packetCacheMemory(plan.cacheBytes / READY_SHARE);
     this.ready = new PacketCache(this.packets);
     const { store, network, clients, upstreams } = this;
-    const resolving = { ...common, store, network, clients, upstreams, forgotten: () => this.ready.clear() };
+    const resolving = {
+      ...{ ...common, store, network, clients, upstreams, dialDatagram, httpGet: httpGet() },
+      roots: () => upstreams.roots,
+      forgotten: () => this.ready.clear(),
+    };
+    this.unreached = new LongUnreached(
+      clock,
+      () => upstreams.isUnreached,
+      () => this.resolution.detection.trigger('failing'),
+    );
     this.resolution = opened.add(new Resolution(resolving, plan));
   }
 
@@ -72,6 +88,12 @@ export class Core {
   get shared() {
     const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
     return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
+  }
+
+  /** Before each question: checks whether the network has changed, and for how long no server was reached. */
+  private look(): void {
+    this.network.look();
+    if (this.resolution.detection.isOn) this.unreached.look();
   }
 
   /** The network, its resolvers or the route to the servers have changed: failed questions may succeed now. */

@@ -69,7 +69,6 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ ...common, ...counted.top, overview, service, configuration, metrics: counted },
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
-    forgetReady: () => core.ready.clear(),
   });
   const control = await openControl(plan, { log, commands, maxSessions: caps.control });
   if (control !== undefined) opened.add(control);

@@ -5,7 +5,8 @@ import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
 import { timesyncHasSetClock } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { type NetworkChange, NetworkWatch } from '../os/network.js';
+import { ANNOUNCED_DIRECTORIES } from '../os/announced.js';
+import { type NetworkChange, NetworkWatch, type WatchedDirectory } from '../os/network.js';
 import type { StateStore } from '../os/state-store.js';
 import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
 import type { DaemonParts } from './parts.js';
@@ -39,8 +40,12 @@ const STATE_FILE = 'networks.json';
 const MOST_STATE_BYTES = 1 << 18;
 const LOST = 'what was learned about networks (which servers have proved themselves on which) is lost at the end';
 
-/** The directory of resolv.conf. It is watched, so that a change is noticed without queries, too. */
-const RESOLVERS_DIRECTORY = '/etc';
+/** Where the system's resolvers and the announcements of the network are. */
+const DIRECTORIES: readonly WatchedDirectory[] = [
+  { path: '/etc', prefix: 'resolv.conf' },
+  { path: ANNOUNCED_DIRECTORIES.networkd, prefix: '' },
+  { path: ANNOUNCED_DIRECTORIES.networkManager, prefix: '' },
+];
 const CHANGE_WORDS: Readonly<Record<NetworkChange, string>> = {
   network: 'the network has changed: connecting anew',
   resume: 'the machine has slept: connecting anew',
@@ -60,8 +65,8 @@ export class Network {
       clock,
       {
         network: () => system.network(),
-        resolvers: () => system.resolvers().join(' '),
-        directory: RESOLVERS_DIRECTORY,
+        resolvers: () => JSON.stringify([system.resolvers(), system.announced().resolvers]),
+        directories: DIRECTORIES,
       },
       what => this.changed(what),
     );
@@ -97,8 +102,17 @@ export class Network {
     if (what === 'resolvers') {
       const resolvers = system.resolvers().join(', ');
       log.info({ resolvers }, `the system's resolvers are: ${resolvers === '' ? 'none' : resolvers}`);
+      this.tellAnnounced();
     }
     changed(what);
+  }
+
+  /** Logs the resolvers that the network has announced, if there are any. */
+  tellAnnounced(): void {
+    const { resolvers } = this.parts.system.announced();
+    const announced = resolvers.map(({ name, address, port }) => `${name} (${address} port ${port})`).join(', ');
+    if (resolvers.length > 0)
+      this.parts.log.info({ announced }, `the network announces resolvers with DNS over TLS: ${announced}`);
   }
 
   /** Stops watching. */

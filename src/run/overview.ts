@@ -1,9 +1,10 @@
 // Takes the snapshot of the daemon's state, on request, from its parts.
 
-import type { Overview } from '../base/overview.js';
+import type { Overview, PortalOverview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import type { StateStore } from '../os/state-store.js';
+import type { OpenPortal } from '../policy/portal.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
 import type { Logging } from './logging.js';
@@ -29,6 +30,14 @@ export interface OverviewParts {
   readonly configuration: Configuration;
 }
 
+const portalOverview = (open: OpenPortal | undefined): PortalOverview | undefined =>
+  open && {
+    by: open.cause.by,
+    url: open.cause.by === 'detected' ? open.cause.url : undefined,
+    openMs: open.openMs,
+    leftMs: open.leftMs,
+  };
+
 /** Takes the snapshot. */
 export function overviewOf(parts: OverviewParts): Overview {
   const { network, upstreams, resolution, listeners } = parts;
@@ -42,7 +51,7 @@ export function overviewOf(parts: OverviewParts): Overview {
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,
-    portalMs: resolution.portal.leftMs,
+    portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     clockIsSet: network.clockIsSet,
     draining: parts.service.draining,

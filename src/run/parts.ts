@@ -7,6 +7,7 @@ import type { ConfigCheck } from '../config/check.js';
 import type { ControlReply } from '../control/protocol.js';
 import type { ConfigurableLog } from '../observe/log.js';
 import type { PassedSockets } from '../os/activation.js';
+import type { Announced } from './announced.js';
 import type { ConfigurationSource } from './configuration.js';
 
 /** The parts that a daemon is made from. */
@@ -22,9 +23,10 @@ export interface DaemonParts {
   readonly random: Random;
   readonly log: ConfigurableLog;
   /**
-   * Facts about the machine: its network as a text, which is the same whenever the machine is there, and its resolvers.
+   * Facts about the machine: its network as a text, which is the same whenever the machine is there, its resolvers, and
+   * what the network has announced.
    */
-  readonly system: { network(): string; resolvers(): readonly string[] };
+  readonly system: { network(): string; resolvers(): readonly string[]; announced(): Announced };
   /** Takes the lines of the query log if no file is configured. */
   readonly print: (line: string) => void;
   /** Sockets that are open already, used instead of the configured addresses. */

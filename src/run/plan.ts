@@ -9,6 +9,7 @@ import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
 import { type Name, nameOf } from '../dnssec/name.js';
+import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
@@ -73,6 +74,8 @@ export interface ResolutionPlan {
   readonly ttlLimits: TtlLimits;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
+  /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
+  readonly portalProbe: HttpPlace | undefined;
 }
 
 /** An address to listen on. */
@@ -211,13 +214,14 @@ function serverSpec({
     pins,
     pinPolicy,
     discover: false,
+    origin: 'configured',
   };
 }
 
 const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): RoutePlan => ({
   zones: zones.map(wireName),
   kubernetes,
-  servers: resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, false)),
+  servers: resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, 'configured')),
 });
 
 function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
@@ -234,6 +238,7 @@ function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
       negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000),
     },
     portalNames: portal.names.map(wireName),
+    portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };
 }
 

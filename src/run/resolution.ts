@@ -2,7 +2,7 @@
 
 import type { Observer } from '../base/observer.js';
 import type { Overview, ServerOverview } from '../base/overview.js';
-import type { Clock, Log } from '../base/ports.js';
+import type { Clock, DialDatagram, HttpGet, Log, Random } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
@@ -12,15 +12,18 @@ import type { TrustPoints } from '../dnssec/rollover.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Outcome } from '../pipeline/answer.js';
-import { Jobs } from '../pipeline/jobs/jobs.js';
+import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
+import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import { type Traced, trace } from '../pipeline/trace.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
 import { type Portal, portal } from '../policy/portal.js';
+import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { Clients } from './clients.js';
 import type { Network } from './network.js';
+import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { Trust } from './trust.js';
@@ -38,6 +41,13 @@ export interface ResolutionParts {
   readonly network: Network;
   readonly upstreams: Upstreams;
   readonly clients: Clients;
+  readonly system: DaemonParts['system'];
+  // For the detection of captive portals.
+  readonly random: Random;
+  readonly dialDatagram: DialDatagram;
+  readonly httpGet: HttpGet;
+  /** The trusted roots of the plan in force, PEM; undefined: those of Node.js. */
+  readonly roots: () => string | undefined;
   /** Called when answers were forgotten: ready replies of them must be removed, too. */
   readonly forgotten: () => void;
 }
@@ -51,10 +61,18 @@ const TRACE_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
 
+const PLAIN_PORT = 53;
+const PORTAL_END_WORDS: Readonly<Record<DetectionEnd, string>> = {
+  free: 'the captive portal lets everything through now',
+  too_long: 'the captive portal has let nothing through for too long: "dotstub portal start" opens the window again',
+  off: 'captive portals are not looked for any more (portal.detect)',
+};
+
 /** Resolution. */
 export class Resolution implements Live {
   static readonly options = [
     'portal.names',
+    'portal.detect',
     ...VERDICT_OPTIONS,
     'dnssec.negative_trust_anchors',
     'dnssec.ntp_names',
@@ -63,8 +81,10 @@ export class Resolution implements Live {
     'cache.negative_max_ttl',
   ];
   readonly options = Resolution.options;
-  /** The captive portal window. */
+  /** The captive portal window, */
   readonly portal: Portal;
+  /** and what opens and closes it without a command. */
+  readonly detection: PortalDetection;
   readonly trust: Trust;
   readonly negative: NegativeAnchors;
   private readonly answers: AnswerCache;
@@ -85,6 +105,11 @@ export class Resolution implements Live {
     this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
     this.answers = new AnswerCache(this.answerBytes, observer);
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
+    this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
+      opened: url => this.portalDetected(url),
+      closed: why => this.portalEnded(why),
+      due: () => this.jobs.lookAgain(),
+    });
     this.trust = new Trust(parts.store, log, resolution.anchors);
     this.negative = negativeAnchors(resolution.negativeAnchors, ageNow);
     this.validator = validator({
@@ -108,6 +133,8 @@ export class Resolution implements Live {
     });
     this.jobs = new Jobs(clock);
     this.jobs.add(trustAnchorJob({ ...asking, points: () => this.trust.points, validates: () => this.validates }));
+    this.jobs.add(this.portalJob());
+    this.detection.configure(resolution.portalProbe !== undefined);
   }
 
   /** Answers a query. */
@@ -153,6 +180,23 @@ export class Resolution implements Live {
     this.forgetFailures();
   }
 
+  /** The portal window was opened or closed. Ready replies are given without a look at its names. */
+  portalChanged(): void {
+    const { upstreams, log, forgotten } = this.parts;
+    // Other resolvers than last time, perhaps.
+    upstreams.closePortal();
+    forgotten();
+    const seconds = Math.ceil(this.portal.leftMs / 1000);
+    if (seconds > 0) {
+      const words = `names of portal.names go to the network's resolvers in cleartext`;
+      return log.warn({ seconds }, `portal window open for ${seconds} s: ${words}`);
+    }
+    log.warn({}, 'portal window closed');
+    // After a sign-in, servers may be reachable that were not before.
+    this.forgetFailures();
+    upstreams.networkChanged('network');
+  }
+
   /** Answers one question past all caches, and notes what validation finds on its way. */
   async trace(name: Buffer, type: number): Promise<Traced> {
     const { clock, log, observer, ageNow, upstreams } = this.parts;
@@ -176,6 +220,7 @@ export class Resolution implements Live {
     const before = this.plan;
     this.plan = next;
     this.portal.configure(next.portalNames);
+    this.exchangeDetection(before, next);
     if (points !== undefined) this.trust.take(points);
     const other =
       points !== undefined ||
@@ -193,6 +238,37 @@ export class Resolution implements Live {
     this.parts.forgotten();
     this.forgetFailures();
     this.jobs.lookAgain();
+  }
+
+  private exchangeDetection(before: ResolutionPlan, next: ResolutionPlan): void {
+    this.detection.configure(next.portalProbe !== undefined);
+    // Another URL may get another answer.
+    if (JSON.stringify(before.portalProbe) !== JSON.stringify(next.portalProbe)) this.detection.trigger('start');
+  }
+
+  private portalJob(): Job {
+    const { clock, random, dialDatagram, observer, httpGet, system, roots } = this.parts;
+    return portalProbeJob({
+      detection: this.detection,
+      monotonicMs: () => clock.monotonicMs(),
+      ports: { random, dialDatagram, observer },
+      get: httpGet,
+      place: () => this.plan.portalProbe,
+      apis: () => system.announced().portals,
+      resolvers: () => system.resolvers().map(address => ({ address, port: PLAIN_PORT })),
+      roots,
+    });
+  }
+
+  private portalDetected(url: string | undefined): void {
+    const page = url === undefined ? '' : `; its page is ${url}`;
+    this.parts.log.warn({ url }, `this network has a captive portal${page}`);
+    this.portalChanged();
+  }
+
+  private portalEnded(why: DetectionEnd): void {
+    this.parts.log.info({ reason: why }, PORTAL_END_WORDS[why]);
+    this.portalChanged();
   }
 
   private get validates(): boolean {

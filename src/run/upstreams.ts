@@ -10,10 +10,9 @@ import type { Memory } from '../upstream/memory.js';
 import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
-import type { ServerSpec } from '../upstream/server.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
-import { resolverSpec } from './servers.js';
+import { type AnnouncedResolver, plainServers, systemServers } from './servers.js';
 
 /** The parts that the pools use. */
 export interface UpstreamsParts {
@@ -27,6 +26,8 @@ export interface UpstreamsParts {
   readonly dialDatagram: DialDatagram;
   /** The addresses of the system's resolvers at present. */
   readonly systemResolvers: () => readonly string[];
+  /** The resolvers that the network has announced at present. */
+  readonly announcedResolvers: () => readonly AnnouncedResolver[];
   /** Called before every question, to check whether the network has changed. */
   readonly look: () => void;
   /** Other servers have other failures; and of `zones`, the answers of before come from servers that are not asked any more. */
@@ -99,6 +100,20 @@ export class Upstreams implements Live {
   /** The mode in force. */
   get mode(): Mode {
     return this.plan.mode;
+  }
+
+  /** The trusted roots, PEM; undefined: those of Node.js. */
+  get roots(): string | undefined {
+    return this.plan.roots?.octets.toString('latin1');
+  }
+
+  /** Whether no server is reached, and none may be asked in cleartext. */
+  get isUnreached(): boolean {
+    const addresses = this.main.overview().flatMap(each => each.addresses);
+    return (
+      addresses.length > 0 &&
+      addresses.every(({ state, path }) => path !== 'cleartext' && (state === 'failed' || state === 'looking'))
+    );
   }
 
   /** The routes, with their servers. */
@@ -202,23 +217,21 @@ export class Upstreams implements Live {
   }
 
   private specOf({ mode, policy, servers, bootstrap, trust }: UpstreamPlan): PoolSpec {
-    const { systemResolvers } = this.parts;
+    const { systemResolvers, announcedResolvers } = this.parts;
+    // In cleartext, a name proves nothing.
+    const announced = mode === 'off' ? [] : announcedResolvers();
     return {
       mode,
       policy,
       trust,
-      servers: servers === 'system' ? this.systemServers() : servers,
+      servers: servers === 'system' ? systemServers(systemResolvers(), announced) : servers,
       bootstrapServers: () =>
         bootstrap === 'system' ? systemResolvers().map(address => ({ address, port: PLAIN_PORT })) : bootstrap,
     };
   }
 
-  private systemServers(): readonly ServerSpec[] {
-    return this.parts.systemResolvers().map(address => resolverSpec(address, PLAIN_PORT, true));
-  }
-
   private portalSpec(): PoolSpec {
-    const servers = this.systemServers();
+    const servers = plainServers(this.parts.systemResolvers());
     return { mode: 'off', reason: 'portal', policy: 'ordered', servers, bootstrapServers: () => [] };
   }
 

@@ -3,6 +3,7 @@
 // addresses need not be trusted: the server still has to prove its name.
 
 import { onLinkOf } from '../base/address.js';
+import type { CleartextReason } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
 import { readAddresses } from '../wire/addresses.js';
 import { nameFromText } from '../wire/name.js';
@@ -19,18 +20,20 @@ const SENDS = 2;
 /**
  * Asks the bootstrap servers one after the other, for A and AAAA together, until one gives an address. Never rejects.
  * @param isOver whether the result is not needed any more; then nothing more is sent
+ * @param reason what the queries are counted under
  */
 export async function bootstrap(
   ports: OwnQuestionPorts,
   authenticationDomainName: string,
   servers: readonly PlainServer[],
   isOver: () => boolean,
+  reason: CleartextReason = 'bootstrap',
 ): Promise<BootstrapResult> {
   const name = nameFromText(authenticationDomainName);
   if (name === undefined) return failure('bootstrap', `${authenticationDomainName} is not a domain name`);
 
   const ask = async (server: PlainServer, type: typeof TYPE.A | typeof TYPE.AAAA, edns: boolean) => {
-    const reply = await askOwn(ports, server, questionFor(name, type), 'bootstrap', edns, isOver);
+    const reply = await askOwn(ports, server, questionFor(name, type), reason, edns, isOver);
     return reply === undefined ? undefined : readAddresses(reply, type);
   };
 

@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net';
 
 import type { CleartextReason, ServerObserver } from '../base/observer.js';
 import { type Failure, failureWords } from '../base/outcome.js';
-import type { AddressOverview, Mode } from '../base/overview.js';
+import type { AddressOverview, Mode, Origin } from '../base/overview.js';
 import type { PinPolicy, Security } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { AddressSearch } from './addresses.js';
@@ -31,6 +31,9 @@ export interface ServerSpec {
   readonly pinPolicy: PinPolicy;
   /** Whether to ask it for designated resolvers (RFC 9462): for resolvers that come from the network. */
   readonly discover: boolean;
+  readonly origin: Origin;
+  /** Its mode, where it is not the one of the group. */
+  readonly mode?: Mode;
 }
 
 /** The settings that all servers of a group share. */
@@ -54,7 +57,7 @@ export interface ServerEvents {
 
 /** A configured server. It begins to look for its addresses at the first `refresh`. */
 export class Server<T extends Waiter> implements EndpointOwner<T> {
-  readonly name: ServerName;
+  readonly name: ServerName & { readonly origin: Origin };
   /** A text that differs for different specifications. */
   readonly key: string;
   private readonly counts: ServerObserver;
@@ -84,7 +87,7 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
     private readonly endpointEvents: EndpointEvents<T>,
     private readonly events: ServerEvents,
   ) {
-    this.name = { id: ports.nextServerId(), label };
+    this.name = { id: ports.nextServerId(), label, origin: spec.origin };
     this.key = serverKey(spec, setting);
     this.counts = ports.observer.server(label);
     this.guard = new DowngradeGuard(ports.memory, spec.label, () => this.endpoints.some(isPrivate));
@@ -179,7 +182,8 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
   /** The state of its addresses. */
   overview(nowMs: MonoMs, tlsOnly: boolean): readonly AddressOverview[] {
     const { endpoints, failure } = this;
-    if (endpoints.length > 0) return endpoints.map(each => each.overview(nowMs, tlsOnly));
+    if (endpoints.length > 0)
+      return endpoints.map(each => ({ ...each.overview(nowMs, tlsOnly), designated: isDesignated(each) }));
     const unknown: AddressOverview = {
       address: undefined,
       port: this.spec.port,
@@ -217,7 +221,8 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
   }
 
   private endpoint(address: string, port: number, designatedBy?: Designated): Endpoint<T> {
-    const { mode, reason, plainPort } = this.setting;
+    const { reason, plainPort } = this.setting;
+    const { mode = this.setting.mode } = this.spec;
     return new Endpoint<T>(
       this.ports,
       {

@@ -22,6 +22,15 @@ await t.test(
   },
 );
 
+await t.test('the detection of captive portals leaks the names that it needs', t => {
+  const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\n';
+  t.match(found(`${strict}portal: { names: [a.example], detect: "http://probe.example/generate_204" }`), [
+    /^portal\.names: a\.example.*or a detected portal/,
+    /^portal\.detect: probe\.example, and the names of the network's portal: in cleartext/,
+  ]);
+  t.end();
+});
+
 await t.test('every leak is listed with the option that opens it', t => {
   const none = 'portal: { names: [] }\n';
   t.match(found(none), [

@@ -98,6 +98,39 @@ await t.test('why a server is not reached stands below the table', async t => {
   t.match(upstreamsText({ servers: [] }), 'There is no server');
 });
 
+await t.test('an open portal window is told with its reason, since when, and where to sign in', async t => {
+  const portal = { by: 'detected', url: 'http://login.hotel.test/', openMs: 61_000, leftMs: 1500 } as const;
+  const seen = overviewOf({ portal });
+  t.match(
+    statusText(seen),
+    /a portal window is open for 2 s more: this network has a captive portal, found 1 min ago\n +the page of the portal: http:\/\/login\.hotel\.test\//,
+  );
+  t.match(statusData(seen), { portal_seconds: 2, portal: { by: 'detected', url: portal.url, open_seconds: 61 } });
+  t.match(statusText(overviewOf({ portal: { ...portal, by: 'command', url: undefined } })), 'opened by command');
+  t.match(statusData(overviewOf()), { portal_seconds: 0, portal: undefined });
+  t.notMatch(statusText(overviewOf()), 'portal');
+});
+
+await t.test('a report tells where servers come from, unless all are in the configuration', async t => {
+  const announced = serverOverview({ label: 'dns.example', origin: 'announced' });
+  const system = serverOverview({
+    label: '192.0.2.53',
+    origin: 'system',
+    addresses: [addressOverview(), addressOverview({ address: '192.0.2.77', designated: true })],
+  });
+  const seen = overviewOf({ servers: [announced, system] });
+  t.match(
+    upstreamsText(seen),
+    /^server +from +address[\s\S]*^dns\.example +network \(DNR\) .*\n192\.0\.2\.53 +resolv\.conf .*\n192\.0\.2\.53 +network \(DDR\) +192\.0\.2\.77/m,
+  );
+  t.same(
+    upstreamsData(seen).map(({ origin }) => origin),
+    ['announced', 'system', 'designated'],
+  );
+  t.notMatch(upstreamsText(overviewOf()), /from/);
+  t.equal(upstreamsData(overviewOf())[0]?.['origin'], undefined);
+});
+
 await t.test('servers of routes and of a portal window are in the report, with their purpose', async t => {
   const seen = overviewOf({ servers: [serverOverview(), route, { ...route, purpose: 'portal' }] });
   t.match(upstreamsText(seen), /^server +purpose[\s\S]*^one +main .*\n10\.0\.0\.53 +route .*\n10\.0\.0\.53 +portal /m);

@@ -31,6 +31,7 @@ async function situation(t: Test, name: string): Promise<Record<string, unknown>
     ip link add veth0 type veth peer name veth1
     ip link set veth0 up
     mount --bind ${resolvConf} /etc/resolv.conf
+    mount -t tmpfs none /run
     exec ${process.execPath} --import=tsx test/interop/networks.ts "${name}" ${resolvConf}`;
   const out = await new Promise<string>(resolve => {
     execFile('unshare', ['--mount', '--net', 'sh', '-c', script], { timeout: 90_000 }, (_error, stdout, stderr) =>
@@ -104,5 +105,42 @@ await t.test(
     const found = await situation(t, 'a portal');
     t.match(found, { before: 'SERVFAIL', listed: 'NOERROR', own: 'NOERROR', other: 'SERVFAIL', after: 'SERVFAIL' });
     t.same(found['inCleartext'], ['captive.apple.com.', 'login.hotel.example.']);
+  },
+);
+
+await t.test(
+  "a captive portal that is detected: the window opens for the listed names and the portal's page, and closes",
+  { skip },
+  async t => {
+    const found = await situation(t, 'a portal that is detected');
+    const page = 'http://login.hotel.example/?%3Cscript%3E';
+    t.match(found, {
+      status: { by: 'detected', url: page },
+      listed: 'NOERROR',
+      page: 'NOERROR',
+      other: 'SERVFAIL',
+      after: { rcode: 'NOERROR', protocol: 'dot' },
+    });
+    t.same(found['inCleartext'], ['probe.example.', 'captive.apple.com.', 'login.hotel.example.']);
+    t.same(found['inCleartextAfter'], []);
+    t.ok(Number(found['openedAfterMs']) < 5000, `open after ${String(found['openedAfterMs'])} ms`);
+    t.ok(Number(found['closedAfterMs']) < 20_000, `closed after ${String(found['closedAfterMs'])} ms`);
+    t.match(found['log'], `its page is ${page}`);
+  },
+);
+
+await t.test(
+  'an announced resolver that proves its name gets all names, and one that does not gets none',
+  { skip },
+  async t => {
+    const found = await situation(t, 'an announced resolver');
+    t.same([found['overTls'], found['inCleartext']], [50, 0]);
+    t.match(found['upstreams'], [
+      { upstream: 'dns.test', address: '192.0.2.200', origin: 'announced', authenticated: true, path: 'tls' },
+      { upstream: '127.0.0.2', origin: 'system', authenticated: false },
+    ]);
+    t.match(found['wrongName'], { rcode: 'NOERROR', protocol: 'udp' });
+    t.same([found['wrongNameServed'], Number(found['wrongNameInCleartext']) > 0], [0, true]);
+    t.match(found['log'], 'the network announces resolvers with DNS over TLS: other.test (192.0.2.200 port 853)');
   },
 );

@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -39,7 +40,10 @@ async function resolver(
     const { name = '?', type = '?' } = messageToText(query)?.question ?? {};
     inCleartext.push(name);
     plain.send(
-      responseTo(query, type === 'A' ? { answers: 'x.example. 0 A 192.0.2.53' } : {}),
+      responseTo(
+        query,
+        type === 'A' ? { answers: `${name} 0 A ${name === 'probe.example.' ? address : '192.0.2.53'}` } : {},
+      ),
       from.port,
       from.address,
     );
@@ -70,6 +74,14 @@ const two = await resolver('127.0.0.3');
 const strict = `upstream: { mode: strict, ca_file: ${caFile}, servers: [{ name: dns.test, addresses: [127.0.0.2] }] }\n`;
 const automatic = `upstream: { ca_file: ${caFile} }\n`;
 const result: Record<string, unknown> = {};
+const control = join(directory.path, 'control.sock');
+/** What `dotstub status` says about the daemon. */
+const status = (): Readonly<Record<string, unknown>> => {
+  const text = execFileSync(process.execPath, ['dist/cli.js', 'status', '--json', '--socket', control], {
+    encoding: 'utf8',
+  });
+  return (JSON.parse(text) as { readonly data: Readonly<Record<string, unknown>> }).data;
+};
 
 switch (situation) {
   case 'strict, 853 blocked': {
@@ -171,6 +183,73 @@ switch (situation) {
     portal('stop');
     result['after'] = await ask('captive.apple.com');
     result['inCleartext'] = one.inCleartext;
+    await daemon.stop();
+    break;
+  }
+  case 'a portal that is detected': {
+    block();
+    const web = { isPortal: true };
+    const server = createServer((_request, response) =>
+      web.isPortal
+        ? response.writeHead(302, { location: 'http://login.hotel.example/?<script>' }).end('sign in')
+        : response.writeHead(204).end(),
+    );
+    await new Promise<void>(resolve => void server.listen(80, '127.0.0.2', resolve));
+    const detect = 'portal: { detect: "http://probe.example/generate_204", names: [captive.apple.com] }';
+    const daemon = await startDotstub(`${strict}${detect}\ncontrol: { socket: ${control} }\n`);
+    const isOpen = async (wanted: boolean): Promise<number> => {
+      const from = Date.now();
+      while ((status()['portal'] !== undefined) !== wanted && Date.now() - from < 30_000) await sleep(100);
+      return Date.now() - from;
+    };
+    const ask = async (name: string): Promise<string> => (await tryAsk(AT, name))?.text.rcode ?? 'none';
+    result['openedAfterMs'] = await isOpen(true);
+    result['status'] = status()['portal'];
+    result['listed'] = await ask('captive.apple.com');
+    result['page'] = await ask('login.hotel.example');
+    result['other'] = await ask('private.example');
+    web.isPortal = false;
+    unblock();
+    result['closedAfterMs'] = await isOpen(false);
+    const before = one.inCleartext.length;
+    await query();
+    await sleep(300);
+    result['after'] = await query();
+    result['inCleartext'] = [...new Set(one.inCleartext.slice(0, before))];
+    result['inCleartextAfter'] = one.inCleartext.slice(before);
+    result['log'] = daemon.log();
+    await daemon.stop();
+    break;
+  }
+  case 'an announced resolver': {
+    const ADDRESS = '192.0.2.200';
+    const LINK = '/run/systemd/netif/links/2';
+    await one.tls.close();
+    sh(`ip address add ${ADDRESS}/24 dev veth0; mkdir -p /run/systemd/netif/links`);
+    const announced = await dotServer({
+      identity: certificate({ common: 'x', names: ['dns.test'], issuer: ca }),
+      handler: answering(),
+      address: ADDRESS,
+      port: 853,
+    });
+    writeFileSync(LINK, `OPER_STATE=routable\nDNS=${ADDRESS}#dns.test 127.0.0.2\nDOMAINS=\n`);
+    const daemon = await startDotstub(`${automatic}control: { socket: ${control} }\n`);
+    await query();
+    await sleep(500);
+    let before = one.inCleartext.length;
+    const answers = await Promise.all(Array.from({ length: 50 }, query));
+    result['overTls'] = answers.filter(({ protocol }) => protocol === 'dot').length;
+    result['inCleartext'] = one.inCleartext.length - before;
+    result['upstreams'] = status()['upstreams'];
+    // Now the network announces a name that the server cannot prove.
+    const served = announced.queries;
+    writeFileSync(LINK, `DNS=${ADDRESS}#other.test 127.0.0.2\n`);
+    await sleep(1500);
+    before = one.inCleartext.length;
+    result['wrongName'] = await query();
+    result['wrongNameInCleartext'] = one.inCleartext.length - before;
+    result['wrongNameServed'] = announced.queries - served;
+    result['log'] = daemon.log();
     await daemon.stop();
     break;
   }

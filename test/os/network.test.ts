@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -18,7 +18,7 @@ function setUp() {
   };
   const watch = new NetworkWatch(
     clock,
-    { network: () => answer('network'), resolvers: () => answer('resolvers'), directory: undefined },
+    { network: () => answer('network'), resolvers: () => answer('resolvers'), directories: [] },
     what => seen.push(what),
   );
   return { clock, now, seen, watch };
@@ -90,7 +90,11 @@ await t.test('other sources: their resolvers count as known, and later changes a
   const system = { resolvers: '192.0.2.7' };
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
-  watch.follow({ network: () => 'home', resolvers: () => system.resolvers, directory: directory.path });
+  watch.follow({
+    network: () => 'home',
+    resolvers: () => system.resolvers,
+    directories: [{ path: directory.path, prefix: 'resolv.conf' }],
+  });
   await clock.advance(1000);
   watch.look();
   t.same(seen, []);
@@ -99,9 +103,38 @@ await t.test('other sources: their resolvers count as known, and later changes a
   for (let i = 0; i < 100 && clock.pending === 0; i++) await sleep(10);
   await clock.advance(1000);
   t.same(seen, ['resolvers'], 'though nobody has looked');
-  watch.follow({ network: () => 'home', resolvers: () => '', directory: undefined });
+  watch.follow({ network: () => 'home', resolvers: () => '', directories: [] });
   writeFileSync(join(directory.path, 'resolv.conf'), 'x');
   await sleep(50);
   t.equal(clock.pending, 0, 'not watched any more');
   watch.close();
+});
+
+await t.test('every directory is watched, and one that comes later is noticed at a check', async t => {
+  const { clock, seen, watch } = setUp();
+  const system = { resolvers: 'one' };
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const later = join(directory.path, 'later');
+  const directories = [
+    { path: directory.path, prefix: 'resolv.conf' },
+    { path: later, prefix: '' },
+  ];
+  watch.follow({ network: () => 'home', resolvers: () => system.resolvers, directories });
+  writeFileSync(join(directory.path, 'hosts'), '');
+  await sleep(50);
+  t.equal(clock.pending, 0, 'another file');
+  mkdirSync(later);
+  await sleep(50);
+  await clock.advance(60_000);
+  watch.look();
+  system.resolvers = 'two';
+  writeFileSync(join(later, '2'), '');
+  for (let i = 0; i < 100 && clock.pending === 0; i++) await sleep(10);
+  await clock.advance(1000);
+  t.same(seen, ['resolvers']);
+  watch.close();
+  writeFileSync(join(later, '3'), '');
+  await sleep(50);
+  t.equal(clock.pending, 0, 'nothing is watched after the end');
 });

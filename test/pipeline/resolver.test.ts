@@ -178,7 +178,7 @@ await t.test('without RD nothing is fetched, and only access.snoop may look, at 
 await t.test('while the portal window is open its names go to the network, and their answers are not kept', async t => {
   const { ask, upstream, network, portal } = resolving(good);
   ask('login.portal');
-  portal.start(60_000, []);
+  portal.start(60_000, [], { by: 'command' });
   t.match(ask('login.portal')[0], { origin: 'portal', source: 'upstream', mayBeKeptReady: false });
   t.same([upstream.asked.length, network.asked.length], [1, 1]);
   ask('www.example');
@@ -190,13 +190,13 @@ await t.test('while the portal window is open its names go to the network, and t
 await t.test('what the portal resolvers hand back is asked of others, but at the end', async t => {
   const { ask, upstream, network, portal } = resolving(good);
   network.says = () => 'waits';
-  portal.start(60_000, []);
+  portal.start(60_000, [], { by: 'command' });
   const outcomes = ask('login.portal');
   portal.stop();
   network.settle(failure('handed_back'));
   t.match(outcomes, [{ origin: 'upstream' }], 'the window has closed meanwhile');
   t.equal(upstream.asked.length, 1);
-  portal.start(60_000, []);
+  portal.start(60_000, [], { by: 'command' });
   const last = ask('login.portal');
   network.settle(failure('handed_back'));
   t.same(last.map(codeOf), ['handed_back'], 'the window is open, and nobody else is to be asked');

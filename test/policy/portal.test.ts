@@ -9,7 +9,7 @@ await t.test('the window opens for its names and those below them, and closes by
   const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
   const covers = (name: string): boolean => window.covers(wireName(name));
   t.notOk(covers('captive.example'));
-  window.start(60_000, [wireName('login.hotel.test')]);
+  window.start(60_000, [wireName('login.hotel.test')], { by: 'command' });
   t.ok(covers('captive.example'));
   t.ok(covers('www.captive.example'));
   t.ok(covers('login.hotel.test'));
@@ -21,7 +21,7 @@ await t.test('the window opens for its names and those below them, and closes by
   await clock.advance(1);
   t.notOk(covers('captive.example'));
   t.equal(window.leftMs, 0);
-  window.start(60_000, []);
+  window.start(60_000, [], { by: 'command' });
   t.notOk(covers('login.hotel.test'), 'the page of last time is forgotten');
   window.stop();
   t.notOk(covers('captive.example'));
@@ -33,12 +33,12 @@ await t.test(
     const clock = fakeClock();
     const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
     const covers = (name: string): boolean => window.covers(wireName(name));
-    window.start(60_000, [wireName('login.hotel.test')]);
+    window.start(60_000, [wireName('login.hotel.test')], { by: 'command' });
     window.configure([wireName('other.example')]);
     t.ok(covers('other.example') && covers('login.hotel.test'));
     t.notOk(covers('captive.example'));
     window.stop();
-    window.start(60_000, []);
+    window.start(60_000, [], { by: 'command' });
     t.ok(covers('other.example'));
     t.notOk(covers('login.hotel.test'), 'those were for one window');
     await clock.advance(60_001);

@@ -39,6 +39,7 @@ function upstreams() {
       dialer: () => network.dial,
       dialDatagram: network.dialDatagram,
       systemResolvers: () => ['192.0.2.3'],
+      announcedResolvers: () => [],
       look: () => void looks++,
       exchanged: () => undefined,
     },

@@ -4,6 +4,7 @@ import t from 'tap';
 
 import type { Failure } from '../../src/base/outcome.js';
 import type { ResponseParts } from '../fixtures/messages.js';
+import type { AnnouncedResolver } from '../../src/run/servers.js';
 import { Upstreams } from '../../src/run/upstreams.js';
 import { networkMemory } from '../../src/upstream/memory.js';
 import type { Upstream, UpstreamReply } from '../../src/upstream/pool.js';
@@ -32,6 +33,7 @@ function setUp(config: string, files: FakeFiles = {}) {
   const told = { exchanged: 0, dialers: 0 };
   const plan = (text: string, contents = files) => planFor(text, fakeFiles(contents));
   let system = ['192.0.2.53'];
+  let announced: readonly AnnouncedResolver[] = [];
   const upstreams = new Upstreams(
     {
       clock,
@@ -45,6 +47,7 @@ function setUp(config: string, files: FakeFiles = {}) {
       },
       dialDatagram: network.dialDatagram,
       systemResolvers: () => system,
+      announcedResolvers: () => announced,
       look: () => undefined,
       exchanged(zones) {
         told.exchanged++;
@@ -57,6 +60,8 @@ function setUp(config: string, files: FakeFiles = {}) {
     ...{ clock, network, upstreams, rerouted, told },
     /** The system has these resolvers from now on. */
     setResolvers: (...addresses: string[]) => void (system = addresses),
+    /** The network announces these from now on. */
+    announce: (...resolvers: AnnouncedResolver[]) => void (announced = resolvers),
     async reload(text: string, contents?: FakeFiles) {
       upstreams.prepare(plan(text, contents)).commit();
       await clock.advance(0);

@@ -1,4 +1,7 @@
-// Options about names that go elsewhere: routes, portal.names.
+// Options about names that go elsewhere: routes, portal.names, portal.detect.
+
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 
 import { type Json, type PlainRigServer, type Rig, type RigServer } from '../../fixtures/rig.js';
 import { records } from '../../fixtures/records.js';
@@ -154,5 +157,34 @@ const INSIDE = { arrived: false, cleartext: true };
 /** and one that is not. */
 const OUTSIDE = { arrived: true, cleartext: false };
 
+/** A web server that a portal has put itself in front of. */
+async function portalServer(rig: Rig): Promise<string> {
+  const server = createServer((_request, response) => void response.end('sign in'));
+  await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve));
+  rig.onEnd(() => server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+}
+
+const DETECT: Row = {
+  title: 'portal.detect, in a network with a portal',
+  options: ['portal.detect'],
+  slow: true,
+  scene: async rig => {
+    const url = await portalServer(rig);
+    return {
+      before: { portal: { detect: 'off' } },
+      after: { portal: { detect: url } },
+      facts: () => {
+        const { portal } = rig.overview();
+        return Promise.resolve({ by: portal?.by, url: portal?.url, status: rig.status['portal'] !== undefined });
+      },
+      expected: {
+        before: { by: undefined, url: undefined, status: false },
+        after: { by: 'detected', url, status: true },
+      },
+    };
+  },
+};
+
 /** The rows. */
-export const ROUTING: readonly Row[] = [...ROUTES, PORTAL];
+export const ROUTING: readonly Row[] = [...ROUTES, PORTAL, DETECT];
