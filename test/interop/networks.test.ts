@@ -66,6 +66,27 @@ await t.test(
   },
 );
 
+await t.test(
+  'opportunistic mode with one private server: 10,000 queries, a tenth slow, failing or dead, and none in cleartext',
+  { skip },
+  async t => {
+    const found = await situation(t, 'opportunistic, one private server of two');
+    t.same(found['inCleartext'], []);
+    t.same(found['answers'], {
+      'dead SERVFAIL': 334,
+      'fail SERVFAIL': 333,
+      'good NOERROR': 9000,
+      'slow NOERROR': 333,
+    });
+  },
+);
+
+await t.test('after an outage of everything, TLS is back within seconds', { skip }, async t => {
+  const found = await situation(t, 'opportunistic, everything down for a while');
+  t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
+  t.ok(Number(found['overTlsAfterMs']) < 5000, `after ${String(found['overTlsAfterMs'])} ms`);
+});
+
 await t.test('another resolver of the system is used without a restart', { skip }, async t => {
   const found = await situation(t, 'the system gets another resolver');
   t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });

@@ -111,6 +111,65 @@ switch (situation) {
     await daemon.stop();
     break;
   }
+  case 'opportunistic, one private server of two': {
+    const answer = answering();
+    await two.tls.close();
+    writeFileSync(resolvConf, 'nameserver 127.0.0.3\nnameserver 127.0.0.2\n');
+    one.tls.handler = (message, session) => {
+      const name = messageToText(message)?.question?.name ?? '';
+      if (name.startsWith('dead')) return;
+      if (name.startsWith('fail')) session.reply(responseTo(message, { rcode: 2 }));
+      else if (name.startsWith('slow')) setTimeout(() => answer(message, session), 2000);
+      else answer(message, session);
+    };
+    const daemon = await startDotstub(automatic);
+    await query();
+    await sleep(500);
+    const before = [one.inCleartext.length, two.inCleartext.length] as const;
+    const rcodes = new Map<string, number>();
+    const all: Promise<unknown>[] = [];
+    const kinds = ['dead', 'fail', 'slow'];
+    for (let i = 0; i < 10_000; i++) {
+      const kind = i % 10 === 0 ? (kinds[(i / 10) % 3] ?? '') : 'good';
+      all.push(
+        tryAsk(AT, `${kind}${i}.wild.example`).then(told => {
+          const key = `${kind} ${told?.text.rcode ?? 'none'}`;
+          rcodes.set(key, (rcodes.get(key) ?? 0) + 1);
+        }),
+      );
+      if (i % 20 === 19) await sleep(25);
+    }
+    await Promise.all(all);
+    result['answers'] = Object.fromEntries([...rcodes].sort());
+    result['inCleartext'] = [...one.inCleartext.slice(before[0]), ...two.inCleartext.slice(before[1])];
+    await daemon.stop();
+    break;
+  }
+  case 'opportunistic, everything down for a while': {
+    const daemon = await startDotstub(automatic);
+    await query();
+    await sleep(300);
+    result['before'] = await query();
+    sh('iptables -A INPUT -d 127.0.0.2 -j DROP; iptables -A INPUT -s 127.0.0.2 -j DROP');
+    const untilMs = Date.now() + 25_000;
+    const all: Promise<unknown>[] = [];
+    while (Date.now() < untilMs) {
+      all.push(query());
+      await sleep(500);
+    }
+    unblock();
+    const openAtMs = Date.now();
+    let last = await query();
+    result['first'] = last;
+    while (last.protocol !== 'dot' && Date.now() - openAtMs < 60_000) {
+      await sleep(100);
+      last = await query();
+    }
+    result['overTlsAfterMs'] = Date.now() - openAtMs;
+    await Promise.all(all);
+    await daemon.stop();
+    break;
+  }
   case 'opportunistic, 853 blocked then opened': {
     block();
     const daemon = await startDotstub(automatic);
