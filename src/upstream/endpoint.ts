@@ -200,7 +200,6 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.recoveredAtMs = nowMs;
     this.enter({ at: 'probing' });
     this.tryBeside(nowMs);
-    if (!this.tls.isUsable) this.tls.connect();
   }
 
   /** Connects before the first query, if TLS may be used or must be tested. */
