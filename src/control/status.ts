@@ -99,6 +99,8 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     connections: address.connections,
     rtt_ms: address.rttMs,
     idle_limit_ms: address.idleLimitMs,
+    tls_version: address.tlsVersion,
+    key_exchange: address.tlsGroup,
     certificate_ends_ms: address.certificateEndsMs,
     failure: address.failure,
   }));
@@ -120,7 +122,7 @@ export function statusText(overview: Overview): string {
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
 
-/** Servers in a table, and below it the reason for each that is not reached. */
+/** Servers in a table, and below it how they are encrypted, and the reason for each that is not reached. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const rows = rowsOf(overview);
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
@@ -133,7 +135,8 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const reasons = rows.flatMap(({ server: { label }, address: { address, failure } }) =>
     failure === undefined ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${failure}`],
   );
-  return table + reasons.join('');
+  const encryption = encryptionText(rows);
+  return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
 }
 
 function cellsOf({ server, address: one }: AddressRow, purposes: boolean): string[] {
@@ -150,6 +153,18 @@ function cellsOf({ server, address: one }: AddressRow, purposes: boolean): strin
     rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
     String(one.connections),
   ];
+}
+
+/** Which addresses were last reached with which version of TLS and which key exchange, a line for each pair. */
+function encryptionText(rows: readonly AddressRow[]): string {
+  const reached = new Map<string, string[]>();
+  for (const { server, address: one } of rows) {
+    if (one.tlsVersion === undefined || one.address === undefined) continue;
+    const words = [one.tlsVersion.replace('v', ' '), one.tlsGroup].filter(each => each !== undefined).join(', ');
+    const where = server.label === one.address ? server.label : `${server.label} (${one.address})`;
+    reached.set(words, [...(reached.get(words) ?? []), where]);
+  }
+  return [...reached].map(([words, where]) => `\n${words}: ${where.join(', ')}`).join('');
 }
 
 const portText = (address: string, port: number): string => `${address} port ${port}`;

@@ -158,6 +158,8 @@ export class Server<T extends Waiter> {
       connections: 0,
       rttMs: undefined,
       idleLimitMs: undefined,
+      tlsVersion: undefined,
+      tlsGroup: undefined,
       certificateEndsMs: undefined,
       failure: failure && failureWords(failure),
     };
