@@ -36,6 +36,9 @@ export interface AddressOverview {
   readonly rttMs: number | undefined;
   /** How long a connection may stay idle. Undefined: there is no address yet. */
   readonly idleLimitMs: number | undefined;
+  /** The version of TLS and the group of the key exchange of the last connection; undefined: there was none. */
+  readonly tlsVersion: string | undefined;
+  readonly tlsGroup: string | undefined;
   /** When the last certificate that it presented expires, milliseconds since 1970. */
   readonly certificateEndsMs: number | undefined;
   /** Why it is not reached, in words; undefined: it is reached. */

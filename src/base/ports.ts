@@ -74,6 +74,11 @@ export interface Connected {
   readonly resumed: boolean;
   /** E.g. `TLSv1.3`; absent in cleartext. */
   readonly protocol?: string;
+  /**
+   * The group of the key exchange, by its IANA name. Absent if the connection had none of its own: a TLS 1.2 session
+   * that is resumed. Resumed sessions of TLS 1.3 have one (psk_dhe_ke, RFC 8446 §4.2.9; OpenSSL offers no other).
+   */
+  readonly group?: string;
   /** When the server's certificate expires, milliseconds since 1970. */
   readonly certificateEndsMs?: number;
   /** Whether the server refused the ALPN id of DNS over TLS, so that the connection was made without it. */

@@ -64,6 +64,12 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
       words: `${mode} needs listed servers; allowed: at least one entry in upstream.servers, or mode opportunistic`,
     };
   }
+  if (config.upstream.tls.require_pq && mode !== 'strict' && mode !== 'encrypted') {
+    yield {
+      path: 'upstream.tls.require_pq',
+      words: `in mode ${mode}, names of servers without a post-quantum key exchange would go in cleartext; allowed: mode strict or encrypted, or false`,
+    };
+  }
   const { client_certificate: certificate, client_key: key } = config.upstream;
   if ((certificate === undefined) !== (key === undefined)) {
     yield {

@@ -96,6 +96,13 @@ export const schema = {
     client_key: optional(path, 'The private key of `upstream.client_certificate`, PEM.', {
       example: '/etc/dotstub/client-key.pem',
     }),
+    tls: group('How connections to servers are encrypted.', {
+      require_pq: option(
+        flag,
+        false,
+        'Offer nothing less than a post-quantum key exchange (X25519MLKEM768 and others, TLS 1.3), and refuse servers without one. Left out, it is used where both sides know it. Needs mode strict or encrypted, and Node.js 24.5 or newer.',
+      ),
+    }),
     bootstrap: list(
       addressPort,
       [],

@@ -113,6 +113,8 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     connections: address.connections,
     rtt_ms: address.rttMs,
     idle_limit_ms: address.idleLimitMs,
+    tls_version: address.tlsVersion,
+    key_exchange: address.tlsGroup,
     certificate_ends_ms: address.certificateEndsMs,
     failure: address.failure,
   };
@@ -145,7 +147,7 @@ export function statusText(overview: Overview): string {
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
 
-/** Servers in a table, and below it the reason for each that is not reached, or asked in cleartext. */
+/** Servers in a table; below it how they are encrypted, and why one is not reached or is asked in cleartext. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const rows = rowsOf(overview);
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
@@ -168,7 +170,8 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
     const words = [...(failure === undefined ? [] : [failure]), ...since].join('; ');
     return words === '' ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${words}`];
   });
-  return table + reasons.join('');
+  const encryption = encryptionText(rows);
+  return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
 }
 
 /** Where an address comes from: as its server, or designated by it (RFC 9462). */
@@ -198,6 +201,18 @@ function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[]
     rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
     String(one.connections),
   ];
+}
+
+/** Which addresses were last reached with which version of TLS and which key exchange, a line for each pair. */
+function encryptionText(rows: readonly AddressRow[]): string {
+  const reached = new Map<string, string[]>();
+  for (const { server, address: one } of rows) {
+    if (one.tlsVersion === undefined || one.address === undefined) continue;
+    const words = [one.tlsVersion.replace('v', ' '), one.tlsGroup].filter(each => each !== undefined).join(', ');
+    const where = server.label === one.address ? server.label : `${server.label} (${one.address})`;
+    reached.set(words, [...(reached.get(words) ?? []), where]);
+  }
+  return [...reached].map(([words, where]) => `\n${words}: ${where.join(', ')}`).join('');
 }
 
 const portText = (address: string, port: number): string => `${address} port ${port}`;

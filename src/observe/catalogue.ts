@@ -13,6 +13,7 @@ import type {
   UpstreamState,
 } from '../base/observer.js';
 import { FAILURES } from '../base/outcome.js';
+import { TLS_GROUPS } from '../base/tls-groups.js';
 import { type AddressOverview, MODES, type Purpose, type ServerOverview } from '../base/overview.js';
 
 /** Label values by label name. */
@@ -157,6 +158,10 @@ export const GAUGES = {
   upstream_state: {
     help: 'Addresses of a server by what is known about reaching them over TLS.',
     labels: { upstream: OPEN, state: ADDRESS_STATES },
+  },
+  upstream_key_exchange: {
+    help: 'Addresses of a server by the group of the key exchange of their last TLS connection. Those that end with MLKEM768 or MLKEM1024 are post-quantum.',
+    labels: { upstream: OPEN, group: TLS_GROUPS },
   },
   upstream_idle_limit_seconds: {
     help: 'How long connections to a server may be idle, as learned from it.',

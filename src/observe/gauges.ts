@@ -2,6 +2,7 @@
 
 import type { AddressOverview, Overview, ServerOverview } from '../base/overview.js';
 import { MODES } from '../base/overview.js';
+import { groupLabel, TLS_GROUPS } from '../base/tls-groups.js';
 import { ADDRESS_STATES, ANCHOR_STATES, DNSSEC_STATES, GAUGES, type Labels, PURPOSES } from './catalogue.js';
 import { type Family, keysOf, PREFIX, type Sample } from './families.js';
 
@@ -80,6 +81,13 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
       ADDRESS_STATES.map(state => ({
         labels: { upstream, state },
         value: addresses.filter(each => each.state === state).length,
+      })),
+    ),
+  upstream_key_exchange: overview =>
+    byLabel(overview).flatMap(({ upstream, addresses }) =>
+      TLS_GROUPS.map(group => ({
+        labels: { upstream, group },
+        value: addresses.filter(each => each.tlsGroup !== undefined && groupLabel(each.tlsGroup) === group).length,
       })),
     ),
   upstream_idle_limit_seconds: perServer(({ addresses }) => leastSec(addresses.map(each => each.idleLimitMs))),

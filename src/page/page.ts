@@ -51,6 +51,8 @@ interface UpstreamRow {
   readonly cleartext_seconds?: number;
   readonly authenticated: boolean;
   readonly rtt_ms?: number;
+  readonly tls_version?: string;
+  readonly key_exchange?: string;
   readonly certificate_ends_ms?: number;
   readonly failure?: string;
 }
@@ -231,6 +233,7 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
       one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '',
       one.authenticated ? 'good' : 'fair',
     ),
+    made('td', [one.tls_version?.replace('v', ' '), one.key_exchange].filter(each => each !== undefined).join(', ')),
     made('td', one.rtt_ms === undefined ? '' : `${numberText(one.rtt_ms)} ms`),
     days === undefined
       ? made('td', '')

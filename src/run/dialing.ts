@@ -10,10 +10,11 @@ import type { UpstreamPlan } from './plan.js';
 /** Makes the Dial port for a plan. */
 export const dialerFor =
   ({ clock, libc }: { readonly clock: Clock; readonly libc: Libc | undefined }, network: Network) =>
-  ({ roots, client }: UpstreamPlan): Dial =>
+  ({ roots, client, requirePq }: UpstreamPlan): Dial =>
     dialer({
       ca: roots?.octets.toString('latin1'),
       client: client && { cert: client.certificate.octets, key: client.key.octets },
+      requirePq,
       clock,
       clockIsBehind: () => network.clockIsBehind,
       ...(libc === undefined

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
 import { wordsFor } from '../base/system-error.js';
+import { hybridGroups } from '../upstream/dial.js';
 import type { FileContents, PlanFiles } from './plan.js';
 import { StartError } from './start-error.js';
 
@@ -46,6 +47,14 @@ export const systemFiles: PlanFiles = {
       const words = `${section}: ${certificate.path} and ${key.path} cannot be used: ${wordsFor(error)}`;
       throw new StartError(words, 2);
     }
+  },
+  checkPq(option) {
+    if (hybridGroups().length > 0) return;
+    const { node, openssl } = process.versions;
+    throw new StartError(
+      `${option}: Node.js ${node} with OpenSSL ${openssl} has no post-quantum key exchange. Run dotstub with Node.js 24.5 or newer (OpenSSL 3.5), or leave the option out`,
+      2,
+    );
   },
 };
 

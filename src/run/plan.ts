@@ -39,6 +39,8 @@ export interface PlanFiles {
   systemRoots(): string | undefined;
   checkRoots(file: FileContents, option: string): void;
   checkPair(pair: CertificatePair, section: string): void;
+  /** Checks that there is a post-quantum key exchange here. */
+  checkPq(option: string): void;
 }
 
 /** The servers. */
@@ -52,7 +54,9 @@ export interface UpstreamPlan {
   readonly roots: FileContents | undefined;
   /** Our client certificate for servers. */
   readonly client: CertificatePair | undefined;
-  /** A text of both. When it changes, all connections are closed. */
+  /** Whether nothing less than a post-quantum key exchange will do. */
+  readonly requirePq: boolean;
+  /** A text of these three. When it changes, all connections are closed, and all tickets forgotten. */
   readonly trust: string;
 }
 
@@ -138,6 +142,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   const rootsPath = upstream.ca_file ?? files.systemRoots();
   const roots = rootsPath === undefined ? undefined : fileOf(rootsPath, 'upstream.ca_file');
   if (roots !== undefined) files.checkRoots(roots, 'upstream.ca_file');
+  if (upstream.tls.require_pq) files.checkPq('upstream.tls.require_pq');
   const client = pairOf('upstream', CLIENT_PAIR, {
     certificate: upstream.client_certificate,
     key: upstream.client_key,
@@ -185,7 +190,7 @@ function upstreamPlan(
   roots: FileContents | undefined,
   client: CertificatePair | undefined,
 ): UpstreamPlan {
-  const { servers, policy, bootstrap } = config.upstream;
+  const { servers, policy, bootstrap, tls } = config.upstream;
   return {
     mode: modeOf(config),
     policy,
@@ -194,7 +199,11 @@ function upstreamPlan(
       bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
     roots,
     client,
-    trust: [roots, client?.certificate, client?.key].map(file => file?.digest ?? '').join(' '),
+    requirePq: tls.require_pq,
+    trust: [
+      ...[roots, client?.certificate, client?.key].map(file => file?.digest ?? ''),
+      ...(tls.require_pq ? ['post-quantum'] : []),
+    ].join(' '),
   };
 }
 

@@ -50,6 +50,7 @@ export class Upstreams implements Live {
     'upstream.ca_file',
     'upstream.client_certificate',
     'upstream.client_key',
+    'upstream.tls.require_pq',
     'upstream.bootstrap',
     'upstream.servers',
     'routes',

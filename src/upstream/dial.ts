@@ -8,6 +8,7 @@ import * as tls from 'node:tls';
 import type { FailureCode } from '../base/outcome.js';
 import { alertOf } from '../base/tls-error.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
+import { groupName, HYBRID_GROUPS } from '../base/tls-groups.js';
 import { errorWords } from './error-words.js';
 import { identityKey, type PeerVerdict, type TlsSecurity, unreadable, verifyPeer } from './identity.js';
 import { Tickets } from './tickets.js';
@@ -26,12 +27,26 @@ export const ALPN = 'dot';
 /** The largest TLS record (RFC 8446 §5.1). */
 const READ_BYTES = 16384;
 
+/** The post-quantum groups that this OpenSSL knows. */
+export const hybridGroups = (): string[] =>
+  HYBRID_GROUPS.filter(group => {
+    try {
+      tls.createSecureContext({ ecdhCurve: group });
+      return true;
+    } catch {
+      // The only way to find out.
+      return false;
+    }
+  });
+
 /** The parts of the dialer. */
 export interface DialParts {
   /** PEM text of the trusted roots; undefined: those of Node.js. */
   readonly ca: string | undefined;
   /** Our certificate and key in PEM, for servers that ask for a client certificate. */
   readonly client: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
+  /** Whether to offer nothing less than a post-quantum key exchange: TLS 1.3 with HYBRID_GROUPS. */
+  readonly requirePq?: boolean;
   readonly clock: Clock;
   /** Whether the wall clock is known to be wrong, or was never set. */
   readonly clockIsBehind?: () => boolean;
@@ -59,9 +74,11 @@ class Shared {
 
   /** Made when it is first needed: parsing all roots of a system takes tens of milliseconds. */
   get secureContext(): tls.SecureContext {
-    const { ca, client } = this.parts;
+    const { ca, client, requirePq } = this.parts;
     return (this.context ??= tls.createSecureContext({
-      minVersion: 'TLSv1.2',
+      ...(requirePq === true
+        ? ({ minVersion: 'TLSv1.3', ecdhCurve: hybridGroups().join(':') } as const)
+        : ({ minVersion: 'TLSv1.2' } as const)),
       ...(ca === undefined ? {} : { ca }),
       ...client,
     }));
@@ -98,6 +115,11 @@ function nextAttempt(
 
 /** The alert of a server that speaks none of the protocols of the ALPN extension (RFC 7301 §3.2). */
 const NO_APPLICATION_PROTOCOL = 120;
+/**
+ * The alerts of a server that knows none of our groups, or no TLS 1.3: handshake_failure, illegal_parameter,
+ * protocol_version and insufficient_security (RFC 8446 §4.1.1, §6.2).
+ */
+const NO_COMMON_KEY_EXCHANGE: ReadonlySet<number> = new Set([40, 47, 70, 71]);
 
 /** One stream, from the first SYN to its end. */
 class DialledStream implements Stream {
@@ -232,6 +254,7 @@ class DialledStream implements Stream {
         authenticated: verdict.authenticated,
         resumed,
         protocol: opened.getProtocol() ?? '',
+        ...keyExchange(opened, resumed),
         ...certificateEnd(opened),
         ...(this.refusesAlpn ? { refusesAlpn: true } : {}),
         ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
@@ -267,7 +290,7 @@ class DialledStream implements Stream {
       this.open(next);
     };
     opened.on('error', (error: NodeJS.ErrnoException) => {
-      if (this.phase !== 'established') broken(codeOf(error), errorWords(error), error);
+      if (this.phase !== 'established') broken(codeOf(error), this.wordsOf(error), error);
       else if (opened === this.socket) this.fail('closed', errorWords(error));
     });
     // Half-open streams are not used: a server that has closed its side sends no more answers.
@@ -279,6 +302,14 @@ class DialledStream implements Stream {
       if (this.phase !== 'established') broken('connect', 'closed before the connection was made');
       else if (opened === this.socket) this.finish(undefined);
     });
+  }
+
+  /** Words for an error during the handshake. */
+  private wordsOf(error: Error): string {
+    const alert = alertOf(error);
+    return this.shared.parts.requirePq === true && alert !== undefined && NO_COMMON_KEY_EXCHANGE.has(alert)
+      ? `it offers no post-quantum key exchange in TLS 1.3, and upstream.tls.require_pq allows no other (TLS alert ${alert})`
+      : errorWords(error);
   }
 
   private connected(info: Connected): void {
@@ -328,6 +359,17 @@ const fdOf = (socket: Socket): number | undefined => {
 
 const sniOf = (security: TlsSecurity): string | undefined =>
   security.name ?? (security.at === 'authenticated' ? security.designatedBy?.name : undefined);
+
+/** The group of the key exchange. */
+function keyExchange(socket: tls.TLSSocket, resumed: boolean): Pick<Connected, 'group'> {
+  // OpenSSL then reports the group of the handshake that the session comes from.
+  if (resumed && socket.getProtocol() !== 'TLSv1.3') return {};
+  // {type: 'ECDH', name, size}, {type: 'DH', size}, or {type: 'TLSGroup', name} since OpenSSL 3.5; {} and null: none.
+  const info: { readonly name?: string; readonly type?: string; readonly size?: number } =
+    socket.getEphemeralKeyInfo() ?? {};
+  if (info.name !== undefined) return { group: groupName(info.name) };
+  return info.type === 'DH' ? { group: `ffdhe${info.size ?? ''}` } : {};
+}
 
 /** When the certificate expires. A resumed session may have no certificate. */
 function certificateEnd(socket: tls.TLSSocket): Pick<Connected, 'certificateEndsMs'> {

@@ -101,6 +101,8 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   private smoothedMs: number | undefined;
   private plainMs: number | undefined;
   private certificateEndsMs: number | undefined;
+  /** The last handshake: version of TLS, and group of the key exchange if it had one. */
+  private lastHandshake: Pick<Connected, 'protocol' | 'group'> = {};
   /** It is not asked any more. */
   private isClosed = false;
   /** Whether `gone` was called. */
@@ -221,6 +223,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     if (what === 'network') {
       this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
       this.proved = false;
+      this.lastHandshake = {};
     }
     if (what === 'network' || this.state.at !== 'private') this.enter({ at: 'probing' });
     this.tls.reset(what);
@@ -261,6 +264,8 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
       connections: this.tls.usable,
       rttMs: this.smoothedMs,
       idleLimitMs: this.tls.idleLimitMs,
+      tlsVersion: this.lastHandshake.protocol,
+      tlsGroup: this.lastHandshake.group,
       certificateEndsMs: this.certificateEndsMs,
       failure: state.at === 'private' || tlsFailure === undefined ? undefined : failureWords(tlsFailure),
     };
@@ -307,6 +312,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
 
   connected(info: Connected): void {
     this.certificateEndsMs = info.certificateEndsMs ?? this.certificateEndsMs;
+    this.lastHandshake = info;
     if (info.warning !== undefined)
       this.ports.log.warn({ ...this.fields, reason: 'pins' }, `${this.words}: ${info.warning}`);
     if (this.mode !== 'opportunistic') this.passed(info.authenticated);

@@ -194,6 +194,8 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
       connections: 0,
       rttMs: undefined,
       idleLimitMs: undefined,
+      tlsVersion: undefined,
+      tlsGroup: undefined,
       certificateEndsMs: undefined,
       failure: failure && failureWords(failure),
     };

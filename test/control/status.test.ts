@@ -138,6 +138,25 @@ await t.test('servers of routes and of a portal window are in the report, with t
   t.equal(upstreamsData(seen)[0]?.['purpose'], undefined);
 });
 
+await t.test('the key exchange of each address stands below the table, and in the data', t => {
+  const servers = [
+    serverOverview({
+      addresses: [
+        addressOverview({ tlsVersion: 'TLSv1.3', tlsGroup: 'X25519MLKEM768' }),
+        addressOverview({ address: '2001:db8::1', tlsVersion: 'TLSv1.3', tlsGroup: 'X25519MLKEM768' }),
+      ],
+    }),
+    serverOverview({ label: 'two', addresses: [addressOverview({ tlsVersion: 'TLSv1.2' })] }),
+    serverOverview({ label: '192.0.2.3', addresses: [addressOverview({ address: '192.0.2.3' })] }),
+  ];
+  t.match(
+    upstreamsText({ servers }),
+    /\n\nTLS 1\.3, X25519MLKEM768: one \(192\.0\.2\.1\), one \(2001:db8::1\)\nTLS 1\.2: two \(192\.0\.2\.1\)$/,
+  );
+  t.match(upstreamsData({ servers }), [{ tls_version: 'TLSv1.3', key_exchange: 'X25519MLKEM768' }]);
+  t.end();
+});
+
 await t.test('for programs: the fields that there have always been, and what waits', async t => {
   t.same(JSON.parse(JSON.stringify(statusData(overviewOf({ waiting: ['log.format'] })))), {
     version: '1.2.3',

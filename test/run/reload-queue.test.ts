@@ -16,6 +16,7 @@ const FILES: PlanFiles = {
   systemRoots: () => undefined,
   checkRoots: () => undefined,
   checkPair: () => undefined,
+  checkPq: () => undefined,
 };
 
 function planFrom(text: string): Plan {

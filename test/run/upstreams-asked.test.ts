@@ -28,7 +28,12 @@ function upstreams() {
   const checked = checkConfig(TEXT);
   if (!checked.ok) throw new Error('not a configuration');
   let looks = 0;
-  const files = { systemRoots: () => undefined, checkRoots: () => undefined, checkPair: () => undefined };
+  const files = {
+    systemRoots: () => undefined,
+    checkRoots: () => undefined,
+    checkPair: () => undefined,
+    checkPq: () => undefined,
+  };
   const tested = new Upstreams(
     {
       clock,

@@ -34,6 +34,8 @@ export interface Row {
   readonly slow?: boolean;
   /** True: it counts what the whole process has, and is played while nothing else is. */
   readonly alone?: boolean;
+  /** Why it cannot be played here; false: it can. */
+  readonly skip?: string | false;
   /** `main`: the server that is asked, unless the row names others. */
   readonly scene: (rig: Rig, main: RigServer) => Promise<Scene>;
 }

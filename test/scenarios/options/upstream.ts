@@ -2,6 +2,7 @@
 
 import { TLSSocket } from 'node:tls';
 
+import { hybridGroups } from '../../../src/upstream/dial.js';
 import { certificate } from '../../fixtures/certificates.js';
 import { type Json, KNOWN, type Rig, type RigServer } from '../../fixtures/rig.js';
 import { records } from '../../fixtures/records.js';
@@ -272,6 +273,58 @@ const TRUST: readonly Row[] = [
   ),
 ];
 
+const KEY_EXCHANGE: readonly Row[] = [
+  {
+    title: 'upstream.tls.require_pq: connections of before are not used any more, and servers without it are refused',
+    options: ['upstream.tls.require_pq'],
+    cache: 'unseen',
+    slow: true,
+    skip: hybridGroups().length === 0 && 'this OpenSSL has no post-quantum key exchange',
+    scene: async (rig, main) => {
+      const old = await rig.server('old.test', { tls: { ecdhCurve: 'X25519' } });
+      const shown = async (): Promise<unknown> => {
+        const series = [...(await rig.metrics())].filter(
+          ([key, value]) => key.startsWith('dotstub_upstream_key_exchange{') && value === 1,
+        );
+        return {
+          groups: rig.overview().servers.map(({ label, addresses }) => [label, addresses[0]?.tlsGroup]),
+          counted: series.map(([key]) => key.replace(/^[^{]*/, '')).toSorted(),
+          failures: rig.overview().servers.map(({ addresses }) => addresses[0]?.failure?.includes('post-quantum')),
+        };
+      };
+      const upstream = { servers: [main.entry, old.entry] };
+      const series = (label: string, group: string): string => `{upstream="${label}",group="${group}"}`;
+      const before = {
+        groups: [
+          ['dns.test', 'X25519MLKEM768'],
+          ['old.test', 'x25519'],
+        ],
+        counted: [series('dns.test', 'X25519MLKEM768'), series('old.test', 'x25519')],
+        failures: [undefined, undefined],
+      };
+      return {
+        before: { upstream },
+        after: { upstream: { ...upstream, tls: { require_pq: true } } },
+        facts: async () => {
+          await rig.answer(rig.fresh());
+          return shown();
+        },
+        expected: {
+          before,
+          after: {
+            groups: [
+              ['dns.test', 'X25519MLKEM768'],
+              ['old.test', undefined],
+            ],
+            counted: [series('dns.test', 'X25519MLKEM768')],
+            failures: [undefined, true],
+          },
+        },
+      };
+    },
+  },
+];
+
 const SERVERS: readonly Row[] = [
   {
     title: 'upstream.servers: one goes, another comes',
@@ -360,4 +413,4 @@ const SERVERS: readonly Row[] = [
 ];
 
 /** The rows. */
-export const UPSTREAM: readonly Row[] = [...MODES, POLICY, ...TRUST, ...SERVERS];
+export const UPSTREAM: readonly Row[] = [...MODES, POLICY, ...TRUST, ...KEY_EXCHANGE, ...SERVERS];
