@@ -22,6 +22,8 @@ export const DIAL_TIMES: DialTimes = { tcpMs: 2000, totalMs: 4000 };
 /** RFC 7858 §3.1 uses port 853; the ALPN id `dot` is registered for it (RFC 7858 §3.1 erratum, IANA). */
 export const ALPN = 'dot';
 
+const NO_HTTP2 = 'the server does not offer HTTP/2 (ALPN id h2)';
+
 /** The largest TLS record (RFC 8446 §5.1). */
 const READ_BYTES = 16384;
 
@@ -74,7 +76,7 @@ class DialledStream implements Stream {
   private phase: Phase = 'connecting';
   /** Undefined: the system gave none. It is replaced once if the server refuses our ALPN id. */
   private socket: Socket | undefined = undefined;
-  /** Whether the server has refused our ALPN id on this stream. */
+  /** Whether the server has refused the ALPN id `dot` on this stream. */
   private refusesAlpn = false;
   /** Octets that leave at the end of this turn of the event loop. */
   private outgoing: Buffer[] = [];
@@ -167,7 +169,7 @@ class DialledStream implements Stream {
       host: target.address,
       port: target.port,
       secureContext: shared.secureContext,
-      ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
+      ...(alpn ? { ALPNProtocols: [target.alpn ?? ALPN] } : {}),
       // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
       ...(sni === undefined ? {} : { servername: sni }),
       ...(session === undefined ? {} : { session }),
@@ -192,6 +194,8 @@ class DialledStream implements Stream {
       const resumed = opened.isSessionReused();
       verdict = this.verify(opened, security, resumed ? shared.tickets.verdict(identity) : undefined);
       if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
+      // HTTP/2 must be negotiated (RFC 9113 §3.2). Otherwise the server might read the octets as another protocol.
+      if (target.alpn === 'h2' && opened.alpnProtocol !== 'h2') return this.fail('tls_alert', NO_HTTP2);
       if (early !== undefined) shared.tickets.put(identity, early, verdict);
       // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
       else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
@@ -224,6 +228,7 @@ class DialledStream implements Stream {
     opened.on('error', (error: NodeJS.ErrnoException) => {
       if (opened !== this.socket || this.phase === 'over') return;
       if (alpn && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL') {
+        if (this.target.alpn === 'h2') return this.fail('tls_alert', NO_HTTP2);
         this.refusesAlpn = true;
         this.open(false);
         return;
