@@ -36,7 +36,7 @@ const OPEN: readonly string[] = [];
 
 export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
 export const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
-export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
+export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'https', 'udp', 'tcp'];
 export const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'] as const;
 export const DNSSEC_STATES: readonly ServerOverview['dnssec'][] = ['ok', 'strips', 'unknown'];
 export const PURPOSES: readonly Purpose[] = ['main', 'route', 'portal'];

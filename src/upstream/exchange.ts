@@ -9,7 +9,7 @@
 //     │  └─ no server to ask ─▶ held ─▶ woken: ask again, or done
 //     └──────────────── at most MAX_SENDS, all before the deadline
 
-import type { Observer, UpstreamProtocol } from '../base/observer.js';
+import { isEncrypted, type Observer, type UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
 import type { Clock, Random } from '../base/ports.js';
 import { monoAfter, type MonoMs } from '../base/time.js';
@@ -165,7 +165,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
       scan,
       server: to.server,
       protocol,
-      authenticated: protocol === 'dot' && to.authenticated,
+      authenticated: isEncrypted(protocol) && to.authenticated,
     };
     if (scan.rcode === 0 || scan.rcode === 3) return this.finish(reply);
     // SERVFAIL, REFUSED and similar RCODEs may be that server's own problem: ask one other server, once.
