@@ -114,7 +114,8 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
   }
 }
 
-function closedBy(end: End): ClosedBy {
+/** What the end of a connection is counted as. */
+export function closedBy(end: End): ClosedBy {
   switch (end.at) {
     case 'idle':
       return 'client_idle';
@@ -127,7 +128,8 @@ function closedBy(end: End): ClosedBy {
   }
 }
 
-function failureOf(end: End): Failure | undefined {
+/** Why the queries of a connection got no answer; undefined: we closed it. */
+export function failureOf(end: End): Failure | undefined {
   switch (end.at) {
     case 'server':
     case 'failed':
