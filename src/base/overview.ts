@@ -11,6 +11,9 @@ export const MODES: readonly Mode[] = ['off', 'opportunistic', 'encrypted', 'str
 /** What a server is used for: `upstream`, an entry of `routes`, or the portal window (the network's own resolvers). */
 export type Purpose = 'main' | 'route' | 'portal';
 
+/** Over what queries go to an address. `none`: it is not asked now. */
+export type UpstreamTransport = 'dot' | 'https' | 'cleartext' | 'none';
+
 /** One address of a server. */
 export interface AddressOverview {
   /** Undefined: its lookup is not finished, or found none. */
@@ -21,6 +24,10 @@ export interface AddressOverview {
   readonly state: UpstreamState | 'looking';
   /** Where a query would go now. */
   readonly path: 'tls' | 'cleartext' | 'refuse';
+  /** Over what a query would go now. `https`: the server is asked over HTTPS, because `port` cannot be reached. */
+  readonly transport: UpstreamTransport;
+  /** Why queries do not go over DNS over TLS, in words, while they go over HTTPS. */
+  readonly transportReason: string | undefined;
   /** Whether the server was authenticated. */
   readonly authenticated: boolean;
   /** Connections over TLS that are open or opening. */

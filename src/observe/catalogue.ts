@@ -13,7 +13,13 @@ import type {
   UpstreamState,
 } from '../base/observer.js';
 import { FAILURES } from '../base/outcome.js';
-import { type AddressOverview, MODES, type Purpose, type ServerOverview } from '../base/overview.js';
+import {
+  type AddressOverview,
+  MODES,
+  type Purpose,
+  type ServerOverview,
+  type UpstreamTransport,
+} from '../base/overview.js';
 
 /** Label values by label name. */
 export type Labels = Readonly<Record<string, string>>;
@@ -66,10 +72,12 @@ const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'closed',
   'timeout',
   'slow',
+  'http',
   'parse',
   'id_mismatch',
   'question_mismatch',
 ];
+export const UPSTREAM_TRANSPORTS: readonly UpstreamTransport[] = ['dot', 'https', 'cleartext', 'none'];
 const TLS_STATES: readonly UpstreamState[] = ['probing', 'private', 'suspect', 'failed'];
 export const ADDRESS_STATES: readonly AddressOverview['state'][] = ['looking', ...TLS_STATES];
 
@@ -157,6 +165,10 @@ export const GAUGES = {
   upstream_state: {
     help: 'Addresses of a server by what is known about reaching them over TLS.',
     labels: { upstream: OPEN, state: ADDRESS_STATES },
+  },
+  upstream_transport: {
+    help: 'Addresses of a server by what a query would be sent over now. https: port 853 cannot be reached.',
+    labels: { upstream: OPEN, transport: UPSTREAM_TRANSPORTS },
   },
   upstream_idle_limit_seconds: {
     help: 'How long connections to a server may be idle, as learned from it.',

@@ -13,7 +13,9 @@ import type { Memory } from './memory.js';
 import * as modes from './mode.js';
 import { type PlainEvents, PlainTransport } from './plain-transport.js';
 import type { Target } from './selection.js';
-import { type TlsEvents, TlsTransport } from './tls-transport.js';
+import { type PrivateEvents, PrivateTransport } from './private-transport.js';
+import type { HttpsSessionTarget } from './https-session.js';
+import { couldBeBlocked, type PrivateProtocol } from './transport-choice.js';
 
 /** The ports of the upstream room. */
 export interface UpstreamPorts {
@@ -49,6 +51,12 @@ export interface EndpointIdentity {
   /** The label that its cleartext queries are counted under. */
   readonly reason: CleartextReason;
   readonly security: Security;
+  /** Where the same server is asked over HTTPS while `port` cannot be reached; undefined: nowhere. */
+  readonly https?: HttpsSessionTarget | undefined;
+  /** Whether it has no DNS over TLS, but HTTPS. */
+  readonly httpsOnly?: boolean;
+  /** Whether the configuration could name an `https`. */
+  readonly isListed: boolean;
 }
 
 /** The events of an endpoint, for its pool. */
@@ -71,7 +79,7 @@ const smoothed = (before: number | undefined, ms: number): number =>
   before === undefined ? ms : before + (ms - before) / 8;
 
 /** One address of a server. Nothing is opened before `prepare` or the first question. */
-export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEvents<T> {
+export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, PlainEvents<T> {
   readonly shardId: number;
   readonly server: ServerName;
   readonly mode: Mode;
@@ -89,7 +97,8 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   private isClosed = false;
   /** Whether `gone` was called. */
   private isGone = false;
-  private readonly tls: TlsTransport<T>;
+  /** DNS over TLS, or HTTPS in its place. */
+  private readonly tls: PrivateTransport<T>;
   private readonly plain: PlainTransport<T>;
   /** The key under which its authentications are remembered. */
   private readonly memoryKey: string;
@@ -104,12 +113,13 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     private readonly events: EndpointEvents<T>,
     private readonly gone: (endpoint: Endpoint<T>) => void,
   ) {
-    const { server, memoryName, address, port, plainPort, reason, mode, security } = identity;
+    const { server, memoryName, address, port, plainPort, reason, mode, security, https, httpsOnly = false } = identity;
     this.server = server;
     this.mode = mode;
     this.shardId = hashOf(server.label);
     this.memoryKey = `${memoryName} ${address} ${port}`;
-    this.tls = new TlsTransport<T>(ports, counts, { address, port, security }, mode === 'opportunistic', this);
+    const targets = { dot: httpsOnly ? undefined : { address, port, security }, https };
+    this.tls = new PrivateTransport<T>(ports, counts, targets, mode === 'opportunistic', this);
     this.plain = new PlainTransport<T>(ports, counts, { label: server.label, address, port: plainPort, reason }, this);
   }
 
@@ -200,17 +210,24 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   /** Its state for the overview. */
   overview(nowMs: MonoMs): AddressOverview {
     const { tlsFailure, state, identity } = this;
+    const path = this.path(nowMs);
+    const { whyNotDot } = this.tls;
     return {
       address: identity.address,
       port: identity.port,
       state: state.at,
-      path: this.path(nowMs),
+      path,
+      transport: path === 'tls' ? this.tls.protocol : path === 'cleartext' ? 'cleartext' : 'none',
+      transportReason: whyNotDot && failureWords(whyNotDot),
       authenticated: this.authenticated,
       connections: this.tls.usable,
       rttMs: this.smoothedMs,
       idleLimitMs: this.tls.idleLimitMs,
       certificateEndsMs: this.certificateEndsMs,
-      failure: state.at === 'private' || tlsFailure === undefined ? undefined : failureWords(tlsFailure),
+      failure:
+        state.at === 'private' || tlsFailure === undefined
+          ? undefined
+          : failureWords(tlsFailure) + this.hint(tlsFailure),
     };
   }
 
@@ -289,7 +306,25 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     const inCleartext =
       this.mode === 'opportunistic' && modes.pathFor(this.mode, this.state, at.nowMs, at.proved) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
-    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${way}`);
+    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${this.hint(why)}${way}`);
+  }
+
+  moved(to: PrivateProtocol, why: Failure | undefined): void {
+    const { log } = this.ports;
+    const { port, https } = this.identity;
+    if (to === 'dot') return log.info(this.fields, `${this.words}: port ${port} works again, so it is asked over TLS`);
+    const reason = why === undefined ? '' : `; port ${port} cannot be used: ${failureWords(why)}`;
+    log.warn(
+      { ...this.fields, reason: why?.code },
+      `${this.words}: asked over HTTPS, port ${https?.port ?? ''}${reason}`,
+    );
+  }
+
+  /** What can be done about a failure, for people. */
+  private hint({ code }: Failure): string {
+    const { https, isListed, port } = this.identity;
+    if (https !== undefined || !isListed || !couldBeBlocked(code)) return '';
+    return `; if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
   }
 
   private passed(authenticated: boolean): void {

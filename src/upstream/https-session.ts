@@ -15,6 +15,16 @@ export interface HttpsSessionTarget extends Omit<DialTarget, 'alpn' | 'withoutAl
   readonly path: string;
 }
 
+/**
+ * The `:authority` for a host, in the form of RFC 3986 §3.2.
+ * @param host a name or an address, which may have a zone
+ */
+export function authorityOf(host: string, port: number): string {
+  // The zone of an address means something on this machine only (RFC 6874 §3).
+  const name = host.includes(':') ? `[${host.replace(/%.*$/, '')}]` : host;
+  return port === HTTPS_PORT ? name : `${name}:${port}`;
+}
+
 /** How a request ended, while its session goes on. */
 export type HttpOutcome =
   | HttpResponse

@@ -11,6 +11,7 @@ import { AddressSearch } from './addresses.js';
 import type { BootstrapResult } from './bootstrap.js';
 import { type Designated, Discovery } from './discovery.js';
 import { Endpoint, type EndpointEvents, type ServerName, type UpstreamPorts } from './endpoint.js';
+import { authorityOf, type HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
 
@@ -30,6 +31,16 @@ export interface ServerSpec {
   readonly pinPolicy: PinPolicy;
   /** Whether to ask it for designated resolvers (RFC 9462): for resolvers that come from the network. */
   readonly discover: boolean;
+  /** Where it is asked over HTTPS while its port of DNS over TLS cannot be reached; undefined: nowhere. */
+  readonly https?: HttpsSpec | undefined;
+}
+
+/** A way to a server over HTTPS, at the same addresses. */
+export interface HttpsSpec {
+  /** The name that the certificate must be valid for; undefined: the one of the server. */
+  readonly host: string | undefined;
+  readonly port: number;
+  readonly path: string;
 }
 
 /** The settings that all servers of a group share. */
@@ -154,6 +165,8 @@ export class Server<T extends Waiter> {
       port: this.spec.port,
       state: 'looking',
       path: 'refuse',
+      transport: 'none',
+      transportReason: undefined,
       authenticated: false,
       connections: 0,
       rttMs: undefined,
@@ -197,6 +210,8 @@ export class Server<T extends Waiter> {
         mode: designatedBy === undefined ? mode : 'strict',
         reason,
         security: designatedBy === undefined ? securityOf(mode, this.spec) : designatedSecurity(designatedBy),
+        https: designatedBy === undefined ? httpsTarget(mode, this.spec, address) : undefined,
+        isListed: designatedBy === undefined && !this.spec.discover,
       },
       this.counts,
       this.endpointEvents,
@@ -277,6 +292,19 @@ function securityOf(mode: Mode, { name, pins, pinPolicy }: ServerSpec): Security
   // Opportunistic and encrypted mode accept any certificate (RFC 8310 §5: no identity is required). Strict mode
   // requires a configured name or pins.
   return mode === 'strict' ? { at: 'authenticated', name, pins, pinPolicy } : { at: 'encrypted', name };
+}
+
+function httpsTarget(mode: Mode, spec: ServerSpec, address: string): HttpsSessionTarget | undefined {
+  if (spec.https === undefined || mode === 'off') return undefined;
+  const { host = spec.name, port, path } = spec.https;
+  // The pins are the same, and the name is the one that the operator has configured.
+  return {
+    address,
+    port,
+    path,
+    security: securityOf(mode, { ...spec, name: host }),
+    authority: authorityOf(host ?? address, port),
+  };
 }
 
 /** Only the network told the name, so the name proves nothing. The server must prove the address that was asked. */

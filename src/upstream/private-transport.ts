@@ -1,0 +1,297 @@
+// The private ways to one server address: DNS over TLS, and HTTPS while port 853 cannot be reached. To its endpoint it
+// looks like one transport over TLS, which fails only if both ways fail. upstream/transport-choice.ts decides.
+
+import type { ServerObserver } from '../base/observer.js';
+import { failure, type Failure, type FailureCode } from '../base/outcome.js';
+import type { Cancel, Connected, DialTarget } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
+import type { Ask } from '../wire/upstream-query.js';
+import { http2Dialer } from './http2.js';
+import type { HttpsSessionTarget } from './https-session.js';
+import { HttpsTransport } from './https-transport.js';
+import type { Waiter } from './inflight.js';
+import { type TlsEvents, TlsTransport } from './tls-transport.js';
+import type { TransportPorts } from './transport.js';
+import {
+  bothFailed,
+  type Choice,
+  DOT,
+  isUnreachable,
+  PATIENCE_MS,
+  type PrivateProtocol,
+  probing,
+  toHttps,
+} from './transport-choice.js';
+
+/** Where a server is asked privately. At least one of the two is there. */
+export interface PrivateTargets {
+  /** DNS over TLS. Undefined: the server has none. */
+  readonly dot: DialTarget | undefined;
+  /** HTTPS. Undefined: the server has none, or it is not configured. */
+  readonly https: HttpsSessionTarget | undefined;
+}
+
+/** The events of a private transport, for its endpoint. */
+export interface PrivateEvents<T extends Waiter> extends TlsEvents<T> {
+  /** From now on queries take this transport. `why`: why they cannot take the other one. */
+  moved(to: PrivateProtocol, why: Failure | undefined): void;
+}
+
+/** Connections to one address, over TLS or over HTTPS. */
+export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
+  private choice: Choice;
+  /** The transport that `moved` told last. */
+  private told: PrivateProtocol = 'dot';
+  private readonly dot: TlsTransport<T> | undefined;
+  private readonly https: HttpsTransport<T> | undefined;
+  private isClosed = false;
+  /** Ends the wait for a connection over TLS; undefined: there is none. */
+  private cancelPatience: Cancel | undefined = undefined;
+  private cancelProbe: Cancel = () => undefined;
+  /** What the last handshake over port 853 has shown while queries go over HTTPS. */
+  private shown: Connected = { authenticated: false, resumed: false };
+
+  /**
+   * @param probes whether a new connection is trusted only after a probe was answered on it
+   */
+  constructor(
+    private readonly ports: TransportPorts,
+    private readonly counts: ServerObserver,
+    private readonly targets: PrivateTargets,
+    private readonly probes: boolean,
+    private readonly owner: PrivateEvents<T>,
+  ) {
+    const { dot, https } = targets;
+    this.dot = dot && new TlsTransport<T>(ports, counts, dot, probes, this);
+    this.https =
+      https &&
+      new HttpsTransport<T>(
+        { clock: ports.clock, dialHttps: http2Dialer(ports.dial) },
+        counts,
+        https,
+        probes,
+        this.httpsEvents(),
+      );
+    this.choice = this.firstChoice;
+    this.told = this.protocol;
+  }
+
+  /** The transport that the next query takes. */
+  get protocol(): PrivateProtocol {
+    return this.choice.at === 'dot' ? 'dot' : 'https';
+  }
+
+  /** Why queries do not take DNS over TLS; undefined: they do, or the server has none. */
+  get whyNotDot(): Failure | undefined {
+    return this.choice.at === 'https' ? this.choice.why : undefined;
+  }
+
+  get isEmpty(): boolean {
+    return this.dot?.isEmpty !== false && this.https?.isEmpty !== false;
+  }
+
+  get usable(): number {
+    return this.chosen?.usable ?? 0;
+  }
+
+  get isUsable(): boolean {
+    return this.chosen?.isUsable === true;
+  }
+
+  get isReady(): boolean {
+    return this.chosen?.isReady === true;
+  }
+
+  get idleLimitMs(): number | undefined {
+    return this.chosen?.idleLimitMs;
+  }
+
+  ask(ask: Ask, waiter: T, nowMs: MonoMs): void {
+    const { chosen } = this;
+    if (chosen === undefined) return this.owner.lost(waiter, undefined, true);
+    chosen.ask(ask, waiter, nowMs);
+    this.bePatient();
+  }
+
+  /** Opens a connection. */
+  connect(): void {
+    this.chosen?.connect();
+    this.bePatient();
+  }
+
+  reset(what: 'network' | 'resume'): void {
+    this.choose(this.firstChoice);
+    this.dot?.reset(what);
+    this.https?.reset();
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.stopTimers();
+    this.dot?.close();
+    this.https?.close();
+  }
+
+  destroy(): void {
+    this.isClosed = true;
+    this.stopTimers();
+    this.dot?.destroy();
+    this.https?.destroy();
+  }
+
+  // The events of the transport over TLS.
+
+  reply: TlsEvents<T>['reply'] = (waiter, message, protocol, rttMs) =>
+    this.owner.reply(waiter, message, protocol, rttMs);
+
+  lost(waiter: T, why: Failure | undefined, blameless: boolean): void {
+    // What was lost because port 853 cannot be reached may be asked again, over HTTPS.
+    this.owner.lost(waiter, why, blameless || this.choice.at === 'https');
+  }
+
+  suspect(waiter: T): void {
+    this.owner.suspect(waiter);
+  }
+
+  emptied(): void {
+    if (this.isEmpty) this.owner.emptied();
+  }
+
+  connected(info: Connected, handshakeMs: number): void {
+    // While queries go over HTTPS, port 853 must also answer: some networks let only handshakes through.
+    if (this.choice.at === 'https') {
+      this.shown = info;
+      return;
+    }
+    this.https?.retire();
+    this.owner.connected(info, handshakeMs);
+    this.tell();
+  }
+
+  probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
+    if (this.choice.at === 'https') this.probedAgain(answer);
+    else this.owner.probed(answer, rttMs, authenticated);
+  }
+
+  failed(code: FailureCode, detail: string): void {
+    if (this.choice.at === 'https') return this.counts.error(code);
+    if (this.https === undefined || this.isClosed || !isUnreachable(code)) return this.owner.failed(code, detail);
+    this.counts.error(code);
+    this.leaveDot(failure(code, detail));
+    if (!this.https.isUsable) this.https.connect();
+  }
+
+  private httpsEvents(): TlsEvents<T> {
+    const { owner } = this;
+    return {
+      reply: this.reply,
+      lost: (waiter, why, blameless) => owner.lost(waiter, why, blameless),
+      suspect: waiter => owner.suspect(waiter),
+      emptied: () => this.emptied(),
+      connected: (info, handshakeMs) => {
+        if (!this.probes) this.reached();
+        if (this.choice.at === 'dot') return;
+        owner.connected(info, handshakeMs);
+        if (!this.probes) this.tell();
+      },
+      probed: (answer, rttMs, authenticated) => {
+        if (answer !== undefined) this.reached();
+        if (this.choice.at === 'dot') return;
+        owner.probed(answer, rttMs, authenticated);
+        if (answer !== undefined) this.tell();
+      },
+      failed: (code, detail) => this.httpsFailed(failure(code, detail)),
+    };
+  }
+
+  /** HTTPS works. If a connection over TLS, begun earlier, is still not ready, port 853 cannot be reached. */
+  private reached(): void {
+    if (this.choice.at !== 'dot' || this.isClosed) return;
+    const { dot, https, targets } = this;
+    if (targets.dot === undefined || dot?.isUsable !== true || dot.isReady) return https?.retire();
+    const { address, port } = targets.dot;
+    this.leaveDot(failure('connect_timeout', `${address} port ${port}: silent, while HTTPS answers`));
+  }
+
+  private httpsFailed(why: Failure): void {
+    switch (this.choice.at) {
+      case 'dot':
+        // The connection over TLS decides.
+        return this.counts.error(why.code);
+      case 'https_only':
+        return this.owner.failed(why.code, why.detail ?? '');
+      case 'https': {
+        const both = bothFailed(this.choice.why, why);
+        this.counts.error(why.code);
+        this.choose(this.firstChoice);
+        this.owner.failed(both.code, both.detail ?? '');
+      }
+    }
+  }
+
+  private leaveDot(why: Failure): void {
+    this.choose(toHttps(why, this.ports.clock.monotonicMs()));
+    // Queries that wait there are asked again, over HTTPS.
+    this.dot?.reset('resume');
+  }
+
+  private choose(choice: Choice): void {
+    this.stopTimers();
+    this.choice = choice;
+    if (choice.at !== 'https' || this.isClosed) return;
+    const { clock } = this.ports;
+    this.cancelProbe = clock.after(choice.probeAtMs - clock.monotonicMs(), () => {
+      this.choose(probing(choice, clock.monotonicMs()));
+      this.probeDot();
+    });
+  }
+
+  /** Tries port 853 beside the queries. */
+  private probeDot(): void {
+    if (this.dot?.isUsable !== false) return;
+    const made = this.dot.connect();
+    // In opportunistic mode the transport probes by itself.
+    if (!this.probes) made?.probe(answer => this.probedAgain(answer));
+  }
+
+  /** Port 853 was tried again. */
+  private probedAgain(answer: Buffer | undefined): void {
+    if (answer === undefined || this.choice.at !== 'https' || this.isClosed) return;
+    this.choose(DOT);
+    this.https?.retire();
+    this.owner.connected(this.shown, 0);
+    this.tell();
+  }
+
+  /** Opens a connection over HTTPS if none over TLS is ready soon. */
+  private bePatient(): void {
+    const { dot, https } = this;
+    if (https === undefined || dot === undefined || this.choice.at !== 'dot' || this.isClosed) return;
+    if (dot.isReady || this.cancelPatience !== undefined) return;
+    this.cancelPatience = this.ports.clock.after(PATIENCE_MS, () => {
+      this.cancelPatience = undefined;
+      if (dot.isUsable && !dot.isReady && !https.isUsable) https.connect();
+    });
+  }
+
+  private stopTimers(): void {
+    this.cancelPatience?.();
+    this.cancelPatience = undefined;
+    this.cancelProbe();
+  }
+
+  /** Tells the owner if the transport is another one now. */
+  private tell(): void {
+    if (this.told === this.protocol) return;
+    this.told = this.protocol;
+    this.owner.moved(this.protocol, this.whyNotDot);
+  }
+
+  private get firstChoice(): Choice {
+    return this.dot === undefined ? { at: 'https_only' } : DOT;
+  }
+
+  private get chosen(): TlsTransport<T> | HttpsTransport<T> | undefined {
+    return this.choice.at === 'dot' ? this.dot : this.https;
+  }
+}
