@@ -95,6 +95,8 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     port: address.port,
     state: address.state,
     path: address.path,
+    transport: address.transport,
+    transport_reason: address.transportReason,
     authenticated: address.authenticated,
     connections: address.connections,
     rtt_ms: address.rttMs,
@@ -120,7 +122,7 @@ export function statusText(overview: Overview): string {
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
 
-/** Servers in a table, and below it the reason for each that is not reached. */
+/** Servers in a table, and below it the reason for each that is not reached, or not over TLS on its port. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const rows = rowsOf(overview);
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
@@ -130,9 +132,11 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
     ['server', ...(purposes ? ['purpose'] : []), 'address', 'state', 'identity', 'RTT', 'connections'],
     ...rows.map(row => cellsOf(row, purposes)),
   ]);
-  const reasons = rows.flatMap(({ server: { label }, address: { address, failure } }) =>
-    failure === undefined ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${failure}`],
-  );
+  const reasons = rows.flatMap(({ server: { label }, address: { address, port, failure, transportReason } }) => {
+    const why =
+      failure ?? (transportReason && `asked over HTTPS, because port ${port} cannot be used: ${transportReason}`);
+    return why === undefined ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${why}`];
+  });
   return table + reasons.join('');
 }
 
@@ -145,7 +149,11 @@ function cellsOf({ server, address: one }: AddressRow, purposes: boolean): strin
     server.label,
     ...(purposes ? [server.purpose] : []),
     at,
-    path === 'cleartext' ? `cleartext${tls}` : STATE_WORDS[state],
+    path === 'cleartext'
+      ? `cleartext${tls}`
+      : one.transport === 'https' && state === 'private'
+        ? 'over HTTPS'
+        : STATE_WORDS[state],
     one.authenticated ? 'proved' : state === 'private' ? 'not proved' : '',
     rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
     String(one.connections),

@@ -199,6 +199,7 @@ function serverSpec({
   name,
   addresses,
   port,
+  https,
   pins,
   pin_policy: pinPolicy,
 }: Config['upstream']['servers'][number]): ServerSpec {
@@ -208,6 +209,7 @@ function serverSpec({
     name,
     addresses: addresses.map(each => ({ address: each.address, port: each.port ?? port })),
     port,
+    ...(https === undefined ? {} : { https }),
     pins,
     pinPolicy,
     discover: false,

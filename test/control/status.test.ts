@@ -105,6 +105,22 @@ await t.test('servers of routes and of a portal window are in the report, with t
   t.equal(upstreamsData(seen)[0]?.['purpose'], undefined);
 });
 
+await t.test('a server that is asked over HTTPS is shown with the reason', async t => {
+  const seen = overviewOf({
+    servers: [
+      serverOverview({
+        addresses: [addressOverview({ transport: 'https', transportReason: 'the connection was not made in time' })],
+      }),
+    ],
+  });
+  t.match(upstreamsText(seen), /over HTTPS/);
+  t.match(
+    statusText(seen),
+    /one \(192\.0\.2\.1\): asked over HTTPS, because port 853 cannot be used: the connection was not made in time/,
+  );
+  t.match(upstreamsData(seen), [{ transport: 'https', transport_reason: 'the connection was not made in time' }]);
+});
+
 await t.test('for programs: the fields that there have always been, and what waits', async t => {
   t.same(JSON.parse(JSON.stringify(statusData(overviewOf({ waiting: ['log.format'] })))), {
     version: '1.2.3',
@@ -127,6 +143,7 @@ await t.test('for programs: the fields that there have always been, and what wai
         port: 853,
         state: 'private',
         path: 'tls',
+        transport: 'dot',
         authenticated: true,
         connections: 1,
         rtt_ms: 12.3,
