@@ -19,6 +19,8 @@ const MOST_REQUESTS = 1000;
 const MOST_QUEUED = 4096;
 /** A query is given up after 4.5 s. What has no answer then is cancelled. */
 const REQUEST_MS = 5000;
+/** A server that answered and then refuses this often in a row does not work any more. */
+const MOST_REFUSALS = 3;
 /** While queries wait for answers, the connection is looked at this often. */
 const TICK_MS = 250;
 /** Limits on silence, from the last octets that were received, or from the first query. */
@@ -90,6 +92,8 @@ export class HttpsConnection<T extends Waiter> {
   private mostRequests = FIRST_REQUESTS;
   /** Whether a query other than a probe has been answered. */
   private answered = false;
+  /** HTTP errors since the last answer that other questions would get, too. */
+  private refusals = 0;
   private readonly startedAtMs: MonoMs;
   /** When the last octets were received, or when the first of the queries under way was sent, whichever is later. */
   private heardAtMs: MonoMs;
@@ -249,12 +253,14 @@ export class HttpsConnection<T extends Waiter> {
     switch (verdict.at) {
       case 'answer': {
         const rttMs = this.clock.monotonicMs() - sentAtMs;
+        this.refusals = 0;
         if (waiter instanceof Probe) return waiter.then(verdict.message, rttMs);
         this.answered = true;
         return this.events.reply(waiter, verdict.message, rttMs, this.idleForMs);
       }
       case 'refused':
-        if (verdict.lasts && !this.answered) return this.fail(waiter, verdict.detail);
+        if (verdict.lasts && (++this.refusals >= MOST_REFUSALS || !this.answered))
+          return this.fail(waiter, verdict.detail);
         return this.lose(waiter, failure('http', verdict.detail), false);
       case 'id_mismatch':
       case 'question_mismatch':
@@ -263,7 +269,7 @@ export class HttpsConnection<T extends Waiter> {
     }
   }
 
-  /** The server has never answered here, and refuses in a way that lasts. */
+  /** The server refuses in a way that lasts. */
   private fail(waiter: T | Probe, detail: string): void {
     // No other query needs to get the same response.
     this.end({ at: 'failed', code: 'http', detail });

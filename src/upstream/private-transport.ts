@@ -1,10 +1,12 @@
 // The private ways to one server address: DNS over TLS, and HTTPS while port 853 cannot be reached. To its endpoint it
 // looks like one transport over TLS, which fails only if both ways fail. upstream/transport-choice.ts decides.
 
-import type { ServerObserver } from '../base/observer.js';
+import type { ServerObserver, UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Cancel, Connected, DialTarget } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
+import { HEADER_BYTES } from '../wire/header.js';
+import { recordsStart } from '../wire/records.js';
 import type { Ask } from '../wire/upstream-query.js';
 import { http2Dialer } from './http2.js';
 import type { HttpsSessionTarget } from './https-session.js';
@@ -50,6 +52,8 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   private cancelProbe: Cancel = () => undefined;
   /** What the last handshake over port 853 has shown while queries go over HTTPS. */
   private shown: Connected = { authenticated: false, resumed: false };
+  /** The last question that was answered over HTTPS, so that the server can certainly answer it over port 853, too. */
+  private answered: Ask | undefined = undefined;
 
   /**
    * @param probes whether a new connection is trusted only after a probe was answered on it
@@ -141,8 +145,9 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
 
   // The events of the transport over TLS.
 
-  reply: TlsEvents<T>['reply'] = (waiter, message, protocol, rttMs) =>
+  reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number): void {
     this.owner.reply(waiter, message, protocol, rttMs);
+  }
 
   lost(waiter: T, why: Failure | undefined, blameless: boolean): void {
     // What was lost because port 853 cannot be reached may be asked again, over HTTPS.
@@ -169,8 +174,8 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   }
 
   probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
-    if (this.choice.at === 'https') this.probedAgain(answer);
-    else this.owner.probed(answer, rttMs, authenticated);
+    // While queries go over HTTPS, `probeDot` asks.
+    if (this.choice.at !== 'https') this.owner.probed(answer, rttMs, authenticated);
   }
 
   failed(code: FailureCode, detail: string): void {
@@ -184,7 +189,10 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   private httpsEvents(): TlsEvents<T> {
     const { owner } = this;
     return {
-      reply: this.reply,
+      reply: (waiter, message, protocol, rttMs) => {
+        this.answered = askedIn(message);
+        owner.reply(waiter, message, protocol, rttMs);
+      },
       lost: (waiter, why, blameless) => owner.lost(waiter, why, blameless),
       suspect: waiter => owner.suspect(waiter),
       emptied: () => this.emptied(),
@@ -249,9 +257,8 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   /** Tries port 853 beside the queries. */
   private probeDot(): void {
     if (this.dot?.isUsable !== false) return;
-    const made = this.dot.connect();
-    // In opportunistic mode the transport probes by itself.
-    if (!this.probes) made?.probe(answer => this.probedAgain(answer));
+    // Some servers know no more than the zones of their network, so the root would be a bad question.
+    this.dot.connect()?.probe(answer => this.probedAgain(answer), this.answered);
   }
 
   /** Port 853 was tried again. */
@@ -295,3 +302,10 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     return this.choice.at === 'dot' ? this.dot : this.https;
   }
 }
+
+/** The question of a response, copied: the memory of the response is reused. */
+const askedIn = (message: Buffer): Ask => ({
+  question: Buffer.from(message.subarray(HEADER_BYTES, recordsStart(message))),
+  dnssecOk: false,
+  checkingDisabled: false,
+});

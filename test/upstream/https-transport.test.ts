@@ -188,6 +188,11 @@ await t.test('an HTTP error about one question, or at a busy moment, says nothin
   later.last.answer();
   later.last.end(response(Buffer.alloc(0), { status: 404 }));
   t.same(later.events.slice(1), ['reply a.test https', 'lost b.test http'], 'nor does 404 after an answer');
+  for (const name of ['c.test', 'd.test']) {
+    later.ask(name);
+    later.last.end(response(Buffer.alloc(0), { status: 404 }));
+  }
+  t.match(later.events.at(-3), /^failed http .*HTTP status 404/, 'unless it goes on');
   t.end();
 });
 

@@ -155,7 +155,12 @@ await t.test('a port 853 that lets only handshakes through is not gone back to',
   await one.over(50);
   one.blocked.set(853, 'silence');
   for (let s = 0; s < 60; s++) t.equal(await one.over(1000), 'https');
-  one.streams(853).forEach(({ asked }) => t.notOk(asked.includes('x.example.'), 'no name of a client is sent to it'));
+  const tries = one.streams(853).filter(({ asked }) => asked.length > 0);
+  t.ok(tries.length > 3, 'it is tried');
+  t.ok(
+    tries.every(({ asked }) => asked.join() === 'x.example.'),
+    'with a question that the server has just answered over HTTPS',
+  );
 });
 
 await t.test('another network: port 853 is tried at once', async t => {
