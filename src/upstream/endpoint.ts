@@ -100,6 +100,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   /** DNS over TLS, or HTTPS in its place. */
   private readonly tls: PrivateTransport<T>;
   private readonly plain: PlainTransport<T>;
+  /** Where it is asked over HTTPS while its port cannot be reached. */
+  private https: HttpsSessionTarget | undefined;
   /** The key under which its authentications are remembered. */
   private readonly memoryKey: string;
 
@@ -118,6 +120,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.mode = mode;
     this.shardId = hashOf(server.label);
     this.memoryKey = `${memoryName} ${address} ${port}`;
+    this.https = https;
     const targets = { dot: httpsOnly ? undefined : { address, port, security }, https };
     this.tls = new PrivateTransport<T>(ports, counts, targets, mode === 'opportunistic', this);
     this.plain = new PlainTransport<T>(ports, counts, { label: server.label, address, port: plainPort, reason }, this);
@@ -189,6 +192,13 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     if (what === 'network' || this.state.at !== 'private') this.enter({ at: 'probing' });
     this.tls.reset(what);
     this.plain.reset(what);
+  }
+
+  /** Its resolver has designated a way over HTTPS to itself (RFC 9462), or does so no more. */
+  offerHttps(target: HttpsSessionTarget | undefined): void {
+    if (JSON.stringify(target) === JSON.stringify(this.https)) return;
+    this.https = target;
+    this.tls.offerHttps(target);
   }
 
   /** Stops being asked. Queries in flight are finished. */
@@ -311,7 +321,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   moved(to: PrivateProtocol, why: Failure | undefined): void {
     const { log } = this.ports;
-    const { port, https } = this.identity;
+    const { https } = this;
+    const { port } = this.identity;
     if (to === 'dot') return log.info(this.fields, `${this.words}: port ${port} works again, so it is asked over TLS`);
     const reason = why === undefined ? '' : `; port ${port} cannot be used: ${failureWords(why)}`;
     log.warn(
@@ -322,8 +333,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   /** What can be done about a failure, for people. */
   private hint({ code }: Failure): string {
-    const { https, isListed, port } = this.identity;
-    if (https !== undefined || !isListed || !couldBeBlocked(code)) return '';
+    const { isListed, port } = this.identity;
+    if (this.https !== undefined || !isListed || !couldBeBlocked(code)) return '';
     return `; if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
   }
 

@@ -45,7 +45,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   /** The transport that `moved` told last. */
   private told: PrivateProtocol = 'dot';
   private readonly dot: TlsTransport<T> | undefined;
-  private readonly https: HttpsTransport<T> | undefined;
+  private https: HttpsTransport<T> | undefined;
   private isClosed = false;
   /** Ends the wait for a connection over TLS; undefined: there is none. */
   private cancelPatience: Cancel | undefined = undefined;
@@ -67,15 +67,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   ) {
     const { dot, https } = targets;
     this.dot = dot && new TlsTransport<T>(ports, counts, dot, probes, this);
-    this.https =
-      https &&
-      new HttpsTransport<T>(
-        { clock: ports.clock, dialHttps: http2Dialer(ports.dial) },
-        counts,
-        https,
-        probes,
-        this.httpsEvents(),
-      );
+    this.https = this.httpsTransport(https);
     this.choice = this.firstChoice;
     this.told = this.protocol;
   }
@@ -121,6 +113,15 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   connect(): void {
     this.chosen?.connect();
     this.bePatient();
+  }
+
+  /** Where HTTPS is offered has become known, or is not known any more. */
+  offerHttps(target: HttpsSessionTarget | undefined): void {
+    if (this.isClosed) return;
+    if (this.choice.at === 'https') this.choose(this.firstChoice);
+    const { https: before } = this;
+    this.https = this.httpsTransport(target);
+    before?.destroy();
   }
 
   reset(what: 'network' | 'resume'): void {
@@ -184,6 +185,13 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     this.counts.error(code);
     this.leaveDot(failure(code, detail));
     if (!this.https.isUsable) this.https.connect();
+  }
+
+  private httpsTransport(target: HttpsSessionTarget | undefined): HttpsTransport<T> | undefined {
+    const { ports, counts, probes } = this;
+    if (target === undefined) return undefined;
+    const dialHttps = http2Dialer(ports.dial);
+    return new HttpsTransport<T>({ clock: ports.clock, dialHttps }, counts, target, probes, this.httpsEvents());
   }
 
   private httpsEvents(): TlsEvents<T> {

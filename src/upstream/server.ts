@@ -133,6 +133,7 @@ export class Server<T extends Waiter> {
       const { designated } = this;
       this.designated = [];
       for (const each of designated) this.leave(each);
+      this.offerHttps([]);
     }
     for (const each of [...this.own, ...this.designated, ...this.leaving]) each.reset(what);
   }
@@ -210,7 +211,8 @@ export class Server<T extends Waiter> {
         mode: designatedBy === undefined ? mode : 'strict',
         reason,
         security: designatedBy === undefined ? securityOf(mode, this.spec) : designatedSecurity(designatedBy),
-        https: designatedBy === undefined ? httpsTarget(mode, this.spec, address) : undefined,
+        https: designatedBy === undefined ? httpsTarget(mode, this.spec, address) : designatedHttps(designatedBy),
+        httpsOnly: designatedBy !== undefined && designatedBy.port === undefined,
         isListed: designatedBy === undefined && !this.spec.discover,
       },
       this.counts,
@@ -251,6 +253,15 @@ export class Server<T extends Waiter> {
     for (const each of before) if (!this.own.includes(each)) this.leave(each);
   }
 
+  /** Tells its own endpoints where HTTPS was designated at their addresses. */
+  private offerHttps(found: readonly Designated[]): void {
+    if (!this.spec.discover) return;
+    for (const each of this.own) {
+      const by = found.find(({ https }) => https?.address === each.identity.address);
+      each.offerHttps(by && designatedHttps(by));
+    }
+  }
+
   private discovered(found: readonly Designated[]): void {
     const {
       ports,
@@ -259,20 +270,27 @@ export class Server<T extends Waiter> {
     } = this;
     // The server's own addresses are connected to anyway.
     const wanted = found.filter(
-      ({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port),
+      ({ address, port }) =>
+        !spec.addresses.some(each => each.address === address && (port === undefined || each.port === port)),
     );
+    this.offerHttps(found);
     const before = this.designated;
-    this.designated = wanted.map(
-      each =>
-        before.find(({ identity }) => identity.address === each.address && identity.port === each.port) ??
-        this.endpoint(each.address, each.port, each),
-    );
+    this.designated = wanted.map(each => {
+      const port = each.port ?? each.https?.port ?? spec.port;
+      const https = JSON.stringify(designatedHttps(each));
+      const known = before.find(
+        ({ identity }) =>
+          identity.address === each.address && identity.port === port && JSON.stringify(identity.https) === https,
+      );
+      return known ?? this.endpoint(each.address, port, each);
+    });
     for (const each of before) if (!this.designated.includes(each)) this.leave(each);
     const words = addressWords(this.designated);
+    const overHttps = found.some(({ https }) => https !== undefined) ? ' or HTTPS' : '';
     if (words !== addressWords(before)) {
       ports.log.info(
         { upstream: label, designated: words },
-        `${label} designates ${words === '' ? 'nobody' : words} for DNS over TLS`,
+        `${label} designates ${words === '' ? 'nobody' : words} for DNS over TLS${overHttps}`,
       );
     }
     this.events.changed();
@@ -308,13 +326,21 @@ function httpsTarget(mode: Mode, spec: ServerSpec, address: string): HttpsSessio
 }
 
 /** Only the network told the name, so the name proves nothing. The server must prove the address that was asked. */
-const designatedSecurity = ({ by, name }: Designated): Security => ({
+const designatedSecurity = ({ by, name }: Pick<Designated, 'by' | 'name'>): Security => ({
   at: 'authenticated',
   name: undefined,
   pins: [],
   pinPolicy: 'pin_and_pkix',
   designatedBy: { address: by, name },
 });
+
+function designatedHttps(designated: Designated): HttpsSessionTarget | undefined {
+  const { by, https } = designated;
+  if (https === undefined) return undefined;
+  const { address, port, path, name } = https;
+  const security = designatedSecurity({ by, name });
+  return { address, port, path, security, authority: authorityOf(name, port) };
+}
 
 /** The label for a server without a name. */
 export const addressLabel = (address: string, port: number): string =>

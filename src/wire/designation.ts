@@ -1,5 +1,5 @@
-// Designated resolvers (RFC 9462): the answer about _dns.resolver.arpa says where a resolver offers DNS over TLS (§4,
-// with the service parameters of RFC 9460 and RFC 9461).
+// Designated resolvers (RFC 9462): the answer about _dns.resolver.arpa says where a resolver offers DNS over TLS and DNS
+// over HTTPS (§4, with the service parameters of RFC 9460 and RFC 9461).
 
 import { addressText } from '../base/address.js';
 import { nameToText, readName } from './name.js';
@@ -12,23 +12,28 @@ export interface Designation {
   readonly priority: number;
   /** The name for SNI, without the final dot. */
   readonly name: string;
-  readonly port: number;
+  /** The port for DNS over TLS; undefined: it offers none. */
+  readonly port: number | undefined;
+  /** Where it offers DNS over HTTPS with HTTP/2; undefined: nowhere. */
+  readonly https: { readonly port: number; readonly path: string } | undefined;
   /** From the address hints; empty: must be looked up. */
   readonly addresses: readonly string[];
 }
 
-/** All designated resolvers with DNS over TLS, best first, and how long the answer may be kept. */
+/** All designated resolvers, those with DNS over TLS and the best first, and how long the answer may be kept. */
 export interface Designations {
   readonly designations: readonly Designation[];
   readonly ttlSec: number;
 }
 
-const KEY = { MANDATORY: 0, ALPN: 1, PORT: 3, IPV4HINT: 4, IPV6HINT: 6 } as const;
+const KEY = { MANDATORY: 0, ALPN: 1, PORT: 3, IPV4HINT: 4, IPV6HINT: 6, DOHPATH: 7 } as const;
 /** Keys that are supported here; a record with other mandatory keys is ignored (RFC 9460 §8). */
 const UNDERSTOOD: ReadonlySet<number> = new Set([...Object.values(KEY), 2]);
 const DOT_PORT = 853;
-/** The most designations that are used, and the most addresses of each. */
+const HTTPS_PORT = 443;
+/** The most designations of a protocol that are used, and the most addresses of each. */
 const MOST_TRIED = 4;
+const MOST_PATH_BYTES = 255;
 
 /** Reads the response; undefined if it is malformed. Records of other protocols, and in alias form, are left out. */
 export function readDesignations(message: Buffer): Designations | undefined {
@@ -44,8 +49,11 @@ export function readDesignations(message: Buffer): Designations | undefined {
     designations.push(one);
     ttlSec = Math.min(ttlSec, record.ttlSec);
   }
+  designations.sort((a, b) => a.priority - b.priority);
   return {
-    designations: designations.sort((a, b) => a.priority - b.priority).slice(0, MOST_TRIED),
+    designations: [true, false].flatMap(dot =>
+      designations.filter(({ port }) => (port !== undefined) === dot).slice(0, MOST_TRIED),
+    ),
     ttlSec: designations.length === 0 ? scan.ttlSec : ttlSec,
   };
 }
@@ -56,8 +64,9 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
   const target = readName(message, start + 2);
   // Priority 0 is an alias, without information on protocols. The root as target would be _dns.resolver.arpa itself.
   if (priority === 0 || target === undefined || target.end > end || target.name.length === 1) return undefined;
-  let speaksDot = false;
-  let port = DOT_PORT;
+  let alpn: readonly string[] = [];
+  let port: number | undefined = undefined;
+  let path: string | undefined = undefined;
   const addresses: string[] = [];
   for (let at = target.end; at < end;) {
     if (at + 4 > end) return undefined;
@@ -66,7 +75,8 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
     const bytes = message.readUInt16BE(at + 2);
     at = value + bytes;
     if (at > end) return undefined;
-    if (key === KEY.ALPN) speaksDot = hasDot(message.subarray(value, at));
+    if (key === KEY.ALPN) alpn = alpnIds(message.subarray(value, at));
+    else if (key === KEY.DOHPATH) path = postPath(message.toString('latin1', value, at));
     else if (key === KEY.PORT && bytes === 2) port = message.readUInt16BE(value);
     else if (key === KEY.IPV4HINT) for (let i = value; i + 4 <= at; i += 4) addresses.push(addressText(message, i, 4));
     else if (key === KEY.IPV6HINT)
@@ -74,18 +84,32 @@ function readOne(message: Buffer, start: number, end: number): Designation | und
     else if (key === KEY.MANDATORY)
       for (let i = value; i + 2 <= at; i += 2) if (!UNDERSTOOD.has(message.readUInt16BE(i))) return undefined;
   }
-  if (!speaksDot || port === 0) return undefined;
+  const dotPort = alpn.includes('dot') ? (port ?? DOT_PORT) : undefined;
+  const https = alpn.includes('h2') && path !== undefined ? { port: port ?? HTTPS_PORT, path } : undefined;
+  if (port === 0 || (dotPort === undefined && https === undefined)) return undefined;
   return {
     priority,
     name: nameToText(target.name).replace(/\.$/, ''),
-    port,
+    port: dotPort,
+    https,
     addresses: addresses.slice(0, MOST_TRIED),
   };
 }
 
-function hasDot(value: Buffer): boolean {
-  for (let at = 0; at < value.length; at += (value[at] ?? 0) + 1) {
-    if (value.toString('latin1', at + 1, at + 1 + (value[at] ?? 0)) === 'dot') return true;
-  }
-  return false;
+/** The ALPN ids of a value of `alpn` (RFC 9460 §7.1.1). */
+function alpnIds(value: Buffer): string[] {
+  const ids: string[] = [];
+  for (let at = 0; at < value.length; at += (value[at] ?? 0) + 1)
+    ids.push(value.toString('latin1', at + 1, at + 1 + (value[at] ?? 0)));
+  return ids;
+}
+
+/**
+ * The path for POST requests from a URI template (RFC 9461 §5): its variables are not used (RFC 8484 §4.1), so its
+ * expressions are empty (RFC 6570 §3.2.1). Undefined: it is not a path with the variable `dns`.
+ */
+function postPath(template: string): string | undefined {
+  if (template.length > MOST_PATH_BYTES || !/\{[^{}]*\bdns\b[^{}]*\}/.test(template)) return undefined;
+  const path = template.replace(/\{[^{}]*\}/g, '');
+  return /^\/(?!\/)[!-~]*$/.test(path) && !/[{}"<>\\^`|#]/.test(path) ? path : undefined;
 }

@@ -231,3 +231,83 @@ await t.test('closing leaves no timer and no connection, whatever way was in use
     t.equal(one.clock.pending, 0);
   }
 });
+
+/** A resolver of the system's, which designates others. `blocked`: addresses and ports that are refused. */
+function designating(said: readonly string[]) {
+  const blocked = new Set<string>();
+  const one = setUp(
+    [{ ...at('', '192.0.2.1'), label: '192.0.2.1', name: undefined, discover: true }],
+    { mode: 'opportunistic' },
+    name => ({
+      answers:
+        name === '_dns.resolver.arpa.'
+          ? said.map(each => `_dns.resolver.arpa. 600 SVCB ${each}`).join('\n')
+          : 'x.example 60 A 192.0.2.80',
+    }),
+  );
+  one.network.serve = (_, { address, port }) =>
+    blocked.has(`${address} ${port}`) ? 'refuse' : { answers: 'x.example 60 A 192.0.2.80' };
+  return {
+    ...one,
+    blocked,
+    async over(): Promise<string> {
+      const asked = one.ask();
+      await one.clock.advance(100);
+      return asked.outcome?.at === 'reply' ? asked.outcome.protocol : (wordOf(asked) ?? 'waiting');
+    },
+    dialled: () => one.network.streams.map(({ target }) => `${target.address} ${target.port} ${target.alpn ?? 'dot'}`),
+  };
+}
+const DOHPATH = `key7=${Buffer.from('/dns-query{?dns}').toString('hex')}`;
+
+await t.test('RFC 9462: designated HTTPS is used where designated DNS over TLS cannot be reached', async t => {
+  const one = designating([
+    '1 dns.example. alpn=dot ipv4hint=192.0.2.77',
+    `2 doh.example. alpn=h2 ${DOHPATH} ipv4hint=192.0.2.78`,
+  ]);
+  one.blocked.add('192.0.2.1 853');
+  one.tested.prepare();
+  await one.clock.advance(100);
+  t.equal(await one.over(), 'dot');
+  t.notOk(one.dialled().includes('192.0.2.78 443 h2'), 'not before');
+  t.match(one.log.lines.join('\n'), /192\.0\.2\.1 designates 192\.0\.2\.77 for DNS over TLS or HTTPS/);
+  one.blocked.add('192.0.2.77 853');
+  for (const each of one.network.streams) each.finish(true);
+  t.equal(await one.over(), 'https');
+  const found = one.network.streams.find(({ target }) => target.port === 443);
+  t.match(
+    found?.target.security,
+    { at: 'authenticated', name: undefined, designatedBy: { address: '192.0.2.1', name: 'doh.example' } },
+    'with the same proof',
+  );
+});
+
+await t.test('RFC 9462: a resolver that designates only HTTPS is asked over that', async t => {
+  const one = designating([`1 doh.example. alpn=h2 port=8443 ${DOHPATH} ipv4hint=192.0.2.78`]);
+  one.blocked.add('192.0.2.1 853');
+  one.tested.prepare();
+  await one.clock.advance(100);
+  t.equal(await one.over(), 'https');
+  t.notOk(
+    one.dialled().some(each => each.startsWith('192.0.2.78') && each.endsWith('dot')),
+    'and over nothing else',
+  );
+});
+
+await t.test(
+  'RFC 9462: a resolver that designates HTTPS at its own address is asked there while 853 is blocked',
+  async t => {
+    const one = designating([`1 dns.example. alpn=dot,h2 ${DOHPATH} ipv4hint=192.0.2.1`]);
+    one.tested.prepare();
+    await one.clock.advance(100);
+    t.equal(await one.over(), 'dot');
+    t.equal(one.dialled().filter(each => each === '192.0.2.1 853 dot').length, 1, 'there is one connection');
+    one.blocked.add('192.0.2.1 853');
+    for (const each of one.network.streams) each.finish(true);
+    t.equal(await one.over(), 'https');
+    one.tested.networkChanged('network');
+    one.blocked.add('192.0.2.1 443');
+    await one.clock.advance(100);
+    t.equal(await one.over(), 'udp', 'on another network nothing is known');
+  },
+);
