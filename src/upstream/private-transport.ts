@@ -54,6 +54,8 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   private shown: Connected = { authenticated: false, resumed: false };
   /** The last question that was answered over HTTPS, so that the server can certainly answer it over port 853, too. */
   private answered: Ask | undefined = undefined;
+  /** What was asked over port 853 while there is another way, so that it can be moved there. */
+  private readonly asked = new WeakMap<T, Ask>();
 
   /**
    * @param probes whether a new connection is trusted only after a probe was answered on it
@@ -105,6 +107,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   ask(ask: Ask, waiter: T, nowMs: MonoMs): void {
     const { chosen } = this;
     if (chosen === undefined) return this.owner.lost(waiter, undefined, true);
+    if (this.choice.at === 'dot' && this.https !== undefined) this.asked.set(waiter, ask);
     chosen.ask(ask, waiter, nowMs);
     this.bePatient();
   }
@@ -151,8 +154,11 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   }
 
   lost(waiter: T, why: Failure | undefined, blameless: boolean): void {
-    // What was lost because port 853 cannot be reached may be asked again, over HTTPS.
-    this.owner.lost(waiter, why, blameless || this.choice.at === 'https');
+    const ask = this.choice.at === 'https' && !this.isClosed ? this.asked.get(waiter) : undefined;
+    if (ask === undefined || waiter.done) return this.owner.lost(waiter, why, blameless);
+    // It was lost because port 853 cannot be reached. The attempt goes on over HTTPS.
+    this.asked.delete(waiter);
+    this.https?.ask(ask, waiter, this.ports.clock.monotonicMs());
   }
 
   suspect(waiter: T): void {
@@ -247,7 +253,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
 
   private leaveDot(why: Failure): void {
     this.choose(toHttps(why, this.ports.clock.monotonicMs()));
-    // Queries that wait there are asked again, over HTTPS.
+    // Queries that wait there are moved.
     this.dot?.reset('resume');
   }
 

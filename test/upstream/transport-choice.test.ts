@@ -97,6 +97,27 @@ await t.test('port 853 drops packets: HTTPS is tried after half a second, and an
   t.equal(await one.over(), 'https', 'and then all queries go there at once');
 });
 
+await t.test('many addresses whose port 853 drops packets: no query is lost while that is found out', async t => {
+  const addresses = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4'].map(address => ({ address, port: 853 }));
+  for (const policy of ['ordered', 'fastest', 'round_robin'] as const) {
+    const one = setUp([server({ addresses })], { policy });
+    one.network.serve = name => (name === '' ? 'block' : { answers: 'x.example 60 A 192.0.2.80' });
+    const asked = Array.from({ length: 20 }, () => one.ask());
+    // Handshakes over HTTPS take 300 ms.
+    const accepted = new Set<unknown>();
+    for (let ms = 0; ms < 2500; ms += 100) {
+      const begun = one.network.streams.filter(each => each.target.port === 443 && !accepted.has(each));
+      await one.clock.advance(300);
+      for (const each of begun) {
+        accepted.add(each);
+        each.accept();
+      }
+      await one.clock.advance(50);
+    }
+    t.same([...new Set(asked.map(({ outcome }) => outcome?.at === 'reply' && outcome.protocol))], ['https'], policy);
+  }
+});
+
 await t.test(
   'a slow handshake over port 853 that comes first is preferred, and the other connection is closed',
   async t => {
