@@ -273,7 +273,7 @@ export class HttpsConnection<T extends Waiter> {
   private fail(waiter: T | Probe, detail: string): void {
     // No other query needs to get the same response.
     this.end({ at: 'failed', code: 'http', detail });
-    this.lose(waiter, failure('http', detail), false);
+    if (!(waiter instanceof Probe)) this.events.lost(waiter, failure('http', detail), false);
   }
 
   private lose(waiter: T | Probe, why: Failure, blameless: boolean): void {

@@ -219,8 +219,9 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
       probed: (answer, rttMs, authenticated) => {
         if (answer !== undefined) this.reached();
         if (this.choice.at === 'dot') return;
+        if (answer === undefined) return this.httpsFailed(failure('timeout', 'it connects, but does not answer'));
         owner.probed(answer, rttMs, authenticated);
-        if (answer !== undefined) this.tell();
+        this.tell();
       },
       failed: (code, detail) => this.httpsFailed(failure(code, detail)),
     };

@@ -3,9 +3,10 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import fc from 'fast-check';
 import t, { type Test } from 'tap';
 
-import type { Connected, Security } from '../../src/base/ports.js';
+import type { Connected, Security, StreamEvents } from '../../src/base/ports.js';
 import { systemClock } from '../../src/os/clock.js';
 import { dialer } from '../../src/upstream/dial.js';
 import { http2Dialer } from '../../src/upstream/http2.js';
@@ -324,4 +325,57 @@ await t.test('nothing is called after close or destroy', async t => {
     await sleep(50);
     t.same([outcomes, events.length], [0, before], how);
   }
+});
+
+await t.test('any octets from the server: a session goes on or ends once, and nothing is thrown', async t => {
+  const settings = Buffer.from('000000040000000000', 'hex');
+  const frame = fc
+    .tuple(fc.nat(12), fc.nat(255), fc.nat(5), fc.uint8Array({ maxLength: 60 }))
+    .map(([type, flags, stream, payload]) => {
+      const head = Buffer.alloc(9);
+      head.writeUIntBE(payload.length, 0, 3);
+      head[3] = type;
+      head[4] = flags;
+      head.writeUInt32BE(stream, 5);
+      return Buffer.concat([head, payload]);
+    });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.oneof(frame, frame, fc.uint8Array({ maxLength: 40 })), { maxLength: 8 }),
+      async octets => {
+        let events: StreamEvents | undefined;
+        const ends: string[] = [];
+        const session = http2Dialer((_, given) => {
+          events = given;
+          return {
+            send: () => undefined,
+            acknowledge: () => undefined,
+            close: () => undefined,
+            destroy: () => undefined,
+          };
+        })(
+          { address: '192.0.2.1', port: 443, security: named, authority: 'dns.test', path: '/' },
+          {
+            connected: () => undefined,
+            limited: () => undefined,
+            heard: () => undefined,
+            leaving: () => undefined,
+            closed: why => void ends.push(why?.code ?? ''),
+          },
+        );
+        events?.connected({ authenticated: true, resumed: false });
+        let outcomes = 0;
+        session.post(Buffer.alloc(128), () => outcomes++);
+        for (const chunk of [settings, ...octets]) {
+          events?.bytes(Buffer.from(chunk));
+          await new Promise(resolve => setImmediate(resolve));
+        }
+        for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve));
+        session.destroy();
+        return ends.length <= 1 && outcomes <= 1;
+      },
+    ),
+    { numRuns: 300 },
+  );
+  t.pass();
 });

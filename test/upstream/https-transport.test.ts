@@ -368,6 +368,7 @@ await t.test('opportunistic mode: a connection is trusted after the answer to a 
   odd.last.connect();
   odd.last.end(response(Buffer.alloc(0), { status: 404 }));
   t.match(odd.events[1], /^failed http .*404/);
+  t.same(odd.events.slice(2), ['emptied'], 'one failure is told once');
   t.end();
 });
 

@@ -184,6 +184,33 @@ await t.test('a port 853 that lets only handshakes through is not gone back to',
   );
 });
 
+await t.test(
+  'somebody else answers on port 853: the same proof is asked for over HTTPS, and no name leaves before it',
+  async t => {
+    const one = setUp([server({ pins: ['a pin'], pinPolicy: 'pin_and_pkix' })]);
+    const asked = one.ask();
+    await one.clock.advance(10);
+    const [dot] = one.network.streams;
+    dot?.refuse('tls_verify', 'the certificate is for gateway.example, not for one');
+    await one.clock.advance(10);
+    t.match(one.network.last.target, { alpn: 'h2', security: { at: 'authenticated', name: 'one', pins: ['a pin'] } });
+    t.same(one.network.last.asked, []);
+    one.network.last.refuse('tls_verify', 'the certificate is for gateway.example, not for one');
+    await one.clock.advance(5000);
+    t.equal(wordOf(asked), 'tls_verify');
+    t.match(
+      one.tested.overview()[0]?.addresses[0]?.failure,
+      /authenticated: the certificate is for gateway\.example.*; over HTTPS: .*the certificate is for gateway\.example/,
+    );
+    t.same(
+      one.network.streams.flatMap(stream => stream.asked),
+      [],
+      'nobody has seen the name',
+    );
+    t.equal(one.network.datagrams.length, 0);
+  },
+);
+
 await t.test('another network: port 853 is tried at once', async t => {
   const one = blockable();
   one.blocked.set(853, 'refuse');
