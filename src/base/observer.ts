@@ -6,7 +6,9 @@ import type { FailureCode } from './outcome.js';
 /** How a client's query arrived. */
 export type Transport = 'udp' | 'tcp' | 'tls';
 /** How a query to a server leaves. */
-export type UpstreamProtocol = 'dot' | 'udp' | 'tcp';
+export type UpstreamProtocol = 'dot' | 'https' | 'udp' | 'tcp';
+/** Whether queries over a protocol are encrypted. */
+export const isEncrypted = (protocol: UpstreamProtocol): boolean => protocol === 'dot' || protocol === 'https';
 /** Where the answer to a client came from. */
 export type Source = 'cache' | 'upstream' | 'local' | 'error';
 /** Why a query left in cleartext; the label of `dotstub_cleartext_queries_total`. */

@@ -90,6 +90,7 @@ export const FAILURES = {
   tls_verify: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the server could not be authenticated'),
   tls_alert: row(RCODE.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY, 'next', 'the TLS handshake failed'),
   closed: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the connection closed before the response arrived'),
+  http: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the server did not answer over HTTPS as a DNS server does'),
   slow: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'TLS is much slower than cleartext'),
   timeout: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'no response arrived in time'),
   handed_back: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'next', 'the servers that were asked are not in use any more'),

@@ -13,6 +13,8 @@ export type Purpose = 'main' | 'route' | 'portal';
 
 /** Where a server comes from: the configuration, the system's resolv.conf, or an announcement of the network (RFC 9463). */
 export type Origin = 'configured' | 'system' | 'announced';
+/** Over what queries go to an address. `none`: it is not asked now. */
+export type UpstreamTransport = 'dot' | 'https' | 'cleartext' | 'none';
 
 /** One address of a server. */
 export interface AddressOverview {
@@ -29,6 +31,10 @@ export interface AddressOverview {
    * not.
    */
   readonly cleartextMs: number | undefined;
+  /** Over what a query would go now. `https`: the server is asked over HTTPS, because `port` cannot be reached. */
+  readonly transport: UpstreamTransport;
+  /** Why queries do not go over DNS over TLS, in words, while they go over HTTPS. */
+  readonly transportReason: string | undefined;
   /** Whether the server was authenticated. */
   readonly authenticated: boolean;
   /** Connections over TLS that are open or opening. */

@@ -41,6 +41,11 @@ export interface DialTarget {
   readonly address: string;
   readonly port: number;
   readonly security: Security;
+  /**
+   * The ALPN id that is offered over TLS (RFC 7301). `dot`, the one of DNS over TLS, if it is left out: a server that
+   * refuses it is connected to without. `h2` for HTTP/2: a server that does not choose it is not used.
+   */
+  readonly alpn?: 'dot' | 'h2';
   /** Whether to leave out the ALPN id of DNS over TLS, because the server is known to refuse it. */
   readonly withoutAlpn?: boolean;
 }

@@ -34,7 +34,7 @@ const ERROR_FIXED_BYTES = 4;
 
 const VERDICTS: readonly Verdict[] = ['unchecked', 'secure', 'insecure', 'bogus', 'indeterminate'];
 /** Any other octet stands for "no protocol". */
-const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
+const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp', 'https'];
 const NO_ERRORS: readonly ExtendedError[] = [];
 
 /** Numbers for the labels of servers, so that an entry need not contain the text. Number 0 stands for no server. */

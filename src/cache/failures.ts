@@ -36,6 +36,7 @@ export const HOLDS: Readonly<Record<FailureCode, Hold | undefined>> = {
   tls_verify: undefined,
   tls_alert: undefined,
   closed: undefined,
+  http: undefined,
   slow: undefined,
   handed_back: undefined,
   timeout: 'timeout',

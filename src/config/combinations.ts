@@ -77,8 +77,11 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
       words: 'client_certificate and client_key must be set together; allowed: both or neither',
     };
   }
-  for (const [i, { name, addresses, pins, pin_policy: policy }] of servers.entries()) {
+  for (const [i, { name, addresses, https, pins, pin_policy: policy }] of servers.entries()) {
     const path = `upstream.servers[${i}]`;
+    if (https !== undefined && mode === 'off') {
+      yield { path: `${path}.https`, words: 'is not used in mode off; allowed: another mode, or no https' };
+    }
     if (name === undefined && addresses.length === 0) {
       yield { path, words: 'has neither name nor addresses; allowed: one of them, or both' };
     } else if (addresses.length === 0 && bootstrap.length === 0) {

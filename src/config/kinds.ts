@@ -280,6 +280,40 @@ export const httpUrl: Kind<HttpUrl> = text(
     `http://${host.includes(':') ? `[${host}]` : host}${port === HTTP_PORT ? '' : `:${port}`}${path}`,
 );
 
+/** Where a server is asked over HTTPS. */
+export interface HttpsPlace {
+  /** Undefined: the server's own name or address. */
+  readonly host: string | undefined;
+  readonly port: number;
+  /** With the query component, if there is one. */
+  readonly path: string;
+}
+
+const HTTPS_PORT = 443;
+const MOST_PATH = 255;
+
+/**
+ * A path, or a URL, of DNS over HTTPS. Variables of a URI template (RFC 8484 §4.1.1), which many providers write, are
+ * taken out, because they are for GET.
+ */
+export const httpsPlace = text<HttpsPlace>(
+  'a path such as /dns-query, or a URL such as https://dns.example/dns-query with a host name',
+  input => {
+    const bare = input.replace(/\{[?&]dns\}$/, '');
+    if (/[^!-~]|[{}"<>\\^`|#]/.test(bare) || bare.length > MOST_PATH) return undefined;
+    if (/^\/(?!\/)/.test(bare)) return { host: undefined, port: HTTPS_PORT, path: bare };
+    const url = URL.canParse(bare) ? new URL(bare) : undefined;
+    if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '' || url.port === '0') return undefined;
+    // Addresses come from `addresses`, and what the certificate must hold from names.
+    const host = hostName.read(url.hostname);
+    if (!host.ok) return undefined;
+    const port = url.port === '' ? HTTPS_PORT : Number(url.port);
+    return { host: host.value, port, path: url.pathname + url.search };
+  },
+  ({ host, port, path }) =>
+    host === undefined ? path : `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}${path}`,
+);
+
 /** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, in the notation of RFC 7469). The value is the base64 alone. */
 export const pin = text(
   'a pin such as sha256/ and 44 characters of base64',

@@ -9,6 +9,7 @@ import {
   flag,
   hostName,
   httpUrl,
+  httpsPlace,
   listenAddress,
   nat64Prefix,
   network,
@@ -127,6 +128,11 @@ export const schema = {
         },
       ),
       port: option(count(1, 65535), 853, 'The port for DNS over TLS.'),
+      https: optional(
+        httpsPlace,
+        'The path, or the URL, at which the same server is asked over HTTPS (RFC 8484), only while `port` cannot be reached. It must prove the same name, or the host of the URL, and the pins count as well. Left out: it is not asked over HTTPS.',
+        { example: { host: undefined, port: 443, path: '/dns-query' } },
+      ),
       pins: list(
         pin,
         [],

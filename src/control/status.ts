@@ -1,6 +1,6 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
-import type { Overview, PortalOverview } from '../base/overview.js';
+import type { AddressOverview, Overview, PortalOverview } from '../base/overview.js';
 import { durationText } from '../base/rates.js';
 import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
@@ -109,6 +109,8 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     state: address.state,
     path: address.path,
     cleartext_seconds: address.cleartextMs === undefined ? undefined : Math.floor(address.cleartextMs / 1000),
+    transport: address.transport,
+    transport_reason: address.transportReason,
     authenticated: address.authenticated,
     connections: address.connections,
     rtt_ms: address.rttMs,
@@ -147,7 +149,7 @@ export function statusText(overview: Overview): string {
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
 
-/** Servers in a table; below it how they are encrypted, and why one is not reached or is asked in cleartext. */
+/** Servers in a table; below it how they are encrypted, and why one is not reached, or not over TLS on its port. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const rows = rowsOf(overview);
   if (rows.length === 0) return 'There is no server: /etc/resolv.conf names none, and none is configured.';
@@ -164,14 +166,21 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
     ],
     ...rows.map(row => cellsOf(row, purposes, origins)),
   ]);
-  const reasons = rows.flatMap(({ server: { label }, address: { address, failure, cleartextMs } }) => {
-    const since =
-      cleartextMs === undefined ? [] : [`its queries have gone in cleartext for ${durationText(cleartextMs / 1000)}`];
-    const words = [...(failure === undefined ? [] : [failure]), ...since].join('; ');
-    return words === '' ? [] : [`\n\n${label}${address === undefined ? '' : ` (${address})`}: ${words}`];
+  const reasons = rows.flatMap(({ server: { label }, address }) => {
+    const words = reasonsOf(address).join('; ');
+    const at = address.address === undefined ? '' : ` (${address.address})`;
+    return words === '' ? [] : [`\n\n${label}${at}: ${words}`];
   });
   const encryption = encryptionText(rows);
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
+}
+
+/** Why an address is not asked over TLS on its port. */
+function reasonsOf({ port, failure, transportReason, cleartextMs }: AddressOverview): string[] {
+  const why =
+    failure ?? (transportReason && `asked over HTTPS, because port ${port} cannot be used: ${transportReason}`);
+  const since = cleartextMs && `its queries have gone in cleartext for ${durationText(cleartextMs / 1000)}`;
+  return [why, since].filter(each => typeof each === 'string');
 }
 
 /** Where an address comes from: as its server, or designated by it (RFC 9462). */
@@ -196,7 +205,11 @@ function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[]
     ...(purposes ? [server.purpose] : []),
     ...(origins ? [ORIGIN_WORDS[originOf(row)]] : []),
     at,
-    path === 'cleartext' ? `cleartext${tls}` : STATE_WORDS[state],
+    path === 'cleartext'
+      ? `cleartext${tls}`
+      : one.transport === 'https' && state === 'private'
+        ? 'over HTTPS'
+        : STATE_WORDS[state],
     one.authenticated ? 'proved' : state === 'private' ? 'not proved' : '',
     rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
     String(one.connections),

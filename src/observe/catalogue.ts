@@ -14,7 +14,13 @@ import type {
 } from '../base/observer.js';
 import { FAILURES } from '../base/outcome.js';
 import { TLS_GROUPS } from '../base/tls-groups.js';
-import { type AddressOverview, MODES, type Purpose, type ServerOverview } from '../base/overview.js';
+import {
+  type AddressOverview,
+  MODES,
+  type Purpose,
+  type ServerOverview,
+  type UpstreamTransport,
+} from '../base/overview.js';
 
 /** Label values by label name. */
 export type Labels = Readonly<Record<string, string>>;
@@ -37,7 +43,7 @@ const OPEN: readonly string[] = [];
 
 export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
 export const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
-export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp'];
+export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'https', 'udp', 'tcp'];
 export const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'] as const;
 export const DNSSEC_STATES: readonly ServerOverview['dnssec'][] = ['ok', 'strips', 'unknown'];
 export const PURPOSES: readonly Purpose[] = ['main', 'route', 'portal'];
@@ -67,10 +73,12 @@ const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'closed',
   'timeout',
   'slow',
+  'http',
   'parse',
   'id_mismatch',
   'question_mismatch',
 ];
+export const UPSTREAM_TRANSPORTS: readonly UpstreamTransport[] = ['dot', 'https', 'cleartext', 'none'];
 const TLS_STATES: readonly UpstreamState[] = ['probing', 'private', 'suspect', 'failed'];
 export const ADDRESS_STATES: readonly AddressOverview['state'][] = ['looking', ...TLS_STATES];
 
@@ -162,6 +170,10 @@ export const GAUGES = {
   upstream_key_exchange: {
     help: 'Addresses of a server by the group of the key exchange of their last TLS connection. Those that end with MLKEM768 or MLKEM1024 are post-quantum.',
     labels: { upstream: OPEN, group: TLS_GROUPS },
+  },
+  upstream_transport: {
+    help: 'Addresses of a server by what a query would be sent over now. https: port 853 cannot be reached.',
+    labels: { upstream: OPEN, transport: UPSTREAM_TRANSPORTS },
   },
   upstream_idle_limit_seconds: {
     help: 'How long connections to a server may be idle, as learned from it.',

@@ -3,7 +3,15 @@
 import type { AddressOverview, Overview, ServerOverview } from '../base/overview.js';
 import { MODES } from '../base/overview.js';
 import { groupLabel, TLS_GROUPS } from '../base/tls-groups.js';
-import { ADDRESS_STATES, ANCHOR_STATES, DNSSEC_STATES, GAUGES, type Labels, PURPOSES } from './catalogue.js';
+import {
+  ADDRESS_STATES,
+  ANCHOR_STATES,
+  DNSSEC_STATES,
+  GAUGES,
+  type Labels,
+  PURPOSES,
+  UPSTREAM_TRANSPORTS,
+} from './catalogue.js';
 import { type Family, keysOf, PREFIX, type Sample } from './families.js';
 
 type ReadGauge = (overview: Overview) => readonly Sample[];
@@ -88,6 +96,13 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
       TLS_GROUPS.map(group => ({
         labels: { upstream, group },
         value: addresses.filter(each => each.tlsGroup !== undefined && groupLabel(each.tlsGroup) === group).length,
+      })),
+    ),
+  upstream_transport: overview =>
+    byLabel(overview).flatMap(({ upstream, addresses }) =>
+      UPSTREAM_TRANSPORTS.map(transport => ({
+        labels: { upstream, transport },
+        value: addresses.filter(each => each.transport === transport).length,
       })),
     ),
   upstream_idle_limit_seconds: perServer(({ addresses }) => leastSec(addresses.map(each => each.idleLimitMs))),

@@ -1,7 +1,13 @@
 // The series of servers. They are made with the first server of a label and removed with the last, because a server
 // that is not used any more must not be shown.
 
-import type { ClosedBy, ServerObserver, UpstreamError, UpstreamProtocol } from '../base/observer.js';
+import {
+  type ClosedBy,
+  isEncrypted,
+  type ServerObserver,
+  type UpstreamError,
+  type UpstreamProtocol,
+} from '../base/observer.js';
 import { PROTOCOLS, RCODE_LABELS, type MetricRow, SERVER_COUNTERS, SERVER_HISTOGRAMS } from './catalogue.js';
 import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally, within } from './families.js';
 
@@ -44,7 +50,7 @@ class CountedServer implements ServerObserver {
   ) {}
 
   query(protocol: UpstreamProtocol): void {
-    if (protocol === 'dot') this.sent.encrypted++;
+    if (isEncrypted(protocol)) this.sent.encrypted++;
     else this.sent.cleartext++;
     this.series.queries[protocol].count++;
   }

@@ -49,6 +49,9 @@ interface UpstreamRow {
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
   readonly path: 'tls' | 'cleartext' | 'refuse';
   readonly cleartext_seconds?: number;
+  readonly transport: 'dot' | 'https' | 'cleartext' | 'none';
+  /** Why queries go over HTTPS. */
+  readonly transport_reason?: string;
   readonly authenticated: boolean;
   readonly rtt_ms?: number;
   readonly tls_version?: string;
@@ -213,10 +216,17 @@ const STATES: Readonly<Record<UpstreamRow['state'], readonly [words: string, cla
 
 function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement {
   const row = document.createElement('tr');
+  const overHttps = one.transport === 'https' && one.state === 'private';
   const duration = one.cleartext_seconds === undefined ? '' : ` for ${durationText(one.cleartext_seconds)}`;
-  const [words, className] = one.path === 'cleartext' ? [`in cleartext${duration}`, 'bad'] : STATES[one.state];
+  const [words, className] =
+    one.path === 'cleartext'
+      ? [`in cleartext${duration}`, 'bad']
+      : overHttps
+        ? ['over HTTPS', 'good']
+        : STATES[one.state];
   const state = made('td', '');
-  state.append(made('span', words, className), ...(one.failure === undefined ? [] : [made('small', one.failure)]));
+  const why = one.failure ?? (one.transport_reason && `Port ${one.port} cannot be used: ${one.transport_reason}`);
+  state.append(made('span', words, className), ...(why === undefined ? [] : [made('small', why)]));
   const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};
   const days =
     one.certificate_ends_ms === undefined ? undefined : Math.floor((one.certificate_ends_ms - nowMs()) / DAY_MS);

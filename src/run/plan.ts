@@ -211,6 +211,7 @@ function serverSpec({
   name,
   addresses,
   port,
+  https,
   pins,
   pin_policy: pinPolicy,
 }: Config['upstream']['servers'][number]): ServerSpec {
@@ -220,6 +221,7 @@ function serverSpec({
     name,
     addresses: addresses.map(each => ({ address: each.address, port: each.port ?? port })),
     port,
+    ...(https === undefined ? {} : { https }),
     pins,
     pinPolicy,
     discover: false,

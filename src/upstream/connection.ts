@@ -190,11 +190,11 @@ export class Connection<T extends Waiter> {
   }
 
   /**
-   * Sends a probe: asks for the root's name servers, which every resolver knows. `then` is not called if we close the
-   * connection before the answer.
+   * Sends a probe. `then` is not called if we close the connection before the answer.
+   * @param ask what is asked: the root's name servers, which resolvers know, unless there is a better question
    */
-  probe(then: ProbeResult): void {
-    if (!this.take(ROOT_NS, new Probe(then))) then(undefined, 0);
+  probe(then: ProbeResult, ask = ROOT_NS): void {
+    if (!this.take(ask, new Probe(then))) then(undefined, 0);
   }
 
   /**

@@ -24,6 +24,8 @@ export const DIAL_TIMES: DialTimes = { tcpMs: 2000, totalMs: 4000 };
 /** RFC 7858 §3.1 uses port 853; the ALPN id `dot` is registered for it (RFC 7858 §3.1 erratum, IANA). */
 export const ALPN = 'dot';
 
+const NO_HTTP2 = 'the server does not offer HTTP/2 (ALPN id h2)';
+
 /** The largest TLS record (RFC 8446 §5.1). */
 const READ_BYTES = 16384;
 
@@ -126,7 +128,7 @@ class DialledStream implements Stream {
   private phase: Phase = 'connecting';
   /** Undefined: the system gave none. It is replaced if the server refuses our ALPN id or a ticket, once for each. */
   private socket: Socket | undefined = undefined;
-  /** Whether the server has refused our ALPN id on this stream. */
+  /** Whether the server has refused the ALPN id `dot` on this stream. */
   private refusesAlpn = false;
   /** Octets that leave at the end of this turn of the event loop. */
   private outgoing: Buffer[] = [];
@@ -220,7 +222,7 @@ class DialledStream implements Stream {
       host: target.address,
       port: target.port,
       secureContext: shared.secureContext,
-      ...(alpn ? { ALPNProtocols: [ALPN] } : {}),
+      ...(alpn ? { ALPNProtocols: [target.alpn ?? ALPN] } : {}),
       // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
       ...(sni === undefined ? {} : { servername: sni }),
       ...(offered === undefined ? {} : { session: offered.session }),
@@ -246,6 +248,8 @@ class DialledStream implements Stream {
       // Node.js does not check identities when a session is resumed: what counts is who answered its full handshake.
       verdict = resumed && offered !== undefined ? offered.verdict : this.judge(opened, security);
       if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
+      // HTTP/2 must be negotiated (RFC 9113 §3.2). Otherwise the server might read the octets as another protocol.
+      if (target.alpn === 'h2' && opened.alpnProtocol !== 'h2') return this.fail('tls_alert', NO_HTTP2);
       if (early !== undefined) shared.tickets.put(identity, early, verdict);
       // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
       else if (resumed && offered !== undefined && opened.getProtocol() === 'TLSv1.2')
@@ -282,6 +286,8 @@ class DialledStream implements Stream {
     opened.once('connect', () => void (isReached = true));
     const broken = (code: FailureCode, words: string, error?: Error): void => {
       if (opened !== this.socket || this.phase === 'over') return;
+      if (this.target.alpn === 'h2' && error !== undefined && alertOf(error) === NO_APPLICATION_PROTOCOL)
+        return this.fail('tls_alert', NO_HTTP2);
       const next = isReached ? nextAttempt(attempt, error) : undefined;
       if (next === undefined) return this.fail(code, words);
       if (attempt.alpn && !next.alpn) this.refusesAlpn = true;

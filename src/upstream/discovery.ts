@@ -1,5 +1,5 @@
 // Discovery of Designated Resolvers (RFC 9462): asks a resolver that is known only by its address where it offers DNS
-// over TLS. A designated server is used only if its certificate also holds the address that was asked (§4.2), so a
+// over TLS and DNS over HTTPS. A designated server is used only if its certificate also holds the address that was asked (§4.2), so a
 // forged answer gains nothing.
 
 import { onLinkOf } from '../base/address.js';
@@ -11,13 +11,24 @@ import { TYPE } from '../wire/rrtype.js';
 import { bootstrap } from './bootstrap.js';
 import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor, whenDone } from './own-question.js';
 
-/** The address and port of a designated resolver. */
+/** The address of a designated resolver. */
 export interface Designated {
   readonly address: string;
-  readonly port: number;
+  /** The port of DNS over TLS; undefined: it offers only HTTPS. */
+  readonly port: number | undefined;
   readonly name: string;
   /** The address of the resolver that designated it. */
   readonly by: string;
+  /** Where DNS over HTTPS is offered, for when the port of DNS over TLS cannot be reached. */
+  readonly https: DesignatedHttps | undefined;
+}
+
+/** Where a resolver designated DNS over HTTPS. */
+export interface DesignatedHttps {
+  readonly address: string;
+  readonly port: number;
+  readonly path: string;
+  readonly name: string;
 }
 
 /** The answer of one resolver, and how long it holds. */
@@ -35,7 +46,7 @@ const HOLDS_MOST_MS = 3_600_000;
 /** In place of the time of the next discovery, while one is running. */
 const UNDER_WAY = monoMs(Infinity);
 
-/** Asks a server's addresses where they offer DNS over TLS, and repeats that. */
+/** Asks a server's addresses where they offer DNS over TLS and over HTTPS, and repeats that. */
 export class Discovery {
   private nextAtMs: MonoMs = monoMs(-Infinity);
   /** The discovery that is running; `isOver`: its result is not needed any more. */
@@ -88,16 +99,36 @@ async function discover(
 ): Promise<Discovered | undefined> {
   const found = await ask(ports, at, isOver);
   if (found === undefined) return undefined;
-  const designated: Designated[] = [];
-  for (const { name, port, addresses } of found.designations) {
-    let known: readonly string[] = addresses.map(address => onLinkOf(at.address, address));
-    if (known.length === 0) {
-      const looked = await bootstrap(ports, name, [at], isOver);
-      known = looked.at === 'found' ? looked.addresses : [];
+  const overTls: Omit<Designated, 'https'>[] = [];
+  const overHttps: DesignatedHttps[] = [];
+  const looked = new Map<string, readonly string[]>();
+  for (const { name, port, https, addresses } of found.designations) {
+    let known = addresses.length > 0 ? addresses.map(address => onLinkOf(at.address, address)) : looked.get(name);
+    if (known === undefined) {
+      const result = await bootstrap(ports, name, [at], isOver);
+      known = result.at === 'found' ? result.addresses : [];
+      looked.set(name, known);
     }
-    designated.push(...known.map(address => ({ address, port, name, by: at.address })));
+    for (const address of known) {
+      if (port !== undefined) overTls.push({ address, port, name, by: at.address });
+      if (https !== undefined) overHttps.push({ address, name, ...https });
+    }
   }
-  return { designated, ttlSec: found.ttlSec };
+  return { designated: together(overTls, overHttps, at.address), ttlSec: found.ttlSec };
+}
+
+/** HTTPS is used only where DNS over TLS does not work, so it is an addition to each address of that, if there is one. */
+function together(
+  overTls: readonly Omit<Designated, 'https'>[],
+  overHttps: readonly DesignatedHttps[],
+  by: string,
+): Designated[] {
+  if (overTls.length === 0)
+    return overHttps.map(https => ({ address: https.address, port: undefined, name: https.name, by, https }));
+  return overTls.map(each => ({
+    ...each,
+    https: overHttps.find(({ address }) => address === each.address) ?? overHttps[0],
+  }));
 }
 
 async function ask(ports: OwnQuestionPorts, at: PlainServer, isOver: () => boolean): Promise<Designations | undefined> {

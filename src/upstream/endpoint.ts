@@ -13,9 +13,12 @@ import type { Waiter } from './inflight.js';
 import type { Memory } from './memory.js';
 import * as modes from './mode.js';
 import { type PlainEvents, PlainTransport } from './plain-transport.js';
+import { type PrivateEvents, PrivateTransport } from './private-transport.js';
+import type { HttpsSessionTarget } from './https-session.js';
 import type { Standing, Target } from './selection.js';
-import { type Lane, type TlsEvents, TlsTransport } from './tls-transport.js';
+import type { Lane } from './tls-transport.js';
 import type { Loss } from './transport.js';
+import { couldBeBlocked, type PrivateProtocol } from './transport-choice.js';
 
 /** The ports of the upstream room. */
 export interface UpstreamPorts {
@@ -51,6 +54,12 @@ export interface EndpointIdentity {
   /** The label that its cleartext queries are counted under. */
   readonly reason: CleartextReason;
   readonly security: Security;
+  /** Where the same server is asked over HTTPS while `port` cannot be reached; undefined: nowhere. */
+  readonly https?: HttpsSessionTarget | undefined;
+  /** Whether it has no DNS over TLS, but HTTPS. */
+  readonly httpsOnly?: boolean;
+  /** Whether the configuration could name an `https`. */
+  readonly isListed: boolean;
 }
 
 /** The events of an endpoint, for its pool. */
@@ -87,7 +96,7 @@ const smoothed = (before: number | undefined, ms: number): number =>
   before === undefined ? ms : before + (ms - before) / 8;
 
 /** One address of a server. Nothing is opened before `prepare` or the first question. */
-export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEvents<T> {
+export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, PlainEvents<T> {
   readonly shardId: number;
   readonly server: ServerName;
   readonly mode: Mode;
@@ -107,12 +116,15 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
   private isClosed = false;
   /** Whether `gone` was called. */
   private isGone = false;
-  private readonly tls: TlsTransport<T>;
+  /** DNS over TLS, or HTTPS in its place. */
+  private readonly tls: PrivateTransport<T>;
   private readonly plain: PlainTransport<T>;
   /** Since when its queries go in cleartext because TLS does not work. */
   private cleartextSinceMs: MonoMs | undefined = undefined;
   /** When it was last tried again because the network had come back. */
   private recoveredAtMs: MonoMs = monoMs(-Infinity);
+  /** Where it is asked over HTTPS while its port cannot be reached. */
+  private https: HttpsSessionTarget | undefined;
 
   constructor(
     private readonly ports: UpstreamPorts,
@@ -121,11 +133,13 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     private readonly events: EndpointEvents<T>,
     private readonly owner: EndpointOwner<T>,
   ) {
-    const { server, address, port, plainPort, reason, mode, security } = identity;
+    const { server, address, port, plainPort, reason, mode, security, https, httpsOnly = false } = identity;
     this.server = server;
     this.mode = mode;
     this.shardId = hashOf(server.label);
-    this.tls = new TlsTransport<T>(ports, counts, { address, port, security }, mode === 'opportunistic', this);
+    this.https = https;
+    const targets = { dot: httpsOnly ? undefined : { address, port, security }, https };
+    this.tls = new PrivateTransport<T>(ports, counts, targets, mode === 'opportunistic', this);
     this.plain = new PlainTransport<T>(ports, counts, { label: server.label, address, port: plainPort, reason }, this);
   }
 
@@ -230,6 +244,13 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.plain.reset(what);
   }
 
+  /** Its resolver has designated a way over HTTPS to itself (RFC 9462), or does so no more. */
+  offerHttps(target: HttpsSessionTarget | undefined): void {
+    if (JSON.stringify(target) === JSON.stringify(this.https)) return;
+    this.https = target;
+    this.tls.offerHttps(target);
+  }
+
   /** Stops being asked. Queries in flight are finished. */
   close(): void {
     this.isClosed = true;
@@ -252,14 +273,17 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
    */
   overview(nowMs: MonoMs, tlsOnly: boolean): AddressOverview {
     const { tlsFailure, state, identity, cleartextSinceMs } = this;
-    const path = this.path(nowMs);
-    const inCleartext = path === 'cleartext' && !tlsOnly;
+    const { whyNotDot } = this.tls;
+    const wanted = this.path(nowMs);
+    const path = wanted === 'cleartext' && tlsOnly ? 'refuse' : wanted;
     return {
       address: identity.address,
       port: identity.port,
       state: state.at,
-      path: path === 'cleartext' && tlsOnly ? 'refuse' : path,
-      cleartextMs: inCleartext && cleartextSinceMs !== undefined ? nowMs - cleartextSinceMs : undefined,
+      path,
+      cleartextMs: path === 'cleartext' && cleartextSinceMs !== undefined ? nowMs - cleartextSinceMs : undefined,
+      transport: path === 'tls' ? this.tls.protocol : path === 'cleartext' ? 'cleartext' : 'none',
+      transportReason: whyNotDot && failureWords(whyNotDot),
       authenticated: this.authenticated,
       connections: this.tls.usable,
       rttMs: this.smoothedMs,
@@ -267,7 +291,10 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
       tlsVersion: this.lastHandshake.protocol,
       tlsGroup: this.lastHandshake.group,
       certificateEndsMs: this.certificateEndsMs,
-      failure: state.at === 'private' || tlsFailure === undefined ? undefined : failureWords(tlsFailure),
+      failure:
+        state.at === 'private' || tlsFailure === undefined
+          ? undefined
+          : failureWords(tlsFailure) + this.hint(tlsFailure),
     };
   }
 
@@ -352,7 +379,26 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     if (!changed && before?.code === code && before.detail === detail) return;
     const inCleartext = this.mode === 'opportunistic' && this.path(nowMs) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
-    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${way}`);
+    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${this.hint(why)}${way}`);
+  }
+
+  moved(to: PrivateProtocol, why: Failure | undefined): void {
+    const { log } = this.ports;
+    const { https } = this;
+    const { port } = this.identity;
+    if (to === 'dot') return log.info(this.fields, `${this.words}: port ${port} works again, so it is asked over TLS`);
+    const reason = why === undefined ? '' : `; port ${port} cannot be used: ${failureWords(why)}`;
+    log.warn(
+      { ...this.fields, reason: why?.code },
+      `${this.words}: asked over HTTPS, port ${https?.port ?? ''}${reason}`,
+    );
+  }
+
+  /** What can be done about a failure, for people. */
+  private hint({ code }: Failure): string {
+    const { isListed, port } = this.identity;
+    if (this.https !== undefined || !isListed || !couldBeBlocked(code)) return '';
+    return `; if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
   }
 
   private passed(authenticated: boolean): void {

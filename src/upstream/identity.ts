@@ -33,8 +33,9 @@ export type PeerVerdict =
  * Everything that a verdict depends on besides the certificate: a ticket that was stored under one key must not be used
  * with another.
  */
-export const identityKey = ({ address, port, security }: DialTarget): string =>
-  JSON.stringify([address, port, security]);
+export const identityKey = ({ address, port, security, alpn = 'dot' }: DialTarget): string =>
+  // A session must not be resumed for another protocol (RFC 8446 §4.2.11, RFC 7301 §3.1).
+  JSON.stringify([address, port, security, alpn]);
 
 /** The time by which certificates are judged. */
 export interface JudgingTime {

@@ -12,6 +12,7 @@ import type { BootstrapResult } from './bootstrap.js';
 import { type Designated, Discovery } from './discovery.js';
 import { DowngradeGuard } from './downgrade.js';
 import { Endpoint, type EndpointEvents, type EndpointOwner, type ServerName, type UpstreamPorts } from './endpoint.js';
+import { authorityOf, type HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
 import type { PlainServer } from './own-question.js';
 
@@ -34,6 +35,16 @@ export interface ServerSpec {
   readonly origin: Origin;
   /** Its mode, where it is not the one of the group. */
   readonly mode?: Mode;
+  /** Where it is asked over HTTPS while its port of DNS over TLS cannot be reached; undefined: nowhere. */
+  readonly https?: HttpsSpec | undefined;
+}
+
+/** A way to a server over HTTPS, at the same addresses. */
+export interface HttpsSpec {
+  /** The name that the certificate must be valid for; undefined: the one of the server. */
+  readonly host: string | undefined;
+  readonly port: number;
+  readonly path: string;
 }
 
 /** The settings that all servers of a group share. */
@@ -135,6 +146,7 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
       this.designated = this.retained = [];
       for (const each of gone) this.leave(each);
       this.guard.forget();
+      this.offerHttps([]);
     }
     for (const each of [...this.endpoints, ...this.leaving]) each.reset(what);
   }
@@ -190,6 +202,8 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
       state: 'looking',
       path: 'refuse',
       cleartextMs: undefined,
+      transport: 'none',
+      transportReason: undefined,
       authenticated: false,
       connections: 0,
       rttMs: undefined,
@@ -236,6 +250,9 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
         mode: designatedBy === undefined ? mode : 'strict',
         reason,
         security: designatedBy === undefined ? securityOf(mode, this.spec) : designatedSecurity(designatedBy),
+        https: designatedBy === undefined ? httpsTarget(mode, this.spec, address) : designatedHttps(designatedBy),
+        httpsOnly: designatedBy !== undefined && designatedBy.port === undefined,
+        isListed: designatedBy === undefined && !this.spec.discover,
       },
       this.counts,
       this.endpointEvents,
@@ -292,6 +309,15 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
     this.events.changed();
   }
 
+  /** Tells its own endpoints where HTTPS was designated at their addresses. */
+  private offerHttps(found: readonly Designated[]): void {
+    if (!this.spec.discover) return;
+    for (const each of this.own) {
+      const by = found.find(({ https }) => https?.address === each.identity.address);
+      each.offerHttps(by && designatedHttps(by));
+    }
+  }
+
   private discovered(found: readonly Designated[]): void {
     const {
       ports,
@@ -300,21 +326,28 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
     } = this;
     // The server's own addresses are connected to anyway.
     const wanted = found.filter(
-      ({ address, port }) => !spec.addresses.some(each => each.address === address && each.port === port),
+      ({ address, port }) =>
+        !spec.addresses.some(each => each.address === address && (port === undefined || each.port === port)),
     );
+    this.offerHttps(found);
     const names = addressWords(this.designated);
     const before = [...this.designated, ...this.retained.filter(isDesignated)];
-    this.designated = wanted.map(
-      each =>
-        before.find(({ identity }) => identity.address === each.address && identity.port === each.port) ??
-        this.endpoint(each.address, each.port, each),
-    );
+    this.designated = wanted.map(each => {
+      const port = each.port ?? each.https?.port ?? spec.port;
+      const https = JSON.stringify(designatedHttps(each));
+      const known = before.find(
+        ({ identity }) =>
+          identity.address === each.address && identity.port === port && JSON.stringify(identity.https) === https,
+      );
+      return known ?? this.endpoint(each.address, port, each);
+    });
     this.replaced(before, this.designated);
     const words = addressWords(this.designated);
+    const overHttps = found.some(({ https }) => https !== undefined) ? ' or HTTPS' : '';
     if (words !== names) {
       ports.log.info(
         { upstream: label, designated: words },
-        `${label} designates ${words === '' ? 'nobody' : words} for DNS over TLS`,
+        `${label} designates ${words === '' ? 'nobody' : words} for DNS over TLS${overHttps}`,
       );
     }
     this.events.changed();
@@ -348,14 +381,35 @@ function securityOf(mode: Mode, { name, pins, pinPolicy }: ServerSpec): Security
   return mode === 'strict' ? { at: 'authenticated', name, pins, pinPolicy } : { at: 'encrypted', name };
 }
 
+function httpsTarget(mode: Mode, spec: ServerSpec, address: string): HttpsSessionTarget | undefined {
+  if (spec.https === undefined || mode === 'off') return undefined;
+  const { host = spec.name, port, path } = spec.https;
+  // The pins are the same, and the name is the one that the operator has configured.
+  return {
+    address,
+    port,
+    path,
+    security: securityOf(mode, { ...spec, name: host }),
+    authority: authorityOf(host ?? address, port),
+  };
+}
+
 /** Only the network told the name, so the name proves nothing. The server must prove the address that was asked. */
-const designatedSecurity = ({ by, name }: Designated): Security => ({
+const designatedSecurity = ({ by, name }: Pick<Designated, 'by' | 'name'>): Security => ({
   at: 'authenticated',
   name: undefined,
   pins: [],
   pinPolicy: 'pin_and_pkix',
   designatedBy: { address: by, name },
 });
+
+function designatedHttps(designated: Designated): HttpsSessionTarget | undefined {
+  const { by, https } = designated;
+  if (https === undefined) return undefined;
+  const { address, port, path, name } = https;
+  const security = designatedSecurity({ by, name });
+  return { address, port, path, security, authority: authorityOf(name, port) };
+}
 
 /** The label for a server without a name. */
 export const addressLabel = (address: string, port: number): string =>

@@ -148,7 +148,8 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
   }
 }
 
-function closedBy(end: End): ClosedBy {
+/** What the end of a connection is counted as. */
+export function closedBy(end: End): ClosedBy {
   switch (end.at) {
     case 'idle':
       return 'client_idle';
@@ -180,7 +181,8 @@ function lossOf(end: End, { waiter, progressed }: Unanswered<Waiter>, hangUp: Lo
   }
 }
 
-function failureOf(end: End): Failure | undefined {
+/** Why the queries of a connection got no answer; undefined: we closed it. */
+export function failureOf(end: End): Failure | undefined {
   switch (end.at) {
     case 'server':
     case 'failed':

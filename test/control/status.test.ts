@@ -157,6 +157,22 @@ await t.test('the key exchange of each address stands below the table, and in th
   t.end();
 });
 
+await t.test('a server that is asked over HTTPS is shown with the reason', async t => {
+  const seen = overviewOf({
+    servers: [
+      serverOverview({
+        addresses: [addressOverview({ transport: 'https', transportReason: 'the connection was not made in time' })],
+      }),
+    ],
+  });
+  t.match(upstreamsText(seen), /over HTTPS/);
+  t.match(
+    statusText(seen),
+    /one \(192\.0\.2\.1\): asked over HTTPS, because port 853 cannot be used: the connection was not made in time/,
+  );
+  t.match(upstreamsData(seen), [{ transport: 'https', transport_reason: 'the connection was not made in time' }]);
+});
+
 await t.test('for programs: the fields that there have always been, and what waits', async t => {
   t.same(JSON.parse(JSON.stringify(statusData(overviewOf({ waiting: ['log.format'] })))), {
     version: '1.2.3',
@@ -179,6 +195,7 @@ await t.test('for programs: the fields that there have always been, and what wai
         port: 853,
         state: 'private',
         path: 'tls',
+        transport: 'dot',
         authenticated: true,
         connections: 1,
         rtt_ms: 12.3,

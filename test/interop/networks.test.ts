@@ -87,6 +87,23 @@ await t.test('after an outage of everything, TLS is back within seconds', { skip
   t.ok(Number(found['overTlsAfterMs']) < 5000, `after ${String(found['overTlsAfterMs'])} ms`);
 });
 
+await t.test(
+  'strict mode with https: port 853 blocked, the next answer comes over HTTPS within 3 s, and no packet goes to port 53',
+  { skip },
+  async t => {
+    const found = await situation(t, 'strict with https, 853 blocked');
+    t.comment(JSON.stringify(found));
+    t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });
+    t.ok(Number(found['firstMs']) < 3000, `first answer after ${String(found['firstMs'])} ms`);
+    t.same(found['answers'], ['NOERROR https'], 'no query failed');
+    t.ok(Number(found['asked']) > 100 && Number(found['https']) >= Number(found['asked']));
+    t.same(found['packets'], [0, 0]);
+    t.same(found['inCleartext'], []);
+    t.ok(Number(found['backAfterMs']) < 60_000, `back over TLS after ${String(found['backAfterMs'])} ms`);
+    t.equal((found['log'] as string[]).length, 2, 'a line for each change');
+  },
+);
+
 await t.test('another resolver of the system is used without a restart', { skip }, async t => {
   const found = await situation(t, 'the system gets another resolver');
   t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });

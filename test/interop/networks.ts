@@ -10,10 +10,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { messageToText } from '../../src/wire/message.js';
-import { authority, certificate } from '../fixtures/certificates.js';
+import { authority, certificate, type Identity } from '../fixtures/certificates.js';
 import { type At, REPORT, tryAsk } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer, type DotServer } from '../fixtures/dot-server.js';
+import { answerOver, httpsServer } from '../fixtures/https-server.js';
 import { responseTo } from '../fixtures/messages.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 
@@ -29,6 +30,9 @@ const sh = (command: string): void =>
 const block = (): void =>
   sh('iptables -A INPUT -p tcp --dport 853 -j DROP; iptables -A INPUT -p tcp --sport 853 -j DROP');
 const unblock = (): void => sh('iptables -F INPUT');
+
+const identityOf = (address: string): Identity =>
+  certificate({ common: 'x', names: ['dns.test'], ips: [address], issuer: ca });
 
 /** Starts a resolver at an address. It records queries in cleartext. */
 async function resolver(
@@ -50,7 +54,7 @@ async function resolver(
   });
   await new Promise<void>(resolve => plain.bind(53, address, () => resolve()));
   const tls = await dotServer({
-    identity: certificate({ common: 'x', names: ['dns.test'], ips: [address], issuer: ca }),
+    identity: identityOf(address),
     handler: answering(),
     address,
     port: 853,
@@ -167,6 +171,54 @@ switch (situation) {
     }
     result['overTlsAfterMs'] = Date.now() - openAtMs;
     await Promise.all(all);
+    await daemon.stop();
+    break;
+  }
+  case 'strict with https, 853 blocked': {
+    const https = await httpsServer(
+      identityOf('127.0.0.2'),
+      (octets, stream) => {
+        const { name = '', type = '' } = messageToText(octets)?.question ?? {};
+        answerOver(stream, responseTo(octets, type === 'A' ? { answers: `${name} 0 A 192.0.2.99` } : {}));
+      },
+      { address: '127.0.0.2', port: 443 },
+    );
+    // Every packet to port 53, whoever it is for, except those to the daemon itself.
+    sh('iptables -A OUTPUT -p udp --dport 53; iptables -A OUTPUT -p tcp --dport 53');
+    const daemon = await startDotstub(strict.replace('addresses:', 'https: /dns-query, addresses:'));
+    result['before'] = await query();
+    block();
+    const blockedAtMs = Date.now();
+    let firstMs: number | undefined;
+    const answers: string[] = [];
+    const all: Promise<unknown>[] = [];
+    while (Date.now() - blockedAtMs < Number(process.env['BLOCKED_S'] ?? 8) * 1000) {
+      all.push(
+        query().then(({ rcode, protocol }) => {
+          if (protocol === 'https') firstMs ??= Date.now() - blockedAtMs;
+          answers.push(`${rcode} ${protocol}`);
+        }),
+      );
+      await sleep(20);
+    }
+    unblock();
+    const openAtMs = Date.now();
+    while ((await query()).protocol !== 'dot' && Date.now() - openAtMs < 60_000) await sleep(100);
+    result['backAfterMs'] = Date.now() - openAtMs;
+    await Promise.all(all);
+    result['firstMs'] = firstMs;
+    result['answers'] = [...new Set(answers)];
+    result['asked'] = answers.length;
+    result['https'] = https.requests;
+    result['packets'] = execFileSync('iptables', ['-L', 'OUTPUT', '-n', '-v', '-x'])
+      .toString()
+      .split('\n')
+      .flatMap(line => (/dpt:53\b/.test(line) ? [Number(/^\s*(\d+)/.exec(line)?.[1])] : []));
+    result['inCleartext'] = [...one.inCleartext, ...two.inCleartext];
+    result['log'] = daemon
+      .log()
+      .split('\n')
+      .filter(line => /over HTTPS|works again/.test(line));
     await daemon.stop();
     break;
   }

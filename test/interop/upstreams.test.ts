@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import t, { type Test } from 'tap';
+import t from 'tap';
 
 import { ask, type At } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
@@ -18,6 +18,7 @@ import {
   type RunningServer,
   unbound,
 } from '../fixtures/servers.js';
+import { everyKindOfAnswer } from './answers.js';
 
 /** Starts the program in strict mode with this server. */
 async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log(): string }> {
@@ -33,34 +34,6 @@ ${servers.map(server => `    - { name: dns.test, addresses: ["${server.address}:
 `);
   on.onEnd(async () => void (await program.stop()));
   return { address: '127.0.0.1', port, log: program.log };
-}
-
-async function everyKindOfAnswer(t: Test, at: At): Promise<void> {
-  t.match((await ask(at, 'www.test')).text, { rcode: 'NOERROR', answers: [{ data: '192.0.2.80' }] });
-  t.match((await ask(at, 'WwW.TeSt', { type: 'AAAA' })).text, {
-    question: { name: 'WwW.TeSt.' },
-    answers: [{ data: '2001:db8::80' }],
-  });
-  t.match((await ask(at, 'alias.test')).text.answers, [{ type: 'CNAME', data: 'www.test.' }, { type: 'A' }]);
-  t.match((await ask(at, 'mail.test', { type: 'MX' })).text.answers, [{ data: '10 www.test.' }]);
-  t.match((await ask(at, 'www.test', { type: 'HTTPS' })).text.answers, [{ data: '1 . alpn=h2 ipv4hint=192.0.2.80' }]);
-  t.match((await ask(at, 'strange.test', { type: 'TYPE65280' })).text.answers, [{ data: '\\# 4 0a000001' }]);
-  t.match((await ask(at, 'nobody.test')).text, { rcode: 'NXDOMAIN', authority: [{ type: 'SOA' }] });
-  t.match((await ask(at, 'www.test', { type: 'MX' })).text, {
-    rcode: 'NOERROR',
-    answers: [],
-    authority: [{ type: 'SOA' }],
-  });
-  const big = await ask(at, 'big.test', { type: 'TXT' });
-  t.equal(big.transport, 'tcp');
-  t.ok(big.message.length > 4000);
-  const many = await Promise.all(Array.from({ length: 300 }, async (_, i) => ask(at, `n${i}.wild.test`)));
-  t.equal(many.filter(({ text }) => text.answers[0]?.data === '192.0.2.99').length, 300, '300 at once');
-  t.ok(
-    (await Promise.all(Array.from({ length: 20 }, async (_, i) => ask(at, `n${i}.wild.test`)))).every(
-      ({ ms }) => ms < 1000,
-    ),
-  );
 }
 
 await t.test('Unbound', { skip: missing('unbound', 'nsd') }, async t => {

@@ -22,6 +22,7 @@ await t.test('an exception while an answer is handled reaches the process, in ev
   t.same(lines.toSorted(), [
     'outcome: connect',
     'uncaughtException: broken: a designation',
+    'uncaughtException: broken: an answer over HTTPS',
     'uncaughtException: broken: an answer over TCP',
     'uncaughtException: broken: an answer over TLS',
     'uncaughtException: broken: an answer over UDP',

@@ -759,7 +759,7 @@ await t.test(
     });
     t.notOk(
       network.streams.some(({ target }) => target.address === '192.0.2.78'),
-      'DNS over HTTPS is not spoken here',
+      'HTTPS without a path cannot be asked',
     );
     const asked = ask();
     await clock.advance(50);

@@ -20,11 +20,55 @@ await t.test('places for DNS over TLS, best first; other protocols are left out'
     ),
     {
       designations: [
-        { priority: 1, name: 'a.example', port: 8853, addresses: ['192.0.2.1', '192.0.2.2'] },
-        { priority: 2, name: 'b.example', port: 853, addresses: [] },
+        { priority: 1, name: 'a.example', port: 8853, https: undefined, addresses: ['192.0.2.1', '192.0.2.2'] },
+        { priority: 2, name: 'b.example', port: 853, https: undefined, addresses: [] },
       ],
       ttlSec: 300,
     },
+  );
+  t.end();
+});
+
+/** The value of dohpath, as the presentation format of an unknown key. */
+const dohpath = (template: string): string => `key7=${Buffer.from(template).toString('hex')}`;
+
+await t.test('RFC 9461 §5: places for DNS over HTTPS, after all for DNS over TLS; the path is the one for POST', t => {
+  const found = read(
+    `1 doh.example. alpn=h2,h3 ${dohpath('/dns-query{?dns}')} ipv4hint=192.0.2.3`,
+    `2 both.example. alpn=dot,h2 ${dohpath('/q?a=b{&dns}')}`,
+    `3 other.example. alpn=h2 port=8443 ${dohpath('/x/{+dns}')}`,
+  );
+  t.same(
+    found?.designations.map(({ name, port, https }) => [name, port, https]),
+    [
+      ['both.example', 853, { port: 443, path: '/q?a=b' }],
+      ['doh.example', undefined, { port: 443, path: '/dns-query' }],
+      ['other.example', undefined, { port: 8443, path: '/x/' }],
+    ],
+  );
+  t.end();
+});
+
+await t.test('a template that is no path with the variable dns, or another HTTP, is left out', t => {
+  const templates = [
+    '/dns-query',
+    'dns-query{?dns}',
+    '//elsewhere.example/{?dns}',
+    'https://elsewhere.example/{?dns}',
+    '/a b{?dns}',
+    '/a\r\nx: y{?dns}',
+    '/{?other}',
+    `/${'x'.repeat(300)}{?dns}`,
+    '/{{?dns}',
+  ];
+  for (const template of templates)
+    t.same(read(`1 a.example. alpn=h2 ${dohpath(template)}`)?.designations, [], JSON.stringify(template));
+  t.same(read(`1 a.example. alpn=h3 ${dohpath('/{?dns}')}`)?.designations, [], 'HTTP/3 is not spoken');
+  t.same(
+    read(...Array.from({ length: 20 }, (_, i) => `${i + 1} n${i}.example. alpn=h2 ${dohpath('/q{?dns}')}`))
+      ?.designations.length,
+    4,
+    'bounded',
   );
   t.end();
 });
@@ -64,7 +108,10 @@ await t.test('any octets: never an error, never an address that is not in them',
         for (const [at, octet] of changes) if (at < message.length) message[at] = octet;
         const found = readDesignations(message);
         return (
-          found === undefined || found.designations.every(({ port, addresses }) => port > 0 && addresses.length <= 4)
+          found === undefined ||
+          found.designations.every(
+            ({ port, https, addresses }) => (port ?? https?.port ?? 0) > 0 && addresses.length <= 4,
+          )
         );
       },
     ),

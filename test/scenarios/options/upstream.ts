@@ -4,6 +4,8 @@ import { TLSSocket } from 'node:tls';
 
 import { hybridGroups } from '../../../src/upstream/dial.js';
 import { certificate } from '../../fixtures/certificates.js';
+import { freePort } from '../../fixtures/free-port.js';
+import { answerOver, httpsServer } from '../../fixtures/https-server.js';
 import { type Json, KNOWN, type Rig, type RigServer } from '../../fixtures/rig.js';
 import { records } from '../../fixtures/records.js';
 import { world } from '../../fixtures/world.js';
@@ -383,6 +385,50 @@ const SERVERS: readonly Row[] = [
           before: { connections: 1, labels: ['dns.test'], different: true },
           after: { connections: 1, labels: ['dns.test', `dns.test (127.0.0.1:${twin.port})`], different: true },
         },
+      };
+    },
+  },
+  {
+    title: 'upstream.servers: https comes, while nobody listens on the port of DNS over TLS',
+    cache: 'unseen',
+    options: ['upstream.servers'],
+    slow: true,
+    scene: async rig => {
+      const answer = world(records(KNOWN));
+      const server = await httpsServer(rig.issued('dns.test'), (query, stream) =>
+        answerOver(stream, answer(query) ?? Buffer.alloc(0)),
+      );
+      rig.onEnd(async () => server.close());
+      const entry = { name: 'dns.test', addresses: [`127.0.0.1:${await freePort()}`] };
+      const https = `https://dns.test:${server.port}/dns-query`;
+      const facts = (works: boolean): Json => ({
+        rcode: works ? 'NOERROR' : 'SERVFAIL',
+        transport: works ? 'https' : 'none',
+        series: [works ? 'https' : 'none'],
+        told: [!works, works],
+      });
+      return {
+        before: { upstream: { servers: [entry] } },
+        after: { upstream: { servers: [{ ...entry, https }] } },
+        facts: async () => {
+          const rcode = rcodeOf(await rig.answer(rig.fresh()));
+          const address = rig.overview().servers[0]?.addresses[0];
+          const series = await rig.metrics();
+          return {
+            rcode,
+            transport: address?.transport,
+            series: [...series].flatMap(([key, value]) =>
+              key.startsWith('dotstub_upstream_transport{') && value === 1
+                ? [/transport="([^"]*)"/.exec(key)?.[1] ?? '']
+                : [],
+            ),
+            told: [
+              /set upstream\.servers\[\]\.https/.test(address?.failure ?? ''),
+              /connection refused/.test(address?.transportReason ?? ''),
+            ],
+          };
+        },
+        expected: { before: facts(false), after: facts(true) },
       };
     },
   },

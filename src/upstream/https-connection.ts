@@ -1,0 +1,343 @@
+// One HTTPS connection to one server: queries as requests of one HTTP/2 session, a queue for those that the server does
+// not take yet, and a check that the server still answers. It opens at once, and never retries by itself. Its states
+// are those of a connection over TLS (upstream/connection).
+
+import { failure, type Failure, type FailureCode } from '../base/outcome.js';
+import type { Cancel, Clock, Connected } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
+import { type Ask, type AskOptions, ROOT_NS, upstreamQuery } from '../wire/upstream-query.js';
+import type { End } from './connection.js';
+import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
+import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
+import type { Waiter } from './inflight.js';
+import { patienceMs } from './liveness.js';
+
+/** Until the server has said how many requests it takes at a time (RFC 9113 §6.5.2: it should take 100 or more). */
+const FIRST_REQUESTS = 100;
+/** The most requests under way, whatever the server takes. */
+const MOST_REQUESTS = 1000;
+/** The most queries that wait until they can be sent. */
+const MOST_QUEUED = 4096;
+/** A query is given up after 4.5 s. What has no answer then is cancelled. */
+const REQUEST_MS = 5000;
+/** A server that answered and then refuses this often in a row does not work any more. */
+const MOST_REFUSALS = 3;
+/** While queries wait for answers, the connection is looked at this often. */
+const TICK_MS = 250;
+/** After this long without an octet the connection is closed. Limits before that follow the RTT (liveness.ts). */
+const DEAD_MS = 3000;
+
+/** RFC 7828 does not apply to HTTP, which has its own way of closing. */
+const OPTIONS: AskOptions = { pad: true, keepalive: false, hideSubnet: true };
+
+/** The events of an HTTPS connection, for its owner. `T` is the owner's object for a query. */
+export interface HttpsConnectionEvents<T extends Waiter> {
+  connected(info: Connected, handshakeMs: number): void;
+  /** A query was answered. `idleForMs`: how long the connection had been idle before the query. */
+  reply(waiter: T, message: Buffer, rttMs: number, idleForMs: number): void;
+  /**
+   * A query ended without an answer, and the connection goes on.
+   * @param blameless the server has not processed it, so it may be asked again
+   */
+  lost(waiter: T, why: Failure, blameless: boolean): void;
+  /** A response arrived that does not answer its query. */
+  stray(kind: 'id_mismatch' | 'question_mismatch'): void;
+  /** Nothing was received for too long. These queries stay under way here as well. */
+  suspect(waiters: readonly T[]): void;
+  /** The smoothed round-trip time of the server; undefined: not measured yet. */
+  srttMs(): number | undefined;
+  /** How long it may be idle. Called whenever it becomes idle. */
+  idleMs(): number;
+  /** It was idle for that long. Returns whether to send a query to keep it open. */
+  keepWarm(): boolean;
+  /** The last event. These queries got no answer. */
+  closed(end: End, unanswered: readonly T[]): void;
+}
+
+/** Takes the answer to a probe; undefined: there was none. */
+type ProbeResult = (answer: Buffer | undefined, rttMs: number) => void;
+
+/** A query of our own. */
+class Probe {
+  constructor(readonly then: ProbeResult) {}
+}
+
+/** A query, from `ask` to its end. */
+interface Request<T extends Waiter> {
+  readonly ask: Ask;
+  readonly waiter: T | Probe;
+  readonly askedAtMs: MonoMs;
+  sentAtMs: MonoMs;
+  cancel: Cancel;
+}
+
+type Phase = 'connecting' | 'open' | 'draining' | 'closed';
+
+/** An HTTPS connection. */
+export class HttpsConnection<T extends Waiter> {
+  private phase: Phase = 'connecting';
+  private isProved = false;
+  /** Nothing was received for too long while queries were under way. */
+  private isSilent = false;
+  /** Whether a PING was sent since the last octets were received. */
+  private hasPinged = false;
+  /** Queries that wait until they can be sent, oldest first. */
+  private queued: Request<T>[] = [];
+  /** Queries that were sent, oldest first. */
+  private readonly sent = new Set<Request<T>>();
+  /** How many requests may be under way. */
+  private mostRequests = FIRST_REQUESTS;
+  /** Whether a query other than a probe has been answered. */
+  private answered = false;
+  /** HTTP errors since the last answer that other questions would get, too. */
+  private refusals = 0;
+  private readonly startedAtMs: MonoMs;
+  /** When the last octets were received, or when the first of the queries under way was sent, whichever is later. */
+  private heardAtMs: MonoMs;
+  /** How long the connection had been idle before the queries under way were sent. */
+  private idleForMs = 0;
+  private cancelTimer: Cancel = () => undefined;
+  private readonly session: HttpsSession;
+
+  /** Opens the connection. */
+  constructor(
+    private readonly clock: Clock,
+    dial: DialHttps,
+    target: HttpsSessionTarget,
+    private readonly events: HttpsConnectionEvents<T>,
+  ) {
+    this.startedAtMs = this.heardAtMs = clock.monotonicMs();
+    this.session = dial(target, {
+      connected: info => this.connected(info),
+      limited: most => this.limited(most),
+      heard: () => this.heard(),
+      leaving: () => this.leaving(),
+      closed: why => this.sessionClosed(why),
+    });
+  }
+
+  /** Nothing was received for too long: another connection is a better choice. */
+  get suspect(): boolean {
+    return this.isSilent;
+  }
+
+  get open(): boolean {
+    return this.phase === 'open';
+  }
+
+  /** Whether the server was authenticated in its handshake. */
+  get authenticated(): boolean {
+    return this.isProved;
+  }
+
+  /** Whether a query other than a probe has been answered. */
+  get hasAnswered(): boolean {
+    return this.answered;
+  }
+
+  /** Whether it accepts queries, to be sent now or later. */
+  get usable(): boolean {
+    return this.phase === 'open' || this.phase === 'connecting';
+  }
+
+  /** Queries that have no answer yet, probes included. */
+  get inflight(): number {
+    return this.sent.size + this.queued.length;
+  }
+
+  /** Sends a query as soon as the server takes it. False: it accepts no more. */
+  ask(ask: Ask, waiter: T, nowMs?: MonoMs): boolean {
+    return this.take(ask, waiter, nowMs);
+  }
+
+  /**
+   * Sends a probe: asks for the root's name servers, which every resolver knows. `then` is not called if we close the
+   * connection before the answer.
+   */
+  probe(then: ProbeResult): void {
+    if (!this.take(ROOT_NS, new Probe(then))) then(undefined, 0);
+  }
+
+  /** Sends nothing more, and closes after the answers to the queries under way. Queued queries get no answer. */
+  close(): void {
+    if (this.phase === 'closed') return;
+    if (this.phase === 'connecting' || this.sent.size === 0) return this.end({ at: 'drain' });
+    this.phase = 'draining';
+    const { queued } = this;
+    this.queued = [];
+    for (const { waiter } of queued) this.lose(waiter, failure('closed', 'the connection is being closed'), true);
+  }
+
+  /** Closes at once. Queries get no answer. */
+  destroy(): void {
+    this.end({ at: 'drain' });
+    this.session.destroy();
+  }
+
+  private take(ask: Ask, waiter: T | Probe, nowMs = this.clock.monotonicMs()): boolean {
+    if (!this.usable || this.queued.length >= MOST_QUEUED) return false;
+    const wasIdle = this.inflight === 0;
+    this.queued.push({ ask, waiter, askedAtMs: nowMs, sentAtMs: nowMs, cancel: () => undefined });
+    if (wasIdle) {
+      this.idleForMs = nowMs - this.heardAtMs;
+      this.heardAtMs = nowMs;
+      this.hasPinged = false;
+      this.watch();
+    }
+    this.sendQueued(nowMs);
+    return true;
+  }
+
+  private sendQueued(nowMs = this.clock.monotonicMs()): void {
+    while (this.phase === 'open' && this.sent.size < this.mostRequests) {
+      const request = this.queued.shift();
+      if (request === undefined) return;
+      if (isDone(request.waiter)) continue;
+      request.sentAtMs = nowMs;
+      if (!(request.waiter instanceof Probe)) request.waiter.isSent = true;
+      this.sent.add(request);
+      const message = upstreamQuery(HTTPS_ID, request.ask, OPTIONS);
+      request.cancel = this.session.post(message, outcome => this.ended(request, outcome));
+    }
+  }
+
+  /** Starts the one timer: for answers while queries wait for them, else for idleness. */
+  private watch(): void {
+    this.cancelTimer();
+    if (this.phase === 'closed' || (this.phase === 'connecting' && this.inflight === 0)) return;
+    if (this.inflight > 0) this.cancelTimer = this.clock.after(TICK_MS, () => this.tick());
+    else if (this.phase === 'draining') this.end({ at: 'drain' });
+    else
+      this.cancelTimer = this.clock.after(this.events.idleMs(), () => {
+        if (this.events.keepWarm()) this.probe(() => undefined);
+        else this.end({ at: 'idle' });
+      });
+  }
+
+  private tick(): void {
+    const nowMs = this.clock.monotonicMs();
+    this.removeOld(nowMs);
+    this.sendQueued(nowMs);
+    if (this.phase !== 'connecting' && this.sent.size > 0) this.lookForSilence(nowMs - this.heardAtMs);
+    this.watch();
+  }
+
+  /** Gives up queries that were answered elsewhere, and those that wait for too long. */
+  private removeOld(nowMs: MonoMs): void {
+    const isOld = ({ waiter, askedAtMs }: Request<T>): boolean => isDone(waiter) || nowMs - askedAtMs >= REQUEST_MS;
+    const old = [...[...this.sent].filter(isOld), ...this.queued.filter(isOld)];
+    if (old.length === 0) return;
+    this.queued = this.queued.filter(each => !isOld(each));
+    for (const each of old) {
+      this.sent.delete(each);
+      each.cancel();
+    }
+    for (const { waiter } of old)
+      if (!isDone(waiter)) this.lose(waiter, failure('timeout', 'no response to a request over HTTPS'), false);
+  }
+
+  private lookForSilence(silentMs: number): void {
+    if (silentMs >= DEAD_MS) return this.end({ at: 'silent' });
+    const patience = patienceMs(this.events.srttMs());
+    // A slow answer is no silence, so the server is asked for a sign of life first.
+    if (silentMs >= patience / 2 && !this.hasPinged) {
+      this.hasPinged = true;
+      this.session.ping();
+    }
+    if (silentMs < patience || this.isSilent) return;
+    this.isSilent = true;
+    this.events.suspect([...this.sent].flatMap(({ waiter }) => (waiter instanceof Probe ? [] : [waiter])));
+  }
+
+  private ended(request: Request<T>, outcome: HttpOutcome): void {
+    if (this.phase === 'closed' || !this.sent.delete(request)) return;
+    const { waiter } = request;
+    if (outcome.at === 'unprocessed') this.lose(waiter, failure('closed', 'the server did not process it'), true);
+    else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), false);
+    else this.judged(request, judge(outcome, request.ask.question));
+    this.sendQueued();
+    if (this.inflight === 0) this.watch();
+  }
+
+  private judged({ waiter, sentAtMs }: Request<T>, verdict: HttpVerdict): void {
+    switch (verdict.at) {
+      case 'answer': {
+        const rttMs = this.clock.monotonicMs() - sentAtMs;
+        this.refusals = 0;
+        if (waiter instanceof Probe) return waiter.then(verdict.message, rttMs);
+        this.answered = true;
+        return this.events.reply(waiter, verdict.message, rttMs, this.idleForMs);
+      }
+      case 'refused':
+        if (verdict.lasts && (++this.refusals >= MOST_REFUSALS || !this.answered))
+          return this.fail(waiter, verdict.detail);
+        return this.lose(waiter, failure('http', verdict.detail), false);
+      case 'id_mismatch':
+      case 'question_mismatch':
+        this.events.stray(verdict.at);
+        return this.lose(waiter, failure('parse', 'the response answers another question'), false);
+    }
+  }
+
+  /** The server refuses in a way that lasts. */
+  private fail(waiter: T | Probe, detail: string): void {
+    // No other query needs to get the same response.
+    this.end({ at: 'failed', code: 'http', detail });
+    if (!(waiter instanceof Probe)) this.events.lost(waiter, failure('http', detail), false);
+  }
+
+  private lose(waiter: T | Probe, why: Failure, blameless: boolean): void {
+    if (waiter instanceof Probe) waiter.then(undefined, 0);
+    else this.events.lost(waiter, why, blameless);
+  }
+
+  private end(why: End): void {
+    if (this.phase === 'closed') return;
+    this.phase = 'closed';
+    this.cancelTimer();
+    if (why.at === 'silent') this.session.destroy();
+    else this.session.close();
+    const all = [...this.sent, ...this.queued];
+    this.sent.clear();
+    this.queued = [];
+    const unanswered = all.flatMap(({ waiter }) => (waiter instanceof Probe ? [] : [waiter]));
+    // If we closed the connection, a missing answer says nothing about the server.
+    if (why.at !== 'drain') for (const { waiter } of all) if (waiter instanceof Probe) waiter.then(undefined, 0);
+    this.events.closed(why, unanswered);
+  }
+
+  // The events of the session.
+
+  private connected(info: Connected): void {
+    if (this.phase !== 'connecting') return;
+    this.phase = 'open';
+    this.isProved = info.authenticated;
+    this.heardAtMs = this.clock.monotonicMs();
+    this.events.connected(info, this.heardAtMs - this.startedAtMs);
+    this.sendQueued();
+    this.watch();
+  }
+
+  private limited(most: number): void {
+    this.mostRequests = Math.min(most, MOST_REQUESTS);
+    this.sendQueued();
+  }
+
+  private heard(): void {
+    this.heardAtMs = this.clock.monotonicMs();
+    this.isSilent = this.hasPinged = false;
+  }
+
+  private leaving(): void {
+    if (this.phase === 'open') this.close();
+  }
+
+  private sessionClosed(why: { readonly code: FailureCode; readonly detail: string } | undefined): void {
+    const reason = why ?? { code: 'closed' as const, detail: 'closed by the server' };
+    if (this.phase === 'connecting') return this.end({ at: 'failed', ...reason });
+    const idleForMs = this.inflight === 0 ? this.clock.monotonicMs() - this.heardAtMs : 0;
+    this.end({ at: 'server', ...reason, idleForMs, afterIdle: false });
+  }
+}
+
+const isDone = (waiter: Waiter | Probe): boolean => !(waiter instanceof Probe) && waiter.done;
