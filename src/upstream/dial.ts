@@ -10,7 +10,7 @@ import { alertOf } from '../base/tls-error.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
 import { groupName, HYBRID_GROUPS } from '../base/tls-groups.js';
 import { errorWords } from './error-words.js';
-import { identityKey, type PeerVerdict, type TlsSecurity, unreadable, verifyPeer } from './identity.js';
+import { identityKey, type PeerVerdict, type TlsSecurity, unjudged, verifyPeer } from './identity.js';
 import { Tickets } from './tickets.js';
 
 /** Time limits for connecting. */
@@ -276,7 +276,7 @@ class DialledStream implements Stream {
     } catch (error) {
       // An exception elsewhere ends the process. This one depends on octets that the server wrote and on what Node.js
       // and OpenSSL make of them: were it to end the process, any server could end it, again after each restart.
-      return { at: 'refused', detail: unreadable(error) };
+      return { at: 'refused', detail: unjudged(error) };
     }
   }
 

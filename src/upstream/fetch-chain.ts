@@ -5,7 +5,7 @@ import * as tls from 'node:tls';
 import { ALPN, DIAL_TIMES, type DialTimes } from './dial.js';
 import { wallMs } from '../base/time.js';
 import { errorWords } from './error-words.js';
-import { showChain, unreadable, type ShownCertificate } from './identity.js';
+import { showChain, unjudged, type ShownCertificate } from './identity.js';
 
 /**
  * Connects, reads the certificates, and closes.
@@ -46,6 +46,6 @@ function chainOf(socket: tls.TLSSocket, name: string | undefined): ShownCertific
     return showChain(peer, name, socket.remoteAddress ?? '', wallMs(Date.now()), socket.authorized);
   } catch (error) {
     // The server wrote the certificates, so that they cannot be read is a fault of the server and not ours.
-    return unreadable(error);
+    return unjudged(error);
   }
 }

@@ -246,9 +246,9 @@ const pinOf = (certificate: X509Certificate): string =>
     .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
     .digest('base64');
 
-/** Words for an exception while a certificate was read. */
-export const unreadable = (error: unknown): string =>
-  `its certificate cannot be read: ${oneLine(error instanceof Error ? error.message : String(error))}`;
+/** Words for an exception while a certificate was judged. */
+export const unjudged = (error: unknown): string =>
+  `its certificate cannot be judged: ${oneLine(error instanceof Error ? error.message : String(error))}`;
 
 /** A certificate, for display. */
 export interface ShownCertificate {

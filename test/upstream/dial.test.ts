@@ -9,6 +9,7 @@ import { type TlsSecurity } from '../../src/upstream/identity.js';
 import { wallMs as asWallMs } from '../../src/base/time.js';
 import { systemClock } from '../../src/os/clock.js';
 import { dialer } from '../../src/upstream/dial.js';
+import { fetchChain } from '../../src/upstream/fetch-chain.js';
 import { authority, certificate, type Identity } from '../fixtures/certificates.js';
 import { dotServer, type DotServerOptions } from '../fixtures/dot-server.js';
 
@@ -180,6 +181,36 @@ await t.test('a certificate that only claims a pinned issuer, sent along, is not
       { connected: true, authenticated: true },
       `${pinPolicy}: signed by a pinned authority that is not trusted otherwise`,
     );
+});
+
+await t.test('what `dotstub pins` fetches says what nobody has signed', async t => {
+  const middle = certificate({ common: 'middle', ca: true, issuer: ca });
+  const self = certificate({ common: 'x', names: ['dns.test'] });
+  const forged = certificate({ common: 'x', names: ['dns.test'], issuer: middle, signer: self, keyOf: self });
+  for (const [leaf, isForged] of [
+    [certificate({ common: 'x', names: ['dns.test'], issuer: middle }), false],
+    [forged, true],
+  ] as const) {
+    const identity = { ...leaf, cert: leaf.cert + middle.cert };
+    const server = await dotServer({ identity, handler: () => undefined });
+    t.match(await fetchChain('127.0.0.1', server.port, 'dns.test'), [
+      { issuer: 'CN=middle', issuerProved: !isForged, pin: leaf.pin, problem: undefined },
+      { pin: middle.pin, problem: isForged ? /the key of CN=middle did not sign/ : undefined },
+    ]);
+    await server.close();
+  }
+});
+
+await t.test('an exception while a peer is judged is a refusal with its cause', async t => {
+  const leaf = certificate({ common: 'x', names: ['dns.test'], ips: ['127.0.0.1'], issuer: ca });
+  // Node.js throws at an address that it cannot read.
+  const designatedBy = { address: 'no address', name: 'dns.test' };
+  t.match(await dial(leaf, { ...named, name: undefined, designatedBy }), {
+    connected: false,
+    code: 'tls_verify',
+    detail: /its certificate cannot be judged: /,
+    queries: 0,
+  });
 });
 
 await t.test('B17 row 11, pins: one must match, whatever the authorities say', async t => {
