@@ -101,7 +101,11 @@ export interface CertificateLink {
  * RFC 8310 §8.1: the name must be among the subjectAltNames (the CN does not count, RFC 6125 §6.4.4; a wildcard must be
  * a whole leftmost label). Without a name, the IP address must be.
  */
-export function nameProblem(certificate: X509Certificate, name: string | undefined, address: string): string | undefined {
+export function nameProblem(
+  certificate: X509Certificate,
+  name: string | undefined,
+  address: string,
+): string | undefined {
   const proved =
     name === undefined
       ? certificate.checkIP(address)
