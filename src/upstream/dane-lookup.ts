@@ -78,7 +78,7 @@ class TlsaLookup {
           );
         case 'insecure':
           return this.refuse(
-            `${this.owner} is in a zone that is not signed, so its TLSA records would prove nothing: ask its operator for DNSSEC, or configure it without dane`,
+            `${this.owner} is in a zone that is not signed or counts as unsigned here (negative trust anchors, special names), so its TLSA records would prove nothing: ask its operator for DNSSEC, or configure the server without dane`,
           );
         case 'secure':
           this.ttlSec = Math.min(this.ttlSec, answer.ttlSec);

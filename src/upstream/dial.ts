@@ -1,6 +1,6 @@
 // Streams to servers, with sockets: TCP, TLS over TCP (RFC 7858 §3.1, profile of RFC 9325), and authentication of the
-// server (RFC 8310 §8.1). No query is sent to a server that fails authentication: `connected` is called only for a
-// stream that may be used.
+// server (RFC 8310 §8). No query is sent to a server that fails authentication: `connected` is called only for a stream
+// that may be used. Where TLSA records decide, the owner looks them up over the stream and judges.
 
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
@@ -8,7 +8,14 @@ import * as tls from 'node:tls';
 import type { FailureCode } from '../base/outcome.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
 import { errorWords } from './error-words.js';
-import { identityKey, type PeerVerdict, type TlsSecurity, verifyPeer } from './identity.js';
+import {
+  type CertificateSecurity,
+  identityKey,
+  type PeerVerdict,
+  sentChain,
+  type TlsSecurity,
+  verifyPeer,
+} from './identity.js';
 import { Tickets } from './tickets.js';
 
 /** Time limits for connecting. */
@@ -67,7 +74,8 @@ class Shared {
   }
 }
 
-type Phase = 'connecting' | 'established' | 'over';
+/** `unproved`: the handshake is over, and the server is not judged yet (RFC 8310 §8.2). */
+type Phase = 'connecting' | 'unproved' | 'established' | 'over';
 
 /** One stream, from the first SYN to its end. */
 class DialledStream implements Stream {
@@ -103,7 +111,10 @@ class DialledStream implements Stream {
       setTimeout(() => {
         if (this.socket?.connecting === true) this.fail('connect_timeout', `no TCP connection within ${tcpMs} ms`);
       }, tcpMs),
-      setTimeout(() => this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`), totalMs),
+      setTimeout(() => {
+        if (this.phase === 'unproved') this.fail('tls_verify', `no TLSA records within ${totalMs} ms`);
+        else this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`);
+      }, totalMs),
     ];
     this.open(target.withoutAlpn !== true);
   }
@@ -190,33 +201,51 @@ class DialledStream implements Stream {
     opened.once('secureConnect', () => {
       if (this.phase === 'over' || opened !== this.socket) return;
       const resumed = opened.isSessionReused();
-      verdict = this.verify(opened, security, resumed ? shared.tickets.verdict(identity) : undefined);
-      if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
-      if (early !== undefined) shared.tickets.put(identity, early, verdict);
-      // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
-      else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
-        shared.tickets.put(identity, session, verdict);
-      this.connected({
-        authenticated: verdict.authenticated,
-        resumed,
-        protocol: opened.getProtocol() ?? '',
-        ...certificateEnd(opened),
-        ...(this.refusesAlpn ? { refusesAlpn: true } : {}),
-        ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
-      });
+      const judged = (found: PeerVerdict): void => {
+        verdict = found;
+        if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
+        if (early !== undefined) shared.tickets.put(identity, early, verdict);
+        // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
+        else if (resumed && session !== undefined && opened.getProtocol() === 'TLSv1.2')
+          shared.tickets.put(identity, session, verdict);
+        this.connected({
+          authenticated: verdict.authenticated,
+          resumed,
+          protocol: opened.getProtocol() ?? '',
+          ...certificateEnd(opened),
+          ...(this.refusesAlpn ? { refusesAlpn: true } : {}),
+          ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
+        });
+      };
+      const known = resumed ? shared.tickets.verdict(identity) : undefined;
+      if (known !== undefined) judged(known);
+      else if (security.at === 'dane') this.unproved(opened, judged);
+      else judged(this.verify(opened, security));
     });
     return opened;
   }
 
-  /**
-   * @param known the verdict of the handshake that the session comes from; tickets are stored under everything that
-   * this verdict depends on
-   */
-  private verify(opened: tls.TLSSocket, security: TlsSecurity, known: PeerVerdict | undefined): PeerVerdict {
-    if (known !== undefined) return known;
+  private verify(opened: tls.TLSSocket, security: CertificateSecurity): PeerVerdict {
     const { clockIsBehind } = this.shared.parts;
     const peer = opened.getPeerCertificate(true);
     return verifyPeer(peer, chainProblem(opened), security, this.target.address, clockIsBehind?.());
+  }
+
+  /** Lets the owner look TLSA records up over this stream, and judge. Nothing else is sent until then. */
+  private unproved(opened: tls.TLSSocket, judged: (verdict: PeerVerdict) => void): void {
+    if (this.events.unproved === undefined)
+      return judged({ at: 'refused', detail: 'nobody here can look its TLSA records up' });
+    this.phase = 'unproved';
+    const decide = (verdict: PeerVerdict): void => {
+      if (this.phase === 'unproved') judged(verdict);
+    };
+    this.events.unproved({
+      chain: sentChain(opened.getPeerCertificate(true)),
+      pkixProblem: chainProblem(opened),
+      send: bytes => void (this.phase === 'over' || opened.write(bytes)),
+      accept: untilMs => decide({ at: 'accepted', authenticated: true, warning: undefined, untilMs }),
+      refuse: detail => decide({ at: 'refused', detail }),
+    });
   }
 
   private watch(opened: Socket, alpn: boolean): void {
@@ -228,12 +257,15 @@ class DialledStream implements Stream {
         this.open(false);
         return;
       }
+      if (this.phase === 'unproved')
+        return this.fail('tls_verify', `${errorWords(error)} before its TLSA records came`);
       this.fail(this.phase === 'established' ? 'closed' : codeOf(error), errorWords(error));
     });
     // Half-open streams are not used: a server that has closed its side sends no more answers.
     opened.on('end', () => {
       if (opened !== this.socket) return;
       if (this.phase === 'established') this.finish(undefined);
+      else if (this.phase === 'unproved') this.fail('tls_verify', 'closed before its TLSA records came');
       else this.fail('tls_alert', 'closed during the handshake');
     });
     opened.on('close', () => {

@@ -9,6 +9,8 @@ import { codeWords } from './error-words.js';
 
 /** How a TLS connection is protected. */
 export type TlsSecurity = Exclude<Security, { at: 'cleartext' }>;
+/** The same, where certificates and pins decide. */
+export type CertificateSecurity = Exclude<TlsSecurity, { at: 'dane' }>;
 
 const TOO_EARLY = 'CERT_NOT_YET_VALID';
 
@@ -39,7 +41,7 @@ export const identityKey = ({ address, port, security }: DialTarget): string =>
 export function verifyPeer(
   peer: CertificateLink,
   chainProblem: string | undefined,
-  security: TlsSecurity,
+  security: CertificateSecurity,
   address: string,
   clockIsBehind = false,
 ): PeerVerdict {
@@ -121,6 +123,22 @@ function namesIn(certificate: X509Certificate): string {
   const names = certificate.subjectAltName?.split(', ').map(each => each.replace(/^(DNS|IP Address):/, '')) ?? [];
   if (names.length === 0) return 'no name at all (it has no subjectAltName)';
   return names.slice(0, MOST_NAMES_SHOWN).join(', ') + (names.length > MOST_NAMES_SHOWN ? ' and others' : '');
+}
+
+/** The most certificates that are looked at. */
+const MOST_SENT = 16;
+
+/** The certificates that a server sent in DER, its own first, as far as each names the next one as its issuer. */
+export function sentChain(leaf: Partial<CertificateLink>): Buffer[] {
+  const chain: Buffer[] = [];
+  const seen = new Set<Partial<CertificateLink>>();
+  let each: Partial<CertificateLink> | undefined = leaf;
+  while (each?.raw !== undefined && !seen.has(each) && chain.length < MOST_SENT) {
+    seen.add(each);
+    chain.push(each.raw);
+    each = each.issuerCertificate;
+  }
+  return chain;
 }
 
 /** The certificates of a chain, leaf first. */
