@@ -23,6 +23,8 @@ export interface AddressOverview {
   readonly path: 'tls' | 'cleartext' | 'refuse';
   /** Whether the server was authenticated. */
   readonly authenticated: boolean;
+  /** Whether TLSA records, and not its certificate and pins, decide that. */
+  readonly dane?: boolean;
   /** Connections over TLS that are open or opening. */
   readonly connections: number;
   readonly rttMs: number | undefined;

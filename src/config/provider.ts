@@ -11,6 +11,13 @@ import type { Config } from './schema.js';
 export function withProvider(config: Config, provider: string): Config | string {
   const read = hostName.read(provider);
   if (!read.ok) return `${JSON.stringify(provider)} is not allowed (${read.problem}). Allowed: ${hostName.allowed}`;
-  const server = { name: read.value, addresses: [], port: 853, pins: [], pin_policy: 'pin_and_pkix' } as const;
+  const server = {
+    name: read.value,
+    addresses: [],
+    port: 853,
+    pins: [],
+    pin_policy: 'pin_and_pkix',
+    dane: false,
+  } as const;
   return { ...config, upstream: { ...config.upstream, mode: 'strict', servers: [server] } };
 }

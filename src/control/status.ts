@@ -96,6 +96,8 @@ export const upstreamsData = (overview: Pick<Overview, 'servers'>): Readonly<Rec
     state: address.state,
     path: address.path,
     authenticated: address.authenticated,
+    // Left out if certificates and pins decide.
+    dane: address.dane === true ? true : undefined,
     connections: address.connections,
     rtt_ms: address.rttMs,
     idle_limit_ms: address.idleLimitMs,
@@ -146,7 +148,7 @@ function cellsOf({ server, address: one }: AddressRow, purposes: boolean): strin
     ...(purposes ? [server.purpose] : []),
     at,
     path === 'cleartext' ? `cleartext${tls}` : STATE_WORDS[state],
-    one.authenticated ? 'proved' : state === 'private' ? 'not proved' : '',
+    one.authenticated ? (one.dane === true ? 'proved by DANE' : 'proved') : state === 'private' ? 'not proved' : '',
     rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
     String(one.connections),
   ];

@@ -45,6 +45,7 @@ interface UpstreamRow {
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
   readonly path: 'tls' | 'cleartext' | 'refuse';
   readonly authenticated: boolean;
+  readonly dane?: true;
   readonly rtt_ms?: number;
   readonly certificate_ends_ms?: number;
   readonly failure?: string;
@@ -220,7 +221,13 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
     state,
     made(
       'td',
-      one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '',
+      one.authenticated
+        ? one.dane === true
+          ? 'proved by DANE'
+          : 'proved'
+        : one.state === 'private'
+          ? 'not proved'
+          : '',
       one.authenticated ? 'good' : 'fair',
     ),
     made('td', one.rtt_ms === undefined ? '' : `${numberText(one.rtt_ms)} ms`),

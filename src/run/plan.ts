@@ -201,6 +201,7 @@ function serverSpec({
   port,
   pins,
   pin_policy: pinPolicy,
+  dane,
 }: Config['upstream']['servers'][number]): ServerSpec {
   const [first] = addresses;
   return {
@@ -210,6 +211,7 @@ function serverSpec({
     port,
     pins,
     pinPolicy,
+    dane,
     discover: false,
   };
 }

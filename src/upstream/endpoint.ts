@@ -132,6 +132,11 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     return this.proved && this.state.at === 'private';
   }
 
+  /** Whether TLSA records decide whether the server is authenticated. */
+  private get isDane(): boolean {
+    return this.identity.security.at === 'dane';
+  }
+
   /** Why it cannot be asked over TLS. */
   get lastFailure(): Failure | undefined {
     return this.tlsFailure;
@@ -206,6 +211,7 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
       state: state.at,
       path: this.path(nowMs),
       authenticated: this.authenticated,
+      dane: this.isDane,
       connections: this.tls.usable,
       rttMs: this.smoothedMs,
       idleLimitMs: this.tls.idleLimitMs,
@@ -298,7 +304,8 @@ export class Endpoint<T extends Waiter> implements Target, TlsEvents<T>, PlainEv
     this.tlsFailure = undefined;
     this.proved = authenticated;
     if (changed) {
-      const identity = authenticated ? 'identity proved' : 'identity not proved';
+      const how = this.isDane ? ' by DANE' : '';
+      const identity = authenticated ? `identity proved${how}` : 'identity not proved';
       this.ports.log.info(this.fields, `${this.words}: connected over TLS, ${identity}`);
     }
     this.events.up();
