@@ -224,22 +224,19 @@ void t.test('a server that closes before its TLSA records came is refused', asyn
   t.match(addressOf(rig)?.failure, /closed before its TLSA records came/);
 });
 
-void t.test(
-  'after a restart, kept records prove the server, and the first question is that of the client',
-  async t => {
-    const rig = await Rig.make(t);
-    const identity = selfSigned();
-    const dane = await daneServer(rig, identity, owner => tlsaLine(owner, identity));
-    const config = { ...configOf(dane), dnssec: { mode: 'off', trust_anchors: dane.tree.anchors } };
-    await rig.start(config);
-    t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
-    await rig.daemon.stop();
-    dane.asked.splice(0);
-    await rig.start(config);
-    t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
-    t.same(dane.asked, ['A www.example.']);
-  },
-);
+void t.test('after a restart, kept records prove the server, and the first question is that of the client', async t => {
+  const rig = await Rig.make(t);
+  const identity = selfSigned();
+  const dane = await daneServer(rig, identity, owner => tlsaLine(owner, identity));
+  const config = { ...configOf(dane), dnssec: { mode: 'off', trust_anchors: dane.tree.anchors } };
+  await rig.start(config);
+  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  await rig.daemon.stop();
+  dane.asked.splice(0);
+  await rig.start(config);
+  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  t.same(dane.asked, ['A www.example.']);
+});
 
 void t.test('a roll of the key with both records published fails no query', async t => {
   const rig = await Rig.make(t);
