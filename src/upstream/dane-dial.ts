@@ -79,8 +79,8 @@ class ProvedStream implements Stream {
   private readonly inner: Stream;
   /** The questions on this stream; undefined: there are none any more, and octets pass as they are. */
   private questions: UnprovedQuestions | undefined = undefined;
-  /** Whether the user was told of the connection. */
-  private isConnected = false;
+  /** `proved`: the user was told of the connection. */
+  private phase: 'proving' | 'proved' | 'over' = 'proving';
 
   constructor(
     dial: Dial,
@@ -92,7 +92,7 @@ class ProvedStream implements Stream {
     this.inner = dial(target, {
       unproved: peer => this.unproved(peer),
       connected: info => {
-        this.isConnected = true;
+        this.phase = 'proved';
         refresher.opened(target);
         events.connected(info);
       },
@@ -131,6 +131,7 @@ class ProvedStream implements Stream {
     const questions = new UnprovedQuestions(parts.random, { id: 1, label: target.security.name }, peer.send);
     this.questions = questions;
     ask(parts, questions, target, (found, untilMs) => {
+      if (this.phase === 'over') return;
       if (found.at === 'refused') return peer.refuse(found.detail);
       const verdict = this.judge(peer, found.set.owner, found.set);
       if (verdict.at === 'proved') peer.accept(untilMs);
@@ -147,15 +148,16 @@ class ProvedStream implements Stream {
     if (questions === undefined) return this.events.bytes(chunk);
     questions.received(chunk, frame => {
       // Before the proof nobody has asked for it.
-      if (this.isConnected) this.events.bytes(frame);
+      if (this.phase === 'proved') this.events.bytes(frame);
     });
-    if (this.isConnected && questions.isIdle) this.questions = undefined;
+    if (this.phase === 'proved' && questions.isIdle) this.questions = undefined;
   }
 
   private ended(): void {
+    const before = this.phase;
+    this.phase = 'over';
     this.questions?.end(failure('closed'));
-    if (this.isConnected) this.refresher.closed(this.target);
-    this.isConnected = false;
+    if (before === 'proved') this.refresher.closed(this.target);
   }
 }
 
