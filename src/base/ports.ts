@@ -43,6 +43,8 @@ export interface DialTarget {
   readonly security: Security;
   /** Whether to leave out the ALPN id of DNS over TLS, because the server is known to refuse it. */
   readonly withoutAlpn?: boolean;
+  /** Whether to resume no TLS session, because earlier verdicts do not hold any more. */
+  readonly withoutResumption?: boolean;
 }
 
 /**

@@ -2,6 +2,7 @@
 // over it may come from an attacker: nothing of it is kept, neither proofs nor failures.
 
 import { failure, isAnswerRcode } from '../base/outcome.js';
+import type { Log } from '../base/ports.js';
 import { type Name, nameOf } from '../dnssec/name.js';
 import { readSets, type RRset } from '../dnssec/rrset.js';
 import type { Validator } from '../dnssec/validator.js';
@@ -29,15 +30,26 @@ const MOST_ALIASES = 16;
 
 /** Makes a ProvenLookup. It validates in every mode of `dnssec.mode`. */
 export function provenLookup(parts: ProvenLookupParts): ProvenLookup {
+  const log = quiet(parts.log);
   return (name, type, upstream, take) => {
     const dnssecMode = () => 'require' as const;
-    const validations = new Validations({ ...parts, validator: parts.freshValidator(), upstream, dnssecMode });
+    const validations = new Validations({ ...parts, log, validator: parts.freshValidator(), upstream, dnssecMode });
     const ttlLimits = () => TTL_LIMITS;
     const query = ownQuery(nameOf(name), type, { checkingDisabled: false, avoid: [] });
     const ask = validated(validations)(forward({ ...parts, upstream, dnssecMode, ttlLimits }));
     ask(query, outcome => take(provenBy(outcome, nameOf(name), type, HEADER_BYTES + query.question.length)));
   };
 }
+
+const nothing = (): void => undefined;
+
+/** What is found out about a server that is not authenticated is in the result, and says nothing about other servers. */
+const quiet = (log: Log): Log => ({
+  debug: (fields, words) => log.debug(fields, words),
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+});
 
 /** @param questionEnd where the records of the message start */
 function provenBy(outcome: Outcome, name: Name, type: number, questionEnd: number): ProvenAnswer {

@@ -89,7 +89,9 @@ class ProvedStream implements Stream {
     private readonly target: DaneTarget,
     private readonly events: StreamEvents,
   ) {
-    this.inner = dial(target, {
+    // Sessions are resumed only while the records are kept that their servers were proved by.
+    const withoutResumption = parts.memory.tlsa(ownerOf(target)) === undefined;
+    this.inner = dial(withoutResumption ? { ...target, withoutResumption } : target, {
       unproved: peer => this.unproved(peer),
       connected: info => {
         this.phase = 'proved';

@@ -172,7 +172,7 @@ class DialledStream implements Stream {
   private openTls(security: TlsSecurity, alpn: boolean): Socket {
     const { shared, target } = this;
     const identity = identityKey(target);
-    const session = shared.tickets.take(identity);
+    const session = target.withoutResumption === true ? undefined : shared.tickets.take(identity);
     const sni = sniOf(security);
     const opened = tls.connect({
       host: target.address,
