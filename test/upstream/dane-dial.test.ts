@@ -282,6 +282,18 @@ await t.test('other targets pass', t => {
   t.end();
 });
 
+await t.test('a dialer whose user cannot look TLSA records up refuses', async t => {
+  const server = await dotServer({ identity: one, handler: () => t.fail('it was asked') });
+  t.teardown(async () => server.close());
+  const detail = await new Promise<string | undefined>(resolve => {
+    dialer({ ca: undefined, client: undefined, clock: fakeClock(Date.now()) })(
+      { ...TARGET, port: server.port },
+      { connected: () => resolve('connected'), bytes: () => undefined, closed: why => resolve(why?.detail) },
+    );
+  });
+  t.match(detail, /nobody here can look its TLSA records up/);
+});
+
 await t.test('a TLS session is resumed only as long as the records hold that its server was proved by', async t => {
   const identity = certificate({ common: 'one' });
   const server = await dotServer({ identity, handler: (query, session) => session.reply(query) });

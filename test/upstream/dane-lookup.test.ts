@@ -1,6 +1,7 @@
 // The lookup of TLSA records over a stream: what is asked there, what is believed, and how a refusal is put into words.
 // Validation is the real one.
 
+import fc from 'fast-check';
 import t from 'tap';
 
 import { failure } from '../../src/base/outcome.js';
@@ -209,7 +210,7 @@ await t.test('aliases that go on for ever, or in a circle, end', async t => {
   const circle = daneTree('dns.example. 300 CNAME one.example.\none.example. 300 CNAME dns.example.\n', NOW_SEC);
   t.match(
     words(await look(circle.answer, { anchors: circle.anchors })),
-    /no TLSA records at .*dns\.example.* and .*one/,
+    /no TLSA records at _853\._tcp\.dns\.example\. and _853\._tcp\.one\.example\., which/,
   );
   const lines = Array.from({ length: 9 }, (_, i) => `n${i}.example. 300 CNAME n${i + 1}.example.\n`).join('');
   const long = daneTree(`dns.example. 300 CNAME n0.example.\n${lines}`, NOW_SEC);
@@ -231,6 +232,50 @@ await t.test('a record of another name in the answer is not taken, though it is 
     return withId(putTogether(parts), query);
   };
   t.match(words(await look(mixing, { anchors: tree.anchors })), /no TLSA records at|are bogus/);
+});
+
+await t.test('whatever is changed in the answers, no records are found but those that were signed', async t => {
+  const random = fakeRandom(42);
+  const whole = words(await look(TREE.answer));
+  const seen = new Set<string>();
+  for (let run = 0; run < 300; run++) {
+    const looked = await look(query => {
+      const reply = TREE.answer(query);
+      if (reply === undefined) return undefined;
+      const changed = Buffer.from(reply);
+      // Behind the id and the question, which show whose answer it is.
+      const start = 12 + (messageToText(query)?.question?.name.length ?? 0) + 5;
+      for (let flips = random.below(3); flips > 0; flips--)
+        changed[start + random.below(changed.length - start)] = random.below(256);
+      return random.below(20) === 0 ? changed.subarray(0, start + random.below(changed.length - start)) : changed;
+    });
+    for (const { at } of looked.found) seen.add(at);
+    if (looked.found[0]?.at === 'found') t.equal(words(looked), whole);
+    t.ok(looked.found.length <= 1);
+  }
+  t.same([...seen].toSorted(), ['found', 'refused'], 'both happened');
+});
+
+await t.test('octets at random before the proof end nothing but the stream', t => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 20 }), chunks => {
+      const sent: Buffer[] = [];
+      const questions = new UnprovedQuestions(fakeRandom(), { id: 1, label: 'x' }, bytes => sent.push(bytes));
+      let replies = 0;
+      const question = questionOf(wireName('example.'), TYPE.DS);
+      questions.exchange({ question, dnssecOk: true, checkingDisabled: true }, TYPE.DS, () => replies++);
+      const query = (sent[0] ?? Buffer.alloc(0)).subarray(2);
+      // Octets that follow the start of a reply, too.
+      const start = responseTo(query).subarray(0, 12 + question.length);
+      for (const chunk of chunks) {
+        questions.received(Buffer.from(chunk), () => undefined);
+        questions.received(framed(Buffer.concat([start, chunk])), () => undefined);
+      }
+      questions.end(failure('closed'));
+      return replies === 1;
+    }),
+  );
+  t.end();
 });
 
 await t.test('only questions of authentication can be asked before the proof', t => {
