@@ -40,7 +40,9 @@ const LIMITS = {
   addressesPerName: 16,
   tlsaSets: 32,
   /** Octets of the data of all records of a set: several digests, or an issuer's whole certificate. */
-  tlsaBytes: 4096,
+  tlsaBytes: 2048,
+  /** The length of a record as text: its data in hexadecimal, and three numbers before it. */
+  tlsaText: 2 * 2048 + 12,
   namesPerTlsaSet: 8,
   /** The length of a key: the text of a network and the name of a server. */
   keyLength: 4096,
@@ -202,9 +204,7 @@ function keptTlsa(value: unknown): KeptTlsa | undefined {
   const texts = textList(records);
   const named = textList(names);
   if (until === undefined || texts === undefined || named === undefined) return undefined;
-  const read = texts.map(each =>
-    each.length > LIMITS.keyLength + 2 * LIMITS.tlsaBytes ? undefined : readTlsaText(each),
-  );
+  const read = texts.map(each => (each.length > LIMITS.tlsaText ? undefined : readTlsaText(each)));
   const kept = { names: named, records: read.filter(each => each !== undefined), untilMs: until };
   return kept.records.length === read.length && isKeepable(kept) ? kept : undefined;
 }

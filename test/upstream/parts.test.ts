@@ -308,9 +308,13 @@ await t.test('proven TLSA records are kept until their time is over, over a rest
   later.keepTlsa('x', { ...kept, untilMs: wallMs(86_400_001) });
   t.equal(later.tlsa('x'), undefined, 'kept while the clock was wrong');
   later.keepTlsa('y', kept);
-  const large = { usage: 2, selector: 0, matching: 0, data: Buffer.alloc(4097) };
+  const large = { usage: 2, selector: 0, matching: 0, data: Buffer.alloc(2049) };
   later.keepTlsa('y', { ...kept, records: [large] });
   t.equal(later.tlsa('y'), undefined, 'too large, and the earlier set does not stay');
+  const largest = { ...kept, records: [{ ...large, data: large.data.subarray(1) }] };
+  later.keepTlsa('z', largest);
+  nowMs = wallMs(1_000_000);
+  t.same(networkMemory(() => nowMs, later.save()).tlsa('z'), largest);
   for (let i = 0; i < 100; i++) later.keepTlsa(`owner ${i}`, kept);
   t.equal(later.tlsa('owner 1'), undefined, 'bounded');
   t.ok(later.tlsa('owner 99'));
