@@ -37,6 +37,8 @@ export interface AddressOverview {
   readonly transportReason: string | undefined;
   /** Whether the server was authenticated. */
   readonly authenticated: boolean;
+  /** Whether TLSA records, and not its certificate and pins, decide that. */
+  readonly dane?: boolean;
   /** Connections over TLS that are open or opening. */
   readonly connections: number;
   readonly rttMs: number | undefined;

@@ -48,9 +48,14 @@ export interface DialTarget {
   readonly alpn?: 'dot' | 'h2';
   /** Whether to leave out the ALPN id of DNS over TLS, because the server is known to refuse it. */
   readonly withoutAlpn?: boolean;
+  /** Whether to resume no TLS session, because earlier verdicts do not hold any more. */
+  readonly withoutResumption?: boolean;
 }
 
-/** What protects a stream: nothing, encryption alone, or encryption with an authenticated server (RFC 8310 §5). */
+/**
+ * What protects a stream: nothing, encryption alone, or encryption with an authenticated server (RFC 8310 §5): by its certificate
+ * and pins, or by TLSA records (RFC 8310 §8.2).
+ */
 export type Security =
   | { readonly at: 'cleartext' }
   /** `name`, if there is one, is sent as SNI. `Connected.authenticated` says whether the certificate is valid for it. */
@@ -64,7 +69,9 @@ export type Security =
       readonly pinPolicy: PinPolicy;
       /** For a designated resolver (RFC 9462 §4.2): the address that the certificate must hold, and the name for SNI. */
       readonly designatedBy?: { readonly address: string; readonly name: string };
-    };
+    }
+  /** `name` is sent as SNI. The TLSA records are those of the port of `name`. */
+  | { readonly at: 'dane'; readonly name: string };
 
 /**
  * How pins and certificate authorities (PKIX) combine: both must match, one of them must, only pins count, or PKIX decides and
@@ -92,8 +99,24 @@ export interface Connected {
   readonly warning?: string;
 }
 
+/** A server whose handshake is over, and that must be judged by somebody who can look TLSA records up (`Security` `dane`). */
+export interface UnprovedPeer {
+  /** Its certificates in DER, its own first. */
+  readonly chain: readonly Buffer[];
+  /** OpenSSL's code for a problem with the chain; undefined: it leads to a trusted authority. */
+  readonly pkixProblem: string | undefined;
+  /** Sends octets at once, to ask for TLSA records. What arrives comes as `bytes`. */
+  send(bytes: Buffer): void;
+  /** The server may be used. @param until when the verdict ends, also for TLS sessions that are resumed */
+  accept(until: WallMs): void;
+  /** The server must not be used. */
+  refuse(detail: string): void;
+}
+
 /** The events of a stream. Nothing is called after `closed`. */
 export interface StreamEvents {
+  /** Once before `connected`, if the target's security is `dane` and no earlier verdict holds. */
+  unproved?(peer: UnprovedPeer): void;
   connected(info: Connected): void;
   /** Octets have arrived. Their memory is reused as soon as this call returns. */
   bytes(chunk: Buffer): void;

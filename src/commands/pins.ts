@@ -1,9 +1,11 @@
-// `dotstub pins HOST`: prints the public keys of a server.
+// `dotstub pins HOST`: prints the public keys of a server, and the TLSA record that its operator may publish.
 
 import { isIP } from 'node:net';
 
 import { hostName, listenAddress } from '../config/kinds.js';
+import { tlsaOwner } from '../upstream/dane-lookup.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
+import { TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa.js';
 import type { ShownCertificate } from '../upstream/identity.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
@@ -13,10 +15,14 @@ const DOT_PORT = 853;
 export const pinsCommand: Command = {
   name: 'pins',
   usage: 'pins HOST[:PORT] [--at ADDRESS] [--json]',
-  summary: 'print the pins of a DNS-over-TLS server',
+  summary: 'print the pins of a DNS-over-TLS server, and a TLSA record for it',
   details: `Connects to HOST (a name or an address) on port 853 and prints the certificates that it shows, the server's own first,
 each with the pin that upstream.servers[].pins would hold, and why it would not count there, if so. Who the server is is
 not checked, and nothing is asked: compare the pins with what the operator of the server publishes before you trust them.
+
+For operators: if HOST is a name, the TLSA record for the server's own key is printed, too. Published in a signed zone, it
+authenticates the server for clients that have dane set. Before the key changes, publish a record for the next key beside
+it, and wait until the TTL of the records is over; remove the old record when the new key is in use.
 
 Options:
   --at ADDRESS   connect to this IP address instead of looking HOST up
@@ -38,8 +44,13 @@ Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
       console.error(`dotstub pins: ${at ?? host} port ${port}: ${found}`);
       return 1;
     }
-    if (flag('json')) console.log(JSON.stringify({ host, port, chain: found }, undefined, 2));
-    else for (const [i, each] of found.entries()) console.log((i === 0 ? '' : '\n') + words(each));
+    const record = isIP(host) === 0 ? tlsaRecord(host, port, found) : undefined;
+    if (flag('json')) console.log(JSON.stringify({ host, port, chain: found, tlsa: record }, undefined, 2));
+    else {
+      for (const [i, each] of found.entries()) console.log((i === 0 ? '' : '\n') + words(each));
+      if (record !== undefined)
+        console.log(`\nTLSA record, if you operate the server (see "dotstub pins --help"):\n  ${record}`);
+    }
     return 0;
   },
 };
@@ -49,6 +60,18 @@ function words({ subject, issuer, issuerProved, until, pin, problem }: ShownCert
   lines.push(`valid until ${until}`, `sha256/${pin}`);
   if (problem !== undefined) lines.push(`a pin of this key would not count: ${problem}`);
   return lines.join('\n  ');
+}
+
+/** The line of a zone file for the server's own key (RFC 7671 §5.1). */
+function tlsaRecord(name: string, port: number, [own]: readonly ShownCertificate[]): string | undefined {
+  if (own === undefined) return undefined;
+  const rdata = tlsaText({
+    usage: TLSA_USAGE.DANE_EE,
+    selector: TLSA_SELECTOR.SPKI,
+    matching: TLSA_MATCHING.SHA2_256,
+    data: Buffer.from(own.pin, 'base64'),
+  });
+  return `${tlsaOwner(name, port)} IN TLSA ${rdata}`;
 }
 
 function split(text: string): { host: string; port: number } {

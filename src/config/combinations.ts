@@ -77,7 +77,7 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
       words: 'client_certificate and client_key must be set together; allowed: both or neither',
     };
   }
-  for (const [i, { name, addresses, https, pins, pin_policy: policy }] of servers.entries()) {
+  for (const [i, { name, addresses, https, pins, pin_policy: policy, dane }] of servers.entries()) {
     const path = `upstream.servers[${i}]`;
     if (https !== undefined && mode === 'off') {
       yield { path: `${path}.https`, words: 'is not used in mode off; allowed: another mode, or no https' };
@@ -102,7 +102,31 @@ function* upstreamProblems(config: Config): Iterable<Clash> {
         words: `pins are checked in strict mode only, and the mode is ${mode}; allowed: mode strict, or no pins`,
       };
     }
+    if (dane) yield* daneProblems(`${path}.dane`, mode, name, pins);
+    if (dane && https !== undefined) {
+      yield {
+        path: `${path}.https`,
+        words:
+          'TLSA records are looked up over DNS over TLS only, so that nothing could prove the server over HTTPS; allowed: https or dane',
+      };
+    }
   }
+}
+
+function* daneProblems(path: string, mode: string, name: string | undefined, pins: readonly string[]): Iterable<Clash> {
+  if (name === undefined)
+    yield { path, words: 'dane needs the name whose TLSA records count; allowed: a name, or dane: false' };
+  if (mode !== 'strict')
+    yield {
+      path,
+      words: `TLSA records are checked in strict mode only, and the mode is ${mode}; allowed: mode strict, or dane: false`,
+    };
+  // A pin would refuse the next key of the server, which its TLSA records announce.
+  if (pins.length > 0)
+    yield {
+      path,
+      words: 'dane and pins both say which keys the server may show; allowed: one of them',
+    };
 }
 
 function* cacheProblems({ cache }: Config): Iterable<Clash> {

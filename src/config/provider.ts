@@ -18,6 +18,7 @@ export function withProvider(config: Config, provider: string): Config | string 
     https: undefined,
     pins: [],
     pin_policy: 'pin_and_pkix',
+    dane: false,
   } as const;
   return { ...config, upstream: { ...config.upstream, mode: 'strict', servers: [server] } };
 }

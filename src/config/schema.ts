@@ -145,6 +145,11 @@ export const schema = {
         'pin_and_pkix',
         'How pins and certificate authorities (PKIX) combine. pin_and_pkix: both must match. pin_or_pkix: one of them must. pin_only: authorities that are not pinned do not count. report_only: a pin mismatch is logged, and authorities decide.',
       ),
+      dane: option(
+        flag,
+        false,
+        'The TLSA records of `name` (RFC 7671) authenticate the server, validated here, and say which certificate or key it may show. Strict mode only, without pins; authorities count only where a record says so.',
+      ),
     }),
   }),
   routes: groups(

@@ -112,6 +112,8 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     transport: address.transport,
     transport_reason: address.transportReason,
     authenticated: address.authenticated,
+    // Left out if certificates and pins decide.
+    dane: address.dane === true ? true : undefined,
     connections: address.connections,
     rtt_ms: address.rttMs,
     idle_limit_ms: address.idleLimitMs,
@@ -210,7 +212,7 @@ function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[]
       : one.transport === 'https' && state === 'private'
         ? 'over HTTPS'
         : STATE_WORDS[state],
-    one.authenticated ? 'proved' : state === 'private' ? 'not proved' : '',
+    one.authenticated ? (one.dane === true ? 'proved by DANE' : 'proved') : state === 'private' ? 'not proved' : '',
     rttMs === undefined ? '' : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`,
     String(one.connections),
   ];

@@ -53,6 +53,7 @@ interface UpstreamRow {
   /** Why queries go over HTTPS. */
   readonly transport_reason?: string;
   readonly authenticated: boolean;
+  readonly dane?: true;
   readonly rtt_ms?: number;
   readonly tls_version?: string;
   readonly key_exchange?: string;
@@ -240,7 +241,13 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
     state,
     made(
       'td',
-      one.authenticated ? 'proved' : one.state === 'private' ? 'not proved' : '',
+      one.authenticated
+        ? one.dane === true
+          ? 'proved by DANE'
+          : 'proved'
+        : one.state === 'private'
+          ? 'not proved'
+          : '',
       one.authenticated ? 'good' : 'fair',
     ),
     made('td', [one.tls_version?.replace('v', ' '), one.key_exchange].filter(each => each !== undefined).join(', ')),

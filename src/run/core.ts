@@ -60,7 +60,7 @@ export class Core {
     const asking = {
       ...common,
       memory: this.network.memory,
-      dialer: dialerFor(common, this.network),
+      dialer: dialerFor({ ...common, proven: (...asked) => this.resolution.proven(...asked) }, this.network),
       dialDatagram,
       systemResolvers: () => system.resolvers(),
       announcedResolvers: () => system.announced().resolvers,

@@ -214,6 +214,7 @@ function serverSpec({
   https,
   pins,
   pin_policy: pinPolicy,
+  dane,
 }: Config['upstream']['servers'][number]): ServerSpec {
   const [first] = addresses;
   return {
@@ -224,6 +225,7 @@ function serverSpec({
     ...(https === undefined ? {} : { https }),
     pins,
     pinPolicy,
+    dane,
     discover: false,
     origin: 'configured',
   };

@@ -15,12 +15,14 @@ import type { Outcome } from '../pipeline/answer.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
+import { provenLookup } from '../pipeline/proven-lookup.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import { type Traced, trace } from '../pipeline/trace.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
+import type { ProvenLookup } from '../upstream/dane-lookup.js';
 import type { Clients } from './clients.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
@@ -56,8 +58,8 @@ export interface ResolutionParts {
 export const READY_SHARE = 4;
 /** and one for keys and proofs of zones. */
 const ZONES_SHARE = 16;
-/** A trace is for one question, and needs no more memory. */
-const TRACE_BYTES = 1 << 18;
+/** A trace, or a lookup of TLSA records, is for one question, and needs no more memory. */
+const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
 
@@ -94,6 +96,8 @@ export class Resolution implements Live {
   private readonly validations: Validations;
   private readonly resolver: Resolver;
   private readonly jobs: Jobs;
+  /** Looks up records that authenticate servers. */
+  readonly proven: ProvenLookup;
   private plan: ResolutionPlan;
 
   constructor(
@@ -130,6 +134,16 @@ export class Resolution implements Live {
       mayLook: address => clients.mayLook(address),
       observer,
       ageNow,
+    });
+    this.proven = provenLookup({
+      ...{ clock, log, observer, ageNow },
+      // A server must not be authenticated by records whose dates are wrong, whatever its name.
+      freshValidator: () =>
+        validator({
+          ...this.validatorParts(),
+          settings: () => ({ ...this.plan, clockNames: [] }),
+          bytes: QUESTION_BYTES,
+        }),
     });
     this.jobs = new Jobs(clock);
     this.jobs.add(trustAnchorJob({ ...asking, points: () => this.trust.points, validates: () => this.validates }));
@@ -200,7 +214,7 @@ export class Resolution implements Live {
   /** Answers one question past all caches, and notes what validation finds on its way. */
   async trace(name: Buffer, type: number): Promise<Traced> {
     const { clock, log, observer, ageNow, upstreams } = this.parts;
-    const fresh = validator({ ...this.validatorParts(), bytes: TRACE_BYTES });
+    const fresh = validator({ ...this.validatorParts(), bytes: QUESTION_BYTES });
     const ttlLimits = () => this.plan.ttlLimits;
     return trace({ clock, log, observer, ageNow, ttlLimits, upstream: upstreams.asked, validator: fresh }, name, type);
   }
@@ -228,6 +242,7 @@ export class Resolution implements Live {
       next.sha1 !== before.sha1 ||
       next.maxNsec3Iterations !== before.maxNsec3Iterations;
     const changed = this.negative.configure(next.negativeAnchors);
+    if (other || changed.length > 0) this.parts.network.memory.forgetTlsa();
     // Under other settings, earlier verdicts are not valid.
     if (other) {
       this.forget(() => true);

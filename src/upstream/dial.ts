@@ -1,6 +1,6 @@
 // Streams to servers, with sockets: TCP, TLS over TCP (RFC 7858 §3.1, profile of RFC 9325), and authentication of the
-// server (RFC 8310 §8.1). No query is sent to a server that fails authentication: `connected` is called only for a
-// stream that may be used.
+// server (RFC 8310 §8). No query is sent to a server that fails authentication: `connected` is called only for a stream
+// that may be used. Where TLSA records decide, the owner looks them up over the stream and judges.
 
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
@@ -10,7 +10,15 @@ import { alertOf } from '../base/tls-error.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
 import { groupName, HYBRID_GROUPS } from '../base/tls-groups.js';
 import { errorWords } from './error-words.js';
-import { identityKey, type PeerVerdict, type TlsSecurity, unjudged, verifyPeer } from './identity.js';
+import {
+  type CertificateSecurity,
+  identityKey,
+  type PeerVerdict,
+  sentChain,
+  type TlsSecurity,
+  unjudged,
+  verifyPeer,
+} from './identity.js';
 import { Tickets } from './tickets.js';
 
 /** Time limits for connecting. */
@@ -87,7 +95,8 @@ class Shared {
   }
 }
 
-type Phase = 'connecting' | 'established' | 'over';
+/** `unproved`: the handshake is over, and the server is not judged yet (RFC 8310 §8.2). */
+type Phase = 'connecting' | 'unproved' | 'established' | 'over';
 
 /** What a handshake may offer. */
 interface Attempt {
@@ -157,7 +166,10 @@ class DialledStream implements Stream {
       setTimeout(() => {
         if (this.socket?.connecting === true) this.fail('connect_timeout', `no TCP connection within ${tcpMs} ms`);
       }, tcpMs),
-      setTimeout(() => this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`), totalMs),
+      setTimeout(() => {
+        if (this.phase === 'unproved') this.fail('tls_verify', `no TLSA records within ${totalMs} ms`);
+        else this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`);
+      }, totalMs),
     ];
     this.open({ alpn: target.withoutAlpn !== true, tickets: true });
   }
@@ -216,7 +228,7 @@ class DialledStream implements Stream {
   private openTls(security: TlsSecurity, { alpn, tickets }: Attempt): Opened {
     const { shared, target } = this;
     const identity = identityKey(target);
-    const offered = tickets ? shared.tickets.take(identity) : undefined;
+    const offered = tickets && target.withoutResumption !== true ? shared.tickets.take(identity) : undefined;
     const sni = sniOf(security);
     const opened = tls.connect({
       host: target.address,
@@ -245,30 +257,35 @@ class DialledStream implements Stream {
     opened.once('secureConnect', () => {
       if (this.phase === 'over' || opened !== this.socket) return;
       const resumed = opened.isSessionReused();
+      const judged = (found: PeerVerdict): void => {
+        verdict = found;
+        if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
+        // HTTP/2 must be negotiated (RFC 9113 §3.2). Otherwise the server might read the octets as another protocol.
+        if (target.alpn === 'h2' && opened.alpnProtocol !== 'h2') return this.fail('tls_alert', NO_HTTP2);
+        if (early !== undefined) shared.tickets.put(identity, early, verdict);
+        // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
+        else if (resumed && offered !== undefined && opened.getProtocol() === 'TLSv1.2')
+          shared.tickets.put(identity, offered.session, verdict);
+        this.connected({
+          authenticated: verdict.authenticated,
+          resumed,
+          protocol: opened.getProtocol() ?? '',
+          ...keyExchange(opened, resumed),
+          ...certificateEnd(opened),
+          ...(this.refusesAlpn ? { refusesAlpn: true } : {}),
+          ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
+        });
+      };
       // Node.js does not check identities when a session is resumed: what counts is who answered its full handshake.
-      verdict = resumed && offered !== undefined ? offered.verdict : this.judge(opened, security);
-      if (verdict.at === 'refused') return this.fail('tls_verify', verdict.detail);
-      // HTTP/2 must be negotiated (RFC 9113 §3.2). Otherwise the server might read the octets as another protocol.
-      if (target.alpn === 'h2' && opened.alpnProtocol !== 'h2') return this.fail('tls_alert', NO_HTTP2);
-      if (early !== undefined) shared.tickets.put(identity, early, verdict);
-      // TLS 1.2 sends no new ticket when a session is resumed; the old one can be used again (RFC 5077).
-      else if (resumed && offered !== undefined && opened.getProtocol() === 'TLSv1.2')
-        shared.tickets.put(identity, offered.session, verdict);
-      this.connected({
-        authenticated: verdict.authenticated,
-        resumed,
-        protocol: opened.getProtocol() ?? '',
-        ...keyExchange(opened, resumed),
-        ...certificateEnd(opened),
-        ...(this.refusesAlpn ? { refusesAlpn: true } : {}),
-        ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
-      });
+      if (resumed && offered !== undefined) judged(offered.verdict);
+      else if (security.at === 'dane') this.unproved(opened, judged);
+      else judged(this.judge(opened, security));
     });
     return { socket: opened, offersTicket: offered !== undefined };
   }
 
   /** Judges the peer of a full handshake. */
-  private judge(opened: tls.TLSSocket, security: TlsSecurity): PeerVerdict {
+  private judge(opened: tls.TLSSocket, security: CertificateSecurity): PeerVerdict {
     const { clock, clockIsBehind } = this.shared.parts;
     const time = { nowMs: clock.wallMs(), isBehind: clockIsBehind?.() === true };
     try {
@@ -280,12 +297,30 @@ class DialledStream implements Stream {
     }
   }
 
+  /** Lets the owner look TLSA records up over this stream, and judge. Nothing else is sent until then. */
+  private unproved(opened: tls.TLSSocket, judged: (verdict: PeerVerdict) => void): void {
+    if (this.events.unproved === undefined)
+      return judged({ at: 'refused', detail: 'nobody here can look its TLSA records up' });
+    this.phase = 'unproved';
+    const decide = (verdict: PeerVerdict): void => {
+      if (this.phase === 'unproved') judged(verdict);
+    };
+    this.events.unproved({
+      chain: sentChain(opened.getPeerCertificate(true)),
+      pkixProblem: chainProblem(opened),
+      send: bytes => void (this.phase === 'over' || opened.write(bytes)),
+      accept: untilMs => decide({ at: 'accepted', authenticated: true, warning: undefined, untilMs }),
+      refuse: detail => decide({ at: 'refused', detail }),
+    });
+  }
+
   private watch(opened: Socket, attempt: Attempt & Pick<Opened, 'offersTicket'>): void {
     opened.setNoDelay(true);
     let isReached = false;
     opened.once('connect', () => void (isReached = true));
     const broken = (code: FailureCode, words: string, error?: Error): void => {
       if (opened !== this.socket || this.phase === 'over') return;
+      if (this.phase === 'unproved') return this.fail('tls_verify', `${words} before its TLSA records came`);
       if (this.target.alpn === 'h2' && error !== undefined && alertOf(error) === NO_APPLICATION_PROTOCOL)
         return this.fail('tls_alert', NO_HTTP2);
       const next = isReached ? nextAttempt(attempt, error) : undefined;
@@ -301,7 +336,8 @@ class DialledStream implements Stream {
     });
     // Half-open streams are not used: a server that has closed its side sends no more answers.
     opened.on('end', () => {
-      if (this.phase !== 'established') broken('tls_alert', 'closed during the handshake');
+      if (this.phase === 'unproved') broken('tls_alert', 'closed');
+      else if (this.phase !== 'established') broken('tls_alert', 'closed during the handshake');
       else if (opened === this.socket) this.finish(undefined);
     });
     opened.on('close', () => {

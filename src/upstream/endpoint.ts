@@ -174,6 +174,11 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     return this.proved && this.state.at === 'private' && this.tls.isProved;
   }
 
+  /** Whether TLSA records decide whether the server is authenticated. */
+  private get isDane(): boolean {
+    return this.identity.security.at === 'dane';
+  }
+
   /** Why it cannot be asked over TLS. */
   get lastFailure(): Failure | undefined {
     return this.tlsFailure;
@@ -285,6 +290,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
       transport: path === 'tls' ? this.tls.protocol : path === 'cleartext' ? 'cleartext' : 'none',
       transportReason: whyNotDot && failureWords(whyNotDot),
       authenticated: this.authenticated,
+      dane: this.isDane,
       connections: this.tls.usable,
       rttMs: this.smoothedMs,
       idleLimitMs: this.tls.idleLimitMs,
@@ -407,7 +413,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.tlsFailure = this.cleartextSinceMs = undefined;
     this.proved = authenticated;
     if (changed) {
-      const identity = authenticated ? 'identity proved' : 'identity not proved';
+      const how = this.isDane ? ' by DANE' : '';
+      const identity = authenticated ? `identity proved${how}` : 'identity not proved';
       this.ports.log.info(this.fields, `${this.words}: connected over TLS, ${identity}`);
     }
     this.owner.passed(this);

@@ -15,6 +15,8 @@ import { codeWords } from './error-words.js';
 
 /** How a TLS connection is protected. */
 export type TlsSecurity = Exclude<Security, { at: 'cleartext' }>;
+/** The same, where certificates and pins decide. */
+export type CertificateSecurity = Exclude<TlsSecurity, { at: 'dane' }>;
 
 const TOO_EARLY = 'CERT_NOT_YET_VALID';
 
@@ -51,7 +53,7 @@ export interface JudgingTime {
 export function verifyPeer(
   peer: CertificateLink,
   chainProblem: string | undefined,
-  security: TlsSecurity,
+  security: CertificateSecurity,
   address: string,
   { nowMs, isBehind }: JudgingTime,
 ): PeerVerdict {
@@ -112,7 +114,11 @@ export interface CertificateLink {
  * RFC 8310 §8.1: the name must be among the subjectAltNames (the CN does not count, RFC 6125 §6.4.4; a wildcard must be
  * a whole leftmost label). Without a name, the IP address must be.
  */
-function nameProblem(certificate: X509Certificate, name: string | undefined, address: string): string | undefined {
+export function nameProblem(
+  certificate: X509Certificate,
+  name: string | undefined,
+  address: string,
+): string | undefined {
   const proved =
     name === undefined
       ? certificate.checkIP(withoutZone(address))
@@ -130,6 +136,22 @@ function namesIn(certificate: X509Certificate): string {
   if (names.length === 0) return 'no name at all (it has no subjectAltName)';
   const shown = names.slice(0, MOST_NAMES_SHOWN).map(nameWords);
   return shown.join(', ') + (names.length > MOST_NAMES_SHOWN ? ' and others' : '');
+}
+
+/** The most certificates that are looked at. */
+const MOST_SENT = 16;
+
+/** The certificates that a server sent in DER, its own first, as far as each names the next one as its issuer. */
+export function sentChain(leaf: Partial<CertificateLink>): Buffer[] {
+  const chain: Buffer[] = [];
+  const seen = new Set<Partial<CertificateLink>>();
+  let each: Partial<CertificateLink> | undefined = leaf;
+  while (each?.raw !== undefined && !seen.has(each) && chain.length < MOST_SENT) {
+    seen.add(each);
+    chain.push(each.raw);
+    each = each.issuerCertificate;
+  }
+  return chain;
 }
 
 /** A certificate that the server shows, and why a pin of its key would not count; undefined: it would. */

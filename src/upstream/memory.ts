@@ -2,11 +2,12 @@
 // a client without memory, an attacker who blocks port 853 looks like a network that never let it through, so a
 // downgrade to cleartext is checked against this. Second, the last addresses of servers that are configured by name:
 // with them a daemon can start where no bootstrap resolver answers. A wrong server at such an address cannot prove the
-// name.
+// name. Third, proven TLSA records: with them a server can be authenticated before anything is asked.
 
 import { isIP } from 'node:net';
 
 import { wallMs, type WallMs } from '../base/time.js';
+import { readTlsaText, type Tlsa, tlsaText } from '../wire/tlsa.js';
 
 /** The memory as endpoints and servers use it. */
 export interface Memory {
@@ -16,6 +17,18 @@ export interface Memory {
   /** The addresses that a server's name had when it was last looked up; empty: it never was. */
   recall(name: string): readonly string[];
   remember(name: string, addresses: readonly string[]): void;
+  /** The proven TLSA records at an owner, if their time is not over. */
+  tlsa(owner: string): KeptTlsa | undefined;
+  /** Keeps proven TLSA records. A set that is too large is not kept. */
+  keepTlsa(owner: string, kept: KeptTlsa): void;
+}
+
+/** Proven TLSA records. */
+export interface KeptTlsa {
+  /** The names that the certificate of the server may hold. */
+  readonly names: readonly string[];
+  readonly records: readonly Tlsa[];
+  readonly untilMs: WallMs;
 }
 
 // RFC 9539 §4.2 remembers successes for three days.
@@ -25,6 +38,12 @@ const LIMITS = {
   proofs: 256,
   names: 64,
   addressesPerName: 16,
+  tlsaSets: 32,
+  /** Octets of the data of all records of a set: several digests, or an issuer's whole certificate. */
+  tlsaBytes: 2048,
+  /** The length of a record as text: its data in hexadecimal, and three numbers before it. */
+  tlsaText: 2 * 2048 + 12,
+  namesPerTlsaSet: 8,
   /** The length of a key: the text of a network and the name of a server. */
   keyLength: 4096,
   /** The length of a file that is read. A longer one was not written by this program. */
@@ -34,6 +53,8 @@ const LIMITS = {
 const VERSION = 2;
 /** A known proof is not stored again before this time has passed. */
 const REFRESH_MS = 3_600_000;
+/** TLSA records are kept for a day at most. One that ends later was kept while the clock was wrong. */
+export const TLSA_MOST_MS = 86_400_000;
 /** The last point in time that a Date can hold. */
 const LAST_MS = 8.64e15;
 
@@ -45,6 +66,8 @@ export class NetworkMemory implements Memory {
   private readonly proofs: Map<string, WallMs>;
   /** Addresses by name; the newest last. */
   private readonly addresses: Map<string, readonly string[]>;
+  /** TLSA records by owner; the newest last. */
+  private readonly tlsaSets: Map<string, KeptTlsa>;
   private hasChanged = false;
 
   /**
@@ -61,6 +84,7 @@ export class NetworkMemory implements Memory {
     ]);
     this.proofs = new Map(proofs.slice(-LIMITS.proofs));
     this.addresses = new Map(pairs(read['addresses'], addressList).slice(-LIMITS.names));
+    this.tlsaSets = new Map(pairs(read['tlsa'], keptTlsa).slice(-LIMITS.tlsaSets));
   }
 
   /** Whether there are changes that were not saved yet. */
@@ -93,10 +117,33 @@ export class NetworkMemory implements Memory {
     this.hasChanged = true;
   }
 
+  tlsa(owner: string): KeptTlsa | undefined {
+    const kept = this.tlsaSets.get(owner);
+    const leftMs = (kept?.untilMs ?? 0) - this.wallNow();
+    return leftMs > 0 && leftMs <= TLSA_MOST_MS ? kept : undefined;
+  }
+
+  keepTlsa(owner: string, kept: KeptTlsa): void {
+    // An earlier set must not be used in place of one that is too large.
+    if (isKeepable(kept)) keepNewest(this.tlsaSets, owner, kept, LIMITS.tlsaSets);
+    else this.tlsaSets.delete(owner);
+    this.hasChanged = true;
+  }
+
+  /** Forgets all TLSA records: they were proven under other trust anchors. */
+  forgetTlsa(): void {
+    if (this.tlsaSets.size > 0) this.hasChanged = true;
+    this.tlsaSets.clear();
+  }
+
   /** The memory as text, for a file. */
   save(): string {
     this.hasChanged = false;
-    return JSON.stringify({ version: VERSION, proofs: [...this.proofs], addresses: [...this.addresses] });
+    const tlsa = [...this.tlsaSets].map(([owner, { names, records, untilMs }]) => [
+      owner,
+      { names, records: records.map(tlsaText), untilMs },
+    ]);
+    return JSON.stringify({ version: VERSION, proofs: [...this.proofs], addresses: [...this.addresses], tlsa });
   }
 
   private keyOf(server: string): string {
@@ -153,4 +200,25 @@ const addressList = (value: unknown): readonly string[] | undefined =>
     ? value
         .slice(0, LIMITS.addressesPerName)
         .filter((each: unknown): each is string => typeof each === 'string' && isIP(each) !== 0)
+    : undefined;
+
+const isKeepable = ({ names, records }: KeptTlsa): boolean =>
+  names.length <= LIMITS.namesPerTlsaSet && records.reduce((sum, { data }) => sum + data.length, 0) <= LIMITS.tlsaBytes;
+
+/** A saved set; undefined: not one that this program has saved. */
+function keptTlsa(value: unknown): KeptTlsa | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { names, records, untilMs }: Readonly<Record<string, unknown>> = { ...value };
+  const until = proofTime(untilMs);
+  const texts = textList(records);
+  const named = textList(names);
+  if (until === undefined || texts === undefined || named === undefined) return undefined;
+  const read = texts.map(each => (each.length > LIMITS.tlsaText ? undefined : readTlsaText(each)));
+  const kept = { names: named, records: read.filter(each => each !== undefined), untilMs: until };
+  return kept.records.length === read.length && isKeepable(kept) ? kept : undefined;
+}
+
+const textList = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) && value.length <= LIMITS.tlsaBytes && value.every((each: unknown) => typeof each === 'string')
+    ? value
     : undefined;

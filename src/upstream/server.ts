@@ -30,6 +30,8 @@ export interface ServerSpec {
   readonly plainPort?: number;
   readonly pins: readonly string[];
   readonly pinPolicy: PinPolicy;
+  /** Whether the TLSA records of its name authenticate it in strict mode, and nothing else does. */
+  readonly dane?: boolean;
   /** Whether to ask it for designated resolvers (RFC 9462): for resolvers that come from the network. */
   readonly discover: boolean;
   readonly origin: Origin;
@@ -375,9 +377,10 @@ const sameKind = (a: Pick<AnyEndpoint, 'identity'>, b: Pick<AnyEndpoint, 'identi
 const addressWords = (endpoints: readonly { readonly identity: { readonly address: string } }[]): string =>
   endpoints.map(({ identity }) => identity.address).join(' ');
 
-function securityOf(mode: Mode, { name, pins, pinPolicy }: ServerSpec): Security {
+function securityOf(mode: Mode, { name, pins, pinPolicy, dane }: ServerSpec): Security {
   // Opportunistic and encrypted mode accept any certificate (RFC 8310 §5: no identity is required). Strict mode
-  // requires a configured name or pins.
+  // requires a configured name or pins, or the TLSA records of the name.
+  if (mode === 'strict' && dane === true && name !== undefined) return { at: 'dane', name };
   return mode === 'strict' ? { at: 'authenticated', name, pins, pinPolicy } : { at: 'encrypted', name };
 }
 

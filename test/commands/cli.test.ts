@@ -273,6 +273,12 @@ await t.test('pins: what a server shows, as it would stand in the configuration'
   t.ok(shown.stdout.includes(`sha256/${identity.pin}`));
   const json = await dotstub(['pins', `dns.test:${server.port}`, '--at', '127.0.0.1', '--json']);
   t.match(JSON.parse(json.stdout), { host: 'dns.test', chain: [{ subject: 'dns.test', pin: identity.pin }] });
+  const hex = Buffer.from(identity.pin, 'base64').toString('hex');
+  const record = `_${server.port}._tcp.dns.test. IN TLSA 3 1 1 ${hex}`;
+  t.match(JSON.parse(json.stdout), { tlsa: record });
+  const named = await dotstub(['pins', `dns.test:${server.port}`, '--at', '127.0.0.1']);
+  t.ok(named.stdout.endsWith(`:\n  ${record}\n`), 'the TLSA record to publish');
+  t.notMatch(shown.stdout, /TLSA/, 'an address has no TLSA records');
   const { port } = server;
   await server.close();
   t.match(await dotstub(['pins', `127.0.0.1:${port}`]), {

@@ -96,6 +96,9 @@ await t.test('why a server is not reached stands below the table', async t => {
     /^server +address +state +identity +RTT +connections\none +192\.0\.2\.1 port 853 +over TLS +proved +12 ms +1\ntwo +address unknown +0\n\ntwo: no address$/,
   );
   t.match(upstreamsText({ servers: [] }), 'There is no server');
+  const byDane = serverOverview({ addresses: [addressOverview({ dane: true })] });
+  t.match(upstreamsText({ servers: [byDane] }), / over TLS +proved by DANE +12 ms/);
+  t.match(upstreamsData({ servers: [byDane, lost] }), [{ dane: true }, { dane: undefined }]);
 });
 
 await t.test('an open portal window is told with its reason, since when, and where to sign in', async t => {

@@ -11,6 +11,7 @@ import { Inflight, type Match, Sent } from '../../src/upstream/inflight.js';
 import * as idle from '../../src/upstream/idle.js';
 import { Liveness, patienceMs } from '../../src/upstream/liveness.js';
 import { networkMemory } from '../../src/upstream/memory.js';
+import { readTlsaText } from '../../src/wire/tlsa.js';
 import {
   failed,
   type Health,
@@ -380,6 +381,67 @@ await t.test('what has proved itself is remembered for three days, per network, 
     const read = networkMemory(() => nowMs, damaged);
     t.notOk(read.proved('one'), damaged);
   }
+  t.end();
+});
+
+await t.test('proven TLSA records are kept until their time is over, over a restart, on every network', t => {
+  let nowMs = wallMs(1_000_000);
+  const records = ['3 1 1 aabb', '2 0 0 cc'].flatMap(each => readTlsaText(each) ?? []);
+  const kept = { names: ['dns.example', 'alias.example'], records, untilMs: wallMs(nowMs + 300_000) };
+  const memory = networkMemory(() => nowMs);
+  memory.network = 'home';
+  memory.keepTlsa('_853._tcp.dns.example.', kept);
+  t.ok(memory.changed);
+  const later = networkMemory(() => nowMs, memory.save());
+  later.network = 'café';
+  t.same(later.tlsa('_853._tcp.dns.example.'), kept);
+  t.equal(later.tlsa('_853._tcp.other.example.'), undefined);
+  nowMs = wallMs(kept.untilMs - 1);
+  t.same(later.tlsa('_853._tcp.dns.example.'), kept);
+  nowMs = kept.untilMs;
+  t.equal(later.tlsa('_853._tcp.dns.example.'), undefined);
+  nowMs = wallMs(0);
+  later.keepTlsa('x', { ...kept, untilMs: wallMs(86_400_000) });
+  t.ok(later.tlsa('x'));
+  later.keepTlsa('x', { ...kept, untilMs: wallMs(86_400_001) });
+  t.equal(later.tlsa('x'), undefined, 'kept while the clock was wrong');
+  later.keepTlsa('y', kept);
+  const large = { usage: 2, selector: 0, matching: 0, data: Buffer.alloc(2049) };
+  later.keepTlsa('y', { ...kept, records: [large] });
+  t.equal(later.tlsa('y'), undefined, 'too large, and the earlier set does not stay');
+  const largest = { ...kept, records: [{ ...large, data: large.data.subarray(1) }] };
+  later.keepTlsa('z', largest);
+  nowMs = wallMs(1_000_000);
+  t.same(networkMemory(() => nowMs, later.save()).tlsa('z'), largest);
+  for (let i = 0; i < 100; i++) later.keepTlsa(`owner ${i}`, kept);
+  t.equal(later.tlsa('owner 1'), undefined, 'bounded');
+  t.ok(later.tlsa('owner 99'));
+  later.save();
+  later.forgetTlsa();
+  t.ok(later.changed);
+  t.equal(later.tlsa('owner 99'), undefined);
+  t.notMatch(later.save(), /owner/);
+  t.end();
+});
+
+await t.test('TLSA records that were not written here are taken only whole', t => {
+  const good = { names: ['dns.example'], records: ['3 1 1 aabb'], untilMs: 1_300_000 };
+  const read = (set: unknown): unknown =>
+    networkMemory(() => wallMs(1_000_000), JSON.stringify({ version: 1, tlsa: [['x', set]] })).tlsa('x');
+  t.ok(read(good));
+  for (const set of [
+    ...[null, 7, 'x', [], {}, [good]],
+    { ...good, names: 'dns.example' },
+    { ...good, names: [1] },
+    { ...good, names: Array.from({ length: 9 }, () => 'a') },
+    { ...good, records: undefined },
+    { ...good, records: ['3 1 1 aabb', '3 1 1'] },
+    { ...good, records: ['3 1 1 aabb', 7] },
+    { ...good, records: [`3 1 1 ${'aa'.repeat(5000)}`] },
+    { ...good, untilMs: '1300000' },
+    { ...good, untilMs: -1 },
+  ])
+    t.equal(read(set), undefined, JSON.stringify(set).slice(0, 80));
   t.end();
 });
 

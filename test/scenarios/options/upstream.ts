@@ -369,6 +369,39 @@ const SERVERS: readonly Row[] = [
     },
   },
   {
+    title: 'upstream.servers: dane, for a server whose certificate an authority has signed and no TLSA record names',
+    options: ['upstream.servers'],
+    cache: 'unseen',
+    slow: true,
+    scene: async (rig, main) => ({
+      before: { upstream: { servers: [main.entry] } },
+      after: { upstream: { servers: [{ ...main.entry, dane: true }] } },
+      facts: async () => {
+        const name = rig.fresh();
+        const answer = rcodeOf(await rig.answer(name));
+        const one = rig.overview().servers[0]?.addresses[0];
+        return {
+          answer,
+          arrived: main.asked.includes(name),
+          dane: one?.dane,
+          authenticated: one?.authenticated,
+          why: /TLSA records of _\d+\._tcp\.dns\.test|_\d+\._tcp\.dns\.test\. is in a zone/.test(one?.failure ?? ''),
+          told: ((await told(rig)) as { readonly authenticated: unknown }).authenticated,
+        };
+      },
+      expected: {
+        before: {
+          ...{ answer: 'NOERROR', arrived: true, dane: false, authenticated: true },
+          ...{ why: false, told: ['dns.test 1'] },
+        },
+        after: {
+          ...{ answer: 'SERVFAIL', arrived: false, dane: true, authenticated: false },
+          ...{ why: true, told: ['dns.test 0'] },
+        },
+      },
+    }),
+  },
+  {
     title: 'upstream.servers: one more of the same name; the first keeps its connection',
     options: ['upstream.servers'],
     scene: async (rig, main) => {
