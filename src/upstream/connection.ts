@@ -228,7 +228,7 @@ export class Connection<T extends Waiter> {
     if (id === undefined) return false;
     this.taken++;
     waiter.isSent = true;
-    if (this.sent.size === 1) {
+    if (this.sent.size === 1 && waiter !== this.check) {
       this.idleForMs = nowMs - this.liveness.lastMs;
       this.isUnheard = true;
       this.liveness.begin(nowMs);
@@ -249,7 +249,8 @@ export class Connection<T extends Waiter> {
   private watch(): void {
     this.cancelTimer();
     if (this.phase !== 'open' && this.phase !== 'draining') return;
-    if (!this.sent.isAwaited) {
+    // A query that was answered elsewhere still shows whether anything comes back here.
+    if (!this.sent.isAwaited && !this.isUnheard) {
       if (this.phase === 'draining' || this.liveness.isSuspect) return this.end({ at: 'drain' });
       this.cancelTimer = this.clock.after(this.events.idleMs(), () => {
         if (this.sent.isAwaited) this.watch();

@@ -5,8 +5,9 @@
 import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Cancel, Clock, Connected } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
-import { type Ask, type AskOptions, ROOT_NS, upstreamQuery } from '../wire/upstream-query.js';
+import { type Ask, errorWithQuestion, isErrorWithoutQuestion, ROOT_NS, upstreamQuery } from '../wire/upstream-query.js';
 import type { End } from './connection.js';
+import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
 import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
@@ -26,9 +27,6 @@ const MOST_REFUSALS = 3;
 const TICK_MS = 250;
 /** After this long without an octet the connection is closed. Limits before that follow the RTT (liveness.ts). */
 const DEAD_MS = 3000;
-
-/** RFC 7828 does not apply to HTTP, which has its own way of closing. */
-const OPTIONS: AskOptions = { pad: true, keepalive: false, hideSubnet: true };
 
 /** The events of an HTTPS connection, for its owner. `T` is the owner's object for a query. */
 export interface HttpsConnectionEvents<T extends Waiter> {
@@ -59,7 +57,13 @@ type ProbeResult = (answer: Buffer | undefined, rttMs: number) => void;
 
 /** A query of our own. */
 class Probe {
-  constructor(readonly then: ProbeResult) {}
+  /**
+   * @param inOneForm whether it is not repeated in another form: it asks about this form
+   */
+  constructor(
+    readonly then: ProbeResult,
+    readonly inOneForm = false,
+  ) {}
 }
 
 /** A query, from `ask` to its end. */
@@ -67,6 +71,8 @@ interface Request<T extends Waiter> {
   readonly ask: Ask;
   readonly waiter: T | Probe;
   readonly askedAtMs: MonoMs;
+  /** The form of its EDNS options; undefined: the one in use when it is sent. */
+  form: number | undefined;
   sentAtMs: MonoMs;
   cancel: Cancel;
 }
@@ -104,6 +110,8 @@ export class HttpsConnection<T extends Waiter> {
     private readonly clock: Clock,
     dial: DialHttps,
     target: HttpsSessionTarget,
+    /** The forms of queries that the server accepts. */
+    private readonly edns: EdnsForms,
     private readonly events: HttpsConnectionEvents<T>,
   ) {
     this.startedAtMs = this.heardAtMs = clock.monotonicMs();
@@ -174,10 +182,10 @@ export class HttpsConnection<T extends Waiter> {
     this.session.destroy();
   }
 
-  private take(ask: Ask, waiter: T | Probe, nowMs = this.clock.monotonicMs()): boolean {
+  private take(ask: Ask, waiter: T | Probe, nowMs = this.clock.monotonicMs(), form?: number): boolean {
     if (!this.usable || this.queued.length >= MOST_QUEUED) return false;
     const wasIdle = this.inflight === 0;
-    this.queued.push({ ask, waiter, askedAtMs: nowMs, sentAtMs: nowMs, cancel: () => undefined });
+    this.queued.push({ ask, waiter, askedAtMs: nowMs, form, sentAtMs: nowMs, cancel: () => undefined });
     if (wasIdle) {
       this.idleForMs = nowMs - this.heardAtMs;
       this.heardAtMs = nowMs;
@@ -196,7 +204,9 @@ export class HttpsConnection<T extends Waiter> {
       request.sentAtMs = nowMs;
       if (!(request.waiter instanceof Probe)) request.waiter.isSent = true;
       this.sent.add(request);
-      const message = upstreamQuery(HTTPS_ID, request.ask, OPTIONS);
+      request.form ??= this.edns.current(nowMs);
+      // Keepalive (RFC 7828) does not apply to HTTP, which has its own way of closing.
+      const message = upstreamQuery(HTTPS_ID, request.ask, this.edns.options(request.form, false));
       request.cancel = this.session.post(message, outcome => this.ended(request, outcome));
     }
   }
@@ -259,15 +269,12 @@ export class HttpsConnection<T extends Waiter> {
     if (this.inflight === 0) this.watch();
   }
 
-  private judged({ waiter, sentAtMs }: Request<T>, verdict: HttpVerdict): void {
+  private judged(request: Request<T>, verdict: HttpVerdict): void {
+    const { waiter } = request;
     switch (verdict.at) {
-      case 'answer': {
-        const rttMs = this.clock.monotonicMs() - sentAtMs;
+      case 'answer':
         this.refusals = 0;
-        if (waiter instanceof Probe) return waiter.then(verdict.message, rttMs);
-        this.answered = true;
-        return this.events.reply(waiter, verdict.message, rttMs, this.idleForMs);
-      }
+        return this.replied(request, verdict.message);
       case 'refused':
         if (verdict.lasts && (++this.refusals >= MOST_REFUSALS || !this.answered))
           return this.fail(waiter, verdict.detail);
@@ -277,6 +284,27 @@ export class HttpsConnection<T extends Waiter> {
         this.events.stray(verdict.at);
         return this.lose(waiter, failure('parse', 'the response answers another question'), false);
     }
+  }
+
+  private replied({ ask, waiter, form = 0, sentAtMs }: Request<T>, message: Buffer): void {
+    const nowMs = this.clock.monotonicMs();
+    if (waiter instanceof Probe && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
+    if (blamesForm(message)) {
+      const next = this.edns.refused(form, nowMs);
+      if (next !== undefined && !isDone(waiter) && this.take(ask, waiter, nowMs, next)) return;
+    } else if (this.edns.accepted(form, nowMs)) this.confirmForm(nowMs);
+    const whole = isErrorWithoutQuestion(message) ? errorWithQuestion(message, ask.question) : message;
+    if (waiter instanceof Probe) return waiter.then(whole, nowMs - sentAtMs);
+    this.answered = true;
+    this.events.reply(waiter, whole, nowMs - sentAtMs, this.idleForMs);
+  }
+
+  /** A plainer form has worked. Asks whether the first one is refused for every question. */
+  private confirmForm(nowMs: MonoMs): void {
+    const probe = new Probe(answer => {
+      if (answer !== undefined && !blamesForm(answer)) this.edns.withdraw(this.clock.monotonicMs());
+    }, true);
+    this.take(ROOT_NS, probe, nowMs, 0);
   }
 
   /** The server refuses in a way that lasts. */

@@ -4,7 +4,7 @@ import { putU32 } from '../base/octets.js';
 import { idOf } from '../wire/header.js';
 import { Records, recordsStart } from '../wire/records.js';
 import { TYPE } from '../wire/rrtype.js';
-import { answersQuestion, isResponse } from '../wire/upstream-query.js';
+import { answersQuestion, isErrorWithoutQuestion, isResponse } from '../wire/upstream-query.js';
 import type { HttpResponse } from './https-session.js';
 
 /** The media type of DNS messages (RFC 8484 §6). */
@@ -15,6 +15,7 @@ export const HTTPS_ID = 0;
 
 /** What a response is. */
 export type HttpVerdict =
+  /** The message may be an error that does not repeat the question. */
   | { readonly at: 'answer'; readonly message: Buffer }
   /** It answers another question, or is no DNS response. */
   | { readonly at: 'id_mismatch' | 'question_mismatch' }
@@ -31,7 +32,7 @@ export function judge(response: HttpResponse, question: Buffer): HttpVerdict {
     return { at: 'refused', detail: `the server sends ${sent}, not ${DNS_MESSAGE}`, lasts: true };
   }
   if (!isResponse(body) || idOf(body) !== HTTPS_ID) return { at: 'id_mismatch' };
-  if (!answersQuestion(body, question)) return { at: 'question_mismatch' };
+  if (!answersQuestion(body, question) && !isErrorWithoutQuestion(body)) return { at: 'question_mismatch' };
   return { at: 'answer', message: ageSec === 0 ? body : aged(body, ageSec) };
 }
 

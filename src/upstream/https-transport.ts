@@ -8,6 +8,7 @@ import type { Clock } from '../base/ports.js';
 import { monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { End } from './connection.js';
+import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import { HttpsConnection, type HttpsConnectionEvents } from './https-connection.js';
 import type { DialHttps, HttpsSessionTarget } from './https-session.js';
 import * as idle from './idle.js';
@@ -37,6 +38,7 @@ export class HttpsTransport<T extends Waiter> {
   /** How long a connection may be idle. */
   private limit = idle.FIRST_LIMIT;
   private lastAskedAtMs: MonoMs = monoMs(-Infinity);
+  private readonly edns = new EdnsForms(TLS_FORMS);
 
   /**
    * @param probes whether a new connection is trusted only after a probe was answered on it
@@ -97,6 +99,7 @@ export class HttpsTransport<T extends Waiter> {
       this.ports.clock,
       this.ports.dialHttps,
       this.target,
+      this.edns,
       this.eventsFor(() => made),
     );
     this.connections.add(made);

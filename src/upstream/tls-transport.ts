@@ -277,10 +277,11 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
       case 'server':
         return this.learnFromHangUp(connection, end, unanswered);
       case 'silent':
-        // The other modes cannot use cleartext: there the next connection attempt decides.
-        if (this.probes) {
+        // Where the server has answered on it before, the next attempt to connect decides, unless there is cleartext.
+        if (this.probes || connection.answers === 0) {
           const { address, port } = this.target;
-          this.owner.failed('timeout', `${address} port ${port}: the connection fell silent`);
+          const what = connection.answers === 0 ? 'TLS connects, but nothing is answered' : 'the connection fell silent';
+          this.owner.failed('timeout', `${address} port ${port}: ${what}`);
         }
         return;
       case 'idle':

@@ -51,6 +51,19 @@ for (const [what, likes] of Object.entries(LIKES)) {
         const last = network.received.at(-1) ?? Buffer.alloc(0);
         t.ok(hasOption(last, OPTION.PADDING), 'on another network, padding is used again');
       });
+      await t.test(`over HTTPS, ${words}`, async t => {
+        const { clock, network, ask } = setUp([
+          { ...at('one', '192.0.2.1'), https: { host: undefined, port: 443, path: '/dns-query' } },
+        ]);
+        network.serve = (_name, { port }) => (port === 443 ? { answers: A } : 'refuse');
+        network.reads = query => (likes(query) ? undefined : { rcode, question });
+        for (let i = 0; i < 5; i++) {
+          const asked = ask(`n${i}.example`);
+          await clock.advance(200);
+          t.match(asked.outcome, { at: 'reply', protocol: 'https', scan: { rcode: 0 } });
+        }
+        t.ok(network.received.length <= 5 + 5, `${network.received.length} queries`);
+      });
       await t.test(`in cleartext, ${words}`, async t => {
         const { clock, network, ask } = setUp([nameless('192.0.2.1')], { mode: 'off' });
         network.datagram = (_name, _address, query) => (likes(query) ? { answers: A } : { rcode, question });

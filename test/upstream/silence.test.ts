@@ -89,6 +89,20 @@ await t.test(
   },
 );
 
+await t.test('a server that accepts connections and answers nothing is in back-off', async t => {
+  for (const mode of ['strict', 'encrypted'] as const) {
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')], { mode });
+    network.serve = (name, { address }) => (address === '192.0.2.1' && name !== '' ? 'silence' : { answers: A });
+    const first = ask();
+    await clock.advance(3100);
+    t.equal(wordOf(first), 'two', mode);
+    t.match(tested.overview(), [{ addresses: [{ state: 'failed', failure: /nothing is answered/ }] }, {}]);
+    const next = ask();
+    await clock.advance(10);
+    t.equal(wordOf(next), 'two');
+  }
+});
+
 await t.test('an answer that trickles in holds nobody up', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
   network.serve = () => ({ answers: A });
