@@ -280,7 +280,8 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
         // Where the server has answered on it before, the next attempt to connect decides, unless there is cleartext.
         if (this.probes || connection.answers === 0) {
           const { address, port } = this.target;
-          const what = connection.answers === 0 ? 'TLS connects, but nothing is answered' : 'the connection fell silent';
+          const what =
+            connection.answers === 0 ? 'TLS connects, but nothing is answered' : 'the connection fell silent';
           this.owner.failed('timeout', `${address} port ${port}: ${what}`);
         }
         return;
