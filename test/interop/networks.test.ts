@@ -81,6 +81,14 @@ await t.test(
   },
 );
 
+await t.test('three addresses that swallow packets: 100 of 100 queries under every policy', { skip }, async t => {
+  const { found } = await situation(t, 'three addresses swallow packets');
+  for (const [policy, [answered, worstMs]] of Object.entries(found as Record<string, readonly [number, number]>)) {
+    t.equal(answered, 100, policy);
+    t.ok(worstMs < 2000, `${policy}: ${worstMs} ms at most`);
+  }
+});
+
 await t.test('after an outage of everything, TLS is back within seconds', { skip }, async t => {
   const found = await situation(t, 'opportunistic, everything down for a while');
   t.match(found['before'], { rcode: 'NOERROR', protocol: 'dot' });

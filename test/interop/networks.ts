@@ -115,6 +115,28 @@ switch (situation) {
     await daemon.stop();
     break;
   }
+  case 'three addresses swallow packets': {
+    const dead = ['127.0.0.11', '127.0.0.12', '127.0.0.13'];
+    for (const each of dead) sh(`iptables -A INPUT -d ${each} -j DROP`);
+    const found: Record<string, readonly [answered: number, worstMs: number]> = {};
+    for (const policy of ['ordered', 'fastest', 'round_robin', 'random', 'sharded']) {
+      const addresses = [...dead, '127.0.0.2'].join(', ');
+      const daemon = await startDotstub(
+        `upstream: { mode: strict, policy: ${policy}, ca_file: ${caFile}, servers: [{ name: dns.test, addresses: [${addresses}] }] }\n`,
+      );
+      const all: Promise<{ rcode: string; ms: number }>[] = [];
+      for (let i = 0; i < 100; i++) {
+        all.push(query());
+        await sleep(60);
+      }
+      const answers = await Promise.all(all);
+      const worstMs = Math.max(...answers.map(({ ms }) => ms));
+      found[policy] = [answers.filter(({ rcode }) => rcode === 'NOERROR').length, worstMs];
+      await daemon.stop();
+    }
+    result['found'] = found;
+    break;
+  }
   case 'opportunistic, one private server of two': {
     const answer = answering();
     await two.tls.close();
