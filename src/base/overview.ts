@@ -22,6 +22,8 @@ export interface AddressOverview {
   readonly address: string | undefined;
   /** The port for DNS over TLS. */
   readonly port: number;
+  /** The port that a query would go to now: of DNS over TLS, of HTTPS, or of cleartext DNS. */
+  readonly askedPort: number;
   /** `looking`: the address is not known yet. */
   readonly state: UpstreamState | 'looking';
   /** Where a query would go now. */

@@ -22,9 +22,6 @@ export const STATE_WORDS: Readonly<Record<AddressRow['address']['state'], string
   failed: 'not reached',
 };
 
-/** The port of cleartext DNS, except for routes with another one. */
-const PLAIN_PORT = 53;
-
 /** One line for a service manager. */
 export const statusLine = (overview: Overview): string => `${privacyWords(overview)} (${reachedText(overview)})`;
 
@@ -106,6 +103,7 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     origin: origin === 'configured' ? undefined : origin,
     address: address.address,
     port: address.port,
+    asked_port: address.askedPort,
     state: address.state,
     path: address.path,
     cleartext_seconds: address.cleartextMs === undefined ? undefined : Math.floor(address.cleartextMs / 1000),
@@ -198,15 +196,13 @@ const ORIGIN_WORDS = {
 
 function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[] {
   const { server, address: one } = row;
-  const { address, port, path, state, rttMs } = one;
-  const at =
-    address === undefined ? '' : path === 'cleartext' ? portText(address, PLAIN_PORT) : portText(address, port);
+  const { address, path, state, rttMs } = one;
   const tls = state === 'probing' || state === 'private' ? '' : ` (TLS ${STATE_WORDS[state]})`;
   return [
     server.label,
     ...(purposes ? [server.purpose] : []),
     ...(origins ? [ORIGIN_WORDS[originOf(row)]] : []),
-    at,
+    address === undefined ? '' : `${address} port ${one.askedPort}`,
     path === 'cleartext'
       ? `cleartext${tls}`
       : one.transport === 'https' && state === 'private'
@@ -229,8 +225,6 @@ function encryptionText(rows: readonly AddressRow[]): string {
   }
   return [...reached].map(([words, where]) => `\n${words}: ${where.join(', ')}`).join('');
 }
-
-const portText = (address: string, port: number): string => `${address} port ${port}`;
 
 const MIB = 1 << 20;
 const sizeText = (bytes: number): string =>

@@ -46,6 +46,7 @@ interface UpstreamRow {
   readonly origin?: 'system' | 'announced' | 'designated';
   readonly address?: string;
   readonly port: number;
+  readonly asked_port: number;
   readonly state: 'looking' | 'probing' | 'private' | 'suspect' | 'failed';
   readonly path: 'tls' | 'cleartext' | 'refuse';
   readonly cleartext_seconds?: number;
@@ -237,7 +238,7 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
   if (one.purpose !== undefined) name.append(made('small', one.purpose === 'route' ? 'for routes' : 'for the portal'));
   row.append(
     name,
-    made('td', one.address === undefined ? '' : `${one.address} port ${one.path === 'cleartext' ? 53 : one.port}`),
+    made('td', one.address === undefined ? '' : `${one.address} port ${one.asked_port}`),
     state,
     made(
       'td',

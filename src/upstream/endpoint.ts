@@ -284,6 +284,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     return {
       address: identity.address,
       port: identity.port,
+      askedPort: this.portFor(path),
       state: state.at,
       path,
       cleartextMs: path === 'cleartext' && cleartextSinceMs !== undefined ? nowMs - cleartextSinceMs : undefined,
@@ -302,6 +303,12 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
           ? undefined
           : failureWords(tlsFailure) + this.hint(tlsFailure),
     };
+  }
+
+  private portFor(path: modes.Path): number {
+    const { port, plainPort } = this.identity;
+    if (path === 'cleartext') return plainPort;
+    return path === 'tls' && this.tls.protocol === 'https' ? (this.https?.port ?? port) : port;
   }
 
   /** Counts a reply that was accepted. */
@@ -415,7 +422,10 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     if (changed) {
       const how = this.isDane ? ' by DANE' : '';
       const identity = authenticated ? `identity proved${how}` : 'identity not proved';
-      this.ports.log.info(this.fields, `${this.words}: connected over TLS, ${identity}`);
+      this.ports.log.info(
+        this.fields,
+        `${this.words}: connected over ${this.tls.protocol === 'https' ? 'HTTPS' : 'TLS'}, ${identity}`,
+      );
     }
     this.owner.passed(this);
     this.events.up();

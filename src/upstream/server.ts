@@ -201,6 +201,7 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
     const unknown: AddressOverview = {
       address: undefined,
       port: this.spec.port,
+      askedPort: this.spec.port,
       state: 'looking',
       path: 'refuse',
       cleartextMs: undefined,

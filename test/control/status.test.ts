@@ -196,6 +196,7 @@ await t.test('for programs: the fields that there have always been, and what wai
         upstream: 'one',
         address: '192.0.2.1',
         port: 853,
+        asked_port: 853,
         state: 'private',
         path: 'tls',
         transport: 'dot',
