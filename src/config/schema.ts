@@ -101,7 +101,7 @@ export const schema = {
       require_pq: option(
         flag,
         false,
-        'Offer nothing less than a post-quantum key exchange (X25519MLKEM768 and others, TLS 1.3), and refuse servers without one. Left out, it is used where both sides know it. Needs mode strict or encrypted, and Node.js 24.5 or newer.',
+        'Offer nothing less than a post-quantum key exchange (X25519MLKEM768 and others, TLS 1.3), and refuse servers without one. Left out, it is used where both sides know it. Needs mode strict or encrypted, and OpenSSL 3.5 or newer, as in Node.js 24 LTS.',
       ),
     }),
     bootstrap: list(

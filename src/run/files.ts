@@ -52,7 +52,7 @@ export const systemFiles: PlanFiles = {
     if (hybridGroups().length > 0) return;
     const { node, openssl } = process.versions;
     throw new StartError(
-      `${option}: Node.js ${node} with OpenSSL ${openssl} has no post-quantum key exchange. Run dotstub with Node.js 24.5 or newer (OpenSSL 3.5), or leave the option out`,
+      `${option}: Node.js ${node} with OpenSSL ${openssl} has no post-quantum key exchange. Run dotstub with a Node.js that has OpenSSL 3.5 or newer, such as Node.js 24 LTS, or leave the option out`,
       2,
     );
   },
