@@ -99,7 +99,7 @@ await t.test('require_pq is refused at start where OpenSSL has no such group', a
   else
     t.throws(
       check,
-      /^upstream\.tls\.require_pq: Node\.js \S+ with OpenSSL \S+ has no post-quantum key exchange\. Run dotstub with Node\.js 24 LTS/,
+      /^upstream\.tls\.require_pq: Node\.js \S+ with OpenSSL \S+ has no post-quantum key exchange\. Run dotstub with a Node\.js that has OpenSSL 3\.5/,
     );
   t.end();
 });
