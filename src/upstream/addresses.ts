@@ -3,8 +3,9 @@
 
 import type { Failure } from '../base/outcome.js';
 import type { Cancel, Clock } from '../base/ports.js';
-import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
+import { monoAfter, type MonoMs } from '../base/time.js';
 import { bootstrap, type BootstrapResult } from './bootstrap.js';
+import { Doubt } from './doubt.js';
 import { type OwnQuestionPorts, type PlainServer, whenDone } from './own-question.js';
 
 // After a failed search, questions fail at once for this long. The next question after that starts another search.
@@ -15,8 +16,6 @@ const RETRY_MOST_MS = 60_000;
 // The shortest and the longest time for which addresses are kept, whatever their TTL.
 const KEPT_LEAST_MS = 60_000;
 const KEPT_MOST_MS = 86_400_000;
-/** Addresses where nobody is reached are looked up again after this time, then less and less often. */
-const DOUBT_MS = { first: 5000, most: 300_000 } as const;
 
 /** The state of the search. */
 type SearchState =
@@ -32,9 +31,7 @@ export class AddressSearch {
   private state: SearchState = { at: 'none' };
   /** Failed searches in a row. */
   private failures = 0;
-  /** When the addresses may be looked up again because nobody is reached there, and how long to wait after that. */
-  private doubtAtMs: MonoMs = monoMs(-Infinity);
-  private doubtMs: number = DOUBT_MS.first;
+  private readonly doubts = new Doubt();
   private cancelRetry: Cancel = () => undefined;
   private isClosed = false;
 
@@ -72,16 +69,14 @@ export class AddressSearch {
 
   /** Nobody is reached at the addresses: a captive portal may have invented them, or the server has moved. */
   doubt(nowMs: MonoMs): void {
-    if (this.state.at !== 'found' || nowMs < this.doubtAtMs) return;
-    this.doubtAtMs = monoAfter(nowMs, this.doubtMs);
-    this.doubtMs = Math.min(2 * this.doubtMs, DOUBT_MS.most);
+    if (this.state.at !== 'found' || !this.doubts.arises(nowMs)) return;
     this.state = { at: 'none' };
     this.refresh(nowMs);
   }
 
   /** The server was reached at one of the addresses. */
   confirm(): void {
-    this.doubtMs = DOUBT_MS.first;
+    this.doubts.ends();
   }
 
   /**
@@ -91,7 +86,7 @@ export class AddressSearch {
   forget(): void {
     this.stop();
     this.failures = 0;
-    this.doubtMs = DOUBT_MS.first;
+    this.doubts.ends();
     this.state = { at: 'none' };
   }
 

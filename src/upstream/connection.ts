@@ -162,6 +162,11 @@ export class Connection<T extends Waiter> {
     return this.liveness.lastMs;
   }
 
+  /** Since when it is being connected. */
+  get startedMs(): MonoMs {
+    return this.startedAtMs;
+  }
+
   /** Whether the server was authenticated in its handshake. */
   get authenticated(): boolean {
     return this.isProved;

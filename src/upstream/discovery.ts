@@ -9,6 +9,7 @@ import { type Designations, readDesignations } from '../wire/designation.js';
 import { nameFromText, ROOT } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import { bootstrap } from './bootstrap.js';
+import { Doubt } from './doubt.js';
 import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor, whenDone } from './own-question.js';
 
 /** The address of a designated resolver. */
@@ -49,6 +50,7 @@ const UNDER_WAY = monoMs(Infinity);
 /** Asks a server's addresses where they offer DNS over TLS and over HTTPS, and repeats that. */
 export class Discovery {
   private nextAtMs: MonoMs = monoMs(-Infinity);
+  private readonly doubts = new Doubt();
   /** The discovery that is running; `isOver`: its result is not needed any more. */
   private current = { isOver: true };
   private isClosed = false;
@@ -79,8 +81,21 @@ export class Discovery {
     });
   }
 
+  /** None of the designated resolvers is reached: they may have moved. */
+  doubt(nowMs: MonoMs): void {
+    if (this.nextAtMs === UNDER_WAY || !this.doubts.arises(nowMs)) return;
+    this.nextAtMs = nowMs;
+    this.refresh(nowMs);
+  }
+
+  /** A designated resolver was reached. */
+  confirm(): void {
+    this.doubts.ends();
+  }
+
   /** Forgets all answers: they belong to another network. */
   forget(): void {
+    this.doubts.ends();
     this.current.isOver = true;
     this.nextAtMs = monoMs(-Infinity);
   }

@@ -159,7 +159,9 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   get standing(): Standing {
     const { mode, state } = this;
-    if (this.open || state.at === 'private') return 'works';
+    if (this.open) return 'works';
+    // It worked until now, but a handshake that does not end must not hold queries up.
+    if (state.at === 'private') return this.tls.isStalled(this.ports.clock.monotonicMs()) ? 'unknown' : 'works';
     if (mode === 'off' || (mode === 'opportunistic' && !this.isHeld(this.ports.clock.monotonicMs())))
       return this.plain.isDown ? 'doubtful' : 'works';
     return state.at === 'probing' ? 'unknown' : 'doubtful';

@@ -133,6 +133,11 @@ export class HttpsConnection<T extends Waiter> {
     return this.phase === 'open';
   }
 
+  /** Since when it is being connected. */
+  get startedMs(): MonoMs {
+    return this.startedAtMs;
+  }
+
   /** Whether the server was authenticated in its handshake. */
   get authenticated(): boolean {
     return this.isProved;

@@ -14,7 +14,7 @@ import type { DialHttps, HttpsSessionTarget } from './https-session.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
 import type { TlsEvents } from './tls-transport.js';
-import { closedBy, failureOf, type Loss } from './transport.js';
+import { closedBy, failureOf, isAnySlow, type Loss } from './transport.js';
 
 /** One connection carries all queries. Others are opened while it is silent, or being closed. */
 const MAX_CONNECTIONS = 3;
@@ -72,6 +72,11 @@ export class HttpsTransport<T extends Waiter> {
   get isReady(): boolean {
     for (const each of this.connections) if (each.open && !each.suspect) return true;
     return false;
+  }
+
+  /** Whether none is ready, and one has been being connected for some time. */
+  isStalled(nowMs: MonoMs): boolean {
+    return !this.isReady && isAnySlow(this.connections, nowMs);
   }
 
   /** Whether the server proved its identity on every connection that is established. */

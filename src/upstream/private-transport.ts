@@ -100,6 +100,11 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     return this.chosen?.isReady === true;
   }
 
+  /** Whether none is ready, and one has been being connected for some time. */
+  isStalled(nowMs: MonoMs): boolean {
+    return this.chosen?.isStalled(nowMs) === true;
+  }
+
   /** Whether the server proved its identity on every connection that is established. */
   get isProved(): boolean {
     return this.dot?.isProved !== false && this.https?.isProved !== false;

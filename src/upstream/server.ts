@@ -175,7 +175,8 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
   // The events of its endpoints.
 
   passed(endpoint: Endpoint<T>): void {
-    this.search?.confirm();
+    if (isDesignated(endpoint)) this.discovery?.confirm();
+    else this.search?.confirm();
     if (!this.retained.includes(endpoint)) this.release(each => sameKind(each, endpoint));
   }
 
@@ -185,7 +186,9 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
     if (this.endpoints.some(isPrivate)) return;
     // The names wait for TLS, so its other addresses must not be in back-off for long.
     if (this.guard.holds(nowMs)) for (const each of this.own) if (each !== endpoint) each.retrySoon(nowMs);
-    if (this.own.every(({ health }) => health.at === 'failed' || health.at === 'suspect')) this.search?.doubt(nowMs);
+    if (isDesignated(endpoint)) {
+      if (this.designated.every(hasFailed)) this.discovery?.doubt(nowMs);
+    } else if (this.own.every(hasFailed)) this.search?.doubt(nowMs);
   }
 
   gone(endpoint: Endpoint<T>): void {
@@ -367,6 +370,9 @@ type AnyEndpoint = Endpoint<Waiter>;
 
 /** Whether TLS works with it. */
 const isPrivate = ({ health }: Pick<AnyEndpoint, 'health'>): boolean => health.at === 'private';
+
+const hasFailed = ({ health }: Pick<AnyEndpoint, 'health'>): boolean =>
+  health.at === 'failed' || health.at === 'suspect';
 
 /** Whether the resolver has designated it, or its address is the server's own. */
 const isDesignated = ({ identity: { security } }: Pick<AnyEndpoint, 'identity'>): boolean =>

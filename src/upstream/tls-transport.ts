@@ -11,7 +11,7 @@ import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
 import { QueriesPerConnection } from './queries-per-connection.js';
-import { type Loss, ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
+import { isAnySlow, type Loss, ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const MAX_CONNECTIONS = 4;
 /**
@@ -93,6 +93,11 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   get isUsable(): boolean {
     for (const each of this.all) if (each.usable) return true;
     return false;
+  }
+
+  /** Whether none is ready, and one has been being connected for some time. */
+  isStalled(nowMs: MonoMs): boolean {
+    return !this.isReady && isAnySlow(this.all, nowMs);
   }
 
   /**

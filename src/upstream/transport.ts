@@ -4,6 +4,7 @@
 import { failure, type Failure } from '../base/outcome.js';
 import type { ClosedBy, ServerObserver, UpstreamProtocol } from '../base/observer.js';
 import type { Clock, Dial, DialTarget, Random } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
 import { Connection, type ConnectionEvents, type End, type Unanswered } from './connection.js';
 import type { EdnsForms } from './edns-forms.js';
 import type { Waiter } from './inflight.js';
@@ -146,6 +147,19 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
   protected get all(): Iterable<Connection<T>> {
     return this.connections;
   }
+}
+
+/** A handshake that takes longer than this may never end. */
+const SLOW_HANDSHAKE_MS = 250;
+
+/** Whether a connection has been being connected for some time. */
+export function isAnySlow(
+  connections: Iterable<{ readonly usable: boolean; readonly open: boolean; readonly startedMs: MonoMs }>,
+  nowMs: MonoMs,
+): boolean {
+  for (const { usable, open, startedMs } of connections)
+    if (usable && !open && nowMs - startedMs >= SLOW_HANDSHAKE_MS) return true;
+  return false;
 }
 
 /** What the end of a connection is counted as. */

@@ -63,6 +63,53 @@ for (const policy of POLICIES) {
   });
 }
 
+await t.test(
+  'an address that worked and now swallows packets holds queries up for a quarter of a second only',
+  async t => {
+    for (const policy of ['ordered', 'round_robin', 'sharded'] as const) {
+      const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')], { policy });
+      network.serve = () => ({ answers: A });
+      tested.prepare();
+      await clock.advance(10);
+      network.connects = ({ address }) => address !== '192.0.2.1';
+      network.streams[0]?.finish(true);
+      ask('first.example');
+      await clock.advance(300);
+      for (let i = 0; i < 20; i++) {
+        const asked = ask(`n${i}.example${i}`);
+        await clock.advance(50);
+        t.equal(wordOf(asked), 'two', policy);
+      }
+    }
+  },
+);
+
+await t.test('a designated resolver that has moved is found at its new address', async t => {
+  let hint = '192.0.2.77';
+  const { clock, network, ask, tested } = setUp([nameless('192.0.2.1', { discover: true })], { mode: 'opportunistic' });
+  network.datagram = name =>
+    name === '_dns.resolver.arpa.'
+      ? { answers: `_dns.resolver.arpa. 3600 SVCB 1 dns.example. alpn=dot ipv4hint=${hint}` }
+      : { answers: A };
+  network.serve = (_name, { address }) => (address === hint ? { answers: A } : 'refuse');
+  tested.prepare();
+  await clock.advance(100);
+  hint = '192.0.2.78';
+  for (const each of network.streams) each.finish(true);
+  for (let i = 0; i < 10; i++) {
+    ask();
+    await clock.advance(1000);
+  }
+  const asked = ask();
+  await clock.advance(50);
+  t.match(asked.outcome, { at: 'reply', protocol: 'dot' });
+  t.same(
+    network.datagrams.filter(({ name }) => name === 'x.example.'),
+    [],
+    'no name in cleartext meanwhile',
+  );
+});
+
 await t.test('servers that work keep their turns while one is tried again', async t => {
   const { clock, network, ask } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2'), at('three', '192.0.2.3')], {
     policy: 'round_robin',
