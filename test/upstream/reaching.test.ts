@@ -73,7 +73,7 @@ await t.test(
       await clock.advance(10);
       network.connects = ({ address }) => address !== '192.0.2.1';
       network.streams[0]?.finish(true);
-      ask('first.example');
+      tested.prepare();
       await clock.advance(300);
       for (let i = 0; i < 20; i++) {
         const asked = ask(`n${i}.example${i}`);
