@@ -20,9 +20,10 @@ import type { Endpoint, ServerName } from './endpoint.js';
 import type { Group } from './group.js';
 import type { Held } from './held.js';
 import type { Waiter } from './inflight.js';
+import type { Path } from './mode.js';
 import type { Lane } from './tls-transport.js';
 import type { Loss } from './transport.js';
-import { type Asked, type AttemptState, isRunning, nextToAsk, type Tried } from './selection.js';
+import { type Asked, type AttemptState, isRunning, isTlsOnly, nextToAsk, pathTo, type Tried } from './selection.js';
 
 /** A reply from a server. */
 export interface UpstreamReply {
@@ -226,7 +227,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.context.observer.hedge();
     // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.
     const to = this.next(nowMs) ?? attempt.to;
-    if (to.path(nowMs) !== 'refuse') this.send(to, nowMs);
+    if (this.pathTo(to, nowMs) !== 'refuse') this.send(to, nowMs);
   }
 
   /** The timer: the time of an attempt or of the whole question is over. */
@@ -265,8 +266,12 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     return this.mayAsk ? nextToAsk(this, group, random, nowMs) : undefined;
   }
 
+  private pathTo(to: Endpoint<Attempt>, nowMs: MonoMs): Path {
+    return pathTo(to, isTlsOnly(this.context.group, nowMs), nowMs);
+  }
+
   private send(to: Endpoint<Attempt>, nowMs: MonoMs): void {
-    const path = to.path(nowMs) === 'cleartext' ? 'cleartext' : 'tls';
+    const path = this.pathTo(to, nowMs) === 'cleartext' ? 'cleartext' : 'tls';
     // Attempts whose connection closed are repeated now.
     for (let each = this.latest; each !== undefined; each = each.earlier)
       if (each.to === to && (each.state === 'closed' || each.state === 'hung_up')) each.state = 'lost';

@@ -147,9 +147,9 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
       const gone = [...this.designated, ...this.retained];
       this.designated = this.retained = [];
       for (const each of gone) this.leave(each);
-      this.guard.forget();
       this.offerHttps([]);
     }
+    this.guard.reset(what);
     for (const each of [...this.endpoints, ...this.leaving]) each.reset(what);
   }
 
