@@ -384,6 +384,36 @@ await t.test('what has proved itself is remembered for three days, per network, 
   t.end();
 });
 
+await t.test('a network is known by each of its parts, since others on it may add to one', t => {
+  const memory = networkMemory(() => wallMs(0));
+  memory.network = 'eth0 192.0.2.7/24\neth0 by 192.0.2.1\n\neth0 20010db8';
+  memory.prove('one');
+  const knows = (network: string): boolean => {
+    memory.network = network;
+    return memory.proved('one');
+  };
+  t.ok(knows('eth0 192.0.2.7/24\neth0 by 192.0.2.1'), 'without IPv6');
+  t.ok(knows('eth0 192.0.2.7/24\neth0 by 192.0.2.1\n\neth0 20010db8\neth0 bad'), 'with a router that was added');
+  t.ok(knows('eth0 20010db8'), 'without IPv4');
+  t.notOk(knows('eth0 192.0.2.7/24\neth0 by 192.0.2.2'));
+  t.notOk(knows('eth0 192.0.2.7/24'));
+  t.notOk(knows(''));
+  t.end();
+});
+
+await t.test('no network makes the memory forget what was proved on others', t => {
+  const memory = networkMemory(() => wallMs(0));
+  memory.network = 'home';
+  memory.prove('one');
+  memory.network = 'hotel\n\nhotel 6';
+  for (let i = 0; i < 1000; i++) memory.prove(`announced ${i}`);
+  t.ok(memory.proved('announced 999'));
+  t.notOk(memory.proved('announced 900'), 'bounded');
+  memory.network = 'home';
+  t.ok(memory.proved('one'));
+  t.end();
+});
+
 await t.test('proven TLSA records are kept until their time is over, over a restart, on every network', t => {
   let nowMs = wallMs(1_000_000);
   const records = ['3 1 1 aabb', '2 0 0 cc'].flatMap(each => readTlsaText(each) ?? []);
