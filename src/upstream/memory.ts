@@ -6,6 +6,7 @@
 
 import { isIP } from 'node:net';
 
+import { isCertificateName } from '../base/host-name.js';
 import { wallMs, type WallMs } from '../base/time.js';
 import { readTlsaText, type Tlsa, tlsaText } from '../wire/tlsa.js';
 
@@ -229,7 +230,7 @@ function keptTlsa(value: unknown): KeptTlsa | undefined {
   const { names, records, untilMs }: Readonly<Record<string, unknown>> = { ...value };
   const until = proofTime(untilMs);
   const texts = textList(records);
-  const named = textList(names);
+  const named = textList(names)?.filter(isCertificateName);
   if (until === undefined || texts === undefined || named === undefined) return undefined;
   const read = texts.map(each => (each.length > LIMITS.tlsaText ? undefined : readTlsaText(each)));
   const kept = { names: named, records: read.filter(each => each !== undefined), untilMs: until };

@@ -384,6 +384,16 @@ await t.test('what has proved itself is remembered for three days, per network, 
   t.end();
 });
 
+await t.test('a saved TLSA set with a name that OpenSSL cannot compare is not used with it', t => {
+  const untilMs = 1000;
+  for (const name of ['dns\0.example', '.example', '', 'x'.repeat(300), '*', 'd n s']) {
+    const tlsa = [['owner', { names: [name, 'dns.example'], records: ['3 1 1 aabb'], untilMs }]];
+    const memory = networkMemory(() => wallMs(0), JSON.stringify({ version: 2, tlsa }));
+    t.same(memory.tlsa('owner')?.names, ['dns.example'], JSON.stringify(name.slice(0, 20)));
+  }
+  t.end();
+});
+
 await t.test('a network is known by each of its parts, since others on it may add to one', t => {
   const memory = networkMemory(() => wallMs(0));
   memory.network = 'eth0 192.0.2.7/24\neth0 by 192.0.2.1\n\neth0 20010db8';
