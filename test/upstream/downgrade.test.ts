@@ -148,3 +148,37 @@ await t.test('a server does not count as proved after a connection that proved n
   await clock.advance(100);
   t.match(tested.overview(), [{ addresses: [{ authenticated: true }] }]);
 });
+
+await t.test('a handshake that takes as long as it must shows the name to no other server', async t => {
+  for (const policy of ['sharded', 'ordered'] as const) {
+    const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2')], { policy });
+    network.connects = () => false;
+    tested.prepare();
+    for (const each of network.streams) each.accept();
+    /** Lets the round trips of all that is under way pass, 150 ms each. */
+    const roundTrip = async (): Promise<void> => {
+      await clock.advance(150);
+      for (const each of network.streams) while (each.queries.length > 0) each.answer({ answers: A });
+      await clock.advance(0);
+    };
+    for (let i = 0; i < 6; i++) {
+      ask('x.example');
+      await roundTrip();
+    }
+    const first = network.streams.find(({ asked }) => asked.includes('x.example.'))?.target.address;
+    await clock.advance(10 * 60_000);
+    const before = network.streams.length;
+    const asked = ask('x.example');
+    await roundTrip();
+    await roundTrip();
+    for (const each of network.streams.slice(before)) each.accept();
+    await roundTrip();
+    t.equal(asked.outcome?.at, 'reply');
+    const others = network.streams.slice(before).filter(({ target }) => target.address !== first);
+    t.same(
+      others.flatMap(each => each.asked),
+      [],
+      policy,
+    );
+  }
+});
