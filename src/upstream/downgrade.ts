@@ -22,6 +22,8 @@ export class DowngradeGuard {
   private firstAtMs: MonoMs = monoMs(-Infinity);
   private latestAtMs: MonoMs = monoMs(-Infinity);
   private toldAtMs: MonoMs = monoMs(-Infinity);
+  /** Whether it has taken the place of a server that could not be asked in cleartext, and did not work since. */
+  private isHeir = false;
 
   /**
    * @param key the server's name in the memory
@@ -36,7 +38,7 @@ export class DowngradeGuard {
   /** Whether cleartext is refused. */
   holds(nowMs: MonoMs): boolean {
     const isBlocked = this.failures >= LEAST_FAILURES && nowMs - this.firstAtMs >= LEAST_MS;
-    return !isBlocked && this.memory.proved(this.key);
+    return !isBlocked && (this.isHeir || this.memory.proved(this.key));
   }
 
   /** TLS with one of its addresses has failed. */
@@ -51,6 +53,12 @@ export class DowngradeGuard {
   works(authenticated: boolean): void {
     if (authenticated) this.memory.prove(this.key);
     this.forgetFailures();
+    this.isHeir = false;
+  }
+
+  /** It takes the place of a server that could not be asked in cleartext. */
+  inherit(): void {
+    this.isHeir = true;
   }
 
   /** It has answered, and was authenticated. Connections can last longer than the memory. */
@@ -60,11 +68,12 @@ export class DowngradeGuard {
     this.memory.prove(this.key);
   }
 
-  /** On another network, or after a sleep, earlier failures do not count. */
+  /** On another network, or after a sleep, earlier failures do not count. What is known is about one network. */
   reset(what: 'network' | 'resume'): void {
     this.forgetFailures();
-    // What the memory knows is about one network.
-    if (what === 'network') this.toldAtMs = monoMs(-Infinity);
+    if (what !== 'network') return;
+    this.toldAtMs = monoMs(-Infinity);
+    this.isHeir = false;
   }
 
   private forgetFailures(): void {

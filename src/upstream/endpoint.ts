@@ -216,6 +216,11 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.plain.tryAgain(nowMs);
   }
 
+  /** Its queries do not go in cleartext any more. */
+  endCleartext(): void {
+    this.cleartextSinceMs = undefined;
+  }
+
   /** Ends a back-off: what has made it fail may be over. */
   retrySoon(nowMs: MonoMs): void {
     if (this.state.at !== 'failed' && this.state.at !== 'suspect') return;

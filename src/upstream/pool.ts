@@ -184,6 +184,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
 
   up(): void {
     this.held.endGrace();
+    this.group.reached(this.clock.monotonicMs());
     this.wake([]);
   }
 

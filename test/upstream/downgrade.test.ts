@@ -182,3 +182,102 @@ await t.test('a handshake that takes as long as it must shows the name to no oth
     );
   }
 });
+
+await t.test('a server that is exchanged for one at the same address does not lose what is known about it', async t => {
+  const system = nameless('192.0.2.1', { origin: 'system' });
+  const announced = at('dns.example', '192.0.2.1');
+  for (const [what, before, now, trust] of [
+    ['the network announces its name', system, announced, ''],
+    ['the network takes that back', announced, system, ''],
+    ['a reload with other trusted roots', system, system, 'others'],
+    [
+      'a reload with another option',
+      announced,
+      { ...announced, https: { host: undefined, port: 443, path: '/q' } },
+      '',
+    ],
+  ] as const) {
+    const { clock, network, ask, tested, spec } = setUp([before], { mode: 'opportunistic' });
+    network.datagram = () => ({ answers: A });
+    network.serve = () => ({ answers: A });
+    tested.prepare();
+    await clock.advance(100);
+    network.connects = () => false;
+    tested.configure({ ...spec, servers: [now], trust });
+    const asked = ask();
+    await clock.advance(200);
+    for (const each of network.streams) each.accept();
+    await clock.advance(200);
+    t.match(asked.outcome, { protocol: 'dot' }, what);
+    t.same(leaked(network), [], what);
+  }
+});
+
+await t.test('a server that was exchanged and is blocked then counts as blocked after half a minute', async t => {
+  const { clock, network, ask, tested, spec } = setUp([nameless('192.0.2.1')], { mode: 'opportunistic' });
+  network.datagram = () => ({ answers: A });
+  network.serve = () => ({ answers: A });
+  tested.prepare();
+  await clock.advance(100);
+  network.serve = () => 'refuse';
+  tested.configure({ ...spec, trust: 'others' });
+  for (let i = 0; i < 14; i++) {
+    ask();
+    await clock.advance(2000);
+  }
+  t.same(leaked(network), []);
+  for (let i = 0; i < 8; i++) {
+    ask();
+    await clock.advance(2000);
+  }
+  t.not(leaked(network).length, 0);
+  tested.configure({ ...spec, trust: 'yet others' });
+  const before = leaked(network).length;
+  ask();
+  await clock.advance(2000);
+  t.equal(leaked(network).length, before + 1, 'and stays blocked when it is exchanged again');
+});
+
+await t.test('what an exchanged server inherits does not hold on another network', async t => {
+  const { clock, network, ask, tested, spec } = setUp([nameless('192.0.2.1')], { mode: 'opportunistic' });
+  network.datagram = () => ({ answers: A });
+  network.serve = () => ({ answers: A });
+  tested.prepare();
+  await clock.advance(100);
+  network.serve = () => 'refuse';
+  tested.configure({ ...spec, trust: 'others' });
+  tested.networkChanged('network');
+  ask();
+  await clock.advance(1000);
+  t.same(leaked(network), ['x.example.']);
+});
+
+await t.test('it is shown for how long queries go in cleartext now, without what was before', async t => {
+  const { clock, network, ask, tested } = setUp([nameless('192.0.2.1'), nameless('192.0.2.2')], {
+    mode: 'opportunistic',
+  });
+  network.datagram = () => ({ answers: A });
+  network.serve = () => 'refuse';
+  tested.prepare();
+  ask();
+  await clock.advance(1000);
+  network.serve = (_name, { address }) => (address === '192.0.2.2' ? { answers: A } : 'refuse');
+  tested.networkChanged('resume');
+  await clock.advance(1000);
+  t.match(tested.overview()[1], { addresses: [{ state: 'private' }] });
+  await clock.advance(HOUR_MS);
+  ask();
+  await clock.advance(1000);
+  network.serve = () => 'refuse';
+  for (const each of network.streams) each.finish(true);
+  for (let i = 0; i < 5; i++) {
+    ask();
+    await clock.advance(1000);
+  }
+  const shown = tested.overview().flatMap(({ addresses }) => addresses.map(({ cleartextMs = 0 }) => cleartextMs));
+  t.ok(
+    shown.every(ms => ms <= 10_000),
+    shown.join(' '),
+  );
+  t.ok(shown.some(ms => ms > 0));
+});
