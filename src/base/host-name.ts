@@ -10,3 +10,10 @@ export function hostNameFrom(text: string): string | undefined {
   const name = text.toLowerCase().replace(/\.$/, '');
   return name.length <= MOST_CHARACTERS && HOST_NAME.test(name) ? name : undefined;
 }
+
+/** A name that a certificate can hold (RFC 6125 §6.4), in lower case. */
+const CERTIFICATE_NAME = /^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/;
+
+/** Whether a certificate can be for this name, in lower case and without the final dot. OpenSSL throws at some others. */
+export const isCertificateName = (name: string): boolean =>
+  name.length <= MOST_CHARACTERS && CERTIFICATE_NAME.test(name);

@@ -166,24 +166,39 @@ export class NetworkWatch {
 
 /**
  * Default routes, and the addresses of their interfaces. Addresses of other interfaces come and go with containers and
- * virtual machines, and do not lead to the servers. They count only if there is no default route. @throws the system's
- * error if it does not tell
+ * virtual machines, and do not lead to the servers. They count only if there is no default route.
+ *
+ * First what IPv4 shows, then, after an empty line, what IPv6 shows: each must say by itself which network this is, since
+ * any machine on it can add to the latter with a router advertisement. @throws the system's error if it does not tell
  */
 export function systemNetwork(): string {
   const routes = defaultRoutes();
-  const ways = new Set(routes.map(({ name }) => name));
-  const addresses = Object.entries(networkInterfaces()).flatMap(([name, all = []]) =>
-    ways.size > 0 && !ways.has(name)
-      ? []
-      : all
-          .filter(({ internal, address }) => !internal && !/^fe[89ab]/.test(address))
-          // Temporary IPv6 addresses (RFC 8981) change on the same network, so only the prefix counts.
-          .map(
-            ({ family, address, netmask }) =>
-              `${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`,
-          ),
-  );
-  return [...new Set([...addresses, ...routes.map(({ name, gateway }) => `${name} by ${gateway}`)])].sort().join('\n');
+  const { IPv4, IPv6 } = addressesOf(new Set(routes.map(({ name }) => name)));
+  const routesOf = (wanted: Family): string[] =>
+    routes.flatMap(({ family, name, gateway }) => (family === wanted ? [`${name} by ${gateway}`] : []));
+  return [
+    [...IPv4, ...routesOf('IPv4')],
+    [...IPv6, ...routesOf('IPv6')],
+  ]
+    .map(lines => [...new Set(lines)].sort().join('\n'))
+    .filter(part => part !== '')
+    .join('\n\n');
+}
+
+type Family = 'IPv4' | 'IPv6';
+
+/** The addresses of these interfaces, or of all if there are none. */
+function addressesOf(ways: ReadonlySet<string>): Readonly<Record<Family, readonly string[]>> {
+  const found: Record<Family, string[]> = { IPv4: [], IPv6: [] };
+  for (const [name, all = []] of Object.entries(networkInterfaces())) {
+    if (ways.size > 0 && !ways.has(name)) continue;
+    for (const { internal, address, family, netmask } of all) {
+      if (internal || /^fe[89ab]/.test(address)) continue;
+      // Temporary IPv6 addresses (RFC 8981) change on the same network, so only the prefix counts.
+      found[family].push(`${name} ${family === 'IPv4' ? `${address}/${netmask}` : prefixOf(address)}`);
+    }
+  }
+  return found;
 }
 
 /** The first 64 bits, as text. */
@@ -192,7 +207,7 @@ const prefixOf = (address: string): string => (addressOctets(address) ?? Buffer.
 const ROUTE_IS_UP = 1;
 const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
 
-function defaultRoutes(): { readonly name: string; readonly gateway: string }[] {
+function defaultRoutes(): { readonly family: Family; readonly name: string; readonly gateway: string }[] {
   const lines = (file: string): string[][] => {
     try {
       return readFileSync(file, 'latin1')
@@ -213,7 +228,7 @@ function defaultRoutes(): { readonly name: string; readonly gateway: string }[] 
     ([to = '', prefix, , , gateway = '']) => /^0{32}$/.test(to) && prefix === '00' && !/^0{32}$/.test(gateway),
   );
   return [
-    ...four.map(([name = '', , gateway = '']) => ({ name, gateway })),
-    ...six.map(fields => ({ name: fields.at(-1) ?? '', gateway: fields[4] ?? '' })),
+    ...four.map(([name = '', , gateway = '']) => ({ family: 'IPv4' as const, name, gateway })),
+    ...six.map(fields => ({ family: 'IPv6' as const, name: fields.at(-1) ?? '', gateway: fields[4] ?? '' })),
   ];
 }

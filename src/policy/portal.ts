@@ -20,7 +20,8 @@ export interface OpenPortal {
 export interface Portal {
   /**
    * Opens the window, or extends it.
-   * @param own names of the portal itself, besides the configured ones
+   * @param own names of the portal itself, besides the configured ones. Those of a detected portal come from the
+   * network, which could give any name: names below them do not count
    */
   start(forMs: number, own: readonly Buffer[], cause: PortalCause): void;
   stop(): void;
@@ -30,7 +31,7 @@ export interface Portal {
   readonly leftMs: number;
   /** Undefined: it is closed. */
   readonly open: OpenPortal | undefined;
-  /** Whether this name (lower case) is sent to the network's resolvers now: one of the names, or below one. */
+  /** Whether this name (lower case) is sent to the network's resolvers now: one of the names, or below one of them. */
   covers(name: Buffer): boolean;
 }
 
@@ -80,8 +81,10 @@ class PortalWindow implements Portal {
   }
 
   covers(name: Buffer): boolean {
+    if (this.leftMs === 0) return false;
     const isThere = (each: Buffer): boolean => isAtOrBelow(name, each);
-    return this.leftMs > 0 && (this.names.some(isThere) || this.own.some(isThere));
+    const isOwn = this.opened?.cause.by === 'detected' ? (each: Buffer): boolean => name.equals(each) : isThere;
+    return this.names.some(isThere) || this.own.some(isOwn);
   }
 }
 

@@ -1,6 +1,7 @@
 // Finds the TLSA records of a server (RFC 7671 §7): those of the port of its name, or, if these do not exist and the
 // name is an alias, those of the port of the name that it is an alias for. All of that must be proven by DNSSEC.
 
+import { isCertificateName } from '../base/host-name.js';
 import { type Failure, failureWords, isDnssecFailure } from '../base/outcome.js';
 import { lowerCased, nameFromText, nameToText, readName, type WireName } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
@@ -32,8 +33,6 @@ export type TlsaFound =
 
 /** The most aliases that are followed from a server's name. */
 const MOST_ALIASES = 4;
-/** A name that a certificate can hold (RFC 6125 §6.4). Others of an alias are not used. */
-const HOST_NAME = /^(?:[a-z0-9_-]+\.)*[a-z0-9_-]+$/;
 
 /** The owner of the TLSA records of a server (RFC 6698 §3), as text. */
 export const tlsaOwner = (name: string, port: number): string => `_${port}._tcp.${name}.`;
@@ -135,5 +134,5 @@ class TlsaLookup {
 function hostName(rdata: Buffer): string | undefined {
   const read = readName(rdata, 0);
   const text = read && nameToText(lowerCased(read.name)).slice(0, -1);
-  return text !== undefined && HOST_NAME.test(text) ? text : undefined;
+  return text !== undefined && isCertificateName(text) ? text : undefined;
 }

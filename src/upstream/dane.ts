@@ -12,7 +12,7 @@ import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import type { WallMs } from '../base/time.js';
 import { type Tlsa, TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa.js';
 import { codeWords } from './error-words.js';
-import { nameProblem } from './identity.js';
+import { isForServers, nameProblem, pathLengthProblem } from './identity.js';
 
 /** What a handshake has shown about a server. */
 export interface DanePeer {
@@ -170,7 +170,7 @@ class CertificatePath {
         certificate !== undefined
           ? issueProblem(each, certificate) === undefined
           : key !== undefined && safely(() => each.verify(key)) === true;
-      if (issued) return this.flawed(this.problem(i) ?? (certificate && dateProblem(certificate, this.now)));
+      if (issued) return this.flawed(this.problem(i) ?? (certificate && this.authorityProblem(certificate, i)));
     }
     return otherwise;
   }
@@ -184,21 +184,28 @@ class CertificatePath {
     return pkixProblem === undefined ? this.problem(last) : (codeWords(pkixProblem) ?? pkixProblem);
   }
 
-  /** What is wrong with the server's names and purpose, and with the dates up to this certificate. */
+  /** What is wrong with the server's names, and with purposes, dates and limits up to this certificate. */
   private problem(last: number): string | undefined {
     const [own] = this.chain;
     if (own === undefined) return 'the server shows no certificate';
     const problems = this.names.map(name => nameProblem(own, name, ''));
     if (!problems.includes(undefined)) return problems[0] ?? 'there is no name that the certificate could be for';
-    // The type says that it is always there. Without the extension it is undefined: any purpose.
-    const purposes = own.keyUsage as readonly string[] | undefined;
-    if (purposes !== undefined && !purposes.some(each => SERVER_PURPOSES.has(each)))
-      return 'its certificate is not for a TLS server (extended key usage)';
-    for (const each of this.chain.slice(0, last + 1)) {
-      const problem = dateProblem(each, this.now);
+    if (!isForServers(own)) return 'its certificate is not for a TLS server (extended key usage)';
+    const wrongDate = dateProblem(own, this.now);
+    if (wrongDate !== undefined) return wrongDate;
+    for (const [i, each] of this.chain.slice(1, last + 1).entries()) {
+      const problem = this.authorityProblem(each, i);
       if (problem !== undefined) return problem;
     }
     return undefined;
+  }
+
+  /** What is wrong with an authority behind so many certificates after the server's own. */
+  private authorityProblem(authority: X509Certificate, behind: number): string | undefined {
+    if (!isForServers(authority)) return 'one of its authorities is not for TLS servers (extended key usage)';
+    // RFC 5280 §4.2.1.9: self-issued certificates do not count.
+    const between = this.chain.slice(1, behind + 1).filter(({ subject, issuer }) => subject !== issuer).length;
+    return dateProblem(authority, this.now) ?? pathLengthProblem(authority, between);
   }
 }
 
@@ -208,9 +215,6 @@ const shortText = (record: Tlsa): string => {
   const text = tlsaText(record);
   return text.length > MOST_HEX_SHOWN + 12 ? `${text.slice(0, MOST_HEX_SHOWN)}…` : text;
 };
-
-/** id-kp-serverAuth and anyExtendedKeyUsage (RFC 5280 §4.2.1.12). */
-const SERVER_PURPOSES: ReadonlySet<string> = new Set(['1.3.6.1.5.5.7.3.1', '2.5.29.37.0']);
 
 /** Whether a record is about this certificate. */
 function matches({ selector, matching, data }: Tlsa, { raw }: X509Certificate): boolean {

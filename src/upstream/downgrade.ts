@@ -3,19 +3,27 @@
 // its addresses or by a resolver that it designates, its names wait for some time before they go in cleartext
 // (RFC 9461 §8.2, RFC 9539 §4.2).
 
-import type { MonoMs } from '../base/time.js';
+import { monoMs, type MonoMs } from '../base/time.js';
 import type { Memory } from './memory.js';
 
 /** A server that was authenticated counts as blocked after this many failed attempts in a row, */
 const LEAST_FAILURES = 4;
 /** if they have lasted this long. */
 const LEAST_MS = 30_000;
+/** Failures that follow each other faster count as one: an old failure and a moment without network are no blockade. */
+const APART_MS = LEAST_MS / LEAST_FAILURES;
+/** While a server works, the memory is told this often that it was authenticated. */
+const TELL_MS = 3_600_000;
 
 /** The guard of one server. */
 export class DowngradeGuard {
   /** Failed attempts over TLS since the last of its addresses stopped working. */
   private failures = 0;
-  private sinceMs: MonoMs | undefined = undefined;
+  private firstAtMs: MonoMs = monoMs(-Infinity);
+  private latestAtMs: MonoMs = monoMs(-Infinity);
+  private toldAtMs: MonoMs = monoMs(-Infinity);
+  /** Whether it has taken the place of a server that could not be asked in cleartext, and did not work since. */
+  private isHeir = false;
 
   /**
    * @param key the server's name in the memory
@@ -29,26 +37,47 @@ export class DowngradeGuard {
 
   /** Whether cleartext is refused. */
   holds(nowMs: MonoMs): boolean {
-    const isBlocked = this.failures >= LEAST_FAILURES && this.sinceMs !== undefined && nowMs - this.sinceMs >= LEAST_MS;
-    return !isBlocked && this.memory.proved(this.key);
+    const isBlocked = this.failures >= LEAST_FAILURES && nowMs - this.firstAtMs >= LEAST_MS;
+    return !isBlocked && (this.isHeir || this.memory.proved(this.key));
   }
 
   /** TLS with one of its addresses has failed. */
   failed(nowMs: MonoMs): void {
-    if (this.worksElsewhere()) return;
-    this.sinceMs ??= nowMs;
+    if (this.worksElsewhere() || nowMs - this.latestAtMs < APART_MS) return;
+    if (this.failures === 0) this.firstAtMs = nowMs;
+    this.latestAtMs = nowMs;
     this.failures++;
   }
 
   /** TLS with one of its addresses works. */
   works(authenticated: boolean): void {
     if (authenticated) this.memory.prove(this.key);
-    this.forget();
+    this.forgetFailures();
+    this.isHeir = false;
   }
 
-  /** On another network, earlier failures do not count. */
-  forget(): void {
+  /** It takes the place of a server that could not be asked in cleartext. */
+  inherit(): void {
+    this.isHeir = true;
+  }
+
+  /** It has answered, and was authenticated. Connections can last longer than the memory. */
+  proved(nowMs: MonoMs): void {
+    if (nowMs - this.toldAtMs < TELL_MS) return;
+    this.toldAtMs = nowMs;
+    this.memory.prove(this.key);
+  }
+
+  /** On another network, or after a sleep, earlier failures do not count. What is known is about one network. */
+  reset(what: 'network' | 'resume'): void {
+    this.forgetFailures();
+    if (what !== 'network') return;
+    this.toldAtMs = monoMs(-Infinity);
+    this.isHeir = false;
+  }
+
+  private forgetFailures(): void {
     this.failures = 0;
-    this.sinceMs = undefined;
+    this.firstAtMs = this.latestAtMs = monoMs(-Infinity);
   }
 }

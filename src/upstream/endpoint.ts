@@ -15,7 +15,7 @@ import * as modes from './mode.js';
 import { type PlainEvents, PlainTransport } from './plain-transport.js';
 import { type PrivateEvents, PrivateTransport } from './private-transport.js';
 import type { HttpsSessionTarget } from './https-session.js';
-import type { Standing, Target } from './selection.js';
+import { pathTo, type Standing, type Target } from './selection.js';
 import type { Lane } from './tls-transport.js';
 import type { Loss } from './transport.js';
 import { couldBeBlocked, type PrivateProtocol } from './transport-choice.js';
@@ -76,6 +76,8 @@ export interface EndpointEvents<T extends Waiter> {
   up(): void;
   /** It answers in cleartext again after an outage: what has failed over TLS may work again, too. */
   recovered(): void;
+  /** Asks: whether no name goes in cleartext to any server of the pool. */
+  tlsOnly(nowMs: MonoMs): boolean;
 }
 
 /** The events of an endpoint, for its server. */
@@ -216,6 +218,11 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.plain.tryAgain(nowMs);
   }
 
+  /** Its queries do not go in cleartext any more. */
+  endCleartext(): void {
+    this.cleartextSinceMs = undefined;
+  }
+
   /** Ends a back-off: what has made it fail may be over. */
   retrySoon(nowMs: MonoMs): void {
     if (this.state.at !== 'failed' && this.state.at !== 'suspect') return;
@@ -281,8 +288,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   overview(nowMs: MonoMs, tlsOnly: boolean): AddressOverview {
     const { tlsFailure, state, identity, cleartextSinceMs } = this;
     const { whyNotDot } = this.tls;
-    const wanted = this.path(nowMs);
-    const path = wanted === 'cleartext' && tlsOnly ? 'refuse' : wanted;
+    const path = pathTo(this, tlsOnly, nowMs);
     return {
       address: identity.address,
       port: identity.port,
@@ -327,6 +333,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
     this.smoothedMs = smoothed(this.smoothedMs, rttMs);
+    if (authenticated) this.identity.guard.proved(this.ports.clock.monotonicMs());
     this.events.reply(waiter, message, protocol, rttMs, authenticated);
   }
 
@@ -358,6 +365,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     if (info.warning !== undefined)
       this.ports.log.warn({ ...this.fields, reason: 'pins' }, `${this.words}: ${info.warning}`);
     if (this.mode !== 'opportunistic') this.passed(info.authenticated);
+    else if (this.state.at === 'private') this.proved = info.authenticated;
   }
 
   /**
@@ -392,7 +400,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.proved = false;
     this.owner.failed(this);
     if (!changed && before?.code === code && before.detail === detail) return;
-    const inCleartext = this.mode === 'opportunistic' && this.path(nowMs) === 'cleartext';
+    const tlsOnly = this.events.tlsOnly(nowMs);
+    const inCleartext = this.mode === 'opportunistic' && pathTo(this, tlsOnly, nowMs) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
     this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${this.hint(why)}${way}`);
   }

@@ -20,9 +20,10 @@ import type { Endpoint, ServerName } from './endpoint.js';
 import type { Group } from './group.js';
 import type { Held } from './held.js';
 import type { Waiter } from './inflight.js';
+import type { Path } from './mode.js';
 import type { Lane } from './tls-transport.js';
 import type { Loss } from './transport.js';
-import { type Asked, type AttemptState, isRunning, nextToAsk, type Tried } from './selection.js';
+import { type Asked, type AttemptState, isRunning, isTlsOnly, nextToAsk, pathTo, type Tried } from './selection.js';
 
 /** A reply from a server. */
 export interface UpstreamReply {
@@ -64,8 +65,13 @@ const MAX_SENDS = 3;
 const MAX_ATTEMPTS = 64;
 const ATTEMPT_UNKNOWN_MS = 1500;
 const ATTEMPT_MIN_MS = 400;
-/** After this delay, the next address is asked too while the first one is still connecting (as RFC 8305 §5). */
+/**
+ * After this delay, the next address is asked too while the first one is still connecting (as RFC 8305 §5), or after
+ * ATTEMPT_RTTS round-trip times if that is longer: a handshake and an answer take three, and under `sharded` no other
+ * server should see the name.
+ */
 const STAGGER_MS = 250;
+const ATTEMPT_RTTS = 4;
 /** How long a question waits until a server is reached; Android uses the same time. */
 const HOLD_MS = 4200;
 
@@ -226,7 +232,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.context.observer.hedge();
     // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.
     const to = this.next(nowMs) ?? attempt.to;
-    if (to.path(nowMs) !== 'refuse') this.send(to, nowMs);
+    if (this.pathTo(to, nowMs) !== 'refuse') this.send(to, nowMs);
   }
 
   /** The timer: the time of an attempt or of the whole question is over. */
@@ -265,8 +271,12 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     return this.mayAsk ? nextToAsk(this, group, random, nowMs) : undefined;
   }
 
+  private pathTo(to: Endpoint<Attempt>, nowMs: MonoMs): Path {
+    return pathTo(to, isTlsOnly(this.context.group, nowMs), nowMs);
+  }
+
   private send(to: Endpoint<Attempt>, nowMs: MonoMs): void {
-    const path = to.path(nowMs) === 'cleartext' ? 'cleartext' : 'tls';
+    const path = this.pathTo(to, nowMs) === 'cleartext' ? 'cleartext' : 'tls';
     // Attempts whose connection closed are repeated now.
     for (let each = this.latest; each !== undefined; each = each.earlier)
       if (each.to === to && (each.state === 'closed' || each.state === 'hung_up')) each.state = 'lost';
@@ -274,11 +284,12 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.latest = attempt;
     const { wheel, group } = this.context;
     const hasOthers = path === 'tls' && !to.open && group.endpoints.length > countTargets(attempt);
+    const usualMs = to.srttMs === undefined ? undefined : ATTEMPT_RTTS * to.srttMs;
     const attemptMs = hasOthers
-      ? STAGGER_MS
-      : to.srttMs === undefined
+      ? Math.min(Math.max(STAGGER_MS, usualMs ?? 0), ATTEMPT_UNKNOWN_MS)
+      : usualMs === undefined
         ? ATTEMPT_UNKNOWN_MS
-        : Math.max(ATTEMPT_MIN_MS, 4 * to.srttMs);
+        : Math.max(ATTEMPT_MIN_MS, usualMs);
     wheel.start(this, Math.min(attemptMs, this.deadlineAtMs - nowMs), nowMs);
     to.ask(this.ask, attempt, path, this.lane, nowMs);
   }

@@ -102,16 +102,21 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
       const at = before.findIndex(({ key }) => key === serverKey(entry, setting));
       return at === -1 ? undefined : before.splice(at, 1)[0];
     });
+    const nowMs = this.ports.clock.monotonicMs();
     const labels = new Set(kept.flatMap(each => (each === undefined ? [] : [each.name.label])));
     this.servers = spec.servers.map((entry, i) => {
       const label = kept[i]?.name.label ?? freeLabel(entry, labels);
       labels.add(label);
-      return kept[i] ?? this.server(entry, label, setting);
+      const known = kept[i];
+      if (known !== undefined) return known;
+      const made = this.server(entry, label, setting);
+      made.replace(before, nowMs);
+      return made;
     });
     this.collect();
     for (const each of before) this.leave(each);
     for (const each of this.servers) each.bootstrapChanged();
-    this.refresh(this.ports.clock.monotonicMs());
+    this.refresh(nowMs);
   }
 
   /** Starts the searches that are due. */
@@ -126,6 +131,11 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
     // Without cleartext, as long as none works the queries themselves try one after the other.
     if (this.mode !== 'opportunistic' && !this.all.some(each => each.standing === 'works')) return;
     for (const each of this.all) each.tryBeside(nowMs);
+  }
+
+  /** If no name goes in cleartext any more, what was before does not count for how long they do. */
+  reached(nowMs: MonoMs): void {
+    if (isTlsOnly(this, nowMs)) for (const each of this.all) each.endCleartext();
   }
 
   /** An outage is over: tries all endpoints that have failed. */

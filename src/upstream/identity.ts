@@ -217,11 +217,14 @@ function useProblem(certificate: X509Certificate, nowMs: WallMs): string | undef
   const of = `the certificate of ${subjectWords(certificate)}`;
   if (!(Date.parse(validFrom) <= nowMs)) return `${of} is not valid yet (or the clock here is wrong)`;
   if (!(nowMs <= Date.parse(validTo))) return `${of} has expired (or the clock here is wrong)`;
+  return isForServers(certificate) ? undefined : `${of} is not for TLS servers`;
+}
+
+/** Whether a certificate, or what an authority certifies, is for TLS servers. */
+export function isForServers(certificate: X509Certificate): boolean {
   // In spite of its name, this is the extension extKeyUsage. The type says that it is always there.
   const usages = certificate.keyUsage as readonly string[] | undefined;
-  return usages === undefined || usages.includes(SERVER_AUTH) || usages.includes(ANY_USAGE)
-    ? undefined
-    : `${of} is not for TLS servers`;
+  return usages === undefined || usages.includes(SERVER_AUTH) || usages.includes(ANY_USAGE);
 }
 
 /** The id of nameConstraints (RFC 5280 §4.2.1.10) in DER. */
@@ -240,7 +243,12 @@ function constraintProblem(authority: X509Certificate, authorities: number, isTr
   const { raw } = authority;
   if (raw.includes(NAME_CONSTRAINTS))
     return `the certificate of ${subjectWords(authority)} has name constraints, which are understood only if upstream.ca_file holds its authority`;
-  const [, most] = PATH_LENGTH.exec(raw.toString('hex')) ?? [];
+  return pathLengthProblem(authority, authorities);
+}
+
+/** Why an authority must not have as many authorities between it and the server's certificate (RFC 5280 §4.2.1.9). */
+export function pathLengthProblem(authority: X509Certificate, authorities: number): string | undefined {
+  const [, most] = PATH_LENGTH.exec(authority.raw.toString('hex')) ?? [];
   return most !== undefined && authorities > parseInt(most, 16)
     ? `the certificate of ${subjectWords(authority)} does not allow that many authorities below it`
     : undefined;

@@ -6,6 +6,7 @@
 
 import { isIP } from 'node:net';
 
+import { isCertificateName } from '../base/host-name.js';
 import { wallMs, type WallMs } from '../base/time.js';
 import { readTlsaText, type Tlsa, tlsaText } from '../wire/tlsa.js';
 
@@ -36,6 +37,8 @@ const KEPT_MS = 3 * 86_400_000;
 const LIMITS = {
   /** Pairs of network and server. A laptop that travels meets a few a week. */
   proofs: 256,
+  /** Those of one network, so that it cannot make us forget the others by announcing ever more resolvers. */
+  proofsPerNetwork: 32,
   names: 64,
   addressesPerName: 16,
   tlsaSets: 32,
@@ -60,7 +63,10 @@ const LAST_MS = 8.64e15;
 
 /** The memory. */
 export class NetworkMemory implements Memory {
-  /** The current network, as a text that is the same whenever the machine is there. */
+  /**
+   * The current network, as a text that is the same whenever the machine is there. It may have several parts, with empty
+   * lines between. The network counts as known if one of them is known: another machine may be able to change one.
+   */
   network = '';
   /** When each server was last authenticated, by network and server; the newest last. */
   private readonly proofs: Map<string, WallMs>;
@@ -93,17 +99,14 @@ export class NetworkMemory implements Memory {
   }
 
   proved(server: string): boolean {
-    const at = this.proofs.get(this.keyOf(server));
-    return at !== undefined && Math.abs(this.wallNow() - at) < KEPT_MS;
+    return this.parts.some(part => {
+      const at = this.proofs.get(keyOf(part, server));
+      return at !== undefined && Math.abs(this.wallNow() - at) < KEPT_MS;
+    });
   }
 
   prove(server: string): void {
-    const key = this.keyOf(server);
-    const now = this.wallNow();
-    const before = this.proofs.get(key);
-    if (before !== undefined && Math.abs(now - before) < REFRESH_MS) return;
-    keepNewest(this.proofs, key, now, LIMITS.proofs);
-    this.hasChanged = true;
+    for (const part of this.parts) this.proveIn(part, server);
   }
 
   recall(name: string): readonly string[] {
@@ -146,10 +149,26 @@ export class NetworkMemory implements Memory {
     return JSON.stringify({ version: VERSION, proofs: [...this.proofs], addresses: [...this.addresses], tlsa });
   }
 
-  private keyOf(server: string): string {
-    return `${this.network}\n${server}`;
+  private get parts(): readonly string[] {
+    return this.network.split('\n\n');
+  }
+
+  private proveIn(part: string, server: string): void {
+    const key = keyOf(part, server);
+    const now = this.wallNow();
+    const before = this.proofs.get(key);
+    if (before !== undefined && Math.abs(now - before) < REFRESH_MS) return;
+    const there = before === undefined ? [...this.proofs.keys()].filter(each => isIn(part, each)) : [];
+    for (const each of there.slice(0, Math.max(0, there.length + 1 - LIMITS.proofsPerNetwork)))
+      this.proofs.delete(each);
+    keepNewest(this.proofs, key, now, LIMITS.proofs);
+    this.hasChanged = true;
   }
 }
+
+/** The key of a proof: part of a network, and a server. The name of a server has no line breaks. */
+const keyOf = (part: string, server: string): string => `${part}\n${server}`;
+const isIn = (part: string, key: string): boolean => key.slice(0, Math.max(0, key.lastIndexOf('\n'))) === part;
 
 /** Makes a NetworkMemory. */
 export const networkMemory = (wallNow: () => WallMs, saved = ''): NetworkMemory => new NetworkMemory(wallNow, saved);
@@ -211,7 +230,7 @@ function keptTlsa(value: unknown): KeptTlsa | undefined {
   const { names, records, untilMs }: Readonly<Record<string, unknown>> = { ...value };
   const until = proofTime(untilMs);
   const texts = textList(records);
-  const named = textList(names);
+  const named = textList(names)?.filter(isCertificateName);
   if (until === undefined || texts === undefined || named === undefined) return undefined;
   const read = texts.map(each => (each.length > LIMITS.tlsaText ? undefined : readTlsaText(each)));
   const kept = { names: named, records: read.filter(each => each !== undefined), untilMs: until };

@@ -5,12 +5,14 @@ import type { Observer, UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
 import type { ServerOverview } from '../base/overview.js';
 import type { Clock, Random } from '../base/ports.js';
+import type { MonoMs } from '../base/time.js';
 import type { Wheel } from '../base/wheel.js';
 import type { Ask } from '../wire/upstream-query.js';
 import type { EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
 import { type Attempt, Exchange, type ExchangeContext, type TakeReply, type UpstreamReply } from './exchange.js';
 import { Group, type PoolSpec } from './group.js';
 import { Held } from './held.js';
+import { isTlsOnly } from './selection.js';
 import { shardOf } from './shards.js';
 import type { Loss } from './transport.js';
 
@@ -182,11 +184,16 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
 
   up(): void {
     this.held.endGrace();
+    this.group.reached(this.clock.monotonicMs());
     this.wake([]);
   }
 
   recovered(): void {
     this.group.tryAgain(this.clock.monotonicMs());
+  }
+
+  tlsOnly(nowMs: MonoMs): boolean {
+    return isTlsOnly(this.group, nowMs);
   }
 
   private addressesChanged(): void {

@@ -149,6 +149,8 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
 
   reset(what: 'network' | 'resume'): void {
     this.choose(this.firstChoice);
+    // A name of a client that was asked on one network must not leave on another.
+    if (what === 'network') this.answered = undefined;
     this.dot?.reset(what);
     this.https?.reset();
   }

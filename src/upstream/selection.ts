@@ -98,7 +98,7 @@ export function nextToAsk<C extends Target>(
   const { endpoints, policy } = group;
   const tlsOnly = isTlsOnly(group, nowMs);
   const leaks = (target: C): boolean => tlsOnly && target.path(nowMs) === 'cleartext';
-  const may = (target: C): boolean => target.path(nowMs) !== 'refuse' && !leaks(target);
+  const may = (target: C): boolean => pathTo(target, tlsOnly, nowMs) !== 'refuse';
   const closed = latest === undefined ? undefined : lastTarget(latest, 'closed', may);
   if (closed !== undefined) return closed;
   const untried = latest === undefined ? endpoints : endpoints.filter(each => !wasTried(latest, each, nowMs));
@@ -129,6 +129,12 @@ export const isTlsOnly = (
 ): boolean =>
   mode === 'opportunistic' &&
   (endpoints.some(each => each.health.at === 'private') || endpoints.some(each => each.isHeld(nowMs)));
+
+/** Where a question may go now, in a group in which `tlsOnly` says whether no name may go in cleartext. */
+export function pathTo(target: Pick<Target, 'path'>, tlsOnly: boolean, nowMs: MonoMs): Path {
+  const path = target.path(nowMs);
+  return path === 'cleartext' && tlsOnly ? 'refuse' : path;
+}
 
 /** The targets with the best standing of all. */
 function mostProbable<C extends Target>(targets: readonly C[]): readonly C[] {

@@ -129,6 +129,19 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
     return this.own.length === 0 && this.search?.isUnderWay === true;
   }
 
+  /** Whether its names may not go in cleartext now: TLS works, or did until now. */
+  isHeld(nowMs: MonoMs): boolean {
+    return this.endpoints.some(isPrivate) || this.guard.holds(nowMs);
+  }
+
+  /** It takes the place of `others`. Names must not go in cleartext because a server is exchanged. */
+  replace(others: readonly Server<T>[], nowMs: MonoMs): void {
+    const addresses = new Set(this.own.map(({ identity }) => identity.address));
+    const isSame = ({ spec, own }: Server<T>): boolean =>
+      spec.label === this.spec.label || own.some(({ identity }) => addresses.has(identity.address));
+    if (others.some(each => isSame(each) && each.isHeld(nowMs))) this.guard.inherit();
+  }
+
   /** Looks up addresses if there are none, or if their TTL is over. */
   refresh(nowMs: MonoMs): void {
     this.search?.refresh(nowMs);
@@ -147,9 +160,9 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
       const gone = [...this.designated, ...this.retained];
       this.designated = this.retained = [];
       for (const each of gone) this.leave(each);
-      this.guard.forget();
       this.offerHttps([]);
     }
+    this.guard.reset(what);
     for (const each of [...this.endpoints, ...this.leaving]) each.reset(what);
   }
 

@@ -27,6 +27,19 @@ await t.test('the window opens for its names and those below them, and closes by
   t.notOk(covers('captive.example'));
 });
 
+await t.test('a detected portal gets the name of its page, and no other: the network may give any name', t => {
+  const clock = fakeClock();
+  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+  const covers = (name: string): boolean => window.covers(wireName(name));
+  window.start(60_000, [wireName('co.test')], { by: 'detected', url: 'http://co.test/' });
+  t.ok(covers('co.test'));
+  t.notOk(covers('www.bank.co.test'));
+  t.ok(covers('www.captive.example'), 'the configured names are as always');
+  window.start(60_000, [wireName('co.test')], { by: 'command' });
+  t.ok(covers('www.bank.co.test'), 'an operator may mean more');
+  t.end();
+});
+
 await t.test(
   'other configured names: an open window takes them over, and keeps the names of the portal itself',
   async t => {

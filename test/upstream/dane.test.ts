@@ -150,6 +150,30 @@ await t.test('DANE-TA: only authorities issue, for names that they may issue for
   t.end();
 });
 
+await t.test('DANE-TA: what an authority may not do counts, whether it was sent or is in the record', t => {
+  const chain = (options: Partial<Parameters<typeof certificate>[0]>): Identity[] => {
+    const top = certificate({ common: 'top', ca: true, ...options });
+    const below = certificate({ common: 'below', ca: true, issuer: top });
+    return [certificate({ common: 'dns.test', names: ['dns.test'], issuer: below }), below, top];
+  };
+  for (const [options, words] of [
+    [{ pathLength: 0 }, /does not allow that many authorities/],
+    [{ usages: ['clientAuth'] }, /authorities is not for TLS servers/],
+    [{ pathLength: 1, usages: ['serverAuth'] }, /^proved$/],
+  ] as const) {
+    const [own, below, top] = chain(options);
+    if (own === undefined || below === undefined || top === undefined) throw new Error('no chain');
+    t.match(judged([own, below, top], [record('2 1 1', top)]), words);
+    t.match(judged([own, below, top], [record('2 0 0', top)]), words);
+    t.match(judged([own, below], [record('2 0 0', top)]), words, 'not sent');
+    t.match(judged([own, below, top], [record('0 1 1', top)], { pkixProblem: '' }), words);
+  }
+  const narrow = certificate({ common: 'narrow', ca: true, issuer: root, usages: ['clientAuth'] });
+  const issued = certificate({ common: 'dns.test', names: ['dns.test'], issuer: narrow });
+  t.match(judged([issued, narrow, root], [record('2 1 1', root)]), /authorities is not for TLS servers/);
+  t.end();
+});
+
 await t.test('DANE-TA: name, purpose and all dates count', t => {
   const elsewhere = certificate({ common: 'dns.test', names: ['elsewhere.test'], issuer: middle });
   t.match(

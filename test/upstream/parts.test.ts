@@ -236,9 +236,9 @@ await t.test('a server that was authenticated is held: four failures and half a 
   for (let ms = 0; ms < 60_000; ms += 1000) guard.failed(monoMs(ms));
   t.ok(guard.holds(monoMs(60_000)), 'failures of one address do not count while another works');
   works = false;
-  for (const ms of [0, 1000, 3000]) guard.failed(monoMs(ms));
-  t.ok(guard.holds(monoMs(100_000)), 'three failures are not enough');
-  guard.failed(monoMs(7000));
+  for (const ms of [0, 1000, 3000, 7499, 7500, 15_000]) guard.failed(monoMs(ms));
+  t.ok(guard.holds(monoMs(100_000)), 'three failures are not enough, and a burst is one');
+  guard.failed(monoMs(22_500));
   t.ok(guard.holds(monoMs(29_999)));
   t.notOk(guard.holds(monoMs(30_000)));
   guard.works(false);
@@ -381,6 +381,46 @@ await t.test('what has proved itself is remembered for three days, per network, 
     const read = networkMemory(() => nowMs, damaged);
     t.notOk(read.proved('one'), damaged);
   }
+  t.end();
+});
+
+await t.test('a saved TLSA set with a name that OpenSSL cannot compare is not used with it', t => {
+  const untilMs = 1000;
+  for (const name of ['dns\0.example', '.example', '', 'x'.repeat(300), '*', 'd n s']) {
+    const tlsa = [['owner', { names: [name, 'dns.example'], records: ['3 1 1 aabb'], untilMs }]];
+    const memory = networkMemory(() => wallMs(0), JSON.stringify({ version: 2, tlsa }));
+    t.same(memory.tlsa('owner')?.names, ['dns.example'], JSON.stringify(name.slice(0, 20)));
+  }
+  t.end();
+});
+
+await t.test('a network is known by each of its parts, since others on it may add to one', t => {
+  const memory = networkMemory(() => wallMs(0));
+  memory.network = 'eth0 192.0.2.7/24\neth0 by 192.0.2.1\n\neth0 20010db8';
+  memory.prove('one');
+  const knows = (network: string): boolean => {
+    memory.network = network;
+    return memory.proved('one');
+  };
+  t.ok(knows('eth0 192.0.2.7/24\neth0 by 192.0.2.1'), 'without IPv6');
+  t.ok(knows('eth0 192.0.2.7/24\neth0 by 192.0.2.1\n\neth0 20010db8\neth0 bad'), 'with a router that was added');
+  t.ok(knows('eth0 20010db8'), 'without IPv4');
+  t.notOk(knows('eth0 192.0.2.7/24\neth0 by 192.0.2.2'));
+  t.notOk(knows('eth0 192.0.2.7/24'));
+  t.notOk(knows(''));
+  t.end();
+});
+
+await t.test('no network makes the memory forget what was proved on others', t => {
+  const memory = networkMemory(() => wallMs(0));
+  memory.network = 'home';
+  memory.prove('one');
+  memory.network = 'hotel\n\nhotel 6';
+  for (let i = 0; i < 1000; i++) memory.prove(`announced ${i}`);
+  t.ok(memory.proved('announced 999'));
+  t.notOk(memory.proved('announced 900'), 'bounded');
+  memory.network = 'home';
+  t.ok(memory.proved('one'));
   t.end();
 });
 

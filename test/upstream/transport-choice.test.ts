@@ -353,6 +353,7 @@ await t.test(
     one.blocked.add('192.0.2.1 853');
     for (const each of one.network.streams) each.finish(true);
     t.equal(await one.over(), 'https');
+    one.memory.network = 'elsewhere';
     one.tested.networkChanged('network');
     one.blocked.add('192.0.2.1 443');
     await one.clock.advance(100);
