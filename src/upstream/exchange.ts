@@ -20,6 +20,7 @@ import type { Endpoint, ServerName } from './endpoint.js';
 import type { Group } from './group.js';
 import type { Held } from './held.js';
 import type { Waiter } from './inflight.js';
+import { handshakePatienceMs } from './liveness.js';
 import type { Path } from './mode.js';
 import type { Lane } from './tls-transport.js';
 import type { Loss } from './transport.js';
@@ -65,12 +66,6 @@ const MAX_SENDS = 3;
 const MAX_ATTEMPTS = 64;
 const ATTEMPT_UNKNOWN_MS = 1500;
 const ATTEMPT_MIN_MS = 400;
-/**
- * After this delay, the next address is asked too while the first one is still connecting (as RFC 8305 §5), or after
- * ATTEMPT_RTTS round-trip times if that is longer: a handshake and an answer take three, and under `sharded` no other
- * server should see the name.
- */
-const STAGGER_MS = 250;
 const ATTEMPT_RTTS = 4;
 /** How long a question waits until a server is reached; Android uses the same time. */
 const HOLD_MS = 4200;
@@ -284,12 +279,11 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.latest = attempt;
     const { wheel, group } = this.context;
     const hasOthers = path === 'tls' && !to.open && group.endpoints.length > countTargets(attempt);
-    const usualMs = to.srttMs === undefined ? undefined : ATTEMPT_RTTS * to.srttMs;
     const attemptMs = hasOthers
-      ? Math.min(Math.max(STAGGER_MS, usualMs ?? 0), ATTEMPT_UNKNOWN_MS)
-      : usualMs === undefined
+      ? handshakePatienceMs(to.srttMs)
+      : to.srttMs === undefined
         ? ATTEMPT_UNKNOWN_MS
-        : Math.max(ATTEMPT_MIN_MS, usualMs);
+        : Math.max(ATTEMPT_MIN_MS, ATTEMPT_RTTS * to.srttMs);
     wheel.start(this, Math.min(attemptMs, this.deadlineAtMs - nowMs), nowMs);
     to.ask(this.ask, attempt, path, this.lane, nowMs);
   }

@@ -76,7 +76,7 @@ export class HttpsTransport<T extends Waiter> {
 
   /** Whether none is ready, and one has been being connected for some time. */
   isStalled(nowMs: MonoMs): boolean {
-    return !this.isReady && isAnySlow(this.connections, nowMs);
+    return !this.isReady && isAnySlow(this.connections, this.owner.srttMs, nowMs);
   }
 
   /** Whether the server proved its identity on every connection that is established. */

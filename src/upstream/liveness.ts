@@ -26,6 +26,16 @@ export const patienceMs = (srttMs: number | undefined): number =>
     Math.max(PATIENCE.leastMs, PATIENCE.rtts * (srttMs ?? PATIENCE.leastMs / 4) + PATIENCE.moreMs),
   );
 
+/** A handshake and an answer take three round trips. */
+const HANDSHAKE = { leastMs: 250, mostMs: 1500, rtts: 4 } as const;
+
+/**
+ * How long a connection may take before another address is asked, too (RFC 8305 §5): no longer than necessary, but not
+ * so short that under `sharded` a second server sees the name. @param srttMs undefined: not known
+ */
+export const handshakePatienceMs = (srttMs: number | undefined): number =>
+  Math.min(HANDSHAKE.mostMs, Math.max(HANDSHAKE.leastMs, HANDSHAKE.rtts * (srttMs ?? 0)));
+
 /** What to do now about queries in flight. */
 export type LivenessStep =
   | { readonly at: 'wait'; readonly ms: number }

@@ -97,7 +97,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
 
   /** Whether none is ready, and one has been being connected for some time. */
   isStalled(nowMs: MonoMs): boolean {
-    return !this.isReady && isAnySlow(this.all, nowMs);
+    return !this.isReady && isAnySlow(this.all, this.owner.srttMs, nowMs);
   }
 
   /**

@@ -8,6 +8,7 @@ import type { MonoMs } from '../base/time.js';
 import { Connection, type ConnectionEvents, type End, type Unanswered } from './connection.js';
 import type { EdnsForms } from './edns-forms.js';
 import type { Waiter } from './inflight.js';
+import { handshakePatienceMs } from './liveness.js';
 
 /** The ports of a transport. */
 export interface TransportPorts {
@@ -149,16 +150,14 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
   }
 }
 
-/** A handshake that takes longer than this may never end. */
-const SLOW_HANDSHAKE_MS = 250;
-
-/** Whether a connection has been being connected for some time. */
+/** Whether a connection has been being connected for longer than handshakes take. */
 export function isAnySlow(
   connections: Iterable<{ readonly usable: boolean; readonly open: boolean; readonly startedMs: MonoMs }>,
+  srttMs: number | undefined,
   nowMs: MonoMs,
 ): boolean {
   for (const { usable, open, startedMs } of connections)
-    if (usable && !open && nowMs - startedMs >= SLOW_HANDSHAKE_MS) return true;
+    if (usable && !open && nowMs - startedMs >= handshakePatienceMs(srttMs)) return true;
   return false;
 }
 
