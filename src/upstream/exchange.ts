@@ -219,9 +219,17 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     }
   }
 
-  /** The connection of an attempt is silent: asks another server, or over another connection, as well. */
-  suspected(attempt: Attempt): void {
+  /**
+   * The connection of an attempt is silent: asks another server, or over another connection, as well.
+   * @param isSlow whether it is the answer to this question that arrives too slowly: it must not hold up others again
+   */
+  suspected(attempt: Attempt, isSlow: boolean): void {
     if (this.state === 'done' || !this.mayAsk) return;
+    if (isSlow) {
+      // Alone on its connection it was slow, too.
+      if (this.lane === 'alone') return;
+      this.lane = 'alone';
+    }
     const nowMs = this.context.clock.monotonicMs();
     this.context.observer.hedge();
     // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.
