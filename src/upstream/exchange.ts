@@ -34,6 +34,8 @@ export interface UpstreamReply {
   readonly protocol: UpstreamProtocol;
   /** Whether it came over TLS from an authenticated server. */
   readonly authenticated: boolean;
+  /** It is an error, and another server has answered with an error, too. */
+  readonly isShared?: boolean;
 }
 
 /** Takes the outcome of a question. */
@@ -182,6 +184,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     // SERVFAIL, REFUSED and similar RCODEs may be that server's own problem: ask one other server, once.
     const isFirst = this.fallback === undefined;
     this.fallback ??= { ...reply, message: Buffer.from(message) };
+    if (this.fallback.server.id !== to.server.id) this.fallback = { ...this.fallback, isShared: true };
     const nowMs = this.context.clock.monotonicMs();
     const other = isFirst ? this.next(nowMs) : undefined;
     if (other !== undefined) this.send(other, nowMs);
