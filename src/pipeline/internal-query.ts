@@ -46,9 +46,9 @@ export function askForSets(
     query,
     query.type,
     reply => {
-      // Of several servers another one was asked already. One SERVFAIL of the only server must not make a whole zone
-      // fail: often it has only just begun to look for the answer itself.
-      const again = reply.at === 'reply' && reply.scan.rcode === RCODE.SERVFAIL && upstream.servers.length === 1;
+      // One SERVFAIL of the only server that answers must not make a whole zone fail: often it has only just begun to
+      // look for the answer itself.
+      const again = reply.at === 'reply' && reply.scan.rcode === RCODE.SERVFAIL && reply.isShared !== true;
       if (again) upstream.exchange(query, query.type, took, avoid);
       else took(reply);
     },

@@ -5,6 +5,7 @@
 //        │                     └── idle, silent, end of stream ─────────▶ closed
 //        └────────── failure, close() ──────────────────────────────────▶ closed
 
+import { u16At } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
 import type { Cancel, Clock, Connected, Dial, DialTarget, Random, Stream, StreamEvents } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
@@ -55,8 +56,11 @@ export interface ConnectionEvents<T extends Waiter> {
   reply(waiter: T, message: Buffer, rttMs: number, idleForMs: number): void;
   /** A message arrived that answers no query in flight. */
   stray(kind: Exclude<Match<T>['at'], 'reply'>): void;
-  /** The server has stopped answering. These queries stay in flight here as well. */
-  suspect(waiters: readonly T[]): void;
+  /**
+   * The server has stopped answering. These queries stay in flight here as well.
+   * @param slow the one of them whose answer is arriving, too slowly
+   */
+  suspect(waiters: readonly T[], slow: T | undefined): void;
   /** The smoothed round-trip time of the server; undefined: not measured yet. */
   srttMs(): number | undefined;
   /** The server said how long it keeps idle connections (RFC 7828). */
@@ -273,11 +277,21 @@ export class Connection<T extends Waiter> {
         this.checkServer();
         return this.watch();
       case 'suspect':
-        this.events.suspect(this.sent.all().flatMap(({ waiter }) => (isOwn(waiter) || waiter.done ? [] : [waiter])));
+        this.tellSuspicion(step.isArriving);
         return this.watch();
       case 'dead':
         return this.end({ at: 'silent' });
     }
+  }
+
+  /** @param isArriving whether the answer that holds up the others will arrive: then it is not asked for again */
+  private tellSuspicion(isArriving: boolean): void {
+    const { unfinished } = this.frames;
+    const slow = unfinished.length < 2 ? undefined : this.sent.withId(u16At(unfinished, 0))?.waiter;
+    const waiters = this.sent
+      .all()
+      .flatMap(({ waiter }) => (isOwn(waiter) || waiter.done || (isArriving && waiter === slow) ? [] : [waiter]));
+    this.events.suspect(waiters, slow === undefined || isOwn(slow) ? undefined : slow);
   }
 
   /** Asks for something that the server can answer at once, whatever happens to the queries in flight. */

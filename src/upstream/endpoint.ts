@@ -71,7 +71,7 @@ export interface EndpointEvents<T extends Waiter> {
    */
   lost(waiter: T, why: Failure | undefined, loss: Loss): void;
   /** The attempt still runs, but the server has stopped answering on its connection. */
-  suspect(waiter: T): void;
+  suspect(waiter: T, isSlow: boolean): void;
   /** It can be asked from now on. */
   up(): void;
   /** It answers in cleartext again after an outage: what has failed over TLS may work again, too. */
@@ -345,8 +345,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.events.recovered();
   }
 
-  suspect(waiter: T): void {
-    this.events.suspect(waiter);
+  suspect(waiter: T, isSlow: boolean): void {
+    this.events.suspect(waiter, isSlow);
   }
 
   measured(rttMs: number): void {

@@ -36,6 +36,8 @@ export interface UpstreamReply {
   readonly protocol: UpstreamProtocol;
   /** Whether it came over TLS from an authenticated server. */
   readonly authenticated: boolean;
+  /** It is an error, and another server has answered with an error, too. */
+  readonly isShared?: boolean;
 }
 
 /** Takes the outcome of a question. */
@@ -183,6 +185,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     // SERVFAIL, REFUSED and similar RCODEs may be that server's own problem: ask one other server, once.
     const isFirst = this.fallback === undefined;
     this.fallback ??= { ...reply, message: Buffer.from(message) };
+    if (this.fallback.server.id !== to.server.id) this.fallback = { ...this.fallback, isShared: true };
     const nowMs = this.context.clock.monotonicMs();
     const other = isFirst ? this.next(nowMs) : undefined;
     if (other !== undefined) this.send(other, nowMs);
@@ -220,9 +223,17 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     }
   }
 
-  /** The connection of an attempt is silent: asks another server, or over another connection, as well. */
-  suspected(attempt: Attempt): void {
+  /**
+   * The connection of an attempt is silent: asks another server, or over another connection, as well.
+   * @param isSlow whether it is the answer to this question that arrives too slowly: it must not hold up others again
+   */
+  suspected(attempt: Attempt, isSlow: boolean): void {
     if (this.state === 'done' || !this.mayAsk) return;
+    if (isSlow) {
+      // Alone on its connection it was slow, too.
+      if (this.lane === 'alone') return;
+      this.lane = 'alone';
+    }
     const nowMs = this.context.clock.monotonicMs();
     this.context.observer.hedge();
     // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.

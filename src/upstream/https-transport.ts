@@ -162,7 +162,7 @@ export class HttpsTransport<T extends Waiter> {
       },
       srttMs: () => owner.srttMs,
       stray: kind => counts.error(kind),
-      suspect: waiters => waiters.forEach(waiter => owner.suspect(waiter)),
+      suspect: waiters => waiters.forEach(waiter => owner.suspect(waiter, false)),
       idleMs: () => this.idleLimitMs,
       keepWarm: () => this.phase === 'open' && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
       closed: (end, unanswered) => {

@@ -76,11 +76,17 @@ export class Inflight<T extends Waiter> {
   match(message: Buffer): Match<T> {
     if (!isResponse(message)) return ID_MISMATCH;
     const id = idOf(message);
-    const sent = this.slots[id & (this.slots.length - 1)];
-    if (sent?.id !== id) return ID_MISMATCH;
+    const sent = this.withId(id);
+    if (sent === undefined) return ID_MISMATCH;
     if (!answersQuestion(message, sent.ask.question) && !isErrorWithoutQuestion(message)) return QUESTION_MISMATCH;
     this.remove(sent);
     return { at: 'reply', sent };
+  }
+
+  /** The query with this id. */
+  withId(id: number): Sent<T> | undefined {
+    const sent = this.slots[id & (this.slots.length - 1)];
+    return sent?.id === id ? sent : undefined;
   }
 
   /** Whether somebody still waits for an answer. */

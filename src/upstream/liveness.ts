@@ -4,6 +4,9 @@
 //   answering ──nothing for half the patience──▶ asked ──nothing for the patience──▶ suspect ──no octet──▶ dead
 //       ▲                                          │                                   │
 //       └──────────────────────────────────────────┴──── a message, or octets fast enough ┘
+//
+// A message that has been arriving for the patience makes a connection suspect as well, however fast its octets come:
+// nothing else can arrive meanwhile.
 
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 
@@ -42,7 +45,11 @@ export type LivenessStep =
   /** Ask something that every server can answer at once. */
   | { readonly at: 'ask' }
   /** Send the queries elsewhere as well. */
-  | { readonly at: 'suspect' }
+  | {
+      readonly at: 'suspect';
+      /** Whether octets come fast enough: one large answer holds up the others, and will arrive. */
+      readonly isArriving: boolean;
+    }
   /** Close the connection. */
   | { readonly at: 'dead' };
 
@@ -57,6 +64,8 @@ export class Liveness {
   private askedAtMs: MonoMs;
   /** Octets of the unfinished message since the last progress. */
   private unfinished = 0;
+  /** When the first octets of the unfinished message arrived. */
+  private arrivingSinceMs: MonoMs | undefined = undefined;
 
   constructor(nowMs: MonoMs) {
     this.progressAtMs = this.octetsAtMs = this.askedAtMs = nowMs;
@@ -76,6 +85,7 @@ export class Liveness {
   begin(nowMs: MonoMs): void {
     this.progressAtMs = this.octetsAtMs = nowMs;
     this.unfinished = 0;
+    this.arrivingSinceMs = undefined;
   }
 
   /**
@@ -86,11 +96,13 @@ export class Liveness {
   heard(bytes: number, completed: boolean, nowMs: MonoMs): boolean {
     this.octetsAtMs = nowMs;
     this.unfinished += bytes;
+    this.arrivingSinceMs = completed ? undefined : (this.arrivingSinceMs ?? nowMs);
     const elapsedMs = nowMs - this.progressAtMs;
     if (!completed && this.unfinished * 1000 < SLOWEST_BYTES_PER_SECOND * elapsedMs) return false;
     this.progressAtMs = nowMs;
     this.unfinished = 0;
     const was = this.state;
+    if (was === 'suspect' && !completed) return false;
     this.state = 'answering';
     return was !== 'answering';
   }
@@ -101,21 +113,26 @@ export class Liveness {
     if (nowMs < dueMs) return { at: 'wait', ms: dueMs - nowMs };
     switch (this.state) {
       case 'answering':
+        if (nowMs < monoAfter(this.progressAtMs, patience / 2)) return this.suspect(true);
         this.state = 'asked';
         this.askedAtMs = nowMs;
         return { at: 'ask' };
       case 'asked':
-        this.state = 'suspect';
-        return { at: 'suspect' };
+        return this.suspect(false);
       case 'suspect':
         return { at: 'dead' };
     }
   }
 
+  private suspect(isArriving: boolean): LivenessStep {
+    this.state = 'suspect';
+    return { at: 'suspect', isArriving };
+  }
+
   private dueMs(patience: number): MonoMs {
     switch (this.state) {
       case 'answering':
-        return monoAfter(this.progressAtMs, patience / 2);
+        return monoMs(Math.min(this.progressAtMs + patience / 2, (this.arrivingSinceMs ?? Infinity) + patience));
       case 'asked':
         return monoAfter(this.askedAtMs, patience / 2);
       case 'suspect':

@@ -178,8 +178,8 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     attempt.exchange.lost(attempt, why, loss);
   }
 
-  suspect(attempt: Attempt): void {
-    attempt.exchange.suspected(attempt);
+  suspect(attempt: Attempt, isSlow: boolean): void {
+    attempt.exchange.suspected(attempt, isSlow);
   }
 
   up(): void {

@@ -183,8 +183,8 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     this.https?.ask(ask, waiter, this.ports.clock.monotonicMs());
   }
 
-  suspect(waiter: T): void {
-    this.owner.suspect(waiter);
+  suspect(waiter: T, isSlow: boolean): void {
+    this.owner.suspect(waiter, isSlow);
   }
 
   emptied(): void {
@@ -233,7 +233,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
         owner.reply(waiter, message, protocol, rttMs, authenticated);
       },
       lost: (waiter, why, loss) => owner.lost(waiter, why, loss),
-      suspect: waiter => owner.suspect(waiter),
+      suspect: (waiter, isSlow) => owner.suspect(waiter, isSlow),
       emptied: () => this.emptied(),
       connected: (info, handshakeMs) => {
         if (!this.probes) this.reached();

@@ -43,7 +43,7 @@ export interface TransportEvents<T extends Waiter> {
    */
   lost(waiter: T, why: Failure | undefined, loss: Loss): void;
   /** The attempt still runs, but the server has stopped answering on its connection. */
-  suspect(waiter: T): void;
+  suspect(waiter: T, isSlow: boolean): void;
   /** The smoothed round-trip time of the server. */
   readonly srttMs: number | undefined;
   /** Nothing is open or in flight any more. */
@@ -116,7 +116,7 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
       srttMs: () => this.owner.srttMs,
       reply: (waiter, message, rttMs) => this.owner.reply(waiter, message, this.protocol, rttMs, made.authenticated),
       stray: kind => this.counts.error(kind),
-      suspect: waiters => waiters.forEach(waiter => this.owner.suspect(waiter)),
+      suspect: (waiters, slow) => waiters.forEach(waiter => this.owner.suspect(waiter, waiter === slow)),
       keepalive: () => undefined,
       idleMs,
       keepWarm: () => false,

@@ -19,6 +19,8 @@ export interface FrameReader {
   push(chunk: Buffer, each: (message: Buffer) => void): void;
   /** Whether the stream stopped within a frame. */
   readonly partial: boolean;
+  /** The octets of the incomplete message so far. They are overwritten later. */
+  readonly unfinished: Buffer;
 }
 
 const FIRST_ROOM_BYTES = 512;
@@ -67,6 +69,9 @@ export function frameReader(): FrameReader {
     },
     get partial() {
       return filled > 0;
+    },
+    get unfinished() {
+      return filled > 2 ? room.subarray(2, filled) : NO_ROOM;
     },
   };
 }

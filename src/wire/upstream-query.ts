@@ -136,14 +136,17 @@ export function answersQuestion(message: Buffer, question: Buffer): boolean {
 
 /**
  * Whether a response reports an error without repeating the question: some servers do not copy a question that they did
- * not read. Over TLS its id is enough to match it. Every other response must repeat the question.
+ * not read. Over TLS its id is enough to match it. Every other response must repeat the question. Where only the header
+ * comes back, its counts may still be those of the query.
  */
 export function isErrorWithoutQuestion(message: Buffer): boolean {
+  if (message.length === HEADER_BYTES) return isError(rcodeOf(flagsOf(message)));
   // Read one by one: this is called for every message.
   if (u16At(message, 4) !== 0 || u16At(message, 6) !== 0 || u16At(message, 8) !== 0) return false;
-  const rcode = fullRcode(message);
-  return rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN;
+  return isError(fullRcode(message));
 }
+
+const isError = (rcode: number): boolean => rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN;
 
 /**
  * An error with its question, in place of one that came without. An RCODE that needs EDNS becomes SERVFAIL.

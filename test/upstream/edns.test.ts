@@ -28,8 +28,11 @@ const LIKES: Readonly<Record<string, Likes>> = {
 
 for (const [what, likes] of Object.entries(LIKES)) {
   for (const rcode of [FORMERR, NOTIMP, BADVERS]) {
-    for (const question of [true, false]) {
-      const words = `a server that wants ${what} and says ${rcode}${question ? '' : ' without the question'}`;
+    for (const question of [true, false, 'counted'] as const) {
+      // The upper bits of BADVERS need an OPT.
+      if (question === 'counted' && rcode === BADVERS) continue;
+      const without = { true: '', false: ' without the question', counted: ' with a header only, its counts left' };
+      const words = `a server that wants ${what} and says ${rcode}${without[`${question}`]}`;
       await t.test(`over TLS, ${words}: asked again at once, and remembered`, async t => {
         const { clock, network, ask, tested } = setUp([at('one', '192.0.2.1')]);
         network.serve = () => ({ answers: A });
@@ -118,7 +121,9 @@ await t.test('any error without a question is matched by its id, and an answer w
   for (const [parts, word] of [
     [{ rcode: 2, question: false }, 'reply'],
     [{ rcode: 5, question: false }, 'reply'],
+    [{ rcode: 5, question: 'counted' }, 'reply'],
     [{ rcode: 0, question: false }, undefined],
+    [{ rcode: 0, question: 'counted' }, undefined],
     [{ rcode: 3, question: false }, undefined],
   ] as const) {
     const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);

@@ -122,7 +122,7 @@ await t.test('an answer that trickles in holds nobody up', async t => {
     await clock.advance(100);
   }
   t.equal(others.filter(({ outcome }) => outcome?.at === 'reply').length, 97);
-  t.equal(network.streams.length, 2);
+  t.equal(network.streams.length, 3, 'one for the others, and one for the large answer alone');
   const next = ask('next.example');
   await clock.advance(10);
   t.equal(wordOf(next), 'one', 'and new ones do not queue behind it');
@@ -151,6 +151,34 @@ await t.test('a large answer over a slow but honest link is waited for', async t
   t.equal(wordOf(large), 'one');
   t.equal(count('hedge'), 0);
 });
+
+await t.test(
+  'a large answer that comes fast enough to arrive holds nobody up either, and is asked for once',
+  async t => {
+    const { clock, network, ask } = setUp([at('one', '192.0.2.1')]);
+    network.serve = () => ({ answers: A });
+    ask();
+    await clock.advance(10);
+    network.serve = undefined;
+    const large = ask('large.example');
+    const others = [ask('a.example'), ask('b.example')];
+    await clock.advance(1);
+    const [first] = network.streams;
+    network.serve = () => ({ answers: A });
+    const answer = framed(
+      responseTo(first?.queries[0] ?? Buffer.alloc(0), {
+        answers: Array.from({ length: 1500 }, (_, i) => `x.example. 60 A 192.0.${i >> 8}.${i & 255}`).join('\n'),
+      }),
+    );
+    for (let from = 0; from < answer.length; from += 1000) {
+      first?.trickle(answer.subarray(from, from + 1000));
+      await clock.advance(100);
+      if (from === 15_000) t.strictSame(others.map(wordOf), ['one', 'one'], 'after 1.5 s');
+    }
+    t.equal(wordOf(large), 'one');
+    t.equal(network.received.filter(query => query.includes('large')).length, 1);
+  },
+);
 
 await t.test('cleartext: a dead zone does not make its server dead, and a dead server is asked last', async t => {
   const { clock, network, ask, count } = setUp([nameless('192.0.2.1'), nameless('192.0.2.2')], { mode: 'off' });
