@@ -12,7 +12,7 @@ import type { UpstreamPorts } from '../upstream/endpoint.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
-import { type AnnouncedResolver, plainServers, systemServers } from './servers.js';
+import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
 
 /** The parts that the pools use. */
 export interface UpstreamsParts {
@@ -39,8 +39,6 @@ interface RouteEntry extends RouteTarget {
   readonly plan: RoutePlan;
   readonly pool: Pool;
 }
-
-const PLAIN_PORT = 53;
 
 /** The servers. */
 export class Upstreams implements Live {
@@ -226,13 +224,12 @@ export class Upstreams implements Live {
       policy,
       trust,
       servers: servers === 'system' ? systemServers(systemResolvers(), announced) : servers,
-      bootstrapServers: () =>
-        bootstrap === 'system' ? systemResolvers().map(address => ({ address, port: PLAIN_PORT })) : bootstrap,
+      bootstrapServers: () => (bootstrap === 'system' ? plainServers(systemResolvers()) : bootstrap),
     };
   }
 
   private portalSpec(): PoolSpec {
-    const servers = plainServers(this.parts.systemResolvers());
+    const servers = systemSpecs(this.parts.systemResolvers());
     return { mode: 'off', reason: 'portal', policy: 'ordered', servers, bootstrapServers: () => [] };
   }
 
