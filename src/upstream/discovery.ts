@@ -1,16 +1,17 @@
 // Discovery of Designated Resolvers (RFC 9462): asks a resolver that is known only by its address where it offers DNS
-// over TLS and DNS over HTTPS. A designated server is used only if its certificate also holds the address that was asked (§4.2), so a
-// forged answer gains nothing.
+// over TLS and DNS over HTTPS. A designated server is used only if its certificate also holds the address that was asked
+// (§4.2), so a forged answer gains nothing.
 
 import { onLinkOf } from '../base/address.js';
 import type { Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
+import { questionOf } from '../wire/compose.js';
 import { type Designations, readDesignations } from '../wire/designation.js';
 import { nameFromText, ROOT } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import { bootstrap } from './bootstrap.js';
 import { Doubt } from './doubt.js';
-import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor, whenDone } from './own-question.js';
+import { askOwn, type OwnQuestionPorts, type PlainServer, SENDS, whenDone } from './own-question.js';
 
 /** The address of a designated resolver. */
 export interface Designated {
@@ -38,8 +39,7 @@ interface Discovered {
   readonly ttlSec: number;
 }
 
-const SENDS = 2;
-const QUESTION = questionFor(nameFromText('_dns.resolver.arpa') ?? ROOT, TYPE.SVCB);
+const QUESTION = questionOf(nameFromText('_dns.resolver.arpa') ?? ROOT, TYPE.SVCB);
 // RFC 9462 §4: an answer holds for its TTL. A resolver without an answer, or without designations, is asked again
 // later.
 const HOLDS_LEAST_MS = 60_000;

@@ -2,7 +2,6 @@
 
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { DialDatagram, Random } from '../base/ports.js';
-import { CLASS_IN } from '../wire/rrtype.js';
 import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
 import { sendDatagram } from './datagram.js';
 import { blamesForm } from './edns-forms.js';
@@ -22,9 +21,8 @@ export interface PlainServer {
 
 const TIMEOUT_MS = 1000;
 
-/** The question for `type` records of a name in wire form. */
-export const questionFor = (name: Buffer, type: number): Buffer =>
-  Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
+/** Each query is sent up to this many times, first with EDNS: one lost datagram must not delay the start. */
+export const SENDS = 2;
 
 /**
  * Sends the query once.
