@@ -53,8 +53,8 @@ export interface DialTarget {
 }
 
 /**
- * What protects a stream: nothing, encryption alone, or encryption with an authenticated server (RFC 8310 §5): by its certificate
- * and pins, or by TLSA records (RFC 8310 §8.2).
+ * What protects a stream: nothing, encryption alone, or encryption with an authenticated server (RFC 8310 §5): by its
+ * certificate and pins, or by TLSA records (RFC 8310 §8.2).
  */
 export type Security =
   | { readonly at: 'cleartext' }
@@ -143,8 +143,8 @@ export interface Stream {
 export type Dial = (target: DialTarget, events: StreamEvents) => Stream;
 
 /**
- * Sends a query over UDP in cleartext and resolves to the response, or to the reason why there is none. It never rejects: without a
- * socket or a route to the address it resolves to `unreachable`.
+ * Sends a query over UDP in cleartext and resolves to the response, or to the reason why there is none. It never
+ * rejects: without a socket or a route to the address it resolves to `unreachable`.
  * @param accept whether a datagram is the response; others are ignored
  */
 export type DialDatagram = (

@@ -1,5 +1,6 @@
 // The address of the running daemon, from a command's options.
 
+import { DNS_PORT } from '../base/port-numbers.js';
 import { checkConfig } from '../config/check.js';
 import { parseAddressPort } from '../config/kinds.js';
 import { type ListenAddress, reachable } from '../os/listen-address.js';
@@ -16,7 +17,7 @@ export function listenerFrom(server: string | undefined, file: string | undefine
       throw new UsageError(
         `--server ${JSON.stringify(server)} is not allowed. Allowed: IP:PORT such as 127.0.0.1:5300`,
       );
-    return { address: parsed.address, port: parsed.port ?? 53 };
+    return { address: parsed.address, port: parsed.port ?? DNS_PORT };
   }
   const checked = file === undefined ? checkConfig('') : loadConfig(file);
   if (!checked.ok) throw new UsageError(problemReport(file ?? '', checked.problems));

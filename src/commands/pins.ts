@@ -2,6 +2,7 @@
 
 import { isIP } from 'node:net';
 
+import { DOT_PORT } from '../base/port-numbers.js';
 import { hostName, listenAddress } from '../config/kinds.js';
 import { tlsaOwner } from '../upstream/dane-lookup.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
@@ -9,8 +10,6 @@ import { TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa
 import type { ShownCertificate } from '../upstream/identity.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-
-const DOT_PORT = 853;
 
 export const pinsCommand: Command = {
   name: 'pins',

@@ -2,6 +2,7 @@
 
 import { setFlagsFromString } from 'node:v8';
 
+import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
 import { wallSec } from '../base/time.js';
 import { type ConfigCheck, checkConfig } from '../config/check.js';
@@ -71,8 +72,6 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
     return serve(source, checked, sockets);
   },
 };
-
-const DNS_PORT = 53;
 
 type Good = Extract<ConfigCheck, { ok: true }>;
 

@@ -3,6 +3,8 @@
 
 import { isIP, isIPv4 } from 'node:net';
 
+import { HTTPS_PORT } from '../base/port-numbers.js';
+
 /** A value, or what is wrong with it in a few words: `not a duration`, `out of range`. */
 export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string };
 
@@ -289,7 +291,6 @@ export interface HttpsPlace {
   readonly path: string;
 }
 
-const HTTPS_PORT = 443;
 const MOST_PATH = 255;
 
 /**

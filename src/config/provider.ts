@@ -1,5 +1,6 @@
 // A configuration with one provider as its only server, as in Android's Private DNS setting.
 
+import { DOT_PORT } from '../base/port-numbers.js';
 import { hostName } from './kinds.js';
 import type { Config } from './schema.js';
 
@@ -14,7 +15,7 @@ export function withProvider(config: Config, provider: string): Config | string 
   const server = {
     name: read.value,
     addresses: [],
-    port: 853,
+    port: DOT_PORT,
     https: undefined,
     pins: [],
     pin_policy: 'pin_and_pkix',

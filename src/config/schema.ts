@@ -299,7 +299,7 @@ export const schema = {
   state_directory: option(
     path,
     '/var/lib/dotstub',
-    'The directory for state that outlives a restart: which servers were authenticated on which network, and the states of trust anchors.',
+    'The directory for state that outlives a restart: which servers were authenticated on which network, their addresses and TLSA records, and the states of trust anchors.',
     RESTART,
   ),
   reload_on_change: option(

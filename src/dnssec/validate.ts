@@ -46,7 +46,7 @@ export interface AnswerToValidate {
 }
 
 /** The most aliases that are followed within one answer. */
-const MOST_ALIASES = 16;
+export const MOST_ALIASES = 16;
 /** The TTL of a part without records: it has no limit. */
 const UNLIMITED_SEC = Infinity;
 

@@ -1,4 +1,5 @@
-// Questions of this program itself: lookups of validation, keys of trust anchors, traces. All are made and asked here.
+// Questions of this program itself that are validated or serve validation: its lookups, keys of trust anchors, traces,
+// TLSA records. All are made here. Questions for the addresses of servers are those of upstream/own-question.
 
 import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { type Name, nameText, octetsOf } from '../dnssec/name.js';

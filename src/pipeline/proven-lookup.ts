@@ -5,6 +5,7 @@ import { failure, isAnswerRcode } from '../base/outcome.js';
 import type { Log } from '../base/ports.js';
 import { type Name, nameOf } from '../dnssec/name.js';
 import { readSets, type RRset } from '../dnssec/rrset.js';
+import { MOST_ALIASES } from '../dnssec/validate.js';
 import type { Validator } from '../dnssec/validator.js';
 import type { ProvenAnswer, ProvenLookup } from '../upstream/dane-lookup.js';
 import { HEADER_BYTES } from '../wire/header.js';
@@ -25,8 +26,6 @@ export interface ProvenLookupParts extends Omit<ValidationParts, 'dnssecMode' | 
 
 /** TTLs as they are. */
 const TTL_LIMITS = { minSec: 0, maxSec: 86_400, negativeMaxSec: 86_400 };
-/** As many as validation follows. */
-const MOST_ALIASES = 16;
 
 /** Makes a ProvenLookup. It validates in every mode of `dnssec.mode`. */
 export function provenLookup(parts: ProvenLookupParts): ProvenLookup {

@@ -2,11 +2,13 @@
 // looks at the start, after a change of the network, after a sleep, and when no server can be reached; otherwise never.
 // Pure: whoever looks tells the result.
 //
-//                       ┌─── unknown, some times ───┐
-//                       ▼                           │
-//   idle ──trigger──▶ looking ─────────captive──▶ captive (window open)
-//    ▲                  │ free                      │ free, closed by command, or open for too long
-//    └──────────────────┴───────────────────────────┘
+//   idle ──trigger──▶ looking ──captive──▶ captive (window open)
+//    ▲                  │ free               │ free, closed by command, or open for too long
+//    └──────────────────┴────────────────────┘
+//
+// In `looking`, looks that nobody answers are repeated a few times; then it is `idle`, or `captive` if a window that
+// detection has opened is still open. A trigger leads from each state but `off` to `looking`; one for failures only from
+// `idle`.
 
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Portal } from './portal.js';

@@ -2,6 +2,7 @@
 // captive portal API (RFC 8910).
 
 import { addressOctets } from '../base/address.js';
+import { DNS_PORT, DOT_PORT } from '../base/port-numbers.js';
 import type { NetworkAnnouncements } from '../os/announced.js';
 import { readDnr4, readDnr6 } from '../wire/dnr.js';
 import type { AnnouncedResolver } from './servers.js';
@@ -13,9 +14,6 @@ export interface Announced {
   readonly portals: readonly string[];
 }
 
-const DOT_PORT = 853;
-/** The port of cleartext DNS, which systemd-networkd may give for a resolver that an administrator has set. */
-const PLAIN_PORT = 53;
 const MOST_RESOLVERS = 8;
 
 /**
@@ -36,7 +34,8 @@ export function announcedFrom(
       ),
   ];
   const usable = all.filter(
-    ({ address, port }) => isHostElsewhere(address) && port !== PLAIN_PORT && !isOurs(address, port),
+    // systemd-networkd may give the port of cleartext DNS for a resolver that an administrator has set.
+    ({ address, port }) => isHostElsewhere(address) && port !== DNS_PORT && !isOurs(address, port),
   );
   return { resolvers: usable.slice(0, MOST_RESOLVERS), portals };
 }

@@ -13,11 +13,12 @@ import { dialDatagram } from '../upstream/plain.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
-import { libcFor, Network } from './network.js';
+import { Network } from './network.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 import { READY_SHARE, Resolution } from './resolution.js';
+import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
 
@@ -48,7 +49,7 @@ export class Core {
     const { clock, log, system } = given;
     this.ageNow = ageClock(clock);
     this.counted = new Counted({ clock, overview: () => later.overview(), fronts: () => later.fronts() });
-    this.libc = libcFor(plan, log);
+    this.libc = systemCallsFor(plan, log);
     const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
     this.store = opened.add(stateStore(plan.stateDirectory, { clock, log }));
     const changed = (what: NetworkChange): void => {

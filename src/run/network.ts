@@ -4,24 +4,12 @@
 import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
 import { timesyncHasSetClock } from '../os/clock.js';
-import { type Libc, loadLibc } from '../os/libc.js';
+import type { Libc } from '../os/libc.js';
 import { ANNOUNCED_DIRECTORIES } from '../os/announced.js';
 import { type NetworkChange, NetworkWatch, type WatchedDirectory } from '../os/network.js';
 import type { StateStore } from '../os/state-store.js';
 import { type NetworkMemory, networkMemory } from '../upstream/memory.js';
 import type { DaemonParts } from './parts.js';
-import type { Plan } from './plan.js';
-
-/** Loads the system calls. If that fails, one log line says what is slower. */
-export function libcFor({ listeners: { io } }: Plan, log: Log): Libc | undefined {
-  const libc = loadLibc();
-  if (!('unavailable' in libc)) return libc;
-  // node:dgram needs no system calls, except for sockets of a service manager; a reload may need more.
-  if (io === 'dgram') return undefined;
-  const why = `system calls are not available (${libc.unavailable})`;
-  log.warn({ reason: libc.unavailable }, `UDP runs over node:dgram on the main thread, slower: ${why}`);
-  return undefined;
-}
 
 /** The parts that it uses. */
 export interface NetworkParts {

@@ -3,6 +3,7 @@
 // out in one place.
 
 import type { Mode } from '../base/overview.js';
+import { DNS_PORT } from '../base/port-numbers.js';
 import type { TtlLimits } from '../cache/entry.js';
 import { modeOf } from '../config/combinations.js';
 import { OPTIONS, optionText } from '../config/options.js';
@@ -183,8 +184,6 @@ const LISTENER_PAIR: PairNames = { certificate: 'certificate', key: 'key' };
 export const changedOptions = (before: Plan, next: Plan): string[] =>
   [...next.texts.keys()].filter(path => before.texts.get(path) !== next.texts.get(path));
 
-const PLAIN_PORT = 53;
-
 function upstreamPlan(
   config: Config,
   roots: FileContents | undefined,
@@ -195,8 +194,7 @@ function upstreamPlan(
     mode: modeOf(config),
     policy,
     servers: servers.length === 0 ? 'system' : servers.map(serverSpec),
-    bootstrap:
-      bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = PLAIN_PORT }) => ({ address, port })),
+    bootstrap: bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = DNS_PORT }) => ({ address, port })),
     roots,
     client,
     requirePq: tls.require_pq,
@@ -234,7 +232,7 @@ function serverSpec({
 const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): RoutePlan => ({
   zones: zones.map(wireName),
   kubernetes,
-  servers: resolvers.map(({ address, port = PLAIN_PORT }) => resolverSpec(address, port, 'configured')),
+  servers: resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured')),
 });
 
 function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {

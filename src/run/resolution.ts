@@ -28,6 +28,7 @@ import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
+import { plainServers } from './servers.js';
 import { Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
 
@@ -63,7 +64,6 @@ const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
 
-const PLAIN_PORT = 53;
 const PORTAL_END_WORDS: Readonly<Record<DetectionEnd, string>> = {
   free: 'the captive portal lets everything through now',
   too_long: 'the captive portal has let nothing through for too long: "dotstub portal start" opens the window again',
@@ -270,7 +270,7 @@ export class Resolution implements Live {
       get: httpGet,
       place: () => this.plan.portalProbe,
       apis: () => system.announced().portals,
-      resolvers: () => system.resolvers().map(address => ({ address, port: PLAIN_PORT })),
+      resolvers: () => plainServers(system.resolvers()),
       roots,
     });
   }

@@ -1,10 +1,9 @@
 // Servers in the form that the upstream room uses, from the configuration and from the system.
 
 import type { Origin } from '../base/overview.js';
+import { DNS_PORT, DOT_PORT } from '../base/port-numbers.js';
+import type { PlainServer } from '../upstream/own-question.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
-
-const DOT_PORT = 853;
-const PLAIN_PORT = 53;
 
 /** A resolver that the network has announced (RFC 9463), with DNS over TLS. */
 export interface AnnouncedResolver {
@@ -31,9 +30,13 @@ export const resolverSpec = (address: string, plainPort: number, origin: 'config
   origin,
 });
 
-/** The system's resolvers, in cleartext. */
-export const plainServers = (resolvers: readonly string[]): readonly ServerSpec[] =>
-  resolvers.map(address => resolverSpec(address, PLAIN_PORT, 'system'));
+/** The system's resolvers. The mode decides whether they are asked over TLS. */
+export const systemSpecs = (resolvers: readonly string[]): readonly ServerSpec[] =>
+  resolvers.map(address => resolverSpec(address, DNS_PORT, 'system'));
+
+/** Where the system's resolvers are asked in cleartext for what this program itself needs. */
+export const plainServers = (resolvers: readonly string[]): readonly PlainServer[] =>
+  resolvers.map(address => ({ address, port: DNS_PORT }));
 
 /**
  * The servers where the configuration lists none, for opportunistic mode: those that the network has announced, by
@@ -53,7 +56,7 @@ export function systemServers(
     if (!before.some(({ address }) => address === each.address)) groups.set(key, [...before, each]);
   }
   const rest = resolvers.filter(address => !announced.some(each => each.address === address));
-  return [...[...groups.values()].flatMap(group => announcedSpec(group, resolvers) ?? []), ...plainServers(rest)];
+  return [...[...groups.values()].flatMap(group => announcedSpec(group, resolvers) ?? []), ...systemSpecs(rest)];
 }
 
 /** The server of a name, with its addresses. */

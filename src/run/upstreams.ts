@@ -2,7 +2,7 @@
 // network's own resolvers while a portal window is open. Network changes, reports and closing reach all of them.
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
-import type { Observer } from '../base/observer.js';
+import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { wheel } from '../base/wheel.js';
 import type { RouteTarget } from '../pipeline/stages/routed.js';
@@ -12,7 +12,7 @@ import type { UpstreamPorts } from '../upstream/endpoint.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
-import { type AnnouncedResolver, plainServers, systemServers } from './servers.js';
+import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
 
 /** The parts that the pools use. */
 export interface UpstreamsParts {
@@ -30,7 +30,10 @@ export interface UpstreamsParts {
   readonly announcedResolvers: () => readonly AnnouncedResolver[];
   /** Called before every question, to check whether the network has changed. */
   readonly look: () => void;
-  /** Other servers have other failures; and of `zones`, the answers of before come from servers that are not asked any more. */
+  /**
+   * Servers were exchanged. Failures that are remembered are those of the servers before, and so are the cached answers
+   * of `zones`.
+   */
   readonly exchanged: (zones: readonly Buffer[]) => void;
 }
 
@@ -39,8 +42,6 @@ interface RouteEntry extends RouteTarget {
   readonly plan: RoutePlan;
   readonly pool: Pool;
 }
-
-const PLAIN_PORT = 53;
 
 /** The servers. */
 export class Upstreams implements Live {
@@ -84,17 +85,8 @@ export class Upstreams implements Live {
     };
     this.plan = plan.upstream;
     this.dial = parts.dialer(plan.upstream);
-    const main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
-    this.main = main;
-    this.asked = {
-      exchange: (ask, type, settle, avoid) => {
-        parts.look();
-        main.exchange(ask, type, settle, avoid);
-      },
-      get servers() {
-        return main.servers;
-      },
-    };
+    this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
+    this.asked = this.lookingFirst(this.main);
     this.routed = plan.routes.map(each => this.target(each));
   }
 
@@ -199,17 +191,23 @@ export class Upstreams implements Live {
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
-    const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
-    const asked: Upstream = {
-      exchange: (ask, type, settle, avoid) => {
-        this.parts.look();
-        own.exchange(ask, type, settle, avoid);
+    const own = kept ?? pool(this.ports, wheel(this.parts.clock), cleartextSpec('conditional', plan.servers));
+    const asked = this.lookingFirst(own);
+    return { zones: plan.zones, kubernetes: plan.kubernetes, plan, pool: own, upstream: () => asked };
+  }
+
+  /** A pool that is asked only after a look at the network. */
+  private lookingFirst(from: Pool): Upstream {
+    const { look } = this.parts;
+    return {
+      exchange: (ask, type, take, avoid) => {
+        look();
+        from.exchange(ask, type, take, avoid);
       },
       get servers() {
-        return own.servers;
+        return from.servers;
       },
     };
-    return { zones: plan.zones, kubernetes: plan.kubernetes, plan, pool: own, upstream: () => asked };
   }
 
   private pools(): readonly Pool[] {
@@ -226,20 +224,23 @@ export class Upstreams implements Live {
       policy,
       trust,
       servers: servers === 'system' ? systemServers(systemResolvers(), announced) : servers,
-      bootstrapServers: () =>
-        bootstrap === 'system' ? systemResolvers().map(address => ({ address, port: PLAIN_PORT })) : bootstrap,
+      bootstrapServers: () => (bootstrap === 'system' ? plainServers(systemResolvers()) : bootstrap),
     };
   }
 
   private portalSpec(): PoolSpec {
-    const servers = plainServers(this.parts.systemResolvers());
-    return { mode: 'off', reason: 'portal', policy: 'ordered', servers, bootstrapServers: () => [] };
-  }
-
-  private routeSpec({ servers }: RoutePlan): PoolSpec {
-    return { mode: 'off', reason: 'conditional', policy: 'ordered', servers, bootstrapServers: () => [] };
+    return cleartextSpec('portal', systemSpecs(this.parts.systemResolvers()));
   }
 }
+
+/** Resolvers that are asked in cleartext, in their order. */
+const cleartextSpec = (reason: CleartextReason, servers: PoolSpec['servers']): PoolSpec => ({
+  mode: 'off',
+  reason,
+  policy: 'ordered',
+  servers,
+  bootstrapServers: () => [],
+});
 
 /** Zones of routes that came, went, or have other resolvers. */
 function otherZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): readonly Buffer[] {

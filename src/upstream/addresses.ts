@@ -6,15 +6,14 @@ import type { Cancel, Clock } from '../base/ports.js';
 import { monoAfter, type MonoMs } from '../base/time.js';
 import { bootstrap, type BootstrapResult } from './bootstrap.js';
 import { Doubt } from './doubt.js';
-import { type OwnQuestionPorts, type PlainServer, whenDone } from './own-question.js';
+import { keptForMs, type OwnQuestionPorts, type PlainServer, whenDone } from './own-question.js';
 
 // After a failed search, questions fail at once for this long. The next question after that starts another search.
 // Without questions, the search is repeated less and less often, so that a daemon that started before its network
 // becomes ready by itself.
 const RETRY_MS = 1000;
 const RETRY_MOST_MS = 60_000;
-// The shortest and the longest time for which addresses are kept, whatever their TTL.
-const KEPT_LEAST_MS = 60_000;
+/** The longest time for which addresses are kept, whatever their TTL. */
 const KEPT_MOST_MS = 86_400_000;
 
 /** The state of the search. */
@@ -104,8 +103,7 @@ export class AddressSearch {
     const nowMs = this.ports.clock.monotonicMs();
     if (result.at === 'found') {
       this.failures = 0;
-      const keptMs = Math.min(Math.max(result.ttlSec * 1000, KEPT_LEAST_MS), KEPT_MOST_MS);
-      this.state = { at: 'found', againAtMs: monoAfter(nowMs, keptMs) };
+      this.state = { at: 'found', againAtMs: monoAfter(nowMs, keptForMs(result.ttlSec, KEPT_MOST_MS)) };
     } else {
       this.state = { at: 'failed', failure: result, againAtMs: monoAfter(nowMs, RETRY_MS) };
       const inMs = Math.min(RETRY_MS * 2 ** Math.min(this.failures++, 16), RETRY_MOST_MS);

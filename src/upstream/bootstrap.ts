@@ -6,16 +6,14 @@ import { onLinkOf } from '../base/address.js';
 import type { CleartextReason } from '../base/observer.js';
 import { failure, type Failure } from '../base/outcome.js';
 import { readAddresses } from '../wire/addresses.js';
+import { questionOf } from '../wire/compose.js';
 import { nameFromText } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
-import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor } from './own-question.js';
+import { askOwn, type OwnQuestionPorts, type PlainServer, SENDS } from './own-question.js';
 
 /** The result of the search. */
 export type BootstrapResult =
   { readonly at: 'found'; readonly addresses: readonly string[]; readonly ttlSec: number } | Failure;
-
-/** Each query is sent up to this many times, first with EDNS: one lost datagram must not delay the start. */
-const SENDS = 2;
 
 /**
  * Asks the bootstrap servers one after the other, for A and AAAA together, until one gives an address. Never rejects.
@@ -33,7 +31,7 @@ export async function bootstrap(
   if (name === undefined) return failure('bootstrap', `${authenticationDomainName} is not a domain name`);
 
   const ask = async (server: PlainServer, type: typeof TYPE.A | typeof TYPE.AAAA, edns: boolean) => {
-    const reply = await askOwn(ports, server, questionFor(name, type), reason, edns, isOver);
+    const reply = await askOwn(ports, server, questionOf(name, type), reason, edns, isOver);
     return reply === undefined ? undefined : readAddresses(reply, type);
   };
 

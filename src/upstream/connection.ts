@@ -1,9 +1,9 @@
 // One connection to one server: pipelined queries, replies in any order, and a check that the server still answers.
 // It opens at once, queues queries until the handshake is done, and reports to its owner. It never retries by itself.
 //
-//   connecting ──connected──▶ open ──close()──▶ draining ──last answer──▶ closed
-//        │                     └── idle, silent, end of stream ─────────▶ closed
-//        └────────── failure, close() ──────────────────────────────────▶ closed
+//   connecting ──connected──▶ open ──close(), keepalive of 0──▶ draining ──last answer, silent, 5 s──▶ closed
+//        │                     └──── idle, silent, end of stream ────────────────────────────────────▶ closed
+//        └───────────── failure, close() ────────────────────────────────────────────────────────────▶ closed
 
 import { u16At } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
@@ -166,7 +166,7 @@ export class Connection<T extends Waiter> {
     return this.liveness.lastMs;
   }
 
-  /** Since when it is being connected. */
+  /** When its handshake began. */
   get startedMs(): MonoMs {
     return this.startedAtMs;
   }

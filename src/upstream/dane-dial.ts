@@ -24,6 +24,8 @@ import { type WallMs, wallMs } from '../base/time.js';
 import { type DaneVerdict, judgeByTlsa } from './dane.js';
 import { lookUpTlsa, type ProvenLookup, type TlsaFound, tlsaOwner } from './dane-lookup.js';
 import { type KeptTlsa, type Memory, TLSA_MOST_MS } from './memory.js';
+import { keptForMs } from './own-question.js';
+import type { ServerName } from './pool.js';
 import { UnprovedQuestions } from './unproved.js';
 
 /** The parts that it uses. */
@@ -36,8 +38,6 @@ export interface DaneParts {
   readonly lookup: ProvenLookup;
 }
 
-/** The shortest time for which records are kept, whatever their TTL. */
-const KEPT_LEAST_MS = 60_000;
 /** How long before their end records are asked for again, and the shortest time until then. */
 const REFRESH_BEFORE_MS = 15_000;
 const REFRESH_LEAST_MS = 30_000;
@@ -55,6 +55,8 @@ export function daneDial(dial: Dial, parts: DaneParts): Dial {
 }
 
 const isDane = (target: DialTarget): target is DaneTarget => target.security.at === 'dane';
+/** The server as its questions name it. It is the only one that they can go to. */
+const serverOf = ({ security }: DaneTarget): ServerName => ({ id: 1, label: security.name });
 const ownerOf = ({ security, port }: DaneTarget): string => tlsaOwner(security.name, port);
 
 /** Looks the records of a target up, and keeps them if they are proven. */
@@ -67,8 +69,7 @@ function ask(
   lookUpTlsa(lookup, questions, { name: target.security.name, port: target.port }, found => {
     if (found.at === 'refused') return take(found, wallMs(0));
     const { names, records } = found.set;
-    const keptMs = Math.min(Math.max(found.ttlSec * 1000, KEPT_LEAST_MS), TLSA_MOST_MS);
-    const untilMs = wallMs(clock.wallMs() + keptMs);
+    const untilMs = wallMs(clock.wallMs() + keptForMs(found.ttlSec, TLSA_MOST_MS));
     memory.keepTlsa(ownerOf(target), { names, records, untilMs });
     take(found, untilMs);
   });
@@ -130,7 +131,7 @@ class ProvedStream implements Stream {
     const kept = parts.memory.tlsa(owner);
     if (kept !== undefined && this.judge(peer, owner, kept).at === 'proved') return peer.accept(kept.untilMs);
     // No records are kept, or the server has another key now: the records of now decide.
-    const questions = new UnprovedQuestions(parts.random, { id: 1, label: target.security.name }, peer.send);
+    const questions = new UnprovedQuestions(parts.random, serverOf(target), peer.send);
     this.questions = questions;
     ask(parts, questions, target, (found, untilMs) => {
       if (this.phase === 'over') return;
@@ -231,7 +232,7 @@ class Refresher {
       stream.close();
     };
     const begin = (send: (bytes: Buffer) => void): void => {
-      const asked = new UnprovedQuestions(parts.random, { id: 1, label: target.security.name }, send);
+      const asked = new UnprovedQuestions(parts.random, serverOf(target), send);
       questions = asked;
       ask(parts, asked, target, found => {
         if (found.at === 'refused')

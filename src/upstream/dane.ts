@@ -12,7 +12,14 @@ import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import type { WallMs } from '../base/time.js';
 import { type Tlsa, TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa.js';
 import { codeWords } from './error-words.js';
-import { isForServers, nameProblem, pathLengthProblem } from './identity.js';
+import {
+  hasNameConstraints,
+  isForServers,
+  isSignedBy,
+  MOST_LINKS,
+  nameProblem,
+  pathLengthProblem,
+} from './identity.js';
 
 /** What a handshake has shown about a server. */
 export interface DanePeer {
@@ -35,9 +42,8 @@ export interface TlsaSet {
 export type DaneVerdict =
   { readonly at: 'proved'; readonly by: Tlsa } | { readonly at: 'refused'; readonly detail: string };
 
-/** The most records of a set that are used, and the most certificates of a chain. */
-export const MOST_TLSA_RECORDS = 32;
-const MOST_CERTIFICATES = 10;
+/** The most records of a set that are used. */
+const MOST_TLSA_RECORDS = 32;
 
 /**
  * Judges a server. It never throws.
@@ -105,7 +111,7 @@ class CertificatePath {
     private readonly names: readonly string[],
     private readonly now: WallMs,
   ) {
-    const read = peer.chain.slice(0, MOST_CERTIFICATES).map(certificateOf);
+    const read = peer.chain.slice(0, MOST_LINKS).map(certificateOf);
     const end = read.indexOf(undefined);
     this.chain = read.slice(0, end === -1 ? undefined : end).filter(each => each !== undefined);
     let linked = Math.min(1, this.chain.length);
@@ -230,16 +236,13 @@ function matches({ selector, matching, data }: Tlsa, { raw }: X509Certificate): 
   }
 }
 
-/** The OID of the name constraints extension (RFC 5280 §4.2.1.10) in DER. */
-const NAME_CONSTRAINTS = Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x1e]);
-
 /** Why a certificate is not issued by another one; undefined: it is. */
 function issueProblem(certificate: X509Certificate, issuer: X509Certificate): string | undefined {
-  const isIssued = safely(() => certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey));
+  const isIssued = safely(() => isSignedBy(certificate, issuer));
   if (isIssued !== true) return 'one of its certificates is not signed by the next one';
   if (!issuer.ca) return 'one of its certificates is signed by a certificate that is no authority';
   // They are not evaluated here, and an authority with them may not issue certificates for every name.
-  return issuer.raw.includes(NAME_CONSTRAINTS)
+  return hasNameConstraints(issuer)
     ? 'one of its authorities may only issue for some names (name constraints), which is not supported'
     : undefined;
 }

@@ -1,16 +1,17 @@
 // Discovery of Designated Resolvers (RFC 9462): asks a resolver that is known only by its address where it offers DNS
-// over TLS and DNS over HTTPS. A designated server is used only if its certificate also holds the address that was asked (§4.2), so a
-// forged answer gains nothing.
+// over TLS and DNS over HTTPS. A designated server is used only if its certificate also holds the address that was asked
+// (§4.2), so a forged answer gains nothing.
 
 import { onLinkOf } from '../base/address.js';
 import type { Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
+import { questionOf } from '../wire/compose.js';
 import { type Designations, readDesignations } from '../wire/designation.js';
 import { nameFromText, ROOT } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import { bootstrap } from './bootstrap.js';
 import { Doubt } from './doubt.js';
-import { askOwn, type OwnQuestionPorts, type PlainServer, questionFor, whenDone } from './own-question.js';
+import { askOwn, keptForMs, type OwnQuestionPorts, type PlainServer, SENDS, whenDone } from './own-question.js';
 
 /** The address of a designated resolver. */
 export interface Designated {
@@ -38,11 +39,9 @@ interface Discovered {
   readonly ttlSec: number;
 }
 
-const SENDS = 2;
-const QUESTION = questionFor(nameFromText('_dns.resolver.arpa') ?? ROOT, TYPE.SVCB);
+const QUESTION = questionOf(nameFromText('_dns.resolver.arpa') ?? ROOT, TYPE.SVCB);
 // RFC 9462 §4: an answer holds for its TTL. A resolver without an answer, or without designations, is asked again
 // later.
-const HOLDS_LEAST_MS = 60_000;
 const HOLDS_MOST_MS = 3_600_000;
 /** In place of the time of the next discovery, while one is running. */
 const UNDER_WAY = monoMs(Infinity);
@@ -74,9 +73,8 @@ export class Discovery {
     whenDone(Promise.all(this.resolvers.map(async at => discover(this.ports, at, isOver))), found => {
       if (isOver()) return;
       current.isOver = true;
-      const holdsMs = Math.min(...found.map(said => (said?.ttlSec ?? 0) * 1000));
-      const nextInMs = Math.min(Math.max(holdsMs, HOLDS_LEAST_MS), HOLDS_MOST_MS);
-      this.nextAtMs = monoAfter(this.ports.clock.monotonicMs(), nextInMs);
+      const ttlSec = Math.min(...found.map(said => said?.ttlSec ?? 0));
+      this.nextAtMs = monoAfter(this.ports.clock.monotonicMs(), keptForMs(ttlSec, HOLDS_MOST_MS));
       this.done(found.flatMap(said => said?.designated ?? []));
     });
   }

@@ -4,6 +4,7 @@
 import type { CleartextReason } from '../base/observer.js';
 import type { Failure } from '../base/outcome.js';
 import type { Mode, ServerOverview } from '../base/overview.js';
+import { DNS_PORT } from '../base/port-numbers.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Endpoint, EndpointEvents, ServerName, UpstreamPorts } from './endpoint.js';
 import type { Waiter } from './inflight.js';
@@ -29,7 +30,6 @@ export interface PoolSpec {
   readonly plainPort?: number;
 }
 
-const PLAIN_PORT = 53;
 /** How often endpoints that are not in use are tried beside the queries. */
 const TRY_REST_MS = 250;
 
@@ -88,7 +88,7 @@ export class Group<T extends Waiter> implements Candidates<Endpoint<T>> {
    */
   configure(spec: PoolSpec): void {
     this.spec = spec;
-    const { reason = spec.mode === 'off' ? 'off' : 'opportunistic', plainPort = PLAIN_PORT, trust = '' } = spec;
+    const { reason = spec.mode === 'off' ? 'off' : 'opportunistic', plainPort = DNS_PORT, trust = '' } = spec;
     const setting: GroupSettings = {
       mode: spec.mode,
       reason,

@@ -133,7 +133,7 @@ export class HttpsConnection<T extends Waiter> {
     return this.phase === 'open';
   }
 
-  /** Since when it is being connected. */
+  /** When its handshake began. */
   get startedMs(): MonoMs {
     return this.startedAtMs;
   }

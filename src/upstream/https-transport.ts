@@ -74,7 +74,7 @@ export class HttpsTransport<T extends Waiter> {
     return false;
   }
 
-  /** Whether none is ready, and one has been being connected for some time. */
+  /** Whether none is ready, and the handshake of one has taken long: it may never end. */
   isStalled(nowMs: MonoMs): boolean {
     return !this.isReady && isAnySlow(this.connections, this.owner.srttMs, nowMs);
   }

@@ -171,7 +171,7 @@ interface ChainFacts {
 }
 
 /** The most certificates of a chain that are looked at. Real chains have two to four. */
-const MOST_LINKS = 10;
+export const MOST_LINKS = 10;
 
 /** The certificates of a chain, the server's own first. They are judged as they are asked for. */
 function* linksOf(peer: CertificateLink, facts: ChainFacts): Generator<Link, void> {
@@ -204,7 +204,8 @@ function issuerProblem(certificate: X509Certificate, issuer: X509Certificate): s
   return issuer.ca ? undefined : `the certificate of ${subjectWords(issuer)} is not that of an authority`;
 }
 
-const isSignedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>
+/** Whether a certificate names `issuer` as its issuer, and the key of that has signed it. It throws on an unknown key. */
+export const isSignedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>
   certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 
 // RFC 5280 §4.2.1.12. For an authority, OpenSSL and the browsers read the extension as a limit on what it certifies.
@@ -220,7 +221,7 @@ function useProblem(certificate: X509Certificate, nowMs: WallMs): string | undef
   return isForServers(certificate) ? undefined : `${of} is not for TLS servers`;
 }
 
-/** Whether a certificate, or what an authority certifies, is for TLS servers. */
+/** Whether its extended key usage, if it has any, allows TLS servers. For an authority: what it certifies. */
 export function isForServers(certificate: X509Certificate): boolean {
   // In spite of its name, this is the extension extKeyUsage. The type says that it is always there.
   const usages = certificate.keyUsage as readonly string[] | undefined;
@@ -229,6 +230,10 @@ export function isForServers(certificate: X509Certificate): boolean {
 
 /** The id of nameConstraints (RFC 5280 §4.2.1.10) in DER. */
 const NAME_CONSTRAINTS = Buffer.from('0603551d1e', 'hex');
+
+/** Whether an authority may only certify some names. Which ones is not read here. */
+export const hasNameConstraints = ({ raw }: X509Certificate): boolean => raw.includes(NAME_CONSTRAINTS);
+
 /** basicConstraints (RFC 5280 §4.2.1.9) in DER: critical or not, cA, and a pathLenConstraint of one octet. */
 const PATH_LENGTH = /0603551d13(?:0101ff)?040830060101ff0201([0-7][0-9a-f])/;
 
@@ -240,8 +245,7 @@ function constraintProblem(authority: X509Certificate, authorities: number, isTr
   // OpenSSL has checked the constraints of a chain that it trusts. For others, all name constraints are refused: they
   // are rare, and reading them is a large source of errors.
   if (isTrusted) return undefined;
-  const { raw } = authority;
-  if (raw.includes(NAME_CONSTRAINTS))
+  if (hasNameConstraints(authority))
     return `the certificate of ${subjectWords(authority)} has name constraints, which are understood only if upstream.ca_file holds its authority`;
   return pathLengthProblem(authority, authorities);
 }

@@ -16,6 +16,7 @@ export interface Waiter {
 /** One query that has been sent. */
 export class Sent<T extends Waiter> {
   id = 0;
+  /** Its neighbours by age. */
   older: Sent<T> | undefined;
   newer: Sent<T> | undefined;
 

@@ -3,7 +3,7 @@
 //
 //   answering ──nothing for half the patience──▶ asked ──nothing for the patience──▶ suspect ──no octet──▶ dead
 //       ▲                                          │                                   │
-//       └──────────────────────────────────────────┴──── a message, or octets fast enough ┘
+//       └─────── a message, or octets fast enough ─┴───────────────────────────────────┘
 //
 // A message that has been arriving for the patience makes a connection suspect as well, however fast its octets come:
 // nothing else can arrive meanwhile.
@@ -91,7 +91,7 @@ export class Liveness {
   /**
    * Octets have arrived.
    * @param completed whether they completed a message
-   * @returns whether that ends a suspicion
+   * @returns whether the server was asked because of its silence, or suspect, until now
    */
   heard(bytes: number, completed: boolean, nowMs: MonoMs): boolean {
     this.octetsAtMs = nowMs;

@@ -183,7 +183,7 @@ function keepNewest<V>(map: Map<string, V>, key: string, value: V, most: number)
   }
 }
 
-/** The fields of a saved memory of this version; none for any other text. */
+/** The fields of a saved memory of this version or of version 1; none for any other text. */
 function parse(saved: string): Readonly<Record<string, unknown>> {
   if (saved.length > LIMITS.savedLength) return {};
   let read: unknown;

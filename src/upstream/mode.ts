@@ -12,7 +12,9 @@
 //             │                   ▲                   │                    │
 //             └──failed──▶ failed └──────passed───────┴───────passed───────┘
 //
-// `suspect` exists in opportunistic mode only: the other two modes cannot use cleartext in the meantime.
+// `suspect` exists in opportunistic mode only. In the other two modes, which cannot use cleartext in the meantime,
+// `private` becomes `failed` at once. While cleartext is refused (downgrade.ts), every failure leads to `suspect`, and no
+// number of them to `failed`. The end of an outage leads from both back to `probing` (Endpoint.retrySoon).
 
 import type { Mode } from '../base/overview.js';
 import { monoAfter, type MonoMs } from '../base/time.js';

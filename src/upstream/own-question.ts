@@ -1,8 +1,8 @@
-// A query of our own in cleartext: for the address of a server, or for its designated resolvers.
+// A query of our own in cleartext: for the address of a server, or for its designated resolvers. And for how long such
+// answers are used.
 
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { DialDatagram, Random } from '../base/ports.js';
-import { CLASS_IN } from '../wire/rrtype.js';
 import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
 import { sendDatagram } from './datagram.js';
 import { blamesForm } from './edns-forms.js';
@@ -22,9 +22,8 @@ export interface PlainServer {
 
 const TIMEOUT_MS = 1000;
 
-/** The question for `type` records of a name in wire form. */
-export const questionFor = (name: Buffer, type: number): Buffer =>
-  Buffer.concat([name, Buffer.from([type >> 8, type & 255, 0, CLASS_IN])]);
+/** Each query is sent up to this many times, first with EDNS: one lost datagram must not delay the start. */
+export const SENDS = 2;
 
 /**
  * Sends the query once.
@@ -60,6 +59,13 @@ export async function askOwn(
     ),
   );
 }
+
+/** The shortest time for which answers to questions of our own are used: a TTL of 0 must not make us ask all the time. */
+const KEPT_LEAST_MS = 60_000;
+
+/** For how long an answer with this TTL is used; at least a minute, at most `mostMs`. */
+export const keptForMs = (ttlSec: number, mostMs: number): number =>
+  Math.min(Math.max(ttlSec * 1000, KEPT_LEAST_MS), mostMs);
 
 /**
  * Calls `then` with the result of `work`, which must not reject. If it rejects, or if `then` throws, that is a fault in

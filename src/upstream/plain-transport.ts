@@ -245,9 +245,14 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
 
 /** One query over UDP, until it is answered or given up. */
 class UdpQuestion<T extends Waiter> {
+  /** How often it was sent, without repetitions that a refusal of its form has caused. */
   sends = 0;
+  /** Whether the server has asked for its cookie, and the query was sent again with it. */
   badCookie = false;
 
+  /**
+   * @param form the form of its EDNS options (edns-forms)
+   */
   constructor(
     readonly ask: Ask,
     readonly waiter: T,

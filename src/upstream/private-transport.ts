@@ -100,7 +100,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     return this.chosen?.isReady === true;
   }
 
-  /** Whether none is ready, and one has been being connected for some time. */
+  /** Whether none is ready, and the handshake of one has taken long: it may never end. */
   isStalled(nowMs: MonoMs): boolean {
     return this.chosen?.isStalled(nowMs) === true;
   }

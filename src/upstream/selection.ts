@@ -21,8 +21,9 @@ export interface Candidate {
 }
 
 /**
- * How probable an answer is, the best first: `works`: a connection is open, or it worked without a failure since.
- * `unknown`: it was not reached yet. `doubtful`: it has failed, and may be tried again.
+ * How probable an answer is, the best first. `works`: a connection is open, it worked without a failure since, or it is
+ * asked in cleartext and has not stopped answering. `unknown`: it was not reached yet, or a handshake has taken long.
+ * `doubtful`: it has failed, and may be tried again.
  */
 export const STANDINGS = ['works', 'unknown', 'doubtful'] as const;
 export type Standing = (typeof STANDINGS)[number];
@@ -84,8 +85,9 @@ export interface Candidates<C> {
 }
 
 /**
- * Chooses the next target, in this order: one whose connection closed without a fault of the server, one that was not
- * asked yet, one whose connection closed and that is in back-off, and, if no attempt is running, one in back-off.
+ * Chooses the next target, in this order: one whose connection closed without a fault of the server; one that was not
+ * asked yet, those with the best standing first; one that hung up on the question; one whose connection closed and that
+ * is in back-off; and, if no attempt is running, one in back-off that was not asked yet.
  * @returns undefined: none now
  */
 export function nextToAsk<C extends Target>(

@@ -5,6 +5,7 @@ import { isIPv6 } from 'node:net';
 import type { CleartextReason, ServerObserver } from '../base/observer.js';
 import { type Failure, failureWords } from '../base/outcome.js';
 import type { AddressOverview, Mode, Origin } from '../base/overview.js';
+import { DOT_PORT } from '../base/port-numbers.js';
 import type { PinPolicy, Security } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { AddressSearch } from './addresses.js';
@@ -436,4 +437,4 @@ function designatedHttps(designated: Designated): HttpsSessionTarget | undefined
 
 /** The label for a server without a name. */
 export const addressLabel = (address: string, port: number): string =>
-  port === 853 ? address : isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+  port === DOT_PORT ? address : isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;

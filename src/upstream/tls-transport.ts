@@ -95,7 +95,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
     return false;
   }
 
-  /** Whether none is ready, and one has been being connected for some time. */
+  /** Whether none is ready, and the handshake of one has taken long: it may never end. */
   isStalled(nowMs: MonoMs): boolean {
     return !this.isReady && isAnySlow(this.all, this.owner.srttMs, nowMs);
   }

@@ -3,7 +3,9 @@
 //
 //   dot ──port 853 cannot be reached──▶ https ──an answer over port 853──▶ dot
 //    ▲                                    │
-//    └───── HTTPS failed too, or the network changed ─────┘
+//    └─ HTTPS failed too, the network changed, or the machine slept
+//
+// 853 stands for the configured port. A server that has no DNS over TLS stays at `https_only`.
 //
 // Every failure to reach the server on port 853 counts, also a certificate that does not prove its identity: a company's
 // gateway that intercepts port 853 is not the server, and the server itself was not reached. Asking it over HTTPS is

@@ -1,5 +1,6 @@
-// The common part of the transports to one server address. Connections stay in a set until they have closed. After
-// `close` nothing is opened or sent, and after `destroy` no query is answered either.
+// The common part of the transports to one server address that send messages over streams (`Connection`): over TLS, and
+// over TCP in cleartext. Connections stay in a set until they have closed. After `close` nothing is opened or sent, and
+// after `destroy` no query is answered either. What an ended connection means is decided here for HTTPS, too.
 
 import { failure, type Failure } from '../base/outcome.js';
 import type { ClosedBy, ServerObserver, UpstreamProtocol } from '../base/observer.js';
@@ -22,15 +23,18 @@ export type Loss =
   /** The server is to blame, or it has refused the connection. */
   | 'fault'
   /**
-   * The connection closed without a fault of the server, or after it had answered other queries. The server may be
-   * asked again at once.
+   * Nobody is to blame: we closed the connection, the server closed it before the query could arrive or while idle, or it
+   * refused another connection while one works. The server may be asked again at once.
    */
   | 'closed'
-  /** The same, and the connection made progress: it answered other queries after this one was sent. */
+  /**
+   * The same, and no query is the reason: the connection answered other queries after this one was sent, or as many as
+   * the server answers on any connection.
+   */
   | 'progress'
   /** The server hung up with the query in flight, perhaps because of it. */
   | 'hang_up'
-  /** The same, and the query was one of a few, or alone: it is the likely reason. */
+  /** The same, and the query was one of a few, or alone: it is probably the reason. */
   | 'likely_reason';
 
 /** The events of a transport, for its endpoint. */
@@ -56,7 +60,7 @@ const FEW_SUSPECTS = 3;
 /** `closing`: queries in flight are finished. `closed`: nothing is left. */
 type Phase = 'open' | 'closing' | 'closed';
 
-/** The base of all transports. */
+/** The base of the transports over streams of messages. */
 export abstract class ServerTransport<T extends Waiter, E extends TransportEvents<T>> {
   private phase: Phase = 'open';
   /** All connections that have not closed yet. Each one knows its own state. */

@@ -1,6 +1,7 @@
 // Designated resolvers (RFC 9462): the answer about _dns.resolver.arpa says where a resolver offers DNS over TLS and DNS
 // over HTTPS (§4, with the service parameters of RFC 9460 and RFC 9461).
 
+import { DOT_PORT, HTTPS_PORT } from '../base/port-numbers.js';
 import { nameToText, readName } from './name.js';
 import { ScannedRecords } from './records.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
@@ -26,8 +27,6 @@ export interface Designations {
   readonly ttlSec: number;
 }
 
-const DOT_PORT = 853;
-const HTTPS_PORT = 443;
 /** The most designations of a protocol that are used. */
 const MOST_TRIED = 4;
 const MOST_PATH_BYTES = 255;

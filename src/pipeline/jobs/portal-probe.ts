@@ -5,6 +5,7 @@
 
 import { isIP } from 'node:net';
 
+import { HTTPS_PORT } from '../../base/port-numbers.js';
 import type { HttpGet, HttpRequest, HttpResponse } from '../../base/ports.js';
 import type { MonoMs } from '../../base/time.js';
 import type { PortalDetection, PortalFinding } from '../../policy/portal-detection.js';
@@ -44,7 +45,6 @@ const UNKNOWN: PortalFinding = { at: 'unknown' };
 const UNRESTRICTED = 'urn:ietf:params:capport:unrestricted';
 const MOST_URL_CHARACTERS = 2048;
 const MOST_ADDRESSES = 2;
-const HTTPS_PORT = 443;
 
 /** Makes the job. */
 export function portalProbeJob(parts: PortalProbeParts): Job {
