@@ -22,7 +22,7 @@ import type { Held } from './held.js';
 import type { Waiter } from './inflight.js';
 import type { Lane } from './tls-transport.js';
 import type { Loss } from './transport.js';
-import { type Asked, type AttemptState, isRunning, nextToAsk, type Tried } from './selection.js';
+import { type Asked, type AttemptState, isRunning, mayGo, nextToAsk, type Tried } from './selection.js';
 
 /** A reply from a server. */
 export interface UpstreamReply {
@@ -183,7 +183,8 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     const isFirst = this.fallback === undefined;
     this.fallback ??= { ...reply, message: Buffer.from(message) };
     const nowMs = this.context.clock.monotonicMs();
-    const other = isFirst ? this.next(nowMs) : undefined;
+    // Its other addresses would say the same.
+    const other = isFirst ? this.next(nowMs, [...this.avoid, to.server.id]) : undefined;
     if (other !== undefined) this.send(other, nowMs);
     else if (!isRunning(this.latest)) this.giveUp();
   }
@@ -222,11 +223,12 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   /** The connection of an attempt is silent: asks another server, or over another connection, as well. */
   suspected(attempt: Attempt): void {
     if (this.state === 'done' || !this.mayAsk) return;
-    const nowMs = this.context.clock.monotonicMs();
-    this.context.observer.hedge();
+    const { clock, observer, group } = this.context;
+    const nowMs = clock.monotonicMs();
+    observer.hedge();
     // Without another server, use a new connection to the same one: endpoints do not use a suspect connection twice.
-    const to = this.next(nowMs) ?? attempt.to;
-    if (to.path(nowMs) !== 'refuse') this.send(to, nowMs);
+    const to = this.next(nowMs) ?? (mayGo(attempt.to, group, nowMs) ? attempt.to : undefined);
+    if (to !== undefined) this.send(to, nowMs);
   }
 
   /** The timer: the time of an attempt or of the whole question is over. */
@@ -260,9 +262,10 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     return sends < MAX_SENDS && attempts < MAX_ATTEMPTS;
   }
 
-  private next(nowMs: MonoMs): Endpoint<Attempt> | undefined {
+  private next(nowMs: MonoMs, avoid = this.avoid): Endpoint<Attempt> | undefined {
+    const { latest, turn, shard } = this;
     const { group, random } = this.context;
-    return this.mayAsk ? nextToAsk(this, group, random, nowMs) : undefined;
+    return this.mayAsk ? nextToAsk({ latest, turn, shard, avoid }, group, random, nowMs) : undefined;
   }
 
   private send(to: Endpoint<Attempt>, nowMs: MonoMs): void {

@@ -130,6 +130,12 @@ export const isTlsOnly = (
   mode === 'opportunistic' &&
   (endpoints.some(each => each.health.at === 'private') || endpoints.some(each => each.isHeld(nowMs)));
 
+/** Whether a question may go to a target now, whatever was tried before. */
+export function mayGo(target: Target, group: Candidates<Target>, nowMs: MonoMs): boolean {
+  const path = target.path(nowMs);
+  return path === 'tls' || (path === 'cleartext' && !isTlsOnly(group, nowMs));
+}
+
 /** The targets with the best standing of all. */
 function mostProbable<C extends Target>(targets: readonly C[]): readonly C[] {
   if (targets.length < 2) return targets;
