@@ -8,6 +8,7 @@ import type { Clock, Connected, Dial, DialDatagram, Log, Random, Security } from
 import { flagsOf, rcodeOf } from '../wire/header.js';
 import { monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
+import { Answering } from './answering.js';
 import type { DowngradeGuard } from './downgrade.js';
 import type { Waiter } from './inflight.js';
 import type { Memory } from './memory.js';
@@ -119,6 +120,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   /** DNS over TLS, or HTTPS in its place. */
   private readonly tls: PrivateTransport<T>;
   private readonly plain: PlainTransport<T>;
+  /** Whether it answers over the connections that it accepts. */
+  private readonly answering = new Answering();
   /** Since when its queries go in cleartext because TLS does not work. */
   private cleartextSinceMs: MonoMs | undefined = undefined;
   /** When it was last tried again because the network had come back. */
@@ -157,8 +160,13 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     return this.state;
   }
 
+  get isTrusted(): boolean {
+    return this.state.at === 'private';
+  }
+
   get standing(): Standing {
     const { mode, state } = this;
+    if (this.answering.isDown) return 'doubtful';
     if (this.open || state.at === 'private') return 'works';
     if (mode === 'off' || (mode === 'opportunistic' && !this.isHeld(this.ports.clock.monotonicMs())))
       return this.plain.isDown ? 'doubtful' : 'works';
@@ -211,6 +219,12 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   tryBeside(nowMs: MonoMs): void {
     if (this.isClosed) return;
     if (!this.tls.isUsable && modes.isDue(this.mode, this.state, nowMs)) this.tls.connect();
+    if (this.answering.isDue(nowMs)) {
+      this.silent();
+      this.tls.probe(answer => {
+        if (answer !== undefined) this.answering.heard(this.ports.clock.monotonicMs());
+      }, nowMs);
+    }
     this.plain.tryAgain(nowMs);
   }
 
@@ -239,6 +253,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   reset(what: 'network' | 'resume'): void {
     this.tlsFailure = undefined;
     this.recoveredAtMs = monoMs(-Infinity);
+    this.answering.forget();
     if (what === 'network') {
       this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
       this.proved = false;
@@ -318,6 +333,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
     this.smoothedMs = smoothed(this.smoothedMs, rttMs);
+    if (this.answering.isDown && protocol !== 'udp' && protocol !== 'tcp')
+      this.answering.heard(this.ports.clock.monotonicMs());
     this.events.reply(waiter, message, protocol, rttMs, authenticated);
   }
 
@@ -331,6 +348,13 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   suspect(waiter: T): void {
     this.events.suspect(waiter);
+  }
+
+  silent(): void {
+    // In opportunistic mode the end of the connection decides (`failed`).
+    if (this.mode === 'opportunistic') return;
+    const nowMs = this.ports.clock.monotonicMs();
+    if (this.answering.asks(nowMs)) this.answering.silent(nowMs);
   }
 
   measured(rttMs: number): void {
