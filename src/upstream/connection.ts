@@ -93,6 +93,8 @@ class Probe implements Waiter {
 
 /** A draining connection waits this long for its last answers: a query is given up after 4.5 s. */
 const DRAIN_MS = 5000;
+/** A probe is given up after this time. */
+const PROBE_MS = 5000;
 /** A server may close a connection that was idle for this long at any moment. */
 const IDLE_MS = 1000;
 /** The most queries that may wait for the handshake. */
@@ -108,6 +110,8 @@ interface Queued<T extends Waiter> {
 export class Connection<T extends Waiter> {
   /** How many queries it has answered, probes included. */
   answers = 0;
+  /** How many queries of its owner it has answered. */
+  private progress = 0;
   /** How many queries were given to it, probes included. */
   taken = 0;
   private phase: Phase = 'connecting';
@@ -121,14 +125,14 @@ export class Connection<T extends Waiter> {
   private isFirst = true;
   /** RFC 7828 §3.2.1: the server answers the option once. */
   private heardKeepalive = false;
-  /** Whether the octets that are being read have completed a message. */
+  /** Whether the octets that are being read have completed an answer to a query in flight. */
   private completed = false;
   private isProved = false;
   private readonly startedAtMs: MonoMs;
   private handshakeMs: number | undefined = undefined;
   /** How long the connection had been idle before the queries in flight were sent. */
   private idleForMs = 0;
-  /** Nothing was received since then. */
+  /** Queries were sent, and nothing was received since the first of them. */
   private isUnheard = false;
   private cancelTimer: Cancel = () => undefined;
   private cancelDrain: Cancel = () => undefined;
@@ -233,14 +237,17 @@ export class Connection<T extends Waiter> {
   }
 
   private send(ask: Ask, waiter: T | Probe, nowMs: MonoMs, form: number): boolean {
-    const id = this.sent.add(new Sent(waiter, ask, form, nowMs, this.answers));
+    const id = this.sent.add(new Sent(waiter, ask, form, nowMs, this.progress));
     if (id === undefined) return false;
     this.taken++;
     waiter.isSent = true;
-    if (this.sent.size === 1 && waiter !== this.check) {
-      this.idleForMs = nowMs - this.liveness.lastMs;
-      this.isUnheard = true;
-      this.liveness.begin(nowMs);
+    if (this.sent.size === 1) {
+      // What was answered elsewhere meanwhile is still a question that the server has not answered here.
+      if (!this.isUnheard) {
+        this.idleForMs = nowMs - this.liveness.lastMs;
+        this.isUnheard = true;
+        this.liveness.begin(nowMs);
+      }
       this.watch();
     }
     this.stream.send(upstreamFrame(id, ask, this.edns.options(form, this.isFirst)));
@@ -258,11 +265,12 @@ export class Connection<T extends Waiter> {
   private watch(): void {
     this.cancelTimer();
     if (this.phase !== 'open' && this.phase !== 'draining') return;
-    // A query that was answered elsewhere still shows whether anything comes back here.
+    this.endProbes();
+    // Before it counts as idle, it must be heard of: queries that nobody waits for any more may all be unanswered.
     if (!this.sent.isAwaited && !this.isUnheard) {
       if (this.phase === 'draining' || this.liveness.isSuspect) return this.end({ at: 'drain' });
       this.cancelTimer = this.clock.after(this.events.idleMs(), () => {
-        if (this.sent.isAwaited) this.watch();
+        if (this.sent.isAwaited || this.isUnheard) this.watch();
         else if (this.events.keepWarm()) this.probe(() => undefined);
         else this.end({ at: 'idle' });
       });
@@ -294,6 +302,17 @@ export class Connection<T extends Waiter> {
     this.events.suspect(waiters, slow === undefined || isOwn(slow) ? undefined : slow);
   }
 
+  /** Gives up probes that are not answered, like all other queries. */
+  private endProbes(): void {
+    const nowMs = this.clock.monotonicMs();
+    for (let each = this.sent.first; each !== undefined; each = this.sent.first) {
+      const { waiter, sentAtMs } = each;
+      if (!isOwn(waiter) || nowMs - sentAtMs < PROBE_MS) return;
+      waiter.done = true;
+      if (waiter !== this.check) waiter.then(undefined, nowMs - sentAtMs);
+    }
+  }
+
   /** Asks for something that the server can answer at once, whatever happens to the queries in flight. */
   private checkServer(): void {
     const nowMs = this.clock.monotonicMs();
@@ -316,10 +335,10 @@ export class Connection<T extends Waiter> {
     else this.stream.close();
     const unanswered: Unanswered<T>[] = [];
     const probes: Probe[] = [];
-    const { answers } = this;
+    const { progress } = this;
     for (const { waiter, before } of this.sent.takeAll()) {
       if (isOwn(waiter)) probes.push(waiter);
-      else unanswered.push({ waiter, progressed: answers > before });
+      else unanswered.push({ waiter, progressed: progress > before });
     }
     for (const { waiter } of this.queued) {
       if (isOwn(waiter)) probes.push(waiter);
@@ -333,9 +352,9 @@ export class Connection<T extends Waiter> {
 
   private readonly receive = (message: Buffer): void => {
     if (this.phase === 'closed') return;
-    this.completed = true;
     const match = this.sent.match(message);
     if (match.at !== 'reply') return this.events.stray(match.at);
+    this.completed = true;
     this.answers++;
     if (!this.heardKeepalive) {
       this.heardKeepalive = true;
@@ -356,6 +375,7 @@ export class Connection<T extends Waiter> {
       if (waiter !== this.check) waiter.then(whole, nowMs - sentAtMs);
       return;
     }
+    this.progress++;
     this.events.reply(waiter, whole, nowMs - sentAtMs, this.idleForMs);
   };
 

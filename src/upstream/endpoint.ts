@@ -8,6 +8,7 @@ import type { Clock, Connected, Dial, DialDatagram, Log, Random, Security } from
 import { flagsOf, rcodeOf } from '../wire/header.js';
 import { monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
+import { Answering } from './answering.js';
 import type { DowngradeGuard } from './downgrade.js';
 import type { Waiter } from './inflight.js';
 import type { Memory } from './memory.js';
@@ -121,6 +122,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   /** DNS over TLS, or HTTPS in its place. */
   private readonly tls: PrivateTransport<T>;
   private readonly plain: PlainTransport<T>;
+  /** Whether it answers over the connections that it accepts. */
+  private readonly answering = new Answering();
   /** Since when its queries go in cleartext because TLS does not work. */
   private cleartextSinceMs: MonoMs | undefined = undefined;
   /** When it was last tried again because the network had come back. */
@@ -159,8 +162,13 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     return this.state;
   }
 
+  get isTrusted(): boolean {
+    return this.state.at === 'private';
+  }
+
   get standing(): Standing {
     const { mode, state } = this;
+    if (this.answering.isDown) return 'doubtful';
     if (this.open) return 'works';
     // It worked until now, but a handshake that does not end must not hold queries up.
     if (state.at === 'private') return this.tls.isStalled(this.ports.clock.monotonicMs()) ? 'unknown' : 'works';
@@ -215,6 +223,12 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   tryBeside(nowMs: MonoMs): void {
     if (this.isClosed) return;
     if (!this.tls.isUsable && modes.isDue(this.mode, this.state, nowMs)) this.tls.connect();
+    if (this.answering.isDue(nowMs)) {
+      this.silent();
+      this.tls.probe(answer => {
+        if (answer !== undefined) this.answering.heard(this.ports.clock.monotonicMs());
+      }, nowMs);
+    }
     this.plain.tryAgain(nowMs);
   }
 
@@ -248,6 +262,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   reset(what: 'network' | 'resume'): void {
     this.tlsFailure = undefined;
     this.recoveredAtMs = monoMs(-Infinity);
+    this.answering.forget();
     if (what === 'network') {
       this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
       this.proved = false;
@@ -334,6 +349,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
     this.smoothedMs = smoothed(this.smoothedMs, rttMs);
     if (authenticated) this.identity.guard.proved(this.ports.clock.monotonicMs());
+    if (this.answering.isDown && protocol !== 'udp' && protocol !== 'tcp')
+      this.answering.heard(this.ports.clock.monotonicMs());
     this.events.reply(waiter, message, protocol, rttMs, authenticated);
   }
 
@@ -347,6 +364,13 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   suspect(waiter: T, isSlow: boolean): void {
     this.events.suspect(waiter, isSlow);
+  }
+
+  silent(): void {
+    // In opportunistic mode the end of the connection decides (`failed`).
+    if (this.mode === 'opportunistic') return;
+    const nowMs = this.ports.clock.monotonicMs();
+    if (this.answering.asks(nowMs)) this.answering.silent(nowMs);
   }
 
   measured(rttMs: number): void {

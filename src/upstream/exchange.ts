@@ -187,7 +187,8 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.fallback ??= { ...reply, message: Buffer.from(message) };
     if (this.fallback.server.id !== to.server.id) this.fallback = { ...this.fallback, isShared: true };
     const nowMs = this.context.clock.monotonicMs();
-    const other = isFirst ? this.next(nowMs) : undefined;
+    // Its other addresses would say the same.
+    const other = isFirst ? this.next(nowMs, [...this.avoid, to.server.id]) : undefined;
     if (other !== undefined) this.send(other, nowMs);
     else if (!isRunning(this.latest)) this.giveUp();
   }
@@ -272,9 +273,10 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     return sends < MAX_SENDS && attempts < MAX_ATTEMPTS;
   }
 
-  private next(nowMs: MonoMs): Endpoint<Attempt> | undefined {
+  private next(nowMs: MonoMs, avoid = this.avoid): Endpoint<Attempt> | undefined {
+    const { latest, turn, shard } = this;
     const { group, random } = this.context;
-    return this.mayAsk ? nextToAsk(this, group, random, nowMs) : undefined;
+    return this.mayAsk ? nextToAsk({ latest, turn, shard, avoid }, group, random, nowMs) : undefined;
   }
 
   private pathTo(to: Endpoint<Attempt>, nowMs: MonoMs): Path {

@@ -6,7 +6,7 @@ import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Cancel, Clock, Connected } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { type Ask, errorWithQuestion, isErrorWithoutQuestion, ROOT_NS, upstreamQuery } from '../wire/upstream-query.js';
-import type { End } from './connection.js';
+import type { End, ProbeResult } from './connection.js';
 import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
 import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
@@ -52,9 +52,6 @@ export interface HttpsConnectionEvents<T extends Waiter> {
   closed(end: End, unanswered: readonly T[]): void;
 }
 
-/** Takes the answer to a probe; undefined: there was none. */
-type ProbeResult = (answer: Buffer | undefined, rttMs: number) => void;
-
 /** A query of our own. */
 class Probe {
   /**
@@ -85,6 +82,8 @@ export class HttpsConnection<T extends Waiter> {
   private isProved = false;
   /** Nothing was received for too long while queries were under way. */
   private isSilent = false;
+  /** Queries were sent, and nothing was received since the first of them. */
+  private isUnheard = false;
   /** Whether a PING was sent since the last octets were received. */
   private hasPinged = false;
   /** Queries that wait until they can be sent, oldest first. */
@@ -192,9 +191,11 @@ export class HttpsConnection<T extends Waiter> {
     const wasIdle = this.inflight === 0;
     this.queued.push({ ask, waiter, askedAtMs: nowMs, form, sentAtMs: nowMs, cancel: () => undefined });
     if (wasIdle) {
-      this.idleForMs = nowMs - this.heardAtMs;
-      this.heardAtMs = nowMs;
-      this.hasPinged = false;
+      if (!this.isUnheard) {
+        this.idleForMs = nowMs - this.heardAtMs;
+        this.heardAtMs = nowMs;
+        this.hasPinged = false;
+      }
       this.watch();
     }
     this.sendQueued(nowMs);
@@ -209,6 +210,7 @@ export class HttpsConnection<T extends Waiter> {
       request.sentAtMs = nowMs;
       if (!(request.waiter instanceof Probe)) request.waiter.isSent = true;
       this.sent.add(request);
+      this.isUnheard = true;
       request.form ??= this.edns.current(nowMs);
       // Keepalive (RFC 7828) does not apply to HTTP, which has its own way of closing.
       const message = upstreamQuery(HTTPS_ID, request.ask, this.edns.options(request.form, false));
@@ -220,7 +222,8 @@ export class HttpsConnection<T extends Waiter> {
   private watch(): void {
     this.cancelTimer();
     if (this.phase === 'closed' || (this.phase === 'connecting' && this.inflight === 0)) return;
-    if (this.inflight > 0) this.cancelTimer = this.clock.after(TICK_MS, () => this.tick());
+    // Before it counts as idle, it must be heard of: queries that nobody waits for any more may all be unanswered.
+    if (this.inflight > 0 || this.isUnheard) this.cancelTimer = this.clock.after(TICK_MS, () => this.tick());
     else if (this.phase === 'draining') this.end({ at: 'drain' });
     else
       this.cancelTimer = this.clock.after(this.events.idleMs(), () => {
@@ -233,7 +236,8 @@ export class HttpsConnection<T extends Waiter> {
     const nowMs = this.clock.monotonicMs();
     this.removeOld(nowMs);
     this.sendQueued(nowMs);
-    if (this.phase !== 'connecting' && this.sent.size > 0) this.lookForSilence(nowMs - this.heardAtMs);
+    if (this.phase !== 'connecting' && (this.sent.size > 0 || this.isUnheard))
+      this.lookForSilence(nowMs - this.heardAtMs);
     this.watch();
   }
 
@@ -271,7 +275,14 @@ export class HttpsConnection<T extends Waiter> {
     else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), false);
     else this.judged(request, judge(outcome, request.ask.question));
     this.sendQueued();
+    this.endIfUseless();
     if (this.inflight === 0) this.watch();
+  }
+
+  /** A server may forbid all requests (RFC 9113 §6.5.2), instead of closing the connection. */
+  private endIfUseless(): void {
+    if (this.mostRequests > 0 || this.sent.size > 0 || this.phase !== 'open') return;
+    this.end({ at: 'failed', code: 'http', detail: 'the server takes no requests' });
   }
 
   private judged(request: Request<T>, verdict: HttpVerdict): void {
@@ -354,11 +365,12 @@ export class HttpsConnection<T extends Waiter> {
   private limited(most: number): void {
     this.mostRequests = Math.min(most, MOST_REQUESTS);
     this.sendQueued();
+    this.endIfUseless();
   }
 
   private heard(): void {
     this.heardAtMs = this.clock.monotonicMs();
-    this.isSilent = this.hasPinged = false;
+    this.isSilent = this.hasPinged = this.isUnheard = false;
   }
 
   private leaving(): void {

@@ -7,7 +7,7 @@ import { failure, type FailureCode } from '../base/outcome.js';
 import type { Clock } from '../base/ports.js';
 import { monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
-import type { End } from './connection.js';
+import type { End, ProbeResult } from './connection.js';
 import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import { HttpsConnection, type HttpsConnectionEvents } from './https-connection.js';
 import type { DialHttps, HttpsSessionTarget } from './https-session.js';
@@ -111,6 +111,11 @@ export class HttpsTransport<T extends Waiter> {
     return made;
   }
 
+  /** Asks for something that every server can answer, beside the queries. `then`: see HttpsConnection.probe. */
+  probe(then: ProbeResult): void {
+    this.connection()?.probe(then);
+  }
+
   /** Closes each connection after its last answer. Others may be opened later. */
   retire(): void {
     for (const each of [...this.connections]) each.close();
@@ -162,7 +167,10 @@ export class HttpsTransport<T extends Waiter> {
       },
       srttMs: () => owner.srttMs,
       stray: kind => counts.error(kind),
-      suspect: waiters => waiters.forEach(waiter => owner.suspect(waiter, false)),
+      suspect: waiters => {
+        owner.silent();
+        for (const each of waiters) owner.suspect(each, false);
+      },
       idleMs: () => this.idleLimitMs,
       keepWarm: () => this.phase === 'open' && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
       closed: (end, unanswered) => {

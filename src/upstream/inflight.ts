@@ -22,7 +22,7 @@ export class Sent<T extends Waiter> {
 
   /**
    * @param form the form of its EDNS options (edns-forms)
-   * @param before how many queries the connection had answered before
+   * @param before how many queries of its owner the connection had answered before
    */
   constructor(
     readonly waiter: T,
@@ -90,10 +90,15 @@ export class Inflight<T extends Waiter> {
     return sent?.id === id ? sent : undefined;
   }
 
+  /** The oldest query that somebody still waits for. */
+  get first(): Sent<T> | undefined {
+    this.dropDone();
+    return this.oldest;
+  }
+
   /** Whether somebody still waits for an answer. */
   get isAwaited(): boolean {
-    this.dropDone();
-    return this.oldest !== undefined;
+    return this.first !== undefined;
   }
 
   /** Removes and returns all queries, oldest first. */

@@ -15,18 +15,21 @@ import {
   ROOT_NS,
   upstreamQuery,
 } from '../wire/upstream-query.js';
+import { Answering } from './answering.js';
+import type { Connection } from './connection.js';
 import { Cookies } from './cookies.js';
 import { type DatagramResult, sendDatagram } from './datagram.js';
 import { blamesForm, EdnsForms, TCP_FORMS, UDP_FORMS } from './edns-forms.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
-import { PlainHealth } from './plain-health.js';
 import { ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
 const TIMEOUT_MS = 1000;
 const SENDS = 2;
 /** The most queries in flight over UDP; each has its own socket. */
 const MOST_ASKED = 2048;
+/** One connection over TCP carries all queries. Others are opened while it is silent. */
+const MOST_SILENT = 3;
 
 /** The ports that it uses. */
 export interface PlainPorts extends TransportPorts {
@@ -59,7 +62,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   private readonly forms = new EdnsForms(UDP_FORMS);
   /** Whether the server has sent an OPT: then silence is not due to EDNS. */
   private knowsEdns = false;
-  private readonly health = new PlainHealth();
+  private readonly health = new Answering();
   /** Queries in flight over UDP. */
   private readonly asked = new Set<UdpQuestion<T>>();
 
@@ -232,14 +235,27 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     if (!this.isOpen) return this.owner.lost(waiter, undefined, 'closed');
     this.ports.observer.cleartext(this.target.reason);
     this.counts.query('tcp');
-    for (const each of this.all) if (each.usable && each.ask(ask, waiter)) return;
+    if (this.connection()?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), 'fault');
+  }
+
+  /** The connection for the next query: one that is not suspect, else a new one, else one of the others. */
+  private connection(): Connection<T> | undefined {
+    let count = 0;
+    let silent: Connection<T> | undefined;
+    for (const each of this.all) {
+      if (!each.usable) continue;
+      if (!each.suspect) return each;
+      count++;
+      silent = each;
+    }
+    if (count >= MOST_SILENT) return silent;
+    if (this.makeRoom()) return this.connection();
     const { address, port } = this.target;
-    const made = this.open(
+    return this.open(
       { address, port, security: { at: 'cleartext' } },
       () => ({}),
       () => idle.idleMs(idle.FIRST_LIMIT),
     );
-    if (made?.ask(ask, waiter) !== true) this.owner.lost(waiter, failure('overload'), 'fault');
   }
 }
 

@@ -4,10 +4,11 @@
 import type { ServerObserver, UpstreamProtocol } from '../base/observer.js';
 import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Cancel, Connected, DialTarget } from '../base/ports.js';
-import type { MonoMs } from '../base/time.js';
+import { monoMs, type MonoMs } from '../base/time.js';
 import { HEADER_BYTES } from '../wire/header.js';
 import { recordsStart } from '../wire/records.js';
 import type { Ask } from '../wire/upstream-query.js';
+import type { ProbeResult } from './connection.js';
 import { http2Dialer } from './http2.js';
 import type { HttpsSessionTarget } from './https-session.js';
 import { HttpsTransport } from './https-transport.js';
@@ -24,6 +25,9 @@ import {
   probing,
   toHttps,
 } from './transport-choice.js';
+
+/** After this long without a query, port 853 is not tried any more until the next one. */
+const QUIET_MS = 60_000;
 
 /** Where a server is asked privately. At least one of the two is there. */
 export interface PrivateTargets {
@@ -50,6 +54,9 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   /** Ends the wait for a connection over TLS; undefined: there is none. */
   private cancelPatience: Cancel | undefined = undefined;
   private cancelProbe: Cancel = () => undefined;
+  /** Port 853 is to be tried again at the next query: there was none for a while. */
+  private isProbeDue = false;
+  private lastAskedAtMs: MonoMs = monoMs(-Infinity);
   /** What the last handshake over port 853 has shown while queries go over HTTPS. */
   private shown: Connected = { authenticated: false, resumed: false };
   /** The last question that was answered over HTTPS, so that the server can certainly answer it over port 853, too. */
@@ -114,6 +121,11 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     return this.owner.srttMs;
   }
 
+  get isTrusted(): boolean {
+    // The one over HTTPS was not the one over TLS.
+    return this.choice.at !== 'https' && this.owner.isTrusted;
+  }
+
   get idleLimitMs(): number | undefined {
     return this.chosen?.idleLimitMs;
   }
@@ -121,7 +133,9 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   /** @param lane which queries it may share a connection over TLS with */
   ask(ask: Ask, waiter: T, lane: Lane, nowMs: MonoMs): void {
     const { dot, https } = this;
+    this.lastAskedAtMs = nowMs;
     if (this.choice.at !== 'dot') {
+      if (this.isProbeDue) this.tryDot(nowMs);
       if (https === undefined) this.owner.lost(waiter, undefined, 'closed');
       else https.ask(ask, waiter, nowMs);
       return;
@@ -129,6 +143,12 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     if (dot === undefined) return this.owner.lost(waiter, undefined, 'closed');
     if (https !== undefined) this.asked.set(waiter, ask);
     dot.ask(ask, waiter, lane, nowMs);
+    this.bePatient();
+  }
+
+  /** Asks for something that every server can answer, beside the queries. `then`: see Connection.probe. */
+  probe(then: ProbeResult, nowMs: MonoMs): void {
+    this.chosen?.probe(then, nowMs);
     this.bePatient();
   }
 
@@ -187,6 +207,11 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     this.owner.suspect(waiter, isSlow);
   }
 
+  silent(): void {
+    // While queries go over HTTPS, silence on port 853 says nothing about them.
+    if (this.choice.at !== 'https') this.owner.silent();
+  }
+
   emptied(): void {
     if (this.isEmpty) this.owner.emptied();
   }
@@ -203,7 +228,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   }
 
   probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void {
-    // While queries go over HTTPS, `probeDot` asks.
+    // While queries go over HTTPS, `tryDot` asks.
     if (this.choice.at !== 'https') this.owner.probed(answer, rttMs, authenticated);
   }
 
@@ -225,6 +250,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
   private httpsEvents(): TlsEvents<T> {
     const { owner } = this;
     return {
+      isTrusted: false,
       get srttMs() {
         return owner.srttMs;
       },
@@ -234,6 +260,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
       },
       lost: (waiter, why, loss) => owner.lost(waiter, why, loss),
       suspect: (waiter, isSlow) => owner.suspect(waiter, isSlow),
+      silent: () => owner.silent(),
       emptied: () => this.emptied(),
       connected: (info, handshakeMs) => {
         if (!this.probes) this.reached();
@@ -289,13 +316,16 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     if (choice.at !== 'https' || this.isClosed) return;
     const { clock } = this.ports;
     this.cancelProbe = clock.after(choice.probeAtMs - clock.monotonicMs(), () => {
-      this.choose(probing(choice, clock.monotonicMs()));
-      this.probeDot();
+      const nowMs = clock.monotonicMs();
+      if (nowMs - this.lastAskedAtMs < QUIET_MS) this.tryDot(nowMs);
+      else this.isProbeDue = true;
     });
   }
 
   /** Tries port 853 beside the queries. */
-  private probeDot(): void {
+  private tryDot(nowMs: MonoMs): void {
+    if (this.choice.at !== 'https') return;
+    this.choose(probing(this.choice, nowMs));
     if (this.dot?.isUsable !== false) return;
     // Some servers know no more than the zones of their network, so the root would be a bad question.
     this.dot.connect()?.probe(answer => this.probedAgain(answer), this.answered);
@@ -325,6 +355,7 @@ export class PrivateTransport<T extends Waiter> implements TlsEvents<T> {
     this.cancelPatience?.();
     this.cancelPatience = undefined;
     this.cancelProbe();
+    this.isProbeDue = false;
   }
 
   /** Tells the owner if the transport is another one now. */

@@ -6,7 +6,7 @@ import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Connected, DialTarget } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
-import type { Connection, ConnectionEvents, End } from './connection.js';
+import type { Connection, ConnectionEvents, End, ProbeResult } from './connection.js';
 import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
@@ -29,9 +29,13 @@ const KEEP_WARM_MS = 60_000;
 
 /** The events of a TLS transport, for its endpoint. */
 export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {
+  /** Whether the server has shown that it answers over TLS, so that new connections need no probe. */
+  readonly isTrusted: boolean;
   connected(info: Connected, handshakeMs: number): void;
   /** The answer to the probe of opportunistic mode on a new connection; undefined: there was none. */
   probed(answer: Buffer | undefined, rttMs: number, authenticated: boolean): void;
+  /** The server has accepted a connection, and does not answer on it, whatever it is asked. */
+  silent(): void;
   /** TLS with this address does not work. */
   failed(code: FailureCode, detail: string): void;
 }
@@ -70,7 +74,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   private readonly lanes = new Map<Connection<T>, Lane>();
 
   /**
-   * @param probes whether a new connection is trusted only after a probe was answered on it
+   * @param probes whether the server is trusted only after a probe was answered on a connection
    */
   constructor(
     ports: TransportPorts,
@@ -137,6 +141,11 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
     return made;
   }
 
+  /** Asks for something that every server can answer, beside the queries. `then`: see Connection.probe. */
+  probe(then: ProbeResult, nowMs: MonoMs): void {
+    this.connectionFor('shared', nowMs)?.probe(then);
+  }
+
   /** The route to the server has changed, or its connections are dead: closes them. */
   reset(what: 'network' | 'resume'): void {
     if (what === 'network') {
@@ -154,17 +163,23 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
 
   override close(): void {
     super.close();
-    this.dropWaiting();
+    this.lose(this.takeWaiting());
   }
 
   protected override cut(): void {
+    // Otherwise new connections would be opened for them.
+    const waiting = this.takeWaiting();
     super.cut();
-    this.dropWaiting();
+    this.lose(waiting);
   }
 
-  private dropWaiting(): void {
+  private takeWaiting(): readonly Waiting<T>[] {
     const { waiting } = this;
     this.waiting = [];
+    return waiting;
+  }
+
+  private lose(waiting: readonly Waiting<T>[]): void {
     for (const { waiter } of waiting) this.owner.lost(waiter, undefined, 'closed');
     this.tellIfEmpty();
   }
@@ -172,9 +187,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   /** Ends the queries that wait, unless there is another connection. */
   private failWaiting(why: Failure): void {
     if (this.isUsable) return;
-    const { waiting } = this;
-    this.waiting = [];
-    for (const { waiter } of waiting) this.owner.lost(waiter, why, 'fault');
+    for (const { waiter } of this.takeWaiting()) this.owner.lost(waiter, why, 'fault');
   }
 
   /** Asks the queries that wait, as far as there are connections for them. */
@@ -214,7 +227,9 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
       return this.taken(best, lane);
     // A connection that is being opened can take the load as well as another new one.
     if (best !== undefined && !best.open) return this.taken(best, lane);
-    if (count === 0 || (count < MAX_CONNECTIONS && nowMs >= this.noOtherUntilMs)) return this.connect(lane);
+    // A server that accepts no other connection accepts one in place of a dead one.
+    const mayOpen = count < MAX_CONNECTIONS && (nowMs >= this.noOtherUntilMs || !this.isReady);
+    if (count === 0 || mayOpen) return this.makeRoom() ? this.connectionFor(lane, nowMs) : this.connect(lane);
     if (best !== undefined || usedUp === undefined) return this.taken(best ?? silent, lane);
     usedUp.close();
     return this.connect(lane);
@@ -248,13 +263,19 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
         if (info.refusesAlpn === true) this.refusesAlpn = true;
         this.counts.connect(info.resumed, handshakeMs / 1000);
         this.owner.connected(info, handshakeMs);
-        if (this.probes) made().probe((answer, rttMs) => this.owner.probed(answer, rttMs, info.authenticated));
+        if (this.probes && !this.owner.isTrusted)
+          made().probe((answer, rttMs) => this.owner.probed(answer, rttMs, info.authenticated));
         this.serveWaiting();
       },
       reply: (waiter, message, rttMs, idleForMs) => {
         this.limit = idle.reusedAfter(this.limit, idleForMs);
         this.owner.reply(waiter, message, 'dot', rttMs, made().authenticated);
         if (this.waiting.length > 0) this.serveWaiting();
+      },
+      suspect: (waiters, slow) => {
+        // An answer that arrives slowly is no silence.
+        if (slow === undefined) this.owner.silent();
+        for (const each of waiters) this.owner.suspect(each, each === slow);
       },
       keepalive: ms => void (this.limit = idle.said(this.limit, ms)),
       keepWarm: () => this.isOpen && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,

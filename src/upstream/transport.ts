@@ -57,6 +57,12 @@ export interface TransportEvents<T extends Waiter> {
 /** If the server hangs up with at most this many queries in flight, each is asked again alone. */
 const FEW_SUSPECTS = 3;
 
+/**
+ * The most connections, those included that are being closed. A server may want each of them closed after one answer
+ * (RFC 7828 §3.2.2), and have other answers outstanding.
+ */
+const MOST_CONNECTIONS = 16;
+
 /** `closing`: queries in flight are finished. `closed`: nothing is left. */
 type Phase = 'open' | 'closing' | 'closed';
 
@@ -105,6 +111,21 @@ export abstract class ServerTransport<T extends Waiter, E extends TransportEvent
 
   protected get isOpen(): boolean {
     return this.phase === 'open';
+  }
+
+  /**
+   * If there are too many connections, closes the one that is being closed for longest. Its queries may be asked again,
+   * and have perhaps opened another one then.
+   * @returns whether it did
+   */
+  protected makeRoom(): boolean {
+    if (this.connections.size < MOST_CONNECTIONS) return false;
+    for (const each of this.connections) {
+      if (each.usable) continue;
+      each.destroy();
+      return true;
+    }
+    return false;
   }
 
   /** Opens a connection; undefined: the transport is closed. Connections are opened only here. */

@@ -55,6 +55,8 @@ function setUp({ probes = false } = {}) {
       events.push(`lost ${waiter.name} ${why?.code ?? ''}${loss === 'closed' ? ' blameless' : ''}`);
     },
     suspect: waiter => void events.push(`suspect ${waiter.name}`),
+    silent: () => void events.push('silent'),
+    isTrusted: false,
     emptied: () => void events.push('emptied'),
     connected: () => void events.push('connected'),
     probed: answer => void events.push(`probed ${answer === undefined ? 'nothing' : 'answer'}`),
@@ -221,12 +223,37 @@ await t.test('the server says how many requests it takes: the others wait their 
   t.equal(one.last.asked.length, 3);
   one.last.answer();
   t.same(one.last.asked.slice(3), ['d.test.'], 'one at a time');
-  one.last.limit(0);
-  one.last.answer();
-  t.same(one.last.asked.slice(4), [], 'none at all');
   for (let i = 0; i < 4096; i++) one.ask('x.test');
   t.same(one.events.at(-1), 'lost x.test overload');
   t.end();
+});
+
+await t.test('a server that takes no requests is not usable, once what it has taken is answered', t => {
+  const one = setUp();
+  one.ask('a.test');
+  one.last.connect();
+  one.last.limit(0);
+  one.ask('b.test');
+  one.last.answer();
+  t.same(one.events.slice(1), [
+    'reply a.test https',
+    'failed http 192.0.2.1 port 443: the server takes no requests',
+    'lost b.test http',
+    'emptied',
+  ]);
+  t.end();
+});
+
+await t.test('a silent session is found out although its queries were answered elsewhere', async t => {
+  const one = setUp();
+  one.ask('a.test');
+  one.last.connect();
+  await one.clock.advance(100);
+  for (const each of one.waiters) each.done = true;
+  await one.clock.advance(1100);
+  t.same(one.events.slice(1), ['silent']);
+  await one.clock.advance(2500);
+  t.same(one.events.slice(2), ['failed timeout 192.0.2.1 port 443: the connection fell silent', 'emptied']);
 });
 
 await t.test('before the server says how many requests it takes, 100 are under way at most', t => {
@@ -330,14 +357,14 @@ await t.test('a stalled session: silence after a PING makes it suspect after 1 s
   t.equal(one.last.pings, 1);
   t.same(one.events.slice(1), []);
   await one.clock.advance(150);
-  t.same(one.events.slice(1), ['suspect a.test']);
+  t.same(one.events.slice(1), ['silent', 'suspect a.test']);
   t.equal(one.transport.isReady, false);
   one.ask('b.test');
   t.equal(one.sessions.length, 2, 'the next query uses another connection');
   one.last.connect();
   one.last.answer();
   await one.clock.advance(2000);
-  t.same(one.events.slice(4), ['failed timeout 192.0.2.1 port 443: the connection fell silent', 'lost a.test timeout']);
+  t.same(one.events.slice(5), ['failed timeout 192.0.2.1 port 443: the connection fell silent', 'lost a.test timeout']);
   t.equal(one.sessions[0]?.closed, 'destroyed');
 });
 

@@ -1,5 +1,6 @@
-// Whether a server answers in cleartext. A query that is not answered says little: its zone may be dead. So after one,
-// the server is asked for something that every resolver can answer, and only silence to that counts. Pure.
+// Whether a server answers, in cleartext or over connections that it accepts. A query that is not answered says little:
+// its zone may be dead. So after one, the server is asked for something that every resolver can answer, and only silence
+// to that counts. Pure.
 
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 
@@ -12,8 +13,8 @@ type State =
   | { readonly at: 'asked'; readonly failures: number }
   | { readonly at: 'down'; readonly failures: number; readonly retryAtMs: MonoMs };
 
-/** The health of one address in cleartext. */
-export class PlainHealth {
+/** Whether one address answers. */
+export class Answering {
   private state: State = { at: 'answers' };
   private heardAtMs: MonoMs = monoMs(-Infinity);
   /** A query was not answered, and nothing was heard since it was sent. */
