@@ -2,7 +2,7 @@
 // (RFC 8910), as far as systemd-networkd and NetworkManager keep it in files. The formats are not documented, so that
 // everything is optional, and what is unknown is ignored. The texts come from the network: they are not trusted.
 
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readSync } from 'node:fs';
 import { isIP, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 
@@ -100,7 +100,8 @@ function filesIn(directory: string): { readonly index: number; readonly text: st
 /** The first octets of a file; empty if it cannot be read. */
 function startOf(path: string): string {
   try {
-    const file = openSync(path, 'r');
+    // Opening a pipe would wait for a writer.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const octets = Buffer.alloc(MOST_FILE_BYTES);
       return octets.toString('utf8', 0, readSync(file, octets, 0, octets.length, 0));

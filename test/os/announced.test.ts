@@ -1,6 +1,7 @@
-import fs, { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import fs, { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import fc from 'fast-check';
@@ -42,6 +43,21 @@ LLMNR=yes
 DHCP4_ADDRESS=192.0.2.7
 DHCP_LEASE=/run/systemd/netif/leases/2
 `;
+
+await t.test('what is no file of text says nothing, costs little and holds nobody up; the others are read', t => {
+  const links = mkdtempSync(join(tmpdir(), 'links-'));
+  t.teardown(() => rmSync(links, { recursive: true }));
+  mkdirSync(join(links, '2'));
+  execFileSync('mkfifo', [join(links, '3')]);
+  symlinkSync('/dev/zero', join(links, '4'));
+  symlinkSync('5', join(links, '5'));
+  writeFileSync(join(links, '6'), Buffer.alloc(10_000_000, 'DNS=x '));
+  writeFileSync(join(links, '7'), 'DNS=192.0.2.1#a.example');
+  t.same(readAnnouncements({ networkd: links, networkManager: links }).resolvers, [
+    { address: '192.0.2.1', port: undefined, name: 'a.example' },
+  ]);
+  t.end();
+});
 
 await t.test('systemd-networkd: resolvers with a name, and the captive portal', t => {
   const dns =
