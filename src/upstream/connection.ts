@@ -170,6 +170,11 @@ export class Connection<T extends Waiter> {
     return this.liveness.lastMs;
   }
 
+  /** Queries were sent, and nothing was received since the first of them. */
+  get isUnanswered(): boolean {
+    return this.isUnheard;
+  }
+
   /** When its handshake began. */
   get startedMs(): MonoMs {
     return this.startedAtMs;

@@ -76,8 +76,8 @@ const HOLD_MS = 4200;
 export class Attempt implements Waiter, Tried<Endpoint<Attempt>> {
   state: AttemptState = 'running';
   isSent = false;
-  /** The connection answered other queries before it closed: the attempt does not count. */
-  progressed = false;
+  /** It does not count as a send: see Loss. */
+  isUncounted = false;
 
   constructor(
     readonly exchange: Exchange,
@@ -198,7 +198,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     if (this.state === 'done') return;
     const { observer, interrupted } = this.context;
     attempt.state = this.stateAfter(loss);
-    attempt.progressed = loss === 'progress';
+    attempt.isUncounted = loss === 'uncounted';
     if (why !== undefined) this.lastFailure = why;
     if (attempt.state !== 'lost') observer.replay();
     if (interrupted === undefined) this.dispatch();
@@ -211,7 +211,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
       case 'fault':
         return 'lost';
       case 'closed':
-      case 'progress':
+      case 'uncounted':
         return 'closed';
       case 'hang_up':
       case 'likely_reason': {
@@ -268,7 +268,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     let sends = 0;
     for (let each = this.latest; each !== undefined; each = each.earlier) {
       attempts++;
-      if (each.isSent && !each.progressed) sends++;
+      if (each.isSent && !each.isUncounted) sends++;
     }
     return sends < MAX_SENDS && attempts < MAX_ATTEMPTS;
   }

@@ -239,8 +239,15 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
   private suits(connection: Connection<T>, lane: Lane): boolean {
     const carried = this.laneOf(connection);
     if (lane !== 'alone' && carried === lane) return true;
-    // On an idle connection, a query that makes the server hang up harms no other.
-    return lane !== 'shared' && carried === 'shared' && connection.open && connection.inflight === 0;
+    // On an idle connection, a query that makes the server hang up harms no other. But one on which the last query was
+    // given up without an answer may be about to close because of that query.
+    return (
+      lane !== 'shared' &&
+      carried === 'shared' &&
+      connection.open &&
+      connection.inflight === 0 &&
+      !connection.isUnanswered
+    );
   }
 
   private taken(connection: Connection<T> | undefined, lane: Lane): Connection<T> | undefined {
@@ -289,7 +296,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
 
   protected override hangUp(connection: Connection<T>, unanswered: number): Loss {
     // The server closes every connection after some answers: no query is the reason.
-    return this.perConnection.isOver(connection) ? 'progress' : super.hangUp(connection, unanswered);
+    return this.perConnection.isOver(connection) ? 'uncounted' : super.hangUp(connection, unanswered);
   }
 
   /** Learns about the server from the end of a connection. */

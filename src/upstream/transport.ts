@@ -23,15 +23,16 @@ export type Loss =
   /** The server is to blame, or it has refused the connection. */
   | 'fault'
   /**
-   * Nobody is to blame: we closed the connection, the server closed it before the query could arrive or while idle, or it
-   * refused another connection while one works. The server may be asked again at once.
+   * Nobody is to blame: we closed the connection before the query was answered, or the server refused another connection
+   * while one works. The server may be asked again at once.
    */
   | 'closed'
   /**
-   * The same, and no query is the reason: the connection answered other queries after this one was sent, or as many as
-   * the server answers on any connection.
+   * The same, and it does not count as a send, because no query is the reason: the connection answered other queries
+   * after this one was sent, or as many as the server answers on any connection, or had been idle and was probably closed
+   * before the query arrived.
    */
-  | 'progress'
+  | 'uncounted'
   /** The server hung up with the query in flight, perhaps because of it. */
   | 'hang_up'
   /** The same, and the query was one of a few, or alone: it is probably the reason. */
@@ -207,8 +208,8 @@ export function closedBy(end: End): ClosedBy {
 function lossOf(end: End, { waiter, progressed }: Unanswered<Waiter>, hangUp: Loss, isReady: boolean): Loss {
   switch (end.at) {
     case 'server':
-      if (!waiter.isSent || end.afterIdle) return 'closed';
-      return progressed ? 'progress' : hangUp;
+      if (!waiter.isSent) return 'closed';
+      return progressed || end.afterIdle ? 'uncounted' : hangUp;
     case 'drain':
     case 'idle':
       return 'closed';
