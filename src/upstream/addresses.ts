@@ -31,6 +31,8 @@ export class AddressSearch {
   /** Failed searches in a row. */
   private failures = 0;
   private readonly doubts = new Doubt();
+  /** How often nobody was reached at the addresses: each time another resolver is asked first. */
+  private doubted = 0;
   private cancelRetry: Cancel = () => undefined;
   private isClosed = false;
 
@@ -61,7 +63,7 @@ export class AddressSearch {
     const search: Extract<SearchState, { at: 'searching' }> = { at: 'searching', isOver: false };
     this.state = search;
     const isOver = (): boolean => search.isOver;
-    whenDone(bootstrap(this.ports, this.name, this.servers(), isOver), result => {
+    whenDone(bootstrap(this.ports, this.name, rotated(this.servers(), this.doubted), isOver), result => {
       if (!search.isOver) this.found(result);
     });
   }
@@ -69,6 +71,7 @@ export class AddressSearch {
   /** Nobody is reached at the addresses: a captive portal may have invented them, or the server has moved. */
   doubt(nowMs: MonoMs): void {
     if (this.state.at !== 'found' || !this.doubts.arises(nowMs)) return;
+    this.doubted++;
     this.state = { at: 'none' };
     this.refresh(nowMs);
   }
@@ -112,3 +115,9 @@ export class AddressSearch {
     this.done(result);
   }
 }
+
+/** The same list, begun at another place. */
+const rotated = <V>(list: readonly V[], by: number): readonly V[] => {
+  const at = list.length === 0 ? 0 : by % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+};

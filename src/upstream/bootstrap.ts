@@ -40,7 +40,9 @@ export async function bootstrap(
     for (let sends = 0; sends < SENDS; sends++) {
       const both = await Promise.all([ask(server, TYPE.A, sends === 0), ask(server, TYPE.AAAA, sends === 0)]);
       const answered = both.filter(each => each !== undefined);
-      const addresses = answered.flatMap(each => each.addresses.map(address => onLinkOf(server.address, address)));
+      const addresses = answered
+        .flatMap(each => each.addresses.map(address => onLinkOf(server.address, address)))
+        .filter(isSomewhere);
       if (addresses.length > 0) {
         const ttlSec = Math.min(...answered.filter(each => each.addresses.length > 0).map(each => each.ttlSec));
         return { at: 'found', addresses, ttlSec };
@@ -51,3 +53,6 @@ export async function bootstrap(
   }
   return failure('bootstrap', detail);
 }
+
+/** Not the unspecified address, which resolvers with block lists give in place of an answer. */
+const isSomewhere = (address: string): boolean => address !== '0.0.0.0' && address !== '::';

@@ -169,6 +169,25 @@ await t.test('what bootstrap said is looked up again where nobody is reached, le
   t.ok(seconds < 70, `found after ${seconds} s`);
 });
 
+await t.test('a bootstrap resolver whose answer leads nowhere does not hide the next one', async t => {
+  for (const answers of ['one. 86400 A 192.0.2.66', 'one. 60 A 0.0.0.0\none. 60 AAAA ::']) {
+    const { clock, network, ask } = setUp(
+      [at('one')],
+      { bootstrapServers: () => ['192.0.2.53', '192.0.2.54'].map(address => ({ address, port: 53 })) },
+      (_name, address) => ({ answers: address === '192.0.2.53' ? answers : 'one. 60 A 192.0.2.1' }),
+    );
+    network.serve = (_name, { address }) => (address === '192.0.2.1' ? { answers: A } : 'refuse');
+    let last: string | undefined;
+    let seconds = 0;
+    for (; seconds < 30 && last !== 'one'; seconds++) {
+      const asked = ask();
+      await clock.advance(1000);
+      last = wordOf(asked);
+    }
+    t.ok(seconds < 10, `${answers}: ${seconds} s`);
+  }
+});
+
 await t.test('an address that works stays until one of the new ones does', async t => {
   let addresses = 'one. 60 A 192.0.2.1';
   const { clock, network, ask, tested } = setUp(
