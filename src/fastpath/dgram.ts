@@ -5,6 +5,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
 import type { FrontCounts } from '../base/front-counts.js';
+import { isSystemError } from '../base/system-error.js';
 import { openUdp, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { expand, isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
@@ -46,8 +47,9 @@ export class DgramHost implements DatagramHost {
   private constructor(private readonly parts: DatagramParts) {}
 
   /**
-   * Binds every address.
-   * @throws the system's error, if an address cannot be bound
+   * Binds every address. An address that a wildcard stands for may not be ready: an IPv6 address is not before the
+   * kernel has made sure that nobody else has it (RFC 4862 §5.4). It is bound later.
+   * @throws the system's error, if another address cannot be bound
    */
   static async open(parts: DatagramParts): Promise<DgramHost> {
     const host = new DgramHost(parts);
@@ -55,7 +57,7 @@ export class DgramHost implements DatagramHost {
     try {
       for (const at of wanted) {
         const taken = socketsAt(parts.replaces, at).filter(({ release }) => release === undefined);
-        if (socketsAt(parts.replaces, at).length === 0) await host.bind(at, at.fd);
+        if (socketsAt(parts.replaces, at).length === 0) await host.bindFirst(at);
         for (const { fd } of taken) await host.bind(at, fd);
       }
     } catch (error) {
@@ -116,6 +118,16 @@ export class DgramHost implements DatagramHost {
     this.outgoing = new Outgoing(libc, this.parts.front);
     for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? fdOf(bound.socket));
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
+  }
+
+  private async bindFirst(at: ListenAddress): Promise<void> {
+    try {
+      await this.bind(at, at.fd);
+    } catch (error) {
+      const isOfWildcard = !this.parts.addresses.includes(at);
+      if (!isOfWildcard || !isSystemError(error) || error.code !== 'EADDRNOTAVAIL') throw error;
+      this.trouble(at, error);
+    }
   }
 
   /** @param from a descriptor of a socket that is bound there already */
@@ -205,7 +217,7 @@ export class DgramHost implements DatagramHost {
 
   private trouble(at: ListenAddress, error: unknown): void {
     const text = listenText(at);
-    const words = error instanceof Error ? error.message : String(error);
+    const words = troubleWords(error);
     if (this.troubles.get(text) === words) return;
     this.troubles.set(text, words);
     this.parts.log.warn({ address: text }, `${text} (UDP): ${words}`);
@@ -217,6 +229,12 @@ export class DgramHost implements DatagramHost {
     bound.open = false;
     await new Promise<void>(resolve => bound.socket.close(() => resolve()));
   }
+}
+
+function troubleWords(error: unknown): string {
+  if (isSystemError(error) && error.code === 'EADDRNOTAVAIL')
+    return `the address is not ready, and is tried again every ${RESCAN_MS / 1000} s`;
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** The descriptor of a socket. Node.js has no public API for it. */
