@@ -185,8 +185,9 @@ await t.test(
       { upstream: 'dns.test', address: '192.0.2.200', origin: 'announced', authenticated: true, path: 'tls' },
       { upstream: '127.0.0.2', origin: 'system', authenticated: false },
     ]);
-    t.match(found['wrongName'], { rcode: 'NOERROR', protocol: 'udp' });
-    t.same([found['wrongNameServed'], Number(found['wrongNameInCleartext']) > 0], [0, true]);
+    // It has the address of a server that was proved a moment ago, so for half a minute no name goes in cleartext.
+    t.match(found['wrongName'], { rcode: 'SERVFAIL' });
+    t.same([found['wrongNameServed'], found['wrongNameInCleartext']], [0, 0]);
     t.match(found['log'], 'the network announces resolvers with DNS over TLS: other.test (192.0.2.200 port 853)');
   },
 );
