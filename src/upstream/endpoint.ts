@@ -124,6 +124,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   private readonly plain: PlainTransport<T>;
   /** Whether it answers over the connections that it accepts. */
   private readonly answering = new Answering();
+  /** Whether an authenticated server has answered since the guard was told. */
+  private hasProved = false;
   /** Since when its queries go in cleartext because TLS does not work. */
   private cleartextSinceMs: MonoMs | undefined = undefined;
   /** When it was last tried again because the network had come back. */
@@ -222,6 +224,9 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   /** Beside the queries, finds out whether it can be asked again, if that is due. */
   tryBeside(nowMs: MonoMs): void {
     if (this.isClosed) return;
+    // Here, and not with every answer, because of the cost.
+    if (this.hasProved) this.identity.guard.proved(nowMs);
+    this.hasProved = false;
     if (!this.tls.isUsable && modes.isDue(this.mode, this.state, nowMs)) this.tls.connect();
     if (this.answering.isDue(nowMs)) {
       this.silent();
@@ -265,7 +270,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.answering.forget();
     if (what === 'network') {
       this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
-      this.proved = false;
+      this.proved = this.hasProved = false;
       this.lastHandshake = {};
     }
     if (what === 'network' || this.state.at !== 'private') this.enter({ at: 'probing' });
@@ -348,7 +353,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
 
   reply(waiter: T, message: Buffer, protocol: UpstreamProtocol, rttMs: number, authenticated: boolean): void {
     this.smoothedMs = smoothed(this.smoothedMs, rttMs);
-    if (authenticated) this.identity.guard.proved(this.ports.clock.monotonicMs());
+    this.hasProved ||= authenticated;
     if (this.answering.isDown && protocol !== 'udp' && protocol !== 'tcp')
       this.answering.heard(this.ports.clock.monotonicMs());
     this.events.reply(waiter, message, protocol, rttMs, authenticated);

@@ -274,9 +274,10 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   }
 
   private next(nowMs: MonoMs, avoid = this.avoid): Endpoint<Attempt> | undefined {
+    if (!this.mayAsk) return undefined;
     const { latest, turn, shard } = this;
     const { group, random } = this.context;
-    return this.mayAsk ? nextToAsk({ latest, turn, shard, avoid }, group, random, nowMs) : undefined;
+    return nextToAsk(avoid === this.avoid ? this : { latest, turn, shard, avoid }, group, random, nowMs);
   }
 
   private pathTo(to: Endpoint<Attempt>, nowMs: MonoMs): Path {

@@ -98,6 +98,11 @@ export function nextToAsk<C extends Target>(
 ): C | undefined {
   const { latest, turn, shard, avoid } = question;
   const { endpoints, policy } = group;
+  // The usual case: there is no choice to prepare.
+  const [sole] = endpoints;
+  if (latest === undefined && sole !== undefined && endpoints.length === 1) {
+    if (pathTo(sole, isTlsOnly(group, nowMs), nowMs) !== 'refuse') return sole;
+  }
   const tlsOnly = isTlsOnly(group, nowMs);
   const leaks = (target: C): boolean => tlsOnly && target.path(nowMs) === 'cleartext';
   const may = (target: C): boolean => pathTo(target, tlsOnly, nowMs) !== 'refuse';

@@ -403,6 +403,8 @@ await t.test('one address always answers: so does every question in strict mode'
         world.rig.tested.prepare();
         await world.rig.clock.advance(5000);
         for (const each of steps) {
+          // Names that make a server hang up may use up the sends of others in flight there (hang-ups.test.ts).
+          if (each.at === 'ask' && each.kind === 'hang') continue;
           if (each.at !== 'behave' || isBad(each.address)) await world.step(each);
         }
         await world.settle();
