@@ -17,7 +17,7 @@ export interface Announced {
 const MOST_RESOLVERS = 8;
 
 /**
- * Reads announcements. Addresses that lead to this machine or to many are left out (RFC 9463 §4.2, §5.2).
+ * Reads announcements. Addresses that lead to this machine or to many are left out (RFC 9463).
  * @param isOurs whether one of our own listeners has this address and port; forwarding to it would be a loop
  */
 export function announcedFrom(

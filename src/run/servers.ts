@@ -40,7 +40,7 @@ export const plainServers = (resolvers: readonly string[]): readonly PlainServer
 
 /**
  * The servers where the configuration lists none, for opportunistic mode: those that the network has announced, by
- * their names, and the other resolvers of the system. An announced server must prove its name (RFC 9463 §3.3). Only the
+ * their names, and the other resolvers of the system. An announced server must prove its name (RFC 9463). Only the
  * network told the name, so a server that has proved it is as trustworthy as the network, and is used where the
  * network's own resolvers would be, and nowhere else. An announced address that is also a resolver of the system is one
  * server, not two: if it does not prove its name, it is asked like any resolver of the system.

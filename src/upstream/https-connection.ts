@@ -11,7 +11,7 @@ import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
 import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
-import { patienceMs } from './liveness.js';
+import { DEAD_MS, patienceMs } from './liveness.js';
 
 /** Until the server has said how many requests it takes at a time (RFC 9113 §6.5.2: it should take 100 or more). */
 const FIRST_REQUESTS = 100;
@@ -25,8 +25,6 @@ const REQUEST_MS = 5000;
 const MOST_REFUSALS = 3;
 /** While queries wait for answers, the connection is looked at this often. */
 const TICK_MS = 250;
-/** After this long without an octet the connection is closed. Limits before that follow the RTT (liveness.ts). */
-const DEAD_MS = 3000;
 
 /** The events of an HTTPS connection, for its owner. `T` is the owner's object for a query. */
 export interface HttpsConnectionEvents<T extends Waiter> {

@@ -25,7 +25,7 @@ export interface Candidate {
  * asked in cleartext and has not stopped answering. `unknown`: it was not reached yet, or a handshake has taken long.
  * `doubtful`: it has failed, and may be tried again.
  */
-export const STANDINGS = ['works', 'unknown', 'doubtful'] as const;
+const STANDINGS = ['works', 'unknown', 'doubtful'] as const;
 export type Standing = (typeof STANDINGS)[number];
 
 /** A candidate with its state: it may be in back-off, not known to be private, or to be avoided. */
@@ -98,12 +98,12 @@ export function nextToAsk<C extends Target>(
 ): C | undefined {
   const { latest, turn, shard, avoid } = question;
   const { endpoints, policy } = group;
+  const tlsOnly = isTlsOnly(group, nowMs);
   // The usual case: there is no choice to prepare.
   const [sole] = endpoints;
   if (latest === undefined && sole !== undefined && endpoints.length === 1) {
-    if (pathTo(sole, isTlsOnly(group, nowMs), nowMs) !== 'refuse') return sole;
+    if (pathTo(sole, tlsOnly, nowMs) !== 'refuse') return sole;
   }
-  const tlsOnly = isTlsOnly(group, nowMs);
   const leaks = (target: C): boolean => tlsOnly && target.path(nowMs) === 'cleartext';
   const may = (target: C): boolean => pathTo(target, tlsOnly, nowMs) !== 'refuse';
   const closed = latest === undefined ? undefined : lastTarget(latest, 'closed', may);
