@@ -73,7 +73,7 @@ export class Core {
     this.ready = new PacketCache(this.packets);
     const { store, network, clients, upstreams } = this;
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, dialDatagram, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, upstreams, httpGet: httpGet() },
       roots: () => upstreams.roots,
       forgotten: () => this.ready.clear(),
     };

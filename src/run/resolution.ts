@@ -2,7 +2,7 @@
 
 import type { Observer } from '../base/observer.js';
 import type { Overview, ServerOverview } from '../base/overview.js';
-import type { Clock, DialDatagram, HttpGet, Log, Random } from '../base/ports.js';
+import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
@@ -46,8 +46,6 @@ export interface ResolutionParts {
   readonly clients: Clients;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
-  readonly random: Random;
-  readonly dialDatagram: DialDatagram;
   readonly httpGet: HttpGet;
   /** The trusted roots of the plan in force, PEM; undefined: those of Node.js. */
   readonly roots: () => string | undefined;
@@ -262,11 +260,11 @@ export class Resolution implements Live {
   }
 
   private portalJob(): Job {
-    const { clock, random, dialDatagram, observer, httpGet, system, roots } = this.parts;
+    const { clock, upstreams, httpGet, system, roots } = this.parts;
     return portalProbeJob({
       detection: this.detection,
       monotonicMs: () => clock.monotonicMs(),
-      ports: { random, dialDatagram, observer },
+      ports: upstreams.ownQuestions,
       get: httpGet,
       place: () => this.plan.portalProbe,
       apis: () => system.announced().portals,

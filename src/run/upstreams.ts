@@ -9,6 +9,7 @@ import type { RouteTarget } from '../pipeline/stages/routed.js';
 import type { Memory } from '../upstream/memory.js';
 import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
+import type { OwnQuestionPorts } from '../upstream/own-question.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
@@ -88,6 +89,11 @@ export class Upstreams implements Live {
     this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
     this.asked = this.lookingFirst(this.main);
     this.routed = plan.routes.map(each => this.target(each));
+  }
+
+  /** What queries of our own in cleartext are sent with. */
+  get ownQuestions(): OwnQuestionPorts {
+    return this.ports;
   }
 
   /** The mode in force. */

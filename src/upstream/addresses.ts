@@ -2,7 +2,7 @@
 // when their TTL is over, and forgotten when they belong to another network.
 
 import type { Failure } from '../base/outcome.js';
-import type { Cancel, Clock } from '../base/ports.js';
+import type { Cancel } from '../base/ports.js';
 import { monoAfter, type MonoMs } from '../base/time.js';
 import { bootstrap, type BootstrapResult } from './bootstrap.js';
 import { Doubt } from './doubt.js';
@@ -40,7 +40,7 @@ export class AddressSearch {
    * @param done called with every result, except those that belong to another network
    */
   constructor(
-    private readonly ports: OwnQuestionPorts & { readonly clock: Clock },
+    private readonly ports: OwnQuestionPorts,
     private readonly name: string,
     private readonly servers: () => readonly PlainServer[],
     private readonly done: (result: BootstrapResult) => void,

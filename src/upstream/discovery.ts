@@ -3,7 +3,6 @@
 // (§4.2), so a forged answer gains nothing.
 
 import { onLinkOf } from '../base/address.js';
-import type { Clock } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import { questionOf } from '../wire/compose.js';
 import { type Designations, readDesignations } from '../wire/designation.js';
@@ -58,7 +57,7 @@ export class Discovery {
    * @param done called with all designated resolvers
    */
   constructor(
-    private readonly ports: OwnQuestionPorts & { readonly clock: Clock },
+    private readonly ports: OwnQuestionPorts,
     private readonly resolvers: readonly PlainServer[],
     private readonly done: (designated: readonly Designated[]) => void,
   ) {}

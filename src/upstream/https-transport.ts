@@ -18,8 +18,6 @@ import { closedBy, failureOf, isAnySlow, type Loss } from './transport.js';
 
 /** One connection carries all queries. Others are opened while it is silent, or being closed. */
 const MAX_CONNECTIONS = 3;
-/** For this long after the last query, a connection is kept from becoming idle. */
-const KEEP_WARM_MS = 60_000;
 
 /** The ports of an HTTPS transport. */
 export interface HttpsPorts {
@@ -172,7 +170,7 @@ export class HttpsTransport<T extends Waiter> {
         for (const each of waiters) owner.suspect(each, false);
       },
       idleMs: () => this.idleLimitMs,
-      keepWarm: () => this.phase === 'open' && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
+      keepWarm: () => this.phase === 'open' && this.ports.clock.monotonicMs() - this.lastAskedAtMs < idle.KEEP_WARM_MS,
       closed: (end, unanswered) => {
         this.connections.delete(made());
         counts.close(closedBy(end));

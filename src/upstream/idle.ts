@@ -18,6 +18,9 @@ const MOST_MS = 30_000;
 const STEP_MS = 1000;
 const REUSES_TO_GROW = 20;
 
+/** After the last query, connections are kept open by queries of our own for this long. */
+export const KEEP_WARM_MS = 60_000;
+
 /** The limit in force; never above the server's own value. */
 export const idleMs = ({ limitMs, saidMs }: IdleLimit): number =>
   Math.max(LEAST_MS, Math.min(limitMs, saidMs === undefined ? Infinity : saidMs - STEP_MS));

@@ -1,15 +1,19 @@
-// A query of our own in cleartext: for the address of a server, or for its designated resolvers. And for how long such
-// answers are used.
+// A query of our own in cleartext: for the address of a server, or for its designated resolvers. It goes over UDP, and
+// over TCP where the answer is truncated, or where UDP gets none. And for how long such answers are used.
 
 import type { CleartextReason, Observer } from '../base/observer.js';
-import type { DialDatagram, Random } from '../base/ports.js';
+import type { Clock, Dial, DialDatagram, Random } from '../base/ports.js';
+import { frameReader, framed } from '../wire/frame.js';
+import { FLAG, flagsOf } from '../wire/header.js';
 import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
 import { sendDatagram } from './datagram.js';
 import { blamesForm } from './edns-forms.js';
 
 /** The ports that it uses. */
 export interface OwnQuestionPorts {
+  readonly clock: Clock;
   readonly random: Random;
+  readonly dial: Dial;
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
 }
@@ -26,14 +30,14 @@ const TIMEOUT_MS = 1000;
 export const SENDS = 2;
 
 /**
- * Sends the query once.
+ * Sends the query once over UDP, and where that is not enough, once over TCP.
  * @param edns whether to use EDNS; where that gets no usable answer, it must be asked again without, because some home
- * routers drop queries with an OPT
+ * routers drop queries with an OPT. Without EDNS it goes over TCP at the same time: some networks let only that through.
  * @param isOver whether the result is not needed any more; then nothing is sent, and no answer is used
  * @returns the reply; undefined: there was none
  */
 export async function askOwn(
-  { random, dialDatagram, observer }: OwnQuestionPorts,
+  ports: OwnQuestionPorts,
   server: PlainServer,
   question: Buffer,
   reason: CleartextReason,
@@ -41,23 +45,68 @@ export async function askOwn(
   isOver: () => boolean,
 ): Promise<Buffer | undefined> {
   if (isOver()) return undefined;
-  observer.cleartext(reason);
+  const { random, dialDatagram, observer } = ports;
   const id = random.uint16();
   const query = upstreamQuery(
     id,
     { question, dnssecOk: false, checkingDisabled: false },
     edns ? { pad: false, keepalive: false, hideSubnet: true } : undefined,
   );
-  return new Promise(resolve =>
-    sendDatagram(
-      dialDatagram,
-      server,
-      query,
-      message => answersQuery(message, id, question),
-      TIMEOUT_MS,
-      result => resolve(typeof result === 'string' || isOver() || (edns && blamesForm(result)) ? undefined : result),
-    ),
+  const accept = (message: Buffer): boolean => answersQuery(message, id, question);
+  return new Promise(resolve => {
+    let waiting = 0;
+    const take = (reply: Buffer | undefined): void => {
+      waiting--;
+      const isUsable = reply !== undefined && !isOver() && !(edns && blamesForm(reply));
+      if (isUsable || waiting === 0) resolve(isUsable ? reply : undefined);
+    };
+    const overStream = (): void => {
+      waiting++;
+      observer.cleartext(reason);
+      sendOverStream(ports, server, query, accept, take);
+    };
+    waiting++;
+    observer.cleartext(reason);
+    sendDatagram(dialDatagram, server, query, accept, TIMEOUT_MS, result => {
+      const reply = typeof result === 'string' ? undefined : result;
+      const isTruncated = reply !== undefined && (flagsOf(reply) & FLAG.TC) !== 0;
+      if (isTruncated && edns && !isOver()) overStream();
+      take(isTruncated ? undefined : reply);
+    });
+    if (!edns) overStream();
+  });
+}
+
+/** Sends a query over a TCP connection of its own, and calls `then` once with the response, or with nothing. */
+function sendOverStream(
+  { clock, dial }: Pick<OwnQuestionPorts, 'clock' | 'dial'>,
+  { address, port }: PlainServer,
+  query: Buffer,
+  accept: (message: Buffer) => boolean,
+  then: (reply: Buffer | undefined) => void,
+): void {
+  const frames = frameReader();
+  let isOver = false;
+  const finish = (reply: Buffer | undefined): void => {
+    if (isOver) return;
+    isOver = true;
+    cancel();
+    stream.destroy();
+    then(reply);
+  };
+  const stream = dial(
+    { address, port, security: { at: 'cleartext' } },
+    {
+      connected: () => stream.send(framed(query)),
+      bytes: chunk =>
+        frames.push(chunk, message => {
+          // The memory is reused after this call.
+          if (!isOver && accept(message)) finish(Buffer.from(message));
+        }),
+      closed: () => finish(undefined),
+    },
   );
+  const cancel = clock.after(TIMEOUT_MS, () => finish(undefined));
 }
 
 /** The shortest time for which answers to questions of our own are used: a TTL of 0 must not make us ask all the time. */

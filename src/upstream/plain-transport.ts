@@ -1,10 +1,11 @@
 // Cleartext DNS with one server address: over UDP with cookies and plainer forms for servers without EDNS, and over TCP
-// if the answer does not fit into a datagram. It also finds out whether the server answers at all.
+// if the answer does not fit into a datagram, or while UDP does not pass. It also finds out whether the server answers
+// at all.
 
 import type { CleartextReason, Observer, ServerObserver } from '../base/observer.js';
 import { failure, RCODE } from '../base/outcome.js';
 import type { DialDatagram } from '../base/ports.js';
-import type { MonoMs } from '../base/time.js';
+import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import { FLAG, flagsOf } from '../wire/header.js';
 import { fullRcode, optOf } from '../wire/scan.js';
 import {
@@ -24,8 +25,14 @@ import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
 import { ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
-const TIMEOUT_MS = 1000;
-const SENDS = 2;
+/** A query is sent again after the first time; with a longer round trip, the second one gets the answer. */
+const TIMEOUTS_MS = [1000, 1500] as const;
+/** The time of a probe over UDP. */
+const PROBE_MS = 1500;
+/** A server that is silent over UDP is tried over TCP at most this often. */
+const STREAM_AGAIN_MS = 30_000;
+/** Where only TCP passes, UDP is tried again after this time. */
+const UDP_BLOCKED_MS = 60_000;
 /** The most queries in flight over UDP; each has its own socket. */
 const MOST_ASKED = 2048;
 /** One connection over TCP carries all queries. Others are opened while it is silent. */
@@ -63,6 +70,13 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   /** Whether the server has sent an OPT: then silence is not due to EDNS. */
   private knowsEdns = false;
   private readonly health = new Answering();
+  /** Whether the server answers over TCP only, so that queries go over TCP. */
+  private isUdpBlocked = false;
+  /** When it was last asked over UDP whether it answers. */
+  private udpTriedAtMs: MonoMs = monoMs(-Infinity);
+  private streamTriedAtMs: MonoMs = monoMs(-Infinity);
+  /** When it last answered over TCP. */
+  private streamHeardAtMs: MonoMs = monoMs(-Infinity);
   /** Queries in flight over UDP. */
   private readonly asked = new Set<UdpQuestion<T>>();
 
@@ -92,7 +106,9 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     const question = new UdpQuestion(ask, waiter, this.forms.current(nowMs), nowMs);
     waiter.isSent = true;
     this.asked.add(question);
-    this.send(question);
+    if (!this.isUdpBlocked) return this.send(question);
+    if (nowMs >= monoAfter(this.udpTriedAtMs, UDP_BLOCKED_MS)) this.probe(nowMs);
+    this.askStream(question);
   }
 
   /** Asks a server that has stopped answering whether it answers again, if that is due. */
@@ -108,6 +124,8 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
       this.forms.forget();
       this.edns.forget();
       this.knowsEdns = false;
+      this.isUdpBlocked = false;
+      this.streamTriedAtMs = this.streamHeardAtMs = monoMs(-Infinity);
     }
     this.cut();
   }
@@ -125,12 +143,20 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   }
 
   private send(question: UdpQuestion<T>): void {
-    question.sends++;
+    const timeoutMs = TIMEOUTS_MS[question.sends++] ?? TIMEOUTS_MS[0];
     this.counts.query('udp');
-    this.sendOnce(question.ask, question.form, this.target.reason, result => this.received(question, result));
+    this.sendOnce(question.ask, question.form, this.target.reason, timeoutMs, result =>
+      this.received(question, result),
+    );
   }
 
-  private sendOnce(ask: Ask, form: number, reason: CleartextReason, then: (result: DatagramResult) => void): void {
+  private sendOnce(
+    ask: Ask,
+    form: number,
+    reason: CleartextReason,
+    timeoutMs: number,
+    then: (result: DatagramResult) => void,
+  ): void {
     const { ports, target, cookies } = this;
     const id = ports.random.uint16();
     const options = this.forms.options(form, true);
@@ -140,7 +166,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
       target,
       upstreamQuery(id, ask, form === 0 && options !== undefined ? { ...options, cookie: cookies.option } : options),
       bytes => answersQuery(bytes, id, ask.question) && cookies.accept(bytes),
-      TIMEOUT_MS,
+      timeoutMs,
       then,
     );
   }
@@ -149,6 +175,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     if (!this.asked.has(question)) return;
     if (typeof result === 'string') return this.unheard(question, result);
     const nowMs = this.ports.clock.monotonicMs();
+    this.isUdpBlocked = false;
     this.heard(nowMs);
     this.knowsEdns ||= optOf(result) !== undefined;
     const next = this.nextForm(question, result, nowMs);
@@ -170,12 +197,14 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   /** A datagram was not answered. */
   private unheard(question: UdpQuestion<T>, why: Exclude<DatagramResult, Buffer>): void {
     this.cookies.doubt();
-    if (question.sends < SENDS && this.maySend(question)) {
+    const isSilent = this.isOpen && this.health.lost(question.startedAtMs);
+    if (isSilent) this.check();
+    if (question.sends < TIMEOUTS_MS.length && this.maySend(question)) {
       // Some home routers drop queries with an OPT.
       if (why === 'timeout' && !this.knowsEdns) question.form = this.forms.plainest;
       return this.send(question);
     }
-    if (this.isOpen && this.health.lost(question.startedAtMs)) this.check();
+    if (isSilent && this.isStreamHeard(question.startedAtMs) && this.maySend(question)) return this.askStream(question);
     this.unanswered(question, why === 'timeout' ? 'timeout' : 'connect');
   }
 
@@ -197,22 +226,55 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   /** A plainer form has worked. Asks whether the first one is refused for every question. */
   private confirmForm(): void {
     if (!this.isOpen) return;
-    this.sendOnce(ROOT_NS, 0, 'probe', result => {
+    this.sendOnce(ROOT_NS, 0, 'probe', TIMEOUTS_MS[0], result => {
       if (typeof result === 'string' || blamesForm(result)) return;
       this.knowsEdns ||= optOf(result) !== undefined;
       this.forms.withdraw(this.ports.clock.monotonicMs());
     });
   }
 
-  /** The server has not answered: its zone may be dead. Asks for something that every resolver can answer. */
+  /**
+   * The server has not answered: its zone may be dead. Asks for something that every resolver can answer, over TCP, too:
+   * networks and servers exist that let only TCP through.
+   */
   private check(): void {
     const nowMs = this.ports.clock.monotonicMs();
     if (!this.health.asks(nowMs)) return;
-    this.sendOnce(ROOT_NS, this.forms.current(nowMs), 'probe', result => {
-      const laterMs = this.ports.clock.monotonicMs();
-      if (typeof result === 'string') this.health.silent(laterMs);
-      else this.heard(laterMs);
+    this.checkStream(nowMs);
+    this.probe(nowMs, laterMs => {
+      if (this.isStreamHeard(nowMs)) this.isUdpBlocked = true;
+      else this.health.silent(laterMs);
     });
+  }
+
+  /** Asks over UDP whether the server answers. */
+  private probe(nowMs: MonoMs, silent: (nowMs: MonoMs) => void = () => undefined): void {
+    this.udpTriedAtMs = nowMs;
+    this.sendOnce(ROOT_NS, this.forms.current(nowMs), 'probe', PROBE_MS, result => {
+      const laterMs = this.ports.clock.monotonicMs();
+      if (typeof result === 'string') return silent(laterMs);
+      this.isUdpBlocked = false;
+      this.heard(laterMs);
+    });
+  }
+
+  private checkStream(nowMs: MonoMs): void {
+    if (nowMs < monoAfter(this.streamTriedAtMs, STREAM_AGAIN_MS)) return;
+    this.streamTriedAtMs = nowMs;
+    this.ports.observer.cleartext('probe');
+    this.connection()?.probe(answer => {
+      if (answer === undefined) return;
+      this.streamHeardAtMs = this.ports.clock.monotonicMs();
+      // Known to be silent over UDP by now.
+      if (!this.isDown) return;
+      this.isUdpBlocked = true;
+      this.heard(this.streamHeardAtMs);
+    });
+  }
+
+  /** Whether the server answered over TCP since then. */
+  private isStreamHeard(sinceMs: MonoMs): boolean {
+    return this.streamHeardAtMs >= sinceMs;
   }
 
   private heard(nowMs: MonoMs): void {
@@ -253,7 +315,17 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     const { address, port } = this.target;
     return this.open(
       { address, port, security: { at: 'cleartext' } },
-      () => ({}),
+      () => ({
+        reply: (waiter, message, rttMs) => {
+          this.streamHeardAtMs = this.ports.clock.monotonicMs();
+          if (this.isUdpBlocked) this.heard(this.streamHeardAtMs);
+          this.owner.reply(waiter, message, 'tcp', rttMs, false);
+        },
+        closed: ({ at }) => {
+          // Whether UDP passes by now is found out by the next query.
+          if (at === 'failed' || at === 'silent') this.isUdpBlocked = false;
+        },
+      }),
       () => idle.idleMs(idle.FIRST_LIMIT),
     );
   }

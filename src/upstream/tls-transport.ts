@@ -24,8 +24,6 @@ const BUSY_CONNECTIONS = 2;
 const NO_OTHER_MS = 60_000;
 /** The most queries that may wait for a connection. */
 const MOST_WAITING = 4096;
-/** For this long after the last query, a connection is kept from becoming idle. */
-const KEEP_WARM_MS = 60_000;
 
 /** The events of a TLS transport, for its endpoint. */
 export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {
@@ -285,7 +283,7 @@ export class TlsTransport<T extends Waiter> extends ServerTransport<T, TlsEvents
         for (const each of waiters) this.owner.suspect(each, each === slow);
       },
       keepalive: ms => void (this.limit = idle.said(this.limit, ms)),
-      keepWarm: () => this.isOpen && this.ports.clock.monotonicMs() - this.lastAskedAtMs < KEEP_WARM_MS,
+      keepWarm: () => this.isOpen && this.ports.clock.monotonicMs() - this.lastAskedAtMs < idle.KEEP_WARM_MS,
       closed: (end, unanswered) => {
         this.learn(made(), end, unanswered.length);
         this.lanes.delete(made());

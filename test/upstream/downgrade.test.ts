@@ -4,15 +4,11 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import type { ServerSpec } from '../../src/upstream/server.js';
-import type { FakeNetwork } from '../fixtures/network.js';
+import { leaked } from '../fixtures/network.js';
 import { at, nameless, setUp } from '../fixtures/pool.js';
 
 const A = 'x.example. 60 A 192.0.2.1';
 const HOUR_MS = 3_600_000;
-
-/** Names of clients that left in cleartext. */
-const leaked = ({ datagrams }: FakeNetwork): readonly string[] =>
-  datagrams.map(({ name }) => name).filter(name => name !== '_dns.resolver.arpa.' && name !== '.');
 
 /** A server that is private and proved, and whose port 53 answers. */
 async function proved() {

@@ -202,7 +202,7 @@ await t.test('bootstrap: a failure of the old network is not told on the new one
   const { clock, network, ask, tested } = setUp([at('dns.example')], {
     bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }],
   });
-  network.serve = () => ({ answers: A });
+  network.serve = (_name, { port }) => (port === 53 ? 'refuse' : { answers: A });
   await clock.advance(10);
   t.match(tested.overview(), [{ addresses: [{ state: 'looking', failure: /did not answer/ }] }]);
   network.datagram = () => ({ answers: 'dns.example. 300 A 192.0.2.77' });

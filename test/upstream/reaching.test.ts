@@ -220,3 +220,62 @@ await t.test('an address that works stays until one of the new ones does', async
     'it has moved',
   );
 });
+
+await t.test(
+  'in cleartext, a server that answers over TCP only: every query is answered, and UDP is tried again',
+  async t => {
+    const { clock, network, ask, tested } = setUp([nameless('192.0.2.1')], { mode: 'off' });
+    network.rttMs = 10;
+    network.serve = () => ({ answers: A });
+    const first = ask();
+    await clock.advance(2600);
+    t.equal(wordOf(first), '192.0.2.1', 'the first one after two tries over UDP');
+    for (let i = 0; i < 20; i++) {
+      const asked = ask(`n${i}.example`);
+      await clock.advance(50);
+      t.equal(wordOf(asked), '192.0.2.1', 'the others at once');
+      await clock.advance(10_000);
+    }
+    network.datagram = () => ({ answers: A });
+    ask();
+    await clock.advance(61_000);
+    ask();
+    await clock.advance(2000);
+    const streams = network.received.length;
+    const last = ask('last.example');
+    await clock.advance(2000);
+    t.equal(wordOf(last), '192.0.2.1');
+    t.equal(network.received.length, streams, 'over UDP again');
+    t.equal(tested.overview()[0]?.addresses[0]?.failure, undefined);
+  },
+);
+
+await t.test('in cleartext, a round trip of 1.3 s', async t => {
+  const { clock, network, ask } = setUp([nameless('192.0.2.1')], { mode: 'off' }, () => ({ answers: A }));
+  network.rttMs = 1300;
+  network.serve = () => 'block';
+  for (let i = 0; i < 10; i++) {
+    const asked = ask(`n${i}.example`);
+    await clock.advance(4400);
+    t.equal(wordOf(asked), '192.0.2.1');
+  }
+});
+
+await t.test('bootstrap over TCP: where UDP is silent, and where its answer is truncated', async t => {
+  for (const over of ['silent', 'truncated']) {
+    const { clock, network, ask } = setUp(
+      [at('dns.example')],
+      { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
+      () => (over === 'silent' ? undefined : { flags: 0x0200 }),
+    );
+    network.serve = (_name, { port }) => ({ answers: port === 53 ? 'dns.example. 300 A 192.0.2.77' : A });
+    const asked = ask();
+    await clock.advance(500);
+    t.equal(wordOf(asked), 'dns.example', over);
+    t.same(
+      network.streams.filter(({ closed, target }) => target.port === 53 && !closed),
+      [],
+      'nothing stays open',
+    );
+  }
+});

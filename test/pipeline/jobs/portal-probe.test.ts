@@ -43,7 +43,7 @@ async function look(answer: Answer, apis: readonly string[] = [], place: HttpPla
     portalProbeJob({
       detection,
       monotonicMs: () => clock.monotonicMs(),
-      ports: { random: fakeRandom(), dialDatagram: network.dialDatagram, observer },
+      ports: { clock, random: fakeRandom(), dial: network.dial, dialDatagram: network.dialDatagram, observer },
       get: async request => {
         requests.push(request);
         return Promise.resolve(answering.answer(request));
