@@ -15,6 +15,7 @@ import { type Ask, errorWithQuestion, isErrorWithoutQuestion, ROOT_NS, upstreamF
 import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { Inflight, type Match, Sent, type Waiter } from './inflight.js';
 import { Liveness, patienceMs } from './liveness.js';
+import { formProbe, isProbe, Probe, type ProbeResult } from './probe.js';
 
 /**
  * With at most this many queries in flight, received octets are acknowledged at once. With more, the next query carries
@@ -73,23 +74,7 @@ export interface ConnectionEvents<T extends Waiter> {
   closed(end: End, unanswered: readonly Unanswered<T>[]): void;
 }
 
-/** Takes the answer to a probe; undefined: there was none. */
-export type ProbeResult = (answer: Buffer | undefined, rttMs: number) => void;
-
 type Phase = 'connecting' | 'open' | 'draining' | 'closed';
-
-/** A probe: a query of our own. */
-class Probe implements Waiter {
-  done = false;
-  isSent = false;
-  /**
-   * @param inOneForm whether it is not repeated in another form: it asks about this form
-   */
-  constructor(
-    readonly then: ProbeResult,
-    readonly inOneForm = false,
-  ) {}
-}
 
 /** A draining connection waits this long for its last answers: a query is given up after 4.5 s. */
 const DRAIN_MS = 5000;
@@ -303,8 +288,8 @@ export class Connection<T extends Waiter> {
     const slow = unfinished.length < 2 ? undefined : this.sent.withId(u16At(unfinished, 0))?.waiter;
     const waiters = this.sent
       .all()
-      .flatMap(({ waiter }) => (isOwn(waiter) || waiter.done || (isArriving && waiter === slow) ? [] : [waiter]));
-    this.events.suspect(waiters, slow === undefined || isOwn(slow) ? undefined : slow);
+      .flatMap(({ waiter }) => (isProbe(waiter) || waiter.done || (isArriving && waiter === slow) ? [] : [waiter]));
+    this.events.suspect(waiters, slow === undefined || isProbe(slow) ? undefined : slow);
   }
 
   /** Gives up probes that are not answered, like all other queries. */
@@ -312,7 +297,7 @@ export class Connection<T extends Waiter> {
     const nowMs = this.clock.monotonicMs();
     for (let each = this.sent.first; each !== undefined; each = this.sent.first) {
       const { waiter, sentAtMs } = each;
-      if (!isOwn(waiter) || nowMs - sentAtMs < PROBE_MS) return;
+      if (!isProbe(waiter) || nowMs - sentAtMs < PROBE_MS) return;
       waiter.done = true;
       if (waiter !== this.check) waiter.then(undefined, nowMs - sentAtMs);
     }
@@ -342,11 +327,11 @@ export class Connection<T extends Waiter> {
     const probes: Probe[] = [];
     const { progress } = this;
     for (const { waiter, before } of this.sent.takeAll()) {
-      if (isOwn(waiter)) probes.push(waiter);
+      if (isProbe(waiter)) probes.push(waiter);
       else unanswered.push({ waiter, progressed: progress > before });
     }
     for (const { waiter } of this.queued) {
-      if (isOwn(waiter)) probes.push(waiter);
+      if (isProbe(waiter)) probes.push(waiter);
       else unanswered.push({ waiter, progressed: false });
     }
     this.queued = [];
@@ -370,27 +355,20 @@ export class Connection<T extends Waiter> {
     }
     const { waiter, ask, form, sentAtMs } = match.sent;
     const nowMs = this.clock.monotonicMs();
-    if (isOwn(waiter) && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
+    if (isProbe(waiter) && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
     if (blamesForm(message)) {
       const next = this.edns.refused(form, nowMs);
       if (next !== undefined && !waiter.done && this.send(ask, waiter, nowMs, next)) return;
-    } else if (form > 0 && this.edns.accepted(form, nowMs)) this.confirmForm(nowMs);
+    } else if (form > 0 && this.edns.accepted(form, nowMs) && this.phase === 'open')
+      this.send(ROOT_NS, formProbe(this.edns, this.clock), nowMs, 0);
     const whole = isErrorWithoutQuestion(message) ? errorWithQuestion(message, ask.question) : message;
-    if (isOwn(waiter)) {
+    if (isProbe(waiter)) {
       if (waiter !== this.check) waiter.then(whole, nowMs - sentAtMs);
       return;
     }
     this.progress++;
     this.events.reply(waiter, whole, nowMs - sentAtMs, this.idleForMs);
   };
-
-  /** A plainer form has worked. Asks whether the first one is refused for every question. */
-  private confirmForm(nowMs: MonoMs): void {
-    const probe = new Probe(answer => {
-      if (answer !== undefined && !blamesForm(answer)) this.edns.withdraw(this.clock.monotonicMs());
-    }, true);
-    if (this.phase === 'open') this.send(ROOT_NS, probe, nowMs, 0);
-  }
 
   private connected(info: Connected): void {
     if (this.phase !== 'connecting') return;
@@ -429,6 +407,3 @@ export class Connection<T extends Waiter> {
     this.end({ at: 'server', ...reason, idleForMs, afterIdle: this.isUnheard && this.idleForMs >= IDLE_MS });
   }
 }
-
-/** Whether it is a probe. */
-const isOwn = (waiter: Waiter): waiter is Probe => waiter instanceof Probe;

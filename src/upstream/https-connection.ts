@@ -6,12 +6,13 @@ import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Cancel, Clock, Connected } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { type Ask, errorWithQuestion, isErrorWithoutQuestion, ROOT_NS, upstreamQuery } from '../wire/upstream-query.js';
-import type { End, ProbeResult } from './connection.js';
+import type { End } from './connection.js';
 import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
 import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
 import { DEAD_MS, patienceMs } from './liveness.js';
+import { formProbe, isProbe, Probe, type ProbeResult } from './probe.js';
 
 /** Until the server has said how many requests it takes at a time (RFC 9113 §6.5.2: it should take 100 or more). */
 const FIRST_REQUESTS = 100;
@@ -48,17 +49,6 @@ export interface HttpsConnectionEvents<T extends Waiter> {
   keepWarm(): boolean;
   /** The last event. These queries got no answer. */
   closed(end: End, unanswered: readonly T[]): void;
-}
-
-/** A query of our own. */
-class Probe {
-  /**
-   * @param inOneForm whether it is not repeated in another form: it asks about this form
-   */
-  constructor(
-    readonly then: ProbeResult,
-    readonly inOneForm = false,
-  ) {}
 }
 
 /** A query, from `ask` to its end. */
@@ -204,9 +194,9 @@ export class HttpsConnection<T extends Waiter> {
     while (this.phase === 'open' && this.sent.size < this.mostRequests) {
       const request = this.queued.shift();
       if (request === undefined) return;
-      if (isDone(request.waiter)) continue;
+      if (request.waiter.done) continue;
       request.sentAtMs = nowMs;
-      if (!(request.waiter instanceof Probe)) request.waiter.isSent = true;
+      request.waiter.isSent = true;
       this.sent.add(request);
       this.isUnheard = true;
       request.form ??= this.edns.current(nowMs);
@@ -241,7 +231,7 @@ export class HttpsConnection<T extends Waiter> {
 
   /** Gives up queries that were answered elsewhere, and those that wait for too long. */
   private removeOld(nowMs: MonoMs): void {
-    const isOld = ({ waiter, askedAtMs }: Request<T>): boolean => isDone(waiter) || nowMs - askedAtMs >= REQUEST_MS;
+    const isOld = ({ waiter, askedAtMs }: Request<T>): boolean => waiter.done || nowMs - askedAtMs >= REQUEST_MS;
     const old = [...[...this.sent].filter(isOld), ...this.queued.filter(isOld)];
     if (old.length === 0) return;
     this.queued = this.queued.filter(each => !isOld(each));
@@ -250,7 +240,7 @@ export class HttpsConnection<T extends Waiter> {
       each.cancel();
     }
     for (const { waiter } of old)
-      if (!isDone(waiter)) this.lose(waiter, failure('timeout', 'no response to a request over HTTPS'), false);
+      if (!waiter.done) this.lose(waiter, failure('timeout', 'no response to a request over HTTPS'), false);
   }
 
   private lookForSilence(silentMs: number): void {
@@ -263,7 +253,7 @@ export class HttpsConnection<T extends Waiter> {
     }
     if (silentMs < patience || this.isSilent) return;
     this.isSilent = true;
-    this.events.suspect([...this.sent].flatMap(({ waiter }) => (waiter instanceof Probe ? [] : [waiter])));
+    this.events.suspect([...this.sent].flatMap(({ waiter }) => (isProbe(waiter) ? [] : [waiter])));
   }
 
   private ended(request: Request<T>, outcome: HttpOutcome): void {
@@ -302,34 +292,26 @@ export class HttpsConnection<T extends Waiter> {
 
   private replied({ ask, waiter, form = 0, sentAtMs }: Request<T>, message: Buffer): void {
     const nowMs = this.clock.monotonicMs();
-    if (waiter instanceof Probe && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
+    if (isProbe(waiter) && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
     if (blamesForm(message)) {
       const next = this.edns.refused(form, nowMs);
-      if (next !== undefined && !isDone(waiter) && this.take(ask, waiter, nowMs, next)) return;
-    } else if (this.edns.accepted(form, nowMs)) this.confirmForm(nowMs);
+      if (next !== undefined && !waiter.done && this.take(ask, waiter, nowMs, next)) return;
+    } else if (this.edns.accepted(form, nowMs)) this.take(ROOT_NS, formProbe(this.edns, this.clock), nowMs, 0);
     const whole = isErrorWithoutQuestion(message) ? errorWithQuestion(message, ask.question) : message;
-    if (waiter instanceof Probe) return waiter.then(whole, nowMs - sentAtMs);
+    if (isProbe(waiter)) return waiter.then(whole, nowMs - sentAtMs);
     this.answered = true;
     this.events.reply(waiter, whole, nowMs - sentAtMs, this.idleForMs);
-  }
-
-  /** A plainer form has worked. Asks whether the first one is refused for every question. */
-  private confirmForm(nowMs: MonoMs): void {
-    const probe = new Probe(answer => {
-      if (answer !== undefined && !blamesForm(answer)) this.edns.withdraw(this.clock.monotonicMs());
-    }, true);
-    this.take(ROOT_NS, probe, nowMs, 0);
   }
 
   /** The server refuses in a way that lasts. */
   private fail(waiter: T | Probe, detail: string): void {
     // No other query needs to get the same response.
     this.end({ at: 'failed', code: 'http', detail });
-    if (!(waiter instanceof Probe)) this.events.lost(waiter, failure('http', detail), false);
+    if (!isProbe(waiter)) this.events.lost(waiter, failure('http', detail), false);
   }
 
   private lose(waiter: T | Probe, why: Failure, blameless: boolean): void {
-    if (waiter instanceof Probe) waiter.then(undefined, 0);
+    if (isProbe(waiter)) waiter.then(undefined, 0);
     else this.events.lost(waiter, why, blameless);
   }
 
@@ -342,9 +324,9 @@ export class HttpsConnection<T extends Waiter> {
     const all = [...this.sent, ...this.queued];
     this.sent.clear();
     this.queued = [];
-    const unanswered = all.flatMap(({ waiter }) => (waiter instanceof Probe ? [] : [waiter]));
+    const unanswered = all.flatMap(({ waiter }) => (isProbe(waiter) ? [] : [waiter]));
     // If we closed the connection, a missing answer says nothing about the server.
-    if (why.at !== 'drain') for (const { waiter } of all) if (waiter instanceof Probe) waiter.then(undefined, 0);
+    if (why.at !== 'drain') for (const { waiter } of all) if (isProbe(waiter)) waiter.then(undefined, 0);
     this.events.closed(why, unanswered);
   }
 
@@ -382,5 +364,3 @@ export class HttpsConnection<T extends Waiter> {
     this.end({ at: 'server', ...reason, idleForMs, afterIdle: false });
   }
 }
-
-const isDone = (waiter: Waiter | Probe): boolean => !(waiter instanceof Probe) && waiter.done;

@@ -7,13 +7,14 @@ import { failure, type FailureCode } from '../base/outcome.js';
 import type { Clock } from '../base/ports.js';
 import { monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
-import type { End, ProbeResult } from './connection.js';
+import type { End } from './connection.js';
 import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import { HttpsConnection, type HttpsConnectionEvents } from './https-connection.js';
 import type { DialHttps, HttpsSessionTarget } from './https-session.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
 import type { TlsEvents } from './tls-transport.js';
+import type { ProbeResult } from './probe.js';
 import { closedBy, failureOf, isAnySlow, type Loss } from './transport.js';
 
 /** One connection carries all queries. Others are opened while it is silent, or being closed. */

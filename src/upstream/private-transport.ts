@@ -8,7 +8,7 @@ import { monoMs, type MonoMs } from '../base/time.js';
 import { HEADER_BYTES } from '../wire/header.js';
 import { recordsStart } from '../wire/records.js';
 import type { Ask } from '../wire/upstream-query.js';
-import type { ProbeResult } from './connection.js';
+import type { ProbeResult } from './probe.js';
 import { http2Dialer } from './http2.js';
 import type { HttpsSessionTarget } from './https-session.js';
 import { HttpsTransport } from './https-transport.js';

@@ -6,10 +6,11 @@ import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Connected, DialTarget } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 import type { Ask } from '../wire/upstream-query.js';
-import type { Connection, ConnectionEvents, End, ProbeResult } from './connection.js';
+import type { Connection, ConnectionEvents, End } from './connection.js';
 import { EdnsForms, TLS_FORMS } from './edns-forms.js';
 import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
+import type { ProbeResult } from './probe.js';
 import { QueriesPerConnection } from './queries-per-connection.js';
 import { isAnySlow, type Loss, ServerTransport, type TransportEvents, type TransportPorts } from './transport.js';
 
