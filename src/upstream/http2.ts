@@ -63,7 +63,7 @@ class Http2Session implements HttpsSession {
         connected: info => this.connected(info),
         bytes: chunk => {
           if (this.isOver) return;
-          events.heard();
+          events.heard(chunk.length);
           // The memory of `chunk` is reused.
           this.octets.push(Buffer.from(chunk));
         },
@@ -94,12 +94,6 @@ class Http2Session implements HttpsSession {
     });
     request.end(message);
     return () => response.cancel();
-  }
-
-  ping(): void {
-    // An answer is octets, which `heard` reports. False, or an exception in the callback: the session ends, or many
-    // pings are unanswered.
-    if (this.http?.destroyed === false) this.http.ping(() => undefined);
   }
 
   close(): void {

@@ -11,7 +11,7 @@ import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
 import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
-import { DEAD_MS, patienceMs } from './liveness.js';
+import { Liveness, patienceMs } from './liveness.js';
 import { formProbe, isProbe, Probe, type ProbeResult } from './probe.js';
 
 /** Until the server has said how many requests it takes at a time (RFC 9113 §6.5.2: it should take 100 or more). */
@@ -68,12 +68,11 @@ type Phase = 'connecting' | 'open' | 'draining' | 'closed';
 export class HttpsConnection<T extends Waiter> {
   private phase: Phase = 'connecting';
   private isProved = false;
-  /** Nothing was received for too long while queries were under way. */
-  private isSilent = false;
   /** Queries were sent, and nothing was received since the first of them. */
   private isUnheard = false;
-  /** Whether a PING was sent since the last octets were received. */
-  private hasPinged = false;
+  private readonly liveness: Liveness;
+  /** The probe that was sent because of silence. */
+  private check: Probe | undefined = undefined;
   /** Queries that wait until they can be sent, oldest first. */
   private queued: Request<T>[] = [];
   /** Queries that were sent, oldest first. */
@@ -85,8 +84,6 @@ export class HttpsConnection<T extends Waiter> {
   /** HTTP errors since the last answer that other questions would get, too. */
   private refusals = 0;
   private readonly startedAtMs: MonoMs;
-  /** When the last octets were received, or when the first of the queries under way was sent, whichever is later. */
-  private heardAtMs: MonoMs;
   /** How long the connection had been idle before the queries under way were sent. */
   private idleForMs = 0;
   private cancelTimer: Cancel = () => undefined;
@@ -101,11 +98,12 @@ export class HttpsConnection<T extends Waiter> {
     private readonly edns: EdnsForms,
     private readonly events: HttpsConnectionEvents<T>,
   ) {
-    this.startedAtMs = this.heardAtMs = clock.monotonicMs();
+    this.startedAtMs = clock.monotonicMs();
+    this.liveness = new Liveness(this.startedAtMs);
     this.session = dial(target, {
       connected: info => this.connected(info),
       limited: most => this.limited(most),
-      heard: () => this.heard(),
+      heard: bytes => this.heard(bytes),
       leaving: () => this.leaving(),
       closed: why => this.sessionClosed(why),
     });
@@ -113,7 +111,7 @@ export class HttpsConnection<T extends Waiter> {
 
   /** Nothing was received for too long: another connection is a better choice. */
   get suspect(): boolean {
-    return this.isSilent;
+    return this.liveness.isSuspect;
   }
 
   get open(): boolean {
@@ -180,9 +178,8 @@ export class HttpsConnection<T extends Waiter> {
     this.queued.push({ ask, waiter, askedAtMs: nowMs, form, sentAtMs: nowMs, cancel: () => undefined });
     if (wasIdle) {
       if (!this.isUnheard) {
-        this.idleForMs = nowMs - this.heardAtMs;
-        this.heardAtMs = nowMs;
-        this.hasPinged = false;
+        this.idleForMs = nowMs - this.liveness.lastMs;
+        this.liveness.begin(nowMs);
       }
       this.watch();
     }
@@ -212,7 +209,7 @@ export class HttpsConnection<T extends Waiter> {
     if (this.phase === 'closed' || (this.phase === 'connecting' && this.inflight === 0)) return;
     // Before it counts as idle, it must be heard of: queries that nobody waits for any more may all be unanswered.
     if (this.inflight > 0 || this.isUnheard) this.cancelTimer = this.clock.after(TICK_MS, () => this.tick());
-    else if (this.phase === 'draining') this.end({ at: 'drain' });
+    else if (this.phase === 'draining' || this.liveness.isSuspect) this.end({ at: 'drain' });
     else
       this.cancelTimer = this.clock.after(this.events.idleMs(), () => {
         if (this.events.keepWarm()) this.probe(() => undefined);
@@ -224,8 +221,7 @@ export class HttpsConnection<T extends Waiter> {
     const nowMs = this.clock.monotonicMs();
     this.removeOld(nowMs);
     this.sendQueued(nowMs);
-    if (this.phase !== 'connecting' && (this.sent.size > 0 || this.isUnheard))
-      this.lookForSilence(nowMs - this.heardAtMs);
+    if (this.phase !== 'connecting' && (this.sent.size > 0 || this.isUnheard)) this.lookForSilence(nowMs);
     this.watch();
   }
 
@@ -243,22 +239,28 @@ export class HttpsConnection<T extends Waiter> {
       if (!waiter.done) this.lose(waiter, failure('timeout', 'no response to a request over HTTPS'), false);
   }
 
-  private lookForSilence(silentMs: number): void {
-    if (silentMs >= DEAD_MS) return this.end({ at: 'silent' });
-    const patience = patienceMs(this.events.srttMs());
-    // A slow answer is no silence, so the server is asked for a sign of life first.
-    if (silentMs >= patience / 2 && !this.hasPinged) {
-      this.hasPinged = true;
-      this.session.ping();
+  private lookForSilence(nowMs: MonoMs): void {
+    const step = this.liveness.step(nowMs, patienceMs(this.events.srttMs()));
+    switch (step.at) {
+      case 'wait':
+        return;
+      case 'ask':
+        // A front end that answers PING says nothing about the resolver behind it.
+        if (this.check !== undefined) this.check.done = true;
+        this.check = new Probe(() => undefined);
+        this.take(ROOT_NS, this.check, nowMs);
+        return;
+      case 'suspect':
+        return this.events.suspect([...this.sent].flatMap(({ waiter }) => (isProbe(waiter) ? [] : [waiter])));
+      case 'dead':
+        return this.end({ at: 'silent' });
     }
-    if (silentMs < patience || this.isSilent) return;
-    this.isSilent = true;
-    this.events.suspect([...this.sent].flatMap(({ waiter }) => (isProbe(waiter) ? [] : [waiter])));
   }
 
   private ended(request: Request<T>, outcome: HttpOutcome): void {
     if (this.phase === 'closed' || !this.sent.delete(request)) return;
     const { waiter } = request;
+    if (outcome.at === 'response' && this.liveness.heard(0, true, this.clock.monotonicMs())) this.endCheck();
     if (outcome.at === 'unprocessed') this.lose(waiter, failure('closed', 'the server did not process it'), true);
     else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), false);
     else this.judged(request, judge(outcome, request.ask.question));
@@ -336,8 +338,9 @@ export class HttpsConnection<T extends Waiter> {
     if (this.phase !== 'connecting') return;
     this.phase = 'open';
     this.isProved = info.authenticated;
-    this.heardAtMs = this.clock.monotonicMs();
-    this.events.connected(info, this.heardAtMs - this.startedAtMs);
+    const nowMs = this.clock.monotonicMs();
+    this.liveness.begin(nowMs);
+    this.events.connected(info, nowMs - this.startedAtMs);
     this.sendQueued();
     this.watch();
   }
@@ -348,9 +351,15 @@ export class HttpsConnection<T extends Waiter> {
     this.endIfUseless();
   }
 
-  private heard(): void {
-    this.heardAtMs = this.clock.monotonicMs();
-    this.isSilent = this.hasPinged = this.isUnheard = false;
+  private heard(bytes: number): void {
+    this.isUnheard = false;
+    if (this.liveness.heard(bytes, false, this.clock.monotonicMs())) this.endCheck();
+  }
+
+  /** The server answers: its answer to the probe is not needed any more. */
+  private endCheck(): void {
+    if (this.check !== undefined) this.check.done = true;
+    this.check = undefined;
   }
 
   private leaving(): void {
@@ -360,7 +369,7 @@ export class HttpsConnection<T extends Waiter> {
   private sessionClosed(why: { readonly code: FailureCode; readonly detail: string } | undefined): void {
     const reason = why ?? { code: 'closed' as const, detail: 'closed by the server' };
     if (this.phase === 'connecting') return this.end({ at: 'failed', ...reason });
-    const idleForMs = this.inflight === 0 ? this.clock.monotonicMs() - this.heardAtMs : 0;
+    const idleForMs = this.inflight === 0 ? this.clock.monotonicMs() - this.liveness.lastMs : 0;
     this.end({ at: 'server', ...reason, idleForMs, afterIdle: false });
   }
 }

@@ -53,7 +53,7 @@ export interface HttpsSessionEvents {
   /** The server has said how many requests may be under way at a time (SETTINGS_MAX_CONCURRENT_STREAMS). */
   limited(mostRequests: number): void;
   /** Octets have arrived. */
-  heard(): void;
+  heard(bytes: number): void;
   /** The server takes no more requests (GOAWAY). The outcomes of those that it has taken still come. */
   leaving(): void;
   /** It ended, or could not be opened. Requests under way have no outcome, and may be sent again. */
@@ -68,8 +68,6 @@ export interface HttpsSession {
    * @returns gives the request up: `done` is not called any more
    */
   post(message: Buffer, done: (outcome: HttpOutcome) => void): Cancel;
-  /** Asks for a sign of life (PING), which `heard` reports. */
-  ping(): void;
   /** Closes in good order. A second call does nothing. */
   close(): void;
   /** Closes at once. A second call does nothing. */

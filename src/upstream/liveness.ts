@@ -13,7 +13,7 @@ import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 /** Limits of the patience: 2·SRTT + 200 ms between them. */
 const PATIENCE = { leastMs: 1000, mostMs: 2000, rtts: 2, moreMs: 200 } as const;
 /** After this long without an octet, in ms, a suspect connection is dead, */
-export const DEAD_MS = 3000;
+const DEAD_MS = 3000;
 /** and after this long without progress, whatever trickles in. */
 const NO_PROGRESS_MS = 10_000;
 /**

@@ -313,23 +313,22 @@ await t.test(
 );
 
 await t.test(
-  'a stalled stream holds nobody up: PING finds the connection alive, and the request is given up',
+  'a stalled stream holds nobody up: a question of our own finds the connection alive, and the request is given up',
   async t => {
     const one = setUp();
     one.ask('stalled.test');
     one.last.connect();
-    let answered = 0;
     for (let ms = 0; ms < 5250; ms += 250) {
       await one.clock.advance(250);
-      if (one.last.pings > answered) one.last.speak();
-      answered = one.last.pings;
+      one.last.answer({}, '.');
       if (ms === 2000) {
         one.ask('quick.test');
         one.last.answer({}, 'quick.test.');
       }
     }
-    t.ok(one.last.pings > 3, 'while it waits, it asks for signs of life');
-    t.ok(one.last.pings < 12, 'not too often');
+    const own = one.last.asked.filter(name => name === '.').length;
+    t.ok(own > 3, 'while it waits, it asks for the root');
+    t.ok(own < 12, 'not too often');
     t.same(one.events.slice(1), ['reply quick.test https', 'lost stalled.test timeout'], 'nothing is suspect');
     t.same(one.last.cancelled, ['stalled.test.'], 'the server hears of it');
     t.equal(one.sessions.length, 1);
@@ -349,14 +348,14 @@ await t.test('a query that was answered elsewhere is cancelled, sent or not', as
   t.same(one.events.slice(1), []);
 });
 
-await t.test('a stalled session: silence after a PING makes it suspect after 1 s, and closes it after 3 s', async t => {
+await t.test('a stalled session: silence to the root makes it suspect after 1 s, and closes it 3 s later', async t => {
   const one = setUp();
   one.ask('a.test');
   one.last.connect();
   await one.clock.advance(900);
-  t.equal(one.last.pings, 1);
+  t.same(one.last.asked, ['a.test.', '.']);
   t.same(one.events.slice(1), []);
-  await one.clock.advance(150);
+  await one.clock.advance(350);
   t.same(one.events.slice(1), ['silent', 'suspect a.test']);
   t.equal(one.transport.isReady, false);
   one.ask('b.test');
@@ -367,6 +366,26 @@ await t.test('a stalled session: silence after a PING makes it suspect after 1 s
   t.same(one.events.slice(5), ['failed timeout 192.0.2.1 port 443: the connection fell silent', 'lost a.test timeout']);
   t.equal(one.sessions[0]?.closed, 'destroyed');
 });
+
+await t.test(
+  'a front end that shows signs of life and answers nothing is suspect, and closed when its requests are given up',
+  async t => {
+    const one = setUp();
+    one.ask('a.test');
+    one.last.connect();
+    const [first] = one.sessions;
+    for (let ms = 0; ms < 1500; ms += 100) {
+      first?.speak();
+      await one.clock.advance(100);
+    }
+    t.same(one.events.slice(1), ['silent', 'suspect a.test']);
+    for (let ms = 0; ms < 10_000; ms += 100) {
+      first?.speak();
+      await one.clock.advance(100);
+    }
+    t.equal(first?.closed, 'closed');
+  },
+);
 
 await t.test('an idle connection is kept warm for a minute after the last query, then closed', async t => {
   const one = setUp();
