@@ -104,6 +104,7 @@ export const FAILURES = {
   rrsigs_missing: row(RCODE.SERVFAIL, EDE.RRSIGS_MISSING, 'next', 'RRSIG records are missing'),
   no_zone_key: row(RCODE.SERVFAIL, EDE.NO_ZONE_KEY, 'next', 'a signing key is not a valid zone key'),
   nsec_missing: row(RCODE.SERVFAIL, EDE.NSEC_MISSING, 'next', 'the denial of existence is not proven'),
+  alias_loop: row(RCODE.SERVFAIL, EDE.OTHER, 'next', 'the aliases lead in a circle'),
   dnssec_limit: row(RCODE.SERVFAIL, EDE.OTHER, 'next', 'validation would exceed a limit'),
   sentinel: row(RCODE.SERVFAIL, undefined, 'never', 'the root key trust anchor sentinel answers SERVFAIL (RFC 8509)'),
   dnssec_indeterminate: row(

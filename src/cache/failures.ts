@@ -41,6 +41,7 @@ export const HOLDS: Readonly<Record<FailureCode, Hold | undefined>> = {
   handed_back: undefined,
   timeout: 'timeout',
   parse: 'growing',
+  alias_loop: 'growing',
   bogus: 'bogus',
   signature_expired: 'bogus',
   signature_early: 'bogus',

@@ -1,7 +1,7 @@
 // Trust anchors: keys that are trusted by configuration, as DS or DNSKEY records (RFC 4034, RFC 9718).
 
 import { Dnskey, type Ds, readDs } from './dnskey.js';
-import { isWithin, type Name, nameOf, ROOT_NAME } from './name.js';
+import { isWithin, type Name, nameOf, parentOf, ROOT_NAME } from './name.js';
 import { closest, nameFromText } from '../wire/name.js';
 
 /** The trusted keys of one zone. */
@@ -45,6 +45,14 @@ export function readAnchors(records: readonly string[]): readonly Anchor[] {
 }
 
 const zoneOf = ({ zone }: Anchor): Name => zone;
+
+/** Whether there is another anchor above a zone. */
+export const hasAnchorAbove = (anchors: readonly Anchor[], zone: Name): boolean =>
+  zone !== ROOT_NAME && anchorFor(anchors, parentOf(zone)) !== undefined;
+
+/** Whether a zone is at or below the topmost anchor above a name. Nothing is known about zones above that. */
+export const isAnchored = (anchors: readonly Anchor[], zone: Name): boolean =>
+  anchors.some(anchor => isWithin(zone, anchor.zone));
 
 /** The anchor closest above a name, or at it. */
 export const anchorFor = (anchors: readonly Anchor[], name: Name): Anchor | undefined =>

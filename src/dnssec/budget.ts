@@ -5,14 +5,21 @@
 import type { DnssecLimit } from '../base/observer.js';
 
 const LIMITS = {
-  /** Signatures that are checked. */
+  /** Signatures that are checked, */
   checks: 32,
+  /**
+   * without those that lead to the keys of a zone, or prove that it has none: only the first question about a zone needs
+   * them. As many as 16 aliases need, each in another zone of another top-level domain.
+   */
+  visits: 64,
   /** Queries to upstream besides the client's own. */
   lookups: 64,
   /** NSEC3 hashes, and rounds of SHA-1 (1 µs each) in all of them. */
   hashes: 96,
   rounds: 3200,
 } as const;
+/** A name of 34 labels (ip6.arpa) needs this many hashes with the most iterations that the configuration allows. */
+const DEEP_NAME_HASHES = 72;
 /**
  * The work between two pauses, in checks of P-256 (65 µs each): about 3 ms for all questions together, 0.4 ms for one.
  */
@@ -48,18 +55,32 @@ export class Budget {
   private checks: number = LIMITS.checks;
   private lookups: number = LIMITS.lookups;
   private hashes: number = LIMITS.hashes;
-  private rounds: number = LIMITS.rounds;
+  private rounds: number;
+  private visits: number = LIMITS.visits;
   private slice = SLICE_WEIGHT;
   /** How many slices were used up. Questions with fewer come first. */
   slices = 0;
   exceeded: DnssecLimit | undefined;
+  /** NSEC3 hashes by parameters and name: none is computed twice. */
+  readonly hashed = new Map<string, string>();
 
-  constructor(readonly turn: Turn = new Turn()) {}
+  /** @param mostIterations of NSEC3; with more, a zone counts as unsigned */
+  constructor(
+    readonly turn: Turn = new Turn(),
+    mostIterations = 0,
+  ) {
+    this.rounds = Math.max(LIMITS.rounds, DEEP_NAME_HASHES * (mostIterations + 1));
+  }
 
   takeCheck(weight: number): boolean {
     if (this.checks-- <= 0) return this.exceed('signatures');
     this.spend(weight);
     return true;
+  }
+
+  /** The signature that was checked last was good, and leads to a state of a zone that is kept. */
+  visited(): void {
+    if (this.visits-- > 0) this.checks++;
   }
 
   private spend(weight: number): void {

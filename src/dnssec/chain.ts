@@ -6,16 +6,17 @@
 // The signature of a DS RRset names the zone above. So the zones above a name are found from the answers, and labels
 // are tried one by one only where there are no signatures.
 
-import { failure, RCODE } from '../base/outcome.js';
+import { EDE, failure, RCODE } from '../base/outcome.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { TYPE } from '../wire/rrtype.js';
-import { type Anchor, anchorFor } from './anchors.js';
+import { type Anchor, anchorFor, hasAnchorAbove, isAnchored } from './anchors.js';
 import type { Budget } from './budget.js';
 import { checkDenial } from './denial-check.js';
 import { type Dnskey, readDs, type Sha1 } from './dnskey.js';
 import { dsText, signedText, stateText } from './explain.js';
 import { delegationOf, keyEntry, type TrustedKeys, usableAnchor } from './key-entry.js';
 import { ancestorOf, isWithin, labelCount, type Name, nameText, parentOf, ROOT_NAME } from './name.js';
+import type { NegativeAnchors } from './negative.js';
 import type { RRset } from './rrset.js';
 import type { Flaw, SignatureCheck, Verifier } from './signature.js';
 import { type Lookup, lookupKey, type LookupResult, type Steps } from './steps.js';
@@ -44,8 +45,8 @@ export interface ValidatorSettings {
 export interface ChainParts {
   readonly zones: Zones;
   readonly verifier: Verifier;
-  /** The negative trust anchor that covers a name (RFC 7646). */
-  readonly negativeAnchorOf: (name: Name) => Name | undefined;
+  /** Negative trust anchors (RFC 7646). */
+  readonly negative: Pick<NegativeAnchors, 'covers'>;
   readonly onAnchorKeys?: OnAnchorKeys;
 }
 
@@ -93,9 +94,12 @@ interface ZoneFinding {
 
 /** RFC 4035 §4.7: how long a zone stays bogus before it is checked again. */
 export const BOGUS_SEC = 60;
+/** How long a name is known to be no zone cut. A new delegation must be found soon, whatever the zone's negative TTL. */
+const NO_CUT_SEC = 3600;
 /** How many possible zone cuts are asked about at once, if nothing shows where the cuts are. */
 const CUTS_AT_ONCE = 8;
 
+const NOBODY: readonly Name[] = [];
 const NO_CUT: ZoneState = { at: 'no_cut' };
 const UNSIGNED: ZoneState = { at: 'unsigned', why: undefined };
 
@@ -105,28 +109,37 @@ export class Chain {
   private memo: Map<Name, ZoneState> | undefined = undefined;
   /** Whether a signature was accepted although its dates are wrong. */
   untimely = false;
+  /** The keys of lookups that were sent. */
+  private readonly sent = new Set<string>();
 
   constructor(
     private readonly parts: ChainParts,
     readonly run: ChainRun,
   ) {}
 
-  /** Looks something up; `alsoType` is asked for at the same time, because it will be needed next. */
-  private *lookup(lookup: Lookup, alsoType?: number): Steps<LookupResult> {
+  /** Looks something up. The others are asked for at the same time, because they will probably be needed next. */
+  private *lookup(lookup: Lookup, others: readonly Lookup[] = []): Steps<LookupResult> {
     const key = lookupKey(lookup);
-    const { results, budget } = this.run;
-    if (!results.has(key)) {
-      if (!budget.takeLookup()) {
+    if (!this.run.results.has(key)) {
+      if (!this.mayAsk(lookup)) {
         const detail = `more than that many questions for ${nameText(lookup.name)}`;
         return { at: 'failure', failure: failure('dnssec_limit', detail) };
       }
-      const also = alsoType === undefined ? undefined : { name: lookup.name, type: alsoType };
-      const both = also !== undefined && !results.has(lookupKey(also)) && budget.takeLookup();
-      yield { at: 'lookups', lookups: both ? [lookup, also] : [lookup] };
+      const ahead = others.filter(each => !this.run.results.has(lookupKey(each)) && this.mayAsk(each));
+      yield { at: 'lookups', lookups: [lookup, ...ahead] };
     }
     return (
       this.run.results.get(key) ?? { at: 'failure', failure: failure('dnssec_indeterminate', nameText(lookup.name)) }
     );
+  }
+
+  /** Whether a lookup was sent already, or the budget allows it. */
+  private mayAsk(lookup: Lookup): boolean {
+    const key = lookupKey(lookup);
+    if (this.sent.has(key)) return true;
+    if (!this.run.budget.takeLookup()) return false;
+    this.sent.add(key);
+    return true;
   }
 
   /** Checks the signatures of an RRset. */
@@ -143,27 +156,53 @@ export class Chain {
   negative(name: Name): ZoneState | undefined {
     const anchor = anchorFor(this.run.anchors, name);
     if (anchor === undefined) return UNSIGNED;
-    const negative = this.parts.negativeAnchorOf(name);
-    // A trust anchor below a negative one has precedence (RFC 7646 §2).
-    return negative !== undefined && isWithin(negative, anchor.zone) ? UNSIGNED : undefined;
+    return this.parts.negative.covers(name, anchor.zone) ? UNSIGNED : undefined;
   }
 
-  /** The signer of an RRset, if it is a zone that may sign records of this name. */
-  signerOf({ signatures: [first] }: RRset, name: Name): Name | undefined {
-    return first !== undefined && this.maySpeak(first.signer, name) ? first.signer : undefined;
+  /**
+   * The signers of an RRset that may sign records of its owner; the nearest first. A DS belongs to the parent of the zone
+   * that it is about (RFC 4035 §5.2).
+   */
+  signersOf({ owner, type, signatures }: RRset): readonly Name[] {
+    const [first] = signatures;
+    if (first === undefined) return NOBODY;
+    const signers = signatures.length === 1 ? [first.signer] : [...new Set(signatures.map(({ signer }) => signer))];
+    return signers.filter(each => this.maySpeak(each, owner, type)).sort((a, b) => b.length - a.length);
   }
 
-  /** The signers of denial records that may sign records of this name; the nearest first. */
-  denialSigners(authority: readonly RRset[], name: Name): readonly Name[] {
+  /** The signers of denial records that may deny a type of this name; the nearest first. */
+  denialSigners(authority: readonly RRset[], name: Name, denied: number): readonly Name[] {
     const signers = authority.flatMap(({ type, signatures }) =>
       type === TYPE.NSEC || type === TYPE.NSEC3 ? signatures.map(({ signer }) => signer) : [],
     );
-    return [...new Set(signers)].filter(signer => this.maySpeak(signer, name)).sort((a, b) => b.length - a.length);
+    return [...new Set(signers)].filter(each => this.maySpeak(each, name, denied)).sort((a, b) => b.length - a.length);
   }
 
-  /** Zones above the anchor are excluded: nothing is known about them, so they would count as unsigned. */
-  private maySpeak(signer: Name, name: Name): boolean {
-    return isWithin(name, signer) && isWithin(signer, anchorFor(this.run.anchors, name)?.zone ?? ROOT_NAME);
+  /** Zones above all anchors are excluded: nothing is known about them, so they would count as unsigned. */
+  private maySpeak(signer: Name, name: Name, type: number): boolean {
+    return (
+      isWithin(name, signer) &&
+      (type !== TYPE.DS || signer !== name || name === ROOT_NAME) &&
+      isAnchored(this.run.anchors, signer)
+    );
+  }
+
+  /**
+   * The state of a zone below another one that a name is in (RFC 4035 §5.3.1: an RRset is signed by the zone that
+   * contains it); undefined: there is none.
+   * @param labels names with more labels do not exist
+   * @param may `look`: only what is known counts
+   */
+  *zoneBelow(zone: Name, name: Name, labels: number, may: 'ask' | 'look' = 'ask'): Steps<ZoneState | undefined> {
+    for (let count = labelCount(zone) + 1; count <= labels; count++) {
+      const each = ancestorOf(name, count);
+      // Whether a host is a zone is not asked: most hosts are none, and every new name would cost a question more. The
+      // names between are few, and the same for many hosts.
+      const asks = may === 'ask' && (each !== name || this.run.results.has(lookupKey({ name: each, type: TYPE.DS })));
+      const state = this.known(each) ?? (asks ? yield* this.keysOf(each) : undefined);
+      if (state !== undefined && isProvenZone(state)) return state;
+    }
+    return undefined;
   }
 
   private known(name: Name): ZoneState | undefined {
@@ -181,7 +220,8 @@ export class Chain {
     run.note?.(name, stateText(name, state, typeof lasts === 'object' ? lasts.forSec : undefined));
     if (lasts === 'this question' || run.timeless || run.epoch !== parts.zones.epoch) return state;
     if (lasts !== 'failure') parts.zones.put(name, state, run.ageNow, lasts.forSec);
-    else if (run.final) parts.zones.put(name, state, run.ageNow, BOGUS_SEC);
+    // With a limit exceeded, a failure says nothing about the zone.
+    else if (run.final && run.budget.exceeded === undefined) parts.zones.put(name, state, run.ageNow, BOGUS_SEC);
     return state;
   }
 
@@ -190,7 +230,7 @@ export class Chain {
    * question.
    */
   private keepBogus(name: Name, flaw: Flaw): ZoneState {
-    return this.keep(name, { at: 'bogus', flaw }, bogusLasts(flaw));
+    return this.keep(name, { at: 'bogus', flaw, isZone: false }, bogusLasts(flaw));
   }
 
   /** The state of `zone`. */
@@ -200,11 +240,22 @@ export class Chain {
     const known = this.known(zone);
     if (known !== undefined) return known;
     const anchor = anchorFor(this.run.anchors, zone);
-    if (anchor?.zone === zone) return yield* this.anchored(anchor);
+    if (anchor?.zone !== zone) return yield* this.delegatedBy(zone, anchor);
+    // Of several chains, any good one is enough (RFC 6840 Appendix C.2): a forgotten anchor must not break a zone.
+    const own = yield* this.fromAnchor(anchor);
+    if (own.state.at !== 'signed' && hasAnchorAbove(this.run.anchors, zone)) {
+      const state = yield* this.delegatedBy(zone, anchorFor(this.run.anchors, parentOf(zone)));
+      if (state.at === 'signed') return state;
+    }
+    return this.keep(zone, own.state, own.lasts);
+  }
+
+  /** The state of a zone as the zones above it say. @param anchor the nearest one above */
+  private *delegatedBy(zone: Name, anchor: Anchor | undefined): Steps<ZoneState> {
     const above = anchor === undefined ? undefined : this.knownAbove(parentOf(zone), anchor.zone);
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
     // The zone has signed something, so it has keys.
-    const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, TYPE.DNSKEY);
+    const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, [{ name: zone, type: TYPE.DNSKEY }]);
     if (answer.at === 'failure') return this.keep(zone, { at: 'unknown', failure: answer.failure }, 'this question');
     const ds = answer.rcode === RCODE.NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DS) : undefined;
     if (ds !== undefined) return yield* this.delegated(zone, ds);
@@ -217,7 +268,7 @@ export class Chain {
   /** A name with an alias is not a zone cut (RFC 1034 §3.6.2). */
   private *aliased(zone: Name, alias: RRset): Steps<ZoneState> {
     const link = yield* this.checkByParent(zone, alias);
-    return link.at === 'good' ? this.keep(zone, NO_CUT, { forSec: link.ttlSec }) : link.state;
+    return link.at === 'good' ? this.keep(zone, NO_CUT, { forSec: Math.min(link.ttlSec, NO_CUT_SEC) }) : link.state;
   }
 
   /**
@@ -228,29 +279,33 @@ export class Chain {
     zone: Name,
     set: RRset,
   ): Steps<{ readonly at: 'good'; readonly ttlSec: number } | { readonly at: 'state'; readonly state: ZoneState }> {
-    const parent = this.signerOf(set, zone);
     const what = `${nameText(zone)} ${set.type === TYPE.DS ? 'DS' : 'CNAME'}`;
-    if (parent === undefined || parent === zone) {
-      const detail = `${what} has no signature of a zone above it`;
-      return { at: 'state', state: yield* this.unsignedOr(zone, { code: 'rrsigs_missing', detail }) };
+    let flaw: Flaw | undefined;
+    for (const parent of this.signersOf(set)) {
+      if (parent === zone) continue;
+      const state = yield* this.keysOf(parent);
+      if (state.at === 'no_cut') {
+        flaw ??= { code: 'bogus', detail: `${nameText(parent)}, which signed ${what}, is no zone` };
+        continue;
+      }
+      // The table has the parent's state under the parent's name.
+      if (state.at !== 'signed') return { at: 'state', state: this.keep(zone, state, 'this question') };
+      const checked = yield* this.check(set, parent, state.keys);
+      if (checked.at === 'good' && !checked.expanded) {
+        this.run.budget.visited();
+        if (set.type === TYPE.DS && this.run.note !== undefined) {
+          const about = set.rdata.flatMap(rdata => readDs(rdata) ?? []).map(dsText);
+          this.run.note(zone, `DS for ${about.join(', ')}: ${signedText(checked.signature, parent)}`);
+        }
+        return { at: 'good', ttlSec: checked.ttlSec };
+      }
+      flaw ??= checked.at === 'good' ? { code: 'bogus', detail: `${what} is made from a wildcard` } : checked.flaw;
     }
-    const state = yield* this.keysOf(parent);
-    const refused = (flaw: Flaw) => ({ at: 'state', state: this.keepBogus(zone, flaw) }) as const;
-    if (state.at === 'no_cut')
-      return refused({ code: 'bogus', detail: `${nameText(parent)}, which signed ${what}, is no zone` });
-    // The table has the parent's state under the parent's name.
-    if (state.at !== 'signed') return { at: 'state', state: this.keep(zone, state, 'this question') };
-    const checked = yield* this.check(set, parent, state.keys);
-    if (checked.at !== 'good') return refused(checked.flaw);
-    if (checked.expanded) return refused({ code: 'bogus', detail: `${what} is made from a wildcard` });
-    if (set.type === TYPE.DS && this.run.note !== undefined) {
-      const about = set.rdata.flatMap(rdata => readDs(rdata) ?? []).map(dsText);
-      this.run.note(zone, `DS for ${about.join(', ')}: ${signedText(checked.signature, parent)}`);
-    }
-    return { at: 'good', ttlSec: checked.ttlSec };
+    flaw ??= { code: 'rrsigs_missing', detail: `${what} has no signature of a zone above it` };
+    return { at: 'state', state: yield* this.unsignedOr(zone, flaw) };
   }
 
-  /** Records at a zone cut have no signatures, which is allowed if the parent is unsigned. */
+  /** Records at a zone cut are not proven, which is allowed if the parent is unsigned. */
   private *unsignedOr(zone: Name, flaw: Flaw): Steps<ZoneState> {
     const above = yield* this.unsignedAt(parentOf(zone));
     return above.at === 'signed' || above.at === 'no_cut' ? this.keepBogus(zone, flaw) : above;
@@ -270,10 +325,15 @@ export class Chain {
 
   /** The state of an anchor's zone, whose keys are trusted by configuration. */
   *anchored(anchor: Anchor): Steps<ZoneState> {
-    const usable = usableAnchor(anchor.zone, anchor, this.run.settings.sha1);
-    if (usable.at === 'unsigned') return { at: 'unsigned', why: usable.why };
-    const { state, lasts } = yield* this.enter(anchor.zone, usable.trusted);
+    const { state, lasts } = yield* this.fromAnchor(anchor);
     return this.keep(anchor.zone, state, lasts);
+  }
+
+  private *fromAnchor(anchor: Anchor): Steps<ZoneFinding> {
+    const usable = usableAnchor(anchor.zone, anchor, this.run.settings.sha1);
+    return usable.at === 'unsigned'
+      ? { state: { at: 'unsigned', why: usable.why }, lasts: 'this question' }
+      : yield* this.enter(anchor.zone, usable.trusted);
   }
 
   /** Fetches a zone's DNSKEY RRset, and checks it with the trusted keys. */
@@ -297,6 +357,7 @@ export class Chain {
     this.tellAnchorKeys(zone, entry.keys, set, checked.at === 'good' && !checked.expanded);
     if (checked.at !== 'good') return bogus(checked.flaw);
     if (checked.expanded) return bogus({ code: 'bogus', detail: `${text}: its keys are made from a wildcard` });
+    this.run.budget.visited();
     this.run.note?.(zone, `DNSKEY: ${signedText(checked.signature, zone)}`);
     return { state: { at: 'signed', keys: entry.keys }, lasts: { forSec: checked.ttlSec } };
   }
@@ -309,8 +370,7 @@ export class Chain {
   /** There is no DS RRset: the parent must prove that. */
   private *undelegated(zone: Name, authority: readonly RRset[]): Steps<ZoneState> {
     let flaw: Flaw = { code: 'nsec_missing', detail: `that ${nameText(zone)} has no DS is not proven` };
-    const parents = this.denialSigners(authority, zone).filter(signer => signer !== zone);
-    for (const parent of parents) {
+    for (const parent of this.denialSigners(authority, zone, TYPE.DS)) {
       const state = yield* this.keysOf(parent);
       if (state.at === 'no_cut') continue;
       // The table has the parent's state under the parent's name.
@@ -322,11 +382,16 @@ export class Chain {
         flaw = denied.flaw;
         continue;
       }
-      const cut = denied.denial.cut(zone);
-      if (cut !== 'unproven')
-        return this.keep(zone, cut === 'delegation' ? UNSIGNED : NO_CUT, { forSec: denied.ttlSec });
+      const cut = yield* denied.denial.cut(zone);
+      if (cut === 'limit') return this.keepBogus(zone, hashLimit(zone));
+      if (cut === 'unproven') continue;
+      for (let each = denied.sets.length; each > 0; each--) this.run.budget.visited();
+      return cut === 'delegation'
+        ? this.keep(zone, UNSIGNED, { forSec: denied.ttlSec })
+        : this.keep(zone, NO_CUT, { forSec: Math.min(denied.ttlSec, negativeTtlOf(authority), NO_CUT_SEC) });
     }
-    return parents.length > 0 ? this.keepBogus(zone, flaw) : yield* this.unsignedOr(zone, flaw);
+    // It may be below an unsigned delegation, whatever denials of zones above that stand here.
+    return yield* this.unsignedOr(zone, flaw);
   }
 
   /**
@@ -344,8 +409,9 @@ export class Chain {
     const most = labelCount(name);
     for (let labels = labelCount(above?.name ?? top); goesOn() && labels < most;) {
       const until = Math.min(labels + CUTS_AT_ONCE, most);
-      const lookups = this.unknownCuts(name, labels + 1, until);
-      if (lookups.length > 0) yield { at: 'lookups', lookups };
+      const [first, ...others] = this.unknownCuts(name, labels + 1, until);
+      // The highest one decides, if it is a delegation to an unsigned zone.
+      if (first !== undefined) yield* this.lookup(first, others);
       while (labels < until && goesOn()) state = yield* this.keysOf(ancestorOf(name, ++labels));
     }
     return state;
@@ -356,15 +422,36 @@ export class Chain {
     const lookups: Lookup[] = [];
     for (let labels = from; labels <= until; labels++) {
       const cut = { name: ancestorOf(name, labels), type: TYPE.DS };
-      if (this.known(cut.name) === undefined && !this.run.results.has(lookupKey(cut)) && this.run.budget.takeLookup())
-        lookups.push(cut);
+      if (this.known(cut.name) === undefined && !this.run.results.has(lookupKey(cut))) lookups.push(cut);
     }
     return lookups;
   }
 }
 
+/** How long a zone that denies something says that the denial holds (RFC 2308 §5, RFC 9077 §3). */
+function negativeTtlOf(authority: readonly RRset[]): number {
+  let ttlSec = Infinity;
+  for (const { type, rdata, ttlSec: own } of authority) {
+    if (type !== TYPE.SOA) continue;
+    for (const each of rdata) if (each.length >= 4) ttlSec = Math.min(ttlSec, own, each.readUInt32BE(each.length - 4));
+  }
+  return ttlSec;
+}
+
+/** Whether a state proves that there is a zone. With too many iterations to look, nothing is proven. */
+const isProvenZone = (state: ZoneState): boolean =>
+  state.at === 'signed' ||
+  (state.at === 'unsigned' && state.why?.infoCode !== EDE.NSEC3_ITERATIONS) ||
+  (state.at === 'bogus' && state.isZone);
+
+/** The flaw of a denial that was not read to its end. */
+export const hashLimit = (name: Name): Flaw => ({
+  code: 'dnssec_limit',
+  detail: `too many NSEC3 hashes for ${nameText(name)}`,
+});
+
 const bogusLasts = ({ code }: Flaw): Lasting => (code === 'dnssec_limit' ? 'this question' : 'failure');
-const bogus = (flaw: Flaw): ZoneFinding => ({ state: { at: 'bogus', flaw }, lasts: bogusLasts(flaw) });
+const bogus = (flaw: Flaw): ZoneFinding => ({ state: { at: 'bogus', flaw, isZone: true }, lasts: bogusLasts(flaw) });
 
 /** The RRset of a name and type, if it has records. */
 const dataAt = (sets: readonly RRset[], name: Name, wanted: number): RRset | undefined =>

@@ -1,5 +1,6 @@
 // Checks the denial records of a zone in an authority section: their signatures, and what they prove (RFC 4035 §5.4).
 
+import { EDE } from '../base/outcome.js';
 import { TYPE } from '../wire/rrtype.js';
 import type { ExtendedError } from '../wire/edns.js';
 import type { Chain } from './chain.js';
@@ -12,8 +13,6 @@ import type { RRset } from './rrset.js';
 import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
 
-const ITERATIONS_EDE = 27;
-
 /** The result of checking denial records. */
 export type DenialCheck =
   | { readonly at: 'denial'; readonly denial: Denial; readonly ttlSec: number; readonly sets: readonly RRset[] }
@@ -21,33 +20,40 @@ export type DenialCheck =
   | { readonly at: 'too_many_iterations'; readonly why: ExtendedError }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
-/** Checks the denial records that a zone has signed. */
+/** Checks the denial records that a zone has signed. Those that are not good are left out. */
 export function* checkDenial(
   chain: Chain,
   zone: Name,
   keys: readonly Dnskey[],
   authority: readonly RRset[],
 ): Steps<DenialCheck> {
-  const sets = authority.filter(
-    ({ type, signatures }) =>
-      (type === TYPE.NSEC || type === TYPE.NSEC3) && signatures.some(({ signer }) => signer === zone),
-  );
+  const sets: RRset[] = [];
   let ttlSec = Infinity;
-  for (const set of sets) {
+  let flaw: Flaw | undefined;
+  for (const set of authority) {
+    const { owner, type, signatures } = set;
+    if ((type !== TYPE.NSEC && type !== TYPE.NSEC3) || !signatures.some(({ signer }) => signer === zone)) continue;
     const checked = yield* chain.check(set, zone, keys);
-    if (checked.at !== 'good') return { at: 'flawed', flaw: checked.flaw };
-    // The NSEC of a wildcard is about the wildcard only, not about names made from it.
-    if (checked.expanded)
-      return { at: 'flawed', flaw: { code: 'bogus', detail: `${nameText(set.owner)}: a denial made from a wildcard` } };
-    ttlSec = Math.min(ttlSec, checked.ttlSec);
+    if (checked.at !== 'good') {
+      if (checked.flaw.code === 'dnssec_limit') return { at: 'flawed', flaw: checked.flaw };
+      // The others may be enough.
+      flaw ??= checked.flaw;
+    } else if (checked.expanded) {
+      // The NSEC of a wildcard is about the wildcard only, not about names made from it.
+      flaw ??= { code: 'bogus', detail: `${nameText(owner)}: a denial made from a wildcard` };
+    } else {
+      sets.push(set);
+      ttlSec = Math.min(ttlSec, checked.ttlSec);
+    }
   }
+  if (sets.length === 0 && flaw !== undefined) return { at: 'flawed', flaw };
   const plain = sets.filter(({ type }) => type === TYPE.NSEC);
   const hashed = sets.filter(({ type }) => type === TYPE.NSEC3);
   const iterations = iterationsOf(hashed);
   const most = chain.run.settings.maxNsec3Iterations;
   if (iterations > most) {
     const text = `${nameText(zone)} asks for ${iterations} NSEC3 iterations, more than ${most}`;
-    return { at: 'too_many_iterations', why: { infoCode: ITERATIONS_EDE, text } };
+    return { at: 'too_many_iterations', why: { infoCode: EDE.NSEC3_ITERATIONS, text } };
   }
   const denials: Denial[] = [];
   if (plain.length > 0) denials.push(nsecDenial(plain, zone));

@@ -2,44 +2,52 @@
 
 import { TYPE } from '../wire/rrtype.js';
 import type { Name } from './name.js';
+import type { Steps } from './steps.js';
 
-/** `opt_out`: proven, except that an unsigned delegation may exist (RFC 5155 §6, §9.2), so the result is insecure. */
-export type Proof = 'proven' | 'opt_out' | 'unproven';
+/**
+ * `opt_out`: proven, except that an unsigned delegation may exist (RFC 5155 §6, §9.2), so the result is insecure. `limit`:
+ * the question has used up what it may compute, which says nothing about the zone.
+ */
+export type Proof = 'proven' | 'opt_out' | 'unproven' | 'limit';
 
 /** Whether a name is a zone cut without DS. `delegation`: to an unsigned zone; `none`: the name is no cut. */
-export type Cut = 'delegation' | 'none' | 'unproven';
+export type Cut = 'delegation' | 'none' | 'unproven' | 'limit';
 
-/** Validated denial records of one zone. */
+/** Validated denial records of one zone. Hashing takes time, so the proofs are steps. */
 export interface Denial {
   /** The name exists, or a wildcard answers for it, without this type. */
-  noData(name: Name, type: number): Proof;
+  noData(name: Name, type: number): Steps<Proof>;
   /** Neither the name exists, nor a wildcard that could answer for it. */
-  noName(name: Name): Proof;
+  noName(name: Name): Steps<Proof>;
   /**
    * No ancestor of this name with more than this many labels exists, so the wildcard below the ancestor with this many
    * labels answers for it.
    */
-  noCloser(name: Name, labels: number): Proof;
+  noCloser(name: Name, labels: number): Steps<Proof>;
   /** Whether a name without DS is a zone cut. */
-  cut(name: Name): Cut;
+  cut(name: Name): Steps<Cut>;
 }
+
+type Nothing = 'unproven' | 'limit';
 
 /** Combines denials: proves what any of them proves. A zone that changes from NSEC to NSEC3 may send both. */
 export function anyOf(denials: readonly Denial[]): Denial {
   const [only] = denials;
   if (only !== undefined && denials.length === 1) return only;
-  const first = <T extends string>(ask: (denial: Denial) => T | 'unproven'): T | 'unproven' => {
+  function* first<T extends string>(ask: (denial: Denial) => Steps<T | Nothing>): Steps<T | Nothing> {
+    let nothing: Nothing = 'unproven';
     for (const each of denials) {
-      const said = ask(each);
-      if (said !== 'unproven') return said;
+      const said = yield* ask(each);
+      if (said === 'limit') nothing = 'limit';
+      else if (said !== 'unproven') return said;
     }
-    return 'unproven';
-  };
+    return nothing;
+  }
   return {
-    noData: (name, type) => first(each => each.noData(name, type)),
-    noName: name => first(each => each.noName(name)),
-    noCloser: (name, labels) => first(each => each.noCloser(name, labels)),
-    cut: name => first(each => each.cut(name)),
+    noData: (name, type) => first<Proof>(each => each.noData(name, type)),
+    noName: name => first<Proof>(each => each.noName(name)),
+    noCloser: (name, labels) => first<Proof>(each => each.noCloser(name, labels)),
+    cut: name => first<Cut>(each => each.cut(name)),
   };
 }
 

@@ -4,7 +4,7 @@
 
 import { ageAfter, type AgeSec } from '../base/time.js';
 import { nameFromText } from '../wire/name.js';
-import { type Name, nameOf, ROOT_NAME } from './name.js';
+import { type Name, nameOf } from './name.js';
 
 /** A negative trust anchor of the configuration or of an operator. A name may have both. */
 export type NegativeAnchor =
@@ -78,14 +78,19 @@ export class NegativeAnchors {
     this.configured = new Set(configured);
   }
 
-  /** The closest one above a name, or at it; undefined: none. */
-  covering(name: Name): Name | undefined {
-    for (let at = 0; at < name.length - 1; at += name.charCodeAt(at) + 1) {
+  /**
+   * Whether a name counts as unsigned, although it is at or below a trust anchor. A trust anchor below a negative one has
+   * precedence (RFC 7646 §2). At the same name, the negative one has it, unless it is only that of a special name: nobody
+   * configures a trust anchor there for nothing.
+   */
+  covers(name: Name, trustAnchor: Name): boolean {
+    const lastAt = name.length - trustAnchor.length;
+    for (let at = 0; at <= lastAt; at += name.charCodeAt(at) + 1) {
       const ancestor = at === 0 ? name : name.slice(at);
-      if (this.special.has(ancestor) || this.configured.has(ancestor) || this.isTemporary(ancestor)) return ancestor;
+      if (this.configured.has(ancestor) || this.isTemporary(ancestor)) return true;
+      if (at < lastAt && this.special.has(ancestor)) return true;
     }
-    // Only the configuration can set one at the root.
-    return this.configured.size > 0 && this.configured.has(ROOT_NAME) ? ROOT_NAME : undefined;
+    return false;
   }
 
   private isTemporary(name: Name): boolean {

@@ -13,6 +13,7 @@ import {
   wildcardOf,
 } from './name.js';
 import { onlyRdata, type RRset } from './rrset.js';
+import type { Steps } from './steps.js';
 
 interface Nsec {
   readonly owner: Name;
@@ -52,7 +53,7 @@ export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
   const at = (name: Name): Nsec | undefined => records.find(({ owner }) => owner === name);
 
   return {
-    noData(name, type): Proof {
+    *noData(name, type): Steps<Proof> {
       const own = at(name);
       if (own !== undefined) return lacks(own.types, type, name === ROOT_NAME) ? 'proven' : 'unproven';
       const gap = covering(name);
@@ -61,20 +62,20 @@ export function nsecDenial(sets: readonly RRset[], zone: Name): Denial {
       const wildcard = at(wildcardOf(ancestorOf(name, encloserLabels(name, gap))));
       return wildcard !== undefined && lacks(wildcard.types, type, false) ? 'proven' : 'unproven';
     },
-    noName(name): Proof {
+    *noName(name): Steps<Proof> {
       const gap = covering(name);
       if (gap === undefined || isEmptyNonTerminal(name, gap)) return 'unproven';
       const wildcard = wildcardOf(ancestorOf(name, encloserLabels(name, gap)));
       const wildcardGap = covering(wildcard);
       return wildcardGap !== undefined && !isEmptyNonTerminal(wildcard, wildcardGap) ? 'proven' : 'unproven';
     },
-    noCloser(name, labels): Proof {
+    *noCloser(name, labels): Steps<Proof> {
       const gap = covering(name);
       return gap !== undefined && !isEmptyNonTerminal(name, gap) && encloserLabels(name, gap) === labels
         ? 'proven'
         : 'unproven';
     },
-    cut(name): Cut {
+    *cut(name): Steps<Cut> {
       const own = at(name);
       if (own !== undefined) return cutAt(own.types);
       return covering(name) === undefined ? 'unproven' : 'none';

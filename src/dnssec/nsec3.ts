@@ -6,6 +6,7 @@ import type { Budget } from './budget.js';
 import { type Cut, cutAt, type Denial, endsZone, isBitmap, lacks, type Proof } from './denial.js';
 import { ancestorOf, labelCount, type Name, octetsOf, parentOf, ROOT_NAME, wildcardOf } from './name.js';
 import { onlyRdata, type RRset } from './rrset.js';
+import { PAUSE, type Steps } from './steps.js';
 
 const SHA1 = 1;
 const SHA1_BYTES = 20;
@@ -86,70 +87,115 @@ export const iterationsOf = (sets: readonly RRset[]): number =>
     ),
   );
 
+/** A record that was looked for. */
+type Found = Nsec3 | 'limit' | undefined;
+
+/** The records of a zone, found by the hashes of names. */
+class HashedNames {
+  private readonly zoneLabels: number;
+
+  constructor(
+    private readonly records: readonly Nsec3[],
+    zone: Name,
+    private readonly budget: Budget,
+  ) {
+    this.zoneLabels = labelCount(zone);
+  }
+
+  /** The record of a name. */
+  at(name: Name): Steps<Found> {
+    return this.find(name, ({ owner }, wanted) => owner === wanted);
+  }
+
+  /** The record with the gap that a name is in. */
+  covering(name: Name): Steps<Found> {
+    return this.find(name, ({ owner, next }, wanted) =>
+      // The last gap wraps around to the first hash.
+      owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next,
+    );
+  }
+
+  /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name is in. */
+  *closest(name: Name): Steps<{ readonly encloser: Name; readonly gap: Nsec3 } | 'limit' | undefined> {
+    for (let labels = labelCount(name) - 1; labels >= this.zoneLabels; labels--) {
+      const encloser = ancestorOf(name, labels);
+      const own = yield* this.at(encloser);
+      if (own === 'limit') return own;
+      if (own === undefined) continue;
+      const gap = endsZone(own.types) ? undefined : yield* this.covering(ancestorOf(name, labels + 1));
+      return gap === undefined || gap === 'limit' ? gap : { encloser, gap };
+    }
+    return undefined;
+  }
+
+  private *find(name: Name, fits: (record: Nsec3, wanted: string) => boolean): Steps<Found> {
+    for (const each of this.records) {
+      const wanted = yield* this.hashed(name, each);
+      if (wanted === undefined) return 'limit';
+      if (fits(each, wanted)) return each;
+    }
+    return undefined;
+  }
+
+  /** The hash of a name with the parameters of a record; undefined: the budget is used up. */
+  private *hashed(name: Name, { salt, iterations }: Nsec3): Steps<string | undefined> {
+    const { budget } = this;
+    const key = `${iterations} ${salt.toString('latin1')} ${name}`;
+    const known = budget.hashed.get(key);
+    if (known !== undefined || !budget.takeHash(iterations)) return known;
+    while (budget.mustPause) yield PAUSE;
+    const made = nsec3Hash(name, salt, iterations);
+    budget.hashed.set(key, made);
+    return made;
+  }
+}
+
 /** Makes a Denial of a zone's validated NSEC3 RRsets. */
 export function nsec3Denial(sets: readonly RRset[], zone: Name, budget: Budget): Denial {
   // All records of one proof should have the same parameters, and a validator may ignore others (RFC 5155 §8.2). They
   // are used here: each is signed and proves something about its own hashes, for example while a zone changes its salt.
-  const records = sets.flatMap(set => readNsec3(set, zone) ?? []);
-  const zoneLabels = labelCount(zone);
-  const hashes = new Map<string, string>();
-
-  /** The hash of a name with the parameters of a record; undefined: the budget is used up. */
-  function hashed(name: Name, { salt, iterations }: Nsec3): string | undefined {
-    const key = `${iterations} ${salt.toString('latin1')} ${name}`;
-    const known = hashes.get(key);
-    if (known !== undefined || !budget.takeHash(iterations)) return known;
-    const made = nsec3Hash(name, salt, iterations);
-    hashes.set(key, made);
-    return made;
-  }
-  const at = (name: Name): Nsec3 | undefined => records.find(each => each.owner === hashed(name, each));
-  const covering = (name: Name): Nsec3 | undefined =>
-    records.find(each => {
-      const { owner, next } = each;
-      const wanted = hashed(name, each);
-      // The last gap wraps around to the first hash.
-      return wanted !== undefined && (owner < next ? owner < wanted && wanted < next : wanted > owner || wanted < next);
-    });
-
-  /** RFC 5155 §8.3: the closest encloser, and the gap that the next closer name is in. */
-  function closest(name: Name): { readonly encloser: Name; readonly gap: Nsec3 } | undefined {
-    for (let labels = labelCount(name) - 1; labels >= zoneLabels; labels--) {
-      const encloser = ancestorOf(name, labels);
-      const own = at(encloser);
-      if (own === undefined) continue;
-      const gap = endsZone(own.types) ? undefined : covering(ancestorOf(name, labels + 1));
-      return gap && { encloser, gap };
-    }
-    return undefined;
-  }
+  const names = new HashedNames(
+    sets.flatMap(set => readNsec3(set, zone) ?? []),
+    zone,
+    budget,
+  );
   const proven = ({ optOut }: Nsec3): Proof => (optOut ? 'opt_out' : 'proven');
 
   return {
-    noData(name, type): Proof {
-      const own = at(name);
+    *noData(name, type): Steps<Proof> {
+      const own = yield* names.at(name);
+      if (own === 'limit') return own;
       if (own !== undefined) return lacks(own.types, type, name === ROOT_NAME) ? 'proven' : 'unproven';
-      const found = closest(name);
-      if (found === undefined) return 'unproven';
-      const wildcard = at(wildcardOf(found.encloser));
-      if (wildcard !== undefined) return lacks(wildcard.types, type, false) ? proven(found.gap) : 'unproven';
+      const near = yield* names.closest(name);
+      if (near === 'limit') return near;
+      if (near === undefined) return 'unproven';
+      const wildcard = yield* names.at(wildcardOf(near.encloser));
+      if (wildcard === 'limit') return wildcard;
+      if (wildcard !== undefined) return lacks(wildcard.types, type, false) ? proven(near.gap) : 'unproven';
       // RFC 5155 §8.6: there may be an unsigned delegation that these records do not show.
-      return found.gap.optOut ? 'opt_out' : 'unproven';
+      return near.gap.optOut ? 'opt_out' : 'unproven';
     },
-    noName(name): Proof {
-      if (at(name) !== undefined) return 'unproven';
-      const found = closest(name);
-      return found !== undefined && covering(wildcardOf(found.encloser)) !== undefined ? proven(found.gap) : 'unproven';
+    *noName(name): Steps<Proof> {
+      const own = yield* names.at(name);
+      if (own !== undefined) return own === 'limit' ? own : 'unproven';
+      const near = yield* names.closest(name);
+      if (near === 'limit') return near;
+      const wildcard = near && (yield* names.covering(wildcardOf(near.encloser)));
+      if (near === undefined || wildcard === undefined) return 'unproven';
+      return wildcard === 'limit' ? wildcard : proven(near.gap);
     },
-    noCloser(name, labels): Proof {
-      const gap = covering(ancestorOf(name, labels + 1));
+    *noCloser(name, labels): Steps<Proof> {
+      const gap = yield* names.covering(ancestorOf(name, labels + 1));
+      if (gap === 'limit') return gap;
       return gap === undefined ? 'unproven' : proven(gap);
     },
-    cut(name): Cut {
-      const own = at(name);
+    *cut(name): Steps<Cut> {
+      const own = yield* names.at(name);
+      if (own === 'limit') return own;
       if (own !== undefined) return cutAt(own.types);
-      const found = closest(name);
-      return found === undefined ? 'unproven' : found.gap.optOut ? 'delegation' : 'none';
+      const near = yield* names.closest(name);
+      if (near === 'limit') return near;
+      return near === undefined ? 'unproven' : near.gap.optOut ? 'delegation' : 'none';
     },
   };
 }

@@ -43,7 +43,7 @@ export class Question implements ChainRun {
     readonly ageNow: AgeSec,
     readonly timeless: boolean,
   ) {
-    this.budget = new Budget(turn);
+    this.budget = new Budget(turn, settings.maxNsec3Iterations);
   }
 
   /** Adds the result of a lookup. */

@@ -3,7 +3,7 @@
 import { u16At, u32At } from '../base/octets.js';
 import { rdataWith } from '../wire/rdata.js';
 import { type ScannedMessage, ScannedRecords, type Section } from '../wire/records.js';
-import { TYPE, typeToText } from '../wire/rrtype.js';
+import { CLASS_IN, TYPE, typeToText } from '../wire/rrtype.js';
 import { type Name, nameText, readCanonical } from './name.js';
 
 /** One RRSIG record (RFC 4034 §3.1). */
@@ -153,6 +153,8 @@ export function readSets(message: ScannedMessage, questionEnd: number): Sets | u
   while (record.next()) {
     const { section, type, rdata: start, end } = record;
     if (section === 'additional') break;
+    // Signatures are over records of class IN: others are in no set, so nothing proves them.
+    if (record.class !== CLASS_IN) continue;
     const owner = readCanonical(octets, record.owner)?.name;
     if (owner === undefined) return undefined;
     if (type === TYPE.RRSIG) {

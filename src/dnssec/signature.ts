@@ -9,7 +9,7 @@ import { algorithmText, type Dnskey, MOST_SAME_TAG } from './dnskey.js';
 import { dateText } from './explain.js';
 import { ancestorOf, hasWildcardLabel, labelCount, type Name, nameText, octetsOf, wildcardOf } from './name.js';
 import { type RRset, setText, type Signature } from './rrset.js';
-import type { Steps } from './steps.js';
+import { PAUSE, type Steps } from './steps.js';
 
 /** Why validation has failed. */
 export interface Flaw {
@@ -94,6 +94,8 @@ const WRONGS = [
   'no_key',
   'no_zone_key',
   'longer',
+  'shorter',
+  'backwards',
   'wrong',
   'early',
   'expired',
@@ -107,6 +109,8 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
   no_key: 'dnskey_missing',
   no_zone_key: 'no_zone_key',
   longer: 'bogus',
+  shorter: 'bogus',
+  backwards: 'bogus',
   wrong: 'bogus',
   early: 'signature_early',
   expired: 'signature_expired',
@@ -118,20 +122,15 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
 function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
   const what = setText(set);
   const of = nameText(zone);
-  if (signature === undefined)
-    return {
-      code: CODES[wrong],
-      detail:
-        wrong === 'none'
-          ? `${what} has no signature of ${of}`
-          : `${what}: its signatures do not agree on who signed what`,
-    };
+  if (signature === undefined) return { code: CODES[wrong], detail: `${what} has no signature of ${of}` };
   const by = `${what}: its signature by key ${signature.keyTag} (${algorithmText(signature.algorithm)}) of ${of}`;
   const words: Readonly<Record<Wrong, string>> = {
     none: '',
     no_key: `${by}: ${of} has no such key`,
     no_zone_key: `${by}: that key may not sign records of the zone`,
     longer: `${by} speaks of a longer name`,
+    shorter: `${by} speaks of a name above the zone`,
+    backwards: `${by} ends before it begins`,
     wrong: `${by} is wrong`,
     early: `${by} is not valid before ${dateText(signature.inception)}`,
     expired: `${by} expired ${dateText(signature.expiration)}`,
@@ -158,22 +157,18 @@ export class Verifier {
    */
   *check(set: RRset, zone: Name, keys: readonly Dnskey[], wallNow: WallSec, budget: Budget): Steps<SignatureCheck> {
     const { owner, signatures } = set;
-    const [first] = signatures;
-    // An RRset is in one zone, under one name. Signatures that disagree on these were not made for it.
-    for (const each of signatures) {
-      if (each.signer !== first?.signer || each.labels !== first.labels)
-        return { at: 'flawed', flaw: flawOf(set, zone, 'wrong', undefined) };
-    }
     const labels = labelCount(owner) - (hasWildcardLabel(owner) ? 1 : 0);
+    const zoneLabels = labelCount(zone);
     let worst: Wrong = 'none';
     let blamed: Signature | undefined;
     let untimely: Signature | undefined;
     let tried = 0;
-    for (const signature of signatures) {
+    // RFC 6840 §5.4: any good one is enough, whatever stands beside it.
+    for (const signature of longestFirst(signatures)) {
       if (signature.signer !== zone) continue;
       const usable = usableKeys(signature, keys);
       if (usable > 0 && usable <= MOST_SAME_TAG) tried++;
-      let wrong = hindrance(signature, keys, usable, tried, labels);
+      let wrong = hindrance(signature, keys, usable, tried, labels, zoneLabels);
       if (wrong === 'key_tags' || wrong === 'signatures') budget.exceed(wrong);
       if (wrong === undefined) {
         const attempt = yield* this.attempt(set, signature, keys, wallNow, budget);
@@ -255,14 +250,19 @@ function hindrance(
   usable: number,
   tried: number,
   ownerLabels: number,
+  zoneLabels: number,
 ): Wrong | undefined {
   if (usable === 0) return keys.some(key => isOf(signature, key)) ? 'no_zone_key' : 'no_key';
   if (usable > MOST_SAME_TAG) return 'key_tags';
   if (tried > MOST_SIGNATURES) return 'signatures';
-  return signature.labels > ownerLabels ? 'longer' : undefined;
+  if (signature.labels > ownerLabels) return 'longer';
+  if (signature.labels < zoneLabels) return 'shorter';
+  return before(signature.expiration, signature.inception) ? 'backwards' : undefined;
 }
 
-const PAUSE = { at: 'pause' } as const;
+/** Those that do not speak of a wildcard come first: they need no proof that the wildcard applies. */
+const longestFirst = (signatures: readonly Signature[]): readonly Signature[] =>
+  signatures.length < 2 ? signatures : signatures.toSorted((a, b) => b.labels - a.labels);
 
 const isOf = ({ keyTag, algorithm }: Signature, key: Dnskey): boolean =>
   key.tag === keyTag && key.algorithm === algorithm;

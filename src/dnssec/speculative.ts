@@ -6,7 +6,8 @@ import { type Bounded, bounded } from '../base/bounded.js';
 import type { AgeSec } from '../base/time.js';
 import { TYPE } from '../wire/rrtype.js';
 import { type Anchor, anchorFor } from './anchors.js';
-import { ancestorOf, isWithin, labelCount, type Name, parentOf, ROOT_NAME } from './name.js';
+import { ancestorOf, labelCount, type Name, parentOf, ROOT_NAME } from './name.js';
+import type { NegativeAnchors } from './negative.js';
 import type { Lookup } from './steps.js';
 import { nearestKnown, type Zones } from './zones.js';
 
@@ -61,16 +62,14 @@ export class SpeculativeLookups {
   constructor(
     private readonly zones: Zones,
     private readonly anchors: () => readonly Anchor[],
-    private readonly negativeAnchorOf: (name: Name) => Name | undefined,
+    private readonly negative: Pick<NegativeAnchors, 'covers'>,
   ) {}
 
   /** The queries to send together with a question. */
   guess(name: Name, type: number, ageNow: AgeSec): Guess {
     const anchor = anchorFor(this.anchors(), name);
     if (anchor === undefined) return NOTHING;
-    const negative = this.negativeAnchorOf(name);
-    // A trust anchor below a negative one has precedence (RFC 7646 §2).
-    if (negative !== undefined && isWithin(negative, anchor.zone)) return NOTHING;
+    if (this.negative.covers(name, anchor.zone)) return NOTHING;
     const known = nearestKnown(this.zones, name, anchor.zone, ageNow);
     if (known !== undefined && known.state.at !== 'signed') return NOTHING;
     const lookups: Lookup[] =

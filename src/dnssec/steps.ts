@@ -13,10 +13,16 @@ export interface Lookup {
 
 /** What a generator needs to continue. */
 export type Need =
-  /** All these lookups, sent together. */
-  | { readonly at: 'lookups'; readonly lookups: readonly Lookup[] }
+  /**
+   * The result of the first lookup. The others are sent together with it, because they will probably be needed next, and
+   * are not waited for: servers exist that never answer some of them.
+   */
+  | { readonly at: 'lookups'; readonly lookups: readonly [Lookup, ...Lookup[]] }
   /** A pause after much computing: the caller serves other questions first (budget.ts). */
   | { readonly at: 'pause' };
+
+/** The need for a pause. */
+export const PAUSE: Need = { at: 'pause' };
 
 /** A computation that yields what it needs. */
 export type Steps<T> = Generator<Need, T, undefined>;

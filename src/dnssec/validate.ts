@@ -5,11 +5,11 @@ import type { ExtendedError } from '../wire/edns.js';
 import { MAX_NAME_BYTES } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
 import { TYPE, typeToText } from '../wire/rrtype.js';
-import type { Chain } from './chain.js';
+import { type Chain, hashLimit } from './chain.js';
 import type { Proof } from './denial.js';
-import { checkDenial } from './denial-check.js';
+import { checkDenial, type DenialCheck } from './denial-check.js';
 import { signedText } from './explain.js';
-import { isWithin, type Name, nameText, parentOf, readCanonical } from './name.js';
+import { isWithin, labelCount, type Name, nameText, parentOf, readCanonical } from './name.js';
 import { onlyRdata, type RRset, type Sets, setText } from './rrset.js';
 import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
@@ -19,7 +19,8 @@ import type { ZoneState } from './zones.js';
 export type Finding =
   | SecureFinding
   | { readonly at: 'insecure'; readonly why: ExtendedError | undefined }
-  | { readonly at: 'bogus' | 'indeterminate'; readonly failure: Failure };
+  /** `limit`: the question has used up what it may compute or ask, so nothing is known. */
+  | { readonly at: 'bogus' | 'indeterminate' | 'limit'; readonly failure: Failure };
 
 /** Only the records in `kept` were checked: all others must be left out. */
 export interface SecureFinding {
@@ -45,6 +46,9 @@ export interface AnswerToValidate {
   readonly records: number;
 }
 
+/** Denial records whose signatures are good. */
+type ProvenDenial = Extract<DenialCheck, { at: 'denial' }>;
+
 /** The most aliases that are followed within one answer. */
 export const MOST_ALIASES = 16;
 /** The TTL of a part without records: it has no limit. */
@@ -55,6 +59,10 @@ type Part = { readonly at: 'secure'; readonly ttlSec: number } | Exclude<Finding
 
 const SECURE: Part = { at: 'secure', ttlSec: UNLIMITED_SEC };
 const bogus = ({ code, detail }: Flaw): Part => ({ at: 'bogus', failure: failure(code, detail) });
+const limit = (failed: Failure): Finding => ({
+  at: 'limit',
+  failure: failure('dnssec_limit', failed.detail),
+});
 const flaw = (code: FailureCode, detail: string): Part => bogus({ code, detail });
 
 /** What the state of a zone means for unsigned records in it. */
@@ -79,6 +87,7 @@ const PROOF_TEXT: Readonly<Record<Proof, string>> = {
   proven: 'proven',
   opt_out: 'proven, but for unsigned delegations',
   unproven: 'not proven',
+  limit: 'not known, because it takes too many hashes',
 };
 
 /** The next link of the chain of aliases. */
@@ -90,8 +99,8 @@ type Link =
 
 class AnswerValidation {
   private readonly kept: boolean[];
-  /** The zones that sign this answer. */
-  private readonly zones: Name[] = [];
+  /** The zones that deny something in this answer. */
+  private readonly denying: Name[] = [];
   private shorter: Map<number, number> | undefined = undefined;
   private ttlSec = UNLIMITED_SEC;
   private rcode: number = RCODE.NOERROR;
@@ -113,9 +122,12 @@ class AnswerValidation {
       if (link.at === 'end') break;
       seen.push(name);
       name = link.target;
-      if (fails(worst) || seen.includes(name)) break;
+      if (seen.includes(name)) worst = flaw('alias_loop', nameText(this.answer.name));
+      if (fails(worst)) break;
     }
-    if (worst.at === 'secure') worst = worse(worst, yield* this.rest());
+    if (worst.at === 'secure') worst = worse(worst, yield* this.denyingSoa());
+    if ((worst.at === 'bogus' || worst.at === 'indeterminate') && this.chain.run.budget.exceeded !== undefined)
+      return limit(worst.failure);
     if (worst.at !== 'secure') return worst;
     const { ttlSec, kept, shorter, rcode, chain } = this;
     return { at: 'secure', ttlSec, kept, shorter, rcode, untimely: chain.untimely };
@@ -124,6 +136,17 @@ class AnswerValidation {
   /** Validates what the answer says about one name of the chain of aliases; `aliases` counts the names before it. */
   private *link(name: Name, aliases: number): Steps<Link> {
     const { type, rcode, sets } = this.answer;
+    const cname = find(sets.answer, name, TYPE.CNAME);
+    const dname = sets.answer.find(
+      ({ owner, type: each, rdata }) =>
+        each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner),
+    );
+    const redirects = dname !== undefined && (cname === undefined || cname.signatures.length === 0);
+    if (redirects && type === TYPE.CNAME && cname !== undefined) {
+      // It is the CNAME that is asked for: it is not followed.
+      const { part } = yield* this.redirect(name, dname, cname);
+      return { at: 'end', part };
+    }
     const data = find(sets.answer, name, type);
     if (data !== undefined) {
       if (rcode === RCODE.NOERROR) return { at: 'end', part: yield* this.set(data) };
@@ -135,13 +158,7 @@ class AnswerValidation {
       const detail = `${nameText(this.answer.name)}: more than ${MOST_ALIASES} aliases`;
       return { at: 'end', part: flaw('dnssec_limit', detail) };
     }
-    const cname = find(sets.answer, name, TYPE.CNAME);
-    const dname = sets.answer.find(
-      ({ owner, type: each, rdata }) =>
-        each === TYPE.DNAME && rdata.length > 0 && owner !== name && isWithin(name, owner),
-    );
-    if (dname !== undefined && (cname === undefined || cname.signatures.length === 0))
-      return yield* this.redirect(name, dname, cname);
+    if (redirects) return yield* this.redirect(name, dname, cname);
     if (cname !== undefined) return { at: 'alias', part: yield* this.set(cname), target: targetOf(cname) ?? name };
     return { at: 'end', part: yield* this.denied(name) };
   }
@@ -162,12 +179,15 @@ class AnswerValidation {
       return { at: 'end', part: flaw('bogus', detail) };
     }
     const part = yield* this.set(dname);
-    cname?.records.forEach(each => (this.kept[each] = true));
+    for (const each of cname?.records ?? []) {
+      this.kept[each] = true;
+      // RFC 6672 §3.1: it has the TTL of the DNAME.
+      if (part.at === 'secure') (this.shorter ??= new Map()).set(each, part.ttlSec);
+    }
     return { at: 'alias', part, target };
   }
 
   private keep(set: RRset, ttlSec: number): Part {
-    for (const { signer } of set.signatures) if (!this.zones.includes(signer)) this.zones.push(signer);
     for (const each of set.records) {
       this.kept[each] = true;
       if (ttlSec < set.ttlSec) (this.shorter ??= new Map()).set(each, ttlSec);
@@ -180,16 +200,25 @@ class AnswerValidation {
   private *set(set: RRset): Steps<Part> {
     const { owner, type } = set;
     const { chain } = this;
-    const negative = chain.negative(owner);
+    const within = type === TYPE.DS ? parentOf(owner) : owner;
+    const negative = chain.negative(within);
     if (negative !== undefined) return unsignedPart(negative, NO_FLAW);
-    const signer = chain.signerOf(set, owner);
-    // A DS belongs to the parent of the zone that it is about (RFC 4035 §5.2).
-    if (signer === undefined || (type === TYPE.DS && signer === owner)) {
-      return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(owner) : owner), {
-        code: 'rrsigs_missing',
-        detail: `${setText(set)} has no signature of its zone`,
-      });
+    let failed: Part | undefined;
+    for (const signer of chain.signersOf(set)) {
+      const part = yield* this.signedBy(set, signer);
+      if (!fails(part)) return part;
+      failed ??= part;
     }
+    // Signatures say nothing about records of an unsigned zone.
+    const missing: Flaw = { code: 'rrsigs_missing', detail: `${setText(set)} has no signature of its zone` };
+    const part = unsignedPart(yield* chain.unsignedAt(within), missing);
+    return part.at === 'insecure' ? part : (failed ?? part);
+  }
+
+  /** An RRset, as far as the signatures of one zone prove it. */
+  private *signedBy(set: RRset, signer: Name): Steps<Part> {
+    const { owner } = set;
+    const { chain } = this;
     const state = yield* chain.keysOf(signer);
     if (state.at !== 'signed')
       return unsignedPart(state, {
@@ -204,6 +233,14 @@ class AnswerValidation {
         : checked.flaw.detail,
     );
     if (checked.at !== 'good') return bogus(checked.flaw);
+    // A parent cannot sign for its child. A DS is the parent's.
+    const zoneLabels = checked.expanded ? checked.signature.labels : labelCount(owner);
+    const below = yield* chain.zoneBelow(signer, owner, set.type === TYPE.DS ? zoneLabels - 1 : zoneLabels);
+    if (below !== undefined)
+      return unsignedPart(below, {
+        code: 'bogus',
+        detail: `${setText(set)} is in a zone below ${nameText(signer)}, which signed it`,
+      });
     if (!checked.expanded) return this.keep(set, checked.ttlSec);
     const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
     return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
@@ -214,10 +251,9 @@ class AnswerValidation {
     const denied = yield* checkDenial(this.chain, zone, state.keys, this.answer.sets.authority);
     if (denied.at === 'flawed') return bogus(denied.flaw);
     if (denied.at === 'too_many_iterations') return { at: 'insecure', why: denied.why };
-    switch (denied.denial.noCloser(owner, labels)) {
+    switch (yield* denied.denial.noCloser(owner, labels)) {
       case 'proven':
-        for (const each of denied.sets) this.keep(each, denied.ttlSec);
-        return { at: 'secure', ttlSec: denied.ttlSec };
+        return this.keepDenial(zone, denied);
       case 'opt_out':
         return { at: 'insecure', why: undefined };
       case 'unproven':
@@ -225,7 +261,15 @@ class AnswerValidation {
           'nsec_missing',
           `that a wildcard answers for ${nameText(owner)} is not proven by ${nameText(zone)}`,
         );
+      case 'limit':
+        return bogus(hashLimit(owner));
     }
+  }
+
+  private keepDenial(zone: Name, { sets, ttlSec }: ProvenDenial): Part {
+    for (const each of sets) this.keep(each, ttlSec);
+    this.denying.push(zone);
+    return { at: 'secure', ttlSec };
   }
 
   /** The answer says that the name or the type does not exist. */
@@ -236,56 +280,58 @@ class AnswerValidation {
       sets: { authority },
     } = this.answer;
     const { chain } = this;
-    const missing: Flaw = {
+    let found: Flaw = {
       code: 'nsec_missing',
       detail: `that there is no ${nameText(name)} ${typeToText(type)} is not proven`,
     };
-    const negative = chain.negative(name);
+    const within = type === TYPE.DS ? parentOf(name) : name;
+    const negative = chain.negative(within);
     if (negative !== undefined) return unsignedPart(negative, NO_FLAW);
-    const zones = chain
-      .denialSigners(authority, name)
-      .filter(signer => type !== TYPE.DS || signer !== name || name.length === 1);
-    let found = missing;
-    for (const zone of zones) {
+    for (const zone of chain.denialSigners(authority, name, type)) {
       const state = yield* chain.keysOf(zone);
       if (state.at === 'no_cut') continue;
-      if (state.at !== 'signed') return unsignedPart(state, missing);
+      if (state.at === 'bogus') {
+        found = state.flaw;
+        continue;
+      }
+      if (state.at !== 'signed') return unsignedPart(state, found);
       const denied = yield* checkDenial(chain, zone, state.keys, authority);
       if (denied.at === 'too_many_iterations') return { at: 'insecure', why: denied.why };
       if (denied.at === 'flawed') {
         found = denied.flaw;
         continue;
       }
-      let proof: Proof = rcode === RCODE.NXDOMAIN ? denied.denial.noName(name) : 'unproven';
-      this.rcode = proof === 'unproven' ? RCODE.NOERROR : RCODE.NXDOMAIN;
-      if (rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN) continue;
-      // Some servers with NSEC answer NXDOMAIN for an empty non-terminal. The signed records decide.
-      if (proof === 'unproven' && (rcode === RCODE.NOERROR || denied.sets.some(each => each.type === TYPE.NSEC)))
-        proof = denied.denial.noData(name, type);
+      const proof = yield* this.proofOf(name, rcode, denied);
       chain.run.note?.(zone, `${nameText(name)} ${typeToText(type)}: that there is none is ${PROOF_TEXT[proof]}`);
-      if (proof === 'opt_out') return { at: 'insecure', why: undefined };
+      if (proof === 'limit') return bogus(hashLimit(name));
       if (proof === 'unproven') continue;
-      for (const each of denied.sets) this.keep(each, denied.ttlSec);
-      return { at: 'secure', ttlSec: denied.ttlSec };
+      // A parent cannot deny what is in its child.
+      if ((yield* chain.zoneBelow(zone, within, labelCount(within), 'look')) !== undefined) continue;
+      return proof === 'opt_out' ? { at: 'insecure', why: undefined } : this.keepDenial(zone, denied);
     }
-    if (zones.length > 0) return bogus(found);
-    return unsignedPart(yield* chain.unsignedAt(type === TYPE.DS ? parentOf(name) : name), missing);
+    // It may be in an unsigned zone, whatever denials of zones above that stand here.
+    return unsignedPart(yield* chain.unsignedAt(within), found);
+  }
+
+  /** What denial records prove about a name without the data that was asked for. Notes the RCODE that they prove. */
+  private *proofOf(name: Name, rcode: number, { denial, sets }: ProvenDenial): Steps<Proof> {
+    if (rcode !== RCODE.NOERROR && rcode !== RCODE.NXDOMAIN) return 'unproven';
+    const noName = rcode === RCODE.NXDOMAIN ? yield* denial.noName(name) : 'unproven';
+    this.rcode = noName === 'unproven' ? RCODE.NOERROR : RCODE.NXDOMAIN;
+    if (noName !== 'unproven') return noName;
+    // Some servers with NSEC answer NXDOMAIN for an empty non-terminal. The signed records decide.
+    const mayHaveData = rcode === RCODE.NOERROR || sets.some(each => each.type === TYPE.NSEC);
+    return mayHaveData ? yield* denial.noData(name, this.answer.type) : 'unproven';
   }
 
   /**
-   * The other records of an answer that is secure so far: AD covers all of it (RFC 4035 §3.2.3). Some servers add NS
-   * records without signatures: these are left out. Any other record that is not secure makes the answer bogus.
+   * The SOA of a zone that denies something tells clients for how long. It must be secure, too: AD covers all of an answer
+   * (RFC 4035 §3.2.3). All other records are left out.
    */
-  private *rest(): Steps<Part> {
-    const { answer, authority } = this.answer.sets;
-    if (!this.kept.includes(false)) return SECURE;
-    for (const set of [...answer, ...authority]) {
-      if (set.records.every(each => this.kept[each])) continue;
-      if (set.type === TYPE.NS && set.signatures.length === 0 && set.section === 'authority') continue;
-      const stranger = !set.signatures.every(({ signer }) => this.zones.includes(signer));
-      const part = stranger
-        ? flaw('bogus', `${setText(set)}, which nobody asked for, is of another zone`)
-        : yield* this.set(set);
+  private *denyingSoa(): Steps<Part> {
+    for (const set of this.answer.sets.authority) {
+      if (set.type !== TYPE.SOA || set.rdata.length === 0 || !this.denying.includes(set.owner)) continue;
+      const part = yield* this.set(set);
       if (part.at !== 'secure') return part;
     }
     return SECURE;

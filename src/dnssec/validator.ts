@@ -51,14 +51,13 @@ export class Validator {
 
   constructor(private readonly parts: ValidatorParts) {
     this.zones = zoneTable(parts.bytes);
-    const negativeAnchorOf = (name: Name): Name | undefined => parts.negative.covering(name);
     this.chainParts = {
       zones: this.zones,
       verifier: new Verifier(),
-      negativeAnchorOf,
+      negative: parts.negative,
       ...(parts.onAnchorKeys === undefined ? {} : { onAnchorKeys: parts.onAnchorKeys }),
     };
-    this.speculative = new SpeculativeLookups(this.zones, parts.anchors, negativeAnchorOf);
+    this.speculative = new SpeculativeLookups(this.zones, parts.anchors, parts.negative);
   }
 
   /** The lookups that the chain of trust for a name will probably need. */
@@ -94,9 +93,10 @@ export class Validator {
     const anchors = this.parts.anchors();
     const anchor = anchorFor(anchors, zone);
     if (anchor?.zone !== zone) return undefined;
-    const budget = new Budget();
+    const settings = this.parts.settings();
+    const budget = new Budget(undefined, settings.maxNsec3Iterations);
     const run: ChainRun = {
-      settings: this.parts.settings(),
+      settings,
       anchors,
       epoch: this.zones.epoch,
       budget,

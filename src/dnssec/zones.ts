@@ -17,8 +17,8 @@ export type ZoneState =
   | { readonly at: 'unsigned'; readonly why: ExtendedError | undefined }
   /** No zone cut: the name is part of the zone above. */
   | { readonly at: 'no_cut' }
-  /** Its delegation or its keys are bogus. */
-  | { readonly at: 'bogus'; readonly flaw: Flaw }
+  /** Its delegation or its keys are bogus. `isZone`: it is proven to be a zone. */
+  | { readonly at: 'bogus'; readonly flaw: Flaw; readonly isZone: boolean }
   /** The records that would show the state could not be fetched. Never stored. */
   | { readonly at: 'unknown'; readonly failure: Failure };
 

@@ -63,7 +63,7 @@ export async function askOwn(
     const overStream = (): void => {
       waiting++;
       observer.cleartext(reason);
-      sendOverStream(ports, server, query, accept, take);
+      sendOverStream(ports, server, query, accept, isOver, take);
     };
     waiting++;
     observer.cleartext(reason);
@@ -73,7 +73,7 @@ export async function askOwn(
       if (isTruncated && edns && !isOver()) overStream();
       take(isTruncated ? undefined : reply);
     });
-    if (!edns) overStream();
+    if (!edns && !isOver()) overStream();
   });
 }
 
@@ -83,13 +83,14 @@ function sendOverStream(
   { address, port }: PlainServer,
   query: Buffer,
   accept: (message: Buffer) => boolean,
+  isOver: () => boolean,
   then: (reply: Buffer | undefined) => void,
 ): void {
   const frames = frameReader();
-  let isOver = false;
+  let isDone = false;
   const finish = (reply: Buffer | undefined): void => {
-    if (isOver) return;
-    isOver = true;
+    if (isDone) return;
+    isDone = true;
     cancel();
     stream.destroy();
     then(reply);
@@ -97,11 +98,11 @@ function sendOverStream(
   const stream = dial(
     { address, port, security: { at: 'cleartext' } },
     {
-      connected: () => stream.send(framed(query)),
+      connected: () => (isOver() ? finish(undefined) : stream.send(framed(query))),
       bytes: chunk =>
         frames.push(chunk, message => {
           // The memory is reused after this call.
-          if (!isOver && accept(message)) finish(Buffer.from(message));
+          if (!isDone && accept(message)) finish(Buffer.from(message));
         }),
       closed: () => finish(undefined),
     },

@@ -24,11 +24,7 @@ function setting(known: readonly string[]): {
   const zones = zoneTable(1 << 20);
   for (const each of known) zones.put(name(each), SIGNED, NOW, 3600);
   const anchors = readAnchors(BUILT_IN_ANCHORS);
-  const speculative = new SpeculativeLookups(
-    zones,
-    () => anchors,
-    () => undefined,
-  );
+  const speculative = new SpeculativeLookups(zones, () => anchors, { covers: () => false });
   return {
     zones,
     speculative,

@@ -3,7 +3,6 @@
 
 import { failure, type Failure, failureRow, isAnswerRcode } from '../../base/outcome.js';
 import { type MonoMs, wallSecOf } from '../../base/time.js';
-import type { Entry } from '../../cache/entry.js';
 import type { Guess } from '../../dnssec/speculative.js';
 import { type Name, nameText } from '../../dnssec/name.js';
 import { type Lookup, lookupKey, type Steps } from '../../dnssec/steps.js';
@@ -97,19 +96,12 @@ export class Validation {
       if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);
     };
-    // Most answers are validated at once, without a copy.
-    const first = this.shared.scheduler.crowded ? undefined : this.steps(entry, final);
-    const step = first?.next();
-    if (step?.done === true) return conclude(outcome, step.value);
-    // The entry is borrowed until this returns. Validation takes longer, so it starts again with a copy.
+    // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is
+    // made before it begins.
     const copy = outcome.withEntry({ ...entry, octets: Buffer.from(entry.octets) });
-    const steps = this.steps(copy.entry, final);
+    const steps = this.question.validate(copy.entry, this.questionEnd, final, this.shared.parts.note);
     if (steps === undefined) conclude(copy, { at: 'bogus', failure: failure('parse', entry.upstream) });
     else this.run(steps, finding => conclude(copy, finding));
-  }
-
-  private steps(entry: Entry, final: boolean): Steps<Finding> | undefined {
-    return this.question.validate(entry, this.questionEnd, final, this.shared.parts.note);
   }
 
   /** Runs the steps, and fetches the lookups that they need. */
@@ -124,13 +116,14 @@ export class Validation {
           this.run(steps, conclude);
         });
       }
-      let missing = need.lookups.length;
+      const [awaited, ...others] = need.lookups;
+      let missing = 1;
       let waits = false;
-      for (const lookup of need.lookups) {
-        this.fetch(lookup, () => {
-          if (--missing === 0 && waits) this.run(steps, conclude);
-        });
-      }
+      this.fetch(awaited, () => {
+        missing = 0;
+        if (waits) this.run(steps, conclude);
+      });
+      for (const each of others) this.fetch(each, nothing);
       if (missing > 0) {
         waits = true;
         return;
@@ -162,7 +155,9 @@ export class Validation {
         return this.insecure(answer, finding);
       case 'bogus':
       case 'indeterminate':
-        return this.failed(answer, finding);
+        return this.failed(answer, finding.at, finding.failure);
+      case 'limit':
+        return this.verdict('indeterminate', finding.failure);
     }
   }
 
@@ -180,7 +175,7 @@ export class Validation {
     this.verdict('insecure', answer.withEntry({ ...entry, verdict: 'insecure', extendedErrors }));
   }
 
-  private failed(answer: Answer, { at, failure: why }: Extract<Finding, { at: 'bogus' | 'indeterminate' }>): void {
+  private failed(answer: Answer, at: 'bogus' | 'indeterminate', why: Failure): void {
     const { entry, serverId } = answer;
     if (!MISSING.has(why.code) || this.shared.strippers.stateOf(serverId) !== 'strips')
       return this.verdict(at, this.withClock(why));
