@@ -11,6 +11,7 @@ export const RCODE = {
   REFUSED: 5,
   /** A DNAME makes a name that is too long (RFC 6672 §2.2). */
   YXDOMAIN: 6,
+  NOTAUTH: 9,
   BADVERS: 16,
   BADCOOKIE: 23,
 } as const;

@@ -39,7 +39,7 @@ export interface Provenance {
   readonly ageNow: AgeSec;
   readonly verdict: Verdict;
   readonly upstream: string;
-  readonly protocol: UpstreamProtocol;
+  readonly protocol: UpstreamProtocol | undefined;
 }
 
 /** Makes an Entry of a scanned response. The message is changed, and the entry borrows its octets. */

@@ -5,7 +5,8 @@
 //   closest encloser    the longest existing ancestor of a name (RFC 4592 §3.3.1)
 //   next closer name    one label longer than the closest encloser (RFC 5155 §1.3)
 
-import { nameToText } from '../wire/name.js';
+import { HEADER_BYTES } from '../wire/header.js';
+import { MAX_NAME_BYTES, MAX_POINTERS, nameToText } from '../wire/name.js';
 
 /** E.g. `\x03www\x07example\x00`. */
 export type Name = string;
@@ -13,7 +14,6 @@ export type Name = string;
 /** The root. */
 export const ROOT_NAME: Name = '\0';
 
-const MAX_NAME_BYTES = 255;
 const POINTER_BITS = 0xc0;
 const scratch = Buffer.alloc(MAX_NAME_BYTES + 1);
 
@@ -30,6 +30,7 @@ export function readCanonical(
   let pieceStart = at;
   let length = 0;
   let end = -1;
+  let pointers = 0;
   for (;;) {
     const octet = message[position];
     if (octet === undefined) return undefined;
@@ -37,7 +38,7 @@ export function readCanonical(
       if (end === -1) end = position + 2;
       position = ((octet & 0x3f) << 8) | (message[position + 1] ?? 0);
       // As in wire/name: pointers lead strictly backwards, so this ends.
-      if (position >= pieceStart) return undefined;
+      if (position >= pieceStart || position < HEADER_BYTES || ++pointers > MAX_POINTERS) return undefined;
       pieceStart = position;
       continue;
     }

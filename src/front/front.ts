@@ -13,6 +13,7 @@ import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
 import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
+import { PlainForms } from './plain-forms.js';
 import { failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
 
 /** The parts that the front uses. Its fields are read at each message. */
@@ -70,6 +71,8 @@ class MessageFront implements Front {
   /** Queries that wait for an answer. */
   private waiting = 0;
   private stopping = false;
+
+  private readonly plainForms = new PlainForms();
 
   constructor(private readonly parts: FrontParts) {}
 
@@ -142,7 +145,7 @@ class MessageFront implements Front {
     } else {
       // For an answer that has just come, the clock need not be read.
       const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
-      reply = replyWith(parts, query, outcome, ageNow);
+      reply = replyWith(parts, this.plainForms, query, outcome, ageNow);
       if (arrival.simple) this.keepReady(query, outcome, reply, ageNow);
     }
     this.note(arrival, query.question, outcome, reply.bytes);

@@ -7,8 +7,8 @@ import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base
 import type { AgeSec } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
 import type { Client, Query } from '../pipeline/query.js';
+import type { PlainForms } from './plain-forms.js';
 import { findOption, type Option, OPTION } from '../wire/edns.js';
-import { HEADER_BYTES } from '../wire/header.js';
 import { type ReplyTo, wantsPadding } from '../wire/query.js';
 import {
   answerReply,
@@ -20,7 +20,6 @@ import {
   STREAM_LIMIT_BYTES,
   udpLimit,
 } from '../wire/reply.js';
-import { withoutDnssec } from '../wire/selection.js';
 
 /** The parts that replies are made with. */
 export interface ReplyParts {
@@ -39,15 +38,19 @@ export interface Reply {
 const NO_OPTIONS: readonly Option[] = [];
 
 /** The reply with an answer. */
-export function replyWith(parts: ReplyParts, query: Query, answer: Answer, ageNow: AgeSec): Reply {
+export function replyWith(
+  parts: ReplyParts,
+  plainForms: PlainForms,
+  query: Query,
+  answer: Answer,
+  ageNow: AgeSec,
+): Reply {
   const { entry } = answer;
   const { extendedErrors } = entry;
   for (const { infoCode } of extendedErrors) parts.observer.ede(infoCode);
-  const shown: StoredMessage =
-    query.dnssecOk || answer.origin === 'local'
-      ? entry
-      : withoutDnssec<StoredMessage>(entry, HEADER_BYTES + query.question.length, query.type);
   const shape = shapeFor(parts, query, query.client, answer);
+  const shown: StoredMessage =
+    query.dnssecOk || answer.origin === 'local' ? entry : plainForms.of(query, entry, shape.limitBytes);
   const isSecure = entry.verdict === 'secure';
   return {
     bytes: answerReply(query, shown, answer.elapsedSec(ageNow), extendedErrors, shape, isSecure),

@@ -1,11 +1,18 @@
 // Answers, and what the stages answer a query with.
 
 import type { Source } from '../base/observer.js';
-import type { Failure, Verdict } from '../base/outcome.js';
+import { EDE, type Failure, failure, isAnswerRcode, RCODE, type Verdict } from '../base/outcome.js';
 import type { AgeSec } from '../base/time.js';
 import { type Entry, localEntry, makeEntry, type TtlLimits } from '../cache/entry.js';
+import type { Name } from '../dnssec/name.js';
 import type { UpstreamReply } from '../upstream/pool.js';
+import { FLAG, HEADER_BYTES, writeHeader } from '../wire/header.js';
+import { rcodeToText } from '../wire/rcode.js';
 import type { StoredMessage } from '../wire/reply.js';
+import { type Scan, scanResponse } from '../wire/scan.js';
+import { select } from '../wire/selection.js';
+import { rebuilt, recordsOf, type Rebuilt } from './aliases/rebuilt.js';
+import { type Shape, shapeOf } from './aliases/shape.js';
 
 /** Which part of this program an answer comes from. */
 export type Origin = 'cache' | 'upstream' | 'route' | 'portal' | 'local';
@@ -32,6 +39,8 @@ export class Answer {
     readonly entry: Entry,
     /** The server that has just sent it; 0: no server was asked for this query. */
     readonly serverId: number,
+    /** The target of its last alias, if the server has not followed that. */
+    readonly unfollowed?: Name | undefined,
   ) {}
 
   /** An answer from the cache. */
@@ -44,24 +53,36 @@ export class Answer {
     return new Answer('local', localEntry(message, ageNow), 0);
   }
 
-  /** The reply that a server has just sent. Its TTLs are changed, and the answer borrows its octets. */
+  /**
+   * The reply that a server has just sent, as far as it answers the question. Its TTLs are changed, and the answer borrows
+   * its octets. An error of the server is no error of the client's query, so it becomes SERVFAIL.
+   * @param type the QTYPE
+   */
   static replied(
     origin: 'upstream' | 'route' | 'portal',
-    { message, scan, server, protocol }: UpstreamReply,
+    reply: UpstreamReply,
+    type: number,
     limits: TtlLimits,
     ageNow: AgeSec,
     verdict: Verdict = 'unchecked',
-  ): Answer {
-    return new Answer(
-      origin,
-      makeEntry(message, scan, limits, { ageNow, verdict, upstream: server.label, protocol }),
-      server.id,
-    );
+  ): Answer | Failure {
+    const { server, protocol, scan } = reply;
+    const from = { ageNow, verdict, upstream: server.label, protocol };
+    if (!isAnswerRcode(scan.rcode)) {
+      const { message, scan: refusal } = refused(reply);
+      return new Answer(origin, makeEntry(message, refusal, limits, from), server.id);
+    }
+    const shape = shapeOf({ octets: reply.message, ...scan }, type);
+    if (shape?.end.at === 'circle') return failure('alias_loop', server.label);
+    const sound = shape && relevant(reply, shape, type);
+    if (shape === undefined || sound === undefined) return failure('parse', server.label);
+    const unfollowed = shape.end.at === 'alias' ? shape.end.target : undefined;
+    return new Answer(origin, makeEntry(sound.message, sound.scan, limits, from), server.id, unfollowed);
   }
 
   /** The same answer with another entry. */
   withEntry(entry: Entry): Answer {
-    return new Answer(this.origin, entry, this.serverId);
+    return new Answer(this.origin, entry, this.serverId, this.unfollowed);
   }
 
   /** The label value that it is counted under. */
@@ -81,6 +102,49 @@ export class Answer {
   get mayBeKeptReady(): boolean {
     return this.entry.ttlSec > 0 && this.entry.extendedErrors.length === 0;
   }
+}
+
+/** The reply without the records that do not belong to the answer, and with those that a DNAME makes. */
+function relevant({ message, scan }: UpstreamReply, { kept, made }: Shape, type: number): Rebuilt | undefined {
+  if (kept === undefined && made.length === 0) return { message, scan };
+  if (made.length > 0) {
+    const records = recordsOf({ octets: message, ...scan }, scan.questionEnd, kept);
+    const question = message.subarray(HEADER_BYTES, scan.questionEnd);
+    return records && rebuilt(question, { ...records, answer: [...records.answer, ...made] }, scan, type);
+  }
+  const whole = { ...scan, octets: message.subarray(0, scan.end) };
+  const selected = select(whole, scan.questionEnd, record => kept?.[record] === true);
+  return selected && scannedAgain(selected.octets, selected, scan, type);
+}
+
+/** The error of a server, as SERVFAIL without records. */
+function refused({ message, scan, server }: UpstreamReply): Rebuilt {
+  const isFormal = scan.rcode !== RCODE.SERVFAIL && scan.rcode !== RCODE.REFUSED && scan.rcode !== RCODE.NOTAUTH;
+  const said = {
+    infoCode: isFormal ? EDE.NETWORK_ERROR : EDE.NO_REACHABLE_AUTHORITY,
+    text: `${server.label} answered ${rcodeToText(scan.rcode)}`,
+  };
+  return {
+    message: message.subarray(0, scan.questionEnd),
+    scan: {
+      ...scan,
+      ...{ rcode: RCODE.SERVFAIL, end: scan.questionEnd, answers: 0, authority: 0, additional: 0, ttlOffsets: [] },
+      ...{ ttlSec: 0, negative: false, soaTtlOffset: undefined },
+      extendedErrors: [...scan.extendedErrors, said],
+    },
+  };
+}
+
+/** Scans a message whose records were selected: its TTL, and whether it is a denial, follow from those that are left. */
+function scannedAgain(
+  octets: Buffer,
+  { answers, authority, additional }: StoredMessage,
+  { rcode, extendedErrors }: Scan,
+  type: number,
+): Rebuilt | undefined {
+  writeHeader(octets, 0, FLAG.QR | (rcode & 15), { questions: 1, answers, authority, additional });
+  const scan = scanResponse(octets, type);
+  return scan && { message: octets, scan: { ...scan, rcode, extendedErrors } };
 }
 
 /** The outcome of a query. */

@@ -2,9 +2,9 @@
 
 import type { Transport } from '../base/observer.js';
 import type { Opt } from '../wire/edns.js';
-import { questionName } from '../wire/compose.js';
+import { questionName, questionOf } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
-import type { ClientQuery } from '../wire/query.js';
+import { cacheKey, type ClientQuery } from '../wire/query.js';
 
 /** A client. */
 export interface Client {
@@ -83,6 +83,26 @@ export class Query implements ClientQuery {
   /** QNAME in lower case. It is made when it is first needed: an answer from the cache needs only the key. */
   get name(): Buffer {
     return (this.lowerCasedName ??= lowerCased(questionName(this.question)));
+  }
+
+  /** The same query about another name, in wire form. */
+  about(name: Buffer): Query {
+    const question = questionOf(name, this.type);
+    return new Query(
+      this.id,
+      this.flags,
+      question,
+      this.type,
+      this.opt,
+      this.recurse,
+      this.dnssecOk,
+      this.checkingDisabled,
+      cacheKey(question, this.checkingDisabled),
+      this.client,
+      this.purpose,
+      this.clientClass,
+      this.avoid,
+    );
   }
 
   /** The same query with some fields changed. */

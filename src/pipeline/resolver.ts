@@ -13,6 +13,7 @@ import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
 import { failedLately } from './stages/failed-lately.js';
+import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
 import { lookOnly } from './stages/look-only.js';
@@ -94,12 +95,18 @@ function stagesOf(parts: ResolverParts): readonly Stage[] {
     // `routed`: answers about names of the local network are cached like all others.
     kept(parts),
 
+    // Above `routed`: an alias of the local network may lead into another route, or out of all.
+    followed('route'),
+
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
     routed(parts),
 
-    // Last before upstream: while it waits for the answer, it sends queries for the chain of trust, and it may ask
+    // While it waits for the answer, it sends queries for the chain of trust, and it may ask
     // again.
     validated(parts.validations),
+
+    // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
+    followed('upstream'),
   ];
 }

@@ -3,7 +3,7 @@
 import { putU16, putU32 } from '../base/octets.js';
 import { type Counts, FLAG, HEADER_BYTES, writeHeader } from './header.js';
 import { QUESTION_FIXED_BYTES, RECORD_FIXED_BYTES } from './records.js';
-import { CLASS_IN } from './rrtype.js';
+import { CLASS_IN, TYPE } from './rrtype.js';
 
 /** One record of class IN, its names written out. */
 export interface RecordData {
@@ -37,12 +37,12 @@ export interface ComposeOptions {
   /** Flags beside QR and the RCODE. */
   readonly flags?: number;
   readonly rcode?: number;
-  /** An owner that is the question's name becomes a pointer to it (RFC 1035 §4.1.4). */
+  /** An owner that is a name of the question, an owner or the target of an alias before becomes a pointer to it (RFC 1035 §4.1.4). */
   readonly compress?: boolean;
 }
 
-const POINTER_BYTES = 2;
-const POINTER_TO_QUESTION = 0xc000 | HEADER_BYTES;
+const POINTER_BITS = 0xc000;
+const MOST_POINTED_AT = 0x3fff;
 
 /** QNAME, QTYPE and QCLASS IN, as they stand in a message. */
 export function questionOf(name: Buffer, type: number): Buffer {
@@ -81,6 +81,28 @@ export function recordOctets(record: RecordData): Buffer {
   return octets;
 }
 
+/** The owners of records, as names or as pointers to whole names before. @param start where the first record stands */
+function compressed(name: Buffer, records: readonly RecordData[], start: number): Buffer[] {
+  const places = new Map([[name.toString('latin1'), HEADER_BYTES]]);
+  let at = start;
+  return records.map(({ owner, type, rdata }) => {
+    const place = places.get(owner.toString('latin1'));
+    const written = place === undefined ? owner : pointerTo(place);
+    const rdataAt = at + written.length + RECORD_FIXED_BYTES;
+    if (place === undefined && at <= MOST_POINTED_AT) places.set(owner.toString('latin1'), at);
+    const target = rdata.toString('latin1');
+    if (type === TYPE.CNAME && rdataAt <= MOST_POINTED_AT && !places.has(target)) places.set(target, rdataAt);
+    at = rdataAt + rdata.length;
+    return written;
+  });
+}
+
+function pointerTo(place: number): Buffer {
+  const pointer = Buffer.alloc(2);
+  putU16(pointer, 0, POINTER_BITS | place);
+  return pointer;
+}
+
 /** A response with these records, without EDNS. */
 export function compose(
   question: Buffer,
@@ -94,13 +116,11 @@ export function compose(
     authority: authority.length,
     additional: additional.length,
   };
-  const name = questionName(question);
-  const pointer = Buffer.alloc(POINTER_BYTES);
-  putU16(pointer, 0, POINTER_TO_QUESTION);
-  const owners = records.map(({ owner }) => (compress && owner.equals(name) ? pointer : owner));
+  const start = HEADER_BYTES + question.length;
+  const owners = compress ? compressed(questionName(question), records, start) : records.map(({ owner }) => owner);
   const bytes = records.reduce(
     (sum, { rdata }, i) => sum + (owners[i]?.length ?? 0) + RECORD_FIXED_BYTES + rdata.length,
-    HEADER_BYTES + question.length,
+    start,
   );
   const octets = Buffer.allocUnsafe(bytes);
   writeHeader(octets, id, FLAG.QR | flags | (rcode & 15), counts);

@@ -6,6 +6,8 @@
 // A name from the network may have wrong lengths, and may point at itself. Each function here checks bounds before it
 // reads, and follows only pointers that go strictly backwards, so it ends after at most 255 octets.
 
+import { HEADER_BYTES } from './header.js';
+
 /** An uncompressed name with its original letter case. */
 export type WireName = Buffer;
 
@@ -15,7 +17,7 @@ const MAX_LABEL_BYTES = 63;
 const POINTER_BITS = 0xc0;
 // The most pointers in one name: as many as it can have labels. With thousands of pointers to pointers, each name of a
 // message would cost as much as the whole message.
-const MAX_POINTERS = 127;
+export const MAX_POINTERS = 127;
 
 /** The name of the root: one zero octet. */
 export const ROOT: WireName = Buffer.from([0]);
@@ -40,7 +42,8 @@ export function skipName(message: Buffer, at: number): number {
       if (low === undefined) return -1;
       if (end === -1) end = position + 2;
       position = ((octet & 0x3f) << 8) | low;
-      if (position >= pieceStart || ++pointers > MAX_POINTERS) return -1;
+      // No name begins in the header, whose octets are written anew for each reply.
+      if (position >= pieceStart || position < HEADER_BYTES || ++pointers > MAX_POINTERS) return -1;
       pieceStart = position;
       continue;
     }

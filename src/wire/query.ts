@@ -56,7 +56,7 @@ export function parseQuery(message: Buffer): Parsed {
   // Exactly one question (RFC 9619 §4), and no records in the sections that only responses use.
   if (counts.questions !== 1 || counts.answers !== 0 || counts.authority !== 0) return reject('form_error');
   const nameEnd = skipName(message, HEADER_BYTES);
-  // A compressed QNAME could only point into the header.
+  // A compressed QNAME could only point into the header, where no name is.
   if (nameEnd === -1 || nameEnd + QUESTION_FIXED_BYTES > message.length) return reject('form_error');
   const question = message.subarray(HEADER_BYTES, nameEnd + QUESTION_FIXED_BYTES);
 

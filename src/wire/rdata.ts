@@ -35,8 +35,10 @@ const LAYOUTS: ReadonlyMap<number, readonly RdataPart[]> = new Map([
   [TYPE.RRSIG, [18, 'name']],
 ]);
 
-/** The parts of a type's RDATA; undefined if it contains no names of this kind, so that its octets stay as they are. */
-const rdataParts = (type: number): readonly RdataPart[] | undefined => LAYOUTS.get(type);
+const OPAQUE: readonly RdataPart[] = [];
+
+/** The parts of a type's RDATA; none if it contains no names of this kind, so that its octets stay as they are. */
+export const partsOf = (type: number): readonly RdataPart[] => LAYOUTS.get(type) ?? OPAQUE;
 
 /** A name that was read, in the wanted form, and the offset after it. */
 export interface NameRead {
@@ -56,8 +58,8 @@ export function rdataWith(
   type: number,
   nameAt: (at: number) => NameRead | undefined,
 ): Buffer | undefined {
-  const parts = rdataParts(type);
-  if (parts === undefined) return message.subarray(start, end);
+  const parts = partsOf(type);
+  if (parts.length === 0) return message.subarray(start, end);
   const pieces: Buffer[] = [];
   let at = start;
   for (const part of parts) {

@@ -74,6 +74,27 @@ function optFor(
 }
 
 /**
+ * The OPT of a reply with records, with fewer options if only then it fits: data comes before explanations and padding.
+ * The largest messages of all leave no room even for an OPT. A client on a stream can do nothing about TC, so it gets them
+ * without.
+ */
+function fittingOpt(
+  replyTo: ReplyTo,
+  rcode: number,
+  shape: ReplyShape,
+  errors: readonly ExtendedError[],
+  bytesBefore: number,
+): Buffer | undefined {
+  const leftBytes = shape.limitBytes - bytesBefore;
+  const whole = optFor(replyTo, rcode, shape, errors, bytesBefore);
+  if (whole === undefined || whole.length <= leftBytes) return whole;
+  const bare = optFor(replyTo, rcode, { ...shape, pad: false, options: [] }, [], bytesBefore);
+  return bare !== undefined && bare.length > leftBytes && leftBytes >= 0 && shape.limitBytes === STREAM_LIMIT_BYTES
+    ? undefined
+    : bare;
+}
+
+/**
  * A reply with a stored message's records.
  * @param ageSec seconds since the message was stored, by which its TTLs are reduced
  * @param secure whether all of it was validated: sets AD for clients that understand it
@@ -87,7 +108,7 @@ export function answerReply(
   secure: boolean,
 ): Buffer {
   const { octets } = stored;
-  const opt = optFor(replyTo, stored.rcode, shape, errors, octets.length);
+  const opt = fittingOpt(replyTo, stored.rcode, shape, errors, octets.length);
   const length = octets.length + (opt?.length ?? 0);
   if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
 

@@ -1,11 +1,12 @@
 // One walk over a response from upstream. It checks that the message is complete, finds its TTLs and its OPT, and
 // computes how long it may be stored. The octets are not changed: replies are made by copying and patching them.
 
-import { u16At } from '../base/octets.js';
+import { u16At, u32At } from '../base/octets.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
-import { skipName } from './name.js';
-import { QUESTION_FIXED_BYTES, Records, recordsStart, ttlAt } from './records.js';
+import { MAX_POINTERS, skipName } from './name.js';
+import { partsOf } from './rdata.js';
+import { QUESTION_FIXED_BYTES, Records, recordsStart, ScannedRecords } from './records.js';
 import { TYPE } from './rrtype.js';
 
 /** The result of walking a complete message. */
@@ -82,13 +83,14 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
         if (recordType === TYPE.SOA && soaTtlOffset === undefined) {
           if (record.rdataBytes < LEAST_SOA_BYTES) return undefined;
           soaTtlOffset = record.ttlOffset;
-          soaTtl = Math.min(ttl, ttlAt(message, record.end - 4));
+          // MINIMUM is no TTL: its top bit means nothing (RFC 2308 §4).
+          soaTtl = Math.min(ttl, u32At(message, record.end - 4));
         }
       } else additional++;
     }
   }
   // There must be no octets after the last record.
-  if (!record.endsMessage) return undefined;
+  if (!record.endsMessage || readsTtls(message, nameEnd + QUESTION_FIXED_BYTES, ttlOffsets)) return undefined;
 
   const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
   const negative = rcode === 3 || (rcode === 0 && !hasData);
@@ -116,6 +118,61 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
     soaTtlOffset: negative ? soaTtlOffset : undefined,
     extendedErrors: opt === undefined ? [] : extendedErrors(opt, MAX_EXTENDED_ERRORS),
   };
+}
+
+/** A pointer to the name of the question, which most owners are. */
+const POINTER_TO_QUESTION = 0xc000 | HEADER_BYTES;
+const POINTER_BITS = 0xc0;
+
+/** Whether a name leads into the TTL of a record. TTLs change while a message is stored, and the name would with them. */
+function readsTtls(message: Buffer, questionEnd: number, ttlOffsets: readonly number[]): boolean {
+  const record = new ScannedRecords({ octets: message, answers: 0, authority: 0, ttlOffsets }, questionEnd);
+  while (record.next()) {
+    if (u16At(message, record.owner) !== POINTER_TO_QUESTION && nameReadsTtls(message, record.owner, ttlOffsets))
+      return true;
+    let at = record.rdata;
+    for (const part of partsOf(record.type)) {
+      if (at >= record.end) break;
+      if (part !== 'name') {
+        at += part === 'string' ? (message[at] ?? 0) + 1 : part;
+        continue;
+      }
+      if (nameReadsTtls(message, at, ttlOffsets)) return true;
+      const end = skipName(message, at);
+      if (end === -1) break;
+      at = end;
+    }
+  }
+  return false;
+}
+
+/** Whether octets that a pointer of a name leads to are part of a TTL. The name may be malformed. */
+function nameReadsTtls(message: Buffer, at: number, ttlOffsets: readonly number[]): boolean {
+  let position = at;
+  let pieceStart = at;
+  let jumps = 0;
+  for (;;) {
+    const octet = message[position] ?? 0;
+    if (octet >= POINTER_BITS || octet === 0) {
+      if (jumps > 0 && overlapsTtl(ttlOffsets, pieceStart, position + 1)) return true;
+      if (octet === 0) return false;
+      position = ((octet & 0x3f) << 8) | (message[position + 1] ?? 0);
+      if (position >= pieceStart || ++jumps > MAX_POINTERS) return false;
+      pieceStart = position;
+    } else position += octet + 1;
+  }
+}
+
+/** @param ttlOffsets rising */
+function overlapsTtl(ttlOffsets: readonly number[], start: number, end: number): boolean {
+  let low = 0;
+  let high = ttlOffsets.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ttlOffsets[middle] ?? 0) + 4 > start) high = middle;
+    else low = middle + 1;
+  }
+  return (ttlOffsets[low] ?? Infinity) < end;
 }
 
 /** The OPT record of a message; undefined if there is none, or a record before it is malformed. */

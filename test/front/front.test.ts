@@ -53,7 +53,9 @@ function answerOf(query: Query): Answer {
   const limits = { minSec: 0, maxSec: 1000, negativeMaxSec: 1000 };
   const server = { id: 1, label: 'one' };
   const reply = { at: 'reply', message, scan, server, protocol: 'dot', authenticated: true } as const;
-  return Answer.replied('upstream', reply, limits, ageSec(0));
+  const answer = Answer.replied('upstream', reply, query.type, limits, ageSec(0));
+  if (answer.at === 'failure') throw new Error('not an answer');
+  return answer;
 }
 const local: Resolve = (query, settle) => settle(Answer.local(refuseAnyMessage(query.question), ageSec(0)));
 

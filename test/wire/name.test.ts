@@ -47,13 +47,20 @@ await t.test('RFC 1035 §2.3.4: 255 octets are a name, 256 are not', t => {
 });
 
 await t.test('RFC 1035 §4.1.4: pointers are followed backwards, never forwards or in a circle', t => {
-  const message = hex('0161 00  0162 c000  c003 c007');
-  t.same(readName(message, 3), { name: hex('0162 0161 00'), end: 7 });
-  t.same(readName(message, 7), { name: hex('0162 0161 00'), end: 9 });
-  t.equal(skipName(hex('c000'), 0), -1, 'to itself');
-  t.equal(skipName(hex('0161 c000'), 0), -1, 'to its own start');
-  t.equal(skipName(hex('c002 c000'), 2), -1, 'in a circle');
-  t.equal(skipName(hex('c004 0000 0161 00'), 0), -1, 'forwards');
+  const behindHeader = (octets: string): Buffer => Buffer.concat([Buffer.alloc(12), hex(octets)]);
+  const message = behindHeader('0161 00  0162 c00c  c00f c013');
+  t.same(readName(message, 15), { name: hex('0162 0161 00'), end: 19 });
+  t.same(readName(message, 19), { name: hex('0162 0161 00'), end: 21 });
+  t.equal(skipName(behindHeader('c00c'), 12), -1, 'to itself');
+  t.equal(skipName(behindHeader('0161 c00c'), 12), -1, 'to its own start');
+  t.equal(skipName(behindHeader('c00e c00c'), 14), -1, 'in a circle');
+  t.equal(skipName(behindHeader('c010 0000 0161 00'), 12), -1, 'forwards');
+  for (let into = 0; into < 12; into++)
+    t.equal(
+      skipName(behindHeader(`c0${into.toString(16).padStart(2, '0')}`), 12),
+      -1,
+      `to octet ${into} of the header`,
+    );
   t.equal(skipName(hex('c0'), 0), -1, 'half a pointer');
   t.equal(skipName(hex('40 00'), 0), -1, 'a label type that nobody may use');
   t.end();
@@ -61,8 +68,8 @@ await t.test('RFC 1035 §4.1.4: pointers are followed backwards, never forwards 
 
 await t.test('a chain of pointers to the longest name ends, and one octet more is refused', t => {
   // Each piece is one label of 62 octets and a pointer to the piece before.
-  const pieces = [Buffer.concat([Buffer.from([62]), Buffer.alloc(62, 0x61), ROOT])];
-  const starts = [0];
+  const pieces = [Buffer.concat([Buffer.alloc(12), Buffer.from([62]), Buffer.alloc(62, 0x61), ROOT])];
+  const starts = [12];
   let at = pieces[0]?.length ?? 0;
   for (let i = 1; i < 5; i++) {
     const target = starts[i - 1] ?? 0;
@@ -79,10 +86,10 @@ await t.test('a chain of pointers to the longest name ends, and one octet more i
 });
 
 await t.test("pointers to pointers are followed a name's worth deep, and no further", t => {
-  const message = Buffer.alloc(2 * 200 + 1);
-  for (let i = 1; i <= 200; i++) message.writeUInt16BE(0xc000 | (i === 1 ? 0 : 2 * i - 3), 2 * i - 1);
-  t.equal(skipName(message, 2 * 127 - 1), 2 * 127 + 1);
-  t.equal(skipName(message, 2 * 128 - 1), -1);
+  const message = Buffer.alloc(12 + 2 * 200 + 1);
+  for (let i = 1; i <= 200; i++) message.writeUInt16BE(0xc000 | (12 + (i === 1 ? 0 : 2 * i - 3)), 12 + 2 * i - 1);
+  t.equal(skipName(message, 12 + 2 * 127 - 1), 12 + 2 * 127 + 1);
+  t.equal(skipName(message, 12 + 2 * 128 - 1), -1);
   t.end();
 });
 

@@ -30,7 +30,7 @@ export function forward({ upstream, dnssecMode, ttlLimits, ageNow }: ForwardPart
           !query.checkingDisabled &&
           (flagsOf(reply.message) & FLAG.AD) !== 0 &&
           dnssecMode() === 'trust_ad';
-        settle(Answer.replied('upstream', reply, ttlLimits(), ageNow(), isSecure ? 'secure' : 'unchecked'));
+        settle(Answer.replied('upstream', reply, query.type, ttlLimits(), ageNow(), isSecure ? 'secure' : 'unchecked'));
       },
       query.avoid,
     );

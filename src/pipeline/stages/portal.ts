@@ -30,7 +30,7 @@ export function portal({
       if (window.leftMs === 0 || !window.covers(query.name)) return next(query, settle);
       const asked = upstream();
       asked.exchange(query, query.type, reply => {
-        if (reply.at !== 'failure') return settle(Answer.replied('portal', reply, NOT_KEPT, ageNow()));
+        if (reply.at !== 'failure') return settle(Answer.replied('portal', reply, query.type, NOT_KEPT, ageNow()));
         // The window was closed, or opened anew, while the question was on its way: it is asked as if it came now.
         const isOver = reply.code === 'handed_back' && (window.leftMs === 0 || upstream() !== asked);
         if (isOver) stage(query, settle);

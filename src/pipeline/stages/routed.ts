@@ -32,7 +32,7 @@ export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
       if (route.kubernetes && isNoClusterName(query.name, zone))
         return settle(Answer.local(noSuchNameMessage(query.question, zone), ageNow()));
       route.upstream().exchange(query, query.type, reply => {
-        if (reply.at !== 'failure') settle(Answer.replied('route', reply, ttlLimits(), ageNow()));
+        if (reply.at !== 'failure') settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
         // A reload took its resolvers away while the question was on its way: the routes of now say who is asked.
         else if (reply.code === 'handed_back' && routes() !== all) stage(query, settle);
         else settle(reply);
