@@ -109,6 +109,8 @@ export interface Overview {
   /** The portal window; undefined: it is closed. */
   readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];
+  /** What is not validated any more, because all its trust anchors were revoked: one sentence each. */
+  readonly lostTrust: readonly string[];
   /** False: the system says that its clock is not synchronised. Undefined: it does not say. */
   readonly clockIsSet: boolean | undefined;
   /** Whether the daemon is being taken out of service (`dotstub drain`). */

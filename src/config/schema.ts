@@ -237,7 +237,11 @@ export const schema = {
   }),
   cache: group('The cache.', {
     size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for cached answers.', RESTART),
-    min_ttl: option(duration(0, HOUR), 0, 'Shorter TTLs are raised to this value.'),
+    min_ttl: option(
+      duration(0, HOUR),
+      0,
+      'Shorter TTLs are raised to this value, but never beyond what DNSSEC signatures allow.',
+    ),
     max_ttl: option(duration(SECOND, 7 * DAY), DAY, 'Longer TTLs are cut to this value.'),
     negative_max_ttl: option(
       duration(0, 3 * HOUR),

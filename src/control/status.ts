@@ -30,10 +30,11 @@ export const privacyWords = (overview: Overview): string => `${overview.mode}: $
 
 /** Problems that need attention, one sentence each. */
 function troublesOf(overview: Overview): string[] {
-  const { draining, clockIsSet, reload, waiting, unwritten } = overview;
+  const { draining, clockIsSet, reload, waiting, unwritten, lostTrust } = overview;
   return [
     ...(privacyOf(overview) === 'none' ? ['no server is reached'] : []),
     ...(draining ? [DRAINING] : []),
+    ...lostTrust,
     ...(clockIsSet === false ? ["nobody keeps this machine's clock right"] : []),
     ...(reload.taken ? [] : ['the configuration file was refused when it was last read (the log says why)']),
     ...(waiting.length === 0 ? [] : [`changed, but only in force after a restart: ${waiting.join(', ')}`]),
@@ -46,7 +47,7 @@ const DRAINING = 'it is being taken out of service';
 /** Why the daemon should get no queries now, for /readyz; undefined: it is ready. */
 export function notReady(overview: Overview): string | undefined {
   if (overview.draining) return DRAINING;
-  return canAsk(overview) ? undefined : 'no upstream server can be reached';
+  return canAsk(overview) ? overview.lostTrust[0] : 'no upstream server can be reached';
 }
 
 function healthWords(overview: Overview): string {

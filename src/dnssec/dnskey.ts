@@ -113,7 +113,9 @@ export class Dnskey {
 
   /** The cost of the next check, in checks of P-256. The first check also imports the key. */
   get weight(): number {
-    return (ALGORITHMS.get(this.algorithm)?.weight ?? 1) + (this.imported === undefined ? 1 : 0);
+    const algorithm = ALGORITHMS.get(this.algorithm);
+    const exponent = algorithm?.kind === 'rsa' ? (this.rdata[KEY_FIXED_BYTES] ?? 0) >> 2 : 0;
+    return (algorithm?.weight ?? 1) + exponent + (this.imported === undefined ? 1 : 0);
   }
 
   /** Whether `signature` over `data` was made with this key. */
@@ -129,6 +131,7 @@ export class Dnskey {
 type Importable = KeyObject | { readonly key: KeyObject; readonly dsaEncoding: 'ieee-p1363' };
 
 const MOST_RSA_BYTES = 512;
+const MOST_EXPONENT_BYTES = 16;
 
 /** Imports a key (RFC 3110 §2, RFC 6605 §4, RFC 8080 §3); undefined: not a key of this kind. */
 function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable | undefined {
@@ -142,9 +145,9 @@ function importKey(algorithm: Algorithm | undefined, octets: Buffer): Importable
         const exponentBytes = long ? octets.readUInt16BE(1) : octets.readUInt8(0);
         const exponent = octets.subarray(exponentAt, exponentAt + exponentBytes);
         const modulus = octets.subarray(exponentAt + exponentBytes);
-        // RFC 3110 §2 limits both to 4096 bits. A large exponent only makes checks slow.
-        if (exponent.length === 0 || modulus.length === 0 || modulus.length > MOST_RSA_BYTES || exponent.length > 8)
-          return undefined;
+        // RFC 3110 §2 limits both to 4096 bits. Exponents of more than 128 bits would only make checks slow.
+        if (exponent.length === 0 || exponent.length > MOST_EXPONENT_BYTES) return undefined;
+        if (modulus.length === 0 || modulus.length > MOST_RSA_BYTES) return undefined;
         return createPublicKey({
           key: { kty: 'RSA', n: modulus.toString('base64url'), e: exponent.toString('base64url') },
           format: 'jwk',

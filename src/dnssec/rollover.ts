@@ -50,6 +50,11 @@ export class TrustPoints {
     return this.trusted;
   }
 
+  /** Zones of which no key is trusted any more: everything in them counts as unsigned (RFC 5011 §5). */
+  get lost(): readonly Name[] {
+    return this.trusted.filter(({ ds, keys }) => ds.length + keys.length === 0).map(({ zone }) => zone);
+  }
+
   get points(): readonly TrustPoint[] {
     return [...this.byZone.values()].map(({ point }) => point);
   }

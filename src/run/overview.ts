@@ -53,6 +53,7 @@ export function overviewOf(parts: OverviewParts): Overview {
     listening: listeners.listening,
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
+    lostTrust: resolution.lostTrust,
     clockIsSet: network.clockIsSet,
     draining: parts.service.draining,
     reload: parts.configuration.state,

@@ -29,7 +29,7 @@ import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { plainServers } from './servers.js';
-import { Trust } from './trust.js';
+import { lostWords, Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
 
 /** The parts that it uses. */
@@ -169,6 +169,11 @@ export class Resolution implements Live {
   /** Whether a server passes DNSSEC signatures on. */
   dnssecOf(id: number): ServerOverview['dnssec'] {
     return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';
+  }
+
+  /** What is not validated any more although it should be, one sentence each. */
+  get lostTrust(): readonly string[] {
+    return this.validates ? this.trust.points.lost.map(lostWords) : [];
   }
 
   /** Forgets the answers and zone states of some names. Returns how many answers. */

@@ -3,7 +3,7 @@
 import type { Log } from '../base/ports.js';
 import type { WallSec } from '../base/time.js';
 import type { Anchor } from '../dnssec/anchors.js';
-import { nameText } from '../dnssec/name.js';
+import { type Name, nameText } from '../dnssec/name.js';
 import { type KeyChange, trustPoints, type TrustPoints } from '../dnssec/rollover.js';
 import type { OnAnchorKeys } from '../dnssec/chain.js';
 import type { StateStore } from '../os/state-store.js';
@@ -23,6 +23,7 @@ export class Trust {
     anchors: readonly Anchor[],
   ) {
     this.current = trustPoints(anchors, store.read(STATE_FILE, MOST_STATE_BYTES));
+    for (const each of this.current.lost) this.tellLost(each);
   }
 
   /** The trust points as they are now. */
@@ -43,19 +44,30 @@ export class Trust {
   /** Replaces the trust points. */
   take(points: TrustPoints): void {
     this.current = points;
+    for (const each of points.lost) this.tellLost(each);
     this.save();
   }
 
   /** The DNSKEY RRset of a trust point was checked. */
   readonly seen: OnAnchorKeys = (zone, keys, set, validated, wallNow) => {
+    const before = this.current.lost;
     for (const each of this.current.seen(zone, keys, set, validated, wallNow)) tell(each, this.log);
+    for (const each of this.current.lost) if (!before.includes(each)) this.tellLost(each);
     this.save();
   };
+
+  private tellLost(zone: Name): void {
+    this.log.error({ zone: nameText(zone) }, lostWords(zone));
+  }
 
   private save(): void {
     this.store.write(STATE_FILE, this.current.save(), LOST);
   }
 }
+
+/** What it means that all keys of a zone were revoked, and what to do. */
+export const lostWords = (zone: Name): string =>
+  `all trust anchors of ${nameText(zone)} were revoked, so nothing in it is validated: put its new keys into dnssec.trust_anchors, or install a newer version`;
 
 const dateOf = (seconds: WallSec | number): string => new Date(seconds * 1000).toISOString().slice(0, 10);
 

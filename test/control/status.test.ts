@@ -64,16 +64,18 @@ await t.test('health names every problem', async t => {
   t.equal(health({ clockIsSet: undefined }), 'nothing is wrong', 'not known is not wrong');
   t.match(health({ reload: { taken: false, takenMs: 0 } }), 'the configuration file was refused');
   t.match(health({ waiting: ['log.format', 'front.io'] }), 'only in force after a restart: log.format, front.io');
+  t.match(health({ lostTrust: ['all trust anchors of . were revoked'] }), 'all trust anchors of . were revoked');
   t.match(health({ unwritten: ['/x cannot be written'] }), '/x cannot be written');
   t.match(statusText(overviewOf({ draining: true })), /^health +it is being taken out of service$/m);
 });
 
-await t.test('readiness: draining, and no server that could be asked', async t => {
+await t.test('readiness: draining, no server that could be asked, and no trust anchor left', async t => {
   t.equal(notReady(overviewOf()), undefined);
   t.equal(notReady(main(refused, { ...refused, path: 'tls' })), undefined, 'one may be tried');
   t.equal(notReady(main(refused)), 'no upstream server can be reached');
   t.equal(notReady(overviewOf({ servers: [...main(refused).servers, route] })), 'no upstream server can be reached');
   t.equal(notReady(overviewOf({ draining: true })), 'it is being taken out of service');
+  t.equal(notReady(overviewOf({ lostTrust: ['nothing is validated'] })), 'nothing is validated');
 });
 
 await t.test('why a server is not reached stands below the table', async t => {

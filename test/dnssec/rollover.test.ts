@@ -166,8 +166,11 @@ await t.test(
     t.equal(stateOf(points, mine), undefined);
     t.same(look(points, 2, [revoked(old), mine], [mine], false), [], 'revoked by somebody else');
     t.ok(believes(points, old));
+    t.same(points.lost, []);
     t.same(look(points, 3, [revoked(old)], [revoked(old)], false), ['revoked']);
     t.notOk(believes(points, old));
+    t.equal(points.lost.length, 1, 'RFC 5011 §5: no key of the zone is trusted any more');
+    t.equal(trustPoints(anchorOf(old), points.save()).lost.length, 1, 'nor after a restart');
   },
 );
 
