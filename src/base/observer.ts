@@ -80,7 +80,7 @@ export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' 
 export type UpstreamState = 'probing' | 'private' | 'suspect' | 'failed';
 
 /** Label values of `dotstub_upstream_errors_total`. */
-export type UpstreamError = FailureCode | 'id_mismatch' | 'question_mismatch';
+export type UpstreamError = FailureCode | 'id_mismatch' | 'question_mismatch' | 'case_mismatch';
 
 /** Label values of `dotstub_upstream_connection_closes_total`. */
 export type ClosedBy = 'server' | 'client_idle' | 'error' | 'drain' | 'silent';

@@ -104,6 +104,11 @@ export const schema = {
         'Offer nothing less than a post-quantum key exchange (X25519MLKEM768 and others, TLS 1.3), and refuse servers without one. Left out, it is used where both sides know it. Needs mode strict or encrypted, and OpenSSL 3.5 or newer, as in Node.js 24 LTS.',
       ),
     }),
+    randomize_case: option(
+      flag,
+      true,
+      'Mix capital and small letters at random in the names of cleartext queries over UDP, and believe only answers that repeat them (0x20): forged ones are harder to make. Servers that do not repeat them are found out and asked without.',
+    ),
     bootstrap: list(
       addressPort,
       [],

@@ -51,6 +51,8 @@ export interface UpstreamPlan {
   /** `system`: the resolvers that the system has, which change with the network. */
   readonly servers: readonly ServerSpec[] | 'system';
   readonly bootstrap: readonly PlainServer[] | 'system';
+  /** Whether the letter case of names in cleartext queries is random. */
+  readonly randomizeCase: boolean;
   /** PEM text of the trusted roots; undefined: those of Node.js. */
   readonly roots: FileContents | undefined;
   /** Our client certificate for servers. */
@@ -189,12 +191,13 @@ function upstreamPlan(
   roots: FileContents | undefined,
   client: CertificatePair | undefined,
 ): UpstreamPlan {
-  const { servers, policy, bootstrap, tls } = config.upstream;
+  const { servers, policy, bootstrap, tls, randomize_case: randomizeCase } = config.upstream;
   return {
     mode: modeOf(config),
     policy,
     servers: servers.length === 0 ? 'system' : servers.map(serverSpec),
     bootstrap: bootstrap.length === 0 ? 'system' : bootstrap.map(({ address, port = DNS_PORT }) => ({ address, port })),
+    randomizeCase,
     roots,
     client,
     requirePq: tls.require_pq,

@@ -53,6 +53,7 @@ export class Upstreams implements Live {
     'upstream.client_certificate',
     'upstream.client_key',
     'upstream.tls.require_pq',
+    'upstream.randomize_case',
     'upstream.bootstrap',
     'upstream.servers',
     'routes',
@@ -83,6 +84,7 @@ export class Upstreams implements Live {
       dialDatagram,
       dial: (target, events) => this.dial(target, events),
       nextServerId: () => this.nextId++,
+      randomizesCase: () => this.plan.randomizeCase,
     };
     this.plan = plan.upstream;
     this.dial = parts.dialer(plan.upstream);

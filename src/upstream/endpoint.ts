@@ -31,6 +31,8 @@ export interface UpstreamPorts {
   readonly log: Log;
   /** Which servers were authenticated on the current network. */
   readonly memory: Memory;
+  /** Whether the letter case of names is random over UDP in cleartext. Read for each query. */
+  readonly randomizesCase: () => boolean;
   /** Returns a number that no other server of this process has. */
   readonly nextServerId: () => number;
 }

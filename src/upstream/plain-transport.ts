@@ -6,15 +6,17 @@ import type { CleartextReason, Observer, ServerObserver } from '../base/observer
 import { failure, RCODE } from '../base/outcome.js';
 import type { DialDatagram } from '../base/ports.js';
 import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
-import { FLAG, flagsOf } from '../wire/header.js';
+import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import { fullRcode, optOf } from '../wire/scan.js';
 import {
   answersQuery,
   type Ask,
   errorWithQuestion,
   isErrorWithoutQuestion,
+  repeatsCase,
   ROOT_NS,
   upstreamQuery,
+  withRandomCase,
 } from '../wire/upstream-query.js';
 import { Answering } from './answering.js';
 import type { Connection } from './connection.js';
@@ -33,6 +35,8 @@ const PROBE_MS = 1500;
 const STREAM_AGAIN_MS = 30_000;
 /** Where only TCP passes, UDP is tried again after this time. */
 const UDP_BLOCKED_MS = 60_000;
+/** A server may be replaced by one that repeats the letter case of names: that is tried again after this time. */
+const CHANGES_CASE_MS = 3_600_000;
 /** The most queries in flight over UDP; each has its own socket. */
 const MOST_ASKED = 2048;
 /** One connection over TCP carries all queries. Others are opened while it is silent. */
@@ -42,6 +46,8 @@ const MOST_SILENT = 3;
 export interface PlainPorts extends TransportPorts {
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
+  /** Whether the letter case of names is random over UDP. */
+  readonly randomizesCase: () => boolean;
 }
 
 /** Where it sends queries, and how. */
@@ -69,6 +75,8 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
   private readonly forms = new EdnsForms(UDP_FORMS);
   /** Whether the server has sent an OPT: then silence is not due to EDNS. */
   private knowsEdns = false;
+  /** Until then, names are sent as they are, because the server does not repeat their letter case. */
+  private changesCaseUntilMs: MonoMs = monoMs(-Infinity);
   private readonly health = new Answering();
   /** Whether the server answers over TCP only, so that queries go over TCP. */
   private isUdpBlocked = false;
@@ -125,6 +133,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
       this.edns.forget();
       this.knowsEdns = false;
       this.isUdpBlocked = false;
+      this.changesCaseUntilMs = monoMs(-Infinity);
       this.streamTriedAtMs = this.streamHeardAtMs = monoMs(-Infinity);
     }
     this.cut();
@@ -157,15 +166,53 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     timeoutMs: number,
     then: (result: DatagramResult) => void,
   ): void {
+    const nowMs = this.ports.clock.monotonicMs();
+    const isMixed = this.ports.randomizesCase() && nowMs >= this.changesCaseUntilMs;
+    const sent = isMixed ? { ...ask, question: withRandomCase(ask.question, this.ports.random) } : ask;
+    let isOver = false;
+    const finish = (result: DatagramResult): void => {
+      if (isOver) return;
+      isOver = true;
+      then(result);
+    };
+    /** A name in another case: forged, or from a server that does not repeat it. The name is asked as it is, too. */
+    const changed = (): void =>
+      this.exchangeDatagrams(ask, form, reason, timeoutMs, undefined, result => {
+        if (isOver || typeof result === 'string') return;
+        this.changesCaseUntilMs = monoAfter(this.ports.clock.monotonicMs(), CHANGES_CASE_MS);
+        finish(result);
+      });
+    this.exchangeDatagrams(sent, form, reason, timeoutMs, isMixed ? changed : undefined, finish);
+  }
+
+  /** @param changed called once if an answer has the name in another letter case; undefined: case does not matter */
+  private exchangeDatagrams(
+    ask: Ask,
+    form: number,
+    reason: CleartextReason,
+    timeoutMs: number,
+    changed: (() => void) | undefined,
+    then: (result: DatagramResult) => void,
+  ): void {
     const { ports, target, cookies } = this;
     const id = ports.random.uint16();
     const options = this.forms.options(form, true);
+    let toTell = changed;
     ports.observer.cleartext(reason);
     sendDatagram(
       ports.dialDatagram,
       target,
       upstreamQuery(id, ask, form === 0 && options !== undefined ? { ...options, cookie: cookies.option } : options),
-      bytes => answersQuery(bytes, id, ask.question) && cookies.accept(bytes),
+      bytes => {
+        if (!answersQuery(bytes, id, ask.question)) return false;
+        if (changed !== undefined && !isErrorWithoutQuestion(bytes) && !repeatsCase(bytes, ask.question)) {
+          this.counts.error('case_mismatch');
+          toTell?.();
+          toTell = undefined;
+          return false;
+        }
+        return cookies.accept(bytes);
+      },
       timeoutMs,
       then,
     );
@@ -190,6 +237,8 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     const rttMs = nowMs - question.startedAtMs;
     this.owner.measured(rttMs);
     const whole = isErrorWithoutQuestion(result) ? errorWithQuestion(result, question.ask.question) : result;
+    // With the letter case that was asked for.
+    question.ask.question.copy(whole, HEADER_BYTES);
     this.owner.reply(question.waiter, whole, 'udp', rttMs, false);
     this.finish(question);
   }

@@ -3,11 +3,13 @@
 
 import { putU16, u16At } from '../base/octets.js';
 import { RCODE } from '../base/outcome.js';
+import type { Random } from '../base/ports.js';
 import { plainQuery, questionOf } from './compose.js';
 import { OPTION, PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
 import { framed } from './frame.js';
 import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, rcodeOf } from './header.js';
 import { ROOT, sameIgnoringCase } from './name.js';
+import { QUESTION_FIXED_BYTES } from './records.js';
 import { TYPE } from './rrtype.js';
 import { fullRcode } from './scan.js';
 
@@ -132,6 +134,29 @@ export function answersQuestion(message: Buffer, question: Buffer): boolean {
   if (!sameIgnoringCase(message, HEADER_BYTES, question, nameBytes)) return false;
   for (let i = nameBytes; i < question.length; i++) if (message[HEADER_BYTES + i] !== question[i]) return false;
   return true;
+}
+
+/** Whether a response repeats the name of this question octet by octet. */
+export const repeatsCase = (message: Buffer, question: Buffer): boolean =>
+  message.compare(question, 0, question.length, HEADER_BYTES, HEADER_BYTES + question.length) === 0;
+
+/** The question with its letters in random case. Length octets are no letters. */
+export function withRandomCase(question: Buffer, random: Random): Buffer {
+  const mixed = Buffer.from(question);
+  let bits = 0;
+  let left = 0;
+  for (let i = 0; i < mixed.length - QUESTION_FIXED_BYTES; i++) {
+    const small = (mixed[i] ?? 0) | 0x20;
+    if (small < 0x61 || small > 0x7a) continue;
+    if (left === 0) {
+      bits = random.uint16();
+      left = 16;
+    }
+    mixed[i] = small ^ ((bits & 1) << 5);
+    bits >>= 1;
+    left--;
+  }
+  return mixed;
 }
 
 /**

@@ -103,7 +103,11 @@ type Shape = typeof shapes extends fc.Arbitrary<infer S> ? S : never;
 const BOOTSTRAP = '192.0.2.250';
 const addressOf = (index: number): string => `192.0.2.${index + 1}`;
 const indexOf = (address: string): number => Number(address.split('.')[3]) - 1;
-const nameOf = (query: Buffer): string => query.subarray(13, 13 + (query[12] ?? 0)).toString('latin1');
+const nameOf = (query: Buffer): string =>
+  query
+    .subarray(13, 13 + (query[12] ?? 0))
+    .toString('latin1')
+    .toLowerCase();
 const hasEdns = (query: Buffer): boolean => query[11] === 1;
 
 /** The servers of a shape; the server n has the addresses 2n and 2n + 1. */

@@ -6,7 +6,8 @@ import t from 'tap';
 import { networkMemory } from '../../src/upstream/memory.js';
 import { wallMs } from '../../src/base/time.js';
 import { leaked } from '../fixtures/network.js';
-import { at, nameless, setUp } from '../fixtures/pool.js';
+import { responseTo } from '../fixtures/messages.js';
+import { at, nameless, setUp, wordOf } from '../fixtures/pool.js';
 
 const A = 'x.example. 60 A 192.0.2.1';
 const DESIGNATED = '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot port=853 ipv4hint=192.0.2.77';
@@ -218,4 +219,64 @@ await t.test('lost datagrams are no outage: a server without TLS is not connecte
     await clock.advance(200);
   }
   t.ok(network.streams.length <= 12, `${network.streams.length} in a minute`);
+});
+
+await t.test('0x20: names go over UDP in random letter case, and only answers that repeat it are believed', async t => {
+  const sent: string[] = [];
+  const { clock, network, ask, count } = setUp([nameless('192.0.2.1')], { mode: 'off' });
+  network.serve = () => 'refuse';
+  const questionIn = (query: Buffer): string => query.toString('latin1', 12, query.indexOf(0, 12));
+  network.datagram = (name, _address, query) => {
+    if (name !== '.') sent.push(questionIn(query));
+    return { answers: A };
+  };
+  for (let i = 0; i < 20; i++) {
+    const asked = ask('a-long-enough-name.example');
+    await clock.advance(10);
+    const [question] = asked.outcome?.at === 'reply' ? [questionIn(asked.outcome.message)] : [];
+    t.equal(question, '\x12a-long-enough-name\x07example', 'the client gets its own letter case');
+  }
+  t.equal(new Set(sent).size, 20, 'another one each time');
+  t.equal(new Set(sent.map(each => each.toLowerCase())).size, 1);
+  t.equal(count('upstreamError', '192.0.2.1', 'case_mismatch'), 0);
+});
+
+await t.test('0x20: a forged answer in another letter case is not believed, the true one is', async t => {
+  const { clock, ask, count } = setUp([nameless('192.0.2.1')], { mode: 'off' }, undefined, {
+    dialDatagram: async (_target, query, accept) => {
+      const answer = responseTo(query, { answers: A });
+      const forged = Buffer.from(answer);
+      // Small letters only, as a forger would guess.
+      for (let i = 12; forged[i] !== 0; i++) forged[i] = (forged[i] ?? 0) | ((forged[i] ?? 0) >= 0x41 ? 0x20 : 0);
+      const took = [forged, answer].find(each => accept(each));
+      await new Promise(resolve => setImmediate(resolve));
+      return took ?? 'timeout';
+    },
+  });
+  for (let i = 0; i < 20; i++) {
+    const asked = ask(`name-number-${i}.example`);
+    await clock.advance(10);
+    t.equal(wordOf(asked), '192.0.2.1');
+  }
+  t.not(count('upstreamError', '192.0.2.1', 'case_mismatch'), 0);
+});
+
+await t.test('0x20: a server that does not repeat the letter case is found out at once, and asked without', async t => {
+  let datagrams = 0;
+  const { clock, ask } = setUp([nameless('192.0.2.1')], { mode: 'off' }, undefined, {
+    dialDatagram: async (_target, query, accept) => {
+      datagrams++;
+      const answer = responseTo(query, { answers: A });
+      for (let i = 12; answer[i] !== 0; i++) answer[i] = (answer[i] ?? 0) | ((answer[i] ?? 0) >= 0x41 ? 0x20 : 0);
+      const took = accept(answer);
+      await new Promise(resolve => setImmediate(resolve));
+      return took ? answer : await new Promise(resolve => void clock.after(1000, () => resolve('timeout')));
+    },
+  });
+  for (let i = 0; i < 10; i++) {
+    const asked = ask(`name-number-${i}.example`);
+    await clock.advance(10);
+    t.equal(wordOf(asked), '192.0.2.1', 'no time is lost');
+  }
+  t.equal(datagrams, 11, 'one query more');
 });

@@ -466,6 +466,31 @@ const SERVERS: readonly Row[] = [
     },
   },
   {
+    title: 'upstream.randomize_case: names in cleartext as they are, and in random letter case',
+    options: ['upstream.randomize_case'],
+    cache: 'unseen',
+    scene: async rig => {
+      const cases: string[] = [];
+      const known = world(records(KNOWN));
+      const plain = await rig.plain(query => {
+        const name = query.toString('latin1', 12, query.indexOf(0, 12));
+        if (name.toLowerCase().includes('fresh')) cases.push(name);
+        return known(query);
+      });
+      const routes = [{ zones: ['fresh.example'], resolvers: [plain.at] }];
+      const facts = (mixed: boolean): Json => ({ answer: 'NOERROR', mixed });
+      return {
+        before: { routes, upstream: { randomize_case: false } },
+        after: { routes, upstream: { randomize_case: true } },
+        facts: async () => ({
+          answer: rcodeOf(await rig.answer(rig.fresh())),
+          mixed: /[A-Z]/.test(cases.at(-1) ?? ''),
+        }),
+        expected: { before: facts(false), after: facts(true) },
+      };
+    },
+  },
+  {
     title: 'upstream.bootstrap: a resolver that knows nothing, and one that knows',
     options: ['upstream.bootstrap'],
     cache: 'unseen',
