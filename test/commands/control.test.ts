@@ -94,7 +94,7 @@ await t.test('trace: the chain, step by step, and the reason where it breaks', a
     t.match(stdout, line);
   t.match(
     (await tell('trace', 'www.broken', 'A')).stdout,
-    /^www\.broken\. A: bogus \(SERVFAIL; 4 questions, [\d.]+ ms\)\nDNSSEC Bogus: .*its signature by key \d+ \(ECDSAP256SHA256\) of broken\. is wrong$/m,
+    /^www\.broken\. A: bogus \(SERVFAIL; 5 questions, [\d.]+ ms\)\nDNSSEC Bogus: .*its signature by key \d+ \(ECDSAP256SHA256\) of broken\. is wrong$/m,
   );
   t.match(JSON.parse((await tell('trace', 'www.example', '--json')).stdout), {
     ok: true,

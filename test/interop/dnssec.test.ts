@@ -86,12 +86,28 @@ const EXTENDED_ERRORS: readonly (readonly [name: string, type: string, rcode: st
     ['nobody.iter150.nsec3.', 'A', 'NXDOMAIN', 27, /asks for 150 NSEC3 iterations, more than 50/],
   ];
 
+/** Questions for which Unbound 1.17 has another verdict, and why ours stands. */
+const UNBOUND_DIFFERS: readonly RegExp[] = [
+  // RFC 6672 §5.3.1: the CNAME that a DNAME makes is proven by the DNAME, also where the CNAME itself is asked for.
+  /^www\.dname\.\S* CNAME: NOERROR secure \(\), Unbound (SERVFAIL|NOERROR)$/,
+  // RFC 4035 §5.2: below a proven unsigned delegation an answer is insecure. Unbound holds the denial that proves the
+  // wildcard alias against the target.
+  /^x\.to-edges3?\.\S* (AAAA|HTTPS): NOERROR \(\), Unbound SERVFAIL$/,
+  // RFC 6840 §5.4: any good signature is enough. Unbound refuses sets whose signatures differ in labels.
+  /\.www-also-labels\.nsec\. A: NOERROR secure \(\), Unbound SERVFAIL$/,
+];
+
 /**
  * Names for which Knot Resolver 5.6 has another verdict. It takes every label for a zone cut until a denial shows otherwise, and fails
  * if the denials of the zone are broken. The answers themselves are signed and secure (RFC 4035 §5.3).
  */
 const KNOT_DIFFERS: readonly RegExp[] = [
-  /\.(nsec-unsigned|nsec-spoiled|no-nsec|nsec3-spoiled|no-nsec3)\.nsec3?\. \w+: \w+ secure \(.*Knot Resolver SERVFAIL$/,
+  /\.(nsec-unsigned|nsec-spoiled|no-nsec|nsec3-spoiled|no-nsec3|soa-spoiled)\.nsec3?\. \w+: \w+ secure \(.*Knot Resolver SERVFAIL$/,
+  // The same, where the alias leads to an unsigned zone.
+  /\.(nsec-spoiled|nsec3-spoiled)\.nsec3?\. \w+: NOERROR \(\), Knot Resolver SERVFAIL$/,
+  // It refuses a good signature if there is another one by somebody else (RFC 6840 §5.4).
+  /-also-(signer|spoiled|labels|tag)\.nsec3?\. \w+: \w+ (secure )?\(\), Knot Resolver SERVFAIL$/,
+  /^www\.dname\.\S* CNAME: NOERROR secure/,
 ];
 
 const AT_ONCE = 8;
@@ -138,7 +154,10 @@ await t.test(
     t.comment(
       `${ZONES.length} zones, ${questions.length} questions: ${[...counts].map(([status, count]) => `${count} ${status}`).join(', ')}`,
     );
-    t.same(differences, []);
+    t.same(
+      differences.filter(each => !UNBOUND_DIFFERS.some(known => known.test(each))),
+      [],
+    );
 
     await t.test('RFC 8914: a bogus answer has the right INFO-CODE and names the place', async t => {
       for (const [name, type, rcode, code, words] of EXTENDED_ERRORS) {

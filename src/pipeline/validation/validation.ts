@@ -117,15 +117,14 @@ export class Validation {
         });
       }
       const [awaited, ...others] = need.lookups;
-      let missing = 1;
-      let waits = false;
+      const wait = { isOver: false, isLong: false };
       this.fetch(awaited, () => {
-        missing = 0;
-        if (waits) this.run(steps, conclude);
+        wait.isOver = true;
+        if (wait.isLong) this.run(steps, conclude);
       });
       for (const each of others) this.fetch(each, nothing);
-      if (missing > 0) {
-        waits = true;
+      if (!wait.isOver) {
+        wait.isLong = true;
         return;
       }
     }
