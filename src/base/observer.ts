@@ -74,7 +74,7 @@ export interface NotedQuery {
 }
 
 /** The limits of validation; label values of `dotstub_dnssec_limit_hits_total`. */
-export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds' | 'aliases';
+export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds';
 
 /** The state of an address of a server over TLS. */
 export type UpstreamState = 'probing' | 'private' | 'suspect' | 'failed';

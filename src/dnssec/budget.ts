@@ -104,6 +104,11 @@ export class Budget {
     return this.lookups-- > 0 || this.exceed('lookups');
   }
 
+  /** Whether another lookup is left, for those that can be done without. */
+  get hasLookups(): boolean {
+    return this.lookups > 0;
+  }
+
   takeHash(iterations: number): boolean {
     this.rounds -= iterations + 1;
     if (this.hashes-- <= 0 || this.rounds < 0) return this.exceed('nsec3_hashes');

@@ -125,7 +125,7 @@ export class Chain {
         const detail = `more than that many questions for ${nameText(lookup.name)}`;
         return { at: 'failure', failure: failure('dnssec_limit', detail) };
       }
-      const ahead = others.filter(each => !this.run.results.has(lookupKey(each)) && this.mayAsk(each));
+      const ahead = others.filter(each => !this.run.results.has(lookupKey(each)) && this.mayAskAhead(each));
       yield { at: 'lookups', lookups: [lookup, ...ahead] };
     }
     return (
@@ -140,6 +140,10 @@ export class Chain {
     if (!this.run.budget.takeLookup()) return false;
     this.sent.add(key);
     return true;
+  }
+
+  private mayAskAhead(lookup: Lookup): boolean {
+    return this.run.budget.hasLookups && this.mayAsk(lookup);
   }
 
   /** Checks the signatures of an RRset. */
@@ -214,11 +218,13 @@ export class Chain {
     return this.run.timeless ? undefined : nearestKnown(this.parts.zones, name, top, this.run.ageNow);
   }
 
-  private keep(name: Name, state: ZoneState, lasts: Lasting): ZoneState {
+  private keep(name: Name, state: ZoneState, lasts: Lasting, saidBy: 'anchor' | 'parent' = 'parent'): ZoneState {
     const { run, parts } = this;
     (this.memo ??= new Map()).set(name, state);
     run.note?.(name, stateText(name, state, typeof lasts === 'object' ? lasts.forSec : undefined));
     if (lasts === 'this question' || run.timeless || run.epoch !== parts.zones.epoch) return state;
+    // Of an anchor's zone, zones above can only prove that it is signed: for all else the anchor decides.
+    if (saidBy === 'parent' && state.at !== 'signed' && anchorFor(run.anchors, name)?.zone === name) return state;
     if (lasts !== 'failure') parts.zones.put(name, state, run.ageNow, lasts.forSec);
     // With a limit exceeded, a failure says nothing about the zone.
     else if (run.final && run.budget.exceeded === undefined) parts.zones.put(name, state, run.ageNow, BOGUS_SEC);
@@ -230,7 +236,22 @@ export class Chain {
    * question.
    */
   private keepBogus(name: Name, flaw: Flaw): ZoneState {
-    return this.keep(name, { at: 'bogus', flaw, isZone: false }, bogusLasts(flaw));
+    return this.keep(name, { at: 'bogus', flaw: settled(flaw), isZone: false }, bogusLasts(flaw));
+  }
+
+  /**
+   * The state of a zone that signed something about `name`. That the zone is unsigned says nothing below another anchor,
+   * which is trusted whatever is above it: there, its signatures count as those of nobody.
+   */
+  *signerOf(name: Name, signer: Name): Steps<ZoneState> {
+    const state = yield* this.keysOf(signer);
+    return state.at === 'unsigned' && this.isOverruled(signer, name) ? NO_CUT : state;
+  }
+
+  /** Whether there is an anchor below a zone, and above a name or at it. */
+  isOverruled(zone: Name, name: Name): boolean {
+    const anchor = anchorFor(this.run.anchors, name);
+    return anchor !== undefined && anchor.zone.length > zone.length;
   }
 
   /** The state of `zone`. */
@@ -247,13 +268,15 @@ export class Chain {
       const state = yield* this.delegatedBy(zone, anchorFor(this.run.anchors, parentOf(zone)));
       if (state.at === 'signed') return state;
     }
-    return this.keep(zone, own.state, own.lasts);
+    return this.keep(zone, own.state, own.lasts, 'anchor');
   }
 
   /** The state of a zone as the zones above it say. @param anchor the nearest one above */
   private *delegatedBy(zone: Name, anchor: Anchor | undefined): Steps<ZoneState> {
     const above = anchor === undefined ? undefined : this.knownAbove(parentOf(zone), anchor.zone);
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
+    const ended = anchor === undefined ? undefined : yield* this.endedAbove(zone, above?.name ?? anchor.zone);
+    if (ended !== undefined) return ended;
     // The zone has signed something, so it has keys.
     const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, [{ name: zone, type: TYPE.DNSKEY }]);
     if (answer.at === 'failure') return this.keep(zone, { at: 'unknown', failure: answer.failure }, 'this question');
@@ -263,6 +286,20 @@ export class Chain {
     return alias === undefined
       ? yield* this.undelegated(zone, answer.sets.authority)
       : yield* this.aliased(zone, alias);
+  }
+
+  /**
+   * The state of a zone above where the chain of trust ends, as far as answers that are here already show that: below it,
+   * nobody need answer. @param top the nearest known zone
+   */
+  private *endedAbove(zone: Name, top: Name): Steps<ZoneState | undefined> {
+    for (let labels = labelCount(top) + 1; labels < labelCount(zone); labels++) {
+      const each = ancestorOf(zone, labels);
+      if (!this.run.results.has(lookupKey({ name: each, type: TYPE.DS }))) continue;
+      const state = yield* this.keysOf(each);
+      if (state.at === 'unsigned' || (state.at === 'bogus' && state.isZone)) return state;
+    }
+    return undefined;
   }
 
   /** A name with an alias is not a zone cut (RFC 1034 §3.6.2). */
@@ -281,11 +318,16 @@ export class Chain {
   ): Steps<{ readonly at: 'good'; readonly ttlSec: number } | { readonly at: 'state'; readonly state: ZoneState }> {
     const what = `${nameText(zone)} ${set.type === TYPE.DS ? 'DS' : 'CNAME'}`;
     let flaw: Flaw | undefined;
+    let unknown: ZoneState | undefined;
     for (const parent of this.signersOf(set)) {
       if (parent === zone) continue;
-      const state = yield* this.keysOf(parent);
+      const state = yield* this.signerOf(parentOf(zone), parent);
       if (state.at === 'no_cut') {
         flaw ??= { code: 'bogus', detail: `${nameText(parent)}, which signed ${what}, is no zone` };
+        continue;
+      }
+      if (state.at === 'unknown') {
+        unknown ??= state;
         continue;
       }
       // The table has the parent's state under the parent's name.
@@ -301,6 +343,7 @@ export class Chain {
       }
       flaw ??= checked.at === 'good' ? { code: 'bogus', detail: `${what} is made from a wildcard` } : checked.flaw;
     }
+    if (unknown !== undefined) return { at: 'state', state: this.keep(zone, unknown, 'this question') };
     flaw ??= { code: 'rrsigs_missing', detail: `${what} has no signature of a zone above it` };
     return { at: 'state', state: yield* this.unsignedOr(zone, flaw) };
   }
@@ -326,7 +369,7 @@ export class Chain {
   /** The state of an anchor's zone, whose keys are trusted by configuration. */
   *anchored(anchor: Anchor): Steps<ZoneState> {
     const { state, lasts } = yield* this.fromAnchor(anchor);
-    return this.keep(anchor.zone, state, lasts);
+    return this.keep(anchor.zone, state, lasts, 'anchor');
   }
 
   private *fromAnchor(anchor: Anchor): Steps<ZoneFinding> {
@@ -370,14 +413,21 @@ export class Chain {
   /** There is no DS RRset: the parent must prove that. */
   private *undelegated(zone: Name, authority: readonly RRset[]): Steps<ZoneState> {
     let flaw: Flaw = { code: 'nsec_missing', detail: `that ${nameText(zone)} has no DS is not proven` };
+    let unknown: ZoneState | undefined;
     for (const parent of this.denialSigners(authority, zone, TYPE.DS)) {
-      const state = yield* this.keysOf(parent);
+      const state = yield* this.signerOf(parentOf(zone), parent);
       if (state.at === 'no_cut') continue;
+      if (state.at === 'unknown') {
+        unknown ??= state;
+        continue;
+      }
       // The table has the parent's state under the parent's name.
       if (state.at !== 'signed') return this.keep(zone, state, 'this question');
       const denied = yield* checkDenial(this, parent, state.keys, authority);
-      if (denied.at === 'too_many_iterations')
+      if (denied.at === 'too_many_iterations') {
+        if (this.isOverruled(parent, parentOf(zone))) continue;
         return this.keep(zone, { at: 'unsigned', why: denied.why }, { forSec: BOGUS_SEC });
+      }
       if (denied.at === 'flawed') {
         flaw = denied.flaw;
         continue;
@@ -390,6 +440,7 @@ export class Chain {
         ? this.keep(zone, UNSIGNED, { forSec: denied.ttlSec })
         : this.keep(zone, NO_CUT, { forSec: Math.min(denied.ttlSec, negativeTtlOf(authority), NO_CUT_SEC) });
     }
+    if (unknown !== undefined) return this.keep(zone, unknown, 'this question');
     // It may be below an unsigned delegation, whatever denials of zones above that stand here.
     return yield* this.unsignedOr(zone, flaw);
   }
@@ -407,12 +458,13 @@ export class Chain {
     let state: ZoneState = above?.state ?? (yield* this.keysOf(top));
     const goesOn = (): boolean => state.at === 'signed' || state.at === 'no_cut';
     const most = labelCount(name);
-    for (let labels = labelCount(above?.name ?? top); goesOn() && labels < most;) {
-      const until = Math.min(labels + CUTS_AT_ONCE, most);
-      const [first, ...others] = this.unknownCuts(name, labels + 1, until);
-      // The highest one decides, if it is a delegation to an unsigned zone.
-      if (first !== undefined) yield* this.lookup(first, others);
-      while (labels < until && goesOn()) state = yield* this.keysOf(ancestorOf(name, ++labels));
+    for (let labels = labelCount(above?.name ?? top) + 1; goesOn() && labels <= most; labels++) {
+      // The highest delegation to an unsigned zone decides. What is below it may never be answered, so each name waits
+      // for its own answer only.
+      const each = ancestorOf(name, labels);
+      const [first, ...others] = this.unknownCuts(name, labels, Math.min(labels + CUTS_AT_ONCE - 1, most));
+      if (first?.name === each) yield* this.lookup(first, others);
+      state = yield* this.keysOf(each);
     }
     return state;
   }
@@ -450,8 +502,13 @@ export const hashLimit = (name: Name): Flaw => ({
   detail: `too many NSEC3 hashes for ${nameText(name)}`,
 });
 
+/** A flaw without the RRset that its text is made of: it is kept longer than that. */
+const settled = ({ code, detail }: Flaw): Flaw => ({ code, detail });
 const bogusLasts = ({ code }: Flaw): Lasting => (code === 'dnssec_limit' ? 'this question' : 'failure');
-const bogus = (flaw: Flaw): ZoneFinding => ({ state: { at: 'bogus', flaw, isZone: true }, lasts: bogusLasts(flaw) });
+const bogus = (flaw: Flaw): ZoneFinding => ({
+  state: { at: 'bogus', flaw: settled(flaw), isZone: true },
+  lasts: bogusLasts(flaw),
+});
 
 /** The RRset of a name and type, if it has records. */
 const dataAt = (sets: readonly RRset[], name: Name, wanted: number): RRset | undefined =>

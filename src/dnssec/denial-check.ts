@@ -20,6 +20,9 @@ export type DenialCheck =
   | { readonly at: 'too_many_iterations'; readonly why: ExtendedError }
   | { readonly at: 'flawed'; readonly flaw: Flaw };
 
+/** The most denial records of one zone in an answer. Four for each of 16 aliases are the most that an answer needs. */
+const MOST_DENIALS = 64;
+
 /** Checks the denial records that a zone has signed. Those that are not good are left out. */
 export function* checkDenial(
   chain: Chain,
@@ -30,9 +33,14 @@ export function* checkDenial(
   const sets: RRset[] = [];
   let ttlSec = Infinity;
   let flaw: Flaw | undefined;
+  let count = 0;
   for (const set of authority) {
     const { owner, type, signatures } = set;
     if ((type !== TYPE.NSEC && type !== TYPE.NSEC3) || !signatures.some(({ signer }) => signer === zone)) continue;
+    if (++count > MOST_DENIALS) {
+      chain.run.budget.exceed('signatures');
+      return { at: 'flawed', flaw: { code: 'dnssec_limit', detail: `${nameText(zone)}: too many denials to check` } };
+    }
     const checked = yield* chain.check(set, zone, keys);
     if (checked.at !== 'good') {
       if (checked.flaw.code === 'dnssec_limit') return { at: 'flawed', flaw: checked.flaw };

@@ -23,6 +23,8 @@ interface Nsec3 {
   readonly optOut: boolean;
   readonly iterations: number;
   readonly salt: Buffer;
+  /** Iterations and salt, for comparison. */
+  readonly parameters: string;
   readonly types: Buffer;
 }
 
@@ -65,6 +67,7 @@ function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
         optOut: (flags & OPT_OUT) !== 0,
         iterations: only.readUInt16BE(2),
         salt: only.subarray(NSEC3_FIXED_BYTES, nextAt),
+        parameters: only.toString('latin1', 2, nextAt),
         types,
       }
     : undefined;
@@ -129,18 +132,22 @@ class HashedNames {
   }
 
   private *find(name: Name, fits: (record: Nsec3, wanted: string) => boolean): Steps<Found> {
+    let last: Nsec3 | undefined;
+    let wanted: string | undefined;
     for (const each of this.records) {
-      const wanted = yield* this.hashed(name, each);
+      // Nearly always all have the same parameters, and to look a hash up is not for nothing, either.
+      if (last?.parameters !== each.parameters) wanted = yield* this.hashed(name, each);
       if (wanted === undefined) return 'limit';
+      last = each;
       if (fits(each, wanted)) return each;
     }
     return undefined;
   }
 
   /** The hash of a name with the parameters of a record; undefined: the budget is used up. */
-  private *hashed(name: Name, { salt, iterations }: Nsec3): Steps<string | undefined> {
+  private *hashed(name: Name, { salt, iterations, parameters }: Nsec3): Steps<string | undefined> {
     const { budget } = this;
-    const key = `${iterations} ${salt.toString('latin1')} ${name}`;
+    const key = `${parameters} ${name}`;
     const known = budget.hashed.get(key);
     if (known !== undefined || !budget.takeHash(iterations)) return known;
     while (budget.mustPause) yield PAUSE;

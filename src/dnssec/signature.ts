@@ -118,11 +118,18 @@ const CODES: Readonly<Record<Wrong, FailureCode>> = {
   signatures: 'dnssec_limit',
 };
 
-/** Called only for refused RRsets, because making the text takes time. */
-function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw {
+/** The text takes time, and an answer may have a thousand refused RRsets: it is made when it is read. */
+const flawOf = (set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): Flaw => ({
+  code: CODES[wrong],
+  get detail() {
+    return detailOf(set, zone, wrong, signature);
+  },
+});
+
+function detailOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | undefined): string {
   const what = setText(set);
   const of = nameText(zone);
-  if (signature === undefined) return { code: CODES[wrong], detail: `${what} has no signature of ${of}` };
+  if (signature === undefined) return `${what} has no signature of ${of}`;
   const by = `${what}: its signature by key ${signature.keyTag} (${algorithmText(signature.algorithm)}) of ${of}`;
   const words: Readonly<Record<Wrong, string>> = {
     none: '',
@@ -137,7 +144,7 @@ function flawOf(set: RRset, zone: Name, wrong: Wrong, signature: Signature | und
     key_tags: `${what}: more than ${MOST_SAME_TAG} keys of ${of} have tag ${signature.keyTag}`,
     signatures: `${what}: too many signatures to check`,
   };
-  return { code: CODES[wrong], detail: words[wrong] };
+  return words[wrong];
 }
 
 /** The result of checking one signature. */

@@ -54,15 +54,7 @@ export const RCODE_LABELS = 'NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED BA
 
 const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off', 'portal', 'conditional', 'probe'];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
-const DNSSEC_LIMITS: readonly DnssecLimit[] = [
-  'signatures',
-  'lookups',
-  'nsec3_hashes',
-  'dnskeys',
-  'key_tags',
-  'ds',
-  'aliases',
-];
+const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds'];
 /** Errors that every server may have; the series of others begin when they occur. */
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'bootstrap',
