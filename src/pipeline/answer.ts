@@ -70,7 +70,8 @@ export class Answer {
     const from = { ageNow, verdict, upstream: server.label, protocol };
     if (!isAnswerRcode(scan.rcode)) {
       const { message, scan: refusal } = refused(reply);
-      return new Answer(origin, makeEntry(message, refusal, limits, from), server.id);
+      // Nobody has validated that there is no answer.
+      return new Answer(origin, makeEntry(message, refusal, limits, { ...from, verdict: 'unchecked' }), server.id);
     }
     const shape = shapeOf({ octets: reply.message, ...scan }, type);
     if (shape?.end.at === 'circle') return failure('alias_loop', server.label);
@@ -105,12 +106,19 @@ export class Answer {
 }
 
 /** The reply without the records that do not belong to the answer, and with those that a DNAME makes. */
-function relevant({ message, scan }: UpstreamReply, { kept, made }: Shape, type: number): Rebuilt | undefined {
-  if (kept === undefined && made.length === 0) return { message, scan };
+export function relevant(
+  { message, scan }: Rebuilt,
+  { kept, made, retimed }: Shape,
+  type: number,
+): Rebuilt | undefined {
+  if (kept === undefined && made.length === 0) {
+    const anew = retimed ? scanResponse(message, type) : scan;
+    return anew && { message, scan: anew };
+  }
   if (made.length > 0) {
-    const records = recordsOf({ octets: message, ...scan }, scan.questionEnd, kept);
+    const records = recordsOf({ octets: message, ...scan }, scan.questionEnd, kept, made);
     const question = message.subarray(HEADER_BYTES, scan.questionEnd);
-    return records && rebuilt(question, { ...records, answer: [...records.answer, ...made] }, scan, type);
+    return records && rebuilt(question, records, scan, type);
   }
   const whole = { ...scan, octets: message.subarray(0, scan.end) };
   const selected = select(whole, scan.questionEnd, record => kept?.[record] === true);

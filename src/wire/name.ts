@@ -13,7 +13,8 @@ export type WireName = Buffer;
 
 /** Octets of the longest name (RFC 1035 §2.3.4). */
 export const MAX_NAME_BYTES = 255;
-const MAX_LABEL_BYTES = 63;
+/** Octets of the longest label (RFC 1035 §2.3.4). */
+export const MAX_LABEL_BYTES = 63;
 const POINTER_BITS = 0xc0;
 // The most pointers in one name: as many as it can have labels. With thousands of pointers to pointers, each name of a
 // message would cost as much as the whole message.

@@ -88,6 +88,8 @@ function fittingOpt(
   const leftBytes = shape.limitBytes - bytesBefore;
   const whole = optFor(replyTo, rcode, shape, errors, bytesBefore);
   if (whole === undefined || whole.length <= leftBytes) return whole;
+  const unpadded = optFor(replyTo, rcode, { ...shape, pad: false }, errors, bytesBefore);
+  if (unpadded !== undefined && unpadded.length <= leftBytes) return unpadded;
   const bare = optFor(replyTo, rcode, { ...shape, pad: false, options: [] }, [], bytesBefore);
   return bare !== undefined && bare.length > leftBytes && leftBytes >= 0 && shape.limitBytes === STREAM_LIMIT_BYTES
     ? undefined

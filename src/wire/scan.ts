@@ -4,7 +4,7 @@
 import { u16At, u32At } from '../base/octets.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
-import { MAX_POINTERS, skipName } from './name.js';
+import { MAX_LABEL_BYTES, MAX_NAME_BYTES, skipName } from './name.js';
 import { partsOf } from './rdata.js';
 import { QUESTION_FIXED_BYTES, Records, recordsStart, ScannedRecords } from './records.js';
 import { TYPE } from './rrtype.js';
@@ -127,8 +127,9 @@ const POINTER_BITS = 0xc0;
 /** Whether a name leads into the TTL of a record. TTLs change while a message is stored, and the name would with them. */
 function readsTtls(message: Buffer, questionEnd: number, ttlOffsets: readonly number[]): boolean {
   const record = new ScannedRecords({ octets: message, answers: 0, authority: 0, ttlOffsets }, questionEnd);
+  const clean = new Set<number>();
   while (record.next()) {
-    if (u16At(message, record.owner) !== POINTER_TO_QUESTION && nameReadsTtls(message, record.owner, ttlOffsets))
+    if (u16At(message, record.owner) !== POINTER_TO_QUESTION && nameReadsTtls(message, record.owner, ttlOffsets, clean))
       return true;
     let at = record.rdata;
     for (const part of partsOf(record.type)) {
@@ -137,7 +138,7 @@ function readsTtls(message: Buffer, questionEnd: number, ttlOffsets: readonly nu
         at += part === 'string' ? (message[at] ?? 0) + 1 : part;
         continue;
       }
-      if (nameReadsTtls(message, at, ttlOffsets)) return true;
+      if (nameReadsTtls(message, at, ttlOffsets, clean)) return true;
       const end = skipName(message, at);
       if (end === -1) break;
       at = end;
@@ -146,20 +147,30 @@ function readsTtls(message: Buffer, questionEnd: number, ttlOffsets: readonly nu
   return false;
 }
 
-/** Whether octets that a pointer of a name leads to are part of a TTL. The name may be malformed. */
-function nameReadsTtls(message: Buffer, at: number, ttlOffsets: readonly number[]): boolean {
+/**
+ * Whether octets that a pointer of a name leads to are part of a TTL. The name may be malformed.
+ * @param clean where pointers led that were looked at before: each is looked at once, however many names lead there
+ */
+function nameReadsTtls(message: Buffer, at: number, ttlOffsets: readonly number[], clean: Set<number>): boolean {
   let position = at;
   let pieceStart = at;
-  let jumps = 0;
+  let isPointedAt = false;
   for (;;) {
     const octet = message[position] ?? 0;
-    if (octet >= POINTER_BITS || octet === 0) {
-      if (jumps > 0 && overlapsTtl(ttlOffsets, pieceStart, position + 1)) return true;
-      if (octet === 0) return false;
-      position = ((octet & 0x3f) << 8) | (message[position + 1] ?? 0);
-      if (position >= pieceStart || ++jumps > MAX_POINTERS) return false;
-      pieceStart = position;
-    } else position += octet + 1;
+    // Labels that are too long, or too many, end the name: it is malformed.
+    const endsPiece = octet === 0 || octet > MAX_LABEL_BYTES || position - pieceStart > MAX_NAME_BYTES;
+    if (!endsPiece) {
+      position += octet + 1;
+      continue;
+    }
+    const end = position + (octet < POINTER_BITS ? 1 : 2);
+    if (isPointedAt && overlapsTtl(ttlOffsets, pieceStart, end)) return true;
+    if (octet < POINTER_BITS) return false;
+    const target = ((octet & 0x3f) << 8) | (message[position + 1] ?? 0);
+    if (target >= pieceStart || clean.has(target)) return false;
+    clean.add(target);
+    position = pieceStart = target;
+    isPointedAt = true;
   }
 }
 

@@ -93,6 +93,9 @@ class Moved {
   add({ owner, fixed, rdata, end, type }: ScannedRecords): number | undefined {
     const { octets, out } = this;
     if (this.addName(owner) === -1) return undefined;
+    // Names that are written out may need more room than there is.
+    const fits = (bytes: number): boolean => this.length + bytes <= out.length;
+    if (!fits(rdata - fixed)) return undefined;
     const movedFixed = this.length;
     this.length += octets.copy(out, this.length, fixed, rdata);
     const movedRdata = this.length;
@@ -104,10 +107,11 @@ class Moved {
         continue;
       }
       const bytes = part === 'string' ? (octets[at] ?? 0) + 1 : part;
-      if (at + bytes > end) return undefined;
+      if (at + bytes > end || !fits(bytes)) return undefined;
       this.length += octets.copy(out, this.length, at, at + bytes);
       at += bytes;
     }
+    if (!fits(end - at)) return undefined;
     this.length += octets.copy(out, this.length, at, end);
     putU16(out, movedFixed + RECORD_FIXED_BYTES - 2, this.length - movedRdata);
     return movedFixed + 4;
@@ -115,7 +119,7 @@ class Moved {
 
   /** Adds the name at `at`; returns the offset after it in the message, -1: malformed. */
   private addName(at: number): number {
-    const { octets, out, cut } = this;
+    const { octets, out, cut, length: start } = this;
     let end = -1;
     let position = at;
     let pieceStart = at;
@@ -127,15 +131,13 @@ class Moved {
         if (end === -1) end = position + 2;
         const target = ((octet & 0x3f) << 8) | (octets[position + 1] ?? 0);
         if (target >= pieceStart || target < HEADER_BYTES || ++pointers > MAX_POINTERS) return -1;
-        const place = target < cut ? target : (this.places?.get(target) ?? -1);
-        if (place !== -1) {
-          putU16(out, this.length, (POINTER_BITS << 8) | place);
-          this.length += 2;
-          return end;
-        }
+        if (target < cut) return this.point(target) ? end : -1;
         position = pieceStart = target;
         continue;
       }
+      // A longer name may lead to labels that were needed before, but not to its own: then it is malformed.
+      const place = end === -1 || octet === 0 ? undefined : this.places?.get(position);
+      if (place !== undefined && place < start) return this.point(place) ? end : -1;
       const labelEnd = position + octet + 1;
       if (labelEnd > octets.length || this.length + octet + 1 > out.length) return -1;
       if (octet > 0) this.note(position);
@@ -143,6 +145,14 @@ class Moved {
       position = labelEnd;
       if (octet === 0) return end === -1 ? position : end;
     }
+  }
+
+  /** Adds a pointer; false: there is no room for it. */
+  private point(place: number): boolean {
+    if (this.length + 2 > this.out.length) return false;
+    putU16(this.out, this.length, (POINTER_BITS << 8) | place);
+    this.length += 2;
+    return true;
   }
 
   private note(label: number): void {

@@ -7,6 +7,7 @@ import { readName } from '../../wire/name.js';
 import { type ScannedMessage, ScannedRecords } from '../../wire/records.js';
 import { type Scan, scanResponse } from '../../wire/scan.js';
 import { CLASS_IN } from '../../wire/rrtype.js';
+import type { MadeRecord } from './shape.js';
 
 /** Records of the answer and authority sections, their names written out, in memory of their own. */
 export type OwnRecords = Required<Pick<RecordSections, 'answer' | 'authority'>>;
@@ -14,12 +15,14 @@ export type OwnRecords = Required<Pick<RecordSections, 'answer' | 'authority'>>;
 /**
  * Copies the records of a scanned message.
  * @param kept which, by number; undefined: all
+ * @param made records that are added, each behind its DNAME
  * @returns undefined: a name is malformed
  */
 export function recordsOf(
   message: ScannedMessage,
   questionEnd: number,
   kept: readonly boolean[] | undefined,
+  made: readonly MadeRecord[] = [],
 ): OwnRecords | undefined {
   const { octets } = message;
   const all = { answer: [] as RecordData[], authority: [] as RecordData[] };
@@ -35,6 +38,7 @@ export function recordsOf(
     });
     if (owner === undefined || rdata === undefined) return undefined;
     all[section].push({ owner, type, ttlSec, rdata: Buffer.from(rdata) });
+    for (const each of made) if (each.after === record.index) all[section].push(each);
   }
   return all;
 }

@@ -9,7 +9,7 @@ import { MOST_ALIASES } from '../../dnssec/validate.js';
 import type { RecordData } from '../../wire/compose.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { MAX_NAME_BYTES } from '../../wire/name.js';
-import { rdataWith } from '../../wire/rdata.js';
+import { partsOf, rdataWith } from '../../wire/rdata.js';
 import { type ScannedMessage, ScannedRecords } from '../../wire/records.js';
 import { CLASS_IN, TYPE } from '../../wire/rrtype.js';
 
@@ -28,19 +28,27 @@ export type ChainEnd =
   /** The aliases lead in a circle, or are too many. */
   | { readonly at: 'circle' };
 
+/** A CNAME that a DNAME makes. */
+export interface MadeRecord extends RecordData {
+  /** The number of the DNAME. Clients that read from the front need the CNAME before what it leads to. */
+  readonly after: number;
+}
+
 /** A response, taken apart. */
 export interface Shape {
   readonly end: ChainEnd;
   /** Which records belong to the answer, by number; undefined: all. */
   readonly kept: readonly boolean[] | undefined;
   /** CNAME records that a DNAME makes and that are not in the response (RFC 6672 §3.4). */
-  readonly made: readonly RecordData[];
+  readonly made: readonly MadeRecord[];
+  /** Whether the TTL of a CNAME was changed. */
+  readonly retimed: boolean;
 }
 
 const POINTER_TO_QUESTION = 0xc000 | HEADER_BYTES;
 const ANSWERED: ChainEnd = { at: 'answered' };
 const CIRCLE: ChainEnd = { at: 'circle' };
-const PLAIN: Shape = { end: ANSWERED, kept: undefined, made: [] };
+const PLAIN: Shape = { end: ANSWERED, kept: undefined, made: [], retimed: false };
 /** With more records, a table finds duplicates. */
 const FEW_RECORDS = 8;
 
@@ -57,6 +65,8 @@ export function shapeOf(response: Response, type: number): Shape | undefined {
 function isPlain(response: Response, type: number): boolean {
   const { octets, answers, ttlOffsets, rcode, questionEnd } = response;
   if (ttlOffsets.length !== answers || answers === 0 || answers > FEW_RECORDS || rcode !== RCODE.NOERROR) return false;
+  // The same name may be written in several ways.
+  if (answers > 1 && partsOf(type).length > 0) return false;
   const seen: Buffer[] = [];
   const record = new ScannedRecords(response, questionEnd);
   let hasData = false;
@@ -71,19 +81,47 @@ function isPlain(response: Response, type: number): boolean {
   return hasData;
 }
 
-interface Entry {
-  readonly index: number;
-  readonly owner: Name;
-  readonly type: number;
-  /** The type that an RRSIG is about. */
-  readonly covered: number;
-  readonly isAnswer: boolean;
-  readonly isInternet: boolean;
-  readonly ttlOffset: number;
-  readonly ttlSec: number;
-  readonly rdata: number;
-  readonly end: number;
+/** One record. A constructor, and no literal: there may be thousands. */
+class Entry {
+  constructor(
+    readonly index: number,
+    readonly owner: Name,
+    readonly type: number,
+    /** The type that an RRSIG is about. */
+    readonly covered: number,
+    readonly isAnswer: boolean,
+    readonly isInternet: boolean,
+    readonly ttlOffset: number,
+    readonly ttlSec: number,
+    readonly rdata: number,
+    readonly end: number,
+  ) {}
 }
+
+const POINTER_BITS = 0xc0;
+
+/** Reads names. One that is only a pointer is read once for all places with the same pointer, which may be thousands. */
+class NameReader {
+  private readonly pointed = new Map<number, Name>();
+
+  constructor(private readonly octets: Buffer) {}
+
+  /** The name at `at`, as `readCanonical` reads it; undefined: it is malformed, or goes on beyond `limit`. */
+  read(at: number, limit: number): { readonly name: Name; readonly end: number } | undefined {
+    const { octets, pointed } = this;
+    if ((octets[at] ?? 0) < POINTER_BITS) return readCanonical(octets, at, limit);
+    // A pointer may lead to any octet before it, and a name that was read from behind it to all of these.
+    const pointer = u16At(octets, at);
+    const known = at + 2 > limit ? undefined : pointed.get(pointer);
+    if (known !== undefined && (pointer & 0x3fff) < at) return { name: known, end: at + 2 };
+    const read = readCanonical(octets, at, limit);
+    if (read !== undefined) pointed.set(pointer, read.name);
+    return read;
+  }
+}
+
+/** RFC 6672 §2.2 */
+const redirectedName = (name: Name, owner: Name, to: Name): Name => name.slice(0, name.length - owner.length) + to;
 
 /** One response, read record by record. */
 class Chain {
@@ -91,9 +129,10 @@ class Chain {
   private readonly seen = new Set<Name>();
   /** The owners of the DNAME records that were followed. */
   private readonly redirecting = new Set<Name>();
-  private readonly made: RecordData[] = [];
+  private readonly made: MadeRecord[] = [];
   private end: ChainEnd = ANSWERED;
   private isMalformed = false;
+  private retimed = false;
   private readonly cnames = new Map<Name, Entry>();
   private readonly dnames = new Map<Name, Entry>();
   private readonly owners = new Set<Name>();
@@ -103,6 +142,7 @@ class Chain {
     private readonly response: Response,
     private readonly type: number,
     private readonly entries: readonly Entry[],
+    private readonly reader: NameReader,
   ) {
     for (const each of entries) {
       if (!each.isAnswer || !each.isInternet) continue;
@@ -115,23 +155,22 @@ class Chain {
 
   static read(response: Response, type: number): Chain | undefined {
     const { octets, questionEnd } = response;
+    const names = new NameReader(octets);
     const entries: Entry[] = [];
     const record = new ScannedRecords(response, questionEnd);
     while (record.next()) {
       const { section, index } = record;
       if (section === 'additional') break;
-      const owner = readCanonical(octets, record.owner)?.name;
+      const owner = names.read(record.owner, octets.length)?.name;
       if (owner === undefined) return undefined;
-      entries.push({
-        ...{ index, owner, type: record.type, rdata: record.rdata, end: record.end },
-        covered: record.type === TYPE.RRSIG && record.rdataBytes >= 2 ? u16At(octets, record.rdata) : 0,
-        isAnswer: section === 'answer',
-        isInternet: record.class === CLASS_IN,
-        ttlOffset: record.ttlOffset,
-        ttlSec: record.ttlSec,
-      });
+      const { type: recordType, rdata, end, ttlOffset, ttlSec } = record;
+      const covered = recordType === TYPE.RRSIG && end - rdata >= 2 ? u16At(octets, rdata) : 0;
+      const isInternet = record.class === CLASS_IN;
+      entries.push(
+        new Entry(index, owner, recordType, covered, section === 'answer', isInternet, ttlOffset, ttlSec, rdata, end),
+      );
     }
-    const chain = new Chain(response, type, entries);
+    const chain = new Chain(response, type, entries, names);
     return chain.follow() ? chain : undefined;
   }
 
@@ -148,9 +187,10 @@ class Chain {
       this.seen.add(name);
       const cname = this.cnames.get(name);
       const dname = this.dnameAbove(name);
-      if (cname !== undefined && dname !== undefined && !this.signedCnames.has(name)) {
+      if (cname !== undefined && dname !== undefined && this.makes(dname, name, cname)) {
         this.redirecting.add(dname.owner);
         putU32(octets, cname.ttlOffset, dname.ttlSec);
+        this.retimed ||= cname.ttlSec !== dname.ttlSec;
       }
       if (this.owners.has(name)) return true;
       const next = cname === undefined ? dname && this.redirected(name, dname) : this.targetOf(cname);
@@ -177,6 +217,14 @@ class Chain {
     return undefined;
   }
 
+  /** Whether a CNAME is the one that a DNAME makes. One with a signature of its own is not. */
+  private makes(dname: Entry, name: Name, cname: Entry): boolean {
+    if (this.signedCnames.has(name)) return false;
+    const to = this.reader.read(dname.rdata, dname.end)?.name;
+    const target = this.reader.read(cname.rdata, cname.end)?.name;
+    return to !== undefined && target === redirectedName(name, dname.owner, to);
+  }
+
   private targetOf({ rdata, end }: Entry): Name | undefined {
     const target = readCanonical(this.response.octets, rdata, end)?.name;
     if (target === undefined) this.isMalformed = true;
@@ -188,15 +236,18 @@ class Chain {
     const to = this.targetOf(dname);
     if (to === undefined) return undefined;
     this.redirecting.add(dname.owner);
-    const target = name.slice(0, name.length - dname.owner.length) + to;
+    const target = redirectedName(name, dname.owner, to);
     // RFC 6672 §2.2: then the server says YXDOMAIN.
     if (target.length > MAX_NAME_BYTES) return undefined;
-    this.made.push({ owner: octetsOf(name), type: TYPE.CNAME, ttlSec: dname.ttlSec, rdata: octetsOf(target) });
+    const { index: after, ttlSec } = dname;
+    this.made.push({ owner: octetsOf(name), type: TYPE.CNAME, ttlSec, rdata: octetsOf(target), after });
     return target;
   }
 
   private hasSoa(name: Name): boolean {
-    return this.entries.some(each => !each.isAnswer && each.type === TYPE.SOA && isWithin(name, each.owner));
+    return this.entries.some(
+      each => !each.isAnswer && each.isInternet && each.type === TYPE.SOA && isWithin(name, each.owner),
+    );
   }
 
   get shape(): Shape | undefined {
@@ -218,7 +269,7 @@ class Chain {
       keepsAll &&= kept[each.index] === true;
     }
     keepsAll &&= this.entries.length === kept.length;
-    return { end: this.end, kept: keepsAll ? undefined : kept, made: this.made };
+    return { end: this.end, kept: keepsAll ? undefined : kept, made: this.made, retimed: this.retimed };
   }
 
   private belongs({ owner, type, covered }: Entry, last: Name): boolean {
@@ -232,7 +283,7 @@ class Chain {
   private keyOf({ owner, type, rdata, end, isAnswer }: Entry): string | undefined {
     const { octets } = this.response;
     const canonical = rdataWith(octets, rdata, end, type, at => {
-      const read = readCanonical(octets, at, end);
+      const read = this.reader.read(at, end);
       return read && { octets: octetsOf(read.name), end: read.end };
     });
     return canonical && `${isAnswer ? 1 : 0} ${type} ${canonical.toString('latin1')} ${owner}`;

@@ -1,14 +1,16 @@
 // Follows aliases that the servers have not followed (RFC 1034 §5.3.3). Some forwarders answer with a CNAME alone. The
 // target is asked for like any other name, and both answers become one.
 
-import { failure } from '../../base/outcome.js';
+import { failure, isAnswerRcode } from '../../base/outcome.js';
 import type { TtlLimits } from '../../cache/entry.js';
 import { makeEntry } from '../../cache/entry.js';
-import { type Name, octetsOf } from '../../dnssec/name.js';
+import { type Name, nameOf, octetsOf } from '../../dnssec/name.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
 import { HEADER_BYTES } from '../../wire/header.js';
+import { compose } from '../../wire/compose.js';
 import { type OwnRecords, rebuilt, recordsOf } from '../aliases/rebuilt.js';
-import { Answer, type Origin, type Outcome } from '../answer.js';
+import { shapeOf } from '../aliases/shape.js';
+import { Answer, type Origin, type Outcome, relevant } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle, Stage } from '../stage.js';
 
@@ -30,18 +32,20 @@ export const followed =
 
 /** One question whose aliases are followed. */
 class Following {
-  private readonly asked = new Set<Name>();
+  private readonly asked: Set<Name>;
 
   constructor(
     private readonly query: Query,
     private readonly next: Resolve,
     private readonly settle: Settle,
-  ) {}
+  ) {
+    this.asked = new Set([nameOf(query.name)]);
+  }
 
   /** @param answer the aliases so far, the last of which leads to `target` */
   goOn(answer: Answer, target: Name): void {
     const { query, asked } = this;
-    if (asked.has(target) || asked.size === MOST_ALIASES)
+    if (asked.has(target) || asked.size > MOST_ALIASES)
       return this.settle(failure('alias_loop', answer.entry.upstream));
     asked.add(target);
     // The octets are borrowed until this returns.
@@ -53,13 +57,20 @@ class Following {
 
   private took(first: Answer, before: OwnRecords, about: Query, outcome: Outcome): void {
     if (outcome.at === 'failure') return this.settle(outcome);
-    const whole = this.joined(first, before, about, outcome);
-    if (whole === undefined) return this.settle(failure('parse', outcome.entry.upstream));
-    if (outcome.unfollowed === undefined) this.settle(whole);
+    const whole = isAnswerRcode(outcome.entry.rcode)
+      ? this.joined(first, before, about, outcome)
+      : this.withoutRecords(outcome);
+    if (whole.at === 'failure' || outcome.unfollowed === undefined) this.settle(whole);
     else this.goOn(whole, outcome.unfollowed);
   }
 
-  private joined(first: Answer, before: OwnRecords, about: Query, second: Answer): Answer | undefined {
+  /** The error of the server that was asked last, as the answer to the question of the client. */
+  private withoutRecords(outcome: Answer): Answer {
+    const { octets, ...stored } = compose(this.query.question, {}, { rcode: outcome.entry.rcode });
+    return outcome.withEntry({ ...outcome.entry, ...stored, octets });
+  }
+
+  private joined(first: Answer, before: OwnRecords, about: Query, second: Answer): Outcome {
     const { query } = this;
     const { entry } = second;
     const after = recordsOf(entry, HEADER_BYTES + about.question.length, undefined);
@@ -72,9 +83,13 @@ class Following {
         { rcode: entry.rcode, extendedErrors: [...first.entry.extendedErrors, ...extendedErrors] },
         query.type,
       );
-    if (whole === undefined) return undefined;
     const { verdict, upstream, protocol, storedAt } = entry;
-    const made = makeEntry(whole.message, whole.scan, AS_IT_IS, {
+    // What each server said was without circles and duplicates, which does not hold for all of them together.
+    const shape = whole && shapeOf({ octets: whole.message, ...whole.scan }, query.type);
+    if (shape?.end.at === 'circle') return failure('alias_loop', upstream);
+    const sound = shape && relevant(whole, shape, query.type);
+    if (sound === undefined) return failure('parse', upstream);
+    const made = makeEntry(sound.message, sound.scan, AS_IT_IS, {
       ...{ ageNow: storedAt, upstream, protocol },
       // Both parts are as good as the worse one.
       verdict: verdict === first.entry.verdict ? verdict : 'unchecked',

@@ -1,0 +1,297 @@
+// Conversations about aliases that servers have not followed: who is asked for their targets, what becomes of the answers,
+// and what may be said about all of it together.
+
+import t from 'tap';
+
+import { failure, type Failure, failureRow } from '../../../src/base/outcome.js';
+import type { Outcome } from '../../../src/pipeline/answer.js';
+import { FLAG, writeHeader } from '../../../src/wire/header.js';
+import { nameToText } from '../../../src/wire/name.js';
+import { TYPE, typeToText } from '../../../src/wire/rrtype.js';
+import { fakeClock } from '../../fixtures/clock.js';
+import { responseTo, type ResponseParts } from '../../fixtures/messages.js';
+import { type Parts, putTogether, takeApart } from '../../fixtures/mutations.js';
+import { wireName } from '../../fixtures/records.js';
+import { fakeUpstream, resolving, type Says } from '../../fixtures/resolving.js';
+import { queryFor, signedTree } from '../../fixtures/signed-records.js';
+import { type Upstream, validating, verdictOf } from '../../fixtures/validating.js';
+
+const NOW_MS = Date.UTC(2026, 2, 1);
+const tree = signedTree(
+  {
+    '.': { text: '' },
+    'example.': {
+      text:
+        'www.example. 300 A 192.0.2.80\nalias.example. 300 CNAME www.example.\nto.example. 300 CNAME www.other.\n' +
+        'plain.example. 300 CNAME www.unsigned.\nnone.example. 300 CNAME nothing.other.\n',
+    },
+    'other.': { text: 'www.other. 200 A 192.0.2.81\nback.other. 300 CNAME to.example.\n' },
+    'unsigned.': { text: 'www.unsigned. 300 A 192.0.2.82\nalias.unsigned. 300 CNAME www.example.\n', unsigned: true },
+  },
+  NOW_MS / 1000,
+);
+
+/** A server that says this about each name, and about others that they do not exist. */
+const saying =
+  (said: Readonly<Record<string, ResponseParts | string | Failure>>): Says =>
+  (query, name) => {
+    const about = said[name];
+    if (about === undefined) return responseTo(query, { rcode: 3, authority: '. 300 SOA a. b. 1 1 1 1 60' });
+    if (typeof about === 'string') return responseTo(query, { answers: about });
+    return 'at' in about ? about : responseTo(query, about);
+  };
+const A = (name: string, ttl = 300): string => `${name} ${ttl} A 192.0.2.1`;
+const alias = (from: string, to: string, ttl = 300): string => `${from} ${ttl} CNAME ${to}`;
+
+function shown(outcome: Outcome | undefined): Readonly<Record<string, unknown>> {
+  if (outcome === undefined) return {};
+  if (outcome.at === 'failure') return { failure: outcome.code };
+  const { octets, answers, authority, additional, rcode, ttlSec, verdict } = outcome.entry;
+  const copy = Buffer.from(octets);
+  writeHeader(copy, 0, FLAG.QR, { questions: 1, answers, authority, additional });
+  const parts = takeApart(copy);
+  return {
+    ...{ rcode, ttlSec, verdict },
+    question: nameToText(parts.question.subarray(0, -4)),
+    answer: parts.answer.map(each => `${nameToText(each.owner)} ${typeToText(each.type)} ${each.ttlSec}`),
+    authority: parts.authority.map(each => `${nameToText(each.owner)} ${typeToText(each.type)}`),
+  };
+}
+
+await t.test('an alias alone is followed, and both answers are one, which is kept', t => {
+  const { ask, upstream } = resolving(
+    saying({ 'www.example.': alias('www.example.', 'a.test.', 200), 'a.test.': A('a.test.', 100) }),
+  );
+  const want = {
+    ...{ rcode: 0, ttlSec: 100, verdict: 'unchecked', question: 'www.example.', authority: [] },
+    answer: ['www.example. CNAME 200', 'a.test. A 100'],
+  };
+  t.same(shown(ask('www.example.')[0]), want);
+  t.match(ask('www.example.')[0], { origin: 'cache' });
+  t.same(shown(ask('WWW.example.')[0])['answer'], want.answer);
+  t.same(upstream.asked, ['www.example.', 'a.test.']);
+  t.end();
+});
+
+await t.test('chains over the answers of several servers', t => {
+  const { ask, upstream } = resolving(
+    saying({
+      'www.example.': `${alias('www.example.', 'b.test.')}\n${alias('b.test.', 'c.test.')}`,
+      'c.test.': 'test. 50 DNAME last.',
+      'c.last.': { answers: alias('c.last.', 'none.other.'), authority: 'evil.test. 5 NS evil.test.' },
+    }),
+  );
+  t.same(shown(ask('www.example.')[0]), {
+    ...{ rcode: 3, ttlSec: 50, verdict: 'unchecked', question: 'www.example.', authority: ['. SOA'] },
+    answer: ['www.example. CNAME 300', 'b.test. CNAME 300', 'test. DNAME 50', 'c.test. CNAME 50', 'c.last. CNAME 300'],
+  });
+  t.same(upstream.asked, ['www.example.', 'c.test.', 'c.last.', 'none.other.']);
+  t.end();
+});
+
+await t.test('the target has no data, or there is no answer about it', t => {
+  const www = alias('www.example.', 'a.test.');
+  const soa = 'test. 300 SOA a. b. 1 1 1 1 60';
+  const about = (target: ResponseParts | Failure): Readonly<Record<string, unknown>> =>
+    shown(resolving(saying({ 'www.example.': www, 'a.test.': target })).ask('www.example.')[0]);
+  t.match(about({ authority: soa }), { rcode: 0, ttlSec: 60, authority: ['test. SOA'] });
+  t.match(about({ rcode: 3, authority: soa }), { rcode: 3, ttlSec: 60, answer: ['www.example. CNAME 300'] });
+  t.match(about({}), { rcode: 0, ttlSec: 0, answer: ['www.example. CNAME 300'] }, 'asked once, and not kept');
+  for (const code of ['timeout', 'parse', 'connect'] as const) t.match(about(failure(code)), { failure: code });
+  for (const rcode of [1, 2, 4, 5, 9])
+    t.same(about({ rcode }), {
+      ...{ rcode: 2, ttlSec: 0, verdict: 'unchecked', question: 'www.example.', answer: [], authority: [] },
+    });
+  t.end();
+});
+
+const circle = (aliases: number): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Array.from({ length: aliases }, (_, i) => [`a${i}.test.`, alias(`a${i}.test.`, `a${(i + 1) % aliases}.test.`)]),
+  );
+
+await t.test('aliases in a circle are SERVFAIL, never AD, whatever is validated', async t => {
+  for (const aliases of [1, 2, 3, 16]) {
+    const { ask, upstream } = resolving(saying(circle(aliases)));
+    t.same(shown(ask('a0.test.')[0]), { failure: 'alias_loop' }, `${aliases}`);
+    t.equal(upstream.asked.length, aliases, 'each is asked for once');
+    t.same(new Set(upstream.asked).size, aliases);
+    for (const mode of ['require', 'prefer', 'off', 'trust_ad'] as const) {
+      const world = validating({
+        ...{ anchors: tree.anchors, clock: fakeClock(NOW_MS), mode },
+        upstream: question => {
+          const answer = saying(circle(aliases))(queryFor(question), nameToText(question.subarray(0, -4)));
+          if (!Buffer.isBuffer(answer)) return undefined;
+          answer[3] = (answer[3] ?? 0) | FLAG.AD;
+          return answer;
+        },
+      });
+      t.equal(verdictOf(await world.ask('a0.test.')), 'alias_loop', mode);
+    }
+  }
+  t.match(failureRow('alias_loop'), { rcode: 2, ede: 0 });
+});
+
+await t.test('circles and chains of which each server knows a part', t => {
+  const parts: Readonly<Record<string, string>> = {
+    'a.test.': alias('a.test.', 'b.test.'),
+    'b.test.': `${alias('b.test.', 'a.test.')}\n${A('a.test.')}`,
+  };
+  // A name with data is no alias: only the data is passed on.
+  t.same(shown(resolving(saying(parts)).ask('a.test.')[0])['answer'], ['a.test. A 300']);
+  // Ten aliases by each of two servers.
+  const chain = (from: number, aliases: number): string =>
+    Array.from({ length: aliases }, (_, i) => alias(`a${from + i}.test.`, `a${from + i + 1}.test.`)).join('\n');
+  const both = (first: number, second: number): Outcome | undefined =>
+    resolving(
+      saying({
+        'a0.test.': chain(0, first),
+        [`a${first}.test.`]: `${chain(first, second)}\n${A(`a${first + second}.test.`)}`,
+      }),
+    ).ask('a0.test.')[0];
+  t.equal((shown(both(8, 8))['answer'] as unknown[]).length, 17);
+  t.equal((shown(both(15, 1))['answer'] as unknown[]).length, 17);
+  t.same(shown(both(10, 10)), { failure: 'alias_loop' });
+  t.same(shown(both(16, 1)), { failure: 'alias_loop' });
+  t.end();
+});
+
+await t.test('sixteen aliases, one by one, are followed; one more is a failure', t => {
+  const one = (aliases: number): Outcome | undefined =>
+    resolving(
+      saying({
+        ...Object.fromEntries(
+          Array.from({ length: aliases }, (_, i) => [`a${i}.test.`, alias(`a${i}.test.`, `a${i + 1}.test.`)]),
+        ),
+        [`a${aliases}.test.`]: A(`a${aliases}.test.`),
+      }),
+    ).ask('a0.test.')[0];
+  for (const aliases of [1, 2, 16]) t.equal((shown(one(aliases))['answer'] as unknown[]).length, aliases + 1);
+  for (const aliases of [17, 18, 40]) t.same(shown(one(aliases)), { failure: 'alias_loop' });
+  t.end();
+});
+
+await t.test('a record that both servers send is one record', t => {
+  const dname = 'test. 50 DNAME last.';
+  const { ask } = resolving(
+    saying({
+      'www.test.': dname,
+      'www.last.': `${alias('www.last.', 'x.test.')}\n${dname}\n${A('x.last.')}`,
+    }),
+  );
+  t.same(shown(ask('www.test.')[0])['answer'], [
+    'test. DNAME 50',
+    'www.test. CNAME 50',
+    'www.last. CNAME 300',
+    'x.test. CNAME 50',
+    'x.last. A 300',
+  ]);
+  t.end();
+});
+
+await t.test('an alias of a route leads into another route, or out of all: the right server is asked', t => {
+  const local = fakeUpstream(
+    saying({ 'www.lan.': alias('www.lan.', 'a.home.'), 'out.lan.': alias('out.lan.', 'a.test.') }),
+    3,
+  );
+  const home = fakeUpstream(saying({ 'a.home.': alias('a.home.', 'b.test.') }), 4);
+  const { ask, upstream, settings } = resolving(saying({ 'a.test.': A('a.test.'), 'b.test.': A('b.test.') }));
+  settings.routes = [
+    { zones: [wireName('lan.')], kubernetes: false, upstream: () => local },
+    { zones: [wireName('home.')], kubernetes: false, upstream: () => home },
+  ];
+  t.same(shown(ask('www.lan.')[0])['answer'], ['www.lan. CNAME 300', 'a.home. CNAME 300', 'b.test. A 300']);
+  t.same([local.asked, home.asked, upstream.asked], [['www.lan.'], ['a.home.'], ['b.test.']]);
+  t.same(shown(ask('out.lan.')[0])['answer'], ['out.lan. CNAME 300', 'a.test. A 300']);
+  t.same([local.asked.length, home.asked.length, upstream.asked], [2, 1, ['b.test.', 'a.test.']]);
+  t.match(ask('www.lan.')[0], { origin: 'cache' });
+  t.end();
+});
+
+/** A server that tells the truth, but follows no alias. */
+const forgetful =
+  (change: (parts: Parts, name: string) => unknown = () => undefined): Upstream =>
+  question => {
+    const name = nameToText(question.subarray(0, -4));
+    const message = tree.answer(queryFor(question));
+    if (message === undefined) return undefined;
+    const parts = takeApart(message);
+    const own = parts.answer.filter(({ owner }) => owner.equals(wireName(name)));
+    if (own.some(({ type }) => type === TYPE.CNAME)) {
+      parts.answer.splice(0, Infinity, ...own);
+      parts.authority.splice(0);
+      parts.rcode = 0;
+    }
+    change(parts, name);
+    return putTogether(parts);
+  };
+/** The address at the end is another one. */
+const forged = (parts: Parts): void =>
+  parts.answer.forEach((each, i) => {
+    if (each.type === TYPE.A) parts.answer[i] = { ...each, rdata: Buffer.from([192, 0, 2, 66]) };
+  });
+const misled = (parts: Parts, name: string): void =>
+  parts.answer.forEach((each, i) => {
+    if (each.type === TYPE.CNAME && name !== 'www.other.') parts.answer[i] = { ...each, rdata: wireName('www.other.') };
+  });
+const strip = (parts: Parts, name: string): void =>
+  void (
+    name.startsWith('www') &&
+    parts.answer.splice(0, Infinity, ...parts.answer.filter(({ type }) => type !== TYPE.RRSIG))
+  );
+
+await t.test('the whole chain has one verdict: secure only if each link is', async t => {
+  const verdict = async (name: string, upstream = forgetful(), type = 'A'): Promise<string> => {
+    const world = validating({ anchors: tree.anchors, upstream, clock: fakeClock(NOW_MS) });
+    return verdictOf(await world.ask(name, type));
+  };
+  t.equal(await verdict('alias.example.'), 'secure');
+  t.equal(await verdict('to.example.'), 'secure');
+  t.equal(await verdict('back.other.'), 'secure', 'two aliases');
+  t.equal(await verdict('none.example.'), 'secure', 'a denial at the end');
+  t.equal(await verdict('to.example.', forgetful(), 'AAAA'), 'secure', 'no data at the end');
+  t.equal(await verdict('plain.example.'), 'insecure');
+  t.equal(await verdict('alias.unsigned.'), 'insecure');
+  for (const name of ['alias.example.', 'to.example.', 'back.other.'])
+    t.equal(await verdict(name, forgetful(forged)), 'bogus', `${name} forged at the end`);
+  t.equal(await verdict('alias.example.', forgetful(misled)), 'bogus', 'a forged alias');
+  t.equal(await verdict('to.example.', forgetful(strip)), 'rrsigs_missing');
+  t.equal(await verdict('plain.example.', forgetful(forged)), 'insecure', 'nobody has signed it');
+});
+
+await t.test('what is secure is the whole chain, with its signatures', async t => {
+  const world = validating({ anchors: tree.anchors, upstream: forgetful(), clock: fakeClock(NOW_MS) });
+  t.match(shown(await world.ask('back.other.')), {
+    ...{ verdict: 'secure', ttlSec: 200, question: 'back.other.' },
+    answer: [
+      'back.other. CNAME 300',
+      'back.other. RRSIG 300',
+      'to.example. CNAME 300',
+      'to.example. RRSIG 300',
+      'www.other. A 200',
+      'www.other. RRSIG 200',
+    ],
+  });
+  const names = world.asked
+    .filter(each => each.startsWith('1 '))
+    .map(each => nameToText(Buffer.from(each.slice(2), 'latin1')));
+  t.same(names, ['back.other.', 'to.example.', 'www.other.']);
+});
+
+await t.test('trust_ad: AD only if both servers have set it, and never for an error', async t => {
+  const world = (ad: readonly string[], rcode = 0) =>
+    validating({
+      ...{ anchors: tree.anchors, clock: fakeClock(NOW_MS), mode: 'trust_ad' },
+      upstream: question => {
+        const name = nameToText(question.subarray(0, -4));
+        const answers = name === 'www.example.' ? alias('www.example.', 'a.test.') : A(name);
+        const flags = ad.includes(name) ? FLAG.AD : 0;
+        return responseTo(queryFor(question), rcode === 0 ? { answers, flags } : { rcode, flags });
+      },
+    });
+  t.equal(verdictOf(await world(['www.example.', 'a.test.']).ask('www.example.')), 'secure');
+  t.equal(verdictOf(await world(['www.example.']).ask('www.example.')), 'unchecked');
+  t.equal(verdictOf(await world(['a.test.']).ask('www.example.')), 'unchecked');
+  t.equal(verdictOf(await world(['a.test.']).ask('a.test.')), 'secure');
+  for (const rcode of [1, 2, 5]) t.equal(verdictOf(await world(['a.test.'], rcode).ask('a.test.')), 'unchecked');
+});
