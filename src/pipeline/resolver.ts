@@ -71,6 +71,7 @@ function stagesOf(parts: ResolverParts): readonly Stage[] {
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
+    followed('portal'),
     portal(parts),
 
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).

@@ -5,7 +5,13 @@ import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Clock, Dial, DialDatagram, Random } from '../base/ports.js';
 import { frameReader, framed } from '../wire/frame.js';
 import { FLAG, flagsOf } from '../wire/header.js';
-import { answersQuery, upstreamQuery } from '../wire/upstream-query.js';
+import {
+  answersQuery,
+  isErrorWithoutQuestion,
+  repeatsCase,
+  upstreamQuery,
+  withRandomCase,
+} from '../wire/upstream-query.js';
 import { sendDatagram } from './datagram.js';
 import { blamesForm } from './edns-forms.js';
 
@@ -16,6 +22,8 @@ export interface OwnQuestionPorts {
   readonly dial: Dial;
   readonly dialDatagram: DialDatagram;
   readonly observer: Observer;
+  /** Whether the letter case of names is random over UDP. */
+  readonly randomizesCase: () => boolean;
 }
 
 /** A resolver to ask: its address and port. */
@@ -31,7 +39,7 @@ export const SENDS = 2;
 
 /**
  * Sends the query once over UDP, and where that is not enough, once over TCP.
- * @param edns whether to use EDNS; where that gets no usable answer, it must be asked again without, because some home
+ * @param edns whether to use EDNS, and a name in random letter case, which the answer must repeat (0x20); where that gets no usable answer, it must be asked again without, because some home
  * routers drop queries with an OPT. Without EDNS it goes over TCP at the same time: some networks let only that through.
  * @param isOver whether the result is not needed any more; then nothing is sent, and no answer is used
  * @returns the reply; undefined: there was none
@@ -47,12 +55,15 @@ export async function askOwn(
   if (isOver()) return undefined;
   const { random, dialDatagram, observer } = ports;
   const id = random.uint16();
+  const isMixed = edns && ports.randomizesCase();
+  const sent = isMixed ? withRandomCase(question, random) : question;
   const query = upstreamQuery(
     id,
-    { question, dnssecOk: false, checkingDisabled: false },
+    { question: sent, dnssecOk: false, checkingDisabled: false },
     edns ? { pad: false, keepalive: false, hideSubnet: true } : undefined,
   );
-  const accept = (message: Buffer): boolean => answersQuery(message, id, question);
+  const accept = (message: Buffer): boolean =>
+    answersQuery(message, id, question) && (!isMixed || isErrorWithoutQuestion(message) || repeatsCase(message, sent));
   return new Promise(resolve => {
     let waiting = 0;
     const take = (reply: Buffer | undefined): void => {

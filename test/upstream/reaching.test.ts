@@ -3,6 +3,7 @@
 import t from 'tap';
 
 import type { PoolSpec } from '../../src/upstream/pool.js';
+import { responseTo } from '../fixtures/messages.js';
 import { at, nameless, setUp, wordOf } from '../fixtures/pool.js';
 
 const A = 'x.example. 60 A 192.0.2.1';
@@ -279,3 +280,37 @@ await t.test('bootstrap over TCP: where UDP is silent, and where its answer is t
     );
   }
 });
+
+await t.test(
+  'bootstrap: an answer in another letter case is not believed; a server that changes it is asked again',
+  async t => {
+    const folded = (message: Buffer): Buffer => {
+      for (let i = 12; message[i] !== 0; i++) message[i] = (message[i] ?? 0) | ((message[i] ?? 0) >= 0x41 ? 0x20 : 0);
+      return message;
+    };
+    for (const isForged of [true, false]) {
+      let sends = 0;
+      const { clock, network, ask } = setUp(
+        [at('a-long-enough-name.example')],
+        { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] },
+        undefined,
+        {
+          dialDatagram: async (_target, query, accept) => {
+            sends++;
+            const wrong = folded(responseTo(query, { answers: 'x.example. 300 A 192.0.2.66' }));
+            const right = responseTo(query, { answers: 'x.example. 300 A 192.0.2.77' });
+            const took = [wrong, isForged ? right : folded(right)].find(each => accept(each));
+            await new Promise(resolve => setImmediate(resolve));
+            return took ?? 'timeout';
+          },
+        },
+      );
+      network.serve = (_name, { port }) => (port === 53 ? 'refuse' : { answers: A });
+      const asked = ask();
+      await clock.advance(100);
+      t.equal(wordOf(asked), 'a-long-enough-name.example');
+      t.equal(network.last.target.address, isForged ? '192.0.2.77' : '192.0.2.66');
+      t.equal(sends, isForged ? 2 : 4, 'A and AAAA');
+    }
+  },
+);

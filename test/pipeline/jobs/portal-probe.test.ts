@@ -43,7 +43,14 @@ async function look(answer: Answer, apis: readonly string[] = [], place: HttpPla
     portalProbeJob({
       detection,
       monotonicMs: () => clock.monotonicMs(),
-      ports: { clock, random: fakeRandom(), dial: network.dial, dialDatagram: network.dialDatagram, observer },
+      ports: {
+        clock,
+        random: fakeRandom(),
+        dial: network.dial,
+        dialDatagram: network.dialDatagram,
+        observer,
+        randomizesCase: () => true,
+      },
       get: async request => {
         requests.push(request);
         return Promise.resolve(answering.answer(request));
