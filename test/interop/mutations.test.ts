@@ -32,12 +32,17 @@ import {
 import { validating, verdictOf } from '../fixtures/validating.js';
 import { wireName } from '../fixtures/records.js';
 
+/** Types whose RDATA holds names, in which the case of letters does not count (RFC 4034 §6.2). */
+const NAMES = new Set<number>([TYPE.CNAME, TYPE.DNAME, TYPE.NS, TYPE.SOA, TYPE.MX, TYPE.SRV, TYPE.RP, TYPE.NAPTR]);
 /** RCODE and data of a message, without what may differ: letters, TTLs, signatures, and the order of records. */
 function saidBy(message: Buffer): readonly string[] {
   const { answer, rcode } = takeApart(message);
   const data = answer
     .filter(({ type }) => type !== TYPE.RRSIG)
-    .map(({ owner, type, rdata }) => `${lowerCased(owner).toString('latin1')} ${type} ${rdata.toString('hex')}`);
+    .map(
+      ({ owner, type, rdata }) =>
+        `${lowerCased(owner).toString('latin1')} ${type} ${(NAMES.has(type) ? lowerCased(rdata) : rdata).toString('hex')}`,
+    );
   return [`${rcode}`, ...new Set(data)].sort();
 }
 /** The same of an answer that was made of one. */

@@ -41,7 +41,9 @@ async function resolver(
   const inCleartext: string[] = [];
   const plain: Socket = createSocket('udp4');
   plain.on('message', (query, from) => {
-    const { name = '?', type = '?' } = messageToText(query)?.question ?? {};
+    const { name: asked = '?', type = '?' } = messageToText(query)?.question ?? {};
+    // Names in cleartext come in random letter case.
+    const name = asked.toLowerCase();
     inCleartext.push(name);
     plain.send(
       responseTo(
