@@ -50,7 +50,7 @@ const zoneOf = ({ zone }: Anchor): Name => zone;
 export const hasAnchorAbove = (anchors: readonly Anchor[], zone: Name): boolean =>
   zone !== ROOT_NAME && anchorFor(anchors, parentOf(zone)) !== undefined;
 
-/** Whether a zone is at or below the topmost anchor above a name. Nothing is known about zones above that. */
+/** Whether a zone is at or below any anchor. Nothing is known about zones above all of them. */
 export const isAnchored = (anchors: readonly Anchor[], zone: Name): boolean =>
   anchors.some(anchor => isWithin(zone, anchor.zone));
 

@@ -39,8 +39,9 @@ export const SENDS = 2;
 
 /**
  * Sends the query once over UDP, and where that is not enough, once over TCP.
- * @param edns whether to use EDNS, and a name in random letter case, which the answer must repeat (0x20); where that gets no usable answer, it must be asked again without, because some home
- * routers drop queries with an OPT. Without EDNS it goes over TCP at the same time: some networks let only that through.
+ * @param edns whether to use EDNS, and a name in random letter case, which the answer must repeat (0x20). Where that gets
+ * no usable answer, it must be asked again without, because some home routers drop queries with an OPT. Without EDNS it
+ * goes over TCP at the same time: some networks let only that through.
  * @param isOver whether the result is not needed any more; then nothing is sent, and no answer is used
  * @returns the reply; undefined: there was none
  */

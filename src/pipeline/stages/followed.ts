@@ -2,8 +2,7 @@
 // target is asked for like any other name, and both answers become one.
 
 import { failure, isAnswerRcode } from '../../base/outcome.js';
-import type { TtlLimits } from '../../cache/entry.js';
-import { makeEntry } from '../../cache/entry.js';
+import { makeEntry, type TtlLimits } from '../../cache/entry.js';
 import { type Name, nameOf, octetsOf } from '../../dnssec/name.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
 import { HEADER_BYTES } from '../../wire/header.js';

@@ -17,11 +17,6 @@ export class Scheduler {
     private readonly clock: Clock,
   ) {}
 
-  /** Whether validations are waiting. Then a new one has to wait, too, if it takes long. */
-  get crowded(): boolean {
-    return this.turn.crowded;
-  }
-
   /**
    * Continues a validation in a later turn of the event loop.
    * @param slices how many slices it has used so far
