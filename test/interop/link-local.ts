@@ -27,7 +27,9 @@ const tlsAddress = situation.includes('designated') ? 'fe80::54' : 'fe80::53';
 const inCleartext: string[] = [];
 const plain = createSocket('udp6');
 plain.on('message', (query, from) => {
-  const { name = '', type = '' } = messageToText(query)?.question ?? {};
+  const { name: asked = '', type = '' } = messageToText(query)?.question ?? {};
+  // Names in cleartext come in random letter case.
+  const name = asked.toLowerCase();
   inCleartext.push(name);
   // No zone: messages of DNS cannot carry one.
   const answers =

@@ -20,7 +20,8 @@ const inCleartext = new Set<string>();
 const resolver = createSocket('udp4');
 resolver.on('message', (query, from) => {
   const question = messageToText(query)?.question;
-  inCleartext.add(`${question?.name ?? '?'} ${question?.type ?? '?'}`);
+  // Names in cleartext come in random letter case.
+  inCleartext.add(`${question?.name.toLowerCase() ?? '?'} ${question?.type ?? '?'}`);
   resolver.send(
     responseTo(query, question?.type === 'A' ? { answers: 'dns.test. 300 A 127.0.0.1' } : {}),
     from.port,
