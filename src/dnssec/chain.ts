@@ -198,12 +198,20 @@ export class Chain {
    * @param may `look`: only what is known counts
    */
   *zoneBelow(zone: Name, name: Name, labels: number, may: 'ask' | 'look' = 'ask'): Steps<ZoneState | undefined> {
-    for (let count = labelCount(zone) + 1; count <= labels; count++) {
+    for (let count = labels; may === 'ask' && count > labelCount(zone); count--) {
       const each = ancestorOf(name, count);
+      const ds = { name: each, type: TYPE.DS };
       // Whether a host is a zone is not asked: most hosts are none, and every new name would cost a question more. The
       // names between are few, and the same for many hosts.
-      const asks = may === 'ask' && (each !== name || this.run.results.has(lookupKey({ name: each, type: TYPE.DS })));
-      const state = this.known(each) ?? (asks ? yield* this.keysOf(each) : undefined);
+      if (each === name && !this.run.results.has(lookupKey(ds))) continue;
+      if (this.known(each) === undefined) yield* this.lookup(ds);
+      const { at } = yield* this.keysOf(each);
+      // The zone that proves this knows of no zone between itself and the name, and is known itself by now. A server that
+      // does not answer must not hold up an answer that is signed.
+      if (at === 'no_cut' || at === 'unknown') break;
+    }
+    for (let count = labelCount(zone) + 1; count <= labels; count++) {
+      const state = this.known(ancestorOf(name, count));
       if (state !== undefined && isProvenZone(state)) return state;
     }
     return undefined;
