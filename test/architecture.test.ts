@@ -45,7 +45,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 /** Where sockets, files, real clocks and randomness may be touched. */
 const OUTSIDE =
-  /^(upstream\/(dial|fetch-chain|http2|plain)\.|listen\/|os\/|observe\/(log|log-file|dnstap-stream|event-loop|http)|control\/|config\/(system|load)|run\/|cli|commands\/|version|page\/page|fastpath\/(datagram-host|threads|worker|inline|outgoing|dgram))/;
+  /^(upstream\/(dial|fetch-chain|http2|plain)\.|listen\/|os\/|observe\/(log|log-file|dnstap-stream|event-loop|http)|control\/|config\/(system|load)|run\/|cli|main|commands\/|version|page\/page|fastpath\/(datagram-host|threads|worker|inline|outgoing|dgram))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.

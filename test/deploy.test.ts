@@ -56,6 +56,33 @@ await t.test('the init script of OpenWrt is a shell script', async t => {
   t.match(text('deploy/openwrt/dotstub.init'), /start_service[\s\S]*reload_service/);
 });
 
+await t.test(
+  'a configuration with errors leaves port 53 open, and the service gets it however it is started',
+  async t => {
+    const service = text('systemd/dotstub.service');
+    // systemd closes a socket for good when its service has reached this limit.
+    t.match(service, /^StartLimitIntervalSec=0$/m);
+    t.match(service, /^RestartPreventExitStatus=2$/m);
+    t.match(
+      service,
+      /^ExecStopPost=.* 2 .*sleep [1-9]/m,
+      'a pause: queries in the socket would start it again at once',
+    );
+    t.match(service, /^Requires=dotstub\.socket$/m);
+    t.match(service, /^Sockets=dotstub\.socket$/m);
+    t.match(text('systemd/dotstub.socket'), /^FreeBind=yes$/m, 'open even without IPv6');
+  },
+);
+
+await t.test('no code reads what the unit hides of /proc', async t => {
+  t.match(text('systemd/dotstub.service'), /^ProcSubset=pid$/m);
+  const source = readdirSync(at('src'), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'));
+  const hidden = source.flatMap(file =>
+    [...text(`src/${file}`).matchAll(/['"`]\/proc\/(?!self\/)[^'"`]*/g)].map(([path]) => `${file}: ${path}`),
+  );
+  t.same(hidden, []);
+});
+
 await t.test('the image: no root, no capability, a health check', async t => {
   const dockerfile = text('Dockerfile');
   t.match(dockerfile, /^ARG BASE=node:\d+(\.\d+)*-bookworm-slim$/m, 'the base is an argument, and pinned');

@@ -136,6 +136,10 @@ function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined
   return libc === undefined || 'unavailable' in libc ? undefined : libc;
 }
 
+/** For a service without the right to listen on port 53: systemd was to open it. */
+const NO_SOCKETS =
+  'systemd has passed no sockets: "systemctl status dotstub.socket" says why port 53 is not open; "systemctl restart dotstub.socket" opens it';
+
 async function serve(
   source: CommandLineSource,
   { config, notBuilt }: Good,
@@ -179,6 +183,8 @@ async function serve(
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     log.error({}, error.message);
+    if (error.lacks === 'right' && sockets === undefined && process.env['NOTIFY_SOCKET'] !== undefined)
+      log.error({}, NO_SOCKETS);
     return error.exitCode;
   }
 }

@@ -17,11 +17,16 @@ Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
  * Makes a command that the daemon carries out. `about.details` leaves out options and exit codes, which all have in
  * common.
  * @param words how many arguments it takes; `evenWithBadFile`: if the configuration file is bad, the command is sent to
- * the default socket, so that the daemon reports the bad file
+ * the default socket, so that the daemon reports the bad file; `over`: waits until what the reply tells is over
  */
 export function telling(
   about: Omit<Command, 'run'>,
-  words: { readonly least: number; readonly most: number; readonly evenWithBadFile?: true },
+  words: {
+    readonly least: number;
+    readonly most: number;
+    readonly evenWithBadFile?: true;
+    readonly over?: (data: unknown) => Promise<void>;
+  },
 ): Command {
   return {
     ...about,
@@ -44,6 +49,7 @@ export function telling(
       if (flag('json')) console.log(JSON.stringify(reply));
       else if (reply.ok) console.log(reply.text);
       else console.error(`dotstub ${about.name}: ${reply.problem}`);
+      if (reply.ok) await words.over?.(reply.data);
       return reply.ok ? 0 : 1;
     },
   };

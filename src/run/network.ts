@@ -3,6 +3,7 @@
 
 import type { Clock, Log } from '../base/ports.js';
 import { type WallSec, wallSecOf } from '../base/time.js';
+import { RESOLVER_DIRECTORIES } from '../config/system.js';
 import { timesyncHasSetClock } from '../os/clock.js';
 import type { Libc } from '../os/libc.js';
 import { ANNOUNCED_DIRECTORIES } from '../os/announced.js';
@@ -30,7 +31,7 @@ const LOST = 'what was learned about networks (which servers have proved themsel
 
 /** Where the system's resolvers and the announcements of the network are. */
 const DIRECTORIES: readonly WatchedDirectory[] = [
-  { path: '/etc', prefix: 'resolv.conf' },
+  ...RESOLVER_DIRECTORIES,
   { path: ANNOUNCED_DIRECTORIES.networkd, prefix: '' },
   { path: ANNOUNCED_DIRECTORIES.networkManager, prefix: '' },
 ];

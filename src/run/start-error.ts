@@ -6,10 +6,12 @@ import { listenText } from '../os/listen-address.js';
 export class StartError extends Error {
   /**
    * @param exitCode 2: the configuration is at fault; 1: the system is
+   * @param lacks what this process lacks, if that is the reason: the right to listen on a port
    */
   constructor(
     message: string,
     readonly exitCode: 1 | 2,
+    readonly lacks?: 'right',
   ) {
     super(message);
   }
@@ -46,6 +48,7 @@ function bindError(what: string, option: string, { code, address, port, message 
       return new StartError(
         `${at} needs a right that this user does not have: ${right}; or choose another port in ${option}`,
         1,
+        'right',
       );
     }
     case 'EADDRNOTAVAIL':

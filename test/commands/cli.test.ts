@@ -12,7 +12,7 @@ import { ask, tryAsk } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
-import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { dotstub, PROGRAM, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 
 const directory = temporaryDirectory();
 t.teardown(() => directory.remove());
@@ -149,10 +149,14 @@ await t.test(
   async t => {
     const file = join(directory.path, 'config.yaml');
     writeFileSync(file, 'listen: ["127.0.0.1:53"]\nmetrics: { listen: off }\n');
-    t.match(await dotstub(['run', '--config', file]), {
-      code: 1,
-      stdout: /127\.0\.0\.1:53 \((?:UDP|TCP)\) needs a right that this user does not have/,
-    });
+    const words = /127\.0\.0\.1:53 \((?:UDP|TCP)\) needs a right that this user does not have/;
+    const systemd = 'systemd has passed no sockets';
+    const alone = await dotstub(['run', '--config', file]);
+    t.match(alone, { code: 1, stdout: words });
+    t.notMatch(alone.stdout, systemd);
+    const asService = await dotstub(['run', '--config', file], ['env', 'NOTIFY_SOCKET=@nobody', ...PROGRAM]);
+    t.match(asService, { code: 1, stdout: words });
+    t.match(asService.stdout, systemd, 'a service: the real cause is the socket unit');
   },
 );
 

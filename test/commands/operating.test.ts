@@ -143,16 +143,19 @@ await t.test('metrics and health', async t => {
   t.match(await health(), '0 ');
 });
 
-await t.test('drain: not ready at once, answers for a while, then ends', async t => {
+await t.test('drain: not ready at once, answers for a while, then ends, and only then the command', async t => {
   const metricsPort = await freePort();
   const { tell, at, daemon } = await running(t, '', `127.0.0.1:${metricsPort}`);
   const ready = async (): Promise<number> => (await fetch(`http://127.0.0.1:${metricsPort}/readyz`)).status;
   await ask(at, 'www.example');
   t.equal(await ready(), 200);
   t.match((await tell('drain', 'soon')).stderr, 'not allowed');
-  t.match((await tell('drain', '1s')).stdout, 'answers for 1 s more');
-  t.equal(await ready(), 503);
+  const startedAt = performance.now();
+  const drained = tell('drain', '2s');
+  await until(async () => (await ready()) === 503, 'not ready');
   t.equal((await ask(at, 'www.example')).text.rcode, 'NOERROR');
+  t.match(await drained, { code: 0, stdout: /answers for 2 s more/ });
+  t.ok(performance.now() - startedAt >= 2000, 'the command waits');
   await until(() => daemon.child.exitCode !== null, 'the end');
   t.equal(daemon.child.exitCode, 0);
 });
