@@ -1,11 +1,15 @@
 // `dotstub check-config FILE`
 
+import { realpathSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+
 import { type Problem, problemText } from '../config/check.js';
 import { leaks } from '../config/leaks.js';
 import { loadConfig, problemReport } from '../config/load.js';
 import { configFile } from '../config/render.js';
 import { systemFiles } from '../run/files.js';
 import { planProblems } from '../run/configuration.js';
+import type { PlanFiles } from '../run/plan.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 
@@ -31,14 +35,17 @@ Exit code: 0 the file is good, 2 it is not.`,
     } = parseArguments(args, { json: { type: 'boolean' }, leaks: { type: 'boolean' } }, 1);
     if (file === undefined) throw new UsageError('check-config needs a FILE');
     const checked = loadConfig(file);
-    const problems = checked.ok ? planProblems(checked, systemFiles) : checked.problems;
+    const named: NamedFile[] = [];
+    const problems = checked.ok ? planProblems(checked, noting(named)) : checked.problems;
     const print = (about: object): void => console.log(JSON.stringify({ file, ...about }, undefined, 2));
     if (!checked.ok || problems.length > 0) {
       if (flag('json')) print({ ok: false, problems });
       else console.error(problemReport(file, problems));
       return 2;
     }
-    const { config, notBuilt, warnings } = checked;
+    const { config, notBuilt, placeOf } = checked;
+    const forRoot = process.getuid?.() === 0 ? named.flatMap(rootOnly) : [];
+    const warnings = [...checked.warnings, ...forRoot.map(each => ({ ...each, ...placeOf(each.path) }))];
     const found = flag('leaks') ? leaks(config) : undefined;
     if (flag('json')) {
       print(found === undefined ? { ok: true, notBuilt, warnings, config } : { ok: true, warnings, leaks: found });
@@ -58,3 +65,37 @@ Exit code: 0 the file is good, 2 it is not.`,
 /** A warning, in the form that compilers use. */
 const warningText = (file: string, problem: Problem): string =>
   problemText(file, { ...problem, path: `warning: ${problem.path}` });
+
+/** A file that the configuration names. */
+interface NamedFile {
+  readonly path: string;
+  readonly option: string;
+}
+
+/** The files of this machine; those that are read are noted. */
+const noting = (named: NamedFile[]): PlanFiles => ({
+  ...systemFiles,
+  read(path, option) {
+    const contents = systemFiles.read(path, option);
+    named.push({ path, option });
+    return contents;
+  },
+});
+
+/** Permissions of others: to read a file, and to pass through a directory. */
+const OTHERS_READ = 0o004;
+const OTHERS_PASS = 0o001;
+
+/** Root reads every file. The service has an account of its own, which may not be able to. */
+function rootOnly({ path, option }: NamedFile): Problem[] {
+  const real = realpathSync(path);
+  const parents: string[] = [];
+  for (let at = dirname(real); at !== dirname(at); at = dirname(at)) parents.push(at);
+  const closed = [
+    ...((statSync(real).mode & OTHERS_READ) === 0 ? [real] : []),
+    ...parents.filter(each => (statSync(each).mode & OTHERS_PASS) === 0),
+  ];
+  if (closed.length === 0) return [];
+  const words = `a daemon that does not run as root may not be able to read ${path}, because ${closed.join(' and ')} is closed to others`;
+  return [{ path: option, words }];
+}

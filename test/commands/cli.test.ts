@@ -1,6 +1,6 @@
 // The program as a child process: what it says, and how it exits.
 
-import { statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -105,7 +105,7 @@ await t.test('check-config tells all files that run would refuse at once, each w
   };
   const tls = (certificate: string, key: string): string =>
     `listen_tls:\n  addresses: ["127.0.0.1:853"]\n  certificate: ${certificate}\n  key: ${key}`;
-  t.equal(await check('', tls(at('cert'), at('key'))), '', 'they are one pair');
+  t.notMatch(await check('', tls(at('cert'), at('key'))), 'problem', 'they are one pair');
   t.equal(
     await check(', ca_file: /gone', tls('/gone.pem', directory.path)),
     [
@@ -129,6 +129,32 @@ await t.test('check-config tells all files that run would refuse at once, each w
     ': upstream.client_key: /other-key with /cert cannot be used: the key does not belong to the certificate',
   );
 });
+
+await t.test(
+  'check-config as root warns about a key that the service, which is not root, could not read',
+  { skip: process.getuid?.() === 0 ? false : 'only root reads such a file' },
+  async t => {
+    const own = certificate({ common: 'own', names: ['own.test'], issuer: ca });
+    const inside = join(directory.path, 'private');
+    mkdirSync(inside);
+    const [cert, key, file] = [join(inside, 'cert'), join(inside, 'key'), join(directory.path, 'own.yaml')];
+    writeFileSync(cert, own.cert);
+    writeFileSync(key, own.key, { mode: 0o600 });
+    writeFileSync(file, `listen_tls: { addresses: ["127.0.0.1:853"], certificate: ${cert}, key: ${key} }`);
+    // mkdtemp makes a directory for its owner alone.
+    chmodSync(directory.path, 0o755);
+    const { code, stderr } = await dotstub(['check-config', file]);
+    t.equal(code, 0);
+    t.match(
+      stderr,
+      `warning: listen_tls.key: a daemon that does not run as root may not be able to read ${key}, because ${key} is`,
+    );
+    t.notMatch(stderr, 'listen_tls.certificate');
+    chmodSync(inside, 0o700);
+    t.match((await dotstub(['check-config', file])).stderr, `${cert}, because ${inside} is closed to others`);
+    chmodSync(directory.path, 0o700);
+  },
+);
 
 await t.test('what keeps it from starting is said in one clear sentence', async t => {
   const taken = createServer();
