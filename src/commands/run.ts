@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
 import { wallSec } from '../base/time.js';
-import { type ConfigCheck, checkConfig } from '../config/check.js';
+import { type ConfigCheck, checkConfig, type GoodConfig, problemText } from '../config/check.js';
 import { loadConfig, problemReport } from '../config/load.js';
 import { withProvider } from '../config/provider.js';
 import { systemResolvers } from '../config/system.js';
@@ -20,7 +20,7 @@ import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js'
 import { systemNetwork } from '../os/network.js';
 import { handleProcessErrors } from '../os/process-errors.js';
 import { type Announced, announcedFrom } from '../run/announced.js';
-import type { ConfigurationSource } from '../run/configuration.js';
+import { type ConfigurationSource, placed } from '../run/configuration.js';
 import { startDaemon } from '../run/daemon.js';
 import type { Daemon } from '../run/parts.js';
 import { StartError } from '../run/start-error.js';
@@ -73,8 +73,6 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   },
 };
 
-type Good = Extract<ConfigCheck, { ok: true }>;
-
 /** The source of the configuration: a file or the defaults, with PROVIDER applied. */
 class CommandLineSource implements ConfigurationSource {
   /** Our own listeners: a resolver at one of these addresses is this daemon, and asking it would be a loop. */
@@ -91,7 +89,8 @@ class CommandLineSource implements ConfigurationSource {
     if (!checked.ok || this.provider === undefined) return checked;
     const config = withProvider(checked.config, this.provider);
     if (typeof config === 'string') throw new UsageError(`PROVIDER ${config}`);
-    return { ...checked, config };
+    // The warnings are about the servers of the file, which do not count.
+    return { ...checked, config, warnings: [] };
   }
 
   /** The system's resolvers, without this daemon. */
@@ -107,7 +106,7 @@ class CommandLineSource implements ConfigurationSource {
     );
 
   /** @throws UsageError where the address of PROVIDER cannot be found */
-  check({ upstream: { bootstrap } }: Good['config']): void {
+  check({ upstream: { bootstrap } }: GoodConfig['config']): void {
     if (this.provider === undefined || bootstrap.length > 0 || this.resolvers().length > 0) return;
     const why = '/etc/resolv.conf names no resolver but this one';
     throw new UsageError(
@@ -142,9 +141,10 @@ const NO_SOCKETS =
 
 async function serve(
   source: CommandLineSource,
-  { config, notBuilt }: Good,
+  checked: GoodConfig,
   sockets: PassedSockets | undefined,
 ): Promise<number> {
+  const { config } = checked;
   const log = logger(config.log, process.stdout);
   handleProcessErrors({ log });
   // If the reader of the log goes away, the daemon goes on.
@@ -153,7 +153,7 @@ async function serve(
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
-  introduce(log, source, config, notBuilt, sockets);
+  introduce(log, source, checked, sockets);
   try {
     const daemon = await startDaemon({
       config,
@@ -182,7 +182,8 @@ async function serve(
     return 0;
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    log.error({}, error.message);
+    for (const each of placed(checked, error))
+      log.error({}, each.path === '' ? each.words : problemText(source.file ?? 'the defaults', each));
     if (error.lacks === 'right' && sockets === undefined && process.env['NOTIFY_SOCKET'] !== undefined)
       log.error({}, NO_SOCKETS);
     return error.exitCode;
@@ -193,8 +194,14 @@ async function serve(
 function introduce(
   log: Log,
   { file, resolvers, announced }: CommandLineSource,
-  { upstream: { servers, mode }, dnssec }: Good['config'],
-  notBuilt: readonly string[],
+  {
+    config: {
+      upstream: { servers, mode },
+      dnssec,
+    },
+    notBuilt,
+    warnings,
+  }: GoodConfig,
   sockets: PassedSockets | undefined,
 ): void {
   log.info({ version, node: process.versions.node, config: file ?? 'embedded defaults' }, `dotstub ${version} starts`);
@@ -219,6 +226,7 @@ function introduce(
     );
   if (notBuilt.length > 0)
     log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
+  for (const each of warnings) log.warn({}, problemText(file ?? '', each));
 }
 
 /** Logs the addresses. */

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 
+import { wordsFor } from '../base/system-error.js';
 import { checkConfig, type ConfigCheck, problemText } from './check.js';
 
 /** Reads and checks a configuration file. A file that cannot be read is reported as a problem. */
@@ -10,16 +11,7 @@ export function loadConfig(file: string): ConfigCheck {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-    const words =
-      code === 'ENOENT'
-        ? 'there is no such file'
-        : code === 'EACCES'
-          ? 'no permission to read it'
-          : code === 'EISDIR'
-            ? 'it is a directory'
-            : String(error);
-    return { ok: false, problems: [{ path: '', words }] };
+    return { ok: false, problems: [{ path: '', words: wordsFor(error) }] };
   }
   return checkConfig(text);
 }

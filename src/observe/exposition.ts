@@ -60,12 +60,18 @@ export function exposition(): Exposition {
 /** prom-client must not measure the event loop: this interval is so long that it never does. */
 const NEVER_MS = 86_400_000;
 
+/**
+ * Gauges of prom-client whose names are those of counters. They are the sums of gauges that stay, such as
+ * nodejs_active_handles by type.
+ */
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
 /** A registry with prom-client's process metrics, without those of the event loop. */
 function ofProcess(contentType: RegistryContentType): AnyRegistry {
   const registry = new Registry<RegistryContentType>();
   registry.setContentType(contentType);
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
-  for (const name of EVENT_LOOP_NAMES) registry.removeSingleMetric(name);
+  for (const name of [...EVENT_LOOP_NAMES, ...MISNAMED]) registry.removeSingleMetric(name);
   return registry;
 }
 

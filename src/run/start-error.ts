@@ -2,18 +2,32 @@
 
 import { listenText } from '../os/listen-address.js';
 
+/** An option that cannot come into force. */
+export interface OptionProblem {
+  /** The option to correct; empty: none. */
+  readonly path: string;
+  readonly words: string;
+}
+
 /** The reason, in one sentence that says what to do. */
 export class StartError extends Error {
   /**
    * @param exitCode 2: the configuration is at fault; 1: the system is
+   * @param problems what it consists of, where several options are at fault
    * @param lacks what this process lacks, if that is the reason: the right to listen on a port
    */
   constructor(
     message: string,
     readonly exitCode: 1 | 2,
+    readonly problems: readonly OptionProblem[] = [{ path: '', words: message }],
     readonly lacks?: 'right',
   ) {
     super(message);
+  }
+
+  /** The error of options of the configuration. */
+  static ofOptions(problems: readonly OptionProblem[]): StartError {
+    return new StartError(problems.map(({ path, words }) => `${path}: ${words}`).join('\n'), 2, problems);
   }
 }
 
@@ -48,6 +62,7 @@ function bindError(what: string, option: string, { code, address, port, message 
       return new StartError(
         `${at} needs a right that this user does not have: ${right}; or choose another port in ${option}`,
         1,
+        undefined,
         'right',
       );
     }

@@ -80,6 +80,29 @@ await t.test('the first scrape is as good as the second: no value that is none',
   }
 });
 
+await t.test('the first scrape has the series of the second, also while the loop is busy', async t => {
+  const { lines } = setUp();
+  const busy = setInterval(() => {
+    for (const until = performance.now() + 30; performance.now() < until;);
+  }, 1);
+  const namesOf = (seen: readonly string[]): string[] =>
+    seen.map(line => line.replace(/ [^ ]*$/, '')).filter(name => !name.startsWith('#') && !name.includes('nodejs_gc_'));
+  const first = namesOf(await lines());
+  t.same(
+    namesOf(await lines()).filter(name => !first.includes(name)),
+    [],
+  );
+  clearInterval(busy);
+});
+
+await t.test('no gauge of ours or of others has a name of a counter', async t => {
+  const seen = await setUp().lines();
+  t.same(
+    seen.filter(line => / gauge$/.test(line) && line.includes('_total ')),
+    [],
+  );
+});
+
 await t.test('all series that can be foreseen are there at 0, in the catalogue and in the text', async t => {
   const { lines, observer } = setUp();
   observer.server('one');
