@@ -199,10 +199,10 @@ export const schema = {
     },
   ),
   dnssec: group('DNSSEC validation.', {
-    mode: option(
+    mode: optional(
       oneOf(['require', 'prefer', 'trust_ad', 'off']),
-      'require',
-      'require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation.',
+      "require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation. Left out: require if servers are listed, prefer with the system's resolvers, since many home routers strip signatures.",
+      { example: 'require' },
     ),
     trust_anchors: list(
       trustAnchor,
