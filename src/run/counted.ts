@@ -2,7 +2,7 @@
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
-import type { Overview } from '../base/overview.js';
+import type { LatelyOverview, Overview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import { notReady } from '../control/status.js';
 import { pageData, type TopParts } from '../control/top.js';
@@ -41,6 +41,11 @@ export class Counted {
     return this.metrics.observer;
   }
 
+  /** The questions of the last minutes. */
+  get lately(): LatelyOverview {
+    return this.metrics.lately;
+  }
+
   /** For scrapers. */
   readonly expose: Metrics['expose'] = async accept => this.metrics.expose(accept);
 
@@ -58,7 +63,7 @@ export class Counted {
     const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
     return {
       metrics: this,
-      notReady: () => notReady(overview()),
+      notReady: () => notReady(overview())?.words,
       status: () => pageData({ overview, boundsMs: BOUNDS_MS, counted }),
       sums: this.sumsAlone,
     };

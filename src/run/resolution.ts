@@ -1,7 +1,7 @@
 // Resolution: the caches, validation, the portal window, the pipeline, and background jobs.
 
 import type { Observer } from '../base/observer.js';
-import type { Overview, ServerOverview } from '../base/overview.js';
+import type { Overview, ServerOverview, ValidationOverview } from '../base/overview.js';
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
@@ -169,6 +169,11 @@ export class Resolution implements Live {
   /** Whether a server passes DNSSEC signatures on. */
   dnssecOf(id: number): ServerOverview['dnssec'] {
     return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';
+  }
+
+  /** What validation has found. */
+  get validation(): ValidationOverview {
+    return this.validations.verdicts.state;
   }
 
   /** What is not validated any more although it should be, one sentence each. */
