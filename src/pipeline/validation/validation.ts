@@ -94,12 +94,12 @@ export class Validation {
   private answered(outcome: Outcome): void {
     if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
-    if (this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
+    const { servers } = this.shared.parts.upstream;
+    const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
+    if (final && this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
       if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.name, NO_RESULTS, nothing);
       return this.unsigned(outcome);
     }
-    const { servers } = this.shared.parts.upstream;
-    const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
     const conclude = (answer: Answer, finding: Finding): void => {
       if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);

@@ -31,6 +31,8 @@ export interface ValidationParts {
   readonly log: Log;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
+  /** Whether servers are asked if they leave out signatures. One question alone, as a trace, need not know. */
+  readonly probes?: true;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
@@ -80,7 +82,7 @@ export class Validations {
    */
   probe(serverId: number, name: Name, results: ReadonlyMap<string, LookupResult>, then: () => void): void {
     const { parts, lookups, strippers } = this;
-    const anchor = parts.validator.anchorOf(name);
+    const anchor = parts.probes === true ? parts.validator.anchorOf(name) : undefined;
     if (anchor === undefined) return then();
     const keys = results.get(lookupKey({ name: anchor, type: TYPE.DNSKEY }));
     const servers = (): readonly ServerName[] => parts.upstream.servers;
