@@ -18,6 +18,8 @@ export interface CountedParts {
   readonly overview: () => Overview;
   /** The counts of the front threads since the last call. */
   readonly fronts: () => readonly FrontCounts[];
+  /** Called when it was asked whether the daemon is ready, and is not. */
+  readonly recheck: () => void;
 }
 
 const BOUNDS_MS = DURATION_BUCKETS.map(seconds => seconds * 1000);
@@ -59,11 +61,15 @@ export class Counted {
 
   /** The data of the HTTP side. */
   get page(): Omit<WebParts, 'clock' | 'log' | 'maxConnections'> {
-    const { overview } = this.parts;
+    const { overview, recheck } = this.parts;
     const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
     return {
       metrics: this,
-      notReady: () => notReady(overview())?.words,
+      notReady: () => {
+        const why = notReady(overview());
+        if (why !== undefined) recheck();
+        return why?.words;
+      },
       status: () => pageData({ overview, boundsMs: BOUNDS_MS, counted }),
       sums: this.sumsAlone,
     };

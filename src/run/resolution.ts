@@ -6,12 +6,13 @@ import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
-import { isWithin, type Name, nameOf } from '../dnssec/name.js';
+import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Outcome } from '../pipeline/answer.js';
+import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
@@ -29,6 +30,7 @@ import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { plainServers } from './servers.js';
+import { TYPE } from '../wire/rrtype.js';
 import { lostWords, Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
 
@@ -217,6 +219,12 @@ export class Resolution implements Live {
     // After a sign-in, servers may be reachable that were not before.
     this.forgetFailures();
     upstreams.networkChanged('network');
+  }
+
+  /** Asks the servers for the name servers of the root, past the cache. What validation finds counts. */
+  askRoot(then: () => void): void {
+    const query = ownQuery(ROOT_NAME, TYPE.NS, { checkingDisabled: false, avoid: [] });
+    this.resolver.resolve(query.derive({ purpose: 'refresh' }), then);
   }
 
   /** Answers one question past all caches, and notes what validation finds on its way. */
