@@ -328,6 +328,12 @@ export const schema = {
       "The number of the group that may use the socket. The daemon must be a member. Left out: the daemon's own group.",
       { ...RESTART, example: 4 },
     ),
+    status: option(
+      oneOf(['everyone', 'group']),
+      'everyone',
+      'Who may ask for the status ("dotstub status", "dotstub upstreams"), at a socket of its own whose name ends with .status. It shows servers and health, and nothing about queries.',
+      RESTART,
+    ),
   }),
   log: group('The log, on standard output.', {
     level: option(

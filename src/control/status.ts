@@ -48,6 +48,20 @@ function healthWords(overview: Overview): string {
 export const findingLines = (findings: readonly Finding[]): readonly string[] =>
   findings.flatMap(({ words, advice }) => [words, ...(advice === undefined ? [] : [`  to do: ${advice}`])]);
 
+/** The findings in the data of a status, notes left out; none if it has none. */
+export function readFindings(data: unknown): readonly Finding[] {
+  if (typeof data !== 'object' || data === null || !('findings' in data) || !Array.isArray(data.findings)) return [];
+  return data.findings.filter(isFinding).filter(({ level }) => level !== 'note');
+}
+
+const isFinding = (value: unknown): value is Finding =>
+  typeof value === 'object' &&
+  value !== null &&
+  'words' in value &&
+  typeof value.words === 'string' &&
+  'level' in value &&
+  (!('advice' in value) || typeof value.advice === 'string');
+
 /** Rows of a table: the first has the heading. */
 const rowsUnder = (heading: string, lines: readonly string[]): string[][] =>
   lines.map((line, i) => [i === 0 ? heading : '', line]);

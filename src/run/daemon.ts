@@ -70,8 +70,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });
-  const control = await openControl(plan, { log, commands, maxSessions: caps.control });
-  if (control !== undefined) opened.add(control);
+  for (const each of await openControl(plan, { log, commands, maxSessions: caps.control })) opened.add(each);
   return {
     overview,
     get web() {
