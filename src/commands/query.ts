@@ -17,7 +17,7 @@ import { typeFromText, typeToText } from '../wire/rrtype.js';
 import { answersQuery } from '../wire/upstream-query.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { listenerFrom } from './listener.js';
+import { findListener } from './listener.js';
 
 const TIMEOUT_MS = 5500;
 
@@ -25,8 +25,8 @@ export const queryCommand: Command = {
   name: 'query',
   usage: 'query NAME [TYPE] [--json] [--dnssec] [--tcp] [--server IP:PORT | --config FILE]',
   summary: 'ask the running daemon, and show answer, source, upstream and time',
-  details: `TYPE is A where it is left out; any mnemonic or TYPEnnn will do. The daemon is asked where it listens by default
-(127.0.0.1:5300), where FILE says it listens, or at IP:PORT.
+  details: `TYPE is A where it is left out; any mnemonic or TYPEnnn will do. The installed daemon is asked, or the one that runs with
+FILE, wherever it listens; without one, the default address (127.0.0.1:5300); or IP:PORT.
 
 Options:
   --json            print one JSON object
@@ -59,7 +59,7 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     if (type === undefined)
       throw new UsageError(`${JSON.stringify(typeText)} is not a record type; e.g. A, AAAA, MX, HTTPS, TYPE65`);
 
-    const server = listenerFrom(value('server'), value('config'));
+    const { at: server } = await findListener(value('server'), value('config'));
     const startedAtMs = systemClock.monotonicMs();
     const asked = await ask(server, questionOf(name, type), flag('dnssec'), flag('tcp'));
     const ms = systemClock.monotonicMs() - startedAtMs;

@@ -18,6 +18,7 @@ import { type Libc, loadLibc } from '../os/libc.js';
 import { expand, isAnyAddress, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
+import { readSurroundings } from '../os/surroundings.js';
 import { handleProcessErrors } from '../os/process-errors.js';
 import { type Announced, announcedFrom } from '../run/announced.js';
 import { type ConfigurationSource, placed } from '../run/configuration.js';
@@ -163,7 +164,12 @@ async function serve(
       clock: systemClock,
       random: systemRandom(),
       log,
-      system: { network: systemNetwork, resolvers: source.resolvers, announced: source.announced },
+      system: {
+        network: systemNetwork,
+        resolvers: source.resolvers,
+        announced: source.announced,
+        surroundings: () => readSurroundings(),
+      },
       print: line => void process.stdout.write(line),
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),

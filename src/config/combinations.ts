@@ -14,6 +14,13 @@ export interface Clash {
 export const modeOf = ({ upstream }: Config): NonNullable<Config['upstream']['mode']> =>
   upstream.mode ?? (upstream.servers.length > 0 ? 'strict' : 'opportunistic');
 
+/**
+ * How answers are validated. Left out: `require` with listed servers; `prefer` with the system's resolvers, because many
+ * home routers strip signatures, and their users would have no names at all.
+ */
+export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['dnssec']['mode']> =>
+  dnssec.mode ?? (upstream.servers.length > 0 ? 'require' : 'prefer');
+
 /** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
   return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];

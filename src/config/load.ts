@@ -5,6 +5,9 @@ import { readFileSync } from 'node:fs';
 import { wordsFor } from '../base/system-error.js';
 import { checkConfig, type ConfigCheck, problemText } from './check.js';
 
+/** Where the configuration of the installed daemon is. */
+export const INSTALLED_CONFIG = '/etc/dotstub/dotstub.yaml';
+
 /** Reads and checks a configuration file. A file that cannot be read is reported as a problem. */
 export function loadConfig(file: string): ConfigCheck {
   let text: string;

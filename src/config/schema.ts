@@ -199,10 +199,10 @@ export const schema = {
     },
   ),
   dnssec: group('DNSSEC validation.', {
-    mode: option(
+    mode: optional(
       oneOf(['require', 'prefer', 'trust_ad', 'off']),
-      'require',
-      'require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation.',
+      "require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation. Left out: require if servers are listed, prefer with the system's resolvers, since many home routers strip signatures.",
+      { example: 'require' },
     ),
     trust_anchors: list(
       trustAnchor,
@@ -327,6 +327,12 @@ export const schema = {
       count(0, 0xfffffffe),
       "The number of the group that may use the socket. The daemon must be a member. Left out: the daemon's own group.",
       { ...RESTART, example: 4 },
+    ),
+    status: option(
+      oneOf(['everyone', 'group']),
+      'everyone',
+      'Who may ask for the status ("dotstub status", "dotstub upstreams"), at a socket of its own whose name ends with .status. It shows servers and health, and nothing about queries.',
+      RESTART,
     ),
   }),
   log: group('The log, on standard output.', {

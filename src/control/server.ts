@@ -1,4 +1,5 @@
-// The control socket: users who may write to it (the owner and group of its file) can command the running daemon.
+// The control socket: users who may write to it (the owner and group of its file) can command the running daemon. A
+// second one of the same kind only reads, and is for every user.
 
 import { chmodSync, chownSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -23,8 +24,8 @@ export type ControlCommands = Readonly<Record<string, ControlCommand>>;
 /** The parts of the socket. */
 export interface ControlParts {
   readonly path: string;
-  /** The id of the group that may use it; undefined: the group of the process. */
-  readonly group: number | undefined;
+  /** Who may use it: the owner and this group (undefined: the group of the process), or every user. */
+  readonly group: number | 'everyone' | undefined;
   readonly commands: ControlCommands;
   readonly log: Log;
   /** The most commands that may run at the same time. */
@@ -32,6 +33,7 @@ export interface ControlParts {
 }
 
 const FILE_MODE = 0o660;
+const OPEN_MODE = 0o666;
 const PROBE_MS = 500;
 
 /**
@@ -60,7 +62,7 @@ export async function listenControl({
   server.maxConnections = 2 * maxSessions;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    // It is created with access for nobody else, and opened to the group afterwards.
+    // It is created with access for nobody else, and opened to others afterwards.
     const before = process.umask(0o177);
     server.listen(path, () => {
       server.off('error', reject);
@@ -70,8 +72,8 @@ export async function listenControl({
     });
     process.umask(before);
   });
-  if (group !== undefined) chownSync(path, -1, group);
-  chmodSync(path, FILE_MODE);
+  if (typeof group === 'number') chownSync(path, -1, group);
+  chmodSync(path, group === 'everyone' ? OPEN_MODE : FILE_MODE);
   return {
     close() {
       server.close();

@@ -16,6 +16,7 @@ import { FAILURES } from '../base/outcome.js';
 import { TLS_GROUPS } from '../base/tls-groups.js';
 import {
   type AddressOverview,
+  FINDINGS,
   MODES,
   type Purpose,
   type ServerOverview,
@@ -183,6 +184,10 @@ export const GAUGES = {
   trust_anchor_state: {
     help: 'Keys of trust points; 1 for the state that each is in (RFC 5011).',
     labels: { key_tag: OPEN, state: ANCHOR_STATES },
+  },
+  findings: {
+    help: 'What is wrong or to be known; 1 for each of them that is so. "dotstub status" says it in words.',
+    labels: { finding: FINDINGS },
   },
   config_last_reload_successful: {
     help: '1 where the configuration file was taken over when it was last read.',

@@ -2,7 +2,7 @@
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer, Source } from '../base/observer.js';
-import type { Overview } from '../base/overview.js';
+import type { LatelyOverview, Overview } from '../base/overview.js';
 import { SOURCES } from './catalogue.js';
 import { type Cause, Counting, type CountingParts } from './counting.js';
 import type { Exposed, Exposition } from './exposition.js';
@@ -37,6 +37,8 @@ export interface Glance {
 export interface Metrics {
   readonly observer: Observer;
   glance(): Glance;
+  /** The questions of the last minutes. */
+  readonly lately: LatelyOverview;
   /** A frame of dnstap was lost. */
   dnstapLost(): void;
   /** The exposition text for an Accept header, and its content type. */
@@ -51,6 +53,9 @@ export function metrics(parts: MetricsParts): Metrics {
   return {
     observer: counting,
     dnstapLost: () => counting.dnstapLost(),
+    get lately() {
+      return counting.lately;
+    },
     glance() {
       absorb();
       const { durations, servers } = counting;

@@ -30,12 +30,21 @@ interface Status {
   /** Left out while the portal window is closed. */
   readonly portal?: { readonly by: 'command' | 'detected'; readonly url?: string; readonly open_seconds: number };
   readonly health: string;
+  readonly findings: readonly Finding[];
   readonly upstreams: readonly UpstreamRow[];
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
   readonly validations: Readonly<Record<string, number>>;
   readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
   readonly causes: readonly { readonly words: string; readonly count: number; readonly last_ms: number }[];
+}
+
+/** Something that is not as it should be. */
+interface Finding {
+  readonly id: string;
+  readonly level: 'down' | 'weak' | 'note';
+  readonly words: string;
+  readonly advice?: string;
 }
 
 interface UpstreamRow {
@@ -299,6 +308,16 @@ const PRIVACY: Readonly<Record<string, string>> = {
   none: 'No answers',
 };
 
+/** What is wrong, each with what to do about it. The portal has a place of its own. */
+const findingItems = (findings: readonly Finding[]): HTMLElement[] =>
+  findings
+    .filter(({ id }) => id !== 'portal')
+    .map(({ level, words, advice }) => {
+      const item = made('li', '', level);
+      item.append(made('strong', words), ...(advice === undefined ? [] : [made('small', advice)]));
+      return item;
+    });
+
 const sizeText = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 function show(status: Status): void {
@@ -311,10 +330,13 @@ function show(status: Status): void {
 
   say(element('about'), `${status.version}, running for ${durationText(status.up_seconds)}`);
   const banner = element('privacy');
-  banner.dataset['privacy'] = status.privacy;
+  // Private or not: without answers, nothing is fine.
+  const isDown = status.findings.some(({ id, level }) => level === 'down' && id !== 'draining');
+  banner.dataset['privacy'] = isDown ? 'none' : status.privacy;
   const [title, words] = [...banner.children];
-  if (title !== undefined) say(title, PRIVACY[status.privacy] ?? status.privacy);
+  if (title !== undefined) say(title, (isDown ? PRIVACY['none'] : PRIVACY[status.privacy]) ?? status.privacy);
   if (words !== undefined) say(words, `${status.mode}: ${status.privacy_words}`);
+  fill('findings', findingItems(status.findings));
   say(element('portal'), portalText(status));
   fill('portal-page', portalLink(status));
   say(element('rate'), now === undefined ? '–' : numberText(now.queries));
@@ -343,7 +365,7 @@ function show(status: Status): void {
       ],
       ['waiting', `${status.inflight} queries`],
       ['listening', status.listening.join(', ')],
-      ['health', status.health],
+      ...(status.health === 'nothing is wrong' ? [['health', status.health] as const] : []),
     ]),
   );
   fill(

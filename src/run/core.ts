@@ -17,6 +17,7 @@ import { Network } from './network.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
+import { Recheck } from './recheck.js';
 import { READY_SHARE, Resolution } from './resolution.js';
 import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
@@ -44,11 +45,18 @@ export class Core {
   readonly ready: PacketCache;
   readonly resolution: Resolution;
   private readonly unreached: LongUnreached;
+  private readonly recheck: Recheck;
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     const { clock, log, system } = given;
     this.ageNow = ageClock(clock);
-    this.counted = new Counted({ clock, overview: () => later.overview(), fronts: () => later.fronts() });
+    this.counted = new Counted({
+      clock,
+      overview: () => later.overview(),
+      fronts: () => later.fronts(),
+      recheck: () => this.recheck.look(),
+    });
+    this.recheck = new Recheck(clock, then => this.resolution.askRoot(then));
     this.libc = systemCallsFor(plan, log);
     const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
     this.store = opened.add(stateStore(plan.stateDirectory, { clock, log }));

@@ -2,7 +2,7 @@
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
-import type { Overview } from '../base/overview.js';
+import type { LatelyOverview, Overview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import { notReady } from '../control/status.js';
 import { pageData, type TopParts } from '../control/top.js';
@@ -18,6 +18,8 @@ export interface CountedParts {
   readonly overview: () => Overview;
   /** The counts of the front threads since the last call. */
   readonly fronts: () => readonly FrontCounts[];
+  /** Called when it was asked whether the daemon is ready, and is not. */
+  readonly recheck: () => void;
 }
 
 const BOUNDS_MS = DURATION_BUCKETS.map(seconds => seconds * 1000);
@@ -41,6 +43,11 @@ export class Counted {
     return this.metrics.observer;
   }
 
+  /** The questions of the last minutes. */
+  get lately(): LatelyOverview {
+    return this.metrics.lately;
+  }
+
   /** For scrapers. */
   readonly expose: Metrics['expose'] = async accept => this.metrics.expose(accept);
 
@@ -54,11 +61,15 @@ export class Counted {
 
   /** The data of the HTTP side. */
   get page(): Omit<WebParts, 'clock' | 'log' | 'maxConnections'> {
-    const { overview } = this.parts;
+    const { overview, recheck } = this.parts;
     const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
     return {
       metrics: this,
-      notReady: () => notReady(overview()),
+      notReady: () => {
+        const why = notReady(overview());
+        if (why !== undefined) recheck();
+        return why?.words;
+      },
       status: () => pageData({ overview, boundsMs: BOUNDS_MS, counted }),
       sums: this.sumsAlone,
     };

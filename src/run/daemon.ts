@@ -60,7 +60,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ source, reload, clock, log, files: systemFiles },
     taken: next => fileReload.follow(next),
   });
-  const shown: OverviewParts = { ...common, startedAt, listeners, logging, service, reload, configuration };
+  const shown: OverviewParts = { ...common, counted, startedAt, listeners, logging, service, reload, configuration };
 
   await listeners.start(plan);
   await web.start(plan);
@@ -70,8 +70,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });
-  const control = await openControl(plan, { log, commands, maxSessions: caps.control });
-  if (control !== undefined) opened.add(control);
+  for (const each of await openControl(plan, { log, commands, maxSessions: caps.control })) opened.add(each);
   return {
     overview,
     get web() {

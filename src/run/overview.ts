@@ -1,10 +1,11 @@
 // Takes the snapshot of the daemon's state, on request, from its parts.
 
-import type { Overview, PortalOverview } from '../base/overview.js';
+import type { Facts, LatelyOverview, Overview, PortalOverview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import type { StateStore } from '../os/state-store.js';
 import type { OpenPortal } from '../policy/portal.js';
+import { findingsOf } from '../control/health.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
 import type { Logging } from './logging.js';
@@ -20,6 +21,7 @@ export interface OverviewParts {
   readonly clock: Clock;
   readonly startedAt: MonoMs;
   readonly network: Network;
+  readonly counted: { readonly lately: LatelyOverview };
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
   readonly listeners: Listeners;
@@ -40,6 +42,11 @@ const portalOverview = (open: OpenPortal | undefined): PortalOverview | undefine
 
 /** Takes the snapshot. */
 export function overviewOf(parts: OverviewParts): Overview {
+  const facts = factsOf(parts);
+  return { ...facts, findings: findingsOf(facts) };
+}
+
+function factsOf(parts: OverviewParts): Facts {
   const { network, upstreams, resolution, listeners } = parts;
   return {
     version: parts.version,
@@ -47,6 +54,7 @@ export function overviewOf(parts: OverviewParts): Overview {
     mode: upstreams.mode,
     dnssec: resolution.dnssecMode,
     servers: upstreams.overview(id => resolution.dnssecOf(id)),
+    unanswered: upstreams.unanswered,
     cache: resolution.cache,
     inflight: listeners.inflight,
     sessions: listeners.sessions,
@@ -54,7 +62,11 @@ export function overviewOf(parts: OverviewParts): Overview {
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,
+    validation: resolution.validation,
     clockIsSet: network.clockIsSet,
+    clockIsBehind: network.clockIsBefore,
+    lately: parts.counted.lately,
+    surroundings: network.surroundings,
     draining: parts.service.draining,
     reload: parts.configuration.state,
     waiting: parts.reload.waiting,

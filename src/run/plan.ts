@@ -5,7 +5,7 @@
 import type { Mode } from '../base/overview.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { TtlLimits } from '../cache/entry.js';
-import { modeOf } from '../config/combinations.js';
+import { dnssecModeOf, modeOf } from '../config/combinations.js';
 import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
@@ -74,7 +74,7 @@ export interface RoutePlan extends Route {
 
 /** How queries are resolved and answers validated. */
 export interface ResolutionPlan {
-  readonly dnssec: Config['dnssec']['mode'];
+  readonly dnssec: ReturnType<typeof dnssecModeOf>;
   readonly anchors: readonly Anchor[];
   /** Subtrees that count as unsigned. */
   readonly negativeAnchors: readonly Name[];
@@ -131,6 +131,8 @@ export interface Plan {
  */
 export function planOf(config: Config, files: PlanFiles): Plan {
   const texts = new Map(OPTIONS.map(({ path }) => [path, optionText(config, path)]));
+  // Left out, it depends on whether servers are listed.
+  texts.set('dnssec.mode', dnssecModeOf(config));
   const reader = new FileReader(files, texts);
   const { upstream, listen_tls: tls } = config;
   const roots = reader.roots(upstream.ca_file, 'upstream.ca_file');
@@ -276,9 +278,10 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
   servers: resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured')),
 });
 
-function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
+function resolutionPlan(config: Config): ResolutionPlan {
+  const { dnssec, cache, portal } = config;
   return {
-    dnssec: dnssec.mode,
+    dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
     negativeAnchors: dnssec.negative_trust_anchors.map(name => nameOf(wireName(name))),
     sha1: dnssec.sha1,

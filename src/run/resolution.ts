@@ -1,17 +1,18 @@
 // Resolution: the caches, validation, the portal window, the pipeline, and background jobs.
 
 import type { Observer } from '../base/observer.js';
-import type { Overview, ServerOverview } from '../base/overview.js';
+import type { Overview, ServerOverview, ValidationOverview } from '../base/overview.js';
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
-import { isWithin, type Name, nameOf } from '../dnssec/name.js';
+import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Outcome } from '../pipeline/answer.js';
+import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
@@ -29,6 +30,7 @@ import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { plainServers } from './servers.js';
+import { TYPE } from '../wire/rrtype.js';
 import { lostWords, Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
 
@@ -120,7 +122,7 @@ export class Resolution implements Live {
       onAnchorKeys: this.trust.seen,
     });
     const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
-    this.validations = new Validations({ ...asking, dnssecMode: () => this.plan.dnssec });
+    this.validations = new Validations({ ...asking, probes: true, dnssecMode: () => this.plan.dnssec });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
@@ -171,6 +173,11 @@ export class Resolution implements Live {
     return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';
   }
 
+  /** What validation has found. */
+  get validation(): ValidationOverview {
+    return this.validations.verdicts.state;
+  }
+
   /** What is not validated any more although it should be, one sentence each. */
   get lostTrust(): readonly string[] {
     return this.validates ? this.trust.points.lost.map(lostWords) : [];
@@ -212,6 +219,12 @@ export class Resolution implements Live {
     // After a sign-in, servers may be reachable that were not before.
     this.forgetFailures();
     upstreams.networkChanged('network');
+  }
+
+  /** Asks the servers for the name servers of the root, past the cache. What validation finds counts. */
+  askRoot(then: () => void): void {
+    const query = ownQuery(ROOT_NAME, TYPE.NS, { checkingDisabled: false, avoid: [] });
+    this.resolver.resolve(query.derive({ purpose: 'refresh' }), then);
   }
 
   /** Answers one question past all caches, and notes what validation finds on its way. */

@@ -108,6 +108,11 @@ export class Upstreams implements Live {
     return this.plan.roots?.octets.toString('latin1');
   }
 
+  /** How many questions in a row no server has answered. */
+  get unanswered(): number {
+    return this.main.unanswered;
+  }
+
   /** Whether no server is reached, and none may be asked in cleartext. */
   get isUnreached(): boolean {
     const addresses = this.main.overview().flatMap(each => each.addresses);

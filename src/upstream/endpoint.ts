@@ -1,13 +1,21 @@
 // One address of one server: its identity, its round-trip time, and what is known about reaching it.
 
 import { hashOf } from '../base/hash.js';
-import type { CleartextReason, Observer, ServerObserver, UpstreamProtocol } from '../base/observer.js';
+import {
+  type CleartextReason,
+  isEncrypted,
+  type Observer,
+  type ServerObserver,
+  type UpstreamProtocol,
+} from '../base/observer.js';
 import { failure, type Failure, type FailureCode, failureWords, RCODE } from '../base/outcome.js';
 import type { AddressOverview, Mode } from '../base/overview.js';
 import type { Clock, Connected, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
 import { flagsOf, rcodeOf } from '../wire/header.js';
 import { monoMs, type MonoMs } from '../base/time.js';
+import type { Scan } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';
+import { AnswersSeen } from './answers-alike.js';
 import { Answering } from './answering.js';
 import type { DowngradeGuard } from './downgrade.js';
 import type { Waiter } from './inflight.js';
@@ -126,6 +134,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   private readonly plain: PlainTransport<T>;
   /** Whether it answers over the connections that it accepts. */
   private readonly answering = new Answering();
+  /** What its answers have in common. */
+  private readonly answers = new AnswersSeen();
   /** Whether an authenticated server has answered since the guard was told. */
   private hasProved = false;
   /** Since when its queries go in cleartext because TLS does not work. */
@@ -271,6 +281,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.recoveredAtMs = monoMs(-Infinity);
     this.answering.forget();
     if (what === 'network') {
+      this.answers.forget();
       this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
       this.proved = this.hasProved = false;
       this.lastHandshake = {};
@@ -332,6 +343,9 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
         state.at === 'private' || tlsFailure === undefined
           ? undefined
           : failureWords(tlsFailure) + this.hint(tlsFailure),
+      failureCode: state.at === 'private' ? undefined : tlsFailure?.code,
+      silent: path === 'cleartext' ? this.plain.isDown : this.answering.isDown,
+      alike: this.answers.alike,
     };
   }
 
@@ -344,6 +358,11 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   /** Counts a reply that was accepted. */
   countResponse(rcode: number, rttMs: number): void {
     this.counts.response(rcode, rttMs / 1000);
+  }
+
+  /** Notes what it answered. @param type the QTYPE of the question */
+  noteAnswer({ question }: Ask, type: number, message: Buffer, scan: Scan, protocol: UpstreamProtocol): void {
+    this.answers.note(question, type, message, scan, !isEncrypted(protocol));
   }
 
   /** Counts an error in a reply. */
