@@ -2,6 +2,7 @@
 
 import { setFlagsFromString } from 'node:v8';
 
+import { isAnyAddress } from '../base/address.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
 import { wallSec } from '../base/time.js';
@@ -15,7 +16,7 @@ import { forgetActivation, type PassedSockets, passedSockets } from '../os/activ
 import { ANNOUNCED_DIRECTORIES, announcementReader } from '../os/announced.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { expand, isAnyAddress, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
+import { expand, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { handleProcessErrors } from '../os/process-errors.js';

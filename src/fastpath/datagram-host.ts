@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:dgram';
 
+import { isAnyAddress } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Log } from '../base/ports.js';
@@ -10,7 +11,7 @@ import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Front } from '../front/front.js';
 import { isSystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from '../os/libc.js';
-import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ListenAddress, listenText } from '../os/listen-address.js';
 import { DgramHost } from './dgram.js';
 import { InlineHost } from './inline.js';
 import { FrontWorkers, ThreadHost } from './threads.js';

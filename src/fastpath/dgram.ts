@@ -4,11 +4,12 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
+import { isAnyAddress } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import { isSystemError } from '../base/system-error.js';
 import { openUdp, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
-import { expand, isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { expand, type ListenAddress, listenText } from '../os/listen-address.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing, waitUntil } from './outgoing.js';
 

@@ -5,6 +5,8 @@
 import { isIPv6 } from 'node:net';
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
 
+import { exclude, isAnyAddress } from '../base/address.js';
+
 /** An address to listen on. */
 export interface ListenAddress {
   readonly address: string;
@@ -12,9 +14,6 @@ export interface ListenAddress {
   /** A socket that is open and bound there already. Its owner closes it: listeners use duplicates. */
   readonly fd?: number;
 }
-
-/** Whether it stands for all addresses of its family. */
-export const isAnyAddress = (address: string): boolean => address === '0.0.0.0' || address === '::';
 
 /** The address under which a listener is reached from this machine. */
 export const reachable = ({ address, port }: ListenAddress): ListenAddress => ({
@@ -64,8 +63,4 @@ export function zoneOfScope(scope: number): string | undefined {
  * that is open already is in nobody's way.
  */
 export const overlap = (a: ListenAddress, b: ListenAddress): boolean =>
-  a.fd === undefined &&
-  b.fd === undefined &&
-  a.port === b.port &&
-  isIPv6(a.address) === isIPv6(b.address) &&
-  (a.address === b.address || isAnyAddress(a.address) || isAnyAddress(b.address));
+  a.fd === undefined && b.fd === undefined && a.port === b.port && exclude(a.address, b.address);

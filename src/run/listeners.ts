@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { isAnyAddress } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Overview } from '../base/overview.js';
@@ -13,7 +14,7 @@ import type { Front } from '../front/front.js';
 import { SessionTable } from '../listen/sessions.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
-import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ListenAddress, listenText } from '../os/listen-address.js';
 import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
 import type { Live, Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
