@@ -106,6 +106,8 @@ export interface Overview {
     readonly address: string;
     readonly port: number;
   }[];
+  /** Listen addresses that are not served now, one sentence each. */
+  readonly unserved: readonly string[];
   /** The portal window; undefined: it is closed. */
   readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];

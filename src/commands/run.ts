@@ -228,10 +228,11 @@ function tellAddresses(log: Log, daemon: Daemon): void {
 /** Notifies the service manager, and handles signals. */
 function supervise(log: Log, daemon: Daemon, manager: ServiceManager | undefined): { close(): void } | undefined {
   const status = (): string => `STATUS=${statusLine(daemon.overview())}`;
-  const at = (): ListenAddress | undefined => {
-    const ourselves = daemon.overview().listening.find(({ transport }) => transport === 'udp');
-    return ourselves && reachable(ourselves);
-  };
+  const at = (): readonly ListenAddress[] =>
+    daemon
+      .overview()
+      .listening.filter(({ transport }) => transport === 'udp')
+      .map(reachable);
   const alive =
     manager &&
     new Heartbeat({

@@ -30,7 +30,7 @@ export const privacyWords = (overview: Overview): string => `${overview.mode}: $
 
 /** Problems that need attention, one sentence each. */
 function troublesOf(overview: Overview): string[] {
-  const { draining, clockIsSet, reload, waiting, unwritten, lostTrust } = overview;
+  const { draining, clockIsSet, reload, waiting, unwritten, unserved, lostTrust } = overview;
   return [
     ...(privacyOf(overview) === 'none' ? ['no server is reached'] : []),
     ...(draining ? [DRAINING] : []),
@@ -39,6 +39,7 @@ function troublesOf(overview: Overview): string[] {
     ...(reload.taken ? [] : ['the configuration file was refused when it was last read (the log says why)']),
     ...(waiting.length === 0 ? [] : [`changed, but only in force after a restart: ${waiting.join(', ')}`]),
     ...unwritten,
+    ...unserved,
   ];
 }
 
@@ -55,7 +56,8 @@ function healthWords(overview: Overview): string {
   return troubles.length === 0 ? 'nothing is wrong' : troubles.join('; ');
 }
 
-const listeningTexts = ({ listening }: Overview): string[] =>
+/** Where the daemon listens: `127.0.0.1:53 (UDP)`. */
+export const listeningTexts = ({ listening }: Pick<Overview, 'listening'>): string[] =>
   listening.map(
     ({ transport, address, port }) =>
       `${address.includes(':') ? `[${address}]` : address}:${port} (${transport.toUpperCase()})`,
@@ -85,6 +87,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     health: healthWords(overview),
     waiting: overview.waiting,
     unwritten: overview.unwritten,
+    unserved: overview.unserved,
     upstreams: upstreamsData(overview),
   };
 }

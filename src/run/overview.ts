@@ -13,6 +13,7 @@ import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
 import type { Upstreams } from './upstreams.js';
+import type { Web } from './web.js';
 
 /** The parts that are read. */
 export interface OverviewParts {
@@ -23,6 +24,7 @@ export interface OverviewParts {
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
   readonly listeners: Listeners;
+  readonly web: Web;
   readonly logging: Logging;
   readonly store: StateStore;
   readonly service: Service;
@@ -51,6 +53,7 @@ export function overviewOf(parts: OverviewParts): Overview {
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,
+    unserved: [...listeners.unserved, ...parts.web.unserved],
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,
