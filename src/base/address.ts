@@ -20,6 +20,16 @@ export function onLinkOf(teller: string, address: string): string {
 /** Whether an address is a loopback address of this machine. */
 export const isLoopback = (text: string): boolean => text.startsWith('127.') || withoutZone(text) === '::1';
 
+/** Whether an address stands for all addresses of its family, as a listener's. */
+export const isAnyAddress = (text: string): boolean => text === '0.0.0.0' || text === '::';
+
+/**
+ * Whether a machine cannot listen on one port of both addresses: they are one, or one is the wildcard that covers the
+ * other. The addresses are in canonical form.
+ */
+export const exclude = (a: string, b: string): boolean =>
+  a.includes(':') === b.includes(':') && (a === b || isAnyAddress(a) || isAnyAddress(b));
+
 /** The zone of an address: an interface's name or index; undefined: it has none. */
 export const zoneOf = (text: string): string | undefined => /%(.+)/s.exec(text)?.[1];
 

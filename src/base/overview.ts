@@ -163,6 +163,7 @@ export const FINDINGS = [
   'portal',
   'config_refused',
   'unwritten',
+  'unserved',
   'restart',
   'not_asked',
   'asked_beside',
@@ -217,6 +218,8 @@ export interface Facts {
     readonly address: string;
     readonly port: number;
   }[];
+  /** Listen addresses that are not served now, one sentence each. */
+  readonly unserved: readonly string[];
   /** The portal window; undefined: it is closed. */
   readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];

@@ -3,7 +3,7 @@
 import { isIP } from 'node:net';
 
 import { DOT_PORT } from '../base/port-numbers.js';
-import { hostName, listenAddress } from '../config/kinds.js';
+import { hostName, parseAddressPort } from '../config/kinds.js';
 import { tlsaOwner } from '../upstream/dane-lookup.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
 import { TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa.js';
@@ -76,8 +76,8 @@ function tlsaRecord(name: string, port: number, [own]: readonly ShownCertificate
 function split(text: string): { host: string; port: number } {
   const whole = isIP(text) !== 0 ? { host: text, port: DOT_PORT } : undefined;
   if (whole !== undefined) return whole;
-  const address = listenAddress.read(text);
-  if (address.ok) return { host: address.value.address, port: address.value.port };
+  const address = parseAddressPort(text);
+  if (address?.port !== undefined) return { host: address.address, port: address.port };
   const [, name = '', port] = /^([^:]*)(?::(\d{1,5}))?$/.exec(text) ?? [];
   const read = hostName.read(name);
   if (!read.ok || Number(port ?? DOT_PORT) > 65535)

@@ -2,6 +2,7 @@
 
 import { setFlagsFromString } from 'node:v8';
 
+import { isAnyAddress } from '../base/address.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
 import { wallSec } from '../base/time.js';
@@ -15,7 +16,7 @@ import { forgetActivation, type PassedSockets, passedSockets } from '../os/activ
 import { ANNOUNCED_DIRECTORIES, announcementReader } from '../os/announced.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { expand, isAnyAddress, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
+import { expand, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { readSurroundings } from '../os/surroundings.js';
@@ -247,10 +248,11 @@ function tellAddresses(log: Log, daemon: Daemon): void {
 /** Notifies the service manager, and handles signals. */
 function supervise(log: Log, daemon: Daemon, manager: ServiceManager | undefined): { close(): void } | undefined {
   const status = (): string => `STATUS=${statusLine(daemon.overview())}`;
-  const at = (): ListenAddress | undefined => {
-    const ourselves = daemon.overview().listening.find(({ transport }) => transport === 'udp');
-    return ourselves && reachable(ourselves);
-  };
+  const at = (): readonly ListenAddress[] =>
+    daemon
+      .overview()
+      .listening.filter(({ transport }) => transport === 'udp')
+      .map(reachable);
   const alive =
     manager &&
     new Heartbeat({

@@ -1,6 +1,6 @@
 // Checks that concern several options: those that contradict each other, and those that need each other.
 
-import { addressOctets } from '../base/address.js';
+import { addressOctets, exclude, isAnyAddress } from '../base/address.js';
 import type { Config } from './schema.js';
 
 /** A contradiction, or an option that does nothing. */
@@ -27,18 +27,20 @@ export function combinationProblems(config: Config): Clash[] {
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
-  const text = ({ address, port }: { address: string; port: number }): string => `${address} port ${port}`;
-  const seen = new Map<string, string>();
   const tcpListeners = [
-    ...(metrics.listen === 'off' ? [] : [{ at: metrics.listen, path: 'metrics.listen' }]),
-    ...listen.map((at, i) => ({ at, path: `listen[${i}]` })),
-    ...tls.addresses.map((at, i) => ({ at, path: `listen_tls.addresses[${i}]` })),
+    ...(metrics.listen === 'off' ? [] : [{ ...metrics.listen, path: 'metrics.listen' }]),
+    ...listen.map((at, i) => ({ ...at, path: `listen[${i}]` })),
+    ...tls.addresses.map((at, i) => ({ ...at, path: `listen_tls.addresses[${i}]` })),
   ];
-  for (const { at, path } of tcpListeners) {
-    const other = seen.get(text(at));
-    if (other !== undefined)
-      yield { path, words: `${text(at)} is already used by ${other}; allowed: a port of its own for every listener` };
-    seen.set(text(at), path);
+  for (const [i, { address, port, path }] of tcpListeners.entries()) {
+    const other = tcpListeners.slice(0, i).find(before => before.port === port && exclude(before.address, address));
+    if (other === undefined) continue;
+    const [wide, one] = isAnyAddress(address) ? [address, other.address] : [other.address, address];
+    const words =
+      wide === one
+        ? `${address} port ${port} is already used by ${other.path}; allowed: a port of its own for every listener`
+        : `${address} port ${port} cannot be beside ${other.address} in ${other.path}: ${wide} takes what is sent to ${one}, too; allowed: one of them, or another port`;
+    yield { path, words };
   }
   if (listen.length === 0 && tls.addresses.length === 0)
     yield {

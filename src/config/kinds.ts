@@ -3,7 +3,7 @@
 
 import { isIP, isIPv4 } from 'node:net';
 
-import { addressOctets, addressText } from '../base/address.js';
+import { addressOctets, addressText, isLinkLocal } from '../base/address.js';
 import { HTTPS_PORT } from '../base/port-numbers.js';
 
 /**
@@ -199,15 +199,55 @@ export const addressPort = text(
   writeAddressPort,
 );
 
-/** An address and port to listen on. */
-export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = text(
-  'an IP address and port (1 to 65535) such as 127.0.0.1:53 or "[::1]:53"',
-  input => {
-    const parsed = parseAddressPort(input);
-    return parsed?.port === undefined ? undefined : { address: parsed.address, port: parsed.port };
+/** The first octets of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2). */
+const IPV4_MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
+
+const LISTEN_ADDRESS = 'an IP address and port';
+
+/** An address and port to listen on. The address is in canonical form (RFC 5952), so that two texts of one are equal. */
+export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = {
+  allowed: `${LISTEN_ADDRESS} (1 to 65535) such as 127.0.0.1:53 or "[::1]:53"`,
+  read(input) {
+    if (typeof input !== 'string') return bad('not text');
+    const { bare, zone } = zoneTakenOut(input);
+    const parsed = parseAddressPort(bare);
+    const octets = addressOctets(parsed?.address ?? '');
+    if (parsed?.port === undefined || octets === undefined) return bad(`not ${LISTEN_ADDRESS}`);
+    const address = addressText(octets, 0, octets.length === 4 ? 4 : 16);
+    const problem = listenProblem(octets, address, zone);
+    if (problem !== undefined) return bad(problem);
+    return good({ address: zone === undefined ? address : `${address}%${zone}`, port: parsed.port });
   },
-  writeAddressPort,
-);
+  write: writeAddressPort,
+  schema: { type: 'string' },
+};
+
+/** The longest name of an interface, octets (IFNAMSIZ). */
+const MOST_ZONE_BYTES = 15;
+
+/** Takes the zone out of `[fe80::1%eth0]:53`: isIP of Node.js does not know all characters of interface names. */
+function zoneTakenOut(input: string): { readonly bare: string; readonly zone: string | undefined } {
+  const [, head, zone, tail] = /^(\[[^\]%]+)%([^\s/:%\]]+)(\].*)$/.exec(input) ?? [];
+  return head === undefined || tail === undefined ? { bare: input, zone: undefined } : { bare: head + tail, zone };
+}
+
+/** Why no socket can be bound to an address, on any machine; undefined: one can. */
+function listenProblem(octets: Buffer, address: string, zone: string | undefined): string | undefined {
+  const [first = 0] = octets;
+  if (octets.length === 4) {
+    const isForMany = (first >= 224 && first < 240) || octets.every(octet => octet === 255);
+    return isForMany ? 'a multicast or broadcast address, where nobody can listen' : undefined;
+  }
+  if (first === 0xff) return 'a multicast address, where nobody can listen';
+  if (octets.subarray(0, 12).equals(IPV4_MAPPED))
+    return `an IPv4 address in IPv6 form: write ${addressText(octets, 12, 4)}`;
+  if (zone !== undefined && Buffer.byteLength(zone) > MOST_ZONE_BYTES)
+    return `no interface has a name of more than ${MOST_ZONE_BYTES} octets`;
+  if (isLinkLocal(address) && zone === undefined)
+    return 'a link-local address without its link: add the interface, such as %eth0';
+  if (!isLinkLocal(address) && zone !== undefined) return `only link-local addresses have a zone: leave %${zone} out`;
+  return undefined;
+}
 
 /** A network: an address whose bits after the prefix are 0. */
 interface Cidr {

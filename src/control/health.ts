@@ -197,7 +197,7 @@ function portalWords({ by, openMs, leftMs }: PortalOverview): string {
   return `a portal window is open for ${left ?? ''} more, and some names go in cleartext: ${why} ${open ?? ''} ago`;
 }
 
-function* operating({ draining, reload, waiting, unwritten }: Facts): Iterable<Finding> {
+function* operating({ draining, reload, waiting, unwritten, unserved }: Facts): Iterable<Finding> {
   if (draining) yield finding('down', 'draining', 'it is being taken out of service');
   if (!reload.taken) {
     const words = 'the configuration file was refused when it was last read, and the one before is in force';
@@ -208,6 +208,7 @@ function* operating({ draining, reload, waiting, unwritten }: Facts): Iterable<F
     yield finding('weak', 'restart', words, 'restart it, for example with systemctl restart dotstub');
   }
   for (const words of unwritten) yield finding('weak', 'unwritten', words);
+  for (const words of unserved) yield finding('weak', 'unserved', words);
 }
 
 /** The servers, each once. */

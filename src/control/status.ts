@@ -81,7 +81,8 @@ const VALIDATION_FINDINGS: ReadonlySet<FindingId> = new Set([
   'lost_trust',
 ]);
 
-const listeningTexts = ({ listening }: Overview): string[] =>
+/** Where the daemon listens: `127.0.0.1:53 (UDP)`. */
+export const listeningTexts = ({ listening }: Pick<Overview, 'listening'>): string[] =>
   listening.map(
     ({ transport, address, port }) =>
       `${address.includes(':') ? `[${address}]` : address}:${port} (${transport.toUpperCase()})`,
@@ -114,6 +115,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     findings: overview.findings,
     waiting: overview.waiting,
     unwritten: overview.unwritten,
+    unserved: overview.unserved,
     upstreams: upstreamsData(overview),
   };
 }

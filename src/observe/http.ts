@@ -32,10 +32,12 @@ export interface HttpListener {
 }
 
 /**
- * Listens for HTTP. @throws the system's error if the address cannot be bound
+ * Listens for HTTP.
+ * @param at `fd`: a socket that is bound there, and is closed with the server @throws the system's error if the address
+ * cannot be bound
  */
 export async function listenHttp(
-  at: { readonly address: string; readonly port: number },
+  at: { readonly address: string; readonly port: number; readonly fd?: number },
   parts: HttpParts,
 ): Promise<HttpListener> {
   const server = createServer((request, response) => {
@@ -49,7 +51,7 @@ export async function listenHttp(
   server.requestTimeout = REQUEST_MS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(at.port, at.address, () => {
+    server.listen(at.fd === undefined ? { port: at.port, host: at.address } : { fd: at.fd }, () => {
       server.off('error', reject);
       // For example EMFILE while accepting: that connection is lost, the server stays.
       server.on('error', ({ message }) => parts.log.warn({}, `metrics.listen: ${message}`));

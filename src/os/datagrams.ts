@@ -29,6 +29,8 @@ export interface BindAddress {
   readonly address: string;
   readonly port: number;
   readonly fd?: number;
+  /** The index of the interface that its zone names; left out: it is looked up. */
+  readonly scope?: number;
 }
 
 /** A system call that failed; `code` is the one of Node.js. */
@@ -78,12 +80,39 @@ export function openUdp(libc: Libc, at: BindAddress): number {
       if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_RECVPKTINFO, 1));
       else must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_PKTINFO, 1));
     }
-    if (at.fd === undefined) must('bind', libc.bind(fd, socketAddress(at.address, at.port)));
+    if (at.fd === undefined) must('bind', bindEvenAhead(libc, fd, at));
     return fd;
   } catch (error) {
     libc.close(fd);
     throw error;
   }
+}
+
+/**
+ * Binds a socket. An address that this machine does not have now is bound, too, and is served once it comes: one that
+ * another program is about to add, or an IPv6 address that may not be used before the kernel has made sure that nobody
+ * else has it (RFC 4862 §5.4). @returns below 0: `-errno`
+ */
+export function bindEvenAhead(libc: Libc, fd: number, at: BindAddress): number {
+  const name = socketAddress(at, libc);
+  const bound = libc.bind(fd, name);
+  if (bound !== -LINUX.EADDRNOTAVAIL) return bound;
+  // The option of IPv4 is the one of IPv6 sockets, too.
+  libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_FREEBIND, 1);
+  return libc.bind(fd, name);
+}
+
+/** Errors of bind(2) for an address that the machine does not have. */
+const NOT_HERE: ReadonlySet<number> = new Set([-LINUX.EADDRNOTAVAIL, -LINUX.ENODEV, -LINUX.EINVAL]);
+
+/** Whether this machine has an address now, and may use it. If that cannot be found out, it counts as had. */
+export function hasAddress(libc: Libc, at: BindAddress): boolean {
+  const six = at.address.includes(':');
+  const fd = libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd !== -LINUX.EAFNOSUPPORT;
+  const bound = libc.bind(fd, socketAddress({ ...at, port: 0 }, libc));
+  libc.close(fd);
+  return !NOT_HERE.has(bound);
 }
 
 /** The port that a socket is bound to. */
@@ -95,7 +124,7 @@ export function portOf(libc: Libc, fd: number): number {
 const isAny = (octets: Buffer): boolean => octets.every(octet => octet === 0);
 
 /** struct sockaddr_in or sockaddr_in6. */
-function socketAddress(address: string, port: number): Buffer {
+function socketAddress({ address, port, scope }: BindAddress, libc: Libc): Buffer {
   const octets = addressOctets(address) ?? Buffer.alloc(4);
   const zone = zoneOf(address);
   const name = Buffer.alloc(octets.length === 4 ? 16 : NAME_BYTES);
@@ -103,15 +132,15 @@ function socketAddress(address: string, port: number): Buffer {
   name.writeUInt16BE(port, 2);
   octets.copy(name, octets.length === 4 ? 4 : 8);
   // sin6_scope_id, in the byte order of the machine: without it a link-local address leads nowhere.
-  if (octets.length === 16 && zone !== undefined) name.writeUInt32LE(scopeOf(zone), SCOPE_AT);
+  if (octets.length === 16 && zone !== undefined) name.writeUInt32LE(scope ?? scopeOf(zone, libc), SCOPE_AT);
   return name;
 }
 
 /**
  * The route to an address, from the address that the socket is bound to; in the form that `Messages.copyRoute` writes.
  */
-export function routeTo({ address, port }: BindAddress): Buffer {
-  const name = socketAddress(address, port);
+export function routeTo(to: BindAddress, libc: Libc): Buffer {
+  const name = socketAddress(to, libc);
   return Buffer.concat([Buffer.from([name.length]), name]);
 }
 

@@ -3,6 +3,7 @@
 import { FrontWorkers } from '../fastpath/threads.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import { front, type Front } from '../front/front.js';
+import { listeningTexts } from '../control/status.js';
 import { SESSION_LIMITS } from '../listen/stream.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
@@ -10,6 +11,7 @@ import { Configuration } from './configuration.js';
 import { Core } from './core.js';
 import { FileReload } from './file-reload.js';
 import { systemFiles } from './files.js';
+import { Following } from './following.js';
 import { Listeners } from './listeners.js';
 import { Logging } from './logging.js';
 import { Opened } from './opened.js';
@@ -58,12 +60,24 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, web, fileReload]);
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
-    taken: next => fileReload.follow(next),
+    taken(next) {
+      fileReload.follow(next);
+      following.follow();
+    },
   });
-  const shown: OverviewParts = { ...common, counted, startedAt, listeners, logging, service, reload, configuration };
+  const shown: OverviewParts = {
+    ...common,
+    ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
+  };
 
   await listeners.start(plan);
   await web.start(plan);
+  const following = opened.add(
+    new Following({
+      ...{ ...common, reload, followers: [listeners, web] },
+      listening: () => listeningTexts(overview()),
+    }),
+  );
   fileReload.follow(plan);
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, service, configuration, metrics: counted },
@@ -81,6 +95,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     async stop() {
       // What a reload opens after that, nobody would close.
       await configuration.close();
+      await following.close();
       await listeners.finish();
       await opened.close();
     },

@@ -2,22 +2,26 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { isAnyAddress } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
 import { type AgeSec, monoAfter } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
+import { isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { SessionTable } from '../listen/sessions.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
-import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ListenAddress, listenText, withScope } from '../os/listen-address.js';
+import { dependsOnMachine, type Follower, isServed } from './following.js';
 import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
-import type { Live, Prepared } from './reload.js';
+import type { Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
+import { absentWords, unopenedWords } from './unserved.js';
 
 /** The parts that they are made from. */
 export interface ListenersParts {
@@ -47,7 +51,7 @@ interface Addresses {
 }
 
 /** The listeners. */
-export class Listeners implements Live {
+export class Listeners implements Follower {
   static readonly options = [
     'listen',
     'listen_tls.addresses',
@@ -73,7 +77,7 @@ export class Listeners implements Live {
     const { front, observer, libc } = parts;
     this.workers = parts.workers;
     this.table = new SessionTable(observer, parts.maxSessions);
-    const streams = { front, observer, table: this.table, duplicate: libc && ((fd: number) => libc.dup(fd)) };
+    const streams = { front, observer, table: this.table, libc };
     this.tcp = new Streams('tcp', 'listen', streams);
     this.tls = new Streams('tls', 'listen_tls.addresses', streams);
   }
@@ -89,11 +93,34 @@ export class Listeners implements Live {
     return this;
   }
 
-  /** Where they listen, for the overview. */
+  /** Where they listen, for the overview: addresses that this machine does not have now are left out. */
   get listening(): Overview['listening'] {
-    const rows = (transport: 'udp' | 'tcp' | 'tls', bound: readonly ListenAddress[]): Overview['listening'] =>
-      bound.map(({ address, port }) => ({ transport, address, port }));
-    return [...rows('udp', this.udp?.bound ?? []), ...rows('tcp', this.tcp.bound), ...rows('tls', this.tls.bound)];
+    return this.byTransport.flatMap(({ transport, bound }) =>
+      bound.filter(at => this.isServed(at)).map(({ address, port }) => ({ transport, address, port })),
+    );
+  }
+
+  get follows(): boolean {
+    return this.waits || this.byTransport.some(({ bound }) => bound.some(dependsOnMachine));
+  }
+
+  get waits(): boolean {
+    return this.byTransport.some(({ unopened }) => unopened.length > 0);
+  }
+
+  get unserved(): readonly string[] {
+    const sentences = this.byTransport.flatMap(({ transport, option, bound, unopened }) => [
+      ...bound.filter(at => at.wildcard === undefined && !this.isServed(at)).map(at => absentWords(at, option)),
+      ...unopened.map(each => unopenedWords(each, transport.toUpperCase(), option)),
+    ]);
+    // Mostly the same for UDP and TCP.
+    return [...new Set(sentences)].filter(words => words !== undefined);
+  }
+
+  async isOutdated({ listeners: plan }: Plan): Promise<boolean> {
+    const { udp, tcp, tls } = this.addresses(plan);
+    if (this.tcp.isOutdated(tcp) || this.tls.isOutdated(tls)) return true;
+    return this.udp === undefined || isOutdated(this.udp, udp, this.parts.libc);
   }
 
   /** Open sessions of clients, by transport. */
@@ -114,8 +141,7 @@ export class Listeners implements Live {
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
-    const { sockets } = this.parts;
-    const { udp, tcp, tls } = addressesOf(plan, sockets);
+    const { udp, tcp, tls } = this.addresses(plan);
     if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
     const nextTcp = await this.tcp.prepare(tcp, undefined);
     const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
@@ -124,14 +150,11 @@ export class Listeners implements Live {
     });
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
-    const nextUdp =
-      udpText === this.udpText
-        ? before
-        : await this.openUdp(plan, udp).catch((error: unknown) => {
-            nextTcp.abandon();
-            nextTls.abandon();
-            throw error;
-          });
+    const nextUdp = await this.nextUdp(plan, udp, udpText).catch((error: unknown) => {
+      nextTcp.abandon();
+      nextTls.abandon();
+      throw error;
+    });
     return {
       commit: () => {
         nextTcp.commit();
@@ -166,6 +189,40 @@ export class Listeners implements Live {
     this.tls.destroy();
     await Promise.all([...this.retiring].map(async each => each.close()));
     await this.udp?.close();
+  }
+
+  /** What is bound and what waits, by transport. */
+  private get byTransport() {
+    const none: readonly ListenAddress[] = [];
+    return [
+      { transport: 'udp', option: 'listen', bound: this.udp?.bound ?? none, unopened: this.udp?.unopened ?? [] },
+      { transport: 'tcp', option: 'listen', bound: this.tcp.bound, unopened: this.tcp.unopened },
+      { transport: 'tls', option: 'listen_tls.addresses', bound: this.tls.bound, unopened: this.tls.unopened },
+    ] as const;
+  }
+
+  private isServed(at: ListenAddress): boolean {
+    const { libc } = this.parts;
+    return libc === undefined || isServed(libc, at);
+  }
+
+  /** The addresses of a plan, with the present indexes of the interfaces that they name. */
+  private addresses(plan: Omit<ListenersPlan, 'certificate'>): Addresses {
+    const { libc, sockets } = this.parts;
+    const { udp, tcp, tls } = addressesOf(plan, sockets);
+    const placed = (all: readonly ListenAddress[]): readonly ListenAddress[] => all.map(at => withScope(at, libc));
+    return { udp: placed(udp), tcp: placed(tcp), tls: placed(tls) };
+  }
+
+  /** The host in force, or another one if it would serve something else. */
+  private async nextUdp(
+    plan: ListenersPlan,
+    addresses: readonly ListenAddress[],
+    text: string,
+  ): Promise<DatagramHost | undefined> {
+    const { udp } = this;
+    const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
+    return stays ? udp : this.openUdp(plan, addresses);
   }
 
   private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {

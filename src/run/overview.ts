@@ -14,6 +14,7 @@ import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
 import type { Upstreams } from './upstreams.js';
+import type { Web } from './web.js';
 
 /** The parts that are read. */
 export interface OverviewParts {
@@ -25,6 +26,7 @@ export interface OverviewParts {
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
   readonly listeners: Listeners;
+  readonly web: Web;
   readonly logging: Logging;
   readonly store: StateStore;
   readonly service: Service;
@@ -59,6 +61,7 @@ function factsOf(parts: OverviewParts): Facts {
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,
+    unserved: [...listeners.unserved, ...parts.web.unserved],
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,

@@ -8,7 +8,7 @@ import {
   tcpListener,
   tlsListener,
 } from '../listen/stream.js';
-import { type ListenAddress, overlap } from '../os/listen-address.js';
+import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
 
@@ -31,6 +31,17 @@ export class Streams {
     return this.listener?.bound ?? [];
   }
 
+  /** The addresses that wait. */
+  get unopened(): readonly Unopened[] {
+    return this.listener?.unopened ?? [];
+  }
+
+  /** Whether it would listen elsewhere if these addresses were opened now. */
+  isOutdated(addresses: readonly ListenAddress[]): boolean {
+    const texts = (all: readonly ListenAddress[]): string => all.map(placeText).join('\n');
+    return this.unopened.length > 0 || texts(addresses) !== texts(this.addresses);
+  }
+
   /**
    * Opens the new addresses, and keeps the old ones open.
    * @param credentials for TLS @throws StartError; then it listens where it did before
@@ -48,7 +59,7 @@ export class Streams {
       commit: () => {
         this.addresses = addresses;
         if (credentials !== undefined) listener.setCredentials(credentials);
-        void listener.set(addresses);
+        listener.keep(addresses);
       },
       abandon: () => void listener.set(before),
     };

@@ -46,6 +46,21 @@ await t.test('the problem with each broken file has its place, path, value and w
   t.end();
 });
 
+await t.test('listen addresses are in canonical form, with any name that an interface may have', t => {
+  t.same(
+    good('listen: ["[FE80:0::1%br_lan]:53", "[fe80::1%eth0.7]:53", "[0:0::1]:53", "127.0.0.1:53"]').config.listen,
+    [
+      { address: 'fe80::1%br_lan', port: 53 },
+      { address: 'fe80::1%eth0.7', port: 53 },
+      { address: '::1', port: 53 },
+      { address: '127.0.0.1', port: 53 },
+    ],
+  );
+  t.same(good('listen: ["0.0.0.0:53", "[::]:53"]').config.listen.length, 2, 'both families');
+  t.same(good('listen: ["0.0.0.0:53", "127.0.0.1:54"]').config.listen.length, 2, 'another port');
+  t.end();
+});
+
 await t.test('an empty file is the defaults', t => {
   t.same(good('').config, defaultConfig());
   t.match(good('').config, {
