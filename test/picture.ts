@@ -21,7 +21,7 @@ import { signedTree } from './fixtures/signed-records.js';
 
 const PATH = new URL('../deploy/status-page.png', import.meta.url).pathname;
 const SECONDS = 130;
-const WIDTH = 1180;
+const WIDTH = 1216;
 const NAMES = ['dns.example', 'dns.example.net'];
 /** So long are answers on their way from a server. */
 const AWAY_MS = [9, 14];
