@@ -227,7 +227,7 @@ function presetTable(): string {
       const cells = PRESETS.map(preset => {
         const value = presets[preset][path];
         if (value === undefined) return fallback;
-        return `\`${Array.isArray(value) ? value.join(', ') : String(value)}\``;
+        return `\`${Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? value : JSON.stringify(value)}\``;
       });
       return [name, fallback, ...cells];
     }),
