@@ -149,7 +149,6 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ['uci commit dhcp && service odhcpd restart', { not: 'takes OpenWrt' }],
   ['npm install && npm test', { not: OF_CI }],
   ['npm run interop', { not: OF_CI }],
-  ['npm run lint', { not: OF_CI }],
   ['npm run bench', { not: 'takes an hour, and a machine of its own' }],
 ];
 
