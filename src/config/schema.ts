@@ -1,4 +1,4 @@
-// Every option, one row each. Its check, default, help, example, JSON schema and line in the README come from the row.
+// Every option, one row each. Its check, default, help, example, JSON schema and line in docs/options.md come from the row.
 // Values are in ms and bytes after reading; the file writes them with units.
 
 import {
