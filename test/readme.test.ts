@@ -263,9 +263,8 @@ await t.test(
 
 await t.test('the statement about privacy names what writes names to a disk', async t => {
   for (const option of ['cache.persist', 'log.queries', 'log.dnstap']) {
-    const row = OPTIONS.find(({ path }) => path === option);
-    if (row?.built === true)
-      for (const document of ['README.md', 'docs/privacy.md']) t.match(documentText(document), option, document);
+    t.ok(OPTIONS.some(({ path }) => path === option));
+    for (const document of ['README.md', 'docs/privacy.md']) t.match(documentText(document), option, document);
   }
 });
 
