@@ -92,13 +92,16 @@ await t.test('the mode is worked out once: strict with servers, opportunistic wi
   t.match(planFor('upstream: { mode: off }').upstream, { mode: 'off', servers: 'system' });
 });
 
-await t.test('dnssec.mode left out: require with servers, prefer with those of the system; a reload sees that', async t => {
-  const listed = planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }');
-  const system = planFor('');
-  t.equal(listed.resolution.dnssec, 'require');
-  t.equal(system.resolution.dnssec, 'prefer');
-  t.equal(planFor('dnssec: { mode: require }').resolution.dnssec, 'require', 'what is written counts');
-  t.ok(changedOptions(system, listed).includes('dnssec.mode'));
-  const written = planFor('dnssec: { mode: prefer }');
-  t.notOk(changedOptions(system, written).includes('dnssec.mode'), 'the same in other words');
-});
+await t.test(
+  'dnssec.mode left out: require with servers, prefer with those of the system; a reload sees that',
+  async t => {
+    const listed = planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }');
+    const system = planFor('');
+    t.equal(listed.resolution.dnssec, 'require');
+    t.equal(system.resolution.dnssec, 'prefer');
+    t.equal(planFor('dnssec: { mode: require }').resolution.dnssec, 'require', 'what is written counts');
+    t.ok(changedOptions(system, listed).includes('dnssec.mode'));
+    const written = planFor('dnssec: { mode: prefer }');
+    t.notOk(changedOptions(system, written).includes('dnssec.mode'), 'the same in other words');
+  },
+);
