@@ -203,6 +203,7 @@ await t.test('for programs: the fields that there have always been, and what wai
       },
     ],
     waiting: ['log.format'],
+    unserved: [],
     unwritten: [],
     upstreams: [
       {
