@@ -100,6 +100,8 @@ export interface ListenersPlan {
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
   readonly metrics: Listen | undefined;
+  /** Names under which HTTP is asked, beside local ones. */
+  readonly metricsHosts: readonly string[];
 }
 
 /** A configuration, worked out. */
@@ -175,6 +177,7 @@ export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
+  metricsHosts: config.metrics.hosts,
 });
 
 type PairNames = Readonly<Record<'certificate' | 'key', string>>;

@@ -1,5 +1,6 @@
 // The HTTP side: metrics, health and the status page, if the plan has them.
 
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import type { Clock, Log } from '../base/ports.js';
@@ -20,9 +21,11 @@ export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'stat
 
 /** The HTTP listener. */
 export class Web implements Live {
-  static readonly options = ['metrics.listen'];
+  static readonly options = ['metrics.listen', 'metrics.hosts'];
   readonly options = Web.options;
   private open: { readonly at: Listen; readonly listener: HttpListener } | undefined;
+  /** Names under which it is asked, beside local ones. */
+  private hosts: readonly string[] = [];
   /** Takes samples of the sums, for as long as there is a page to show them. */
   private remembered: History | undefined;
 
@@ -39,9 +42,10 @@ export class Web implements Live {
     return this;
   }
 
-  async prepare({ listeners: { metrics: at } }: Plan): Promise<Prepared> {
+  async prepare({ listeners: { metrics: at, metricsHosts } }: Plan): Promise<Prepared> {
     const before = this.open;
-    if (at?.address === before?.at.address && at?.port === before?.at.port) return ready(() => undefined);
+    const hosts = [hostname().toLowerCase(), ...metricsHosts];
+    if (at?.address === before?.at.address && at?.port === before?.at.port) return ready(() => (this.hosts = hosts));
     // A wildcard cannot be open beside an address that it stands for.
     const inTheWay = before !== undefined && at !== undefined && overlap(before.at, at) ? before : undefined;
     inTheWay?.listener.close();
@@ -55,6 +59,7 @@ export class Web implements Live {
     return {
       commit: () => {
         this.open = next;
+        this.hosts = hosts;
         if (before !== inTheWay) before?.listener.close();
         if (next === undefined) this.forget();
       },
@@ -88,6 +93,8 @@ export class Web implements Live {
         notReady,
         status,
         maxConnections,
+        hosts: () => this.hosts,
+        clock,
         log,
         pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
         history: () => ({ samples: remembered.samples() }),
