@@ -304,6 +304,13 @@ export const schema = {
       { address: '127.0.0.1', port: 9153 },
       'The address for HTTP: the status page, /metrics, /livez and /readyz.',
     ),
+    hosts: list(
+      domainName,
+      [],
+      64,
+      'Names under which others reach `metrics.listen`, with all names below them. Requests for other names are refused, because a page from elsewhere may have led a browser here; IP addresses, local names and the host name of this machine are always accepted.',
+      { example: ['dns1.corp.example'] },
+    ),
   }),
   state_directory: option(
     path,

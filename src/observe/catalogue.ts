@@ -105,6 +105,10 @@ export const COUNTERS = {
   dnssec_lookups_total: { help: 'DS and DNSKEY sets asked for, beside the questions of clients.', labels: {} },
   dnssec_retries_total: { help: 'Bogus answers that were asked for again at another server.', labels: {} },
   dnssec_limit_hits_total: { help: 'Limits of validation that were met.', labels: { limit: DNSSEC_LIMITS } },
+  http_connections_dropped_total: {
+    help: 'HTTP connections that were closed for others, or refused: too many, or too fast.',
+    labels: {},
+  },
   dnstap_dropped_total: { help: 'Frames of dnstap that were lost: no listener, or a slow one.', labels: {} },
 } as const satisfies Record<string, MetricRow>;
 

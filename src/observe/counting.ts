@@ -186,6 +186,11 @@ export class Counting implements Observer {
     this.counters.dnstap_dropped_total.at().count++;
   }
 
+  /** An HTTP connection was closed for another one, or refused. */
+  httpDropped(): void {
+    this.counters.http_connections_dropped_total.at().count++;
+  }
+
   /** Adds the counts of a front thread. */
   absorb(front: FrontCounts): void {
     for (const family of [4, 6] as const) {

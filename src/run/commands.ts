@@ -50,7 +50,7 @@ export function controlCommands(parts: CommandParts): ControlCommands {
     trace: traceCommand(async (name, type) => resolution.trace(name, type)),
     metrics: {
       async run() {
-        const { body } = await parts.metrics.expose(undefined);
+        const { body } = await parts.metrics.expose('text');
         return { ok: true, text: body.trimEnd(), data: body };
       },
     },

@@ -49,10 +49,13 @@ export class Counted {
   }
 
   /** For scrapers. */
-  readonly expose: Metrics['expose'] = async accept => this.metrics.expose(accept);
+  readonly expose: Metrics['expose'] = async form => this.metrics.expose(form);
 
   /** A frame of dnstap was lost. */
   readonly dnstapLost = (): void => this.metrics.dnstapLost();
+
+  /** An HTTP connection was closed for another one, or refused. */
+  readonly httpDropped = (): void => this.metrics.httpDropped();
 
   /** Milliseconds since 1970, and sums since the start, in the order of base/rates. */
   private readonly sums = (): number[] => [this.parts.clock.wallMs(), ...this.sumsAlone()];

@@ -104,6 +104,8 @@ export interface ListenersPlan {
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
   readonly metrics: Listen | undefined;
+  /** Names under which HTTP is asked, beside local ones. */
+  readonly metricsHosts: readonly string[];
 }
 
 /** A configuration, worked out. */
@@ -220,6 +222,7 @@ export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
+  metricsHosts: config.metrics.hosts,
 });
 
 /** The options that a reload to `next` would change. */

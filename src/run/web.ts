@@ -1,5 +1,6 @@
 // The HTTP side: metrics, health and the status page, if the plan has them.
 
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import type { Clock, Log } from '../base/ports.js';
@@ -35,10 +36,12 @@ const isOpen = (web: OpenWeb | Unopened | undefined): web is OpenWeb => web !== 
 
 /** The HTTP listener. */
 export class Web implements Follower {
-  static readonly options = ['metrics.listen'];
+  static readonly options = ['metrics.listen', 'metrics.hosts'];
   readonly options = Web.options;
   /** Open, or waiting for its address; undefined: the plan has none. */
   private web: OpenWeb | Unopened | undefined;
+  /** Names under which it is asked, beside local ones. */
+  private hosts: readonly string[] = [];
   /** Takes samples of the sums, for as long as there is a page to show them. */
   private remembered: History | undefined;
 
@@ -75,10 +78,11 @@ export class Web implements Follower {
     return this.waits || (at !== undefined && !this.isAt(withScope(at, this.parts.libc)));
   }
 
-  async prepare({ listeners: { metrics } }: Plan): Promise<Prepared> {
+  async prepare({ listeners: { metrics, metricsHosts } }: Plan): Promise<Prepared> {
     const before = this.web;
     const at = metrics && withScope(metrics, this.parts.libc);
-    if (at !== undefined && this.isAt(at)) return ready(() => undefined);
+    const hosts = [hostname().toLowerCase(), ...metricsHosts];
+    if (at !== undefined && this.isAt(at)) return ready(() => (this.hosts = hosts));
     // A wildcard cannot be open beside an address that it stands for.
     const inTheWay = isOpen(before) && at !== undefined && overlap(before.at, at) ? before : undefined;
     inTheWay?.listener.close();
@@ -92,6 +96,7 @@ export class Web implements Follower {
     return {
       commit: () => {
         this.web = next;
+        this.hosts = hosts;
         if (isOpen(before) && before !== inTheWay) before.listener.close();
         this.forgetUnlessOpen();
       },
@@ -128,6 +133,8 @@ export class Web implements Follower {
         notReady,
         status,
         maxConnections,
+        hosts: () => this.hosts,
+        clock,
         log,
         pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
         history: () => ({ samples: remembered.samples() }),

@@ -5,7 +5,7 @@ import t from 'tap';
 import type { Overview } from '../../src/base/overview.js';
 import { wallMs } from '../../src/base/time.js';
 import { COUNTERS, GAUGES, HISTOGRAMS, SERVER_COUNTERS, SERVER_HISTOGRAMS } from '../../src/observe/catalogue.js';
-import { type Metrics, metrics } from '../../src/observe/metrics.js';
+import { formFor, type Metrics, metrics } from '../../src/observe/metrics.js';
 import { addressOverview, overviewOf, serverOverview } from '../fixtures/overview.js';
 
 const OPEN_METRICS = 'application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5';
@@ -21,7 +21,7 @@ function setUp(): Metrics & { seen: Overview; lines(accept?: string): Promise<st
   const tested = {
     ...made,
     seen: overviewOf(),
-    lines: async (accept?: string) => (await made.expose(accept)).body.split('\n'),
+    lines: async (accept?: string) => (await made.expose(formFor(accept))).body.split('\n'),
   };
   return tested;
 }
@@ -37,7 +37,7 @@ await t.test('both formats, in both orders, again and again: every counter keeps
     observer.ede(22);
     const bodies = new Map<string | undefined, string[]>();
     for (const accept of order) {
-      const { contentType, body } = await expose(accept);
+      const { contentType, body } = await expose(formFor(accept));
       t.equal(
         contentType,
         accept === undefined
@@ -63,7 +63,9 @@ await t.test('both formats, in both orders, again and again: every counter keeps
 
 await t.test('scrapes at the same time do not disturb each other', async t => {
   const { expose } = setUp();
-  const all = await Promise.all([undefined, OPEN_METRICS, undefined, OPEN_METRICS].map(async each => expose(each)));
+  const all = await Promise.all(
+    [undefined, OPEN_METRICS, undefined, OPEN_METRICS].map(async each => expose(formFor(each))),
+  );
   t.ok(all.every(({ body }) => /^dotstub_queries_total\{/m.test(body)));
 });
 
