@@ -96,8 +96,9 @@ export class SpeculativeLookups {
     }
     // In a signed zone, an answer also needs the proof that the name above is no zone (Chain.zoneBelow).
     const between = open.length < 2 ? undefined : parentOf(name);
-    if (isLikelySigned && between !== undefined && this.zones.get(between, ageNow) === undefined)
-      if (!lookups.some(each => each.name === between)) lookups.push({ name: between, type: TYPE.DS });
+    const isOpen = between !== undefined && this.zones.get(between, ageNow) === undefined;
+    if (isLikelySigned && isOpen && !lookups.some(each => each.name === between))
+      lookups.push({ name: between, type: TYPE.DS });
     return guess;
   }
 
