@@ -24,7 +24,7 @@ import { loopbackHolders } from '../os/port-holder.js';
 import { answers } from './alive.js';
 import { CONFIG } from './installation.js';
 import { resolvConfFor } from './resolv-conf.js';
-import { BLOCK, type RunStep, type Step, stepText } from './steps.js';
+import { BLOCK, MARK, type RunStep, type Step, stepText } from './steps.js';
 import { wayOut } from './way-out.js';
 
 /** How often the daemon is queried, a second apart, until it answers: it starts slowly on a small machine. */
@@ -95,7 +95,7 @@ export class CarryingOut {
         return undefined;
       case 'save':
         // A second installation must not save the file that the first one has written.
-        if (!linkExists(this.at(step.to))) this.copy(step.path, step.to);
+        if (this.ownText(step.path)?.startsWith(MARK) !== true) this.copy(step.path, step.to);
         return undefined;
       case 'restore':
         this.copy(step.from, step.path);
@@ -313,5 +313,3 @@ function removeIfEmpty(directory: string): void {
 const textAt = (path: string): string | undefined => (existsSync(path) ? readFileSync(path, 'utf8') : undefined);
 
 const isLink = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-
-const linkExists = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;

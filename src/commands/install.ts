@@ -107,8 +107,13 @@ function show(steps: readonly Step[]): number {
   return 0;
 }
 
-/** @throws UsageError if the steps cannot be taken by this user, or on this system */
+/**
+ * Makes ready for changes of the system.
+ * @throws UsageError if the steps cannot be taken by this user, or on this system
+ */
 function mayChange(root: string | undefined): void {
+  // The service and all users have to read what is written.
+  process.umask(0o022);
   if (root !== undefined) return;
   if (process.getuid?.() !== 0) throw new UsageError('this takes root (sudo); --dry-run shows what would be done');
   if (!existsSync('/run/systemd/system'))

@@ -12,7 +12,7 @@ export type Step =
       readonly executable?: true;
     }
   | { readonly does: 'remove'; readonly path: string; readonly why: string }
-  /** Keeps what is at `path` as `to`, a link as a link to the same file; does nothing if `to` exists. */
+  /** Keeps what is at `path` as `to`, a link as a link to the same file; does nothing if it is ours. */
   | { readonly does: 'save'; readonly path: string; readonly to: string; readonly why: string }
   /** Undoes `save`. */
   | { readonly does: 'restore'; readonly path: string; readonly from: string; readonly why: string }

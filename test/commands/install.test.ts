@@ -13,7 +13,7 @@ import { installSteps, type System, uninstallSteps } from '../../src/commands/in
 import { managerOf, resolvConfFor, type Tree } from '../../src/commands/resolv-conf.js';
 import { BLOCK, type Step } from '../../src/commands/steps.js';
 import { listening, loopbackHolders } from '../../src/os/port-holder.js';
-import { dotstub, temporaryDirectory } from '../fixtures/program.js';
+import { dotstub, PROGRAM, temporaryDirectory } from '../fixtures/program.js';
 import { type Files, readTree, SYSTEMS, writeTree } from '../fixtures/system-tree.js';
 
 const packaged = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
@@ -215,6 +215,26 @@ await t.test('install --root: files and links for the next boot, and back', asyn
   t.ok(readlinkSync(join(root, 'etc/systemd/system/sockets.target.wants/dotstub.socket')));
   t.match(await dotstub(['uninstall', '--root', root]), { code: 0, stderr: '' });
   t.same(withoutOurs(readTree(root)), withoutOurs(before));
+});
+
+await t.test('what is written can be read by all, whatever the umask of root', async t => {
+  const { root } = rootOf(t, { '/etc/resolv.conf': 'nameserver 192.0.2.53\n' });
+  const shell = ['sh', '-c', 'umask 077; exec "$@"', 'sh', ...PROGRAM];
+  await dotstub(['install', '--root', root], shell);
+  const modes = ['etc/dotstub', 'etc/dotstub/dotstub.yaml', 'etc/systemd/system', 'etc/systemd/system/dotstub.socket'];
+  t.same(
+    modes.map(path => (lstatSync(join(root, path)).mode & 0o777).toString(8)),
+    ['755', '644', '755', '644'],
+  );
+});
+
+await t.test('a copy that was left over is no way back', async t => {
+  const [, files] = SYSTEMS['a file that nobody writes'] ?? ['file', {}];
+  const { root, tree } = rootOf(t, { ...files, '/etc/dotstub/resolv.conf.before': 'nameserver 198.51.100.9\n' });
+  const before = tree.text('/etc/resolv.conf');
+  await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true })));
+  await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+  t.equal(tree.text('/etc/resolv.conf'), before);
 });
 
 await t.test('install --root with a configuration that is bad: what is wrong, and all as before', async t => {
