@@ -78,8 +78,8 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
   },
 };
 
-/** Over UDP, then over TCP if the answer was truncated. */
-async function ask(
+/** Asks over UDP, then over TCP if the answer was truncated; undefined: there was no answer. */
+export async function ask(
   server: ListenAddress,
   question: Buffer,
   dnssecOk: boolean,
