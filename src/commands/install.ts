@@ -91,7 +91,7 @@ function systemAt(root: string | undefined, program: readonly string[]): System 
 
 async function carryOut(steps: readonly Step[], root: string | undefined, dryRun: boolean): Promise<number> {
   if (dryRun) {
-    console.log(steps.map(step => `would ${stepText(step)}`).join('\n'));
+    console.log(steps.length === 0 ? NOT_INSTALLED : steps.map(step => `would ${stepText(step)}`).join('\n'));
     return 0;
   }
   if (root === undefined && process.getuid?.() !== 0)
@@ -100,6 +100,7 @@ async function carryOut(steps: readonly Step[], root: string | undefined, dryRun
     throw new UsageError(
       'the system was not started by systemd; see "dotstub run --help" for running it in another way',
     );
+  if (steps.length === 0) console.log(NOT_INSTALLED);
   for (const step of steps) {
     console.log(stepText(step));
     const problem = await carryOutOne(step, root);
@@ -109,6 +110,8 @@ async function carryOut(steps: readonly Step[], root: string | undefined, dryRun
   }
   return 0;
 }
+
+const NOT_INSTALLED = 'dotstub is not installed here: there is nothing to do';
 
 /** How often the daemon is queried, a second apart, until it answers: it starts slowly on a small machine. */
 const ASK_TRIES = 10;

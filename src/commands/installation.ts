@@ -137,6 +137,7 @@ export function uninstallSteps(
 ): Step[] {
   const reload = (unit: string): Step[] =>
     running ? [{ does: 'run', command: ['systemctl', 'reload-or-restart', unit], why: 'it reads that' }] : [];
+  const units = UNIT_FILES.filter(name => exists(join(UNITS, name)));
   return [
     ...(exists(RESOLVED_DROP_IN)
       ? [
@@ -163,22 +164,21 @@ export function uninstallSteps(
           ...reload('NetworkManager.service'),
         ]
       : []),
+    ...(units.length === 0 ? [] : removal(units, running)),
+  ];
+}
+
+/** Stops units that are installed, and removes them. systemctl would not know others. */
+function removal(units: readonly string[], running: boolean): Step[] {
+  return [
     {
       does: 'run',
-      command: [
-        'systemctl',
-        'disable',
-        ...(running ? ['--now'] : []),
-        'dotstub-tls.socket',
-        'dotstub.socket',
-        'dotstub.service',
-      ],
+      // The sockets first: a query would start the service again.
+      command: ['systemctl', 'disable', ...(running ? ['--now'] : []), ...units.toReversed()],
       why: 'stops it',
       mayFail: true,
     },
-    ...UNIT_FILES.map(name => join(UNITS, name))
-      .filter(exists)
-      .map((path): Step => ({ does: 'remove', path, why: 'systemd forgets it' })),
+    ...units.map((name): Step => ({ does: 'remove', path: join(UNITS, name), why: 'systemd forgets it' })),
     ...(running ? [{ does: 'run', command: ['systemctl', 'daemon-reload'], why: 'systemd reads it' } as const] : []),
   ];
 }

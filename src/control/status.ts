@@ -1,7 +1,8 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
+import { aboutAddress } from '../base/address.js';
 import type { AddressOverview, Overview, PortalOverview } from '../base/overview.js';
-import { durationText } from '../base/rates.js';
+import { cacheText, durationText } from '../base/rates.js';
 import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
@@ -64,7 +65,7 @@ const listeningTexts = ({ listening }: Overview): string[] =>
 /** The state of the daemon, for programs. */
 export function statusData(overview: Overview): Readonly<Record<string, unknown>> {
   const privacy = privacyOf(overview);
-  const { entries, bytes, limitBytes } = overview.cache;
+  const { entries, bytes, limitBytes, sizeBytes } = overview.cache;
   return {
     version: overview.version,
     up_seconds: Math.floor(overview.upMs / 1000),
@@ -72,7 +73,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     privacy,
     privacy_words: PRIVACY_WORDS[privacy],
     dnssec: overview.dnssec,
-    cache: { entries, bytes, limit_bytes: limitBytes },
+    cache: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes },
     inflight: overview.inflight,
     listening: listeningTexts(overview),
     portal_seconds: Math.ceil((overview.portal?.leftMs ?? 0) / 1000),
@@ -80,6 +81,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     portal: overview.portal && {
       by: overview.portal.by,
       url: overview.portal.url,
+      visit: overview.portal.visit,
       open_seconds: Math.floor(overview.portal.openMs / 1000),
     },
     health: healthWords(overview),
@@ -123,13 +125,16 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
   };
 }
 
+/** What to do while a portal window is open. */
+export const signInWords = (visit: string): string => `open ${visit} in a browser to sign in`;
+
 /** An open portal window, in lines. */
-export function portalWords({ by, url, openMs, leftMs }: PortalOverview): readonly string[] {
+export function portalWords({ by, visit, openMs, leftMs }: PortalOverview): readonly string[] {
   const [open, left] = [Math.floor(openMs / 1000), Math.ceil(leftMs / 1000)].map(durationText);
   const why = by === 'command' ? 'opened by command' : 'this network has a captive portal, found';
   return [
     `a portal window is open for ${left ?? ''} more: ${why} ${open ?? ''} ago`,
-    ...(url === undefined ? [] : [`the page of the portal: ${url}`]),
+    ...(visit === undefined ? [] : [signInWords(visit)]),
   ];
 }
 
@@ -142,7 +147,7 @@ export function statusText(overview: Overview): string {
     ...(portal === undefined ? [] : portalWords(portal).map(words => ['', words])),
     ['servers', reachedText(overview)],
     ['DNSSEC', `${dnssec}: ${VALIDATION_WORDS[dnssec]}`],
-    ['cache', `${cache.entries} answers, ${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
+    ['cache', cacheText(cache)],
     ['waiting', `${inflight} queries`],
     ['listening', listeningTexts(overview).join(', ')],
     ['health', healthWords(overview)],
@@ -169,8 +174,7 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   ]);
   const reasons = rows.flatMap(({ server: { label }, address }) => {
     const words = reasonsOf(address).join('; ');
-    const at = address.address === undefined ? '' : ` (${address.address})`;
-    return words === '' ? [] : [`\n\n${label}${at}: ${words}`];
+    return words === '' ? [] : [`\n\n${aboutAddress(label, address.address, words)}`];
   });
   const encryption = encryptionText(rows);
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
@@ -226,10 +230,6 @@ function encryptionText(rows: readonly AddressRow[]): string {
   }
   return [...reached].map(([words, where]) => `\n${words}: ${where.join(', ')}`).join('');
 }
-
-const MIB = 1 << 20;
-const sizeText = (bytes: number): string =>
-  bytes < MIB ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`;
 
 /** Makes the commands. */
 export function statusCommands(overview: () => Overview): {

@@ -233,7 +233,11 @@ await t.test('install and uninstall in a tree: as the system is, and back', asyn
   t.notMatch(await shown(managed, '--no-dns'), 'resolv.conf');
   const undone = async (root: string): Promise<string> =>
     (await dotstub(['uninstall', '--dry-run', '--root', root])).stdout;
-  t.match(await undone(managed), 'systemctl disable');
+  t.match(await undone(managed), /^dotstub is not installed here/, 'systemctl knows no such units');
+  const units = join(managed, 'etc/systemd/system');
+  mkdirSync(units, { recursive: true });
+  for (const name of ['dotstub.service', 'dotstub.socket']) writeFileSync(join(units, name), '');
+  t.match(await undone(managed), /^would run systemctl disable dotstub\.socket dotstub\.service: /m);
   t.notMatch(await undone(managed), 'resolv.conf', 'which is not ours');
   writeFileSync(
     join(managed, 'etc/resolv.conf'),
