@@ -171,7 +171,10 @@ await t.test('cache and flush: forgotten names are asked for again', async t => 
   );
   t.equal(await source('www.example'), 'upstream');
   t.equal((await tell('cache', 'flush', 'all')).code, 0);
-  t.match((await tell('cache', 'stats')).stdout, /^0 answers in 0 KiB of the 11 MiB that .*; the keys and proofs of 0 names$/m);
+  t.match(
+    (await tell('cache', 'stats')).stdout,
+    /^0 answers in 0 KiB of the 11 MiB that .*; the keys and proofs of 0 names$/m,
+  );
   t.match((await tell('cache', 'flush')).stderr, 'flush: there are NAME, "name NAME", "zone NAME" and "all"');
   for (const command of [['flush'], ['cache', 'flush']]) {
     const flush = async (...args: string[]): Promise<string> => {
