@@ -12,12 +12,8 @@ WORKDIR /build
 COPY package.json package-lock.json tsconfig.json bundle.js ./
 RUN npm ci --ignore-scripts
 COPY src ./src
-RUN npm run build
 # The bundle holds all packages but koffi, which has native code, and which some processors have to do without.
-RUN mkdir -p image/node_modules \
- && for package in koffi @koromix; do [ ! -e "node_modules/$package" ] || cp -r "node_modules/$package" image/node_modules/; done \
- && mv dist image/
-COPY package.json LICENSE image/
+RUN npm run build && npm ci --omit=dev --ignore-scripts
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="dotstub" \
@@ -26,11 +22,13 @@ LABEL org.opencontainers.image.title="dotstub" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.source="https://github.com/dotstub/dotstub" \
       org.opencontainers.image.documentation="https://github.com/dotstub/dotstub#readme"
-COPY --from=build /build/image /opt/dotstub
+WORKDIR /opt/dotstub
+COPY package.json LICENSE ./
+COPY --from=build /build/node_modules ./node_modules
+COPY --from=build /build/dist ./dist
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
 # For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
 RUN install -d -o 65532 -g 65532 /run/dotstub /var/lib/dotstub
-WORKDIR /opt/dotstub
 # A numeric user, so that Kubernetes can check that it is not root.
 USER 65532:65532
 EXPOSE 5300/udp 5300/tcp 9153/tcp

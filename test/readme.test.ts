@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import t from 'tap';
 
 import { COMMANDS } from '../src/commands/all.js';
-import { installSteps } from '../src/commands/installation.js';
+import { FIRST_CONFIG } from '../src/commands/installation.js';
 import { checkConfig, problemText } from '../src/config/check.js';
 import { OPTIONS } from '../src/config/options.js';
 import { version } from '../src/version.js';
@@ -44,14 +44,10 @@ const OF_CI = '.ci/run runs it';
 /** The answers of the stand-ins in fixtures/newcomer.ts. */
 const ADDRESS = /192\.0\.2\.80/;
 
-/** The file that `install` writes. The daemon that runs with it stands in for the service. */
-const firstConfig = installSteps(
-  { resolvConf: 'file', running: true, program: [], packaged: () => '' },
-  { dns: true },
-).flatMap(step => (step.does === 'write' && step.path === CONFIG ? [step.text] : []))[0];
+/** A daemon that runs with the file that `install` writes stands in for the service. */
 const SERVICE = `mkdir -p /run/dotstub /var/lib/dotstub /etc/dotstub
 cat >${CONFIG} <<'END'
-${firstConfig ?? ''}END
+${FIRST_CONFIG}END
 exec dotstub run --config ${CONFIG}`;
 
 /** Every command of the documents, in the order in which they are run. `end` ends those that go on. */

@@ -33,6 +33,19 @@ export const exclude = (a: string, b: string): boolean =>
 /** The zone of an address: an interface's name or index; undefined: it has none. */
 export const zoneOf = (text: string): string | undefined => /%(.+)/s.exec(text)?.[1];
 
+/**
+ * Words about an address of a server, with the server's label and the address, each once: labels of servers without a
+ * name are addresses, and many words begin with one.
+ */
+export function aboutAddress(label: string, address: string | undefined, words: string): string {
+  if (address === undefined) return `${label}: ${words}`;
+  const isLabel = label === address || label.startsWith(`${address}:`) || label.startsWith(`[${address}]`);
+  const isTold = words.includes(`${address} port `);
+  if (isLabel && isTold) return words;
+  // Of two servers with one name, the label of the second has its address.
+  return isLabel || isTold || label.includes(`(${address}`) ? `${label}: ${words}` : `${label} (${address}): ${words}`;
+}
+
 /** The 4 or 16 octets of an address in presentation form, without its zone; undefined if the text is no address. */
 export function addressOctets(text: string): Buffer | undefined {
   const address = withoutZone(text);

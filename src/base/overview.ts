@@ -92,6 +92,8 @@ export interface PortalOverview {
   readonly by: 'command' | 'detected';
   /** The page of a detected portal, printable ASCII; undefined: it is not known. */
   readonly url: string | undefined;
+  /** The page to open in a browser: `url`, or one in whose place the network shows its own. */
+  readonly visit: string | undefined;
   /** For how many milliseconds it has been open, and for how many more it stays open. */
   readonly openMs: number;
   readonly leftMs: number;
@@ -201,11 +203,15 @@ export interface Facts {
   readonly mode: Mode;
   readonly dnssec: 'require' | 'prefer' | 'trust_ad' | 'off';
   readonly servers: readonly ServerOverview[];
-  /** Sizes are in octets. `zones`: for how many names validation knows the keys or a proof. */
+  /**
+   * Sizes are in octets. `limitBytes`: the part of `sizeBytes`, which is cache.size, for answers; the rest is for ready
+   * replies and for what validation knows. `zones`: for how many names that is the keys or a proof.
+   */
   readonly cache: {
     readonly entries: number;
     readonly bytes: number;
     readonly limitBytes: number;
+    readonly sizeBytes: number;
     readonly failures: number;
     readonly zones: number;
   };

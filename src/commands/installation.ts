@@ -26,7 +26,8 @@ const UNITS = '/etc/systemd/system';
 const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket'];
 const STARTED = ['dotstub.socket', 'dotstub.service'];
 
-const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${CONFIG}" checks it, "systemctl reload dotstub" takes it over.
+/** What is written there, unless there is one. */
+export const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${CONFIG}" checks it, "systemctl reload dotstub" takes it over.
 # As it is: the resolvers that the network gives, over TLS where they speak it, else in cleartext. With servers of your
 # choice, nothing leaves in cleartext:
 #

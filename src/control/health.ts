@@ -184,11 +184,14 @@ function* privacy(facts: Facts, main: readonly AddressRow[]): Iterable<Finding> 
     yield finding('weak', 'cleartext', words, 'list servers in upstream.servers: nothing leaves in cleartext then');
   }
   if (portal !== undefined) {
-    const page = portal.url ?? 'any page over http';
-    const advice = `open ${page} in a browser, and sign in; "dotstub portal stop" closes the window`;
+    const close = '"dotstub portal stop" closes the window';
+    const advice = portal.visit === undefined ? close : `${signInWords(portal.visit)}; ${close}`;
     yield finding('weak', 'portal', portalWords(portal), advice);
   }
 }
+
+/** What to do while a portal window is open. @param visit a URL */
+export const signInWords = (visit: string): string => `open ${visit} in a browser to sign in`;
 
 /** An open portal window. */
 function portalWords({ by, openMs, leftMs }: PortalOverview): string {

@@ -1,7 +1,8 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
+import { aboutAddress } from '../base/address.js';
 import type { AddressOverview, Finding, FindingId, Overview } from '../base/overview.js';
-import { durationText } from '../base/rates.js';
+import { cacheText, durationText } from '../base/rates.js';
 import { PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
@@ -91,7 +92,7 @@ export const listeningTexts = ({ listening }: Pick<Overview, 'listening'>): stri
 /** The state of the daemon, for programs. */
 export function statusData(overview: Overview): Readonly<Record<string, unknown>> {
   const privacy = privacyOf(overview);
-  const { entries, bytes, limitBytes } = overview.cache;
+  const { entries, bytes, limitBytes, sizeBytes } = overview.cache;
   return {
     version: overview.version,
     up_seconds: Math.floor(overview.upMs / 1000),
@@ -99,7 +100,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     privacy,
     privacy_words: PRIVACY_WORDS[privacy],
     dnssec: overview.dnssec,
-    cache: { entries, bytes, limit_bytes: limitBytes },
+    cache: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes },
     inflight: overview.inflight,
     listening: listeningTexts(overview),
     // The same for programs.
@@ -109,6 +110,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     portal: overview.portal && {
       by: overview.portal.by,
       url: overview.portal.url,
+      visit: overview.portal.visit,
       open_seconds: Math.floor(overview.portal.openMs / 1000),
     },
     health: healthWords(overview),
@@ -164,7 +166,7 @@ export function statusText(overview: Overview): string {
     ['privacy', privacyWords(overview)],
     ['servers', reachedText(overview)],
     ['DNSSEC', `${dnssec}: ${validationWords(overview)}`],
-    ['cache', `${cache.entries} answers, ${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
+    ['cache', cacheText(cache)],
     ['waiting', `${inflight} queries`],
     ['listening', listeningTexts(overview).join(', ')],
     ...rowsUnder('health', troubles.length === 0 ? ['nothing is wrong'] : findingLines(troubles)),
@@ -192,8 +194,7 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   ]);
   const reasons = rows.flatMap(({ server: { label }, address }) => {
     const words = reasonsOf(address).join('; ');
-    const at = address.address === undefined ? '' : ` (${address.address})`;
-    return words === '' ? [] : [`\n\n${label}${at}: ${words}`];
+    return words === '' ? [] : [`\n\n${aboutAddress(label, address.address, words)}`];
   });
   const encryption = encryptionText(rows);
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
@@ -249,10 +250,6 @@ function encryptionText(rows: readonly AddressRow[]): string {
   }
   return [...reached].map(([words, where]) => `\n${words}: ${where.join(', ')}`).join('');
 }
-
-const MIB = 1 << 20;
-const sizeText = (bytes: number): string =>
-  bytes < MIB ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`;
 
 /** Makes the commands. */
 export function statusCommands(overview: () => Overview): {

@@ -38,6 +38,7 @@ const portalOverview = (open: OpenPortal | undefined): PortalOverview | undefine
   open && {
     by: open.cause.by,
     url: open.cause.by === 'detected' ? open.cause.url : undefined,
+    visit: open.visit,
     openMs: open.openMs,
     leftMs: open.leftMs,
   };

@@ -6,6 +6,7 @@ import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
+import { signInWords } from '../control/health.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
@@ -90,6 +91,9 @@ export class Resolution implements Live {
   readonly trust: Trust;
   readonly negative: NegativeAnchors;
   private readonly answers: AnswerCache;
+  /** cache.size at the start, */
+  private readonly cacheBytes: number;
+  /** and the part of it for answers. */
   private readonly answerBytes: number;
   private readonly failures = new FailureCache<Outcome>();
   private readonly validator: Validator;
@@ -106,6 +110,7 @@ export class Resolution implements Live {
   ) {
     const { clock, log, observer, ageNow, upstreams, clients } = parts;
     this.plan = resolution;
+    this.cacheBytes = cacheBytes;
     this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
     this.answers = new AnswerCache(this.answerBytes, observer);
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
@@ -165,7 +170,8 @@ export class Resolution implements Live {
   get cache(): Overview['cache'] {
     const { entries, bytes } = this.answers;
     const zones = this.validator.zones.entries;
-    return { entries, bytes, limitBytes: this.answerBytes, failures: this.failures.entries, zones };
+    const { answerBytes: limitBytes, cacheBytes: sizeBytes, failures } = this;
+    return { entries, bytes, limitBytes, sizeBytes, failures: failures.entries, zones };
   }
 
   /** Whether a server passes DNSSEC signatures on. */
@@ -210,9 +216,11 @@ export class Resolution implements Live {
     // Other resolvers than last time, perhaps.
     upstreams.closePortal();
     forgotten();
-    const seconds = Math.ceil(this.portal.leftMs / 1000);
-    if (seconds > 0) {
-      const words = `names of portal.names go to the network's resolvers in cleartext`;
+    const { open } = this.portal;
+    if (open !== undefined) {
+      const seconds = Math.ceil(open.leftMs / 1000);
+      const visit = open.visit === undefined ? '' : `; ${signInWords(open.visit)}`;
+      const words = `names of portal.names go to the network's resolvers in cleartext${visit}`;
       return log.warn({ seconds }, `portal window open for ${seconds} s: ${words}`);
     }
     log.warn({}, 'portal window closed');

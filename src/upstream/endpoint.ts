@@ -1,5 +1,6 @@
 // One address of one server: its identity, its round-trip time, and what is known about reaching it.
 
+import { aboutAddress } from '../base/address.js';
 import { hashOf } from '../base/hash.js';
 import {
   type CleartextReason,
@@ -412,8 +413,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   connected(info: Connected): void {
     this.certificateEndsMs = info.certificateEndsMs ?? this.certificateEndsMs;
     this.lastHandshake = info;
-    if (info.warning !== undefined)
-      this.ports.log.warn({ ...this.fields, reason: 'pins' }, `${this.words}: ${info.warning}`);
+    if (info.warning !== undefined) this.ports.log.warn({ ...this.fields, reason: 'pins' }, this.about(info.warning));
     if (this.mode !== 'opportunistic') this.passed(info.authenticated);
     else if (this.state.at === 'private') this.proved = info.authenticated;
   }
@@ -453,19 +453,16 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     const tlsOnly = this.events.tlsOnly(nowMs);
     const inCleartext = this.mode === 'opportunistic' && pathTo(this, tlsOnly, nowMs) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
-    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${this.hint(why)}${way}`);
+    this.ports.log.warn({ ...this.fields, reason: code }, this.about(`${failureWords(why)}${this.hint(why)}${way}`));
   }
 
   moved(to: PrivateProtocol, why: Failure | undefined): void {
     const { log } = this.ports;
     const { https } = this;
     const { port } = this.identity;
-    if (to === 'dot') return log.info(this.fields, `${this.words}: port ${port} works again, so it is asked over TLS`);
+    if (to === 'dot') return log.info(this.fields, this.about(`port ${port} works again, so it is asked over TLS`));
     const reason = why === undefined ? '' : `; port ${port} cannot be used: ${failureWords(why)}`;
-    log.warn(
-      { ...this.fields, reason: why?.code },
-      `${this.words}: asked over HTTPS, port ${https?.port ?? ''}${reason}`,
-    );
+    log.warn({ ...this.fields, reason: why?.code }, this.about(`asked over HTTPS, port ${https?.port ?? ''}${reason}`));
   }
 
   /** What can be done about a failure, for people. */
@@ -485,7 +482,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
       const identity = authenticated ? `identity proved${how}` : 'identity not proved';
       this.ports.log.info(
         this.fields,
-        `${this.words}: connected over ${this.tls.protocol === 'https' ? 'HTTPS' : 'TLS'}, ${identity}`,
+        this.about(`connected over ${this.tls.protocol === 'https' ? 'HTTPS' : 'TLS'}, ${identity}`),
       );
     }
     this.owner.passed(this);
@@ -506,7 +503,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     return { upstream: server.label, address, port };
   }
 
-  private get words(): string {
-    return `${this.server.label} (${this.identity.address})`;
+  /** A sentence about it, for the log. */
+  private about(words: string): string {
+    return aboutAddress(this.server.label, this.identity.address, words);
   }
 }

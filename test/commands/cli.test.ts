@@ -403,7 +403,10 @@ await t.test('portal: over the control socket of a running daemon', async t => {
   const running = await startDotstub(configFor(port, server.port));
   const portal = async (...args: string[]) => dotstub(['portal', ...args, '--socket', running.controlSocket]);
   t.match(await portal('status'), { code: 0, stdout: 'The portal window is closed.\n' });
-  t.match(await portal('start', '2m', 'login.hotel.test'), { code: 0, stdout: /open for 120 s/ });
+  t.match(await portal('start', '2m', 'login.hotel.test'), {
+    code: 0,
+    stdout: /open for 120 s.*\nNow open http:\/\/login\.hotel\.test\/ in a browser to sign in/,
+  });
   t.match(await portal('status', '--json'), { code: 0, stdout: /"open":true,"seconds":1[12]\d/ });
   t.match(running.log(), /portal window open for 120 s/);
   t.match(await portal('start', '2h'), { code: 1, stderr: /2h is not allowed: 1s to 1h/ });

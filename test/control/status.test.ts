@@ -106,13 +106,14 @@ await t.test('why a server is not reached stands below the table', async t => {
 });
 
 await t.test('an open portal window is told with its reason, since when, and where to sign in', async t => {
-  const portal = { by: 'detected', url: 'http://login.hotel.test/', openMs: 61_000, leftMs: 1500 } as const;
+  const url = 'http://login.hotel.test/';
+  const portal = { by: 'detected', url, visit: url, openMs: 61_000, leftMs: 1500 } as const;
   const seen = overviewOf({ portal });
   t.match(
     statusText(seen),
-    /^health +a portal window is open for 2 s more, and some names go in cleartext: this network has a captive portal, found 1 min ago\n +to do: open http:\/\/login\.hotel\.test\/ in a browser, and sign in/m,
+    /^health +a portal window is open for 2 s more, and some names go in cleartext: this network has a captive portal, found 1 min ago\n +to do: open http:\/\/login\.hotel\.test\/ in a browser to sign in/m,
   );
-  t.match(statusData(seen), { portal_seconds: 2, portal: { by: 'detected', url: portal.url, open_seconds: 61 } });
+  t.match(statusData(seen), { portal_seconds: 2, portal: { by: 'detected', url, visit: url, open_seconds: 61 } });
   t.match(statusText(overviewOf({ portal: { ...portal, by: 'command', url: undefined } })), 'opened by command');
   t.match(statusData(overviewOf()), { portal_seconds: 0, portal: undefined });
   t.notMatch(statusText(overviewOf()), 'portal');
@@ -188,7 +189,7 @@ await t.test('for programs: the fields that there have always been, and what wai
     privacy: 'authenticated',
     privacy_words: 'queries go over TLS, to servers that have proved who they are',
     dnssec: 'require',
-    cache: { entries: 3, bytes: 2048, limit_bytes: 1 << 20 },
+    cache: { entries: 3, bytes: 2048, limit_bytes: 11 << 20, size_bytes: 16 << 20 },
     inflight: 0,
     listening: ['[::1]:53 (UDP)'],
     listeners: [{ transport: 'udp', address: '::1', port: 53 }],

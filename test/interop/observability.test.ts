@@ -144,6 +144,14 @@ await t.test('every series of the dashboard and the alerts is in a scrape', asyn
   }
 });
 
+/** The cells of the table of servers, with the words before them. */
+const cards = (servers: unknown): string => {
+  const cells = (
+    servers as { querySelectorAll(of: string): Iterable<{ textContent: string; dataset: { label: string } }> }
+  ).querySelectorAll('td');
+  return [...cells].map(({ textContent, dataset }) => `${dataset.label}: ${textContent}`).join('\n');
+};
+
 /** The octets of a chart as drawn. */
 const drawn = async (page: Page, chart: string): Promise<string> =>
   page.locator(`${chart} canvas`).evaluate(canvas => (canvas as unknown as { toDataURL(): string }).toDataURL());
@@ -211,6 +219,11 @@ await t.test('the status page works in a browser', { skip: missing('chromium') }
     const phone = await open({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', isMobile: true });
     t.equal(await phone.evaluate('document.documentElement.scrollWidth'), 360, 'nothing is wider than the screen');
     t.match(await phone.evaluate('getComputedStyle(document.body).backgroundColor'), /rgb\([12]?\d, /);
+    for (const words of ['dot.demo', 'over TLS', 'proved']) {
+      const box = await phone.locator('#servers td', { hasText: new RegExp(`^${words}$`) }).boundingBox();
+      t.ok(box !== null && box.x >= 0 && box.x + box.width <= 360, `${words} is seen without scrolling`);
+    }
+    t.match(await phone.locator('#servers').evaluate(cards), /State: over TLS.*Identity: proved/s);
     await phone.close();
   });
 
