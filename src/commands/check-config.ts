@@ -1,7 +1,10 @@
 // `dotstub check-config FILE`
 
-import { leaks } from '../config/leaks.js';
+import type { Finding } from '../base/overview.js';
+import { type Leak, leaks } from '../config/leaks.js';
 import { configFile } from '../config/render.js';
+import { besideFindings } from '../control/beside.js';
+import { readSurroundings } from '../os/surroundings.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
@@ -14,7 +17,8 @@ export const checkConfigCommand: Command = {
 and what is allowed. A good file is answered with the effective configuration: presets and defaults filled in.
 
 Options:
-  --leaks   print instead every way by which this configuration lets a name leave unencrypted, or to someone unproved
+  --leaks   print instead every way by which this configuration lets a name leave unencrypted, or to someone unproved, and
+            what leaves beside the daemon on this machine: other resolvers, systemd-resolved, questions to neighbours
   --json    print problems or configuration as JSON (durations in ms, sizes in bytes)
 
 Exit code: 0 the file is good, 2 it is not.`,
@@ -33,10 +37,10 @@ Exit code: 0 the file is good, 2 it is not.`,
     }
     if (flag('leaks')) {
       const found = leaks(checked.config);
-      if (flag('json')) console.log(JSON.stringify({ ok: true, file, leaks: found }, undefined, 2));
-      else if (found.length === 0)
-        console.log('Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.');
-      else for (const { path, names, words } of found) console.log(`${path}: ${names}: ${words}`);
+      const listening = checked.config.listen.map(at => ({ transport: 'udp', ...at }) as const);
+      const beside = besideFindings({ surroundings: readSurroundings(), listening });
+      if (flag('json')) console.log(JSON.stringify({ ok: true, file, leaks: found, beside }, undefined, 2));
+      else console.log([...leakLines(found), ...beside.map(besideLine)].join('\n'));
       return 0;
     }
     if (flag('json')) {
@@ -48,3 +52,11 @@ Exit code: 0 the file is good, 2 it is not.`,
     return 0;
   },
 };
+
+const leakLines = (found: readonly Leak[]): readonly string[] =>
+  found.length === 0
+    ? ['Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.']
+    : found.map(({ path, names, words }) => `${path}: ${names}: ${words}`);
+
+const besideLine = ({ words, advice }: Finding): string =>
+  `this machine: ${words}${advice === undefined ? '' : ` (${advice})`}`;

@@ -128,12 +128,13 @@ const status = await askDaemon(daemon.controlSocket, { command: 'status', args: 
 const told = async (...args: readonly string[]): Promise<string> =>
   (await dotstub([...args, '--config', daemon.configFile])).stdout;
 const get = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:9153${path}`);
+const page: unknown = await (await get('/status.json')).json();
 const result = {
   answers: rcodes,
   findings: status.ok ? (status.data as { readonly findings: unknown }).findings : undefined,
   status: await told('status'),
   health: await told('health'),
-  page: (await get('/status.json').then(async reply => reply.json())) as unknown,
+  page,
   ready: await get('/readyz').then(async reply => `${reply.status} ${await reply.text()}`),
   metrics: (await (await get('/metrics')).text()).split('\n').filter(line => /^dotstub_findings\{.* 1$/.test(line)),
   log: daemon.log(),
