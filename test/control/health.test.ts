@@ -93,7 +93,7 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /upstream\.servers/,
   ],
   cleartext: [
-    { ...servers(plain), mode: 'opportunistic' },
+    { ...servers(plain, { origin: 'system' }), mode: 'opportunistic' },
     'weak',
     /^names go in cleartext to one, which cannot be asked over TLS: connection refused$/,
     /upstream\.servers/,
@@ -194,6 +194,16 @@ await t.test('what was asked for is no finding: mode off, no validation, a serve
   t.same(idsOf({ ...servers({ ...plain, state: 'probing', failure: undefined }), mode: 'opportunistic' }), []);
   t.same(idsOf({ lately: { minutes: 5, questions: 9, failed: 9, cause: undefined } }), [], 'too few to tell');
   t.same(idsOf({ lately: { minutes: 5, questions: 100, failed: 49, cause: undefined } }), []);
+  t.end();
+});
+
+await t.test('advice is what is not done yet', t => {
+  const advice = (facts: Partial<Facts>): string | undefined => overviewOf(facts).findings[0]?.advice;
+  t.match(advice({ ...servers(plain), mode: 'opportunistic' }), /^upstream\.mode strict/, 'servers are listed already');
+  const blocked = { ...unreached, failureCode: 'connect_timeout' } as const;
+  t.match(advice(servers({ ...blocked, hint: 'set https' })), /^set https; /);
+  t.match(advice(servers(blocked)), /^is this machine online\?; /, 'https is set');
+  t.match(advice(servers({ ...unreached, failureCode: 'bootstrap' })), /^list the addresses/);
   t.end();
 });
 
