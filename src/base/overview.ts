@@ -63,7 +63,9 @@ export interface AddressOverview {
   readonly certificateEndsMs: number | undefined;
   /** Why it is not reached, in words; undefined: it is reached. */
   readonly failure: string | undefined;
-  /** The same as a code. */
+  /** What can be done about that. */
+  readonly hint?: string | undefined;
+  /** The same as `failure`, as a code. */
   readonly failureCode?: FailureCode | undefined;
   /** Whether it does not even answer a question that every resolver can answer. */
   readonly silent?: boolean;

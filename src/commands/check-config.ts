@@ -3,10 +3,13 @@
 import { realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+import type { Finding } from '../base/overview.js';
 import { type Problem, problemText } from '../config/check.js';
-import { leaks } from '../config/leaks.js';
+import { type Leak, leaks } from '../config/leaks.js';
 import { loadConfig, problemReport } from '../config/load.js';
 import { configFile } from '../config/render.js';
+import { besideFindings } from '../control/beside.js';
+import { readSurroundings } from '../os/surroundings.js';
 import { systemFiles } from '../run/files.js';
 import { planProblems } from '../run/configuration.js';
 import type { PlanFiles } from '../run/plan.js';
@@ -23,7 +26,8 @@ is allowed. A good file is answered with the effective configuration: presets an
 for an option that does nothing beside the others, go to standard error.
 
 Options:
-  --leaks   print instead every way by which this configuration lets a name leave unencrypted, or to someone unproved
+  --leaks   print instead every way by which this configuration lets a name leave unencrypted, or to someone unproved, and
+            what leaves beside the daemon on this machine: other resolvers, systemd-resolved, questions to neighbours
   --json    print problems or configuration as JSON (durations in ms, sizes in bytes)
 
 Exit code: 0 the file is good, 2 it is not.`,
@@ -46,18 +50,21 @@ Exit code: 0 the file is good, 2 it is not.`,
     const { config, notBuilt, placeOf } = checked;
     const forRoot = process.getuid?.() === 0 ? named.flatMap(rootOnly) : [];
     const warnings = [...checked.warnings, ...forRoot.map(each => ({ ...each, ...placeOf(each.path) }))];
-    const found = flag('leaks') ? leaks(config) : undefined;
-    if (flag('json')) {
-      print(found === undefined ? { ok: true, notBuilt, warnings, config } : { ok: true, warnings, leaks: found });
+    if (!flag('json')) for (const each of warnings) console.error(warningText(file, each));
+    if (flag('leaks')) {
+      const found = leaks(config);
+      const listening = config.listen.map(at => ({ transport: 'udp', ...at }) as const);
+      const beside = besideFindings({ surroundings: readSurroundings(), listening });
+      if (flag('json')) print({ ok: true, warnings, leaks: found, beside });
+      else console.log([...leakLines(found), ...beside.map(besideLine)].join('\n'));
       return 0;
     }
-    for (const each of warnings) console.error(warningText(file, each));
-    if (found === undefined) {
-      for (const path of notBuilt) console.log(`# ${path} is not built yet: checked, without effect`);
-      process.stdout.write(configFile(config));
-    } else if (found.length === 0)
-      console.log('Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.');
-    else for (const { path, names, words } of found) console.log(`${path}: ${names}: ${words}`);
+    if (flag('json')) {
+      print({ ok: true, notBuilt, warnings, config });
+      return 0;
+    }
+    for (const path of notBuilt) console.log(`# ${path} is not built yet: checked, without effect`);
+    process.stdout.write(configFile(config));
     return 0;
   },
 };
@@ -99,3 +106,11 @@ function rootOnly({ path, option }: NamedFile): Problem[] {
   const words = `a daemon that does not run as root may not be able to read ${path}, because ${closed.join(' and ')} is closed to others`;
   return [{ path: option, words }];
 }
+
+const leakLines = (found: readonly Leak[]): readonly string[] =>
+  found.length === 0
+    ? ['Nothing leaves unencrypted, and nothing goes to a server that has not proved itself.']
+    : found.map(({ path, names, words }) => `${path}: ${names}: ${words}`);
+
+const besideLine = ({ words, advice }: Finding): string =>
+  `this machine: ${words}${advice === undefined ? '' : ` (${advice})`}`;

@@ -2,8 +2,16 @@
 // the service manager's line, readiness and a metric read them all from the overview, so that none of them calls fine
 // what another does not.
 
-import { failureRow, type FailureCode, RCODE } from '../base/outcome.js';
-import type { AnswersAlike, Facts, Finding, FindingId, PortalOverview, ServerOverview } from '../base/overview.js';
+import { failureRow, RCODE } from '../base/outcome.js';
+import type {
+  AddressOverview,
+  AnswersAlike,
+  Facts,
+  Finding,
+  FindingId,
+  PortalOverview,
+  ServerOverview,
+} from '../base/overview.js';
 import { durationText } from '../base/rates.js';
 import { rcodeToText } from '../wire/rcode.js';
 import { besideFindings } from './beside.js';
@@ -72,15 +80,17 @@ function unreached(main: readonly AddressRow[]): Finding {
   const more = failed.length > MOST_REASONS ? [`${failed.length - MOST_REASONS} more in "dotstub upstreams"`] : [];
   const why = [...new Set([...reasons, ...more])].join('; ');
   const words = `no server is reached${why === '' ? '' : ` (${why})`}`;
-  return finding('down', 'unreached', words, reachingAdvice(failed.map(({ address }) => address.failureCode)));
+  return finding('down', 'unreached', words, reachingAdvice(failed.map(({ address }) => address)));
 }
 
-function reachingAdvice(codes: readonly (FailureCode | undefined)[]): string {
+function reachingAdvice(failed: readonly AddressOverview[]): string {
+  const codes = failed.map(({ failureCode }) => failureCode);
   if (codes.includes('tls_verify'))
     return `check name, pins and ca_file in upstream; if they are right, somebody else answers in place of the server, as captive portals do: ${SIGN_IN}`;
   if (codes.includes('bootstrap') || codes.includes('no_upstream'))
     return 'list the addresses of the server in upstream.servers, so that none has to be looked up';
-  return `where port 853 is blocked, set upstream.servers[].https; where there is a page to sign in, ${SIGN_IN}`;
+  const hint = failed.find(each => each.hint !== undefined)?.hint ?? 'is this machine online?';
+  return `${hint}; where there is a page to sign in, ${SIGN_IN}`;
 }
 
 /** Servers whose answers are all alike. */
@@ -181,7 +191,9 @@ function* privacy(facts: Facts, main: readonly AddressRow[]): Iterable<Finding> 
   if (mode !== 'off' && (seen === 'cleartext' || seen === 'partly') && failed.length > 0) {
     const why = failed[0]?.address.failure ?? '';
     const words = `names go in cleartext to ${namesOf(failed)}, which cannot be asked over TLS: ${why}`;
-    yield finding('weak', 'cleartext', words, 'list servers in upstream.servers: nothing leaves in cleartext then');
+    const isListed = failed.every(({ server }) => server.origin === 'configured');
+    const mend = isListed ? 'upstream.mode strict refuses that' : 'list servers in upstream.servers';
+    yield finding('weak', 'cleartext', words, `${mend}: nothing leaves in cleartext then`);
   }
   if (portal !== undefined) {
     const close = '"dotstub portal stop" closes the window';

@@ -152,7 +152,7 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     tls_version: address.tlsVersion,
     key_exchange: address.tlsGroup,
     certificate_ends_ms: address.certificateEndsMs,
-    failure: address.failure,
+    failure: failureText(address),
   };
 }
 
@@ -200,10 +200,16 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
 }
 
+/** Why an address is not reached, and what can be done about it. */
+const failureText = ({ failure, hint }: AddressOverview): string | undefined =>
+  failure && [failure, hint].filter(each => each !== undefined).join('; ');
+
 /** Why an address is not asked over TLS on its port. */
-function reasonsOf({ port, failure, transportReason, cleartextMs }: AddressOverview): string[] {
+function reasonsOf(address: AddressOverview): string[] {
+  const { port, transportReason, cleartextMs } = address;
   const why =
-    failure ?? (transportReason && `asked over HTTPS, because port ${port} cannot be used: ${transportReason}`);
+    failureText(address) ??
+    (transportReason && `asked over HTTPS, because port ${port} cannot be used: ${transportReason}`);
   const since = cleartextMs && `its queries have gone in cleartext for ${durationText(cleartextMs / 1000)}`;
   return [why, since].filter(each => typeof each === 'string');
 }

@@ -24,7 +24,7 @@ const MOST_BYTES = 1 << 18;
 const MOST_FILES = 64;
 const MOST_WORDS = 16;
 
-/** Reads it. @param root where the tree of the system begins, if it is not the running one */
+/** Reads it. @throws the system's error if no descriptors are left @param root where the tree of the system begins, if it is not the running one */
 export function readSurroundings(root = '/'): Surroundings {
   const read = (path: string): string | undefined => textOf(join(root, path));
   const resolvConf = read(RESOLV_CONF);
@@ -101,7 +101,8 @@ function namesIn(directory: string): readonly string[] {
     return readdirSync(directory)
       .filter(name => name.endsWith('.conf'))
       .slice(0, MOST_FILES);
-  } catch {
+  } catch (error) {
+    if (isOutOfFiles(error)) throw error;
     // Most systems have only some of them.
     return [];
   }
@@ -114,11 +115,20 @@ function textOf(path: string): string | undefined {
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const octets = Buffer.alloc(MOST_BYTES);
-      return octets.toString('utf8', 0, readSync(file, octets));
+      let length = 0;
+      // Files of /proc come in pieces.
+      for (let read = -1; read !== 0 && length < octets.length; length += read)
+        read = readSync(file, octets, length, octets.length - length, null);
+      return octets.toString('utf8', 0, length);
     } finally {
       closeSync(file);
     }
-  } catch {
+  } catch (error) {
+    if (isOutOfFiles(error)) throw error;
     return undefined;
   }
 }
+
+/** Without descriptors, nothing is known: that a file cannot be read does not mean that it says nothing. */
+const isOutOfFiles = (error: unknown): boolean => OUT_OF_FILES.has((error as NodeJS.ErrnoException).code ?? '');
+const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);

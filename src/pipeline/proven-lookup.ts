@@ -21,7 +21,7 @@ import { type ValidationParts, Validations } from './validation/validations.js';
 /** The parts that a lookup uses. */
 export interface ProvenLookupParts extends Omit<
   ValidationParts,
-  'dnssecMode' | 'note' | 'probes' | 'validator' | 'upstream'
+  'dnssecMode' | 'note' | 'probes' | 'isDoubtful' | 'validator' | 'upstream'
 > {
   /** Makes a Validator with an empty table of zones. */
   readonly freshValidator: () => Validator;

@@ -20,7 +20,7 @@ export interface Traced {
 }
 
 /** The parts that a trace uses. */
-export type TraceParts = Omit<ValidationParts, 'dnssecMode' | 'note' | 'probes'> & {
+export type TraceParts = Omit<ValidationParts, 'dnssecMode' | 'note' | 'probes' | 'isDoubtful'> & {
   readonly ttlLimits: () => TtlLimits;
 };
 

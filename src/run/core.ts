@@ -13,6 +13,7 @@ import { dialDatagram } from '../upstream/plain.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
+import { HealthLog } from './health-log.js';
 import { Network } from './network.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
@@ -46,6 +47,7 @@ export class Core {
   readonly resolution: Resolution;
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
+  private readonly healthLog: HealthLog;
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     const { clock, log, system } = given;
@@ -56,6 +58,7 @@ export class Core {
       fronts: () => later.fronts(),
       recheck: () => this.recheck.look(),
     });
+    this.healthLog = new HealthLog(clock, log, () => later.overview().findings);
     this.recheck = new Recheck(clock, then => this.resolution.askRoot(then));
     this.libc = systemCallsFor(plan, log);
     const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
@@ -102,6 +105,7 @@ export class Core {
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
     this.network.look();
+    this.healthLog.look();
     if (this.resolution.detection.isOn) this.unreached.look();
   }
 

@@ -2,6 +2,7 @@
 // request. Facts about networks are stored over restarts.
 
 import type { Clock, Log } from '../base/ports.js';
+import { isSystemError } from '../base/system-error.js';
 import type { Surroundings } from '../base/overview.js';
 import { type MonoMs, type WallMs, type WallSec, wallSecOf } from '../base/time.js';
 import { RESOLVER_DIRECTORIES } from '../config/system.js';
@@ -93,9 +94,16 @@ export class Network {
   get surroundings(): Surroundings | undefined {
     const { clock, system } = this.parts;
     const now = clock.monotonicMs();
-    if (this.around === undefined || now - this.around.at >= SURROUNDINGS_MS)
-      this.around = { at: now, read: system.surroundings?.() };
-    return this.around.read;
+    if (this.around !== undefined && now - this.around.at < SURROUNDINGS_MS) return this.around.read;
+    let read = this.around?.read;
+    try {
+      read = system.surroundings?.();
+    } catch (error) {
+      // If the system cannot tell, for example without descriptors, what was read last counts.
+      if (!isSystemError(error)) throw error;
+    }
+    this.around = { at: now, read };
+    return read;
   }
 
   /** Saves the facts about networks. */

@@ -127,7 +127,12 @@ export class Resolution implements Live {
       onAnchorKeys: this.trust.seen,
     });
     const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
-    this.validations = new Validations({ ...asking, probes: true, dnssecMode: () => this.plan.dnssec });
+    this.validations = new Validations({
+      ...asking,
+      probes: true,
+      isDoubtful: id => upstreams.isDoubtful(id),
+      dnssecMode: () => this.plan.dnssec,
+    });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,

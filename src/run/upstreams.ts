@@ -113,6 +113,11 @@ export class Upstreams implements Live {
     return this.main.unanswered;
   }
 
+  /** Whether a server has failed or stopped answering. */
+  isDoubtful(id: number): boolean {
+    return this.main.isDoubtful(id);
+  }
+
   /** Whether no server is reached, and none may be asked in cleartext. */
   get isUnreached(): boolean {
     const addresses = this.main.overview().flatMap(each => each.addresses);

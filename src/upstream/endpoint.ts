@@ -323,6 +323,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     const { tlsFailure, state, identity, cleartextSinceMs } = this;
     const { whyNotDot } = this.tls;
     const path = pathTo(this, tlsOnly, nowMs);
+    const why = state.at === 'private' ? undefined : tlsFailure;
     return {
       address: identity.address,
       port: identity.port,
@@ -340,11 +341,9 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
       tlsVersion: this.lastHandshake.protocol,
       tlsGroup: this.lastHandshake.group,
       certificateEndsMs: this.certificateEndsMs,
-      failure:
-        state.at === 'private' || tlsFailure === undefined
-          ? undefined
-          : failureWords(tlsFailure) + this.hint(tlsFailure),
-      failureCode: state.at === 'private' ? undefined : tlsFailure?.code,
+      failure: why && failureWords(why),
+      hint: why && this.hint(why),
+      failureCode: why?.code,
       silent: path === 'cleartext' ? this.plain.isDown : this.answering.isDown,
       alike: this.answers.alike,
     };
@@ -453,7 +452,9 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     const tlsOnly = this.events.tlsOnly(nowMs);
     const inCleartext = this.mode === 'opportunistic' && pathTo(this, tlsOnly, nowMs) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
-    this.ports.log.warn({ ...this.fields, reason: code }, this.about(`${failureWords(why)}${this.hint(why)}${way}`));
+    const hint = this.hint(why);
+    const words = hint === undefined ? failureWords(why) : `${failureWords(why)}; ${hint}`;
+    this.ports.log.warn({ ...this.fields, reason: code }, this.about(`${words}${way}`));
   }
 
   moved(to: PrivateProtocol, why: Failure | undefined): void {
@@ -466,10 +467,10 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   }
 
   /** What can be done about a failure, for people. */
-  private hint({ code }: Failure): string {
+  private hint({ code }: Failure): string | undefined {
     const { isListed, port } = this.identity;
-    if (this.https !== undefined || !isListed || !couldBeBlocked(code)) return '';
-    return `; if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
+    if (this.https !== undefined || !isListed || !couldBeBlocked(code)) return undefined;
+    return `if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
   }
 
   private passed(authenticated: boolean): void {

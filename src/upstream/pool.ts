@@ -42,6 +42,8 @@ export interface Pool extends Upstream {
   overview(): readonly PoolServerOverview[];
   /** How many questions in a row have got no reply from any server. */
   readonly unanswered: number;
+  /** Whether a server has failed or stopped answering at all its addresses. */
+  isDoubtful(id: number): boolean;
   /**
    * Connects to the servers before the first question. Questions that come before a server is reached wait for some
    * time.
@@ -119,6 +121,10 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   get ready(): boolean {
     const nowMs = this.clock.monotonicMs();
     return this.group.endpoints.some(each => each.path(nowMs) !== 'refuse');
+  }
+
+  isDoubtful(id: number): boolean {
+    return this.group.endpoints.every(({ server, standing }) => server.id !== id || standing === 'doubtful');
   }
 
   overview(): readonly PoolServerOverview[] {

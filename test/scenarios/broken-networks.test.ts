@@ -157,6 +157,8 @@ const uncounted = (text: string): string => text.replace(/\d+/g, '#');
 
 const skip = whyNot();
 t.jobs = 2;
+// Twelve programs, on whatever machine.
+t.setTimeout(300_000);
 
 const rows = ROWS.map(async ({ network, answers, says, isReady }) =>
   t.test(`the network "${network}" is named, on every surface`, { skip, buffered: true }, async t => {

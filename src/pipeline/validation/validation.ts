@@ -48,7 +48,7 @@ export class Validation {
     this.name = nameInKey(query.key);
     this.guess = validator.guess(this.name, query.type, ageNow());
     this.startedAt = clock.monotonicMs();
-    this.avoid = shared.strippers.ids;
+    this.avoid = shared.toAvoid;
     this.epoch = shared.strippers.epoch;
   }
 
@@ -94,8 +94,7 @@ export class Validation {
   private answered(outcome: Outcome): void {
     if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
-    const { servers } = this.shared.parts.upstream;
-    const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
+    const final = this.retried || !this.shared.hasOther(this.avoid, serverId);
     if (final && this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
       if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.name, NO_RESULTS, nothing);
       return this.unsigned(outcome);

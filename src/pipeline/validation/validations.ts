@@ -21,6 +21,8 @@ import { Verdicts } from './verdicts.js';
 /** `require`: bogus answers are refused. `prefer`: the same, but servers that strip signatures are accepted. */
 export type DnssecMode = 'require' | 'prefer' | 'trust_ad' | 'off';
 
+const NOBODY: readonly number[] = [];
+
 /** The parts that validations use. */
 export interface ValidationParts {
   /** Called for each question. */
@@ -33,6 +35,8 @@ export interface ValidationParts {
   readonly ageNow: () => AgeSec;
   /** Whether servers are asked if they leave out signatures. One question alone, as a trace, need not know. */
   readonly probes?: true;
+  /** Whether a server has stopped answering. Left out: not known. */
+  readonly isDoubtful?: (serverId: number) => boolean;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
@@ -67,6 +71,24 @@ export class Validations {
   /** Whether answers without signatures of this server are accepted. */
   accepts(serverId: number): boolean {
     return this.mode === 'prefer' && this.strippers.stateOf(serverId) === 'strips';
+  }
+
+  /** Ids of servers to avoid: those that leave signatures out, if a question has somewhere else to go. */
+  get toAvoid(): readonly number[] {
+    const { ids } = this.strippers;
+    return ids.length === 0 || this.hasOther(ids) ? ids : NOBODY;
+  }
+
+  /**
+   * Whether there is a server that could answer differently.
+   * @param avoided ids of those that are to be avoided
+   * @param asked the id of the one that was asked
+   */
+  hasOther(avoided: readonly number[], asked?: number): boolean {
+    const { upstream, isDoubtful } = this.parts;
+    // Names resolve without validation rather than late: one that does not answer is not waited for.
+    const mayAnswer = (id: number): boolean => this.mode !== 'prefer' || isDoubtful?.(id) !== true;
+    return upstream.servers.some(({ id }) => id !== asked && !avoided.includes(id) && mayAnswer(id));
   }
 
   /** Whether they are of all servers, so that there is nothing to validate with. */

@@ -166,3 +166,24 @@ await t.test('of two servers the one that passes signatures on is asked, and the
   t.equal(verdictOf(answer), 'secure');
   t.equal(answer.at === 'answer' && answer.entry.upstream, 'good');
 });
+
+await t.test(
+  'names resolve without validation rather than late: a second server that is dead is not waited for',
+  async t => {
+    const asked: string[] = [];
+    const world = validating({
+      anchors: tree.anchors,
+      clock: fakeClock(NOW_MS),
+      mode: 'prefer',
+      upstreams: ['router', 'dead'],
+      doubtful: ['dead'],
+      upstream: (question, upstream) => {
+        asked.push(upstream);
+        return upstream === 'router' ? stripped(question, upstream) : undefined;
+      },
+    });
+    t.equal(verdictOf(await world.ask('www.example.')), 'unchecked');
+    t.equal(verdictOf(await world.ask('www.other.')), 'unchecked');
+    t.notOk(asked.includes('dead'));
+  },
+);
