@@ -45,6 +45,8 @@ export interface FollowingParts {
 const COLLECT_MS = 200;
 /** When an address that could not be opened is tried again, ms. */
 const AGAIN_MS = 5000;
+/** The same without system calls: nobody says that an address is ready now (RFC 4862 §5.4). */
+const AGAIN_WITHOUT_CALLS_MS = 1000;
 
 /** Follows them. */
 export class Following {
@@ -105,8 +107,10 @@ export class Following {
   /** Looks after a while, if an address waits. */
   private tryAgain(): void {
     this.cancelAgain();
-    if (this.closed || !this.parts.followers.some(each => each.waits)) return;
-    this.cancelAgain = this.parts.clock.after(AGAIN_MS, () => this.look());
+    const { clock, libc, followers } = this.parts;
+    if (this.closed || !followers.some(each => each.waits)) return;
+    const againMs = libc === undefined ? AGAIN_WITHOUT_CALLS_MS : AGAIN_MS;
+    this.cancelAgain = clock.after(againMs, () => this.look());
   }
 
   private look(): void {

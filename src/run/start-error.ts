@@ -48,8 +48,6 @@ function bindError(what: string, option: string, { code, address, port, message 
         1,
       );
     }
-    case 'EADDRNOTAVAIL':
-      return new StartError(`${at} is not an address of this machine: correct ${option}`, 1);
     default:
       return new StartError(`${at}: ${message} (${option})`, 1);
   }
