@@ -1,8 +1,8 @@
 // Which addresses a UDP host serves: those that are written, or those of interfaces in place of wildcards; and what
 // happens to those that cannot be opened.
 
-import { isSystemError } from '../base/system-error.js';
-import { hasAddress, openUdp, SystemError } from '../os/datagrams.js';
+import { isSystemError, SystemError } from '../base/system-error.js';
+import { hasAddress, openUdp } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import {
   expand,

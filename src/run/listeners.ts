@@ -141,7 +141,7 @@ export class Listeners implements Follower {
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
-    const { udp, tcp, tls } = this.addresses(plan);
+    const { udp, tcp, tls } = await listening('UDP', 'listen', () => this.addresses(plan));
     if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
     const nextTcp = await this.tcp.prepare(tcp, undefined);
     const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
@@ -166,7 +166,7 @@ export class Listeners implements Follower {
       abandon: () => {
         nextTcp.abandon();
         nextTls.abandon();
-        if (nextUdp !== undefined && nextUdp !== before) this.retire(nextUdp);
+        if (nextUdp !== before) this.retire(nextUdp);
       },
     };
   }
@@ -215,32 +215,27 @@ export class Listeners implements Follower {
   }
 
   /** The host in force, or another one if it would serve something else. */
-  private async nextUdp(
-    plan: ListenersPlan,
-    addresses: readonly ListenAddress[],
-    text: string,
-  ): Promise<DatagramHost | undefined> {
+  private async nextUdp(plan: ListenersPlan, addresses: readonly ListenAddress[], text: string): Promise<DatagramHost> {
     const { udp } = this;
-    const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
-    return stays ? udp : this.openUdp(plan, addresses);
+    const opening = async (): Promise<DatagramHost> => {
+      const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
+      return stays ? udp : this.openUdp(plan, addresses);
+    };
+    return listening('UDP', 'listen', opening);
   }
 
   private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {
     const { parts, workers } = this;
     this.workers = undefined;
-    return listening(
-      'UDP',
-      'listen',
-      openDatagramHost({
-        ...parts,
-        addresses,
-        io: plan.io,
-        threads: plan.threads,
-        monotonicMs: () => parts.clock.monotonicMs(),
-        workers,
-        replaces: this.udp,
-      }),
-    );
+    return openDatagramHost({
+      ...parts,
+      addresses,
+      io: plan.io,
+      threads: plan.threads,
+      monotonicMs: () => parts.clock.monotonicMs(),
+      workers,
+      replaces: this.udp,
+    });
   }
 
   /** Closes a host that is not needed any more, once it has answered what it has read. */

@@ -2,8 +2,8 @@
 
 import t from 'tap';
 
+import { SystemError } from '../../src/base/system-error.js';
 import { openEach } from '../../src/fastpath/places.js';
-import { SystemError } from '../../src/os/datagrams.js';
 import { LINUX } from '../../src/os/libc.js';
 import type { ListenAddress } from '../../src/os/listen-address.js';
 
@@ -47,6 +47,11 @@ await t.test(
     t.same(await opened(both, { '::1': LINUX.EADDRNOTAVAIL }), ['::1']);
   },
 );
+
+await t.test('without descriptors nothing waits: what is served now must go on', async t => {
+  for (const errno of [LINUX.EMFILE, LINUX.ENFILE, LINUX.ENOBUFS, LINUX.ENOMEM])
+    await t.rejects(opened([at('127.0.0.1', '0.0.0.0'), at('192.0.2.1', '0.0.0.0')], { '192.0.2.1': errno }));
+});
 
 await t.test('a broken invariant is nothing that waits', async t => {
   await t.rejects(

@@ -178,6 +178,9 @@ const SITUATIONS: Readonly<Record<string, () => Promise<RunningProgram>>> = {
     result['meanwhile'] = await udpAndTcp('127.0.0.1');
     result['health'] = await health(daemon);
     result['listening'] = (await status(daemon)).listening;
+    // 192.168.9.1, as proc(5) has it.
+    for (const each of ['udp', 'tcp'])
+      result[`${each} ahead`] = readFileSync(`/proc/net/${each}`).includes(' 0109A8C0:');
     ip('addr', 'add', '192.168.9.1/24', 'dev', 'veth0');
     ip('addr', 'add', 'fd00::9/64', 'dev', 'veth0', 'nodad');
     result['came'] = await until(async () => Object.values(await served('192.168.9.1')).every(Boolean));
