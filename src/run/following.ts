@@ -145,8 +145,16 @@ export class Following {
     const come = listening.filter(each => !this.listening.includes(each));
     const gone = this.listening.filter(each => !listening.includes(each));
     this.listening = listening;
-    if (come.length > 0) log.info({}, `the addresses of this machine have changed: listening on ${come.join(', ')}`);
-    if (gone.length > 0)
-      log.info({}, `the addresses of this machine have changed: no longer listening on ${gone.join(', ')}`);
+    const changed = 'the addresses of this machine have changed';
+    if (come.length > 0) log.info({}, `${changed}: listening on ${shown(come)}`);
+    if (gone.length > 0) log.info({}, `${changed}: no longer listening on ${shown(gone)}`);
   }
 }
+
+/** The most addresses that a line of the log names. */
+const MOST_SHOWN = 16;
+
+const shown = (all: readonly string[]): string =>
+  all.length <= MOST_SHOWN
+    ? all.join(', ')
+    : `${all.slice(0, MOST_SHOWN).join(', ')} and ${all.length - MOST_SHOWN} others`;

@@ -9,7 +9,7 @@ import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
 import { type AgeSec, monoAfter } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
-import { isOutdated } from '../fastpath/places.js';
+import { fullWildcards, isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { SessionTable } from '../listen/sessions.js';
@@ -21,7 +21,7 @@ import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
 import type { Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
-import { absentWords, unopenedWords } from './unserved.js';
+import { absentWords, fullWords, unopenedWords } from './unserved.js';
 
 /** The parts that they are made from. */
 export interface ListenersParts {
@@ -113,8 +113,9 @@ export class Listeners implements Follower {
       ...bound.filter(at => at.wildcard === undefined && !this.isServed(at)).map(at => absentWords(at, option)),
       ...unopened.map(each => unopenedWords(each, transport.toUpperCase(), option)),
     ]);
+    const full = this.udp === undefined ? [] : fullWildcards(this.udp).map(fullWords);
     // Mostly the same for UDP and TCP.
-    return [...new Set(sentences)].filter(words => words !== undefined);
+    return [...new Set([...sentences, ...full])].filter(words => words !== undefined);
   }
 
   async isOutdated({ listeners: plan }: Plan): Promise<boolean> {

@@ -68,6 +68,7 @@ for (const host of HOSTS) {
     came(t, found['listed'], SOON_MS[host], 'the status says so');
     came(t, found['unlisted'] ?? 0, SOON_MS[host], 'a gone one is not told as served');
     came(t, found['again'], SOON_MS[host], 'it comes again');
+    t.equal(found['lost elsewhere'], 0, 'at other addresses no query is lost');
     if (host !== 'no system calls') t.equal(found['without carrier'], true, 'without a carrier');
   });
 

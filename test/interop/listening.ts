@@ -109,6 +109,26 @@ const served = async (address: string): Promise<Record<string, boolean>> => ({
   http: await http(address),
 });
 
+/** Asks at an address 200 times a second; `stop` returns how many questions were never answered. */
+function pump(address: string): { stop(): Promise<number> } {
+  const socket = createSocket('udp4');
+  const open = new Set<number>();
+  let id = 0;
+  socket.on('message', reply => open.delete(reply.readUInt16BE(0)));
+  const timer = setInterval(() => {
+    open.add(++id);
+    socket.send(queryMessage('.', { type: 'ANY', id }), PORT, address);
+  }, 5);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await until(() => open.size === 0);
+      socket.close();
+      return open.size;
+    },
+  };
+}
+
 /** Waits until something holds, and returns how long that took, ms; -1: it did not come. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<number> {
   const startedAt = performance.now();
@@ -155,6 +175,7 @@ const SITUATIONS: Readonly<Record<string, () => Promise<RunningProgram>>> = {
   },
   async 'come and go'() {
     const daemon = await startDotstub(configuration([`0.0.0.0:${PORT}`, `[::]:${PORT}`]));
+    const others = pump('127.0.0.1');
     ip('addr', 'add', '192.168.9.1/24', 'dev', 'veth0');
     result['four'] = await until(async () => udpAndTcp('192.168.9.1'));
     ip('addr', 'add', 'fd00::9/64', 'dev', 'veth0', 'nodad');
@@ -170,6 +191,7 @@ const SITUATIONS: Readonly<Record<string, () => Promise<RunningProgram>>> = {
     ip('link', 'set', 'veth1', 'down');
     await sleep(1500);
     result['without carrier'] = await udpAndTcp('192.168.9.1');
+    result['lost elsewhere'] = await others.stop();
     return daemon;
   },
   /** Addresses that somebody has written. */
