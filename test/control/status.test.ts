@@ -193,6 +193,7 @@ await t.test('for programs: the fields that there have always been, and what wai
     health: 'changed, but only in force after a restart: log.format',
     waiting: ['log.format'],
     unwritten: [],
+    unserved: [],
     upstreams: [
       {
         upstream: 'one',

@@ -76,11 +76,15 @@ await t.test('what changes is logged once: addresses that are not served, come, 
 
 await t.test('a failure changes nothing, is logged once, and is tried again', async t => {
   const { log, follower, following, pass } = setUp();
+  await pass();
   follower.outdated = true;
   follower.fails = new StartError('no descriptors', 1);
   await pass();
   await pass();
   t.equal(log.lines.filter(line => line.includes('no descriptors')).length, 1);
+  // Nothing waits: a change of addresses was noticed, and could not be followed.
+  follower.waits = false;
+  await pass();
   follower.fails = undefined;
   await pass();
   t.equal(follower.commits, 1);
