@@ -64,7 +64,7 @@ export const schema = {
       { address: '::1', port: 5300 },
     ],
     64,
-    'Addresses for queries over UDP and TCP. The default needs no privileges; the presets listen on port 53.',
+    'Addresses for queries over UDP and TCP. 0.0.0.0 and :: stand for all addresses that the machine has, as they come and go. A link-local address has its interface with it, as in "[fe80::1%eth0]:53". An address that the machine does not have yet is served once it has it. The default needs no privileges; the presets listen on port 53.',
   ),
   listen_tls: group('DNS over TLS for clients on the local network, such as phones.', {
     addresses: list(listenAddress, [], 64, 'Addresses for queries over TLS.', {

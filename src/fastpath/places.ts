@@ -1,14 +1,15 @@
 // Which addresses a UDP host serves: those that are written, or those of interfaces in place of wildcards; and what
 // happens to those that cannot be opened.
 
-import { isSystemError } from '../base/system-error.js';
-import { hasAddress, openUdp, SystemError } from '../os/datagrams.js';
+import { isSystemError, SystemError } from '../base/system-error.js';
+import { hasAddress, openUdp } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import {
   expand,
   isAbsent,
   type ListenAddress,
   listenText,
+  MOST_ADDRESSES,
   placeText,
   type Unopened,
   unopened as unopenedAfter,
@@ -41,7 +42,17 @@ export function perInterface(
     .filter(at => !known.has(listenText(at)) && wildcards.has(wildcardText(at) ?? ''))
     .map(at => withScope(at, libc))
     .filter(at => hasAddress(libc, at));
-  return [...now, ...stay];
+  return [...now, ...stay.slice(0, Math.max(0, MOST_ADDRESSES - now.length))];
+}
+
+/** The wildcards that stand for as many addresses as have sockets of their own, and perhaps for more. */
+export function fullWildcards({ isPerInterface, wanted }: DatagramHost): readonly string[] {
+  const counts = new Map<string, number>();
+  for (const at of isPerInterface ? wanted : []) {
+    const wildcard = wildcardText(at);
+    if (wildcard !== undefined) counts.set(wildcard, (counts.get(wildcard) ?? 0) + 1);
+  }
+  return [...counts].flatMap(([wildcard, count]) => (count < MOST_ADDRESSES ? [] : [wildcard]));
 }
 
 /**

@@ -3,8 +3,9 @@
 import { Worker } from 'node:worker_threads';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
+import { SystemError } from '../base/system-error.js';
 import { systemClock } from '../os/clock.js';
-import { openUdp, portOf, SystemError } from '../os/datagrams.js';
+import { openUdp, portOf } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import type { ListenAddress, Unopened } from '../os/listen-address.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt, socketsWithin } from './datagram-host.js';

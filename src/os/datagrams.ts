@@ -5,12 +5,11 @@
 //   struct iovec    base*, len
 //   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
 
-import { getSystemErrorMap } from 'node:util';
-
 import { addressOctets, zoneOf } from '../base/address.js';
 import { copyOctets } from '../base/octets.js';
+import { SystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from './libc.js';
-import { scopeOf } from './listen-address.js';
+import { indexOf } from './listen-address.js';
 
 /** Datagrams per call. */
 export const BATCH = 64;
@@ -31,25 +30,6 @@ export interface BindAddress {
   readonly fd?: number;
   /** The index of the interface that its zone names; left out: it is looked up. */
   readonly scope?: number;
-}
-
-/** A system call that failed; `code` is the one of Node.js. */
-export class SystemError extends Error {
-  readonly code: string;
-  /** Negative, as in Node.js. */
-  readonly errno: number;
-  readonly syscall: string;
-  readonly address: string;
-  readonly port: number;
-  constructor(call: string, result: number, at: BindAddress) {
-    const code = getSystemErrorMap().get(result)?.[0] ?? `errno ${-result}`;
-    super(`${call} ${code}`);
-    this.code = code;
-    this.errno = result;
-    this.syscall = call;
-    this.address = at.address;
-    this.port = at.port;
-  }
 }
 
 /** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
@@ -132,7 +112,8 @@ function socketAddress({ address, port, scope }: BindAddress, libc: Libc): Buffe
   name.writeUInt16BE(port, 2);
   octets.copy(name, octets.length === 4 ? 4 : 8);
   // sin6_scope_id, in the byte order of the machine: without it a link-local address leads nowhere.
-  if (octets.length === 16 && zone !== undefined) name.writeUInt32LE(scope ?? scopeOf(zone, libc), SCOPE_AT);
+  if (octets.length === 16 && zone !== undefined)
+    name.writeUInt32LE(scope ?? Math.max(0, indexOf(zone, libc)), SCOPE_AT);
   return name;
 }
 

@@ -23,7 +23,7 @@ export interface Libc {
   signalInput(fd: number): number;
   /** Reads one datagram without waiting for it. */
   receive(fd: number, into: Buffer): number;
-  /** The index of an interface; 0: there is none of this name. */
+  /** The index of an interface; 0: there is none of this name. Below 0: `-errno`, for example without descriptors. */
   interfaceIndex(name: string): number;
   recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
@@ -77,13 +77,18 @@ export const LINUX = {
   POLLIN: 1,
   POLLOUT: 4,
   EINTR: 4,
+  ENXIO: 6,
   EAGAIN: 11,
+  ENOMEM: 12,
   EACCES: 13,
   ENODEV: 19,
   EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
   EAFNOSUPPORT: 97,
   EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
+  ENOBUFS: 105,
 } as const;
 
 // Most C libraries have no function for sched_getattr and sched_setattr: their system call numbers, by machine.
@@ -144,6 +149,27 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
   }) as const;
 
+/** The calls that tell of interfaces and their changes. */
+function networkCalls(
+  koffi: Koffi,
+  native: ReturnType<typeof nativeFunctions>,
+): Pick<Libc, 'signalInput' | 'receive' | 'interfaceIndex'> {
+  const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  return {
+    signalInput(fd) {
+      const owned = checked(native.fcntl(fd, LINUX.F_SETOWN, process.pid));
+      return owned < 0 ? owned : checked(native.fcntl(fd, LINUX.F_SETFL, LINUX.O_ASYNC | LINUX.O_NONBLOCK));
+    },
+    receive: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT)),
+    interfaceIndex(name) {
+      const index = native.if_nametoindex(Buffer.from(`${name}\0`));
+      if (index > 0) return index;
+      const failed = koffi.errno();
+      return failed === LINUX.ENODEV || failed === LINUX.ENXIO ? 0 : -failed;
+    },
+  };
+}
+
 /** Loads the C library, or says why it cannot be used. */
 export function loadLibc(): Libc | { readonly unavailable: string } {
   if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
@@ -184,12 +210,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       return checked(native.getsockname(fd, address, length));
     },
     dup: fd => checked(native.fcntl(fd, LINUX.F_DUPFD_CLOEXEC, FIRST_OWN_FD)),
-    signalInput(fd) {
-      const owned = checked(native.fcntl(fd, LINUX.F_SETOWN, process.pid));
-      return owned < 0 ? owned : checked(native.fcntl(fd, LINUX.F_SETFL, LINUX.O_ASYNC | LINUX.O_NONBLOCK));
-    },
-    receive: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT)),
-    interfaceIndex: name => native.if_nametoindex(Buffer.from(`${name}\0`)),
+    ...networkCalls(koffi, native),
     bind: (fd, address) => checked(native.bind(fd, address, address.length)),
     recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),
     sendmmsg: (fd, messages, count, flags) => checked(native.sendmmsg(fd, messages, count, flags)),

@@ -7,7 +7,7 @@ import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
 
 import { type MonoMs, monoAfter } from '../base/time.js';
 import { exclude, isAnyAddress, zoneOf } from '../base/address.js';
-import { isSystemError } from '../base/system-error.js';
+import { isSystemError, SystemError } from '../base/system-error.js';
 import type { Libc } from './libc.js';
 
 /** An address to listen on. */
@@ -59,17 +59,22 @@ export function expand(at: ListenAddress): readonly ListenAddress[] {
   return [...found.values()];
 }
 
-/** An address with the present index of the interface that its zone names. */
+/**
+ * An address with the present index of the interface that its zone names. @throws the system's error if it does not tell
+ */
 export function withScope(at: ListenAddress, libc: Libc | undefined): ListenAddress {
   const zone = zoneOf(at.address);
-  return zone === undefined || at.fd !== undefined ? at : { ...at, scope: scopeOf(zone, libc) };
+  if (zone === undefined || at.fd !== undefined) return at;
+  const scope = indexOf(zone, libc);
+  if (scope < 0) throw new SystemError('if_nametoindex', scope, at);
+  return { ...at, scope };
 }
 
 /**
- * The index of the interface that a zone names; 0: there is none. Without `libc`, an interface that is down counts as
- * none. @throws the system's error, only without `libc`
+ * The index of the interface that a zone names; 0: there is none; below 0: `-errno`. Without `libc`, an interface that
+ * is down counts as none. @throws the system's error, only without `libc`
  */
-export function scopeOf(zone: string, libc: Libc | undefined): number {
+export function indexOf(zone: string, libc: Libc | undefined): number {
   if (/^\d+$/.test(zone)) return Number(zone);
   if (libc !== undefined) return libc.interfaceIndex(zone);
   const infos = networkInterfaces()[zone] ?? [];
@@ -100,7 +105,8 @@ export class ZoneIndexes {
     const before = this.known.get(zone);
     if (before !== undefined && now < before.until) return before.index;
     // Without descriptors the index is not told, and is most likely what it was.
-    const index = scopeOf(zone, this.libc) || (before?.index ?? 0);
+    const found = indexOf(zone, this.libc);
+    const index = found < 0 ? (before?.index ?? 0) : found;
     this.known.set(zone, { index, until: monoAfter(now, INDEX_MS) });
     return index;
   }
@@ -127,9 +133,12 @@ const ABSENT: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'E
 export const isAbsent = ({ address }: ListenAddress, { code = '' }: NodeJS.ErrnoException): boolean =>
   ABSENT.has(code) || (code === 'EINVAL' && zoneOf(address) !== undefined);
 
+/** Codes of errors that no address is to blame for. */
+const NO_ROOM: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+
 /** Whether the others are served if an address cannot be bound. It is tried again when the machine's addresses change. */
 const mayWait = (at: ListenAddress, error: NodeJS.ErrnoException): boolean =>
-  at.wildcard !== undefined || isAbsent(at, error);
+  (at.wildcard !== undefined && !NO_ROOM.has(error.code ?? '')) || isAbsent(at, error);
 
 /** An address that could not be bound, and waits. */
 export interface Unopened {

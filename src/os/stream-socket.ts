@@ -1,7 +1,8 @@
 // TCP sockets that are bound here instead of by Node.js, which cannot bind an address that the machine does not have yet,
 // and does not know the zones of all interface names.
 
-import { bindEvenAhead, type BindAddress, SystemError } from './datagrams.js';
+import { SystemError } from '../base/system-error.js';
+import { bindEvenAhead, type BindAddress } from './datagrams.js';
 import { type Libc, LINUX } from './libc.js';
 
 /** Opens and binds a TCP socket, which does not listen yet. @throws SystemError */

@@ -45,6 +45,8 @@ export interface FollowingParts {
 const COLLECT_MS = 200;
 /** When an address that could not be opened is tried again, ms. */
 const AGAIN_MS = 5000;
+/** The same without system calls: nobody says that an address is ready now (RFC 4862 §5.4). */
+const AGAIN_WITHOUT_CALLS_MS = 1000;
 
 /** Follows them. */
 export class Following {
@@ -59,18 +61,19 @@ export class Following {
   private closed = false;
   /** What was logged last. */
   private unserved: readonly string[] = [];
-  private listening: readonly string[];
-  private problem = '';
+  private listening: ReadonlySet<string>;
+  /** Why a part could not listen elsewhere, as logged. */
+  private readonly problems = new Map<Follower, string>();
 
   constructor(private readonly parts: FollowingParts) {
-    this.listening = parts.listening();
+    this.listening = new Set(parts.listening());
     this.follow();
   }
 
   /** To be called when a plan has come into force. */
   follow(): void {
     const { libc, followers } = this.parts;
-    this.listening = this.parts.listening();
+    this.listening = new Set(this.parts.listening());
     this.tell();
     const follows = followers.some(each => each.follows);
     if (follows) this.watch ??= new AddressWatch(libc, () => this.collect());
@@ -102,11 +105,13 @@ export class Following {
     });
   }
 
-  /** Looks after a while, if an address waits. */
+  /** Looks after a while, if an address waits, or something could not be opened. */
   private tryAgain(): void {
     this.cancelAgain();
-    if (this.closed || !this.parts.followers.some(each => each.waits)) return;
-    this.cancelAgain = this.parts.clock.after(AGAIN_MS, () => this.look());
+    const { clock, libc, followers } = this.parts;
+    if (this.closed || (this.problems.size === 0 && !followers.some(each => each.waits))) return;
+    const againMs = libc === undefined ? AGAIN_WITHOUT_CALLS_MS : AGAIN_MS;
+    this.cancelAgain = clock.after(againMs, () => this.look());
   }
 
   private look(): void {
@@ -122,12 +127,13 @@ export class Following {
     const { reload, log } = this.parts;
     try {
       if (await follower.isOutdated(reload.plan)) await reload.renew(follower);
-      this.problem = '';
+      this.problems.delete(follower);
     } catch (error) {
       if (!(error instanceof StartError) && !isSystemError(error)) throw error;
       // What listens now goes on; no descriptors may be left, for example.
-      if (error.message !== this.problem) log.warn({}, `new addresses cannot be served: ${error.message}`);
-      this.problem = error.message;
+      const { message } = error;
+      if (this.problems.get(follower) !== message) log.warn({}, `new addresses cannot be served: ${message}`);
+      this.problems.set(follower, message);
     }
   }
 
@@ -137,12 +143,21 @@ export class Following {
     const unserved = followers.flatMap(each => each.unserved);
     for (const words of unserved) if (!this.unserved.includes(words)) log.warn({}, words);
     this.unserved = unserved;
-    const listening = this.parts.listening();
-    const come = listening.filter(each => !this.listening.includes(each));
-    const gone = this.listening.filter(each => !listening.includes(each));
-    this.listening = listening;
-    if (come.length > 0) log.info({}, `the addresses of this machine have changed: listening on ${come.join(', ')}`);
-    if (gone.length > 0)
-      log.info({}, `the addresses of this machine have changed: no longer listening on ${gone.join(', ')}`);
+    const before = this.listening;
+    const now = new Set(this.parts.listening());
+    const come = [...now].filter(each => !before.has(each));
+    const gone = [...before].filter(each => !now.has(each));
+    this.listening = now;
+    const changed = 'the addresses of this machine have changed';
+    if (come.length > 0) log.info({}, `${changed}: listening on ${shown(come)}`);
+    if (gone.length > 0) log.info({}, `${changed}: no longer listening on ${shown(gone)}`);
   }
 }
+
+/** The most addresses that a line of the log names. */
+const MOST_SHOWN = 16;
+
+const shown = (all: readonly string[]): string =>
+  all.length <= MOST_SHOWN
+    ? all.join(', ')
+    : `${all.slice(0, MOST_SHOWN).join(', ')} and ${all.length - MOST_SHOWN} others`;

@@ -9,7 +9,7 @@ import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
 import { type AgeSec, monoAfter } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
-import { isOutdated } from '../fastpath/places.js';
+import { fullWildcards, isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { SessionTable } from '../listen/sessions.js';
@@ -21,7 +21,7 @@ import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
 import type { Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
-import { absentWords, unopenedWords } from './unserved.js';
+import { absentWords, fullWords, unopenedWords } from './unserved.js';
 
 /** The parts that they are made from. */
 export interface ListenersParts {
@@ -113,8 +113,9 @@ export class Listeners implements Follower {
       ...bound.filter(at => at.wildcard === undefined && !this.isServed(at)).map(at => absentWords(at, option)),
       ...unopened.map(each => unopenedWords(each, transport.toUpperCase(), option)),
     ]);
+    const full = this.udp === undefined ? [] : fullWildcards(this.udp).map(fullWords);
     // Mostly the same for UDP and TCP.
-    return [...new Set(sentences)].filter(words => words !== undefined);
+    return [...new Set([...sentences, ...full])].filter(words => words !== undefined);
   }
 
   async isOutdated({ listeners: plan }: Plan): Promise<boolean> {
@@ -141,7 +142,7 @@ export class Listeners implements Follower {
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
-    const { udp, tcp, tls } = this.addresses(plan);
+    const { udp, tcp, tls } = await listening('UDP', 'listen', () => this.addresses(plan));
     if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
     const nextTcp = await this.tcp.prepare(tcp, undefined);
     const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
@@ -166,7 +167,7 @@ export class Listeners implements Follower {
       abandon: () => {
         nextTcp.abandon();
         nextTls.abandon();
-        if (nextUdp !== undefined && nextUdp !== before) this.retire(nextUdp);
+        if (nextUdp !== before) this.retire(nextUdp);
       },
     };
   }
@@ -215,32 +216,27 @@ export class Listeners implements Follower {
   }
 
   /** The host in force, or another one if it would serve something else. */
-  private async nextUdp(
-    plan: ListenersPlan,
-    addresses: readonly ListenAddress[],
-    text: string,
-  ): Promise<DatagramHost | undefined> {
+  private async nextUdp(plan: ListenersPlan, addresses: readonly ListenAddress[], text: string): Promise<DatagramHost> {
     const { udp } = this;
-    const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
-    return stays ? udp : this.openUdp(plan, addresses);
+    const opening = async (): Promise<DatagramHost> => {
+      const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
+      return stays ? udp : this.openUdp(plan, addresses);
+    };
+    return listening('UDP', 'listen', opening);
   }
 
   private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {
     const { parts, workers } = this;
     this.workers = undefined;
-    return listening(
-      'UDP',
-      'listen',
-      openDatagramHost({
-        ...parts,
-        addresses,
-        io: plan.io,
-        threads: plan.threads,
-        monotonicMs: () => parts.clock.monotonicMs(),
-        workers,
-        replaces: this.udp,
-      }),
-    );
+    return openDatagramHost({
+      ...parts,
+      addresses,
+      io: plan.io,
+      threads: plan.threads,
+      monotonicMs: () => parts.clock.monotonicMs(),
+      workers,
+      replaces: this.udp,
+    });
   }
 
   /** Closes a host that is not needed any more, once it has answered what it has read. */

@@ -35,9 +35,9 @@ export class StartError extends Error {
  * Waits until a listener is open.
  * @param option the option with the address @throws StartError, in place of the system's error
  */
-export async function listening<T>(what: string, option: string, opening: Promise<T>): Promise<T> {
+export async function listening<T>(what: string, option: string, open: () => T | Promise<T>): Promise<T> {
   try {
-    return await opening;
+    return await open();
   } catch (error) {
     if (!isBindError(error)) throw error;
     throw bindError(what, option, error);
@@ -66,8 +66,6 @@ function bindError(what: string, option: string, { code, address, port, message 
         'right',
       );
     }
-    case 'EADDRNOTAVAIL':
-      return new StartError(`${at} is not an address of this machine: correct ${option}`, 1);
     default:
       return new StartError(`${at}: ${message} (${option})`, 1);
   }

@@ -1,7 +1,7 @@
 // Words for listen addresses that cannot be served now.
 
 import { zoneOf } from '../base/address.js';
-import { isAbsent, type ListenAddress, listenText, type Unopened } from '../os/listen-address.js';
+import { isAbsent, type ListenAddress, listenText, MOST_ADDRESSES, type Unopened } from '../os/listen-address.js';
 
 /**
  * A sentence about an address that this machine does not have now, although somebody has written it.
@@ -26,3 +26,7 @@ export function unopenedWords({ at, error }: Unopened, transport: string, option
   const of = at.wildcard === undefined ? '' : `, one of those that ${at.wildcard} stands for,`;
   return `${option}: ${listenText(at)}${of} is not served over ${transport}: ${why}`;
 }
+
+/** A sentence about a wildcard that stands for more addresses than have UDP sockets of their own. */
+export const fullWords = (wildcard: string): string =>
+  `listen: ${wildcard} is served over UDP on ${MOST_ADDRESSES} addresses of this machine at most; with front.threads 1, it is served on all`;

@@ -34,9 +34,11 @@ interface OpenWeb {
 
 const isOpen = (web: OpenWeb | Unopened | undefined): web is OpenWeb => web !== undefined && 'listener' in web;
 
+const OPTION = 'metrics.listen';
+
 /** The HTTP listener. */
 export class Web implements Follower {
-  static readonly options = ['metrics.listen', 'metrics.hosts'];
+  static readonly options = [OPTION, 'metrics.hosts'];
   readonly options = Web.options;
   /** Open, or waiting for its address; undefined: the plan has none. */
   private web: OpenWeb | Unopened | undefined;
@@ -64,8 +66,8 @@ export class Web implements Follower {
     const { web } = this;
     const { libc } = this.parts;
     if (web === undefined) return [];
-    if (isOpen(web)) return libc === undefined || isServed(libc, web.at) ? [] : [absentWords(web.at, 'metrics.listen')];
-    return [unopenedWords(web, 'HTTP', 'metrics.listen')].filter(words => words !== undefined);
+    if (isOpen(web)) return libc === undefined || isServed(libc, web.at) ? [] : [absentWords(web.at, OPTION)];
+    return [unopenedWords(web, 'HTTP', OPTION)].filter(words => words !== undefined);
   }
 
   /** Opens the first listener. */
@@ -80,7 +82,7 @@ export class Web implements Follower {
 
   async prepare({ listeners: { metrics, metricsHosts } }: Plan): Promise<Prepared> {
     const before = this.web;
-    const at = metrics && withScope(metrics, this.parts.libc);
+    const at = metrics && (await listening('HTTP', OPTION, () => withScope(metrics, this.parts.libc)));
     const hosts = [hostname().toLowerCase(), ...metricsHosts];
     if (at !== undefined && this.isAt(at)) return ready(() => (this.hosts = hosts));
     // A wildcard cannot be open beside an address that it stands for.
@@ -141,7 +143,7 @@ export class Web implements Follower {
       }),
     });
     const waiting = (error: unknown): Unopened => unopened(at, error);
-    const opening = listening('HTTP', 'metrics.listen', open().catch(waiting));
+    const opening = listening('HTTP', OPTION, async () => open().catch(waiting));
     opening.catch(() => this.forgetUnlessOpen());
     return opening;
   }

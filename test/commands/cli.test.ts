@@ -1,5 +1,6 @@
 // The program as a child process: what it says, and how it exits.
 
+import { createSocket } from 'node:dgram';
 import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -161,6 +162,10 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
   const port = await freePort();
   await new Promise<void>(resolve => void taken.listen(port, '127.0.0.1', resolve));
   const free = await freePort();
+  const other = createSocket('udp4');
+  const takenUdp = await freePort();
+  await new Promise<void>(resolve => other.bind(takenUdp, resolve));
+  t.teardown(() => void other.close());
   const at = (listen: string, more = ''): string => `listen: ["${listen}"]\nmetrics: { listen: off }\n${more}`;
   const cases: readonly (readonly [string, string, number, RegExp])[] = [
     [
@@ -170,10 +175,10 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
       new RegExp(`127\\.0\\.0\\.1:${port} \\(TCP\\) is in use by another program`),
     ],
     [
-      'not our address',
-      at(`192.0.2.1:${free}`),
+      'all addresses of a wildcard in use',
+      at(`0.0.0.0:${takenUdp}`, 'front: { threads: 0 }'),
       1,
-      /192\.0\.2\.1:\d+ \(TCP\) is not an address of this machine: correct listen/,
+      new RegExp(`"0\\.0\\.0\\.0:${takenUdp} \\(UDP\\) is in use by another program`),
     ],
     [
       'metrics port in use',
