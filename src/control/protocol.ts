@@ -13,7 +13,7 @@ export type ControlReply =
   | { readonly ok: false; readonly problem: string };
 
 /** Longest request, in octets. */
-export const MAX_REQUEST_BYTES = 1 << 20;
+export const MAX_REQUEST_BYTES = 1 << 16;
 
 /** Reads a request; undefined: it is invalid. */
 export function readRequest(line: string): ControlRequest | undefined {

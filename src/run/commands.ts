@@ -67,7 +67,7 @@ export function controlCommands(parts: CommandParts): ControlCommands {
 /** Opens the control socket. A daemon without one still serves. */
 export async function openControl(
   { control: { socket: path, group } }: Plan,
-  parts: Pick<ControlParts, 'log' | 'commands' | 'maxSessions'>,
+  parts: Pick<ControlParts, 'clock' | 'log' | 'commands' | 'maxSessions'>,
 ): Promise<{ close(): void } | undefined> {
   try {
     return await listenControl({ ...parts, path, group });

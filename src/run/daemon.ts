@@ -70,7 +70,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });
-  const control = await openControl(plan, { log, commands, maxSessions: caps.control });
+  const control = await openControl(plan, { clock, log, commands, maxSessions: caps.control });
   if (control !== undefined) opened.add(control);
   return {
     overview,
