@@ -10,6 +10,7 @@ import { loadConfig, problemReport } from '../config/load.js';
 import { withProvider } from '../config/provider.js';
 import { systemResolvers } from '../config/system.js';
 import { logger } from '../observe/log.js';
+import { StandardOutput } from '../observe/standard-output.js';
 import { statusLine } from '../control/status.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { ANNOUNCED_DIRECTORIES, announcementReader } from '../os/announced.js';
@@ -141,10 +142,9 @@ async function serve(
   { config, notBuilt }: Good,
   sockets: PassedSockets | undefined,
 ): Promise<number> {
-  const log = logger(config.log, process.stdout);
+  const output = new StandardOutput(process.stdout, systemClock, (words, lost) => log.warn({ lost }, words));
+  const log = logger(config.log, output);
   handleProcessErrors({ log });
-  // If the reader of the log goes away, the daemon goes on.
-  process.stdout.on('error', () => undefined);
   // Before anything that takes time: a service manager may stop the daemon right after the start.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
@@ -160,7 +160,7 @@ async function serve(
       random: systemRandom(),
       log,
       system: { network: systemNetwork, resolvers: source.resolvers, announced: source.announced },
-      print: line => void process.stdout.write(line),
+      output,
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
     });
@@ -180,6 +180,8 @@ async function serve(
     if (!(error instanceof StartError)) throw error;
     log.error({}, error.message);
     return error.exitCode;
+  } finally {
+    await output.flush();
   }
 }
 

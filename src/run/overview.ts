@@ -25,6 +25,7 @@ export interface OverviewParts {
   readonly listeners: Listeners;
   readonly logging: Logging;
   readonly store: StateStore;
+  readonly output: { readonly unwritten: string | undefined };
   readonly service: Service;
   readonly reload: Reload;
   readonly configuration: Configuration;
@@ -58,6 +59,8 @@ export function overviewOf(parts: OverviewParts): Overview {
     draining: parts.service.draining,
     reload: parts.configuration.state,
     waiting: parts.reload.waiting,
-    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten],
+    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten, parts.output.unwritten].filter(
+      each => each !== undefined,
+    ),
   };
 }

@@ -1,5 +1,6 @@
 // A failure that passes must not be the end: what could not be written is counted, said once, and tried again.
 
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -54,6 +55,29 @@ await t.test('a query log that cannot be written is tried again, and what was lo
     t.equal(clock.pending, 0);
     rmSync(path);
   }
+});
+
+await t.test('a FIFO in place of the query log is not waited for, and written when somebody reads', async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const path = join(directory.path, 'query.log');
+  execFileSync('mkfifo', [path]);
+  const clock = fakeClock();
+  const log = recordedLog();
+  const file = new LogFile({ path, option: 'log.query_file', clock, log });
+  file.write('lost\n');
+  await until(() => clock.pending === 1, 'nobody reads');
+  t.match(file.unwritten, /query\.log cannot be written \(ENXIO.*\): 1 line was lost/);
+  const reader = spawn('cat', [path]);
+  t.teardown(() => reader.kill());
+  let heard = '';
+  reader.stdout.on('data', (chunk: Buffer) => (heard += chunk.toString()));
+  await until(async () => {
+    await clock.advance(60_000);
+    file.write('good\n');
+    return heard.includes('good');
+  }, 'the reader');
+  file.close();
 });
 
 await t.test('a query log is opened anew when asked to, also while it waits to be tried again', async t => {
