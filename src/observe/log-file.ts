@@ -39,6 +39,8 @@ export class LogFile {
   private state: State;
   private readonly lost: LostLines;
   private retryMs = FIRST_RETRY_MS;
+  /** Whether the file may end with a part of a line, because the disk became full in the middle of it. */
+  private isTorn = false;
 
   /** Opens it. */
   constructor(private readonly parts: LogFileParts) {
@@ -91,11 +93,13 @@ export class LogFile {
     // The names that a household asks for must not be readable for all users of the machine.
     const stream = createWriteStream(this.parts.path, { mode: 0o640, fs: FILES });
     stream.on('error', error => this.failed(stream, error));
+    if (this.isTorn) stream.write('\n', error => (this.isTorn = error !== undefined && error !== null));
     return stream;
   }
 
   private failed(stream: WriteStream, { message }: Error): void {
     this.lost.begin(message);
+    this.isTorn ||= stream.bytesWritten > 0;
     if (this.state.at !== 'open' || this.state.stream !== stream) return;
     const cancel = this.parts.clock.after(this.retryMs, () => {
       this.state = { at: 'open', stream: this.open() };
