@@ -5,6 +5,7 @@ import { askDaemon } from '../control/client.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
+import { print, printJson, printProblem } from './print.js';
 
 const OPTIONS = `Options:
   --config FILE    the daemon's configuration, for its control.socket
@@ -36,14 +37,14 @@ export function telling(
       const file = value('config');
       const checked = file === undefined ? checkConfig('') : loadConfig(file);
       if (!checked.ok && words.evenWithBadFile !== true) {
-        console.error(problemReport(file ?? '', checked.problems));
+        printProblem(problemReport(file ?? '', checked.problems));
         return 2;
       }
       const { control } = checked.ok ? checked.config : defaultConfig();
       const reply = await askDaemon(value('socket') ?? control.socket, { command: about.name, args: positionals });
-      if (flag('json')) console.log(JSON.stringify(reply));
-      else if (reply.ok) console.log(reply.text);
-      else console.error(`dotstub ${about.name}: ${reply.problem}`);
+      if (flag('json')) printJson(reply);
+      else if (reply.ok) print(reply.text);
+      else printProblem(`dotstub ${about.name}: ${reply.problem}`);
       return reply.ok ? 0 : 1;
     },
   };

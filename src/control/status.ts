@@ -5,6 +5,7 @@ import { durationText } from '../base/rates.js';
 import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
+import { visible } from '../base/visible.js';
 
 const VALIDATION_WORDS: Readonly<Record<Overview['dnssec'], string>> = {
   require: 'answers are validated here',
@@ -170,7 +171,7 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   const reasons = rows.flatMap(({ server: { label }, address }) => {
     const words = reasonsOf(address).join('; ');
     const at = address.address === undefined ? '' : ` (${address.address})`;
-    return words === '' ? [] : [`\n\n${label}${at}: ${words}`];
+    return words === '' ? [] : [`\n\n${visible(`${label}${at}: ${words}`)}`];
   });
   const encryption = encryptionText(rows);
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
