@@ -204,6 +204,16 @@ await t.test('only config/ and the plan read a configuration', async t => {
   t.same(readers, []);
 });
 
+/** Commands that print nothing but what this program, its user or a configuration file says. */
+const OWN_WORDS = /^commands\/(print|program|completion|install|health|check-config|run)\.ts$/;
+
+await t.test('text from elsewhere reaches a terminal through commands/print only', async t => {
+  const PRINTS = /console\.\w+\(|process\.(?:stdout|stderr)\.write\((?!CLEAR\))/;
+  const wrong = files.filter(file => room(file) === 'commands' && !OWN_WORDS.test(file) && PRINTS.test(text(file)));
+  t.same(wrong, []);
+  t.ok(PRINTS.test(text('commands/print.ts')), 'and that is found');
+});
+
 await t.test('what a reload changes lives in fields, not in variables that closures share', async t => {
   const rooms = files.filter(file => /^(run|pipeline)\//.test(file));
   t.ok(rooms.length > 10, 'the files were found');

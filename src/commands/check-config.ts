@@ -15,6 +15,7 @@ import { planProblems } from '../run/configuration.js';
 import type { PlanFiles } from '../run/plan.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
+import { print, printJson, printProblem } from './print.js';
 
 export const checkConfigCommand: Command = {
   name: 'check-config',
@@ -41,29 +42,29 @@ Exit code: 0 the file is good, 2 it is not.`,
     const checked = loadConfig(file);
     const named: NamedFile[] = [];
     const problems = checked.ok ? planProblems(checked, noting(named)) : checked.problems;
-    const print = (about: object): void => console.log(JSON.stringify({ file, ...about }, undefined, 2));
+    const data = (about: object): void => printJson({ file, ...about }, 2);
     if (!checked.ok || problems.length > 0) {
-      if (flag('json')) print({ ok: false, problems });
-      else console.error(problemReport(file, problems));
+      if (flag('json')) data({ ok: false, problems });
+      else printProblem(problemReport(file, problems));
       return 2;
     }
     const { config, notBuilt, placeOf } = checked;
     const forRoot = process.getuid?.() === 0 ? named.flatMap(rootOnly) : [];
     const warnings = [...checked.warnings, ...forRoot.map(each => ({ ...each, ...placeOf(each.path) }))];
-    if (!flag('json')) for (const each of warnings) console.error(warningText(file, each));
+    if (!flag('json')) for (const each of warnings) printProblem(warningText(file, each));
     if (flag('leaks')) {
       const found = leaks(config);
       const listening = config.listen.map(at => ({ transport: 'udp', ...at }) as const);
       const beside = besideFindings({ surroundings: readSurroundings(), listening });
-      if (flag('json')) print({ ok: true, warnings, leaks: found, beside });
-      else console.log([...leakLines(found), ...beside.map(besideLine)].join('\n'));
+      if (flag('json')) data({ ok: true, warnings, leaks: found, beside });
+      else print([...leakLines(found), ...beside.map(besideLine)].join('\n'));
       return 0;
     }
     if (flag('json')) {
-      print({ ok: true, notBuilt, warnings, config });
+      data({ ok: true, notBuilt, warnings, config });
       return 0;
     }
-    for (const path of notBuilt) console.log(`# ${path} is not built yet: checked, without effect`);
+    for (const path of notBuilt) print(`# ${path} is not built yet: checked, without effect`);
     process.stdout.write(configFile(config));
     return 0;
   },

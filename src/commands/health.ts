@@ -7,6 +7,7 @@ import { answers } from './alive.js';
 import { parseArguments } from './arguments.js';
 import type { Command } from './command.js';
 import { findListener } from './listener.js';
+import { print } from './print.js';
 
 export const healthCommand: Command = {
   name: 'health',
@@ -25,7 +26,7 @@ Exit code: 0 it answers, 1 it does not, 2 bad usage.`,
     const { at, socket } = await findListener(value('server'), value('config'));
     const healthy = await answers(at, 2);
     console.log(`${listenText(at)} ${healthy ? 'answers' : 'does not answer'}`);
-    if (healthy && socket !== undefined) for (const line of await findingsAt(socket)) console.log(line);
+    if (healthy && socket !== undefined) for (const line of await findingsAt(socket)) print(line);
     return healthy ? 0 : 1;
   },
 };

@@ -8,6 +8,7 @@ import { parseArguments } from './arguments.js';
 import { CarryingOut } from './carry-out.js';
 import { type Command, UsageError } from './command.js';
 import { installSteps, type System, uninstallSteps } from './installation.js';
+import { print, printProblem } from './print.js';
 import { managerOf, type Tree } from './resolv-conf.js';
 import { type Step, stepText } from './steps.js';
 
@@ -54,14 +55,14 @@ ${OPTIONS}`,
     const steps = installSteps(systemAt(root, program), { dns: !flag('no-dns'), direct: flag('direct') });
     if (flag('dry-run')) return show(steps);
     mayChange(root);
-    const carrying = new CarryingOut(root, line => console.log(line));
+    const carrying = new CarryingOut(root, print);
     const stopped = stopAsked();
     for (const step of steps) {
       const problem = (await carrying.step(step)) ?? stopped();
       if (problem === undefined) continue;
       const left = carrying.undo();
-      console.error(`dotstub install: ${problem}`);
-      console.error(left.length === 0 ? 'All is as it was before.' : `This could not be undone: ${left.join('; ')}`);
+      printProblem(`dotstub install: ${problem}`);
+      printProblem(left.length === 0 ? 'All is as it was before.' : `This could not be undone: ${left.join('; ')}`);
       return 1;
     }
     return 0;
@@ -88,22 +89,22 @@ ${OPTIONS}`,
     const steps = uninstallSteps(treeAt(root), root === undefined);
     if (flag('dry-run')) return show(steps);
     mayChange(root);
-    if (steps.length === 0) console.log('Nothing of dotstub is installed here.');
-    const carrying = new CarryingOut(root, line => console.log(line));
+    if (steps.length === 0) print('Nothing of dotstub is installed here.');
+    const carrying = new CarryingOut(root, print);
     let failed = 0;
     // One that fails must not keep the others from being taken.
     for (const step of steps) {
       const problem = await carrying.step(step);
       if (problem === undefined) continue;
       failed = 1;
-      console.error(`dotstub uninstall: ${problem}`);
+      printProblem(`dotstub uninstall: ${problem}`);
     }
     return failed;
   },
 };
 
 function show(steps: readonly Step[]): number {
-  console.log(steps.length === 0 ? 'nothing would be done' : steps.map(step => `would ${stepText(step)}`).join('\n'));
+  print(steps.length === 0 ? 'nothing would be done' : steps.map(step => `would ${stepText(step)}`).join('\n'));
   return 0;
 }
 

@@ -3,6 +3,7 @@
 import { isIP } from 'node:net';
 
 import { DOT_PORT } from '../base/port-numbers.js';
+import { visible } from '../base/visible.js';
 import { hostName, parseAddressPort } from '../config/kinds.js';
 import { tlsaOwner } from '../upstream/dane-lookup.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
@@ -10,6 +11,7 @@ import { TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa
 import type { ShownCertificate } from '../upstream/identity.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
+import { print, printJson, printProblem } from './print.js';
 
 export const pinsCommand: Command = {
   name: 'pins',
@@ -40,15 +42,15 @@ Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
     if (at !== undefined && isIP(at) === 0) throw new UsageError(`--at ${JSON.stringify(at)} is not an IP address`);
     const found = await fetchChain(at ?? host, port, isIP(host) === 0 ? host : undefined);
     if (typeof found === 'string') {
-      console.error(`dotstub pins: ${at ?? host} port ${port}: ${found}`);
+      printProblem(`dotstub pins: ${at ?? host} port ${port}: ${found}`);
       return 1;
     }
     const record = isIP(host) === 0 ? tlsaRecord(host, port, found) : undefined;
-    if (flag('json')) console.log(JSON.stringify({ host, port, chain: found, tlsa: record }, undefined, 2));
+    if (flag('json')) printJson({ host, port, chain: found, tlsa: record }, 2);
     else {
-      for (const [i, each] of found.entries()) console.log((i === 0 ? '' : '\n') + words(each));
+      for (const [i, each] of found.entries()) print((i === 0 ? '' : '\n') + words(each));
       if (record !== undefined)
-        console.log(`\nTLSA record, if you operate the server (see "dotstub pins --help"):\n  ${record}`);
+        print(`\nTLSA record, if you operate the server (see "dotstub pins --help"):\n  ${record}`);
     }
     return 0;
   },
@@ -58,7 +60,7 @@ function words({ subject, issuer, issuerProved, until, pin, problem }: ShownCert
   const lines = [subject, `issued by ${issuer}${issuerProved ? '' : ' (as it says, not proved)'}`];
   lines.push(`valid until ${until}`, `sha256/${pin}`);
   if (problem !== undefined) lines.push(`a pin of this key would not count: ${problem}`);
-  return lines.join('\n  ');
+  return lines.map(visible).join('\n  ');
 }
 
 /** The line of a zone file for the server's own key (RFC 7671 §5.1). */

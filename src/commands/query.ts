@@ -2,6 +2,7 @@
 
 import { domainToASCII } from 'node:url';
 
+import { visible } from '../base/visible.js';
 import { type ListenAddress, listenText } from '../os/listen-address.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { dialer } from '../upstream/dial.js';
@@ -18,6 +19,7 @@ import { answersQuery } from '../wire/upstream-query.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { findListener } from './listener.js';
+import { print, printJson, printProblem } from './print.js';
 
 const TIMEOUT_MS = 5500;
 
@@ -65,15 +67,15 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     const ms = systemClock.monotonicMs() - startedAtMs;
     const reply = asked && messageToText(asked.reply);
     if (asked === undefined || reply === undefined) {
-      console.error(
+      printProblem(
         `no answer from ${listenText(server)} within ${TIMEOUT_MS / 1000} s: is dotstub running there? (dotstub run; dotstub query --help)`,
       );
       return 1;
     }
     // Only the first reply says where the answer came from: the second query, over TCP, is answered from the cache.
     const report = new URLSearchParams(messageToText(asked.first)?.option(OPTION.REPORT)?.toString() ?? '');
-    if (flag('json')) console.log(JSON.stringify(asJson(reply, report, server, ms), undefined, 2));
-    else console.log(asText(reply, typeToText(type), report, server, ms));
+    if (flag('json')) printJson(asJson(reply, report, server, ms), 2);
+    else print(asText(reply, typeToText(type), report, server, ms));
     return reply.rcode === 'NOERROR' || reply.rcode === 'NXDOMAIN' ? 0 : 1;
   },
 };
@@ -158,10 +160,10 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
   else if (reply.answers.length === 0) heading(`${reply.question?.name ?? ''} exists, but has no ${type} record`);
   lines.push(...table(reply.answers));
   for (const { infoCode, text } of reply.extendedErrors)
-    lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
+    lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${visible(text)}`}`);
   lines.push('');
   const source = report.get('source');
-  if (source !== null) lines.push(`from:     ${sourceWords(source, report)}`);
+  if (source !== null) lines.push(`from:     ${visible(sourceWords(source, report))}`);
   lines.push(
     `checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : (VERDICT_WORDS[report.get('verdict') ?? ''] ?? 'not validated')}`,
   );

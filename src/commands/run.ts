@@ -11,6 +11,7 @@ import { loadConfig, problemReport } from '../config/load.js';
 import { withProvider } from '../config/provider.js';
 import { systemResolvers } from '../config/system.js';
 import { logger } from '../observe/log.js';
+import { StandardOutput } from '../observe/standard-output.js';
 import { statusLine } from '../control/status.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { ANNOUNCED_DIRECTORIES, announcementReader } from '../os/announced.js';
@@ -147,10 +148,9 @@ async function serve(
   sockets: PassedSockets | undefined,
 ): Promise<number> {
   const { config } = checked;
-  const log = logger(config.log, process.stdout);
+  const output = new StandardOutput(process.stdout, systemClock, (words, lost) => log.warn({ lost }, words));
+  const log = logger(config.log, output);
   handleProcessErrors({ log });
-  // If the reader of the log goes away, the daemon goes on.
-  process.stdout.on('error', () => undefined);
   // Before anything that takes time: a service manager may stop the daemon right after the start.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
@@ -171,7 +171,7 @@ async function serve(
         announced: source.announced,
         surroundings: () => readSurroundings(),
       },
-      print: line => void process.stdout.write(line),
+      output,
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
     });
@@ -194,6 +194,8 @@ async function serve(
     if (error.lacks === 'right' && sockets === undefined && process.env['NOTIFY_SOCKET'] !== undefined)
       log.error({}, NO_SOCKETS);
     return error.exitCode;
+  } finally {
+    await output.flush();
   }
 }
 

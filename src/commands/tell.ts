@@ -6,6 +6,7 @@ import { askDaemon, askStatus } from '../control/client.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { configurationOf } from './installed.js';
+import { print, printJson, printProblem } from './print.js';
 
 const OPTIONS = `Options:
   --config FILE    the daemon's configuration, for its control.socket; left out: /etc/dotstub/dotstub.yaml, if it is there
@@ -44,15 +45,15 @@ export function telling(
       const file = value('config');
       const checked = configurationOf(file);
       if (!checked.ok && words.evenWithBadFile !== true) {
-        console.error(problemReport(file ?? '', checked.problems));
+        printProblem(problemReport(file ?? '', checked.problems));
         return 2;
       }
       const { control } = checked.ok ? checked.config : defaultConfig();
       const ask = words.forEveryone === true ? askStatus : askDaemon;
       const reply = await ask(value('socket') ?? control.socket, { command: about.name, args: positionals });
-      if (flag('json')) console.log(JSON.stringify(reply));
-      else if (reply.ok) console.log(reply.text);
-      else console.error(`dotstub ${about.name}: ${reply.problem}`);
+      if (flag('json')) printJson(reply);
+      else if (reply.ok) print(reply.text);
+      else printProblem(`dotstub ${about.name}: ${reply.problem}`);
       if (reply.ok) await words.over?.(reply.data);
       return reply.ok ? 0 : 1;
     },

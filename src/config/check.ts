@@ -3,6 +3,7 @@
 
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from 'yaml';
 
+import { visible } from '../base/visible.js';
 import { type Clash, combinationProblems, withoutEffect } from './combinations.js';
 import { nearest } from './kinds.js';
 import { presets } from './presets.js';
@@ -39,7 +40,7 @@ export type ConfigCheck = GoodConfig | { readonly ok: false; readonly problems: 
 /** A problem as `file:line:column: path: words`, the form that compilers use and editors understand. */
 export function problemText(file: string, { line, column, path, words }: Problem): string {
   const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
-  return path === '' ? `${place}: ${words}` : `${place}: ${path}: ${words}`;
+  return visible(path === '' ? `${place}: ${words}` : `${place}: ${path}: ${words}`);
 }
 
 /** Bounds the work for a file that is not a configuration. */

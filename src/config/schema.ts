@@ -1,6 +1,8 @@
 // Every option, one row each. Its check, default, help, example, JSON schema and line in docs/options.md come from the row.
 // Values are in ms and bytes after reading; the file writes them with units.
 
+import { constants } from 'node:buffer';
+
 import {
   addressPort,
   count,
@@ -32,6 +34,9 @@ const DAY = 24 * HOUR;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
+
+/** Answers are in one piece of memory. This is the largest one of Node.js 20; on 32-bit machines there is less. */
+const MOST_CACHE_BYTES = Math.min(4 * GIB, constants.MAX_LENGTH);
 
 /** RFC 1122 §3.2.1.3 and RFC 4291 §2.5.3. */
 const LOOPBACK = [
@@ -241,7 +246,7 @@ export const schema = {
     ),
   }),
   cache: group('The cache.', {
-    size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for cached answers.', RESTART),
+    size: option(size(64 * KIB, MOST_CACHE_BYTES), 16 * MIB, 'Memory for cached answers.', RESTART),
     min_ttl: option(
       duration(0, HOUR),
       0,

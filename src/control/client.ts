@@ -6,7 +6,10 @@ import { type ControlReply, type ControlRequest, statusSocketOf } from './protoc
 
 /** The longest command is a trace: twice the time of a question that no server answers. */
 const TIMEOUT_MS = 15_000;
+/** The longest reply: metrics of many servers. */
+const MOST_CHARACTERS = 1 << 24;
 
+const NOT_OURS = 'what answered is not dotstub';
 const BUSY = 'it is there, but too busy to take another command: try again';
 const ERROR_WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket: is the daemon running, and is this its control.socket?',
@@ -52,16 +55,21 @@ async function ask(path: string, request: ControlRequest): Promise<Asked> {
       socket.destroy();
       resolve({ at: 'error', code, words });
     };
+    // For the whole reply, whatever comes meanwhile.
+    const timer = setTimeout(() => fail('no answer'), TIMEOUT_MS);
     socket.setEncoding('utf8');
-    socket.setTimeout(TIMEOUT_MS, () => fail('no answer'));
-    socket.on('data', (chunk: string) => (text += chunk));
+    socket.on('data', (chunk: string) => {
+      text += chunk;
+      if (text.length > MOST_CHARACTERS) fail(NOT_OURS);
+    });
+    socket.on('close', () => clearTimeout(timer));
     socket.on('error', ({ code = '', message }: NodeJS.ErrnoException) => fail(ERROR_WORDS[code] ?? message, code));
     socket.on('end', () => {
       socket.destroy();
       try {
         resolve({ at: 'reply', reply: JSON.parse(text) as ControlReply });
       } catch {
-        resolve({ at: 'error', code: '', words: text === '' ? BUSY : 'what answered is not dotstub' });
+        resolve({ at: 'error', code: '', words: text === '' ? BUSY : NOT_OURS });
       }
     });
   });

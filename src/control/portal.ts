@@ -1,5 +1,6 @@
 // The `portal` command of the control socket.
 
+import { visible } from '../base/visible.js';
 import { signInWords } from './health.js';
 import type { Portal } from '../policy/portal.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
@@ -53,7 +54,7 @@ function told({ open }: Portal): ControlReply {
   const words = [
     `The portal window is open for ${seconds} s: names of portal.names go to the network's resolvers in cleartext.`,
     ...(cause.by === 'detected' ? ['It was opened because this network has a captive portal.'] : []),
-    ...(visit === undefined ? [] : [`Now ${signInWords(visit)}: the network shows its page there.`]),
+    ...(visit === undefined ? [] : [visible(`Now ${signInWords(visit)}: the network shows its page there.`)]),
   ];
   return { ok: true, text: words.join('\n'), data: { open: true, seconds, by: cause.by, url, visit } };
 }

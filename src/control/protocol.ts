@@ -16,7 +16,7 @@ export type ControlReply =
 export const statusSocketOf = (controlSocket: string): string => `${controlSocket}.status`;
 
 /** Longest request, in octets. */
-export const MAX_REQUEST_BYTES = 1 << 20;
+export const MAX_REQUEST_BYTES = 1 << 16;
 
 /** Reads a request; undefined: it is invalid. */
 export function readRequest(line: string): ControlRequest | undefined {

@@ -6,6 +6,7 @@ import { cacheText, durationText } from '../base/rates.js';
 import { PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
+import { visible } from '../base/visible.js';
 
 const VALIDATION_WORDS: Readonly<Record<Overview['dnssec'], string>> = {
   require: 'answers are validated here',
@@ -194,7 +195,7 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   ]);
   const reasons = rows.flatMap(({ server: { label }, address }) => {
     const words = reasonsOf(address).join('; ');
-    return words === '' ? [] : [`\n\n${aboutAddress(label, address.address, words)}`];
+    return words === '' ? [] : [`\n\n${visible(aboutAddress(label, address.address, words))}`];
   });
   const encryption = encryptionText(rows);
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');

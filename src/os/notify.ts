@@ -4,6 +4,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
+import { visible } from '../base/visible.js';
 import { type Libc, LINUX } from './libc.js';
 import { type ListenAddress, listenText } from './listen-address.js';
 
@@ -61,7 +62,7 @@ export function serviceManager(
     watchdogMs:
       watchdogUsec > 0 && (watched === undefined || Number(watched) === pid) ? watchdogUsec / 1000 : undefined,
     tell(...lines) {
-      const result = libc.sendTo(address, Buffer.from(lines.join('\n')));
+      const result = libc.sendTo(address, Buffer.from(lines.map(visible).join('\n')));
       if (result < 0) log.debug({ errno: -result }, 'the service manager could not be told something');
     },
   };

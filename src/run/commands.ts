@@ -73,7 +73,7 @@ const MOST_FOR_EVERYONE = 4;
 /** Opens the control sockets. A daemon without them still serves. */
 export async function openControl(
   { control: { socket: path, group, status } }: Plan,
-  { commands, maxSessions, log }: Pick<ControlParts, 'log' | 'maxSessions'> & { readonly commands: ControlCommands },
+  { commands, maxSessions, clock, log }: Pick<ControlParts, 'clock' | 'log' | 'maxSessions'> & { readonly commands: ControlCommands },
 ): Promise<readonly { close(): void }[]> {
   const open: ControlCommands = Object.fromEntries(
     FOR_EVERYONE.flatMap(name => {
@@ -98,7 +98,7 @@ export async function openControl(
   const opened = [];
   for (const { lost, ...each } of all) {
     try {
-      opened.push(await listenControl({ log, ...each }));
+      opened.push(await listenControl({ clock, log, ...each }));
     } catch (error) {
       const words = `${each.path}: ${wordsFor(error)} (control.socket); ${lost}`;
       log.info({ socket: each.path }, `no control socket: ${words}`);

@@ -20,6 +20,7 @@ import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 import { Recheck } from './recheck.js';
 import { READY_SHARE, Resolution } from './resolution.js';
+import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
@@ -80,7 +81,8 @@ export class Core {
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
-    this.packets = packetCacheMemory(plan.cacheBytes / READY_SHARE);
+    const readyBytes = plan.cacheBytes / READY_SHARE;
+    this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
     const { store, network, clients, upstreams } = this;
     const resolving = {

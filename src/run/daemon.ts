@@ -84,7 +84,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });
-  for (const each of await openControl(plan, { log, commands, maxSessions: caps.control })) opened.add(each);
+  for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);
   return {
     overview,
     get web() {

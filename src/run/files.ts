@@ -1,10 +1,11 @@
 // Reads the files that a configuration names, and reports problems in words that say how to fix them.
 
 import { createHash, X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
 import { wordsFor } from '../base/system-error.js';
+import { readRegularFile } from '../os/regular-file.js';
 import { hybridGroups } from '../upstream/dial.js';
 import type { FileContents, PlanFiles } from './plan.js';
 import { StartError } from './start-error.js';
@@ -17,13 +18,16 @@ const SYSTEM_ROOTS = [
   '/etc/ssl/cert.pem',
 ];
 
+/** The roots of a system have less than 1 MiB. */
+const LIMITS = { mostBytes: 1 << 24, mayBeLink: true } as const;
+
 /** The files of this machine. */
 export const systemFiles: PlanFiles = {
   systemRoots: () => SYSTEM_ROOTS.find(existsSync),
   read(path, option) {
     let octets: Buffer;
     try {
-      octets = readFileSync(path);
+      octets = readRegularFile(path, LIMITS);
     } catch (error) {
       throw refusal(option, `${path} cannot be read (${wordsFor(error)})`);
     }

@@ -29,6 +29,7 @@ export interface OverviewParts {
   readonly web: Web;
   readonly logging: Logging;
   readonly store: StateStore;
+  readonly output: { readonly unwritten: string | undefined };
   readonly service: Service;
   readonly reload: Reload;
   readonly configuration: Configuration;
@@ -74,6 +75,8 @@ function factsOf(parts: OverviewParts): Facts {
     draining: parts.service.draining,
     reload: parts.configuration.state,
     waiting: parts.reload.waiting,
-    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten],
+    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten, parts.output.unwritten].filter(
+      each => each !== undefined,
+    ),
   };
 }

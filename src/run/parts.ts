@@ -32,8 +32,8 @@ export interface DaemonParts {
     announced(): Announced;
     surroundings?(): Surroundings;
   };
-  /** Takes the lines of the query log if no file is configured. */
-  readonly print: (line: string) => void;
+  /** Takes the lines of the query log if no file is configured. `unwritten`: a sentence while lines are lost. */
+  readonly output: { readonly write: (line: string) => void; readonly unwritten: string | undefined };
   /** Sockets that are open already, used instead of the configured addresses. */
   readonly sockets?: PassedSockets | undefined;
   /** Stops the process, as a signal would. */

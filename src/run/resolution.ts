@@ -31,6 +31,7 @@ import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { plainServers } from './servers.js';
+import { allocated } from './start-error.js';
 import { TYPE } from '../wire/rrtype.js';
 import { lostWords, Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
@@ -112,7 +113,7 @@ export class Resolution implements Live {
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
     this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
-    this.answers = new AnswerCache(this.answerBytes, observer);
+    this.answers = allocated('cache.size', this.answerBytes, () => new AnswerCache(this.answerBytes, observer));
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),

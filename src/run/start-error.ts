@@ -44,6 +44,18 @@ export async function listening<T>(what: string, option: string, open: () => T |
   }
 }
 
+/** Allocates the memory of an option. @throws StartError, in place of the engine's error */
+export function allocated<T>(option: string, bytes: number, allocate: () => T): T {
+  try {
+    return allocate();
+  } catch (error) {
+    // V8 has no other error for an allocation that fails.
+    if (!(error instanceof RangeError)) throw error;
+    const size = `${Math.ceil(bytes / (1 << 20))} MiB`;
+    throw new StartError(`${option}: this process gets no ${size} of memory (${error.message}): set a smaller size`, 1);
+  }
+}
+
 type BindError = Error & { readonly code: string; readonly address?: string; readonly port?: number };
 
 const isBindError = (error: unknown): error is BindError =>

@@ -32,7 +32,7 @@ async function sockets(t: Test, which: readonly ('control' | 'status')[]): Promi
   t.teardown(() => directory.remove());
   chmodSync(directory.path, 0o755);
   const path = join(directory.path, 'control.sock');
-  const common = { log: recordedLog(), maxSessions: 4 };
+  const common = { clock: systemClock, log: recordedLog(), maxSessions: 4 };
   for (const each of which) {
     const opened = await listenControl(
       each === 'control'

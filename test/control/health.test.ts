@@ -99,7 +99,7 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /upstream\.servers/,
   ],
   portal: [
-    { portal: { by: 'detected', url: 'http://login.test/', openMs: 0, leftMs: 1000 } },
+    { portal: { by: 'detected', url: 'http://login.test/', visit: 'http://login.test/', openMs: 0, leftMs: 1000 } },
     'weak',
     /^a portal window is open/,
     /open http:\/\/login\.test\/ in a browser/,

@@ -206,7 +206,6 @@ await t.test('for programs: the fields that there have always been, and what wai
     waiting: ['log.format'],
     unserved: [],
     unwritten: [],
-    unserved: [],
     upstreams: [
       {
         upstream: 'one',
