@@ -73,7 +73,12 @@ const MOST_FOR_EVERYONE = 4;
 /** Opens the control sockets. A daemon without them still serves. */
 export async function openControl(
   { control: { socket: path, group, status } }: Plan,
-  { commands, maxSessions, clock, log }: Pick<ControlParts, 'clock' | 'log' | 'maxSessions'> & { readonly commands: ControlCommands },
+  {
+    commands,
+    maxSessions,
+    clock,
+    log,
+  }: Pick<ControlParts, 'clock' | 'log' | 'maxSessions'> & { readonly commands: ControlCommands },
 ): Promise<readonly { close(): void }[]> {
   const open: ControlCommands = Object.fromEntries(
     FOR_EVERYONE.flatMap(name => {

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { askDaemon, askStatus } from '../../src/control/client.js';
 import { statusSocketOf } from '../../src/control/protocol.js';
 import { type ControlCommands, listenControl } from '../../src/control/server.js';
+import { systemClock } from '../../src/os/clock.js';
 import { freePort } from '../fixtures/free-port.js';
 import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';

@@ -105,6 +105,7 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /open http:\/\/login\.test\/ in a browser/,
   ],
   config_refused: [{ reload: { taken: false, takenMs: 0 } }, 'weak', /file was refused/, /check-config/],
+  unserved: [{ unserved: ['HTTP: no address [::1]:9153 yet (metrics.listen)'] }, 'weak', /metrics\.listen/],
   unwritten: [{ unwritten: ['/x cannot be written'] }, 'weak', /^\/x cannot be written$/],
   restart: [{ waiting: ['log.format'] }, 'weak', /after a restart: log\.format$/, /restart/],
   not_asked: [
