@@ -37,6 +37,20 @@ export class AnswerCache {
     return entry;
   }
 
+  /**
+   * An entry that has expired, at most `mostSec` ago, or undefined. It borrows memory until the next `put`. That it was
+   * asked for is remembered: it stays while others go.
+   */
+  expired(key: string, ageNow: AgeSec, mostSec: number): Entry | undefined {
+    const { ring, codec } = this;
+    const at = ring.find(key);
+    if (at === -1) return undefined;
+    const pastSec = ageNow - codec.storedAt(ring, at) - codec.ttlSec(ring, at);
+    if (pastSec < 0 || pastSec > mostSec) return undefined;
+    ring.touch(at);
+    return codec.read(ring, at);
+  }
+
   /** Stores a copy of an entry. An entry that may not be stored does not replace another one. */
   put(key: string, entry: Entry): void {
     if (entry.ttlSec === 0) return;

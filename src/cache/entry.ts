@@ -27,6 +27,8 @@ export interface Entry extends StoredMessage {
   readonly ttlSec: number;
   readonly negative: boolean;
   readonly verdict: Verdict;
+  /** For how long from `storedAt` the verdict holds, if that may be longer than the TTL: until the signatures expire. */
+  readonly verdictSec: number;
   readonly extendedErrors: readonly ExtendedError[];
   /** The label of the server that sent it; empty: it was made here. */
   readonly upstream: string;
@@ -62,11 +64,21 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
     ttlSec,
     negative: scan.negative,
     verdict: from.verdict,
+    verdictSec: Infinity,
     extendedErrors: scan.extendedErrors,
     upstream: from.upstream,
     protocol: from.protocol,
   };
 }
+
+/** The share of its TTL at the end of which an answer is refreshed if somebody asks for it, */
+const LAST_PART = 0.1;
+/** unless its TTL is shorter than this: it would be fetched more often than it is asked for. */
+const LEAST_REFRESHED_SEC = 10;
+
+/** When, on the age clock, an answer is so near its end that it is refreshed if somebody asks for it. */
+export const refreshedFrom = (storedAt: number, ttlSec: number): number =>
+  ttlSec < LEAST_REFRESHED_SEC ? Infinity : storedAt + ttlSec * (1 - LAST_PART);
 
 const NO_ERRORS: readonly ExtendedError[] = [];
 
@@ -82,6 +94,7 @@ export const localEntry = (message: StoredMessage, ageNow: AgeSec): Entry => ({
   ttlSec: 0,
   negative: false,
   verdict: 'unchecked',
+  verdictSec: Infinity,
   extendedErrors: NO_ERRORS,
   upstream: '',
   protocol: undefined,

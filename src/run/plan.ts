@@ -4,6 +4,7 @@
 
 import type { Mode } from '../base/overview.js';
 import { DNS_PORT } from '../base/port-numbers.js';
+import type { StaleSettings } from '../pipeline/stages/stale.js';
 import type { TtlLimits } from '../cache/entry.js';
 import { modeOf } from '../config/combinations.js';
 import { OPTIONS, optionText } from '../config/options.js';
@@ -79,6 +80,8 @@ export interface ResolutionPlan {
   /** Names that may be resolved while the clock is wrong. */
   readonly clockNames: readonly Name[];
   readonly ttlLimits: TtlLimits;
+  readonly stale: StaleSettings;
+  readonly prefetch: boolean;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -251,6 +254,13 @@ function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
       maxSec: Math.floor(cache.max_ttl / 1000),
       negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000),
     },
+    stale: {
+      mostSec: Math.floor(cache.serve_stale / 1000),
+      ttlSec: Math.ceil(cache.stale_answer_ttl / 1000),
+      clientTimeoutMs: cache.stale_client_timeout,
+      excluded: cache.stale_exclude.map(wireName),
+    },
+    prefetch: cache.prefetch,
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

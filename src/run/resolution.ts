@@ -79,6 +79,11 @@ export class Resolution implements Live {
     'cache.min_ttl',
     'cache.max_ttl',
     'cache.negative_max_ttl',
+    'cache.serve_stale',
+    'cache.stale_answer_ttl',
+    'cache.stale_client_timeout',
+    'cache.stale_exclude',
+    'cache.prefetch',
   ];
   readonly options = Resolution.options;
   /** The captive portal window, */
@@ -126,6 +131,9 @@ export class Resolution implements Live {
       failures: this.failures,
       upstream: upstreams.asked,
       ttlLimits: () => this.plan.ttlLimits,
+      stale: () => this.plan.stale,
+      prefetches: () => this.plan.prefetch,
+      clock,
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       routes: () => upstreams.routes,
