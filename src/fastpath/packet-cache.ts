@@ -14,8 +14,8 @@
 //             then reply, the offsets of its TTLs (u16 each), and key, each starting at a multiple of 4
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { refreshedFrom } from '../base/refresh.js';
 import type { AgeSec } from '../base/time.js';
-import { refreshedFrom } from '../cache/entry.js';
 import type { ReadyReply } from '../front/ready-replies.js';
 import type { FastQuery } from './fast-query.js';
 

@@ -1,9 +1,10 @@
 // Answers from the cache. An answer that is asked for again shortly before its end is refreshed, so that nobody waits for it.
 
 import type { Observer } from '../../base/observer.js';
+import { refreshedFrom } from '../../base/refresh.js';
 import type { AgeSec } from '../../base/time.js';
 import type { AnswerCache } from '../../cache/answers.js';
-import { type Entry, refreshedFrom } from '../../cache/entry.js';
+import type { Entry } from '../../cache/entry.js';
 import { Answer } from '../answer.js';
 import type { Stage } from '../stage.js';
 

@@ -191,7 +191,11 @@ await t.test(
     t.equal(await verdict(), 'stale secure', 'the servers say something that is not proven');
     world.settings.stale = { ...world.settings.stale, mostSec: 40 * 86_400 };
     await clock.advance(35 * 86_400_000);
-    t.equal(await verdict(), 'signature_expired', 'once its own signatures have expired, it is no better than what is said now');
+    t.equal(
+      await verdict(),
+      'signature_expired',
+      'once its own signatures have expired, it is no better than what is said now',
+    );
     await clock.advance(61_000);
     world.upstream.says = DOWN;
     t.equal(await verdict(), 'stale unchecked', 'if nobody says anything, it is given without AD');
