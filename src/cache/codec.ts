@@ -133,6 +133,42 @@ export class EntryCodec {
     return ageSec(doubles[at >> 3] ?? 0);
   }
 
+  /** The label of the server of the entry at `at`. */
+  labelAt({ octets }: EntryMemory, at: number): string {
+    return this.labels.labelOf(u16At(octets, at + SERVER_AT));
+  }
+
+  /** Gives the entry at `at` another date and server: what it was written with means nothing in another process. */
+  adopt({ octets, doubles }: EntryMemory, at: number, storedAt: AgeSec, label: string): void {
+    doubles[at >> 3] = storedAt;
+    putU16(octets, at + SERVER_AT, this.labels.numberOf(label));
+  }
+
+  /** Whether octets from elsewhere are an entry, as far as its lengths go. */
+  isEntry(octets: Buffer): boolean {
+    if (octets.length < ENTRY_FIXED_BYTES) return false;
+    const message = u16At(octets, MESSAGE_BYTES_AT);
+    const offsets = u16At(octets, OFFSETS_AT);
+    let end = ENTRY_FIXED_BYTES + 2 * offsets + message;
+    for (let i = 0; i < offsets; i++)
+      if (end > octets.length || u16At(octets, ENTRY_FIXED_BYTES + 2 * i) + 4 > message) return false;
+    for (let errors = octets[ERRORS_AT] ?? 0; errors > 0; errors--) {
+      if (end + ERROR_FIXED_BYTES > octets.length) return false;
+      end += ERROR_FIXED_BYTES + u16At(octets, end + 2);
+    }
+    return end === octets.length;
+  }
+
+  /** Whether the entry at `at` is a denial. */
+  isNegative({ octets }: EntryMemory, at: number): boolean {
+    return octets[at + NEGATIVE_AT] === 1;
+  }
+
+  /** The verdict of the entry at `at`. */
+  verdictAt({ octets }: EntryMemory, at: number): Verdict {
+    return VERDICTS[octets[at + VERDICT_AT] ?? 0] ?? 'unchecked';
+  }
+
   /** How long the entry at `at` lives. */
   ttlSec({ octets }: EntryMemory, at: number): number {
     return u32At(octets, at + TTL_AT);

@@ -7,7 +7,7 @@ export const flushCommand = telling(
     name: 'flush',
     usage: 'flush NAME',
     summary: 'forget the answers about a name',
-    details: `The same as "cache flush name NAME".`,
+    details: `The same as "cache flush NAME".`,
   },
   { least: 1, most: 1 },
 );

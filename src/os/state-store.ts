@@ -1,7 +1,7 @@
 // Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
 // in pieces that do not hold up the event loop. A failed write is tried again.
 
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, rmSync, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -19,6 +19,13 @@ export interface StateStore {
    * @returns empty if there is none, or it cannot be trusted
    */
   read(name: string, mostBytes: number): string;
+  /**
+   * Reads a file in pieces, without holding up the event loop. It yields nothing if there is none, or it cannot be
+   * trusted.
+   */
+  pieces(name: string): AsyncIterable<Buffer>;
+  /** Removes a file. */
+  remove(name: string): void;
   /**
    * Writes a file soon. If several contents wait for the same file, the newest is written.
    * @param lost what a failed write means for the operator, a sentence without a full stop
@@ -67,6 +74,31 @@ class DirectoryStore implements StateStore {
         this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
     }
     return '';
+  }
+
+  async *pieces(name: string): AsyncIterable<Buffer> {
+    const path = join(this.directory, name);
+    let file: FileHandle | undefined;
+    try {
+      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      const why = mistrust(await file.stat());
+      if (why !== undefined) return this.parts.log.warn({ file: path }, `${path} is not used: ${why}`);
+      const octets = Buffer.alloc(PIECE_BYTES);
+      for (;;) {
+        const { bytesRead } = await file.read(octets, 0, octets.length);
+        if (bytesRead === 0) return;
+        yield octets.subarray(0, bytesRead);
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
+    } finally {
+      await file?.close();
+    }
+  }
+
+  remove(name: string): void {
+    rmSync(join(this.directory, name), { force: true });
   }
 
   write(name: string, contents: StateContents, lost: string): void {
@@ -175,13 +207,19 @@ class StateFile {
   }
 }
 
+/** Why a file is not read; undefined: it may be. */
+function mistrust(about: Stats): string | undefined {
+  if (!about.isFile()) return 'it is not a regular file';
+  return about.uid !== 0 && about.uid !== process.getuid?.() ? 'it belongs to another user' : undefined;
+}
+
 /** Reads a regular file of this user or of root. It never waits for a FIFO, and follows no symbolic link. */
 function readOurs(path: string, mostBytes: number): string | { readonly why: string } {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const about = fstatSync(fd);
-    if (!about.isFile()) return { why: 'it is not a regular file' };
-    if (about.uid !== 0 && about.uid !== process.getuid?.()) return { why: 'it belongs to another user' };
+    const why = mistrust(about);
+    if (why !== undefined) return { why };
     if (about.size > mostBytes) return { why: `it is larger than ${mostBytes} octets` };
     const octets = Buffer.alloc(about.size);
     let filled = 0;

@@ -4,6 +4,7 @@ import { FrontWorkers } from '../fastpath/threads.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import { front, type Front } from '../front/front.js';
 import { SESSION_LIMITS } from '../listen/stream.js';
+import { CacheSnapshot } from './cache-snapshot.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
@@ -52,10 +53,22 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const entrance = entranceOf(given, core, logging);
   const taking = { ...common, front: entrance, allow: core.clients.memory, workers, maxSessions: caps.sessions };
   const listeners: Listeners = opened.add(new Listeners(taking));
+  const snapshot = opened.add(
+    new CacheSnapshot(
+      {
+        ...common,
+        records: () => resolution.records(),
+        restore: record => resolution.restore(record),
+        epoch: () => resolution.epoch,
+      },
+      plan,
+    ),
+  );
+  resolution.addJob(snapshot.job);
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
-  const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, web, fileReload]);
+  const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, snapshot, web, fileReload]);
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
     taken: next => fileReload.follow(next),
@@ -63,10 +76,11 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const shown: OverviewParts = { ...common, startedAt, listeners, logging, service, reload, configuration };
 
   await listeners.start(plan);
+  snapshot.start();
   await web.start(plan);
   fileReload.follow(plan);
   const commands = controlCommands({
-    ...{ ...common, ...counted.top, overview, service, configuration, metrics: counted },
+    ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });

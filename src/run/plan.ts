@@ -112,6 +112,8 @@ export interface Plan {
   readonly upstream: UpstreamPlan;
   readonly routes: readonly RoutePlan[];
   readonly resolution: ResolutionPlan;
+  /** Whether the cache outlives a restart, and how often it is written. */
+  readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   readonly allow: readonly Network[];
   readonly snoop: readonly Network[];
   readonly listeners: ListenersPlan;
@@ -162,6 +164,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     allow: config.access.allow,
     snoop: config.access.snoop,
     listeners: { ...addressesPlan(config), certificate },
+    snapshot: { isOn: config.cache.persist, everyMs: config.cache.save_every },
     cacheBytes: config.cache.size,
     stateDirectory: config.state_directory,
     control: config.control,

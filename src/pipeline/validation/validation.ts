@@ -27,6 +27,8 @@ export class Validation {
   private readonly guess: Guess;
   private readonly startedAt: MonoMs;
   private avoid: readonly number[];
+  /** Whether responses of the last start were used: they may be wrong, although the servers are right. */
+  private usedRemembered = false;
   /** Whether it was asked again, of another server. */
   private retried = false;
   private settled = false;
@@ -70,6 +72,13 @@ export class Validation {
   private fetch(lookup: Lookup, then: () => void): void {
     const { avoid } = this;
     const key = lookupKey(lookup);
+    const known = this.retried ? undefined : this.shared.parts.remembered?.take(lookup, this.shared.parts.ageNow());
+    if (known !== undefined) {
+      this.usedRemembered = true;
+      this.question.final = false;
+      this.question.bring(key, known);
+      return then();
+    }
     const waiting = (this.waiting ??= new Map<string, (() => void)[]>());
     const others = waiting.get(key);
     if (others !== undefined) {
@@ -91,9 +100,11 @@ export class Validation {
     if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
     const { servers } = this.shared.parts.upstream;
-    const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
+    const isAlone = !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
+    // Server 0: the answer comes from a snapshot.
+    const final = this.retried || (isAlone && serverId !== 0 && !this.usedRemembered);
     const conclude = (answer: Answer, finding: Finding): void => {
-      if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
+      if (!this.question.final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);
     };
     // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is
@@ -161,6 +172,8 @@ export class Validation {
   }
 
   private secure(answer: Answer, finding: Extract<Finding, { at: 'secure' }>): void {
+    const { remembered, ageNow } = this.shared.parts;
+    if (this.waiting !== undefined) remembered?.put(this.question.results, ageNow());
     if (this.question.sentinelFails) return this.done(failure('sentinel'));
     const { entry } = answer;
     const sound = soundPart(entry, finding, this.questionEnd);

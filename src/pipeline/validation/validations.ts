@@ -9,6 +9,7 @@ import type { Upstream } from '../../upstream/pool.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle } from '../stage.js';
 import { Lookups } from './lookups.js';
+import type { RememberedLookups } from './remembered.js';
 import { Scheduler } from './scheduler.js';
 import { Strippers } from './strippers.js';
 import { Validation } from './validation.js';
@@ -26,6 +27,8 @@ export interface ValidationParts {
   readonly log: Log;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
+  /** Where responses that have proven something are kept for the next start; left out: nowhere. */
+  readonly remembered?: RememberedLookups;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
