@@ -41,3 +41,5 @@ export type LookupResult =
 
 /** The key of a lookup in tables. */
 export const lookupKey = ({ name, type }: Lookup): string => `${type} ${name}`;
+/** The name in such a key. */
+export const nameInLookupKey = (key: string): Name => key.slice(key.indexOf(' ') + 1);

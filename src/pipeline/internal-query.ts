@@ -1,6 +1,7 @@
 // Questions of this program itself that are validated or serve validation: its lookups, keys of trust anchors, traces,
 // TLSA records. All are made here. Questions for the addresses of servers are those of upstream/own-question.
 
+import { putU16 } from '../base/octets.js';
 import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { type Name, nameText, octetsOf } from '../dnssec/name.js';
 import { readSets } from '../dnssec/rrset.js';
@@ -69,10 +70,10 @@ function setsOf(reply: UpstreamReply | Failure, name: Name): LookupResult {
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN)
     return notFetched(`${server.label} answers RCODE ${scan.rcode} about ${nameText(name)}`);
   // The sets are used after the read buffer was overwritten.
-  return (
-    setsIn(Buffer.from(message.subarray(0, scan.end)), scan, server.label) ??
-    notFetched(`${server.label}: malformed records about ${nameText(name)}`)
-  );
+  const copy = Buffer.from(message.subarray(0, scan.end));
+  // Without its OPT record it is a whole message again.
+  putU16(copy, 10, scan.additional);
+  return setsIn(copy, scan, server.label) ?? notFetched(`${server.label}: malformed records about ${nameText(name)}`);
 }
 
 /** A response as the result of a lookup, which shares its octets; undefined: it is malformed. */

@@ -22,7 +22,6 @@ import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
-import { restored } from './stages/restored.js';
 import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
 import type { Validations } from './validation/validations.js';
@@ -120,9 +119,6 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // While it waits for the answer, it sends queries for the chain of trust, and it may ask
     // again.
     validated(parts.validations),
-
-    // Below `validated`, in place of the servers.
-    restored(parts),
 
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
     followed('upstream'),

@@ -34,6 +34,8 @@ export class CacheSnapshot implements Live {
   private savedAt: MonoMs;
   private savedEpoch: number;
   private isClosed = false;
+  /** Whether everything of the last process was read: until then, the file has more than the cache. */
+  private isRead = false;
   /** Ends when the snapshot of the last start was read. */
   private reading: Promise<void> = Promise.resolve();
 
@@ -55,15 +57,15 @@ export class CacheSnapshot implements Live {
       return this.savedAt + afterMs - this.parts.clock.monotonicMs();
     },
     run: (run: JobRun) => {
-      this.save();
+      if (this.isRead) this.save();
       run.done();
     },
   };
 
   /** Begins to read what the last process has written. */
   start(): void {
-    if (this.plan.isOn) this.reading = this.read();
-    else this.parts.store.remove(FILE);
+    if (!this.plan.isOn) this.parts.store.remove(FILE);
+    this.reading = (this.plan.isOn ? this.read() : Promise.resolve()).finally(() => (this.isRead = true));
   }
 
   /** Resolved when everything of the last process has been read. */
@@ -83,6 +85,7 @@ export class CacheSnapshot implements Live {
   /** Writes it now. Returns why it could not be written. */
   async saveNow(): Promise<string | undefined> {
     const { store } = this.parts;
+    await this.reading;
     this.save();
     await store.flush();
     return store.unwritten.find(each => each.includes(FILE));

@@ -137,6 +137,7 @@ export class Resolution implements Live {
       ...asking,
       dnssecMode: () => this.plan.dnssec,
       remembered: this.remembered,
+      restored: key => this.answers.doubtful(key, ageNow()),
     });
     this.resolver = new Resolver({
       answers: this.answers,

@@ -4,7 +4,8 @@
 import { type Bounded, bounded } from '../../base/bounded.js';
 import type { AgeSec } from '../../base/time.js';
 import type { SnapshotRecord } from '../../cache/snapshot.js';
-import { type Lookup, lookupKey, type LookupResult } from '../../dnssec/steps.js';
+import type { Name } from '../../dnssec/name.js';
+import { type Lookup, lookupKey, type LookupResult, nameInLookupKey } from '../../dnssec/steps.js';
 import { scanResponse } from '../../wire/scan.js';
 import { setsIn } from '../internal-query.js';
 
@@ -28,10 +29,13 @@ export class RememberedLookups {
     this.table = bounded<RememberedLookup>(maxBytes, () => undefined);
   }
 
-  /** Remembers the results that a verdict was made with. */
-  put(results: ReadonlyMap<string, LookupResult>, ageNow: AgeSec): void {
+  /**
+   * Remembers the results that a verdict was made with.
+   * @param isKnown whether they have proven something about a name: others were asked for on suspicion
+   */
+  put(results: ReadonlyMap<string, LookupResult>, isKnown: (name: Name) => boolean, ageNow: AgeSec): void {
     for (const [key, found] of results)
-      if (found.at === 'answer' && found.message !== undefined)
+      if (found.at === 'answer' && found.message !== undefined && isKnown(nameInLookupKey(key)))
         this.set(key, { message: found.message, label: found.upstream, storedAt: ageNow, restored: false });
   }
 
@@ -39,14 +43,12 @@ export class RememberedLookups {
     this.table.set(key, lookup, FIXED_BYTES + key.length + lookup.message.length);
   }
 
-  /** The response of the last start to a lookup, if its TTL is not over. It is given once: it may be wrong. */
-  take(lookup: Lookup, ageNow: AgeSec): LookupResult | undefined {
+  /** The response of the last start to a lookup, if its TTL is not over. */
+  get(lookup: Lookup, ageNow: AgeSec): LookupResult | undefined {
     if (this.restored === 0) return undefined;
     const key = lookupKey(lookup);
     const found = this.table.get(key);
     if (found?.restored !== true) return undefined;
-    this.restored--;
-    this.table.delete(key);
     const scan = scanResponse(found.message, lookup.type);
     return scan === undefined || ageNow - found.storedAt >= scan.ttlSec
       ? undefined

@@ -10,7 +10,7 @@ import type { Finding } from '../../dnssec/validate.js';
 import type { Question } from '../../dnssec/question.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { nameInKey } from '../../wire/query.js';
-import type { Answer, Outcome } from '../answer.js';
+import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle } from '../stage.js';
 import { soundPart } from './sound-part.js';
@@ -52,6 +52,9 @@ export class Validation {
 
   /** Sends the question. */
   begin(): void {
+    const { restored } = this.shared.parts;
+    const entry = this.retried || this.query.purpose !== 'client' ? undefined : restored?.(this.query.key);
+    if (entry !== undefined) return this.answered(Answer.cached(entry));
     for (const lookup of this.guess.lookups) this.fetch(lookup, nothing);
     const asked = this.query.derive({ dnssecOk: true, checkingDisabled: true, avoid: this.avoid });
     this.next(asked, outcome => this.answered(outcome));
@@ -72,7 +75,7 @@ export class Validation {
   private fetch(lookup: Lookup, then: () => void): void {
     const { avoid } = this;
     const key = lookupKey(lookup);
-    const known = this.retried ? undefined : this.shared.parts.remembered?.take(lookup, this.shared.parts.ageNow());
+    const known = this.retried ? undefined : this.shared.parts.remembered?.get(lookup, this.shared.parts.ageNow());
     if (known !== undefined) {
       this.usedRemembered = true;
       this.question.final = false;
@@ -144,6 +147,7 @@ export class Validation {
   /** Asks everything again, of other servers: one of them may have the true answer. */
   private retry(serverId: number): void {
     this.retried = true;
+    if (this.usedRemembered) this.shared.parts.remembered?.clear();
     this.avoid = [...this.avoid, serverId];
     this.question.forget();
     this.waiting = undefined;
@@ -172,13 +176,19 @@ export class Validation {
   }
 
   private secure(answer: Answer, finding: Extract<Finding, { at: 'secure' }>): void {
-    const { remembered, ageNow } = this.shared.parts;
-    if (this.waiting !== undefined) remembered?.put(this.question.results, ageNow());
+    if (this.waiting !== undefined) this.remember();
     if (this.question.sentinelFails) return this.done(failure('sentinel'));
     const { entry } = answer;
     const sound = soundPart(entry, finding, this.questionEnd);
     if (sound === undefined) this.verdict('bogus', failure('parse', entry.upstream));
     else this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+  }
+
+  /** Keeps the responses that have proven something for the next start. */
+  private remember(): void {
+    const { remembered, validator } = this.shared.parts;
+    const ageNow = this.shared.parts.ageNow();
+    remembered?.put(this.question.results, name => validator.zones.get(name, ageNow) !== undefined, ageNow);
   }
 
   private insecure(answer: Answer, { why }: Extract<Finding, { at: 'insecure' }>): void {

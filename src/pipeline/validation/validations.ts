@@ -3,6 +3,7 @@
 import type { Observer } from '../../base/observer.js';
 import type { Clock, Log } from '../../base/ports.js';
 import type { AgeSec } from '../../base/time.js';
+import type { Entry } from '../../cache/entry.js';
 import type { Name } from '../../dnssec/name.js';
 import type { Validator } from '../../dnssec/validator.js';
 import type { Upstream } from '../../upstream/pool.js';
@@ -29,6 +30,8 @@ export interface ValidationParts {
   readonly ageNow: () => AgeSec;
   /** Where responses that have proven something are kept for the next start; left out: nowhere. */
   readonly remembered?: RememberedLookups;
+  /** The answer of before the restart to a question, which must be validated again. */
+  readonly restored?: (key: string) => Entry | undefined;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
