@@ -82,7 +82,10 @@ class DirectoryStore implements StateStore {
     try {
       file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
       const why = mistrust(await file.stat());
-      if (why !== undefined) return this.parts.log.warn({ file: path }, `${path} is not used: ${why}`);
+      if (why !== undefined) {
+        this.parts.log.warn({ file: path }, `${path} is not used: ${why}`);
+        return;
+      }
       const octets = Buffer.alloc(PIECE_BYTES);
       for (;;) {
         const { bytesRead } = await file.read(octets, 0, octets.length);

@@ -19,6 +19,8 @@ export interface CacheSnapshotParts {
   readonly restore: (record: SnapshotRecord) => void;
   /** Changes when something is forgotten: what is read after that is not used. */
   readonly epoch: () => number;
+  /** Called when it is due at another time. */
+  readonly changed: () => void;
 }
 
 const FILE = 'cache.snapshot';
@@ -100,6 +102,7 @@ export class CacheSnapshot implements Live {
       const wasOn = this.plan.isOn;
       this.plan = snapshot;
       if (wasOn && !snapshot.isOn) this.parts.store.remove(FILE);
+      this.parts.changed();
     });
   }
 

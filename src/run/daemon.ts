@@ -60,6 +60,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
         records: () => resolution.records(),
         restore: record => resolution.restore(record),
         epoch: () => resolution.epoch,
+        changed: () => resolution.lookAtJobs(),
       },
       plan,
     ),

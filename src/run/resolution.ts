@@ -192,6 +192,11 @@ export class Resolution implements Live {
     this.jobs.add(job);
   }
 
+  /** Jobs may be due at other times. */
+  lookAtJobs(): void {
+    this.jobs.lookAgain();
+  }
+
   /** Answers a query. */
   get resolve(): Resolve {
     return this.resolver.resolve;

@@ -1,7 +1,9 @@
 // Options about answers that have expired, or are about to.
 
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { askDaemon } from '../../../src/control/client.js';
 import { RCODE } from '../../../src/base/outcome.js';
 import { ask, tryAsk } from '../../fixtures/client.js';
 import { responseTo } from '../../fixtures/messages.js';
@@ -118,5 +120,30 @@ export const STALE: readonly Row[] = [
         expected: { before: 2, after: 1 },
       };
     },
+  },
+  {
+    title: 'cache.persist',
+    options: ['cache.persist'],
+    scene: async rig => ({
+      before: {},
+      after: { cache: { persist: false } },
+      facts: async () => {
+        const { ok } = await askDaemon(rig.path('control.sock'), { command: 'cache', args: ['save'] });
+        return [ok, existsSync(rig.path('state/cache.snapshot'))];
+      },
+      expected: { before: [true, true], after: [false, false] },
+    }),
+  },
+  {
+    title: 'cache.save_every',
+    options: ['cache.save_every'],
+    slow: true,
+    scene: async rig => ({
+      before: {},
+      after: { cache: { save_every: '10s' } },
+      facts: async () => existsSync(rig.path('state/cache.snapshot')),
+      // What was written stays.
+      expected: { before: false, after: true, again: true },
+    }),
   },
 ];
