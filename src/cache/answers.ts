@@ -6,6 +6,7 @@ import type { AgeSec } from '../base/time.js';
 import { nameInKey } from '../wire/query.js';
 import { EntryCodec, ServerLabels } from './codec.js';
 import type { Entry } from './entry.js';
+import type { SnapshotRecord } from './snapshot.js';
 import { Ring } from './ring.js';
 
 /** Answers by question key. */
@@ -13,6 +14,8 @@ export class AnswerCache {
   private readonly ring: Ring;
   private readonly codec = new EntryCodec(new ServerLabels());
   private forgotten = 0;
+  /** How many answers came from a snapshot. */
+  private restored = 0;
 
   /** @param maxBytes for entries and their index together */
   constructor(
@@ -27,7 +30,7 @@ export class AnswerCache {
     const { ring, codec, observer } = this;
     const at = ring.find(key);
     // An expired entry stays until it is replaced or evicted: mostly a newer answer comes now.
-    if (at === -1 || ageNow - codec.storedAt(ring, at) >= codec.ttlSec(ring, at)) {
+    if (at === -1 || ageNow - codec.storedAt(ring, at) >= codec.ttlSec(ring, at) || this.isDoubtful(at)) {
       observer.cache('miss');
       return undefined;
     }
@@ -35,6 +38,58 @@ export class AnswerCache {
     const entry = codec.read(ring, at);
     observer.cache(entry.negative ? 'hit_negative' : 'hit_positive');
     return entry;
+  }
+
+  /**
+   * An entry that has expired, at most `mostSec` ago, or undefined. It borrows memory until the next `put`. That it was
+   * asked for is remembered: it stays while others go.
+   */
+  expired(key: string, ageNow: AgeSec, mostSec: number): Entry | undefined {
+    const { ring, codec } = this;
+    const at = ring.find(key);
+    if (at === -1) return undefined;
+    const pastSec = ageNow - codec.storedAt(ring, at) - codec.ttlSec(ring, at);
+    if (pastSec < 0 || pastSec > mostSec) return undefined;
+    ring.touch(at);
+    const entry = codec.read(ring, at);
+    return this.isDoubtful(at) ? { ...entry, verdict: 'unchecked' } : entry;
+  }
+
+  /** A fresh entry of a snapshot that must be validated again before it counts as validated. It borrows memory. */
+  doubtful(key: string, ageNow: AgeSec): Entry | undefined {
+    if (this.restored === 0) return undefined;
+    const { ring, codec } = this;
+    const at = ring.find(key);
+    if (at === -1 || !this.isDoubtful(at) || ageNow - codec.storedAt(ring, at) >= codec.ttlSec(ring, at))
+      return undefined;
+    return { ...codec.read(ring, at), verdict: 'unchecked' };
+  }
+
+  private isDoubtful(at: number): boolean {
+    return this.restored > 0 && this.ring.isMarked(at) && this.codec.verdictAt(this.ring, at) === 'secure';
+  }
+
+  /** All answers, oldest first, but those that are past their end by more than `mostSec`. */
+  *records(ageNow: AgeSec, mostSec: number): Iterable<SnapshotRecord> {
+    const { ring, codec } = this;
+    for (const { key, payload: at, bytes } of ring.records()) {
+      const storedAt = codec.storedAt(ring, at);
+      if (ageNow - storedAt - codec.ttlSec(ring, at) > mostSec) continue;
+      const payload = Buffer.from(ring.octets.subarray(at, at + bytes));
+      yield { kind: 'answer', key, label: codec.labelAt(ring, at), storedAt, payload };
+    }
+  }
+
+  /** Takes an answer of a snapshot. What has been learnt since is not replaced. */
+  restore({ key, label, storedAt, payload }: SnapshotRecord): void {
+    const { ring, codec } = this;
+    if (ring.find(key) !== -1 || !codec.isEntry(payload)) return;
+    const at = ring.put(key, payload.length);
+    if (at === -1) return;
+    payload.copy(ring.octets, at);
+    codec.adopt(ring, at, storedAt, label);
+    ring.mark(at);
+    this.restored++;
   }
 
   /** Stores a copy of an entry. An entry that may not be stored does not replace another one. */
@@ -51,6 +106,19 @@ export class AnswerCache {
   forget(isMeant: (name: string) => boolean): number {
     this.forgotten++;
     return this.ring.deleteWhere(key => isMeant(nameInKey(key)));
+  }
+
+  /** Forgets the answers that a name or a type does not exist, and returns how many. */
+  forgetNegative(): number {
+    this.forgotten++;
+    const { ring, codec } = this;
+    return ring.deleteWhere((_key, at) => codec.isNegative(ring, at));
+  }
+
+  /** The entry under a key, fresh or not, without counting. It borrows memory. */
+  peek(key: string): Entry | undefined {
+    const at = this.ring.find(key);
+    return at === -1 ? undefined : this.codec.read(this.ring, at);
   }
 
   clear(): void {

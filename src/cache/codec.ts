@@ -1,8 +1,8 @@
 // Entries as octets, for whoever keeps them: the records of the answer cache, and any other place that holds octets.
 //
 //   stored f64 · TTL u32 · message octets u16 · TTL offsets u16 · rcode, answers, authority, additional u16 · negative u8 ·
-//   verdict u8 · server u16 · protocol u8 · extended errors u8 · (u16) · offsets u16 each · message ·
-//   extended errors (code u16, octets u16, text)
+//   verdict u8 · server u16 · protocol u8 · extended errors u8 · (u16) · seconds of the verdict u32 · offsets u16 each ·
+//   message · extended errors (code u16, octets u16, text)
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { UpstreamProtocol } from '../base/observer.js';
@@ -29,8 +29,11 @@ const VERDICT_AT = 25;
 const SERVER_AT = 26;
 const PROTOCOL_AT = 28;
 const ERRORS_AT = 29;
-const ENTRY_FIXED_BYTES = 32;
+const VERDICT_SEC_AT = 32;
+const ENTRY_FIXED_BYTES = 36;
 const ERROR_FIXED_BYTES = 4;
+/** In place of the seconds of a verdict: nothing ends it. */
+const NO_END = 0xffffffff;
 
 const VERDICTS: readonly Verdict[] = ['unchecked', 'secure', 'insecure', 'bogus', 'indeterminate'];
 /** Any other octet stands for "no protocol". */
@@ -85,6 +88,7 @@ export class EntryCodec {
     putU16(octets, at + SERVER_AT, this.labels.numberOf(entry.upstream));
     octets[at + PROTOCOL_AT] = entry.protocol === undefined ? PROTOCOLS.length : PROTOCOLS.indexOf(entry.protocol);
     octets[at + ERRORS_AT] = extendedErrors.length;
+    putU32(octets, at + VERDICT_SEC_AT, Math.min(entry.verdictSec, NO_END));
     let to = at + ENTRY_FIXED_BYTES;
     for (let i = 0; i < ttlOffsets.length; i++, to += 2) putU16(octets, to, ttlOffsets[i] ?? 0);
     to += entry.octets.copy(octets, to);
@@ -105,6 +109,7 @@ export class EntryCodec {
     for (let i = 0; i < offsets; i++, from += 2) ttlOffsets.push(u16At(octets, from));
     const end = from + u16At(octets, at + MESSAGE_BYTES_AT);
     const errors = octets[at + ERRORS_AT] ?? 0;
+    const verdictSec = u32At(octets, at + VERDICT_SEC_AT);
     return {
       octets: octets.subarray(from, end),
       rcode: u16At(octets, at + RCODE_AT),
@@ -116,6 +121,7 @@ export class EntryCodec {
       ttlSec: this.ttlSec(memory, at),
       negative: octets[at + NEGATIVE_AT] === 1,
       verdict: VERDICTS[octets[at + VERDICT_AT] ?? 0] ?? 'unchecked',
+      verdictSec: verdictSec === NO_END ? Infinity : verdictSec,
       extendedErrors: errors === 0 ? NO_ERRORS : readErrors(octets, end, errors),
       upstream: this.labels.labelOf(u16At(octets, at + SERVER_AT)),
       protocol: PROTOCOLS[octets[at + PROTOCOL_AT] ?? 0],
@@ -125,6 +131,42 @@ export class EntryCodec {
   /** When the entry at `at` was stored, without reading all of it. */
   storedAt({ doubles }: EntryMemory, at: number): AgeSec {
     return ageSec(doubles[at >> 3] ?? 0);
+  }
+
+  /** The label of the server of the entry at `at`. */
+  labelAt({ octets }: EntryMemory, at: number): string {
+    return this.labels.labelOf(u16At(octets, at + SERVER_AT));
+  }
+
+  /** Gives the entry at `at` another date and server: what it was written with means nothing in another process. */
+  adopt({ octets, doubles }: EntryMemory, at: number, storedAt: AgeSec, label: string): void {
+    doubles[at >> 3] = storedAt;
+    putU16(octets, at + SERVER_AT, this.labels.numberOf(label));
+  }
+
+  /** Whether octets from elsewhere are an entry, as far as its lengths go. */
+  isEntry(octets: Buffer): boolean {
+    if (octets.length < ENTRY_FIXED_BYTES) return false;
+    const message = u16At(octets, MESSAGE_BYTES_AT);
+    const offsets = u16At(octets, OFFSETS_AT);
+    let end = ENTRY_FIXED_BYTES + 2 * offsets + message;
+    for (let i = 0; i < offsets; i++)
+      if (end > octets.length || u16At(octets, ENTRY_FIXED_BYTES + 2 * i) + 4 > message) return false;
+    for (let errors = octets[ERRORS_AT] ?? 0; errors > 0; errors--) {
+      if (end + ERROR_FIXED_BYTES > octets.length) return false;
+      end += ERROR_FIXED_BYTES + u16At(octets, end + 2);
+    }
+    return end === octets.length;
+  }
+
+  /** Whether the entry at `at` is a denial. */
+  isNegative({ octets }: EntryMemory, at: number): boolean {
+    return octets[at + NEGATIVE_AT] === 1;
+  }
+
+  /** The verdict of the entry at `at`. */
+  verdictAt({ octets }: EntryMemory, at: number): Verdict {
+    return VERDICTS[octets[at + VERDICT_AT] ?? 0] ?? 'unchecked';
   }
 
   /** How long the entry at `at` lives. */

@@ -27,6 +27,8 @@ export interface Entry extends StoredMessage {
   readonly ttlSec: number;
   readonly negative: boolean;
   readonly verdict: Verdict;
+  /** For how long from `storedAt` the verdict holds, if that may be longer than the TTL: until the signatures expire. */
+  readonly verdictSec: number;
   readonly extendedErrors: readonly ExtendedError[];
   /** The label of the server that sent it; empty: it was made here. */
   readonly upstream: string;
@@ -62,6 +64,7 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
     ttlSec,
     negative: scan.negative,
     verdict: from.verdict,
+    verdictSec: Infinity,
     extendedErrors: scan.extendedErrors,
     upstream: from.upstream,
     protocol: from.protocol,
@@ -82,6 +85,7 @@ export const localEntry = (message: StoredMessage, ageNow: AgeSec): Entry => ({
   ttlSec: 0,
   negative: false,
   verdict: 'unchecked',
+  verdictSec: Infinity,
   extendedErrors: NO_ERRORS,
   upstream: '',
   protocol: undefined,

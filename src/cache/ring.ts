@@ -20,6 +20,8 @@ const PAYLOAD_BYTES_AT = 12;
 const DEAD = 0;
 const LIVE = 1;
 const ASKED = 2;
+/** A mark of the owner's, which stays until the record is replaced. */
+const MARKED = 4;
 
 /**
  * The index has one slot for this many octets of records. The smallest answers take more octets, so there are enough
@@ -50,6 +52,8 @@ export class Ring {
   private head = 0;
   private tail = 0;
   private live = 0;
+  /** How often everything was forgotten at once. */
+  private cleared = 0;
 
   /**
    * @param bytes for records and index together
@@ -87,7 +91,18 @@ export class Ring {
 
   /** Marks the record with this payload as used. */
   touch(payload: number): void {
-    this.octets[payload - HEADER_BYTES + STATE_AT] = LIVE | ASKED;
+    const at = payload - HEADER_BYTES + STATE_AT;
+    this.octets[at] = (this.octets[at] ?? LIVE) | ASKED;
+  }
+
+  /** Marks the record with this payload. */
+  mark(payload: number): void {
+    const at = payload - HEADER_BYTES + STATE_AT;
+    this.octets[at] = (this.octets[at] ?? LIVE) | MARKED;
+  }
+
+  isMarked(payload: number): boolean {
+    return ((this.octets[payload - HEADER_BYTES + STATE_AT] ?? 0) & MARKED) !== 0;
   }
 
   /**
@@ -122,7 +137,7 @@ export class Ring {
   }
 
   /** Removes all records whose keys are meant, and returns how many. It walks over all records. */
-  deleteWhere(isMeant: (key: string) => boolean): number {
+  deleteWhere(isMeant: (key: string, payload: number) => boolean): number {
     const { octets } = this;
     const before = this.live;
     for (let at = this.tail; at < this.head;) {
@@ -131,7 +146,7 @@ export class Ring {
       if (octets[record + STATE_AT] === DEAD) continue;
       const keyAt = record + HEADER_BYTES + u32At(octets, record + PAYLOAD_BYTES_AT);
       const key = octets.toString('latin1', keyAt, keyAt + u16At(octets, record + KEY_BYTES_AT));
-      if (isMeant(key)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
+      if (isMeant(key, record + HEADER_BYTES)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
     }
     const deleted = before - this.live;
     // Dead records take up memory until the head reaches them. If all are dead, the memory can be cleared now.
@@ -147,7 +162,27 @@ export class Ring {
     return true;
   }
 
+  /** The records at present, oldest first. Others may be put and deleted between two of them. */
+  *records(): Iterable<{ readonly key: string; readonly payload: number; readonly bytes: number }> {
+    const { octets, cleared } = this;
+    const end = this.head;
+    for (let at = this.tail; at < end && cleared === this.cleared;) {
+      // Those that were given up since.
+      if (at < this.tail) at = this.tail;
+      if (at >= end) return;
+      const record = at % octets.length;
+      at += u32At(octets, record);
+      if (octets[record + STATE_AT] === DEAD) continue;
+      const bytes = u32At(octets, record + PAYLOAD_BYTES_AT);
+      const payload = record + HEADER_BYTES;
+      const keyAt = payload + bytes;
+      const key = octets.toString('latin1', keyAt, keyAt + u16At(octets, record + KEY_BYTES_AT));
+      yield { key, payload, bytes };
+    }
+  }
+
   clear(): void {
+    this.cleared++;
     this.index.fill(0);
     this.head = this.tail = this.live = 0;
   }
@@ -186,7 +221,7 @@ export class Ring {
     const to = this.head % size;
     if (mayMove && (state & ASKED) !== 0 && to + bytes <= size) {
       octets.copyWithin(to, record, record + bytes);
-      octets[to + STATE_AT] = LIVE;
+      octets[to + STATE_AT] = state & ~ASKED;
       this.index[2 * slot + 1] = to / UNIT + 1;
       this.head += bytes;
       this.tail += bytes;

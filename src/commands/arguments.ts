@@ -4,7 +4,8 @@ import { parseArgs } from 'node:util';
 
 import { UsageError } from './command.js';
 
-type Options = Readonly<Record<string, { readonly type: 'boolean' | 'string' }>>;
+/** Options by name, without dashes. */
+export type Options = Readonly<Record<string, { readonly type: 'boolean' | 'string' }>>;
 
 /** Parsed arguments. */
 export interface Arguments {

@@ -1,14 +1,19 @@
 // `dotstub cache`.
 
+import { FLUSH_OPTIONS, FLUSHES } from './flush.js';
 import { telling } from './tell.js';
 
 export const cacheCommand = telling(
   {
     name: 'cache',
-    usage: 'cache stats | flush NAME | flush zone NAME | flush all',
-    summary: 'show how full the cache is, or forget what is in it',
-    details: `"flush NAME" (or "flush name NAME") forgets the answers about NAME, "flush zone" those about NAME and all names below it.`,
-    words: ['stats', 'flush', 'name', 'zone', 'all'],
+    usage:
+      'cache stats | get NAME [TYPE] | flush NAME | flush --zone NAME | flush --all | flush --negative | flush --bogus | save',
+    summary: 'show what is in the cache, forget it, or write it to disk',
+    details: `stats             how full it is, and what it was good for
+get NAME [TYPE]   the answer in it, its age, its verdict and its server; TYPE is A unless it is given
+save              writes the cache to state_directory now (cache.persist)
+${FLUSHES}`,
+    words: ['stats', 'get', 'flush', 'save', 'all', 'name', 'zone'],
   },
-  { least: 0, most: 3 },
+  { least: 0, most: 3, options: FLUSH_OPTIONS },
 );

@@ -3,7 +3,7 @@
 import { defaultConfig } from '../config/check.js';
 import { problemReport } from '../config/load.js';
 import { askDaemon, askStatus } from '../control/client.js';
-import { parseArguments } from './arguments.js';
+import { type Options, parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { configurationOf } from './installed.js';
 import { print, printJson, printProblem } from './print.js';
@@ -20,7 +20,7 @@ Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
  * common.
  * @param words how many arguments it takes; `evenWithBadFile`: if the configuration file is bad, the command is sent to
  * the default socket, so that the daemon reports the bad file; `over`: waits until what the reply tells is over;
- * `forEveryone`: every user may give it
+ * `forEveryone`: every user may give it; `options`: options that are sent with the words
  */
 export function telling(
   about: Omit<Command, 'run'>,
@@ -30,15 +30,16 @@ export function telling(
     readonly evenWithBadFile?: true;
     readonly over?: (data: unknown) => Promise<void>;
     readonly forEveryone?: true;
+    readonly options?: Options;
   },
 ): Command {
   return {
     ...about,
     details: `${about.details}\n\n${OPTIONS}`,
-    async run(args) {
+    async run(line) {
       const { positionals, flag, value } = parseArguments(
-        args,
-        { config: { type: 'string' }, socket: { type: 'string' }, json: { type: 'boolean' } },
+        line,
+        { ...words.options, config: { type: 'string' }, socket: { type: 'string' }, json: { type: 'boolean' } },
         words.most,
       );
       if (positionals.length < words.least) throw new UsageError(`${about.name} needs more than that`);
@@ -49,8 +50,13 @@ export function telling(
         return 2;
       }
       const { control } = checked.ok ? checked.config : defaultConfig();
+      const given = Object.keys(words.options ?? {}).flatMap(name => {
+        const text = value(name);
+        return text !== undefined ? [`--${name}`, text] : flag(name) ? [`--${name}`] : [];
+      });
       const ask = words.forEveryone === true ? askStatus : askDaemon;
-      const reply = await ask(value('socket') ?? control.socket, { command: about.name, args: positionals });
+      const request = { command: about.name, args: [...positionals, ...given] };
+      const reply = await ask(value('socket') ?? control.socket, request);
       if (flag('json')) printJson(reply);
       else if (reply.ok) print(reply.text);
       else printProblem(`dotstub ${about.name}: ${reply.problem}`);

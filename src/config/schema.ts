@@ -262,18 +262,26 @@ export const schema = {
       duration(0, 7 * DAY),
       DAY,
       'How long expired answers are served when no server answers; 0: never.',
-      NOT_BUILT,
     ),
-    stale_answer_ttl: option(duration(SECOND, HOUR), 30 * SECOND, 'The TTL of stale answers.', NOT_BUILT),
+    stale_answer_ttl: option(duration(SECOND, HOUR), 30 * SECOND, 'The TTL of stale answers.'),
     stale_client_timeout: option(
-      duration(0, 10 * SECOND),
+      duration(0, 4 * SECOND),
       1800,
-      'How long a client waits for the servers before it gets a stale answer.',
-      NOT_BUILT,
+      'How long a client waits for the servers before it gets a stale answer; 0: not at all, it is refreshed behind it.',
     ),
-    prefetch: option(flag, true, 'Refresh popular answers shortly before they expire.', NOT_BUILT),
+    stale_exclude: list(
+      domainName,
+      [],
+      1024,
+      'Zones whose names get no stale answers, for example of dynamic addresses.',
+      {
+        example: ['dyn.example'],
+      },
+    ),
+    prefetch: option(flag, true, 'Refresh answers that are asked for in the last tenth of their TTL.'),
     aggressive_nsec: option(flag, true, 'Answer from validated NSEC and NSEC3 records (RFC 8198).', NOT_BUILT),
-    persist: option(flag, true, 'Keep the cache over restarts, in state_directory.', NOT_BUILT),
+    persist: option(flag, true, 'Keep the cache over restarts, in state_directory.'),
+    save_every: option(duration(10 * SECOND, DAY), 10 * MINUTE, 'How often the cache is written, beside at the end.'),
   }),
   front: group('The fast path: answers from cache over UDP.', {
     threads: option(

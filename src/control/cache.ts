@@ -1,73 +1,158 @@
 // The `cache` and `flush` commands of the control socket.
 
+import type { Overview } from '../base/overview.js';
 import { cacheText } from '../base/rates.js';
 import { isWithin, type Name, nameOf, nameText } from '../dnssec/name.js';
-import { nameFromText } from '../wire/name.js';
+import { questionOf } from '../wire/compose.js';
+import { FLAG, writeHeader } from '../wire/header.js';
+import { messageToText } from '../wire/message.js';
+import { lowerCased, nameFromText } from '../wire/name.js';
+import type { StoredMessage } from '../wire/reply.js';
+import { typeFromText, typeToText } from '../wire/rrtype.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
-/** The parts that the commands use. */
-export interface CacheParts {
-  readonly stats: () => {
-    readonly entries: number;
-    readonly bytes: number;
-    readonly limitBytes: number;
-    readonly sizeBytes: number;
-    readonly zones: number;
-  };
-  /** Forgets answers, and known states of zones, for the names that `isMeant` accepts. Returns how many answers. */
-  readonly forget: (isMeant: (name: Name) => boolean) => number;
+/** An answer in the cache. */
+export interface CachedAnswer extends StoredMessage {
+  readonly ageSec: number;
+  /** Negative: it has expired. */
+  readonly leftSec: number;
+  readonly verdict: string;
+  /** The server that sent it. */
+  readonly upstream: string;
 }
 
+/** The parts that the commands use. */
+export interface CacheParts {
+  readonly stats: () => Overview['cache'];
+  readonly get: (question: Buffer) => CachedAnswer | undefined;
+  /** Forgets answers, and known states of zones, for the names that `isMeant` accepts. Returns how many answers. */
+  readonly forget: (isMeant: (name: Name) => boolean) => number;
+  /** Forgets the answers that something does not exist. Returns how many. */
+  readonly forgetNegative: () => number;
+  /** Forgets failures. Returns how many. */
+  readonly forgetFailures: () => number;
+  /** Writes the cache to disk; returns how, or why it was not written. */
+  readonly save: () => Promise<ControlReply>;
+}
+
+const THERE_ARE = 'there are NAME, "--zone NAME", "--all", "--negative" and "--bogus"';
+
 /** Makes the commands. */
-export function cacheCommands({ stats, forget }: CacheParts): {
-  readonly cache: ControlCommand;
-  readonly flush: ControlCommand;
-} {
-  function flush(what: string, isMeant: (name: Name) => boolean): ControlReply {
-    const forgotten = forget(isMeant);
-    return {
-      ok: true,
-      text: `${forgotten} answer${forgotten === 1 ? '' : 's'} forgotten: ${what}.`,
-      data: { forgotten },
-    };
-  }
-  function flushName(text: string | undefined, below: boolean): ControlReply {
-    const wire = text === undefined ? undefined : nameFromText(text);
-    if (wire === undefined)
-      return {
-        ok: false,
-        problem: `a NAME is needed${text === undefined ? '' : `, which ${JSON.stringify(text)} is not`}`,
-      };
-    const name = nameOf(wire);
-    return below
-      ? flush(`${nameText(name)} and all below it`, each => isWithin(each, name))
-      : flush(nameText(name), each => each === name);
-  }
-  /** What "flush" and "cache flush" do, with the same words. */
-  function flushed([of, name, ...more]: readonly string[]): ControlReply {
-    if (of === 'all' && name === undefined) return flush('all', () => true);
-    if (of === 'name' && more.length === 0) return flushName(name, false);
-    if (of === 'zone' && more.length === 0) return flushName(name, true);
-    if (of !== undefined && of !== 'all' && name === undefined) return flushName(of, false);
-    const words = of === undefined ? '' : ` ${[of, name, ...more].join(' ')}`;
-    return { ok: false, problem: `flush${words}: there are NAME, "name NAME", "zone NAME" and "all"` };
-  }
+export function cacheCommands(parts: CacheParts): { readonly cache: ControlCommand; readonly flush: ControlCommand } {
   return {
-    flush: { run: flushed },
+    flush: { run: words => flush(parts, words) },
     cache: {
-      run([what = 'stats', ...of]) {
-        if (what === 'stats') {
-          const seen = stats();
-          const { entries, bytes, limitBytes, sizeBytes, zones } = seen;
-          return {
-            ok: true,
-            data: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes, zones },
-            text: `${cacheText(seen)}; the keys and proofs of ${zones} names`,
-          };
+      run([what = 'stats', ...words]) {
+        switch (what) {
+          case 'stats':
+            return statistics(parts.stats());
+          case 'get':
+            return got(parts, words);
+          case 'flush':
+            return flush(parts, words);
+          case 'save':
+            return parts.save();
+          default:
+            return { ok: false, problem: `cache ${what}: there are stats, get, flush and save` };
         }
-        return what === 'flush' ? flushed(of) : { ok: false, problem: `cache ${what}: there are stats and flush` };
       },
     },
+  };
+}
+
+function statistics(cache: Overview['cache']): ControlReply {
+  const { entries, bytes, limitBytes, sizeBytes, zones, failures } = cache;
+  return {
+    ok: true,
+    data: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes, zones, failures },
+    text: `${cacheText(cache)}; the keys and proofs of ${zones} names`,
+  };
+}
+
+function got({ get }: CacheParts, [text, type = 'A']: readonly string[]): ControlReply {
+  const name = text === undefined ? undefined : nameFromText(text);
+  const code = typeFromText(type);
+  if (name === undefined || code === undefined)
+    return { ok: false, problem: `"cache get" needs a NAME, and perhaps a TYPE: ${[text, type].join(' ')}` };
+  const question = questionOf(lowerCased(name), code);
+  const found = get(question);
+  const asked = `${nameText(nameOf(name))} ${typeToText(code)}`;
+  if (found === undefined) return { ok: false, problem: `${asked} is not in the cache` };
+  const { ageSec, leftSec, verdict, upstream } = found;
+  const message = messageToText(whole(found));
+  const records = [...(message?.answers ?? []), ...(message?.authority ?? [])];
+  const lines = records.map(each => `${each.name} ${each.ttl} ${each.type} ${each.data}`);
+  const left = leftSec >= 0 ? `for ${leftSec} s more` : `expired ${-leftSec} s ago`;
+  const from = upstream === '' ? '' : `, from ${upstream}`;
+  return {
+    ok: true,
+    data: { rcode: message?.rcode, records, age_s: ageSec, left_s: leftSec, verdict, upstream },
+    text: [`${asked}: ${message?.rcode ?? '?'}, ${verdict}${from}, ${ageSec} s old, ${left}`, ...lines].join('\n'),
+  };
+}
+
+/** The message with its header, whose counts are kept beside it. */
+function whole({ octets, rcode, answers, authority, additional }: StoredMessage): Buffer {
+  const message = Buffer.from(octets);
+  writeHeader(message, 0, FLAG.QR | (rcode & 15), { questions: 1, answers, authority, additional });
+  return message;
+}
+
+/** "flush" and "cache flush" take the same words. A word in place of an option is understood, too. */
+function flush(parts: CacheParts, words: readonly string[]): ControlReply {
+  const [first, name, ...more] = words;
+  switch (more.length === 0 ? first : undefined) {
+    case 'all':
+    case '--all':
+      if (name === undefined)
+        return forgotten(
+          parts.forget(() => true),
+          'all',
+        );
+      break;
+    case '--negative':
+      if (name === undefined) return forgotten(parts.forgetNegative(), 'those that a name or a type does not exist');
+      break;
+    case '--bogus':
+      if (name === undefined) return forgotten(parts.forgetFailures(), 'failures, bogus zones included', 'failure');
+      break;
+    case 'zone':
+    case '--zone':
+      return flushName(parts, name, true);
+    case 'name':
+      return flushName(parts, name, false);
+    case undefined:
+      break;
+    default:
+      if (name === undefined) return flushName(parts, first, false);
+  }
+  return { ok: false, problem: `flush${words.map(each => ` ${each}`).join('')}: ${THERE_ARE}` };
+}
+
+function flushName({ forget }: CacheParts, text: string | undefined, below: boolean): ControlReply {
+  const wire = text === undefined ? undefined : nameFromText(text);
+  if (wire === undefined)
+    return {
+      ok: false,
+      problem: `a NAME is needed${text === undefined ? '' : `, which ${JSON.stringify(text)} is not`}`,
+    };
+  const name = nameOf(wire);
+  return below
+    ? forgotten(
+        forget(each => isWithin(each, name)),
+        `${nameText(name)} and all below it`,
+      )
+    : forgotten(
+        forget(each => each === name),
+        nameText(name),
+      );
+}
+
+function forgotten(count: number, what: string, noun = 'answer'): ControlReply {
+  return {
+    ok: true,
+    text: `${count} ${noun}${count === 1 ? '' : 's'} forgotten: ${what}.`,
+    data: { forgotten: count },
   };
 }

@@ -18,7 +18,7 @@ import { delegationOf, keyEntry, type TrustedKeys, usableAnchor } from './key-en
 import { ancestorOf, isWithin, labelCount, type Name, nameText, parentOf, ROOT_NAME } from './name.js';
 import type { NegativeAnchors } from './negative.js';
 import type { RRset } from './rrset.js';
-import type { Flaw, SignatureCheck, Verifier } from './signature.js';
+import { type Flaw, type SignatureCheck, untilExpiration, type Verifier } from './signature.js';
 import { type Lookup, lookupKey, type LookupResult, type Steps } from './steps.js';
 import { nearestKnown, type Zones, type ZoneState } from './zones.js';
 
@@ -109,6 +109,8 @@ export class Chain {
   private memo: Map<Name, ZoneState> | undefined = undefined;
   /** Whether a signature was accepted although its dates are wrong. */
   untimely = false;
+  /** Seconds until the first of the signatures that were accepted expires. */
+  verdictSec = Infinity;
   /** The keys of lookups that were sent. */
   private readonly sent = new Set<string>();
 
@@ -150,6 +152,7 @@ export class Chain {
   *check(set: RRset, zone: Name, keys: readonly Dnskey[]): Steps<SignatureCheck> {
     const { budget, wallNow } = this.run;
     const checked = yield* this.parts.verifier.check(set, zone, keys, wallNow, budget);
+    if (checked.at === 'good') this.verdictSec = Math.min(this.verdictSec, untilExpiration(checked.signature, wallNow));
     if (checked.at !== 'untimely') return checked;
     if (!this.run.timeless) return { at: 'flawed', flaw: checked.flaw };
     this.untimely = true;

@@ -289,7 +289,7 @@ export const signedBy = (set: RRset, key: Dnskey, wallNow: WallSec): boolean =>
   );
 
 /** Seconds until a signature expires; 1 if it is accepted although it has just expired. */
-function untilExpiration({ expiration }: Signature, wallNow: WallSec): number {
+export function untilExpiration({ expiration }: Signature, wallNow: WallSec): number {
   const left = (expiration - (wallNow >>> 0)) | 0;
   return left > 0 ? left : 1;
 }

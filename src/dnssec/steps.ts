@@ -29,8 +29,17 @@ export type Steps<T> = Generator<Need, T, undefined>;
 
 /** The result of a lookup. */
 export type LookupResult =
-  | { readonly at: 'answer'; readonly sets: Sets; readonly rcode: number; readonly upstream: string }
+  | {
+      readonly at: 'answer';
+      readonly sets: Sets;
+      readonly rcode: number;
+      readonly upstream: string;
+      /** The response, if it was asked for only for validation. */
+      readonly message?: Buffer;
+    }
   | { readonly at: 'failure'; readonly failure: Failure };
 
 /** The key of a lookup in tables. */
 export const lookupKey = ({ name, type }: Lookup): string => `${type} ${name}`;
+/** The name in such a key. */
+export const nameInLookupKey = (key: string): Name => key.slice(key.indexOf(' ') + 1);

@@ -27,6 +27,8 @@ export type Finding =
 export interface SecureFinding {
   readonly at: 'secure';
   readonly ttlSec: number;
+  /** Seconds until a signature expires; it may be longer than the TTL. */
+  readonly verdictSec: number;
   /** By number of record. */
   readonly kept: readonly boolean[];
   /** TTLs of records that are longer than their signatures allow, by number of record. */
@@ -133,7 +135,8 @@ class AnswerValidation {
       return limit(worst.failure);
     if (worst.at !== 'secure') return worst;
     const { ttlSec, kept, shorter, rcode, chain } = this;
-    return { at: 'secure', ttlSec, kept, shorter, rcode, untimely: chain.untimely };
+    const { verdictSec, untimely } = chain;
+    return { at: 'secure', ttlSec, verdictSec, kept, shorter, rcode, untimely };
   }
 
   /** Validates what the answer says about one name of the chain of aliases; `aliases` counts the names before it. */

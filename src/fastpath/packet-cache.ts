@@ -4,6 +4,7 @@
 //   control   `reserved`, how far the log has been written, ever (in units of 8 octets), and the mask of buckets in use
 //   index     buckets of WAYS slots, each a hash and a position in the log; few are used at first, and twice as many when
 //             they fill, since a sparse table touches a page of memory for each entry
+//   marks     an octet per slot: its entry expires soon, and a query for it was handed over, so that it is refreshed
 //   log       entries one behind the other, round and round; the oldest are overwritten
 //
 // An entry at position p is whole as long as `reserved - p` has not passed the log's size: the writer moves `reserved`
@@ -13,6 +14,7 @@
 //             then reply, the offsets of its TTLs (u16 each), and key, each starting at a multiple of 4
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { refreshedFrom } from '../base/refresh.js';
 import type { AgeSec } from '../base/time.js';
 import type { ReadyReply } from '../front/ready-replies.js';
 import type { FastQuery } from './fast-query.js';
@@ -48,7 +50,7 @@ export const KIND = { positive: 0, negative: 1 } as const;
  */
 export function packetCacheMemory(bytes: number): SharedArrayBuffer {
   const logBytes = Math.max(LEAST_LOG_BYTES, 2 ** Math.floor(Math.log2(bytes)));
-  return new SharedArrayBuffer(CONTROL_BYTES + (logBytes / LOG_BYTES_PER_SLOT) * UNIT + logBytes);
+  return new SharedArrayBuffer(CONTROL_BYTES + (logBytes / LOG_BYTES_PER_SLOT) * (UNIT + 1) + logBytes);
 }
 
 /** Room for a reply: the same memory as octets and as words. */
@@ -74,6 +76,7 @@ export class PacketCache {
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
   private readonly logUnits: number;
+  private readonly marks: Uint8Array;
   /** The entry that `find` found: offset in the log, and its position. */
   private entry = 0;
   private position = 0;
@@ -93,10 +96,12 @@ export class PacketCache {
     this.words = new Int32Array(memory, logAt, logBytes / 4);
     this.doubles = new Float64Array(memory, logAt, logBytes / 8);
     this.logUnits = logBytes / UNIT;
+    this.marks = new Uint8Array(memory, logAt + logBytes, slots);
   }
 
   /**
-   * Looks for a fresh reply. If there is one, `copyTo`, `replyBytes` and `negative` are about it.
+   * Looks for a fresh reply. The first time that it is asked for shortly before its end, it counts as missing: the main
+   * thread answers, and refreshes the answer. If there is one, `copyTo`, `replyBytes` and `negative` are about it.
    * @param ageNow on the age clock
    */
   find(query: FastQuery, ageNow: AgeSec): boolean {
@@ -108,8 +113,14 @@ export class PacketCache {
       const position = Atomics.load(index, slot + 1);
       if (!this.holds(position)) continue;
       const entry = this.offsetOf(position);
-      if (u16At(log, entry + KEY_AT) !== keyBytes || (this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0) <= ageNow) continue;
+      const expires = this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0;
+      if (u16At(log, entry + KEY_AT) !== keyBytes || expires <= ageNow) continue;
       if (!sameOctets(log, this.keyAt(entry), key, keyBytes)) continue;
+      const storedAt = this.doubles[(entry + STORED_AT) >> 3] ?? 0;
+      if (ageNow >= refreshedFrom(storedAt, expires - storedAt) && this.marks[slot >> 1] === 0) {
+        this.marks[slot >> 1] = 1;
+        return false;
+      }
       this.entry = entry;
       this.position = position;
       return true;
@@ -188,6 +199,7 @@ export class PacketCache {
     const slot = this.slotFor(hash, query);
     if (this.index[slot] === 0 && this.index[slot + 1] === 0) this.filled++;
     this.index[slot] = hash;
+    this.marks[slot >> 1] = ready.storedAt + ready.elapsedSec >= refreshedFrom(ready.storedAt, ready.ttlSec) ? 1 : 0;
     Atomics.store(this.index, slot + 1, position);
     const buckets = (this.control[BUCKET_MASK] ?? 0) + 1;
     if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);

@@ -132,6 +132,12 @@ export class Counting implements Observer {
       case 'hit_negative':
         this.negativeHits.count++;
         return;
+      case 'hit_stale':
+        this.counters.cache_hits_total.at('stale').count++;
+        return;
+      case 'prefetch':
+        this.counters.prefetch_total.at().count++;
+        return;
       case 'miss':
         this.misses.count++;
         return;

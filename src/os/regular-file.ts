@@ -13,6 +13,12 @@ export interface ReadLimits {
   readonly problemOf?: (stats: Stats) => string | undefined;
 }
 
+/** What is wrong with a file, in a few words; undefined: nothing. @param problemOf more that may be wrong with it */
+export function fileProblem(stats: Stats, problemOf: ReadLimits['problemOf']): string | undefined {
+  if (stats.isDirectory()) return 'it is a directory';
+  return stats.isFile() ? problemOf?.(stats) : 'it is not a regular file';
+}
+
 /**
  * Reads a regular file.
  * @throws the system's error, or an Error that says what is wrong with the file
@@ -24,7 +30,7 @@ export function readRegularFile(path: string, { mostBytes, mayBeLink, problemOf 
   try {
     const stats = fstatSync(fd);
     const problem =
-      (stats.isFile() ? problemOf?.(stats) : stats.isDirectory() ? 'it is a directory' : 'it is not a regular file') ??
+      fileProblem(stats, problemOf) ??
       (stats.size > mostBytes ? `it is larger than ${mostBytes} octets` : undefined);
     if (problem !== undefined) throw new Error(problem);
     const octets = Buffer.alloc(stats.size);

@@ -1,13 +1,13 @@
 // Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
 // in pieces that do not hold up the event loop. A failed write is tried again.
 
-import { constants, type Stats } from 'node:fs';
+import { constants, rmSync, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
-import { readRegularFile } from './regular-file.js';
+import { fileProblem, readRegularFile } from './regular-file.js';
 
 /** The contents for a file: a text, or pieces, which are generated again for every attempt. */
 export type StateContents = string | (() => Iterable<Buffer>);
@@ -20,6 +20,13 @@ export interface StateStore {
    * @returns empty if there is none, or it cannot be trusted
    */
   read(name: string, mostBytes: number): string;
+  /**
+   * Reads a file in pieces, without holding up the event loop. It yields nothing if there is none, or it cannot be
+   * trusted.
+   */
+  pieces(name: string): AsyncIterable<Buffer>;
+  /** Removes a file. */
+  remove(name: string): void;
   /**
    * Writes a file soon. If several contents wait for the same file, the newest is written.
    * @param lost what a failed write means for the operator, a sentence without a full stop
@@ -66,6 +73,34 @@ class DirectoryStore implements StateStore {
         this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
     }
     return '';
+  }
+
+  async *pieces(name: string): AsyncIterable<Buffer> {
+    const path = join(this.directory, name);
+    let file: FileHandle | undefined;
+    try {
+      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      const why = fileProblem(await file.stat(), problemOf);
+      if (why !== undefined) {
+        this.parts.log.warn({ file: path }, `${path} is not used: ${why}`);
+        return;
+      }
+      const octets = Buffer.alloc(PIECE_BYTES);
+      for (;;) {
+        const { bytesRead } = await file.read(octets, 0, octets.length);
+        if (bytesRead === 0) return;
+        yield octets.subarray(0, bytesRead);
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
+    } finally {
+      await file?.close();
+    }
+  }
+
+  remove(name: string): void {
+    rmSync(join(this.directory, name), { force: true });
   }
 
   write(name: string, contents: StateContents, lost: string): void {

@@ -1,8 +1,9 @@
 // Answers, and what the stages answer a query with.
 
+import { putU32 } from '../base/octets.js';
 import type { Source } from '../base/observer.js';
 import { EDE, type Failure, failure, isAnswerRcode, RCODE, type Verdict } from '../base/outcome.js';
-import type { AgeSec } from '../base/time.js';
+import { ageAfter, type AgeSec } from '../base/time.js';
 import { type Entry, localEntry, makeEntry, type TtlLimits } from '../cache/entry.js';
 import type { Name } from '../dnssec/name.js';
 import type { UpstreamReply } from '../upstream/pool.js';
@@ -15,11 +16,12 @@ import { rebuilt, recordsOf, type Rebuilt } from './aliases/rebuilt.js';
 import { type Shape, shapeOf } from './aliases/shape.js';
 
 /** Which part of this program an answer comes from. */
-export type Origin = 'cache' | 'upstream' | 'route' | 'portal' | 'local';
+export type Origin = 'cache' | 'stale' | 'upstream' | 'route' | 'portal' | 'local';
 
 /** The label values that origins are counted under. A route and the portal are upstream servers, too. */
 const SOURCES: Readonly<Record<Origin, Source>> = {
   cache: 'cache',
+  stale: 'cache',
   upstream: 'upstream',
   route: 'upstream',
   portal: 'upstream',
@@ -46,6 +48,29 @@ export class Answer {
   /** An answer from the cache. */
   static cached(entry: Entry): Answer {
     return new Answer('cache', entry, 0);
+  }
+
+  /**
+   * An expired answer, with other TTLs and an extended error that says so (RFC 8767 §4, RFC 8914 §4.4 and §4.20). AD is
+   * left out once a signature has expired.
+   */
+  static stale(entry: Entry, ttlSec: number, ageNow: AgeSec): Answer {
+    const octets = Buffer.from(entry.octets);
+    for (let i = 0; i < entry.ttlOffsets.length; i++) putU32(octets, entry.ttlOffsets[i] ?? 0, ttlSec);
+    const infoCode = entry.rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN_ANSWER : EDE.STALE_ANSWER;
+    return new Answer(
+      'stale',
+      {
+        ...entry,
+        octets,
+        // The same for each of its replies, so that the form for clients without DO is made once.
+        storedAt: ageAfter(entry.storedAt, entry.ttlSec),
+        ttlSec: 0,
+        verdict: isProven(entry, ageNow) || entry.verdict !== 'secure' ? entry.verdict : 'unchecked',
+        extendedErrors: [...entry.extendedErrors, { infoCode, text: '' }],
+      },
+      0,
+    );
   }
 
   /** An answer made by this program. */
@@ -104,6 +129,10 @@ export class Answer {
     return this.entry.ttlSec > 0 && this.entry.extendedErrors.length === 0;
   }
 }
+
+/** Whether an entry was validated, and its signatures have not expired since. */
+export const isProven = ({ verdict, verdictSec, storedAt }: Entry, ageNow: AgeSec): boolean =>
+  verdict === 'secure' && ageNow - storedAt < verdictSec;
 
 /** The reply without the records that do not belong to the answer, and with those that a DNAME makes. */
 export function relevant(

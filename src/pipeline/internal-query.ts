@@ -1,6 +1,7 @@
 // Questions of this program itself that are validated or serve validation: its lookups, keys of trust anchors, traces,
 // TLSA records. All are made here. Questions for the addresses of servers are those of upstream/own-question.
 
+import { putU16 } from '../base/octets.js';
 import { failure, type Failure, RCODE } from '../base/outcome.js';
 import { type Name, nameText, octetsOf } from '../dnssec/name.js';
 import { readSets } from '../dnssec/rrset.js';
@@ -10,6 +11,7 @@ import type { Upstream, UpstreamReply } from '../upstream/pool.js';
 import { questionOf } from '../wire/compose.js';
 import { FLAG } from '../wire/header.js';
 import { cacheKey } from '../wire/query.js';
+import type { Scan } from '../wire/scan.js';
 import { type Client, Query } from './query.js';
 
 /** Used in place of a client. */
@@ -68,16 +70,15 @@ function setsOf(reply: UpstreamReply | Failure, name: Name): LookupResult {
   if (scan.rcode !== RCODE.NOERROR && scan.rcode !== RCODE.NXDOMAIN)
     return notFetched(`${server.label} answers RCODE ${scan.rcode} about ${nameText(name)}`);
   // The sets are used after the read buffer was overwritten.
-  const sets = readSets(
-    {
-      octets: Buffer.from(message.subarray(0, scan.end)),
-      answers: scan.answers,
-      authority: scan.authority,
-      ttlOffsets: scan.ttlOffsets,
-    },
-    scan.questionEnd,
-  );
-  return sets === undefined
-    ? notFetched(`${server.label}: malformed records about ${nameText(name)}`)
-    : { at: 'answer', sets, rcode: scan.rcode, upstream: server.label };
+  const copy = Buffer.from(message.subarray(0, scan.end));
+  // Without its OPT record it is a whole message again.
+  putU16(copy, 10, scan.additional);
+  return setsIn(copy, scan, server.label) ?? notFetched(`${server.label}: malformed records about ${nameText(name)}`);
+}
+
+/** A response as the result of a lookup, which shares its octets; undefined: it is malformed. */
+export function setsIn(message: Buffer, scan: Scan, upstream: string): LookupResult | undefined {
+  const { answers, authority, ttlOffsets, rcode } = scan;
+  const sets = readSets({ octets: message, answers, authority, ttlOffsets }, scan.questionEnd);
+  return sets && { at: 'answer', sets, rcode, upstream, message };
 }

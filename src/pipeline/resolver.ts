@@ -1,7 +1,9 @@
 // The list of stages that every query passes, in order.
 
 import type { Observer } from '../base/observer.js';
+import type { Clock } from '../base/ports.js';
 import type { AgeSec } from '../base/time.js';
+import { wheel } from '../base/wheel.js';
 import type { AnswerCache } from '../cache/answers.js';
 import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
@@ -19,6 +21,7 @@ import { kept } from './stages/kept.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
+import { StaleAnswers, type StaleSettings } from './stages/stale.js';
 import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
 import type { Validations } from './validation/validations.js';
@@ -29,6 +32,9 @@ export interface ResolverParts {
   readonly failures: FailureCache<Outcome>;
   readonly upstream: Upstream;
   readonly ttlLimits: () => TtlLimits;
+  readonly stale: () => StaleSettings;
+  readonly prefetches: () => boolean;
+  readonly clock: Clock;
   readonly validations: Validations;
   /** The captive portal window, and the servers that are asked while it is open. */
   readonly portal: PortalParts;
@@ -44,9 +50,11 @@ export interface ResolverParts {
 export class Resolver {
   /** Answers a query. */
   readonly resolve: Resolve;
+  private readonly stale: StaleAnswers;
 
   constructor(private readonly parts: ResolverParts) {
-    const stages = stagesOf(parts);
+    this.stale = new StaleAnswers({ ...parts, settings: parts.stale, wheel: wheel(parts.clock) });
+    const stages = stagesOf(parts, this.stale);
     const dnssecMode = () => parts.validations.mode;
     this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
   }
@@ -57,12 +65,13 @@ export class Resolver {
    */
   forgetFailures(): void {
     this.parts.failures.clear();
+    this.stale.forgetFailures();
     this.parts.validations.forgetFailures();
   }
 }
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
-function stagesOf(parts: ResolverParts): readonly Stage[] {
+function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
@@ -83,6 +92,10 @@ function stagesOf(parts: ResolverParts): readonly Stage[] {
     // Below `cached`: a query without RD may get an answer from the cache. Above all stages that ask: without RD
     // nothing may be fetched.
     recursionDesired,
+
+    // Below `cached`: what has not expired is given without a question. Above `failedLately`: a failure that was stored
+    // is no reason to leave a client without the answer of yesterday.
+    stale.stage,
 
     // Below `cached`: if a refresh has failed, the answer that is still valid must be given, not the failure. Above
     // `coalesced`: a client that repeats a failed question must not start another exchange with upstream.

@@ -10,12 +10,14 @@ import { portalCommand } from '../control/portal.js';
 import { statusSocketOf } from '../control/protocol.js';
 import { type ControlCommands, type ControlParts, listenControl } from '../control/server.js';
 import { statusCommands } from '../control/status.js';
+import type { ControlReply } from '../control/protocol.js';
 import { topCommand, type TopParts } from '../control/top.js';
 import { traceCommand } from '../control/trace.js';
 import { trustAnchorCommand } from '../control/trust-anchor.js';
 import { isWithin } from '../dnssec/name.js';
 import type { Metrics } from '../observe/metrics.js';
 import { wordsFor } from '../base/system-error.js';
+import type { CacheSnapshot } from './cache-snapshot.js';
 import type { Configuration } from './configuration.js';
 import type { Plan } from './plan.js';
 import type { Resolution } from './resolution.js';
@@ -31,8 +33,15 @@ export interface CommandParts extends TopParts {
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
   readonly service: Service;
+  readonly snapshot: CacheSnapshot;
   /** Connects to all servers anew, as after a change of the network. */
   readonly connectAnew: () => void;
+}
+
+async function saveCache(snapshot: CacheSnapshot): Promise<ControlReply> {
+  if (!snapshot.isOn) return { ok: false, problem: 'cache.persist is off' };
+  const problem = await snapshot.saveNow();
+  return problem === undefined ? { ok: true, text: 'The cache is written.', data: {} } : { ok: false, problem };
 }
 
 /** All commands. */
@@ -41,7 +50,18 @@ export function controlCommands(parts: CommandParts): ControlCommands {
   return {
     ...statusCommands(parts.overview),
     top: topCommand(parts),
-    ...cacheCommands({ stats: () => resolution.cache, forget: isMeant => resolution.forget(isMeant) }),
+    ...cacheCommands({
+      stats: () => resolution.cache,
+      forget: isMeant => resolution.forget(isMeant),
+      get: question => resolution.cachedAnswer(question),
+      forgetNegative: () => resolution.forgetNegative(),
+      forgetFailures: () => {
+        const { failures } = resolution.cache;
+        resolution.forgetFailures();
+        return failures;
+      },
+      save: async () => saveCache(parts.snapshot),
+    }),
     reload: { run: async () => configuration.reload() },
     log: logCommand(log),
     drain: drainCommand(forMs => service.drain(forMs)),

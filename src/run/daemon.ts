@@ -5,6 +5,7 @@ import { PacketReplies } from '../fastpath/ready-replies.js';
 import { front, type Front } from '../front/front.js';
 import { listeningTexts } from '../control/status.js';
 import { SESSION_LIMITS } from '../listen/stream.js';
+import { CacheSnapshot } from './cache-snapshot.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
@@ -54,10 +55,23 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const entrance = entranceOf(given, core, logging);
   const taking = { ...common, front: entrance, allow: core.clients.memory, workers, maxSessions: caps.sessions };
   const listeners: Listeners = opened.add(new Listeners(taking));
+  const snapshot = opened.add(
+    new CacheSnapshot(
+      {
+        ...common,
+        records: () => resolution.records(),
+        restore: record => resolution.restore(record),
+        epoch: () => resolution.epoch,
+        changed: () => resolution.lookAtJobs(),
+      },
+      plan,
+    ),
+  );
+  resolution.addJob(snapshot.job);
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
-  const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, web, fileReload]);
+  const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, snapshot, web, fileReload]);
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
     taken(next) {
@@ -71,6 +85,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   };
 
   await listeners.start(plan);
+  snapshot.start();
   await web.start(plan);
   const following = opened.add(
     new Following({
@@ -80,7 +95,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   );
   fileReload.follow(plan);
   const commands = controlCommands({
-    ...{ ...common, ...counted.top, overview, service, configuration, metrics: counted },
+    ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });

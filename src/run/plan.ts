@@ -4,6 +4,7 @@
 
 import type { Mode } from '../base/overview.js';
 import { DNS_PORT } from '../base/port-numbers.js';
+import type { StaleSettings } from '../pipeline/stages/stale.js';
 import type { TtlLimits } from '../cache/entry.js';
 import { dnssecModeOf, modeOf } from '../config/combinations.js';
 import { OPTIONS, optionText } from '../config/options.js';
@@ -83,6 +84,8 @@ export interface ResolutionPlan {
   /** Names that may be resolved while the clock is wrong. */
   readonly clockNames: readonly Name[];
   readonly ttlLimits: TtlLimits;
+  readonly stale: StaleSettings;
+  readonly prefetch: boolean;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -115,6 +118,8 @@ export interface Plan {
   readonly upstream: UpstreamPlan;
   readonly routes: readonly RoutePlan[];
   readonly resolution: ResolutionPlan;
+  /** Whether the cache outlives a restart, and how often it is written. */
+  readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   readonly allow: readonly Network[];
   readonly snoop: readonly Network[];
   readonly listeners: ListenersPlan;
@@ -153,6 +158,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     allow: config.access.allow,
     snoop: config.access.snoop,
     listeners: { ...addressesPlan(config), certificate },
+    snapshot: { isOn: config.cache.persist, everyMs: config.cache.save_every },
     cacheBytes: config.cache.size,
     stateDirectory: config.state_directory,
     control: config.control,
@@ -295,6 +301,13 @@ function resolutionPlan(config: Config): ResolutionPlan {
       maxSec: Math.floor(cache.max_ttl / 1000),
       negativeMaxSec: Math.floor(cache.negative_max_ttl / 1000),
     },
+    stale: {
+      mostSec: Math.floor(cache.serve_stale / 1000),
+      ttlSec: Math.ceil(cache.stale_answer_ttl / 1000),
+      clientTimeoutMs: cache.stale_client_timeout,
+      excluded: cache.stale_exclude.map(wireName),
+    },
+    prefetch: cache.prefetch,
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

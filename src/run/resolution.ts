@@ -10,8 +10,10 @@ import { signInWords } from '../control/health.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
+import type { SnapshotRecord } from '../cache/snapshot.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
+import type { CachedAnswer } from '../control/cache.js';
 import type { Outcome } from '../pipeline/answer.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
@@ -21,10 +23,12 @@ import { provenLookup } from '../pipeline/proven-lookup.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import { type Traced, trace } from '../pipeline/trace.js';
+import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
+import { cacheKey } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
@@ -61,6 +65,8 @@ export interface ResolutionParts {
 export const READY_SHARE = 4;
 /** and one for keys and proofs of zones. */
 const ZONES_SHARE = 16;
+/** One for the responses that have proven those, kept for the next start. */
+const REMEMBERED_SHARE = 32;
 /** A trace, or a lookup of TLSA records, is for one question, and needs no more memory. */
 const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
@@ -83,6 +89,11 @@ export class Resolution implements Live {
     'cache.min_ttl',
     'cache.max_ttl',
     'cache.negative_max_ttl',
+    'cache.serve_stale',
+    'cache.stale_answer_ttl',
+    'cache.stale_client_timeout',
+    'cache.stale_exclude',
+    'cache.prefetch',
   ];
   readonly options = Resolution.options;
   /** The captive portal window, */
@@ -96,6 +107,7 @@ export class Resolution implements Live {
   private readonly cacheBytes: number;
   /** and the part of it for answers. */
   private readonly answerBytes: number;
+  private readonly remembered: RememberedLookups;
   private readonly failures = new FailureCache<Outcome>();
   private readonly validator: Validator;
   private readonly validations: Validations;
@@ -112,8 +124,9 @@ export class Resolution implements Live {
     const { clock, log, observer, ageNow, upstreams, clients } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
-    this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
+    this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE - 1 / REMEMBERED_SHARE);
     this.answers = allocated('cache.size', this.answerBytes, () => new AnswerCache(this.answerBytes, observer));
+    this.remembered = new RememberedLookups(cacheBytes / REMEMBERED_SHARE);
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),
@@ -133,12 +146,17 @@ export class Resolution implements Live {
       probes: true,
       isDoubtful: id => upstreams.isDoubtful(id),
       dnssecMode: () => this.plan.dnssec,
+      remembered: this.remembered,
+      restored: key => this.answers.doubtful(key, ageNow()),
     });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
       upstream: upstreams.asked,
       ttlLimits: () => this.plan.ttlLimits,
+      stale: () => this.plan.stale,
+      prefetches: () => this.plan.prefetch,
+      clock,
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       routes: () => upstreams.routes,
@@ -160,6 +178,33 @@ export class Resolution implements Live {
     this.jobs.add(trustAnchorJob({ ...asking, points: () => this.trust.points, validates: () => this.validates }));
     this.jobs.add(this.portalJob());
     this.detection.configure(resolution.portalProbe !== undefined);
+  }
+
+  /** All that is cached and may be used after a restart. */
+  *records(): Iterable<SnapshotRecord> {
+    yield* this.remembered.records();
+    yield* this.answers.records(this.parts.ageNow(), this.plan.stale.mostSec);
+  }
+
+  /** Takes what was cached before the restart. */
+  restore(record: SnapshotRecord): void {
+    if (record.kind === 'answer') this.answers.restore(record);
+    else this.remembered.restore(record);
+  }
+
+  /** Changes when something is forgotten. */
+  get epoch(): number {
+    return this.answers.epoch;
+  }
+
+  /** Adds a background job. */
+  addJob(job: Job): void {
+    this.jobs.add(job);
+  }
+
+  /** Jobs may be due at other times. */
+  lookAtJobs(): void {
+    this.jobs.lookAgain();
   }
 
   /** Answers a query. */
@@ -198,10 +243,28 @@ export class Resolution implements Live {
   /** Forgets the answers and zone states of some names. Returns how many answers. */
   forget(isMeant: (name: Name) => boolean): number {
     this.validator.zones.forget(isMeant);
+    this.remembered.clear();
     this.failures.forget(isMeant);
     const forgotten = this.answers.forget(isMeant);
     this.parts.forgotten();
+    this.jobs.lookAgain();
     return forgotten;
+  }
+
+  /** Forgets denials. Returns how many. */
+  forgetNegative(): number {
+    const forgotten = this.answers.forgetNegative();
+    this.parts.forgotten();
+    this.jobs.lookAgain();
+    return forgotten;
+  }
+
+  /** The answer to a question that is in the cache. */
+  cachedAnswer(question: Buffer): CachedAnswer | undefined {
+    const entry = this.answers.peek(cacheKey(question, false));
+    if (entry === undefined) return undefined;
+    const elapsedSec = this.parts.ageNow() - entry.storedAt;
+    return { ...entry, ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
   }
 
   /** Forgets all failures: on another network, or with other servers, the questions may succeed. */

@@ -21,6 +21,7 @@ const entries: fc.Arbitrary<Entry> = fc.record({
   ttlSec: fc.integer({ min: 0, max: 0xffffffff }),
   negative: fc.boolean(),
   verdict: fc.constantFrom('unchecked', 'secure', 'insecure', 'bogus', 'indeterminate'),
+  verdictSec: fc.oneof(fc.constant(Infinity), fc.integer({ min: 0, max: 0xfffffffe })),
   extendedErrors: fc.array(fc.record({ infoCode: u16, text: fc.string({ unit: 'grapheme', maxLength: 30 }) }), {
     maxLength: 4,
   }),

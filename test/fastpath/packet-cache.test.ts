@@ -169,11 +169,17 @@ await t.test('a reply is given back with the id, letters and TTL of the moment, 
   t.match(get('WWW.eXample', 0, 99), { address: 1, ttl: 300, id: 99 });
   t.equal(get('WWW.eXample')?.name.slice(0, 3), 'WWW');
   t.match(get('www.example', 100.9), { ttl: 200 });
+  t.match(get('www.example', 269.9), { ttl: 31 });
+  t.equal(get('www.example', 270), undefined, 'in its last tenth, one query goes where the answer is refreshed');
+  t.match(get('www.example', 270), { ttl: 30 });
   t.match(get('www.example', 299.9), { ttl: 1 });
   t.equal(get('www.example', 300), undefined);
   t.equal(get('www.example2'), undefined);
   put('www.example', 2, { storedAt: ageSec(250) });
   t.match(get('www.example', 300), { address: 2, ttl: 250 }, 'replaced');
+  t.equal(get('www.example', 520), undefined, 'the new one has a last tenth of its own');
+  put('www.example', 3, { storedAt: ageSec(250), elapsedSec: 271 });
+  t.match(get('www.example', 521), { address: 3 }, 'that was answered meanwhile, in its last tenth');
   t.end();
 });
 

@@ -84,7 +84,14 @@ await t.test('over UDP, too, options go before data; what does not fit without t
 function entryOf(answer: readonly RecordData[], type: number, storedAt = 0): Entry {
   return {
     ...compose(questionOf(NAME, type), { answer }, { compress: true }),
-    ...{ storedAt: ageSec(storedAt), ttlSec: 300, negative: false, verdict: 'secure', extendedErrors: [] },
+    ...{
+      storedAt: ageSec(storedAt),
+      ttlSec: 300,
+      negative: false,
+      verdict: 'secure',
+      verdictSec: 900,
+      extendedErrors: [],
+    },
     ...{ upstream: 'one', protocol: 'dot' },
   };
 }

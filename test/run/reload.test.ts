@@ -8,13 +8,14 @@ import { FileReload } from '../../src/run/file-reload.js';
 import { Listeners } from '../../src/run/listeners.js';
 import { Logging } from '../../src/run/logging.js';
 import { type Live, type Prepared, Reload } from '../../src/run/reload.js';
+import { CacheSnapshot } from '../../src/run/cache-snapshot.js';
 import { Resolution } from '../../src/run/resolution.js';
 import { StartError } from '../../src/run/start-error.js';
 import { Upstreams } from '../../src/run/upstreams.js';
 import { Web } from '../../src/run/web.js';
 import { planFor } from '../fixtures/plans.js';
 
-const LIVE = [Clients, Upstreams, Resolution, Logging, Listeners, Web, FileReload];
+const LIVE = [Clients, Upstreams, Resolution, Logging, Listeners, CacheSnapshot, Web, FileReload];
 
 await t.test('each option is brought into force by exactly one part, or is marked', async t => {
   for (const { path, built, change } of OPTIONS) {
@@ -129,7 +130,7 @@ await t.test('what waits for a restart is measured against the start', async t =
 
 await t.test('what has no effect by itself is never reported', async t => {
   const { reload } = setUp();
-  t.same(await reload.take(planFor('cache: { prefetch: false }')), { now: [], later: [] });
+  t.same(await reload.take(planFor('cache: { aggressive_nsec: false }')), { now: [], later: [] });
   const { now, later } = await reload.take(planFor('preset: laptop'));
   t.notOk([...now, ...later].includes('preset'));
 });

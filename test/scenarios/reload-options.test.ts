@@ -10,10 +10,11 @@ import { DNSSEC } from './options/dnssec.js';
 import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
+import { STALE } from './options/stale.js';
 import { UPSTREAM } from './options/upstream.js';
 import { WRITING } from './options/writing.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...DNSSEC, ...UPSTREAM, ...ROUTING, ...WRITING, ...LISTENING];
+const ROWS: readonly Row[] = [...ANSWERS, ...DNSSEC, ...UPSTREAM, ...ROUTING, ...STALE, ...WRITING, ...LISTENING];
 
 // Most of the time of a row is spent waiting.
 t.jobs = 4;
@@ -78,7 +79,7 @@ await t.test('an option that only chooses defaults, or is not built yet, is neve
   const main = await rig.server('dns.test');
   const upstream = { servers: [main.entry] };
   await rig.start({ upstream });
-  t.same(await rig.reload({ upstream, cache: { prefetch: false } }), { now: [], later: [] });
+  t.same(await rig.reload({ upstream, cache: { aggressive_nsec: false } }), { now: [], later: [] });
   const { now, later } = await rig.reload({ upstream, preset: 'laptop' });
   t.notOk([...now, ...later].includes('preset'), 'only what follows from it');
   t.notMatch(rig.health, 'preset');

@@ -23,6 +23,7 @@ export function soundPart(
       ...sound,
       rcode: finding.rcode,
       ttlSec: Math.min(entry.ttlSec, finding.ttlSec),
+      verdictSec: finding.verdictSec,
       verdict: finding.untimely ? 'indeterminate' : 'secure',
     }
   );

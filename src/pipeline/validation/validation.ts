@@ -10,7 +10,7 @@ import type { Finding } from '../../dnssec/validate.js';
 import type { Question } from '../../dnssec/question.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { nameInKey } from '../../wire/query.js';
-import type { Answer, Outcome } from '../answer.js';
+import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle } from '../stage.js';
 import { hasSignatures, soundPart } from './sound-part.js';
@@ -18,6 +18,9 @@ import type { Validations } from './validations.js';
 
 /** The failures that a server which strips signatures causes: a zone without signatures looks the same. */
 const MISSING: ReadonlySet<string> = new Set(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
+
+/** In place of a server: the answer comes from the last start. */
+const SNAPSHOT = 0;
 
 const nothing = (): void => undefined;
 const NO_RESULTS: ReadonlyMap<string, LookupResult> = new Map();
@@ -30,6 +33,8 @@ export class Validation {
   private avoid: readonly number[];
   /** What is found about servers counts only until they are forgotten. */
   private readonly epoch: number;
+  /** Whether responses of the last start were used: they may be wrong, although the servers are right. */
+  private usedRemembered = false;
   /** Whether it was asked again, of another server. */
   private retried = false;
   private settled = false;
@@ -54,6 +59,9 @@ export class Validation {
 
   /** Sends the question. */
   begin(): void {
+    const { restored } = this.shared.parts;
+    const entry = this.retried || this.query.purpose !== 'client' ? undefined : restored?.(this.query.key);
+    if (entry !== undefined) return this.answered(Answer.cached(entry));
     if (!this.shared.acceptsAll) for (const lookup of this.guess.lookups) this.fetch(lookup, nothing);
     const asked = this.query.derive({ dnssecOk: true, checkingDisabled: true, avoid: this.avoid });
     this.next(asked, outcome => this.answered(outcome));
@@ -74,6 +82,13 @@ export class Validation {
   private fetch(lookup: Lookup, then: () => void): void {
     const { avoid } = this;
     const key = lookupKey(lookup);
+    const known = this.retried ? undefined : this.shared.parts.remembered?.get(lookup, this.shared.parts.ageNow());
+    if (known !== undefined) {
+      this.usedRemembered = true;
+      this.question.final = false;
+      this.question.bring(key, known);
+      return then();
+    }
     const waiting = (this.waiting ??= new Map<string, (() => void)[]>());
     const others = waiting.get(key);
     if (others !== undefined) {
@@ -94,13 +109,14 @@ export class Validation {
   private answered(outcome: Outcome): void {
     if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
-    const final = this.retried || !this.shared.hasOther(this.avoid, serverId);
+    const isAlone = !this.shared.hasOther(this.avoid, serverId);
+    const final = this.retried || (isAlone && serverId !== SNAPSHOT && !this.usedRemembered);
     if (final && this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
       if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.name, NO_RESULTS, nothing);
       return this.unsigned(outcome);
     }
     const conclude = (answer: Answer, finding: Finding): void => {
-      if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
+      if (!this.question.final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);
     };
     // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is
@@ -140,6 +156,7 @@ export class Validation {
   /** Asks everything again, of other servers: one of them may have the true answer. */
   private retry(serverId: number): void {
     this.retried = true;
+    if (this.usedRemembered) this.shared.parts.remembered?.clear();
     this.avoid = [...this.avoid, serverId];
     this.question.forget();
     this.waiting = undefined;
@@ -168,15 +185,24 @@ export class Validation {
   }
 
   private secure(answer: Answer, finding: Extract<Finding, { at: 'secure' }>): void {
+    if (this.waiting !== undefined) this.remember();
     if (this.question.sentinelFails) return this.done(failure('sentinel'));
     const { entry, serverId } = answer;
     const { strippers } = this.shared;
-    if (strippers.epoch === this.epoch && strippers.stateOf(serverId) !== 'ok')
+    const isFresh = serverId !== SNAPSHOT;
+    if (isFresh && strippers.epoch === this.epoch && strippers.stateOf(serverId) !== 'ok')
       strippers.note({ id: serverId, label: entry.upstream }, false);
     const sound = soundPart(entry, finding, this.questionEnd);
     if (sound === undefined) return this.verdict('bogus', failure('parse', entry.upstream));
-    if (!finding.untimely) this.shared.verdicts.secure();
+    if (isFresh && !finding.untimely) this.shared.verdicts.secure();
     this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+  }
+
+  /** Keeps the responses that have proven something for the next start. */
+  private remember(): void {
+    const { remembered, validator } = this.shared.parts;
+    const ageNow = this.shared.parts.ageNow();
+    remembered?.put(this.question.results, name => validator.zones.get(name, ageNow) !== undefined, ageNow);
   }
 
   private insecure(answer: Answer, { why }: Extract<Finding, { at: 'insecure' }>): void {

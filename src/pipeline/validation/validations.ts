@@ -3,6 +3,7 @@
 import type { Observer } from '../../base/observer.js';
 import type { Clock, Log } from '../../base/ports.js';
 import type { AgeSec } from '../../base/time.js';
+import type { Entry } from '../../cache/entry.js';
 import type { Name } from '../../dnssec/name.js';
 import { lookupKey, type LookupResult } from '../../dnssec/steps.js';
 import type { Validator } from '../../dnssec/validator.js';
@@ -13,6 +14,7 @@ import type { Query } from '../query.js';
 import type { Resolve, Settle } from '../stage.js';
 import { Lookups } from './lookups.js';
 import { probeSignatures } from './probe.js';
+import type { RememberedLookups } from './remembered.js';
 import { Scheduler } from './scheduler.js';
 import { Strippers } from './strippers.js';
 import { Validation } from './validation.js';
@@ -37,6 +39,10 @@ export interface ValidationParts {
   readonly probes?: true;
   /** Whether a server has stopped answering. Left out: not known. */
   readonly isDoubtful?: (serverId: number) => boolean;
+  /** Where responses that have proven something are kept for the next start; left out: nowhere. */
+  readonly remembered?: RememberedLookups;
+  /** The answer of before the restart to a question, which must be validated again. */
+  readonly restored?: (key: string) => Entry | undefined;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }

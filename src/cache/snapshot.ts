@@ -1,0 +1,191 @@
+// A snapshot of what is cached, as octets: for a file that outlives a restart. It is written and read in pieces, each with
+// a checksum, so that neither holds up the event loop and damage is found before anything of a piece is used.
+//
+//   file    MAGIC · piece, piece, …, end
+//   piece   octets u32 · CRC-32 u32 · records
+//   record  kind u8 · (u8) · key octets u16 · label octets u16 · (u16) · payload octets u32 · stored at f64 · key · label · payload
+//   end     END u32 · number of records u32
+//
+// Times are those of the wall clock: the clock that ages are measured with begins anew with each start.
+
+import { crc32 } from 'node:zlib';
+
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { type AgeSec, ageSec, type WallMs } from '../base/time.js';
+
+/** What is cached under a key. */
+export interface SnapshotRecord {
+  readonly kind: 'answer' | 'lookup';
+  /** Characters 0 … 255. */
+  readonly key: string;
+  /** The label of the server that it came from. */
+  readonly label: string;
+  readonly storedAt: AgeSec;
+  readonly payload: Buffer;
+}
+
+/** One moment on both clocks. */
+export interface Moment {
+  readonly ageNow: AgeSec;
+  readonly wallNow: WallMs;
+}
+
+/** The first octets of a file. The number is the version: a file of another one is not read. */
+const MAGIC = Buffer.from('dotstub cache 1\n');
+const KINDS = ['answer', 'lookup'] as const;
+const PIECE_HEAD_BYTES = 8;
+const RECORD_HEAD_BYTES = 20;
+const END = 0xffffffff;
+/** About the octets of a piece: it takes less than a millisecond. */
+const PIECE_BYTES = 1 << 17;
+/** The longest piece: one record more. */
+const MOST_PIECE_BYTES = PIECE_BYTES + (1 << 18);
+
+/** The difference between the clocks, in seconds. */
+const offsetOf = ({ ageNow, wallNow }: Moment): number => wallNow / 1000 - ageNow;
+
+/** Writes records. They may change between two pieces. */
+export function* snapshotPieces(records: Iterable<SnapshotRecord>, now: Moment): Iterable<Buffer> {
+  yield MAGIC;
+  const offset = offsetOf(now);
+  let parts: Buffer[] = [];
+  let bytes = 0;
+  let count = 0;
+  for (const record of records) {
+    const octets = written(record, offset);
+    if (octets === undefined) continue;
+    parts.push(octets);
+    bytes += octets.length;
+    count++;
+    if (bytes < PIECE_BYTES) continue;
+    yield piece(parts);
+    parts = [];
+    bytes = 0;
+  }
+  if (parts.length > 0) yield piece(parts);
+  const end = Buffer.alloc(PIECE_HEAD_BYTES);
+  putU32(end, 0, END);
+  putU32(end, 4, count);
+  yield end;
+}
+
+function written({ kind, key, label, storedAt, payload }: SnapshotRecord, offset: number): Buffer | undefined {
+  const text = Buffer.from(label);
+  if (key.length > 0xffff || text.length > 0xffff) return undefined;
+  const head = Buffer.alloc(RECORD_HEAD_BYTES);
+  head[0] = KINDS.indexOf(kind);
+  putU16(head, 2, key.length);
+  putU16(head, 4, text.length);
+  putU32(head, 8, payload.length);
+  head.writeDoubleBE(storedAt + offset, 12);
+  return Buffer.concat([head, Buffer.from(key, 'latin1'), text, payload]);
+}
+
+function piece(records: readonly Buffer[]): Buffer {
+  const head = Buffer.alloc(PIECE_HEAD_BYTES);
+  const body = Buffer.concat(records);
+  putU32(head, 0, body.length);
+  putU32(head, 4, crc32(body));
+  return Buffer.concat([head, body]);
+}
+
+/** Why a file is not read, or not further; a sentence without a full stop. */
+export class SnapshotError extends Error {}
+
+/** Reads a snapshot from chunks of any size. */
+export class SnapshotReader {
+  /** Octets that do not make a whole piece yet. */
+  private rest: Buffer = Buffer.alloc(0);
+  private at: 'magic' | 'pieces' | 'end' = 'magic';
+  private count = 0;
+  private readonly offset: number;
+
+  constructor(now: Moment) {
+    this.offset = offsetOf(now);
+  }
+
+  /**
+   * Takes the next chunk, and returns the records of the pieces that are complete now.
+   * @throws SnapshotError
+   */
+  read(chunk: Buffer): readonly SnapshotRecord[] {
+    let octets = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
+    const records: SnapshotRecord[] = [];
+    for (;;) {
+      const taken = this.step(octets, records);
+      if (taken === 0) break;
+      octets = octets.subarray(taken);
+    }
+    this.rest = Buffer.from(octets);
+    return records;
+  }
+
+  /** Whether there was nothing to read. */
+  get isEmpty(): boolean {
+    return this.at === 'magic' && this.rest.length === 0;
+  }
+
+  /** There are no more octets. @throws SnapshotError */
+  finish(): void {
+    if (this.at !== 'end' || this.rest.length > 0) throw new SnapshotError('it is not whole');
+  }
+
+  /** Reads one part of the file; returns its octets, or 0: it is not complete. */
+  private step(octets: Buffer, records: SnapshotRecord[]): number {
+    switch (this.at) {
+      case 'magic':
+        if (octets.length < MAGIC.length) return 0;
+        if (!octets.subarray(0, MAGIC.length).equals(MAGIC))
+          throw new SnapshotError('it is not a snapshot that this version can read');
+        this.at = 'pieces';
+        return MAGIC.length;
+      case 'pieces':
+        return octets.length < PIECE_HEAD_BYTES ? 0 : this.piece(octets, records);
+      case 'end':
+        return 0;
+    }
+  }
+
+  private piece(octets: Buffer, records: SnapshotRecord[]): number {
+    const bytes = u32At(octets, 0);
+    if (bytes === END) {
+      if (u32At(octets, 4) !== this.count) throw new SnapshotError('records are missing');
+      this.at = 'end';
+      return PIECE_HEAD_BYTES;
+    }
+    if (bytes > MOST_PIECE_BYTES) throw new SnapshotError('it is damaged: a piece is too long');
+    const end = PIECE_HEAD_BYTES + bytes;
+    if (octets.length < end) return 0;
+    const body = octets.subarray(PIECE_HEAD_BYTES, end);
+    if (crc32(body) !== u32At(octets, 4)) throw new SnapshotError('it is damaged: a checksum is wrong');
+    for (let at = 0; at < bytes;) {
+      const record = this.record(body, at);
+      this.count++;
+      records.push(record.record);
+      at = record.end;
+    }
+    return end;
+  }
+
+  private record(body: Buffer, at: number): { readonly record: SnapshotRecord; readonly end: number } {
+    const malformed = new SnapshotError('it is damaged: a record is malformed');
+    if (at + RECORD_HEAD_BYTES > body.length) throw malformed;
+    const kind = KINDS[body[at] ?? 0xff];
+    const keyAt = at + RECORD_HEAD_BYTES;
+    const labelAt = keyAt + u16At(body, at + 2);
+    const payloadAt = labelAt + u16At(body, at + 4);
+    const end = payloadAt + u32At(body, at + 8);
+    const storedAt = body.readDoubleBE(at + 12) - this.offset;
+    if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed;
+    return {
+      end,
+      record: {
+        kind,
+        key: body.toString('latin1', keyAt, labelAt),
+        label: body.toString('utf8', labelAt, payloadAt),
+        storedAt: ageSec(storedAt),
+        payload: Buffer.from(body.subarray(payloadAt, end)),
+      },
+    };
+  }
+}

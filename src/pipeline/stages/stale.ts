@@ -1,0 +1,130 @@
+// Serve-stale (RFC 8767): when no server answers, or not soon enough, an expired answer is better than none.
+
+import { type Bounded, bounded } from '../../base/bounded.js';
+import type { Observer } from '../../base/observer.js';
+import { isAnswerRcode, isDnssecFailure } from '../../base/outcome.js';
+import { ageAfter, type AgeSec } from '../../base/time.js';
+import { Timed, type Wheel } from '../../base/wheel.js';
+import type { AnswerCache } from '../../cache/answers.js';
+import { isAtOrBelow } from '../../wire/name.js';
+import { Answer, isProven, type Outcome } from '../answer.js';
+import type { Query } from '../query.js';
+import type { Settle, Stage } from '../stage.js';
+
+/** What the configuration says about stale answers. */
+export interface StaleSettings {
+  /** How long after its end an answer may be served; 0: never. */
+  readonly mostSec: number;
+  /** The TTL of stale answers. */
+  readonly ttlSec: number;
+  /** How long a client waits for the servers first; 0: not at all. */
+  readonly clientTimeoutMs: number;
+  /** Zones whose names get no stale answers; in wire form, lower case. */
+  readonly excluded: readonly Buffer[];
+}
+
+/** The parts that the stage uses. */
+export interface StaleParts {
+  readonly answers: AnswerCache;
+  readonly settings: () => StaleSettings;
+  readonly observer: Observer;
+  readonly wheel: Wheel;
+  readonly ageNow: () => AgeSec;
+}
+
+/** RFC 8767 §5, the failure recheck timer: after a refresh has failed, the servers are not asked for this long. */
+const RECHECK_SEC = 30;
+/** The most names whose refresh has failed lately. Beyond them, the servers are asked more often. */
+const MOST_FAILED = 4096;
+
+/** A client that waits for an answer, while there is an expired one. */
+class Waiting extends Timed {
+  constructor(
+    private readonly given: StaleAnswers,
+    readonly query: Query,
+    private take: Settle | undefined,
+  ) {
+    super();
+  }
+
+  /** The client has waited long enough. */
+  fire(): void {
+    this.given.waitedEnough(this);
+  }
+
+  get isOver(): boolean {
+    return this.take === undefined;
+  }
+
+  settle(outcome: Outcome): void {
+    const { take } = this;
+    this.take = undefined;
+    take?.(outcome);
+  }
+}
+
+/** Gives stale answers. */
+export class StaleAnswers {
+  /** Until when the servers are not asked again, by question. */
+  private readonly failed: Bounded<{ readonly until: AgeSec }> = bounded(MOST_FAILED, () => undefined);
+
+  constructor(private readonly parts: StaleParts) {}
+
+  readonly stage: Stage = next => (query, settle) => {
+    const { clientTimeoutMs } = this.parts.settings();
+    const now = this.answerTo(query);
+    if (now === undefined) return next(query, settle);
+    const failed = this.failed.entries === 0 ? undefined : this.failed.get(query.key);
+    if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
+    if (clientTimeoutMs === 0) {
+      this.give(now, settle);
+      return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome));
+    }
+    const waiting = new Waiting(this, query, settle);
+    this.parts.wheel.start(waiting, clientTimeoutMs);
+    next(query, outcome => {
+      this.parts.wheel.stop(waiting);
+      this.refreshed(query, outcome);
+      if (waiting.isOver) return;
+      const stale = failsWith(outcome) ? this.answerTo(query, outcome) : undefined;
+      if (stale === undefined) waiting.settle(outcome);
+      else this.give(stale, each => waiting.settle(each));
+    });
+  };
+
+  /** Forgets that servers have failed: others may be asked now. */
+  forgetFailures(): void {
+    this.failed.clear();
+  }
+
+  waitedEnough(waiting: Waiting): void {
+    // Meanwhile it may have been evicted: then the servers are waited for.
+    const stale = this.answerTo(waiting.query);
+    if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome));
+  }
+
+  private give(stale: Answer, settle: Settle): void {
+    this.parts.observer.cache('hit_stale');
+    settle(stale);
+  }
+
+  private refreshed({ key }: Query, outcome: Outcome): void {
+    if (failsWith(outcome)) this.failed.set(key, { until: ageAfter(this.parts.ageNow(), RECHECK_SEC) }, 1);
+    else if (this.failed.entries > 0) this.failed.delete(key);
+  }
+
+  /** The stale answer to a query. @param failure why there is no other one */
+  private answerTo(query: Query, failure?: Outcome): Answer | undefined {
+    const { mostSec, ttlSec, excluded } = this.parts.settings();
+    if (query.purpose !== 'client' || mostSec === 0) return undefined;
+    const ageNow = this.parts.ageNow();
+    const entry = this.parts.answers.expired(query.key, ageNow, mostSec);
+    if (entry === undefined) return undefined;
+    if (excluded.length > 0 && excluded.some(zone => isAtOrBelow(query.name, zone))) return undefined;
+    // What a zone says now is wrong. What it said before is still proven as long as its signatures are valid.
+    const isBogus = failure?.at === 'failure' && isDnssecFailure(failure.code);
+    return isBogus && !isProven(entry, ageNow) ? undefined : Answer.stale(entry, ttlSec, ageNow);
+  }
+}
+
+const failsWith = (outcome: Outcome): boolean => outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode);

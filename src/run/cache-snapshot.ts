@@ -1,0 +1,139 @@
+// The cache on disk: read after the start, written now and then and at the end.
+
+import type { Clock, Log } from '../base/ports.js';
+import type { AgeSec, MonoMs } from '../base/time.js';
+import { SnapshotError, snapshotPieces, SnapshotReader, type SnapshotRecord } from '../cache/snapshot.js';
+import type { StateStore } from '../os/state-store.js';
+import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
+import type { Plan } from './plan.js';
+import { type Live, type Prepared, ready } from './reload.js';
+
+/** What is kept, and where. */
+export interface CacheSnapshotParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly ageNow: () => AgeSec;
+  readonly store: StateStore;
+  /** All that is cached. */
+  readonly records: () => Iterable<SnapshotRecord>;
+  readonly restore: (record: SnapshotRecord) => void;
+  /** Changes when something is forgotten: what is read after that is not used. */
+  readonly epoch: () => number;
+  /** Called when it is due at another time. */
+  readonly changed: () => void;
+}
+
+const FILE = 'cache.snapshot';
+const LOST = 'after a restart the cache is empty';
+/** After something was forgotten, the file that still has it is replaced at the latest this long after it was written. */
+const SOON_MS = 5000;
+
+/** The snapshot. */
+export class CacheSnapshot implements Live {
+  static readonly options = ['cache.persist', 'cache.save_every'];
+  readonly options = CacheSnapshot.options;
+  private plan: Plan['snapshot'];
+  private savedAt: MonoMs;
+  private savedEpoch: number;
+  private isClosed = false;
+  /** Whether everything of the last process was read: until then, the file has more than the cache. */
+  private isRead = false;
+  /** Ends when the snapshot of the last start was read. */
+  private reading: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly parts: CacheSnapshotParts,
+    { snapshot }: Plan,
+  ) {
+    this.plan = snapshot;
+    this.savedAt = parts.clock.monotonicMs();
+    this.savedEpoch = parts.epoch();
+  }
+
+  /** Writes it when it is due. */
+  readonly job: Job = {
+    name: 'cache-snapshot',
+    dueInMs: () => {
+      if (!this.plan.isOn) return Infinity;
+      const afterMs = this.savedEpoch === this.parts.epoch() ? this.plan.everyMs : Math.min(SOON_MS, this.plan.everyMs);
+      return this.savedAt + afterMs - this.parts.clock.monotonicMs();
+    },
+    run: (run: JobRun) => {
+      if (this.isRead) this.save();
+      run.done();
+    },
+  };
+
+  /** Begins to read what the last process has written. */
+  start(): void {
+    if (!this.plan.isOn) this.parts.store.remove(FILE);
+    this.reading = (this.plan.isOn ? this.read() : Promise.resolve()).finally(() => (this.isRead = true));
+  }
+
+  /** Resolved when everything of the last process has been read. */
+  async whole(): Promise<void> {
+    await this.reading;
+  }
+
+  /** Writes it soon. */
+  save(): void {
+    const { store, clock, ageNow, records, epoch } = this.parts;
+    this.savedAt = clock.monotonicMs();
+    this.savedEpoch = epoch();
+    if (!this.plan.isOn) return;
+    store.write(FILE, () => snapshotPieces(records(), { ageNow: ageNow(), wallNow: clock.wallMs() }), LOST);
+  }
+
+  /** Writes it now. Returns why it could not be written. */
+  async saveNow(): Promise<string | undefined> {
+    const { store } = this.parts;
+    await this.reading;
+    this.save();
+    await store.flush();
+    return store.unwritten.find(each => each.includes(FILE));
+  }
+
+  get isOn(): boolean {
+    return this.plan.isOn;
+  }
+
+  prepare({ snapshot }: Plan): Prepared {
+    return ready(() => {
+      const wasOn = this.plan.isOn;
+      this.plan = snapshot;
+      if (wasOn && !snapshot.isOn) this.parts.store.remove(FILE);
+      this.parts.changed();
+    });
+  }
+
+  /** Writes it for the last time. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await this.reading;
+    this.save();
+  }
+
+  private async read(): Promise<void> {
+    const { store, log, clock, ageNow, restore, epoch } = this.parts;
+    const since = epoch();
+    const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() });
+    let read = 0;
+    try {
+      for await (const chunk of store.pieces(FILE)) {
+        for (const record of reader.read(chunk)) {
+          // From the future: the clock was set back, and nobody knows how old it is.
+          if (record.storedAt > ageNow()) continue;
+          restore(record);
+          read++;
+        }
+        if (this.isClosed || epoch() !== since) return;
+      }
+      if (reader.isEmpty) return;
+      reader.finish();
+      log.info({ records: read }, `the cache has ${read} records of before the restart`);
+    } catch (error) {
+      if (!(error instanceof SnapshotError)) throw error;
+      log.warn({ file: FILE, records: read }, `${FILE} is not used any further: ${error.message}`);
+    }
+  }
+}

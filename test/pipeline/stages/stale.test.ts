@@ -1,0 +1,256 @@
+// Expired answers while no server answers (RFC 8767), and answers that are refreshed before they expire.
+
+import t from 'tap';
+
+import { failure, RCODE } from '../../../src/base/outcome.js';
+import type { Outcome } from '../../../src/pipeline/answer.js';
+import { queryMessage } from '../../fixtures/client.js';
+import { responseTo } from '../../fixtures/messages.js';
+import { fakeClock } from '../../fixtures/clock.js';
+import { resolving, type Resolving, type Says } from '../../fixtures/resolving.js';
+import { signedTree } from '../../fixtures/signed-records.js';
+import { takeApart } from '../../fixtures/mutations.js';
+
+const OK: Says = (query, name) => responseTo(query, { answers: `${name} 60 A 192.0.2.1` });
+const down = failure('connect');
+const answerNow = responseTo(queryMessage('www.example'), { answers: 'www.example. 60 A 192.0.2.1' });
+const DOWN: Says = () => down;
+
+/** Origin, extended errors and TTLs of an outcome. */
+function told(outcomes: readonly Outcome[]): string {
+  return outcomes
+    .map(each => {
+      if (each.at === 'failure') return each.code;
+      const { entry, origin } = each;
+      const ttls = takeApart(wholeOf(each)).answer.map(({ ttlSec }) => ttlSec);
+      return [origin, ...entry.extendedErrors.map(({ infoCode }) => `EDE ${infoCode}`), ...ttls].join(' ');
+    })
+    .join(', ');
+}
+function wholeOf(outcome: Outcome): Buffer {
+  if (outcome.at === 'failure') return Buffer.alloc(0);
+  const octets = Buffer.from(outcome.entry.octets);
+  octets.writeUInt16BE(outcome.entry.answers, 6);
+  octets.writeUInt16BE(outcome.entry.authority, 8);
+  return octets;
+}
+async function kept(says: Says = OK): Promise<Resolving> {
+  const world = resolving(says);
+  world.ask('www.example');
+  await world.clock.advance(61_000);
+  return world;
+}
+
+await t.test('a server that fails: the expired answer, at once, with a TTL of 30 s and EDE 3', async t => {
+  const world = await kept();
+  world.upstream.says = DOWN;
+  t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+  t.equal(told(world.ask('other.example')), 'connect', 'what was never known fails');
+  t.equal(world.recorder.count('cache', 'hit_stale'), 1);
+});
+
+await t.test('every failure of servers has the same consequence, and so has their SERVFAIL', async t => {
+  for (const says of [
+    DOWN,
+    () => failure('timeout'),
+    () => failure('tls_verify'),
+    () => failure('no_upstream'),
+    () => failure('overload'),
+    () => failure('dnssec_indeterminate'),
+    (query => responseTo(query, { rcode: RCODE.SERVFAIL })) satisfies Says,
+    (query => responseTo(query, { rcode: RCODE.REFUSED })) satisfies Says,
+  ]) {
+    const world = await kept();
+    world.upstream.says = says;
+    t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+  }
+});
+
+await t.test('after a refresh has failed, the servers are left alone for 30 s', async t => {
+  const world = await kept();
+  world.upstream.says = DOWN;
+  world.ask('www.example');
+  const asked = world.upstream.asked.length;
+  for (let i = 0; i < 29; i++) {
+    t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+    await world.clock.advance(1000);
+  }
+  t.equal(world.upstream.asked.length, asked);
+  world.upstream.says = OK;
+  await world.clock.advance(2000);
+  t.equal(told(world.ask('www.example')), 'upstream 60', 'and then they are asked');
+});
+
+await t.test('another network or other servers are asked at once', async t => {
+  const world = await kept();
+  world.upstream.says = DOWN;
+  world.ask('www.example');
+  world.resolver.forgetFailures();
+  world.upstream.says = OK;
+  t.equal(told(world.ask('www.example')), 'upstream 60');
+});
+
+await t.test('a server that is slow: after 1.8 s the expired answer; what comes later is kept', async t => {
+  const world = await kept();
+  world.upstream.says = () => 'waits';
+  const outcomes = world.ask('www.example');
+  await world.clock.advance(1700);
+  t.equal(told(outcomes), '');
+  await world.clock.advance(200);
+  t.equal(told(outcomes), 'stale EDE 3 30');
+  world.upstream.settle(answerNow);
+  t.equal(told(outcomes), 'stale EDE 3 30', 'once');
+  t.equal(told(world.ask('www.example')), 'cache 60');
+});
+
+await t.test('a server that answers in time: its answer, whatever it says', async t => {
+  const world = await kept();
+  world.upstream.says = () => 'waits';
+  const outcomes = world.ask('www.example');
+  await world.clock.advance(1000);
+  world.upstream.settle(answerNow);
+  t.equal(told(outcomes), 'upstream 60');
+  await world.clock.advance(61_000);
+  world.upstream.says = query =>
+    responseTo(query, { rcode: RCODE.NXDOMAIN, authority: 'example. 60 SOA a. b. 1 1 1 1 60' });
+  t.equal(told(world.ask('www.example')), 'upstream');
+  await world.clock.advance(61_000);
+  world.upstream.says = DOWN;
+  t.equal(told(world.ask('www.example')), 'stale EDE 19', 'a denial is stale in its own way');
+});
+
+await t.test('a time of 0: the expired answer at once, and one refresh behind it', async t => {
+  const world = await kept();
+  world.settings.stale = { ...world.settings.stale, clientTimeoutMs: 0 };
+  world.upstream.says = () => 'waits';
+  const asked = world.upstream.asked.length;
+  for (let i = 0; i < 3; i++) t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+  t.equal(world.upstream.asked.length, asked + 1);
+  world.upstream.settle(answerNow);
+  t.equal(told(world.ask('www.example')), 'cache 60');
+});
+
+await t.test('how old, and of which zones, is set', async t => {
+  const world = await kept();
+  world.upstream.says = DOWN;
+  world.settings.stale = { ...world.settings.stale, mostSec: 0 };
+  t.equal(told(world.ask('www.example')), 'connect', 'never');
+  world.settings.stale = { ...world.settings.stale, mostSec: 600, excluded: [Buffer.from('\x03www\x07example\0')] };
+  t.equal(told(world.ask('www.example')), 'connect', 'an excluded name');
+  world.settings.stale = { ...world.settings.stale, excluded: [Buffer.from('\x02ww\x07example\0')] };
+  t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+  await world.clock.advance(600_000);
+  t.equal(told(world.ask('www.example')), 'connect', '600 s after its end, it is gone');
+});
+
+await t.test('without RD nothing stale is given, and nothing is fetched', async t => {
+  const world = await kept();
+  world.settings.mayLook = true;
+  const asked = world.upstream.asked.length;
+  t.equal(told(world.ask('www.example', { flags: 0 })), 'not_cached');
+  t.equal(world.upstream.asked.length, asked);
+});
+
+await t.test('a refresh that fails is never stored over the answer', async t => {
+  for (const says of [DOWN, (query => responseTo(query, { rcode: RCODE.SERVFAIL })) satisfies Says]) {
+    const world = await kept();
+    world.upstream.says = says;
+    for (let i = 0; i < 20; i++) {
+      t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+      await world.clock.advance(31_000);
+    }
+  }
+});
+
+const NOW_MS = Date.UTC(2026, 2, 1);
+await t.test(
+  'validated answers: AD as long as the signatures are valid; what is bogus now does not hide them',
+  async t => {
+    const tree = signedTree({ '.': { text: '' }, 'example.': { text: 'www.example. 60 A 192.0.2.1' } }, NOW_MS / 1000);
+    const clock = fakeClock(NOW_MS);
+    const world = resolving(query => tree.answer(query) ?? down, { anchors: tree.anchors, clock });
+    await clock.advance(0);
+    world.ask('www.example');
+    await clock.advance(100);
+    const verdict = async (): Promise<string> => {
+      const outcomes = world.ask('www.example');
+      await clock.advance(100);
+      return outcomes.map(each => (each.at === 'failure' ? each.code : `${each.origin} ${each.entry.verdict}`)).join();
+    };
+    t.equal(await verdict(), 'cache secure');
+    await clock.advance(61_000);
+    world.upstream.says = DOWN;
+    t.equal(await verdict(), 'stale secure');
+    await clock.advance(31_000);
+    world.upstream.says = query => {
+      const message = tree.answer(query);
+      // The last octets of an answer to a question for A are those of the signature.
+      if (message !== undefined && query.includes('\x03www'))
+        message.writeUInt8(message.readUInt8(message.length - 30) ^ 1, message.length - 30);
+      return message ?? down;
+    };
+    t.equal(await verdict(), 'stale secure', 'the servers say something that is not proven');
+    world.settings.stale = { ...world.settings.stale, mostSec: 40 * 86_400 };
+    await clock.advance(35 * 86_400_000);
+    t.equal(
+      await verdict(),
+      'signature_expired',
+      'once its own signatures have expired, it is no better than what is said now',
+    );
+    await clock.advance(61_000);
+    world.upstream.says = DOWN;
+    t.equal(await verdict(), 'stale unchecked', 'if nobody says anything, it is given without AD');
+  },
+);
+
+await t.test(
+  'an answer that is asked for in the last tenth of its TTL is refreshed, once, behind the client',
+  async t => {
+    const world = resolving(OK);
+    world.ask('www.example');
+    await world.clock.advance(53_000);
+    t.equal(told(world.ask('www.example')), 'cache 60');
+    t.equal(world.upstream.asked.length, 1, 'not yet');
+    await world.clock.advance(2000);
+    world.upstream.says = () => 'waits';
+    t.equal(told(world.ask('www.example')), 'cache 60');
+    t.equal(told(world.ask('www.example')), 'cache 60');
+    t.equal(world.upstream.asked.length, 2);
+    t.equal(world.recorder.count('cache', 'prefetch'), 1);
+    world.upstream.settle(answerNow);
+    await world.clock.advance(10_000);
+    t.equal(told(world.ask('www.example')), 'cache 60', 'the new one, past the end of the old one');
+  },
+);
+
+await t.test(
+  'a refresh that fails takes nothing away; none is made without RD, for short TTLs, or when it is off',
+  async t => {
+    const world = resolving(OK);
+    world.ask('www.example');
+    await world.clock.advance(55_000);
+    world.upstream.says = DOWN;
+    t.equal(told(world.ask('www.example')), 'cache 60');
+    t.equal(told(world.ask('www.example')), 'cache 60');
+    const asked = world.upstream.asked.length;
+    world.settings.mayLook = true;
+    t.equal(told(world.ask('www.example', { flags: 0 })), 'cache 60');
+    world.settings.prefetch = false;
+    t.equal(told(world.ask('www.example')), 'cache 60');
+    t.equal(world.upstream.asked.length, asked);
+    const short = resolving((query, name) => responseTo(query, { answers: `${name} 9 A 192.0.2.1` }));
+    short.ask('www.example');
+    await short.clock.advance(8500);
+    t.equal(told(short.ask('www.example')), 'cache 9');
+    t.equal(short.upstream.asked.length, 1);
+  },
+);
+
+await t.test('many answers that expire together are refreshed 32 at a time', async t => {
+  const world = resolving(OK);
+  for (let i = 0; i < 100; i++) world.ask(`n${i}.example`);
+  await world.clock.advance(55_000);
+  world.upstream.says = () => 'waits';
+  for (let i = 0; i < 100; i++) world.ask(`n${i}.example`);
+  t.equal(world.upstream.asked.length, 132);
+});
