@@ -82,6 +82,8 @@ export interface ResolutionPlan {
   readonly ttlLimits: TtlLimits;
   readonly stale: StaleSettings;
   readonly prefetch: boolean;
+  /** Whether names are answered from validated denials of others (RFC 8198). */
+  readonly aggressive: boolean;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -261,6 +263,7 @@ function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
       excluded: cache.stale_exclude.map(wireName),
     },
     prefetch: cache.prefetch,
+    aggressive: cache.aggressive_nsec,
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

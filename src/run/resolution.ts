@@ -6,6 +6,7 @@ import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
+import { Denials } from '../dnssec/denials.js';
 import { isWithin, type Name, nameOf } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
@@ -57,6 +58,8 @@ export interface ResolutionParts {
 export const READY_SHARE = 4;
 /** and one for keys and proofs of zones. */
 const ZONES_SHARE = 16;
+/** and one for denials of zones, about 600 octets each and their records. */
+const DENIALS_SHARE = 8;
 /** A trace, or a lookup of TLSA records, is for one question, and needs no more memory. */
 const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
@@ -84,6 +87,7 @@ export class Resolution implements Live {
     'cache.stale_client_timeout',
     'cache.stale_exclude',
     'cache.prefetch',
+    'cache.aggressive_nsec',
   ];
   readonly options = Resolution.options;
   /** The captive portal window, */
@@ -95,6 +99,7 @@ export class Resolution implements Live {
   private readonly answers: AnswerCache;
   private readonly answerBytes: number;
   private readonly failures = new FailureCache<Outcome>();
+  private readonly denials: Denials;
   private readonly validator: Validator;
   private readonly validations: Validations;
   private readonly resolver: Resolver;
@@ -109,8 +114,9 @@ export class Resolution implements Live {
   ) {
     const { clock, log, observer, ageNow, upstreams, clients } = parts;
     this.plan = resolution;
-    this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
+    this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE - 1 / DENIALS_SHARE);
     this.answers = new AnswerCache(this.answerBytes, observer);
+    this.denials = new Denials(cacheBytes / DENIALS_SHARE);
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),
@@ -125,10 +131,12 @@ export class Resolution implements Live {
       onAnchorKeys: this.trust.seen,
     });
     const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
-    this.validations = new Validations({ ...asking, dnssecMode: () => this.plan.dnssec });
+    this.validations = new Validations({ ...asking, denials: this.denials, dnssecMode: () => this.plan.dnssec });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
+      denials: this.denials,
+      aggressive: () => this.plan.aggressive,
       upstream: upstreams.asked,
       ttlLimits: () => this.plan.ttlLimits,
       stale: () => this.plan.stale,
@@ -188,6 +196,8 @@ export class Resolution implements Live {
   forget(isMeant: (name: Name) => boolean): number {
     this.validator.zones.forget(isMeant);
     this.failures.forget(isMeant);
+    // A name may be in any gap.
+    this.denials.clear();
     const forgotten = this.answers.forget(isMeant);
     this.parts.forgotten();
     return forgotten;

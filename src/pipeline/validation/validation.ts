@@ -164,8 +164,16 @@ export class Validation {
     if (this.question.sentinelFails) return this.done(failure('sentinel'));
     const { entry } = answer;
     const sound = soundPart(entry, finding, this.questionEnd);
-    if (sound === undefined) this.verdict('bogus', failure('parse', entry.upstream));
-    else this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+    if (sound === undefined) return this.verdict('bogus', failure('parse', entry.upstream));
+    this.learn(finding);
+    this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+  }
+
+  /** Remembers what the answer proves about other names. What was asked under other settings says nothing any more. */
+  private learn({ untimely, proven }: Extract<Finding, { at: 'secure' }>): void {
+    const { validator, denials, ageNow } = this.shared.parts;
+    if (!untimely && proven.length > 0 && this.question.epoch === validator.zones.epoch)
+      denials?.learn(proven, ageNow());
   }
 
   private insecure(answer: Answer, { why }: Extract<Finding, { at: 'insecure' }>): void {
