@@ -122,7 +122,7 @@ await t.test('its size has a bound in octets, and what is used stays', t => {
   for (let i = 0; i < 10_000; i++) {
     const label = String(i).padStart(5, '0');
     denials.learn([proven(nsec(`${label}.example.`, `${label}a.example.`))], NOW);
-    t.ok(denials.bytes <= 100_000) || t.end();
+    if (denials.bytes > 100_000) t.fail(`${denials.bytes} octets`);
     if (i > 0) found(denials, '00000.example.');
   }
   t.equal(found(denials, '00000.example.'), '00000.example.');
@@ -150,7 +150,7 @@ await t.test('gaps stay in order and never overlap, whatever is added and remove
       const [gone] = held.splice(random.uint16() % held.length, 1);
       if (gone !== undefined) gaps.delete(gone);
     }
-    t.equal(gaps.entries, held.length) || t.end();
+    t.equal(gaps.entries, held.length);
     const wanted = names[random.uint16() % names.length] ?? ZONE;
     const covering = held.filter(
       ({ place: { key, next = key } }) =>

@@ -379,7 +379,7 @@ for (const kind of ['NSEC', 'NSEC3', 'NSEC3 with opt-out'] as const) {
         if (originOf(outcome) !== 'denials') continue;
         const given = dataOf(partsOf(outcome)).toLowerCase();
         const wanted = truth(tree, name, type).toLowerCase();
-        const sort = `${given.split('\n').length > 1 ? 'data' : given}`;
+        const sort = given.includes('\n') ? 'data' : given;
         seen.set(sort, (seen.get(sort) ?? 0) + 1);
         if (given !== wanted) throw new Error(`${name} ${type}: ${given}, not ${wanted}`);
       }
@@ -398,13 +398,13 @@ for (const kind of ['NSEC', 'NSEC3', 'NSEC3 with opt-out'] as const) {
 
 for (const kind of BOTH) {
   await t.test(`${kind}: of a flood of random names, at most one in twenty reaches a server`, async t => {
-    const names = Array.from({ length: 300 }, (_, i) => `host${(i * 7919) % 1000}.example. 300 A 192.0.2.1\n`);
-    const world = worldOf(treeOf(kind, names.join('')));
     let state = 1;
     const random = (): string => {
       state = (state * 48271) % 0x7fffffff;
       return `${state.toString(36)}${((state * 31) % 0x7fffffff).toString(36)}`;
     };
+    const names = Array.from({ length: 300 }, () => `${random()}.example. 300 A 192.0.2.1\n`);
+    const world = worldOf(treeOf(kind, names.join('')));
     for (let i = 0; i < 1500; i++) await asked(world, `${random()}.example`);
     const before = world.upstream.asked.length;
     for (let i = 0; i < 500; i++) await asked(world, `${random()}.example`);

@@ -131,7 +131,7 @@ const AGGRESSIVE: Row = {
         await rig.answer(rig.fresh('good'), { dnssec: true });
         const names = [rig.fresh('good'), rig.fresh('good')];
         const answers = await seen(rig, ...names);
-        return { answers, asked: server.asked.filter(each => names.includes(each)).length };
+        return { answers, asked: names.filter(name => server.asked.includes(name)).length };
       },
       expected: {
         before: { answers: ['NXDOMAIN ad', 'NXDOMAIN ad'], asked: 0 },
