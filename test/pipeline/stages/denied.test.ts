@@ -5,6 +5,7 @@ import t from 'tap';
 
 import { RCODE } from '../../../src/base/outcome.js';
 
+import { nameOf } from '../../../src/dnssec/name.js';
 import type { Outcome } from '../../../src/pipeline/answer.js';
 import { FLAG } from '../../../src/wire/header.js';
 import { nameToText } from '../../../src/wire/name.js';
@@ -172,6 +173,16 @@ await t.test('what may not be answered from denials goes to the servers', async 
   t.equal(await origin(world, 'a8.example', { flags: 0 }), 'denials', 'without RD, as from the cache');
   world.denials.clear();
   t.equal(await origin(world, 'a9.example'), 'upstream', 'denials were forgotten');
+});
+
+await t.test('below a negative trust anchor nothing is answered from denials', async t => {
+  const world = worldOf(treeOf('NSEC', PLAIN));
+  await asked(world, 'a.example');
+  world.negative.add(nameOf(wireName('a1.example.')), 60);
+  t.equal(await origin(world, 'x.a1.example'), 'upstream');
+  t.equal(await origin(world, 'a2.example'), 'denials', 'beside it');
+  world.negative.add(nameOf(wireName('example.')), 60);
+  t.equal(await origin(world, 'a3.example'), 'upstream');
 });
 
 await t.test('a denial ends with its TTL, and tells clients the time that is left', async t => {
