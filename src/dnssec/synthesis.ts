@@ -96,7 +96,7 @@ class Synthesiser {
   }
 
   /** The NSEC record of a name; or that of the gap that it is in, and that for the wildcard. */
-   
+
   private *plain(name: Name): Steps<readonly StoredSet[]> {
     const own = this.plainAt(name);
     if (own === undefined) return [];

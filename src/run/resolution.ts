@@ -58,7 +58,7 @@ export interface ResolutionParts {
 export const READY_SHARE = 4;
 /** and one for keys and proofs of zones. */
 const ZONES_SHARE = 16;
-/** and one for denials of zones, about 600 octets each and their records. */
+/** and one for denials of zones, about 700 octets each and their records. */
 const DENIALS_SHARE = 8;
 /** A trace, or a lookup of TLSA records, is for one question, and needs no more memory. */
 const QUESTION_BYTES = 1 << 18;
