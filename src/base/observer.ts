@@ -36,8 +36,10 @@ export interface Observer {
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;
-  /** `prefetch`: an answer is refreshed before it expires. */
-  cache(event: 'hit_positive' | 'hit_negative' | 'hit_stale' | 'miss' | 'eviction' | 'prefetch'): void;
+  /** `hit_aggressive`: an answer from denials of other names. `prefetch`: an answer is refreshed before it expires. */
+  cache(
+    event: 'hit_positive' | 'hit_negative' | 'hit_stale' | 'hit_aggressive' | 'miss' | 'eviction' | 'prefetch',
+  ): void;
   coalesced(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;

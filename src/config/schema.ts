@@ -279,7 +279,7 @@ export const schema = {
       },
     ),
     prefetch: option(flag, true, 'Refresh answers that are asked for in the last tenth of their TTL.'),
-    aggressive_nsec: option(flag, true, 'Answer from validated NSEC and NSEC3 records (RFC 8198).', NOT_BUILT),
+    aggressive_nsec: option(flag, true, 'Answer from validated NSEC and NSEC3 records (RFC 8198).'),
     persist: option(flag, true, 'Keep the cache over restarts, in state_directory.'),
     save_every: option(duration(10 * SECOND, DAY), 10 * MINUTE, 'How often the cache is written, beside at the end.'),
   }),

@@ -15,13 +15,15 @@ import {
 import { onlyRdata, type RRset } from './rrset.js';
 import type { Steps } from './steps.js';
 
-interface Nsec {
+/** An NSEC record. */
+export interface Nsec {
   readonly owner: Name;
   readonly next: Name;
   readonly types: Buffer;
 }
 
-function readNsec(set: RRset, zone: Name): Nsec | undefined {
+/** Reads a validated NSEC RRset; undefined: it denies nothing in this zone. */
+export function readNsec(set: RRset, zone: Name): Nsec | undefined {
   const { owner } = set;
   const only = onlyRdata(set);
   const next = only && readCanonical(only, 0);

@@ -16,15 +16,20 @@ const BASE32HEX = '0123456789abcdefghijklmnopqrstuv';
 /** Characters of a hash: 160 bits, five in each. */
 const HASH_CHARACTERS = 32;
 
-interface Nsec3 {
-  /** Hashes, one octet per character. */
-  readonly owner: string;
-  readonly next: string;
-  readonly optOut: boolean;
+/** How the names of a zone are hashed. */
+export interface HashParameters {
   readonly iterations: number;
   readonly salt: Buffer;
   /** Iterations and salt, for comparison. */
   readonly parameters: string;
+}
+
+/** An NSEC3 record. */
+export interface Nsec3 extends HashParameters {
+  /** Hashes, one octet per character. */
+  readonly owner: string;
+  readonly next: string;
+  readonly optOut: boolean;
   readonly types: Buffer;
 }
 
@@ -48,11 +53,12 @@ function hashFromLabel(owner: Name): string | undefined {
   return octets;
 }
 
-function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
+/** Reads a validated NSEC3 RRset; undefined: it denies nothing in this zone. */
+export function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
   const { owner } = set;
   const only = onlyRdata(set);
-  const hashed = hashFromLabel(owner);
-  if (only === undefined || hashed === undefined || parentOf(owner) !== zone || only.length < NSEC3_FIXED_BYTES)
+  const label = hashFromLabel(owner);
+  if (only === undefined || label === undefined || parentOf(owner) !== zone || only.length < NSEC3_FIXED_BYTES)
     return undefined;
   const flags = only.readUInt8(1);
   // Records with other algorithms or flags are ignored (RFC 5155 §8.1, §8.2).
@@ -62,7 +68,7 @@ function readNsec3(set: RRset, zone: Name): Nsec3 | undefined {
   const types = only.subarray(nextAt + 1 + SHA1_BYTES);
   return isBitmap(types)
     ? {
-        owner: hashed,
+        owner: label,
         next: only.toString('latin1', nextAt + 1, nextAt + 1 + SHA1_BYTES),
         optOut: (flags & OPT_OUT) !== 0,
         iterations: only.readUInt16BE(2),
@@ -136,25 +142,28 @@ class HashedNames {
     let wanted: string | undefined;
     for (const each of this.records) {
       // Nearly always all have the same parameters, and to look a hash up is not for nothing, either.
-      if (last?.parameters !== each.parameters) wanted = yield* this.hashed(name, each);
+      if (last?.parameters !== each.parameters) wanted = yield* hashed(name, each, this.budget);
       if (wanted === undefined) return 'limit';
       last = each;
       if (fits(each, wanted)) return each;
     }
     return undefined;
   }
+}
 
-  /** The hash of a name with the parameters of a record; undefined: the budget is used up. */
-  private *hashed(name: Name, { salt, iterations, parameters }: Nsec3): Steps<string | undefined> {
-    const { budget } = this;
-    const key = `${parameters} ${name}`;
-    const known = budget.hashed.get(key);
-    if (known !== undefined || !budget.takeHash(iterations)) return known;
-    while (budget.mustPause) yield PAUSE;
-    const made = nsec3Hash(name, salt, iterations);
-    budget.hashed.set(key, made);
-    return made;
-  }
+/** The hash of a name, computed once for a question; undefined: the budget is used up. */
+export function* hashed(
+  name: Name,
+  { salt, iterations, parameters }: HashParameters,
+  budget: Budget,
+): Steps<string | undefined> {
+  const key = `${parameters} ${name}`;
+  const known = budget.hashed.get(key);
+  if (known !== undefined || !budget.takeHash(iterations)) return known;
+  while (budget.mustPause) yield PAUSE;
+  const made = nsec3Hash(name, salt, iterations);
+  budget.hashed.set(key, made);
+  return made;
 }
 
 /** Makes a Denial of a zone's validated NSEC3 RRsets. */

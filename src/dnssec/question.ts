@@ -8,7 +8,7 @@ import type { Anchor } from './anchors.js';
 import { Budget, type Turn } from './budget.js';
 import { Chain, type ChainParts, type ChainRun, type ValidatorSettings } from './chain.js';
 import type { Name } from './name.js';
-import { readSets } from './rrset.js';
+import { readSets, type Sets } from './rrset.js';
 import { sentinelFails } from './sentinel.js';
 import { lookupKey, type LookupResult, type Steps } from './steps.js';
 import { type Finding, validate } from './validate.js';
@@ -97,7 +97,12 @@ export class Question implements ChainRun {
       this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode, upstream });
     this.final = final;
     this.note = note;
-    const records = answer.answers + answer.authority;
+    return this.validateSets(sets, rcode, answer.answers + answer.authority);
+  }
+
+  /** Validates an answer that is put together from RRsets. @param records how many they have, with their signatures */
+  validateSets(sets: Sets, rcode: number, records: number): Steps<Finding> {
+    const { name, type } = this;
     return validate(new Chain(this.chainParts, this), { name, type, rcode, sets, records });
   }
 }

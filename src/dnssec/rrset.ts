@@ -86,6 +86,10 @@ function readSignature(
   };
 }
 
+/** The signature in the RDATA of an RRSIG record, its signer in canonical form; undefined: it is malformed. */
+export const signatureFrom = (rdata: Buffer, ttlSec: number): Signature | undefined =>
+  readSignature(rdata, 0, rdata.length, ttlSec)?.signature;
+
 /** In a section with more sets than this, a table finds a set. With fewer, a search from the end is faster. */
 const FEW_SETS = 12;
 const keyOf = (owner: Name, type: number, section: SignedSection): string => `${section} ${type} ${owner}`;

@@ -10,7 +10,7 @@ import type { Proof } from './denial.js';
 import { checkDenial, type DenialCheck } from './denial-check.js';
 import type { Dnskey } from './dnskey.js';
 import { signedText } from './explain.js';
-import { isWithin, labelCount, type Name, nameText, parentOf, readCanonical } from './name.js';
+import { ancestorOf, isWithin, labelCount, type Name, nameText, parentOf, readCanonical, wildcardOf } from './name.js';
 import { onlyRdata, type RRset, type Sets, setText } from './rrset.js';
 import type { Flaw } from './signature.js';
 import type { Steps } from './steps.js';
@@ -37,6 +37,18 @@ export interface SecureFinding {
   readonly rcode: number;
   /** The clock is wrong, so the answer may be an old one. */
   readonly untimely: boolean;
+  /** What it proves about more names than its own (RFC 8198). */
+  readonly proven: readonly ProvenSet[];
+}
+
+/** A validated RRset that other names can be answered from: a denial, the SOA of its zone, or a wildcard's data. */
+export interface ProvenSet {
+  /** The zone that has signed it. */
+  readonly zone: Name;
+  readonly set: RRset;
+  /** The owner in the zone: that of `set`, or the wildcard that it was made from. */
+  readonly owner: Name;
+  readonly ttlSec: number;
 }
 
 /** A question and its answer. */
@@ -60,6 +72,7 @@ const UNLIMITED_SEC = Infinity;
 /** The result of validating a part of an answer. */
 type Part = { readonly at: 'secure'; readonly ttlSec: number } | Exclude<Finding, { readonly at: 'secure' }>;
 
+const NOTHING: readonly ProvenSet[] = [];
 const SECURE: Part = { at: 'secure', ttlSec: UNLIMITED_SEC };
 const bogus = ({ code, detail }: Flaw): Part => ({ at: 'bogus', failure: failure(code, detail) });
 const limit = (failed: Failure): Finding => ({
@@ -104,6 +117,7 @@ class AnswerValidation {
   private readonly kept: boolean[];
   /** The zones that deny something in this answer. */
   private readonly denying: Name[] = [];
+  private proven: ProvenSet[] | undefined = undefined;
   private shorter: Map<number, number> | undefined = undefined;
   /** The denial records by zone: each alias that a wildcard answers for needs them, and they are many. */
   private denials: Map<Name, DenialCheck> | undefined = undefined;
@@ -136,7 +150,7 @@ class AnswerValidation {
     if (worst.at !== 'secure') return worst;
     const { ttlSec, kept, shorter, rcode, chain } = this;
     const { verdictSec, untimely } = chain;
-    return { at: 'secure', ttlSec, verdictSec, kept, shorter, rcode, untimely };
+    return { at: 'secure', ttlSec, verdictSec, kept, shorter, rcode, untimely, proven: this.proven ?? NOTHING };
   }
 
   /** Validates what the answer says about one name of the chain of aliases; `aliases` counts the names before it. */
@@ -248,7 +262,9 @@ class AnswerValidation {
       });
     if (!checked.expanded) return this.keep(set, checked.ttlSec);
     const proof = yield* this.expanded(owner, checked.signature.labels, signer, state);
-    return proof.at === 'secure' ? this.keep(set, Math.min(checked.ttlSec, proof.ttlSec)) : proof;
+    if (proof.at !== 'secure') return proof;
+    this.learn(signer, set, checked.ttlSec, wildcardOf(ancestorOf(owner, checked.signature.labels)));
+    return this.keep(set, Math.min(checked.ttlSec, proof.ttlSec));
   }
 
   /** RFC 4035 §5.3.4: an RRset made from a wildcard is valid only if no closer name exists. */
@@ -279,8 +295,14 @@ class AnswerValidation {
     return made;
   }
 
+  private learn(zone: Name, set: RRset, ttlSec: number, owner = set.owner): void {
+    (this.proven ??= []).push({ zone, set, owner, ttlSec });
+  }
+
   private keepDenial(zone: Name, { sets, ttlSec }: ProvenDenial): Part {
     for (const each of sets) this.keep(each, ttlSec);
+    // Several aliases may have the same proof.
+    if (!this.denying.includes(zone)) for (const each of sets) this.learn(zone, each, ttlSec);
     this.denying.push(zone);
     return { at: 'secure', ttlSec };
   }
@@ -357,6 +379,7 @@ class AnswerValidation {
       if (set.type !== TYPE.SOA || set.rdata.length === 0 || !this.denying.includes(set.owner)) continue;
       const part = yield* this.set(set);
       if (part.at !== 'secure') return part;
+      this.learn(set.owner, set, part.ttlSec);
     }
     return SECURE;
   }

@@ -90,7 +90,7 @@ export const COUNTERS = {
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
   coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
-  cache_hits_total: { help: 'Answers from cache.', labels: { kind: ['positive', 'negative', 'stale'] } },
+  cache_hits_total: { help: 'Answers from cache.', labels: { kind: ['positive', 'negative', 'stale', 'aggressive'] } },
   cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },
   prefetch_total: { help: 'Answers that were refreshed before they expired.', labels: {} },
   cache_evictions_total: { help: 'Entries that were removed to make room.', labels: {} },

@@ -135,6 +135,9 @@ export class Counting implements Observer {
       case 'hit_stale':
         this.counters.cache_hits_total.at('stale').count++;
         return;
+      case 'hit_aggressive':
+        this.counters.cache_hits_total.at('aggressive').count++;
+        return;
       case 'prefetch':
         this.counters.prefetch_total.at().count++;
         return;

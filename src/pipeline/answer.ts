@@ -16,12 +16,13 @@ import { rebuilt, recordsOf, type Rebuilt } from './aliases/rebuilt.js';
 import { type Shape, shapeOf } from './aliases/shape.js';
 
 /** Which part of this program an answer comes from. */
-export type Origin = 'cache' | 'stale' | 'upstream' | 'route' | 'portal' | 'local';
+export type Origin = 'cache' | 'stale' | 'denials' | 'upstream' | 'route' | 'portal' | 'local';
 
 /** The label values that origins are counted under. A route and the portal are upstream servers, too. */
 const SOURCES: Readonly<Record<Origin, Source>> = {
   cache: 'cache',
   stale: 'cache',
+  denials: 'cache',
   upstream: 'upstream',
   route: 'upstream',
   portal: 'upstream',
@@ -71,6 +72,19 @@ export class Answer {
       },
       0,
     );
+  }
+
+  /** An answer that was put together from validated denials. It is made anew for each query, so it is not stored. */
+  static denied(made: {
+    readonly message: StoredMessage;
+    readonly ttlSec: number;
+    readonly negative: boolean;
+    readonly verdictSec: number;
+    readonly ageNow: AgeSec;
+  }): Answer {
+    const { message, ttlSec, negative, verdictSec, ageNow } = made;
+    const entry: Entry = { ...localEntry(message, ageNow), ttlSec, negative, verdict: 'secure', verdictSec };
+    return new Answer('denials', entry, 0);
   }
 
   /** An answer made by this program. */

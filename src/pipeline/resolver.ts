@@ -7,6 +7,7 @@ import { wheel } from '../base/wheel.js';
 import type { AnswerCache } from '../cache/answers.js';
 import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
+import type { Denials } from '../dnssec/denials.js';
 import type { Matcher } from '../policy/access.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
@@ -14,6 +15,7 @@ import type { Resolve, Stage } from './stage.js';
 import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
+import { denied } from './stages/denied.js';
 import { failedLately } from './stages/failed-lately.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
@@ -30,6 +32,9 @@ import type { Validations } from './validation/validations.js';
 export interface ResolverParts {
   readonly answers: AnswerCache;
   readonly failures: FailureCache<Outcome>;
+  readonly denials: Denials;
+  /** Whether names are answered from denials of others. */
+  readonly aggressive: () => boolean;
   readonly upstream: Upstream;
   readonly ttlLimits: () => TtlLimits;
   readonly stale: () => StaleSettings;
@@ -88,6 +93,10 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
 
     // Above all stages that wait or ask: an answer in the cache must not depend on any server, and is given at once.
     cached(parts),
+
+    // Below `cached`: a stored answer costs less. Above all stages that wait or ask, and those that report a failure: what
+    // a zone has proven holds whatever becomes of its servers.
+    denied(parts),
 
     // Below `cached`: a query without RD may get an answer from the cache. Above all stages that ask: without RD
     // nothing may be fetched.

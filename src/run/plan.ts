@@ -86,6 +86,8 @@ export interface ResolutionPlan {
   readonly ttlLimits: TtlLimits;
   readonly stale: StaleSettings;
   readonly prefetch: boolean;
+  /** Whether names are answered from validated denials of others (RFC 8198). */
+  readonly aggressive: boolean;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -308,6 +310,7 @@ function resolutionPlan(config: Config): ResolutionPlan {
       excluded: cache.stale_exclude.map(wireName),
     },
     prefetch: cache.prefetch,
+    aggressive: cache.aggressive_nsec,
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

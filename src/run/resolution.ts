@@ -7,6 +7,7 @@ import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
 import { signInWords } from '../control/health.js';
+import { Denials } from '../dnssec/denials.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
@@ -67,6 +68,8 @@ export const READY_SHARE = 4;
 const ZONES_SHARE = 16;
 /** One for the responses that have proven those, kept for the next start. */
 const REMEMBERED_SHARE = 32;
+/** One for denials of zones, about 700 octets each and their records. */
+const DENIALS_SHARE = 8;
 /** A trace, or a lookup of TLSA records, is for one question, and needs no more memory. */
 const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
@@ -94,6 +97,7 @@ export class Resolution implements Live {
     'cache.stale_client_timeout',
     'cache.stale_exclude',
     'cache.prefetch',
+    'cache.aggressive_nsec',
   ];
   readonly options = Resolution.options;
   /** The captive portal window, */
@@ -109,6 +113,7 @@ export class Resolution implements Live {
   private readonly answerBytes: number;
   private readonly remembered: RememberedLookups;
   private readonly failures = new FailureCache<Outcome>();
+  private readonly denials: Denials;
   private readonly validator: Validator;
   private readonly validations: Validations;
   private readonly resolver: Resolver;
@@ -124,9 +129,11 @@ export class Resolution implements Live {
     const { clock, log, observer, ageNow, upstreams, clients } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
-    this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE - 1 / REMEMBERED_SHARE);
+    const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE];
+    this.answerBytes = cacheBytes * others.reduce((left, share) => left - 1 / share, 1);
     this.answers = allocated('cache.size', this.answerBytes, () => new AnswerCache(this.answerBytes, observer));
     this.remembered = new RememberedLookups(cacheBytes / REMEMBERED_SHARE);
+    this.denials = new Denials(cacheBytes / DENIALS_SHARE);
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),
@@ -143,6 +150,7 @@ export class Resolution implements Live {
     const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
     this.validations = new Validations({
       ...asking,
+      denials: this.denials,
       probes: true,
       isDoubtful: id => upstreams.isDoubtful(id),
       dnssecMode: () => this.plan.dnssec,
@@ -152,6 +160,8 @@ export class Resolution implements Live {
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
+      denials: this.denials,
+      aggressive: () => this.plan.aggressive,
       upstream: upstreams.asked,
       ttlLimits: () => this.plan.ttlLimits,
       stale: () => this.plan.stale,
@@ -245,6 +255,8 @@ export class Resolution implements Live {
     this.validator.zones.forget(isMeant);
     this.remembered.clear();
     this.failures.forget(isMeant);
+    // A name may be in any gap.
+    this.denials.clear();
     const forgotten = this.answers.forget(isMeant);
     this.parts.forgotten();
     this.jobs.lookAgain();
@@ -253,6 +265,7 @@ export class Resolution implements Live {
 
   /** Forgets denials. Returns how many. */
   forgetNegative(): number {
+    this.denials.clear();
     const forgotten = this.answers.forgetNegative();
     this.parts.forgotten();
     this.jobs.lookAgain();

@@ -82,7 +82,7 @@ await t.test('the complete example of the design is accepted', t => {
     servers: [{ name: 'dns.quad9.net', addresses: [{ address: '9.9.9.9' }, { address: '2620:fe::fe' }] }],
   });
   t.ok(
-    notBuilt.includes('dns64.prefix') && notBuilt.includes('cache.aggressive_nsec'),
+    notBuilt.includes('dns64.prefix') && notBuilt.includes('access.rate_limit'),
     'options without effect are named',
   );
   t.notOk(notBuilt.includes('cache.size'));

@@ -195,7 +195,15 @@ export class Validation {
     const sound = soundPart(entry, finding, this.questionEnd);
     if (sound === undefined) return this.verdict('bogus', failure('parse', entry.upstream));
     if (isFresh && !finding.untimely) this.shared.verdicts.secure();
+    this.learn(finding);
     this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+  }
+
+  /** Remembers what the answer proves about other names. What was asked under other settings says nothing any more. */
+  private learn({ untimely, proven }: Extract<Finding, { at: 'secure' }>): void {
+    const { validator, denials, ageNow } = this.shared.parts;
+    if (!untimely && proven.length > 0 && this.question.epoch === validator.zones.epoch)
+      denials?.learn(proven, ageNow());
   }
 
   /** Keeps the responses that have proven something for the next start. */

@@ -4,6 +4,7 @@ import type { Observer } from '../../base/observer.js';
 import type { Clock, Log } from '../../base/ports.js';
 import type { AgeSec } from '../../base/time.js';
 import type { Entry } from '../../cache/entry.js';
+import type { Denials } from '../../dnssec/denials.js';
 import type { Name } from '../../dnssec/name.js';
 import { lookupKey, type LookupResult } from '../../dnssec/steps.js';
 import type { Validator } from '../../dnssec/validator.js';
@@ -30,6 +31,8 @@ export interface ValidationParts {
   /** Called for each question. */
   readonly dnssecMode: () => DnssecMode;
   readonly validator: Validator;
+  /** What secure answers prove about other names is stored here. */
+  readonly denials?: Pick<Denials, 'learn'>;
   readonly upstream: Upstream;
   readonly clock: Clock;
   readonly log: Log;

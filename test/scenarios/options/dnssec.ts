@@ -117,8 +117,33 @@ const OTHER_ANCHORS = signedTree({ '.': { text: '' } }, Math.floor(Date.now() / 
 const GOOD = 'NOERROR ad 192.0.2.1';
 const YEARS_SEC = 100_000_000;
 
+/** Names in the same gap of a signed zone, and how many of them reach a server. */
+const AGGRESSIVE: Row = {
+  title: 'cache.aggressive_nsec',
+  options: ['cache.aggressive_nsec'],
+  cache: 'unseen',
+  scene: async rig => {
+    const { server, with: take } = await signed(rig);
+    return {
+      before: take({}),
+      after: { ...take({}), cache: { aggressive_nsec: false } },
+      facts: async () => {
+        await rig.answer(rig.fresh('good'), { dnssec: true });
+        const names = [rig.fresh('good'), rig.fresh('good')];
+        const answers = await seen(rig, ...names);
+        return { answers, asked: names.filter(name => server.asked.includes(name)).length };
+      },
+      expected: {
+        before: { answers: ['NXDOMAIN ad', 'NXDOMAIN ad'], asked: 0 },
+        after: { answers: ['NXDOMAIN ad', 'NXDOMAIN ad'], asked: 2 },
+      },
+    };
+  },
+};
+
 /** The rows. */
 export const DNSSEC: readonly Row[] = [
+  AGGRESSIVE,
   row(
     'mode',
     ['require', 'off'],

@@ -1,0 +1,104 @@
+// Answers from validated denials (RFC 8020, RFC 8198): names that a zone has proven not to have, and those that its wildcards
+// answer for. A flood of random names below a signed zone reaches no server.
+
+import type { Observer } from '../../base/observer.js';
+import { RCODE } from '../../base/outcome.js';
+import type { Clock } from '../../base/ports.js';
+import { type AgeSec, wallSecOf } from '../../base/time.js';
+import type { TtlLimits } from '../../cache/entry.js';
+import type { Denials, ZoneDenials } from '../../dnssec/denials.js';
+import type { Question } from '../../dnssec/question.js';
+import type { Steps } from '../../dnssec/steps.js';
+import { synthesis, type Synthesis } from '../../dnssec/synthesis.js';
+import { routeOf } from '../../policy/routes.js';
+import { compose } from '../../wire/compose.js';
+import { nameInKey } from '../../wire/query.js';
+import { TYPE } from '../../wire/rrtype.js';
+import { Answer } from '../answer.js';
+import type { Query } from '../query.js';
+import type { Stage } from '../stage.js';
+import type { Validations } from '../validation/validations.js';
+import type { RouteTarget } from './routed.js';
+
+/** The parts that the stage uses. */
+export interface DeniedParts {
+  readonly denials: Denials;
+  readonly validations: Validations;
+  /** Whether answers are made of denials at all. */
+  readonly aggressive: () => boolean;
+  readonly routes: () => readonly RouteTarget[];
+  readonly ttlLimits: () => TtlLimits;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly ageNow: () => AgeSec;
+}
+
+/** RFC 6895 §3.1: types of questions that no RRset has. */
+const FIRST_QTYPE = 128;
+const LAST_QTYPE = 255;
+
+/** Whether a type has data that a zone can deny. Signatures are not validated themselves. */
+const isDeniable = (type: number): boolean =>
+  type !== TYPE.RRSIG && type !== TYPE.SIG && type !== TYPE.OPT && !(type >= FIRST_QTYPE && type <= LAST_QTYPE);
+
+/** Makes the stage. */
+export function denied(parts: DeniedParts): Stage {
+  const { denials, validations, clock, observer, ageNow } = parts;
+  return next => (query, settle) => {
+    const zone = zoneFor(parts, query);
+    if (zone === undefined) return next(query, settle);
+    const now = ageNow();
+    const { validator } = validations.parts;
+    const name = nameInKey(query.key);
+    const question = validator.question(name, query.type, { wallNow: wallSecOf(clock.wallMs()), ageNow: now });
+    // With a wrong clock, and to show which keys are trusted (RFC 8509), the servers' answer decides.
+    if (question.timeless || question.sentinelFails) return next(query, settle);
+    run(synthesis(denials, zone, question, now), question, validations, made => {
+      const { exceeded } = question;
+      if (exceeded !== undefined) observer.dnssecLimit(exceeded);
+      // After a pause, other anchors or settings may be in force.
+      const answer =
+        made !== undefined && question.epoch === validator.zones.epoch && answerOf(parts, query, made, now);
+      if (answer === undefined || answer === false) return next(query, settle);
+      observer.cache('hit_aggressive');
+      settle(answer);
+    });
+  };
+}
+
+/** The zone whose denials may answer a query. */
+function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, query: Query): ZoneDenials | undefined {
+  if (denials.entries === 0 || query.checkingDisabled || query.purpose === 'refresh') return undefined;
+  if (!isDeniable(query.type) || !aggressive()) return undefined;
+  const { mode } = validations;
+  if (mode !== 'require' && mode !== 'prefer') return undefined;
+  const zone = denials.zoneOf(nameInKey(query.key), query.type);
+  const all = routes();
+  return zone === undefined || (all.length > 0 && routeOf(all, query.name) !== undefined) ? undefined : zone;
+}
+
+/** Runs the steps. Nothing is looked up for an answer that is only tried. */
+function run<T>(steps: Steps<T>, question: Question, validations: Validations, then: (made?: T) => void): void {
+  const step = steps.next();
+  if (step.done === true) return then(step.value);
+  if (step.value.at === 'lookups') return then();
+  validations.scheduler.wait(question.slices, () => {
+    question.rested();
+    run(steps, question, validations, then);
+  });
+}
+
+function answerOf({ ttlLimits }: DeniedParts, query: Query, made: Synthesis, ageNow: AgeSec): Answer | undefined {
+  const { rcode, answer, authority, verdictSec } = made;
+  const negative = rcode !== RCODE.NOERROR || answer.length === 0;
+  const { maxSec, negativeMaxSec } = ttlLimits();
+  const ttlSec = Math.min(made.ttlSec, maxSec, negative ? negativeMaxSec : Infinity);
+  if (ttlSec < 1) return undefined;
+  const within = (records: typeof answer): typeof answer => records.map(each => ({ ...each, ttlSec }));
+  const message = compose(
+    query.question,
+    { answer: within(answer), authority: within(authority) },
+    { rcode, compress: true },
+  );
+  return Answer.denied({ message, ttlSec, negative, verdictSec, ageNow });
+}
