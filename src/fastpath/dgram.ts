@@ -16,6 +16,8 @@ import { Outgoing, waitUntil } from './outgoing.js';
 const RESCAN_MS = 5000;
 // Room for bursts of a household; the kernel cuts it to net.core.rmem_max.
 const SOCKET_BUFFER_BYTES = 1 << 20;
+/** The most octets that wait in Node.js for room in a socket. */
+const MAX_QUEUED_BYTES = 1 << 18;
 
 /** One socket. */
 interface Bound {
@@ -39,12 +41,15 @@ export class DgramHost implements DatagramHost {
   private pending = 0;
   private closed = false;
   private rescan: NodeJS.Timeout | undefined;
-  /** Sends replies while the host closes. */
-  private outgoing: Outgoing | undefined;
+  /** Sends replies for which node:dgram has no room, and those that come while the host closes. */
+  private readonly outgoing: Outgoing | undefined;
   /** The last logged problem of each address that cannot be bound: it is tried every few seconds, and logged once. */
   private readonly troubles = new Map<string, string>();
 
-  private constructor(private readonly parts: DatagramParts) {}
+  private constructor(private readonly parts: DatagramParts) {
+    const { libc, front, observer } = parts;
+    this.outgoing = libc && new Outgoing(libc, front, observer);
+  }
 
   /**
    * Binds every address. An address that a wildcard stands for may not be ready: an IPv6 address is not before the
@@ -115,7 +120,6 @@ export class DgramHost implements DatagramHost {
    * through a duplicate.
    */
   private async keepForReplies(libc: Libc, closing: readonly Bound[]): Promise<void> {
-    this.outgoing = new Outgoing(libc, this.parts.front);
     for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? fdOf(bound.socket));
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
   }
@@ -179,7 +183,7 @@ export class DgramHost implements DatagramHost {
   }
 
   private receive(bound: Bound, message: Buffer, from: RemoteInfo): void {
-    const { at, socket } = bound;
+    const { at } = bound;
     const { front, observer } = this.parts;
     // Nothing can be received at port 0, and a query from our own address would be a loop.
     if (from.port === 0 || (from.port === at.port && from.address === at.address))
@@ -188,11 +192,17 @@ export class DgramHost implements DatagramHost {
     let waits = false;
     waits = front.handle(message, { ...client, transport: 'udp' }, reply => {
       if (waits) this.pending--;
-      // A client may be gone. A reply that the kernel has no room for is lost, as any datagram may be.
-      if (bound.open) socket.send(reply, from.port, from.address, () => undefined);
-      else if (bound.replyFd >= 0) this.outgoing?.add(bound.replyFd, routeTo(from), reply);
+      this.reply(bound, from, reply);
     });
     if (waits) this.pending++;
+  }
+
+  private reply({ open, socket, fd, replyFd }: Bound, to: RemoteInfo, reply: Buffer): void {
+    const { outgoing } = this;
+    // Node.js keeps whatever the kernel has no room for. A client that is gone is no error.
+    if (open && socket.getSendQueueSize() < MAX_QUEUED_BYTES) socket.send(reply, to.port, to.address, () => undefined);
+    else if (open && (fd === undefined || outgoing === undefined)) this.parts.observer.dropped('socket_full');
+    else if (open || replyFd >= 0) outgoing?.add(open ? (fd ?? -1) : replyFd, routeTo(to), reply);
   }
 
   /** Opens and closes sockets as the addresses of interfaces come and go. */
@@ -227,6 +237,7 @@ export class DgramHost implements DatagramHost {
     this.list = this.list.filter(each => each !== bound);
     if (!bound.open) return;
     bound.open = false;
+    if (bound.fd !== undefined) this.outgoing?.forget(bound.fd);
     await new Promise<void>(resolve => bound.socket.close(() => resolve()));
   }
 }
