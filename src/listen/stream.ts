@@ -1,16 +1,18 @@
 // Listens for TCP and DoT sessions of clients. Addresses and certificate can be changed while sessions go on.
 
 import { createServer as createTcpServer, isIPv6, type ListenOptions, type Server, type Socket } from 'node:net';
+import { constants } from 'node:crypto';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
+import type { Observer } from '../base/observer.js';
 import { type ListenAddress, listenText, overlap } from '../os/listen-address.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
-import type { SessionTable, StreamTransport } from './sessions.js';
+import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
 
 export const SESSION_LIMITS: SessionLimits = {
-  idleMs: 10_000,
   inflightPerSession: 100,
-  unreadBytes: 256 * 1024,
+  queriesPerTurn: 100,
+  unreadBytes: 64 * 1024,
 };
 
 /** Certificate chain and key, PEM. */
@@ -22,7 +24,10 @@ export interface ServerCredentials {
 /** The parts that a listener uses. */
 export interface StreamParts extends Omit<SessionParts, 'limits'> {
   readonly limits?: SessionLimits;
+  readonly observer: Observer;
   readonly table: SessionTable;
+  /** Whether an address may ask (access.allow). Connections from others are closed at once. */
+  readonly mayAsk: (address: string) => boolean;
   /** Makes another descriptor of a socket; needed for those that the service manager has opened. */
   readonly duplicate?: ((fd: number) => number) | undefined;
 }
@@ -68,8 +73,8 @@ interface BoundServer {
 class Listener implements StreamListener {
   private servers: readonly BoundServer[] = [];
   private readonly sessions = new Map<Socket, ClientSession>();
-  /** Accepted connections whose handshake is not finished. */
-  private readonly handshakes = new Set<Socket>();
+  /** Accepted connections whose handshake is not finished, by both ends of them. */
+  private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
   /** Does not listen itself: it is given connections. */
   private tls: TlsServer | undefined;
   private closed = false;
@@ -119,9 +124,8 @@ class Listener implements StreamListener {
         ...tlsOptions(credentials),
         allowHalfOpen: true,
         ALPNProtocols: ['dot'],
-        handshakeTimeout: this.parts.limits.idleMs,
       },
-      secured => this.begin(secured),
+      secured => this.secured(secured),
     )
       // A failed handshake only concerns the client.
       .on('tlsClientError', (_error, secured) => secured.destroy());
@@ -130,12 +134,17 @@ class Listener implements StreamListener {
   close(): void {
     this.stopListening();
     for (const session of this.sessions.values()) session.finish();
-    for (const socket of this.handshakes) socket.destroy();
+    this.endHandshakes();
   }
 
   destroy(): void {
     this.stopListening();
-    for (const socket of [...this.sessions.keys(), ...this.handshakes]) socket.destroy();
+    for (const socket of [...this.sessions.keys()]) socket.destroy();
+    this.endHandshakes();
+  }
+
+  private endHandshakes(): void {
+    for (const { socket } of [...this.handshakes.values()]) socket.destroy();
   }
 
   private stopListening(): void {
@@ -147,9 +156,6 @@ class Listener implements StreamListener {
   private async open(at: ListenAddress): Promise<BoundServer> {
     // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
     const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
-    // During a flood, connections are refused before there is an object for each.
-    server.maxConnections = this.parts.table.max;
-    server.on('drop', () => this.parts.observer.dropped('connections'));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(this.listenOptions(at), () => {
@@ -172,27 +178,55 @@ class Listener implements StreamListener {
   }
 
   private accept(socket: Socket): void {
+    const { table, mayAsk, observer } = this.parts;
     const { remoteAddress: address } = socket;
-    // It closed already, or there are too many.
-    if (address === undefined || this.closed || !this.parts.table.admit(socket, address, this.transport))
+    // It closed already.
+    if (address === undefined || this.closed) return void socket.destroy();
+    if (!mayAsk(address)) {
+      observer.dropped('not_allowed');
       return void socket.destroy();
+    }
+    const waiting: Occupant = { owedBytes: 0, close: () => socket.destroy() };
+    const place = table.admit(address, waiting);
+    if (place === undefined) return void socket.destroy();
+    socket.once('close', () => place.leave());
     // A reset before the session begins.
     socket.on('error', () => socket.destroy());
-    if (this.transport === 'tcp') return this.begin(socket);
-    this.handshakes.add(socket);
-    socket.once('close', () => this.handshakes.delete(socket));
+    if (this.transport === 'tcp') return this.begin(socket, place);
+    const ends = endsOf(socket);
+    this.handshakes.set(ends, { socket, place });
+    socket.once('close', () => this.handshakes.delete(ends));
     this.tls?.emit('connection', socket);
   }
 
-  private begin(socket: Socket): void {
+  /** A handshake is finished. */
+  private secured(secured: Socket): void {
+    const ends = endsOf(secured);
+    const handshake = this.handshakes.get(ends);
+    this.handshakes.delete(ends);
+    if (handshake === undefined) secured.destroy();
+    else this.begin(secured, handshake.place);
+  }
+
+  private begin(socket: Socket, place: Place): void {
     const { remoteAddress: address } = socket;
     if (address === undefined || this.closed) return void socket.destroy();
     const client = { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4 } as const;
-    this.sessions.set(socket, new ClientSession(socket, { ...client, transport: this.transport }, this.parts));
+    const session = new ClientSession(socket, { ...client, transport: this.transport }, place, this.parts);
+    this.sessions.set(socket, session);
     socket.once('close', () => this.sessions.delete(socket));
   }
 }
 
-const tlsOptions = ({ cert, key }: ServerCredentials) => ({ cert, key, minVersion: 'TLSv1.2' as const });
+const endsOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): string =>
+  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+
+const tlsOptions = ({ cert, key }: ServerCredentials) => ({
+  cert,
+  key,
+  minVersion: 'TLSv1.2' as const,
+  // Of TLS 1.2: each one costs us a signature, and the client nothing (CVE-2011-1473).
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+});
 
 const keyOf = (at: ListenAddress): string => (at.fd === undefined ? listenText(at) : `${listenText(at)} ${at.fd}`);

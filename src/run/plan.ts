@@ -111,6 +111,8 @@ export interface Plan {
   readonly resolution: ResolutionPlan;
   readonly allow: readonly Network[];
   readonly snoop: readonly Network[];
+  /** The most queries of one client that may wait for an answer; 0: no limit. */
+  readonly perClient: number;
   readonly listeners: ListenersPlan;
   readonly cacheBytes: number;
   readonly stateDirectory: string;
@@ -158,6 +160,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     resolution: resolutionPlan(config),
     allow: config.access.allow,
     snoop: config.access.snoop,
+    perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },
     cacheBytes: config.cache.size,
     stateDirectory: config.state_directory,
