@@ -42,6 +42,7 @@ export interface FrontParts extends ReplyParts {
 export interface Front {
   /**
    * Handles one message.
+   * @param message if it came over a stream, its memory may be used again afterwards
    * @param respond called once with the reply, now or later; never if the message must not be answered
    * @param missed whether the packet cache was searched already
    * @returns whether a reply will come later
@@ -53,7 +54,7 @@ export interface Front {
   stop(): void;
 }
 
-/** Takes the reply to a message. */
+/** Takes the reply to a message. A large one is only lent (`answerReply` of wire/reply). */
 export type Respond = (reply: Buffer) => void;
 
 /** Makes a Front. */
@@ -87,22 +88,24 @@ class MessageFront implements Front {
     this.stopping = true;
   }
 
-  handle(message: Buffer, client: Client, respond: Respond, missed = false): boolean {
+  handle(lent: Buffer, client: Client, respond: Respond, missed = false): boolean {
     const { clock, ready, observer } = this.parts;
     const startedAt = clock.monotonicMs();
     const { transport, family } = client;
     const isStream = transport !== 'udp';
     const allowed = this.parts.allowed(client.address);
-    const simple = allowed && ready.read(message, isStream);
+    const simple = allowed && ready.read(lent, isStream);
     if (simple && !missed && !this.stopping) {
-      const bytes = ready.find(message, isStream);
+      const bytes = ready.find(lent, isStream);
       if (bytes !== undefined) {
         observer.cache(ready.negative ? 'hit_negative' : 'hit_positive');
-        observer.query(transport, family, ready.type, message.length);
+        observer.query(transport, family, ready.type, lent.length);
         this.send(bytes, 'cache', startedAt, respond);
         return false;
       }
     }
+    // The query may wait for an answer.
+    const message = isStream ? Buffer.from(lent) : lent;
     const parsed: Parsed = simple ? { at: 'query', query: ready.query(message) } : parseQuery(message);
     if (parsed.at === 'ignore') {
       observer.dropped(parsed.reason);

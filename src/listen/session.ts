@@ -4,16 +4,17 @@
 
 import type { Socket } from 'node:net';
 
+import { putU16 } from '../base/octets.js';
 import type { Front } from '../front/front.js';
-import { framed, frameReader } from '../wire/frame.js';
+import { frameReader } from '../wire/frame.js';
+import type { Memory } from './memory.js';
 import type { Occupant, Place } from './sessions.js';
+import type { Turns, Worker } from './turns.js';
 
 /** Bounds of one session. */
 export interface SessionLimits {
   /** Queries in flight on one session; when there are fewer again, more are read (RFC 7766 §6.2.1.1). */
   readonly inflightPerSession: number;
-  /** Queries handled in one turn of the event loop, so that other clients have theirs. */
-  readonly queriesPerTurn: number;
   /** When more reply octets are unread, nothing more is read from the client. */
   readonly unreadBytes: number;
 }
@@ -21,31 +22,47 @@ export interface SessionLimits {
 /** The parts that a session uses. */
 export interface SessionParts {
   readonly front: Front;
+  readonly memory: Memory;
+  readonly turns: Turns;
   readonly limits: SessionLimits;
 }
 
+/** While more queries can be handled, replies wait for each other up to so many octets. */
+const WRITE_BYTES = 1 << 14;
+/** A write takes as long as some cached answers, */
+const WORK_OF_WRITE = 4;
+/** and so many octets of a reply take as long as one. */
+const WORK_BITS = 11;
+
+/** Octets [from, to) of a piece of memory. */
+interface Rest {
+  readonly piece: Buffer;
+  readonly from: number;
+  readonly to: number;
+}
+
+const NOTHING: Rest = { piece: Buffer.alloc(0), from: 0, to: 0 };
+
 /** A session, from the moment when queries may arrive. */
-export class ClientSession implements Occupant {
+export class ClientSession implements Occupant, Worker {
   private readonly frames = frameReader();
   /** Queries that wait for an answer. */
   private inflight = 0;
-  /** Queries handled in this turn. */
-  private handled = 0;
+  /** Whether a message was completed by the last chunk. */
+  private completed = false;
   /** The client sends no more. */
   private ended = false;
   /** It closes after the last reply. */
   private finishing = false;
   /** Octets that have come and must wait, because of a limit. Reading stops while there are any. */
-  private rest: Buffer | undefined;
+  private rest: Rest | undefined;
   /** Whether `rest` is being handled: an answer that comes meanwhile must not start that again. */
   private working = false;
-  /** Replies of one turn of the event loop, which are sent in one write, and their octets. */
-  private replies: Buffer[] = [];
+  /** The replies of a turn of the event loop, each with its length in front, for one write; and their octets. */
+  private replies: Buffer | undefined;
   private repliesBytes = 0;
-  /** Whether a flush is scheduled. */
-  private scheduled = false;
-  /** Never less than the octets after which Node.js reports that the client has read them. */
-  private readonly unreadBytes: number;
+  /** Whether a write is not finished. There is one at a time, so that little memory is lent for unread octets. */
+  private writing = false;
 
   /** @param place its place in the table of sessions, which closes it when it is idle for too long */
   constructor(
@@ -54,18 +71,14 @@ export class ClientSession implements Occupant {
     private readonly place: Place,
     private readonly parts: SessionParts,
   ) {
-    this.unreadBytes = Math.max(parts.limits.unreadBytes, socket.writableHighWaterMark);
     place.occupant = this;
     socket.on('data', (chunk: Buffer) => this.read(chunk));
-    socket.on('drain', () => {
-      place.active();
-      this.goOn();
-    });
     socket.on('end', () => {
       this.ended = true;
       this.closeIfDone();
     });
     socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.forget());
   }
 
   get owedBytes(): number {
@@ -82,53 +95,82 @@ export class ClientSession implements Occupant {
     this.closeIfDone();
   }
 
+  takeTurn(): void {
+    this.goOn();
+    if (this.rest !== undefined && !this.isFull() && this.repliesBytes < WRITE_BYTES) return;
+    this.write();
+    this.goOn();
+  }
+
   private read(chunk: Buffer): void {
     const begins = !this.frames.partial;
-    this.rest = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
-    const { handled } = this;
+    this.completed = false;
+    this.parts.turns.begin();
+    const taken = this.rest === undefined && !this.isEnough() ? this.handle(chunk) : 0;
+    if (taken < chunk.length) this.keep(chunk.subarray(taken));
     this.goOn();
     // Single octets of a frame that is never completed keep no session open.
-    if (begins || this.handled > handled) this.place.active();
+    if (begins || this.completed) this.place.active();
+  }
+
+  /** Keeps octets for later. */
+  private keep(octets: Buffer): void {
+    const { piece, from, to } = this.rest ?? NOTHING;
+    const more = this.parts.memory.take(to - from + octets.length);
+    piece.copy(more, 0, from, to);
+    octets.copy(more, to - from);
+    this.forgetRest();
+    this.rest = { piece: more, from: 0, to: to - from + octets.length };
+  }
+
+  private forgetRest(): void {
+    if (this.rest !== undefined) this.parts.memory.give(this.rest.piece);
+    this.rest = undefined;
   }
 
   /** Handles what has come as far as the limits allow, and then reads on, or not. */
   private goOn(): void {
     const { socket, rest } = this;
     if (this.working || socket.destroyed) return;
-    if (rest !== undefined && !this.isFull()) {
-      this.working = true;
-      this.rest = undefined;
-      try {
-        const taken = this.frames.push(rest, this.receive, this.isFull);
-        if (taken < rest.length) this.rest = rest.subarray(taken);
-      } catch (error) {
-        // os/process-errors decides whether the process ends. This session cannot continue: the rest of the chunk is
-        // lost.
-        socket.destroy();
-        throw error;
-      }
-      this.working = false;
+    if (rest !== undefined && !this.isEnough()) {
+      const from = rest.from + this.handle(rest.piece.subarray(rest.from, rest.to));
+      if (from < rest.to) this.rest = { ...rest, from };
+      else this.forgetRest();
     }
-    if (this.rest !== undefined || this.isFull()) socket.pause();
+    const full = this.isFull();
+    if (this.rest !== undefined && !full) this.parts.turns.add(this);
+    if (this.rest !== undefined || full) socket.pause();
     else if (socket.isPaused()) socket.resume();
     this.closeIfDone();
   }
 
-  private readonly isFull = (): boolean => {
+  /** Handles messages as far as the limits allow. Returns how many octets were taken. */
+  private handle(octets: Buffer): number {
+    this.working = true;
+    try {
+      return this.frames.push(octets, this.receive, this.isEnough);
+    } catch (error) {
+      // os/process-errors decides whether the process ends. This session cannot continue: the rest is lost.
+      this.socket.destroy();
+      throw error;
+    } finally {
+      this.working = false;
+    }
+  }
+
+  /** Whether nothing more may be handled until the client reads, or servers answer. */
+  private isFull(): boolean {
     const { limits } = this.parts;
-    return (
-      this.handled >= limits.queriesPerTurn ||
-      this.inflight >= limits.inflightPerSession ||
-      this.owedBytes >= this.unreadBytes
-    );
-  };
+    return this.inflight >= limits.inflightPerSession || this.owedBytes >= limits.unreadBytes;
+  }
+
+  private readonly isEnough = (): boolean => this.parts.turns.isOver || this.isFull();
 
   private readonly receive = (message: Buffer): void => {
-    // The next turn has room again.
-    if (++this.handled === this.parts.limits.queriesPerTurn) this.schedule();
+    this.completed = true;
+    this.parts.turns.spend(1);
     let waits = false;
-    // The query may wait until upstream answers, after the memory of the chunk was reused.
-    waits = this.parts.front.handle(Buffer.from(message), this.client, reply => {
+    waits = this.parts.front.handle(message, this.client, reply => {
       this.respond(reply);
       if (waits) this.answered();
     });
@@ -143,31 +185,64 @@ export class ClientSession implements Occupant {
 
   private respond(reply: Buffer): void {
     if (this.socket.destroyed) return;
-    this.replies.push(framed(reply));
-    this.repliesBytes += 2 + reply.length;
-    if (this.owedBytes > this.unreadBytes) this.place.owesMuch();
-    this.schedule();
+    const bytes = this.repliesBytes + 2 + reply.length;
+    const room = this.roomFor(bytes);
+    putU16(room, this.repliesBytes, reply.length);
+    reply.copy(room, this.repliesBytes + 2);
+    this.repliesBytes = bytes;
+    this.parts.turns.spend(reply.length >> WORK_BITS);
+    this.parts.turns.add(this);
+    if (this.owedBytes > this.parts.limits.unreadBytes) this.place.owesMuch();
   }
 
-  private schedule(): void {
-    if (this.scheduled) return;
-    this.scheduled = true;
-    setImmediate(this.flush);
+  /** Memory for so many octets of replies, with those that are there already. */
+  private roomFor(bytes: number): Buffer {
+    const { replies, parts } = this;
+    if (replies !== undefined && replies.length >= bytes) return replies;
+    const more = parts.memory.take(bytes);
+    if (replies !== undefined) {
+      replies.copy(more, 0, 0, this.repliesBytes);
+      parts.memory.give(replies);
+    }
+    return (this.replies = more);
   }
 
-  private readonly flush = (): void => {
-    const bytes = this.replies.length === 1 ? this.replies[0] : Buffer.concat(this.replies);
-    this.scheduled = false;
-    this.handled = 0;
-    this.replies = [];
+  private write(): void {
+    const { replies, repliesBytes, socket, parts } = this;
+    if (replies === undefined || this.writing || socket.destroyed) return;
+    this.replies = undefined;
     this.repliesBytes = 0;
-    if (bytes === undefined || this.socket.destroyed) return;
-    if (bytes.length > 0) this.socket.write(bytes);
-    this.goOn();
-  };
+    this.writing = true;
+    parts.turns.spend(WORK_OF_WRITE);
+    let isDone = false;
+    const done = (): void => {
+      if (isDone) return;
+      isDone = true;
+      this.writing = false;
+      parts.memory.give(replies);
+    };
+    // In one segment (RFC 7766 §8).
+    socket.write(replies.subarray(0, repliesBytes), () => {
+      if (isDone) return;
+      done();
+      this.place.active();
+      parts.turns.add(this);
+    });
+    // The kernel mostly takes all at once. Node.js says so some time later.
+    if (socket.writableLength === 0) done();
+  }
+
+  /** Gives memory back. What is being written gives its own back. */
+  private forget(): void {
+    this.parts.turns.remove(this);
+    this.forgetRest();
+    if (this.replies !== undefined) this.parts.memory.give(this.replies);
+    this.replies = undefined;
+    this.repliesBytes = 0;
+  }
 
   private closeIfDone(): void {
-    if ((this.ended || this.finishing) && this.inflight === 0 && this.rest === undefined && this.replies.length === 0)
+    if ((this.ended || this.finishing) && this.inflight === 0 && this.rest === undefined && this.repliesBytes === 0)
       this.socket.end();
   }
 }

@@ -8,10 +8,13 @@ import type { Observer } from '../base/observer.js';
 import { type ListenAddress, listenText, overlap } from '../os/listen-address.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
+import type { Worker } from './turns.js';
+
+/** A handshake takes as long as some hundred cached answers. */
+const WORK_OF_HANDSHAKE = 128;
 
 export const SESSION_LIMITS: SessionLimits = {
   inflightPerSession: 100,
-  queriesPerTurn: 100,
   unreadBytes: 64 * 1024,
 };
 
@@ -178,7 +181,7 @@ class Listener implements StreamListener {
   }
 
   private accept(socket: Socket): void {
-    const { table, mayAsk, observer } = this.parts;
+    const { table, mayAsk, observer, turns } = this.parts;
     const { remoteAddress: address } = socket;
     // It closed already.
     if (address === undefined || this.closed) return void socket.destroy();
@@ -195,8 +198,17 @@ class Listener implements StreamListener {
     if (this.transport === 'tcp') return this.begin(socket, place);
     const ends = endsOf(socket);
     this.handshakes.set(ends, { socket, place });
-    socket.once('close', () => this.handshakes.delete(ends));
-    this.tls?.emit('connection', socket);
+    const handshake: Worker = {
+      takeTurn: () => {
+        turns.spend(WORK_OF_HANDSHAKE);
+        this.tls?.emit('connection', socket);
+      },
+    };
+    turns.add(handshake);
+    socket.once('close', () => {
+      this.handshakes.delete(ends);
+      turns.remove(handshake);
+    });
   }
 
   /** A handshake is finished. */

@@ -10,7 +10,9 @@ import { type AgeSec, monoAfter } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
+import { Memory } from '../listen/memory.js';
 import { SessionTable, type StreamTransport } from '../listen/sessions.js';
+import { Turns } from '../listen/turns.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
 import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
@@ -76,7 +78,8 @@ export class Listeners implements Live {
     const table = (transport: StreamTransport) => new SessionTable({ observer, clock, max: maxSessions[transport] });
     this.tables = { tcp: table('tcp'), tls: table('tls') };
     const mayAsk = (address: string) => clients.mayAsk(address);
-    const streams = { front, observer, mayAsk, duplicate: libc && ((fd: number) => libc.dup(fd)) };
+    const room = { turns: new Turns(), memory: new Memory() };
+    const streams = { ...room, front, observer, mayAsk, duplicate: libc && ((fd: number) => libc.dup(fd)) };
     this.tcp = new Streams('tcp', 'listen', { ...streams, table: this.tables.tcp });
     this.tls = new Streams('tls', 'listen_tls.addresses', { ...streams, table: this.tables.tls });
   }
