@@ -48,8 +48,8 @@ export class ClientSession implements Occupant, Worker {
   private readonly frames = frameReader();
   /** Queries that wait for an answer. */
   private inflight = 0;
-  /** Whether a message was completed by the last chunk. */
-  private completed = false;
+  /** Messages that have come. */
+  private messages = 0;
   /** The client sends no more. */
   private ended = false;
   /** It closes after the last reply. */
@@ -104,13 +104,13 @@ export class ClientSession implements Occupant, Worker {
 
   private read(chunk: Buffer): void {
     const begins = !this.frames.partial;
-    this.completed = false;
+    const { messages } = this;
     this.parts.turns.begin();
     const taken = this.rest === undefined && !this.isEnough() ? this.handle(chunk) : 0;
     if (taken < chunk.length) this.keep(chunk.subarray(taken));
     this.goOn();
     // Single octets of a frame that is never completed keep no session open.
-    if (begins || this.completed) this.place.active();
+    if (begins || this.messages > messages) this.place.active();
   }
 
   /** Keeps octets for later. */
@@ -167,7 +167,7 @@ export class ClientSession implements Occupant, Worker {
   private readonly isEnough = (): boolean => this.parts.turns.isOver || this.isFull();
 
   private readonly receive = (message: Buffer): void => {
-    this.completed = true;
+    this.messages++;
     this.parts.turns.spend(1);
     let waits = false;
     waits = this.parts.front.handle(message, this.client, reply => {
