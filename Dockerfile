@@ -1,16 +1,29 @@
-# The image runs the daemon as an ordinary user on port 5300. It needs no capability and no writable file system.
-ARG BASE=node:22-bookworm-slim
+# The image runs the daemon as an ordinary user on port 5300. It needs no capability and no writable file system. There is
+# no image of dotstub to pull: build it from a clone, with a tag of a registry of your own if others are to pull it.
+#
+#   docker build -t registry.example/dotstub:0.1.0 --label org.opencontainers.image.revision="$(git rev-parse HEAD)" .
+#   docker push registry.example/dotstub:0.1.0
+#
+# BASE has Node.js and npm. Node.js 24 gets fixes until April 2028.
+ARG BASE=node:24-bookworm-slim
 
 FROM ${BASE} AS build
 WORKDIR /build
 COPY package.json package-lock.json tsconfig.json bundle.js ./
 RUN npm ci --ignore-scripts
 COPY src ./src
-RUN npm run build && npm prune --omit=dev --ignore-scripts
+# The bundle holds all packages but koffi, which has native code, and which some processors have to do without.
+RUN npm run build && npm ci --omit=dev --ignore-scripts
 
 FROM ${BASE}
+LABEL org.opencontainers.image.title="dotstub" \
+      org.opencontainers.image.description="A DNS-over-TLS stub resolver daemon: Private DNS for laptops, routers and containers" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="https://github.com/dotstub/dotstub" \
+      org.opencontainers.image.documentation="https://github.com/dotstub/dotstub#readme"
 WORKDIR /opt/dotstub
-COPY --from=build /build/package.json ./
+COPY package.json LICENSE ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
 COPY config/container.yaml /etc/dotstub/dotstub.yaml

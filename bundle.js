@@ -7,8 +7,8 @@ import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
 const { metafile } = await build({
-  // The program, the thread that it starts, and the daemon, which tests run in their own process.
-  entryPoints: { cli: 'src/cli.ts', worker: 'src/fastpath/worker.ts', daemon: 'src/run/daemon.ts' },
+  // The program behind cli.js, the thread that it starts, and the daemon, which tests run in their own process.
+  entryPoints: { main: 'src/main.ts', worker: 'src/fastpath/worker.ts', daemon: 'src/run/daemon.ts' },
   outdir: 'dist',
   chunkNames: 'part-[hash]',
   bundle: true,
@@ -29,6 +29,16 @@ const { metafile } = await build({
   },
   logLevel: 'warning',
   metafile: true,
+});
+
+// The first file, which an old Node.js must be able to read: it says that a newer one is needed.
+await build({
+  entryPoints: { cli: 'src/cli.ts' },
+  outdir: 'dist',
+  target: 'node10',
+  // Node.js 10 reads it, and only newer ones get there.
+  supported: { 'dynamic-import': true },
+  logLevel: 'warning',
 });
 
 // The status page: one script and one style sheet, with uPlot, which draws the charts.

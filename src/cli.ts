@@ -1,8 +1,18 @@
 #!/usr/bin/env node
-// The program's entry. Signals first: all else takes a third of a second to load, and is only then imported.
+// The program's entry: says which Node.js is needed. An older one cannot read the rest, and its error would be a
+// SyntaxError somewhere inside. So this file has no import that is not made at run time, and `bundle.js` writes it in a
+// syntax that Node.js 10 reads, as a module or as a script.
 
-import './commands/early-signals.js';
+/** The oldest Node.js that will do; package.json says the same. */
+const NEEDED = [20, 19] as const;
 
-const { program } = await import('./commands/program.js');
-// Timers and sockets that are still there have nothing left to do.
-process.exit(await program(process.argv.slice(2)));
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
+  // What it throws must end the process, as everywhere.
+  void import('./main.js');
+} else {
+  console.error(
+    `dotstub needs Node.js ${NEEDED.join('.')} or newer, and ${process.execPath} is ${process.versions.node}. README.md says under "Node.js" how each system gets one.`,
+  );
+  process.exitCode = 1;
+}

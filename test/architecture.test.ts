@@ -1,6 +1,7 @@
 // The house of the design, held: who may import whom, and who owns each library.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { join, relative, resolve, dirname } from 'node:path';
 
 import t from 'tap';
@@ -45,7 +46,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 /** Where sockets, files, real clocks and randomness may be touched. */
 const OUTSIDE =
-  /^(upstream\/(dial|fetch-chain|http2|plain)\.|listen\/|os\/|observe\/(log|log-file|dnstap-stream|event-loop|http)|control\/|config\/(system|load)|run\/|cli|commands\/|version|page\/page|fastpath\/(datagram-host|threads|worker|inline|outgoing|dgram))/;
+  /^(upstream\/(dial|fetch-chain|http2|plain)\.|listen\/|os\/|observe\/(log|log-file|dnstap-stream|event-loop|http)|control\/|config\/(system|load)|run\/|cli|main|commands\/|version|page\/page|fastpath\/(datagram-host|threads|worker|inline|outgoing|dgram))/;
 const OUTSIDE_MODULES = /^node:(net|tls|dgram|fs|http|timers|child_process|worker_threads|os|perf_hooks)/;
 const OUTSIDE_CALLS = /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|new Date\(\))/;
 // Pure functions that happen to live in node:net.
@@ -115,20 +116,40 @@ await t.test('each package has one importer', async t => {
   );
 });
 
-await t.test('every runtime dependency is used, and is in the README with its reason', async t => {
-  const manifest = JSON.parse(readFileSync(join(SRC, '../package.json'), 'utf8')) as Record<
-    'dependencies' | 'optionalDependencies',
-    Record<string, string>
-  >;
-  const dependencies = { ...manifest.dependencies, ...manifest.optionalDependencies };
+await t.test('every package that the program uses is in the README with its reason', async t => {
   const readme = readFileSync(join(SRC, '../README.md'), 'utf8');
-  for (const name of Object.keys(dependencies)) {
+  for (const [name, owner] of Object.entries(OWNERS)) {
     t.ok(
-      imports.some(({ to }) => to === name) || text(OWNERS[name] ?? '').includes(`('${name}')`),
+      imports.some(({ to }) => to === name) || text(owner).includes(`('${name}')`),
       `${name} is imported, or required where it is needed`,
     );
+    // The browser's part is said in words.
+    if (owner.startsWith('page/')) continue;
     t.match(readme, new RegExp(`^\\| \`?${name}\`? \\|`, 'm'), `${name} is in the table`);
   }
+});
+
+await t.test('an installation consists of the bundle and of what cannot be in it', async t => {
+  const manifest = JSON.parse(readFileSync(join(SRC, '../package.json'), 'utf8')) as Readonly<
+    Record<'dependencies' | 'optionalDependencies' | 'devDependencies', Readonly<Record<string, string>> | undefined>
+  >;
+  t.equal(manifest.dependencies, undefined, 'what is bundled need not be installed');
+  const optional = Object.keys(manifest.optionalDependencies ?? {});
+  t.same(optional, ['koffi']);
+  for (const name of Object.keys(OWNERS))
+    t.ok(optional.includes(name) || manifest.devDependencies?.[name] !== undefined, `${name} is in package.json`);
+  const dist = join(SRC, '../dist');
+  const wanted = readdirSync(dist)
+    .filter(file => file.endsWith('.js'))
+    .flatMap(file => [
+      ...readFileSync(join(dist, file), 'utf8').matchAll(/(?:^|[;}])(?:import|export)[^;"'()]*?from ?"([^"]+)"/gm),
+    ])
+    .map(([, from = '']) => from);
+  t.ok(wanted.length > 50);
+  t.same(
+    [...new Set(wanted)].filter(from => !from.startsWith('./') && !from.startsWith('node:') && !isBuiltin(from)),
+    [],
+  );
 });
 
 await t.test('protocol code touches no sockets, files, clocks or dice', async t => {
@@ -181,6 +202,16 @@ await t.test('only config/ and the plan read a configuration', async t => {
     .map(({ from }) => from)
     .filter(from => room(from) !== 'config' && from !== 'run/plan.ts');
   t.same(readers, []);
+});
+
+/** Commands that print nothing but what this program, its user or a configuration file says. */
+const OWN_WORDS = /^commands\/(print|program|completion|install|health|check-config|run)\.ts$/;
+
+await t.test('text from elsewhere reaches a terminal through commands/print only', async t => {
+  const PRINTS = /console\.\w+\(|process\.(?:stdout|stderr)\.write\((?!CLEAR\))/;
+  const wrong = files.filter(file => room(file) === 'commands' && !OWN_WORDS.test(file) && PRINTS.test(text(file)));
+  t.same(wrong, []);
+  t.ok(PRINTS.test(text('commands/print.ts')), 'and that is found');
 });
 
 await t.test('what a reload changes lives in fields, not in variables that closures share', async t => {

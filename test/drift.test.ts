@@ -1,10 +1,11 @@
-// Holds what is written in two places against each other: files from the schema, the README's commands, versions, words.
+// Holds what is written in two places against each other: files from the schema, npm's commands, versions, words.
 
 import { readdirSync, readFileSync } from 'node:fs';
 
 import t from 'tap';
 
 import { FAILURES } from '../src/base/outcome.js';
+import { DOCUMENTS as FOR_USERS } from './fixtures/documents.js';
 import { generated } from './fixtures/generated.js';
 
 const text = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -19,10 +20,9 @@ await t.test('files written from the schema are up to date (npm run render)', t 
   t.end();
 });
 
-await t.test('every npm command in the README and CI exists', t => {
-  const used = [...`${text('README.md')}\n${text('.ci/run')}`.matchAll(/npm run (?:--silent )?([a-z-]+)/g)].map(
-    ([, name]) => name ?? '',
-  );
+await t.test('every npm command in the documents and CI exists', t => {
+  const texts = [...FOR_USERS, 'CONTRIBUTING.md', '.ci/run'].map(text).join('\n');
+  const used = [...texts.matchAll(/npm run (?:--silent )?([a-z-]+)/g)].map(([, name]) => name ?? '');
   t.ok(used.length >= 4);
   for (const name of used) t.ok(name in manifest.scripts, name);
   t.end();
@@ -43,7 +43,7 @@ await t.test('every failure has words, and an RCODE that says it failed', t => {
 
 /** All that people read. */
 const SPELT = ['src', 'test', 'bench', 'systemd', 'deploy'];
-const DOCUMENTS = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'ARCHITECTURE.md'];
+const DOCUMENTS = [...FOR_USERS, 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'ARCHITECTURE.md'];
 
 await t.test('"cannot" has one spelling', t => {
   const files = SPELT.flatMap(folder =>

@@ -37,8 +37,31 @@ export function isMapped(octets: Buffer, at: number): boolean {
 /** Whether an address is a loopback address of this machine. */
 export const isLoopback = (text: string): boolean => text.startsWith('127.') || withoutZone(text) === '::1';
 
+/** Whether an address stands for all addresses of its family, as a listener's. */
+export const isAnyAddress = (text: string): boolean => text === '0.0.0.0' || text === '::';
+
+/**
+ * Whether a machine cannot listen on one port of both addresses: they are one, or one is the wildcard that covers the
+ * other. The addresses are in canonical form.
+ */
+export const exclude = (a: string, b: string): boolean =>
+  a.includes(':') === b.includes(':') && (a === b || isAnyAddress(a) || isAnyAddress(b));
+
 /** The zone of an address: an interface's name or index; undefined: it has none. */
 export const zoneOf = (text: string): string | undefined => /%(.+)/s.exec(text)?.[1];
+
+/**
+ * Words about an address of a server, with the server's label and the address, each once: labels of servers without a
+ * name are addresses, and many words begin with one.
+ */
+export function aboutAddress(label: string, address: string | undefined, words: string): string {
+  if (address === undefined) return `${label}: ${words}`;
+  const isLabel = label === address || label.startsWith(`${address}:`) || label.startsWith(`[${address}]`);
+  const isTold = words.includes(`${address} port `);
+  if (isLabel && isTold) return words;
+  // Of two servers with one name, the label of the second has its address.
+  return isLabel || isTold || label.includes(`(${address}`) ? `${label}: ${words}` : `${label} (${address}): ${words}`;
+}
 
 /** The 4 or 16 octets of an address in presentation form, without its zone; undefined if the text is no address. */
 export function addressOctets(text: string): Buffer | undefined {

@@ -139,6 +139,10 @@ const DNSSEC_FAILURES: ReadonlySet<string> = new Set<FailureCode>([
 /** Whether a failure means that validation found the answer bogus. */
 export const isDnssecFailure = (code: FailureCode): boolean => DNSSEC_FAILURES.has(code);
 
+/** Whether the detail of a failure names zones that clients asked about. */
+export const namesZones = (code: FailureCode): boolean =>
+  isDnssecFailure(code) || code === 'dnssec_indeterminate' || code === 'alias_loop';
+
 /** A failure on its way to the client: its row, and a detail if the row's words are too general. */
 export interface Failure {
   readonly at: 'failure';

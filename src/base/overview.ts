@@ -1,7 +1,8 @@
-// A snapshot of the daemon. Status, top, the page, the STATUS= line, readiness and every gauge are read from it. `run/overview`
+// A snapshot of the daemon. Status, health, top, the page, the STATUS= line, readiness and every gauge are read from it. `run/overview`
 // takes one at each request; a snapshot is never updated.
 
 import type { UpstreamState } from './observer.js';
+import type { FailureCode } from './outcome.js';
 
 /** The privacy profile (RFC 8310 §5). */
 export type Mode = 'off' | 'opportunistic' | 'encrypted' | 'strict';
@@ -15,6 +16,15 @@ export type Purpose = 'main' | 'route' | 'portal';
 export type Origin = 'configured' | 'system' | 'announced';
 /** Over what queries go to an address. `none`: it is not asked now. */
 export type UpstreamTransport = 'dot' | 'https' | 'cleartext' | 'none';
+
+/** What the latest answers of an address have in common, as only those of a broken network do. */
+export type AnswersAlike =
+  /** All are errors. */
+  | { readonly at: 'errors'; readonly rcode: number; readonly count: number }
+  /** All say that the name does not exist. */
+  | { readonly at: 'denials'; readonly count: number }
+  /** All give the same address, in cleartext, for different names. */
+  | { readonly at: 'one_address'; readonly address: string; readonly count: number };
 
 /** One address of a server. */
 export interface AddressOverview {
@@ -53,6 +63,14 @@ export interface AddressOverview {
   readonly certificateEndsMs: number | undefined;
   /** Why it is not reached, in words; undefined: it is reached. */
   readonly failure: string | undefined;
+  /** What can be done about that. */
+  readonly hint?: string | undefined;
+  /** The same as `failure`, as a code. */
+  readonly failureCode?: FailureCode | undefined;
+  /** Whether it does not even answer a question that every resolver can answer. */
+  readonly silent?: boolean;
+  /** Undefined: nothing that is wrong. */
+  readonly alike?: AnswersAlike | undefined;
   /** Whether the server has designated this address (RFC 9462). */
   readonly designated?: boolean;
 }
@@ -76,24 +94,126 @@ export interface PortalOverview {
   readonly by: 'command' | 'detected';
   /** The page of a detected portal, printable ASCII; undefined: it is not known. */
   readonly url: string | undefined;
+  /** The page to open in a browser: `url`, or one in whose place the network shows its own. */
+  readonly visit: string | undefined;
   /** For how many milliseconds it has been open, and for how many more it stays open. */
   readonly openMs: number;
   readonly leftMs: number;
 }
 
+/** What validation has found since the network or the servers last changed. */
+export interface ValidationOverview {
+  /** Whether an answer was secure. */
+  readonly works: boolean;
+  /** Bogus answers since the last secure one, if there were so many that their zones cannot be the reason. */
+  readonly bogus:
+    { readonly count: number; readonly upstream: string | undefined; readonly code: FailureCode } | undefined;
+}
+
+/** Questions of clients that were not answered from the cache, and how many of them failed, in the last minutes. */
+export interface LatelyOverview {
+  readonly minutes: number;
+  readonly questions: number;
+  readonly failed: number;
+  /** The most frequent cause, in words without names that clients asked for. */
+  readonly cause: string | undefined;
+}
+
+/** The system around the daemon: whom the programs of this machine ask for names (os/surroundings). */
+export interface Surroundings {
+  /** resolv.conf(5); undefined: there is none. */
+  readonly resolvConf: ResolvConf | undefined;
+  /** The services of the line `hosts` of nsswitch.conf(5), in their order; empty: it is missing. */
+  readonly hosts: readonly string[];
+  /** Undefined: it is not running. */
+  readonly resolved: ResolvedOverview | undefined;
+  /** How somebody here asks everybody on the local network for names: RFC 4795, RFC 6762, NetBIOS. */
+  readonly neighbours: readonly ('LLMNR' | 'mDNS' | 'WINS')[];
+  /** The addresses of this machine. */
+  readonly addresses: readonly string[];
+}
+
+/** The part of a resolv.conf that tells where names go. */
+export interface ResolvConf {
+  readonly nameservers: readonly string[];
+  readonly search: readonly string[];
+}
+
+/** systemd-resolved. */
+export interface ResolvedOverview {
+  /** Its servers, those of links included, and its search domains. */
+  readonly servers: readonly string[];
+  readonly search: readonly string[];
+  /** Whether its own servers, and not those of links, are asked about all names that no domain of a link matches (`~.`). */
+  readonly routesAll: boolean;
+}
+
+/** All findings that there may be. */
+export const FINDINGS = [
+  'draining',
+  'no_servers',
+  'unreached',
+  'silent',
+  'errors',
+  'denials',
+  'one_address',
+  'signatures_missing',
+  'bogus',
+  'lost_trust',
+  'clock',
+  'failing',
+  'unvalidated',
+  'cleartext',
+  'portal',
+  'config_refused',
+  'unwritten',
+  'unserved',
+  'restart',
+  'not_asked',
+  'asked_beside',
+  'resolved_links',
+  'search',
+  'neighbours',
+] as const;
+export type FindingId = (typeof FINDINGS)[number];
+
+/** Something that is not as it should be. */
+export interface Finding {
+  readonly id: FindingId;
+  /**
+   * `down`: names do not resolve, so that the daemon is not ready. `weak`: they do, but not as they should. `note`: they
+   * do, and this is to be known.
+   */
+  readonly level: 'down' | 'weak' | 'note';
+  /** What is the case, and who is to blame. */
+  readonly words: string;
+  /** What to do about it; undefined: the words say it. */
+  readonly advice: string | undefined;
+}
+
+/** The whole daemon, with what is to be said about it. */
+export interface Overview extends Facts {
+  /** The gravest first. */
+  readonly findings: readonly Finding[];
+}
+
 /** The whole daemon. */
-export interface Overview {
+export interface Facts {
   readonly version: string;
   /** Milliseconds since it started. */
   readonly upMs: number;
   readonly mode: Mode;
   readonly dnssec: 'require' | 'prefer' | 'trust_ad' | 'off';
   readonly servers: readonly ServerOverview[];
-  /** Sizes are in octets. `zones`: for how many names validation knows the keys or a proof. */
+  /**
+   * Sizes are in octets. `limitBytes`: the part of `sizeBytes`, which is cache.size, for answers; the rest is for ready
+   * replies and for what validation knows. `zones`: for how many names that is the keys or a proof.
+   */
   readonly cache: {
     readonly entries: number;
     readonly bytes: number;
     readonly limitBytes: number;
+    readonly sizeBytes: number;
     readonly failures: number;
     readonly zones: number;
   };
@@ -106,6 +226,8 @@ export interface Overview {
     readonly address: string;
     readonly port: number;
   }[];
+  /** Listen addresses that are not served now, one sentence each. */
+  readonly unserved: readonly string[];
   /** The portal window; undefined: it is closed. */
   readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];
@@ -113,10 +235,18 @@ export interface Overview {
   readonly lostTrust: readonly string[];
   /** False: the system says that its clock is not synchronised. Undefined: it does not say. */
   readonly clockIsSet: boolean | undefined;
+  /** What the clock shows, milliseconds since 1970, if that is before this version was built, and so cannot be. */
+  readonly clockIsBehind?: number | undefined;
   /** Whether the daemon is being taken out of service (`dotstub drain`). */
   readonly draining: boolean;
   /** Whether the last reload succeeded, and when the configuration in force was taken over (milliseconds since 1970). */
   readonly reload: { readonly taken: boolean; readonly takenMs: number };
+  /** How many questions in a row no server has answered. */
+  readonly unanswered?: number;
+  readonly validation?: ValidationOverview;
+  readonly lately?: LatelyOverview;
+  /** Undefined: not known. */
+  readonly surroundings?: Surroundings | undefined;
   /** Changed options that wait for a restart. */
   readonly waiting: readonly string[];
   /** State that could not be written and will be tried again, one sentence each. */

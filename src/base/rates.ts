@@ -107,3 +107,19 @@ export function durationText(seconds: number): string {
   if (h > 0) return `${h} h ${min} min`;
   return min > 0 ? `${min} min` : `${Math.floor(seconds)} s`;
 }
+
+const KIB = 1 << 10;
+const MIB = 1 << 20;
+
+/** A size in octets for people: `300 KiB`, `11 MiB`, `11.3 MiB`. */
+export const sizeText = (bytes: number): string =>
+  bytes < MIB ? `${Math.round(bytes / KIB)} KiB` : `${(bytes / MIB).toFixed(1).replace(/\.0$/, '')} MiB`;
+
+/** How full the cache is. `limitBytes` of the `sizeBytes` of cache.size are for answers. */
+export const cacheText = ({
+  entries,
+  bytes,
+  limitBytes,
+  sizeBytes,
+}: Readonly<Record<'entries' | 'bytes' | 'limitBytes' | 'sizeBytes', number>>): string =>
+  `${entries.toLocaleString('en')} answer${entries === 1 ? '' : 's'} in ${sizeText(bytes)} of the ${sizeText(limitBytes)} that cache.size (${sizeText(sizeBytes)}) has for them`;

@@ -1,6 +1,8 @@
 // Tells system errors from broken invariants: no descriptors left, a network that is down, a peer that is gone. They
 // are temporary, and the daemon must survive them.
 
+import { getSystemErrorMap } from 'node:util';
+
 import { tlsErrorWords } from './tls-error.js';
 
 /** Node.js codes of system errors without an errno. */
@@ -20,6 +22,29 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isSystemError);
   const { errno, syscall, code } = error as NodeJS.ErrnoException;
   return (typeof errno === 'number' && typeof syscall === 'string') || (code !== undefined && SYSTEM_CODES.has(code));
+}
+
+/** A system call that failed; `code` is the one of Node.js. */
+export class SystemError extends Error {
+  readonly code: string;
+  /** Negative, as in Node.js. */
+  readonly errno: number;
+  readonly syscall: string;
+  readonly address: string;
+  readonly port: number;
+  /**
+   * @param result `-errno`
+   * @param at the address that it was called for
+   */
+  constructor(call: string, result: number, at: { readonly address: string; readonly port: number }) {
+    const code = getSystemErrorMap().get(result)?.[0] ?? `errno ${-result}`;
+    super(`${call} ${code}`);
+    this.code = code;
+    this.errno = result;
+    this.syscall = call;
+    this.address = at.address;
+    this.port = at.port;
+  }
 }
 
 const FILE_ERROR_WORDS: Readonly<Record<string, string>> = {

@@ -1,23 +1,16 @@
 // `dotstub install` and `dotstub uninstall`: make dotstub the system's resolver, and undo that.
 
-import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { answers } from './alive.js';
 import { parseArguments } from './arguments.js';
+import { CarryingOut } from './carry-out.js';
 import { type Command, UsageError } from './command.js';
-import { installSteps, MARK, type Step, stepText, type System, uninstallSteps } from './installation.js';
+import { installSteps, type System, uninstallSteps } from './installation.js';
+import { print, printProblem } from './print.js';
+import { managerOf, type Tree } from './resolv-conf.js';
+import { type Step, stepText } from './steps.js';
 
 const OPTIONS = `Options:
   --dry-run     say what would be done, and do nothing
@@ -27,20 +20,31 @@ Exit code: 0 done, 1 a step failed, 2 bad usage.`;
 
 export const installCommand: Command = {
   name: 'install',
-  usage: 'install [--dry-run] [--no-dns] [--root DIR]',
+  usage: 'install [--dry-run] [--no-dns | --direct] [--root DIR]',
   summary: "make it a system service, and the system's resolver",
-  details: `Puts units for systemd and a first /etc/dotstub/dotstub.yaml in place, starts the service, and once that answers points the
-system at it: through systemd-resolved or NetworkManager where one of them is in charge, else in /etc/resolv.conf. An
-existing configuration stays as it is. "dotstub uninstall" takes it all back.
+  details: `Puts units for systemd and a first /etc/dotstub/dotstub.yaml in place, and starts the service. Then it asks for a name through
+it, says by which way the answer came, and points the system at it: through systemd-resolved, resolvconf, openresolv,
+connman or NetworkManager where one of them is in charge, else in /etc/resolv.conf, which DHCP clients (dhclient, dhcpcd)
+leave alone from then on. If any of this fails, all is as it was before. An existing configuration stays as it is.
+"dotstub uninstall" takes it all back.
 
   --no-dns      start the service, and leave the system's resolver as it is
+  --direct      write /etc/resolv.conf also where systemd-resolved is in charge. It sends names with a search domain of the
+                network to the network's own resolvers, and hides from programs what is validated. Those that go through
+                nss-resolve still ask it
 ${OPTIONS}`,
   async run(args) {
     const { value, flag } = parseArguments(
       args,
-      { 'dry-run': { type: 'boolean' }, 'no-dns': { type: 'boolean' }, root: { type: 'string' } },
+      {
+        'dry-run': { type: 'boolean' },
+        'no-dns': { type: 'boolean' },
+        direct: { type: 'boolean' },
+        root: { type: 'string' },
+      },
       0,
     );
+    if (flag('no-dns') && flag('direct')) throw new UsageError('--no-dns and --direct exclude each other');
     const root = value('root');
     const program = [process.execPath, fileURLToPath(new URL('cli.js', import.meta.url))];
     const hidden = root === undefined ? program.find(path => /^\/(home|root|run\/user)\//.test(path)) : undefined;
@@ -48,10 +52,29 @@ ${OPTIONS}`,
       throw new UsageError(
         `the service may not look into home directories, and ${hidden} is in one: install Node.js and dotstub for the whole system (npm install -g)`,
       );
-    const steps = installSteps(systemAt(root, program), { dns: !flag('no-dns') });
-    return carryOut(steps, root, flag('dry-run'));
+    const steps = installSteps(systemAt(root, program), { dns: !flag('no-dns'), direct: flag('direct') });
+    if (flag('dry-run')) return show(steps);
+    mayChange(root);
+    const carrying = new CarryingOut(root, print);
+    const stopped = stopAsked();
+    for (const step of steps) {
+      const problem = (await carrying.step(step)) ?? stopped();
+      if (problem === undefined) continue;
+      const left = carrying.undo();
+      printProblem(`dotstub install: ${problem}`);
+      printProblem(left.length === 0 ? 'All is as it was before.' : `This could not be undone: ${left.join('; ')}`);
+      return 1;
+    }
+    return 0;
   },
 };
+
+/** From now on, a signal that ends programs is only noted. The function says that one has come, if one has. */
+function stopAsked(): () => string | undefined {
+  const asked = { by: '' };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (asked.by = signal));
+  return () => (asked.by === '' ? undefined : `stopped by ${asked.by}`);
+}
 
 export const uninstallCommand: Command = {
   name: 'uninstall',
@@ -63,100 +86,66 @@ ${OPTIONS}`,
   async run(args) {
     const { value, flag } = parseArguments(args, { 'dry-run': { type: 'boolean' }, root: { type: 'string' } }, 0);
     const root = value('root');
-    const at = (path: string): string => join(root ?? '/', path);
-    const isOurs = (path: string): boolean => existsSync(at(path)) && readFileSync(at(path), 'utf8').startsWith(MARK);
-    return carryOut(
-      uninstallSteps(root === undefined, path => linkExists(at(path)), isOurs),
-      root,
-      flag('dry-run'),
-    );
+    const steps = uninstallSteps(treeAt(root), root === undefined);
+    if (flag('dry-run')) return show(steps);
+    mayChange(root);
+    if (steps.length === 0) print('Nothing of dotstub is installed here.');
+    const carrying = new CarryingOut(root, print);
+    let failed = 0;
+    // One that fails must not keep the others from being taken.
+    for (const step of steps) {
+      const problem = await carrying.step(step);
+      if (problem === undefined) continue;
+      failed = 1;
+      printProblem(`dotstub uninstall: ${problem}`);
+    }
+    return failed;
   },
 };
 
-function systemAt(root: string | undefined, program: readonly string[]): System {
-  const at = (path: string): string => join(root ?? '/', path);
-  const link = linkAt(at('/etc/resolv.conf'));
-  return {
-    resolvConf:
-      link?.includes('systemd/resolve') === true
-        ? 'resolved'
-        : existsSync(at('/etc/NetworkManager')) && (root !== undefined || existsSync('/run/NetworkManager'))
-          ? 'network-manager'
-          : 'file',
-    running: root === undefined,
-    program,
-    packaged: name => readFileSync(new URL(`../systemd/${name}`, import.meta.url), 'utf8'),
-  };
-}
-
-async function carryOut(steps: readonly Step[], root: string | undefined, dryRun: boolean): Promise<number> {
-  if (dryRun) {
-    console.log(steps.map(step => `would ${stepText(step)}`).join('\n'));
-    return 0;
-  }
-  if (root === undefined && process.getuid?.() !== 0)
-    throw new UsageError('this takes root (sudo); --dry-run shows what would be done');
-  if (root === undefined && !existsSync('/run/systemd/system'))
-    throw new UsageError(
-      'the system was not started by systemd; see "dotstub run --help" for running it in another way',
-    );
-  for (const step of steps) {
-    console.log(stepText(step));
-    const problem = await carryOutOne(step, root);
-    if (problem === undefined) continue;
-    console.error(`dotstub: ${problem}\nNothing more was done; "dotstub uninstall" takes back what was.`);
-    return 1;
-  }
+function show(steps: readonly Step[]): number {
+  print(steps.length === 0 ? 'nothing would be done' : steps.map(step => `would ${stepText(step)}`).join('\n'));
   return 0;
 }
 
-/** How often the daemon is queried, a second apart, until it answers: it starts slowly on a small machine. */
-const ASK_TRIES = 10;
-
 /**
- * Carries out one step.
- * @returns the problem; undefined: it is done
+ * Makes ready for changes of the system.
+ * @throws UsageError if the steps cannot be taken by this user, or on this system
  */
-async function carryOutOne(step: Step, root: string | undefined): Promise<string | undefined> {
-  const at = (path: string): string => join(root ?? '/', path);
-  try {
-    switch (step.does) {
-      case 'write':
-        if (step.keep === true && existsSync(at(step.path))) return undefined;
-        mkdirSync(dirname(at(step.path)), { recursive: true });
-        // A link is replaced, not followed: its target belongs to another program.
-        rmSync(at(step.path), { force: true });
-        writeFileSync(at(step.path), step.text, { mode: 0o644 });
-        return undefined;
-      case 'remove':
-        rmSync(at(step.path), { force: true });
-        return undefined;
-      case 'save':
-        // A second installation must not save the file that the first one has written.
-        if (!linkExists(at(step.to)) && linkExists(at(step.path))) renameSync(at(step.path), at(step.to));
-        return undefined;
-      case 'restore':
-        renameSync(at(step.from), at(step.path));
-        return undefined;
-      case 'run': {
-        const [program = '', ...args] =
-          root === undefined ? step.command : [step.command[0] ?? '', `--root=${root}`, ...step.command.slice(1)];
-        const { status, error } = spawnSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-        return status === 0 || step.mayFail === true
-          ? undefined
-          : `${step.command.join(' ')} ${error === undefined ? `ended with ${status ?? 'a signal'}; journalctl -u dotstub may say why` : `could not be run: ${error.message}`}`;
-      }
-      case 'ask':
-        return (await answers({ address: '127.0.0.1', port: 53 }, ASK_TRIES))
-          ? undefined
-          : 'dotstub does not answer on 127.0.0.1 port 53; journalctl -u dotstub may say why';
-    }
-  } catch (error) {
-    return `${stepText(step)}: ${error instanceof Error ? error.message : String(error)}`;
-  }
+function mayChange(root: string | undefined): void {
+  // The service and all users have to read what is written.
+  process.umask(0o022);
+  if (root !== undefined) return;
+  if (process.getuid?.() !== 0) throw new UsageError('this takes root (sudo); --dry-run shows what would be done');
+  if (!existsSync('/run/systemd/system'))
+    throw new UsageError(
+      'the system was not started by systemd; see "dotstub run --help" for running it in another way',
+    );
 }
 
-const linkExists = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+function systemAt(root: string | undefined, program: readonly string[]): System {
+  const tree = treeAt(root);
+  const running = root === undefined;
+  return {
+    tree,
+    manager: managerOf(tree, running),
+    running,
+    program,
+    packaged: path => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'),
+  };
+}
 
-const linkAt = (path: string): string | undefined =>
-  lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(path) : undefined;
+/** @param root undefined: the running system */
+function treeAt(root: string | undefined): Tree {
+  const at = (path: string): string => join(root ?? '/', path);
+  const statAt = (path: string) => lstatSync(at(path), { throwIfNoEntry: false });
+  return {
+    link: path => (statAt(path)?.isSymbolicLink() === true ? readlinkSync(at(path)) : undefined),
+    text(path) {
+      // A link of another tree would lead into this one.
+      if (root !== undefined && statAt(path)?.isSymbolicLink() === true) return undefined;
+      return existsSync(at(path)) ? readFileSync(at(path), 'utf8') : undefined;
+    },
+    exists: path => statAt(path) !== undefined,
+  };
+}

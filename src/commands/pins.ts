@@ -3,13 +3,15 @@
 import { isIP } from 'node:net';
 
 import { DOT_PORT } from '../base/port-numbers.js';
-import { hostName, listenAddress } from '../config/kinds.js';
+import { visible } from '../base/visible.js';
+import { hostName, parseAddressPort } from '../config/kinds.js';
 import { tlsaOwner } from '../upstream/dane-lookup.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
 import { TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa.js';
 import type { ShownCertificate } from '../upstream/identity.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
+import { print, printJson, printProblem } from './print.js';
 
 export const pinsCommand: Command = {
   name: 'pins',
@@ -40,15 +42,15 @@ Exit code: 0 printed, 1 the server could not be reached, 2 bad usage.`,
     if (at !== undefined && isIP(at) === 0) throw new UsageError(`--at ${JSON.stringify(at)} is not an IP address`);
     const found = await fetchChain(at ?? host, port, isIP(host) === 0 ? host : undefined);
     if (typeof found === 'string') {
-      console.error(`dotstub pins: ${at ?? host} port ${port}: ${found}`);
+      printProblem(`dotstub pins: ${at ?? host} port ${port}: ${found}`);
       return 1;
     }
     const record = isIP(host) === 0 ? tlsaRecord(host, port, found) : undefined;
-    if (flag('json')) console.log(JSON.stringify({ host, port, chain: found, tlsa: record }, undefined, 2));
+    if (flag('json')) printJson({ host, port, chain: found, tlsa: record }, 2);
     else {
-      for (const [i, each] of found.entries()) console.log((i === 0 ? '' : '\n') + words(each));
+      for (const [i, each] of found.entries()) print((i === 0 ? '' : '\n') + words(each));
       if (record !== undefined)
-        console.log(`\nTLSA record, if you operate the server (see "dotstub pins --help"):\n  ${record}`);
+        print(`\nTLSA record, if you operate the server (see "dotstub pins --help"):\n  ${record}`);
     }
     return 0;
   },
@@ -58,7 +60,7 @@ function words({ subject, issuer, issuerProved, until, pin, problem }: ShownCert
   const lines = [subject, `issued by ${issuer}${issuerProved ? '' : ' (as it says, not proved)'}`];
   lines.push(`valid until ${until}`, `sha256/${pin}`);
   if (problem !== undefined) lines.push(`a pin of this key would not count: ${problem}`);
-  return lines.join('\n  ');
+  return lines.map(visible).join('\n  ');
 }
 
 /** The line of a zone file for the server's own key (RFC 7671 §5.1). */
@@ -76,8 +78,8 @@ function tlsaRecord(name: string, port: number, [own]: readonly ShownCertificate
 function split(text: string): { host: string; port: number } {
   const whole = isIP(text) !== 0 ? { host: text, port: DOT_PORT } : undefined;
   if (whole !== undefined) return whole;
-  const address = listenAddress.read(text);
-  if (address.ok) return { host: address.value.address, port: address.value.port };
+  const address = parseAddressPort(text);
+  if (address?.port !== undefined) return { host: address.address, port: address.port };
   const [, name = '', port] = /^([^:]*)(?::(\d{1,5}))?$/.exec(text) ?? [];
   const read = hostName.read(name);
   if (!read.ok || Number(port ?? DOT_PORT) > 65535)

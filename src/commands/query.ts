@@ -2,6 +2,7 @@
 
 import { domainToASCII } from 'node:url';
 
+import { visible } from '../base/visible.js';
 import { type ListenAddress, listenText } from '../os/listen-address.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { dialer } from '../upstream/dial.js';
@@ -17,7 +18,8 @@ import { typeFromText, typeToText } from '../wire/rrtype.js';
 import { answersQuery } from '../wire/upstream-query.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { listenerFrom } from './listener.js';
+import { findListener } from './listener.js';
+import { print, printJson, printProblem } from './print.js';
 
 const TIMEOUT_MS = 5500;
 
@@ -25,8 +27,8 @@ export const queryCommand: Command = {
   name: 'query',
   usage: 'query NAME [TYPE] [--json] [--dnssec] [--tcp] [--server IP:PORT | --config FILE]',
   summary: 'ask the running daemon, and show answer, source, upstream and time',
-  details: `TYPE is A where it is left out; any mnemonic or TYPEnnn will do. The daemon is asked where it listens by default
-(127.0.0.1:5300), where FILE says it listens, or at IP:PORT.
+  details: `TYPE is A where it is left out; any mnemonic or TYPEnnn will do. The installed daemon is asked, or the one that runs with
+FILE, wherever it listens; without one, the default address (127.0.0.1:5300); or IP:PORT.
 
 Options:
   --json            print one JSON object
@@ -59,27 +61,27 @@ Exit code: 0 there was an answer (also "no such name"), 1 there was none, 2 bad 
     if (type === undefined)
       throw new UsageError(`${JSON.stringify(typeText)} is not a record type; e.g. A, AAAA, MX, HTTPS, TYPE65`);
 
-    const server = listenerFrom(value('server'), value('config'));
+    const { at: server } = await findListener(value('server'), value('config'));
     const startedAtMs = systemClock.monotonicMs();
     const asked = await ask(server, questionOf(name, type), flag('dnssec'), flag('tcp'));
     const ms = systemClock.monotonicMs() - startedAtMs;
     const reply = asked && messageToText(asked.reply);
     if (asked === undefined || reply === undefined) {
-      console.error(
+      printProblem(
         `no answer from ${listenText(server)} within ${TIMEOUT_MS / 1000} s: is dotstub running there? (dotstub run; dotstub query --help)`,
       );
       return 1;
     }
     // Only the first reply says where the answer came from: the second query, over TCP, is answered from the cache.
     const report = new URLSearchParams(messageToText(asked.first)?.option(OPTION.REPORT)?.toString() ?? '');
-    if (flag('json')) console.log(JSON.stringify(asJson(reply, report, server, ms), undefined, 2));
-    else console.log(asText(reply, typeToText(type), report, server, ms));
+    if (flag('json')) printJson(asJson(reply, report, server, ms), 2);
+    else print(asText(reply, typeToText(type), report, server, ms));
     return reply.rcode === 'NOERROR' || reply.rcode === 'NXDOMAIN' ? 0 : 1;
   },
 };
 
-/** Over UDP, then over TCP if the answer was truncated. */
-async function ask(
+/** Asks over UDP, then over TCP if the answer was truncated; undefined: there was no answer. */
+export async function ask(
   server: ListenAddress,
   question: Buffer,
   dnssecOk: boolean,
@@ -158,10 +160,10 @@ function asText(reply: MessageText, type: string, report: URLSearchParams, serve
   else if (reply.answers.length === 0) heading(`${reply.question?.name ?? ''} exists, but has no ${type} record`);
   lines.push(...table(reply.answers));
   for (const { infoCode, text } of reply.extendedErrors)
-    lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${text}`}`);
+    lines.push(`why:      ${edeToText(infoCode)}${text === '' ? '' : `: ${visible(text)}`}`);
   lines.push('');
   const source = report.get('source');
-  if (source !== null) lines.push(`from:     ${sourceWords(source, report)}`);
+  if (source !== null) lines.push(`from:     ${visible(sourceWords(source, report))}`);
   lines.push(
     `checked:  ${reply.flags.includes('ad') ? 'DNSSEC secure' : (VERDICT_WORDS[report.get('verdict') ?? ''] ?? 'not validated')}`,
   );

@@ -2,25 +2,28 @@
 
 import { setFlagsFromString } from 'node:v8';
 
+import { isAnyAddress } from '../base/address.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
 import { wallSec } from '../base/time.js';
-import { type ConfigCheck, checkConfig } from '../config/check.js';
+import { type ConfigCheck, checkConfig, type GoodConfig, problemText } from '../config/check.js';
 import { loadConfig, problemReport } from '../config/load.js';
 import { withProvider } from '../config/provider.js';
 import { systemResolvers } from '../config/system.js';
 import { logger } from '../observe/log.js';
+import { StandardOutput } from '../observe/standard-output.js';
 import { statusLine } from '../control/status.js';
 import { forgetActivation, type PassedSockets, passedSockets } from '../os/activation.js';
 import { ANNOUNCED_DIRECTORIES, announcementReader } from '../os/announced.js';
 import { systemClock, systemRandom } from '../os/clock.js';
 import { type Libc, loadLibc } from '../os/libc.js';
-import { expand, isAnyAddress, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
+import { expand, type ListenAddress, listenText, reachable } from '../os/listen-address.js';
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
+import { readSurroundings } from '../os/surroundings.js';
 import { handleProcessErrors } from '../os/process-errors.js';
 import { type Announced, announcedFrom } from '../run/announced.js';
-import type { ConfigurationSource } from '../run/configuration.js';
+import { type ConfigurationSource, placed } from '../run/configuration.js';
 import { startDaemon } from '../run/daemon.js';
 import type { Daemon } from '../run/parts.js';
 import { StartError } from '../run/start-error.js';
@@ -73,8 +76,6 @@ Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   },
 };
 
-type Good = Extract<ConfigCheck, { ok: true }>;
-
 /** The source of the configuration: a file or the defaults, with PROVIDER applied. */
 class CommandLineSource implements ConfigurationSource {
   /** Our own listeners: a resolver at one of these addresses is this daemon, and asking it would be a loop. */
@@ -91,7 +92,8 @@ class CommandLineSource implements ConfigurationSource {
     if (!checked.ok || this.provider === undefined) return checked;
     const config = withProvider(checked.config, this.provider);
     if (typeof config === 'string') throw new UsageError(`PROVIDER ${config}`);
-    return { ...checked, config };
+    // The warnings are about the servers of the file, which do not count.
+    return { ...checked, config, warnings: [] };
   }
 
   /** The system's resolvers, without this daemon. */
@@ -107,7 +109,7 @@ class CommandLineSource implements ConfigurationSource {
     );
 
   /** @throws UsageError where the address of PROVIDER cannot be found */
-  check({ upstream: { bootstrap } }: Good['config']): void {
+  check({ upstream: { bootstrap } }: GoodConfig['config']): void {
     if (this.provider === undefined || bootstrap.length > 0 || this.resolvers().length > 0) return;
     const why = '/etc/resolv.conf names no resolver but this one';
     throw new UsageError(
@@ -136,20 +138,24 @@ function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined
   return libc === undefined || 'unavailable' in libc ? undefined : libc;
 }
 
+/** For a service without the right to listen on port 53: systemd was to open it. */
+const NO_SOCKETS =
+  'systemd has passed no sockets: "systemctl status dotstub.socket" says why port 53 is not open; "systemctl restart dotstub.socket" opens it';
+
 async function serve(
   source: CommandLineSource,
-  { config, notBuilt }: Good,
+  checked: GoodConfig,
   sockets: PassedSockets | undefined,
 ): Promise<number> {
-  const log = logger(config.log, process.stdout);
+  const { config } = checked;
+  const output = new StandardOutput(process.stdout, systemClock, (words, lost) => log.warn({ lost }, words));
+  const log = logger(config.log, output);
   handleProcessErrors({ log });
-  // If the reader of the log goes away, the daemon goes on.
-  process.stdout.on('error', () => undefined);
   // Before anything that takes time: a service manager may stop the daemon right after the start.
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
-  introduce(log, source, config, notBuilt, sockets);
+  introduce(log, source, checked, sockets);
   try {
     const daemon = await startDaemon({
       config,
@@ -159,8 +165,13 @@ async function serve(
       clock: systemClock,
       random: systemRandom(),
       log,
-      system: { network: systemNetwork, resolvers: source.resolvers, announced: source.announced },
-      print: line => void process.stdout.write(line),
+      system: {
+        network: systemNetwork,
+        resolvers: source.resolvers,
+        announced: source.announced,
+        surroundings: () => readSurroundings(),
+      },
+      output,
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
     });
@@ -178,8 +189,13 @@ async function serve(
     return 0;
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    log.error({}, error.message);
+    for (const each of placed(checked, error))
+      log.error({}, each.path === '' ? each.words : problemText(source.file ?? 'the defaults', each));
+    if (error.lacks === 'right' && sockets === undefined && process.env['NOTIFY_SOCKET'] !== undefined)
+      log.error({}, NO_SOCKETS);
     return error.exitCode;
+  } finally {
+    await output.flush();
   }
 }
 
@@ -187,8 +203,14 @@ async function serve(
 function introduce(
   log: Log,
   { file, resolvers, announced }: CommandLineSource,
-  { upstream: { servers, mode }, dnssec }: Good['config'],
-  notBuilt: readonly string[],
+  {
+    config: {
+      upstream: { servers, mode },
+      dnssec,
+    },
+    notBuilt,
+    warnings,
+  }: GoodConfig,
   sockets: PassedSockets | undefined,
 ): void {
   log.info({ version, node: process.versions.node, config: file ?? 'embedded defaults' }, `dotstub ${version} starts`);
@@ -213,6 +235,7 @@ function introduce(
     );
   if (notBuilt.length > 0)
     log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
+  for (const each of warnings) log.warn({}, problemText(file ?? '', each));
 }
 
 /** Logs the addresses. */
@@ -227,10 +250,11 @@ function tellAddresses(log: Log, daemon: Daemon): void {
 /** Notifies the service manager, and handles signals. */
 function supervise(log: Log, daemon: Daemon, manager: ServiceManager | undefined): { close(): void } | undefined {
   const status = (): string => `STATUS=${statusLine(daemon.overview())}`;
-  const at = (): ListenAddress | undefined => {
-    const ourselves = daemon.overview().listening.find(({ transport }) => transport === 'udp');
-    return ourselves && reachable(ourselves);
-  };
+  const at = (): readonly ListenAddress[] =>
+    daemon
+      .overview()
+      .listening.filter(({ transport }) => transport === 'udp')
+      .map(reachable);
   const alive =
     manager &&
     new Heartbeat({

@@ -1,13 +1,15 @@
 // Commands that the running daemon carries out: sends them over the control socket, and prints the reply.
 
-import { checkConfig, defaultConfig } from '../config/check.js';
-import { askDaemon } from '../control/client.js';
+import { defaultConfig } from '../config/check.js';
+import { problemReport } from '../config/load.js';
+import { askDaemon, askStatus } from '../control/client.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
-import { loadConfig, problemReport } from '../config/load.js';
+import { configurationOf } from './installed.js';
+import { print, printJson, printProblem } from './print.js';
 
 const OPTIONS = `Options:
-  --config FILE    the daemon's configuration, for its control.socket
+  --config FILE    the daemon's configuration, for its control.socket; left out: /etc/dotstub/dotstub.yaml, if it is there
   --socket PATH    the control socket
   --json           the answer as JSON
 
@@ -17,11 +19,18 @@ Exit code: 0 done, 1 the daemon said no or was not reached, 2 bad usage.`;
  * Makes a command that the daemon carries out. `about.details` leaves out options and exit codes, which all have in
  * common.
  * @param words how many arguments it takes; `evenWithBadFile`: if the configuration file is bad, the command is sent to
- * the default socket, so that the daemon reports the bad file
+ * the default socket, so that the daemon reports the bad file; `over`: waits until what the reply tells is over;
+ * `forEveryone`: every user may give it
  */
 export function telling(
   about: Omit<Command, 'run'>,
-  words: { readonly least: number; readonly most: number; readonly evenWithBadFile?: true },
+  words: {
+    readonly least: number;
+    readonly most: number;
+    readonly evenWithBadFile?: true;
+    readonly over?: (data: unknown) => Promise<void>;
+    readonly forEveryone?: true;
+  },
 ): Command {
   return {
     ...about,
@@ -34,16 +43,18 @@ export function telling(
       );
       if (positionals.length < words.least) throw new UsageError(`${about.name} needs more than that`);
       const file = value('config');
-      const checked = file === undefined ? checkConfig('') : loadConfig(file);
+      const checked = configurationOf(file);
       if (!checked.ok && words.evenWithBadFile !== true) {
-        console.error(problemReport(file ?? '', checked.problems));
+        printProblem(problemReport(file ?? '', checked.problems));
         return 2;
       }
       const { control } = checked.ok ? checked.config : defaultConfig();
-      const reply = await askDaemon(value('socket') ?? control.socket, { command: about.name, args: positionals });
-      if (flag('json')) console.log(JSON.stringify(reply));
-      else if (reply.ok) console.log(reply.text);
-      else console.error(`dotstub ${about.name}: ${reply.problem}`);
+      const ask = words.forEveryone === true ? askStatus : askDaemon;
+      const reply = await ask(value('socket') ?? control.socket, { command: about.name, args: positionals });
+      if (flag('json')) printJson(reply);
+      else if (reply.ok) print(reply.text);
+      else printProblem(`dotstub ${about.name}: ${reply.problem}`);
+      if (reply.ok) await words.over?.(reply.data);
       return reply.ok ? 0 : 1;
     },
   };

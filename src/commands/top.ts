@@ -10,6 +10,7 @@ import { columns } from '../control/table.js';
 import { parseArguments } from './arguments.js';
 import type { Command } from './command.js';
 import { loadConfig, problemReport } from '../config/load.js';
+import { print, printJson, printProblem } from './print.js';
 
 /** The daemon's reply; see control/top. */
 interface Top {
@@ -55,7 +56,7 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
     const file = value('config');
     const checked = file === undefined ? checkConfig('') : loadConfig(file);
     if (!checked.ok) {
-      console.error(problemReport(file ?? '', checked.problems));
+      printProblem(problemReport(file ?? '', checked.problems));
       return 2;
     }
     const socket = value('socket') ?? checked.config.control.socket;
@@ -64,13 +65,16 @@ Exit code: 0 done, 1 the daemon was not reached, 2 bad usage.`,
     for (;;) {
       const reply = await askDaemon(socket, { command: 'top', args: [] });
       if (!reply.ok) {
-        console.error(`dotstub top: ${reply.problem}`);
+        printProblem(`dotstub top: ${reply.problem}`);
         return 1;
       }
       const top = reply.data as Top;
       const now = sumsFrom(top.sums);
-      if (flag('json')) console.log(JSON.stringify(top));
-      else if (before !== undefined) process.stdout.write(`${live ? CLEAR : ''}${screen(top, before, now)}\n`);
+      if (flag('json')) printJson(top);
+      else if (before !== undefined) {
+        if (live) process.stdout.write(CLEAR);
+        print(screen(top, before, now));
+      }
       if (before !== undefined && !live) return 0;
       before = now;
       await sleep(LOOK_MS);

@@ -3,7 +3,8 @@
 
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from 'yaml';
 
-import { combinationProblems } from './combinations.js';
+import { visible } from '../base/visible.js';
+import { type Clash, combinationProblems, withoutEffect } from './combinations.js';
 import { nearest } from './kinds.js';
 import { presets } from './presets.js';
 import { type Config, PRESETS, schema } from './schema.js';
@@ -19,15 +20,27 @@ export interface Problem {
   readonly words: string;
 }
 
-/** The result of a check. `notBuilt`: paths of options in the file that have no effect yet. */
-export type ConfigCheck =
-  | { readonly ok: true; readonly config: Config; readonly notBuilt: readonly string[] }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+/** Where an option stands in a file. */
+export type PlaceOf = (path: string) => Pick<Problem, 'line' | 'column'>;
+
+/** A good configuration. */
+export interface GoodConfig {
+  readonly ok: true;
+  readonly config: Config;
+  /** Paths of options in the file that have no effect yet. */
+  readonly notBuilt: readonly string[];
+  /** What is allowed, but probably not meant: options that do nothing here, networks with host bits. */
+  readonly warnings: readonly Problem[];
+  readonly placeOf: PlaceOf;
+}
+
+/** The result of a check. */
+export type ConfigCheck = GoodConfig | { readonly ok: false; readonly problems: readonly Problem[] };
 
 /** A problem as `file:line:column: path: words`, the form that compilers use and editors understand. */
 export function problemText(file: string, { line, column, path, words }: Problem): string {
   const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
-  return path === '' ? `${place}: ${words}` : `${place}: ${path}: ${words}`;
+  return visible(path === '' ? `${place}: ${words}` : `${place}: ${path}: ${words}`);
 }
 
 /** Bounds the work for a file that is not a configuration. */
@@ -64,12 +77,16 @@ export function checkConfig(text: string): ConfigCheck {
 
   const reader = new Reader(document, lines, text);
   const root = reader.fields(schema, document.contents, '');
-  const { problems, notBuilt } = reader;
+  const { problems, notBuilt, warnings } = reader;
   if (problems.length > 0) return { ok: false, problems: problems.sort(inFileOrder) };
   // The cast is true: the reader has filled every field of the schema with a value of its row's kind, as Config says.
   const config = deepFreeze(root) as unknown as Config;
-  const clashes = combinationProblems(config).map(({ path, words }) => ({ path, words, ...reader.placeOf(path) }));
-  return clashes.length > 0 ? { ok: false, problems: clashes } : { ok: true, config, notBuilt };
+  const placeOf: PlaceOf = path => reader.placeOf(path);
+  const placed = ({ path, words }: Clash): Problem => ({ path, words, ...placeOf(path) });
+  const clashes = combinationProblems(config).map(placed);
+  if (clashes.length > 0) return { ok: false, problems: clashes };
+  const idle = withoutEffect(config, path => reader.isGiven(path)).map(placed);
+  return { ok: true, config, notBuilt, warnings: [...warnings, ...idle].sort(inFileOrder), placeOf };
 }
 
 const inFileOrder = (a: Problem, b: Problem): number =>
@@ -82,6 +99,7 @@ class Reader {
   readonly problems: Problem[] = [];
   /** Paths of options in the file that have no effect yet. */
   readonly notBuilt: string[] = [];
+  readonly warnings: Problem[] = [];
   /** Where each option stands, by its path. */
   private readonly places = new Map<string, { line: number; column: number }>();
   /** Defaults of the preset that the file chooses, by dotted path. */
@@ -92,6 +110,11 @@ class Reader {
     private readonly lines: LineCounter,
     private readonly text: string,
   ) {}
+
+  /** Whether the file has an option, a group or an entry of a list. */
+  isGiven(path: string): boolean {
+    return this.places.has(path);
+  }
 
   /** Where an option stands, else the nearest group or list around it. */
   placeOf(path: string): { line?: number; column?: number } {
@@ -178,7 +201,10 @@ class Reader {
 
   private value(kind: OptionRow<unknown, unknown>['kind'], node: unknown, path: string): unknown {
     const read = kind.read(scalarValue(node));
-    if (read.ok) return read.value;
+    if (read.ok) {
+      if (read.warning !== undefined) this.warnings.push(this.problemAt(node, path, read.warning));
+      return read.value;
+    }
     this.report(node, path, `${this.shown(node)} is not allowed (${read.problem}). Allowed: ${kind.allowed}`);
     return undefined;
   }
@@ -248,13 +274,14 @@ class Reader {
   }
 
   private report(node: unknown, path: string, words: string): void {
+    this.problems.push(this.problemAt(node, path, words));
+  }
+
+  private problemAt(node: unknown, path: string, words: string): Problem {
     const offset = offsetOf(node);
-    if (offset === undefined) {
-      this.problems.push({ path, words, ...this.placeOf(path) });
-      return;
-    }
+    if (offset === undefined) return { path, words, ...this.placeOf(path) };
     const { line, col } = this.lines.linePos(offset);
-    this.problems.push({ line, column: col, path, words });
+    return { line, column: col, path, words };
   }
 }
 

@@ -1,8 +1,9 @@
 // Checks that concern several options: those that contradict each other, and those that need each other.
 
+import { addressOctets, exclude, isAnyAddress } from '../base/address.js';
 import type { Config } from './schema.js';
 
-/** A contradiction. */
+/** A contradiction, or an option that does nothing. */
 export interface Clash {
   /** The option that a user would most likely change. */
   readonly path: string;
@@ -13,24 +14,33 @@ export interface Clash {
 export const modeOf = ({ upstream }: Config): NonNullable<Config['upstream']['mode']> =>
   upstream.mode ?? (upstream.servers.length > 0 ? 'strict' : 'opportunistic');
 
+/**
+ * How answers are validated. Left out: `require` with listed servers; `prefer` with the system's resolvers, because many
+ * home routers strip signatures, and their users would have no names at all.
+ */
+export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['dnssec']['mode']> =>
+  dnssec.mode ?? (upstream.servers.length > 0 ? 'require' : 'prefer');
+
 /** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
   return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
-  const text = ({ address, port }: { address: string; port: number }): string => `${address} port ${port}`;
-  const seen = new Map<string, string>();
   const tcpListeners = [
-    ...(metrics.listen === 'off' ? [] : [{ at: metrics.listen, path: 'metrics.listen' }]),
-    ...listen.map((at, i) => ({ at, path: `listen[${i}]` })),
-    ...tls.addresses.map((at, i) => ({ at, path: `listen_tls.addresses[${i}]` })),
+    ...(metrics.listen === 'off' ? [] : [{ ...metrics.listen, path: 'metrics.listen' }]),
+    ...listen.map((at, i) => ({ ...at, path: `listen[${i}]` })),
+    ...tls.addresses.map((at, i) => ({ ...at, path: `listen_tls.addresses[${i}]` })),
   ];
-  for (const { at, path } of tcpListeners) {
-    const other = seen.get(text(at));
-    if (other !== undefined)
-      yield { path, words: `${text(at)} is already used by ${other}; allowed: a port of its own for every listener` };
-    seen.set(text(at), path);
+  for (const [i, { address, port, path }] of tcpListeners.entries()) {
+    const other = tcpListeners.slice(0, i).find(before => before.port === port && exclude(before.address, address));
+    if (other === undefined) continue;
+    const [wide, one] = isAnyAddress(address) ? [address, other.address] : [other.address, address];
+    const words =
+      wide === one
+        ? `${address} port ${port} is already used by ${other.path}; allowed: a port of its own for every listener`
+        : `${address} port ${port} cannot be beside ${other.address} in ${other.path}: ${wide} takes what is sent to ${one}, too; allowed: one of them, or another port`;
+    yield { path, words };
   }
   if (listen.length === 0 && tls.addresses.length === 0)
     yield {
@@ -137,3 +147,104 @@ function* cacheProblems({ cache }: Config): Iterable<Clash> {
     };
   }
 }
+
+/**
+ * Finds options of a file that do nothing beside the others, with the reason. They are allowed, because a file may be
+ * changed step by step.
+ * @param isGiven whether the file has an option: defaults are nobody's mistake
+ */
+export function withoutEffect(config: Config, isGiven: (path: string) => boolean): Clash[] {
+  const found = [
+    ...idleUpstream(config),
+    ...idleServers(config),
+    ...idleRoutes(config),
+    ...idleDnssec(config),
+    ...idleListeners(config),
+    ...idleAccess(config),
+  ];
+  return found
+    .filter(({ path }) => isGiven(path))
+    .map(({ path, words }) => ({ path, words: `has no effect: ${words}` }));
+}
+
+function* idleUpstream(config: Config): Iterable<Clash> {
+  const { servers, bootstrap } = config.upstream;
+  const [only] = servers;
+  if (bootstrap.length > 0 && servers.every(({ addresses }) => addresses.length > 0))
+    yield { path: 'upstream.bootstrap', words: 'no server is listed without addresses' };
+  if (servers.length === 1 && only?.addresses.length === 1)
+    yield { path: 'upstream.policy', words: 'there is one address to ask' };
+  if (modeOf(config) !== 'off') return;
+  const words = 'nothing is sent over TLS in mode off';
+  if (config.portal.detect === 'off') yield { path: 'upstream.ca_file', words };
+  for (const key of ['client_certificate', 'client_key']) yield { path: `upstream.${key}`, words };
+}
+
+function* idleServers(config: Config): Iterable<Clash> {
+  const isOff = modeOf(config) === 'off';
+  for (const [i, { addresses, pins }] of config.upstream.servers.entries()) {
+    const path = `upstream.servers[${i}]`;
+    if (pins.length === 0) yield { path: `${path}.pin_policy`, words: 'the server has no pins' };
+    if (isOff) yield { path: `${path}.port`, words: 'servers are asked on port 53 in mode off' };
+    else if (addresses.length > 0 && addresses.every(each => each.port !== undefined))
+      yield { path: `${path}.port`, words: 'every address has a port of its own' };
+    for (const [j, each] of addresses.entries())
+      if (isOff && each.port !== undefined)
+        yield {
+          path: `${path}.addresses[${j}]`,
+          words: 'its port is not used: servers are asked on port 53 in mode off',
+        };
+  }
+}
+
+function* idleRoutes({ routes }: Config): Iterable<Clash> {
+  const first = new Map<string, string>();
+  for (const [i, { zones }] of routes.entries())
+    for (const [j, zone] of zones.entries()) {
+      const path = `routes[${i}].zones[${j}]`;
+      const other = first.get(zone);
+      if (other === undefined) first.set(zone, path);
+      else yield { path, words: `${other} has ${zone} already, and the first route counts` };
+    }
+}
+
+function* idleDnssec({ dnssec, upstream }: Config): Iterable<Clash> {
+  if (dnssec.mode !== 'off' && dnssec.mode !== 'trust_ad') return;
+  const words = `answers are not validated here (dnssec.mode ${dnssec.mode})`;
+  for (const key of ['negative_trust_anchors', 'ntp_names']) yield { path: `dnssec.${key}`, words };
+  // TLSA records are validated in every mode.
+  if (upstream.servers.some(({ dane }) => dane)) return;
+  for (const key of ['trust_anchors', 'sha1', 'max_nsec3_iterations']) yield { path: `dnssec.${key}`, words };
+}
+
+function* idleListeners({ listen_tls: tls, front, log }: Config): Iterable<Clash> {
+  if (tls.addresses.length === 0)
+    for (const key of ['certificate', 'key'])
+      yield {
+        path: `listen_tls.${key}`,
+        words: 'listen_tls.addresses is empty (unless systemd opens a socket for DNS over TLS: dotstub-tls.socket)',
+      };
+  if (front.io === 'dgram') yield { path: 'front.threads', words: 'with front.io dgram, the main thread serves UDP' };
+  if (log.queries === 'off') yield { path: 'log.query_file', words: 'no query log is written (log.queries off)' };
+}
+
+/** A client may read the cache only if it may ask at all. */
+function* idleAccess({ access: { allow, snoop } }: Config): Iterable<Clash> {
+  for (const [i, network] of snoop.entries())
+    if (!allow.some(each => within(network, each) || within(each, network)))
+      yield { path: `access.snoop[${i}]`, words: 'no network of access.allow has any address of it' };
+}
+
+/** Whether a network is all in another one. */
+function within(inner: Cidr, outer: Cidr): boolean {
+  const [octets, of] = [addressOctets(inner.address), addressOctets(outer.address)];
+  if (octets === undefined || of === undefined || octets.length !== of.length || inner.prefix < outer.prefix)
+    return false;
+  for (let bit = 0; bit < outer.prefix; bit++) {
+    const mask = 0x80 >> (bit & 7);
+    if ((((octets[bit >> 3] ?? 0) ^ (of[bit >> 3] ?? 0)) & mask) !== 0) return false;
+  }
+  return true;
+}
+
+type Cidr = Config['access']['allow'][number];

@@ -3,10 +3,16 @@
 
 import { isIP, isIPv4 } from 'node:net';
 
+import { addressOctets, addressText, isLinkLocal } from '../base/address.js';
 import { HTTPS_PORT } from '../base/port-numbers.js';
 
-/** A value, or what is wrong with it in a few words: `not a duration`, `out of range`. */
-export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string };
+/**
+ * A value, or what is wrong with it in a few words: `not a duration`, `out of range`. `warning`: the value is used, but
+ * it is probably not what was meant.
+ */
+export type Read<T> =
+  | { readonly ok: true; readonly value: T; readonly warning?: string }
+  | { readonly ok: false; readonly problem: string };
 
 /** A kind of scalar value. */
 export interface Kind<T> {
@@ -30,7 +36,9 @@ export function oneOf<const W extends string>(words: readonly W[]): Kind<W> {
     read(input) {
       const word = words.find(each => each === input);
       if (word !== undefined) return good(word);
-      const near = typeof input === 'string' ? nearest(input, words) : undefined;
+      // Programs that write YAML 1.1 turn `off` into false.
+      const text = input === false ? 'off' : input;
+      const near = typeof text === 'string' ? nearest(text, words) : undefined;
       return bad(near === undefined ? 'no such choice' : `did you mean ${near}?`);
     },
     write: value => value,
@@ -191,18 +199,63 @@ export const addressPort = text(
   writeAddressPort,
 );
 
-/** An address and port to listen on. */
-export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = text(
-  'an IP address and port (1 to 65535) such as 127.0.0.1:53 or "[::1]:53"',
-  input => {
-    const parsed = parseAddressPort(input);
-    return parsed?.port === undefined ? undefined : { address: parsed.address, port: parsed.port };
-  },
-  writeAddressPort,
-);
+/** The first octets of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2). */
+const IPV4_MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 
-/** A network in CIDR notation. An address without a prefix length is a network of one address. */
-export const network: Kind<{ readonly address: string; readonly prefix: number }> = text(
+const LISTEN_ADDRESS = 'an IP address and port';
+
+/** An address and port to listen on. The address is in canonical form (RFC 5952), so that two texts of one are equal. */
+export const listenAddress: Kind<{ readonly address: string; readonly port: number }> = {
+  allowed: `${LISTEN_ADDRESS} (1 to 65535) such as 127.0.0.1:53 or "[::1]:53"`,
+  read(input) {
+    if (typeof input !== 'string') return bad('not text');
+    const { bare, zone } = zoneTakenOut(input);
+    const parsed = parseAddressPort(bare);
+    const octets = addressOctets(parsed?.address ?? '');
+    if (parsed?.port === undefined || octets === undefined) return bad(`not ${LISTEN_ADDRESS}`);
+    const address = addressText(octets, 0, octets.length === 4 ? 4 : 16);
+    const problem = listenProblem(octets, address, zone);
+    if (problem !== undefined) return bad(problem);
+    return good({ address: zone === undefined ? address : `${address}%${zone}`, port: parsed.port });
+  },
+  write: writeAddressPort,
+  schema: { type: 'string' },
+};
+
+/** The longest name of an interface, octets (IFNAMSIZ). */
+const MOST_ZONE_BYTES = 15;
+
+/** Takes the zone out of `[fe80::1%eth0]:53`: isIP of Node.js does not know all characters of interface names. */
+function zoneTakenOut(input: string): { readonly bare: string; readonly zone: string | undefined } {
+  const [, head, zone, tail] = /^(\[[^\]%]+)%([^\s/:%\]]+)(\].*)$/.exec(input) ?? [];
+  return head === undefined || tail === undefined ? { bare: input, zone: undefined } : { bare: head + tail, zone };
+}
+
+/** Why no socket can be bound to an address, on any machine; undefined: one can. */
+function listenProblem(octets: Buffer, address: string, zone: string | undefined): string | undefined {
+  const [first = 0] = octets;
+  if (octets.length === 4) {
+    const isForMany = (first >= 224 && first < 240) || octets.every(octet => octet === 255);
+    return isForMany ? 'a multicast or broadcast address, where nobody can listen' : undefined;
+  }
+  if (first === 0xff) return 'a multicast address, where nobody can listen';
+  if (octets.subarray(0, 12).equals(IPV4_MAPPED))
+    return `an IPv4 address in IPv6 form: write ${addressText(octets, 12, 4)}`;
+  if (zone !== undefined && Buffer.byteLength(zone) > MOST_ZONE_BYTES)
+    return `no interface has a name of more than ${MOST_ZONE_BYTES} octets`;
+  if (isLinkLocal(address) && zone === undefined)
+    return 'a link-local address without its link: add the interface, such as %eth0';
+  if (!isLinkLocal(address) && zone !== undefined) return `only link-local addresses have a zone: leave %${zone} out`;
+  return undefined;
+}
+
+/** A network: an address whose bits after the prefix are 0. */
+interface Cidr {
+  readonly address: string;
+  readonly prefix: number;
+}
+
+const CIDR = text<Cidr>(
   'a network such as 192.168.0.0/16 or "fd00::/8"',
   input => {
     const [address = '', bits, rest] = input.split('/');
@@ -221,11 +274,48 @@ export const network: Kind<{ readonly address: string; readonly prefix: number }
   ({ address, prefix }) => `${address}/${prefix}`,
 );
 
+/** An IPv4-mapped prefix (RFC 4291 §2.5.5.2): the addresses below it are those of IPv4. */
+const MAPPED = addressOctets('::ffff:0:0') ?? Buffer.alloc(0);
+const MAPPED_PREFIX = 96;
+
+/**
+ * The network that an address and a prefix length stand for: without host bits, and of IPv4 where it is written as
+ * IPv4-mapped.
+ */
+function networkOf({ address, prefix }: Cidr): Cidr {
+  const octets = addressOctets(address);
+  if (octets === undefined) return { address, prefix };
+  for (let bit = prefix; bit < 8 * octets.length; bit++) {
+    const at = bit >> 3;
+    octets[at] = (octets[at] ?? 0) & ~(0x80 >> (bit & 7));
+  }
+  const mapped =
+    octets.length === 16 && prefix >= MAPPED_PREFIX && octets.subarray(0, 12).equals(MAPPED.subarray(0, 12));
+  return mapped
+    ? { address: addressText(octets, 12, 4), prefix: prefix - MAPPED_PREFIX }
+    : { address: addressText(octets, 0, octets.length === 4 ? 4 : 16), prefix };
+}
+
+/** A network in CIDR notation. An address without a prefix length is a network of one address. */
+export const network: Kind<Cidr> = {
+  ...CIDR,
+  read(input) {
+    const read = CIDR.read(input);
+    if (!read.ok) return read;
+    const value = networkOf(read.value);
+    const meant = CIDR.write(value);
+    const isSame = addressOctets(value.address)?.equals(addressOctets(read.value.address) ?? Buffer.alloc(0)) === true;
+    if (isSame) return good(value);
+    const why = value.prefix === read.value.prefix ? 'has bits set after its prefix' : 'is written as IPv4-mapped';
+    return { ok: true, value, warning: `${String(input)} ${why}, and is taken as ${String(meant)}` };
+  },
+};
+
 /** A NAT64 prefix, with the lengths that RFC 6052 §2.2 allows. */
 export const nat64Prefix = text(
   'a NAT64 prefix such as "64:ff9b::/96" (length 32, 40, 48, 56, 64 or 96)',
   input => {
-    const parsed = network.read(input);
+    const parsed = CIDR.read(input);
     return parsed.ok && parsed.value.address.includes(':') && [32, 40, 48, 56, 64, 96].includes(parsed.value.prefix)
       ? input
       : undefined;
@@ -334,6 +424,8 @@ const DIGEST_HEX: Readonly<Record<string, number>> = { 1: 40, 2: 64, 4: 96 };
 export const trustAnchor = text(
   'a DS or DNSKEY record such as ". DS 20326 8 2 " and 64 hex digits',
   input => {
+    const [owner = ''] = input.split(/\s/);
+    if (owner !== '.' && !domainName.read(owner).ok) return undefined;
     if (DNSKEY.test(input)) return input;
     const ds = DS.exec(input);
     return ds?.[4] !== undefined && ds[5]?.replace(/\s/g, '').length === DIGEST_HEX[ds[4]] ? input : undefined;
@@ -341,14 +433,33 @@ export const trustAnchor = text(
   same,
 );
 
-/** The one of `words` that is closest to `input`; undefined if none is close. */
+/** Words for yes. None of the words for a mode, a policy or `off` is what they mean. */
+const YES = ['on', 'yes', 'true', 'enabled', 'enable'];
+/** A word with one of these before it means the opposite, or something else. */
+const NEGATION = /^(in|un|no|non|not|dis)[-_]?$/;
+
+/**
+ * The one of `words` that was probably meant by `input`, which has a slip of the keyboard; undefined if none was. It is
+ * never a word for the opposite: `off` is not suggested for `on`, and `insecure` not for `secure`.
+ */
 export function nearest(input: string, words: readonly string[]): string | undefined {
+  const given = input.toLowerCase();
+  if (YES.includes(given)) return undefined;
   const ranked = words
-    .map(word => ({ word, distance: editDistance(input.toLowerCase(), word.toLowerCase()) }))
+    .filter(word => !isNegated(given, word) && !isNegated(word, given))
+    .map(word => ({ word, distance: editDistance(given, word.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
-  return best !== undefined && best.distance <= Math.max(2, Math.floor(input.length / 3)) ? best.word : undefined;
+  const [best, second] = ranked;
+  // `mix_ttl` is as close to min_ttl as to max_ttl.
+  if (best === undefined || best.distance > slipsIn(given) || best.distance === second?.distance) return undefined;
+  return best.word;
 }
+
+/** How many characters of a word may be wrong: not so many that a short one becomes any other. */
+const slipsIn = (word: string): number => (word.length < 4 ? 1 : Math.max(2, Math.floor(word.length / 3)));
+
+const isNegated = (word: string, other: string): boolean =>
+  other.endsWith(word) && NEGATION.test(other.slice(0, -word.length));
 
 /** Levenshtein distance. */
 function editDistance(a: string, b: string): number {

@@ -2,7 +2,11 @@
 
 import { readFileSync } from 'node:fs';
 
+import { wordsFor } from '../base/system-error.js';
 import { checkConfig, type ConfigCheck, problemText } from './check.js';
+
+/** Where the configuration of the installed daemon is. */
+export const INSTALLED_CONFIG = '/etc/dotstub/dotstub.yaml';
 
 /** Reads and checks a configuration file. A file that cannot be read is reported as a problem. */
 export function loadConfig(file: string): ConfigCheck {
@@ -10,16 +14,7 @@ export function loadConfig(file: string): ConfigCheck {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-    const words =
-      code === 'ENOENT'
-        ? 'there is no such file'
-        : code === 'EACCES'
-          ? 'no permission to read it'
-          : code === 'EISDIR'
-            ? 'it is a directory'
-            : String(error);
-    return { ok: false, problems: [{ path: '', words }] };
+    return { ok: false, problems: [{ path: '', words: wordsFor(error) }] };
   }
   return checkConfig(text);
 }

@@ -1,8 +1,9 @@
-// Writes the schema as the example file, as JSON Schema for editors and as the README's table, and a configuration as the file
-// that produces it. The YAML is simple enough to be written without a library.
+// Writes the schema as the example file, as JSON Schema for editors and as a page of tables, and a configuration as the file that
+// produces it. The YAML is simple enough to be written without a library.
 
-import { type Config, schema } from './schema.js';
+import { type Config, PRESETS, schema } from './schema.js';
 import { changeOf } from './options.js';
+import { presets } from './presets.js';
 import type { Fields, ListRow, OptionRow, SchemaRow } from './shape.js';
 
 const COMMENT_WIDTH = 110;
@@ -183,12 +184,60 @@ const about = (row: OptionRow<unknown, unknown> | ListRow<unknown>): Record<stri
   description: `${helpText(row)} Allowed: ${row.kind.allowed}.`,
 });
 
-/** The README's table of options, Markdown. */
-export function optionTable(): string {
-  const lines = tableRows(schema, '').map(cells => `| ${cells.map(cell => cell.replace(/\|/g, '\\|')).join(' | ')} |`);
-  return ['| option | default | change | what it does, and what is allowed |', '|---|---|---|---|', ...lines].join(
-    '\n',
+/** docs/options.md: all options, and what the presets set. */
+export const optionsPage = (): string => `# Options
+
+Written by "npm run render" from the schema. The file is YAML, so it may be JSON. No option is required: an empty file is
+valid. Durations take ms, s, m, h or d; a bare number is seconds. Sizes take B, KiB, MiB or GiB; a bare number is bytes.
+
+The column "change" says what brings a changed value into force: a reload, or a restart. The rows without it have no
+effect of their own yet, or only choose defaults.
+
+${optionSections().join('\n\n')}
+
+## Presets
+
+A preset sets these defaults. Values in the file override them.
+
+${presetTable()}
+`;
+
+/** A table of the options that are in no group, then a section for each group. */
+function optionSections(): string[] {
+  const heading = ['option', 'default', 'change', 'what it does, and what is allowed'];
+  const rows: Fields = schema;
+  const alone = Object.entries(rows).filter(([, row]) => row.row === 'option' || row.row === 'list');
+  const sections = Object.entries(rows).flatMap(([key, row]) =>
+    row.row === 'group' || row.row === 'groups'
+      ? [`## ${key}`, row.help, markdownTable([heading, ...tableRows({ [key]: row }, '')])]
+      : [],
   );
+  return [markdownTable([heading, ...tableRows(Object.fromEntries(alone), '')]), ...sections];
+}
+
+/** What the presets set, and what counts without one. Empty cells: left out. */
+function presetTable(): string {
+  const defaults = new Map(tableRows(schema, '').map(([name = '', fallback = '']) => [name, fallback]));
+  const paths = new Set(PRESETS.flatMap(preset => Object.keys(presets[preset])));
+  return markdownTable([
+    ['option', 'without a preset', ...PRESETS],
+    ...[...paths].map(path => {
+      const name = `\`${path}\``;
+      const fallback = defaults.get(name) ?? '';
+      const cells = PRESETS.map(preset => {
+        const value = presets[preset][path];
+        if (value === undefined) return fallback;
+        return `\`${Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? value : JSON.stringify(value)}\``;
+      });
+      return [name, fallback, ...cells];
+    }),
+  ]);
+}
+
+/** A table; the first row is the heading. */
+function markdownTable([heading = [], ...rows]: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map(cell => cell.replace(/\|/g, '\\|')).join(' | ')} |`;
+  return [line(heading), `|${'---|'.repeat(heading.length)}`, ...rows.map(line)].join('\n');
 }
 
 /** What brings a change into force; empty for options that have no effect of their own. */

@@ -1,5 +1,7 @@
-// Every option, one row each. Its check, default, help, example, JSON schema and line in the README come from the row.
+// Every option, one row each. Its check, default, help, example, JSON schema and line in docs/options.md come from the row.
 // Values are in ms and bytes after reading; the file writes them with units.
+
+import { constants } from 'node:buffer';
 
 import {
   addressPort,
@@ -33,6 +35,9 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
+/** Answers are in one piece of memory. This is the largest one of Node.js 20; on 32-bit machines there is less. */
+const MOST_CACHE_BYTES = Math.min(4 * GIB, constants.MAX_LENGTH);
+
 /** RFC 1122 §3.2.1.3 and RFC 4291 §2.5.3. */
 const LOOPBACK = [
   { address: '127.0.0.0', prefix: 8 },
@@ -64,7 +69,7 @@ export const schema = {
       { address: '::1', port: 5300 },
     ],
     64,
-    'Addresses for queries over UDP and TCP. The default needs no privileges; the presets listen on port 53.',
+    'Addresses for queries over UDP and TCP. 0.0.0.0 and :: stand for all addresses that the machine has, as they come and go. A link-local address has its interface with it, as in "[fe80::1%eth0]:53". An address that the machine does not have yet is served once it has it. The default needs no privileges; the presets listen on port 53.',
   ),
   listen_tls: group('DNS over TLS for clients on the local network, such as phones.', {
     addresses: list(listenAddress, [], 64, 'Addresses for queries over TLS.', {
@@ -199,10 +204,10 @@ export const schema = {
     },
   ),
   dnssec: group('DNSSEC validation.', {
-    mode: option(
+    mode: optional(
       oneOf(['require', 'prefer', 'trust_ad', 'off']),
-      'require',
-      'require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation.',
+      "require: answers are validated here. prefer: the same, but answers of a server that strips all signatures are accepted. trust_ad: the AD bit of an authenticated server is believed. off: no validation. Left out: require if servers are listed, prefer with the system's resolvers, since many home routers strip signatures.",
+      { example: 'require' },
     ),
     trust_anchors: list(
       trustAnchor,
@@ -241,7 +246,7 @@ export const schema = {
     ),
   }),
   cache: group('The cache.', {
-    size: option(size(64 * KIB, 64 * GIB), 16 * MIB, 'Memory for cached answers.', RESTART),
+    size: option(size(64 * KIB, MOST_CACHE_BYTES), 16 * MIB, 'Memory for cached answers.', RESTART),
     min_ttl: option(
       duration(0, HOUR),
       0,
@@ -309,6 +314,13 @@ export const schema = {
       { address: '127.0.0.1', port: 9153 },
       'The address for HTTP: the status page, /metrics, /livez and /readyz.',
     ),
+    hosts: list(
+      domainName,
+      [],
+      64,
+      'Names under which others reach `metrics.listen`, with all names below them. Requests for other names are refused, because a page from elsewhere may have led a browser here; IP addresses, local names and the host name of this machine are always accepted.',
+      { example: ['dns1.corp.example'] },
+    ),
   }),
   state_directory: option(
     path,
@@ -332,6 +344,12 @@ export const schema = {
       count(0, 0xfffffffe),
       "The number of the group that may use the socket. The daemon must be a member. Left out: the daemon's own group.",
       { ...RESTART, example: 4 },
+    ),
+    status: option(
+      oneOf(['everyone', 'group']),
+      'everyone',
+      'Who may ask for the status ("dotstub status", "dotstub upstreams"), at a socket of its own whose name ends with .status. It shows servers and health, and nothing about queries.',
+      RESTART,
     ),
   }),
   log: group('The log, on standard output.', {

@@ -1,5 +1,5 @@
 // The shapes of a schema's rows, and the type of the configuration that follows from them. The check, the defaults, the example
-// file, the JSON schema, the manual and the README table all walk the schema.
+// file, the JSON schema, the manual and docs/options.md all walk the schema.
 
 import type { Kind } from './kinds.js';
 

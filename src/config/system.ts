@@ -1,16 +1,44 @@
 // The resolvers that the system is configured with: the servers to use when the configuration lists none.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 
 import { withoutZone, zoneOf } from '../base/address.js';
 
 /** The copy of the resolv.conf that "dotstub install" replaced. */
 export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
 
-/** Where the real servers are if resolv.conf names only a local stub: systemd-resolved, and NetworkManager. */
-const BEHIND_A_STUB = ['/run/systemd/resolve/resolv.conf', '/run/NetworkManager/no-stub-resolv.conf'];
+/** Where the hook that "dotstub install" gives to dhclient writes the resolvers of the network, as a resolv.conf. */
+export const NETWORK_RESOLV_CONF = '/run/dotstub-network/resolv.conf';
+/** The record of resolvconf and openresolv that names this daemon. */
+export const OUR_RECORD = 'lo.dotstub';
+
+/**
+ * Where the real servers are if resolv.conf names only a local one: files of systemd-resolved, NetworkManager, connman
+ * and our hook.
+ */
+const KEPT_FILES = [
+  '/run/systemd/resolve/resolv.conf',
+  '/run/NetworkManager/no-stub-resolv.conf',
+  '/run/connman/resolv.conf',
+  NETWORK_RESOLV_CONF,
+];
+/** The same, with a file for each interface: Debian's resolvconf, openresolv, and dhcpcd. */
+const KEPT_DIRECTORIES = [
+  '/run/resolvconf/interface',
+  '/run/resolvconf/interfaces',
+  '/run/dhcpcd/hook-state/resolv.conf',
+];
+/** Bounds what a directory could bring. */
+const MAX_RECORDS = 32;
+/** The directories of all these, and how the names of the files that count begin. */
+export const RESOLVER_DIRECTORIES: readonly { readonly path: string; readonly prefix: string }[] = [
+  { path: '/etc', prefix: 'resolv.conf' },
+  ...KEPT_FILES.map(file => ({ path: dirname(file), prefix: basename(file) })),
+  ...KEPT_DIRECTORIES.map(path => ({ path, prefix: '' })),
+];
 const RESOLV_CONF = '/etc/resolv.conf';
 /** Bounds the servers that a damaged file could bring. */
 const MAX_NAMESERVERS = 8;
@@ -46,16 +74,32 @@ export function withUsableZone(address: string, interfaces: typeof networkInterf
 /**
  * The addresses of the system's resolvers. Local stubs and our own listeners are left out.
  * @param isOurs whether port 53 of an address is one of our own listeners; forwarding to it would be a loop
- * @param read reads a file; may throw
+ * @param files the system's files; both functions may throw
  */
 export function systemResolvers(
   isOurs: (address: string) => boolean,
-  read: (path: string) => string = path => readFileSync(path, 'utf8'),
+  files: SystemFiles = {
+    read: path => readFileSync(path, 'utf8'),
+    list: path => readdirSync(path),
+  },
 ): string[] {
-  /** Undefined: a file that is missing or cannot be read. Most systems have only some of them. */
+  /** Undefined: what is missing or cannot be read. Most systems have only some of them. */
   const from = (path: string): string[] | undefined => {
     try {
-      return nameservers(read(path));
+      return nameservers(files.read(path));
+    } catch {
+      return undefined;
+    }
+  };
+  /** A directory without files is one that nobody uses. */
+  const fromRecords = (path: string): string[] | undefined => {
+    try {
+      const names = files.list(path).filter(name => name !== OUR_RECORD);
+      const found = names
+        .sort()
+        .slice(0, MAX_RECORDS)
+        .flatMap(name => from(join(path, name)) ?? []);
+      return names.length === 0 ? undefined : found.slice(0, MAX_NAMESERVERS);
     } catch {
       return undefined;
     }
@@ -63,13 +107,20 @@ export function systemResolvers(
   const configured = from(RESOLV_CONF) ?? [];
   const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
   const behindStub = (): string[] => {
-    const kept = BEHIND_A_STUB.map(from).filter(found => found !== undefined);
+    const kept = [...KEPT_FILES.map(from), ...KEPT_DIRECTORIES.map(fromRecords)].filter(found => found !== undefined);
     // The copy is from the network on which dotstub was installed: it counts only if nobody keeps track of networks. A file
     // without servers says that this network has none.
-    const files = kept.length === 0 ? [from(SAVED_RESOLV_CONF) ?? []] : kept;
-    return files.map(found => found.filter(address => !isOurs(address))).find(found => found.length > 0) ?? [];
+    const all = kept.length === 0 ? [from(SAVED_RESOLV_CONF) ?? []] : kept;
+    return all.map(found => found.filter(address => !isOurs(address))).find(found => found.length > 0) ?? [];
   };
   const behind = configured.some(address => isStub(address) || isOurs(address)) ? behindStub() : [];
   const real = configured.filter(address => !isStub(address) && !isOurs(address));
   return [...new Set([...behind, ...real])];
+}
+
+/** The files that are read; other ones only in tests. */
+export interface SystemFiles {
+  read(path: string): string;
+  /** The names of the files in a directory. */
+  list(path: string): string[];
 }

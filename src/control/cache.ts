@@ -1,5 +1,6 @@
 // The `cache` and `flush` commands of the control socket.
 
+import { cacheText } from '../base/rates.js';
 import { isWithin, type Name, nameOf, nameText } from '../dnssec/name.js';
 import { nameFromText } from '../wire/name.js';
 import type { ControlReply } from './protocol.js';
@@ -11,6 +12,7 @@ export interface CacheParts {
     readonly entries: number;
     readonly bytes: number;
     readonly limitBytes: number;
+    readonly sizeBytes: number;
     readonly zones: number;
   };
   /** Forgets answers, and known states of zones, for the names that `isMeant` accepts. Returns how many answers. */
@@ -42,29 +44,29 @@ export function cacheCommands({ stats, forget }: CacheParts): {
       ? flush(`${nameText(name)} and all below it`, each => isWithin(each, name))
       : flush(nameText(name), each => each === name);
   }
+  /** What "flush" and "cache flush" do, with the same words. */
+  function flushed([of, name, ...more]: readonly string[]): ControlReply {
+    if (of === 'all' && name === undefined) return flush('all', () => true);
+    if (of === 'name' && more.length === 0) return flushName(name, false);
+    if (of === 'zone' && more.length === 0) return flushName(name, true);
+    if (of !== undefined && of !== 'all' && name === undefined) return flushName(of, false);
+    const words = of === undefined ? '' : ` ${[of, name, ...more].join(' ')}`;
+    return { ok: false, problem: `flush${words}: there are NAME, "name NAME", "zone NAME" and "all"` };
+  }
   return {
-    flush: { run: ([name]) => flushName(name, false) },
+    flush: { run: flushed },
     cache: {
-      run([what = 'stats', of, name]) {
+      run([what = 'stats', ...of]) {
         if (what === 'stats') {
-          const { entries, bytes, limitBytes, zones } = stats();
+          const seen = stats();
+          const { entries, bytes, limitBytes, sizeBytes, zones } = seen;
           return {
             ok: true,
-            data: { entries, bytes, limit_bytes: limitBytes, zones },
-            text: `${entries} answers in ${bytes} of ${limitBytes} octets; the keys and proofs of ${zones} names`,
+            data: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes, zones },
+            text: `${cacheText(seen)}; the keys and proofs of ${zones} names`,
           };
         }
-        if (what !== 'flush') return { ok: false, problem: `cache ${what}: there are stats and flush` };
-        switch (of) {
-          case 'all':
-            return flush('all', () => true);
-          case 'name':
-            return flushName(name, false);
-          case 'zone':
-            return flushName(name, true);
-          default:
-            return { ok: false, problem: `cache flush ${of ?? ''}: there are "name NAME", "zone NAME" and "all"` };
-        }
+        return what === 'flush' ? flushed(of) : { ok: false, problem: `cache ${what}: there are stats and flush` };
       },
     },
   };

@@ -7,7 +7,7 @@ const DEFAULT_MS = 5000;
 const MAX_MS = 600_000;
 
 /**
- * Makes the command.
+ * Makes the command. It replies at once, with the seconds for which the client waits.
  * @param drain makes the daemon not ready at once, and stops it after this many milliseconds
  */
 export const drainCommand = (drain: (forMs: number) => void): ControlCommand => ({

@@ -1,5 +1,7 @@
 // The `portal` command of the control socket.
 
+import { visible } from '../base/visible.js';
+import { signInWords } from './health.js';
 import type { Portal } from '../policy/portal.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
 import { durationMs } from './duration.js';
@@ -46,13 +48,13 @@ export const portalCommand = (portal: Portal, changed: () => void): ControlComma
 
 function told({ open }: Portal): ControlReply {
   if (open === undefined) return { ok: true, text: 'The portal window is closed.', data: { open: false, seconds: 0 } };
-  const { cause, leftMs } = open;
+  const { cause, leftMs, visit } = open;
   const seconds = Math.ceil(leftMs / 1000);
   const url = cause.by === 'detected' ? cause.url : undefined;
   const words = [
     `The portal window is open for ${seconds} s: names of portal.names go to the network's resolvers in cleartext.`,
     ...(cause.by === 'detected' ? ['It was opened because this network has a captive portal.'] : []),
-    ...(url === undefined ? [] : [`The page of the portal: ${url}`]),
+    ...(visit === undefined ? [] : [visible(`Now ${signInWords(visit)}: the network shows its page there.`)]),
   ];
-  return { ok: true, text: words.join('\n'), data: { open: true, seconds, by: cause.by, url } };
+  return { ok: true, text: words.join('\n'), data: { open: true, seconds, by: cause.by, url, visit } };
 }

@@ -24,13 +24,16 @@ export interface AddressRow {
 export const rowsOf = ({ servers }: Pick<Overview, 'servers'>): AddressRow[] =>
   servers.flatMap(server => server.addresses.map(address => ({ server, address })));
 
+/** Whether a query could be sent to an address now. */
+export const isUsable = ({ path }: AddressOverview): boolean => path !== 'refuse';
+
 /** The addresses of the servers for all names, except those of routes and of a portal window. */
 const mainAddresses = ({ servers }: Pick<Overview, 'servers'>): AddressOverview[] =>
   servers.filter(({ purpose }) => purpose === 'main').flatMap(({ addresses }) => addresses);
 
 /** How private the next query is. Names of routes and of a portal window do not count: their path is configured. */
 export function privacyOf(overview: Pick<Overview, 'servers'>): Privacy {
-  const usable = mainAddresses(overview).filter(({ path }) => path !== 'refuse');
+  const usable = mainAddresses(overview).filter(each => isUsable(each) && each.silent !== true);
   const tls = usable.filter(({ path }) => path === 'tls');
   if (usable.length === 0 || usable.every(({ state }) => state === 'failed' || state === 'looking'))
     return usable.some(({ path }) => path === 'cleartext') ? 'cleartext' : 'none';
@@ -45,10 +48,8 @@ export function privacyOf(overview: Pick<Overview, 'servers'>): Privacy {
 /** E.g. `1 of 2 server addresses reached`. */
 export function reachedText(overview: Pick<Overview, 'servers'>): string {
   const addresses = mainAddresses(overview);
-  const reached = addresses.filter(({ state, path }) => state === 'private' || path === 'cleartext').length;
+  const reached = addresses.filter(
+    ({ state, path, silent }) => (state === 'private' || path === 'cleartext') && silent !== true,
+  ).length;
   return `${reached} of ${addresses.length} server address${addresses.length === 1 ? '' : 'es'} reached`;
 }
-
-/** Whether a query could be sent to a server now. */
-export const canAsk = (overview: Pick<Overview, 'servers'>): boolean =>
-  mainAddresses(overview).some(({ path }) => path !== 'refuse');

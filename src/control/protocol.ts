@@ -12,8 +12,11 @@ export type ControlReply =
   | { readonly ok: true; readonly text: string; readonly data: unknown }
   | { readonly ok: false; readonly problem: string };
 
+/** The socket beside a control socket that every user may ask for the status, and for nothing else. */
+export const statusSocketOf = (controlSocket: string): string => `${controlSocket}.status`;
+
 /** Longest request, in octets. */
-export const MAX_REQUEST_BYTES = 1 << 20;
+export const MAX_REQUEST_BYTES = 1 << 16;
 
 /** Reads a request; undefined: it is invalid. */
 export function readRequest(line: string): ControlRequest | undefined {

@@ -1,10 +1,11 @@
-// The control socket: users who may write to it (the owner and group of its file) can command the running daemon.
+// The control socket: users who may write to it (the owner and group of its file) can command the running daemon. A
+// second one of the same kind only reads, and is for every user.
 
 import { chmodSync, chownSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 
-import type { Log } from '../base/ports.js';
+import type { Clock, Log } from '../base/ports.js';
 import { type ControlReply, readRequest } from './protocol.js';
 import { ControlSession } from './session.js';
 
@@ -23,15 +24,17 @@ export type ControlCommands = Readonly<Record<string, ControlCommand>>;
 /** The parts of the socket. */
 export interface ControlParts {
   readonly path: string;
-  /** The id of the group that may use it; undefined: the group of the process. */
-  readonly group: number | undefined;
+  /** Who may use it: the owner and this group (undefined: the group of the process), or every user. */
+  readonly group: number | 'everyone' | undefined;
   readonly commands: ControlCommands;
+  readonly clock: Clock;
   readonly log: Log;
-  /** The most commands that may run at the same time. */
+  /** The most connections at the same time, and commands that run over them. */
   readonly maxSessions: number;
 }
 
 const FILE_MODE = 0o660;
+const OPEN_MODE = 0o666;
 const PROBE_MS = 500;
 
 /**
@@ -41,26 +44,40 @@ export async function listenControl({
   path,
   group,
   commands,
+  clock,
   log,
   maxSessions,
 }: ControlParts): Promise<{ close(): void }> {
   await removeStale(path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  /** The oldest first. */
   const sessions = new Set<ControlSession>();
+  const busy = lineOf({ ok: false, problem: `${maxSessions} commands are being answered already` });
+  /** Commands that run. Those whose clients are gone keep no place, and yet have a bound. */
+  let running = 0;
+  const answer = async (line: string): Promise<string> => {
+    if (running >= 2 * maxSessions) return busy;
+    running++;
+    const reply = await answered(line, commands, log);
+    running--;
+    return reply;
+  };
   const server = createServer({ allowHalfOpen: true }, socket => {
-    const session = new ControlSession(socket, async line => answer(line, commands, log));
-    if (sessions.size >= maxSessions) {
-      session.refuse(lineOf({ ok: false, problem: `${maxSessions} commands are being answered already` }));
-      return;
-    }
+    const session = new ControlSession(socket, clock, answer);
     sessions.add(session);
     socket.on('close', () => sessions.delete(session));
+    if (sessions.size <= maxSessions) return;
+    // The connection that has done nothing for the longest time, or has its reply, makes room.
+    const idle = [...sessions].find(each => each !== session && !each.isRunning);
+    if (idle === undefined) return session.reply(busy);
+    sessions.delete(idle);
+    idle.destroy();
   });
-  // This includes refused connections, which end soon.
+  // This includes refused connections, which are the first to make room.
   server.maxConnections = 2 * maxSessions;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    // It is created with access for nobody else, and opened to the group afterwards.
+    // It is created with access for nobody else, and opened to others afterwards.
     const before = process.umask(0o177);
     server.listen(path, () => {
       server.off('error', reject);
@@ -70,8 +87,8 @@ export async function listenControl({
     });
     process.umask(before);
   });
-  if (group !== undefined) chownSync(path, -1, group);
-  chmodSync(path, FILE_MODE);
+  if (typeof group === 'number') chownSync(path, -1, group);
+  chmodSync(path, group === 'everyone' ? OPEN_MODE : FILE_MODE);
   return {
     close() {
       server.close();
@@ -81,7 +98,7 @@ export async function listenControl({
 }
 
 /** The reply to a line, as a line. Never rejects. */
-async function answer(line: string, commands: ControlCommands, log: Log): Promise<string> {
+async function answered(line: string, commands: ControlCommands, log: Log): Promise<string> {
   const request = readRequest(line);
   if (request === undefined)
     return lineOf({ ok: false, problem: 'the request is not a line of JSON with "command" and "args"' });

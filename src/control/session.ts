@@ -2,19 +2,25 @@
 
 import type { Socket } from 'node:net';
 
+import type { Cancel, Clock } from '../base/ports.js';
 import { MAX_REQUEST_BYTES } from './protocol.js';
 
-/** The longest time that a client may be silent, and that a command may take. */
-const IDLE_MS = 15_000;
-/** The time in which a client must close its side after the reply. */
-const LINGER_MS = 1000;
+/** For the whole line. */
+const REQUEST_MS = 5000;
+/** For the command. */
+const RUN_MS = 15_000;
+/** For the client to take the reply. */
+const LINGER_MS = 5000;
 const TOO_LONG = `${JSON.stringify({ ok: false, problem: `the request is longer than ${MAX_REQUEST_BYTES} octets` })}\n`;
+
+type State =
+  /** `heard`: the line so far, one character per octet. */
+  { readonly at: 'reading'; heard: string } | { readonly at: 'running' | 'replied' };
 
 /** A connection, from outside. */
 export class ControlSession {
-  /** The octets of the request so far; undefined: it is complete, and later octets are ignored. */
-  private heard: Buffer[] | undefined = [];
-  private heardBytes = 0;
+  private state: State = { at: 'reading', heard: '' };
+  private cancel: Cancel = () => undefined;
 
   /**
    * Begins to read.
@@ -22,50 +28,62 @@ export class ControlSession {
    */
   constructor(
     private readonly socket: Socket,
+    private readonly clock: Clock,
     private readonly answer: (line: string) => Promise<string>,
   ) {
-    socket.setTimeout(IDLE_MS, () => socket.destroy());
     // A client that is gone needs no reply.
     socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.cancel());
     socket.on('data', chunk => this.data(chunk));
     socket.on('end', () => this.ended());
+    this.enter(this.state, REQUEST_MS);
   }
 
-  /** Sends a reply without reading a request. */
-  refuse(reply: string): void {
-    this.heard = undefined;
-    this.reply(reply);
+  /** Whether its command is running. */
+  get isRunning(): boolean {
+    return this.state.at === 'running';
+  }
+
+  /** Sends a reply, without a request too. */
+  reply(reply: string): void {
+    this.enter({ at: 'replied' }, LINGER_MS);
+    this.socket.end(reply);
   }
 
   destroy(): void {
     this.socket.destroy();
   }
 
+  /** Enters a state, which may last this long. */
+  private enter(state: State, mostMs: number): void {
+    this.cancel();
+    this.state = state;
+    this.cancel = this.clock.after(mostMs, () => this.socket.destroy());
+  }
+
   /** The client has closed its side. */
   private ended(): void {
     // The line is incomplete, and no more will come.
-    if (this.heard !== undefined) this.socket.destroy();
+    if (this.state.at === 'reading') this.socket.destroy();
     // The client may still read the reply, or may be gone. Writing a blank before the JSON shows that: it fails if the
     // client is gone.
-    else if (!this.socket.writableEnded) this.socket.write(' ');
+    else if (this.state.at === 'running') this.socket.write(' ');
   }
 
   private data(chunk: Buffer): void {
-    if (this.heard === undefined) return;
-    this.heard.push(chunk);
-    this.heardBytes += chunk.length;
-    if (!chunk.includes('\n')) {
-      if (this.heardBytes > MAX_REQUEST_BYTES) this.refuse(TOO_LONG);
+    const { state } = this;
+    if (state.at !== 'reading') {
+      // Nothing belongs after the line. A client that goes on writing has to wait, and may read its reply.
+      if (this.socket.bytesRead > 2 * MAX_REQUEST_BYTES) this.socket.pause();
       return;
     }
-    const text = Buffer.concat(this.heard).toString('utf8');
-    this.heard = undefined;
-    if (this.heardBytes > MAX_REQUEST_BYTES) this.refuse(TOO_LONG);
-    else void this.answer(text.slice(0, text.indexOf('\n'))).then(reply => this.reply(reply));
-  }
-
-  private reply(reply: string): void {
-    this.socket.end(reply);
-    this.socket.setTimeout(LINGER_MS);
+    const end = chunk.indexOf('\n');
+    const bytes = end === -1 ? chunk.length : end;
+    if (state.heard.length + bytes > MAX_REQUEST_BYTES) return this.reply(TOO_LONG);
+    state.heard += chunk.toString('latin1', 0, bytes);
+    if (end === -1) return;
+    const line = Buffer.from(state.heard, 'latin1').toString('utf8');
+    this.enter({ at: 'running' }, RUN_MS);
+    void this.answer(line).then(reply => this.reply(reply));
   }
 }

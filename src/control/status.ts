@@ -1,10 +1,12 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
-import type { AddressOverview, Overview, PortalOverview } from '../base/overview.js';
-import { durationText } from '../base/rates.js';
-import { canAsk, PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
+import { aboutAddress } from '../base/address.js';
+import type { AddressOverview, Finding, FindingId, Overview } from '../base/overview.js';
+import { cacheText, durationText } from '../base/rates.js';
+import { PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
+import { visible } from '../base/visible.js';
 
 const VALIDATION_WORDS: Readonly<Record<Overview['dnssec'], string>> = {
   require: 'answers are validated here',
@@ -23,39 +25,66 @@ export const STATE_WORDS: Readonly<Record<AddressRow['address']['state'], string
 };
 
 /** One line for a service manager. */
-export const statusLine = (overview: Overview): string => `${privacyWords(overview)} (${reachedText(overview)})`;
+export function statusLine(overview: Overview): string {
+  const [first, ...others] = troublesOf(overview);
+  const more = others.length === 0 ? '' : ` (and ${others.length} more: "dotstub status")`;
+  const trouble = first === undefined ? '' : `; ${first.words}${more}`;
+  return `${privacyWords(overview)} (${reachedText(overview)})${trouble}`;
+}
 
 /** How private queries are now, for people. */
 export const privacyWords = (overview: Overview): string => `${overview.mode}: ${PRIVACY_WORDS[privacyOf(overview)]}`;
 
-/** Problems that need attention, one sentence each. */
-function troublesOf(overview: Overview): string[] {
-  const { draining, clockIsSet, reload, waiting, unwritten, lostTrust } = overview;
-  return [
-    ...(privacyOf(overview) === 'none' ? ['no server is reached'] : []),
-    ...(draining ? [DRAINING] : []),
-    ...lostTrust,
-    ...(clockIsSet === false ? ["nobody keeps this machine's clock right"] : []),
-    ...(reload.taken ? [] : ['the configuration file was refused when it was last read (the log says why)']),
-    ...(waiting.length === 0 ? [] : [`changed, but only in force after a restart: ${waiting.join(', ')}`]),
-    ...unwritten,
-  ];
-}
-
-const DRAINING = 'it is being taken out of service';
+/** What is wrong. */
+const troublesOf = ({ findings }: Overview): readonly Finding[] => findings.filter(({ level }) => level !== 'note');
 
 /** Why the daemon should get no queries now, for /readyz; undefined: it is ready. */
-export function notReady(overview: Overview): string | undefined {
-  if (overview.draining) return DRAINING;
-  return canAsk(overview) ? overview.lostTrust[0] : 'no upstream server can be reached';
-}
+export const notReady = ({ findings }: Overview): Finding | undefined => findings.find(({ level }) => level === 'down');
 
 function healthWords(overview: Overview): string {
   const troubles = troublesOf(overview);
-  return troubles.length === 0 ? 'nothing is wrong' : troubles.join('; ');
+  return troubles.length === 0 ? 'nothing is wrong' : troubles.map(({ words }) => words).join('; ');
 }
 
-const listeningTexts = ({ listening }: Overview): string[] =>
+/** Findings in lines, each with what to do about it. */
+export const findingLines = (findings: readonly Finding[]): readonly string[] =>
+  findings.flatMap(({ words, advice }) => [words, ...(advice === undefined ? [] : [`  to do: ${advice}`])]);
+
+/** The findings in the data of a status, notes left out; none if it has none. */
+export function readFindings(data: unknown): readonly Finding[] {
+  if (typeof data !== 'object' || data === null || !('findings' in data) || !Array.isArray(data.findings)) return [];
+  return data.findings.filter(isFinding).filter(({ level }) => level !== 'note');
+}
+
+const isFinding = (value: unknown): value is Finding =>
+  typeof value === 'object' &&
+  value !== null &&
+  'words' in value &&
+  typeof value.words === 'string' &&
+  'level' in value &&
+  (!('advice' in value) || typeof value.advice === 'string');
+
+/** Rows of a table: the first has the heading. */
+const rowsUnder = (heading: string, lines: readonly string[]): string[][] =>
+  lines.map((line, i) => [i === 0 ? heading : '', line]);
+
+/** What validation comes to, in words. */
+function validationWords({ dnssec, findings, validation }: Overview): string {
+  const blamed = findings.find(({ id }) => VALIDATION_FINDINGS.has(id));
+  if (blamed !== undefined) return blamed.words;
+  const isValidating = dnssec === 'require' || dnssec === 'prefer';
+  return `${VALIDATION_WORDS[dnssec]}${isValidating && validation?.works === false ? ' (none was signed so far)' : ''}`;
+}
+
+const VALIDATION_FINDINGS: ReadonlySet<FindingId> = new Set([
+  'unvalidated',
+  'signatures_missing',
+  'bogus',
+  'lost_trust',
+]);
+
+/** Where the daemon listens: `127.0.0.1:53 (UDP)`. */
+export const listeningTexts = ({ listening }: Pick<Overview, 'listening'>): string[] =>
   listening.map(
     ({ transport, address, port }) =>
       `${address.includes(':') ? `[${address}]` : address}:${port} (${transport.toUpperCase()})`,
@@ -64,7 +93,7 @@ const listeningTexts = ({ listening }: Overview): string[] =>
 /** The state of the daemon, for programs. */
 export function statusData(overview: Overview): Readonly<Record<string, unknown>> {
   const privacy = privacyOf(overview);
-  const { entries, bytes, limitBytes } = overview.cache;
+  const { entries, bytes, limitBytes, sizeBytes } = overview.cache;
   return {
     version: overview.version,
     up_seconds: Math.floor(overview.upMs / 1000),
@@ -72,19 +101,24 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     privacy,
     privacy_words: PRIVACY_WORDS[privacy],
     dnssec: overview.dnssec,
-    cache: { entries, bytes, limit_bytes: limitBytes },
+    cache: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes },
     inflight: overview.inflight,
     listening: listeningTexts(overview),
+    // The same for programs.
+    listeners: overview.listening,
     portal_seconds: Math.ceil((overview.portal?.leftMs ?? 0) / 1000),
     // Left out while it is closed.
     portal: overview.portal && {
       by: overview.portal.by,
       url: overview.portal.url,
+      visit: overview.portal.visit,
       open_seconds: Math.floor(overview.portal.openMs / 1000),
     },
     health: healthWords(overview),
+    findings: overview.findings,
     waiting: overview.waiting,
     unwritten: overview.unwritten,
+    unserved: overview.unserved,
     upstreams: upstreamsData(overview),
   };
 }
@@ -119,33 +153,25 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     tls_version: address.tlsVersion,
     key_exchange: address.tlsGroup,
     certificate_ends_ms: address.certificateEndsMs,
-    failure: address.failure,
+    failure: failureText(address),
   };
-}
-
-/** An open portal window, in lines. */
-export function portalWords({ by, url, openMs, leftMs }: PortalOverview): readonly string[] {
-  const [open, left] = [Math.floor(openMs / 1000), Math.ceil(leftMs / 1000)].map(durationText);
-  const why = by === 'command' ? 'opened by command' : 'this network has a captive portal, found';
-  return [
-    `a portal window is open for ${left ?? ''} more: ${why} ${open ?? ''} ago`,
-    ...(url === undefined ? [] : [`the page of the portal: ${url}`]),
-  ];
 }
 
 /** The state of the daemon, for people. */
 export function statusText(overview: Overview): string {
-  const { version, upMs, portal, dnssec, cache, inflight } = overview;
+  const { version, upMs, dnssec, cache, inflight, findings } = overview;
+  const troubles = troublesOf(overview);
+  const notes = findings.filter(({ level }) => level === 'note');
   const rows = [
     ['dotstub', `${version}, running for ${durationText(upMs / 1000)}`],
     ['privacy', privacyWords(overview)],
-    ...(portal === undefined ? [] : portalWords(portal).map(words => ['', words])),
     ['servers', reachedText(overview)],
-    ['DNSSEC', `${dnssec}: ${VALIDATION_WORDS[dnssec]}`],
-    ['cache', `${cache.entries} answers, ${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
+    ['DNSSEC', `${dnssec}: ${validationWords(overview)}`],
+    ['cache', cacheText(cache)],
     ['waiting', `${inflight} queries`],
     ['listening', listeningTexts(overview).join(', ')],
-    ['health', healthWords(overview)],
+    ...rowsUnder('health', troubles.length === 0 ? ['nothing is wrong'] : findingLines(troubles)),
+    ...rowsUnder('to know', findingLines(notes)),
   ];
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
@@ -169,17 +195,22 @@ export function upstreamsText(overview: Pick<Overview, 'servers'>): string {
   ]);
   const reasons = rows.flatMap(({ server: { label }, address }) => {
     const words = reasonsOf(address).join('; ');
-    const at = address.address === undefined ? '' : ` (${address.address})`;
-    return words === '' ? [] : [`\n\n${label}${at}: ${words}`];
+    return words === '' ? [] : [`\n\n${visible(aboutAddress(label, address.address, words))}`];
   });
   const encryption = encryptionText(rows);
   return table + (encryption === '' ? '' : `\n${encryption}`) + reasons.join('');
 }
 
+/** Why an address is not reached, and what can be done about it. */
+const failureText = ({ failure, hint }: AddressOverview): string | undefined =>
+  failure && [failure, hint].filter(each => each !== undefined).join('; ');
+
 /** Why an address is not asked over TLS on its port. */
-function reasonsOf({ port, failure, transportReason, cleartextMs }: AddressOverview): string[] {
+function reasonsOf(address: AddressOverview): string[] {
+  const { port, transportReason, cleartextMs } = address;
   const why =
-    failure ?? (transportReason && `asked over HTTPS, because port ${port} cannot be used: ${transportReason}`);
+    failureText(address) ??
+    (transportReason && `asked over HTTPS, because port ${port} cannot be used: ${transportReason}`);
   const since = cleartextMs && `its queries have gone in cleartext for ${durationText(cleartextMs / 1000)}`;
   return [why, since].filter(each => typeof each === 'string');
 }
@@ -226,10 +257,6 @@ function encryptionText(rows: readonly AddressRow[]): string {
   }
   return [...reached].map(([words, where]) => `\n${words}: ${where.join(', ')}`).join('');
 }
-
-const MIB = 1 << 20;
-const sizeText = (bytes: number): string =>
-  bytes < MIB ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / MIB).toFixed(1)} MiB`;
 
 /** Makes the commands. */
 export function statusCommands(overview: () => Overview): {

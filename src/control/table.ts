@@ -1,7 +1,10 @@
 // Formats rows as columns, for terminals.
 
-/** Cells are padded to the widest of their column. */
-export function columns(rows: readonly (readonly string[])[]): string {
+import { visible } from '../base/visible.js';
+
+/** Cells are padded to the widest of their column. A cell is on one line, whatever is in it. */
+export function columns(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map(row => row.map(visible));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map(row => row[column]?.length ?? 0)));
   return rows
     .map(row =>

@@ -2,6 +2,7 @@
 // caches.
 
 import { failureRow, failureWords } from '../base/outcome.js';
+import { visible } from '../base/visible.js';
 import { nameText } from '../dnssec/name.js';
 import type { Traced } from '../pipeline/trace.js';
 import { edeToText } from '../wire/ede.js';
@@ -47,12 +48,12 @@ function told(what: string, { steps, outcome, questions, ms }: Traced): ControlR
     ok: true,
     data: { question: what, steps: lines, ...end, verdict, questions, ms },
     text: [
-      ...lines.map(({ zone, words }) => `${zone.padEnd(width)}  ${words}`),
+      ...lines.map(({ zone, words }) => `${zone.padEnd(width)}  ${visible(words)}`),
       '',
       `${what}: ${verdict} (${end.rcode}${end.upstream === undefined ? '' : `, ${end.upstream} over ${end.protocol}`}; ${cost})`,
       ...(end.reason === undefined || end.reason === ''
         ? []
-        : [`${end.ede === undefined ? '' : `${edeToText(end.ede)}: `}${end.reason}`]),
+        : [visible(`${end.ede === undefined ? '' : `${edeToText(end.ede)}: `}${end.reason}`)]),
     ].join('\n'),
   };
 }

@@ -198,12 +198,18 @@ export class Chain {
    * @param may `look`: only what is known counts
    */
   *zoneBelow(zone: Name, name: Name, labels: number, may: 'ask' | 'look' = 'ask'): Steps<ZoneState | undefined> {
-    for (let count = labelCount(zone) + 1; count <= labels; count++) {
+    for (let count = labels; may === 'ask' && count > labelCount(zone); count--) {
       const each = ancestorOf(name, count);
       // Whether a host is a zone is not asked: most hosts are none, and every new name would cost a question more. The
       // names between are few, and the same for many hosts.
-      const asks = may === 'ask' && (each !== name || this.run.results.has(lookupKey({ name: each, type: TYPE.DS })));
-      const state = this.known(each) ?? (asks ? yield* this.keysOf(each) : undefined);
+      if (each === name && !this.run.results.has(lookupKey({ name: each, type: TYPE.DS }))) continue;
+      const { at } = yield* this.keysOf(each, 'host');
+      // The zone that proves this knows of no zone between itself and the name, and is known itself by now. A server that
+      // does not answer must not hold up an answer that is signed.
+      if (at === 'no_cut' || at === 'unknown') break;
+    }
+    for (let count = labelCount(zone) + 1; count <= labels; count++) {
+      const state = this.known(ancestorOf(name, count));
       if (state !== undefined && isProvenZone(state)) return state;
     }
     return undefined;
@@ -254,14 +260,14 @@ export class Chain {
     return anchor !== undefined && anchor.zone.length > zone.length;
   }
 
-  /** The state of `zone`. */
-  *keysOf(zone: Name): Steps<ZoneState> {
+  /** The state of `zone`. @param likely `host`: its keys are not asked for before a DS shows that it has some */
+  *keysOf(zone: Name, likely: 'zone' | 'host' = 'zone'): Steps<ZoneState> {
     const negative = this.negative(zone);
     if (negative !== undefined) return negative;
     const known = this.known(zone);
     if (known !== undefined) return known;
     const anchor = anchorFor(this.run.anchors, zone);
-    if (anchor?.zone !== zone) return yield* this.delegatedBy(zone, anchor);
+    if (anchor?.zone !== zone) return yield* this.delegatedBy(zone, anchor, likely);
     // Of several chains, any good one is enough (RFC 6840 Appendix C.2): a forgotten anchor must not break a zone.
     const own = yield* this.fromAnchor(anchor);
     if (own.state.at !== 'signed' && hasAnchorAbove(this.run.anchors, zone)) {
@@ -272,13 +278,14 @@ export class Chain {
   }
 
   /** The state of a zone as the zones above it say. @param anchor the nearest one above */
-  private *delegatedBy(zone: Name, anchor: Anchor | undefined): Steps<ZoneState> {
+  private *delegatedBy(zone: Name, anchor: Anchor | undefined, likely: 'zone' | 'host' = 'zone'): Steps<ZoneState> {
     const above = anchor === undefined ? undefined : this.knownAbove(parentOf(zone), anchor.zone);
     if (above?.state.at === 'unsigned' || above?.state.at === 'bogus') return above.state;
     const ended = anchor === undefined ? undefined : yield* this.endedAbove(zone, above?.name ?? anchor.zone);
     if (ended !== undefined) return ended;
-    // The zone has signed something, so it has keys.
-    const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, [{ name: zone, type: TYPE.DNSKEY }]);
+    // A zone that has signed something has keys.
+    const others = likely === 'zone' ? [{ name: zone, type: TYPE.DNSKEY }] : [];
+    const answer = yield* this.lookup({ name: zone, type: TYPE.DS }, others);
     if (answer.at === 'failure') return this.keep(zone, { at: 'unknown', failure: answer.failure }, 'this question');
     const ds = answer.rcode === RCODE.NOERROR ? dataAt(answer.sets.answer, zone, TYPE.DS) : undefined;
     if (ds !== undefined) return yield* this.delegated(zone, ds);
@@ -302,10 +309,16 @@ export class Chain {
     return undefined;
   }
 
-  /** A name with an alias is not a zone cut (RFC 1034 §3.6.2). */
+  /** A name with an alias is not a zone cut (RFC 1034 §3.6.2), if the zone that contains it has signed that. */
   private *aliased(zone: Name, alias: RRset): Steps<ZoneState> {
     const link = yield* this.checkByParent(zone, alias);
-    return link.at === 'good' ? this.keep(zone, NO_CUT, { forSec: Math.min(link.ttlSec, NO_CUT_SEC) }) : link.state;
+    if (link.at !== 'good') return link.state;
+    // Unlike a denial, an alias says nothing about the names above it.
+    const below = yield* this.zoneBelow(link.parent, zone, labelCount(zone) - 1);
+    if (below === undefined) return this.keep(zone, NO_CUT, { forSec: Math.min(link.ttlSec, NO_CUT_SEC) });
+    if (below.at !== 'signed') return this.keep(zone, below, 'this question');
+    const detail = `${nameText(zone)} CNAME is in a zone below ${nameText(link.parent)}, which signed it`;
+    return this.keepBogus(zone, { code: 'bogus', detail });
   }
 
   /**
@@ -315,7 +328,10 @@ export class Chain {
   private *checkByParent(
     zone: Name,
     set: RRset,
-  ): Steps<{ readonly at: 'good'; readonly ttlSec: number } | { readonly at: 'state'; readonly state: ZoneState }> {
+  ): Steps<
+    | { readonly at: 'good'; readonly ttlSec: number; readonly parent: Name }
+    | { readonly at: 'state'; readonly state: ZoneState }
+  > {
     const what = `${nameText(zone)} ${set.type === TYPE.DS ? 'DS' : 'CNAME'}`;
     let flaw: Flaw | undefined;
     let unknown: ZoneState | undefined;
@@ -339,7 +355,7 @@ export class Chain {
           const about = set.rdata.flatMap(rdata => readDs(rdata) ?? []).map(dsText);
           this.run.note(zone, `DS for ${about.join(', ')}: ${signedText(checked.signature, parent)}`);
         }
-        return { at: 'good', ttlSec: checked.ttlSec };
+        return { at: 'good', ttlSec: checked.ttlSec, parent };
       }
       flaw ??= checked.at === 'good' ? { code: 'bogus', detail: `${what} is made from a wildcard` } : checked.flaw;
     }

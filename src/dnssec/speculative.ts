@@ -83,15 +83,22 @@ export class SpeculativeLookups {
     for (let labels = labelCount(top) + 1; labels <= last && open.length < MOST_NAMES; labels++)
       open.push(ancestorOf(name, labels));
     const guess: Guess = { lookups, open, top };
-    open.forEach((each, i) => {
-      if (this.zones.get(each, ageNow)?.at === 'no_cut') return;
+    let isLikelySigned = true;
+    for (const [i, each] of open.entries()) {
+      if (this.zones.get(each, ageNow)?.at === 'no_cut') continue;
       const { cuts, signed } = this.statisticsOf(placeOf(each, i, guess));
       const isApex = each === name && APEX_TYPES.has(type);
-      if (cuts < LIKELY && !isApex) return;
+      if (cuts < LIKELY && !isApex) continue;
       lookups.push({ name: each, type: TYPE.DS });
+      isLikelySigned &&= signed >= WORTH_ASKING;
       if (signed >= WORTH_ASKING && (each !== name || type !== TYPE.DNSKEY))
         lookups.push({ name: each, type: TYPE.DNSKEY });
-    });
+    }
+    // In a signed zone, an answer also needs the proof that the name above is no zone (Chain.zoneBelow).
+    const between = open.length < 2 ? undefined : parentOf(name);
+    const isOpen = between !== undefined && this.zones.get(between, ageNow) === undefined;
+    if (isLikelySigned && isOpen && !lookups.some(each => each.name === between))
+      lookups.push({ name: between, type: TYPE.DS });
     return guess;
   }
 

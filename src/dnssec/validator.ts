@@ -86,6 +86,11 @@ export class Validator {
     return anchorFor(this.parts.anchors(), zone)?.zone === zone;
   }
 
+  /** The zone of the nearest trust anchor above a name, or at it; undefined: there is none. */
+  anchorOf(name: Name): Name | undefined {
+    return anchorFor(this.parts.anchors(), name)?.zone;
+  }
+
   /**
    * Checks the keys of an anchor's zone again; the result goes to `onAnchorKeys`. undefined: there is no such anchor.
    */

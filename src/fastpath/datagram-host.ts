@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:dgram';
 
+import { isAnyAddress } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Log } from '../base/ports.js';
@@ -10,9 +11,10 @@ import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Front } from '../front/front.js';
 import { isSystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from '../os/libc.js';
-import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ListenAddress, listenText, placeText, type Unopened } from '../os/listen-address.js';
 import { DgramHost } from './dgram.js';
 import { InlineHost } from './inline.js';
+import { perInterface } from './places.js';
 import { FrontWorkers, ThreadHost } from './threads.js';
 
 /** A UDP socket of a host. */
@@ -26,7 +28,13 @@ export interface OpenSocket {
 
 /** Serves UDP at some addresses. */
 export interface DatagramHost {
-  /** Where it listens: wildcards that are bound interface by interface are resolved, and so is port 0. */
+  /** Whether it has a socket for each address that a wildcard stands for. */
+  readonly isPerInterface: boolean;
+  /** The addresses that it was opened for. */
+  readonly wanted: readonly ListenAddress[];
+  /** Those of them that could not be bound, and wait. */
+  readonly unopened: readonly Unopened[];
+  /** Where it listens; port 0 is resolved. */
   readonly bound: readonly ListenAddress[];
   readonly sockets: readonly OpenSocket[];
   /** The counts since the last call, for each thread. After `close`, one more call returns the last counts. */
@@ -79,8 +87,8 @@ export function threadsNeeded({ addresses, io, threads }: Pick<DatagramParts, 'a
 
 /**
  * Opens a host.
- * @throws an error with `code`, `address` and `port`, if an address cannot be bound; nothing is open then, and `replaces` is as
- * it was
+ * @throws an error with `code`, `address` and `port`, if an address cannot be bound that must not wait; nothing is open then,
+ * and `replaces` is as it was
  */
 export async function openDatagramHost(parts: DatagramParts): Promise<DatagramHost> {
   const { libc, log } = parts;
@@ -92,23 +100,12 @@ export async function openDatagramHost(parts: DatagramParts): Promise<DatagramHo
     if (await haveStarted(workers, log)) return ThreadHost.open({ ...parts, libc }, workers);
   } else await parts.workers?.close();
 
-  // On the main thread, a wildcard is bound interface by interface, because addresses come and go. node:dgram does
-  // that.
-  const batched =
-    libc === undefined || parts.io === 'dgram' ? [] : parts.addresses.filter(({ address }) => !isAnyAddress(address));
-  const rest = parts.addresses.filter(at => !batched.includes(at));
-  const inline =
-    libc === undefined || batched.length === 0
-      ? undefined
-      : await InlineHost.open({ ...parts, libc, addresses: batched });
-  if (inline !== undefined && rest.length === 0) return inline;
-  try {
-    const dgram = await DgramHost.open({ ...parts, addresses: rest });
-    return inline === undefined ? dgram : new BothHosts(inline, dgram);
-  } catch (error) {
-    await inline?.close();
-    throw error;
-  }
+  // On the main thread, a wildcard is bound interface by interface: Node.js reads the first datagram of several, and
+  // does not say which address it was sent to.
+  const addresses = perInterface(parts.addresses, libc, parts.replaces?.wanted ?? []);
+  const onMain = { ...parts, addresses };
+  if (libc === undefined || parts.io === 'dgram') return DgramHost.open(onMain);
+  return InlineHost.open({ ...onMain, libc });
 }
 
 /** Whether the threads can be used. If the system has none left, that is logged, and UDP is served without them. */
@@ -124,36 +121,12 @@ async function haveStarted(workers: FrontWorkers, log: Log): Promise<boolean> {
   }
 }
 
-/** Some addresses served in batches on the main thread, some by node:dgram. */
-class BothHosts implements DatagramHost {
-  constructor(
-    private readonly inline: DatagramHost,
-    private readonly dgram: DatagramHost,
-  ) {}
-
-  get bound(): readonly ListenAddress[] {
-    return [...this.inline.bound, ...this.dgram.bound];
-  }
-
-  get sockets(): readonly OpenSocket[] {
-    return [...this.inline.sockets, ...this.dgram.sockets];
-  }
-
-  counted(): readonly FrontCounts[] {
-    return this.inline.counted();
-  }
-
-  async close(graceMs?: number): Promise<void> {
-    await Promise.all([this.inline.close(graceMs), this.dgram.close(graceMs)]);
-  }
-}
-
 /** The sockets of `replaces` that are bound where `at` wants to be. */
 export function socketsAt(replaces: DatagramHost | undefined, at: ListenAddress): readonly OpenSocket[] {
-  const wanted = listenText(at);
+  const wanted = placeText(at);
   return at.fd !== undefined || replaces === undefined
     ? []
-    : replaces.sockets.filter(open => listenText(open.at) === wanted);
+    : replaces.sockets.filter(open => placeText(open.at) === wanted);
 }
 
 /** The sockets of `replaces` at single addresses that a wildcard among `addresses` stands for. */

@@ -2,16 +2,16 @@
 // least memory, which suits small routers.
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
 import { openUdp, portOf, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
-import type { ListenAddress } from '../os/listen-address.js';
+import { type ListenAddress, type Unopened, ZoneIndexes } from '../os/listen-address.js';
 import { SharedNetworks } from '../policy/shared-networks.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
+import { openEach } from './places.js';
 import { type BatchServer, batchServer } from './serve.js';
 
 // After this many batches in a row, other work gets its turn. Node.js reports again that there is more.
@@ -24,8 +24,12 @@ interface WatchedSocket extends OpenSocket {
 
 /** UDP in batches on the main thread. */
 export class InlineHost implements DatagramHost {
+  readonly isPerInterface = true;
+  readonly wanted: readonly ListenAddress[];
+  unopened: readonly Unopened[] = [];
   private readonly open: WatchedSocket[] = [];
   private readonly libc: Libc;
+  private readonly zones: ZoneIndexes;
   private readonly front: DatagramParts['front'];
   private readonly outgoing: Outgoing;
   private readonly batches: BatchServer;
@@ -34,7 +38,9 @@ export class InlineHost implements DatagramHost {
 
   private constructor(parts: DatagramParts & { readonly libc: Libc }) {
     const memory = FrontCounts.memory();
+    this.wanted = parts.addresses;
     this.libc = parts.libc;
+    this.zones = new ZoneIndexes(parts.libc, parts.monotonicMs);
     this.front = parts.front;
     this.countedSince = countedSince(memory);
     this.outgoing = new Outgoing(parts.libc, parts.front, parts.observer);
@@ -64,12 +70,12 @@ export class InlineHost implements DatagramHost {
   static async open(parts: DatagramParts & { readonly libc: Libc }): Promise<InlineHost> {
     const host = new InlineHost(parts);
     try {
-      for (const at of parts.addresses) {
+      host.unopened = await openEach(parts.addresses, async at => {
         const taken = socketsAt(parts.replaces, at);
         // All of them: closing one would lose the datagrams that wait in it.
         if (taken.length === 0) await host.bind(at, at.fd);
         for (const { fd } of taken) await host.bind(at, fd);
-      }
+      });
     } catch (error) {
       await host.close();
       throw error;
@@ -93,18 +99,18 @@ export class InlineHost implements DatagramHost {
     await (this.closing ??= this.closeOnce(graceMs));
   }
 
-  private async bind({ address, port }: ListenAddress, from: number | undefined): Promise<void> {
+  private async bind(at: ListenAddress, from: number | undefined): Promise<void> {
     const { libc } = this;
-    const fd = openUdp(libc, { address, port, ...(from === undefined ? {} : { fd: from }) });
+    const fd = openUdp(libc, { ...at, ...(from === undefined ? {} : { fd: from }) });
     let watchedFd: number;
     try {
-      watchedFd = openUdp(libc, { address, port, fd });
+      watchedFd = openUdp(libc, { ...at, fd });
     } catch (error) {
       libc.close(fd);
       throw error;
     }
-    const watched = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
-    const index = this.open.push({ at: { address, port: portOf(libc, fd) }, fd, watched }) - 1;
+    const watched = createSocket(at.address.includes(':') ? 'udp6' : 'udp4');
+    const index = this.open.push({ at: { ...at, port: portOf(libc, fd) }, fd, watched }) - 1;
     watched.on('message', (message, sender) => this.receive(message, sender, index));
     await new Promise<void>((resolve, reject) => {
       watched.once('error', reject);
@@ -119,13 +125,13 @@ export class InlineHost implements DatagramHost {
 
   /** Node.js reads the first datagram of a wake-up, and the batches are those after it. */
   private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
-    const { front, outgoing } = this;
+    const { front, outgoing, libc, zones } = this;
     const fd = this.open[index]?.fd ?? -1;
     const family = address.includes(':') ? 6 : 4;
     let waits = false;
     waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
       if (waits) outgoing.pending--;
-      outgoing.add(fd, routeTo({ address, port }), reply);
+      outgoing.add(fd, routeTo(zones.withScope({ address, port }), libc), reply);
     });
     if (waits) outgoing.pending++;
     for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);

@@ -3,13 +3,15 @@
 import { Worker } from 'node:worker_threads';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
+import { SystemError } from '../base/system-error.js';
 import { systemClock } from '../os/clock.js';
-import { openUdp, portOf, SystemError } from '../os/datagrams.js';
+import { openUdp, portOf } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
-import type { ListenAddress } from '../os/listen-address.js';
+import type { ListenAddress, Unopened } from '../os/listen-address.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt, socketsWithin } from './datagram-host.js';
 import { HandOver, type Take } from './hand-over.js';
 import { Outgoing } from './outgoing.js';
+import { openEach } from './places.js';
 import type { WorkerData, WorkerNotice } from './worker.js';
 
 /**
@@ -111,10 +113,10 @@ class ThreadSockets {
     let { port } = at;
     for (let i = 0; i < Math.max(threads, taken.length); i++) {
       const from = taken[i]?.fd ?? at.fd;
-      const fd = openUdp(this.libc, { address: at.address, port, ...(from === undefined ? {} : { fd: from }) });
+      const fd = openUdp(this.libc, { ...at, port, ...(from === undefined ? {} : { fd: from }) });
       this.ofThread[i % threads]?.push(fd);
       if (port === 0) port = portOf(this.libc, fd);
-      this.open.push({ at: { address: at.address, port }, fd });
+      this.open.push({ at: { ...at, port }, fd });
     }
   }
 
@@ -124,7 +126,7 @@ class ThreadSockets {
    */
   keep(taken: readonly OpenSocket[]): void {
     taken.forEach(({ at, fd: from }, i) => {
-      const fd = openUdp(this.libc, { address: at.address, port: at.port, fd: from });
+      const fd = openUdp(this.libc, { ...at, fd: from });
       this.ofThread[i % this.ofThread.length]?.push(fd);
       this.open.push({ at, fd });
     });
@@ -137,6 +139,8 @@ class ThreadSockets {
 
 /** UDP served by front threads. */
 export class ThreadHost implements DatagramHost {
+  readonly isPerInterface = false;
+  readonly wanted: readonly ListenAddress[];
   readonly bound: readonly ListenAddress[];
   private readonly libc: Libc;
   private readonly outgoing: Outgoing;
@@ -151,8 +155,10 @@ export class ThreadHost implements DatagramHost {
     parts: DatagramParts & { readonly libc: Libc },
     private readonly workers: FrontWorkers,
     private readonly threadSockets: ThreadSockets,
+    readonly unopened: readonly Unopened[],
   ) {
     this.libc = parts.libc;
+    this.wanted = parts.addresses;
     this.outgoing = new Outgoing(parts.libc, parts.front, parts.observer);
     this.stopFd = parts.libc.eventfd();
     if (this.stopFd < 0) throw new SystemError('eventfd', this.stopFd, { address: '', port: 0 });
@@ -172,9 +178,9 @@ export class ThreadHost implements DatagramHost {
     const sockets = new ThreadSockets(libc, workers.workers.length);
     let host: ThreadHost | undefined;
     try {
-      for (const at of parts.addresses) sockets.bind(at, socketsAt(replaces, at));
+      const unopened = await openEach(parts.addresses, at => sockets.bind(at, socketsAt(replaces, at)));
       sockets.keep(socketsWithin(replaces, parts.addresses));
-      host = new ThreadHost(parts, workers, sockets);
+      host = new ThreadHost(parts, workers, sockets, unopened);
       await host.start(parts);
       workers.allServe();
       return host;

@@ -1,11 +1,13 @@
 // Listens for TCP and DoT sessions of clients. Addresses and certificate can be changed while sessions go on.
 
-import { createServer as createTcpServer, isIPv6, type ListenOptions, type Server, type Socket } from 'node:net';
 import { constants } from 'node:crypto';
+import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
 import type { Observer } from '../base/observer.js';
-import { type ListenAddress, listenText, overlap } from '../os/listen-address.js';
+import type { Libc } from '../os/libc.js';
+import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
+import { openTcp } from '../os/stream-socket.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
 import type { Worker } from './turns.js';
@@ -31,20 +33,24 @@ export interface StreamParts extends Omit<SessionParts, 'limits'> {
   readonly table: SessionTable;
   /** Whether an address may ask (access.allow). Connections from others are closed at once. */
   readonly mayAsk: (address: string) => boolean;
-  /** Makes another descriptor of a socket; needed for those that the service manager has opened. */
-  readonly duplicate?: ((fd: number) => number) | undefined;
+  /** Undefined: system calls cannot be made, so Node.js binds, and only addresses that the machine has. */
+  readonly libc?: Libc | undefined;
 }
 
 /** Listens for sessions over one transport. */
 export interface StreamListener {
   /** The addresses that are bound, with the port that was chosen for port 0. */
   readonly bound: readonly ListenAddress[];
+  /** The addresses that could not be bound, and wait for the next `set`. */
+  readonly unopened: readonly Unopened[];
   /**
    * Listens at these addresses, and no others. New ones are opened first; sessions at removed ones go on until their
-   * clients end them. With an empty list it listens nowhere. @throws the system's error if an address cannot be bound;
-   * then it listens where it did before
+   * clients end them. With an empty list it listens nowhere. Those that the machine does not have now wait. @throws the
+   * system's error if another address cannot be bound; then it listens where it did before
    */
   set(addresses: readonly ListenAddress[]): Promise<void>;
+  /** Listens at no others than these, and opens none. */
+  keep(addresses: readonly ListenAddress[]): void;
   /**
    * TLS only: later handshakes use this certificate. @throws if certificate and key do not match
    */
@@ -75,6 +81,7 @@ interface BoundServer {
 
 class Listener implements StreamListener {
   private servers: readonly BoundServer[] = [];
+  private waiting: readonly Unopened[] = [];
   private readonly sessions = new Map<Socket, ClientSession>();
   /** Accepted connections whose handshake is not finished, by both ends of them. */
   private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
@@ -94,8 +101,12 @@ class Listener implements StreamListener {
     return this.servers.map(({ at }) => at);
   }
 
+  get unopened(): readonly Unopened[] {
+    return this.waiting;
+  }
+
   async set(addresses: readonly ListenAddress[]): Promise<void> {
-    const wanted = new Map(addresses.map(at => [keyOf(at), at]));
+    const wanted = new Map(addresses.map(at => [placeText(at), at]));
     const before = this.servers;
     const stay = before.filter(({ key }) => wanted.has(key));
     const go = before.filter(({ key }) => !wanted.has(key));
@@ -104,8 +115,13 @@ class Listener implements StreamListener {
     const inTheWay = go.filter(({ wanted: old }) => come.some(at => overlap(old, at)));
     for (const { server } of inTheWay) server.close();
     const opened: BoundServer[] = [];
+    const waiting: Unopened[] = [];
     try {
-      for (const at of come) opened.push(await this.open(at));
+      for (const at of come) {
+        const server = await this.open(at).catch((error: unknown) => unopened(at, error));
+        if ('error' in server) waiting.push(server);
+        else opened.push(server);
+      }
     } catch (error) {
       for (const { server } of opened) server.close();
       const again: BoundServer[] = [];
@@ -115,6 +131,14 @@ class Listener implements StreamListener {
     }
     for (const each of go) if (!inTheWay.includes(each)) each.server.close();
     this.servers = [...stay, ...opened];
+    this.waiting = waiting;
+  }
+
+  keep(addresses: readonly ListenAddress[]): void {
+    const wanted = new Set(addresses.map(placeText));
+    for (const { server, key } of this.servers) if (!wanted.has(key)) server.close();
+    this.servers = this.servers.filter(({ key }) => wanted.has(key));
+    this.waiting = this.waiting.filter(({ at }) => wanted.has(placeText(at)));
   }
 
   setCredentials(credentials: ServerCredentials): void {
@@ -159,9 +183,10 @@ class Listener implements StreamListener {
   private async open(at: ListenAddress): Promise<BoundServer> {
     // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
     const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
+    const options = this.listenOptions(at);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(this.listenOptions(at), () => {
+      server.listen(options, () => {
         server.off('error', reject);
         resolve();
       });
@@ -171,13 +196,15 @@ class Listener implements StreamListener {
     if (this.closed) server.close();
     const bound = server.address();
     const port = bound !== null && typeof bound === 'object' ? bound.port : at.port;
-    return { server, key: keyOf(at), wanted: at, at: { address: at.address, port } };
+    return { server, key: placeText(at), wanted: at, at: { ...at, port } };
   }
 
   /** A socket of the service manager must not be closed here, so Node.js gets a duplicate of its descriptor. */
-  private listenOptions({ address, port, fd }: ListenAddress): ListenOptions | { readonly fd: number } {
-    if (fd === undefined) return { port, host: address, ipv6Only: isIPv6(address) };
-    return { fd: this.parts.duplicate?.(fd) ?? fd };
+  private listenOptions(at: ListenAddress): ListenOptions | { readonly fd: number } {
+    const { libc } = this.parts;
+    if (at.fd !== undefined) return { fd: libc?.dup(at.fd) ?? at.fd };
+    if (libc !== undefined) return { fd: openTcp(libc, at) };
+    return { port: at.port, host: at.address, ipv6Only: at.address.includes(':') };
   }
 
   private accept(socket: Socket): void {
@@ -223,7 +250,7 @@ class Listener implements StreamListener {
   private begin(socket: Socket, place: Place): void {
     const { remoteAddress: address } = socket;
     if (address === undefined || this.closed) return void socket.destroy();
-    const client = { address, port: socket.remotePort ?? 0, family: isIPv6(address) ? 6 : 4 } as const;
+    const client = { address, port: socket.remotePort ?? 0, family: address.includes(':') ? 6 : 4 } as const;
     const session = new ClientSession(socket, { ...client, transport: this.transport }, place, this.parts);
     this.sessions.set(socket, session);
     socket.once('close', () => this.sessions.delete(socket));
@@ -240,5 +267,3 @@ const tlsOptions = ({ cert, key }: ServerCredentials) => ({
   // Of TLS 1.2: each one costs us a signature, and the client nothing (CVE-2011-1473).
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 });
-
-const keyOf = (at: ListenAddress): string => (at.fd === undefined ? listenText(at) : `${listenText(at)} ${at.fd}`);

@@ -17,6 +17,7 @@ import { FAILURES } from '../base/outcome.js';
 import { TLS_GROUPS } from '../base/tls-groups.js';
 import {
   type AddressOverview,
+  FINDINGS,
   MODES,
   type Purpose,
   type ServerOverview,
@@ -116,6 +117,10 @@ export const COUNTERS = {
   dnssec_lookups_total: { help: 'DS and DNSKEY sets asked for, beside the questions of clients.', labels: {} },
   dnssec_retries_total: { help: 'Bogus answers that were asked for again at another server.', labels: {} },
   dnssec_limit_hits_total: { help: 'Limits of validation that were met.', labels: { limit: DNSSEC_LIMITS } },
+  http_connections_dropped_total: {
+    help: 'HTTP connections that were closed for others, or refused: too many, or too fast.',
+    labels: {},
+  },
   dnstap_dropped_total: { help: 'Frames of dnstap that were lost: no listener, or a slow one.', labels: {} },
 } as const satisfies Record<string, MetricRow>;
 
@@ -195,6 +200,10 @@ export const GAUGES = {
   trust_anchor_state: {
     help: 'Keys of trust points; 1 for the state that each is in (RFC 5011).',
     labels: { key_tag: OPEN, state: ANCHOR_STATES },
+  },
+  findings: {
+    help: 'What is wrong or to be known; 1 for each of them that is so. "dotstub status" says it in words.',
+    labels: { finding: FINDINGS },
   },
   config_last_reload_successful: {
     help: '1 where the configuration file was taken over when it was last read.',

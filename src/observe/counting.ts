@@ -11,7 +11,9 @@ import type {
   Transport,
   UpstreamState,
 } from '../base/observer.js';
-import { type FailureCode, FAILURES, isDnssecFailure } from '../base/outcome.js';
+import { Lately, LATELY_MINUTES } from '../base/lately.js';
+import { type FailureCode, FAILURES, namesZones, RCODE } from '../base/outcome.js';
+import type { LatelyOverview } from '../base/overview.js';
 import type { WallMs } from '../base/time.js';
 import { COUNTERS, HISTOGRAMS, RCODE_LABELS, SOURCES, TRANSPORTS, TYPE_LABELS, VALIDATIONS } from './catalogue.js';
 import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally, within } from './families.js';
@@ -60,9 +62,11 @@ export class Counting implements Observer {
   private readonly lookups: Tally;
   /** Error replies by cause. */
   private readonly causes = new Map<FailureCode, Cause>();
+  private readonly recent: Lately;
 
   constructor(private readonly parts: CountingParts) {
     this.servers = new Servers(parts.rcodeName);
+    this.recent = new Lately(parts.wallMs);
     this.counters = byKey(keysOf(COUNTERS), key => new Counters(COUNTERS[key]));
     const { queries_total: queries, responses_total: responses } = this.counters;
     this.durations = byKey(SOURCES, () => new Distribution(DURATION_BUCKETS));
@@ -93,6 +97,10 @@ export class Counting implements Observer {
     (this.responses[source][rcode] ?? this.counters.responses_total.at('other', source)).count++;
     this.durations[source].observe(seconds);
     this.responseSize.observe(bytes);
+    const failed = rcode === RCODE.SERVFAIL;
+    // Other errors are the client's own.
+    if (source === 'upstream' || (source === 'error' && failed)) this.recent.reply(failed);
+    if (source === 'upstream' && failed) this.recent.because('answered');
   }
 
   dropped(reason: Dropped): void {
@@ -102,10 +110,11 @@ export class Counting implements Observer {
   failure(code: FailureCode, words: string): void {
     this.counters.failures_total.at(code).count++;
     if (code === 'not_allowed') this.counters.acl_refused_total.at().count++;
+    if (FAILURES[code].rcode === RCODE.SERVFAIL) this.recent.because(code);
     this.causes.set(code, {
       code,
-      // The words of a validation failure contain names that clients asked for, which the status page must not show.
-      words: isDnssecFailure(code) ? FAILURES[code].words : words,
+      // Names that clients asked for must not be on the status page.
+      words: namesZones(code) ? FAILURES[code].words : words,
       count: (this.causes.get(code)?.count ?? 0) + 1,
       lastMs: this.parts.wallMs(),
     });
@@ -178,6 +187,11 @@ export class Counting implements Observer {
     this.counters.dnstap_dropped_total.at().count++;
   }
 
+  /** An HTTP connection was closed for another one, or refused. */
+  httpDropped(): void {
+    this.counters.http_connections_dropped_total.at().count++;
+  }
+
   /** Adds the counts of a front thread. */
   absorb(front: FrontCounts): void {
     for (const family of [4, 6] as const) {
@@ -199,6 +213,13 @@ export class Counting implements Observer {
   /** Answers by their verdict. */
   validations(): Readonly<Record<(typeof VALIDATIONS)[number], number>> {
     return byKey(VALIDATIONS, result => this.counters.dnssec_validations_total.at(result).count);
+  }
+
+  /** The questions of the last minutes. */
+  get lately(): LatelyOverview {
+    const { questions, failed, cause } = this.recent.sums;
+    const words = cause === 'answered' ? 'a server answered SERVFAIL' : cause && this.causes.get(cause)?.words;
+    return { minutes: LATELY_MINUTES, questions, failed, cause: words };
   }
 
   /** Causes of error replies, the latest first. */

@@ -8,8 +8,10 @@ import type { Family } from './families.js';
 
 /** Also how often the process wakes to measure, so measuring begins with the first scrape. */
 const RESOLUTION_MS = 10;
-/** How long the first scrape waits for measurements. */
-const FIRST_MS = 5 * RESOLUTION_MS;
+/** How often the first scrape looks for measurements: a busy loop makes none in time. */
+const FIRST_LOOKS = 20;
+/** How many measurements the first scrape waits for: one alone has no deviation. */
+const FIRST_COUNT = 3;
 
 /** The metrics of the delays, by the end of their names. */
 const SHOWN: readonly (readonly [name: string, help: string, read: (delays: IntervalHistogram) => number])[] = [
@@ -40,7 +42,8 @@ export class EventLoop {
 
   /** The delays since the last call; the same as at the last call if there was no time to measure. */
   async families(): Promise<Family[]> {
-    if (this.last === undefined) await sleep(FIRST_MS);
+    for (let look = 0; this.last === undefined && this.delays.count < FIRST_COUNT && look < FIRST_LOOKS; look++)
+      await sleep(RESOLUTION_MS);
     const startedAt = performance.now();
     await nextTurn();
     const lagSec = (performance.now() - startedAt) / 1000;

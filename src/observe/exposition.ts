@@ -26,8 +26,11 @@ export interface Exposed {
   readonly body: string;
 }
 
-/** Writes families, and the process metrics of Node.js, in the format that an Accept header asks for. */
-export type Exposition = (accept: string | undefined, families: readonly Family[]) => Promise<Exposed>;
+/** The format of Prometheus, or OpenMetrics. */
+export type ExpositionForm = 'text' | 'openmetrics';
+
+/** Writes families, and the process metrics of Node.js. */
+export type Exposition = (form: ExpositionForm, families: readonly Family[]) => Promise<Exposed>;
 
 type AnyRegistry = Registry<RegistryContentType>;
 
@@ -45,9 +48,10 @@ export function exposition(): Exposition {
     registries.set(contentType, made);
     return made;
   };
-  return async (accept, families) => {
-    const isOpen = accept?.includes('application/openmetrics-text') === true;
-    const registry = registryOf(isOpen ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE);
+  return async (form, families) => {
+    const registry = registryOf(
+      form === 'openmetrics' ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE,
+    );
     // Series come and go, so the objects are made for each scrape. The registry reads all of them before it waits.
     for (const family of [...families, ...(await eventLoop.families())]) {
       registry.removeSingleMetric(family.name);
@@ -60,12 +64,18 @@ export function exposition(): Exposition {
 /** prom-client must not measure the event loop: this interval is so long that it never does. */
 const NEVER_MS = 86_400_000;
 
+/**
+ * Gauges of prom-client whose names are those of counters. They are the sums of gauges that stay, such as
+ * nodejs_active_handles by type.
+ */
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
 /** A registry with prom-client's process metrics, without those of the event loop. */
 function ofProcess(contentType: RegistryContentType): AnyRegistry {
   const registry = new Registry<RegistryContentType>();
   registry.setContentType(contentType);
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
-  for (const name of EVENT_LOOP_NAMES) registry.removeSingleMetric(name);
+  for (const name of [...EVENT_LOOP_NAMES, ...MISNAMED]) registry.removeSingleMetric(name);
   return registry;
 }
 

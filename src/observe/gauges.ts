@@ -1,7 +1,7 @@
 // Gauges: the state at the moment of a scrape, read from one overview.
 
 import type { AddressOverview, Overview, ServerOverview } from '../base/overview.js';
-import { MODES } from '../base/overview.js';
+import { FINDINGS, MODES } from '../base/overview.js';
 import { groupLabel, TLS_GROUPS } from '../base/tls-groups.js';
 import {
   ADDRESS_STATES,
@@ -110,6 +110,13 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
     leastSec(addresses.map(each => each.certificateEndsMs)),
   ),
   upstream_dnssec: flagPerServer('state', DNSSEC_STATES, each => each.dnssec),
+  findings: ({ findings }) =>
+    FINDINGS.map(finding =>
+      flag(
+        { finding },
+        findings.some(({ id }) => id === finding),
+      ),
+    ),
   upstream_mode: ({ mode }) => MODES.map(each => flag({ mode: each }, each === mode)),
   trust_anchor_state: ({ trustAnchors }) =>
     trustAnchors.flatMap(({ tag, state }) =>

@@ -1,29 +1,35 @@
 // The HTTP server: metrics for Prometheus, health for supervisors, and a status page for people.
 
 import { readFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
+import { createServer, isIP } from 'node:net';
 import { join } from 'node:path';
 
-import type { Log } from '../base/ports.js';
-import type { Metrics } from './metrics.js';
+import type { Clock, Log } from '../base/ports.js';
+import { isSystemError, wordsFor } from '../base/system-error.js';
+import type { MonoMs } from '../base/time.js';
+import type { ExpositionForm } from './exposition.js';
+import { HttpConnection, type HttpReply, plainText } from './http-connection.js';
+import type { HttpRequest } from './http-head.js';
+import { HttpPlaces } from './http-places.js';
+import { formFor, type Metrics } from './metrics.js';
 
 /** The parts that are served. */
 export interface HttpParts {
-  readonly metrics: Pick<Metrics, 'expose'>;
+  readonly metrics: Pick<Metrics, 'expose' | 'httpDropped'>;
   /** Undefined: ready; else the reason. */
   readonly notReady: () => string | undefined;
   /** The data of the status page, as JSON. */
   readonly status: () => unknown;
   readonly history: () => unknown;
-  /** Enough for one or two scrapers and a person; slow ones must not pile up. */
+  /** Names of this machine, beside local ones. Names below them count, too. */
+  readonly hosts: () => readonly string[];
+  /** Enough for a few scrapers and people. */
   readonly maxConnections: number;
   /** The directory of the page's files. */
   readonly pageDirectory: string;
+  readonly clock: Clock;
   readonly log: Log;
 }
-
-const REQUEST_MS = 5000;
 
 /** The open server. */
 export interface HttpListener {
@@ -32,27 +38,39 @@ export interface HttpListener {
 }
 
 /**
- * Listens for HTTP. @throws the system's error if the address cannot be bound
+ * Listens for HTTP.
+ * @param at `fd`: a socket that is bound there, and is closed with the server @throws the system's error if the address
+ * cannot be bound
  */
 export async function listenHttp(
-  at: { readonly address: string; readonly port: number },
+  at: { readonly address: string; readonly port: number; readonly fd?: number },
   parts: HttpParts,
 ): Promise<HttpListener> {
-  const server = createServer((request, response) => {
-    void answered(request, parts).then(({ status, contentType, body }) =>
-      response
-        .writeHead(status, { 'content-type': contentType, ...HEADERS })
-        .end(request.method === 'HEAD' ? '' : body),
-    );
+  const { clock, metrics, log } = parts;
+  const site = new Site(parts);
+  const places = new HttpPlaces(clock, parts.maxConnections, () => metrics.httpDropped());
+  const connections = new Set<HttpConnection>();
+  const connectionParts = {
+    ...{ clock, fields: HEADERS },
+    answer: async (request: HttpRequest) => site.answer(request),
+  };
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
+    const { remoteAddress: address } = socket;
+    const open = (): HttpConnection => {
+      const connection = new HttpConnection(socket, connectionParts);
+      connections.add(connection);
+      socket.once('close', () => connections.delete(connection));
+      return connection;
+    };
+    // It closed already, or there is no place.
+    if (address === undefined || !places.take(address, open)) socket.destroy();
   });
-  server.maxConnections = parts.maxConnections;
-  server.requestTimeout = REQUEST_MS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(at.port, at.address, () => {
+    server.listen(at.fd === undefined ? { port: at.port, host: at.address } : { fd: at.fd }, () => {
       server.off('error', reject);
       // For example EMFILE while accepting: that connection is lost, the server stays.
-      server.on('error', ({ message }) => parts.log.warn({}, `metrics.listen: ${message}`));
+      server.on('error', ({ message }) => log.warn({}, `metrics.listen: ${message}`));
       resolve();
     });
   });
@@ -61,7 +79,7 @@ export async function listenHttp(
     port: bound !== null && typeof bound === 'object' ? bound.port : at.port,
     close() {
       server.close();
-      server.closeAllConnections();
+      for (const each of connections) each.destroy();
     },
   };
 }
@@ -83,75 +101,100 @@ const FILES: Readonly<Record<string, readonly [file: string, contentType: string
 };
 
 /** Names that do not exist in public zones, so that a page from elsewhere cannot have one of them (DNS rebinding). */
-const LOCAL_NAME = /^[^.]+$|\.(localhost|local|lan|internal|home\.arpa)$/i;
+const LOCAL_NAME = /^[^.]+$|\.(localhost|local|lan|internal|home\.arpa|svc)$/i;
 
 /**
- * Whether the host of a request is an IP address or a local name; otherwise a page from elsewhere may have made the
- * browser send it.
+ * Whether the host of a request is an IP address, a local name or one of these names; otherwise a page from elsewhere
+ * may have made the browser send it. A browser always says the host.
  */
-function isAddressedToUs({ headers: { host = '' } }: IncomingMessage): boolean {
-  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-  return isIP(name) !== 0 || LOCAL_NAME.test(name);
+function isAddressedToUs(host: string | undefined, names: readonly string[]): boolean {
+  if (host === undefined) return true;
+  const name = host
+    .replace(/:\d+$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/\.$/, '')
+    .toLowerCase();
+  return isIP(name) !== 0 || LOCAL_NAME.test(name) || names.some(each => name === each || name.endsWith(`.${each}`));
 }
 
-interface HttpReply {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string | Buffer;
-}
-
-const text = (status: number, body: string): HttpReply => ({
-  status,
-  contentType: 'text/plain; charset=utf-8',
-  body: `${body}\n`,
-});
 const json = (data: unknown): HttpReply => ({
   status: 200,
   contentType: 'application/json',
   body: JSON.stringify(data),
 });
 
-/** The response. An error while it is made becomes a response, too, and does not end the daemon. */
-async function answered(request: IncomingMessage, parts: HttpParts): Promise<HttpReply> {
-  try {
-    return await answer(request, parts);
-  } catch (error) {
-    const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
-    parts.log.error(
-      { path: request.url, stack },
-      `${request.url ?? ''} failed: ${message}. This is a bug: please report it`,
-    );
-    return text(500, 'the log says what went wrong');
-  }
-}
+/** A scrape is shared by all who ask within this time: making one takes longer than answering hundreds of queries. */
+const SCRAPE_MS = 1000;
 
-async function answer(
-  request: IncomingMessage,
-  { metrics, notReady, status, history, pageDirectory }: HttpParts,
-): Promise<HttpReply> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
-  const path = request.url?.split('?')[0] ?? '';
-  switch (path) {
-    case '/metrics':
-      return { status: 200, ...(await metrics.expose(request.headers.accept)) };
-    case '/livez':
-      return text(200, 'alive');
-    case '/readyz': {
-      const missing = notReady();
-      return missing === undefined ? text(200, 'ready') : text(503, `not ready: ${missing}`);
+/** What is at each path. */
+class Site {
+  private readonly scrapes = new Map<ExpositionForm, { readonly at: MonoMs; readonly reply: Promise<HttpReply> }>();
+  /** The files of the page that were read. */
+  private readonly files = new Map<string, HttpReply>();
+
+  constructor(private readonly parts: HttpParts) {}
+
+  /** The reply. An error while it is made becomes a reply, too, and does not end the daemon. */
+  async answer(request: HttpRequest): Promise<HttpReply> {
+    try {
+      return await this.reply(request);
+    } catch (error) {
+      if (isSystemError(error)) return plainText(503, wordsFor(error));
+      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+      this.parts.log.error(
+        { path: request.path, stack },
+        `${request.path} failed: ${message}. This is a bug: please report it`,
+      );
+      return plainText(500, 'the log says what went wrong');
     }
   }
-  if (!isAddressedToUs(request)) return text(403, 'the status page is shown under an IP address or a local name');
-  switch (path) {
-    case '/status.json':
-      return json(status());
-    case '/history.json':
-      return json(history());
-    default: {
-      const [file, contentType] = (Object.hasOwn(FILES, path) ? FILES[path] : undefined) ?? [];
-      if (file === undefined || contentType === undefined)
-        return text(404, 'there is: / /metrics /livez /readyz /status.json /history.json');
-      return { status: 200, contentType, body: await readFile(join(pageDirectory, file)) };
+
+  private async reply({ method, path, host, accept }: HttpRequest): Promise<HttpReply> {
+    const { notReady, hosts, status, history } = this.parts;
+    if (method !== 'GET' && method !== 'HEAD') return plainText(405, 'only GET and HEAD');
+    switch (path) {
+      case '/livez':
+        return plainText(200, 'alive');
+      case '/readyz': {
+        const missing = notReady();
+        return missing === undefined ? plainText(200, 'ready') : plainText(503, `not ready: ${missing}`);
+      }
     }
+    if (!isAddressedToUs(host, hosts()))
+      return plainText(403, 'ask under an IP address, a local name, or a name in metrics.hosts');
+    switch (path) {
+      case '/metrics':
+        return this.scrape(formFor(accept));
+      case '/status.json':
+        return json(status());
+      case '/history.json':
+        return json(history());
+      default:
+        return this.file(path);
+    }
+  }
+
+  /** The metrics, made anew at most once in a second. */
+  private async scrape(form: ExpositionForm): Promise<HttpReply> {
+    const { clock, metrics } = this.parts;
+    const at = clock.monotonicMs();
+    const last = this.scrapes.get(form);
+    if (last !== undefined && at - last.at < SCRAPE_MS) return last.reply;
+    const reply = metrics
+      .expose(form)
+      .then(({ contentType, body }): HttpReply => ({ status: 200, contentType, body: Buffer.from(body) }));
+    this.scrapes.set(form, { at, reply });
+    return reply;
+  }
+
+  private async file(path: string): Promise<HttpReply> {
+    const known = this.files.get(path);
+    if (known !== undefined) return known;
+    const [file, contentType] = (Object.hasOwn(FILES, path) ? FILES[path] : undefined) ?? [];
+    if (file === undefined || contentType === undefined)
+      return plainText(404, 'there is: / /metrics /livez /readyz /status.json /history.json');
+    const reply: HttpReply = { status: 200, contentType, body: await readFile(join(this.parts.pageDirectory, file)) };
+    this.files.set(path, reply);
+    return reply;
   }
 }

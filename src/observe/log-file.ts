@@ -2,10 +2,10 @@
 // Lines that cannot be written are counted and reported, and the file is tried again, because a full disk is emptied at
 // some time.
 
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { close, constants, createWriteStream, open, write, type WriteStream } from 'node:fs';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
-import type { MonoMs } from '../base/time.js';
+import { LostLines, MAX_WAITING_BYTES } from './lost-lines.js';
 
 /** The parts of the file. */
 export interface LogFileParts {
@@ -16,47 +16,57 @@ export interface LogFileParts {
   readonly log: Log;
 }
 
-/** The most memory for lines that wait for a slow disk; more lines are lost, and counted. */
-const MAX_WAITING_BYTES = 1 << 20;
 /** The delay after a failure before the file is opened again, which doubles with each failure in a row. */
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 60_000;
-/** An outage is over after this long without a lost line. */
-const QUIET_MS = 10_000;
+
+/** Opening a FIFO that nobody reads would wait for ever, and the process could not end. */
+const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY;
+const FILES = {
+  open: (path: string, _flags: unknown, mode: number, then: (error: Error | null, fd: number) => void) =>
+    open(path, FLAGS, mode, then),
+  write,
+  close,
+};
 
 type State =
   | { readonly at: 'open'; readonly stream: WriteStream }
   | { readonly at: 'waiting'; readonly cancel: Cancel }
   | { readonly at: 'closed' };
 
-/** The state while lines are lost, and for some time after. */
-interface Outage {
-  lines: number;
-  lastAtMs: MonoMs;
-  readonly why: string;
-}
-
 /** The file. */
 export class LogFile {
   private state: State;
-  private outage: Outage | undefined;
+  private readonly lost: LostLines;
   private retryMs = FIRST_RETRY_MS;
+  /** Whether the file may end with a part of a line, because the disk became full in the middle of it. */
+  private isTorn = false;
 
   /** Opens it. */
   constructor(private readonly parts: LogFileParts) {
+    const { path, option, clock, log } = parts;
+    this.lost = new LostLines({
+      name: path,
+      clock,
+      began(why) {
+        const words = 'lines are lost until it can be written again, which is tried now and then';
+        log.warn({ file: path, reason: why }, `${path}: ${why} (${option}): ${words}`);
+      },
+      ended: (words, lines) => log.warn({ file: path, lost: lines }, words),
+    });
     this.state = { at: 'open', stream: this.open() };
   }
 
   /** What cannot be written, as a sentence; undefined: no outage. */
   get unwritten(): string | undefined {
-    return this.outage && `${this.parts.path} cannot be written (${this.outage.why}): ${lostText(this.outage.lines)}`;
+    return this.lost.unwritten;
   }
 
   write(line: string): void {
     const { state } = this;
     if (state.at === 'closed') return;
-    if (state.at !== 'open' || state.stream.destroyed) this.lost('it could not be written a moment ago');
-    else if (state.stream.writableLength > MAX_WAITING_BYTES) this.lost('the disk is too slow');
+    if (state.at !== 'open' || state.stream.destroyed) this.lost.lost('it could not be written a moment ago');
+    else if (state.stream.writableLength > MAX_WAITING_BYTES) this.lost.lost('the disk is too slow');
     else state.stream.write(line, this.written);
   }
 
@@ -81,13 +91,15 @@ export class LogFile {
 
   private open(): WriteStream {
     // The names that a household asks for must not be readable for all users of the machine.
-    const stream = createWriteStream(this.parts.path, { flags: 'a', mode: 0o640 });
+    const stream = createWriteStream(this.parts.path, { mode: 0o640, fs: FILES });
     stream.on('error', error => this.failed(stream, error));
+    if (this.isTorn) stream.write('\n', error => (this.isTorn = error !== undefined && error !== null));
     return stream;
   }
 
   private failed(stream: WriteStream, { message }: Error): void {
-    this.begin(message);
+    this.lost.begin(message);
+    this.isTorn ||= stream.bytesWritten > 0;
     if (this.state.at !== 'open' || this.state.stream !== stream) return;
     const cancel = this.parts.clock.after(this.retryMs, () => {
       this.state = { at: 'open', stream: this.open() };
@@ -99,34 +111,10 @@ export class LogFile {
   /** One function for all lines, called with the result of each. */
   private readonly written = (error?: Error | null): void => {
     if (error !== undefined && error !== null) {
-      this.lost(error.message);
+      this.lost.lost(error.message);
       return;
     }
     this.retryMs = FIRST_RETRY_MS;
-    if (this.outage === undefined || this.parts.clock.monotonicMs() - this.outage.lastAtMs < QUIET_MS) return;
-    const { path } = this.parts;
-    const { lines } = this.outage;
-    this.outage = undefined;
-    this.parts.log.warn({ file: path, lost: lines }, `${path} is written again: ${lostText(lines)}`);
+    this.lost.written();
   };
-
-  private lost(why: string): void {
-    const outage = this.begin(why);
-    outage.lines++;
-    outage.lastAtMs = this.parts.clock.monotonicMs();
-  }
-
-  /** Reports the outage once. */
-  private begin(why: string): Outage {
-    if (this.outage !== undefined) return this.outage;
-    const { path, option, log, clock } = this.parts;
-    log.warn(
-      { file: path, reason: why },
-      `${path}: ${why} (${option}): lines are lost until it can be written again, which is tried now and then`,
-    );
-    this.outage = { lines: 0, lastAtMs: clock.monotonicMs(), why };
-    return this.outage;
-  }
 }
-
-const lostText = (lines: number): string => `${lines} ${lines === 1 ? 'line was' : 'lines were'} lost`;

@@ -3,6 +3,7 @@
 import { type Logger, type LoggerOptions, pino } from 'pino';
 
 import type { Log } from '../base/ports.js';
+import { visible, visibleJson, visibleLines } from '../base/visible.js';
 
 /** Options of the log. */
 export interface LogOptions {
@@ -68,7 +69,7 @@ class PinoLog implements ConfigurableLog {
   }
 
   private write(line: string): void {
-    this.sink.write(this.asText ? textLine(line, this.sink.isTTY === true) : line);
+    this.sink.write(this.asText ? textLine(line, this.sink.isTTY === true) : visibleJson(line));
   }
 }
 
@@ -80,8 +81,12 @@ function textLine(json: string, colours: boolean): string {
   const { level = '', time = '', msg = '', ...fields } = JSON.parse(json) as Record<string, unknown>;
   const paint = (colour: string, text: string): string => (colours ? `\x1b[${colour}m${text}\x1b[0m` : text);
   const label = paint(COLOURS[String(level)] ?? '0', String(level).toUpperCase().padEnd(5));
-  const rest = Object.entries(fields).map(([key, value]) =>
-    paint('90', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`),
-  );
-  return `${[String(time).slice(11, 19), label, String(msg), ...rest].join(' ')}\n`;
+  const rest = Object.entries(fields).map(([key, value]) => paint('90', `${visible(key)}=${valueText(key, value)}`));
+  return `${[String(time).slice(11, 19), label, visible(String(msg)), ...rest].join(' ')}\n`;
+}
+
+/** A stack is on several lines. */
+function valueText(key: string, value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return key === 'stack' ? visibleLines(text) : visible(text);
 }

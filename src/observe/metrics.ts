@@ -2,10 +2,10 @@
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer, Source } from '../base/observer.js';
-import type { Overview } from '../base/overview.js';
+import type { LatelyOverview, Overview } from '../base/overview.js';
 import { SOURCES } from './catalogue.js';
 import { type Cause, Counting, type CountingParts } from './counting.js';
-import type { Exposed, Exposition } from './exposition.js';
+import type { Exposed, Exposition, ExpositionForm } from './exposition.js';
 import { byKey } from './families.js';
 import { gauges } from './gauges.js';
 
@@ -37,11 +37,19 @@ export interface Glance {
 export interface Metrics {
   readonly observer: Observer;
   glance(): Glance;
+  /** The questions of the last minutes. */
+  readonly lately: LatelyOverview;
   /** A frame of dnstap was lost. */
   dnstapLost(): void;
-  /** The exposition text for an Accept header, and its content type. */
-  expose(accept: string | undefined): Promise<Exposed>;
+  /** An HTTP connection was closed for another one, or refused. */
+  httpDropped(): void;
+  /** The exposition text, and its content type. */
+  expose(form: ExpositionForm): Promise<Exposed>;
 }
+
+/** The form that an Accept header asks for. */
+export const formFor = (accept: string | undefined): ExpositionForm =>
+  accept?.includes('application/openmetrics-text') === true ? 'openmetrics' : 'text';
 
 /** Makes the metrics. */
 export function metrics(parts: MetricsParts): Metrics {
@@ -51,6 +59,10 @@ export function metrics(parts: MetricsParts): Metrics {
   return {
     observer: counting,
     dnstapLost: () => counting.dnstapLost(),
+    get lately() {
+      return counting.lately;
+    },
+    httpDropped: () => counting.httpDropped(),
     glance() {
       absorb();
       const { durations, servers } = counting;
@@ -66,13 +78,13 @@ export function metrics(parts: MetricsParts): Metrics {
         causes: counting.latestCauses(),
       };
     },
-    async expose(accept) {
+    async expose(form) {
       // Loaded at the first scrape: loading takes a large part of the time of a start.
       exposition ??= import('./exposition.js').then(loaded => loaded.exposition());
       const expose = await exposition;
       absorb();
       const overview = parts.overview();
-      return expose(accept, [...counting.families(), ...gauges(() => overview)]);
+      return expose(form, [...counting.families(), ...gauges(() => overview)]);
     },
   };
 }

@@ -4,6 +4,7 @@ import { createHmac } from 'node:crypto';
 
 import type { NotedQuery } from '../base/observer.js';
 import type { WallMs } from '../base/time.js';
+import { visibleJson } from '../base/visible.js';
 
 /**
  * The detail of a line: everything; the client only as a hash, with a key that ends with the process; or neither client
@@ -76,7 +77,7 @@ export function queryLog({ detail, write, wallMs, key, questionText, rcodeName }
       };
       kept[next] = line;
       next = (next + 1) % MAX_RECENT;
-      write(`${JSON.stringify(line)}\n`);
+      write(`${visibleJson(JSON.stringify(line))}\n`);
     },
     recent: () => [...kept.slice(next), ...kept.slice(0, next)],
   };

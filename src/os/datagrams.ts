@@ -5,13 +5,12 @@
 //   struct iovec    base*, len
 //   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
 
-import { getSystemErrorMap } from 'node:util';
-
 import { addressOctets, zoneOf } from '../base/address.js';
 import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 import { copyOctets } from '../base/octets.js';
+import { SystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from './libc.js';
-import { scopeOf } from './listen-address.js';
+import { indexOf } from './listen-address.js';
 
 /** Datagrams per call. */
 export const BATCH = 64;
@@ -28,25 +27,8 @@ export interface BindAddress {
   readonly address: string;
   readonly port: number;
   readonly fd?: number;
-}
-
-/** A system call that failed; `code` is the one of Node.js. */
-export class SystemError extends Error {
-  readonly code: string;
-  /** Negative, as in Node.js. */
-  readonly errno: number;
-  readonly syscall: string;
-  readonly address: string;
-  readonly port: number;
-  constructor(call: string, result: number, at: BindAddress) {
-    const code = getSystemErrorMap().get(result)?.[0] ?? `errno ${-result}`;
-    super(`${call} ${code}`);
-    this.code = code;
-    this.errno = result;
-    this.syscall = call;
-    this.address = at.address;
-    this.port = at.port;
-  }
+  /** The index of the interface that its zone names; left out: it is looked up. */
+  readonly scope?: number;
 }
 
 /** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
@@ -77,12 +59,39 @@ export function openUdp(libc: Libc, at: BindAddress): number {
       if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_RECVPKTINFO, 1));
       else must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_PKTINFO, 1));
     }
-    if (at.fd === undefined) must('bind', libc.bind(fd, socketAddress(at.address, at.port)));
+    if (at.fd === undefined) must('bind', bindEvenAhead(libc, fd, at));
     return fd;
   } catch (error) {
     libc.close(fd);
     throw error;
   }
+}
+
+/**
+ * Binds a socket. An address that this machine does not have now is bound, too, and is served once it comes: one that
+ * another program is about to add, or an IPv6 address that may not be used before the kernel has made sure that nobody
+ * else has it (RFC 4862 §5.4). @returns below 0: `-errno`
+ */
+export function bindEvenAhead(libc: Libc, fd: number, at: BindAddress): number {
+  const name = socketAddress(at, libc);
+  const bound = libc.bind(fd, name);
+  if (bound !== -LINUX.EADDRNOTAVAIL) return bound;
+  // The option of IPv4 is the one of IPv6 sockets, too.
+  libc.setsockopt(fd, LINUX.IPPROTO_IP, LINUX.IP_FREEBIND, 1);
+  return libc.bind(fd, name);
+}
+
+/** Errors of bind(2) for an address that the machine does not have. */
+const NOT_HERE: ReadonlySet<number> = new Set([-LINUX.EADDRNOTAVAIL, -LINUX.ENODEV, -LINUX.EINVAL]);
+
+/** Whether this machine has an address now, and may use it. If that cannot be found out, it counts as had. */
+export function hasAddress(libc: Libc, at: BindAddress): boolean {
+  const six = at.address.includes(':');
+  const fd = libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd !== -LINUX.EAFNOSUPPORT;
+  const bound = libc.bind(fd, socketAddress({ ...at, port: 0 }, libc));
+  libc.close(fd);
+  return !NOT_HERE.has(bound);
 }
 
 /** The port that a socket is bound to. */
@@ -94,7 +103,7 @@ export function portOf(libc: Libc, fd: number): number {
 const isAny = (octets: Buffer): boolean => octets.every(octet => octet === 0);
 
 /** struct sockaddr_in or sockaddr_in6. */
-function socketAddress(address: string, port: number): Buffer {
+function socketAddress({ address, port, scope }: BindAddress, libc: Libc): Buffer {
   const octets = addressOctets(address) ?? Buffer.alloc(4);
   const zone = zoneOf(address);
   const name = Buffer.alloc(octets.length === 4 ? 16 : NAME_BYTES);
@@ -102,15 +111,16 @@ function socketAddress(address: string, port: number): Buffer {
   name.writeUInt16BE(port, 2);
   octets.copy(name, octets.length === 4 ? 4 : 8);
   // sin6_scope_id, in the byte order of the machine: without it a link-local address leads nowhere.
-  if (octets.length === 16 && zone !== undefined) name.writeUInt32LE(scopeOf(zone), SCOPE_AT);
+  if (octets.length === 16 && zone !== undefined)
+    name.writeUInt32LE(scope ?? Math.max(0, indexOf(zone, libc)), SCOPE_AT);
   return name;
 }
 
 /**
  * The route to an address, from the address that the socket is bound to; in the form that `Messages.copyRoute` writes.
  */
-export function routeTo({ address, port }: BindAddress): Buffer {
-  const name = socketAddress(address, port);
+export function routeTo(to: BindAddress, libc: Libc): Buffer {
+  const name = socketAddress(to, libc);
   return Buffer.concat([Buffer.from([name.length]), name]);
 }
 

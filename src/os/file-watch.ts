@@ -2,11 +2,15 @@
 // rename it, and Kubernetes replaces a link in the path of the file.
 
 import { createHash } from 'node:crypto';
-import { type FSWatcher, readFileSync, realpathSync, watch } from 'node:fs';
+import { type FSWatcher, realpathSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
+
+import { readRegularFile } from './regular-file.js';
 
 /** Changes come in groups; files are read after this long without one. */
 const QUIET_MS = 300;
+/** Certificates, keys, and the configuration. */
+const LIMITS = { mostBytes: 1 << 24, mayBeLink: true } as const;
 /** If a directory cannot be watched, its files are read this often, and watching is tried again. */
 const RETRY_MS = 60_000;
 
@@ -123,7 +127,7 @@ class Watching implements FileWatch {
 
 function digestOf(path: string): string | undefined {
   try {
-    return createHash('sha256').update(readFileSync(path)).digest('base64');
+    return createHash('sha256').update(readRegularFile(path, LIMITS)).digest('base64');
   } catch {
     return undefined;
   }

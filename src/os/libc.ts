@@ -20,6 +20,12 @@ export interface Libc {
   getsockname(fd: number, address: Buffer): number;
   /** Makes another descriptor of the same socket. */
   dup(fd: number): number;
+  /** Sends this process SIGIO whenever there is something to read, and makes reading not wait (fcntl(2), O_ASYNC). */
+  signalInput(fd: number): number;
+  /** Reads one datagram without waiting for it. */
+  receive(fd: number, into: Buffer): number;
+  /** The index of an interface; 0: there is none of this name. Below 0: `-errno`, for example without descriptors. */
+  interfaceIndex(name: string): number;
   recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   /** poll(2); `timeoutMs` -1 waits for ever. */
@@ -44,30 +50,46 @@ export const LINUX = {
   AF_UNIX: 1,
   AF_INET: 2,
   AF_INET6: 10,
+  AF_NETLINK: 16,
   SOCK_STREAM: 1,
   SOCK_DGRAM: 2,
+  SOCK_RAW: 3,
   SOCK_CLOEXEC: 0o2000000,
   SOL_SOCKET: 1,
+  SO_REUSEADDR: 2,
   SO_TYPE: 3,
   SO_SNDBUF: 7,
   SO_RCVBUF: 8,
   SO_REUSEPORT: 15,
   IPPROTO_IP: 0,
   IP_PKTINFO: 8,
+  IP_FREEBIND: 15,
   IPPROTO_IPV6: 41,
   IPPROTO_TCP: 6,
   TCP_QUICKACK: 12,
   IPV6_V6ONLY: 26,
   IPV6_RECVPKTINFO: 49,
+  F_SETFL: 4,
+  F_SETOWN: 8,
   F_DUPFD_CLOEXEC: 1030,
+  O_NONBLOCK: 0o4000,
+  O_ASYNC: 0o20000,
   MSG_DONTWAIT: 0x40,
   POLLIN: 1,
   POLLOUT: 4,
   EINTR: 4,
+  ENXIO: 6,
   EAGAIN: 11,
+  ENOMEM: 12,
   EACCES: 13,
+  ENODEV: 19,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  EAFNOSUPPORT: 97,
   EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
+  ENOBUFS: 105,
 } as const;
 
 // Most C libraries have no function for sched_getattr and sched_setattr: their system call numbers, by machine.
@@ -116,6 +138,9 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     fcntl: library.func('int fcntl(int, int, int)'),
     recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
     sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
+    recv: library.func('long recv(int, void *, size_t, int)'),
+    // Takes a text that ends with a zero octet.
+    if_nametoindex: library.func('unsigned int if_nametoindex(void *)'),
     poll: library.func('int poll(void *, unsigned long, int)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
     write: library.func('long write(int, void *, size_t)'),
@@ -125,6 +150,27 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     // As fcntl.
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
   }) as const;
+
+/** The calls that tell of interfaces and their changes. */
+function networkCalls(
+  koffi: Koffi,
+  native: ReturnType<typeof nativeFunctions>,
+): Pick<Libc, 'signalInput' | 'receive' | 'interfaceIndex'> {
+  const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  return {
+    signalInput(fd) {
+      const owned = checked(native.fcntl(fd, LINUX.F_SETOWN, process.pid));
+      return owned < 0 ? owned : checked(native.fcntl(fd, LINUX.F_SETFL, LINUX.O_ASYNC | LINUX.O_NONBLOCK));
+    },
+    receive: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT)),
+    interfaceIndex(name) {
+      const index = native.if_nametoindex(Buffer.from(`${name}\0`));
+      if (index > 0) return index;
+      const failed = koffi.errno();
+      return failed === LINUX.ENODEV || failed === LINUX.ENXIO ? 0 : -failed;
+    },
+  };
+}
 
 /** Loads the C library, or says why it cannot be used. */
 export function loadLibc(): Libc | { readonly unavailable: string } {
@@ -166,6 +212,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       return checked(native.getsockname(fd, address, length));
     },
     dup: fd => checked(native.fcntl(fd, LINUX.F_DUPFD_CLOEXEC, FIRST_OWN_FD)),
+    ...networkCalls(koffi, native),
     bind: (fd, address) => checked(native.bind(fd, address, address.length)),
     connect: (fd, address) => checked(native.connect(fd, address, address.length)),
     recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),

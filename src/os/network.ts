@@ -220,11 +220,12 @@ function defaultRoutes(): { readonly family: Family; readonly name: string; read
       return [];
     }
   };
+  // Not /proc/net: a service with ProcSubset=pid sees nothing of /proc but processes.
   // proc(5): interface, destination, gateway, flags, …; for IPv6 destination, prefix, source, prefix, gateway, …, interface.
-  const four = lines('/proc/net/route').filter(
+  const four = lines('/proc/self/net/route').filter(
     ([, to, , flags = '0']) => to === '00000000' && (Number.parseInt(flags, 16) & ROUTE_IS_UP) !== 0,
   );
-  const six = lines('/proc/net/ipv6_route').filter(
+  const six = lines('/proc/self/net/ipv6_route').filter(
     ([to = '', prefix, , , gateway = '']) => /^0{32}$/.test(to) && prefix === '00' && !/^0{32}$/.test(gateway),
   );
   return [

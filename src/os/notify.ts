@@ -3,10 +3,10 @@
 
 import { createSocket, type Socket } from 'node:dgram';
 
-import type { Clock, Log } from '../base/ports.js';
-import type { MonoMs } from '../base/time.js';
+import type { Cancel, Clock, Log } from '../base/ports.js';
+import { visible } from '../base/visible.js';
 import { type Libc, LINUX } from './libc.js';
-import type { ListenAddress } from './listen-address.js';
+import { type ListenAddress, listenText } from './listen-address.js';
 
 /** A service manager that accepts notifications. */
 export interface ServiceManager {
@@ -62,7 +62,7 @@ export function serviceManager(
     watchdogMs:
       watchdogUsec > 0 && (watched === undefined || Number(watched) === pid) ? watchdogUsec / 1000 : undefined,
     tell(...lines) {
-      const result = libc.sendTo(address, Buffer.from(lines.join('\n')));
+      const result = libc.sendTo(address, Buffer.from(lines.map(visible).join('\n')));
       if (result < 0) log.debug({ errno: -result }, 'the service manager could not be told something');
     },
   };
@@ -76,8 +76,8 @@ const BEATS = 4;
 /** The parts of the heartbeat. */
 export interface HeartbeatParts {
   readonly manager: ServiceManager;
-  /** The address where queries are taken over UDP, which a reload may change; undefined: none. */
-  readonly at: () => ListenAddress | undefined;
+  /** The addresses where queries are taken over UDP, which may change. */
+  readonly at: () => readonly ListenAddress[];
   /** A query that the daemon answers without any server. Its id is changed. */
   readonly query: Buffer;
   readonly clock: Clock;
@@ -86,54 +86,93 @@ export interface HeartbeatParts {
   readonly beat: () => void;
 }
 
-/** Feeds the watchdog while the daemon answers queries to itself: a process that runs may still not answer. */
+/** The queries of one beat. */
+interface Round {
+  readonly sockets: Socket[];
+  readonly addresses: readonly ListenAddress[];
+  /** Those that are asked if the first one does not answer. */
+  rest: readonly ListenAddress[];
+  readonly cancel: Cancel;
+}
+
+/**
+ * Feeds the watchdog while the daemon answers queries to itself: a process that runs may still not answer. One address
+ * that answers is enough: another one may have gone from this machine.
+ */
 export class Heartbeat {
   private readonly timer: NodeJS.Timeout | undefined;
-  /** The query in flight. */
-  private asked: { readonly socket: Socket; readonly at: ListenAddress; readonly since: MonoMs } | undefined;
+  /** How long the first address has before the others are asked, ms. */
+  private readonly patienceMs: number = ALIVE_MS;
+  /** The queries in flight. */
+  private round: Round | undefined;
+  /** The address that answered last: it is asked first. */
+  private answeredAt = '';
 
   constructor(private readonly parts: HeartbeatParts) {
     const { watchdogMs } = parts.manager;
     if (watchdogMs === undefined) return;
-    this.timer = setInterval(() => this.ask(), watchdogMs / BEATS).unref();
+    const beatMs = watchdogMs / BEATS;
+    this.patienceMs = Math.min(ALIVE_MS, beatMs / 2);
+    this.timer = setInterval(() => this.ask(), beatMs).unref();
     this.ask();
   }
 
   /** Stops feeding the watchdog. */
   close(): void {
     clearInterval(this.timer);
-    this.asked?.socket.close();
-    this.asked = undefined;
+    this.endRound();
+  }
+
+  private endRound(): void {
+    this.round?.cancel();
+    for (const socket of this.round?.sockets ?? []) socket.close();
+    this.round = undefined;
   }
 
   private ask(): void {
-    const { at: where, query, clock, log } = this.parts;
+    const { at, query, clock, log } = this.parts;
     // A query that was not answered since the last beat is late.
-    if (this.asked !== undefined) {
-      const { socket, at } = this.asked;
-      socket.close();
-      const words = `a query to ourselves (${at.address} port ${at.port}) was not answered within ${ALIVE_MS} ms`;
-      log.warn({}, `${words}: the watchdog is not fed`);
-      this.asked = undefined;
+    if (this.round !== undefined) {
+      const asked = this.round.addresses.map(each => `${each.address} port ${each.port}`).join(', ');
+      log.warn({}, `a query to ourselves (${asked}) was not answered within ${ALIVE_MS} ms: the watchdog is not fed`);
+      this.endRound();
     }
-    const at = where();
-    if (at === undefined) return this.fed();
+    const addresses = at();
+    const first = addresses.find(each => listenText(each) === this.answeredAt) ?? addresses[0];
+    if (first === undefined) return this.fed();
     query.writeUInt16BE((query.readUInt16BE(0) + 1) & 0xffff, 0);
-    // A socket for each query: a socket that has failed, or is of another address family, must not end the heartbeat.
-    const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4').unref();
-    this.asked = { socket, at, since: clock.monotonicMs() };
-    socket.on('error', error => log.debug({}, `the query to ourselves failed: ${error.message}`));
-    socket.on('message', reply => this.answered(reply));
-    socket.send(query, at.port, at.address);
+    const cancel = clock.after(this.patienceMs, () => this.askRest());
+    this.round = { sockets: [], addresses, rest: addresses.filter(each => each !== first), cancel };
+    this.send(first, this.round);
   }
 
-  private answered(reply: Buffer): void {
-    const { query, clock } = this.parts;
-    if (this.asked === undefined || !reply.subarray(0, 2).equals(query.subarray(0, 2))) return;
-    if (clock.monotonicMs() - this.asked.since > ALIVE_MS) return;
-    this.asked.socket.close();
-    this.asked = undefined;
-    this.fed();
+  private askRest(): void {
+    const { round } = this;
+    if (round === undefined) return;
+    const { rest } = round;
+    round.rest = [];
+    for (const at of rest) this.send(at, round);
+  }
+
+  private send(at: ListenAddress, round: Round): void {
+    const { query, clock, log } = this.parts;
+    const since = clock.monotonicMs();
+    // A socket for each query: a socket that has failed, or is of another address family, must not end the heartbeat.
+    const socket = createSocket(at.address.includes(':') ? 'udp6' : 'udp4').unref();
+    round.sockets.push(socket);
+    socket.on('error', error => {
+      log.debug({}, `the query to ourselves failed: ${error.message}`);
+      if (this.round === round) this.askRest();
+    });
+    socket.on('message', reply => {
+      if (this.round !== round || !reply.subarray(0, 2).equals(query.subarray(0, 2))) return;
+      if (clock.monotonicMs() - since > ALIVE_MS) return;
+      this.answeredAt = listenText(at);
+      this.endRound();
+      this.fed();
+    });
+    // From the address itself, which fails if this machine does not have it any more: another one could answer there.
+    socket.bind({ port: 0, address: at.address, exclusive: true }, () => socket.send(query, at.port, at.address));
   }
 
   private fed(): void {

@@ -1,12 +1,13 @@
 // Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
 // in pieces that do not hold up the event loop. A failed write is tried again.
 
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
+import { readRegularFile } from './regular-file.js';
 
 /** The contents for a file: a text, or pieces, which are generated again for every attempt. */
 export type StateContents = string | (() => Iterable<Buffer>);
@@ -59,9 +60,7 @@ class DirectoryStore implements StateStore {
   read(name: string, mostBytes: number): string {
     const path = join(this.directory, name);
     try {
-      const read = readOurs(path, mostBytes);
-      if (typeof read === 'string') return read;
-      this.parts.log.warn({ file: path }, `${path} is not used: ${read.why}`);
+      return readRegularFile(path, { mostBytes, mayBeLink: false, problemOf }).toString('utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
@@ -175,25 +174,13 @@ class StateFile {
   }
 }
 
-/** Reads a regular file of this user or of root. It never waits for a FIFO, and follows no symbolic link. */
-function readOurs(path: string, mostBytes: number): string | { readonly why: string } {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  try {
-    const about = fstatSync(fd);
-    if (!about.isFile()) return { why: 'it is not a regular file' };
-    if (about.uid !== 0 && about.uid !== process.getuid?.()) return { why: 'it belongs to another user' };
-    if (about.size > mostBytes) return { why: `it is larger than ${mostBytes} octets` };
-    const octets = Buffer.alloc(about.size);
-    let filled = 0;
-    while (filled < octets.length) {
-      const bytes = readSync(fd, octets, filled, octets.length - filled, filled);
-      if (bytes === 0) break;
-      filled += bytes;
-    }
-    return octets.toString('utf8', 0, filled);
-  } finally {
-    closeSync(fd);
-  }
+const MAY_BE_WRITTEN_BY_OTHERS = 0o022;
+
+/** What makes a state file untrustworthy. */
+function problemOf({ uid, mode }: Stats): string | undefined {
+  if (uid !== 0 && uid !== process.getuid?.()) return 'it belongs to another user';
+  if ((mode & MAY_BE_WRITTEN_BY_OTHERS) === 0) return undefined;
+  return `others may write it (mode ${(mode & 0o777).toString(8)}): make that 600 to keep what is in it`;
 }
 
 /** Replaces a file. After a crash at any point, the file has the old or the new contents. */

@@ -6,6 +6,7 @@ import 'uplot/dist/uPlot.min.css';
 import './page.css';
 import {
   between,
+  cacheText,
   type Sums,
   sumsFrom,
   numberText,
@@ -23,19 +24,33 @@ interface Status {
   readonly privacy: string;
   readonly privacy_words: string;
   readonly dnssec: string;
-  readonly cache: { readonly entries: number; readonly bytes: number; readonly limit_bytes: number };
+  readonly cache: {
+    readonly entries: number;
+    readonly bytes: number;
+    readonly limit_bytes: number;
+    readonly size_bytes: number;
+  };
   readonly inflight: number;
   readonly listening: readonly string[];
   readonly portal_seconds: number;
   /** Left out while the portal window is closed. */
-  readonly portal?: { readonly by: 'command' | 'detected'; readonly url?: string; readonly open_seconds: number };
+  readonly portal?: { readonly by: 'command' | 'detected'; readonly visit?: string; readonly open_seconds: number };
   readonly health: string;
+  readonly findings: readonly Finding[];
   readonly upstreams: readonly UpstreamRow[];
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
   readonly validations: Readonly<Record<string, number>>;
   readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
   readonly causes: readonly { readonly words: string; readonly count: number; readonly last_ms: number }[];
+}
+
+/** Something that is not as it should be. */
+interface Finding {
+  readonly id: string;
+  readonly level: 'down' | 'weak' | 'note';
+  readonly words: string;
+  readonly advice?: string;
 }
 
 interface UpstreamRow {
@@ -216,6 +231,9 @@ const STATES: Readonly<Record<UpstreamRow['state'], readonly [words: string, cla
   failed: ['not reached', 'bad'],
 };
 
+/** The names of the columns of servers. */
+const columnNames = (): string[] => [...document.querySelectorAll('thead th')].map(each => each.textContent);
+
 function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement {
   const row = document.createElement('tr');
   const overHttps = one.transport === 'https' && one.state === 'private';
@@ -227,7 +245,9 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
         ? ['over HTTPS', 'good']
         : STATES[one.state];
   const state = made('td', '');
-  const why = one.failure ?? (one.transport_reason && `Port ${one.port} cannot be used: ${one.transport_reason}`);
+  const told = one.failure ?? (one.transport_reason && `Port ${one.port} cannot be used: ${one.transport_reason}`);
+  // The address has a column of its own.
+  const why = told?.replace(`${one.address ?? ''} port ${one.port}: `, '');
   state.append(made('span', words, className), ...(why === undefined ? [] : [made('small', why)]));
   const { made: connected = 0, resumed = 0 } = connects.find(({ upstream }) => upstream === one.upstream) ?? {};
   const days =
@@ -262,6 +282,8 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
         ),
     made('td', connected === 0 ? '' : `${resumed} of ${connected}`),
   );
+  // For the cards of a narrow screen.
+  for (const [i, cell] of [...row.children].entries()) cell.setAttribute('data-label', columnNames()[i] ?? '');
   return row;
 }
 
@@ -277,18 +299,18 @@ function portalText({ portal, portal_seconds: left }: Status): string {
 }
 
 /**
- * A link to the page of the portal. Its address comes from the network: only a page over HTTP is linked to, and it does
- * not learn of this one.
+ * A link to the page of the portal, or to one in its place. Its address may come from the network: only a page over
+ * HTTP is linked to, and it does not learn of this one.
  */
 function portalLink({ portal }: Status): HTMLElement[] {
-  const url = portal?.url ?? '';
+  const url = portal?.visit ?? '';
   if (!/^https?:\/\//.test(url)) return [];
   const link = document.createElement('a');
   link.href = url;
   link.rel = 'noopener noreferrer external';
   link.target = '_blank';
   link.textContent = url;
-  return [made('span', 'The page of the portal: '), link];
+  return [made('span', 'To sign in, open '), link, made('span', ': the network shows its page there.')];
 }
 
 const PRIVACY: Readonly<Record<string, string>> = {
@@ -299,7 +321,15 @@ const PRIVACY: Readonly<Record<string, string>> = {
   none: 'No answers',
 };
 
-const sizeText = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+/** What is wrong, each with what to do about it. The portal has a place of its own. */
+const findingItems = (findings: readonly Finding[]): HTMLElement[] =>
+  findings
+    .filter(({ id }) => id !== 'portal')
+    .map(({ level, words, advice }) => {
+      const item = made('li', '', level);
+      item.append(made('strong', words), ...(advice === undefined ? [] : [made('small', advice)]));
+      return item;
+    });
 
 function show(status: Status): void {
   bounds = status.bounds_ms;
@@ -311,10 +341,13 @@ function show(status: Status): void {
 
   say(element('about'), `${status.version}, running for ${durationText(status.up_seconds)}`);
   const banner = element('privacy');
-  banner.dataset['privacy'] = status.privacy;
+  // Private or not: without answers, nothing is fine.
+  const isDown = status.findings.some(({ id, level }) => level === 'down' && id !== 'draining');
+  banner.dataset['privacy'] = isDown ? 'none' : status.privacy;
   const [title, words] = [...banner.children];
-  if (title !== undefined) say(title, PRIVACY[status.privacy] ?? status.privacy);
+  if (title !== undefined) say(title, (isDown ? PRIVACY['none'] : PRIVACY[status.privacy]) ?? status.privacy);
   if (words !== undefined) say(words, `${status.mode}: ${status.privacy_words}`);
+  fill('findings', findingItems(status.findings));
   say(element('portal'), portalText(status));
   fill('portal-page', portalLink(status));
   say(element('rate'), now === undefined ? '–' : numberText(now.queries));
@@ -334,16 +367,14 @@ function show(status: Status): void {
       ...Object.entries(status.validations).map(([verdict, count]) => [verdict, count.toLocaleString('en')] as const),
     ]),
   );
+  const { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes } = status.cache;
   fill(
     'facts',
     facts([
-      [
-        'cache',
-        `${status.cache.entries.toLocaleString('en')} answers, ${sizeText(status.cache.bytes)} of ${sizeText(status.cache.limit_bytes)}`,
-      ],
+      ['cache', cacheText({ entries, bytes, limitBytes, sizeBytes })],
       ['waiting', `${status.inflight} queries`],
       ['listening', status.listening.join(', ')],
-      ['health', status.health],
+      ...(status.health === 'nothing is wrong' ? [['health', status.health] as const] : []),
     ]),
   );
   fill(

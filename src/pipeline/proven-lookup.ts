@@ -19,7 +19,10 @@ import { validated } from './stages/validated.js';
 import { type ValidationParts, Validations } from './validation/validations.js';
 
 /** The parts that a lookup uses. */
-export interface ProvenLookupParts extends Omit<ValidationParts, 'dnssecMode' | 'note' | 'validator' | 'upstream'> {
+export interface ProvenLookupParts extends Omit<
+  ValidationParts,
+  'dnssecMode' | 'note' | 'probes' | 'isDoubtful' | 'validator' | 'upstream'
+> {
   /** Makes a Validator with an empty table of zones. */
   readonly freshValidator: () => Validator;
 }

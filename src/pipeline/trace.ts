@@ -20,7 +20,9 @@ export interface Traced {
 }
 
 /** The parts that a trace uses. */
-export type TraceParts = Omit<ValidationParts, 'dnssecMode' | 'note'> & { readonly ttlLimits: () => TtlLimits };
+export type TraceParts = Omit<ValidationParts, 'dnssecMode' | 'note' | 'probes' | 'isDoubtful'> & {
+  readonly ttlLimits: () => TtlLimits;
+};
 
 /**
  * Traces a question.

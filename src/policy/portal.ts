@@ -2,7 +2,7 @@
 // that the sign-in page of a hotel can be reached. All other names keep their mode. The window closes by itself.
 
 import { monoAfter, type MonoMs } from '../base/time.js';
-import { isAtOrBelow } from '../wire/name.js';
+import { isAtOrBelow, nameToText } from '../wire/name.js';
 
 /** Why it is open: by command, or because a portal was detected; `url`: its page, if it is known. */
 export type PortalCause = { readonly by: 'command' } | { readonly by: 'detected'; readonly url: string | undefined };
@@ -14,6 +14,11 @@ export interface OpenPortal {
   readonly openMs: number;
   /** and for how many more it stays open. */
   readonly leftMs: number;
+  /**
+   * The page to open in a browser: that of the portal where it is known, else one over HTTP in whose place the network
+   * shows its own. Undefined: no name is in the window.
+   */
+  readonly visit: string | undefined;
 }
 
 /** The window. */
@@ -41,6 +46,9 @@ interface Opened {
   readonly until: MonoMs;
   readonly cause: PortalCause;
 }
+
+/** neverssl.com, a page that never leads to one over TLS, which no portal can answer for. */
+const WITHOUT_TLS = Buffer.from('\x08neverssl\x03com\0', 'latin1');
 
 class PortalWindow implements Portal {
   /** Undefined: it is closed, and a query need not look at the clock. */
@@ -77,7 +85,14 @@ class PortalWindow implements Portal {
   get open(): OpenPortal | undefined {
     const { opened, leftMs } = this;
     if (opened === undefined || leftMs === 0) return undefined;
-    return { cause: opened.cause, openMs: this.monotonicMs() - opened.since, leftMs };
+    return { cause: opened.cause, openMs: this.monotonicMs() - opened.since, leftMs, visit: this.visit(opened) };
+  }
+
+  private visit({ cause }: Opened): string | undefined {
+    if (cause.by === 'detected' && cause.url !== undefined) return cause.url;
+    const plain = this.names.find(each => each.equals(WITHOUT_TLS));
+    const name = this.own[0] ?? plain ?? this.names[0];
+    return name && `http://${nameToText(name).replace(/\.$/, '')}/`;
   }
 
   covers(name: Buffer): boolean {

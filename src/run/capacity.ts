@@ -1,7 +1,9 @@
 // How many connections there is room for, computed from the limit of open files at the start.
 
 import type { Log } from '../base/ports.js';
+import { isSystemError } from '../base/system-error.js';
 import { type ConnectionCaps, connectionCaps, openFiles } from '../os/limits.js';
+import { expand } from '../os/listen-address.js';
 import type { ListenersPlan } from './plan.js';
 
 /** The most queries that may wait for an answer. */
@@ -9,7 +11,18 @@ export const MAX_INFLIGHT = 2000;
 
 /** The connections that there is room for. If there are fewer than needed, one log line says so. */
 export function capsFor({ threads, addresses, tlsAddresses }: ListenersPlan, log: Log): ConnectionCaps {
-  const { caps, words } = connectionCaps(openFiles(), threads, addresses.length + tlsAddresses.length);
+  const listeners = (threads > 0 ? addresses.length : onTheirOwn(addresses)) + tlsAddresses.length;
+  const { caps, words } = connectionCaps(openFiles(), threads, listeners);
   if (words !== undefined) log.warn({ ...caps }, words);
   return caps;
+}
+
+/** How many addresses have a UDP socket of their own without front threads: each one that a wildcard stands for. */
+function onTheirOwn(addresses: ListenersPlan['addresses']): number {
+  try {
+    return addresses.flatMap(expand).length;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return addresses.length;
+  }
 }

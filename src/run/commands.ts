@@ -7,6 +7,7 @@ import { drainCommand } from '../control/drain.js';
 import { type LevelledLog, logCommand } from '../control/log.js';
 import { ntaCommand } from '../control/nta.js';
 import { portalCommand } from '../control/portal.js';
+import { statusSocketOf } from '../control/protocol.js';
 import { type ControlCommands, type ControlParts, listenControl } from '../control/server.js';
 import { statusCommands } from '../control/status.js';
 import { topCommand, type TopParts } from '../control/top.js';
@@ -49,7 +50,7 @@ export function controlCommands(parts: CommandParts): ControlCommands {
     trace: traceCommand(async (name, type) => resolution.trace(name, type)),
     metrics: {
       async run() {
-        const { body } = await parts.metrics.expose(undefined);
+        const { body } = await parts.metrics.expose('text');
         return { ok: true, text: body.trimEnd(), data: body };
       },
     },
@@ -64,16 +65,51 @@ export function controlCommands(parts: CommandParts): ControlCommands {
   };
 }
 
-/** Opens the control socket. A daemon without one still serves. */
+/** Commands that every user may give: they change nothing, and tell nothing about the queries of others. */
+const FOR_EVERYONE = ['status', 'upstreams'] as const;
+/** Their replies come at once, so that few sessions are enough for all users. */
+const MOST_FOR_EVERYONE = 4;
+
+/** Opens the control sockets. A daemon without them still serves. */
 export async function openControl(
-  { control: { socket: path, group } }: Plan,
-  parts: Pick<ControlParts, 'log' | 'commands' | 'maxSessions'>,
-): Promise<{ close(): void } | undefined> {
-  try {
-    return await listenControl({ ...parts, path, group });
-  } catch (error) {
-    const words = `commands such as "dotstub portal" will not reach this daemon`;
-    parts.log.info({ socket: path }, `no control socket: ${path}: ${wordsFor(error)} (control.socket); ${words}`);
-    return undefined;
+  { control: { socket: path, group, status } }: Plan,
+  {
+    commands,
+    maxSessions,
+    clock,
+    log,
+  }: Pick<ControlParts, 'clock' | 'log' | 'maxSessions'> & { readonly commands: ControlCommands },
+): Promise<readonly { close(): void }[]> {
+  const open: ControlCommands = Object.fromEntries(
+    FOR_EVERYONE.flatMap(name => {
+      const command = commands[name];
+      return command === undefined ? [] : [[name, command]];
+    }),
+  );
+  const all = [
+    { path, group, commands, maxSessions, lost: 'commands such as "dotstub portal" will not reach this daemon' },
+    ...(status === 'everyone'
+      ? [
+          {
+            path: statusSocketOf(path),
+            group: status,
+            commands: open,
+            maxSessions: MOST_FOR_EVERYONE,
+            lost: 'only its owner can ask for the status',
+          },
+        ]
+      : []),
+  ];
+  const opened = [];
+  for (const { lost, ...each } of all) {
+    try {
+      opened.push(await listenControl({ clock, log, ...each }));
+    } catch (error) {
+      const words = `${each.path}: ${wordsFor(error)} (control.socket); ${lost}`;
+      log.info({ socket: each.path }, `no control socket: ${words}`);
+      // In the same directory, the other would have the same fate.
+      break;
+    }
   }
+  return opened;
 }

@@ -3,7 +3,7 @@
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
 import type { WallMs } from '../base/time.js';
-import { type ConfigCheck, type Problem, problemText } from '../config/check.js';
+import { type ConfigCheck, type GoodConfig, type Problem, problemText } from '../config/check.js';
 import type { ControlReply } from '../control/protocol.js';
 import { type Plan, type PlanFiles, planOf } from './plan.js';
 import type { Reload, Reloaded } from './reload.js';
@@ -86,10 +86,11 @@ export class Configuration {
       this.isTaken = true;
       this.takenAt = clock.wallMs();
       taken(plan);
+      for (const each of checked.warnings) log.warn({ file }, problemText(file, each));
       return this.told(file, reloaded);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
-      return this.refused(file, [{ path: '', words: error.message }]);
+      return this.refused(file, placed(checked, error));
     }
   }
 
@@ -114,3 +115,18 @@ export class Configuration {
     return { ok: true, text, data: { file, changed: now, after_restart: later } };
   }
 }
+
+/** The problems that keep a checked configuration from becoming a plan, such as files that cannot be read. */
+export function planProblems(checked: GoodConfig, files: PlanFiles): readonly Problem[] {
+  try {
+    planOf(checked.config, files);
+    return [];
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    return placed(checked, error);
+  }
+}
+
+/** The problems of an error, with their places in the file. */
+export const placed = ({ placeOf }: GoodConfig, { problems }: StartError): readonly Problem[] =>
+  problems.map(each => ({ ...each, ...placeOf(each.path) }));

@@ -13,11 +13,14 @@ import { dialDatagram } from '../upstream/plain.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
+import { HealthLog } from './health-log.js';
 import { Network } from './network.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
+import { Recheck } from './recheck.js';
 import { READY_SHARE, Resolution } from './resolution.js';
+import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
@@ -44,11 +47,20 @@ export class Core {
   readonly ready: PacketCache;
   readonly resolution: Resolution;
   private readonly unreached: LongUnreached;
+  private readonly recheck: Recheck;
+  private readonly healthLog: HealthLog;
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     const { clock, log, system } = given;
     this.ageNow = ageClock(clock);
-    this.counted = new Counted({ clock, overview: () => later.overview(), fronts: () => later.fronts() });
+    this.counted = new Counted({
+      clock,
+      overview: () => later.overview(),
+      fronts: () => later.fronts(),
+      recheck: () => this.recheck.look(),
+    });
+    this.healthLog = new HealthLog(clock, log, () => later.overview().findings);
+    this.recheck = new Recheck(clock, then => this.resolution.askRoot(then));
     this.libc = systemCallsFor(plan, log);
     const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
     this.store = opened.add(stateStore(plan.stateDirectory, { clock, log }));
@@ -69,7 +81,8 @@ export class Core {
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
-    this.packets = packetCacheMemory(plan.cacheBytes / READY_SHARE);
+    const readyBytes = plan.cacheBytes / READY_SHARE;
+    this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
     const { store, network, clients, upstreams } = this;
     const resolving = {
@@ -94,6 +107,7 @@ export class Core {
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
     this.network.look();
+    this.healthLog.look();
     if (this.resolution.detection.isOn) this.unreached.look();
   }
 

@@ -2,7 +2,7 @@
 
 import { DURATION_BUCKETS, type FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
-import type { Overview } from '../base/overview.js';
+import type { LatelyOverview, Overview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import { notReady } from '../control/status.js';
 import { pageData, type TopParts } from '../control/top.js';
@@ -18,6 +18,8 @@ export interface CountedParts {
   readonly overview: () => Overview;
   /** The counts of the front threads since the last call. */
   readonly fronts: () => readonly FrontCounts[];
+  /** Called when it was asked whether the daemon is ready, and is not. */
+  readonly recheck: () => void;
 }
 
 const BOUNDS_MS = DURATION_BUCKETS.map(seconds => seconds * 1000);
@@ -41,11 +43,19 @@ export class Counted {
     return this.metrics.observer;
   }
 
+  /** The questions of the last minutes. */
+  get lately(): LatelyOverview {
+    return this.metrics.lately;
+  }
+
   /** For scrapers. */
-  readonly expose: Metrics['expose'] = async accept => this.metrics.expose(accept);
+  readonly expose: Metrics['expose'] = async form => this.metrics.expose(form);
 
   /** A frame of dnstap was lost. */
   readonly dnstapLost = (): void => this.metrics.dnstapLost();
+
+  /** An HTTP connection was closed for another one, or refused. */
+  readonly httpDropped = (): void => this.metrics.httpDropped();
 
   /** Milliseconds since 1970, and sums since the start, in the order of base/rates. */
   private readonly sums = (): number[] => [this.parts.clock.wallMs(), ...this.sumsAlone()];
@@ -54,11 +64,15 @@ export class Counted {
 
   /** The data of the HTTP side. */
   get page(): Omit<WebParts, 'clock' | 'log' | 'maxConnections'> {
-    const { overview } = this.parts;
+    const { overview, recheck } = this.parts;
     const counted = () => ({ ...this.metrics.glance(), sums: this.sums() });
     return {
       metrics: this,
-      notReady: () => notReady(overview()),
+      notReady: () => {
+        const why = notReady(overview());
+        if (why !== undefined) recheck();
+        return why?.words;
+      },
       status: () => pageData({ overview, boundsMs: BOUNDS_MS, counted }),
       sums: this.sumsAlone,
     };

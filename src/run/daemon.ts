@@ -3,12 +3,14 @@
 import { FrontWorkers } from '../fastpath/threads.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import { front, type Front, type FrontParts } from '../front/front.js';
+import { listeningTexts } from '../control/status.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
 import { Core } from './core.js';
 import { FileReload } from './file-reload.js';
 import { systemFiles } from './files.js';
+import { Following } from './following.js';
 import { Listeners } from './listeners.js';
 import { Logging } from './logging.js';
 import { Opened } from './opened.js';
@@ -57,20 +59,31 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, web, fileReload]);
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
-    taken: next => fileReload.follow(next),
+    taken(next) {
+      fileReload.follow(next);
+      following.follow();
+    },
   });
-  const shown: OverviewParts = { ...common, startedAt, listeners, logging, service, reload, configuration };
+  const shown: OverviewParts = {
+    ...common,
+    ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
+  };
 
   await listeners.start(plan);
   await web.start(plan);
+  const following = opened.add(
+    new Following({
+      ...{ ...common, reload, followers: [listeners, web] },
+      listening: () => listeningTexts(overview()),
+    }),
+  );
   fileReload.follow(plan);
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, service, configuration, metrics: counted },
     recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });
-  const control = await openControl(plan, { log, commands, maxSessions: caps.control });
-  if (control !== undefined) opened.add(control);
+  for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);
   return {
     overview,
     get web() {
@@ -81,6 +94,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     async stop() {
       // What a reload opens after that, nobody would close.
       await configuration.close();
+      await following.close();
       await listeners.finish();
       await opened.close();
     },

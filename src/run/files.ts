@@ -1,10 +1,11 @@
 // Reads the files that a configuration names, and reports problems in words that say how to fix them.
 
 import { createHash, X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
 import { wordsFor } from '../base/system-error.js';
+import { readRegularFile } from '../os/regular-file.js';
 import { hybridGroups } from '../upstream/dial.js';
 import type { FileContents, PlanFiles } from './plan.js';
 import { StartError } from './start-error.js';
@@ -17,15 +18,18 @@ const SYSTEM_ROOTS = [
   '/etc/ssl/cert.pem',
 ];
 
+/** The roots of a system have less than 1 MiB. */
+const LIMITS = { mostBytes: 1 << 24, mayBeLink: true } as const;
+
 /** The files of this machine. */
 export const systemFiles: PlanFiles = {
   systemRoots: () => SYSTEM_ROOTS.find(existsSync),
   read(path, option) {
     let octets: Buffer;
     try {
-      octets = readFileSync(path);
+      octets = readRegularFile(path, LIMITS);
     } catch (error) {
-      throw new StartError(`${option}: ${path} cannot be read (${wordsFor(error)})`, 2);
+      throw refusal(option, `${path} cannot be read (${wordsFor(error)})`);
     }
     return { path, octets, digest: digestOf(octets) };
   },
@@ -37,25 +41,35 @@ export const systemFiles: PlanFiles = {
     try {
       new X509Certificate(first);
     } catch {
-      throw new StartError(`${option}: ${path} holds no PEM certificate`, 2);
+      throw refusal(option, `${path} holds no PEM certificate`);
     }
   },
-  checkPair({ certificate, key }, section) {
-    try {
-      createSecureContext({ cert: certificate.octets, key: key.octets });
-    } catch (error) {
-      const words = `${section}: ${certificate.path} and ${key.path} cannot be used: ${wordsFor(error)}`;
-      throw new StartError(words, 2);
-    }
+  checkPair({ certificate, key }, options) {
+    usable(options.certificate, certificate.path, () => createSecureContext({ cert: certificate.octets }));
+    usable(options.key, key.path, () => createSecureContext({ key: key.octets }));
+    usable(options.key, `${key.path} with ${certificate.path}`, () =>
+      createSecureContext({ cert: certificate.octets, key: key.octets }),
+    );
   },
   checkPq(option) {
     if (hybridGroups().length > 0) return;
     const { node, openssl } = process.versions;
-    throw new StartError(
-      `${option}: Node.js ${node} with OpenSSL ${openssl} has no post-quantum key exchange. Run dotstub with a Node.js that has OpenSSL 3.5 or newer, such as Node.js 24 LTS, or leave the option out`,
-      2,
+    throw refusal(
+      option,
+      `Node.js ${node} with OpenSSL ${openssl} has no post-quantum key exchange. Run dotstub with a Node.js that has OpenSSL 3.5 or newer, such as Node.js 24 LTS, or leave the option out`,
     );
   },
 };
+
+/** Runs what OpenSSL refuses if a file cannot be used. @throws StartError */
+function usable(option: string, what: string, use: () => unknown): void {
+  try {
+    use();
+  } catch (error) {
+    throw refusal(option, `${what} cannot be used: ${wordsFor(error)}`);
+  }
+}
+
+const refusal = (path: string, words: string): StartError => StartError.ofOptions([{ path, words }]);
 
 const digestOf = (octets: Buffer): FileContents['digest'] => createHash('sha256').update(octets).digest('base64');

@@ -2,12 +2,14 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { isAnyAddress } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
 import { type AgeSec, monoAfter } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
+import { fullWildcards, isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { Memory } from '../listen/memory.js';
@@ -15,12 +17,14 @@ import { SessionTable, type StreamTransport } from '../listen/sessions.js';
 import { Turns } from '../listen/turns.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
-import { isAnyAddress, type ListenAddress, listenText } from '../os/listen-address.js';
+import { type ListenAddress, listenText, withScope } from '../os/listen-address.js';
 import type { Clients } from './clients.js';
+import { dependsOnMachine, type Follower, isServed } from './following.js';
 import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
-import type { Live, Prepared } from './reload.js';
+import type { Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
+import { absentWords, fullWords, unopenedWords } from './unserved.js';
 
 /** The parts that they are made from. */
 export interface ListenersParts {
@@ -49,7 +53,7 @@ interface Addresses {
 }
 
 /** The listeners. */
-export class Listeners implements Live {
+export class Listeners implements Follower {
   static readonly options = [
     'listen',
     'listen_tls.addresses',
@@ -79,7 +83,7 @@ export class Listeners implements Live {
     this.tables = { tcp: table('tcp'), tls: table('tls') };
     const mayAsk = (address: string) => clients.mayAsk(address);
     const room = { turns: new Turns(), memory: new Memory() };
-    const streams = { ...room, front, observer, mayAsk, duplicate: libc && ((fd: number) => libc.dup(fd)) };
+    const streams = { ...room, front, observer, mayAsk, libc };
     this.tcp = new Streams('tcp', 'listen', { ...streams, table: this.tables.tcp });
     this.tls = new Streams('tls', 'listen_tls.addresses', { ...streams, table: this.tables.tls });
   }
@@ -95,11 +99,35 @@ export class Listeners implements Live {
     return this;
   }
 
-  /** Where they listen, for the overview. */
+  /** Where they listen, for the overview: addresses that this machine does not have now are left out. */
   get listening(): Overview['listening'] {
-    const rows = (transport: 'udp' | 'tcp' | 'tls', bound: readonly ListenAddress[]): Overview['listening'] =>
-      bound.map(({ address, port }) => ({ transport, address, port }));
-    return [...rows('udp', this.udp?.bound ?? []), ...rows('tcp', this.tcp.bound), ...rows('tls', this.tls.bound)];
+    return this.byTransport.flatMap(({ transport, bound }) =>
+      bound.filter(at => this.isServed(at)).map(({ address, port }) => ({ transport, address, port })),
+    );
+  }
+
+  get follows(): boolean {
+    return this.waits || this.byTransport.some(({ bound }) => bound.some(dependsOnMachine));
+  }
+
+  get waits(): boolean {
+    return this.byTransport.some(({ unopened }) => unopened.length > 0);
+  }
+
+  get unserved(): readonly string[] {
+    const sentences = this.byTransport.flatMap(({ transport, option, bound, unopened }) => [
+      ...bound.filter(at => at.wildcard === undefined && !this.isServed(at)).map(at => absentWords(at, option)),
+      ...unopened.map(each => unopenedWords(each, transport.toUpperCase(), option)),
+    ]);
+    const full = this.udp === undefined ? [] : fullWildcards(this.udp).map(fullWords);
+    // Mostly the same for UDP and TCP.
+    return [...new Set([...sentences, ...full])].filter(words => words !== undefined);
+  }
+
+  async isOutdated({ listeners: plan }: Plan): Promise<boolean> {
+    const { udp, tcp, tls } = this.addresses(plan);
+    if (this.tcp.isOutdated(tcp) || this.tls.isOutdated(tls)) return true;
+    return this.udp === undefined || isOutdated(this.udp, udp, this.parts.libc);
   }
 
   /** Open sessions of clients, by transport. */
@@ -125,8 +153,7 @@ export class Listeners implements Live {
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
-    const { sockets } = this.parts;
-    const { udp, tcp, tls } = addressesOf(plan, sockets);
+    const { udp, tcp, tls } = await listening('UDP', 'listen', () => this.addresses(plan));
     if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
     const nextTcp = await this.tcp.prepare(tcp, undefined);
     const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
@@ -135,14 +162,11 @@ export class Listeners implements Live {
     });
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
-    const nextUdp =
-      udpText === this.udpText
-        ? before
-        : await this.openUdp(plan, udp).catch((error: unknown) => {
-            nextTcp.abandon();
-            nextTls.abandon();
-            throw error;
-          });
+    const nextUdp = await this.nextUdp(plan, udp, udpText).catch((error: unknown) => {
+      nextTcp.abandon();
+      nextTls.abandon();
+      throw error;
+    });
     return {
       commit: () => {
         nextTcp.commit();
@@ -154,7 +178,7 @@ export class Listeners implements Live {
       abandon: () => {
         nextTcp.abandon();
         nextTls.abandon();
-        if (nextUdp !== undefined && nextUdp !== before) this.retire(nextUdp);
+        if (nextUdp !== before) this.retire(nextUdp);
       },
     };
   }
@@ -179,23 +203,52 @@ export class Listeners implements Live {
     await this.udp?.close();
   }
 
+  /** What is bound and what waits, by transport. */
+  private get byTransport() {
+    const none: readonly ListenAddress[] = [];
+    return [
+      { transport: 'udp', option: 'listen', bound: this.udp?.bound ?? none, unopened: this.udp?.unopened ?? [] },
+      { transport: 'tcp', option: 'listen', bound: this.tcp.bound, unopened: this.tcp.unopened },
+      { transport: 'tls', option: 'listen_tls.addresses', bound: this.tls.bound, unopened: this.tls.unopened },
+    ] as const;
+  }
+
+  private isServed(at: ListenAddress): boolean {
+    const { libc } = this.parts;
+    return libc === undefined || isServed(libc, at);
+  }
+
+  /** The addresses of a plan, with the present indexes of the interfaces that they name. */
+  private addresses(plan: Omit<ListenersPlan, 'certificate'>): Addresses {
+    const { libc, sockets } = this.parts;
+    const { udp, tcp, tls } = addressesOf(plan, sockets);
+    const placed = (all: readonly ListenAddress[]): readonly ListenAddress[] => all.map(at => withScope(at, libc));
+    return { udp: placed(udp), tcp: placed(tcp), tls: placed(tls) };
+  }
+
+  /** The host in force, or another one if it would serve something else. */
+  private async nextUdp(plan: ListenersPlan, addresses: readonly ListenAddress[], text: string): Promise<DatagramHost> {
+    const { udp } = this;
+    const opening = async (): Promise<DatagramHost> => {
+      const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
+      return stays ? udp : this.openUdp(plan, addresses);
+    };
+    return listening('UDP', 'listen', opening);
+  }
+
   private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {
     const { parts, workers } = this;
     this.workers = undefined;
-    return listening(
-      'UDP',
-      'listen',
-      openDatagramHost({
-        ...parts,
-        allow: parts.clients.memory,
-        addresses,
-        io: plan.io,
-        threads: plan.threads,
-        monotonicMs: () => parts.clock.monotonicMs(),
-        workers,
-        replaces: this.udp,
-      }),
-    );
+    return openDatagramHost({
+      ...parts,
+      allow: parts.clients.memory,
+      addresses,
+      io: plan.io,
+      threads: plan.threads,
+      monotonicMs: () => parts.clock.monotonicMs(),
+      workers,
+      replaces: this.udp,
+    });
   }
 
   /** Closes a host that is not needed any more, once it has answered what it has read. */

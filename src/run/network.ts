@@ -2,7 +2,10 @@
 // request. Facts about networks are stored over restarts.
 
 import type { Clock, Log } from '../base/ports.js';
-import { type WallSec, wallSecOf } from '../base/time.js';
+import { isSystemError } from '../base/system-error.js';
+import type { Surroundings } from '../base/overview.js';
+import { type MonoMs, type WallMs, type WallSec, wallSecOf } from '../base/time.js';
+import { RESOLVER_DIRECTORIES } from '../config/system.js';
 import { timesyncHasSetClock } from '../os/clock.js';
 import type { Libc } from '../os/libc.js';
 import { ANNOUNCED_DIRECTORIES } from '../os/announced.js';
@@ -26,11 +29,13 @@ export interface NetworkParts {
 
 const STATE_FILE = 'networks.json';
 const MOST_STATE_BYTES = 1 << 18;
+/** A page asks for an overview each second. */
+const SURROUNDINGS_MS = 5000;
 const LOST = 'what was learned about networks (which servers have proved themselves on which) is lost at the end';
 
 /** Where the system's resolvers and the announcements of the network are. */
 const DIRECTORIES: readonly WatchedDirectory[] = [
-  { path: '/etc', prefix: 'resolv.conf' },
+  ...RESOLVER_DIRECTORIES,
   { path: ANNOUNCED_DIRECTORIES.networkd, prefix: '' },
   { path: ANNOUNCED_DIRECTORIES.networkManager, prefix: '' },
 ];
@@ -45,6 +50,7 @@ export class Network {
   /** Facts about servers, by network. */
   readonly memory: NetworkMemory;
   private readonly watch: NetworkWatch;
+  private around: { readonly at: MonoMs; readonly read: Surroundings | undefined } | undefined = undefined;
 
   constructor(private readonly parts: NetworkParts) {
     const { clock, store, system } = parts;
@@ -73,9 +79,31 @@ export class Network {
     return this.parts.libc?.clockIsSet() ?? timesyncHasSetClock();
   }
 
+  /** What the clock shows, if that is before this version was built, and so cannot be. */
+  get clockIsBefore(): WallMs | undefined {
+    const now = this.parts.clock.wallMs();
+    return wallSecOf(now) < this.parts.built ? now : undefined;
+  }
+
   /** Whether the clock is known to be wrong, or was never set. */
   get clockIsBehind(): boolean {
-    return wallSecOf(this.parts.clock.wallMs()) < this.parts.built || this.clockIsSet === false;
+    return this.clockIsBefore !== undefined || this.clockIsSet === false;
+  }
+
+  /** The system around the daemon, read at most once in some seconds. */
+  get surroundings(): Surroundings | undefined {
+    const { clock, system } = this.parts;
+    const now = clock.monotonicMs();
+    if (this.around !== undefined && now - this.around.at < SURROUNDINGS_MS) return this.around.read;
+    let read = this.around?.read;
+    try {
+      read = system.surroundings?.();
+    } catch (error) {
+      // If the system cannot tell, for example without descriptors, what was read last counts.
+      if (!isSystemError(error)) throw error;
+    }
+    this.around = { at: now, read };
+    return read;
   }
 
   /** Saves the facts about networks. */

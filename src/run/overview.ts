@@ -1,10 +1,11 @@
 // Takes the snapshot of the daemon's state, on request, from its parts.
 
-import type { Overview, PortalOverview } from '../base/overview.js';
+import type { Facts, LatelyOverview, Overview, PortalOverview } from '../base/overview.js';
 import type { Clock } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import type { StateStore } from '../os/state-store.js';
 import type { OpenPortal } from '../policy/portal.js';
+import { findingsOf } from '../control/health.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
 import type { Logging } from './logging.js';
@@ -13,6 +14,7 @@ import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
 import type { Upstreams } from './upstreams.js';
+import type { Web } from './web.js';
 
 /** The parts that are read. */
 export interface OverviewParts {
@@ -20,11 +22,14 @@ export interface OverviewParts {
   readonly clock: Clock;
   readonly startedAt: MonoMs;
   readonly network: Network;
+  readonly counted: { readonly lately: LatelyOverview };
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
   readonly listeners: Listeners;
+  readonly web: Web;
   readonly logging: Logging;
   readonly store: StateStore;
+  readonly output: { readonly unwritten: string | undefined };
   readonly service: Service;
   readonly reload: Reload;
   readonly configuration: Configuration;
@@ -34,12 +39,18 @@ const portalOverview = (open: OpenPortal | undefined): PortalOverview | undefine
   open && {
     by: open.cause.by,
     url: open.cause.by === 'detected' ? open.cause.url : undefined,
+    visit: open.visit,
     openMs: open.openMs,
     leftMs: open.leftMs,
   };
 
 /** Takes the snapshot. */
 export function overviewOf(parts: OverviewParts): Overview {
+  const facts = factsOf(parts);
+  return { ...facts, findings: findingsOf(facts) };
+}
+
+function factsOf(parts: OverviewParts): Facts {
   const { network, upstreams, resolution, listeners } = parts;
   return {
     version: parts.version,
@@ -47,17 +58,25 @@ export function overviewOf(parts: OverviewParts): Overview {
     mode: upstreams.mode,
     dnssec: resolution.dnssecMode,
     servers: upstreams.overview(id => resolution.dnssecOf(id)),
+    unanswered: upstreams.unanswered,
     cache: resolution.cache,
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,
+    unserved: [...listeners.unserved, ...parts.web.unserved],
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,
+    validation: resolution.validation,
     clockIsSet: network.clockIsSet,
+    clockIsBehind: network.clockIsBefore,
+    lately: parts.counted.lately,
+    surroundings: network.surroundings,
     draining: parts.service.draining,
     reload: parts.configuration.state,
     waiting: parts.reload.waiting,
-    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten],
+    unwritten: [...parts.store.unwritten, ...parts.logging.unwritten, parts.output.unwritten].filter(
+      each => each !== undefined,
+    ),
   };
 }

@@ -1,6 +1,6 @@
 // The parts that a daemon is made from, and its interface.
 
-import type { Overview } from '../base/overview.js';
+import type { Overview, Surroundings } from '../base/overview.js';
 import type { Clock, Random } from '../base/ports.js';
 import type { WallSec } from '../base/time.js';
 import type { ConfigCheck } from '../config/check.js';
@@ -24,11 +24,16 @@ export interface DaemonParts {
   readonly log: ConfigurableLog;
   /**
    * Facts about the machine: its network as a text, which is the same whenever the machine is there, its resolvers, and
-   * what the network has announced.
+   * what the network has announced; and whom the programs of the machine ask, which is not told if it is left out.
    */
-  readonly system: { network(): string; resolvers(): readonly string[]; announced(): Announced };
-  /** Takes the lines of the query log if no file is configured. */
-  readonly print: (line: string) => void;
+  readonly system: {
+    network(): string;
+    resolvers(): readonly string[];
+    announced(): Announced;
+    surroundings?(): Surroundings;
+  };
+  /** Takes the lines of the query log if no file is configured. `unwritten`: a sentence while lines are lost. */
+  readonly output: { readonly write: (line: string) => void; readonly unwritten: string | undefined };
   /** Sockets that are open already, used instead of the configured addresses. */
   readonly sockets?: PassedSockets | undefined;
   /** Stops the process, as a signal would. */

@@ -5,7 +5,7 @@
 import type { Mode } from '../base/overview.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { TtlLimits } from '../cache/entry.js';
-import { modeOf } from '../config/combinations.js';
+import { dnssecModeOf, modeOf } from '../config/combinations.js';
 import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
@@ -18,6 +18,7 @@ import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
 import { resolverSpec } from './servers.js';
+import { type OptionProblem, StartError } from './start-error.js';
 
 /** A file as it was when it was read. */
 export interface FileContents {
@@ -33,13 +34,16 @@ export interface CertificatePair {
   readonly key: FileContents;
 }
 
+/** The options with the paths of a pair. */
+export type PairOptions = Readonly<Record<'certificate' | 'key', string>>;
+
 /** Reads the files of a plan. All functions throw StartError, with the option to correct. */
 export interface PlanFiles {
   read(path: string, option: string): FileContents;
   /** The system's trusted roots; undefined: those of Node.js are used. */
   systemRoots(): string | undefined;
   checkRoots(file: FileContents, option: string): void;
-  checkPair(pair: CertificatePair, section: string): void;
+  checkPair(pair: CertificatePair, options: PairOptions): void;
   /** Checks that there is a post-quantum key exchange here. */
   checkPq(option: string): void;
 }
@@ -70,7 +74,7 @@ export interface RoutePlan extends Route {
 
 /** How queries are resolved and answers validated. */
 export interface ResolutionPlan {
-  readonly dnssec: Config['dnssec']['mode'];
+  readonly dnssec: ReturnType<typeof dnssecModeOf>;
   readonly anchors: readonly Anchor[];
   /** Subtrees that count as unsigned. */
   readonly negativeAnchors: readonly Name[];
@@ -100,6 +104,8 @@ export interface ListenersPlan {
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
   readonly metrics: Listen | undefined;
+  /** Names under which HTTP is asked, beside local ones. */
+  readonly metricsHosts: readonly string[];
 }
 
 /** A configuration, worked out. */
@@ -125,34 +131,22 @@ export interface Plan {
 
 /**
  * Makes a plan.
- * @throws StartError where a file that the configuration names cannot be used
+ * @throws StartError with all options that name something that cannot be used
  */
 export function planOf(config: Config, files: PlanFiles): Plan {
   const texts = new Map(OPTIONS.map(({ path }) => [path, optionText(config, path)]));
-  const read: FileContents[] = [];
-  const fileOf = (path: string, option: string): FileContents => {
-    const contents = files.read(path, option);
-    read.push(contents);
-    texts.set(option, `${texts.get(option) ?? ''} ${contents.digest}`);
-    return contents;
-  };
-  const pairOf = (section: string, names: PairNames, paths: PairPaths): CertificatePair | undefined => {
-    if (paths.certificate === undefined || paths.key === undefined) return undefined;
-    const certificate = fileOf(paths.certificate, `${section}.${names.certificate}`);
-    const pair = { certificate, key: fileOf(paths.key, `${section}.${names.key}`) };
-    files.checkPair(pair, section);
-    return pair;
-  };
+  // Left out, it depends on whether servers are listed.
+  texts.set('dnssec.mode', dnssecModeOf(config));
+  const reader = new FileReader(files, texts);
   const { upstream, listen_tls: tls } = config;
-  const rootsPath = upstream.ca_file ?? files.systemRoots();
-  const roots = rootsPath === undefined ? undefined : fileOf(rootsPath, 'upstream.ca_file');
-  if (roots !== undefined) files.checkRoots(roots, 'upstream.ca_file');
-  if (upstream.tls.require_pq) files.checkPq('upstream.tls.require_pq');
-  const client = pairOf('upstream', CLIENT_PAIR, {
-    certificate: upstream.client_certificate,
-    key: upstream.client_key,
-  });
-  const certificate = pairOf('listen_tls', LISTENER_PAIR, { certificate: tls.certificate, key: tls.key });
+  const roots = reader.roots(upstream.ca_file, 'upstream.ca_file');
+  if (upstream.tls.require_pq) reader.attempt(() => files.checkPq('upstream.tls.require_pq'));
+  const client = reader.pair(
+    { certificate: upstream.client_certificate, key: upstream.client_key },
+    { certificate: 'upstream.client_certificate', key: 'upstream.client_key' },
+  );
+  const certificate = reader.pair(tls, { certificate: 'listen_tls.certificate', key: 'listen_tls.key' });
+  if (reader.problems.length > 0) throw StartError.ofOptions(reader.problems);
   return {
     texts,
     upstream: upstreamPlan(config, roots, client),
@@ -167,9 +161,62 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     control: config.control,
     log: config.log,
     reloadOnChange: config.reload_on_change,
-    files: read.map(({ path }) => path),
+    files: reader.read.map(({ path }) => path),
   };
 }
+
+/** Reads the files of a plan, and goes on after one that cannot be used, so that all of them are told at once. */
+class FileReader {
+  readonly problems: OptionProblem[] = [];
+  readonly read: FileContents[] = [];
+
+  /**
+   * @param texts the texts of the options; the digests of the files are added
+   */
+  constructor(
+    private readonly files: PlanFiles,
+    private readonly texts: Map<string, string>,
+  ) {}
+
+  /** What a function returns; undefined: it has failed, and the problem is noted. */
+  attempt<T>(use: () => T): T | undefined {
+    try {
+      return use();
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      this.problems.push(...error.problems);
+      return undefined;
+    }
+  }
+
+  /** Trusted roots: those of an option, else those of the system. */
+  roots(given: string | undefined, option: string): FileContents | undefined {
+    const path = given ?? this.files.systemRoots();
+    const file = path === undefined ? undefined : this.file(path, option);
+    if (file !== undefined) this.attempt(() => this.files.checkRoots(file, option));
+    return file;
+  }
+
+  /** A certificate and its key; undefined: they are not both given. */
+  pair(paths: PairPaths, options: PairOptions): CertificatePair | undefined {
+    if (paths.certificate === undefined || paths.key === undefined) return undefined;
+    const certificate = this.file(paths.certificate, options.certificate);
+    const key = this.file(paths.key, options.key);
+    if (certificate === undefined || key === undefined) return undefined;
+    this.attempt(() => this.files.checkPair({ certificate, key }, options));
+    return { certificate, key };
+  }
+
+  private file(path: string, option: string): FileContents | undefined {
+    const contents = this.attempt(() => this.files.read(path, option));
+    if (contents === undefined) return undefined;
+    this.read.push(contents);
+    this.texts.set(option, `${this.texts.get(option) ?? ''} ${contents.digest}`);
+    return contents;
+  }
+}
+
+type PairPaths = Readonly<Record<'certificate' | 'key', string | undefined>>;
 
 /** Where queries are taken: the part of a plan for which no file has to be read, and which is needed first. */
 export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'> => ({
@@ -178,12 +225,8 @@ export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
+  metricsHosts: config.metrics.hosts,
 });
-
-type PairNames = Readonly<Record<'certificate' | 'key', string>>;
-type PairPaths = Readonly<Record<'certificate' | 'key', string | undefined>>;
-const CLIENT_PAIR: PairNames = { certificate: 'client_certificate', key: 'client_key' };
-const LISTENER_PAIR: PairNames = { certificate: 'certificate', key: 'key' };
 
 /** The options that a reload to `next` would change. */
 export const changedOptions = (before: Plan, next: Plan): string[] =>
@@ -241,9 +284,10 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
   servers: resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured')),
 });
 
-function resolutionPlan({ dnssec, cache, portal }: Config): ResolutionPlan {
+function resolutionPlan(config: Config): ResolutionPlan {
+  const { dnssec, cache, portal } = config;
   return {
-    dnssec: dnssec.mode,
+    dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
     negativeAnchors: dnssec.negative_trust_anchors.map(name => nameOf(wireName(name))),
     sha1: dnssec.sha1,

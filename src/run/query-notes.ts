@@ -20,7 +20,7 @@ export interface QueryNotesParts {
   readonly clock: Clock;
   readonly log: Log;
   /** Takes the lines of the query log if no file is configured. */
-  readonly print: (line: string) => void;
+  readonly output: { readonly write: (line: string) => void };
   /** Called for each frame of dnstap that was lost. */
   readonly lostFrame: () => void;
 }
@@ -36,7 +36,7 @@ export class QueryNotes {
     private readonly parts: QueryNotesParts,
     { queries: detail, query_file: path, dnstap }: Plan['log'],
   ) {
-    const { clock, log, lostFrame: lost, print } = parts;
+    const { clock, log, lostFrame: lost, output } = parts;
     this.ourselves = { identity: hostname(), version: `dotstub ${parts.version}` };
     this.file =
       path === undefined || detail === 'off' ? undefined : new LogFile({ path, option: 'log.query_file', clock, log });
@@ -45,7 +45,7 @@ export class QueryNotes {
         ? undefined
         : queryLog({
             detail,
-            write: line => (this.file === undefined ? print(line) : this.file.write(line)),
+            write: line => (this.file === undefined ? output.write(line) : this.file.write(line)),
             wallMs: () => clock.wallMs(),
             rcodeName: rcodeToText,
             key: randomBytes(16),

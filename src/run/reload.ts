@@ -74,7 +74,19 @@ export class Reload {
    * Brings a plan into force. @throws StartError; then nothing has changed
    */
   async take(next: Plan): Promise<Reloaded> {
-    const turn = this.last.then(async () => this.exchange(next));
+    return this.inTurn(async () => this.exchange(next));
+  }
+
+  /**
+   * Lets a part prepare and commit once more for the plan in force: what it opened then would be something else now.
+   * @throws StartError; then nothing has changed
+   */
+  async renew(part: Live): Promise<void> {
+    return this.inTurn(async () => (await part.prepare(this.current)).commit());
+  }
+
+  private async inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.last.then(run);
     this.last = turn.catch(() => undefined);
     return turn;
   }

@@ -1,17 +1,19 @@
 // Resolution: the caches, validation, the portal window, the pipeline, and background jobs.
 
 import type { Observer } from '../base/observer.js';
-import type { Overview, ServerOverview } from '../base/overview.js';
+import type { Overview, ServerOverview, ValidationOverview } from '../base/overview.js';
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
-import { isWithin, type Name, nameOf } from '../dnssec/name.js';
+import { signInWords } from '../control/health.js';
+import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Outcome } from '../pipeline/answer.js';
+import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
@@ -29,6 +31,8 @@ import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { plainServers } from './servers.js';
+import { allocated } from './start-error.js';
+import { TYPE } from '../wire/rrtype.js';
 import { lostWords, Trust } from './trust.js';
 import type { Upstreams } from './upstreams.js';
 
@@ -88,6 +92,9 @@ export class Resolution implements Live {
   readonly trust: Trust;
   readonly negative: NegativeAnchors;
   private readonly answers: AnswerCache;
+  /** cache.size at the start, */
+  private readonly cacheBytes: number;
+  /** and the part of it for answers. */
   private readonly answerBytes: number;
   private readonly failures = new FailureCache<Outcome>();
   private readonly validator: Validator;
@@ -104,8 +111,9 @@ export class Resolution implements Live {
   ) {
     const { clock, log, observer, ageNow, upstreams, clients } = parts;
     this.plan = resolution;
+    this.cacheBytes = cacheBytes;
     this.answerBytes = cacheBytes * (1 - 1 / READY_SHARE - 1 / ZONES_SHARE);
-    this.answers = new AnswerCache(this.answerBytes, observer);
+    this.answers = allocated('cache.size', this.answerBytes, () => new AnswerCache(this.answerBytes, observer));
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),
@@ -120,7 +128,12 @@ export class Resolution implements Live {
       onAnchorKeys: this.trust.seen,
     });
     const asking = { clock, log, observer, ageNow, upstream: upstreams.asked, validator: this.validator };
-    this.validations = new Validations({ ...asking, dnssecMode: () => this.plan.dnssec });
+    this.validations = new Validations({
+      ...asking,
+      probes: true,
+      isDoubtful: id => upstreams.isDoubtful(id),
+      dnssecMode: () => this.plan.dnssec,
+    });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
@@ -163,12 +176,18 @@ export class Resolution implements Live {
   get cache(): Overview['cache'] {
     const { entries, bytes } = this.answers;
     const zones = this.validator.zones.entries;
-    return { entries, bytes, limitBytes: this.answerBytes, failures: this.failures.entries, zones };
+    const { answerBytes: limitBytes, cacheBytes: sizeBytes, failures } = this;
+    return { entries, bytes, limitBytes, sizeBytes, failures: failures.entries, zones };
   }
 
   /** Whether a server passes DNSSEC signatures on. */
   dnssecOf(id: number): ServerOverview['dnssec'] {
     return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';
+  }
+
+  /** What validation has found. */
+  get validation(): ValidationOverview {
+    return this.validations.verdicts.state;
   }
 
   /** What is not validated any more although it should be, one sentence each. */
@@ -203,15 +222,23 @@ export class Resolution implements Live {
     // Other resolvers than last time, perhaps.
     upstreams.closePortal();
     forgotten();
-    const seconds = Math.ceil(this.portal.leftMs / 1000);
-    if (seconds > 0) {
-      const words = `names of portal.names go to the network's resolvers in cleartext`;
+    const { open } = this.portal;
+    if (open !== undefined) {
+      const seconds = Math.ceil(open.leftMs / 1000);
+      const visit = open.visit === undefined ? '' : `; ${signInWords(open.visit)}`;
+      const words = `names of portal.names go to the network's resolvers in cleartext${visit}`;
       return log.warn({ seconds }, `portal window open for ${seconds} s: ${words}`);
     }
     log.warn({}, 'portal window closed');
     // After a sign-in, servers may be reachable that were not before.
     this.forgetFailures();
     upstreams.networkChanged('network');
+  }
+
+  /** Asks the servers for the name servers of the root, past the cache. What validation finds counts. */
+  askRoot(then: () => void): void {
+    const query = ownQuery(ROOT_NAME, TYPE.NS, { checkingDisabled: false, avoid: [] });
+    this.resolver.resolve(query.derive({ purpose: 'refresh' }), then);
   }
 
   /** Answers one question past all caches, and notes what validation finds on its way. */

@@ -8,7 +8,7 @@ import {
   tcpListener,
   tlsListener,
 } from '../listen/stream.js';
-import { type ListenAddress, overlap } from '../os/listen-address.js';
+import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
 
@@ -16,6 +16,8 @@ import { listening } from './start-error.js';
 export class Streams {
   private listener: StreamListener | undefined;
   private addresses: readonly ListenAddress[] = [];
+  /** Those of the last plan. */
+  private credentials: ServerCredentials | undefined;
 
   /**
    * @param option the option with the addresses
@@ -31,6 +33,17 @@ export class Streams {
     return this.listener?.bound ?? [];
   }
 
+  /** The addresses that wait. */
+  get unopened(): readonly Unopened[] {
+    return this.listener?.unopened ?? [];
+  }
+
+  /** Whether it would listen elsewhere if these addresses were opened now. */
+  isOutdated(addresses: readonly ListenAddress[]): boolean {
+    const texts = (all: readonly ListenAddress[]): string => all.map(placeText).join('\n');
+    return this.unopened.length > 0 || texts(addresses) !== texts(this.addresses);
+  }
+
   /**
    * Opens the new addresses, and keeps the old ones open.
    * @param credentials for TLS @throws StartError; then it listens where it did before
@@ -43,15 +56,23 @@ export class Streams {
     if (listener === undefined) return NOTHING;
     // A wildcard cannot be open at the same time as one of the addresses that it covers.
     const both = [...addresses, ...before.filter(old => !addresses.some(at => overlap(at, old)))];
-    await listening(transport.toUpperCase(), option, listener.set(both));
+    await listening(transport.toUpperCase(), option, async () => listener.set(both));
     return {
       commit: () => {
         this.addresses = addresses;
-        if (credentials !== undefined) listener.setCredentials(credentials);
-        void listener.set(addresses);
+        this.exchange(listener, credentials);
+        listener.keep(addresses);
       },
       abandon: () => void listener.set(before),
     };
+  }
+
+  /** With the same ones again, the tickets of clients would not be taken any more. */
+  private exchange(listener: StreamListener, next: ServerCredentials | undefined): void {
+    const { credentials } = this;
+    this.credentials = next;
+    if (next === undefined || (credentials?.cert === next.cert && credentials.key === next.key)) return;
+    listener.setCredentials(next);
   }
 
   /** Accepts no new sessions; open ones are answered. */

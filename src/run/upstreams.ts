@@ -108,6 +108,16 @@ export class Upstreams implements Live {
     return this.plan.roots?.octets.toString('latin1');
   }
 
+  /** How many questions in a row no server has answered. */
+  get unanswered(): number {
+    return this.main.unanswered;
+  }
+
+  /** Whether a server has failed or stopped answering. */
+  isDoubtful(id: number): boolean {
+    return this.main.isDoubtful(id);
+  }
+
   /** Whether no server is reached, and none may be asked in cleartext. */
   get isUnreached(): boolean {
     const addresses = this.main.overview().flatMap(each => each.addresses);

@@ -1,28 +1,49 @@
 // The HTTP side: metrics, health and the status page, if the plan has them.
 
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import type { Clock, Log } from '../base/ports.js';
 import type { History } from '../observe/history.js';
 import type { HttpListener, HttpParts } from '../observe/http.js';
-import { overlap } from '../os/listen-address.js';
+import { isAnyAddress } from '../base/address.js';
+import type { Libc } from '../os/libc.js';
+import { type ListenAddress, overlap, placeText, type Unopened, unopened, withScope } from '../os/listen-address.js';
+import { openTcp } from '../os/stream-socket.js';
+import { dependsOnMachine, type Follower, isServed } from './following.js';
 import type { Listen, Plan } from './plan.js';
-import { type Live, type Prepared, ready } from './reload.js';
+import { type Prepared, ready } from './reload.js';
 import { listening, StartError } from './start-error.js';
+import { absentWords, unopenedWords } from './unserved.js';
 
 /** The data that it shows. */
 export interface WebParts extends Pick<HttpParts, 'metrics' | 'notReady' | 'status' | 'maxConnections'> {
   readonly clock: Clock;
   readonly log: Log;
+  /** Undefined: system calls cannot be made. */
+  readonly libc?: Libc | undefined;
   /** Sums since the start, for the page's charts. */
   readonly sums: () => readonly number[];
 }
 
+/** A listener, and where. */
+interface OpenWeb {
+  readonly at: ListenAddress;
+  readonly listener: HttpListener;
+}
+
+const isOpen = (web: OpenWeb | Unopened | undefined): web is OpenWeb => web !== undefined && 'listener' in web;
+
+const OPTION = 'metrics.listen';
+
 /** The HTTP listener. */
-export class Web implements Live {
-  static readonly options = ['metrics.listen'];
+export class Web implements Follower {
+  static readonly options = [OPTION, 'metrics.hosts'];
   readonly options = Web.options;
-  private open: { readonly at: Listen; readonly listener: HttpListener } | undefined;
+  /** Open, or waiting for its address; undefined: the plan has none. */
+  private web: OpenWeb | Unopened | undefined;
+  /** Names under which it is asked, beside local ones. */
+  private hosts: readonly string[] = [];
   /** Takes samples of the sums, for as long as there is a page to show them. */
   private remembered: History | undefined;
 
@@ -30,7 +51,23 @@ export class Web implements Live {
 
   /** The address that it listens on; undefined: none. */
   get at(): Listen | undefined {
-    return this.open && { address: this.open.at.address, port: this.open.listener.port };
+    return isOpen(this.web) ? { address: this.web.at.address, port: this.web.listener.port } : undefined;
+  }
+
+  get waits(): boolean {
+    return this.web !== undefined && !isOpen(this.web);
+  }
+
+  get follows(): boolean {
+    return this.web !== undefined && dependsOnMachine(this.web.at);
+  }
+
+  get unserved(): readonly string[] {
+    const { web } = this;
+    const { libc } = this.parts;
+    if (web === undefined) return [];
+    if (isOpen(web)) return libc === undefined || isServed(libc, web.at) ? [] : [absentWords(web.at, OPTION)];
+    return [unopenedWords(web, 'HTTP', OPTION)].filter(words => words !== undefined);
   }
 
   /** Opens the first listener. */
@@ -39,27 +76,34 @@ export class Web implements Live {
     return this;
   }
 
-  async prepare({ listeners: { metrics: at } }: Plan): Promise<Prepared> {
-    const before = this.open;
-    if (at?.address === before?.at.address && at?.port === before?.at.port) return ready(() => undefined);
+  isOutdated({ listeners: { metrics: at } }: Plan): boolean {
+    return this.waits || (at !== undefined && !this.isAt(withScope(at, this.parts.libc)));
+  }
+
+  async prepare({ listeners: { metrics, metricsHosts } }: Plan): Promise<Prepared> {
+    const before = this.web;
+    const at = metrics && (await listening('HTTP', OPTION, () => withScope(metrics, this.parts.libc)));
+    const hosts = [hostname().toLowerCase(), ...metricsHosts];
+    if (at !== undefined && this.isAt(at)) return ready(() => (this.hosts = hosts));
     // A wildcard cannot be open beside an address that it stands for.
-    const inTheWay = before !== undefined && at !== undefined && overlap(before.at, at) ? before : undefined;
+    const inTheWay = isOpen(before) && at !== undefined && overlap(before.at, at) ? before : undefined;
     inTheWay?.listener.close();
-    let next: Web['open'];
+    let next: Web['web'];
     try {
-      next = at && { at, listener: await this.listen(at) };
+      next = at && (await this.listen(at));
     } catch (error) {
       await this.reopen(inTheWay?.at);
       throw error;
     }
     return {
       commit: () => {
-        this.open = next;
-        if (before !== inTheWay) before?.listener.close();
-        if (next === undefined) this.forget();
+        this.web = next;
+        this.hosts = hosts;
+        if (isOpen(before) && before !== inTheWay) before.listener.close();
+        this.forgetUnlessOpen();
       },
       abandon: () => {
-        next?.listener.close();
+        if (isOpen(next)) next.listener.close();
         void this.reopen(inTheWay?.at);
       },
     };
@@ -67,12 +111,16 @@ export class Web implements Live {
 
   /** Closes it. */
   close(): void {
-    this.open?.listener.close();
-    this.open = undefined;
+    if (isOpen(this.web)) this.web.listener.close();
+    this.web = undefined;
     this.forget();
   }
 
-  private async listen(at: Listen): Promise<HttpListener> {
+  private isAt(at: ListenAddress): boolean {
+    return isOpen(this.web) && placeText(this.web.at) === placeText(at);
+  }
+
+  private async listen(at: ListenAddress): Promise<OpenWeb | Unopened> {
     // Loaded when queries are answered already.
     const [{ listenHttp }, { history }] = await Promise.all([
       import('../observe/http.js'),
@@ -80,36 +128,45 @@ export class Web implements Live {
     ]);
     const { clock, log, sums, metrics, notReady, status, maxConnections } = this.parts;
     const remembered = (this.remembered ??= history(clock, sums));
-    const opening = listening(
-      'HTTP',
-      'metrics.listen',
-      listenHttp(at, {
+    const open = async (): Promise<OpenWeb> => ({
+      at,
+      listener: await listenHttp(this.bound(at), {
         metrics,
         notReady,
         status,
         maxConnections,
+        hosts: () => this.hosts,
+        clock,
         log,
         pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
         history: () => ({ samples: remembered.samples() }),
       }),
-    );
+    });
+    const waiting = (error: unknown): Unopened => unopened(at, error);
+    const opening = listening('HTTP', OPTION, async () => open().catch(waiting));
     opening.catch(() => this.forgetUnlessOpen());
     return opening;
   }
 
+  /** With a socket where system calls can be made. A wildcard is left to Node.js, which takes IPv4 on `::`, too. */
+  private bound(at: ListenAddress): ListenAddress {
+    const { libc } = this.parts;
+    return libc === undefined || isAnyAddress(at.address) ? at : { ...at, fd: openTcp(libc, at) };
+  }
+
   private forgetUnlessOpen(): void {
-    if (this.open === undefined) this.forget();
+    if (!isOpen(this.web)) this.forget();
   }
 
   /** Listens again where it did, if it had to stop for a plan that did not come into force. */
-  private async reopen(at: Listen | undefined): Promise<void> {
+  private async reopen(at: ListenAddress | undefined): Promise<void> {
     if (at === undefined) {
       this.forgetUnlessOpen();
       return;
     }
-    this.open = undefined;
+    this.web = undefined;
     try {
-      this.open = { at, listener: await this.listen(at) };
+      this.web = await this.listen(at);
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
       this.parts.log.error({}, error.message);

@@ -164,11 +164,11 @@ class DialledStream implements Stream {
     const { tcpMs, totalMs } = shared.times;
     this.timers = [
       setTimeout(() => {
-        if (this.socket?.connecting === true) this.fail('connect_timeout', `no TCP connection within ${tcpMs} ms`);
+        if (this.socket?.connecting === true) this.late('TCP', tcpMs);
       }, tcpMs),
       setTimeout(() => {
         if (this.phase === 'unproved') this.fail('tls_verify', `no TLSA records within ${totalMs} ms`);
-        else this.fail('connect_timeout', `no TLS connection within ${totalMs} ms`);
+        else this.late(this.socket?.connecting === false ? 'TLS' : 'TCP', totalMs);
       }, totalMs),
     ];
     this.open({ alpn: target.withoutAlpn !== true, tickets: true });
@@ -359,6 +359,10 @@ class DialledStream implements Stream {
     this.timers.forEach(clearTimeout);
     this.flush();
     this.events.connected(info);
+  }
+
+  private late(what: 'TCP' | 'TLS', limitMs: number): void {
+    this.fail('connect_timeout', `no ${what} connection within ${limitMs} ms`);
   }
 
   private fail(code: FailureCode, detail: string): void {

@@ -1,13 +1,22 @@
 // One address of one server: its identity, its round-trip time, and what is known about reaching it.
 
+import { aboutAddress } from '../base/address.js';
 import { hashOf } from '../base/hash.js';
-import type { CleartextReason, Observer, ServerObserver, UpstreamProtocol } from '../base/observer.js';
+import {
+  type CleartextReason,
+  isEncrypted,
+  type Observer,
+  type ServerObserver,
+  type UpstreamProtocol,
+} from '../base/observer.js';
 import { failure, type Failure, type FailureCode, failureWords, RCODE } from '../base/outcome.js';
 import type { AddressOverview, Mode } from '../base/overview.js';
 import type { Clock, Connected, Dial, DialDatagram, Log, Random, Security } from '../base/ports.js';
 import { flagsOf, rcodeOf } from '../wire/header.js';
 import { monoMs, type MonoMs } from '../base/time.js';
+import type { Scan } from '../wire/scan.js';
 import type { Ask } from '../wire/upstream-query.js';
+import { AnswersSeen } from './answers-alike.js';
 import { Answering } from './answering.js';
 import type { DowngradeGuard } from './downgrade.js';
 import type { Waiter } from './inflight.js';
@@ -126,6 +135,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   private readonly plain: PlainTransport<T>;
   /** Whether it answers over the connections that it accepts. */
   private readonly answering = new Answering();
+  /** What its answers have in common. */
+  private readonly answers = new AnswersSeen();
   /** Whether an authenticated server has answered since the guard was told. */
   private hasProved = false;
   /** Since when its queries go in cleartext because TLS does not work. */
@@ -271,6 +282,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     this.recoveredAtMs = monoMs(-Infinity);
     this.answering.forget();
     if (what === 'network') {
+      this.answers.forget();
       this.smoothedMs = this.plainMs = this.cleartextSinceMs = undefined;
       this.proved = this.hasProved = false;
       this.lastHandshake = {};
@@ -311,6 +323,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     const { tlsFailure, state, identity, cleartextSinceMs } = this;
     const { whyNotDot } = this.tls;
     const path = pathTo(this, tlsOnly, nowMs);
+    const why = state.at === 'private' ? undefined : tlsFailure;
     return {
       address: identity.address,
       port: identity.port,
@@ -328,10 +341,11 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
       tlsVersion: this.lastHandshake.protocol,
       tlsGroup: this.lastHandshake.group,
       certificateEndsMs: this.certificateEndsMs,
-      failure:
-        state.at === 'private' || tlsFailure === undefined
-          ? undefined
-          : failureWords(tlsFailure) + this.hint(tlsFailure),
+      failure: why && failureWords(why),
+      hint: why && this.hint(why),
+      failureCode: why?.code,
+      silent: path === 'cleartext' ? this.plain.isDown : this.answering.isDown,
+      alike: this.answers.alike,
     };
   }
 
@@ -344,6 +358,11 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   /** Counts a reply that was accepted. */
   countResponse(rcode: number, rttMs: number): void {
     this.counts.response(rcode, rttMs / 1000);
+  }
+
+  /** Notes what it answered. @param type the QTYPE of the question */
+  noteAnswer({ question }: Ask, type: number, message: Buffer, scan: Scan, protocol: UpstreamProtocol): void {
+    this.answers.note(question, type, message, scan, !isEncrypted(protocol));
   }
 
   /** Counts an error in a reply. */
@@ -393,8 +412,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
   connected(info: Connected): void {
     this.certificateEndsMs = info.certificateEndsMs ?? this.certificateEndsMs;
     this.lastHandshake = info;
-    if (info.warning !== undefined)
-      this.ports.log.warn({ ...this.fields, reason: 'pins' }, `${this.words}: ${info.warning}`);
+    if (info.warning !== undefined) this.ports.log.warn({ ...this.fields, reason: 'pins' }, this.about(info.warning));
     if (this.mode !== 'opportunistic') this.passed(info.authenticated);
     else if (this.state.at === 'private') this.proved = info.authenticated;
   }
@@ -434,26 +452,25 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     const tlsOnly = this.events.tlsOnly(nowMs);
     const inCleartext = this.mode === 'opportunistic' && pathTo(this, tlsOnly, nowMs) === 'cleartext';
     const way = inCleartext ? '; its queries go in cleartext meanwhile' : '';
-    this.ports.log.warn({ ...this.fields, reason: code }, `${this.words}: ${failureWords(why)}${this.hint(why)}${way}`);
+    const hint = this.hint(why);
+    const words = hint === undefined ? failureWords(why) : `${failureWords(why)}; ${hint}`;
+    this.ports.log.warn({ ...this.fields, reason: code }, this.about(`${words}${way}`));
   }
 
   moved(to: PrivateProtocol, why: Failure | undefined): void {
     const { log } = this.ports;
     const { https } = this;
     const { port } = this.identity;
-    if (to === 'dot') return log.info(this.fields, `${this.words}: port ${port} works again, so it is asked over TLS`);
+    if (to === 'dot') return log.info(this.fields, this.about(`port ${port} works again, so it is asked over TLS`));
     const reason = why === undefined ? '' : `; port ${port} cannot be used: ${failureWords(why)}`;
-    log.warn(
-      { ...this.fields, reason: why?.code },
-      `${this.words}: asked over HTTPS, port ${https?.port ?? ''}${reason}`,
-    );
+    log.warn({ ...this.fields, reason: why?.code }, this.about(`asked over HTTPS, port ${https?.port ?? ''}${reason}`));
   }
 
   /** What can be done about a failure, for people. */
-  private hint({ code }: Failure): string {
+  private hint({ code }: Failure): string | undefined {
     const { isListed, port } = this.identity;
-    if (this.https !== undefined || !isListed || !couldBeBlocked(code)) return '';
-    return `; if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
+    if (this.https !== undefined || !isListed || !couldBeBlocked(code)) return undefined;
+    return `if this network blocks port ${port}, set upstream.servers[].https, and the server is asked over HTTPS`;
   }
 
   private passed(authenticated: boolean): void {
@@ -466,7 +483,7 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
       const identity = authenticated ? `identity proved${how}` : 'identity not proved';
       this.ports.log.info(
         this.fields,
-        `${this.words}: connected over ${this.tls.protocol === 'https' ? 'HTTPS' : 'TLS'}, ${identity}`,
+        this.about(`connected over ${this.tls.protocol === 'https' ? 'HTTPS' : 'TLS'}, ${identity}`),
       );
     }
     this.owner.passed(this);
@@ -487,7 +504,8 @@ export class Endpoint<T extends Waiter> implements Target, PrivateEvents<T>, Pla
     return { upstream: server.label, address, port };
   }
 
-  private get words(): string {
-    return `${this.server.label} (${this.identity.address})`;
+  /** A sentence about it, for the log. */
+  private about(words: string): string {
+    return aboutAddress(this.server.label, this.identity.address, words);
   }
 }

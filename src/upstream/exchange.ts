@@ -51,6 +51,8 @@ export interface ExchangeContext {
   readonly wheel: Wheel;
   readonly group: Group<Attempt>;
   readonly held: Held<Exchange>;
+  /** How many questions in a row have got no reply from any server. */
+  unanswered: number;
   /** Nothing is sent any more: questions are handed back. */
   readonly isClosed: boolean;
   /**
@@ -173,6 +175,8 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     }
     attempt.state = 'answered';
     to.countResponse(scan.rcode, rttMs);
+    to.noteAnswer(this.ask, this.type, message, scan, protocol);
+    this.context.unanswered = 0;
     const reply: UpstreamReply = {
       at: 'reply',
       message,
@@ -317,6 +321,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     if (this.state === 'held') this.context.held.delete(this);
     this.state = 'done';
     this.context.wheel.stop(this);
+    if (outcome.at === 'failure' && outcome.code !== 'handed_back') this.context.unanswered++;
     this.take(outcome);
   }
 }

@@ -40,6 +40,10 @@ export interface Pool extends Upstream {
   readonly ready: boolean;
   /** The state of all servers. */
   overview(): readonly PoolServerOverview[];
+  /** How many questions in a row have got no reply from any server. */
+  readonly unanswered: number;
+  /** Whether a server has failed or stopped answering at all its addresses. */
+  isDoubtful(id: number): boolean;
   /**
    * Connects to the servers before the first question. Questions that come before a server is reached wait for some
    * time.
@@ -80,6 +84,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   readonly held: Held<Exchange>;
   isClosed = false;
   interrupted: Exchange[] | undefined = undefined;
+  unanswered = 0;
   /** Grows by one with each question. */
   private turns = 0;
   /** Random, so that it cannot be predicted which server gets which names. */
@@ -118,6 +123,10 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     return this.group.endpoints.some(each => each.path(nowMs) !== 'refuse');
   }
 
+  isDoubtful(id: number): boolean {
+    return this.group.endpoints.every(({ server, standing }) => server.id !== id || standing === 'doubtful');
+  }
+
   overview(): readonly PoolServerOverview[] {
     return this.group.overview(this.clock.monotonicMs());
   }
@@ -133,11 +142,14 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   }
 
   networkChanged(what: 'network' | 'resume'): void {
+    this.unanswered = 0;
     this.interrupt(() => this.group.reset(what));
   }
 
   configure(spec: PoolSpec): void {
-    if (!this.isClosed) this.interrupt(() => this.group.configure(spec));
+    if (this.isClosed) return;
+    this.unanswered = 0;
+    this.interrupt(() => this.group.configure(spec));
   }
 
   close(): void {

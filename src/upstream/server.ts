@@ -232,6 +232,7 @@ export class Server<T extends Waiter> implements EndpointOwner<T> {
       tlsGroup: undefined,
       certificateEndsMs: undefined,
       failure: failure && failureWords(failure),
+      failureCode: failure?.code,
     };
     return [unknown];
   }

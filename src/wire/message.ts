@@ -1,10 +1,11 @@
-// Messages as text for people. Only this file uses dns-packet, which can write most RDATA. It reads names as UTF-8 and
-// does not escape dots, so owner names and RDATA that is only a name are decoded here. Text is for display only: no
-// decision depends on it.
+// Messages as text for people. Only this file uses dns-packet, which can write most RDATA. It reads names and strings as
+// UTF-8 and escapes nothing, so RDATA with names and strings is decoded here. Text is for display only: no decision
+// depends on it.
 
 import dnsPacket from 'dns-packet';
 
 import { u16At, u32At } from '../base/octets.js';
+import { characterStrings, quoted } from './character-string.js';
 import { compose, questionOf } from './compose.js';
 import { extendedErrors, type ExtendedError, findOption, type Opt, readOpt } from './edns.js';
 import { FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
@@ -76,6 +77,9 @@ export function messageToText(message: Buffer): MessageText | undefined {
   };
 }
 
+/** The octets of an RRSIG before its signer's name (RFC 4034 §3.1). */
+const RRSIG_FIXED_BYTES = 18;
+
 // RFC 3597 §5: RDATA of a type that is not known here.
 const opaque = (message: Buffer, start: number, end: number): string =>
   end === start ? '\\# 0' : `\\# ${end - start} ${message.toString('hex', start, end)}`;
@@ -110,6 +114,23 @@ function rdataToText(message: Buffer, type: number, start: number, end: number):
       text = [name(start), name(mname), ...numbers].join(' ');
       break;
     }
+    case TYPE.TXT:
+    case TYPE.HINFO: {
+      const strings = characterStrings(message, start, end);
+      if (strings !== undefined && strings.length > 0) text = strings.map(quoted).join(' ');
+      break;
+    }
+    case TYPE.CAA: {
+      // RFC 8659 §4.1: flags, and a tag of letters and digits with its length before it.
+      const tagEnd = start + 2 + (message[start + 1] ?? 0);
+      const tag = message.toString('latin1', start + 2, tagEnd);
+      if (tagEnd > end || !/^[0-9a-z]+$/i.test(tag)) break;
+      text = `${message.readUInt8(start)} ${tag} ${quoted(message.subarray(tagEnd, end))}`;
+      break;
+    }
+    case TYPE.RRSIG:
+      text = rrsigToText(message, start, end);
+      break;
     case TYPE.SVCB:
     case TYPE.HTTPS:
       text = svcbToText(message.subarray(0, end), start, end);
@@ -118,6 +139,19 @@ function rdataToText(message: Buffer, type: number, start: number, end: number):
       text = knownToText(message, type, start, end);
   }
   return text ?? opaque(message, start, end);
+}
+
+/** RFC 4034 §3.2, with times as numbers. */
+function rrsigToText(message: Buffer, start: number, end: number): string | undefined {
+  const signer = start + RRSIG_FIXED_BYTES < end ? readName(message, start + RRSIG_FIXED_BYTES) : undefined;
+  if (signer === undefined || signer.end > end) return undefined;
+  const [type, keyTag] = [start, start + 16].map(at => u16At(message, at));
+  const [ttl, expiration, inception] = [start + 4, start + 8, start + 12].map(at => u32At(message, at));
+  const [algorithm, labels] = [message[start + 2], message[start + 3]];
+  return [
+    ...[typeToText(type ?? 0), algorithm, labels, ttl, expiration, inception, keyTag, nameToText(signer.name)],
+    message.toString('base64', signer.end, end),
+  ].join(' ');
 }
 
 /** The RDATA types that dns-packet can decode, as text; undefined for all others. */
@@ -136,12 +170,6 @@ function knownToText(message: Buffer, type: number, start: number, end: number):
     case 'A':
     case 'AAAA':
       return answer.data;
-    case 'TXT':
-      return (Array.isArray(answer.data) ? answer.data : [answer.data]).map(quoted).join(' ');
-    case 'HINFO':
-      return `${quoted(answer.data.cpu)} ${quoted(answer.data.os)}`;
-    case 'CAA':
-      return `${answer.data.flags ?? 0} ${answer.data.tag} ${quoted(answer.data.value)}`;
     case 'DS':
       return `${answer.data.keyTag} ${answer.data.algorithm} ${answer.data.digestType} ${answer.data.digest.toString('hex')}`;
     case 'DNSKEY':
@@ -150,26 +178,7 @@ function knownToText(message: Buffer, type: number, start: number, end: number):
       return `${answer.data.usage} ${answer.data.selector} ${answer.data.matchingType} ${answer.data.certificate.toString('hex')}`;
     case 'SSHFP':
       return `${answer.data.algorithm} ${answer.data.hash} ${answer.data.fingerprint}`;
-    case 'RRSIG': {
-      const { typeCovered, algorithm, labels, originalTTL, expiration, inception, keyTag, signersName, signature } =
-        answer.data;
-      return [
-        typeCovered,
-        algorithm,
-        labels,
-        originalTTL,
-        expiration,
-        inception,
-        keyTag,
-        signersName,
-        signature.toString('base64'),
-      ].join(' ');
-    }
     default:
       return undefined;
   }
-}
-
-function quoted(text: string | Buffer): string {
-  return `"${text.toString().replace(/["\\]/g, '\\$&')}"`;
 }

@@ -6,6 +6,7 @@
 // A name from the network may have wrong lengths, and may point at itself. Each function here checks bounds before it
 // reads, and follows only pointers that go strictly backwards, so it ends after at most 255 octets.
 
+import { decimalEscapes } from '../base/visible.js';
 import { HEADER_BYTES } from './header.js';
 
 /** An uncompressed name with its original letter case. */
@@ -142,7 +143,7 @@ export function nameToText(name: WireName): string {
     for (const octet of name.subarray(position + 1, position + 1 + length)) {
       if ('.\\"();@$'.includes(String.fromCharCode(octet))) text += `\\${String.fromCharCode(octet)}`;
       else if (octet > 0x20 && octet < 0x7f) text += String.fromCharCode(octet);
-      else text += `\\${octet.toString().padStart(3, '0')}`;
+      else text += decimalEscapes([octet]);
     }
     text += '.';
     position += length + 1;

@@ -58,17 +58,20 @@ const replyFlags = (replyTo: ReplyTo, rcode: number): number =>
 const understandsAd = ({ flags, opt }: ReplyTo): boolean =>
   (flags & FLAG.CD) === 0 && ((flags & FLAG.AD) !== 0 || opt?.dnssecOk === true);
 
-function optFor(
-  replyTo: ReplyTo,
-  rcode: number,
-  shape: ReplyShape,
-  errors: readonly ExtendedError[],
-  bytesBefore: number,
-): Buffer | undefined {
-  if (replyTo.opt === undefined) return undefined;
-  const options = [...shape.options, ...errors.map(edeOption)];
+/** What the OPT of a reply is made from. */
+interface OptParts {
+  readonly replyTo: ReplyTo;
+  readonly rcode: number;
+  readonly shape: ReplyShape;
+  readonly errors: readonly ExtendedError[];
+  /** How long the reply is without it: padding depends on the length of all. */
+  readonly bytesBefore: number;
+}
+
+function optFor({ replyTo: { opt }, rcode, shape, errors, bytesBefore }: OptParts): Buffer | undefined {
+  if (opt === undefined) return undefined;
   return writeOpt(
-    { rcode, dnssecOk: replyTo.opt.dnssecOk, options },
+    { rcode, dnssecOk: opt.dnssecOk, options: [...shape.options, ...errors.map(edeOption)] },
     shape.pad ? [bytesBefore, PADDING_BLOCK.response] : undefined,
   );
 }
@@ -78,19 +81,14 @@ function optFor(
  * The largest messages of all leave no room even for an OPT. A client on a stream can do nothing about TC, so it gets them
  * without.
  */
-function fittingOpt(
-  replyTo: ReplyTo,
-  rcode: number,
-  shape: ReplyShape,
-  errors: readonly ExtendedError[],
-  bytesBefore: number,
-): Buffer | undefined {
+function fittingOpt(parts: OptParts): Buffer | undefined {
+  const { shape, bytesBefore } = parts;
   const leftBytes = shape.limitBytes - bytesBefore;
-  const whole = optFor(replyTo, rcode, shape, errors, bytesBefore);
+  const whole = optFor(parts);
   if (whole === undefined || whole.length <= leftBytes) return whole;
-  const unpadded = optFor(replyTo, rcode, { ...shape, pad: false }, errors, bytesBefore);
+  const unpadded = optFor({ ...parts, shape: { ...shape, pad: false } });
   if (unpadded !== undefined && unpadded.length <= leftBytes) return unpadded;
-  const bare = optFor(replyTo, rcode, { ...shape, pad: false, options: [] }, [], bytesBefore);
+  const bare = optFor({ ...parts, shape: { ...shape, pad: false, options: [] }, errors: [] });
   return bare !== undefined && bare.length > leftBytes && leftBytes >= 0 && shape.limitBytes === STREAM_LIMIT_BYTES
     ? undefined
     : bare;
@@ -116,7 +114,7 @@ export function answerReply(
   secure: boolean,
 ): Buffer {
   const { octets } = stored;
-  const opt = fittingOpt(replyTo, stored.rcode, shape, errors, octets.length);
+  const opt = fittingOpt({ replyTo, rcode: stored.rcode, shape, errors, bytesBefore: octets.length });
   const length = octets.length + (opt?.length ?? 0);
   if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
 
@@ -150,10 +148,11 @@ export function headerOnlyReply(
 ): Buffer {
   const questionBytes = replyTo.question?.length ?? 0;
   const before = HEADER_BYTES + questionBytes;
-  let opt = optFor(replyTo, rcode, shape, errors, before);
+  const parts: OptParts = { replyTo, rcode, shape, errors, bytesBefore: before };
+  let opt = optFor(parts);
   // If the reply is too long, the explanation is left out. Without it every reply fits into 512 octets.
   if (before + (opt?.length ?? 0) > shape.limitBytes)
-    opt = optFor(replyTo, rcode, { ...shape, pad: false }, [], before);
+    opt = optFor({ ...parts, shape: { ...shape, pad: false }, errors: [] });
   const reply = Buffer.allocUnsafe(before + (opt?.length ?? 0));
   writeHeader(reply, replyTo.id, replyFlags(replyTo, rcode) | extraFlags, {
     questions: replyTo.question === undefined ? 0 : 1,

@@ -1,6 +1,7 @@
 // SVCB and HTTPS RDATA (RFC 9460), which dns-packet does not support. Used for display, and for designated resolvers
 // (RFC 9461, RFC 9462).
 
+import { characterStrings, quoted, unquoted } from './character-string.js';
 import { nameToText, readName } from './name.js';
 
 /** Service parameter keys (RFC 9460 §14.3, RFC 9461 §5 for dohpath). */
@@ -42,7 +43,8 @@ function valueToText(key: number, value: Buffer): string {
         .map(octets => keyToText(octets.readUInt16BE(0)))
         .join(',');
     case 'alpn':
-      return alpnIds(value).join(',');
+      // RFC 9460 §A.1: in a list, commas and backslashes are escaped.
+      return (characterStrings(value, 0, value.length) ?? []).map(id => unquoted(id, ',\\"')).join(',');
     case 'port':
       return value.length === 2 ? String(value.readUInt16BE(0)) : quoted(value);
     case 'ipv4hint':
@@ -64,29 +66,6 @@ function valueToText(key: number, value: Buffer): string {
   }
 }
 
-/** The ALPN ids in an `alpn` value, each after a length octet. An id that does not fit is left out. */
-function alpnIds(value: Buffer): string[] {
-  const ids: string[] = [];
-  for (let at = 0; at < value.length;) {
-    const end = at + 1 + (value[at] ?? 0);
-    if (end > value.length) break;
-    ids.push(value.toString('latin1', at + 1, end));
-    at = end;
-  }
-  return ids;
-}
-
 function groups(value: Buffer, size: number): Buffer[] {
   return Array.from({ length: Math.floor(value.length / size) }, (_, i) => value.subarray(i * size, (i + 1) * size));
-}
-
-/** A character-string as presentation form quotes it (RFC 1035 §5.1). */
-function quoted(value: Buffer): string {
-  return `"${[...value]
-    .map(octet => {
-      const character = String.fromCharCode(octet);
-      if (character === '"' || character === '\\') return `\\${character}`;
-      return octet >= 0x20 && octet < 0x7f ? character : `\\${octet.toString().padStart(3, '0')}`;
-    })
-    .join('')}"`;
 }

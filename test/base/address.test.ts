@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import {
+  aboutAddress,
   addressOctets,
   addressText,
   isLinkLocal,
@@ -50,6 +51,26 @@ await t.test('octets survive the way to text and back, and text is accepted exac
     ),
     { numRuns: 3000 },
   );
+  t.end();
+});
+
+await t.test('words about an address name server and address once each', t => {
+  const refused = 'the connection could not be made: 192.0.2.1 port 853: connection refused';
+  const silent = 'it does not answer';
+  const rows: readonly (readonly [label: string, words: string, line: string])[] = [
+    ['dns.test', refused, `dns.test: ${refused}`],
+    ['dns.test', silent, `dns.test (192.0.2.1): ${silent}`],
+    ['dns.test (192.0.2.1)', silent, `dns.test (192.0.2.1): ${silent}`],
+    ['dns.test (192.0.2.1, 2)', refused, `dns.test (192.0.2.1, 2): ${refused}`],
+    ['192.0.2.1', refused, refused],
+    ['192.0.2.1', silent, `192.0.2.1: ${silent}`],
+    ['192.0.2.1:8853', silent, `192.0.2.1:8853: ${silent}`],
+    // Another one.
+    ['192.0.2.11', silent, `192.0.2.11 (192.0.2.1): ${silent}`],
+  ];
+  for (const [label, words, line] of rows) t.equal(aboutAddress(label, '192.0.2.1', words), line);
+  t.equal(aboutAddress('[2001:db8::1]:8853', '2001:db8::1', silent), `[2001:db8::1]:8853: ${silent}`);
+  t.equal(aboutAddress('dns.test', undefined, 'no address'), 'dns.test: no address');
   t.end();
 });
 

@@ -5,11 +5,13 @@ import t from 'tap';
 
 import {
   between,
+  cacheText,
   type Sums,
   sumsFrom,
   numberText,
   percentText,
   quantile,
+  sizeText,
   durationText,
   latencyText,
 } from '../../src/base/rates.js';
@@ -99,4 +101,10 @@ await t.test('numbers, shares and durations are written for people', async t => 
     ['–', '< 0.25 ms', '< 0.25 ms', '3.4 ms'],
   );
   t.same([5, 125, 7300, 200_000].map(durationText), ['5 s', '2 min', '2 h 1 min', '2 d 7 h']);
+  t.same([0, 2048, 11 << 20, 11.26 * (1 << 20)].map(sizeText), ['0 KiB', '2 KiB', '11 MiB', '11.3 MiB']);
+  t.equal(
+    cacheText({ entries: 1200, bytes: 2048, limitBytes: 11 << 20, sizeBytes: 16 << 20 }),
+    '1,200 answers in 2 KiB of the 11 MiB that cache.size (16 MiB) has for them',
+    'the size that was configured is there',
+  );
 });

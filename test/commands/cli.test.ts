@@ -1,6 +1,7 @@
 // The program as a child process: what it says, and how it exits.
 
-import { statSync, writeFileSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,7 +13,7 @@ import { ask, tryAsk } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
-import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { dotstub, PROGRAM, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 
 const directory = temporaryDirectory();
 t.teardown(() => directory.remove());
@@ -66,7 +67,7 @@ await t.test('check-config: problems with exit 2, or the effective configuration
     stderr: /several\.yaml:2:9: cache\.size(.*\n){3}3 problems found/,
   });
   t.match(await dotstub(['check-config', 'config/dotstub.yaml']), { code: 0, stdout: /size: 16MiB/ });
-  const { stdout } = await dotstub(['check-config', 'test/config/design.yaml', '--json']);
+  const { stdout } = await dotstub(['check-config', 'config/dotstub.yaml', '--json']);
   t.match(JSON.parse(stdout), { ok: true, config: { cache: { max_ttl: 86_400_000 } } });
   t.match(JSON.parse((await dotstub(['check-config', 'test/config/broken/several.yaml', '--json'])).stdout), {
     ok: false,
@@ -74,11 +75,97 @@ await t.test('check-config: problems with exit 2, or the effective configuration
   });
 });
 
+await t.test(
+  'check-config warns about options that do nothing and networks with host bits, and the file is good',
+  async t => {
+    const file = join(directory.path, 'warned.yaml');
+    writeFileSync(file, 'access:\n  allow: [192.168.1.5/24]\nlog:\n  query_file: /var/log/q\n');
+    const host = 'access.allow[0]: 192.168.1.5/24 has bits set after its prefix, and is taken as 192.168.1.0/24';
+    const idle = 'log.query_file: has no effect: no query log is written (log.queries off)';
+    t.match(await dotstub(['check-config', file]), {
+      code: 0,
+      stdout: /192\.168\.1\.0\/24/,
+      stderr: `${file}:2:11: warning: ${host}\n${file}:4:3: warning: ${idle}\n`,
+    });
+    t.match(JSON.parse((await dotstub(['check-config', file, '--json'])).stdout), {
+      ok: true,
+      warnings: [{ line: 2, column: 11, path: 'access.allow[0]' }, { path: 'log.query_file' }],
+    });
+  },
+);
+
+await t.test('check-config tells all files that run would refuse at once, each with its place', async t => {
+  const own = certificate({ common: 'own', names: ['own.test'], issuer: ca });
+  const files = { cert: own.cert, key: own.key, 'other-key': identity.key, text: 'nothing' };
+  const at = (name: keyof typeof files): string => join(directory.path, name);
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory.path, name), text);
+  const check = async (upstream: string, tls: string): Promise<string> => {
+    const file = join(directory.path, 'files.yaml');
+    writeFileSync(file, `upstream: { servers: [{ name: dns.test, addresses: [192.0.2.1] }]${upstream} }\n${tls}`);
+    return (await dotstub(['check-config', file])).stderr.replaceAll(directory.path, '');
+  };
+  const tls = (certificate: string, key: string): string =>
+    `listen_tls:\n  addresses: ["127.0.0.1:853"]\n  certificate: ${certificate}\n  key: ${key}`;
+  t.notMatch(await check('', tls(at('cert'), at('key'))), 'problem', 'they are one pair');
+  t.equal(
+    await check(', ca_file: /gone', tls('/gone.pem', directory.path)),
+    [
+      '/files.yaml:1:68: upstream.ca_file: /gone cannot be read (there is no such file)',
+      '/files.yaml:4:3: listen_tls.certificate: /gone.pem cannot be read (there is no such file)',
+      '/files.yaml:5:3: listen_tls.key:  cannot be read (it is a directory)',
+      '3 problems found\n',
+    ].join('\n'),
+  );
+  t.match(
+    await check('', tls(at('cert'), at('other-key'))),
+    '/files.yaml:5:3: listen_tls.key: /other-key with /cert cannot be used: the key does not belong to the certificate',
+  );
+  t.match(
+    await check('', tls(at('text'), at('key'))),
+    'listen_tls.certificate: /text cannot be used: no PEM was found',
+  );
+  t.match(await check('', tls(at('cert'), at('text'))), 'listen_tls.key: /text cannot be used: ');
+  t.match(
+    await check(`, client_certificate: ${at('cert')}, client_key: ${at('other-key')}`, ''),
+    ': upstream.client_key: /other-key with /cert cannot be used: the key does not belong to the certificate',
+  );
+});
+
+await t.test(
+  'check-config as root warns about a key that the service, which is not root, could not read',
+  { skip: process.getuid?.() === 0 ? false : 'only root reads such a file' },
+  async t => {
+    const own = certificate({ common: 'own', names: ['own.test'], issuer: ca });
+    const inside = join(directory.path, 'private');
+    mkdirSync(inside);
+    const [cert, key, file] = [join(inside, 'cert'), join(inside, 'key'), join(directory.path, 'own.yaml')];
+    writeFileSync(cert, own.cert);
+    writeFileSync(key, own.key, { mode: 0o600 });
+    writeFileSync(file, `listen_tls: { addresses: ["127.0.0.1:853"], certificate: ${cert}, key: ${key} }`);
+    // mkdtemp makes a directory for its owner alone.
+    chmodSync(directory.path, 0o755);
+    const { code, stderr } = await dotstub(['check-config', file]);
+    t.equal(code, 0);
+    t.match(
+      stderr,
+      `warning: listen_tls.key: a daemon that does not run as root may not be able to read ${key}, because ${key} is`,
+    );
+    t.notMatch(stderr, 'listen_tls.certificate');
+    chmodSync(inside, 0o700);
+    t.match((await dotstub(['check-config', file])).stderr, `${cert}, because ${inside} is closed to others`);
+    chmodSync(directory.path, 0o700);
+  },
+);
+
 await t.test('what keeps it from starting is said in one clear sentence', async t => {
   const taken = createServer();
   const port = await freePort();
   await new Promise<void>(resolve => void taken.listen(port, '127.0.0.1', resolve));
   const free = await freePort();
+  const other = createSocket('udp4');
+  const takenUdp = await freePort();
+  await new Promise<void>(resolve => other.bind(takenUdp, resolve));
+  t.teardown(() => void other.close());
   const at = (listen: string, more = ''): string => `listen: ["${listen}"]\nmetrics: { listen: off }\n${more}`;
   const cases: readonly (readonly [string, string, number, RegExp])[] = [
     [
@@ -88,10 +175,10 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
       new RegExp(`127\\.0\\.0\\.1:${port} \\(TCP\\) is in use by another program`),
     ],
     [
-      'not our address',
-      at(`192.0.2.1:${free}`),
+      'all addresses of a wildcard in use',
+      at(`0.0.0.0:${takenUdp}`, 'front: { threads: 0 }'),
       1,
-      /192\.0\.2\.1:\d+ \(TCP\) is not an address of this machine: correct listen/,
+      new RegExp(`"0\\.0\\.0\\.0:${takenUdp} \\(UDP\\) is in use by another program`),
     ],
     [
       'metrics port in use',
@@ -115,7 +202,7 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
       'no certificate',
       at(
         `127.0.0.1:${free}`,
-        `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: /nowhere/c.pem, key: /nowhere/k.pem }`,
+        `listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: /nowhere/c.pem, key: ${caFile} }`,
       ),
       2,
       /listen_tls\.certificate: \/nowhere\/c\.pem/,
@@ -138,6 +225,10 @@ await t.test('what keeps it from starting is said in one clear sentence', async 
     const error = ended.stdout.split('\n').filter(line => line.includes('"level":"error"'));
     t.equal(error.length, 1, `${what}: one error`);
     t.match(error[0], words, what);
+    if (code !== 2) continue;
+    const [problem = ''] = (await dotstub(['check-config', file])).stderr.split('\n');
+    t.match(problem, words, `${what}: check-config says so, too`);
+    t.match(error[0], JSON.stringify(problem), 'in the same words');
     t.notMatch(ended.stdout + ended.stderr, /\n\s+at |node:internal/, 'no stack trace');
   }
   await new Promise(resolve => void taken.close(resolve));
@@ -149,10 +240,14 @@ await t.test(
   async t => {
     const file = join(directory.path, 'config.yaml');
     writeFileSync(file, 'listen: ["127.0.0.1:53"]\nmetrics: { listen: off }\n');
-    t.match(await dotstub(['run', '--config', file]), {
-      code: 1,
-      stdout: /127\.0\.0\.1:53 \((?:UDP|TCP)\) needs a right that this user does not have/,
-    });
+    const words = /127\.0\.0\.1:53 \((?:UDP|TCP)\) needs a right that this user does not have/;
+    const systemd = 'systemd has passed no sockets';
+    const alone = await dotstub(['run', '--config', file]);
+    t.match(alone, { code: 1, stdout: words });
+    t.notMatch(alone.stdout, systemd);
+    const asService = await dotstub(['run', '--config', file], ['env', 'NOTIFY_SOCKET=@nobody', ...PROGRAM]);
+    t.match(asService, { code: 1, stdout: words });
+    t.match(asService.stdout, systemd, 'a service: the real cause is the socket unit');
   },
 );
 
@@ -313,7 +408,10 @@ await t.test('portal: over the control socket of a running daemon', async t => {
   const running = await startDotstub(configFor(port, server.port));
   const portal = async (...args: string[]) => dotstub(['portal', ...args, '--socket', running.controlSocket]);
   t.match(await portal('status'), { code: 0, stdout: 'The portal window is closed.\n' });
-  t.match(await portal('start', '2m', 'login.hotel.test'), { code: 0, stdout: /open for 120 s/ });
+  t.match(await portal('start', '2m', 'login.hotel.test'), {
+    code: 0,
+    stdout: /open for 120 s.*\nNow open http:\/\/login\.hotel\.test\/ in a browser to sign in/,
+  });
   t.match(await portal('status', '--json'), { code: 0, stdout: /"open":true,"seconds":1[12]\d/ });
   t.match(running.log(), /portal window open for 120 s/);
   t.match(await portal('start', '2h'), { code: 1, stderr: /2h is not allowed: 1s to 1h/ });

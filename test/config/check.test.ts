@@ -2,6 +2,7 @@
 
 import { type NetworkInterfaceInfo } from 'node:os';
 import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 
 import fc from 'fast-check';
 import t from 'tap';
@@ -9,7 +10,7 @@ import t from 'tap';
 import { checkConfig, defaultConfig, problemText } from '../../src/config/check.js';
 import { modeOf } from '../../src/config/combinations.js';
 import { configFile, exampleFile } from '../../src/config/render.js';
-import { nameservers, systemResolvers, withUsableZone } from '../../src/config/system.js';
+import { nameservers, type SystemFiles, systemResolvers, withUsableZone } from '../../src/config/system.js';
 
 const BROKEN = new URL('broken/', import.meta.url);
 const broken = readdirSync(BROKEN)
@@ -42,6 +43,21 @@ await t.test('the problem with each broken file has its place, path, value and w
       t.ok(path !== '' || file === 'root-list.yaml', `${file} names the path`);
     }
   }
+  t.end();
+});
+
+await t.test('listen addresses are in canonical form, with any name that an interface may have', t => {
+  t.same(
+    good('listen: ["[FE80:0::1%br_lan]:53", "[fe80::1%eth0.7]:53", "[0:0::1]:53", "127.0.0.1:53"]').config.listen,
+    [
+      { address: 'fe80::1%br_lan', port: 53 },
+      { address: 'fe80::1%eth0.7', port: 53 },
+      { address: '::1', port: 53 },
+      { address: '127.0.0.1', port: 53 },
+    ],
+  );
+  t.same(good('listen: ["0.0.0.0:53", "[::]:53"]').config.listen.length, 2, 'both families');
+  t.same(good('listen: ["0.0.0.0:53", "127.0.0.1:54"]').config.listen.length, 2, 'another port');
   t.end();
 });
 
@@ -89,6 +105,135 @@ await t.test('a mode that is left out follows from the servers', t => {
   t.equal(modeOf(good('').config), 'opportunistic');
   t.equal(modeOf(good('upstream: { servers: [{ addresses: [192.0.2.1] }] }').config), 'strict');
   t.equal(modeOf(good('upstream: { mode: "off" }').config), 'off');
+  t.end();
+});
+
+const UPSTREAM = 'upstream: { servers: [{ name: dns.test, addresses: [192.0.2.1, 192.0.2.2]';
+/** Files whose option does nothing, with the path of that option; and the same with what makes it do something. */
+const IDLE: readonly (readonly [file: string, path: string, busy: string])[] = [
+  [
+    `${UPSTREAM} }], bootstrap: [192.0.2.9] }`,
+    'upstream.bootstrap',
+    'upstream: { servers: [{ name: a.test }], bootstrap: [192.0.2.9] }',
+  ],
+  [
+    'upstream: { servers: [{ addresses: [192.0.2.1] }], policy: random }',
+    'upstream.policy',
+    `${UPSTREAM} }], policy: random }`,
+  ],
+  [
+    'upstream: { mode: off, ca_file: /ca }',
+    'upstream.ca_file',
+    'upstream: { mode: off, ca_file: /ca }\nportal: { detect: "http://a.test/" }',
+  ],
+  [
+    'upstream: { mode: off, client_certificate: /c, client_key: /k }',
+    'upstream.client_certificate upstream.client_key',
+    'upstream: { client_certificate: /c, client_key: /k }',
+  ],
+  [`${UPSTREAM}, port: 8853 }], mode: off }`, 'upstream.servers[0].port', `${UPSTREAM}, port: 8853 }] }`],
+  [
+    'upstream: { servers: [{ addresses: ["192.0.2.1:8853"], port: 853 }] }',
+    'upstream.servers[0].port',
+    'upstream: { servers: [{ addresses: ["192.0.2.1:8853", 192.0.2.2], port: 853 }] }',
+  ],
+  [
+    'upstream: { mode: off, servers: [{ addresses: [192.0.2.2, "192.0.2.1:5353"] }] }',
+    'upstream.servers[0].addresses[1]',
+    'upstream: { servers: [{ addresses: [192.0.2.2, "192.0.2.1:5353"] }] }',
+  ],
+  [`${UPSTREAM}, pin_policy: report_only }] }`, 'upstream.servers[0].pin_policy', `${UPSTREAM} }] }`],
+  [
+    'routes: [{ zones: [a.test], resolvers: [192.0.2.1] }, { zones: [b.test, A.test.], resolvers: [192.0.2.2] }]',
+    'routes[1].zones[1]',
+    'routes: [{ zones: [a.test], resolvers: [192.0.2.1] }, { zones: [b.a.test], resolvers: [192.0.2.2] }]',
+  ],
+  [
+    'dnssec: { mode: off, ntp_names: [a.test], negative_trust_anchors: [b.test] }',
+    'dnssec.ntp_names dnssec.negative_trust_anchors',
+    'dnssec: { ntp_names: [a.test], negative_trust_anchors: [b.test] }',
+  ],
+  [
+    'dnssec: { mode: trust_ad, sha1: validate, max_nsec3_iterations: 9 }',
+    'dnssec.sha1 dnssec.max_nsec3_iterations',
+    `dnssec: { mode: trust_ad, sha1: validate, max_nsec3_iterations: 9 }\n${UPSTREAM}, dane: true }] }`,
+  ],
+  [
+    'listen_tls: { certificate: /c, key: /k }',
+    'listen_tls.certificate listen_tls.key',
+    'listen_tls: { addresses: ["127.0.0.1:853"], certificate: /c, key: /k }',
+  ],
+  ['front: { io: dgram, threads: 2 }', 'front.threads', 'front: { threads: 2 }'],
+  ['log: { query_file: /q }', 'log.query_file', 'log: { query_file: /q, queries: full }'],
+  [
+    'access: { allow: [10.0.0.0/8], snoop: ["::1", 10.1.0.0/16] }',
+    'access.snoop[0]',
+    'access: { allow: ["fd00:1::/32"], snoop: ["fd00::/8"] }',
+  ],
+];
+
+await t.test('options that do nothing beside the others are told with their place, and are allowed', t => {
+  for (const [file, paths, busy] of IDLE) {
+    const { warnings } = good(file);
+    t.same(warnings.map(({ path }) => path).toSorted(), paths.split(' ').toSorted(), file);
+    for (const { words, line, column } of warnings) {
+      t.match(words, /^has no effect: /);
+      t.ok((line ?? 0) > 0 && (column ?? 0) > 1, 'with its place');
+    }
+    t.same(good(busy).warnings, [], busy);
+  }
+  for (const preset of ['laptop', 'router', 'sidecar'])
+    t.same(good(`preset: ${preset}\n${UPSTREAM} }] }`).warnings, [], 'a preset is not the fault of its user');
+  t.same(good(exampleFile()).warnings, [], 'nor is the example');
+  t.end();
+});
+
+await t.test('a network is taken without host bits, and as IPv4 where it is written as IPv4-mapped', t => {
+  const { config, warnings } = good(
+    'access: { allow: [192.168.1.5/24, 10.0.0.0/8, "fd00::1/8", "::ffff:10.0.0.0/104", 192.0.2.1, "::/0", "2001:DB8::/32"] }',
+  );
+  t.same(
+    config.access.allow.map(({ address, prefix }) => `${address}/${prefix}`),
+    ['192.168.1.0/24', '10.0.0.0/8', 'fd00::/8', '10.0.0.0/8', '192.0.2.1/32', '::/0', '2001:db8::/32'],
+  );
+  t.same(
+    warnings.map(({ path, words }) => `${path}: ${words}`),
+    [
+      'access.allow[0]: 192.168.1.5/24 has bits set after its prefix, and is taken as 192.168.1.0/24',
+      'access.allow[2]: fd00::1/8 has bits set after its prefix, and is taken as fd00::/8',
+      'access.allow[3]: ::ffff:10.0.0.0/104 is written as IPv4-mapped, and is taken as 10.0.0.0/8',
+    ],
+  );
+  t.end();
+});
+
+await t.test('what is suggested is never the opposite, nor a guess', t => {
+  const suggested = (file: string): string | undefined => {
+    const checked = checkConfig(file);
+    return checked.ok ? 'taken' : /did you mean (\S+)\?/.exec(checked.problems[0]?.words ?? '')?.[1];
+  };
+  for (const yes of ['on', 'yes', 'true', '"true"', 'ON', 'enabled'])
+    for (const option of ['upstream: { mode', 'dnssec: { mode', 'log: { queries'])
+      t.equal(suggested(`${option}: ${yes} }`), undefined, `${option}: ${yes}`);
+  t.equal(suggested('dnssec: { sha1: secure }'), undefined, 'insecure is the opposite');
+  t.equal(suggested('cache: { mix_ttl: 5s }'), undefined, 'min_ttl and max_ttl are as near');
+  for (const [file, word] of [
+    ['log: { queries: of }', 'off'],
+    ['dnssec: { mode: false }', 'off'],
+    ['dnssec: { mode: Require }', 'require'],
+    ['upstream: { mode: oportunistik }', 'opportunistic'],
+    ['upstream: { servers: [{ pin: [] }] }', 'pins'],
+  ] as const)
+    t.equal(suggested(file), word, file);
+  t.end();
+});
+
+await t.test('a trust anchor has the name of a zone', t => {
+  const digest = 'E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D';
+  const anchor = (owner: string): boolean =>
+    checkConfig(`dnssec: { trust_anchors: ["${owner} DS 20326 8 2 ${digest}"] }`).ok;
+  for (const owner of ['.', 'example', 'Sub.Example.']) t.ok(anchor(owner), owner);
+  for (const owner of ['a..b', '..', 'ex/ample']) t.notOk(anchor(owner), `${owner}: it would count for the root`);
   t.end();
 });
 
@@ -202,52 +347,89 @@ await t.test('servers behind a local stub are found, and our own listeners are l
     '/etc/resolv.conf': 'nameserver 127.0.0.53\n',
     '/run/systemd/resolve/resolv.conf': 'nameserver 192.0.2.1\nnameserver 127.0.0.1\n',
   };
-  const read = (path: string): string => {
-    const text = files[path];
-    if (text === undefined) throw new Error('ENOENT');
-    return text;
-  };
+  const tree = treeOf(files);
   t.same(
-    systemResolvers(address => address === '127.0.0.1', read),
+    systemResolvers(address => address === '127.0.0.1', tree),
     ['192.0.2.1'],
   );
   files['/etc/resolv.conf'] = 'nameserver 127.0.0.1\nnameserver 192.0.2.9\n';
   t.same(
-    systemResolvers(address => address === '127.0.0.1', read),
+    systemResolvers(address => address === '127.0.0.1', tree),
     ['192.0.2.1', '192.0.2.9'],
   );
   // The copy from the installation may be of another network. It counts only if no other file has servers.
   files['/etc/dotstub/resolv.conf.before'] = 'nameserver 198.51.100.1\n';
   t.same(
-    systemResolvers(address => address === '127.0.0.1', read),
+    systemResolvers(address => address === '127.0.0.1', tree),
     ['192.0.2.1', '192.0.2.9'],
   );
   delete files['/run/systemd/resolve/resolv.conf'];
   files['/run/NetworkManager/no-stub-resolv.conf'] = 'nameserver 203.0.113.1\n';
   files['/etc/resolv.conf'] = 'nameserver 127.0.0.1\n';
   t.same(
-    systemResolvers(address => address === '127.0.0.1', read),
+    systemResolvers(address => address === '127.0.0.1', tree),
     ['203.0.113.1'],
   );
   files['/run/NetworkManager/no-stub-resolv.conf'] = '# Generated by NetworkManager\n';
   t.same(
-    systemResolvers(address => address === '127.0.0.1', read),
+    systemResolvers(address => address === '127.0.0.1', tree),
     [],
     'a network without resolvers: the router of the day of installation is not one of it',
   );
   delete files['/run/NetworkManager/no-stub-resolv.conf'];
   t.same(
-    systemResolvers(address => address === '127.0.0.1', read),
+    systemResolvers(address => address === '127.0.0.1', tree),
     ['198.51.100.1'],
   );
   t.same(
-    systemResolvers(
-      () => false,
-      () => {
-        throw new Error('ENOENT');
-      },
-    ),
+    systemResolvers(() => false, treeOf({})),
     [],
   );
   t.end();
 });
+
+await t.test('servers of each interface, as resolvconf, openresolv, dhcpcd and our hook keep them', t => {
+  const ours = (address: string): boolean => address.startsWith('127.');
+  const found = (files: Record<string, string>): string[] =>
+    systemResolvers(ours, treeOf({ '/etc/resolv.conf': 'nameserver 127.0.0.1\n', ...files }));
+  const before = { '/etc/dotstub/resolv.conf.before': 'nameserver 198.51.100.1\n' };
+  for (const directory of [
+    '/run/resolvconf/interface',
+    '/run/resolvconf/interfaces',
+    '/run/dhcpcd/hook-state/resolv.conf',
+  ]) {
+    const records = {
+      [`${directory}/lo.dotstub`]: 'nameserver 127.0.0.1\n',
+      [`${directory}/eth0.dhclient`]: 'domain lan\nnameserver 192.0.2.1\n',
+      [`${directory}/wlan0.dhclient`]: 'nameserver 192.0.2.2\nnameserver 192.0.2.1\n',
+    };
+    t.same(found({ ...before, ...records }), ['192.0.2.1', '192.0.2.2'], directory);
+    const gone = { [`${directory}/eth0.dhclient`]: '# none\n' };
+    t.same(found({ ...before, ...gone }), [], 'an interface without resolvers');
+    const only = { [`${directory}/lo.dotstub`]: 'nameserver 127.0.0.1\n' };
+    t.same(found({ ...before, ...only }), ['198.51.100.1'], 'no interface: nobody keeps track');
+  }
+  t.same(found({ ...before, '/run/dotstub-network/resolv.conf': 'nameserver 192.0.2.3\n' }), ['192.0.2.3']);
+  t.same(found({ ...before, '/run/connman/resolv.conf': 'nameserver 192.0.2.4\n' }), ['192.0.2.4']);
+  const many = Object.fromEntries(
+    Array.from({ length: 100 }, (_, i) => [`/run/resolvconf/interface/if${i}`, `nameserver 192.0.2.${i}\n`]),
+  );
+  t.equal(found(many).length, 8, 'bounded');
+  t.end();
+});
+
+/** A tree of files in memory. */
+function treeOf(files: Readonly<Record<string, string>>): SystemFiles {
+  return {
+    read(path) {
+      const text = files[path];
+      if (text === undefined) throw new Error('ENOENT');
+      return text;
+    },
+    list(path) {
+      const names = Object.keys(files).filter(file => dirname(file) === path);
+      if (names.length === 0) throw new Error('ENOENT');
+      return names.map(file => basename(file));
+    },
+  };
+}

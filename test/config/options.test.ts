@@ -4,16 +4,17 @@ import t from 'tap';
 
 import { defaultConfig } from '../../src/config/check.js';
 import { OPTIONS, optionText } from '../../src/config/options.js';
-import { exampleFile, jsonSchema, optionTable } from '../../src/config/render.js';
+import { exampleFile, jsonSchema, optionsPage } from '../../src/config/render.js';
 import { configurationManual } from '../fixtures/manual.js';
 
 const NOTE = 'Needs a restart.';
 
-/** The cells of the README's rows, by option; a list of groups has one entry per field. */
+/** The cells of the rows in docs/options.md, by option; a list of groups has one entry per field. */
 const cells = new Map(
-  optionTable()
+  optionsPage()
+    .replace(/^## Presets[^]*/m, '')
     .split('\n')
-    .slice(2)
+    .filter(line => line.startsWith('| `'))
     .map(line => {
       const [, path = '', , change = ''] = line.split(/(?<!\\)\|/).map(cell => cell.trim());
       return [path.replaceAll('`', ''), change] as const;
@@ -27,7 +28,7 @@ await t.test('every option has a value in every configuration, as text', async t
   t.equal(optionText(defaultConfig(), 'preset'), '', 'an option without a value');
 });
 
-await t.test('the README says for each option whether a change needs a reload or a restart', async t => {
+await t.test('docs/options.md says for each option whether a change needs a reload or a restart', async t => {
   for (const { path, built, change } of OPTIONS) {
     const expected = change === 'defaults' || !built ? '' : change;
     const fields = [...cells].filter(([cell]) => cell === path || cell.startsWith(`${path}[].`));

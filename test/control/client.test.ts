@@ -28,6 +28,8 @@ await t.test(
       t.match(await askDaemon(path, { command: 'status', args: [] }), { ok: false, problem: /too busy/ });
     says = 'HTTP/1.1 400 Bad Request\r\n';
     t.match(await askDaemon(path, { command: 'status', args: [] }), { ok: false, problem: /not dotstub/ });
+    says = Buffer.alloc(20 << 20, 'a').toString();
+    t.match(await askDaemon(path, { command: 'status', args: [] }), { ok: false, problem: /not dotstub/ });
     server.close();
     t.match(await askDaemon(path, { command: 'status', args: [] }), { ok: false, problem: /there is no such socket/ });
   },

@@ -8,13 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
+import type { Clock } from '../../src/base/ports.js';
 import { BUILT_IN_ANCHORS, readAnchors } from '../../src/dnssec/anchors.js';
 import { trustPoints } from '../../src/dnssec/rollover.js';
 import { askDaemon } from '../../src/control/client.js';
 import { type ControlCommands, listenControl } from '../../src/control/server.js';
 import { trustAnchorCommand } from '../../src/control/trust-anchor.js';
+import { systemClock } from '../../src/os/clock.js';
+import { fakeClock } from '../fixtures/clock.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
+import { until } from '../fixtures/until.js';
 
 const COMMANDS: ControlCommands = {
   echo: { run: args => ({ ok: true, text: args.join(' '), data: args }) },
@@ -28,9 +32,11 @@ const COMMANDS: ControlCommands = {
   unspeakable: { run: () => ({ ok: true, text: '', data: 1n }) },
 };
 
-async function listening(t: Test, path = join(directoryOf(t), 'control.sock')) {
+const NO_GROUP = { group: undefined, maxSessions: 16, commands: COMMANDS } as const;
+
+async function listening(t: Test, path = join(directoryOf(t), 'control.sock'), clock: Clock = systemClock) {
   const log = recordedLog();
-  const control = await listenControl({ path, group: undefined, maxSessions: 16, commands: COMMANDS, log });
+  const control = await listenControl({ ...NO_GROUP, path, clock, log });
   t.teardown(() => control.close());
   const open = async (): Promise<Socket> => {
     const socket = connect({ path, allowHalfOpen: true });
@@ -106,6 +112,61 @@ await t.test('a line that never ends is refused at a bound', async t => {
   t.match(await tell('echo', 'still'), { ok: true });
 });
 
+await t.test('a client that writes without an end is not read without an end, and keeps no place', async t => {
+  const clock = fakeClock();
+  const { tell, open } = await listening(t, undefined, clock);
+  const writers: Socket[] = [];
+  for (const first of ['', 'x\n', '{"command":"echo","args":[]}\n', '{"command":"slow","args":[]}\n']) {
+    const socket = await open();
+    socket.resume().write(first);
+    const more = (): unknown => socket.writable && socket.write(Buffer.alloc(1 << 16, 'a'), more);
+    more();
+    writers.push(socket);
+  }
+  let before = -1;
+  const written = (): number => writers.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
+  await until(() => before === (before = written()), 'all have to wait');
+  t.ok(before < 4 << 20, `${before} octets were taken`);
+  await clock.advance(15_000);
+  await until(() => writers.every(({ destroyed }) => destroyed), 'closed in time');
+  t.match(await tell('echo', 'still'), { ok: true });
+});
+
+await t.test('a line must come whole in time, whatever comes meanwhile', async t => {
+  const clock = fakeClock();
+  const { open } = await listening(t, undefined, clock);
+  const slow = await open();
+  slow.resume();
+  for (let i = 0; i < 9; i++) {
+    slow.write('x');
+    await clock.advance(500);
+  }
+  t.notOk(slow.destroyed);
+  await clock.advance(1000);
+  await until(() => slow.readableEnded, 'five seconds');
+});
+
+await t.test('connections that say nothing make room for others', async t => {
+  const { tell, open } = await listening(t);
+  const silent = [];
+  for (let i = 0; i < 100; i++) silent.push(await open());
+  t.match(await tell('echo', 'room'), { ok: true, text: 'room' });
+});
+
+await t.test('commands of clients that are gone keep no place, but have a bound', async t => {
+  const { tell, open } = await listening(t);
+  for (let i = 0; i < 31; i++) {
+    const socket = await open();
+    socket.write('{"command":"slow","args":[]}\n', () => socket.destroy());
+    await new Promise(resolve => socket.once('close', resolve));
+    t.match(await tell('echo', 'room'), { ok: true, text: 'room' });
+  }
+  const last = await open();
+  last.write('{"command":"slow","args":[]}\n');
+  await until(async () => !(await tell('echo')).ok, 'as many as may run');
+  t.match(await tell('echo'), { ok: false, problem: /16 commands are being answered already/ });
+});
+
 await t.test('more commands than may run are told so, and room is made when clients go', async t => {
   const { tell, open } = await listening(t);
   const waiting = [];
@@ -137,7 +198,7 @@ await t.test('a socket of a daemon that ended is replaced, one of a daemon that 
   }
   await sleep(100);
   t.ok(codes.includes('EAGAIN'), 'the backlog is full');
-  const refused = listenControl({ path, group: undefined, maxSessions: 16, commands: COMMANDS, log: recordedLog() });
+  const refused = listenControl({ ...NO_GROUP, path, clock: systemClock, log: recordedLog() });
   await t.rejects(refused, { code: 'EADDRINUSE' });
   t.ok(existsSync(path), 'it is still there');
   t.match(await askDaemon(path, { command: 'echo', args: [] }), { ok: false, problem: /too busy/ });
@@ -151,7 +212,7 @@ await t.test('a socket of a daemon that ended is replaced, one of a daemon that 
 await t.test('a file that is no socket is not removed', async t => {
   const path = join(directoryOf(t), 'control.sock');
   writeFileSync(path, 'mine');
-  await t.rejects(listenControl({ path, group: undefined, maxSessions: 16, commands: COMMANDS, log: recordedLog() }), {
+  await t.rejects(listenControl({ ...NO_GROUP, path, clock: systemClock, log: recordedLog() }), {
     code: 'EADDRINUSE',
   });
   t.ok(statSync(path).isFile());

@@ -69,13 +69,15 @@ await t.test('health names every problem', async t => {
   t.match(statusText(overviewOf({ draining: true })), /^health +it is being taken out of service$/m);
 });
 
-await t.test('readiness: draining, no server that could be asked, and no trust anchor left', async t => {
-  t.equal(notReady(overviewOf()), undefined);
-  t.equal(notReady(main(refused, { ...refused, path: 'tls' })), undefined, 'one may be tried');
-  t.equal(notReady(main(refused)), 'no upstream server can be reached');
-  t.equal(notReady(overviewOf({ servers: [...main(refused).servers, route] })), 'no upstream server can be reached');
-  t.equal(notReady(overviewOf({ draining: true })), 'it is being taken out of service');
-  t.equal(notReady(overviewOf({ lostTrust: ['nothing is validated'] })), 'nothing is validated');
+await t.test('not ready: whenever status says that names do not resolve, and while it is drained', async t => {
+  const why = (overview: Overview): string | undefined => notReady(overview)?.words;
+  t.equal(why(overviewOf()), undefined);
+  t.equal(why(main({ state: 'probing', authenticated: false })), undefined, 'not tried yet');
+  t.match(why(main(refused, { ...refused, path: 'tls' })), 'no server is reached', 'though one may be tried');
+  t.match(why(overviewOf({ servers: [...main(refused).servers, route] })), 'no server is reached');
+  t.equal(why(overviewOf({ draining: true })), 'it is being taken out of service');
+  t.equal(why(overviewOf({ lostTrust: ['nothing is validated'] })), 'nothing is validated');
+  t.equal(why({ ...main(plain), mode: 'opportunistic' }), undefined, 'what is only weak is ready');
 });
 
 await t.test('why a server is not reached stands below the table', async t => {
@@ -104,13 +106,14 @@ await t.test('why a server is not reached stands below the table', async t => {
 });
 
 await t.test('an open portal window is told with its reason, since when, and where to sign in', async t => {
-  const portal = { by: 'detected', url: 'http://login.hotel.test/', openMs: 61_000, leftMs: 1500 } as const;
+  const url = 'http://login.hotel.test/';
+  const portal = { by: 'detected', url, visit: url, openMs: 61_000, leftMs: 1500 } as const;
   const seen = overviewOf({ portal });
   t.match(
     statusText(seen),
-    /a portal window is open for 2 s more: this network has a captive portal, found 1 min ago\n +the page of the portal: http:\/\/login\.hotel\.test\//,
+    /^health +a portal window is open for 2 s more, and some names go in cleartext: this network has a captive portal, found 1 min ago\n +to do: open http:\/\/login\.hotel\.test\/ in a browser to sign in/m,
   );
-  t.match(statusData(seen), { portal_seconds: 2, portal: { by: 'detected', url: portal.url, open_seconds: 61 } });
+  t.match(statusData(seen), { portal_seconds: 2, portal: { by: 'detected', url, visit: url, open_seconds: 61 } });
   t.match(statusText(overviewOf({ portal: { ...portal, by: 'command', url: undefined } })), 'opened by command');
   t.match(statusData(overviewOf()), { portal_seconds: 0, portal: undefined });
   t.notMatch(statusText(overviewOf()), 'portal');
@@ -186,12 +189,22 @@ await t.test('for programs: the fields that there have always been, and what wai
     privacy: 'authenticated',
     privacy_words: 'queries go over TLS, to servers that have proved who they are',
     dnssec: 'require',
-    cache: { entries: 3, bytes: 2048, limit_bytes: 1 << 20 },
+    cache: { entries: 3, bytes: 2048, limit_bytes: 11 << 20, size_bytes: 16 << 20 },
     inflight: 0,
     listening: ['[::1]:53 (UDP)'],
+    listeners: [{ transport: 'udp', address: '::1', port: 53 }],
     portal_seconds: 0,
     health: 'changed, but only in force after a restart: log.format',
+    findings: [
+      {
+        id: 'restart',
+        level: 'weak',
+        words: 'changed, but only in force after a restart: log.format',
+        advice: 'restart it, for example with systemctl restart dotstub',
+      },
+    ],
     waiting: ['log.format'],
+    unserved: [],
     unwritten: [],
     upstreams: [
       {

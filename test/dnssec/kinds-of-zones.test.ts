@@ -68,6 +68,26 @@ await t.test("a parent's signature counts for nothing inside a delegated child",
   }
 });
 
+await t.test("nor does the parent's alias at a name between, which says nothing about the names above it", async t => {
+  for (const signed of [true, false]) {
+    const example = zone('example.');
+    const child = zone('child.example.');
+    const script: Script = (name, type) =>
+      type === 'A'
+        ? { answer: example.sign(address(name)) }
+        : type === 'DS' && name === 'b.child.example.'
+          ? { answer: example.sign(alias(name, 'www.example.')) }
+          : undefined;
+    const world = under(
+      scripted(signed ? [root, example, child] : [root, example], script, signed ? [] : ['child.example.']),
+    );
+    // A zone that has shown hosts is not expected to have zones below it, so those are not asked about beforehand.
+    for (const host of ['h1', 'h2', 'h3', 'h4']) t.equal(verdictOf(await world.ask(`${host}.example.`)), 'secure');
+    for (const time of ['first', 'second'])
+      t.equal(verdictOf(await world.ask('a.b.child.example.')), signed ? 'bogus' : 'insecure', `the ${time} time`);
+  }
+});
+
 await t.test('nor does its denial, once the child is known', async t => {
   for (const signed of [true, false]) {
     const example = zone('example.');

@@ -140,16 +140,35 @@ await t.test('limit: signatures', async t => {
 });
 
 await t.test('limit: lookups', async t => {
+  // Without a signature, each label may be a delegation.
   for (const [aliases, labels] of [
-    [2, 40],
     [1, 80],
-    [6, 13],
+    [1, 70],
+    [4, 70],
   ] as const) {
     const evil = zone('evil.');
     const name = (i: number): string => (i === aliases ? VICTIM : `a${i}.${`${i}.`.repeat(labels)}evil.`);
-    const answer = numbers(aliases).flatMap(i => evil.sign(alias(name(i), name(i + 1))));
+    const links = numbers(aliases).map(i => evil.sign(alias(name(i), name(i + 1))));
+    const answer = links.flatMap((link, i) => (i === aliases - 1 ? link.slice(0, 1) : link));
     const reply = { answer: [...answer, ...victimData] };
     await attack(t, 'lookups', `${aliases} names of ${labels} labels`, { zones: [evil], name: name(0), reply });
+  }
+});
+
+await t.test('whether a zone lies between a signer and a deep name is not asked label by label', async t => {
+  for (const labels of [2, 3, 20, 80]) {
+    const example = zone('example.');
+    const script: Script = (name, type) =>
+      type === 'A' ? { answer: example.sign(`${name} 300 A 192.0.2.1`) } : undefined;
+    const world = under(scripted([root, example], script));
+    const name = `a.${'b.'.repeat(labels)}example.`;
+    t.equal(verdictOf(await world.ask('www.example.')), 'secure');
+    const before = world.asked.length;
+    t.equal(verdictOf(await world.ask(name)), 'secure', `${labels} labels between`);
+    const asked = world.asked.length - before;
+    t.ok(asked <= 9, `${asked} questions, with those asked on suspicion`);
+    t.equal(verdictOf(await world.ask(`c.${name.slice(2)}`)), 'secure');
+    t.equal(world.asked.length - before, asked + 1, 'its neighbours need no more');
   }
 });
 

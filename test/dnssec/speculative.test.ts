@@ -55,9 +55,12 @@ await t.test('a known top-level zone: names directly below it are taken for zone
   t.same(asks('www.example.org.'), ['example.org. DS', 'example.org. DNSKEY']);
 });
 
-await t.test('a known zone: later names ask nothing', async t => {
-  const { asks } = setting(['.', 'org.', 'example.org.']);
+await t.test('a known zone: later names ask nothing but whether the name above is a zone', async t => {
+  const { asks, zones } = setting(['.', 'org.', 'example.org.']);
   t.same(asks('www.example.org.'), []);
+  t.same(asks('a.b.example.org.'), ['b.example.org. DS']);
+  t.ok(asks('a.b.c.d.e.f.g.h.example.org.').includes('b.c.d.e.f.g.h.example.org. DS'));
+  zones.put(name('b.example.org.'), { at: 'no_cut' }, NOW, 3600);
   t.same(asks('a.b.example.org.'), []);
   t.same(asks('example.org.', TYPE.MX), []);
 });
@@ -66,12 +69,12 @@ await t.test(
   'a zone that has shown a zone below it is expected to have more; one that has shown a host is not',
   async t => {
     const { asks, learns } = setting(['.', 'uk.', 'co.uk.']);
-    t.same(asks('www.example.co.uk.'), []);
+    t.same(asks('www.example.co.uk.'), ['example.co.uk. DS']);
     learns('www.example.co.uk.', ['example.co.uk.', SIGNED]);
     t.same(asks('www.other.co.uk.'), ['other.co.uk. DS', 'other.co.uk. DNSKEY']);
     learns('www.third.co.uk.');
     learns('www.fourth.co.uk.');
-    t.same(asks('www.other.co.uk.'), []);
+    t.same(asks('www.other.co.uk.'), ['other.co.uk. DS']);
   },
 );
 
@@ -88,7 +91,7 @@ await t.test('names between an unknown zone and the host: asked once, then as wa
   const { asks, learns } = setting(['.', 'org.']);
   t.same(asks('www.host.example.org.').length, 4);
   learns('www.host.example.org.', ['example.org.', SIGNED]);
-  t.same(asks('www.host.another.org.'), ['another.org. DS', 'another.org. DNSKEY']);
+  t.same(asks('www.host.another.org.'), ['another.org. DS', 'another.org. DNSKEY', 'host.another.org. DS']);
   learns('www.host.another.org.', ['another.org.', SIGNED], ['host.another.org.', SIGNED]);
   t.same(asks('www.host.third.org.').length, 4);
 });

@@ -45,7 +45,10 @@ const said = (message: Buffer): string[] => {
     .sort();
 };
 
-/** The message with one to three octets changed, inserted or left out, from an offset on: behind the question, which connections compare before anybody reads on. */
+/**
+ * The message with one to three octets changed, inserted or left out, from an offset on: behind the question, which
+ * connections compare before anybody reads on.
+ */
 function altered(message: Buffer, start: number, roll: ReturnType<typeof dice>): Buffer {
   let changed = Buffer.from(message);
   for (let times = 1 + roll.below(3); times > 0; times--) {

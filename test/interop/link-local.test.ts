@@ -69,7 +69,14 @@ await t.test('a route to a link-local resolver', { skip }, async t => {
   t.match(await situation(t, 'a route'), { answer: { rcode: 'NOERROR' }, overTls: false });
 });
 
-for (const name of ['listeners', 'listeners, a thread', 'listeners, dgram', 'listeners, dgram, wildcard'])
+for (const name of [
+  'listeners',
+  'listeners, wildcard',
+  'listeners, a thread',
+  'listeners, wildcard, a thread',
+  'listeners, dgram',
+  'listeners, dgram, wildcard',
+])
   await t.test(`clients at link-local addresses are answered: ${name}`, { skip }, async t => {
     const answered = { rcode: 'NOERROR' };
     t.match(await situation(t, name), { udp: answered, cached: answered, tcp: answered });

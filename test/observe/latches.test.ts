@@ -1,5 +1,6 @@
 // A failure that passes must not be the end: what could not be written is counted, said once, and tried again.
 
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -54,6 +55,73 @@ await t.test('a query log that cannot be written is tried again, and what was lo
     t.equal(clock.pending, 0);
     rmSync(path);
   }
+});
+
+const mayMount = ((): boolean => {
+  try {
+    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+await t.test(
+  'a disk that becomes full in the middle of a line: the lines after that are whole',
+  { skip: !mayMount && 'needs root' },
+  async t => {
+    const directory = temporaryDirectory();
+    t.teardown(() => directory.remove());
+    const module = (file: string): string => JSON.stringify(new URL(`../../src/${file}`, import.meta.url).href);
+    const script = `
+      const { readFileSync, rmSync, writeFileSync } = await import('node:fs');
+      const { LogFile } = await import(${module('observe/log-file.ts')});
+      const { systemClock } = await import(${module('os/clock.ts')});
+      const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
+      process.chdir(${JSON.stringify(directory.path)});
+      writeFileSync('ballast', Buffer.alloc(100_000));
+      const log = { debug() {}, info() {}, warn() {}, error() {} };
+      const file = new LogFile({ path: 'query.log', option: 'log.query_file', clock: systemClock, log });
+      for (let i = 0; i < 3000; i++) file.write(JSON.stringify({ i, more: 'x'.repeat(40) }) + '\\n');
+      while (file.unwritten === undefined) await sleep(10);
+      rmSync('ballast');
+      for (let i = 0; i < 300 && !readFileSync('query.log', 'utf8').includes('late'); i++) {
+        file.write('{"late":true}\\n');
+        await sleep(20);
+      }
+      console.log(readFileSync('query.log', 'utf8'));
+      process.exit();`;
+    const args = ['--import=tsx', '--input-type=module', '--eval', script];
+    const quoted = [process.execPath, ...args].map(each => `'${each.replaceAll("'", "'\\''")}'`).join(' ');
+    const mounted = `mount -t tmpfs -o size=200k none ${directory.path} && exec ${quoted}`;
+    const lines = execFileSync('unshare', ['-m', 'sh', '-c', mounted], { encoding: 'utf8' }).trim().split('\n');
+    const late = lines.indexOf('{"late":true}');
+    t.ok(late > 100, 'written again');
+    t.throws(() => void JSON.parse(lines[late - 1] ?? ''), 'a part of a line');
+  },
+);
+
+await t.test('a FIFO in place of the query log is not waited for, and written when somebody reads', async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const path = join(directory.path, 'query.log');
+  execFileSync('mkfifo', [path]);
+  const clock = fakeClock();
+  const log = recordedLog();
+  const file = new LogFile({ path, option: 'log.query_file', clock, log });
+  file.write('lost\n');
+  await until(() => clock.pending === 1, 'nobody reads');
+  t.match(file.unwritten, /query\.log cannot be written \(ENXIO.*\): 1 line was lost/);
+  const reader = spawn('cat', [path]);
+  t.teardown(() => reader.kill());
+  let heard = '';
+  reader.stdout.on('data', (chunk: Buffer) => (heard += chunk.toString()));
+  await until(async () => {
+    await clock.advance(60_000);
+    file.write('good\n');
+    return heard.includes('good');
+  }, 'the reader');
+  file.close();
 });
 
 await t.test('a query log is opened anew when asked to, also while it waits to be tried again', async t => {

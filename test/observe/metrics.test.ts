@@ -5,7 +5,7 @@ import t from 'tap';
 import type { Overview } from '../../src/base/overview.js';
 import { wallMs } from '../../src/base/time.js';
 import { COUNTERS, GAUGES, HISTOGRAMS, SERVER_COUNTERS, SERVER_HISTOGRAMS } from '../../src/observe/catalogue.js';
-import { type Metrics, metrics } from '../../src/observe/metrics.js';
+import { formFor, type Metrics, metrics } from '../../src/observe/metrics.js';
 import { addressOverview, overviewOf, serverOverview } from '../fixtures/overview.js';
 
 const OPEN_METRICS = 'application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5';
@@ -21,7 +21,7 @@ function setUp(): Metrics & { seen: Overview; lines(accept?: string): Promise<st
   const tested = {
     ...made,
     seen: overviewOf(),
-    lines: async (accept?: string) => (await made.expose(accept)).body.split('\n'),
+    lines: async (accept?: string) => (await made.expose(formFor(accept))).body.split('\n'),
   };
   return tested;
 }
@@ -37,7 +37,7 @@ await t.test('both formats, in both orders, again and again: every counter keeps
     observer.ede(22);
     const bodies = new Map<string | undefined, string[]>();
     for (const accept of order) {
-      const { contentType, body } = await expose(accept);
+      const { contentType, body } = await expose(formFor(accept));
       t.equal(
         contentType,
         accept === undefined
@@ -63,7 +63,9 @@ await t.test('both formats, in both orders, again and again: every counter keeps
 
 await t.test('scrapes at the same time do not disturb each other', async t => {
   const { expose } = setUp();
-  const all = await Promise.all([undefined, OPEN_METRICS, undefined, OPEN_METRICS].map(async each => expose(each)));
+  const all = await Promise.all(
+    [undefined, OPEN_METRICS, undefined, OPEN_METRICS].map(async each => expose(formFor(each))),
+  );
   t.ok(all.every(({ body }) => /^dotstub_queries_total\{/m.test(body)));
 });
 
@@ -78,6 +80,31 @@ await t.test('the first scrape is as good as the second: no value that is none',
       [],
     );
   }
+});
+
+await t.test('the first scrape has the series of the second, also while the loop is busy', async t => {
+  const { lines } = setUp();
+  const busy = setInterval(() => {
+    for (const until = performance.now() + 30; performance.now() < until;);
+  }, 1);
+  const namesOf = (seen: readonly string[]): string[] =>
+    seen
+      .map(line => line.replace(/ [^ ]*$/, ''))
+      .filter(name => !name.startsWith('#') && !/nodejs_(gc|active)_/.test(name));
+  const first = namesOf(await lines());
+  t.same(
+    namesOf(await lines()).filter(name => !first.includes(name)),
+    [],
+  );
+  clearInterval(busy);
+});
+
+await t.test('no gauge of ours or of others has a name of a counter', async t => {
+  const seen = await setUp().lines();
+  t.same(
+    seen.filter(line => / gauge$/.test(line) && line.includes('_total ')),
+    [],
+  );
 });
 
 await t.test('all series that can be foreseen are there at 0, in the catalogue and in the text', async t => {

@@ -50,7 +50,7 @@ function scripted(room: (fd: number) => number) {
 function batch(libc: Libc, clients: readonly number[]): Messages {
   const messages = new Messages(libc, 64);
   clients.forEach((client, i) =>
-    messages.fill(i, routeTo({ address: `198.51.100.${client}`, port: 1024 }), Buffer.alloc(12)),
+    messages.fill(i, routeTo({ address: `198.51.100.${client}`, port: 1024 }, libc), Buffer.alloc(12)),
   );
   return messages;
 }

@@ -1,7 +1,7 @@
 // What the service manager hears. Python receives: Node.js has no Unix datagrams.
 
 import { spawn } from 'node:child_process';
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 
 import { systemClock } from '../../src/os/clock.js';
 import { loadLibc } from '../../src/os/libc.js';
+import type { ListenAddress } from '../../src/os/listen-address.js';
 import { Heartbeat, serviceManager, unixAddress } from '../../src/os/notify.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { freePort } from '../fixtures/free-port.js';
@@ -104,7 +105,7 @@ await t.test(
     let beats = 0;
     const alive = new Heartbeat({
       manager,
-      at: () => ({ address: '127.0.0.1', port: server.address().port }),
+      at: () => [{ address: '127.0.0.1', port: server.address().port }],
       query: Buffer.alloc(17),
       clock: systemClock,
       log,
@@ -123,6 +124,52 @@ await t.test(
     server.close();
   },
 );
+
+await t.test('the watchdog is fed while any of our addresses answers, and by no other machine', { skip }, async t => {
+  const at = await listener(t);
+  const log = recordedLog();
+  const manager = serviceManager({ NOTIFY_SOCKET: at.path, WATCHDOG_USEC: '400000' }, process.pid, libc, log);
+  if (manager === undefined) throw new Error('there is one');
+  const asked: string[] = [];
+  const open = async (address: string, answers: boolean): Promise<Socket> => {
+    const socket = createSocket('udp4');
+    socket.on('message', (query, from) => {
+      asked.push(address);
+      if (answers) socket.send(query, from.port, from.address);
+    });
+    await new Promise<void>(resolve => socket.bind(0, address, resolve));
+    t.teardown(() => void socket.close());
+    return socket;
+  };
+  const place = (socket: Socket): ListenAddress => socket.address();
+  const [silent, answering] = [await open('127.0.0.2', false), await open('127.0.0.3', true)];
+  // Not an address of this machine.
+  const gone = { address: '192.0.2.1', port: place(answering).port };
+  let addresses: readonly ListenAddress[] = [];
+  const beatsWith = async (now: readonly ListenAddress[]): Promise<number> => {
+    addresses = now;
+    let beats = 0;
+    asked.length = 0;
+    const alive = new Heartbeat({
+      manager,
+      at: () => addresses,
+      query: Buffer.alloc(17),
+      clock: systemClock,
+      log,
+      beat: () => void beats++,
+    });
+    await sleep(450);
+    alive.close();
+    return beats;
+  };
+  t.ok((await beatsWith([gone, place(answering)])) > 0, 'the first one has gone');
+  t.ok((await beatsWith([place(silent), place(answering)])) > 1, 'the first one is silent');
+  const askedAt = (address: string): number => asked.filter(each => each === address).length;
+  t.ok(askedAt('127.0.0.2') < askedAt('127.0.0.3'), 'then the one that answered is asked first');
+  t.equal(await beatsWith([place(silent)]), 0, 'none answers');
+  t.equal(await beatsWith([gone]), 0, 'none is ours');
+  t.ok((await beatsWith([])) > 0, 'there is none over UDP');
+});
 
 await t.test(
   'the program: READY with a line for people, WATCHDOG, RELOADING and READY, STOPPING',

@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -130,8 +131,34 @@ await t.test('only a regular file of a sensible size is read', async t => {
   mkdirSync(join(path, 'directory'));
   execFileSync('mkfifo', [join(path, 'fifo')]);
   for (const name of ['long', 'link', 'directory', 'fifo']) t.equal(store.read(name, 100), '', name);
-  t.match(log.lines, [/larger than 100 octets/, /symbolic link/, /not a regular file/, /not a regular file/]);
+  t.match(log.lines, [/larger than 100 octets/, /symbolic link/, /it is a directory/, /not a regular file/]);
   t.equal(store.read('long', 101).length, 101);
+});
+
+await t.test('a file that others may write, or that belongs to another user, is not used, and replaced', async t => {
+  const { path, store, log } = setUp(t);
+  for (const mode of [0o620, 0o602, 0o666]) {
+    writeFileSync(join(path, 'a'), 'planted');
+    chmodSync(join(path, 'a'), mode);
+    t.equal(store.read('a', 100), '', mode.toString(8));
+    t.match(
+      log.lines.at(-1),
+      new RegExp(`/a is not used: others may write it \\(mode ${mode.toString(8)}\\): make that 600`),
+    );
+  }
+  for (const mode of [0o600, 0o644, 0o640]) {
+    chmodSync(join(path, 'a'), mode);
+    t.equal(store.read('a', 100), 'planted', mode.toString(8));
+  }
+  if (process.getuid?.() === 0) {
+    chownSync(join(path, 'a'), 65534, 65534);
+    t.equal(store.read('a', 100), '');
+    t.match(log.lines.at(-1), /belongs to another user/);
+  }
+  store.write('a', 'ours', 'it is lost');
+  await store.flush();
+  t.equal(store.read('a', 100), 'ours');
+  t.equal(statSync(join(path, 'a')).mode & 0o777, 0o600);
 });
 
 await t.test('a symbolic link in the way is replaced, not followed', async t => {

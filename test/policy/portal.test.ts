@@ -41,6 +41,28 @@ await t.test('a detected portal gets the name of its page, and no other: the net
 });
 
 await t.test(
+  'what to open in a browser: the page of the portal, else one in whose place the portal shows its own',
+  t => {
+    const clock = fakeClock();
+    const window = portal(() => clock.monotonicMs(), ['captive.example', 'neverssl.com'].map(wireName));
+    t.equal(window.open, undefined);
+    window.start(60_000, [], { by: 'command' });
+    t.equal(window.open?.visit, 'http://neverssl.com/', 'which never leads to TLS');
+    window.start(60_000, [wireName('login.hotel.test')], { by: 'command' });
+    t.equal(window.open?.visit, 'http://login.hotel.test/', 'its own name, as the operator says');
+    window.start(60_000, [wireName('co.test')], { by: 'detected', url: 'http://co.test/sign?in' });
+    t.equal(window.open?.visit, 'http://co.test/sign?in');
+    window.start(60_000, [], { by: 'detected', url: undefined });
+    t.equal(window.open?.visit, 'http://neverssl.com/');
+    window.configure([wireName('captive.example')]);
+    t.equal(window.open?.visit, 'http://captive.example/');
+    window.configure([]);
+    t.equal(window.open?.visit, undefined, 'there is no name to reach a page by');
+    t.end();
+  },
+);
+
+await t.test(
   'other configured names: an open window takes them over, and keeps the names of the portal itself',
   async t => {
     const clock = fakeClock();

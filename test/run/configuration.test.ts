@@ -57,12 +57,19 @@ await t.test('a good file is taken over, and the answer and the log say what has
   t.same(configuration.state, { taken: true, takenMs: startedMs + 1000 });
 });
 
+await t.test('what is probably not meant is told, too, and changes nothing else', async t => {
+  const { log, state, configuration } = setUp();
+  state.text = 'access:\n  allow: [10.1.2.3/8]\n';
+  t.match(await configuration.reload(), { ok: true });
+  t.match(log.lines, [/^warn: .*dotstub\.yaml:2:11: access\.allow\[0\]: 10\.1\.2\.3\/8 /, /^info: /]);
+});
+
 const BAD: Readonly<Record<string, { readonly text: string; readonly words: RegExp }>> = {
   'a value that is not allowed': { text: 'cache: { min_ttl: soon }', words: /dotstub\.yaml:1:\d+: cache\.min_ttl: / },
   'no YAML': { text: 'cache: {', words: /not valid YAML/ },
   'a file that is not there': {
     text: 'upstream: { ca_file: /gone }',
-    words: /upstream\.ca_file: \/gone cannot be read/,
+    words: /dotstub\.yaml:1:13: upstream\.ca_file: \/gone cannot be read/,
   },
 };
 

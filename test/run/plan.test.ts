@@ -4,7 +4,6 @@ import t from 'tap';
 
 import { OPTIONS } from '../../src/config/options.js';
 import { changedOptions } from '../../src/run/plan.js';
-import { StartError } from '../../src/run/start-error.js';
 import { fakeFiles, planFor } from '../fixtures/plans.js';
 
 const FILES = { '/ca': 'roots', '/cert': 'certificate', '/key': 'key', '/me': 'me', '/my-key': 'my key' };
@@ -68,12 +67,23 @@ await t.test('a file that cannot be used is told with its option', async t => {
     ['/my-key', 'upstream.client_key: /my-key cannot be read'],
   ] as const) {
     const left = Object.fromEntries(Object.entries(FILES).filter(([each]) => each !== path));
-    t.throws(() => planFor(WITH_FILES, fakeFiles(left)), new StartError(words, 2));
+    t.throws(() => planFor(WITH_FILES, fakeFiles(left)), { message: words, exitCode: 2 });
   }
-  t.throws(
-    () => planFor(WITH_FILES, fakeFiles({ ...FILES, '/key': 'other' })),
-    new StartError('listen_tls: /cert and /key cannot be used', 2),
-  );
+  t.throws(() => planFor(WITH_FILES, fakeFiles({ ...FILES, '/key': 'other' })), {
+    message: 'listen_tls.key: /key cannot be used',
+    exitCode: 2,
+  });
+});
+
+await t.test('all files that cannot be used are told at once', async t => {
+  const words = [
+    'upstream.ca_file: /ca cannot be read',
+    'upstream.client_certificate: /me cannot be read',
+    'upstream.client_key: /my-key cannot be read',
+    'listen_tls.key: /key cannot be used',
+  ];
+  const bad = fakeFiles({ '/cert': 'certificate', '/key': 'other' });
+  t.throws(() => planFor(WITH_FILES, bad), { message: words.join('\n'), exitCode: 2 });
 });
 
 await t.test('the mode is worked out once: strict with servers, opportunistic with those of the system', async t => {
@@ -81,3 +91,17 @@ await t.test('the mode is worked out once: strict with servers, opportunistic wi
   t.match(planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }').upstream, { mode: 'strict' });
   t.match(planFor('upstream: { mode: off }').upstream, { mode: 'off', servers: 'system' });
 });
+
+await t.test(
+  'dnssec.mode left out: require with servers, prefer with those of the system; a reload sees that',
+  async t => {
+    const listed = planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }');
+    const system = planFor('');
+    t.equal(listed.resolution.dnssec, 'require');
+    t.equal(system.resolution.dnssec, 'prefer');
+    t.equal(planFor('dnssec: { mode: require }').resolution.dnssec, 'require', 'what is written counts');
+    t.ok(changedOptions(system, listed).includes('dnssec.mode'));
+    const written = planFor('dnssec: { mode: prefer }');
+    t.notOk(changedOptions(system, written).includes('dnssec.mode'), 'the same in other words');
+  },
+);

@@ -4,23 +4,26 @@ import { createServer } from 'node:net';
 
 import t from 'tap';
 
-import { monoMs, wallMs } from '../../src/base/time.js';
-import type { Plan } from '../../src/run/plan.js';
+import { systemClock } from '../../src/os/clock.js';
 import { Web } from '../../src/run/web.js';
 import { freePort } from '../fixtures/free-port.js';
+import { planFor } from '../fixtures/plans.js';
 import { recordedLog } from '../fixtures/recorder.js';
 
-const planFor = (address: string, port: number): Plan => ({ listeners: { metrics: { address, port } } }) as Plan;
+const planAt = (address: string, port: number) => planFor(`metrics: { listen: "${address}:${port}" }`);
 
 await t.test(
   'metrics.listen moves between an address and the wildcard of its port, and back where that fails',
   async t => {
     const web = new Web({
-      metrics: { expose: async () => Promise.resolve({ contentType: 'text/plain', body: 'here' }) },
+      metrics: {
+        expose: async () => Promise.resolve({ contentType: 'text/plain', body: 'here' }),
+        httpDropped: () => undefined,
+      },
       notReady: () => undefined,
       status: () => ({}),
-      maxConnections: 4,
-      clock: { monotonicMs: () => monoMs(0), wallMs: () => wallMs(0), after: () => () => undefined },
+      maxConnections: 64,
+      clock: systemClock,
       log: recordedLog(),
       sums: () => [],
     });
@@ -31,20 +34,20 @@ await t.test(
         async reply => reply.text(),
         () => 'nobody',
       );
-    await web.start(planFor('127.0.0.1', port));
-    (await web.prepare(planFor('0.0.0.0', port))).commit();
+    await web.start(planAt('127.0.0.1', port));
+    (await web.prepare(planAt('0.0.0.0', port))).commit();
     t.equal(await scraped('127.0.0.2'), 'here');
 
-    (await web.prepare(planFor('127.0.0.1', port))).abandon();
+    (await web.prepare(planAt('127.0.0.1', port))).abandon();
     for (let tries = 0; tries < 100 && (await scraped('127.0.0.2')) !== 'here'; tries++);
     t.equal(await scraped('127.0.0.2'), 'here', 'another part could not prepare');
 
-    (await web.prepare(planFor('127.0.0.1', port))).commit();
+    (await web.prepare(planAt('127.0.0.1', port))).commit();
     t.equal(await scraped('127.0.0.2'), 'nobody');
     const other = createServer();
     await new Promise<void>(resolve => void other.listen(port, '127.0.0.2', resolve));
     t.teardown(() => other.close());
-    await t.rejects(Promise.resolve(web.prepare(planFor('0.0.0.0', port))), { message: /in use by another program/ });
+    await t.rejects(Promise.resolve(web.prepare(planAt('0.0.0.0', port))), { message: /in use by another program/ });
     t.equal(await scraped('127.0.0.1'), 'here', 'the wildcard cannot be bound');
   },
 );

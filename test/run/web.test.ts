@@ -9,6 +9,7 @@ import { fakeClock } from '../fixtures/clock.js';
 import { freePort } from '../fixtures/free-port.js';
 import { planFor } from '../fixtures/plans.js';
 import { recordedLog } from '../fixtures/recorder.js';
+import { until } from '../fixtures/until.js';
 
 const at = (port: number) => planFor(`metrics: { listen: "127.0.0.1:${port}" }`);
 const OFF = planFor('metrics: { listen: off }');
@@ -19,7 +20,7 @@ function setUp() {
     clock,
     log: recordedLog(),
     sums: () => [],
-    metrics: { expose: async () => ({ contentType: 'text/plain', body: '' }) },
+    metrics: { expose: async () => ({ contentType: 'text/plain', body: '' }), httpDropped: () => undefined },
     notReady: () => undefined,
     status: () => ({}),
     maxConnections: 8,
@@ -28,7 +29,7 @@ function setUp() {
 }
 
 const served = async (port: number): Promise<boolean> =>
-  fetch(`http://127.0.0.1:${port}/livez`).then(
+  fetch(`http://127.0.0.1:${port}/livez`, { headers: { connection: 'close' } }).then(
     ({ ok }) => ok,
     () => false,
   );
@@ -42,6 +43,7 @@ await t.test('sums are only remembered while there is a page to show them', asyn
   (await web.prepare(at(port))).commit();
   t.equal(clock.pending, 1);
   t.ok(await served(port));
+  await until(() => clock.pending === 1, 'the end of the connection');
   (await web.prepare(OFF)).commit();
   t.equal(clock.pending, 0);
   t.notOk(await served(port));
@@ -72,6 +74,6 @@ await t.test('where one is open, it stays as it was', async t => {
   t.same([await served(one), await served(two)], [true, true], 'the new one is opened before the old one is closed');
   prepared.abandon();
   t.same([await served(one), await served(two)], [true, false]);
-  t.equal(clock.pending, 1);
+  await until(() => clock.pending === 1, 'the end of the connections');
   t.match(web.at, { port: one });
 });

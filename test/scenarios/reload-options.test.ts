@@ -34,6 +34,7 @@ const WAITING: Readonly<Record<string, (rig: Rig) => Json>> = {
   'cache.size': () => ({ cache: { size: '1MiB' } }),
   state_directory: rig => ({ state_directory: rig.path('elsewhere') }),
   'control.socket': rig => ({ control: { socket: rig.path('elsewhere.sock') } }),
+  'control.status': () => ({ control: { status: 'group' } }),
   'control.group': () => ({ control: { group: process.getgid?.() ?? 0 } }),
 };
 

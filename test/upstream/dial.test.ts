@@ -1,6 +1,7 @@
 // Real TLS: who is let in, and what is said about those who are not.
 
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { spawn } from 'node:child_process';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 import t from 'tap';
 
@@ -492,6 +493,35 @@ await t.test('a server that is known to refuse the ALPN id is not offered it', a
     t.equal(info?.refusesAlpn, withoutAlpn ? undefined : true, 'where it is offered, it is refused');
     await server.close();
   }
+});
+
+/** A process that listens and never accepts; after `filled` connections, the kernel drops those that come. */
+const NEVER_ACCEPTS = `
+  const server = require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+    require('node:fs').writeSync(1, String(server.address().port));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  });`;
+
+await t.test('a limit that is reached while TCP connects is told as that, whichever it is', async t => {
+  const child = spawn(process.execPath, ['-e', NEVER_ACCEPTS], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const port = await new Promise<number>(resolve => child.stdout.once('data', (text: Buffer) => resolve(Number(text))));
+  const filling = Array.from({ length: 4 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+  t.teardown(() => filling.forEach(each => each.destroy()));
+  await new Promise(resolve => void filling[0]?.once('connect', resolve));
+  for (const security of [named, { at: 'cleartext' } as const])
+    for (const times of [
+      { tcpMs: 200, totalMs: 5000 },
+      { tcpMs: 5000, totalMs: 200 },
+    ]) {
+      const why = await new Promise<{ code: string; detail: string } | undefined>(resolve => {
+        dialer({ ca: ca.cert, client: undefined, clock: systemClock }, times)(
+          { address: '127.0.0.1', port, security },
+          { connected: () => resolve(undefined), bytes: () => undefined, closed: resolve },
+        );
+      });
+      t.match(why, { code: 'connect_timeout', detail: /no TCP connection within 200 ms$/ });
+    }
 });
 
 await t.test('no server at the address, or one without TLS', async t => {

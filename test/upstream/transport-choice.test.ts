@@ -238,7 +238,8 @@ await t.test('without the option the cause is told, and the option that helps', 
   const one = blockable('strict', [server({ https: undefined })]);
   one.blocked.set(853, 'refuse');
   await one.over(50);
-  t.match(one.address?.failure, /refused; if this network blocks port 853, set upstream\.servers\[\]\.https/);
+  t.match(one.address?.failure, /refused$/);
+  t.match(one.address?.hint, /^if this network blocks port 853, set upstream\.servers\[\]\.https/);
   t.match(one.log.lines.join('\n'), /upstream\.servers\[\]\.https/);
   const network = blockable('opportunistic', [server({ https: undefined, discover: true })]);
   network.blocked.set(853, 'refuse');

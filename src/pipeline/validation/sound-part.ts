@@ -1,8 +1,10 @@
-// The secure part of an answer.
+// The secure part of an answer, and whether there could be one.
 
 import { putU32 } from '../../base/octets.js';
 import type { Entry } from '../../cache/entry.js';
 import type { Finding } from '../../dnssec/validate.js';
+import { ScannedRecords } from '../../wire/records.js';
+import { TYPE } from '../../wire/rrtype.js';
 import { select } from '../../wire/selection.js';
 
 /**
@@ -24,4 +26,11 @@ export function soundPart(
       verdict: finding.untimely ? 'indeterminate' : 'secure',
     }
   );
+}
+
+/** Whether an entry has a signature. */
+export function hasSignatures(entry: Entry, questionEnd: number): boolean {
+  const record = new ScannedRecords(entry, questionEnd);
+  while (record.next()) if (record.type === TYPE.RRSIG) return true;
+  return false;
 }

@@ -5,7 +5,7 @@ import { failure, type Failure, failureRow, isAnswerRcode } from '../../base/out
 import { type MonoMs, wallSecOf } from '../../base/time.js';
 import type { Guess } from '../../dnssec/speculative.js';
 import { type Name, nameText } from '../../dnssec/name.js';
-import { type Lookup, lookupKey, type Steps } from '../../dnssec/steps.js';
+import { type Lookup, lookupKey, type LookupResult, type Steps } from '../../dnssec/steps.js';
 import type { Finding } from '../../dnssec/validate.js';
 import type { Question } from '../../dnssec/question.js';
 import { HEADER_BYTES } from '../../wire/header.js';
@@ -13,13 +13,14 @@ import { nameInKey } from '../../wire/query.js';
 import type { Answer, Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle } from '../stage.js';
-import { soundPart } from './sound-part.js';
+import { hasSignatures, soundPart } from './sound-part.js';
 import type { Validations } from './validations.js';
 
 /** The failures that a server which strips signatures causes: a zone without signatures looks the same. */
 const MISSING: ReadonlySet<string> = new Set(['rrsigs_missing', 'dnskey_missing', 'nsec_missing']);
 
 const nothing = (): void => undefined;
+const NO_RESULTS: ReadonlyMap<string, LookupResult> = new Map();
 
 /** One question, from its first packet to its verdict. */
 export class Validation {
@@ -27,6 +28,8 @@ export class Validation {
   private readonly guess: Guess;
   private readonly startedAt: MonoMs;
   private avoid: readonly number[];
+  /** What is found about servers counts only until they are forgotten. */
+  private readonly epoch: number;
   /** Whether it was asked again, of another server. */
   private retried = false;
   private settled = false;
@@ -45,12 +48,13 @@ export class Validation {
     this.name = nameInKey(query.key);
     this.guess = validator.guess(this.name, query.type, ageNow());
     this.startedAt = clock.monotonicMs();
-    this.avoid = shared.strippers.ids;
+    this.avoid = shared.toAvoid;
+    this.epoch = shared.strippers.epoch;
   }
 
   /** Sends the question. */
   begin(): void {
-    for (const lookup of this.guess.lookups) this.fetch(lookup, nothing);
+    if (!this.shared.acceptsAll) for (const lookup of this.guess.lookups) this.fetch(lookup, nothing);
     const asked = this.query.derive({ dnssecOk: true, checkingDisabled: true, avoid: this.avoid });
     this.next(asked, outcome => this.answered(outcome));
   }
@@ -90,8 +94,11 @@ export class Validation {
   private answered(outcome: Outcome): void {
     if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
-    const { servers } = this.shared.parts.upstream;
-    const final = this.retried || !servers.some(({ id }) => id !== serverId && !this.avoid.includes(id));
+    const final = this.retried || !this.shared.hasOther(this.avoid, serverId);
+    if (final && this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
+      if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.name, NO_RESULTS, nothing);
+      return this.unsigned(outcome);
+    }
     const conclude = (answer: Answer, finding: Finding): void => {
       if (!final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);
@@ -162,10 +169,14 @@ export class Validation {
 
   private secure(answer: Answer, finding: Extract<Finding, { at: 'secure' }>): void {
     if (this.question.sentinelFails) return this.done(failure('sentinel'));
-    const { entry } = answer;
+    const { entry, serverId } = answer;
+    const { strippers } = this.shared;
+    if (strippers.epoch === this.epoch && strippers.stateOf(serverId) !== 'ok')
+      strippers.note({ id: serverId, label: entry.upstream }, false);
     const sound = soundPart(entry, finding, this.questionEnd);
-    if (sound === undefined) this.verdict('bogus', failure('parse', entry.upstream));
-    else this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
+    if (sound === undefined) return this.verdict('bogus', failure('parse', entry.upstream));
+    if (!finding.untimely) this.shared.verdicts.secure();
+    this.verdict(finding.untimely ? 'indeterminate' : 'secure', answer.withEntry(sound));
   }
 
   private insecure(answer: Answer, { why }: Extract<Finding, { at: 'insecure' }>): void {
@@ -175,13 +186,31 @@ export class Validation {
   }
 
   private failed(answer: Answer, at: 'bogus' | 'indeterminate', why: Failure): void {
-    const { entry, serverId } = answer;
-    if (!MISSING.has(why.code) || this.shared.strippers.stateOf(serverId) !== 'strips')
-      return this.verdict(at, this.withClock(why));
+    const { shared, question } = this;
+    const { serverId } = answer;
+    const isMissing = at === 'indeterminate' || MISSING.has(why.code);
+    const judge = (): void =>
+      this.judged(answer, at, why, isMissing && shared.strippers.stateOf(serverId) === 'strips');
+    if (isMissing && shared.strippers.isDue(serverId)) shared.probe(serverId, this.name, question.results, judge);
+    else judge();
+  }
+
+  /** @param isStripped whether the server leaves signatures out of all its answers */
+  private judged(answer: Answer, at: 'bogus' | 'indeterminate', why: Failure, isStripped: boolean): void {
+    const { upstream } = answer.entry;
     // The operator accepts servers without DNSSEC, but never signatures that are wrong.
-    if (this.shared.mode === 'prefer')
-      return this.verdict('indeterminate', answer.withEntry({ ...entry, verdict: 'unchecked' }));
-    this.verdict(at, failure('rrsigs_missing', `${entry.upstream} leaves them out of all answers`));
+    if (isStripped && this.shared.mode === 'prefer') return this.unsigned(answer);
+    if (at === 'bogus') this.shared.verdicts.bogus(this.name, why.code, upstream);
+    const failed =
+      isStripped && at === 'bogus'
+        ? failure('rrsigs_missing', `${upstream} leaves them out of all answers`)
+        : this.withClock(why);
+    this.verdict(at, failed);
+  }
+
+  /** Accepts an answer of a server that leaves signatures out. */
+  private unsigned(answer: Answer): void {
+    this.verdict('indeterminate', answer.withEntry({ ...answer.entry, verdict: 'unchecked' }));
   }
 
   /** Adds the time of this machine's clock, if that may be the reason. */

@@ -4,17 +4,24 @@ import type { Observer } from '../../base/observer.js';
 import type { Clock, Log } from '../../base/ports.js';
 import type { AgeSec } from '../../base/time.js';
 import type { Name } from '../../dnssec/name.js';
+import { lookupKey, type LookupResult } from '../../dnssec/steps.js';
 import type { Validator } from '../../dnssec/validator.js';
+import type { ServerName } from '../../upstream/endpoint.js';
 import type { Upstream } from '../../upstream/pool.js';
+import { TYPE } from '../../wire/rrtype.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle } from '../stage.js';
 import { Lookups } from './lookups.js';
+import { probeSignatures } from './probe.js';
 import { Scheduler } from './scheduler.js';
 import { Strippers } from './strippers.js';
 import { Validation } from './validation.js';
+import { Verdicts } from './verdicts.js';
 
 /** `require`: bogus answers are refused. `prefer`: the same, but servers that strip signatures are accepted. */
 export type DnssecMode = 'require' | 'prefer' | 'trust_ad' | 'off';
+
+const NOBODY: readonly number[] = [];
 
 /** The parts that validations use. */
 export interface ValidationParts {
@@ -26,6 +33,10 @@ export interface ValidationParts {
   readonly log: Log;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
+  /** Whether servers are asked if they leave out signatures. One question alone, as a trace, need not know. */
+  readonly probes?: true;
+  /** Whether a server has stopped answering. Left out: not known. */
+  readonly isDoubtful?: (serverId: number) => boolean;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
@@ -33,12 +44,13 @@ export interface ValidationParts {
 /** The validations. */
 export class Validations {
   readonly strippers: Strippers;
+  readonly verdicts = new Verdicts();
   readonly lookups: Lookups;
   readonly scheduler: Scheduler;
 
   constructor(readonly parts: ValidationParts) {
     const { validator, clock, log, ageNow, upstream, observer } = parts;
-    this.strippers = new Strippers(log, ageNow);
+    this.strippers = new Strippers(log, ageNow, () => this.mode === 'prefer');
     this.lookups = new Lookups({ upstream, validator, observer, strippers: this.strippers });
     this.scheduler = new Scheduler(validator.turn, clock);
   }
@@ -56,9 +68,53 @@ export class Validations {
     new Validation(this, query, next, settle).begin();
   }
 
+  /** Whether answers without signatures of this server are accepted. */
+  accepts(serverId: number): boolean {
+    return this.mode === 'prefer' && this.strippers.stateOf(serverId) === 'strips';
+  }
+
+  /** Ids of servers to avoid: those that leave signatures out, if a question has somewhere else to go. */
+  get toAvoid(): readonly number[] {
+    const { ids } = this.strippers;
+    return ids.length === 0 || this.hasOther(ids) ? ids : NOBODY;
+  }
+
+  /**
+   * Whether there is a server that could answer differently.
+   * @param avoided ids of those that are to be avoided
+   * @param asked the id of the one that was asked
+   */
+  hasOther(avoided: readonly number[], asked?: number): boolean {
+    const { upstream, isDoubtful } = this.parts;
+    // Names resolve without validation rather than late: one that does not answer is not waited for.
+    const mayAnswer = (id: number): boolean => this.mode !== 'prefer' || isDoubtful?.(id) !== true;
+    return upstream.servers.some(({ id }) => id !== asked && !avoided.includes(id) && mayAnswer(id));
+  }
+
+  /** Whether they are of all servers, so that there is nothing to validate with. */
+  get acceptsAll(): boolean {
+    const { servers } = this.parts.upstream;
+    return this.mode === 'prefer' && servers.length > 0 && servers.every(({ id }) => this.accepts(id));
+  }
+
+  /**
+   * Finds out whether a server passes signatures on.
+   * @param name a name that it was asked about
+   * @param results of lookups that it was asked for
+   */
+  probe(serverId: number, name: Name, results: ReadonlyMap<string, LookupResult>, then: () => void): void {
+    const { parts, lookups, strippers } = this;
+    const anchor = parts.probes === true ? parts.validator.anchorOf(name) : undefined;
+    if (anchor === undefined) return then();
+    const keys = results.get(lookupKey({ name: anchor, type: TYPE.DNSKEY }));
+    const servers = (): readonly ServerName[] => parts.upstream.servers;
+    probeSignatures({ lookups, strippers, servers }, serverId, anchor, keys, then);
+  }
+
   /** Forgets failures of servers. */
   forgetFailures(): void {
     this.strippers.forget();
+    this.verdicts.forget();
     this.parts.validator.zones.forgetFailures();
   }
 }

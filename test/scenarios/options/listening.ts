@@ -1,6 +1,7 @@
 // Options about where queries are taken: listen, listen_tls, front, metrics.
 
 import { createSocket } from 'node:dgram';
+import { get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 
@@ -341,6 +342,29 @@ const METRICS: readonly Row[] = [
   },
 ];
 
+const METRICS_HOSTS: Row = {
+  title: 'metrics.hosts',
+  options: ['metrics.hosts'],
+  scene: async rig => ({
+    before: { metrics: { hosts: ['corp.example'] } },
+    after: { metrics: { hosts: ['other.example'] } },
+    facts: async () => Promise.all(['dns1.corp.example', 'other.example'].map(hostStatus(rig))),
+    expected: { before: [200, 403], after: [403, 200] },
+  }),
+};
+
+/** The status of a scrape under the name of a host. */
+const hostStatus =
+  (rig: Rig) =>
+  async (host: string): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const port = rig.metricsPort;
+      get({ host: LOOPBACK, port, path: '/metrics', agent: false, headers: { host } }, response => {
+        response.resume();
+        resolve(response.statusCode);
+      }).on('error', reject);
+    });
+
 const hasMetrics =
   (rig: Rig) =>
   async (port: number): Promise<boolean> =>
@@ -366,4 +390,5 @@ export const LISTENING: readonly Row[] = [
   front('front.io', { threads: 1, io: 'auto' }, { threads: 1, io: 'dgram' }, [1, 0]),
   front('front.io', { threads: 1, io: 'dgram' }, { threads: 1, io: 'auto' }, [0, 1]),
   ...METRICS,
+  METRICS_HOSTS,
 ];
