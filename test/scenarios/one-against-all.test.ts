@@ -1,5 +1,6 @@
 // Clients over TCP, DNS over TLS and UDP that take all they can get: none takes much memory, and others are served.
 
+import { createSocket } from 'node:dgram';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -226,32 +227,27 @@ await t.test(
 );
 
 await t.test('a flood of one client over a slow upstream costs others nothing', async t => {
-  const { at, session, metric } = await setUp(t);
+  const { at, metric } = await setUp(t);
   await ask(at, 'www.example');
-  const flood = [await session('tcp', '0.2'), await session('tls', '0.2'), await session('tcp', '0.2')];
+  const flood = createSocket('udp4');
+  await new Promise<void>(resolve => flood.bind(0, '127.0.0.2', resolve));
+  t.teardown(() => flood.close());
   const refused: string[] = [];
-  for (const each of flood) {
-    const frames = frameReader();
-    each.on('data', (chunk: Buffer) =>
-      frames.push(chunk, message => {
-        const text = messageToText(message);
-        if (text?.rcode === 'SERVFAIL') refused.push(JSON.stringify(text.extendedErrors));
-      }),
-    );
-  }
+  flood.on('message', message => {
+    const text = messageToText(message);
+    if (text?.rcode === 'SERVFAIL') refused.push(JSON.stringify(text.extendedErrors));
+  });
   let asked = 0;
   const asking = setInterval(() => {
-    for (const each of flood)
-      each.write(Buffer.concat(Array.from({ length: 50 }, () => framed(queryMessage(`n${asked++}.slow.example`)))));
-  }, 50);
+    for (let i = 0; i < 100; i++) flood.send(queryMessage(`n${asked++}.slow.example`), at.port, at.address);
+  }, 20);
   t.teardown(() => clearInterval(asking));
-  await sleep(300);
-  const rcodes = await Promise.all(
-    Array.from({ length: 96 }, async (_, i) => (await tryAsk(at, `m${i}.wild.example`))?.text.rcode),
-  );
+  await sleep(1200);
+  const rcodes: (string | undefined)[] = [];
+  for (let i = 0; i < 96; i++) rcodes.push((await tryAsk(at, `m${i}.wild.example`))?.text.rcode);
   clearInterval(asking);
   t.same(new Set(rcodes), new Set(['NOERROR']), 'all 96 names of another');
-  t.ok(asked > 500, `${asked} questions`);
+  t.ok(asked > 3000, `${asked} questions`);
   t.ok(refused.length > 0, 'beyond its share there is no place to wait');
   t.match(refused[0], /"infoCode":23.*too many queries of this client/);
   t.ok((await metric('dotstub_failures_total{reason="client_overload"}')) > 0);
