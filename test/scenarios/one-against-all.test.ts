@@ -78,6 +78,7 @@ listen_tls:
   certificate: ${join(directory.path, 'cert.pem')}
   key: ${join(directory.path, 'key.pem')}
 metrics: { listen: "off" }
+state_directory: ${directory.path}
 ${access}
 upstream:
   mode: strict
