@@ -69,14 +69,15 @@ const look = (each: Contender): void =>
   });
 
 const over = { is: false };
+const goesOn = (): boolean => !over.is;
 const restarting = (async () => {
-  while (!over.is) {
-    for (let second = 0; second < RESTART_SECONDS && !over.is; second++) await sleep(1000);
+  while (goesOn()) {
+    for (let second = 0; second < RESTART_SECONDS && goesOn(); second++) await sleep(1000);
     await behind.restart();
   }
 })();
 const sampling = (async () => {
-  while (!over.is) {
+  while (goesOn()) {
     for (const each of contenders) look(each);
     await sleep(SAMPLE_SECONDS * 1000);
   }
