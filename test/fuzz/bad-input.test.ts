@@ -166,24 +166,20 @@ async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void
 
   await t.test('TCP: clients that ask and run', async t => {
     upstream.handler = () => undefined;
-    await Promise.all(
-      Array.from(
-        { length: 15 },
-        async (_, i) =>
-          new Promise<void>(resolve => {
-            const socket = connect(at.port, at.address, () => {
-              socket.write(
-                Buffer.concat(Array.from({ length: 30 }, (_, j) => framed(queryMessage(`r${i}-${j}.wild.example`)))),
-              );
-              setTimeout(() => socket.resetAndDestroy(), 20);
-            });
-            socket.on('error', () => undefined);
-            socket.on('close', () => resolve());
-          }),
-      ),
-    );
-    await sleep(50);
-    t.ok(((await metric('dotstub_inflight_queries')) ?? 0) > 0, 'their queries were under way');
+    const clients = Array.from({ length: 15 }, (_, i) => {
+      const socket = connect(at.port, at.address, () =>
+        socket.write(
+          Buffer.concat(Array.from({ length: 30 }, (__, j) => framed(queryMessage(`r${i}-${j}.wild.example`)))),
+        ),
+      );
+      socket.on('error', () => undefined);
+      return { socket, closed: new Promise(resolve => socket.on('close', resolve)) };
+    });
+    const underWay = async (): Promise<number> => (await metric('dotstub_inflight_queries')) ?? 0;
+    for (let tries = 0; tries < 200 && (await underWay()) === 0; tries++) await sleep(20);
+    t.ok((await underWay()) > 0, 'their queries were under way');
+    for (const { socket } of clients) socket.resetAndDestroy();
+    await Promise.all(clients.map(async ({ closed }) => closed));
     upstream.handler = answering();
     await stillServes(t);
     t.equal(await metric('dotstub_client_connections{proto="tcp"}'), 0, 'no session is left');

@@ -456,7 +456,7 @@ const SERVERS: readonly Row[] = [
                 : [],
             ),
             told: [
-              /set upstream\.servers\[\]\.https/.test(address?.failure ?? ''),
+              /set upstream\.servers\[\]\.https/.test(address?.hint ?? ''),
               /connection refused/.test(address?.transportReason ?? ''),
             ],
           };
