@@ -288,7 +288,12 @@ export const schema = {
     ),
   }),
   access: group('Which clients get answers.', {
-    allow: list(network, [...LOOPBACK, ...PRIVATE], 1024, 'Networks that get answers. Other clients get REFUSED.'),
+    allow: list(
+      network,
+      [...LOOPBACK, ...PRIVATE],
+      1024,
+      'Networks that get answers. Other clients get REFUSED over UDP, and no connection.',
+    ),
     snoop: list(network, [], 1024, 'Networks that get answers to queries with RD=0, which show what is in the cache.', {
       example: LOOPBACK,
     }),
