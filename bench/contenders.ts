@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type At, ask } from '../test/fixtures/client.js';
 import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
-import { type Bench, program, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
+import { type Bench, program, type RunningServer, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
 import { LOAD_CPU, pin, SERVER_CPU, type Target } from './measure.js';
 
 /** A running server to measure. */
@@ -38,7 +38,7 @@ export interface Kind {
 }
 
 /** Starts a server that answers every name below test. at once, with and without TLS. */
-export async function upstream(on: Bench): Promise<Setting['upstream']> {
+export async function upstream(on: Bench): Promise<Setting['upstream'] & { restart(): Promise<void> }> {
   const port = await freePort();
   const plainPort = await freePort();
   const file = join(on.path, 'upstream.conf');
@@ -55,9 +55,17 @@ remote-control:
   control-enable: no
 `,
   );
-  const { child } = await start(on, 'unbound', ['-d', '-c', file], port);
-  await pin(child.pid ?? 0, LOAD_CPU);
-  return { address: '127.0.0.1', port, plainPort };
+  const begun = async (): Promise<RunningServer> => {
+    const running = await start(on, 'unbound', ['-d', '-c', file], port);
+    await pin(running.child.pid ?? 0, LOAD_CPU);
+    return running;
+  };
+  let server = await begun();
+  const restart = async (): Promise<void> => {
+    await server.stop();
+    server = await begun();
+  };
+  return { address: '127.0.0.1', port, plainPort, restart };
 }
 
 /** Another build of dotstub to compare with: the path of its dist/cli.js. */

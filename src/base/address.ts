@@ -17,6 +17,23 @@ export function onLinkOf(teller: string, address: string): string {
   return zone !== undefined && isLinkLocal(address) && zoneOf(address) === undefined ? `${address}%${zone}` : address;
 }
 
+/**
+ * What counts as one client: an IPv4 address, or the /64 of an IPv6 address, because its holder may use all of that. A
+ * link-local address counts by itself: they are all in one /64. Clients with the same text are the same.
+ */
+export function clientNetwork(address: string): string {
+  if (!address.includes(':') || isLinkLocal(address)) return address;
+  const octets = addressOctets(address);
+  if (octets === undefined) return address;
+  return isMapped(octets, 0) ? addressText(octets, 12, 4) : `${addressText(octets.fill(0, 8), 0, 16)}/64`;
+}
+
+/** Whether the 16 octets at `at` are an IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2). */
+export function isMapped(octets: Buffer, at: number): boolean {
+  for (let i = 0; i < 10; i++) if (octets[at + i] !== 0) return false;
+  return octets[at + 10] === 0xff && octets[at + 11] === 0xff;
+}
+
 /** Whether an address is a loopback address of this machine. */
 export const isLoopback = (text: string): boolean => text.startsWith('127.') || withoutZone(text) === '::1';
 

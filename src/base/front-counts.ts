@@ -19,7 +19,8 @@ const REQUESTS_AT = NEGATIVE_AT + 1;
 const RESPONSES_AT = REQUESTS_AT + SIZE_BUCKETS.length + 2;
 const DURATIONS_AT = RESPONSES_AT + SIZE_BUCKETS.length + 2;
 const DROPPED_AT = DURATIONS_AT + DURATION_BUCKETS.length + 2;
-const LENGTH = DROPPED_AT + 1;
+const UNSENT_AT = DROPPED_AT + 1;
+const LENGTH = UNSENT_AT + 1;
 
 /** The number of the bucket that `value` belongs to; `bounds.length` if it is above all bounds. */
 export function bucketOf(bounds: readonly number[], value: number): number {
@@ -69,6 +70,11 @@ export class FrontCounts {
     this.add(DROPPED_AT, 1);
   }
 
+  /** Counts replies that were lost because the socket had no room for them. */
+  unsent(replies: number): void {
+    if (replies > 0) this.add(UNSENT_AT, replies);
+  }
+
   /** Counts the duration of each of `hits` queries, which were answered in one batch. */
   took(seconds: number, hits: number): void {
     this.observe(DURATIONS_AT, DURATION_BUCKETS, seconds, hits);
@@ -91,6 +97,10 @@ export class FrontCounts {
   /** Queries that were dropped. */
   get drops(): number {
     return this.numbers[DROPPED_AT] ?? 0;
+  }
+  /** Replies that were lost. */
+  get unsentReplies(): number {
+    return this.numbers[UNSENT_AT] ?? 0;
   }
   /** Sizes of queries, in octets. */
   get requestSizes(): CountedHistogram {

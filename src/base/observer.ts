@@ -27,12 +27,28 @@ export interface ServerObserver {
   end(): void;
 }
 
+/** Why a message or a connection gets no response; label values of `dotstub_dropped_total`. */
+export type Dropped =
+  | 'short'
+  | 'response'
+  | 'source_port'
+  /** There are too many connections. */
+  | 'connections'
+  /** An idle connection made room for a new one. */
+  | 'displaced'
+  /** A connection from an address that is not in `access.allow`. */
+  | 'not_allowed'
+  | 'slow_client'
+  | 'overload'
+  /** A reply, because the socket that it leaves through is full. */
+  | 'socket_full';
+
 /** Counts events. `observe/metrics` makes Prometheus series of them; tests record them. */
 export interface Observer {
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void;
   response(rcode: number, source: Source, seconds: number, bytes: number): void;
-  /** A datagram or a frame that gets no response. */
-  dropped(reason: 'short' | 'response' | 'source_port' | 'connections' | 'slow_client' | 'overload'): void;
+  /** A datagram, a frame or a connection that gets no response. */
+  dropped(reason: Dropped): void;
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;

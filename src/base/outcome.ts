@@ -77,6 +77,12 @@ export const FAILURES = {
     'queries without RD are answered only from cache, and only for clients in access.snoop',
   ),
   overload: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'never', 'too many queries are waiting for upstream answers'),
+  client_overload: row(
+    RCODE.SERVFAIL,
+    EDE.NETWORK_ERROR,
+    'never',
+    'too many queries of this client are waiting for upstream answers (access.per_client)',
+  ),
   shutdown: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'never', 'the daemon is stopping'),
 
   // The way to a server and back.

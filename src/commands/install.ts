@@ -4,6 +4,9 @@ import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { DNS_PORT } from '../base/port-numbers.js';
+import { besideFindings } from '../control/beside.js';
+import { readSurroundings } from '../os/surroundings.js';
 import { parseArguments } from './arguments.js';
 import { CarryingOut } from './carry-out.js';
 import { type Command, UsageError } from './command.js';
@@ -65,9 +68,20 @@ ${OPTIONS}`,
       printProblem(left.length === 0 ? 'All is as it was before.' : `This could not be undone: ${left.join('; ')}`);
       return 1;
     }
+    if (root === undefined && !flag('no-dns')) for (const line of besideLines(flag('direct'))) print(line);
     return 0;
   },
 };
+
+/** What leaves beside the daemon from now on, and how to close that. */
+function besideLines(direct: boolean): readonly string[] {
+  const listening = [{ transport: 'udp', address: '127.0.0.1', port: DNS_PORT } as const];
+  return besideFindings({ surroundings: readSurroundings(), listening }).map(({ id, words, advice = '' }) => {
+    const way =
+      id === 'resolved_links' && !direct ? `"dotstub install --direct" makes programs ask dotstub itself` : advice;
+    return `to know: ${words}; ${way}`;
+  });
+}
 
 /** From now on, a signal that ends programs is only noted. The function says that one has come, if one has. */
 function stopAsked(): () => string | undefined {

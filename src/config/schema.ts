@@ -296,10 +296,20 @@ export const schema = {
     ),
   }),
   access: group('Which clients get answers.', {
-    allow: list(network, [...LOOPBACK, ...PRIVATE], 1024, 'Networks that get answers. Other clients get REFUSED.'),
+    allow: list(
+      network,
+      [...LOOPBACK, ...PRIVATE],
+      1024,
+      'Networks that get answers. Other clients get REFUSED over UDP, and no connection.',
+    ),
     snoop: list(network, [], 1024, 'Networks that get answers to queries with RD=0, which show what is in the cache.', {
       example: LOOPBACK,
     }),
+    per_client: option(
+      count(0, 2000),
+      200,
+      'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get SERVFAIL. 0: no limit.',
+    ),
     rate_limit: option(count(0, 1_000_000), 0, 'Queries per second for each client; 0: no limit.', NOT_BUILT),
   }),
   special_names: group('Special-use names (RFC 6761).', {

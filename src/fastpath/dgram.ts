@@ -13,6 +13,8 @@ import { openEach } from './places.js';
 
 // Room for bursts of a household; the kernel cuts it to net.core.rmem_max.
 const SOCKET_BUFFER_BYTES = 1 << 20;
+/** The most octets that wait in Node.js for room in a socket. */
+const MAX_QUEUED_BYTES = 1 << 18;
 
 /** One socket. */
 interface Bound {
@@ -37,12 +39,15 @@ export class DgramHost implements DatagramHost {
   /** Queries that the front has taken and not yet answered. */
   private pending = 0;
   private closed = false;
-  /** Sends replies while the host closes. */
-  private outgoing: Outgoing | undefined;
+  /** Sends replies for which node:dgram has no room, and those that come while the host closes. */
+  private readonly outgoing: Outgoing | undefined;
   /** The last logged problem of each address: it is logged once. */
   private readonly troubles = new Map<string, string>();
 
-  private constructor(private readonly parts: DatagramParts) {}
+  private constructor(private readonly parts: DatagramParts) {
+    const { libc, front, observer } = parts;
+    this.outgoing = libc && new Outgoing(libc, front, observer);
+  }
 
   /**
    * Binds every address but those that may wait. @throws the system's error, if another one cannot be bound
@@ -111,7 +116,6 @@ export class DgramHost implements DatagramHost {
    * through a duplicate.
    */
   private async keepForReplies(libc: Libc, closing: readonly Bound[]): Promise<void> {
-    this.outgoing = new Outgoing(libc, this.parts.front);
     for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? fdOf(bound.socket));
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
   }
@@ -145,7 +149,7 @@ export class DgramHost implements DatagramHost {
   }
 
   private receive(bound: Bound, message: Buffer, from: RemoteInfo): void {
-    const { at, socket } = bound;
+    const { at } = bound;
     const { front, observer } = this.parts;
     // Nothing can be received at port 0, and a query from our own address would be a loop.
     if (from.port === 0 || (from.port === at.port && from.address === at.address))
@@ -154,12 +158,18 @@ export class DgramHost implements DatagramHost {
     let waits = false;
     waits = front.handle(message, { ...client, transport: 'udp' }, reply => {
       if (waits) this.pending--;
-      // A client may be gone. A reply that the kernel has no room for is lost, as any datagram may be.
-      if (bound.open) socket.send(reply, from.port, from.address, () => undefined);
-      else if (bound.replyFd >= 0 && this.parts.libc !== undefined)
-        this.outgoing?.add(bound.replyFd, routeTo(from, this.parts.libc), reply);
+      this.reply(bound, from, reply);
     });
     if (waits) this.pending++;
+  }
+
+  private reply({ open, socket, fd, replyFd }: Bound, to: RemoteInfo, reply: Buffer): void {
+    const { outgoing } = this;
+    const { libc, observer } = this.parts;
+    // Node.js keeps whatever the kernel has no room for. A client that is gone is no error.
+    if (open && socket.getSendQueueSize() < MAX_QUEUED_BYTES) socket.send(reply, to.port, to.address, () => undefined);
+    else if (libc === undefined || (open && fd === undefined)) observer.dropped('socket_full');
+    else if (open || replyFd >= 0) outgoing?.add(open ? (fd ?? -1) : replyFd, routeTo(to, libc), reply);
   }
 
   private trouble(at: ListenAddress, error: unknown): void {
@@ -174,6 +184,7 @@ export class DgramHost implements DatagramHost {
     this.list = this.list.filter(each => each !== bound);
     if (!bound.open) return;
     bound.open = false;
+    if (bound.fd !== undefined) this.outgoing?.forget(bound.fd);
     await new Promise<void>(resolve => bound.socket.close(() => resolve()));
   }
 }

@@ -12,7 +12,7 @@ import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } fro
 import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
 import { openEach } from './places.js';
-import { batchServer } from './serve.js';
+import { type BatchServer, batchServer } from './serve.js';
 
 // After this many batches in a row, other work gets its turn. Node.js reports again that there is more.
 const MAX_ROUNDS = 8;
@@ -32,7 +32,7 @@ export class InlineHost implements DatagramHost {
   private readonly zones: ZoneIndexes;
   private readonly front: DatagramParts['front'];
   private readonly outgoing: Outgoing;
-  private readonly serve: (fd: number, socket: number) => number;
+  private readonly batches: BatchServer;
   private readonly countedSince: () => FrontCounts;
   private closing: Promise<void> | undefined;
 
@@ -43,9 +43,9 @@ export class InlineHost implements DatagramHost {
     this.zones = new ZoneIndexes(parts.libc, parts.monotonicMs);
     this.front = parts.front;
     this.countedSince = countedSince(memory);
-    this.outgoing = new Outgoing(parts.libc, parts.front);
+    this.outgoing = new Outgoing(parts.libc, parts.front, parts.observer);
     const networks = new SharedNetworks(parts.allow);
-    this.serve = batchServer({
+    this.batches = batchServer({
       libc: parts.libc,
       packets: new PacketCache(parts.packets),
       allowed: () => networks.matcher(),
@@ -123,7 +123,7 @@ export class InlineHost implements DatagramHost {
     });
   }
 
-  /** Node.js reads the first datagram of a wake-up, and `serve` reads those after it. */
+  /** Node.js reads the first datagram of a wake-up, and the batches are those after it. */
   private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
     const { front, outgoing, libc, zones } = this;
     const fd = this.open[index]?.fd ?? -1;
@@ -134,18 +134,19 @@ export class InlineHost implements DatagramHost {
       outgoing.add(fd, routeTo(zones.withScope({ address, port }), libc), reply);
     });
     if (waits) outgoing.pending++;
-    for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);
+    for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);
   }
 
   private async closeOnce(graceMs: number): Promise<void> {
     const { open, libc } = this;
     await Promise.all(
       open.map(async ({ fd, watched }, index) => {
-        for (let rounds = 0; rounds < MAX_ROUNDS && this.serve(fd, index) > 0; rounds++);
+        for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);
         await new Promise<void>(resolve => watched.close(() => resolve()));
       }),
     );
     await this.outgoing.close(graceMs);
+    this.batches.close();
     for (const { fd } of open.splice(0)) libc.close(fd);
   }
 }

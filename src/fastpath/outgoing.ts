@@ -4,14 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { u16At } from '../base/octets.js';
 import { addressText } from '../base/address.js';
+import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
 import { BATCH, Messages } from '../os/datagrams.js';
+import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import type { Client } from '../pipeline/query.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 
-/** How long replies wait for a full socket, ms. */
-const RETRY_MS = 1;
 /** How often a closing host checks whether all replies have left. */
 const LOOK_MS = 5;
 
@@ -34,6 +34,7 @@ export async function waitUntil(isDone: () => boolean, graceMs: number): Promise
 /** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
 export class Outgoing {
   private readonly messages: Messages;
+  private readonly egress: Egress;
   /** Replies that leave at the next flush. */
   private waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
   /** Whether a flush is scheduled. */
@@ -46,7 +47,9 @@ export class Outgoing {
   constructor(
     libc: Libc,
     private readonly front: Front,
+    private readonly observer: Observer,
   ) {
+    this.egress = new Egress(libc);
     this.messages = new Messages(libc, (UDP_PAYLOAD_BYTES + 3) & ~3);
   }
 
@@ -74,35 +77,35 @@ export class Outgoing {
     setImmediate(this.flush);
   }
 
+  /** Sends nothing more through `fd`, which is about to be closed. */
+  forget(fd: number): void {
+    this.waiting = this.waiting.filter(each => each.fd !== fd);
+    this.egress.forget(fd);
+  }
+
   /** Waits for outstanding replies; nothing is sent after that. */
   async close(graceMs: number): Promise<void> {
     this.flush();
     await waitUntil(() => this.pending === 0 && this.waiting.length === 0, graceMs);
     this.closed = true;
     this.waiting = [];
+    this.egress.close();
   }
 
-  /** Sends the waiting replies. */
+  /** Sends the waiting replies. None stays behind: those that a socket has no room for are lost, and counted. */
   private readonly flush = (): void => {
-    const { messages } = this;
+    const { messages, waiting } = this;
     this.scheduled = false;
-    while (this.waiting.length > 0) {
-      const { waiting } = this;
-      const fd = waiting[0]?.fd ?? -1;
+    this.waiting = [];
+    for (let next = 0; next < waiting.length;) {
+      const fd = waiting[next]?.fd ?? -1;
       let count = 0;
-      while (count < BATCH && waiting[count]?.fd === fd) {
-        const each = waiting[count];
+      for (; count < BATCH && waiting[next]?.fd === fd; count++, next++) {
+        const each = waiting[next];
         if (each !== undefined) messages.fill(count, each.route, each.reply);
-        count++;
       }
-      const sent = messages.send(fd, count, false);
-      this.waiting = waiting.slice(sent);
-      if (sent < count) {
-        // The socket is full: the rest is sent a little later, when the kernel has made room.
-        this.scheduled = true;
-        setTimeout(this.flush, RETRY_MS);
-        return;
-      }
+      const lost = this.egress.send(fd, messages, count);
+      for (let i = 0; i < lost; i++) this.observer.dropped('socket_full');
     }
   };
 }

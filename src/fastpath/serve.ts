@@ -4,6 +4,7 @@ import { u16At } from '../base/octets.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
+import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import type { OctetMatcher } from '../policy/networks.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
@@ -29,14 +30,23 @@ export interface ServeParts {
   readonly done: () => void;
 }
 
-/** Makes a function that serves one batch of a socket, and returns how many datagrams there were. */
-export function batchServer(parts: ServeParts): (fd: number, socket: number) => number {
+/** Serves sockets in batches. */
+export interface BatchServer {
+  /** Serves one batch of a socket, and returns how many datagrams there were. It never waits. */
+  serve(fd: number, socket: number): number;
+  /** Closes what it has opened. */
+  close(): void;
+}
+
+/** Makes a BatchServer. */
+export function batchServer(parts: ServeParts): BatchServer {
   const { libc, packets, counts } = parts;
   let allowed = parts.allowed();
   const queries = new Messages(libc, QUERY_ROOM_BYTES);
   const replies = new Messages(libc, REPLY_ROOM_BYTES);
   const out: Room = { octets: replies.data, words: replies.words };
   const fast = new FastQuery();
+  const egress = new Egress(libc);
 
   /** Puts the ready reply to the query in slot i into slot `to`; 0: there is none. */
   function answer(i: number, to: number, ageNow: AgeSec): number {
@@ -56,7 +66,7 @@ export function batchServer(parts: ServeParts): (fd: number, socket: number) => 
     return replyBytes;
   }
 
-  return (fd, socket) => {
+  function serve(fd: number, socket: number): number {
     const received = queries.receive(fd);
     if (received <= 0) return 0;
     const startedAtMs = parts.monotonicMs();
@@ -68,11 +78,12 @@ export function batchServer(parts: ServeParts): (fd: number, socket: number) => 
       else parts.missed(socket, queries, i);
     }
     if (hits > 0) {
-      // Replies wait for room in the socket instead of being lost.
-      replies.send(fd, hits, true);
+      counts.unsent(egress.send(fd, replies, hits));
       counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
     }
     parts.done();
     return received;
-  };
+  }
+
+  return { serve, close: () => egress.close() };
 }

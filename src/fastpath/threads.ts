@@ -159,7 +159,7 @@ export class ThreadHost implements DatagramHost {
   ) {
     this.libc = parts.libc;
     this.wanted = parts.addresses;
-    this.outgoing = new Outgoing(parts.libc, parts.front);
+    this.outgoing = new Outgoing(parts.libc, parts.front, parts.observer);
     this.stopFd = parts.libc.eventfd();
     if (this.stopFd < 0) throw new SystemError('eventfd', this.stopFd, { address: '', port: 0 });
     this.bound = parts.addresses

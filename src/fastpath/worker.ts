@@ -41,7 +41,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
   const handOver = new HandOver(data.handOver);
   const networks = new SharedNetworks(data.allow);
   let handed = false;
-  const serve = batchServer({
+  const { serve, close } = batchServer({
     libc,
     packets: new PacketCache(data.packets),
     allowed: () => networks.matcher(),
@@ -76,7 +76,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     }
     // Once more after the signal to stop: nothing else reads these sockets from then on.
     serveAll(data.sockets, serve);
-    if (pollFds.readInt16LE(stopAt) !== 0) return;
+    if (pollFds.readInt16LE(stopAt) !== 0) return close();
   }
 }
 

@@ -1,6 +1,7 @@
 // Every message from a client enters here, and every reply leaves here, over all transports. The front reads the
 // message, checks whether the client may ask, and resolves the query. `front/reply` makes the replies.
 
+import { clientNetwork } from '../base/address.js';
 import type { NotedQuery, Observer, Source } from '../base/observer.js';
 import { failure } from '../base/outcome.js';
 import type { Clock } from '../base/ports.js';
@@ -15,6 +16,7 @@ import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
 import { failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
+import { Waiting } from './waiting.js';
 
 /** The parts that the front uses. Its fields are read at each message. */
 export interface FrontParts extends ReplyParts {
@@ -24,6 +26,8 @@ export interface FrontParts extends ReplyParts {
   readonly ready: ReadyReplies;
   /** The most queries that may wait for upstream. One more gets SERVFAIL at once instead of a place in a queue. */
   readonly maxInflight: number;
+  /** The most of one client (access.per_client); 0: no limit. */
+  readonly maxPerClient: number;
   readonly observer: Observer;
   /**
    * Called with every query that gets a reply. While it is set, no ready replies are made, because they would not be
@@ -38,6 +42,7 @@ export interface FrontParts extends ReplyParts {
 export interface Front {
   /**
    * Handles one message.
+   * @param message if it came over a stream, its memory may be used again afterwards
    * @param respond called once with the reply, now or later; never if the message must not be answered
    * @param missed whether the packet cache was searched already
    * @returns whether a reply will come later
@@ -49,7 +54,7 @@ export interface Front {
   stop(): void;
 }
 
-/** Takes the reply to a message. */
+/** Takes the reply to a message. A large one is only lent (`answerReply` of wire/reply). */
 export type Respond = (reply: Buffer) => void;
 
 /** Makes a Front. */
@@ -68,8 +73,7 @@ interface Arrival {
 const NO_OFFSETS: readonly number[] = [];
 
 class MessageFront implements Front {
-  /** Queries that wait for an answer. */
-  private waiting = 0;
+  private readonly waiting = new Waiting();
   private stopping = false;
 
   private readonly plainForms = new PlainForms();
@@ -77,29 +81,31 @@ class MessageFront implements Front {
   constructor(private readonly parts: FrontParts) {}
 
   get inflight(): number {
-    return this.waiting;
+    return this.waiting.queries;
   }
 
   stop(): void {
     this.stopping = true;
   }
 
-  handle(message: Buffer, client: Client, respond: Respond, missed = false): boolean {
+  handle(lent: Buffer, client: Client, respond: Respond, missed = false): boolean {
     const { clock, ready, observer } = this.parts;
     const startedAt = clock.monotonicMs();
     const { transport, family } = client;
     const isStream = transport !== 'udp';
     const allowed = this.parts.allowed(client.address);
-    const simple = allowed && ready.read(message, isStream);
+    const simple = allowed && ready.read(lent, isStream);
     if (simple && !missed && !this.stopping) {
-      const bytes = ready.find(message, isStream);
+      const bytes = ready.find(lent, isStream);
       if (bytes !== undefined) {
         observer.cache(ready.negative ? 'hit_negative' : 'hit_positive');
-        observer.query(transport, family, ready.type, message.length);
+        observer.query(transport, family, ready.type, lent.length);
         this.send(bytes, 'cache', startedAt, respond);
         return false;
       }
     }
+    // The query may wait for an answer.
+    const message = isStream ? Buffer.from(lent) : lent;
     const parsed: Parsed = simple ? { at: 'query', query: ready.query(message) } : parseQuery(message);
     if (parsed.at === 'ignore') {
       observer.dropped(parsed.reason);
@@ -119,21 +125,24 @@ class MessageFront implements Front {
 
   /** Resolves a query. True: the answer comes later. */
   private resolve(query: Query, arrival: Arrival): boolean {
-    const { parts } = this;
+    const { parts, waiting } = this;
+    const { maxInflight, maxPerClient } = parts;
+    const client = clientNetwork(query.client.address);
     let at: 'asking' | 'waiting' | 'settled' = 'asking';
     const settle = (outcome: Outcome): void => {
       // Before everything that could throw: an exception must not leave the query counted for ever.
-      if (at === 'waiting') this.waiting--;
+      if (at === 'waiting') waiting.leave(client);
       at = 'settled';
       this.settled(query, arrival, outcome);
     };
     if (this.stopping) settle(failure('shutdown'));
-    else if (this.waiting >= parts.maxInflight) settle(failure('overload'));
+    else if (waiting.queries >= maxInflight) settle(failure('overload'));
+    else if (maxPerClient > 0 && waiting.of(client) >= maxPerClient) settle(failure('client_overload'));
     else parts.resolve(query, settle);
     // TypeScript does not see that `settle` may have been called.
     if ((at as string) === 'settled') return false;
     at = 'waiting';
-    this.waiting++;
+    waiting.enter(client);
     return true;
   }
 

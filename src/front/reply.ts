@@ -2,7 +2,7 @@
 // Failures and extended errors in replies are counted here.
 
 import { isLoopback } from '../base/address.js';
-import type { Observer } from '../base/observer.js';
+import type { Observer, Transport } from '../base/observer.js';
 import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
 import type { AgeSec } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
@@ -24,8 +24,8 @@ import {
 /** The parts that replies are made with. */
 export interface ReplyParts {
   readonly observer: Observer;
-  /** How long an idle stream of a client stays open, sent to clients that ask for it (RFC 7828). Read at each reply. */
-  readonly streamIdleMs: number;
+  /** How long an idle stream of a client stays open now, sent to clients that ask for it (RFC 7828). */
+  readonly streamIdleMs: (transport: Exclude<Transport, 'udp'>) => number;
 }
 
 /** A reply to a query. */
@@ -70,17 +70,18 @@ export function failureReply(parts: ReplyParts, replyTo: ReplyTo, client: Client
 
 function shapeFor({ streamIdleMs }: ReplyParts, replyTo: ReplyTo, client: Client, outcome: Outcome): ReplyShape {
   const { opt } = replyTo;
-  const isStream = client.transport !== 'udp';
+  const { transport } = client;
+  const isStream = transport !== 'udp';
   const hasOptions = opt !== undefined && opt.options.length > 0;
   const options: Option[] = [];
   // RFC 7828 §3.3.2: only on streams, and only for clients that sent it.
   if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
-    options.push(keepaliveOption(streamIdleMs));
+    options.push(keepaliveOption(streamIdleMs(transport)));
   if (hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
     options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
   return {
     limitBytes: isStream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
-    pad: client.transport === 'tls' && wantsPadding(replyTo),
+    pad: transport === 'tls' && wantsPadding(replyTo),
     options: options.length === 0 ? NO_OPTIONS : options,
   };
 }

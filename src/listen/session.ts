@@ -1,16 +1,18 @@
 // One TCP or DoT session of a client (RFC 7766, RFC 7858): pipelined queries, and replies in any order. A client that
-// reads slowly, or never completes a frame, does not affect others.
+// reads slowly, or never completes a frame, does not affect others. Everything that is owed to a client has a bound in
+// octets, whether its answers wait for a server or come from the cache at once.
 
 import type { Socket } from 'node:net';
 
-import type { Observer } from '../base/observer.js';
+import { putU16 } from '../base/octets.js';
 import type { Front } from '../front/front.js';
-import { framed, frameReader } from '../wire/frame.js';
+import { frameReader } from '../wire/frame.js';
+import type { Memory } from './memory.js';
+import type { Occupant, Place } from './sessions.js';
+import type { Turns, Worker } from './turns.js';
 
 /** Bounds of one session. */
 export interface SessionLimits {
-  /** A session without a query in flight is closed after this long. */
-  readonly idleMs: number;
   /** Queries in flight on one session; when there are fewer again, more are read (RFC 7766 §6.2.1.1). */
   readonly inflightPerSession: number;
   /** When more reply octets are unread, nothing more is read from the client. */
@@ -20,51 +22,71 @@ export interface SessionLimits {
 /** The parts that a session uses. */
 export interface SessionParts {
   readonly front: Front;
-  readonly observer: Observer;
+  readonly memory: Memory;
+  readonly turns: Turns;
   readonly limits: SessionLimits;
 }
 
+/** While more queries can be handled, replies wait for each other up to so many octets. */
+const WRITE_BYTES = 1 << 14;
+/** A write takes as long as some cached answers, */
+const WORK_OF_WRITE = 4;
+/** and so many octets of a reply take as long as one. */
+const WORK_BITS = 11;
+
+/** Octets [from, to) of a piece of memory. */
+interface Rest {
+  readonly piece: Buffer;
+  readonly from: number;
+  readonly to: number;
+}
+
+const NOTHING: Rest = { piece: Buffer.alloc(0), from: 0, to: 0 };
+
 /** A session, from the moment when queries may arrive. */
-export class ClientSession {
+export class ClientSession implements Occupant, Worker {
   private readonly frames = frameReader();
   /** Queries that wait for an answer. */
   private inflight = 0;
+  /** Messages that have come. */
+  private messages = 0;
   /** The client sends no more. */
   private ended = false;
   /** It closes after the last reply. */
   private finishing = false;
-  /** Whether the frame that the chunk ends in, if any, began in this chunk. */
-  private begun = false;
-  /** Replies of one turn of the event loop, which are sent in one write. */
-  private replies: Buffer[] = [];
-  /** Queries of the last chunk that exceed the limit of queries in flight. Reading stops while there are any. */
-  private readonly held: Buffer[] = [];
-  /** Runs while the client does not read its replies. */
-  private slowTimer: NodeJS.Timeout | undefined;
-  /** Runs while a frame may be incomplete. */
-  private frameTimer: NodeJS.Timeout | undefined;
+  /** Octets that have come and must wait, because of a limit. Reading stops while there are any. */
+  private rest: Rest | undefined;
+  /** Whether `rest` is being handled: an answer that comes meanwhile must not start that again. */
+  private working = false;
+  /** The replies of a turn of the event loop, each with its length in front, for one write; and their octets. */
+  private replies: Buffer | undefined;
+  private repliesBytes = 0;
+  /** Whether a write is not finished. There is one at a time, so that little memory is lent for unread octets. */
+  private writing = false;
 
+  /** @param place its place in the table of sessions, which closes it when it is idle for too long */
   constructor(
     private readonly socket: Socket,
     private readonly client: Parameters<Front['handle']>[1],
+    private readonly place: Place,
     private readonly parts: SessionParts,
   ) {
-    socket.setTimeout(parts.limits.idleMs);
-    socket.on('timeout', () => {
-      // A slow reader has a timer of its own, and is counted.
-      if (this.inflight === 0 && this.slowTimer === undefined) socket.destroy();
-    });
+    place.occupant = this;
     socket.on('data', (chunk: Buffer) => this.read(chunk));
-    socket.on('drain', () => this.throttle());
     socket.on('end', () => {
       this.ended = true;
       this.closeIfDone();
     });
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => {
-      clearTimeout(this.slowTimer);
-      clearTimeout(this.frameTimer);
-    });
+    socket.on('close', () => this.forget());
+  }
+
+  get owedBytes(): number {
+    return this.repliesBytes + this.socket.writableLength;
+  }
+
+  close(): void {
+    this.socket.destroy();
   }
 
   /** Closes after the last reply. */
@@ -73,91 +95,154 @@ export class ClientSession {
     this.closeIfDone();
   }
 
-  private read(chunk: Buffer): void {
-    const { frames } = this;
-    this.begun = !frames.partial;
-    try {
-      frames.push(chunk, this.receive);
-    } catch (error) {
-      // os/process-errors decides whether the process ends. This session cannot continue: the rest of the chunk is
-      // lost.
-      this.socket.destroy();
-      throw error;
-    }
-    // Once for all messages of a chunk: no timer fires in between.
-    if (this.begun) this.watchFrame();
-    this.throttle();
+  takeTurn(): void {
+    this.goOn();
+    if (this.rest !== undefined && !this.isFull() && this.repliesBytes < WRITE_BYTES) return;
+    this.write();
+    this.goOn();
   }
 
-  private readonly receive = (message: Buffer): void => {
-    this.begun = true;
-    // The query may wait until upstream answers, after the memory of the chunk was reused.
-    const own = Buffer.from(message);
-    if (this.inflight < this.parts.limits.inflightPerSession) this.handle(own);
-    else this.held.push(own);
-  };
+  private read(chunk: Buffer): void {
+    const begins = !this.frames.partial;
+    const { messages } = this;
+    this.parts.turns.begin();
+    const taken = this.rest === undefined && !this.isEnough() ? this.handle(chunk) : 0;
+    if (taken < chunk.length) this.keep(chunk.subarray(taken));
+    this.goOn();
+    // Single octets of a frame that is never completed keep no session open.
+    if (begins || this.messages > messages) this.place.active();
+  }
 
-  private handle(message: Buffer): void {
+  /** Keeps octets for later. */
+  private keep(octets: Buffer): void {
+    const { piece, from, to } = this.rest ?? NOTHING;
+    const more = this.parts.memory.take(to - from + octets.length);
+    piece.copy(more, 0, from, to);
+    octets.copy(more, to - from);
+    this.forgetRest();
+    this.rest = { piece: more, from: 0, to: to - from + octets.length };
+  }
+
+  private forgetRest(): void {
+    if (this.rest !== undefined) this.parts.memory.give(this.rest.piece);
+    this.rest = undefined;
+  }
+
+  /** Handles what has come as far as the limits allow, and then reads on, or not. */
+  private goOn(): void {
+    const { socket, rest } = this;
+    if (this.working || socket.destroyed) return;
+    if (rest !== undefined && !this.isEnough()) {
+      const from = rest.from + this.handle(rest.piece.subarray(rest.from, rest.to));
+      if (from < rest.to) this.rest = { ...rest, from };
+      else this.forgetRest();
+    }
+    const full = this.isFull();
+    if (this.rest !== undefined && !full) this.parts.turns.add(this);
+    if (this.rest !== undefined || full) socket.pause();
+    else if (socket.isPaused()) socket.resume();
+    this.closeIfDone();
+  }
+
+  /** Handles messages as far as the limits allow. Returns how many octets were taken. */
+  private handle(octets: Buffer): number {
+    this.working = true;
+    try {
+      return this.frames.push(octets, this.receive, this.isEnough);
+    } catch (error) {
+      // os/process-errors decides whether the process ends. This session cannot continue: the rest is lost.
+      this.socket.destroy();
+      throw error;
+    } finally {
+      this.working = false;
+    }
+  }
+
+  /** Whether nothing more may be handled until the client reads, or servers answer. */
+  private isFull(): boolean {
+    const { limits } = this.parts;
+    return this.inflight >= limits.inflightPerSession || this.owedBytes >= limits.unreadBytes;
+  }
+
+  private readonly isEnough = (): boolean => this.parts.turns.isOver || this.isFull();
+
+  private readonly receive = (message: Buffer): void => {
+    this.messages++;
+    this.parts.turns.spend(1);
     let waits = false;
     waits = this.parts.front.handle(message, this.client, reply => {
       this.respond(reply);
       if (waits) this.answered();
     });
-    if (waits) this.inflight++;
-  }
+    if (waits && this.inflight++ === 0) this.place.waits();
+  };
 
-  /** A waiting query was answered: held queries are handled. */
+  /** A waiting query was answered. */
   private answered(): void {
-    this.inflight--;
-    while (this.inflight < this.parts.limits.inflightPerSession && this.held.length > 0) {
-      const next = this.held.shift();
-      if (next !== undefined) this.handle(next);
-    }
-    this.throttle();
+    if (--this.inflight === 0) this.place.rests();
+    this.goOn();
   }
 
   private respond(reply: Buffer): void {
-    if (this.replies.push(framed(reply)) === 1) setImmediate(this.flush);
+    if (this.socket.destroyed) return;
+    const bytes = this.repliesBytes + 2 + reply.length;
+    const room = this.roomFor(bytes);
+    putU16(room, this.repliesBytes, reply.length);
+    reply.copy(room, this.repliesBytes + 2);
+    this.repliesBytes = bytes;
+    this.parts.turns.spend(reply.length >> WORK_BITS);
+    this.parts.turns.add(this);
+    if (this.owedBytes > this.parts.limits.unreadBytes) this.place.owesMuch();
   }
 
-  private readonly flush = (): void => {
-    const bytes = this.replies.length === 1 ? this.replies[0] : Buffer.concat(this.replies);
-    this.replies = [];
-    if (bytes === undefined || this.socket.destroyed) return;
-    this.socket.write(bytes);
-    this.throttle();
-    this.closeIfDone();
-  };
-
-  /** Reads on only while the client reads its replies and few enough queries wait. */
-  private throttle(): void {
-    const { socket } = this;
-    const { limits, observer } = this.parts;
-    const slow = socket.writableLength > limits.unreadBytes;
-    if (slow || this.inflight >= limits.inflightPerSession) socket.pause();
-    else if (socket.isPaused()) socket.resume();
-    if (slow && this.slowTimer === undefined) {
-      this.slowTimer = setTimeout(() => {
-        observer.dropped('slow_client');
-        socket.destroy();
-      }, limits.idleMs).unref();
-    } else if (!slow && this.slowTimer !== undefined) {
-      clearTimeout(this.slowTimer);
-      this.slowTimer = undefined;
+  /** Memory for so many octets of replies, with those that are there already. */
+  private roomFor(bytes: number): Buffer {
+    const { replies, parts } = this;
+    if (replies !== undefined && replies.length >= bytes) return replies;
+    const more = parts.memory.take(bytes);
+    if (replies !== undefined) {
+      replies.copy(more, 0, 0, this.repliesBytes);
+      parts.memory.give(replies);
     }
+    return (this.replies = more);
   }
 
-  /** A frame must be completed in time: a client that sends single octets must not keep a session open for ever. */
-  private watchFrame(): void {
-    if (this.frameTimer !== undefined) this.frameTimer.refresh();
-    else
-      this.frameTimer = setTimeout(() => {
-        if (this.frames.partial) this.socket.destroy();
-      }, this.parts.limits.idleMs).unref();
+  private write(): void {
+    const { replies, repliesBytes, socket, parts } = this;
+    if (replies === undefined || this.writing || socket.destroyed) return;
+    this.replies = undefined;
+    this.repliesBytes = 0;
+    this.writing = true;
+    parts.turns.spend(WORK_OF_WRITE);
+    let isDone = false;
+    const done = (): void => {
+      if (isDone) return;
+      isDone = true;
+      this.writing = false;
+      parts.memory.give(replies);
+    };
+    // In one segment (RFC 7766 §8).
+    socket.write(replies.subarray(0, repliesBytes), () => {
+      if (isDone) return;
+      done();
+      this.place.active();
+      parts.turns.add(this);
+    });
+    // The kernel mostly takes all at once. Node.js says so some time later.
+    if (socket.writableLength === 0) done();
+  }
+
+  /** Gives memory back. What is being written gives its own back. */
+  private forget(): void {
+    this.parts.turns.remove(this);
+    this.forgetRest();
+    if (this.replies !== undefined) this.parts.memory.give(this.replies);
+    this.replies = undefined;
+    this.repliesBytes = 0;
   }
 
   private closeIfDone(): void {
-    if ((this.ended || this.finishing) && this.inflight === 0 && this.held.length === 0 && this.replies.length === 0)
+    if ((this.ended || this.finishing) && this.inflight === 0 && this.rest === undefined && this.repliesBytes === 0)
       this.socket.end();
   }
 }

@@ -1,18 +1,23 @@
 // Listens for TCP and DoT sessions of clients. Addresses and certificate can be changed while sessions go on.
 
+import { constants } from 'node:crypto';
 import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
+import type { Observer } from '../base/observer.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
 import { openTcp } from '../os/stream-socket.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
-import type { SessionTable, StreamTransport } from './sessions.js';
+import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
+import type { Worker } from './turns.js';
+
+/** A handshake takes as long as some hundred cached answers. */
+const WORK_OF_HANDSHAKE = 128;
 
 export const SESSION_LIMITS: SessionLimits = {
-  idleMs: 10_000,
   inflightPerSession: 100,
-  unreadBytes: 256 * 1024,
+  unreadBytes: 64 * 1024,
 };
 
 /** Certificate chain and key, PEM. */
@@ -24,7 +29,10 @@ export interface ServerCredentials {
 /** The parts that a listener uses. */
 export interface StreamParts extends Omit<SessionParts, 'limits'> {
   readonly limits?: SessionLimits;
+  readonly observer: Observer;
   readonly table: SessionTable;
+  /** Whether an address may ask (access.allow). Connections from others are closed at once. */
+  readonly mayAsk: (address: string) => boolean;
   /** Undefined: system calls cannot be made, so Node.js binds, and only addresses that the machine has. */
   readonly libc?: Libc | undefined;
 }
@@ -75,8 +83,8 @@ class Listener implements StreamListener {
   private servers: readonly BoundServer[] = [];
   private waiting: readonly Unopened[] = [];
   private readonly sessions = new Map<Socket, ClientSession>();
-  /** Accepted connections whose handshake is not finished. */
-  private readonly handshakes = new Set<Socket>();
+  /** Accepted connections whose handshake is not finished, by both ends of them. */
+  private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
   /** Does not listen itself: it is given connections. */
   private tls: TlsServer | undefined;
   private closed = false;
@@ -143,9 +151,8 @@ class Listener implements StreamListener {
         ...tlsOptions(credentials),
         allowHalfOpen: true,
         ALPNProtocols: ['dot'],
-        handshakeTimeout: this.parts.limits.idleMs,
       },
-      secured => this.begin(secured),
+      secured => this.secured(secured),
     )
       // A failed handshake only concerns the client.
       .on('tlsClientError', (_error, secured) => secured.destroy());
@@ -154,12 +161,17 @@ class Listener implements StreamListener {
   close(): void {
     this.stopListening();
     for (const session of this.sessions.values()) session.finish();
-    for (const socket of this.handshakes) socket.destroy();
+    this.endHandshakes();
   }
 
   destroy(): void {
     this.stopListening();
-    for (const socket of [...this.sessions.keys(), ...this.handshakes]) socket.destroy();
+    for (const socket of [...this.sessions.keys()]) socket.destroy();
+    this.endHandshakes();
+  }
+
+  private endHandshakes(): void {
+    for (const { socket } of [...this.handshakes.values()]) socket.destroy();
   }
 
   private stopListening(): void {
@@ -171,9 +183,6 @@ class Listener implements StreamListener {
   private async open(at: ListenAddress): Promise<BoundServer> {
     // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
     const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
-    // During a flood, connections are refused before there is an object for each.
-    server.maxConnections = this.parts.table.max;
-    server.on('drop', () => this.parts.observer.dropped('connections'));
     const options = this.listenOptions(at);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -199,25 +208,62 @@ class Listener implements StreamListener {
   }
 
   private accept(socket: Socket): void {
+    const { table, mayAsk, observer, turns } = this.parts;
     const { remoteAddress: address } = socket;
-    // It closed already, or there are too many.
-    if (address === undefined || this.closed || !this.parts.table.admit(socket, address, this.transport))
+    // It closed already.
+    if (address === undefined || this.closed) return void socket.destroy();
+    if (!mayAsk(address)) {
+      observer.dropped('not_allowed');
       return void socket.destroy();
+    }
+    const waiting: Occupant = { owedBytes: 0, close: () => socket.destroy() };
+    const place = table.admit(address, waiting);
+    if (place === undefined) return void socket.destroy();
+    socket.once('close', () => place.leave());
     // A reset before the session begins.
     socket.on('error', () => socket.destroy());
-    if (this.transport === 'tcp') return this.begin(socket);
-    this.handshakes.add(socket);
-    socket.once('close', () => this.handshakes.delete(socket));
-    this.tls?.emit('connection', socket);
+    if (this.transport === 'tcp') return this.begin(socket, place);
+    const ends = endsOf(socket);
+    this.handshakes.set(ends, { socket, place });
+    const handshake: Worker = {
+      takeTurn: () => {
+        turns.spend(WORK_OF_HANDSHAKE);
+        this.tls?.emit('connection', socket);
+      },
+    };
+    turns.add(handshake);
+    socket.once('close', () => {
+      this.handshakes.delete(ends);
+      turns.remove(handshake);
+    });
   }
 
-  private begin(socket: Socket): void {
+  /** A handshake is finished. */
+  private secured(secured: Socket): void {
+    const ends = endsOf(secured);
+    const handshake = this.handshakes.get(ends);
+    this.handshakes.delete(ends);
+    if (handshake === undefined) secured.destroy();
+    else this.begin(secured, handshake.place);
+  }
+
+  private begin(socket: Socket, place: Place): void {
     const { remoteAddress: address } = socket;
     if (address === undefined || this.closed) return void socket.destroy();
     const client = { address, port: socket.remotePort ?? 0, family: address.includes(':') ? 6 : 4 } as const;
-    this.sessions.set(socket, new ClientSession(socket, { ...client, transport: this.transport }, this.parts));
+    const session = new ClientSession(socket, { ...client, transport: this.transport }, place, this.parts);
+    this.sessions.set(socket, session);
     socket.once('close', () => this.sessions.delete(socket));
   }
 }
 
-const tlsOptions = ({ cert, key }: ServerCredentials) => ({ cert, key, minVersion: 'TLSv1.2' as const });
+const endsOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): string =>
+  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+
+const tlsOptions = ({ cert, key }: ServerCredentials) => ({
+  cert,
+  key,
+  minVersion: 'TLSv1.2' as const,
+  // Of TLS 1.2: each one costs us a signature, and the client nothing (CVE-2011-1473).
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+});

@@ -6,6 +6,7 @@ import type {
   CleartextReason,
   ClosedBy,
   DnssecLimit,
+  Dropped,
   Source,
   Transport,
   UpstreamError,
@@ -54,6 +55,17 @@ export const TYPE_LABELS = 'A AAAA HTTPS PTR CNAME MX NS SOA SRV TXT SVCB DS DNS
 export const RCODE_LABELS = 'NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED BADVERS other'.split(' ');
 
 const CLEARTEXT: readonly CleartextReason[] = ['bootstrap', 'opportunistic', 'off', 'portal', 'conditional', 'probe'];
+const DROPPED: readonly Dropped[] = [
+  'short',
+  'response',
+  'source_port',
+  'connections',
+  'displaced',
+  'not_allowed',
+  'slow_client',
+  'overload',
+  'socket_full',
+];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds'];
 /** Errors that every server may have; the series of others begin when they occur. */
@@ -84,7 +96,7 @@ export const COUNTERS = {
   responses_total: { help: 'Replies to clients.', labels: { rcode: RCODE_LABELS, source: SOURCES } },
   dropped_total: {
     help: 'Messages and connections that got no reply.',
-    labels: { reason: ['short', 'response', 'source_port', 'connections', 'slow_client', 'overload'] },
+    labels: { reason: DROPPED },
   },
   failures_total: { help: 'Error replies, by cause.', labels: { reason: Object.keys(FAILURES) } },
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },

@@ -4,6 +4,7 @@ import { DURATION_BUCKETS, FrontCounts, SIZE_BUCKETS } from '../base/front-count
 import type {
   CleartextReason,
   DnssecLimit,
+  Dropped,
   Observer,
   ServerObserver,
   Source,
@@ -102,7 +103,7 @@ export class Counting implements Observer {
     if (source === 'upstream' && failed) this.recent.because('answered');
   }
 
-  dropped(reason: Parameters<Observer['dropped']>[0]): void {
+  dropped(reason: Dropped): void {
     this.counters.dropped_total.at(reason).count++;
   }
 
@@ -210,6 +211,7 @@ export class Counting implements Observer {
     }
     this.responses.cache.forEach((tally, rcode) => (tally.count += rcode < HEADER_RCODES ? front.replies(rcode) : 0));
     this.counters.dropped_total.at('overload').count += front.drops;
+    this.counters.dropped_total.at('socket_full').count += front.unsentReplies;
     this.positiveHits.count += front.hits('positive');
     this.negativeHits.count += front.hits('negative');
     this.requestSize.merge(front.requestSizes);

@@ -6,6 +6,7 @@
 //   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
 
 import { addressOctets, zoneOf } from '../base/address.js';
+import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 import { copyOctets } from '../base/octets.js';
 import { SystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from './libc.js';
@@ -20,8 +21,6 @@ export const NAME_BYTES = 28;
 /** sin6_scope_id in it. */
 export const SCOPE_AT = 24;
 const CONTROL_BYTES = 64;
-/** How long one poll waits for room in a socket, ms. */
-const WAIT_MS = 100;
 
 /** An address to bind, or the address of a socket that is open already. */
 export interface BindAddress {
@@ -33,7 +32,7 @@ export interface BindAddress {
 }
 
 /** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
-const SOCKET_BUFFER_BYTES = 1 << 20;
+export const SOCKET_BUFFER_BYTES = 1 << 20;
 
 /**
  * Opens and binds a UDP socket whose port others may share; for a socket that is open already, makes another
@@ -136,7 +135,10 @@ export class Messages {
   private readonly headerWords: Int32Array;
   private readonly vectors: Buffer;
   private readonly vectorWords: Int32Array;
-  private readonly pollFd = Buffer.alloc(8);
+  /** The names that the slots point at: of this array, or of the one whose datagrams they reply to; */
+  private namesInUse: Buffer;
+  /** and which of them, by slot. */
+  private readonly nameOf = new Uint8Array(BATCH);
   /** How many slots have lengths that must be reset before `receive`. */
   private filled = BATCH;
   private readonly headerBytes: number;
@@ -155,6 +157,7 @@ export class Messages {
     this.words = new Int32Array(memory);
     // Not from the pool: C code uses their addresses for as long as this object lives.
     this.names = Buffer.alloc(BATCH * NAME_BYTES);
+    this.namesInUse = this.names;
     this.control = Buffer.alloc(BATCH * CONTROL_BYTES);
     const vectorMemory = new ArrayBuffer(BATCH * 2 * p);
     this.vectors = Buffer.from(vectorMemory);
@@ -212,6 +215,8 @@ export class Messages {
       this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
     this.headerWords[to + 6 * words] = 0;
     this.vectorWords[this.vectorLength(i)] = bytes;
+    this.namesInUse = query.names;
+    this.nameOf[i] = j;
   }
 
   /** Octets of the route of slot j: its sender and destination, which `fill` needs for the reply. */
@@ -248,31 +253,36 @@ export class Messages {
     this.headerWords[this.header(i, this.controllenAt)] = controlBytes;
     this.headerWords[this.header(i, this.flagsAt)] = 0;
     this.vectorWords[this.vectorLength(i)] = reply.length;
+    this.namesInUse = this.names;
+    this.nameOf[i] = i;
   }
 
   /**
-   * Sends slots [0, count).
-   * @param wait whether to wait if the socket has no room; otherwise the caller must send the rest again
-   * @returns how many were sent
+   * Sends slots [from, to) without waiting.
+   * @returns the first slot that the socket has no room for; `to`: none
    */
-  send(fd: number, count: number, wait: boolean): number {
-    let sent = 0;
-    while (sent < count) {
-      const headers = sent === 0 ? this.headers : this.headers.subarray(sent * this.headerBytes);
-      const result = this.libc.sendmmsg(fd, headers, count - sent, wait ? 0 : LINUX.MSG_DONTWAIT);
+  send(fd: number, from: number, to: number): number {
+    let next = from;
+    while (next < to) {
+      const headers = next === 0 ? this.headers : this.headers.subarray(next * this.headerBytes);
+      const result = this.libc.sendmmsg(fd, headers, to - next, LINUX.MSG_DONTWAIT);
       if (result === -LINUX.EINTR) continue;
-      if (result === -LINUX.EAGAIN) {
-        if (!wait) break;
-        // Node.js makes the sockets that it watches non-blocking, so wait for room with poll.
-        this.pollFd.writeInt32LE(fd, 0);
-        this.pollFd.writeInt16LE(LINUX.POLLOUT, 4);
-        this.libc.poll(this.pollFd, 1, WAIT_MS);
-        continue;
-      }
+      if (result === -LINUX.EAGAIN) break;
       // Skip a datagram that cannot be sent (its network is gone), so that the others leave.
-      sent += result <= 0 ? 1 : result;
+      next += result <= 0 ? 1 : result;
     }
-    return sent;
+    return next;
+  }
+
+  /** A number for the address that slot i is sent to: the same for all replies to it. */
+  hashOfRecipient(i: number): number {
+    const { namesInUse: names } = this;
+    const name = (this.nameOf[i] ?? 0) * NAME_BYTES;
+    const six = names[name] === LINUX.AF_INET6;
+    const at = name + (six ? 8 : 4);
+    let hash = FNV_OFFSET;
+    for (let octet = at; octet < at + (six ? 16 : 4); octet++) hash = hashed(hash, names[octet] ?? 0);
+    return finishedHash(hash);
   }
 
   /** Where a field of header i is among the words. Sizes have 64 bits on most machines; their upper half stays 0. */

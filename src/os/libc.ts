@@ -15,6 +15,7 @@ export interface Libc {
   /** Reads an option that is an int. */
   getsockopt(fd: number, level: number, name: number): number;
   bind(fd: number, address: Buffer): number;
+  connect(fd: number, address: Buffer): number;
   /** Writes a struct sockaddr. */
   getsockname(fd: number, address: Buffer): number;
   /** Makes another descriptor of the same socket. */
@@ -131,6 +132,7 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
     getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
     bind: library.func('int bind(int, void *, unsigned int)'),
+    connect: library.func('int connect(int, void *, unsigned int)'),
     getsockname: library.func('int getsockname(int, void *, void *)'),
     // Declared variadic in C, but on these machines its arguments are passed like any function's.
     fcntl: library.func('int fcntl(int, int, int)'),
@@ -212,6 +214,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     dup: fd => checked(native.fcntl(fd, LINUX.F_DUPFD_CLOEXEC, FIRST_OWN_FD)),
     ...networkCalls(koffi, native),
     bind: (fd, address) => checked(native.bind(fd, address, address.length)),
+    connect: (fd, address) => checked(native.connect(fd, address, address.length)),
     recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),
     sendmmsg: (fd, messages, count, flags) => checked(native.sendmmsg(fd, messages, count, flags)),
     poll: (fds, count, timeoutMs) => checked(native.poll(fds, count, timeoutMs)),

@@ -1,6 +1,6 @@
 // Networks as octets, and whether an address is in one of them.
 
-import { addressOctets } from '../base/address.js';
+import { addressOctets, isMapped } from '../base/address.js';
 
 /** A network: an address and how many of its leading bits count. */
 export interface Network {
@@ -27,11 +27,6 @@ export function octetMatcher(networks: readonly Network[]): OctetMatcher {
       );
     });
   return (octets, at, bytes) =>
-    // An IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2) is looked up as IPv4.
+    // An IPv4 address on an IPv6 socket is looked up as IPv4.
     bytes === 16 && isMapped(octets, at) ? matches(octets, at + 12, 4) : matches(octets, at, bytes);
-}
-
-function isMapped(octets: Buffer, at: number): boolean {
-  for (let i = 0; i < 10; i++) if (octets[at + i] !== 0) return false;
-  return octets[at + 10] === 0xff && octets[at + 11] === 0xff;
 }

@@ -1,4 +1,5 @@
-// Which clients may ask, and which may read the cache: on the main thread, and in memory that front threads read.
+// Which clients may ask, and how much, and which may read the cache: on the main thread, and in memory that front
+// threads read.
 
 import { type Matcher, networkMatcher } from '../policy/access.js';
 import { SharedNetworks } from '../policy/shared-networks.js';
@@ -7,14 +8,17 @@ import { type Live, type Prepared, ready } from './reload.js';
 
 /** The rights of clients. */
 export class Clients implements Live {
-  static readonly options = ['access.allow', 'access.snoop'];
+  static readonly options = ['access.allow', 'access.snoop', 'access.per_client'];
   readonly options = Clients.options;
   /** `access.allow` for front threads. */
   private readonly shared: SharedNetworks;
   private allow: Matcher;
   private snoop: Matcher;
+  /** The most queries of one client that may wait; 0: no limit. */
+  maxWaiting: number;
 
   constructor(plan: Plan) {
+    this.maxWaiting = plan.perClient;
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow));
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
@@ -35,12 +39,13 @@ export class Clients implements Live {
     return this.snoop(address);
   }
 
-  prepare({ allow, snoop }: Plan): Prepared {
+  prepare({ allow, snoop, perClient }: Plan): Prepared {
     const nextAllow = networkMatcher(allow);
     const nextSnoop = networkMatcher(snoop);
     return ready(() => {
       this.allow = nextAllow;
       this.snoop = nextSnoop;
+      this.maxWaiting = perClient;
       this.shared.write(allow);
     });
   }

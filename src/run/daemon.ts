@@ -2,9 +2,8 @@
 
 import { FrontWorkers } from '../fastpath/threads.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
-import { front, type Front } from '../front/front.js';
+import { front, type Front, type FrontParts } from '../front/front.js';
 import { listeningTexts } from '../control/status.js';
-import { SESSION_LIMITS } from '../listen/stream.js';
 import { CacheSnapshot } from './cache-snapshot.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
@@ -52,8 +51,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const logging = opened.add(await Logging.open({ ...common, lostFrame: counted.dnstapLost }, plan));
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
-  const entrance = entranceOf(given, core, logging);
-  const taking = { ...common, front: entrance, allow: core.clients.memory, workers, maxSessions: caps.sessions };
+  const entrance = entranceOf(given, core, logging, transport => listeners.idleMs(transport));
+  const taking = { ...common, front: entrance, workers, maxSessions: caps };
   const listeners: Listeners = opened.add(new Listeners(taking));
   const snapshot = opened.add(
     new CacheSnapshot(
@@ -118,13 +117,21 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
 }
 
 /** Where messages of clients enter. */
-const entranceOf = ({ clock }: DaemonParts, core: Core, logging: Logging): Front =>
+const entranceOf = (
+  { clock }: DaemonParts,
+  core: Core,
+  logging: Logging,
+  streamIdleMs: FrontParts['streamIdleMs'],
+): Front =>
   front({
     resolve: core.resolution.resolve,
     allowed: address => core.clients.mayAsk(address),
     ready: new PacketReplies(core.ready, core.ageNow),
     maxInflight: MAX_INFLIGHT,
-    streamIdleMs: SESSION_LIMITS.idleMs,
+    get maxPerClient() {
+      return core.clients.maxWaiting;
+    },
+    streamIdleMs,
     get noted() {
       return logging.noted;
     },

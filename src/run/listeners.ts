@@ -12,10 +12,13 @@ import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/
 import { fullWildcards, isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
-import { SessionTable } from '../listen/sessions.js';
+import { Memory } from '../listen/memory.js';
+import { SessionTable, type StreamTransport } from '../listen/sessions.js';
+import { Turns } from '../listen/turns.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, listenText, withScope } from '../os/listen-address.js';
+import type { Clients } from './clients.js';
 import { dependsOnMachine, type Follower, isServed } from './following.js';
 import type { CertificatePair, ListenersPlan, Plan } from './plan.js';
 import type { Prepared } from './reload.js';
@@ -31,16 +34,15 @@ export interface ListenersParts {
   readonly ageNow: () => AgeSec;
   readonly libc: Libc | undefined;
   readonly front: Front;
-  /** The memory of SharedNetworks with the clients that may ask. */
-  readonly allow: SharedArrayBuffer;
+  readonly clients: Clients;
   /** The memory of the PacketCache. */
   readonly packets: SharedArrayBuffer;
   /** Used instead of the plan's addresses. */
   readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
-  /** The most sessions of clients. */
-  readonly maxSessions: number;
+  /** The most sessions of clients over each transport. */
+  readonly maxSessions: Readonly<Record<StreamTransport, number>>;
 }
 
 /** The addresses of a plan, replaced by sockets that are open already. */
@@ -65,7 +67,8 @@ export class Listeners implements Follower {
   private udpText = '';
   private readonly tcp: Streams;
   private readonly tls: Streams;
-  private readonly table: SessionTable;
+  /** One transport must not take the sessions of the other. */
+  private readonly tables: Readonly<Record<StreamTransport, SessionTable>>;
   /** Hosts that were replaced, until their last reply has left. */
   private readonly retiring = new Set<DatagramHost>();
   /** What hosts that are closed counted last. */
@@ -74,12 +77,15 @@ export class Listeners implements Follower {
   private workers: FrontWorkers | undefined;
 
   constructor(private readonly parts: ListenersParts) {
-    const { front, observer, libc } = parts;
+    const { front, observer, libc, clients, clock, maxSessions } = parts;
     this.workers = parts.workers;
-    this.table = new SessionTable(observer, parts.maxSessions);
-    const streams = { front, observer, table: this.table, libc };
-    this.tcp = new Streams('tcp', 'listen', streams);
-    this.tls = new Streams('tls', 'listen_tls.addresses', streams);
+    const table = (transport: StreamTransport) => new SessionTable({ observer, clock, max: maxSessions[transport] });
+    this.tables = { tcp: table('tcp'), tls: table('tls') };
+    const mayAsk = (address: string) => clients.mayAsk(address);
+    const room = { turns: new Turns(), memory: new Memory() };
+    const streams = { ...room, front, observer, mayAsk, libc };
+    this.tcp = new Streams('tcp', 'listen', { ...streams, table: this.tables.tcp });
+    this.tls = new Streams('tls', 'listen_tls.addresses', { ...streams, table: this.tables.tls });
   }
 
   /** How many front threads a plan needs. */
@@ -126,7 +132,12 @@ export class Listeners implements Follower {
 
   /** Open sessions of clients, by transport. */
   get sessions(): Overview['sessions'] {
-    return this.table.sessions;
+    return { tcp: this.tables.tcp.open, tls: this.tables.tls.open };
+  }
+
+  /** How long an idle session stays open now. */
+  idleMs(transport: StreamTransport): number {
+    return this.tables[transport].idleMs;
   }
 
   /** Queries that wait for an answer. */
@@ -230,6 +241,7 @@ export class Listeners implements Follower {
     this.workers = undefined;
     return openDatagramHost({
       ...parts,
+      allow: parts.clients.memory,
       addresses,
       io: plan.io,
       threads: plan.threads,

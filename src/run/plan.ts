@@ -124,6 +124,8 @@ export interface Plan {
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   readonly allow: readonly Network[];
   readonly snoop: readonly Network[];
+  /** The most queries of one client that may wait for an answer; 0: no limit. */
+  readonly perClient: number;
   readonly listeners: ListenersPlan;
   readonly cacheBytes: number;
   readonly stateDirectory: string;
@@ -159,6 +161,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     resolution: resolutionPlan(config),
     allow: config.access.allow,
     snoop: config.access.snoop,
+    perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },
     snapshot: { isOn: config.cache.persist, everyMs: config.cache.save_every },
     cacheBytes: config.cache.size,

@@ -15,8 +15,10 @@ export interface FrameReader {
   /**
    * Takes the next octets of the stream, and calls `each` with every complete message. A message may share memory with
    * `chunk`: copy it to keep it after the call.
+   * @param isEnough asked after each message: whether the rest has to come again later
+   * @returns how many octets were taken: all, or fewer if it was enough
    */
-  push(chunk: Buffer, each: (message: Buffer) => void): void;
+  push(chunk: Buffer, each: (message: Buffer) => void, isEnough?: () => boolean): number;
   /** Whether the stream stopped within a frame. */
   readonly partial: boolean;
   /** The octets of the incomplete message so far. They are overwritten later. */
@@ -25,6 +27,7 @@ export interface FrameReader {
 
 const FIRST_ROOM_BYTES = 512;
 const NO_ROOM = Buffer.alloc(0);
+const NEVER = (): boolean => false;
 
 /**
  * Makes a FrameReader. The memory of an incomplete frame grows by doubling with the octets that have arrived, not with
@@ -45,7 +48,7 @@ export function frameReader(): FrameReader {
   }
 
   return {
-    push(chunk, each) {
+    push(chunk, each, isEnough = NEVER) {
       let at = 0;
       while (at < chunk.length) {
         if (filled === 0 && chunk.length - at >= 2) {
@@ -53,6 +56,7 @@ export function frameReader(): FrameReader {
           if (end <= chunk.length) {
             each(chunk.subarray(at + 2, end));
             at = end;
+            if (isEnough()) break;
             continue;
           }
         }
@@ -65,7 +69,9 @@ export function frameReader(): FrameReader {
         room = NO_ROOM;
         filled = 0;
         each(message);
+        if (isEnough()) break;
       }
+      return at;
     },
     get partial() {
       return filled > 0;

@@ -94,8 +94,14 @@ function fittingOpt(parts: OptParts): Buffer | undefined {
     : bare;
 }
 
+/** Larger replies, which only clients on streams get, are made in memory that the next one uses. */
+export const LARGE_REPLY_BYTES = 4096;
+const largeReply = Buffer.allocUnsafeSlow(STREAM_LIMIT_BYTES);
+
 /**
- * A reply with a stored message's records.
+ * A reply with a stored message's records. If it has more than LARGE_REPLY_BYTES, it is overwritten by the next one:
+ * buffers of that size would be freed long after their use, and a client that asks for large answers would fill memory
+ * with them.
  * @param ageSec seconds since the message was stored, by which its TTLs are reduced
  * @param secure whether all of it was validated: sets AD for clients that understand it
  */
@@ -112,7 +118,7 @@ export function answerReply(
   const length = octets.length + (opt?.length ?? 0);
   if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
 
-  const reply = Buffer.allocUnsafe(length);
+  const reply = length > LARGE_REPLY_BYTES ? largeReply.subarray(0, length) : Buffer.allocUnsafe(length);
   octets.copy(reply);
   writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode) | (secure && understandsAd(replyTo) ? FLAG.AD : 0), {
     questions: 1,

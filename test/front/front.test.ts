@@ -22,7 +22,7 @@ import { recorder } from '../fixtures/recorder.js';
 const LOCAL: Client = { address: '127.0.0.1', port: 4000, family: 4, transport: 'udp' };
 const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 
-function setUp(resolve: Resolve, maxInflight = 2000) {
+function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
   const { observer, count } = recorder();
   let note: FrontParts['noted'];
   const tested = front({
@@ -31,9 +31,10 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
     },
     resolve,
     maxInflight,
+    maxPerClient,
     allowed: () => true,
     ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
-    streamIdleMs: 10_000,
+    streamIdleMs: () => 10_000,
     observer,
     clock: fakeClock(),
     ageNow: () => ageSec(0),

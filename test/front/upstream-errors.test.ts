@@ -21,9 +21,10 @@ function asked(says: Says, query: Buffer, transport: 'udp' | 'tcp' | 'tls' = 'ud
   const made = front({
     resolve: resolver.resolve,
     maxInflight: 10,
+    maxPerClient: 0,
     allowed: () => true,
     ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
-    streamIdleMs: 10_000,
+    streamIdleMs: () => 10_000,
     observer: recorder().observer,
     clock: fakeClock(),
     ageNow: () => ageSec(0),

@@ -38,10 +38,11 @@ for (const [host, front] of Object.entries(HOSTS)) {
 
 async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void> {
   /** Sends every message over UDP and collects the replies, oldest first. Paced, so that no socket buffer overflows. */
-  async function volley(messages: readonly Buffer[], settleMs = 300): Promise<Buffer[]> {
+  async function volley(messages: readonly Buffer[], settleMs = 300, from = '127.0.0.1'): Promise<Buffer[]> {
     const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
     const replies: Buffer[] = [];
     socket.on('message', reply => replies.push(reply));
+    await new Promise<void>(resolve => socket.bind(0, from, () => resolve()));
     await new Promise<void>(resolve => socket.connect(at.port, at.address, () => resolve()));
     for (const [i, message] of messages.entries()) {
       socket.send(message);
@@ -186,12 +187,20 @@ async function hostile(t: Test, { at, metric, upstream }: Setting): Promise<void
   });
 
   await t.test(
-    'a flood of queries that nobody answers: the bound holds, the rest get SERVFAIL at once, cached names are served',
+    'floods of queries that nobody answers: the bounds hold, the rest get SERVFAIL at once, cached names are served',
     async t => {
       upstream.handler = () => undefined;
-      const flood = Array.from({ length: 3000 }, (_, i) => queryMessage(`f${i}.wild.example`, { id: i }));
-      const replies = await volley(flood, 200);
-      t.equal(await metric('dotstub_inflight_queries'), 2000);
+      const flood = (from: number, length: number): Buffer[] =>
+        Array.from({ length }, (_, i) => queryMessage(`f${from}n${i}.wild.example`, { id: i }));
+      const alone = await volley(flood(1, 1000), 200);
+      t.equal(await metric('dotstub_inflight_queries'), 200, 'one client');
+      t.ok(
+        alone.length >= 700 && alone.every(reply => rcodeOf(flagsOf(reply)) === 2),
+        `${alone.length} refused at once`,
+      );
+      const replies: Buffer[] = [];
+      for (let from = 2; from < 16; from++) replies.push(...(await volley(flood(from, 200), 20, `127.0.0.${from}`)));
+      t.equal(await metric('dotstub_inflight_queries'), 2000, 'all together');
       t.ok(
         replies.length >= 900 && replies.every(reply => rcodeOf(flagsOf(reply)) === 2),
         `${replies.length} refused at once`,

@@ -4,11 +4,14 @@ import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 
 import t from 'tap';
 
+import { framed, frameReader } from '../../src/wire/frame.js';
+import { messageToText, type MessageText } from '../../src/wire/message.js';
 import { authority, certificate } from '../fixtures/certificates.js';
-import { ask } from '../fixtures/client.js';
+import { ask, queryMessage } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
@@ -39,6 +42,24 @@ const silent = async (port: number, from: string): Promise<Socket> =>
     socket.on('error', () => resolve(socket));
   });
 
+/** The answer that a client of its own gets over a session. */
+const answerOver = async (transport: 'TCP' | 'TLS', port: number): Promise<MessageText | undefined> =>
+  new Promise(resolve => {
+    const plain = connect({ host: '127.0.0.1', port, localAddress: '127.0.2.1' });
+    const socket = transport === 'TCP' ? plain : connectTls({ socket: plain, rejectUnauthorized: false });
+    const frames = frameReader();
+    const done = (text: MessageText | undefined): void => {
+      clearTimeout(timer);
+      plain.destroy();
+      resolve(text);
+    };
+    const timer = setTimeout(() => done(undefined), 5000);
+    for (const each of new Set([plain, socket])) each.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => frames.push(chunk, message => done(messageToText(message))));
+    socket.on('close', () => done(undefined));
+    socket.write(framed(queryMessage('newcomer.example')));
+  });
+
 for (const limit of [1024, 256, 64]) {
   for (const transport of ['TCP', 'TLS'] as const) {
     for (const threads of [0, 1]) {
@@ -53,6 +74,8 @@ listen_tls:
   certificate: ${join(directory.path, 'cert.pem')}
   key: ${join(directory.path, 'key.pem')}
 metrics: { listen: "off" }
+log: { format: json }
+state_directory: ${directory.path}
 front: { threads: ${threads} }
 upstream:
   mode: strict
@@ -73,8 +96,15 @@ upstream:
           if (from % 5 === 0) t.equal((await ask(at, `n${from}.example`)).text.rcode, 'NOERROR');
         }
         await sleep(100);
-        t.equal((await ask(at, 'after.example')).text.rcode, 'NOERROR');
+        const after = await ask(at, 'after.example');
+        t.equal(after.text.rcode, 'NOERROR');
+        // What waits for descriptors waits for seconds.
+        t.ok(after.ms < 500, `UDP answered within ${after.ms.toFixed()} ms`);
+        // The crowd holds all there is, and a newcomer still gets an answer.
+        t.equal((await answerOver(transport, transport === 'TCP' ? port : tlsPort))?.rcode, 'NOERROR');
         t.match(daemon.log(), new RegExp(`at most ${limit} files may be open`));
+        const complaints = daemon.log().match(/^.*"level":"(?:warn|error)".*$/gm) ?? [];
+        t.equal(complaints.length, 2, 'one line about the limit, one about the mode of this test');
         t.notMatch(daemon.log(), /EMFILE|a failure of the system/);
         t.equal(daemon.child.exitCode, null);
         for (const each of sockets) each.destroy();

@@ -7,20 +7,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 
 import type { Front } from '../../src/front/front.js';
-import { SessionTable } from '../../src/listen/sessions.js';
+import { Memory } from '../../src/listen/memory.js';
+import { SessionTable, type TableParts } from '../../src/listen/sessions.js';
 import type { SessionLimits } from '../../src/listen/session.js';
 import { SESSION_LIMITS, tcpListener, tlsListener } from '../../src/listen/stream.js';
+import { Turns } from '../../src/listen/turns.js';
+import { systemClock } from '../../src/os/clock.js';
 import { framed, frameReader } from '../../src/wire/frame.js';
 import { authority, certificate } from '../fixtures/certificates.js';
 import { freePort } from '../fixtures/free-port.js';
 import { recorder } from '../fixtures/recorder.js';
+import { until } from '../fixtures/until.js';
 
 /** A front that holds every message until told; sizes of replies are the test's. */
 function heldFront() {
   const held: { message: Buffer; respond: (reply: Buffer) => void }[] = [];
   let most = 0;
+  let handled = 0;
   const front: Front = {
     handle(message, _client, respond) {
+      handled++;
       if (message[0] === 1) {
         respond(Buffer.alloc(message.readUInt16BE(1)));
         return false;
@@ -32,27 +38,33 @@ function heldFront() {
     inflight: 0,
     stop: () => undefined,
   };
-  return { front, held, most: () => most };
+  return { front, held, most: () => most, handled: () => handled };
 }
 
-async function listening(t: Test, limits: Partial<SessionLimits>, perClient?: number) {
+/** Bounds that differ from the usual ones. */
+type Bounds = Partial<SessionLimits & Pick<TableParts, 'idleMs' | 'max' | 'maxPerClient'>>;
+
+async function listening(t: Test, bounds: Bounds) {
   const held = heldFront();
   const { observer, count } = recorder();
-  const table = new SessionTable(observer, 1000, perClient);
+  const table = new SessionTable({ max: 1000, ...bounds, observer, clock: systemClock });
+  let allowed: (address: string) => boolean = () => true;
   const listener = tcpListener({
     front: held.front,
     observer,
     table,
-    limits: { ...SESSION_LIMITS, ...limits },
+    ...{ turns: new Turns(), memory: new Memory() },
+    mayAsk: address => allowed(address),
+    limits: { ...SESSION_LIMITS, ...bounds },
   });
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
-  const open = async (): Promise<{ socket: Socket; replies: Buffer[]; closed: () => boolean }> => {
+  const open = async (from = '127.0.0.1'): Promise<{ socket: Socket; replies: Buffer[]; closed: () => boolean }> => {
     const replies: Buffer[] = [];
     const frames = frameReader();
     let closed = false;
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from, allowHalfOpen: true });
     socket.on('data', (chunk: Buffer) => frames.push(chunk, message => replies.push(Buffer.from(message))));
     socket.on('error', () => undefined);
     socket.on('end', () => (closed = true));
@@ -61,7 +73,8 @@ async function listening(t: Test, limits: Partial<SessionLimits>, perClient?: nu
     t.teardown(() => socket.destroy());
     return { socket, replies, closed: () => closed };
   };
-  return { ...held, count, listener, table, port, open };
+  const allow = (test: typeof allowed): void => void (allowed = test);
+  return { ...held, count, listener, table, port, open, allow };
 }
 
 async function connected(port: number, host: string): Promise<Socket> {
@@ -120,21 +133,88 @@ await t.test('queries over the limit wait their turn, none is lost', async t => 
   t.ok(most() <= 5);
 });
 
-await t.test('sessions per client and in all are bounded, and the number goes down again', async t => {
-  const { open, count, table } = await listening(t, {}, 3);
-  const sessions = [await open(), await open(), await open(), await open()];
+await t.test('a client with too many sessions loses the one that was idle longest', async t => {
+  const { open, count, table, held } = await listening(t, { maxPerClient: 3 });
+  const sessions = [await open(), await open(), await open()];
+  sessions[0]?.socket.write(wants(10));
   await sleep(50);
-  t.same(
-    sessions.map(({ closed }) => closed()),
-    [false, false, false, true],
-  );
+  sessions.push(await open());
+  await sleep(50);
+  const closed = (): boolean[] => sessions.map(each => each.closed());
+  t.same(closed(), [false, true, false, false], 'the first one has just asked');
+  t.equal(count('dropped', 'displaced'), 1);
+  t.equal(table.open, 3);
+  for (const each of sessions) each.socket.write(query(1));
+  await sleep(50);
+  t.equal(held.length, 3);
+  sessions.push(await open());
+  await sleep(50);
+  t.same(closed(), [false, true, false, false, true], 'those that wait for an answer are not idle');
   t.equal(count('dropped', 'connections'), 1);
   sessions[0]?.socket.destroy();
+  for (const each of held) each.respond(Buffer.from('answer'));
+  await until(() => table.open === 2, 'the place of a closed session');
+});
+
+await t.test('a client of another address has its own share', async t => {
+  const { open, table } = await listening(t, { max: 4, maxPerClient: 2 });
+  const sessions = [await open(), await open(), await open('127.0.0.2'), await open('127.0.0.2')];
   await sleep(50);
-  const later = await open();
+  t.same(
+    sessions.map(each => each.closed()),
+    [false, false, false, false],
+  );
+  sessions[0]?.socket.write(wants(10));
+  await sleep(50);
+  const late = await open('127.0.0.3');
+  await sleep(50);
+  t.same(
+    sessions.map(each => each.closed()),
+    [false, true, false, false],
+    'the idlest of all makes room',
+  );
+  late.socket.write(wants(10));
+  await sleep(50);
+  t.equal(late.replies.length, 1);
+  t.equal(table.open, 4);
+});
+
+await t.test('if no session is idle, the client with the most of them makes room', async t => {
+  const { open, table } = await listening(t, { max: 4, maxPerClient: 3 });
+  const many = [await open('127.0.0.2'), await open('127.0.0.2'), await open('127.0.0.2')];
+  const one = await open('127.0.0.3');
+  for (const each of [one, ...many]) each.socket.write(query(1));
+  await sleep(50);
+  const late = await open('127.0.0.4');
+  late.socket.write(query(1));
+  await sleep(50);
+  t.same(
+    many.map(each => each.closed()),
+    [true, false, false],
+  );
+  t.notOk(one.closed());
+  t.notOk(late.closed());
+  const later = await open('127.0.0.5');
+  later.socket.write(query(1));
   await sleep(50);
   t.notOk(later.closed());
-  t.same(table.sessions, { tcp: 3, tls: 0 });
+  const last = await open('127.0.0.6');
+  await sleep(50);
+  t.ok(last.closed(), 'where everybody has one, nobody makes room');
+  t.equal(table.open, 4);
+});
+
+await t.test('connections of addresses that may not ask are closed before anything else', async t => {
+  const { open, count, table, allow, held } = await listening(t, {});
+  allow(address => address !== '127.0.0.2');
+  const [inside, outside] = [await open(), await open('127.0.0.2')];
+  outside.socket.write(query(1));
+  await sleep(50);
+  t.ok(outside.closed());
+  t.notOk(inside.closed());
+  t.equal(table.open, 1);
+  t.equal(held.length, 0);
+  t.equal(count('dropped', 'not_allowed'), 1);
 });
 
 await t.test('a client that closes its side still gets its answers', async t => {
@@ -157,6 +237,48 @@ await t.test('a client that asks and never reads is cut, and memory stays bounde
   socket.write(flood);
   await sleep(1500);
   t.equal(count('dropped', 'slow_client'), 1);
+});
+
+await t.test('answers that come at once count, too: nothing more is handled while they are not read', async t => {
+  const { open, handled } = await listening(t, {});
+  const { socket, replies } = await open();
+  socket.pause();
+  socket.write(Buffer.concat(Array.from({ length: 2000 }, () => wants(60_000))));
+  await until(() => handled() > 0, 'the first reply');
+  let before = 0;
+  // Until the buffers of the kernel are full.
+  while (handled() > before) {
+    before = handled();
+    await sleep(200);
+  }
+  t.ok(before < 400, `${before} of 2,000 were handled`);
+  socket.resume();
+  await until(() => replies.length === 2000, 'the rest');
+  t.equal(handled(), 2000);
+});
+
+await t.test('the sessions of one client together are owed no more than their bound', async t => {
+  const { open, held, count } = await listening(t, { inflightPerSession: 1000 });
+  const sessions = await Promise.all(Array.from({ length: 5 }, async () => open()));
+  for (const { socket } of sessions) {
+    socket.pause();
+    socket.write(Buffer.concat(Array.from({ length: 200 }, (_, i) => query(i))));
+  }
+  await until(() => held.length === 1000, 'all queries');
+  for (const each of held) each.respond(Buffer.alloc(60_000));
+  t.equal(count('dropped', 'slow_client'), 5, '60 MB were owed');
+});
+
+await t.test('few queries are handled in one turn, so that others have theirs', async t => {
+  const { open, handled } = await listening(t, {});
+  const { socket, replies } = await open();
+  socket.write(Buffer.concat(Array.from({ length: 2000 }, () => wants(10))));
+  const turns: number[] = [];
+  for (let before = 0; replies.length < 2000; before = handled()) {
+    turns.push(handled() - before);
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  t.ok(Math.max(...turns) <= 2 * 256, turns.join(' '));
 });
 
 await t.test('replies that are ready together leave in one piece', async t => {
@@ -204,7 +326,7 @@ await t.test('addresses come and go while sessions last', async t => {
   t.same(old.replies, [Buffer.from('answer'), Buffer.from('and another')]);
   await listener.set([]);
   await t.rejects(connected(other, '127.0.0.2'), { code: 'ECONNREFUSED' });
-  t.same(table.sessions, { tcp: 1, tls: 0 });
+  t.equal(table.open, 1);
 });
 
 await t.test(
@@ -233,10 +355,13 @@ await t.test(
 await t.test('a certificate is exchanged without touching a session', async t => {
   const held = heldFront();
   const { observer } = recorder();
-  const table = new SessionTable(observer, 1000);
+  const table = new SessionTable({ observer, clock: systemClock, max: 1000 });
   const ca = authority();
   const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
-  const listener = tlsListener({ front: held.front, observer, table }, named('one.example'));
+  const listener = tlsListener(
+    { front: held.front, observer, table, mayAsk: () => true, turns: new Turns(), memory: new Memory() },
+    named('one.example'),
+  );
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
@@ -253,7 +378,7 @@ await t.test('a certificate is exchanged without touching a session', async t =>
   t.throws(() => listener.setCredentials({ cert: named('x').cert, key: named('y').key }), 'a key of another');
   const after = await secured();
   t.equal(nameOf(after), 'two.example');
-  t.same(table.sessions, { tcp: 0, tls: 2 });
+  t.equal(table.open, 2);
   const replies: Buffer[] = [];
   before.on('data', (chunk: Buffer) => replies.push(chunk));
   before.write(wants(5));
@@ -264,29 +389,51 @@ await t.test('a certificate is exchanged without touching a session', async t =>
   t.notOk(before.destroyed);
 });
 
-await t.test('handshakes that are not finished count as sessions, over all listeners', async t => {
+await t.test('handshakes that are not finished count as sessions, and have their time, too', async t => {
   const { observer, count } = recorder();
   const held = heldFront();
-  const table = new SessionTable(observer, 5, 5);
-  const ca = authority();
+  const table = new SessionTable({ observer, clock: systemClock, max: 5, maxPerClient: 5, idleMs: 600 });
   const tls = tlsListener(
-    { front: held.front, observer, table, limits: { ...SESSION_LIMITS, idleMs: 300 } },
-    certificate({ common: 'a', names: ['a'], issuer: ca }),
+    { front: held.front, observer, table, mayAsk: () => true, turns: new Turns(), memory: new Memory() },
+    certificate({ common: 'a', names: ['a'], issuer: authority() }),
   );
-  const tcp = tcpListener({ front: held.front, observer, table });
   await tls.set([{ address: '127.0.0.1', port: 0 }]);
-  await tcp.set([{ address: '127.0.0.1', port: 0 }]);
+  const sockets: Socket[] = [];
   t.teardown(() => {
     tls.destroy();
-    tcp.destroy();
+    for (const each of sockets) each.destroy();
   });
-  const sockets: Socket[] = [];
-  t.teardown(() => sockets.forEach(each => each.destroy()));
-  for (let i = 0; i < 4; i++) sockets.push(await connected(tls.bound[0]?.port ?? 0, '127.0.0.1'));
-  for (let i = 0; i < 4; i++) sockets.push(await connected(tcp.bound[0]?.port ?? 0, '127.0.0.1'));
-  await sleep(100);
-  t.same(table.sessions, { tcp: 1, tls: 4 });
-  t.equal(count('dropped', 'connections'), 3);
-  await sleep(500);
-  t.same(table.sessions, { tcp: 1, tls: 0 }, 'handshakes have their time, too');
+  const port = tls.bound[0]?.port ?? 0;
+  for (let i = 0; i < 7; i++) sockets.push(await connected(port, '127.0.0.1'));
+  await sleep(50);
+  t.equal(table.open, 5);
+  t.equal(count('dropped', 'displaced'), 2);
+  const secured = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  t.teardown(() => secured.destroy());
+  secured.on('error', () => undefined);
+  const replies: Buffer[] = [];
+  secured.on('data', (chunk: Buffer) => replies.push(chunk));
+  secured.write(wants(5));
+  await until(() => replies.length > 0, 'a newcomer is served');
+  await until(() => table.open === 0, 'all are closed');
+});
+
+await t.test('a client of TLS 1.2 that renegotiates gets no second handshake', async t => {
+  const { observer } = recorder();
+  const table = new SessionTable({ observer, clock: systemClock, max: 5 });
+  const tls = tlsListener(
+    { front: heldFront().front, observer, table, mayAsk: () => true, turns: new Turns(), memory: new Memory() },
+    certificate({ common: 'a', names: ['a'], issuer: authority() }),
+  );
+  await tls.set([{ address: '127.0.0.1', port: 0 }]);
+  t.teardown(() => tls.destroy());
+  const port = tls.bound[0]?.port ?? 0;
+  const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false, maxVersion: 'TLSv1.2' });
+  t.teardown(() => socket.destroy());
+  await new Promise(resolve => socket.once('secureConnect', resolve));
+  const renegotiated = await new Promise<string>(resolve => {
+    socket.on('error', (error: Error) => resolve(error.message));
+    socket.renegotiate({ rejectUnauthorized: false }, (error: Error | null) => resolve(error?.message ?? 'done'));
+  });
+  t.match(renegotiated, /no renegotiation/i);
 });

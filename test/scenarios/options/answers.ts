@@ -53,7 +53,8 @@ export const ANSWERS: readonly Row[] = [
       },
       expected: {
         before: ['NOERROR', 'NOERROR', 'NOERROR', 'NOERROR'],
-        after: ['REFUSED', 'REFUSED', 'REFUSED', 'REFUSED'],
+        // A connection is closed before it could cost anything.
+        after: ['REFUSED', 'REFUSED', 'silence', 'REFUSED'],
       },
     }),
   })),
@@ -73,5 +74,26 @@ export const ANSWERS: readonly Row[] = [
         after: ['NOERROR 192.0.2.1', 'REFUSED', 'NOERROR 192.0.2.1'],
       },
     }),
+  },
+  {
+    title: 'access.per_client',
+    options: ['access.per_client'],
+    scene: async (rig, { dot }) => {
+      const { handler } = dot;
+      // All of them wait at the same time.
+      dot.handler = (query, session) => void setTimeout(() => handler(query, session), 200);
+      return Promise.resolve({
+        before: {},
+        after: { access: { per_client: 2 } },
+        facts: async () => {
+          const answers = await Promise.all(Array.from({ length: 5 }, async () => rig.answer(rig.fresh())));
+          return answers.map(each => each.split(' ')[0]).toSorted();
+        },
+        expected: {
+          before: Array<string>(5).fill('NOERROR'),
+          after: ['NOERROR', 'NOERROR', 'SERVFAIL', 'SERVFAIL', 'SERVFAIL'],
+        },
+      });
+    },
   },
 ];
