@@ -81,10 +81,7 @@ await t.test('the complete example of the design is accepted', t => {
     mode: 'strict',
     servers: [{ name: 'dns.quad9.net', addresses: [{ address: '9.9.9.9' }, { address: '2620:fe::fe' }] }],
   });
-  t.ok(
-    notBuilt.includes('dns64.prefix') && notBuilt.includes('access.rate_limit'),
-    'options without effect are named',
-  );
+  t.ok(notBuilt.includes('dns64.prefix') && notBuilt.includes('access.rate_limit'), 'options without effect are named');
   t.notOk(notBuilt.includes('cache.size'));
   t.end();
 });
