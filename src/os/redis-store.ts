@@ -1,6 +1,6 @@
 // A connection to Redis or Valkey. The package is loaded when a store is configured. This is its only importer.
 
-import type { RedisClientOptions, RedisClientType } from '@redis/client';
+import type { createClient as CreateClient } from '@redis/client';
 
 import type { OpenStore, SharedStore, StoreEvents, StoreReply } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
@@ -22,12 +22,12 @@ export const openRedis =
   events =>
     new RedisStore(address, events);
 
-type Package = typeof import('@redis/client');
+type Client = ReturnType<typeof clientFor>;
 
 /** One connection. */
 class RedisStore implements SharedStore {
   /** Undefined until the package has been loaded. */
-  private loaded: { readonly client: RedisClientType; readonly isErrorReply: (error: unknown) => boolean } | undefined;
+  private loaded: { readonly client: Client; readonly isErrorReply: (error: unknown) => boolean } | undefined;
   private isClosed = false;
 
   constructor(
@@ -54,7 +54,7 @@ class RedisStore implements SharedStore {
   private async open(address: StoreAddress): Promise<void> {
     const { createClient, ErrorReply } = await import('@redis/client');
     // It was closed meanwhile.
-    if (this.closedAlready) return;
+    if (this.isClosed) return;
     const client = clientFor(createClient, address);
     this.loaded = { client, isErrorReply: error => error instanceof ErrorReply };
     client.on('error', (error: unknown) => this.lost(error));
@@ -62,18 +62,12 @@ class RedisStore implements SharedStore {
     try {
       await client.connect();
     } catch (error) {
-      return this.lost(error);
+      this.lost(error);
     }
-    if (this.closedAlready) return void (client.isOpen && client.destroy());
     this.send(['PING'], reply => {
       if (reply.at === 'octets') this.events.opened();
       else this.lost(new Error(reply.words));
     });
-  }
-
-  /** A function, because another turn of the event loop may have changed it. */
-  private get closedAlready(): boolean {
-    return this.isClosed;
   }
 
   private send(command: (string | Buffer)[], take: (reply: StoreReply) => void): void {
@@ -101,10 +95,10 @@ const NOTHING = Buffer.alloc(0);
 /** RESP: the first octet of a string (RESP_TYPES.BLOB_STRING, which is not loaded yet). */
 const BLOB_STRING = 36;
 
-function clientFor(createClient: Package['createClient'], { at, database, password }: StoreAddress): RedisClientType {
+function clientFor(createClient: typeof CreateClient, { at, database, password }: StoreAddress) {
+  // Whoever opens stores decides when to try again.
   const common = { connectTimeout: CONNECT_MS, reconnectStrategy: false } as const;
-  const options: RedisClientOptions = {
-    // Whoever opens stores decides when to try again.
+  return createClient({
     socket: 'path' in at ? { ...common, tls: false, path: at.path } : { ...common, host: at.address, port: at.port },
     database,
     ...(password === undefined ? {} : { password }),
@@ -113,6 +107,5 @@ function clientFor(createClient: Package['createClient'], { at, database, passwo
     disableOfflineQueue: true,
     disableClientInfo: true,
     maintNotifications: 'disabled',
-  };
-  return createClient(options) as RedisClientType;
+  });
 }

@@ -30,8 +30,7 @@ export function readRegularFile(path: string, { mostBytes, mayBeLink, problemOf 
   try {
     const stats = fstatSync(fd);
     const problem =
-      fileProblem(stats, problemOf) ??
-      (stats.size > mostBytes ? `it is larger than ${mostBytes} octets` : undefined);
+      fileProblem(stats, problemOf) ?? (stats.size > mostBytes ? `it is larger than ${mostBytes} octets` : undefined);
     if (problem !== undefined) throw new Error(problem);
     const octets = Buffer.alloc(stats.size);
     let filled = 0;

@@ -24,7 +24,7 @@ export interface SharedParts {
 export function shared({ answers, shared: current, routes, dnssecMode, observer }: SharedParts): Stage {
   return next => (query, settle) => {
     const store = current();
-    // Names of the local network are nobody else's business, and mean something else elsewhere.
+    // Routes lead into the local network. Their answers stay there, and may be different elsewhere.
     const isRouted = store !== undefined && routes().length > 0 && routeOf(routes(), query.name) !== undefined;
     const place = store === undefined || isRouted ? undefined : store.place(query.key, query.clientClass);
     if (store === undefined || place === undefined) return next(query, settle);
