@@ -163,10 +163,7 @@ export const GAUGES = {
   client_connections: { help: 'Open connections of clients.', labels: { proto: ['tcp', 'tls'] } },
   cache_entries: { help: 'Answers in the cache.', labels: {} },
   cache_bytes: { help: 'Memory that they are counted with.', labels: {} },
-  shared_cache_up: {
-    help: '1 where the store of cache.shared is in use, 0 where it is not reached. No series: none is configured.',
-    labels: {},
-  },
+  shared_cache_up: { help: '1 where the store of cache.shared is in use; 0: it is not, or there is none.', labels: {} },
   upstream_connections: { help: 'Open connections to servers.', labels: { upstream: OPEN } },
   upstream_up: {
     help: '1 where the server can be asked now in a way that the mode allows: over TLS, or in cleartext where the mode goes there.',

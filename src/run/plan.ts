@@ -374,7 +374,7 @@ function sharedPlan(
   texts: ReadonlyMap<string, string>,
 ): SharedPlan | undefined {
   const { url, key_file: keyFile, password_file: passwordFile, timeout: timeoutMs } = shared;
-  if (url === undefined) return undefined;
+  // Read without a store, too, so that a reload compares files with files.
   const key = reader.secret(
     keyFile,
     'cache.shared.key_file',
@@ -388,7 +388,7 @@ function sharedPlan(
     octets => /^[^\r\n]+/.exec(octets.toString())?.[0],
   );
   const settings = JSON.stringify(SHARED_SETTINGS.map(path => texts.get(path)));
-  return key && { store: { ...url, password }, timeoutMs, key, settings };
+  return url && key && { store: { ...url, password }, timeoutMs, key, settings };
 }
 
 /** A name in wire form, lower case. The check of the configuration has accepted it. */
