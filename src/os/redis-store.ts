@@ -1,20 +1,8 @@
-// A connection to Redis or Valkey. The package is loaded when a store is configured. This is its only importer.
-
-import type { createClient as CreateClient } from '@redis/client';
+// A connection to Redis or Valkey. The client is loaded when a store is configured (os/redis-client).
 
 import type { OpenStore, SharedStore, StoreEvents, StoreReply } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
-
-/** Where the store is, and how to be let in. */
-export interface StoreAddress {
-  /** An IP address and a port, or the path of a Unix socket. Names are never looked up. */
-  readonly at: { readonly address: string; readonly port: number } | { readonly path: string };
-  readonly database: number;
-  readonly password: string | undefined;
-}
-
-/** A connection that is not there after so long is given up, milliseconds. Whoever opens it gives up earlier. */
-const CONNECT_MS = 5000;
+import type { RedisClient, StoreAddress } from './redis-client.js';
 
 /** Opens stores at an address. */
 export const openRedis =
@@ -22,12 +10,10 @@ export const openRedis =
   events =>
     new RedisStore(address, events);
 
-type Client = ReturnType<typeof clientFor>;
-
 /** One connection. */
 class RedisStore implements SharedStore {
   /** Undefined until the package has been loaded. */
-  private loaded: { readonly client: Client; readonly isErrorReply: (error: unknown) => boolean } | undefined;
+  private loaded: { readonly client: RedisClient; readonly isErrorReply: (error: unknown) => boolean } | undefined;
   private isClosed = false;
 
   constructor(
@@ -48,17 +34,16 @@ class RedisStore implements SharedStore {
 
   close(): void {
     this.isClosed = true;
-    if (this.loaded?.client.isOpen === true) this.loaded.client.destroy();
+    this.loaded?.client.close();
   }
 
   private async open(address: StoreAddress): Promise<void> {
-    const { createClient, ErrorReply } = await import('@redis/client');
+    const { isErrorReply, redisClient } = await import('./redis-client.js');
     // It was closed meanwhile.
     if (this.isClosed) return;
-    const client = clientFor(createClient, address);
-    this.loaded = { client, isErrorReply: error => error instanceof ErrorReply };
-    client.on('error', (error: unknown) => this.lost(error));
-    client.on('end', () => this.lost(new Error('the connection has ended')));
+    const client = redisClient(address);
+    this.loaded = { client, isErrorReply };
+    client.onError(error => this.lost(error));
     try {
       await client.connect();
     } catch (error) {
@@ -73,7 +58,7 @@ class RedisStore implements SharedStore {
   private send(command: (string | Buffer)[], take: (reply: StoreReply) => void): void {
     if (this.loaded === undefined || this.isClosed) return;
     const { client, isErrorReply } = this.loaded;
-    void client.sendCommand(command, { typeMapping: { [BLOB_STRING]: Buffer } }).then(
+    void client.send(command).then(
       reply => {
         if (!this.isClosed) take({ at: 'octets', octets: Buffer.isBuffer(reply) ? reply : NOTHING });
       },
@@ -92,20 +77,3 @@ class RedisStore implements SharedStore {
 }
 
 const NOTHING = Buffer.alloc(0);
-/** RESP: the first octet of a string (RESP_TYPES.BLOB_STRING, which is not loaded yet). */
-const BLOB_STRING = 36;
-
-function clientFor(createClient: typeof CreateClient, { at, database, password }: StoreAddress) {
-  // Whoever opens stores decides when to try again.
-  const common = { connectTimeout: CONNECT_MS, reconnectStrategy: false } as const;
-  return createClient({
-    socket: 'path' in at ? { ...common, tls: false, path: at.path } : { ...common, host: at.address, port: at.port },
-    database,
-    ...(password === undefined ? {} : { password }),
-    // Every version of Redis and Valkey speaks this one.
-    RESP: 2,
-    disableOfflineQueue: true,
-    disableClientInfo: true,
-    maintNotifications: 'disabled',
-  });
-}

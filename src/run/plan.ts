@@ -12,7 +12,7 @@ import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
 import { type Name, nameOf } from '../dnssec/name.js';
-import type { StoreAddress } from '../os/redis-store.js';
+import type { StoreAddress } from '../os/redis-client.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
 import type { Route } from '../policy/routes.js';

@@ -8,7 +8,7 @@ import { SharedAnswers } from '../cache/shared-answers.js';
 import { SharedEntries } from '../cache/shared-entry.js';
 import { SharedLevel } from '../cache/shared-level.js';
 import type { Name } from '../dnssec/name.js';
-import type { StoreAddress } from '../os/redis-store.js';
+import type { StoreAddress } from '../os/redis-client.js';
 import { type Plan, SHARED_SETTINGS, type SharedPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
