@@ -23,9 +23,13 @@ import { eventually } from '../fixtures/rig.js';
 import { type Bench, bench, missing, type RunningServer, start } from '../fixtures/servers.js';
 
 const REDIS = 'redis-server';
+// One of them sends thousands of queries.
+t.setTimeout(180_000);
 const OPTIONS = { skip: missing(REDIS), timeout: 180_000 };
 const PASSWORD = 'only for this test';
 const ANSWER = ['192.0.2.1'];
+/** Reads of a store that has just frozen. */
+const MOST_LATE = 20;
 
 /** A daemon. */
 interface Replica extends At {
@@ -229,11 +233,15 @@ await t.test('somebody else writes the store: answers are right, and come from t
 });
 
 const RATE = 2000;
-const SECONDS = 4;
+const QUERIES = 3000;
+const ROUNDS = 4;
 const BURST_MS = 5;
+/** How often a question may be sent again: the kernel drops datagrams of a busy machine. */
+const MOST_SENT_AGAIN = 10;
 
+/** Milliseconds, of the questions that were not sent again. */
 interface Load {
-  readonly lost: number;
+  readonly unanswered: number;
   readonly p50: number;
   readonly p99: number;
 }
@@ -242,26 +250,40 @@ interface Load {
 async function load({ address, port }: At, label: string): Promise<Load> {
   const socket = createSocket('udp4');
   const sent: number[] = [];
-  const taken: number[] = [];
-  socket.on('message', reply => void taken.push(performance.now() - (sent[u16At(reply, 0)] ?? 0)));
+  const answered = new Map<number, number>();
+  socket.on('message', reply => {
+    const id = u16At(reply, 0);
+    if (!answered.has(id)) answered.set(id, performance.now() - (sent[id] ?? 0));
+  });
   await new Promise<void>(resolve => socket.connect(port, address, resolve));
+  const send = (id: number): void => {
+    const query = queryMessage(`${label}-${id}.example`);
+    putU16(query, 0, id);
+    socket.send(query);
+  };
   const begun = performance.now();
-  while (sent.length < RATE * SECONDS) {
-    const due = Math.min(((performance.now() - begun) * RATE) / 1000, RATE * SECONDS);
+  while (sent.length < QUERIES) {
+    const due = Math.min(((performance.now() - begun) * RATE) / 1000, QUERIES);
     while (sent.length < due) {
-      const query = queryMessage(`${label}-${sent.length}.example`);
-      putU16(query, 0, sent.length);
       sent.push(performance.now());
-      socket.send(query);
+      send(sent.length - 1);
     }
     await sleep(BURST_MS);
   }
-  await eventually(() => taken.length, sent.length);
+  const open = (): number[] => sent.flatMap((_, id) => (answered.has(id) ? [] : [id]));
+  await sleep(1000);
+  const first = [...answered.values()].sort((a, b) => a - b);
+  for (let again = 0; again < MOST_SENT_AGAIN && open().length > 0; again++) {
+    open().forEach(send);
+    await sleep(1000);
+  }
+  const unanswered = open().length;
   socket.close();
-  taken.sort((a, b) => a - b);
-  const at = (share: number): number => taken[Math.floor(share * taken.length)] ?? NaN;
-  return { lost: sent.length - taken.length, p50: at(0.5), p99: at(0.99) };
+  const at = (share: number): number => first[Math.floor(share * first.length)] ?? NaN;
+  return { unanswered, p50: at(0.5), p99: at(0.99) };
 }
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 
 await t.test(
   `frozen under ${RATE} missed queries/s: all are answered, and few have waited for it`,
@@ -273,25 +295,34 @@ await t.test(
     const without = await world.replica();
     await one.until(1);
     // So that both have a connection, and compiled code.
-    await load(one, 'warm');
-    await load(without, 'warm');
-    const said = (what: string, { p50, p99 }: Load): void =>
-      t.comment(`${what}: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`);
-    const plain = await load(without, 'plain');
-    said('no store', plain);
+    await load(one, 'warm-one');
+    await load(without, 'warm-without');
     const working = await load(one, 'working');
-    said('store that works', working);
     const timeouts = await one.metric(reads('timeout'));
     const { child } = world.redis();
     child.kill('SIGSTOP');
-    const frozen = await load(one, 'frozen');
-    said('store that is frozen', frozen);
-    const again = await load(without, 'again');
-    said('no store, once more', again);
-    t.same([plain.lost, working.lost, frozen.lost, again.lost], [0, 0, 0, 0]);
+    const frozen: Load[] = [];
+    const plain: Load[] = [];
+    // They take turns, since others use the machine, too.
+    for (let round = 0; round < ROUNDS; round++) {
+      frozen.push(await load(one, `frozen-${round}`));
+      plain.push(await load(without, `plain-${round}`));
+    }
+    const said = (what: string, all: readonly Load[]): void => {
+      const [p50, p99] = [median(all.map(each => each.p50)), median(all.map(each => each.p99))];
+      t.comment(`${what}: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (medians of ${all.length})`);
+    };
+    said('no store', plain);
+    said('a store that works', [working]);
+    said('a store that is frozen', frozen);
+    t.same(
+      [working, ...frozen, ...plain].filter(({ unanswered }) => unanswered > 0),
+      [],
+      'all are answered',
+    );
     const late = (await one.metric(reads('timeout'))) - timeouts;
-    t.comment(`${late} of ${RATE * SECONDS} reads of the frozen store have taken all of their time`);
-    t.ok(late <= 20, 'after the first few, nobody waits');
+    t.comment(`${late} of ${ROUNDS * QUERIES} clients have waited for the frozen store until the deadline`);
+    t.ok(late <= MOST_LATE, 'after the first few, nobody waits');
     t.equal(await one.metric('shared_cache_up'), 0);
     child.kill('SIGCONT');
     t.equal(await one.until(1), 1);
