@@ -226,7 +226,7 @@ function* idleDnssec({ dnssec, upstream }: Config): Iterable<Clash> {
 
 function* idleShared({ cache: { shared } }: Config): Iterable<Clash> {
   if (shared.url !== undefined) return;
-  for (const key of ['key_file', 'password_file', 'timeout'])
+  for (const key of ['key_file', 'password_file'])
     yield { path: `cache.shared.${key}`, words: 'there is no store (cache.shared.url)' };
 }
 

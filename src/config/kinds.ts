@@ -415,7 +415,7 @@ const REDIS_PORT = 6379;
 
 /** The URL of a store. */
 export const storeUrl = text<StoreUrl>(
-  'a URL such as redis://127.0.0.1:6379/0 or unix:///run/redis/redis.sock, with an IP address and without a password',
+  'the URL of a store such as redis://127.0.0.1:6379/0 or unix:///run/redis/redis.sock, with an IP address and without a password',
   input => {
     const [, path] = /^unix:\/\/(\/[^?#]+)$/.exec(input) ?? [];
     if (path !== undefined) return { at: { path }, database: 0 };
