@@ -41,6 +41,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   pino: 'observe/log.ts',
   'prom-client': 'observe/exposition.ts',
   koffi: 'os/libc.ts',
+  '@redis/client': 'os/redis-client.ts',
   uplot: 'page/page.ts',
 };
 

@@ -52,10 +52,25 @@ export interface Observer {
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;
-  /** `hit_aggressive`: an answer from denials of other names. `prefetch`: an answer is refreshed before it expires. */
+  /**
+   * `hit_aggressive`: an answer from denials of other names. `hit_shared`: one that another replica has stored.
+   * `prefetch`: an answer is refreshed before it expires.
+   */
   cache(
-    event: 'hit_positive' | 'hit_negative' | 'hit_stale' | 'hit_aggressive' | 'miss' | 'eviction' | 'prefetch',
+    event:
+      | 'hit_positive'
+      | 'hit_negative'
+      | 'hit_stale'
+      | 'hit_aggressive'
+      | 'hit_shared'
+      | 'miss'
+      | 'eviction'
+      | 'prefetch',
   ): void;
+  /** The store that replicas share was asked for an answer, or would have been. */
+  sharedRead(result: SharedRead): void;
+  /** An answer was given to it, or would have been. */
+  sharedWrite(result: SharedWrite): void;
   coalesced(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;
@@ -94,6 +109,14 @@ export interface NotedQuery {
 
 /** The limits of validation; label values of `dotstub_dnssec_limit_hits_total`. */
 export type DnssecLimit = 'signatures' | 'lookups' | 'nsec3_hashes' | 'dnskeys' | 'key_tags' | 'ds';
+
+/**
+ * What became of a question to the shared store. `unusable`: what it has is not authentic, or has expired. `skipped`: it
+ * was not asked, because it is off or has too much to do.
+ */
+export type SharedRead = 'hit' | 'miss' | 'unusable' | 'timeout' | 'refused' | 'skipped';
+/** What became of an answer for the shared store. `skipped`: as above. */
+export type SharedWrite = 'stored' | 'refused' | 'skipped';
 
 /** The state of an address of a server over TLS. */
 export type UpstreamState = 'probing' | 'private' | 'suspect' | 'failed';

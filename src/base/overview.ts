@@ -168,6 +168,7 @@ export const FINDINGS = [
   'config_refused',
   'unwritten',
   'unserved',
+  'shared_cache',
   'restart',
   'not_asked',
   'asked_beside',
@@ -190,6 +191,10 @@ export interface Finding {
   /** What to do about it; undefined: the words say it. */
   readonly advice: string | undefined;
 }
+
+/** The store that replicas share. `off`: it is not used for a while, and then tried again. */
+export type SharedCacheOverview =
+  { readonly at: 'opening' } | { readonly at: 'open' } | { readonly at: 'off'; readonly why: string };
 
 /** The whole daemon, with what is to be said about it. */
 export interface Overview extends Facts {
@@ -217,6 +222,8 @@ export interface Facts {
     readonly failures: number;
     readonly zones: number;
   };
+  /** Left out: there is none. */
+  readonly sharedCache?: SharedCacheOverview | undefined;
   /** Queries of clients that are waiting for an answer. */
   readonly inflight: number;
   /** Open sessions of clients. */

@@ -180,3 +180,28 @@ export interface HttpResponse {
 
 /** Sends a request and resolves to the response. Undefined: there was none in time, or none that is sound. It never rejects. */
 export type HttpGet = (request: HttpRequest) => Promise<HttpResponse | undefined>;
+
+/** What a store has said to a request. `refused`: the reason, in its words. */
+export type StoreReply =
+  { readonly at: 'octets'; readonly octets: Buffer } | { readonly at: 'refused'; readonly words: string };
+
+/** A connection to a store that keeps octets under keys, for others as well. */
+export interface SharedStore {
+  /** Reads the first `mostBytes` octets under a key; none if there is nothing. */
+  read(key: Buffer, mostBytes: number, take: (reply: StoreReply) => void): void;
+  /** Stores octets for some seconds. The reply has none. */
+  write(key: Buffer, octets: Buffer, seconds: number, take: (reply: StoreReply) => void): void;
+  /** Closes the connection. Nothing is called after that. A second call does nothing. */
+  close(): void;
+}
+
+/** The events of a store. Nothing is called after `closed`. */
+export interface StoreEvents {
+  /** It has answered a first request. */
+  opened(): void;
+  /** It could not be reached, or is not any more. Requests get no reply then. */
+  closed(words: string): void;
+}
+
+/** Connects to a store. It never throws. No event comes before it has returned. It sets no deadlines. */
+export type OpenStore = (events: StoreEvents) => SharedStore;

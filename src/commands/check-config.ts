@@ -81,14 +81,16 @@ interface NamedFile {
 }
 
 /** The files of this machine; those that are read are noted. */
-const noting = (named: NamedFile[]): PlanFiles => ({
-  ...systemFiles,
-  read(path, option) {
-    const contents = systemFiles.read(path, option);
-    named.push({ path, option });
-    return contents;
-  },
-});
+const noting = (named: NamedFile[]): PlanFiles => {
+  const noted =
+    (read: PlanFiles['read']): PlanFiles['read'] =>
+    (path, option) => {
+      const contents = read(path, option);
+      named.push({ path, option });
+      return contents;
+    };
+  return { ...systemFiles, read: noted(systemFiles.read), readSecret: noted(systemFiles.readSecret) };
+};
 
 /** Permissions of others: to read a file, and to pass through a directory. */
 const OTHERS_READ = 0o004;

@@ -146,6 +146,12 @@ function* cacheProblems({ cache }: Config): Iterable<Clash> {
       words: `${cache.min_ttl / 1000}s is above max_ttl (${cache.max_ttl / 1000}s); allowed: at most max_ttl`,
     };
   }
+  const { url, key_file: keyFile } = cache.shared;
+  if (url !== undefined && keyFile === undefined)
+    yield {
+      path: 'cache.shared',
+      words: 'url needs a key, or who can write the store could forge answers; allowed: cache.shared.key_file',
+    };
 }
 
 /**
@@ -159,6 +165,7 @@ export function withoutEffect(config: Config, isGiven: (path: string) => boolean
     ...idleServers(config),
     ...idleRoutes(config),
     ...idleDnssec(config),
+    ...idleShared(config),
     ...idleListeners(config),
     ...idleAccess(config),
   ];
@@ -215,6 +222,12 @@ function* idleDnssec({ dnssec, upstream }: Config): Iterable<Clash> {
   // TLSA records are validated in every mode.
   if (upstream.servers.some(({ dane }) => dane)) return;
   for (const key of ['trust_anchors', 'sha1', 'max_nsec3_iterations']) yield { path: `dnssec.${key}`, words };
+}
+
+function* idleShared({ cache: { shared } }: Config): Iterable<Clash> {
+  if (shared.url !== undefined) return;
+  for (const key of ['key_file', 'password_file'])
+    yield { path: `cache.shared.${key}`, words: 'there is no store (cache.shared.url)' };
 }
 
 function* idleListeners({ listen_tls: tls, front, log }: Config): Iterable<Clash> {

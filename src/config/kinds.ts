@@ -405,6 +405,31 @@ export const httpsPlace = text<HttpsPlace>(
     host === undefined ? path : `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}${path}`,
 );
 
+/** Where a store is that speaks the protocol of Redis. Names are never looked up. */
+export interface StoreUrl {
+  readonly at: { readonly address: string; readonly port: number } | { readonly path: string };
+  readonly database: number;
+}
+
+const REDIS_PORT = 6379;
+
+/** The URL of a store. */
+export const storeUrl = text<StoreUrl>(
+  'the URL of a store such as redis://127.0.0.1:6379/0 or unix:///run/redis/redis.sock, with an IP address and without a password',
+  input => {
+    const [, path] = /^unix:\/\/(\/[^?#]+)$/.exec(input) ?? [];
+    if (path !== undefined) return { at: { path }, database: 0 };
+    const [, place = '', database = '0'] = /^redis:\/\/([^/?#@]+)(?:\/(\d{1,5})?)?$/.exec(input) ?? [];
+    const parsed = parseAddressPort(place);
+    if (parsed === undefined) return undefined;
+    return { at: { address: parsed.address, port: parsed.port ?? REDIS_PORT }, database: Number(database) };
+  },
+  ({ at, database }) =>
+    'path' in at
+      ? `unix://${at.path}`
+      : `redis://${isIPv4(at.address) ? at.address : `[${at.address}]`}:${at.port}/${database}`,
+);
+
 /** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, in the notation of RFC 7469). The value is the base64 alone. */
 export const pin = text(
   'a pin such as sha256/ and 44 characters of base64',

@@ -20,6 +20,7 @@ import {
   path,
   pin,
   size,
+  storeUrl,
   trustAnchor,
 } from './kinds.js';
 import { group, groups, list, option, optional, type ValuesOf } from './shape.js';
@@ -282,6 +283,29 @@ export const schema = {
     aggressive_nsec: option(flag, true, 'Answer from validated NSEC and NSEC3 records (RFC 8198).'),
     persist: option(flag, true, 'Keep the cache over restarts, in state_directory.'),
     save_every: option(duration(10 * SECOND, DAY), 10 * MINUTE, 'How often the cache is written, beside at the end.'),
+    shared: group(
+      'A store (Redis or Valkey) in which replicas with the same configuration share their answers. Answers are encrypted and authenticated there.',
+      {
+        url: optional(
+          storeUrl,
+          'The store. Left out: nothing is shared. The connection is not encrypted, the answers are.',
+          { example: { at: { address: '127.0.0.1', port: 6379 }, database: 0 } },
+        ),
+        key_file: optional(
+          path,
+          'The key of all replicas: 32 octets in base64, as "openssl rand -base64 32" prints them. Only the owner, and a group that reads, may have access.',
+          { example: '/etc/dotstub/shared.key' },
+        ),
+        password_file: optional(path, 'The password for the store, with access as for `key_file`.', {
+          example: '/etc/dotstub/store.password',
+        }),
+        timeout: option(
+          duration(1, SECOND),
+          20,
+          'How long a client waits for the store before the servers are asked. A store that does not answer in time is not asked for a while.',
+        ),
+      },
+    ),
   }),
   front: group('The fast path: answers from cache over UDP.', {
     threads: option(

@@ -212,7 +212,7 @@ function portalWords({ by, openMs, leftMs }: PortalOverview): string {
   return `a portal window is open for ${left ?? ''} more, and some names go in cleartext: ${why} ${open ?? ''} ago`;
 }
 
-function* operating({ draining, reload, waiting, unwritten, unserved }: Facts): Iterable<Finding> {
+function* operating({ draining, reload, waiting, unwritten, unserved, sharedCache }: Facts): Iterable<Finding> {
   if (draining) yield finding('down', 'draining', 'it is being taken out of service');
   if (!reload.taken) {
     const words = 'the configuration file was refused when it was last read, and the one before is in force';
@@ -224,6 +224,15 @@ function* operating({ draining, reload, waiting, unwritten, unserved }: Facts): 
   }
   for (const words of unwritten) yield finding('weak', 'unwritten', words);
   for (const words of unserved) yield finding('weak', 'unserved', words);
+  if (sharedCache?.at === 'off') {
+    const words = `answers are not shared with other replicas: the store is not used (${sharedCache.why})`;
+    yield finding(
+      'note',
+      'shared_cache',
+      words,
+      'is it running, and is cache.shared.url right? it is tried again by itself',
+    );
+  }
 }
 
 /** The servers, each once. */

@@ -20,6 +20,8 @@ export type NegativeAnchorRemoval =
   | 'configured'
   | 'none';
 
+const NONE: readonly Name[] = [];
+
 /** The most temporary ones. */
 const MOST_TEMPORARY = 256;
 
@@ -126,6 +128,13 @@ export class NegativeAnchors {
     const wanted = new Set(names);
     this.configured = wanted;
     return [...[...before].filter(name => !wanted.has(name)), ...[...wanted].filter(name => !before.has(name))];
+  }
+
+  /** The names of the temporary ones, in order. */
+  get temporaryNames(): readonly Name[] {
+    if (this.temporary.size === 0) return NONE;
+    this.dropEnded();
+    return [...this.temporary.keys()].sort();
   }
 
   /** All but those of special names. */

@@ -7,6 +7,8 @@ import type {
   ClosedBy,
   DnssecLimit,
   Dropped,
+  SharedRead,
+  SharedWrite,
   Source,
   Transport,
   UpstreamError,
@@ -68,6 +70,8 @@ const DROPPED: readonly Dropped[] = [
 ];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds'];
+const SHARED_READS: readonly SharedRead[] = ['hit', 'miss', 'unusable', 'timeout', 'refused', 'skipped'];
+const SHARED_WRITES: readonly SharedWrite[] = ['stored', 'refused', 'skipped'];
 /** Errors that every server may have; the series of others begin when they occur. */
 const UPSTREAM_ERRORS: readonly UpstreamError[] = [
   'bootstrap',
@@ -102,10 +106,18 @@ export const COUNTERS = {
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
   coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
-  cache_hits_total: { help: 'Answers from cache.', labels: { kind: ['positive', 'negative', 'stale', 'aggressive'] } },
+  cache_hits_total: {
+    help: 'Answers from cache.',
+    labels: { kind: ['positive', 'negative', 'stale', 'aggressive', 'shared'] },
+  },
   cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },
   prefetch_total: { help: 'Answers that were refreshed before they expired.', labels: {} },
   cache_evictions_total: { help: 'Entries that were removed to make room.', labels: {} },
+  shared_cache_reads_total: {
+    help: 'Questions to the store of cache.shared. unusable: not authentic, or expired; skipped: it is off, or has too much to do.',
+    labels: { result: SHARED_READS },
+  },
+  shared_cache_writes_total: { help: 'Answers for the store of cache.shared.', labels: { result: SHARED_WRITES } },
   profile_transitions_total: {
     help: 'Changes in what is known about reaching addresses over TLS.',
     labels: { from: TLS_STATES, to: TLS_STATES },
@@ -163,6 +175,7 @@ export const GAUGES = {
   client_connections: { help: 'Open connections of clients.', labels: { proto: ['tcp', 'tls'] } },
   cache_entries: { help: 'Answers in the cache.', labels: {} },
   cache_bytes: { help: 'Memory that they are counted with.', labels: {} },
+  shared_cache_up: { help: '1 where the store of cache.shared is in use; 0: it is not, or there is none.', labels: {} },
   upstream_connections: { help: 'Open connections to servers.', labels: { upstream: OPEN } },
   upstream_up: {
     help: '1 where the server can be asked now in a way that the mode allows: over TLS, or in cleartext where the mode goes there.',

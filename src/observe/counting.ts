@@ -7,6 +7,8 @@ import type {
   Dropped,
   Observer,
   ServerObserver,
+  SharedRead,
+  SharedWrite,
   Source,
   Transport,
   UpstreamState,
@@ -139,6 +141,9 @@ export class Counting implements Observer {
       case 'hit_aggressive':
         this.counters.cache_hits_total.at('aggressive').count++;
         return;
+      case 'hit_shared':
+        this.counters.cache_hits_total.at('shared').count++;
+        return;
       case 'prefetch':
         this.counters.prefetch_total.at().count++;
         return;
@@ -148,6 +153,14 @@ export class Counting implements Observer {
       case 'eviction':
         this.evictions.count++;
     }
+  }
+
+  sharedRead(result: SharedRead): void {
+    this.counters.shared_cache_reads_total.at(result).count++;
+  }
+
+  sharedWrite(result: SharedWrite): void {
+    this.counters.shared_cache_writes_total.at(result).count++;
   }
 
   coalesced(): void {

@@ -80,6 +80,7 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   ],
   cache_entries: ({ cache }) => one(cache.entries),
   cache_bytes: ({ cache }) => one(cache.bytes),
+  shared_cache_up: ({ sharedCache }) => one(sharedCache?.at === 'open' ? 1 : 0),
   upstream_connections: perServer(({ addresses }) => addresses.reduce((sum, { connections }) => sum + connections, 0)),
   upstream_up: perServer(({ addresses }) => (addresses.some(isReached) ? 1 : 0)),
   upstream_authenticated: perServer(({ addresses }) => (addresses.some(({ authenticated }) => authenticated) ? 1 : 0)),

@@ -7,6 +7,7 @@ import { wheel } from '../base/wheel.js';
 import type { AnswerCache } from '../cache/answers.js';
 import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
+import type { SharedAnswers } from '../cache/shared-answers.js';
 import type { Denials } from '../dnssec/denials.js';
 import type { Matcher } from '../policy/access.js';
 import type { Upstream } from '../upstream/pool.js';
@@ -23,6 +24,7 @@ import { kept } from './stages/kept.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
+import { shared } from './stages/shared.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
 import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
@@ -32,6 +34,8 @@ import type { Validations } from './validation/validations.js';
 export interface ResolverParts {
   readonly answers: AnswerCache;
   readonly failures: FailureCache<Outcome>;
+  /** What replicas share; undefined: nothing. */
+  readonly shared: () => SharedAnswers | undefined;
   readonly denials: Denials;
   /** Whether names are answered from denials of others. */
   readonly aggressive: () => boolean;
@@ -110,9 +114,13 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // `coalesced`: a client that repeats a failed question must not start another exchange with upstream.
     failedLately(parts),
 
-    // Around all expensive work. Below `cached`: otherwise every hit would enter and leave its table. Above `kept`: an
+    // Around all expensive work, the question to the shared store included. Below `cached`: otherwise every hit would enter and leave its table. Above `kept`: an
     // answer is stored once, not once for each client that waits.
     coalesced(parts),
+
+    // Below `coalesced`: one question to the store for all clients that wait. Above `kept`: what it has was kept by
+    // another replica, and is not a result of our servers.
+    shared({ ...parts, dnssecMode: () => parts.validations.mode }),
 
     // Around `validated`: the verdict is stored with the answer, and validation is not repeated for each client. Around
     // `routed`: answers about names of the local network are cached like all others.

@@ -8,6 +8,7 @@ import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
 import { httpGet } from '../os/http-get.js';
 import type { Libc } from '../os/libc.js';
 import type { NetworkChange } from '../os/network.js';
+import { openRedis } from '../os/redis-store.js';
 import { type StateStore, stateStore } from '../os/state-store.js';
 import { dialDatagram } from '../upstream/plain.js';
 import { Clients } from './clients.js';
@@ -19,7 +20,9 @@ import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 import { Recheck } from './recheck.js';
+import type { Live } from './reload.js';
 import { READY_SHARE, Resolution } from './resolution.js';
+import { SharedCache } from './shared-cache.js';
 import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
@@ -45,6 +48,7 @@ export class Core {
   /** The memory of ready replies, which front threads share. */
   readonly packets: SharedArrayBuffer;
   readonly ready: PacketCache;
+  readonly sharedCache: SharedCache;
   readonly resolution: Resolution;
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
@@ -85,8 +89,20 @@ export class Core {
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
     const { store, network, clients, upstreams } = this;
+    this.sharedCache = opened.add(
+      new SharedCache(
+        {
+          ...common,
+          openStore: openRedis,
+          clockIsWrong: () => network.clockIsBefore !== undefined,
+          unsigned: () => this.resolution.negative.temporaryNames,
+        },
+        plan,
+      ),
+    );
+    const { sharedCache } = this;
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, upstreams, sharedCache, httpGet: httpGet() },
       roots: () => upstreams.roots,
       forgotten: () => this.ready.clear(),
     };
@@ -100,8 +116,14 @@ export class Core {
 
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
-    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
+    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, counted } = this;
+    const { observer } = counted;
+    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, observer };
+  }
+
+  /** The parts that a reload can change, in the order in which they commit. */
+  get live(): readonly Live[] {
+    return [this.clients, this.resolution, this.sharedCache, this.upstreams];
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

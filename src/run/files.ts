@@ -1,11 +1,11 @@
 // Reads the files that a configuration names, and reports problems in words that say how to fix them.
 
 import { createHash, X509Certificate } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, type Stats } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
 import { wordsFor } from '../base/system-error.js';
-import { readRegularFile } from '../os/regular-file.js';
+import { type ReadLimits, readRegularFile } from '../os/regular-file.js';
 import { hybridGroups } from '../upstream/dial.js';
 import type { FileContents, PlanFiles } from './plan.js';
 import { StartError } from './start-error.js';
@@ -19,20 +19,15 @@ const SYSTEM_ROOTS = [
 ];
 
 /** The roots of a system have less than 1 MiB. */
-const LIMITS = { mostBytes: 1 << 24, mayBeLink: true } as const;
+const LIMITS: ReadLimits = { mostBytes: 1 << 24, mayBeLink: true };
+/** A key or a password. */
+const SECRET_LIMITS: ReadLimits = { mostBytes: 4096, mayBeLink: true, problemOf: stats => secretProblem(stats) };
 
 /** The files of this machine. */
 export const systemFiles: PlanFiles = {
   systemRoots: () => SYSTEM_ROOTS.find(existsSync),
-  read(path, option) {
-    let octets: Buffer;
-    try {
-      octets = readRegularFile(path, LIMITS);
-    } catch (error) {
-      throw refusal(option, `${path} cannot be read (${wordsFor(error)})`);
-    }
-    return { path, octets, digest: digestOf(octets) };
-  },
+  read: (path, option) => contentsOf(path, option, LIMITS),
+  readSecret: (path, option) => contentsOf(path, option, SECRET_LIMITS),
   checkRoots({ path, octets }, option) {
     // Only the first certificate: parsing all of them would double the time of a start. TLS skips those that it cannot
     // read.
@@ -60,6 +55,27 @@ export const systemFiles: PlanFiles = {
     );
   },
 };
+
+/** @throws StartError */
+function contentsOf(path: string, option: string, limits: ReadLimits): FileContents {
+  try {
+    const octets = readRegularFile(path, limits);
+    return { path, octets, digest: digestOf(octets) };
+  } catch (error) {
+    throw refusal(option, `${path} cannot be read (${wordsFor(error)})`);
+  }
+}
+
+/** Others must not read a secret, and nobody but its owner may change it. A group may read it: systemd and Kubernetes do that. */
+const MUST_NOT = 0o037;
+
+function secretProblem({ uid, mode }: Stats): string | undefined {
+  const own = process.getuid?.();
+  // Root checks the configuration of a service that has an account of its own.
+  if (own !== 0 && uid !== 0 && uid !== own) return 'it belongs to another user';
+  if ((mode & MUST_NOT) === 0) return undefined;
+  return `others have access to it (mode ${(mode & 0o777).toString(8)}): make that 600, or 640 for a group`;
+}
 
 /** Runs what OpenSSL refuses if a file cannot be used. @throws StartError */
 function usable(option: string, what: string, use: () => unknown): void {

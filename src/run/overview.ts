@@ -12,6 +12,7 @@ import type { Logging } from './logging.js';
 import type { Network } from './network.js';
 import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
+import type { SharedCache } from './shared-cache.js';
 import type { Service } from './service.js';
 import type { Upstreams } from './upstreams.js';
 import type { Web } from './web.js';
@@ -25,6 +26,7 @@ export interface OverviewParts {
   readonly counted: { readonly lately: LatelyOverview };
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
+  readonly sharedCache: SharedCache;
   readonly listeners: Listeners;
   readonly web: Web;
   readonly logging: Logging;
@@ -60,6 +62,7 @@ function factsOf(parts: OverviewParts): Facts {
     servers: upstreams.overview(id => resolution.dnssecOf(id)),
     unanswered: upstreams.unanswered,
     cache: resolution.cache,
+    sharedCache: parts.sharedCache.overview,
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,

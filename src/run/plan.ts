@@ -6,11 +6,13 @@ import type { Mode } from '../base/overview.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { StaleSettings } from '../pipeline/stages/stale.js';
 import type { TtlLimits } from '../cache/entry.js';
+import { sharedKeyFrom } from '../cache/shared-entry.js';
 import { dnssecModeOf, modeOf } from '../config/combinations.js';
 import { OPTIONS, optionText } from '../config/options.js';
 import type { Config } from '../config/schema.js';
 import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js';
 import { type Name, nameOf } from '../dnssec/name.js';
+import type { StoreAddress } from '../os/redis-client.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
 import type { Route } from '../policy/routes.js';
@@ -40,7 +42,9 @@ export type PairOptions = Readonly<Record<'certificate' | 'key', string>>;
 
 /** Reads the files of a plan. All functions throw StartError, with the option to correct. */
 export interface PlanFiles {
-  read(path: string, option: string): FileContents;
+  readonly read: (path: string, option: string) => FileContents;
+  /** Reads a file to which others must have no access. */
+  readonly readSecret: (path: string, option: string) => FileContents;
   /** The system's trusted roots; undefined: those of Node.js are used. */
   systemRoots(): string | undefined;
   checkRoots(file: FileContents, option: string): void;
@@ -94,6 +98,15 @@ export interface ResolutionPlan {
   readonly portalProbe: HttpPlace | undefined;
 }
 
+/** The store that replicas share. */
+export interface SharedPlan {
+  readonly store: StoreAddress;
+  readonly timeoutMs: number;
+  readonly key: Buffer;
+  /** The options that answers depend on, as text. Replicas that differ in it share nothing. */
+  readonly settings: string;
+}
+
 /** An address to listen on. */
 export interface Listen {
   readonly address: string;
@@ -122,6 +135,8 @@ export interface Plan {
   readonly resolution: ResolutionPlan;
   /** Whether the cache outlives a restart, and how often it is written. */
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
+  /** Undefined: nothing is shared. */
+  readonly shared: SharedPlan | undefined;
   readonly allow: readonly Network[];
   readonly snoop: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
@@ -153,6 +168,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     { certificate: 'upstream.client_certificate', key: 'upstream.client_key' },
   );
   const certificate = reader.pair(tls, { certificate: 'listen_tls.certificate', key: 'listen_tls.key' });
+  const shared = sharedPlan(config, reader, texts);
   if (reader.problems.length > 0) throw StartError.ofOptions(reader.problems);
   return {
     texts,
@@ -164,6 +180,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },
     snapshot: { isOn: config.cache.persist, everyMs: config.cache.save_every },
+    shared,
     cacheBytes: config.cache.size,
     stateDirectory: config.state_directory,
     control: config.control,
@@ -215,8 +232,26 @@ class FileReader {
     return { certificate, key };
   }
 
-  private file(path: string, option: string): FileContents | undefined {
-    const contents = this.attempt(() => this.files.read(path, option));
+  /** A secret: what `use` makes of a file; undefined: it is not given, or cannot be used. @param expected what it holds */
+  secret<T>(
+    path: string | undefined,
+    option: string,
+    expected: string,
+    use: (octets: Buffer) => T | undefined,
+  ): T | undefined {
+    const file = path === undefined ? undefined : this.file(path, option, () => this.files.readSecret(path, option));
+    const used = file && use(file.octets);
+    if (file !== undefined && used === undefined)
+      this.problems.push({ path: option, words: `${file.path} does not hold ${expected}` });
+    return used;
+  }
+
+  private file(
+    path: string,
+    option: string,
+    read = (): FileContents => this.files.read(path, option),
+  ): FileContents | undefined {
+    const contents = this.attempt(read);
     if (contents === undefined) return undefined;
     this.read.push(contents);
     this.texts.set(option, `${this.texts.get(option) ?? ''} ${contents.digest}`);
@@ -317,6 +352,46 @@ function resolutionPlan(config: Config): ResolutionPlan {
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };
+}
+
+/**
+ * The options that an answer depends on. Routes are not among them: their answers are not shared. The files of
+ * trusted roots are not either: each machine has its own.
+ */
+export const SHARED_SETTINGS = [
+  'upstream.mode',
+  'upstream.servers',
+  'dnssec.mode',
+  'dnssec.trust_anchors',
+  'dnssec.negative_trust_anchors',
+  'dnssec.sha1',
+  'dnssec.max_nsec3_iterations',
+  'cache.min_ttl',
+  'cache.max_ttl',
+  'cache.negative_max_ttl',
+] as const;
+
+function sharedPlan(
+  { cache: { shared } }: Config,
+  reader: FileReader,
+  texts: ReadonlyMap<string, string>,
+): SharedPlan | undefined {
+  const { url, key_file: keyFile, password_file: passwordFile, timeout: timeoutMs } = shared;
+  // Read without a store, too, so that a reload compares files with files.
+  const key = reader.secret(
+    keyFile,
+    'cache.shared.key_file',
+    'a key; expected: 32 octets in base64, as "openssl rand -base64 32" prints them',
+    sharedKeyFrom,
+  );
+  const password = reader.secret(
+    passwordFile,
+    'cache.shared.password_file',
+    'a password; expected: one line of text',
+    octets => /^[^\r\n]+/.exec(octets.toString())?.[0],
+  );
+  const settings = JSON.stringify(SHARED_SETTINGS.map(path => texts.get(path)));
+  return url && key && { store: { ...url, password }, timeoutMs, key, settings };
 }
 
 /** A name in wire form, lower case. The check of the configuration has accepted it. */

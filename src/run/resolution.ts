@@ -35,6 +35,7 @@ import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
+import type { SharedCache } from './shared-cache.js';
 import { plainServers } from './servers.js';
 import { allocated } from './start-error.js';
 import { TYPE } from '../wire/rrtype.js';
@@ -53,6 +54,7 @@ export interface ResolutionParts {
   readonly network: Network;
   readonly upstreams: Upstreams;
   readonly clients: Clients;
+  readonly sharedCache: SharedCache;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
   readonly httpGet: HttpGet;
@@ -160,6 +162,7 @@ export class Resolution implements Live {
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
+      shared: () => this.parts.sharedCache.answers,
       denials: this.denials,
       aggressive: () => this.plan.aggressive,
       upstream: upstreams.asked,
@@ -258,6 +261,7 @@ export class Resolution implements Live {
     // A name may be in any gap.
     this.denials.clear();
     const forgotten = this.answers.forget(isMeant);
+    this.parts.sharedCache.forget();
     this.parts.forgotten();
     this.jobs.lookAgain();
     return forgotten;
@@ -267,6 +271,7 @@ export class Resolution implements Live {
   forgetNegative(): number {
     this.denials.clear();
     const forgotten = this.answers.forgetNegative();
+    this.parts.sharedCache.forget();
     this.parts.forgotten();
     this.jobs.lookAgain();
     return forgotten;

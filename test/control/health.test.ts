@@ -107,6 +107,12 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
   config_refused: [{ reload: { taken: false, takenMs: 0 } }, 'weak', /file was refused/, /check-config/],
   unserved: [{ unserved: ['HTTP: no address [::1]:9153 yet (metrics.listen)'] }, 'weak', /metrics\.listen/],
   unwritten: [{ unwritten: ['/x cannot be written'] }, 'weak', /^\/x cannot be written$/],
+  shared_cache: [
+    { sharedCache: { at: 'off', why: 'connection refused' } },
+    'note',
+    /^answers are not shared with other replicas: the store is not used \(connection refused\)$/,
+    /cache\.shared\.url/,
+  ],
   restart: [{ waiting: ['log.format'] }, 'weak', /after a restart: log\.format$/, /restart/],
   not_asked: [
     around({ resolvConf: { nameservers: ['192.0.2.1'], search: [] } }),

@@ -105,3 +105,41 @@ await t.test(
     t.notOk(changedOptions(system, written).includes('dnssec.mode'), 'the same in other words');
   },
 );
+
+const KEY = Buffer.alloc(32, 1).toString('base64');
+const sharing = (more = ''): string =>
+  `cache: { shared: { url: "redis://[::1]", key_file: /shared.key, password_file: /password } }\n${more}`;
+
+await t.test('the store that replicas share: its address, its secrets, and what answers depend on', t => {
+  const files = fakeFiles({ '/shared.key': `${KEY}\n`, '/password': 'open sesame\n' });
+  const { shared, files: read } = planFor(sharing(), files);
+  t.match(shared, {
+    store: { at: { address: '::1', port: 6379 }, database: 0, password: 'open sesame' },
+    timeoutMs: 20,
+    key: Buffer.alloc(32, 1),
+  });
+  t.strictSame(read, ['/shared.key', '/password'], 'a change of them is followed');
+  t.equal(planFor('').shared, undefined);
+  for (const same of ['log: { level: debug }', 'access: { snoop: [127.0.0.1] }'])
+    t.equal(planFor(sharing(same), files).shared?.settings, shared?.settings, same);
+  for (const other of [
+    'dnssec: { mode: off }',
+    'dnssec: { negative_trust_anchors: [corp.example] }',
+    'upstream: { mode: off }',
+    'upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }',
+  ])
+    t.not(planFor(sharing(other), files).shared?.settings, shared?.settings, other);
+  t.end();
+});
+
+await t.test('secrets that are none are refused, all at once', t => {
+  const bad = fakeFiles({ '/shared.key': 'too short', '/password': '\n' });
+  const key = 'a key; expected: 32 octets in base64, as "openssl rand -base64 32" prints them';
+  t.throws(() => planFor(sharing(), bad), {
+    message: [
+      `cache.shared.key_file: /shared.key does not hold ${key}`,
+      'cache.shared.password_file: /password does not hold a password; expected: one line of text',
+    ].join('\n'),
+  });
+  t.end();
+});

@@ -13,6 +13,7 @@ import { recordedLog } from '../fixtures/recorder.js';
 
 const FILES: PlanFiles = {
   read: path => ({ path, octets: Buffer.alloc(0), digest: '' }),
+  readSecret: path => ({ path, octets: Buffer.alloc(0), digest: '' }),
   systemRoots: () => undefined,
   checkRoots: () => undefined,
   checkPair: () => undefined,

@@ -5,7 +5,7 @@ import t from 'tap';
 import type { Failure } from '../../src/base/outcome.js';
 import { wallMs } from '../../src/base/time.js';
 import { checkConfig } from '../../src/config/check.js';
-import { planOf } from '../../src/run/plan.js';
+import { type FileContents, planOf } from '../../src/run/plan.js';
 import { Upstreams } from '../../src/run/upstreams.js';
 import { networkMemory } from '../../src/upstream/memory.js';
 import type { Upstream, UpstreamReply } from '../../src/upstream/pool.js';
@@ -28,6 +28,7 @@ function upstreams() {
   const checked = checkConfig(TEXT);
   if (!checked.ok) throw new Error('not a configuration');
   let looks = 0;
+  const emptyFile = (path: string): FileContents => ({ path, octets: Buffer.alloc(0), digest: '' });
   const files = {
     systemRoots: () => undefined,
     checkRoots: () => undefined,
@@ -48,7 +49,7 @@ function upstreams() {
       look: () => void looks++,
       exchanged: () => undefined,
     },
-    planOf(checked.config, { ...files, read: path => ({ path, octets: Buffer.alloc(0), digest: '' }) }),
+    planOf(checked.config, { ...files, read: emptyFile, readSecret: emptyFile }),
   );
   /** Asks, and gives what came of it so far. */
   const ask = (of: Upstream): (UpstreamReply | Failure)[] => {
