@@ -15,7 +15,7 @@ import { type AgeSec, ageSec, type WallMs } from '../base/time.js';
 
 /** What is cached under a key. */
 export interface SnapshotRecord {
-  readonly kind: 'answer' | 'lookup';
+  readonly kind: 'answer' | 'lookup' | 'denial';
   /** Characters 0 … 255. */
   readonly key: string;
   /** The label of the server that it came from. */
@@ -32,7 +32,7 @@ export interface Moment {
 
 /** The first octets of a file. The number is the version: a file of another one is not read. */
 const MAGIC = Buffer.from('dotstub cache 1\n');
-const KINDS = ['answer', 'lookup'] as const;
+const KINDS = ['answer', 'lookup', 'denial'] as const;
 const PIECE_HEAD_BYTES = 8;
 const RECORD_HEAD_BYTES = 20;
 const END = 0xffffffff;

@@ -24,6 +24,7 @@ import { provenLookup } from '../pipeline/proven-lookup.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import { type Traced, trace } from '../pipeline/trace.js';
+import { denialRecords, restoreDenial } from '../pipeline/validation/denial-records.js';
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
 import { type Portal, portal } from '../policy/portal.js';
@@ -193,13 +194,20 @@ export class Resolution implements Live {
   /** All that is cached and may be used after a restart. */
   *records(): Iterable<SnapshotRecord> {
     yield* this.remembered.records();
+    yield* denialRecords(this.denials, this.parts.ageNow());
     yield* this.answers.records(this.parts.ageNow(), this.plan.stale.mostSec);
   }
 
   /** Takes what was cached before the restart. */
   restore(record: SnapshotRecord): void {
-    if (record.kind === 'answer') this.answers.restore(record);
-    else this.remembered.restore(record);
+    switch (record.kind) {
+      case 'answer':
+        return this.answers.restore(record);
+      case 'lookup':
+        return this.remembered.restore(record);
+      case 'denial':
+        return restoreDenial(this.denials, record, this.parts.ageNow());
+    }
   }
 
   /** Changes when something is forgotten. */

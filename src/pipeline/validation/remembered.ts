@@ -34,9 +34,12 @@ export class RememberedLookups {
    * @param isKnown whether they have proven something about a name: others were asked for on suspicion
    */
   put(results: ReadonlyMap<string, LookupResult>, isKnown: (name: Name) => boolean, ageNow: AgeSec): void {
-    for (const [key, found] of results)
-      if (found.at === 'answer' && found.message !== undefined && isKnown(nameInLookupKey(key)))
-        this.set(key, { message: found.message, label: found.upstream, storedAt: ageNow, restored: false });
+    for (const [key, found] of results) {
+      if (found.at !== 'answer' || found.message === undefined || !isKnown(nameInLookupKey(key))) continue;
+      // One of the last start is as old as it was.
+      if (this.table.get(key)?.message === found.message) continue;
+      this.set(key, { message: found.message, label: found.upstream, storedAt: ageNow, restored: false });
+    }
   }
 
   private set(key: string, lookup: RememberedLookup): void {
@@ -61,9 +64,9 @@ export class RememberedLookups {
     this.restored = 0;
   }
 
-  /** All responses, for a snapshot. */
+  /** All responses, for a snapshot, those first that were used the longest time ago: to read them keeps this order. */
   *records(): Iterable<SnapshotRecord> {
-    for (const key of this.table.keys()) {
+    for (const key of this.table.keys().toReversed()) {
       const found = this.table.get(key);
       if (found !== undefined)
         yield { kind: 'lookup', key, label: found.label, storedAt: found.storedAt, payload: found.message };
