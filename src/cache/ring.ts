@@ -35,8 +35,9 @@ const FIRST_SLOTS = 1024;
 const LIMITS = {
   /** Above this load the index grows. If it cannot grow, records are evicted before the memory is full. */
   load: 0.8,
-  /** The most second chances per record written, so that no write takes long. */
+  /** The most second chances per record written, and one more for so many of its octets, so that no write takes long. */
   chances: 16,
+  bytesPerChance: 16,
   /** A record may take this part of the memory: a larger one would evict too many others. */
   largestPart: 1 / 8,
   /** The most octets that a record leaves unused in the place of the one before it. */
@@ -126,9 +127,9 @@ export class Ring {
       this.deleteAt(slot);
     }
     if (bytes > this.octets.length * LIMITS.largestPart || key.length > 0xffff) return -1;
-    while (this.live >= LIMITS.load * this.mask) {
+    for (let chances: number = LIMITS.chances; this.isIndexFull;) {
       if (this.mask + 1 < this.mostSlots) this.grow();
-      else this.evict(false);
+      else if (this.evict(chances > 0)) chances--;
     }
     const record = this.room(bytes);
     const { octets } = this;
@@ -216,7 +217,7 @@ export class Ring {
   /** Finds `bytes` in one piece at the head, giving up the oldest records. Returns the offset. */
   private room(bytes: number): number {
     const size = this.octets.length;
-    for (let chances: number = LIMITS.chances; ;) {
+    for (let chances = LIMITS.chances + bytes / LIMITS.bytesPerChance; ;) {
       const at = this.head % size;
       const needed = at + bytes > size ? size - at : bytes;
       if (this.head + needed - this.tail > size) {
@@ -245,7 +246,7 @@ export class Ring {
     const hash = i32At(octets, record + HASH_AT);
     const slot = this.slotAt(record, hash);
     const to = this.head % size;
-    const stays = (state & ASKED) !== 0 || this.liveBytes < LIMITS.livePart * size;
+    const stays = (state & ASKED) !== 0 || (this.liveBytes < LIMITS.livePart * size && !this.isIndexFull);
     if (mayMove && stays && to + bytes <= size) {
       octets.copyWithin(to, record, record + bytes);
       octets[to + STATE_AT] = state & ~ASKED;
@@ -259,6 +260,10 @@ export class Ring {
     this.tail += bytes;
     this.onEvict();
     return false;
+  }
+
+  private get isIndexFull(): boolean {
+    return this.live >= LIMITS.load * this.mask;
   }
 
   private recordAt(slot: number): number {

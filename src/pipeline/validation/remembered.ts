@@ -1,6 +1,7 @@
 // DS and DNSKEY responses that have proven something, kept for the next start: with them, the chain of trust of a known
 // zone is checked again without a question to a server.
 
+import { ownCopy } from '../../base/octets.js';
 import { type Bounded, bounded } from '../../base/bounded.js';
 import type { AgeSec } from '../../base/time.js';
 import type { SnapshotRecord } from '../../cache/snapshot.js';
@@ -17,7 +18,8 @@ interface RememberedLookup {
   readonly restored: boolean;
 }
 
-const FIXED_BYTES = 200;
+/** The octets of a response beside its message and its key, about: objects, and its place in the table. */
+const FIXED_BYTES = 500;
 
 /** The responses, by key of the lookup. */
 export class RememberedLookups {
@@ -38,7 +40,7 @@ export class RememberedLookups {
       if (found.at !== 'answer' || found.message === undefined || !isKnown(nameInLookupKey(key))) continue;
       // One of the last start is as old as it was.
       if (this.table.get(key)?.message === found.message) continue;
-      this.set(key, { message: found.message, label: found.upstream, storedAt: ageNow, restored: false });
+      this.set(key, { message: ownCopy(found.message), label: found.upstream, storedAt: ageNow, restored: false });
     }
   }
 
@@ -76,7 +78,7 @@ export class RememberedLookups {
   /** Takes a response of a snapshot. */
   restore({ key, label, storedAt, payload }: SnapshotRecord): void {
     if (this.table.get(key) !== undefined) return;
-    this.set(key, { message: payload, label, storedAt, restored: true });
+    this.set(key, { message: ownCopy(payload), label, storedAt, restored: true });
     if (this.table.get(key) !== undefined) this.restored++;
   }
 }
