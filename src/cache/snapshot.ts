@@ -36,8 +36,8 @@ const KINDS = ['answer', 'lookup', 'denial'] as const;
 const PIECE_HEAD_BYTES = 8;
 const RECORD_HEAD_BYTES = 20;
 const END = 0xffffffff;
-/** About the octets of a piece: it takes less than a millisecond. */
-const PIECE_BYTES = 1 << 17;
+/** About the octets of a piece: to read or write it takes about a millisecond. */
+const PIECE_BYTES = 1 << 15;
 /** The longest piece: one record more. */
 const MOST_PIECE_BYTES = PIECE_BYTES + (1 << 18);
 
@@ -98,6 +98,7 @@ export class SnapshotReader {
   private rest: Buffer = Buffer.alloc(0);
   private at: 'magic' | 'pieces' | 'end' = 'magic';
   private count = 0;
+  private lastLabel = { octets: Buffer.alloc(0), text: '' };
   private readonly offset: number;
 
   constructor(now: Moment) {
@@ -105,7 +106,8 @@ export class SnapshotReader {
   }
 
   /**
-   * Takes the next chunk, and returns the records of the pieces that are complete now.
+   * Takes the next chunk, and returns the records of the pieces that are complete now. Their payloads are borrowed until
+   * the next chunk is read.
    * @throws SnapshotError
    */
   read(chunk: Buffer): readonly SnapshotRecord[] {
@@ -167,6 +169,15 @@ export class SnapshotReader {
     return end;
   }
 
+  /** The label of a server. Mostly it is that of the record before. */
+  private label(body: Buffer, start: number, end: number): string {
+    if (!this.lastLabel.octets.equals(body.subarray(start, end))) {
+      const octets = Buffer.from(body.subarray(start, end));
+      this.lastLabel = { octets, text: octets.toString() };
+    }
+    return this.lastLabel.text;
+  }
+
   private record(body: Buffer, at: number): { readonly record: SnapshotRecord; readonly end: number } {
     const malformed = new SnapshotError('it is damaged: a record is malformed');
     if (at + RECORD_HEAD_BYTES > body.length) throw malformed;
@@ -182,9 +193,9 @@ export class SnapshotReader {
       record: {
         kind,
         key: body.toString('latin1', keyAt, labelAt),
-        label: body.toString('utf8', labelAt, payloadAt),
+        label: this.label(body, labelAt, payloadAt),
         storedAt: ageSec(storedAt),
-        payload: Buffer.from(body.subarray(payloadAt, end)),
+        payload: body.subarray(payloadAt, end),
       },
     };
   }
