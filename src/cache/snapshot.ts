@@ -92,6 +92,9 @@ function piece(records: readonly Buffer[]): Buffer {
 /** Why a file is not read, or not further; a sentence without a full stop. */
 export class SnapshotError extends Error {}
 
+/** Made when it is thrown: to make an error takes longer than to read a record. */
+const malformed = (): SnapshotError => new SnapshotError('it is damaged: a record is malformed');
+
 /** Reads a snapshot from chunks of any size. */
 export class SnapshotReader {
   /** Octets that do not make a whole piece yet. */
@@ -179,15 +182,14 @@ export class SnapshotReader {
   }
 
   private record(body: Buffer, at: number): { readonly record: SnapshotRecord; readonly end: number } {
-    const malformed = new SnapshotError('it is damaged: a record is malformed');
-    if (at + RECORD_HEAD_BYTES > body.length) throw malformed;
+    if (at + RECORD_HEAD_BYTES > body.length) throw malformed();
     const kind = KINDS[body[at] ?? 0xff];
     const keyAt = at + RECORD_HEAD_BYTES;
     const labelAt = keyAt + u16At(body, at + 2);
     const payloadAt = labelAt + u16At(body, at + 4);
     const end = payloadAt + u32At(body, at + 8);
     const storedAt = body.readDoubleBE(at + 12) - this.offset;
-    if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed;
+    if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed();
     return {
       end,
       record: {
