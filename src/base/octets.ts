@@ -34,3 +34,10 @@ export function copyOctets(from: Uint8Array, start: number, bytes: number, to: U
   if (bytes > FEW_BYTES) to.set(from.subarray(start, start + bytes), at);
   else for (let i = 0; i < bytes; i++) to[at + i] = from[start + i] ?? 0;
 }
+
+/** A copy for a table. A small Buffer is a piece of a pool of 8 KiB, which it would keep alive as a whole. */
+export function ownCopy(octets: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(octets.length);
+  octets.copy(copy);
+  return copy;
+}

@@ -70,8 +70,8 @@ const REPETITION_SEC = 60;
  * If no question was answered for this long, a timeout is not caused by the name. A question has 4.5 s for its answer.
  */
 const SILENCE_SEC = 5;
-/** The most failures; the least recently used one is removed first. */
-const MOST_FAILURES = 4096;
+/** The octets of a failure beside its key and its result, about: objects, and its place in the table. */
+const FAILURE_BYTES = 600;
 
 interface StoredFailure<T> {
   readonly result: T;
@@ -86,9 +86,15 @@ export class FailureCache<T> {
   private cleared = 0;
   private evicted = 0;
 
-  /** @param most how many failures are kept */
-  constructor(most = MOST_FAILURES) {
-    this.table = bounded<StoredFailure<T>>(most, () => this.evicted++);
+  /**
+   * @param maxBytes for all failures; the least recently used one is removed first
+   * @param bytesOf the octets of a result
+   */
+  constructor(
+    maxBytes: number,
+    private readonly bytesOf: (result: T) => number,
+  ) {
+    this.table = bounded<StoredFailure<T>>(maxBytes, () => this.evicted++);
   }
 
   /** The failure of a question, if it is still valid. */
@@ -106,7 +112,8 @@ export class FailureCache<T> {
   put(key: string, result: T, hold: Hold, ageNow: AgeSec, since: number): void {
     if (since !== this.cleared) return;
     const holdSec = this.holdSec(hold, this.table.get(key), ageNow);
-    this.table.set(key, { result, holdSec, until: ageAfter(ageNow, holdSec) }, 1);
+    const bytes = FAILURE_BYTES + key.length + this.bytesOf(result);
+    this.table.set(key, { result, holdSec, until: ageAfter(ageNow, holdSec) }, bytes);
   }
 
   private holdSec(hold: Hold, before: StoredFailure<T> | undefined, ageNow: AgeSec): number {

@@ -1,6 +1,7 @@
 // Records in one piece of memory, found by key. A new record is written behind the last one, over the oldest. An old record
 // that was used since it was written is moved to the front instead of being overwritten, once per round: FIFO with a second
-// chance, which keeps what is used about as well as LRU does. No record is a JavaScript object: a hundred thousand answers
+// chance, which keeps what is used about as well as LRU does. A record that replaces one of its size takes its place: names
+// with short TTLs, written again and again, do not push out those that are seldom asked for. No record is a JavaScript object: a hundred thousand answers
 // are no work for the garbage collector, and each takes little more than its own octets.
 //
 //   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
@@ -34,10 +35,15 @@ const FIRST_SLOTS = 1024;
 const LIMITS = {
   /** Above this load the index grows. If it cannot grow, records are evicted before the memory is full. */
   load: 0.8,
-  /** The most second chances per record written, so that no write takes long. */
+  /** The most second chances per record written, and one more for so many of its octets, so that no write takes long. */
   chances: 16,
+  bytesPerChance: 16,
   /** A record may take this part of the memory: a larger one would evict too many others. */
   largestPart: 1 / 8,
+  /** The most octets that a record leaves unused in the place of the one before it. */
+  slack: 64,
+  /** While less than this part of the memory is live, room is made of dead records only. */
+  livePart: 1 / 2,
 } as const;
 
 /** The records. Keys are strings of characters 0 … 255. */
@@ -52,6 +58,8 @@ export class Ring {
   private head = 0;
   private tail = 0;
   private live = 0;
+  /** The octets of those. */
+  private liveBytes = 0;
   /** How often everything was forgotten at once. */
   private cleared = 0;
 
@@ -110,24 +118,37 @@ export class Ring {
    */
   put(key: string, payloadBytes: number): number {
     const hash = hashOf(key);
-    this.deleteHashed(key, hash);
     const bytes = Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
+    const slot = this.slotOf(key, hash);
+    if (slot !== -1) {
+      const record = this.recordAt(slot);
+      const slack = u32At(this.octets, record) - bytes;
+      if (slack >= 0 && slack <= LIMITS.slack) return this.write(record, key, payloadBytes, LIVE | ASKED);
+      this.deleteAt(slot);
+    }
     if (bytes > this.octets.length * LIMITS.largestPart || key.length > 0xffff) return -1;
-    while (this.live >= LIMITS.load * this.mask) {
+    for (let chances: number = LIMITS.chances; this.isIndexFull;) {
       if (this.mask + 1 < this.mostSlots) this.grow();
-      else this.evict(false);
+      else if (this.evict(chances > 0)) chances--;
     }
     const record = this.room(bytes);
     const { octets } = this;
     putU32(octets, record, bytes);
     putU32(octets, record + HASH_AT, hash);
+    this.head += bytes;
+    this.liveBytes += bytes;
+    this.enter(hash, record);
+    return this.write(record, key, payloadBytes, LIVE);
+  }
+
+  /** Writes all of a record but its size, its hash and its payload. Returns where the payload goes. */
+  private write(record: number, key: string, payloadBytes: number, state: number): number {
+    const { octets } = this;
     putU16(octets, record + KEY_BYTES_AT, key.length);
-    octets[record + STATE_AT] = LIVE;
+    octets[record + STATE_AT] = state;
     putU32(octets, record + PAYLOAD_BYTES_AT, payloadBytes);
     const keyAt = record + HEADER_BYTES + payloadBytes;
     for (let i = 0; i < key.length; i++) octets[keyAt + i] = key.charCodeAt(i);
-    this.head += bytes;
-    this.enter(hash, record);
     return record + HEADER_BYTES;
   }
 
@@ -157,9 +178,15 @@ export class Ring {
   private deleteHashed(key: string, hash: number): boolean {
     const slot = this.slotOf(key, hash);
     if (slot === -1) return false;
-    this.octets[this.recordAt(slot) + STATE_AT] = DEAD;
-    this.leave(slot);
+    this.deleteAt(slot);
     return true;
+  }
+
+  private deleteAt(slot: number): void {
+    const record = this.recordAt(slot);
+    this.octets[record + STATE_AT] = DEAD;
+    this.liveBytes -= u32At(this.octets, record);
+    this.leave(slot);
   }
 
   /** The records at present, oldest first. Others may be put and deleted between two of them. */
@@ -184,13 +211,13 @@ export class Ring {
   clear(): void {
     this.cleared++;
     this.index.fill(0);
-    this.head = this.tail = this.live = 0;
+    this.head = this.tail = this.live = this.liveBytes = 0;
   }
 
   /** Finds `bytes` in one piece at the head, giving up the oldest records. Returns the offset. */
   private room(bytes: number): number {
     const size = this.octets.length;
-    for (let chances: number = LIMITS.chances; ;) {
+    for (let chances = LIMITS.chances + bytes / LIMITS.bytesPerChance; ;) {
       const at = this.head % size;
       const needed = at + bytes > size ? size - at : bytes;
       if (this.head + needed - this.tail > size) {
@@ -205,7 +232,7 @@ export class Ring {
     }
   }
 
-  /** Gives up the oldest record. True: it was used lately, and was moved to the head instead. */
+  /** Gives up the oldest record. True: it was used lately, or others are dead, and it was moved to the head instead. */
   private evict(mayMove: boolean): boolean {
     const { octets } = this;
     const size = octets.length;
@@ -219,7 +246,8 @@ export class Ring {
     const hash = i32At(octets, record + HASH_AT);
     const slot = this.slotAt(record, hash);
     const to = this.head % size;
-    if (mayMove && (state & ASKED) !== 0 && to + bytes <= size) {
+    const stays = (state & ASKED) !== 0 || (this.liveBytes < LIMITS.livePart * size && !this.isIndexFull);
+    if (mayMove && stays && to + bytes <= size) {
       octets.copyWithin(to, record, record + bytes);
       octets[to + STATE_AT] = state & ~ASKED;
       this.index[2 * slot + 1] = to / UNIT + 1;
@@ -228,9 +256,14 @@ export class Ring {
       return true;
     }
     this.leave(slot);
+    this.liveBytes -= bytes;
     this.tail += bytes;
     this.onEvict();
     return false;
+  }
+
+  private get isIndexFull(): boolean {
+    return this.live >= LIMITS.load * this.mask;
   }
 
   private recordAt(slot: number): number {

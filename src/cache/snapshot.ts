@@ -15,7 +15,7 @@ import { type AgeSec, ageSec, type WallMs } from '../base/time.js';
 
 /** What is cached under a key. */
 export interface SnapshotRecord {
-  readonly kind: 'answer' | 'lookup';
+  readonly kind: 'answer' | 'lookup' | 'denial';
   /** Characters 0 … 255. */
   readonly key: string;
   /** The label of the server that it came from. */
@@ -32,12 +32,12 @@ export interface Moment {
 
 /** The first octets of a file. The number is the version: a file of another one is not read. */
 const MAGIC = Buffer.from('dotstub cache 1\n');
-const KINDS = ['answer', 'lookup'] as const;
+const KINDS = ['answer', 'lookup', 'denial'] as const;
 const PIECE_HEAD_BYTES = 8;
 const RECORD_HEAD_BYTES = 20;
 const END = 0xffffffff;
-/** About the octets of a piece: it takes less than a millisecond. */
-const PIECE_BYTES = 1 << 17;
+/** About the octets of a piece: to read or write it takes about a millisecond. */
+const PIECE_BYTES = 1 << 15;
 /** The longest piece: one record more. */
 const MOST_PIECE_BYTES = PIECE_BYTES + (1 << 18);
 
@@ -92,12 +92,16 @@ function piece(records: readonly Buffer[]): Buffer {
 /** Why a file is not read, or not further; a sentence without a full stop. */
 export class SnapshotError extends Error {}
 
+/** Made when it is thrown: to make an error takes longer than to read a record. */
+const malformed = (): SnapshotError => new SnapshotError('it is damaged: a record is malformed');
+
 /** Reads a snapshot from chunks of any size. */
 export class SnapshotReader {
   /** Octets that do not make a whole piece yet. */
   private rest: Buffer = Buffer.alloc(0);
   private at: 'magic' | 'pieces' | 'end' = 'magic';
   private count = 0;
+  private lastLabel = { octets: Buffer.alloc(0), text: '' };
   private readonly offset: number;
 
   constructor(now: Moment) {
@@ -105,7 +109,8 @@ export class SnapshotReader {
   }
 
   /**
-   * Takes the next chunk, and returns the records of the pieces that are complete now.
+   * Takes the next chunk, and returns the records of the pieces that are complete now. Their payloads are borrowed until
+   * the next chunk is read.
    * @throws SnapshotError
    */
   read(chunk: Buffer): readonly SnapshotRecord[] {
@@ -167,24 +172,32 @@ export class SnapshotReader {
     return end;
   }
 
+  /** The label of a server. Mostly it is that of the record before. */
+  private label(body: Buffer, start: number, end: number): string {
+    if (!this.lastLabel.octets.equals(body.subarray(start, end))) {
+      const octets = Buffer.from(body.subarray(start, end));
+      this.lastLabel = { octets, text: octets.toString() };
+    }
+    return this.lastLabel.text;
+  }
+
   private record(body: Buffer, at: number): { readonly record: SnapshotRecord; readonly end: number } {
-    const malformed = new SnapshotError('it is damaged: a record is malformed');
-    if (at + RECORD_HEAD_BYTES > body.length) throw malformed;
+    if (at + RECORD_HEAD_BYTES > body.length) throw malformed();
     const kind = KINDS[body[at] ?? 0xff];
     const keyAt = at + RECORD_HEAD_BYTES;
     const labelAt = keyAt + u16At(body, at + 2);
     const payloadAt = labelAt + u16At(body, at + 4);
     const end = payloadAt + u32At(body, at + 8);
     const storedAt = body.readDoubleBE(at + 12) - this.offset;
-    if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed;
+    if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed();
     return {
       end,
       record: {
         kind,
         key: body.toString('latin1', keyAt, labelAt),
-        label: body.toString('utf8', labelAt, payloadAt),
+        label: this.label(body, labelAt, payloadAt),
         storedAt: ageSec(storedAt),
-        payload: Buffer.from(body.subarray(payloadAt, end)),
+        payload: body.subarray(payloadAt, end),
       },
     };
   }

@@ -5,7 +5,7 @@
 import { ageAfter, type AgeSec } from '../base/time.js';
 import { TYPE } from '../wire/rrtype.js';
 import { endsZone } from './denial.js';
-import { compareNames, isWithin, type Name, parentOf, ROOT_NAME } from './name.js';
+import { compareNames, hasWildcardLabel, isWithin, type Name, parentOf, ROOT_NAME } from './name.js';
 import { readNsec } from './nsec.js';
 import { type HashParameters, readNsec3 } from './nsec3.js';
 import { type RRset, signatureFrom, type SignedSection } from './rrset.js';
@@ -87,6 +87,14 @@ export class Gaps {
     // Around the end of the zone, the last gap leads to the first name.
     const before = this.sorted.at(at - 1);
     return before !== undefined && this.covers(before, key) ? before : undefined;
+  }
+
+  /** Whether no gap overlaps a place. */
+  isFree({ key, next = key }: Pick<Place, 'key' | 'next'>): boolean {
+    const start = this.startOf(key);
+    const end = this.startOf(next);
+    const starts = this.compare(key, next) < 0 ? end - start : this.entries - start + end;
+    return starts === 0 && this.find(key) === undefined;
   }
 
   /** Adds a gap. Returns those that it contradicts, which are removed: what comes later is newer. */
@@ -215,6 +223,11 @@ export class Denials {
     }
   }
 
+  /** All sets, those first that were used the longest time ago. Later changes do not affect the list. */
+  get sets(): readonly StoredSet[] {
+    return [...this.all];
+  }
+
   /** Stores what a secure answer proves. Nothing lives longer than its TTL, its signatures, and the SOA allow. */
   learn(proven: readonly ProvenSet[], ageNow: AgeSec): void {
     for (const each of proven) if (each.set.type === TYPE.SOA && each.owner === each.zone) this.learnSoa(each, ageNow);
@@ -224,6 +237,21 @@ export class Denials {
       else if (type === TYPE.NSEC) this.learnNsec(each, ageNow);
       else if (type === TYPE.NSEC3) this.learnNsec3(each, ageNow);
     }
+  }
+
+  /**
+   * Takes a set that was stored in an earlier process, unless something was learnt in its place since. Nobody need have
+   * validated it: it proves nothing by itself.
+   */
+  restore(zone: Name, set: RRset, ttlSec: number, ageNow: AgeSec): void {
+    const { owner, type } = set;
+    const each: ProvenSet = { zone, set, owner, ttlSec };
+    const known = this.zones.get(zone);
+    if (type === TYPE.NSEC) this.learnNsec(each, ageNow, true);
+    else if (type === TYPE.NSEC3) this.learnNsec3(each, ageNow, true);
+    else if (type === TYPE.SOA && owner === zone && known?.soa === undefined) this.learnSoa(each, ageNow);
+    else if (hasWildcardLabel(owner) && isWithin(owner, zone) && known?.wildcard(owner, type) === undefined)
+      this.learnWildcard(each, ageNow);
   }
 
   /** The set, if it is still valid. It counts as used. */
@@ -262,27 +290,30 @@ export class Denials {
     this.store(zone.soa, old);
   }
 
-  private learnNsec({ zone: name, set, ttlSec }: ProvenSet, ageNow: AgeSec): void {
+  private learnNsec({ zone: name, set, ttlSec }: ProvenSet, ageNow: AgeSec, isOld = false): void {
     const read = readNsec(set, name);
     // Only the last name of a zone is followed by one before it.
     if (read === undefined || (read.next !== name && compareNames(read.owner, read.next) >= 0)) return;
     const zone = this.zoneNamed(name);
     const { owner, next, types } = read;
     const place = { owner, key: owner, next, endsZone: endsZone(types) };
+    if (isOld && !zone.plain.isFree(place)) return;
     this.putGap(zone.plain, new StoredSet(set, zone, { ...place, until: until(ageNow, ttlSec, zone.minimumSec) }));
   }
 
-  private learnNsec3({ zone: name, set, ttlSec }: ProvenSet, ageNow: AgeSec): void {
+  private learnNsec3({ zone: name, set, ttlSec }: ProvenSet, ageNow: AgeSec, isOld = false): void {
     const read = readNsec3(set, name);
     if (read === undefined) return;
     const zone = this.zoneNamed(name);
     const { owner: key, next, iterations, salt, parameters } = read;
     if (zone.parameters?.parameters !== parameters) {
+      if (isOld && zone.hashed.entries > 0) return;
       // The zone has changed its salt: hashes of before cannot be compared with those of now.
       for (const each of zone.hashed.clear()) this.remove(each);
       zone.parameters = { iterations, salt: Buffer.from(salt), parameters };
     }
     const place = { owner: set.owner, key, next, until: until(ageNow, ttlSec, zone.minimumSec) };
+    if (isOld && !zone.hashed.isFree(place)) return;
     this.putGap(zone.hashed, new StoredSet(set, zone, place));
   }
 

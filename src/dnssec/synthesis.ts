@@ -162,7 +162,7 @@ class Synthesiser {
 }
 
 /** The records of an RRset, signatures last. */
-function recordsOf({ owner, type, rdata, signatures }: RRset, ttlSec: number): RecordData[] {
+export function recordsOf({ owner, type, rdata, signatures }: RRset, ttlSec: number): RecordData[] {
   const octets = octetsOf(owner);
   return [
     ...rdata.map(each => ({ owner: octets, type, ttlSec, rdata: each })),

@@ -48,8 +48,10 @@ export interface StateStoreParts {
 
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 600_000;
-/** How much of a text is written at a time. */
+/** How much of a text is written at a time, */
 const PIECE_BYTES = 1 << 18;
+/** and how much of a file is read at a time: whoever takes it works on it in one turn of the event loop. */
+const READ_BYTES = 1 << 16;
 
 /** Makes the store of a directory. */
 export const stateStore = (directory: string, parts: StateStoreParts): StateStore =>
@@ -85,7 +87,7 @@ class DirectoryStore implements StateStore {
         this.parts.log.warn({ file: path }, `${path} is not used: ${why}`);
         return;
       }
-      const octets = Buffer.alloc(PIECE_BYTES);
+      const octets = Buffer.alloc(READ_BYTES);
       for (;;) {
         const { bytesRead } = await file.read(octets, 0, octets.length);
         if (bytesRead === 0) return;

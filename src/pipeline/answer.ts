@@ -200,3 +200,9 @@ function scannedAgain(
 
 /** The outcome of a query. */
 export type Outcome = Answer | Failure;
+
+/** The octets that an outcome takes in a table, about, beside its objects. */
+export const bytesOf = (outcome: Outcome): number =>
+  outcome.at === 'failure'
+    ? (outcome.detail?.length ?? 0)
+    : outcome.entry.extendedErrors.reduce((sum, { text }) => sum + text.length, outcome.entry.octets.length);

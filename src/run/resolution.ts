@@ -15,7 +15,7 @@ import type { SnapshotRecord } from '../cache/snapshot.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { CachedAnswer } from '../control/cache.js';
-import type { Outcome } from '../pipeline/answer.js';
+import { bytesOf, type Outcome } from '../pipeline/answer.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
@@ -24,6 +24,7 @@ import { provenLookup } from '../pipeline/proven-lookup.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import { type Traced, trace } from '../pipeline/trace.js';
+import { denialRecords, restoreDenial } from '../pipeline/validation/denial-records.js';
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
 import { type Portal, portal } from '../policy/portal.js';
@@ -72,6 +73,8 @@ const ZONES_SHARE = 16;
 const REMEMBERED_SHARE = 32;
 /** One for denials of zones, about 700 octets each and their records. */
 const DENIALS_SHARE = 8;
+/** One for failures, about 700 octets each. */
+const FAILURES_SHARE = 16;
 /** A trace, or a lookup of TLSA records, is for one question, and needs no more memory. */
 const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
@@ -114,7 +117,7 @@ export class Resolution implements Live {
   /** and the part of it for answers. */
   private readonly answerBytes: number;
   private readonly remembered: RememberedLookups;
-  private readonly failures = new FailureCache<Outcome>();
+  private readonly failures: FailureCache<Outcome>;
   private readonly denials: Denials;
   private readonly validator: Validator;
   private readonly validations: Validations;
@@ -131,10 +134,11 @@ export class Resolution implements Live {
     const { clock, log, observer, ageNow, upstreams, clients } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
-    const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE];
+    const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE, FAILURES_SHARE];
     this.answerBytes = cacheBytes * others.reduce((left, share) => left - 1 / share, 1);
     this.answers = allocated('cache.size', this.answerBytes, () => new AnswerCache(this.answerBytes, observer));
     this.remembered = new RememberedLookups(cacheBytes / REMEMBERED_SHARE);
+    this.failures = new FailureCache(cacheBytes / FAILURES_SHARE, bytesOf);
     this.denials = new Denials(cacheBytes / DENIALS_SHARE);
     this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
@@ -196,13 +200,20 @@ export class Resolution implements Live {
   /** All that is cached and may be used after a restart. */
   *records(): Iterable<SnapshotRecord> {
     yield* this.remembered.records();
+    yield* denialRecords(this.denials, this.parts.ageNow());
     yield* this.answers.records(this.parts.ageNow(), this.plan.stale.mostSec);
   }
 
   /** Takes what was cached before the restart. */
   restore(record: SnapshotRecord): void {
-    if (record.kind === 'answer') this.answers.restore(record);
-    else this.remembered.restore(record);
+    switch (record.kind) {
+      case 'answer':
+        return this.answers.restore(record);
+      case 'lookup':
+        return this.remembered.restore(record);
+      case 'denial':
+        return restoreDenial(this.denials, record, this.parts.ageNow());
+    }
   }
 
   /** Changes when something is forgotten. */

@@ -138,16 +138,21 @@ const MAX_EDE_TEXT_BYTES = 200;
 
 /** Makes an EDE option; a long text is cut at a whole UTF-8 character. */
 export function edeOption({ infoCode, text }: ExtendedError): Option {
-  const utf8 = Buffer.from(text);
-  let end = Math.min(utf8.length, MAX_EDE_TEXT_BYTES);
-  while (end < utf8.length && end > 0 && ((utf8[end] ?? 0) & 0xc0) === 0x80) end--;
-  const data = Buffer.alloc(2 + end);
+  const utf8 = cutText(Buffer.from(text));
+  const data = Buffer.alloc(2 + utf8.length);
   putU16(data, 0, infoCode);
-  utf8.copy(data, 2, 0, end);
+  utf8.copy(data, 2);
   return { code: OPTION.EDE, data };
 }
 
-/** The EDE options in an OPT record, at most `most` of them. */
+/** As much of a text as is sent, whole UTF-8 characters. */
+function cutText(utf8: Buffer): Buffer {
+  let end = Math.min(utf8.length, MAX_EDE_TEXT_BYTES);
+  while (end < utf8.length && end > 0 && ((utf8[end] ?? 0) & 0xc0) === 0x80) end--;
+  return utf8.subarray(0, end);
+}
+
+/** The EDE options in an OPT record, at most `most` of them, their texts cut as they are when they are sent. */
 export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
   const found: ExtendedError[] = [];
   const { options } = opt;
@@ -155,8 +160,7 @@ export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
     const length = u16At(options, i + 2);
     if (u16At(options, i) === OPTION.EDE && length >= 2) {
       // Some senders end the text with a NUL, which receivers must expect (RFC 8914 §2).
-      const text = options
-        .subarray(i + 6, i + 4 + length)
+      const text = cutText(options.subarray(i + 6, i + 4 + length))
         .toString('utf8')
         .replace(/\0+$/, '');
       found.push({ infoCode: u16At(options, i + 4), text });

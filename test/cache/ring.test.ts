@@ -66,6 +66,54 @@ await t.test('the oldest leave first; what was asked for gets a second chance', 
   t.end();
 });
 
+await t.test('what is written again and again pushes out nothing that is written once', t => {
+  for (const [how, octets] of [
+    ['of the same size', () => 80],
+    ['a little smaller and larger', (i: number) => 60 + (i % 5) * 8],
+    ['of all sizes', (i: number) => 20 + ((i * 37) % 200)],
+  ] as const) {
+    const ring = new Ring(16_384, () => undefined);
+    const once = Array.from({ length: 30 }, (_, i) => `once${i}`);
+    for (const key of once) put(ring, key, 'y'.repeat(80));
+    for (let i = 0; i < 5000; i++) put(ring, `often${i % 7}`, 'x'.repeat(octets(i)));
+    const left = once.filter(key => get(ring, key, 80) === 'y'.repeat(80));
+    t.ok(left.length >= (how === 'of all sizes' ? 15 : 30), `${how}: ${left.length} are there`);
+    t.equal(get(ring, 'often3', 3), 'xxx');
+  }
+  t.end();
+});
+
+await t.test('large records push out large records, and not what is asked for', t => {
+  const ring = new Ring(1 << 18, () => undefined);
+  const asked = Array.from({ length: 400 }, (_, i) => `asked${i}`);
+  for (const key of asked) put(ring, key, 'y'.repeat(80));
+  for (let i = 0; i < 500; i++) {
+    for (const key of asked) {
+      const at = ring.find(key);
+      if (at !== -1) ring.touch(at);
+    }
+    put(ring, `large${i}`, 'x'.repeat(20_000));
+  }
+  t.equal(asked.filter(key => get(ring, key, 80) === 'y'.repeat(80)).length, asked.length);
+  t.end();
+});
+
+await t.test('it is the same where the index is full before the memory is', t => {
+  // Half of the slots that a power of two above would have.
+  const ring = new Ring(64 * 2047, () => undefined);
+  const asked = Array.from({ length: 10 }, (_, i) => `asked${i}`);
+  for (const key of asked) put(ring, key, 'y');
+  for (let i = 0; i < 20_000; i++) {
+    put(ring, `k${i}`, 'x');
+    for (const key of i % 100 === 0 ? asked : []) {
+      const at = ring.find(key);
+      if (at !== -1) ring.touch(at);
+    }
+  }
+  t.equal(asked.filter(key => get(ring, key, 1) === 'y').length, asked.length);
+  t.end();
+});
+
 await t.test('the index grows with what it holds, and forgets nothing on the way', t => {
   const ring = new Ring(4 << 20, () => t.fail('there was room'));
   for (let i = 0; i < 20_000; i++) put(ring, `name-${i}`, `text ${i}`);

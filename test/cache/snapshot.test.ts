@@ -7,7 +7,7 @@ import { ageSec, wallMs } from '../../src/base/time.js';
 import { SnapshotError, snapshotPieces, SnapshotReader, type SnapshotRecord } from '../../src/cache/snapshot.js';
 
 const record: fc.Arbitrary<SnapshotRecord> = fc.record({
-  kind: fc.constantFrom('answer', 'lookup'),
+  kind: fc.constantFrom('answer', 'lookup', 'denial'),
   key: fc.uint8Array({ maxLength: 260 }).map(each => Buffer.from(each).toString('latin1')),
   label: fc.string({ unit: 'grapheme', maxLength: 20 }),
   storedAt: fc.integer({ min: 0, max: 1e6 }).map(ageSec),

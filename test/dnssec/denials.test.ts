@@ -76,6 +76,25 @@ await t.test('what comes later replaces what it contradicts', t => {
   t.end();
 });
 
+await t.test('what an earlier process has known takes no place of what was learnt since', t => {
+  const restored = (from: string, to: string, ...learnt: readonly (readonly [string, string])[]): boolean => {
+    const denials = new Denials(1 << 20);
+    denials.learn([proven(soa(200, 60)), ...learnt.map(each => proven(nsec(...each)))], NOW);
+    denials.restore(ZONE, nsec(from, to), 33, NOW);
+    denials.restore(ZONE, soa(200, 9), 200, NOW);
+    t.equal(denials.zoneOf(name('b.example.'), TYPE.A)?.minimumSec, 60);
+    return denials.sets.some(({ place }) => place.until === NOW + 33);
+  };
+  t.equal(restored('a.example.', 'c.example.', ['c.example.', 'f.example.']), true, 'beside another');
+  t.equal(restored('a.example.', 'c.example.', ['y.example.', 'example.']), true);
+  t.equal(restored('a.example.', 'c.example.', ['a.example.', 'c.example.']), false, 'the same');
+  t.equal(restored('a.example.', 'c.example.', ['b.example.', 'c.example.']), false, 'a name in it exists now');
+  t.equal(restored('b.example.', 'c.example.', ['a.example.', 'd.example.']), false, 'its own does not any more');
+  t.equal(restored('y.example.', 'example.', ['z.example.', 'example.']), false, 'at the end of the zone');
+  t.equal(restored('example.', 'example.', ['b.example.', 'c.example.']), false, 'a zone with nothing but its apex');
+  t.end();
+});
+
 await t.test('no set lives longer than its TTL, its SOA and a day allow', t => {
   const lives = (sets: readonly ProvenSet[]): number => {
     const denials = new Denials(1 << 20);

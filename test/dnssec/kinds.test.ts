@@ -78,7 +78,7 @@ async function attack(
 
 await t.test('limit: a failure that is not kept for longer than a second', async t => {
   t.equal(HOLDS.dnssec_limit, 'brief');
-  const cache = new FailureCache<string>();
+  const cache = new FailureCache<string>(1 << 20, () => 0);
   for (const sec of [0, 1, 2, 3]) {
     t.equal(cache.get('x', ageSec(sec)), undefined);
     cache.put('x', 'failed', 'brief', ageSec(sec), cache.epoch);

@@ -2,29 +2,34 @@
 
 import t from 'tap';
 
+import { Denials } from '../../src/dnssec/denials.js';
+import { denialRecords, restoreDenial } from '../../src/pipeline/validation/denial-records.js';
 import { failure } from '../../src/base/outcome.js';
 import { snapshotPieces, SnapshotReader, type SnapshotRecord } from '../../src/cache/snapshot.js';
 import { ageSec } from '../../src/base/time.js';
 import type { Outcome } from '../../src/pipeline/answer.js';
 import { type FakeClock, fakeClock } from '../fixtures/clock.js';
+import { withNsec3 } from '../fixtures/nsec3-answers.js';
 import { resolving, type Resolving } from '../fixtures/resolving.js';
-import { signedTree } from '../fixtures/signed-records.js';
+import { type SignedTree, signedTree } from '../fixtures/signed-records.js';
 
 const NOW_MS = Date.UTC(2026, 2, 1);
-const tree = signedTree(
-  {
-    '.': { text: '' },
-    'example.': {
-      text: 'www.example. 300 A 192.0.2.1\nshort.example. 20 A 192.0.2.2\nmail.example. 300 MX 5 www.example.',
-    },
-    'plain.': { unsigned: true, text: 'www.plain. 300 A 192.0.2.3' },
+const TREE = {
+  '.': { text: '' },
+  'example.': {
+    text: `www.example. 300 A 192.0.2.1
+short.example. 20 A 192.0.2.2
+mail.example. 300 MX 5 www.example.
+*.wild.example. 300 A 192.0.2.9`,
   },
-  NOW_MS / 1000,
-);
+  'other.': { text: 'www.other. 300 A 192.0.2.4' },
+  'plain.': { unsigned: true, text: 'www.plain. 300 A 192.0.2.3' },
+} as const;
+const tree = signedTree(TREE, NOW_MS / 1000);
 const ageOf = (clock: FakeClock) => ageSec(clock.monotonicMs() / 1000);
 
-const world = (clock: FakeClock): Resolving =>
-  resolving(query => tree.answer(query) ?? failure('connect'), { anchors: tree.anchors, clock });
+const world = (clock: FakeClock, of: SignedTree = tree): Resolving =>
+  resolving(query => of.answer(query) ?? failure('connect'), { anchors: of.anchors, clock });
 
 async function told(at: Resolving, name: string, type = 'A'): Promise<string> {
   const outcomes: readonly Outcome[] = at.ask(name, { type });
@@ -36,20 +41,30 @@ async function told(at: Resolving, name: string, type = 'A'): Promise<string> {
 async function restarted(
   afterMs: number,
   change: (record: SnapshotRecord) => SnapshotRecord | undefined = each => each,
+  names: readonly string[] = ['www.example', 'short.example', 'nobody.example', 'www.plain'],
+  of: SignedTree = tree,
 ): Promise<Resolving> {
   const clock = fakeClock(NOW_MS);
-  const first = world(clock);
-  for (const name of ['www.example', 'short.example', 'nobody.example', 'www.plain']) await told(first, name);
+  const first = world(clock, of);
+  for (const name of names) await told(first, name);
   const now = { ageNow: ageOf(clock), wallNow: clock.wallMs() };
   const pieces = [
-    ...snapshotPieces([...first.remembered.records(), ...first.answers.records(now.ageNow, 86_400)], now),
+    ...snapshotPieces(
+      [
+        ...first.remembered.records(),
+        ...denialRecords(first.denials, now.ageNow),
+        ...first.answers.records(now.ageNow, 86_400),
+      ],
+      now,
+    ),
   ];
   const next = fakeClock(clock.wallMs() + afterMs);
-  const second = world(next);
+  const second = world(next, of);
   const reader = new SnapshotReader({ ageNow: ageOf(next), wallNow: next.wallMs() });
   for (const record of pieces.flatMap(each => [...reader.read(each)])) {
     const changed = change(record);
     if (changed?.kind === 'answer') second.answers.restore(changed);
+    else if (changed?.kind === 'denial') restoreDenial(second.denials, changed, ageOf(next));
     else if (changed !== undefined) second.remembered.restore(changed);
   }
   return second;
@@ -58,12 +73,12 @@ async function restarted(
 await t.test('cached answers are there again, validated again, and no server is asked', async t => {
   const second = await restarted(10_000);
   t.equal(await told(second, 'www.example'), 'cache secure');
-  t.equal(await told(second, 'nobody.example'), 'cache secure');
+  t.equal(await told(second, 'nobody.example'), 'denials secure', 'it need not be stored itself');
   t.equal(await told(second, 'www.plain'), 'cache insecure');
   t.same(second.upstream.asked, []);
-  t.equal(second.recorder.count('validation', 'secure'), 2, 'each once');
+  t.equal(second.recorder.count('validation', 'secure'), 1, 'once');
   t.equal(await told(second, 'www.example'), 'cache secure');
-  t.equal(second.recorder.count('validation', 'secure'), 2);
+  t.equal(second.recorder.count('validation', 'secure'), 1);
 });
 
 await t.test('a new name of a known zone costs one question', async t => {
@@ -108,4 +123,68 @@ await t.test('without the chain of trust on the disk it is asked for', async t =
   const second = await restarted(10_000, record => (record.kind === 'lookup' ? undefined : record));
   t.equal(await told(second, 'www.example'), 'cache secure');
   t.ok(second.upstream.asked.length > 0 && !second.upstream.asked.includes('www.example.'));
+});
+
+const KINDS = {
+  NSEC: signedTree(TREE, NOW_MS / 1000),
+  NSEC3: withNsec3(
+    signedTree(
+      { ...TREE, 'example.': { ...TREE['example.'], nsec3: { iterations: 1, salt: Buffer.from('ab') } } },
+      NOW_MS / 1000,
+    ),
+  ),
+};
+const WARM = ['a.wild.example', 'b.wild.example', ...Array.from({ length: 20 }, (_, i) => `nobody${i}.example`)];
+for (const [kind, of] of Object.entries(KINDS))
+  await t.test(`${kind}: what a zone has denied is still denied, for names that nobody has asked for yet`, async t => {
+    const second = await restarted(10_000, each => each, WARM, of);
+    t.equal(await told(second, 'nobodyelse.example'), 'denials secure');
+    t.equal(await told(second, 'c.wild.example'), 'denials secure', 'and a wildcard answers');
+    t.same(second.upstream.asked, []);
+    second.upstream.says = () => failure('connect');
+    const later = await restarted(400_000, each => each, WARM, of);
+    t.equal(await told(later, 'nobodyelse.example'), 'upstream secure', 'after its TTL it is asked for');
+  });
+
+await t.test('a denial that was changed on the disk denies nothing', async t => {
+  const second = await restarted(
+    10_000,
+    record => {
+      if (record.kind !== 'denial') return record;
+      const payload = Buffer.from(record.payload);
+      payload.writeUInt8(payload.readUInt8(payload.length - 20) ^ 0x55, payload.length - 20);
+      return { ...record, payload };
+    },
+    WARM,
+  );
+  t.ok(second.denials.entries > 0, 'it is there');
+  t.equal(await told(second, 'nobodyelse.example'), 'upstream secure');
+  t.equal(await told(second, 'www.example'), 'upstream secure');
+});
+
+await t.test('octets that are no denial are left out', async t => {
+  const second = await restarted(10_000, each => each, WARM);
+  const records = [...denialRecords(second.denials, ageOf(second.clock))];
+  t.ok(records.length > 2);
+  for (const record of records) {
+    const nothing = new Denials(1 << 20);
+    for (let octets = 0; octets < record.payload.length; octets++)
+      restoreDenial(nothing, { ...record, payload: record.payload.subarray(0, octets) }, ageOf(second.clock));
+    restoreDenial(nothing, { ...record, key: '\x05other\0' }, ageOf(second.clock));
+    restoreDenial(nothing, { ...record, storedAt: ageSec(ageOf(second.clock) - 301) }, ageOf(second.clock));
+    t.same([nothing.entries, nothing.bytes], [0, 0]);
+    restoreDenial(nothing, record, ageOf(second.clock));
+    t.equal(nothing.entries, 1);
+  }
+});
+
+await t.test('a response that was kept over a restart gets no older date by being used', async t => {
+  const second = await restarted(100_000, record => (record.kind === 'answer' ? undefined : record));
+  const dates = (): unknown[] => [...second.remembered.records()].map(({ key, storedAt }) => [key, storedAt]);
+  const before = dates();
+  t.ok(before.length > 0);
+  t.equal(await told(second, 'www.other'), 'upstream secure', 'the root is known, and its zone is not');
+  const after = new Map(dates() as [string, number][]);
+  for (const [key, storedAt] of before as [string, number][]) t.equal(after.get(key), storedAt, key);
+  t.same(dates(), dates(), 'and to read them changes no order');
 });

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,11 +10,19 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
 import { ageSec, wallMs } from '../../src/base/time.js';
-import { SnapshotReader } from '../../src/cache/snapshot.js';
+import { snapshotPieces, SnapshotReader } from '../../src/cache/snapshot.js';
 import { askDaemon } from '../../src/control/client.js';
-import { temporaryDirectory } from '../fixtures/program.js';
+import { systemClock } from '../../src/os/clock.js';
+import { stateStore } from '../../src/os/state-store.js';
+import { ask } from '../fixtures/client.js';
+import { freePort } from '../fixtures/free-port.js';
+import { manyAnswers, snapshotOf } from '../fixtures/many-answers.js';
+import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { recordedLog } from '../fixtures/recorder.js';
 import { eventually, Rig } from '../fixtures/rig.js';
 
+/** How many answers a large snapshot has. */
+const ANSWERS = 100_000;
 /** How many processes are killed. */
 const KILLS = Number(process.env['KILLS'] ?? 12);
 
@@ -59,6 +67,83 @@ await t.test('a file that is damaged is said to be, and the daemon starts', asyn
     t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
     await rig.daemon.stop();
   }
+});
+
+await t.test(`${ANSWERS} answers are read after listening has begun, and questions are answered meanwhile`, async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  mkdirSync(join(directory.path, 'state'));
+  const file = join(directory.path, 'state/cache.snapshot');
+  const snapshot = snapshotOf(manyAnswers(ANSWERS, 64 << 20));
+  writeFileSync(file, snapshot, { mode: 0o600 });
+  const at = { address: '127.0.0.1', port: await freePort() };
+  const daemon = await startDotstub(`
+listen: ["127.0.0.1:${at.port}"]
+metrics: { listen: off }
+front: { threads: 0 }
+cache: { size: 128MiB }
+state_directory: ${join(directory.path, 'state')}
+upstream: { mode: strict, servers: [{ name: dns.test, addresses: ["127.0.0.1:${await freePort()}"] }] }
+`);
+  const startedAt = performance.now();
+  const isRead = (): boolean => daemon.log().includes(`the cache has ${ANSWERS} records`);
+  let [asked, slowestMs] = [0, 0];
+  while (!isRead() && performance.now() - startedAt < 20_000) {
+    // An answer that the daemon makes itself, at once.
+    const { ms, text } = await ask(at, `n${asked}.example`, { type: 'ANY' });
+    t.equal(text.rcode, 'NOERROR');
+    asked++;
+    slowestMs = Math.max(slowestMs, ms);
+  }
+  const tookMs = performance.now() - startedAt;
+  t.comment(
+    `${(snapshot.length / 2 ** 20).toFixed(1)} MiB read within ${tookMs.toFixed(0)} ms; ${asked} answers meanwhile, the slowest after ${slowestMs.toFixed(1)} ms`,
+  );
+  t.ok(asked > 0, 'questions were answered meanwhile');
+  t.ok(daemon.log().indexOf('listening on') < daemon.log().indexOf('the cache has'));
+  t.match((await ask(at, `s${ANSWERS - 1}.example`)).text.answers, [{ data: '192.0.2.7' }]);
+  t.match((await ask(at, 's0.example')).text.answers, [{ data: '192.0.2.7' }]);
+  await daemon.stop();
+  t.ok(statSync(file).size >= snapshot.length, 'and it is written again');
+});
+
+await t.test('to read and to write a large snapshot leaves the loop to others', async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const answers = manyAnswers(ANSWERS, 64 << 20);
+  const store = stateStore(directory.path, { clock: systemClock, log: recordedLog() });
+  const now = { ageNow: ageSec(1), wallNow: wallMs(Date.now()) };
+  /** How long others had to wait for their turn, each time. */
+  const turnsOf = async (work: () => Promise<unknown>): Promise<number[]> => {
+    const turns: number[] = [];
+    let isOver = false;
+    const ended = work().finally(() => (isOver = true));
+    for (let before = performance.now(); !(isOver as boolean);) {
+      await new Promise(resolve => setImmediate(resolve));
+      const after = performance.now();
+      turns.push(after - before);
+      before = after;
+    }
+    await ended;
+    return turns.sort((a, b) => a - b);
+  };
+  const told = (turns: readonly number[]): string =>
+    `${turns.length} turns, 99 % within ${turns[Math.floor(0.99 * turns.length)]?.toFixed(2) ?? ''} ms, the longest ${turns.at(-1)?.toFixed(1) ?? ''} ms`;
+  const writing = await turnsOf(async () => {
+    store.write('cache.snapshot', () => snapshotPieces(answers.records(ageSec(1), 86_400), now), 'a test');
+    await store.flush();
+  });
+  const restored = manyAnswers(0, 64 << 20);
+  const reading = await turnsOf(async () => {
+    const reader = new SnapshotReader(now);
+    for await (const chunk of store.pieces('cache.snapshot'))
+      for (const record of reader.read(chunk)) restored.restore(record);
+    reader.finish();
+  });
+  t.comment(`written: ${told(writing)}; read: ${told(reading)}`);
+  t.equal(restored.entries, ANSWERS);
+  t.ok(writing.length > 50 && reading.length > 30, 'in many turns');
+  await store.close();
 });
 
 await t.test(`${KILLS} processes killed while they write: the file is the older or the newer one`, async t => {

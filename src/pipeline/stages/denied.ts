@@ -8,7 +8,7 @@ import { type AgeSec, wallSecOf } from '../../base/time.js';
 import type { TtlLimits } from '../../cache/entry.js';
 import type { Denials, ZoneDenials } from '../../dnssec/denials.js';
 import type { Question } from '../../dnssec/question.js';
-import type { Steps } from '../../dnssec/steps.js';
+import { lookupKey, type Steps } from '../../dnssec/steps.js';
 import { synthesis, type Synthesis } from '../../dnssec/synthesis.js';
 import { routeOf } from '../../policy/routes.js';
 import { compose } from '../../wire/compose.js';
@@ -77,11 +77,17 @@ function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, quer
   return zone === undefined || (all.length > 0 && routeOf(all, query.name) !== undefined) ? undefined : zone;
 }
 
-/** Runs the steps. Nothing is looked up for an answer that is only tried. */
+/** Runs the steps. Nothing is looked up for an answer that is only tried, but what the last start knew is used. */
 function run<T>(steps: Steps<T>, question: Question, validations: Validations, then: (made?: T) => void): void {
-  const step = steps.next();
+  const { remembered, ageNow } = validations.parts;
+  let step = steps.next();
+  for (; step.done !== true && step.value.at === 'lookups'; step = steps.next()) {
+    const [lookup] = step.value.lookups;
+    const known = remembered?.get(lookup, ageNow());
+    if (known === undefined) return then();
+    question.bring(lookupKey(lookup), known);
+  }
   if (step.done === true) return then(step.value);
-  if (step.value.at === 'lookups') return then();
   validations.scheduler.wait(question.slices, () => {
     question.rested();
     run(steps, question, validations, then);

@@ -1,5 +1,6 @@
 // Stores outcomes: answers in one table, failures in another.
 
+import { ownCopy } from '../../base/octets.js';
 import { isAnswerRcode } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { AnswerCache } from '../../cache/answers.js';
@@ -45,6 +46,6 @@ function keep({ answers, failures, ageNow }: KeptParts, key: string, outcome: Ou
     return;
   }
   failures.replied(entry.storedAt);
-  const copy = Answer.cached({ ...entry, octets: Buffer.from(entry.octets) });
+  const copy = Answer.cached({ ...entry, octets: ownCopy(entry.octets) });
   failures.put(key, copy, 'growing', entry.storedAt, epoch);
 }

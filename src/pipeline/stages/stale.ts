@@ -67,6 +67,8 @@ class Waiting extends Timed {
 export class StaleAnswers {
   /** Until when the servers are not asked again, by question. */
   private readonly failed: Bounded<{ readonly until: AgeSec }> = bounded(MOST_FAILED, () => undefined);
+  /** How often they were forgotten: what was asked before that says nothing any more. */
+  private forgotten = 0;
 
   constructor(private readonly parts: StaleParts) {}
 
@@ -76,15 +78,16 @@ export class StaleAnswers {
     if (now === undefined) return next(query, settle);
     const failed = this.failed.entries === 0 ? undefined : this.failed.get(query.key);
     if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
+    const since = this.forgotten;
     if (clientTimeoutMs === 0) {
       this.give(now, settle);
-      return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome));
+      return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
     }
     const waiting = new Waiting(this, query, settle);
     this.parts.wheel.start(waiting, clientTimeoutMs);
     next(query, outcome => {
       this.parts.wheel.stop(waiting);
-      this.refreshed(query, outcome);
+      this.refreshed(query, outcome, since);
       if (waiting.isOver) return;
       const stale = failsWith(outcome) ? this.answerTo(query, outcome) : undefined;
       if (stale === undefined) waiting.settle(outcome);
@@ -94,6 +97,7 @@ export class StaleAnswers {
 
   /** Forgets that servers have failed: others may be asked now. */
   forgetFailures(): void {
+    this.forgotten++;
     this.failed.clear();
   }
 
@@ -108,9 +112,12 @@ export class StaleAnswers {
     settle(stale);
   }
 
-  private refreshed({ key }: Query, outcome: Outcome): void {
-    if (failsWith(outcome)) this.failed.set(key, { until: ageAfter(this.parts.ageNow(), RECHECK_SEC) }, 1);
-    else if (this.failed.entries > 0) this.failed.delete(key);
+  private refreshed({ key }: Query, outcome: Outcome, since: number): void {
+    if (failsWith(outcome)) {
+      // A failure of before, given again, is no attempt.
+      if (since === this.forgotten && !isOld(outcome))
+        this.failed.set(key, { until: ageAfter(this.parts.ageNow(), RECHECK_SEC) }, 1);
+    } else if (this.failed.entries > 0) this.failed.delete(key);
   }
 
   /** The stale answer to a query. @param failure why there is no other one */
@@ -127,4 +134,6 @@ export class StaleAnswers {
   }
 }
 
+const isOld = (outcome: Outcome): boolean =>
+  outcome.at === 'failure' ? outcome.cached === true : outcome.origin === 'cache';
 const failsWith = (outcome: Outcome): boolean => outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode);

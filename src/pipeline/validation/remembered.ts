@@ -1,6 +1,7 @@
 // DS and DNSKEY responses that have proven something, kept for the next start: with them, the chain of trust of a known
 // zone is checked again without a question to a server.
 
+import { ownCopy } from '../../base/octets.js';
 import { type Bounded, bounded } from '../../base/bounded.js';
 import type { AgeSec } from '../../base/time.js';
 import type { SnapshotRecord } from '../../cache/snapshot.js';
@@ -17,7 +18,8 @@ interface RememberedLookup {
   readonly restored: boolean;
 }
 
-const FIXED_BYTES = 200;
+/** The octets of a response beside its message and its key, about: objects, and its place in the table. */
+const FIXED_BYTES = 500;
 
 /** The responses, by key of the lookup. */
 export class RememberedLookups {
@@ -34,9 +36,12 @@ export class RememberedLookups {
    * @param isKnown whether they have proven something about a name: others were asked for on suspicion
    */
   put(results: ReadonlyMap<string, LookupResult>, isKnown: (name: Name) => boolean, ageNow: AgeSec): void {
-    for (const [key, found] of results)
-      if (found.at === 'answer' && found.message !== undefined && isKnown(nameInLookupKey(key)))
-        this.set(key, { message: found.message, label: found.upstream, storedAt: ageNow, restored: false });
+    for (const [key, found] of results) {
+      if (found.at !== 'answer' || found.message === undefined || !isKnown(nameInLookupKey(key))) continue;
+      // One of the last start is as old as it was.
+      if (this.table.get(key)?.message === found.message) continue;
+      this.set(key, { message: ownCopy(found.message), label: found.upstream, storedAt: ageNow, restored: false });
+    }
   }
 
   private set(key: string, lookup: RememberedLookup): void {
@@ -61,9 +66,9 @@ export class RememberedLookups {
     this.restored = 0;
   }
 
-  /** All responses, for a snapshot. */
+  /** All responses, for a snapshot, those first that were used the longest time ago: to read them keeps this order. */
   *records(): Iterable<SnapshotRecord> {
-    for (const key of this.table.keys()) {
+    for (const key of this.table.keys().toReversed()) {
       const found = this.table.get(key);
       if (found !== undefined)
         yield { kind: 'lookup', key, label: found.label, storedAt: found.storedAt, payload: found.message };
@@ -73,7 +78,7 @@ export class RememberedLookups {
   /** Takes a response of a snapshot. */
   restore({ key, label, storedAt, payload }: SnapshotRecord): void {
     if (this.table.get(key) !== undefined) return;
-    this.set(key, { message: payload, label, storedAt, restored: true });
+    this.set(key, { message: ownCopy(payload), label, storedAt, restored: true });
     if (this.table.get(key) !== undefined) this.restored++;
   }
 }

@@ -81,6 +81,42 @@ await t.test('after a refresh has failed, the servers are left alone for 30 s', 
   t.equal(told(world.ask('www.example')), 'upstream 60', 'and then they are asked');
 });
 
+await t.test(
+  '30 s from the last time that the servers were asked, not from the last time that a client was told of it',
+  async t => {
+    const world = resolving(OK);
+    world.ask('www.example');
+    await world.clock.advance(30_000);
+    world.upstream.says = () => failure('parse');
+    // After the last of these, the failure is given for 16 s.
+    for (const afterMs of [1500, 2500, 4500, 8500, 14_000]) {
+      world.ask('www.example', { refresh: true });
+      await world.clock.advance(afterMs);
+    }
+    const asked = world.upstream.asked.length;
+    t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
+    t.equal(world.upstream.asked.length, asked, 'they have just failed');
+    world.upstream.says = OK;
+    await world.clock.advance(2500);
+    t.equal(told(world.ask('www.example')), 'upstream 60');
+  },
+);
+
+await t.test('a question of before that fails late says nothing about another network', async t => {
+  for (const clientTimeoutMs of [1800, 0]) {
+    const world = await kept();
+    world.settings.stale = { ...world.settings.stale, clientTimeoutMs };
+    world.upstream.says = () => 'waits';
+    world.ask('www.example');
+    await world.clock.advance(2000);
+    world.resolver.forgetFailures();
+    world.upstream.settle(failure('closed'));
+    const asked = world.upstream.asked.length;
+    world.ask('www.example');
+    t.equal(world.upstream.asked.length, asked + 1);
+  }
+});
+
 await t.test('another network or other servers are asked at once', async t => {
   const world = await kept();
   world.upstream.says = DOWN;
