@@ -130,7 +130,7 @@ await t.test('what waits for a restart is measured against the start', async t =
 
 await t.test('what has no effect by itself is never reported', async t => {
   const { reload } = setUp();
-  t.same(await reload.take(planFor('cache: { aggressive_nsec: false }')), { now: [], later: [] });
+  t.same(await reload.take(planFor('access: { rate_limit: 5 }')), { now: [], later: [] });
   const { now, later } = await reload.take(planFor('preset: laptop'));
   t.notOk([...now, ...later].includes('preset'));
 });
