@@ -11,8 +11,12 @@ import { monoAfter, type MonoMs } from '../base/time.js';
 export const MOST_READS = 256;
 /** Octets of writes that it has not answered. More are not sent. */
 export const MOST_WRITE_BYTES = 1 << 20;
-/** After so many reads in a row without an answer in time, it is off. */
+/** After so many reads in a row without an answer in time, it is off, */
 export const MOST_FAILURES = 5;
+/** if that has gone on for so long. A busy machine is late with many answers at once. */
+export const LEAST_SILENT_MS = 100;
+/** Reads that may wait at a time while it is late. */
+export const READS_WHILE_LATE = 8;
 /** How long it may take until it answers for the first time. No client waits for that. */
 export const OPEN_MS = 1000;
 /** For how long it is off: at first, */
@@ -74,8 +78,10 @@ export class SharedLevel {
   private unanswered = 0;
   /** Octets of writes without an answer. */
   private writeBytes = 0;
-  /** Reads that have failed in a row. */
+  /** Reads that have failed in a row, */
   private failures = 0;
+  /** and since when none was answered in time. */
+  private lateSince: MonoMs | undefined;
   /** The next pause. */
   private pauseMs = FIRST_PAUSE_MS;
 
@@ -107,7 +113,7 @@ export class SharedLevel {
    */
   read(key: Buffer, mostBytes: number, take: (found: SharedFound) => void): void {
     const { state, parts } = this;
-    if (state.at !== 'open' || this.unanswered >= MOST_READS) return take({ at: 'skipped' });
+    if (state.at !== 'open' || this.unanswered >= MOST_READS || this.hasEnough) return take({ at: 'skipped' });
     const read = new Read(monoAfter(parts.clock.monotonicMs(), parts.timeoutMs), take);
     this.waiting.push(read);
     this.unanswered++;
@@ -117,8 +123,8 @@ export class SharedLevel {
       this.unanswered--;
       // Too late: that it was late has been counted.
       if (read.isOver) return;
-      if (reply.at === 'octets') this.failures = 0;
-      else this.failed(reply.words);
+      if (reply.at === 'octets') this.isFine();
+      else this.refused(reply.words);
       read.settle(foundIn(reply));
     });
   }
@@ -159,7 +165,7 @@ export class SharedLevel {
     if (state.at !== 'opening' || state.store !== store) return;
     state.cancel();
     this.state = { at: 'open', store, since: this.parts.clock.monotonicMs() };
-    this.failures = 0;
+    this.isFine();
     this.parts.changed(this.overview);
   }
 
@@ -169,8 +175,26 @@ export class SharedLevel {
     if ((state.at === 'opening' || state.at === 'open') && state.store === store) this.off(why);
   }
 
-  private failed(why: string): void {
+  /** Whether it is late, and enough reads wait to see how long that goes on. */
+  private get hasEnough(): boolean {
+    return this.lateSince !== undefined && this.waiting.length >= READS_WHILE_LATE;
+  }
+
+  private isFine(): void {
+    this.failures = 0;
+    this.lateSince = undefined;
+  }
+
+  private refused(why: string): void {
     if (++this.failures >= MOST_FAILURES) this.off(why);
+  }
+
+  private isLate(now: MonoMs): void {
+    this.lateSince ??= now;
+    this.failures++;
+    if (this.failures < MOST_FAILURES || now - this.lateSince < LEAST_SILENT_MS) return;
+    const { timeoutMs } = this.parts;
+    this.off(`it has not answered ${this.failures} questions in a row within ${timeoutMs} ms`);
   }
 
   /** Uses it no more for a while. */
@@ -195,7 +219,7 @@ export class SharedLevel {
     this.waiting = [];
     this.unanswered = 0;
     this.writeBytes = 0;
-    this.failures = 0;
+    this.isFine();
     for (const read of waiting) read.settle({ at: 'skipped' });
   }
 
@@ -219,7 +243,7 @@ export class SharedLevel {
       this.waiting.shift();
       if (first.isOver) continue;
       // It may be the last failure, after which nobody waits.
-      this.failed(`it has not answered ${MOST_FAILURES} questions in a row within ${this.parts.timeoutMs} ms`);
+      this.isLate(now);
       first.settle({ at: 'timeout' });
     }
     this.watch();

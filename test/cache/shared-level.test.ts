@@ -7,11 +7,13 @@ import type { SharedWrite } from '../../src/base/observer.js';
 import type { SharedStore, StoreEvents, StoreReply } from '../../src/base/ports.js';
 import {
   FIRST_PAUSE_MS,
+  LEAST_SILENT_MS,
   MOST_FAILURES,
   MOST_PAUSE_MS,
   MOST_READS,
   MOST_WRITE_BYTES,
   OPEN_MS,
+  READS_WHILE_LATE,
   SharedLevel,
   STEADY_MS,
 } from '../../src/cache/shared-level.js';
@@ -84,7 +86,9 @@ function scene({ isOpen = true, lateMs = 0 } = {}): Scene {
 
 /** Lets it fail as often as it must to be off. */
 async function silence({ clock, read }: Scene): Promise<void> {
-  for (let i = 0; i < MOST_FAILURES; i++) read();
+  for (let i = 0; i < MOST_FAILURES - 1; i++) read();
+  await clock.advance(TIMEOUT_MS + LEAST_SILENT_MS);
+  read();
   await clock.advance(TIMEOUT_MS);
 }
 
@@ -129,18 +133,37 @@ await t.test('before it has answered for the first time, nobody waits for it', a
 await t.test('frozen: the first clients wait for the deadline, and the others for nothing', async t => {
   const seen = scene();
   const { clock, level, store, read, found } = seen;
+  const timeouts = (): number => found.filter(each => each === 'timeout').length;
   for (let i = 0; i < MOST_FAILURES + 3; i++) read();
   await clock.advance(TIMEOUT_MS);
-  t.same(
-    [found.filter(each => each === 'timeout').length, found.filter(each => each === 'skipped').length],
-    [MOST_FAILURES, 3],
-    'all that wait are let go together',
-  );
-  t.match(level.overview, { at: 'off', why: /5 questions in a row within 20 ms/ });
+  t.equal(timeouts(), MOST_FAILURES + 3);
+  t.ok(level.isOpen, 'a burst of late answers is no proof');
+  for (let i = 0; i < 100; i++) read();
+  t.equal(found.filter(each => each === 'skipped').length, 100 - READS_WHILE_LATE, 'while it is late, few wait');
+  await clock.advance(LEAST_SILENT_MS - TIMEOUT_MS);
+  read();
+  read();
+  await clock.advance(TIMEOUT_MS);
+  t.match(level.overview, { at: 'off', why: /17 questions in a row within 20 ms/ });
+  t.equal(found.at(-2), 'skipped', 'all that wait are let go together');
   t.ok(store.isClosed, 'what is queued in it is given up');
+  const asked = store.reads.length;
   read();
   t.equal(found.at(-1), 'skipped', 'at once');
-  t.equal(store.reads.length, MOST_FAILURES + 3, 'and it is asked nothing');
+  t.equal(store.reads.length, asked, 'and it is asked nothing');
+});
+
+await t.test('late, and then in time: it stays open', async t => {
+  const { clock, level, store, read, found } = scene();
+  for (let round = 0; round < 5; round++) {
+    for (let i = 0; i < MOST_FAILURES; i++) read();
+    await clock.advance(TIMEOUT_MS);
+    await clock.advance(LEAST_SILENT_MS);
+    read();
+    store.reads.at(-1)?.(octets('answer'));
+  }
+  t.ok(level.isOpen);
+  t.equal(found.filter(each => each === 'answer').length, 5);
 });
 
 await t.test('after a pause it is tried, at no cost for clients, and the pauses grow', async t => {

@@ -9,9 +9,13 @@ import { SharedAnswers } from '../../../src/cache/shared-answers.js';
 import { SharedEntries } from '../../../src/cache/shared-entry.js';
 import { SharedLevel } from '../../../src/cache/shared-level.js';
 import type { Outcome } from '../../../src/pipeline/answer.js';
+import { questionOf } from '../../../src/wire/compose.js';
 import { FLAG } from '../../../src/wire/header.js';
+import { cacheKey } from '../../../src/wire/query.js';
+import { TYPE } from '../../../src/wire/rrtype.js';
 import { type FakeClock, fakeClock, fakeRandom } from '../../fixtures/clock.js';
 import { responseTo } from '../../fixtures/messages.js';
+import { wireName } from '../../fixtures/records.js';
 import { fakeUpstream, type Resolving, resolving, type Says } from '../../fixtures/resolving.js';
 
 /** A store in memory, and what a test does with it. */
@@ -243,4 +247,27 @@ await t.test('what was forgotten here does not come back from there', async t =>
   await clock.advance(0);
   t.equal(waiting.length, 1);
   t.equal(one.upstream.asked.length, asked + 1);
+});
+
+await t.test('a verdict of another replica counts only as it was sealed', async t => {
+  const { store, clock, one, other } = await pair();
+  const [outcome] = one.ask('signed.example');
+  const shares = one.settings.shared;
+  const place = shares?.place(cacheKey(questionOf(wireName('signed.example'), TYPE.A), false), 0);
+  if (outcome?.at !== 'answer' || place === undefined) throw new Error('it is not shared');
+  shares?.write(place, { ...outcome.entry, verdict: 'secure' });
+  await clock.advance(1000);
+  const at = place.storeKey.toString('hex');
+  const sealed = store.kept.get(at) ?? Buffer.alloc(0);
+  for (let bit = 0; bit < 8 * sealed.length; bit += 101) {
+    const altered = Buffer.from(sealed);
+    altered[bit >> 3] = (altered[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    store.kept.set(at, altered);
+    other.answers.clear();
+    if (verdict(other.ask('signed.example')) !== 'upstream unchecked') t.fail(`bit ${bit}`);
+  }
+  store.kept.set(at, sealed);
+  other.answers.clear();
+  t.equal(verdict(other.ask('signed.example')), 'cache secure');
+  t.end();
 });
