@@ -27,6 +27,17 @@ export interface ServerObserver {
   end(): void;
 }
 
+/** What happens with the cache. */
+export type CacheEvent =
+  | 'hit_positive'
+  | 'hit_negative'
+  | 'hit_stale'
+  | 'hit_aggressive'
+  | 'miss'
+  | 'eviction'
+  | 'prefetch_answered'
+  | 'prefetch_failed';
+
 /** Counts events. `observe/metrics` makes Prometheus series of them; tests record them. */
 export interface Observer {
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void;
@@ -36,10 +47,11 @@ export interface Observer {
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;
-  /** `hit_aggressive`: an answer from denials of other names. `prefetch`: an answer is refreshed before it expires. */
-  cache(
-    event: 'hit_positive' | 'hit_negative' | 'hit_stale' | 'hit_aggressive' | 'miss' | 'eviction' | 'prefetch',
-  ): void;
+  /**
+   * `hit_aggressive`: an answer from denials of other names. `prefetch_…`: an answer was refreshed before it expired, or
+   * could not be.
+   */
+  cache(event: CacheEvent): void;
   coalesced(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;

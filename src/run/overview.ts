@@ -60,6 +60,7 @@ function factsOf(parts: OverviewParts): Facts {
     servers: upstreams.overview(id => resolution.dnssecOf(id)),
     unanswered: upstreams.unanswered,
     cache: resolution.cache,
+    staleSec: resolution.staleSec,
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,
