@@ -201,6 +201,25 @@ await t.test('how old, and of which zones, is set', async t => {
   t.equal(told(world.ask('www.example')), 'connect', '600 s after its end, it is gone');
 });
 
+await t.test('an alias whose target has expired: the whole chain, whichever of its servers fails', async t => {
+  // The server does not follow the alias.
+  const says: Says = (query, name) =>
+    responseTo(query, {
+      answers: name.startsWith('alias') ? `${name} 600 CNAME target.example.` : `${name} 60 A 192.0.2.1`,
+    });
+  for (const fails of ['alias', 'target']) {
+    const world = resolving(says);
+    t.equal(told(world.ask('alias.example')), 'upstream 600 60');
+    await world.clock.advance(61_000);
+    world.upstream.says = (query, name) =>
+      name.startsWith(fails) ? responseTo(query, { rcode: RCODE.SERVFAIL }) : says(query, name);
+    t.equal(told(world.ask('alias.example')), 'stale EDE 3 30 30', `no ${fails}`);
+    world.upstream.says = says;
+    await world.clock.advance(31_000);
+    t.equal(told(world.ask('alias.example')), 'upstream 600 60');
+  }
+});
+
 await t.test('without RD nothing stale is given, and nothing is fetched', async t => {
   const world = await kept();
   world.settings.mayLook = true;
