@@ -43,6 +43,18 @@ export type Dropped =
   /** A reply, because the socket that it leaves through is full. */
   | 'socket_full';
 
+/** What happens with the cache. */
+export type CacheEvent =
+  | 'hit_positive'
+  | 'hit_negative'
+  | 'hit_stale'
+  | 'hit_aggressive'
+  | 'hit_shared'
+  | 'miss'
+  | 'eviction'
+  | 'prefetch_answered'
+  | 'prefetch_failed';
+
 /** Counts events. `observe/metrics` makes Prometheus series of them; tests record them. */
 export interface Observer {
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void;
@@ -54,19 +66,9 @@ export interface Observer {
   ede(infoCode: number): void;
   /**
    * `hit_aggressive`: an answer from denials of other names. `hit_shared`: one that another replica has stored.
-   * `prefetch`: an answer is refreshed before it expires.
+   * `prefetch_…`: an answer was refreshed before it expired, or could not be.
    */
-  cache(
-    event:
-      | 'hit_positive'
-      | 'hit_negative'
-      | 'hit_stale'
-      | 'hit_aggressive'
-      | 'hit_shared'
-      | 'miss'
-      | 'eviction'
-      | 'prefetch',
-  ): void;
+  cache(event: CacheEvent): void;
   /** The store that replicas share was asked for an answer, or would have been. */
   sharedRead(result: SharedRead): void;
   /** An answer was given to it, or would have been. */

@@ -162,6 +162,7 @@ export const FINDINGS = [
   'lost_trust',
   'clock',
   'failing',
+  'stale',
   'unvalidated',
   'cleartext',
   'portal',
@@ -224,6 +225,8 @@ export interface Facts {
   };
   /** Left out: there is none. */
   readonly sharedCache?: SharedCacheOverview | undefined;
+  /** For how many seconds clients have been given expired answers because servers do not answer; undefined: they are not. */
+  readonly staleSec?: number | undefined;
   /** Queries of clients that are waiting for an answer. */
   readonly inflight: number;
   /** Open sessions of clients. */

@@ -45,6 +45,7 @@ export function findingsOf(facts: Facts): readonly Finding[] {
     ...validation(facts, main),
     ...clock(facts),
     ...failing(facts),
+    ...stale(facts),
     ...privacy(facts, main),
     ...operating(facts),
     ...besideFindings(facts),
@@ -181,6 +182,17 @@ function* failing({ lately }: Facts): Iterable<Finding> {
   const why = cause === undefined ? '' : `, most of them because: ${cause}`;
   const words = `${failed} of ${questions} questions in the last ${minutes} minutes have failed${why}`;
   yield finding('weak', 'failing', words, '"dotstub trace NAME" shows what is wrong with a name');
+}
+
+function* stale({ staleSec }: Facts): Iterable<Finding> {
+  if (staleSec === undefined) return;
+  const words = `servers do not answer, or only with errors: expired answers have been given for ${durationText(staleSec)}`;
+  yield finding(
+    'weak',
+    'stale',
+    words,
+    '"dotstub upstreams" and "dotstub trace NAME" show why; cache.serve_stale bounds their age',
+  );
 }
 
 function* privacy(facts: Facts, main: readonly AddressRow[]): Iterable<Finding> {

@@ -48,6 +48,7 @@ export interface PageParts extends Pick<TopParts, 'overview' | 'boundsMs'> {
   readonly counted: () => {
     readonly sums: readonly number[];
     readonly validations: Readonly<Record<string, number>>;
+    readonly hits: Readonly<Record<string, number>>;
     readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
     readonly causes: readonly {
       readonly code: string;
@@ -60,12 +61,13 @@ export interface PageParts extends Pick<TopParts, 'overview' | 'boundsMs'> {
 
 /** The data of /status.json. */
 export function pageData({ overview, counted, boundsMs }: PageParts): Readonly<Record<string, unknown>> {
-  const { sums, validations, connects, causes } = counted();
+  const { sums, validations, hits, connects, causes } = counted();
   return {
     ...statusData(overview()),
     sums,
     bounds_ms: boundsMs,
     validations,
+    hits,
     connects,
     causes: causes.map(({ code, words, count, lastMs }) => ({ code, words, count, last_ms: lastMs })),
   };

@@ -49,6 +49,7 @@ export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
 export const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
 export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'https', 'udp', 'tcp'];
 export const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'] as const;
+export const HIT_KINDS = ['positive', 'negative', 'stale', 'aggressive', 'shared'] as const;
 export const DNSSEC_STATES: readonly ServerOverview['dnssec'][] = ['ok', 'strips', 'unknown'];
 export const PURPOSES: readonly Purpose[] = ['main', 'route', 'portal'];
 export const ANCHOR_STATES = ['pending', 'valid', 'missing', 'revoked', 'removed'] as const;
@@ -106,12 +107,12 @@ export const COUNTERS = {
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
   coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
-  cache_hits_total: {
-    help: 'Answers from cache.',
-    labels: { kind: ['positive', 'negative', 'stale', 'aggressive', 'shared'] },
-  },
+  cache_hits_total: { help: 'Answers from cache.', labels: { kind: HIT_KINDS } },
   cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },
-  prefetch_total: { help: 'Answers that were refreshed before they expired.', labels: {} },
+  prefetch_total: {
+    help: 'Refreshes of answers before they expired.',
+    labels: { result: ['answered', 'failed'] },
+  },
   cache_evictions_total: { help: 'Entries that were removed to make room.', labels: {} },
   shared_cache_reads_total: {
     help: 'Questions to the store of cache.shared. unusable: not authentic, or expired; skipped: it is off, or has too much to do.',

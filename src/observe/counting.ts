@@ -17,7 +17,16 @@ import { Lately, LATELY_MINUTES } from '../base/lately.js';
 import { type FailureCode, FAILURES, namesZones, RCODE } from '../base/outcome.js';
 import type { LatelyOverview } from '../base/overview.js';
 import type { WallMs } from '../base/time.js';
-import { COUNTERS, HISTOGRAMS, RCODE_LABELS, SOURCES, TRANSPORTS, TYPE_LABELS, VALIDATIONS } from './catalogue.js';
+import {
+  COUNTERS,
+  HISTOGRAMS,
+  HIT_KINDS,
+  RCODE_LABELS,
+  SOURCES,
+  TRANSPORTS,
+  TYPE_LABELS,
+  VALIDATIONS,
+} from './catalogue.js';
 import { byKey, Counters, Distribution, type Family, keysOf, PREFIX, type Tally, within } from './families.js';
 import { Servers } from './servers.js';
 
@@ -144,8 +153,11 @@ export class Counting implements Observer {
       case 'hit_shared':
         this.counters.cache_hits_total.at('shared').count++;
         return;
-      case 'prefetch':
-        this.counters.prefetch_total.at().count++;
+      case 'prefetch_answered':
+        this.counters.prefetch_total.at('answered').count++;
+        return;
+      case 'prefetch_failed':
+        this.counters.prefetch_total.at('failed').count++;
         return;
       case 'miss':
         this.misses.count++;
@@ -235,6 +247,12 @@ export class Counting implements Observer {
   /** Answers by their verdict. */
   validations(): Readonly<Record<(typeof VALIDATIONS)[number], number>> {
     return byKey(VALIDATIONS, result => this.counters.dnssec_validations_total.at(result).count);
+  }
+
+  /** Answers from cache by their kind, and answers that were refreshed before they expired. */
+  hits(): Readonly<Record<(typeof HIT_KINDS)[number] | 'refreshed', number>> {
+    const { cache_hits_total: hits, prefetch_total: refreshed } = this.counters;
+    return { ...byKey(HIT_KINDS, kind => hits.at(kind).count), refreshed: refreshed.at('answered').count };
   }
 
   /** The questions of the last minutes. */

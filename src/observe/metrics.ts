@@ -27,6 +27,8 @@ export interface Glance {
   readonly encrypted: number;
   readonly cleartext: number;
   readonly validations: Readonly<Record<string, number>>;
+  /** Answers from cache by their kind, and answers that were refreshed ahead of their end. */
+  readonly hits: Readonly<Record<string, number>>;
   /** TLS connections by server: how many were made, and how many of them resumed a session. */
   readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
   /** Causes of error replies, the latest first. */
@@ -74,6 +76,7 @@ export function metrics(parts: MetricsParts): Metrics {
         encrypted: servers.sent.encrypted,
         cleartext: servers.sent.cleartext,
         validations: counting.validations(),
+        hits: counting.hits(),
         connects: servers.connects(),
         causes: counting.latestCauses(),
       };

@@ -41,6 +41,7 @@ interface Status {
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
   readonly validations: Readonly<Record<string, number>>;
+  readonly hits: Readonly<Record<string, number>>;
   readonly connects: readonly { readonly upstream: string; readonly made: number; readonly resumed: number }[];
   readonly causes: readonly { readonly words: string; readonly count: number; readonly last_ms: number }[];
 }
@@ -287,6 +288,19 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
   return row;
 }
 
+/** In words that need no knowledge of RFCs. */
+const HIT_WORDS: Readonly<Record<string, string>> = {
+  positive: 'answers',
+  negative: 'denials',
+  aggressive: 'made from what a zone has proven',
+  stale: 'expired, while servers did not answer',
+  refreshed: 'refreshed ahead of their end',
+};
+const hitsText = (hits: Readonly<Record<string, number>>): string =>
+  Object.entries(HIT_WORDS)
+    .map(([kind, words]) => `${(hits[kind] ?? 0).toLocaleString('en')} ${words}`)
+    .join(', ');
+
 const facts = (rows: readonly (readonly [string, string])[]): HTMLElement[] =>
   rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]);
 
@@ -372,6 +386,7 @@ function show(status: Status): void {
     'facts',
     facts([
       ['cache', cacheText({ entries, bytes, limitBytes, sizeBytes })],
+      ['from cache', hitsText(status.hits)],
       ['waiting', `${status.inflight} queries`],
       ['listening', status.listening.join(', ')],
       ...(status.health === 'nothing is wrong' ? [['health', status.health] as const] : []),

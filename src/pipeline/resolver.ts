@@ -68,6 +68,11 @@ export class Resolver {
     this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
   }
 
+  /** For how many seconds clients have been given stale answers because servers do not answer; undefined: they are not. */
+  get staleSec(): number | undefined {
+    return this.stale.troubleSec;
+  }
+
   /**
    * Forgets failures. Must be called when such questions may succeed now: after a network change, after the machine has
    * slept, after servers were replaced or connected to again, and after the portal window has closed.

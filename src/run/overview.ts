@@ -63,6 +63,7 @@ function factsOf(parts: OverviewParts): Facts {
     unanswered: upstreams.unanswered,
     cache: resolution.cache,
     sharedCache: parts.sharedCache.overview,
+    staleSec: resolution.staleSec,
     inflight: listeners.inflight,
     sessions: listeners.sessions,
     listening: listeners.listening,

@@ -249,6 +249,11 @@ export class Resolution implements Live {
     return { entries, bytes, limitBytes, sizeBytes, failures: failures.entries, zones };
   }
 
+  /** For how many seconds clients have been given stale answers because servers do not answer; undefined: they are not. */
+  get staleSec(): number | undefined {
+    return this.resolver.staleSec;
+  }
+
   /** Whether a server passes DNSSEC signatures on. */
   dnssecOf(id: number): ServerOverview['dnssec'] {
     return this.validates ? this.validations.strippers.stateOf(id) : 'unknown';

@@ -86,6 +86,12 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /^6 of 12 questions in the last 5 minutes have failed, most of them because: no response/,
     /trace/,
   ],
+  stale: [
+    { staleSec: 125 },
+    'weak',
+    /^servers do not answer.* expired answers have been given for 2 min/,
+    /dotstub upstreams/,
+  ],
   unvalidated: [
     { ...servers({}, { dnssec: 'strips' }), dnssec: 'prefer' },
     'weak',

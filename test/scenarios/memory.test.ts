@@ -116,5 +116,5 @@ await t.test('a server whose errors are long: they take no more than their part 
   const grown = (await resident()) - before;
   t.comment(`${inMib(before)} MiB after 1000 failures, ${inMib(grown)} MiB more after 4000`);
   // The messages themselves were 180 MB.
-  t.ok(grown <= 40 * MIB, `${inMib(grown)} MiB`);
+  t.ok(grown <= 25 * MIB, `${inMib(grown)} MiB`);
 });

@@ -26,6 +26,8 @@ const ANSWERS = 100_000;
 /** How many processes are killed. */
 const KILLS = Number(process.env['KILLS'] ?? 12);
 
+t.setTimeout(120_000 + KILLS * 10_000);
+
 await t.test('what was asked before a restart is answered after it without a server', async t => {
   const rig = await Rig.make(t);
   const main = await rig.server('dns.test');

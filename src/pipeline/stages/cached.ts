@@ -1,6 +1,7 @@
 // Answers from the cache. An answer that is asked for again shortly before its end is refreshed, so that nobody waits for it.
 
 import type { Observer } from '../../base/observer.js';
+import { isAnswerRcode } from '../../base/outcome.js';
 import { refreshedFrom } from '../../base/refresh.js';
 import type { AgeSec } from '../../base/time.js';
 import type { AnswerCache } from '../../cache/answers.js';
@@ -35,7 +36,10 @@ export function cached({ answers, prefetches, observer, ageNow }: CachedParts): 
     const { key } = query;
     if (!refreshes || refreshing.has(key)) return;
     refreshing.add(key);
-    observer.cache('prefetch');
-    next(query.derive({ purpose: 'refresh' }), () => refreshing.delete(key));
+    next(query.derive({ purpose: 'refresh' }), outcome => {
+      refreshing.delete(key);
+      const isAnswer = outcome.at === 'answer' && isAnswerRcode(outcome.entry.rcode);
+      observer.cache(isAnswer ? 'prefetch_answered' : 'prefetch_failed');
+    });
   };
 }

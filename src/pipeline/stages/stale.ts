@@ -34,6 +34,8 @@ export interface StaleParts {
 
 /** RFC 8767 §5, the failure recheck timer: after a refresh has failed, the servers are not asked for this long. */
 const RECHECK_SEC = 30;
+/** Stale answers with no longer pauses between them are one trouble. */
+const PAUSE_SEC = 60;
 /** The most names whose refresh has failed lately. Beyond them, the servers are asked more often. */
 const MOST_FAILED = 4096;
 
@@ -70,7 +72,17 @@ export class StaleAnswers {
   /** How often they were forgotten: what was asked before that says nothing any more. */
   private forgotten = 0;
 
+  /** When the first and the last stale answer of one trouble were given because servers had not answered. */
+  private trouble: { readonly since: AgeSec; readonly last: AgeSec } | undefined = undefined;
+
   constructor(private readonly parts: StaleParts) {}
+
+  /** For how many seconds clients have been given stale answers because servers do not answer; undefined: they are not. */
+  get troubleSec(): number | undefined {
+    const { trouble } = this;
+    const ageNow = this.parts.ageNow();
+    return trouble === undefined || ageNow - trouble.last > PAUSE_SEC ? undefined : ageNow - trouble.since;
+  }
 
   readonly stage: Stage = next => (query, settle) => {
     const { clientTimeoutMs } = this.parts.settings();
@@ -80,7 +92,8 @@ export class StaleAnswers {
     if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
     const since = this.forgotten;
     if (clientTimeoutMs === 0) {
-      this.give(now, settle);
+      // The servers have not been asked yet.
+      this.give(now, settle, false);
       return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
     }
     const waiting = new Waiting(this, query, settle);
@@ -107,8 +120,10 @@ export class StaleAnswers {
     if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome));
   }
 
-  private give(stale: Answer, settle: Settle): void {
+  private give(stale: Answer, settle: Settle, isTrouble = true): void {
     this.parts.observer.cache('hit_stale');
+    const last = this.parts.ageNow();
+    if (isTrouble) this.trouble = { since: ageAfter(last, -(this.troubleSec ?? 0)), last };
     settle(stale);
   }
 

@@ -102,6 +102,28 @@ await t.test(
   },
 );
 
+await t.test(
+  'it is known for how long clients have been given stale answers because servers do not answer',
+  async t => {
+    const world = await kept();
+    t.equal(world.resolver.staleSec, undefined);
+    world.upstream.says = DOWN;
+    for (let i = 0; i < 5; i++) {
+      world.ask('www.example');
+      t.equal(world.resolver.staleSec, 50 * i);
+      await world.clock.advance(50_000);
+    }
+    await world.clock.advance(11_000);
+    t.equal(world.resolver.staleSec, undefined, 'nobody has got one for a minute');
+    world.ask('www.example');
+    t.equal(world.resolver.staleSec, 0, 'which is another trouble');
+    const eager = await kept();
+    eager.settings.stale = { ...eager.settings.stale, clientTimeoutMs: 0 };
+    eager.ask('www.example');
+    t.equal(eager.resolver.staleSec, undefined, 'those that are given before servers are asked are no trouble');
+  },
+);
+
 await t.test('a question of before that fails late says nothing about another network', async t => {
   for (const clientTimeoutMs of [1800, 0]) {
     const world = await kept();
@@ -179,6 +201,25 @@ await t.test('how old, and of which zones, is set', async t => {
   t.equal(told(world.ask('www.example')), 'connect', '600 s after its end, it is gone');
 });
 
+await t.test('an alias whose target has expired: the whole chain, whichever of its servers fails', async t => {
+  // The server does not follow the alias.
+  const says: Says = (query, name) =>
+    responseTo(query, {
+      answers: name.startsWith('alias') ? `${name} 600 CNAME target.example.` : `${name} 60 A 192.0.2.1`,
+    });
+  for (const fails of ['alias', 'target']) {
+    const world = resolving(says);
+    t.equal(told(world.ask('alias.example')), 'upstream 600 60');
+    await world.clock.advance(61_000);
+    world.upstream.says = (query, name) =>
+      name.startsWith(fails) ? responseTo(query, { rcode: RCODE.SERVFAIL }) : says(query, name);
+    t.equal(told(world.ask('alias.example')), 'stale EDE 3 30 30', `no ${fails}`);
+    world.upstream.says = says;
+    await world.clock.advance(31_000);
+    t.equal(told(world.ask('alias.example')), 'upstream 600 60');
+  }
+});
+
 await t.test('without RD nothing stale is given, and nothing is fetched', async t => {
   const world = await kept();
   world.settings.mayLook = true;
@@ -252,8 +293,8 @@ await t.test(
     t.equal(told(world.ask('www.example')), 'cache 60');
     t.equal(told(world.ask('www.example')), 'cache 60');
     t.equal(world.upstream.asked.length, 2);
-    t.equal(world.recorder.count('cache', 'prefetch'), 1);
     world.upstream.settle(answerNow);
+    t.equal(world.recorder.count('cache', 'prefetch_answered'), 1);
     await world.clock.advance(10_000);
     t.equal(told(world.ask('www.example')), 'cache 60', 'the new one, past the end of the old one');
   },
@@ -269,6 +310,7 @@ await t.test(
     t.equal(told(world.ask('www.example')), 'cache 60');
     t.equal(told(world.ask('www.example')), 'cache 60');
     const asked = world.upstream.asked.length;
+    t.ok(world.recorder.count('cache', 'prefetch_failed') > 0);
     world.settings.mayLook = true;
     t.equal(told(world.ask('www.example', { flags: 0 })), 'cache 60');
     world.settings.prefetch = false;
