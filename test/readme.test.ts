@@ -58,7 +58,6 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ['dig @127.0.0.1 -p 5300 example.com', { says: /status: (?:NOERROR|SERVFAIL)/, needs: 'dig' }],
   'end',
   ['npm run demo', { says: /in cleartext: none/ }],
-  ['npm run render', {}],
 
   // The package.
   ['npm install && npm pack', { run: 'npm pack', says: new RegExp(`dotstub-${version}\\.tgz`) }],

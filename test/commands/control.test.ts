@@ -139,7 +139,7 @@ await t.test('status and upstreams: at a glance, and for programs', async t => {
     /^privacy +strict: queries go over TLS, to servers that have proved who they are$/m,
     /^servers +1 of 1 server address reached$/m,
     /^DNSSEC +require: answers are validated here$/m,
-    /^cache +\d+ answers? in \d+ KiB of the 8\.5 MiB that cache\.size \(16 MiB\) has for them$/m,
+    /^cache +\d+ answers? in \d+ KiB of the 7\.5 MiB that cache\.size \(16 MiB\) has for them$/m,
     /^listening +127\.0\.0\.1:\d+ \(UDP\), 127\.0\.0\.1:\d+ \(TCP\)$/m,
     /^dns\.test +127\.0\.0\.1 port \d+ +over TLS +proved +[\d.]+ ms +1$/m,
   ])
@@ -173,7 +173,7 @@ await t.test('cache and flush: forgotten names are asked for again', async t => 
   t.equal((await tell('cache', 'flush', 'all')).code, 0);
   t.match(
     (await tell('cache', 'stats')).stdout,
-    /^0 answers in 0 KiB of the 8\.5 MiB that .*; the keys and proofs of 0 names$/m,
+    /^0 answers in 0 KiB of the 7\.5 MiB that .*; the keys and proofs of 0 names$/m,
   );
   const thereAre = 'flush: there are NAME, "--zone NAME", "--all", "--negative" and "--bogus"';
   t.match((await tell('cache', 'flush')).stderr, thereAre);

@@ -186,7 +186,7 @@ await t.test('the status page works in a browser', { skip: missing('chromium') }
   t.match(servers, 'proved');
   t.match(await page.locator('#causes').innerText(), 'the answer failed DNSSEC validation');
   t.notMatch(await page.content(), 'forged.example', 'query names are not shown');
-  t.match(await page.locator('#verdicts').innerText(), /secure\s+1\d/);
+  t.match(await page.locator('#verdicts').innerText(), /secure\s+[1-9]/);
 
   await t.test('the charts move within two seconds of queries', async t => {
     for (const chart of ['#rates', '#times']) {

@@ -11,11 +11,12 @@ import { type Live, type Prepared, Reload } from '../../src/run/reload.js';
 import { CacheSnapshot } from '../../src/run/cache-snapshot.js';
 import { Resolution } from '../../src/run/resolution.js';
 import { StartError } from '../../src/run/start-error.js';
+import { SharedCache } from '../../src/run/shared-cache.js';
 import { Upstreams } from '../../src/run/upstreams.js';
 import { Web } from '../../src/run/web.js';
 import { planFor } from '../fixtures/plans.js';
 
-const LIVE = [Clients, Upstreams, Resolution, Logging, Listeners, CacheSnapshot, Web, FileReload];
+const LIVE = [Clients, Upstreams, Resolution, Logging, Listeners, CacheSnapshot, SharedCache, Web, FileReload];
 
 await t.test('each option is brought into force by exactly one part, or is marked', async t => {
   for (const { path, built, change } of OPTIONS) {
