@@ -1,6 +1,8 @@
 // The rules of all lists as one table in shared memory: made once, read by any thread, never changed.
 //
 //   head    32-bit words, see HEAD
+//   filter  a bit for each value of the lowest bits of a first hash: 0 where no rule has it. It stays in the processor's cache, and
+//           most names are on no list
 //   slots   three words each: first hash · second hash, whose lowest six bits are those of the rule · place of the rule; 0: empty
 //
 // Slots are in the order of their first hash, with a gap for every third of them. So a search begins where the hash says, and ends
@@ -19,6 +21,8 @@ const SLOT_WORDS = 3;
 const LOAD = 0.75;
 /** Slots after the last place that a hash may have: the last rules of the order may be moved there. */
 const MOST_SPARE_SLOTS = 4096;
+/** Bits of the filter for each rule, at least: one search in eight gets past it by chance. */
+const FILTER_BITS = 8;
 const HALF = 2 ** 31;
 const WHOLE = 2 ** 32;
 
@@ -36,6 +40,8 @@ const HEAD = {
   lengths4: 12,
   /** and of IPv6: five words. */
   lengths6: 14,
+  /** Words of the filter, a power of two. */
+  filterWords: 19,
   words: 20,
 } as const;
 
@@ -44,7 +50,7 @@ const LINE_BITS = 24;
 const MOST_LINE = 2 ** LINE_BITS - 1;
 /** The most sources of all lists. */
 export const MOST_SOURCES = 256;
-/** The most rules of all lists: 128 MB. */
+/** The most rules of all lists: 140 MB. */
 export const MOST_RULES = 8_000_000;
 
 /** A place in one word. Lines behind the last that fits count as that one. */
@@ -94,17 +100,24 @@ export class TableBuilder {
     const { count, head, chunks } = this;
     const places = Math.ceil(count / LOAD) + 1;
     const spare = Math.min(count, MOST_SPARE_SLOTS) + 1;
-    const memory = new SharedArrayBuffer((HEAD.words + (places + spare) * SLOT_WORDS) * 4);
-    const slots = new Int32Array(memory, HEAD.words * 4);
+    const filterWords = 2 ** Math.ceil(Math.log2(Math.max(1, (count * FILTER_BITS) / 32)));
+    const memory = new SharedArrayBuffer((HEAD.words + filterWords + (places + spare) * SLOT_WORDS) * 4);
+    const filter = new Int32Array(memory, HEAD.words * 4, filterWords);
+    const slots = new Int32Array(memory, (HEAD.words + filterWords) * 4);
     let rules = 0;
     chunks.forEach((chunk, i) => {
       const used = Math.min(CHUNK_RULES, count - i * CHUNK_RULES);
-      for (let at = 0; at < used * SLOT_WORDS; at += SLOT_WORDS)
-        if (insert(slots, places, chunk[at] ?? 0, chunk[at + 1] ?? 0, chunk[at + 2] ?? 0)) rules++;
+      for (let at = 0; at < used * SLOT_WORDS; at += SLOT_WORDS) {
+        const first = chunk[at] ?? 0;
+        if (!insert(slots, places, first, chunk[at + 1] ?? 0, chunk[at + 2] ?? 0)) continue;
+        rules++;
+        setBit(filter, 0, first & (filterWords * 32 - 1));
+      }
     });
     chunks.length = 0;
     head[HEAD.places] = places;
     head[HEAD.rules] = rules;
+    head[HEAD.filterWords] = filterWords;
     new Int32Array(memory, 0, HEAD.words).set(head);
     return memory;
   }
@@ -148,6 +161,8 @@ const IPV4_BYTES = 4;
 /** A view of a table. A search allocates nothing; what it has found is valid until the next one. */
 export class ListTable {
   private readonly head: Int32Array;
+  private readonly filter: Int32Array;
+  private readonly filterMask: number;
   private readonly slots: Int32Array;
   private readonly places: number;
   private readonly hash: NameHash;
@@ -163,7 +178,10 @@ export class ListTable {
 
   constructor(readonly memory: SharedArrayBuffer) {
     this.head = new Int32Array(memory, 0, HEAD.words);
-    this.slots = new Int32Array(memory, HEAD.words * 4);
+    const filterWords = this.head[HEAD.filterWords] ?? 0;
+    this.filter = new Int32Array(memory, HEAD.words * 4, filterWords);
+    this.filterMask = filterWords * 32 - 1;
+    this.slots = new Int32Array(memory, (HEAD.words + filterWords) * 4);
     this.places = this.head[HEAD.places] ?? 0;
     this.hash = new NameHash({ first: this.head[HEAD.firstKey] ?? 0, second: this.head[HEAD.secondKey] ?? 0 });
   }
@@ -184,7 +202,7 @@ export class ListTable {
 
   /** Whether there are rules about addresses. */
   get hasAddresses(): boolean {
-    return this.anyBit(HEAD.lengths4, HEAD.words);
+    return this.anyBit(HEAD.lengths4, HEAD.filterWords);
   }
 
   /** Searches for a name in wire form in lower case, and for all names above it. @returns how many rules there are */
@@ -221,6 +239,7 @@ export class ListTable {
   private search(depth: number): void {
     const { slots, hash } = this;
     const first = hash.first[depth] ?? 0;
+    if (!hasBit(this.filter, 0, first & this.filterMask)) return;
     const second = hash.second[depth] ?? 0;
     for (let at = slotOf(first, this.places); ; at += SLOT_WORDS) {
       const place = slots[at + 2] ?? 0;
