@@ -40,6 +40,8 @@ export interface Observer {
   cache(
     event: 'hit_positive' | 'hit_negative' | 'hit_stale' | 'hit_aggressive' | 'miss' | 'eviction' | 'prefetch',
   ): void;
+  /** A client got an answer of a list. */
+  listed(list: string, action: string): void;
   coalesced(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;

@@ -178,7 +178,7 @@ class MessageFront implements Front {
     const { noted, clock } = this.parts;
     if (noted === undefined) return;
     const { address, port, transport } = arrival.client;
-    const found = outcome.at === 'failure' || outcome.origin === 'local' ? undefined : outcome.entry;
+    const found = outcome.at === 'failure' || outcome.isOwn ? undefined : outcome.entry;
     noted({
       client: { address, port, transport },
       query: arrival.message,
