@@ -10,11 +10,15 @@ import type { Libc } from '../os/libc.js';
 import type { NetworkChange } from '../os/network.js';
 import { type StateStore, stateStore } from '../os/state-store.js';
 import { dialDatagram } from '../upstream/plain.js';
+import { ListPolicy } from '../policy/lists/list-policy.js';
+import { download } from '../os/download.js';
+import { ownAddresses } from '../pipeline/own-addresses.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
 import { HealthLog } from './health-log.js';
 import { Network } from './network.js';
+import { ListService } from './list-service.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
@@ -46,6 +50,7 @@ export class Core {
   readonly packets: SharedArrayBuffer;
   readonly ready: PacketCache;
   readonly resolution: Resolution;
+  readonly lists: ListService;
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
   private readonly healthLog: HealthLog;
@@ -85,8 +90,9 @@ export class Core {
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
     const { store, network, clients, upstreams } = this;
+    const policy = new ListPolicy(clock);
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, upstreams, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
       forgotten: () => this.ready.clear(),
     };
@@ -96,12 +102,24 @@ export class Core {
       () => this.resolution.detection.trigger('failing'),
     );
     this.resolution = opened.add(new Resolution(resolving, plan));
+    this.lists = opened.add(
+      new ListService(
+        {
+          ...{ ...resolving, policy, directory: plan.stateDirectory, download },
+          addressesOf: async host => ownAddresses(this.resolution.resolve, host),
+          changed: () => this.resolution.lookAtJobs(),
+        },
+        plan,
+      ),
+    );
+    this.resolution.addJob(this.lists.job);
+    this.resolution.addJob(this.lists.timesJob);
   }
 
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
-    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
+    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, lists, counted } = this;
+    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, lists, observer: counted.observer };
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

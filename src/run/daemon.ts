@@ -71,7 +71,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
-  const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, snapshot, web, fileReload]);
+  const reload = new Reload(plan, [core.clients, core.lists, resolution, upstreams, logging, listeners, snapshot, web, fileReload]);
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
     taken(next) {
@@ -84,6 +84,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
   };
 
+  await core.lists.start();
   await listeners.start(plan);
   snapshot.start();
   await web.start(plan);
@@ -122,6 +123,8 @@ const entranceOf = ({ clock }: DaemonParts, core: Core, logging: Logging): Front
   front({
     resolve: core.resolution.resolve,
     allowed: address => core.clients.mayAsk(address),
+    classOf: address => core.clients.classOf(address),
+    hasRoutes: clientClass => core.clients.hasRoutes(clientClass),
     ready: new PacketReplies(core.ready, core.ageNow),
     maxInflight: MAX_INFLIGHT,
     streamIdleMs: SESSION_LIMITS.idleMs,

@@ -23,6 +23,7 @@ import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
+import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { type Traced, trace } from '../pipeline/trace.js';
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
@@ -53,6 +54,7 @@ export interface ResolutionParts {
   readonly network: Network;
   readonly upstreams: Upstreams;
   readonly clients: Clients;
+  readonly lists: ListPolicy;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
   readonly httpGet: HttpGet;
@@ -169,6 +171,7 @@ export class Resolution implements Live {
       clock,
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
+      lists: parts.lists,
       routes: () => upstreams.routes,
       mayLook: address => clients.mayLook(address),
       observer,
