@@ -112,6 +112,11 @@ export class ListService implements Live {
       .flatMap(({ sources }) => sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`])));
   }
 
+  /** Whether a group has this name. */
+  hasGroup(name: string): boolean {
+    return this.parts.policy.hasGroup(name);
+  }
+
   /** Pauses or resumes. */
   paused(change: (policy: ListPolicy) => void): void {
     change(this.parts.policy);
@@ -228,7 +233,7 @@ export class ListService implements Live {
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
       const isComing = source.at === 'https' && !this.copies.has(source.url);
-      if (problem !== undefined && source.at === 'https') this.copies.lost(source.url);
+      if (problem !== undefined && source.at === 'https' && !isComing) this.copies.lost(source.url);
       if (problem !== undefined && !isComing) this.warn(textOf(source), `cannot be read: ${problem}`);
       for (const { line, why, text } of lists.compiled.sources[i]?.told ?? [])
         this.warn(`${textOf(source)}:${line}:`, `${SKIPPED[why]}, so this line is not used: ${text}`);
