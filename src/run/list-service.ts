@@ -112,6 +112,11 @@ export class ListService implements Live {
       .flatMap(({ sources }) => sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`])));
   }
 
+  /** The rules in force, and for whom. */
+  get policy(): ListPolicy {
+    return this.parts.policy;
+  }
+
   /** Whether a group has this name. */
   hasGroup(name: string): boolean {
     return this.parts.policy.hasGroup(name);

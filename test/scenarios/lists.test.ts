@@ -187,6 +187,28 @@ for (const threads of [0, 1])
     t.equal(await askFrom('127.0.0.4', rig.port, 'games.example', false), 'NOERROR 0.0.0.0', 'without groups, lists are for all');
   });
 
+await t.test('explain says by which rule of which file and line, for which client, and asks nobody', async t => {
+  const { rig, upstream } = await rigged(t);
+  const file = rig.file('ads.txt', '! title\n||ads.example^\n@@||fine.example^\n');
+  const corp = await rig.plain(world(records('www.corp.example. 300 A 192.0.2.11\n')));
+  await rig.start({
+    ...{ upstream, ...adsFrom(file), routes: [{ zones: ['corp.example'], resolvers: [corp.at] }] },
+    clients: [{ name: 'kids', networks: ['127.0.0.2'], lists: ['ads'], routes: false }],
+  });
+  const kids = ['--client', '127.0.0.2'];
+  const explained = async (...words: readonly string[]): Promise<string> => rig.command('explain', words);
+  t.match(await explained('www.ads.example', ...kids), `answer    nxdomain, by ${file}:2, list ads`);
+  t.match(await explained('fine.example', ...kids), `let through by ${file}:3, list ads`);
+  t.match(await explained('ads.example', 'AAAA'), /in no group[^]*lists {5}none[^]*answer {4}of dns\.test, which would be asked/);
+  t.match(await explained('www.corp.example'), `answer    of the route for corp.example.: ${corp.at} would be asked`);
+  t.match(await explained('www.corp.example', ...kids), 'of dns.test');
+  t.match(await explained('www.example', '--client', '192.0.2.1'), 'REFUSED');
+  t.same(corp.asked, []);
+  await rig.answer('www.example');
+  t.match(await explained('www.example'), /answer {4}from the cache, for \d+ s more; dns\.test sent it/);
+  for (const bad of [['a..b'], ['a', 'NOTYPE'], ['a', 'A', '--client', 'x']]) await t.rejects(explained(...bad));
+});
+
 await t.test('a group without routes is answered as if there were none, and neither has the answers of the other', async t => {
   const { rig, upstream } = await rigged(t);
   const corp = await rig.plain(world(records('www.example. 300 A 192.0.2.11\n')));
