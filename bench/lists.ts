@@ -12,7 +12,7 @@ const CHUNK_BYTES = 1 << 18;
 function listText(names: number): Buffer {
   const lines = Array.from({ length: names }, (_, i) => {
     const mixed = Math.imul(i + 1, 0x9e3779b1) >>> 0;
-    const labels = ['ads', 'track', 'metrics', 'cdn'].slice(mixed & 3).concat(`${mixed.toString(36)}`);
+    const labels = ['ads', 'track', 'metrics', 'cdn'].slice(mixed & 3).concat(mixed.toString(36));
     return `${labels.join('.')}.${['com', 'net', 'example', 'io'][(mixed >> 2) & 3] ?? ''}`;
   });
   return Buffer.from(`${lines.join('\n')}\n`);
@@ -36,8 +36,12 @@ const read = ms(made);
 const peak = process.memoryUsage().arrayBuffers - before;
 const compiled = compilation.finish();
 const bytes = compiled.table.byteLength;
-console.log(`${compiled.sources[0]?.rules ?? 0} names of ${(text.length / 1e6).toFixed(1)} MB: read in ${read}, made in ${ms(made)}`);
-console.log(`${(bytes / 1e6).toFixed(1)} MB, ${(bytes / NAMES).toFixed(1)} octets a name; while it is made ${((peak + bytes) / 1e6).toFixed(1)} MB`);
+console.log(
+  `${compiled.sources[0]?.rules ?? 0} names of ${(text.length / 1e6).toFixed(1)} MB: read in ${read}, made in ${ms(made)}`,
+);
+console.log(
+  `${(bytes / 1e6).toFixed(1)} MB, ${(bytes / NAMES).toFixed(1)} octets a name; while it is made ${((peak + bytes) / 1e6).toFixed(1)} MB`,
+);
 
 const lists = new Lists([{ name: 'all', action: 'nxdomain' }], [0], compiled);
 const view = { lists: 1, group: undefined };
@@ -46,8 +50,12 @@ const asked = (label: string, make: (i: number) => string): void => {
   let found = 0;
   for (const warm of [true, false]) {
     const from = cpuMs();
-    for (let i = 0; i < SEARCHES; i++) if (lists.ofName(view, names[i % names.length] ?? Buffer.alloc(1)) !== undefined) found++;
-    if (!warm) console.log(`${label}: ${(((cpuMs() - from) * 1e6) / SEARCHES).toFixed(0)} ns a search (${found / 2 / SEARCHES} found)`);
+    for (let i = 0; i < SEARCHES; i++)
+      if (lists.ofName(view, names[i % names.length] ?? Buffer.alloc(1)) !== undefined) found++;
+    if (!warm)
+      console.log(
+        `${label}: ${(((cpuMs() - from) * 1e6) / SEARCHES).toFixed(0)} ns a search (${found / 2 / SEARCHES} found)`,
+      );
   }
 };
 asked('10,000 names on no list, four labels', i => `www.host${i}.fresh.example`);

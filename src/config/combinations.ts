@@ -23,7 +23,13 @@ export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['
 
 /** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
-  return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...listProblems(config), ...cacheProblems(config)];
+  return [
+    ...listenProblems(config),
+    ...upstreamProblems(config),
+    ...routeProblems(config),
+    ...listProblems(config),
+    ...cacheProblems(config),
+  ];
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {

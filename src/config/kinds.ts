@@ -414,7 +414,8 @@ export const label = text(
 );
 
 /** The source of a list. */
-export type ListSource = { readonly at: 'file'; readonly path: string } | { readonly at: 'https'; readonly url: string };
+export type ListSource =
+  { readonly at: 'file'; readonly path: string } | { readonly at: 'https'; readonly url: string };
 
 /** A file, or a URL of HTTPS: over HTTP, anybody on the way could decide which names there are. */
 export const listSource = text<ListSource>(

@@ -53,13 +53,18 @@ export const explainCommand = (explain: Explain): ControlCommand => ({
     const client = at === -1 ? '127.0.0.1' : (words[at + 1] ?? '');
     const [nameText = '', typeText = 'A'] = at === -1 ? words : words.toSpliced(at, 2);
     const name = nameFromText(nameText);
-    if (name === undefined) return { ok: false, problem: `explain needs a NAME, which ${JSON.stringify(nameText)} is not` };
+    if (name === undefined)
+      return { ok: false, problem: `explain needs a NAME, which ${JSON.stringify(nameText)} is not` };
     const type = typeFromText(typeText);
     if (type === undefined) return { ok: false, problem: `${JSON.stringify(typeText)} is no type of records` };
     if (addressOctets(client) === undefined)
       return { ok: false, problem: `--client needs an address, which ${JSON.stringify(client)} is not` };
     const lower = lowerCased(name);
-    return told(`${nameToText(lower)} ${typeToText(type)}`, client, explain(lower, type, questionOf(lower, type), client));
+    return told(
+      `${nameToText(lower)} ${typeToText(type)}`,
+      client,
+      explain(lower, type, questionOf(lower, type), client),
+    );
   },
 });
 

@@ -218,7 +218,12 @@ function* lists({ lists: seen }: Facts): Iterable<Finding> {
   if (seen === undefined) return;
   const again = '"dotstub lists refresh" tries again at once';
   if (seen.problem !== undefined)
-    yield finding('weak', 'lists', `lists could not be read again: ${seen.problem}; those of before are in force`, again);
+    yield finding(
+      'weak',
+      'lists',
+      `lists could not be read again: ${seen.problem}; those of before are in force`,
+      again,
+    );
   for (const { name, sources } of seen.lists)
     for (const { source, problem, rules } of sources) {
       if (problem === undefined) continue;

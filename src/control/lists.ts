@@ -35,7 +35,10 @@ export const listsCommand = (parts: ListsParts): ControlCommand => ({
       case 'pause': {
         const forMs = durationMs(rest[0] ?? '');
         if (forMs === undefined || forMs < 1000 || forMs > DAY_MS)
-          return { ok: false, problem: `lists pause needs a duration such as 5m, 1s to 1d${rest[0] === undefined ? '' : `; ${rest[0]} is none`}` };
+          return {
+            ok: false,
+            problem: `lists pause needs a duration such as 5m, 1s to 1d${rest[0] === undefined ? '' : `; ${rest[0]} is none`}`,
+          };
         parts.paused(policy => policy.pause(group, forMs));
         return told(parts.overview);
       }
@@ -72,7 +75,9 @@ function told(seen: ListsOverview): ControlReply {
   if (lists.length === 0) return { ok: true, text: 'There is no list (lists in the configuration).', data: seen };
   const lines = [
     `${lists.reduce((sum, { rules }) => sum + rules, 0)} rules in ${(bytes / 2 ** 20).toFixed(1)} MiB`,
-    ...paused.map(({ group, leftMs }) => `paused for ${group ?? 'everybody'}: ${durationText(Math.ceil(leftMs / 1000))} more`),
+    ...paused.map(
+      ({ group, leftMs }) => `paused for ${group ?? 'everybody'}: ${durationText(Math.ceil(leftMs / 1000))} more`,
+    ),
     ...lists.flatMap(({ name, action, rules, sources }) => [
       `${name}: ${rules} rules, ${action}`,
       ...sources.flatMap(({ source, rules: own, ageMs, skipped, problem }) => [

@@ -49,8 +49,7 @@ export function replyWith(
   const { extendedErrors } = entry;
   for (const { infoCode } of extendedErrors) parts.observer.ede(infoCode);
   const shape = shapeFor(parts, query, query.client, answer);
-  const shown: StoredMessage =
-    query.dnssecOk || answer.isOwn ? entry : plainForms.of(query, entry, shape.limitBytes);
+  const shown: StoredMessage = query.dnssecOk || answer.isOwn ? entry : plainForms.of(query, entry, shape.limitBytes);
   const isSecure = entry.verdict === 'secure';
   return {
     bytes: answerReply(query, shown, answer.elapsedSec(ageNow), extendedErrors, shape, isSecure),

@@ -80,7 +80,8 @@ export const download: Download = async asked =>
 async function received(message: IncomingMessage, asked: DownloadRequest): Promise<Downloaded> {
   const { statusCode = 0, headers } = message;
   if (statusCode === 304) return { at: 'same' };
-  if (statusCode >= 300 && statusCode < 400 && headers.location !== undefined) return { at: 'moved', to: headers.location };
+  if (statusCode >= 300 && statusCode < 400 && headers.location !== undefined)
+    return { at: 'moved', to: headers.location };
   if (statusCode !== 200) return failed(`the server answered with status ${statusCode}`);
   if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity')
     return failed('the server sent it compressed, which was not asked for');
@@ -102,7 +103,7 @@ async function written(message: IncomingMessage, { path, mostBytes }: DownloadRe
     for await (const piece of message as AsyncIterable<Buffer>) {
       bytes += piece.length;
       if (bytes > mostBytes) throw new TooLong(`it is larger than ${mostBytes} octets`);
-      for (let at = 0; at < piece.length; ) at += (await file.write(piece, at)).bytesWritten;
+      for (let at = 0; at < piece.length;) at += (await file.write(piece, at)).bytesWritten;
     }
     await file.sync();
     await file.close();

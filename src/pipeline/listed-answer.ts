@@ -52,7 +52,10 @@ function recordsFor({ name: owner, type }: Query, { action, records }: ListChoic
   }
   const own = records.filter(each => each.type === type);
   // A name with an alias has no other data (RFC 1034 §3.6.2).
-  return (own.length > 0 ? own : records.filter(each => each.type === TYPE.CNAME).slice(0, 1)).map(each => ({ owner, ...each }));
+  return (own.length > 0 ? own : records.filter(each => each.type === TYPE.CNAME).slice(0, 1)).map(each => ({
+    owner,
+    ...each,
+  }));
 }
 
 /** The name above a name: what is denied is one of its names. */

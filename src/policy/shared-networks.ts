@@ -1,7 +1,14 @@
 // Networks in memory that threads share: of the clients that may ask, and of groups of clients. One thread writes, and readers check regularly for a new version.
 
 import { addressOctets, addressText } from '../base/address.js';
-import { type ClassNetwork, type Network, octetClasses, type OctetClasses, octetMatcher, type OctetMatcher } from './networks.js';
+import {
+  type ClassNetwork,
+  type Network,
+  octetClasses,
+  type OctetClasses,
+  octetMatcher,
+  type OctetMatcher,
+} from './networks.js';
 
 /** The most networks that fit into the memory, of either kind. The check of the configuration allows no more. */
 const MOST_NETWORKS = 1024;

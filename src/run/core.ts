@@ -26,6 +26,7 @@ import { Recheck } from './recheck.js';
 import { READY_SHARE, Resolution } from './resolution.js';
 import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
+import type { Live } from './reload.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
 
@@ -114,6 +115,11 @@ export class Core {
     );
     this.resolution.addJob(this.lists.job);
     this.resolution.addJob(this.lists.timesJob);
+  }
+
+  /** The parts of it that a reload can change, in the order in which they commit. */
+  get live(): readonly Live[] {
+    return [this.clients, this.lists, this.resolution, this.upstreams];
   }
 
   /** The parts that other parts use. */

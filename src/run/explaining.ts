@@ -42,12 +42,14 @@ export function explaining({ clients, resolution, upstreams, lists, policy }: Ex
       const cached = resolution.cachedEntry(question, hasRoutes);
       if (cached !== undefined) {
         const { entry, leftSec } = cached;
-        const met = exception === undefined ? ruleOfAnswer(policy, view, question.length, Answer.cached(entry)) : undefined;
+        const met =
+          exception === undefined ? ruleOfAnswer(policy, view, question.length, Answer.cached(entry)) : undefined;
         if (met !== undefined && met.choice.action !== 'allow') return { at: 'list', rule: ruleOf(met) };
         return { at: 'cache', leftSec, upstream: entry.upstream };
       }
       const match = hasRoutes ? routeOf(upstreams.routes, name) : undefined;
-      const labels = (servers: readonly { readonly label: string }[]): readonly string[] => servers.map(each => each.label);
+      const labels = (servers: readonly { readonly label: string }[]): readonly string[] =>
+        servers.map(each => each.label);
       return match === undefined
         ? { at: 'upstream', servers: labels(upstreams.asked.servers) }
         : { at: 'route', zone: match.zone, servers: labels(match.route.upstream().servers) };

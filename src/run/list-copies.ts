@@ -174,7 +174,8 @@ function readCopies(text: string): Copy[] {
       const value: unknown = Object.entries(each).find(([name]) => name === key)?.[1];
       return typeof value === 'string' && /^[\x20-\x7e]{1,1000}$/.test(value) ? value : undefined;
     };
-    const currentAt = 'currentAt' in each && Number.isFinite(each.currentAt) ? wallMs(Number(each.currentAt)) : undefined;
+    const currentAt =
+      'currentAt' in each && Number.isFinite(each.currentAt) ? wallMs(Number(each.currentAt)) : undefined;
     return [{ url: each.url, etag: textOf('etag'), lastModified: textOf('lastModified'), currentAt }];
   });
 }

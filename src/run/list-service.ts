@@ -83,7 +83,9 @@ export class ListService implements Live {
     name: 'lists',
     dueInMs: () => {
       if (this.plan.lists.length === 0) return Infinity;
-      const files = sourcesOf(this.plan).some(({ at }) => at === 'file') ? this.lookAt - this.parts.clock.monotonicMs() : Infinity;
+      const files = sourcesOf(this.plan).some(({ at }) => at === 'file')
+        ? this.lookAt - this.parts.clock.monotonicMs()
+        : Infinity;
       return Math.min(files, ...this.urls.map(([url, refreshMs]) => this.copies.dueInMs(url, refreshMs)));
     },
     run: (run: JobRun) => void this.inTurn(async () => this.lookForChanges([])).finally(() => run.done()),
@@ -109,7 +111,9 @@ export class ListService implements Live {
     await this.inTurn(async () => this.lookForChanges(meant.flatMap(({ sources }) => sources.map(textOf))));
     return this.overview.lists
       .filter(list => meant.some(each => each.name === list.name))
-      .flatMap(({ sources }) => sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`])));
+      .flatMap(({ sources }) =>
+        sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`])),
+      );
   }
 
   /** The rules in force, and for whom. */
@@ -135,7 +139,12 @@ export class ListService implements Live {
     let index = 0;
     const lists = this.plan.lists.map((list): ListOverview => {
       const sources = list.sources.map(source => this.sourceOverview(source, index++));
-      return { name: list.name, action: list.action, rules: sources.reduce((sum, { rules }) => sum + rules, 0), sources };
+      return {
+        name: list.name,
+        action: list.action,
+        rules: sources.reduce((sum, { rules }) => sum + rules, 0),
+        sources,
+      };
     });
     const { made, problem } = this;
     return { lists, paused: policy.paused, bytes: made?.lists.compiled.table.byteLength ?? 0, problem };
@@ -155,7 +164,8 @@ export class ListService implements Live {
         this.take(next, { ...made, lists: new Lists(next.lists, listNumbers(next), compiled) });
       });
     const other = await this.make(next);
-    if (typeof other === 'string') throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
+    if (typeof other === 'string')
+      throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
     return ready(() => this.take(next, other));
   }
 
@@ -188,7 +198,8 @@ export class ListService implements Live {
       if (problem !== undefined) this.warn(url, `cannot be fetched (${problem}): the copy of before stays in force`);
     }
     for (const source of sourcesOf(plan))
-      if (source.at === 'file' && (await markOf(source.path)) !== (this.made?.marks.get(source.path) ?? GONE)) isChanged = true;
+      if (source.at === 'file' && (await markOf(source.path)) !== (this.made?.marks.get(source.path) ?? GONE))
+        isChanged = true;
     // A reload has exchanged the lists meanwhile.
     if (!isChanged || plan !== this.plan) return;
     const made = await this.make(plan);
@@ -250,7 +261,8 @@ export class ListService implements Live {
     const report = made?.lists.compiled.sources[index];
     const currentAt = source.at === 'https' ? copies.currentAt(source.url) : undefined;
     const fetching = source.at === 'https' ? copies.problemOf(source.url) : undefined;
-    const reading = source.at === 'https' && fetching === undefined && currentAt === undefined ? undefined : made?.problems[index];
+    const reading =
+      source.at === 'https' && fetching === undefined && currentAt === undefined ? undefined : made?.problems[index];
     return {
       source: textOf(source),
       rules: report?.rules ?? 0,
@@ -267,7 +279,8 @@ function skippedIn(report: SourceReport | undefined): ListOverview['sources'][nu
 }
 
 /** For each source, the number of its list. */
-const listNumbers = ({ lists }: ListsPlan): readonly number[] => lists.flatMap(({ sources }, i) => sources.map(() => i));
+const listNumbers = ({ lists }: ListsPlan): readonly number[] =>
+  lists.flatMap(({ sources }, i) => sources.map(() => i));
 
 const GONE = 'gone';
 

@@ -48,7 +48,7 @@ function readInto(reader: SourceReader, path: string, piece: Buffer): string | u
     if (stats.size > MOST_LIST_BYTES) return `it is larger than ${MOST_LIST_BYTES} octets`;
     const problem = fileProblem(stats, undefined);
     if (problem !== undefined) return problem;
-    for (let left = MOST_LIST_BYTES; left > 0; ) {
+    for (let left = MOST_LIST_BYTES; left > 0;) {
       const bytes = readSync(fd, piece, 0, piece.length, null);
       if (bytes === 0) break;
       reader.push(piece.subarray(0, bytes));

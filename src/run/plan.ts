@@ -322,9 +322,11 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
 function listsPlan({ lists, clients }: Config): ListsPlan {
   const maskOf = (names: readonly string[]): number =>
     lists.reduce((mask, { name }, i) => (names.includes(name ?? '') ? mask | (1 << i) : mask), 0);
-  const classes = clients.map(
-    (group): ListClass => ({ group: group.name, lists: maskOf(group.lists), schedule: group.schedule }),
-  );
+  const classes = clients.map((group): ListClass => ({
+    group: group.name,
+    lists: maskOf(group.lists),
+    schedule: group.schedule,
+  }));
   const given = classes[clients.findIndex(group => group.default)];
   const everything = maskOf(lists.map(({ name }) => name ?? ''));
   const ofNoGroup: ListClass = given ?? {

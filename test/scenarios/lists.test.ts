@@ -37,9 +37,15 @@ await t.test('a file is in force from the first query on, and read again when it
   await rig.start({ upstream, ...adsFrom(file) });
   t.equal(await rig.answer('ads.example'), 'NXDOMAIN');
   t.equal(await rig.answer('more.example'), 'NOERROR 192.0.2.67');
-  t.match(rig.overview().lists, { lists: [{ name: 'ads', rules: 1, sources: [{ source: file, problem: undefined }] }] });
+  t.match(rig.overview().lists, {
+    lists: [{ name: 'ads', rules: 1, sources: [{ source: file, problem: undefined }] }],
+  });
   rig.file('ads.txt', '0.0.0.0 more.example\nnot a rule\n');
-  t.equal(await eventually(async () => rig.answer('more.example'), 'NXDOMAIN'), 'NXDOMAIN', 'a ready reply is not given');
+  t.equal(
+    await eventually(async () => rig.answer('more.example'), 'NXDOMAIN'),
+    'NXDOMAIN',
+    'a ready reply is not given',
+  );
   t.equal(await rig.answer('ads.example'), 'NOERROR 192.0.2.66');
   t.ok(
     rig.lines.some(line => line.includes(`${file}:2:`)),
@@ -82,37 +88,40 @@ async function listServer(rig: Rig, name: string): Promise<ListServer> {
   return made;
 }
 
-await t.test('a URL: fetched with a name that is resolved here; kept over a restart and over failures; asked with its ETag', async t => {
-  const { rig, upstream } = await rigged(t);
-  const server = await listServer(rig, 'lists.example');
-  server.text = 'ads.example\n';
-  server.status = 302;
-  const url = `https://lists.example:${server.port}/ads.txt`;
-  const config = { upstream, ...adsFrom(url) };
-  await rig.start(config);
-  t.equal(await eventually(async () => rig.answer('ads.example'), 'NXDOMAIN'), 'NXDOMAIN');
-  t.same(server.answered, [302, 200], 'a redirect is followed');
-  t.match(await rig.command('lists', ['refresh', 'ads']), /ads/);
-  t.same(server.answered, [302, 200, 304]);
+await t.test(
+  'a URL: fetched with a name that is resolved here; kept over a restart and over failures; asked with its ETag',
+  async t => {
+    const { rig, upstream } = await rigged(t);
+    const server = await listServer(rig, 'lists.example');
+    server.text = 'ads.example\n';
+    server.status = 302;
+    const url = `https://lists.example:${server.port}/ads.txt`;
+    const config = { upstream, ...adsFrom(url) };
+    await rig.start(config);
+    t.equal(await eventually(async () => rig.answer('ads.example'), 'NXDOMAIN'), 'NXDOMAIN');
+    t.same(server.answered, [302, 200], 'a redirect is followed');
+    t.match(await rig.command('lists', ['refresh', 'ads']), /ads/);
+    t.same(server.answered, [302, 200, 304]);
 
-  server.status = 503;
-  t.match(await rig.command('lists', ['refresh']).catch(String), 'status 503');
-  t.equal(await rig.answer('ads.example'), 'NXDOMAIN', 'the copy of before stays in force');
-  t.match(rig.health, 'its rules of before are in force');
-  server.status = 200;
-  server.text = 'more.example\nads.example\n';
-  await rig.command('lists', ['refresh']);
-  t.equal(await rig.answer('more.example'), 'NXDOMAIN');
-  t.notMatch(rig.health, 'list');
+    server.status = 503;
+    t.match(await rig.command('lists', ['refresh']).catch(String), 'status 503');
+    t.equal(await rig.answer('ads.example'), 'NXDOMAIN', 'the copy of before stays in force');
+    t.match(rig.health, 'its rules of before are in force');
+    server.status = 200;
+    server.text = 'more.example\nads.example\n';
+    await rig.command('lists', ['refresh']);
+    t.equal(await rig.answer('more.example'), 'NXDOMAIN');
+    t.notMatch(rig.health, 'list');
 
-  const count = server.answered.length;
-  await rig.daemon.stop();
-  await rig.start(config);
-  t.equal(await rig.answer('more.example'), 'NXDOMAIN', 'at once, from the copy');
-  t.equal(server.answered.length, count, 'which is not due yet');
-  t.same(await rig.reload({ upstream }), { now: ['lists'], later: [] });
-  t.equal(await rig.answer('more.example'), 'NOERROR 192.0.2.67');
-});
+    const count = server.answered.length;
+    await rig.daemon.stop();
+    await rig.start(config);
+    t.equal(await rig.answer('more.example'), 'NXDOMAIN', 'at once, from the copy');
+    t.equal(server.answered.length, count, 'which is not due yet');
+    t.same(await rig.reload({ upstream }), { now: ['lists'], later: [] });
+    t.equal(await rig.answer('more.example'), 'NOERROR 192.0.2.67');
+  },
+);
 
 await t.test('a server that does not prove its name, or sends a page, gives no list', async t => {
   const { rig, upstream } = await rigged(t);
@@ -172,7 +181,10 @@ for (const threads of [0, 1])
     for (let round = 0; round < rounds; round++)
       for (const [from, [games, ads]] of Object.entries(expected)) {
         const tcp = round % 10 === 9;
-        const seen = [await askFrom(from, rig.port, 'games.example', tcp), await askFrom(from, rig.port, 'ads.example', tcp)];
+        const seen = [
+          await askFrom(from, rig.port, 'games.example', tcp),
+          await askFrom(from, rig.port, 'ads.example', tcp),
+        ];
         if (seen[0] !== games || seen[1] !== ads) t.same(seen, [games, ads], `${from}, round ${round}`);
       }
     const hits = (await rig.metrics()).get('dotstub_cache_hits_total{kind="positive"}') ?? 0;
@@ -182,9 +194,17 @@ for (const threads of [0, 1])
     t.equal(await askFrom('127.0.0.2', rig.port, 'games.example', false), 'NOERROR 192.0.2.68');
     t.equal(await askFrom('127.0.0.3', rig.port, 'ads.example', false), 'NXDOMAIN');
     await rig.command('lists', ['resume']);
-    t.equal(await askFrom('127.0.0.2', rig.port, 'games.example', false), 'NOERROR 0.0.0.0', 'the ready reply is forgotten');
+    t.equal(
+      await askFrom('127.0.0.2', rig.port, 'games.example', false),
+      'NOERROR 0.0.0.0',
+      'the ready reply is forgotten',
+    );
     t.same(await rig.reload({ upstream, front: { threads }, lists }), { now: ['clients'], later: [] });
-    t.equal(await askFrom('127.0.0.4', rig.port, 'games.example', false), 'NOERROR 0.0.0.0', 'without groups, lists are for all');
+    t.equal(
+      await askFrom('127.0.0.4', rig.port, 'games.example', false),
+      'NOERROR 0.0.0.0',
+      'without groups, lists are for all',
+    );
   });
 
 await t.test('explain says by which rule of which file and line, for which client, and asks nobody', async t => {
@@ -199,7 +219,10 @@ await t.test('explain says by which rule of which file and line, for which clien
   const explained = async (...words: readonly string[]): Promise<string> => rig.command('explain', words);
   t.match(await explained('www.ads.example', ...kids), `answer    nxdomain, by ${file}:2, list ads`);
   t.match(await explained('fine.example', ...kids), `let through by ${file}:3, list ads`);
-  t.match(await explained('ads.example', 'AAAA'), /in no group[^]*lists {5}none[^]*answer {4}of dns\.test, which would be asked/);
+  t.match(
+    await explained('ads.example', 'AAAA'),
+    /in no group[^]*lists {5}none[^]*answer {4}of dns\.test, which would be asked/,
+  );
   t.match(await explained('www.corp.example'), `answer    of the route for corp.example.: ${corp.at} would be asked`);
   t.match(await explained('www.corp.example', ...kids), 'of dns.test');
   t.match(await explained('www.example', '--client', '192.0.2.1'), 'REFUSED');
@@ -209,14 +232,17 @@ await t.test('explain says by which rule of which file and line, for which clien
   for (const bad of [['a..b'], ['a', 'NOTYPE'], ['a', 'A', '--client', 'x']]) await t.rejects(explained(...bad));
 });
 
-await t.test('a group without routes is answered as if there were none, and neither has the answers of the other', async t => {
-  const { rig, upstream } = await rigged(t);
-  const corp = await rig.plain(world(records('www.example. 300 A 192.0.2.11\n')));
-  const config = { routes: [{ zones: ['example'], resolvers: [corp.at] }] };
-  await rig.start({ upstream, ...config, clients: [{ name: 'guests', networks: ['127.0.0.2'], routes: false }] });
-  for (let i = 0; i < 4; i++) {
-    t.equal(await askFrom('127.0.0.1', rig.port, 'www.example', i > 1), 'NOERROR 192.0.2.11');
-    t.equal(await askFrom('127.0.0.2', rig.port, 'www.example', i > 1), 'NOERROR 192.0.2.80');
-  }
-  t.equal(corp.asked.length, 1);
-});
+await t.test(
+  'a group without routes is answered as if there were none, and neither has the answers of the other',
+  async t => {
+    const { rig, upstream } = await rigged(t);
+    const corp = await rig.plain(world(records('www.example. 300 A 192.0.2.11\n')));
+    const config = { routes: [{ zones: ['example'], resolvers: [corp.at] }] };
+    await rig.start({ upstream, ...config, clients: [{ name: 'guests', networks: ['127.0.0.2'], routes: false }] });
+    for (let i = 0; i < 4; i++) {
+      t.equal(await askFrom('127.0.0.1', rig.port, 'www.example', i > 1), 'NOERROR 192.0.2.11');
+      t.equal(await askFrom('127.0.0.2', rig.port, 'www.example', i > 1), 'NOERROR 192.0.2.80');
+    }
+    t.equal(corp.asked.length, 1);
+  },
+);

@@ -7,6 +7,7 @@ import { OPTIONS } from '../../src/config/options.js';
 import { type Json, merged, Rig } from '../fixtures/rig.js';
 import { ANSWERS } from './options/answers.js';
 import { DNSSEC } from './options/dnssec.js';
+import { LISTS } from './options/lists.js';
 import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
@@ -14,7 +15,16 @@ import { STALE } from './options/stale.js';
 import { UPSTREAM } from './options/upstream.js';
 import { WRITING } from './options/writing.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...DNSSEC, ...UPSTREAM, ...ROUTING, ...STALE, ...WRITING, ...LISTENING];
+const ROWS: readonly Row[] = [
+  ...ANSWERS,
+  ...DNSSEC,
+  ...UPSTREAM,
+  ...ROUTING,
+  ...LISTS,
+  ...STALE,
+  ...WRITING,
+  ...LISTENING,
+];
 
 // Most of the time of a row is spent waiting.
 t.jobs = 4;

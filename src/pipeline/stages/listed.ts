@@ -66,7 +66,8 @@ export function ruleOfAnswer(
     if (isAlias || (hasServers && type === TYPE.NS)) {
       const name = readName(octets, type === TYPE.CNAME || type === TYPE.NS ? rdata : rdata + 2)?.name;
       const choice = name && lists.ofName(view, lowerCased(name), isAlias ? TRIGGER.name : TRIGGER.nsdname);
-      if (choice !== undefined) return { choice, by: `its ${isAlias ? 'alias' : 'name server'} ${nameToText(name ?? octets)}` };
+      if (choice !== undefined)
+        return { choice, by: `its ${isAlias ? 'alias' : 'name server'} ${nameToText(name ?? octets)}` };
     } else if (hasAddresses && section === 'answer' && (type === TYPE.A || type === TYPE.AAAA)) {
       const choice = lists.ofAddress(view, octets.subarray(rdata, record.end));
       if (choice !== undefined) return { choice, by: 'its address' };
@@ -81,5 +82,11 @@ const isServiceAlias = (type: number): boolean => type === TYPE.HTTPS || type ==
 function kept(parts: ListedParts, query: Query, { group }: ListView, { choice, by }: Found): Outcome {
   const name = parts.lists.lists.settings[choice.list]?.name ?? '';
   parts.observer.listed(name, choice.action);
-  return listedAnswer(query, choice, `${by === '' ? 'on' : `${by} is on`} the list ${name}`, group !== undefined, parts.ageNow());
+  return listedAnswer(
+    query,
+    choice,
+    `${by === '' ? 'on' : `${by} is on`} the list ${name}`,
+    group !== undefined,
+    parts.ageNow(),
+  );
 }

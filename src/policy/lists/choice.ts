@@ -100,7 +100,8 @@ export class Lists {
       const list = listOf[source];
       if (list === undefined || ((view.lists >>> list) & 1) === 0 || !covers(scopeOf(bits), above)) continue;
       if (effectOf(bits) === EFFECT.exempt) exempt.add(place);
-      if (effectOf(bits) === EFFECT.exempt || exempt.has(place) || !isFor(compiled.limits.get(place), view.group)) continue;
+      if (effectOf(bits) === EFFECT.exempt || exempt.has(place) || !isFor(compiled.limits.get(place), view.group))
+        continue;
       if (compiled.sources[source]?.isZone === true) {
         if ((zones.get(source) ?? above) < above) continue;
         zones.set(source, above);

@@ -11,7 +11,16 @@
 //            ...$client=kids|~guests                for these groups of clients only, or not for those
 
 import { addressOctets } from '../../base/address.js';
-import { type ClientLimit, EFFECT, type ListFormat, ruleBits, type RuleSink, SCOPE, type Scope, TRIGGER } from './rule.js';
+import {
+  type ClientLimit,
+  EFFECT,
+  type ListFormat,
+  ruleBits,
+  type RuleSink,
+  SCOPE,
+  type Scope,
+  TRIGGER,
+} from './rule.js';
 import { readTextName } from './text.js';
 
 /** Which forms of lines a source may have. */
@@ -114,7 +123,7 @@ export class LineRules {
     const address = end - from > MOST_ADDRESS_BYTES ? '' : octets.toString('latin1', from, end);
     if (!NOWHERE.has(address))
       return this.skip(octets, from, to, line, addressOctets(address) === undefined ? 'syntax' : 'rewrite');
-    for (let at = next; at < to && octets[at] !== HASH; ) {
+    for (let at = next; at < to && octets[at] !== HASH;) {
       let wordEnd = at;
       while (wordEnd < to && !isBlank(octets[wordEnd]) && octets[wordEnd] !== HASH) wordEnd++;
       this.hostsName(octets, at, wordEnd, line);
@@ -157,7 +166,8 @@ export class LineRules {
     const { sink, name } = this;
     if (COSMETIC.test(text)) return sink.skip(line, 'browser', text);
     const allows = text.startsWith('@@');
-    const [, anchor, pattern = '', modifiers] = /^(\|{0,2})([^$]*)(?:\$(.*))?$/.exec(allows ? text.slice(2) : text) ?? [];
+    const [, anchor, pattern = '', modifiers] =
+      /^(\|{0,2})([^$]*)(?:\$(.*))?$/.exec(allows ? text.slice(2) : text) ?? [];
     const scope = SCOPES[anchor ?? ''];
     const bare = /^(?:\*\.)?([^/*^|]+)(?:\^\|?|\|)?$/.exec(pattern)?.[1];
     if (scope === undefined || bare === undefined)
@@ -203,8 +213,8 @@ function readModifiers(text: string): Modifiers | 'browser' | 'modifier' {
   let denyAllow: readonly string[] = [];
   let clients: ClientLimit | undefined;
   for (const each of text.split(',')) {
-    const [key = '', value = ''] = [each.replace(/=.*/s, ''), each.slice(each.indexOf('=') + 1)];
-    const values = value.split('|', MOST_VALUES + 1);
+    const key = each.replace(/=.*/s, '');
+    const values = each.slice(each.indexOf('=') + 1).split('|', MOST_VALUES + 1);
     if (each === 'important') important = true;
     else if (key === 'denyallow' && values.length <= MOST_VALUES) denyAllow = values;
     else if (key === 'client' && values.length <= MOST_VALUES) {

@@ -66,7 +66,10 @@ export class ListPolicy {
   /** The pauses: of which group (undefined: everybody), and for how many milliseconds more. */
   get paused(): readonly { readonly group: string | undefined; readonly leftMs: number }[] {
     const now = this.clock.monotonicMs();
-    return [...this.pauses].map(([name, until]) => ({ group: name === EVERYBODY ? undefined : name, leftMs: until - now }));
+    return [...this.pauses].map(([name, until]) => ({
+      group: name === EVERYBODY ? undefined : name,
+      leftMs: until - now,
+    }));
   }
 
   /** Whether what is looked at changes with time. */

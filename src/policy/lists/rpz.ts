@@ -11,7 +11,16 @@
 
 import { addressOctets } from '../../base/address.js';
 import { TYPE } from '../../wire/rrtype.js';
-import { EFFECT, type Effect, type LocalRecord, ruleBits, type RuleSink, SCOPE, type Skipped, TRIGGER } from './rule.js';
+import {
+  EFFECT,
+  type Effect,
+  type LocalRecord,
+  ruleBits,
+  type RuleSink,
+  SCOPE,
+  type Skipped,
+  TRIGGER,
+} from './rule.js';
 import { readTextName } from './text.js';
 
 /** TTL of local data that has none. */
@@ -196,7 +205,11 @@ export class RpzRules {
       case 'TXT': {
         const strings = data.map(word => Buffer.from(word.replace(/^"(.*)"$/s, '$1'), 'latin1'));
         if (strings.length === 0 || strings.some(({ length }) => length > MOST_STRING_BYTES)) return 'syntax';
-        return { type: TYPE.TXT, ttlSec, rdata: Buffer.concat(strings.flatMap(each => [Buffer.from([each.length]), each])) };
+        return {
+          type: TYPE.TXT,
+          ttlSec,
+          rdata: Buffer.concat(strings.flatMap(each => [Buffer.from([each.length]), each])),
+        };
       }
       default:
         return type === '' ? 'syntax' : 'action';

@@ -223,7 +223,7 @@ export class ListTable {
     const isFour = octets.length === IPV4_BYTES;
     network[0] = isFour ? 4 : 6;
     network.set(octets, 2);
-    for (let length = octets.length * 8, at = 2 + octets.length - 1; ; ) {
+    for (let length = octets.length * 8, at = 2 + octets.length - 1; ;) {
       if (hasBit(head, isFour ? HEAD.lengths4 : HEAD.lengths6, length)) {
         network[1] = length;
         hash.readOctets(TRIGGER.address, network, 2 + octets.length);

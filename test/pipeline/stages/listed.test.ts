@@ -73,16 +73,19 @@ await t.test('a group has EDE 17: it is filtered for these clients', async t => 
   t.equal(told(made, 'ads.example'), 'NXDOMAIN | 17 on the list list0');
 });
 
-await t.test('an alias of a listed name is caught, also in an answer from the cache, and an exception of the name counts', async t => {
-  const made = house({ text: '||tracker.example^\n@@||good.example^', name: 'ads' });
-  const expected = 'NXDOMAIN | 15 its alias x.tracker.example. is on the list ads';
-  t.equal(told(made, 'cloaked.example'), expected);
-  t.equal(told(made, 'cloaked.example'), expected);
-  t.equal(made.upstream.asked.length, 1, 'what is cached is what the server said');
-  t.equal(told(made, 'served.example', { type: 'HTTPS' }), expected);
-  t.match(told(made, 'good.example'), '192.0.2.68');
-  t.equal(made.recorder.count('listed', 'ads', 'nxdomain'), 3);
-});
+await t.test(
+  'an alias of a listed name is caught, also in an answer from the cache, and an exception of the name counts',
+  async t => {
+    const made = house({ text: '||tracker.example^\n@@||good.example^', name: 'ads' });
+    const expected = 'NXDOMAIN | 15 its alias x.tracker.example. is on the list ads';
+    t.equal(told(made, 'cloaked.example'), expected);
+    t.equal(told(made, 'cloaked.example'), expected);
+    t.equal(made.upstream.asked.length, 1, 'what is cached is what the server said');
+    t.equal(told(made, 'served.example', { type: 'HTTPS' }), expected);
+    t.match(told(made, 'good.example'), '192.0.2.68');
+    t.equal(made.recorder.count('listed', 'ads', 'nxdomain'), 3);
+  },
+);
 
 await t.test('RPZ: an address in the answer is caught, and local data is answered, its alias followed', async t => {
   const text = `$TTL 60\n@ SOA a. b. 1 2 3 4 5\n24.0.113.0.203.rpz-ip CNAME *.\nads.example A 192.0.2.1\n  TXT hello\nx.ads.example CNAME www.example.\n`;

@@ -32,41 +32,53 @@ await t.test('domains: a name is that name; with a star or a dot before it, it i
   ]);
 });
 
-await t.test('adblock: ||name^ is with all below, |name^ is the name, @@ allows, and rules for browsers are left out', async t => {
-  const text = [
-    '[Adblock Plus 2.0]',
-    '! a comment',
-    '||ads.example^',
-    '|one.example^',
-    '@@||good.ads.example^',
-    '||url.example/path^',
-    '||script.example^$script,third-party',
-    'site.example##.banner',
-    '/ads[0-9]+/',
-    '||part*.example^',
-    '||odd.example^$dnsrewrite=1.2.3.4',
-  ].join('\n');
-  const names = ['ads.example', 'a.ads.example', 'good.ads.example', 'x.good.ads.example', 'one.example', 'a.one.example'];
-  t.same(caught(text, [...names, 'url.example', 'script.example', 'odd.example']), [
-    'ads.example',
-    'a.ads.example',
-    'one.example',
-  ]);
-  const report = reportOf(text);
-  t.same(report?.skipped, { browser: 3, regex: 1, pattern: 1, modifier: 1 });
-  t.same(
-    report?.told.map(({ line, why }) => [line, why]),
-    [
-      [9, 'regex'],
-      [10, 'pattern'],
-      [11, 'modifier'],
-    ],
-    'what is no rule for browsers is told with its line',
-  );
-});
+await t.test(
+  'adblock: ||name^ is with all below, |name^ is the name, @@ allows, and rules for browsers are left out',
+  async t => {
+    const text = [
+      '[Adblock Plus 2.0]',
+      '! a comment',
+      '||ads.example^',
+      '|one.example^',
+      '@@||good.ads.example^',
+      '||url.example/path^',
+      '||script.example^$script,third-party',
+      'site.example##.banner',
+      '/ads[0-9]+/',
+      '||part*.example^',
+      '||odd.example^$dnsrewrite=1.2.3.4',
+    ].join('\n');
+    const names = [
+      'ads.example',
+      'a.ads.example',
+      'good.ads.example',
+      'x.good.ads.example',
+      'one.example',
+      'a.one.example',
+    ];
+    t.same(caught(text, [...names, 'url.example', 'script.example', 'odd.example']), [
+      'ads.example',
+      'a.ads.example',
+      'one.example',
+    ]);
+    const report = reportOf(text);
+    t.same(report?.skipped, { browser: 3, regex: 1, pattern: 1, modifier: 1 });
+    t.same(
+      report?.told.map(({ line, why }) => [line, why]),
+      [
+        [9, 'regex'],
+        [10, 'pattern'],
+        [11, 'modifier'],
+      ],
+      'what is no rule for browsers is told with its line',
+    );
+  },
+);
 
 await t.test('$important counts before an exception, and an important exception before all', async t => {
-  const lists = listsOf([{ text: '||a.example^$important\n@@||a.example^\n||b.a.example^\n@@||c.a.example^$important' }]);
+  const lists = listsOf([
+    { text: '||a.example^$important\n@@||a.example^\n||b.a.example^\n@@||c.a.example^$important' },
+  ]);
   t.equal(verdict(lists, 'a.example'), 'nxdomain list0:1');
   t.equal(verdict(lists, 'c.a.example'), 'allow list0:4');
 });

@@ -18,26 +18,39 @@ await t.test('a search finds exactly the names that are on the list, whatever el
   const rules = fc.array(fc.record({ name, below: fc.boolean() }), { maxLength: 60 });
   const key = fc.record({ first: fc.integer(), second: fc.integer() });
   fc.assert(
-    fc.property(rules, fc.array(name, { maxLength: 30 }), key, fc.integer({ min: 1, max: 50 }), (all, asked, key, bytes) => {
-      const lists = listsOf([{ text: all.map(each => (each.below ? `*.${each.name}` : each.name)).join('\n') }], bytes, key);
-      return asked.every(each => (verdict(lists, each) !== undefined) === expected(all, each));
-    }),
+    fc.property(
+      rules,
+      fc.array(name, { maxLength: 30 }),
+      key,
+      fc.integer({ min: 1, max: 50 }),
+      (all, asked, key, bytes) => {
+        const lists = listsOf(
+          [{ text: all.map(each => (each.below ? `*.${each.name}` : each.name)).join('\n') }],
+          bytes,
+          key,
+        );
+        return asked.every(each => (verdict(lists, each) !== undefined) === expected(all, each));
+      },
+    ),
     { numRuns: 1000 },
   );
   t.pass();
 });
 
-await t.test('many names: each is found at its own line, others are not, and a name takes less than 20 octets', async t => {
-  const COUNT = 50_000;
-  const text = Array.from({ length: COUNT }, (_, i) => `n${i}.zone${i % 997}.example`).join('\n');
-  const lists = listsOf([{ text }]);
-  t.equal(lists.table.rules, COUNT);
-  t.ok(lists.compiled.table.byteLength < 20 * COUNT, `${lists.compiled.table.byteLength / COUNT} octets`);
-  for (let i = 0; i < COUNT; i += 7) {
-    if (verdict(lists, `n${i}.zone${i % 997}.example`) !== `nxdomain list0:${i + 1}`) t.fail(`n${i}`);
-    if (verdict(lists, `m${i}.zone${i % 997}.example`) !== undefined) t.fail(`m${i}`);
-  }
-});
+await t.test(
+  'many names: each is found at its own line, others are not, and a name takes less than 20 octets',
+  async t => {
+    const COUNT = 50_000;
+    const text = Array.from({ length: COUNT }, (_, i) => `n${i}.zone${i % 997}.example`).join('\n');
+    const lists = listsOf([{ text }]);
+    t.equal(lists.table.rules, COUNT);
+    t.ok(lists.compiled.table.byteLength < 20 * COUNT, `${lists.compiled.table.byteLength / COUNT} octets`);
+    for (let i = 0; i < COUNT; i += 7) {
+      if (verdict(lists, `n${i}.zone${i % 997}.example`) !== `nxdomain list0:${i + 1}`) t.fail(`n${i}`);
+      if (verdict(lists, `m${i}.zone${i % 997}.example`) !== undefined) t.fail(`m${i}`);
+    }
+  },
+);
 
 await t.test('a rule that a source has twice is in the table once, and that of two lists twice', async t => {
   t.equal(listsOf([{ text: 'a.example\nb.example\na.example' }]).table.rules, 2);
@@ -45,10 +58,45 @@ await t.test('a rule that a source has twice is in the table once, and that of t
 });
 
 const piece = fc.oneof(
-  fc.constantFrom('||', '@@', '|', '^', '$important', '$client=', '$denyallow=', ',', '~', '##', '/', '*', '*.', '.', ' '),
+  fc.constantFrom(
+    '||',
+    '@@',
+    '|',
+    '^',
+    '$important',
+    '$client=',
+    '$denyallow=',
+    ',',
+    '~',
+    '##',
+    '/',
+    '*',
+    '*.',
+    '.',
+    ' ',
+  ),
   fc.constantFrom('\n', '\r\n', '\t', '#', '!', '0.0.0.0 ', ':: ', '127.0.0.1\t', '\0', '\xff', '\xef\xbb\xbf'),
-  fc.constantFrom('$ORIGIN x.', '$TTL 1h\n', '@ SOA a. b. 1 2 3 4 5\n', ' CNAME .', ' CNAME *.', ' A 192.0.2.1', '(', ')', '"', ';'),
-  fc.constantFrom('.rpz-ip', '.rpz-nsdname', '24.0.2.0.192', '999.zz.zz.1', ' CNAME rpz-passthru.', ' TXT "', 'rpz-tcp-only.'),
+  fc.constantFrom(
+    '$ORIGIN x.',
+    '$TTL 1h\n',
+    '@ SOA a. b. 1 2 3 4 5\n',
+    ' CNAME .',
+    ' CNAME *.',
+    ' A 192.0.2.1',
+    '(',
+    ')',
+    '"',
+    ';',
+  ),
+  fc.constantFrom(
+    '.rpz-ip',
+    '.rpz-nsdname',
+    '24.0.2.0.192',
+    '999.zz.zz.1',
+    ' CNAME rpz-passthru.',
+    ' TXT "',
+    'rpz-tcp-only.',
+  ),
   name,
   fc.string({ maxLength: 8 }),
   fc.constantFrom('a'.repeat(64), 'b.'.repeat(130), 'x'.repeat(9000)),
