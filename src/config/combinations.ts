@@ -81,7 +81,7 @@ function* listProblems({ lists, clients }: Config): Iterable<Clash> {
     if (sources.length === 0) yield { path: `lists[${i}]`, words: 'has no sources; allowed: at least one' };
   if (lists.reduce((sum, { sources }) => sum + sources.length, 0) > MOST_LIST_SOURCES)
     yield { path: 'lists', words: `there are too many sources; allowed: ${MOST_LIST_SOURCES} in all lists` };
-  const names = lists.map(({ name }) => name ?? '');
+  const names = [...new Set(lists.flatMap(({ name }) => name ?? []))];
   for (const [i, group] of clients.entries())
     for (const [j, name] of group.lists.entries())
       if (!names.includes(name))
