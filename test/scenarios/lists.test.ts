@@ -40,6 +40,8 @@ await t.test('a file is in force from the first query on, and read again when it
   t.match(rig.overview().lists, {
     lists: [{ name: 'ads', rules: 1, sources: [{ source: file, problem: undefined }] }],
   });
+  t.match(await rig.command('status'), /lists +ads: 1 rules/);
+  t.match(rig.status, { lists: [{ name: 'ads', rules: 1 }] });
   rig.file('ads.txt', '0.0.0.0 more.example\nnot a rule\n');
   t.equal(
     await eventually(async () => rig.answer('more.example'), 'NXDOMAIN'),
