@@ -1,17 +1,20 @@
-// Which clients may ask, which may read the cache, and to which group they belong: on the main thread, and in memory that front threads read.
+// Which clients may ask, which may read the cache, and to which group they belong: on the main thread, and in memory that
+// front threads read.
 
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
-import type { ClassNetwork } from '../policy/networks.js';
+import type { ClassNetwork, Network } from '../policy/networks.js';
 import { SharedNetworks } from '../policy/shared-networks.js';
-import type { Plan } from './plan.js';
+import type { ListsPlan, Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
 /** The rights of clients. */
 export class Clients implements Live {
-  static readonly options = ['access.allow', 'access.snoop', 'clients'];
+  static readonly options = ['access.allow', 'access.snoop'];
   readonly options = Clients.options;
   /** `access.allow` and the networks of `clients` for front threads. */
   private readonly shared: SharedNetworks;
+  /** What is in that memory. */
+  private networks: { readonly allow: readonly Network[]; readonly classes: readonly ClassNetwork[] };
   private allow: Matcher;
   private snoop: Matcher;
   private group: ClassOf;
@@ -19,11 +22,13 @@ export class Clients implements Live {
   private routeless: ReadonlySet<number>;
 
   constructor(plan: Plan) {
-    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, classNetworks(plan)));
+    const { groups } = plan.lists;
+    this.networks = { allow: plan.allow, classes: classNetworks(groups) };
+    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks.classes));
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
-    this.group = classMatcher(classNetworks(plan));
-    this.routeless = withoutRoutes(plan);
+    this.group = classMatcher(this.networks.classes);
+    this.routeless = withoutRoutes(groups);
   }
 
   /** The networks of `access.allow`, as front threads read them. */
@@ -51,24 +56,32 @@ export class Clients implements Live {
     return !this.routeless.has(clientClass);
   }
 
-  prepare(next: Plan): Prepared {
-    const { allow, snoop } = next;
-    const classes = classNetworks(next);
-    const nextGroup = classMatcher(classes);
+  /** Brings the groups of a plan into force; its lists must be exchanged in the same turn (run/list-service). */
+  takeGroups({ groups }: ListsPlan): void {
+    this.networks = { ...this.networks, classes: classNetworks(groups) };
+    this.group = classMatcher(this.networks.classes);
+    this.routeless = withoutRoutes(groups);
+    this.share();
+  }
+
+  prepare({ allow, snoop }: Plan): Prepared {
     const nextAllow = networkMatcher(allow);
     const nextSnoop = networkMatcher(snoop);
     return ready(() => {
       this.allow = nextAllow;
       this.snoop = nextSnoop;
-      this.group = nextGroup;
-      this.routeless = withoutRoutes(next);
-      this.shared.write(allow, classes);
+      this.networks = { ...this.networks, allow };
+      this.share();
     });
+  }
+
+  private share(): void {
+    this.shared.write(this.networks.allow, this.networks.classes);
   }
 }
 
-const classNetworks = ({ lists }: Plan): readonly ClassNetwork[] =>
-  lists.groups.flatMap(({ networks }, i) => networks.map(each => ({ ...each, clientClass: i + 1 })));
+const classNetworks = (groups: ListsPlan['groups']): readonly ClassNetwork[] =>
+  groups.flatMap(({ networks }, i) => networks.map(each => ({ ...each, clientClass: i + 1 })));
 
-const withoutRoutes = ({ lists }: Plan): ReadonlySet<number> =>
-  new Set(lists.groups.flatMap(({ routes }, i) => (routes ? [] : [i + 1])));
+const withoutRoutes = (groups: ListsPlan['groups']): ReadonlySet<number> =>
+  new Set(groups.flatMap(({ routes }, i) => (routes ? [] : [i + 1])));

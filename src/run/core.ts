@@ -107,6 +107,7 @@ export class Core {
       new ListService(
         {
           ...{ ...resolving, policy, directory: plan.stateDirectory, download },
+          takeGroups: next => clients.takeGroups(next),
           addressesOf: async host => ownAddresses(this.resolution.resolve, host),
           changed: () => this.resolution.lookAtJobs(),
         },

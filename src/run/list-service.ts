@@ -24,6 +24,8 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly random: Random;
   readonly log: Log;
   readonly policy: ListPolicy;
+  /** Called when other groups of clients are in force. */
+  readonly takeGroups: (plan: ListsPlan) => void;
   /** Called when other lists are in force: ready replies of before must not be given any more. */
   readonly forgotten: () => void;
   /** Called when a job is due at another time. */
@@ -236,6 +238,7 @@ export class ListService implements Live {
     const isOther = made.lists.compiled !== this.made?.lists.compiled;
     this.plan = plan;
     this.made = made;
+    this.parts.takeGroups(plan);
     policy.take(made.lists, plan.classes);
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
     if (isOther && plan.lists.length > 0) this.tell(made);
