@@ -125,7 +125,7 @@ await t.test(
   },
 );
 
-await t.test('a server that does not prove its name, or sends a page, gives no list', async t => {
+await t.test('a server that does not prove its name gives no list', async t => {
   const { rig, upstream } = await rigged(t);
   const server = await listServer(rig, 'other.example');
   server.text = 'ads.example\n';
