@@ -7,8 +7,13 @@ import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
 const { metafile } = await build({
-  // The program behind cli.js, the thread that it starts, and the daemon, which tests run in their own process.
-  entryPoints: { main: 'src/main.ts', worker: 'src/fastpath/worker.ts', daemon: 'src/run/daemon.ts' },
+  // The program behind cli.js, the threads that it starts, and the daemon, which tests run in their own process.
+  entryPoints: {
+    main: 'src/main.ts',
+    worker: 'src/fastpath/worker.ts',
+    'list-worker': 'src/run/list-worker.ts',
+    daemon: 'src/run/daemon.ts',
+  },
   outdir: 'dist',
   chunkNames: 'part-[hash]',
   bundle: true,

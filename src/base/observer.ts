@@ -73,6 +73,8 @@ export interface Observer {
   sharedRead(result: SharedRead): void;
   /** An answer was given to it, or would have been. */
   sharedWrite(result: SharedWrite): void;
+  /** A client got an answer of a list. */
+  listed(list: string, action: string): void;
   coalesced(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;

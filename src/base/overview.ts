@@ -148,6 +148,35 @@ export interface ResolvedOverview {
   readonly routesAll: boolean;
 }
 
+/** One list. */
+export interface ListOverview {
+  readonly name: string;
+  readonly action: string;
+  readonly rules: number;
+  readonly sources: readonly {
+    /** A path or a URL. */
+    readonly source: string;
+    readonly rules: number;
+    /** Lines that are not used. */
+    readonly skipped: readonly { readonly why: string; readonly count: number }[];
+    /** For a URL: since when its server has not said that the copy is current; undefined: there is none. */
+    readonly ageMs: number | undefined;
+    /** Why it could not be read or fetched when that was last tried. */
+    readonly problem: string | undefined;
+  }[];
+}
+
+/** The lists. */
+export interface ListsOverview {
+  readonly lists: readonly ListOverview[];
+  /** Pauses: of which group (undefined: everybody), and for how many milliseconds more. */
+  readonly paused: readonly { readonly group: string | undefined; readonly leftMs: number }[];
+  /** Memory of all rules, octets. */
+  readonly bytes: number;
+  /** Why they could not be compiled when that was last tried. */
+  readonly problem: string | undefined;
+}
+
 /** All findings that there may be. */
 export const FINDINGS = [
   'draining',
@@ -167,6 +196,7 @@ export const FINDINGS = [
   'cleartext',
   'portal',
   'config_refused',
+  'lists',
   'unwritten',
   'unserved',
   'shared_cache',
@@ -255,6 +285,7 @@ export interface Facts {
   readonly unanswered?: number;
   readonly validation?: ValidationOverview;
   readonly lately?: LatelyOverview;
+  readonly lists?: ListsOverview;
   /** Undefined: not known. */
   readonly surroundings?: Surroundings | undefined;
   /** Changed options that wait for a restart. */

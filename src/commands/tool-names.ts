@@ -10,6 +10,8 @@ export const TOOL_NAMES = [
   'top',
   'upstreams',
   'cache',
+  'explain',
+  'lists',
   'flush',
   'log',
   'drain',

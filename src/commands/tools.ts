@@ -5,9 +5,11 @@ import { cacheCommand } from './cache.js';
 import { checkConfigCommand } from './check-config.js';
 import { completion } from './completion.js';
 import { drainCommand } from './drain.js';
+import { explainCommand } from './explain.js';
 import { flushCommand } from './flush.js';
 import { healthCommand } from './health.js';
 import { installCommand, uninstallCommand } from './install.js';
+import { listsCommand } from './lists.js';
 import { logCommand } from './log.js';
 import { metricsCommand } from './metrics.js';
 import { ntaCommand } from './nta.js';
@@ -34,6 +36,8 @@ export const tools: Readonly<Record<ToolName, Command>> = {
   top: topCommand,
   upstreams: upstreamsCommand,
   cache: cacheCommand,
+  explain: explainCommand,
+  lists: listsCommand,
   flush: flushCommand,
   log: logCommand,
   drain: drainCommand,

@@ -23,7 +23,13 @@ export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['
 
 /** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
-  return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];
+  return [
+    ...listenProblems(config),
+    ...upstreamProblems(config),
+    ...routeProblems(config),
+    ...listProblems(config),
+    ...cacheProblems(config),
+  ];
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
@@ -62,6 +68,37 @@ function* routeProblems({ routes }: Config): Iterable<Clash> {
   for (const [i, { zones, resolvers }] of routes.entries()) {
     if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
+  }
+}
+
+/** The most sources of all lists: as many as a rule has room for. */
+const MOST_LIST_SOURCES = 256;
+
+function* listProblems({ lists, clients }: Config): Iterable<Clash> {
+  yield* namesOfEntries('lists', lists);
+  yield* namesOfEntries('clients', clients);
+  for (const [i, { sources }] of lists.entries())
+    if (sources.length === 0) yield { path: `lists[${i}]`, words: 'has no sources; allowed: at least one' };
+  if (lists.reduce((sum, { sources }) => sum + sources.length, 0) > MOST_LIST_SOURCES)
+    yield { path: 'lists', words: `there are too many sources; allowed: ${MOST_LIST_SOURCES} in all lists` };
+  const names = [...new Set(lists.flatMap(({ name }) => name ?? []))];
+  for (const [i, group] of clients.entries())
+    for (const [j, name] of group.lists.entries())
+      if (!names.includes(name))
+        yield {
+          path: `clients[${i}].lists[${j}]`,
+          words: `there is no list ${name}; allowed: ${names.length === 0 ? 'none, as long as lists is empty' : names.join(', ')}`,
+        };
+  const defaults = [...clients.keys()].filter(i => clients[i]?.default === true);
+  if (defaults.length > 1)
+    yield { path: `clients[${defaults[1] ?? 0}].default`, words: 'another group has it already; allowed: one group' };
+}
+
+function* namesOfEntries(key: string, entries: readonly { readonly name: string | undefined }[]): Iterable<Clash> {
+  for (const [i, { name }] of entries.entries()) {
+    if (name === undefined) yield { path: `${key}[${i}]`, words: 'has no name; allowed: a name of its own' };
+    else if (entries.findIndex(each => each.name === name) < i)
+      yield { path: `${key}[${i}].name`, words: `${name} is there already; allowed: a name of its own` };
   }
 }
 

@@ -5,6 +5,7 @@ import { isIP, isIPv4 } from 'node:net';
 
 import { addressOctets, addressText, isLinkLocal } from '../base/address.js';
 import { HTTPS_PORT } from '../base/port-numbers.js';
+import { parseSchedule, type Schedule, scheduleText } from '../base/schedule.js';
 
 /**
  * A value, or what is wrong with it in a few words: `not a duration`, `out of range`. `warning`: the value is used, but
@@ -428,6 +429,37 @@ export const storeUrl = text<StoreUrl>(
     'path' in at
       ? `unix://${at.path}`
       : `redis://${isIPv4(at.address) ? at.address : `[${at.address}]`}:${at.port}/${database}`,
+);
+
+/** A name of a list or of a group of clients. */
+export const label = text(
+  'a word of letters, digits, - and _ such as kids',
+  input => (/^[a-z0-9][a-z0-9_-]{0,31}$/i.test(input) ? input : undefined),
+  same,
+);
+
+/** The source of a list. */
+export type ListSource =
+  { readonly at: 'file'; readonly path: string } | { readonly at: 'https'; readonly url: string };
+
+/** A file, or a URL of HTTPS: over HTTP, anybody on the way could decide which names there are. */
+export const listSource = text<ListSource>(
+  'an absolute path such as /etc/dotstub/ads.txt, or a URL such as https://lists.example/ads.txt',
+  input => {
+    if (input.startsWith('/')) return { at: 'file', path: input };
+    if (input.length > MOST_URL_CHARACTERS || !URL.canParse(input)) return undefined;
+    const { protocol, username, password, hostname, href } = new URL(input);
+    const isHost = isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0 || hostName.read(hostname).ok;
+    return protocol === 'https:' && username + password === '' && isHost ? { at: 'https', url: href } : undefined;
+  },
+  source => (source.at === 'file' ? source.path : source.url),
+);
+
+/** Times of the week. */
+export const schedule = text<Schedule>(
+  'times of the week such as "mon-fri 20:00-07:00" or "06:30-22:00"',
+  parseSchedule,
+  scheduleText,
 );
 
 /** SHA-256 of a SubjectPublicKeyInfo (RFC 7858 §4.2, in the notation of RFC 7469). The value is the base64 alone. */

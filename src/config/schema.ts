@@ -12,13 +12,16 @@ import {
   hostName,
   httpUrl,
   httpsPlace,
+  label,
   listenAddress,
+  listSource,
   nat64Prefix,
   network,
   oneOf,
   orOff,
   path,
   pin,
+  schedule,
   size,
   storeUrl,
   trustAnchor,
@@ -176,6 +179,53 @@ export const schema = {
         false,
         'These are zones of a Kubernetes cluster. Names that cannot exist in one (search lists produce many) get NXDOMAIN without a query.',
       ),
+    },
+  ),
+  lists: groups(31, 'Lists of names that are blocked, or answered in another way.', {
+    name: optional(label, 'The name, for `clients`, reports and "dotstub lists".', { example: 'ads' }),
+    sources: list(
+      listSource,
+      [],
+      16,
+      'Files, or URLs that are fetched with the names resolved here. A copy is kept in state_directory.',
+      {
+        example: [{ at: 'file', path: '/etc/dotstub/ads.txt' }],
+      },
+    ),
+    format: option(
+      oneOf(['auto', 'hosts', 'domains', 'adblock', 'rpz']),
+      'auto',
+      'The format of the sources. auto: it is found out, line by line.',
+    ),
+    action: option(
+      oneOf(['nxdomain', 'nodata', 'null', 'refused', 'allow']),
+      'nxdomain',
+      'What clients get for a name on the list. null: the addresses 0.0.0.0 and ::. allow: the name is answered, whatever other lists say.',
+    ),
+    refresh: option(
+      duration(10 * MINUTE, 30 * DAY),
+      DAY,
+      'How often URLs are asked for changes. Files are read when they change.',
+    ),
+  }),
+  clients: groups(
+    15,
+    'Groups of clients with lists of their own. Without any group, all lists are for everybody; with groups, a client of none of them gets what the group with `default` has, or no list.',
+    {
+      name: optional(label, 'The name, for reports and "dotstub lists pause".', { example: 'kids' }),
+      networks: list(network, [], 64, 'The networks of the clients. The longest one that fits counts.', {
+        example: [{ address: '192.168.1.64', prefix: 28 }],
+      }),
+      lists: list(label, [], 31, 'The names of their lists.', { example: ['ads'] }),
+      schedule: optional(schedule, 'When the lists are in force, in local time. Left out: always.', {
+        example: { days: 0x3e, fromMin: 20 * 60, toMin: 7 * 60 },
+      }),
+      routes: option(
+        flag,
+        true,
+        'Whether `routes` are for these clients. false: they are answered as if there were none.',
+      ),
+      default: option(flag, false, 'The lists of this group are for clients of no group, too.'),
     },
   ),
   portal: group(

@@ -48,6 +48,7 @@ export function findingsOf(facts: Facts): readonly Finding[] {
     ...stale(facts),
     ...privacy(facts, main),
     ...operating(facts),
+    ...lists(facts),
     ...besideFindings(facts),
   ];
   const isDown = all.some(({ id, level }) => level === 'down' && id !== 'draining');
@@ -222,6 +223,25 @@ function portalWords({ by, openMs, leftMs }: PortalOverview): string {
   const [open, left] = [Math.floor(openMs / 1000), Math.ceil(leftMs / 1000)].map(durationText);
   const why = by === 'command' ? 'opened by command' : 'this network has a captive portal, found';
   return `a portal window is open for ${left ?? ''} more, and some names go in cleartext: ${why} ${open ?? ''} ago`;
+}
+
+/** Lists that are not what they should be. */
+function* lists({ lists: seen }: Facts): Iterable<Finding> {
+  if (seen === undefined) return;
+  const again = '"dotstub lists refresh" tries again at once';
+  if (seen.problem !== undefined)
+    yield finding(
+      'weak',
+      'lists',
+      `lists could not be read again: ${seen.problem}; those of before are in force`,
+      again,
+    );
+  for (const { name, sources } of seen.lists)
+    for (const { source, problem, rules } of sources) {
+      if (problem === undefined) continue;
+      const words = rules > 0 ? 'its rules of before are in force' : 'none of its rules are in force';
+      yield finding('weak', 'lists', `the list ${name} is not current, and ${words}: ${source}: ${problem}`, again);
+    }
 }
 
 function* operating({ draining, reload, waiting, unwritten, unserved, sharedCache }: Facts): Iterable<Finding> {

@@ -1,6 +1,7 @@
 // The `status` and `upstreams` commands, the line for the service manager, and readiness, all from one overview.
 
 import { aboutAddress } from '../base/address.js';
+import { listWords } from '../base/list-words.js';
 import type { AddressOverview, Finding, FindingId, Overview } from '../base/overview.js';
 import { cacheText, durationText } from '../base/rates.js';
 import { PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
@@ -116,6 +117,8 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     },
     health: healthWords(overview),
     findings: overview.findings,
+    // Left out if there are none.
+    lists: overview.lists?.lists.length === 0 ? undefined : overview.lists?.lists,
     waiting: overview.waiting,
     unwritten: overview.unwritten,
     unserved: overview.unserved,
@@ -168,6 +171,10 @@ export function statusText(overview: Overview): string {
     ['servers', reachedText(overview)],
     ['DNSSEC', `${dnssec}: ${validationWords(overview)}`],
     ['cache', cacheText(cache)],
+    ...rowsUnder(
+      'lists',
+      (overview.lists?.lists ?? []).map(list => `${list.name}: ${visible(listWords(list))}`),
+    ),
     ['waiting', `${inflight} queries`],
     ['listening', listeningTexts(overview).join(', ')],
     ...rowsUnder('health', troubles.length === 0 ? ['nothing is wrong'] : findingLines(troubles)),

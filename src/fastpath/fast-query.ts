@@ -17,6 +17,8 @@ const WITH_EDNS = 1;
 const WITH_DO = 2;
 /** Only for a query without DO: with DO, AD makes no difference. */
 const WITH_AD = 8;
+/** The class of the client is in the upper half: other groups get other answers. */
+const CLASS_SHIFT = 4;
 
 const OPT_BYTES = 11;
 
@@ -30,6 +32,8 @@ export class FastQuery {
   /** QNAME, QTYPE and QCLASS in the message. */
   questionBytes = 0;
   type = 0;
+  /** The hash of the key without its last octet. */
+  private questionHash = 0;
   /** Octets of the longest reply over UDP. */
   udpLimitBytes = 0;
 
@@ -88,6 +92,7 @@ export class FastQuery {
     } else if (at !== end) return false;
 
     key[filled++] = bits;
+    this.questionHash = hash;
     this.hash = finishedHash(hashed(hash, bits));
     this.keyBytes = filled;
     this.questionBytes = filled - 1;
@@ -96,8 +101,17 @@ export class FastQuery {
     return true;
   }
 
+  /** Puts the class of the client into the key, once after `read`. @param clientClass 0 to 15 */
+  ofClass(clientClass: number): void {
+    if (clientClass === 0) return;
+    const { key, questionBytes } = this;
+    const bits = (key[questionBytes] ?? 0) | (clientClass << CLASS_SHIFT);
+    key[questionBytes] = bits;
+    this.hash = finishedHash(hashed(this.questionHash, bits));
+  }
+
   /** Sets key and hash to those of a query that `query` returned. Other fields stay as they were. */
-  recall({ key: text, flags, opt, dnssecOk, checkingDisabled }: ClientQuery): void {
+  recall({ key: text, flags, opt, dnssecOk, checkingDisabled }: ClientQuery, clientClass = 0): void {
     const { key } = this;
     const last = text.length - 1;
     let hash = FNV_OFFSET;
@@ -108,6 +122,7 @@ export class FastQuery {
     }
     let bits = checkingDisabled ? KEY_WITH_CD : flags & FLAG.AD && !dnssecOk ? WITH_AD : 0;
     if (opt !== undefined) bits |= dnssecOk ? WITH_EDNS | WITH_DO : WITH_EDNS;
+    bits |= clientClass << CLASS_SHIFT;
     key[last] = bits;
     this.hash = finishedHash(hashed(hash, bits));
     this.keyBytes = text.length;

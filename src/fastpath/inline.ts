@@ -49,6 +49,7 @@ export class InlineHost implements DatagramHost {
       libc: parts.libc,
       packets: new PacketCache(parts.packets),
       allowed: () => networks.matcher(),
+      classes: () => networks.classes(),
       counts: new FrontCounts(memory),
       ageNow: parts.ageNow,
       monotonicMs: parts.monotonicMs,

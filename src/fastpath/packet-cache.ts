@@ -70,6 +70,8 @@ export class PacketCache {
   private readonly control: Int32Array;
   private readonly index: Int32Array;
   private readonly maxBuckets: number;
+  /** How often all was forgotten; only the writer counts. */
+  private cleared = 0;
   /** How many slots were ever written; only the writer counts. */
   private filled = 0;
   private readonly log: Buffer;
@@ -207,7 +209,13 @@ export class PacketCache {
 
   /** Forgets all entries, for all threads at once. Writer only. */
   clear(): void {
+    this.cleared++;
     Atomics.add(this.control, RESERVED, this.logUnits);
+  }
+
+  /** Changes when all is forgotten. Writer only. */
+  get epoch(): number {
+    return this.cleared;
   }
 
   /** The first slot of a hash's bucket, in numbers of the index. */

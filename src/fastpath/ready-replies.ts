@@ -23,8 +23,14 @@ export class PacketReplies implements ReadyReplies {
     private readonly ageNow: () => AgeSec,
   ) {}
 
-  read(message: Buffer, stream: boolean): boolean {
-    return this.current.read(message, 0, message.length, stream);
+  read(message: Buffer, stream: boolean, clientClass: number): boolean {
+    if (!this.current.read(message, 0, message.length, stream)) return false;
+    this.current.ofClass(clientClass);
+    return true;
+  }
+
+  get epoch(): number {
+    return this.packets.epoch;
   }
 
   get type(): number {
@@ -49,8 +55,8 @@ export class PacketReplies implements ReadyReplies {
     return this.packets.negative;
   }
 
-  keep(query: ClientQuery, ready: ReadyReply): void {
-    this.answered.recall(query);
+  keep(query: ClientQuery, clientClass: number, ready: ReadyReply): void {
+    this.answered.recall(query, clientClass);
     this.packets.put(this.answered, ready);
   }
 }

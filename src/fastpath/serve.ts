@@ -6,7 +6,7 @@ import type { AgeSec, MonoMs } from '../base/time.js';
 import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
 import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
-import type { OctetMatcher } from '../policy/networks.js';
+import type { OctetClasses, OctetMatcher } from '../policy/networks.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FastQuery } from './fast-query.js';
 import type { PacketCache, Room } from './packet-cache.js';
@@ -20,6 +20,8 @@ export interface ServeParts {
   readonly packets: PacketCache;
   /** The test of clients that may ask, fetched once per batch. */
   readonly allowed: () => OctetMatcher;
+  /** The groups of clients, fetched once per batch. */
+  readonly classes: () => OctetClasses;
   readonly counts: FrontCounts;
   /** The age clock, seconds. */
   readonly ageNow: () => AgeSec;
@@ -42,6 +44,7 @@ export interface BatchServer {
 export function batchServer(parts: ServeParts): BatchServer {
   const { libc, packets, counts } = parts;
   let allowed = parts.allowed();
+  let classOf = parts.classes();
   const queries = new Messages(libc, QUERY_ROOM_BYTES);
   const replies = new Messages(libc, REPLY_ROOM_BYTES);
   const out: Room = { octets: replies.data, words: replies.words };
@@ -55,7 +58,9 @@ export function batchServer(parts: ServeParts): BatchServer {
     if (!fast.read(queries.data, start, bytes, false)) return 0;
     const name = i * NAME_BYTES;
     const six = queries.names[name] === LINUX.AF_INET6;
-    if (u16At(queries.names, name + 2) === 0 || !allowed(queries.names, name + (six ? 8 : 4), six ? 16 : 4)) return 0;
+    const address = name + (six ? 8 : 4);
+    if (u16At(queries.names, name + 2) === 0 || !allowed(queries.names, address, six ? 16 : 4)) return 0;
+    fast.ofClass(classOf(queries.names, address, six ? 16 : 4));
     if (!packets.find(fast, ageNow)) return 0;
     const { replyBytes, negative } = packets;
     const at = to * REPLY_ROOM_BYTES;
@@ -72,6 +77,7 @@ export function batchServer(parts: ServeParts): BatchServer {
     const startedAtMs = parts.monotonicMs();
     const ageNow = parts.ageNow();
     allowed = parts.allowed();
+    classOf = parts.classes();
     let hits = 0;
     for (let i = 0; i < received; i++) {
       if (answer(i, hits, ageNow) > 0) hits++;

@@ -45,6 +45,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     libc,
     packets: new PacketCache(data.packets),
     allowed: () => networks.matcher(),
+    classes: () => networks.classes(),
     counts,
     ageNow: () => ageAfter(startedAt, age()),
     monotonicMs: () => systemClock.monotonicMs(),

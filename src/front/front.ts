@@ -9,7 +9,7 @@ import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
 import { type Client, Query } from '../pipeline/query.js';
 import type { Resolve } from '../pipeline/stage.js';
-import type { Matcher } from '../policy/access.js';
+import type { ClassOf, Matcher } from '../policy/access.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
 import { type Parsed, parseQuery } from '../wire/query.js';
@@ -22,6 +22,10 @@ import { Waiting } from './waiting.js';
 export interface FrontParts extends ReplyParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
+  /** The group of a client; left out: there are no groups. */
+  readonly classOf?: ClassOf;
+  /** Whether routes are for a group. */
+  readonly hasRoutes?: (clientClass: number) => boolean;
   /** Replies are added here. */
   readonly ready: ReadyReplies;
   /** The most queries that may wait for upstream. One more gets SERVFAIL at once instead of a place in a queue. */
@@ -68,6 +72,8 @@ interface Arrival {
   readonly startedAt: MonoMs;
   /** Whether ready replies may be made for such queries. */
   readonly simple: boolean;
+  /** The epoch of ready replies when it came. */
+  readonly epoch: number;
 }
 
 const NO_OFFSETS: readonly number[] = [];
@@ -94,7 +100,8 @@ class MessageFront implements Front {
     const { transport, family } = client;
     const isStream = transport !== 'udp';
     const allowed = this.parts.allowed(client.address);
-    const simple = allowed && ready.read(lent, isStream);
+    const clientClass = this.parts.classOf?.(client.address) ?? 0;
+    const simple = allowed && ready.read(lent, isStream, clientClass);
     if (simple && !missed && !this.stopping) {
       const bytes = ready.find(lent, isStream);
       if (bytes !== undefined) {
@@ -112,8 +119,11 @@ class MessageFront implements Front {
       return false;
     }
     observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
-    const arrival: Arrival = { message, client, respond, startedAt, simple };
-    if (allowed && parsed.at === 'query') return this.resolve(Query.from(parsed.query, client), arrival);
+    const arrival: Arrival = { message, client, respond, startedAt, simple, epoch: ready.epoch };
+    if (allowed && parsed.at === 'query') {
+      const hasRoutes = this.parts.hasRoutes?.(clientClass) ?? true;
+      return this.resolve(Query.from(parsed.query, client, clientClass, hasRoutes), arrival);
+    }
 
     const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
     const why = failure(allowed && parsed.at === 'reject' ? parsed.code : 'not_allowed');
@@ -155,7 +165,8 @@ class MessageFront implements Front {
       // For an answer that has just come, the clock need not be read.
       const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
       reply = replyWith(parts, this.plainForms, query, outcome, ageNow);
-      if (arrival.simple) this.keepReady(query, outcome, reply, ageNow);
+      // Asked under other rules, the reply is for this client only.
+      if (arrival.simple && arrival.epoch === parts.ready.epoch) this.keepReady(query, outcome, reply, ageNow);
     }
     this.note(arrival, query.question, outcome, reply.bytes);
     this.send(reply.bytes, sourceOf(outcome), arrival.startedAt, arrival.respond);
@@ -167,7 +178,7 @@ class MessageFront implements Front {
     if (noted !== undefined || !answer.mayBeKeptReady) return;
     if (bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
     const { storedAt, ttlSec, negative } = answer.entry;
-    ready.keep(query, {
+    ready.keep(query, query.clientClass, {
       reply: bytes,
       ttlOffsets,
       elapsedSec: answer.elapsedSec(ageNow),
@@ -187,7 +198,7 @@ class MessageFront implements Front {
     const { noted, clock } = this.parts;
     if (noted === undefined) return;
     const { address, port, transport } = arrival.client;
-    const found = outcome.at === 'failure' || outcome.origin === 'local' ? undefined : outcome.entry;
+    const found = outcome.at === 'failure' || outcome.isOwn ? undefined : outcome.entry;
     noted({
       client: { address, port, transport },
       query: arrival.message,

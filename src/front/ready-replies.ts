@@ -25,9 +25,12 @@ export interface ReadyReplies {
   /**
    * Reads a message.
    * @param stream whether it came over a stream, where more options change the reply
+   * @param clientClass the group of the client, which has replies of its own
    * @returns false: it is not a simple query, and wire/query must read it
    */
-  read(message: Buffer, stream: boolean): boolean;
+  read(message: Buffer, stream: boolean, clientClass: number): boolean;
+  /** Changes when all are forgotten: a reply to a question of before must not be stored. */
+  readonly epoch: number;
   /** QTYPE. */
   readonly type: number;
   /** The same result as wire/query for the message; it shares memory with it. */
@@ -37,8 +40,8 @@ export interface ReadyReplies {
   /** Whether the reply that was found last is a negative one. */
   readonly negative: boolean;
   /**
-   * Stores a reply for all clients that ask the same.
+   * Stores a reply for all clients of the class that ask the same.
    * @param query from `query()`, of any message that was read
    */
-  keep(query: ClientQuery, ready: ReadyReply): void;
+  keep(query: ClientQuery, clientClass: number, ready: ReadyReply): void;
 }

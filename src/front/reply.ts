@@ -49,8 +49,7 @@ export function replyWith(
   const { extendedErrors } = entry;
   for (const { infoCode } of extendedErrors) parts.observer.ede(infoCode);
   const shape = shapeFor(parts, query, query.client, answer);
-  const shown: StoredMessage =
-    query.dnssecOk || answer.origin === 'local' ? entry : plainForms.of(query, entry, shape.limitBytes);
+  const shown: StoredMessage = query.dnssecOk || answer.isOwn ? entry : plainForms.of(query, entry, shape.limitBytes);
   const isSecure = entry.verdict === 'secure';
   return {
     bytes: answerReply(query, shown, answer.elapsedSec(ageNow), extendedErrors, shape, isSecure),
@@ -93,7 +92,7 @@ function reportText(outcome: Outcome): string {
     fields['failure'] = outcome.code;
     if (isDnssecFailure(outcome.code)) fields['verdict'] = 'bogus';
     if (outcome.cached) fields['origin'] = 'cache';
-  } else if (outcome.origin !== 'local') {
+  } else if (!outcome.isOwn) {
     const { upstream, protocol = '', verdict } = outcome.entry;
     Object.assign(fields, { upstream, protocol, verdict });
   }

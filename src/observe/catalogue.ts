@@ -106,6 +106,10 @@ export const COUNTERS = {
   failures_total: { help: 'Error replies, by cause.', labels: { reason: Object.keys(FAILURES) } },
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
+  list_answers_total: {
+    help: 'Queries that a list decided, by list and what it does.',
+    labels: { list: OPEN, action: OPEN },
+  },
   coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
   cache_hits_total: { help: 'Answers from cache.', labels: { kind: HIT_KINDS } },
   cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },

@@ -136,6 +136,10 @@ export class Counting implements Observer {
     this.counters.ede_total.at(infoCode <= HIGHEST_EDE ? String(infoCode) : 'other').count++;
   }
 
+  listed(list: string, action: string): void {
+    this.counters.list_answers_total.at(list, action).count++;
+  }
+
   cache(event: Parameters<Observer['cache']>[0]): void {
     switch (event) {
       case 'hit_positive':

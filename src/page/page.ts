@@ -4,6 +4,7 @@ import uPlot from 'uplot';
 
 import 'uplot/dist/uPlot.min.css';
 import './page.css';
+import { type ListFacts, listWords } from '../base/list-words.js';
 import {
   between,
   cacheText,
@@ -37,6 +38,8 @@ interface Status {
   readonly portal?: { readonly by: 'command' | 'detected'; readonly visit?: string; readonly open_seconds: number };
   readonly health: string;
   readonly findings: readonly Finding[];
+  /** Left out if there are none. */
+  readonly lists?: readonly ListFacts[];
   readonly upstreams: readonly UpstreamRow[];
   readonly sums: readonly number[];
   readonly bounds_ms: readonly number[];
@@ -389,6 +392,7 @@ function show(status: Status): void {
       ['from cache', hitsText(status.hits)],
       ['waiting', `${status.inflight} queries`],
       ['listening', status.listening.join(', ')],
+      ...(status.lists ?? []).map(list => [`list ${list.name}`, listWords(list)] as const),
       ...(status.health === 'nothing is wrong' ? [['health', status.health] as const] : []),
     ]),
   );

@@ -16,7 +16,7 @@ import { rebuilt, recordsOf, type Rebuilt } from './aliases/rebuilt.js';
 import { type Shape, shapeOf } from './aliases/shape.js';
 
 /** Which part of this program an answer comes from. */
-export type Origin = 'cache' | 'stale' | 'denials' | 'upstream' | 'route' | 'portal' | 'local';
+export type Origin = 'cache' | 'stale' | 'denials' | 'upstream' | 'route' | 'portal' | 'local' | 'list';
 
 /** The label values that origins are counted under. A route and the portal are upstream servers, too. */
 const SOURCES: Readonly<Record<Origin, Source>> = {
@@ -27,6 +27,7 @@ const SOURCES: Readonly<Record<Origin, Source>> = {
   route: 'upstream',
   portal: 'upstream',
   local: 'local',
+  list: 'local',
 };
 
 /**
@@ -92,6 +93,16 @@ export class Answer {
     return new Answer('local', localEntry(message, ageNow), 0);
   }
 
+  /** An answer in place of one that a list keeps from the client. @param unfollowed the target of its alias */
+  static listed(
+    message: StoredMessage,
+    ageNow: AgeSec,
+    extendedErrors: Entry['extendedErrors'],
+    unfollowed: Name | undefined,
+  ): Answer {
+    return new Answer('list', { ...localEntry(message, ageNow), extendedErrors }, 0, unfollowed);
+  }
+
   /**
    * The reply that a server has just sent, as far as it answers the question. Its TTLs are changed, and the answer borrows
    * its octets. An error of the server is no error of the client's query, so it becomes SERVFAIL.
@@ -128,6 +139,11 @@ export class Answer {
   /** The label value that it is counted under. */
   get source(): Source {
     return SOURCES[this.origin];
+  }
+
+  /** Whether all of it was made by this program. */
+  get isOwn(): boolean {
+    return this.origin === 'local' || (this.origin === 'list' && this.entry.upstream === '');
   }
 
   /** Seconds since it was stored. */

@@ -4,7 +4,7 @@ import type { Transport } from '../base/observer.js';
 import type { Opt } from '../wire/edns.js';
 import { questionName, questionOf } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
-import { cacheKey, type ClientQuery } from '../wire/query.js';
+import { cacheKey, type ClientQuery, keyHasRoutes, keyWithoutRoutes } from '../wire/query.js';
 
 /** A client. */
 export interface Client {
@@ -61,8 +61,8 @@ export class Query implements ClientQuery {
     readonly avoid: readonly number[],
   ) {}
 
-  /** A client's query. */
-  static from(read: ClientQuery, client: Client): Query {
+  /** A client's query. @param hasRoutes whether routes are for its group */
+  static from(read: ClientQuery, client: Client, clientClass = 0, hasRoutes = true): Query {
     return new Query(
       read.id,
       read.flags,
@@ -72,12 +72,17 @@ export class Query implements ClientQuery {
       read.recurse,
       read.dnssecOk,
       read.checkingDisabled,
-      read.key,
+      hasRoutes ? read.key : keyWithoutRoutes(read.key),
       client,
       'client',
-      0,
+      clientClass,
       NOBODY,
     );
+  }
+
+  /** Whether routes are for the client. */
+  get hasRoutes(): boolean {
+    return keyHasRoutes(this.key);
   }
 
   /** QNAME in lower case. It is made when it is first needed: an answer from the cache needs only the key. */
@@ -88,6 +93,7 @@ export class Query implements ClientQuery {
   /** The same query about another name, in wire form. */
   about(name: Buffer): Query {
     const question = questionOf(name, this.type);
+    const key = cacheKey(question, this.checkingDisabled);
     return new Query(
       this.id,
       this.flags,
@@ -97,7 +103,7 @@ export class Query implements ClientQuery {
       this.recurse,
       this.dnssecOk,
       this.checkingDisabled,
-      cacheKey(question, this.checkingDisabled),
+      this.hasRoutes ? key : keyWithoutRoutes(key),
       this.client,
       this.purpose,
       this.clientClass,

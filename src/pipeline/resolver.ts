@@ -10,6 +10,7 @@ import type { FailureCache } from '../cache/failures.js';
 import type { SharedAnswers } from '../cache/shared-answers.js';
 import type { Denials } from '../dnssec/denials.js';
 import type { Matcher } from '../policy/access.js';
+import type { ListPolicy } from '../policy/lists/list-policy.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
 import type { Resolve, Stage } from './stage.js';
@@ -21,6 +22,7 @@ import { failedLately } from './stages/failed-lately.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
+import { listed } from './stages/listed.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
@@ -47,6 +49,8 @@ export interface ResolverParts {
   readonly validations: Validations;
   /** The captive portal window, and the servers that are asked while it is open. */
   readonly portal: PortalParts;
+  /** The lists in force. */
+  readonly lists: ListPolicy;
   /** Routes: zones of the local network, and the servers that are asked about them. */
   readonly routes: () => readonly RouteTarget[];
   /** Which clients may read the cache with RD=0 (access.snoop). */
@@ -96,6 +100,12 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // again.
     followed('portal'),
     portal(parts),
+
+    // Below `portal`: the page of a captive portal must be reached, whatever is on a list. Above `cached`: who asks decides
+    // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
+    // answers: an answer may lead to a name on a list by an alias.
+    followed('list'),
+    listed(parts),
 
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),

@@ -30,3 +30,25 @@ export function octetMatcher(networks: readonly Network[]): OctetMatcher {
     // An IPv4 address on an IPv6 socket is looked up as IPv4.
     bytes === 16 && isMapped(octets, at) ? matches(octets, at + 12, 4) : matches(octets, at, bytes);
 }
+
+/** A network of a group of clients. */
+export interface ClassNetwork extends Network {
+  /** The number of the group, from 1. */
+  readonly clientClass: number;
+}
+
+/** The class of an address, of octets as for OctetMatcher; 0: none. */
+export type OctetClasses = (octets: Buffer, at: number, bytes: 4 | 16) => number;
+
+/** Compiles the networks of groups. The longest one that an address is in counts; of equal ones, the first. */
+export function octetClasses(networks: readonly ClassNetwork[]): OctetClasses {
+  if (networks.length === 0) return () => 0;
+  const compiled = networks
+    // Lengths of IPv4 and IPv6 are not compared in effect: an address is in networks of its own family.
+    .toSorted((a, b) => b.prefix - a.prefix)
+    .map(network => ({ clientClass: network.clientClass, matches: octetMatcher([network]) }));
+  return (octets, at, bytes) => {
+    for (const { clientClass, matches } of compiled) if (matches(octets, at, bytes)) return clientClass;
+    return 0;
+  };
+}

@@ -1,27 +1,37 @@
-// Which clients may ask, and how much, and which may read the cache: on the main thread, and in memory that front
-// threads read.
+// Which clients may ask, and how much, which may read the cache, and to which group they belong: on the main thread, and
+// in memory that front threads read.
 
-import { type Matcher, networkMatcher } from '../policy/access.js';
+import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
+import type { ClassNetwork, Network } from '../policy/networks.js';
 import { SharedNetworks } from '../policy/shared-networks.js';
-import type { Plan } from './plan.js';
+import type { ListsPlan, Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
 /** The rights of clients. */
 export class Clients implements Live {
   static readonly options = ['access.allow', 'access.snoop', 'access.per_client'];
   readonly options = Clients.options;
-  /** `access.allow` for front threads. */
+  /** `access.allow` and the networks of `clients` for front threads. */
   private readonly shared: SharedNetworks;
+  /** What is in that memory. */
+  private networks: { readonly allow: readonly Network[]; readonly classes: readonly ClassNetwork[] };
   private allow: Matcher;
   private snoop: Matcher;
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
+  private group: ClassOf;
+  /** The classes for which there are no routes. */
+  private routeless: ReadonlySet<number>;
 
   constructor(plan: Plan) {
+    const { groups } = plan.lists;
     this.maxWaiting = plan.perClient;
-    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow));
+    this.networks = { allow: plan.allow, classes: classNetworks(groups) };
+    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks.classes));
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
+    this.group = classMatcher(this.networks.classes);
+    this.routeless = withoutRoutes(groups);
   }
 
   /** The networks of `access.allow`, as front threads read them. */
@@ -39,6 +49,24 @@ export class Clients implements Live {
     return this.snoop(address);
   }
 
+  /** The group of an address: its number in the plan, from 1; 0: none. */
+  classOf(address: string): number {
+    return this.group(address);
+  }
+
+  /** Whether routes are for the clients of a class. */
+  hasRoutes(clientClass: number): boolean {
+    return !this.routeless.has(clientClass);
+  }
+
+  /** Brings the groups of a plan into force; its lists must be exchanged in the same turn (run/list-service). */
+  takeGroups({ groups }: ListsPlan): void {
+    this.networks = { ...this.networks, classes: classNetworks(groups) };
+    this.group = classMatcher(this.networks.classes);
+    this.routeless = withoutRoutes(groups);
+    this.share();
+  }
+
   prepare({ allow, snoop, perClient }: Plan): Prepared {
     const nextAllow = networkMatcher(allow);
     const nextSnoop = networkMatcher(snoop);
@@ -46,7 +74,18 @@ export class Clients implements Live {
       this.allow = nextAllow;
       this.snoop = nextSnoop;
       this.maxWaiting = perClient;
-      this.shared.write(allow);
+      this.networks = { ...this.networks, allow };
+      this.share();
     });
   }
+
+  private share(): void {
+    this.shared.write(this.networks.allow, this.networks.classes);
+  }
 }
+
+const classNetworks = (groups: ListsPlan['groups']): readonly ClassNetwork[] =>
+  groups.flatMap(({ networks }, i) => networks.map(each => ({ ...each, clientClass: i + 1 })));
+
+const withoutRoutes = (groups: ListsPlan['groups']): ReadonlySet<number> =>
+  new Set(groups.flatMap(({ routes }, i) => (routes ? [] : [i + 1])));

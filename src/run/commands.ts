@@ -4,6 +4,8 @@ import type { Log } from '../base/ports.js';
 import type { AgeSec } from '../base/time.js';
 import { cacheCommands } from '../control/cache.js';
 import { drainCommand } from '../control/drain.js';
+import { explainCommand } from '../control/explain.js';
+import { listsCommand } from '../control/lists.js';
 import { type LevelledLog, logCommand } from '../control/log.js';
 import { ntaCommand } from '../control/nta.js';
 import { portalCommand } from '../control/portal.js';
@@ -18,7 +20,10 @@ import { isWithin } from '../dnssec/name.js';
 import type { Metrics } from '../observe/metrics.js';
 import { wordsFor } from '../base/system-error.js';
 import type { CacheSnapshot } from './cache-snapshot.js';
+import type { Clients } from './clients.js';
 import type { Configuration } from './configuration.js';
+import { explaining } from './explaining.js';
+import type { ListService } from './list-service.js';
 import type { Plan } from './plan.js';
 import type { Resolution } from './resolution.js';
 import type { Service } from './service.js';
@@ -32,6 +37,8 @@ export interface CommandParts extends TopParts {
   readonly configuration: Configuration;
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
+  readonly lists: ListService;
+  readonly clients: Clients;
   readonly service: Service;
   readonly snapshot: CacheSnapshot;
   /** Connects to all servers anew, as after a change of the network. */
@@ -64,6 +71,8 @@ export function controlCommands(parts: CommandParts): ControlCommands {
     }),
     reload: { run: async () => configuration.reload() },
     log: logCommand(log),
+    lists: listsCommand(parts.lists),
+    explain: explainCommand(explaining({ ...parts, policy: parts.lists.policy })),
     drain: drainCommand(forMs => service.drain(forMs)),
     'trust-anchor': trustAnchorCommand(() => resolution.trust.points),
     nta: ntaCommand(resolution.negative, parts.ageNow, name => void resolution.forget(each => isWithin(each, name))),

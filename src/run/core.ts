@@ -11,11 +11,15 @@ import type { NetworkChange } from '../os/network.js';
 import { openRedis } from '../os/redis-store.js';
 import { type StateStore, stateStore } from '../os/state-store.js';
 import { dialDatagram } from '../upstream/plain.js';
+import { ListPolicy } from '../policy/lists/list-policy.js';
+import { download } from '../os/download.js';
+import { ownAddresses } from '../pipeline/own-addresses.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
 import { HealthLog } from './health-log.js';
 import { Network } from './network.js';
+import { ListService } from './list-service.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
@@ -50,6 +54,7 @@ export class Core {
   readonly ready: PacketCache;
   readonly sharedCache: SharedCache;
   readonly resolution: Resolution;
+  readonly lists: ListService;
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
   private readonly healthLog: HealthLog;
@@ -101,8 +106,9 @@ export class Core {
       ),
     );
     const { sharedCache } = this;
+    const policy = new ListPolicy(clock);
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, sharedCache, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, upstreams, sharedCache, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
       forgotten: () => this.ready.clear(),
     };
@@ -112,18 +118,31 @@ export class Core {
       () => this.resolution.detection.trigger('failing'),
     );
     this.resolution = opened.add(new Resolution(resolving, plan));
+    this.lists = opened.add(
+      new ListService(
+        {
+          ...{ ...resolving, policy, directory: plan.stateDirectory, download },
+          takeGroups: next => clients.takeGroups(next),
+          addressesOf: async host => ownAddresses(this.resolution.resolve, host),
+          changed: () => this.resolution.lookAtJobs(),
+        },
+        plan,
+      ),
+    );
+    this.resolution.addJob(this.lists.job);
+    this.resolution.addJob(this.lists.timesJob);
+  }
+
+  /** The parts of it that a reload can change, in the order in which they commit. */
+  get live(): readonly Live[] {
+    return [this.clients, this.lists, this.resolution, this.sharedCache, this.upstreams];
   }
 
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, counted } = this;
+    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, lists, counted } = this;
     const { observer } = counted;
-    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, observer };
-  }
-
-  /** The parts that a reload can change, in the order in which they commit. */
-  get live(): readonly Live[] {
-    return [this.clients, this.resolution, this.sharedCache, this.upstreams];
+    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, lists, observer };
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

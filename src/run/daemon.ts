@@ -83,6 +83,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
   };
 
+  await core.lists.start();
   await listeners.start(plan);
   snapshot.start();
   await web.start(plan);
@@ -126,6 +127,8 @@ const entranceOf = (
   front({
     resolve: core.resolution.resolve,
     allowed: address => core.clients.mayAsk(address),
+    classOf: address => core.clients.classOf(address),
+    hasRoutes: clientClass => core.clients.hasRoutes(clientClass),
     ready: new PacketReplies(core.ready, core.ageNow),
     maxInflight: MAX_INFLIGHT,
     get maxPerClient() {

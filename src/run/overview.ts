@@ -8,6 +8,7 @@ import type { OpenPortal } from '../policy/portal.js';
 import { findingsOf } from '../control/health.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
+import type { ListService } from './list-service.js';
 import type { Logging } from './logging.js';
 import type { Network } from './network.js';
 import type { Reload } from './reload.js';
@@ -28,6 +29,7 @@ export interface OverviewParts {
   readonly resolution: Resolution;
   readonly sharedCache: SharedCache;
   readonly listeners: Listeners;
+  readonly lists: ListService;
   readonly web: Web;
   readonly logging: Logging;
   readonly store: StateStore;
@@ -75,6 +77,7 @@ function factsOf(parts: OverviewParts): Facts {
     clockIsSet: network.clockIsSet,
     clockIsBehind: network.clockIsBefore,
     lately: parts.counted.lately,
+    lists: parts.lists.overview,
     surroundings: network.surroundings,
     draining: parts.service.draining,
     reload: parts.configuration.state,

@@ -15,6 +15,9 @@ import { type Name, nameOf } from '../dnssec/name.js';
 import type { StoreAddress } from '../os/redis-client.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
+import type { ListSettings } from '../policy/lists/choice.js';
+import type { ListClass } from '../policy/lists/list-policy.js';
+import type { ListFormat } from '../policy/lists/rule.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
@@ -107,6 +110,31 @@ export interface SharedPlan {
   readonly settings: string;
 }
 
+/** One list. */
+export interface ListPlan extends ListSettings {
+  readonly sources: readonly Config['lists'][number]['sources'][number][];
+  readonly format: ListFormat;
+  readonly refreshMs: number;
+}
+
+/** One group of clients. Its class is its number in the plan, from 1. */
+export interface GroupPlan {
+  readonly name: string;
+  readonly networks: readonly Network[];
+  /** Whether routes are for them. */
+  readonly routes: boolean;
+}
+
+/** Lists, and groups of clients. */
+export interface ListsPlan {
+  readonly lists: readonly ListPlan[];
+  readonly groups: readonly GroupPlan[];
+  /** By class: what is looked at for clients of no group, and of each group. */
+  readonly classes: readonly ListClass[];
+  /** A text of the lists. While it is the same, they need not be read again. */
+  readonly text: string;
+}
+
 /** An address to listen on. */
 export interface Listen {
   readonly address: string;
@@ -133,6 +161,7 @@ export interface Plan {
   readonly upstream: UpstreamPlan;
   readonly routes: readonly RoutePlan[];
   readonly resolution: ResolutionPlan;
+  readonly lists: ListsPlan;
   /** Whether the cache outlives a restart, and how often it is written. */
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   /** Undefined: nothing is shared. */
@@ -175,6 +204,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     upstream: upstreamPlan(config, roots, client),
     routes: config.routes.map(routePlan),
     resolution: resolutionPlan(config),
+    lists: listsPlan(config),
     allow: config.access.allow,
     snoop: config.access.snoop,
     perClient: config.access.per_client,
@@ -326,6 +356,29 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
   kubernetes,
   servers: resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured')),
 });
+
+function listsPlan({ lists, clients }: Config): ListsPlan {
+  const maskOf = (names: readonly string[]): number =>
+    lists.reduce((mask, { name }, i) => (names.includes(name ?? '') ? mask | (1 << i) : mask), 0);
+  const classes = clients.map((group): ListClass => ({
+    group: group.name,
+    lists: maskOf(group.lists),
+    schedule: group.schedule,
+  }));
+  const given = classes[clients.findIndex(group => group.default)];
+  const everything = maskOf(lists.map(({ name }) => name ?? ''));
+  const ofNoGroup: ListClass = given ?? {
+    ...{ group: undefined, lists: clients.length === 0 ? everything : 0, schedule: undefined },
+  };
+  return {
+    lists: lists.map(({ name = '', sources, format, action, refresh }) => {
+      return { name, sources, format, action, refreshMs: refresh };
+    }),
+    groups: clients.map(({ name = '', networks, routes }) => ({ name, networks, routes })),
+    classes: [ofNoGroup, ...classes],
+    text: JSON.stringify(lists.map(({ sources, format }) => [sources, format])),
+  };
+}
 
 function resolutionPlan(config: Config): ResolutionPlan {
   const { dnssec, cache, portal } = config;

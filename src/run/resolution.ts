@@ -5,6 +5,7 @@ import type { Overview, ServerOverview, ValidationOverview } from '../base/overv
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
+import type { Entry } from '../cache/entry.js';
 import { FailureCache } from '../cache/failures.js';
 import { signInWords } from '../control/health.js';
 import { Denials } from '../dnssec/denials.js';
@@ -23,6 +24,7 @@ import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
 import { Resolver } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
+import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { type Traced, trace } from '../pipeline/trace.js';
 import { denialRecords, restoreDenial } from '../pipeline/validation/denial-records.js';
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
@@ -30,7 +32,7 @@ import { type DnssecMode, Validations } from '../pipeline/validation/validations
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
-import { cacheKey } from '../wire/query.js';
+import { cacheKey, keyWithoutRoutes } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
@@ -56,6 +58,7 @@ export interface ResolutionParts {
   readonly upstreams: Upstreams;
   readonly clients: Clients;
   readonly sharedCache: SharedCache;
+  readonly lists: ListPolicy;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
   readonly httpGet: HttpGet;
@@ -176,6 +179,7 @@ export class Resolution implements Live {
       clock,
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
+      lists: parts.lists,
       routes: () => upstreams.routes,
       mayLook: address => clients.mayLook(address),
       observer,
@@ -291,6 +295,14 @@ export class Resolution implements Live {
     this.parts.forgotten();
     this.jobs.lookAgain();
     return forgotten;
+  }
+
+  /** A fresh entry of the cache, which borrows its octets. @param hasRoutes whether routes are for those who ask */
+  cachedEntry(question: Buffer, hasRoutes: boolean): { readonly entry: Entry; readonly leftSec: number } | undefined {
+    const key = cacheKey(question, false);
+    const entry = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
+    const leftSec = entry === undefined ? 0 : Math.ceil(entry.ttlSec - (this.parts.ageNow() - entry.storedAt));
+    return entry === undefined || leftSec <= 0 ? undefined : { entry, leftSec };
   }
 
   /** The answer to a question that is in the cache. */

@@ -91,6 +91,9 @@ export function parseQuery(message: Buffer): Parsed {
 /** The bit for CD in the last character of a key. */
 export const KEY_WITH_CD = 4;
 
+/** The bit for clients that routes are not for, in the last character of a key: their answers are others. */
+export const KEY_WITHOUT_ROUTES = 8;
+
 /** The key under which answers to this question are stored and shared. */
 export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
   // Only the name has letters: a type may have the value of one (HTTPS is 0x41).
@@ -98,6 +101,13 @@ export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
   const rest = question.toString('latin1', question.length - QUESTION_FIXED_BYTES);
   return `${name}${rest}${String.fromCharCode(checkingDisabled ? KEY_WITH_CD : 0)}`;
 }
+
+/** The key of a question of clients that routes are not for. */
+export const keyWithoutRoutes = (key: string): string =>
+  key.slice(0, -1) + String.fromCharCode(key.charCodeAt(key.length - 1) | KEY_WITHOUT_ROUTES);
+
+/** Whether routes are for the clients of a key. */
+export const keyHasRoutes = (key: string): boolean => (key.charCodeAt(key.length - 1) & KEY_WITHOUT_ROUTES) === 0;
 
 const TYPE_AND_CLASS_BYTES = 4;
 const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;

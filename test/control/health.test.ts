@@ -112,6 +112,22 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
   ],
   config_refused: [{ reload: { taken: false, takenMs: 0 } }, 'weak', /file was refused/, /check-config/],
   unserved: [{ unserved: ['HTTP: no address [::1]:9153 yet (metrics.listen)'] }, 'weak', /metrics\.listen/],
+  lists: [
+    {
+      lists: {
+        lists: [
+          {
+            ...{ name: 'ads', action: 'nxdomain', rules: 5 },
+            sources: [{ source: '/x', rules: 5, skipped: [], ageMs: undefined, problem: 'it is a directory' }],
+          },
+        ],
+        ...{ paused: [], bytes: 0, problem: undefined },
+      },
+    },
+    'weak',
+    /^the list ads is not current, and its rules of before are in force: \/x: it is a directory$/,
+    /lists refresh/,
+  ],
   unwritten: [{ unwritten: ['/x cannot be written'] }, 'weak', /^\/x cannot be written$/],
   shared_cache: [
     { sharedCache: { at: 'off', why: 'connection refused' } },

@@ -20,11 +20,13 @@ import { responseTo } from '../fixtures/messages.js';
 import { recorder } from '../fixtures/recorder.js';
 
 const LOCAL: Client = { address: '127.0.0.1', port: 4000, family: 4, transport: 'udp' };
+const GUEST: Client = { ...LOCAL, address: '192.0.2.2' };
 const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 
 function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
   const { observer, count } = recorder();
   let note: FrontParts['noted'];
+  const packets = new PacketCache(packetCacheMemory(1 << 16));
   const tested = front({
     get noted() {
       return note;
@@ -33,7 +35,8 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     maxInflight,
     maxPerClient,
     allowed: () => true,
-    ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
+    ready: new PacketReplies(packets, () => ageSec(0)),
+    classOf: address => (address === GUEST.address ? 1 : 0),
     streamIdleMs: () => 10_000,
     observer,
     clock: fakeClock(),
@@ -44,7 +47,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     tested.handle(message, client, bytes => (reply = bytes));
     return reply && messageToText(reply);
   };
-  return { tested, handle, count, noted: (to: FrontParts['noted']) => void (note = to) };
+  return { tested, handle, count, packets, noted: (to: FrontParts['noted']) => void (note = to) };
 }
 /** An answer from upstream that may be kept. */
 function answerOf(query: Query): Answer {
@@ -59,6 +62,30 @@ function answerOf(query: Query): Answer {
   return answer;
 }
 const local: Resolve = (query, settle) => settle(Answer.local(refuseAnyMessage(query.question), ageSec(0)));
+
+await t.test('a reply to a question of before ready replies were forgotten is given, and not kept', t => {
+  const waiting: (() => void)[] = [];
+  const { handle, packets } = setUp((query, settle) => void waiting.push(() => settle(answerOf(query))));
+  handle(queryMessage('x.example'));
+  packets.clear();
+  waiting.shift()?.();
+  t.equal(handle(queryMessage('x.example')), undefined, 'it is asked again');
+  waiting.shift()?.();
+  t.ok(handle(queryMessage('x.example')), 'and kept now');
+  t.equal(waiting.length, 0);
+  t.end();
+});
+
+await t.test('a ready reply is for the group of the client that asked', t => {
+  const classes: number[] = [];
+  const { handle } = setUp((query, settle) => {
+    classes.push(query.clientClass);
+    settle(answerOf(query));
+  });
+  for (const client of [LOCAL, GUEST, FAR, GUEST, LOCAL]) t.ok(handle(queryMessage('x.example'), client));
+  t.same(classes, [0, 1]);
+  t.end();
+});
 
 await t.test('only loopback clients that ask for it are told where an answer came from', t => {
   const { handle } = setUp(local);

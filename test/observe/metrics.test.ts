@@ -35,6 +35,7 @@ await t.test('both formats, in both orders, again and again: every counter keeps
     const { observer, expose } = setUp();
     observer.server('one');
     observer.ede(22);
+    observer.listed('ads', 'nxdomain');
     const bodies = new Map<string | undefined, string[]>();
     for (const accept of order) {
       const { contentType, body } = await expose(formFor(accept));

@@ -5,6 +5,7 @@ import t from 'tap';
 import { OPTIONS } from '../../src/config/options.js';
 import { Clients } from '../../src/run/clients.js';
 import { FileReload } from '../../src/run/file-reload.js';
+import { ListService } from '../../src/run/list-service.js';
 import { Listeners } from '../../src/run/listeners.js';
 import { Logging } from '../../src/run/logging.js';
 import { type Live, type Prepared, Reload } from '../../src/run/reload.js';
@@ -16,7 +17,10 @@ import { Upstreams } from '../../src/run/upstreams.js';
 import { Web } from '../../src/run/web.js';
 import { planFor } from '../fixtures/plans.js';
 
-const LIVE = [Clients, Upstreams, Resolution, Logging, Listeners, CacheSnapshot, SharedCache, Web, FileReload];
+const LIVE = [
+  ...[Clients, ListService, Upstreams, Resolution, Logging, Listeners],
+  ...[CacheSnapshot, SharedCache, Web, FileReload],
+];
 
 await t.test('each option is brought into force by exactly one part, or is marked', async t => {
   for (const { path, built, change } of OPTIONS) {

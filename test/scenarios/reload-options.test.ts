@@ -7,6 +7,7 @@ import { OPTIONS } from '../../src/config/options.js';
 import { type Json, merged, Rig } from '../fixtures/rig.js';
 import { ANSWERS } from './options/answers.js';
 import { DNSSEC } from './options/dnssec.js';
+import { LISTS } from './options/lists.js';
 import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
@@ -20,6 +21,7 @@ const ROWS: readonly Row[] = [
   ...DNSSEC,
   ...UPSTREAM,
   ...ROUTING,
+  ...LISTS,
   ...STALE,
   ...SHARING,
   ...WRITING,

@@ -74,7 +74,9 @@ function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, quer
   if (mode !== 'require' && mode !== 'prefer') return undefined;
   const zone = denials.zoneOf(nameInKey(query.key), query.type);
   const all = routes();
-  return zone === undefined || (all.length > 0 && routeOf(all, query.name) !== undefined) ? undefined : zone;
+  return zone === undefined || (all.length > 0 && query.hasRoutes && routeOf(all, query.name) !== undefined)
+    ? undefined
+    : zone;
 }
 
 /** Runs the steps. Nothing is looked up for an answer that is only tried, but what the last start knew is used. */

@@ -26,7 +26,7 @@ export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
   return next => {
     const stage: Resolve = (query, settle) => {
       const all = routes();
-      const match = all.length === 0 ? undefined : routeOf(all, query.name);
+      const match = all.length === 0 || !query.hasRoutes ? undefined : routeOf(all, query.name);
       if (match === undefined) return next(query, settle);
       const { route, zone } = match;
       if (route.kubernetes && isNoClusterName(query.name, zone))

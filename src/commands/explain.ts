@@ -1,0 +1,16 @@
+// `dotstub explain`.
+
+import { telling } from './tell.js';
+
+export const explainCommand = telling(
+  {
+    name: 'explain',
+    usage: 'explain NAME [TYPE] [--client ADDRESS]',
+    summary: 'say who would answer for a name, and by which rule; asks nobody',
+    details: `Says which part of the daemon would answer a client's question for NAME and TYPE (A unless it is given): the portal window,
+a list, with the rule's file and line, the cache, a route, or the servers, and which of them.
+
+  --client ADDRESS  for a client with this address; left out: 127.0.0.1`,
+  },
+  { least: 1, most: 2, options: { client: { type: 'string' } } },
+);

@@ -1,0 +1,92 @@
+// Names on lists, and answers that lead to them: by an alias, an address, or the name servers that are shown.
+
+import type { Observer } from '../../base/observer.js';
+import type { AgeSec } from '../../base/time.js';
+import type { ListChoice, ListView } from '../../policy/lists/choice.js';
+import type { ListPolicy } from '../../policy/lists/list-policy.js';
+import { TRIGGER } from '../../policy/lists/rule.js';
+import { HEADER_BYTES } from '../../wire/header.js';
+import { lowerCased, nameToText, readName } from '../../wire/name.js';
+import { ScannedRecords } from '../../wire/records.js';
+import { TYPE } from '../../wire/rrtype.js';
+import type { Answer, Outcome } from '../answer.js';
+import { listedAnswer } from '../listed-answer.js';
+import type { Query } from '../query.js';
+import type { Stage } from '../stage.js';
+
+/** The parts that the stage uses. */
+export interface ListedParts {
+  readonly lists: ListPolicy;
+  readonly observer: Observer;
+  readonly ageNow: () => AgeSec;
+}
+
+/** A rule, and what it was found by. */
+export interface Found {
+  readonly choice: ListChoice;
+  /** E.g. `its alias ads.example.`; empty: by the name that was asked for. */
+  readonly by: string;
+}
+
+/** Makes the stage. Questions of this program itself pass. */
+export function listed(parts: ListedParts): Stage {
+  const { lists: policy } = parts;
+  return next => (query, settle) => {
+    const view = policy.viewOf(query.clientClass);
+    if (view.lists === 0 || query.purpose !== 'client') return next(query, settle);
+    const choice = policy.lists.ofName(view, query.name);
+    if (choice === undefined) return next(query, outcome => settle(judged(parts, query, view, outcome)));
+    // An exception is for the name with all that it leads to.
+    if (choice.action === 'allow') next(query, settle);
+    else settle(kept(parts, query, view, { choice, by: '' }));
+  };
+}
+
+/** The outcome, or the answer of a rule that it meets. */
+function judged(parts: ListedParts, query: Query, view: ListView, outcome: Outcome): Outcome {
+  if (outcome.at === 'failure') return outcome;
+  const found = ruleOfAnswer(parts.lists, view, query.question.length, outcome);
+  return found === undefined || found.choice.action === 'allow' ? outcome : kept(parts, query, view, found);
+}
+
+/** The rule that an answer meets: the first of its aliases, addresses and name servers that has one. */
+export function ruleOfAnswer(
+  { lists }: ListPolicy,
+  view: ListView,
+  questionBytes: number,
+  { entry }: Pick<Answer, 'entry'>,
+): Found | undefined {
+  const { octets } = entry;
+  const { hasAddresses, hasServers } = lists.table;
+  const record = new ScannedRecords(entry, HEADER_BYTES + questionBytes);
+  while (record.next()) {
+    const { type, section, rdata } = record;
+    if (section === 'additional') return undefined;
+    const isAlias = section === 'answer' && (type === TYPE.CNAME || isServiceAlias(type));
+    if (isAlias || (hasServers && type === TYPE.NS)) {
+      const name = readName(octets, type === TYPE.CNAME || type === TYPE.NS ? rdata : rdata + 2)?.name;
+      const choice = name && lists.ofName(view, lowerCased(name), isAlias ? TRIGGER.name : TRIGGER.nsdname);
+      if (choice !== undefined)
+        return { choice, by: `its ${isAlias ? 'alias' : 'name server'} ${nameToText(name ?? octets)}` };
+    } else if (hasAddresses && section === 'answer' && (type === TYPE.A || type === TYPE.AAAA)) {
+      const choice = lists.ofAddress(view, octets.subarray(rdata, record.end));
+      if (choice !== undefined) return { choice, by: 'its address' };
+    }
+  }
+  return undefined;
+}
+
+/** Types whose records name the host that clients go to (RFC 9460 §2.4). */
+const isServiceAlias = (type: number): boolean => type === TYPE.HTTPS || type === TYPE.SVCB;
+
+function kept(parts: ListedParts, query: Query, { group }: ListView, { choice, by }: Found): Outcome {
+  const name = parts.lists.lists.settings[choice.list]?.name ?? '';
+  parts.observer.listed(name, choice.action);
+  return listedAnswer(
+    query,
+    choice,
+    `${by === '' ? 'on' : `${by} is on`} the list ${name}`,
+    group !== undefined,
+    parts.ageNow(),
+  );
+}

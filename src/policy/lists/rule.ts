@@ -1,0 +1,103 @@
+// What a rule of a list is: which names it is about, and what becomes of them. A rule is a few bits beside the hash of its name.
+
+/** Which part of a query or an answer a rule looks at. */
+export const TRIGGER = {
+  /** The name that is asked for, or one that its aliases lead to. */
+  name: 0,
+  /** The name of a name server of the zone (RPZ NSDNAME), as far as the answer shows it. */
+  nsdname: 1,
+  /** An address in the answer (RPZ IP). */
+  address: 2,
+} as const;
+export type Trigger = (typeof TRIGGER)[keyof typeof TRIGGER];
+
+/** For which names a rule is. */
+export const SCOPE = {
+  /** The name alone. */
+  exact: 1,
+  /** The name, and all below it. */
+  subtree: 2,
+  /** All below the name. */
+  below: 3,
+} as const;
+export type Scope = (typeof SCOPE)[keyof typeof SCOPE];
+
+/** What a rule does. */
+export const EFFECT = {
+  /** What `action` of its list says. */
+  listed: 0,
+  allow: 1,
+  nxdomain: 2,
+  nodata: 3,
+  refused: 4,
+  /** The records that stand beside the rule. */
+  data: 5,
+  /** The rule of the same line is not for this name ($denyallow). */
+  exempt: 6,
+} as const;
+export type Effect = (typeof EFFECT)[keyof typeof EFFECT];
+
+const SCOPE_MASK = 3;
+const EFFECT_SHIFT = 2;
+const EFFECT_MASK = 7;
+const IMPORTANT = 1 << 5;
+/** All bits of a rule. */
+export const RULE_MASK = 63;
+
+/** The bits of a rule. @param important whether it counts before those that are not ($important) */
+export const ruleBits = (scope: Scope, effect: Effect, important = false): number =>
+  scope | (effect << EFFECT_SHIFT) | (important ? IMPORTANT : 0);
+export const scopeOf = (bits: number): number => bits & SCOPE_MASK;
+export const effectOf = (bits: number): number => (bits >> EFFECT_SHIFT) & EFFECT_MASK;
+export const isImportant = (bits: number): boolean => (bits & IMPORTANT) !== 0;
+
+/** The formats of sources. */
+export const LIST_FORMATS = ['auto', 'hosts', 'domains', 'adblock', 'rpz'] as const;
+export type ListFormat = (typeof LIST_FORMATS)[number];
+
+/** Why a line is not used, in words. */
+export const SKIPPED = {
+  browser: 'it is for browsers, not about names',
+  regex: 'regular expressions are not used: their cost has no bound',
+  pattern: 'a pattern that does not end at dots is not used',
+  modifier: 'it has a modifier that is not known here',
+  name: 'this is no domain name',
+  rewrite: 'a hosts line of a list can only block: addresses of names belong into local data',
+  syntax: 'it is not of the form of its list',
+  trigger: 'this RPZ trigger is not known here',
+  action: 'this RPZ action is not known here',
+  long: 'the line is too long',
+  full: 'there are too many rules',
+} as const;
+export type Skipped = keyof typeof SKIPPED;
+
+/** For which groups of clients a rule is ($client). */
+export interface ClientLimit {
+  /** Only these; empty: all, */
+  readonly only: readonly string[];
+  /** but not these. */
+  readonly except: readonly string[];
+}
+
+/** A record of a rule with local data. */
+export interface LocalRecord {
+  readonly type: number;
+  readonly ttlSec: number;
+  readonly rdata: Buffer;
+}
+
+/** Takes the rules of a source. Octets are borrowed. */
+export interface RuleSink {
+  /**
+   * @param name the name in wire form in lower case, or for an address: 4 or 6, the prefix length, and the address
+   * @param bytes how many octets of `name` count
+   * @param line where the rule stands, from 1
+   */
+  rule(trigger: Trigger, name: Uint8Array, bytes: number, bits: number, line: number): void;
+  /** The rule of a line is for some clients only. */
+  limit(line: number, clients: ClientLimit): void;
+  /** A record for the rule of a line. */
+  record(line: number, record: LocalRecord): void;
+  /** A line is not used. `text`: what stands there. */
+  skip(line: number, why: Skipped, text: string): void;
+}

@@ -1,0 +1,52 @@
+// Has lists compiled in a thread of its own, so that no query waits meanwhile.
+
+import { Worker } from 'node:worker_threads';
+
+import { isSystemError } from '../base/system-error.js';
+import type { LocalRecord } from '../policy/lists/rule.js';
+import type { ListResult, ListTask } from './list-worker.js';
+
+/** Compiles lists. A failure of the system is words. */
+export class ListCompiler {
+  private readonly running = new Set<Worker>();
+  private isClosed = false;
+
+  /** @param script the script of the thread: `list-worker` in this folder */
+  constructor(private readonly script = new URL('./list-worker.js', import.meta.url)) {}
+
+  /** Does a task. Text: why it could not be done. */
+  async compile(task: ListTask): Promise<ListResult | string> {
+    if (this.isClosed) return 'the daemon is stopping';
+    const worker = new Worker(this.script, { workerData: task });
+    this.running.add(worker);
+    try {
+      return await new Promise<ListResult | string>((resolve, reject) => {
+        worker.once('message', (result: ListResult) => resolve(withBuffers(result)));
+        worker.once('error', error => {
+          if (isSystemError(error)) resolve(`there is no thread for it (${error.message})`);
+          else reject(new Error('the thread that compiles lists has ended', { cause: error }));
+        });
+        worker.once('exit', () => resolve('the thread was stopped'));
+      });
+    } finally {
+      this.running.delete(worker);
+    }
+  }
+
+  /** Stops what is running. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await Promise.all([...this.running].map(async worker => worker.terminate()));
+  }
+}
+
+/** Buffers that went from thread to thread have become plain arrays of octets. */
+function withBuffers({ compiled, problems }: ListResult): ListResult {
+  const records = new Map<number, LocalRecord[]>();
+  for (const [place, all] of compiled.records)
+    records.set(
+      place,
+      all.map(each => ({ ...each, rdata: Buffer.from(each.rdata) })),
+    );
+  return { compiled: { ...compiled, records }, problems };
+}

@@ -1,0 +1,181 @@
+// Copies of lists that come over HTTPS: in state_directory, fetched when they are due, and kept where a fetch fails.
+
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+
+import type { Clock, Random } from '../base/ports.js';
+import { type MonoMs, monoAfter, type WallMs, wallMs } from '../base/time.js';
+import type { Download } from '../os/download.js';
+import type { StateStore } from '../os/state-store.js';
+import { MOST_LIST_BYTES } from './list-worker.js';
+
+/** The parts that it uses. */
+export interface ListCopiesParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: StateStore;
+  readonly directory: string;
+  readonly download: Download;
+  /** The addresses of a host; empty: none. */
+  readonly addressesOf: (host: string) => Promise<readonly string[]>;
+  /** The trusted roots, PEM; undefined: those of Node.js. */
+  readonly roots: () => string | undefined;
+}
+
+/** What is known about a copy. */
+interface Copy {
+  readonly url: string;
+  readonly etag: string | undefined;
+  readonly lastModified: string | undefined;
+  /** When the server last said that it is current; undefined: never, and there is no copy. */
+  readonly currentAt: WallMs | undefined;
+}
+
+/** The state of a copy in this process. */
+interface Due {
+  readonly at: MonoMs;
+  readonly failures: number;
+  /** Why the last fetch failed. */
+  readonly problem: string | undefined;
+}
+
+const FILE = 'lists.json';
+const LOST = 'after a restart, lists are fetched as a whole';
+const MOST_FILE_BYTES = 1 << 20;
+const MOST_REDIRECTS = 5;
+/** After a failure: this long, then twice as long each time, up to the time of a refresh. */
+const FIRST_RETRY_MS = 60_000;
+/** Refreshes are spread over a tenth of their time, so that not all daemons ask at once. */
+const JITTER = 0.1;
+
+/** Copies of lists. */
+export class ListCopies {
+  private readonly copies = new Map<string, Copy>();
+  private readonly due = new Map<string, Due>();
+
+  constructor(private readonly parts: ListCopiesParts) {
+    for (const copy of readCopies(parts.store.read(FILE, MOST_FILE_BYTES))) this.copies.set(copy.url, copy);
+  }
+
+  /** The file with the copy of a URL. It need not be there. */
+  pathOf(url: string): string {
+    return join(this.parts.directory, fileOf(url));
+  }
+
+  /** Whether there was a copy when this process last had to do with it. */
+  has(url: string): boolean {
+    return this.copies.get(url)?.currentAt !== undefined;
+  }
+
+  /** When the server last said that the copy is current. */
+  currentAt(url: string): WallMs | undefined {
+    return this.copies.get(url)?.currentAt;
+  }
+
+  /** Why the last fetch failed. */
+  problemOf(url: string): string | undefined {
+    return this.due.get(url)?.problem;
+  }
+
+  /** Milliseconds until a URL is due. */
+  dueInMs(url: string, refreshMs: number): number {
+    const { clock } = this.parts;
+    const due = this.due.get(url)?.at;
+    if (due !== undefined) return due - clock.monotonicMs();
+    const current = this.copies.get(url)?.currentAt;
+    // A clock that was set back must not put it off for ever.
+    return current === undefined ? 0 : Math.min(refreshMs, current + refreshMs - clock.wallMs());
+  }
+
+  /** Fetches a URL. @returns whether its copy has changed */
+  async fetch(url: string, refreshMs: number): Promise<boolean> {
+    const { clock, random, store } = this.parts;
+    const before = this.copies.get(url);
+    const result = await this.follow(url, before);
+    const now = clock.monotonicMs();
+    if (typeof result === 'string') {
+      const failures = (this.due.get(url)?.failures ?? 0) + 1;
+      const waitMs = Math.min(refreshMs, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20));
+      this.due.set(url, { at: monoAfter(now, waitMs), failures, problem: result });
+      return false;
+    }
+    const jitter = 1 - (JITTER * random.below(1000)) / 1000;
+    this.due.set(url, { at: monoAfter(now, refreshMs * jitter), failures: 0, problem: undefined });
+    const tags = result.at === 'new' ? result : before;
+    const copy = { url, etag: tags?.etag, lastModified: tags?.lastModified, currentAt: clock.wallMs() };
+    this.copies.set(url, copy);
+    store.write(FILE, JSON.stringify({ version: 1, copies: [...this.copies.values()] }), LOST);
+    return result.at === 'new';
+  }
+
+  /** The copy could not be read: it is fetched as a whole. */
+  lost(url: string): void {
+    this.copies.delete(url);
+    this.due.delete(url);
+  }
+
+  /** Removes the copies of all other URLs. */
+  keepOnly(urls: ReadonlySet<string>): void {
+    for (const url of [...this.copies.keys()]) {
+      if (urls.has(url)) continue;
+      this.lost(url);
+      this.parts.store.remove(fileOf(url));
+    }
+  }
+
+  /** Downloads a file from where a URL leads. Text: why there is none. */
+  private async follow(from: string, before: Copy | undefined) {
+    const { addressesOf, roots, download } = this.parts;
+    let url = new URL(from);
+    for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
+      const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+      const isAddress = host.includes(':') || /^[\d.]+$/.test(host);
+      const addresses = isAddress ? [host] : await addressesOf(host);
+      if (addresses.length === 0) return `there is no address for ${host}`;
+      let why = '';
+      for (const address of addresses.slice(0, MOST_ADDRESSES)) {
+        const { etag, lastModified } = this.has(from) ? (before ?? NO_TAGS) : NO_TAGS;
+        const to = { path: this.pathOf(from), mostBytes: MOST_LIST_BYTES };
+        const result = await download({ address, url, roots: roots(), etag, lastModified, ...to });
+        if (result.at === 'new' || result.at === 'same') return result;
+        if (result.at === 'moved') {
+          const next = URL.canParse(result.to, url.href) ? new URL(result.to, url) : undefined;
+          if (next?.protocol !== 'https:') return `${host} leads elsewhere, and not over HTTPS`;
+          url = next;
+          why = '';
+          break;
+        }
+        why = `${host}: ${result.why}`;
+      }
+      if (why !== '') return why;
+    }
+    return 'there are too many redirects';
+  }
+}
+
+/** How many addresses of a host are tried. */
+const MOST_ADDRESSES = 4;
+const NO_TAGS = { etag: undefined, lastModified: undefined };
+
+const fileOf = (url: string): string => `list-${createHash('sha256').update(url).digest('hex').slice(0, 32)}`;
+
+/** Reads the file about copies. What cannot be used is left out. */
+function readCopies(text: string): Copy[] {
+  let read: unknown;
+  try {
+    read = JSON.parse(text === '' ? '{}' : text);
+  } catch {
+    return [];
+  }
+  if (typeof read !== 'object' || read === null || !('copies' in read) || !Array.isArray(read.copies)) return [];
+  return read.copies.flatMap((each: unknown): Copy[] => {
+    if (typeof each !== 'object' || each === null || !('url' in each) || typeof each.url !== 'string') return [];
+    const textOf = (key: string): string | undefined => {
+      const value: unknown = Object.entries(each).find(([name]) => name === key)?.[1];
+      return typeof value === 'string' && /^[\x20-\x7e]{1,1000}$/.test(value) ? value : undefined;
+    };
+    const currentAt =
+      'currentAt' in each && Number.isFinite(each.currentAt) ? wallMs(Number(each.currentAt)) : undefined;
+    return [{ url: each.url, etag: textOf('etag'), lastModified: textOf('lastModified'), currentAt }];
+  });
+}

@@ -1,0 +1,299 @@
+// Lists in the running daemon: read at the start, again when a file or a copy has changed, and exchanged as a whole.
+
+import { stat } from 'node:fs/promises';
+
+import type { ListOverview, ListsOverview } from '../base/overview.js';
+import type { Clock, Log, Random } from '../base/ports.js';
+import { wordsFor } from '../base/system-error.js';
+import { isSystemError } from '../base/system-error.js';
+import { type MonoMs, monoAfter } from '../base/time.js';
+import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
+import { Lists } from '../policy/lists/choice.js';
+import type { SourceReport } from '../policy/lists/compile.js';
+import type { ListPolicy } from '../policy/lists/list-policy.js';
+import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
+import { ListCompiler } from './list-compiler.js';
+import { ListCopies, type ListCopiesParts } from './list-copies.js';
+import type { ListPlan, ListsPlan, Plan } from './plan.js';
+import { type Live, type Prepared, ready } from './reload.js';
+import { StartError } from './start-error.js';
+
+/** The parts that it uses. */
+export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'random'> {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly policy: ListPolicy;
+  /** Called when other groups of clients are in force. */
+  readonly takeGroups: (plan: ListsPlan) => void;
+  /** Called when other lists are in force: ready replies of before must not be given any more. */
+  readonly forgotten: () => void;
+  /** Called when a job is due at another time. */
+  readonly changed: () => void;
+}
+
+type Source = ListPlan['sources'][number];
+
+/** How often files are looked at. */
+const LOOK_MS = 5000;
+const MINUTE_MS = 60_000;
+
+/** What was compiled, and from what. */
+interface Made {
+  readonly lists: Lists;
+  /** Why a source could not be read, in the order of the sources. */
+  readonly problems: readonly (string | undefined)[];
+  /** The files as they were, by path. */
+  readonly marks: ReadonlyMap<string, string>;
+  readonly ms: number;
+}
+
+const sourcesOf = ({ lists }: ListsPlan): readonly Source[] => lists.flatMap(({ sources }) => sources);
+const textOf = (source: Source): string => (source.at === 'file' ? source.path : source.url);
+
+/** The lists. */
+export class ListService implements Live {
+  static readonly options = ['lists', 'clients'];
+  readonly options = ListService.options;
+  private readonly compiler = new ListCompiler();
+  private readonly copies: ListCopies;
+  private plan: ListsPlan;
+  private made: Made | undefined;
+  /** When files are looked at next. */
+  private lookAt: MonoMs;
+  /** Why lists could not be compiled when that was last tried; undefined: they were. */
+  private problem: string | undefined;
+  /** Whether a thread compiles now, or something is fetched. Work is done one after the other. */
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly parts: ListServiceParts,
+    { lists }: Plan,
+  ) {
+    this.copies = new ListCopies(parts);
+    this.plan = lists;
+    this.lookAt = parts.clock.monotonicMs();
+  }
+
+  /** Reads what is there already, before the first query. */
+  async start(): Promise<void> {
+    await this.inTurn(async () => this.take(this.plan, await this.make(this.plan)));
+  }
+
+  /** Looks at files, and fetches what is due. */
+  readonly job: Job = {
+    name: 'lists',
+    dueInMs: () => {
+      if (this.plan.lists.length === 0) return Infinity;
+      const files = sourcesOf(this.plan).some(({ at }) => at === 'file')
+        ? this.lookAt - this.parts.clock.monotonicMs()
+        : Infinity;
+      return Math.min(files, ...this.urls.map(([url, refreshMs]) => this.copies.dueInMs(url, refreshMs)));
+    },
+    run: (run: JobRun) => void this.inTurn(async () => this.lookForChanges([])).finally(() => run.done()),
+  };
+
+  /** Brings schedules and the ends of pauses into force. */
+  readonly timesJob: Job = {
+    name: 'list-times',
+    dueInMs: () => {
+      const { policy, clock } = this.parts;
+      if (!policy.isTimed) return Infinity;
+      return Math.min(MINUTE_MS - (clock.wallMs() % MINUTE_MS), ...policy.paused.map(({ leftMs }) => leftMs));
+    },
+    run: (run: JobRun) => {
+      if (this.parts.policy.look()) this.parts.forgotten();
+      run.done();
+    },
+  };
+
+  /** Fetches and reads lists now. @param name undefined: all. @returns what could not be done, one sentence each */
+  async refresh(name: string | undefined): Promise<readonly string[]> {
+    const meant = this.plan.lists.filter(list => name === undefined || list.name === name);
+    await this.inTurn(async () => this.lookForChanges(meant.flatMap(({ sources }) => sources.map(textOf))));
+    return this.overview.lists
+      .filter(list => meant.some(each => each.name === list.name))
+      .flatMap(({ sources }) =>
+        sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`])),
+      );
+  }
+
+  /** The rules in force, and for whom. */
+  get policy(): ListPolicy {
+    return this.parts.policy;
+  }
+
+  /** Whether a group has this name. */
+  hasGroup(name: string): boolean {
+    return this.parts.policy.hasGroup(name);
+  }
+
+  /** Pauses or resumes. */
+  paused(change: (policy: ListPolicy) => void): void {
+    change(this.parts.policy);
+    this.parts.forgotten();
+    this.parts.changed();
+  }
+
+  /** All lists, for the overview. */
+  get overview(): ListsOverview {
+    const { policy } = this.parts;
+    let index = 0;
+    const lists = this.plan.lists.map((list): ListOverview => {
+      const sources = list.sources.map(source => this.sourceOverview(source, index++));
+      return {
+        name: list.name,
+        action: list.action,
+        rules: sources.reduce((sum, { rules }) => sum + rules, 0),
+        sources,
+      };
+    });
+    const { made, problem } = this;
+    return { lists, paused: policy.paused, bytes: made?.lists.compiled.table.byteLength ?? 0, problem };
+  }
+
+  /** The source of a rule, as it stands in the configuration. */
+  sourceText(index: number): string {
+    const source = sourcesOf(this.plan)[index];
+    return source === undefined ? '' : textOf(source);
+  }
+
+  async prepare({ lists: next }: Plan): Promise<Prepared> {
+    const { made } = this;
+    if (next.text === this.plan.text && made !== undefined)
+      return ready(() => {
+        const { compiled } = made.lists;
+        this.take(next, { ...made, lists: new Lists(next.lists, listNumbers(next), compiled) });
+      });
+    const other = await this.make(next);
+    if (typeof other === 'string')
+      throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
+    return ready(() => this.take(next, other));
+  }
+
+  /** Stops reading. */
+  async close(): Promise<void> {
+    await this.compiler.close();
+  }
+
+  private get urls(): readonly (readonly [url: string, refreshMs: number])[] {
+    return this.plan.lists.flatMap(({ sources, refreshMs }) =>
+      sources.flatMap(source => (source.at === 'https' ? [[source.url, refreshMs] as const] : [])),
+    );
+  }
+
+  private async inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.turn.then(run);
+    this.turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** @param asked sources that are read again, whether they are due or not */
+  private async lookForChanges(asked: readonly string[]): Promise<void> {
+    const { plan, parts } = this;
+    this.lookAt = monoAfter(parts.clock.monotonicMs(), LOOK_MS);
+    let isChanged = asked.length > 0;
+    for (const [url, refreshMs] of this.urls) {
+      if (!asked.includes(url) && this.copies.dueInMs(url, refreshMs) > 0) continue;
+      if (await this.copies.fetch(url, refreshMs)) isChanged = true;
+      const problem = this.copies.problemOf(url);
+      if (problem !== undefined) this.warn(url, `cannot be fetched (${problem}): the copy of before stays in force`);
+    }
+    for (const source of sourcesOf(plan))
+      if (source.at === 'file' && (await markOf(source.path)) !== (this.made?.marks.get(source.path) ?? GONE))
+        isChanged = true;
+    // A reload has exchanged the lists meanwhile.
+    if (!isChanged || plan !== this.plan) return;
+    const made = await this.make(plan);
+    if (plan === this.plan) this.take(plan, made);
+  }
+
+  private warn(source: string, words: string): void {
+    this.parts.log.warn({ list: source }, `${source} ${words}`);
+  }
+
+  /** Compiles the lists of a plan, from what is on the disk. Text: why that failed. */
+  private async make(plan: ListsPlan): Promise<Made | string> {
+    const { random, clock } = this.parts;
+    const sources = plan.lists.flatMap(({ sources: all, format }) =>
+      all.map(source => ({ path: source.at === 'file' ? source.path : this.copies.pathOf(source.url), format })),
+    );
+    if (sources.length === 0) return { lists: Lists.none(), problems: [], marks: new Map(), ms: 0 };
+    const marks = new Map<string, string>();
+    // Before they are read: a change meanwhile is noticed afterwards.
+    for (const source of sourcesOf(plan)) if (source.at === 'file') marks.set(source.path, await markOf(source.path));
+    const startedAt = clock.monotonicMs();
+    const word = (): number => (random.uint16() << 16) | random.uint16();
+    const result = await this.compiler.compile({ sources, key: { first: word(), second: word() } });
+    if (typeof result === 'string') return result;
+    const lists = new Lists(plan.lists, listNumbers(plan), result.compiled);
+    return { lists, problems: result.problems, marks, ms: clock.monotonicMs() - startedAt };
+  }
+
+  /** Brings lists into force; or, if they could not be made, leaves those of before. */
+  private take(plan: ListsPlan, made: Made | string): void {
+    const { policy, forgotten, changed, log } = this.parts;
+    this.problem = typeof made === 'string' ? made : undefined;
+    if (typeof made === 'string') return log.warn({}, `lists cannot be read: ${made}; those of before stay in force`);
+    const isOther = made.lists.compiled !== this.made?.lists.compiled;
+    this.plan = plan;
+    this.made = made;
+    this.parts.takeGroups(plan);
+    policy.take(made.lists, plan.classes);
+    this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
+    if (isOther && plan.lists.length > 0) this.tell(made);
+    forgotten();
+    changed();
+  }
+
+  private tell({ lists, problems, ms }: Made): void {
+    const { log } = this.parts;
+    log.info({ rules: lists.table.rules, ms: Math.round(ms) }, `lists with ${lists.table.rules} rules are in force`);
+    sourcesOf(this.plan).forEach((source, i) => {
+      const problem = problems[i];
+      const isComing = source.at === 'https' && !this.copies.has(source.url);
+      if (problem !== undefined && source.at === 'https' && !isComing) this.copies.lost(source.url);
+      if (problem !== undefined && !isComing) this.warn(textOf(source), `cannot be read: ${problem}`);
+      for (const { line, why, text } of lists.compiled.sources[i]?.told ?? [])
+        this.warn(`${textOf(source)}:${line}:`, `${SKIPPED[why]}, so this line is not used: ${text}`);
+    });
+  }
+
+  private sourceOverview(source: Source, index: number): ListOverview['sources'][number] {
+    const { made, copies, parts } = this;
+    const report = made?.lists.compiled.sources[index];
+    const currentAt = source.at === 'https' ? copies.currentAt(source.url) : undefined;
+    const fetching = source.at === 'https' ? copies.problemOf(source.url) : undefined;
+    const reading =
+      source.at === 'https' && fetching === undefined && currentAt === undefined ? undefined : made?.problems[index];
+    return {
+      source: textOf(source),
+      rules: report?.rules ?? 0,
+      skipped: skippedIn(report),
+      ageMs: currentAt === undefined ? undefined : Math.max(0, parts.clock.wallMs() - currentAt),
+      problem: fetching ?? reading,
+    };
+  }
+}
+
+/** Lines that are not used, by reason in words; rules for browsers are expected. */
+function skippedIn(report: SourceReport | undefined): ListOverview['sources'][number]['skipped'] {
+  return Object.entries(report?.skipped ?? {}).map(([why, count]) => ({ why: SKIPPED[why as Skipped], count }));
+}
+
+/** For each source, the number of its list. */
+const listNumbers = ({ lists }: ListsPlan): readonly number[] =>
+  lists.flatMap(({ sources }, i) => sources.map(() => i));
+
+const GONE = 'gone';
+
+/** What changes when a file does. */
+async function markOf(path: string): Promise<string> {
+  try {
+    const { mtimeMs, size, ino } = await stat(path);
+    return `${mtimeMs} ${size} ${ino}`;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`;
+  }
+}

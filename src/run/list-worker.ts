@@ -1,0 +1,66 @@
+// The thread that reads the sources of lists and makes their table. It has one task, and ends.
+
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+
+import { isSystemError, wordsFor } from '../base/system-error.js';
+import { fileProblem } from '../os/regular-file.js';
+import { Compilation, type CompiledLists, type SourceReader } from '../policy/lists/compile.js';
+import type { HashKey } from '../policy/lists/name-hash.js';
+import type { ListFormat } from '../policy/lists/rule.js';
+
+/** The task. */
+export interface ListTask {
+  readonly sources: readonly { readonly path: string; readonly format: ListFormat }[];
+  readonly key: HashKey;
+}
+
+/** The result. */
+export interface ListResult {
+  readonly compiled: CompiledLists;
+  /** Why a source could not be read, in the order of the sources. */
+  readonly problems: readonly (string | undefined)[];
+}
+
+const PIECE_BYTES = 1 << 18;
+/** The largest source. */
+export const MOST_LIST_BYTES = 1 << 28;
+
+function run({ sources, key }: ListTask): ListResult {
+  const compilation = new Compilation(key);
+  const piece = Buffer.alloc(PIECE_BYTES);
+  const problems = sources.map(({ path, format }) => {
+    const reader = compilation.source(format);
+    const problem = readInto(reader, path, piece);
+    reader.end();
+    return problem;
+  });
+  return { compiled: compilation.finish(), problems };
+}
+
+/** Reads a file piece by piece. @returns why it could not be read */
+function readInto(reader: SourceReader, path: string, piece: Buffer): string | undefined {
+  let fd: number | undefined;
+  try {
+    // Opening a FIFO would wait for a writer.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    const stats = fstatSync(fd);
+    if (stats.size > MOST_LIST_BYTES) return `it is larger than ${MOST_LIST_BYTES} octets`;
+    const problem = fileProblem(stats, undefined);
+    if (problem !== undefined) return problem;
+    for (let left = MOST_LIST_BYTES; left > 0;) {
+      const bytes = readSync(fd, piece, 0, piece.length, null);
+      if (bytes === 0) break;
+      reader.push(piece.subarray(0, bytes));
+      left -= bytes;
+    }
+    return undefined;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return wordsFor(error);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+if (parentPort !== null) parentPort.postMessage(run(workerData as ListTask));

@@ -1,0 +1,116 @@
+// What clients get for names on lists, and for answers that lead to them.
+
+import t from 'tap';
+
+import type { Outcome } from '../../../src/pipeline/answer.js';
+import { messageToText } from '../../../src/wire/message.js';
+import { FLAG, writeHeader } from '../../../src/wire/header.js';
+import { listsOf, type TestList } from '../../fixtures/lists.js';
+import { records } from '../../fixtures/records.js';
+import { resolving, type Asking, type Resolving } from '../../fixtures/resolving.js';
+import { world } from '../../fixtures/world.js';
+
+const ZONE = `
+  example.            3600 SOA   ns.example. hostmaster.example. 1 7200 3600 1209600 300
+  www.example.         300 A     192.0.2.80
+  ads.example.         300 A     192.0.2.66
+  cloaked.example.     300 CNAME x.tracker.example.
+  x.tracker.example.   300 A     192.0.2.67
+  served.example.      300 TYPE65 \\# 21 0000017807747261636b6572076578616d706c6500
+  good.example.        300 CNAME fine.tracker.example.
+  fine.tracker.example. 300 A    192.0.2.68
+  evil.example.        300 A     203.0.113.5
+`;
+
+function house(...all: readonly TestList[]): Resolving {
+  const answer = world(records(ZONE));
+  const made = resolving(query => answer(query) ?? 'waits');
+  made.lists.take(listsOf(all), [{ group: undefined, lists: 0x7fffffff, schedule: undefined }]);
+  return made;
+}
+
+/** An outcome in a few words: rcode, data, extended errors. */
+function words(outcome: Outcome | undefined): string {
+  if (outcome === undefined) return 'nothing yet';
+  if (outcome.at === 'failure') return outcome.code;
+  const { octets, rcode, answers, authority, additional, extendedErrors } = outcome.entry;
+  const whole = Buffer.from(octets);
+  writeHeader(whole, 0, FLAG.QR | (rcode & 15), { questions: 1, answers, authority, additional });
+  const text = messageToText(whole);
+  const shown = [text?.rcode ?? '', ...(text?.answers ?? []).map(({ data }) => data)];
+  return [...shown, ...extendedErrors.map(({ infoCode, text: why }) => `${infoCode} ${why}`)].join(' | ');
+}
+
+const told = (made: Resolving, name: string, asking?: Asking): string => words(made.ask(name, asking)[0]);
+
+await t.test('each action answers as it says, with EDE 15 and a TTL, and asks nobody', async t => {
+  const actions = {
+    nxdomain: 'NXDOMAIN | 15 on the list ads',
+    nodata: 'NOERROR | 15 on the list ads',
+    null: 'NOERROR | 0.0.0.0 | 15 on the list ads',
+    refused: 'REFUSED | 15 on the list ads',
+    allow: 'NOERROR | 192.0.2.66',
+  } as const;
+  for (const [action, expected] of Object.entries(actions) as [keyof typeof actions, string][]) {
+    const made = house({ text: 'ads.example', name: 'ads', action });
+    t.equal(told(made, 'ads.example'), expected, action);
+    t.equal(made.upstream.asked.length, action === 'allow' ? 1 : 0);
+    t.equal(told(made, 'www.example'), 'NOERROR | 192.0.2.80');
+  }
+  const made = house({ text: 'ads.example', name: 'ads', action: 'null' });
+  t.equal(told(made, 'ads.example', { type: 'AAAA' }), 'NOERROR | :: | 15 on the list ads');
+  t.equal(told(made, 'ads.example', { type: 'HTTPS' }), 'NOERROR | 15 on the list ads', 'no record is a denial');
+});
+
+await t.test('a denial has a SOA of the name above, so that it can be cached', async t => {
+  const [outcome] = house({ text: 'ads.example' }).ask('ads.example');
+  t.match(outcome, { at: 'answer', origin: 'list', entry: { rcode: 3, authority: 1, verdict: 'unchecked' } });
+});
+
+await t.test('a group has EDE 17: it is filtered for these clients', async t => {
+  const made = house({ text: 'ads.example' });
+  made.lists.take(listsOf([{ text: 'ads.example' }]), [{ group: 'kids', lists: 1, schedule: undefined }]);
+  t.equal(told(made, 'ads.example'), 'NXDOMAIN | 17 on the list list0');
+});
+
+await t.test(
+  'an alias of a listed name is caught, also in an answer from the cache, and an exception of the name counts',
+  async t => {
+    const made = house({ text: '||tracker.example^\n@@||good.example^', name: 'ads' });
+    const expected = 'NXDOMAIN | 15 its alias x.tracker.example. is on the list ads';
+    t.equal(told(made, 'cloaked.example'), expected);
+    t.equal(told(made, 'cloaked.example'), expected);
+    t.equal(made.upstream.asked.length, 1, 'what is cached is what the server said');
+    t.equal(told(made, 'served.example', { type: 'HTTPS' }), expected);
+    t.match(told(made, 'good.example'), '192.0.2.68');
+    t.equal(made.recorder.count('listed', 'ads', 'nxdomain'), 3);
+  },
+);
+
+await t.test('RPZ: an address in the answer is caught, and local data is answered, its alias followed', async t => {
+  const text = `$TTL 60\n@ SOA a. b. 1 2 3 4 5\n24.0.113.0.203.rpz-ip CNAME *.\nads.example A 192.0.2.1\n  TXT hello\nx.ads.example CNAME www.example.\n`;
+  const made = house({ text, name: 'rpz' });
+  t.equal(told(made, 'evil.example'), 'NOERROR | 15 its address is on the list rpz');
+  t.equal(told(made, 'ads.example'), 'NOERROR | 192.0.2.1 | 15 on the list rpz');
+  t.equal(told(made, 'ads.example', { type: 'MX' }), 'NOERROR | 15 on the list rpz');
+  t.match(told(made, 'x.ads.example'), /NOERROR \| www\.example.* \| 192\.0\.2\.80 \| 15 on the list rpz/);
+});
+
+await t.test('without RD a listed name has the same answer, and the portal window comes first', async t => {
+  const made = house({ text: 'ads.example\nportal' });
+  t.equal(told(made, 'ads.example', { flags: 0 }), 'NXDOMAIN | 15 on the list list0');
+  made.portal.start(60_000, [], { by: 'command' });
+  made.ask('portal');
+  t.same(made.network.asked, ['portal.']);
+});
+
+await t.test('while a class has no list, or a pause, nothing is looked at; the end of the pause ends that', async t => {
+  const made = house({ text: 'ads.example' });
+  made.lists.pause(undefined, 60_000);
+  t.equal(told(made, 'ads.example'), 'NOERROR | 192.0.2.66');
+  t.match(made.lists.paused, [{ group: undefined, leftMs: 60_000 }]);
+  await made.clock.advance(60_000);
+  t.ok(made.lists.look());
+  t.equal(told(made, 'ads.example'), 'NXDOMAIN | 15 on the list list0', 'although the answer is cached');
+  t.notOk(made.lists.isTimed);
+});

@@ -1,0 +1,187 @@
+// What rules mean, and which of several counts.
+
+import t from 'tap';
+
+import { addressOctets } from '../../../src/base/address.js';
+import { TRIGGER } from '../../../src/policy/lists/rule.js';
+import { nameFromText } from '../../../src/wire/name.js';
+import { EVERYTHING, listsOf, reportOf, verdict } from '../../fixtures/lists.js';
+
+/** Which of some names a list of this text is about. */
+const caught = (text: string, names: readonly string[]): readonly string[] => {
+  const lists = listsOf([{ text }]);
+  return names.filter(name => verdict(lists, name)?.startsWith('allow') === false);
+};
+
+await t.test('hosts: each name of a line, and no name below; the names of a machine itself are not meant', async t => {
+  const text = '127.0.0.1 localhost\n0.0.0.0 Ads.example www.ads.example # why\n:: six.example\n0.0.0.0 0.0.0.0\n';
+  const names = ['localhost', 'ads.example', 'www.ads.example', 'x.ads.example', 'six.example', 'example'];
+  t.same(caught(text, names), ['ads.example', 'www.ads.example', 'six.example']);
+  t.same(reportOf(text)?.skipped, {});
+  t.same(reportOf('192.0.2.1 rewritten.example\n')?.skipped, { rewrite: 1 });
+});
+
+await t.test('domains: a name is that name; with a star or a dot before it, it is with all below', async t => {
+  const names = ['one.example', 'a.one.example', 'two.example', 'a.b.two.example', 'three.example', 'a.three.example'];
+  t.same(caught('one.example.\r\n*.two.example\n.three.example', names), [
+    'one.example',
+    'two.example',
+    'a.b.two.example',
+    'three.example',
+    'a.three.example',
+  ]);
+});
+
+await t.test(
+  'adblock: ||name^ is with all below, |name^ is the name, @@ allows, and rules for browsers are left out',
+  async t => {
+    const text = [
+      '[Adblock Plus 2.0]',
+      '! a comment',
+      '||ads.example^',
+      '|one.example^',
+      '@@||good.ads.example^',
+      '||url.example/path^',
+      '||script.example^$script,third-party',
+      'site.example##.banner',
+      '/ads[0-9]+/',
+      '||part*.example^',
+      '||odd.example^$dnsrewrite=1.2.3.4',
+    ].join('\n');
+    const names = [
+      'ads.example',
+      'a.ads.example',
+      'good.ads.example',
+      'x.good.ads.example',
+      'one.example',
+      'a.one.example',
+    ];
+    t.same(caught(text, [...names, 'url.example', 'script.example', 'odd.example']), [
+      'ads.example',
+      'a.ads.example',
+      'one.example',
+    ]);
+    const report = reportOf(text);
+    t.same(report?.skipped, { browser: 3, regex: 1, pattern: 1, modifier: 1 });
+    t.same(
+      report?.told.map(({ line, why }) => [line, why]),
+      [
+        [9, 'regex'],
+        [10, 'pattern'],
+        [11, 'modifier'],
+      ],
+      'what is no rule for browsers is told with its line',
+    );
+  },
+);
+
+await t.test('$important counts before an exception, and an important exception before all', async t => {
+  const lists = listsOf([
+    { text: '||a.example^$important\n@@||a.example^\n||b.a.example^\n@@||c.a.example^$important' },
+  ]);
+  t.equal(verdict(lists, 'a.example'), 'nxdomain list0:1');
+  t.equal(verdict(lists, 'c.a.example'), 'allow list0:4');
+});
+
+await t.test('$denyallow exempts names from its own rule, and from no other', async t => {
+  const lists = listsOf([{ text: '||example^$denyallow=good.example|fine.example\n||bad.good.example^' }]);
+  t.equal(verdict(lists, 'other.example'), 'nxdomain list0:1');
+  t.equal(verdict(lists, 'good.example'), undefined);
+  t.equal(verdict(lists, 'www.fine.example'), undefined);
+  t.equal(verdict(lists, 'bad.good.example'), 'nxdomain list0:2');
+});
+
+await t.test('$client limits a rule to groups of clients, and addresses of clients are not taken', async t => {
+  const lists = listsOf([{ text: '||a.example^$client=kids\n||b.example^$client=~kids' }]);
+  const kids = { ...EVERYTHING, group: 'kids' };
+  t.same([verdict(lists, 'a.example', kids), verdict(lists, 'b.example', kids)], ['nxdomain list0:1', undefined]);
+  t.same([verdict(lists, 'a.example'), verdict(lists, 'b.example')], [undefined, 'nxdomain list0:2']);
+  t.same(reportOf('||a.example^$client=192.168.1.2')?.skipped, { modifier: 1 });
+});
+
+const RPZ = `$TTL 1h
+$ORIGIN rpz.example.
+@ SOA localhost. root.localhost. (
+   1 ; serial
+   3600 600 86400 60 )
+  NS localhost.
+bad.example         CNAME .
+*.bad.example       CNAME *.
+fine.bad.example.rpz.example. CNAME rpz-passthru.
+*.good.example 60 IN CNAME rpz-passthru.
+worst.good.example  IN 60 CNAME .
+worse.example       CNAME rpz-drop.
+walled.example      A 192.0.2.1
+                    A 192.0.2.2
+                    TXT "a b" c
+garden.example      CNAME walled.garden.
+24.0.2.0.192.rpz-ip CNAME .
+48.zz.db8.2001.rpz-ip CNAME *.
+*.ns.evil.rpz-nsdname CNAME .
+8.0.0.0.10.rpz-client-ip CNAME .
+mx.example          MX 10 mail.example.
+25.0.2.0.192.rpz-ip CNAME rpz-tcp-only.
+33.0.2.0.192.rpz-ip CNAME .
+`;
+
+await t.test('RPZ: actions and triggers; the closest rule counts, also an exception further up', async t => {
+  const lists = listsOf([{ text: RPZ }]);
+  const told = (name: string): unknown => verdict(lists, name);
+  t.equal(told('bad.example'), 'nxdomain list0:7');
+  t.equal(told('x.bad.example'), 'nodata list0:8');
+  t.equal(told('fine.bad.example'), 'allow list0:9');
+  t.equal(told('good.example'), undefined, 'a wildcard is not about its own name');
+  t.equal(told('a.good.example'), 'allow list0:10');
+  t.equal(told('worst.good.example'), 'nxdomain list0:11');
+  t.equal(told('worse.example'), 'refused list0:12');
+  t.equal(told('walled.example'), 'data list0:13');
+  t.equal(told('garden.example'), 'data list0:16');
+  const { skipped, isZone } = lists.compiled.sources[0] ?? {};
+  t.same(skipped, { trigger: 1, action: 2, syntax: 1 });
+  t.equal(isZone, true);
+});
+
+await t.test('RPZ: local data has all records of the owner', async t => {
+  const lists = listsOf([{ text: RPZ }]);
+  const records = lists.ofName(EVERYTHING, nameFromText('walled.example') ?? Buffer.of(0))?.records;
+  t.same(
+    records?.map(({ type, ttlSec, rdata }) => [type, ttlSec, rdata.toString('hex')]),
+    [
+      [1, 3600, 'c0000201'],
+      [1, 3600, 'c0000202'],
+      [16, 3600, Buffer.from('\x03a b\x01c').toString('hex')],
+    ],
+  );
+});
+
+await t.test('RPZ: addresses are found by their networks, and name servers by name', async t => {
+  const lists = listsOf([{ text: RPZ }]);
+  const of = (text: string): unknown => lists.ofAddress(EVERYTHING, addressOctets(text) ?? Buffer.alloc(4))?.line;
+  t.same([of('192.0.2.200'), of('192.0.3.1'), of('2001:db8::1'), of('2001:db9::1')], [17, undefined, 18, undefined]);
+  const server = nameFromText('a.ns.evil') ?? Buffer.of(0);
+  t.equal(lists.ofName(EVERYTHING, server, TRIGGER.nsdname)?.line, 19);
+  t.equal(lists.ofName(EVERYTHING, server), undefined, 'a name server is not a name that is asked for');
+  t.ok(lists.table.hasAddresses && lists.table.hasServers);
+  t.notOk(listsOf([{ text: 'a.example' }]).table.hasAddresses);
+});
+
+await t.test('of several lists: those of the client, then exceptions, then the first in the configuration', async t => {
+  const lists = listsOf([
+    { text: 'a.example', action: 'null' },
+    { text: '*.example', action: 'refused' },
+    { text: 'b.example', action: 'allow' },
+  ]);
+  t.equal(verdict(lists, 'a.example'), 'null list0:1');
+  t.equal(verdict(lists, 'a.example', { lists: 2, group: undefined }), 'refused list1:1');
+  t.equal(verdict(lists, 'b.example'), 'allow list2:1');
+  t.equal(verdict(lists, 'b.example', { lists: 3, group: undefined }), 'refused list1:1');
+  t.equal(verdict(lists, 'a.example', { lists: 0, group: undefined }), undefined);
+});
+
+await t.test('a line that is not a rule does not lose the file, and is told with its number', async t => {
+  const text = `good.example\nnot a name\n${'x'.repeat(10_000)}\n1.2.3.4\n-\xff\nlast.example`;
+  const lists = listsOf([{ text, format: 'domains' }], 7);
+  t.same([verdict(lists, 'good.example'), verdict(lists, 'last.example')], ['nxdomain list0:1', 'nxdomain list0:6']);
+  const report = lists.compiled.sources[0];
+  t.same([report?.lines, report?.rules, report?.skipped], [6, 2, { syntax: 1, long: 1, name: 2 }]);
+});
