@@ -23,7 +23,13 @@ export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['
 
 /** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
-  return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];
+  return [
+    ...listenProblems(config),
+    ...upstreamProblems(config),
+    ...routeProblems(config),
+    ...cacheProblems(config),
+    ...leaseProblems(config),
+  ];
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
@@ -63,6 +69,12 @@ function* routeProblems({ routes }: Config): Iterable<Clash> {
     if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
   }
+}
+
+function* leaseProblems({ local }: Config): Iterable<Clash> {
+  for (const [i, { file }] of local.leases.entries())
+    if (file === undefined)
+      yield { path: `local.leases[${i}]`, words: 'has no file; allowed: the path of a file with leases' };
 }
 
 function* upstreamProblems(config: Config): Iterable<Clash> {
@@ -161,6 +173,7 @@ export function withoutEffect(config: Config, isGiven: (path: string) => boolean
     ...idleDnssec(config),
     ...idleListeners(config),
     ...idleAccess(config),
+    ...idleNames(config),
   ];
   return found
     .filter(({ path }) => isGiven(path))
@@ -226,6 +239,13 @@ function* idleListeners({ listen_tls: tls, front, log }: Config): Iterable<Clash
       };
   if (front.io === 'dgram') yield { path: 'front.threads', words: 'with front.io dgram, the main thread serves UDP' };
   if (log.queries === 'off') yield { path: 'log.query_file', words: 'no query log is written (log.queries off)' };
+}
+
+/** RFC 9462 §6.4: such questions are about the resolver that is asked. */
+function* idleNames({ special_names: { forward } }: Config): Iterable<Clash> {
+  for (const [i, name] of forward.entries())
+    if (name === 'resolver.arpa' || name.endsWith('.resolver.arpa'))
+      yield { path: `special_names.forward[${i}]`, words: `${name} is about this resolver and never forwarded` };
 }
 
 /** A client may read the cache only if it may ask at all. */

@@ -72,6 +72,8 @@ export class PacketCache {
   private readonly maxBuckets: number;
   /** How many slots were ever written; only the writer counts. */
   private filled = 0;
+  /** How often it was cleared; only the writer counts. */
+  private cleared = 0;
   private readonly log: Buffer;
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
@@ -205,8 +207,14 @@ export class PacketCache {
     if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);
   }
 
+  /** How often all entries were forgotten. Writer only. */
+  get epoch(): number {
+    return this.cleared;
+  }
+
   /** Forgets all entries, for all threads at once. Writer only. */
   clear(): void {
+    this.cleared++;
     Atomics.add(this.control, RESERVED, this.logUnits);
   }
 

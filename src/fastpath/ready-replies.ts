@@ -27,6 +27,10 @@ export class PacketReplies implements ReadyReplies {
     return this.current.read(message, 0, message.length, stream);
   }
 
+  get epoch(): number {
+    return this.packets.epoch;
+  }
+
   get type(): number {
     return this.current.type;
   }

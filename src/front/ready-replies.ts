@@ -28,6 +28,8 @@ export interface ReadyReplies {
    * @returns false: it is not a simple query, and wire/query must read it
    */
   read(message: Buffer, stream: boolean): boolean;
+  /** Changes when all ready replies are forgotten: what was asked before that must not be kept any more. */
+  readonly epoch: number;
   /** QTYPE. */
   readonly type: number;
   /** The same result as wire/query for the message; it shares memory with it. */

@@ -2,12 +2,13 @@
 
 import type { Observer } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
-import type { AgeSec } from '../base/time.js';
+import { type AgeSec, wallSecOf } from '../base/time.js';
 import { wheel } from '../base/wheel.js';
 import type { AnswerCache } from '../cache/answers.js';
 import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { Denials } from '../dnssec/denials.js';
+import type { LocalTable } from '../policy/local/table.js';
 import type { Matcher } from '../policy/access.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
@@ -20,9 +21,11 @@ import { failedLately } from './stages/failed-lately.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
+import { local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
+import { specialNames } from './stages/special-names.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
 import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
@@ -45,6 +48,9 @@ export interface ResolverParts {
   readonly portal: PortalParts;
   /** Routes: zones of the local network, and the servers that are asked about them. */
   readonly routes: () => readonly RouteTarget[];
+  /** Special-use names that are forwarded all the same, and names that are answered here. */
+  readonly forwarded: () => readonly Buffer[];
+  readonly localNames: () => LocalTable;
   /** Which clients may read the cache with RD=0 (access.snoop). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -77,15 +83,27 @@ export class Resolver {
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
 function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
+  const named = { ...parts, wallNow: () => wallSecOf(parts.clock.wallMs()) };
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
     anyRefused(parts),
 
+    // Above `specialNames`: an alias of a local name may lead to a special-use name, which must not be looked up either.
+    followed('local', parts.ageNow),
+
+    // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one. Above all
+    // stages that ask: these names must not leave.
+    specialNames(named),
+
+    // Above `portal` and `cached`: names of this network are its own, whatever others answer, and a name that is added to a
+    // file counts at once.
+    local(named),
+
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
-    followed('portal'),
+    followed('portal', parts.ageNow),
     portal(parts),
 
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
@@ -119,7 +137,7 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     kept(parts),
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route'),
+    followed('route', parts.ageNow),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
@@ -130,6 +148,6 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     validated(parts.validations),
 
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
-    followed('upstream'),
+    followed('upstream', parts.ageNow),
   ];
 }

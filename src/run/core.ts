@@ -14,11 +14,13 @@ import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
 import { HealthLog } from './health-log.js';
+import { LocalNames } from './local-names.js';
 import { Network } from './network.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 import { Recheck } from './recheck.js';
+import type { Live } from './reload.js';
 import { READY_SHARE, Resolution } from './resolution.js';
 import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
@@ -41,6 +43,7 @@ export class Core {
   readonly store: StateStore;
   readonly network: Network;
   readonly clients: Clients;
+  readonly localNames: LocalNames;
   readonly upstreams: Upstreams;
   /** The memory of ready replies, which front threads share. */
   readonly packets: SharedArrayBuffer;
@@ -70,6 +73,7 @@ export class Core {
     };
     this.network = opened.add(new Network({ ...common, store: this.store, changed }));
     this.clients = new Clients(plan);
+    this.localNames = opened.add(new LocalNames({ clock, log, changed: () => this.ready.clear() }, plan));
     const asking = {
       ...common,
       memory: this.network.memory,
@@ -84,9 +88,9 @@ export class Core {
     const readyBytes = plan.cacheBytes / READY_SHARE;
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
-    const { store, network, clients, upstreams } = this;
+    const { store, network, clients, localNames, upstreams } = this;
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, localNames, upstreams, httpGet: httpGet() },
       roots: () => upstreams.roots,
       forgotten: () => this.ready.clear(),
     };
@@ -98,10 +102,26 @@ export class Core {
     this.resolution = opened.add(new Resolution(resolving, plan));
   }
 
+  /** The parts that a reload can change, in the order in which they commit. */
+  get lives(): readonly Live[] {
+    return [this.clients, this.localNames, this.resolution, this.upstreams];
+  }
+
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
-    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
+    const { ageNow, libc, store, network, clients, localNames, upstreams, packets, resolution, counted } = this;
+    return {
+      ageNow,
+      libc,
+      store,
+      network,
+      clients,
+      localNames,
+      upstreams,
+      packets,
+      resolution,
+      observer: counted.observer,
+    };
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

@@ -9,6 +9,7 @@ import { findingsOf } from '../control/health.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
 import type { Logging } from './logging.js';
+import type { LocalNames } from './local-names.js';
 import type { Network } from './network.js';
 import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
@@ -22,6 +23,7 @@ export interface OverviewParts {
   readonly clock: Clock;
   readonly startedAt: MonoMs;
   readonly network: Network;
+  readonly localNames: LocalNames;
   readonly counted: { readonly lately: LatelyOverview };
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
@@ -67,6 +69,7 @@ function factsOf(parts: OverviewParts): Facts {
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,
+    local: parts.localNames.overview,
     validation: resolution.validation,
     clockIsSet: network.clockIsSet,
     clockIsBehind: network.clockIsBefore,

@@ -13,10 +13,14 @@ import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js
 import { type Name, nameOf } from '../dnssec/name.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
+import type { LeaseFormat } from '../policy/local/leases.js';
+import { recordFrom } from '../policy/local/record-text.js';
+import { LocalTable } from '../policy/local/table.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
+import type { RecordData } from '../wire/compose.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
 import { resolverSpec } from './servers.js';
 import { type OptionProblem, StartError } from './start-error.js';
@@ -73,12 +77,30 @@ export interface RoutePlan extends Route {
   readonly servers: readonly ServerSpec[];
 }
 
+/** A file with names of the local network. */
+export interface LocalFile {
+  readonly path: string;
+  readonly format: 'hosts' | LeaseFormat;
+  /** The domain of the names of leases; undefined: none. */
+  readonly domain: string | undefined;
+}
+
+/** Names that are answered here. */
+export interface LocalPlan {
+  readonly files: readonly LocalFile[];
+  readonly records: readonly RecordData[];
+  /** Wire form, lower case, one character per octet. */
+  readonly ownZones: readonly string[];
+}
+
 /** How queries are resolved and answers validated. */
 export interface ResolutionPlan {
   readonly dnssec: ReturnType<typeof dnssecModeOf>;
   readonly anchors: readonly Anchor[];
   /** Subtrees that count as unsigned. */
   readonly negativeAnchors: readonly Name[];
+  /** Special-use names that are forwarded, wire form, lower case. */
+  readonly forwarded: readonly Buffer[];
   readonly sha1: Config['dnssec']['sha1'];
   readonly maxNsec3Iterations: number;
   /** Names that may be resolved while the clock is wrong. */
@@ -120,6 +142,7 @@ export interface Plan {
   readonly upstream: UpstreamPlan;
   readonly routes: readonly RoutePlan[];
   readonly resolution: ResolutionPlan;
+  readonly local: LocalPlan;
   /** Whether the cache outlives a restart, and how often it is written. */
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   readonly allow: readonly Network[];
@@ -151,12 +174,14 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     { certificate: 'upstream.client_certificate', key: 'upstream.client_key' },
   );
   const certificate = reader.pair(tls, { certificate: 'listen_tls.certificate', key: 'listen_tls.key' });
+  const local = localPlan(config, reader.problems);
   if (reader.problems.length > 0) throw StartError.ofOptions(reader.problems);
   return {
     texts,
     upstream: upstreamPlan(config, roots, client),
     routes: config.routes.map(routePlan),
     resolution: resolutionPlan(config),
+    local,
     allow: config.access.allow,
     snoop: config.access.snoop,
     listeners: { ...addressesPlan(config), certificate },
@@ -294,7 +319,11 @@ function resolutionPlan(config: Config): ResolutionPlan {
   return {
     dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
-    negativeAnchors: dnssec.negative_trust_anchors.map(name => nameOf(wireName(name))),
+    // Special-use names have no chain of trust.
+    negativeAnchors: [...dnssec.negative_trust_anchors, ...config.special_names.forward].map(name =>
+      nameOf(wireName(name)),
+    ),
+    forwarded: config.special_names.forward.map(wireName),
     sha1: dnssec.sha1,
     maxNsec3Iterations: dnssec.max_nsec3_iterations,
     clockNames: dnssec.ntp_names.map(name => nameOf(wireName(name))),
@@ -313,6 +342,26 @@ function resolutionPlan(config: Config): ResolutionPlan {
     aggressive: cache.aggressive_nsec,
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
+  };
+}
+
+/** @param problems records that cannot be used are added */
+function localPlan({ local }: Config, problems: OptionProblem[]): LocalPlan {
+  const records: RecordData[] = [];
+  const table = new LocalTable();
+  for (const [i, text] of local.records.entries()) {
+    const read = recordFrom(text);
+    const words = read.at === 'problem' ? read.words : table.addRecord(read.record);
+    if (words !== undefined) problems.push({ path: `local.records[${i}]`, words });
+    else if (read.at === 'record') records.push(read.record);
+  }
+  return {
+    files: [
+      ...local.hosts.map((path): LocalFile => ({ path, format: 'hosts', domain: undefined })),
+      ...local.leases.map(({ file = '', format, domain }): LocalFile => ({ path: file, format, domain })),
+    ],
+    records,
+    ownZones: local.own_zones.map(name => wireName(name).toString('latin1')),
   };
 }
 

@@ -25,6 +25,7 @@ const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 function setUp(resolve: Resolve, maxInflight = 2000) {
   const { observer, count } = recorder();
   let note: FrontParts['noted'];
+  const packets = new PacketCache(packetCacheMemory(1 << 16));
   const tested = front({
     get noted() {
       return note;
@@ -32,7 +33,7 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
     resolve,
     maxInflight,
     allowed: () => true,
-    ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
+    ready: new PacketReplies(packets, () => ageSec(0)),
     streamIdleMs: 10_000,
     observer,
     clock: fakeClock(),
@@ -43,7 +44,7 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
     tested.handle(message, client, bytes => (reply = bytes));
     return reply && messageToText(reply);
   };
-  return { tested, handle, count, noted: (to: FrontParts['noted']) => void (note = to) };
+  return { tested, handle, count, packets, noted: (to: FrontParts['noted']) => void (note = to) };
 }
 /** An answer from upstream that may be kept. */
 function answerOf(query: Query): Answer {
@@ -155,6 +156,24 @@ await t.test('an exception while an answer is handled is not swallowed, and leav
   const atOnce = setUp((_query, settle) => settle(broken));
   t.throws(() => atOnce.handle(queryMessage('x.example')), TypeError);
   t.equal(atOnce.tested.inflight, 0);
+  t.end();
+});
+
+await t.test('an answer that was asked for before all ready replies were forgotten is not kept ready', t => {
+  let asked = 0;
+  const waiting: (() => void)[] = [];
+  const { handle, packets } = setUp((query, settle) => {
+    asked++;
+    if (asked === 1) waiting.push(() => settle(answerOf(query)));
+    else settle(answerOf(query));
+  });
+  handle(queryMessage('x.example'));
+  packets.clear();
+  waiting.pop()?.();
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2, 'something else may answer now');
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2, 'and what it says is kept');
   t.end();
 });
 

@@ -8,13 +8,23 @@ import { type Json, merged, Rig } from '../fixtures/rig.js';
 import { ANSWERS } from './options/answers.js';
 import { DNSSEC } from './options/dnssec.js';
 import { LISTENING } from './options/listening.js';
+import { NAMED } from './options/names.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
 import { STALE } from './options/stale.js';
 import { UPSTREAM } from './options/upstream.js';
 import { WRITING } from './options/writing.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...DNSSEC, ...UPSTREAM, ...ROUTING, ...STALE, ...WRITING, ...LISTENING];
+const ROWS: readonly Row[] = [
+  ...ANSWERS,
+  ...DNSSEC,
+  ...UPSTREAM,
+  ...ROUTING,
+  ...NAMED,
+  ...STALE,
+  ...WRITING,
+  ...LISTENING,
+];
 
 // Most of the time of a row is spent waiting.
 t.jobs = 4;
