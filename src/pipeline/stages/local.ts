@@ -51,17 +51,7 @@ export function local(parts: LocalParts): Stage {
       return settle(Answer.known({ message, ttlSec, negative: true, ageNow: ageNow() }));
     }
     const message = compose(question, { answer }, { compress: true });
-    // An answer that others complete is not given to all: until it is complete, the names here may have changed.
-    const whole = found.target === undefined;
-    settle(
-      Answer.known({
-        message,
-        ttlSec: whole ? ttlSec : 0,
-        negative: false,
-        ageNow: ageNow(),
-        unfollowed: found.target,
-      }),
-    );
+    settle(Answer.known({ message, ttlSec, negative: false, ageNow: ageNow(), unfollowed: found.target }));
   };
 }
 

@@ -157,26 +157,23 @@ await t.test('local names go before cache, portal and routes, and an own zone en
   t.end();
 });
 
-await t.test(
-  'an alias to an outside name is followed, with the age of what the cache has, and is kept nowhere',
-  async t => {
-    const { ask, upstream, settings, clock } = resolving(outside);
-    settings.localNames = tableOf([
-      'cdn.lan. 1000 CNAME www.example.',
-      'gone.lan. CNAME none.example.',
-      'me.lan. CNAME x.localhost.',
-    ]);
-    t.equal(shown(ask('cdn.lan')[0]), 'upstream, 0, unchecked, for 300, cdn.lan. 1000 CNAME, www.example. 300 A');
-    await clock.advance(100_000);
-    t.equal(shown(ask('cdn.lan')[0]), 'cache, 0, unchecked, for 200, cdn.lan. 1000 CNAME, www.example. 200 A');
-    t.same(upstream.asked, ['www.example.']);
-    t.match(shown(ask('gone.lan')[0]), /^upstream, 3, unchecked, for 60, gone\.lan\. 300 CNAME, example\. 60 SOA/);
-    t.equal(shown(ask('me.lan')[0]), 'local, 0, unchecked, for 300, me.lan. 300 CNAME, x.localhost. 300 A');
-    settings.localNames = tableOf(['cdn.lan. 1000 CNAME other.example.']);
-    t.match(shown(ask('cdn.lan')[0]), /other\.example/);
-    t.end();
-  },
-);
+await t.test('an alias to an outside name is followed, with the age of what the cache has, and not cached', async t => {
+  const { ask, upstream, settings, clock } = resolving(outside);
+  settings.localNames = tableOf([
+    'cdn.lan. 1000 CNAME www.example.',
+    'gone.lan. CNAME none.example.',
+    'me.lan. CNAME x.localhost.',
+  ]);
+  t.equal(shown(ask('cdn.lan')[0]), 'upstream, 0, unchecked, for 300, cdn.lan. 1000 CNAME, www.example. 300 A');
+  await clock.advance(100_000);
+  t.equal(shown(ask('cdn.lan')[0]), 'cache, 0, unchecked, for 200, cdn.lan. 1000 CNAME, www.example. 200 A');
+  t.same(upstream.asked, ['www.example.']);
+  t.match(shown(ask('gone.lan')[0]), /^upstream, 3, unchecked, for 60, gone\.lan\. 300 CNAME, example\. 60 SOA/);
+  t.equal(shown(ask('me.lan')[0]), 'local, 0, unchecked, for 300, me.lan. 300 CNAME, x.localhost. 300 A');
+  settings.localNames = tableOf(['cdn.lan. 1000 CNAME other.example.']);
+  t.match(shown(ask('cdn.lan')[0]), /other\.example/);
+  t.end();
+});
 
 await t.test('aliases in a circle fail, within the records and over an outside server', t => {
   const { ask, settings } = resolving((query, name) => responseTo(query, { answers: `${name} 300 CNAME a.lan.` }));
