@@ -84,6 +84,7 @@ const ours = (threads: number, { name, command }: (typeof BUILDS)[number]): Kind
     const port = await freePort();
     const config = `
 listen: ["127.0.0.1:${port}"]
+special_names: { forward: [test] }
 metrics: { listen: off }
 dnssec: ${anchors === undefined ? '{ mode: off }' : `{ trust_anchors: [${anchors.map(each => JSON.stringify(each)).join(', ')}] }`}
 front: { threads: ${threads} }

@@ -78,6 +78,7 @@ export async function starting(setting: Setting, rounds: number): Promise<Sectio
         const answered = firstAnswer(port).then(() => performance.now() - at);
         const config = `
 listen: ["127.0.0.1:${port}"]
+special_names: { forward: [test] }
 metrics: { listen: off }
 dnssec: { mode: off }
 front: { threads: ${threads} }

@@ -3,6 +3,7 @@
 
 import type { UpstreamState } from './observer.js';
 import type { FailureCode } from './outcome.js';
+import type { WallMs } from './time.js';
 
 /** The privacy profile (RFC 8310 §5). */
 export type Mode = 'off' | 'opportunistic' | 'encrypted' | 'strict';
@@ -119,6 +120,28 @@ export interface LatelyOverview {
   readonly cause: string | undefined;
 }
 
+/** A file with names of the local network. */
+export interface LocalFileOverview {
+  readonly path: string;
+  readonly format: 'hosts' | 'dnsmasq' | 'odhcpd' | 'kea' | 'isc';
+  /** How many names it gives addresses. */
+  readonly names: number;
+  /** When what counts now was read; undefined: nothing was read so far. */
+  readonly readMs: WallMs | undefined;
+  /** Why it cannot be read, in words; undefined: it can. */
+  readonly error: string | undefined;
+  /** How many of its lines cannot be used, and the first of them in words, with file and line. */
+  readonly problems: number;
+  readonly firstProblem: string | undefined;
+}
+
+/** Names that are answered here. */
+export interface LocalOverview {
+  /** How many names have records; those of PTR records are not counted. */
+  readonly names: number;
+  readonly files: readonly LocalFileOverview[];
+}
+
 /** The system around the daemon: whom the programs of this machine ask for names (os/surroundings). */
 export interface Surroundings {
   /** resolv.conf(5); undefined: there is none. */
@@ -201,6 +224,8 @@ export const FINDINGS = [
   'unserved',
   'shared_cache',
   'restart',
+  'local_file',
+  'local_lines',
   'not_asked',
   'asked_beside',
   'resolved_links',
@@ -284,6 +309,7 @@ export interface Facts {
   /** How many questions in a row no server has answered. */
   readonly unanswered?: number;
   readonly validation?: ValidationOverview;
+  readonly local?: LocalOverview;
   readonly lately?: LatelyOverview;
   readonly lists?: ListsOverview;
   /** Undefined: not known. */

@@ -29,6 +29,7 @@ export function combinationProblems(config: Config): Clash[] {
     ...routeProblems(config),
     ...listProblems(config),
     ...cacheProblems(config),
+    ...leaseProblems(config),
   ];
 }
 
@@ -100,6 +101,12 @@ function* namesOfEntries(key: string, entries: readonly { readonly name: string 
     else if (entries.findIndex(each => each.name === name) < i)
       yield { path: `${key}[${i}].name`, words: `${name} is there already; allowed: a name of its own` };
   }
+}
+
+function* leaseProblems({ local }: Config): Iterable<Clash> {
+  for (const [i, { file }] of local.leases.entries())
+    if (file === undefined)
+      yield { path: `local.leases[${i}]`, words: 'has no file; allowed: the path of a file with leases' };
 }
 
 function* upstreamProblems(config: Config): Iterable<Clash> {
@@ -205,6 +212,7 @@ export function withoutEffect(config: Config, isGiven: (path: string) => boolean
     ...idleShared(config),
     ...idleListeners(config),
     ...idleAccess(config),
+    ...idleNames(config),
   ];
   return found
     .filter(({ path }) => isGiven(path))
@@ -276,6 +284,13 @@ function* idleListeners({ listen_tls: tls, front, log }: Config): Iterable<Clash
       };
   if (front.io === 'dgram') yield { path: 'front.threads', words: 'with front.io dgram, the main thread serves UDP' };
   if (log.queries === 'off') yield { path: 'log.query_file', words: 'no query log is written (log.queries off)' };
+}
+
+/** RFC 9462 §6.4: such questions are about the resolver that is asked. */
+function* idleNames({ special_names: { forward } }: Config): Iterable<Clash> {
+  for (const [i, name] of forward.entries())
+    if (name === 'resolver.arpa' || name.endsWith('.resolver.arpa'))
+      yield { path: `special_names.forward[${i}]`, words: `${name} is about this resolver and never forwarded` };
 }
 
 /** A client may read the cache only if it may ask at all. */

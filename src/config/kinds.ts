@@ -472,6 +472,15 @@ export const pin = text(
   value => `sha256/${value}`,
 );
 
+const MOST_RECORD_CHARACTERS = 4096;
+
+/** A record in presentation form. The plan reads it. */
+export const recordText = text(
+  'a record such as "nas.home.arpa. 300 A 192.168.1.10"',
+  input => (/^\S+\s+\S/.test(input) && input.length <= MOST_RECORD_CHARACTERS ? input : undefined),
+  same,
+);
+
 const DS = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?(?:DS\s+)?(\d{1,5})\s+(\d{1,3})\s+([124])\s+([0-9A-Fa-f][0-9A-Fa-f\s]*)$/i;
 const DNSKEY = /^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?DNSKEY\s+(\d{1,5})\s+3\s+(\d{1,3})\s+([A-Za-z0-9+/=\s]+)$/i;
 /** Hex digits of a DS digest, by digest type. */

@@ -21,11 +21,13 @@ export const presets: Readonly<Record<(typeof PRESETS)[number], Preset>> = {
   laptop: {
     listen: ['127.0.0.1:53', '[::1]:53'],
     'access.allow': ['127.0.0.0/8', '::1'],
+    'local.hosts': ['/etc/hosts'],
   },
   router: {
     listen: ['0.0.0.0:53', '[::]:53'],
     'access.allow': PRIVATE_NETWORKS,
     'access.rate_limit': 200,
+    'local.hosts': ['/etc/hosts'],
     'upstream.mode': 'strict',
     'cache.size': '4MiB',
     'cache.serve_stale': '3d',

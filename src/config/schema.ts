@@ -21,6 +21,7 @@ import {
   orOff,
   path,
   pin,
+  recordText,
   schedule,
   size,
   storeUrl,
@@ -386,11 +387,46 @@ export const schema = {
     ),
     rate_limit: option(count(0, 1_000_000), 0, 'Queries per second for each client; 0: no limit.', NOT_BUILT),
   }),
-  special_names: group('Special-use names (RFC 6761).', {
-    forward: list(domainName, [], 64, 'Special-use names that are forwarded nevertheless.', {
-      ...NOT_BUILT,
-      example: ['test'],
+  special_names: group('Special-use names (RFC 6761), which are answered here and never looked up.', {
+    forward: list(
+      domainName,
+      [],
+      64,
+      'Special-use names that are forwarded nevertheless, with all names below them, and not validated. A route for such names needs no entry here.',
+      { example: ['test'] },
+    ),
+  }),
+  local: group('Names of this network that are answered here. Files are watched, and a change counts at once.', {
+    hosts: list(path, [], 16, 'Hosts files. Names that they give addresses get no others from outside.', {
+      example: ['/etc/hosts'],
     }),
+    leases: groups(16, 'Files in which DHCP servers keep their leases.', {
+      file: optional(path, 'The file.', { example: '/tmp/dhcp.leases' }),
+      format: option(
+        oneOf(['dnsmasq', 'odhcpd', 'kea', 'isc']),
+        'dnsmasq',
+        'Which program writes it. kea: the CSV file of its memfile backend, without the suffix of a number.',
+      ),
+      domain: optional(
+        domainName,
+        'The domain of the devices: one that calls itself nas is nas.lan then. Left out: nas alone.',
+        { example: 'lan' },
+      ),
+    }),
+    records: list(
+      recordText,
+      [],
+      4096,
+      'Records: name, TTL in seconds, type, data. A name that begins with *. stands for all names there that do not exist. Addresses get PTR records by themselves.',
+      { example: ['nas.home.arpa. 300 A 192.168.1.10'] },
+    ),
+    own_zones: list(
+      domainName,
+      [],
+      64,
+      'Zones that are answered only from here: a name that is not there does not exist. A route for a zone within goes first.',
+      { example: ['lan'] },
+    ),
   }),
   dns64: group('IPv6 addresses for IPv4-only names (RFC 6147).', {
     prefix: optional(nat64Prefix, 'The NAT64 prefix. Left out: no DNS64.', { ...NOT_BUILT, example: '64:ff9b::/96' }),

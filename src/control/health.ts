@@ -9,6 +9,7 @@ import type {
   Facts,
   Finding,
   FindingId,
+  LocalFileOverview,
   PortalOverview,
   ServerOverview,
 } from '../base/overview.js';
@@ -244,7 +245,7 @@ function* lists({ lists: seen }: Facts): Iterable<Finding> {
     }
 }
 
-function* operating({ draining, reload, waiting, unwritten, unserved, sharedCache }: Facts): Iterable<Finding> {
+function* operating({ draining, reload, waiting, unwritten, unserved, sharedCache, local }: Facts): Iterable<Finding> {
   if (draining) yield finding('down', 'draining', 'it is being taken out of service');
   if (!reload.taken) {
     const words = 'the configuration file was refused when it was last read, and the one before is in force';
@@ -265,6 +266,19 @@ function* operating({ draining, reload, waiting, unwritten, unserved, sharedCach
       'is it running, and is cache.shared.url right? it is tried again by itself',
     );
   }
+  for (const each of local?.files ?? []) yield* localFile(each);
+}
+
+/** A file with names of the local network. */
+function* localFile({ path, error, problems, firstProblem, readMs }: LocalFileOverview): Iterable<Finding> {
+  if (error !== undefined) {
+    const before = readMs === undefined ? 'its names are not known' : 'what it had before counts';
+    const words = `${path} cannot be read (${error}), and ${before}`;
+    yield finding('weak', 'local_file', words, 'it is read as soon as it can be; or correct local.hosts, local.leases');
+  }
+  if (firstProblem === undefined) return;
+  const count = problems === 1 ? 'a line' : `${problems} lines`;
+  yield finding('note', 'local_lines', `${count} of ${path} cannot be used: ${firstProblem}`, 'all other lines count');
 }
 
 /** The servers, each once. */

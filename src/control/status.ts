@@ -119,6 +119,7 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     findings: overview.findings,
     // Left out if there are none.
     lists: overview.lists?.lists.length === 0 ? undefined : overview.lists?.lists,
+    local: localData(overview),
     waiting: overview.waiting,
     unwritten: overview.unwritten,
     unserved: overview.unserved,
@@ -177,11 +178,33 @@ export function statusText(overview: Overview): string {
     ),
     ['waiting', `${inflight} queries`],
     ['listening', listeningTexts(overview).join(', ')],
+    ...localRows(overview),
     ...rowsUnder('health', troubles.length === 0 ? ['nothing is wrong'] : findingLines(troubles)),
     ...rowsUnder('to know', findingLines(notes)),
   ];
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
+
+/** Files with local names, a line for each. */
+function localRows({ local }: Overview): string[][] {
+  if (local === undefined || (local.names === 0 && local.files.length === 0)) return [];
+  const files = local.files.map(({ path, format, names, readMs }) => {
+    const read = readMs === undefined ? 'not read' : `read ${new Date(readMs).toISOString().slice(0, 19)}Z`;
+    return visible(`${path} (${format}): ${names} ${names === 1 ? 'name' : 'names'}, ${read}`);
+  });
+  return rowsUnder('local names', [String(local.names), ...files]);
+}
+
+/** The same for programs; undefined, which leaves it out: there are none. */
+const localData = ({ local }: Overview): Readonly<Record<string, unknown>> | undefined =>
+  local && {
+    names: local.names,
+    files: local.files.map(({ path, format, names, readMs, error, problems, firstProblem }) => ({
+      ...{ path, format, names, error, problems },
+      read_ms: readMs,
+      first_problem: firstProblem,
+    })),
+  };
 
 /** Servers in a table; below it how they are encrypted, and why one is not reached, or not over TLS on its port. */
 export function upstreamsText(overview: Pick<Overview, 'servers'>): string {

@@ -207,15 +207,15 @@ export class PacketCache {
     if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);
   }
 
+  /** How often all entries were forgotten. Writer only. */
+  get epoch(): number {
+    return this.cleared;
+  }
+
   /** Forgets all entries, for all threads at once. Writer only. */
   clear(): void {
     this.cleared++;
     Atomics.add(this.control, RESERVED, this.logUnits);
-  }
-
-  /** Changes when all is forgotten. Writer only. */
-  get epoch(): number {
-    return this.cleared;
   }
 
   /** The first slot of a hash's bucket, in numbers of the index. */

@@ -181,6 +181,11 @@ export const GAUGES = {
   cache_entries: { help: 'Answers in the cache.', labels: {} },
   cache_bytes: { help: 'Memory that they are counted with.', labels: {} },
   shared_cache_up: { help: '1 where the store of cache.shared is in use; 0: it is not, or there is none.', labels: {} },
+  local_names: { help: 'Names that are answered here; those of PTR records are not counted.', labels: {} },
+  local_file_names: { help: 'Names that a hosts file or a file of leases gives addresses.', labels: { file: OPEN } },
+  local_file_readable: { help: '0 where such a file cannot be read.', labels: { file: OPEN } },
+  local_file_problems: { help: 'Lines of such a file that cannot be used.', labels: { file: OPEN } },
+  local_file_read_timestamp_seconds: { help: 'When its contents that count were read.', labels: { file: OPEN } },
   upstream_connections: { help: 'Open connections to servers.', labels: { upstream: OPEN } },
   upstream_up: {
     help: '1 where the server can be asked now in a way that the mode allows: over TLS, or in cleartext where the mode goes there.',

@@ -1,6 +1,6 @@
 // Gauges: the state at the moment of a scrape, read from one overview.
 
-import type { AddressOverview, Overview, ServerOverview } from '../base/overview.js';
+import type { AddressOverview, LocalFileOverview, Overview, ServerOverview } from '../base/overview.js';
 import { FINDINGS, MODES } from '../base/overview.js';
 import { groupLabel, TLS_GROUPS } from '../base/tls-groups.js';
 import {
@@ -68,6 +68,15 @@ function leastSec(milliseconds: readonly (number | undefined)[]): number | undef
   return known.length === 0 ? undefined : Math.min(...known) / 1000;
 }
 
+/** A gauge with one value for each file with local names; undefined: not known, and not shown. */
+const perFile =
+  (value: (file: LocalFileOverview) => number | undefined): ReadGauge =>
+  ({ local }) =>
+    (local?.files ?? []).flatMap(each => {
+      const known = value(each);
+      return known === undefined ? [] : [{ labels: { file: each.path }, value: known }];
+    });
+
 /** How each gauge is read. */
 const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   build_info: ({ version }) => [
@@ -81,6 +90,11 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   cache_entries: ({ cache }) => one(cache.entries),
   cache_bytes: ({ cache }) => one(cache.bytes),
   shared_cache_up: ({ sharedCache }) => one(sharedCache?.at === 'open' ? 1 : 0),
+  local_names: ({ local }) => one(local?.names ?? 0),
+  local_file_names: perFile(({ names }) => names),
+  local_file_readable: perFile(({ error }) => (error === undefined ? 1 : 0)),
+  local_file_problems: perFile(({ problems }) => problems),
+  local_file_read_timestamp_seconds: perFile(({ readMs }) => readMs && readMs / 1000),
   upstream_connections: perServer(({ addresses }) => addresses.reduce((sum, { connections }) => sum + connections, 0)),
   upstream_up: perServer(({ addresses }) => (addresses.some(isReached) ? 1 : 0)),
   upstream_authenticated: perServer(({ addresses }) => (addresses.some(({ authenticated }) => authenticated) ? 1 : 0)),

@@ -9,6 +9,8 @@ import { readRegularFile } from './regular-file.js';
 
 /** Changes come in groups; files are read after this long without one. */
 const QUIET_MS = 300;
+/** And after this long in any case. */
+const MOST_WAIT_MS = 3000;
 /** Certificates, keys, and the configuration. */
 const LIMITS = { mostBytes: 1 << 24, mayBeLink: true } as const;
 /** If a directory cannot be watched, its files are read this often, and watching is tried again. */
@@ -28,6 +30,11 @@ export interface FileWatchEvents {
    * changed.
    */
   changed(paths: readonly string[]): void;
+  /**
+   * Files that could be read cannot be read any more, for longer than writing one takes. Once they can, they count as
+   * changed.
+   */
+  lost?(paths: readonly string[]): void;
   /** A directory cannot be watched (any more). Reported once; its files are read every minute instead. */
   trouble(directory: string, error: Error): void;
 }
@@ -46,6 +53,10 @@ class Watching implements FileWatch {
   /** Directories whose trouble was reported. */
   private readonly troubled = new Set<string>();
   private quietTimer: NodeJS.Timeout | undefined;
+  /** When the first change came that was not looked at yet; undefined: there is none. */
+  private changedAt: number | undefined;
+  /** Files that were lost. */
+  private readonly missing = new Set<string>();
   private retryTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly events: FileWatchEvents) {}
@@ -86,8 +97,7 @@ class Watching implements FileWatch {
   private watch(directory: string): boolean {
     try {
       const watcher = watch(directory, { persistent: false }, () => {
-        clearTimeout(this.quietTimer);
-        this.quietTimer = setTimeout(() => this.look(), QUIET_MS).unref();
+        this.lookSoon();
       });
       watcher.on('error', error => {
         watcher.close();
@@ -110,18 +120,37 @@ class Watching implements FileWatch {
     this.events.trouble(directory, error instanceof Error ? error : new Error(String(error)));
   }
 
+  /** Looks when nothing has changed for a moment, but not much later: other files of a directory may change all the time. */
+  private lookSoon(): void {
+    const now = performance.now();
+    this.changedAt ??= now;
+    if (this.quietTimer !== undefined && now - this.changedAt > MOST_WAIT_MS) return;
+    clearTimeout(this.quietTimer);
+    this.quietTimer = setTimeout(() => this.look(), QUIET_MS).unref();
+  }
+
   private look(): void {
+    this.quietTimer = undefined;
+    this.changedAt = undefined;
     const changed: string[] = [];
+    const lost: string[] = [];
     for (const [path, before] of this.digests) {
       const now = digestOf(path);
       // Between two writes the file may be missing.
-      if (now === undefined || now === before) continue;
+      if (now === undefined) {
+        if (before !== undefined && !this.missing.has(path)) lost.push(path);
+        continue;
+      }
+      if (now === before && !this.missing.delete(path)) continue;
       this.digests.set(path, now);
       changed.push(path);
     }
     // A link may point somewhere else now.
     this.watchDirectories();
     if (changed.length > 0) this.events.changed(changed);
+    if (this.events.lost === undefined || lost.length === 0) return;
+    for (const path of lost) this.missing.add(path);
+    this.events.lost(lost);
   }
 }
 

@@ -104,6 +104,22 @@ export class Answer {
   }
 
   /**
+   * An answer made by this program of names that it knows. It may be given to all clients until its TTL is over, or what
+   * it was made of changes.
+   * @param ttlSec 0: to this client only
+   */
+  static known(made: {
+    readonly message: StoredMessage;
+    readonly ttlSec: number;
+    readonly negative: boolean;
+    readonly ageNow: AgeSec;
+    readonly unfollowed?: Name | undefined;
+  }): Answer {
+    const { message, ttlSec, negative, ageNow, unfollowed } = made;
+    return new Answer('local', { ...localEntry(message, ageNow), ttlSec, negative }, 0, unfollowed);
+  }
+
+  /**
    * The reply that a server has just sent, as far as it answers the question. Its TTLs are changed, and the answer borrows
    * its octets. An error of the server is no error of the client's query, so it becomes SERVFAIL.
    * @param type the QTYPE

@@ -2,13 +2,14 @@
 
 import type { Observer } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
-import type { AgeSec } from '../base/time.js';
+import { type AgeSec, wallSecOf } from '../base/time.js';
 import { wheel } from '../base/wheel.js';
 import type { AnswerCache } from '../cache/answers.js';
 import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { SharedAnswers } from '../cache/shared-answers.js';
 import type { Denials } from '../dnssec/denials.js';
+import type { LocalTable } from '../policy/local/table.js';
 import type { Matcher } from '../policy/access.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import type { Upstream } from '../upstream/pool.js';
@@ -23,10 +24,12 @@ import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
 import { listed } from './stages/listed.js';
+import { local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
 import { shared } from './stages/shared.js';
+import { specialNames } from './stages/special-names.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
 import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
@@ -53,6 +56,9 @@ export interface ResolverParts {
   readonly lists: ListPolicy;
   /** Routes: zones of the local network, and the servers that are asked about them. */
   readonly routes: () => readonly RouteTarget[];
+  /** Special-use names that are forwarded all the same, and names that are answered here. */
+  readonly forwarded: () => readonly Buffer[];
+  readonly localNames: () => LocalTable;
   /** Which clients may read the cache with RD=0 (access.snoop). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -90,21 +96,33 @@ export class Resolver {
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
 function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
+  const named = { ...parts, wallNow: () => wallSecOf(parts.clock.wallMs()) };
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
     anyRefused(parts),
 
+    // Above `specialNames`: an alias of a local name may lead to a special-use name, which must not be looked up either.
+    followed('local', parts.ageNow),
+
+    // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one. Above all
+    // stages that ask: these names must not leave.
+    specialNames(named),
+
+    // Above `portal` and `cached`: names of this network are its own, whatever others answer, and a name that is added to a
+    // file counts at once.
+    local(named),
+
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
-    followed('portal'),
+    followed('portal', parts.ageNow),
     portal(parts),
 
     // Below `portal`: the page of a captive portal must be reached, whatever is on a list. Above `cached`: who asks decides
     // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
     // answers: an answer may lead to a name on a list by an alias.
-    followed('list'),
+    followed('list', parts.ageNow),
     listed(parts),
 
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
@@ -142,7 +160,7 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     kept(parts),
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route'),
+    followed('route', parts.ageNow),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
@@ -153,6 +171,6 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     validated(parts.validations),
 
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
-    followed('upstream'),
+    followed('upstream', parts.ageNow),
   ];
 }

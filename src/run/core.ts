@@ -18,6 +18,7 @@ import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
 import { HealthLog } from './health-log.js';
+import { LocalNames } from './local-names.js';
 import { Network } from './network.js';
 import { ListService } from './list-service.js';
 import type { Opened } from './opened.js';
@@ -48,6 +49,7 @@ export class Core {
   readonly store: StateStore;
   readonly network: Network;
   readonly clients: Clients;
+  readonly localNames: LocalNames;
   readonly upstreams: Upstreams;
   /** The memory of ready replies, which front threads share. */
   readonly packets: SharedArrayBuffer;
@@ -79,6 +81,7 @@ export class Core {
     };
     this.network = opened.add(new Network({ ...common, store: this.store, changed }));
     this.clients = new Clients(plan);
+    this.localNames = opened.add(new LocalNames({ clock, log, changed: () => this.ready.clear() }, plan));
     const asking = {
       ...common,
       memory: this.network.memory,
@@ -93,7 +96,7 @@ export class Core {
     const readyBytes = plan.cacheBytes / READY_SHARE;
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
-    const { store, network, clients, upstreams } = this;
+    const { store, network, clients, localNames, upstreams } = this;
     this.sharedCache = opened.add(
       new SharedCache(
         {
@@ -108,7 +111,7 @@ export class Core {
     const { sharedCache } = this;
     const policy = new ListPolicy(clock);
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, sharedCache, lists: policy, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, localNames, upstreams, sharedCache, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
       forgotten: () => this.ready.clear(),
     };
@@ -135,14 +138,17 @@ export class Core {
 
   /** The parts of it that a reload can change, in the order in which they commit. */
   get live(): readonly Live[] {
-    return [this.clients, this.lists, this.resolution, this.sharedCache, this.upstreams];
+    return [this.clients, this.localNames, this.lists, this.resolution, this.sharedCache, this.upstreams];
   }
 
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, lists, counted } = this;
-    const { observer } = counted;
-    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, sharedCache, lists, observer };
+    const { ageNow, libc, store, network, clients, localNames, upstreams, packets, resolution } = this;
+    const { sharedCache, lists, counted } = this;
+    return {
+      ...{ ageNow, libc, store, network, clients, localNames, upstreams, packets, resolution },
+      ...{ sharedCache, lists, observer: counted.observer },
+    };
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

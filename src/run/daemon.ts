@@ -83,7 +83,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
   };
 
-  await core.lists.start();
+  await Promise.all([core.lists.start(), core.localNames.start()]);
   await listeners.start(plan);
   snapshot.start();
   await web.start(plan);

@@ -10,6 +10,7 @@ import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
 import type { ListService } from './list-service.js';
 import type { Logging } from './logging.js';
+import type { LocalNames } from './local-names.js';
 import type { Network } from './network.js';
 import type { Reload } from './reload.js';
 import type { Resolution } from './resolution.js';
@@ -24,6 +25,7 @@ export interface OverviewParts {
   readonly clock: Clock;
   readonly startedAt: MonoMs;
   readonly network: Network;
+  readonly localNames: LocalNames;
   readonly counted: { readonly lately: LatelyOverview };
   readonly upstreams: Upstreams;
   readonly resolution: Resolution;
@@ -73,6 +75,7 @@ function factsOf(parts: OverviewParts): Facts {
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,
+    local: parts.localNames.overview,
     validation: resolution.validation,
     clockIsSet: network.clockIsSet,
     clockIsBehind: network.clockIsBefore,

@@ -18,10 +18,14 @@ import type { Network } from '../policy/networks.js';
 import type { ListSettings } from '../policy/lists/choice.js';
 import type { ListClass } from '../policy/lists/list-policy.js';
 import type { ListFormat } from '../policy/lists/rule.js';
+import type { LeaseFormat } from '../policy/local/leases.js';
+import { recordFrom } from '../policy/local/record-text.js';
+import { LocalTable } from '../policy/local/table.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
+import type { RecordData } from '../wire/compose.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
 import { resolverSpec } from './servers.js';
 import { type OptionProblem, StartError } from './start-error.js';
@@ -80,12 +84,30 @@ export interface RoutePlan extends Route {
   readonly servers: readonly ServerSpec[];
 }
 
+/** A file with names of the local network. */
+export interface LocalFile {
+  readonly path: string;
+  readonly format: 'hosts' | LeaseFormat;
+  /** The domain of the names of leases; undefined: none. */
+  readonly domain: string | undefined;
+}
+
+/** Names that are answered here. */
+export interface LocalPlan {
+  readonly files: readonly LocalFile[];
+  readonly records: readonly RecordData[];
+  /** Wire form, lower case, one character per octet. */
+  readonly ownZones: readonly string[];
+}
+
 /** How queries are resolved and answers validated. */
 export interface ResolutionPlan {
   readonly dnssec: ReturnType<typeof dnssecModeOf>;
   readonly anchors: readonly Anchor[];
   /** Subtrees that count as unsigned. */
   readonly negativeAnchors: readonly Name[];
+  /** Special-use names that are forwarded, wire form, lower case. */
+  readonly forwarded: readonly Buffer[];
   readonly sha1: Config['dnssec']['sha1'];
   readonly maxNsec3Iterations: number;
   /** Names that may be resolved while the clock is wrong. */
@@ -162,6 +184,7 @@ export interface Plan {
   readonly routes: readonly RoutePlan[];
   readonly resolution: ResolutionPlan;
   readonly lists: ListsPlan;
+  readonly local: LocalPlan;
   /** Whether the cache outlives a restart, and how often it is written. */
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   /** Undefined: nothing is shared. */
@@ -198,6 +221,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   );
   const certificate = reader.pair(tls, { certificate: 'listen_tls.certificate', key: 'listen_tls.key' });
   const shared = sharedPlan(config, reader, texts);
+  const local = localPlan(config, reader.problems);
   if (reader.problems.length > 0) throw StartError.ofOptions(reader.problems);
   return {
     texts,
@@ -205,6 +229,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     routes: config.routes.map(routePlan),
     resolution: resolutionPlan(config),
     lists: listsPlan(config),
+    local,
     allow: config.access.allow,
     snoop: config.access.snoop,
     perClient: config.access.per_client,
@@ -385,7 +410,11 @@ function resolutionPlan(config: Config): ResolutionPlan {
   return {
     dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
-    negativeAnchors: dnssec.negative_trust_anchors.map(name => nameOf(wireName(name))),
+    // Special-use names have no chain of trust.
+    negativeAnchors: [...dnssec.negative_trust_anchors, ...config.special_names.forward].map(name =>
+      nameOf(wireName(name)),
+    ),
+    forwarded: config.special_names.forward.map(wireName),
     sha1: dnssec.sha1,
     maxNsec3Iterations: dnssec.max_nsec3_iterations,
     clockNames: dnssec.ntp_names.map(name => nameOf(wireName(name))),
@@ -445,6 +474,26 @@ function sharedPlan(
   );
   const settings = JSON.stringify(SHARED_SETTINGS.map(path => texts.get(path)));
   return url && key && { store: { ...url, password }, timeoutMs, key, settings };
+}
+
+/** @param problems records that cannot be used are added */
+function localPlan({ local }: Config, problems: OptionProblem[]): LocalPlan {
+  const records: RecordData[] = [];
+  const table = new LocalTable();
+  for (const [i, text] of local.records.entries()) {
+    const read = recordFrom(text);
+    const words = read.at === 'problem' ? read.words : table.addRecord(read.record);
+    if (words !== undefined) problems.push({ path: `local.records[${i}]`, words });
+    else if (read.at === 'record') records.push(read.record);
+  }
+  return {
+    files: [
+      ...local.hosts.map((path): LocalFile => ({ path, format: 'hosts', domain: undefined })),
+      ...local.leases.map(({ file = '', format, domain }): LocalFile => ({ path: file, format, domain })),
+    ],
+    records,
+    ownZones: local.own_zones.map(name => wireName(name).toString('latin1')),
+  };
 }
 
 /** A name in wire form, lower case. The check of the configuration has accepted it. */

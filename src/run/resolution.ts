@@ -34,6 +34,7 @@ import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.j
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
 import { cacheKey, keyWithoutRoutes } from '../wire/query.js';
 import type { Clients } from './clients.js';
+import type { LocalNames } from './local-names.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
@@ -59,6 +60,7 @@ export interface ResolutionParts {
   readonly clients: Clients;
   readonly sharedCache: SharedCache;
   readonly lists: ListPolicy;
+  readonly localNames: LocalNames;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
   readonly httpGet: HttpGet;
@@ -94,6 +96,7 @@ export class Resolution implements Live {
   static readonly options = [
     'portal.names',
     'portal.detect',
+    'special_names.forward',
     ...VERDICT_OPTIONS,
     'dnssec.negative_trust_anchors',
     'dnssec.ntp_names',
@@ -134,7 +137,7 @@ export class Resolution implements Live {
     private readonly parts: ResolutionParts,
     { resolution, cacheBytes }: Plan,
   ) {
-    const { clock, log, observer, ageNow, upstreams, clients } = parts;
+    const { clock, log, observer, ageNow, upstreams, clients, localNames } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
     const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE, FAILURES_SHARE];
@@ -181,6 +184,8 @@ export class Resolution implements Live {
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       lists: parts.lists,
       routes: () => upstreams.routes,
+      forwarded: () => this.plan.forwarded,
+      localNames: () => localNames.table,
       mayLook: address => clients.mayLook(address),
       observer,
       ageNow,

@@ -2,7 +2,7 @@
 // OPT. Only this file decides which flags a client gets.
 
 import { putU16, putU32, u32At } from '../base/octets.js';
-import { compose, questionName } from './compose.js';
+import { compose, questionName, type RecordData } from './compose.js';
 import {
   CLASSIC_PAYLOAD_BYTES,
   edeOption,
@@ -15,7 +15,6 @@ import {
 } from './edns.js';
 import { FLAG, HEADER_BYTES, MAX_MESSAGE_BYTES, OPCODE_MASK, writeHeader } from './header.js';
 import { TYPE } from './rrtype.js';
-import { RCODE } from '../base/outcome.js';
 import type { ReplyTo } from './query.js';
 
 /** A message in stored form: without OPT. Its id, flags and question are replaced for each client. */
@@ -181,23 +180,32 @@ export const refuseAnyMessage = (question: Buffer): StoredMessage =>
     { compress: true },
   );
 
-const NO_SUCH_NAME_TTL_SEC = 300;
-/** SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. */
-const NO_SUCH_NAME_NUMBERS = [1, 3600, 1200, 604_800, NO_SUCH_NAME_TTL_SEC];
+/** For how long denials of our own hold, seconds. */
+export const DENIAL_TTL_SEC = 300;
+/** SERIAL, REFRESH, RETRY, EXPIRE; MINIMUM is the TTL. */
+const SOA_NUMBERS = [1, 3600, 1200, 604_800];
 /** MNAME and RNAME are the root: no server and no mailbox. */
-const NO_SUCH_NAME_RDATA = Buffer.alloc(2 + 4 * NO_SUCH_NAME_NUMBERS.length);
-NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(NO_SUCH_NAME_RDATA, 2 + 4 * i, number));
+const SOA_NAMES_BYTES = 2;
+
+/** The SOA record of a zone of our own. Its TTL and its MINIMUM are for how long a denial holds (RFC 2308 §5). */
+export function soaRecord(zone: Buffer, ttlSec: number): RecordData {
+  const rdata = Buffer.alloc(SOA_NAMES_BYTES + 4 * (SOA_NUMBERS.length + 1));
+  [...SOA_NUMBERS, ttlSec].forEach((number, i) => putU32(rdata, SOA_NAMES_BYTES + 4 * i, number));
+  return { owner: zone, type: TYPE.SOA, ttlSec, rdata };
+}
 
 /**
- * A denial of our own: the name does not exist in `zone`. It has a SOA: without one it must not be cached (RFC 2308
- * §5), and some stub resolvers do not accept it.
+ * A denial of our own: the name does not exist in `zone` (NXDOMAIN), or has no such data (NOERROR). It has a SOA: without
+ * one it must not be cached (RFC 2308 §5), and some stub resolvers do not accept it.
+ * @param answer the aliases that lead to the name that is denied
  */
-export const noSuchNameMessage = (question: Buffer, zone: Buffer): StoredMessage =>
-  compose(
-    question,
-    { authority: [{ owner: zone, type: TYPE.SOA, ttlSec: NO_SUCH_NAME_TTL_SEC, rdata: NO_SUCH_NAME_RDATA }] },
-    { rcode: RCODE.NXDOMAIN },
-  );
+export const denialMessage = (
+  question: Buffer,
+  zone: Buffer,
+  rcode: number,
+  ttlSec: number = DENIAL_TTL_SEC,
+  answer: readonly RecordData[] = [],
+): StoredMessage => compose(question, { answer, authority: [soaRecord(zone, ttlSec)] }, { rcode });
 
 /** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */
 export function keepaliveOption(idleMs: number): Option {

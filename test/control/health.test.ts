@@ -9,9 +9,11 @@ import {
   type Facts,
   type FindingId,
   FINDINGS,
+  type LocalFileOverview,
   type Overview,
   type ServerOverview,
 } from '../../src/base/overview.js';
+import { wallMs } from '../../src/base/time.js';
 import { notReady, statusData, statusLine, statusText } from '../../src/control/status.js';
 import { addressOverview, overviewOf, serverOverview } from '../fixtures/overview.js';
 
@@ -44,6 +46,24 @@ const around = (more: Partial<NonNullable<Facts['surroundings']>>): Partial<Fact
     neighbours: [],
     addresses: ['127.0.0.1'],
     ...more,
+  },
+});
+
+const localFile = (more: Partial<LocalFileOverview>): Partial<Facts> => ({
+  local: {
+    names: 1,
+    files: [
+      {
+        path: '/tmp/dhcp.leases',
+        format: 'dnsmasq',
+        names: 1,
+        readMs: wallMs(0),
+        error: undefined,
+        problems: 0,
+        firstProblem: undefined,
+        ...more,
+      },
+    ],
   },
 });
 
@@ -136,6 +156,18 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /cache\.shared\.url/,
   ],
   restart: [{ waiting: ['log.format'] }, 'weak', /after a restart: log\.format$/, /restart/],
+  local_file: [
+    localFile({ error: 'there is no such file' }),
+    'weak',
+    /^\/tmp\/dhcp\.leases cannot be read \(there is no such file\), and what it had before counts$/,
+    /local\.leases/,
+  ],
+  local_lines: [
+    localFile({ problems: 2, firstProblem: '/tmp/dhcp.leases:7: not a lease' }),
+    'note',
+    /^2 lines of \/tmp\/dhcp\.leases cannot be used: \/tmp\/dhcp\.leases:7: not a lease$/,
+    /count/,
+  ],
   not_asked: [
     around({ resolvConf: { nameservers: ['192.0.2.1'], search: [] } }),
     'weak',

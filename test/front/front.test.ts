@@ -186,6 +186,24 @@ await t.test('an exception while an answer is handled is not swallowed, and leav
   t.end();
 });
 
+await t.test('an answer that was asked for before all ready replies were forgotten is not kept ready', t => {
+  let asked = 0;
+  const waiting: (() => void)[] = [];
+  const { handle, packets } = setUp((query, settle) => {
+    asked++;
+    if (asked === 1) waiting.push(() => settle(answerOf(query)));
+    else settle(answerOf(query));
+  });
+  handle(queryMessage('x.example'));
+  packets.clear();
+  waiting.pop()?.();
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2, 'something else may answer now');
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2, 'and what it says is kept');
+  t.end();
+});
+
 await t.test('while queries are noted, no ready replies are made: those would not be noted', t => {
   let asked = 0;
   const { tested, handle, noted } = setUp((query, settle) => {

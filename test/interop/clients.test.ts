@@ -36,6 +36,7 @@ const server = await dotServer({
 on.onEnd(async () => server.close());
 const daemon = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
+special_names: { forward: [test] }
 listen_tls: { addresses: ["127.0.0.1:${tlsPort}"], certificate: ${on.certFile}, key: ${on.keyFile} }
 metrics: { listen: off }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }] }
@@ -87,6 +88,7 @@ await t.test(
     const at = await freePort();
     const tested = await startDotstub(`
 listen: ["127.0.0.1:${at}"]
+special_names: { forward: [test] }
 metrics: { listen: off }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${upstream.port}"] }] }
 `);

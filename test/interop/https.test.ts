@@ -25,6 +25,7 @@ async function dotstubBefore(
   const own = await freePort();
   const program = await startDotstub(`
 listen: ["127.0.0.1:${own}"]
+special_names: { forward: [test] }
 metrics: { listen: off }
 upstream:
   ca_file: ${on.caFile}

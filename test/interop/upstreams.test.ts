@@ -25,6 +25,7 @@ async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log():
   const port = await freePort();
   const program = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
+special_names: { forward: [test] }
 metrics: { listen: off }
 upstream:
   policy: ordered

@@ -9,22 +9,26 @@ import t, { type Test } from 'tap';
 import { watchFiles } from '../../src/os/file-watch.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 
-function setUp(t: Test) {
+/** @param tells whether lost files are told */
+function setUp(t: Test, tells = false) {
   const directory = temporaryDirectory();
   const at = (name: string): string => join(directory.path, name);
+  const name = (path: string): string => path.slice(directory.path.length + 1);
   const changes: string[][] = [];
   const troubles: string[] = [];
+  const lost: string[][] = [];
   writeFileSync(at('cert'), 'one');
   writeFileSync(at('key'), 'one');
   const watch = watchFiles([at('cert'), at('key')], {
-    changed: paths => changes.push(paths.map(path => path.slice(directory.path.length + 1))),
+    changed: paths => changes.push(paths.map(name)),
+    ...(tells ? { lost: (paths: readonly string[]) => lost.push(paths.map(name)) } : {}),
     trouble: (path, error) => troubles.push(`${path}: ${error.message}`),
   });
   t.teardown(() => {
     watch.close();
     directory.remove();
   });
-  return { at, watch, changes, troubles };
+  return { at, watch, changes, troubles, lost };
 }
 
 await t.test('files that change together are told together; the same contents are no change', async t => {
@@ -38,6 +42,31 @@ await t.test('files that change together are told together; the same contents ar
   writeFileSync(at('other'), 'three');
   await sleep(500);
   t.same(changes.length, 1);
+});
+
+await t.test(
+  'who wants to know is told once that a file is gone, and again when it is back, as it was or not',
+  async t => {
+    const { at, changes, lost } = setUp(t, true);
+    rmSync(at('key'));
+    while (lost.length === 0) await sleep(20);
+    writeFileSync(at('other'), 'x');
+    await sleep(500);
+    t.same(lost, [['key']]);
+    writeFileSync(at('key'), 'one');
+    while (changes.length === 0) await sleep(20);
+    t.same(changes, [['key']]);
+  },
+);
+
+await t.test('a change is told although another file of the directory changes all the time', async t => {
+  const { at, changes } = setUp(t);
+  writeFileSync(at('key'), 'two');
+  for (let i = 0; changes.length === 0 && i < 200; i++) {
+    writeFileSync(at('busy'), String(i));
+    await sleep(50);
+  }
+  t.same(changes, [['key']]);
 });
 
 await t.test('a file that is away for a moment has not changed', async t => {

@@ -86,6 +86,22 @@ await t.test('all files that cannot be used are told at once', async t => {
   t.throws(() => planFor(WITH_FILES, bad), { message: words.join('\n'), exitCode: 2 });
 });
 
+await t.test('special-use names that are forwarded have no chain of trust, so they count as unsigned', t => {
+  const { resolution } = planFor(
+    'special_names: { forward: [test] }\ndnssec: { negative_trust_anchors: [corp.example] }',
+  );
+  t.same(resolution.negativeAnchors, ['\x04corp\x07example\0', '\x04test\0']);
+  t.end();
+});
+
+await t.test('records that cannot be used are told with their place', t => {
+  t.throws(() => planFor('local: { records: ["a.lan. A 1.2.3.4", "a.lan. A x"] }'), {
+    message: /^local\.records\[1\]: "x" is not data of type A/,
+  });
+  t.throws(() => planFor('local: { leases: [{ domain: lan }] }'), { message: /has no file/ });
+  t.end();
+});
+
 await t.test('the mode is worked out once: strict with servers, opportunistic with those of the system', async t => {
   t.match(planFor('').upstream, { mode: 'opportunistic', servers: 'system', bootstrap: 'system' });
   t.match(planFor('upstream: { servers: [{ name: one.test, addresses: [192.0.2.1] }] }').upstream, { mode: 'strict' });

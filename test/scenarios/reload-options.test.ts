@@ -9,6 +9,7 @@ import { ANSWERS } from './options/answers.js';
 import { DNSSEC } from './options/dnssec.js';
 import { LISTS } from './options/lists.js';
 import { LISTENING } from './options/listening.js';
+import { NAMED } from './options/names.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
 import { SHARING } from './options/sharing.js';
@@ -21,6 +22,7 @@ const ROWS: readonly Row[] = [
   ...DNSSEC,
   ...UPSTREAM,
   ...ROUTING,
+  ...NAMED,
   ...LISTS,
   ...STALE,
   ...SHARING,

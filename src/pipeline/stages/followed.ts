@@ -2,6 +2,7 @@
 // target is asked for like any other name, and both answers become one.
 
 import { failure, isAnswerRcode } from '../../base/outcome.js';
+import type { AgeSec } from '../../base/time.js';
 import { makeEntry, type TtlLimits } from '../../cache/entry.js';
 import { type Name, nameOf, octetsOf } from '../../dnssec/name.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
@@ -21,12 +22,12 @@ const AS_IT_IS: TtlLimits = { minSec: 0, maxSec: Infinity, negativeMaxSec: Infin
  * @param origin the answers whose aliases it follows
  */
 export const followed =
-  (origin: Origin): Stage =>
+  (origin: Origin, ageNow: () => AgeSec): Stage =>
   next =>
   (query, settle) =>
     next(query, outcome => {
       if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin) settle(outcome);
-      else new Following(query, next, settle).goOn(outcome, outcome.unfollowed);
+      else new Following(query, next, settle, ageNow).goOn(outcome, outcome.unfollowed);
     });
 
 /** One question whose aliases are followed. */
@@ -37,6 +38,7 @@ class Following {
     private readonly query: Query,
     private readonly next: Resolve,
     private readonly settle: Settle,
+    private readonly ageNow: () => AgeSec,
   ) {
     this.asked = new Set([nameOf(query.name)]);
   }
@@ -72,7 +74,10 @@ class Following {
   private joined(first: Answer, before: OwnRecords, about: Query, second: Answer): Outcome {
     const { query } = this;
     const { entry } = second;
-    const after = recordsOf(entry, HEADER_BYTES + about.question.length, undefined);
+    const ageNow = this.ageNow();
+    // Above the cache, the second part may have been in it for a while.
+    const elapsedSec = second.elapsedSec(ageNow);
+    const after = agedBy(elapsedSec, recordsOf(entry, HEADER_BYTES + about.question.length, undefined));
     const { extendedErrors } = entry;
     const whole =
       after &&
@@ -82,17 +87,28 @@ class Following {
         { rcode: entry.rcode, extendedErrors: [...first.entry.extendedErrors, ...extendedErrors] },
         query.type,
       );
-    const { verdict, upstream, protocol, storedAt } = entry;
+    const { verdict, upstream, protocol } = entry;
     // What each server said was without circles and duplicates, which does not hold for all of them together.
     const shape = whole && shapeOf({ octets: whole.message, ...whole.scan }, query.type);
     if (shape?.end.at === 'circle') return failure('alias_loop', upstream);
     const sound = shape && relevant(whole, shape, query.type);
     if (sound === undefined) return failure('parse', upstream);
     const made = makeEntry(sound.message, sound.scan, AS_IT_IS, {
-      ...{ ageNow: storedAt, upstream, protocol },
+      ...{ ageNow, upstream, protocol },
       // Both parts are as good as the worse one.
       verdict: verdict === first.entry.verdict ? verdict : 'unchecked',
     });
-    return new Answer(first.origin, { ...made, ttlSec: Math.min(made.ttlSec, entry.ttlSec) }, second.serverId);
+    // What others have completed is theirs.
+    const origin = first.origin === 'local' ? second.origin : first.origin;
+    const ttlSec = Math.min(made.ttlSec, entry.ttlSec - elapsedSec);
+    return new Answer(origin, { ...made, ttlSec: Math.max(0, ttlSec) }, second.serverId);
   }
+}
+
+/** Records of an answer as they are some seconds after it was stored. */
+function agedBy(elapsedSec: number, records: OwnRecords | undefined): OwnRecords | undefined {
+  if (elapsedSec === 0 || records === undefined) return records;
+  const aged = (all: OwnRecords['answer']): OwnRecords['answer'] =>
+    all.map(each => ({ ...each, ttlSec: Math.max(0, each.ttlSec - elapsedSec) }));
+  return { answer: aged(records.answer), authority: aged(records.authority) };
 }

@@ -1,10 +1,11 @@
 // Asks the resolvers of a route about the names of its zones.
 
+import { RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { TtlLimits } from '../../cache/entry.js';
 import { isNoClusterName, type Route, routeOf } from '../../policy/routes.js';
 import type { Upstream } from '../../upstream/pool.js';
-import { noSuchNameMessage } from '../../wire/reply.js';
+import { denialMessage } from '../../wire/reply.js';
 import { Answer } from '../answer.js';
 import type { Resolve, Stage } from '../stage.js';
 
@@ -30,7 +31,7 @@ export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
       if (match === undefined) return next(query, settle);
       const { route, zone } = match;
       if (route.kubernetes && isNoClusterName(query.name, zone))
-        return settle(Answer.local(noSuchNameMessage(query.question, zone), ageNow()));
+        return settle(Answer.local(denialMessage(query.question, zone, RCODE.NXDOMAIN), ageNow()));
       route.upstream().exchange(query, query.type, reply => {
         if (reply.at !== 'failure') settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
         // A reload took its resolvers away while the question was on its way: the routes of now say who is asked.

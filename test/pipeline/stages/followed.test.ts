@@ -60,41 +60,47 @@ function shown(outcome: Outcome | undefined): Readonly<Record<string, unknown>> 
 
 await t.test('an alias alone is followed, and both answers are one, which is kept', t => {
   const { ask, upstream } = resolving(
-    saying({ 'www.example.': alias('www.example.', 'a.test.', 200), 'a.test.': A('a.test.', 100) }),
+    saying({ 'www.example.': alias('www.example.', 'a.round.', 200), 'a.round.': A('a.round.', 100) }),
   );
   const want = {
     ...{ rcode: 0, ttlSec: 100, verdict: 'unchecked', question: 'www.example.', authority: [] },
-    answer: ['www.example. CNAME 200', 'a.test. A 100'],
+    answer: ['www.example. CNAME 200', 'a.round. A 100'],
   };
   t.same(shown(ask('www.example.')[0]), want);
   t.match(ask('www.example.')[0], { origin: 'cache' });
   t.same(shown(ask('WWW.example.')[0])['answer'], want.answer);
-  t.same(upstream.asked, ['www.example.', 'a.test.']);
+  t.same(upstream.asked, ['www.example.', 'a.round.']);
   t.end();
 });
 
 await t.test('chains over the answers of several servers', t => {
   const { ask, upstream } = resolving(
     saying({
-      'www.example.': `${alias('www.example.', 'b.test.')}\n${alias('b.test.', 'c.test.')}`,
-      'c.test.': 'test. 50 DNAME last.',
-      'c.last.': { answers: alias('c.last.', 'none.other.'), authority: 'evil.test. 5 NS evil.test.' },
+      'www.example.': `${alias('www.example.', 'b.round.')}\n${alias('b.round.', 'c.round.')}`,
+      'c.round.': 'round. 50 DNAME last.',
+      'c.last.': { answers: alias('c.last.', 'none.other.'), authority: 'evil.round. 5 NS evil.round.' },
     }),
   );
   t.same(shown(ask('www.example.')[0]), {
     ...{ rcode: 3, ttlSec: 50, verdict: 'unchecked', question: 'www.example.', authority: ['. SOA'] },
-    answer: ['www.example. CNAME 300', 'b.test. CNAME 300', 'test. DNAME 50', 'c.test. CNAME 50', 'c.last. CNAME 300'],
+    answer: [
+      'www.example. CNAME 300',
+      'b.round. CNAME 300',
+      'round. DNAME 50',
+      'c.round. CNAME 50',
+      'c.last. CNAME 300',
+    ],
   });
-  t.same(upstream.asked, ['www.example.', 'c.test.', 'c.last.', 'none.other.']);
+  t.same(upstream.asked, ['www.example.', 'c.round.', 'c.last.', 'none.other.']);
   t.end();
 });
 
 await t.test('the target has no data, or there is no answer about it', t => {
-  const www = alias('www.example.', 'a.test.');
-  const soa = 'test. 300 SOA a. b. 1 1 1 1 60';
+  const www = alias('www.example.', 'a.round.');
+  const soa = 'round. 300 SOA a. b. 1 1 1 1 60';
   const about = (target: ResponseParts | Failure): Readonly<Record<string, unknown>> =>
-    shown(resolving(saying({ 'www.example.': www, 'a.test.': target })).ask('www.example.')[0]);
-  t.match(about({ authority: soa }), { rcode: 0, ttlSec: 60, authority: ['test. SOA'] });
+    shown(resolving(saying({ 'www.example.': www, 'a.round.': target })).ask('www.example.')[0]);
+  t.match(about({ authority: soa }), { rcode: 0, ttlSec: 60, authority: ['round. SOA'] });
   t.match(about({ rcode: 3, authority: soa }), { rcode: 3, ttlSec: 60, answer: ['www.example. CNAME 300'] });
   t.match(about({}), { rcode: 0, ttlSec: 0, answer: ['www.example. CNAME 300'] }, 'asked once, and not kept');
   for (const code of ['timeout', 'parse', 'connect'] as const) t.match(about(failure(code)), { failure: code });
@@ -107,13 +113,13 @@ await t.test('the target has no data, or there is no answer about it', t => {
 
 const circle = (aliases: number): Readonly<Record<string, string>> =>
   Object.fromEntries(
-    Array.from({ length: aliases }, (_, i) => [`a${i}.test.`, alias(`a${i}.test.`, `a${(i + 1) % aliases}.test.`)]),
+    Array.from({ length: aliases }, (_, i) => [`a${i}.round.`, alias(`a${i}.round.`, `a${(i + 1) % aliases}.round.`)]),
   );
 
 await t.test('aliases in a circle are SERVFAIL, never AD, whatever is validated', async t => {
   for (const aliases of [1, 2, 3, 16]) {
     const { ask, upstream } = resolving(saying(circle(aliases)));
-    t.same(shown(ask('a0.test.')[0]), { failure: 'alias_loop' }, `${aliases}`);
+    t.same(shown(ask('a0.round.')[0]), { failure: 'alias_loop' }, `${aliases}`);
     t.equal(upstream.asked.length, aliases, 'each is asked for once');
     t.same(new Set(upstream.asked).size, aliases);
     for (const mode of ['require', 'prefer', 'off', 'trust_ad'] as const) {
@@ -126,7 +132,7 @@ await t.test('aliases in a circle are SERVFAIL, never AD, whatever is validated'
           return answer;
         },
       });
-      t.equal(verdictOf(await world.ask('a0.test.')), 'alias_loop', mode);
+      t.equal(verdictOf(await world.ask('a0.round.')), 'alias_loop', mode);
     }
   }
   t.match(failureRow('alias_loop'), { rcode: 2, ede: 0 });
@@ -134,21 +140,21 @@ await t.test('aliases in a circle are SERVFAIL, never AD, whatever is validated'
 
 await t.test('circles and chains of which each server knows a part', t => {
   const parts: Readonly<Record<string, string>> = {
-    'a.test.': alias('a.test.', 'b.test.'),
-    'b.test.': `${alias('b.test.', 'a.test.')}\n${A('a.test.')}`,
+    'a.round.': alias('a.round.', 'b.round.'),
+    'b.round.': `${alias('b.round.', 'a.round.')}\n${A('a.round.')}`,
   };
   // A name with data is no alias: only the data is passed on.
-  t.same(shown(resolving(saying(parts)).ask('a.test.')[0])['answer'], ['a.test. A 300']);
+  t.same(shown(resolving(saying(parts)).ask('a.round.')[0])['answer'], ['a.round. A 300']);
   // Ten aliases by each of two servers.
   const chain = (from: number, aliases: number): string =>
-    Array.from({ length: aliases }, (_, i) => alias(`a${from + i}.test.`, `a${from + i + 1}.test.`)).join('\n');
+    Array.from({ length: aliases }, (_, i) => alias(`a${from + i}.round.`, `a${from + i + 1}.round.`)).join('\n');
   const both = (first: number, second: number): Outcome | undefined =>
     resolving(
       saying({
-        'a0.test.': chain(0, first),
-        [`a${first}.test.`]: `${chain(first, second)}\n${A(`a${first + second}.test.`)}`,
+        'a0.round.': chain(0, first),
+        [`a${first}.round.`]: `${chain(first, second)}\n${A(`a${first + second}.round.`)}`,
       }),
-    ).ask('a0.test.')[0];
+    ).ask('a0.round.')[0];
   t.equal((shown(both(8, 8))['answer'] as unknown[]).length, 17);
   t.equal((shown(both(15, 1))['answer'] as unknown[]).length, 17);
   t.same(shown(both(10, 10)), { failure: 'alias_loop' });
@@ -161,29 +167,29 @@ await t.test('sixteen aliases, one by one, are followed; one more is a failure',
     resolving(
       saying({
         ...Object.fromEntries(
-          Array.from({ length: aliases }, (_, i) => [`a${i}.test.`, alias(`a${i}.test.`, `a${i + 1}.test.`)]),
+          Array.from({ length: aliases }, (_, i) => [`a${i}.round.`, alias(`a${i}.round.`, `a${i + 1}.round.`)]),
         ),
-        [`a${aliases}.test.`]: A(`a${aliases}.test.`),
+        [`a${aliases}.round.`]: A(`a${aliases}.round.`),
       }),
-    ).ask('a0.test.')[0];
+    ).ask('a0.round.')[0];
   for (const aliases of [1, 2, 16]) t.equal((shown(one(aliases))['answer'] as unknown[]).length, aliases + 1);
   for (const aliases of [17, 18, 40]) t.same(shown(one(aliases)), { failure: 'alias_loop' });
   t.end();
 });
 
 await t.test('a record that both servers send is one record', t => {
-  const dname = 'test. 50 DNAME last.';
+  const dname = 'round. 50 DNAME last.';
   const { ask } = resolving(
     saying({
-      'www.test.': dname,
-      'www.last.': `${alias('www.last.', 'x.test.')}\n${dname}\n${A('x.last.')}`,
+      'www.round.': dname,
+      'www.last.': `${alias('www.last.', 'x.round.')}\n${dname}\n${A('x.last.')}`,
     }),
   );
-  t.same(shown(ask('www.test.')[0])['answer'], [
-    'test. DNAME 50',
-    'www.test. CNAME 50',
+  t.same(shown(ask('www.round.')[0])['answer'], [
+    'round. DNAME 50',
+    'www.round. CNAME 50',
     'www.last. CNAME 300',
-    'x.test. CNAME 50',
+    'x.round. CNAME 50',
     'x.last. A 300',
   ]);
   t.end();
@@ -191,19 +197,19 @@ await t.test('a record that both servers send is one record', t => {
 
 await t.test('an alias of a route leads into another route, or out of all: the right server is asked', t => {
   const local = fakeUpstream(
-    saying({ 'www.lan.': alias('www.lan.', 'a.home.'), 'out.lan.': alias('out.lan.', 'a.test.') }),
+    saying({ 'www.lan.': alias('www.lan.', 'a.home.'), 'out.lan.': alias('out.lan.', 'a.round.') }),
     3,
   );
-  const home = fakeUpstream(saying({ 'a.home.': alias('a.home.', 'b.test.') }), 4);
-  const { ask, upstream, settings } = resolving(saying({ 'a.test.': A('a.test.'), 'b.test.': A('b.test.') }));
+  const home = fakeUpstream(saying({ 'a.home.': alias('a.home.', 'b.round.') }), 4);
+  const { ask, upstream, settings } = resolving(saying({ 'a.round.': A('a.round.'), 'b.round.': A('b.round.') }));
   settings.routes = [
     { zones: [wireName('lan.')], kubernetes: false, upstream: () => local },
     { zones: [wireName('home.')], kubernetes: false, upstream: () => home },
   ];
-  t.same(shown(ask('www.lan.')[0])['answer'], ['www.lan. CNAME 300', 'a.home. CNAME 300', 'b.test. A 300']);
-  t.same([local.asked, home.asked, upstream.asked], [['www.lan.'], ['a.home.'], ['b.test.']]);
-  t.same(shown(ask('out.lan.')[0])['answer'], ['out.lan. CNAME 300', 'a.test. A 300']);
-  t.same([local.asked.length, home.asked.length, upstream.asked], [2, 1, ['b.test.', 'a.test.']]);
+  t.same(shown(ask('www.lan.')[0])['answer'], ['www.lan. CNAME 300', 'a.home. CNAME 300', 'b.round. A 300']);
+  t.same([local.asked, home.asked, upstream.asked], [['www.lan.'], ['a.home.'], ['b.round.']]);
+  t.same(shown(ask('out.lan.')[0])['answer'], ['out.lan. CNAME 300', 'a.round. A 300']);
+  t.same([local.asked.length, home.asked.length, upstream.asked], [2, 1, ['b.round.', 'a.round.']]);
   t.match(ask('www.lan.')[0], { origin: 'cache' });
   t.end();
 });
@@ -284,14 +290,14 @@ await t.test('trust_ad: AD only if both servers have set it, and never for an er
       ...{ anchors: tree.anchors, clock: fakeClock(NOW_MS), mode: 'trust_ad' },
       upstream: question => {
         const name = nameToText(question.subarray(0, -4));
-        const answers = name === 'www.example.' ? alias('www.example.', 'a.test.') : A(name);
+        const answers = name === 'www.example.' ? alias('www.example.', 'a.round.') : A(name);
         const flags = ad.includes(name) ? FLAG.AD : 0;
         return responseTo(queryFor(question), rcode === 0 ? { answers, flags } : { rcode, flags });
       },
     });
-  t.equal(verdictOf(await world(['www.example.', 'a.test.']).ask('www.example.')), 'secure');
+  t.equal(verdictOf(await world(['www.example.', 'a.round.']).ask('www.example.')), 'secure');
   t.equal(verdictOf(await world(['www.example.']).ask('www.example.')), 'unchecked');
-  t.equal(verdictOf(await world(['a.test.']).ask('www.example.')), 'unchecked');
-  t.equal(verdictOf(await world(['a.test.']).ask('a.test.')), 'secure');
-  for (const rcode of [1, 2, 5]) t.equal(verdictOf(await world(['a.test.'], rcode).ask('a.test.')), 'unchecked');
+  t.equal(verdictOf(await world(['a.round.']).ask('www.example.')), 'unchecked');
+  t.equal(verdictOf(await world(['a.round.']).ask('a.round.')), 'secure');
+  for (const rcode of [1, 2, 5]) t.equal(verdictOf(await world(['a.round.'], rcode).ask('a.round.')), 'unchecked');
 });

@@ -1,0 +1,78 @@
+// Answers special-use names here (RFC 6761, RFC 6303): they mean nothing in the public DNS, and asking for them tells others what
+// is in this network.
+
+import type { AgeSec, WallSec } from '../../base/time.js';
+import { routeOf } from '../../policy/routes.js';
+import type { LocalTable } from '../../policy/local/table.js';
+import {
+  isOfParent,
+  type SpecialAnswer,
+  specialAnswer,
+  type SpecialZone,
+  specialZoneOf,
+} from '../../policy/special-names.js';
+import { compose, questionName } from '../../wire/compose.js';
+import { isAtOrBelow } from '../../wire/name.js';
+import { nameInKey } from '../../wire/query.js';
+import { DENIAL_TTL_SEC, denialMessage, soaRecord, type StoredMessage } from '../../wire/reply.js';
+import { Answer } from '../answer.js';
+import type { Query } from '../query.js';
+import type { Stage } from '../stage.js';
+import type { RouteTarget } from './routed.js';
+
+/** The parts that decide which special-use names are answered here. */
+export interface SpecialParts {
+  /** Names that are forwarded although they are special, in wire form, lower case. */
+  readonly forwarded: () => readonly Buffer[];
+  readonly routes: () => readonly RouteTarget[];
+}
+
+/** The parts that the stage uses. */
+export interface SpecialNamesParts extends SpecialParts {
+  readonly localNames: () => LocalTable;
+  readonly wallNow: () => WallSec;
+  readonly ageNow: () => AgeSec;
+}
+
+/** The zone of special-use names that a query is about, if it is answered here. What was configured for its name counts more. */
+export function specialZoneFor({ forwarded, routes }: SpecialParts, query: Query): SpecialZone | undefined {
+  const name = nameInKey(query.key);
+  const zone = specialZoneOf(name);
+  if (zone === undefined || zone.kind === 'resolver') return zone;
+  if (isOfParent(zone, name, query.type)) return undefined;
+  const all = routes();
+  if (all.length > 0 && routeOf(all, query.name) !== undefined) return undefined;
+  return forwarded().some(each => isAtOrBelow(query.name, each)) ? undefined : zone;
+}
+
+/** Makes the stage. */
+export function specialNames(parts: SpecialNamesParts): Stage {
+  const { localNames, wallNow, ageNow } = parts;
+  return next => (query, settle) => {
+    const zone = specialZoneFor(parts, query);
+    if (zone === undefined) return next(query, settle);
+    const name = nameInKey(query.key);
+    // Names of hosts files and leases may be below test, local or home.arpa, and their addresses are in reverse zones. But
+    // what means this machine to programs must not mean another one because a file says so.
+    const isFixed = zone.kind === 'localhost' || zone.kind === 'resolver';
+    const table = localNames();
+    if (!isFixed && !table.isEmpty && table.has(name, wallNow())) return next(query, settle);
+    settle(answerOf(query, zone, specialAnswer(zone, name, query.type), ageNow()));
+  };
+}
+
+function answerOf(query: Query, zone: SpecialZone, answer: SpecialAnswer, ageNow: AgeSec): Answer {
+  const negative = answer.at === 'denial';
+  return Answer.known({ message: messageOf(query, zone, answer), ttlSec: DENIAL_TTL_SEC, negative, ageNow });
+}
+
+function messageOf({ question, type }: Query, { name }: SpecialZone, answer: SpecialAnswer): StoredMessage {
+  const zone = Buffer.from(name, 'latin1');
+  if (answer.at === 'denial') return denialMessage(question, zone, answer.rcode);
+  const owner = questionName(question);
+  const records =
+    answer.at === 'soa'
+      ? [{ ...soaRecord(zone, DENIAL_TTL_SEC), owner }]
+      : answer.rdata.map(rdata => ({ owner, type, ttlSec: DENIAL_TTL_SEC, rdata }));
+  return compose(question, { answer: records }, { compress: true });
+}
