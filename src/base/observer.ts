@@ -41,6 +41,8 @@ export interface Observer {
     event: 'hit_positive' | 'hit_negative' | 'hit_stale' | 'hit_aggressive' | 'miss' | 'eviction' | 'prefetch',
   ): void;
   coalesced(): void;
+  /** Private addresses were left out of an answer about a public name. */
+  screened(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;
   /** The state of one address of a server has changed. */

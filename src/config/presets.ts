@@ -26,6 +26,7 @@ export const presets: Readonly<Record<(typeof PRESETS)[number], Preset>> = {
     listen: ['0.0.0.0:53', '[::]:53'],
     'access.allow': PRIVATE_NETWORKS,
     'access.rate_limit': 200,
+    'rebinding.protect': true,
     'upstream.mode': 'strict',
     'cache.size': '4MiB',
     'cache.serve_stale': '3d',

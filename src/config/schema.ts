@@ -311,6 +311,14 @@ export const schema = {
   dns64: group('IPv6 addresses for IPv4-only names (RFC 6147).', {
     prefix: optional(nat64Prefix, 'The NAT64 prefix. Left out: no DNS64.', { ...NOT_BUILT, example: '64:ff9b::/96' }),
   }),
+  rebinding: group('Rebinding protection: names of the public DNS must not lead browsers into the local network.', {
+    protect: option(
+      flag,
+      false,
+      'Leave addresses of local networks and of this machine out of answers. Names answered from here or by a route are exempt. Block lists of mail servers answer with 127.0.0.0/8: their zones need `allow`.',
+    ),
+    allow: list(domainName, [], 1024, 'Zones whose names may have such addresses.', { example: ['plex.direct'] }),
+  }),
   metrics: group('Metrics, health checks and the status page.', {
     listen: option(
       orOff(listenAddress),

@@ -72,6 +72,8 @@ export class PacketCache {
   private readonly maxBuckets: number;
   /** How many slots were ever written; only the writer counts. */
   private filled = 0;
+  /** How often all entries were forgotten by this writer. */
+  private forgotten = 0;
   private readonly log: Buffer;
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
@@ -207,7 +209,13 @@ export class PacketCache {
 
   /** Forgets all entries, for all threads at once. Writer only. */
   clear(): void {
+    this.forgotten++;
     Atomics.add(this.control, RESERVED, this.logUnits);
+  }
+
+  /** Changes with each `clear` of this writer. */
+  get epoch(): number {
+    return this.forgotten;
   }
 
   /** The first slot of a hash's bucket, in numbers of the index. */

@@ -45,6 +45,10 @@ export class PacketReplies implements ReadyReplies {
     return Buffer.from(out.octets.subarray(0, replyBytes));
   }
 
+  get epoch(): number {
+    return this.packets.epoch;
+  }
+
   get negative(): boolean {
     return this.packets.negative;
   }

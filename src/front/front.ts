@@ -63,6 +63,8 @@ interface Arrival {
   readonly startedAt: MonoMs;
   /** Whether ready replies may be made for such queries. */
   readonly simple: boolean;
+  /** That of the ready replies when it came. */
+  readonly epoch: number;
 }
 
 const NO_OFFSETS: readonly number[] = [];
@@ -106,7 +108,7 @@ class MessageFront implements Front {
       return false;
     }
     observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
-    const arrival: Arrival = { message, client, respond, startedAt, simple };
+    const arrival: Arrival = { message, client, respond, startedAt, simple, epoch: ready.epoch };
     if (allowed && parsed.at === 'query') return this.resolve(Query.from(parsed.query, client), arrival);
 
     const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
@@ -146,7 +148,7 @@ class MessageFront implements Front {
       // For an answer that has just come, the clock need not be read.
       const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
       reply = replyWith(parts, this.plainForms, query, outcome, ageNow);
-      if (arrival.simple) this.keepReady(query, outcome, reply, ageNow);
+      if (arrival.simple && arrival.epoch === parts.ready.epoch) this.keepReady(query, outcome, reply, ageNow);
     }
     this.note(arrival, query.question, outcome, reply.bytes);
     this.send(reply.bytes, sourceOf(outcome), arrival.startedAt, arrival.respond);

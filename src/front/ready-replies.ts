@@ -37,6 +37,11 @@ export interface ReadyReplies {
   /** Whether the reply that was found last is a negative one. */
   readonly negative: boolean;
   /**
+   * Changes when all replies are forgotten: the rules for answers are others now, and the reply to a query that came before
+   * must not be stored.
+   */
+  readonly epoch: number;
+  /**
    * Stores a reply for all clients that ask the same.
    * @param query from `query()`, of any message that was read
    */

@@ -90,6 +90,7 @@ export const COUNTERS = {
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
   coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
+  rebinding_blocked_total: { help: 'Answers about public names that had private addresses.', labels: {} },
   cache_hits_total: { help: 'Answers from cache.', labels: { kind: ['positive', 'negative', 'stale', 'aggressive'] } },
   cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },
   prefetch_total: { help: 'Answers that were refreshed before they expired.', labels: {} },

@@ -153,6 +153,10 @@ export class Counting implements Observer {
     this.sharedExchanges.count++;
   }
 
+  screened(): void {
+    this.counters.rebinding_blocked_total.at().count++;
+  }
+
   server(label: string): ServerObserver {
     return this.servers.observe(label);
   }

@@ -9,6 +9,8 @@ import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { Denials } from '../dnssec/denials.js';
 import type { Matcher } from '../policy/access.js';
+import type { Nat64Prefix } from '../policy/nat64.js';
+import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
 import type { Resolve, Stage } from './stage.js';
@@ -23,6 +25,7 @@ import { kept } from './stages/kept.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
+import { screened } from './stages/screened.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
 import { routed, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
@@ -45,6 +48,10 @@ export interface ResolverParts {
   readonly portal: PortalParts;
   /** Routes: zones of the local network, and the servers that are asked about them. */
   readonly routes: () => readonly RouteTarget[];
+  /** Which names may have private addresses. */
+  readonly rebinding: () => RebindingSettings;
+  /** The prefix of the translator of this network (NAT64), if there is one. */
+  readonly nat64: () => Nat64Prefix | undefined;
   /** Which clients may read the cache with RD=0 (access.snoop). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -87,6 +94,10 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // again.
     followed('portal'),
     portal(parts),
+
+    // Above `cached`: answers are stored as they came, and the options in force at each reply decide which addresses a
+    // client gets. Below `portal`: sign-in pages have private addresses, and no visitor would get online.
+    screened(parts),
 
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),

@@ -13,6 +13,7 @@ import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js
 import { type Name, nameOf } from '../dnssec/name.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
+import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
@@ -88,6 +89,7 @@ export interface ResolutionPlan {
   readonly prefetch: boolean;
   /** Whether names are answered from validated denials of others (RFC 8198). */
   readonly aggressive: boolean;
+  readonly rebinding: RebindingSettings;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -290,7 +292,7 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
 });
 
 function resolutionPlan(config: Config): ResolutionPlan {
-  const { dnssec, cache, portal } = config;
+  const { dnssec, cache, portal, rebinding } = config;
   return {
     dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
@@ -311,6 +313,7 @@ function resolutionPlan(config: Config): ResolutionPlan {
     },
     prefetch: cache.prefetch,
     aggressive: cache.aggressive_nsec,
+    rebinding: { protect: rebinding.protect, allow: rebinding.allow.map(wireName) },
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

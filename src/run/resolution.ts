@@ -75,6 +75,9 @@ const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
 
+/** Options that say how stored answers are changed for clients. */
+const ANSWER_OPTIONS = ['rebinding.protect', 'rebinding.allow'];
+
 const PORTAL_END_WORDS: Readonly<Record<DetectionEnd, string>> = {
   free: 'the captive portal lets everything through now',
   too_long: 'the captive portal has let nothing through for too long: "dotstub portal start" opens the window again',
@@ -98,6 +101,7 @@ export class Resolution implements Live {
     'cache.stale_exclude',
     'cache.prefetch',
     'cache.aggressive_nsec',
+    ...ANSWER_OPTIONS,
   ];
   readonly options = Resolution.options;
   /** The captive portal window, */
@@ -170,6 +174,8 @@ export class Resolution implements Live {
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       routes: () => upstreams.routes,
+      rebinding: () => this.plan.rebinding,
+      nat64: () => undefined,
       mayLook: address => clients.mayLook(address),
       observer,
       ageNow,
@@ -355,7 +361,7 @@ export class Resolution implements Live {
       // Questions in flight do not store zone states any more, either.
       this.validator.zones.clear();
     } else for (const name of changed) this.forget(each => isWithin(each, name));
-    // Replies that are ready are given without a look at the portal's names.
+    // Replies that are ready are given without a look at the portal's names, and as the options of before made them.
     this.parts.forgotten();
     this.forgetFailures();
     this.jobs.lookAgain();

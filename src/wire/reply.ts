@@ -2,7 +2,7 @@
 // OPT. Only this file decides which flags a client gets.
 
 import { putU16, putU32, u32At } from '../base/octets.js';
-import { compose, questionName } from './compose.js';
+import { compose, questionName, type RecordData } from './compose.js';
 import {
   CLASSIC_PAYLOAD_BYTES,
   edeOption,
@@ -182,16 +182,20 @@ const NO_SUCH_NAME_NUMBERS = [1, 3600, 1200, 604_800, NO_SUCH_NAME_TTL_SEC];
 const NO_SUCH_NAME_RDATA = Buffer.alloc(2 + 4 * NO_SUCH_NAME_NUMBERS.length);
 NO_SUCH_NAME_NUMBERS.forEach((number, i) => putU32(NO_SUCH_NAME_RDATA, 2 + 4 * i, number));
 
+/** The SOA of a denial of our own. */
+export const denialSoa = (zone: Buffer, ttlSec = NO_SUCH_NAME_TTL_SEC): RecordData => ({
+  owner: zone,
+  type: TYPE.SOA,
+  ttlSec,
+  rdata: NO_SUCH_NAME_RDATA,
+});
+
 /**
  * A denial of our own: the name does not exist in `zone`. It has a SOA: without one it must not be cached (RFC 2308
  * §5), and some stub resolvers do not accept it.
  */
 export const noSuchNameMessage = (question: Buffer, zone: Buffer): StoredMessage =>
-  compose(
-    question,
-    { authority: [{ owner: zone, type: TYPE.SOA, ttlSec: NO_SUCH_NAME_TTL_SEC, rdata: NO_SUCH_NAME_RDATA }] },
-    { rcode: RCODE.NXDOMAIN },
-  );
+  compose(question, { authority: [denialSoa(zone)] }, { rcode: RCODE.NXDOMAIN });
 
 /** RFC 7828 §3.2: how long an idle connection stays open, in units of 100 ms. */
 export function keepaliveOption(idleMs: number): Option {

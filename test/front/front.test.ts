@@ -25,6 +25,7 @@ const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 function setUp(resolve: Resolve, maxInflight = 2000) {
   const { observer, count } = recorder();
   let note: FrontParts['noted'];
+  const packets = new PacketCache(packetCacheMemory(1 << 16));
   const tested = front({
     get noted() {
       return note;
@@ -32,7 +33,7 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
     resolve,
     maxInflight,
     allowed: () => true,
-    ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
+    ready: new PacketReplies(packets, () => ageSec(0)),
     streamIdleMs: 10_000,
     observer,
     clock: fakeClock(),
@@ -43,7 +44,7 @@ function setUp(resolve: Resolve, maxInflight = 2000) {
     tested.handle(message, client, bytes => (reply = bytes));
     return reply && messageToText(reply);
   };
-  return { tested, handle, count, noted: (to: FrontParts['noted']) => void (note = to) };
+  return { tested, handle, count, forget: () => packets.clear(), noted: (to: FrontParts['noted']) => void (note = to) };
 }
 /** An answer from upstream that may be kept. */
 function answerOf(query: Query): Answer {
@@ -173,5 +174,23 @@ await t.test('while queries are noted, no ready replies are made: those would no
   handle(queryMessage('x.example'));
   handle(queryMessage('x.example'));
   t.equal(asked, 3, 'read at each question');
+  t.end();
+});
+
+await t.test('a reply to a query that came before ready replies were forgotten is not kept ready', t => {
+  const waiting: (() => void)[] = [];
+  let asked = 0;
+  const { handle, forget } = setUp((query, settle) => {
+    asked++;
+    waiting.push(() => settle(answerOf(query)));
+  });
+  handle(queryMessage('x.example'));
+  forget();
+  waiting.pop()?.();
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2, 'the rules for answers may be others now');
+  waiting.pop()?.();
+  t.match(handle(queryMessage('x.example')), { answers: [{ data: '192.0.2.1' }] });
+  t.equal(asked, 2, 'and the next one is kept');
   t.end();
 });

@@ -11,10 +11,20 @@ import { LISTENING } from './options/listening.js';
 import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
 import { STALE } from './options/stale.js';
+import { TRANSLATING } from './options/translating.js';
 import { UPSTREAM } from './options/upstream.js';
 import { WRITING } from './options/writing.js';
 
-const ROWS: readonly Row[] = [...ANSWERS, ...DNSSEC, ...UPSTREAM, ...ROUTING, ...STALE, ...WRITING, ...LISTENING];
+const ROWS: readonly Row[] = [
+  ...ANSWERS,
+  ...DNSSEC,
+  ...UPSTREAM,
+  ...ROUTING,
+  ...STALE,
+  ...TRANSLATING,
+  ...WRITING,
+  ...LISTENING,
+];
 
 // Most of the time of a row is spent waiting.
 t.jobs = 4;
