@@ -161,6 +161,7 @@ export function withoutEffect(config: Config, isGiven: (path: string) => boolean
     ...idleDnssec(config),
     ...idleListeners(config),
     ...idleAccess(config),
+    ...idleDns64(config),
   ];
   return found
     .filter(({ path }) => isGiven(path))
@@ -233,6 +234,11 @@ function* idleAccess({ access: { allow, snoop } }: Config): Iterable<Clash> {
   for (const [i, network] of snoop.entries())
     if (!allow.some(each => within(network, each) || within(each, network)))
       yield { path: `access.snoop[${i}]`, words: 'no network of access.allow has any address of it' };
+}
+
+function* idleDns64({ dns64 }: Config): Iterable<Clash> {
+  if (dns64.discover && dns64.prefix !== undefined)
+    yield { path: 'dns64.discover', words: 'dns64.prefix is the prefix' };
 }
 
 /** Whether a network is all in another one. */

@@ -12,6 +12,7 @@ import {
   hostName,
   httpUrl,
   httpsPlace,
+  ipv6Network,
   listenAddress,
   nat64Prefix,
   network,
@@ -309,7 +310,22 @@ export const schema = {
     }),
   }),
   dns64: group('IPv6 addresses for IPv4-only names (RFC 6147).', {
-    prefix: optional(nat64Prefix, 'The NAT64 prefix. Left out: no DNS64.', { ...NOT_BUILT, example: '64:ff9b::/96' }),
+    prefix: optional(
+      nat64Prefix,
+      'The prefix of the translator (NAT64) of this network. Names without IPv6 addresses get addresses below it. Left out: no DNS64, unless `discover`.',
+      { example: '64:ff9b::/96' },
+    ),
+    discover: option(
+      flag,
+      false,
+      'Ask the servers for the prefix (RFC 7050: AAAA of ipv4only.arpa), which only servers of a network with NAT64 know.',
+    ),
+    exclude: list(
+      ipv6Network,
+      [{ address: '::ffff:0:0', prefix: 96 }],
+      64,
+      'Networks whose IPv6 addresses count as none: names that have no others get addresses below the prefix (RFC 6147 §5.1.4).',
+    ),
   }),
   rebinding: group('Rebinding protection: names of the public DNS must not lead browsers into the local network.', {
     protect: option(

@@ -9,6 +9,7 @@ import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { Denials } from '../dnssec/denials.js';
 import type { Matcher } from '../policy/access.js';
+import type { Dns64Settings } from '../policy/dns64.js';
 import type { Nat64Prefix } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Upstream } from '../upstream/pool.js';
@@ -18,6 +19,7 @@ import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
 import { denied } from './stages/denied.js';
+import { dns64 } from './stages/dns64.js';
 import { failedLately } from './stages/failed-lately.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
@@ -50,6 +52,7 @@ export interface ResolverParts {
   readonly routes: () => readonly RouteTarget[];
   /** Which names may have private addresses. */
   readonly rebinding: () => RebindingSettings;
+  readonly dns64: () => Dns64Settings;
   /** The prefix of the translator of this network (NAT64), if there is one. */
   readonly nat64: () => Nat64Prefix | undefined;
   /** Which clients may read the cache with RD=0 (access.snoop). */
@@ -94,6 +97,11 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // again.
     followed('portal'),
     portal(parts),
+
+    // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
+    // and all validation: A and AAAA are cached and validated as their zones have them, and addresses are made for the
+    // translator of this network at each reply.
+    dns64(parts),
 
     // Above `cached`: answers are stored as they came, and the options in force at each reply decide which addresses a
     // client gets. Below `portal`: sign-in pages have private addresses, and no visitor would get online.

@@ -83,15 +83,26 @@ export function embedded({ octets, bits }: Nat64Prefix, address: number): Buffer
 export const WELL_KNOWN_ADDRESSES: readonly number[] = [0xc00000aa, 0xc00000ab];
 
 /**
- * The prefix that an address of ipv4only.arpa was made with (RFC 7050 §3); undefined: it has none of the two numbers, or
- * has them in several places, so that nobody can tell. An address with the other number may tell then.
+ * The prefix that addresses of ipv4only.arpa were made with (RFC 7050 §3). A prefix may have one of the two numbers in
+ * itself, at the place of another length; only the true one is found with both. So one with both counts, and one with a
+ * single number only if nothing else may be meant. Of several, the first counts.
+ * @returns undefined: none of them has a number, or nobody can tell
  */
-export function prefixIn(address: Buffer): Nat64Prefix | undefined {
-  if (address.length !== V6_BYTES) return undefined;
-  const found = NAT64_BITS.filter(bits => WELL_KNOWN_ADDRESSES.includes(embeddedAddress(address, 0, bits))).map(bits =>
-    nat64Prefix(address, bits),
-  );
-  return found.length === 1 ? found[0] : undefined;
+export function prefixAmong(addresses: readonly Buffer[]): Nat64Prefix | undefined {
+  const found = new Map<string, { readonly prefix: Nat64Prefix; readonly numbers: Set<number> }>();
+  for (const address of addresses)
+    for (const bits of NAT64_BITS) {
+      const number = embeddedAddress(address, 0, bits);
+      const prefix = WELL_KNOWN_ADDRESSES.includes(number) ? nat64Prefix(address, bits) : undefined;
+      if (prefix === undefined) continue;
+      const text = nat64Text(prefix);
+      const known = found.get(text);
+      if (known === undefined) found.set(text, { prefix, numbers: new Set([number]) });
+      else known.numbers.add(number);
+    }
+  const all = [...found.values()];
+  const sure = all.find(({ numbers }) => numbers.size === WELL_KNOWN_ADDRESSES.length);
+  return (sure ?? (all.length === 1 ? all[0] : undefined))?.prefix;
 }
 
 const HEX = '0123456789abcdef';

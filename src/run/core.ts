@@ -113,7 +113,7 @@ export class Core {
 
   /** The network, its resolvers or the route to the servers have changed: failed questions may succeed now. */
   networkChanged(what: NetworkChange): void {
-    this.resolution.forgetFailures();
+    this.resolution.networkChanged();
     this.upstreams.networkChanged(what);
   }
 }

@@ -13,6 +13,8 @@ import { type Anchor, BUILT_IN_ANCHORS, readAnchors } from '../dnssec/anchors.js
 import { type Name, nameOf } from '../dnssec/name.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
+import { type Dns64Settings, excluding } from '../policy/dns64.js';
+import { nat64PrefixFrom } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
@@ -90,6 +92,7 @@ export interface ResolutionPlan {
   /** Whether names are answered from validated denials of others (RFC 8198). */
   readonly aggressive: boolean;
   readonly rebinding: RebindingSettings;
+  readonly dns64: Dns64Settings;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -292,7 +295,7 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
 });
 
 function resolutionPlan(config: Config): ResolutionPlan {
-  const { dnssec, cache, portal, rebinding } = config;
+  const { dnssec, cache, portal, rebinding, dns64 } = config;
   return {
     dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
@@ -314,6 +317,11 @@ function resolutionPlan(config: Config): ResolutionPlan {
     prefetch: cache.prefetch,
     aggressive: cache.aggressive_nsec,
     rebinding: { protect: rebinding.protect, allow: rebinding.allow.map(wireName) },
+    dns64: {
+      prefix: dns64.prefix === undefined ? undefined : nat64PrefixFrom(dns64.prefix),
+      discover: dns64.discover && dns64.prefix === undefined,
+      excludes: excluding(dns64.exclude),
+    },
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

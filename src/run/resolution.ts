@@ -18,6 +18,7 @@ import type { CachedAnswer } from '../control/cache.js';
 import type { Outcome } from '../pipeline/answer.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
+import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
@@ -26,6 +27,7 @@ import type { Resolve } from '../pipeline/stage.js';
 import { type Traced, trace } from '../pipeline/trace.js';
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
+import { type Nat64Prefix, nat64Text } from '../policy/nat64.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
@@ -76,7 +78,7 @@ const QUESTION_BYTES = 1 << 18;
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
 
 /** Options that say how stored answers are changed for clients. */
-const ANSWER_OPTIONS = ['rebinding.protect', 'rebinding.allow'];
+const ANSWER_OPTIONS = ['rebinding.protect', 'rebinding.allow', 'dns64.prefix', 'dns64.discover', 'dns64.exclude'];
 
 const PORTAL_END_WORDS: Readonly<Record<DetectionEnd, string>> = {
   free: 'the captive portal lets everything through now',
@@ -122,6 +124,8 @@ export class Resolution implements Live {
   private readonly validations: Validations;
   private readonly resolver: Resolver;
   private readonly jobs: Jobs;
+  /** The prefix of the network's translator, if it is not configured. */
+  private readonly nat64: Nat64Discovery;
   /** Looks up records that authenticate servers. */
   readonly proven: ProvenLookup;
   private plan: ResolutionPlan;
@@ -161,6 +165,11 @@ export class Resolution implements Live {
       remembered: this.remembered,
       restored: key => this.answers.doubtful(key, ageNow()),
     });
+    this.nat64 = new Nat64Discovery({
+      ...{ clock, upstream: upstreams.asked },
+      changed: prefix => this.prefixChanged(prefix),
+      due: () => this.jobs.lookAgain(),
+    });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
@@ -175,7 +184,8 @@ export class Resolution implements Live {
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       routes: () => upstreams.routes,
       rebinding: () => this.plan.rebinding,
-      nat64: () => undefined,
+      dns64: () => this.plan.dns64,
+      nat64: () => this.plan.dns64.prefix ?? this.nat64.prefix,
       mayLook: address => clients.mayLook(address),
       observer,
       ageNow,
@@ -193,6 +203,8 @@ export class Resolution implements Live {
     this.jobs = new Jobs(clock);
     this.jobs.add(trustAnchorJob({ ...asking, points: () => this.trust.points, validates: () => this.validates }));
     this.jobs.add(this.portalJob());
+    this.jobs.add(this.nat64.job);
+    this.nat64.configure(resolution.dns64.discover);
     this.detection.configure(resolution.portalProbe !== undefined);
   }
 
@@ -291,11 +303,17 @@ export class Resolution implements Live {
     this.resolver.forgetFailures();
   }
 
+  /** What the network of before has told counts no more. */
+  networkChanged(): void {
+    this.forgetFailures();
+    this.nat64.networkChanged();
+  }
+
   /** Other servers are asked. @param zones whose answers of before come from servers that are not asked about them any more */
   serversExchanged(zones: readonly Buffer[]): void {
     const names = zones.map(nameOf);
     if (names.length > 0) this.forget(name => names.some(zone => isWithin(name, zone)));
-    this.forgetFailures();
+    this.networkChanged();
   }
 
   /** The portal window was opened or closed. Ready replies are given without a look at its names. */
@@ -347,6 +365,7 @@ export class Resolution implements Live {
     this.plan = next;
     this.portal.configure(next.portalNames);
     this.exchangeDetection(before, next);
+    this.nat64.configure(next.dns64.discover);
     if (points !== undefined) this.trust.take(points);
     const other =
       points !== undefined ||
@@ -371,6 +390,13 @@ export class Resolution implements Live {
     this.detection.configure(next.portalProbe !== undefined);
     // Another URL may get another answer.
     if (JSON.stringify(before.portalProbe) !== JSON.stringify(next.portalProbe)) this.detection.trigger('start');
+  }
+
+  private prefixChanged(prefix: Nat64Prefix | undefined): void {
+    const { log, forgotten } = this.parts;
+    const text = prefix && nat64Text(prefix);
+    log.info({ prefix: text }, text === undefined ? 'no NAT64 here: no addresses are made' : `NAT64 prefix ${text}`);
+    forgotten();
   }
 
   private portalJob(): Job {

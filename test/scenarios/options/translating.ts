@@ -34,5 +34,66 @@ const REBINDING: readonly Row[] = [0, 1].flatMap((threads): readonly Row[] => [
   },
 ]);
 
+/** AAAA of names that have A only, over both caches; and the name of an address below the prefix. */
+async function madeAddresses(rig: Rig): Promise<unknown> {
+  const aaaa = { type: 'AAAA' };
+  return [
+    await rig.answer(rig.fresh(), aaaa),
+    await rig.answer('www.example', aaaa),
+    await rig.answer('www.example', { ...aaaa, tcp: true }),
+    (await rig.answer(WWW_BELOW_PREFIX, { type: 'PTR' })).split(' ').slice(0, 2).join(' '),
+  ];
+}
+
+/** The name of 64:ff9b::192.0.2.80. */
+const WWW_BELOW_PREFIX = `0.5.2.0.0.0.0.c.${'0.'.repeat(16)}b.9.f.f.4.6.0.0.ip6.arpa`;
+const NOT_MADE = ['NOERROR', 'NOERROR', 'NOERROR', 'NXDOMAIN'];
+const MADE = [
+  'NOERROR 64:ff9b::c000:263',
+  'NOERROR 64:ff9b::c000:250',
+  'NOERROR 64:ff9b::c000:250',
+  'NOERROR 80.2.0.192.in-addr.arpa.',
+];
+
+const DNS64: readonly Row[] = [
+  ...[0, 1].map((threads): Row => ({
+    title: `dns64.prefix, ${threads} front threads`,
+    options: ['dns64.prefix'],
+    scene: async rig => ({
+      before: { front: { threads } },
+      after: { front: { threads }, dns64: { prefix: '64:ff9b::/96' } },
+      facts: async () => madeAddresses(rig),
+      expected: { before: NOT_MADE, after: MADE },
+    }),
+  })),
+  {
+    title: 'dns64.discover',
+    options: ['dns64.discover'],
+    slow: true,
+    scene: async rig => ({
+      before: {},
+      after: { dns64: { discover: true } },
+      facts: async () => madeAddresses(rig),
+      expected: { before: NOT_MADE, after: MADE },
+    }),
+  },
+  {
+    title: 'dns64.exclude',
+    options: ['dns64.exclude'],
+    scene: async rig => {
+      const asked = async (name: string): Promise<string> => rig.answer(name, { type: 'AAAA' });
+      return {
+        before: { dns64: { prefix: '64:ff9b::/96' } },
+        after: { dns64: { prefix: '64:ff9b::/96', exclude: ['2001:db8::/32'] } },
+        facts: async () => [await asked('dual.example'), await asked('mapped.example')],
+        expected: {
+          before: ['NOERROR 2001:db8::50', 'NOERROR 64:ff9b::c000:251'],
+          after: ['NOERROR 64:ff9b::c000:250', 'NOERROR ::ffff:c000:251'],
+        },
+      };
+    },
+  },
+];
+
 /** The rows. */
-export const TRANSLATING: readonly Row[] = [...REBINDING];
+export const TRANSLATING: readonly Row[] = [...REBINDING, ...DNS64];
