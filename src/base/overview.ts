@@ -168,6 +168,7 @@ export const FINDINGS = [
   'config_refused',
   'unwritten',
   'unserved',
+  'unfilled',
   'restart',
   'not_asked',
   'asked_beside',
@@ -228,6 +229,8 @@ export interface Facts {
   }[];
   /** Listen addresses that are not served now, one sentence each. */
   readonly unserved: readonly string[];
+  /** Sets of the firewall that could not be filled when that was last tried, one sentence each. */
+  readonly unfilled?: readonly string[];
   /** The portal window; undefined: it is closed. */
   readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];

@@ -23,7 +23,13 @@ export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['
 
 /** Finds all contradictions of a configuration. */
 export function combinationProblems(config: Config): Clash[] {
-  return [...listenProblems(config), ...upstreamProblems(config), ...routeProblems(config), ...cacheProblems(config)];
+  return [
+    ...listenProblems(config),
+    ...upstreamProblems(config),
+    ...routeProblems(config),
+    ...cacheProblems(config),
+    ...setProblems(config),
+  ];
 }
 
 function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
@@ -62,6 +68,16 @@ function* routeProblems({ routes }: Config): Iterable<Clash> {
   for (const [i, { zones, resolvers }] of routes.entries()) {
     if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
+  }
+}
+
+function* setProblems({ firewall_sets: all }: Config): Iterable<Clash> {
+  for (const [i, { zones, table, set4, set6 }] of all.entries()) {
+    const path = `firewall_sets[${i}]`;
+    if (zones.length === 0) yield { path, words: 'has no zones; allowed: at least one' };
+    if (table === undefined) yield { path, words: 'has no table; allowed: the table of the sets' };
+    if (set4 === undefined && set6 === undefined)
+      yield { path, words: 'has neither set4 nor set6; allowed: one of them, or both' };
   }
 }
 

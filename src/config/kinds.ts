@@ -335,6 +335,15 @@ export const nat64Prefix = text(
   same,
 );
 
+const NFT_NAME = /^[a-z][a-z0-9_.-]{0,30}$/i;
+
+/** The name of a table or a set of nftables. */
+export const nftName = text(
+  'a name of nftables such as fw4: a letter, then at most 30 letters, digits, underscores, dots and hyphens',
+  input => (NFT_NAME.test(input) ? input : undefined),
+  same,
+);
+
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 
 /** A domain name in ASCII. The value is in lower case, without a final dot. */

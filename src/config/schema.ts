@@ -16,6 +16,7 @@ import {
   listenAddress,
   nat64Prefix,
   network,
+  nftName,
   oneOf,
   orOff,
   path,
@@ -335,6 +336,21 @@ export const schema = {
     ),
     allow: list(domainName, [], 1024, 'Zones whose names may have such addresses.', { example: ['plex.direct'] }),
   }),
+  firewall_sets: groups(
+    64,
+    'Sets of nftables that are filled with the addresses of zones, before the client gets them. Needs nft, and CAP_NET_ADMIN.',
+    {
+      zones: list(domainName, [], 1024, 'The zones, with all names below them.', { example: ['video.example'] }),
+      family: option(oneOf(['inet', 'ip', 'ip6', 'bridge', 'netdev']), 'inet', 'The family of the table.'),
+      table: optional(nftName, 'The table of the sets.', { example: 'fw4' }),
+      set4: optional(
+        nftName,
+        'The set for IPv4 addresses, with `type ipv4_addr` and `flags timeout`, without `auto-merge`: an address stays for its TTL, at least 10 s. It must exist.',
+        { example: 'video4' },
+      ),
+      set6: optional(nftName, 'The same for IPv6 addresses, with `type ipv6_addr`.', { example: 'video6' }),
+    },
+  ),
   metrics: group('Metrics, health checks and the status page.', {
     listen: option(
       orOff(listenAddress),

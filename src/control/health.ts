@@ -212,7 +212,7 @@ function portalWords({ by, openMs, leftMs }: PortalOverview): string {
   return `a portal window is open for ${left ?? ''} more, and some names go in cleartext: ${why} ${open ?? ''} ago`;
 }
 
-function* operating({ draining, reload, waiting, unwritten, unserved }: Facts): Iterable<Finding> {
+function* operating({ draining, reload, waiting, unwritten, unserved, unfilled = [] }: Facts): Iterable<Finding> {
   if (draining) yield finding('down', 'draining', 'it is being taken out of service');
   if (!reload.taken) {
     const words = 'the configuration file was refused when it was last read, and the one before is in force';
@@ -224,6 +224,7 @@ function* operating({ draining, reload, waiting, unwritten, unserved }: Facts): 
   }
   for (const words of unwritten) yield finding('weak', 'unwritten', words);
   for (const words of unserved) yield finding('weak', 'unserved', words);
+  for (const words of unfilled) yield finding('weak', 'unfilled', words, 'check firewall_sets, and "nft list ruleset"');
 }
 
 /** The servers, each once. */

@@ -157,6 +157,14 @@ export class Counting implements Observer {
     this.counters.rebinding_blocked_total.at().count++;
   }
 
+  firewallSet(result: 'added' | 'failed', elements: number): void {
+    this.counters.firewall_set_elements_total.at(result).count += elements;
+  }
+
+  firewallSetLate(): void {
+    this.counters.firewall_set_late_replies_total.at().count++;
+  }
+
   server(label: string): ServerObserver {
     return this.servers.observe(label);
   }

@@ -9,11 +9,13 @@ import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { Denials } from '../dnssec/denials.js';
 import type { Matcher } from '../policy/access.js';
+import type { FirewallSet } from '../policy/firewall-sets.js';
 import type { Dns64Settings } from '../policy/dns64.js';
 import type { Nat64Prefix } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
+import type { SetFiller } from './set-filler.js';
 import type { Resolve, Stage } from './stage.js';
 import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
@@ -21,6 +23,7 @@ import { coalesced } from './stages/coalesced.js';
 import { denied } from './stages/denied.js';
 import { dns64 } from './stages/dns64.js';
 import { failedLately } from './stages/failed-lately.js';
+import { filled } from './stages/filled.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
@@ -50,6 +53,9 @@ export interface ResolverParts {
   readonly portal: PortalParts;
   /** Routes: zones of the local network, and the servers that are asked about them. */
   readonly routes: () => readonly RouteTarget[];
+  /** Which addresses go into which sets of the firewall. */
+  readonly firewallSets: () => readonly FirewallSet[];
+  readonly filler: Pick<SetFiller, 'missing' | 'fill'>;
   /** Which names may have private addresses. */
   readonly rebinding: () => RebindingSettings;
   readonly dns64: () => Dns64Settings;
@@ -97,6 +103,9 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // again.
     followed('portal'),
     portal(parts),
+
+    // Above all stages that change addresses: the sets must have those that the client gets.
+    filled(parts),
 
     // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
     // and all validation: A and AAAA are cached and validated as their zones have them, and addresses are made for the

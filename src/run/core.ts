@@ -13,12 +13,14 @@ import { dialDatagram } from '../upstream/plain.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
+import { Firewall } from './firewall.js';
 import { HealthLog } from './health-log.js';
 import { Network } from './network.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan } from './plan.js';
 import { Recheck } from './recheck.js';
+import type { Live } from './reload.js';
 import { READY_SHARE, Resolution } from './resolution.js';
 import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
@@ -41,6 +43,7 @@ export class Core {
   readonly store: StateStore;
   readonly network: Network;
   readonly clients: Clients;
+  readonly firewall: Firewall;
   readonly upstreams: Upstreams;
   /** The memory of ready replies, which front threads share. */
   readonly packets: SharedArrayBuffer;
@@ -84,11 +87,13 @@ export class Core {
     const readyBytes = plan.cacheBytes / READY_SHARE;
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
-    const { store, network, clients, upstreams } = this;
+    const forgotten = (): void => this.ready.clear();
+    this.firewall = opened.add(new Firewall({ ...common, forgotten }, plan));
+    const { store, network, clients, upstreams, firewall } = this;
     const resolving = {
-      ...{ ...common, store, network, clients, upstreams, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, upstreams, firewall, httpGet: httpGet() },
       roots: () => upstreams.roots,
-      forgotten: () => this.ready.clear(),
+      forgotten,
     };
     this.unreached = new LongUnreached(
       clock,
@@ -100,8 +105,14 @@ export class Core {
 
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, upstreams, packets, resolution, counted } = this;
-    return { ageNow, libc, store, network, clients, upstreams, packets, resolution, observer: counted.observer };
+    const { ageNow, libc, store, network, clients, firewall, upstreams, packets, resolution, counted } = this;
+    const { observer } = counted;
+    return { ageNow, libc, store, network, clients, firewall, upstreams, packets, resolution, observer };
+  }
+
+  /** Its parts that a reload can change, in the order in which they commit. */
+  get live(): readonly Live[] {
+    return [this.clients, this.firewall, this.resolution, this.upstreams];
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

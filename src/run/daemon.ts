@@ -71,7 +71,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
-  const reload = new Reload(plan, [core.clients, resolution, upstreams, logging, listeners, snapshot, web, fileReload]);
+  const reload = new Reload(plan, [...core.live, logging, listeners, snapshot, web, fileReload]);
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
     taken(next) {

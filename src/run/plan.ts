@@ -14,6 +14,7 @@ import { type Name, nameOf } from '../dnssec/name.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
 import { type Dns64Settings, excluding } from '../policy/dns64.js';
+import type { FirewallSet } from '../policy/firewall-sets.js';
 import { nat64PrefixFrom } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Route } from '../policy/routes.js';
@@ -125,6 +126,7 @@ export interface Plan {
   readonly upstream: UpstreamPlan;
   readonly routes: readonly RoutePlan[];
   readonly resolution: ResolutionPlan;
+  readonly firewallSets: readonly FirewallSet[];
   /** Whether the cache outlives a restart, and how often it is written. */
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   readonly allow: readonly Network[];
@@ -162,6 +164,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     upstream: upstreamPlan(config, roots, client),
     routes: config.routes.map(routePlan),
     resolution: resolutionPlan(config),
+    firewallSets: config.firewall_sets.map(firewallSet),
     allow: config.access.allow,
     snoop: config.access.snoop,
     listeners: { ...addressesPlan(config), certificate },
@@ -293,6 +296,11 @@ const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): 
   kubernetes,
   servers: resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured')),
 });
+
+function firewallSet({ zones, family, table = '', set4, set6 }: Config['firewall_sets'][number]): FirewallSet {
+  const named = (set: string | undefined): string | undefined => set && `${family} ${table} ${set}`;
+  return { zones: zones.map(wireName), set4: named(set4), set6: named(set6) };
+}
 
 function resolutionPlan(config: Config): ResolutionPlan {
   const { dnssec, cache, portal, rebinding, dns64 } = config;

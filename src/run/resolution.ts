@@ -33,6 +33,7 @@ import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.j
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
 import { cacheKey } from '../wire/query.js';
 import type { Clients } from './clients.js';
+import type { Firewall } from './firewall.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
@@ -55,6 +56,7 @@ export interface ResolutionParts {
   readonly network: Network;
   readonly upstreams: Upstreams;
   readonly clients: Clients;
+  readonly firewall: Firewall;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
   readonly httpGet: HttpGet;
@@ -134,7 +136,7 @@ export class Resolution implements Live {
     private readonly parts: ResolutionParts,
     { resolution, cacheBytes }: Plan,
   ) {
-    const { clock, log, observer, ageNow, upstreams, clients } = parts;
+    const { clock, log, observer, ageNow, upstreams, clients, firewall } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
     const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE];
@@ -183,6 +185,8 @@ export class Resolution implements Live {
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       routes: () => upstreams.routes,
+      firewallSets: () => firewall.sets,
+      filler: firewall.filler,
       rebinding: () => this.plan.rebinding,
       dns64: () => this.plan.dns64,
       nat64: () => this.plan.dns64.prefix ?? this.nat64.prefix,

@@ -106,6 +106,7 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
   ],
   config_refused: [{ reload: { taken: false, takenMs: 0 } }, 'weak', /file was refused/, /check-config/],
   unserved: [{ unserved: ['HTTP: no address [::1]:9153 yet (metrics.listen)'] }, 'weak', /metrics\.listen/],
+  unfilled: [{ unfilled: ['the set inet fw4 v4 cannot be filled: x'] }, 'weak', /cannot be filled/, /firewall_sets/],
   unwritten: [{ unwritten: ['/x cannot be written'] }, 'weak', /^\/x cannot be written$/],
   restart: [{ waiting: ['log.format'] }, 'weak', /after a restart: log\.format$/, /restart/],
   not_asked: [

@@ -1,5 +1,7 @@
 // Options that change answers on their way to clients: rebinding, dns64, firewall_sets.
 
+import { readFileSync, writeFileSync } from 'node:fs';
+
 import type { Rig } from '../../fixtures/rig.js';
 import type { Row } from './row.js';
 
@@ -95,5 +97,47 @@ const DNS64: readonly Row[] = [
   },
 ];
 
+/** A program in the place of nft that writes its commands to a file. */
+function recordedNft(rig: Rig): { readonly commands: () => string } {
+  const log = rig.path('nft.log');
+  writeFileSync(log, '');
+  writeFileSync(rig.path('nft'), `#!/bin/sh\ncat >>${log}\n`, { mode: 0o755 });
+  const before = process.env['PATH'] ?? '';
+  process.env['PATH'] = `${rig.path('.')}:${before}`;
+  rig.onEnd(() => void (process.env['PATH'] = before));
+  return { commands: () => readFileSync(log, 'utf8') };
+}
+
+const FIREWALL: readonly Row[] = [
+  {
+    title: 'firewall_sets',
+    options: ['firewall_sets'],
+    // It changes what the whole process has as PATH.
+    alone: true,
+    scene: async rig => {
+      const nft = recordedNft(rig);
+      const set = (zone: string): unknown => ({ zones: [zone], table: 'fw4', set4: 'video4' });
+      return {
+        before: { firewall_sets: [set('elsewhere.example')] },
+        after: { firewall_sets: [set('fresh.example'), set('canary.example')] },
+        facts: async () => {
+          const length = nft.commands().length;
+          const answers = [await rig.answer(rig.fresh()), await rig.answer('canary.example')];
+          const told = nft.commands().slice(length);
+          return [...answers, [...told.matchAll(/^add element (.*) timeout/gm)].map(([, each]) => each)];
+        },
+        expected: {
+          before: ['NOERROR 192.0.2.99', 'NOERROR 192.0.2.1', []],
+          after: [
+            'NOERROR 192.0.2.99',
+            'NOERROR 192.0.2.1',
+            ['192.0.2.99', '192.0.2.99', '192.0.2.1', '192.0.2.1'].map(each => `inet fw4 video4 { ${each}`),
+          ],
+        },
+      };
+    },
+  },
+];
+
 /** The rows. */
-export const TRANSLATING: readonly Row[] = [...REBINDING, ...DNS64];
+export const TRANSLATING: readonly Row[] = [...REBINDING, ...DNS64, ...FIREWALL];
