@@ -4,6 +4,7 @@ import t from 'tap';
 
 import { OPTIONS } from '../../src/config/options.js';
 import { Clients } from '../../src/run/clients.js';
+import { Firewall } from '../../src/run/firewall.js';
 import { FileReload } from '../../src/run/file-reload.js';
 import { Listeners } from '../../src/run/listeners.js';
 import { Logging } from '../../src/run/logging.js';
@@ -15,7 +16,7 @@ import { Upstreams } from '../../src/run/upstreams.js';
 import { Web } from '../../src/run/web.js';
 import { planFor } from '../fixtures/plans.js';
 
-const LIVE = [Clients, Upstreams, Resolution, Logging, Listeners, CacheSnapshot, Web, FileReload];
+const LIVE = [Clients, Firewall, Upstreams, Resolution, Logging, Listeners, CacheSnapshot, Web, FileReload];
 
 await t.test('each option is brought into force by exactly one part, or is marked', async t => {
   for (const { path, built, change } of OPTIONS) {
@@ -130,7 +131,7 @@ await t.test('what waits for a restart is measured against the start', async t =
 
 await t.test('what has no effect by itself is never reported', async t => {
   const { reload } = setUp();
-  t.same(await reload.take(planFor('cache: { aggressive_nsec: false }')), { now: [], later: [] });
+  t.same(await reload.take(planFor('access: { rate_limit: 5 }')), { now: [], later: [] });
   const { now, later } = await reload.take(planFor('preset: laptop'));
   t.notOk([...now, ...later].includes('preset'));
 });

@@ -89,7 +89,7 @@ await t.test('an option that only chooses defaults, or is not built yet, is neve
   const main = await rig.server('dns.test');
   const upstream = { servers: [main.entry] };
   await rig.start({ upstream });
-  t.same(await rig.reload({ upstream, cache: { persist: false } }), { now: [], later: [] });
+  t.same(await rig.reload({ upstream, access: { rate_limit: 5 } }), { now: [], later: [] });
   const { now, later } = await rig.reload({ upstream, preset: 'laptop' });
   t.notOk([...now, ...later].includes('preset'), 'only what follows from it');
   t.notMatch(rig.health, 'preset');
