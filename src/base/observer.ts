@@ -76,6 +76,12 @@ export interface Observer {
   /** A client got an answer of a list. */
   listed(list: string, action: string): void;
   coalesced(): void;
+  /** Private addresses were left out of an answer about a public name. */
+  screened(): void;
+  /** Addresses were put into a set of the firewall, or could not be. */
+  firewallSet(result: 'added' | 'failed', elements: number): void;
+  /** A reply has left before its addresses were in their sets. */
+  firewallSetLate(): void;
   /** Begins to count for a server. `label` is for people and metrics; two servers may share one. */
   server(label: string): ServerObserver;
   /** The state of one address of a server has changed. */

@@ -223,6 +223,7 @@ export const FINDINGS = [
   'unwritten',
   'unserved',
   'shared_cache',
+  'unfilled',
   'restart',
   'local_file',
   'local_lines',
@@ -293,6 +294,8 @@ export interface Facts {
   }[];
   /** Listen addresses that are not served now, one sentence each. */
   readonly unserved: readonly string[];
+  /** Sets of the firewall that could not be filled when that was last tried, one sentence each. */
+  readonly unfilled?: readonly string[];
   /** The portal window; undefined: it is closed. */
   readonly portal: PortalOverview | undefined;
   readonly trustAnchors: readonly { readonly tag: number; readonly state: string }[];

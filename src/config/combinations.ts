@@ -30,6 +30,7 @@ export function combinationProblems(config: Config): Clash[] {
     ...listProblems(config),
     ...cacheProblems(config),
     ...leaseProblems(config),
+    ...setProblems(config),
   ];
 }
 
@@ -107,6 +108,16 @@ function* leaseProblems({ local }: Config): Iterable<Clash> {
   for (const [i, { file }] of local.leases.entries())
     if (file === undefined)
       yield { path: `local.leases[${i}]`, words: 'has no file; allowed: the path of a file with leases' };
+}
+
+function* setProblems({ firewall_sets: all }: Config): Iterable<Clash> {
+  for (const [i, { zones, table, set4, set6 }] of all.entries()) {
+    const path = `firewall_sets[${i}]`;
+    if (zones.length === 0) yield { path, words: 'has no zones; allowed: at least one' };
+    if (table === undefined) yield { path, words: 'has no table; allowed: the table of the sets' };
+    if (set4 === undefined && set6 === undefined)
+      yield { path, words: 'has neither set4 nor set6; allowed: one of them, or both' };
+  }
 }
 
 function* upstreamProblems(config: Config): Iterable<Clash> {
@@ -213,6 +224,7 @@ export function withoutEffect(config: Config, isGiven: (path: string) => boolean
     ...idleListeners(config),
     ...idleAccess(config),
     ...idleNames(config),
+    ...idleDns64(config),
   ];
   return found
     .filter(({ path }) => isGiven(path))
@@ -298,6 +310,11 @@ function* idleAccess({ access: { allow, snoop } }: Config): Iterable<Clash> {
   for (const [i, network] of snoop.entries())
     if (!allow.some(each => within(network, each) || within(each, network)))
       yield { path: `access.snoop[${i}]`, words: 'no network of access.allow has any address of it' };
+}
+
+function* idleDns64({ dns64 }: Config): Iterable<Clash> {
+  if (dns64.discover && dns64.prefix !== undefined)
+    yield { path: 'dns64.discover', words: 'dns64.prefix is the prefix' };
 }
 
 /** Whether a network is all in another one. */

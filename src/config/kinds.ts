@@ -312,15 +312,36 @@ export const network: Kind<Cidr> = {
   },
 };
 
+/** A network of IPv6. One that is IPv4-mapped stays one. */
+export const ipv6Network: Kind<Cidr> = {
+  ...CIDR,
+  allowed: 'a network of IPv6 such as "2001:db8::/32"',
+  read(input) {
+    const read = CIDR.read(input);
+    return !read.ok || read.value.address.includes(':') ? read : bad('not a network of IPv6');
+  },
+};
+
 /** A NAT64 prefix, with the lengths that RFC 6052 §2.2 allows. */
 export const nat64Prefix = text(
   'a NAT64 prefix such as "64:ff9b::/96" (length 32, 40, 48, 56, 64 or 96)',
   input => {
     const parsed = CIDR.read(input);
-    return parsed.ok && parsed.value.address.includes(':') && [32, 40, 48, 56, 64, 96].includes(parsed.value.prefix)
-      ? input
-      : undefined;
+    if (!parsed.ok || !parsed.value.address.includes(':')) return undefined;
+    const { address, prefix } = parsed.value;
+    // Octet 8 is 0 in all of them.
+    const isWhole = prefix <= 64 || addressOctets(address)?.[8] === 0;
+    return [32, 40, 48, 56, 64, 96].includes(prefix) && isWhole ? input : undefined;
   },
+  same,
+);
+
+const NFT_NAME = /^[a-z][a-z0-9_.-]{0,30}$/i;
+
+/** The name of a table or a set of nftables. */
+export const nftName = text(
+  'a name of nftables such as fw4: a letter, then at most 30 letters, digits, underscores, dots and hyphens',
+  input => (NFT_NAME.test(input) ? input : undefined),
   same,
 );
 

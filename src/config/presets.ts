@@ -28,6 +28,7 @@ export const presets: Readonly<Record<(typeof PRESETS)[number], Preset>> = {
     'access.allow': PRIVATE_NETWORKS,
     'access.rate_limit': 200,
     'local.hosts': ['/etc/hosts'],
+    'rebinding.protect': true,
     'upstream.mode': 'strict',
     'cache.size': '4MiB',
     'cache.serve_stale': '3d',

@@ -12,11 +12,13 @@ import {
   hostName,
   httpUrl,
   httpsPlace,
+  ipv6Network,
   label,
   listenAddress,
   listSource,
   nat64Prefix,
   network,
+  nftName,
   oneOf,
   orOff,
   path,
@@ -429,8 +431,46 @@ export const schema = {
     ),
   }),
   dns64: group('IPv6 addresses for IPv4-only names (RFC 6147).', {
-    prefix: optional(nat64Prefix, 'The NAT64 prefix. Left out: no DNS64.', { ...NOT_BUILT, example: '64:ff9b::/96' }),
+    prefix: optional(
+      nat64Prefix,
+      'The prefix of the translator (NAT64) of this network. Names without IPv6 addresses get addresses below it. Left out: no DNS64, unless `discover`.',
+      { example: '64:ff9b::/96' },
+    ),
+    discover: option(
+      flag,
+      false,
+      'Ask the servers for the prefix (RFC 7050: AAAA of ipv4only.arpa), which only servers of a network with NAT64 know.',
+    ),
+    exclude: list(
+      ipv6Network,
+      [{ address: '::ffff:0:0', prefix: 96 }],
+      64,
+      'Networks whose IPv6 addresses count as none: names that have no others get addresses below the prefix (RFC 6147 §5.1.4).',
+    ),
   }),
+  rebinding: group('Rebinding protection: names of the public DNS must not lead browsers into the local network.', {
+    protect: option(
+      flag,
+      false,
+      'Leave addresses of local networks and of this machine out of answers. Names answered from here or by a route are exempt. Block lists of mail servers answer with 127.0.0.0/8: their zones need `allow`.',
+    ),
+    allow: list(domainName, [], 1024, 'Zones whose names may have such addresses.', { example: ['plex.direct'] }),
+  }),
+  firewall_sets: groups(
+    64,
+    'Sets of nftables that are filled with the addresses of zones, before the client gets them. Needs nft, and CAP_NET_ADMIN.',
+    {
+      zones: list(domainName, [], 1024, 'The zones, with all names below them.', { example: ['video.example'] }),
+      family: option(oneOf(['inet', 'ip', 'ip6', 'bridge', 'netdev']), 'inet', 'The family of the table.'),
+      table: optional(nftName, 'The table of the sets.', { example: 'fw4' }),
+      set4: optional(
+        nftName,
+        'The set for IPv4 addresses, with `type ipv4_addr` and `flags timeout`, without `auto-merge`: an address stays for its TTL, at least 10 s. It must exist.',
+        { example: 'video4' },
+      ),
+      set6: optional(nftName, 'The same for IPv6 addresses, with `type ipv6_addr`.', { example: 'video6' }),
+    },
+  ),
   metrics: group('Metrics, health checks and the status page.', {
     listen: option(
       orOff(listenAddress),

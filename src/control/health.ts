@@ -245,7 +245,16 @@ function* lists({ lists: seen }: Facts): Iterable<Finding> {
     }
 }
 
-function* operating({ draining, reload, waiting, unwritten, unserved, sharedCache, local }: Facts): Iterable<Finding> {
+function* operating({
+  draining,
+  reload,
+  waiting,
+  unwritten,
+  unserved,
+  sharedCache,
+  local,
+  unfilled = [],
+}: Facts): Iterable<Finding> {
   if (draining) yield finding('down', 'draining', 'it is being taken out of service');
   if (!reload.taken) {
     const words = 'the configuration file was refused when it was last read, and the one before is in force';
@@ -266,6 +275,7 @@ function* operating({ draining, reload, waiting, unwritten, unserved, sharedCach
       'is it running, and is cache.shared.url right? it is tried again by itself',
     );
   }
+  for (const words of unfilled) yield finding('weak', 'unfilled', words, 'check firewall_sets, and "nft list ruleset"');
   for (const each of local?.files ?? []) yield* localFile(each);
 }
 

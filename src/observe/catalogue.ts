@@ -111,6 +111,12 @@ export const COUNTERS = {
     labels: { list: OPEN, action: OPEN },
   },
   coalesced_queries_total: { help: 'Queries that shared the upstream exchange of another.', labels: {} },
+  rebinding_blocked_total: { help: 'Answers about public names that had private addresses.', labels: {} },
+  firewall_set_elements_total: {
+    help: 'Addresses for sets of the firewall (firewall_sets).',
+    labels: { result: ['added', 'failed'] },
+  },
+  firewall_set_late_replies_total: { help: 'Replies that left before their addresses were in the sets.', labels: {} },
   cache_hits_total: { help: 'Answers from cache.', labels: { kind: HIT_KINDS } },
   cache_misses_total: { help: 'Queries that the cache could not answer.', labels: {} },
   prefetch_total: {

@@ -183,6 +183,18 @@ export class Counting implements Observer {
     this.sharedExchanges.count++;
   }
 
+  screened(): void {
+    this.counters.rebinding_blocked_total.at().count++;
+  }
+
+  firewallSet(result: 'added' | 'failed', elements: number): void {
+    this.counters.firewall_set_elements_total.at(result).count += elements;
+  }
+
+  firewallSetLate(): void {
+    this.counters.firewall_set_late_replies_total.at().count++;
+  }
+
   server(label: string): ServerObserver {
     return this.servers.observe(label);
   }

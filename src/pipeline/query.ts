@@ -92,13 +92,22 @@ export class Query implements ClientQuery {
 
   /** The same query about another name, in wire form. */
   about(name: Buffer): Query {
-    const question = questionOf(name, this.type);
+    return this.other(name, this.type);
+  }
+
+  /** The same query for another type. */
+  asking(type: number): Query {
+    return this.other(questionName(this.question), type);
+  }
+
+  private other(name: Buffer, type: number): Query {
+    const question = questionOf(name, type);
     const key = cacheKey(question, this.checkingDisabled);
     return new Query(
       this.id,
       this.flags,
       question,
-      this.type,
+      type,
       this.opt,
       this.recurse,
       this.dnssecOk,

@@ -12,14 +12,21 @@ import type { Denials } from '../dnssec/denials.js';
 import type { LocalTable } from '../policy/local/table.js';
 import type { Matcher } from '../policy/access.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
+import type { FirewallSet } from '../policy/firewall-sets.js';
+import type { Dns64Settings } from '../policy/dns64.js';
+import type { Nat64Prefix } from '../policy/nat64.js';
+import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
+import type { SetFiller } from './set-filler.js';
 import type { Resolve, Stage } from './stage.js';
 import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
 import { denied } from './stages/denied.js';
+import { dns64 } from './stages/dns64.js';
 import { failedLately } from './stages/failed-lately.js';
+import { filled } from './stages/filled.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
@@ -28,6 +35,7 @@ import { local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
+import { screened } from './stages/screened.js';
 import { shared } from './stages/shared.js';
 import { specialNames } from './stages/special-names.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
@@ -59,6 +67,14 @@ export interface ResolverParts {
   /** Special-use names that are forwarded all the same, and names that are answered here. */
   readonly forwarded: () => readonly Buffer[];
   readonly localNames: () => LocalTable;
+  /** Which addresses go into which sets of the firewall. */
+  readonly firewallSets: () => readonly FirewallSet[];
+  readonly filler: Pick<SetFiller, 'missing' | 'fill'>;
+  /** Which names may have private addresses. */
+  readonly rebinding: () => RebindingSettings;
+  readonly dns64: () => Dns64Settings;
+  /** The prefix of the translator of this network (NAT64), if there is one. */
+  readonly nat64: () => Nat64Prefix | undefined;
   /** Which clients may read the cache with RD=0 (access.snoop). */
   readonly mayLook: Matcher;
   readonly observer: Observer;
@@ -119,11 +135,23 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     followed('portal', parts.ageNow),
     portal(parts),
 
+    // Above all stages that change addresses: the sets must have those that the client gets.
+    filled(parts),
+
     // Below `portal`: the page of a captive portal must be reached, whatever is on a list. Above `cached`: who asks decides
     // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
     // answers: an answer may lead to a name on a list by an alias.
     followed('list', parts.ageNow),
     listed(parts),
+
+    // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
+    // and all validation: A and AAAA are cached and validated as their zones have them, and addresses are made for the
+    // translator of this network at each reply.
+    dns64(parts),
+
+    // Above `cached`: answers are stored as they came, and the options in force at each reply decide which addresses a
+    // client gets. Below `portal`: sign-in pages have private addresses, and no visitor would get online.
+    screened(parts),
 
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),

@@ -17,6 +17,7 @@ import { ownAddresses } from '../pipeline/own-addresses.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
+import { Firewall } from './firewall.js';
 import { HealthLog } from './health-log.js';
 import { LocalNames } from './local-names.js';
 import { Network } from './network.js';
@@ -50,6 +51,7 @@ export class Core {
   readonly network: Network;
   readonly clients: Clients;
   readonly localNames: LocalNames;
+  readonly firewall: Firewall;
   readonly upstreams: Upstreams;
   /** The memory of ready replies, which front threads share. */
   readonly packets: SharedArrayBuffer;
@@ -96,7 +98,9 @@ export class Core {
     const readyBytes = plan.cacheBytes / READY_SHARE;
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
-    const { store, network, clients, localNames, upstreams } = this;
+    const forgotten = (): void => this.ready.clear();
+    this.firewall = opened.add(new Firewall({ ...common, forgotten }, plan));
+    const { store, network, clients, localNames, upstreams, firewall } = this;
     this.sharedCache = opened.add(
       new SharedCache(
         {
@@ -111,9 +115,10 @@ export class Core {
     const { sharedCache } = this;
     const policy = new ListPolicy(clock);
     const resolving = {
-      ...{ ...common, store, network, clients, localNames, upstreams, sharedCache, lists: policy, httpGet: httpGet() },
+      ...{ ...common, store, network, clients, localNames, upstreams, firewall },
+      ...{ sharedCache, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
-      forgotten: () => this.ready.clear(),
+      forgotten,
     };
     this.unreached = new LongUnreached(
       clock,
@@ -138,15 +143,18 @@ export class Core {
 
   /** The parts of it that a reload can change, in the order in which they commit. */
   get live(): readonly Live[] {
-    return [this.clients, this.localNames, this.lists, this.resolution, this.sharedCache, this.upstreams];
+    return [
+      ...[this.clients, this.localNames, this.lists, this.firewall],
+      ...[this.resolution, this.sharedCache, this.upstreams],
+    ];
   }
 
   /** The parts that other parts use. */
   get shared() {
-    const { ageNow, libc, store, network, clients, localNames, upstreams, packets, resolution } = this;
+    const { ageNow, libc, store, network, clients, localNames, firewall, upstreams, packets, resolution } = this;
     const { sharedCache, lists, counted } = this;
     return {
-      ...{ ageNow, libc, store, network, clients, localNames, upstreams, packets, resolution },
+      ...{ ageNow, libc, store, network, clients, localNames, firewall, upstreams, packets, resolution },
       ...{ sharedCache, lists, observer: counted.observer },
     };
   }
@@ -160,7 +168,7 @@ export class Core {
 
   /** The network, its resolvers or the route to the servers have changed: failed questions may succeed now. */
   networkChanged(what: NetworkChange): void {
-    this.resolution.forgetFailures();
+    this.resolution.networkChanged();
     this.upstreams.networkChanged(what);
   }
 }

@@ -6,6 +6,7 @@ import type { MonoMs } from '../base/time.js';
 import type { StateStore } from '../os/state-store.js';
 import type { OpenPortal } from '../policy/portal.js';
 import { findingsOf } from '../control/health.js';
+import type { Firewall } from './firewall.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
 import type { ListService } from './list-service.js';
@@ -28,6 +29,7 @@ export interface OverviewParts {
   readonly localNames: LocalNames;
   readonly counted: { readonly lately: LatelyOverview };
   readonly upstreams: Upstreams;
+  readonly firewall: Firewall;
   readonly resolution: Resolution;
   readonly sharedCache: SharedCache;
   readonly listeners: Listeners;
@@ -72,6 +74,7 @@ function factsOf(parts: OverviewParts): Facts {
     sessions: listeners.sessions,
     listening: listeners.listening,
     unserved: [...listeners.unserved, ...parts.web.unserved],
+    unfilled: parts.firewall.filler.problems,
     portal: portalOverview(resolution.portal.open),
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,

@@ -21,6 +21,10 @@ import type { ListFormat } from '../policy/lists/rule.js';
 import type { LeaseFormat } from '../policy/local/leases.js';
 import { recordFrom } from '../policy/local/record-text.js';
 import { LocalTable } from '../policy/local/table.js';
+import { type Dns64Settings, excluding } from '../policy/dns64.js';
+import type { FirewallSet } from '../policy/firewall-sets.js';
+import { nat64PrefixFrom } from '../policy/nat64.js';
+import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Route } from '../policy/routes.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
@@ -117,6 +121,8 @@ export interface ResolutionPlan {
   readonly prefetch: boolean;
   /** Whether names are answered from validated denials of others (RFC 8198). */
   readonly aggressive: boolean;
+  readonly rebinding: RebindingSettings;
+  readonly dns64: Dns64Settings;
   /** Names that go to the network's resolvers while a portal window is open; wire form, lower case. */
   readonly portalNames: readonly Buffer[];
   /** The URL that tells whether the network has a captive portal; undefined: none is looked for. */
@@ -185,6 +191,7 @@ export interface Plan {
   readonly resolution: ResolutionPlan;
   readonly lists: ListsPlan;
   readonly local: LocalPlan;
+  readonly firewallSets: readonly FirewallSet[];
   /** Whether the cache outlives a restart, and how often it is written. */
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
   /** Undefined: nothing is shared. */
@@ -230,6 +237,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     resolution: resolutionPlan(config),
     lists: listsPlan(config),
     local,
+    firewallSets: config.firewall_sets.map(firewallSet),
     allow: config.access.allow,
     snoop: config.access.snoop,
     perClient: config.access.per_client,
@@ -405,8 +413,13 @@ function listsPlan({ lists, clients }: Config): ListsPlan {
   };
 }
 
+function firewallSet({ zones, family, table = '', set4, set6 }: Config['firewall_sets'][number]): FirewallSet {
+  const named = (set: string | undefined): string | undefined => set && `${family} ${table} ${set}`;
+  return { zones: zones.map(wireName), set4: named(set4), set6: named(set6) };
+}
+
 function resolutionPlan(config: Config): ResolutionPlan {
-  const { dnssec, cache, portal } = config;
+  const { dnssec, cache, portal, rebinding, dns64 } = config;
   return {
     dnssec: dnssecModeOf(config),
     anchors: readAnchors(dnssec.trust_anchors.length > 0 ? dnssec.trust_anchors : BUILT_IN_ANCHORS),
@@ -431,6 +444,12 @@ function resolutionPlan(config: Config): ResolutionPlan {
     },
     prefetch: cache.prefetch,
     aggressive: cache.aggressive_nsec,
+    rebinding: { protect: rebinding.protect, allow: rebinding.allow.map(wireName) },
+    dns64: {
+      prefix: dns64.prefix === undefined ? undefined : nat64PrefixFrom(dns64.prefix),
+      discover: dns64.discover && dns64.prefix === undefined,
+      excludes: excluding(dns64.exclude),
+    },
     portalNames: portal.names.map(wireName),
     portalProbe: portal.detect === 'off' ? undefined : portal.detect,
   };

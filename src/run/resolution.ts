@@ -19,6 +19,7 @@ import type { CachedAnswer } from '../control/cache.js';
 import { bytesOf, type Outcome } from '../pipeline/answer.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
+import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
@@ -29,12 +30,14 @@ import { type Traced, trace } from '../pipeline/trace.js';
 import { denialRecords, restoreDenial } from '../pipeline/validation/denial-records.js';
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
+import { type Nat64Prefix, nat64Text } from '../policy/nat64.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
 import { cacheKey, keyWithoutRoutes } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { LocalNames } from './local-names.js';
+import type { Firewall } from './firewall.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
@@ -61,6 +64,7 @@ export interface ResolutionParts {
   readonly sharedCache: SharedCache;
   readonly lists: ListPolicy;
   readonly localNames: LocalNames;
+  readonly firewall: Firewall;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
   readonly httpGet: HttpGet;
@@ -84,6 +88,9 @@ const FAILURES_SHARE = 16;
 const QUESTION_BYTES = 1 << 18;
 /** Options that earlier verdicts depend on. */
 const VERDICT_OPTIONS = ['dnssec.mode', 'dnssec.trust_anchors', 'dnssec.sha1', 'dnssec.max_nsec3_iterations'];
+
+/** Options that say how stored answers are changed for clients. */
+const ANSWER_OPTIONS = ['rebinding.protect', 'rebinding.allow', 'dns64.prefix', 'dns64.discover', 'dns64.exclude'];
 
 const PORTAL_END_WORDS: Readonly<Record<DetectionEnd, string>> = {
   free: 'the captive portal lets everything through now',
@@ -109,6 +116,7 @@ export class Resolution implements Live {
     'cache.stale_exclude',
     'cache.prefetch',
     'cache.aggressive_nsec',
+    ...ANSWER_OPTIONS,
   ];
   readonly options = Resolution.options;
   /** The captive portal window, */
@@ -129,6 +137,8 @@ export class Resolution implements Live {
   private readonly validations: Validations;
   private readonly resolver: Resolver;
   private readonly jobs: Jobs;
+  /** The prefix of the network's translator, if it is not configured. */
+  private readonly nat64: Nat64Discovery;
   /** Looks up records that authenticate servers. */
   readonly proven: ProvenLookup;
   private plan: ResolutionPlan;
@@ -137,7 +147,7 @@ export class Resolution implements Live {
     private readonly parts: ResolutionParts,
     { resolution, cacheBytes }: Plan,
   ) {
-    const { clock, log, observer, ageNow, upstreams, clients, localNames } = parts;
+    const { clock, log, observer, ageNow, upstreams, clients, localNames, firewall } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
     const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE, FAILURES_SHARE];
@@ -169,6 +179,11 @@ export class Resolution implements Live {
       remembered: this.remembered,
       restored: key => this.answers.doubtful(key, ageNow()),
     });
+    this.nat64 = new Nat64Discovery({
+      ...{ clock, upstream: upstreams.asked },
+      changed: prefix => this.prefixChanged(prefix),
+      due: () => this.jobs.lookAgain(),
+    });
     this.resolver = new Resolver({
       answers: this.answers,
       failures: this.failures,
@@ -186,6 +201,11 @@ export class Resolution implements Live {
       routes: () => upstreams.routes,
       forwarded: () => this.plan.forwarded,
       localNames: () => localNames.table,
+      firewallSets: () => firewall.sets,
+      filler: firewall.filler,
+      rebinding: () => this.plan.rebinding,
+      dns64: () => this.plan.dns64,
+      nat64: () => this.plan.dns64.prefix ?? this.nat64.prefix,
       mayLook: address => clients.mayLook(address),
       observer,
       ageNow,
@@ -203,6 +223,8 @@ export class Resolution implements Live {
     this.jobs = new Jobs(clock);
     this.jobs.add(trustAnchorJob({ ...asking, points: () => this.trust.points, validates: () => this.validates }));
     this.jobs.add(this.portalJob());
+    this.jobs.add(this.nat64.job);
+    this.nat64.configure(resolution.dns64.discover);
     this.detection.configure(resolution.portalProbe !== undefined);
   }
 
@@ -323,11 +345,17 @@ export class Resolution implements Live {
     this.resolver.forgetFailures();
   }
 
+  /** What the network of before has told counts no more. */
+  networkChanged(): void {
+    this.forgetFailures();
+    this.nat64.networkChanged();
+  }
+
   /** Other servers are asked. @param zones whose answers of before come from servers that are not asked about them any more */
   serversExchanged(zones: readonly Buffer[]): void {
     const names = zones.map(nameOf);
     if (names.length > 0) this.forget(name => names.some(zone => isWithin(name, zone)));
-    this.forgetFailures();
+    this.networkChanged();
   }
 
   /** The portal window was opened or closed. Ready replies are given without a look at its names. */
@@ -379,6 +407,7 @@ export class Resolution implements Live {
     this.plan = next;
     this.portal.configure(next.portalNames);
     this.exchangeDetection(before, next);
+    this.nat64.configure(next.dns64.discover);
     if (points !== undefined) this.trust.take(points);
     const other =
       points !== undefined ||
@@ -393,7 +422,7 @@ export class Resolution implements Live {
       // Questions in flight do not store zone states any more, either.
       this.validator.zones.clear();
     } else for (const name of changed) this.forget(each => isWithin(each, name));
-    // Replies that are ready are given without a look at the portal's names.
+    // Replies that are ready are given without a look at the portal's names, and as the options of before made them.
     this.parts.forgotten();
     this.forgetFailures();
     this.jobs.lookAgain();
@@ -403,6 +432,13 @@ export class Resolution implements Live {
     this.detection.configure(next.portalProbe !== undefined);
     // Another URL may get another answer.
     if (JSON.stringify(before.portalProbe) !== JSON.stringify(next.portalProbe)) this.detection.trigger('start');
+  }
+
+  private prefixChanged(prefix: Nat64Prefix | undefined): void {
+    const { log, forgotten } = this.parts;
+    const text = prefix && nat64Text(prefix);
+    log.info({ prefix: text }, text === undefined ? 'no NAT64 here: no addresses are made' : `NAT64 prefix ${text}`);
+    forgotten();
   }
 
   private portalJob(): Job {

@@ -148,6 +148,7 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /^the list ads is not current, and its rules of before are in force: \/x: it is a directory$/,
     /lists refresh/,
   ],
+  unfilled: [{ unfilled: ['the set inet fw4 v4 cannot be filled: x'] }, 'weak', /cannot be filled/, /firewall_sets/],
   unwritten: [{ unwritten: ['/x cannot be written'] }, 'weak', /^\/x cannot be written$/],
   shared_cache: [
     { sharedCache: { at: 'off', why: 'connection refused' } },

@@ -47,7 +47,10 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     tested.handle(message, client, bytes => (reply = bytes));
     return reply && messageToText(reply);
   };
-  return { tested, handle, count, packets, noted: (to: FrontParts['noted']) => void (note = to) };
+  return {
+    ...{ tested, handle, count, packets, forget: () => packets.clear() },
+    noted: (to: FrontParts['noted']) => void (note = to),
+  };
 }
 /** An answer from upstream that may be kept. */
 function answerOf(query: Query): Answer {
@@ -219,5 +222,23 @@ await t.test('while queries are noted, no ready replies are made: those would no
   handle(queryMessage('x.example'));
   handle(queryMessage('x.example'));
   t.equal(asked, 3, 'read at each question');
+  t.end();
+});
+
+await t.test('a reply to a query that came before ready replies were forgotten is not kept ready', t => {
+  const waiting: (() => void)[] = [];
+  let asked = 0;
+  const { handle, forget } = setUp((query, settle) => {
+    asked++;
+    waiting.push(() => settle(answerOf(query)));
+  });
+  handle(queryMessage('x.example'));
+  forget();
+  waiting.pop()?.();
+  handle(queryMessage('x.example'));
+  t.equal(asked, 2, 'the rules for answers may be others now');
+  waiting.pop()?.();
+  t.match(handle(queryMessage('x.example')), { answers: [{ data: '192.0.2.1' }] });
+  t.equal(asked, 2, 'and the next one is kept');
   t.end();
 });

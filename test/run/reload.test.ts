@@ -5,6 +5,7 @@ import t from 'tap';
 import { OPTIONS } from '../../src/config/options.js';
 import { Clients } from '../../src/run/clients.js';
 import { LocalNames } from '../../src/run/local-names.js';
+import { Firewall } from '../../src/run/firewall.js';
 import { FileReload } from '../../src/run/file-reload.js';
 import { ListService } from '../../src/run/list-service.js';
 import { Listeners } from '../../src/run/listeners.js';
@@ -19,7 +20,7 @@ import { Web } from '../../src/run/web.js';
 import { planFor } from '../fixtures/plans.js';
 
 const LIVE = [
-  ...[Clients, ListService, LocalNames, Upstreams, Resolution, Logging, Listeners],
+  ...[Clients, ListService, LocalNames, Firewall, Upstreams, Resolution, Logging, Listeners],
   ...[CacheSnapshot, SharedCache, Web, FileReload],
 ];
 

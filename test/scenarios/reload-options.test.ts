@@ -14,6 +14,7 @@ import { play, type Row } from './options/row.js';
 import { ROUTING } from './options/routing.js';
 import { SHARING } from './options/sharing.js';
 import { STALE } from './options/stale.js';
+import { TRANSLATING } from './options/translating.js';
 import { UPSTREAM } from './options/upstream.js';
 import { WRITING } from './options/writing.js';
 
@@ -26,6 +27,7 @@ const ROWS: readonly Row[] = [
   ...LISTS,
   ...STALE,
   ...SHARING,
+  ...TRANSLATING,
   ...WRITING,
   ...LISTENING,
 ];

@@ -1,0 +1,222 @@
+// Sets of the firewall: what is put into them and when, and what a reply waits for.
+
+import t from 'tap';
+
+import type { Outcome } from '../../src/pipeline/answer.js';
+import { MOST_WAIT_MS, type RunCommands } from '../../src/pipeline/set-filler.js';
+import { commandsOf } from '../../src/policy/firewall-sets.js';
+import { nat64PrefixFrom } from '../../src/policy/nat64.js';
+import { fakeClock } from '../fixtures/clock.js';
+import { describe } from '../fixtures/described.js';
+import { responseTo } from '../fixtures/messages.js';
+import { wireName } from '../fixtures/records.js';
+import { type Resolving, resolving } from '../fixtures/resolving.js';
+
+/** nft, as a test has it: commands wait until `end` is called. */
+class FakeNft {
+  readonly batches: string[] = [];
+  private readonly waiting: ((problem: string | undefined) => void)[] = [];
+
+  readonly run: RunCommands = (commands, then) => {
+    // One `add` for each address is enough to look at.
+    this.batches.push(
+      commands
+        .split('\n')
+        .filter((line, i) => i % 3 === 0 && line !== '')
+        .join('; '),
+    );
+    this.waiting.push(then);
+  };
+
+  end(problem?: string): void {
+    this.waiting.shift()?.(problem);
+  }
+}
+
+const ANSWERS: Readonly<Record<string, string>> = {
+  'a.video.': 'a.video. 300 A 192.0.2.1\na.video. 300 A 192.0.2.2',
+  'b.video.': 'b.video. 300 A 192.0.2.3',
+  'zero.video.': 'zero.video. 0 A 192.0.2.4',
+  'alias.video.': 'alias.video. 300 CNAME x.cdn.\nx.cdn. 60 A 192.0.2.5',
+  'both.video.': 'both.video. 300 A 192.168.1.1\nboth.video. 300 A 192.0.2.6',
+  'www.example.': 'www.example. 300 A 192.0.2.7',
+};
+
+function filling(): { readonly it: Resolving; readonly nft: FakeNft } {
+  const nft = new FakeNft();
+  const it = resolving(
+    (query, name) => {
+      const answers = ANSWERS[name];
+      return responseTo(query, answers === undefined || query.includes(AAAA) ? {} : { answers });
+    },
+    { clock: fakeClock(), nft: nft.run },
+  );
+  it.settings.firewallSets = [{ zones: [wireName('video.')], set4: 'inet fw4 v4', set6: 'inet fw4 v6' }];
+  return { it, nft };
+}
+
+const AAAA = Buffer.from([0, 0, 28, 0, 1]);
+const add = (address: string, seconds = 300, set = 'inet fw4 v4'): string =>
+  `add element ${set} { ${address} timeout ${seconds}s }`;
+const shown = (outcomes: readonly Outcome[]): string => outcomes.map(describe).join('; ');
+
+await t.test('the addresses are in their set before the client has them, for their TTL', t => {
+  const { it, nft } = filling();
+  const outcomes = it.ask('a.video.');
+  t.same(nft.batches, [`${add('192.0.2.1')}; ${add('192.0.2.2')}`]);
+  t.same(outcomes, [], 'the reply waits');
+  nft.end();
+  t.equal(shown(outcomes), 'NOERROR a.video. 300 A, a.video. 300 A');
+  t.equal(it.recorder.count('firewallSet', 'added', 2), 1);
+  t.end();
+});
+
+await t.test('an address is added anew in one transaction: else its time would stay as it was', t => {
+  const lines = commandsOf('inet fw4 v4', new Map([['192.0.2.3', 300]]))
+    .trim()
+    .split('\n');
+  t.same(lines, [add('192.0.2.3'), 'delete element inet fw4 v4 { 192.0.2.3 }', add('192.0.2.3')]);
+  t.end();
+});
+
+await t.test('other names are not looked at, and wait for nothing', t => {
+  const { it, nft } = filling();
+  t.equal(shown(it.ask('www.example.')), 'NOERROR www.example. 300 A');
+  t.equal(it.ask('a.video.', { type: 'TXT' }).length, 1);
+  t.same(nft.batches, []);
+  t.end();
+});
+
+await t.test(
+  'what is in its set already waits for nothing, from the cache, and is put there again after a while',
+  async t => {
+    const { it, nft } = filling();
+    it.ask('b.video.');
+    nft.end();
+    const [again] = it.ask('b.video.');
+    t.match(again, { origin: 'cache' });
+    t.equal(nft.batches.length, 1);
+    await it.clock.advance(11_000);
+    const later = it.ask('b.video.');
+    t.same(nft.batches.slice(1), [add('192.0.2.3', 289)], 'rules may have been loaded anew, which empties sets');
+    nft.end();
+    t.equal(later.length, 1);
+    t.end();
+  },
+);
+
+await t.test('such answers are never kept ready: front threads would give them past the sets', t => {
+  const { it, nft } = filling();
+  const first = it.ask('b.video.');
+  nft.end();
+  for (const [outcome] of [first, it.ask('b.video.')])
+    t.equal(outcome?.at === 'answer' && outcome.mayBeKeptReady, false);
+  const [other] = it.ask('www.example.');
+  t.equal(other?.at === 'answer' && other.mayBeKeptReady, true);
+  t.end();
+});
+
+await t.test('the end of an alias counts under the name that was asked for; a TTL of 0 is ten seconds', t => {
+  const { it, nft } = filling();
+  it.ask('alias.video.');
+  t.same(nft.batches, [add('192.0.2.5', 60)]);
+  nft.end();
+  it.ask('zero.video.');
+  t.same(nft.batches.slice(1), [add('192.0.2.4', 10)]);
+  t.end();
+});
+
+await t.test('the sets get what the client gets: addresses that are made, and none that are left out', t => {
+  const { it, nft } = filling();
+  it.settings.nat64 = nat64PrefixFrom('64:ff9b::/96');
+  it.settings.rebinding = { protect: true, allow: [] };
+  it.ask('b.video.', { type: 'AAAA' });
+  t.same(nft.batches, [add('64:ff9b::c000:203', 300, 'inet fw4 v6')]);
+  nft.end();
+  it.ask('both.video.');
+  t.same(nft.batches.slice(1), [add('192.0.2.6')]);
+  t.end();
+});
+
+await t.test('one batch runs at a time; what comes meanwhile is the next one', t => {
+  const { it, nft } = filling();
+  const one = it.ask('a.video.');
+  const two = it.ask('b.video.');
+  const three = it.ask('zero.video.');
+  t.equal(nft.batches.length, 1);
+  nft.end();
+  t.same([one.length, two.length, three.length], [1, 0, 0]);
+  t.same(nft.batches.slice(1), [`${add('192.0.2.3')}; ${add('192.0.2.4', 10)}`]);
+  nft.end();
+  t.same([one.length, two.length, three.length], [1, 1, 1]);
+  t.end();
+});
+
+await t.test('no reply waits longer than the bound; it is counted, and the set is filled all the same', async t => {
+  const { it, nft } = filling();
+  const outcomes = it.ask('b.video.');
+  await it.clock.advance(MOST_WAIT_MS - 1);
+  t.equal(outcomes.length, 0);
+  await it.clock.advance(1);
+  t.equal(shown(outcomes), 'NOERROR b.video. 300 A');
+  t.equal(it.recorder.count('firewallSetLate'), 1);
+  nft.end();
+  t.equal(outcomes.length, 1, 'and given once');
+  t.equal(it.recorder.count('firewallSet', 'added', 1), 1);
+  t.end();
+});
+
+await t.test('a set that cannot be filled is told and counted, and nobody waits for it for a while', async t => {
+  const { it, nft } = filling();
+  const first = it.ask('b.video.');
+  nft.end('No such file or directory');
+  t.equal(shown(first), 'NOERROR b.video. 300 A', 'the reply goes');
+  t.same(it.filler.problems, ['the set inet fw4 v4 cannot be filled: No such file or directory']);
+  t.equal(it.ask('a.video.').length, 1);
+  t.equal(nft.batches.length, 1);
+  t.ok(it.recorder.count('firewallSet', 'failed') >= 2);
+  await it.clock.advance(1000);
+  it.ask('a.video.');
+  t.equal(nft.batches.length, 2);
+  nft.end('No such file or directory');
+  await it.clock.advance(1000);
+  it.ask('a.video.');
+  t.equal(nft.batches.length, 2, 'ever longer');
+  await it.clock.advance(1000);
+  it.ask('a.video.');
+  nft.end();
+  t.same(it.filler.problems, [], 'until it works');
+  t.end();
+});
+
+await t.test('a set that cannot be filled does no harm to another one', t => {
+  const { it, nft } = filling();
+  it.settings.firewallSets = ['inet fw4 none', 'inet fw4 v4'].map(set4 => ({
+    zones: [wireName('video.')],
+    set4,
+    set6: undefined,
+  }));
+  const outcomes = it.ask('b.video.');
+  t.same(nft.batches, [add('192.0.2.3', 300, 'inet fw4 none')]);
+  nft.end('No such file or directory');
+  t.equal(outcomes.length, 0, 'the other one is waited for');
+  t.same(nft.batches.slice(1), [add('192.0.2.3')]);
+  nft.end();
+  t.equal(outcomes.length, 1);
+  t.equal(it.filler.problems.length, 1);
+  t.end();
+});
+
+await t.test('when it is closed, replies go at once', t => {
+  const { it, nft } = filling();
+  const waiting = [it.ask('b.video.'), it.ask('a.video.')];
+  it.filler.close();
+  t.equal(it.ask('zero.video.').length, 1);
+  nft.end('ended');
+  t.same(
+    waiting.map(each => each.length),
+    [1, 1],
+  );
+  t.equal(nft.batches.length, 1);
+  t.end();
+});
