@@ -111,7 +111,13 @@ export class Resolver {
 }
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
-function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
+const stagesOf = (parts: ResolverParts, stale: StaleAnswers): readonly Stage[] => [
+  ...decidingStages(parts),
+  ...findingStages(parts, stale),
+];
+
+/** Those that decide, for each client and at each reply, what is given. They stand above all that is cached. */
+function decidingStages(parts: ResolverParts): readonly Stage[] {
   const named = { ...parts, wallNow: () => wallSecOf(parts.clock.wallMs()) };
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
@@ -152,7 +158,12 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // Above `cached`: answers are stored as they came, and the options in force at each reply decide which addresses a
     // client gets. Below `portal`: sign-in pages have private addresses, and no visitor would get online.
     screened(parts),
+  ];
+}
 
+/** Those that find the answer, which is the same for all. */
+function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
+  return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),
 
@@ -175,8 +186,8 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // `coalesced`: a client that repeats a failed question must not start another exchange with upstream.
     failedLately(parts),
 
-    // Around all expensive work, the question to the shared store included. Below `cached`: otherwise every hit would enter and leave its table. Above `kept`: an
-    // answer is stored once, not once for each client that waits.
+    // Around all expensive work, the question to the shared store included. Below `cached`: otherwise every hit would
+    // enter and leave its table. Above `kept`: an answer is stored once, not once for each client that waits.
     coalesced(parts),
 
     // Below `coalesced`: one question to the store for all clients that wait. Above `kept`: what it has was kept by
@@ -194,8 +205,7 @@ function stagesOf(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
     // bogus.
     routed(parts),
 
-    // While it waits for the answer, it sends queries for the chain of trust, and it may ask
-    // again.
+    // While it waits for the answer, it sends queries for the chain of trust, and it may ask again.
     validated(parts.validations),
 
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.

@@ -23,7 +23,7 @@ import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
-import { Resolver } from '../pipeline/resolver.js';
+import { Resolver, type ResolverParts } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { type Traced, trace } from '../pipeline/trace.js';
@@ -147,7 +147,7 @@ export class Resolution implements Live {
     private readonly parts: ResolutionParts,
     { resolution, cacheBytes }: Plan,
   ) {
-    const { clock, log, observer, ageNow, upstreams, clients, localNames, firewall } = parts;
+    const { clock, log, observer, ageNow, upstreams } = parts;
     this.plan = resolution;
     this.cacheBytes = cacheBytes;
     const others = [READY_SHARE, ZONES_SHARE, REMEMBERED_SHARE, DENIALS_SHARE, FAILURES_SHARE];
@@ -184,32 +184,7 @@ export class Resolution implements Live {
       changed: prefix => this.prefixChanged(prefix),
       due: () => this.jobs.lookAgain(),
     });
-    this.resolver = new Resolver({
-      answers: this.answers,
-      failures: this.failures,
-      shared: () => this.parts.sharedCache.answers,
-      denials: this.denials,
-      aggressive: () => this.plan.aggressive,
-      upstream: upstreams.asked,
-      ttlLimits: () => this.plan.ttlLimits,
-      stale: () => this.plan.stale,
-      prefetches: () => this.plan.prefetch,
-      clock,
-      validations: this.validations,
-      portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
-      lists: parts.lists,
-      routes: () => upstreams.routes,
-      forwarded: () => this.plan.forwarded,
-      localNames: () => localNames.table,
-      firewallSets: () => firewall.sets,
-      filler: firewall.filler,
-      rebinding: () => this.plan.rebinding,
-      dns64: () => this.plan.dns64,
-      nat64: () => this.plan.dns64.prefix ?? this.nat64.prefix,
-      mayLook: address => clients.mayLook(address),
-      observer,
-      ageNow,
-    });
+    this.resolver = new Resolver(this.resolverParts());
     this.proven = provenLookup({
       ...{ clock, log, observer, ageNow },
       // A server must not be authenticated by records whose dates are wrong, whatever its name.
@@ -226,6 +201,37 @@ export class Resolution implements Live {
     this.jobs.add(this.nat64.job);
     this.nat64.configure(resolution.dns64.discover);
     this.detection.configure(resolution.portalProbe !== undefined);
+  }
+
+  /** What the stages use. */
+  private resolverParts(): ResolverParts {
+    const { clock, observer, ageNow, upstreams, clients, localNames, firewall, lists, sharedCache } = this.parts;
+    return {
+      answers: this.answers,
+      failures: this.failures,
+      shared: () => sharedCache.answers,
+      denials: this.denials,
+      aggressive: () => this.plan.aggressive,
+      upstream: upstreams.asked,
+      ttlLimits: () => this.plan.ttlLimits,
+      stale: () => this.plan.stale,
+      prefetches: () => this.plan.prefetch,
+      clock,
+      validations: this.validations,
+      portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
+      lists,
+      routes: () => upstreams.routes,
+      forwarded: () => this.plan.forwarded,
+      localNames: () => localNames.table,
+      firewallSets: () => firewall.sets,
+      filler: firewall.filler,
+      rebinding: () => this.plan.rebinding,
+      dns64: () => this.plan.dns64,
+      nat64: () => this.plan.dns64.prefix ?? this.nat64.prefix,
+      mayLook: address => clients.mayLook(address),
+      observer,
+      ageNow,
+    };
   }
 
   /** All that is cached and may be used after a restart. */
