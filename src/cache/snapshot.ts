@@ -1,7 +1,7 @@
 // A snapshot of what is cached, as octets: for a file that outlives a restart. It is written and read in pieces, each with
 // a checksum, so that neither holds up the event loop and damage is found before anything of a piece is used.
 //
-//   file    MAGIC · piece, piece, …, end
+//   file    MAGIC · settings · piece, piece, …, end
 //   piece   octets u32 · CRC-32 u32 · records
 //   record  kind u8 · (u8) · key octets u16 · label octets u16 · (u16) · payload octets u32 · stored at f64 · key · label · payload
 //   end     END u32 · number of records u32
@@ -33,6 +33,9 @@ export interface Moment {
 /** The first octets of a file. The number is the version: a file of another one is not read. */
 const MAGIC = Buffer.from('dotstub cache 1\n');
 const KINDS = ['answer', 'lookup', 'denial'] as const;
+/** SHA-256 in hexadecimal. */
+const SETTINGS_BYTES = 64;
+const NO_SETTINGS = '-'.repeat(SETTINGS_BYTES);
 const PIECE_HEAD_BYTES = 8;
 const RECORD_HEAD_BYTES = 20;
 const END = 0xffffffff;
@@ -44,9 +47,20 @@ const MOST_PIECE_BYTES = PIECE_BYTES + (1 << 18);
 /** The difference between the clocks, in seconds. */
 const offsetOf = ({ ageNow, wallNow }: Moment): number => wallNow / 1000 - ageNow;
 
-/** Writes records. They may change between two pieces. */
-export function* snapshotPieces(records: Iterable<SnapshotRecord>, now: Moment): Iterable<Buffer> {
-  yield MAGIC;
+/** The first octets of a file that was written under these settings. */
+const headOf = (settings: string): Buffer =>
+  Buffer.concat([MAGIC, Buffer.alloc(SETTINGS_BYTES).fill(settings.slice(0, SETTINGS_BYTES), 0, settings.length)]);
+
+/**
+ * Writes records. They may change between two pieces.
+ * @param settings a digest of the options that answers and verdicts depend on: under others, they are not used
+ */
+export function* snapshotPieces(
+  records: Iterable<SnapshotRecord>,
+  now: Moment,
+  settings: string = NO_SETTINGS,
+): Iterable<Buffer> {
+  yield headOf(settings);
   const offset = offsetOf(now);
   let parts: Buffer[] = [];
   let bytes = 0;
@@ -92,6 +106,9 @@ function piece(records: readonly Buffer[]): Buffer {
 /** Why a file is not read, or not further; a sentence without a full stop. */
 export class SnapshotError extends Error {}
 
+/** It was written under other settings: what it says may not hold under these. */
+export class OtherSettings extends SnapshotError {}
+
 /** Made when it is thrown: to make an error takes longer than to read a record. */
 const malformed = (): SnapshotError => new SnapshotError('it is damaged: a record is malformed');
 
@@ -103,9 +120,12 @@ export class SnapshotReader {
   private count = 0;
   private lastLabel = { octets: Buffer.alloc(0), text: '' };
   private readonly offset: number;
+  private readonly head: Buffer;
 
-  constructor(now: Moment) {
+  /** @param settings as for `snapshotPieces` */
+  constructor(now: Moment, settings: string = NO_SETTINGS) {
     this.offset = offsetOf(now);
+    this.head = headOf(settings);
   }
 
   /**
@@ -139,11 +159,13 @@ export class SnapshotReader {
   private step(octets: Buffer, records: SnapshotRecord[]): number {
     switch (this.at) {
       case 'magic':
-        if (octets.length < MAGIC.length) return 0;
+        if (octets.length < this.head.length) return 0;
         if (!octets.subarray(0, MAGIC.length).equals(MAGIC))
           throw new SnapshotError('it is not a snapshot that this version can read');
+        if (!octets.subarray(0, this.head.length).equals(this.head))
+          throw new OtherSettings('it was written under other settings');
         this.at = 'pieces';
-        return MAGIC.length;
+        return this.head.length;
       case 'pieces':
         return octets.length < PIECE_HEAD_BYTES ? 0 : this.piece(octets, records);
       case 'end':

@@ -1,11 +1,19 @@
 // The cache on disk: read after the start, written now and then and at the end.
 
+import { createHash } from 'node:crypto';
+
 import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
-import { SnapshotError, snapshotPieces, SnapshotReader, type SnapshotRecord } from '../cache/snapshot.js';
+import {
+  OtherSettings,
+  SnapshotError,
+  snapshotPieces,
+  SnapshotReader,
+  type SnapshotRecord,
+} from '../cache/snapshot.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
-import type { Plan } from './plan.js';
+import { type Plan, SNAPSHOT_SETTINGS } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
 /** What is kept, and where. */
@@ -32,6 +40,7 @@ const SOON_MS = 5000;
 export class CacheSnapshot implements Live {
   static readonly options = ['cache.persist', 'cache.save_every'];
   readonly options = CacheSnapshot.options;
+  readonly dependsOn = SNAPSHOT_SETTINGS;
   private plan: Plan['snapshot'];
   private savedAt: MonoMs;
   private savedEpoch: number;
@@ -81,7 +90,8 @@ export class CacheSnapshot implements Live {
     this.savedAt = clock.monotonicMs();
     this.savedEpoch = epoch();
     if (!this.plan.isOn) return;
-    store.write(FILE, () => snapshotPieces(records(), { ageNow: ageNow(), wallNow: clock.wallMs() }), LOST);
+    const settings = digestOf(this.plan.settings);
+    store.write(FILE, () => snapshotPieces(records(), { ageNow: ageNow(), wallNow: clock.wallMs() }, settings), LOST);
   }
 
   /** Writes it now. Returns why it could not be written. */
@@ -116,7 +126,7 @@ export class CacheSnapshot implements Live {
   private async read(): Promise<void> {
     const { store, log, clock, ageNow, restore, epoch } = this.parts;
     const since = epoch();
-    const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() });
+    const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() }, digestOf(this.plan.settings));
     let read = 0;
     try {
       for await (const chunk of store.pieces(FILE)) {
@@ -133,7 +143,10 @@ export class CacheSnapshot implements Live {
       log.info({ records: read }, `the cache has ${read} records of before the restart`);
     } catch (error) {
       if (!(error instanceof SnapshotError)) throw error;
-      log.warn({ file: FILE, records: read }, `${FILE} is not used any further: ${error.message}`);
+      if (error instanceof OtherSettings) log.info({ file: FILE }, `${FILE} is not used: ${error.message}`);
+      else log.warn({ file: FILE, records: read }, `${FILE} is not used any further: ${error.message}`);
     }
   }
 }
+
+const digestOf = (settings: string): string => createHash('sha256').update(settings).digest('hex');

@@ -192,8 +192,8 @@ export interface Plan {
   readonly lists: ListsPlan;
   readonly local: LocalPlan;
   readonly firewallSets: readonly FirewallSet[];
-  /** Whether the cache outlives a restart, and how often it is written. */
-  readonly snapshot: { readonly isOn: boolean; readonly everyMs: number };
+  /** Whether the cache outlives a restart, how often it is written, and a text of the options that it depends on. */
+  readonly snapshot: { readonly isOn: boolean; readonly everyMs: number; readonly settings: string };
   /** Undefined: nothing is shared. */
   readonly shared: SharedPlan | undefined;
   readonly allow: readonly Network[];
@@ -242,7 +242,10 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     snoop: config.access.snoop,
     perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },
-    snapshot: { isOn: config.cache.persist, everyMs: config.cache.save_every },
+    snapshot: {
+      ...{ isOn: config.cache.persist, everyMs: config.cache.save_every },
+      settings: JSON.stringify(SNAPSHOT_SETTINGS.map(path => texts.get(path))),
+    },
     shared,
     cacheBytes: config.cache.size,
     stateDirectory: config.state_directory,
@@ -471,6 +474,9 @@ export const SHARED_SETTINGS = [
   'cache.max_ttl',
   'cache.negative_max_ttl',
 ] as const;
+
+/** The options that what is cached depends on: a restart with others must not use what was written under these. */
+export const SNAPSHOT_SETTINGS = [...SHARED_SETTINGS, 'routes'] as const;
 
 function sharedPlan(
   { cache: { shared } }: Config,

@@ -16,9 +16,11 @@ export interface Prepared {
 export interface Live {
   /** The options that it brings into force. */
   readonly options: readonly string[];
+  /** Options of other parts that it must know: what it keeps depends on them. */
+  readonly dependsOn?: readonly string[];
   /**
    * Reads, checks, builds and opens what the next plan needs; the plan in force is not affected. Called if one of its
-   * options has changed. @throws StartError if the next plan cannot come into force
+   * options, or of those that it depends on, has changed. @throws StartError if the next plan cannot come into force
    */
   prepare(next: Plan): Prepared | Promise<Prepared>;
 }
@@ -94,7 +96,9 @@ export class Reload {
   private async exchange(next: Plan): Promise<Reloaded> {
     const changed = changedOptions(this.current, next).filter(path => !WITHOUT_EFFECT.has(path));
     const now = changed.filter(path => !RESTART.has(path));
-    const concerned = this.parts.filter(({ options }) => options.some(path => now.includes(path)));
+    const concerned = this.parts.filter(({ options, dependsOn = [] }) =>
+      [...options, ...dependsOn].some(path => now.includes(path)),
+    );
     const prepared: Prepared[] = [];
     try {
       for (const part of concerned) prepared.push(await part.prepare(next));

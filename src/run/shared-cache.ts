@@ -40,9 +40,9 @@ export class SharedCache implements Live {
     'cache.shared.key_file',
     'cache.shared.password_file',
     'cache.shared.timeout',
-    ...SHARED_SETTINGS,
   ];
   readonly options = SharedCache.options;
+  readonly dependsOn = SHARED_SETTINGS;
   /** Undefined: nothing is shared. */
   private now: InForce | undefined;
   /** Answers that were stored up to then are not used. */

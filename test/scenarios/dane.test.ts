@@ -248,8 +248,8 @@ void t.test('after a restart, kept records prove the server, and the first quest
   await rig.daemon.stop();
   dane.asked.splice(0);
   await rig.start(config);
-  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
-  t.same(dane.asked, ['A www.example.']);
+  t.equal(await rig.answer('after.fresh.example'), 'NOERROR 192.0.2.99');
+  t.same(dane.asked, ['A after.fresh.example.']);
 });
 
 void t.test('a roll of the key with both records published fails no query', async t => {

@@ -1,6 +1,7 @@
 // The cache over a restart: orderly, and with a process that is killed while it writes.
 
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,6 +18,7 @@ import { stateStore } from '../../src/os/state-store.js';
 import { ask } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
 import { manyAnswers, snapshotOf } from '../fixtures/many-answers.js';
+import { planFor } from '../fixtures/plans.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
 import { eventually, Rig } from '../fixtures/rig.js';
@@ -71,22 +73,48 @@ await t.test('a file that is damaged is said to be, and the daemon starts', asyn
   }
 });
 
+await t.test('answers that were cached under other settings are not used', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test');
+  const upstream = { servers: [main.entry] };
+  await rig.start({ upstream, dnssec: { mode: 'off' } });
+  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  await rig.daemon.stop();
+  main.asked.splice(0);
+  // Nobody has checked them, and from now on somebody does.
+  await rig.start({ upstream, dnssec: { mode: 'require' } });
+  await eventually(() => rig.lines.some(each => each.includes('written under other settings')), true);
+  await rig.answer('www.example');
+  t.ok(main.asked.includes('www.example'));
+  await rig.reload({ upstream, dnssec: { mode: 'off' } });
+  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  await rig.daemon.stop();
+  main.asked.splice(0);
+  await rig.start({ upstream, dnssec: { mode: 'off' } });
+  t.equal(await eventually(() => rig.overview().cache.entries > 0, true), true, 'those of after a reload are');
+  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  t.notOk(main.asked.includes('www.example'));
+});
+
 await t.test(`${ANSWERS} answers are read after listening has begun, and questions are answered meanwhile`, async t => {
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
   mkdirSync(join(directory.path, 'state'));
   const file = join(directory.path, 'state/cache.snapshot');
-  const snapshot = snapshotOf(manyAnswers(ANSWERS, 64 << 20));
-  writeFileSync(file, snapshot, { mode: 0o600 });
   const at = { address: '127.0.0.1', port: await freePort() };
-  const daemon = await startDotstub(`
+  const config = `
 listen: ["127.0.0.1:${at.port}"]
 metrics: { listen: off }
 front: { threads: 0 }
 cache: { size: 128MiB }
 state_directory: ${join(directory.path, 'state')}
+dnssec: { mode: off }
 upstream: { mode: strict, servers: [{ name: dns.test, addresses: ["127.0.0.1:${await freePort()}"] }] }
-`);
+`;
+  const settings = createHash('sha256').update(planFor(config).snapshot.settings).digest('hex');
+  const snapshot = snapshotOf(manyAnswers(ANSWERS, 64 << 20), settings);
+  writeFileSync(file, snapshot, { mode: 0o600 });
+  const daemon = await startDotstub(config);
   const startedAt = performance.now();
   const isRead = (): boolean => daemon.log().includes(`the cache has ${ANSWERS} records`);
   let [asked, slowestMs] = [0, 0];
