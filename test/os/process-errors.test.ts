@@ -80,7 +80,11 @@ const ON_TRANSPORTS = {
     const { tcpListener } = await import(${module('../listen/stream.ts')});
     const { SessionTable } = await import(${module('../listen/sessions.ts')});
     const { connect } = await import('node:net');
-    const listener = tcpListener({ front, observer, table: new SessionTable(observer, 1000) });
+    const { Memory } = await import(${module('../listen/memory.ts')});
+    const { Turns } = await import(${module('../listen/turns.ts')});
+    const clock = { monotonicMs: () => 0, after: () => () => {} };
+    const table = new SessionTable({ clock, observer, max: 1000 });
+    const listener = tcpListener({ front, observer, table, mayAsk: () => true, memory: new Memory(), turns: new Turns() });
     await listener.set([{ address: '127.0.0.1', port: 0 }]);
     connect(listener.bound[0].port, '127.0.0.1', function () { this.write(Buffer.from([0, 1, 0])); });`,
   ...Object.fromEntries(

@@ -32,6 +32,7 @@ await t.test('KeyTrap with 12 keys, 3 tags and 40 signatures per answer does not
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: "127.0.0.1:${metricsPort}" }
 front: { threads: 0 }
+access: { per_client: 1000 }
 upstream: { ca_file: ${join(directory.path, 'ca.pem')}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }] }
 dnssec: { trust_anchors: [${trap.anchors.map(each => JSON.stringify(each)).join(', ')}] }
 `);
