@@ -26,6 +26,7 @@ async function dotstubBefore(
   const program = await startDotstub(`
 listen: ["127.0.0.1:${own}"]
 metrics: { listen: off }
+access: { per_client: 0 }
 upstream:
   ca_file: ${on.caFile}
   servers:
