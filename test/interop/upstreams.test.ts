@@ -26,6 +26,7 @@ async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log():
   const program = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
+access: { per_client: 0 }
 upstream:
   policy: ordered
   ca_file: ${on.caFile}
