@@ -15,8 +15,8 @@ export const MOST_WRITE_BYTES = 1 << 20;
 export const MOST_FAILURES = 5;
 /** if that has gone on for so long. A busy machine is late with many answers at once. */
 export const LEAST_SILENT_MS = 100;
-/** Reads that may wait at a time while it is late. */
-export const READS_WHILE_LATE = 8;
+/** Reads that may wait at a time while it is late, or has not answered for half of the deadline. */
+export const READS_WHILE_LATE = 2;
 /** How long it may take until it answers for the first time. No client waits for that. */
 export const OPEN_MS = 1000;
 /** For how long it is off: at first, */
@@ -113,8 +113,9 @@ export class SharedLevel {
    */
   read(key: Buffer, mostBytes: number, take: (found: SharedFound) => void): void {
     const { state, parts } = this;
-    if (state.at !== 'open' || this.unanswered >= MOST_READS || this.hasEnough) return take({ at: 'skipped' });
-    const read = new Read(monoAfter(parts.clock.monotonicMs(), parts.timeoutMs), take);
+    const now = parts.clock.monotonicMs();
+    if (state.at !== 'open' || this.unanswered >= MOST_READS || this.hasEnough(now)) return take({ at: 'skipped' });
+    const read = new Read(monoAfter(now, parts.timeoutMs), take);
     this.waiting.push(read);
     this.unanswered++;
     this.watch();
@@ -175,9 +176,11 @@ export class SharedLevel {
     if ((state.at === 'opening' || state.at === 'open') && state.store === store) this.off(why);
   }
 
-  /** Whether it is late, and enough reads wait to see how long that goes on. */
-  private get hasEnough(): boolean {
-    return this.lateSince !== undefined && this.waiting.length >= READS_WHILE_LATE;
+  /** Whether it seems to have stopped answering, and enough reads wait to see how long that goes on. */
+  private hasEnough(now: MonoMs): boolean {
+    const oldest = this.oldest();
+    if (oldest === undefined || this.waiting.length < READS_WHILE_LATE) return false;
+    return this.lateSince !== undefined || oldest.until - now <= this.parts.timeoutMs / 2;
   }
 
   private isFine(): void {
@@ -223,10 +226,15 @@ export class SharedLevel {
     for (const read of waiting) read.settle({ at: 'skipped' });
   }
 
+  /** The read that waits for the longest time. */
+  private oldest(): Read | undefined {
+    while (this.waiting[0]?.isOver === true) this.waiting.shift();
+    return this.waiting[0];
+  }
+
   /** Starts the timer for the first read, unless it runs. */
   private watch(): void {
-    while (this.waiting[0]?.isOver === true) this.waiting.shift();
-    const [first] = this.waiting;
+    const first = this.oldest();
     if (first === undefined || this.isTiming) return;
     this.isTiming = true;
     this.parts.clock.after(Math.max(0, first.until - this.parts.clock.monotonicMs()), this.due);

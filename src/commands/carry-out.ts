@@ -19,10 +19,9 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { DNS_PORT } from '../base/port-numbers.js';
-import { loadConfig, problemReport } from '../config/load.js';
+import { INSTALLED_CONFIG, loadConfig, problemReport } from '../config/load.js';
 import { loopbackHolders } from '../os/port-holder.js';
 import { answers } from './alive.js';
-import { CONFIG } from './installation.js';
 import { resolvConfFor } from './resolv-conf.js';
 import { BLOCK, MARK, type RunStep, type Step, stepText } from './steps.js';
 import { wayOut } from './way-out.js';
@@ -238,8 +237,8 @@ export class CarryingOut {
   }
 
   private async prove(): Promise<string | undefined> {
-    const checked = loadConfig(this.at(CONFIG));
-    if (!checked.ok) return problemReport(CONFIG, checked.problems);
+    const checked = loadConfig(this.at(INSTALLED_CONFIG));
+    if (!checked.ok) return problemReport(INSTALLED_CONFIG, checked.problems);
     const { control, dnssec } = checked.config;
     const { found, words } = await wayOut(LISTENER, { socket: control.socket, dnssecMode: dnssec.mode });
     if (!found)

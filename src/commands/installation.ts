@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 
+import { INSTALLED_CONFIG } from '../config/load.js';
 import { givingWay, pointing, pointingBack, type PointingFacts, type Tree, wayBack } from './resolv-conf.js';
 import type { Step } from './steps.js';
 
@@ -19,15 +20,12 @@ export interface Wishes {
   readonly direct?: boolean;
 }
 
-/** The configuration that the service runs with. */
-export const CONFIG = '/etc/dotstub/dotstub.yaml';
-
 const UNITS = '/etc/systemd/system';
 const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket'];
 const STARTED = ['dotstub.socket', 'dotstub.service'];
 
 /** What is written there, unless there is one. */
-export const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${CONFIG}" checks it, "systemctl reload dotstub" takes it over.
+export const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${INSTALLED_CONFIG}" checks it, "systemctl reload dotstub" takes it over.
 # As it is: the resolvers that the network gives, over TLS where they speak it, else in cleartext. With servers of your
 # choice, nothing leaves in cleartext:
 #
@@ -44,8 +42,8 @@ export function installSteps(system: System, { dns, direct = false }: Wishes): S
   return [
     ...(dns ? givingWay(system) : []),
     ...(running ? [{ does: 'free', why: 'it has to be for dotstub' } as const] : []),
-    { does: 'write', path: CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
-    { does: 'check', path: CONFIG, why: 'the service would not start with errors in it' },
+    { does: 'write', path: INSTALLED_CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
+    { does: 'check', path: INSTALLED_CONFIG, why: 'the service would not start with errors in it' },
     ...UNIT_FILES.map((name): Step => ({
       does: 'write',
       path: join(UNITS, name),

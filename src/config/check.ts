@@ -5,7 +5,7 @@ import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocum
 
 import { visible } from '../base/visible.js';
 import { type Clash, combinationProblems, withoutEffect } from './combinations.js';
-import { nearest } from './kinds.js';
+import { nearest } from './nearest.js';
 import { presets } from './presets.js';
 import { type Config, PRESETS, schema } from './schema.js';
 import type { Fields, GroupsRow, ListRow, OptionRow, SchemaRow } from './shape.js';

@@ -3,9 +3,10 @@
 
 import { isIP, isIPv4 } from 'node:net';
 
-import { addressOctets, addressText, isLinkLocal } from '../base/address.js';
+import { addressOctets, addressText, isLinkLocal, isMapped } from '../base/address.js';
 import { HTTPS_PORT } from '../base/port-numbers.js';
 import { parseSchedule, type Schedule, scheduleText } from '../base/schedule.js';
+import { nearest } from './nearest.js';
 
 /**
  * A value, or what is wrong with it in a few words: `not a duration`, `out of range`. `warning`: the value is used, but
@@ -201,7 +202,6 @@ export const addressPort = text(
 );
 
 /** The first octets of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2). */
-const IPV4_MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 
 const LISTEN_ADDRESS = 'an IP address and port';
 
@@ -240,8 +240,7 @@ function listenProblem(octets: Buffer, address: string, zone: string | undefined
     return isForMany ? 'a multicast or broadcast address, where nobody can listen' : undefined;
   }
   if (first === 0xff) return 'a multicast address, where nobody can listen';
-  if (octets.subarray(0, 12).equals(IPV4_MAPPED))
-    return `an IPv4 address in IPv6 form: write ${addressText(octets, 12, 4)}`;
+  if (isMapped(octets, 0)) return `an IPv4 address in IPv6 form: write ${addressText(octets, 12, 4)}`;
   if (zone !== undefined && Buffer.byteLength(zone) > MOST_ZONE_BYTES)
     return `no interface has a name of more than ${MOST_ZONE_BYTES} octets`;
   if (isLinkLocal(address) && zone === undefined)
@@ -275,8 +274,7 @@ const CIDR = text<Cidr>(
   ({ address, prefix }) => `${address}/${prefix}`,
 );
 
-/** An IPv4-mapped prefix (RFC 4291 §2.5.5.2): the addresses below it are those of IPv4. */
-const MAPPED = addressOctets('::ffff:0:0') ?? Buffer.alloc(0);
+/** The length of the IPv4-mapped prefix (RFC 4291 §2.5.5.2): the addresses below it are those of IPv4. */
 const MAPPED_PREFIX = 96;
 
 /**
@@ -290,8 +288,7 @@ function networkOf({ address, prefix }: Cidr): Cidr {
     const at = bit >> 3;
     octets[at] = (octets[at] ?? 0) & ~(0x80 >> (bit & 7));
   }
-  const mapped =
-    octets.length === 16 && prefix >= MAPPED_PREFIX && octets.subarray(0, 12).equals(MAPPED.subarray(0, 12));
+  const mapped = octets.length === 16 && prefix >= MAPPED_PREFIX && isMapped(octets, 0);
   return mapped
     ? { address: addressText(octets, 12, 4), prefix: prefix - MAPPED_PREFIX }
     : { address: addressText(octets, 0, octets.length === 4 ? 4 : 16), prefix };
@@ -519,45 +516,3 @@ export const trustAnchor = text(
   },
   same,
 );
-
-/** Words for yes. None of the words for a mode, a policy or `off` is what they mean. */
-const YES = ['on', 'yes', 'true', 'enabled', 'enable'];
-/** A word with one of these before it means the opposite, or something else. */
-const NEGATION = /^(in|un|no|non|not|dis)[-_]?$/;
-
-/**
- * The one of `words` that was probably meant by `input`, which has a slip of the keyboard; undefined if none was. It is
- * never a word for the opposite: `off` is not suggested for `on`, and `insecure` not for `secure`.
- */
-export function nearest(input: string, words: readonly string[]): string | undefined {
-  const given = input.toLowerCase();
-  if (YES.includes(given)) return undefined;
-  const ranked = words
-    .filter(word => !isNegated(given, word) && !isNegated(word, given))
-    .map(word => ({ word, distance: editDistance(given, word.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  const [best, second] = ranked;
-  // `mix_ttl` is as close to min_ttl as to max_ttl.
-  if (best === undefined || best.distance > slipsIn(given) || best.distance === second?.distance) return undefined;
-  return best.word;
-}
-
-/** How many characters of a word may be wrong: not so many that a short one becomes any other. */
-const slipsIn = (word: string): number => (word.length < 4 ? 1 : Math.max(2, Math.floor(word.length / 3)));
-
-const isNegated = (word: string, other: string): boolean =>
-  other.endsWith(word) && NEGATION.test(other.slice(0, -word.length));
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitute = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(substitute, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
-    }
-    previous = current;
-  }
-  return previous[b.length] ?? 0;
-}

@@ -6,6 +6,7 @@ import { networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 
 import { withoutZone, zoneOf } from '../base/address.js';
+import { readResolvConf } from '../base/resolv-conf.js';
 
 /** The copy of the resolv.conf that "dotstub install" replaced. */
 export const SAVED_RESOLV_CONF = '/etc/dotstub/resolv.conf.before';
@@ -48,11 +49,8 @@ const MAX_NAMESERVERS = 8;
  * announce are often link-local, with a zone.
  */
 export function nameservers(text: string): string[] {
-  return text
-    .split('\n')
-    .map(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
-    .filter(address => isIP(withoutZone(address)) !== 0)
-    .slice(0, MAX_NAMESERVERS)
+  return readResolvConf(text)
+    .nameservers.slice(0, MAX_NAMESERVERS)
     .map(address => withUsableZone(address, networkInterfaces));
 }
 

@@ -137,7 +137,9 @@ class MessageFront implements Front {
   private resolve(query: Query, arrival: Arrival): boolean {
     const { parts, waiting } = this;
     const { maxInflight, maxPerClient } = parts;
-    const client = clientNetwork(query.client.address);
+    const { address } = query.client;
+    /** For whom it is counted while it waits. */
+    let client = '';
     let at: 'asking' | 'waiting' | 'settled' = 'asking';
     const settle = (outcome: Outcome): void => {
       // Before everything that could throw: an exception must not leave the query counted for ever.
@@ -147,11 +149,14 @@ class MessageFront implements Front {
     };
     if (this.stopping) settle(failure('shutdown'));
     else if (waiting.queries >= maxInflight) settle(failure('overload'));
-    else if (maxPerClient > 0 && waiting.of(client) >= maxPerClient) settle(failure('client_overload'));
+    // None can have more than all have together: mostly nobody needs to be looked up.
+    else if (maxPerClient > 0 && waiting.queries >= maxPerClient && waiting.of(clientNetwork(address)) >= maxPerClient)
+      settle(failure('client_overload'));
     else parts.resolve(query, settle);
     // TypeScript does not see that `settle` may have been called.
     if ((at as string) === 'settled') return false;
     at = 'waiting';
+    client = clientNetwork(address);
     waiting.enter(client);
     return true;
   }

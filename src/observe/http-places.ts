@@ -1,9 +1,7 @@
 // The places for HTTP connections, bounded in total and per client. A newcomer gets a place as long as some connection
 // does nothing: connections that say nothing, or too little, shut nobody out.
 
-import { isIPv6 } from 'node:net';
-
-import { addressOctets } from '../base/address.js';
+import { clientNetwork } from '../base/address.js';
 import type { Clock } from '../base/ports.js';
 import { monoAfter, type MonoMs } from '../base/time.js';
 
@@ -60,7 +58,7 @@ export class HttpPlaces {
   take(address: string, open: () => Occupant): boolean {
     const now = this.clock.monotonicMs();
     for (const place of this.places) if (place.occupant.isClosed && isFree(place, now)) this.places.delete(place);
-    const client = clientOf(address);
+    const client = clientNetwork(address);
     const counts = new Map<string, number>();
     for (const place of this.places) counts.set(place.client, (counts.get(place.client) ?? 0) + 1);
     const countOf = (each: string): number => counts.get(each) ?? 0;
@@ -84,11 +82,3 @@ const byUse = (a: Occupant, b: Occupant): number => Number(a.isAnswering) - Numb
 
 /** Whether it may be given to another connection. */
 const isFree = ({ occupant, keptUntil }: Place, now: MonoMs): boolean => !occupant.hasAsked || keptUntil <= now;
-
-/** What counts as one client: an IPv4 address, or the 64 bits that a link has in common, of which a host has all. */
-function clientOf(address: string): string {
-  const octets = isIPv6(address) ? addressOctets(address) : undefined;
-  if (octets === undefined) return address;
-  const isMapped = octets.subarray(0, 12).toString('hex') === '00000000000000000000ffff';
-  return isMapped ? [...octets.subarray(12)].join('.') : octets.toString('hex', 0, 8);
-}

@@ -2,12 +2,11 @@
 // read, and that are there without asking anybody.
 
 import { closeSync, constants, existsSync, openSync, readdirSync, readSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 
-import { withoutZone } from '../base/address.js';
-import type { ResolvConf, ResolvedOverview, Surroundings } from '../base/overview.js';
+import type { ResolvedOverview, Surroundings } from '../base/overview.js';
+import { readResolvConf } from '../base/resolv-conf.js';
 
 const RESOLV_CONF = '/etc/resolv.conf';
 const NSSWITCH = '/etc/nsswitch.conf';
@@ -37,22 +36,6 @@ export function readSurroundings(root = '/'): Surroundings {
     addresses: Object.values(networkInterfaces()).flatMap((infos = []) => infos.map(({ address }) => address)),
   };
 }
-
-/** Reads a resolv.conf: all `nameserver` lines, and the last `search` or `domain` line (resolv.conf(5)). */
-export function readResolvConf(text: string): ResolvConf {
-  const lines = text.split('\n').map(line => line.trim().split(/\s+/));
-  const nameservers = lines.flatMap(([key, value = '']) =>
-    key === 'nameserver' && isIP(withoutZone(value)) !== 0 ? [value] : [],
-  );
-  const [, ...search] = lines.findLast(([key]) => key === 'search' || key === 'domain') ?? [];
-  return {
-    nameservers: nameservers.slice(0, MOST_WORDS),
-    search: search.filter(isSearchDomain).slice(0, MOST_WORDS),
-  };
-}
-
-/** A dot alone switches the search off. Other characters must not reach a terminal. */
-const isSearchDomain = (word: string): boolean => /^[\w-][\w.-]*$/.test(word);
 
 /** The services of `hosts` in an nsswitch.conf, without what is done about their results. */
 const hostsOf = (text: string): readonly string[] =>
@@ -114,7 +97,7 @@ function textOf(path: string): string | undefined {
     // Opening a pipe would wait for a writer.
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const octets = Buffer.alloc(MOST_BYTES);
+      const octets = Buffer.allocUnsafe(MOST_BYTES);
       let length = 0;
       // Files of /proc come in pieces.
       for (let read = -1; read !== 0 && length < octets.length; length += read)

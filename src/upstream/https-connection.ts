@@ -6,13 +6,14 @@ import { failure, type Failure, type FailureCode } from '../base/outcome.js';
 import type { Cancel, Clock, Connected } from '../base/ports.js';
 import type { MonoMs } from '../base/time.js';
 import { type Ask, errorWithQuestion, isErrorWithoutQuestion, ROOT_NS, upstreamQuery } from '../wire/upstream-query.js';
-import type { End } from './connection.js';
+import type { End, Unanswered } from './connection.js';
 import { blamesForm, type EdnsForms } from './edns-forms.js';
 import { HTTPS_ID, type HttpVerdict, judge } from './https-response.js';
 import type { DialHttps, HttpOutcome, HttpsSession, HttpsSessionTarget } from './https-session.js';
 import type { Waiter } from './inflight.js';
 import { Liveness, patienceMs } from './liveness.js';
 import { formProbe, isProbe, Probe, type ProbeResult } from './probe.js';
+import type { Loss } from './transport.js';
 
 /** Until the server has said how many requests it takes at a time (RFC 9113 §6.5.2: it should take 100 or more). */
 const FIRST_REQUESTS = 100;
@@ -32,11 +33,8 @@ export interface HttpsConnectionEvents<T extends Waiter> {
   connected(info: Connected, handshakeMs: number): void;
   /** A query was answered. `idleForMs`: how long the connection had been idle before the query. */
   reply(waiter: T, message: Buffer, rttMs: number, idleForMs: number): void;
-  /**
-   * A query ended without an answer, and the connection goes on.
-   * @param blameless the server has not processed it, so it may be asked again
-   */
-  lost(waiter: T, why: Failure, blameless: boolean): void;
+  /** A query ended without an answer, and the connection goes on. */
+  lost(waiter: T, why: Failure, loss: Loss): void;
   /** A response arrived that does not answer its query. */
   stray(kind: 'id_mismatch' | 'question_mismatch'): void;
   /** Nothing was received for too long. These queries stay under way here as well. */
@@ -48,7 +46,7 @@ export interface HttpsConnectionEvents<T extends Waiter> {
   /** It was idle for that long. Returns whether to send a query to keep it open. */
   keepWarm(): boolean;
   /** The last event. These queries got no answer. */
-  closed(end: End, unanswered: readonly T[]): void;
+  closed(end: End, unanswered: readonly Unanswered<T>[]): void;
 }
 
 /** A query, from `ask` to its end. */
@@ -59,6 +57,8 @@ interface Request<T extends Waiter> {
   /** The form of its EDNS options; undefined: the one in use when it is sent. */
   form: number | undefined;
   sentAtMs: MonoMs;
+  /** The answers of the connection when it was sent; undefined: it was not sent. */
+  before: number | undefined;
   cancel: Cancel;
 }
 
@@ -79,8 +79,8 @@ export class HttpsConnection<T extends Waiter> {
   private readonly sent = new Set<Request<T>>();
   /** How many requests may be under way. */
   private mostRequests = FIRST_REQUESTS;
-  /** Whether a query other than a probe has been answered. */
-  private answered = false;
+  /** The queries other than probes that have been answered. */
+  private answers = 0;
   /** HTTP errors since the last answer that other questions would get, too. */
   private refusals = 0;
   private readonly startedAtMs: MonoMs;
@@ -130,7 +130,7 @@ export class HttpsConnection<T extends Waiter> {
 
   /** Whether a query other than a probe has been answered. */
   get hasAnswered(): boolean {
-    return this.answered;
+    return this.answers > 0;
   }
 
   /** Whether it accepts queries, to be sent now or later. */
@@ -163,7 +163,7 @@ export class HttpsConnection<T extends Waiter> {
     this.phase = 'draining';
     const { queued } = this;
     this.queued = [];
-    for (const { waiter } of queued) this.lose(waiter, failure('closed', 'the connection is being closed'), true);
+    for (const { waiter } of queued) this.lose(waiter, failure('closed', 'the connection is being closed'), 'closed');
   }
 
   /** Closes at once. Queries get no answer. */
@@ -175,7 +175,15 @@ export class HttpsConnection<T extends Waiter> {
   private take(ask: Ask, waiter: T | Probe, nowMs = this.clock.monotonicMs(), form?: number): boolean {
     if (!this.usable || this.queued.length >= MOST_QUEUED) return false;
     const wasIdle = this.inflight === 0;
-    this.queued.push({ ask, waiter, askedAtMs: nowMs, form, sentAtMs: nowMs, cancel: () => undefined });
+    this.queued.push({
+      ask,
+      waiter,
+      askedAtMs: nowMs,
+      form,
+      sentAtMs: nowMs,
+      before: undefined,
+      cancel: () => undefined,
+    });
     if (wasIdle) {
       if (!this.isUnheard) {
         this.idleForMs = nowMs - this.liveness.lastMs;
@@ -193,6 +201,7 @@ export class HttpsConnection<T extends Waiter> {
       if (request === undefined) return;
       if (request.waiter.done) continue;
       request.sentAtMs = nowMs;
+      request.before = this.answers;
       request.waiter.isSent = true;
       this.sent.add(request);
       this.isUnheard = true;
@@ -236,7 +245,7 @@ export class HttpsConnection<T extends Waiter> {
       each.cancel();
     }
     for (const { waiter } of old)
-      if (!waiter.done) this.lose(waiter, failure('timeout', 'no response to a request over HTTPS'), false);
+      if (!waiter.done) this.lose(waiter, failure('timeout', 'no response to a request over HTTPS'), 'fault');
   }
 
   private lookForSilence(nowMs: MonoMs): void {
@@ -261,12 +270,27 @@ export class HttpsConnection<T extends Waiter> {
     if (this.phase === 'closed' || !this.sent.delete(request)) return;
     const { waiter } = request;
     if (outcome.at === 'response' && this.liveness.heard(0, true, this.clock.monotonicMs())) this.endCheck();
-    if (outcome.at === 'unprocessed') this.lose(waiter, failure('closed', 'the server did not process it'), true);
-    else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), false);
+    if (outcome.at === 'unprocessed')
+      this.lose(waiter, failure('closed', 'the server did not process it'), this.refusalOf(request));
+    else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), 'fault');
     else this.judged(request, judge(outcome, request.ask.question));
     this.sendQueued();
     this.endIfUseless();
     if (this.inflight === 0) this.watch();
+  }
+
+  /** Whether another query was answered after this one was sent. */
+  private hasProgressedSince({ before = this.answers }: Request<T>): boolean {
+    return this.answers > before;
+  }
+
+  /**
+   * How a query is lost that the server did not process, so that it may be asked again. It is no send if the server
+   * answers others meanwhile, or leaves a connection on which it has answered: no query is the reason.
+   */
+  private refusalOf(request: Request<T>): Loss {
+    const isTurnover = this.phase === 'draining' && this.hasAnswered;
+    return isTurnover || this.hasProgressedSince(request) ? 'uncounted' : 'closed';
   }
 
   /** A server may forbid all requests (RFC 9113 §6.5.2), instead of closing the connection. */
@@ -282,13 +306,13 @@ export class HttpsConnection<T extends Waiter> {
         this.refusals = 0;
         return this.replied(request, verdict.message);
       case 'refused':
-        if (verdict.lasts && (++this.refusals >= MOST_REFUSALS || !this.answered))
+        if (verdict.lasts && (++this.refusals >= MOST_REFUSALS || !this.hasAnswered))
           return this.fail(waiter, verdict.detail);
-        return this.lose(waiter, failure('http', verdict.detail), false);
+        return this.lose(waiter, failure('http', verdict.detail), 'fault');
       case 'id_mismatch':
       case 'question_mismatch':
         this.events.stray(verdict.at);
-        return this.lose(waiter, failure('parse', 'the response answers another question'), false);
+        return this.lose(waiter, failure('parse', 'the response answers another question'), 'fault');
     }
   }
 
@@ -301,7 +325,7 @@ export class HttpsConnection<T extends Waiter> {
     } else if (this.edns.accepted(form, nowMs)) this.take(ROOT_NS, formProbe(this.edns, this.clock), nowMs, 0);
     const whole = isErrorWithoutQuestion(message) ? errorWithQuestion(message, ask.question) : message;
     if (isProbe(waiter)) return waiter.then(whole, nowMs - sentAtMs);
-    this.answered = true;
+    this.answers++;
     this.events.reply(waiter, whole, nowMs - sentAtMs, this.idleForMs);
   }
 
@@ -309,12 +333,12 @@ export class HttpsConnection<T extends Waiter> {
   private fail(waiter: T | Probe, detail: string): void {
     // No other query needs to get the same response.
     this.end({ at: 'failed', code: 'http', detail });
-    if (!isProbe(waiter)) this.events.lost(waiter, failure('http', detail), false);
+    if (!isProbe(waiter)) this.events.lost(waiter, failure('http', detail), 'fault');
   }
 
-  private lose(waiter: T | Probe, why: Failure, blameless: boolean): void {
+  private lose(waiter: T | Probe, why: Failure, loss: Loss): void {
     if (isProbe(waiter)) waiter.then(undefined, 0);
-    else this.events.lost(waiter, why, blameless);
+    else this.events.lost(waiter, why, loss);
   }
 
   private end(why: End): void {
@@ -326,7 +350,10 @@ export class HttpsConnection<T extends Waiter> {
     const all = [...this.sent, ...this.queued];
     this.sent.clear();
     this.queued = [];
-    const unanswered = all.flatMap(({ waiter }) => (isProbe(waiter) ? [] : [waiter]));
+    const unanswered: Unanswered<T>[] = [];
+    for (const request of all)
+      if (!isProbe(request.waiter))
+        unanswered.push({ waiter: request.waiter, progressed: this.hasProgressedSince(request) });
     // If we closed the connection, a missing answer says nothing about the server.
     if (why.at !== 'drain') for (const { waiter } of all) if (isProbe(waiter)) waiter.then(undefined, 0);
     this.events.closed(why, unanswered);

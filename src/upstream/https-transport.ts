@@ -15,7 +15,7 @@ import * as idle from './idle.js';
 import type { Waiter } from './inflight.js';
 import type { TlsEvents } from './tls-transport.js';
 import type { ProbeResult } from './probe.js';
-import { closedBy, failureOf, isAnySlow, type Loss } from './transport.js';
+import { closedBy, failureOf, isAnySlow, lossOf } from './transport.js';
 
 /** One connection carries all queries. Others are opened while it is silent, or being closed. */
 const MAX_CONNECTIONS = 3;
@@ -160,9 +160,9 @@ export class HttpsTransport<T extends Waiter> {
         this.limit = idle.reusedAfter(this.limit, idleForMs);
         owner.reply(waiter, message, 'https', rttMs, made().authenticated);
       },
-      lost: (waiter, why, blameless) => {
-        if (!blameless) counts.error(why.code);
-        owner.lost(waiter, why, lossOf(blameless));
+      lost: (waiter, why, loss) => {
+        if (loss === 'fault') counts.error(why.code);
+        owner.lost(waiter, why, loss);
       },
       srttMs: () => owner.srttMs,
       stray: kind => counts.error(kind),
@@ -176,8 +176,9 @@ export class HttpsTransport<T extends Waiter> {
         this.connections.delete(made());
         counts.close(closedBy(end));
         this.learn(made(), end, unanswered.length);
-        const loss = lossOf(end.at === 'server' || end.at === 'drain');
-        for (const waiter of unanswered) owner.lost(waiter, failureOf(end), loss);
+        // A hang-up says nothing about one of the queries: a server can refuse each of them by itself.
+        for (const each of unanswered)
+          owner.lost(each.waiter, failureOf(end), lossOf(end, each, 'closed', this.isReady));
         if (this.isEmpty) owner.emptied();
       },
     };
@@ -208,6 +209,3 @@ export class HttpsTransport<T extends Waiter> {
     this.owner.failed(code, detail.startsWith(where) ? detail : `${where}: ${detail}`);
   }
 }
-
-/** @param blameless the server has not processed the query, so it may be asked again */
-const lossOf = (blameless: boolean): Loss => (blameless ? 'closed' : 'fault');

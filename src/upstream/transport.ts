@@ -30,7 +30,7 @@ export type Loss =
   /**
    * The same, and it does not count as a send, because no query is the reason: the connection answered other queries
    * after this one was sent, or as many as the server answers on any connection, or had been idle and was probably closed
-   * before the query arrived.
+   * before the query arrived, or the server leaves it in good order and has not processed the query.
    */
   | 'uncounted'
   /** The server hung up with the query in flight, perhaps because of it. */
@@ -203,9 +203,10 @@ export function closedBy(end: End): ClosedBy {
 
 /**
  * How an attempt was lost when its connection ended.
+ * @param hangUp what it says about a query in flight that the server has closed the connection
  * @param isReady whether another connection to the server works
  */
-function lossOf(end: End, { waiter, progressed }: Unanswered<Waiter>, hangUp: Loss, isReady: boolean): Loss {
+export function lossOf(end: End, { waiter, progressed }: Unanswered<Waiter>, hangUp: Loss, isReady: boolean): Loss {
   switch (end.at) {
     case 'server':
       if (!waiter.isSent) return 'closed';

@@ -144,13 +144,32 @@ await t.test('frozen: the first clients wait for the deadline, and the others fo
   read();
   read();
   await clock.advance(TIMEOUT_MS);
-  t.match(level.overview, { at: 'off', why: /17 questions in a row within 20 ms/ });
+  t.match(level.overview, { at: 'off', why: /11 questions in a row within 20 ms/ });
   t.equal(found.at(-2), 'skipped', 'all that wait are let go together');
   t.ok(store.isClosed, 'what is queued in it is given up');
   const asked = store.reads.length;
   read();
   t.equal(found.at(-1), 'skipped', 'at once');
   t.equal(store.reads.length, asked, 'and it is asked nothing');
+});
+
+await t.test('a store that has not answered for half of the deadline is asked little more', async t => {
+  const { clock, store, read, found } = scene();
+  for (let i = 0; i < 10; i++) read();
+  await clock.advance(TIMEOUT_MS / 2 - 1);
+  read();
+  t.equal(store.reads.length, 11, 'not yet');
+  await clock.advance(1);
+  read();
+  t.equal(store.reads.length, 11);
+  t.same(found, ['skipped']);
+  for (const answer of store.reads) answer(octets('x'));
+  read();
+  t.equal(store.reads.length, 12, 'it answers again');
+  read();
+  await clock.advance(TIMEOUT_MS / 2);
+  read();
+  t.equal(store.reads.length, 13, 'two wait');
 });
 
 await t.test('late, and then in time: it stays open', async t => {

@@ -27,6 +27,7 @@ async function dotstubBefore(
 listen: ["127.0.0.1:${own}"]
 special_names: { forward: [test] }
 metrics: { listen: off }
+access: { per_client: 0 }
 upstream:
   ca_file: ${on.caFile}
   servers:

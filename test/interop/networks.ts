@@ -78,7 +78,7 @@ async function query(): Promise<{ rcode: string; protocol: string; ms: number }>
 const one = await resolver('127.0.0.2');
 const two = await resolver('127.0.0.3');
 const strict = `upstream: { mode: strict, ca_file: ${caFile}, servers: [{ name: dns.test, addresses: [127.0.0.2] }] }\n`;
-const automatic = `upstream: { ca_file: ${caFile} }\n`;
+const automatic = `upstream: { ca_file: ${caFile} }\naccess: { per_client: 0 }\n`;
 const result: Record<string, unknown> = {};
 const control = join(directory.path, 'control.sock');
 /** What `dotstub status` says about the daemon. */

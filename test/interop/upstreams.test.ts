@@ -27,6 +27,7 @@ async function dotstubBefore(on: Bench, ...servers: At[]): Promise<At & { log():
 listen: ["127.0.0.1:${port}"]
 special_names: { forward: [test] }
 metrics: { listen: off }
+access: { per_client: 0 }
 upstream:
   policy: ordered
   ca_file: ${on.caFile}

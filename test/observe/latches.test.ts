@@ -11,6 +11,7 @@ import t from 'tap';
 import { CONTROL, controlFrame } from '../../src/observe/dnstap.js';
 import { DnstapStream } from '../../src/observe/dnstap-stream.js';
 import { LogFile } from '../../src/observe/log-file.js';
+import { mayMount } from '../fixtures/mounts.js';
 import { fakeClock } from '../fixtures/clock.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
@@ -56,15 +57,6 @@ await t.test('a query log that cannot be written is tried again, and what was lo
     rmSync(path);
   }
 });
-
-const mayMount = ((): boolean => {
-  try {
-    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-})();
 
 await t.test(
   'a disk that becomes full in the middle of a line: the lines after that are whole',

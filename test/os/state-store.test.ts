@@ -18,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 
 import { stateStore } from '../../src/os/state-store.js';
+import { mayMount } from '../fixtures/mounts.js';
 import { fakeClock } from '../fixtures/clock.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
@@ -206,14 +207,6 @@ await t.test('killed between write and rename: the old text stays, and the next 
   t.equal(store.read('a', 100), 'new');
 });
 
-const mayMount = ((): boolean => {
-  try {
-    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-})();
 await t.test(
   'a full disk: the old text stays, and the new one is written when there is room',
   { skip: !mayMount && 'needs root' },

@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import t from 'tap';
 
 import type { Surroundings } from '../../src/base/overview.js';
-import { readResolvConf, readSurroundings } from '../../src/os/surroundings.js';
+import { readResolvConf } from '../../src/base/resolv-conf.js';
+import { readSurroundings } from '../../src/os/surroundings.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 
 function read(files: Readonly<Record<string, string>>): Omit<Surroundings, 'addresses'> {

@@ -4,6 +4,7 @@ import t from 'tap';
 
 import type { ServerObserver } from '../../src/base/observer.js';
 import type { Failure } from '../../src/base/outcome.js';
+import type { Loss } from '../../src/upstream/transport.js';
 import { HttpsTransport } from '../../src/upstream/https-transport.js';
 import type { HttpsSessionTarget } from '../../src/upstream/https-session.js';
 import { questionOf } from '../../src/wire/compose.js';
@@ -36,6 +37,14 @@ const askFor = (name: string): Ask => ({
   checkingDisabled: false,
 });
 
+const LOSSES: Record<Loss, string> = {
+  fault: '',
+  closed: ' blameless',
+  uncounted: ' uncounted',
+  hang_up: ' hang-up',
+  likely_reason: ' likely reason',
+};
+
 /** Makes a transport. `events` are short words for what its owner heard. */
 function setUp({ probes = false } = {}) {
   const clock = fakeClock();
@@ -52,7 +61,7 @@ function setUp({ probes = false } = {}) {
     srttMs: undefined,
     lost: (waiter, why, loss) => {
       if (why !== undefined) failures.push(why);
-      events.push(`lost ${waiter.name} ${why?.code ?? ''}${loss === 'closed' ? ' blameless' : ''}`);
+      events.push(`lost ${waiter.name} ${why?.code ?? ''}${LOSSES[loss]}`);
     },
     suspect: waiter => void events.push(`suspect ${waiter.name}`),
     silent: () => void events.push('silent'),
@@ -284,6 +293,26 @@ await t.test('REFUSED_STREAM and GOAWAY: what the server has not processed may b
   t.end();
 });
 
+await t.test('what is refused while the server answers others, or as it leaves in good order, is no send', t => {
+  const one = setUp();
+  one.ask('a.test', 'b.test');
+  one.last.connect();
+  one.last.answer({}, 'a.test.');
+  one.last.end({ at: 'unprocessed' }, 'b.test.');
+  one.ask('c.test', 'd.test');
+  one.last.end({ at: 'unprocessed' }, 'c.test.');
+  one.last.leave();
+  one.last.end({ at: 'unprocessed' }, 'd.test.');
+  t.same(one.events.slice(1), [
+    'reply a.test https',
+    'lost b.test closed uncounted',
+    'lost c.test closed blameless',
+    'lost d.test closed uncounted',
+    'emptied',
+  ]);
+  t.end();
+});
+
 await t.test(
   'a session that ends: its queries may be asked again; one that never answered counts against the server',
   t => {
@@ -292,7 +321,7 @@ await t.test(
     one.last.connect();
     one.last.answer();
     one.last.fail();
-    t.same(one.events.slice(1), ['reply a.test https', 'lost b.test closed blameless', 'emptied']);
+    t.same(one.events.slice(1), ['reply a.test https', 'lost b.test closed uncounted', 'emptied']);
     one.ask('c.test');
     one.last.connect();
     one.last.fail();
