@@ -2,7 +2,7 @@
 
 import { addressOctets } from '../base/address.js';
 import { visible } from '../base/visible.js';
-import { questionOf } from '../wire/compose.js';
+import { questionName, questionOf, typeOfQuestion } from '../wire/compose.js';
 import { lowerCased, nameFromText, nameToText } from '../wire/name.js';
 import { typeFromText, typeToText } from '../wire/rrtype.js';
 import type { ControlReply } from './protocol.js';
@@ -19,16 +19,33 @@ export interface ExplainedRule {
   readonly by: string;
 }
 
+/** Stages that answer by themselves, or change answers. */
+export type ExplainedStage =
+  | 'any'
+  | 'special_names'
+  | 'local'
+  | 'portal'
+  | 'firewall'
+  | 'list'
+  | 'dns64'
+  | 'rebinding'
+  | `${'local' | 'portal' | 'list'}_aliases`;
+
 /** Who would answer. */
-export type Explained =
-  | { readonly at: 'any' }
-  | { readonly at: 'portal' }
-  | { readonly at: 'list'; readonly rule: ExplainedRule }
+export type ExplainedBy =
+  | { readonly at: ExplainedStage }
+  | { readonly at: 'rule'; readonly rule: ExplainedRule }
   | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string }
   | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
   | { readonly at: 'upstream'; readonly servers: readonly string[] };
 
-/** A question with the one who would answer it. */
+/** A question, and who would answer it. */
+export interface Explained {
+  readonly question: Buffer;
+  readonly by: ExplainedBy;
+}
+
+/** A question with what would become of it. */
 export interface Explanation {
   /** Whether the client may ask at all. */
   readonly allowed: boolean;
@@ -38,11 +55,14 @@ export interface Explanation {
   readonly lists: readonly string[];
   /** A rule that lets the name through. */
   readonly exception: ExplainedRule | undefined;
-  readonly by: Explained;
+  /** The question itself, and then those that it leads to. */
+  readonly steps: readonly Explained[];
+  /** What changes the answer on its way to the client. */
+  readonly changes: readonly ExplainedBy[];
 }
 
-/** Explains a question, its name in wire form in lower case. */
-export type Explain = (name: Buffer, type: number, question: Buffer, client: string) => Explanation;
+/** Explains a question, its name in lower case. */
+export type Explain = (type: number, question: Buffer, client: string) => Explanation;
 
 const CLIENT_OPTION = '--client';
 
@@ -60,40 +80,68 @@ export const explainCommand = (explain: Explain): ControlCommand => ({
     if (addressOctets(client) === undefined)
       return { ok: false, problem: `--client needs an address, which ${JSON.stringify(client)} is not` };
     const lower = lowerCased(name);
-    return told(
-      `${nameToText(lower)} ${typeToText(type)}`,
-      client,
-      explain(lower, type, questionOf(lower, type), client),
-    );
+    const question = questionOf(lower, type);
+    return told(question, client, explain(type, question, client));
   },
 });
 
 const ruleText = ({ list, source, line, by }: ExplainedRule): string =>
   `${source}:${line}${by === '' ? '' : ` (${by})`}, list ${list}`;
 
-function told(question: string, client: string, explained: Explanation): ControlReply {
-  const { allowed, group, lists, exception, by } = explained;
-  const from = `client    ${client}, ${group === undefined ? 'in no group' : `group ${group}`}`;
+const questionText = (question: Buffer): string =>
+  `${nameToText(questionName(question))} ${typeToText(typeOfQuestion(question))}`;
+
+function told(question: Buffer, client: string, explained: Explanation): ControlReply {
+  const { allowed, group, lists, exception, steps, changes } = explained;
+  const [first, ...others] = steps;
+  // A rule that the answer meets is what the client gets.
+  const rule = changes.find(each => each.at === 'rule');
+  const by = rule ?? first?.by;
   const lines = [
-    `question  ${question}`,
-    from,
+    `question  ${questionText(question)}`,
+    `client    ${client}, ${group === undefined ? 'in no group' : `group ${group}`}`,
     `lists     ${lists.length === 0 ? 'none' : lists.join(', ')}`,
     ...(exception === undefined ? [] : [`let through by ${ruleText(exception)}`]),
-    `answer    ${allowed ? answerText(by) : 'REFUSED: the client is not in access.allow'}`,
+    `answer    ${allowed && by !== undefined ? answerText(by) : 'REFUSED: the client is not in access.allow'}`,
+    ...(allowed && rule === undefined ? others : []).map(
+      each => `then      ${questionText(each.question)}: ${answerText(each.by)}`,
+    ),
+    ...changes.flatMap(({ at }) => CHANGES[at] ?? []).map(words => `then      ${words}`),
   ];
-  const data = { question, client, ...explained, by: by.at === 'route' ? { ...by, zone: nameToText(by.zone) } : by };
+  const data = {
+    question: questionText(question),
+    ...{ client, allowed, group, lists, exception },
+    by: by && dataOf(by),
+    then: others.map(each => ({ question: questionText(each.question), by: dataOf(each.by) })),
+    changes: changes.map(dataOf),
+  };
   return { ok: true, text: lines.map(visible).join('\n'), data };
 }
 
+const dataOf = (by: ExplainedBy) => (by.at === 'route' ? { ...by, zone: nameToText(by.zone) } : by);
+
 const serversText = (servers: readonly string[]): string => (servers.length === 0 ? 'no server' : servers.join(', '));
 
-function answerText(by: Explained): string {
+/** What the stages do with an answer that comes by. */
+const CHANGES: Partial<Record<ExplainedBy['at'], string>> = {
+  dns64: 'IPv6 addresses are made of its IPv4 addresses (dns64)',
+  rebinding: 'private addresses are taken out of the answer (rebinding.protect)',
+  firewall: 'its addresses are put into sets of the firewall (firewall_sets)',
+};
+
+function answerText(by: ExplainedBy): string {
   switch (by.at) {
     case 'any':
       return 'made here: ANY is not looked up (RFC 8482)';
+    case 'special_names':
+      return 'made here: it is a special-use name, which does not leave (special_names.forward)';
+    case 'local':
+      return 'made here: a local name (records, hosts files, leases)';
     case 'portal':
       return "of the network's own resolvers, in cleartext, while the portal window is open";
-    case 'list':
+    case 'dns64':
+      return "made here: it is about the network's translator (dns64)";
+    case 'rule':
       return `${by.rule.action}, by ${ruleText(by.rule)}`;
     case 'cache':
       return `from the cache, for ${by.leftSec} s more${by.upstream === '' ? '' : `; ${by.upstream} sent it`}`;
@@ -101,5 +149,7 @@ function answerText(by: Explained): string {
       return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked`;
     case 'upstream':
       return `of ${serversText(by.servers)}, which would be asked`;
+    default:
+      return 'made here';
   }
 }

@@ -30,7 +30,7 @@ import { filled } from './stages/filled.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
-import { listed } from './stages/listed.js';
+import { listed, type ListedParts } from './stages/listed.js';
 import { local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
@@ -87,7 +87,7 @@ export class Resolver {
   readonly resolve: Resolve;
   private readonly stale: StaleAnswers;
 
-  constructor(private readonly parts: ResolverParts) {
+  constructor(readonly parts: ResolverParts) {
     this.stale = new StaleAnswers({ ...parts, settings: parts.stale, wheel: wheel(parts.clock) });
     const stages = stagesOf(parts, this.stale);
     const dnssecMode = () => parts.validations.mode;
@@ -112,52 +112,81 @@ export class Resolver {
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
 const stagesOf = (parts: ResolverParts, stale: StaleAnswers): readonly Stage[] => [
-  ...decidingStages(parts),
+  ...decidingStages(parts).map(([, stage]) => stage),
   ...findingStages(parts, stale),
 ];
 
+/** The names of the stages that decide. Those that end in `aliases` follow the aliases of the stage below them. */
+export type DecidingStage =
+  | 'any'
+  | 'special_names'
+  | 'local'
+  | 'portal'
+  | 'firewall'
+  | 'list'
+  | 'dns64'
+  | 'rebinding'
+  | `${'local' | 'portal' | 'list'}_aliases`;
+
+/** What the stages that decide use. */
+export type DecidingParts = Pick<
+  ResolverParts,
+  | 'portal'
+  | 'lists'
+  | 'routes'
+  | 'forwarded'
+  | 'localNames'
+  | 'firewallSets'
+  | 'filler'
+  | 'rebinding'
+  | 'dns64'
+  | 'nat64'
+  | 'clock'
+  | 'ageNow'
+> & { readonly observer: Pick<Observer, 'listed' | 'screened'> } & Pick<ListedParts, 'met'>;
+
 /** Those that decide, for each client and at each reply, what is given. They stand above all that is cached. */
-function decidingStages(parts: ResolverParts): readonly Stage[] {
+export function decidingStages(parts: DecidingParts): readonly (readonly [DecidingStage, Stage])[] {
   const named = { ...parts, wallNow: () => wallSecOf(parts.clock.wallMs()) };
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
-    anyRefused(parts),
+    ['any', anyRefused(parts)],
 
     // Above `specialNames`: an alias of a local name may lead to a special-use name, which must not be looked up either.
-    followed('local', parts.ageNow),
+    ['local_aliases', followed('local', parts.ageNow)],
 
     // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one. Above all
     // stages that ask: these names must not leave.
-    specialNames(named),
+    ['special_names', specialNames(named)],
 
     // Above `portal` and `cached`: names of this network are its own, whatever others answer, and a name that is added to a
     // file counts at once.
-    local(named),
+    ['local', local(named)],
 
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
-    followed('portal', parts.ageNow),
-    portal(parts),
+    ['portal_aliases', followed('portal', parts.ageNow)],
+    ['portal', portal(parts)],
 
     // Above all stages that change addresses: the sets must have those that the client gets.
-    filled(parts),
+    ['firewall', filled(parts)],
 
     // Below `portal`: the page of a captive portal must be reached, whatever is on a list. Above `cached`: who asks decides
     // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
     // answers: an answer may lead to a name on a list by an alias.
-    followed('list', parts.ageNow),
-    listed(parts),
+    ['list_aliases', followed('list', parts.ageNow)],
+    ['list', listed(parts)],
 
     // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
     // and all validation: A and AAAA are cached and validated as their zones have them, and addresses are made for the
     // translator of this network at each reply.
-    dns64(parts),
+    ['dns64', dns64(parts)],
 
     // Above `cached`: answers are stored as they came, and the options in force at each reply decide which addresses a
     // client gets. Below `portal`: sign-in pages have private addresses, and no visitor would get online.
-    screened(parts),
+    ['rebinding', screened(parts)],
   ];
 }
 

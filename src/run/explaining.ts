@@ -1,11 +1,18 @@
-// Explains who would answer a question, in the order of the stages (pipeline/resolver).
+// Explains who would answer a question: what the stages decide (pipeline/decision), with the names of lists and servers.
 
-import type { Explain, Explained, ExplainedRule } from '../control/explain.js';
+import { isIPv6 } from 'node:net';
+
+import { failure } from '../base/outcome.js';
+import type { Explain, Explained, ExplainedBy, ExplainedRule } from '../control/explain.js';
 import { Answer } from '../pipeline/answer.js';
-import { type Found, ruleOfAnswer } from '../pipeline/stages/listed.js';
+import { decide, type DecisionStep } from '../pipeline/decision.js';
+import { Query } from '../pipeline/query.js';
+import type { DecidingStage } from '../pipeline/resolver.js';
+import type { Found } from '../pipeline/stages/listed.js';
+import { routeFor } from '../pipeline/stages/routed.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
-import { routeOf } from '../policy/routes.js';
-import { TYPE } from '../wire/rrtype.js';
+import { FLAG } from '../wire/header.js';
+import { cacheKey } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { ListService } from './list-service.js';
 import type { Resolution } from './resolution.js';
@@ -29,32 +36,50 @@ export function explaining({ clients, resolution, upstreams, lists, policy }: Ex
     line: choice.line,
     by,
   });
-  return (name, type, question, address) => {
+  return (type, question, address) => {
     const clientClass = clients.classOf(address);
-    const view = policy.viewOf(clientClass);
     const hasRoutes = clients.hasRoutes(clientClass);
-    const own = policy.lists.ofName(view, name);
-    const exception = own?.action === 'allow' ? ruleOf({ choice: own, by: '' }) : undefined;
-    const decide = (): Explained => {
-      if (type === TYPE.ANY) return { at: 'any' };
-      if (resolution.portal.leftMs > 0 && resolution.portal.covers(name)) return { at: 'portal' };
-      if (own !== undefined && exception === undefined) return { at: 'list', rule: ruleOf({ choice: own, by: '' }) };
-      const cached = resolution.cachedEntry(question, hasRoutes);
+    const query = Query.from(
+      {
+        ...{ id: 0, flags: FLAG.RD, question, type, opt: undefined, recurse: true, dnssecOk: false },
+        ...{ checkingDisabled: false, key: cacheKey(question, false) },
+      },
+      { address, port: 0, family: isIPv6(address) ? 6 : 4, transport: 'udp' },
+      clientClass,
+      hasRoutes,
+    );
+    const found: ExplainedBy[] = [];
+    const { steps, changedBy, rules } = decide(resolution.deciding, query, (asked, settle) => {
+      const cached = resolution.cachedEntry(asked.question, hasRoutes);
       if (cached !== undefined) {
         const { entry, leftSec } = cached;
-        const met =
-          exception === undefined ? ruleOfAnswer(policy, view, question.length, Answer.cached(entry)) : undefined;
-        if (met !== undefined && met.choice.action !== 'allow') return { at: 'list', rule: ruleOf(met) };
-        return { at: 'cache', leftSec, upstream: entry.upstream };
+        found.push({ at: 'cache', leftSec, upstream: entry.upstream });
+        return settle(Answer.cached(entry));
       }
-      const match = hasRoutes ? routeOf(upstreams.routes, name) : undefined;
-      const labels = (servers: readonly { readonly label: string }[]): readonly string[] =>
-        servers.map(each => each.label);
-      return match === undefined
-        ? { at: 'upstream', servers: labels(upstreams.asked.servers) }
-        : { at: 'route', zone: match.zone, servers: labels(match.route.upstream().servers) };
+      const match = routeFor(upstreams.routes, asked);
+      const { servers } = match === undefined ? upstreams.asked : match.route.upstream();
+      const labels = servers.map(each => each.label);
+      found.push(
+        match === undefined ? { at: 'upstream', servers: labels } : { at: 'route', zone: match.zone, servers: labels },
+      );
+      settle(failure('not_ready'));
+    });
+    const exception = rules.find(each => each.choice.action === 'allow');
+    const rule = rules.find(each => each.choice.action !== 'allow');
+    const byStage = (stage: DecidingStage): ExplainedBy =>
+      stage === 'list' && rule !== undefined ? { at: 'rule', rule: ruleOf(rule) } : { at: stage };
+    const explained = ({ question: asked, by }: DecisionStep): Explained => ({
+      question: asked,
+      by: by === 'found' ? (found.shift() ?? { at: 'upstream', servers: [] }) : byStage(by),
+    });
+    const view = policy.viewOf(clientClass);
+    return {
+      allowed: clients.mayAsk(address),
+      group: view.group,
+      lists: policy.lists.settings.filter((_, i) => ((view.lists >>> i) & 1) !== 0).map(list => list.name),
+      exception: exception && ruleOf(exception),
+      steps: steps.map(explained),
+      changes: changedBy.map(byStage),
     };
-    const looked = policy.lists.settings.filter((_, i) => ((view.lists >>> i) & 1) !== 0).map(list => list.name);
-    return { allowed: clients.mayAsk(address), group: view.group, lists: looked, exception, by: decide() };
   };
 }

@@ -9,6 +9,7 @@ import { dataFrame } from '../observe/dnstap.js';
 import { DnstapStream } from '../observe/dnstap-stream.js';
 import { LogFile } from '../observe/log-file.js';
 import { type QueryLine, type QueryLog, queryLog } from '../observe/query-log.js';
+import { typeOfQuestion } from '../wire/compose.js';
 import { nameToText } from '../wire/name.js';
 import { rcodeToText } from '../wire/rcode.js';
 import { typeToText } from '../wire/rrtype.js';
@@ -51,7 +52,7 @@ export class QueryNotes {
             key: randomBytes(16),
             questionText: question => ({
               name: nameToText(question.subarray(0, -4)),
-              type: typeToText(question.readUInt16BE(question.length - 4)),
+              type: typeToText(typeOfQuestion(question)),
             }),
           });
     this.tap = dnstap === undefined ? undefined : new DnstapStream({ path: dnstap, clock, log, lost });

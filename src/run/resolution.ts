@@ -23,7 +23,7 @@ import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
-import { Resolver, type ResolverParts } from '../pipeline/resolver.js';
+import { type DecidingParts, Resolver, type ResolverParts } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { type Traced, trace } from '../pipeline/trace.js';
@@ -271,6 +271,11 @@ export class Resolution implements Live {
   /** Answers a query. */
   get resolve(): Resolve {
     return this.resolver.resolve;
+  }
+
+  /** The parts of the stages that decide, to say what they would do. */
+  get deciding(): DecidingParts {
+    return this.resolver.parts;
   }
 
   /** How answers are validated. */

@@ -3,8 +3,8 @@
 
 import { failure, type Failure } from '../base/outcome.js';
 import type { Random } from '../base/ports.js';
+import { typeOfQuestion } from '../wire/compose.js';
 import { framed, frameReader } from '../wire/frame.js';
-import { u16At } from '../base/octets.js';
 import { idOf } from '../wire/header.js';
 import { TYPE } from '../wire/rrtype.js';
 import { scanResponse } from '../wire/scan.js';
@@ -43,7 +43,7 @@ export class UnprovedQuestions implements Upstream {
     if (this.ended !== undefined) return take(this.ended);
     // The type is that of the question, whatever the caller says.
     const { question } = ask;
-    if (!ALLOWED.has(type) || u16At(question, question.length - 4) !== type)
+    if (!ALLOWED.has(type) || typeOfQuestion(question) !== type)
       throw new TypeError(`a question of type ${type} before its server is authenticated`);
     if (this.waiting.size >= MOST_WAITING) return take(failure('overload'));
     let id = this.random.uint16();

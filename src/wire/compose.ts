@@ -1,6 +1,6 @@
 // Puts messages together from records: answers of our own, and answers in tests.
 
-import { putU16, putU32 } from '../base/octets.js';
+import { putU16, putU32, u16At } from '../base/octets.js';
 import { type Counts, FLAG, HEADER_BYTES, writeHeader } from './header.js';
 import { QUESTION_FIXED_BYTES, RECORD_FIXED_BYTES } from './records.js';
 import { CLASS_IN, TYPE } from './rrtype.js';
@@ -55,6 +55,9 @@ export function questionOf(name: Buffer, type: number): Buffer {
 
 /** QNAME of a question, which it shares the octets with. */
 export const questionName = (question: Buffer): Buffer => question.subarray(0, -QUESTION_FIXED_BYTES);
+
+/** QTYPE of a question. */
+export const typeOfQuestion = (question: Buffer): number => u16At(question, question.length - QUESTION_FIXED_BYTES);
 
 /** A query: a header and a question, without EDNS. */
 export function plainQuery(id: number, flags: number, question: Buffer): Buffer {

@@ -214,8 +214,10 @@ await t.test('explain says by which rule of which file and line, for which clien
   const file = rig.file('ads.txt', '! title\n||ads.example^\n@@||fine.example^\n');
   const corp = await rig.plain(world(records('www.corp.example. 300 A 192.0.2.11\n')));
   await rig.start({
-    ...{ upstream, ...adsFrom(file), routes: [{ zones: ['corp.example'], resolvers: [corp.at] }] },
+    ...{ upstream, ...adsFrom(file), routes: [{ zones: ['corp.example', 'home.arpa'], resolvers: [corp.at] }] },
     clients: [{ name: 'kids', networks: ['127.0.0.2'], lists: ['ads'], routes: false }],
+    local: { records: ['tv.lan. CNAME www.example.', 'nas.lan. A 192.168.1.5'] },
+    dns64: { prefix: '64:ff9b::/96' },
   });
   const kids = ['--client', '127.0.0.2'];
   const explained = async (...words: readonly string[]): Promise<string> => rig.command('explain', words);
@@ -231,6 +233,24 @@ await t.test('explain says by which rule of which file and line, for which clien
   t.same(corp.asked, []);
   await rig.answer('www.example');
   t.match(await explained('www.example'), /answer {4}from the cache, for \d+ s more; dns\.test sent it/);
+  t.match(await explained('localhost'), /answer {4}made here: it is a special-use name/);
+  t.match(await explained('nas.lan'), /answer {4}made here: a local name/);
+  t.match(
+    await explained('tv.lan'),
+    /answer {4}made here: a local name[^]*\nthen {6}www\.example\. A: from the cache/,
+    'where its alias leads',
+  );
+  t.match(await explained('ipv4only.arpa', 'AAAA'), /answer {4}made here: .*dns64/);
+  t.match(
+    await explained('www.example', 'AAAA'),
+    /answer {4}of dns\.test[^]*then {6}www\.example\. A: from the cache[^]*then {6}IPv6 addresses are made/,
+  );
+  t.match(await explained('x.home.arpa'), 'of the route for home.arpa.');
+  t.match(
+    await explained('x.home.arpa', ...kids),
+    'special-use name',
+    'a name of the house does not leave for anybody',
+  );
   for (const bad of [['a..b'], ['a', 'NOTYPE'], ['a', 'A', '--client', 'x']]) await t.rejects(explained(...bad));
 });
 

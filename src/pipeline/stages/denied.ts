@@ -10,7 +10,6 @@ import type { Denials, ZoneDenials } from '../../dnssec/denials.js';
 import type { Question } from '../../dnssec/question.js';
 import { lookupKey, type Steps } from '../../dnssec/steps.js';
 import { synthesis, type Synthesis } from '../../dnssec/synthesis.js';
-import { routeOf } from '../../policy/routes.js';
 import { compose } from '../../wire/compose.js';
 import { nameInKey } from '../../wire/query.js';
 import { TYPE } from '../../wire/rrtype.js';
@@ -18,7 +17,7 @@ import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
 import type { Validations } from '../validation/validations.js';
-import type { RouteTarget } from './routed.js';
+import { routeFor, type RouteTarget } from './routed.js';
 
 /** The parts that the stage uses. */
 export interface DeniedParts {
@@ -73,10 +72,7 @@ function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, quer
   const { mode } = validations;
   if (mode !== 'require' && mode !== 'prefer') return undefined;
   const zone = denials.zoneOf(nameInKey(query.key), query.type);
-  const all = routes();
-  return zone === undefined || (all.length > 0 && query.hasRoutes && routeOf(all, query.name) !== undefined)
-    ? undefined
-    : zone;
+  return zone === undefined || routeFor(routes(), query) !== undefined ? undefined : zone;
 }
 
 /** Runs the steps. Nothing is looked up for an answer that is only tried, but what the last start knew is used. */

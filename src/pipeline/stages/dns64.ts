@@ -20,7 +20,6 @@ import {
   reverseOf,
   reverseZone,
 } from '../../policy/nat64.js';
-import { routeOf } from '../../policy/routes.js';
 import { compose, type ComposedMessage, type RecordData } from '../../wire/compose.js';
 import { MAX_MESSAGE_BYTES } from '../../wire/header.js';
 import { soaRecord } from '../../wire/reply.js';
@@ -30,7 +29,7 @@ import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Stage } from '../stage.js';
 import { leftWithout, questionEndOf, withRecords } from '../without-records.js';
-import type { RouteTarget } from './routed.js';
+import { routeFor, type RouteTarget } from './routed.js';
 
 /** The parts that the stage uses. */
 export interface Dns64Parts {
@@ -49,7 +48,7 @@ export function dns64(parts: Dns64Parts): Stage {
       const prefix = nat64();
       if (prefix === undefined) return next(query, settle);
       const { question, name, type } = query;
-      const isRouted = (): boolean => routeOf(parts.routes(), name) !== undefined;
+      const isRouted = (): boolean => routeFor(parts.routes(), query) !== undefined;
       const known = ipv4onlyMessage(question, name, type, prefix);
       if (known !== undefined && !isRouted()) return settle(Answer.local(known, ageNow()));
       // RFC 6147 §5.5: a client that validates itself (CD) gets what was signed, and can make addresses itself.

@@ -17,8 +17,10 @@ import type { Stage } from '../stage.js';
 /** The parts that the stage uses. */
 export interface ListedParts {
   readonly lists: ListPolicy;
-  readonly observer: Observer;
+  readonly observer: Pick<Observer, 'listed'>;
   readonly ageNow: () => AgeSec;
+  /** Called with each rule that is met, exceptions included. */
+  readonly met?: (found: Found) => void;
 }
 
 /** A rule, and what it was found by. */
@@ -36,6 +38,7 @@ export function listed(parts: ListedParts): Stage {
     if (view.lists === 0 || query.purpose !== 'client') return next(query, settle);
     const choice = policy.lists.ofName(view, query.name);
     if (choice === undefined) return next(query, outcome => settle(judged(parts, query, view, outcome)));
+    parts.met?.({ choice, by: '' });
     // An exception is for the name with all that it leads to.
     if (choice.action === 'allow') next(query, settle);
     else settle(kept(parts, query, view, { choice, by: '' }));
@@ -46,11 +49,12 @@ export function listed(parts: ListedParts): Stage {
 function judged(parts: ListedParts, query: Query, view: ListView, outcome: Outcome): Outcome {
   if (outcome.at === 'failure') return outcome;
   const found = ruleOfAnswer(parts.lists, view, query.question.length, outcome);
+  if (found !== undefined) parts.met?.(found);
   return found === undefined || found.choice.action === 'allow' ? outcome : kept(parts, query, view, found);
 }
 
 /** The rule that an answer meets: the first of its aliases, addresses and name servers that has one. */
-export function ruleOfAnswer(
+function ruleOfAnswer(
   { lists }: ListPolicy,
   view: ListView,
   questionBytes: number,

@@ -24,9 +24,10 @@ export interface LocalParts extends SpecialParts {
 /** Makes the stage. */
 export function local(parts: LocalParts): Stage {
   const { localNames, wallNow, ageNow, routes } = parts;
-  const routeBytes = (name: string): number => {
+  const routeBytes = (query: Query, name: string): number => {
     const all = routes();
-    return all.length === 0 ? 0 : (routeOf(all, Buffer.from(name, 'latin1'))?.zone.length ?? 0);
+    if (all.length === 0 || !query.hasRoutes) return 0;
+    return routeOf(all, Buffer.from(name, 'latin1'))?.zone.length ?? 0;
   };
   return next => (query, settle) => {
     const table = localNames();
@@ -36,7 +37,7 @@ export function local(parts: LocalParts): Stage {
       type: query.type,
       wallNow: wallNow(),
       zone: specialZoneFor(parts, query)?.name,
-      routeBytes,
+      routeBytes: name => routeBytes(query, name),
     });
     if (found === undefined) return next(query, settle);
     if (found.at === 'circle') return settle(failure('alias_loop', 'local records'));

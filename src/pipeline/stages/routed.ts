@@ -3,10 +3,11 @@
 import { RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { TtlLimits } from '../../cache/entry.js';
-import { isNoClusterName, type Route, routeOf } from '../../policy/routes.js';
+import { isNoClusterName, type Route, type RouteMatch, routeOf } from '../../policy/routes.js';
 import type { Upstream } from '../../upstream/pool.js';
 import { denialMessage } from '../../wire/reply.js';
 import { Answer } from '../answer.js';
+import type { Query } from '../query.js';
 import type { Resolve, Stage } from '../stage.js';
 
 /** A route, and the servers that are asked. */
@@ -22,12 +23,16 @@ export interface RoutedParts {
   readonly ageNow: () => AgeSec;
 }
 
+/** The route that answers a query; undefined: none, or routes are not for its client. */
+export const routeFor = <R extends Route>(routes: readonly R[], query: Query): RouteMatch<R> | undefined =>
+  routes.length === 0 || !query.hasRoutes ? undefined : routeOf(routes, query.name);
+
 /** Makes the stage. */
 export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
   return next => {
     const stage: Resolve = (query, settle) => {
       const all = routes();
-      const match = all.length === 0 || !query.hasRoutes ? undefined : routeOf(all, query.name);
+      const match = routeFor(all, query);
       if (match === undefined) return next(query, settle);
       const { route, zone } = match;
       if (route.kubernetes && isNoClusterName(query.name, zone))

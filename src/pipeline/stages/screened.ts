@@ -9,7 +9,6 @@ import { EDE, failure } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { Nat64Prefix } from '../../policy/nat64.js';
 import { privateRecords, type RebindingSettings } from '../../policy/rebinding.js';
-import { routeOf } from '../../policy/routes.js';
 import { compose } from '../../wire/compose.js';
 import { isAtOrBelow, readName } from '../../wire/name.js';
 import { ScannedRecords } from '../../wire/records.js';
@@ -19,7 +18,7 @@ import type { Answer, Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
 import { hasAnswer, leftWithout, questionEndOf, withRecords } from '../without-records.js';
-import type { RouteTarget } from './routed.js';
+import { routeFor, type RouteTarget } from './routed.js';
 
 /** The parts that the stage uses. */
 export interface ScreenedParts {
@@ -27,7 +26,7 @@ export interface ScreenedParts {
   /** The prefix of the translator of this network, if there is one. */
   readonly nat64: () => Nat64Prefix | undefined;
   readonly routes: () => readonly RouteTarget[];
-  readonly observer: Observer;
+  readonly observer: Pick<Observer, 'screened'>;
   readonly ageNow: () => AgeSec;
 }
 
@@ -53,11 +52,8 @@ export function screened(parts: ScreenedParts): Stage {
  * the client asks for decides, not where its aliases lead: a browser goes by that name, and a name whose owner may choose
  * private addresses would otherwise lend them to every alias.
  */
-function isExempt({ rebinding, routes }: ScreenedParts, { name }: Query): boolean {
-  const all = routes();
-  return (
-    rebinding().allow.some(zone => isAtOrBelow(name, zone)) || (all.length > 0 && routeOf(all, name) !== undefined)
-  );
+function isExempt({ rebinding, routes }: ScreenedParts, query: Query): boolean {
+  return rebinding().allow.some(zone => isAtOrBelow(query.name, zone)) || routeFor(routes(), query) !== undefined;
 }
 
 function changed(

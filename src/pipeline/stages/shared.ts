@@ -4,10 +4,11 @@ import type { Observer } from '../../base/observer.js';
 import { isAnswerRcode } from '../../base/outcome.js';
 import type { AnswerCache } from '../../cache/answers.js';
 import type { SharedAnswers } from '../../cache/shared-answers.js';
-import { type Route, routeOf } from '../../policy/routes.js';
+import type { Route } from '../../policy/routes.js';
 import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
+import { routeFor } from './routed.js';
 import type { DnssecMode } from '../validation/validations.js';
 
 /** The parts that the stage uses. */
@@ -25,7 +26,7 @@ export function shared({ answers, shared: current, routes, dnssecMode, observer 
   return next => (query, settle) => {
     const store = current();
     // Routes lead into the local network. Their answers stay there, and may be different elsewhere.
-    const isRouted = store !== undefined && routes().length > 0 && routeOf(routes(), query.name) !== undefined;
+    const isRouted = store !== undefined && routeFor(routes(), query) !== undefined;
     const place = store === undefined || isRouted ? undefined : store.place(query.key, query.clientClass);
     if (store === undefined || place === undefined) return next(query, settle);
     const ask = (): void =>

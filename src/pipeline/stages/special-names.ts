@@ -2,7 +2,6 @@
 // is in this network.
 
 import type { AgeSec, WallSec } from '../../base/time.js';
-import { routeOf } from '../../policy/routes.js';
 import type { LocalTable } from '../../policy/local/table.js';
 import {
   isOfParent,
@@ -18,7 +17,7 @@ import { DENIAL_TTL_SEC, denialMessage, soaRecord, type StoredMessage } from '..
 import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
-import type { RouteTarget } from './routed.js';
+import { routeFor, type RouteTarget } from './routed.js';
 
 /** The parts that decide which special-use names are answered here. */
 export interface SpecialParts {
@@ -40,8 +39,7 @@ export function specialZoneFor({ forwarded, routes }: SpecialParts, query: Query
   const zone = specialZoneOf(name);
   if (zone === undefined || zone.kind === 'resolver') return zone;
   if (isOfParent(zone, name, query.type)) return undefined;
-  const all = routes();
-  if (all.length > 0 && routeOf(all, query.name) !== undefined) return undefined;
+  if (routeFor(routes(), query) !== undefined) return undefined;
   return forwarded().some(each => isAtOrBelow(query.name, each)) ? undefined : zone;
 }
 
