@@ -66,10 +66,18 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
   }
 }
 
-function* routeProblems({ routes }: Config): Iterable<Clash> {
-  for (const [i, { zones, resolvers }] of routes.entries()) {
+function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
+  const routeless = clients.findIndex(group => !group.routes);
+  for (const [i, { zones, resolvers, mode, name, pins, dnssec }] of routes.entries()) {
     if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
+    if (mode === 'strict' && name === undefined && pins.length === 0)
+      yield { path: `routes[${i}]`, words: 'mode strict needs something to prove; allowed: name, or pins' };
+    if (dnssec === 'require' && routeless !== -1)
+      yield {
+        path: `routes[${i}].dnssec`,
+        words: `a zone is validated with the keys of one side, and clients[${routeless}] asks the other one (routes: false); allowed: insecure`,
+      };
   }
 }
 
@@ -261,15 +269,24 @@ function* idleServers(config: Config): Iterable<Clash> {
   }
 }
 
-function* idleRoutes({ routes }: Config): Iterable<Clash> {
+function* idleRoutes(config: Config): Iterable<Clash> {
+  const { routes } = config;
+  const isValidated = ['require', 'prefer'].includes(dnssecModeOf(config));
   const first = new Map<string, string>();
-  for (const [i, { zones }] of routes.entries())
+  for (const [i, { zones, mode, name, pins, dnssec }] of routes.entries()) {
+    const path = `routes[${i}]`;
+    const words = `nothing is proved in mode ${mode}`;
+    if (mode !== 'strict' && name !== undefined) yield { path: `${path}.name`, words };
+    if (mode !== 'strict' && pins.length > 0) yield { path: `${path}.pins`, words };
+    if (dnssec === 'require' && !isValidated)
+      yield { path: `${path}.dnssec`, words: `answers are not validated here (dnssec.mode ${dnssecModeOf(config)})` };
     for (const [j, zone] of zones.entries()) {
       const path = `routes[${i}].zones[${j}]`;
       const other = first.get(zone);
       if (other === undefined) first.set(zone, path);
       else yield { path, words: `${other} has ${zone} already, and the first route counts` };
     }
+  }
 }
 
 function* idleDnssec({ dnssec, upstream }: Config): Iterable<Clash> {

@@ -456,6 +456,16 @@ export const label = text(
   same,
 );
 
+/** The hardware address of a device: lower case, with colons. */
+export const hardwareAddress = text(
+  'six octets such as aa:bb:cc:dd:ee:ff',
+  input => {
+    const address = input.toLowerCase().replaceAll('-', ':');
+    return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : undefined;
+  },
+  same,
+);
+
 /** The source of a list. */
 export type ListSource =
   { readonly at: 'file'; readonly path: string } | { readonly at: 'https'; readonly url: string };

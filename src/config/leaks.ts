@@ -84,11 +84,13 @@ function* ofPortal(config: Config): Iterable<Leak> {
 }
 
 function* ofRoutes({ routes }: Config): Iterable<Leak> {
-  for (const [i, { zones, resolvers }] of routes.entries()) {
+  for (const [i, { zones, resolvers, mode }] of routes.entries()) {
+    if (mode === 'strict') continue;
+    const how = mode === 'off' ? 'in cleartext' : 'over TLS, without authentication,';
     yield {
       path: `routes[${i}]`,
       names: `${zones.join(', ')} and all below`,
-      words: `in cleartext to ${resolvers.map(({ address }) => address).join(', ')}, always`,
+      words: `${how} to ${resolvers.map(({ address }) => address).join(', ')}, always`,
     };
   }
 }

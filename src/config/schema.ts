@@ -13,6 +13,7 @@ import {
   httpUrl,
   httpsPlace,
   ipv6Network,
+  hardwareAddress,
   label,
   listenAddress,
   listSource,
@@ -171,12 +172,36 @@ export const schema = {
   }),
   routes: groups(
     64,
-    'Zones that only the local network knows. Their names go to the resolvers listed here, in cleartext and without validation, in every mode.',
+    'Zones that are asked elsewhere, such as those that only the local network or a VPN knows. The longest zone wins. Their names go to the resolvers listed here and to nobody else: in cleartext and without validation, unless `mode` and `dnssec` say something else.',
     {
       zones: list(domainName, [], 64, 'The zones.', { example: ['cluster.local', '10.in-addr.arpa'] }),
-      resolvers: list(addressPort, [], 8, 'The resolvers for these zones, with a port where it differs from 53.', {
-        example: [{ address: '10.96.0.10', port: undefined }],
+      resolvers: list(
+        addressPort,
+        [],
+        8,
+        'The resolvers for these zones, with a port where it differs from 53, or from 853 where they are asked over TLS.',
+        { example: [{ address: '10.96.0.10', port: undefined }] },
+      ),
+      mode: option(
+        oneOf(['off', 'encrypted', 'strict']),
+        'off',
+        'off: they are asked in cleartext. encrypted: over TLS, without authentication. strict: over TLS, and they must prove `name` or show one of `pins`; else there is no answer.',
+      ),
+      name: optional(hostName, 'The authentication domain name of the resolvers, for mode strict.', {
+        example: 'dns.corp.example',
       }),
+      pins: list(
+        pin,
+        [],
+        16,
+        'SHA-256 of acceptable public keys, for mode strict. With `name`, an authority must have certified the resolver as well; without, a pin is enough.',
+        { example: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] },
+      ),
+      dnssec: option(
+        oneOf(['insecure', 'require']),
+        'insecure',
+        'insecure: answers are not validated. require: they are, as dnssec.mode says: the chain of trust leads from the root to the zone.',
+      ),
       kubernetes: option(
         flag,
         false,
@@ -219,6 +244,13 @@ export const schema = {
       networks: list(network, [], 64, 'The networks of the clients. The longest one that fits counts.', {
         example: [{ address: '192.168.1.64', prefix: 28 }],
       }),
+      macs: list(
+        hardwareAddress,
+        [],
+        64,
+        'The hardware addresses of devices on the local network: whatever IP addresses they have at present. They count more than networks. A device can change its hardware address, and many phones do.',
+        { example: ['aa:bb:cc:dd:ee:ff'] },
+      ),
       lists: list(label, [], 31, 'The names of their lists.', { example: ['ads'] }),
       schedule: optional(schedule, 'When the lists are in force, in local time. Left out: always.', {
         example: { days: 0x3e, fromMin: 20 * 60, toMin: 7 * 60 },

@@ -20,12 +20,17 @@ export class Clients implements Live {
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
   private group: ClassOf;
+  /** The addresses of devices of groups, as networks. */
+  private devices: readonly ClassNetwork[] = [];
+  /** The groups in force. */
+  private groups: ListsPlan['groups'];
   /** The classes for which there are no routes. */
   private routeless: ReadonlySet<number>;
 
   constructor(plan: Plan) {
     const { groups } = plan.lists;
     this.maxWaiting = plan.perClient;
+    this.groups = groups;
     this.networks = { allow: plan.allow, classes: classNetworks(groups) };
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks.classes));
     this.allow = networkMatcher(plan.allow);
@@ -61,9 +66,21 @@ export class Clients implements Live {
 
   /** Brings the groups of a plan into force; its lists must be exchanged in the same turn (run/list-service). */
   takeGroups({ groups }: ListsPlan): void {
-    this.networks = { ...this.networks, classes: classNetworks(groups) };
-    this.group = classMatcher(this.networks.classes);
+    this.groups = groups;
     this.routeless = withoutRoutes(groups);
+    this.classify();
+  }
+
+  /** Brings the addresses of devices into force (run/devices). */
+  takeDevices(devices: readonly ClassNetwork[]): void {
+    this.devices = devices;
+    this.classify();
+  }
+
+  private classify(): void {
+    // A device counts more than a network that is only its address.
+    this.networks = { ...this.networks, classes: [...this.devices, ...classNetworks(this.groups)] };
+    this.group = classMatcher(this.networks.classes);
     this.share();
   }
 

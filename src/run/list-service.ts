@@ -41,8 +41,10 @@ const MINUTE_MS = 60_000;
 /** What was compiled, and from what. */
 interface Made {
   readonly lists: Lists;
-  /** Why a source could not be read, in the order of the sources. */
+  /** Why a source could not be read, the last time that this was tried, in the order of the sources. */
   readonly problems: readonly (string | undefined)[];
+  /** Whether the rules of a source are in force. */
+  readonly inForce: readonly boolean[];
   /** The files as they were, by path. */
   readonly marks: ReadonlyMap<string, string>;
   readonly ms: number;
@@ -205,7 +207,22 @@ export class ListService implements Live {
     // A reload has exchanged the lists meanwhile.
     if (!isChanged || plan !== this.plan) return;
     const made = await this.make(plan);
-    if (plan === this.plan) this.take(plan, made);
+    if (plan === this.plan) this.take(plan, this.withoutLoss(made));
+  }
+
+  /** What was made; or, if a source cannot be read any more whose rules are in force, what was made before. */
+  private withoutLoss(made: Made | string): Made | string {
+    const before = this.made;
+    if (typeof made === 'string' || before?.inForce.length !== made.inForce.length) return made;
+    if (made.inForce.every((is, i) => is || before.inForce[i] === false)) return made;
+    const { problems, marks } = made;
+    sourcesOf(this.plan).forEach((source, i) => {
+      const problem = problems[i];
+      if (problem === undefined || problem === before.problems[i] || before.inForce[i] === false) return;
+      if (source.at === 'https') this.copies.lost(source.url);
+      this.warn(textOf(source), `cannot be read any more (${problem}): all rules of before stay in force`);
+    });
+    return { ...before, problems, marks };
   }
 
   private warn(source: string, words: string): void {
@@ -218,7 +235,7 @@ export class ListService implements Live {
     const sources = plan.lists.flatMap(({ sources: all, format }) =>
       all.map(source => ({ path: source.at === 'file' ? source.path : this.copies.pathOf(source.url), format })),
     );
-    if (sources.length === 0) return { lists: Lists.none(), problems: [], marks: new Map(), ms: 0 };
+    if (sources.length === 0) return { lists: Lists.none(), problems: [], inForce: [], marks: new Map(), ms: 0 };
     const marks = new Map<string, string>();
     // Before they are read: a change meanwhile is noticed afterwards.
     for (const source of sourcesOf(plan)) if (source.at === 'file') marks.set(source.path, await markOf(source.path));
@@ -227,7 +244,9 @@ export class ListService implements Live {
     const result = await this.compiler.compile({ sources, key: { first: word(), second: word() } });
     if (typeof result === 'string') return result;
     const lists = new Lists(plan.lists, listNumbers(plan), result.compiled);
-    return { lists, problems: result.problems, marks, ms: clock.monotonicMs() - startedAt };
+    const { problems } = result;
+    const inForce = problems.map(each => each === undefined);
+    return { lists, problems, inForce, marks, ms: clock.monotonicMs() - startedAt };
   }
 
   /** Brings lists into force; or, if they could not be made, leaves those of before. */

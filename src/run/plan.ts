@@ -3,7 +3,7 @@
 // out in one place.
 
 import type { Mode } from '../base/overview.js';
-import { DNS_PORT } from '../base/port-numbers.js';
+import { DNS_PORT, DOT_PORT } from '../base/port-numbers.js';
 import type { StaleSettings } from '../pipeline/stages/stale.js';
 import type { TtlLimits } from '../cache/entry.js';
 import { sharedKeyFrom } from '../cache/shared-entry.js';
@@ -86,6 +86,9 @@ export interface UpstreamPlan {
 /** Zones of the local network, and their servers. */
 export interface RoutePlan extends Route {
   readonly servers: readonly ServerSpec[];
+  readonly mode: Mode;
+  /** Whether its answers are validated. */
+  readonly validated: boolean;
 }
 
 /** A file with names of the local network. */
@@ -149,6 +152,8 @@ export interface ListPlan extends ListSettings {
 export interface GroupPlan {
   readonly name: string;
   readonly networks: readonly Network[];
+  /** Hardware addresses, as in os/neighbours. */
+  readonly macs: readonly string[];
   /** Whether routes are for them. */
   readonly routes: boolean;
 }
@@ -387,11 +392,21 @@ function serverSpec({
   };
 }
 
-const routePlan = ({ zones, resolvers, kubernetes }: Config['routes'][number]): RoutePlan => ({
-  zones: zones.map(wireName),
-  kubernetes,
-  servers: resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured')),
+const routePlan = (route: Config['routes'][number]): RoutePlan => ({
+  zones: route.zones.map(wireName),
+  kubernetes: route.kubernetes,
+  servers: routeServers(route),
+  mode: route.mode,
+  validated: route.dnssec === 'require',
 });
+
+function routeServers({ resolvers, mode, name, pins }: Config['routes'][number]): readonly ServerSpec[] {
+  if (mode === 'off') return resolvers.map(({ address, port = DNS_PORT }) => resolverSpec(address, port, 'configured'));
+  const identity = mode === 'strict' ? { name, pins } : { name: undefined, pins: [] };
+  const common = { ...{ port: DOT_PORT, https: undefined, dane: false }, ...identity };
+  const pinPolicy = name === undefined ? 'pin_only' : 'pin_and_pkix';
+  return resolvers.map(each => serverSpec({ ...common, addresses: [each], pin_policy: pinPolicy }));
+}
 
 function listsPlan({ lists, clients }: Config): ListsPlan {
   const maskOf = (names: readonly string[]): number =>
@@ -410,7 +425,7 @@ function listsPlan({ lists, clients }: Config): ListsPlan {
     lists: lists.map(({ name = '', sources, format, action, refresh }) => {
       return { name, sources, format, action, refreshMs: refresh };
     }),
-    groups: clients.map(({ name = '', networks, routes }) => ({ name, networks, routes })),
+    groups: clients.map(({ name = '', networks, macs, routes }) => ({ name, networks, macs, routes })),
     classes: [ofNoGroup, ...classes],
     text: JSON.stringify(lists.map(({ sources, format }) => [sources, format])),
   };

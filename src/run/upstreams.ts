@@ -11,6 +11,11 @@ import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import type { OwnQuestionPorts } from '../upstream/own-question.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
+import { routeOf } from '../policy/routes.js';
+import { questionName } from '../wire/compose.js';
+import { lowerCased } from '../wire/name.js';
+import { TYPE } from '../wire/rrtype.js';
+import type { Ask } from '../wire/upstream-query.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
@@ -89,8 +94,8 @@ export class Upstreams implements Live {
     this.plan = plan.upstream;
     this.dial = parts.dialer(plan.upstream);
     this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
-    this.asked = this.lookingFirst(this.main);
     this.routed = plan.routes.map(each => this.target(each));
+    this.asked = this.lookingFirst(this.main, ({ question }, type) => this.validatedRoute(question, type)?.pool);
   }
 
   /** What queries of our own in cleartext are sent with. */
@@ -197,7 +202,10 @@ export class Upstreams implements Live {
     const kept = new Set<Pool>();
     this.routed = plans.map(plan => {
       const same = before.find(each => !kept.has(each.pool) && sameServers(each.plan, plan));
-      if (same !== undefined) kept.add(same.pool);
+      if (same !== undefined) {
+        kept.add(same.pool);
+        same.pool.configure(this.routeSpec(plan));
+      }
       return this.target(plan, same?.pool);
     });
     // What they were asked is asked anew, of whoever is to be asked now.
@@ -209,18 +217,32 @@ export class Upstreams implements Live {
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
-    const own = kept ?? pool(this.ports, wheel(this.parts.clock), cleartextSpec('conditional', plan.servers));
+    const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
     const asked = this.lookingFirst(own);
-    return { zones: plan.zones, kubernetes: plan.kubernetes, plan, pool: own, upstream: () => asked };
+    const { zones, kubernetes, validated } = plan;
+    return { zones, kubernetes, validated, plan, pool: own, upstream: () => asked };
   }
 
-  /** A pool that is asked only after a look at the network. */
-  private lookingFirst(from: Pool): Upstream {
+  /** The route whose answers to a question are validated; its records for the chain of trust come from there, too. */
+  private validatedRoute(question: Buffer, type: number): RouteEntry | undefined {
+    if (!this.routed.some(each => each.plan.validated)) return undefined;
+    const name = lowerCased(questionName(question));
+    const match = routeOf(this.routed, name);
+    // The DS records of a zone are those of its parent (RFC 4035 §2.4).
+    const isOfParent = type === TYPE.DS && match?.zone.equals(name) === true;
+    return match?.route.plan.validated === true && !isOfParent ? match.route : undefined;
+  }
+
+  /**
+   * A pool that is asked only after a look at the network.
+   * @param other another pool for some questions
+   */
+  private lookingFirst(from: Pool, other?: (ask: Ask, type: number) => Pool | undefined): Upstream {
     const { look } = this.parts;
     return {
       exchange: (ask, type, take, avoid) => {
         look();
-        from.exchange(ask, type, take, avoid);
+        (other?.(ask, type) ?? from).exchange(ask, type, take, avoid);
       },
       get servers() {
         return from.servers;
@@ -246,6 +268,10 @@ export class Upstreams implements Live {
     };
   }
 
+  private routeSpec({ mode, servers }: RoutePlan): PoolSpec {
+    return { ...cleartextSpec('conditional', servers), mode, trust: this.plan.trust };
+  }
+
   private portalSpec(): PoolSpec {
     return cleartextSpec('portal', systemSpecs(this.parts.systemResolvers()));
   }
@@ -266,7 +292,11 @@ function otherZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): 
     new Map(
       plans.flatMap(plan =>
         plan.zones.map(
-          zone => [JSON.stringify([zone.toString('latin1'), plan.kubernetes, plan.servers]), zone] as const,
+          zone =>
+            [
+              JSON.stringify([zone.toString('latin1'), plan.kubernetes, plan.validated, serversText(plan)]),
+              zone,
+            ] as const,
         ),
       ),
     );
@@ -276,4 +306,5 @@ function otherZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): 
   return [...isOther(old, now), ...isOther(now, old)];
 }
 
-const sameServers = (a: RoutePlan, b: RoutePlan): boolean => JSON.stringify(a.servers) === JSON.stringify(b.servers);
+const sameServers = (a: RoutePlan, b: RoutePlan): boolean => serversText(a) === serversText(b);
+const serversText = ({ mode, servers }: RoutePlan): string => JSON.stringify([mode, servers]);

@@ -1,7 +1,9 @@
+import fc from 'fast-check';
 import t from 'tap';
 
 import { addressOctets } from '../../src/base/address.js';
 import { networkMatcher } from '../../src/policy/access.js';
+import { octetClasses, octetMatcher } from '../../src/policy/networks.js';
 import { SharedNetworks } from '../../src/policy/shared-networks.js';
 
 await t.test('networks of both families, single addresses, zones', t => {
@@ -61,5 +63,37 @@ await t.test('networks in shared memory: a reader follows the writer, and never 
   t.ok(allows('192.0.2.255'), 'half written');
   Atomics.add(control, 0, 1);
   t.notOk(allows('192.0.2.255'), 'written');
+  t.end();
+});
+
+await t.test('the longest network of a group counts, however many there are', t => {
+  const octet = fc.integer({ min: 0, max: 3 });
+  const networks = fc.array(
+    fc.record({
+      address: fc.oneof(
+        fc.tuple(octet, octet, octet, octet).map(all => all.map(each => each * 64).join('.')),
+        fc.tuple(octet, octet).map(([a, b]) => `fd00:${a}::${b}`),
+      ),
+      bits: fc.integer({ min: 0, max: 128 }),
+      clientClass: fc.integer({ min: 1, max: 9 }),
+    }),
+    { maxLength: 30 },
+  );
+  fc.assert(
+    fc.property(networks, networks, (made, asked) => {
+      const all = made.map(({ address, bits, clientClass }) => ({
+        ...{ address, clientClass },
+        prefix: address.includes(':') ? bits : bits >> 2,
+      }));
+      const classOf = octetClasses(all);
+      for (const { address } of asked) {
+        const octets = addressOctets(address) ?? Buffer.alloc(0);
+        const bytes = octets.length === 4 ? 4 : 16;
+        const fits = all.filter(each => octetMatcher([each])(octets, 0, bytes));
+        const longest = Math.max(...fits.map(each => each.prefix));
+        t.equal(classOf(octets, 0, bytes), fits.find(each => each.prefix === longest)?.clientClass ?? 0);
+      }
+    }),
+  );
   t.end();
 });

@@ -56,7 +56,9 @@ await t.test('a file is in force from the first query on, and read again when it
   rmSync(file);
   t.match(await rig.command('lists', ['refresh']).catch(String), /ENOENT|no such file/i);
   t.match(rig.health, 'the list ads is not current');
-  t.equal((await rig.metrics()).get('dotstub_list_answers_total{list="ads",action="nxdomain"}'), 2);
+  t.equal(await rig.answer('more.example'), 'NXDOMAIN', 'what was in force stays in force');
+  t.match(await rig.command('lists', ['status']), /ads[^]*1 rules?[^]*no such file/);
+  t.equal((await rig.metrics()).get('dotstub_list_answers_total{list="ads",action="nxdomain"}'), 3);
 });
 
 interface ListServer {

@@ -1,4 +1,4 @@
-// Asks the resolvers of a route about the names of its zones.
+// Asks the resolvers of a route about the names of its zones, unless the answers are validated.
 
 import { RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
@@ -12,6 +12,8 @@ import type { Resolve, Stage } from '../stage.js';
 
 /** A route, and the servers that are asked. */
 export interface RouteTarget extends Route {
+  /** Whether its answers are validated: then its servers are asked in place of the others (run/upstreams). Left out: no. */
+  readonly validated?: boolean;
   upstream(): Upstream;
 }
 
@@ -37,6 +39,7 @@ export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
       const { route, zone } = match;
       if (route.kubernetes && isNoClusterName(query.name, zone))
         return settle(Answer.local(denialMessage(query.question, zone, RCODE.NXDOMAIN), ageNow()));
+      if (route.validated === true) return next(query, settle);
       route.upstream().exchange(query, query.type, reply => {
         if (reply.at !== 'failure') settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
         // A reload took its resolvers away while the question was on its way: the routes of now say who is asked.

@@ -1,0 +1,106 @@
+// Routes whose resolvers are asked over TLS, and whose answers are validated.
+
+import t from 'tap';
+
+import { records } from '../fixtures/records.js';
+import { KNOWN, Rig, type Json } from '../fixtures/rig.js';
+import { signedTree } from '../fixtures/signed-records.js';
+import { world } from '../fixtures/world.js';
+
+const CORP = world(records('www.corp.example. 300 A 10.0.0.7\n'));
+
+await t.test('a route over TLS: who does not prove the name, or shows no pin, gets no query', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test', { answer: world(records(KNOWN)) });
+  const identity = rig.issued('dns.corp.example');
+  const corp = await rig.server('dns.corp.example', { answer: CORP, identity });
+  const resolvers = corp.entry['addresses'];
+  const config = (route: Json): Json => ({
+    upstream: { servers: [main.entry] },
+    routes: [{ zones: ['corp.example'], resolvers, ...route }],
+  });
+  await rig.start(config({ mode: 'strict', name: 'dns.corp.example' }));
+  t.equal(await rig.answer('www.corp.example'), 'NOERROR 10.0.0.7');
+  t.match(rig.overview().servers, [
+    { purpose: 'main' },
+    { purpose: 'route', label: 'dns.corp.example', addresses: [{ state: 'private', path: 'tls' }] },
+  ]);
+
+  await rig.reload(config({ mode: 'strict', name: 'other.corp.example' }));
+  const before = corp.asked.length;
+  t.equal(await rig.answer('www.corp.example'), 'SERVFAIL');
+  t.equal(corp.asked.length, before, 'it has not proved the name');
+  await rig.reload(config({ mode: 'encrypted' }));
+  t.equal(await rig.answer('www.corp.example'), 'NOERROR 10.0.0.7', 'it need not');
+
+  await rig.reload(config({ mode: 'strict', pins: [`sha256/${rig.identity.pin}`] }));
+  t.equal(await rig.answer('www.corp.example'), 'SERVFAIL', 'the pin of another');
+  await rig.reload(config({ mode: 'strict', pins: [`sha256/${identity.pin}`] }));
+  t.equal(await rig.answer('www.corp.example'), 'NOERROR 10.0.0.7');
+  t.notOk(
+    main.asked.some(name => name.includes('corp')),
+    'nobody else is asked',
+  );
+  t.equal((await rig.metrics()).get('dotstub_cleartext_queries_total{reason="conditional"}') ?? 0, 0);
+});
+
+await t.test('the longest zone wins, each with its own mode', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test');
+  const corp = await rig.server('dns.corp.example', { answer: CORP });
+  const inner = await rig.plain(world(records('www.lab.corp.example. 300 A 10.0.1.7\n')));
+  await rig.start({
+    upstream: { servers: [main.entry] },
+    routes: [
+      { zones: ['corp.example'], resolvers: corp.entry['addresses'], mode: 'strict', name: 'dns.corp.example' },
+      { zones: ['lab.corp.example'], resolvers: [inner.at] },
+    ],
+  });
+  t.equal(await rig.answer('www.lab.corp.example'), 'NOERROR 10.0.1.7');
+  t.equal(await rig.answer('www.corp.example'), 'NOERROR 10.0.0.7');
+  t.same(
+    corp.asked.filter(name => name.includes('lab')),
+    [],
+  );
+  t.same(inner.asked, ['www.lab.corp.example']);
+});
+
+await t.test('a route that is validated: its answers are secure, bogus or insecure like all others', async t => {
+  const rig = await Rig.make(t);
+  const nowSec = Math.floor(Date.now() / 1000);
+  const tree = signedTree(
+    {
+      '.': { text: '' },
+      'example.': { text: 'www.example. 60 A 192.0.2.1\n' },
+      'corp.example.': { text: 'www.corp.example. 60 A 10.0.0.7\nold.corp.example. 60 A 10.0.0.8\n' },
+    },
+    nowSec,
+  );
+  const forged = signedTree({ 'corp.example.': { text: 'www.corp.example. 60 A 10.0.0.66\n' } }, nowSec);
+  const main = await rig.server('dns.test', { answer: tree.answer });
+  let lies = false;
+  const corp = await rig.server('dns.corp.example', {
+    answer: query => (lies ? forged : tree).answer(query),
+  });
+  const config = (dnssec: string): Json => ({
+    upstream: { servers: [main.entry] },
+    dnssec: { mode: 'require', trust_anchors: tree.anchors },
+    routes: [
+      {
+        ...{ zones: ['corp.example'], resolvers: corp.entry['addresses'] },
+        ...{ mode: 'strict', name: 'dns.corp.example', dnssec },
+      },
+    ],
+  });
+  await rig.start(config('require'));
+  t.equal(await rig.answer('www.corp.example', { dnssec: true }), 'NOERROR ad 10.0.0.7');
+  t.equal(await rig.answer('www.example', { dnssec: true }), 'NOERROR ad 192.0.2.1');
+  t.ok(corp.asked.includes('www.corp.example'));
+  t.notOk(main.asked.includes('www.corp.example'), 'nobody else is asked about its names');
+  t.ok(main.asked.includes('corp.example'), 'the DS records of the zone are those of its parent');
+
+  lies = true;
+  t.equal(await rig.answer('old.corp.example'), 'SERVFAIL', 'not what the zone has signed');
+  await rig.reload(config('insecure'));
+  t.equal(await rig.answer('www.corp.example'), 'NOERROR 10.0.0.66', 'not validated, and so without AD');
+});
