@@ -24,7 +24,7 @@ export interface CachedAnswer extends StoredMessage {
 
 /** The parts that the commands use. */
 export interface CacheParts {
-  readonly stats: () => Overview['cache'];
+  readonly stats: () => Pick<Overview, 'cache' | 'sharedCache'>;
   readonly get: (question: Buffer) => CachedAnswer | undefined;
   /** Forgets answers, and known states of zones, for the names that `isMeant` accepts. Returns how many answers. */
   readonly forget: (isMeant: (name: Name) => boolean) => number;
@@ -61,13 +61,26 @@ export function cacheCommands(parts: CacheParts): { readonly cache: ControlComma
   };
 }
 
-function statistics(cache: Overview['cache']): ControlReply {
+function statistics({ cache, sharedCache }: ReturnType<CacheParts['stats']>): ControlReply {
   const { entries, bytes, limitBytes, sizeBytes, zones, failures } = cache;
   return {
     ok: true,
-    data: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes, zones, failures },
-    text: `${cacheText(cache)}; the keys and proofs of ${zones} names`,
+    data: { entries, bytes, limit_bytes: limitBytes, size_bytes: sizeBytes, zones, failures, shared: sharedCache },
+    text: [`${cacheText(cache)}; the keys and proofs of ${zones} names`, ...sharedWords(sharedCache)].join('\n'),
   };
+}
+
+function sharedWords(store: Overview['sharedCache']): readonly string[] {
+  switch (store?.at) {
+    case undefined:
+      return [];
+    case 'open':
+      return ['shared with other replicas'];
+    case 'opening':
+      return ['not shared with other replicas yet: the store is being connected to'];
+    case 'off':
+      return [`not shared with other replicas: the store is not used (${store.why})`];
+  }
 }
 
 function got({ get }: CacheParts, [text, type = 'A']: readonly string[]): ControlReply {

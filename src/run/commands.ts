@@ -58,7 +58,7 @@ export function controlCommands(parts: CommandParts): ControlCommands {
     ...statusCommands(parts.overview),
     top: topCommand(parts),
     ...cacheCommands({
-      stats: () => resolution.cache,
+      stats: () => parts.overview(),
       forget: isMeant => resolution.forget(isMeant),
       get: question => resolution.cachedAnswer(question),
       forgetNegative: () => resolution.forgetNegative(),

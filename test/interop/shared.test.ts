@@ -166,6 +166,10 @@ await t.test('what one has asked for, the other need not, and the store does not
     for (const text of ['private', 'household', 'dns.test'])
       if (octets.includes(text) || Buffer.from(key, 'hex').includes(text)) t.fail(`${text} is in the store`);
   t.equal(new Set([...contents.values()].map(each => each.length)).size, 1, 'all have one length');
+  t.match(await askDaemon(other.program.controlSocket, { command: 'cache', args: ['stats'] }), {
+    text: /\nshared with other replicas$/,
+    data: { shared: { at: 'open' } },
+  });
   await askDaemon(other.program.controlSocket, { command: 'cache', args: ['flush', '--all'] });
   await other.answer('private-0.household.example');
   t.equal(world.asked(), 51, 'what was forgotten here does not come back from there');

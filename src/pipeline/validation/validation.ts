@@ -116,7 +116,9 @@ export class Validation {
       return this.unsigned(outcome);
     }
     const conclude = (answer: Answer, finding: Finding): void => {
-      if (!this.question.final && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
+      // Responses of the last start may have been used since it began. Everything is asked again once at most.
+      const mayRetry = !this.retried && (!final || this.usedRemembered);
+      if (mayRetry && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
       else this.concluded(answer, finding);
     };
     // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is

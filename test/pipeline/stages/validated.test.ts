@@ -122,6 +122,20 @@ await t.test('bogus at one server: asked once more, of another', async t => {
   t.equal(alone.recorder.count('dnssecRetry'), 1, 'once, not at all of them');
 });
 
+await t.test('a denial that cannot be read is bogus, and asked for once more at most', async t => {
+  const clock = fakeClock(NOW_MS);
+  // The next name begins with a label of an unknown kind.
+  const upstream = changing(tree, ({ authority }) => {
+    for (const [i, each] of authority.entries())
+      if (each.type === TYPE.NSEC) authority[i] = { ...each, rdata: Buffer.from([0x80, 0, 0, 1, 0x40]) };
+  });
+  for (const upstreams of [['one'], ['one', 'another']]) {
+    const world = validating({ anchors: tree.anchors, upstream, clock, upstreams });
+    t.match(await world.ask('nobody.example.'), { at: 'failure' });
+    t.equal(world.asked.filter(each => each.includes('nobody')).length, upstreams.length);
+  }
+});
+
 await t.test('B17 row 6: a server that strips signatures is left for another; alone it is named', async t => {
   const clock = fakeClock(NOW_MS);
   const strips = changing(tree, parts => {
