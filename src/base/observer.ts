@@ -41,7 +41,9 @@ export type Dropped =
   | 'slow_client'
   | 'overload'
   /** A reply, because the socket that it leaves through is full. */
-  | 'socket_full';
+  | 'socket_full'
+  /** A rule of a list leaves the query without a reply. */
+  | 'list';
 
 /** What happens with the cache. */
 export type CacheEvent =

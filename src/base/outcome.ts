@@ -78,6 +78,7 @@ export const FAILURES = {
     'never',
     'queries without RD are answered only from cache, and only for clients in access.snoop',
   ),
+  dropped: row(RCODE.REFUSED, EDE.BLOCKED, 'never', 'a rule of a list leaves it without a reply'),
   overload: row(RCODE.SERVFAIL, EDE.NETWORK_ERROR, 'never', 'too many queries are waiting for upstream answers'),
   client_overload: row(
     RCODE.SERVFAIL,

@@ -27,6 +27,7 @@ export const HOLDS: Readonly<Record<FailureCode, Hold | undefined>> = {
   not_allowed: undefined,
   not_cached: undefined,
   overload: undefined,
+  dropped: undefined,
   client_overload: undefined,
   shutdown: undefined,
   not_ready: undefined,

@@ -158,7 +158,7 @@ export class DgramHost implements DatagramHost {
     let waits = false;
     waits = front.handle(message, { ...client, transport: 'udp' }, reply => {
       if (waits) this.pending--;
-      this.reply(bound, from, reply);
+      if (reply !== undefined) this.reply(bound, from, reply);
     });
     if (waits) this.pending++;
   }

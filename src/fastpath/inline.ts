@@ -132,7 +132,7 @@ export class InlineHost implements DatagramHost {
     let waits = false;
     waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
       if (waits) outgoing.pending--;
-      outgoing.add(fd, routeTo(zones.withScope({ address, port }), libc), reply);
+      if (reply !== undefined) outgoing.add(fd, routeTo(zones.withScope({ address, port }), libc), reply);
     });
     if (waits) outgoing.pending++;
     for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);

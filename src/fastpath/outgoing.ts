@@ -61,7 +61,7 @@ export class Outgoing {
       clientOf(route),
       reply => {
         if (waits) this.pending--;
-        this.add(fd, route, reply);
+        if (reply !== undefined) this.add(fd, route, reply);
       },
       true,
     );

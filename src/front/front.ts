@@ -58,8 +58,8 @@ export interface Front {
   stop(): void;
 }
 
-/** Takes the reply to a message. A large one is only lent (`answerReply` of wire/reply). */
-export type Respond = (reply: Buffer) => void;
+/** Takes the reply to a message; undefined: there is none. A large one is only lent (`answerReply` of wire/reply). */
+export type Respond = (reply: Buffer | undefined) => void;
 
 /** Makes a Front. */
 export const front = (parts: FrontParts): Front => new MessageFront(parts);
@@ -174,6 +174,10 @@ class MessageFront implements Front {
       if (arrival.simple && arrival.epoch === parts.ready.epoch) this.keepReady(query, outcome, reply, ageNow);
     }
     this.note(arrival, query.question, outcome, reply.bytes);
+    if (outcome.at === 'failure' && outcome.code === 'dropped') {
+      parts.observer.dropped('list');
+      return arrival.respond(undefined);
+    }
     this.send(reply.bytes, sourceOf(outcome), arrival.startedAt, arrival.respond);
   }
 

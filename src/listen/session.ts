@@ -171,7 +171,7 @@ export class ClientSession implements Occupant, Worker {
     this.parts.turns.spend(1);
     let waits = false;
     waits = this.parts.front.handle(message, this.client, reply => {
-      this.respond(reply);
+      if (reply !== undefined) this.respond(reply);
       if (waits) this.answered();
     });
     if (waits && this.inflight++ === 0) this.place.waits();

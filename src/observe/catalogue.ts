@@ -68,6 +68,7 @@ const DROPPED: readonly Dropped[] = [
   'slow_client',
   'overload',
   'socket_full',
+  'list',
 ];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds'];

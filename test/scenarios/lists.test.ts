@@ -211,6 +211,22 @@ for (const threads of [0, 1])
     );
   });
 
+for (const threads of [0, 1])
+  await t.test(`DROP of a response policy zone: no reply, and nothing else waits (threads ${threads})`, async t => {
+    const { rig, upstream } = await rigged(t);
+    const file = rig.file('drop.rpz', '$ORIGIN rpz.example.\n@ SOA a. b. 1 1 1 1 1\nads.example CNAME rpz-drop.\n');
+    await rig.start({ ...{ upstream, front: { threads } }, lists: [{ name: 'ads', sources: [file], format: 'rpz' }] });
+    for (const tcp of [false, true]) {
+      t.equal(await rig.answer('ads.example', { tcp, timeoutMs: 300 }), 'silence');
+      t.equal(await rig.answer('more.example', { tcp }), 'NOERROR 192.0.2.67');
+    }
+    const metrics = await rig.metrics();
+    t.equal(metrics.get('dotstub_dropped_total{reason="list"}'), 2);
+    t.equal(metrics.get('dotstub_list_answers_total{list="ads",action="drop"}'), 2);
+    t.equal(rig.overview().inflight, 0);
+    t.match(await rig.command('explain', ['ads.example']), `answer    drop, by ${file}:3, list ads`);
+  });
+
 await t.test('explain says by which rule of which file and line, for which client, and asks nobody', async t => {
   const { rig, upstream } = await rigged(t);
   const file = rig.file('ads.txt', '! title\n||ads.example^\n@@||fine.example^\n');

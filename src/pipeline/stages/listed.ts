@@ -1,6 +1,7 @@
 // Names on lists, and answers that lead to them: by an alias, an address, or the name servers that are shown.
 
 import type { Observer } from '../../base/observer.js';
+import { failure } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { ListChoice, ListView } from '../../policy/lists/choice.js';
 import type { ListPolicy } from '../../policy/lists/list-policy.js';
@@ -86,6 +87,7 @@ const isServiceAlias = (type: number): boolean => type === TYPE.HTTPS || type ==
 function kept(parts: ListedParts, query: Query, { group }: ListView, { choice, by }: Found): Outcome {
   const name = parts.lists.lists.settings[choice.list]?.name ?? '';
   parts.observer.listed(name, choice.action);
+  if (choice.action === 'drop') return failure('dropped');
   return listedAnswer(
     query,
     choice,

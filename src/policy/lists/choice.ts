@@ -27,9 +27,12 @@ export interface ListView {
   readonly group: string | undefined;
 }
 
+/** What a rule does: what its list says, or what it says itself. */
+export type ChosenAction = ListAction | 'data' | 'drop';
+
 /** The rule that counts. */
 export interface ListChoice {
-  readonly action: ListAction | 'data';
+  readonly action: ChosenAction;
   /** The number of its list, of its source among all sources, and its line there. */
   readonly list: number;
   readonly source: number;
@@ -41,11 +44,11 @@ export interface ListChoice {
 }
 
 const NO_RECORDS: readonly LocalRecord[] = [];
-const ACTION_OF: Readonly<Record<number, ListAction | 'data'>> = {
+const ACTION_OF: Readonly<Record<number, ChosenAction>> = {
   [EFFECT.allow]: 'allow',
   [EFFECT.nxdomain]: 'nxdomain',
   [EFFECT.nodata]: 'nodata',
-  [EFFECT.refused]: 'refused',
+  [EFFECT.drop]: 'drop',
   [EFFECT.data]: 'data',
 };
 
@@ -121,8 +124,7 @@ export class Lists {
 const covers = (scope: number, above: number): boolean =>
   scope === SCOPE.subtree || (scope === SCOPE.exact ? above === 0 : above > 0);
 
-const rankOf = (action: ListAction | 'data', important: boolean): number =>
-  (important ? 3 : 1) + (action === 'allow' ? 1 : 0);
+const rankOf = (action: ChosenAction, important: boolean): number => (important ? 3 : 1) + (action === 'allow' ? 1 : 0);
 
 function isFor(limit: ClientLimit | undefined, group: string | undefined): boolean {
   if (limit === undefined) return true;

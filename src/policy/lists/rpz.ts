@@ -4,7 +4,7 @@
 //   bad.example            CNAME .                 NXDOMAIN
 //   *.bad.example          CNAME *.                NODATA, for all below it
 //   good.example           CNAME rpz-passthru.     answered as if there was no list
-//   worse.example          CNAME rpz-drop.         refused; see EFFECT
+//   worse.example          CNAME rpz-drop.         no reply
 //   walled.example         A 192.0.2.1             this answer, or any A, AAAA, CNAME or TXT
 //   24.0.2.0.192.rpz-ip    CNAME .                 where the answer has such an address
 //   ns.bad.example.rpz-nsdname  CNAME .            where the answer shows such a name server
@@ -39,8 +39,7 @@ const ACTIONS: Readonly<Record<string, Effect>> = {
   '.': EFFECT.nxdomain,
   '*.': EFFECT.nodata,
   'rpz-passthru.': EFFECT.allow,
-  // A client that gets no reply asks again and again, and over a stream it would wait.
-  'rpz-drop.': EFFECT.refused,
+  'rpz-drop.': EFFECT.drop,
 };
 /** Records of the zone itself. */
 const ZONE_TYPES: ReadonlySet<string> = new Set(['SOA', 'NS', 'DNSKEY', 'RRSIG', 'NSEC', 'NSEC3', 'NSEC3PARAM']);

@@ -29,7 +29,8 @@ export const EFFECT = {
   allow: 1,
   nxdomain: 2,
   nodata: 3,
-  refused: 4,
+  /** No reply at all. */
+  drop: 4,
   /** The records that stand beside the rule. */
   data: 5,
   /** The rule of the same line is not for this name ($denyallow). */

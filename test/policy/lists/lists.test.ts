@@ -133,7 +133,7 @@ await t.test('RPZ: actions and triggers; the closest rule counts, also an except
   t.equal(told('good.example'), undefined, 'a wildcard is not about its own name');
   t.equal(told('a.good.example'), 'allow list0:10');
   t.equal(told('worst.good.example'), 'nxdomain list0:11');
-  t.equal(told('worse.example'), 'refused list0:12');
+  t.equal(told('worse.example'), 'drop list0:12');
   t.equal(told('walled.example'), 'data list0:13');
   t.equal(told('garden.example'), 'data list0:16');
   const { skipped, isZone } = lists.compiled.sources[0] ?? {};
