@@ -324,8 +324,10 @@ function* idleNames({ special_names: { forward } }: Config): Iterable<Clash> {
 
 /** A client may read the cache only if it may ask at all. */
 function* idleAccess({ access: { allow, snoop } }: Config): Iterable<Clash> {
+  // Which networks the interfaces have is not known here.
+  if (allow.includes('local')) return;
   for (const [i, network] of snoop.entries())
-    if (!allow.some(each => within(network, each) || within(each, network)))
+    if (!allow.some(each => each !== 'local' && (within(network, each) || within(each, network))))
       yield { path: `access.snoop[${i}]`, words: 'no network of access.allow has any address of it' };
 }
 
@@ -346,4 +348,4 @@ function within(inner: Cidr, outer: Cidr): boolean {
   return true;
 }
 
-type Cidr = Config['access']['allow'][number];
+type Cidr = Config['access']['snoop'][number];

@@ -250,7 +250,7 @@ function listenProblem(octets: Buffer, address: string, zone: string | undefined
 }
 
 /** A network: an address whose bits after the prefix are 0. */
-interface Cidr {
+export interface Cidr {
   readonly address: string;
   readonly prefix: number;
 }
@@ -307,6 +307,14 @@ export const network: Kind<Cidr> = {
     const why = value.prefix === read.value.prefix ? 'has bits set after its prefix' : 'is written as IPv4-mapped';
     return { ok: true, value, warning: `${String(input)} ${why}, and is taken as ${String(meant)}` };
   },
+};
+
+/** A network, or `local`: those of the machine's own interfaces. */
+export const networkOrLocal: Kind<Cidr | 'local'> = {
+  ...network,
+  allowed: `${network.allowed}, or local`,
+  read: input => (input === 'local' ? good('local') : network.read(input)),
+  write: value => (value === 'local' ? value : network.write(value)),
 };
 
 /** A network of IPv6. One that is IPv4-mapped stays one. */

@@ -4,6 +4,7 @@
 import { constants } from 'node:buffer';
 
 import {
+  type Cidr,
   addressPort,
   count,
   domainName,
@@ -19,6 +20,7 @@ import {
   listSource,
   nat64Prefix,
   network,
+  networkOrLocal,
   nftName,
   oneOf,
   orOff,
@@ -405,11 +407,11 @@ export const schema = {
     ),
   }),
   access: group('Which clients get answers.', {
-    allow: list(
-      network,
+    allow: list<Cidr | 'local'>(
+      networkOrLocal,
       [...LOOPBACK, ...PRIVATE],
       1024,
-      'Networks that get answers. Other clients get REFUSED over UDP, and no connection.',
+      'Networks that get answers. Other clients get REFUSED over UDP, and no connection. local: the networks of the interfaces of this machine, as they come and go; that of an interface towards the provider is one of them.',
     ),
     snoop: list(network, [], 1024, 'Networks that get answers to queries with RD=0, which show what is in the cache.', {
       example: LOOPBACK,

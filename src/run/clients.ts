@@ -4,8 +4,13 @@
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
 import type { ClassNetwork, Network } from '../policy/networks.js';
 import { SharedNetworks } from '../policy/shared-networks.js';
+import { Devices, type DevicesParts } from './devices.js';
+import { OwnNetworks, type OwnNetworksParts } from './own-networks.js';
 import type { ListsPlan, Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
+
+/** The parts that it uses. */
+export type ClientsParts = Omit<DevicesParts & OwnNetworksParts, 'changed'>;
 
 /** The rights of clients. */
 export class Clients implements Live {
@@ -13,8 +18,12 @@ export class Clients implements Live {
   readonly options = Clients.options;
   /** `access.allow` and the networks of `clients` for front threads. */
   private readonly shared: SharedNetworks;
+  /** Networks of our own interfaces that may ask. */
+  private own: readonly Network[] = [];
   /** What is in that memory. */
   private networks: { readonly allow: readonly Network[]; readonly classes: readonly ClassNetwork[] };
+  /** The networks that access.allow has. */
+  private configured: readonly Network[];
   private allow: Matcher;
   private snoop: Matcher;
   /** The most queries of one client that may wait; 0: no limit. */
@@ -27,9 +36,12 @@ export class Clients implements Live {
   /** The classes for which there are no routes. */
   private routeless: ReadonlySet<number>;
 
-  constructor(plan: Plan) {
+  private readonly followers: { readonly devices: Devices; readonly own: OwnNetworks };
+
+  constructor(parts: ClientsParts, plan: Plan) {
     const { groups } = plan.lists;
     this.maxWaiting = plan.perClient;
+    this.configured = plan.allow;
     this.groups = groups;
     this.networks = { allow: plan.allow, classes: classNetworks(groups) };
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks.classes));
@@ -37,6 +49,15 @@ export class Clients implements Live {
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
     this.routeless = withoutRoutes(groups);
+    this.followers = {
+      devices: new Devices({ ...parts, changed: seen => this.takeDevices(seen) }, plan.lists),
+      own: new OwnNetworks({ ...parts, changed: seen => this.takeOwn(seen) }, plan.allowsLocal),
+    };
+  }
+
+  close(): void {
+    this.followers.devices.close();
+    this.followers.own.close();
   }
 
   /** The networks of `access.allow`, as front threads read them. */
@@ -65,16 +86,32 @@ export class Clients implements Live {
   }
 
   /** Brings the groups of a plan into force; its lists must be exchanged in the same turn (run/list-service). */
-  takeGroups({ groups }: ListsPlan): void {
-    this.groups = groups;
-    this.routeless = withoutRoutes(groups);
+  takeGroups(lists: ListsPlan): void {
+    this.groups = lists.groups;
+    this.routeless = withoutRoutes(lists.groups);
+    this.classify();
+    this.followers.devices.follow(lists);
+  }
+
+  /** Brings the addresses of devices into force. */
+  private takeDevices(devices: readonly ClassNetwork[]): void {
+    this.devices = devices;
     this.classify();
   }
 
-  /** Brings the addresses of devices into force (run/devices). */
-  takeDevices(devices: readonly ClassNetwork[]): void {
-    this.devices = devices;
-    this.classify();
+  /** Brings the networks of our own interfaces into force. */
+  private takeOwn(own: readonly Network[]): void {
+    this.own = own;
+    this.admit(this.configured);
+  }
+
+  /** @param configured the networks of access.allow */
+  private admit(configured: readonly Network[]): void {
+    this.configured = configured;
+    const allow = [...this.own, ...configured];
+    this.allow = networkMatcher(allow);
+    this.networks = { ...this.networks, allow };
+    this.share();
   }
 
   private classify(): void {
@@ -84,15 +121,13 @@ export class Clients implements Live {
     this.share();
   }
 
-  prepare({ allow, snoop, perClient }: Plan): Prepared {
-    const nextAllow = networkMatcher(allow);
+  prepare({ allow, allowsLocal, snoop, perClient }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
     return ready(() => {
-      this.allow = nextAllow;
       this.snoop = nextSnoop;
       this.maxWaiting = perClient;
-      this.networks = { ...this.networks, allow };
-      this.share();
+      this.followers.own.follow(allowsLocal);
+      this.admit(allow);
     });
   }
 

@@ -15,7 +15,6 @@ import { ListPolicy } from '../policy/lists/list-policy.js';
 import { download } from '../os/download.js';
 import { ownAddresses } from '../pipeline/own-addresses.js';
 import { Clients } from './clients.js';
-import { Devices } from './devices.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
 import { Firewall } from './firewall.js';
@@ -25,7 +24,7 @@ import { Network } from './network.js';
 import { ListService } from './list-service.js';
 import type { Opened } from './opened.js';
 import type { DaemonParts } from './parts.js';
-import type { ListsPlan, Plan } from './plan.js';
+import type { Plan } from './plan.js';
 import { Recheck } from './recheck.js';
 import type { Live } from './reload.js';
 import { READY_SHARE, Resolution } from './resolution.js';
@@ -51,7 +50,6 @@ export class Core {
   readonly store: StateStore;
   readonly network: Network;
   readonly clients: Clients;
-  private readonly devices: Devices;
   readonly localNames: LocalNames;
   readonly firewall: Firewall;
   readonly upstreams: Upstreams;
@@ -84,8 +82,7 @@ export class Core {
       this.resolution.detection.trigger(what === 'resume' ? 'resume' : 'network');
     };
     this.network = opened.add(new Network({ ...common, store: this.store, changed }));
-    this.clients = new Clients(plan);
-    this.devices = opened.add(new Devices({ ...common, changed: seen => this.clients.takeDevices(seen) }, plan.lists));
+    this.clients = opened.add(new Clients(common, plan));
     this.localNames = opened.add(new LocalNames({ clock, log, changed: () => this.ready.clear() }, plan));
     const asking = {
       ...common,
@@ -133,7 +130,7 @@ export class Core {
       new ListService(
         {
           ...{ ...resolving, policy, directory: plan.stateDirectory, download },
-          takeGroups: next => this.takeGroups(next),
+          takeGroups: next => clients.takeGroups(next),
           addressesOf: async host => ownAddresses(this.resolution.resolve, host),
           changed: () => this.resolution.lookAtJobs(),
         },
@@ -160,11 +157,6 @@ export class Core {
       ...{ ageNow, libc, store, network, clients, localNames, firewall, upstreams, packets, resolution },
       ...{ sharedCache, lists, observer: counted.observer },
     };
-  }
-
-  private takeGroups(next: ListsPlan): void {
-    this.clients.takeGroups(next);
-    this.devices.follow(next);
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

@@ -202,6 +202,8 @@ export interface Plan {
   /** Undefined: nothing is shared. */
   readonly shared: SharedPlan | undefined;
   readonly allow: readonly Network[];
+  /** Whether clients on networks of our own interfaces may ask as well. */
+  readonly allowsLocal: boolean;
   readonly snoop: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
   readonly perClient: number;
@@ -243,7 +245,8 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     lists: listsPlan(config),
     local,
     firewallSets: config.firewall_sets.map(firewallSet),
-    allow: config.access.allow,
+    allow: config.access.allow.filter(each => each !== 'local'),
+    allowsLocal: config.access.allow.includes('local'),
     snoop: config.access.snoop,
     perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },

@@ -195,11 +195,11 @@ await t.test('options that do nothing beside the others are told with their plac
 
 await t.test('a network is taken without host bits, and as IPv4 where it is written as IPv4-mapped', t => {
   const { config, warnings } = good(
-    'access: { allow: [192.168.1.5/24, 10.0.0.0/8, "fd00::1/8", "::ffff:10.0.0.0/104", 192.0.2.1, "::/0", "2001:DB8::/32"] }',
+    'access: { allow: [192.168.1.5/24, 10.0.0.0/8, "fd00::1/8", "::ffff:10.0.0.0/104", 192.0.2.1, "::/0", "2001:DB8::/32", local] }',
   );
   t.same(
-    config.access.allow.map(({ address, prefix }) => `${address}/${prefix}`),
-    ['192.168.1.0/24', '10.0.0.0/8', 'fd00::/8', '10.0.0.0/8', '192.0.2.1/32', '::/0', '2001:db8::/32'],
+    config.access.allow.map(each => (each === 'local' ? each : `${each.address}/${each.prefix}`)),
+    ['192.168.1.0/24', '10.0.0.0/8', 'fd00::/8', '10.0.0.0/8', '192.0.2.1/32', '::/0', '2001:db8::/32', 'local'],
   );
   t.same(
     warnings.map(({ path, words }) => `${path}: ${words}`),

@@ -1,4 +1,4 @@
-// Groups of clients by hardware address, with devices on a real link. Debian packages: iproute2 util-linux bind9-dnsutils.
+// Groups of clients by hardware address, and access for the machine's own networks, with devices on a real link. Debian packages: iproute2 util-linux bind9-dnsutils.
 
 import { execFile } from 'node:child_process';
 
@@ -24,5 +24,8 @@ for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 0, io: dgra
       'other, over IPv6': all('NOERROR'),
       'kid, over IPv6': all('NXDOMAIN'),
       'other, where the kid was': all('NOERROR'),
+      'from elsewhere': all('REFUSED'),
+      'on a new network': all('NOERROR'),
+      'when it is gone': all('REFUSED'),
     });
   });
