@@ -83,6 +83,7 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
     { run: 'dotstub explain example.com --client 127.0.0.1', says: /answer +/ },
   ],
   ['dotstub lists', { run: 'dotstub lists status', says: /no list/ }],
+  ['dotstub lists status', { says: /no list/ }],
   ['dotstub lists refresh', { says: /no list/ }],
   ['dotstub lists pause 5m', { says: /no list/ }],
   ['dotstub lists resume', { says: /no list/ }],

@@ -1,5 +1,5 @@
 // The neighbour table of the kernel: which addresses the devices of the local network have, by their hardware addresses
-// (rtnetlink(7)). Where system calls are not available, /proc/net/arp has those of IPv4.
+// (rtnetlink(7)). Where system calls are not available, /proc/self/net/arp has those of IPv4.
 
 import { readFileSync, writeSync } from 'node:fs';
 
@@ -38,7 +38,7 @@ const PIECE_BYTES = 1 << 15;
 const MOST_PIECES = 512;
 /** How often the table is looked at if there are no messages, ms. */
 const LOOK_MS = 5000;
-const ARP_TABLE = '/proc/net/arp';
+const ARP_TABLE = '/proc/self/net/arp';
 const ARP_COMPLETE = 0x2;
 
 const aligned = (length: number): number => (length + ALIGNED - 1) & ~(ALIGNED - 1);

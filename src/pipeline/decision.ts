@@ -26,6 +26,14 @@ export interface Decision {
   readonly rules: readonly Found[];
 }
 
+/** A question at one stage. */
+class Passage {
+  /** Whether the stage has asked the ones below it, */
+  hasPassed = false;
+  /** and what they have said last. */
+  given: Outcome | undefined = undefined;
+}
+
 const NOBODY: Upstream = { servers: [], exchange: (...[, , reply]) => reply(failure('not_ready')) };
 
 /**
@@ -40,15 +48,14 @@ export function decide(parts: DecidingParts, query: Query, find: Resolve): Decis
   const noted =
     (name: DecidingStage, stage: Stage, next: Resolve): Resolve =>
     (asked, settle) => {
-      let hasPassed = false;
-      let given: Outcome | undefined;
+      const seen = new Passage();
       const below: Resolve = (about, take) => {
-        hasPassed = true;
-        next(about, outcome => take((given = outcome)));
+        seen.hasPassed = true;
+        next(about, outcome => take((seen.given = outcome)));
       };
       stage(below)(asked, outcome => {
-        if (!hasPassed) steps.push({ question: asked.question, by: name });
-        else if (outcome !== given) changedBy.push(name);
+        if (!seen.hasPassed) steps.push({ question: asked.question, by: name });
+        else if (outcome !== seen.given) changedBy.push(name);
         settle(outcome);
       });
     };
