@@ -5,6 +5,7 @@ import { visible } from '../base/visible.js';
 import { questionName, questionOf, typeOfQuestion } from '../wire/compose.js';
 import { lowerCased, nameFromText, nameToText } from '../wire/name.js';
 import { typeFromText, typeToText } from '../wire/rrtype.js';
+import type { DecidingStage } from '../pipeline/resolver.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
@@ -19,21 +20,9 @@ export interface ExplainedRule {
   readonly by: string;
 }
 
-/** Stages that answer by themselves, or change answers. */
-export type ExplainedStage =
-  | 'any'
-  | 'special_names'
-  | 'local'
-  | 'portal'
-  | 'firewall'
-  | 'list'
-  | 'dns64'
-  | 'rebinding'
-  | `${'local' | 'portal' | 'list'}_aliases`;
-
 /** Who would answer. */
 export type ExplainedBy =
-  | { readonly at: ExplainedStage }
+  | { readonly at: DecidingStage }
   | { readonly at: 'rule'; readonly rule: ExplainedRule }
   | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string }
   | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
