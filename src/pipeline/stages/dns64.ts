@@ -4,6 +4,8 @@
 import { failureRow, type Failure, isAnswerRcode, isDnssecFailure, RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { Entry } from '../../cache/entry.js';
+import { nameOf } from '../../dnssec/name.js';
+import { LOCAL_TTL_SEC } from '../../policy/local/table.js';
 import {
   aaaaContents,
   type Dns64Settings,
@@ -29,14 +31,12 @@ import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Stage } from '../stage.js';
 import { leftWithout, questionEndOf, withRecords } from '../without-records.js';
-import { routeFor, type RouteTarget } from './routed.js';
+import { routeFor } from './routed.js';
+import { type SpecialParts, specialZoneFor } from './special-names.js';
 
 /** The parts that the stage uses. */
-export interface Dns64Parts {
+export interface Dns64Parts extends SpecialParts {
   readonly dns64: () => Dns64Settings;
-  /** The prefix of the translator, configured or discovered; undefined: there is none, and nothing is made. */
-  readonly nat64: () => Nat64Prefix | undefined;
-  readonly routes: () => readonly RouteTarget[];
   readonly ageNow: () => AgeSec;
 }
 
@@ -57,6 +57,7 @@ export function dns64(parts: Dns64Parts): Stage {
       const address = type === TYPE.PTR ? addressOfReverse(name) : undefined;
       if (address === undefined || !isInPrefix(prefix, address, 0) || isRouted()) return next(query, settle);
       const about = query.about(reverseOf(embeddedAddress(address, 0, prefix.bits)));
+      if (specialZoneFor(parts, about) !== undefined) return settle(ownPointer(query, about.name, ageNow()));
       stage(about, outcome => settle(pointed(query, about, outcome, prefix, ageNow())));
     };
     return stage;
@@ -141,6 +142,17 @@ function pointed(query: Query, about: Query, outcome: Outcome, prefix: Nat64Pref
   const authority = isAnswerRcode(rcode) ? [soa] : [];
   const message = compose(query.question, { authority }, { rcode });
   return outcome.withEntry({ ...outcome.entry, ...message, storedAt: ageNow, ttlSec: 0, verdict: 'unchecked' });
+}
+
+/** The alias to the name of an IPv4 address of this network, which stages above this one answer. */
+function ownPointer({ question, name: owner }: Query, target: Buffer, ageNow: AgeSec): Answer {
+  const ttlSec = LOCAL_TTL_SEC;
+  const message = compose(
+    question,
+    { answer: [{ owner, type: TYPE.CNAME, ttlSec, rdata: target }] },
+    { compress: true },
+  );
+  return Answer.known({ message, ttlSec, negative: false, ageNow, unfollowed: nameOf(target) });
 }
 
 /** The most that the TTL of records may be that are made after this outcome. */

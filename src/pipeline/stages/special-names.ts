@@ -2,6 +2,7 @@
 // is in this network.
 
 import type { AgeSec, WallSec } from '../../base/time.js';
+import { addressOfReverse, isInPrefix, type Nat64Prefix } from '../../policy/nat64.js';
 import type { LocalTable } from '../../policy/local/table.js';
 import {
   isOfParent,
@@ -14,6 +15,7 @@ import { compose, questionName } from '../../wire/compose.js';
 import { isAtOrBelow } from '../../wire/name.js';
 import { nameInKey } from '../../wire/query.js';
 import { DENIAL_TTL_SEC, denialMessage, soaRecord, type StoredMessage } from '../../wire/reply.js';
+import { TYPE } from '../../wire/rrtype.js';
 import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
@@ -24,6 +26,8 @@ export interface SpecialParts {
   /** Names that are forwarded although they are special, in wire form, lower case. */
   readonly forwarded: () => readonly Buffer[];
   readonly routes: () => readonly RouteTarget[];
+  /** The prefix of the translator of this network: the stage `dns64` answers for the names of its addresses. */
+  readonly nat64: () => Nat64Prefix | undefined;
 }
 
 /** The parts that the stage uses. */
@@ -34,13 +38,20 @@ export interface SpecialNamesParts extends SpecialParts {
 }
 
 /** The zone of special-use names that a query is about, if it is answered here. What was configured for its name counts more. */
-export function specialZoneFor({ forwarded, routes }: SpecialParts, query: Query): SpecialZone | undefined {
+export function specialZoneFor({ forwarded, routes, nat64 }: SpecialParts, query: Query): SpecialZone | undefined {
   const name = nameInKey(query.key);
   const zone = specialZoneOf(name);
   if (zone === undefined || zone.kind === 'resolver') return zone;
   if (isOfParent(zone, name, query.type)) return undefined;
   if (routeFor(routes(), query) !== undefined) return undefined;
+  if (isTranslated(query, nat64())) return undefined;
   return forwarded().some(each => isAtOrBelow(query.name, each)) ? undefined : zone;
+}
+
+/** Whether a question is for the name of an address that is made (RFC 6147 §5.3.1). Its prefix may be a private one. */
+function isTranslated({ name, type }: Query, prefix: Nat64Prefix | undefined): boolean {
+  const address = prefix === undefined || type !== TYPE.PTR ? undefined : addressOfReverse(name);
+  return prefix !== undefined && address !== undefined && isInPrefix(prefix, address, 0);
 }
 
 /** Makes the stage. */

@@ -197,21 +197,26 @@ await t.test('RFC 6147 §5.1.7: the TTL is the lesser of those of A and of the S
 
 await t.test('RFC 6147 §5.3.1: the name of a made address is an alias to that of the IPv4 address', t => {
   const reverse = (last: string): string =>
-    `${last}.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa.`;
+    `${last}.2.7.0.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa.`;
   const it = translating({
-    '1.2.0.192.in-addr.arpa. PTR': '1.2.0.192.in-addr.arpa. 60 PTR h2.example.',
-    '2.2.0.192.in-addr.arpa. PTR': { rcode: 3, authority: 'in-addr.arpa. 3600 SOA a. b. 1 1 1 1 90' },
-    '3.2.0.192.in-addr.arpa. PTR': failure('timeout'),
-    '4.2.0.192.in-addr.arpa. PTR':
-      '4.2.0.192.in-addr.arpa. 90 CNAME 4.0-25.2.0.192.in-addr.arpa.\n4.0-25.2.0.192.in-addr.arpa. 60 PTR h4.example.',
+    '1.114.0.203.in-addr.arpa. PTR': '1.114.0.203.in-addr.arpa. 60 PTR h2.example.',
+    '2.114.0.203.in-addr.arpa. PTR': { rcode: 3, authority: 'in-addr.arpa. 3600 SOA a. b. 1 1 1 1 90' },
+    '3.114.0.203.in-addr.arpa. PTR': failure('timeout'),
+    '4.114.0.203.in-addr.arpa. PTR':
+      '4.114.0.203.in-addr.arpa. 90 CNAME 4.0-25.114.0.203.in-addr.arpa.\n4.0-25.114.0.203.in-addr.arpa. 60 PTR h4.example.',
   });
   const ptr = (name: string): string => describe(it.ask(name, { type: 'PTR' })[0]);
-  t.equal(ptr(reverse('1.0')), `NOERROR ${reverse('1.0')} 60 CNAME, 1.2.0.192.in-addr.arpa. 60 PTR`);
+  t.equal(ptr(reverse('1.0')), `NOERROR ${reverse('1.0')} 60 CNAME, 1.114.0.203.in-addr.arpa. 60 PTR`);
   t.equal(ptr(reverse('2.0')), `NXDOMAIN | ${reverse('2.0').slice(16)} 90 SOA`);
   t.equal(ptr(reverse('3.0')), 'timeout');
-  t.match(ptr(reverse('4.0')), /60 CNAME, 4\.2\.0\.192\.in-addr\.arpa\. 90 CNAME, 4\.0-25\S+ 60 PTR$/);
+  t.match(ptr(reverse('4.0')), /60 CNAME, 4\.114\.0\.203\.in-addr\.arpa\. 90 CNAME, 4\.0-25\S+ 60 PTR$/);
   t.equal(ptr(reverse('1.0').replace('4.6.0.0', '4.6.0.1')), 'NOERROR', 'others are asked for');
-  t.equal(ptr('1.2.0.192.in-addr.arpa.'), 'NOERROR 1.2.0.192.in-addr.arpa. 60 PTR');
+  t.equal(ptr('1.114.0.203.in-addr.arpa.'), 'NOERROR 1.114.0.203.in-addr.arpa. 60 PTR');
+  const before = it.upstream.asked.length;
+  // 192.168.1.9
+  const own = `9.0.1.0.8.a.0.c.${'0.'.repeat(16)}b.9.f.f.4.6.0.0.ip6.arpa.`;
+  t.match(ptr(own), /^NXDOMAIN \S+ 60 CNAME \| 168\.192\.in-addr\.arpa\. \d+ SOA$/);
+  t.equal(it.upstream.asked.length, before, 'names of this network do not leave');
   t.end();
 });
 
