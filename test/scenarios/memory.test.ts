@@ -54,6 +54,7 @@ async function running(t: Test, mib: number, handler: Handler): Promise<Running>
   const daemon = await startDotstub(`
 listen: ["127.0.0.1:${port}"]
 metrics: { listen: off }
+special_names: { forward: [test] }
 front: { threads: 1 }
 state_directory: ${join(directory.path, 'state')}
 cache: { size: ${mib}MiB, persist: false }
