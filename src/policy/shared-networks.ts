@@ -10,8 +10,10 @@ import {
   type OctetMatcher,
 } from './networks.js';
 
-/** The most networks that fit into the memory, of either kind. The check of the configuration allows no more. */
-const MOST_NETWORKS = 1024;
+/** The most networks whose clients may ask: 1,024 of the configuration, and 64 of our own interfaces. */
+const MOST_ALLOWED = 1088;
+/** The most networks of groups: 15 times 64 of the configuration, and 512 of devices. */
+const MOST_OF_GROUPS = 1472;
 const VERSION = 0;
 const COUNT = 1;
 const CONTROL_BYTES = 8;
@@ -32,7 +34,7 @@ export class SharedNetworks {
   }
 
   static memory(networks: readonly Network[], classes: readonly ClassNetwork[] = []): SharedArrayBuffer {
-    const memory = new SharedArrayBuffer(CONTROL_BYTES + 2 * MOST_NETWORKS * ENTRY_BYTES);
+    const memory = new SharedArrayBuffer(CONTROL_BYTES + (MOST_ALLOWED + MOST_OF_GROUPS) * ENTRY_BYTES);
     new SharedNetworks(memory).write(networks, classes);
     return memory;
   }
@@ -42,8 +44,8 @@ export class SharedNetworks {
     // The version is odd while networks are being written.
     Atomics.add(this.control, VERSION, 1);
     const all = [
-      ...networks.slice(0, MOST_NETWORKS).map(each => ({ ...each, clientClass: 0 })),
-      ...classes.slice(0, MOST_NETWORKS),
+      ...networks.slice(0, MOST_ALLOWED).map(each => ({ ...each, clientClass: 0 })),
+      ...classes.slice(0, MOST_OF_GROUPS),
     ];
     all.forEach(({ address, prefix, clientClass }, i) => {
       const octets = addressOctets(address) ?? Buffer.alloc(0);

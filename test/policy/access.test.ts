@@ -4,6 +4,7 @@ import t from 'tap';
 import { addressOctets } from '../../src/base/address.js';
 import { networkMatcher } from '../../src/policy/access.js';
 import { octetClasses, octetMatcher } from '../../src/policy/networks.js';
+import { MOST_OF_DEVICES } from '../../src/run/devices.js';
 import { SharedNetworks } from '../../src/policy/shared-networks.js';
 
 await t.test('networks of both families, single addresses, zones', t => {
@@ -95,5 +96,19 @@ await t.test('the longest network of a group counts, however many there are', t 
       }
     }),
   );
+  t.end();
+});
+
+await t.test('as many networks as there may be are all in the memory', t => {
+  const host = (i: number): string => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`;
+  const networks = Array.from({ length: 1024 + 64 }, (_, i) => ({ address: host(i), prefix: 32 }));
+  const classes = Array.from({ length: 15 * 64 + MOST_OF_DEVICES }, (_, i) => ({
+    ...{ address: host(i), prefix: 32 },
+    clientClass: 1 + (i % 15),
+  }));
+  const reader = new SharedNetworks(SharedNetworks.memory(networks, classes));
+  const octets = (i: number): Buffer => addressOctets(host(i)) ?? Buffer.alloc(0);
+  t.ok(reader.matcher()(octets(networks.length - 1), 0, 4));
+  t.equal(reader.classes()(octets(classes.length - 1), 0, 4), 1 + ((classes.length - 1) % 15));
   t.end();
 });
