@@ -1,7 +1,7 @@
 // The address of the running daemon, from a command's options.
 
 import { DNS_PORT } from '../base/port-numbers.js';
-import { parseAddressPort } from '../config/kinds.js';
+import { parseAddressPort } from '../config/network-kinds.js';
 import { problemReport } from '../config/load.js';
 import { askStatus } from '../control/client.js';
 import { type ListenAddress, reachable } from '../os/listen-address.js';

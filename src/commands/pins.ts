@@ -4,7 +4,8 @@ import { isIP } from 'node:net';
 
 import { DOT_PORT } from '../base/port-numbers.js';
 import { visible } from '../base/visible.js';
-import { hostName, parseAddressPort } from '../config/kinds.js';
+import { hostName } from '../config/kinds.js';
+import { parseAddressPort } from '../config/network-kinds.js';
 import { tlsaOwner } from '../upstream/dane-lookup.js';
 import { fetchChain } from '../upstream/fetch-chain.js';
 import { TLSA_MATCHING, TLSA_SELECTOR, TLSA_USAGE, tlsaText } from '../wire/tlsa.js';

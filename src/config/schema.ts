@@ -4,8 +4,6 @@
 import { constants } from 'node:buffer';
 
 import {
-  type Cidr,
-  addressPort,
   count,
   domainName,
   duration,
@@ -13,14 +11,9 @@ import {
   hostName,
   httpUrl,
   httpsPlace,
-  ipv6Network,
   hardwareAddress,
   label,
-  listenAddress,
   listSource,
-  nat64Prefix,
-  network,
-  networkOrLocal,
   nftName,
   oneOf,
   orOff,
@@ -32,6 +25,15 @@ import {
   storeUrl,
   trustAnchor,
 } from './kinds.js';
+import {
+  addressPort,
+  type Cidr,
+  ipv6Network,
+  listenAddress,
+  nat64Prefix,
+  network,
+  networkOrLocal,
+} from './network-kinds.js';
 import { group, groups, list, option, optional, type ValuesOf } from './shape.js';
 
 const NOT_BUILT = { built: false } as const;

@@ -1,7 +1,7 @@
 // The shapes of a schema's rows, and the type of the configuration that follows from them. The check, the defaults, the example
 // file, the JSON schema, the manual and docs/options.md all walk the schema.
 
-import type { Kind } from './kinds.js';
+import type { Kind } from './kind.js';
 
 /** What a row of one value or a list says about itself. */
 interface About {
