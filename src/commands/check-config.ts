@@ -12,7 +12,7 @@ import { besideFindings } from '../control/beside.js';
 import { readSurroundings } from '../os/surroundings.js';
 import { systemFiles } from '../run/files.js';
 import { planProblems } from '../run/configuration.js';
-import type { PlanFiles } from '../run/plan.js';
+import type { PlanFiles } from '../run/plan-files.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { print, printJson, printProblem } from './print.js';

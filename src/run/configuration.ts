@@ -5,7 +5,8 @@ import type { Clock, Log } from '../base/ports.js';
 import type { WallMs } from '../base/time.js';
 import { type ConfigCheck, type GoodConfig, type Problem, problemText } from '../config/check.js';
 import type { ControlReply } from '../control/protocol.js';
-import { type Plan, type PlanFiles, planOf } from './plan.js';
+import { type Plan, planOf } from './plan.js';
+import type { PlanFiles } from './plan-files.js';
 import type { Reload, Reloaded } from './reload.js';
 import { StartError } from './start-error.js';
 

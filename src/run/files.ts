@@ -7,7 +7,7 @@ import { createSecureContext } from 'node:tls';
 import { wordsFor } from '../base/system-error.js';
 import { type ReadLimits, readRegularFile } from '../os/regular-file.js';
 import { hybridGroups } from '../upstream/dial.js';
-import type { FileContents, PlanFiles } from './plan.js';
+import type { FileContents, PlanFiles } from './plan-files.js';
 import { StartError } from './start-error.js';
 
 // Where distributions keep the system's trusted roots: Debian, Alpine and Arch; Fedora; SUSE; OpenWrt and BSD.

@@ -7,7 +7,8 @@ import t from 'tap';
 import { monoMs, wallMs } from '../../src/base/time.js';
 import { checkConfig } from '../../src/config/check.js';
 import { Configuration } from '../../src/run/configuration.js';
-import { type Plan, type PlanFiles, planOf } from '../../src/run/plan.js';
+import { type Plan, planOf } from '../../src/run/plan.js';
+import type { PlanFiles } from '../../src/run/plan-files.js';
 import { Reload } from '../../src/run/reload.js';
 import { recordedLog } from '../fixtures/recorder.js';
 
