@@ -30,9 +30,21 @@ export interface Decision {
 class Passage {
   /** Whether the stage has asked the ones below it, */
   hasPassed = false;
-  /** and what they have said last. */
-  given: Outcome | undefined = undefined;
+  /** and what they have said. */
+  readonly given: Outcome[] = [];
+
+  /** Whether the outcome of the stage is something else. */
+  isChanged(outcome: Outcome): boolean {
+    return !this.given.some(each => isSame(each, outcome));
+  }
 }
+
+const isSame = (a: Outcome, b: Outcome): boolean =>
+  a === b ||
+  (a.at === 'answer' &&
+    b.at === 'answer' &&
+    a.entry.ttlSec === b.entry.ttlSec &&
+    a.entry.octets.equals(b.entry.octets));
 
 const NOBODY: Upstream = { servers: [], exchange: (...[, , reply]) => reply(failure('not_ready')) };
 
@@ -51,11 +63,14 @@ export function decide(parts: DecidingParts, query: Query, find: Resolve): Decis
       const seen = new Passage();
       const below: Resolve = (about, take) => {
         seen.hasPassed = true;
-        next(about, outcome => take((seen.given = outcome)));
+        next(about, outcome => {
+          seen.given.push(outcome);
+          take(outcome);
+        });
       };
       stage(below)(asked, outcome => {
         if (!seen.hasPassed) steps.push({ question: asked.question, by: name });
-        else if (outcome !== seen.given) changedBy.push(name);
+        else if (seen.isChanged(outcome)) changedBy.push(name);
         settle(outcome);
       });
     };

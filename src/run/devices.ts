@@ -31,6 +31,8 @@ export class Devices {
   private watch: NeighbourWatch | undefined;
   /** The class of each device, by hardware address. */
   private classes: ReadonlyMap<string, number> = new Map();
+  /** The hardware address of each address of a device, those that were seen the longest time ago first. */
+  private readonly known = new Map<string, string>();
   private seen = '[]';
   /** Whether the table has changed since it was read, while it is not read again yet. */
   private waits: 'no' | 'pause' | 'changed' = 'no';
@@ -93,10 +95,26 @@ export class Devices {
     this.parts.changed(networks);
   }
 
+  /**
+   * A device that sleeps is in the table no more, and wakes with the address that it had: that stays its own until the table
+   * has it with another hardware address.
+   */
+  private remember(table: readonly Neighbour[]): void {
+    for (const { mac, address } of table) {
+      this.known.delete(address);
+      if (this.classes.has(mac)) this.known.set(address, mac);
+    }
+    for (const [address] of this.known)
+      if (this.known.size > MOST_OF_DEVICES) this.known.delete(address);
+      else break;
+  }
+
   private networksOf(table: readonly Neighbour[]): readonly ClassNetwork[] {
+    this.remember(table);
     const counts = new Map<string, number>();
     const networks: ClassNetwork[] = [];
-    for (const { mac, address } of table) {
+    // The latest first.
+    for (const [address, mac] of [...this.known].reverse()) {
       const clientClass = this.classes.get(mac);
       if (clientClass === undefined) continue;
       const count = (counts.get(mac) ?? 0) + 1;

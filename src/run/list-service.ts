@@ -170,6 +170,8 @@ export class ListService implements Live {
     const other = await this.make(next);
     if (typeof other === 'string')
       throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
+    const lost = this.lostBy(next, other);
+    if (lost !== undefined) throw StartError.ofOptions([{ path: 'lists', words: lost }]);
     return ready(() => this.take(next, other));
   }
 
@@ -208,6 +210,14 @@ export class ListService implements Live {
     if (!isChanged || plan !== this.plan) return;
     const made = await this.make(plan);
     if (plan === this.plan) this.take(plan, this.withoutLoss(made));
+  }
+
+  /** A source whose rules are in force, and that cannot be read for another plan, in words; undefined: none. */
+  private lostBy(next: ListsPlan, other: Made): string | undefined {
+    const inForce = new Set(sourcesOf(this.plan).flatMap((each, i) => (this.made?.inForce[i] ? [textOf(each)] : [])));
+    const lost = sourcesOf(next).findIndex((each, i) => other.inForce[i] === false && inForce.has(textOf(each)));
+    const source = sourcesOf(next)[lost];
+    return source && `${textOf(source)} cannot be read any more: ${other.problems[lost] ?? ''}`;
   }
 
   /** What was made; or, if a source cannot be read any more whose rules are in force, what was made before. */

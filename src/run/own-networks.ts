@@ -6,6 +6,7 @@ import type { Cancel, Clock } from '../base/ports.js';
 import { isSystemError } from '../base/system-error.js';
 import { AddressWatch } from '../os/address-watch.js';
 import type { Libc } from '../os/libc.js';
+import { network as networkKind } from '../config/network-kinds.js';
 import type { Network } from '../policy/networks.js';
 
 /** The most of them: as many as there is room for beside those that are written (policy/shared-networks). */
@@ -71,11 +72,13 @@ export class OwnNetworks {
 function ownNetworks(): readonly Network[] | undefined {
   try {
     const all = Object.values(networkInterfaces()).flatMap(each => each ?? []);
-    const texts = new Set(all.flatMap(({ cidr }) => cidr ?? []));
-    return [...texts].slice(0, MOST).flatMap(text => {
-      const [address = '', prefix] = text.split('/');
-      return prefix === undefined ? [] : [{ address, prefix: Number(prefix) }];
-    });
+    // A network once, whatever addresses the machine has in it.
+    const networks = new Map<string, Network>();
+    for (const { cidr } of all) {
+      const read = networkKind.read(cidr);
+      if (read.ok) networks.set(JSON.stringify(read.value), read.value);
+    }
+    return [...networks.values()].slice(0, MOST);
   } catch (error) {
     if (!isSystemError(error)) throw error;
     return undefined;

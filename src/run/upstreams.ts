@@ -95,7 +95,7 @@ export class Upstreams implements Live {
     this.dial = parts.dialer(plan.upstream);
     this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
     this.routed = plan.routes.map(each => this.target(each));
-    this.asked = this.lookingFirst(this.main, ({ question }, type) => this.validatedRoute(question, type)?.pool);
+    this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
   }
 
   /** What queries of our own in cleartext are sent with. */
@@ -223,14 +223,17 @@ export class Upstreams implements Live {
     return { zones, kubernetes, validated, plan, pool: own, upstream: () => asked };
   }
 
-  /** The route whose answers to a question are validated; its records for the chain of trust come from there, too. */
-  private validatedRoute(question: Buffer, type: number): RouteEntry | undefined {
-    if (!this.routed.some(each => each.plan.validated)) return undefined;
+  /**
+   * The route that a question goes to, where a route's answers are validated: the records for the chain of trust come from
+   * there, too, and aliases may lead into other routes. No name of a route goes to the servers of `upstream`.
+   */
+  private routeFor({ question, hasRoutes }: Ask, type: number): RouteEntry | undefined {
+    if (hasRoutes === false || !this.routed.some(each => each.plan.validated)) return undefined;
     const name = lowerCased(questionName(question));
-    const match = routeOf(this.routed, name);
     // The DS records of a zone are those of its parent (RFC 4035 §2.4).
-    const isOfParent = type === TYPE.DS && match?.zone.equals(name) === true;
-    return match?.route.plan.validated === true && !isOfParent ? match.route : undefined;
+    const match = routeOf(this.routed, name);
+    if (type !== TYPE.DS || match?.zone.equals(name) !== true) return match?.route;
+    return routeOf(this.routed, name.subarray((name[0] ?? 0) + 1))?.route;
   }
 
   /**
@@ -239,11 +242,19 @@ export class Upstreams implements Live {
    */
   private lookingFirst(from: Pool, other?: (ask: Ask, type: number) => Pool | undefined): Upstream {
     const { look } = this.parts;
+    const exchange: Upstream['exchange'] = (ask, type, take, avoid) => {
+      look();
+      const to = other?.(ask, type) ?? from;
+      const took: typeof take = reply => {
+        // A reload took these servers away while the question was on its way: those of now are asked.
+        const isOver = reply.at === 'failure' && reply.code === 'handed_back' && (other?.(ask, type) ?? from) !== to;
+        if (isOver) exchange(ask, type, take, avoid);
+        else take(reply);
+      };
+      to.exchange(ask, type, other === undefined ? take : took, avoid);
+    };
     return {
-      exchange: (ask, type, take, avoid) => {
-        look();
-        (other?.(ask, type) ?? from).exchange(ask, type, take, avoid);
-      },
+      exchange,
       get servers() {
         return from.servers;
       },

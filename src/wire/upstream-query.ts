@@ -19,6 +19,8 @@ export interface Ask {
   readonly question: Buffer;
   readonly dnssecOk: boolean;
   readonly checkingDisabled: boolean;
+  /** Whether routes are for who asks; left out: yes. */
+  readonly hasRoutes?: boolean;
 }
 
 /** EDNS options of a query. */

@@ -19,6 +19,8 @@ for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 0, io: dgra
     const all = (rcode: string): readonly string[] => [rcode, rcode, rcode];
     t.match(JSON.parse(line), {
       kid: all('NXDOMAIN'),
+      'kid, awake': ['NXDOMAIN'],
+      'kid, over IPv6, awake': ['NXDOMAIN'],
       'kid, another address': all('NXDOMAIN'),
       other: all('NOERROR'),
       'other, over IPv6': all('NOERROR'),

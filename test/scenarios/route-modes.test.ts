@@ -3,7 +3,7 @@
 import t from 'tap';
 
 import { records } from '../fixtures/records.js';
-import { KNOWN, Rig, type Json } from '../fixtures/rig.js';
+import { eventually, KNOWN, Rig, type Json } from '../fixtures/rig.js';
 import { signedTree } from '../fixtures/signed-records.js';
 import { world } from '../fixtures/world.js';
 
@@ -103,4 +103,69 @@ await t.test('a route that is validated: its answers are secure, bogus or insecu
   t.equal(await rig.answer('old.corp.example'), 'SERVFAIL', 'not what the zone has signed');
   await rig.reload(config('insecure'));
   t.equal(await rig.answer('www.corp.example'), 'NOERROR 10.0.0.66', 'not validated, and so without AD');
+});
+
+await t.test(
+  'routes within a route: no name of them is asked of anybody else, for the chain of trust neither',
+  async t => {
+    const rig = await Rig.make(t);
+    const nowSec = Math.floor(Date.now() / 1000);
+    const tree = signedTree(
+      {
+        '.': { text: '' },
+        'example.': { text: 'www.example. 60 A 192.0.2.1\n' },
+        'corp.example.': { text: 'app.corp.example. 60 CNAME host.ad.corp.example.\n' },
+        'lab.corp.example.': { text: 'www.lab.corp.example. 60 A 10.0.1.7\n' },
+      },
+      nowSec,
+    );
+    const main = await rig.server('dns.test', { answer: tree.answer });
+    const corp = await rig.server('dns.corp.example', { answer: tree.answer });
+    const inner = await rig.plain(world(records('host.ad.corp.example. 300 A 10.0.2.7\n')));
+    const over = {
+      ...{ resolvers: corp.entry['addresses'], mode: 'strict', name: 'dns.corp.example', dnssec: 'require' },
+    };
+    await rig.start({
+      upstream: { servers: [main.entry] },
+      dnssec: { mode: 'require', trust_anchors: tree.anchors },
+      routes: [
+        { zones: ['corp.example', 'lab.corp.example'], ...over },
+        { zones: ['ad.corp.example'], resolvers: [inner.at] },
+      ],
+    });
+    t.equal(await rig.answer('www.lab.corp.example', { dnssec: true }), 'NOERROR ad 10.0.1.7');
+    t.equal(await rig.answer('host.ad.corp.example'), 'NOERROR 10.0.2.7');
+    await rig.answer('app.corp.example');
+    t.ok(inner.asked.includes('host.ad.corp.example'));
+    t.same(
+      main.asked.filter(name => name.endsWith('.corp.example')),
+      [],
+    );
+  },
+);
+
+await t.test('a question on its way to a validated route that goes elsewhere is asked there', async t => {
+  const rig = await Rig.make(t);
+  const tree = signedTree(
+    { '.': { text: '' }, 'corp.example.': { text: 'www.corp.example. 60 A 10.0.0.7\n' } },
+    Math.floor(Date.now() / 1000),
+  );
+  const main = await rig.server('dns.test', { answer: tree.answer });
+  const silent = await rig.server('dns.corp.example', { answer: () => undefined });
+  const other = await rig.server('dns.corp.example', { answer: tree.answer });
+  const config = (server: typeof other): Json => ({
+    upstream: { servers: [main.entry] },
+    dnssec: { mode: 'require', trust_anchors: tree.anchors },
+    routes: [
+      {
+        ...{ zones: ['corp.example'], resolvers: server.entry['addresses'] },
+        ...{ mode: 'strict', name: 'dns.corp.example', dnssec: 'require' },
+      },
+    ],
+  });
+  await rig.start(config(silent));
+  const answer = rig.answer('www.corp.example', { dnssec: true });
+  await eventually(() => silent.asked.includes('www.corp.example'), true);
+  await rig.reload(config(other));
+  t.equal(await answer, 'NOERROR ad 10.0.0.7');
 });

@@ -49,8 +49,10 @@ export function specialZoneFor({ forwarded, routes, nat64 }: SpecialParts, query
 }
 
 /** Whether a question is for the name of an address that is made (RFC 6147 §5.3.1). Its prefix may be a private one. */
-function isTranslated({ name, type }: Query, prefix: Nat64Prefix | undefined): boolean {
-  const address = prefix === undefined || type !== TYPE.PTR ? undefined : addressOfReverse(name);
+function isTranslated(query: Query, prefix: Nat64Prefix | undefined): boolean {
+  // Who validates itself gets nothing that is made (stages/dns64).
+  if (query.checkingDisabled && query.dnssecOk) return false;
+  const address = prefix === undefined || query.type !== TYPE.PTR ? undefined : addressOfReverse(query.name);
   return prefix !== undefined && address !== undefined && isInPrefix(prefix, address, 0);
 }
 

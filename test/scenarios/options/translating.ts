@@ -54,7 +54,7 @@ const MADE = [
   'NOERROR 64:ff9b::c000:263',
   'NOERROR 64:ff9b::c000:250',
   'NOERROR 64:ff9b::c000:250',
-  'NOERROR 80.2.0.192.in-addr.arpa.',
+  'NXDOMAIN 80.2.0.192.in-addr.arpa.',
 ];
 
 const DNS64: readonly Row[] = [
