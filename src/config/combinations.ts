@@ -246,9 +246,11 @@ function* idleUpstream(config: Config): Iterable<Clash> {
     yield { path: 'upstream.bootstrap', words: 'no server is listed without addresses' };
   if (servers.length === 1 && only?.addresses.length === 1)
     yield { path: 'upstream.policy', words: 'there is one address to ask' };
-  if (modeOf(config) !== 'off') return;
+  if (modeOf(config) !== 'off' || config.routes.some(({ mode }) => mode !== 'off')) return;
   const words = 'nothing is sent over TLS in mode off';
-  if (config.portal.detect === 'off') yield { path: 'upstream.ca_file', words };
+  // Lists and the probe for portals are fetched over HTTPS.
+  const fetchesLists = config.lists.some(({ sources }) => sources.some(({ at }) => at === 'https'));
+  if (config.portal.detect === 'off' && !fetchesLists) yield { path: 'upstream.ca_file', words };
   for (const key of ['client_certificate', 'client_key']) yield { path: `upstream.${key}`, words };
 }
 

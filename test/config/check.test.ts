@@ -171,6 +171,16 @@ const IDLE: readonly (readonly [file: string, path: string, busy: string])[] = [
   ['front: { io: dgram, threads: 2 }', 'front.threads', 'front: { threads: 2 }'],
   ['log: { query_file: /q }', 'log.query_file', 'log: { query_file: /q, queries: full }'],
   [
+    'upstream: { mode: off, ca_file: /ca }\nroutes: [{ zones: [a], resolvers: [192.0.2.1], name: b.c }]',
+    'upstream.ca_file routes[0].name',
+    'upstream: { mode: off, ca_file: /ca }\nroutes: [{ zones: [a], resolvers: [192.0.2.1], mode: strict, name: b.c }]',
+  ],
+  [
+    'upstream: { mode: off, ca_file: /ca }\nlists: [{ name: a, sources: [/a] }]',
+    'upstream.ca_file',
+    'upstream: { mode: off, ca_file: /ca }\nlists: [{ name: a, sources: ["https://a.b/c"] }]',
+  ],
+  [
     'access: { allow: [10.0.0.0/8], snoop: ["::1", 10.1.0.0/16] }',
     'access.snoop[0]',
     'access: { allow: ["fd00:1::/32"], snoop: ["fd00::/8"] }',
