@@ -57,8 +57,6 @@ interface Request<T extends Waiter> {
   /** The form of its EDNS options; undefined: the one in use when it is sent. */
   form: number | undefined;
   sentAtMs: MonoMs;
-  /** The answers of the connection when it was sent; undefined: it was not sent. */
-  before: number | undefined;
   cancel: Cancel;
 }
 
@@ -181,7 +179,7 @@ export class HttpsConnection<T extends Waiter> {
       askedAtMs: nowMs,
       form,
       sentAtMs: nowMs,
-      before: undefined,
+
       cancel: () => undefined,
     });
     if (wasIdle) {
@@ -201,7 +199,6 @@ export class HttpsConnection<T extends Waiter> {
       if (request === undefined) return;
       if (request.waiter.done) continue;
       request.sentAtMs = nowMs;
-      request.before = this.answers;
       request.waiter.isSent = true;
       this.sent.add(request);
       this.isUnheard = true;
@@ -270,27 +267,14 @@ export class HttpsConnection<T extends Waiter> {
     if (this.phase === 'closed' || !this.sent.delete(request)) return;
     const { waiter } = request;
     if (outcome.at === 'response' && this.liveness.heard(0, true, this.clock.monotonicMs())) this.endCheck();
+    // A connection that answers queries is no reason to give one up: it may be asked again as often as servers leave connections.
     if (outcome.at === 'unprocessed')
-      this.lose(waiter, failure('closed', 'the server did not process it'), this.refusalOf(request));
+      this.lose(waiter, failure('closed', 'the server did not process it'), this.hasAnswered ? 'uncounted' : 'closed');
     else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), 'fault');
     else this.judged(request, judge(outcome, request.ask.question));
     this.sendQueued();
     this.endIfUseless();
     if (this.inflight === 0) this.watch();
-  }
-
-  /** Whether another query was answered after this one was sent. */
-  private hasProgressedSince({ before = this.answers }: Request<T>): boolean {
-    return this.answers > before;
-  }
-
-  /**
-   * How a query is lost that the server did not process, so that it may be asked again. It is no send if the server
-   * answers others meanwhile, or leaves a connection on which it has answered: no query is the reason.
-   */
-  private refusalOf(request: Request<T>): Loss {
-    const isTurnover = this.phase === 'draining' && this.hasAnswered;
-    return isTurnover || this.hasProgressedSince(request) ? 'uncounted' : 'closed';
   }
 
   /** A server may forbid all requests (RFC 9113 §6.5.2), instead of closing the connection. */
@@ -352,8 +336,7 @@ export class HttpsConnection<T extends Waiter> {
     this.queued = [];
     const unanswered: Unanswered<T>[] = [];
     for (const request of all)
-      if (!isProbe(request.waiter))
-        unanswered.push({ waiter: request.waiter, progressed: this.hasProgressedSince(request) });
+      if (!isProbe(request.waiter)) unanswered.push({ waiter: request.waiter, progressed: this.hasAnswered });
     // If we closed the connection, a missing answer says nothing about the server.
     if (why.at !== 'drain') for (const { waiter } of all) if (isProbe(waiter)) waiter.then(undefined, 0);
     this.events.closed(why, unanswered);
