@@ -57,6 +57,8 @@ interface Request<T extends Waiter> {
   /** The form of its EDNS options; undefined: the one in use when it is sent. */
   form: number | undefined;
   sentAtMs: MonoMs;
+  /** How many queries the connection had answered when it was sent. */
+  before: number;
   cancel: Cancel;
 }
 
@@ -179,7 +181,7 @@ export class HttpsConnection<T extends Waiter> {
       askedAtMs: nowMs,
       form,
       sentAtMs: nowMs,
-
+      before: this.answers,
       cancel: () => undefined,
     });
     if (wasIdle) {
@@ -199,6 +201,7 @@ export class HttpsConnection<T extends Waiter> {
       if (request === undefined) return;
       if (request.waiter.done) continue;
       request.sentAtMs = nowMs;
+      request.before = this.answers;
       request.waiter.isSent = true;
       this.sent.add(request);
       this.isUnheard = true;
@@ -267,14 +270,22 @@ export class HttpsConnection<T extends Waiter> {
     if (this.phase === 'closed' || !this.sent.delete(request)) return;
     const { waiter } = request;
     if (outcome.at === 'response' && this.liveness.heard(0, true, this.clock.monotonicMs())) this.endCheck();
-    // A connection that answers queries is no reason to give one up: it may be asked again as often as servers leave connections.
     if (outcome.at === 'unprocessed')
-      this.lose(waiter, failure('closed', 'the server did not process it'), this.hasAnswered ? 'uncounted' : 'closed');
+      this.lose(waiter, failure('closed', 'the server did not process it'), this.refusalOf(request));
     else if (outcome.at === 'broken') this.lose(waiter, failure('http', outcome.detail), 'fault');
     else this.judged(request, judge(outcome, request.ask.question));
     this.sendQueued();
     this.endIfUseless();
     if (this.inflight === 0) this.watch();
+  }
+
+  /**
+   * How a query is lost that the server did not process. It is no send if the server has answered others since it was sent,
+   * or leaves a connection on which it has answered. A server that refuses everything must not be asked again and again.
+   */
+  private refusalOf({ before }: Request<T>): Loss {
+    const isTurnover = this.phase === 'draining' && this.hasAnswered;
+    return isTurnover || this.answers > before ? 'uncounted' : 'closed';
   }
 
   /** A server may forbid all requests (RFC 9113 §6.5.2), instead of closing the connection. */
@@ -334,9 +345,9 @@ export class HttpsConnection<T extends Waiter> {
     const all = [...this.sent, ...this.queued];
     this.sent.clear();
     this.queued = [];
-    const unanswered: Unanswered<T>[] = [];
-    for (const request of all)
-      if (!isProbe(request.waiter)) unanswered.push({ waiter: request.waiter, progressed: this.hasAnswered });
+    // Where it has answered any, another connection will, too: the next end may come before any answer to a whole batch.
+    const progressed = this.hasAnswered;
+    const unanswered = all.flatMap(({ waiter }) => (isProbe(waiter) ? [] : [{ waiter, progressed }]));
     // If we closed the connection, a missing answer says nothing about the server.
     if (why.at !== 'drain') for (const { waiter } of all) if (isProbe(waiter)) waiter.then(undefined, 0);
     this.events.closed(why, unanswered);
