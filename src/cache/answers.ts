@@ -83,10 +83,10 @@ export class AnswerCache {
   /** Takes an answer of a snapshot. What has been learnt since is not replaced. */
   restore({ key, label, storedAt, payload }: SnapshotRecord): void {
     const { ring, codec } = this;
-    if (ring.find(key) !== -1 || !codec.isEntry(payload)) return;
-    const at = ring.put(key, payload.length);
+    if (!codec.isEntry(payload)) return;
+    const at = ring.add(key, payload.length);
     if (at === -1) return;
-    payload.copy(ring.octets, at);
+    ring.octets.set(payload, at);
     codec.adopt(ring, at, storedAt, label);
     ring.mark(at);
     this.restored++;

@@ -46,6 +46,10 @@ const LIMITS = {
   livePart: 1 / 2,
 } as const;
 
+/** The octets of a record. */
+const bytesOf = (key: string, payloadBytes: number): number =>
+  Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
+
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
   /** All records; an offset is into this. Valid until the next `put` or `clear`. */
@@ -118,14 +122,25 @@ export class Ring {
    */
   put(key: string, payloadBytes: number): number {
     const hash = hashOf(key);
-    const bytes = Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
     const slot = this.slotOf(key, hash);
     if (slot !== -1) {
       const record = this.recordAt(slot);
-      const slack = u32At(this.octets, record) - bytes;
+      const slack = u32At(this.octets, record) - bytesOf(key, payloadBytes);
       if (slack >= 0 && slack <= LIMITS.slack) return this.write(record, key, payloadBytes, LIVE | ASKED);
       this.deleteAt(slot);
     }
+    return this.enterNew(key, hash, payloadBytes);
+  }
+
+  /** The same, if there is no record under the key; otherwise -1. */
+  add(key: string, payloadBytes: number): number {
+    const hash = hashOf(key);
+    return this.slotOf(key, hash) === -1 ? this.enterNew(key, hash, payloadBytes) : -1;
+  }
+
+  /** Makes room for a record under a key that is not in the index. */
+  private enterNew(key: string, hash: number, payloadBytes: number): number {
+    const bytes = bytesOf(key, payloadBytes);
     if (bytes > this.octets.length * LIMITS.largestPart || key.length > 0xffff) return -1;
     for (let chances: number = LIMITS.chances; this.isIndexFull;) {
       if (this.mask + 1 < this.mostSlots) this.grow();

@@ -112,10 +112,26 @@ export class OtherSettings extends SnapshotError {}
 /** Made when it is thrown: to make an error takes longer than to read a record. */
 const malformed = (): SnapshotError => new SnapshotError('it is damaged: a record is malformed');
 
+/** Whether the octets from `start` to `end` are these. A few octets are compared faster here than by the runtime. */
+function isAt(octets: Buffer, start: number, end: number, these: Buffer): boolean {
+  if (end - start !== these.length) return false;
+  for (let i = 0; i < these.length; i++) if (octets[start + i] !== these[i]) return false;
+  return true;
+}
+
+/** A part of the file: its octets, 0 while it is not complete, and the records in it. */
+interface Part {
+  readonly taken: number;
+  readonly body: Buffer;
+}
+
+const NOTHING = Buffer.alloc(0);
+const INCOMPLETE: Part = { taken: 0, body: NOTHING };
+
 /** Reads a snapshot from chunks of any size. */
 export class SnapshotReader {
   /** Octets that do not make a whole piece yet. */
-  private rest: Buffer = Buffer.alloc(0);
+  private rest: Buffer = NOTHING;
   private at: 'magic' | 'pieces' | 'end' = 'magic';
   private count = 0;
   private lastLabel = { octets: Buffer.alloc(0), text: '' };
@@ -129,20 +145,24 @@ export class SnapshotReader {
   }
 
   /**
-   * Takes the next chunk, and returns the records of the pieces that are complete now. Their payloads are borrowed until
-   * the next chunk is read.
+   * Takes the next chunk, and yields the records of the pieces that are complete now, each when it is asked for. Their
+   * payloads are borrowed until the next chunk is read. All of them must be taken before that.
    * @throws SnapshotError
    */
-  read(chunk: Buffer): readonly SnapshotRecord[] {
+  *read(chunk: Buffer): Iterable<SnapshotRecord> {
     let octets = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
-    const records: SnapshotRecord[] = [];
     for (;;) {
-      const taken = this.step(octets, records);
+      const { taken, body } = this.step(octets);
       if (taken === 0) break;
+      for (let at = 0; at < body.length;) {
+        const { record, end } = this.record(body, at);
+        this.count++;
+        yield record;
+        at = end;
+      }
       octets = octets.subarray(taken);
     }
     this.rest = Buffer.from(octets);
-    return records;
   }
 
   /** Whether there was nothing to read. */
@@ -155,48 +175,42 @@ export class SnapshotReader {
     if (this.at !== 'end' || this.rest.length > 0) throw new SnapshotError('it is not whole');
   }
 
-  /** Reads one part of the file; returns its octets, or 0: it is not complete. */
-  private step(octets: Buffer, records: SnapshotRecord[]): number {
+  /** Reads one part of the file. */
+  private step(octets: Buffer): Part {
     switch (this.at) {
       case 'magic':
-        if (octets.length < this.head.length) return 0;
+        if (octets.length < this.head.length) return INCOMPLETE;
         if (!octets.subarray(0, MAGIC.length).equals(MAGIC))
           throw new SnapshotError('it is not a snapshot that this version can read');
         if (!octets.subarray(0, this.head.length).equals(this.head))
           throw new OtherSettings('it was written under other settings');
         this.at = 'pieces';
-        return this.head.length;
+        return { taken: this.head.length, body: NOTHING };
       case 'pieces':
-        return octets.length < PIECE_HEAD_BYTES ? 0 : this.piece(octets, records);
+        return octets.length < PIECE_HEAD_BYTES ? INCOMPLETE : this.piece(octets);
       case 'end':
-        return 0;
+        return INCOMPLETE;
     }
   }
 
-  private piece(octets: Buffer, records: SnapshotRecord[]): number {
+  private piece(octets: Buffer): Part {
     const bytes = u32At(octets, 0);
     if (bytes === END) {
       if (u32At(octets, 4) !== this.count) throw new SnapshotError('records are missing');
       this.at = 'end';
-      return PIECE_HEAD_BYTES;
+      return { taken: PIECE_HEAD_BYTES, body: NOTHING };
     }
     if (bytes > MOST_PIECE_BYTES) throw new SnapshotError('it is damaged: a piece is too long');
     const end = PIECE_HEAD_BYTES + bytes;
-    if (octets.length < end) return 0;
+    if (octets.length < end) return INCOMPLETE;
     const body = octets.subarray(PIECE_HEAD_BYTES, end);
     if (crc32(body) !== u32At(octets, 4)) throw new SnapshotError('it is damaged: a checksum is wrong');
-    for (let at = 0; at < bytes;) {
-      const record = this.record(body, at);
-      this.count++;
-      records.push(record.record);
-      at = record.end;
-    }
-    return end;
+    return { taken: end, body };
   }
 
   /** The label of a server. Mostly it is that of the record before. */
   private label(body: Buffer, start: number, end: number): string {
-    if (!this.lastLabel.octets.equals(body.subarray(start, end))) {
+    if (!isAt(body, start, end, this.lastLabel.octets)) {
       const octets = Buffer.from(body.subarray(start, end));
       this.lastLabel = { octets, text: octets.toString() };
     }

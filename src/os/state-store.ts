@@ -50,8 +50,8 @@ const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 600_000;
 /** How much of a text is written at a time, */
 const PIECE_BYTES = 1 << 18;
-/** and how much of a file is read at a time: whoever takes it works on it in one turn of the event loop. */
-const READ_BYTES = 1 << 16;
+/** and how much of a file is read at a time. */
+const READ_BYTES = 1 << 18;
 
 /** Makes the store of a directory. */
 export const stateStore = (directory: string, parts: StateStoreParts): StateStore =>

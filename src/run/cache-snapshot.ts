@@ -1,6 +1,7 @@
 // The cache on disk: read after the start, written now and then and at the end.
 
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
@@ -32,6 +33,9 @@ export interface CacheSnapshotParts {
 }
 
 const FILE = 'cache.snapshot';
+/** Reading lets others have a turn after this long; it looks at the clock after so many records. */
+const TURN_MS = 1;
+const RECORDS_PER_LOOK = 16;
 const LOST = 'after a restart the cache is empty';
 /** After something was forgotten, the file that still has it is replaced at the latest this long after it was written. */
 const SOON_MS = 5000;
@@ -130,11 +134,16 @@ export class CacheSnapshot implements Live {
     let read = 0;
     try {
       for await (const chunk of store.pieces(FILE)) {
+        let turnSince = clock.monotonicMs();
         for (const record of reader.read(chunk)) {
           // From the future: the clock was set back, and nobody knows how old it is.
           if (record.storedAt > ageNow()) continue;
           restore(record);
           read++;
+          if (read % RECORDS_PER_LOOK !== 0 || clock.monotonicMs() - turnSince < TURN_MS) continue;
+          await nextTurn();
+          if (this.isClosed || epoch() !== since) return;
+          turnSince = clock.monotonicMs();
         }
         if (this.isClosed || epoch() !== since) return;
       }

@@ -189,7 +189,7 @@ await t.test(`${KILLS} processes killed while they write: the file is the older 
     child.kill('SIGKILL');
     await once(child, 'exit');
     const reader = new SnapshotReader({ ageNow: ageSec(0), wallNow: wallMs(0) });
-    const records = reader.read(readFileSync(join(directory.path, 'cache.snapshot')));
+    const records = [...reader.read(readFileSync(join(directory.path, 'cache.snapshot')))];
     t.doesNotThrow(() => reader.finish());
     t.equal(new Set(records.map(({ key }) => key.split(' ')[0])).size, 1, 'all of one round');
     t.equal(records.length, 5000);
