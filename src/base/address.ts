@@ -29,7 +29,7 @@ export function clientNetwork(address: string): string {
 }
 
 /** Whether the 16 octets at `at` are an IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2). */
-export function isMapped(octets: Buffer, at: number): boolean {
+export function isMapped(octets: Uint8Array, at: number): boolean {
   for (let i = 0; i < 10; i++) if (octets[at + i] !== 0) return false;
   return octets[at + 10] === 0xff && octets[at + 11] === 0xff;
 }

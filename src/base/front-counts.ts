@@ -20,7 +20,10 @@ const RESPONSES_AT = REQUESTS_AT + SIZE_BUCKETS.length + 2;
 const DURATIONS_AT = RESPONSES_AT + SIZE_BUCKETS.length + 2;
 const DROPPED_AT = DURATIONS_AT + DURATION_BUCKETS.length + 2;
 const UNSENT_AT = DROPPED_AT + 1;
-const LENGTH = UNSENT_AT + 1;
+const LIMITED_AT = UNSENT_AT + 1;
+const TRUNCATED_AT = LIMITED_AT + 1;
+const FOREIGN_AT = TRUNCATED_AT + 1;
+const LENGTH = FOREIGN_AT + 1;
 
 /** The number of the bucket that `value` belongs to; `bounds.length` if it is above all bounds. */
 export function bucketOf(bounds: readonly number[], value: number): number {
@@ -70,6 +73,16 @@ export class FrontCounts {
     this.add(DROPPED_AT, 1);
   }
 
+  /** Counts a query over access.rate_limit, which gets an empty reply with TC set, or none. */
+  limited(truncated: boolean): void {
+    this.add(truncated ? TRUNCATED_AT : LIMITED_AT, 1);
+  }
+
+  /** Counts a query from outside access.allow that gets no reply: there are too many of them. */
+  foreign(): void {
+    this.add(FOREIGN_AT, 1);
+  }
+
   /** Counts replies that were lost because the socket had no room for them. */
   unsent(replies: number): void {
     if (replies > 0) this.add(UNSENT_AT, replies);
@@ -97,6 +110,14 @@ export class FrontCounts {
   /** Queries that were dropped. */
   get drops(): number {
     return this.numbers[DROPPED_AT] ?? 0;
+  }
+  /** Queries over access.rate_limit. */
+  limits(what: 'dropped' | 'truncated'): number {
+    return this.numbers[what === 'truncated' ? TRUNCATED_AT : LIMITED_AT] ?? 0;
+  }
+  /** Queries from outside access.allow that got no reply. */
+  get foreigners(): number {
+    return this.numbers[FOREIGN_AT] ?? 0;
   }
   /** Replies that were lost. */
   get unsentReplies(): number {

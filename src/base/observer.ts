@@ -36,8 +36,10 @@ export type Dropped =
   | 'connections'
   /** An idle connection made room for a new one. */
   | 'displaced'
-  /** A connection from an address that is not in `access.allow`. */
+  /** A connection from an address that is not in `access.allow`, or one of too many queries from such addresses. */
   | 'not_allowed'
+  /** A query over `access.rate_limit`. */
+  | 'rate_limited'
   | 'slow_client'
   | 'overload'
   /** A reply, because the socket that it leaves through is full. */
@@ -57,12 +59,17 @@ export type CacheEvent =
   | 'prefetch_answered'
   | 'prefetch_failed';
 
+/** What became of a query over `access.rate_limit`. */
+export type RateLimited = 'dropped' | 'truncated' | 'refused';
+
 /** Counts events. `observe/metrics` makes Prometheus series of them; tests record them. */
 export interface Observer {
   query(transport: Transport, family: 4 | 6, type: number, bytes: number): void;
   response(rcode: number, source: Source, seconds: number, bytes: number): void;
   /** A datagram, a frame or a connection that gets no response. */
   dropped(reason: Dropped): void;
+  /** A query over `access.rate_limit`. */
+  rateLimited(action: RateLimited): void;
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;

@@ -72,6 +72,12 @@ export const FAILURES = {
   nxname: row(RCODE.FORMERR, EDE.INVALID_QUERY_TYPE, 'never', 'NXNAME cannot be queried'),
   class: row(RCODE.REFUSED, EDE.NOT_SUPPORTED, 'never', 'only class IN is supported'),
   not_allowed: row(RCODE.REFUSED, EDE.PROHIBITED, 'never', 'this client address is not in access.allow'),
+  rate_limited: row(
+    RCODE.REFUSED,
+    EDE.PROHIBITED,
+    'never',
+    'this client sends more queries than access.rate_limit allows',
+  ),
   not_cached: row(
     RCODE.REFUSED,
     EDE.PROHIBITED,

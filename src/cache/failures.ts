@@ -25,6 +25,7 @@ export const HOLDS: Readonly<Record<FailureCode, Hold | undefined>> = {
   nxname: undefined,
   class: undefined,
   not_allowed: undefined,
+  rate_limited: undefined,
   not_cached: undefined,
   overload: undefined,
   dropped: undefined,

@@ -48,7 +48,7 @@ Exit code: 0 the file is good, 2 it is not.`,
       else printProblem(problemReport(file, problems));
       return 2;
     }
-    const { config, notBuilt, placeOf } = checked;
+    const { config, placeOf } = checked;
     const forRoot = process.getuid?.() === 0 ? named.flatMap(rootOnly) : [];
     const warnings = [...checked.warnings, ...forRoot.map(each => ({ ...each, ...placeOf(each.path) }))];
     if (!flag('json')) for (const each of warnings) printProblem(warningText(file, each));
@@ -61,10 +61,9 @@ Exit code: 0 the file is good, 2 it is not.`,
       return 0;
     }
     if (flag('json')) {
-      data({ ok: true, notBuilt, warnings, config });
+      data({ ok: true, warnings, config });
       return 0;
     }
-    for (const path of notBuilt) print(`# ${path} is not built yet: checked, without effect`);
     process.stdout.write(configFile(config));
     return 0;
   },

@@ -208,7 +208,6 @@ function introduce(
       upstream: { servers, mode },
       dnssec,
     },
-    notBuilt,
     warnings,
   }: GoodConfig,
   sockets: PassedSockets | undefined,
@@ -233,8 +232,6 @@ function introduce(
       {},
       'answers are not validated here: servers that have proved who they are are believed (dnssec.mode trust_ad)',
     );
-  if (notBuilt.length > 0)
-    log.warn({ options: notBuilt.join(' ') }, `not built yet, without effect: ${notBuilt.join(', ')}`);
   for (const each of warnings) log.warn({}, problemText(file ?? '', each));
 }
 

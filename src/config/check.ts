@@ -27,8 +27,6 @@ export type PlaceOf = (path: string) => Pick<Problem, 'line' | 'column'>;
 export interface GoodConfig {
   readonly ok: true;
   readonly config: Config;
-  /** Paths of options in the file that have no effect yet. */
-  readonly notBuilt: readonly string[];
   /** What is allowed, but probably not meant: options that do nothing here, networks with host bits. */
   readonly warnings: readonly Problem[];
   readonly placeOf: PlaceOf;
@@ -77,7 +75,7 @@ export function checkConfig(text: string): ConfigCheck {
 
   const reader = new Reader(document, lines, text);
   const root = reader.fields(schema, document.contents, '');
-  const { problems, notBuilt, warnings } = reader;
+  const { problems, warnings } = reader;
   if (problems.length > 0) return { ok: false, problems: problems.sort(inFileOrder) };
   // The cast is true: the reader has filled every field of the schema with a value of its row's kind, as Config says.
   const config = deepFreeze(root) as unknown as Config;
@@ -86,7 +84,7 @@ export function checkConfig(text: string): ConfigCheck {
   const clashes = combinationProblems(config).map(placed);
   if (clashes.length > 0) return { ok: false, problems: clashes };
   const idle = withoutEffect(config, path => reader.isGiven(path)).map(placed);
-  return { ok: true, config, notBuilt, warnings: [...warnings, ...idle].sort(inFileOrder), placeOf };
+  return { ok: true, config, warnings: [...warnings, ...idle].sort(inFileOrder), placeOf };
 }
 
 const inFileOrder = (a: Problem, b: Problem): number =>
@@ -98,7 +96,6 @@ type Values = Record<string, unknown>;
 class Reader {
   readonly problems: Problem[] = [];
   /** Paths of options in the file that have no effect yet. */
-  readonly notBuilt: string[] = [];
   readonly warnings: Problem[] = [];
   /** Where each option stands, by its path. */
   private readonly places = new Map<string, { line: number; column: number }>();
@@ -180,10 +177,8 @@ class Reader {
       case 'groups':
         return this.groups(row, node, path);
       case 'list':
-        if (node !== undefined && row.built === false) this.notBuilt.push(path);
         return this.list(row, node, path);
       case 'option':
-        if (node !== undefined && row.built === false) this.notBuilt.push(path);
         return this.option(row, node, path);
     }
   }

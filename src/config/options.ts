@@ -17,8 +17,6 @@ export const changeOf = ({
 export interface OptionEntry {
   /** E.g. `cache.size`. */
   readonly path: string;
-  /** False: it has no effect yet. */
-  readonly built: boolean;
   readonly change: OptionChange;
 }
 
@@ -29,8 +27,8 @@ function entriesOf(rows: Fields, path: string): OptionEntry[] {
   return Object.entries(rows).flatMap(([key, row]): OptionEntry[] => {
     const name = path === '' ? key : `${path}.${key}`;
     if (row.row === 'group') return entriesOf(row.fields, name);
-    if (row.row === 'groups') return [{ path: name, built: true, change: 'reload' }];
-    return [{ path: name, built: row.built !== false, change: changeOf(row) }];
+    if (row.row === 'groups') return [{ path: name, change: 'reload' }];
+    return [{ path: name, change: changeOf(row) }];
   });
 }
 

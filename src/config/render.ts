@@ -38,8 +38,7 @@ export const helpText = (row: SchemaRow): string =>
 
 function allowedLine(row: SchemaRow, indent: string): string[] {
   if (row.row === 'group' || row.row === 'groups') return [];
-  const built = row.built === false ? ' (not built yet: it is checked and has no effect)' : '';
-  return wrapped(`${row.row === 'list' ? 'Each: ' : ''}${row.kind.allowed}${built}`, indent);
+  return wrapped(`${row.row === 'list' ? 'Each: ' : ''}${row.kind.allowed}`, indent);
 }
 
 function exampleValue(key: string, row: SchemaRow, indent: string): string[] {
@@ -243,7 +242,7 @@ function markdownTable([heading = [], ...rows]: readonly (readonly string[])[]):
 /** What brings a change into force; empty for options that have no effect of their own. */
 function changeCell(row: OptionRow<unknown, unknown> | ListRow<unknown>): string {
   const change = changeOf(row);
-  return change === 'defaults' || row.built === false ? '' : change;
+  return change === 'defaults' ? '' : change;
 }
 
 function tableRows(rows: Fields, path: string): string[][] {
@@ -257,13 +256,12 @@ function tableRows(rows: Fields, path: string): string[][] {
         : row.default === undefined
           ? ''
           : String(row.kind.write(row.default));
-    const built = row.built === false ? ' *Not built yet.*' : '';
     return [
       [
         `\`${name}\``,
         fallback === '' ? '' : `\`${fallback}\``,
         changeCell(row),
-        `${row.help}${built} (${row.row === 'list' ? 'each ' : ''}${row.kind.allowed})`,
+        `${row.help} (${row.row === 'list' ? 'each ' : ''}${row.kind.allowed})`,
       ],
     ];
   });

@@ -36,7 +36,6 @@ import {
 } from './network-kinds.js';
 import { group, groups, list, option, optional, type ValuesOf } from './shape.js';
 
-const NOT_BUILT = { built: false } as const;
 const RESTART = { restart: true } as const;
 
 const SECOND = 1000;
@@ -423,7 +422,15 @@ export const schema = {
       200,
       'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get SERVFAIL. 0: no limit.',
     ),
-    rate_limit: option(count(0, 1_000_000), 0, 'Queries per second for each client; 0: no limit.', NOT_BUILT),
+    rate_limit: option(
+      count(0, 1_000_000),
+      0,
+      'Queries per second of one client (an IPv4 address, or the /64 of an IPv6 address); 0: no limit. Over UDP, every second query above it gets an empty reply with TC, so that a client whose address somebody else uses comes over TCP, where it has a share of its own; the others get none. Over TCP and TLS more get REFUSED.',
+    ),
+    burst: option(count(0, 1_000_000), 0, 'How many of them may come at once; 0: as many as in two seconds.'),
+    unlimited: list(network, LOOPBACK, 1024, 'Networks whose clients `access.rate_limit` does not concern.', {
+      example: LOOPBACK,
+    }),
   }),
   special_names: group('Special-use names (RFC 6761), which are answered here and never looked up.', {
     forward: list(

@@ -7,8 +7,6 @@ import type { Kind } from './kind.js';
 interface About {
   /** A few sentences for the documents. */
   readonly help: string;
-  /** False: the value is checked and has no effect yet. The daemon says so at start. */
-  readonly built?: boolean;
   /** A change needs a restart. Left out: a reload brings it into force. */
   readonly restart?: true;
   /** The option only chooses defaults of other options. A reload compares those. */
@@ -16,7 +14,7 @@ interface About {
 }
 
 /** What a row may say about itself in addition to its help. */
-type More = Pick<About, 'built' | 'restart' | 'choosesDefaults'>;
+type More = Pick<About, 'restart' | 'choosesDefaults'>;
 
 /** One value. An option without a default may be left out; its value is undefined then. */
 export interface OptionRow<T, D extends T | undefined> extends About {

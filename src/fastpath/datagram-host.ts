@@ -9,6 +9,7 @@ import type { Observer } from '../base/observer.js';
 import type { Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Front } from '../front/front.js';
+import type { AdmissionMemory } from '../policy/admission.js';
 import { isSystemError } from '../base/system-error.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import { type ListenAddress, listenText, placeText, type Unopened } from '../os/listen-address.js';
@@ -58,8 +59,7 @@ export interface DatagramParts {
   readonly libc: Libc | undefined;
   /** Threads that were started in advance, `threadsNeeded` of them; undefined: they are started here. */
   readonly workers?: FrontWorkers | undefined;
-  /** The memory of SharedNetworks with the clients that may ask. */
-  readonly allow: SharedArrayBuffer;
+  readonly admission: AdmissionMemory;
   /** Memory of the PacketCache. */
   readonly packets: SharedArrayBuffer;
   readonly front: Front;

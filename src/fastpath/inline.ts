@@ -7,7 +7,7 @@ import { countedSince, FrontCounts } from '../base/front-counts.js';
 import { openUdp, portOf, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, type Unopened, ZoneIndexes } from '../os/listen-address.js';
-import { SharedNetworks } from '../policy/shared-networks.js';
+import { Admission } from '../policy/admission.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
@@ -44,12 +44,10 @@ export class InlineHost implements DatagramHost {
     this.front = parts.front;
     this.countedSince = countedSince(memory);
     this.outgoing = new Outgoing(parts.libc, parts.front, parts.observer);
-    const networks = new SharedNetworks(parts.allow);
     this.batches = batchServer({
       libc: parts.libc,
       packets: new PacketCache(parts.packets),
-      allowed: () => networks.matcher(),
-      classes: () => networks.classes(),
+      admission: new Admission(parts.admission),
       counts: new FrontCounts(memory),
       ageNow: parts.ageNow,
       monotonicMs: parts.monotonicMs,

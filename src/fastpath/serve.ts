@@ -6,8 +6,10 @@ import type { AgeSec, MonoMs } from '../base/time.js';
 import { Messages, NAME_BYTES, QUERY_ROOM_BYTES } from '../os/datagrams.js';
 import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
-import type { OctetClasses, OctetMatcher } from '../policy/networks.js';
+import type { Admission } from '../policy/admission.js';
+import type { Ruling } from '../policy/rate-limit.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { writeTruncated } from '../wire/truncated.js';
 import { FastQuery } from './fast-query.js';
 import type { PacketCache, Room } from './packet-cache.js';
 
@@ -18,10 +20,7 @@ const REPLY_ROOM_BYTES = (UDP_PAYLOAD_BYTES + 3) & ~3;
 export interface ServeParts {
   readonly libc: Libc;
   readonly packets: PacketCache;
-  /** The test of clients that may ask, fetched once per batch. */
-  readonly allowed: () => OctetMatcher;
-  /** The groups of clients, fetched once per batch. */
-  readonly classes: () => OctetClasses;
+  readonly admission: Admission;
   readonly counts: FrontCounts;
   /** The age clock, seconds. */
   readonly ageNow: () => AgeSec;
@@ -42,25 +41,43 @@ export interface BatchServer {
 
 /** Makes a BatchServer. */
 export function batchServer(parts: ServeParts): BatchServer {
-  const { libc, packets, counts } = parts;
-  let allowed = parts.allowed();
-  let classOf = parts.classes();
+  const { libc, packets, counts, admission } = parts;
   const queries = new Messages(libc, QUERY_ROOM_BYTES);
   const replies = new Messages(libc, REPLY_ROOM_BYTES);
   const out: Room = { octets: replies.data, words: replies.words };
   const fast = new FastQuery();
   const egress = new Egress(libc);
 
+  const isSix = (i: number): boolean => queries.names[i * NAME_BYTES] === LINUX.AF_INET6;
+  const addressAt = (i: number, six: boolean): number => i * NAME_BYTES + (six ? 8 : 4);
+
+  /** What becomes of the query in slot i. */
+  function rule(i: number, ageNow: AgeSec): Ruling {
+    const six = isSix(i);
+    return admission.rule(queries.names, addressAt(i, six), six ? 16 : 4, false, ageNow);
+  }
+
+  /** Puts a reply with TC set to the query in slot i into slot `to`; 0: whoever asks like that gets none. */
+  function truncate(i: number, to: number): number {
+    const start = i * QUERY_ROOM_BYTES;
+    if (!fast.read(queries.data, start, queries.bytes(i), false)) return 0;
+    const bytes = writeTruncated(
+      { octets: replies.data, at: to * REPLY_ROOM_BYTES },
+      { octets: queries.data, at: start, bytes: queries.bytes(i) },
+      fast.questionBytes,
+    );
+    replies.replyTo(to, queries, i, bytes);
+    return bytes;
+  }
+
   /** Puts the ready reply to the query in slot i into slot `to`; 0: there is none. */
   function answer(i: number, to: number, ageNow: AgeSec): number {
     const start = i * QUERY_ROOM_BYTES;
     const bytes = queries.bytes(i);
     if (!fast.read(queries.data, start, bytes, false)) return 0;
-    const name = i * NAME_BYTES;
-    const six = queries.names[name] === LINUX.AF_INET6;
-    const address = name + (six ? 8 : 4);
-    if (u16At(queries.names, name + 2) === 0 || !allowed(queries.names, address, six ? 16 : 4)) return 0;
-    fast.ofClass(classOf(queries.names, address, six ? 16 : 4));
+    const six = isSix(i);
+    if (u16At(queries.names, i * NAME_BYTES + 2) === 0 || !admission.isAllowed) return 0;
+    fast.ofClass(admission.classOf(queries.names, addressAt(i, six), six ? 16 : 4));
     if (!packets.find(fast, ageNow)) return 0;
     const { replyBytes, negative } = packets;
     const at = to * REPLY_ROOM_BYTES;
@@ -76,17 +93,22 @@ export function batchServer(parts: ServeParts): BatchServer {
     if (received <= 0) return 0;
     const startedAtMs = parts.monotonicMs();
     const ageNow = parts.ageNow();
-    allowed = parts.allowed();
-    classOf = parts.classes();
+    admission.look();
     let hits = 0;
+    let truncated = 0;
     for (let i = 0; i < received; i++) {
-      if (answer(i, hits, ageNow) > 0) hits++;
-      else parts.missed(socket, queries, i);
+      const ruling = rule(i, ageNow);
+      if (ruling === 'serve') {
+        if (answer(i, hits + truncated, ageNow) > 0) hits++;
+        else parts.missed(socket, queries, i);
+      } else if (ruling === 'truncate' && truncate(i, hits + truncated) > 0) {
+        truncated++;
+        counts.limited(true);
+      } else if (admission.isAllowed) counts.limited(false);
+      else counts.foreign();
     }
-    if (hits > 0) {
-      counts.unsent(egress.send(fd, replies, hits));
-      counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
-    }
+    if (hits + truncated > 0) counts.unsent(egress.send(fd, replies, hits + truncated));
+    if (hits > 0) counts.took((parts.monotonicMs() - startedAtMs) / 1000, hits);
     parts.done();
     return received;
   }

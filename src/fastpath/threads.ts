@@ -224,7 +224,7 @@ export class ThreadHost implements DatagramHost {
           packets: parts.packets,
           counts,
           handOver: memory,
-          allow: parts.allow,
+          admission: parts.admission,
           age: parts.ageNow(),
           at: systemClock.wallMs(),
         });

@@ -8,7 +8,7 @@ import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibc } from '../os/libc.js';
-import { SharedNetworks } from '../policy/shared-networks.js';
+import { Admission, type AdmissionMemory } from '../policy/admission.js';
 import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { batchServer } from './serve.js';
@@ -21,7 +21,7 @@ export interface WorkerData {
   readonly packets: SharedArrayBuffer;
   readonly counts: SharedArrayBuffer;
   readonly handOver: SharedArrayBuffer;
-  readonly allow: SharedArrayBuffer;
+  readonly admission: AdmissionMemory;
   /**
    * The time on the age clock of the main thread, and the wall clock at that moment: threads take some time to start.
    */
@@ -39,13 +39,11 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
   const startedAt = ageAfter(data.age, Math.max(0, systemClock.wallMs() - data.at) / 1000);
   const counts = new FrontCounts(data.counts);
   const handOver = new HandOver(data.handOver);
-  const networks = new SharedNetworks(data.allow);
   let handed = false;
   const { serve, close } = batchServer({
     libc,
     packets: new PacketCache(data.packets),
-    allowed: () => networks.matcher(),
-    classes: () => networks.classes(),
+    admission: new Admission(data.admission),
     counts,
     ageNow: () => ageAfter(startedAt, age()),
     monotonicMs: () => systemClock.monotonicMs(),

@@ -10,8 +10,10 @@ import type { Answer, Outcome } from '../pipeline/answer.js';
 import { type Client, Query } from '../pipeline/query.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ClassOf, Matcher } from '../policy/access.js';
+import type { Ruling } from '../policy/rate-limit.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
+import { truncatedReply } from '../wire/truncated.js';
 import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
@@ -22,6 +24,8 @@ import { Waiting } from './waiting.js';
 export interface FrontParts extends ReplyParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
+  /** Takes a query from the share of its client, and says what becomes of it; left out: nobody is limited. */
+  readonly rule?: (client: Client) => Ruling;
   /** The group of a client; left out: there are no groups. */
   readonly classOf?: ClassOf;
   /** Whether routes are for a group. */
@@ -48,7 +52,7 @@ export interface Front {
    * Handles one message.
    * @param message if it came over a stream, its memory may be used again afterwards
    * @param respond called once with the reply, now or later; never if the message must not be answered
-   * @param missed whether the packet cache was searched already
+   * @param missed whether the client was ruled on, and the packet cache searched, already
    * @returns whether a reply will come later
    */
   handle(message: Buffer, client: Client, respond: Respond, missed?: boolean): boolean;
@@ -100,8 +104,13 @@ class MessageFront implements Front {
     const { transport, family } = client;
     const isStream = transport !== 'udp';
     const allowed = this.parts.allowed(client.address);
+    const ruling = missed ? 'serve' : (this.parts.rule?.(client) ?? 'serve');
+    if (ruling !== 'serve' && !isStream) {
+      this.limit(ruling, allowed, lent, respond);
+      return false;
+    }
     const clientClass = this.parts.classOf?.(client.address) ?? 0;
-    const simple = allowed && ready.read(lent, isStream, clientClass);
+    const simple = allowed && ruling === 'serve' && ready.read(lent, isStream, clientClass);
     if (simple && !missed && !this.stopping) {
       const bytes = ready.find(lent, isStream);
       if (bytes !== undefined) {
@@ -120,17 +129,30 @@ class MessageFront implements Front {
     }
     observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
     const arrival: Arrival = { message, client, respond, startedAt, simple, epoch: ready.epoch };
-    if (allowed && parsed.at === 'query') {
+    if (allowed && ruling === 'serve' && parsed.at === 'query') {
       const hasRoutes = this.parts.hasRoutes?.(clientClass) ?? true;
       return this.resolve(Query.from(parsed.query, client, clientClass, hasRoutes), arrival);
     }
 
     const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
-    const why = failure(allowed && parsed.at === 'reject' ? parsed.code : 'not_allowed');
+    if (ruling !== 'serve') observer.rateLimited('refused');
+    const why = failure(
+      ruling !== 'serve' ? 'rate_limited' : allowed && parsed.at === 'reject' ? parsed.code : 'not_allowed',
+    );
     const bytes = failureReply(this.parts, about, client, why);
     this.note(arrival, about.question, why, bytes);
     this.send(bytes, 'error', startedAt, respond);
     return false;
+  }
+
+  /** Drops a datagram over the limit, or answers it with TC. */
+  private limit(ruling: Exclude<Ruling, 'serve'>, allowed: boolean, message: Buffer, respond: Respond): void {
+    const { observer } = this.parts;
+    if (!allowed) return observer.dropped('not_allowed');
+    const parsed = ruling === 'truncate' ? parseQuery(message) : undefined;
+    if (parsed?.at !== 'query') return observer.rateLimited('dropped');
+    observer.rateLimited('truncated');
+    respond(truncatedReply(message, parsed.query.question.length));
   }
 
   /** Resolves a query. True: the answer comes later. */

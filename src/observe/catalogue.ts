@@ -7,6 +7,7 @@ import type {
   ClosedBy,
   DnssecLimit,
   Dropped,
+  RateLimited,
   SharedRead,
   SharedWrite,
   Source,
@@ -65,11 +66,13 @@ const DROPPED: readonly Dropped[] = [
   'connections',
   'displaced',
   'not_allowed',
+  'rate_limited',
   'slow_client',
   'overload',
   'socket_full',
   'list',
 ];
+const RATE_LIMITED: readonly RateLimited[] = ['dropped', 'truncated', 'refused'];
 const CLOSED_BY: readonly ClosedBy[] = ['server', 'client_idle', 'error', 'drain', 'silent'];
 const DNSSEC_LIMITS: readonly DnssecLimit[] = ['signatures', 'lookups', 'nsec3_hashes', 'dnskeys', 'key_tags', 'ds'];
 const SHARED_READS: readonly SharedRead[] = ['hit', 'miss', 'unusable', 'timeout', 'refused', 'skipped'];
@@ -106,6 +109,10 @@ export const COUNTERS = {
   },
   failures_total: { help: 'Error replies, by cause.', labels: { reason: Object.keys(FAILURES) } },
   acl_refused_total: { help: 'Queries from addresses outside access.allow.', labels: {} },
+  rate_limited_total: {
+    help: 'Queries over access.rate_limit, by what became of them.',
+    labels: { action: RATE_LIMITED },
+  },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
   list_answers_total: {
     help: 'Queries that a list decided, by list and what it does.',

@@ -6,6 +6,7 @@ import type {
   DnssecLimit,
   Dropped,
   Observer,
+  RateLimited,
   ServerObserver,
   SharedRead,
   SharedWrite,
@@ -116,6 +117,11 @@ export class Counting implements Observer {
 
   dropped(reason: Dropped): void {
     this.counters.dropped_total.at(reason).count++;
+  }
+
+  rateLimited(action: RateLimited): void {
+    this.counters.rate_limited_total.at(action).count++;
+    if (action === 'dropped') this.dropped('rate_limited');
   }
 
   failure(code: FailureCode, words: string): void {
@@ -253,6 +259,10 @@ export class Counting implements Observer {
     this.responses.cache.forEach((tally, rcode) => (tally.count += rcode < HEADER_RCODES ? front.replies(rcode) : 0));
     this.counters.dropped_total.at('overload').count += front.drops;
     this.counters.dropped_total.at('socket_full').count += front.unsentReplies;
+    this.counters.rate_limited_total.at('truncated').count += front.limits('truncated');
+    this.counters.rate_limited_total.at('dropped').count += front.limits('dropped');
+    this.counters.dropped_total.at('rate_limited').count += front.limits('dropped');
+    this.counters.dropped_total.at('not_allowed').count += front.foreigners;
     this.positiveHits.count += front.hits('positive');
     this.negativeHits.count += front.hits('negative');
     this.requestSize.merge(front.requestSizes);

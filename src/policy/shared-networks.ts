@@ -1,4 +1,4 @@
-// Networks in memory that threads share: of the clients that may ask, and of groups of clients. One thread writes, and readers check regularly for a new version.
+// Networks in memory that threads share: of the clients that may ask, of those that no rate limits, and of groups of clients. One thread writes, and readers check regularly for a new version.
 
 import { addressOctets, addressText } from '../base/address.js';
 import {
@@ -12,13 +12,30 @@ import {
 
 /** The most networks whose clients may ask: 1,024 of the configuration, and 64 of our own interfaces. */
 const MOST_ALLOWED = 1088;
+/** The most networks without a limit of their rate. */
+const MOST_UNLIMITED = 1024;
 /** The most networks of groups: 15 times 64 of the configuration, and 512 of devices. */
 const MOST_OF_GROUPS = 1472;
 const VERSION = 0;
 const COUNT = 1;
 const CONTROL_BYTES = 8;
-/** An entry: length of the address, prefix, class (0: its clients may ask), address. */
+/** An entry: length of the address, prefix, class (or one of those below), address. */
 const ENTRY_BYTES = 19;
+/** In place of the class of a group: its clients may ask, or as much as they like. */
+const ALLOWED = 0;
+const UNLIMITED = 255;
+
+const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_OF_GROUPS;
+
+/** The networks. */
+export interface Networks {
+  /** Those whose clients may ask, */
+  readonly allow: readonly Network[];
+  /** and those of them whose rate is not limited. */
+  readonly unlimited: readonly Network[];
+  /** Those of groups. */
+  readonly classes: readonly ClassNetwork[];
+}
 
 /** A list of networks in shared memory. */
 export class SharedNetworks {
@@ -26,6 +43,7 @@ export class SharedNetworks {
   private readonly entries: Buffer;
   private seen = -1;
   private matches: OctetMatcher = () => false;
+  private matchesUnlimited: OctetMatcher = () => false;
   private classOf: OctetClasses = () => 0;
 
   constructor(readonly memory: SharedArrayBuffer) {
@@ -33,18 +51,19 @@ export class SharedNetworks {
     this.entries = Buffer.from(memory, CONTROL_BYTES);
   }
 
-  static memory(networks: readonly Network[], classes: readonly ClassNetwork[] = []): SharedArrayBuffer {
-    const memory = new SharedArrayBuffer(CONTROL_BYTES + (MOST_ALLOWED + MOST_OF_GROUPS) * ENTRY_BYTES);
-    new SharedNetworks(memory).write(networks, classes);
+  static memory(allow: readonly Network[], others: Partial<Networks> = {}): SharedArrayBuffer {
+    const memory = new SharedArrayBuffer(CONTROL_BYTES + MOST * ENTRY_BYTES);
+    new SharedNetworks(memory).write({ allow, classes: [], unlimited: [], ...others });
     return memory;
   }
 
-  /** Replaces them, for all readers. @param classes networks of groups */
-  write(networks: readonly Network[], classes: readonly ClassNetwork[] = []): void {
+  /** Replaces them, for all readers. */
+  write({ allow, unlimited, classes }: Networks): void {
     // The version is odd while networks are being written.
     Atomics.add(this.control, VERSION, 1);
     const all = [
-      ...networks.slice(0, MOST_ALLOWED).map(each => ({ ...each, clientClass: 0 })),
+      ...allow.slice(0, MOST_ALLOWED).map(each => ({ ...each, clientClass: ALLOWED })),
+      ...unlimited.slice(0, MOST_UNLIMITED).map(each => ({ ...each, clientClass: UNLIMITED })),
       ...classes.slice(0, MOST_OF_GROUPS),
     ];
     all.forEach(({ address, prefix, clientClass }, i) => {
@@ -63,6 +82,12 @@ export class SharedNetworks {
   matcher(): OctetMatcher {
     this.look();
     return this.matches;
+  }
+
+  /** A test for the networks without a limit of their rate. Call this again to see later changes. */
+  unlimited(): OctetMatcher {
+    this.look();
+    return this.matchesUnlimited;
   }
 
   /** The groups of clients in force. Call this again to see later changes. */
@@ -85,8 +110,11 @@ export class SharedNetworks {
     // If they were overwritten in the meantime, the next call reads them again.
     if (Atomics.load(this.control, VERSION) === version) {
       this.seen = version;
-      this.matches = octetMatcher(networks.filter(({ clientClass }) => clientClass === 0));
-      this.classOf = octetClasses(networks.filter(({ clientClass }) => clientClass !== 0));
+      this.matches = octetMatcher(networks.filter(({ clientClass }) => clientClass === ALLOWED));
+      this.matchesUnlimited = octetMatcher(networks.filter(({ clientClass }) => clientClass === UNLIMITED));
+      this.classOf = octetClasses(
+        networks.filter(({ clientClass }) => clientClass !== ALLOWED && clientClass !== UNLIMITED),
+      );
     }
   }
 }

@@ -1,27 +1,47 @@
 // Which clients may ask, and how much, which may read the cache, and to which group they belong: on the main thread, and
 // in memory that front threads read.
 
+import { randomBytes } from 'node:crypto';
+
+import { addressOctets } from '../base/address.js';
+import { SIPHASH_KEY_BYTES } from '../base/siphash.js';
+import type { AgeSec } from '../base/time.js';
+import type { Client } from '../pipeline/query.js';
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
+import type { AdmissionMemory } from '../policy/admission.js';
 import type { ClassNetwork, Network } from '../policy/networks.js';
-import { SharedNetworks } from '../policy/shared-networks.js';
+import { KIND, RateLimit, type Ruling } from '../policy/rate-limit.js';
+import { type Networks, SharedNetworks } from '../policy/shared-networks.js';
 import { Devices, type DevicesParts } from './devices.js';
 import { OwnNetworks, type OwnNetworksParts } from './own-networks.js';
 import type { ListsPlan, Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
 /** The parts that it uses. */
-export type ClientsParts = Omit<DevicesParts & OwnNetworksParts, 'changed'>;
+export interface ClientsParts extends Omit<DevicesParts & OwnNetworksParts, 'changed'> {
+  readonly ageNow: () => AgeSec;
+}
 
 /** The rights of clients. */
 export class Clients implements Live {
-  static readonly options = ['access.allow', 'access.snoop', 'access.per_client'];
+  static readonly options = [
+    'access.allow',
+    'access.snoop',
+    'access.per_client',
+    'access.rate_limit',
+    'access.burst',
+    'access.unlimited',
+  ];
   readonly options = Clients.options;
-  /** `access.allow` and the networks of `clients` for front threads. */
+  /** The networks of the options, for front threads. */
   private readonly shared: SharedNetworks;
+  /** The buckets of clients, which all threads share. */
+  private readonly limit: RateLimit;
+  private isUnlimited: Matcher;
   /** Networks of our own interfaces that may ask. */
   private own: readonly Network[] = [];
   /** What is in that memory. */
-  private networks: { readonly allow: readonly Network[]; readonly classes: readonly ClassNetwork[] };
+  private networks: Networks;
   /** The networks that access.allow has. */
   private configured: readonly Network[];
   private allow: Matcher;
@@ -38,13 +58,19 @@ export class Clients implements Live {
 
   private readonly followers: { readonly devices: Devices; readonly own: OwnNetworks };
 
-  constructor(parts: ClientsParts, plan: Plan) {
+  constructor(
+    private readonly parts: ClientsParts,
+    plan: Plan,
+  ) {
     const { groups } = plan.lists;
     this.maxWaiting = plan.perClient;
     this.configured = plan.allow;
     this.groups = groups;
-    this.networks = { allow: plan.allow, classes: classNetworks(groups) };
-    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks.classes));
+    this.networks = { allow: plan.allow, unlimited: plan.unlimited, classes: classNetworks(groups) };
+    this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks));
+    this.limit = new RateLimit(RateLimit.memory(randomBytes(SIPHASH_KEY_BYTES)));
+    this.limit.set(plan.rateLimit);
+    this.isUnlimited = networkMatcher(plan.unlimited);
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
@@ -60,9 +86,20 @@ export class Clients implements Live {
     this.followers.own.close();
   }
 
-  /** The networks of `access.allow`, as front threads read them. */
-  get memory(): SharedArrayBuffer {
-    return this.shared.memory;
+  /** Who may ask, and how much, as front threads read it. */
+  get memory(): AdmissionMemory {
+    return { networks: this.shared.memory, limits: this.limit.memory };
+  }
+
+  /** Takes a query from the share of a client, and says what becomes of it. */
+  rule({ address, transport }: Client): Ruling {
+    const { limit } = this;
+    const allowed = this.allow(address);
+    if (allowed && (!limit.isOn || this.isUnlimited(address))) return 'serve';
+    const octets = addressOctets(address);
+    if (octets === undefined) return 'serve';
+    const kind = !allowed ? KIND.foreign : transport === 'udp' ? KIND.claimed : KIND.proven;
+    return limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, this.parts.ageNow());
   }
 
   /** Whether an address may ask. */
@@ -121,10 +158,14 @@ export class Clients implements Live {
     this.share();
   }
 
-  prepare({ allow, allowsLocal, snoop, perClient }: Plan): Prepared {
+  prepare({ allow, allowsLocal, snoop, unlimited, perClient, rateLimit }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
+    const nextUnlimited = networkMatcher(unlimited);
     return ready(() => {
       this.snoop = nextSnoop;
+      this.isUnlimited = nextUnlimited;
+      this.networks = { ...this.networks, unlimited };
+      this.limit.set(rateLimit);
       this.maxWaiting = perClient;
       this.followers.own.follow(allowsLocal);
       this.admit(allow);
@@ -132,7 +173,7 @@ export class Clients implements Live {
   }
 
   private share(): void {
-    this.shared.write(this.networks.allow, this.networks.classes);
+    this.shared.write(this.networks);
   }
 }
 

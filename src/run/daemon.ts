@@ -127,6 +127,7 @@ const entranceOf = (
   front({
     resolve: core.resolution.resolve,
     allowed: address => core.clients.mayAsk(address),
+    rule: client => core.clients.rule(client),
     classOf: address => core.clients.classOf(address),
     hasRoutes: clientClass => core.clients.hasRoutes(clientClass),
     ready: new PacketReplies(core.ready, core.ageNow),

@@ -242,7 +242,7 @@ export class Listeners implements Follower {
     this.workers = undefined;
     return openDatagramHost({
       ...parts,
-      allow: parts.clients.memory,
+      admission: parts.clients.memory,
       addresses,
       io: plan.io,
       threads: plan.threads,

@@ -15,6 +15,7 @@ import { type Name, nameOf } from '../dnssec/name.js';
 import type { StoreAddress } from '../os/redis-client.js';
 import type { HttpPlace } from '../pipeline/jobs/portal-probe.js';
 import type { Network } from '../policy/networks.js';
+import type { Rate } from '../policy/rate-limit.js';
 import type { ListSettings } from '../policy/lists/choice.js';
 import type { ListClass } from '../policy/lists/list-policy.js';
 import type { ListFormat } from '../policy/lists/rule.js';
@@ -176,6 +177,10 @@ export interface Plan {
   /** Whether clients on networks of our own interfaces may ask as well. */
   readonly allowsLocal: boolean;
   readonly snoop: readonly Network[];
+  /** How much each client may ask; undefined: as much as it likes. */
+  readonly rateLimit: Rate | undefined;
+  /** Those that it does not concern. */
+  readonly unlimited: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
   readonly perClient: number;
   readonly listeners: ListenersPlan;
@@ -186,6 +191,13 @@ export interface Plan {
   readonly reloadOnChange: boolean;
   /** The files that it was made from. */
   readonly files: readonly string[];
+}
+
+/** Seconds whose queries may come at once. */
+const BURST_SECONDS = 2;
+
+function rateOf({ rate_limit: perSecond, burst }: Config['access']): Rate | undefined {
+  return perSecond === 0 ? undefined : { perSecond, burst: burst > 0 ? burst : BURST_SECONDS * perSecond };
 }
 
 /**
@@ -219,6 +231,8 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     allow: config.access.allow.filter(each => each !== 'local'),
     allowsLocal: config.access.allow.includes('local'),
     snoop: config.access.snoop,
+    rateLimit: rateOf(config.access),
+    unlimited: config.access.unlimited,
     perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },
     snapshot: {

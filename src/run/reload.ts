@@ -41,7 +41,7 @@ const RESTART: ReadonlySet<string> = new Set(
 );
 /** Options without an effect of their own. */
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set(
-  OPTIONS.filter(({ change, built }) => change === 'defaults' || !built).map(({ path }) => path),
+  OPTIONS.filter(({ change }) => change === 'defaults').map(({ path }) => path),
 );
 
 /** The plan in force, and reloads of it. */

@@ -13,6 +13,7 @@ import type { Front } from '../../src/front/front.js';
 import { systemClock } from '../../src/os/clock.js';
 import { openUdp, portOf } from '../../src/os/datagrams.js';
 import { loadLibc } from '../../src/os/libc.js';
+import { RateLimit } from '../../src/policy/rate-limit.js';
 import { SharedNetworks } from '../../src/policy/shared-networks.js';
 import { freePort } from '../fixtures/free-port.js';
 import { recordedLog, recorder } from '../fixtures/recorder.js';
@@ -49,7 +50,10 @@ async function open(kind: Kind, addresses: DatagramParts['addresses'], replaces?
     threads,
     libc: kind === 'dgram without libc' ? undefined : libc,
     workers: threads > 0 ? new FrontWorkers(threads, SCRIPT) : undefined,
-    allow: SharedNetworks.memory([{ address: '127.0.0.0', prefix: 8 }]),
+    admission: {
+      networks: SharedNetworks.memory([{ address: '127.0.0.0', prefix: 8 }]),
+      limits: RateLimit.memory(Buffer.alloc(16)),
+    },
     packets: packetCacheMemory(1 << 16),
     front,
     observer: recorder().observer,

@@ -50,10 +50,14 @@ await t.test('networks in shared memory: a reader follows the writer, and never 
   t.ok(allows('10.1.2.3'));
   t.notOk(allows('2001:db8::1'));
   t.equal(reader.matcher(), reader.matcher(), 'compiled once');
-  writer.write([
-    { address: '2001:db8::', prefix: 32 },
-    { address: '192.0.2.0', prefix: 24 },
-  ]);
+  writer.write({
+    allow: [
+      { address: '2001:db8::', prefix: 32 },
+      { address: '192.0.2.0', prefix: 24 },
+    ],
+    unlimited: [],
+    classes: [],
+  });
   t.ok(allows('2001:db8::1'));
   t.ok(allows('192.0.2.255'));
   t.notOk(allows('10.1.2.3'));
@@ -106,7 +110,7 @@ await t.test('as many networks as there may be are all in the memory', t => {
     ...{ address: host(i), prefix: 32 },
     clientClass: 1 + (i % 15),
   }));
-  const reader = new SharedNetworks(SharedNetworks.memory(networks, classes));
+  const reader = new SharedNetworks(SharedNetworks.memory(networks, { classes }));
   const octets = (i: number): Buffer => addressOctets(host(i)) ?? Buffer.alloc(0);
   t.ok(reader.matcher()(octets(networks.length - 1), 0, 4));
   t.equal(reader.classes()(octets(classes.length - 1), 0, 4), 1 + ((classes.length - 1) % 15));

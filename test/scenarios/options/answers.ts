@@ -96,4 +96,23 @@ export const ANSWERS: readonly Row[] = [
       });
     },
   },
+  {
+    title: 'access.rate_limit',
+    options: ['access.rate_limit', 'access.burst', 'access.unlimited'],
+    scene: async rig =>
+      Promise.resolve({
+        before: {},
+        after: { access: { rate_limit: 1, burst: 2, unlimited: [] } },
+        // A connection proves its client's address: what came over UDP before does not count.
+        facts: async () => {
+          const answers: string[] = [];
+          for (let i = 0; i < 4; i++) answers.push(await rig.answer('canary.example', { tcp: true }));
+          return answers.map(each => each.split(' ')[0]);
+        },
+        expected: {
+          before: Array<string>(4).fill('NOERROR'),
+          after: ['NOERROR', 'NOERROR', 'REFUSED', 'REFUSED'],
+        },
+      }),
+  },
 ];
