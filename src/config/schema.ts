@@ -428,6 +428,13 @@ export const schema = {
       'Queries per second of one client (an IPv4 address, or the /64 of an IPv6 address); 0: no limit. Over UDP, every second query above it gets an empty reply with TC, so that a client whose address somebody else uses comes over TCP, where it has a share of its own; the others get none. Over TCP and TLS more get REFUSED.',
     ),
     burst: option(count(0, 1_000_000), 0, 'How many of them may come at once; 0: as many as in two seconds.'),
+    require_cookie: list(
+      network,
+      [],
+      1024,
+      'Networks whose clients get answers over UDP only with a DNS cookie (RFC 7873); without one they get an empty reply with TC, come over TCP, and receive a cookie there. Nobody can have answers sent to an address in such a network by forging it.',
+      { example: [{ address: '192.168.2.0', prefix: 24 }] },
+    ),
     unlimited: list(network, LOOPBACK, 1024, 'Networks whose clients `access.rate_limit` does not concern.', {
       example: LOOPBACK,
     }),

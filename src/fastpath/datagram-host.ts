@@ -66,6 +66,8 @@ export interface DatagramParts {
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
   readonly monotonicMs: () => MonoMs;
+  /** The wall clock, whole seconds since 1970. */
+  readonly wallSec: () => number;
   readonly log: Log;
   /**
    * The host whose sockets are taken over at addresses that stay. It goes on serving, and the caller closes it

@@ -47,7 +47,7 @@ export class InlineHost implements DatagramHost {
     this.batches = batchServer({
       libc: parts.libc,
       packets: new PacketCache(parts.packets),
-      admission: new Admission(parts.admission),
+      admission: new Admission(parts.admission, parts.wallSec),
       counts: new FrontCounts(memory),
       ageNow: parts.ageNow,
       monotonicMs: parts.monotonicMs,
@@ -134,6 +134,8 @@ export class InlineHost implements DatagramHost {
     });
     if (waits) outgoing.pending++;
     for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);
+    // Node.js goes on reading as long as there is something: what is ready must not wait for the end of a flood.
+    outgoing.flush();
   }
 
   private async closeOnce(graceMs: number): Promise<void> {

@@ -92,10 +92,11 @@ export class Outgoing {
     this.egress.close();
   }
 
-  /** Sends the waiting replies. None stays behind: those that a socket has no room for are lost, and counted. */
-  private readonly flush = (): void => {
+  /** Sends the waiting replies now. None stays behind: those that a socket has no room for are lost, and counted. */
+  readonly flush = (): void => {
     const { messages, waiting } = this;
     this.scheduled = false;
+    if (waiting.length === 0) return;
     this.waiting = [];
     for (let next = 0; next < waiting.length;) {
       const fd = waiting[next]?.fd ?? -1;

@@ -8,8 +8,8 @@ import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import type { Admission } from '../policy/admission.js';
 import type { Ruling } from '../policy/rate-limit.js';
+import { BriefQuery } from '../wire/brief-query.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
-import { writeTruncated } from '../wire/truncated.js';
 import { FastQuery } from './fast-query.js';
 import type { PacketCache, Room } from './packet-cache.js';
 
@@ -46,28 +46,30 @@ export function batchServer(parts: ServeParts): BatchServer {
   const replies = new Messages(libc, REPLY_ROOM_BYTES);
   const out: Room = { octets: replies.data, words: replies.words };
   const fast = new FastQuery();
+  const brief = new BriefQuery();
   const egress = new Egress(libc);
 
   const isSix = (i: number): boolean => queries.names[i * NAME_BYTES] === LINUX.AF_INET6;
   const addressAt = (i: number, six: boolean): number => i * NAME_BYTES + (six ? 8 : 4);
 
-  /** What becomes of the query in slot i. */
+  /** What becomes of the query in slot i. One that is served otherwise only with a cookie is read for it. */
   function rule(i: number, ageNow: AgeSec): Ruling {
     const six = isSix(i);
-    return admission.rule(queries.names, addressAt(i, six), six ? 16 : 4, false, ageNow);
+    const address = addressAt(i, six);
+    const bytes = six ? 16 : 4;
+    const ruling = admission.rule(queries.names, address, bytes, false, ageNow);
+    if (ruling === 'serve' || !admission.isAllowed) return ruling;
+    if (!brief.read(queries.data, i * QUERY_ROOM_BYTES, queries.bytes(i))) return 'drop';
+    const { cookieAt, cookieBytes } = brief;
+    return admission.proves(queries.data, cookieAt, cookieBytes, queries.names.subarray(address, address + bytes))
+      ? admission.rule(queries.names, address, bytes, true, ageNow)
+      : ruling;
   }
 
-  /** Puts a reply with TC set to the query in slot i into slot `to`; 0: whoever asks like that gets none. */
-  function truncate(i: number, to: number): number {
-    const start = i * QUERY_ROOM_BYTES;
-    if (!fast.read(queries.data, start, queries.bytes(i), false)) return 0;
-    const bytes = writeTruncated(
-      { octets: replies.data, at: to * REPLY_ROOM_BYTES },
-      { octets: queries.data, at: start, bytes: queries.bytes(i) },
-      fast.questionBytes,
-    );
-    replies.replyTo(to, queries, i, bytes);
-    return bytes;
+  /** Puts a reply with TC to the query in slot i, which was ruled on last, into slot `to`. */
+  function truncate(i: number, to: number): void {
+    replies.replyTo(to, queries, i, brief.writeTruncated(replies.data, to * REPLY_ROOM_BYTES));
+    counts.limited(true);
   }
 
   /** Puts the ready reply to the query in slot i into slot `to`; 0: there is none. */
@@ -101,10 +103,8 @@ export function batchServer(parts: ServeParts): BatchServer {
       if (ruling === 'serve') {
         if (answer(i, hits + truncated, ageNow) > 0) hits++;
         else parts.missed(socket, queries, i);
-      } else if (ruling === 'truncate' && truncate(i, hits + truncated) > 0) {
-        truncated++;
-        counts.limited(true);
-      } else if (admission.isAllowed) counts.limited(false);
+      } else if (ruling === 'truncate') truncate(i, hits + truncated++);
+      else if (admission.isAllowed) counts.limited(false);
       else counts.foreign();
     }
     if (hits + truncated > 0) counts.unsent(egress.send(fd, replies, hits + truncated));

@@ -43,7 +43,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
   const { serve, close } = batchServer({
     libc,
     packets: new PacketCache(data.packets),
-    admission: new Admission(data.admission),
+    admission: new Admission(data.admission, () => Math.floor(systemClock.wallMs() / 1000)),
     counts,
     ageNow: () => ageAfter(startedAt, age()),
     monotonicMs: () => systemClock.monotonicMs(),

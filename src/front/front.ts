@@ -11,9 +11,9 @@ import { type Client, Query } from '../pipeline/query.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ClassOf, Matcher } from '../policy/access.js';
 import type { Ruling } from '../policy/rate-limit.js';
+import { BriefQuery } from '../wire/brief-query.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
-import { truncatedReply } from '../wire/truncated.js';
 import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
@@ -24,8 +24,13 @@ import { Waiting } from './waiting.js';
 export interface FrontParts extends ReplyParts {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
-  /** Takes a query from the share of its client, and says what becomes of it; left out: nobody is limited. */
-  readonly rule?: (client: Client) => Ruling;
+  /**
+   * Takes a query from the share of its client, and says what becomes of it; left out: nobody is limited.
+   * @param isProven whether its address is known to be its own
+   */
+  readonly rule?: (client: Client, isProven: boolean) => Ruling;
+  /** Whether a COOKIE option proves the address of a client. */
+  readonly proves?: (client: Client, option: Buffer) => boolean;
   /** The group of a client; left out: there are no groups. */
   readonly classOf?: ClassOf;
   /** Whether routes are for a group. */
@@ -87,6 +92,7 @@ class MessageFront implements Front {
   private stopping = false;
 
   private readonly plainForms = new PlainForms();
+  private readonly brief = new BriefQuery();
 
   constructor(private readonly parts: FrontParts) {}
 
@@ -104,7 +110,7 @@ class MessageFront implements Front {
     const { transport, family } = client;
     const isStream = transport !== 'udp';
     const allowed = this.parts.allowed(client.address);
-    const ruling = missed ? 'serve' : (this.parts.rule?.(client) ?? 'serve');
+    const ruling = missed ? 'serve' : this.ruled(client, lent);
     if (ruling !== 'serve' && !isStream) {
       this.limit(ruling, allowed, lent, respond);
       return false;
@@ -145,14 +151,28 @@ class MessageFront implements Front {
     return false;
   }
 
-  /** Drops a datagram over the limit, or answers it with TC. */
+  /** What becomes of a message, by its client. A datagram that is served otherwise only with a cookie is read for it. */
+  private ruled(client: Client, message: Buffer): Ruling {
+    const { brief } = this;
+    const { rule, proves } = this.parts;
+    if (rule === undefined) return 'serve';
+    const isStream = client.transport !== 'udp';
+    const ruling = rule(client, isStream);
+    if (ruling === 'serve' || isStream) return ruling;
+    if (!brief.read(message, 0, message.length)) return 'drop';
+    const { cookieAt, cookieBytes } = brief;
+    const isProven = cookieBytes > 0 && proves?.(client, message.subarray(cookieAt, cookieAt + cookieBytes)) === true;
+    return isProven ? rule(client, true) : ruling;
+  }
+
+  /** Drops a datagram over the limit, which was ruled on last, or answers it with TC. */
   private limit(ruling: Exclude<Ruling, 'serve'>, allowed: boolean, message: Buffer, respond: Respond): void {
     const { observer } = this.parts;
     if (!allowed) return observer.dropped('not_allowed');
-    const parsed = ruling === 'truncate' ? parseQuery(message) : undefined;
-    if (parsed?.at !== 'query') return observer.rateLimited('dropped');
+    if (ruling === 'drop') return observer.rateLimited('dropped');
     observer.rateLimited('truncated');
-    respond(truncatedReply(message, parsed.query.question.length));
+    const reply = Buffer.allocUnsafe(message.length);
+    respond(reply.subarray(0, this.brief.writeTruncated(reply, 0)));
   }
 
   /** Resolves a query. True: the answer comes later. */

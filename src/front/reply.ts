@@ -7,6 +7,7 @@ import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base
 import type { AgeSec } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
 import type { Client, Query } from '../pipeline/query.js';
+import { CLIENT_COOKIE_BYTES } from '../policy/server-cookies.js';
 import type { PlainForms } from './plain-forms.js';
 import { findOption, type Option, OPTION } from '../wire/edns.js';
 import { type ReplyTo, wantsPadding } from '../wire/query.js';
@@ -26,6 +27,8 @@ export interface ReplyParts {
   readonly observer: Observer;
   /** How long an idle stream of a client stays open now, sent to clients that ask for it (RFC 7828). */
   readonly streamIdleMs: (transport: Exclude<Transport, 'udp'>) => number;
+  /** The COOKIE option for a client that sent one (RFC 7873 §5.2); left out: there are no cookies. */
+  readonly cookieFor?: (client: Client, option: Buffer) => Buffer;
 }
 
 /** A reply to a query. */
@@ -67,12 +70,21 @@ export function failureReply(parts: ReplyParts, replyTo: ReplyTo, client: Client
   return headerOnlyReply(replyTo, rcode, errors, shapeFor(parts, replyTo, client, why));
 }
 
-function shapeFor({ streamIdleMs }: ReplyParts, replyTo: ReplyTo, client: Client, outcome: Outcome): ReplyShape {
+function shapeFor(
+  { streamIdleMs, cookieFor }: ReplyParts,
+  replyTo: ReplyTo,
+  client: Client,
+  outcome: Outcome,
+): ReplyShape {
   const { opt } = replyTo;
   const { transport } = client;
   const isStream = transport !== 'udp';
   const hasOptions = opt !== undefined && opt.options.length > 0;
   const options: Option[] = [];
+  const cookie = hasOptions ? findOption(opt, OPTION.COOKIE) : undefined;
+  // A malformed one is answered with FORMERR, and no cookie.
+  if (cookie !== undefined && cookie.length >= CLIENT_COOKIE_BYTES && cookieFor !== undefined)
+    options.push({ code: OPTION.COOKIE, data: cookieFor(client, cookie) });
   // RFC 7828 §3.3.2: only on streams, and only for clients that sent it.
   if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
     options.push(keepaliveOption(streamIdleMs(transport)));

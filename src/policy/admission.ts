@@ -4,6 +4,7 @@
 import type { AgeSec } from '../base/time.js';
 import type { OctetClasses, OctetMatcher } from './networks.js';
 import { KIND, RateLimit, type Ruling } from './rate-limit.js';
+import { COOKIE_BYTES, ServerCookies } from './server-cookies.js';
 import { SharedNetworks } from './shared-networks.js';
 
 /** The memory of the rights of clients, which threads share. */
@@ -12,6 +13,8 @@ export interface AdmissionMemory {
   readonly networks: SharedArrayBuffer;
   /** Of RateLimit. */
   readonly limits: SharedArrayBuffer;
+  /** Of ServerCookies. */
+  readonly cookies: SharedArrayBuffer;
 }
 
 /** The rights of clients. */
@@ -20,14 +23,21 @@ export class Admission {
   private readonly limit: RateLimit;
   private allows: OctetMatcher = () => false;
   private isUnlimited: OctetMatcher = () => false;
+  private mustProve: OctetMatcher = () => false;
+  readonly cookies: ServerCookies;
   /** The group of an address. */
   classOf: OctetClasses = () => 0;
   /** Whether the address that was ruled on last is in access.allow. */
   isAllowed = false;
 
-  constructor({ networks, limits }: AdmissionMemory) {
+  /** @param wallSec the wall clock, seconds since 1970 */
+  constructor(
+    { networks, limits, cookies }: AdmissionMemory,
+    private readonly wallSec: () => number,
+  ) {
     this.networks = new SharedNetworks(networks);
     this.limit = new RateLimit(limits);
+    this.cookies = new ServerCookies(cookies);
     this.look();
   }
 
@@ -35,7 +45,16 @@ export class Admission {
   look(): void {
     this.allows = this.networks.matcher();
     this.isUnlimited = this.networks.unlimited();
+    this.mustProve = this.networks.proving();
     this.classOf = this.networks.classes();
+  }
+
+  /**
+   * Whether a COOKIE option proves its sender's address.
+   * @param octets has the option's data
+   */
+  proves(octets: Buffer, at: number, bytes: number, address: Buffer): boolean {
+    return bytes === COOKIE_BYTES && this.cookies.isValid(octets, at, bytes, address, this.wallSec());
   }
 
   /**
@@ -47,7 +66,8 @@ export class Admission {
     const { limit } = this;
     this.isAllowed = this.allows(octets, at, bytes);
     if (!this.isAllowed) return limit.rule(octets, at, bytes, KIND.foreign, ageNow);
-    if (!limit.isOn || this.isUnlimited(octets, at, bytes)) return 'serve';
-    return limit.rule(octets, at, bytes, isProven ? KIND.proven : KIND.claimed, ageNow);
+    const isLimited = limit.isOn && !this.isUnlimited(octets, at, bytes);
+    const ruling = isLimited ? limit.rule(octets, at, bytes, isProven ? KIND.proven : KIND.claimed, ageNow) : 'serve';
+    return ruling === 'serve' && !isProven && this.mustProve(octets, at, bytes) ? 'truncate' : ruling;
   }
 }

@@ -31,7 +31,7 @@ export interface Rate {
 
 /** A client outside access.allow that asks by mistake learns so; a flood from there is worth no replies. */
 const FOREIGN: Rate = { perSecond: 10, burst: 20 };
-const EVERY_FOREIGN: Rate = { perSecond: 500, burst: 1000 };
+const EVERY_FOREIGN: Rate = { perSecond: 100, burst: 200 };
 /** Every second query over the limit gets a reply with TC: a client whose address was forged comes back over TCP. */
 const SLIP = 2;
 

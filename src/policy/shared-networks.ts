@@ -1,4 +1,4 @@
-// Networks in memory that threads share: of the clients that may ask, of those that no rate limits, and of groups of clients. One thread writes, and readers check regularly for a new version.
+// Networks in memory that threads share: of the clients that may ask, of those that no rate limits or that must prove their address, and of groups of clients. One thread writes, and readers check regularly for a new version.
 
 import { addressOctets, addressText } from '../base/address.js';
 import {
@@ -12,8 +12,9 @@ import {
 
 /** The most networks whose clients may ask: 1,024 of the configuration, and 64 of our own interfaces. */
 const MOST_ALLOWED = 1088;
-/** The most networks without a limit of their rate. */
+/** The most networks without a limit of their rate, and of those whose clients must prove their address. */
 const MOST_UNLIMITED = 1024;
+const MOST_PROVING = 1024;
 /** The most networks of groups: 15 times 64 of the configuration, and 512 of devices. */
 const MOST_OF_GROUPS = 1472;
 const VERSION = 0;
@@ -24,8 +25,9 @@ const ENTRY_BYTES = 19;
 /** In place of the class of a group: its clients may ask, or as much as they like. */
 const ALLOWED = 0;
 const UNLIMITED = 255;
+const PROVING = 254;
 
-const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_OF_GROUPS;
+const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_PROVING + MOST_OF_GROUPS;
 
 /** The networks. */
 export interface Networks {
@@ -33,6 +35,8 @@ export interface Networks {
   readonly allow: readonly Network[];
   /** and those of them whose rate is not limited. */
   readonly unlimited: readonly Network[];
+  /** Those whose clients must prove their address. */
+  readonly proving: readonly Network[];
   /** Those of groups. */
   readonly classes: readonly ClassNetwork[];
 }
@@ -44,6 +48,7 @@ export class SharedNetworks {
   private seen = -1;
   private matches: OctetMatcher = () => false;
   private matchesUnlimited: OctetMatcher = () => false;
+  private matchesProving: OctetMatcher = () => false;
   private classOf: OctetClasses = () => 0;
 
   constructor(readonly memory: SharedArrayBuffer) {
@@ -53,17 +58,18 @@ export class SharedNetworks {
 
   static memory(allow: readonly Network[], others: Partial<Networks> = {}): SharedArrayBuffer {
     const memory = new SharedArrayBuffer(CONTROL_BYTES + MOST * ENTRY_BYTES);
-    new SharedNetworks(memory).write({ allow, classes: [], unlimited: [], ...others });
+    new SharedNetworks(memory).write({ allow, classes: [], unlimited: [], proving: [], ...others });
     return memory;
   }
 
   /** Replaces them, for all readers. */
-  write({ allow, unlimited, classes }: Networks): void {
+  write({ allow, unlimited, proving, classes }: Networks): void {
     // The version is odd while networks are being written.
     Atomics.add(this.control, VERSION, 1);
     const all = [
       ...allow.slice(0, MOST_ALLOWED).map(each => ({ ...each, clientClass: ALLOWED })),
       ...unlimited.slice(0, MOST_UNLIMITED).map(each => ({ ...each, clientClass: UNLIMITED })),
+      ...proving.slice(0, MOST_PROVING).map(each => ({ ...each, clientClass: PROVING })),
       ...classes.slice(0, MOST_OF_GROUPS),
     ];
     all.forEach(({ address, prefix, clientClass }, i) => {
@@ -90,6 +96,12 @@ export class SharedNetworks {
     return this.matchesUnlimited;
   }
 
+  /** A test for the networks whose clients must prove their address. Call this again to see later changes. */
+  proving(): OctetMatcher {
+    this.look();
+    return this.matchesProving;
+  }
+
   /** The groups of clients in force. Call this again to see later changes. */
   classes(): OctetClasses {
     this.look();
@@ -110,11 +122,11 @@ export class SharedNetworks {
     // If they were overwritten in the meantime, the next call reads them again.
     if (Atomics.load(this.control, VERSION) === version) {
       this.seen = version;
-      this.matches = octetMatcher(networks.filter(({ clientClass }) => clientClass === ALLOWED));
-      this.matchesUnlimited = octetMatcher(networks.filter(({ clientClass }) => clientClass === UNLIMITED));
-      this.classOf = octetClasses(
-        networks.filter(({ clientClass }) => clientClass !== ALLOWED && clientClass !== UNLIMITED),
-      );
+      const of = (which: number): readonly Network[] => networks.filter(({ clientClass }) => clientClass === which);
+      this.matches = octetMatcher(of(ALLOWED));
+      this.matchesUnlimited = octetMatcher(of(UNLIMITED));
+      this.matchesProving = octetMatcher(of(PROVING));
+      this.classOf = octetClasses(networks.filter(({ clientClass }) => clientClass > ALLOWED && clientClass < PROVING));
     }
   }
 }

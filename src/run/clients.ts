@@ -5,12 +5,15 @@ import { randomBytes } from 'node:crypto';
 
 import { addressOctets } from '../base/address.js';
 import { SIPHASH_KEY_BYTES } from '../base/siphash.js';
-import type { AgeSec } from '../base/time.js';
+import type { Clock } from '../base/ports.js';
+import type { AgeSec, MonoMs } from '../base/time.js';
+import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import type { Client } from '../pipeline/query.js';
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
 import type { AdmissionMemory } from '../policy/admission.js';
 import type { ClassNetwork, Network } from '../policy/networks.js';
 import { KIND, RateLimit, type Ruling } from '../policy/rate-limit.js';
+import { RENEW_SECRET_MS, ServerCookies } from '../policy/server-cookies.js';
 import { type Networks, SharedNetworks } from '../policy/shared-networks.js';
 import { Devices, type DevicesParts } from './devices.js';
 import { OwnNetworks, type OwnNetworksParts } from './own-networks.js';
@@ -20,7 +23,11 @@ import { type Live, type Prepared, ready } from './reload.js';
 /** The parts that it uses. */
 export interface ClientsParts extends Omit<DevicesParts & OwnNetworksParts, 'changed'> {
   readonly ageNow: () => AgeSec;
+  readonly clock: Clock;
 }
+
+/** In place of an address that cannot be read. */
+const NO_ADDRESS = Buffer.alloc(4);
 
 /** The rights of clients. */
 export class Clients implements Live {
@@ -31,6 +38,7 @@ export class Clients implements Live {
     'access.rate_limit',
     'access.burst',
     'access.unlimited',
+    'access.require_cookie',
   ];
   readonly options = Clients.options;
   /** The networks of the options, for front threads. */
@@ -38,6 +46,9 @@ export class Clients implements Live {
   /** The buckets of clients, which all threads share. */
   private readonly limit: RateLimit;
   private isUnlimited: Matcher;
+  private mustProve: Matcher;
+  private readonly cookies: ServerCookies;
+  private secretSince: MonoMs;
   /** Networks of our own interfaces that may ask. */
   private own: readonly Network[] = [];
   /** What is in that memory. */
@@ -66,11 +77,19 @@ export class Clients implements Live {
     this.maxWaiting = plan.perClient;
     this.configured = plan.allow;
     this.groups = groups;
-    this.networks = { allow: plan.allow, unlimited: plan.unlimited, classes: classNetworks(groups) };
+    this.networks = {
+      allow: plan.allow,
+      unlimited: plan.unlimited,
+      proving: plan.proving,
+      classes: classNetworks(groups),
+    };
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks));
     this.limit = new RateLimit(RateLimit.memory(randomBytes(SIPHASH_KEY_BYTES)));
     this.limit.set(plan.rateLimit);
     this.isUnlimited = networkMatcher(plan.unlimited);
+    this.mustProve = networkMatcher(plan.proving);
+    this.cookies = new ServerCookies(ServerCookies.memory(randomBytes(SIPHASH_KEY_BYTES)));
+    this.secretSince = parts.clock.monotonicMs();
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
@@ -88,19 +107,49 @@ export class Clients implements Live {
 
   /** Who may ask, and how much, as front threads read it. */
   get memory(): AdmissionMemory {
-    return { networks: this.shared.memory, limits: this.limit.memory };
+    return { networks: this.shared.memory, limits: this.limit.memory, cookies: this.cookies.memory };
   }
 
-  /** Takes a query from the share of a client, and says what becomes of it. */
-  rule({ address, transport }: Client): Ruling {
+  /**
+   * Takes a query from the share of a client, and says what becomes of it.
+   * @param isProven whether the address is known to be its own
+   */
+  rule({ address }: Client, isProven: boolean): Ruling {
     const { limit } = this;
     const allowed = this.allow(address);
-    if (allowed && (!limit.isOn || this.isUnlimited(address))) return 'serve';
-    const octets = addressOctets(address);
-    if (octets === undefined) return 'serve';
-    const kind = !allowed ? KIND.foreign : transport === 'udp' ? KIND.claimed : KIND.proven;
-    return limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, this.parts.ageNow());
+    const kind = !allowed ? KIND.foreign : isProven ? KIND.proven : KIND.claimed;
+    const isLimited = !allowed || (limit.isOn && !this.isUnlimited(address));
+    const octets = isLimited ? addressOctets(address) : undefined;
+    const ruling =
+      octets === undefined ? 'serve' : limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, this.parts.ageNow());
+    return ruling === 'serve' && kind === KIND.claimed && this.mustProve(address) ? 'truncate' : ruling;
   }
+
+  /** Whether a COOKIE option proves the address of a client. */
+  proves({ address }: Client, option: Buffer): boolean {
+    const octets = addressOctets(address);
+    return octets !== undefined && this.cookies.isValid(option, 0, option.length, octets, this.wallSec());
+  }
+
+  /** The COOKIE option for the reply to a client. */
+  cookieFor({ address }: Client, option: Buffer): Buffer {
+    return this.cookies.optionFor(option, addressOctets(address) ?? NO_ADDRESS, this.wallSec());
+  }
+
+  private wallSec(): number {
+    return Math.floor(this.parts.clock.wallMs() / 1000);
+  }
+
+  /** Exchanges the secret of cookies. */
+  readonly job: Job = {
+    name: 'cookie-secret',
+    dueInMs: () => this.secretSince + RENEW_SECRET_MS - this.parts.clock.monotonicMs(),
+    run: (run: JobRun) => {
+      this.secretSince = this.parts.clock.monotonicMs();
+      this.cookies.renew(randomBytes(SIPHASH_KEY_BYTES));
+      run.done();
+    },
+  };
 
   /** Whether an address may ask. */
   mayAsk(address: string): boolean {
@@ -158,13 +207,15 @@ export class Clients implements Live {
     this.share();
   }
 
-  prepare({ allow, allowsLocal, snoop, unlimited, perClient, rateLimit }: Plan): Prepared {
+  prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
     const nextUnlimited = networkMatcher(unlimited);
+    const nextProving = networkMatcher(proving);
     return ready(() => {
       this.snoop = nextSnoop;
       this.isUnlimited = nextUnlimited;
-      this.networks = { ...this.networks, unlimited };
+      this.mustProve = nextProving;
+      this.networks = { ...this.networks, unlimited, proving };
       this.limit.set(rateLimit);
       this.maxWaiting = perClient;
       this.followers.own.follow(allowsLocal);

@@ -137,6 +137,7 @@ export class Core {
         plan,
       ),
     );
+    this.resolution.addJob(this.clients.job);
     this.resolution.addJob(this.lists.job);
     this.resolution.addJob(this.lists.timesJob);
   }

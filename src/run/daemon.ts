@@ -127,7 +127,9 @@ const entranceOf = (
   front({
     resolve: core.resolution.resolve,
     allowed: address => core.clients.mayAsk(address),
-    rule: client => core.clients.rule(client),
+    rule: (client, isProven) => core.clients.rule(client, isProven),
+    proves: (client, option) => core.clients.proves(client, option),
+    cookieFor: (client, option) => core.clients.cookieFor(client, option),
     classOf: address => core.clients.classOf(address),
     hasRoutes: clientClass => core.clients.hasRoutes(clientClass),
     ready: new PacketReplies(core.ready, core.ageNow),

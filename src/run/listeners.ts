@@ -247,6 +247,7 @@ export class Listeners implements Follower {
       io: plan.io,
       threads: plan.threads,
       monotonicMs: () => parts.clock.monotonicMs(),
+      wallSec: () => Math.floor(parts.clock.wallMs() / 1000),
       workers,
       replaces: this.udp,
     });

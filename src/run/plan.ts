@@ -181,6 +181,8 @@ export interface Plan {
   readonly rateLimit: Rate | undefined;
   /** Those that it does not concern. */
   readonly unlimited: readonly Network[];
+  /** Those that must prove their address over UDP. */
+  readonly proving: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
   readonly perClient: number;
   readonly listeners: ListenersPlan;
@@ -233,6 +235,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     snoop: config.access.snoop,
     rateLimit: rateOf(config.access),
     unlimited: config.access.unlimited,
+    proving: config.access.require_cookie,
     perClient: config.access.per_client,
     listeners: { ...addressesPlan(config), certificate },
     snapshot: {

@@ -64,6 +64,11 @@ export function parseQuery(message: Buffer): Parsed {
   if (opt === 'malformed') return reject('form_error', question);
   if (opt !== undefined && opt.version !== 0) return reject('bad_version', question, opt);
 
+  const cookie = opt && findOption(opt, OPTION.COOKIE);
+  // RFC 7873 §5.2.2: eight octets of the client, and nothing, or 8 to 32 octets of a server.
+  if (cookie !== undefined && cookie.length !== 8 && (cookie.length < 16 || cookie.length > 40))
+    return reject('form_error', question, opt);
+
   const type = u16At(message, nameEnd);
   if (u16At(message, nameEnd + 2) !== CLASS_IN) return reject('class', question, opt);
   if (type === 0) return reject('form_error', question, opt);

@@ -14,6 +14,7 @@ import { systemClock } from '../../src/os/clock.js';
 import { openUdp, portOf } from '../../src/os/datagrams.js';
 import { loadLibc } from '../../src/os/libc.js';
 import { RateLimit } from '../../src/policy/rate-limit.js';
+import { ServerCookies } from '../../src/policy/server-cookies.js';
 import { SharedNetworks } from '../../src/policy/shared-networks.js';
 import { freePort } from '../fixtures/free-port.js';
 import { recordedLog, recorder } from '../fixtures/recorder.js';
@@ -53,12 +54,14 @@ async function open(kind: Kind, addresses: DatagramParts['addresses'], replaces?
     admission: {
       networks: SharedNetworks.memory([{ address: '127.0.0.0', prefix: 8 }]),
       limits: RateLimit.memory(Buffer.alloc(16)),
+      cookies: ServerCookies.memory(Buffer.alloc(16)),
     },
     packets: packetCacheMemory(1 << 16),
     front,
     observer: recorder().observer,
     ageNow: () => ageSec(0),
     monotonicMs: () => systemClock.monotonicMs(),
+    wallSec: () => 0,
     log,
     replaces,
   });

@@ -56,6 +56,7 @@ await t.test('networks in shared memory: a reader follows the writer, and never 
       { address: '192.0.2.0', prefix: 24 },
     ],
     unlimited: [],
+    proving: [],
     classes: [],
   });
   t.ok(allows('2001:db8::1'));

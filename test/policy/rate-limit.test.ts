@@ -78,7 +78,7 @@ await t.test('clients outside access.allow learn so a few times, each and all to
     t.equal(served(limit, '198.51.100.1', 1, 1000, KIND.foreign), 10);
     let all = 0;
     for (let i = 0; i < 5000; i++) all += served(limit, `203.${i >> 8}.${i & 255}.1`, 60, 1, KIND.foreign);
-    t.equal(all, 1000);
+    t.equal(all, 200);
   }
   t.end();
 });

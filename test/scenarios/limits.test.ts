@@ -5,8 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
+import { findOption, OPTION } from '../../src/wire/edns.js';
 import { flagsOf, FLAG, rcodeOf } from '../../src/wire/header.js';
-import { ask, queryMessage } from '../fixtures/client.js';
+import { messageToText } from '../../src/wire/message.js';
+import { parseQuery } from '../../src/wire/query.js';
+import { ask, type AskOptions, queryMessage, type Told, tryAsk } from '../fixtures/client.js';
+import { responseTo } from '../fixtures/messages.js';
 import { Rig } from '../fixtures/rig.js';
 
 const RATE = 20;
@@ -132,3 +136,60 @@ for (const { title, front } of FRONTS)
       t.equal(metrics.get('dotstub_acl_refused_total'), refused);
     },
   );
+
+const cookieIn = (told: Told): Buffer => {
+  const parsed = parseQuery(asQuery(told.message));
+  if (parsed.at !== 'query' || parsed.query.opt === undefined) throw new Error('no OPT');
+  return findOption(parsed.query.opt, OPTION.COOKIE) ?? Buffer.alloc(0);
+};
+/** A reply without its records, as wire/query reads messages: question and OPT. */
+function asQuery(reply: Buffer): Buffer {
+  if (messageToText(reply)?.answers.length !== 0) throw new Error('ask for a name without records');
+  const query = Buffer.from(reply);
+  query.writeUInt16BE(FLAG.RD, 2);
+  return query;
+}
+const withCookie = (data: Buffer): AskOptions => ({ options: [{ code: OPTION.COOKIE, data }], retryTruncated: false });
+const CLIENT = Buffer.from('0123456789abcdef', 'hex');
+
+for (const { title, front } of FRONTS)
+  await t.test(`a cookie tells a client from those that forge its address: ${title}`, async t => {
+    const rig = await Rig.make(t);
+    const main = await rig.server('dns.test', { answer: query => responseTo(query) });
+    await rig.start({
+      ...{ upstream: { servers: [main.entry] }, front },
+      access: { allow: ['127.0.0.0/8'], rate_limit: 5, burst: 10, unlimited: [] },
+    });
+    const first = await ask(rig.at, NAME, withCookie(CLIENT));
+    const cookie = cookieIn(first);
+    t.same(cookie.subarray(0, 8), CLIENT, 'its own part comes back');
+    t.equal(cookie.length, 24);
+    t.same(cookieIn(await ask(rig.at, NAME, withCookie(cookie))), cookie, 'a good one is kept');
+
+    const forged = await Flooder.at(t, '127.0.0.1', rig.port);
+    t.ok((await forged.send(200)).answers < 20, 'somebody else uses up its share');
+    t.notOk((await ask(rig.at, NAME, withCookie(cookie))).text.flags.includes('tc'), 'with its cookie it is served');
+    const other = Buffer.from(cookie);
+    other[20] = (other[20] ?? 0) ^ 1;
+    const replies = await Promise.all(
+      [other, CLIENT].map(async data => tryAsk(rig.at, NAME, { ...withCookie(data), timeoutMs: 300 })),
+    );
+    for (const reply of replies) if (reply !== undefined) t.ok(reply.text.flags.includes('tc'));
+    t.equal(
+      (await ask(rig.at, NAME, { ...withCookie(CLIENT), tcp: true })).text.rcode,
+      'NOERROR',
+      'and so it is over TCP',
+    );
+
+    await rig.reload({ access: { allow: ['127.0.0.0/8'], rate_limit: 0, require_cookie: ['127.0.0.0/8'] } });
+    for (const options of [{}, withCookie(CLIENT), withCookie(other)]) {
+      const bytes = queryMessage(NAME, options).length;
+      const { message, text } = await ask(rig.at, NAME, { ...options, retryTruncated: false });
+      t.match(text, { rcode: 'NOERROR', flags: ['qr', 'tc', 'rd', 'ra'] });
+      t.ok(message.length <= bytes, `${message.length} octets for ${bytes}`);
+    }
+    t.notOk((await ask(rig.at, NAME, withCookie(cookie))).text.flags.includes('tc'));
+    const learned = cookieIn(await ask(rig.at, NAME, { ...withCookie(CLIENT), tcp: true }));
+    t.notOk((await ask(rig.at, NAME, withCookie(learned))).text.flags.includes('tc'), 'one that it got over TCP');
+    t.equal((await ask(rig.at, NAME, { ...withCookie(cookie.subarray(0, 7)), tcp: true })).text.rcode, 'FORMERR');
+  });

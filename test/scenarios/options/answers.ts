@@ -115,4 +115,19 @@ export const ANSWERS: readonly Row[] = [
         },
       }),
   },
+  {
+    title: 'access.require_cookie',
+    options: ['access.require_cookie'],
+    cache: 'unseen',
+    scene: async rig =>
+      Promise.resolve({
+        before: {},
+        after: { access: { require_cookie: ['127.0.0.0/8'] } },
+        facts: async () => {
+          const { text } = await ask(rig.at, 'canary.example', { retryTruncated: false });
+          return [text.flags.includes('tc'), await rig.answer('canary.example', { tcp: true })];
+        },
+        expected: { before: [false, 'NOERROR 192.0.2.1'], after: [true, 'NOERROR 192.0.2.1'] },
+      }),
+  },
 ];
