@@ -12,6 +12,7 @@ import t from 'tap';
 
 import { ageSec, wallMs } from '../../src/base/time.js';
 import { snapshotPieces, SnapshotReader } from '../../src/cache/snapshot.js';
+import { CacheSnapshot } from '../../src/run/cache-snapshot.js';
 import { askDaemon } from '../../src/control/client.js';
 import { systemClock } from '../../src/os/clock.js';
 import { stateStore } from '../../src/os/state-store.js';
@@ -27,6 +28,8 @@ import { eventually, Rig } from '../fixtures/rig.js';
 const ANSWERS = 100_000;
 /** How many processes are killed. */
 const KILLS = Number(process.env['KILLS'] ?? 12);
+
+const digestOf = (settings: string): string => createHash('sha256').update(settings).digest('hex');
 
 t.setTimeout(120_000 + KILLS * 10_000);
 
@@ -111,7 +114,7 @@ state_directory: ${join(directory.path, 'state')}
 dnssec: { mode: off }
 upstream: { mode: strict, servers: [{ name: dns.test, addresses: ["127.0.0.1:${await freePort()}"] }] }
 `;
-  const settings = createHash('sha256').update(planFor(config).snapshot.settings).digest('hex');
+  const settings = digestOf(planFor(config).snapshot.settings);
   const snapshot = snapshotOf(manyAnswers(ANSWERS, 64 << 20), settings);
   writeFileSync(file, snapshot, { mode: 0o600 });
   const daemon = await startDotstub(config);
@@ -143,6 +146,7 @@ await t.test('to read and to write a large snapshot leaves the loop to others', 
   const answers = manyAnswers(ANSWERS, 64 << 20);
   const store = stateStore(directory.path, { clock: systemClock, log: recordedLog() });
   const now = { ageNow: ageSec(1), wallNow: wallMs(Date.now()) };
+  const settings = digestOf(planFor('').snapshot.settings);
   /** How long others had to wait for their turn, each time. */
   const turnsOf = async (work: () => Promise<unknown>): Promise<number[]> => {
     const turns: number[] = [];
@@ -160,15 +164,20 @@ await t.test('to read and to write a large snapshot leaves the loop to others', 
   const told = (turns: readonly number[]): string =>
     `${turns.length} turns, 99 % within ${turns[Math.floor(0.99 * turns.length)]?.toFixed(2) ?? ''} ms, the longest ${turns.at(-1)?.toFixed(1) ?? ''} ms`;
   const writing = await turnsOf(async () => {
-    store.write('cache.snapshot', () => snapshotPieces(answers.records(ageSec(1), 86_400), now), 'a test');
+    store.write('cache.snapshot', () => snapshotPieces(answers.records(ageSec(1), 86_400), now, settings), 'a test');
     await store.flush();
   });
   const restored = manyAnswers(0, 64 << 20);
+  const snapshot = new CacheSnapshot(
+    {
+      ...{ clock: systemClock, log: recordedLog(), store, ageNow: () => ageSec(1), epoch: () => 0 },
+      ...{ records: () => [], restore: record => restored.restore(record), changed: () => undefined },
+    },
+    planFor(''),
+  );
   const reading = await turnsOf(async () => {
-    const reader = new SnapshotReader(now);
-    for await (const chunk of store.pieces('cache.snapshot'))
-      for (const record of reader.read(chunk)) restored.restore(record);
-    reader.finish();
+    snapshot.start();
+    await snapshot.whole();
   });
   t.comment(`written: ${told(writing)}; read: ${told(reading)}`);
   t.equal(restored.entries, ANSWERS);
