@@ -435,7 +435,7 @@ export const schema = {
       'Networks whose clients get answers over UDP only with a DNS cookie (RFC 7873); without one they get an empty reply with TC, come over TCP, and receive a cookie there. Nobody can have answers sent to an address in such a network by forging it.',
       { example: [{ address: '192.168.2.0', prefix: 24 }] },
     ),
-    unlimited: list(network, LOOPBACK, 1024, 'Networks whose clients `access.rate_limit` does not concern.', {
+    unlimited: list(network, [], 1024, 'Networks whose clients `access.rate_limit` does not concern.', {
       example: LOOPBACK,
     }),
   }),

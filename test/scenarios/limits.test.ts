@@ -158,7 +158,7 @@ for (const { title, front } of FRONTS)
     const main = await rig.server('dns.test', { answer: query => responseTo(query) });
     await rig.start({
       ...{ upstream: { servers: [main.entry] }, front },
-      access: { allow: ['127.0.0.0/8'], rate_limit: 5, burst: 10, unlimited: [] },
+      access: { allow: ['127.0.0.0/8'], rate_limit: 5, burst: 10 },
     });
     const first = await ask(rig.at, NAME, withCookie(CLIENT));
     const cookie = cookieIn(first);

@@ -98,11 +98,11 @@ export const ANSWERS: readonly Row[] = [
   },
   {
     title: 'access.rate_limit',
-    options: ['access.rate_limit', 'access.burst', 'access.unlimited'],
+    options: ['access.rate_limit', 'access.burst'],
     scene: async rig =>
       Promise.resolve({
         before: {},
-        after: { access: { rate_limit: 1, burst: 2, unlimited: [] } },
+        after: { access: { rate_limit: 1, burst: 2 } },
         // A connection proves its client's address: what came over UDP before does not count.
         facts: async () => {
           const answers: string[] = [];
@@ -113,6 +113,21 @@ export const ANSWERS: readonly Row[] = [
           before: Array<string>(4).fill('NOERROR'),
           after: ['NOERROR', 'NOERROR', 'REFUSED', 'REFUSED'],
         },
+      }),
+  },
+  {
+    title: 'access.unlimited',
+    options: ['access.unlimited'],
+    scene: async rig =>
+      Promise.resolve({
+        before: { access: { rate_limit: 1, burst: 2 } },
+        after: { access: { rate_limit: 1, burst: 2, unlimited: ['127.0.0.0/8'] } },
+        facts: async () => {
+          const answers: string[] = [];
+          for (let i = 0; i < 5; i++) answers.push(await rig.answer('canary.example', { tcp: true }));
+          return answers.at(-1)?.split(' ')[0];
+        },
+        expected: { before: 'REFUSED', after: 'NOERROR' },
       }),
   },
   {

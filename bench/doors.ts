@@ -1,0 +1,192 @@
+// Clients of DNS over TLS: dotstub and Unbound as their resolver, one after the other, several rounds. What kept connections cost that
+// ask now and then, and what full and resumed handshakes cost. `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS]]]`
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { freePort } from '../test/fixtures/free-port.js';
+import { startDotstub } from '../test/fixtures/program.js';
+import { bench, missing, program, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
+import { upstream } from './contenders.js';
+import { cpuMicroseconds, LOAD_CPU, median, pin, quantile, residentBytes, SERVER_CPU, table } from './measure.js';
+
+const [rounds = 3, clients = 1000, seconds = 60] = process.argv.slice(2).map(Number);
+const KNOWN = 100;
+/** Connections and their handshakes are over by then. */
+const SETTLED_SECONDS = 10;
+const HANDSHAKES = 400;
+const AT_ONCE = 8;
+
+const lacking = missing('unbound', 'dnsperf', 'taskset');
+if (lacking !== false) {
+  console.error(`doors: ${lacking}`);
+  process.exit(2);
+}
+const ends: (() => unknown)[] = [];
+const on = bench({ teardown: end => void ends.push(end) });
+const behind = await upstream(on);
+const names = join(on.path, 'names');
+writeFileSync(names, Array.from({ length: KNOWN }, (_, i) => `known${i}.test A\n`).join(''));
+
+interface Running {
+  /** Of DNS over TLS. */
+  readonly port: number;
+  readonly pid: number;
+  stop(): Promise<unknown>;
+}
+
+const KINDS: Readonly<Record<string, () => Promise<Running>>> = {
+  'dotstub, threads 1': async () => dotstub(1),
+  'dotstub, threads 0': async () => dotstub(0),
+  async Unbound() {
+    const port = await freePort();
+    const file = join(on.path, `unbound-${port}.conf`);
+    writeFileSync(
+      file,
+      `
+server:
+${unboundTls(on, port)}
+${unboundAtHome(on)}
+  num-threads: 1
+  do-not-query-localhost: no
+  module-config: "iterator"
+  local-zone: test. nodefault
+  tls-cert-bundle: "${on.caFile}"
+  incoming-num-tcp: ${clients + 100}
+  tcp-idle-timeout: 120000
+  edns-tcp-keepalive: yes
+  edns-tcp-keepalive-timeout: 120000
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-tls-upstream: yes
+  forward-addr: 127.0.0.1@${behind.port}#dns.test
+`,
+    );
+    const { child, stop } = await start(on, 'unbound', ['-d', '-c', file], port);
+    return { port, pid: child.pid ?? 0, stop };
+  },
+};
+
+async function dotstub(threads: number): Promise<Running> {
+  const port = await freePort();
+  const running = await startDotstub(`
+listen: ["127.0.0.1:${await freePort()}"]
+listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: ${on.certFile}, key: ${on.keyFile} }
+special_names: { forward: [test] }
+metrics: { listen: "off" }
+dnssec: { mode: off }
+front: { threads: ${threads} }
+access: { per_client: 0 }
+upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
+`);
+  return { port, pid: running.child.pid ?? 0, stop: () => running.stop() };
+}
+
+interface Kept {
+  readonly lost: number;
+  readonly microseconds: number;
+  readonly p99Ms: number;
+  readonly bytes: number;
+}
+
+/** Clients that each ask once a second over a connection that stays open. */
+async function kept({ port, pid }: Running): Promise<Kept> {
+  const idle = residentBytes(pid);
+  const args = ['-s', '127.0.0.1', '-p', String(port), '-m', 'dot', '-d', names, '-v', '-t', '5'];
+  const amount = ['-c', String(clients), '-q', String(clients), '-Q', String(clients), '-l', String(seconds)];
+  const child: ChildProcess = spawn('taskset', ['-c', LOAD_CPU, program('dnsperf') ?? '', ...args, ...amount], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let out = '';
+  child.stdout?.on('data', (data: Buffer) => (out += String(data)));
+  const closed = once(child, 'close');
+  await sleep(SETTLED_SECONDS * 1000);
+  const before = cpuMicroseconds(pid);
+  await sleep((seconds - SETTLED_SECONDS - 1) * 1000);
+  const used = cpuMicroseconds(pid) - before;
+  const bytes = residentBytes(pid) - idle;
+  await closed;
+  // "> NOERROR known1.test A 0.000123", of those after the connections were made.
+  const all = [...out.matchAll(/^> \w+ \S+ \S+ ([\d.]+)$/gm)].map(([, each]) => Number(each));
+  const latencies = all.slice(SETTLED_SECONDS * clients).sort((a, b) => a - b);
+  return {
+    lost: Number(/Queries lost:\s+(\d+)/.exec(out)?.[1] ?? -1),
+    microseconds: used / (clients * (seconds - SETTLED_SECONDS - 1)),
+    p99Ms: 1000 * quantile(latencies, 0.99),
+    bytes: bytes / clients,
+  };
+}
+
+/** CPU microseconds of the server for each handshake. */
+async function handshakes({ port, pid }: Running, resumed: boolean): Promise<number> {
+  const options = {
+    host: '127.0.0.1',
+    port,
+    servername: 'dns.test',
+    rejectUnauthorized: false,
+    ALPNProtocols: ['dot'],
+  };
+  const one = async (session: Buffer | undefined): Promise<Buffer | undefined> => {
+    const socket: TLSSocket = connect(session === undefined ? options : { ...options, session });
+    let ticket: Buffer | undefined;
+    socket.on('session', (data: Buffer) => (ticket = data));
+    await once(socket, 'secureConnect');
+    if (resumed && session !== undefined && !socket.isSessionReused()) throw new Error('it was not resumed');
+    // The ticket comes after the handshake.
+    for (let waited = 0; resumed && ticket === undefined && waited < 100; waited++) await sleep(1);
+    socket.destroy();
+    return ticket;
+  };
+  const series = async (count: number): Promise<void> => {
+    let ticket = resumed ? await one(undefined) : undefined;
+    for (let i = 0; i < count; i++) ticket = (await one(ticket)) ?? ticket;
+  };
+  await series(50);
+  const before = cpuMicroseconds(pid);
+  await Promise.all(Array.from({ length: AT_ONCE }, async () => series(HANDSHAKES / AT_ONCE)));
+  return (cpuMicroseconds(pid) - before) / (HANDSHAKES + (resumed ? AT_ONCE : 0));
+}
+
+interface Row {
+  readonly kept: Kept;
+  readonly full: number;
+  readonly resumed: number;
+}
+const measured = new Map<string, Row[]>();
+for (let round = 0; round < rounds; round++)
+  for (const [name, begin] of Object.entries(KINDS)) {
+    const running = await begin();
+    await pin(running.pid, SERVER_CPU);
+    const full = await handshakes(running, false);
+    const resumed = await handshakes(running, true);
+    const row = { kept: await kept(running), full, resumed };
+    measured.set(name, [...(measured.get(name) ?? []), row]);
+    await running.stop();
+    console.error(name, JSON.stringify(row));
+  }
+
+const of = (name: string, value: (row: Row) => number): number => median((measured.get(name) ?? []).map(value));
+const against = (name: string, value: (row: Row) => number): string =>
+  `${of(name, value).toFixed(1)} (${(of(name, value) / of('Unbound', value)).toFixed(2)})`;
+console.log(
+  table([
+    ['', 'CPU us/query (to Unbound)', 'p99 ms', 'lost', 'KiB/connection', 'full handshake, us', 'resumed, us'],
+    ...[...measured.keys()].map(name => [
+      name,
+      against(name, ({ kept: each }) => each.microseconds),
+      of(name, ({ kept: each }) => each.p99Ms).toFixed(2),
+      String(Math.max(...(measured.get(name) ?? []).map(({ kept: each }) => each.lost))),
+      of(name, ({ kept: each }) => each.bytes / 1024).toFixed(1),
+      against(name, ({ full }) => full),
+      against(name, ({ resumed }) => resumed),
+    ]),
+  ]),
+);
+for (const end of ends) await end();
+process.exit(0);
