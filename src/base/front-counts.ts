@@ -22,7 +22,8 @@ const DROPPED_AT = DURATIONS_AT + DURATION_BUCKETS.length + 2;
 const UNSENT_AT = DROPPED_AT + 1;
 const LIMITED_AT = UNSENT_AT + 1;
 const TRUNCATED_AT = LIMITED_AT + 1;
-const FOREIGN_AT = TRUNCATED_AT + 1;
+const UNPROVEN_AT = TRUNCATED_AT + 1;
+const FOREIGN_AT = UNPROVEN_AT + 1;
 const LENGTH = FOREIGN_AT + 1;
 
 /** The number of the bucket that `value` belongs to; `bounds.length` if it is above all bounds. */
@@ -73,9 +74,9 @@ export class FrontCounts {
     this.add(DROPPED_AT, 1);
   }
 
-  /** Counts a query over access.rate_limit, which gets an empty reply with TC set, or none. */
-  limited(truncated: boolean): void {
-    this.add(truncated ? TRUNCATED_AT : LIMITED_AT, 1);
+  /** Counts a query over access.rate_limit, which gets an empty reply with TC set, or none; or one that lacks a cookie. */
+  limited(what: 'truncate' | 'drop' | 'unproven'): void {
+    this.add(what === 'truncate' ? TRUNCATED_AT : what === 'drop' ? LIMITED_AT : UNPROVEN_AT, 1);
   }
 
   /** Counts a query from outside access.allow that gets no reply: there are too many of them. */
@@ -114,6 +115,10 @@ export class FrontCounts {
   /** Queries over access.rate_limit. */
   limits(what: 'dropped' | 'truncated'): number {
     return this.numbers[what === 'truncated' ? TRUNCATED_AT : LIMITED_AT] ?? 0;
+  }
+  /** Queries without a cookie from networks of access.require_cookie. */
+  get unproven(): number {
+    return this.numbers[UNPROVEN_AT] ?? 0;
   }
   /** Queries from outside access.allow that got no reply. */
   get foreigners(): number {

@@ -70,6 +70,8 @@ export interface Observer {
   dropped(reason: Dropped): void;
   /** A query over `access.rate_limit`. */
   rateLimited(action: RateLimited): void;
+  /** A query over UDP without a cookie, from a network of `access.require_cookie`. */
+  unproven(): void;
   /** A response that reports a failure. `words` say what happened, with the names of servers and zones. */
   failure(code: FailureCode, words: string): void;
   ede(infoCode: number): void;

@@ -95,7 +95,6 @@ type Values = Record<string, unknown>;
 /** Walks the schema and a YAML document together. */
 class Reader {
   readonly problems: Problem[] = [];
-  /** Paths of options in the file that have no effect yet. */
   readonly warnings: Problem[] = [];
   /** Where each option stands, by its path. */
   private readonly places = new Map<string, { line: number; column: number }>();

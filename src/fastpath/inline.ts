@@ -4,6 +4,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
+import { processSeconds } from '../os/clock.js';
 import { openUdp, portOf, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, type Unopened, ZoneIndexes } from '../os/listen-address.js';
@@ -51,6 +52,7 @@ export class InlineHost implements DatagramHost {
       counts: new FrontCounts(memory),
       ageNow: parts.ageNow,
       monotonicMs: parts.monotonicMs,
+      nowSec: processSeconds,
       missed: (socket, queries, i) => {
         const route = Buffer.allocUnsafe(queries.routeBytes(i));
         queries.copyRoute(i, route, 0);

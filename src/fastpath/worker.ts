@@ -6,7 +6,7 @@ import { parentPort } from 'node:worker_threads';
 import { ageClock } from '../base/age-clock.js';
 import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
-import { systemClock } from '../os/clock.js';
+import { processSeconds, systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibc } from '../os/libc.js';
 import { Admission, type AdmissionMemory } from '../policy/admission.js';
 import { HandOver } from './hand-over.js';
@@ -47,6 +47,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     counts,
     ageNow: () => ageAfter(startedAt, age()),
     monotonicMs: () => systemClock.monotonicMs(),
+    nowSec: processSeconds,
     missed(socket, queries, i) {
       if (handOver.write(socket, queries, i)) handed = true;
       else counts.dropped();

@@ -17,7 +17,7 @@ import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
 import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
-import { failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
+import { emptyReply, failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
 import { Waiting } from './waiting.js';
 
 /** The parts that the front uses. Its fields are read at each message. */
@@ -85,6 +85,9 @@ interface Arrival {
   readonly epoch: number;
 }
 
+/** A message over a limit. */
+type Limited = Pick<Arrival, 'message' | 'client' | 'respond'>;
+
 const NO_OFFSETS: readonly number[] = [];
 
 class MessageFront implements Front {
@@ -112,7 +115,7 @@ class MessageFront implements Front {
     const allowed = this.parts.allowed(client.address);
     const ruling = missed ? 'serve' : this.ruled(client, lent);
     if (ruling !== 'serve' && !isStream) {
-      this.limit(ruling, allowed, lent, respond);
+      this.limit(ruling, allowed, { message: lent, client, respond });
       return false;
     }
     const clientClass = this.parts.classOf?.(client.address) ?? 0;
@@ -140,15 +143,24 @@ class MessageFront implements Front {
       return this.resolve(Query.from(parsed.query, client, clientClass, hasRoutes), arrival);
     }
 
-    const about = parsed.at === 'reject' ? parsed.replyTo : parsed.query;
-    if (ruling !== 'serve') observer.rateLimited('refused');
-    const why = failure(
-      ruling !== 'serve' ? 'rate_limited' : allowed && parsed.at === 'reject' ? parsed.code : 'not_allowed',
-    );
-    const bytes = failureReply(this.parts, about, client, why);
-    this.note(arrival, about.question, why, bytes);
-    this.send(bytes, 'error', startedAt, respond);
+    if (allowed && ruling === 'serve' && parsed.at === 'cookie') {
+      this.send(emptyReply(this.parts, parsed.replyTo, client), 'local', startedAt, respond);
+      return false;
+    }
+    this.refuse(parsed, allowed ? ruling : 'serve', allowed, arrival);
     return false;
+  }
+
+  /** Answers a message that is not resolved: it is malformed, or its client may not ask, or not so much. */
+  private refuse(parsed: Exclude<Parsed, { at: 'ignore' }>, ruling: Ruling, allowed: boolean, arrival: Arrival): void {
+    const about = parsed.at === 'query' ? parsed.query : parsed.replyTo;
+    const why = failure(
+      !allowed ? 'not_allowed' : ruling === 'serve' && parsed.at === 'reject' ? parsed.code : 'rate_limited',
+    );
+    if (why.code === 'rate_limited') this.parts.observer.rateLimited('refused');
+    const bytes = failureReply(this.parts, about, arrival.client, why);
+    this.note(arrival, about.question, why, bytes);
+    this.send(bytes, 'error', arrival.startedAt, arrival.respond);
   }
 
   /** What becomes of a message, by its client. A datagram that is served otherwise only with a cookie is read for it. */
@@ -159,20 +171,24 @@ class MessageFront implements Front {
     const isStream = client.transport !== 'udp';
     const ruling = rule(client, isStream);
     if (ruling === 'serve' || isStream) return ruling;
-    if (!brief.read(message, 0, message.length)) return 'drop';
+    if (!brief.read(message, 0, message.length)) return ruling === 'unproven' ? 'serve' : 'drop';
     const { cookieAt, cookieBytes } = brief;
     const isProven = cookieBytes > 0 && proves?.(client, message.subarray(cookieAt, cookieAt + cookieBytes)) === true;
     return isProven ? rule(client, true) : ruling;
   }
 
   /** Drops a datagram over the limit, which was ruled on last, or answers it with TC. */
-  private limit(ruling: Exclude<Ruling, 'serve'>, allowed: boolean, message: Buffer, respond: Respond): void {
-    const { observer } = this.parts;
+  private limit(ruling: Exclude<Ruling, 'serve'>, allowed: boolean, { message, client, respond }: Limited): void {
+    const { brief } = this;
+    const { observer, cookieFor } = this.parts;
     if (!allowed) return observer.dropped('not_allowed');
     if (ruling === 'drop') return observer.rateLimited('dropped');
-    observer.rateLimited('truncated');
+    if (ruling === 'unproven') observer.unproven();
+    else observer.rateLimited('truncated');
+    const { cookieAt, cookieBytes, hasCookieRoom } = brief;
+    const option = hasCookieRoom ? message.subarray(cookieAt, cookieAt + cookieBytes) : undefined;
     const reply = Buffer.allocUnsafe(message.length);
-    respond(reply.subarray(0, this.brief.writeTruncated(reply, 0)));
+    respond(reply.subarray(0, brief.writeTruncated(reply, 0, option && cookieFor?.(client, option))));
   }
 
   /** Resolves a query. True: the answer comes later. */

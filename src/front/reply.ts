@@ -3,13 +3,12 @@
 
 import { isLoopback } from '../base/address.js';
 import type { Observer, Transport } from '../base/observer.js';
-import { type Failure, failureRow, failureWords, isDnssecFailure } from '../base/outcome.js';
+import { type Failure, failureRow, failureWords, isDnssecFailure, RCODE } from '../base/outcome.js';
 import type { AgeSec } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
 import type { Client, Query } from '../pipeline/query.js';
-import { CLIENT_COOKIE_BYTES } from '../policy/server-cookies.js';
 import type { PlainForms } from './plain-forms.js';
-import { findOption, type Option, OPTION } from '../wire/edns.js';
+import { findOption, isCookieLength, type Option, OPTION } from '../wire/edns.js';
 import { type ReplyTo, wantsPadding } from '../wire/query.js';
 import {
   answerReply,
@@ -70,11 +69,15 @@ export function failureReply(parts: ReplyParts, replyTo: ReplyTo, client: Client
   return headerOnlyReply(replyTo, rcode, errors, shapeFor(parts, replyTo, client, why));
 }
 
+/** The reply to a query that only asks for a cookie (RFC 7873 §5.4). */
+export const emptyReply = (parts: ReplyParts, replyTo: ReplyTo, client: Client): Buffer =>
+  headerOnlyReply(replyTo, RCODE.NOERROR, [], shapeFor(parts, replyTo, client));
+
 function shapeFor(
   { streamIdleMs, cookieFor }: ReplyParts,
   replyTo: ReplyTo,
   client: Client,
-  outcome: Outcome,
+  outcome?: Outcome,
 ): ReplyShape {
   const { opt } = replyTo;
   const { transport } = client;
@@ -83,12 +86,12 @@ function shapeFor(
   const options: Option[] = [];
   const cookie = hasOptions ? findOption(opt, OPTION.COOKIE) : undefined;
   // A malformed one is answered with FORMERR, and no cookie.
-  if (cookie !== undefined && cookie.length >= CLIENT_COOKIE_BYTES && cookieFor !== undefined)
+  if (cookie !== undefined && isCookieLength(cookie.length) && cookieFor !== undefined)
     options.push({ code: OPTION.COOKIE, data: cookieFor(client, cookie) });
   // RFC 7828 §3.3.2: only on streams, and only for clients that sent it.
   if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
     options.push(keepaliveOption(streamIdleMs(transport)));
-  if (hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
+  if (outcome !== undefined && hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
     options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
   return {
     limitBytes: isStream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),

@@ -113,6 +113,10 @@ export const COUNTERS = {
     help: 'Queries over access.rate_limit, by what became of them.',
     labels: { action: RATE_LIMITED },
   },
+  unproven_total: {
+    help: 'Queries over UDP without a DNS cookie from networks of access.require_cookie, which got TC.',
+    labels: {},
+  },
   ede_total: { help: 'Extended DNS Errors in replies.', labels: { code: OPEN } },
   list_answers_total: {
     help: 'Queries that a list decided, by list and what it does.',

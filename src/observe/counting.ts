@@ -124,6 +124,10 @@ export class Counting implements Observer {
     if (action === 'dropped') this.dropped('rate_limited');
   }
 
+  unproven(): void {
+    this.counters.unproven_total.at().count++;
+  }
+
   failure(code: FailureCode, words: string): void {
     this.counters.failures_total.at(code).count++;
     if (code === 'not_allowed') this.counters.acl_refused_total.at().count++;
@@ -262,6 +266,7 @@ export class Counting implements Observer {
     this.counters.rate_limited_total.at('truncated').count += front.limits('truncated');
     this.counters.rate_limited_total.at('dropped').count += front.limits('dropped');
     this.counters.dropped_total.at('rate_limited').count += front.limits('dropped');
+    this.counters.unproven_total.at().count += front.unproven;
     this.counters.dropped_total.at('not_allowed').count += front.foreigners;
     this.positiveHits.count += front.hits('positive');
     this.negativeHits.count += front.hits('negative');

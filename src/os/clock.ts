@@ -16,6 +16,12 @@ export const systemClock: Clock = {
   },
 };
 
+/** Seconds on a clock that is the same in all threads of the process. It never goes backwards, and stands still in sleep. */
+export function processSeconds(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds + nanoseconds / 1e9;
+}
+
 /** Cryptographic randomness, drawn from the kernel in larger pieces. */
 export function systemRandom(): Random {
   const drawn = Buffer.alloc(4096);

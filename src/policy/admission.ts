@@ -1,10 +1,9 @@
 // Who may ask, and how much: the decision about each query, on the octets of its sender's address. Every thread has one of these
 // over the same memory.
 
-import type { AgeSec } from '../base/time.js';
 import type { OctetClasses, OctetMatcher } from './networks.js';
 import { KIND, RateLimit, type Ruling } from './rate-limit.js';
-import { COOKIE_BYTES, ServerCookies } from './server-cookies.js';
+import { ServerCookies } from './server-cookies.js';
 import { SharedNetworks } from './shared-networks.js';
 
 /** The memory of the rights of clients, which threads share. */
@@ -24,13 +23,13 @@ export class Admission {
   private allows: OctetMatcher = () => false;
   private isUnlimited: OctetMatcher = () => false;
   private mustProve: OctetMatcher = () => false;
-  readonly cookies: ServerCookies;
+  private readonly cookies: ServerCookies;
   /** The group of an address. */
   classOf: OctetClasses = () => 0;
   /** Whether the address that was ruled on last is in access.allow. */
   isAllowed = false;
 
-  /** @param wallSec the wall clock, seconds since 1970 */
+  /** @param wallSec the wall clock, whole seconds since 1970 */
   constructor(
     { networks, limits, cookies }: AdmissionMemory,
     private readonly wallSec: () => number,
@@ -54,20 +53,26 @@ export class Admission {
    * @param octets has the option's data
    */
   proves(octets: Buffer, at: number, bytes: number, address: Buffer): boolean {
-    return bytes === COOKIE_BYTES && this.cookies.isValid(octets, at, bytes, address, this.wallSec());
+    return bytes > 0 && this.cookies.isValid(octets, at, bytes, address, this.wallSec());
+  }
+
+  /** The COOKIE option for the reply to a sender. */
+  cookieFor(option: Buffer, address: Buffer): Buffer {
+    return this.cookies.optionFor(option, address, this.wallSec());
   }
 
   /**
    * Decides about a query, which takes a token from its sender's bucket.
    * @param octets the address, 4 or 16 octets at `at`
    * @param isProven whether it is known to be the sender's own
+   * @param nowSec seconds on a clock that all threads share
    */
-  rule(octets: Buffer, at: number, bytes: 4 | 16, isProven: boolean, ageNow: AgeSec): Ruling {
+  rule(octets: Buffer, at: number, bytes: 4 | 16, isProven: boolean, nowSec: number): Ruling {
     const { limit } = this;
     this.isAllowed = this.allows(octets, at, bytes);
-    if (!this.isAllowed) return limit.rule(octets, at, bytes, KIND.foreign, ageNow);
+    if (!this.isAllowed) return limit.rule(octets, at, bytes, KIND.foreign, nowSec);
     const isLimited = limit.isOn && !this.isUnlimited(octets, at, bytes);
-    const ruling = isLimited ? limit.rule(octets, at, bytes, isProven ? KIND.proven : KIND.claimed, ageNow) : 'serve';
-    return ruling === 'serve' && !isProven && this.mustProve(octets, at, bytes) ? 'truncate' : ruling;
+    const ruling = isLimited ? limit.rule(octets, at, bytes, isProven ? KIND.proven : KIND.claimed, nowSec) : 'serve';
+    return ruling === 'serve' && !isProven && this.mustProve(octets, at, bytes) ? 'unproven' : ruling;
   }
 }

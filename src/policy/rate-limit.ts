@@ -7,10 +7,12 @@
 
 import { isMapped } from '../base/address.js';
 import { SIPHASH_KEY_BYTES, SipHash } from '../base/siphash.js';
-import type { AgeSec } from '../base/time.js';
 
-/** What happens to a query: it is served, it gets an empty reply with TC set, or none at all. */
-export type Ruling = 'serve' | 'truncate' | 'drop';
+/**
+ * What happens to a query: it is served, it gets an empty reply with TC set because there are too many of them or because it must prove
+ * its sender's address, or none at all.
+ */
+export type Ruling = 'serve' | 'truncate' | 'unproven' | 'drop';
 
 /**
  * Whom a bucket is for: a client whose address nobody has proved, one whose address is proved (a TCP connection, a cookie), or
@@ -20,8 +22,9 @@ export const KIND = { claimed: 0, proven: 1, foreign: 2 } as const;
 export type Kind = (typeof KIND)[keyof typeof KIND];
 /** All clients outside access.allow together. */
 const ALL_FOREIGN = 3;
-/** Beside the kind: four octets of an IPv4 address are no /64. */
+/** Beside the kind: four octets of an IPv4 address are no /64, and half of a link-local address is none either. */
 const OF_IPV4 = 4;
+const OF_LINK_LOCAL = 8;
 
 /** Queries per second, and how many at once. */
 export interface Rate {
@@ -48,7 +51,7 @@ const BYTES = COUNTS_AT + 4 * SLOTS;
 /** The limits, from any thread. */
 export class RateLimit {
   private readonly rate: Float64Array;
-  /** When each bucket would be full again, on the age clock. */
+  /** When each bucket would be full again. */
   private readonly times: Float64Array;
   /** Half of the hash of whose bucket it is; 0: nobody's. */
   private readonly tags: Int32Array;
@@ -90,30 +93,31 @@ export class RateLimit {
   /**
    * Takes a token for one query.
    * @param octets the address, 4 or 16 octets at `at`
+   * @param nowSec seconds on a clock that all threads share
    */
-  rule(octets: Uint8Array, at: number, bytes: 4 | 16, kind: Kind, ageNow: AgeSec): Ruling {
+  rule(octets: Uint8Array, at: number, bytes: 4 | 16, kind: Kind, nowSec: number): Ruling {
     if (kind === KIND.foreign) {
       const mayAnswer =
-        this.take(this.slotOf(octets, at, bytes, kind), FOREIGN.perSecond, FOREIGN.burst, ageNow) &&
-        this.take(this.slotOf(octets, at, 4, ALL_FOREIGN), EVERY_FOREIGN.perSecond, EVERY_FOREIGN.burst, ageNow);
+        this.take(this.slotOf(octets, at, bytes, kind), FOREIGN.perSecond, FOREIGN.burst, nowSec) &&
+        this.take(this.slotOf(octets, at, 4, ALL_FOREIGN), EVERY_FOREIGN.perSecond, EVERY_FOREIGN.burst, nowSec);
       return mayAnswer ? 'serve' : 'drop';
     }
     const perSecond = this.rate[0] ?? 0;
     if (perSecond === 0) return 'serve';
     const slot = this.slotOf(octets, at, bytes, kind);
-    if (this.take(slot, perSecond, this.rate[1] ?? 0, ageNow)) return 'serve';
+    if (this.take(slot, perSecond, this.rate[1] ?? 0, nowSec)) return 'serve';
     const over = ((this.counts[slot] ?? 0) + 1) >>> 0;
     this.counts[slot] = over;
     return over % SLIP === 0 ? 'truncate' : 'drop';
   }
 
   /** Takes a token out of a bucket, if there is one. */
-  private take(slot: number, perSecond: number, burst: number, ageNow: AgeSec): boolean {
-    const full = Math.max(this.times[slot] ?? 0, ageNow);
+  private take(slot: number, perSecond: number, burst: number, nowSec: number): boolean {
+    const full = Math.max(this.times[slot] ?? 0, nowSec);
     const next = full + 1 / perSecond;
     // A number from far ahead would limit its client for as long: a lower rate has come into force since.
-    if (next - ageNow > burst / perSecond + TOLERANCE_SEC) {
-      this.times[slot] = Math.min(full, ageNow + burst / perSecond);
+    if (next - nowSec > burst / perSecond + TOLERANCE_SEC) {
+      this.times[slot] = Math.min(full, nowSec + burst / perSecond);
       return false;
     }
     this.times[slot] = next;
@@ -124,9 +128,10 @@ export class RateLimit {
   private slotOf(octets: Uint8Array, at: number, bytes: 4 | 16, kind: number): number {
     const { whose, hash, tags, times } = this;
     const isFour = bytes === 4 || isMapped(octets, at);
-    whose[8] = isFour ? kind | OF_IPV4 : kind;
+    const isOfLink = !isFour && isLinkLocal(octets, at);
+    whose[8] = kind | (isFour ? OF_IPV4 : 0) | (isOfLink ? OF_LINK_LOCAL : 0);
     // All link-local addresses have the same first half: there the second one says who it is.
-    const from = bytes === 4 ? at : isFour ? at + 12 : isLinkLocal(octets, at) ? at + 8 : at;
+    const from = bytes === 4 ? at : isFour ? at + 12 : isOfLink ? at + 8 : at;
     for (let i = 0; i < 8; i++) whose[i] = kind === ALL_FOREIGN || (isFour && i >= 4) ? 0 : (octets[from + i] ?? 0);
     hash.read(whose, 0, whose.length);
     const tag = hash.high | 1;

@@ -4,12 +4,9 @@
 import { isMapped } from '../base/address.js';
 import { copyOctets, i32At, putU32 } from '../base/octets.js';
 import { SIPHASH_KEY_BYTES, SipHash } from '../base/siphash.js';
+import { CLIENT_COOKIE_BYTES, COOKIE_BYTES } from '../wire/edns.js';
 
-/** The client's part. */
-export const CLIENT_COOKIE_BYTES = 8;
-/** Version, three reserved octets, timestamp, hash. */
-export const SERVER_COOKIE_BYTES = 16;
-export const COOKIE_BYTES = CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES;
+// The server's part: version, three reserved octets, timestamp, hash.
 const VERSION_1 = 0x01000000;
 /** RFC 9018 §4.3: a cookie counts for an hour, and five minutes ahead, and is replaced after half an hour. */
 const LIVES_SEC = 3600;
@@ -17,7 +14,7 @@ const AHEAD_SEC = 300;
 const FRESH_SEC = 1800;
 
 /** RFC 7873 §7.1: no secret is used for more than 26 hours. The one before stays valid as long as cookies live. */
-export const RENEW_SECRET_MS = 24 * 3600 * 1000;
+export const RENEW_SECRET_SEC = 24 * 3600;
 
 const VERSION = 0;
 const CONTROL_BYTES = 8;
@@ -68,9 +65,9 @@ export class ServerCookies {
     const server = at + CLIENT_COOKIE_BYTES;
     // RFC 9018 §4.3: serial number arithmetic.
     const age = (nowSec - i32At(octets, server + 4)) | 0;
-    if (i32At(octets, server) !== VERSION_1 || age > LIVES_SEC || age < -AHEAD_SEC) return false;
+    if (octets[server] !== 1 || age > LIVES_SEC || age < -AHEAD_SEC) return false;
     this.look();
-    const length = this.put(octets, at, server + 4, address);
+    const length = this.put(octets, at, server, address);
     return (
       this.isHash(this.current, length, octets, server + 8) || this.isHash(this.previous, length, octets, server + 8)
     );
@@ -90,18 +87,18 @@ export class ServerCookies {
     this.look();
     putU32(reply, CLIENT_COOKIE_BYTES, VERSION_1);
     putU32(reply, CLIENT_COOKIE_BYTES + 4, nowSec);
-    const { low, high } = this.current.read(this.hashed, 0, this.put(reply, 0, CLIENT_COOKIE_BYTES + 4, address));
+    const { low, high } = this.current.read(this.hashed, 0, this.put(reply, 0, CLIENT_COOKIE_BYTES, address));
     reply.writeInt32LE(low, CLIENT_COOKIE_BYTES + 8);
     reply.writeInt32LE(high, CLIENT_COOKIE_BYTES + 12);
     return reply;
   }
 
   /** Puts together what is hashed, and returns its length. */
-  private put(octets: Uint8Array, clientAt: number, timeAt: number, address: Uint8Array): number {
+  private put(octets: Uint8Array, clientAt: number, serverAt: number, address: Uint8Array): number {
     const { hashed } = this;
     copyOctets(octets, clientAt, CLIENT_COOKIE_BYTES, hashed, 0);
-    putU32(hashed, 8, VERSION_1);
-    copyOctets(octets, timeAt, 4, hashed, 12);
+    // The reserved octets as they are: another version of the same software may use them (RFC 9018 §4.2).
+    copyOctets(octets, serverAt, 8, hashed, CLIENT_COOKIE_BYTES);
     const from = address.length === 16 && isMapped(address, 0) ? 12 : 0;
     copyOctets(address, from, address.length - from, hashed, 16);
     return 16 + address.length - from;
@@ -119,14 +116,20 @@ export class ServerCookies {
   }
 
   private look(): void {
-    const version = Atomics.load(this.version, VERSION);
-    if (version === this.seen || (version & 1) !== 0) return;
+    let version = Atomics.load(this.version, VERSION);
+    if (version === this.seen) return;
+    // Another thread writes them, which takes less than a microsecond.
+    while ((version & 1) !== 0 || !this.read(version)) version = Atomics.load(this.version, VERSION);
+  }
+
+  /** Takes over the secrets of a version. @returns false: they were overwritten in the meantime */
+  private read(version: number): boolean {
     const current = new SipHash(this.secrets);
     const previous = new SipHash(this.secrets.subarray(SIPHASH_KEY_BYTES));
-    // If they were overwritten in the meantime, the next call reads them again.
-    if (Atomics.load(this.version, VERSION) !== version) return;
+    if (Atomics.load(this.version, VERSION) !== version) return false;
     this.seen = version;
     this.current = current;
     this.previous = previous;
+    return true;
   }
 }

@@ -22,7 +22,7 @@ const COUNT = 1;
 const CONTROL_BYTES = 8;
 /** An entry: length of the address, prefix, class (or one of those below), address. */
 const ENTRY_BYTES = 19;
-/** In place of the class of a group: its clients may ask, or as much as they like. */
+/** In place of the class of a group: its clients may ask, ask as much as they like, or must prove their address. */
 const ALLOWED = 0;
 const UNLIMITED = 255;
 const PROVING = 254;

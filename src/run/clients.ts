@@ -6,14 +6,15 @@ import { randomBytes } from 'node:crypto';
 import { addressOctets } from '../base/address.js';
 import { SIPHASH_KEY_BYTES } from '../base/siphash.js';
 import type { Clock } from '../base/ports.js';
-import type { AgeSec, MonoMs } from '../base/time.js';
+import type { AgeSec } from '../base/time.js';
+import { processSeconds } from '../os/clock.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import type { Client } from '../pipeline/query.js';
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
 import type { AdmissionMemory } from '../policy/admission.js';
 import type { ClassNetwork, Network } from '../policy/networks.js';
 import { KIND, RateLimit, type Ruling } from '../policy/rate-limit.js';
-import { RENEW_SECRET_MS, ServerCookies } from '../policy/server-cookies.js';
+import { RENEW_SECRET_SEC, ServerCookies } from '../policy/server-cookies.js';
 import { type Networks, SharedNetworks } from '../policy/shared-networks.js';
 import { Devices, type DevicesParts } from './devices.js';
 import { OwnNetworks, type OwnNetworksParts } from './own-networks.js';
@@ -48,7 +49,7 @@ export class Clients implements Live {
   private isUnlimited: Matcher;
   private mustProve: Matcher;
   private readonly cookies: ServerCookies;
-  private secretSince: MonoMs;
+  private secretSince: AgeSec;
   /** Networks of our own interfaces that may ask. */
   private own: readonly Network[] = [];
   /** What is in that memory. */
@@ -89,7 +90,7 @@ export class Clients implements Live {
     this.isUnlimited = networkMatcher(plan.unlimited);
     this.mustProve = networkMatcher(plan.proving);
     this.cookies = new ServerCookies(ServerCookies.memory(randomBytes(SIPHASH_KEY_BYTES)));
-    this.secretSince = parts.clock.monotonicMs();
+    this.secretSince = parts.ageNow();
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
@@ -121,8 +122,8 @@ export class Clients implements Live {
     const isLimited = !allowed || (limit.isOn && !this.isUnlimited(address));
     const octets = isLimited ? addressOctets(address) : undefined;
     const ruling =
-      octets === undefined ? 'serve' : limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, this.parts.ageNow());
-    return ruling === 'serve' && kind === KIND.claimed && this.mustProve(address) ? 'truncate' : ruling;
+      octets === undefined ? 'serve' : limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, processSeconds());
+    return ruling === 'serve' && kind === KIND.claimed && this.mustProve(address) ? 'unproven' : ruling;
   }
 
   /** Whether a COOKIE option proves the address of a client. */
@@ -143,9 +144,9 @@ export class Clients implements Live {
   /** Exchanges the secret of cookies. */
   readonly job: Job = {
     name: 'cookie-secret',
-    dueInMs: () => this.secretSince + RENEW_SECRET_MS - this.parts.clock.monotonicMs(),
+    dueInMs: () => 1000 * (this.secretSince + RENEW_SECRET_SEC - this.parts.ageNow()),
     run: (run: JobRun) => {
-      this.secretSince = this.parts.clock.monotonicMs();
+      this.secretSince = this.parts.ageNow();
       this.cookies.renew(randomBytes(SIPHASH_KEY_BYTES));
       run.done();
     },

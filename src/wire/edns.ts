@@ -22,6 +22,13 @@ export const OPTION = {
   REPORT: 65313,
 } as const;
 
+/** Octets of a COOKIE option: the client's part, and with a server's part as we make it (RFC 9018 §4). */
+export const CLIENT_COOKIE_BYTES = 8;
+export const COOKIE_BYTES = CLIENT_COOKIE_BYTES + 16;
+
+/** Whether a COOKIE option may be so long: the client's part, and none or 8 to 32 octets of a server (RFC 7873 §4). */
+export const isCookieLength = (bytes: number): boolean => bytes === CLIENT_COOKIE_BYTES || (bytes >= 16 && bytes <= 40);
+
 /**
  * The payload size that we advertise and never exceed over UDP (the DNS flag day 2020 value, below any sane path MTU).
  */

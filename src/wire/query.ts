@@ -2,7 +2,7 @@
 
 import { u16At } from '../base/octets.js';
 import type { FailureCode } from '../base/outcome.js';
-import { findOption, type Opt, OPTION, readOpt } from './edns.js';
+import { findOption, isCookieLength, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf } from './header.js';
 import { lowerCased, skipName } from './name.js';
 import { QUESTION_FIXED_BYTES, Records } from './records.js';
@@ -37,6 +37,8 @@ export type Parsed =
   | { readonly at: 'query'; readonly query: ClientQuery }
   /** Must not be answered: too short for a header, or a response (answering responses makes loops). */
   | { readonly at: 'ignore'; readonly reason: 'short' | 'response' }
+  /** Asks for a cookie, and nothing else. */
+  | { readonly at: 'cookie'; readonly replyTo: ReplyTo }
   | { readonly at: 'reject'; readonly code: FailureCode; readonly replyTo: ReplyTo };
 
 /** Reads a query. Never throws, whatever the octets. */
@@ -54,6 +56,13 @@ export function parseQuery(message: Buffer): Parsed {
 
   if (opcodeOf(flags) !== 0) return reject('opcode');
   // Exactly one question (RFC 9619 §4), and no records in the sections that only responses use.
+  if (counts.questions === 0 && counts.answers === 0 && counts.authority === 0) {
+    const opt = findOpt(message, HEADER_BYTES);
+    const asked = opt === 'malformed' || opt?.version !== 0 ? undefined : findOption(opt, OPTION.COOKIE);
+    // RFC 7873 §5.4: a client that only wants a cookie.
+    if (asked !== undefined && opt !== 'malformed' && isCookieLength(asked.length))
+      return { at: 'cookie', replyTo: { id, flags, question: undefined, opt } };
+  }
   if (counts.questions !== 1 || counts.answers !== 0 || counts.authority !== 0) return reject('form_error');
   const nameEnd = skipName(message, HEADER_BYTES);
   // A compressed QNAME could only point into the header, where no name is.
@@ -65,9 +74,8 @@ export function parseQuery(message: Buffer): Parsed {
   if (opt !== undefined && opt.version !== 0) return reject('bad_version', question, opt);
 
   const cookie = opt && findOption(opt, OPTION.COOKIE);
-  // RFC 7873 §5.2.2: eight octets of the client, and nothing, or 8 to 32 octets of a server.
-  if (cookie !== undefined && cookie.length !== 8 && (cookie.length < 16 || cookie.length > 40))
-    return reject('form_error', question, opt);
+  // RFC 7873 §5.2.2
+  if (cookie !== undefined && !isCookieLength(cookie.length)) return reject('form_error', question, opt);
 
   const type = u16At(message, nameEnd);
   if (u16At(message, nameEnd + 2) !== CLASS_IN) return reject('class', question, opt);

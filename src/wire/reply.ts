@@ -87,7 +87,9 @@ function fittingOpt(parts: OptParts): Buffer | undefined {
   if (whole === undefined || whole.length <= leftBytes) return whole;
   const unpadded = optFor({ ...parts, shape: { ...shape, pad: false } });
   if (unpadded !== undefined && unpadded.length <= leftBytes) return unpadded;
-  const bare = optFor({ ...parts, shape: { ...shape, pad: false, options: [] }, errors: [] });
+  // A client that has sent a cookie would not believe a reply without one (RFC 7873 §5.3).
+  const options = shape.options.filter(({ code }) => code === OPTION.COOKIE);
+  const bare = optFor({ ...parts, shape: { ...shape, pad: false, options }, errors: [] });
   return bare !== undefined && bare.length > leftBytes && leftBytes >= 0 && shape.limitBytes === STREAM_LIMIT_BYTES
     ? undefined
     : bare;

@@ -21,6 +21,7 @@ function owed(octets: Buffer): { reply: false } | { reply: true; rcode: number |
   const parsed = parseQuery(octets);
   if (parsed.at === 'ignore') return { reply: false };
   if (parsed.at === 'query') return { reply: true, rcode: undefined };
+  if (parsed.at === 'cookie') return { reply: true, rcode: 0 };
   const rcodes: Partial<Record<typeof parsed.code, number>> = {
     form_error: 1,
     nxname: 1,

@@ -1,7 +1,6 @@
 import t from 'tap';
 
 import { addressOctets } from '../../src/base/address.js';
-import { ageSec } from '../../src/base/time.js';
 import { type Kind, KIND, type Rate, RateLimit, type Ruling } from '../../src/policy/rate-limit.js';
 
 const made = (rate?: Rate): RateLimit => {
@@ -12,7 +11,7 @@ const made = (rate?: Rate): RateLimit => {
 const octetsOf = (address: string): Buffer => addressOctets(address) ?? Buffer.alloc(0);
 const rule = (limit: RateLimit, address: string, now: number, kind: Kind = KIND.claimed): Ruling => {
   const octets = octetsOf(address);
-  return limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, ageSec(now));
+  return limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, now);
 };
 const served = (limit: RateLimit, address: string, now: number, queries: number, kind?: Kind): number =>
   Array.from({ length: queries }, () => rule(limit, address, now, kind)).filter(each => each === 'serve').length;
@@ -61,6 +60,8 @@ await t.test('a client is an IPv4 address, a /64, or a link-local address', t =>
   t.ok(isServed('fe80::2'), 'all link-local addresses share a /64');
   t.notOk(isServed('fe80::1'));
   t.ok(isServed('c000:201::'), 'a /64 that begins like an IPv4 address');
+  t.ok(isServed('fe80::2001:db8:7:8'));
+  t.ok(isServed('2001:db8:7:8::1'), 'a /64 that a link-local address ends with');
   t.end();
 });
 

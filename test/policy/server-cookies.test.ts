@@ -21,6 +21,8 @@ await t.test('the examples of RFC 9018', t => {
   const later = NOW + 2 * 3600 + 11;
   const renewed = cookies.optionFor(learned, octetsOf(ADDRESS), later);
   t.equal(renewed.readUInt32BE(12), later, 'A.2: one that is too old is replaced');
+  const reserved = Buffer.from('fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5', 'hex');
+  t.ok(isValid(cookies, reserved, '203.0.113.203', 1_559_728_000), 'A.3: whatever the reserved octets say');
   const six = octetsOf('2001:db8:220:1:59de:d0f4:8769:82b8');
   const option = Buffer.from('22681ab97d52c298010000005cf7c57926556bd0934c72f8', 'hex');
   const rolled = of('dd3bdf9344b678b185a6f5cb60fca715');

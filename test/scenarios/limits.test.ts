@@ -9,7 +9,7 @@ import { findOption, OPTION } from '../../src/wire/edns.js';
 import { flagsOf, FLAG, rcodeOf } from '../../src/wire/header.js';
 import { messageToText } from '../../src/wire/message.js';
 import { parseQuery } from '../../src/wire/query.js';
-import { ask, type AskOptions, queryMessage, type Told, tryAsk } from '../fixtures/client.js';
+import { ask, type AskOptions, exchangeUdp, queryMessage, type Told, tryAsk } from '../fixtures/client.js';
 import { responseTo } from '../fixtures/messages.js';
 import { Rig } from '../fixtures/rig.js';
 
@@ -150,6 +150,8 @@ function asQuery(reply: Buffer): Buffer {
   return query;
 }
 const withCookie = (data: Buffer): AskOptions => ({ options: [{ code: OPTION.COOKIE, data }], retryTruncated: false });
+/** Of the question about NAME. */
+const questionBytes = NAME.length + 2 + 4;
 const CLIENT = Buffer.from('0123456789abcdef', 'hex');
 
 for (const { title, front } of FRONTS)
@@ -188,8 +190,24 @@ for (const { title, front } of FRONTS)
       t.match(text, { rcode: 'NOERROR', flags: ['qr', 'tc', 'rd', 'ra'] });
       t.ok(message.length <= bytes, `${message.length} octets for ${bytes}`);
     }
+    const old = cookieIn(await ask(rig.at, NAME, withCookie(other)));
+    t.equal(old.length, 24, 'with one that does not count it gets one that does');
+    t.notOk((await ask(rig.at, NAME, withCookie(old))).text.flags.includes('tc'));
     t.notOk((await ask(rig.at, NAME, withCookie(cookie))).text.flags.includes('tc'));
     const learned = cookieIn(await ask(rig.at, NAME, { ...withCookie(CLIENT), tcp: true }));
     t.notOk((await ask(rig.at, NAME, withCookie(learned))).text.flags.includes('tc'), 'one that it got over TCP');
-    t.equal((await ask(rig.at, NAME, { ...withCookie(cookie.subarray(0, 7)), tcp: true })).text.rcode, 'FORMERR');
+    const malformed = await ask(rig.at, NAME, { ...withCookie(Buffer.alloc(9)), tcp: true });
+    t.equal(malformed.text.rcode, 'FORMERR');
+    t.equal(cookieIn(malformed).length, 0, 'a malformed one is not answered with a cookie');
+    const metrics = await rig.metrics();
+    t.equal(metrics.get('dotstub_unproven_total'), 4);
+    t.ok((metrics.get('dotstub_rate_limited_total{action="truncated"}') ?? 0) <= 101, 'and each is counted once');
+
+    await rig.reload({ upstream: { servers: [main.entry] }, access: { allow: ['127.0.0.0/8'] } });
+    const bare = queryMessage(NAME, withCookie(CLIENT));
+    const only = Buffer.concat([bare.subarray(0, 12), bare.subarray(12 + questionBytes)]);
+    only.writeUInt16BE(0, 4);
+    const given = await exchangeUdp(rig.at, only, 2000);
+    t.match(given && messageToText(given), { rcode: 'NOERROR', answers: [] }, 'a query for a cookie (RFC 7873 5.4)');
+    t.equal(given?.length, 12 + 11 + 28);
   });

@@ -63,6 +63,27 @@ await t.test('its cookie is found behind other options, wherever the message sta
   t.end();
 });
 
+await t.test('a client that has had a cookie gets one with TC, and the reply is as long as the query at most', t => {
+  const cookie = Buffer.alloc(24, 3);
+  for (const [bytes, hasRoom] of [
+    [8, false],
+    [12, false],
+    [24, true],
+    [40, true],
+    [41, false],
+  ] as const) {
+    const query = queryMessage('www.example', { options: [{ code: 10, data: Buffer.alloc(bytes, 9) }] });
+    t.ok(brief.read(query, 0, query.length));
+    t.equal(brief.hasCookieRoom, hasRoom, `${bytes} octets`);
+    const reply = Buffer.alloc(query.length);
+    const length = brief.writeTruncated(reply, 0, hasRoom ? cookie : undefined);
+    t.ok(length <= query.length);
+    const { opt } = parsedReply(reply.subarray(0, length));
+    t.match(opt, { options: hasRoom ? Buffer.concat([Buffer.from([0, 10, 0, 24]), cookie]) : Buffer.alloc(0) });
+  }
+  t.end();
+});
+
 await t.test('whatever octets come, nothing outside of them is read, and no reply is longer than they are', t => {
   const query = queryMessage('www.example', { options: [{ code: 10, data: Buffer.alloc(24, 9) }] });
   const roll = fc.sample(fc.tuple(fc.nat(query.length - 1), fc.nat(255), fc.nat(query.length)), {
@@ -82,6 +103,15 @@ await t.test('whatever octets come, nothing outside of them is read, and no repl
     if (brief.cookieAt + brief.cookieBytes > length) t.fail(`${damaged.toString('hex')}: its cookie is outside`);
   }
   t.ok(readable > 5000, `${readable} of them are readable`);
+  for (const [at, octet, length] of roll) {
+    const damaged = Buffer.from(query).subarray(0, length);
+    if (at < length) damaged[at] = octet;
+    if (parseQuery(damaged).at === 'query' && !brief.read(damaged, 0, length))
+      t.fail(`${damaged.toString('hex')}: another reader takes it for a query`);
+  }
+  const update = Buffer.from(query);
+  update[2] = 0x28;
+  t.notOk(brief.read(update, 0, update.length), 'an update');
   const response = Buffer.from(query);
   response[2] = 0x80;
   t.notOk(brief.read(response, 0, response.length), 'a response');

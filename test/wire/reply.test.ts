@@ -125,3 +125,21 @@ await t.test('compressed owners follow the question into another letter case', t
   });
   t.end();
 });
+
+await t.test('RFC 7873 §5.3: a reply with a cookie keeps it, and is truncated if it does not fit', t => {
+  const cookie = { code: 10, data: Buffer.alloc(24, 7) };
+  for (let bytes = 500; bytes < 700; bytes++) {
+    const text = 'x'.repeat(bytes - 200);
+    const answers = `www.example. 300 TXT "${text.slice(0, 250)}" "${text.slice(250)}"`;
+    const reply = answerReply(
+      query('www.example', { type: 'TXT', options: [cookie] }),
+      stored({ answers }),
+      0,
+      [{ infoCode: 3, text: 'an explanation that need not be there' }],
+      { limitBytes: 512, pad: false, options: [cookie] },
+      false,
+    );
+    if (!reply.includes(cookie.data) || reply.length > 512) t.fail(`${bytes}: ${reply.length} octets, no cookie`);
+  }
+  t.end();
+});
