@@ -25,7 +25,7 @@ import {
 export interface ReplyParts {
   readonly observer: Observer;
   /** How long an idle stream of a client stays open now, sent to clients that ask for it (RFC 7828). */
-  readonly streamIdleMs: (transport: Exclude<Transport, 'udp'>) => number;
+  readonly streamIdleMs: (transport: Exclude<Transport, 'udp' | 'https'>) => number;
 }
 
 /** A reply to a query. */
@@ -74,13 +74,14 @@ function shapeFor({ streamIdleMs }: ReplyParts, replyTo: ReplyTo, client: Client
   const hasOptions = opt !== undefined && opt.options.length > 0;
   const options: Option[] = [];
   // RFC 7828 §3.3.2: only on streams, and only for clients that sent it.
-  if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
+  // HTTP has its own ways to say so.
+  if (hasOptions && isStream && transport !== 'https' && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
     options.push(keepaliveOption(streamIdleMs(transport)));
   if (hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
     options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
   return {
     limitBytes: isStream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
-    pad: transport === 'tls' && wantsPadding(replyTo),
+    pad: (transport === 'tls' || transport === 'https') && wantsPadding(replyTo),
     options: options.length === 0 ? NO_OPTIONS : options,
   };
 }
