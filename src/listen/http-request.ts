@@ -12,8 +12,15 @@ import { TYPE } from '../wire/rrtype.js';
 export const DNS_MESSAGE = 'application/dns-message';
 /** A target that is longer gets 414. A query in base64url takes some hundred characters. */
 export const MOST_TARGET = 8192;
-/** More header octets than these get 431. node:http closes the connection at the same number. */
+/** Larger header fields get 431. */
 export const MOST_HEADER_BYTES = 16_384;
+
+/** What a field counts beside its octets. */
+const FIELD_BYTES = 32;
+
+/** The size of header fields, as HTTP/2 counts it (RFC 9113 §6.5.2). @param fields names and values, in turn */
+export const headerBytes = (fields: readonly string[]): number =>
+  fields.reduce((sum, each) => sum + each.length, (fields.length / 2) * FIELD_BYTES);
 
 /** The head of a request, of either version of HTTP. */
 export interface RequestHead {

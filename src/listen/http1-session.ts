@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
-import { type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
+import { FIELDS_TOO_LARGE, headerBytes, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import type { Occupant, Place } from './sessions.js';
 
@@ -80,6 +80,7 @@ export class Http1Session implements Occupant {
       this.open.delete(incoming);
       incoming.closed();
     });
+    if (headerBytes(request.rawHeaders) > MOST_HEADER_BYTES) return incoming.send(FIELDS_TOO_LARGE);
     if (!this.requests.take(incoming.head, incoming)) return void request.resume();
     request.on('data', (chunk: Buffer) => {
       if (incoming.isAnswered) return;

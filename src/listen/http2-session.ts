@@ -9,14 +9,12 @@ import { Duplex } from 'node:stream';
 import type { MonoMs } from '../base/time.js';
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import { FrameBudget } from './http2-frames.js';
-import { FIELDS_TOO_LARGE, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
+import { FIELDS_TOO_LARGE, headerBytes, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import { IDLE_MS, type Occupant, type Place } from './sessions.js';
 
 /** The header fields of a request that are read. More reset the stream. */
 const MOST_HEADERS = 128;
-/** What a field counts beside its octets (RFC 9113 §6.5.2). */
-const FIELD_BYTES = 32;
 /** Invalid frames, after which the connection ends. */
 const MOST_INVALID_FRAMES = 20;
 /** A connection that needs more memory in node:http2, in megabytes, opens no more streams. */
@@ -213,10 +211,6 @@ const headOf = (headers: IncomingHttpHeaders): RequestHead => ({
 
 const text = (field: string | string[] | undefined): string | undefined =>
   typeof field === 'string' ? field : field?.join(',');
-
-/** The size of a field section (RFC 9113 §6.5.2). @param fields names and values, in turn */
-const headerBytes = (fields: readonly string[]): number =>
-  fields.reduce((sum, each) => sum + each.length, (fields.length / 2) * FIELD_BYTES);
 
 /** The octets of a connection, as node:http2 needs them. */
 class CountedOctets extends Duplex {
