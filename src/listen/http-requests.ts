@@ -91,8 +91,12 @@ export class ClientRequests implements Worker {
 
   /** Whether no more requests may be taken until servers answer, or the client reads. */
   get isFull(): boolean {
-    const { limits } = this.parts;
-    return this.queue.length + this.inflight >= limits.inflightPerSession || this.owed >= limits.unreadBytes;
+    return this.queue.length + this.inflight >= this.parts.limits.inflightPerSession || this.isUnread;
+  }
+
+  /** Whether the client has to read before more is answered. */
+  private get isUnread(): boolean {
+    return this.owed >= this.parts.limits.unreadBytes;
   }
 
   /**
@@ -120,14 +124,15 @@ export class ClientRequests implements Worker {
 
   takeTurn(): void {
     const { turns } = this.parts;
-    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
+    while (!turns.isOver && !this.isUnread) {
+      const next = this.queue.shift();
+      if (next === undefined) return this.drained();
       if (next.exchange.isOver) continue;
       turns.spend(WORK_OF_REQUEST);
       this.handle(next);
-      if (turns.isOver) break;
     }
-    if (this.queue.length > 0) turns.add(this);
-    else this.drained();
+    // Otherwise `paid` goes on.
+    if (!this.isUnread) turns.add(this);
   }
 
   /** A response of so many octets is on its way. */
@@ -140,6 +145,7 @@ export class ClientRequests implements Worker {
   paid(bytes: number): void {
     this.owed -= bytes;
     this.place.active();
+    if (this.queue.length > 0) this.parts.turns.add(this);
   }
 
   /** The connection is closed. */

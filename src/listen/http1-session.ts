@@ -5,7 +5,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
-import { FIELDS_TOO_LARGE, headerBytes, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
+import {
+  FIELDS_TOO_LARGE,
+  headerBytes,
+  type HttpReply,
+  MOST_HEADER_BYTES,
+  type RequestHead,
+  TOO_LARGE,
+} from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import type { Occupant, Place } from './sessions.js';
 
@@ -68,6 +75,8 @@ export class Http1Session implements Occupant {
 
   /** A request has come, with its body to follow. */
   receive(request: IncomingMessage, response: ServerResponse): void {
+    // One more of the octets that have come before it was closed.
+    if (this.socket.destroyed) return;
     const incoming = new Incoming(request, response, this.requests);
     incoming.isLast = this.finishing;
     // More pipelined requests than a connection may have are read all the same: node:http takes what has come at once.
@@ -133,8 +142,6 @@ class Incoming implements Exchange {
     const { response } = this;
     if (this.isOver) return;
     this.isAnswered = true;
-    this.unread = body.length;
-    this.requests.owes(this.unread);
     response.writeHead(status, {
       'content-type': contentType,
       'content-length': body.length,
@@ -145,6 +152,9 @@ class Incoming implements Exchange {
       ...(this.isLast || status === 413 ? { connection: 'close' } : {}),
     });
     response.end(body);
+    // May close the connection.
+    this.unread = body.length;
+    this.requests.owes(this.unread);
   }
 
   abandon(): void {

@@ -9,14 +9,24 @@ import { Duplex } from 'node:stream';
 import type { MonoMs } from '../base/time.js';
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import { FrameBudget } from './http2-frames.js';
-import { FIELDS_TOO_LARGE, headerBytes, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
+import {
+  FIELDS_TOO_LARGE,
+  headerBytes,
+  type HttpReply,
+  MOST_HEADER_BYTES,
+  type RequestHead,
+  TOO_LARGE,
+} from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import { IDLE_MS, type Occupant, type Place } from './sessions.js';
 
 /** The header fields of a request that are read. More reset the stream. */
 const MOST_HEADERS = 128;
-/** Invalid frames, after which the connection ends. */
-const MOST_INVALID_FRAMES = 20;
+/**
+ * Invalid frames, and refused streams, after which node:http2 ends the connection. A client may open many streams before
+ * it knows how many there may be, so that their bound is FrameBudget.
+ */
+const MOST_INVALID_FRAMES = 1000;
 /** A connection that needs more memory in node:http2, in megabytes, opens no more streams. */
 const MOST_MEGABYTES = 4;
 /** The octets of all bodies that are not complete. Queries have some hundred. */
@@ -26,12 +36,16 @@ const MOST_WAITING = 32;
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
 
-type Options = SecureServerOptions & { readonly maxSessionInvalidFrames: number };
+type Options = SecureServerOptions & {
+  readonly maxSessionInvalidFrames: number;
+  readonly maxSessionRejectedStreams: number;
+};
 
 const optionsFor = (streams: number): Options => ({
   maxHeaderListPairs: MOST_HEADERS,
   maxSessionMemory: MOST_MEGABYTES,
   maxSessionInvalidFrames: MOST_INVALID_FRAMES,
+  maxSessionRejectedStreams: MOST_INVALID_FRAMES,
   settings: {
     maxConcurrentStreams: streams,
     // Twice of what is served, so that there is a response to somewhat more.
@@ -95,7 +109,8 @@ export class Http2Session implements Occupant {
   private mayRead(chunk: Buffer): boolean {
     if (this.frames.spend(chunk)) return true;
     this.parts.observer.dropped('http_flood');
-    this.http.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
+    // Without an error, it would say NO_ERROR.
+    this.http.destroy(new Error('too many frames'), NGHTTP2_ENHANCE_YOUR_CALM);
     this.socket.destroySoon();
     return false;
   }
@@ -175,8 +190,6 @@ class Incoming implements Exchange {
       'x-content-type-options': 'nosniff',
       ...(allow === undefined ? {} : { allow }),
     };
-    this.unread = body.length;
-    this.requests.owes(this.unread);
     // Nobody wants the rest of the request (RFC 9113 §8.1).
     stream.on('finish', () => stream.readableEnded || stream.close(NGHTTP2_NO_ERROR));
     stream.on('close', () => {
@@ -189,6 +202,9 @@ class Incoming implements Exchange {
       stream.respond(headers);
       stream.end(body);
     }
+    // May close the connection.
+    this.unread = body.length;
+    this.requests.owes(this.unread);
   }
 
   abandon(): void {

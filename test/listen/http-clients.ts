@@ -1,6 +1,6 @@
 // A listener for HTTPS with a front that does what a message says, and clients of both versions of HTTP.
 
-import { type ClientHttp2Session, connect as connectHttp2, constants, type OutgoingHttpHeaders } from 'node:http2';
+import { type ClientHttp2Session, connect as connectHttp2, type OutgoingHttpHeaders } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
@@ -139,7 +139,7 @@ export async function request(
   stream.on('error', () => undefined);
   await new Promise(resolve => stream.once('close', resolve));
   const status = Number(found[':status'] ?? 0);
-  return { status, code: stream.rstCode ?? constants.NGHTTP2_NO_ERROR, headers: found, body: Buffer.concat(chunks) };
+  return { status, code: stream.rstCode, headers: found, body: Buffer.concat(chunks) };
 }
 
 export const getOf = (octets: Buffer): OutgoingHttpHeaders => ({

@@ -14,7 +14,6 @@ import {
   HOLD,
   http2Client,
   httpsListening,
-  LARGE_ANSWER,
   message,
   POST,
   request,
@@ -148,11 +147,11 @@ await t.test('answers come in any order over HTTP/2, and in the order of the req
     await request(session, POST, message(HOLD));
     order.push(n);
   });
-  await until(() => held.length === 3);
+  await until(() => held.length === 3, 'three queries');
   for (const answer of held.splice(0).reverse()) {
     const before = order.length;
     answer();
-    await until(() => order.length > before);
+    await until(() => order.length > before, 'an answer');
   }
   await Promise.all(all);
   t.same(order, [3, 2, 1]);
@@ -160,7 +159,7 @@ await t.test('answers come in any order over HTTP/2, and in the order of the req
   const keep = (first: number): Buffer =>
     Buffer.from(posted(message(first)).toString('latin1').replace('Connection: close\r\n', ''), 'latin1');
   socket.write(Buffer.concat([keep(HOLD), posted(message(0))]));
-  await until(() => held.length === 1);
+  await until(() => held.length === 1, 'queries that wait');
   held[0]?.();
   const text = await rest(socket);
   t.same(text.match(/HTTP\/1\.1 200/g)?.length, 2);
@@ -226,7 +225,7 @@ await t.test('a proxy may have more sessions than a client', async t => {
   const isProxy = (address: string): boolean => address === '127.0.0.1';
   const { port, table } = await httpsListening(t, { cleartext: true, isProxy, maxPerClient: 2, max: 20 });
   for (let i = 0; i < 8; i++) await connected(t, port);
-  await until(() => table.open === 8);
+  await until(() => table.open === 8, 'open sessions: 8');
   t.equal(table.open, 8);
 });
 
@@ -242,8 +241,8 @@ await t.test('a connection closes when it is idle, also while a request never en
   const more = setInterval(() => head.write('A: b\r\n'), 20);
   t.teardown(() => clearInterval(more));
   head.write('GET / HTTP/1.1\r\n');
-  await until(() => table.open === 3);
-  await until(() => table.open === 0);
+  await until(() => table.open === 3, 'open sessions: 3');
+  await until(() => table.open === 0, 'open sessions: 0');
   t.ok(idle.destroyed || idle.closed);
 });
 
@@ -251,10 +250,10 @@ await t.test('a connection stays open as long as a query waits', async t => {
   const { port, table, held } = await httpsListening(t, { idleMs: 200 });
   const session = await http2Client(t, port);
   const response = request(session, POST, message(HOLD));
-  await until(() => held.length === 1);
+  await until(() => held.length === 1, 'queries that wait');
   await sleep(700);
   t.equal(table.open, 1);
   held[0]?.();
   t.equal((await response).status, 200);
-  await until(() => table.open === 0);
+  await until(() => table.open === 0, 'open sessions: 0');
 });
