@@ -75,11 +75,11 @@ function* httpsProblems({ listen_tls: tls, listen_https: https }: Config): Itera
     yield { path, words: 'certificate and key must be set together; allowed: both or neither' };
   const isSecure = https.certificate !== undefined || tls.certificate !== undefined;
   if (isSecure || https.proxies.length > 0) return;
-  const open = https.addresses.find(({ address }) => !isLoopback(address));
-  if (open !== undefined)
+  const open = https.addresses.findIndex(({ address }) => !isLoopback(address));
+  if (open !== -1)
     yield {
-      path,
-      words: `without a certificate, ${open.address} would take queries in cleartext; allowed: listen_https.certificate and listen_https.key, listen_https.proxies with the reverse proxies that may ask, or loopback addresses`,
+      path: `${path}.addresses[${open}]`,
+      words: `without a certificate, it would take queries in cleartext; allowed: listen_https.certificate and listen_https.key, listen_https.proxies with the reverse proxies that may ask, or loopback addresses`,
     };
 }
 
@@ -333,7 +333,7 @@ function* idleListeners({ listen_tls: tls, listen_https: https, front, log }: Co
         words: 'listen_tls.addresses is empty (unless systemd opens a socket for DNS over TLS: dotstub-tls.socket)',
       };
   if (https.addresses.length === 0)
-    for (const key of ['path', 'certificate', 'key', 'proxies'])
+    for (const key of ['certificate', 'key', 'proxies'])
       yield {
         path: `listen_https.${key}`,
         words:
