@@ -98,7 +98,7 @@ export const schema = {
       listenAddress,
       [],
       64,
-      'Addresses for queries over HTTPS. Without a certificate they take HTTP in cleartext, from this machine and from `proxies` alone.',
+      'Addresses for queries over HTTPS. Without a certificate they take HTTP in cleartext, from this machine under localhost or an address, and from `proxies`.',
       { example: [{ address: '192.168.1.1', port: 443 }] },
     ),
     path: option(urlPath, '/dns-query', 'The path of the URL for queries.'),

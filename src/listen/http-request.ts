@@ -30,6 +30,8 @@ export interface RequestHead {
   readonly contentType: string | undefined;
   readonly contentEncoding: string | undefined;
   readonly contentLength: string | undefined;
+  /** The host that the client means, with its port. */
+  readonly host: string | undefined;
   /** All X-Forwarded-For fields, joined by commas. */
   readonly forwardedFor: string | undefined;
 }
@@ -60,6 +62,10 @@ export const textReply = (status: number, words: string, allow?: string): HttpRe
 });
 
 export const TOO_LARGE = textReply(413, `a DNS message has at most ${MAX_MESSAGE_BYTES} octets`);
+export const MISDIRECTED = textReply(
+  421,
+  'in cleartext, ask under localhost or an IP address; a reverse proxy must be in listen_https.proxies',
+);
 export const NO_MESSAGE = textReply(400, 'this is no DNS query: it is too short, or a response');
 export const FIELDS_TOO_LARGE = textReply(431, `header fields have at most ${MOST_HEADER_BYTES} octets`);
 
@@ -162,6 +168,16 @@ export function freshSeconds(message: Buffer): number | undefined {
   }
   const isWhole = rcode === RCODE.NOERROR ? answers > 0 || denied : denied;
   return records.isMalformed || !isWhole ? undefined : least;
+}
+
+/**
+ * Whether a host is this machine by an address or by `localhost`. In cleartext, a browser may be made to ask under another
+ * name that leads here, so that a page from elsewhere could read the answers (DNS rebinding). Over TLS the certificate
+ * would not be valid for that name.
+ */
+export function isThisMachine(host = ''): boolean {
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return addressOctets(name) !== undefined || /^(.*\.)?localhost$/i.test(name);
 }
 
 /** More addresses than these are no chain of proxies. */

@@ -8,7 +8,9 @@ import type { Client } from '../pipeline/query.js';
 import {
   forwardedClient,
   type HttpReply,
+  isThisMachine,
   messageReply,
+  MISDIRECTED,
   NO_MESSAGE,
   readRequest,
   type RequestHead,
@@ -40,6 +42,7 @@ export interface HttpParts {
 export interface Peer {
   readonly address: string;
   readonly port: number;
+  readonly overTls: boolean;
 }
 
 /** One request, as the session of its version of HTTP has it. */
@@ -103,7 +106,9 @@ export class ClientRequests implements Worker {
    * Takes the head of a request. @returns whether its body is needed: then `takeBody` must follow
    */
   take(head: RequestHead, exchange: Exchange): boolean {
-    const wanted = readRequest(head, this.parts.path());
+    const wanted = this.isMisdirected(head)
+      ? { at: 'reply' as const, reply: MISDIRECTED }
+      : readRequest(head, this.parts.path());
     if (wanted.at === 'body') return true;
     if (wanted.at === 'message') this.takeBody(head, wanted.message, exchange);
     else {
@@ -171,6 +176,11 @@ export class ClientRequests implements Worker {
       if (this.inflight++ === 0) this.place.waits();
       // TypeScript does not see that the function above may have been called.
     } else if ((at as string) === 'asking') exchange.send(NO_MESSAGE);
+  }
+
+  private isMisdirected({ host }: RequestHead): boolean {
+    const { address, overTls } = this.peer;
+    return !overTls && !this.parts.isProxy(address) && !isThisMachine(host);
   }
 
   /** A waiting query was answered. */

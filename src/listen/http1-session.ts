@@ -127,6 +127,7 @@ class Incoming implements Exchange {
       contentType: headers['content-type'],
       contentEncoding: headers['content-encoding'],
       contentLength: headers['content-length'],
+      host: headers.host,
       forwardedFor: typeof forwarded === 'string' ? forwarded : forwarded?.join(','),
     };
     // A client that goes away.

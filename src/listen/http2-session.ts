@@ -222,6 +222,7 @@ const headOf = (headers: IncomingHttpHeaders): RequestHead => ({
   contentType: headers['content-type'],
   contentEncoding: headers['content-encoding'],
   contentLength: headers['content-length'],
+  host: headers[':authority'] ?? headers.host,
   forwardedFor: text(headers['x-forwarded-for']),
 });
 

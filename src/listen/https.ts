@@ -66,11 +66,12 @@ class HttpConnection implements OpenSession, Occupant {
     const { socket, place, parts } = this;
     const { remoteAddress: address, remotePort: port = 0 } = socket;
     if (address === undefined) return void socket.destroy();
+    const peer = { address, port, overTls: socket instanceof TLSSocket };
     if (isHttp2) {
-      this.session = new Http2Session(socket, { address, port }, place, parts, first);
+      this.session = new Http2Session(socket, peer, place, parts, first);
       return;
     }
-    const session = new Http1Session(socket, { address, port }, place, parts);
+    const session = new Http1Session(socket, peer, place, parts);
     this.session = session;
     if (first !== undefined) socket.unshift(first);
     this.reader.read(session, socket);

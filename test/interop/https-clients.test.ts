@@ -190,7 +190,7 @@ await t.test('behind nginx, access.allow and the query log are about the client'
 
 await t.test('behind nghttpx, over HTTP/2 in cleartext', { skip: missing('nghttpx', 'kdig') }, async t => {
   const backend = await freePort();
-  await dotstubWith(`{ addresses: ["127.0.0.1:${backend}"] }`);
+  await dotstubWith(`{ addresses: ["127.0.0.1:${backend}"], proxies: [127.0.0.1] }`);
   const { port: front } = await nghttpx(on, { address: '127.0.0.1', port: backend });
   for (const method of ['+https-get', '+nohttps-get'])
     t.match(

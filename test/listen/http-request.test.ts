@@ -5,6 +5,7 @@ import t from 'tap';
 import {
   forwardedClient,
   freshSeconds,
+  isThisMachine,
   messageReply,
   MOST_TARGET,
   readRequest,
@@ -18,7 +19,7 @@ const composed = (parts: ResponseParts): Buffer => responseTo(queryMessage('www.
 
 const head = (given: Partial<RequestHead>): RequestHead => ({
   ...{ method: 'GET', target: '/dns-query?dns=AAAA', contentType: undefined, contentEncoding: undefined },
-  ...{ contentLength: undefined, forwardedFor: undefined },
+  ...{ contentLength: undefined, forwardedFor: undefined, host: undefined },
   ...given,
 });
 const post = (given: Partial<RequestHead>): RequestHead =>
@@ -70,6 +71,22 @@ await t.test('each request wants a message, or gets the status that HTTP has for
   ];
   for (const [given, expected] of table)
     t.equal(read(given), expected, `${given.method} ${given.target.slice(0, 50)} ${given.contentType ?? ''}`);
+  t.end();
+});
+
+await t.test('this machine has addresses and localhost, and no other name', t => {
+  for (const host of ['127.0.0.1', '192.0.2.1:8053', '[::1]:443', '[2001:db8::1]', 'localhost', 'a.localhost:80'])
+    t.ok(isThisMachine(host), host);
+  for (const host of [
+    'evil.example',
+    'evil.example:8053',
+    'notlocalhost',
+    'localhost.example',
+    '127.0.0.1.example',
+    '',
+  ])
+    t.notOk(isThisMachine(host), host);
+  t.notOk(isThisMachine(undefined));
   t.end();
 });
 

@@ -29,7 +29,7 @@ const H1 = 'http/1.1';
 /** An HTTP/1.1 request that is the last of its connection. */
 const h1 = (line: string, fields = '', body: Buffer | string = ''): Buffer =>
   Buffer.concat([
-    Buffer.from(`${line} HTTP/1.1\r\nHost: dns.test\r\nConnection: close\r\n${fields}\r\n`),
+    Buffer.from(`${line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${fields}\r\n`),
     Buffer.from(body),
   ]);
 const posted = (body: Buffer, fields = 'Content-Type: application/dns-message\r\n'): Buffer =>
@@ -186,7 +186,7 @@ await t.test(
     const settings = await new Promise<Buffer>(resolve => cut.once('data', resolve));
     t.equal(settings[3], 4, 'a SETTINGS frame');
     const put = await connected(t, port);
-    put.write('PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    put.write('PUT / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     t.match(await rest(put), /^HTTP\/1\.1 405/, 'begins like PRI');
   },
 );
@@ -204,6 +204,20 @@ await t.test('only a proxy is believed about the client that it asks for', async
   trusted = true;
   t.equal(await from('nobody'), 400, 'nobody knows who asks');
   t.equal(clients.length, 1);
+});
+
+await t.test('in cleartext, a page from elsewhere cannot ask under a name of its own', async t => {
+  const { port, clients } = await httpsListening(t, { cleartext: true });
+  const session = await http2Client(t, port, true);
+  t.equal((await request(session, { ...getOf(QUERY), ':authority': 'evil.example' })).status, 421);
+  t.equal((await request(session, { ...POST, ':authority': 'evil.example' }, QUERY)).status, 421);
+  const socket = await connected(t, port);
+  socket.write(h1(`GET ${TARGET}`).toString().replace('localhost', 'evil.example'));
+  t.match(await rest(socket), /^HTTP\/1\.1 421/);
+  t.equal(clients.length, 0);
+  const secure = await httpsListening(t);
+  const named = { ...POST, ':authority': 'dns.example' };
+  t.equal((await request(await http2Client(t, secure.port), named, QUERY)).status, 200, 'over TLS the name is proved');
 });
 
 await t.test('a proxy asks for the client that it names', async t => {
