@@ -23,6 +23,9 @@ import type { Turns, Worker } from './turns.js';
 /** A request takes as long as some cached answers over UDP, because of HTTP. */
 const WORK_OF_REQUEST = 32;
 
+/** The octets of all messages of a connection that wait for their turn. Queries have some hundred. */
+const MOST_QUEUED_BYTES = 1 << 17;
+
 /** What connections for HTTPS use. */
 export interface HttpParts {
   readonly front: Front;
@@ -66,6 +69,8 @@ interface Arrived {
 export class ClientRequests implements Worker {
   /** Those that wait for their turn, in order. */
   private readonly queue: Arrived[] = [];
+  /** The octets of their messages. */
+  private queuedBytes = 0;
   /** Those that wait for an answer, also if the client has cancelled them. */
   private inflight = 0;
   /** Octets of responses that were not read yet. */
@@ -74,7 +79,7 @@ export class ClientRequests implements Worker {
   private forwarded: { readonly text: string; readonly address: string | undefined } | undefined;
   private closed = false;
 
-  /** @param drained called when there are no queries in the queue any more */
+  /** @param drained called when no query waits for its turn, or none may have it until the client reads */
   constructor(
     private readonly peer: Peer,
     private readonly place: Place,
@@ -92,9 +97,10 @@ export class ClientRequests implements Worker {
     return this.queue.length;
   }
 
-  /** Whether no more requests may be taken until servers answer, or the client reads. */
+  /** Whether no more requests may be taken until servers answer, or those that have come are handled. */
   get isFull(): boolean {
-    return this.queue.length + this.inflight >= this.parts.limits.inflightPerSession || this.isUnread;
+    const { inflightPerSession } = this.parts.limits;
+    return this.queue.length + this.inflight >= inflightPerSession || this.queuedBytes >= MOST_QUEUED_BYTES;
   }
 
   /** Whether the client has to read before more is answered. */
@@ -124,6 +130,7 @@ export class ClientRequests implements Worker {
     this.place.active();
     if (client === undefined) return exchange.send(UNKNOWN_CLIENT);
     this.queue.push({ message, client, exchange });
+    this.queuedBytes += message.length;
     this.parts.turns.add(this);
   }
 
@@ -131,13 +138,15 @@ export class ClientRequests implements Worker {
     const { turns } = this.parts;
     while (!turns.isOver && !this.isUnread) {
       const next = this.queue.shift();
-      if (next === undefined) return this.drained();
+      if (next === undefined) break;
+      this.queuedBytes -= next.message.length;
       if (next.exchange.isOver) continue;
       turns.spend(WORK_OF_REQUEST);
       this.handle(next);
     }
-    // Otherwise `paid` goes on.
-    if (!this.isUnread) turns.add(this);
+    // While the client has to read, it must also be read from: over HTTP/2 it says there that it has. `paid` goes on.
+    if (this.queue.length === 0 || this.isUnread) this.drained();
+    else turns.add(this);
   }
 
   /** A response of so many octets is on its way. */
@@ -157,6 +166,7 @@ export class ClientRequests implements Worker {
   close(): void {
     this.closed = true;
     this.queue.length = 0;
+    this.queuedBytes = 0;
     this.parts.turns.remove(this);
   }
 

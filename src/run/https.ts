@@ -14,7 +14,7 @@ export class HttpsRules {
   private path = '';
   private proxies: Matcher = () => false;
 
-  constructor(private readonly clients: Clients) {}
+  constructor(private readonly clients: Pick<Clients, 'mayAsk' | 'areGrouped'>) {}
 
   /** For the first plan: there may be connections before it is in force. */
   takeFirst(plan: HttpsPlan): void {

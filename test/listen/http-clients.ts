@@ -8,6 +8,7 @@ import type { Test } from 'tap';
 
 import type { Front } from '../../src/front/front.js';
 import { httpsProtocol } from '../../src/listen/https.js';
+import { monoAfter } from '../../src/base/time.js';
 import { SessionTable, type TableParts } from '../../src/listen/sessions.js';
 import type { SessionLimits } from '../../src/listen/session.js';
 import { SESSION_LIMITS, streamListener } from '../../src/listen/stream.js';
@@ -70,8 +71,10 @@ export async function httpsListening(t: Test, { cleartext = false, isProxy = () 
   const { observer, count } = recorder();
   const table = new SessionTable({ max: 1000, ...bounds, observer, clock: systemClock });
   const turns = new Turns();
+  const later = { ms: 0 };
+  const clock = { ...systemClock, monotonicMs: () => monoAfter(systemClock.monotonicMs(), later.ms) };
   const protocol = httpsProtocol({
-    ...{ front: tested.front, turns, observer, clock: systemClock, isProxy },
+    ...{ front: tested.front, turns, observer, clock, isProxy },
     limits: { ...SESSION_LIMITS, ...bounds },
     path: () => '/dns-query',
     isShared: () => true,
@@ -81,7 +84,7 @@ export async function httpsListening(t: Test, { cleartext = false, isProxy = () 
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
-  return { ...tested, count, listener, table, port, cleartext };
+  return { ...tested, count, listener, table, port, later };
 }
 
 /** A connection whose handshake is finished. */

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
+import { IDLE_MS } from '../../src/listen/sessions.js';
 import { queryMessage } from '../fixtures/client.js';
 import { until } from '../fixtures/until.js';
 import {
@@ -195,6 +196,34 @@ await t.test('bodies that are not complete take little memory, however many ther
   await sleep(100);
   t.ok(cancelled < 20, `${cancelled} of 20`);
   t.equal((await request(session, POST, QUERY)).status, 200);
+});
+
+await t.test('a body without end ends after the idle time, however much else is asked', async t => {
+  const { port, later } = await httpsListening(t);
+  const session = await http2Client(t, port);
+  const stream = session.request(POST);
+  stream.on('error', () => undefined);
+  stream.write('a');
+  t.equal((await request(session, POST, QUERY)).status, 200);
+  t.notOk(stream.closed);
+  later.ms = IDLE_MS + 1;
+  t.equal((await request(session, POST, QUERY)).status, 200);
+  await until(() => stream.closed, 'the end of the stream');
+  t.equal(stream.rstCode, constants.NGHTTP2_CANCEL);
+});
+
+await t.test('many large answers at once reach a client that reads', async t => {
+  const { port } = await httpsListening(t);
+  const session = await http2Client(t, port);
+  let answered = 0;
+  const ask = async (): Promise<void> => {
+    // Refused ones are asked again, as clients do.
+    while ((await request(session, POST, LARGE_ANSWER)).status !== 200);
+    answered++;
+  };
+  void Promise.all(Array.from({ length: 90 }, ask));
+  await until(() => answered === 90, 'all answers');
+  t.equal(answered, 90);
 });
 
 await t.test('responses that nobody reads are bounded over HTTP/2', async t => {
