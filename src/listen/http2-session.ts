@@ -86,6 +86,8 @@ export class Http2Session implements Occupant {
     // Errors of the protocol end the connection. They only concern the client.
     this.http.on('error', () => undefined);
     this.http.on('close', () => socket.destroySoon());
+    // The client sends no more, and may still wait for responses.
+    socket.on('end', () => this.ended());
     socket.on('close', () => this.requests.close());
     if (first !== undefined) this.octets.arrived(first);
   }
@@ -102,6 +104,11 @@ export class Http2Session implements Occupant {
 
   /** Takes no more requests, and closes after the last response. */
   finish(): void {
+    this.http.close();
+  }
+
+  private ended(): void {
+    for (const each of this.incomplete) each.cancel(NGHTTP2_CANCEL);
     this.http.close();
   }
 
@@ -241,7 +248,6 @@ class CountedOctets extends Duplex {
   ) {
     super({ allowHalfOpen: false });
     socket.on('data', (chunk: Buffer) => this.arrived(chunk));
-    socket.on('end', () => this.push(null));
     socket.on('close', () => this.destroy());
     socket.resume();
   }

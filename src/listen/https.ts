@@ -38,7 +38,10 @@ class HttpConnection implements OpenSession, Occupant {
     place.occupant = this;
     socket.on('error', () => socket.destroy());
     if (socket instanceof TLSSocket) this.begin(socket.alpnProtocol === 'h2', undefined);
-    else socket.on('data', this.look);
+    else {
+      socket.on('data', this.look);
+      socket.once('end', () => this.session === undefined && socket.end());
+    }
   }
 
   readonly owedBytes = 0;

@@ -266,6 +266,18 @@ await t.test('another certificate is shown to new connections, and an open one l
   await t.rejects(http2Client(t, port), /verify|self-signed|unable/i, 'a new one sees the other certificate');
 });
 
+await t.test('a client that sends no more still gets the response that it waits for', async t => {
+  const { port, held, table } = await httpsListening(t);
+  const socket = await raw(t, port);
+  socket.write(headers(1, message(HOLD)));
+  await until(() => held.length === 1, 'a query that waits');
+  socket.end();
+  await sleep(50);
+  held[0]?.();
+  t.match(await rest(socket), 'www\x07example');
+  await until(() => table.open === 0, 'open sessions: 0');
+});
+
 await t.test('at the end, requests that wait are answered, and nothing new is taken', async t => {
   for (const alpn of ['h2', 'http/1.1']) {
     const { port, listener, held, table } = await httpsListening(t);
