@@ -249,7 +249,8 @@ await t.test('responses that nobody reads are bounded over HTTP/1.1', async t =>
   await until(() => table.open === 1, 'open sessions: 1');
   await until(() => table.open === 0, 'open sessions: 0');
   t.ok(clients.length < 400, `${clients.length} answers of 60,000 octets, most of which the kernel holds`);
-  t.equal(count('dropped', 'slow_client'), 1);
+  // It depends on the buffers of node:http whether it reads on until there are too many requests.
+  t.equal(count('dropped', 'slow_client') + count('dropped', 'http_flood'), 1);
 });
 
 await t.test('another certificate is shown to new connections, and an open one loses no query', async t => {
