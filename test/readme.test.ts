@@ -124,6 +124,7 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ['sudo systemctl restart dotstub', { not: ROOT }],
   ['sudo systemctl edit dotstub.socket', { not: ROOT }],
   ['sudo systemctl enable --now dotstub-tls.socket', { not: ROOT }],
+  ['sudo systemctl enable --now dotstub-https.socket', { not: ROOT }],
   ['sudo npm uninstall -g dotstub', { not: 'the tests that follow need the program' }],
   ['LAN_ADDRESS=192.168.1.2 docker compose -f deploy/compose/compose.yaml up -d', { not: DOCKER }],
   ['docker build -t dotstub .', { not: DOCKER }],

@@ -4,7 +4,7 @@
 import type { FailureCode } from './outcome.js';
 
 /** How a client's query arrived. */
-export type Transport = 'udp' | 'tcp' | 'tls';
+export type Transport = 'udp' | 'tcp' | 'tls' | 'https';
 /** How a query to a server leaves. */
 export type UpstreamProtocol = 'dot' | 'https' | 'udp' | 'tcp';
 /** Whether queries over a protocol are encrypted. */
@@ -41,6 +41,8 @@ export type Dropped =
   /** A query over `access.rate_limit`. */
   | 'rate_limited'
   | 'slow_client'
+  /** An HTTP connection: more requests at once, or more frames beside answered requests, than one may have. */
+  | 'http_flood'
   | 'overload'
   /** A reply, because the socket that it leaves through is full. */
   | 'socket_full'

@@ -286,9 +286,9 @@ export interface Facts {
   /** Queries of clients that are waiting for an answer. */
   readonly inflight: number;
   /** Open sessions of clients. */
-  readonly sessions: { readonly tcp: number; readonly tls: number };
+  readonly sessions: { readonly tcp: number; readonly tls: number; readonly https: number };
   readonly listening: readonly {
-    readonly transport: 'udp' | 'tcp' | 'tls';
+    readonly transport: 'udp' | 'tcp' | 'tls' | 'https';
     readonly address: string;
     readonly port: number;
   }[];

@@ -21,7 +21,7 @@ export interface Wishes {
 }
 
 const UNITS = '/etc/systemd/system';
-const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket'];
+const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket', 'dotstub-https.socket'];
 const STARTED = ['dotstub.socket', 'dotstub.service'];
 
 /** What is written there, unless there is one. */

@@ -1,6 +1,6 @@
 // Checks that concern several options: those that contradict each other, and those that need each other.
 
-import { addressOctets, exclude, isAnyAddress } from '../base/address.js';
+import { addressOctets, exclude, isAnyAddress, isLoopback } from '../base/address.js';
 import type { Config } from './schema.js';
 
 /** A contradiction, or an option that does nothing. */
@@ -25,6 +25,7 @@ export const dnssecModeOf = ({ dnssec, upstream }: Config): NonNullable<Config['
 export function combinationProblems(config: Config): Clash[] {
   return [
     ...listenProblems(config),
+    ...httpsProblems(config),
     ...upstreamProblems(config),
     ...routeProblems(config),
     ...listProblems(config),
@@ -34,11 +35,12 @@ export function combinationProblems(config: Config): Clash[] {
   ];
 }
 
-function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable<Clash> {
+function* listenProblems({ listen, listen_tls: tls, listen_https: https, metrics }: Config): Iterable<Clash> {
   const tcpListeners = [
     ...(metrics.listen === 'off' ? [] : [{ ...metrics.listen, path: 'metrics.listen' }]),
     ...listen.map((at, i) => ({ ...at, path: `listen[${i}]` })),
     ...tls.addresses.map((at, i) => ({ ...at, path: `listen_tls.addresses[${i}]` })),
+    ...https.addresses.map((at, i) => ({ ...at, path: `listen_https.addresses[${i}]` })),
   ];
   for (const [i, { address, port, path }] of tcpListeners.entries()) {
     const other = tcpListeners.slice(0, i).find(before => before.port === port && exclude(before.address, address));
@@ -50,10 +52,11 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
         : `${address} port ${port} cannot be beside ${other.address} in ${other.path}: ${wide} takes what is sent to ${one}, too; allowed: one of them, or another port`;
     yield { path, words };
   }
-  if (listen.length === 0 && tls.addresses.length === 0)
+  if (listen.length + tls.addresses.length + https.addresses.length === 0)
     yield {
       path: 'listen',
-      words: 'listen and listen_tls.addresses are both empty, so no client could ask; allowed: at least one address',
+      words:
+        'listen, listen_tls.addresses and listen_https.addresses are all empty, so no client could ask; allowed: at least one address',
     };
   if (tls.addresses.length > 0) {
     if (tls.certificate === undefined)
@@ -64,6 +67,20 @@ function* listenProblems({ listen, listen_tls: tls, metrics }: Config): Iterable
     if (tls.key === undefined)
       yield { path: 'listen_tls', words: 'addresses need a key; allowed: listen_tls.key with the path of a PEM file' };
   }
+}
+
+function* httpsProblems({ listen_tls: tls, listen_https: https }: Config): Iterable<Clash> {
+  const path = 'listen_https';
+  if ((https.certificate === undefined) !== (https.key === undefined))
+    yield { path, words: 'certificate and key must be set together; allowed: both or neither' };
+  const isSecure = https.certificate !== undefined || tls.certificate !== undefined;
+  if (isSecure || https.proxies.length > 0) return;
+  const open = https.addresses.findIndex(({ address }) => !isLoopback(address));
+  if (open !== -1)
+    yield {
+      path: `${path}.addresses[${open}]`,
+      words: `without a certificate, it would take queries in cleartext; allowed: listen_https.certificate and listen_https.key, listen_https.proxies with the reverse proxies that may ask, or loopback addresses`,
+    };
 }
 
 function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
@@ -306,12 +323,21 @@ function* idleShared({ cache: { shared } }: Config): Iterable<Clash> {
     yield { path: `cache.shared.${key}`, words: 'there is no store (cache.shared.url)' };
 }
 
-function* idleListeners({ listen_tls: tls, front, log }: Config): Iterable<Clash> {
-  if (tls.addresses.length === 0)
+function* idleListeners({ listen_tls: tls, listen_https: https, front, log }: Config): Iterable<Clash> {
+  // Its certificate is also that of listen_https.
+  const isLent = https.addresses.length > 0 && https.certificate === undefined;
+  if (tls.addresses.length === 0 && !isLent)
     for (const key of ['certificate', 'key'])
       yield {
         path: `listen_tls.${key}`,
         words: 'listen_tls.addresses is empty (unless systemd opens a socket for DNS over TLS: dotstub-tls.socket)',
+      };
+  if (https.addresses.length === 0)
+    for (const key of ['certificate', 'key', 'proxies'])
+      yield {
+        path: `listen_https.${key}`,
+        words:
+          'listen_https.addresses is empty (unless systemd opens a socket for DNS over HTTPS: dotstub-https.socket)',
       };
   if (front.io === 'dgram') yield { path: 'front.threads', words: 'with front.io dgram, the main thread serves UDP' };
   if (log.queries === 'off') yield { path: 'log.query_file', words: 'no query log is written (log.queries off)' };

@@ -229,6 +229,14 @@ export const httpsPlace = text<HttpsPlace>(
     host === undefined ? path : `https://${host}${port === HTTPS_PORT ? '' : `:${port}`}${path}`,
 );
 
+/** The path of a URL. */
+export const urlPath = text(
+  'the path of a URL such as /dns-query',
+  input =>
+    /^\/(?!\/)[!-~]*$/.test(input) && !/[{}"<>\\^`|#?]/.test(input) && input.length <= MOST_PATH ? input : undefined,
+  same,
+);
+
 /** Where a store is that speaks the protocol of Redis. Names are never looked up. */
 export interface StoreUrl {
   readonly at: { readonly address: string; readonly port: number } | { readonly path: string };

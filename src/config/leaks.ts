@@ -95,13 +95,22 @@ function* ofRoutes({ routes }: Config): Iterable<Leak> {
   }
 }
 
-function* ofListeners({ listen }: Config): Iterable<Leak> {
+function* ofListeners({ listen, listen_tls: tls, listen_https: https }: Config): Iterable<Leak> {
   for (const [i, { address, port }] of listen.entries()) {
     if (isLoopback(address)) continue;
     yield {
       path: `listen[${i}]`,
       names: 'the queries of clients',
       words: `in cleartext from the clients to ${address} port ${port}, on the local network (listen_tls would encrypt them)`,
+    };
+  }
+  if (tls.certificate !== undefined || https.certificate !== undefined) return;
+  for (const [i, { address, port }] of https.addresses.entries()) {
+    if (isLoopback(address)) continue;
+    yield {
+      path: `listen_https.addresses[${i}]`,
+      names: 'the queries of clients of listen_https.proxies',
+      words: `in cleartext from the reverse proxies to ${address} port ${port} (listen_https.certificate would encrypt them)`,
     };
   }
 }

@@ -24,6 +24,7 @@ import {
   size,
   storeUrl,
   trustAnchor,
+  urlPath,
 } from './kinds.js';
 import {
   addressPort,
@@ -90,6 +91,29 @@ export const schema = {
     key: optional(path, 'The private key of `listen_tls.certificate`, PEM.', {
       example: '/etc/dotstub/privkey.pem',
     }),
+  }),
+  listen_https: group('DNS over HTTPS (RFC 8484) for browsers and other clients, over HTTP/2 and HTTP/1.1.', {
+    addresses: list(
+      listenAddress,
+      [],
+      64,
+      'Addresses for queries over HTTPS. Without a certificate they take HTTP in cleartext, from this machine under localhost or an address, and from `proxies`.',
+      { example: [{ address: '192.168.1.1', port: 443 }] },
+    ),
+    path: option(urlPath, '/dns-query', 'The path of the URL for queries.'),
+    certificate: optional(path, 'The certificate chain, PEM. Left out: that of `listen_tls`.', {
+      example: '/etc/dotstub/fullchain.pem',
+    }),
+    key: optional(path, 'The private key of `listen_https.certificate`, PEM.', {
+      example: '/etc/dotstub/privkey.pem',
+    }),
+    proxies: list(
+      network,
+      [],
+      256,
+      'Networks of reverse proxies such as nginx. They may connect, and what they write into X-Forwarded-For is believed: access.allow, groups and logs are about that address.',
+      { example: [{ address: '192.168.1.3', prefix: 32 }] },
+    ),
   }),
   upstream: group('The servers that queries are forwarded to.', {
     mode: optional(

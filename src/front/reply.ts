@@ -25,7 +25,7 @@ import {
 export interface ReplyParts {
   readonly observer: Observer;
   /** How long an idle stream of a client stays open now, sent to clients that ask for it (RFC 7828). */
-  readonly streamIdleMs: (transport: Exclude<Transport, 'udp'>) => number;
+  readonly streamIdleMs: (transport: Exclude<Transport, 'udp' | 'https'>) => number;
   /** The COOKIE option for a client that sent one (RFC 7873 §5.2); left out: there are no cookies. */
   readonly cookieFor?: (client: Client, option: Buffer) => Buffer;
 }
@@ -84,18 +84,20 @@ function shapeFor(
   const isStream = transport !== 'udp';
   const hasOptions = opt !== undefined && opt.options.length > 0;
   const options: Option[] = [];
-  const cookie = hasOptions ? findOption(opt, OPTION.COOKIE) : undefined;
+  // Caches of HTTP may give a reply to others.
+  const cookie = hasOptions && transport !== 'https' ? findOption(opt, OPTION.COOKIE) : undefined;
   // A malformed one is answered with FORMERR, and no cookie.
   if (cookie !== undefined && isCookieLength(cookie.length) && cookieFor !== undefined)
     options.push({ code: OPTION.COOKIE, data: cookieFor(client, cookie) });
   // RFC 7828 §3.3.2: only on streams, and only for clients that sent it.
-  if (hasOptions && isStream && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
+  // HTTP has its own ways to say so.
+  if (hasOptions && isStream && transport !== 'https' && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
     options.push(keepaliveOption(streamIdleMs(transport)));
   if (outcome !== undefined && hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
     options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
   return {
     limitBytes: isStream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
-    pad: transport === 'tls' && wantsPadding(replyTo),
+    pad: (transport === 'tls' || transport === 'https') && wantsPadding(replyTo),
     options: options.length === 0 ? NO_OPTIONS : options,
   };
 }

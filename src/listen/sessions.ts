@@ -17,7 +17,7 @@ const MAX_OWED_PER_CLIENT_BYTES = 1 << 22;
 const LEAST_IDLE_MS = 1000;
 
 /** The transport of a session. */
-export type StreamTransport = 'tcp' | 'tls';
+export type StreamTransport = 'tcp' | 'tls' | 'https';
 
 /** Whoever has a place in the table. */
 export interface Occupant {
@@ -119,16 +119,18 @@ export class SessionTable {
 
   /**
    * Gives a connection a place, which it must leave when it closes. If there is none, another session makes room.
+   * @param asksForMany whether it comes from a reverse proxy, which may have half of all places
    * @returns undefined: no other has to, and the connection must be closed
    */
-  admit(address: string, occupant: Occupant): Place | undefined {
+  admit(address: string, occupant: Occupant, asksForMany = false): Place | undefined {
     const { observer, clock, max } = this.parts;
+    const most = asksForMany ? Math.max(this.maxPerClient, max >> 1) : this.maxPerClient;
     const client = clientNetwork(address);
     const own = this.clients.get(client)?.size ?? 0;
-    if (own >= this.maxPerClient) this.displace(this.idlestOf(client, true));
+    if (own >= most) this.displace(this.idlestOf(client, true));
     else if (this.places >= max) this.displace(this.first ?? this.idlestOf(this.clientWithMoreThan(own + 1), false));
     const places = this.clients.get(client) ?? new Set();
-    if (places.size >= this.maxPerClient || this.places >= max) {
+    if (places.size >= most || this.places >= max) {
       observer.dropped('connections');
       return undefined;
     }

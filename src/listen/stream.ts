@@ -1,4 +1,4 @@
-// Listens for TCP and DoT sessions of clients. Addresses and certificate can be changed while sessions go on.
+// Listens for sessions of clients over TCP, TLS and HTTPS. Addresses and certificate can be changed while sessions go on.
 
 import { constants } from 'node:crypto';
 import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
@@ -10,7 +10,7 @@ import { type ListenAddress, overlap, placeText, type Unopened, unopened } from 
 import { openTcp } from '../os/stream-socket.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
-import type { Worker } from './turns.js';
+import type { Turns, Worker } from './turns.js';
 
 /** A handshake takes as long as some hundred cached answers. */
 const WORK_OF_HANDSHAKE = 128;
@@ -26,15 +26,39 @@ export interface ServerCredentials {
   readonly key: Buffer | string;
 }
 
+/** A session. */
+export interface OpenSession {
+  /** Closes after the last reply. */
+  finish(): void;
+}
+
+/** What is spoken over the connections of a listener. */
+export interface StreamProtocol {
+  readonly transport: StreamTransport;
+  /** The ALPN ids (RFC 7301) that clients may choose from over TLS. */
+  readonly alpn: readonly string[];
+  /** Begins a session over a connection whose TLS handshake, if there is one, is finished. */
+  begin(socket: Socket, place: Place): OpenSession;
+}
+
 /** The parts that a listener uses. */
-export interface StreamParts extends Omit<SessionParts, 'limits'> {
-  readonly limits?: SessionLimits;
+export interface ListenerParts {
   readonly observer: Observer;
+  readonly turns: Turns;
   readonly table: SessionTable;
-  /** Whether an address may ask (access.allow). Connections from others are closed at once. */
-  readonly mayAsk: (address: string) => boolean;
+  /**
+   * Whether an address may ask (access.allow), over TLS or in cleartext. Connections from others are closed at once.
+   */
+  readonly mayAsk: (address: string, overTls: boolean) => boolean;
+  /** Whether an address is that of a reverse proxy, which asks for many. */
+  readonly isProxy?: (address: string) => boolean;
   /** Undefined: system calls cannot be made, so Node.js binds, and only addresses that the machine has. */
   readonly libc?: Libc | undefined;
+}
+
+/** The parts that listeners for TCP and for DNS over TLS use. */
+export interface StreamParts extends ListenerParts, Omit<SessionParts, 'limits'> {
+  readonly limits?: SessionLimits;
 }
 
 /** Listens for sessions over one transport. */
@@ -52,9 +76,9 @@ export interface StreamListener {
   /** Listens at no others than these, and opens none. */
   keep(addresses: readonly ListenAddress[]): void;
   /**
-   * TLS only: later handshakes use this certificate. @throws if certificate and key do not match
+   * Later connections use this certificate, or, without one, no TLS. @throws if certificate and key do not match
    */
-  setCredentials(credentials: ServerCredentials): void;
+  setCredentials(credentials: ServerCredentials | undefined): void;
   /** Accepts no new sessions. Idle sessions close now, all others after their last reply. */
   close(): void;
   /** The same as `close`, but closes all sessions at once. */
@@ -62,13 +86,35 @@ export interface StreamListener {
 }
 
 /** Makes a listener for TCP, which listens nowhere yet. */
-export const tcpListener = (parts: StreamParts): StreamListener => new Listener('tcp', parts);
+export const tcpListener = (parts: StreamParts): StreamListener =>
+  streamListener(framedProtocol('tcp', parts), parts, undefined);
 
 /** Makes a listener for DNS over TLS, which listens nowhere yet. */
-export const tlsListener = (parts: StreamParts, credentials: ServerCredentials): StreamListener => {
-  const listener = new Listener('tls', parts);
+export const tlsListener = (parts: StreamParts, credentials: ServerCredentials): StreamListener =>
+  streamListener(framedProtocol('tls', parts), parts, credentials);
+
+/** Makes a listener for a protocol, which listens nowhere yet. @param credentials undefined: in cleartext */
+export const streamListener = (
+  protocol: StreamProtocol,
+  parts: ListenerParts,
+  credentials: ServerCredentials | undefined,
+): StreamListener => {
+  const listener = new Listener(protocol, parts);
   listener.setCredentials(credentials);
   return listener;
+};
+
+/** Messages with their length in front (RFC 1035 §4.2.2), over TCP or TLS. */
+export const framedProtocol = (transport: 'tcp' | 'tls', given: StreamParts): StreamProtocol => {
+  const parts = { ...given, limits: given.limits ?? SESSION_LIMITS };
+  return {
+    ...{ transport, alpn: ['dot'] },
+    begin(socket, place) {
+      const { remoteAddress: address = '', remotePort: port = 0 } = socket;
+      const client = { ...{ address, port, transport }, family: address.includes(':') ? 6 : 4 } as const;
+      return new ClientSession(socket, client, place, parts);
+    },
+  };
 };
 
 interface BoundServer {
@@ -82,20 +128,17 @@ interface BoundServer {
 class Listener implements StreamListener {
   private servers: readonly BoundServer[] = [];
   private waiting: readonly Unopened[] = [];
-  private readonly sessions = new Map<Socket, ClientSession>();
+  private readonly sessions = new Map<Socket, OpenSession>();
   /** Accepted connections whose handshake is not finished, by both ends of them. */
   private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
-  /** Does not listen itself: it is given connections. */
+  /** Does not listen itself: it is given connections. Undefined: they are in cleartext. */
   private tls: TlsServer | undefined;
   private closed = false;
-  private readonly parts: StreamParts & SessionParts;
 
   constructor(
-    private readonly transport: StreamTransport,
-    parts: StreamParts,
-  ) {
-    this.parts = { ...parts, limits: parts.limits ?? SESSION_LIMITS };
-  }
+    private readonly protocol: StreamProtocol,
+    private readonly parts: ListenerParts,
+  ) {}
 
   get bound(): readonly ListenAddress[] {
     return this.servers.map(({ at }) => at);
@@ -141,7 +184,11 @@ class Listener implements StreamListener {
     this.waiting = this.waiting.filter(({ at }) => wanted.has(placeText(at)));
   }
 
-  setCredentials(credentials: ServerCredentials): void {
+  setCredentials(credentials: ServerCredentials | undefined): void {
+    if (credentials === undefined) {
+      this.tls = undefined;
+      return;
+    }
     if (this.tls !== undefined) {
       this.tls.setSecureContext(tlsOptions(credentials));
       return;
@@ -150,7 +197,7 @@ class Listener implements StreamListener {
       {
         ...tlsOptions(credentials),
         allowHalfOpen: true,
-        ALPNProtocols: ['dot'],
+        ALPNProtocols: [...this.protocol.alpn],
       },
       secured => this.secured(secured),
     )
@@ -208,27 +255,29 @@ class Listener implements StreamListener {
   }
 
   private accept(socket: Socket): void {
-    const { table, mayAsk, observer, turns } = this.parts;
+    const { table, mayAsk, isProxy, observer, turns } = this.parts;
     const { remoteAddress: address } = socket;
     // It closed already.
     if (address === undefined || this.closed) return void socket.destroy();
-    if (!mayAsk(address)) {
+    if (!mayAsk(address, this.tls !== undefined)) {
       observer.dropped('not_allowed');
       return void socket.destroy();
     }
     const waiting: Occupant = { owedBytes: 0, close: () => socket.destroy() };
-    const place = table.admit(address, waiting);
+    const place = table.admit(address, waiting, isProxy?.(address));
     if (place === undefined) return void socket.destroy();
     socket.once('close', () => place.leave());
     // A reset before the session begins.
     socket.on('error', () => socket.destroy());
-    if (this.transport === 'tcp') return this.begin(socket, place);
+    if (this.tls === undefined) return this.begin(socket, place);
     const ends = endsOf(socket);
     this.handshakes.set(ends, { socket, place });
     const handshake: Worker = {
       takeTurn: () => {
         turns.spend(WORK_OF_HANDSHAKE);
-        this.tls?.emit('connection', socket);
+        // A reload may have switched TLS off.
+        if (this.tls === undefined) socket.destroy();
+        else this.tls.emit('connection', socket);
       },
     };
     turns.add(handshake);
@@ -248,11 +297,8 @@ class Listener implements StreamListener {
   }
 
   private begin(socket: Socket, place: Place): void {
-    const { remoteAddress: address } = socket;
-    if (address === undefined || this.closed) return void socket.destroy();
-    const client = { address, port: socket.remotePort ?? 0, family: address.includes(':') ? 6 : 4 } as const;
-    const session = new ClientSession(socket, { ...client, transport: this.transport }, place, this.parts);
-    this.sessions.set(socket, session);
+    if (socket.remoteAddress === undefined || this.closed) return void socket.destroy();
+    this.sessions.set(socket, this.protocol.begin(socket, place));
     socket.once('close', () => this.sessions.delete(socket));
   }
 }

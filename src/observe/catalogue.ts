@@ -46,7 +46,7 @@ export interface HistogramRow extends MetricRow {
 /** For labels whose values are only known at run time. */
 const OPEN: readonly string[] = [];
 
-export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls'];
+export const TRANSPORTS: readonly Transport[] = ['udp', 'tcp', 'tls', 'https'];
 export const SOURCES: readonly Source[] = ['cache', 'upstream', 'local', 'error'];
 export const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'https', 'udp', 'tcp'];
 export const VALIDATIONS = ['secure', 'insecure', 'bogus', 'indeterminate'] as const;
@@ -68,6 +68,7 @@ const DROPPED: readonly Dropped[] = [
   'not_allowed',
   'rate_limited',
   'slow_client',
+  'http_flood',
   'overload',
   'socket_full',
   'list',
@@ -195,7 +196,7 @@ export const SERVER_HISTOGRAMS = {
 export const GAUGES = {
   build_info: { help: 'The running program; always 1.', labels: { version: OPEN, node: OPEN, openssl: OPEN } },
   inflight_queries: { help: 'Queries that wait for an answer.', labels: {} },
-  client_connections: { help: 'Open connections of clients.', labels: { proto: ['tcp', 'tls'] } },
+  client_connections: { help: 'Open connections of clients.', labels: { proto: ['tcp', 'tls', 'https'] } },
   cache_entries: { help: 'Answers in the cache.', labels: {} },
   cache_bytes: { help: 'Memory that they are counted with.', labels: {} },
   shared_cache_up: { help: '1 where the store of cache.shared is in use; 0: it is not, or there is none.', labels: {} },

@@ -40,7 +40,7 @@ export function controlKind(octets: Buffer): number | undefined {
 const VARINT = 0;
 const BYTES = 2;
 const FIXED32 = 5;
-const PROTOCOLS = { udp: 1, tcp: 2, tls: 3 } as const;
+const PROTOCOLS = { udp: 1, tcp: 2, tls: 3, https: 4 } as const;
 const CLIENT_RESPONSE = 6;
 const MESSAGE = 1;
 

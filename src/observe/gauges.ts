@@ -86,6 +86,7 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   client_connections: ({ sessions }) => [
     { labels: { proto: 'tcp' }, value: sessions.tcp },
     { labels: { proto: 'tls' }, value: sessions.tls },
+    { labels: { proto: 'https' }, value: sessions.https },
   ],
   cache_entries: ({ cache }) => one(cache.entries),
   cache_bytes: ({ cache }) => one(cache.bytes),

@@ -19,6 +19,7 @@ export interface PassedSockets {
   readonly udp: readonly PassedSocket[];
   readonly tcp: readonly PassedSocket[];
   readonly tls: readonly PassedSocket[];
+  readonly https: readonly PassedSocket[];
 }
 
 /** The environment variables that the service manager sets. */
@@ -28,8 +29,11 @@ export interface ActivationEnvironment {
   LISTEN_FDNAMES?: string | undefined;
 }
 
-/** FileDescriptorName= of sockets for DNS over TLS; all others are for UDP and TCP. */
-const TLS_NAME = 'dot';
+/** FileDescriptorName= of sockets for DNS over TLS and DNS over HTTPS; all others are for UDP and TCP. */
+const NAMES: ReadonlyMap<string, 'tls' | 'https'> = new Map([
+  ['dot', 'tls'],
+  ['doh', 'https'],
+]);
 const FIRST_FD = 3;
 const MAX_FDS = 256;
 const ADDRESS_BYTES = 28;
@@ -50,7 +54,8 @@ export function passedSockets(
   const calls = libc();
   if ('unavailable' in calls)
     return `the service manager has passed sockets, but system calls are not available (${calls.unavailable}): disable the socket unit`;
-  const found = { udp: [] as PassedSocket[], tcp: [] as PassedSocket[], tls: [] as PassedSocket[] };
+  const none = (): PassedSocket[] => [];
+  const found = { udp: none(), tcp: none(), tls: none(), https: none() };
   const named = names.split(':');
   for (let i = 0; i < fds; i++) {
     const fd = FIRST_FD + i;
@@ -58,9 +63,10 @@ export function passedSockets(
     const at = boundAddress(calls, fd);
     if (typeof at === 'string') return `socket ${i + 1} of the socket unit (${name}): ${at}`;
     const stream = calls.getsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_TYPE) === LINUX.SOCK_STREAM;
-    if (name === TLS_NAME && !stream)
-      return `socket ${i + 1} of the socket unit is named ${TLS_NAME} and takes datagrams: DNS over TLS needs ListenStream=`;
-    found[name === TLS_NAME ? 'tls' : stream ? 'tcp' : 'udp'].push({ fd, ...at });
+    const secure = NAMES.get(name);
+    if (secure !== undefined && !stream)
+      return `socket ${i + 1} of the socket unit is named ${name} and takes datagrams: DNS over ${secure.toUpperCase()} needs ListenStream=`;
+    found[secure ?? (stream ? 'tcp' : 'udp')].push({ fd, ...at });
   }
   return found;
 }

@@ -6,8 +6,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 export interface ConnectionCaps {
   /** Sessions of clients over TCP, */
   readonly tcp: number;
-  /** and over TLS. */
+  /** over TLS, */
   readonly tls: number;
+  /** and over HTTPS. */
+  readonly https: number;
   /** Connections of browsers and Prometheus. */
   readonly http: number;
   readonly control: number;
@@ -16,9 +18,9 @@ export interface ConnectionCaps {
 }
 
 /** The most that is ever needed. */
-export const MAX_CAPS: ConnectionCaps = { tcp: 1000, tls: 1000, http: 64, control: 16, upstream: 128 };
+export const MAX_CAPS: ConnectionCaps = { tcp: 1000, tls: 1000, https: 1000, http: 64, control: 16, upstream: 128 };
 /** The fewest that work, whatever the limit. */
-const LEAST_CAPS: ConnectionCaps = { tcp: 2, tls: 2, http: 1, control: 1, upstream: 2 };
+const LEAST_CAPS: ConnectionCaps = { tcp: 2, tls: 2, https: 2, http: 1, control: 1, upstream: 2 };
 /**
  * Descriptors for everything else: files that are read, watched and written, sockets of UDP listeners and their
  * duplicates during a reload, and the event loop of each thread.
@@ -59,7 +61,8 @@ export function connectionCaps(
   listeners: number,
 ): { readonly caps: ConnectionCaps; readonly words: string | undefined } {
   if (limit === undefined) return { caps: MAX_CAPS, words: undefined };
-  const wanted = MAX_CAPS.tcp + MAX_CAPS.tls + MAX_CAPS.http + MAX_CAPS.control + MAX_CAPS.upstream;
+  const { tcp: each, http: mostHttp, control: mostControl, upstream: mostUpstream } = MAX_CAPS;
+  const wanted = 3 * each + mostHttp + mostControl + mostUpstream;
   const fixed = open + RESERVED + RESERVED_PER_THREAD * threads + RESERVED_PER_LISTENER * listeners;
   const left = limit - fixed;
   if (left >= wanted) return { caps: MAX_CAPS, words: undefined };
@@ -68,12 +71,12 @@ export function connectionCaps(
   const [http, control] = [share('http'), share('control')];
   // Without servers no query is answered, so they get more than their share if there are few descriptors.
   const upstream = Math.max(share('upstream'), Math.min(8, Math.floor(left / 3)));
-  const forClients = Math.floor((left - http - control - upstream) / 2);
-  const [tcp, tls] = [Math.max(LEAST_CAPS.tcp, forClients), Math.max(LEAST_CAPS.tls, forClients)];
+  const forClients = Math.max(LEAST_CAPS.tcp, Math.floor((left - http - control - upstream) / 3));
+  const [tcp, tls, https] = [forClients, forClients, forClients];
   return {
-    caps: { tcp, tls, http, control, upstream },
+    caps: { tcp, tls, https, http, control, upstream },
     words:
-      `at most ${limit} files may be open (RLIMIT_NOFILE): ${tcp} sessions of clients over TCP in place of ${MAX_CAPS.tcp}, ${tls} over TLS in place of ${MAX_CAPS.tls}, ` +
+      `at most ${limit} files may be open (RLIMIT_NOFILE): ${tcp} sessions of clients over TCP in place of ${MAX_CAPS.tcp}, ${tls} over TLS and ${https} over HTTPS in place of as many, ` +
       `${http} HTTP and ${control} control connections, and room for ${upstream} connections to servers; for all, allow ${fixed + wanted} (LimitNOFILE=, ulimit -n)`,
   };
 }

@@ -167,6 +167,11 @@ export class Clients implements Live {
     return this.group(address);
   }
 
+  /** Whether there are groups, which may get different answers to the same question. */
+  get areGrouped(): boolean {
+    return this.groups.length > 0;
+  }
+
   /** Whether routes are for the clients of a class. */
   hasRoutes(clientClass: number): boolean {
     return !this.routeless.has(clientClass);

@@ -1,8 +1,8 @@
-// The listeners: UDP, TCP and DNS over TLS, at the addresses of the plan, or at sockets that are open already.
+// The listeners: UDP, TCP, DNS over TLS and DNS over HTTPS, at the addresses of the plan, or at sockets that are open already.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { isAnyAddress } from '../base/address.js';
+import { isAnyAddress, isLoopback } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Observer } from '../base/observer.js';
 import type { Overview } from '../base/overview.js';
@@ -14,13 +14,15 @@ import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { Memory } from '../listen/memory.js';
 import { SessionTable, type StreamTransport } from '../listen/sessions.js';
+import { framedProtocol } from '../listen/stream.js';
 import { Turns } from '../listen/turns.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, listenText, withScope } from '../os/listen-address.js';
 import type { Clients } from './clients.js';
+import { HttpsRules } from './https.js';
 import { dependsOnMachine, type Follower, isServed } from './following.js';
-import type { ListenersPlan, Plan } from './plan.js';
+import type { AddressesPlan, ListenersPlan, Plan } from './plan.js';
 import type { CertificatePair } from './plan-files.js';
 import type { Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
@@ -51,6 +53,7 @@ interface Addresses {
   readonly udp: readonly ListenAddress[];
   readonly tcp: readonly ListenAddress[];
   readonly tls: readonly ListenAddress[];
+  readonly https: readonly ListenAddress[];
 }
 
 /** The listeners. */
@@ -60,6 +63,11 @@ export class Listeners implements Follower {
     'listen_tls.addresses',
     'listen_tls.certificate',
     'listen_tls.key',
+    'listen_https.addresses',
+    'listen_https.path',
+    'listen_https.certificate',
+    'listen_https.key',
+    'listen_https.proxies',
     'front.threads',
     'front.io',
   ];
@@ -68,7 +76,9 @@ export class Listeners implements Follower {
   private udpText = '';
   private readonly tcp: Streams;
   private readonly tls: Streams;
-  /** One transport must not take the sessions of the other. */
+  private readonly https: Streams;
+  private readonly httpsRules: HttpsRules;
+  /** One transport must not take the sessions of another. */
   private readonly tables: Readonly<Record<StreamTransport, SessionTable>>;
   /** Hosts that were replaced, until their last reply has left. */
   private readonly retiring = new Set<DatagramHost>();
@@ -81,16 +91,24 @@ export class Listeners implements Follower {
     const { front, observer, libc, clients, clock, maxSessions } = parts;
     this.workers = parts.workers;
     const table = (transport: StreamTransport) => new SessionTable({ observer, clock, max: maxSessions[transport] });
-    this.tables = { tcp: table('tcp'), tls: table('tls') };
+    this.tables = { tcp: table('tcp'), tls: table('tls'), https: table('https') };
     const mayAsk = (address: string) => clients.mayAsk(address);
     const room = { turns: new Turns(), memory: new Memory() };
     const streams = { ...room, front, observer, mayAsk, libc };
-    this.tcp = new Streams('tcp', 'listen', { ...streams, table: this.tables.tcp });
-    this.tls = new Streams('tls', 'listen_tls.addresses', { ...streams, table: this.tables.tls });
+    const framed = (transport: 'tcp' | 'tls', option: string): Streams => {
+      const own = { ...streams, table: this.tables[transport] };
+      return new Streams(transport, option, own, () => framedProtocol(transport, own));
+    };
+    this.tcp = framed('tcp', 'listen');
+    this.tls = framed('tls', 'listen_tls.addresses');
+    const rules = new HttpsRules(clients);
+    this.httpsRules = rules;
+    const overHttps = { ...streams, ...rules.forConnections, table: this.tables.https };
+    this.https = new Streams('https', HTTPS_OPTION, overHttps, async () => rules.protocol({ ...streams, clock }));
   }
 
   /** How many front threads a plan needs. */
-  static threadsFor(plan: Omit<ListenersPlan, 'certificate'>, sockets: PassedSockets | undefined): number {
+  static threadsFor(plan: AddressesPlan, sockets: PassedSockets | undefined): number {
     return threadsNeeded({ addresses: addressesOf(plan, sockets).udp, io: plan.io, threads: plan.threads });
   }
 
@@ -126,14 +144,15 @@ export class Listeners implements Follower {
   }
 
   async isOutdated({ listeners: plan }: Plan): Promise<boolean> {
-    const { udp, tcp, tls } = this.addresses(plan);
-    if (this.tcp.isOutdated(tcp) || this.tls.isOutdated(tls)) return true;
+    const { udp, tcp, tls, https } = this.addresses(plan);
+    if (this.tcp.isOutdated(tcp) || this.tls.isOutdated(tls) || this.https.isOutdated(https)) return true;
     return this.udp === undefined || isOutdated(this.udp, udp, this.parts.libc);
   }
 
   /** Open sessions of clients, by transport. */
   get sessions(): Overview['sessions'] {
-    return { tcp: this.tables.tcp.open, tls: this.tables.tls.open };
+    const { tcp, tls, https } = this.tables;
+    return { tcp: tcp.open, tls: tls.open, https: https.open };
   }
 
   /** How long an idle session stays open now. */
@@ -154,34 +173,43 @@ export class Listeners implements Follower {
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
-    const { udp, tcp, tls } = await listening('UDP', 'listen', () => this.addresses(plan));
-    if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
-    const nextTcp = await this.tcp.prepare(tcp, undefined);
-    const nextTls = await this.tls.prepare(tls, credentialsOf(plan.certificate)).catch((error: unknown) => {
-      nextTcp.abandon();
-      throw error;
-    });
+    const addresses = await listening('UDP', 'listen', () => this.addresses(plan));
+    checkCertificates(plan, addresses);
+    this.httpsRules.takeFirst(plan.https);
+    const streams = await this.prepareStreams(plan, addresses);
+    const { udp } = addresses;
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
     const nextUdp = await this.nextUdp(plan, udp, udpText).catch((error: unknown) => {
-      nextTcp.abandon();
-      nextTls.abandon();
+      for (const each of streams) each.abandon();
       throw error;
     });
     return {
       commit: () => {
-        nextTcp.commit();
-        nextTls.commit();
+        this.httpsRules.take(plan.https);
+        for (const each of streams) each.commit();
         this.udp = nextUdp;
         this.udpText = udpText;
         if (before !== undefined && nextUdp !== before) this.retire(before);
       },
       abandon: () => {
-        nextTcp.abandon();
-        nextTls.abandon();
+        for (const each of streams) each.abandon();
         if (nextUdp !== before) this.retire(nextUdp);
       },
     };
+  }
+
+  private async prepareStreams(plan: ListenersPlan, { tcp, tls, https }: Addresses): Promise<readonly Prepared[]> {
+    const prepared: Prepared[] = [];
+    try {
+      prepared.push(await this.tcp.prepare(tcp, undefined));
+      prepared.push(await this.tls.prepare(tls, credentialsOf(plan.certificate)));
+      prepared.push(await this.https.prepare(https, credentialsOf(plan.https.certificate)));
+    } catch (error) {
+      for (const each of prepared) each.abandon();
+      throw error;
+    }
+    return prepared;
   }
 
   /** Accepts nothing new, and waits some time for the queries in flight. */
@@ -190,6 +218,7 @@ export class Listeners implements Follower {
     front.stop();
     this.tcp.finish();
     this.tls.finish();
+    this.https.finish();
     const until = monoAfter(clock.monotonicMs(), FINISH_MS);
     while (front.inflight > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
     // Replies of the last turn are still on their way to the sockets.
@@ -200,6 +229,7 @@ export class Listeners implements Follower {
   async close(): Promise<void> {
     this.tcp.destroy();
     this.tls.destroy();
+    this.https.destroy();
     await Promise.all([...this.retiring].map(async each => each.close()));
     await this.udp?.close();
   }
@@ -211,6 +241,7 @@ export class Listeners implements Follower {
       { transport: 'udp', option: 'listen', bound: this.udp?.bound ?? none, unopened: this.udp?.unopened ?? [] },
       { transport: 'tcp', option: 'listen', bound: this.tcp.bound, unopened: this.tcp.unopened },
       { transport: 'tls', option: 'listen_tls.addresses', bound: this.tls.bound, unopened: this.tls.unopened },
+      { transport: 'https', option: HTTPS_OPTION, bound: this.https.bound, unopened: this.https.unopened },
     ] as const;
   }
 
@@ -220,11 +251,11 @@ export class Listeners implements Follower {
   }
 
   /** The addresses of a plan, with the present indexes of the interfaces that they name. */
-  private addresses(plan: Omit<ListenersPlan, 'certificate'>): Addresses {
+  private addresses(plan: AddressesPlan): Addresses {
     const { libc, sockets } = this.parts;
-    const { udp, tcp, tls } = addressesOf(plan, sockets);
+    const { udp, tcp, tls, https } = addressesOf(plan, sockets);
     const placed = (all: readonly ListenAddress[]): readonly ListenAddress[] => all.map(at => withScope(at, libc));
-    return { udp: placed(udp), tcp: placed(tcp), tls: placed(tls) };
+    return { udp: placed(udp), tcp: placed(tcp), tls: placed(tls), https: placed(https) };
   }
 
   /** The host in force, or another one if it would serve something else. */
@@ -264,6 +295,8 @@ export class Listeners implements Follower {
   }
 }
 
+const HTTPS_OPTION = 'listen_https.addresses';
+
 /** How long queries in flight are waited for at the end. */
 const FINISH_MS = 5000;
 const FINISH_LOOK_MS = 20;
@@ -271,16 +304,27 @@ const FINISH_LOOK_MS = 20;
 const NO_CERTIFICATE =
   'the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket';
 
+const NO_HTTPS_CERTIFICATE =
+  'the socket unit has a socket for DNS over HTTPS: set listen_https.certificate and listen_https.key, or listen_https.proxies, or disable that socket';
+
+/** The check of the configuration does not see the sockets of the service manager. @throws StartError */
+function checkCertificates(plan: ListenersPlan, { tls, https }: Addresses): void {
+  if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
+  const isCleartext = plan.https.certificate === undefined && plan.https.proxies.length === 0;
+  if (isCleartext && !https.every(({ address }) => isLoopback(address))) throw new StartError(NO_HTTPS_CERTIFICATE, 2);
+}
+
 const credentialsOf = (
   pair: CertificatePair | undefined,
 ): { readonly cert: Buffer; readonly key: Buffer } | undefined =>
   pair && { cert: pair.certificate.octets, key: pair.key.octets };
 
 /** Sockets that are open already count in place of the addresses of a plan. */
-function addressesOf(plan: Omit<ListenersPlan, 'certificate'>, sockets: PassedSockets | undefined): Addresses {
+function addressesOf(plan: AddressesPlan, sockets: PassedSockets | undefined): Addresses {
   const tls: readonly ListenAddress[] = taken(sockets?.tls, plan.tlsAddresses);
+  const https: readonly ListenAddress[] = taken(sockets?.https, plan.https.addresses);
   if (sockets === undefined || sockets.udp.length + sockets.tcp.length === 0)
-    return { udp: plan.addresses, tcp: plan.addresses, tls };
+    return { udp: plan.addresses, tcp: plan.addresses, tls, https };
   const wildcard = sockets.udp.find(({ address }) => isAnyAddress(address));
   if (wildcard !== undefined && plan.io === 'dgram') {
     const why = 'where replies could leave from another address than was asked';
@@ -290,7 +334,7 @@ function addressesOf(plan: Omit<ListenersPlan, 'certificate'>, sockets: PassedSo
       2,
     );
   }
-  return { udp: sockets.udp, tcp: sockets.tcp, tls };
+  return { udp: sockets.udp, tcp: sockets.tcp, tls, https };
 }
 
 const taken = (

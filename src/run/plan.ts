@@ -151,6 +151,14 @@ export interface ListenersPlan {
   readonly addresses: readonly Listen[];
   readonly tlsAddresses: readonly Listen[];
   readonly certificate: CertificatePair | undefined;
+  readonly https: {
+    readonly addresses: readonly Listen[];
+    readonly path: string;
+    /** Undefined: in cleartext. */
+    readonly certificate: CertificatePair | undefined;
+    /** Networks of reverse proxies. */
+    readonly proxies: readonly Network[];
+  };
   readonly threads: number;
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
@@ -158,6 +166,11 @@ export interface ListenersPlan {
   /** Names under which HTTP is asked, beside local ones. */
   readonly metricsHosts: readonly string[];
 }
+
+/** The part of it for which no file has to be read. */
+export type AddressesPlan = Omit<ListenersPlan, 'certificate' | 'https'> & {
+  readonly https: Omit<ListenersPlan['https'], 'certificate'>;
+};
 
 /** A configuration, worked out. */
 export interface Plan {
@@ -211,7 +224,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   // Left out, it depends on whether servers are listed.
   texts.set('dnssec.mode', dnssecModeOf(config));
   const reader = new FileReader(files, texts);
-  const { upstream, listen_tls: tls } = config;
+  const { upstream, listen_tls: tls, listen_https: overHttps } = config;
   const roots = reader.roots(upstream.ca_file, 'upstream.ca_file');
   if (upstream.tls.require_pq) reader.attempt(() => files.checkPq('upstream.tls.require_pq'));
   const client = reader.pair(
@@ -219,6 +232,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     { certificate: 'upstream.client_certificate', key: 'upstream.client_key' },
   );
   const certificate = reader.pair(tls, { certificate: 'listen_tls.certificate', key: 'listen_tls.key' });
+  const forHttps = reader.pair(overHttps, { certificate: 'listen_https.certificate', key: 'listen_https.key' });
   const shared = sharedPlan(config, reader, texts);
   const local = localPlan(config, reader.problems);
   if (reader.problems.length > 0) throw StartError.ofOptions(reader.problems);
@@ -237,7 +251,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     unlimited: config.access.unlimited,
     proving: config.access.require_cookie,
     perClient: config.access.per_client,
-    listeners: { ...addressesPlan(config), certificate },
+    listeners: listenersPlan(config, certificate, forHttps),
     snapshot: {
       ...{ isOn: config.cache.persist, everyMs: config.cache.save_every },
       settings: JSON.stringify(SNAPSHOT_SETTINGS.map(path => texts.get(path))),
@@ -252,10 +266,24 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   };
 }
 
+function listenersPlan(
+  config: Config,
+  certificate: CertificatePair | undefined,
+  forHttps: CertificatePair | undefined,
+): ListenersPlan {
+  const plan = addressesPlan(config);
+  return { ...plan, certificate, https: { ...plan.https, certificate: forHttps ?? certificate } };
+}
+
 /** Where queries are taken: the part of a plan for which no file has to be read, and which is needed first. */
-export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'> => ({
+export const addressesPlan = (config: Config): AddressesPlan => ({
   addresses: config.listen,
   tlsAddresses: config.listen_tls.addresses,
+  https: {
+    addresses: config.listen_https.addresses,
+    path: config.listen_https.path,
+    proxies: config.listen_https.proxies,
+  },
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,

@@ -1,13 +1,14 @@
-// Listeners for TCP or DNS over TLS. A reload changes their addresses in two steps: it opens the new ones, then closes
+// Listeners for TCP, TLS and HTTPS. A reload changes their addresses in two steps: it opens the new ones, then closes
 // the old ones.
 
 import {
+  type ListenerParts,
   type ServerCredentials,
+  streamListener,
   type StreamListener,
-  type StreamParts,
-  tcpListener,
-  tlsListener,
+  type StreamProtocol,
 } from '../listen/stream.js';
+import type { StreamTransport } from '../listen/sessions.js';
 import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
@@ -21,11 +22,13 @@ export class Streams {
 
   /**
    * @param option the option with the addresses
+   * @param protocol makes the protocol, once there are addresses
    */
   constructor(
-    private readonly transport: 'tcp' | 'tls',
+    private readonly transport: StreamTransport,
     private readonly option: string,
-    private readonly parts: StreamParts,
+    private readonly parts: ListenerParts,
+    private readonly protocol: () => StreamProtocol | Promise<StreamProtocol>,
   ) {}
 
   /** Where it listens. */
@@ -46,12 +49,11 @@ export class Streams {
 
   /**
    * Opens the new addresses, and keeps the old ones open.
-   * @param credentials for TLS @throws StartError; then it listens where it did before
+   * @param credentials undefined: in cleartext @throws StartError; then it listens where it did before
    */
   async prepare(addresses: readonly ListenAddress[], credentials: ServerCredentials | undefined): Promise<Prepared> {
     const { parts, transport, option, addresses: before } = this;
-    if (addresses.length > 0)
-      this.listener ??= credentials === undefined ? tcpListener(parts) : tlsListener(parts, credentials);
+    if (addresses.length > 0) this.listener ??= streamListener(await this.protocol(), parts, credentials);
     const { listener } = this;
     if (listener === undefined) return NOTHING;
     // A wildcard cannot be open at the same time as one of the addresses that it covers.
@@ -71,7 +73,7 @@ export class Streams {
   private exchange(listener: StreamListener, next: ServerCredentials | undefined): void {
     const { credentials } = this;
     this.credentials = next;
-    if (next === undefined || (credentials?.cert === next.cert && credentials.key === next.key)) return;
+    if (credentials?.cert === next?.cert && credentials?.key === next?.key) return;
     listener.setCredentials(next);
   }
 

@@ -162,6 +162,16 @@ const IDLE: readonly (readonly [file: string, path: string, busy: string])[] = [
     'listen_tls: { addresses: ["127.0.0.1:853"], certificate: /c, key: /k }',
   ],
   [
+    'listen_https: { path: /q, certificate: /c, key: /k, proxies: [192.0.2.1] }',
+    'listen_https.certificate listen_https.key listen_https.proxies',
+    'listen_https: { addresses: ["127.0.0.1:443"], path: /q, certificate: /c, key: /k, proxies: [192.0.2.1] }',
+  ],
+  [
+    'listen_tls: { certificate: /c, key: /k }\nlisten_https: { addresses: ["127.0.0.1:443"], certificate: /d, key: /l }',
+    'listen_tls.certificate listen_tls.key',
+    'listen_tls: { certificate: /c, key: /k }\nlisten_https: { addresses: ["127.0.0.1:443"] }',
+  ],
+  [
     'dns64: { prefix: "64:ff9b::/96", discover: true }',
     'dns64.discover',
     'dns64: { discover: true, exclude: ["2001:db8::/32"] }',

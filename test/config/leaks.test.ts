@@ -50,5 +50,12 @@ await t.test('every leak is listed with the option that opens it', t => {
     found(`${none}listen: ["192.168.1.1:53"]\nupstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }`),
     [/^listen\[0\]: the queries of clients: in cleartext/],
   );
+  const proxied =
+    'listen: ["127.0.0.1:53"]\nlisten_https: { addresses: ["192.168.1.1:80", "127.0.0.1:80"], proxies: [192.168.1.3]';
+  const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }';
+  t.match(found(`${none}${proxied} }\n${strict}`), [
+    /^listen_https\.addresses\[0\]: the queries of clients of listen_https\.proxies: in cleartext from the reverse proxies to 192\.168\.1\.1 port 80/,
+  ]);
+  t.same(found(`${none}${proxied}, certificate: /c, key: /k }\n${strict}`), [], 'over TLS');
   t.end();
 });

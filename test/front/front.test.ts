@@ -118,6 +118,7 @@ await t.test('padding and keepalive only on the transports they are for', t => {
   t.same(options('udp'), [false, false]);
   t.same(options('tcp'), [false, true]);
   t.same(options('tls'), [true, true]);
+  t.same(options('https'), [true, false]);
   t.end();
 });
 

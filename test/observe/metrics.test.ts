@@ -169,7 +169,7 @@ await t.test('gauges are read from the overview, once for each scrape', async t 
   tested.seen = overviewOf({
     mode: 'encrypted',
     inflight: 7,
-    sessions: { tcp: 2, tls: 3 },
+    sessions: { tcp: 2, tls: 3, https: 4 },
     clockIsSet: false,
     reload: { taken: false, takenMs: 9000 },
     trustAnchors: [{ tag: 20326, state: 'valid' }],
@@ -178,6 +178,7 @@ await t.test('gauges are read from the overview, once for each scrape', async t 
   t.same(await values('client_connections'), [
     'dotstub_client_connections{proto="tcp"} 2',
     'dotstub_client_connections{proto="tls"} 3',
+    'dotstub_client_connections{proto="https"} 4',
   ]);
   t.same(await values('cache_entries'), ['dotstub_cache_entries 3']);
   t.same(await values('clock_synchronized'), ['dotstub_clock_synchronized 0']);

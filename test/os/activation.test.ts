@@ -13,7 +13,7 @@ const found = loadLibc();
 const skip = 'unavailable' in found ? 'no system calls here' : missing('python3');
 const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
 
-/** What becomes the program with sockets: `udp`, `tcp` or `dot`, address and port each; `v6both` for one that takes IPv4, too. */
+/** What becomes the program with sockets: `udp`, `tcp`, `dot` or `doh`, address and port each; `v6both` for one that takes IPv4, too. */
 const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => [
   'python3',
   '-c',
@@ -30,7 +30,7 @@ for kind, address, port in ${JSON.stringify(sockets)}:
     opened.append(os.dup(s.fileno()))
 high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in opened]
 for i, fd in enumerate(high): os.dup2(fd, 3 + i, inheritable=True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=':'.join('dot' if kind.endswith('dot') else 'dns' for kind, _, _ in ${JSON.stringify(sockets)}))
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=':'.join('dot' if kind.endswith('dot') else 'doh' if kind == 'doh' else 'dns' for kind, _, _ in ${JSON.stringify(sockets)}))
 os.execv(sys.argv[1], sys.argv[1:])
 `,
   process.execPath,
@@ -116,6 +116,8 @@ await t.test('what cannot be served is said', { skip }, async t => {
   t.match(await run('{ threads: 1 }', [['v6both', '::', port]]), /BindIPv6Only=ipv6-only/);
   t.match(await run('{ io: dgram }', [['udp', '0.0.0.0', port]]), /cannot be served with front.io dgram/);
   t.match(await run('{ threads: 1 }', [['dot', '127.0.0.1', port]]), /listen_tls.certificate/);
+  t.match(await run('{ threads: 1 }', [['doh', '0.0.0.0', port]]), /listen_https.certificate/);
+  t.match(await run('{ threads: 1 }', [['doh', '127.0.0.1', port]]), `listening on 127.0.0.1:${port} (HTTPS)`);
   t.match(await run('{ threads: 1 }', [['udpdot', '127.0.0.1', port]]), /ListenStream=/);
   t.equal(
     (

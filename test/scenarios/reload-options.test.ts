@@ -7,6 +7,7 @@ import { OPTIONS } from '../../src/config/options.js';
 import { type Json, merged, Rig } from '../fixtures/rig.js';
 import { ANSWERS } from './options/answers.js';
 import { DNSSEC } from './options/dnssec.js';
+import { HTTPS } from './options/https.js';
 import { LISTS } from './options/lists.js';
 import { LISTENING } from './options/listening.js';
 import { NAMED } from './options/names.js';
@@ -30,6 +31,7 @@ const ROWS: readonly Row[] = [
   ...TRANSLATING,
   ...WRITING,
   ...LISTENING,
+  ...HTTPS,
 ];
 
 // Most of the time of a row is spent waiting.

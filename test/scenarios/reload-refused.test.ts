@@ -55,6 +55,12 @@ const ROWS: readonly Refused[] = [
     threads: 0,
     config: (rig, at) => ({ listen_tls: tls(rig, [at]) }),
   },
+  {
+    option: 'listen_https.addresses',
+    takes: 'TCP',
+    threads: 0,
+    config: (rig, at) => ({ listen_https: tls(rig, [at]) }),
+  },
   { option: 'metrics.listen', takes: 'TCP', threads: 0, config: (_rig, at) => ({ metrics: { listen: at } }) },
 ];
 

@@ -1,0 +1,232 @@
+// The requests of one connection for DNS over HTTPS (RFC 8484), whatever the version of HTTP: in which order they are
+// handled, how many at once, and what is owed to the client.
+
+import type { Observer } from '../base/observer.js';
+import type { Clock } from '../base/ports.js';
+import type { Front } from '../front/front.js';
+import type { Client } from '../pipeline/query.js';
+import {
+  forwardedClient,
+  type HttpReply,
+  isThisMachine,
+  messageReply,
+  MISDIRECTED,
+  NO_MESSAGE,
+  readRequest,
+  type RequestHead,
+  textReply,
+} from './http-request.js';
+import type { Place } from './sessions.js';
+import type { SessionLimits } from './session.js';
+import type { Turns, Worker } from './turns.js';
+
+/** A request takes as long as some cached answers over UDP, because of HTTP. */
+const WORK_OF_REQUEST = 32;
+
+/** The octets of all messages of a connection that wait for their turn. Queries have some hundred. */
+const MOST_QUEUED_BYTES = 1 << 17;
+
+/** What connections for HTTPS use. */
+export interface HttpParts {
+  readonly front: Front;
+  readonly turns: Turns;
+  readonly limits: SessionLimits;
+  readonly observer: Observer;
+  readonly clock: Clock;
+  /** The path of queries. */
+  readonly path: () => string;
+  /** Whether an address is that of a reverse proxy, which says in X-Forwarded-For for whom it asks. */
+  readonly isProxy: (address: string) => boolean;
+  /** Whether all clients get the same answers. */
+  readonly isShared: () => boolean;
+}
+
+/** Where a connection comes from. */
+export interface Peer {
+  readonly address: string;
+  readonly port: number;
+  readonly overTls: boolean;
+}
+
+/** One request, as the session of its version of HTTP has it. */
+export interface Exchange {
+  /** Whether the client has cancelled it. */
+  readonly isOver: boolean;
+  /** Sends the response. */
+  send(reply: HttpReply): void;
+  /** Ends it without a response: a rule of a list wants that. */
+  abandon(): void;
+}
+
+/** A query that waits for its turn. */
+interface Arrived {
+  readonly message: Buffer;
+  readonly client: Client;
+  readonly exchange: Exchange;
+}
+
+/** The requests of one connection. */
+export class ClientRequests implements Worker {
+  /** Those that wait for their turn, in order. */
+  private readonly queue: Arrived[] = [];
+  /** The octets of their messages. */
+  private queuedBytes = 0;
+  /** Those that wait for an answer, also if the client has cancelled them. */
+  private inflight = 0;
+  /** Octets of responses that were not read yet. */
+  private owed = 0;
+  /** The client that a proxy has named last. */
+  private forwarded: { readonly text: string; readonly address: string | undefined } | undefined;
+  private closed = false;
+
+  /** @param drained called when no query waits for its turn, or none may have it until the client reads */
+  constructor(
+    private readonly peer: Peer,
+    private readonly place: Place,
+    private readonly parts: HttpParts,
+    private readonly drained: () => void,
+  ) {}
+
+  /** Octets of responses that the client has not read yet. */
+  get owedBytes(): number {
+    return this.owed;
+  }
+
+  /** Queries that wait for their turn. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  /** Whether no more requests may be taken until servers answer, or those that have come are handled. */
+  get isFull(): boolean {
+    const { inflightPerSession } = this.parts.limits;
+    return this.queue.length + this.inflight >= inflightPerSession || this.queuedBytes >= MOST_QUEUED_BYTES;
+  }
+
+  /** Whether the client has to read before more is answered. */
+  private get isUnread(): boolean {
+    return this.owed >= this.parts.limits.unreadBytes;
+  }
+
+  /**
+   * Takes the head of a request. @returns whether its body is needed: then `takeBody` must follow
+   */
+  take(head: RequestHead, exchange: Exchange): boolean {
+    const wanted = this.isMisdirected(head)
+      ? { at: 'reply' as const, reply: MISDIRECTED }
+      : readRequest(head, this.parts.path());
+    if (wanted.at === 'body') return true;
+    if (wanted.at === 'message') this.takeBody(head, wanted.message, exchange);
+    else {
+      this.place.active();
+      exchange.send(wanted.reply);
+    }
+    return false;
+  }
+
+  /** Takes a message. */
+  takeBody({ forwardedFor }: RequestHead, message: Buffer, exchange: Exchange): void {
+    const client = this.clientFor(forwardedFor);
+    this.place.active();
+    if (client === undefined) return exchange.send(UNKNOWN_CLIENT);
+    this.queue.push({ message, client, exchange });
+    this.queuedBytes += message.length;
+    this.parts.turns.add(this);
+  }
+
+  takeTurn(): void {
+    const { turns } = this.parts;
+    while (!turns.isOver && !this.isUnread) {
+      const next = this.queue.shift();
+      if (next === undefined) break;
+      this.queuedBytes -= next.message.length;
+      if (next.exchange.isOver) continue;
+      turns.spend(WORK_OF_REQUEST);
+      this.handle(next);
+    }
+    // While the client has to read, it must also be read from: over HTTP/2 it says there that it has. `paid` goes on.
+    if (this.queue.length === 0 || this.isUnread) this.drained();
+    else turns.add(this);
+  }
+
+  /** A response of so many octets is on its way. */
+  owes(bytes: number): void {
+    this.owed += bytes;
+    if (this.owed > this.parts.limits.unreadBytes) this.place.owesMuch();
+  }
+
+  /** The client has read a response, or does not want it any more. */
+  paid(bytes: number): void {
+    this.owed -= bytes;
+    this.place.active();
+    if (this.queue.length > 0) this.parts.turns.add(this);
+  }
+
+  /** The connection is closed. */
+  close(): void {
+    this.closed = true;
+    this.queue.length = 0;
+    this.queuedBytes = 0;
+    this.parts.turns.remove(this);
+  }
+
+  private handle({ message, client, exchange }: Arrived): void {
+    const { front, isShared } = this.parts;
+    let at: 'asking' | 'answered' = 'asking';
+    let waits = false;
+    waits = front.handle(message, client, reply => {
+      at = 'answered';
+      if (waits) this.answered();
+      if (exchange.isOver || this.closed) return;
+      if (reply === undefined) exchange.abandon();
+      // A large reply is only lent.
+      else exchange.send(messageReply(Buffer.from(reply), isShared()));
+    });
+    if (waits) {
+      if (this.inflight++ === 0) this.place.waits();
+      // TypeScript does not see that the function above may have been called.
+    } else if ((at as string) === 'asking') exchange.send(NO_MESSAGE);
+  }
+
+  private isMisdirected({ host }: RequestHead): boolean {
+    const { address, overTls } = this.peer;
+    return !overTls && !this.parts.isProxy(address) && !isThisMachine(host);
+  }
+
+  /** A waiting query was answered. */
+  private answered(): void {
+    if (--this.inflight === 0) this.place.rests();
+  }
+
+  /** Undefined: a proxy says something that is no address. */
+  private clientFor(forwardedFor: string | undefined): Client | undefined {
+    const { address, port } = this.peer;
+    // Others could pretend to be anybody.
+    if (forwardedFor === undefined || !this.parts.isProxy(address)) return clientAt(address, port);
+    if (this.forwarded?.text !== forwardedFor)
+      this.forwarded = { text: forwardedFor, address: forwardedClient(forwardedFor, this.parts.isProxy) };
+    return this.forwarded.address === undefined ? undefined : clientAt(this.forwarded.address, 0);
+  }
+}
+
+const clientAt = (address: string, port: number): Client => ({
+  ...{ address, port, transport: 'https' },
+  family: address.includes(':') ? 6 : 4,
+});
+
+const UNKNOWN_CLIENT = textReply(400, 'X-Forwarded-For has something that is no IP address');
+
+/** The body of a request, as it comes. */
+export class RequestBody {
+  private readonly chunks: Buffer[] = [];
+  bytes = 0;
+
+  add(chunk: Buffer): void {
+    this.chunks.push(chunk);
+    this.bytes += chunk.length;
+  }
+
+  get message(): Buffer {
+    return this.chunks.length === 1 && this.chunks[0] !== undefined ? this.chunks[0] : Buffer.concat(this.chunks);
+  }
+}

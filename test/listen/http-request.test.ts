@@ -1,0 +1,178 @@
+// What requests of DNS over HTTPS want, and what their responses say.
+
+import t from 'tap';
+
+import {
+  forwardedClient,
+  freshSeconds,
+  isThisMachine,
+  messageReply,
+  MOST_TARGET,
+  readRequest,
+  type RequestHead,
+} from '../../src/listen/http-request.js';
+import { FrameBudget } from '../../src/listen/http2-frames.js';
+import { queryMessage } from '../fixtures/client.js';
+import { type ResponseParts, responseTo } from '../fixtures/messages.js';
+
+const composed = (parts: ResponseParts): Buffer => responseTo(queryMessage('www.example'), parts);
+
+const head = (given: Partial<RequestHead>): RequestHead => ({
+  ...{ method: 'GET', target: '/dns-query?dns=AAAA', contentType: undefined, contentEncoding: undefined },
+  ...{ contentLength: undefined, forwardedFor: undefined, host: undefined },
+  ...given,
+});
+const post = (given: Partial<RequestHead>): RequestHead =>
+  head({ method: 'POST', target: '/dns-query', contentType: 'application/dns-message', ...given });
+
+/** `message`, `body`, or the status. */
+const read = (given: RequestHead, path = '/dns-query'): string => {
+  const wanted = readRequest(given, path);
+  return wanted.at === 'reply' ? String(wanted.reply.status) : wanted.at;
+};
+
+await t.test('each request wants a message, or gets the status that HTTP has for it', t => {
+  const table: readonly (readonly [RequestHead, string])[] = [
+    [head({}), 'message'],
+    [head({ method: 'HEAD' }), 'message'],
+    [head({ target: '/dns-query?a=b&dns=AAAA&c' }), 'message'],
+    [head({ target: 'https://dns.example/dns-query?dns=AAAA' }), 'message'],
+    [head({ target: '/dns-query?dns=AAAA#fragment' }), 'message'],
+    [head({ target: '/dns-query?dns=AAA=' }), '400'],
+    [head({ target: '/dns-query?dns=A+/A' }), '400'],
+    [head({ target: '/dns-query?dns=AAA%3D' }), '400'],
+    [head({ target: '/dns-query?dns=AAAAA' }), '400'],
+    [head({ target: '/dns-query?dns=' }), '400'],
+    [head({ target: '/dns-query?dns=AAAA&dns=AAAA' }), '400'],
+    [head({ target: '/dns-query?DNS=AAAA' }), '400'],
+    [head({ target: '/dns-query' }), '400'],
+    [head({ target: '/dns-query/?dns=AAAA' }), '404'],
+    [head({ target: '/dns-quer%79?dns=AAAA' }), '404'],
+    [head({ target: '//dns-query?dns=AAAA' }), '404'],
+    [head({ target: '/../dns-query?dns=AAAA' }), '404'],
+    [head({ target: '*' }), '404'],
+    [head({ target: '' }), '404'],
+    [head({ target: `/dns-query?dns=${'A'.repeat(MOST_TARGET)}` }), '414'],
+    [head({ method: 'PUT' }), '405'],
+    [head({ method: 'OPTIONS' }), '405'],
+    [head({ method: 'get' }), '405'],
+    [head({ target: '/' }), '200'],
+    [head({ target: '/?dns=AAAA' }), '200'],
+    [head({ target: '/', method: 'HEAD' }), '200'],
+    [head({ target: '/', method: 'POST' }), '405'],
+    [post({}), 'body'],
+    [post({ contentType: 'Application/DNS-Message; charset=x' }), 'body'],
+    [post({ contentLength: '65535' }), 'body'],
+    [post({ contentLength: '65536' }), '413'],
+    [post({ contentType: undefined }), '415'],
+    [post({ contentType: 'application/json' }), '415'],
+    [post({ contentEncoding: 'gzip' }), '415'],
+    [post({ contentEncoding: 'Identity' }), 'body'],
+  ];
+  for (const [given, expected] of table)
+    t.equal(read(given), expected, `${given.method} ${given.target.slice(0, 50)} ${given.contentType ?? ''}`);
+  t.end();
+});
+
+await t.test('this machine has addresses and localhost, and no other name', t => {
+  for (const host of ['127.0.0.1', '192.0.2.1:8053', '[::1]:443', '[2001:db8::1]', 'localhost', 'a.localhost:80'])
+    t.ok(isThisMachine(host), host);
+  for (const host of [
+    'evil.example',
+    'evil.example:8053',
+    'notlocalhost',
+    'localhost.example',
+    '127.0.0.1.example',
+    '',
+  ])
+    t.notOk(isThisMachine(host), host);
+  t.notOk(isThisMachine(undefined));
+  t.end();
+});
+
+await t.test('where queries go to / itself, it is the page only without a query', t => {
+  t.equal(read(head({ target: '/?dns=AAAA' }), '/'), 'message');
+  t.equal(read(post({ target: '/' }), '/'), 'body');
+  t.equal(read(head({ target: '/' }), '/'), '200');
+  t.equal(read(head({ target: '/dns-query?dns=AAAA' }), '/'), '404');
+  t.end();
+});
+
+await t.test('a response may be cached as long as the smallest TTL of its answers', t => {
+  const a = 'www.example. 300 A 192.0.2.1\nwww.example. 60 A 192.0.2.2';
+  const soa = 'example. 900 SOA ns.example. host.example. 1 2 3 4 120';
+  const short = 'example. 30 SOA ns.example. host.example. 1 2 3 4 120';
+  t.equal(freshSeconds(composed({ answers: a })), 60);
+  t.equal(freshSeconds(composed({ answers: a, additional: 'x.example. 5 A 192.0.2.3' })), 60, 'only of answers');
+  t.equal(freshSeconds(composed({ answers: a, authority: 'example. 7 NS ns.example.' })), 60);
+  t.equal(freshSeconds(composed({ rcode: 3, authority: soa })), 120, 'MINIMUM');
+  t.equal(freshSeconds(composed({ rcode: 3, authority: short })), 30, 'the TTL of the SOA record');
+  t.equal(freshSeconds(composed({ authority: soa })), 120, 'no such type');
+  t.equal(freshSeconds(composed({ answers: 'a.example. 40 CNAME b.example.', rcode: 3, authority: soa })), 40);
+  t.equal(freshSeconds(composed({})), undefined, 'nothing says for how long there is nothing');
+  t.equal(freshSeconds(composed({ rcode: 3, answers: a })), undefined);
+  t.equal(freshSeconds(composed({ rcode: 2, answers: a })), undefined, 'SERVFAIL');
+  t.equal(freshSeconds(composed({ rcode: 5 })), undefined, 'REFUSED');
+  t.equal(freshSeconds(composed({ answers: a }).subarray(0, -30)), undefined, 'malformed');
+  t.equal(freshSeconds(Buffer.alloc(3)), undefined);
+  t.end();
+});
+
+await t.test('a failure is not stored, and where there are groups of clients, only the browser stores an answer', t => {
+  const answer = composed({ answers: 'www.example. 300 A 192.0.2.1' });
+  t.equal(messageReply(answer, true).cacheControl, 'max-age=300');
+  t.equal(messageReply(answer, false).cacheControl, 'private, max-age=300');
+  t.match(messageReply(composed({ rcode: 2 }), true), { status: 200, cacheControl: 'no-store' });
+  t.end();
+});
+
+await t.test('the client is the last address that is no proxy, and nobody where there is no address', t => {
+  const isProxy = (address: string): boolean => address.startsWith('10.') || address === '2001:db8::1';
+  const table: Readonly<Record<string, string | undefined>> = {
+    '192.0.2.1': '192.0.2.1',
+    ' 192.0.2.1 ': '192.0.2.1',
+    '192.0.2.9, 192.0.2.1': '192.0.2.1',
+    '192.0.2.1,10.0.0.1, 2001:DB8:0::1': '192.0.2.1',
+    'nonsense, 192.0.2.1': '192.0.2.1',
+    '192.0.2.1, nonsense': undefined,
+    'unknown, 10.0.0.1': undefined,
+    '10.0.0.2, 10.0.0.1': '10.0.0.2',
+    '::ffff:192.0.2.1': '192.0.2.1',
+    '2001:DB8:0:0::2': '2001:db8::2',
+    'fe80::1%eth0': undefined,
+    '192.0.2.1:443': undefined,
+    '': undefined,
+    ',': undefined,
+    [Array.from({ length: 40 }, () => '10.0.0.1').join(',')]: undefined,
+  };
+  for (const [text, expected] of Object.entries(table))
+    t.equal(forwardedClient(text, isProxy), expected, JSON.stringify(text));
+  t.end();
+});
+
+/** A frame of HTTP/2. */
+const frame = (type: number, bytes = 0): Buffer =>
+  Buffer.concat([Buffer.from([0, bytes >> 8, bytes & 255, type, 0, 0, 0, 0, 1]), Buffer.alloc(bytes, 3)]);
+
+await t.test('answered requests earn frames, and all others run out of them, however the octets are cut', t => {
+  const octets = Buffer.concat([Buffer.alloc(24), ...Array.from({ length: 600 }, () => frame(6, 8))]);
+  for (const cut of [1, 7, 9, 17, 4096]) {
+    const budget = new FrameBudget();
+    let passed = 0;
+    for (let at = 0; at < octets.length && budget.spend(octets.subarray(at, at + cut)); at += cut) passed = at;
+    t.ok(Math.abs(passed - 24 - 500 * 17) <= 17 + 2 * cut, `pieces of ${cut}: ${passed}`);
+  }
+  const steady = new FrameBudget();
+  steady.spend(Buffer.alloc(24));
+  for (let i = 0; i < 5000; i++) {
+    // HEADERS and WINDOW_UPDATE of a request.
+    if (!steady.spend(Buffer.concat([frame(1, 300), frame(8, 4)]))) t.fail(`${i}`);
+    steady.earn();
+  }
+  const resets = new FrameBudget();
+  resets.spend(Buffer.alloc(24));
+  let cancelled = 0;
+  while (resets.spend(Buffer.concat([frame(1, 30), frame(3, 4)]))) cancelled++;
+  t.equal(cancelled, 100, 'requests that are cancelled at once');
+  t.end();
+});
