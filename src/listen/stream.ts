@@ -1,15 +1,15 @@
 // Listens for TCP and DoT sessions of clients. Addresses and certificate can be changed while sessions go on.
 
-import { constants } from 'node:crypto';
 import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
 import type { Observer } from '../base/observer.js';
+import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
 import { openTcp } from '../os/stream-socket.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
+import { type ServerCredentials, TlsAcceptor } from './tls-acceptor.js';
 import type { Worker } from './turns.js';
 
 /** A handshake takes as long as some hundred cached answers. */
@@ -20,16 +20,12 @@ export const SESSION_LIMITS: SessionLimits = {
   unreadBytes: 64 * 1024,
 };
 
-/** Certificate chain and key, PEM. */
-export interface ServerCredentials {
-  readonly cert: Buffer | string;
-  readonly key: Buffer | string;
-}
-
 /** The parts that a listener uses. */
 export interface StreamParts extends Omit<SessionParts, 'limits'> {
   readonly limits?: SessionLimits;
   readonly observer: Observer;
+  /** For the keys of TLS tickets. */
+  readonly clock: Clock;
   readonly table: SessionTable;
   /** Whether an address may ask (access.allow). Connections from others are closed at once. */
   readonly mayAsk: (address: string) => boolean;
@@ -52,7 +48,8 @@ export interface StreamListener {
   /** Listens at no others than these, and opens none. */
   keep(addresses: readonly ListenAddress[]): void;
   /**
-   * TLS only: later handshakes use this certificate. @throws if certificate and key do not match
+   * TLS only: later handshakes use this certificate. Tickets of before are still accepted. @throws if certificate and
+   * key do not match; then nothing has changed
    */
   setCredentials(credentials: ServerCredentials): void;
   /** Accepts no new sessions. Idle sessions close now, all others after their last reply. */
@@ -85,8 +82,7 @@ class Listener implements StreamListener {
   private readonly sessions = new Map<Socket, ClientSession>();
   /** Accepted connections whose handshake is not finished, by both ends of them. */
   private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
-  /** Does not listen itself: it is given connections. */
-  private tls: TlsServer | undefined;
+  private tls: TlsAcceptor | undefined;
   private closed = false;
   private readonly parts: StreamParts & SessionParts;
 
@@ -142,20 +138,9 @@ class Listener implements StreamListener {
   }
 
   setCredentials(credentials: ServerCredentials): void {
-    if (this.tls !== undefined) {
-      this.tls.setSecureContext(tlsOptions(credentials));
-      return;
-    }
-    this.tls = createTlsServer(
-      {
-        ...tlsOptions(credentials),
-        allowHalfOpen: true,
-        ALPNProtocols: ['dot'],
-      },
-      secured => this.secured(secured),
-    )
-      // A failed handshake only concerns the client.
-      .on('tlsClientError', (_error, secured) => secured.destroy());
+    if (this.tls !== undefined) return this.tls.setCredentials(credentials);
+    const { clock } = this.parts;
+    this.tls = new TlsAcceptor({ clock, alpn: ['dot'], secured: socket => this.secured(socket) }, credentials);
   }
 
   close(): void {
@@ -176,6 +161,7 @@ class Listener implements StreamListener {
 
   private stopListening(): void {
     this.closed = true;
+    this.tls?.close();
     for (const { server } of this.servers) server.close();
     this.servers = [];
   }
@@ -225,16 +211,16 @@ class Listener implements StreamListener {
     if (this.transport === 'tcp') return this.begin(socket, place);
     const ends = endsOf(socket);
     this.handshakes.set(ends, { socket, place });
-    const handshake: Worker = {
-      takeTurn: () => {
-        turns.spend(WORK_OF_HANDSHAKE);
-        this.tls?.emit('connection', socket);
-      },
-    };
-    turns.add(handshake);
-    socket.once('close', () => {
-      this.handshakes.delete(ends);
-      turns.remove(handshake);
+    socket.once('close', () => this.handshakes.delete(ends));
+    this.tls?.accept(socket, handshake => {
+      const worker: Worker = {
+        takeTurn: () => {
+          turns.spend(WORK_OF_HANDSHAKE);
+          handshake();
+        },
+      };
+      turns.add(worker);
+      socket.once('close', () => turns.remove(worker));
     });
   }
 
@@ -259,11 +245,3 @@ class Listener implements StreamListener {
 
 const endsOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): string =>
   `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
-
-const tlsOptions = ({ cert, key }: ServerCredentials) => ({
-  cert,
-  key,
-  minVersion: 'TLSv1.2' as const,
-  // Of TLS 1.2: each one costs us a signature, and the client nothing (CVE-2011-1473).
-  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-});

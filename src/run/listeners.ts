@@ -84,7 +84,7 @@ export class Listeners implements Follower {
     this.tables = { tcp: table('tcp'), tls: table('tls') };
     const mayAsk = (address: string) => clients.mayAsk(address);
     const room = { turns: new Turns(), memory: new Memory() };
-    const streams = { ...room, front, observer, mayAsk, libc };
+    const streams = { ...room, front, observer, clock, mayAsk, libc };
     this.tcp = new Streams('tcp', 'listen', { ...streams, table: this.tables.tcp });
     this.tls = new Streams('tls', 'listen_tls.addresses', { ...streams, table: this.tables.tls });
   }

@@ -1,13 +1,8 @@
 // Listeners for TCP or DNS over TLS. A reload changes their addresses in two steps: it opens the new ones, then closes
 // the old ones.
 
-import {
-  type ServerCredentials,
-  type StreamListener,
-  type StreamParts,
-  tcpListener,
-  tlsListener,
-} from '../listen/stream.js';
+import { type StreamListener, type StreamParts, tcpListener, tlsListener } from '../listen/stream.js';
+import type { ServerCredentials } from '../listen/tls-acceptor.js';
 import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
