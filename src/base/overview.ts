@@ -200,6 +200,25 @@ export interface ListsOverview {
   readonly problem: string | undefined;
 }
 
+/** The certificate that a listener shows. */
+export interface CertificateOverview {
+  readonly listener: 'tls';
+  /** Its file. */
+  readonly path: string;
+  /** For which DNS names and IP addresses it is. */
+  readonly names: readonly string[];
+  readonly addresses: readonly string[];
+  /** From when and until when it is valid, milliseconds since 1970. NaN: it does not say. */
+  readonly startsMs: number;
+  readonly endsMs: number;
+  /** For how long it is still valid, ms; negative: it has expired. */
+  readonly leftMs: number;
+  /** `ends_soon`: it should have been renewed. `early`: it begins later. */
+  readonly validity: 'valid' | 'ends_soon' | 'expired' | 'early';
+  /** Why what its files hold now is not in force, in words; undefined: it is. */
+  readonly refused: string | undefined;
+}
+
 /** All findings that there may be. */
 export const FINDINGS = [
   'draining',
@@ -219,6 +238,8 @@ export const FINDINGS = [
   'cleartext',
   'portal',
   'config_refused',
+  'certificate_refused',
+  'certificate_dates',
   'lists',
   'unwritten',
   'unserved',
@@ -313,6 +334,7 @@ export interface Facts {
   readonly unanswered?: number;
   readonly validation?: ValidationOverview;
   readonly local?: LocalOverview;
+  readonly certificates?: readonly CertificateOverview[];
   readonly lately?: LatelyOverview;
   readonly lists?: ListsOverview;
   /** Undefined: not known. */

@@ -5,6 +5,7 @@ import { PacketReplies } from '../fastpath/ready-replies.js';
 import { front, type Front, type FrontParts } from '../front/front.js';
 import { listeningTexts } from '../control/status.js';
 import { CacheSnapshot } from './cache-snapshot.js';
+import { Certificates } from './certificates.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
@@ -71,16 +72,18 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
   const reload = new Reload(plan, [...core.live, logging, listeners, snapshot, web, fileReload]);
+  const certificates = opened.add(new Certificates({ clock, log, files: systemFiles, reload }));
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
     taken(next) {
       fileReload.follow(next);
+      certificates.follow();
       following.follow();
     },
   });
   const shown: OverviewParts = {
     ...common,
-    ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
+    ...{ counted, startedAt, listeners, certificates, web, logging, service, reload, configuration },
   };
 
   await Promise.all([core.lists.start(), core.localNames.start()]);
@@ -94,6 +97,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     }),
   );
   fileReload.follow(plan);
+  certificates.follow();
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
     recent: () => logging.recent(),
@@ -110,6 +114,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     async stop() {
       // What a reload opens after that, nobody would close.
       await configuration.close();
+      await certificates.close();
       await following.close();
       await listeners.finish();
       await opened.close();

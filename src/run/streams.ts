@@ -11,8 +11,6 @@ import { listening } from './start-error.js';
 export class Streams {
   private listener: StreamListener | undefined;
   private addresses: readonly ListenAddress[] = [];
-  /** Those of the last plan. */
-  private credentials: ServerCredentials | undefined;
 
   /**
    * @param option the option with the addresses
@@ -55,19 +53,11 @@ export class Streams {
     return {
       commit: () => {
         this.addresses = addresses;
-        this.exchange(listener, credentials);
+        if (credentials !== undefined) listener.setCredentials(credentials);
         listener.keep(addresses);
       },
       abandon: () => void listener.set(before),
     };
-  }
-
-  /** With the same ones again, the tickets of clients would not be taken any more. */
-  private exchange(listener: StreamListener, next: ServerCredentials | undefined): void {
-    const { credentials } = this;
-    this.credentials = next;
-    if (next === undefined || (credentials?.cert === next.cert && credentials.key === next.key)) return;
-    listener.setCredentials(next);
   }
 
   /** Accepts no new sessions; open ones are answered. */
