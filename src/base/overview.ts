@@ -219,6 +219,19 @@ export interface CertificateOverview {
   readonly refused: string | undefined;
 }
 
+/** What clients that ask in cleartext are told about listeners for private DNS (RFC 9462), or why they are told nothing. */
+export type DesignationOverview =
+  | {
+      readonly at: 'announced';
+      /** The names of the listeners, from their certificates. */
+      readonly names: readonly string[];
+      /** In words: protocol and port. */
+      readonly services: readonly string[];
+      /** Addresses at which clients ask, and which the certificate does not hold: verified discovery fails there (§4.2). */
+      readonly unverified: readonly string[];
+    }
+  | { readonly at: 'nothing'; readonly why: string };
+
 /** All findings that there may be. */
 export const FINDINGS = [
   'draining',
@@ -335,6 +348,8 @@ export interface Facts {
   readonly validation?: ValidationOverview;
   readonly local?: LocalOverview;
   readonly certificates?: readonly CertificateOverview[];
+  /** Undefined: there is no listener for private DNS. */
+  readonly designation?: DesignationOverview | undefined;
   readonly lately?: LatelyOverview;
   readonly lists?: ListsOverview;
   /** Undefined: not known. */

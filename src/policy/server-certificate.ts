@@ -68,3 +68,12 @@ export const announcedName = ({ names }: CertificateFacts): string | undefined =
 export function coversAddress({ addresses }: CertificateFacts, address: string): boolean {
   return plainAddress(withoutZone(address)).some(each => addresses.includes(each));
 }
+
+const MOST_SHOWN = 5;
+
+/** For which names and addresses a certificate is. */
+export function subjectsWords({ names, addresses }: Pick<CertificateFacts, 'names' | 'addresses'>): string {
+  const all = [...names, ...addresses];
+  if (all.length === 0) return 'no name at all';
+  return all.slice(0, MOST_SHOWN).join(', ') + (all.length > MOST_SHOWN ? ' and others' : '');
+}

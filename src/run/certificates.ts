@@ -7,7 +7,13 @@ import type { Cancel, Clock, Log } from '../base/ports.js';
 import { type MonoMs, monoAfter } from '../base/time.js';
 import { visible } from '../base/visible.js';
 import { type FileWatch, watchFiles } from '../os/file-watch.js';
-import { type CertificateFacts, certificateFacts, isInForce, validityOf } from '../policy/server-certificate.js';
+import {
+  type CertificateFacts,
+  certificateFacts,
+  isInForce,
+  subjectsWords,
+  validityOf,
+} from '../policy/server-certificate.js';
 import { LISTENER_PAIRS, type ListenerPair, withPair } from './listener-pairs.js';
 import type { Plan } from './plan.js';
 import type { CertificatePair, PlanFiles } from './plan-files.js';
@@ -64,7 +70,10 @@ export class Certificates {
   /** To be called when a plan has come into force, the first one included. */
   follow(): void {
     const pairs = LISTENER_PAIRS.flatMap(each => each.of(this.plan) ?? []);
-    if (pairs.length === 0) return this.unwatch();
+    if (pairs.length === 0) {
+      this.unwatch();
+      return;
+    }
     this.watch ??= watchFiles([], {
       changed: () => this.lookSoon(),
       lost: () => this.lookSoon(),
@@ -130,10 +139,16 @@ export class Certificates {
   private async renew(followed: Followed): Promise<void> {
     const { pair } = followed;
     const inForce = pair.of(this.plan);
-    if (inForce === undefined) return this.settled(followed);
+    if (inForce === undefined) {
+      this.settled(followed);
+      return;
+    }
     try {
       const next = this.read(pair, inForce);
-      if (isSame(inForce, next)) return this.settled(followed);
+      if (isSame(inForce, next)) {
+        this.settled(followed);
+        return;
+      }
       this.checkDates(pair, followed.factsOf(inForce), next);
       // A reload that was under way may have named other files.
       await this.parts.reload.amend(plan => {
@@ -234,13 +249,4 @@ function datesWords(facts: CertificateFacts, nowMs: number): string {
     default:
       return `ends on ${dayText(facts.endsMs)}, and was not renewed so far`;
   }
-}
-
-const MOST_SHOWN = 5;
-
-/** For which names and addresses a certificate is. */
-export function subjectsWords({ names, addresses }: Pick<CertificateFacts, 'names' | 'addresses'>): string {
-  const all = [...names, ...addresses];
-  if (all.length === 0) return 'no name at all';
-  return all.slice(0, MOST_SHOWN).join(', ') + (all.length > MOST_SHOWN ? ' and others' : '');
 }

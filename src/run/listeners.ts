@@ -44,6 +44,8 @@ export interface ListenersParts {
   readonly workers: FrontWorkers;
   /** The most sessions of clients over each transport. */
   readonly maxSessions: Readonly<Record<StreamTransport, number>>;
+  /** Called when what they show or where they listen may be something else now. */
+  readonly changed: () => void;
 }
 
 /** The addresses of a plan, replaced by sockets that are open already. */
@@ -60,6 +62,7 @@ export class Listeners implements Follower {
     'listen_tls.addresses',
     'listen_tls.certificate',
     'listen_tls.key',
+    'listen_tls.announce',
     'front.threads',
     'front.io',
   ];
@@ -175,6 +178,7 @@ export class Listeners implements Follower {
         this.udp = nextUdp;
         this.udpText = udpText;
         if (before !== undefined && nextUdp !== before) this.retire(before);
+        this.parts.changed();
       },
       abandon: () => {
         nextTcp.abandon();

@@ -150,6 +150,8 @@ export interface ListenersPlan {
   readonly addresses: readonly Listen[];
   readonly tlsAddresses: readonly Listen[];
   readonly certificate: CertificatePair | undefined;
+  /** Whether clients are told about the listener for DNS over TLS (RFC 9462). */
+  readonly announce: boolean;
   readonly threads: number;
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
@@ -239,6 +241,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
 export const addressesPlan = (config: Config): Omit<ListenersPlan, 'certificate'> => ({
   addresses: config.listen,
   tlsAddresses: config.listen_tls.addresses,
+  announce: config.listen_tls.announce,
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,

@@ -181,18 +181,6 @@ const CERTIFICATES: readonly Row[] = [
     before: { certificate: rig.path('one.pem'), key: rig.path('one.key') },
     after: { certificate: rig.file('two.pem', two.cert), key: rig.file('two.key', two.key) },
   })),
-  shown('other contents of the same files', ['listen_tls.certificate', 'listen_tls.key'], (rig, one, two) => {
-    const files = { certificate: rig.path('live.pem'), key: rig.path('live.key') };
-    return {
-      apply: phase => {
-        const { cert, key } = phase === 'before' ? one : two;
-        rig.file('live.pem', cert);
-        rig.file('live.key', key);
-      },
-      before: files,
-      after: files,
-    };
-  }),
   shown('a certificate with its chain', ['listen_tls.certificate'], (rig, one) => ({
     before: { certificate: rig.path('one.pem'), key: rig.path('one.key') },
     after: { certificate: rig.file('chain.pem', one.cert + rig.ca.cert), key: rig.path('one.key') },
@@ -224,6 +212,26 @@ const TLS_ADDRESSES: Row = {
         before: { listening: [], answers: false },
         after: { listening: [`tls ${LOOPBACK} ${port}`], answers: true },
       },
+    };
+  },
+};
+
+const ANNOUNCE: Row = {
+  title: 'listen_tls.announce: true and false',
+  options: ['listen_tls.announce'],
+  scene: async rig => {
+    const port = await freePort();
+    const { cert, key } = rig.issued('home.test');
+    const files = { certificate: rig.file('home.pem', cert), key: rig.file('home.key', key) };
+    const config = (announce: boolean): Json => ({
+      listen_tls: { ...files, addresses: [`${LOOPBACK}:${port}`], announce },
+    });
+    const told = `1 home.test. alpn=dot port=${port} ipv4hint=127.0.0.1`;
+    return {
+      before: config(true),
+      after: config(false),
+      facts: async () => rig.answer('_dns.resolver.arpa', { type: 'SVCB' }),
+      expected: { before: `NOERROR ${told}`, after: 'NOERROR' },
     };
   },
 };
@@ -384,6 +392,7 @@ export const LISTENING: readonly Row[] = [
   listen('one more', [0], [0, 1], 0),
   listen('one more', [0], [0, 1], 1),
   TLS_ADDRESSES,
+  ANNOUNCE,
   ...CERTIFICATES,
   front('front.threads', { threads: 0 }, { threads: 1 }, [0, 1]),
   front('front.threads', { threads: 1 }, { threads: 2 }, [1, 2]),
