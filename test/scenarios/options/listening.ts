@@ -11,7 +11,7 @@ import { freePort } from '../../fixtures/free-port.js';
 import type { Json, Rig } from '../../fixtures/rig.js';
 import { loadLibc } from '../../../src/os/libc.js';
 import { framed, frameReader } from '../../../src/wire/frame.js';
-import type { Row, Scene } from './row.js';
+import type { Row } from './row.js';
 import { Workers } from './workers.js';
 
 const LOOPBACK = '127.0.0.1';
@@ -144,7 +144,7 @@ const listen = (title: string, before: readonly number[], after: readonly number
 const shown = (
   title: string,
   options: readonly string[],
-  change: (rig: Rig, one: Identity, two: Identity) => Pick<Scene, 'apply'> & { before: Json; after: Json; same?: true },
+  change: (rig: Rig, one: Identity, two: Identity) => { before: Json; after: Json; same?: true },
 ): Row => ({
   title: `listen_tls: ${title}`,
   options,
@@ -154,12 +154,11 @@ const shown = (
     const two = rig.issued('home.test');
     rig.file('one.pem', one.cert);
     rig.file('one.key', one.key);
-    const { apply, before, after, same } = change(rig, one, two);
+    const { before, after, same } = change(rig, one, two);
     const config = (files: Json): Json => ({ listen_tls: { addresses: [`${LOOPBACK}:${port}`], ...files } });
     let held: HeldSession | undefined;
     let first: string | undefined;
     return {
-      ...(apply === undefined ? {} : { apply }),
       before: config(before),
       after: config(after),
       facts: async () => {
