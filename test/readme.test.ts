@@ -116,7 +116,7 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ],
   [
     'dotstub certificate self-signed NAME',
-    { run: 'dotstub certificate self-signed dns.test --out /tmp', says: /listen_tls:/ },
+    { run: 'd=$(mktemp -d); dotstub certificate self-signed dns.test --out "$d" && rm -r "$d"', says: /listen_tls:/ },
   ],
   ['dotstub certificate', { run: 'dotstub certificate --help', says: /self-signed NAME/ }],
   ['dotstub explain _dns.resolver.arpa SVCB', { says: /answer +made here: clients are told/ }],

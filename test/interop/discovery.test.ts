@@ -1,5 +1,5 @@
 // Clients that are told one address find DNS over TLS there by themselves (RFC 9462), in a namespace of their own.
-// Debian packages: dnsdist iproute2 knot-dnsutils util-linux.
+// Debian packages: iproute2 knot-dnsutils util-linux.
 
 import { execFile } from 'node:child_process';
 
@@ -19,7 +19,7 @@ async function found(client: string): Promise<unknown> {
     ip addr add 192.168.77.1/32 dev lo
     ${process.execPath} --import=tsx test/interop/discovering.ts ${client}`;
   const out = await new Promise<string>(resolve => {
-    execFile('unshare', ['--net', '--mount', 'sh', '-c', script], { timeout: 220_000 }, (_error, stdout, stderr) =>
+    execFile('unshare', ['--net', '--mount', 'sh', '-c', script], { timeout: 90_000 }, (_error, stdout, stderr) =>
       resolve(stdout + stderr),
     );
   });
@@ -52,8 +52,4 @@ await t.test('it does not where the certificate does not hold the address (§4.2
       data: [{ origin: 'designated', state: 'failed', failure: /192\.168\.77\.9, not for 192\.168\.77\.1/ }],
     },
   });
-});
-
-await t.test('dnsdist upgrades its backend', { skip: skip || missing('dnsdist') }, async (t: Test) => {
-  t.match(await found('dnsdist'), { tls: true, rcode: 'NXDOMAIN' });
 });

@@ -1,4 +1,4 @@
-// Announcements of resolvers (RFC 9463), as docs/household.md has DHCP servers send them: a client gets them in a namespace of
+// Announcements of resolvers (RFC 9463), as DHCP servers send them with the files of deploy/dnr: a client gets them in a namespace of
 // its own, and dotstub reads what it got.
 // Debian packages: dnsmasq-base kea-dhcp4-server busybox iproute2 util-linux.
 

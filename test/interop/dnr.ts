@@ -1,4 +1,4 @@
-// Runs in a separate namespace (see dnr.test.ts): a DHCP server on veth0 announces the resolver as docs/household.md says.
+// Runs in a separate namespace (see dnr.test.ts): a DHCP server on veth0 announces the resolver with the files of deploy/dnr.
 // The arguments are the server, and a process in the namespace of the clients. It prints as JSON what a client has read.
 
 import { execFile, spawn } from 'node:child_process';
@@ -19,21 +19,21 @@ const file = (name: string, text: string): string => {
   return path;
 };
 const PATIENCE_MS = 15_000;
-const page = documentText('docs/household.md');
 
-/** What stands in the documents, in front of what the server needs besides. */
+/** The file of deploy/dnr, with what the server needs besides. */
 function start(): readonly [program: string, args: readonly string[]] {
   if (server === 'dnsmasq') {
-    const options = page.match(/^dhcp-option=.*$/gm) ?? [];
     const ranges = ['dhcp-range=192.168.1.10,192.168.1.50,1h', 'dhcp-range=fd00::,ra-stateless'];
     const others = ['port=0', 'interface=veth0', 'user=root', 'no-ping', 'dhcp-authoritative'];
     const paths = [`dhcp-leasefile=${directory.path}/leases`, `pid-file=${directory.path}/pid`];
-    const config = file('dnsmasq.conf', [...options, ...ranges, ...others, ...paths, ''].join('\n'));
+    const config = file(
+      'dnsmasq.conf',
+      [documentText('deploy/dnr/dnsmasq.conf'), ...ranges, ...others, ...paths, ''].join('\n'),
+    );
     return ['dnsmasq', ['--keep-in-foreground', `--conf-file=${config}`]];
   }
-  const [, snippet = ''] = /^```json\n(\{\n[^]*?"option-def"[^]*?)^```$/m.exec(page) ?? [];
   const dhcp4 = {
-    ...(JSON.parse(snippet) as object),
+    ...(JSON.parse(documentText('deploy/dnr/kea-dhcp4.json')) as object),
     'interfaces-config': { interfaces: ['veth0'] },
     'lease-database': { type: 'memfile', persist: false },
     subnet4: [{ id: 1, subnet: '192.168.1.0/24', pools: [{ pool: '192.168.1.10-192.168.1.50' }] }],
