@@ -185,7 +185,8 @@ export class Certificates {
   private taken(followed: Followed): void {
     const { pair } = followed;
     const inForce = pair.of(this.plan);
-    this.settled(followed);
+    followed.unusable = undefined;
+    followed.refused = undefined;
     if (inForce === undefined) return;
     const facts = followed.factsOf(inForce);
     const { path } = inForce.certificate;
