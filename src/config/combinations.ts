@@ -308,7 +308,7 @@ function* idleShared({ cache: { shared } }: Config): Iterable<Clash> {
 
 function* idleListeners({ listen_tls: tls, front, log }: Config): Iterable<Clash> {
   if (tls.addresses.length === 0)
-    for (const key of ['certificate', 'key'])
+    for (const key of ['certificate', 'key', ...(tls.announce ? [] : ['announce'])])
       yield {
         path: `listen_tls.${key}`,
         words: 'listen_tls.addresses is empty (unless systemd opens a socket for DNS over TLS: dotstub-tls.socket)',
