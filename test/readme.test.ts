@@ -110,7 +110,16 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ['dotstub completion bash', { says: /complete/ }],
   ['dotstub status --json', { says: /"privacy":"authenticated"/ }],
   ['dotstub cache', { run: 'dotstub cache stats', says: /answers in/ }],
-  ['sudo openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \\', { needs: 'openssl' }],
+  [
+    'sudo dotstub certificate self-signed dns.home.arpa --address 192.168.1.2 --out /etc/dotstub',
+    { says: /certificate: \/etc\/dotstub\/certificate\.pem/ },
+  ],
+  [
+    'dotstub certificate self-signed NAME',
+    { run: 'd=$(mktemp -d); dotstub certificate self-signed dns.test --out "$d" && rm -r "$d"', says: /listen_tls:/ },
+  ],
+  ['dotstub certificate', { run: 'dotstub certificate --help', says: /self-signed NAME/ }],
+  ['dotstub explain _dns.resolver.arpa SVCB', { says: /answer +made here: clients are told/ }],
   ["ss -lnup 'sport = :53'", { says: /:53/, needs: 'ss' }],
   ['dotstub drain', { run: 'dotstub drain 1s', says: /Not ready/ }],
   ['dotstub drain 5s', { not: 'the one before has ended the daemon' }],

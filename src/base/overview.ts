@@ -200,6 +200,38 @@ export interface ListsOverview {
   readonly problem: string | undefined;
 }
 
+/** The certificate that a listener shows. */
+export interface CertificateOverview {
+  readonly listener: 'tls' | 'https';
+  /** Its file. */
+  readonly path: string;
+  /** For which DNS names and IP addresses it is. */
+  readonly names: readonly string[];
+  readonly addresses: readonly string[];
+  /** From when and until when it is valid, milliseconds since 1970. NaN: it does not say. */
+  readonly startsMs: number;
+  readonly endsMs: number;
+  /** For how long it is still valid, ms; negative: it has expired. */
+  readonly leftMs: number;
+  /** `ends_soon`: it should have been renewed. `early`: it begins later. */
+  readonly validity: 'valid' | 'ends_soon' | 'expired' | 'early';
+  /** Why what its files hold now is not in force, in words; undefined: it is. */
+  readonly refused: string | undefined;
+}
+
+/** What clients that ask in cleartext are told about listeners for private DNS (RFC 9462), or why they are told nothing. */
+export type DesignationOverview =
+  | {
+      readonly at: 'announced';
+      /** The names of the listeners, from their certificates. */
+      readonly names: readonly string[];
+      /** In words: protocol and port. */
+      readonly services: readonly string[];
+      /** Addresses at which clients ask, and which the certificate does not hold: verified discovery fails there (§4.2). */
+      readonly unverified: readonly string[];
+    }
+  | { readonly at: 'nothing'; readonly why: string };
+
 /** All findings that there may be. */
 export const FINDINGS = [
   'draining',
@@ -219,6 +251,8 @@ export const FINDINGS = [
   'cleartext',
   'portal',
   'config_refused',
+  'certificate_refused',
+  'certificate_dates',
   'lists',
   'unwritten',
   'unserved',
@@ -313,6 +347,9 @@ export interface Facts {
   readonly unanswered?: number;
   readonly validation?: ValidationOverview;
   readonly local?: LocalOverview;
+  readonly certificates?: readonly CertificateOverview[];
+  /** Undefined: there is no listener for private DNS. */
+  readonly designation?: DesignationOverview | undefined;
   readonly lately?: LatelyOverview;
   readonly lists?: ListsOverview;
   /** Undefined: not known. */

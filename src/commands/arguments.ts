@@ -5,13 +5,15 @@ import { parseArgs } from 'node:util';
 import { UsageError } from './command.js';
 
 /** Options by name, without dashes. */
-export type Options = Readonly<Record<string, { readonly type: 'boolean' | 'string' }>>;
+export type Options = Readonly<Record<string, { readonly type: 'boolean' | 'string'; readonly multiple?: true }>>;
 
 /** Parsed arguments. */
 export interface Arguments {
   readonly positionals: readonly string[];
   flag(name: string): boolean;
   value(name: string): string | undefined;
+  /** All values of an option that may be given several times. */
+  values(name: string): readonly string[];
 }
 
 /**
@@ -34,6 +36,10 @@ export function parseArguments(args: readonly string[], options: Options, most: 
     value: name => {
       const value = values[name];
       return typeof value === 'string' ? value : undefined;
+    },
+    values: name => {
+      const all = values[name];
+      return Array.isArray(all) ? all.filter(each => typeof each === 'string') : [];
     },
   };
 }

@@ -6,6 +6,7 @@ export const TOOL_NAMES = [
   'portal',
   'probe',
   'pins',
+  'certificate',
   'status',
   'top',
   'upstreams',

@@ -2,6 +2,7 @@
 // share code with the daemon, whose code would then be split into many small files to read at the start.
 
 import { cacheCommand } from './cache.js';
+import { certificateCommand } from './certificate.js';
 import { checkConfigCommand } from './check-config.js';
 import { completion } from './completion.js';
 import { drainCommand } from './drain.js';
@@ -32,6 +33,7 @@ export const tools: Readonly<Record<ToolName, Command>> = {
   portal: portalCommand,
   probe: probeCommand,
   pins: pinsCommand,
+  certificate: certificateCommand,
   status: statusCommand,
   top: topCommand,
   upstreams: upstreamsCommand,

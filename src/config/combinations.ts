@@ -326,8 +326,11 @@ function* idleShared({ cache: { shared } }: Config): Iterable<Clash> {
 function* idleListeners({ listen_tls: tls, listen_https: https, front, log }: Config): Iterable<Clash> {
   // Its certificate is also that of listen_https.
   const isLent = https.addresses.length > 0 && https.certificate === undefined;
-  if (tls.addresses.length === 0 && !isLent)
-    for (const key of ['certificate', 'key'])
+  if (tls.addresses.length === 0)
+    for (const key of [
+      ...(isLent ? [] : ['certificate', 'key']),
+      ...(tls.announce || https.addresses.length > 0 ? [] : ['announce']),
+    ])
       yield {
         path: `listen_tls.${key}`,
         words: 'listen_tls.addresses is empty (unless systemd opens a socket for DNS over TLS: dotstub-tls.socket)',

@@ -87,10 +87,19 @@ export const schema = {
     addresses: list(listenAddress, [], 64, 'Addresses for queries over TLS.', {
       example: [{ address: '192.168.1.1', port: 853 }],
     }),
-    certificate: optional(path, 'The certificate chain, PEM.', { example: '/etc/dotstub/fullchain.pem' }),
+    certificate: optional(
+      path,
+      'The certificate chain, PEM. When the file changes, the new one comes into force by itself.',
+      { example: '/etc/dotstub/fullchain.pem' },
+    ),
     key: optional(path, 'The private key of `listen_tls.certificate`, PEM.', {
       example: '/etc/dotstub/privkey.pem',
     }),
+    announce: option(
+      flag,
+      true,
+      'Whether clients that ask in cleartext are told about it, and about `listen_https` (_dns.resolver.arpa, RFC 9462), as long as the certificate is valid and has a DNS name. Clients that verify what they are told need the address that they ask in the certificate, too.',
+    ),
   }),
   listen_https: group('DNS over HTTPS (RFC 8484) for browsers and other clients, over HTTP/2 and HTTP/1.1.', {
     addresses: list(
@@ -568,7 +577,7 @@ export const schema = {
   reload_on_change: option(
     flag,
     false,
-    'Reload when the configuration file changes, or a certificate, key or CA file that it names. The same as SIGHUP.',
+    'Reload when the configuration file changes, or a client certificate, key or CA file that it names. The same as SIGHUP. The certificates of listeners come into force by themselves in any case.',
   ),
   control: group('The control socket.', {
     socket: option(

@@ -24,6 +24,8 @@ export interface ExplainedRule {
 export type ExplainedBy =
   | { readonly at: DecidingStage }
   | { readonly at: 'rule'; readonly rule: ExplainedRule }
+  /** A question about our own listeners (RFC 9462), and what is told. */
+  | { readonly at: 'designation'; readonly words: string }
   | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string }
   | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
   | { readonly at: 'upstream'; readonly servers: readonly string[] };
@@ -124,6 +126,8 @@ function answerText(by: ExplainedBy): string {
       return 'made here: ANY is not looked up (RFC 8482)';
     case 'special_names':
       return 'made here: it is a special-use name, which does not leave (special_names.forward)';
+    case 'designation':
+      return `made here: ${by.words}`;
     case 'local':
       return 'made here: a local name (records, hosts files, leases)';
     case 'portal':

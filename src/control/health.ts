@@ -6,6 +6,7 @@ import { failureRow, RCODE } from '../base/outcome.js';
 import type {
   AddressOverview,
   AnswersAlike,
+  CertificateOverview,
   Facts,
   Finding,
   FindingId,
@@ -254,6 +255,7 @@ function* operating({
   sharedCache,
   local,
   unfilled = [],
+  certificates = [],
 }: Facts): Iterable<Finding> {
   if (draining) yield finding('down', 'draining', 'it is being taken out of service');
   if (!reload.taken) {
@@ -264,6 +266,7 @@ function* operating({
     const words = `changed, but only in force after a restart: ${waiting.join(', ')}`;
     yield finding('weak', 'restart', words, 'restart it, for example with systemctl restart dotstub');
   }
+  for (const each of certificates) yield* certificate(each);
   for (const words of unwritten) yield finding('weak', 'unwritten', words);
   for (const words of unserved) yield finding('weak', 'unserved', words);
   if (sharedCache?.at === 'off') {
@@ -277,6 +280,34 @@ function* operating({
   }
   for (const words of unfilled) yield finding('weak', 'unfilled', words, 'check firewall_sets, and "nft list ruleset"');
   for (const each of local?.files ?? []) yield* localFile(each);
+}
+
+/** The certificate that a listener shows. */
+function* certificate({ path, validity, startsMs, endsMs, leftMs, refused }: CertificateOverview): Iterable<Finding> {
+  if (refused !== undefined) {
+    const words = `a new certificate for clients is not used, and the one before is in force: ${refused}`;
+    yield finding('weak', 'certificate_refused', words, 'correct the files: they are read as soon as they change');
+  }
+  const renew = 'renew it: a new one comes into force by itself';
+  const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
+  switch (validity) {
+    case 'ends_soon': {
+      const words = `the certificate for clients (${path}) ends in ${durationText(leftMs / 1000)}`;
+      yield finding('weak', 'certificate_dates', words, renew);
+      break;
+    }
+    case 'expired': {
+      const words = `the certificate for clients (${path}) has expired on ${day(endsMs)}: those that check it refuse it`;
+      yield finding('weak', 'certificate_dates', words, renew);
+      break;
+    }
+    case 'early': {
+      const words = `the certificate for clients (${path}) is not valid before ${day(startsMs)}`;
+      yield finding('weak', 'certificate_dates', words, 'is the clock of this machine right? "date" shows it');
+      break;
+    }
+    case 'valid':
+  }
 }
 
 /** A file with names of the local network. */

@@ -4,7 +4,9 @@ import { aboutAddress } from '../base/address.js';
 import { listWords } from '../base/list-words.js';
 import type { AddressOverview, Finding, FindingId, Overview } from '../base/overview.js';
 import { cacheText, durationText } from '../base/rates.js';
+import { subjectsWords } from '../policy/server-certificate.js';
 import { PRIVACY_WORDS, privacyOf, reachedText, type AddressRow, rowsOf } from './privacy.js';
+import { designationWords, unverifiedWords } from './designation.js';
 import type { ControlCommand } from './server.js';
 import { columns } from './table.js';
 import { visible } from '../base/visible.js';
@@ -120,6 +122,8 @@ export function statusData(overview: Overview): Readonly<Record<string, unknown>
     // Left out if there are none.
     lists: overview.lists?.lists.length === 0 ? undefined : overview.lists?.lists,
     local: localData(overview),
+    certificates: certificatesData(overview),
+    designation: overview.designation,
     waiting: overview.waiting,
     unwritten: overview.unwritten,
     unserved: overview.unserved,
@@ -178,12 +182,38 @@ export function statusText(overview: Overview): string {
     ),
     ['waiting', `${inflight} queries`],
     ['listening', listeningTexts(overview).join(', ')],
+    ...privateRows(overview),
     ...localRows(overview),
     ...rowsUnder('health', troubles.length === 0 ? ['nothing is wrong'] : findingLines(troubles)),
     ...rowsUnder('to know', findingLines(notes)),
   ];
   return [columns(rows), '', upstreamsText(overview)].join('\n');
 }
+
+/** The certificates that listeners show, and what clients are told about these listeners. */
+function privateRows({ certificates = [], designation }: Overview): string[][] {
+  const shown = certificates.map(({ path, names, addresses, endsMs }) => {
+    const until = Number.isNaN(endsMs) ? '' : `, until ${new Date(endsMs).toISOString().slice(0, 10)}`;
+    return visible(`${path}: for ${subjectsWords({ names, addresses })}${until}`);
+  });
+  const told = designation && [designationWords(designation), unverifiedWords(designation)];
+  return [
+    ...rowsUnder('certificate', shown),
+    ...rowsUnder(
+      'discovery',
+      (told ?? []).flatMap(each => each ?? []),
+    ),
+  ];
+}
+
+/** The same for programs; undefined, which leaves it out: no listener has one. */
+const certificatesData = ({ certificates = [] }: Overview): readonly Readonly<Record<string, unknown>>[] | undefined =>
+  certificates.length === 0
+    ? undefined
+    : certificates.map(({ listener, path, names, addresses, startsMs, endsMs, validity, refused }) => ({
+        ...{ listener, path, names, addresses, validity, refused },
+        ...{ starts_ms: startsMs, ends_ms: endsMs },
+      }));
 
 /** Files with local names, a line for each. */
 function localRows({ local }: Overview): string[][] {

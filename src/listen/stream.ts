@@ -1,15 +1,15 @@
 // Listens for sessions of clients over TCP, TLS and HTTPS. Addresses and certificate can be changed while sessions go on.
 
-import { constants } from 'node:crypto';
 import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 
 import type { Observer } from '../base/observer.js';
+import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
 import { openTcp } from '../os/stream-socket.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
+import { type ServerCredentials, TlsAcceptor } from './tls-acceptor.js';
 import type { Turns, Worker } from './turns.js';
 
 /** A handshake takes as long as some hundred cached answers. */
@@ -19,12 +19,6 @@ export const SESSION_LIMITS: SessionLimits = {
   inflightPerSession: 100,
   unreadBytes: 64 * 1024,
 };
-
-/** Certificate chain and key, PEM. */
-export interface ServerCredentials {
-  readonly cert: Buffer | string;
-  readonly key: Buffer | string;
-}
 
 /** A session. */
 export interface OpenSession {
@@ -45,6 +39,8 @@ export interface StreamProtocol {
 export interface ListenerParts {
   readonly observer: Observer;
   readonly turns: Turns;
+  /** For the keys of TLS tickets. */
+  readonly clock: Clock;
   readonly table: SessionTable;
   /**
    * Whether an address may ask (access.allow), over TLS or in cleartext. Connections from others are closed at once.
@@ -76,7 +72,8 @@ export interface StreamListener {
   /** Listens at no others than these, and opens none. */
   keep(addresses: readonly ListenAddress[]): void;
   /**
-   * Later connections use this certificate, or, without one, no TLS. @throws if certificate and key do not match
+   * Later connections use this certificate, or, without one, no TLS. Tickets of before are still accepted. @throws if
+   * certificate and key do not match; then nothing has changed
    */
   setCredentials(credentials: ServerCredentials | undefined): void;
   /** Accepts no new sessions. Idle sessions close now, all others after their last reply. */
@@ -131,8 +128,8 @@ class Listener implements StreamListener {
   private readonly sessions = new Map<Socket, OpenSession>();
   /** Accepted connections whose handshake is not finished, by both ends of them. */
   private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
-  /** Does not listen itself: it is given connections. Undefined: they are in cleartext. */
-  private tls: TlsServer | undefined;
+  /** Undefined: connections are in cleartext. */
+  private tls: TlsAcceptor | undefined;
   private closed = false;
 
   constructor(
@@ -186,23 +183,14 @@ class Listener implements StreamListener {
 
   setCredentials(credentials: ServerCredentials | undefined): void {
     if (credentials === undefined) {
+      this.tls?.close();
       this.tls = undefined;
       return;
     }
-    if (this.tls !== undefined) {
-      this.tls.setSecureContext(tlsOptions(credentials));
-      return;
-    }
-    this.tls = createTlsServer(
-      {
-        ...tlsOptions(credentials),
-        allowHalfOpen: true,
-        ALPNProtocols: [...this.protocol.alpn],
-      },
-      secured => this.secured(secured),
-    )
-      // A failed handshake only concerns the client.
-      .on('tlsClientError', (_error, secured) => secured.destroy());
+    if (this.tls !== undefined) return this.tls.setCredentials(credentials);
+    const { clock } = this.parts;
+    const { alpn } = this.protocol;
+    this.tls = new TlsAcceptor({ clock, alpn, secured: socket => this.secured(socket) }, credentials);
   }
 
   close(): void {
@@ -223,6 +211,7 @@ class Listener implements StreamListener {
 
   private stopListening(): void {
     this.closed = true;
+    this.tls?.close();
     for (const { server } of this.servers) server.close();
     this.servers = [];
   }
@@ -272,18 +261,16 @@ class Listener implements StreamListener {
     if (this.tls === undefined) return this.begin(socket, place);
     const ends = endsOf(socket);
     this.handshakes.set(ends, { socket, place });
-    const handshake: Worker = {
-      takeTurn: () => {
-        turns.spend(WORK_OF_HANDSHAKE);
-        // A reload may have switched TLS off.
-        if (this.tls === undefined) socket.destroy();
-        else this.tls.emit('connection', socket);
-      },
-    };
-    turns.add(handshake);
-    socket.once('close', () => {
-      this.handshakes.delete(ends);
-      turns.remove(handshake);
+    socket.once('close', () => this.handshakes.delete(ends));
+    this.tls.accept(socket, handshake => {
+      const worker: Worker = {
+        takeTurn: () => {
+          turns.spend(WORK_OF_HANDSHAKE);
+          handshake();
+        },
+      };
+      turns.add(worker);
+      socket.once('close', () => turns.remove(worker));
     });
   }
 
@@ -305,11 +292,3 @@ class Listener implements StreamListener {
 
 const endsOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): string =>
   `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
-
-const tlsOptions = ({ cert, key }: ServerCredentials) => ({
-  cert,
-  key,
-  minVersion: 'TLSv1.2' as const,
-  // Of TLS 1.2: each one costs us a signature, and the client nothing (CVE-2011-1473).
-  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-});

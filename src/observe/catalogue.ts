@@ -205,6 +205,10 @@ export const GAUGES = {
   local_file_readable: { help: '0 where such a file cannot be read.', labels: { file: OPEN } },
   local_file_problems: { help: 'Lines of such a file that cannot be used.', labels: { file: OPEN } },
   local_file_read_timestamp_seconds: { help: 'When its contents that count were read.', labels: { file: OPEN } },
+  listener_certificate_expiry_timestamp_seconds: {
+    help: 'When the certificate that a listener shows expires.',
+    labels: { listener: ['tls', 'https'] },
+  },
   upstream_connections: { help: 'Open connections to servers.', labels: { upstream: OPEN } },
   upstream_up: {
     help: '1 where the server can be asked now in a way that the mode allows: over TLS, or in cleartext where the mode goes there.',

@@ -96,6 +96,10 @@ const READ: Readonly<Record<keyof typeof GAUGES, ReadGauge>> = {
   local_file_readable: perFile(({ error }) => (error === undefined ? 1 : 0)),
   local_file_problems: perFile(({ problems }) => problems),
   local_file_read_timestamp_seconds: perFile(({ readMs }) => readMs && readMs / 1000),
+  listener_certificate_expiry_timestamp_seconds: ({ certificates = [] }) =>
+    certificates
+      .filter(({ endsMs }) => !Number.isNaN(endsMs))
+      .map(({ listener, endsMs }) => ({ labels: { listener }, value: endsMs / 1000 })),
   upstream_connections: perServer(({ addresses }) => addresses.reduce((sum, { connections }) => sum + connections, 0)),
   upstream_up: perServer(({ addresses }) => (addresses.some(isReached) ? 1 : 0)),
   upstream_authenticated: perServer(({ addresses }) => (addresses.some(({ authenticated }) => authenticated) ? 1 : 0)),

@@ -1,9 +1,11 @@
 // Notices changes in the contents of files. The directories are watched, not the files: editors write another file and
-// rename it, and Kubernetes replaces a link in the path of the file.
+// rename it, and others replace a link that leads to the file, or to a directory in its path.
 
 import { createHash } from 'node:crypto';
-import { type FSWatcher, realpathSync, watch } from 'node:fs';
-import { dirname } from 'node:path';
+import { type FSWatcher, readlinkSync, statSync, watch } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { isSystemError } from '../base/system-error.js';
 
 import { readRegularFile } from './regular-file.js';
 
@@ -49,7 +51,7 @@ export function watchFiles(paths: readonly string[], events: FileWatchEvents): F
 class Watching implements FileWatch {
   /** The digest of the contents, by path; undefined while the file could not be read. */
   private digests = new Map<string, string | undefined>();
-  private readonly watchers = new Map<string, FSWatcher>();
+  private readonly watchers = new Map<string, { readonly watcher: FSWatcher; readonly inode: number }>();
   /** Directories whose trouble was reported. */
   private readonly troubled = new Set<string>();
   private quietTimer: NodeJS.Timeout | undefined;
@@ -70,7 +72,7 @@ class Watching implements FileWatch {
   close(): void {
     clearTimeout(this.quietTimer);
     clearTimeout(this.retryTimer);
-    for (const watcher of this.watchers.values()) watcher.close();
+    for (const { watcher } of this.watchers.values()) watcher.close();
     this.watchers.clear();
     this.digests.clear();
   }
@@ -79,8 +81,9 @@ class Watching implements FileWatch {
   private watchDirectories(): void {
     clearTimeout(this.retryTimer);
     const wanted = new Set([...this.digests.keys()].flatMap(directoriesOf));
-    for (const [directory, watcher] of this.watchers) {
-      if (wanted.has(directory)) continue;
+    for (const [directory, { watcher, inode }] of this.watchers) {
+      // Another directory may have taken its name.
+      if (wanted.has(directory) && inode === inodeOf(directory)) continue;
       watcher.close();
       this.watchers.delete(directory);
     }
@@ -105,7 +108,7 @@ class Watching implements FileWatch {
         this.trouble(directory, error);
         this.retryLater();
       });
-      this.watchers.set(directory, watcher);
+      this.watchers.set(directory, { watcher, inode: statSync(directory).ino });
       this.troubled.delete(directory);
       return true;
     } catch (error) {
@@ -162,11 +165,38 @@ function digestOf(path: string): string | undefined {
   }
 }
 
-/** The directory in a path, and the directory that its links lead to. */
+/** Undefined: it is not there. */
+const inodeOf = (directory: string): number | undefined => statSync(directory, { throwIfNoEntry: false })?.ino;
+
+/** The most links that are followed, as in the kernel. */
+const MOST_LINKS = 40;
+
+/** The directories of a file and of all links that lead to it, without links in their own paths. */
 function directoriesOf(path: string): string[] {
+  const directories = new Set<string>();
+  // The rest of the path, and the directory that it starts from.
+  const rest = resolve(path).split('/').slice(1);
+  let at = '/';
+  for (let links = 0; rest.length > 0 && links < MOST_LINKS;) {
+    const name = rest.shift() ?? '';
+    const here = join(at, name);
+    const target = linkTarget(here);
+    if (target === undefined && rest.length > 0) at = here;
+    else directories.add(at);
+    if (target === undefined) continue;
+    links++;
+    rest.unshift(...resolve(at, target).split('/').slice(1));
+    at = '/';
+  }
+  return [...directories];
+}
+
+/** Undefined: it is no link. */
+function linkTarget(path: string): string | undefined {
   try {
-    return [dirname(path), dirname(realpathSync(path))];
-  } catch {
-    return [dirname(path)];
+    return readlinkSync(path);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return undefined;
   }
 }

@@ -10,6 +10,7 @@ import type { FailureCache } from '../cache/failures.js';
 import type { SharedAnswers } from '../cache/shared-answers.js';
 import type { Denials } from '../dnssec/denials.js';
 import type { LocalTable } from '../policy/local/table.js';
+import type { OwnDesignation } from '../policy/own-designation.js';
 import type { Matcher } from '../policy/access.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import type { FirewallSet } from '../policy/firewall-sets.js';
@@ -67,6 +68,8 @@ export interface ResolverParts {
   /** Special-use names that are forwarded all the same, and names that are answered here. */
   readonly forwarded: () => readonly Buffer[];
   readonly localNames: () => LocalTable;
+  /** What clients are told about our own listeners (RFC 9462); undefined: nothing. */
+  readonly designation: () => OwnDesignation | undefined;
   /** Which addresses go into which sets of the firewall. */
   readonly firewallSets: () => readonly FirewallSet[];
   readonly filler: Pick<SetFiller, 'missing' | 'fill'>;
@@ -136,6 +139,7 @@ export type DecidingParts = Pick<
   | 'routes'
   | 'forwarded'
   | 'localNames'
+  | 'designation'
   | 'firewallSets'
   | 'filler'
   | 'rebinding'

@@ -11,6 +11,7 @@ import type { NetworkChange } from '../os/network.js';
 import { openRedis } from '../os/redis-store.js';
 import { type StateStore, stateStore } from '../os/state-store.js';
 import { dialDatagram } from '../upstream/plain.js';
+import type { OwnDesignation } from '../policy/own-designation.js';
 import { ListPolicy } from '../policy/lists/list-policy.js';
 import { download } from '../os/download.js';
 import { ownAddresses } from '../pipeline/own-addresses.js';
@@ -39,6 +40,8 @@ export interface Later {
   overview(): Overview;
   /** The counts of the front threads since the last call. */
   fronts(): readonly FrontCounts[];
+  /** What clients are told about our own listeners; undefined: nothing. */
+  designation(): OwnDesignation | undefined;
 }
 
 /** The core. */
@@ -118,6 +121,7 @@ export class Core {
       ...{ ...common, store, network, clients, localNames, upstreams, firewall },
       ...{ sharedCache, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
+      designation: () => later.designation(),
       forgotten,
     };
     this.unreached = new LongUnreached(

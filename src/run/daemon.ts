@@ -1,14 +1,17 @@
 // The daemon: its parts, opened in order and closed in the opposite one.
 
+import type { Clock } from '../base/ports.js';
 import { FrontWorkers } from '../fastpath/threads.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import { front, type Front, type FrontParts } from '../front/front.js';
 import { listeningTexts } from '../control/status.js';
 import { CacheSnapshot } from './cache-snapshot.js';
+import { Certificates } from './certificates.js';
 import { capsFor, MAX_INFLIGHT } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
 import { Core } from './core.js';
+import { Designating } from './designating.js';
 import { FileReload } from './file-reload.js';
 import { systemFiles } from './files.js';
 import { Following } from './following.js';
@@ -17,7 +20,7 @@ import { Logging } from './logging.js';
 import { Opened } from './opened.js';
 import { overviewOf, type OverviewParts } from './overview.js';
 import type { Daemon, DaemonParts } from './parts.js';
-import { addressesPlan, planOf } from './plan.js';
+import { addressesPlan, type Plan, planOf } from './plan.js';
 import { Reload } from './reload.js';
 import { Service } from './service.js';
 import { Web } from './web.js';
@@ -43,7 +46,10 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const plan = planOf(given.config, systemFiles);
   const startedAt = clock.monotonicMs();
   const overview = () => overviewOf(shown);
-  const core = new Core(given, plan, opened, { overview, fronts: () => listeners.counted() });
+  const core = new Core(given, plan, opened, {
+    ...{ overview, fronts: () => listeners.counted() },
+    designation: () => designating.current,
+  });
   const { counted, resolution, upstreams } = core;
   const caps = capsFor(plan.listeners, log);
   const common = { ...given, ...core.shared };
@@ -52,35 +58,29 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
   const entrance = entranceOf(given, core, logging, transport => listeners.idleMs(transport));
-  const taking = { ...common, front: entrance, workers, maxSessions: caps };
+  // Ready replies may say where it does not listen any more.
+  const changed = (): void => core.ready.clear();
+  const taking = { ...common, front: entrance, workers, maxSessions: caps, changed };
   const listeners: Listeners = opened.add(new Listeners(taking));
-  const snapshot = opened.add(
-    new CacheSnapshot(
-      {
-        ...common,
-        records: () => resolution.records(),
-        restore: record => resolution.restore(record),
-        epoch: () => resolution.epoch,
-        changed: () => resolution.lookAtJobs(),
-      },
-      plan,
-    ),
-  );
+  const snapshot = opened.add(snapshotOf(common, core, plan));
   resolution.addJob(snapshot.job);
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
   const reload = new Reload(plan, [...core.live, logging, listeners, snapshot, web, fileReload]);
+  const certificates = opened.add(new Certificates({ clock, log, files: systemFiles, reload }));
+  const designating: Designating = designatingOf({ clock, reload, listeners, certificates });
   const configuration = new Configuration({
     ...{ source, reload, clock, log, files: systemFiles },
     taken(next) {
       fileReload.follow(next);
+      certificates.follow();
       following.follow();
     },
   });
   const shown: OverviewParts = {
     ...common,
-    ...{ counted, startedAt, listeners, web, logging, service, reload, configuration },
+    ...{ counted, startedAt, listeners, certificates, designating, web, logging, service, reload, configuration },
   };
 
   await Promise.all([core.lists.start(), core.localNames.start()]);
@@ -94,6 +94,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     }),
   );
   fileReload.follow(plan);
+  certificates.follow();
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
     recent: () => logging.recent(),
@@ -110,12 +111,40 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     async stop() {
       // What a reload opens after that, nobody would close.
       await configuration.close();
+      await certificates.close();
       await following.close();
       await listeners.finish();
       await opened.close();
     },
   };
 }
+
+/** The cache on disk. */
+const snapshotOf = (common: DaemonParts & Core['shared'], { resolution }: Core, plan: Plan): CacheSnapshot =>
+  new CacheSnapshot(
+    {
+      ...common,
+      records: () => resolution.records(),
+      restore: record => resolution.restore(record),
+      epoch: () => resolution.epoch,
+      changed: () => resolution.lookAtJobs(),
+    },
+    plan,
+  );
+
+/** What clients are told about the listeners. */
+const designatingOf = (parts: {
+  readonly clock: Clock;
+  readonly reload: Reload;
+  readonly listeners: Listeners;
+  readonly certificates: Certificates;
+}): Designating =>
+  new Designating({
+    clock: parts.clock,
+    plan: () => parts.reload.plan,
+    listening: () => parts.listeners.listening,
+    certificates: () => parts.certificates.overview,
+  });
 
 /** Where messages of clients enter. */
 const entranceOf = (

@@ -3,6 +3,8 @@
 import { isIPv6 } from 'node:net';
 
 import { failure } from '../base/outcome.js';
+import type { Overview } from '../base/overview.js';
+import { designationWords, unverifiedWords } from '../control/designation.js';
 import type { Explain, Explained, ExplainedBy, ExplainedRule } from '../control/explain.js';
 import { Answer } from '../pipeline/answer.js';
 import { decide, type DecisionStep } from '../pipeline/decision.js';
@@ -10,8 +12,11 @@ import { Query } from '../pipeline/query.js';
 import type { DecidingStage } from '../pipeline/resolver.js';
 import type { Found } from '../pipeline/stages/listed.js';
 import { routeFor } from '../pipeline/stages/routed.js';
+import { isAboutResolver } from '../policy/own-designation.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
+import { questionName, typeOfQuestion } from '../wire/compose.js';
 import { FLAG } from '../wire/header.js';
+import { lowerCased } from '../wire/name.js';
 import { cacheKey } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { ListService } from './list-service.js';
@@ -25,10 +30,21 @@ export interface ExplainingParts {
   readonly upstreams: Upstreams;
   readonly lists: ListService;
   readonly policy: ListPolicy;
+  readonly overview: () => Overview;
 }
 
+/** What is told about our own listeners, if that is the question. */
+function ofOurselves(question: Buffer, by: DecidingStage, overview: () => Overview): ExplainedBy | undefined {
+  if (by !== 'special_names' || !isAboutResolver(nameInQuestion(question), typeOfQuestion(question))) return undefined;
+  const { designation } = overview();
+  const words = [designationWords(designation), unverifiedWords(designation)].flatMap(each => each ?? []);
+  return { at: 'designation', words: words.join('; ') };
+}
+
+const nameInQuestion = (question: Buffer): string => lowerCased(questionName(question)).toString('latin1');
+
 /** Makes the function. */
-export function explaining({ clients, resolution, upstreams, lists, policy }: ExplainingParts): Explain {
+export function explaining({ clients, resolution, upstreams, lists, policy, overview }: ExplainingParts): Explain {
   const ruleOf = ({ choice, by }: Found): ExplainedRule => ({
     list: policy.lists.settings[choice.list]?.name ?? '',
     action: choice.action,
@@ -70,7 +86,10 @@ export function explaining({ clients, resolution, upstreams, lists, policy }: Ex
       stage === 'list' && rule !== undefined ? { at: 'rule', rule: ruleOf(rule) } : { at: stage };
     const explained = ({ question: asked, by }: DecisionStep): Explained => ({
       question: asked,
-      by: by === 'found' ? (found.shift() ?? { at: 'upstream', servers: [] }) : byStage(by),
+      by:
+        by === 'found'
+          ? (found.shift() ?? { at: 'upstream', servers: [] })
+          : (ofOurselves(asked, by, overview) ?? byStage(by)),
     });
     const view = policy.viewOf(clientClass);
     return {

@@ -2,6 +2,7 @@
 
 import type { Log } from '../base/ports.js';
 import { type FileWatch, watchFiles } from '../os/file-watch.js';
+import { pairFiles } from './listener-pairs.js';
 import type { Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 
@@ -27,14 +28,17 @@ export class FileReload implements Live {
   }
 
   /** Watches the files of the plan that has come into force. */
-  follow({ reloadOnChange, files }: Plan): void {
+  follow(plan: Plan): void {
     const { file } = this.parts;
+    const { reloadOnChange } = plan;
     if (!reloadOnChange || file === undefined) return this.close();
     this.watch ??= watchFiles([], {
       changed: () => this.parts.changed(),
       trouble: (directory, { message }) => this.trouble(directory, message),
     });
-    this.watch.follow([...new Set([file, ...files])]);
+    // Those of listeners come into force by themselves (run/certificates).
+    const others = pairFiles(plan);
+    this.watch.follow([...new Set([file, ...plan.files.filter(path => !others.has(path))])]);
   }
 
   /** Stops watching. */

@@ -22,7 +22,7 @@ import { type ListenAddress, listenText, withScope } from '../os/listen-address.
 import type { Clients } from './clients.js';
 import { HttpsRules } from './https.js';
 import { dependsOnMachine, type Follower, isServed } from './following.js';
-import type { AddressesPlan, ListenersPlan, Plan } from './plan.js';
+import { type AddressesPlan, httpsPair, type ListenersPlan, type Plan } from './plan.js';
 import type { CertificatePair } from './plan-files.js';
 import type { Prepared } from './reload.js';
 import { listening, StartError } from './start-error.js';
@@ -46,6 +46,8 @@ export interface ListenersParts {
   readonly workers: FrontWorkers;
   /** The most sessions of clients over each transport. */
   readonly maxSessions: Readonly<Record<StreamTransport, number>>;
+  /** Called when what they show or where they listen may be something else now. */
+  readonly changed: () => void;
 }
 
 /** The addresses of a plan, replaced by sockets that are open already. */
@@ -63,6 +65,7 @@ export class Listeners implements Follower {
     'listen_tls.addresses',
     'listen_tls.certificate',
     'listen_tls.key',
+    'listen_tls.announce',
     'listen_https.addresses',
     'listen_https.path',
     'listen_https.certificate',
@@ -94,7 +97,7 @@ export class Listeners implements Follower {
     this.tables = { tcp: table('tcp'), tls: table('tls'), https: table('https') };
     const mayAsk = (address: string) => clients.mayAsk(address);
     const room = { turns: new Turns(), memory: new Memory() };
-    const streams = { ...room, front, observer, mayAsk, libc };
+    const streams = { ...room, front, observer, clock, mayAsk, libc };
     const framed = (transport: 'tcp' | 'tls', option: string): Streams => {
       const own = { ...streams, table: this.tables[transport] };
       return new Streams(transport, option, own, () => framedProtocol(transport, own));
@@ -104,7 +107,7 @@ export class Listeners implements Follower {
     const rules = new HttpsRules(clients);
     this.httpsRules = rules;
     const overHttps = { ...streams, ...rules.forConnections, table: this.tables.https };
-    this.https = new Streams('https', HTTPS_OPTION, overHttps, async () => rules.protocol({ ...streams, clock }));
+    this.https = new Streams('https', HTTPS_OPTION, overHttps, async () => rules.protocol(streams));
   }
 
   /** How many front threads a plan needs. */
@@ -191,6 +194,7 @@ export class Listeners implements Follower {
         this.udp = nextUdp;
         this.udpText = udpText;
         if (before !== undefined && nextUdp !== before) this.retire(before);
+        this.parts.changed();
       },
       abandon: () => {
         for (const each of streams) each.abandon();
@@ -204,7 +208,7 @@ export class Listeners implements Follower {
     try {
       prepared.push(await this.tcp.prepare(tcp, undefined));
       prepared.push(await this.tls.prepare(tls, credentialsOf(plan.certificate)));
-      prepared.push(await this.https.prepare(https, credentialsOf(plan.https.certificate)));
+      prepared.push(await this.https.prepare(https, credentialsOf(httpsPair(plan))));
     } catch (error) {
       for (const each of prepared) each.abandon();
       throw error;
@@ -310,7 +314,7 @@ const NO_HTTPS_CERTIFICATE =
 /** The check of the configuration does not see the sockets of the service manager. @throws StartError */
 function checkCertificates(plan: ListenersPlan, { tls, https }: Addresses): void {
   if (tls.length > 0 && plan.certificate === undefined) throw new StartError(NO_CERTIFICATE, 2);
-  const isCleartext = plan.https.certificate === undefined && plan.https.proxies.length === 0;
+  const isCleartext = httpsPair(plan) === undefined && plan.https.proxies.length === 0;
   if (isCleartext && !https.every(({ address }) => isLoopback(address))) throw new StartError(NO_HTTPS_CERTIFICATE, 2);
 }
 

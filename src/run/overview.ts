@@ -6,6 +6,8 @@ import type { MonoMs } from '../base/time.js';
 import type { StateStore } from '../os/state-store.js';
 import type { OpenPortal } from '../policy/portal.js';
 import { findingsOf } from '../control/health.js';
+import type { Certificates } from './certificates.js';
+import type { Designating } from './designating.js';
 import type { Firewall } from './firewall.js';
 import type { Configuration } from './configuration.js';
 import type { Listeners } from './listeners.js';
@@ -33,6 +35,8 @@ export interface OverviewParts {
   readonly resolution: Resolution;
   readonly sharedCache: SharedCache;
   readonly listeners: Listeners;
+  readonly certificates: Certificates;
+  readonly designating: Designating;
   readonly lists: ListService;
   readonly web: Web;
   readonly logging: Logging;
@@ -79,6 +83,8 @@ function factsOf(parts: OverviewParts): Facts {
     trustAnchors: resolution.trust.keys,
     lostTrust: resolution.lostTrust,
     local: parts.localNames.overview,
+    certificates: parts.certificates.overview,
+    designation: parts.designating.overview,
     validation: resolution.validation,
     clockIsSet: network.clockIsSet,
     clockIsBehind: network.clockIsBefore,

@@ -154,11 +154,13 @@ export interface ListenersPlan {
   readonly https: {
     readonly addresses: readonly Listen[];
     readonly path: string;
-    /** Undefined: in cleartext. */
+    /** Its own; left out: that of DNS over TLS (httpsPair). */
     readonly certificate: CertificatePair | undefined;
     /** Networks of reverse proxies. */
     readonly proxies: readonly Network[];
   };
+  /** Whether clients are told about the listener for DNS over TLS (RFC 9462). */
+  readonly announce: boolean;
   readonly threads: number;
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
@@ -266,13 +268,17 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   };
 }
 
+/** The certificate of the listener for DNS over HTTPS; undefined: it is in cleartext. */
+export const httpsPair = ({ certificate, https }: ListenersPlan): CertificatePair | undefined =>
+  https.certificate ?? certificate;
+
 function listenersPlan(
   config: Config,
   certificate: CertificatePair | undefined,
   forHttps: CertificatePair | undefined,
 ): ListenersPlan {
   const plan = addressesPlan(config);
-  return { ...plan, certificate, https: { ...plan.https, certificate: forHttps ?? certificate } };
+  return { ...plan, certificate, https: { ...plan.https, certificate: forHttps } };
 }
 
 /** Where queries are taken: the part of a plan for which no file has to be read, and which is needed first. */
@@ -284,6 +290,7 @@ export const addressesPlan = (config: Config): AddressesPlan => ({
     path: config.listen_https.path,
     proxies: config.listen_https.proxies,
   },
+  announce: config.listen_tls.announce,
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,

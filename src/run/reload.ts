@@ -80,6 +80,14 @@ export class Reload {
   }
 
   /**
+   * Brings into force what `change` makes of the plan in force, once no other reload is under way. @throws StartError;
+   * then nothing has changed
+   */
+  async amend(change: (current: Plan) => Plan): Promise<Reloaded> {
+    return this.inTurn(async () => this.exchange(change(this.current)));
+  }
+
+  /**
    * Lets a part prepare and commit once more for the plan in force: what it opened then would be something else now.
    * @throws StartError; then nothing has changed
    */

@@ -31,6 +31,7 @@ import { denialRecords, restoreDenial } from '../pipeline/validation/denial-reco
 import { RememberedLookups } from '../pipeline/validation/remembered.js';
 import { type DnssecMode, Validations } from '../pipeline/validation/validations.js';
 import { type Nat64Prefix, nat64Text } from '../policy/nat64.js';
+import type { OwnDesignation } from '../policy/own-designation.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
@@ -64,6 +65,8 @@ export interface ResolutionParts {
   readonly sharedCache: SharedCache;
   readonly lists: ListPolicy;
   readonly localNames: LocalNames;
+  /** What clients are told about our own listeners; undefined: nothing. */
+  readonly designation: () => OwnDesignation | undefined;
   readonly firewall: Firewall;
   readonly system: DaemonParts['system'];
   // For the detection of captive portals.
@@ -205,7 +208,8 @@ export class Resolution implements Live {
 
   /** What the stages use. */
   private resolverParts(): ResolverParts {
-    const { clock, observer, ageNow, upstreams, clients, localNames, firewall, lists, sharedCache } = this.parts;
+    const { clock, observer, ageNow, upstreams, clients, localNames, designation } = this.parts;
+    const { firewall, lists, sharedCache } = this.parts;
     return {
       answers: this.answers,
       failures: this.failures,
@@ -223,6 +227,7 @@ export class Resolution implements Live {
       routes: () => upstreams.routes,
       forwarded: () => this.plan.forwarded,
       localNames: () => localNames.table,
+      designation,
       firewallSets: () => firewall.sets,
       filler: firewall.filler,
       rebinding: () => this.plan.rebinding,

@@ -1,14 +1,9 @@
 // Listeners for TCP, TLS and HTTPS. A reload changes their addresses in two steps: it opens the new ones, then closes
 // the old ones.
 
-import {
-  type ListenerParts,
-  type ServerCredentials,
-  streamListener,
-  type StreamListener,
-  type StreamProtocol,
-} from '../listen/stream.js';
+import { type ListenerParts, streamListener, type StreamListener, type StreamProtocol } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
+import type { ServerCredentials } from '../listen/tls-acceptor.js';
 import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';
@@ -17,8 +12,6 @@ import { listening } from './start-error.js';
 export class Streams {
   private listener: StreamListener | undefined;
   private addresses: readonly ListenAddress[] = [];
-  /** Those of the last plan. */
-  private credentials: ServerCredentials | undefined;
 
   /**
    * @param option the option with the addresses
@@ -62,19 +55,11 @@ export class Streams {
     return {
       commit: () => {
         this.addresses = addresses;
-        this.exchange(listener, credentials);
+        listener.setCredentials(credentials);
         listener.keep(addresses);
       },
       abandon: () => void listener.set(before),
     };
-  }
-
-  /** With the same ones again, the tickets of clients would not be taken any more. */
-  private exchange(listener: StreamListener, next: ServerCredentials | undefined): void {
-    const { credentials } = this;
-    this.credentials = next;
-    if (credentials?.cert === next?.cert && credentials?.key === next?.key) return;
-    listener.setCredentials(next);
   }
 
   /** Accepts no new sessions; open ones are answered. */

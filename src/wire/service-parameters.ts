@@ -1,7 +1,8 @@
 // Service parameters (RFC 9460 §2.2, RFC 9461 §5): how a resolver is reached. They come in SVCB records (RFC 9462) and
 // in DHCP options (RFC 9463).
 
-import { addressText } from '../base/address.js';
+import { addressOctets, addressText } from '../base/address.js';
+import { putU16 } from '../base/octets.js';
 
 /** The parameters that are supported here. */
 export interface ServiceParameters {
@@ -17,8 +18,8 @@ export interface ServiceParameters {
 
 const KEY = { MANDATORY: 0, ALPN: 1, NO_DEFAULT_ALPN: 2, PORT: 3, IPV4HINT: 4, IPV6HINT: 6, DOHPATH: 7 } as const;
 const UNDERSTOOD: ReadonlySet<number> = new Set(Object.values(KEY));
-/** The most addresses and ALPN ids that are read. */
-const MOST_HINTS = 4;
+/** The most addresses of a family and ALPN ids that are read. */
+export const MOST_HINTS = 4;
 const MOST_ALPN = 16;
 
 /** The mandatory keys of a value. */
@@ -77,4 +78,26 @@ function alpnIds(octets: Buffer, start: number, end: number): readonly string[] 
     at = next;
   }
   return ids;
+}
+
+/** Writes parameters, their keys in ascending order (RFC 9460 §2.2). Hints are written in their order. */
+export function writeServiceParameters({ alpn, port, hints, dohpath }: ServiceParameters): Buffer {
+  const addresses = hints.flatMap(each => addressOctets(each) ?? []);
+  const ofFamily = (bytes: number): Buffer => Buffer.concat(addresses.filter(({ length }) => length === bytes));
+  return Buffer.concat([
+    parameter(KEY.ALPN, Buffer.concat(alpn.map(id => Buffer.concat([Buffer.from([id.length]), Buffer.from(id)])))),
+    ...(port === undefined ? [] : [parameter(KEY.PORT, Buffer.from([port >> 8, port & 255]))]),
+    parameter(KEY.IPV4HINT, ofFamily(4)),
+    parameter(KEY.IPV6HINT, ofFamily(16)),
+    ...(dohpath === undefined ? [] : [parameter(KEY.DOHPATH, Buffer.from(dohpath))]),
+  ]);
+}
+
+/** One parameter; nothing if its value is empty. */
+function parameter(key: number, value: Buffer): Buffer {
+  if (value.length === 0) return value;
+  const head = Buffer.alloc(4);
+  putU16(head, 0, key);
+  putU16(head, 2, value.length);
+  return Buffer.concat([head, value]);
 }

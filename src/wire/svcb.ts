@@ -1,6 +1,7 @@
 // SVCB and HTTPS RDATA (RFC 9460), which dns-packet does not support. Used for display, and for designated resolvers
 // (RFC 9461, RFC 9462).
 
+import { putU16 } from '../base/octets.js';
 import { characterStrings, quoted, unquoted } from './character-string.js';
 import { nameToText, readName } from './name.js';
 
@@ -17,6 +18,13 @@ const KEYS: readonly string[] = [
   'ohttp',
 ];
 const keyToText = (key: number): string => KEYS[key] ?? `key${key}`;
+
+/** SVCB RDATA (RFC 9460 §2.2). @param target wire form @param parameters as they are written (wire/service-parameters) */
+export function svcbRdata(priority: number, target: Buffer, parameters: Buffer): Buffer {
+  const head = Buffer.alloc(2);
+  putU16(head, 0, priority);
+  return Buffer.concat([head, target, parameters]);
+}
 
 /** SVCB RDATA in presentation form (RFC 9460 §2.1), or undefined if it is malformed. */
 export function svcbToText(message: Buffer, start: number, end: number): string | undefined {

@@ -15,7 +15,7 @@ import {
 } from '../../src/base/overview.js';
 import { wallMs } from '../../src/base/time.js';
 import { notReady, statusData, statusLine, statusText } from '../../src/control/status.js';
-import { addressOverview, overviewOf, serverOverview } from '../fixtures/overview.js';
+import { addressOverview, certificateOverview, overviewOf, serverOverview } from '../fixtures/overview.js';
 
 const servers = (
   address: Partial<AddressOverview>,
@@ -131,6 +131,18 @@ const CASES: Readonly<Record<FindingId, readonly [Partial<Facts>, level: string,
     /open http:\/\/login\.test\/ in a browser/,
   ],
   config_refused: [{ reload: { taken: false, takenMs: 0 } }, 'weak', /file was refused/, /check-config/],
+  certificate_refused: [
+    { certificates: [certificateOverview({ refused: '/key.pem cannot be used' })] },
+    'weak',
+    /^a new certificate for clients is not used.*: \/key\.pem cannot be used$/,
+    /correct the files/,
+  ],
+  certificate_dates: [
+    { certificates: [certificateOverview({ validity: 'ends_soon', leftMs: 90_000_000 })] },
+    'weak',
+    /^the certificate for clients \(\/cert\.pem\) ends in 1 d 1 h$/,
+    /renew it/,
+  ],
   unserved: [{ unserved: ['HTTP: no address [::1]:9153 yet (metrics.listen)'] }, 'weak', /metrics\.listen/],
   lists: [
     {

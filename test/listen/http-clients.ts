@@ -79,7 +79,7 @@ export async function httpsListening(t: Test, { cleartext = false, isProxy = () 
     path: () => '/dns-query',
     isShared: () => true,
   });
-  const parts = { turns, observer, table, mayAsk: () => true, isProxy };
+  const parts = { turns, observer, clock, table, mayAsk: () => true, isProxy };
   const listener = streamListener(protocol, parts, cleartext ? undefined : identity);
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());

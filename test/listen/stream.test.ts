@@ -44,6 +44,8 @@ function heldFront() {
 /** Bounds that differ from the usual ones. */
 type Bounds = Partial<SessionLimits & Pick<TableParts, 'idleMs' | 'max' | 'maxPerClient'>>;
 
+const room = () => ({ turns: new Turns(), memory: new Memory() });
+
 async function listening(t: Test, bounds: Bounds) {
   const held = heldFront();
   const { observer, count } = recorder();
@@ -52,8 +54,9 @@ async function listening(t: Test, bounds: Bounds) {
   const listener = tcpListener({
     front: held.front,
     observer,
+    clock: systemClock,
     table,
-    ...{ turns: new Turns(), memory: new Memory() },
+    ...room(),
     mayAsk: address => allowed(address),
     limits: { ...SESSION_LIMITS, ...bounds },
   });
@@ -359,7 +362,7 @@ await t.test('a certificate is exchanged without touching a session', async t =>
   const ca = authority();
   const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
   const listener = tlsListener(
-    { front: held.front, observer, table, mayAsk: () => true, turns: new Turns(), memory: new Memory() },
+    { ...{ front: held.front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
     named('one.example'),
   );
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
@@ -394,7 +397,7 @@ await t.test('handshakes that are not finished count as sessions, and have their
   const held = heldFront();
   const table = new SessionTable({ observer, clock: systemClock, max: 5, maxPerClient: 5, idleMs: 600 });
   const tls = tlsListener(
-    { front: held.front, observer, table, mayAsk: () => true, turns: new Turns(), memory: new Memory() },
+    { ...{ front: held.front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
     certificate({ common: 'a', names: ['a'], issuer: authority() }),
   );
   await tls.set([{ address: '127.0.0.1', port: 0 }]);
@@ -422,7 +425,7 @@ await t.test('a client of TLS 1.2 that renegotiates gets no second handshake', a
   const { observer } = recorder();
   const table = new SessionTable({ observer, clock: systemClock, max: 5 });
   const tls = tlsListener(
-    { front: heldFront().front, observer, table, mayAsk: () => true, turns: new Turns(), memory: new Memory() },
+    { ...{ front: heldFront().front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
     certificate({ common: 'a', names: ['a'], issuer: authority() }),
   );
   await tls.set([{ address: '127.0.0.1', port: 0 }]);

@@ -101,6 +101,36 @@ await t.test('a link that leads elsewhere, and a file that a link leads to', asy
   t.equal(changes.length, 3);
 });
 
+await t.test('a link to a directory in the path, and a directory that another one replaces', async t => {
+  const { at, watch, changes } = setUp(t);
+  for (const name of ['a', 'b', 'c']) {
+    mkdirSync(at(name));
+    writeFileSync(join(at(name), 'file'), name);
+  }
+  symlinkSync('a', at('current'));
+  watch.follow([at('current/file')]);
+  for (const [i, name] of ['b', 'a'].entries()) {
+    symlinkSync(name, at('current.new'));
+    renameSync(at('current.new'), at('current'));
+    await sleep(500);
+    t.equal(changes.length, 2 * i + 1, `now ${name}`);
+    writeFileSync(join(at(name), 'file'), `${name}2`);
+    await sleep(500);
+    t.equal(changes.length, 2 * i + 2, 'the directory that it leads to now is watched');
+  }
+  renameSync(at('a'), at('old'));
+  renameSync(at('c'), at('a'));
+  await sleep(500);
+  t.equal(changes.length, 5);
+  writeFileSync(join(at('a'), 'file'), 'c2');
+  await sleep(500);
+  t.equal(changes.length, 6);
+  watch.follow([at('loop')]);
+  symlinkSync('loop', at('loop'));
+  await sleep(500);
+  t.equal(changes.length, 6, 'links that lead to themselves end somewhere');
+});
+
 await t.test('other files can be watched; a directory that cannot be watched is reported once', async t => {
   const { at, watch, changes, troubles } = setUp(t);
   watch.follow([at('cert'), at('nowhere/file')]);

@@ -63,7 +63,11 @@ await t.test('where there are groups of clients, caches that they share must not
   tested.take({ ...plan, path: '/q', proxies: [] });
   const table = new SessionTable({ clock: systemClock, observer, max: 10 });
   const protocol = await tested.protocol({ front, turns, observer, clock: systemClock });
-  const listener = streamListener(protocol, { observer, turns, table, ...tested.forConnections }, undefined);
+  const listener = streamListener(
+    protocol,
+    { observer, turns, clock: systemClock, table, ...tested.forConnections },
+    undefined,
+  );
   t.teardown(() => listener.destroy());
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   const shown = async (): Promise<string | undefined> =>

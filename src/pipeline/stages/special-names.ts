@@ -1,9 +1,16 @@
 // Answers special-use names here (RFC 6761, RFC 6303): they mean nothing in the public DNS, and asking for them tells others what
-// is in this network.
+// is in this network. Where this daemon offers DNS over TLS and over HTTPS is answered here, too (RFC 9462).
 
 import type { AgeSec, WallSec } from '../../base/time.js';
 import { addressOfReverse, isInPrefix, type Nat64Prefix } from '../../policy/nat64.js';
 import type { LocalTable } from '../../policy/local/table.js';
+import {
+  DESIGNATION_TTL_SEC,
+  designatedNames,
+  designationRecords,
+  isAboutResolver,
+  type OwnDesignation,
+} from '../../policy/own-designation.js';
 import {
   isOfParent,
   type SpecialAnswer,
@@ -12,7 +19,7 @@ import {
   specialZoneOf,
 } from '../../policy/special-names.js';
 import { compose, questionName } from '../../wire/compose.js';
-import { isAtOrBelow } from '../../wire/name.js';
+import { isAtOrBelow, nameFromText } from '../../wire/name.js';
 import { nameInKey } from '../../wire/query.js';
 import { DENIAL_TTL_SEC, denialMessage, soaRecord, type StoredMessage } from '../../wire/reply.js';
 import { TYPE } from '../../wire/rrtype.js';
@@ -33,6 +40,8 @@ export interface SpecialParts {
 /** The parts that the stage uses. */
 export interface SpecialNamesParts extends SpecialParts {
   readonly localNames: () => LocalTable;
+  /** What clients are told about us; undefined: nothing. */
+  readonly designation: () => OwnDesignation | undefined;
   readonly wallNow: () => WallSec;
   readonly ageNow: () => AgeSec;
 }
@@ -60,6 +69,8 @@ function isTranslated(query: Query, prefix: Nat64Prefix | undefined): boolean {
 export function specialNames(parts: SpecialNamesParts): Stage {
   const { localNames, wallNow, ageNow } = parts;
   return next => (query, settle) => {
+    const designation = designationFor(parts, query);
+    if (designation !== undefined) return settle(designated(query, designation, ageNow()));
     const zone = specialZoneFor(parts, query);
     if (zone === undefined) return next(query, settle);
     const name = nameInKey(query.key);
@@ -70,6 +81,23 @@ export function specialNames(parts: SpecialNamesParts): Stage {
     if (!isFixed && !table.isEmpty && table.has(name, wallNow())) return next(query, settle);
     settle(answerOf(query, zone, specialAnswer(zone, name, query.type), ageNow()));
   };
+}
+
+/** What this daemon tells about itself, if that is what a query is about. */
+function designationFor(
+  { designation }: Pick<SpecialNamesParts, 'designation'>,
+  query: Query,
+): OwnDesignation | undefined {
+  const name = nameInKey(query.key);
+  if (!isAboutResolver(name, query.type)) return undefined;
+  const own = designation();
+  const isMeant = (text: string): boolean => nameFromText(text)?.toString('latin1') === name;
+  return own !== undefined && designatedNames(own).some(isMeant) ? own : undefined;
+}
+
+function designated({ question }: Query, designation: OwnDesignation, ageNow: AgeSec): Answer {
+  const message = compose(question, designationRecords(designation, questionName(question)), { compress: true });
+  return Answer.known({ message, ttlSec: DESIGNATION_TTL_SEC, negative: false, ageNow });
 }
 
 function answerOf(query: Query, zone: SpecialZone, answer: SpecialAnswer, ageNow: AgeSec): Answer {

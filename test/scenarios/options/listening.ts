@@ -11,7 +11,7 @@ import { freePort } from '../../fixtures/free-port.js';
 import type { Json, Rig } from '../../fixtures/rig.js';
 import { loadLibc } from '../../../src/os/libc.js';
 import { framed, frameReader } from '../../../src/wire/frame.js';
-import type { Row, Scene } from './row.js';
+import type { Row } from './row.js';
 import { Workers } from './workers.js';
 
 const LOOPBACK = '127.0.0.1';
@@ -144,7 +144,7 @@ const listen = (title: string, before: readonly number[], after: readonly number
 const shown = (
   title: string,
   options: readonly string[],
-  change: (rig: Rig, one: Identity, two: Identity) => Pick<Scene, 'apply'> & { before: Json; after: Json; same?: true },
+  change: (rig: Rig, one: Identity, two: Identity) => { before: Json; after: Json; same?: true },
 ): Row => ({
   title: `listen_tls: ${title}`,
   options,
@@ -154,12 +154,11 @@ const shown = (
     const two = rig.issued('home.test');
     rig.file('one.pem', one.cert);
     rig.file('one.key', one.key);
-    const { apply, before, after, same } = change(rig, one, two);
+    const { before, after, same } = change(rig, one, two);
     const config = (files: Json): Json => ({ listen_tls: { addresses: [`${LOOPBACK}:${port}`], ...files } });
     let held: HeldSession | undefined;
     let first: string | undefined;
     return {
-      ...(apply === undefined ? {} : { apply }),
       before: config(before),
       after: config(after),
       facts: async () => {
@@ -181,18 +180,6 @@ const CERTIFICATES: readonly Row[] = [
     before: { certificate: rig.path('one.pem'), key: rig.path('one.key') },
     after: { certificate: rig.file('two.pem', two.cert), key: rig.file('two.key', two.key) },
   })),
-  shown('other contents of the same files', ['listen_tls.certificate', 'listen_tls.key'], (rig, one, two) => {
-    const files = { certificate: rig.path('live.pem'), key: rig.path('live.key') };
-    return {
-      apply: phase => {
-        const { cert, key } = phase === 'before' ? one : two;
-        rig.file('live.pem', cert);
-        rig.file('live.key', key);
-      },
-      before: files,
-      after: files,
-    };
-  }),
   shown('a certificate with its chain', ['listen_tls.certificate'], (rig, one) => ({
     before: { certificate: rig.path('one.pem'), key: rig.path('one.key') },
     after: { certificate: rig.file('chain.pem', one.cert + rig.ca.cert), key: rig.path('one.key') },
@@ -224,6 +211,26 @@ const TLS_ADDRESSES: Row = {
         before: { listening: [], answers: false },
         after: { listening: [`tls ${LOOPBACK} ${port}`], answers: true },
       },
+    };
+  },
+};
+
+const ANNOUNCE: Row = {
+  title: 'listen_tls.announce: true and false',
+  options: ['listen_tls.announce'],
+  scene: async rig => {
+    const port = await freePort();
+    const { cert, key } = rig.issued('home.test');
+    const files = { certificate: rig.file('home.pem', cert), key: rig.file('home.key', key) };
+    const config = (announce: boolean): Json => ({
+      listen_tls: { ...files, addresses: [`${LOOPBACK}:${port}`], announce },
+    });
+    const told = `1 home.test. alpn=dot port=${port} ipv4hint=127.0.0.1`;
+    return {
+      before: config(true),
+      after: config(false),
+      facts: async () => rig.answer('_dns.resolver.arpa', { type: 'SVCB' }),
+      expected: { before: `NOERROR ${told}`, after: 'NOERROR' },
     };
   },
 };
@@ -384,6 +391,7 @@ export const LISTENING: readonly Row[] = [
   listen('one more', [0], [0, 1], 0),
   listen('one more', [0], [0, 1], 1),
   TLS_ADDRESSES,
+  ANNOUNCE,
   ...CERTIFICATES,
   front('front.threads', { threads: 0 }, { threads: 1 }, [0, 1]),
   front('front.threads', { threads: 1 }, { threads: 2 }, [1, 2]),

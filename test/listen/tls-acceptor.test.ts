@@ -1,0 +1,141 @@
+// Handshakes of clients, with the real OpenSSL on both sides, and the keys of tickets under a clock that the test moves.
+
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect as tlsConnect, type SecureVersion, type TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import { TICKET_KEY_MS, TlsAcceptor } from '../../src/listen/tls-acceptor.js';
+import { authority, certificate } from '../fixtures/certificates.js';
+import { fakeClock } from '../fixtures/clock.js';
+
+const VERSIONS: readonly SecureVersion[] = ['TLSv1.2', 'TLSv1.3'];
+const ca = authority();
+const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
+
+async function serving(t: Test) {
+  const clock = fakeClock();
+  const acceptor = new TlsAcceptor(
+    // A client of TLS 1.3 gets its tickets with the first octets that it reads.
+    { clock, alpn: ['dot'], secured: socket => void socket.on('error', () => undefined).write('x') },
+    named('one.example'),
+  );
+  const sockets = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true }, socket => {
+    sockets.add(socket.on('error', () => socket.destroy()));
+    acceptor.accept(socket, handshake => void setImmediate(handshake));
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    acceptor.close();
+    server.close();
+    for (const each of sockets) each.destroy();
+  });
+  const address = server.address();
+  const port = address !== null && typeof address === 'object' ? address.port : 0;
+  return { acceptor, clock, port, sockets };
+}
+
+interface Session {
+  readonly resumed: boolean;
+  readonly name: unknown;
+  readonly ticket: Buffer | undefined;
+}
+
+/** One connection, until the server has said something. */
+async function connected(port: number, version: SecureVersion, offered?: Buffer): Promise<Session> {
+  return new Promise((resolve, reject) => {
+    let ticket: Buffer | undefined;
+    let hasData = false;
+    const socket: TLSSocket = tlsConnect({
+      ...{ host: '127.0.0.1', port, ca: ca.cert, checkServerIdentity: () => undefined },
+      ...{ minVersion: version, maxVersion: version, ALPNProtocols: ['dot'] },
+      ...(offered === undefined ? {} : { session: offered }),
+    });
+    const look = (): void => {
+      const resumed = socket.isSessionReused();
+      if (socket.destroyed || !hasData || (ticket === undefined && !resumed)) return;
+      // A session of TLS 1.2 that is resumed shows no certificate.
+      resolve({ resumed, name: resumed ? undefined : socket.getPeerCertificate().subject.CN, ticket });
+      socket.destroy();
+    };
+    socket.on('session', session => {
+      ticket = session;
+      look();
+    });
+    socket.on('error', reject);
+    socket.once('data', () => {
+      hasData = true;
+      look();
+    });
+  });
+}
+
+for (const version of VERSIONS) {
+  await t.test(`${version}: a ticket outlives an exchange of the certificate`, async t => {
+    const { acceptor, port } = await serving(t);
+    const first = await connected(port, version);
+    t.notOk(first.resumed);
+    acceptor.setCredentials(named('two.example'));
+    t.throws(() => acceptor.setCredentials({ cert: named('x').cert, key: named('y').key }), 'a key of another');
+    t.ok((await connected(port, version, first.ticket)).resumed);
+    t.equal((await connected(port, version)).name, 'two.example');
+  });
+
+  await t.test(`${version}: a ticket is accepted after one change of keys, and not after two`, async t => {
+    const { acceptor, clock, port } = await serving(t);
+    const { ticket } = await connected(port, version);
+    await clock.advance(TICKET_KEY_MS - 1);
+    t.ok((await connected(port, version, ticket)).resumed, 'before the first change');
+    await clock.advance(1);
+    t.ok((await connected(port, version, ticket)).resumed, 'after it');
+    acceptor.setCredentials(named('two.example'));
+    t.ok((await connected(port, version, ticket)).resumed, 'and after an exchange of the certificate');
+    t.equal((await connected(port, version)).name, 'two.example');
+    const later = await connected(port, version);
+    await clock.advance(TICKET_KEY_MS);
+    t.notOk((await connected(port, version, ticket)).resumed, 'after the second change');
+    t.ok((await connected(port, version, later.ticket)).resumed, 'a ticket of the key before is accepted');
+  });
+}
+
+await t.test('a first record that comes in pieces is waited for, and leads to the key of its ticket', async t => {
+  const { clock, port } = await serving(t);
+  const { ticket } = await connected(port, 'TLSv1.3');
+  await clock.advance(TICKET_KEY_MS);
+  // Between client and server: sends one octet at a time.
+  const slow = createServer(client => {
+    const server = connect(port, '127.0.0.1');
+    server.setNoDelay(true);
+    client.on('data', (octets: Buffer) => {
+      for (const octet of octets) server.write(Buffer.from([octet]));
+    });
+    server.pipe(client);
+    for (const each of [client, server]) each.on('error', () => undefined).on('close', () => server.destroy());
+  });
+  await new Promise<void>(resolve => slow.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => slow.close());
+  const address = slow.address();
+  const slowPort = address !== null && typeof address === 'object' ? address.port : 0;
+  t.ok((await connected(slowPort, 'TLSv1.3', ticket)).resumed);
+});
+
+await t.test(
+  'what is not TLS, and a connection that closes before it says anything, end without a session',
+  async t => {
+    const { port, sockets } = await serving(t);
+    for (const octets of ['', 'GET / HTTP/1.1\r\n\r\n', '\x16\x03\x01\xff\xff'.repeat(5), '\x16\x03\x01\x00']) {
+      const socket = connect(port, '127.0.0.1');
+      const closed = new Promise(resolve => socket.on('error', () => undefined).once('close', resolve));
+      socket.on('data', () => undefined);
+      socket.end(Buffer.from(octets, 'latin1'));
+      await closed;
+    }
+    for (let i = 0; i < 100 && [...sockets].some(each => !each.destroyed); i++) await sleep(20);
+    t.same(
+      [...sockets].map(each => each.destroyed),
+      [true, true, true, true],
+    );
+  },
+);
