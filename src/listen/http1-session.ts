@@ -16,6 +16,13 @@ import {
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import type { Occupant, Place } from './sessions.js';
 
+/** The status of what node:http cannot read; of everything else it is that one. */
+const MALFORMED = '400 Bad Request';
+const STATUS_OF: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+};
+
 /** Reads HTTP/1.1 from the connections that it is given. */
 export class Http1Reader {
   private readonly sessions = new WeakMap<Socket, Http1Session>();
@@ -27,6 +34,13 @@ export class Http1Reader {
       const session = this.sessions.get(request.socket);
       if (session === undefined) request.socket.destroy();
       else session.receive(request, response);
+    });
+    // By itself, node:http closes at once, and its response may never leave.
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (socket.writableEnded) return;
+      socket.end(`HTTP/1.1 ${STATUS_OF[error.code ?? ''] ?? MALFORMED}\r\nConnection: close\r\n\r\n`, () =>
+        socket.destroy(),
+      );
     });
     // What is left out could be the field in which a proxy says who asks. `maxHeaderSize` bounds all of them.
     this.server.maxHeadersCount = 0;
