@@ -82,7 +82,7 @@ special_names: { forward: [test] }
 metrics: { listen: "off" }
 dnssec: { mode: off }
 front: { threads: ${threads} }
-access: { per_client: 0 }
+access: { per_client: 0, sessions: ${4 * clients}, sessions_per_client: 0 }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
 `);
   return { port, pid: running.child.pid ?? 0, stop: () => running.stop() };

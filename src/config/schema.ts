@@ -455,6 +455,18 @@ export const schema = {
       200,
       'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get SERVFAIL. 0: no limit.',
     ),
+    sessions: option(
+      count(4, 20_000),
+      1000,
+      'The most sessions of clients over each of TCP, TLS and HTTPS, as far as open files allow. As they fill, idle ones are closed earlier, and the idlest makes room for the next one. One over TLS takes some 40 KiB of memory.',
+      { restart: true },
+    ),
+    sessions_per_client: option(
+      count(0, 20_000),
+      20,
+      'The most of them of one client, and half of them all if that is less; 0: only that. Its idlest makes room for its next one.',
+      { restart: true },
+    ),
     rate_limit: option(
       count(0, 1_000_000),
       0,

@@ -10,6 +10,7 @@ import { type MonoMs } from '../base/time.js';
 
 /** How long a session may be idle, as long as half of the table is free. */
 export const IDLE_MS = 10_000;
+/** The default of access.sessions_per_client. */
 const MAX_SESSIONS_PER_CLIENT = 20;
 /** The reply octets that all sessions of one client may leave unread. */
 const MAX_OWED_PER_CLIENT_BYTES = 1 << 22;

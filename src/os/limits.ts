@@ -17,8 +17,14 @@ export interface ConnectionCaps {
   readonly upstream: number;
 }
 
-/** The most that is ever needed. */
-export const MAX_CAPS: ConnectionCaps = { tcp: 1000, tls: 1000, https: 1000, http: 64, control: 16, upstream: 128 };
+/** The most that is ever needed besides sessions. */
+const OTHERS = { http: 64, control: 16, upstream: 128 };
+
+/** The most that is ever needed. @param sessions of clients over each transport (access.sessions) */
+export const mostCaps = (sessions: number): ConnectionCaps => ({
+  ...{ tcp: sessions, tls: sessions, https: sessions },
+  ...OTHERS,
+});
 /** The fewest that work, whatever the limit. */
 const LEAST_CAPS: ConnectionCaps = { tcp: 2, tls: 2, https: 2, http: 1, control: 1, upstream: 2 };
 /**
@@ -53,21 +59,23 @@ export function openFiles(): OpenFiles {
  * Divides the descriptors.
  * @param threads front threads
  * @param listeners addresses that are listened on, for each transport
+ * @param sessions the most sessions of clients that are wanted over each transport
  * @returns `words` if there are fewer than needed: a sentence for the log
  */
 export function connectionCaps(
   { limit, open }: OpenFiles,
   threads: number,
   listeners: number,
+  sessions: number,
 ): { readonly caps: ConnectionCaps; readonly words: string | undefined } {
-  if (limit === undefined) return { caps: MAX_CAPS, words: undefined };
-  const { tcp: each, http: mostHttp, control: mostControl, upstream: mostUpstream } = MAX_CAPS;
-  const wanted = 3 * each + mostHttp + mostControl + mostUpstream;
+  const most = mostCaps(sessions);
+  if (limit === undefined) return { caps: most, words: undefined };
+  const wanted = 3 * sessions + OTHERS.http + OTHERS.control + OTHERS.upstream;
   const fixed = open + RESERVED + RESERVED_PER_THREAD * threads + RESERVED_PER_LISTENER * listeners;
   const left = limit - fixed;
-  if (left >= wanted) return { caps: MAX_CAPS, words: undefined };
+  if (left >= wanted) return { caps: most, words: undefined };
   const share = (of: keyof ConnectionCaps): number =>
-    Math.max(LEAST_CAPS[of], Math.floor((MAX_CAPS[of] * Math.max(0, left)) / wanted));
+    Math.max(LEAST_CAPS[of], Math.floor((most[of] * Math.max(0, left)) / wanted));
   const [http, control] = [share('http'), share('control')];
   // Without servers no query is answered, so they get more than their share if there are few descriptors.
   const upstream = Math.max(share('upstream'), Math.min(8, Math.floor(left / 3)));
@@ -76,7 +84,7 @@ export function connectionCaps(
   return {
     caps: { tcp, tls, https, http, control, upstream },
     words:
-      `at most ${limit} files may be open (RLIMIT_NOFILE): ${tcp} sessions of clients over TCP in place of ${MAX_CAPS.tcp}, ${tls} over TLS and ${https} over HTTPS in place of as many, ` +
+      `at most ${limit} files may be open (RLIMIT_NOFILE): ${tcp} sessions of clients over TCP in place of ${sessions}, ${tls} over TLS and ${https} over HTTPS in place of as many, ` +
       `${http} HTTP and ${control} control connections, and room for ${upstream} connections to servers; for all, allow ${fixed + wanted} (LimitNOFILE=, ulimit -n)`,
   };
 }

@@ -10,10 +10,13 @@ import type { ListenersPlan } from './plan.js';
 export const MAX_INFLIGHT = 2000;
 
 /** The connections that there is room for. If there are fewer than needed, one log line says so. */
-export function capsFor({ threads, addresses, tlsAddresses, https }: ListenersPlan, log: Log): ConnectionCaps {
+export function capsFor(
+  { threads, addresses, tlsAddresses, https, sessions }: ListenersPlan,
+  log: Log,
+): ConnectionCaps {
   const streams = tlsAddresses.length + https.addresses.length;
   const listeners = (threads > 0 ? addresses.length : onTheirOwn(addresses)) + streams;
-  const { caps, words } = connectionCaps(openFiles(), threads, listeners);
+  const { caps, words } = connectionCaps(openFiles(), threads, listeners, sessions.most);
   if (words !== undefined) log.warn({ ...caps }, words);
   return caps;
 }

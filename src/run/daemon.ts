@@ -87,12 +87,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   await listeners.start(plan);
   snapshot.start();
   await web.start(plan);
-  const following = opened.add(
-    new Following({
-      ...{ ...common, reload, followers: [listeners, web] },
-      listening: () => listeningTexts(overview()),
-    }),
-  );
+  const listening = (): readonly string[] => listeningTexts(overview());
+  const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));
   fileReload.follow(plan);
   certificates.follow();
   const commands = controlCommands({

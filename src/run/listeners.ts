@@ -44,6 +44,8 @@ export interface ListenersParts {
   readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
+  /** The most sessions of one client over each transport; 0: as many as one may have. */
+  readonly sessionsPerClient: number;
   /** The most sessions of clients over each transport. */
   readonly maxSessions: Readonly<Record<StreamTransport, number>>;
   /** Called when what they show or where they listen may be something else now. */
@@ -93,7 +95,10 @@ export class Listeners implements Follower {
   constructor(private readonly parts: ListenersParts) {
     const { front, observer, libc, clients, clock, maxSessions } = parts;
     this.workers = parts.workers;
-    const table = (transport: StreamTransport) => new SessionTable({ observer, clock, max: maxSessions[transport] });
+    const table = (transport: StreamTransport) => {
+      const max = maxSessions[transport];
+      return new SessionTable({ observer, clock, max, maxPerClient: mostPerClient(max, parts.sessionsPerClient) });
+    };
     this.tables = { tcp: table('tcp'), tls: table('tls'), https: table('https') };
     const mayAsk = (address: string) => clients.mayAsk(address);
     const room = { turns: new Turns(), memory: new Memory() };
@@ -298,6 +303,10 @@ export class Listeners implements Follower {
     void closed.finally(() => this.retiring.delete(host));
   }
 }
+
+/** One client must not take all sessions, however few there are. */
+const mostPerClient = (max: number, wanted: number): number =>
+  Math.max(1, Math.min(wanted === 0 ? max : wanted, max >> 1));
 
 const HTTPS_OPTION = 'listen_https.addresses';
 

@@ -161,6 +161,8 @@ export interface ListenersPlan {
   };
   /** Whether clients are told about the listener for DNS over TLS (RFC 9462). */
   readonly announce: boolean;
+  /** The most sessions over each transport, and of one client; 0: half of them. */
+  readonly sessions: { readonly most: number; readonly perClient: number };
   readonly threads: number;
   readonly io: Config['front']['io'];
   /** Undefined: no HTTP. */
@@ -291,6 +293,7 @@ export const addressesPlan = (config: Config): AddressesPlan => ({
     proxies: config.listen_https.proxies,
   },
   announce: config.listen_tls.announce,
+  sessions: { most: config.access.sessions, perClient: config.access.sessions_per_client },
   threads: config.front.threads,
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,

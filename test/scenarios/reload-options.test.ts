@@ -50,6 +50,8 @@ await t.test('every option that a reload brings into force has a row', async t =
 });
 
 const WAITING: Readonly<Record<string, (rig: Rig) => Json>> = {
+  'access.sessions': () => ({ access: { sessions: 500 } }),
+  'access.sessions_per_client': () => ({ access: { sessions_per_client: 5 } }),
   'cache.size': () => ({ cache: { size: '1MiB' } }),
   state_directory: rig => ({ state_directory: rig.path('elsewhere') }),
   'control.socket': rig => ({ control: { socket: rig.path('elsewhere.sock') } }),
