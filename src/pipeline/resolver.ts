@@ -9,6 +9,7 @@ import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { SharedAnswers } from '../cache/shared-answers.js';
 import type { Denials } from '../dnssec/denials.js';
+import type { Name } from '../dnssec/name.js';
 import type { LocalTable } from '../policy/local/table.js';
 import type { Matcher } from '../policy/access.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
@@ -97,6 +98,19 @@ export class Resolver {
   /** For how many seconds clients have been given stale answers because servers do not answer; undefined: they are not. */
   get staleSec(): number | undefined {
     return this.stale.troubleSec;
+  }
+
+  /**
+   * Forgets what is known about some names, and what needs it. Returns how many answers.
+   * @param isMeant called with names in wire form, lower case, one character per octet
+   */
+  forget(isMeant: (name: Name) => boolean): number {
+    const { answers, failures, denials, validations } = this.parts;
+    validations.forget(isMeant);
+    failures.forget(isMeant);
+    // A name may be in any gap.
+    denials.clear();
+    return answers.forget(isMeant);
   }
 
   /**

@@ -313,12 +313,7 @@ export class Resolution implements Live {
 
   /** Forgets the answers and zone states of some names. Returns how many answers. */
   forget(isMeant: (name: Name) => boolean): number {
-    this.validator.zones.forget(isMeant);
-    this.remembered.clear();
-    this.failures.forget(isMeant);
-    // A name may be in any gap.
-    this.denials.clear();
-    const forgotten = this.answers.forget(isMeant);
+    const forgotten = this.resolver.forget(isMeant);
     this.parts.sharedCache.forget();
     this.parts.forgotten();
     this.jobs.lookAgain();

@@ -119,6 +119,44 @@ await t.test('nor is a chain of trust that was: it is asked for again', async t 
   }
 });
 
+await t.test('a lookup that servers do not answer says nothing about the chain of trust on the disk', async t => {
+  const second = await restarted(10_000);
+  // The zone of this one is not known: its keys would have to be asked for.
+  const { says } = second.upstream;
+  second.upstream.says = (query, name) => (name === 'www.other.' ? says(query, name) : failure('connect'));
+  t.not(await told(second, 'www.other'), 'upstream secure');
+  second.upstream.says = () => failure('connect');
+  t.equal(await told(second, 'www.example'), 'cache secure');
+  t.equal(await told(second, 'www.plain'), 'cache insecure');
+});
+
+await t.test('a chain of trust on the disk that is wrong takes no other one with it', async t => {
+  const second = await restarted(
+    10_000,
+    record => {
+      if (record.kind !== 'lookup' || record.key.includes('example')) return record;
+      const payload = Buffer.from(record.payload);
+      // The signature of the last record: that there is no DS of other.
+      if (record.key.includes('other'))
+        payload.writeUInt8(payload.readUInt8(payload.length - 20) ^ 0x55, payload.length - 20);
+      return { ...record, payload };
+    },
+    ['www.example', 'www.other'],
+  );
+  t.match(await told(second, 'www.other'), 'secure');
+  second.upstream.says = () => failure('connect');
+  t.equal(await told(second, 'www.example'), 'cache secure');
+});
+
+await t.test('what is forgotten about a name leaves the chain of trust of others', async t => {
+  const second = await restarted(10_000);
+  second.resolver.forget(name => name === '\x03www\x07example\0' || name.endsWith('\x05plain\0'));
+  t.equal(await told(second, 'mail.example', 'MX'), 'upstream secure');
+  t.same(second.upstream.asked, ['mail.example.']);
+  t.match(await told(second, 'www.plain'), 'insecure');
+  t.ok(second.upstream.asked.includes('plain.'), 'and its own is asked for');
+});
+
 await t.test('without the chain of trust on the disk it is asked for', async t => {
   const second = await restarted(10_000, record => (record.kind === 'lookup' ? undefined : record));
   t.equal(await told(second, 'www.example'), 'cache secure');

@@ -120,6 +120,13 @@ export class Validations {
     probeSignatures({ lookups, strippers, servers }, serverId, anchor, keys, then);
   }
 
+  /** Forgets what was proven about some names. */
+  forget(isMeant: (name: Name) => boolean): void {
+    const { validator, remembered } = this.parts;
+    validator.zones.forget(isMeant);
+    remembered?.forget(isMeant);
+  }
+
   /** Forgets failures of servers. */
   forgetFailures(): void {
     this.strippers.forget();
