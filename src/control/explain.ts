@@ -24,7 +24,7 @@ export interface ExplainedRule {
 export type ExplainedBy =
   | { readonly at: DecidingStage }
   | { readonly at: 'rule'; readonly rule: ExplainedRule }
-  | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string }
+  | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string; readonly mustBeValidated: boolean }
   | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
   | { readonly at: 'upstream'; readonly servers: readonly string[] };
 
@@ -52,6 +52,9 @@ export interface Explanation {
 
 /** Explains a question, its name in lower case. */
 export type Explain = (type: number, question: Buffer, client: string) => Explanation;
+
+/** What is said of an answer that is in the cache since before a restart. */
+export const VALIDATED_AGAIN = 'it is from before the restart, and must be validated again';
 
 const CLIENT_OPTION = '--client';
 
@@ -118,6 +121,11 @@ const CHANGES: Partial<Record<ExplainedBy['at'], string>> = {
   firewall: 'its addresses are put into sets of the firewall (firewall_sets)',
 };
 
+function cacheText({ leftSec, upstream, mustBeValidated }: ExplainedBy & { readonly at: 'cache' }): string {
+  const from = upstream === '' ? '' : `; ${upstream} sent it`;
+  return `from the cache, for ${leftSec} s more${from}${mustBeValidated ? `; ${VALIDATED_AGAIN}` : ''}`;
+}
+
 function answerText(by: ExplainedBy): string {
   switch (by.at) {
     case 'any':
@@ -133,7 +141,7 @@ function answerText(by: ExplainedBy): string {
     case 'rule':
       return `${by.rule.action}, by ${ruleText(by.rule)}`;
     case 'cache':
-      return `from the cache, for ${by.leftSec} s more${by.upstream === '' ? '' : `; ${by.upstream} sent it`}`;
+      return cacheText(by);
     case 'route':
       return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked`;
     case 'upstream':

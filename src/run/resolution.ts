@@ -4,8 +4,7 @@ import type { Observer } from '../base/observer.js';
 import type { Overview, ServerOverview, ValidationOverview } from '../base/overview.js';
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
-import { AnswerCache } from '../cache/answers.js';
-import type { Entry } from '../cache/entry.js';
+import { AnswerCache, type Peeked } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
 import { signInWords } from '../control/health.js';
 import { Denials } from '../dnssec/denials.js';
@@ -178,6 +177,7 @@ export class Resolution implements Live {
       dnssecMode: () => this.plan.dnssec,
       remembered: this.remembered,
       restored: key => this.answers.doubtful(key, ageNow()),
+      disproved: key => this.answers.disprove(key),
     });
     this.nat64 = new Nat64Discovery({
       ...{ clock, upstream: upstreams.asked },
@@ -331,19 +331,22 @@ export class Resolution implements Live {
   }
 
   /** A fresh entry of the cache, which borrows its octets. @param hasRoutes whether routes are for those who ask */
-  cachedEntry(question: Buffer, hasRoutes: boolean): { readonly entry: Entry; readonly leftSec: number } | undefined {
+  cachedEntry(question: Buffer, hasRoutes: boolean): (Peeked & { readonly leftSec: number }) | undefined {
     const key = cacheKey(question, false);
-    const entry = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
-    const leftSec = entry === undefined ? 0 : Math.ceil(entry.ttlSec - (this.parts.ageNow() - entry.storedAt));
-    return entry === undefined || leftSec <= 0 ? undefined : { entry, leftSec };
+    const found = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
+    if (found === undefined) return undefined;
+    const { storedAt, ttlSec } = found.entry;
+    const leftSec = Math.ceil(ttlSec - (this.parts.ageNow() - storedAt));
+    return leftSec <= 0 ? undefined : { ...found, leftSec };
   }
 
   /** The answer to a question that is in the cache. */
   cachedAnswer(question: Buffer): CachedAnswer | undefined {
-    const entry = this.answers.peek(cacheKey(question, false));
-    if (entry === undefined) return undefined;
+    const found = this.answers.peek(cacheKey(question, false));
+    if (found === undefined) return undefined;
+    const { entry, isDoubtful } = found;
     const elapsedSec = this.parts.ageNow() - entry.storedAt;
-    return { ...entry, ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
+    return { ...entry, isDoubtful, ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
   }
 
   /** Forgets all failures: on another network, or with other servers, the questions may succeed. */

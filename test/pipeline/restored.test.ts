@@ -94,6 +94,43 @@ await t.test('time has passed: what has expired is stale, and never AD before it
   t.equal(await told(second, 'www.example'), 'cache secure');
 });
 
+await t.test(
+  'in an outage, what cannot be validated again is given all the same, without AD, fresh or expired',
+  async t => {
+    const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+    second.upstream.says = () => failure('connect');
+    const outcomes = second.ask('www.example');
+    await second.clock.advance(50);
+    t.match(outcomes, [{ entry: { verdict: 'unchecked' } }]);
+    const [first] = outcomes;
+    const errors = first?.at === 'answer' ? first.entry.extendedErrors : [];
+    t.same(errors, [{ infoCode: 0, text: 'known from before a restart, and not validated again yet' }]);
+    await second.clock.advance(400_000);
+    const later = second.ask('www.example');
+    await second.clock.advance(50);
+    t.match(later, [{ entry: { verdict: 'unchecked', extendedErrors: [{ infoCode: 3 }] } }]);
+  },
+);
+
+await t.test('a server that is silent: it is given when the client has waited long enough', async t => {
+  for (const clientTimeoutMs of [0, 1800]) {
+    const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+    second.settings.stale = { ...second.settings.stale, clientTimeoutMs };
+    second.upstream.says = () => 'waits';
+    const outcomes = second.ask('www.example');
+    t.equal(outcomes.length, clientTimeoutMs === 0 ? 1 : 0);
+    await second.clock.advance(clientTimeoutMs + 100);
+    t.match(outcomes, [{ origin: 'stale', entry: { verdict: 'unchecked' } }]);
+  }
+});
+
+await t.test('what can be validated again is, whatever the time that clients wait', async t => {
+  const second = await restarted(10_000);
+  second.settings.stale = { ...second.settings.stale, clientTimeoutMs: 0 };
+  second.upstream.says = () => 'waits';
+  t.equal(await told(second, 'www.example'), 'cache secure');
+});
+
 await t.test('an answer that was changed on the disk is not believed: the servers are asked', async t => {
   const second = await restarted(10_000, record => {
     if (record.kind !== 'answer') return record;
@@ -102,6 +139,10 @@ await t.test('an answer that was changed on the disk is not believed: the server
     if (at !== -1) payload[at] = 7;
     return { ...record, payload };
   });
+  const { says } = second.upstream;
+  second.upstream.says = () => failure('connect');
+  t.equal(await told(second, 'www.example'), 'connect', 'not even while servers do not answer');
+  second.upstream.says = says;
   t.equal(await told(second, 'www.example'), 'upstream secure');
   t.ok(second.upstream.asked.includes('www.example.'));
 });

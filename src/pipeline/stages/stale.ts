@@ -91,13 +91,15 @@ export class StaleAnswers {
     const failed = this.failed.entries === 0 ? undefined : this.failed.get(query.key);
     if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
     const since = this.forgotten;
-    if (clientTimeoutMs === 0) {
+    // One that has not expired must only be validated again, which mostly needs no server.
+    const hasExpired = now.entry.storedAt <= this.parts.ageNow();
+    if (clientTimeoutMs === 0 && hasExpired) {
       // The servers have not been asked yet.
       this.give(now, settle, false);
       return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
     }
     const waiting = new Waiting(this, query, settle);
-    this.parts.wheel.start(waiting, clientTimeoutMs);
+    if (clientTimeoutMs > 0) this.parts.wheel.start(waiting, clientTimeoutMs);
     next(query, outcome => {
       this.parts.wheel.stop(waiting);
       this.refreshed(query, outcome, since);
@@ -106,6 +108,8 @@ export class StaleAnswers {
       if (stale === undefined) waiting.settle(outcome);
       else this.give(stale, each => waiting.settle(each));
     });
+    // The servers have only just been asked.
+    if (clientTimeoutMs === 0 && !waiting.isOver) this.waitedEnough(waiting, false);
   };
 
   /** Forgets that servers have failed: others may be asked now. */
@@ -114,10 +118,10 @@ export class StaleAnswers {
     this.failed.clear();
   }
 
-  waitedEnough(waiting: Waiting): void {
+  waitedEnough(waiting: Waiting, isTrouble = true): void {
     // Meanwhile it may have been evicted: then the servers are waited for.
     const stale = this.answerTo(waiting.query);
-    if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome));
+    if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome), isTrouble);
   }
 
   private give(stale: Answer, settle: Settle, isTrouble = true): void {
@@ -140,7 +144,7 @@ export class StaleAnswers {
     const { mostSec, ttlSec, excluded } = this.parts.settings();
     if (query.purpose !== 'client' || mostSec === 0) return undefined;
     const ageNow = this.parts.ageNow();
-    const entry = this.parts.answers.expired(query.key, ageNow, mostSec);
+    const entry = this.parts.answers.fallback(query.key, ageNow, mostSec);
     if (entry === undefined) return undefined;
     if (excluded.length > 0 && excluded.some(zone => isAtOrBelow(query.name, zone))) return undefined;
     // What a zone says now is wrong. What it said before is still proven as long as its signatures are valid.

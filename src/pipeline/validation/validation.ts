@@ -158,8 +158,12 @@ export class Validation {
   /** Asks everything again, of other servers: one of them may have the true answer. */
   private retry(finding: 'bogus' | 'indeterminate', serverId: number): void {
     this.retried = true;
-    // If it is indeterminate, mostly a server has not answered, which says nothing about those of the last start.
-    if (finding === 'bogus' && this.used !== undefined) this.shared.parts.remembered?.delete(this.used);
+    // If it is indeterminate, mostly a server has not answered, which says nothing about what is known from the last start.
+    if (finding === 'bogus') {
+      const { remembered, disproved } = this.shared.parts;
+      if (this.used !== undefined) remembered?.delete(this.used);
+      if (serverId === SNAPSHOT) disproved?.(this.query.key);
+    }
     this.avoid = [...this.avoid, serverId];
     this.question.forget();
     this.waiting = undefined;

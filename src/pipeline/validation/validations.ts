@@ -46,6 +46,8 @@ export interface ValidationParts {
   readonly remembered?: RememberedLookups;
   /** The answer of before the restart to a question, which must be validated again. */
   readonly restored?: (key: string) => Entry | undefined;
+  /** Called with the key of such an answer that was found bogus. */
+  readonly disproved?: (key: string) => void;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
