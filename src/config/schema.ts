@@ -420,7 +420,7 @@ export const schema = {
     per_client: option(
       count(0, 2000),
       200,
-      'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get SERVFAIL. 0: no limit.',
+      'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get an expired answer or SERVFAIL. 0: no limit.',
     ),
     rate_limit: option(
       count(0, 1_000_000),

@@ -21,6 +21,7 @@ import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
 import type { SetFiller } from './set-filler.js';
 import type { Resolve, Stage } from './stage.js';
+import { admitted } from './stages/admitted.js';
 import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
@@ -228,6 +229,10 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     // Below `cached`: if a refresh has failed, the answer that is still valid must be given, not the failure. Above
     // `coalesced`: a client that repeats a failed question must not start another exchange with upstream.
     failedLately(parts),
+
+    // Below all that answers at once: what needs no server is never refused, and `stale` has an answer for those that are.
+    // Above `coalesced`: whoever joins a question waits for it, too.
+    admitted,
 
     // Around all expensive work, the question to the shared store included. Below `cached`: otherwise every hit would
     // enter and leave its table. Above `kept`: an answer is stored once, not once for each client that waits.

@@ -2,7 +2,7 @@
 
 import { type Bounded, bounded } from '../../base/bounded.js';
 import type { Observer } from '../../base/observer.js';
-import { isAnswerRcode, isDnssecFailure } from '../../base/outcome.js';
+import { type FailureCode, isAnswerRcode, isDnssecFailure } from '../../base/outcome.js';
 import { ageAfter, type AgeSec } from '../../base/time.js';
 import { Timed, type Wheel } from '../../base/wheel.js';
 import type { AnswerCache } from '../../cache/answers.js';
@@ -38,6 +38,8 @@ const RECHECK_SEC = 30;
 const PAUSE_SEC = 60;
 /** The most names whose refresh has failed lately. Beyond them, the servers are asked more often. */
 const MOST_FAILED = 4096;
+
+const REFUSED: ReadonlySet<FailureCode> = new Set<FailureCode>(['overload', 'client_overload']);
 
 /** A client that waits for an answer, while there is an expired one. */
 class Waiting extends Timed {
@@ -106,7 +108,7 @@ export class StaleAnswers {
       if (waiting.isOver) return;
       const stale = failsWith(outcome) ? this.answerTo(query, outcome) : undefined;
       if (stale === undefined) waiting.settle(outcome);
-      else this.give(stale, each => waiting.settle(each));
+      else this.give(stale, each => waiting.settle(each), !wasRefused(outcome));
     });
     // The servers have only just been asked.
     if (clientTimeoutMs === 0 && !waiting.isOver) this.waitedEnough(waiting, false);
@@ -134,7 +136,7 @@ export class StaleAnswers {
   private refreshed({ key }: Query, outcome: Outcome, since: number): void {
     if (failsWith(outcome)) {
       // A failure of before, given again, is no attempt.
-      if (since === this.forgotten && !isOld(outcome))
+      if (since === this.forgotten && !isOld(outcome) && !wasRefused(outcome))
         this.failed.set(key, { until: ageAfter(this.parts.ageNow(), RECHECK_SEC) }, 1);
     } else if (this.failed.entries > 0) this.failed.delete(key);
   }
@@ -153,6 +155,8 @@ export class StaleAnswers {
   }
 }
 
+/** No server was asked: there was no place to wait for one. */
+const wasRefused = (outcome: Outcome): boolean => outcome.at === 'failure' && REFUSED.has(outcome.code);
 const isOld = (outcome: Outcome): boolean =>
   outcome.at === 'failure' ? outcome.cached === true : outcome.origin === 'cache';
 const failsWith = (outcome: Outcome): boolean => outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode);
