@@ -3,6 +3,7 @@
 
 import type { Observer } from '../base/observer.js';
 import type { AgeSec } from '../base/time.js';
+import { leadsTo } from '../wire/alias-names.js';
 import { nameInKey } from '../wire/query.js';
 import { EntryCodec, ServerLabels } from './codec.js';
 import type { Entry } from './entry.js';
@@ -109,12 +110,14 @@ export class AnswerCache {
   }
 
   /**
-   * Forgets answers, and returns how many.
+   * Forgets answers about names, those that lead to them by an alias included, and returns how many.
    * @param isMeant called with each name in wire form, lower case, one character per octet
    */
   forget(isMeant: (name: string) => boolean): number {
     this.forgotten++;
-    return this.ring.deleteWhere(key => isMeant(nameInKey(key)));
+    const { ring, codec } = this;
+    const isMeantToo = (name: Buffer): boolean => isMeant(name.toString('latin1'));
+    return ring.deleteWhere((key, at) => isMeant(nameInKey(key)) || leadsTo(codec.read(ring, at), isMeantToo));
   }
 
   /** Forgets the answers that a name or a type does not exist, and returns how many. */

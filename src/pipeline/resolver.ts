@@ -119,9 +119,14 @@ export class Resolver {
    * slept, after servers were replaced or connected to again, and after the portal window has closed.
    */
   forgetFailures(): void {
+    this.forgetFailedQuestions();
+    this.parts.validations.forgetFailures();
+  }
+
+  /** Forgets which questions have failed, and nothing about servers. Must be called when verdicts may be others now. */
+  forgetFailedQuestions(): void {
     this.parts.failures.clear();
     this.stale.forgetFailures();
-    this.parts.validations.forgetFailures();
   }
 }
 

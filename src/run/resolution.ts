@@ -320,6 +320,15 @@ export class Resolution implements Live {
     return forgotten;
   }
 
+  /**
+   * A negative trust anchor came or went: verdicts about names there are void. Failures do not say which aliases led to
+   * them, so all are forgotten.
+   */
+  negativeChanged(name: Name): void {
+    this.forget(each => isWithin(each, name));
+    this.resolver.forgetFailedQuestions();
+  }
+
   /** Forgets denials. Returns how many. */
   forgetNegative(): number {
     this.denials.clear();
@@ -430,7 +439,7 @@ export class Resolution implements Live {
       this.forget(() => true);
       // Questions in flight do not store zone states any more, either.
       this.validator.zones.clear();
-    } else for (const name of changed) this.forget(each => isWithin(each, name));
+    } else for (const name of changed) this.negativeChanged(name);
     // Replies that are ready are given without a look at the portal's names, and as the options of before made them.
     this.parts.forgotten();
     this.forgetFailures();
