@@ -52,6 +52,7 @@ export class AnswerCache {
    * What may be given when servers do not answer: an entry that `get` refuses, because it has expired, at most `mostSec`
    * ago, or because it comes from a snapshot and must be validated again. It borrows memory until the next `put`. That it
    * was asked for is remembered: it stays while others go.
+   * @param mostSec 0: none that has expired
    */
   fallback(key: string, ageNow: AgeSec, mostSec: number): Entry | undefined {
     const { ring, codec } = this;
@@ -59,7 +60,7 @@ export class AnswerCache {
     if (at === -1) return undefined;
     const pastSec = ageNow - codec.storedAt(ring, at) - codec.ttlSec(ring, at);
     const isDoubtful = this.isDoubtful(at);
-    if ((pastSec < 0 && !isDoubtful) || pastSec > mostSec) return undefined;
+    if (pastSec < 0 ? !isDoubtful : mostSec === 0 || pastSec > mostSec) return undefined;
     ring.touch(at);
     const entry = codec.read(ring, at);
     return isDoubtful ? { ...entry, verdict: 'unchecked' } : entry;

@@ -362,7 +362,7 @@ export const schema = {
       domainName,
       [],
       1024,
-      'Zones whose names get no stale answers, for example of dynamic addresses.',
+      'Zones whose names get no stale answers, nor do aliases that lead to them; for example of dynamic addresses.',
       {
         example: ['dyn.example'],
       },

@@ -10,6 +10,7 @@ import { ageSec } from '../../src/base/time.js';
 import type { Outcome } from '../../src/pipeline/answer.js';
 import { type FakeClock, fakeClock } from '../fixtures/clock.js';
 import { withNsec3 } from '../fixtures/nsec3-answers.js';
+import { wireName } from '../fixtures/records.js';
 import { resolving, type Resolving } from '../fixtures/resolving.js';
 import { type SignedTree, signedTree } from '../fixtures/signed-records.js';
 
@@ -109,6 +110,20 @@ await t.test(
     const later = second.ask('www.example');
     await second.clock.advance(50);
     t.match(later, [{ entry: { verdict: 'unchecked', extendedErrors: [{ infoCode: 3 }] } }]);
+  },
+);
+
+await t.test(
+  'what has not expired is no stale answer: cache.serve_stale and stale_exclude are about others',
+  async t => {
+    for (const settings of [{ mostSec: 0 }, { excluded: [wireName('example')] }]) {
+      const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+      second.settings.stale = { ...second.settings.stale, ...settings };
+      second.upstream.says = () => failure('connect');
+      t.equal(await told(second, 'www.example'), 'stale unchecked');
+      await second.clock.advance(290_000 - 50);
+      t.equal(await told(second, 'www.example'), 'connect', 'from its end on they count');
+    }
   },
 );
 

@@ -6,6 +6,8 @@ import { type FailureCode, isAnswerRcode, isDnssecFailure } from '../../base/out
 import { ageAfter, type AgeSec } from '../../base/time.js';
 import { Timed, type Wheel } from '../../base/wheel.js';
 import type { AnswerCache } from '../../cache/answers.js';
+import type { Entry } from '../../cache/entry.js';
+import { leadsTo } from '../../wire/alias-names.js';
 import { isAtOrBelow } from '../../wire/name.js';
 import { Answer, isProven, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
@@ -94,8 +96,7 @@ export class StaleAnswers {
     if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
     const since = this.forgotten;
     // One that has not expired must only be validated again, which mostly needs no server.
-    const hasExpired = now.entry.storedAt <= this.parts.ageNow();
-    if (clientTimeoutMs === 0 && hasExpired) {
+    if (clientTimeoutMs === 0 && hasExpired(now.entry, this.parts.ageNow())) {
       // The servers have not been asked yet.
       this.give(now, settle, false);
       return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
@@ -144,15 +145,23 @@ export class StaleAnswers {
   /** The stale answer to a query. @param failure why there is no other one */
   private answerTo(query: Query, failure?: Outcome): Answer | undefined {
     const { mostSec, ttlSec, excluded } = this.parts.settings();
-    if (query.purpose !== 'client' || mostSec === 0) return undefined;
+    if (query.purpose !== 'client') return undefined;
     const ageNow = this.parts.ageNow();
     const entry = this.parts.answers.fallback(query.key, ageNow, mostSec);
     if (entry === undefined) return undefined;
-    if (excluded.length > 0 && excluded.some(zone => isAtOrBelow(query.name, zone))) return undefined;
+    if (excluded.length > 0 && hasExpired(entry, ageNow) && isExcluded(query, entry, excluded)) return undefined;
     // What a zone says now is wrong. What it said before is still proven as long as its signatures are valid.
     const isBogus = failure?.at === 'failure' && isDnssecFailure(failure.code);
     return isBogus && !isProven(entry, ageNow) ? undefined : Answer.stale(entry, ttlSec, ageNow);
   }
+}
+
+const hasExpired = ({ storedAt, ttlSec }: Entry, ageNow: AgeSec): boolean => ageNow - storedAt >= ttlSec;
+
+/** Whether a name of an answer is in one of the zones: the one that was asked for, or one that an alias leads to. */
+function isExcluded({ name }: Query, entry: Entry, zones: readonly Buffer[]): boolean {
+  const isIn = (each: Buffer): boolean => zones.some(zone => isAtOrBelow(each, zone));
+  return isIn(name) || leadsTo(entry, isIn);
 }
 
 /** No server was asked: there was no place to wait for one. */
