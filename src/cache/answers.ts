@@ -3,11 +3,19 @@
 
 import type { Observer } from '../base/observer.js';
 import type { AgeSec } from '../base/time.js';
+import { leadsTo } from '../wire/alias-names.js';
 import { nameInKey } from '../wire/query.js';
 import { EntryCodec, ServerLabels } from './codec.js';
 import type { Entry } from './entry.js';
 import type { SnapshotRecord } from './snapshot.js';
 import { Ring } from './ring.js';
+
+/** An entry, for those who only look. */
+export interface Peeked {
+  readonly entry: Entry;
+  /** Whether it comes from a snapshot, and must be validated again before it is given as validated. */
+  readonly isDoubtful: boolean;
+}
 
 /** Answers by question key. */
 export class AnswerCache {
@@ -41,18 +49,21 @@ export class AnswerCache {
   }
 
   /**
-   * An entry that has expired, at most `mostSec` ago, or undefined. It borrows memory until the next `put`. That it was
-   * asked for is remembered: it stays while others go.
+   * What may be given when servers do not answer: an entry that `get` refuses, because it has expired, at most `mostSec`
+   * ago, or because it comes from a snapshot and must be validated again. It borrows memory until the next `put`. That it
+   * was asked for is remembered: it stays while others go.
+   * @param mostSec 0: none that has expired
    */
-  expired(key: string, ageNow: AgeSec, mostSec: number): Entry | undefined {
+  fallback(key: string, ageNow: AgeSec, mostSec: number): Entry | undefined {
     const { ring, codec } = this;
     const at = ring.find(key);
     if (at === -1) return undefined;
     const pastSec = ageNow - codec.storedAt(ring, at) - codec.ttlSec(ring, at);
-    if (pastSec < 0 || pastSec > mostSec) return undefined;
+    const isDoubtful = this.isDoubtful(at);
+    if (pastSec < 0 ? !isDoubtful : mostSec === 0 || pastSec > mostSec) return undefined;
     ring.touch(at);
     const entry = codec.read(ring, at);
-    return this.isDoubtful(at) ? { ...entry, verdict: 'unchecked' } : entry;
+    return isDoubtful ? { ...entry, verdict: 'unchecked' } : entry;
   }
 
   /** A fresh entry of a snapshot that must be validated again before it counts as validated. It borrows memory. */
@@ -100,12 +111,14 @@ export class AnswerCache {
   }
 
   /**
-   * Forgets answers, and returns how many.
+   * Forgets answers about names, those that lead to them by an alias included, and returns how many.
    * @param isMeant called with each name in wire form, lower case, one character per octet
    */
   forget(isMeant: (name: string) => boolean): number {
     this.forgotten++;
-    return this.ring.deleteWhere(key => isMeant(nameInKey(key)));
+    const { ring, codec } = this;
+    const isMeantToo = (name: Buffer): boolean => isMeant(name.toString('latin1'));
+    return ring.deleteWhere((key, at) => isMeant(nameInKey(key)) || leadsTo(codec.read(ring, at), isMeantToo));
   }
 
   /** Forgets the answers that a name or a type does not exist, and returns how many. */
@@ -116,9 +129,15 @@ export class AnswerCache {
   }
 
   /** The entry under a key, fresh or not, without counting. It borrows memory. */
-  peek(key: string): Entry | undefined {
+  peek(key: string): Peeked | undefined {
     const at = this.ring.find(key);
-    return at === -1 ? undefined : this.codec.read(this.ring, at);
+    return at === -1 ? undefined : { entry: this.codec.read(this.ring, at), isDoubtful: this.isDoubtful(at) };
+  }
+
+  /** Forgets the entry under a key if it comes from a snapshot: what it says is wrong. */
+  disprove(key: string): void {
+    const at = this.ring.find(key);
+    if (at !== -1 && this.isDoubtful(at)) this.ring.delete(key);
   }
 
   clear(): void {

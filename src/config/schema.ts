@@ -395,7 +395,7 @@ export const schema = {
       domainName,
       [],
       1024,
-      'Zones whose names get no stale answers, for example of dynamic addresses.',
+      'Zones whose names get no stale answers, nor do aliases that lead to them; for example of dynamic addresses.',
       {
         example: ['dyn.example'],
       },
@@ -453,7 +453,7 @@ export const schema = {
     per_client: option(
       count(0, 2000),
       200,
-      'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get SERVFAIL. 0: no limit.',
+      'The most queries of one client (an IPv4 address, or the /64 of an IPv6 address) that may wait for an answer of a server; more get an expired answer or SERVFAIL. 0: no limit.',
     ),
     sessions: option(
       count(4, 20_000),

@@ -9,6 +9,7 @@ import { messageToText } from '../wire/message.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
 import type { StoredMessage } from '../wire/reply.js';
 import { typeFromText, typeToText } from '../wire/rrtype.js';
+import { VALIDATED_AGAIN } from './explain.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
 
@@ -18,6 +19,8 @@ export interface CachedAnswer extends StoredMessage {
   /** Negative: it has expired. */
   readonly leftSec: number;
   readonly verdict: string;
+  /** Whether it must be validated again before it is given as validated. */
+  readonly isDoubtful: boolean;
   /** The server that sent it. */
   readonly upstream: string;
 }
@@ -92,16 +95,21 @@ function got({ get }: CacheParts, [text, type = 'A']: readonly string[]): Contro
   const found = get(question);
   const asked = `${nameText(nameOf(name))} ${typeToText(code)}`;
   if (found === undefined) return { ok: false, problem: `${asked} is not in the cache` };
-  const { ageSec, leftSec, verdict, upstream } = found;
+  const { ageSec, leftSec, verdict, isDoubtful, upstream } = found;
   const message = messageToText(whole(found));
   const records = [...(message?.answers ?? []), ...(message?.authority ?? [])];
   const lines = records.map(each => `${each.name} ${each.ttl} ${each.type} ${each.data}`);
   const left = leftSec >= 0 ? `for ${leftSec} s more` : `expired ${-leftSec} s ago`;
   const from = upstream === '' ? '' : `, from ${upstream}`;
+  const doubt = isDoubtful ? `; ${VALIDATED_AGAIN}` : '';
+  const first = `${asked}: ${message?.rcode ?? '?'}, ${verdict}${from}, ${ageSec} s old, ${left}${doubt}`;
   return {
     ok: true,
-    data: { rcode: message?.rcode, records, age_s: ageSec, left_s: leftSec, verdict, upstream },
-    text: [`${asked}: ${message?.rcode ?? '?'}, ${verdict}${from}, ${ageSec} s old, ${left}`, ...lines].join('\n'),
+    data: {
+      ...{ rcode: message?.rcode, records, age_s: ageSec, left_s: leftSec, verdict, upstream },
+      must_be_validated: isDoubtful,
+    },
+    text: [first, ...lines].join('\n'),
   };
 }
 

@@ -26,7 +26,7 @@ export type ExplainedBy =
   | { readonly at: 'rule'; readonly rule: ExplainedRule }
   /** A question about our own listeners (RFC 9462), and what is told. */
   | { readonly at: 'designation'; readonly words: string }
-  | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string }
+  | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string; readonly mustBeValidated: boolean }
   | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
   | { readonly at: 'upstream'; readonly servers: readonly string[] };
 
@@ -54,6 +54,9 @@ export interface Explanation {
 
 /** Explains a question, its name in lower case. */
 export type Explain = (type: number, question: Buffer, client: string) => Explanation;
+
+/** What is said of an answer that is in the cache since before a restart. */
+export const VALIDATED_AGAIN = 'it is from before the restart, and must be validated again';
 
 const CLIENT_OPTION = '--client';
 
@@ -120,6 +123,11 @@ const CHANGES: Partial<Record<ExplainedBy['at'], string>> = {
   firewall: 'its addresses are put into sets of the firewall (firewall_sets)',
 };
 
+function cacheText({ leftSec, upstream, mustBeValidated }: ExplainedBy & { readonly at: 'cache' }): string {
+  const from = upstream === '' ? '' : `; ${upstream} sent it`;
+  return `from the cache, for ${leftSec} s more${from}${mustBeValidated ? `; ${VALIDATED_AGAIN}` : ''}`;
+}
+
 function answerText(by: ExplainedBy): string {
   switch (by.at) {
     case 'any':
@@ -137,7 +145,7 @@ function answerText(by: ExplainedBy): string {
     case 'rule':
       return `${by.rule.action}, by ${ruleText(by.rule)}`;
     case 'cache':
-      return `from the cache, for ${by.leftSec} s more${by.upstream === '' ? '' : `; ${by.upstream} sent it`}`;
+      return cacheText(by);
     case 'route':
       return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked`;
     case 'upstream':

@@ -1,13 +1,12 @@
 // Every message from a client enters here, and every reply leaves here, over all transports. The front reads the
 // message, checks whether the client may ask, and resolves the query. `front/reply` makes the replies.
 
-import { clientNetwork } from '../base/address.js';
 import type { NotedQuery, Observer, Source } from '../base/observer.js';
-import { failure } from '../base/outcome.js';
+import { failure, type Failure } from '../base/outcome.js';
 import type { Clock } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
-import { type Client, Query } from '../pipeline/query.js';
+import { type Client, type Place, Query } from '../pipeline/query.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ClassOf, Matcher } from '../policy/access.js';
 import type { Ruling } from '../policy/rate-limit.js';
@@ -18,10 +17,10 @@ import { type Parsed, parseQuery } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
 import { emptyReply, failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
-import { Waiting } from './waiting.js';
+import { Waiting, type WaitingLimits } from './waiting.js';
 
 /** The parts that the front uses. Its fields are read at each message. */
-export interface FrontParts extends ReplyParts {
+export interface FrontParts extends ReplyParts, WaitingLimits {
   readonly resolve: Resolve;
   readonly allowed: Matcher;
   /**
@@ -37,10 +36,6 @@ export interface FrontParts extends ReplyParts {
   readonly hasRoutes?: (clientClass: number) => boolean;
   /** Replies are added here. */
   readonly ready: ReadyReplies;
-  /** The most queries that may wait for upstream. One more gets SERVFAIL at once instead of a place in a queue. */
-  readonly maxInflight: number;
-  /** The most of one client (access.per_client); 0: no limit. */
-  readonly maxPerClient: number;
   readonly observer: Observer;
   /**
    * Called with every query that gets a reply. While it is set, no ready replies are made, because they would not be
@@ -73,16 +68,45 @@ export type Respond = (reply: Buffer | undefined) => void;
 /** Makes a Front. */
 export const front = (parts: FrontParts): Front => new MessageFront(parts);
 
-/** A message that is being handled. */
-interface Arrival {
-  readonly message: Buffer;
-  readonly client: Client;
-  readonly respond: Respond;
-  readonly startedAt: MonoMs;
-  /** Whether ready replies may be made for such queries. */
-  readonly simple: boolean;
-  /** The epoch of ready replies when it came. */
-  readonly epoch: number;
+/** A message that is being handled, and its place among the queries that wait. */
+class Arrival implements Place {
+  /** Whether it has its outcome. */
+  private isSettled = false;
+  /** The client that it is counted for while it waits; undefined: it does not. */
+  private waitsFor: string | undefined = undefined;
+
+  constructor(
+    private readonly waiting: Waiting,
+    readonly message: Buffer,
+    readonly client: Client,
+    readonly respond: Respond,
+    readonly startedAt: MonoMs,
+    /** Whether ready replies may be made for such queries. */
+    readonly simple: boolean,
+    /** The epoch of ready replies when it came. */
+    readonly epoch: number,
+  ) {}
+
+  take(): Failure | undefined {
+    if (this.isSettled || this.waitsFor !== undefined) return undefined;
+    const refusal = this.waiting.refusal(this.client.address);
+    if (refusal === undefined) this.waitsFor = this.waiting.enter(this.client.address);
+    return refusal;
+  }
+
+  /** It has its outcome. */
+  settled(): void {
+    this.isSettled = true;
+    if (this.waitsFor !== undefined) this.waiting.leave(this.waitsFor);
+    this.waitsFor = undefined;
+  }
+
+  /** Whether it waits, which is counted, whoever makes it wait. */
+  get waits(): boolean {
+    if (this.isSettled) return false;
+    this.waitsFor ??= this.waiting.enter(this.client.address);
+    return true;
+  }
 }
 
 /** A message over a limit. */
@@ -91,13 +115,15 @@ type Limited = Pick<Arrival, 'message' | 'client' | 'respond'>;
 const NO_OFFSETS: readonly number[] = [];
 
 class MessageFront implements Front {
-  private readonly waiting = new Waiting();
+  private readonly waiting: Waiting;
   private stopping = false;
 
   private readonly plainForms = new PlainForms();
   private readonly brief = new BriefQuery();
 
-  constructor(private readonly parts: FrontParts) {}
+  constructor(private readonly parts: FrontParts) {
+    this.waiting = new Waiting(parts);
+  }
 
   get inflight(): number {
     return this.waiting.queries;
@@ -137,10 +163,10 @@ class MessageFront implements Front {
       return false;
     }
     observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
-    const arrival: Arrival = { message, client, respond, startedAt, simple, epoch: ready.epoch };
+    const arrival = new Arrival(this.waiting, message, client, respond, startedAt, simple, ready.epoch);
     if (allowed && ruling === 'serve' && parsed.at === 'query') {
       const hasRoutes = this.parts.hasRoutes?.(clientClass) ?? true;
-      return this.resolve(Query.from(parsed.query, client, clientClass, hasRoutes), arrival);
+      return this.resolve(Query.from(parsed.query, client, clientClass, hasRoutes, arrival), arrival);
     }
 
     if (allowed && ruling === 'serve' && parsed.at === 'cookie') {
@@ -193,30 +219,14 @@ class MessageFront implements Front {
 
   /** Resolves a query. True: the answer comes later. */
   private resolve(query: Query, arrival: Arrival): boolean {
-    const { parts, waiting } = this;
-    const { maxInflight, maxPerClient } = parts;
-    const { address } = query.client;
-    /** For whom it is counted while it waits. */
-    let client = '';
-    let at: 'asking' | 'waiting' | 'settled' = 'asking';
     const settle = (outcome: Outcome): void => {
       // Before everything that could throw: an exception must not leave the query counted for ever.
-      if (at === 'waiting') waiting.leave(client);
-      at = 'settled';
+      arrival.settled();
       this.settled(query, arrival, outcome);
     };
     if (this.stopping) settle(failure('shutdown'));
-    else if (waiting.queries >= maxInflight) settle(failure('overload'));
-    // None can have more than all have together: mostly nobody needs to be looked up.
-    else if (maxPerClient > 0 && waiting.queries >= maxPerClient && waiting.of(clientNetwork(address)) >= maxPerClient)
-      settle(failure('client_overload'));
-    else parts.resolve(query, settle);
-    // TypeScript does not see that `settle` may have been called.
-    if ((at as string) === 'settled') return false;
-    at = 'waiting';
-    client = clientNetwork(address);
-    waiting.enter(client);
-    return true;
+    else this.parts.resolve(query, settle);
+    return arrival.waits;
   }
 
   private settled(query: Query, arrival: Arrival, outcome: Outcome): void {

@@ -53,13 +53,16 @@ export class Answer {
   }
 
   /**
-   * An expired answer, with other TTLs and an extended error that says so (RFC 8767 §4, RFC 8914 §4.4 and §4.20). AD is
-   * left out once a signature has expired.
+   * An answer that is given because no server answers, with other TTLs and an extended error that says why it is no better
+   * (RFC 8767 §4, RFC 8914 §4.1, §4.4 and §4.20): it has expired, or was not validated again after a restart. AD is left
+   * out once a signature has expired.
+   * @param mostTtlSec the TTL, if it has expired; else the most that it may be
    */
-  static stale(entry: Entry, ttlSec: number, ageNow: AgeSec): Answer {
+  static stale(entry: Entry, mostTtlSec: number, ageNow: AgeSec): Answer {
+    const leftSec = Math.ceil(ageAfter(entry.storedAt, entry.ttlSec) - ageNow);
+    const ttlSec = leftSec > 0 ? Math.min(leftSec, mostTtlSec) : mostTtlSec;
     const octets = Buffer.from(entry.octets);
     for (let i = 0; i < entry.ttlOffsets.length; i++) putU32(octets, entry.ttlOffsets[i] ?? 0, ttlSec);
-    const infoCode = entry.rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN_ANSWER : EDE.STALE_ANSWER;
     return new Answer(
       'stale',
       {
@@ -69,7 +72,7 @@ export class Answer {
         storedAt: ageAfter(entry.storedAt, entry.ttlSec),
         ttlSec: 0,
         verdict: isProven(entry, ageNow) || entry.verdict !== 'secure' ? entry.verdict : 'unchecked',
-        extendedErrors: [...entry.extendedErrors, { infoCode, text: '' }],
+        extendedErrors: [...entry.extendedErrors, leftSec > 0 ? NOT_VALIDATED : staleError(entry)],
       },
       0,
     );
@@ -175,6 +178,14 @@ export class Answer {
     return this.entry.ttlSec > 0 && this.entry.extendedErrors.length === 0;
   }
 }
+
+/** RFC 8914 has no code for it: it has not expired, and nobody has found it indeterminate. */
+const NOT_VALIDATED = { infoCode: EDE.OTHER, text: 'known from before a restart, and not validated again yet' };
+
+const staleError = ({ rcode }: Entry) => ({
+  infoCode: rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN_ANSWER : EDE.STALE_ANSWER,
+  text: '',
+});
 
 /** Whether an entry was validated, and its signatures have not expired since. */
 export const isProven = ({ verdict, verdictSec, storedAt }: Entry, ageNow: AgeSec): boolean =>

@@ -29,7 +29,8 @@ export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: 
   const question = questionOf(octetsOf(name), type);
   const flags = checkingDisabled ? FLAG.RD | FLAG.CD : FLAG.RD;
   const key = cacheKey(question, checkingDisabled);
-  return new Query(0, flags, question, type, undefined, true, true, checkingDisabled, key, OURSELVES, 'own', 0, avoid);
+  const [opt, place] = [undefined, undefined];
+  return new Query(0, flags, question, type, opt, true, true, checkingDisabled, key, OURSELVES, 'own', 0, avoid, place);
 }
 
 /**

@@ -1,6 +1,7 @@
 // A question on its way through the stages.
 
 import type { Transport } from '../base/observer.js';
+import type { Failure } from '../base/outcome.js';
 import type { Opt } from '../wire/edns.js';
 import { questionName, questionOf } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
@@ -20,6 +21,12 @@ export interface Client {
  * itself.
  */
 export type QueryPurpose = 'client' | 'refresh' | 'own';
+
+/** The place of a client's query among those that wait, whose number is limited. */
+export interface Place {
+  /** Takes it. A query that has it keeps it until it is answered. @returns why there is none for it */
+  take(): Failure | undefined;
+}
 
 /** The fields that may differ in a derived query. */
 export interface QueryChange {
@@ -59,10 +66,12 @@ export class Query implements ClientQuery {
     readonly clientClass: number,
     /** Ids of upstream servers that are only asked if there is no other. */
     readonly avoid: readonly number[],
+    /** All queries that are made for one of a client have the same; undefined: it may always wait. */
+    readonly place: Place | undefined,
   ) {}
 
   /** A client's query. @param hasRoutes whether routes are for its group */
-  static from(read: ClientQuery, client: Client, clientClass = 0, hasRoutes = true): Query {
+  static from(read: ClientQuery, client: Client, clientClass = 0, hasRoutes = true, place?: Place): Query {
     return new Query(
       read.id,
       read.flags,
@@ -77,7 +86,16 @@ export class Query implements ClientQuery {
       'client',
       clientClass,
       NOBODY,
+      place,
     );
+  }
+
+  /**
+   * To be called before it waits for somebody else.
+   * @returns why it must not; undefined: it may, as those may that no client waits for
+   */
+  refusedToWait(): Failure | undefined {
+    return this.purpose === 'client' ? this.place?.take() : undefined;
   }
 
   /** Whether routes are for the client. */
@@ -117,6 +135,7 @@ export class Query implements ClientQuery {
       this.purpose,
       this.clientClass,
       this.avoid,
+      this.place,
     );
   }
 
@@ -136,6 +155,7 @@ export class Query implements ClientQuery {
       change.purpose ?? this.purpose,
       this.clientClass,
       change.avoid ?? this.avoid,
+      this.place,
     );
     derived.lowerCasedName = this.lowerCasedName;
     return derived;

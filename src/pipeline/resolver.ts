@@ -9,6 +9,7 @@ import type { TtlLimits } from '../cache/entry.js';
 import type { FailureCache } from '../cache/failures.js';
 import type { SharedAnswers } from '../cache/shared-answers.js';
 import type { Denials } from '../dnssec/denials.js';
+import type { Name } from '../dnssec/name.js';
 import type { LocalTable } from '../policy/local/table.js';
 import type { OwnDesignation } from '../policy/own-designation.js';
 import type { Matcher } from '../policy/access.js';
@@ -21,6 +22,7 @@ import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
 import type { SetFiller } from './set-filler.js';
 import type { Resolve, Stage } from './stage.js';
+import { admitted } from './stages/admitted.js';
 import { anyRefused } from './stages/any-refused.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
@@ -103,13 +105,31 @@ export class Resolver {
   }
 
   /**
+   * Forgets what is known about some names, and what needs it. Returns how many answers.
+   * @param isMeant called with names in wire form, lower case, one character per octet
+   */
+  forget(isMeant: (name: Name) => boolean): number {
+    const { answers, failures, denials, validations } = this.parts;
+    validations.forget(isMeant);
+    failures.forget(isMeant);
+    // A name may be in any gap.
+    denials.clear();
+    return answers.forget(isMeant);
+  }
+
+  /**
    * Forgets failures. Must be called when such questions may succeed now: after a network change, after the machine has
    * slept, after servers were replaced or connected to again, and after the portal window has closed.
    */
   forgetFailures(): void {
+    this.forgetFailedQuestions();
+    this.parts.validations.forgetFailures();
+  }
+
+  /** Forgets which questions have failed, and nothing about servers. Must be called when verdicts may be others now. */
+  forgetFailedQuestions(): void {
     this.parts.failures.clear();
     this.stale.forgetFailures();
-    this.parts.validations.forgetFailures();
   }
 }
 
@@ -218,6 +238,10 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     // Below `cached`: if a refresh has failed, the answer that is still valid must be given, not the failure. Above
     // `coalesced`: a client that repeats a failed question must not start another exchange with upstream.
     failedLately(parts),
+
+    // Below all that answers at once: what needs no server is never refused, and `stale` has an answer for those that are.
+    // Above `coalesced`: whoever joins a question waits for it, too.
+    admitted,
 
     // Around all expensive work, the question to the shared store included. Below `cached`: otherwise every hit would
     // enter and leave its table. Above `kept`: an answer is stored once, not once for each client that waits.

@@ -9,16 +9,19 @@ import type { ListenersPlan } from './plan.js';
 /** The most queries that may wait for an answer. */
 export const MAX_INFLIGHT = 2000;
 
+/** How many connections there may be. */
+export interface Capacity extends ConnectionCaps {
+  /** Of one client over each transport; 0: as many as one may have. */
+  readonly perClient: number;
+}
+
 /** The connections that there is room for. If there are fewer than needed, one log line says so. */
-export function capsFor(
-  { threads, addresses, tlsAddresses, https, sessions }: ListenersPlan,
-  log: Log,
-): ConnectionCaps {
+export function capsFor({ threads, addresses, tlsAddresses, https, sessions }: ListenersPlan, log: Log): Capacity {
   const streams = tlsAddresses.length + https.addresses.length;
   const listeners = (threads > 0 ? addresses.length : onTheirOwn(addresses)) + streams;
   const { caps, words } = connectionCaps(openFiles(), threads, listeners, sessions.most);
   if (words !== undefined) log.warn({ ...caps }, words);
-  return caps;
+  return { ...caps, perClient: sessions.perClient };
 }
 
 /** How many addresses have a UDP socket of their own without front threads: each one that a wildcard stands for. */

@@ -16,7 +16,6 @@ import type { ControlReply } from '../control/protocol.js';
 import { topCommand, type TopParts } from '../control/top.js';
 import { traceCommand } from '../control/trace.js';
 import { trustAnchorCommand } from '../control/trust-anchor.js';
-import { isWithin } from '../dnssec/name.js';
 import type { Metrics } from '../observe/metrics.js';
 import { wordsFor } from '../base/system-error.js';
 import type { CacheSnapshot } from './cache-snapshot.js';
@@ -75,7 +74,7 @@ export function controlCommands(parts: CommandParts): ControlCommands {
     explain: explainCommand(explaining({ ...parts, policy: parts.lists.policy })),
     drain: drainCommand(forMs => service.drain(forMs)),
     'trust-anchor': trustAnchorCommand(() => resolution.trust.points),
-    nta: ntaCommand(resolution.negative, parts.ageNow, name => void resolution.forget(each => isWithin(each, name))),
+    nta: ntaCommand(resolution.negative, parts.ageNow, name => resolution.negativeChanged(name)),
     trace: traceCommand(async (name, type) => resolution.trace(name, type)),
     metrics: {
       async run() {

@@ -68,8 +68,8 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
     const { steps, changedBy, rules } = decide(resolution.deciding, query, (asked, settle) => {
       const cached = resolution.cachedEntry(asked.question, hasRoutes);
       if (cached !== undefined) {
-        const { entry, leftSec } = cached;
-        found.push({ at: 'cache', leftSec, upstream: entry.upstream });
+        const { entry, leftSec, isDoubtful } = cached;
+        found.push({ at: 'cache', leftSec, upstream: entry.upstream, mustBeValidated: isDoubtful });
         return settle(Answer.cached(entry));
       }
       const match = routeFor(upstreams.routes, asked);

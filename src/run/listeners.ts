@@ -44,10 +44,8 @@ export interface ListenersParts {
   readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
-  /** The most sessions of one client over each transport; 0: as many as one may have. */
-  readonly sessionsPerClient: number;
   /** The most sessions of clients over each transport. */
-  readonly maxSessions: Readonly<Record<StreamTransport, number>>;
+  readonly maxSessions: Readonly<Record<StreamTransport | 'perClient', number>>;
   /** Called when what they show or where they listen may be something else now. */
   readonly changed: () => void;
 }
@@ -97,7 +95,7 @@ export class Listeners implements Follower {
     this.workers = parts.workers;
     const table = (transport: StreamTransport) => {
       const max = maxSessions[transport];
-      return new SessionTable({ observer, clock, max, maxPerClient: mostPerClient(max, parts.sessionsPerClient) });
+      return new SessionTable({ observer, clock, max, maxPerClient: mostPerClient(max, maxSessions.perClient) });
     };
     this.tables = { tcp: table('tcp'), tls: table('tls'), https: table('https') };
     const mayAsk = (address: string) => clients.mayAsk(address);

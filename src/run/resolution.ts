@@ -4,8 +4,7 @@ import type { Observer } from '../base/observer.js';
 import type { Overview, ServerOverview, ValidationOverview } from '../base/overview.js';
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
-import { AnswerCache } from '../cache/answers.js';
-import type { Entry } from '../cache/entry.js';
+import { AnswerCache, type Peeked } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
 import { signInWords } from '../control/health.js';
 import { Denials } from '../dnssec/denials.js';
@@ -181,6 +180,7 @@ export class Resolution implements Live {
       dnssecMode: () => this.plan.dnssec,
       remembered: this.remembered,
       restored: key => this.answers.doubtful(key, ageNow()),
+      disproved: key => this.answers.disprove(key),
     });
     this.nat64 = new Nat64Discovery({
       ...{ clock, upstream: upstreams.asked },
@@ -318,16 +318,20 @@ export class Resolution implements Live {
 
   /** Forgets the answers and zone states of some names. Returns how many answers. */
   forget(isMeant: (name: Name) => boolean): number {
-    this.validator.zones.forget(isMeant);
-    this.remembered.clear();
-    this.failures.forget(isMeant);
-    // A name may be in any gap.
-    this.denials.clear();
-    const forgotten = this.answers.forget(isMeant);
+    const forgotten = this.resolver.forget(isMeant);
     this.parts.sharedCache.forget();
     this.parts.forgotten();
     this.jobs.lookAgain();
     return forgotten;
+  }
+
+  /**
+   * A negative trust anchor came or went: verdicts about names there are void. Failures do not say which aliases led to
+   * them, so all are forgotten.
+   */
+  negativeChanged(name: Name): void {
+    this.forget(each => isWithin(each, name));
+    this.resolver.forgetFailedQuestions();
   }
 
   /** Forgets denials. Returns how many. */
@@ -341,19 +345,22 @@ export class Resolution implements Live {
   }
 
   /** A fresh entry of the cache, which borrows its octets. @param hasRoutes whether routes are for those who ask */
-  cachedEntry(question: Buffer, hasRoutes: boolean): { readonly entry: Entry; readonly leftSec: number } | undefined {
+  cachedEntry(question: Buffer, hasRoutes: boolean): (Peeked & { readonly leftSec: number }) | undefined {
     const key = cacheKey(question, false);
-    const entry = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
-    const leftSec = entry === undefined ? 0 : Math.ceil(entry.ttlSec - (this.parts.ageNow() - entry.storedAt));
-    return entry === undefined || leftSec <= 0 ? undefined : { entry, leftSec };
+    const found = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
+    if (found === undefined) return undefined;
+    const { storedAt, ttlSec } = found.entry;
+    const leftSec = Math.ceil(ttlSec - (this.parts.ageNow() - storedAt));
+    return leftSec <= 0 ? undefined : { ...found, leftSec };
   }
 
   /** The answer to a question that is in the cache. */
   cachedAnswer(question: Buffer): CachedAnswer | undefined {
-    const entry = this.answers.peek(cacheKey(question, false));
-    if (entry === undefined) return undefined;
+    const found = this.answers.peek(cacheKey(question, false));
+    if (found === undefined) return undefined;
+    const { entry, isDoubtful } = found;
     const elapsedSec = this.parts.ageNow() - entry.storedAt;
-    return { ...entry, ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
+    return { ...entry, isDoubtful, ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
   }
 
   /** Forgets all failures: on another network, or with other servers, the questions may succeed. */
@@ -437,7 +444,7 @@ export class Resolution implements Live {
       this.forget(() => true);
       // Questions in flight do not store zone states any more, either.
       this.validator.zones.clear();
-    } else for (const name of changed) this.forget(each => isWithin(each, name));
+    } else for (const name of changed) this.negativeChanged(name);
     // Replies that are ready are given without a look at the portal's names, and as the options of before made them.
     this.parts.forgotten();
     this.forgetFailures();

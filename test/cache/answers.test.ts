@@ -3,10 +3,13 @@ import t from 'tap';
 import { type Entry, makeEntry, type TtlLimits } from '../../src/cache/entry.js';
 import { ageSec } from '../../src/base/time.js';
 import { AnswerCache } from '../../src/cache/answers.js';
+import { questionOf } from '../../src/wire/compose.js';
+import { cacheKey } from '../../src/wire/query.js';
 import { ttlAt } from '../../src/wire/records.js';
 import { scanResponse } from '../../src/wire/scan.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo, type ResponseParts } from '../fixtures/messages.js';
+import { wireName } from '../fixtures/records.js';
 import { recorder } from '../fixtures/recorder.js';
 
 const LIMITS: TtlLimits = { minSec: 0, maxSec: 86_400, negativeMaxSec: 900 };
@@ -72,6 +75,28 @@ await t.test('what lives 0 seconds is not kept', t => {
   const kept = new AnswerCache(1 << 20, recorder().observer);
   kept.put('k', entry({ rcode: 2 }));
   t.equal(kept.entries, 0);
+  t.end();
+});
+
+await t.test('answers are forgotten by the names of their aliases, too', t => {
+  const kept = new AnswerCache(1 << 20, recorder().observer);
+  const key = (name: string): string => cacheKey(questionOf(wireName(name), 1), false);
+  const forget = (name: string): number => kept.forget(each => each === wireName(name).toString('latin1'));
+  const chain = 'www.example. 300 CNAME Mid.example.\nMid.example. 300 CNAME host.other.\nhost.other. 300 A 192.0.2.1';
+  const cases: readonly (readonly [answers: string, ...names: readonly string[]])[] = [
+    [chain, 'www.example', 'mid.example', 'host.other'],
+    ['www.example. 300 CNAME gone.other.', 'gone.other'],
+    [`example. 300 DNAME other.\nwww.example. 300 CNAME www.other.`, 'example', 'other', 'www.other'],
+  ];
+  for (const [answers, ...names] of cases) {
+    for (const name of names) {
+      kept.put(key('www.example'), entry({ answers, authority: SOA }));
+      kept.put(key('plain.example'), entry({ answers: 'plain.example. 300 A 192.0.2.1' }));
+      t.equal(forget(name), 1, `${answers}: ${name}`);
+      t.equal(kept.entries, 1);
+    }
+  }
+  t.equal(forget('192.0.2.1'), 0, 'and no other');
   t.end();
 });
 

@@ -15,7 +15,7 @@ import { signedTree } from '../fixtures/signed-records.js';
 const tree = signedTree(
   {
     '.': { text: '' },
-    'example.': { text: 'www.example. 300 A 192.0.2.80' },
+    'example.': { text: 'www.example. 300 A 192.0.2.80\nalias.example. 300 CNAME www.broken.' },
     'broken.': { text: 'www.broken. 300 A 192.0.2.81' },
   },
   Math.floor(Date.now() / 1000),
@@ -128,6 +128,15 @@ await t.test('nta: a broken zone is answered for a while, at once, and then no m
   t.equal((await tell('nta', 'add', 'broken', '1s')).code, 0);
   await new Promise(resolve => setTimeout(resolve, 1200));
   t.match((await tell('nta', 'list')).stdout, 'There is no negative trust anchor');
+});
+
+await t.test('nta: aliases that lead to the zone follow it, too', async t => {
+  const rcode = async (): Promise<string> => (await ask(at, 'alias.example')).text.rcode;
+  t.equal(await rcode(), 'SERVFAIL');
+  await tell('nta', 'add', 'broken', '1h');
+  t.equal(await rcode(), 'NOERROR');
+  await tell('nta', 'remove', 'broken');
+  t.equal(await rcode(), 'SERVFAIL');
 });
 
 await t.test('status and upstreams: at a glance, and for programs', async t => {

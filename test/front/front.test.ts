@@ -9,6 +9,7 @@ import { PacketCache, packetCacheMemory } from '../../src/fastpath/packet-cache.
 import { PacketReplies } from '../../src/fastpath/ready-replies.js';
 import { Answer } from '../../src/pipeline/answer.js';
 import type { Client, Query } from '../../src/pipeline/query.js';
+import { admitted } from '../../src/pipeline/stages/admitted.js';
 import type { Resolve, Settle } from '../../src/pipeline/stage.js';
 import { refuseAnyMessage } from '../../src/wire/reply.js';
 import { scanResponse } from '../../src/wire/scan.js';
@@ -139,7 +140,10 @@ await t.test('failures become RCODE and EDE as their row says, with the detail i
 
 await t.test('a query above the limit fails at once, and answers make room for new ones', t => {
   const waiting: Settle[] = [];
-  const { tested, handle } = setUp((_query, settle) => waiting.push(settle), 2);
+  const { tested, handle } = setUp(
+    admitted((_query, settle) => waiting.push(settle)),
+    2,
+  );
   handle(queryMessage('a.example'));
   handle(queryMessage('b.example'));
   t.equal(tested.inflight, 2);
@@ -151,6 +155,32 @@ await t.test('a query above the limit fails at once, and answers make room for n
   t.equal(tested.inflight, 1);
   t.equal(handle(queryMessage('d.example')), undefined, 'taken, and waiting');
   t.equal(tested.inflight, 2);
+  t.end();
+});
+
+await t.test('what is answered at once is never refused, however many wait, and a query takes one place', t => {
+  const waiting: (() => void)[] = [];
+  const { tested, handle } = setUp(
+    (query, settle) => {
+      if (query.name.includes('known')) return local(query, settle);
+      // A query may ask for something else before it is answered: it has its place already.
+      const refusal = query.refusedToWait() ?? query.about(Buffer.from('\x01y\0')).refusedToWait();
+      if (refusal !== undefined) return settle(refusal);
+      waiting.push(() => settle(query.asking(28).refusedToWait() ?? answerOf(query)));
+    },
+    3,
+    2,
+  );
+  handle(queryMessage('a.example'));
+  t.equal(tested.inflight, 1);
+  handle(queryMessage('b.example'));
+  t.match(handle(queryMessage('c.example')), { extendedErrors: [{ text: /of this client/ }] });
+  handle(queryMessage('d.example'), FAR);
+  t.match(handle(queryMessage('e.example'), GUEST), { extendedErrors: [{ text: /^too many queries are waiting/ }] });
+  for (const client of [LOCAL, GUEST, FAR])
+    t.match(handle(queryMessage('known.example'), client), { rcode: 'NOERROR' });
+  for (const each of waiting) each();
+  t.equal(tested.inflight, 0);
   t.end();
 });
 

@@ -10,6 +10,7 @@ import { ageSec } from '../../src/base/time.js';
 import type { Outcome } from '../../src/pipeline/answer.js';
 import { type FakeClock, fakeClock } from '../fixtures/clock.js';
 import { withNsec3 } from '../fixtures/nsec3-answers.js';
+import { wireName } from '../fixtures/records.js';
 import { resolving, type Resolving } from '../fixtures/resolving.js';
 import { type SignedTree, signedTree } from '../fixtures/signed-records.js';
 
@@ -94,6 +95,57 @@ await t.test('time has passed: what has expired is stale, and never AD before it
   t.equal(await told(second, 'www.example'), 'cache secure');
 });
 
+await t.test(
+  'in an outage, what cannot be validated again is given all the same, without AD, fresh or expired',
+  async t => {
+    const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+    second.upstream.says = () => failure('connect');
+    const outcomes = second.ask('www.example');
+    await second.clock.advance(50);
+    t.match(outcomes, [{ entry: { verdict: 'unchecked' } }]);
+    const [first] = outcomes;
+    const errors = first?.at === 'answer' ? first.entry.extendedErrors : [];
+    t.same(errors, [{ infoCode: 0, text: 'known from before a restart, and not validated again yet' }]);
+    await second.clock.advance(400_000);
+    const later = second.ask('www.example');
+    await second.clock.advance(50);
+    t.match(later, [{ entry: { verdict: 'unchecked', extendedErrors: [{ infoCode: 3 }] } }]);
+  },
+);
+
+await t.test(
+  'what has not expired is no stale answer: cache.serve_stale and stale_exclude are about others',
+  async t => {
+    for (const settings of [{ mostSec: 0 }, { excluded: [wireName('example')] }]) {
+      const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+      second.settings.stale = { ...second.settings.stale, ...settings };
+      second.upstream.says = () => failure('connect');
+      t.equal(await told(second, 'www.example'), 'stale unchecked');
+      await second.clock.advance(290_000 - 50);
+      t.equal(await told(second, 'www.example'), 'connect', 'from its end on they count');
+    }
+  },
+);
+
+await t.test('a server that is silent: it is given when the client has waited long enough', async t => {
+  for (const clientTimeoutMs of [0, 1800]) {
+    const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+    second.settings.stale = { ...second.settings.stale, clientTimeoutMs };
+    second.upstream.says = () => 'waits';
+    const outcomes = second.ask('www.example');
+    t.equal(outcomes.length, clientTimeoutMs === 0 ? 1 : 0);
+    await second.clock.advance(clientTimeoutMs + 100);
+    t.match(outcomes, [{ origin: 'stale', entry: { verdict: 'unchecked' } }]);
+  }
+});
+
+await t.test('what can be validated again is, whatever the time that clients wait', async t => {
+  const second = await restarted(10_000);
+  second.settings.stale = { ...second.settings.stale, clientTimeoutMs: 0 };
+  second.upstream.says = () => 'waits';
+  t.equal(await told(second, 'www.example'), 'cache secure');
+});
+
 await t.test('an answer that was changed on the disk is not believed: the servers are asked', async t => {
   const second = await restarted(10_000, record => {
     if (record.kind !== 'answer') return record;
@@ -102,6 +154,10 @@ await t.test('an answer that was changed on the disk is not believed: the server
     if (at !== -1) payload[at] = 7;
     return { ...record, payload };
   });
+  const { says } = second.upstream;
+  second.upstream.says = () => failure('connect');
+  t.equal(await told(second, 'www.example'), 'connect', 'not even while servers do not answer');
+  second.upstream.says = says;
   t.equal(await told(second, 'www.example'), 'upstream secure');
   t.ok(second.upstream.asked.includes('www.example.'));
 });
@@ -117,6 +173,44 @@ await t.test('nor is a chain of trust that was: it is asked for again', async t 
     t.match(await told(second, 'www.example'), 'secure');
     t.match(await told(second, 'nobody.example'), 'secure');
   }
+});
+
+await t.test('a lookup that servers do not answer says nothing about the chain of trust on the disk', async t => {
+  const second = await restarted(10_000);
+  // The zone of this one is not known: its keys would have to be asked for.
+  const { says } = second.upstream;
+  second.upstream.says = (query, name) => (name === 'www.other.' ? says(query, name) : failure('connect'));
+  t.not(await told(second, 'www.other'), 'upstream secure');
+  second.upstream.says = () => failure('connect');
+  t.equal(await told(second, 'www.example'), 'cache secure');
+  t.equal(await told(second, 'www.plain'), 'cache insecure');
+});
+
+await t.test('a chain of trust on the disk that is wrong takes no other one with it', async t => {
+  const second = await restarted(
+    10_000,
+    record => {
+      if (record.kind !== 'lookup' || record.key.includes('example')) return record;
+      const payload = Buffer.from(record.payload);
+      // The signature of the last record: that there is no DS of other.
+      if (record.key.includes('other'))
+        payload.writeUInt8(payload.readUInt8(payload.length - 20) ^ 0x55, payload.length - 20);
+      return { ...record, payload };
+    },
+    ['www.example', 'www.other'],
+  );
+  t.match(await told(second, 'www.other'), 'secure');
+  second.upstream.says = () => failure('connect');
+  t.equal(await told(second, 'www.example'), 'cache secure');
+});
+
+await t.test('what is forgotten about a name leaves the chain of trust of others', async t => {
+  const second = await restarted(10_000);
+  second.resolver.forget(name => name === '\x03www\x07example\0' || name.endsWith('\x05plain\0'));
+  t.equal(await told(second, 'mail.example', 'MX'), 'upstream secure');
+  t.same(second.upstream.asked, ['mail.example.']);
+  t.match(await told(second, 'www.plain'), 'insecure');
+  t.ok(second.upstream.asked.includes('plain.'), 'and its own is asked for');
 });
 
 await t.test('without the chain of trust on the disk it is asked for', async t => {

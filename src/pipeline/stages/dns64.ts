@@ -29,7 +29,7 @@ import { TYPE } from '../../wire/rrtype.js';
 import { recordsOf } from '../aliases/rebuilt.js';
 import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
-import type { Resolve, Stage } from '../stage.js';
+import type { Resolve, Settle, Stage } from '../stage.js';
 import { leftWithout, questionEndOf, withRecords } from '../without-records.js';
 import { routeFor } from './routed.js';
 import { type SpecialParts, specialZoneFor } from './special-names.js';
@@ -53,7 +53,7 @@ export function dns64(parts: Dns64Parts): Stage {
       if (known !== undefined && !isRouted()) return settle(Answer.local(known, ageNow()));
       // RFC 6147 §5.5: a client that validates itself (CD) gets what was signed, and can make addresses itself.
       if (query.checkingDisabled && query.dnssecOk) return next(query, settle);
-      if (type === TYPE.AAAA) return synthesise(parts, next, query, settle);
+      if (type === TYPE.AAAA) return new Synthesis(parts, next, query, settle).begin();
       const address = type === TYPE.PTR ? addressOfReverse(name) : undefined;
       if (address === undefined || !isInPrefix(prefix, address, 0) || isRouted()) return next(query, settle);
       const about = query.about(reverseOf(embeddedAddress(address, 0, prefix.bits)));
@@ -64,23 +64,67 @@ export function dns64(parts: Dns64Parts): Stage {
   };
 }
 
-/** Asks for AAAA, and for A if there is none. */
-function synthesise(parts: Dns64Parts, next: Resolve, query: Query, settle: (outcome: Outcome) => void): void {
-  const { nat64, ageNow } = parts;
-  next(query, first => {
-    const found = withoutSynthesis(parts, query, first);
-    if (found !== undefined) return settle(found);
-    // Its octets are borrowed until this returns.
-    const own = first.at === 'failure' ? first : first.withEntry(ownEntry(first.entry));
-    const asked = query.asking(TYPE.A);
-    next(asked, second => {
-      const prefix = nat64();
-      const made = prefix && made64(query, asked, own, second, prefix, ageNow());
-      settle(made ?? own);
-    });
-  });
+/** One question for AAAA, and that for A whose addresses are translated if there is none. */
+class Synthesis {
+  private readonly asked: Query;
+  private hasAsked = false;
+  private isOver = false;
+  /** The outcome of AAAA, if addresses must be made. */
+  private first: Outcome | undefined = undefined;
+  /** The outcome of A. */
+  private second: Outcome | undefined = undefined;
+
+  constructor(
+    private readonly parts: Dns64Parts,
+    private readonly next: Resolve,
+    private readonly query: Query,
+    private readonly settle: Settle,
+  ) {
+    this.asked = query.asking(TYPE.A);
+  }
+
+  begin(): void {
+    this.next(this.query, outcome => this.tookFirst(outcome));
+    // Servers are asked for both at the same time (RFC 6147 §5.1.8): one after the other, a client would wait two times
+    // for servers that are slow or do not answer.
+    if (!this.isOver) this.ask();
+  }
+
+  private ask(): void {
+    if (this.hasAsked) return;
+    this.hasAsked = true;
+    this.next(this.asked, outcome => this.tookSecond(outcome));
+  }
+
+  private tookFirst(outcome: Outcome): void {
+    const found = withoutSynthesis(this.parts, this.query, outcome);
+    if (found !== undefined) return this.end(found);
+    this.first = owned(outcome);
+    if (this.second === undefined) this.ask();
+    else this.synthesise(this.first, this.second);
+  }
+
+  private tookSecond(outcome: Outcome): void {
+    if (this.isOver) return;
+    if (this.first === undefined) this.second = owned(outcome);
+    else this.synthesise(this.first, outcome);
+  }
+
+  private synthesise(first: Outcome, second: Outcome): void {
+    const { nat64, ageNow } = this.parts;
+    const prefix = nat64();
+    this.end((prefix && made64(this.query, this.asked, first, second, prefix, ageNow())) ?? first);
+  }
+
+  private end(outcome: Outcome): void {
+    this.isOver = true;
+    this.settle(outcome);
+  }
 }
 
+/** The same outcome with octets of its own: those that it borrows are valid only until `Settle` returns. */
+const owned = (outcome: Outcome): Outcome =>
+  outcome.at === 'failure' ? outcome : outcome.withEntry(ownEntry(outcome.entry));
 const ownEntry = (entry: Entry): Entry => ({ ...entry, octets: Buffer.from(entry.octets) });
 
 /** What a client gets if its answer needs no address that is made; undefined: one is needed. */

@@ -32,6 +32,8 @@ export function filled({ firewallSets, filler, ageNow }: FilledParts): Stage {
       const elapsedSec = outcome.elapsedSec(ageNow());
       const missing = filler.missing(elementsOf(sets, outcome.entry, questionEndOf(query), elapsedSec));
       if (missing.length === 0) return settle(notReady(outcome));
+      const refusal = query.refusedToWait();
+      if (refusal !== undefined) return settle(refusal);
       // Its octets are borrowed until this returns.
       const own = outcome.withEntry({ ...outcome.entry, octets: Buffer.from(outcome.entry.octets) });
       filler.fill(missing, () => settle(notReady(own)));

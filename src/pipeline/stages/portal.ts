@@ -28,6 +28,8 @@ export function portal({
   return next => {
     const stage: Resolve = (query, settle) => {
       if (window.leftMs === 0 || !window.covers(query.name)) return next(query, settle);
+      const refusal = query.refusedToWait();
+      if (refusal !== undefined) return settle(refusal);
       const asked = upstream();
       asked.exchange(query, query.type, reply => {
         if (reply.at !== 'failure') return settle(Answer.replied('portal', reply, query.type, NOT_KEPT, ageNow()));

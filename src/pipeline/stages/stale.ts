@@ -2,10 +2,12 @@
 
 import { type Bounded, bounded } from '../../base/bounded.js';
 import type { Observer } from '../../base/observer.js';
-import { isAnswerRcode, isDnssecFailure } from '../../base/outcome.js';
+import { type FailureCode, isAnswerRcode, isDnssecFailure } from '../../base/outcome.js';
 import { ageAfter, type AgeSec } from '../../base/time.js';
 import { Timed, type Wheel } from '../../base/wheel.js';
 import type { AnswerCache } from '../../cache/answers.js';
+import type { Entry } from '../../cache/entry.js';
+import { leadsTo } from '../../wire/alias-names.js';
 import { isAtOrBelow } from '../../wire/name.js';
 import { Answer, isProven, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
@@ -38,6 +40,8 @@ const RECHECK_SEC = 30;
 const PAUSE_SEC = 60;
 /** The most names whose refresh has failed lately. Beyond them, the servers are asked more often. */
 const MOST_FAILED = 4096;
+
+const REFUSED: ReadonlySet<FailureCode> = new Set<FailureCode>(['overload', 'client_overload']);
 
 /** A client that waits for an answer, while there is an expired one. */
 class Waiting extends Timed {
@@ -91,21 +95,24 @@ export class StaleAnswers {
     const failed = this.failed.entries === 0 ? undefined : this.failed.get(query.key);
     if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
     const since = this.forgotten;
-    if (clientTimeoutMs === 0) {
+    // One that has not expired must only be validated again, which mostly needs no server.
+    if (clientTimeoutMs === 0 && hasExpired(now.entry, this.parts.ageNow())) {
       // The servers have not been asked yet.
       this.give(now, settle, false);
       return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
     }
     const waiting = new Waiting(this, query, settle);
-    this.parts.wheel.start(waiting, clientTimeoutMs);
+    if (clientTimeoutMs > 0) this.parts.wheel.start(waiting, clientTimeoutMs);
     next(query, outcome => {
       this.parts.wheel.stop(waiting);
       this.refreshed(query, outcome, since);
       if (waiting.isOver) return;
       const stale = failsWith(outcome) ? this.answerTo(query, outcome) : undefined;
       if (stale === undefined) waiting.settle(outcome);
-      else this.give(stale, each => waiting.settle(each));
+      else this.give(stale, each => waiting.settle(each), !wasRefused(outcome));
     });
+    // The servers have only just been asked.
+    if (clientTimeoutMs === 0 && !waiting.isOver) this.waitedEnough(waiting, false);
   };
 
   /** Forgets that servers have failed: others may be asked now. */
@@ -114,10 +121,10 @@ export class StaleAnswers {
     this.failed.clear();
   }
 
-  waitedEnough(waiting: Waiting): void {
+  waitedEnough(waiting: Waiting, isTrouble = true): void {
     // Meanwhile it may have been evicted: then the servers are waited for.
     const stale = this.answerTo(waiting.query);
-    if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome));
+    if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome), isTrouble);
   }
 
   private give(stale: Answer, settle: Settle, isTrouble = true): void {
@@ -130,7 +137,7 @@ export class StaleAnswers {
   private refreshed({ key }: Query, outcome: Outcome, since: number): void {
     if (failsWith(outcome)) {
       // A failure of before, given again, is no attempt.
-      if (since === this.forgotten && !isOld(outcome))
+      if (since === this.forgotten && !isOld(outcome) && !wasRefused(outcome))
         this.failed.set(key, { until: ageAfter(this.parts.ageNow(), RECHECK_SEC) }, 1);
     } else if (this.failed.entries > 0) this.failed.delete(key);
   }
@@ -138,17 +145,27 @@ export class StaleAnswers {
   /** The stale answer to a query. @param failure why there is no other one */
   private answerTo(query: Query, failure?: Outcome): Answer | undefined {
     const { mostSec, ttlSec, excluded } = this.parts.settings();
-    if (query.purpose !== 'client' || mostSec === 0) return undefined;
+    if (query.purpose !== 'client') return undefined;
     const ageNow = this.parts.ageNow();
-    const entry = this.parts.answers.expired(query.key, ageNow, mostSec);
+    const entry = this.parts.answers.fallback(query.key, ageNow, mostSec);
     if (entry === undefined) return undefined;
-    if (excluded.length > 0 && excluded.some(zone => isAtOrBelow(query.name, zone))) return undefined;
+    if (excluded.length > 0 && hasExpired(entry, ageNow) && isExcluded(query, entry, excluded)) return undefined;
     // What a zone says now is wrong. What it said before is still proven as long as its signatures are valid.
     const isBogus = failure?.at === 'failure' && isDnssecFailure(failure.code);
     return isBogus && !isProven(entry, ageNow) ? undefined : Answer.stale(entry, ttlSec, ageNow);
   }
 }
 
+const hasExpired = ({ storedAt, ttlSec }: Entry, ageNow: AgeSec): boolean => ageNow - storedAt >= ttlSec;
+
+/** Whether a name of an answer is in one of the zones: the one that was asked for, or one that an alias leads to. */
+function isExcluded({ name }: Query, entry: Entry, zones: readonly Buffer[]): boolean {
+  const isIn = (each: Buffer): boolean => zones.some(zone => isAtOrBelow(each, zone));
+  return isIn(name) || leadsTo(entry, isIn);
+}
+
+/** No server was asked: there was no place to wait for one. */
+const wasRefused = (outcome: Outcome): boolean => outcome.at === 'failure' && REFUSED.has(outcome.code);
 const isOld = (outcome: Outcome): boolean =>
   outcome.at === 'failure' ? outcome.cached === true : outcome.origin === 'cache';
 const failsWith = (outcome: Outcome): boolean => outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode);

@@ -24,6 +24,7 @@ const FIXED_BYTES = 500;
 /** The responses, by key of the lookup. */
 export class RememberedLookups {
   private readonly table: Bounded<RememberedLookup>;
+  /** How many came from a snapshot. */
   private restored = 0;
 
   /** @param maxBytes for all responses */
@@ -60,10 +61,14 @@ export class RememberedLookups {
       : setsIn(found.message, scan, found.label);
   }
 
-  /** Forgets everything. */
-  clear(): void {
-    this.table.clear();
-    this.restored = 0;
+  /** Forgets the responses to some lookups. */
+  delete(keys: readonly string[]): void {
+    for (const key of keys) this.table.delete(key);
+  }
+
+  /** Forgets what was learnt about some names. */
+  forget(isMeant: (name: Name) => boolean): void {
+    this.delete(this.table.keys().filter(key => isMeant(nameInLookupKey(key))));
   }
 
   /** All responses, for a snapshot, those first that were used the longest time ago: to read them keeps this order. */

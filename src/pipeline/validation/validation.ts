@@ -33,15 +33,15 @@ export class Validation {
   private avoid: readonly number[];
   /** What is found about servers counts only until they are forgotten. */
   private readonly epoch: number;
-  /** Whether responses of the last start were used: they may be wrong, although the servers are right. */
-  private usedRemembered = false;
   /** Whether it was asked again, of another server. */
   private retried = false;
   private settled = false;
-  // The following two are made when they are needed: most questions wait only for their answer.
+  // The following three are made when they are needed: most questions wait only for their answer.
   private validating: Question | undefined = undefined;
   /** The callbacks that wait for each lookup. */
   private waiting: Map<string, (() => void)[]> | undefined = undefined;
+  /** The keys of the responses of the last start that were used: they may be wrong, although the servers are right. */
+  private used: string[] | undefined = undefined;
 
   constructor(
     private readonly shared: Validations,
@@ -84,7 +84,7 @@ export class Validation {
     const key = lookupKey(lookup);
     const known = this.retried ? undefined : this.shared.parts.remembered?.get(lookup, this.shared.parts.ageNow());
     if (known !== undefined) {
-      this.usedRemembered = true;
+      (this.used ??= []).push(key);
       this.question.final = false;
       this.question.bring(key, known);
       return then();
@@ -110,15 +110,15 @@ export class Validation {
     if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode)) return this.done(outcome);
     const { entry, serverId } = outcome;
     const isAlone = !this.shared.hasOther(this.avoid, serverId);
-    const final = this.retried || (isAlone && serverId !== SNAPSHOT && !this.usedRemembered);
+    const final = this.retried || (isAlone && serverId !== SNAPSHOT && this.used === undefined);
     if (final && this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
       if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.name, NO_RESULTS, nothing);
       return this.unsigned(outcome);
     }
     const conclude = (answer: Answer, finding: Finding): void => {
       // Responses of the last start may have been used since it began. Everything is asked again once at most.
-      const mayRetry = !this.retried && (!final || this.usedRemembered);
-      if (mayRetry && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(serverId);
+      const mayRetry = !this.retried && (!final || this.used !== undefined);
+      if (mayRetry && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(finding.at, serverId);
       else this.concluded(answer, finding);
     };
     // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is
@@ -156,9 +156,14 @@ export class Validation {
   }
 
   /** Asks everything again, of other servers: one of them may have the true answer. */
-  private retry(serverId: number): void {
+  private retry(finding: 'bogus' | 'indeterminate', serverId: number): void {
     this.retried = true;
-    if (this.usedRemembered) this.shared.parts.remembered?.clear();
+    // If it is indeterminate, mostly a server has not answered, which says nothing about what is known from the last start.
+    if (finding === 'bogus') {
+      const { remembered, disproved } = this.shared.parts;
+      if (this.used !== undefined) remembered?.delete(this.used);
+      if (serverId === SNAPSHOT) disproved?.(this.query.key);
+    }
     this.avoid = [...this.avoid, serverId];
     this.question.forget();
     this.waiting = undefined;

@@ -46,6 +46,8 @@ export interface ValidationParts {
   readonly remembered?: RememberedLookups;
   /** The answer of before the restart to a question, which must be validated again. */
   readonly restored?: (key: string) => Entry | undefined;
+  /** Called with the key of such an answer that was found bogus. */
+  readonly disproved?: (key: string) => void;
   /** Called with each step of the chain of trust, for a trace. */
   readonly note?: (zone: Name, words: string) => void;
 }
@@ -118,6 +120,13 @@ export class Validations {
     const keys = results.get(lookupKey({ name: anchor, type: TYPE.DNSKEY }));
     const servers = (): readonly ServerName[] => parts.upstream.servers;
     probeSignatures({ lookups, strippers, servers }, serverId, anchor, keys, then);
+  }
+
+  /** Forgets what was proven about some names. */
+  forget(isMeant: (name: Name) => boolean): void {
+    const { validator, remembered } = this.parts;
+    validator.zones.forget(isMeant);
+    remembered?.forget(isMeant);
   }
 
   /** Forgets failures of servers. */

@@ -307,25 +307,55 @@ await t.test('a question without RD gets an address made of what is in the cache
   t.end();
 });
 
-await t.test('A and AAAA that come later, and together with others, make the same', t => {
-  const it = translating({ 'v4.example. AAAA': 'waits', 'v4.example. A': 'waits' });
-  const both = [it.ask('v4.example.', { type: 'AAAA' }), it.ask('v4.example.', { type: 'AAAA' })];
-  t.same(it.upstream.asked, ['v4.example.'], 'one exchange for both');
-  const query = (type: number): Buffer =>
-    Buffer.concat([
-      Buffer.from('000001000001000000000000', 'hex'),
-      wireName('v4.example.'),
-      Buffer.from([0, type, 0, 1]),
-    ]);
-  it.upstream.settle(responseTo(query(TYPE.AAAA), NODATA));
-  it.upstream.settle(responseTo(query(TYPE.A), { answers: 'v4.example. 60 A 192.0.2.1' }));
-  t.same(
-    both.map(([outcome]) => made(outcome)),
-    Array.from({ length: 2 }, () => `${address('64:ff9b::192.0.2.1')} 60`),
-  );
-  t.equal(it.upstream.asked.length, 2);
+await t.test('RFC 6147 §5.1.8: A and AAAA are asked for at the same time, once for all clients', t => {
+  const later: Readonly<Record<string, Said>> = { 'v4.example. A': 'v4.example. 60 A 192.0.2.1' };
+  const NOTHING = { 'v4.example. A': 'waits', 'v4.example. AAAA': 'waits' };
+  const address64 = `${address('64:ff9b::192.0.2.1')} 60`;
+  for (const lastOne of ['v4.example. A', 'v4.example. AAAA']) {
+    const it = translating(NOTHING);
+    const both = [it.ask('v4.example.', { type: 'AAAA' }), it.ask('v4.example.', { type: 'AAAA' })];
+    t.same(it.upstream.asked, ['v4.example.', 'v4.example.'], 'one exchange for each type');
+    it.upstream.settle(saying({ ...later, [lastOne]: 'waits' }));
+    t.same(both, [[], []]);
+    it.upstream.settle(saying(later));
+    t.same(
+      both.map(each => each.map(made)),
+      [[address64], [address64]],
+      `${lastOne} comes last`,
+    );
+    t.equal(it.upstream.asked.length, 2);
+  }
+  const it = translating(NOTHING);
+  const outcomes = it.ask('v4.example.', { type: 'AAAA' });
+  it.upstream.settle(saying({ ...NOTHING, 'v4.example. AAAA': 'v4.example. 60 AAAA 2001:db8::1' }));
+  t.same(outcomes.map(made), ['2001:db8::1 60'], 'addresses of the name are given at once');
+  it.upstream.settle(failure('timeout'));
+  t.equal(outcomes.length, 1);
   t.end();
 });
+
+await t.test(
+  'the wait for servers that do not answer is not made twice: neither up to a failure nor for old answers',
+  async t => {
+    const said = { 'v4.example. A': 'v4.example. 60 A 192.0.2.1' };
+    const it = translating({ ...said, 'v4.example. AAAA': 'waits' });
+    const outcomes = it.ask('v4.example.', { type: 'AAAA' });
+    it.upstream.settle(failure('timeout'));
+    t.same(outcomes.map(made), [`${address('64:ff9b::192.0.2.1')} 60`]);
+    const dead = translating(() => 'waits');
+    const none = dead.ask('v4.example.', { type: 'AAAA' });
+    dead.upstream.settle(failure('timeout'));
+    t.same(none.map(made), ['timeout']);
+
+    const old = translating(said);
+    aaaa(old, 'v4.example.');
+    await old.clock.advance(400_000);
+    old.upstream.says = () => 'waits';
+    const stale = old.ask('v4.example.', { type: 'AAAA' });
+    await old.clock.advance(1900);
+    t.same(stale.map(made), [`${address('64:ff9b::192.0.2.1')} 30`]);
+  },
+);
 
 await t.test('names of a route get addresses, and its reverse zones are its own', t => {
   const it = translating({}, '2001:db8:64::/96');

@@ -7,6 +7,7 @@ import type { Outcome } from '../../../src/pipeline/answer.js';
 import { queryMessage } from '../../fixtures/client.js';
 import { responseTo } from '../../fixtures/messages.js';
 import { fakeClock } from '../../fixtures/clock.js';
+import { wireName } from '../../fixtures/records.js';
 import { resolving, type Resolving, type Says } from '../../fixtures/resolving.js';
 import { signedTree } from '../../fixtures/signed-records.js';
 import { takeApart } from '../../fixtures/mutations.js';
@@ -199,6 +200,19 @@ await t.test('how old, and of which zones, is set', async t => {
   t.equal(told(world.ask('www.example')), 'stale EDE 3 30');
   await world.clock.advance(600_000);
   t.equal(told(world.ask('www.example')), 'connect', '600 s after its end, it is gone');
+});
+
+await t.test('an excluded zone is not reached by an alias either', async t => {
+  const chain = `www.example. 60 CNAME a.elsewhere.\na.elsewhere. 60 CNAME Host.Dyn.example.\nHost.Dyn.example. 60 A 192.0.2.1`;
+  for (const zone of ['www.example', 'elsewhere', 'dyn.example']) {
+    const world = await kept(query => responseTo(query, { answers: chain }));
+    world.upstream.says = DOWN;
+    world.settings.stale = { ...world.settings.stale, excluded: [wireName('yn.example')] };
+    t.equal(told(world.ask('www.example')), 'stale EDE 3 30 30 30');
+    world.settings.stale = { ...world.settings.stale, excluded: [wireName('other'), wireName(zone)] };
+    world.resolver.forgetFailures();
+    t.equal(told(world.ask('www.example')), 'connect', zone);
+  }
 });
 
 await t.test('an alias whose target has expired: the whole chain, whichever of its servers fails', async t => {
