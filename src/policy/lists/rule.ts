@@ -33,8 +33,6 @@ export const EFFECT = {
   drop: 4,
   /** The records that stand beside the rule. */
   data: 5,
-  /** The rule of the same line is not for this name ($denyallow). */
-  exempt: 6,
 } as const;
 export type Effect = (typeof EFFECT)[keyof typeof EFFECT];
 
@@ -72,12 +70,14 @@ export const SKIPPED = {
 } as const;
 export type Skipped = keyof typeof SKIPPED;
 
-/** For which groups of clients a rule is ($client). */
-export interface ClientLimit {
-  /** Only these; empty: all, */
+/** For whom, and for which names, a rule is not. */
+export interface RuleLimit {
+  /** Only for these groups of clients; empty: for all, ($client) */
   readonly only: readonly string[];
-  /** but not these. */
+  /** but not for these. */
   readonly except: readonly string[];
+  /** Not for these names and those below them ($denyallow), in wire form in lower case. */
+  readonly exempt: readonly Buffer[];
 }
 
 /** A record of a rule with local data. */
@@ -95,8 +95,8 @@ export interface RuleSink {
    * @param line where the rule stands, from 1
    */
   rule(trigger: Trigger, name: Uint8Array, bytes: number, bits: number, line: number): void;
-  /** The rule of a line is for some clients only. */
-  limit(line: number, clients: ClientLimit): void;
+  /** The rule of a line, which comes next, is not for all. @returns false: it cannot be kept, and the rule must not be used without */
+  limit(line: number, limit: RuleLimit): boolean;
   /** A record for the rule of a line. */
   record(line: number, record: LocalRecord): void;
   /** A line is not used. `text`: what stands there. */

@@ -47,7 +47,8 @@ const HEAD = {
 
 /** Where a rule stands: its source, and its line there. */
 const LINE_BITS = 24;
-const MOST_LINE = 2 ** LINE_BITS - 1;
+/** This line, and all behind it, are one place. */
+export const MOST_LINE = 2 ** LINE_BITS - 1;
 /** The most sources of all lists. */
 export const MOST_SOURCES = 256;
 /** The most rules of all lists: 140 MB. */
@@ -58,7 +59,23 @@ export const placeOf = (source: number, line: number): number => (source << LINE
 export const sourceOf = (place: number): number => place >>> LINE_BITS;
 export const lineOf = (place: number): number => place & MOST_LINE;
 
+/**
+ * The most rules of one source for one name: what a rule does, for which part of the name, and for which clients. Together with
+ * MOST_SOURCES it bounds the row of slots with one hash, which begins anywhere, and must end before the spare slots do.
+ */
+const MOST_ALIKE = 32;
+
 const CHUNK_RULES = 1 << 16;
+
+/** What is known about rules beside the table. */
+export interface RuleFacts {
+  /** Whether nothing hangs on the line of a rule: then an equal rule elsewhere in its source is the same rule. */
+  readonly isPlain: (place: number) => boolean;
+  /** Called with each rule that is not in the table: the same one is there already, or there are too many for its name. */
+  readonly leftOut: (place: number, why: 'same' | 'full') => void;
+}
+
+const PLAIN: RuleFacts = { isPlain: () => true, leftOut: () => undefined };
 
 /** Collects rules, and makes the table of them. */
 export class TableBuilder {
@@ -95,8 +112,8 @@ export class TableBuilder {
     return true;
   }
 
-  /** The table. Rules that one source has twice are in it once. */
-  finish(): SharedArrayBuffer {
+  /** The table. Plain rules that one source has twice are in it once. */
+  finish(facts = PLAIN): SharedArrayBuffer {
     const { count, head, chunks } = this;
     const places = Math.ceil(count / LOAD) + 1;
     const spare = Math.min(count, MOST_SPARE_SLOTS) + 1;
@@ -109,7 +126,12 @@ export class TableBuilder {
       const used = Math.min(CHUNK_RULES, count - i * CHUNK_RULES);
       for (let at = 0; at < used * SLOT_WORDS; at += SLOT_WORDS) {
         const first = chunk[at] ?? 0;
-        if (!insert(slots, places, first, chunk[at + 1] ?? 0, chunk[at + 2] ?? 0)) continue;
+        const place = chunk[at + 2] ?? 0;
+        const why = insert(slots, places, first, chunk[at + 1] ?? 0, place, facts.isPlain);
+        if (why !== undefined) {
+          facts.leftOut(place, why);
+          continue;
+        }
         rules++;
         setBit(filter, 0, first & (filterWords * 32 - 1));
       }
@@ -126,24 +148,36 @@ export class TableBuilder {
 /** The slot that a search for a hash begins at, in words. */
 const slotOf = (first: number, places: number): number => Math.floor((first + HALF) * (places / WHOLE)) * SLOT_WORDS;
 
-/** Puts a rule into its place of the order. @returns false: it is there already */
-function insert(slots: Int32Array, places: number, first: number, second: number, place: number): boolean {
+type IsPlain = RuleFacts['isPlain'];
+
+/** Puts a rule into its place of the order. @returns why it is not there; undefined: it is */
+function insert(
+  slots: Int32Array,
+  places: number,
+  first: number,
+  second: number,
+  place: number,
+  isPlain: IsPlain,
+): 'same' | 'full' | undefined {
+  const { length } = slots;
+  let alike = 0;
   let at = slotOf(first, places);
-  for (; slots[at + 2] !== 0 && (slots[at] ?? 0) <= first; at += SLOT_WORDS) {
-    const same = slots[at] === first && slots[at + 1] === second;
-    if (same && sourceOf(slots[at + 2] ?? 0) === sourceOf(place)) return false;
+  for (; at < length && slots[at + 2] !== 0 && (slots[at] ?? 0) <= first; at += SLOT_WORDS) {
+    const other = slots[at + 2] ?? 0;
+    const rest = (slots[at + 1] ?? 0) ^ second;
+    if (slots[at] !== first || (rest & ~RULE_MASK) !== 0 || sourceOf(other) !== sourceOf(place)) continue;
+    if (rest === 0 && (other === place || (isPlain(other) && isPlain(place)))) return 'same';
+    if (++alike >= MOST_ALIKE) return 'full';
   }
   let end = at;
-  while (slots[end + 2] !== 0) {
-    end += SLOT_WORDS;
-    // The keyed hash spreads evenly. So many rules in one row cannot be.
-    if (end >= slots.length) throw new RangeError('the table of lists has no room at its end');
-  }
+  while (end < length && slots[end + 2] !== 0) end += SLOT_WORDS;
+  // Hundreds of sources may have all rules for one name that they can have.
+  if (end >= length) return 'full';
   if (end > at) slots.copyWithin(at + SLOT_WORDS, at, end);
   slots[at] = first;
   slots[at + 1] = second;
   slots[at + 2] = place;
-  return true;
+  return undefined;
 }
 
 function setBit(words: Int32Array, from: number, bit: number): void {

@@ -99,6 +99,42 @@ await t.test('$client limits a rule to groups of clients, and addresses of clien
   t.same(reportOf('||a.example^$client=192.168.1.2')?.skipped, { modifier: 1 });
 });
 
+await t.test(
+  'rules for one name that differ in $client or $denyallow are all in force, wherever they stand',
+  async t => {
+    const limited = ['||a.example^$client=kids', '@@||s.example^$client=kids', '||s.example^'];
+    const others = ['@@||s.example^$client=teens', '||a.example^', '||a.example^'];
+    const lists = listsOf([{ text: [...limited, ...others].join('\n') }]);
+    const [kids, teens] = ['kids', 'teens'].map(group => ({ ...EVERYTHING, group }));
+    t.equal(verdict(lists, 'a.example'), 'nxdomain list0:5', 'also for clients of no group');
+    t.equal(verdict(lists, 'a.example', teens), 'nxdomain list0:5');
+    t.equal(verdict(lists, 's.example'), 'nxdomain list0:3');
+    t.same([verdict(lists, 's.example', kids), verdict(lists, 's.example', teens)], ['allow list0:2', 'allow list0:4']);
+    t.equal(lists.compiled.sources[0]?.rules, 5, 'the rule that is there twice counts once');
+
+    const exempt = listsOf([
+      { text: ['ads.', ''].map(each => `||${each}example^$denyallow=ok.ads.example`).join('\n') },
+    ]);
+    t.equal(verdict(exempt, 'ok.ads.example'), undefined, 'no rule is for the name that both of them leave out');
+    t.equal(verdict(exempt, 'x.example'), 'nxdomain list0:2');
+  },
+);
+
+await t.test('a rule whose $client or $denyallow cannot be kept is not in force for all', async t => {
+  const lines = Array.from({ length: 50_001 }, (_, i) => `||n${i}.example^$client=kids`);
+  const { compiled } = listsOf([{ text: lines.join('\n') }]);
+  t.match(compiled.sources[0], { rules: 50_000, skipped: { full: 1 } });
+});
+
+await t.test('rules for one name have a bound, are counted beyond it, and take no time of others', async t => {
+  const lines = Array.from({ length: 40_000 }, (_, i) => `||a.example^$client=g${i}`);
+  const startedAt = process.cpuUsage().user;
+  const lists = listsOf([{ text: [...lines, 'b.example'].join('\n') }]);
+  t.match(lists.compiled.sources[0], { rules: 33, skipped: { full: 39_968 } });
+  t.equal(verdict(lists, 'b.example'), 'nxdomain list0:40001');
+  t.ok(process.cpuUsage().user - startedAt < 8e6);
+});
+
 const RPZ = `$TTL 1h
 $ORIGIN rpz.example.
 @ SOA localhost. root.localhost. (
