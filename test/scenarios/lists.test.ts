@@ -61,6 +61,48 @@ await t.test('a file is in force from the first query on, and read again when it
   t.equal((await rig.metrics()).get('dotstub_list_answers_total{list="ads",action="nxdomain"}'), 3);
 });
 
+await t.test(
+  'a source that cannot be read keeps its rules of before, and all others change, also with a reload',
+  async t => {
+    const { rig, upstream } = await rigged(t);
+    const ads = rig.file('ads.txt', '||ads.example^$denyallow=fine.ads.example\n');
+    const games = rig.file('games.rpz', '$ORIGIN rpz.\n@ SOA a. b. 1 1 1 1 1\ngames.example A 192.0.2.99\n');
+    const more = rig.file('more.txt', 'none.example\n');
+    const source = (name: string, path: string, format = 'auto'): Json => ({ name, sources: [path], format });
+    await rig.start({ upstream, lists: [source('ads', ads), source('games', games), source('more', more)] });
+    const blocked = async (): Promise<readonly string[]> =>
+      Promise.all(['ads', 'fine.ads', 'games', 'more'].map(async name => rig.answer(`${name}.example`)));
+    t.same(await blocked(), ['NXDOMAIN', 'NXDOMAIN', 'NOERROR 192.0.2.99', 'NOERROR 192.0.2.67']);
+    rmSync(ads);
+    rmSync(games);
+    rig.file('more.txt', 'more.example\n');
+    t.match(await rig.command('lists', ['refresh', 'more']), /more[^]*1 rules?/);
+    const kept = ['NXDOMAIN', 'NXDOMAIN', 'NOERROR 192.0.2.99', 'NXDOMAIN'];
+    t.same(await blocked(), kept);
+    t.match(rig.health, `the list ads is not current, and its rules of before are in force: ${ads}`);
+    t.notMatch(rig.health, 'the list more');
+    const status = await rig.command('lists', ['status']);
+    t.match(status, `${ads}: 1 rules\n    there is no such file; its rules of before are in force`);
+    const explained = await rig.command('explain', ['ads.example']);
+    t.match(explained, `answer    nxdomain, by ${ads}:1, list ads`);
+    t.notMatch(await rig.command('explain', ['fine.ads.example']), ads, 'what hangs on a rule is kept with it');
+
+    await rig.reload({ upstream, lists: [source('more', more), source('games', games), source('ads', ads)] });
+    t.same(await blocked(), kept);
+    rig.file('more.txt', 'none.example\n');
+    await rig.command('lists', ['refresh', 'more']);
+    t.same(await blocked(), [...kept.slice(0, 3), 'NOERROR 192.0.2.67']);
+    const warnings = rig.lines.filter(line => line.includes('ads.txt cannot be read any more'));
+    t.equal(warnings.length, 1, 'which is said once');
+
+    rig.file('ads.txt', 'more.example\n');
+    rig.file('games.rpz', '');
+    t.notMatch(await rig.command('lists', ['refresh']), 'no such file');
+    t.same(await blocked(), ['NOERROR 192.0.2.66', 'NXDOMAIN', 'NOERROR 192.0.2.68', 'NXDOMAIN']);
+    t.notMatch(rig.health, 'not current');
+  },
+);
+
 interface ListServer {
   readonly port: number;
   text: string;

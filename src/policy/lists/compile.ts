@@ -5,7 +5,7 @@ import type { HashKey } from './name-hash.js';
 import { LineRules } from './line-rules.js';
 import { RpzRules } from './rpz.js';
 import type { ListFormat, LocalRecord, RuleLimit, RuleSink, Skipped, Trigger } from './rule.js';
-import { lineOf, MOST_LINE, MOST_SOURCES, placeOf, sourceOf, TableBuilder } from './table.js';
+import { lineOf, ListTable, MOST_LINE, MOST_SOURCES, placeOf, sourceOf, TableBuilder } from './table.js';
 import { Lines, type TakeLine } from './text.js';
 
 /** How many lines of a source that are not used are told one by one. */
@@ -38,6 +38,8 @@ export interface SourceReport {
   readonly isZone: boolean;
 }
 
+const NO_REPORT: SourceReport = { lines: 0, rules: 0, skipped: {}, told: [], isZone: false };
+
 /** All lists, ready to be searched. */
 export interface CompiledLists {
   /** The table, see ListTable. */
@@ -45,7 +47,7 @@ export interface CompiledLists {
   /** In the order of the sources. */
   readonly sources: readonly SourceReport[];
   /** Local data of rules, by place. */
-  readonly records: ReadonlyMap<number, readonly LocalRecord[]>;
+  readonly records: ReadonlyMap<number, LocalRecord[]>;
   /** Rules that are not for all clients, or not for all names, by place. */
   readonly limits: ReadonlyMap<number, RuleLimit>;
 }
@@ -56,7 +58,7 @@ const isExpected = (why: Skipped): boolean => why === 'browser';
 /** Makes the table. Sources are read one after the other. */
 export class Compilation {
   private readonly builder: TableBuilder;
-  private readonly sources: SourceReader[] = [];
+  private readonly sources: Pick<SourceReader, 'report' | 'leftOut'>[] = [];
   private readonly records = new Map<number, LocalRecord[]>();
   private readonly limits = new Map<number, RuleLimit>();
 
@@ -66,12 +68,31 @@ export class Compilation {
 
   /** Begins to read the next source. */
   source(format: ListFormat): SourceReader {
-    const index = this.sources.length;
-    if (index >= MOST_SOURCES) throw new RangeError(`there are more than ${MOST_SOURCES} sources of lists`);
+    const index = this.nextIndex();
     const { builder, records, limits } = this;
     const source = new SourceReader(index, format, { builder, records, limits });
     this.sources.push(source);
     return source;
+  }
+
+  /** The next source has the rules of a source of before, in lists whose table has the same key. */
+  carry(before: CompiledLists, from: number): void {
+    const index = this.nextIndex();
+    const { builder, records, limits, sources } = this;
+    const rules = builder.carry(new ListTable(before.table), from, index);
+    const move = <T>(kept: ReadonlyMap<number, T>, to: Map<number, T>): void => {
+      for (const [place, value] of kept) if (sourceOf(place) === from) to.set(placeOf(index, lineOf(place)), value);
+    };
+    move(before.records, records);
+    move(before.limits, limits);
+    const report = before.sources[from] ?? NO_REPORT;
+    sources.push({ report: { ...report, rules }, leftOut: () => undefined });
+  }
+
+  private nextIndex(): number {
+    const index = this.sources.length;
+    if (index >= MOST_SOURCES) throw new RangeError(`there are more than ${MOST_SOURCES} sources of lists`);
+    return index;
   }
 
   /** The result. */

@@ -11,7 +11,7 @@
 // A name itself is not stored. A name that is on no list is taken for one that is where 58 bits are equal by chance: for a million rules
 // once in 2.7 * 10^11 searches. A household that looks up a hundred thousand names, with four names above each, meets that with a
 // probability of 1 in 700,000. The key of the hash is chosen anew each time that a table is made, so nobody can aim at it, and it is
-// gone after the next refresh.
+// gone after the next refresh. Only while a source cannot be read, whose rules are taken from the table of before, the key stays.
 
 import { type HashKey, NameHash } from './name-hash.js';
 import { RULE_MASK, TRIGGER, type Trigger } from './rule.js';
@@ -101,15 +101,30 @@ export class TableBuilder {
       hash.read(trigger, name);
       setBit(head, trigger === TRIGGER.name ? HEAD.nameDepths : HEAD.serverDepths, hash.depth);
     }
+    this.append(hash.first[hash.depth] ?? 0, ((hash.second[hash.depth] ?? 0) & ~RULE_MASK) | bits, place);
+    return true;
+  }
+
+  /**
+   * Adds the rules that a source has in another table, which must have the same key.
+   * @param from the source there
+   * @param to the source here
+   * @returns how many were added
+   */
+  carry(table: ListTable, from: number, to: number): number {
+    const { head, count } = this;
+    // Depths and lengths of other sources make searches longer, and find nothing.
+    table.shapes.forEach((word, i) => (head[HEAD.nameDepths + i] = (head[HEAD.nameDepths + i] ?? 0) | word));
+    for (const [first, second, place] of table.rulesOf(from))
+      if (this.count < MOST_RULES) this.append(first, second, placeOf(to, lineOf(place)));
+    return this.count - count;
+  }
+
+  private append(first: number, second: number, place: number): void {
     const within = this.count % CHUNK_RULES;
     if (within === 0) this.chunks.push(new Int32Array(CHUNK_RULES * SLOT_WORDS));
-    const chunk = this.chunks[this.chunks.length - 1];
-    if (chunk === undefined) return false;
-    chunk[within * SLOT_WORDS] = hash.first[hash.depth] ?? 0;
-    chunk[within * SLOT_WORDS + 1] = ((hash.second[hash.depth] ?? 0) & ~RULE_MASK) | bits;
-    chunk[within * SLOT_WORDS + 2] = place;
+    this.chunks[this.chunks.length - 1]?.set([first, second, place], within * SLOT_WORDS);
     this.count++;
-    return true;
   }
 
   /** The table. Plain rules that one source has twice are in it once. */
@@ -217,7 +232,7 @@ export class ListTable {
     this.filterMask = filterWords * 32 - 1;
     this.slots = new Int32Array(memory, (HEAD.words + filterWords) * 4);
     this.places = this.head[HEAD.places] ?? 0;
-    this.hash = new NameHash({ first: this.head[HEAD.firstKey] ?? 0, second: this.head[HEAD.secondKey] ?? 0 });
+    this.hash = new NameHash(this.key);
   }
 
   /** A table without rules. */
@@ -227,6 +242,25 @@ export class ListTable {
 
   get rules(): number {
     return this.head[HEAD.rules] ?? 0;
+  }
+
+  /** The key of its hashes. */
+  get key(): HashKey {
+    return { first: this.head[HEAD.firstKey] ?? 0, second: this.head[HEAD.secondKey] ?? 0 };
+  }
+
+  /** At which depths there are names, and which lengths prefixes have: a part of the head. */
+  get shapes(): Int32Array {
+    return this.head.subarray(HEAD.nameDepths, HEAD.filterWords);
+  }
+
+  /** The rules of a source, as they stand in their slots. */
+  *rulesOf(source: number): Iterable<readonly [first: number, second: number, place: number]> {
+    const { slots } = this;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) {
+      const place = slots[at + 2] ?? 0;
+      if (place !== 0 && sourceOf(place) === source) yield [slots[at] ?? 0, slots[at + 1] ?? 0, place];
+    }
   }
 
   /** Whether there are rules about name servers. */
