@@ -113,7 +113,7 @@ export class Core {
       ),
     );
     const { sharedCache } = this;
-    const policy = new ListPolicy(clock);
+    const policy = new ListPolicy(clock, this.ageNow);
     const resolving = {
       ...{ ...common, store, network, clients, localNames, upstreams, firewall },
       ...{ sharedCache, lists: policy, httpGet: httpGet() },
@@ -171,5 +171,8 @@ export class Core {
   networkChanged(what: NetworkChange): void {
     this.resolution.networkChanged();
     this.upstreams.networkChanged(what);
+    this.lists.networkChanged();
+    // After a sleep, they are due earlier than their timers say.
+    this.resolution.lookAtJobs();
   }
 }

@@ -139,6 +139,11 @@ export class ListService implements Live {
     return this.parts.policy.hasGroup(name);
   }
 
+  /** Downloads that have failed may succeed on another network, and after a sleep. */
+  networkChanged(): void {
+    this.copies.networkChanged();
+  }
+
   /** Pauses or resumes. */
   paused(change: (policy: ListPolicy) => void): void {
     change(this.parts.policy);

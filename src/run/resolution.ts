@@ -156,7 +156,7 @@ export class Resolution implements Live {
     this.remembered = new RememberedLookups(cacheBytes / REMEMBERED_SHARE);
     this.failures = new FailureCache(cacheBytes / FAILURES_SHARE, bytesOf);
     this.denials = new Denials(cacheBytes / DENIALS_SHARE);
-    this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
+    this.portal = portal(parts.ageNow, resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),
       closed: why => this.portalEnded(why),

@@ -169,6 +169,24 @@ await t.test(
   },
 );
 
+await t.test('a URL that could not be fetched is fetched at once when the network has changed', async t => {
+  const { rig, upstream } = await rigged(t);
+  const server = await listServer(rig, 'lists.example');
+  server.status = 503;
+  await rig.start({ upstream, ...adsFrom(`https://lists.example:${server.port}/ads.txt`) });
+  t.match(await rig.command('lists', ['refresh']).catch(String), 'status 503');
+  server.status = 200;
+  server.text = 'ads.example\n';
+  rig.resolvers = ['127.0.0.9'];
+  let asked = 0;
+  const look = async (): Promise<string> => {
+    // The network is looked at before a question leaves.
+    await rig.answer(`n${asked++}.example`);
+    return rig.answer('ads.example');
+  };
+  t.equal(await eventually(look, 'NXDOMAIN'), 'NXDOMAIN', 'long before it is tried again');
+});
+
 await t.test('a server that does not prove its name gives no list', async t => {
   const { rig, upstream } = await rigged(t);
   const server = await listServer(rig, 'other.example');
