@@ -8,6 +8,7 @@ import type { ListPolicy } from '../../policy/lists/list-policy.js';
 import { TRIGGER } from '../../policy/lists/rule.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { lowerCased, nameToText, readName } from '../../wire/name.js';
+import { RecordAddresses } from '../../wire/record-addresses.js';
 import { ScannedRecords } from '../../wire/records.js';
 import { TYPE } from '../../wire/rrtype.js';
 import type { Answer, Outcome } from '../answer.js';
@@ -64,6 +65,7 @@ function ruleOfAnswer(
   const { octets } = entry;
   const { hasAddresses, hasServers } = lists.table;
   const record = new ScannedRecords(entry, HEADER_BYTES + questionBytes);
+  const addresses = new RecordAddresses(octets);
   while (record.next()) {
     const { type, section, rdata } = record;
     if (section === 'additional') return undefined;
@@ -73,9 +75,12 @@ function ruleOfAnswer(
       const choice = name && lists.ofName(view, lowerCased(name), isAlias ? TRIGGER.name : TRIGGER.nsdname);
       if (choice !== undefined)
         return { choice, by: `its ${isAlias ? 'alias' : 'name server'} ${nameToText(name ?? octets)}` };
-    } else if (hasAddresses && section === 'answer' && (type === TYPE.A || type === TYPE.AAAA)) {
-      const choice = lists.ofAddress(view, octets.subarray(rdata, record.end));
-      if (choice !== undefined) return { choice, by: 'its address' };
+    }
+    if (!hasAddresses || section !== 'answer') continue;
+    addresses.of(record);
+    while (addresses.next()) {
+      const choice = lists.ofAddress(view, octets.subarray(addresses.at, addresses.at + addresses.bytes));
+      if (choice !== undefined) return { choice, by: isAlias ? 'its address hint' : 'its address' };
     }
   }
   return undefined;
