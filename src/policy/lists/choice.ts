@@ -8,7 +8,6 @@ import { isAtOrBelow } from '../../wire/name.js';
 import type { CompiledLists } from './compile.js';
 import { EFFECT, effectOf, isImportant, type LocalRecord, type RuleLimit, SCOPE, scopeOf } from './rule.js';
 import { lineOf, ListTable, sourceOf } from './table.js';
-import { TRIGGER, type Trigger } from './rule.js';
 
 /** What becomes of a name on a list. `null`: the address 0.0.0.0 or ::. */
 export const LIST_ACTIONS = ['nxdomain', 'nodata', 'null', 'refused', 'allow'] as const;
@@ -78,8 +77,8 @@ export class Lists {
   }
 
   /** The rule for a name in wire form in lower case; undefined: there is none. */
-  ofName(view: ListView, name: Buffer, trigger: Trigger = TRIGGER.name): ListChoice | undefined {
-    if (view.lists === 0 || this.table.findName(trigger, name) === 0) return undefined;
+  ofName(view: ListView, name: Buffer): ListChoice | undefined {
+    if (view.lists === 0 || this.table.findName(name) === 0) return undefined;
     return this.choose(view, name);
   }
 

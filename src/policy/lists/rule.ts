@@ -4,10 +4,8 @@
 export const TRIGGER = {
   /** The name that is asked for, or one that its aliases lead to. */
   name: 0,
-  /** The name of a name server of the zone (RPZ NSDNAME), as far as the answer shows it. */
-  nsdname: 1,
   /** An address in the answer (RPZ IP). */
-  address: 2,
+  address: 1,
 } as const;
 export type Trigger = (typeof TRIGGER)[keyof typeof TRIGGER];
 
@@ -64,6 +62,7 @@ export const SKIPPED = {
   rewrite: 'a hosts line of a list can only block: addresses of names belong into local data',
   syntax: 'it is not of the form of its list',
   trigger: 'this RPZ trigger is not known here',
+  servers: 'answers of resolvers do not show the name servers of a zone, so RPZ rules about these are not used',
   action: 'this RPZ action is not known here',
   long: 'the line is too long',
   full: 'there are too many rules',

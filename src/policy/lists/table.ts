@@ -32,17 +32,15 @@ const HEAD = {
   rules: 1,
   firstKey: 2,
   secondKey: 3,
-  /** Four words of bits: at which depths there are rules about names, */
+  /** Four words of bits: at which depths there are rules about names. */
   nameDepths: 4,
-  /** and about name servers. */
-  serverDepths: 8,
   /** Which lengths prefixes of IPv4 have: two words, */
-  lengths4: 12,
+  lengths4: 8,
   /** and of IPv6: five words. */
-  lengths6: 14,
+  lengths6: 10,
   /** Words of the filter, a power of two. */
-  filterWords: 19,
-  words: 20,
+  filterWords: 15,
+  words: 16,
 } as const;
 
 /** Where a rule stands: its source, and its line there. */
@@ -99,7 +97,7 @@ export class TableBuilder {
       setBit(head, name[0] === 4 ? HEAD.lengths4 : HEAD.lengths6, name[1] ?? 0);
     } else {
       hash.read(trigger, name);
-      setBit(head, trigger === TRIGGER.name ? HEAD.nameDepths : HEAD.serverDepths, hash.depth);
+      setBit(head, HEAD.nameDepths, hash.depth);
     }
     this.append(hash.first[hash.depth] ?? 0, ((hash.second[hash.depth] ?? 0) & ~RULE_MASK) | bits, place);
     return true;
@@ -263,24 +261,18 @@ export class ListTable {
     }
   }
 
-  /** Whether there are rules about name servers. */
-  get hasServers(): boolean {
-    return this.anyBit(HEAD.serverDepths, HEAD.lengths4);
-  }
-
   /** Whether there are rules about addresses. */
   get hasAddresses(): boolean {
     return this.anyBit(HEAD.lengths4, HEAD.filterWords);
   }
 
   /** Searches for a name in wire form in lower case, and for all names above it. @returns how many rules there are */
-  findName(trigger: Trigger, name: Uint8Array): number {
+  findName(name: Uint8Array): number {
     this.hits = 0;
     if (this.rules === 0) return 0;
     const { hash, head } = this;
-    const depths = trigger === TRIGGER.name ? HEAD.nameDepths : HEAD.serverDepths;
-    hash.read(trigger, name);
-    for (let depth = hash.depth; depth >= 0; depth--) if (hasBit(head, depths, depth)) this.search(depth);
+    hash.read(TRIGGER.name, name);
+    for (let depth = hash.depth; depth >= 0; depth--) if (hasBit(head, HEAD.nameDepths, depth)) this.search(depth);
     return this.hits;
   }
 
