@@ -5,6 +5,7 @@ import { visible } from '../base/visible.js';
 import { questionName, questionOf, typeOfQuestion } from '../wire/compose.js';
 import { lowerCased, nameFromText, nameToText } from '../wire/name.js';
 import { typeFromText, typeToText } from '../wire/rrtype.js';
+import type { Finding } from '../pipeline/finding.js';
 import type { DecidingStage } from '../pipeline/resolver.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
@@ -24,9 +25,18 @@ export interface ExplainedRule {
 export type ExplainedBy =
   | { readonly at: DecidingStage }
   | { readonly at: 'rule'; readonly rule: ExplainedRule }
-  | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string }
-  | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
-  | { readonly at: 'upstream'; readonly servers: readonly string[] };
+  | DistributiveOmit<Exclude<Finding, { readonly at: 'servers' }>, 'outcome'>
+  | {
+      readonly at: 'route';
+      readonly zone: Buffer;
+      readonly servers: readonly string[];
+      /** Whether there is an expired answer, should they not answer. */
+      readonly hasStale: boolean;
+    }
+  | { readonly at: 'upstream'; readonly servers: readonly string[]; readonly hasStale: boolean };
+
+/** Omit, for each part of a union. */
+type DistributiveOmit<T, K extends string> = T extends unknown ? Omit<T, K> : never;
 
 /** A question, and who would answer it. */
 export interface Explained {
@@ -107,7 +117,13 @@ function told(question: Buffer, client: string, explained: Explanation): Control
   return { ok: true, text: lines.map(visible).join('\n'), data };
 }
 
-const dataOf = (by: ExplainedBy) => (by.at === 'route' ? { ...by, zone: nameToText(by.zone) } : by);
+const dataOf = (by: ExplainedBy) =>
+  by.at === 'route' || by.at === 'no_cluster_name' ? { ...by, zone: nameToText(by.zone) } : by;
+
+const sentBy = (upstream: string): string => (upstream === '' ? '' : `; ${upstream} sent it`);
+/** What becomes of the question if the servers that are asked do not answer. */
+const orStale = (hasStale: boolean): string =>
+  hasStale ? '; while they do not answer, an expired answer is given (cache.serve_stale)' : '';
 
 const serversText = (servers: readonly string[]): string => (servers.length === 0 ? 'no server' : servers.join(', '));
 
@@ -133,11 +149,21 @@ function answerText(by: ExplainedBy): string {
     case 'rule':
       return `${by.rule.action}, by ${ruleText(by.rule)}`;
     case 'cache':
-      return `from the cache, for ${by.leftSec} s more${by.upstream === '' ? '' : `; ${by.upstream} sent it`}`;
+      return `from the cache, for ${by.leftSec} s more${sentBy(by.upstream)}`;
+    case 'restored':
+      return `from the cache of before the restart, for ${by.leftSec} s more; it is validated again first${sentBy(by.upstream)}`;
+    case 'stale':
+      return `from the cache, although it has expired (cache.serve_stale)${sentBy(by.upstream)}`;
+    case 'denial':
+      return 'made of what its zone has proven about other names (cache.aggressive_nsec)';
+    case 'failure':
+      return `the failure of a moment ago, for ${by.leftSec} s more: ${by.words}`;
+    case 'no_cluster_name':
+      return `made here: the cluster of the route for ${nameToText(by.zone)} has no such name (routes[].kubernetes)`;
     case 'route':
-      return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked`;
+      return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked${orStale(by.hasStale)}`;
     case 'upstream':
-      return `of ${serversText(by.servers)}, which would be asked`;
+      return `of ${serversText(by.servers)}, which would be asked${orStale(by.hasStale)}`;
     default:
       return 'made here';
   }

@@ -5,7 +5,6 @@ import type { Overview, ServerOverview, ValidationOverview } from '../base/overv
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
 import { AnswerCache } from '../cache/answers.js';
-import type { Entry } from '../cache/entry.js';
 import { FailureCache } from '../cache/failures.js';
 import { signInWords } from '../control/health.js';
 import { Denials } from '../dnssec/denials.js';
@@ -17,12 +16,14 @@ import { type Validator, validator, type ValidatorParts } from '../dnssec/valida
 import type { StateStore } from '../os/state-store.js';
 import type { CachedAnswer } from '../control/cache.js';
 import { bytesOf, type Outcome } from '../pipeline/answer.js';
+import type { Finding } from '../pipeline/finding.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
+import type { Query } from '../pipeline/query.js';
 import { type DecidingParts, Resolver, type ResolverParts } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
@@ -34,7 +35,7 @@ import { type Nat64Prefix, nat64Text } from '../policy/nat64.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
-import { cacheKey, keyWithoutRoutes } from '../wire/query.js';
+import { cacheKey } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { LocalNames } from './local-names.js';
 import type { Firewall } from './firewall.js';
@@ -335,12 +336,9 @@ export class Resolution implements Live {
     return forgotten;
   }
 
-  /** A fresh entry of the cache, which borrows its octets. @param hasRoutes whether routes are for those who ask */
-  cachedEntry(question: Buffer, hasRoutes: boolean): { readonly entry: Entry; readonly leftSec: number } | undefined {
-    const key = cacheKey(question, false);
-    const entry = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
-    const leftSec = entry === undefined ? 0 : Math.ceil(entry.ttlSec - (this.parts.ageNow() - entry.storedAt));
-    return entry === undefined || leftSec <= 0 ? undefined : { entry, leftSec };
+  /** Where the answer to a query would be found. Nobody is asked. */
+  look(query: Query): Finding {
+    return this.resolver.look(query);
   }
 
   /** The answer to a question that is in the cache. */

@@ -8,9 +8,11 @@ import type { AddressInfo } from 'node:net';
 
 import t, { type Test } from 'tap';
 
+import { RCODE } from '../../src/base/outcome.js';
 import { framed } from '../../src/wire/frame.js';
 import { messageToText } from '../../src/wire/message.js';
 import { queryMessage } from '../fixtures/client.js';
+import { responseTo } from '../fixtures/messages.js';
 import { records } from '../fixtures/records.js';
 import { eventually, KNOWN, Rig, type Json } from '../fixtures/rig.js';
 import { world } from '../fixtures/world.js';
@@ -25,7 +27,11 @@ const NAMES = `${KNOWN}
 
 async function rigged(t: Test): Promise<{ readonly rig: Rig; readonly upstream: Json }> {
   const rig = await Rig.make(t);
-  const main = await rig.server('dns.test', { answer: world(records(NAMES)) });
+  const answer = world(records(NAMES));
+  const isRefused = (query: Buffer): boolean => query.includes('broken');
+  const main = await rig.server('dns.test', {
+    answer: query => (isRefused(query) ? responseTo(query, { rcode: RCODE.REFUSED }) : answer(query)),
+  });
   return { rig, upstream: { servers: [main.entry] } };
 }
 
@@ -291,8 +297,10 @@ await t.test('explain says by which rule of which file and line, for which clien
   const { rig, upstream } = await rigged(t);
   const file = rig.file('ads.txt', '! title\n||ads.example^\n@@||fine.example^\n');
   const corp = await rig.plain(world(records('www.corp.example. 300 A 192.0.2.11\n')));
+  const cluster = { zones: ['cluster.local'], resolvers: [corp.at], kubernetes: true };
   await rig.start({
-    ...{ upstream, ...adsFrom(file), routes: [{ zones: ['corp.example', 'home.arpa'], resolvers: [corp.at] }] },
+    ...{ upstream, ...adsFrom(file) },
+    routes: [{ zones: ['corp.example', 'home.arpa'], resolvers: [corp.at] }, cluster],
     clients: [{ name: 'kids', networks: ['127.0.0.2'], lists: ['ads'], routes: false }],
     local: { records: ['tv.lan. CNAME www.example.', 'nas.lan. A 192.168.1.5'] },
     dns64: { prefix: '64:ff9b::/96' },
@@ -307,6 +315,10 @@ await t.test('explain says by which rule of which file and line, for which clien
   );
   t.match(await explained('www.corp.example'), `answer    of the route for corp.example.: ${corp.at} would be asked`);
   t.match(await explained('www.corp.example', ...kids), 'of dns.test');
+  t.match(
+    await explained('www.example.com.cluster.local'),
+    'answer    made here: the cluster of the route for cluster.local. has no such name (routes[].kubernetes)',
+  );
   t.match(await explained('www.example', '--client', '192.0.2.1'), 'REFUSED');
   t.same(corp.asked, []);
   await rig.answer('www.example');
@@ -329,6 +341,9 @@ await t.test('explain says by which rule of which file and line, for which clien
     'special-use name',
     'a name of the house does not leave for anybody',
   );
+  await rig.answer('broken.example');
+  const failed = await explained('broken.example');
+  t.match(failed, /answer {4}the failure of a moment ago, for \d s more: dns\.test answered REFUSED/);
   for (const bad of [['a..b'], ['a', 'NOTYPE'], ['a', 'A', '--client', 'x']]) await t.rejects(explained(...bad));
 });
 
