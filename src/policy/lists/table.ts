@@ -121,7 +121,11 @@ export class TableBuilder {
   private append(first: number, second: number, place: number): void {
     const within = this.count % CHUNK_RULES;
     if (within === 0) this.chunks.push(new Int32Array(CHUNK_RULES * SLOT_WORDS));
-    this.chunks[this.chunks.length - 1]?.set([first, second, place], within * SLOT_WORDS);
+    const chunk = this.chunks[this.chunks.length - 1];
+    if (chunk === undefined) return;
+    chunk[within * SLOT_WORDS] = first;
+    chunk[within * SLOT_WORDS + 1] = second;
+    chunk[within * SLOT_WORDS + 2] = place;
     this.count++;
   }
 
