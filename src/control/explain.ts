@@ -151,7 +151,7 @@ function answerText(by: ExplainedBy): string {
     case 'cache':
       return `from the cache, for ${by.leftSec} s more${sentBy(by.upstream)}`;
     case 'restored':
-      return `from the cache of before the restart, for ${by.leftSec} s more; it is validated again first${sentBy(by.upstream)}`;
+      return `from the last start's cache, for ${by.leftSec} s more; it is validated again first${sentBy(by.upstream)}`;
     case 'stale':
       return `from the cache, although it has expired (cache.serve_stale)${sentBy(by.upstream)}`;
     case 'denial':
@@ -160,8 +160,10 @@ function answerText(by: ExplainedBy): string {
       return `the failure of a moment ago, for ${by.leftSec} s more: ${by.words}`;
     case 'no_cluster_name':
       return `made here: the cluster of the route for ${nameToText(by.zone)} has no such name (routes[].kubernetes)`;
-    case 'route':
-      return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked${orStale(by.hasStale)}`;
+    case 'route': {
+      const servers = `${serversText(by.servers)} would be asked${orStale(by.hasStale)}`;
+      return `of the route for ${nameToText(by.zone)}: ${servers}`;
+    }
     case 'upstream':
       return `of ${serversText(by.servers)}, which would be asked${orStale(by.hasStale)}`;
     default:

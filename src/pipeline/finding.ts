@@ -1,5 +1,5 @@
-// Says where the stages that find answers (pipeline/resolver) would find one, in their order. It only looks: nobody is asked, and
-// nothing is counted.
+// Says where the stages that find answers (pipeline/resolver) would find one, in their order. It only looks: nobody is
+// asked, and nothing is counted.
 
 import { failureWords, isAnswerRcode } from '../base/outcome.js';
 import { isNoClusterName } from '../policy/routes.js';

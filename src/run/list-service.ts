@@ -229,8 +229,8 @@ export class ListService implements Live {
   }
 
   /**
-   * Compiles the lists of a plan, from what is on the disk. A source that cannot be read keeps the rules that it has in force.
-   * Text: why that failed.
+   * Compiles the lists of a plan, from what is on the disk. A source that cannot be read keeps the rules that it has in
+   * force. Text: why that failed.
    */
   private async make(plan: ListsPlan): Promise<Made | string> {
     const { clock } = this.parts;

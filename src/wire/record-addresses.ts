@@ -1,5 +1,5 @@
-// The addresses that a record gives to clients: those of A and AAAA records, and the hints of SVCB and HTTPS records (RFC 9460 §7.3),
-// which clients connect to without any other record.
+// The addresses that a record gives to clients: those of A and AAAA records, and the hints of SVCB and HTTPS records
+// (RFC 9460 §7.3), which clients connect to without any other record.
 
 import { u16At } from '../base/octets.js';
 import { skipName } from './name.js';
@@ -28,7 +28,10 @@ const WITH_ADDRESSES: ReadonlySet<number> = new Set([TYPE.A, TYPE.AAAA, TYPE.SVC
 /** Whether records of a type may give addresses. */
 export const mayGiveAddresses = (type: number): boolean => WITH_ADDRESSES.has(type);
 
-/** Walks the addresses of records, one record after the other. It allocates nothing on its way; what is malformed gives none. */
+/**
+ * Walks the addresses of records, one record after the other. It allocates nothing on its way, and what is malformed
+ * gives no address.
+ */
 export class RecordAddresses {
   /** Where the address starts that the walk has reached, */
   at = 0;

@@ -8,8 +8,8 @@
 //   walled.example         A 192.0.2.1             this answer, or any A, AAAA, CNAME or TXT
 //   24.0.2.0.192.rpz-ip    CNAME .                 where the answer has such an address
 //
-// A forwarder does not see the name servers of a zone: resolvers leave them out of their answers, and what they show is not validated.
-// So rules about them (rpz-nsdname, rpz-nsip) are left out, and counted.
+// A forwarder does not see the name servers of a zone: resolvers leave them out of their answers, and what they show is
+// not validated. So rules about them (rpz-nsdname, rpz-nsip) are left out, and counted.
 
 import { addressOctets } from '../../base/address.js';
 import { TYPE } from '../../wire/rrtype.js';

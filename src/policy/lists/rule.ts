@@ -94,7 +94,10 @@ export interface RuleSink {
    * @param line where the rule stands, from 1
    */
   rule(trigger: Trigger, name: Uint8Array, bytes: number, bits: number, line: number): void;
-  /** The rule of a line, which comes next, is not for all. @returns false: it cannot be kept, and the rule must not be used without */
+  /**
+   * The rule of a line, which comes next, is not for all.
+   * @returns false: the limit cannot be kept, and the rule must not be used without it
+   */
   limit(line: number, limit: RuleLimit): boolean;
   /** A record for the rule of a line. */
   record(line: number, record: LocalRecord): void;

@@ -11,7 +11,8 @@
 // A name itself is not stored. A name that is on no list is taken for one that is where 58 bits are equal by chance: for a million rules
 // once in 2.7 * 10^11 searches. A household that looks up a hundred thousand names, with four names above each, meets that with a
 // probability of 1 in 700,000. The key of the hash is chosen anew each time that a table is made, so nobody can aim at it, and it is
-// gone after the next refresh. Only while a source cannot be read, whose rules are taken from the table of before, the key stays.
+// gone after the next refresh. Only while a source cannot be read, whose rules are taken from the table of before, the key
+// stays.
 
 import { type HashKey, NameHash } from './name-hash.js';
 import { RULE_MASK, TRIGGER, type Trigger } from './rule.js';
@@ -58,8 +59,8 @@ export const sourceOf = (place: number): number => place >>> LINE_BITS;
 export const lineOf = (place: number): number => place & MOST_LINE;
 
 /**
- * The most rules of one source for one name: what a rule does, for which part of the name, and for which clients. Together with
- * MOST_SOURCES it bounds the row of slots with one hash, which begins anywhere, and must end before the spare slots do.
+ * The most rules of one source for one name: they differ in what they do, in the part of the name, and in the clients.
+ * It bounds the row of slots with one hash, which every search for the name reads, and which each new rule must pass.
  */
 const MOST_ALIKE = 32;
 
@@ -69,7 +70,7 @@ const CHUNK_RULES = 1 << 16;
 export interface RuleFacts {
   /** Whether nothing hangs on the line of a rule: then an equal rule elsewhere in its source is the same rule. */
   readonly isPlain: (place: number) => boolean;
-  /** Called with each rule that is not in the table: the same one is there already, or there are too many for its name. */
+  /** Called with each rule that is left out: the same one is there already, or there are too many for its name. */
   readonly leftOut: (place: number, why: 'same' | 'full') => void;
 }
 

@@ -22,7 +22,10 @@ export interface LeaseEntry {
 
 type Steps = Generator<LeaseEntry | LineProblem | undefined, void>;
 
-/** Reads a file. It yields at each line, mostly undefined or an entry, so that the reader may pause there; a line may have several. */
+/**
+ * Reads a file. It yields at each line, mostly undefined or an entry, so that the reader may pause there. A line may have
+ * several entries.
+ */
 export function readLeases(octets: Buffer, format: LeaseFormat): Steps {
   switch (format) {
     case 'dnsmasq':
@@ -63,9 +66,9 @@ function dnsmasqLine(line: number, text: string): LeaseEntry | LineProblem | und
 const BROKEN_NAME = 'broken\\x20';
 
 /**
- * `# br-lan DUID IAID nas 1700000000 1a2 128 2001:db8::1a2/128 fd00::1a2/128`, with an address for each prefix of the link; for IPv4
- * `ipv4` in place of the IAID. `-`: no name. Other lines, for programs that read hosts files, say the same without the end of the
- * lease.
+ * `# br-lan DUID IAID nas 1700000000 1a2 128 2001:db8::1a2/128 fd00::1a2/128`, with an address for each prefix of the
+ * link; for IPv4 `ipv4` in place of the IAID. `-`: no name. Other lines, for programs that read hosts files, say the same
+ * without the end of the lease.
  */
 function* odhcpdLeases(octets: Buffer): Steps {
   for (const { number, text } of linesOf(octets)) {
