@@ -90,6 +90,7 @@ export class Core {
       dialer: dialerFor({ ...common, proven: (...asked) => this.resolution.proven(...asked) }, this.network),
       dialDatagram,
       systemResolvers: () => system.resolvers(),
+      searchDomains: () => system.searchDomains(),
       announcedResolvers: () => system.announced().resolvers,
       look: () => this.look(),
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
