@@ -101,9 +101,15 @@ export class FailureCache<T> {
 
   /** The failure of a question, if it is still valid. */
   get(key: string, ageNow: AgeSec): T | undefined {
-    if (this.table.entries === 0) return undefined;
+    return this.table.entries === 0 ? undefined : this.held(key, ageNow)?.result;
+  }
+
+  /** The failure of a question, and for how many seconds more it is valid. */
+  held(key: string, ageNow: AgeSec): { readonly result: T; readonly leftSec: number } | undefined {
     const held = this.table.get(key);
-    return held !== undefined && ageNow < held.until ? held.result : undefined;
+    return held !== undefined && ageNow < held.until
+      ? { result: held.result, leftSec: held.until - ageNow }
+      : undefined;
   }
 
   /**

@@ -9,7 +9,7 @@ import { wallSec } from '../base/time.js';
 import { type ConfigCheck, checkConfig, type GoodConfig, problemText } from '../config/check.js';
 import { loadConfig, problemReport } from '../config/load.js';
 import { withProvider } from '../config/provider.js';
-import { systemResolvers } from '../config/system.js';
+import { systemNetwork as networkOfSystem, type SystemNetwork } from '../config/system.js';
 import { logger } from '../observe/log.js';
 import { StandardOutput } from '../observe/standard-output.js';
 import { statusLine } from '../control/status.js';
@@ -97,8 +97,14 @@ class CommandLineSource implements ConfigurationSource {
   }
 
   /** The system's resolvers, without this daemon. */
-  readonly resolvers = (): string[] =>
-    systemResolvers(address => this.listening().some(at => at.port === DNS_PORT && standsFor(at, address)));
+  readonly resolvers = (): string[] => this.readNetwork().resolvers;
+
+  /** The search domains that stand beside them. */
+  readonly searchDomains = (): readonly string[] => this.readNetwork().search;
+
+  private readNetwork(): SystemNetwork {
+    return networkOfSystem(address => this.listening().some(at => at.port === DNS_PORT && standsFor(at, address)));
+  }
 
   private readonly readAnnouncements = announcementReader(ANNOUNCED_DIRECTORIES);
 
@@ -168,6 +174,7 @@ async function serve(
       system: {
         network: systemNetwork,
         resolvers: source.resolvers,
+        searchDomains: source.searchDomains,
         announced: source.announced,
         surroundings: () => readSurroundings(),
       },

@@ -85,7 +85,14 @@ function* httpsProblems({ listen_tls: tls, listen_https: https }: Config): Itera
 
 function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
   const routeless = clients.findIndex(group => !group.routes);
-  for (const [i, { zones, resolvers, mode, name, pins, dnssec }] of routes.entries()) {
+  for (const [i, route] of routes.entries()) {
+    const { zones, resolvers, mode, name, pins, dnssec } = route;
+    if (route.import) {
+      yield* importProblems(`routes[${i}]`, route);
+      if (routes.findIndex(each => each.import) < i)
+        yield { path: `routes[${i}].import`, words: 'another route has it already; allowed: one route' };
+      continue;
+    }
     if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
     if (mode === 'strict' && name === undefined && pins.length === 0)
@@ -96,6 +103,16 @@ function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
         words: `a zone is validated with the keys of one side, and clients[${routeless}] asks the other one (routes: false); allowed: insecure`,
       };
   }
+}
+
+/** What the network decides cannot be written beside it, and nothing can be proved about resolvers that it chooses. */
+function* importProblems(path: string, route: Config['routes'][number]): Iterable<Clash> {
+  const words = 'stands beside import: true, and the network decides that';
+  if (route.zones.length > 0) yield { path: `${path}.zones`, words: `${words}; allowed: none` };
+  if (route.resolvers.length > 0) yield { path: `${path}.resolvers`, words: `${words}; allowed: none` };
+  if (route.mode !== 'off') yield { path: `${path}.mode`, words: `${words}; allowed: off` };
+  if (route.dnssec !== 'insecure') yield { path: `${path}.dnssec`, words: `${words}; allowed: insecure` };
+  if (route.kubernetes) yield { path: `${path}.kubernetes`, words: `${words}; allowed: false` };
 }
 
 /** The most sources of all lists: as many as a rule has room for. */

@@ -84,7 +84,13 @@ function* ofPortal(config: Config): Iterable<Leak> {
 }
 
 function* ofRoutes({ routes }: Config): Iterable<Leak> {
-  for (const [i, { zones, resolvers, mode }] of routes.entries()) {
+  for (const [i, route] of routes.entries()) {
+    const { zones, resolvers, mode } = route;
+    if (route.import) {
+      const words = "in cleartext to the network's resolvers, always";
+      yield { path: `routes[${i}]`, names: 'the search domains of the network, and all below', words };
+      continue;
+    }
     if (mode === 'strict') continue;
     const how = mode === 'off' ? 'in cleartext' : 'over TLS, without authentication,';
     yield {

@@ -243,6 +243,11 @@ export const schema = {
         false,
         'These are zones of a Kubernetes cluster. Names that cannot exist in one (search lists produce many) get NXDOMAIN without a query.',
       ),
+      import: option(
+        flag,
+        false,
+        "The zones and the resolvers of this route are the search domains of the network that the machine is on and the network's own resolvers, as the system knows them, and are exchanged when the network changes. A network may announce any domain, and then sees the names in it: domains of one label count only if no such top-level domain exists (lan, home, internal, corp and the like).",
+      ),
     },
   ),
   lists: groups(31, 'Lists of names that are blocked, or answered in another way.', {

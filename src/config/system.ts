@@ -43,6 +43,8 @@ export const RESOLVER_DIRECTORIES: readonly { readonly path: string; readonly pr
 const RESOLV_CONF = '/etc/resolv.conf';
 /** Bounds the servers that a damaged file could bring. */
 const MAX_NAMESERVERS = 8;
+/** The same for search domains. */
+const MAX_SEARCH = 16;
 
 /**
  * The addresses of the `nameserver` lines of a resolv.conf (resolv.conf(5)), at most MAX_NAMESERVERS. Those that routers
@@ -69,52 +71,84 @@ export function withUsableZone(address: string, interfaces: typeof networkInterf
   return `${withoutZone(address)}%${isIP(`fe80::1%${found.name}`) === 0 ? found.scope : found.name}`;
 }
 
+/** What the system knows about the resolvers of its network. */
+export interface SystemNetwork {
+  readonly resolvers: string[];
+  /** The search domains that stand beside these resolvers. */
+  readonly search: readonly string[];
+}
+
+/** One file with resolvers, or the files of one directory. */
+interface Found {
+  readonly servers: readonly string[];
+  readonly search: readonly string[];
+}
+
 /**
- * The addresses of the system's resolvers. Local stubs and our own listeners are left out.
+ * The addresses of the system's resolvers, see `systemNetwork`.
  * @param isOurs whether port 53 of an address is one of our own listeners; forwarding to it would be a loop
  * @param files the system's files; both functions may throw
  */
-export function systemResolvers(
+export const systemResolvers = (isOurs: (address: string) => boolean, files?: SystemFiles): string[] =>
+  systemNetwork(isOurs, files).resolvers;
+
+/**
+ * The addresses of the system's resolvers, and their search domains. Local stubs and our own listeners are left out.
+ * @param isOurs whether port 53 of an address is one of our own listeners; forwarding to it would be a loop
+ * @param files the system's files; both functions may throw
+ */
+export function systemNetwork(
   isOurs: (address: string) => boolean,
   files: SystemFiles = {
     read: path => readFileSync(path, 'utf8'),
     list: path => readdirSync(path),
   },
-): string[] {
+): SystemNetwork {
   /** Undefined: what is missing or cannot be read. Most systems have only some of them. */
-  const from = (path: string): string[] | undefined => {
+  const from = (path: string): Found | undefined => {
     try {
-      return nameservers(files.read(path));
+      const text = files.read(path);
+      return { servers: nameservers(text), search: readResolvConf(text).search };
     } catch {
       return undefined;
     }
   };
   /** A directory without files is one that nobody uses. */
-  const fromRecords = (path: string): string[] | undefined => {
+  const fromRecords = (path: string): Found | undefined => {
     try {
       const names = files.list(path).filter(name => name !== OUR_RECORD);
       const found = names
         .sort()
         .slice(0, MAX_RECORDS)
         .flatMap(name => from(join(path, name)) ?? []);
-      return names.length === 0 ? undefined : found.slice(0, MAX_NAMESERVERS);
+      if (names.length === 0) return undefined;
+      const servers = found.flatMap(each => each.servers).slice(0, MAX_NAMESERVERS);
+      return { servers, search: found.flatMap(each => each.search).slice(0, MAX_SEARCH) };
     } catch {
       return undefined;
     }
   };
-  const configured = from(RESOLV_CONF) ?? [];
+  const { servers: configured, search } = from(RESOLV_CONF) ?? NOTHING;
   const isStub = (address: string): boolean => address === '127.0.0.53' || address === '127.0.0.54';
-  const behindStub = (): string[] => {
+  const behindStub = (): Found => {
     const kept = [...KEPT_FILES.map(from), ...KEPT_DIRECTORIES.map(fromRecords)].filter(found => found !== undefined);
     // The copy is from the network on which dotstub was installed: it counts only if nobody keeps track of networks. A file
     // without servers says that this network has none.
-    const all = kept.length === 0 ? [from(SAVED_RESOLV_CONF) ?? []] : kept;
-    return all.map(found => found.filter(address => !isOurs(address))).find(found => found.length > 0) ?? [];
+    const all = kept.length === 0 ? [{ ...(from(SAVED_RESOLV_CONF) ?? NOTHING), search: [] }] : kept;
+    const theirs = all.map(found => ({ ...found, servers: found.servers.filter(address => !isOurs(address)) }));
+    return theirs.find(({ servers }) => servers.length > 0) ?? NOTHING;
   };
-  const behind = configured.some(address => isStub(address) || isOurs(address)) ? behindStub() : [];
+  const hasStub = configured.some(address => isStub(address) || isOurs(address));
+  const behind = hasStub ? behindStub() : NOTHING;
   const real = configured.filter(address => !isStub(address) && !isOurs(address));
-  return [...new Set([...behind, ...real])];
+  return {
+    resolvers: [...new Set([...behind.servers, ...real])],
+    // "dotstub install" leaves the search domains of that day in resolv.conf: beside us, they say nothing about this network.
+    search: [...new Set(hasStub ? behind.search : search)],
+  };
 }
+
+const NOTHING: Found = { servers: [], search: [] };
 
 /** The files that are read; other ones only in tests. */
 export interface SystemFiles {

@@ -5,6 +5,7 @@ import { visible } from '../base/visible.js';
 import { questionName, questionOf, typeOfQuestion } from '../wire/compose.js';
 import { lowerCased, nameFromText, nameToText } from '../wire/name.js';
 import { typeFromText, typeToText } from '../wire/rrtype.js';
+import type { Finding } from '../pipeline/finding.js';
 import type { DecidingStage } from '../pipeline/resolver.js';
 import type { ControlReply } from './protocol.js';
 import type { ControlCommand } from './server.js';
@@ -26,9 +27,18 @@ export type ExplainedBy =
   | { readonly at: 'rule'; readonly rule: ExplainedRule }
   /** A question about our own listeners (RFC 9462), and what is told. */
   | { readonly at: 'designation'; readonly words: string }
-  | { readonly at: 'cache'; readonly leftSec: number; readonly upstream: string; readonly mustBeValidated: boolean }
-  | { readonly at: 'route'; readonly zone: Buffer; readonly servers: readonly string[] }
-  | { readonly at: 'upstream'; readonly servers: readonly string[] };
+  | DistributiveOmit<Exclude<Finding, { readonly at: 'servers' }>, 'outcome'>
+  | {
+      readonly at: 'route';
+      readonly zone: Buffer;
+      readonly servers: readonly string[];
+      /** Whether there is an expired answer, should they not answer. */
+      readonly hasStale: boolean;
+    }
+  | { readonly at: 'upstream'; readonly servers: readonly string[]; readonly hasStale: boolean };
+
+/** Omit, for each part of a union. */
+type DistributiveOmit<T, K extends string> = T extends unknown ? Omit<T, K> : never;
 
 /** A question, and who would answer it. */
 export interface Explained {
@@ -112,7 +122,13 @@ function told(question: Buffer, client: string, explained: Explanation): Control
   return { ok: true, text: lines.map(visible).join('\n'), data };
 }
 
-const dataOf = (by: ExplainedBy) => (by.at === 'route' ? { ...by, zone: nameToText(by.zone) } : by);
+const dataOf = (by: ExplainedBy) =>
+  by.at === 'route' || by.at === 'no_cluster_name' ? { ...by, zone: nameToText(by.zone) } : by;
+
+const sentBy = (upstream: string): string => (upstream === '' ? '' : `; ${upstream} sent it`);
+/** What becomes of the question if the servers that are asked do not answer. */
+const orStale = (hasStale: boolean): string =>
+  hasStale ? '; while they do not answer, an expired answer is given (cache.serve_stale)' : '';
 
 const serversText = (servers: readonly string[]): string => (servers.length === 0 ? 'no server' : servers.join(', '));
 
@@ -122,11 +138,6 @@ const CHANGES: Partial<Record<ExplainedBy['at'], string>> = {
   rebinding: 'private addresses are taken out of the answer (rebinding.protect)',
   firewall: 'its addresses are put into sets of the firewall (firewall_sets)',
 };
-
-function cacheText({ leftSec, upstream, mustBeValidated }: ExplainedBy & { readonly at: 'cache' }): string {
-  const from = upstream === '' ? '' : `; ${upstream} sent it`;
-  return `from the cache, for ${leftSec} s more${from}${mustBeValidated ? `; ${VALIDATED_AGAIN}` : ''}`;
-}
 
 function answerText(by: ExplainedBy): string {
   switch (by.at) {
@@ -145,11 +156,23 @@ function answerText(by: ExplainedBy): string {
     case 'rule':
       return `${by.rule.action}, by ${ruleText(by.rule)}`;
     case 'cache':
-      return cacheText(by);
-    case 'route':
-      return `of the route for ${nameToText(by.zone)}: ${serversText(by.servers)} would be asked`;
+      return `from the cache, for ${by.leftSec} s more${sentBy(by.upstream)}`;
+    case 'restored':
+      return `from the cache, for ${by.leftSec} s more${sentBy(by.upstream)}; ${VALIDATED_AGAIN}`;
+    case 'stale':
+      return `from the cache, although it has expired (cache.serve_stale)${sentBy(by.upstream)}`;
+    case 'denial':
+      return 'made of what its zone has proven about other names (cache.aggressive_nsec)';
+    case 'failure':
+      return `the failure of a moment ago, for ${by.leftSec} s more: ${by.words}`;
+    case 'no_cluster_name':
+      return `made here: the cluster of the route for ${nameToText(by.zone)} has no such name (routes[].kubernetes)`;
+    case 'route': {
+      const servers = `${serversText(by.servers)} would be asked${orStale(by.hasStale)}`;
+      return `of the route for ${nameToText(by.zone)}: ${servers}`;
+    }
     case 'upstream':
-      return `of ${serversText(by.servers)}, which would be asked`;
+      return `of ${serversText(by.servers)}, which would be asked${orStale(by.hasStale)}`;
     default:
       return 'made here';
   }

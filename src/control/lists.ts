@@ -83,7 +83,7 @@ function told(seen: ListsOverview): ControlReply {
       ...sources.flatMap(({ source, rules: own, ageMs, skipped, problem }) => [
         `  ${source}: ${own} rules${ageText(ageMs)}`,
         ...skipped.map(({ why, count }) => `    ${count} lines are not used: ${why}`),
-        ...(problem === undefined ? [] : [`    ${problem}`]),
+        ...(problem === undefined ? [] : [`    ${problem}${own > 0 ? '; its rules of before are in force' : ''}`]),
       ]),
     ]),
   ];

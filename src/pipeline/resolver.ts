@@ -20,6 +20,8 @@ import type { Nat64Prefix } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Upstream } from '../upstream/pool.js';
 import type { Outcome } from './answer.js';
+import { type Finding, findingOf } from './finding.js';
+import type { Query } from './query.js';
 import type { SetFiller } from './set-filler.js';
 import type { Resolve, Stage } from './stage.js';
 import { admitted } from './stages/admitted.js';
@@ -97,6 +99,11 @@ export class Resolver {
     const stages = stagesOf(parts, this.stale);
     const dnssecMode = () => parts.validations.mode;
     this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
+  }
+
+  /** Where the answer to a query would be found. Nobody is asked. */
+  look(query: Query): Finding {
+    return findingOf(this.parts, this.stale, query);
   }
 
   /** For how many seconds clients have been given stale answers because servers do not answer; undefined: they are not. */

@@ -3,8 +3,8 @@
 
 import { addressText } from '../base/address.js';
 import { isAtOrBelow } from '../wire/name.js';
+import { RecordAddresses } from '../wire/record-addresses.js';
 import { type ScannedMessage, ScannedRecords } from '../wire/records.js';
-import { CLASS_IN, TYPE } from '../wire/rrtype.js';
 
 /** One entry of the configuration. */
 export interface FirewallSet {
@@ -32,7 +32,7 @@ export const setsFor = (sets: readonly FirewallSet[], name: Buffer): readonly Fi
   sets.filter(({ zones }) => zones.some(zone => isAtOrBelow(name, zone)));
 
 /**
- * The addresses of an answer, for each of the sets.
+ * The addresses of an answer, hints of HTTPS records included, for each of the sets.
  * @param elapsedSec by how many seconds its TTLs are reduced for the client
  */
 export function elementsOf(
@@ -43,14 +43,17 @@ export function elementsOf(
 ): readonly SetElement[] {
   const found: SetElement[] = [];
   const record = new ScannedRecords(message, questionEnd);
+  const addresses = new RecordAddresses(message.octets);
   while (record.next() && record.section === 'answer') {
-    const bytes = record.type === TYPE.A ? 4 : record.type === TYPE.AAAA ? 16 : undefined;
-    if (bytes === undefined || record.class !== CLASS_IN || record.rdataBytes !== bytes) continue;
-    const address = addressText(message.octets, record.rdata, bytes);
     const seconds = Math.max(record.ttlSec - elapsedSec, LEAST_SEC);
-    for (const { set4, set6 } of sets) {
-      const set = bytes === 4 ? set4 : set6;
-      if (set !== undefined) found.push({ set, address, seconds });
+    addresses.of(record);
+    while (addresses.next()) {
+      const { at, bytes } = addresses;
+      const address = addressText(message.octets, at, bytes);
+      for (const { set4, set6 } of sets) {
+        const set = bytes === 4 ? set4 : set6;
+        if (set !== undefined) found.push({ set, address, seconds });
+      }
     }
   }
   return found;

@@ -1,7 +1,7 @@
 // The captive portal window. For some minutes, a few names are sent to the network's own resolvers in cleartext, so
 // that the sign-in page of a hotel can be reached. All other names keep their mode. The window closes by itself.
 
-import { monoAfter, type MonoMs } from '../base/time.js';
+import { ageAfter, type AgeSec } from '../base/time.js';
 import { isAtOrBelow, nameToText } from '../wire/name.js';
 
 /** Why it is open: by command, or because a portal was detected; `url`: its page, if it is known. */
@@ -42,8 +42,8 @@ export interface Portal {
 
 /** The times of an open window. */
 interface Opened {
-  readonly since: MonoMs;
-  readonly until: MonoMs;
+  readonly since: AgeSec;
+  readonly until: AgeSec;
   readonly cause: PortalCause;
 }
 
@@ -57,15 +57,16 @@ class PortalWindow implements Portal {
   private own: readonly Buffer[] = [];
 
   constructor(
-    private readonly monotonicMs: () => MonoMs,
+    /** The window closes at its time even if the machine has slept meanwhile. */
+    private readonly ageNow: () => AgeSec,
     /** The configured names. */
     private names: readonly Buffer[],
   ) {}
 
   start(forMs: number, own: readonly Buffer[], cause: PortalCause): void {
-    const now = this.monotonicMs();
+    const now = this.ageNow();
     const since = this.leftMs > 0 ? (this.opened?.since ?? now) : now;
-    this.opened = { since, until: monoAfter(now, forMs), cause };
+    this.opened = { since, until: ageAfter(now, forMs / 1000), cause };
     this.own = own;
   }
 
@@ -79,13 +80,14 @@ class PortalWindow implements Portal {
   }
 
   get leftMs(): number {
-    return this.opened === undefined ? 0 : Math.max(0, this.opened.until - this.monotonicMs());
+    return this.opened === undefined ? 0 : Math.max(0, Math.round(1000 * (this.opened.until - this.ageNow())));
   }
 
   get open(): OpenPortal | undefined {
     const { opened, leftMs } = this;
     if (opened === undefined || leftMs === 0) return undefined;
-    return { cause: opened.cause, openMs: this.monotonicMs() - opened.since, leftMs, visit: this.visit(opened) };
+    const openMs = Math.round(1000 * (this.ageNow() - opened.since));
+    return { cause: opened.cause, openMs, leftMs, visit: this.visit(opened) };
   }
 
   private visit({ cause }: Opened): string | undefined {
@@ -107,5 +109,4 @@ class PortalWindow implements Portal {
  * Makes a Portal, closed.
  * @param names in wire form, lower case
  */
-export const portal = (monotonicMs: () => MonoMs, names: readonly Buffer[]): Portal =>
-  new PortalWindow(monotonicMs, names);
+export const portal = (ageNow: () => AgeSec, names: readonly Buffer[]): Portal => new PortalWindow(ageNow, names);

@@ -3,9 +3,8 @@
 // give such an address is decided here, on its octets.
 
 import { i32At, u16At, u32At } from '../base/octets.js';
-import { skipName } from '../wire/name.js';
+import { RecordAddresses } from '../wire/record-addresses.js';
 import { type ScannedMessage, ScannedRecords } from '../wire/records.js';
-import { CLASS_IN, TYPE } from '../wire/rrtype.js';
 import { embeddedAddress, isInPrefix, type Nat64Prefix, WELL_KNOWN_PREFIX } from './nat64.js';
 
 /** What the configuration says. */
@@ -14,13 +13,6 @@ export interface RebindingSettings {
   /** Zones whose names may have private addresses; in wire form, lower case. */
   readonly allow: readonly Buffer[];
 }
-
-const V4_BYTES = 4;
-const V6_BYTES = 16;
-const IPV4HINT = 4;
-const IPV6HINT = 6;
-/** Key and length of a service parameter (RFC 9460 §2.2). */
-const PARAMETER_BYTES = 4;
 
 /** Address and prefix length of the IPv4 networks that are not public. */
 const PRIVATE_V4: readonly (readonly [number, number])[] = [
@@ -75,39 +67,13 @@ function leadsToV4(octets: Uint8Array, at: number): boolean {
   return next === 0 || next === 0xffff || next === 0xffff0000;
 }
 
-/** Whether a service parameter of SVCB RDATA hints at a private address. What is malformed hints at none. */
-function hintsAtPrivate(octets: Buffer, start: number, end: number, nat64: Nat64Prefix | undefined): boolean {
-  let at = skipName(octets, start + 2);
-  while (at !== -1 && at + PARAMETER_BYTES <= end) {
-    const key = u16At(octets, at);
-    const value = at + PARAMETER_BYTES;
-    const valueEnd = Math.min(value + u16At(octets, at + 2), end);
-    if (key === IPV4HINT) {
-      for (let each = value; each + V4_BYTES <= valueEnd; each += V4_BYTES)
-        if (isPrivateV4(u32At(octets, each))) return true;
-    } else if (key === IPV6HINT) {
-      for (let each = value; each + V6_BYTES <= valueEnd; each += V6_BYTES)
-        if (isPrivateV6(octets, each, nat64)) return true;
-    }
-    at = valueEnd;
+/** Whether a record gives a private address. */
+function givesPrivate(octets: Buffer, addresses: RecordAddresses, nat64: Nat64Prefix | undefined): boolean {
+  while (addresses.next()) {
+    const { at, bytes } = addresses;
+    if (bytes === 4 ? isPrivateV4(u32At(octets, at)) : isPrivateV6(octets, at, nat64)) return true;
   }
   return false;
-}
-
-/** Whether a record gives a private address. */
-function givesPrivate(octets: Buffer, record: ScannedRecords, nat64: Nat64Prefix | undefined): boolean {
-  if (record.class !== CLASS_IN) return false;
-  switch (record.type) {
-    case TYPE.A:
-      return record.rdataBytes === V4_BYTES && isPrivateV4(u32At(octets, record.rdata));
-    case TYPE.AAAA:
-      return record.rdataBytes === V6_BYTES && isPrivateV6(octets, record.rdata, nat64);
-    case TYPE.SVCB:
-    case TYPE.HTTPS:
-      return hintsAtPrivate(octets, record.rdata, record.end, nat64);
-    default:
-      return false;
-  }
 }
 
 /** The records of a message that give private addresses, by number; undefined: none does. */
@@ -118,6 +84,8 @@ export function privateRecords(
 ): ReadonlySet<number> | undefined {
   let found: Set<number> | undefined;
   const record = new ScannedRecords(message, questionEnd);
-  while (record.next()) if (givesPrivate(message.octets, record, nat64)) (found ??= new Set()).add(record.index);
+  const addresses = new RecordAddresses(message.octets);
+  while (record.next())
+    if (givesPrivate(message.octets, addresses.of(record), nat64)) (found ??= new Set()).add(record.index);
   return found;
 }

@@ -93,6 +93,7 @@ export class Core {
       dialer: dialerFor({ ...common, proven: (...asked) => this.resolution.proven(...asked) }, this.network),
       dialDatagram,
       systemResolvers: () => system.resolvers(),
+      searchDomains: () => system.searchDomains(),
       announcedResolvers: () => system.announced().resolvers,
       look: () => this.look(),
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
@@ -116,7 +117,7 @@ export class Core {
       ),
     );
     const { sharedCache } = this;
-    const policy = new ListPolicy(clock);
+    const policy = new ListPolicy(clock, this.ageNow);
     const resolving = {
       ...{ ...common, store, network, clients, localNames, upstreams, firewall },
       ...{ sharedCache, lists: policy, httpGet: httpGet() },
@@ -175,5 +176,8 @@ export class Core {
   networkChanged(what: NetworkChange): void {
     this.resolution.networkChanged();
     this.upstreams.networkChanged(what);
+    this.lists.networkChanged();
+    // After a sleep, they are due earlier than their timers say.
+    this.resolution.lookAtJobs();
   }
 }

@@ -6,7 +6,6 @@ import { failure } from '../base/outcome.js';
 import type { Overview } from '../base/overview.js';
 import { designationWords, unverifiedWords } from '../control/designation.js';
 import type { Explain, Explained, ExplainedBy, ExplainedRule } from '../control/explain.js';
-import { Answer } from '../pipeline/answer.js';
 import { decide, type DecisionStep } from '../pipeline/decision.js';
 import { Query } from '../pipeline/query.js';
 import type { DecidingStage } from '../pipeline/resolver.js';
@@ -66,17 +65,20 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
     );
     const found: ExplainedBy[] = [];
     const { steps, changedBy, rules } = decide(resolution.deciding, query, (asked, settle) => {
-      const cached = resolution.cachedEntry(asked.question, hasRoutes);
-      if (cached !== undefined) {
-        const { entry, leftSec, isDoubtful } = cached;
-        found.push({ at: 'cache', leftSec, upstream: entry.upstream, mustBeValidated: isDoubtful });
-        return settle(Answer.cached(entry));
+      const finding = resolution.look(asked);
+      if (finding.at !== 'servers') {
+        const { outcome, ...by } = finding;
+        found.push(by);
+        return settle(outcome);
       }
+      const { hasStale } = finding;
       const match = routeFor(upstreams.routes, asked);
       const { servers } = match === undefined ? upstreams.asked : match.route.upstream();
       const labels = servers.map(each => each.label);
       found.push(
-        match === undefined ? { at: 'upstream', servers: labels } : { at: 'route', zone: match.zone, servers: labels },
+        match === undefined
+          ? { at: 'upstream', servers: labels, hasStale }
+          : { at: 'route', zone: match.zone, servers: labels, hasStale },
       );
       settle(failure('not_ready'));
     });
@@ -88,7 +90,7 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
       question: asked,
       by:
         by === 'found'
-          ? (found.shift() ?? { at: 'upstream', servers: [] })
+          ? (found.shift() ?? { at: 'upstream', servers: [], hasStale: false })
           : (ofOurselves(asked, by, overview) ?? byStage(by)),
     });
     const view = policy.viewOf(clientClass);

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads';
 
 import { isSystemError } from '../base/system-error.js';
-import type { LocalRecord } from '../policy/lists/rule.js';
+import type { LocalRecord, RuleLimit } from '../policy/lists/rule.js';
 import type { ListResult, ListTask } from './list-worker.js';
 
 /** Compiles lists. A failure of the system is words. */
@@ -48,5 +48,8 @@ function withBuffers({ compiled, problems }: ListResult): ListResult {
       place,
       all.map(each => ({ ...each, rdata: Buffer.from(each.rdata) })),
     );
-  return { compiled: { ...compiled, records }, problems };
+  const limits = new Map<number, RuleLimit>();
+  for (const [place, limit] of compiled.limits)
+    limits.set(place, { ...limit, exempt: limit.exempt.map(each => Buffer.from(each)) });
+  return { compiled: { ...compiled, records, limits }, problems };
 }

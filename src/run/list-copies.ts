@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 
 import type { Clock, Random } from '../base/ports.js';
-import { type MonoMs, monoAfter, type WallMs, wallMs } from '../base/time.js';
+import { ageAfter, type AgeSec, type WallMs, wallMs } from '../base/time.js';
 import type { Download } from '../os/download.js';
 import type { StateStore } from '../os/state-store.js';
 import { MOST_LIST_BYTES } from './list-worker.js';
@@ -12,6 +12,8 @@ import { MOST_LIST_BYTES } from './list-worker.js';
 /** The parts that it uses. */
 export interface ListCopiesParts {
   readonly clock: Clock;
+  /** Refreshes are due by it, because lists grow old while the machine sleeps, too. */
+  readonly ageNow: () => AgeSec;
   readonly random: Random;
   readonly store: StateStore;
   readonly directory: string;
@@ -33,7 +35,7 @@ interface Copy {
 
 /** The state of a copy in this process. */
 interface Due {
-  readonly at: MonoMs;
+  readonly at: AgeSec;
   readonly failures: number;
   /** Why the last fetch failed. */
   readonly problem: string | undefined;
@@ -79,9 +81,9 @@ export class ListCopies {
 
   /** Milliseconds until a URL is due. */
   dueInMs(url: string, refreshMs: number): number {
-    const { clock } = this.parts;
+    const { clock, ageNow } = this.parts;
     const due = this.due.get(url)?.at;
-    if (due !== undefined) return due - clock.monotonicMs();
+    if (due !== undefined) return 1000 * (due - ageNow());
     const current = this.copies.get(url)?.currentAt;
     // A clock that was set back must not put it off for ever.
     return current === undefined ? 0 : Math.min(refreshMs, current + refreshMs - clock.wallMs());
@@ -89,23 +91,29 @@ export class ListCopies {
 
   /** Fetches a URL. @returns whether its copy has changed */
   async fetch(url: string, refreshMs: number): Promise<boolean> {
-    const { clock, random, store } = this.parts;
+    const { clock, ageNow, random, store } = this.parts;
     const before = this.copies.get(url);
     const result = await this.follow(url, before);
-    const now = clock.monotonicMs();
+    const now = ageNow();
     if (typeof result === 'string') {
       const failures = (this.due.get(url)?.failures ?? 0) + 1;
       const waitMs = Math.min(refreshMs, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20));
-      this.due.set(url, { at: monoAfter(now, waitMs), failures, problem: result });
+      this.due.set(url, { at: ageAfter(now, waitMs / 1000), failures, problem: result });
       return false;
     }
     const jitter = 1 - (JITTER * random.below(1000)) / 1000;
-    this.due.set(url, { at: monoAfter(now, refreshMs * jitter), failures: 0, problem: undefined });
+    this.due.set(url, { at: ageAfter(now, (refreshMs * jitter) / 1000), failures: 0, problem: undefined });
     const tags = result.at === 'new' ? result : before;
     const copy = { url, etag: tags?.etag, lastModified: tags?.lastModified, currentAt: clock.wallMs() };
     this.copies.set(url, copy);
     store.write(FILE, JSON.stringify({ version: 1, copies: [...this.copies.values()] }), LOST);
     return result.at === 'new';
+  }
+
+  /** What has failed is due at once: the network is another one, or there again. */
+  networkChanged(): void {
+    for (const [url, { problem }] of this.due)
+      if (problem !== undefined) this.due.set(url, { at: this.parts.ageNow(), failures: 0, problem });
   }
 
   /** The copy could not be read: it is fetched as a whole. */

@@ -13,6 +13,7 @@ import type { SourceReport } from '../policy/lists/compile.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
 import { ListCompiler } from './list-compiler.js';
+import type { ListResult, TaskSource } from './list-worker.js';
 import { ListCopies, type ListCopiesParts } from './list-copies.js';
 import type { ListPlan, ListsPlan, Plan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
@@ -43,8 +44,8 @@ interface Made {
   readonly lists: Lists;
   /** Why a source could not be read, the last time that this was tried, in the order of the sources. */
   readonly problems: readonly (string | undefined)[];
-  /** Whether the rules of a source are in force. */
-  readonly inForce: readonly boolean[];
+  /** The number of each source whose rules are in force, by what it is. */
+  readonly inForce: ReadonlyMap<string, number>;
   /** The files as they were, by path. */
   readonly marks: ReadonlyMap<string, string>;
   readonly ms: number;
@@ -52,6 +53,14 @@ interface Made {
 
 const sourcesOf = ({ lists }: ListsPlan): readonly Source[] => lists.flatMap(({ sources }) => sources);
 const textOf = (source: Source): string => (source.at === 'file' ? source.path : source.url);
+/** What each source is. Sources that are the same have the same rules. */
+const keysOf = ({ lists }: ListsPlan): readonly string[] =>
+  lists.flatMap(({ sources, format }) => sources.map(source => `${format} ${textOf(source)}`));
+
+interface Carried {
+  /** Sources that cannot be read, and have their rules of before. */
+  readonly carried: ReadonlySet<number>;
+}
 
 /** The lists. */
 export class ListService implements Live {
@@ -130,6 +139,11 @@ export class ListService implements Live {
     return this.parts.policy.hasGroup(name);
   }
 
+  /** Downloads that have failed may succeed on another network, and after a sleep. */
+  networkChanged(): void {
+    this.copies.networkChanged();
+  }
+
   /** Pauses or resumes. */
   paused(change: (policy: ListPolicy) => void): void {
     change(this.parts.policy);
@@ -170,8 +184,6 @@ export class ListService implements Live {
     const other = await this.make(next);
     if (typeof other === 'string')
       throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
-    const lost = this.lostBy(next, other);
-    if (lost !== undefined) throw StartError.ofOptions([{ path: 'lists', words: lost }]);
     return ready(() => this.take(next, other));
   }
 
@@ -209,54 +221,58 @@ export class ListService implements Live {
     // A reload has exchanged the lists meanwhile.
     if (!isChanged || plan !== this.plan) return;
     const made = await this.make(plan);
-    if (plan === this.plan) this.take(plan, this.withoutLoss(made));
-  }
-
-  /** A source whose rules are in force, and that cannot be read for another plan, in words; undefined: none. */
-  private lostBy(next: ListsPlan, other: Made): string | undefined {
-    const inForce = new Set(sourcesOf(this.plan).flatMap((each, i) => (this.made?.inForce[i] ? [textOf(each)] : [])));
-    const lost = sourcesOf(next).findIndex((each, i) => other.inForce[i] === false && inForce.has(textOf(each)));
-    const source = sourcesOf(next)[lost];
-    return source && `${textOf(source)} cannot be read any more: ${other.problems[lost] ?? ''}`;
-  }
-
-  /** What was made; or, if a source cannot be read any more whose rules are in force, what was made before. */
-  private withoutLoss(made: Made | string): Made | string {
-    const before = this.made;
-    if (typeof made === 'string' || before?.inForce.length !== made.inForce.length) return made;
-    if (made.inForce.every((is, i) => is || before.inForce[i] === false)) return made;
-    const { problems, marks } = made;
-    sourcesOf(this.plan).forEach((source, i) => {
-      const problem = problems[i];
-      if (problem === undefined || problem === before.problems[i] || before.inForce[i] === false) return;
-      if (source.at === 'https') this.copies.lost(source.url);
-      this.warn(textOf(source), `cannot be read any more (${problem}): all rules of before stay in force`);
-    });
-    return { ...before, problems, marks };
+    if (plan === this.plan) this.take(plan, made);
   }
 
   private warn(source: string, words: string): void {
     this.parts.log.warn({ list: source }, `${source} ${words}`);
   }
 
-  /** Compiles the lists of a plan, from what is on the disk. Text: why that failed. */
+  /**
+   * Compiles the lists of a plan, from what is on the disk. A source that cannot be read keeps the rules that it has in
+   * force. Text: why that failed.
+   */
   private async make(plan: ListsPlan): Promise<Made | string> {
-    const { random, clock } = this.parts;
-    const sources = plan.lists.flatMap(({ sources: all, format }) =>
-      all.map(source => ({ path: source.at === 'file' ? source.path : this.copies.pathOf(source.url), format })),
-    );
-    if (sources.length === 0) return { lists: Lists.none(), problems: [], inForce: [], marks: new Map(), ms: 0 };
+    const { clock } = this.parts;
+    const keys = keysOf(plan);
+    if (keys.length === 0) return { lists: Lists.none(), problems: [], inForce: new Map(), marks: new Map(), ms: 0 };
     const marks = new Map<string, string>();
     // Before they are read: a change meanwhile is noticed afterwards.
     for (const source of sourcesOf(plan)) if (source.at === 'file') marks.set(source.path, await markOf(source.path));
     const startedAt = clock.monotonicMs();
-    const word = (): number => (random.uint16() << 16) | random.uint16();
-    const result = await this.compiler.compile({ sources, key: { first: word(), second: word() } });
+    const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
-    const lists = new Lists(plan.lists, listNumbers(plan), result.compiled);
-    const { problems } = result;
-    const inForce = problems.map(each => each === undefined);
+    const { problems, carried, compiled } = result;
+    const lists = new Lists(plan.lists, listNumbers(plan), compiled);
+    const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined || carried.has(i) ? [[key, i]] : [])));
     return { lists, problems, inForce, marks, ms: clock.monotonicMs() - startedAt };
+  }
+
+  /** Compiles, and again each time that another source which has rules in force cannot be read. */
+  private async compiled(plan: ListsPlan, keys: readonly string[]): Promise<string | (ListResult & Carried)> {
+    const { random } = this.parts;
+    const { made: before } = this;
+    const word = (): number => (random.uint16() << 16) | random.uint16();
+    const sources = plan.lists.flatMap(({ sources: all, format }) =>
+      all.map((source): TaskSource => {
+        return { path: source.at === 'file' ? source.path : this.copies.pathOf(source.url), format };
+      }),
+    );
+    const carried = new Set<number>();
+    for (;;) {
+      const kept = carried.size === 0 ? undefined : before?.lists;
+      const key = kept?.table.key ?? { first: word(), second: word() };
+      const result = await this.compiler.compile({ sources, key, before: kept?.compiled });
+      if (typeof result === 'string') return result;
+      const count = carried.size;
+      result.problems.forEach((problem, i) => {
+        const own = before?.inForce.get(keys[i] ?? '');
+        if (problem === undefined || own === undefined || carried.has(i)) return;
+        carried.add(i);
+        sources[i] = { before: own, problem };
+      });
+      if (carried.size === count) return { ...result, carried };
+    }
   }
 
   /** Brings lists into force; or, if they could not be made, leaves those of before. */
@@ -264,25 +280,35 @@ export class ListService implements Live {
     const { policy, forgotten, changed, log } = this.parts;
     this.problem = typeof made === 'string' ? made : undefined;
     if (typeof made === 'string') return log.warn({}, `lists cannot be read: ${made}; those of before stay in force`);
-    const isOther = made.lists.compiled !== this.made?.lists.compiled;
+    const { made: before } = this;
+    const isOther = made.lists.compiled !== before?.lists.compiled;
+    const toldBefore = new Map(before && keysOf(this.plan).map((key, i) => [key, before.problems[i]]));
     this.plan = plan;
     this.made = made;
     this.parts.takeGroups(plan);
     policy.take(made.lists, plan.classes);
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
-    if (isOther && plan.lists.length > 0) this.tell(made);
+    if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
     forgotten();
     changed();
   }
 
-  private tell({ lists, problems, ms }: Made): void {
+  /** @param toldBefore the problem of each source that was told already */
+  private tell({ lists, problems, inForce, ms }: Made, toldBefore: ReadonlyMap<string, string | undefined>): void {
     const { log } = this.parts;
     log.info({ rules: lists.table.rules, ms: Math.round(ms) }, `lists with ${lists.table.rules} rules are in force`);
+    const keys = keysOf(this.plan);
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
+      const key = keys[i] ?? '';
       const isComing = source.at === 'https' && !this.copies.has(source.url);
       if (problem !== undefined && source.at === 'https' && !isComing) this.copies.lost(source.url);
-      if (problem !== undefined && !isComing) this.warn(textOf(source), `cannot be read: ${problem}`);
+      const isKept = inForce.has(key);
+      const words = isKept ? ` any more (${problem ?? ''}): its rules of before stay in force` : `: ${problem ?? ''}`;
+      if (problem !== undefined) {
+        if (!isComing && toldBefore.get(key) !== problem) this.warn(textOf(source), `cannot be read${words}`);
+        return;
+      }
       for (const { line, why, text } of lists.compiled.sources[i]?.told ?? [])
         this.warn(`${textOf(source)}:${line}:`, `${SKIPPED[why]}, so this line is not used: ${text}`);
     });
@@ -319,8 +345,9 @@ const GONE = 'gone';
 /** What changes when a file does. */
 async function markOf(path: string): Promise<string> {
   try {
-    const { mtimeMs, size, ino } = await stat(path);
-    return `${mtimeMs} ${size} ${ino}`;
+    const { mtimeMs, ctimeMs, size, ino } = await stat(path);
+    // ctime also changes with the permissions.
+    return `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
   } catch (error) {
     if (!isSystemError(error)) throw error;
     return `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`;

@@ -12,9 +12,15 @@ import type { ListFormat } from '../policy/lists/rule.js';
 
 /** The task. */
 export interface ListTask {
-  readonly sources: readonly { readonly path: string; readonly format: ListFormat }[];
+  readonly sources: readonly TaskSource[];
   readonly key: HashKey;
+  /** Lists of before, whose table has the same key; undefined: no source takes its rules from them. */
+  readonly before: CompiledLists | undefined;
 }
+
+/** One source: a file, or the source of this number in the lists of before, because the file cannot be read. */
+export type TaskSource =
+  { readonly path: string; readonly format: ListFormat } | { readonly before: number; readonly problem: string };
 
 /** The result. */
 export interface ListResult {
@@ -27,12 +33,16 @@ const PIECE_BYTES = 1 << 18;
 /** The largest source. */
 export const MOST_LIST_BYTES = 1 << 28;
 
-function run({ sources, key }: ListTask): ListResult {
+function run({ sources, key, before }: ListTask): ListResult {
   const compilation = new Compilation(key);
   const piece = Buffer.alloc(PIECE_BYTES);
-  const problems = sources.map(({ path, format }) => {
-    const reader = compilation.source(format);
-    const problem = readInto(reader, path, piece);
+  const problems = sources.map(source => {
+    if ('before' in source) {
+      if (before !== undefined) compilation.carry(before, source.before);
+      return source.problem;
+    }
+    const reader = compilation.source(source.format);
+    const problem = readInto(reader, source.path, piece);
     reader.end();
     return problem;
   });

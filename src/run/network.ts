@@ -59,7 +59,7 @@ export class Network {
       clock,
       {
         network: () => system.network(),
-        resolvers: () => JSON.stringify([system.resolvers(), system.announced().resolvers]),
+        resolvers: () => JSON.stringify([system.resolvers(), system.searchDomains(), system.announced().resolvers]),
         directories: DIRECTORIES,
       },
       what => this.changed(what),

@@ -23,12 +23,13 @@ export interface DaemonParts {
   readonly random: Random;
   readonly log: ConfigurableLog;
   /**
-   * Facts about the machine: its network as a text, which is the same whenever the machine is there, its resolvers, and
-   * what the network has announced; and whom the programs of the machine ask, which is not told if it is left out.
+   * Facts about the machine: its network as a text, which is the same whenever the machine is there, its resolvers, the
+   * search domains of their network, and what the network has announced; and whom the programs of the machine ask, which is not told if it is left out.
    */
   readonly system: {
     network(): string;
     resolvers(): readonly string[];
+    searchDomains(): readonly string[];
     announced(): Announced;
     surroundings?(): Surroundings;
   };

@@ -57,6 +57,8 @@ export interface UpstreamPlan {
 
 /** Zones of the local network, and their servers. */
 export interface RoutePlan extends Route {
+  /** Whether its zones and servers are those of the network (run/imported-route). */
+  readonly imported: boolean;
   readonly servers: readonly ServerSpec[];
   readonly mode: Mode;
   /** Whether its answers are validated. */
@@ -353,6 +355,7 @@ function serverSpec({
 const routePlan = (route: Config['routes'][number]): RoutePlan => ({
   zones: route.zones.map(wireName),
   kubernetes: route.kubernetes,
+  imported: route.import,
   servers: routeServers(route),
   mode: route.mode,
   validated: route.dnssec === 'require',

@@ -4,7 +4,7 @@ import type { Observer } from '../base/observer.js';
 import type { Overview, ServerOverview, ValidationOverview } from '../base/overview.js';
 import type { Clock, HttpGet, Log } from '../base/ports.js';
 import type { AgeSec, WallSec } from '../base/time.js';
-import { AnswerCache, type Peeked } from '../cache/answers.js';
+import { AnswerCache } from '../cache/answers.js';
 import { FailureCache } from '../cache/failures.js';
 import { signInWords } from '../control/health.js';
 import { Denials } from '../dnssec/denials.js';
@@ -16,12 +16,14 @@ import { type Validator, validator, type ValidatorParts } from '../dnssec/valida
 import type { StateStore } from '../os/state-store.js';
 import type { CachedAnswer } from '../control/cache.js';
 import { bytesOf, type Outcome } from '../pipeline/answer.js';
+import type { Finding } from '../pipeline/finding.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
 import { portalProbeJob } from '../pipeline/jobs/portal-probe.js';
 import { trustAnchorJob } from '../pipeline/jobs/trust-anchors.js';
 import { provenLookup } from '../pipeline/proven-lookup.js';
+import type { Query } from '../pipeline/query.js';
 import { type DecidingParts, Resolver, type ResolverParts } from '../pipeline/resolver.js';
 import type { Resolve } from '../pipeline/stage.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
@@ -34,7 +36,7 @@ import type { OwnDesignation } from '../policy/own-designation.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
-import { cacheKey, keyWithoutRoutes } from '../wire/query.js';
+import { cacheKey } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { LocalNames } from './local-names.js';
 import type { Firewall } from './firewall.js';
@@ -158,7 +160,7 @@ export class Resolution implements Live {
     this.remembered = new RememberedLookups(cacheBytes / REMEMBERED_SHARE);
     this.failures = new FailureCache(cacheBytes / FAILURES_SHARE, bytesOf);
     this.denials = new Denials(cacheBytes / DENIALS_SHARE);
-    this.portal = portal(() => clock.monotonicMs(), resolution.portalNames);
+    this.portal = portal(parts.ageNow, resolution.portalNames);
     this.detection = new PortalDetection(this.portal, () => clock.monotonicMs(), {
       opened: url => this.portalDetected(url),
       closed: why => this.portalEnded(why),
@@ -344,14 +346,9 @@ export class Resolution implements Live {
     return forgotten;
   }
 
-  /** A fresh entry of the cache, which borrows its octets. @param hasRoutes whether routes are for those who ask */
-  cachedEntry(question: Buffer, hasRoutes: boolean): (Peeked & { readonly leftSec: number }) | undefined {
-    const key = cacheKey(question, false);
-    const found = this.answers.peek(hasRoutes ? key : keyWithoutRoutes(key));
-    if (found === undefined) return undefined;
-    const { storedAt, ttlSec } = found.entry;
-    const leftSec = Math.ceil(ttlSec - (this.parts.ageNow() - storedAt));
-    return leftSec <= 0 ? undefined : { ...found, leftSec };
+  /** Where the answer to a query would be found. Nobody is asked. */
+  look(query: Query): Finding {
+    return this.resolver.look(query);
   }
 
   /** The answer to a question that is in the cache. */

@@ -13,9 +13,10 @@ import type { OwnQuestionPorts } from '../upstream/own-question.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
 import { routeOf } from '../policy/routes.js';
 import { questionName } from '../wire/compose.js';
-import { lowerCased } from '../wire/name.js';
+import { lowerCased, nameToText } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import type { Ask } from '../wire/upstream-query.js';
+import { routesIn } from './imported-route.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
@@ -32,6 +33,8 @@ export interface UpstreamsParts {
   readonly dialDatagram: DialDatagram;
   /** The addresses of the system's resolvers at present. */
   readonly systemResolvers: () => readonly string[];
+  /** The search domains of the network at present. */
+  readonly searchDomains: () => readonly string[];
   /** The resolvers that the network has announced at present. */
   readonly announcedResolvers: () => readonly AnnouncedResolver[];
   /** Called before every question, to check whether the network has changed. */
@@ -68,6 +71,9 @@ export class Upstreams implements Live {
   private readonly main: Pool;
   private plan: UpstreamPlan;
   private dial: Dial;
+  /** The routes of the configuration, */
+  private routePlans: readonly RoutePlan[];
+  /** and those in force. */
   private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, because most daemons never need them. */
   private portal: Pool | undefined;
@@ -94,7 +100,9 @@ export class Upstreams implements Live {
     this.plan = plan.upstream;
     this.dial = parts.dialer(plan.upstream);
     this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
-    this.routed = plan.routes.map(each => this.target(each));
+    this.routePlans = plan.routes;
+    this.routed = this.routesNow().map(each => this.target(each));
+    this.tellImported();
     this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
   }
 
@@ -154,6 +162,10 @@ export class Upstreams implements Live {
   networkChanged(what: NetworkChange): void {
     if (what === 'resolvers') {
       if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
+      if (this.routePlans.some(({ imported }) => imported)) {
+        this.parts.exchanged(this.exchangeRoutes());
+        this.tellImported();
+      }
     } else for (const each of this.pools()) each.networkChanged(what);
     // The window stays open: now it is for the portal of the new network.
     this.portal?.configure(this.portalSpec());
@@ -187,7 +199,9 @@ export class Upstreams implements Live {
       this.plan = upstream;
       this.dial = dial;
       this.main.configure(this.specOf(upstream));
-      this.parts.exchanged(this.exchangeRoutes(routes));
+      this.routePlans = routes;
+      this.parts.exchanged(this.exchangeRoutes());
+      this.tellImported();
     });
   }
 
@@ -196,8 +210,27 @@ export class Upstreams implements Live {
     for (const each of this.pools()) each.destroy();
   }
 
+  private routesNow(): readonly RoutePlan[] {
+    const { searchDomains, systemResolvers } = this.parts;
+    return routesIn(this.routePlans, searchDomains, systemResolvers);
+  }
+
+  /** Logs which names go to the resolvers of the network because it says so. */
+  private tellImported(): void {
+    if (!this.routePlans.some(({ imported }) => imported)) return;
+    const found = this.routed.find(({ plan }) => plan.imported);
+    const zones = (found?.zones ?? []).map(zone => nameToText(zone)).join(', ');
+    const resolvers = (found?.pool.servers ?? []).map(({ label }) => label).join(', ');
+    const words =
+      found === undefined
+        ? 'this network has no search domains that can be imported'
+        : `the search domains of this network are asked of its own resolvers, in cleartext: ${zones} of ${resolvers}`;
+    this.parts.log.info({ zones, resolvers }, words);
+  }
+
   /** @returns zones that are asked of others than before */
-  private exchangeRoutes(plans: readonly RoutePlan[]): readonly Buffer[] {
+  private exchangeRoutes(): readonly Buffer[] {
+    const plans = this.routesNow();
     const before = this.routed;
     const kept = new Set<Pool>();
     this.routed = plans.map(plan => {

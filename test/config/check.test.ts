@@ -10,7 +10,13 @@ import t from 'tap';
 import { checkConfig, defaultConfig, problemText } from '../../src/config/check.js';
 import { modeOf } from '../../src/config/combinations.js';
 import { configFile, exampleFile } from '../../src/config/render.js';
-import { nameservers, type SystemFiles, systemResolvers, withUsableZone } from '../../src/config/system.js';
+import {
+  nameservers,
+  type SystemFiles,
+  systemNetwork,
+  systemResolvers,
+  withUsableZone,
+} from '../../src/config/system.js';
 
 const BROKEN = new URL('broken/', import.meta.url);
 const broken = readdirSync(BROKEN)
@@ -362,6 +368,20 @@ await t.test('zones of link-local resolvers are given in the form that Node.js t
   t.equal(form('fe80::53%wg_home'), 'fe80::53%7', 'Node.js takes no such name');
   t.equal(form('fe80::53%gone'), 'fe80::53%gone');
   t.equal(form('192.0.2.1'), '192.0.2.1');
+  t.end();
+});
+
+await t.test('search domains are those of the files whose servers are used, and of no other network', t => {
+  const files: Record<string, string> = { '/etc/resolv.conf': 'nameserver 192.0.2.1\nsearch branch.example lan\n' };
+  const tree = treeOf(files);
+  const search = (): readonly string[] => systemNetwork(address => address === '127.0.0.1', tree).search;
+  t.same(search(), ['branch.example', 'lan']);
+  files['/etc/resolv.conf'] = 'nameserver 127.0.0.1\nsearch branch.example\n';
+  t.same(search(), [], 'beside this daemon they are those of the day of installation');
+  files['/etc/dotstub/resolv.conf.before'] = 'nameserver 192.0.2.1\nsearch branch.example\n';
+  t.same(search(), [], 'and so are those of the copy');
+  files['/run/systemd/resolve/resolv.conf'] = 'nameserver 192.0.2.9\nsearch home.example\n';
+  t.same(search(), ['home.example']);
   t.end();
 });
 

@@ -31,6 +31,14 @@ await t.test('the detection of captive portals leaks the names that it needs', t
   t.end();
 });
 
+await t.test('an imported route leaks what the network says, which is not known before', t => {
+  const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\nportal: { names: [] }\n';
+  t.same(found(`${strict}routes: [{ import: true }]`), [
+    "routes[0]: the search domains of the network, and all below: in cleartext to the network's resolvers, always",
+  ]);
+  t.end();
+});
+
 await t.test('every leak is listed with the option that opens it', t => {
   const none = 'portal: { names: [] }\n';
   t.match(found(none), [

@@ -36,10 +36,10 @@ await t.test('"cache get" says whether an answer must be validated again', async
 await t.test('"explain" says so, too', async t => {
   const told = (isDoubtful: boolean): unknown =>
     explainCommand((_type, question) => {
-      const by: ExplainedBy = { at: 'cache', leftSec: 290, upstream: 'dns.test', mustBeValidated: isDoubtful };
+      const by: ExplainedBy = { at: isDoubtful ? 'restored' : 'cache', leftSec: 290, upstream: 'dns.test' };
       const steps = [{ question, by }];
       return { allowed: true, group: undefined, lists: [], exception: undefined, steps, changes: [] };
     }).run(['www.example']);
-  t.match(await told(true), { text: MUST, data: { by: { mustBeValidated: true } } });
+  t.match(await told(true), { text: MUST, data: { by: { at: 'restored' } } });
   t.notMatch(await told(false), { text: MUST });
 });

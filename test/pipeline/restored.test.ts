@@ -82,6 +82,16 @@ await t.test('cached answers are there again, validated again, and no server is 
   t.equal(second.recorder.count('validation', 'secure'), 1);
 });
 
+await t.test('where it would be found is said as it is: validated again first, or made of denials', async t => {
+  const second = await restarted(10_000);
+  t.match(second.look('www.example'), { at: 'restored', leftSec: 290 });
+  t.match(second.look('nobody.example'), { at: 'denial' });
+  t.match(second.look('www.plain'), { at: 'cache' }, 'what was never secure need not be validated again');
+  await told(second, 'www.example');
+  t.match(second.look('www.example'), { at: 'cache' });
+  t.same(second.upstream.asked, []);
+});
+
 await t.test('a new name of a known zone costs one question', async t => {
   const second = await restarted(10_000);
   t.equal(await told(second, 'mail.example', 'MX'), 'upstream secure');

@@ -39,6 +39,8 @@ const ANSWERS: Readonly<Record<string, string>> = {
   'zero.video.': 'zero.video. 0 A 192.0.2.4',
   'alias.video.': 'alias.video. 300 CNAME x.cdn.\nx.cdn. 60 A 192.0.2.5',
   'both.video.': 'both.video. 300 A 192.168.1.1\nboth.video. 300 A 192.0.2.6',
+  'hints.video.':
+    'hints.video. 300 TYPE65 \\# 35 000100 00040008c0000209c000020a 0006001020010db8000000000000000000000001',
   'www.example.': 'www.example. 300 A 192.0.2.7',
 };
 
@@ -68,6 +70,17 @@ await t.test('the addresses are in their set before the client has them, for the
   nft.end();
   t.equal(shown(outcomes), 'NOERROR a.video. 300 A, a.video. 300 A');
   t.equal(it.recorder.count('firewallSet', 'added', 2), 1);
+  t.end();
+});
+
+await t.test('address hints of an HTTPS record are in their sets, too: clients connect to them first', t => {
+  const { it, nft } = filling();
+  const outcomes = it.ask('hints.video.', { type: 'HTTPS' });
+  t.same(outcomes, [], 'the reply waits');
+  nft.end();
+  nft.end();
+  t.same(nft.batches, [`${add('192.0.2.9')}; ${add('192.0.2.10')}`, add('2001:db8::1', 300, 'inet fw4 v6')]);
+  t.equal(outcomes.length, 1);
   t.end();
 });
 

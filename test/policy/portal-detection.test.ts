@@ -1,5 +1,6 @@
 import t from 'tap';
 
+import { ageClock } from '../../src/base/age-clock.js';
 import { portal } from '../../src/policy/portal.js';
 import { PortalDetection, type PortalFinding } from '../../src/policy/portal-detection.js';
 import { fakeClock } from '../fixtures/clock.js';
@@ -13,7 +14,7 @@ const UNKNOWN: PortalFinding = { at: 'unknown' };
 function setUp(isOn = true) {
   const clock = fakeClock();
   const told: string[] = [];
-  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+  const window = portal(ageClock(clock), [wireName('captive.example')]);
   const detection = new PortalDetection(window, () => clock.monotonicMs(), {
     opened: url => void told.push(`opened ${url ?? ''}`),
     closed: why => void told.push(`closed ${why}`),

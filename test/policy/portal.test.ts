@@ -1,12 +1,13 @@
 import t from 'tap';
 
+import { ageClock } from '../../src/base/age-clock.js';
 import { portal } from '../../src/policy/portal.js';
 import { fakeClock } from '../fixtures/clock.js';
 import { wireName } from '../fixtures/records.js';
 
 await t.test('the window opens for its names and those below them, and closes by itself', async t => {
   const clock = fakeClock();
-  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+  const window = portal(ageClock(clock), [wireName('captive.example')]);
   const covers = (name: string): boolean => window.covers(wireName(name));
   t.notOk(covers('captive.example'));
   window.start(60_000, [wireName('login.hotel.test')], { by: 'command' });
@@ -27,9 +28,21 @@ await t.test('the window opens for its names and those below them, and closes by
   t.notOk(covers('captive.example'));
 });
 
+await t.test('the window closes at its time, also where the machine sleeps meanwhile', t => {
+  const clock = fakeClock();
+  const window = portal(ageClock(clock), [wireName('captive.example')]);
+  window.start(600_000, [], { by: 'command' });
+  clock.sleep(599_000);
+  t.match(window.open, { openMs: 599_000, leftMs: 1000 });
+  clock.sleep(3600_000);
+  t.equal(window.open, undefined);
+  t.notOk(window.covers(wireName('captive.example')));
+  t.end();
+});
+
 await t.test('a detected portal gets the name of its page, and no other: the network may give any name', t => {
   const clock = fakeClock();
-  const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+  const window = portal(ageClock(clock), [wireName('captive.example')]);
   const covers = (name: string): boolean => window.covers(wireName(name));
   window.start(60_000, [wireName('co.test')], { by: 'detected', url: 'http://co.test/' });
   t.ok(covers('co.test'));
@@ -44,7 +57,7 @@ await t.test(
   'what to open in a browser: the page of the portal, else one in whose place the portal shows its own',
   t => {
     const clock = fakeClock();
-    const window = portal(() => clock.monotonicMs(), ['captive.example', 'neverssl.com'].map(wireName));
+    const window = portal(ageClock(clock), ['captive.example', 'neverssl.com'].map(wireName));
     t.equal(window.open, undefined);
     window.start(60_000, [], { by: 'command' });
     t.equal(window.open?.visit, 'http://neverssl.com/', 'which never leads to TLS');
@@ -66,7 +79,7 @@ await t.test(
   'other configured names: an open window takes them over, and keeps the names of the portal itself',
   async t => {
     const clock = fakeClock();
-    const window = portal(() => clock.monotonicMs(), [wireName('captive.example')]);
+    const window = portal(ageClock(clock), [wireName('captive.example')]);
     const covers = (name: string): boolean => window.covers(wireName(name));
     window.start(60_000, [wireName('login.hotel.test')], { by: 'command' });
     window.configure([wireName('other.example')]);

@@ -32,6 +32,7 @@ function setUp(config = '') {
       dialer: () => network.dial,
       dialDatagram: network.dialDatagram,
       systemResolvers: () => now.system,
+      searchDomains: () => [],
       announcedResolvers: () => now.announced,
       look: () => undefined,
       exchanged: () => undefined,

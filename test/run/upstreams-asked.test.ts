@@ -46,6 +46,7 @@ function upstreams() {
       dialer: () => network.dial,
       dialDatagram: network.dialDatagram,
       systemResolvers: () => ['192.0.2.3'],
+      searchDomains: () => [],
       announcedResolvers: () => [],
       look: () => void looks++,
       exchanged: () => undefined,

@@ -33,6 +33,7 @@ function setUp(config: string, files: FakeFiles = {}) {
   const told = { exchanged: 0, dialers: 0 };
   const plan = (text: string, contents = files) => planFor(text, fakeFiles(contents));
   let system = ['192.0.2.53'];
+  let search: readonly string[] = [];
   let announced: readonly AnnouncedResolver[] = [];
   const upstreams = new Upstreams(
     {
@@ -47,6 +48,7 @@ function setUp(config: string, files: FakeFiles = {}) {
       },
       dialDatagram: network.dialDatagram,
       systemResolvers: () => system,
+      searchDomains: () => search,
       announcedResolvers: () => announced,
       look: () => undefined,
       exchanged(zones) {
@@ -60,6 +62,8 @@ function setUp(config: string, files: FakeFiles = {}) {
     ...{ clock, network, upstreams, rerouted, told },
     /** The system has these resolvers from now on. */
     setResolvers: (...addresses: string[]) => void (system = addresses),
+    /** Their search domains are these. */
+    setSearch: (...domains: string[]) => void (search = domains),
     /** The network announces these from now on. */
     announce: (...resolvers: AnnouncedResolver[]) => void (announced = resolvers),
     async reload(text: string, contents?: FakeFiles) {
@@ -84,6 +88,29 @@ function ask(of: Upstream | undefined, name: string): { outcome: UpstreamReply |
 
 const wordOf = ({ outcome }: ReturnType<typeof ask>): string | undefined =>
   outcome?.at === 'reply' ? outcome.server.label : outcome?.code;
+
+await t.test('an imported route goes with the network: its zones, its servers, and what was cached of it', async t => {
+  const { upstreams, labels, rerouted, setSearch, setResolvers, reload } = setUp('routes: [{ import: true }]');
+  const zones = (): readonly string[] =>
+    upstreams.routes.flatMap(route =>
+      route.zones.map(zone => `${nameToText(zone)} ${route.upstream().servers.length}`),
+    );
+  t.same(zones(), []);
+  setSearch('corp.example');
+  upstreams.networkChanged('resolvers');
+  t.same(zones(), ['corp.example. 1']);
+  t.same(rerouted, ['corp.example.']);
+  t.ok(labels().includes('route 192.0.2.53'));
+  setSearch('hotel.example');
+  setResolvers('192.0.2.9', '192.0.2.10');
+  upstreams.networkChanged('resolvers');
+  t.same(zones(), ['hotel.example. 2']);
+  t.same(rerouted.slice(1), ['corp.example.', 'hotel.example.']);
+  t.notOk(labels().includes('route 192.0.2.53'));
+  await reload('routes: []');
+  t.same(zones(), []);
+  t.same(rerouted.slice(3), ['hotel.example.']);
+});
 
 await t.test('a question that waits for a server is asked of those that come in its place', async t => {
   const { network, clock, upstreams, reload } = setUp(servers(ONE));

@@ -8,9 +8,11 @@ import type { AddressInfo } from 'node:net';
 
 import t, { type Test } from 'tap';
 
+import { RCODE } from '../../src/base/outcome.js';
 import { framed } from '../../src/wire/frame.js';
 import { messageToText } from '../../src/wire/message.js';
 import { queryMessage } from '../fixtures/client.js';
+import { responseTo } from '../fixtures/messages.js';
 import { records } from '../fixtures/records.js';
 import { eventually, KNOWN, Rig, type Json } from '../fixtures/rig.js';
 import { world } from '../fixtures/world.js';
@@ -25,7 +27,11 @@ const NAMES = `${KNOWN}
 
 async function rigged(t: Test): Promise<{ readonly rig: Rig; readonly upstream: Json }> {
   const rig = await Rig.make(t);
-  const main = await rig.server('dns.test', { answer: world(records(NAMES)) });
+  const answer = world(records(NAMES));
+  const isRefused = (query: Buffer): boolean => query.includes('broken');
+  const main = await rig.server('dns.test', {
+    answer: query => (isRefused(query) ? responseTo(query, { rcode: RCODE.REFUSED }) : answer(query)),
+  });
   return { rig, upstream: { servers: [main.entry] } };
 }
 
@@ -60,6 +66,48 @@ await t.test('a file is in force from the first query on, and read again when it
   t.match(await rig.command('lists', ['status']), /ads[^]*1 rules?[^]*no such file/);
   t.equal((await rig.metrics()).get('dotstub_list_answers_total{list="ads",action="nxdomain"}'), 3);
 });
+
+await t.test(
+  'a source that cannot be read keeps its rules of before, and all others change, also with a reload',
+  async t => {
+    const { rig, upstream } = await rigged(t);
+    const ads = rig.file('ads.txt', '||ads.example^$denyallow=fine.ads.example\n');
+    const games = rig.file('games.rpz', '$ORIGIN rpz.\n@ SOA a. b. 1 1 1 1 1\ngames.example A 192.0.2.99\n');
+    const more = rig.file('more.txt', 'none.example\n');
+    const source = (name: string, path: string, format = 'auto'): Json => ({ name, sources: [path], format });
+    await rig.start({ upstream, lists: [source('ads', ads), source('games', games), source('more', more)] });
+    const blocked = async (): Promise<readonly string[]> =>
+      Promise.all(['ads', 'fine.ads', 'games', 'more'].map(async name => rig.answer(`${name}.example`)));
+    t.same(await blocked(), ['NXDOMAIN', 'NXDOMAIN', 'NOERROR 192.0.2.99', 'NOERROR 192.0.2.67']);
+    rmSync(ads);
+    rmSync(games);
+    rig.file('more.txt', 'more.example\n');
+    t.match(await rig.command('lists', ['refresh', 'more']), /more[^]*1 rules?/);
+    const kept = ['NXDOMAIN', 'NXDOMAIN', 'NOERROR 192.0.2.99', 'NXDOMAIN'];
+    t.same(await blocked(), kept);
+    t.match(rig.health, `the list ads is not current, and its rules of before are in force: ${ads}`);
+    t.notMatch(rig.health, 'the list more');
+    const status = await rig.command('lists', ['status']);
+    t.match(status, `${ads}: 1 rules\n    there is no such file; its rules of before are in force`);
+    const explained = await rig.command('explain', ['ads.example']);
+    t.match(explained, `answer    nxdomain, by ${ads}:1, list ads`);
+    t.notMatch(await rig.command('explain', ['fine.ads.example']), ads, 'what hangs on a rule is kept with it');
+
+    await rig.reload({ upstream, lists: [source('more', more), source('games', games), source('ads', ads)] });
+    t.same(await blocked(), kept);
+    rig.file('more.txt', 'none.example\n');
+    await rig.command('lists', ['refresh', 'more']);
+    t.same(await blocked(), [...kept.slice(0, 3), 'NOERROR 192.0.2.67']);
+    const warnings = rig.lines.filter(line => line.includes('ads.txt cannot be read any more'));
+    t.equal(warnings.length, 1, 'which is said once');
+
+    rig.file('ads.txt', 'more.example\n');
+    rig.file('games.rpz', '');
+    t.notMatch(await rig.command('lists', ['refresh']), 'no such file');
+    t.same(await blocked(), ['NOERROR 192.0.2.66', 'NXDOMAIN', 'NOERROR 192.0.2.68', 'NXDOMAIN']);
+    t.notMatch(rig.health, 'not current');
+  },
+);
 
 interface ListServer {
   readonly port: number;
@@ -126,6 +174,24 @@ await t.test(
     t.equal(await rig.answer('more.example'), 'NOERROR 192.0.2.67');
   },
 );
+
+await t.test('a URL that could not be fetched is fetched at once when the network has changed', async t => {
+  const { rig, upstream } = await rigged(t);
+  const server = await listServer(rig, 'lists.example');
+  server.status = 503;
+  await rig.start({ upstream, ...adsFrom(`https://lists.example:${server.port}/ads.txt`) });
+  t.match(await rig.command('lists', ['refresh']).catch(String), 'status 503');
+  server.status = 200;
+  server.text = 'ads.example\n';
+  rig.resolvers = ['127.0.0.9'];
+  let asked = 0;
+  const look = async (): Promise<string> => {
+    // The network is looked at before a question leaves.
+    await rig.answer(`n${asked++}.example`);
+    return rig.answer('ads.example');
+  };
+  t.equal(await eventually(look, 'NXDOMAIN'), 'NXDOMAIN', 'long before it is tried again');
+});
 
 await t.test('a server that does not prove its name gives no list', async t => {
   const { rig, upstream } = await rigged(t);
@@ -231,8 +297,10 @@ await t.test('explain says by which rule of which file and line, for which clien
   const { rig, upstream } = await rigged(t);
   const file = rig.file('ads.txt', '! title\n||ads.example^\n@@||fine.example^\n');
   const corp = await rig.plain(world(records('www.corp.example. 300 A 192.0.2.11\n')));
+  const cluster = { zones: ['cluster.local'], resolvers: [corp.at], kubernetes: true };
   await rig.start({
-    ...{ upstream, ...adsFrom(file), routes: [{ zones: ['corp.example', 'home.arpa'], resolvers: [corp.at] }] },
+    ...{ upstream, ...adsFrom(file) },
+    routes: [{ zones: ['corp.example', 'home.arpa'], resolvers: [corp.at] }, cluster],
     clients: [{ name: 'kids', networks: ['127.0.0.2'], lists: ['ads'], routes: false }],
     local: { records: ['tv.lan. CNAME www.example.', 'nas.lan. A 192.168.1.5'] },
     dns64: { prefix: '64:ff9b::/96' },
@@ -247,6 +315,10 @@ await t.test('explain says by which rule of which file and line, for which clien
   );
   t.match(await explained('www.corp.example'), `answer    of the route for corp.example.: ${corp.at} would be asked`);
   t.match(await explained('www.corp.example', ...kids), 'of dns.test');
+  t.match(
+    await explained('www.example.com.cluster.local'),
+    'answer    made here: the cluster of the route for cluster.local. has no such name (routes[].kubernetes)',
+  );
   t.match(await explained('www.example', '--client', '192.0.2.1'), 'REFUSED');
   t.same(corp.asked, []);
   await rig.answer('www.example');
@@ -269,6 +341,9 @@ await t.test('explain says by which rule of which file and line, for which clien
     'special-use name',
     'a name of the house does not leave for anybody',
   );
+  await rig.answer('broken.example');
+  const failed = await explained('broken.example');
+  t.match(failed, /answer {4}the failure of a moment ago, for \d s more: dns\.test answered REFUSED/);
   for (const bad of [['a..b'], ['a', 'NOTYPE'], ['a', 'A', '--client', 'x']]) await t.rejects(explained(...bad));
 });
 

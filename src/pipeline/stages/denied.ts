@@ -42,27 +42,60 @@ const isDeniable = (type: number): boolean =>
 
 /** Makes the stage. */
 export function denied(parts: DeniedParts): Stage {
-  const { denials, validations, clock, observer, ageNow } = parts;
+  const { validations, observer } = parts;
   return next => (query, settle) => {
-    const zone = zoneFor(parts, query);
-    if (zone === undefined) return next(query, settle);
-    const now = ageNow();
-    const { validator } = validations.parts;
-    const name = nameInKey(query.key);
-    const question = validator.question(name, query.type, { wallNow: wallSecOf(clock.wallMs()), ageNow: now });
-    // With a wrong clock, and to show which keys are trusted (RFC 8509), the servers' answer decides.
-    if (question.timeless || question.sentinelFails) return next(query, settle);
-    run(synthesis(denials, zone, question, now), question, validations, made => {
-      const { exceeded } = question;
+    const attempt = attemptFor(parts, query);
+    if (attempt === undefined) return next(query, settle);
+    const pause: Pause = ({ slices }, then) => validations.scheduler.wait(slices, then);
+    run(attempt, validations, pause, made => {
+      const { exceeded } = attempt.question;
       if (exceeded !== undefined) observer.dnssecLimit(exceeded);
-      // After a pause, other anchors or settings may be in force.
-      const answer =
-        made !== undefined && question.epoch === validator.zones.epoch && answerOf(parts, query, made, now);
-      if (answer === undefined || answer === false) return next(query, settle);
+      const answer = made && answerOf(parts, query, made, attempt);
+      if (answer === undefined) return next(query, settle);
       observer.cache('hit_aggressive');
       settle(answer);
     });
   };
+}
+
+/** The answer that the stage would give now, without a pause; undefined: none. Nothing is counted. */
+export function deniedNow(parts: DeniedParts, query: Query): Answer | undefined {
+  const attempt = attemptFor(parts, query);
+  if (attempt === undefined) return undefined;
+  const found: Answer[] = [];
+  run(
+    attempt,
+    parts.validations,
+    (_, then) => then(),
+    made => {
+      const answer = made && answerOf(parts, query, made, attempt);
+      if (answer !== undefined) found.push(answer);
+    },
+  );
+  return found[0];
+}
+
+/** An answer that is being put together. */
+interface Attempt {
+  readonly question: Question;
+  readonly steps: Steps<Synthesis | undefined>;
+  readonly ageNow: AgeSec;
+}
+
+/** Makes a pause, in which others are served. */
+type Pause = (question: Question, then: () => void) => void;
+
+/** Begins an attempt; undefined: the servers' answer decides. */
+function attemptFor(parts: DeniedParts, query: Query): Attempt | undefined {
+  const { denials, validations, clock } = parts;
+  const zone = zoneFor(parts, query);
+  if (zone === undefined) return undefined;
+  const ageNow = parts.ageNow();
+  const now = { wallNow: wallSecOf(clock.wallMs()), ageNow };
+  const question = validations.parts.validator.question(nameInKey(query.key), query.type, now);
+  // With a wrong clock, and to show which keys are trusted (RFC 8509), the servers' answer decides.
+  if (question.timeless || question.sentinelFails) return undefined;
+  return { question, steps: synthesis(denials, zone, question, ageNow), ageNow };
 }
 
 /** The zone whose denials may answer a query. */
@@ -76,7 +109,8 @@ function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, quer
 }
 
 /** Runs the steps. Nothing is looked up for an answer that is only tried, but what the last start knew is used. */
-function run<T>(steps: Steps<T>, question: Question, validations: Validations, then: (made?: T) => void): void {
+function run(attempt: Attempt, validations: Validations, pause: Pause, then: (made?: Synthesis) => void): void {
+  const { steps, question } = attempt;
   const { remembered, ageNow } = validations.parts;
   let step = steps.next();
   for (; step.done !== true && step.value.at === 'lookups'; step = steps.next()) {
@@ -86,13 +120,20 @@ function run<T>(steps: Steps<T>, question: Question, validations: Validations, t
     question.bring(lookupKey(lookup), known);
   }
   if (step.done === true) return then(step.value);
-  validations.scheduler.wait(question.slices, () => {
+  pause(question, () => {
     question.rested();
-    run(steps, question, validations, then);
+    run(attempt, validations, pause, then);
   });
 }
 
-function answerOf({ ttlLimits }: DeniedParts, query: Query, made: Synthesis, ageNow: AgeSec): Answer | undefined {
+function answerOf(
+  { ttlLimits, validations }: DeniedParts,
+  query: Query,
+  made: Synthesis,
+  { question, ageNow }: Attempt,
+): Answer | undefined {
+  // After a pause, other anchors or settings may be in force.
+  if (question.epoch !== validations.parts.validator.zones.epoch) return undefined;
   const { rcode, answer, authority, verdictSec } = made;
   const negative = rcode !== RCODE.NOERROR || answer.length === 0;
   const { maxSec, negativeMaxSec } = ttlLimits();

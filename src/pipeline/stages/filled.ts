@@ -7,7 +7,7 @@
 import { RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import { elementsOf, type FirewallSet, setsFor } from '../../policy/firewall-sets.js';
-import { TYPE } from '../../wire/rrtype.js';
+import { mayGiveAddresses } from '../../wire/record-addresses.js';
 import type { Answer } from '../answer.js';
 import type { SetFiller } from '../set-filler.js';
 import type { Stage } from '../stage.js';
@@ -24,7 +24,7 @@ export interface FilledParts {
 export function filled({ firewallSets, filler, ageNow }: FilledParts): Stage {
   return next => (query, settle) => {
     const all = firewallSets();
-    const hasAddresses = all.length > 0 && (query.type === TYPE.A || query.type === TYPE.AAAA);
+    const hasAddresses = all.length > 0 && mayGiveAddresses(query.type);
     const sets = hasAddresses ? setsFor(all, query.name) : [];
     if (sets.length === 0) return next(query, settle);
     next(query, outcome => {

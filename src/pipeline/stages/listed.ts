@@ -1,13 +1,13 @@
-// Names on lists, and answers that lead to them: by an alias, an address, or the name servers that are shown.
+// Names on lists, and answers that lead to them: by an alias or an address.
 
 import type { Observer } from '../../base/observer.js';
 import { failure } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { ListChoice, ListView } from '../../policy/lists/choice.js';
 import type { ListPolicy } from '../../policy/lists/list-policy.js';
-import { TRIGGER } from '../../policy/lists/rule.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { lowerCased, nameToText, readName } from '../../wire/name.js';
+import { RecordAddresses } from '../../wire/record-addresses.js';
 import { ScannedRecords } from '../../wire/records.js';
 import { TYPE } from '../../wire/rrtype.js';
 import type { Answer, Outcome } from '../answer.js';
@@ -54,7 +54,7 @@ function judged(parts: ListedParts, query: Query, view: ListView, outcome: Outco
   return found === undefined || found.choice.action === 'allow' ? outcome : kept(parts, query, view, found);
 }
 
-/** The rule that an answer meets: the first of its aliases, addresses and name servers that has one. */
+/** The rule that an answer meets: the first of its aliases and addresses that has one. */
 function ruleOfAnswer(
   { lists }: ListPolicy,
   view: ListView,
@@ -62,20 +62,23 @@ function ruleOfAnswer(
   { entry }: Pick<Answer, 'entry'>,
 ): Found | undefined {
   const { octets } = entry;
-  const { hasAddresses, hasServers } = lists.table;
+  const { hasAddresses } = lists.table;
   const record = new ScannedRecords(entry, HEADER_BYTES + questionBytes);
+  const addresses = new RecordAddresses(octets);
   while (record.next()) {
     const { type, section, rdata } = record;
-    if (section === 'additional') return undefined;
-    const isAlias = section === 'answer' && (type === TYPE.CNAME || isServiceAlias(type));
-    if (isAlias || (hasServers && type === TYPE.NS)) {
-      const name = readName(octets, type === TYPE.CNAME || type === TYPE.NS ? rdata : rdata + 2)?.name;
-      const choice = name && lists.ofName(view, lowerCased(name), isAlias ? TRIGGER.name : TRIGGER.nsdname);
-      if (choice !== undefined)
-        return { choice, by: `its ${isAlias ? 'alias' : 'name server'} ${nameToText(name ?? octets)}` };
-    } else if (hasAddresses && section === 'answer' && (type === TYPE.A || type === TYPE.AAAA)) {
-      const choice = lists.ofAddress(view, octets.subarray(rdata, record.end));
-      if (choice !== undefined) return { choice, by: 'its address' };
+    if (section !== 'answer') return undefined;
+    const isAlias = type === TYPE.CNAME || isServiceAlias(type);
+    if (isAlias) {
+      const name = readName(octets, type === TYPE.CNAME ? rdata : rdata + 2)?.name;
+      const choice = name && lists.ofName(view, lowerCased(name));
+      if (choice !== undefined) return { choice, by: `its alias ${nameToText(name ?? octets)}` };
+    }
+    if (!hasAddresses) continue;
+    addresses.of(record);
+    while (addresses.next()) {
+      const choice = lists.ofAddress(view, octets.subarray(addresses.at, addresses.at + addresses.bytes));
+      if (choice !== undefined) return { choice, by: isAlias ? 'its address hint' : 'its address' };
     }
   }
   return undefined;

@@ -29,6 +29,10 @@ export interface RoutedParts {
 export const routeFor = <R extends Route>(routes: readonly R[], query: Query): RouteMatch<R> | undefined =>
   routes.length === 0 || !query.hasRoutes ? undefined : routeOf(routes, query.name);
 
+/** The answer for a name that a cluster cannot have. */
+export const noClusterName = (query: Query, zone: Buffer, ageNow: AgeSec): Answer =>
+  Answer.local(denialMessage(query.question, zone, RCODE.NXDOMAIN), ageNow);
+
 /** Makes the stage. */
 export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
   return next => {
@@ -37,8 +41,7 @@ export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
       const match = routeFor(all, query);
       if (match === undefined) return next(query, settle);
       const { route, zone } = match;
-      if (route.kubernetes && isNoClusterName(query.name, zone))
-        return settle(Answer.local(denialMessage(query.question, zone, RCODE.NXDOMAIN), ageNow()));
+      if (route.kubernetes && isNoClusterName(query.name, zone)) return settle(noClusterName(query, zone, ageNow()));
       if (route.validated === true) return next(query, settle);
       route.upstream().exchange(query, query.type, reply => {
         if (reply.at !== 'failure') settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));

@@ -115,6 +115,17 @@ export class StaleAnswers {
     if (clientTimeoutMs === 0 && !waiting.isOver) this.waitedEnough(waiting, false);
   };
 
+  /**
+   * The stale answer that there is for a query. `isNow`: it would be given before the servers are asked.
+   * @param failure why there is no other one
+   */
+  look(query: Query, failure?: Outcome): { readonly answer: Answer; readonly isNow: boolean } | undefined {
+    const answer = this.answerTo(query, failure);
+    const failed = this.failed.get(query.key);
+    const hasFailed = failed !== undefined && this.parts.ageNow() < failed.until;
+    return answer && { answer, isNow: hasFailed || this.parts.settings().clientTimeoutMs === 0 };
+  }
+
   /** Forgets that servers have failed: others may be asked now. */
   forgetFailures(): void {
     this.forgotten++;

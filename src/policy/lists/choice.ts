@@ -4,10 +4,10 @@
 // $important, blocking with $important, allowing, blocking. Of equal ones the list that stands first in the configuration, then the
 // name that is closest to the one that was asked for.
 
+import { isAtOrBelow } from '../../wire/name.js';
 import type { CompiledLists } from './compile.js';
-import { type ClientLimit, EFFECT, effectOf, isImportant, type LocalRecord, SCOPE, scopeOf } from './rule.js';
+import { EFFECT, effectOf, isImportant, type LocalRecord, type RuleLimit, SCOPE, scopeOf } from './rule.js';
 import { lineOf, ListTable, sourceOf } from './table.js';
-import { TRIGGER, type Trigger } from './rule.js';
 
 /** What becomes of a name on a list. `null`: the address 0.0.0.0 or ::. */
 export const LIST_ACTIONS = ['nxdomain', 'nodata', 'null', 'refused', 'allow'] as const;
@@ -77,9 +77,9 @@ export class Lists {
   }
 
   /** The rule for a name in wire form in lower case; undefined: there is none. */
-  ofName(view: ListView, name: Uint8Array, trigger: Trigger = TRIGGER.name): ListChoice | undefined {
-    if (view.lists === 0 || this.table.findName(trigger, name) === 0) return undefined;
-    return this.choose(view);
+  ofName(view: ListView, name: Buffer): ListChoice | undefined {
+    if (view.lists === 0 || this.table.findName(name) === 0) return undefined;
+    return this.choose(view, name);
   }
 
   /** The rule for an address of 4 or 16 octets. */
@@ -88,11 +88,10 @@ export class Lists {
     return this.choose(view);
   }
 
-  private choose(view: ListView): ListChoice | undefined {
+  private choose(view: ListView, name?: Buffer): ListChoice | undefined {
     const { table, listOf, compiled } = this;
     let best: ListChoice | undefined;
     let bestRank = 0;
-    const exempt = new Set<number>();
     // At this distance, the rule of a zone was found: those further up do not count.
     const zones = new Map<number, number>();
     for (let i = 0; i < table.hits; i++) {
@@ -102,9 +101,7 @@ export class Lists {
       const source = sourceOf(place);
       const list = listOf[source];
       if (list === undefined || ((view.lists >>> list) & 1) === 0 || !covers(scopeOf(bits), above)) continue;
-      if (effectOf(bits) === EFFECT.exempt) exempt.add(place);
-      if (effectOf(bits) === EFFECT.exempt || exempt.has(place) || !isFor(compiled.limits.get(place), view.group))
-        continue;
+      if (!isFor(compiled.limits.get(place), view.group, name)) continue;
       if (compiled.sources[source]?.isZone === true) {
         if ((zones.get(source) ?? above) < above) continue;
         zones.set(source, above);
@@ -126,8 +123,9 @@ const covers = (scope: number, above: number): boolean =>
 
 const rankOf = (action: ChosenAction, important: boolean): number => (important ? 3 : 1) + (action === 'allow' ? 1 : 0);
 
-function isFor(limit: ClientLimit | undefined, group: string | undefined): boolean {
+function isFor(limit: RuleLimit | undefined, group: string | undefined, name: Buffer | undefined): boolean {
   if (limit === undefined) return true;
+  if (name !== undefined && limit.exempt.some(each => isAtOrBelow(name, each))) return false;
   if (group !== undefined && limit.except.includes(group)) return false;
   return limit.only.length === 0 || (group !== undefined && limit.only.includes(group));
 }

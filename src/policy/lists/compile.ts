@@ -4,22 +4,15 @@
 import type { HashKey } from './name-hash.js';
 import { LineRules } from './line-rules.js';
 import { RpzRules } from './rpz.js';
-import {
-  type ClientLimit,
-  type ListFormat,
-  type LocalRecord,
-  type RuleSink,
-  type Skipped,
-  type Trigger,
-} from './rule.js';
-import { MOST_SOURCES, placeOf, TableBuilder } from './table.js';
+import type { ListFormat, LocalRecord, RuleLimit, RuleSink, Skipped, Trigger } from './rule.js';
+import { lineOf, ListTable, MOST_LINE, MOST_SOURCES, placeOf, sourceOf, TableBuilder } from './table.js';
 import { Lines, type TakeLine } from './text.js';
 
 /** How many lines of a source that are not used are told one by one. */
 const MOST_TOLD = 5;
 /** Characters that are shown of such a line. */
 const MOST_TEXT = 80;
-/** The most rules with limits for clients, and with local data. */
+/** The most rules with limits, and with local data; names that are exempt from rules count, too. */
 const MOST_SPECIAL = 50_000;
 /** The start of a file that tells which format it has. */
 const HEAD_BYTES = 1 << 16;
@@ -45,6 +38,8 @@ export interface SourceReport {
   readonly isZone: boolean;
 }
 
+const NO_REPORT: SourceReport = { lines: 0, rules: 0, skipped: {}, told: [], isZone: false };
+
 /** All lists, ready to be searched. */
 export interface CompiledLists {
   /** The table, see ListTable. */
@@ -52,9 +47,9 @@ export interface CompiledLists {
   /** In the order of the sources. */
   readonly sources: readonly SourceReport[];
   /** Local data of rules, by place. */
-  readonly records: ReadonlyMap<number, readonly LocalRecord[]>;
-  /** Rules that are for some clients only, by place. */
-  readonly limits: ReadonlyMap<number, ClientLimit>;
+  readonly records: ReadonlyMap<number, LocalRecord[]>;
+  /** Rules that are not for all clients, or not for all names, by place. */
+  readonly limits: ReadonlyMap<number, RuleLimit>;
 }
 
 /** Rules for browsers are a part of many lists, and nothing is wrong with them. */
@@ -63,9 +58,9 @@ const isExpected = (why: Skipped): boolean => why === 'browser';
 /** Makes the table. Sources are read one after the other. */
 export class Compilation {
   private readonly builder: TableBuilder;
-  private readonly sources: SourceReport[] = [];
+  private readonly sources: Pick<SourceReader, 'report' | 'leftOut'>[] = [];
   private readonly records = new Map<number, LocalRecord[]>();
-  private readonly limits = new Map<number, ClientLimit>();
+  private readonly limits = new Map<number, RuleLimit>();
 
   constructor(key: HashKey) {
     this.builder = new TableBuilder(key);
@@ -73,30 +68,55 @@ export class Compilation {
 
   /** Begins to read the next source. */
   source(format: ListFormat): SourceReader {
+    const index = this.nextIndex();
+    const { builder, records, limits } = this;
+    const source = new SourceReader(index, format, { builder, records, limits });
+    this.sources.push(source);
+    return source;
+  }
+
+  /** The next source has the rules of a source of before, in lists whose table has the same key. */
+  carry(before: CompiledLists, from: number): void {
+    const index = this.nextIndex();
+    const { builder, records, limits, sources } = this;
+    const rules = builder.carry(new ListTable(before.table), from, index);
+    const move = <T>(kept: ReadonlyMap<number, T>, to: Map<number, T>): void => {
+      for (const [place, value] of kept) if (sourceOf(place) === from) to.set(placeOf(index, lineOf(place)), value);
+    };
+    move(before.records, records);
+    move(before.limits, limits);
+    const report = before.sources[from] ?? NO_REPORT;
+    sources.push({ report: { ...report, rules }, leftOut: () => undefined });
+  }
+
+  private nextIndex(): number {
     const index = this.sources.length;
     if (index >= MOST_SOURCES) throw new RangeError(`there are more than ${MOST_SOURCES} sources of lists`);
-    const empty: SourceReport = { lines: 0, rules: 0, skipped: {}, told: [], isZone: false };
-    this.sources.push(empty);
-    const { builder, records, limits } = this;
-    return new SourceReader(index, format, { builder, records, limits }, report => (this.sources[index] = report));
+    return index;
   }
 
   /** The result. */
   finish(): CompiledLists {
     const { sources, records, limits } = this;
-    return { table: this.builder.finish(), sources, records, limits };
+    const table = this.builder.finish({
+      isPlain: place => !limits.has(place),
+      leftOut: (place, why) => sources[sourceOf(place)]?.leftOut(lineOf(place), why),
+    });
+    return { table, sources: sources.map(({ report }) => report), records, limits };
   }
 }
 
 interface Target {
   readonly builder: TableBuilder;
   readonly records: Map<number, LocalRecord[]>;
-  readonly limits: Map<number, ClientLimit>;
+  readonly limits: Map<number, RuleLimit>;
 }
 
 /** Reads one source, chunk by chunk. */
 export class SourceReader implements RuleSink {
   private rules = 0;
+  /** Names that are exempt from one of them. */
+  private exempt = 0;
   private readonly skipped: Partial<Record<Skipped, number>> = {};
   private readonly told: SkippedLine[] = [];
   /** Octets of before its format is known. */
@@ -108,8 +128,13 @@ export class SourceReader implements RuleSink {
     private readonly index: number,
     private readonly format: ListFormat,
     private readonly target: Target,
-    private readonly done: (report: SourceReport) => void,
   ) {}
+
+  /** What was found so far. */
+  get report(): SourceReport {
+    const { lines, rules, skipped, told, isZone } = this;
+    return { lines: lines?.count ?? 0, rules, skipped, told, isZone };
+  }
 
   /** Reads a chunk, which is not used after that. */
   push(chunk: Buffer): void {
@@ -122,8 +147,12 @@ export class SourceReader implements RuleSink {
   end(): void {
     this.begin();
     this.lines?.end();
-    const { lines, rules, skipped, told, isZone } = this;
-    this.done({ lines: lines?.count ?? 0, rules, skipped, told, isZone });
+  }
+
+  /** A rule is not in the table: there is the same one already, or there are too many for its name. */
+  leftOut(line: number, why: 'same' | 'full'): void {
+    this.rules--;
+    if (why === 'full') this.skip(line, 'full', '');
   }
 
   rule(trigger: Trigger, name: Uint8Array, bytes: number, bits: number, line: number): void {
@@ -131,10 +160,15 @@ export class SourceReader implements RuleSink {
     else this.skip(line, 'full', '');
   }
 
-  limit(line: number, clients: ClientLimit): void {
+  limit(line: number, limit: RuleLimit): boolean {
     const { limits } = this.target;
-    if (limits.size < MOST_SPECIAL) limits.set(placeOf(this.index, line), clients);
-    else this.skip(line, 'full', '');
+    this.exempt += limit.exempt.length;
+    if (line < MOST_LINE && limits.size < MOST_SPECIAL && this.exempt <= MOST_SPECIAL) {
+      limits.set(placeOf(this.index, line), limit);
+      return true;
+    }
+    this.skip(line, 'full', '');
+    return false;
   }
 
   record(line: number, record: LocalRecord): void {

@@ -12,10 +12,10 @@
 
 import { addressOctets } from '../../base/address.js';
 import {
-  type ClientLimit,
   EFFECT,
   type ListFormat,
   ruleBits,
+  type RuleLimit,
   type RuleSink,
   SCOPE,
   type Scope,
@@ -74,6 +74,8 @@ const isBlank = (octet: number | undefined): boolean => octet === SPACE || octet
 /** Reads lines, and gives their rules to a sink. */
 export class LineRules {
   private readonly name = new Uint8Array(256);
+  /** A name of $denyallow, beside that of its rule. */
+  private readonly other = new Uint8Array(256);
 
   constructor(
     private readonly format: LineFormat,
@@ -178,17 +180,21 @@ export class LineRules {
     if (bytes === 0) return sink.skip(line, /[:?=]/.test(bare) ? 'browser' : 'name', text);
     const read = modifiers === undefined ? NO_MODIFIERS : readModifiers(modifiers);
     if (typeof read === 'string') return sink.skip(line, read, text);
-    const bits = ruleBits(scope, allows ? EFFECT.allow : EFFECT.listed, read.important);
-    sink.rule(TRIGGER.name, name, bytes, bits, line);
-    if (read.clients !== undefined) sink.limit(line, read.clients);
-    for (const other of read.denyAllow) this.exempt(other, line);
+    const { important, denyAllow, clients } = read;
+    if (clients !== undefined || denyAllow.length > 0) {
+      const exempt = denyAllow.flatMap(each => this.exempted(each, line));
+      if (!sink.limit(line, { ...(clients ?? ALL_CLIENTS), exempt })) return;
+    }
+    sink.rule(TRIGGER.name, name, bytes, ruleBits(scope, allows ? EFFECT.allow : EFFECT.listed, important), line);
   }
 
-  private exempt(text: string, line: number): void {
+  /** A name of $denyallow; none: it cannot be used. */
+  private exempted(text: string, line: number): readonly Buffer[] {
     const octets = Buffer.from(text.replace(/^\*\./, ''), 'latin1');
-    const bytes = readTextName(octets, 0, octets.length, this.name);
-    if (bytes === 0) return this.sink.skip(line, 'name', text);
-    this.sink.rule(TRIGGER.name, this.name, bytes, ruleBits(SCOPE.subtree, EFFECT.exempt), line);
+    const bytes = readTextName(octets, 0, octets.length, this.other);
+    if (bytes > 0) return [Buffer.from(this.other.subarray(0, bytes))];
+    this.sink.skip(line, 'name', text);
+    return [];
   }
 
   private skip(octets: Buffer, from: number, to: number, line: number, why: Parameters<RuleSink['skip']>[1]): void {
@@ -202,8 +208,11 @@ const SCOPES: Readonly<Record<string, Scope>> = { '||': SCOPE.subtree, '|': SCOP
 interface Modifiers {
   readonly important: boolean;
   readonly denyAllow: readonly string[];
-  readonly clients: ClientLimit | undefined;
+  readonly clients: Clients | undefined;
 }
+
+type Clients = Pick<RuleLimit, 'only' | 'except'>;
+const ALL_CLIENTS: Clients = { only: [], except: [] };
 
 const NO_MODIFIERS: Modifiers = { important: false, denyAllow: [], clients: undefined };
 
@@ -211,7 +220,7 @@ const NO_MODIFIERS: Modifiers = { important: false, denyAllow: [], clients: unde
 function readModifiers(text: string): Modifiers | 'browser' | 'modifier' {
   let important = false;
   let denyAllow: readonly string[] = [];
-  let clients: ClientLimit | undefined;
+  let clients: Clients | undefined;
   for (const each of text.split(',')) {
     const key = each.replace(/=.*/s, '');
     const values = each.slice(each.indexOf('=') + 1).split('|', MOST_VALUES + 1);
@@ -226,7 +235,7 @@ function readModifiers(text: string): Modifiers | 'browser' | 'modifier' {
   return { important, denyAllow, clients };
 }
 
-function clientLimit(values: readonly string[]): ClientLimit | undefined {
+function clientLimit(values: readonly string[]): Clients | undefined {
   const only: string[] = [];
   const except: string[] = [];
   for (const value of values) {

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../../base/ports.js';
 import { isWithinSchedule, type Schedule } from '../../base/schedule.js';
-import { type MonoMs, monoAfter } from '../../base/time.js';
+import { ageAfter, type AgeSec } from '../../base/time.js';
 import { Lists, type ListView } from './choice.js';
 
 /** The lists of a class. */
@@ -27,9 +27,13 @@ export class ListPolicy {
   /** By class: what is looked at now. */
   private views: readonly ListView[] = [];
   /** Until when lists are paused, by group; EVERYBODY: all. */
-  private readonly pauses = new Map<string, MonoMs>();
+  private readonly pauses = new Map<string, AgeSec>();
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Clock,
+    /** Pauses go on while the machine sleeps. */
+    private readonly ageNow: () => AgeSec,
+  ) {}
 
   /** What is looked at for a class of clients. */
   viewOf(clientClass: number): ListView {
@@ -52,7 +56,7 @@ export class ListPolicy {
 
   /** Looks at no list for some time. @param group undefined: for everybody */
   pause(group: string | undefined, forMs: number): void {
-    this.pauses.set(group ?? EVERYBODY, monoAfter(this.clock.monotonicMs(), forMs));
+    this.pauses.set(group ?? EVERYBODY, ageAfter(this.ageNow(), forMs / 1000));
     this.look();
   }
 
@@ -65,10 +69,10 @@ export class ListPolicy {
 
   /** The pauses: of which group (undefined: everybody), and for how many milliseconds more. */
   get paused(): readonly { readonly group: string | undefined; readonly leftMs: number }[] {
-    const now = this.clock.monotonicMs();
+    const now = this.ageNow();
     return [...this.pauses].map(([name, until]) => ({
       group: name === EVERYBODY ? undefined : name,
-      leftMs: until - now,
+      leftMs: 1000 * (until - now),
     }));
   }
 
@@ -79,8 +83,8 @@ export class ListPolicy {
 
   /** Works out what is looked at now. @returns whether that has changed */
   look(): boolean {
-    const { clock, pauses, classes } = this;
-    const now = clock.monotonicMs();
+    const { clock, ageNow, pauses, classes } = this;
+    const now = ageNow();
     for (const [name, until] of pauses) if (until <= now) pauses.delete(name);
     const date = new Date(clock.wallMs());
     const before = this.views;

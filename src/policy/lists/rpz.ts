@@ -7,7 +7,9 @@
 //   worse.example          CNAME rpz-drop.         no reply
 //   walled.example         A 192.0.2.1             this answer, or any A, AAAA, CNAME or TXT
 //   24.0.2.0.192.rpz-ip    CNAME .                 where the answer has such an address
-//   ns.bad.example.rpz-nsdname  CNAME .            where the answer shows such a name server
+//
+// A forwarder does not see the name servers of a zone: resolvers leave them out of their answers, and what they show is
+// not validated. So rules about them (rpz-nsdname, rpz-nsip) are left out, and counted.
 
 import { addressOctets } from '../../base/address.js';
 import { TYPE } from '../../wire/rrtype.js';
@@ -156,13 +158,13 @@ export class RpzRules {
       sink.rule(TRIGGER.address, network, network.length, ruleBits(SCOPE.exact, effect), line);
       return undefined;
     }
-    if (kind !== undefined && kind !== 'rpz-nsdname') return 'trigger';
+    if (kind === 'rpz-nsdname' || kind === 'rpz-nsip') return 'servers';
+    if (kind !== undefined) return 'trigger';
     const isWildcard = bare === '*' || bare.startsWith('*.');
     const octets = Buffer.from(isWildcard ? bare.slice(2) : bare, 'latin1');
     const bytes = bare === '*' ? this.root() : readTextName(octets, 0, octets.length, name);
     if (bytes === 0) return 'name';
-    const on = kind === undefined ? TRIGGER.name : TRIGGER.nsdname;
-    sink.rule(on, name, bytes, ruleBits(isWildcard ? SCOPE.below : SCOPE.exact, effect), line);
+    sink.rule(TRIGGER.name, name, bytes, ruleBits(isWildcard ? SCOPE.below : SCOPE.exact, effect), line);
     return undefined;
   }
 

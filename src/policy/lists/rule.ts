@@ -4,10 +4,8 @@
 export const TRIGGER = {
   /** The name that is asked for, or one that its aliases lead to. */
   name: 0,
-  /** The name of a name server of the zone (RPZ NSDNAME), as far as the answer shows it. */
-  nsdname: 1,
   /** An address in the answer (RPZ IP). */
-  address: 2,
+  address: 1,
 } as const;
 export type Trigger = (typeof TRIGGER)[keyof typeof TRIGGER];
 
@@ -33,8 +31,6 @@ export const EFFECT = {
   drop: 4,
   /** The records that stand beside the rule. */
   data: 5,
-  /** The rule of the same line is not for this name ($denyallow). */
-  exempt: 6,
 } as const;
 export type Effect = (typeof EFFECT)[keyof typeof EFFECT];
 
@@ -66,18 +62,21 @@ export const SKIPPED = {
   rewrite: 'a hosts line of a list can only block: addresses of names belong into local data',
   syntax: 'it is not of the form of its list',
   trigger: 'this RPZ trigger is not known here',
+  servers: 'answers of resolvers do not show the name servers of a zone, so RPZ rules about these are not used',
   action: 'this RPZ action is not known here',
   long: 'the line is too long',
   full: 'there are too many rules',
 } as const;
 export type Skipped = keyof typeof SKIPPED;
 
-/** For which groups of clients a rule is ($client). */
-export interface ClientLimit {
-  /** Only these; empty: all, */
+/** For whom, and for which names, a rule is not. */
+export interface RuleLimit {
+  /** Only for these groups of clients; empty: for all, ($client) */
   readonly only: readonly string[];
-  /** but not these. */
+  /** but not for these. */
   readonly except: readonly string[];
+  /** Not for these names and those below them ($denyallow), in wire form in lower case. */
+  readonly exempt: readonly Buffer[];
 }
 
 /** A record of a rule with local data. */
@@ -95,8 +94,11 @@ export interface RuleSink {
    * @param line where the rule stands, from 1
    */
   rule(trigger: Trigger, name: Uint8Array, bytes: number, bits: number, line: number): void;
-  /** The rule of a line is for some clients only. */
-  limit(line: number, clients: ClientLimit): void;
+  /**
+   * The rule of a line, which comes next, is not for all.
+   * @returns false: the limit cannot be kept, and the rule must not be used without it
+   */
+  limit(line: number, limit: RuleLimit): boolean;
   /** A record for the rule of a line. */
   record(line: number, record: LocalRecord): void;
   /** A line is not used. `text`: what stands there. */

@@ -11,7 +11,8 @@
 // A name itself is not stored. A name that is on no list is taken for one that is where 58 bits are equal by chance: for a million rules
 // once in 2.7 * 10^11 searches. A household that looks up a hundred thousand names, with four names above each, meets that with a
 // probability of 1 in 700,000. The key of the hash is chosen anew each time that a table is made, so nobody can aim at it, and it is
-// gone after the next refresh.
+// gone after the next refresh. Only while a source cannot be read, whose rules are taken from the table of before, the key
+// stays.
 
 import { type HashKey, NameHash } from './name-hash.js';
 import { RULE_MASK, TRIGGER, type Trigger } from './rule.js';
@@ -32,22 +33,21 @@ const HEAD = {
   rules: 1,
   firstKey: 2,
   secondKey: 3,
-  /** Four words of bits: at which depths there are rules about names, */
+  /** Four words of bits: at which depths there are rules about names. */
   nameDepths: 4,
-  /** and about name servers. */
-  serverDepths: 8,
   /** Which lengths prefixes of IPv4 have: two words, */
-  lengths4: 12,
+  lengths4: 8,
   /** and of IPv6: five words. */
-  lengths6: 14,
+  lengths6: 10,
   /** Words of the filter, a power of two. */
-  filterWords: 19,
-  words: 20,
+  filterWords: 15,
+  words: 16,
 } as const;
 
 /** Where a rule stands: its source, and its line there. */
 const LINE_BITS = 24;
-const MOST_LINE = 2 ** LINE_BITS - 1;
+/** This line, and all behind it, are one place. */
+export const MOST_LINE = 2 ** LINE_BITS - 1;
 /** The most sources of all lists. */
 export const MOST_SOURCES = 256;
 /** The most rules of all lists: 140 MB. */
@@ -58,7 +58,23 @@ export const placeOf = (source: number, line: number): number => (source << LINE
 export const sourceOf = (place: number): number => place >>> LINE_BITS;
 export const lineOf = (place: number): number => place & MOST_LINE;
 
+/**
+ * The most rules of one source for one name: they differ in what they do, in the part of the name, and in the clients.
+ * It bounds the row of slots with one hash, which every search for the name reads, and which each new rule must pass.
+ */
+const MOST_ALIKE = 32;
+
 const CHUNK_RULES = 1 << 16;
+
+/** What is known about rules beside the table. */
+export interface RuleFacts {
+  /** Whether nothing hangs on the line of a rule: then an equal rule elsewhere in its source is the same rule. */
+  readonly isPlain: (place: number) => boolean;
+  /** Called with each rule that is left out: the same one is there already, or there are too many for its name. */
+  readonly leftOut: (place: number, why: 'same' | 'full') => void;
+}
+
+const PLAIN: RuleFacts = { isPlain: () => true, leftOut: () => undefined };
 
 /** Collects rules, and makes the table of them. */
 export class TableBuilder {
@@ -82,21 +98,40 @@ export class TableBuilder {
       setBit(head, name[0] === 4 ? HEAD.lengths4 : HEAD.lengths6, name[1] ?? 0);
     } else {
       hash.read(trigger, name);
-      setBit(head, trigger === TRIGGER.name ? HEAD.nameDepths : HEAD.serverDepths, hash.depth);
+      setBit(head, HEAD.nameDepths, hash.depth);
     }
-    const within = this.count % CHUNK_RULES;
-    if (within === 0) this.chunks.push(new Int32Array(CHUNK_RULES * SLOT_WORDS));
-    const chunk = this.chunks[this.chunks.length - 1];
-    if (chunk === undefined) return false;
-    chunk[within * SLOT_WORDS] = hash.first[hash.depth] ?? 0;
-    chunk[within * SLOT_WORDS + 1] = ((hash.second[hash.depth] ?? 0) & ~RULE_MASK) | bits;
-    chunk[within * SLOT_WORDS + 2] = place;
-    this.count++;
+    this.append(hash.first[hash.depth] ?? 0, ((hash.second[hash.depth] ?? 0) & ~RULE_MASK) | bits, place);
     return true;
   }
 
-  /** The table. Rules that one source has twice are in it once. */
-  finish(): SharedArrayBuffer {
+  /**
+   * Adds the rules that a source has in another table, which must have the same key.
+   * @param from the source there
+   * @param to the source here
+   * @returns how many were added
+   */
+  carry(table: ListTable, from: number, to: number): number {
+    const { head, count } = this;
+    // Depths and lengths of other sources make searches longer, and find nothing.
+    table.shapes.forEach((word, i) => (head[HEAD.nameDepths + i] = (head[HEAD.nameDepths + i] ?? 0) | word));
+    for (const [first, second, place] of table.rulesOf(from))
+      if (this.count < MOST_RULES) this.append(first, second, placeOf(to, lineOf(place)));
+    return this.count - count;
+  }
+
+  private append(first: number, second: number, place: number): void {
+    const within = this.count % CHUNK_RULES;
+    if (within === 0) this.chunks.push(new Int32Array(CHUNK_RULES * SLOT_WORDS));
+    const chunk = this.chunks[this.chunks.length - 1];
+    if (chunk === undefined) return;
+    chunk[within * SLOT_WORDS] = first;
+    chunk[within * SLOT_WORDS + 1] = second;
+    chunk[within * SLOT_WORDS + 2] = place;
+    this.count++;
+  }
+
+  /** The table. Plain rules that one source has twice are in it once. */
+  finish(facts = PLAIN): SharedArrayBuffer {
     const { count, head, chunks } = this;
     const places = Math.ceil(count / LOAD) + 1;
     const spare = Math.min(count, MOST_SPARE_SLOTS) + 1;
@@ -109,7 +144,12 @@ export class TableBuilder {
       const used = Math.min(CHUNK_RULES, count - i * CHUNK_RULES);
       for (let at = 0; at < used * SLOT_WORDS; at += SLOT_WORDS) {
         const first = chunk[at] ?? 0;
-        if (!insert(slots, places, first, chunk[at + 1] ?? 0, chunk[at + 2] ?? 0)) continue;
+        const place = chunk[at + 2] ?? 0;
+        const why = insert(slots, places, first, chunk[at + 1] ?? 0, place, facts.isPlain);
+        if (why !== undefined) {
+          facts.leftOut(place, why);
+          continue;
+        }
         rules++;
         setBit(filter, 0, first & (filterWords * 32 - 1));
       }
@@ -126,24 +166,36 @@ export class TableBuilder {
 /** The slot that a search for a hash begins at, in words. */
 const slotOf = (first: number, places: number): number => Math.floor((first + HALF) * (places / WHOLE)) * SLOT_WORDS;
 
-/** Puts a rule into its place of the order. @returns false: it is there already */
-function insert(slots: Int32Array, places: number, first: number, second: number, place: number): boolean {
+type IsPlain = RuleFacts['isPlain'];
+
+/** Puts a rule into its place of the order. @returns why it is not there; undefined: it is */
+function insert(
+  slots: Int32Array,
+  places: number,
+  first: number,
+  second: number,
+  place: number,
+  isPlain: IsPlain,
+): 'same' | 'full' | undefined {
+  const { length } = slots;
+  let alike = 0;
   let at = slotOf(first, places);
-  for (; slots[at + 2] !== 0 && (slots[at] ?? 0) <= first; at += SLOT_WORDS) {
-    const same = slots[at] === first && slots[at + 1] === second;
-    if (same && sourceOf(slots[at + 2] ?? 0) === sourceOf(place)) return false;
+  for (; at < length && slots[at + 2] !== 0 && (slots[at] ?? 0) <= first; at += SLOT_WORDS) {
+    const other = slots[at + 2] ?? 0;
+    const rest = (slots[at + 1] ?? 0) ^ second;
+    if (slots[at] !== first || (rest & ~RULE_MASK) !== 0 || sourceOf(other) !== sourceOf(place)) continue;
+    if (rest === 0 && (other === place || (isPlain(other) && isPlain(place)))) return 'same';
+    if (++alike >= MOST_ALIKE) return 'full';
   }
   let end = at;
-  while (slots[end + 2] !== 0) {
-    end += SLOT_WORDS;
-    // The keyed hash spreads evenly. So many rules in one row cannot be.
-    if (end >= slots.length) throw new RangeError('the table of lists has no room at its end');
-  }
+  while (end < length && slots[end + 2] !== 0) end += SLOT_WORDS;
+  // Hundreds of sources may have all rules for one name that they can have.
+  if (end >= length) return 'full';
   if (end > at) slots.copyWithin(at + SLOT_WORDS, at, end);
   slots[at] = first;
   slots[at + 1] = second;
   slots[at + 2] = place;
-  return true;
+  return undefined;
 }
 
 function setBit(words: Int32Array, from: number, bit: number): void {
@@ -183,7 +235,7 @@ export class ListTable {
     this.filterMask = filterWords * 32 - 1;
     this.slots = new Int32Array(memory, (HEAD.words + filterWords) * 4);
     this.places = this.head[HEAD.places] ?? 0;
-    this.hash = new NameHash({ first: this.head[HEAD.firstKey] ?? 0, second: this.head[HEAD.secondKey] ?? 0 });
+    this.hash = new NameHash(this.key);
   }
 
   /** A table without rules. */
@@ -195,9 +247,23 @@ export class ListTable {
     return this.head[HEAD.rules] ?? 0;
   }
 
-  /** Whether there are rules about name servers. */
-  get hasServers(): boolean {
-    return this.anyBit(HEAD.serverDepths, HEAD.lengths4);
+  /** The key of its hashes. */
+  get key(): HashKey {
+    return { first: this.head[HEAD.firstKey] ?? 0, second: this.head[HEAD.secondKey] ?? 0 };
+  }
+
+  /** At which depths there are names, and which lengths prefixes have: a part of the head. */
+  get shapes(): Int32Array {
+    return this.head.subarray(HEAD.nameDepths, HEAD.filterWords);
+  }
+
+  /** The rules of a source, as they stand in their slots. */
+  *rulesOf(source: number): Iterable<readonly [first: number, second: number, place: number]> {
+    const { slots } = this;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) {
+      const place = slots[at + 2] ?? 0;
+      if (place !== 0 && sourceOf(place) === source) yield [slots[at] ?? 0, slots[at + 1] ?? 0, place];
+    }
   }
 
   /** Whether there are rules about addresses. */
@@ -206,13 +272,12 @@ export class ListTable {
   }
 
   /** Searches for a name in wire form in lower case, and for all names above it. @returns how many rules there are */
-  findName(trigger: Trigger, name: Uint8Array): number {
+  findName(name: Uint8Array): number {
     this.hits = 0;
     if (this.rules === 0) return 0;
     const { hash, head } = this;
-    const depths = trigger === TRIGGER.name ? HEAD.nameDepths : HEAD.serverDepths;
-    hash.read(trigger, name);
-    for (let depth = hash.depth; depth >= 0; depth--) if (hasBit(head, depths, depth)) this.search(depth);
+    hash.read(TRIGGER.name, name);
+    for (let depth = hash.depth; depth >= 0; depth--) if (hasBit(head, HEAD.nameDepths, depth)) this.search(depth);
     return this.hits;
   }
 

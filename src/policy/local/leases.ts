@@ -22,13 +22,16 @@ export interface LeaseEntry {
 
 type Steps = Generator<LeaseEntry | LineProblem | undefined, void>;
 
-/** Reads a file. It yields at each line, mostly undefined or an entry, so that the reader may pause there. */
+/**
+ * Reads a file. It yields at each line, mostly undefined or an entry, so that the reader may pause there. A line may have
+ * several entries.
+ */
 export function readLeases(octets: Buffer, format: LeaseFormat): Steps {
   switch (format) {
     case 'dnsmasq':
       return eachLine(octets, dnsmasqLine);
     case 'odhcpd':
-      return eachLine(octets, odhcpdLine);
+      return odhcpdLeases(octets);
     case 'kea':
       return keaLeases(octets);
     case 'isc':
@@ -63,29 +66,41 @@ function dnsmasqLine(line: number, text: string): LeaseEntry | LineProblem | und
 const BROKEN_NAME = 'broken\\x20';
 
 /**
- * `# br-lan DUID IAID nas 1700000000 1a2 128 2001:db8::1a2/128`, for IPv4 `ipv4` in place of the IAID. `-`: no name.
- * Other lines, for programs that read hosts files, say the same without the end of the lease.
+ * `# br-lan DUID IAID nas 1700000000 1a2 128 2001:db8::1a2/128 fd00::1a2/128`, with an address for each prefix of the
+ * link; for IPv4 `ipv4` in place of the IAID. `-`: no name. Other lines, for programs that read hosts files, say the same
+ * without the end of the lease.
  */
-function odhcpdLine(line: number, text: string): LeaseEntry | LineProblem | undefined {
-  if (!text.startsWith('#')) return undefined;
-  const [, link = '', , iaid = '', host = '', end = '', , length = '', first] = text.split(/\s+/);
+function* odhcpdLeases(octets: Buffer): Steps {
+  for (const { number, text } of linesOf(octets)) {
+    if (text === undefined) yield tooLong(number);
+    else if (text.startsWith('#')) yield* odhcpdLine(number, text);
+    else yield undefined;
+  }
+}
+
+function* odhcpdLine(line: number, text: string): Steps {
+  const [, link = '', , iaid = '', host = '', end = '', , length = '', ...addresses] = text.split(/\s+/);
   const whole = iaid === 'ipv4' ? '32' : '128';
-  if (link === '' || !/^-?\d{1,15}$/.test(end) || !/^\d{1,3}$/.test(length))
-    return problem(
+  if (link === '' || !/^-?\d{1,15}$/.test(end) || !/^\d{1,3}$/.test(length)) {
+    yield problem(
       line,
       'not a lease of odhcpd; expected: #, interface, DUID, IAID, name, end, number, length, addresses',
     );
+    return;
+  }
   // Delegated prefixes are no addresses. An entry without an address has ended.
-  if (length !== whole || first === undefined) return undefined;
-  const octets = addressOctets(first.replace(/\/\d{1,3}$/, ''));
-  if (octets === undefined) return problem(line, `${JSON.stringify(first)} is not an address`);
+  if (length !== whole || addresses.length === 0) {
+    yield undefined;
+    return;
+  }
   const hasName = host !== '-' && !host.startsWith(BROKEN_NAME);
-  return {
-    at: 'lease',
-    address: octets,
-    host: hasName ? host : undefined,
-    until: end === '-1' ? undefined : dateOf(end),
-  };
+  const until = end === '-1' ? undefined : dateOf(end);
+  for (const each of addresses) {
+    const address = addressOctets(each.replace(/\/\d{1,3}$/, ''));
+    yield address === undefined
+      ? problem(line, `${JSON.stringify(each)} is not an address`)
+      : { at: 'lease', address, host: hasName ? host : undefined, until };
+  }
 }
 
 const KEA_COLUMNS = ['address', 'valid_lifetime', 'expire', 'hostname', 'state'] as const;

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import type { HttpRequest, HttpResponse } from '../../../src/base/ports.js';
+import { ageClock } from '../../../src/base/age-clock.js';
 import { Jobs } from '../../../src/pipeline/jobs/jobs.js';
 import { type HttpPlace, portalProbeJob } from '../../../src/pipeline/jobs/portal-probe.js';
 import { portal } from '../../../src/policy/portal.js';
@@ -33,7 +34,7 @@ async function look(answer: Answer, apis: readonly string[] = [], place: HttpPla
   const { observer, count } = recorder();
   const requests: HttpRequest[] = [];
   const found = { url: 'none' as string | undefined };
-  const window = portal(() => clock.monotonicMs(), []);
+  const window = portal(ageClock(clock), []);
   network.datagram = name => ({ answers: `${name} 60 A 192.0.2.80` });
   const events = { opened: (url: string | undefined) => void (found.url = url), closed: () => undefined };
   const jobs = new Jobs(clock);

@@ -20,6 +20,7 @@ const ZONE = `
   good.example.        300 CNAME fine.tracker.example.
   fine.tracker.example. 300 A    192.0.2.68
   evil.example.        300 A     203.0.113.5
+  hints.example.       300 TYPE65 \\# 15 000100 00040008c0000250cb007105
 `;
 
 function house(...all: readonly TestList[]): Resolving {
@@ -91,6 +92,8 @@ await t.test('RPZ: an address in the answer is caught, and local data is answere
   const text = `$TTL 60\n@ SOA a. b. 1 2 3 4 5\n24.0.113.0.203.rpz-ip CNAME *.\nads.example A 192.0.2.1\n  TXT hello\nx.ads.example CNAME www.example.\n`;
   const made = house({ text, name: 'rpz' });
   t.equal(told(made, 'evil.example'), 'NOERROR | 15 its address is on the list rpz');
+  const hinted = told(made, 'hints.example', { type: 'HTTPS' });
+  t.equal(hinted, 'NOERROR | 15 its address hint is on the list rpz', 'clients connect to it all the same');
   t.equal(told(made, 'ads.example'), 'NOERROR | 192.0.2.1 | 15 on the list rpz');
   t.equal(told(made, 'ads.example', { type: 'MX' }), 'NOERROR | 15 on the list rpz');
   t.match(told(made, 'x.ads.example'), /NOERROR \| www\.example.* \| 192\.0\.2\.80 \| 15 on the list rpz/);

@@ -3,7 +3,6 @@
 import t from 'tap';
 
 import { addressOctets } from '../../../src/base/address.js';
-import { TRIGGER } from '../../../src/policy/lists/rule.js';
 import { nameFromText } from '../../../src/wire/name.js';
 import { EVERYTHING, listsOf, reportOf, verdict } from '../../fixtures/lists.js';
 
@@ -99,6 +98,42 @@ await t.test('$client limits a rule to groups of clients, and addresses of clien
   t.same(reportOf('||a.example^$client=192.168.1.2')?.skipped, { modifier: 1 });
 });
 
+await t.test(
+  'rules for one name that differ in $client or $denyallow are all in force, wherever they stand',
+  async t => {
+    const limited = ['||a.example^$client=kids', '@@||s.example^$client=kids', '||s.example^'];
+    const others = ['@@||s.example^$client=teens', '||a.example^', '||a.example^'];
+    const lists = listsOf([{ text: [...limited, ...others].join('\n') }]);
+    const [kids, teens] = ['kids', 'teens'].map(group => ({ ...EVERYTHING, group }));
+    t.equal(verdict(lists, 'a.example'), 'nxdomain list0:5', 'also for clients of no group');
+    t.equal(verdict(lists, 'a.example', teens), 'nxdomain list0:5');
+    t.equal(verdict(lists, 's.example'), 'nxdomain list0:3');
+    t.same([verdict(lists, 's.example', kids), verdict(lists, 's.example', teens)], ['allow list0:2', 'allow list0:4']);
+    t.equal(lists.compiled.sources[0]?.rules, 5, 'the rule that is there twice counts once');
+
+    const exempt = listsOf([
+      { text: ['ads.', ''].map(each => `||${each}example^$denyallow=ok.ads.example`).join('\n') },
+    ]);
+    t.equal(verdict(exempt, 'ok.ads.example'), undefined, 'no rule is for the name that both of them leave out');
+    t.equal(verdict(exempt, 'x.example'), 'nxdomain list0:2');
+  },
+);
+
+await t.test('a rule whose $client or $denyallow cannot be kept is not in force for all', async t => {
+  const lines = Array.from({ length: 50_001 }, (_, i) => `||n${i}.example^$client=kids`);
+  const { compiled } = listsOf([{ text: lines.join('\n') }]);
+  t.match(compiled.sources[0], { rules: 50_000, skipped: { full: 1 } });
+});
+
+await t.test('rules for one name have a bound, are counted beyond it, and take no time of others', async t => {
+  const lines = Array.from({ length: 40_000 }, (_, i) => `||a.example^$client=g${i}`);
+  const startedAt = process.cpuUsage().user;
+  const lists = listsOf([{ text: [...lines, 'b.example'].join('\n') }]);
+  t.match(lists.compiled.sources[0], { rules: 33, skipped: { full: 39_968 } });
+  t.equal(verdict(lists, 'b.example'), 'nxdomain list0:40001');
+  t.ok(process.cpuUsage().user - startedAt < 8e6);
+});
+
 const RPZ = `$TTL 1h
 $ORIGIN rpz.example.
 @ SOA localhost. root.localhost. (
@@ -118,6 +153,7 @@ garden.example      CNAME walled.garden.
 24.0.2.0.192.rpz-ip CNAME .
 48.zz.db8.2001.rpz-ip CNAME *.
 *.ns.evil.rpz-nsdname CNAME .
+32.1.2.0.192.rpz-nsip CNAME .
 8.0.0.0.10.rpz-client-ip CNAME .
 mx.example          MX 10 mail.example.
 25.0.2.0.192.rpz-ip CNAME rpz-tcp-only.
@@ -137,7 +173,7 @@ await t.test('RPZ: actions and triggers; the closest rule counts, also an except
   t.equal(told('walled.example'), 'data list0:13');
   t.equal(told('garden.example'), 'data list0:16');
   const { skipped, isZone } = lists.compiled.sources[0] ?? {};
-  t.same(skipped, { trigger: 1, action: 2, syntax: 1 });
+  t.same(skipped, { servers: 2, trigger: 1, action: 2, syntax: 1 }, 'what cannot be used is counted');
   t.equal(isZone, true);
 });
 
@@ -154,14 +190,11 @@ await t.test('RPZ: local data has all records of the owner', async t => {
   );
 });
 
-await t.test('RPZ: addresses are found by their networks, and name servers by name', async t => {
+await t.test('RPZ: addresses are found by their networks', async t => {
   const lists = listsOf([{ text: RPZ }]);
   const of = (text: string): unknown => lists.ofAddress(EVERYTHING, addressOctets(text) ?? Buffer.alloc(4))?.line;
   t.same([of('192.0.2.200'), of('192.0.3.1'), of('2001:db8::1'), of('2001:db9::1')], [17, undefined, 18, undefined]);
-  const server = nameFromText('a.ns.evil') ?? Buffer.of(0);
-  t.equal(lists.ofName(EVERYTHING, server, TRIGGER.nsdname)?.line, 19);
-  t.equal(lists.ofName(EVERYTHING, server), undefined, 'a name server is not a name that is asked for');
-  t.ok(lists.table.hasAddresses && lists.table.hasServers);
+  t.ok(lists.table.hasAddresses);
   t.notOk(listsOf([{ text: 'a.example' }]).table.hasAddresses);
 });
 

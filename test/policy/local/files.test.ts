@@ -103,7 +103,7 @@ soon aa:bb 192.168.1.14 x *
   },
 );
 
-await t.test('leases of odhcpd: its comments count, not the lines for programs that read hosts files', t => {
+await t.test('leases of odhcpd: all addresses of its comments, not the lines for programs that read hosts files', t => {
   t.same(
     leases(
       'odhcpd',
@@ -114,14 +114,18 @@ await t.test('leases of odhcpd: its comments count, not the lines for programs t
 # br-lan 00010001aabb 1237 nas 1893456000 8 60 2001:db8:0:10::/60
 # br-lan aabbccddeeff ipv4 tv 1893456000 0 32 192.168.1.9/32
 # br-lan aabbccddeeff ipv4 gone 0 0 32
+# br-lan aabb 1238 x -1 8 128 fd00::1a8/128 what/128
 # what`,
     ),
     [
       'fd00::1a2 nas 1893456000',
+      '2001:db8::1a2 nas 1893456000',
       'fd00::1a3 - for ever',
       'fd00::1a4 - 1893456000',
       '192.168.1.9 tv 1893456000',
-      '8: not a lease of odhcpd; expected: #, interface, DUID, IAID, name, end, number, length, addresses',
+      'fd00::1a8 x for ever',
+      '8: "what/128" is not an address',
+      '9: not a lease of odhcpd; expected: #, interface, DUID, IAID, name, end, number, length, addresses',
     ],
   );
   t.end();

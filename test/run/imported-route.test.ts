@@ -1,0 +1,44 @@
+// The route whose zones are the search domains of the network.
+
+import t from 'tap';
+
+import { routesIn } from '../../src/run/imported-route.js';
+import { nameToText } from '../../src/wire/name.js';
+import { planFor } from '../fixtures/plans.js';
+
+const { routes } = planFor('routes: [{ import: true }, { zones: [corp.example], resolvers: [10.0.0.53] }]');
+
+/** The routes in force, in a few words. */
+const told = (search: readonly string[], resolvers: readonly string[]): readonly string[] =>
+  routesIn(
+    routes,
+    () => search,
+    () => resolvers,
+  ).map(({ zones, servers }) => `${zones.map(nameToText).join(' ')} ${servers.map(({ label }) => label).join(' ')}`);
+
+const CORP = 'corp.example. 10.0.0.53:53';
+
+await t.test('its zones are the search domains, and its servers the resolvers, of the network', t => {
+  t.same(told(['Branch.Example.', 'lan'], ['192.168.1.1', 'fd00::1']), [
+    CORP,
+    'branch.example. lan. 192.168.1.1 fd00::1',
+  ]);
+  t.end();
+});
+
+await t.test(
+  'a network cannot have a top-level domain of the Internet, nor what a route of the configuration has',
+  t => {
+    t.same(told(['com', '.', 'local', 'corp.example', 'a..b', 'home', 'home'], ['192.168.1.1']), [
+      CORP,
+      'home. 192.168.1.1',
+    ]);
+    t.end();
+  },
+);
+
+await t.test('without search domains, or without resolvers, there is none', t => {
+  t.same(told([], ['192.168.1.1']), [CORP]);
+  t.same(told(['lan'], []), [CORP], 'such as where the only resolver is this daemon');
+  t.end();
+});
