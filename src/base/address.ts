@@ -2,6 +2,12 @@
 // (RFC 4007 §11), `fe80::1%eth0`: which link it is on. Only sockets need it: the address proves and means the same
 // without it.
 
+/** An address of this machine at which queries arrive, with its port. */
+export interface OwnPlace {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** An address without its zone. */
 export const withoutZone = (text: string): string => text.replace(/%.*/s, '');
 

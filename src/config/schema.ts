@@ -292,6 +292,13 @@ export const schema = {
         'The hardware addresses of devices on the local network: whatever IP addresses they have at present. They count more than networks. A device can change its hardware address, and many phones do.',
         { example: ['aa:bb:cc:dd:ee:ff'] },
       ),
+      listeners: list(
+        addressPort,
+        [],
+        64,
+        'The addresses of this machine at which they ask, such as its own in a network of guests; without a port, at any. They count where neither hardware address nor network says more.',
+        { example: [{ address: '192.168.2.1', port: undefined }] },
+      ),
       lists: list(label, [], 31, 'The names of their lists.', { example: ['ads'] }),
       schedule: optional(schedule, 'When the lists are in force, in local time. Left out: always.', {
         example: { days: 0x3e, fromMin: 20 * 60, toMin: 7 * 60 },

@@ -63,19 +63,30 @@ export interface Explanation {
 }
 
 /** Explains a question, its name in lower case. */
-export type Explain = (type: number, question: Buffer, client: string) => Explanation;
+export type Explain = (type: number, question: Buffer, client: ExplainedClient) => Explanation;
+
+/** Who asks. */
+export interface ExplainedClient {
+  readonly address: string;
+  /** The address of ours at which it asks; undefined: any. */
+  readonly at: { readonly address: string; readonly port: number } | undefined;
+}
 
 /** What is said of an answer that is in the cache since before a restart. */
 export const VALIDATED_AGAIN = 'it is from before the restart, and must be validated again';
 
 const CLIENT_OPTION = '--client';
+const LISTENER_OPTION = '--listener';
+/** The port of plain DNS, where one is left out. */
+const DNS_PORT = 53;
 
 /** Makes the command. */
 export const explainCommand = (explain: Explain): ControlCommand => ({
   run(words) {
-    const at = words.indexOf(CLIENT_OPTION);
-    const client = at === -1 ? '127.0.0.1' : (words[at + 1] ?? '');
-    const [nameText = '', typeText = 'A'] = at === -1 ? words : words.toSpliced(at, 2);
+    const { values, rest } = optionsIn(words);
+    const client = values.get(CLIENT_OPTION) ?? '127.0.0.1';
+    const listener = values.get(LISTENER_OPTION);
+    const [nameText = '', typeText = 'A'] = rest;
     const name = nameFromText(nameText);
     if (name === undefined)
       return { ok: false, problem: `explain needs a NAME, which ${JSON.stringify(nameText)} is not` };
@@ -83,11 +94,38 @@ export const explainCommand = (explain: Explain): ControlCommand => ({
     if (type === undefined) return { ok: false, problem: `${JSON.stringify(typeText)} is no type of records` };
     if (addressOctets(client) === undefined)
       return { ok: false, problem: `--client needs an address, which ${JSON.stringify(client)} is not` };
+    const at = listener === undefined ? undefined : placeIn(listener);
+    if (at === 'unreadable')
+      return { ok: false, problem: `--listener needs an address, which ${JSON.stringify(listener)} is not` };
     const lower = lowerCased(name);
     const question = questionOf(lower, type);
-    return told(question, client, explain(type, question, client));
+    return told(question, client, explain(type, question, { address: client, at }));
   },
 });
+
+/** Takes the options out of the words of a command. */
+function optionsIn(words: readonly string[]): {
+  readonly values: ReadonlyMap<string, string>;
+  readonly rest: readonly string[];
+} {
+  const values = new Map<string, string>();
+  let rest = words;
+  for (const option of [CLIENT_OPTION, LISTENER_OPTION]) {
+    const at = rest.indexOf(option);
+    if (at === -1) continue;
+    values.set(option, rest[at + 1] ?? '');
+    rest = rest.toSpliced(at, 2);
+  }
+  return { values, rest };
+}
+
+/** `192.168.2.1`, `192.168.2.1:853`, `[fd00::1]:853` */
+function placeIn(text: string): ExplainedClient['at'] | 'unreadable' {
+  const [, bracketed, bare, port = String(DNS_PORT)] = /^(?:\[([^\]]+)\]|([^[\]]*?))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const address = addressOctets(text) === undefined ? (bracketed ?? bare ?? '') : text;
+  if (addressOctets(address) === undefined || Number(port) > 65_535) return 'unreadable';
+  return { address, port: address === text ? DNS_PORT : Number(port) };
+}
 
 const ruleText = ({ list, source, line, by }: ExplainedRule): string =>
   `${source}:${line}${by === '' ? '' : ` (${by})`}, list ${list}`;

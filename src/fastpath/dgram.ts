@@ -154,7 +154,7 @@ export class DgramHost implements DatagramHost {
     // Nothing can be received at port 0, and a query from our own address would be a loop.
     if (from.port === 0 || (from.port === at.port && from.address === at.address))
       return observer.dropped('source_port');
-    const client = { address: from.address, port: from.port, family: from.family === 'IPv6' ? 6 : 4 } as const;
+    const client = { address: from.address, port: from.port, family: from.family === 'IPv6' ? 6 : 4, at } as const;
     let waits = false;
     waits = front.handle(message, { ...client, transport: 'udp' }, reply => {
       if (waits) this.pending--;

@@ -17,6 +17,7 @@ import { type BatchServer, batchServer } from './serve.js';
 
 // After this many batches in a row, other work gets its turn. Node.js reports again that there is more.
 const MAX_ROUNDS = 8;
+const NO_PLACE = { address: '', port: 0 };
 
 /** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
 interface WatchedSocket extends OpenSocket {
@@ -53,12 +54,13 @@ export class InlineHost implements DatagramHost {
       ageNow: parts.ageNow,
       monotonicMs: parts.monotonicMs,
       nowSec: processSeconds,
+      placeOf: socket => this.open[socket]?.at ?? NO_PLACE,
       missed: (socket, queries, i) => {
         const route = Buffer.allocUnsafe(queries.routeBytes(i));
         queries.copyRoute(i, route, 0);
         const message = Buffer.allocUnsafe(queries.bytes(i));
         queries.copyMessage(i, message, 0);
-        this.outgoing.answer(this.open[socket]?.fd ?? -1, route, message);
+        this.outgoing.answer(this.open[socket], route, message);
       },
       done: () => undefined,
     });
@@ -127,10 +129,10 @@ export class InlineHost implements DatagramHost {
   /** Node.js reads the first datagram of a wake-up, and the batches are those after it. */
   private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
     const { front, outgoing, libc, zones } = this;
-    const fd = this.open[index]?.fd ?? -1;
+    const { fd, at } = this.open[index] ?? { fd: -1, at: NO_PLACE };
     const family = address.includes(':') ? 6 : 4;
     let waits = false;
-    waits = front.handle(message, { address, port, family, transport: 'udp' }, reply => {
+    waits = front.handle(message, { address, port, family, transport: 'udp', at }, reply => {
       if (waits) outgoing.pending--;
       if (reply !== undefined) outgoing.add(fd, routeTo(zones.withScope({ address, port }), libc), reply);
     });

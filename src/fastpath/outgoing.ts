@@ -3,10 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { u16At } from '../base/octets.js';
-import { addressText } from '../base/address.js';
+import { addressText, isAnyAddress, type OwnPlace } from '../base/address.js';
 import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
-import { BATCH, Messages } from '../os/datagrams.js';
+import { BATCH, destinationOf, Messages } from '../os/datagrams.js';
 import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import type { Client } from '../pipeline/query.js';
@@ -15,14 +15,18 @@ import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 /** How often a closing host checks whether all replies have left. */
 const LOOK_MS = 5;
 
-/** The client that a route leads to. */
-export function clientOf(route: Buffer): Client {
+const NO_SOCKET = { fd: -1, at: { address: '', port: 0 } };
+
+/** The client that a route leads to. @param at where the socket is bound */
+export function clientOf(route: Buffer, at: OwnPlace, libc: Libc): Client {
   const six = route[1] === LINUX.AF_INET6;
+  const { port } = at;
   return {
     address: addressText(route, six ? 9 : 5, six ? 16 : 4),
     port: u16At(route, 3),
     family: six ? 6 : 4,
     transport: 'udp',
+    at: isAnyAddress(at.address) ? { address: destinationOf(route, libc) ?? at.address, port } : at,
   };
 }
 
@@ -45,7 +49,7 @@ export class Outgoing {
   private closed = false;
 
   constructor(
-    libc: Libc,
+    private readonly libc: Libc,
     private readonly front: Front,
     private readonly observer: Observer,
   ) {
@@ -53,12 +57,13 @@ export class Outgoing {
     this.messages = new Messages(libc, (UDP_PAYLOAD_BYTES + 3) & ~3);
   }
 
-  /** Answers a datagram that no ready reply answers; the reply leaves through `fd`. */
-  answer(fd: number, route: Buffer, message: Buffer): void {
+  /** Answers a datagram that no ready reply answers; the reply leaves through the socket that it came to. */
+  answer(socket: { readonly fd: number; readonly at: OwnPlace } | undefined, route: Buffer, message: Buffer): void {
+    const { fd, at } = socket ?? NO_SOCKET;
     let waits = false;
     waits = this.front.handle(
       message,
-      clientOf(route),
+      clientOf(route, at, this.libc),
       reply => {
         if (waits) this.pending--;
         if (reply !== undefined) this.add(fd, route, reply);

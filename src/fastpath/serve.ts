@@ -1,5 +1,6 @@
 // The fast path for batches of datagrams: ready replies leave in one sendmmsg, and all other queries are handed over.
 
+import { isAnyAddress, type OwnPlace } from '../base/address.js';
 import { u16At } from '../base/octets.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
@@ -22,6 +23,8 @@ export interface ServeParts {
   readonly monotonicMs: () => MonoMs;
   /** Seconds on a clock that all threads share. */
   readonly nowSec: () => number;
+  /** Where a socket is bound. */
+  readonly placeOf: (socket: number) => OwnPlace;
   /** Takes the datagram in slot i of a batch from a socket, which no ready reply answers. */
   readonly missed: (socket: number, queries: Messages, i: number) => void;
   /** Called after each batch. */
@@ -46,14 +49,21 @@ export function batchServer(parts: ServeParts): BatchServer {
   const rulings = new Rulings(admission, queries, replies);
   const egress = new Egress(libc);
 
+  /** The group by the address of ours that the datagram in slot i was sent to. */
+  const placeClass = (i: number, { address, port }: OwnPlace): number =>
+    admission.classOfPlace?.({
+      address: isAnyAddress(address) ? (queries.destination(i) ?? address) : address,
+      port,
+    }) ?? 0;
+
   /** Puts the ready reply to the query in slot i into slot `to`; 0: there is none. */
-  function answer(i: number, to: number, ageNow: AgeSec): number {
+  function answer(i: number, to: number, ageNow: AgeSec, place: OwnPlace): number {
     const start = i * QUERY_ROOM_BYTES;
     const bytes = queries.bytes(i);
     if (!fast.read(queries.data, start, bytes, false)) return 0;
     const six = isSix(queries, i);
     if (u16At(queries.names, i * NAME_BYTES + 2) === 0 || !admission.isAllowed) return 0;
-    fast.ofClass(admission.classOf(queries.names, addressAt(i, six), six ? 16 : 4));
+    fast.ofClass(admission.classOf(queries.names, addressAt(i, six), six ? 16 : 4) || placeClass(i, place));
     if (!packets.find(fast, ageNow)) return 0;
     const { replyBytes, negative } = packets;
     const at = to * REPLY_ROOM_BYTES;
@@ -70,13 +80,14 @@ export function batchServer(parts: ServeParts): BatchServer {
     const startedAtMs = parts.monotonicMs();
     const ageNow = parts.ageNow();
     const nowSec = parts.nowSec();
+    const place = parts.placeOf(socket);
     admission.look();
     let hits = 0;
     let truncated = 0;
     for (let i = 0; i < received; i++) {
       const ruling = rulings.rule(i, nowSec);
       if (ruling === 'serve') {
-        if (answer(i, hits + truncated, ageNow) > 0) hits++;
+        if (answer(i, hits + truncated, ageNow, place) > 0) hits++;
         else parts.missed(socket, queries, i);
         continue;
       }

@@ -94,8 +94,8 @@ function brokenThread(error: unknown): void {
 /** The sockets of all threads. */
 class ThreadSockets {
   readonly open: OpenSocket[] = [];
-  /** The descriptors that each thread serves. */
-  readonly ofThread: number[][];
+  /** Those that each thread serves. */
+  readonly ofThread: OpenSocket[][];
 
   constructor(
     private readonly libc: Libc,
@@ -114,9 +114,10 @@ class ThreadSockets {
     for (let i = 0; i < Math.max(threads, taken.length); i++) {
       const from = taken[i]?.fd ?? at.fd;
       const fd = openUdp(this.libc, { ...at, port, ...(from === undefined ? {} : { fd: from }) });
-      this.ofThread[i % threads]?.push(fd);
       if (port === 0) port = portOf(this.libc, fd);
-      this.open.push({ at: { ...at, port }, fd });
+      const opened = { at: { ...at, port }, fd };
+      this.ofThread[i % threads]?.push(opened);
+      this.open.push(opened);
     }
   }
 
@@ -127,7 +128,7 @@ class ThreadSockets {
   keep(taken: readonly OpenSocket[]): void {
     taken.forEach(({ at, fd: from }, i) => {
       const fd = openUdp(this.libc, { ...at, fd: from });
-      this.ofThread[i % this.ofThread.length]?.push(fd);
+      this.ofThread[i % this.ofThread.length]?.push({ at, fd });
       this.open.push({ at, fd });
     });
   }
@@ -219,7 +220,7 @@ export class ThreadHost implements DatagramHost {
           if (notice === 'handed over') read(false);
         });
         await this.workers.serve(i, {
-          sockets: own,
+          sockets: own.map(({ at: { address, port }, fd }) => ({ at: { address, port }, fd })),
           stopFd: this.stopFd,
           packets: parts.packets,
           counts,
@@ -236,8 +237,8 @@ export class ThreadHost implements DatagramHost {
    * Makes a function that reads the queries that a thread has handed over: all of them, or some now and the rest a
    * little later.
    */
-  private reader(handOver: HandOver, own: readonly number[]): (all: boolean) => void {
-    const take: Take = (socket, route, message) => this.outgoing.answer(own[socket] ?? -1, route, message);
+  private reader(handOver: HandOver, own: readonly OpenSocket[]): (all: boolean) => void {
+    const take: Take = (socket, route, message) => this.outgoing.answer(own[socket], route, message);
     const readSome = (): void => {
       let rests = false;
       try {

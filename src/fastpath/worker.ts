@@ -9,13 +9,14 @@ import { FrontCounts } from '../base/front-counts.js';
 import { processSeconds, systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibc } from '../os/libc.js';
 import { Admission, type AdmissionMemory } from '../policy/admission.js';
+import type { OwnPlace } from '../base/address.js';
 import { HandOver } from './hand-over.js';
 import { PacketCache } from './packet-cache.js';
 import { batchServer } from './serve.js';
 
 /** The work of a front thread. */
 export interface WorkerData {
-  readonly sockets: readonly number[];
+  readonly sockets: readonly { readonly fd: number; readonly at: OwnPlace }[];
   /** Becomes readable when the thread must end. */
   readonly stopFd: number;
   readonly packets: SharedArrayBuffer;
@@ -30,6 +31,7 @@ export interface WorkerData {
 }
 
 const POLLFD_BYTES = 8;
+const NO_PLACE: OwnPlace = { address: '', port: 0 };
 
 /** Notices of a front thread: it waits for work, it serves, or it has handed something over to a reader at rest. */
 export type WorkerNotice = 'started' | 'serving' | 'handed over';
@@ -48,6 +50,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     ageNow: () => ageAfter(startedAt, age()),
     monotonicMs: () => systemClock.monotonicMs(),
     nowSec: processSeconds,
+    placeOf: socket => data.sockets[socket]?.at ?? NO_PLACE,
     missed(socket, queries, i) {
       if (handOver.write(socket, queries, i)) handed = true;
       else counts.dropped();
@@ -58,7 +61,8 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     },
   });
 
-  const polled = [...data.sockets, data.stopFd];
+  const fds = data.sockets.map(({ fd }) => fd);
+  const polled = [...fds, data.stopFd];
   const pollFds = Buffer.alloc(POLLFD_BYTES * polled.length);
   polled.forEach((fd, i) => {
     pollFds.writeInt32LE(fd, i * POLLFD_BYTES);
@@ -75,7 +79,7 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
       throw new Error(`poll: errno ${-ready}`);
     }
     // Once more after the signal to stop: nothing else reads these sockets from then on.
-    serveAll(data.sockets, serve);
+    serveAll(fds, serve);
     if (pollFds.readInt16LE(stopAt) !== 0) return close();
   }
 }

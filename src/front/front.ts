@@ -8,7 +8,7 @@ import type { AgeSec, MonoMs } from '../base/time.js';
 import type { Answer, Outcome } from '../pipeline/answer.js';
 import { type Client, type Place, Query } from '../pipeline/query.js';
 import type { Resolve } from '../pipeline/stage.js';
-import type { ClassOf, Matcher } from '../policy/access.js';
+import type { Matcher } from '../policy/access.js';
 import type { Ruling } from '../policy/rate-limit.js';
 import { BriefQuery } from '../wire/brief-query.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
@@ -31,7 +31,7 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
   /** Whether a COOKIE option proves the address of a client. */
   readonly proves?: (client: Client, option: Buffer) => boolean;
   /** The group of a client; left out: there are no groups. */
-  readonly classOf?: ClassOf;
+  readonly classOf?: (client: Client) => number;
   /** Whether routes are for a group. */
   readonly hasRoutes?: (clientClass: number) => boolean;
   /** Replies are added here. */
@@ -144,7 +144,7 @@ class MessageFront implements Front {
       this.limit(ruling, allowed, { message: lent, client, respond });
       return false;
     }
-    const clientClass = this.parts.classOf?.(client.address) ?? 0;
+    const clientClass = this.parts.classOf?.(client) ?? 0;
     const simple = allowed && ruling === 'serve' && ready.read(lent, isStream, clientClass);
     if (simple && !missed && !this.stopping) {
       const bytes = ready.find(lent, isStream);

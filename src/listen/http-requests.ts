@@ -5,6 +5,7 @@ import type { Observer } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Front } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
+import type { OwnPlace } from '../base/address.js';
 import {
   forwardedClient,
   type HttpReply,
@@ -46,6 +47,8 @@ export interface Peer {
   readonly address: string;
   readonly port: number;
   readonly overTls: boolean;
+  /** The address of ours that its connection came to. */
+  readonly at: OwnPlace;
 }
 
 /** One request, as the session of its version of HTTP has it. */
@@ -200,17 +203,17 @@ export class ClientRequests implements Worker {
 
   /** Undefined: a proxy says something that is no address. */
   private clientFor(forwardedFor: string | undefined): Client | undefined {
-    const { address, port } = this.peer;
+    const { address, port, at } = this.peer;
     // Others could pretend to be anybody.
-    if (forwardedFor === undefined || !this.parts.isProxy(address)) return clientAt(address, port);
+    if (forwardedFor === undefined || !this.parts.isProxy(address)) return clientAt(address, port, at);
     if (this.forwarded?.text !== forwardedFor)
       this.forwarded = { text: forwardedFor, address: forwardedClient(forwardedFor, this.parts.isProxy) };
-    return this.forwarded.address === undefined ? undefined : clientAt(this.forwarded.address, 0);
+    return this.forwarded.address === undefined ? undefined : clientAt(this.forwarded.address, 0, at);
   }
 }
 
-const clientAt = (address: string, port: number): Client => ({
-  ...{ address, port, transport: 'https' },
+const clientAt = (address: string, port: number, at: OwnPlace): Client => ({
+  ...{ address, port, at, transport: 'https' },
   family: address.includes(':') ? 6 : 4,
 });
 

@@ -7,7 +7,7 @@ import { TLSSocket } from 'node:tls';
 import { Http1Reader, Http1Session } from './http1-session.js';
 import { Http2Session } from './http2-session.js';
 import type { HttpParts } from './http-requests.js';
-import type { OpenSession, StreamProtocol } from './stream.js';
+import { type OpenSession, ownPlaceOf, type StreamProtocol } from './stream.js';
 import type { Occupant, Place } from './sessions.js';
 
 /** What HTTP/2 begins with and no method of HTTP/1.1 does. */
@@ -69,7 +69,7 @@ class HttpConnection implements OpenSession, Occupant {
     const { socket, place, parts } = this;
     const { remoteAddress: address, remotePort: port = 0 } = socket;
     if (address === undefined) return void socket.destroy();
-    const peer = { address, port, overTls: socket instanceof TLSSocket };
+    const peer = { address, port, overTls: socket instanceof TLSSocket, at: ownPlaceOf(socket) };
     if (isHttp2) {
       this.session = new Http2Session(socket, peer, place, parts, first);
       return;

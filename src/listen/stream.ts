@@ -6,6 +6,7 @@ import type { Observer } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
+import type { OwnPlace } from '../base/address.js';
 import { openTcp } from '../os/stream-socket.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
@@ -108,11 +109,18 @@ export const framedProtocol = (transport: 'tcp' | 'tls', given: StreamParts): St
     ...{ transport, alpn: ['dot'] },
     begin(socket, place) {
       const { remoteAddress: address = '', remotePort: port = 0 } = socket;
-      const client = { ...{ address, port, transport }, family: address.includes(':') ? 6 : 4 } as const;
+      const family = address.includes(':') ? (6 as const) : (4 as const);
+      const client = { address, port, transport, family, at: ownPlaceOf(socket) };
       return new ClientSession(socket, client, place, parts);
     },
   };
 };
+
+/** The address of ours that a connection came to. */
+export const ownPlaceOf = ({ localAddress: address = '', localPort: port = 0 }: Socket): OwnPlace => ({
+  address,
+  port,
+});
 
 interface BoundServer {
   readonly server: Server;

@@ -5,7 +5,7 @@
 //   struct iovec    base*, len
 //   cmsg            len, level int, type int, then data (in_pktinfo, in6_pktinfo)
 
-import { addressOctets, zoneOf } from '../base/address.js';
+import { addressOctets, addressText, zoneOf } from '../base/address.js';
 import { finishedHash, FNV_OFFSET, hashed } from '../base/hash.js';
 import { copyOctets } from '../base/octets.js';
 import { SystemError } from '../base/system-error.js';
@@ -124,6 +124,25 @@ export function routeTo(to: BindAddress, libc: Libc): Buffer {
   return Buffer.concat([Buffer.from([name.length]), name]);
 }
 
+/**
+ * The address that a datagram was sent to, by its control messages; undefined: they do not say.
+ * @param octets has them, `bytes` octets at `at`
+ */
+function destinationIn(octets: Buffer, at: number, bytes: number, libc: Libc): string | undefined {
+  // struct cmsghdr: length, level, type; then struct in_pktinfo (index, local address, address) or in6_pktinfo (address, index).
+  const head = libc.pointerBytes + 8;
+  if (bytes < head + 12) return undefined;
+  const level = octets.readInt32LE(at + libc.pointerBytes);
+  if (level === LINUX.IPPROTO_IP) return addressText(octets, at + head + 8, 4);
+  return level === LINUX.IPPROTO_IPV6 && bytes >= head + 20 ? addressText(octets, at + head, 16) : undefined;
+}
+
+/** The address that the datagram with this route was sent to; undefined: it does not say. */
+export const destinationOf = (route: Buffer, libc: Libc): string | undefined => {
+  const controlAt = 1 + (route[0] ?? 0);
+  return destinationIn(route, controlAt, route.length - controlAt, libc);
+};
+
 /** An array of struct mmsghdr with fixed memory for names, data and control. */
 export class Messages {
   /** Octets of all datagrams: slot i starts at i * roomBytes. */
@@ -235,6 +254,12 @@ export class Messages {
     out[at] = nameBytes;
     copyOctets(this.names, j * NAME_BYTES, nameBytes, out, at + 1);
     copyOctets(this.control, j * CONTROL_BYTES, controlBytes, out, at + 1 + nameBytes);
+  }
+
+  /** The address that the datagram in slot j was sent to; undefined: only sockets of wildcards say. */
+  destination(j: number): string | undefined {
+    const bytes = this.headerWords[this.header(j, this.controllenAt)] ?? 0;
+    return destinationIn(this.control, j * CONTROL_BYTES, bytes, this.libc);
   }
 
   /** Copies the datagram in slot j. */

@@ -5,6 +5,7 @@ import type { Failure } from '../base/outcome.js';
 import type { Opt } from '../wire/edns.js';
 import { questionName, questionOf } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
+import type { OwnPlace } from '../base/address.js';
 import { cacheKey, type ClientQuery, keyHasRoutes, keyWithoutRoutes } from '../wire/query.js';
 
 /** A client. */
@@ -14,6 +15,8 @@ export interface Client {
   readonly port: number;
   readonly family: 4 | 6;
   readonly transport: Transport;
+  /** The address of ours at which it asks; left out: not known. */
+  readonly at?: OwnPlace | undefined;
 }
 
 /**

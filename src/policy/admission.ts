@@ -2,6 +2,7 @@
 // over the same memory.
 
 import type { OctetClasses, OctetMatcher } from './networks.js';
+import type { PlaceClasses } from './own-places.js';
 import { KIND, RateLimit, type Ruling } from './rate-limit.js';
 import { ServerCookies } from './server-cookies.js';
 import { SharedNetworks } from './shared-networks.js';
@@ -26,6 +27,8 @@ export class Admission {
   private readonly cookies: ServerCookies;
   /** The group of an address. */
   classOf: OctetClasses = () => 0;
+  /** The group by the address of ours at which a query arrives; undefined: there is no such group. */
+  classOfPlace: PlaceClasses | undefined;
   /** Whether the address that was ruled on last is in access.allow. */
   isAllowed = false;
 
@@ -46,6 +49,7 @@ export class Admission {
     this.isUnlimited = this.networks.unlimited();
     this.mustProve = this.networks.proving();
     this.classOf = this.networks.classes();
+    this.classOfPlace = this.networks.placeClasses();
   }
 
   /**

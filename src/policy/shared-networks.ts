@@ -1,6 +1,8 @@
 // Networks in memory that threads share: of the clients that may ask, of those that no rate limits or that must prove their address, and of groups of clients. One thread writes, and readers check regularly for a new version.
 
 import { addressOctets, addressText } from '../base/address.js';
+import { type ClassPlace, placeClasses, type PlaceClasses } from './own-places.js';
+import { putU16, u16At } from '../base/octets.js';
 import {
   type ClassNetwork,
   type Network,
@@ -15,19 +17,24 @@ const MOST_ALLOWED = 1088;
 /** The most networks without a limit of their rate, and of those whose clients must prove their address. */
 const MOST_UNLIMITED = 1024;
 const MOST_PROVING = 1024;
+/** The most addresses of our own at which the clients of groups ask. */
+const MOST_AT_OURS = 15 * 64;
 /** The most networks of groups: 15 times 64 of the configuration, and 512 of devices. */
 const MOST_OF_GROUPS = 1472;
 const VERSION = 0;
 const COUNT = 1;
 const CONTROL_BYTES = 8;
-/** An entry: length of the address, prefix, class (or one of those below), address. */
-const ENTRY_BYTES = 19;
+/** An entry: length of the address, prefix, class (or one of those below), address, port. */
+const ENTRY_BYTES = 21;
+const PORT_AT = 19;
+/** Beside the length of an address: it is one of ours, with a port (0: any), at which the clients of a group ask. */
+const AT_OURS = 0x80;
 /** In place of the class of a group: its clients may ask, ask as much as they like, or must prove their address. */
 const ALLOWED = 0;
 const UNLIMITED = 255;
 const PROVING = 254;
 
-const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_PROVING + MOST_OF_GROUPS;
+const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_PROVING + MOST_OF_GROUPS + MOST_AT_OURS;
 
 /** The networks. */
 export interface Networks {
@@ -39,6 +46,8 @@ export interface Networks {
   readonly proving: readonly Network[];
   /** Those of groups. */
   readonly classes: readonly ClassNetwork[];
+  /** The addresses of our own at which the clients of groups ask. */
+  readonly atOurs: readonly ClassPlace[];
 }
 
 /** A list of networks in shared memory. */
@@ -50,6 +59,7 @@ export class SharedNetworks {
   private matchesUnlimited: OctetMatcher = () => false;
   private matchesProving: OctetMatcher = () => false;
   private classOf: OctetClasses = () => 0;
+  private classOfPlace: PlaceClasses | undefined;
 
   constructor(readonly memory: SharedArrayBuffer) {
     this.control = new Int32Array(memory, 0, 2);
@@ -58,12 +68,12 @@ export class SharedNetworks {
 
   static memory(allow: readonly Network[], others: Partial<Networks> = {}): SharedArrayBuffer {
     const memory = new SharedArrayBuffer(CONTROL_BYTES + MOST * ENTRY_BYTES);
-    new SharedNetworks(memory).write({ allow, classes: [], unlimited: [], proving: [], ...others });
+    new SharedNetworks(memory).write({ allow, classes: [], unlimited: [], proving: [], atOurs: [], ...others });
     return memory;
   }
 
   /** Replaces them, for all readers. */
-  write({ allow, unlimited, proving, classes }: Networks): void {
+  write({ allow, unlimited, proving, classes, atOurs }: Networks): void {
     // The version is odd while networks are being written.
     Atomics.add(this.control, VERSION, 1);
     const all = [
@@ -72,16 +82,28 @@ export class SharedNetworks {
       ...proving.slice(0, MOST_PROVING).map(each => ({ ...each, clientClass: PROVING })),
       ...classes.slice(0, MOST_OF_GROUPS),
     ];
-    all.forEach(({ address, prefix, clientClass }, i) => {
-      const octets = addressOctets(address) ?? Buffer.alloc(0);
-      const at = i * ENTRY_BYTES;
-      this.entries[at] = octets.length;
-      this.entries[at + 1] = prefix;
-      this.entries[at + 2] = clientClass;
-      octets.copy(this.entries, at + 3);
+    all.forEach((each, i) => this.put(i, each, each.prefix, 0));
+    const places = atOurs.slice(0, MOST_AT_OURS);
+    places.forEach((each, i) => {
+      this.put(all.length + i, each, 0, AT_OURS);
+      putU16(this.entries, (all.length + i) * ENTRY_BYTES + PORT_AT, each.port ?? 0);
     });
-    this.control[COUNT] = all.length;
+    this.control[COUNT] = all.length + places.length;
     Atomics.add(this.control, VERSION, 1);
+  }
+
+  private put(
+    i: number,
+    { address, clientClass }: Pick<ClassNetwork, 'address' | 'clientClass'>,
+    prefix: number,
+    flags: number,
+  ): void {
+    const octets = addressOctets(address) ?? Buffer.alloc(0);
+    const at = i * ENTRY_BYTES;
+    this.entries[at] = octets.length | flags;
+    this.entries[at + 1] = prefix;
+    this.entries[at + 2] = clientClass;
+    octets.copy(this.entries, at + 3);
   }
 
   /** A test for the networks in force. Call this again to see later changes. */
@@ -108,17 +130,18 @@ export class SharedNetworks {
     return this.classOf;
   }
 
+  /** The groups by addresses of our own; undefined: there are none. Call this again to see later changes. */
+  placeClasses(): PlaceClasses | undefined {
+    this.look();
+    return this.classOfPlace;
+  }
+
   private look(): void {
     const version = Atomics.load(this.control, VERSION);
     if (version === this.seen || (version & 1) !== 0) return;
-    const networks = Array.from({ length: this.control[COUNT] ?? 0 }, (_, i): ClassNetwork => {
-      const at = i * ENTRY_BYTES;
-      return {
-        address: addressText(this.entries, at + 3, this.entries[at] === 4 ? 4 : 16),
-        prefix: this.entries[at + 1] ?? 0,
-        clientClass: this.entries[at + 2] ?? 0,
-      };
-    });
+    const all = Array.from({ length: this.control[COUNT] ?? 0 }, (_, i) => this.entry(i));
+    const networks = all.filter(({ isOurs }) => !isOurs);
+    const places = all.filter(({ isOurs }) => isOurs);
     // If they were overwritten in the meantime, the next call reads them again.
     if (Atomics.load(this.control, VERSION) === version) {
       this.seen = version;
@@ -126,7 +149,22 @@ export class SharedNetworks {
       this.matches = octetMatcher(of(ALLOWED));
       this.matchesUnlimited = octetMatcher(of(UNLIMITED));
       this.matchesProving = octetMatcher(of(PROVING));
+      this.classOfPlace = places.length === 0 ? undefined : placeClasses(places);
       this.classOf = octetClasses(networks.filter(({ clientClass }) => clientClass > ALLOWED && clientClass < PROVING));
     }
+  }
+
+  private entry(i: number): ClassNetwork & { readonly isOurs: boolean; readonly port: number | undefined } {
+    const { entries } = this;
+    const at = i * ENTRY_BYTES;
+    const length = entries[at] ?? 0;
+    const port = u16At(entries, at + PORT_AT);
+    return {
+      address: addressText(entries, at + 3, (length & ~AT_OURS) === 4 ? 4 : 16),
+      prefix: entries[at + 1] ?? 0,
+      clientClass: entries[at + 2] ?? 0,
+      isOurs: (length & AT_OURS) !== 0,
+      port: port === 0 ? undefined : port,
+    };
   }
 }

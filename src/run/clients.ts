@@ -13,6 +13,7 @@ import type { Client } from '../pipeline/query.js';
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
 import type { AdmissionMemory } from '../policy/admission.js';
 import type { ClassNetwork, Network } from '../policy/networks.js';
+import { type ClassPlace, placeClasses, type PlaceClasses } from '../policy/own-places.js';
 import { KIND, RateLimit, type Ruling } from '../policy/rate-limit.js';
 import { RENEW_SECRET_SEC, ServerCookies } from '../policy/server-cookies.js';
 import { type Networks, SharedNetworks } from '../policy/shared-networks.js';
@@ -61,6 +62,7 @@ export class Clients implements Live {
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
   private group: ClassOf;
+  private groupOfPlace: PlaceClasses | undefined;
   /** The addresses of devices of groups, as networks. */
   private devices: readonly ClassNetwork[] = [];
   /** The groups in force. */
@@ -83,6 +85,7 @@ export class Clients implements Live {
       unlimited: plan.unlimited,
       proving: plan.proving,
       classes: classNetworks(groups),
+      atOurs: classPlaces(groups),
     };
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks));
     this.limit = new RateLimit(RateLimit.memory(randomBytes(SIPHASH_KEY_BYTES)));
@@ -94,6 +97,7 @@ export class Clients implements Live {
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
+    this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
     this.routeless = withoutRoutes(groups);
     this.followers = {
       devices: new Devices({ ...parts, changed: seen => this.takeDevices(seen) }, plan.lists),
@@ -162,9 +166,10 @@ export class Clients implements Live {
     return this.snoop(address);
   }
 
-  /** The group of an address: its number in the plan, from 1; 0: none. */
-  classOf(address: string): number {
-    return this.group(address);
+  /** The group of a client: its number in the plan, from 1; 0: none. */
+  classOf({ address, at }: Pick<Client, 'address' | 'at'>): number {
+    const ofAddress = this.group(address);
+    return ofAddress !== 0 || at === undefined ? ofAddress : (this.groupOfPlace?.(at) ?? 0);
   }
 
   /** Whether there are groups, which may get different answers to the same question. */
@@ -208,8 +213,10 @@ export class Clients implements Live {
 
   private classify(): void {
     // A device counts more than a network that is only its address.
-    this.networks = { ...this.networks, classes: [...this.devices, ...classNetworks(this.groups)] };
-    this.group = classMatcher(this.networks.classes);
+    const classes = [...this.devices, ...classNetworks(this.groups)];
+    this.networks = { ...this.networks, classes, atOurs: classPlaces(this.groups) };
+    this.group = classMatcher(classes);
+    this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
     this.share();
   }
 
@@ -236,6 +243,12 @@ export class Clients implements Live {
 
 const classNetworks = (groups: ListsPlan['groups']): readonly ClassNetwork[] =>
   groups.flatMap(({ networks }, i) => networks.map(each => ({ ...each, clientClass: i + 1 })));
+
+const classPlaces = (groups: ListsPlan['groups']): readonly ClassPlace[] =>
+  groups.flatMap(({ listeners }, i) => listeners.map(({ address, port }) => ({ address, port, clientClass: i + 1 })));
+
+const groupsOfPlaces = (places: readonly ClassPlace[]): PlaceClasses | undefined =>
+  places.length === 0 ? undefined : placeClasses(places);
 
 const withoutRoutes = (groups: ListsPlan['groups']): ReadonlySet<number> =>
   new Set(groups.flatMap(({ routes }, i) => (routes ? [] : [i + 1])));

@@ -155,7 +155,7 @@ const entranceOf = (
     rule: (client, isProven) => core.clients.rule(client, isProven),
     proves: (client, option) => core.clients.proves(client, option),
     cookieFor: (client, option) => core.clients.cookieFor(client, option),
-    classOf: address => core.clients.classOf(address),
+    classOf: client => core.clients.classOf(client),
     hasRoutes: clientClass => core.clients.hasRoutes(clientClass),
     ready: new PacketReplies(core.ready, core.ageNow),
     maxInflight: MAX_INFLIGHT,

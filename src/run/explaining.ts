@@ -51,15 +51,15 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
     line: choice.line,
     by,
   });
-  return (type, question, address) => {
-    const clientClass = clients.classOf(address);
+  return (type, question, { address, at }) => {
+    const clientClass = clients.classOf({ address, at });
     const hasRoutes = clients.hasRoutes(clientClass);
     const query = Query.from(
       {
         ...{ id: 0, flags: FLAG.RD, question, type, opt: undefined, recurse: true, dnssecOk: false },
         ...{ checkingDisabled: false, key: cacheKey(question, false) },
       },
-      { address, port: 0, family: isIPv6(address) ? 6 : 4, transport: 'udp' },
+      { address, port: 0, family: isIPv6(address) ? 6 : 4, transport: 'udp', at },
       clientClass,
       hasRoutes,
     );

@@ -128,6 +128,8 @@ export interface GroupPlan {
   readonly networks: readonly Network[];
   /** Hardware addresses, as in os/neighbours. */
   readonly macs: readonly string[];
+  /** The addresses of ours at which they ask; without a port, any. */
+  readonly listeners: readonly { readonly address: string; readonly port: number | undefined }[];
   /** Whether routes are for them. */
   readonly routes: boolean;
 }
@@ -386,7 +388,13 @@ function listsPlan({ lists, clients }: Config): ListsPlan {
     lists: lists.map(({ name = '', sources, format, action, refresh }) => {
       return { name, sources, format, action, refreshMs: refresh };
     }),
-    groups: clients.map(({ name = '', networks, macs, routes }) => ({ name, networks, macs, routes })),
+    groups: clients.map(({ name = '', networks, macs, listeners, routes }) => ({
+      name,
+      networks,
+      macs,
+      listeners,
+      routes,
+    })),
     classes: [ofNoGroup, ...classes],
     text: JSON.stringify(lists.map(({ sources, format }) => [sources, format])),
   };

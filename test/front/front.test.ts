@@ -37,7 +37,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     maxPerClient,
     allowed: () => true,
     ready: new PacketReplies(packets, () => ageSec(0)),
-    classOf: address => (address === GUEST.address ? 1 : 0),
+    classOf: ({ address }) => (address === GUEST.address ? 1 : 0),
     streamIdleMs: () => 10_000,
     observer,
     clock: fakeClock(),

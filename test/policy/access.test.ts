@@ -58,6 +58,7 @@ await t.test('networks in shared memory: a reader follows the writer, and never 
     unlimited: [],
     proving: [],
     classes: [],
+    atOurs: [],
   });
   t.ok(allows('2001:db8::1'));
   t.ok(allows('192.0.2.255'));

@@ -10,10 +10,10 @@ import t from 'tap';
 
 import { frameReader, framed } from '../../src/wire/frame.js';
 import { messageToText } from '../../src/wire/message.js';
-import { queryMessage } from '../fixtures/client.js';
+import { type At, queryMessage } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
 import { records } from '../fixtures/records.js';
-import { KNOWN, Rig } from '../fixtures/rig.js';
+import { type Json, KNOWN, Rig } from '../fixtures/rig.js';
 import { world } from '../fixtures/world.js';
 
 const QUERIES = Number(process.env['GROUP_QUERIES'] ?? 12_000);
@@ -116,4 +116,52 @@ for (const threads of [1, 0])
     }
     const hits = (await rig.metrics()).get('dotstub_cache_hits_total{kind="positive"}') ?? 0;
     t.ok(hits > 0, `cached answers: ${hits}`);
+  });
+
+const FRONTS = [{ threads: 1 }, { threads: 0 }, { io: 'dgram' }];
+for (const front of FRONTS)
+  await t.test(`a group is who asks at an address of ours, over every transport: ${JSON.stringify(front)}`, async t => {
+    const rig = await Rig.make(t);
+    const main = await rig.server('dns.test', { answer: world(records(`${KNOWN}${NAME}. 300 A 192.0.2.68\n`)) });
+    writeFileSync(rig.path('key.pem'), rig.identity.key);
+    writeFileSync(rig.path('cert.pem'), rig.identity.cert);
+    const tls = await freePort();
+    // Each address by itself, and a wildcard, whose datagrams say where they were sent to. Without threads a wildcard is a
+    // socket for each address of an interface, of which 127.0.0.2 is none.
+    const each = [`127.0.0.1:${rig.port}`, `127.0.0.2:${rig.port}`];
+    const wildcard = 'threads' in front && front.threads > 0 ? [[`0.0.0.0:${rig.port}`]] : [];
+    for (const listen of [each, ...wildcard]) {
+      const config = (listeners: readonly string[]): Json => ({
+        ...{ upstream: { servers: [main.entry] }, front, listen, metrics: { listen: 'off' } },
+        listen_tls: {
+          addresses: [`127.0.0.1:${tls}`, `127.0.0.2:${tls}`],
+          certificate: rig.path('cert.pem'),
+          key: rig.path('key.pem'),
+        },
+        lists: [{ name: 'games', sources: [rig.file('games.txt', `${NAME}\n`)] }],
+        clients: [
+          { name: 'guests', listeners, lists: ['games'] },
+          { name: 'known', networks: ['127.0.0.9'], lists: [] },
+        ],
+      });
+      await rig.start(config(['127.0.0.2']));
+      const at = (address: string): At => ({ address, port: rig.port });
+      const twice = async (address: string, tcp: boolean): Promise<readonly string[]> => [
+        await rig.answer(NAME, { tcp }, at(address)),
+        await rig.answer(NAME, { tcp }, at(address)),
+      ];
+      for (const tcp of [false, true]) {
+        t.same(await twice('127.0.0.1', tcp), Array<string>(2).fill('NOERROR 192.0.2.68'), `tcp: ${tcp}`);
+        t.same(await twice('127.0.0.2', tcp), ['NXDOMAIN', 'NXDOMAIN'], `guests, tcp: ${tcp}`);
+        t.same(await twice('127.0.0.1', tcp), Array<string>(2).fill('NOERROR 192.0.2.68'), 'and no answer crosses');
+      }
+      const seen = await asks(overStream(true), '127.0.0.1', tls, 3);
+      t.same([...seen.keys()], ['NOERROR 192.0.2.68']);
+      t.match(await rig.command('explain', [NAME, 'A', '--listener', '127.0.0.2']), 'group guests');
+      t.match(await rig.command('explain', [NAME]), 'in no group');
+      await rig.reload(config(['127.0.0.1']));
+      t.equal(await rig.answer(NAME, {}, at('127.0.0.1')), 'NXDOMAIN', 'a reload exchanges them');
+      t.equal(await rig.answer(NAME, {}, at('127.0.0.2')), 'NOERROR 192.0.2.68');
+      await rig.daemon.stop();
+    }
   });
