@@ -64,13 +64,15 @@ await t.test('ordinary queries are taken, special ones are not', t => {
     { edns: false },
     { dnssec: true },
     { flags: FLAG.RD | FLAG.CD | FLAG.AD },
-    { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8) }] },
+    { options: [{ code: OPTION.NSID, data: Buffer.alloc(0) }] },
   ]) {
     t.ok(read(queryMessage('www.example', options)), JSON.stringify(options));
   }
   const report = queryMessage('www.example', { options: [{ code: OPTION.REPORT, data: Buffer.alloc(0) }] });
   const keepalive = queryMessage('www.example', { options: [{ code: OPTION.TCP_KEEPALIVE, data: Buffer.alloc(0) }] });
   t.notOk(read(report));
+  const cookie = queryMessage('www.example', { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8) }] });
+  t.notOk(read(cookie), 'its reply has a cookie for this client');
   t.ok(read(keepalive), 'means nothing over UDP');
   t.notOk(read(keepalive, true));
   t.notOk(read(queryMessage('www.example', { flags: 0 })), 'RD=0');

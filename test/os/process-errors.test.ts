@@ -94,13 +94,19 @@ const ON_TRANSPORTS = {
     const { openDatagramHost } = await import(${module('../fastpath/datagram-host.ts')});
     const { packetCacheMemory } = await import(${module('../fastpath/packet-cache.ts')});
     const { SharedNetworks } = await import(${module('../policy/shared-networks.ts')});
+    const { RateLimit } = await import(${module('../policy/rate-limit.ts')});
+    const { ServerCookies } = await import(${module('../policy/server-cookies.ts')});
+    const key = Buffer.alloc(16);
+    const admission = {
+      networks: SharedNetworks.memory([]), limits: RateLimit.memory(key), cookies: ServerCookies.memory(key),
+    };
     const { loadLibc } = await import(${module('libc.ts')});
     const { createSocket } = await import('node:dgram');
     const libc = loadLibc();
     const host = await openDatagramHost({
       addresses: [{ address: '127.0.0.1', port: 0 }], io: '${io}', threads: 0, libc: 'unavailable' in libc ? undefined : libc,
-      allow: SharedNetworks.memory([]), packets: packetCacheMemory(1 << 16), front, observer,
-      ageNow: () => 0, monotonicMs: () => 0, log: {},
+      admission, packets: packetCacheMemory(1 << 16), front, observer,
+      ageNow: () => 0, monotonicMs: () => 0, wallSec: () => 0, log: {},
     });
     createSocket('udp4').send('x', host.bound[0].port, '127.0.0.1');`,
     ]),
