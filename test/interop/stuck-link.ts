@@ -68,6 +68,12 @@ upstream: { ca_file: ${join(directory.path, 'ca.pem')}, servers: [{ name: dns.te
 
 const child = await started();
 await ask(at, 'www.example');
+/** The resident memory of the server, MiB. */
+const resident = (): number => {
+  const [, rss = ''] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid ?? 0}/status`, 'latin1')) ?? [];
+  return Number(rss) / 1024;
+};
+const before = resident();
 shell('tc qdisc add dev v0 root tbf rate 8bit burst 1540 limit 100000000');
 const flood = spawn('sh', ['-c', `exec ${inside} "$0" "$@"`, process.execPath, '-e', floodProgram()], {
   stdio: 'inherit',
@@ -80,14 +86,14 @@ for (let i = 0; i < QUERIES; i++) {
   if (told?.text.rcode === 'NOERROR') answered++;
 }
 const overTcp = (await tryAsk(at, 'www.example', { tcp: true, timeoutMs: 1000 }))?.text.rcode;
-const [, rss = ''] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid ?? 0}/status`, 'latin1')) ?? [];
+const grownMiB = resident() - before;
 const scrape = async (): Promise<string> => (await fetch(`http://127.0.0.1:${METRICS}/metrics`)).text();
 const [, lost = '0'] =
   program === 'dotstub' ? (/reason="socket_full"} (\d+)/.exec(await scrape().catch(() => '')) ?? []) : [];
 const ended = new Promise<boolean>(resolve => child.once('exit', () => resolve(true)));
 child.kill('SIGTERM');
 const stopped = await Promise.race([ended, sleep(5000).then(() => false)]);
-console.log(JSON.stringify({ answered, overTcp, rssMiB: Number(rss) / 1024, lost: Number(lost), stopped }));
+console.log(JSON.stringify({ answered, overTcp, grownMiB, lost: Number(lost), stopped }));
 child.kill('SIGKILL');
 flood.kill();
 for (const end of ends.reverse()) await end();
