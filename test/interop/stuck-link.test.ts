@@ -43,8 +43,8 @@ for (const [host, front, least] of [
     t.ok(found.answered >= least, `${found.answered} of 40 over UDP`);
     t.equal(found.overTcp, 'NOERROR');
     t.ok(found.lost > 1000, 'what was lost is counted');
-    // To keep the replies that were lost would take more than twice as much.
-    t.ok(found.grownMiB < 48, `${found.grownMiB.toFixed(0)} MiB more`);
+    // Without a bound for what waits it is nine times as much.
+    t.ok(found.grownMiB < 96, `${found.grownMiB.toFixed(0)} MiB more`);
     t.ok(found.stopped);
   });
 }
