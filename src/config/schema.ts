@@ -470,7 +470,7 @@ export const schema = {
     sessions: option(
       count(4, 20_000),
       1000,
-      'The most sessions of clients over each of TCP, TLS and HTTPS, as far as open files allow. As they fill, idle ones are closed earlier, and the idlest makes room for the next one. One over TLS takes some 40 KiB of memory.',
+      'The most sessions of clients over each of TCP, TLS and HTTPS, as far as open files allow. As they fill, idle ones are closed earlier, and the idlest makes room for the next one.',
       { restart: true },
     ),
     sessions_per_client: option(
