@@ -11,10 +11,10 @@ import { processSeconds } from '../os/clock.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import type { Client } from '../pipeline/query.js';
 import { classMatcher, type ClassOf, type Matcher, networkMatcher } from '../policy/access.js';
-import type { AdmissionMemory } from '../policy/admission.js';
+import { Admission, type AdmissionMemory } from '../policy/admission.js';
 import type { ClassNetwork, Network } from '../policy/networks.js';
 import { type ClassPlace, placeClasses, type PlaceClasses } from '../policy/own-places.js';
-import { KIND, RateLimit, type Ruling } from '../policy/rate-limit.js';
+import { RateLimit, type Ruling } from '../policy/rate-limit.js';
 import { RENEW_SECRET_SEC, ServerCookies } from '../policy/server-cookies.js';
 import { type Networks, SharedNetworks } from '../policy/shared-networks.js';
 import { Devices, type DevicesParts } from './devices.js';
@@ -47,8 +47,8 @@ export class Clients implements Live {
   private readonly shared: SharedNetworks;
   /** The buckets of clients, which all threads share. */
   private readonly limit: RateLimit;
-  private isUnlimited: Matcher;
-  private mustProve: Matcher;
+  /** The decision about each query, over the memory that front threads read. */
+  private readonly admission: Admission;
   private readonly cookies: ServerCookies;
   private secretSince: AgeSec;
   /** Networks of our own interfaces that may ask. */
@@ -90,10 +90,9 @@ export class Clients implements Live {
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks));
     this.limit = new RateLimit(RateLimit.memory(randomBytes(SIPHASH_KEY_BYTES)));
     this.limit.set(plan.rateLimit);
-    this.isUnlimited = networkMatcher(plan.unlimited);
-    this.mustProve = networkMatcher(plan.proving);
     this.cookies = new ServerCookies(ServerCookies.memory(randomBytes(SIPHASH_KEY_BYTES)));
     this.secretSince = parts.ageNow();
+    this.admission = new Admission(this.memory, () => Math.floor(parts.clock.wallMs() / 1000));
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
@@ -120,29 +119,23 @@ export class Clients implements Live {
    * @param isProven whether the address is known to be its own
    */
   rule({ address }: Client, isProven: boolean): Ruling {
-    const { limit } = this;
-    const allowed = this.allow(address);
-    const kind = !allowed ? KIND.foreign : isProven ? KIND.proven : KIND.claimed;
-    const isLimited = !allowed || (limit.isOn && !this.isUnlimited(address));
-    const octets = isLimited ? addressOctets(address) : undefined;
-    const ruling =
-      octets === undefined ? 'serve' : limit.rule(octets, 0, octets.length === 4 ? 4 : 16, kind, processSeconds());
-    return ruling === 'serve' && kind === KIND.claimed && this.mustProve(address) ? 'unproven' : ruling;
+    // Mostly nobody is limited: then the address need not be read.
+    if (!this.limit.isOn && this.networks.proving.length === 0 && this.allow(address)) return 'serve';
+    const octets = addressOctets(address);
+    if (octets === undefined) return 'serve';
+    this.admission.look();
+    return this.admission.rule(octets, 0, octets.length === 4 ? 4 : 16, isProven, processSeconds());
   }
 
   /** Whether a COOKIE option proves the address of a client. */
   proves({ address }: Client, option: Buffer): boolean {
     const octets = addressOctets(address);
-    return octets !== undefined && this.cookies.isValid(option, 0, option.length, octets, this.wallSec());
+    return octets !== undefined && this.admission.proves(option, 0, option.length, octets);
   }
 
   /** The COOKIE option for the reply to a client. */
   cookieFor({ address }: Client, option: Buffer): Buffer {
-    return this.cookies.optionFor(option, addressOctets(address) ?? NO_ADDRESS, this.wallSec());
-  }
-
-  private wallSec(): number {
-    return Math.floor(this.parts.clock.wallMs() / 1000);
+    return this.admission.cookieFor(option, addressOctets(address) ?? NO_ADDRESS);
   }
 
   /** Exchanges the secret of cookies. */
@@ -222,12 +215,8 @@ export class Clients implements Live {
 
   prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
-    const nextUnlimited = networkMatcher(unlimited);
-    const nextProving = networkMatcher(proving);
     return ready(() => {
       this.snoop = nextSnoop;
-      this.isUnlimited = nextUnlimited;
-      this.mustProve = nextProving;
       this.networks = { ...this.networks, unlimited, proving };
       this.limit.set(rateLimit);
       this.maxWaiting = perClient;
