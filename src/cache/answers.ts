@@ -7,7 +7,7 @@ import { leadsTo } from '../wire/alias-names.js';
 import { nameInKey } from '../wire/query.js';
 import { EntryCodec, ServerLabels } from './codec.js';
 import type { Entry } from './entry.js';
-import type { SnapshotRecord } from './snapshot.js';
+import type { SnapshotRecord, StoredRecord } from './snapshot.js';
 import { Ring } from './ring.js';
 
 /** An entry, for those who only look. */
@@ -80,24 +80,26 @@ export class AnswerCache {
     return this.restored > 0 && this.ring.isMarked(at) && this.codec.verdictAt(this.ring, at) === 'secure';
   }
 
-  /** All answers, oldest first, but those that are past their end by more than `mostSec`. */
+  /**
+   * All answers, oldest first, but those that are past their end by more than `mostSec`. Each borrows memory until the next
+   * is asked for.
+   */
   *records(ageNow: AgeSec, mostSec: number): Iterable<SnapshotRecord> {
     const { ring, codec } = this;
     for (const { key, payload: at, bytes } of ring.records()) {
       const storedAt = codec.storedAt(ring, at);
       if (ageNow - storedAt - codec.ttlSec(ring, at) > mostSec) continue;
-      const payload = Buffer.from(ring.octets.subarray(at, at + bytes));
+      const payload = ring.octets.subarray(at, at + bytes);
       yield { kind: 'answer', key, label: codec.labelAt(ring, at), storedAt, payload };
     }
   }
 
   /** Takes an answer of a snapshot. What has been learnt since is not replaced. */
-  restore({ key, label, storedAt, payload }: SnapshotRecord): void {
+  restore({ octets, payloadAt, keyAt, end, label, storedAt }: StoredRecord): void {
     const { ring, codec } = this;
-    if (!codec.isEntry(payload)) return;
-    const at = ring.add(key, payload.length);
+    if (!codec.isEntry(octets, payloadAt, keyAt)) return;
+    const at = ring.add(octets, payloadAt, keyAt, end);
     if (at === -1) return;
-    ring.octets.set(payload, at);
     codec.adopt(ring, at, storedAt, label);
     ring.mark(at);
     this.restored++;

@@ -144,19 +144,20 @@ export class EntryCodec {
     putU16(octets, at + SERVER_AT, this.labels.numberOf(label));
   }
 
-  /** Whether octets from elsewhere are an entry, as far as its lengths go. */
-  isEntry(octets: Buffer): boolean {
-    if (octets.length < ENTRY_FIXED_BYTES) return false;
-    const message = u16At(octets, MESSAGE_BYTES_AT);
-    const offsets = u16At(octets, OFFSETS_AT);
-    let end = ENTRY_FIXED_BYTES + 2 * offsets + message;
-    for (let i = 0; i < offsets; i++)
-      if (end > octets.length || u16At(octets, ENTRY_FIXED_BYTES + 2 * i) + 4 > message) return false;
-    for (let errors = octets[ERRORS_AT] ?? 0; errors > 0; errors--) {
-      if (end + ERROR_FIXED_BYTES > octets.length) return false;
+  /** Whether octets [from, to) from elsewhere are an entry, as far as its lengths go. */
+  isEntry(octets: Buffer, from: number, to: number): boolean {
+    const offsetsAt = from + ENTRY_FIXED_BYTES;
+    if (offsetsAt > to) return false;
+    const message = u16At(octets, from + MESSAGE_BYTES_AT);
+    const offsets = u16At(octets, from + OFFSETS_AT);
+    let end = offsetsAt + 2 * offsets + message;
+    if (end > to) return false;
+    for (let i = 0; i < offsets; i++) if (u16At(octets, offsetsAt + 2 * i) + 4 > message) return false;
+    for (let errors = octets[from + ERRORS_AT] ?? 0; errors > 0; errors--) {
+      if (end + ERROR_FIXED_BYTES > to) return false;
       end += ERROR_FIXED_BYTES + u16At(octets, end + 2);
     }
-    return end === octets.length;
+    return end === to;
   }
 
   /** Whether the entry at `at` is a denial. */

@@ -7,8 +7,8 @@
 //   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
 //   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
 
-import { i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
-import { hashOf } from '../base/hash.js';
+import { copyOctets, i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { hashOf, hashOfOctets } from '../base/hash.js';
 
 const HEADER_BYTES = 16;
 const UNIT = 8;
@@ -47,8 +47,8 @@ const LIMITS = {
 } as const;
 
 /** The octets of a record. */
-const bytesOf = (key: string, payloadBytes: number): number =>
-  Math.ceil((HEADER_BYTES + payloadBytes + key.length) / UNIT) * UNIT;
+const bytesOf = (keyBytes: number, payloadBytes: number): number =>
+  Math.ceil((HEADER_BYTES + payloadBytes + keyBytes) / UNIT) * UNIT;
 
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
@@ -125,23 +125,33 @@ export class Ring {
     const slot = this.slotOf(key, hash);
     if (slot !== -1) {
       const record = this.recordAt(slot);
-      const slack = u32At(this.octets, record) - bytesOf(key, payloadBytes);
+      const slack = u32At(this.octets, record) - bytesOf(key.length, payloadBytes);
       if (slack >= 0 && slack <= LIMITS.slack) return this.write(record, key, payloadBytes, LIVE | ASKED);
       this.deleteAt(slot);
     }
-    return this.enterNew(key, hash, payloadBytes);
+    const record = this.newRecord(hash, key.length, payloadBytes);
+    return record === -1 ? -1 : this.write(record, key, payloadBytes, LIVE);
   }
 
-  /** The same, if there is no record under the key; otherwise -1. */
-  add(key: string, payloadBytes: number): number {
-    const hash = hashOf(key);
-    return this.slotOf(key, hash) === -1 ? this.enterNew(key, hash, payloadBytes) : -1;
+  /**
+   * Copies a payload, octets [payloadAt, keyAt), and the key behind it, octets [keyAt, end), if there is no record under that
+   * key. Returns the offset of the copy, or -1: there is one, or it is too large.
+   */
+  add(octets: Buffer, payloadAt: number, keyAt: number, end: number): number {
+    const hash = hashOfOctets(octets, keyAt, end);
+    const keyBytes = end - keyAt;
+    if (this.hasKey(octets, keyAt, keyBytes, hash)) return -1;
+    const record = this.newRecord(hash, keyBytes, keyAt - payloadAt);
+    if (record === -1) return -1;
+    this.writeHead(record, keyBytes, keyAt - payloadAt, LIVE);
+    copyOctets(octets, payloadAt, end - payloadAt, this.octets, record + HEADER_BYTES);
+    return record + HEADER_BYTES;
   }
 
-  /** Makes room for a record under a key that is not in the index. */
-  private enterNew(key: string, hash: number, payloadBytes: number): number {
-    const bytes = bytesOf(key, payloadBytes);
-    if (bytes > this.octets.length * LIMITS.largestPart || key.length > 0xffff) return -1;
+  /** Makes room for a record under a key that is not in the index. Returns where, or -1: it is too large. */
+  private newRecord(hash: number, keyBytes: number, payloadBytes: number): number {
+    const bytes = bytesOf(keyBytes, payloadBytes);
+    if (bytes > this.octets.length * LIMITS.largestPart || keyBytes > 0xffff) return -1;
     for (let chances: number = LIMITS.chances; this.isIndexFull;) {
       if (this.mask + 1 < this.mostSlots) this.grow();
       else if (this.evict(chances > 0)) chances--;
@@ -153,18 +163,23 @@ export class Ring {
     this.head += bytes;
     this.liveBytes += bytes;
     this.enter(hash, record);
-    return this.write(record, key, payloadBytes, LIVE);
+    return record;
   }
 
   /** Writes all of a record but its size, its hash and its payload. Returns where the payload goes. */
   private write(record: number, key: string, payloadBytes: number, state: number): number {
     const { octets } = this;
-    putU16(octets, record + KEY_BYTES_AT, key.length);
-    octets[record + STATE_AT] = state;
-    putU32(octets, record + PAYLOAD_BYTES_AT, payloadBytes);
+    this.writeHead(record, key.length, payloadBytes, state);
     const keyAt = record + HEADER_BYTES + payloadBytes;
     for (let i = 0; i < key.length; i++) octets[keyAt + i] = key.charCodeAt(i);
     return record + HEADER_BYTES;
+  }
+
+  private writeHead(record: number, keyBytes: number, payloadBytes: number, state: number): void {
+    const { octets } = this;
+    putU16(octets, record + KEY_BYTES_AT, keyBytes);
+    octets[record + STATE_AT] = state;
+    putU32(octets, record + PAYLOAD_BYTES_AT, payloadBytes);
   }
 
   /** Forgets the record under a key; false: there was none. */
@@ -287,18 +302,46 @@ export class Ring {
 
   /** The slot of a key, or -1. */
   private slotOf(key: string, hash: number): number {
-    const { index, mask, octets } = this;
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const unit = index[2 * slot + 1] ?? 0;
-      if (unit === 0) return -1;
-      if (index[2 * slot] !== hash) continue;
-      const record = (unit - 1) * UNIT;
-      if (u16At(octets, record + KEY_BYTES_AT) !== key.length) continue;
-      const keyAt = record + HEADER_BYTES + u32At(octets, record + PAYLOAD_BYTES_AT);
+    const { octets } = this;
+    for (
+      let slot = this.slotFrom(hash, hash, key.length);
+      slot !== -1;
+      slot = this.slotFrom(slot + 1, hash, key.length)
+    ) {
+      const keyAt = this.keyAt(slot);
       let i = 0;
       while (i < key.length && octets[keyAt + i] === key.charCodeAt(i)) i++;
       if (i === key.length) return slot;
     }
+    return -1;
+  }
+
+  /** Whether there is a record under a key: octets from `start` on. */
+  private hasKey(key: Buffer, start: number, bytes: number, hash: number): boolean {
+    const { octets } = this;
+    for (let slot = this.slotFrom(hash, hash, bytes); slot !== -1; slot = this.slotFrom(slot + 1, hash, bytes)) {
+      const keyAt = this.keyAt(slot);
+      let i = 0;
+      while (i < bytes && octets[keyAt + i] === key[start + i]) i++;
+      if (i === bytes) return true;
+    }
+    return false;
+  }
+
+  /** The first slot, from this one on, of a key with this hash and length, or -1. */
+  private slotFrom(first: number, hash: number, keyBytes: number): number {
+    const { index, mask, octets } = this;
+    for (let slot = first & mask; ; slot = (slot + 1) & mask) {
+      const unit = index[2 * slot + 1] ?? 0;
+      if (unit === 0) return -1;
+      if (index[2 * slot] === hash && u16At(octets, (unit - 1) * UNIT + KEY_BYTES_AT) === keyBytes) return slot;
+    }
+  }
+
+  /** Where the key is of the record in a slot. */
+  private keyAt(slot: number): number {
+    const record = this.recordAt(slot);
+    return record + HEADER_BYTES + u32At(this.octets, record + PAYLOAD_BYTES_AT);
   }
 
   /** The slot of a record that is in the index. */

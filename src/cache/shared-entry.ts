@@ -127,7 +127,7 @@ export class SharedEntries {
     const bytes = u32At(octets, 8);
     const labelAt = HEAD_BYTES + bytes;
     const labelEnd = labelAt + u16At(octets, 12);
-    if (labelEnd > octets.length || !this.codec.isEntry(octets.subarray(HEAD_BYTES, labelAt))) return undefined;
+    if (labelEnd > octets.length || !this.codec.isEntry(octets, HEAD_BYTES, labelAt)) return undefined;
     const wallSec = octets.readDoubleBE(0);
     const elapsedSec = now.wallNow / 1000 - wallSec;
     const ttlSec = this.codec.ttlSec(opened, HEAD_BYTES);

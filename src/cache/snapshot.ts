@@ -3,7 +3,7 @@
 //
 //   file    MAGIC · settings · piece, piece, …, end
 //   piece   octets u32 · CRC-32 u32 · records
-//   record  kind u8 · (u8) · key octets u16 · label octets u16 · (u16) · payload octets u32 · stored at f64 · key · label · payload
+//   record  kind u8 · (u8) · key octets u16 · label octets u16 · (u16) · payload octets u32 · stored at f64 · label · payload · key
 //   end     END u32 · number of records u32
 //
 // Times are those of the wall clock: the clock that ages are measured with begins anew with each start.
@@ -12,6 +12,8 @@ import { crc32 } from 'node:zlib';
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import { type AgeSec, ageSec, type WallMs } from '../base/time.js';
+
+const NOTHING = Buffer.alloc(0);
 
 /** What is cached under a key. */
 export interface SnapshotRecord {
@@ -24,6 +26,29 @@ export interface SnapshotRecord {
   readonly payload: Buffer;
 }
 
+/**
+ * A record that is read, as octets of its piece. There may be a hundred thousand, and the daemon answers meanwhile: what is
+ * needed of them is read where they lie.
+ */
+export class StoredRecord implements SnapshotRecord {
+  kind: SnapshotRecord['kind'] = 'answer';
+  label = '';
+  storedAt = ageSec(0);
+  /** The payload is at [payloadAt, keyAt), and the key at [keyAt, end). */
+  octets: Buffer = NOTHING;
+  payloadAt = 0;
+  keyAt = 0;
+  end = 0;
+
+  get key(): string {
+    return this.octets.toString('latin1', this.keyAt, this.end);
+  }
+
+  get payload(): Buffer {
+    return this.octets.subarray(this.payloadAt, this.keyAt);
+  }
+}
+
 /** One moment on both clocks. */
 export interface Moment {
   readonly ageNow: AgeSec;
@@ -31,7 +56,7 @@ export interface Moment {
 }
 
 /** The first octets of a file. The number is the version: a file of another one is not read. */
-const MAGIC = Buffer.from('dotstub cache 1\n');
+const MAGIC = Buffer.from('dotstub cache 2\n');
 const KINDS = ['answer', 'lookup', 'denial'] as const;
 /** SHA-256 in hexadecimal. */
 const SETTINGS_BYTES = 64;
@@ -84,23 +109,27 @@ export function* snapshotPieces(
 }
 
 function written({ kind, key, label, storedAt, payload }: SnapshotRecord, offset: number): Buffer | undefined {
-  const text = Buffer.from(label);
-  if (key.length > 0xffff || text.length > 0xffff) return undefined;
-  const head = Buffer.alloc(RECORD_HEAD_BYTES);
-  head[0] = KINDS.indexOf(kind);
-  putU16(head, 2, key.length);
-  putU16(head, 4, text.length);
-  putU32(head, 8, payload.length);
-  head.writeDoubleBE(storedAt + offset, 12);
-  return Buffer.concat([head, Buffer.from(key, 'latin1'), text, payload]);
+  const labelBytes = Buffer.byteLength(label);
+  if (key.length > 0xffff || labelBytes > 0xffff) return undefined;
+  const payloadAt = RECORD_HEAD_BYTES + labelBytes;
+  const keyAt = payloadAt + payload.length;
+  const octets = Buffer.allocUnsafe(keyAt + key.length).fill(0, 0, RECORD_HEAD_BYTES);
+  octets[0] = KINDS.indexOf(kind);
+  putU16(octets, 2, key.length);
+  putU16(octets, 4, labelBytes);
+  putU32(octets, 8, payload.length);
+  octets.writeDoubleBE(storedAt + offset, 12);
+  octets.write(label, RECORD_HEAD_BYTES);
+  octets.set(payload, payloadAt);
+  octets.write(key, keyAt, 'latin1');
+  return octets;
 }
 
 function piece(records: readonly Buffer[]): Buffer {
-  const head = Buffer.alloc(PIECE_HEAD_BYTES);
-  const body = Buffer.concat(records);
-  putU32(head, 0, body.length);
-  putU32(head, 4, crc32(body));
-  return Buffer.concat([head, body]);
+  const octets = Buffer.concat([Buffer.alloc(PIECE_HEAD_BYTES), ...records]);
+  putU32(octets, 0, octets.length - PIECE_HEAD_BYTES);
+  putU32(octets, 4, crc32(octets.subarray(PIECE_HEAD_BYTES)));
+  return octets;
 }
 
 /** Why a file is not read, or not further; a sentence without a full stop. */
@@ -125,44 +154,59 @@ interface Part {
   readonly body: Buffer;
 }
 
-const NOTHING = Buffer.alloc(0);
 const INCOMPLETE: Part = { taken: 0, body: NOTHING };
 
-/** Reads a snapshot from chunks of any size. */
+/** Reads a snapshot from chunks of any size: `take` one, then ask for the `next` record until there is none. */
 export class SnapshotReader {
-  /** Octets that do not make a whole piece yet. */
+  /** Octets that were not read yet. */
   private rest: Buffer = NOTHING;
   private at: 'magic' | 'pieces' | 'end' = 'magic';
   private count = 0;
   private lastLabel = { octets: Buffer.alloc(0), text: '' };
+  /** The records of a piece, and which comes next. */
+  private body: Buffer = NOTHING;
+  private recordAt = 0;
+  /** The record that was given last. */
+  private readonly record = new StoredRecord();
+  private readonly now: AgeSec;
   private readonly offset: number;
   private readonly head: Buffer;
 
   /** @param settings as for `snapshotPieces` */
   constructor(now: Moment, settings: string = NO_SETTINGS) {
+    this.now = now.ageNow;
     this.offset = offsetOf(now);
     this.head = headOf(settings);
   }
 
+  /** Takes the next chunk. It is borrowed until `next` has nothing. */
+  take(chunk: Buffer): void {
+    this.rest = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
+  }
+
   /**
-   * Takes the next chunk, and yields the records of the pieces that are complete now, each when it is asked for. Their
-   * payloads are borrowed until the next chunk is read. All of them must be taken before that.
-   * @throws SnapshotError
+   * The next record, of those pieces that are complete. It is borrowed until the next call.
+   * @returns undefined: another chunk is needed, or that was all @throws SnapshotError
    */
-  *read(chunk: Buffer): Iterable<SnapshotRecord> {
-    let octets = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
-    for (;;) {
-      const { taken, body } = this.step(octets);
-      if (taken === 0) break;
-      for (let at = 0; at < body.length;) {
-        const { record, end } = this.record(body, at);
-        this.count++;
-        yield record;
-        at = end;
+  next(): StoredRecord | undefined {
+    while (this.recordAt >= this.body.length) {
+      const { taken, body } = this.step(this.rest);
+      if (taken === 0) {
+        this.rest = Buffer.from(this.rest);
+        return undefined;
       }
-      octets = octets.subarray(taken);
+      this.rest = this.rest.subarray(taken);
+      this.body = body;
+      this.recordAt = 0;
     }
-    this.rest = Buffer.from(octets);
+    this.read();
+    this.count++;
+    return this.record;
+  }
+
+  /** Whether the record comes from the future: the clock was set back, and nobody knows how old it is. */
+  isOfFuture({ storedAt }: StoredRecord): boolean {
+    return storedAt > this.now;
   }
 
   /** Whether there was nothing to read. */
@@ -217,24 +261,24 @@ export class SnapshotReader {
     return this.lastLabel.text;
   }
 
-  private record(body: Buffer, at: number): { readonly record: SnapshotRecord; readonly end: number } {
+  /** Reads the record that comes next. */
+  private read(): void {
+    const { body, recordAt: at, record } = this;
     if (at + RECORD_HEAD_BYTES > body.length) throw malformed();
     const kind = KINDS[body[at] ?? 0xff];
-    const keyAt = at + RECORD_HEAD_BYTES;
-    const labelAt = keyAt + u16At(body, at + 2);
+    const labelAt = at + RECORD_HEAD_BYTES;
     const payloadAt = labelAt + u16At(body, at + 4);
-    const end = payloadAt + u32At(body, at + 8);
+    const keyAt = payloadAt + u32At(body, at + 8);
+    const end = keyAt + u16At(body, at + 2);
     const storedAt = body.readDoubleBE(at + 12) - this.offset;
     if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed();
-    return {
-      end,
-      record: {
-        kind,
-        key: body.toString('latin1', keyAt, labelAt),
-        label: this.label(body, labelAt, payloadAt),
-        storedAt: ageSec(storedAt),
-        payload: body.subarray(payloadAt, end),
-      },
-    };
+    record.kind = kind;
+    record.label = this.label(body, labelAt, payloadAt);
+    record.storedAt = ageSec(storedAt);
+    record.octets = body;
+    record.payloadAt = payloadAt;
+    record.keyAt = keyAt;
+    record.end = end;
+    this.recordAt = end;
   }
 }

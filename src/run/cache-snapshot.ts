@@ -11,6 +11,7 @@ import {
   snapshotPieces,
   SnapshotReader,
   type SnapshotRecord,
+  type StoredRecord,
 } from '../cache/snapshot.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
@@ -25,7 +26,7 @@ export interface CacheSnapshotParts {
   readonly store: StateStore;
   /** All that is cached. */
   readonly records: () => Iterable<SnapshotRecord>;
-  readonly restore: (record: SnapshotRecord) => void;
+  readonly restore: (record: StoredRecord) => void;
   /** Changes when something is forgotten: what is read after that is not used. */
   readonly epoch: () => number;
   /** Called when it is due at another time. */
@@ -134,10 +135,10 @@ export class CacheSnapshot implements Live {
     let read = 0;
     try {
       for await (const chunk of store.pieces(FILE)) {
+        reader.take(chunk);
         let turnSince = clock.monotonicMs();
-        for (const record of reader.read(chunk)) {
-          // From the future: the clock was set back, and nobody knows how old it is.
-          if (record.storedAt > ageNow()) continue;
+        for (let record = reader.next(); record !== undefined; record = reader.next()) {
+          if (reader.isOfFuture(record)) continue;
           restore(record);
           read++;
           if (read % RECORDS_PER_LOOK !== 0 || clock.monotonicMs() - turnSince < TURN_MS) continue;

@@ -11,7 +11,7 @@ import { Denials } from '../dnssec/denials.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
-import type { SnapshotRecord } from '../cache/snapshot.js';
+import type { SnapshotRecord, StoredRecord } from '../cache/snapshot.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { CachedAnswer } from '../control/cache.js';
@@ -249,7 +249,7 @@ export class Resolution implements Live {
   }
 
   /** Takes what was cached before the restart. */
-  restore(record: SnapshotRecord): void {
+  restore(record: StoredRecord): void {
     switch (record.kind) {
       case 'answer':
         return this.answers.restore(record);

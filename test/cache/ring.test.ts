@@ -31,6 +31,29 @@ await t.test('a record is found by its key until it is deleted or replaced', t =
   t.end();
 });
 
+await t.test('octets with their key behind them are added like a record that is put, but replace none', t => {
+  const ring = new Ring(1 << 16, () => undefined);
+  const add = (key: string, payload: string): number => {
+    const octets = Buffer.from(`..${payload}${key}..`, 'latin1');
+    return ring.add(octets, 2, 2 + payload.length, octets.length - 2);
+  };
+  const key = fc.uint8Array({ maxLength: 40 }).map(each => Buffer.from(each).toString('latin1'));
+  fc.assert(
+    fc.property(key, fc.string({ unit: 'binary-ascii', maxLength: 200 }), (added, payload) => {
+      const before = ring.find(added);
+      const at = add(added, payload);
+      t.equal(at === -1, before !== -1 || ring.find(added) === -1);
+      if (at !== -1) t.equal(get(ring, added, payload.length), payload);
+      put(ring, added, 'put');
+      t.equal(add(added, 'other'), -1);
+      t.equal(get(ring, added, 3), 'put');
+    }),
+    { numRuns: 300 },
+  );
+  t.equal(add('large', 'x'.repeat(1 << 14)), -1, 'what is too large is not taken');
+  t.end();
+});
+
 await t.test('only matching records are removed, before and after the head has wrapped around', t => {
   const ring = new Ring(8192, () => undefined);
   for (let round = 0; round < 3; round++) {

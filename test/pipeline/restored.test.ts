@@ -13,6 +13,7 @@ import { withNsec3 } from '../fixtures/nsec3-answers.js';
 import { wireName } from '../fixtures/records.js';
 import { resolving, type Resolving } from '../fixtures/resolving.js';
 import { type SignedTree, signedTree } from '../fixtures/signed-records.js';
+import { recordsIn, storedRecord } from '../fixtures/snapshot-records.js';
 
 const NOW_MS = Date.UTC(2026, 2, 1);
 const TREE = {
@@ -62,9 +63,9 @@ async function restarted(
   const next = fakeClock(clock.wallMs() + afterMs);
   const second = world(next, of);
   const reader = new SnapshotReader({ ageNow: ageOf(next), wallNow: next.wallMs() });
-  for (const record of pieces.flatMap(each => [...reader.read(each)])) {
+  for (const record of pieces.flatMap(each => [...recordsIn(reader, each)])) {
     const changed = change(record);
-    if (changed?.kind === 'answer') second.answers.restore(changed);
+    if (changed?.kind === 'answer') second.answers.restore(storedRecord(changed));
     else if (changed?.kind === 'denial') restoreDenial(second.denials, changed, ageOf(next));
     else if (changed !== undefined) second.remembered.restore(changed);
   }

@@ -23,6 +23,7 @@ import { planFor } from '../fixtures/plans.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
 import { eventually, Rig } from '../fixtures/rig.js';
+import { recordsIn } from '../fixtures/snapshot-records.js';
 
 /** How many answers a large snapshot has. */
 const ANSWERS = 100_000;
@@ -198,7 +199,7 @@ await t.test(`${KILLS} processes killed while they write: the file is the older 
     child.kill('SIGKILL');
     await once(child, 'exit');
     const reader = new SnapshotReader({ ageNow: ageSec(0), wallNow: wallMs(0) });
-    const records = [...reader.read(readFileSync(join(directory.path, 'cache.snapshot')))];
+    const records = [...recordsIn(reader, readFileSync(join(directory.path, 'cache.snapshot')))];
     t.doesNotThrow(() => reader.finish());
     t.equal(new Set(records.map(({ key }) => key.split(' ')[0])).size, 1, 'all of one round');
     t.equal(records.length, 5000);
