@@ -1,5 +1,5 @@
 // Lists beside others: what a list of NAMES names takes, how long the start takes with it, and what clients notice while it is read
-// again, in dotstub, Unbound (RPZ) and dnsmasq (addn-hosts), one after another. `npx tsx bench/lists-peers.ts [NAMES]`
+// again, in dotstub, Unbound (RPZ) and dnsmasq (addn-hosts), one after another. `npx tsx bench/lists-peers.ts [NAMES [DAEMON …]]`
 
 import { createWriteStream, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,6 +14,8 @@ import { upstream } from './contenders.js';
 import { load, quantile, residentBytes, table } from './measure.js';
 
 const NAMES = Number(process.argv[2] ?? 1_000_000);
+/** Those that are measured; none: all. */
+const DAEMONS = process.argv.slice(3);
 const PER_SECOND = 5000;
 const SECONDS = 15;
 const KNOWN = 1000;
@@ -135,6 +137,7 @@ const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
 const ms = (seconds: number): string => (seconds * 1000).toFixed(2);
 const rows = [['', 'start, s', 'RSS MiB', 'p99 ms', 'lost', 'p99 while it is read again', 'most', 'lost']];
 for (const [name, begin] of Object.entries(KINDS)) {
+  if (DAEMONS.length > 0 && !DAEMONS.includes(name)) continue;
   const startedAt = performance.now();
   const one = await begin();
   const at = { address: '127.0.0.1', port: one.port };
