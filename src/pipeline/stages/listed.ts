@@ -1,4 +1,4 @@
-// Names on lists, and answers that lead to them: by an alias or an address.
+// Names on lists, and answers that lead to them: by an alias, an address, or a name server.
 
 import type { Observer } from '../../base/observer.js';
 import { failure } from '../../base/outcome.js';
@@ -54,8 +54,20 @@ function judged(parts: ListedParts, query: Query, view: ListView, outcome: Outco
   return found === undefined || found.choice.action === 'allow' ? outcome : kept(parts, query, view, found);
 }
 
-/** The rule that an answer meets: the first of its aliases and addresses that has one. */
+/** The rule that an answer meets: that of an alias or an address, else that of a name server. */
 function ruleOfAnswer(
+  policy: ListPolicy,
+  view: ListView,
+  questionBytes: number,
+  answer: Pick<Answer, 'entry'>,
+): Found | undefined {
+  const found = ruleOfData(policy, view, questionBytes, answer);
+  if (found !== undefined || !policy.lists.table.hasServers) return found;
+  return ruleOfServers(policy, view, questionBytes, answer);
+}
+
+/** The rule of the first alias or address that has one. */
+function ruleOfData(
   { lists }: ListPolicy,
   view: ListView,
   questionBytes: number,
@@ -80,6 +92,22 @@ function ruleOfAnswer(
       const choice = lists.ofAddress(view, octets.subarray(addresses.at, addresses.at + addresses.bytes));
       if (choice !== undefined) return { choice, by: isAlias ? 'its address hint' : 'its address' };
     }
+  }
+  return undefined;
+}
+
+/** The rule of the first name server that has one. */
+function ruleOfServers(
+  { lists }: ListPolicy,
+  view: ListView,
+  questionBytes: number,
+  { entry }: Pick<Answer, 'entry'>,
+): Found | undefined {
+  const record = new ScannedRecords(entry, HEADER_BYTES + questionBytes);
+  while (record.next()) {
+    const name = record.type === TYPE.NS ? readName(entry.octets, record.rdata)?.name : undefined;
+    const choice = name && lists.ofServer(view, lowerCased(name));
+    if (choice !== undefined) return { choice, by: `its name server ${nameToText(name ?? entry.octets)}` };
   }
   return undefined;
 }

@@ -88,6 +88,12 @@ export class Lists {
     return this.choose(view);
   }
 
+  /** The rule for a name server, by its name in wire form in lower case. */
+  ofServer(view: ListView, name: Buffer): ListChoice | undefined {
+    if (view.lists === 0 || this.table.findServer(name) === 0) return undefined;
+    return this.choose(view);
+  }
+
   private choose(view: ListView, name?: Buffer): ListChoice | undefined {
     const { table, listOf, compiled } = this;
     let best: ListChoice | undefined;

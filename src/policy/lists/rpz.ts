@@ -8,8 +8,10 @@
 //   walled.example         A 192.0.2.1             this answer, or any A, AAAA, CNAME or TXT
 //   24.0.2.0.192.rpz-ip    CNAME .                 where the answer has such an address
 //
-// A forwarder does not see the name servers of a zone: resolvers leave them out of their answers, and what they show is
-// not validated. So rules about them (rpz-nsdname, rpz-nsip) are left out, and counted.
+//   *.ns.bad.rpz-nsdname   CNAME .                 where such a name server is the answer
+//
+// Name servers are seen where somebody asks for them: what a resolver puts beside an answer is not validated, and is not kept. Rules
+// about their addresses (rpz-nsip) are left out, and counted.
 
 import { addressOctets } from '../../base/address.js';
 import { TYPE } from '../../wire/rrtype.js';
@@ -158,13 +160,14 @@ export class RpzRules {
       sink.rule(TRIGGER.address, network, network.length, ruleBits(SCOPE.exact, effect), line);
       return undefined;
     }
-    if (kind === 'rpz-nsdname' || kind === 'rpz-nsip') return 'servers';
-    if (kind !== undefined) return 'trigger';
+    if (kind === 'rpz-nsip') return 'servers';
+    if (kind !== undefined && kind !== 'rpz-nsdname') return 'trigger';
     const isWildcard = bare === '*' || bare.startsWith('*.');
     const octets = Buffer.from(isWildcard ? bare.slice(2) : bare, 'latin1');
     const bytes = bare === '*' ? this.root() : readTextName(octets, 0, octets.length, name);
     if (bytes === 0) return 'name';
-    sink.rule(TRIGGER.name, name, bytes, ruleBits(isWildcard ? SCOPE.below : SCOPE.exact, effect), line);
+    const about = kind === undefined ? TRIGGER.name : TRIGGER.server;
+    sink.rule(about, name, bytes, ruleBits(isWildcard ? SCOPE.below : SCOPE.exact, effect), line);
     return undefined;
   }
 

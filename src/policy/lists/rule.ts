@@ -6,6 +6,8 @@ export const TRIGGER = {
   name: 0,
   /** An address in the answer (RPZ IP). */
   address: 1,
+  /** The name of a name server in the answer (RPZ NSDNAME). */
+  server: 2,
 } as const;
 export type Trigger = (typeof TRIGGER)[keyof typeof TRIGGER];
 
@@ -62,7 +64,7 @@ export const SKIPPED = {
   rewrite: 'a hosts line of a list can only block: addresses of names belong into local data',
   syntax: 'it is not of the form of its list',
   trigger: 'this RPZ trigger is not known here',
-  servers: 'answers of resolvers do not show the name servers of a zone, so RPZ rules about these are not used',
+  servers: 'answers of resolvers do not show the addresses of name servers, so RPZ rules about these are not used',
   action: 'this RPZ action is not known here',
   long: 'the line is too long',
   full: 'there are too many rules',

@@ -17,6 +17,9 @@
 import { type HashKey, NameHash } from './name-hash.js';
 import { RULE_MASK, TRIGGER, type Trigger } from './rule.js';
 
+/** Triggers that are names. */
+type NamedTrigger = Exclude<Trigger, typeof TRIGGER.address>;
+
 const SLOT_WORDS = 3;
 /** Slots in use, of all. */
 const LOAD = 0.75;
@@ -39,9 +42,11 @@ const HEAD = {
   lengths4: 8,
   /** and of IPv6: five words. */
   lengths6: 10,
+  /** At which depths there are rules about name servers: four words. */
+  serverDepths: 15,
   /** Words of the filter, a power of two. */
-  filterWords: 15,
-  words: 16,
+  filterWords: 19,
+  words: 20,
 } as const;
 
 /** Where a rule stands: its source, and its line there. */
@@ -98,7 +103,7 @@ export class TableBuilder {
       setBit(head, name[0] === 4 ? HEAD.lengths4 : HEAD.lengths6, name[1] ?? 0);
     } else {
       hash.read(trigger, name);
-      setBit(head, HEAD.nameDepths, hash.depth);
+      setBit(head, depthsOf(trigger), hash.depth);
     }
     this.append(hash.first[hash.depth] ?? 0, ((hash.second[hash.depth] ?? 0) & ~RULE_MASK) | bits, place);
     return true;
@@ -162,6 +167,9 @@ export class TableBuilder {
     return memory;
   }
 }
+
+/** Where the depths of rules of a trigger stand. */
+const depthsOf = (trigger: NamedTrigger): number => (trigger === TRIGGER.name ? HEAD.nameDepths : HEAD.serverDepths);
 
 /** The slot that a search for a hash begins at, in words. */
 const slotOf = (first: number, places: number): number => Math.floor((first + HALF) * (places / WHOLE)) * SLOT_WORDS;
@@ -268,16 +276,31 @@ export class ListTable {
 
   /** Whether there are rules about addresses. */
   get hasAddresses(): boolean {
-    return this.anyBit(HEAD.lengths4, HEAD.filterWords);
+    return this.anyBit(HEAD.lengths4, HEAD.serverDepths);
+  }
+
+  /** Whether there are rules about name servers. */
+  get hasServers(): boolean {
+    return this.anyBit(HEAD.serverDepths, HEAD.filterWords);
   }
 
   /** Searches for a name in wire form in lower case, and for all names above it. @returns how many rules there are */
   findName(name: Uint8Array): number {
+    return this.find(TRIGGER.name, name);
+  }
+
+  /** The same among rules about name servers. */
+  findServer(name: Uint8Array): number {
+    return this.find(TRIGGER.server, name);
+  }
+
+  private find(trigger: NamedTrigger, name: Uint8Array): number {
     this.hits = 0;
     if (this.rules === 0) return 0;
     const { hash, head } = this;
-    hash.read(TRIGGER.name, name);
-    for (let depth = hash.depth; depth >= 0; depth--) if (hasBit(head, HEAD.nameDepths, depth)) this.search(depth);
+    hash.read(trigger, name);
+    const depths = depthsOf(trigger);
+    for (let depth = hash.depth; depth >= 0; depth--) if (hasBit(head, depths, depth)) this.search(depth);
     return this.hits;
   }
 

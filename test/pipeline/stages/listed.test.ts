@@ -6,6 +6,7 @@ import type { Outcome } from '../../../src/pipeline/answer.js';
 import { messageToText } from '../../../src/wire/message.js';
 import { FLAG, writeHeader } from '../../../src/wire/header.js';
 import { listsOf, type TestList } from '../../fixtures/lists.js';
+import { responseTo } from '../../fixtures/messages.js';
 import { records } from '../../fixtures/records.js';
 import { resolving, type Asking, type Resolving } from '../../fixtures/resolving.js';
 import { world } from '../../fixtures/world.js';
@@ -20,6 +21,7 @@ const ZONE = `
   good.example.        300 CNAME fine.tracker.example.
   fine.tracker.example. 300 A    192.0.2.68
   evil.example.        300 A     203.0.113.5
+  zone.example.        300 NS    a.ns.evil.
   hints.example.       300 TYPE65 \\# 15 000100 00040008c0000250cb007105
 `;
 
@@ -97,6 +99,22 @@ await t.test('RPZ: an address in the answer is caught, and local data is answere
   t.equal(told(made, 'ads.example'), 'NOERROR | 192.0.2.1 | 15 on the list rpz');
   t.equal(told(made, 'ads.example', { type: 'MX' }), 'NOERROR | 15 on the list rpz');
   t.match(told(made, 'x.ads.example'), /NOERROR \| www\.example.* \| 192\.0\.2\.80 \| 15 on the list rpz/);
+});
+
+await t.test('RPZ: a name server in the answer is caught', async t => {
+  const rules = '$TTL 60\n@ SOA a. b. 1 2 3 4 5\n*.ns.evil.rpz-nsdname CNAME .\n';
+  const expected = 'NXDOMAIN | 15 its name server a.ns.evil. is on the list rpz';
+  const made = house({ text: rules, name: 'rpz' });
+  t.equal(told(made, 'zone.example', { type: 'NS' }), expected);
+  t.equal(told(made, 'www.example'), 'NOERROR | 192.0.2.80');
+  const parts = { answers: 'www.example. 300 A 192.0.2.80', authority: 'example. 300 NS a.ns.evil.' };
+  const beside = resolving(query => responseTo(query, parts));
+  beside.lists.take(listsOf([{ text: rules, name: 'rpz' }]), [{ group: undefined, lists: 1, schedule: undefined }]);
+  t.equal(
+    told(beside, 'www.example'),
+    'NOERROR | 192.0.2.80',
+    'what stands beside an answer is nothing that was asked for',
+  );
 });
 
 await t.test('without RD a listed name has the same answer, and the portal window comes first', async t => {

@@ -173,7 +173,7 @@ await t.test('RPZ: actions and triggers; the closest rule counts, also an except
   t.equal(told('walled.example'), 'data list0:13');
   t.equal(told('garden.example'), 'data list0:16');
   const { skipped, isZone } = lists.compiled.sources[0] ?? {};
-  t.same(skipped, { servers: 2, trigger: 1, action: 2, syntax: 1 }, 'what cannot be used is counted');
+  t.same(skipped, { servers: 1, trigger: 1, action: 2, syntax: 1 }, 'what cannot be used is counted');
   t.equal(isZone, true);
 });
 
@@ -188,6 +188,16 @@ await t.test('RPZ: local data has all records of the owner', async t => {
       [16, 3600, Buffer.from('\x03a b\x01c').toString('hex')],
     ],
   );
+});
+
+await t.test('RPZ: name servers have rules of their own, which are not those of names', async t => {
+  const lists = listsOf([{ text: `${RPZ}ns.bad.example.rpz-nsdname CNAME *.\n` }]);
+  const of = (text: string): unknown => lists.ofServer(EVERYTHING, nameFromText(text) ?? Buffer.of(0))?.action;
+  t.same([of('a.ns.evil'), of('ns.evil'), of('ns.bad.example')], ['nxdomain', undefined, 'nodata']);
+  t.equal(of('bad.example'), undefined, 'a rule about a name is not about the name server of that name');
+  t.equal(verdict(lists, 'a.ns.evil'), undefined, 'and the other way round');
+  t.ok(lists.table.hasServers);
+  t.notOk(listsOf([{ text: 'a.example' }]).table.hasServers);
 });
 
 await t.test('RPZ: addresses are found by their networks', async t => {
