@@ -88,6 +88,8 @@ export interface Observer {
   sharedWrite(result: SharedWrite): void;
   /** A client got an answer of a list. */
   listed(list: string, action: string): void;
+  /** These lists are in force, and no others. */
+  lists(names: readonly string[]): void;
   coalesced(): void;
   /** Private addresses were left out of an answer about a public name. */
   screened(): void;

@@ -150,6 +150,10 @@ export class Counting implements Observer {
     this.counters.list_answers_total.at(list, action).count++;
   }
 
+  lists(names: readonly string[]): void {
+    this.counters.list_answers_total.keep('list', names);
+  }
+
   cache(event: Parameters<Observer['cache']>[0]): void {
     switch (event) {
       case 'hit_positive':

@@ -75,6 +75,11 @@ export class Counters {
     return known?.tally ?? this.add(Object.fromEntries(this.labelNames.map((label, i) => [label, values[i] ?? ''])));
   }
 
+  /** Removes all series but those with one of these values of a label. */
+  keep(label: string, values: readonly string[]): void {
+    for (const [key, { labels }] of this.series) if (!values.includes(labels[label] ?? '')) this.series.delete(key);
+  }
+
   samples(): readonly Sample[] {
     return [...this.series.values()].map(({ labels, tally }) => ({ labels, value: tally.count }));
   }

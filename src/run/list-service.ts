@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 
 import type { ListOverview, ListsOverview } from '../base/overview.js';
+import type { Observer } from '../base/observer.js';
 import type { Clock, Log, Random } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
 import { isSystemError } from '../base/system-error.js';
@@ -24,6 +25,7 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly observer: Pick<Observer, 'lists'>;
   readonly policy: ListPolicy;
   /** Called when other groups of clients are in force. */
   readonly takeGroups: (plan: ListsPlan) => void;
@@ -281,7 +283,7 @@ export class ListService implements Live {
 
   /** Brings lists into force; or, if they could not be made, leaves those of before. */
   private take(plan: ListsPlan, made: Made | string): void {
-    const { policy, forgotten, changed, log } = this.parts;
+    const { policy, forgotten, changed, log, observer } = this.parts;
     this.problem = typeof made === 'string' ? made : undefined;
     if (typeof made === 'string') return log.warn({}, `lists cannot be read: ${made}; those of before stay in force`);
     const { made: before } = this;
@@ -291,6 +293,7 @@ export class ListService implements Live {
     this.made = made;
     this.parts.takeGroups(plan);
     policy.take(made.lists, plan.classes);
+    observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
     forgotten();

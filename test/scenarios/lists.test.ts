@@ -65,6 +65,14 @@ await t.test('a file is in force from the first query on, and read again when it
   t.equal(await rig.answer('more.example'), 'NXDOMAIN', 'what was in force stays in force');
   t.match(await rig.command('lists', ['status']), /ads[^]*1 rules?[^]*no such file/);
   t.equal((await rig.metrics()).get('dotstub_list_answers_total{list="ads",action="nxdomain"}'), 3);
+  await rig.reload({ upstream, lists: [{ name: 'other', sources: [rig.file('other.txt', 'other.example')] }] });
+  t.equal(await rig.answer('other.example'), 'NXDOMAIN');
+  const series = [...(await rig.metrics()).keys()].filter(key => key.startsWith('dotstub_list_answers_total'));
+  t.same(
+    series,
+    ['dotstub_list_answers_total{list="other",action="nxdomain"}'],
+    'a list that is gone leaves the metrics',
+  );
 });
 
 await t.test(
