@@ -142,7 +142,8 @@ export class Answer {
       // Nobody has validated that there is no answer.
       return new Answer(origin, makeEntry(message, refusal, limits, { ...from, verdict: 'unchecked' }), server.id);
     }
-    const shape = shapeOf({ octets: reply.message, ...scan }, type);
+    const { rcode, questionEnd, answers, authority, ttlOffsets } = scan;
+    const shape = shapeOf({ octets: reply.message, rcode, questionEnd, answers, authority, ttlOffsets }, type);
     if (shape?.end.at === 'circle') return failure('alias_loop', server.label);
     const sound = shape && relevant(reply, shape, type);
     if (shape === undefined || sound === undefined) return failure('parse', server.label);
