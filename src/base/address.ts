@@ -31,7 +31,7 @@ export function clientNetwork(address: string): string {
   if (!address.includes(':') || isLinkLocal(address)) return address;
   const octets = addressOctets(address);
   if (octets === undefined) return address;
-  return isMapped(octets, 0) ? addressText(octets, 12, 4) : `${addressText(octets.fill(0, 8), 0, 16)}/64`;
+  return isMapped(octets, 0) ? unmappedText(octets) : `${addressText(octets.fill(0, 8), 0, 16)}/64`;
 }
 
 /** Whether the 16 octets at `at` are an IPv4 address on an IPv6 socket (RFC 4291 §2.5.5.2). */
@@ -102,6 +102,12 @@ function groups(text: string): number[] {
     }
     return /^[0-9a-fA-F]{1,4}$/.test(group) ? [parseInt(group, 16)] : [-1];
   });
+}
+
+/** The presentation form of 4 or 16 octets; an IPv4-mapped address is the IPv4 address. One client has one such text. */
+export function unmappedText(octets: Buffer): string {
+  if (octets.length === 4) return addressText(octets, 0, 4);
+  return isMapped(octets, 0) ? addressText(octets, 12, 4) : addressText(octets, 0, 16);
 }
 
 /** The presentation form of the 4 or 16 octets at `at`, with the longest run of zero groups shortened (RFC 5952 §4.2). */

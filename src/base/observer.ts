@@ -38,6 +38,8 @@ export type Dropped =
   | 'displaced'
   /** A connection from an address that is not in `access.allow`, or one of too many queries from such addresses. */
   | 'not_allowed'
+  /** A connection from a network of `access.proxy_protocol` that does not begin with a PROXY header. */
+  | 'proxy_header'
   /** A query over `access.rate_limit`. */
   | 'rate_limited'
   | 'slow_client'

@@ -26,6 +26,7 @@ export function combinationProblems(config: Config): Clash[] {
   return [
     ...listenProblems(config),
     ...httpsProblems(config),
+    ...proxyProblems(config),
     ...upstreamProblems(config),
     ...routeProblems(config),
     ...listProblems(config),
@@ -160,6 +161,16 @@ function* setProblems({ firewall_sets: all }: Config): Iterable<Clash> {
     if (set4 === undefined && set6 === undefined)
       yield { path, words: 'has neither set4 nor set6; allowed: one of them, or both' };
   }
+}
+
+/** What a client may say of itself must not be believed. */
+function* proxyProblems({ access: { proxy_protocol: proxies } }: Config): Iterable<Clash> {
+  for (const [i, { address, prefix }] of proxies.entries())
+    if (prefix === 0)
+      yield {
+        path: `access.proxy_protocol[${i}]`,
+        words: `${address}/0 is everybody, and each client could choose its address; allowed: the networks of proxies`,
+      };
 }
 
 function* upstreamProblems(config: Config): Iterable<Clash> {

@@ -492,6 +492,13 @@ export const schema = {
       'Networks whose clients get answers over UDP only with a DNS cookie (RFC 7873); without one they get an empty reply with TC, come over TCP, and receive a cookie there. Nobody can have answers sent to an address in such a network by forging it.',
       { example: [{ address: '192.168.2.0', prefix: 24 }] },
     ),
+    proxy_protocol: list(
+      network,
+      [],
+      256,
+      'Networks of proxies such as HAProxy and dnsdist, whose connections over TCP, TLS and HTTPS must begin with a PROXY header (version 1 or 2). They may connect, and the client is the address in it: access.allow, groups, limits and logs are about that. From others no such header is believed, and over UDP none is read.',
+      { example: [{ address: '192.168.1.3', prefix: 32 }] },
+    ),
     unlimited: list(network, [], 1024, 'Networks whose clients `access.rate_limit` does not concern.', {
       example: LOOPBACK,
     }),

@@ -1,7 +1,7 @@
 // Reads requests of DNS over HTTPS (RFC 8484 §4.1), and writes the header fields of their responses. No sockets: the same
 // rules hold for HTTP/1.1 and HTTP/2.
 
-import { addressOctets, addressText, isMapped } from '../base/address.js';
+import { addressOctets, unmappedText } from '../base/address.js';
 import { u32At } from '../base/octets.js';
 import { RCODE } from '../base/outcome.js';
 import { FLAG, flagsOf, MAX_MESSAGE_BYTES, rcodeOf } from '../wire/header.js';
@@ -201,7 +201,5 @@ export function forwardedClient(forwardedFor: string, isProxy: (address: string)
 /** An address as sockets write it: as text it is the same for the same client. */
 function canonical(text: string): string | undefined {
   const octets = text.includes('%') ? undefined : addressOctets(text);
-  if (octets === undefined) return undefined;
-  if (octets.length === 4) return addressText(octets, 0, 4);
-  return isMapped(octets, 0) ? addressText(octets, 12, 4) : addressText(octets, 0, 16);
+  return octets && unmappedText(octets);
 }

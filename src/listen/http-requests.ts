@@ -19,6 +19,7 @@ import {
 } from './http-request.js';
 import type { Place } from './sessions.js';
 import type { SessionLimits } from './session.js';
+import type { StreamOrigin } from './stream.js';
 import type { Turns, Worker } from './turns.js';
 
 /** A request takes as long as some cached answers over UDP, because of HTTP. */
@@ -43,12 +44,8 @@ export interface HttpParts {
 }
 
 /** Where a connection comes from. */
-export interface Peer {
-  readonly address: string;
-  readonly port: number;
+export interface Peer extends StreamOrigin {
   readonly overTls: boolean;
-  /** The address of ours that its connection came to. */
-  readonly at: OwnPlace;
 }
 
 /** One request, as the session of its version of HTTP has it. */

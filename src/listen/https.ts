@@ -7,7 +7,7 @@ import { TLSSocket } from 'node:tls';
 import { Http1Reader, Http1Session } from './http1-session.js';
 import { Http2Session } from './http2-session.js';
 import type { HttpParts } from './http-requests.js';
-import { type OpenSession, ownPlaceOf, type StreamProtocol } from './stream.js';
+import type { OpenSession, StreamOrigin, StreamProtocol } from './stream.js';
 import type { Occupant, Place } from './sessions.js';
 
 /** What HTTP/2 begins with and no method of HTTP/1.1 does. */
@@ -19,7 +19,7 @@ export function httpsProtocol(parts: HttpParts): StreamProtocol {
   return {
     transport: 'https',
     alpn: ['h2', 'http/1.1'],
-    begin: (socket, place) => new HttpConnection(socket, place, parts, reader),
+    begin: (socket, place, from) => new HttpConnection(socket, place, from, parts, reader),
   };
 }
 
@@ -32,6 +32,7 @@ class HttpConnection implements OpenSession, Occupant {
   constructor(
     private readonly socket: Socket,
     private readonly place: Place,
+    private readonly from: StreamOrigin,
     private readonly parts: HttpParts,
     private readonly reader: Http1Reader,
   ) {
@@ -67,9 +68,7 @@ class HttpConnection implements OpenSession, Occupant {
 
   private begin(isHttp2: boolean, first: Buffer | undefined): void {
     const { socket, place, parts } = this;
-    const { remoteAddress: address, remotePort: port = 0 } = socket;
-    if (address === undefined) return void socket.destroy();
-    const peer = { address, port, overTls: socket instanceof TLSSocket, at: ownPlaceOf(socket) };
+    const peer = { ...this.from, overTls: socket instanceof TLSSocket };
     if (isHttp2) {
       this.session = new Http2Session(socket, peer, place, parts, first);
       return;

@@ -1,6 +1,7 @@
 // Listens for sessions of clients over TCP, TLS and HTTPS. Addresses and certificate can be changed while sessions go on.
 
 import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 
 import type { Observer } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
@@ -8,9 +9,11 @@ import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
 import type { OwnPlace } from '../base/address.js';
 import { openTcp } from '../os/stream-socket.js';
+import { readFirst } from './first-octets.js';
+import { type ProxyHeader, readProxyHeader } from './proxy-header.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
-import { type ServerCredentials, TlsAcceptor } from './tls-acceptor.js';
+import { isHandshake, type ServerCredentials, TlsAcceptor } from './tls-acceptor.js';
 import type { Turns, Worker } from './turns.js';
 
 /** A handshake takes as long as some hundred cached answers. */
@@ -27,13 +30,25 @@ export interface OpenSession {
   finish(): void;
 }
 
+/** Where a connection comes from, and the address of ours that it came to. */
+export interface StreamOrigin {
+  /** Of the client, also if a proxy has opened the connection for it and says so in a PROXY header. */
+  readonly address: string;
+  readonly port: number;
+  /**
+   * Of the connection as it came here, never of a PROXY header: its destination is an address of the proxy, and groups
+   * of clients by listener name ours. A proxy that has several can connect to several of ours.
+   */
+  readonly at: OwnPlace;
+}
+
 /** What is spoken over the connections of a listener. */
 export interface StreamProtocol {
   readonly transport: StreamTransport;
   /** The ALPN ids (RFC 7301) that clients may choose from over TLS. */
   readonly alpn: readonly string[];
   /** Begins a session over a connection whose TLS handshake, if there is one, is finished. */
-  begin(socket: Socket, place: Place): OpenSession;
+  begin(socket: Socket, place: Place, from: StreamOrigin): OpenSession;
 }
 
 /** The parts that a listener uses. */
@@ -49,6 +64,8 @@ export interface ListenerParts {
   readonly mayAsk: (address: string, overTls: boolean) => boolean;
   /** Whether an address is that of a reverse proxy, which asks for many. */
   readonly isProxy?: (address: string) => boolean;
+  /** Whether connections from an address must begin with a PROXY header, which then says who the client is. */
+  readonly sendsProxyHeader?: (address: string) => boolean;
   /** Undefined: system calls cannot be made, so Node.js binds, and only addresses that the machine has. */
   readonly libc?: Libc | undefined;
 }
@@ -107,20 +124,24 @@ export const framedProtocol = (transport: 'tcp' | 'tls', given: StreamParts): St
   const parts = { ...given, limits: given.limits ?? SESSION_LIMITS };
   return {
     ...{ transport, alpn: ['dot'] },
-    begin(socket, place) {
-      const { remoteAddress: address = '', remotePort: port = 0 } = socket;
-      const family = address.includes(':') ? (6 as const) : (4 as const);
-      const client = { address, port, transport, family, at: ownPlaceOf(socket) };
-      return new ClientSession(socket, client, place, parts);
+    begin(socket, place, from) {
+      const family = from.address.includes(':') ? (6 as const) : (4 as const);
+      return new ClientSession(socket, { ...from, transport, family }, place, parts);
     },
   };
 };
 
-/** The address of ours that a connection came to. */
-export const ownPlaceOf = ({ localAddress: address = '', localPort: port = 0 }: Socket): OwnPlace => ({
-  address,
-  port,
-});
+/** An accepted connection without a session. */
+interface Arrival {
+  /** The connection itself, or TLS over it. */
+  readonly socket: Socket;
+  /** Its both ends, as text. */
+  readonly ends: string;
+  readonly from: StreamOrigin;
+  readonly place: Place;
+  /** Whether a PROXY header must come over TLS, as dnsdist sends it: before the handshake there was none. */
+  readonly isUnannounced?: boolean;
+}
 
 interface BoundServer {
   readonly server: Server;
@@ -134,8 +155,8 @@ class Listener implements StreamListener {
   private servers: readonly BoundServer[] = [];
   private waiting: readonly Unopened[] = [];
   private readonly sessions = new Map<Socket, OpenSession>();
-  /** Accepted connections whose handshake is not finished, by both ends of them. */
-  private readonly handshakes = new Map<string, { readonly socket: Socket; readonly place: Place }>();
+  /** Accepted connections whose PROXY header or TLS handshake is not finished, by both ends of them. */
+  private readonly arrivals = new Map<string, Arrival>();
   /** Undefined: connections are in cleartext. */
   private tls: TlsAcceptor | undefined;
   private closed = false;
@@ -204,17 +225,17 @@ class Listener implements StreamListener {
   close(): void {
     this.stopListening();
     for (const session of this.sessions.values()) session.finish();
-    this.endHandshakes();
+    this.endArrivals();
   }
 
   destroy(): void {
     this.stopListening();
     for (const socket of [...this.sessions.keys()]) socket.destroy();
-    this.endHandshakes();
+    this.endArrivals();
   }
 
-  private endHandshakes(): void {
-    for (const { socket } of [...this.handshakes.values()]) socket.destroy();
+  private endArrivals(): void {
+    for (const { socket } of [...this.arrivals.values()]) socket.destroy();
   }
 
   private stopListening(): void {
@@ -252,24 +273,83 @@ class Listener implements StreamListener {
   }
 
   private accept(socket: Socket): void {
-    const { table, mayAsk, isProxy, observer, turns } = this.parts;
-    const { remoteAddress: address } = socket;
+    const { remoteAddress: address, remotePort: port = 0, localAddress = '', localPort = 0 } = socket;
     // It closed already.
     if (address === undefined || this.closed) return void socket.destroy();
-    if (!mayAsk(address, this.tls !== undefined)) {
-      observer.dropped('not_allowed');
-      return void socket.destroy();
-    }
-    const waiting: Occupant = { owedBytes: 0, close: () => socket.destroy() };
-    const place = table.admit(address, waiting, isProxy?.(address));
-    if (place === undefined) return void socket.destroy();
-    socket.once('close', () => place.leave());
+    const ends = endsOf(socket);
+    const from = { address, port, at: { address: localAddress, port: localPort } };
     // A reset before the session begins.
     socket.on('error', () => socket.destroy());
-    if (this.tls === undefined) return this.begin(socket, place);
-    const ends = endsOf(socket);
-    this.handshakes.set(ends, { socket, place });
-    socket.once('close', () => this.handshakes.delete(ends));
+    socket.once('close', () => this.arrivals.delete(ends));
+    // Until a proxy has said who the client is, the place is that of the proxy, which may connect in any case.
+    const isAnnounced = this.parts.sendsProxyHeader?.(address) === true;
+    const place = isAnnounced ? this.seat(socket, address, true) : this.admit(socket, address);
+    if (place === undefined) return;
+    if (isAnnounced) this.readHeader({ socket, ends, from, place });
+    else this.arrive({ socket, ends, from, place });
+  }
+
+  /** A place for a client; undefined: it may not ask, or there is none, and the connection is closed. */
+  private admit(socket: Socket, address: string): Place | undefined {
+    const { mayAsk, isProxy, observer } = this.parts;
+    if (mayAsk(address, this.tls !== undefined)) return this.seat(socket, address, isProxy?.(address));
+    observer.dropped('not_allowed');
+    socket.destroy();
+    return undefined;
+  }
+
+  private seat(socket: Socket, address: string, asksForMany?: boolean): Place | undefined {
+    const waiting: Occupant = { owedBytes: 0, close: () => socket.destroy() };
+    const place = this.parts.table.admit(address, waiting, asksForMany);
+    if (place === undefined) socket.destroy();
+    else socket.once('close', () => place.leave());
+    return place;
+  }
+
+  /** Waits for a PROXY header. */
+  private readHeader(arrival: Arrival): void {
+    const { socket, ends } = arrival;
+    this.arrivals.set(ends, arrival);
+    const wanted = (octets: Buffer): number => {
+      const header = readProxyHeader(octets);
+      return header.at === 'partial' ? header.wanted : 0;
+    };
+    readFirst(socket, wanted, {
+      then: octets => {
+        const header = readProxyHeader(octets);
+        if (header.at === 'header') return this.announced(arrival, header, octets);
+        const isInside = this.tls !== undefined && !(socket instanceof TLSSocket) && isHandshake(octets);
+        if (!isInside) return this.dropMalformed(socket);
+        socket.unshift(octets);
+        this.arrive({ ...arrival, isUnannounced: true });
+      },
+      // Some checks of health only connect.
+      ended: bytes => (bytes > 0 ? this.dropMalformed(socket) : socket.destroy()),
+    });
+  }
+
+  private dropMalformed(socket: Socket): void {
+    this.parts.observer.dropped('proxy_header');
+    socket.destroy();
+  }
+
+  /** A PROXY header has come, with what follows it. */
+  private announced(arrival: Arrival, { bytes, client }: ProxyHeader & { at: 'header' }, octets: Buffer): void {
+    const { socket, from } = arrival;
+    if (octets.length > bytes) socket.unshift(octets.subarray(bytes));
+    // A check of health: version 1 has no other way to say so (§2.1).
+    if (client === undefined || client.address === from.address) return this.arrive(arrival);
+    arrival.place.leave();
+    const place = this.admit(socket, client.address);
+    if (place !== undefined) this.arrive({ ...arrival, from: { ...from, ...client }, place });
+  }
+
+  /** Begins what comes next: the TLS handshake, or the session. */
+  private arrive(arrival: Arrival): void {
+    const { socket, ends } = arrival;
+    if (this.tls === undefined || socket instanceof TLSSocket) return this.begin(arrival);
+    this.arrivals.set(ends, arrival);
+    const { turns } = this.parts;
     this.tls.accept(socket, handshake => {
       const worker: Worker = {
         takeTurn: () => {
@@ -283,17 +363,18 @@ class Listener implements StreamListener {
   }
 
   /** A handshake is finished. */
-  private secured(secured: Socket): void {
-    const ends = endsOf(secured);
-    const handshake = this.handshakes.get(ends);
-    this.handshakes.delete(ends);
-    if (handshake === undefined) secured.destroy();
-    else this.begin(secured, handshake.place);
+  private secured(socket: Socket): void {
+    const arrival = this.arrivals.get(endsOf(socket));
+    if (arrival === undefined) return void socket.destroy();
+    if (arrival.isUnannounced !== true) return this.begin({ ...arrival, socket });
+    socket.on('error', () => socket.destroy());
+    this.readHeader({ ...arrival, socket });
   }
 
-  private begin(socket: Socket, place: Place): void {
+  private begin({ socket, ends, place, from }: Arrival): void {
+    this.arrivals.delete(ends);
     if (socket.remoteAddress === undefined || this.closed) return void socket.destroy();
-    this.sessions.set(socket, this.protocol.begin(socket, place));
+    this.sessions.set(socket, this.protocol.begin(socket, place, from));
     socket.once('close', () => this.sessions.delete(socket));
   }
 }

@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 
 import type { Cancel, Clock } from '../base/ports.js';
+import { readFirst } from './first-octets.js';
 
 /** How long tickets are made with one key, ms. They are accepted for as long once more. */
 export const TICKET_KEY_MS = 12 * 3_600_000;
@@ -121,30 +122,23 @@ const HANDSHAKE = 22;
 /** The most octets of a record in cleartext. */
 const MOST_RECORD_BYTES = 1 << 14;
 
+/** Whether the first octets of a connection are those of a TLS handshake. */
+export const isHandshake = (octets: Buffer): boolean => octets[0] === HANDSHAKE;
+
 /** Reads the first record of a client, and puts it back for the handshake. What is not TLS is not waited for. */
 function readFirstRecord(socket: Socket, then: (record: Buffer) => void): void {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  let wanted = RECORD_HEADER_BYTES;
-  const ended = (): void => void socket.destroy();
-  const look = (): void => {
-    const chunk: unknown = socket.read();
-    if (!(chunk instanceof Buffer)) return;
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes < wanted) return;
-    const octets = Buffer.concat(chunks);
-    wanted = recordBytes(octets);
-    if (bytes < wanted) return;
-    socket.off('readable', look).off('end', ended);
-    socket.unshift(octets);
-    then(octets);
-  };
-  socket.on('readable', look).on('end', ended);
+  readFirst(socket, recordBytes, {
+    then: octets => {
+      socket.unshift(octets);
+      then(octets);
+    },
+    ended: () => socket.destroy(),
+  });
 }
 
 /** How long the record is that begins here; 0: it is none that a handshake begins with. */
 function recordBytes(octets: Buffer): number {
+  if (octets.length < RECORD_HEADER_BYTES) return RECORD_HEADER_BYTES;
   const bytes = octets.readUInt16BE(3);
-  return octets[0] === HANDSHAKE && bytes <= MOST_RECORD_BYTES ? RECORD_HEADER_BYTES + bytes : 0;
+  return isHandshake(octets) && bytes <= MOST_RECORD_BYTES ? RECORD_HEADER_BYTES + bytes : 0;
 }

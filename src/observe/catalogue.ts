@@ -66,6 +66,7 @@ const DROPPED: readonly Dropped[] = [
   'connections',
   'displaced',
   'not_allowed',
+  'proxy_header',
   'rate_limited',
   'slow_client',
   'http_flood',

@@ -41,6 +41,7 @@ export class Clients implements Live {
     'access.burst',
     'access.unlimited',
     'access.require_cookie',
+    'access.proxy_protocol',
   ];
   readonly options = Clients.options;
   /** The networks of the options, for front threads. */
@@ -59,6 +60,7 @@ export class Clients implements Live {
   private configured: readonly Network[];
   private allow: Matcher;
   private snoop: Matcher;
+  private proxies: Matcher;
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
   private group: ClassOf;
@@ -95,6 +97,7 @@ export class Clients implements Live {
     this.admission = new Admission(this.memory, () => Math.floor(parts.clock.wallMs() / 1000));
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
+    this.proxies = networkMatcher(plan.announcing);
     this.group = classMatcher(this.networks.classes);
     this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
     this.routeless = withoutRoutes(groups);
@@ -159,6 +162,11 @@ export class Clients implements Live {
     return this.snoop(address);
   }
 
+  /** Whether an address is that of a proxy, which says in a PROXY header for whom it connects. */
+  sendsProxyHeader(address: string): boolean {
+    return this.proxies(address);
+  }
+
   /** The group of a client: its number in the plan, from 1; 0: none. */
   classOf({ address, at }: Pick<Client, 'address' | 'at'>): number {
     const ofAddress = this.group(address);
@@ -213,10 +221,12 @@ export class Clients implements Live {
     this.share();
   }
 
-  prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit }: Plan): Prepared {
+  prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit, announcing }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
+    const nextProxies = networkMatcher(announcing);
     return ready(() => {
       this.snoop = nextSnoop;
+      this.proxies = nextProxies;
       this.networks = { ...this.networks, unlimited, proving };
       this.limit.set(rateLimit);
       this.maxWaiting = perClient;

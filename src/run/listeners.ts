@@ -99,8 +99,9 @@ export class Listeners implements Follower {
     };
     this.tables = { tcp: table('tcp'), tls: table('tls'), https: table('https') };
     const mayAsk = (address: string) => clients.mayAsk(address);
+    const sendsProxyHeader = (address: string) => clients.sendsProxyHeader(address);
     const room = { turns: new Turns(), memory: new Memory() };
-    const streams = { ...room, front, observer, clock, mayAsk, libc };
+    const streams = { ...room, front, observer, clock, mayAsk, sendsProxyHeader, libc };
     const framed = (transport: 'tcp' | 'tls', option: string): Streams => {
       const own = { ...streams, table: this.tables[transport] };
       return new Streams(transport, option, own, () => framedProtocol(transport, own));

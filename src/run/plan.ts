@@ -204,6 +204,8 @@ export interface Plan {
   readonly unlimited: readonly Network[];
   /** Those that must prove their address over UDP. */
   readonly proving: readonly Network[];
+  /** Those of proxies that say in a PROXY header for whom they connect. */
+  readonly announcing: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
   readonly perClient: number;
   readonly listeners: ListenersPlan;
@@ -258,6 +260,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     rateLimit: rateOf(config.access),
     unlimited: config.access.unlimited,
     proving: config.access.require_cookie,
+    announcing: config.access.proxy_protocol,
     perClient: config.access.per_client,
     listeners: listenersPlan(config, certificate, forHttps),
     snapshot: {

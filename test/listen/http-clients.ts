@@ -60,13 +60,17 @@ function frontForTests() {
 type Bounds = Partial<SessionLimits & Pick<TableParts, 'idleMs' | 'max' | 'maxPerClient'>> & {
   readonly cleartext?: boolean;
   readonly isProxy?: (address: string) => boolean;
+  readonly sendsProxyHeader?: (address: string) => boolean;
 };
 
 const ca = authority('test');
 export const identity = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
 
 /** A listener, over TLS if not told otherwise. */
-export async function httpsListening(t: Test, { cleartext = false, isProxy = () => false, ...bounds }: Bounds = {}) {
+export async function httpsListening(
+  t: Test,
+  { cleartext = false, isProxy = () => false, sendsProxyHeader = () => false, ...bounds }: Bounds = {},
+) {
   const tested = frontForTests();
   const { observer, count } = recorder();
   const table = new SessionTable({ max: 1000, ...bounds, observer, clock: systemClock });
@@ -79,7 +83,7 @@ export async function httpsListening(t: Test, { cleartext = false, isProxy = () 
     path: () => '/dns-query',
     isShared: () => true,
   });
-  const parts = { turns, observer, clock, table, mayAsk: () => true, isProxy };
+  const parts = { turns, observer, clock, table, mayAsk: () => true, isProxy, sendsProxyHeader };
   const listener = streamListener(protocol, parts, cleartext ? undefined : identity);
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
@@ -87,9 +91,10 @@ export async function httpsListening(t: Test, { cleartext = false, isProxy = () 
   return { ...tested, count, listener, table, port, later };
 }
 
-/** A connection whose handshake is finished. */
-export async function connected(t: Test, port: number, alpn?: string): Promise<Socket> {
-  const tls = { port, host: '127.0.0.1', ca: ca.cert, servername: 'dns.test', ALPNProtocols: [alpn ?? ''] };
+/** A connection whose handshake is finished. @param over what it is made over; left out: a connection of its own */
+export async function connected(t: Test, port: number, alpn?: string, over?: Socket): Promise<Socket> {
+  const to = over === undefined ? { port, host: '127.0.0.1' } : { socket: over };
+  const tls = { ...to, ca: ca.cert, servername: 'dns.test', ALPNProtocols: [alpn ?? ''] };
   const socket = alpn === undefined ? connect(port, '127.0.0.1') : connectTls(tls);
   socket.on('error', () => undefined);
   t.teardown(() => socket.destroy());
@@ -114,9 +119,15 @@ export interface Response {
   readonly body: Buffer;
 }
 
-/** An HTTP/2 client. */
-export async function http2Client(t: Test, port: number, cleartext = false): Promise<ClientHttp2Session> {
+/** An HTTP/2 client. @param over a connection to use, after its handshake */
+export async function http2Client(
+  t: Test,
+  port: number,
+  cleartext = false,
+  over?: Socket,
+): Promise<ClientHttp2Session> {
   const session = connectHttp2(`${cleartext ? 'http' : 'https'}://127.0.0.1:${port}`, {
+    ...(over === undefined ? {} : { createConnection: () => over }),
     // In cleartext it would be the name that is asked for.
     ...(cleartext ? {} : { ca: ca.cert, servername: 'dns.test' }),
   });

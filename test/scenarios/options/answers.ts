@@ -2,6 +2,7 @@
 
 import { FLAG } from '../../../src/wire/header.js';
 import { ask } from '../../fixtures/client.js';
+import { binaryHeader, lineHeader } from '../../fixtures/proxy-header.js';
 import type { Rig } from '../../fixtures/rig.js';
 import type { Row, Scene } from './row.js';
 
@@ -143,6 +144,30 @@ export const ANSWERS: readonly Row[] = [
           return [text.flags.includes('tc'), await rig.answer('canary.example', { tcp: true })];
         },
         expected: { before: [false, 'NOERROR 192.0.2.1'], after: [true, 'NOERROR 192.0.2.1'] },
+      }),
+  },
+  {
+    title: 'access.proxy_protocol: who is believed, and about whom access.allow is',
+    options: ['access.proxy_protocol'],
+    cache: 'unseen',
+    scene: async rig =>
+      Promise.resolve({
+        before: {},
+        after: { access: { proxy_protocol: ['127.0.0.1'] } },
+        facts: async () => {
+          const over = async (header?: Buffer) =>
+            rig.answer('canary.example', { tcp: true, timeoutMs: 1000, ...(header && { header }) });
+          return [
+            await over(),
+            await over(lineHeader({ from: '192.168.1.9' })),
+            await over(binaryHeader({ from: 'fd00::9' })),
+            await over(binaryHeader({ from: '203.0.113.9' })),
+          ];
+        },
+        expected: {
+          before: ['NOERROR 192.0.2.1', 'silence', 'silence', 'silence'],
+          after: ['silence', 'NOERROR 192.0.2.1', 'NOERROR 192.0.2.1', 'silence'],
+        },
       }),
   },
 ];
