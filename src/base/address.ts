@@ -75,8 +75,8 @@ export function addressOctets(text: string): Buffer | undefined {
   if (!address.includes(':')) return ipv4Octets(address);
   const [head = '', tail, rest] = address.split('::');
   if (rest !== undefined) return undefined;
-  const left = groups(head);
-  const right = tail === undefined ? [] : groups(tail);
+  const left = groups(head, tail === undefined);
+  const right = tail === undefined ? [] : groups(tail, true);
   const missing = 8 - left.length - right.length;
   if (left.includes(-1) || right.includes(-1) || (tail === undefined ? missing !== 0 : missing < 1)) return undefined;
   const octets = Buffer.alloc(16);
@@ -86,17 +86,22 @@ export function addressOctets(text: string): Buffer | undefined {
   return octets;
 }
 
+/** Numbers with a zero in front are none: some programs read them as octal. */
 function ipv4Octets(text: string): Buffer | undefined {
   const parts = text.split('.');
-  if (parts.length !== 4 || !parts.every(part => /^\d{1,3}$/.test(part) && Number(part) < 256)) return undefined;
+  if (parts.length !== 4 || !parts.every(part => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256))
+    return undefined;
   return Buffer.from(parts.map(Number));
 }
 
-/** The 16-bit groups of one side of `::`. -1 stands for text that is no group. */
-function groups(text: string): number[] {
+/**
+ * The 16-bit groups of one side of `::`. -1 stands for text that is no group.
+ * @param isLast whether the address ends there: only the end may be in the form of IPv4 (RFC 4291 §2.2)
+ */
+function groups(text: string, isLast: boolean): number[] {
   if (text === '') return [];
-  return text.split(':').flatMap(group => {
-    if (group.includes('.')) {
+  return text.split(':').flatMap((group, i, all) => {
+    if (group.includes('.') && isLast && i === all.length - 1) {
       const octets = ipv4Octets(group);
       return octets === undefined ? [-1] : [octets.readUInt16BE(0), octets.readUInt16BE(2)];
     }

@@ -36,6 +36,20 @@ await t.test('addresses are converted between text and octets', t => {
   t.end();
 });
 
+await t.test('only the end of an IPv6 address may be in the form of IPv4, and no number has a zero in front', t => {
+  const odd = [
+    '1.2.3.4::',
+    '::1.2.3.4:5',
+    '1:2:3:4:5:1.2.3.4:6',
+    '1.2.3.4:1:2:3:4:5:6',
+    '1.2.3.4::1.2.3.4',
+    '127.0.0.01',
+  ];
+  for (const text of [...odd, '::1.2.3.4', '1:2:3:4:5:6:1.2.3.4'])
+    t.equal(addressOctets(text) !== undefined, isIP(text) !== 0, text);
+  t.end();
+});
+
 await t.test('octets survive the way to text and back, and text is accepted exactly if it is an address', t => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), fc.boolean(), (values, short) => {
