@@ -74,7 +74,11 @@ export class TlsAcceptor {
    */
   accept(socket: Socket, ready: (handshake: () => void) => void): void {
     readFirstRecord(socket, record => {
-      ready(() => this.serverFor(record).emit('connection', socket));
+      ready(() => {
+        // Whoever sends no more before its handshake is finished asks nothing: the TLS socket closes on its end.
+        socket.allowHalfOpen = false;
+        this.serverFor(record).emit('connection', socket);
+      });
     });
   }
 
@@ -101,7 +105,11 @@ export class TlsAcceptor {
     const { alpn, secured } = this.parts;
     const ticketKey = randomBytes(TICKET_KEY_BYTES);
     const options = { ...tlsOptions(this.credentials), ticketKeys: ticketKey };
-    const server = createServer({ ...options, allowHalfOpen: true, ALPNProtocols: [...alpn] }, secured)
+    const server = createServer({ ...options, ALPNProtocols: [...alpn] }, socket => {
+      // From here on, it may close its side and still wait for replies (RFC 7766 §6.2.4).
+      socket.allowHalfOpen = true;
+      secured(socket);
+    })
       // A failed handshake only concerns the client.
       .on('tlsClientError', (_error, failed) => failed.destroy());
     return { server, ticketKey };

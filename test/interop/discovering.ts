@@ -1,9 +1,9 @@
 // Runs in a namespace (see discovery.test.ts). dotstub serves 192.168.77.1 in cleartext and over TLS, and others are told
 // only that address. It prints its findings as JSON.
 
-import { execFile, execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -12,6 +12,7 @@ import { tryAsk } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { dotstub, type RunningProgram, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { program } from '../fixtures/servers.js';
 
 const [client = 'kdig'] = process.argv.slice(2);
 const ADDRESS = '192.168.77.1';
@@ -92,7 +93,67 @@ async function withKdig(): Promise<unknown> {
   return { hint, whole: await kdig('_dns.resolver.arpa', 'TYPE64'), tls };
 }
 
-const found = client.startsWith('dotstub') ? await withDotstub() : await withKdig();
+/**
+ * systemd-resolved is told the address, the port and the name: 252 discovers nothing. It needs its user, a directory of its own in
+ * /run, and no D-Bus.
+ */
+async function withResolved(): Promise<unknown> {
+  const resolved = program('systemd-resolved') ?? '';
+  for (const at of ['/run', '/etc/systemd']) execFileSync('mount', ['-t', 'tmpfs', 'none', at]);
+  mkdirSync('/run/systemd');
+  // It asks nobody while the loopback interface is the only one.
+  execFileSync('ip', ['link', 'add', 'veth0', 'type', 'veth', 'peer', 'name', 'veth1']);
+  execFileSync('ip', ['addr', 'add', '192.168.78.1/24', 'dev', 'veth0']);
+  for (const name of ['veth0', 'veth1']) execFileSync('ip', ['link', 'set', name, 'up']);
+  const user = 'systemd-resolve';
+  const add = (path: string, line: string): void => {
+    const before = readFileSync(path, 'utf8');
+    if (!before.includes(user)) execFileSync('mount', ['--bind', file(basename(path), `${before}${line}\n`), path]);
+  };
+  add('/etc/passwd', `${user}:x:64999:64999::/:/usr/sbin/nologin`);
+  add('/etc/group', `${user}:x:64999:`);
+  // It reads them as that user.
+  chmodSync(directory.path, 0o755);
+  const settings = (name: string): string => `[Resolve]
+DNS=${ADDRESS}:${PORT}#${name}
+FallbackDNS=
+Domains=~.
+DNSOverTLS=yes
+DNSSEC=no
+Cache=no
+LLMNR=no
+MulticastDNS=no
+`;
+  /** What it answers when it knows its server by this name. */
+  const under = async (name: string): Promise<string> => {
+    writeFileSync('/etc/systemd/resolved.conf', settings(name));
+    const child = spawn(resolved, [], { env: { ...process.env, SSL_CERT_FILE: caFile }, stdio: 'inherit' });
+    const asked = async (name: string): Promise<string> =>
+      run('kdig', ['@127.0.0.53', '+timeout=6', '+retry=0', name]).then(
+        ({ stdout }) => stdout,
+        () => 'silence',
+      );
+    try {
+      // It knows that one itself.
+      for (let i = 0; i < 20 && !(await asked('localhost')).includes('127.0.0.1'); i++) await sleep(500);
+      return `${await asked('localhost')} ${await asked('www.example')}`;
+    } finally {
+      const ended = new Promise(resolve => child.once('close', resolve));
+      child.kill();
+      await ended;
+    }
+  };
+  const good = await under(NAME);
+  const tls = await overTls();
+  const bad = await under('other.test');
+  return { good, tls, bad, after: await overTls() };
+}
+
+const found = client.startsWith('dotstub')
+  ? await withDotstub()
+  : client === 'resolved'
+    ? await withResolved()
+    : await withKdig();
 console.log(JSON.stringify({ found }));
 await first.stop();
 await server.close();

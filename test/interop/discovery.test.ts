@@ -1,5 +1,5 @@
 // Clients that are told one address find DNS over TLS there by themselves (RFC 9462), in a namespace of their own.
-// Debian packages: iproute2 knot-dnsutils util-linux.
+// Debian packages: iproute2 knot-dnsutils systemd-resolved (see UNPACKED in test/fixtures/servers.ts) util-linux.
 
 import { execFile } from 'node:child_process';
 
@@ -53,3 +53,14 @@ await t.test('it does not where the certificate does not hold the address (§4.2
     },
   });
 });
+
+await t.test(
+  'systemd-resolved with DNSOverTLS=yes uses the listener under its name, and under no other',
+  { skip: skip || missing('kdig', 'systemd-resolved') },
+  async (t: Test) => {
+    const { tls, after, ...said } = (await found('resolved')) as { readonly tls: number; readonly after: number };
+    t.match(said, { good: /127\.0\.0\.1[^]*NOERROR[^]*192\.0\.2\.80/, bad: /127\.0\.0\.1[^]*(?:SERVFAIL|silence)/ });
+    t.ok(tls > 0);
+    t.equal(after, tls, 'nothing was asked under the other name');
+  },
+);

@@ -1,12 +1,11 @@
-// DNS over HTTPS for clients, with the program as it runs: curl and kdig directly, nginx over HTTP/1.1 and nghttpx over
-// HTTP/2 in cleartext as reverse proxies. Debian packages: curl knot-dnsutils nginx-light nghttp2-proxy.
+// DNS over HTTPS for clients, with the program as it runs: curl, kdig and h2load directly, nginx over HTTP/1.1 and nghttpx over
+// HTTP/2 in cleartext as reverse proxies. Debian packages: curl knot-dnsutils nghttp2-client nginx-light nghttp2-proxy.
 
 import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import t from 'tap';
 
@@ -15,14 +14,17 @@ import { queryMessage } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
-import { type RunningProgram, startDotstub } from '../fixtures/program.js';
+import { dotstub, type RunningProgram, startDotstub } from '../fixtures/program.js';
 import { bench, missing, nghttpx, program, start } from '../fixtures/servers.js';
 import { until } from '../fixtures/until.js';
+
+const NOERROR = 0;
+const NXDOMAIN = 3;
 
 async function run(name: string, ...args: string[]): Promise<string> {
   return new Promise(resolve => {
     const path = program(name) ?? name;
-    execFile(path, args, { timeout: 30_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
+    execFile(path, args, { timeout: 60_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
   });
 }
 
@@ -116,12 +118,36 @@ await t.test('a certificate is exchanged while a client keeps asking, and no que
     writeFileSync(on.keyFile, key);
     direct.child.kill('SIGHUP');
     await until(() => direct.log().split('listen_https.certificate').length > i, `reload ${i}`);
-    await sleep(100);
+    const { answered } = seen;
+    await until(() => seen.answered > answered + 20, 'answers after it');
   }
   state.ends = true;
   await Promise.all(all);
   t.equal(seen.lost, 0);
-  t.ok(seen.answered > 50, `${seen.answered} answers`);
+});
+
+await t.test('h2load: 100 connections, 10,000 requests, and none fails', { skip: missing('h2load') }, async t => {
+  const at = await freePort();
+  const program = await dotstubWith(
+    `{ addresses: ["127.0.0.1:${at}"], ${pair} }`,
+    'access: { sessions_per_client: 100 }',
+  );
+  const query = queryMessage('web.home.arpa');
+  const file = join(on.path, 'query');
+  writeFileSync(file, query);
+  const url = `https://127.0.0.1:${at}/dns-query`;
+  const ways = {
+    'GET over HTTP/2': [`${url}?dns=${query.toString('base64url')}`],
+    'POST over HTTP/2': ['-d', file, '-H', 'content-type: application/dns-message', url],
+    'GET over HTTP/1.1': ['--h1', `${url}?dns=${query.toString('base64url')}`],
+  };
+  for (const [way, args] of Object.entries(ways)) {
+    const out = await run('h2load', '-c', '100', '-n', '10000', '-m', '10', ...args);
+    t.match(out, /10000 total, 10000 started, 10000 done, 10000 succeeded, 0 failed, 0 errored, 0 timeout/, way);
+    t.match(out, /status codes: 10000 2xx/, way);
+  }
+  const { stdout } = await dotstub(['metrics', '--socket', program.controlSocket]);
+  t.match(stdout, /^dotstub_queries_total\{[^}]*"https"[^}]*\} 30000$/m);
 });
 
 /** nginx in front of an address of the program, over HTTP/1.1. */
@@ -186,6 +212,43 @@ await t.test('behind nginx, access.allow and the query log are about the client'
   );
   t.not(forged, '');
   await until(() => proxied.log().includes('"client":"127.0.0.78"'), 'the client that nginx has seen');
+});
+
+await t.test('behind nginx, the group is that of the client, and an unnamed peer names nobody', behind, async t => {
+  const backend = await freePort();
+  const list = join(on.path, 'games.txt');
+  writeFileSync(list, 'www.example\n');
+  const proxied = await dotstubWith(
+    // It listens where a peer that is no proxy can come, too.
+    `{ addresses: ["127.0.0.1:${backend}"], proxies: [127.0.0.1] }`,
+    `lists: [{ name: games, sources: [${list}], action: nxdomain }]
+clients: [{ name: kids, networks: [127.0.0.5], lists: [games] }]
+access: { allow: [127.0.0.0/8] }`,
+  );
+  const front = await nginx(backend);
+  const url = `dns-query?dns=${queryMessage('www.example').toString('base64url')}`;
+  /** The RCODE for a client, over one version of HTTP. */
+  const rcode = async (...args: string[]): Promise<number> => {
+    const file = join(on.path, 'answer');
+    writeFileSync(file, '');
+    await run('curl', '-s', '--cacert', on.caFile, '-o', file, ...args);
+    const answer = readFileSync(file);
+    return answer.length < 12 ? -1 : answer.readUInt16BE(2) & 15;
+  };
+  for (const version of ['--http1.1', '--http2']) {
+    const from = async (client: string, ...args: string[]): Promise<number> =>
+      rcode(version, '--interface', client, ...args, `https://127.0.0.1:${front}/${url}`);
+    t.equal(await from('127.0.0.5'), NXDOMAIN, `${version}: one of the group`);
+    t.equal(await from('127.0.0.6'), NOERROR, `${version}: another`);
+    t.equal(await from('127.0.0.6', '-H', 'X-Forwarded-For: 127.0.0.5'), NOERROR, `${version}: who says that it is`);
+    t.equal(await from('127.0.0.5', '-H', 'X-Forwarded-For: 127.0.0.6'), NXDOMAIN, `${version}: who says that not`);
+  }
+  const direct = async (client: string, claimed: string): Promise<number> =>
+    rcode('--interface', client, '-H', `X-Forwarded-For: ${claimed}`, `http://127.0.0.1:${backend}/${url}`);
+  t.equal(await direct('127.0.0.5', '127.0.0.6'), NXDOMAIN, 'around nginx: one of the group who says not');
+  t.equal(await direct('127.0.0.6', '127.0.0.5'), NOERROR, 'around nginx: another who says that it is');
+  t.equal(await direct('127.0.0.1', '127.0.0.5'), NXDOMAIN, 'the proxy itself is believed');
+  t.notMatch(proxied.log(), /"level":"(?:warn|error)".*x-forwarded/i);
 });
 
 await t.test('behind nghttpx, over HTTP/2 in cleartext', { skip: missing('nghttpx', 'kdig') }, async t => {
