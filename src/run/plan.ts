@@ -252,8 +252,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     lists: listsPlan(config),
     local,
     firewallSets: config.firewall_sets.map(firewallSet),
-    allow: config.access.allow.filter(each => each !== 'local'),
-    allowsLocal: config.access.allow.includes('local'),
+    ...accessPlan(config),
     snoop: config.access.snoop,
     rateLimit: rateOf(config.access),
     unlimited: config.access.unlimited,
@@ -302,6 +301,12 @@ export const addressesPlan = (config: Config): AddressesPlan => ({
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
   metricsHosts: config.metrics.hosts,
+});
+
+/** Who may ask. No file has to be read for it. */
+export const accessPlan = ({ access: { allow } }: Config): Pick<Plan, 'allow' | 'allowsLocal'> => ({
+  allow: allow.filter(each => each !== 'local'),
+  allowsLocal: allow.includes('local'),
 });
 
 /** The options that a reload to `next` would change. */
