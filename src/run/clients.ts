@@ -41,6 +41,7 @@ export class Clients implements Live {
     'access.burst',
     'access.unlimited',
     'access.require_cookie',
+    'access.nsid',
   ];
   readonly options = Clients.options;
   /** The networks of the options, for front threads. */
@@ -61,6 +62,8 @@ export class Clients implements Live {
   private snoop: Matcher;
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
+  /** What they are told about which server this is; undefined: nothing. */
+  identity: Buffer | undefined;
   private group: ClassOf;
   private groupOfPlace: PlaceClasses | undefined;
   /** The addresses of devices of groups, as networks. */
@@ -78,6 +81,7 @@ export class Clients implements Live {
   ) {
     const { groups } = plan.lists;
     this.maxWaiting = plan.perClient;
+    this.identity = plan.identity;
     this.configured = plan.allow;
     this.groups = groups;
     this.networks = {
@@ -213,13 +217,14 @@ export class Clients implements Live {
     this.share();
   }
 
-  prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit }: Plan): Prepared {
+  prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit, identity }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
     return ready(() => {
       this.snoop = nextSnoop;
       this.networks = { ...this.networks, unlimited, proving };
       this.limit.set(rateLimit);
       this.maxWaiting = perClient;
+      this.identity = identity;
       this.followers.own.follow(allowsLocal);
       this.admit(allow);
     });

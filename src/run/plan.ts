@@ -206,6 +206,8 @@ export interface Plan {
   readonly proving: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
   readonly perClient: number;
+  /** What clients that ask for it are told about which server this is (RFC 5001); undefined: nothing. */
+  readonly identity: Buffer | undefined;
   readonly listeners: ListenersPlan;
   readonly cacheBytes: number;
   readonly stateDirectory: string;
@@ -258,6 +260,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     unlimited: config.access.unlimited,
     proving: config.access.require_cookie,
     perClient: config.access.per_client,
+    identity: config.access.nsid === undefined ? undefined : Buffer.from(config.access.nsid),
     listeners: listenersPlan(config, certificate, forHttps),
     snapshot: {
       ...{ isOn: config.cache.persist, everyMs: config.cache.save_every },
