@@ -105,8 +105,8 @@ upstream: { mode: off, servers: [{ addresses: ["127.0.0.1:9"] }] }
       page.on('console', message => void troubles.push(message.text()));
       page.on('request', request => void asked.push(request.url()));
       await page.goto(url);
-      const style = (property: string): Promise<string> =>
-        page.evaluate(`getComputedStyle(document.body).${property}`) as Promise<string>;
+      const style = async (property: string): Promise<string> =>
+        page.evaluate<string>(`getComputedStyle(document.body).${property}`);
       t.equal(await style('backgroundColor'), paper, 'the style sheet counts, by the policy of the page');
       t.equal(await page.evaluate('document.documentElement.scrollWidth'), 390, 'nothing is to be scrolled sideways');
       t.match(await page.innerText('main'), /Android[^]*Automatic[^]*iPhone, iPad, Mac[^]*not signed/);
