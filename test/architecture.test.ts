@@ -43,6 +43,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   koffi: 'os/libc.ts',
   '@redis/client': 'os/redis-client.ts',
   uplot: 'page/page.ts',
+  qr: 'commands/qr-code.ts',
 };
 
 /** Where sockets, files, real clocks and randomness may be touched. */

@@ -118,6 +118,7 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
     'dotstub certificate self-signed NAME',
     { run: 'd=$(mktemp -d); dotstub certificate self-signed dns.test --out "$d" && rm -r "$d"', says: /listen_tls:/ },
   ],
+  ['dotstub phone', { code: [1], says: /listens for neither TLS nor HTTPS[^]*to do: set listen_tls/ }],
   ['dotstub certificate', { run: 'dotstub certificate --help', says: /self-signed NAME/ }],
   ['dotstub explain _dns.resolver.arpa SVCB', { says: /answer +made here: clients are told/ }],
   ["ss -lnup 'sport = :53'", { says: /:53/, needs: 'ss' }],

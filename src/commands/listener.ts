@@ -42,15 +42,25 @@ export async function findListener(server: string | undefined, file: string | un
 /** Where a running daemon takes queries over UDP; undefined: it cannot be asked. */
 async function listening(socket: string): Promise<ListenAddress | undefined> {
   const reply = await askStatus(socket, { command: 'status', args: [] });
-  const listeners: unknown = reply.ok && isRecord(reply.data) ? reply.data['listeners'] : undefined;
-  return Array.isArray(listeners) ? listeners.find(isUdpListener) : undefined;
+  return reply.ok ? listenersIn(reply.data).find(({ transport }) => transport === 'udp') : undefined;
+}
+
+/** Where a daemon listens, and for what. */
+export interface DaemonListener extends ListenAddress {
+  readonly transport: string;
+}
+
+/** The listeners in the data of a status; none if it has none. */
+export function listenersIn(data: unknown): readonly DaemonListener[] {
+  const listeners: unknown = isRecord(data) ? data['listeners'] : undefined;
+  return Array.isArray(listeners) ? listeners.filter(isListener) : [];
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null;
 
-const isUdpListener = (value: unknown): value is ListenAddress =>
+const isListener = (value: unknown): value is DaemonListener =>
   isRecord(value) &&
-  value['transport'] === 'udp' &&
+  typeof value['transport'] === 'string' &&
   typeof value['address'] === 'string' &&
   typeof value['port'] === 'number';

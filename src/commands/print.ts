@@ -12,3 +12,6 @@ export const printProblem = (text: string): void => void process.stderr.write(`$
 /** Prints data for programs. @param indent left out: on one line */
 export const printJson = (data: unknown, indent?: number): void =>
   void process.stdout.write(`${visibleJson(JSON.stringify(data, undefined, indent))}\n`);
+
+/** Prints lines that were made here, as they are: a picture, with its escape sequences. */
+export const printPicture = (lines: readonly string[]): void => void process.stdout.write(`${lines.join('\n')}\n`);

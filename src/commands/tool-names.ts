@@ -7,6 +7,7 @@ export const TOOL_NAMES = [
   'probe',
   'pins',
   'certificate',
+  'phone',
   'status',
   'top',
   'upstreams',

@@ -14,6 +14,7 @@ import { listsCommand } from './lists.js';
 import { logCommand } from './log.js';
 import { metricsCommand } from './metrics.js';
 import { ntaCommand } from './nta.js';
+import { phoneCommand } from './phone.js';
 import { pinsCommand } from './pins.js';
 import { portalCommand } from './portal.js';
 import { probeCommand } from './probe.js';
@@ -34,6 +35,7 @@ export const tools: Readonly<Record<ToolName, Command>> = {
   probe: probeCommand,
   pins: pinsCommand,
   certificate: certificateCommand,
+  phone: phoneCommand,
   status: statusCommand,
   top: topCommand,
   upstreams: upstreamsCommand,

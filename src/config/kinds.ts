@@ -313,6 +313,13 @@ export const pin = text(
   value => `sha256/${value}`,
 );
 
+/** A short text that is sent as it is, printable ASCII. */
+export const identity = text(
+  'a text such as resolver-1, 1 to 64 printable ASCII characters',
+  input => (/^[\x20-\x7e]{1,64}$/.test(input) ? input : undefined),
+  same,
+);
+
 const MOST_RECORD_CHARACTERS = 4096;
 
 /** A record in presentation form. The plan reads it. */

@@ -12,6 +12,7 @@ import {
   httpUrl,
   httpsPlace,
   hardwareAddress,
+  identity,
   label,
   listSource,
   nftName,
@@ -502,6 +503,11 @@ export const schema = {
     unlimited: list(network, [], 1024, 'Networks whose clients `access.rate_limit` does not concern.', {
       example: LOOPBACK,
     }),
+    nsid: optional(
+      identity,
+      'What clients that ask for it (NSID, RFC 5001) are told about which server this is, where several have one address. Left out: nothing.',
+      { example: 'resolver-1' },
+    ),
   }),
   special_names: group('Special-use names (RFC 6761), which are answered here and never looked up.', {
     forward: list(

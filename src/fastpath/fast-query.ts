@@ -159,8 +159,8 @@ function optionsAreIndifferent(message: Buffer, start: number, end: number, stre
   while (at < end) {
     if (at + 4 > end) return false;
     const code = u16At(message, at);
-    // The reply to a client with a cookie has a cookie.
-    if (code === OPTION.REPORT || code === OPTION.COOKIE) return false;
+    // The reply to a client with a cookie has a cookie, and one to a client that asks for an identity may have that.
+    if (code === OPTION.REPORT || code === OPTION.COOKIE || code === OPTION.NSID) return false;
     if (stream && (code === OPTION.TCP_KEEPALIVE || code === OPTION.PADDING)) return false;
     at += 4 + u16At(message, at + 2);
   }

@@ -28,6 +28,8 @@ export interface ReplyParts {
   readonly streamIdleMs: (transport: Exclude<Transport, 'udp' | 'https'>) => number;
   /** The COOKIE option for a client that sent one (RFC 7873 §5.2); left out: there are no cookies. */
   readonly cookieFor?: (client: Client, option: Buffer) => Buffer;
+  /** What clients that ask for it are told about which server this is (RFC 5001); left out: nothing. */
+  readonly identity?: Buffer | undefined;
 }
 
 /** A reply to a query. */
@@ -74,7 +76,7 @@ export const emptyReply = (parts: ReplyParts, replyTo: ReplyTo, client: Client):
   headerOnlyReply(replyTo, RCODE.NOERROR, [], shapeFor(parts, replyTo, client));
 
 function shapeFor(
-  { streamIdleMs, cookieFor }: ReplyParts,
+  { streamIdleMs, cookieFor, identity }: ReplyParts,
   replyTo: ReplyTo,
   client: Client,
   outcome?: Outcome,
@@ -93,6 +95,9 @@ function shapeFor(
   // HTTP has its own ways to say so.
   if (hasOptions && isStream && transport !== 'https' && findOption(opt, OPTION.TCP_KEEPALIVE) !== undefined)
     options.push(keepaliveOption(streamIdleMs(transport)));
+  // RFC 5001 §2.2: only for clients that sent it.
+  if (identity !== undefined && hasOptions && findOption(opt, OPTION.NSID) !== undefined)
+    options.push({ code: OPTION.NSID, data: identity });
   if (outcome !== undefined && hasOptions && isLoopback(client.address) && findOption(opt, OPTION.REPORT) !== undefined)
     options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
   return {

@@ -1,16 +1,16 @@
 // The HTTP server: metrics for Prometheus, health for supervisors, and a status page for people.
 
 import { readFile } from 'node:fs/promises';
-import { createServer, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 
 import type { Clock, Log } from '../base/ports.js';
 import { isSystemError, wordsFor } from '../base/system-error.js';
 import type { MonoMs } from '../base/time.js';
 import type { ExpositionForm } from './exposition.js';
-import { HttpConnection, type HttpReply, plainText } from './http-connection.js';
+import { type HttpReply, plainText } from './http-connection.js';
 import type { HttpRequest } from './http-head.js';
-import { HttpPlaces } from './http-places.js';
+import { COMMON_FIELDS, type HttpListener, openHttp } from './http-server.js';
 import { formFor, type Metrics } from './metrics.js';
 
 /** The parts that are served. */
@@ -31,12 +31,6 @@ export interface HttpParts {
   readonly log: Log;
 }
 
-/** The open server. */
-export interface HttpListener {
-  readonly port: number;
-  close(): void;
-}
-
 /**
  * Listens for HTTP.
  * @param at `fd`: a socket that is bound there, and is closed with the server @throws the system's error if the address
@@ -46,51 +40,21 @@ export async function listenHttp(
   at: { readonly address: string; readonly port: number; readonly fd?: number },
   parts: HttpParts,
 ): Promise<HttpListener> {
-  const { clock, metrics, log } = parts;
+  const { clock, metrics, log, maxConnections } = parts;
   const site = new Site(parts);
-  const places = new HttpPlaces(clock, parts.maxConnections, () => metrics.httpDropped());
-  const connections = new Set<HttpConnection>();
-  const connectionParts = {
-    ...{ clock, fields: HEADERS },
-    answer: async (request: HttpRequest) => site.answer(request),
-  };
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
-    const { remoteAddress: address } = socket;
-    const open = (): HttpConnection => {
-      const connection = new HttpConnection(socket, connectionParts);
-      connections.add(connection);
-      socket.once('close', () => connections.delete(connection));
-      return connection;
-    };
-    // It closed already, or there is no place.
-    if (address === undefined || !places.take(address, open)) socket.destroy();
+  return openHttp(at, {
+    ...{ clock, maxConnections, fields: HEADERS },
+    answer: async request => site.answer(request),
+    dropped: () => metrics.httpDropped(),
+    failed: message => log.warn({}, `metrics.listen: ${message}`),
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(at.fd === undefined ? { port: at.port, host: at.address } : { fd: at.fd }, () => {
-      server.off('error', reject);
-      // For example EMFILE while accepting: that connection is lost, the server stays.
-      server.on('error', ({ message }) => log.warn({}, `metrics.listen: ${message}`));
-      resolve();
-    });
-  });
-  const bound = server.address();
-  return {
-    port: bound !== null && typeof bound === 'object' ? bound.port : at.port,
-    close() {
-      server.close();
-      for (const each of connections) each.destroy();
-    },
-  };
 }
 
 /** The page loads and runs only its own files, and no other page may show it in a frame. */
 const HEADERS = {
-  'cache-control': 'no-store',
+  ...COMMON_FIELDS,
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
 } as const;
 
 /** The page's files, by path; no other file is ever read. */

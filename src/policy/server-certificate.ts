@@ -61,7 +61,7 @@ export const isInForce = (facts: CertificateFacts, nowMs: number): boolean =>
   ['valid', 'ends_soon'].includes(validityOf(facts, nowMs));
 
 /** The name under which a listener is announced: the first one that is no wildcard. */
-export const announcedName = ({ names }: CertificateFacts): string | undefined =>
+export const announcedName = ({ names }: Pick<CertificateFacts, 'names'>): string | undefined =>
   names.find(name => !name.startsWith('*.'));
 
 /** Whether a certificate is for an IP address, as verified discovery needs (RFC 9462 §4.2). */
@@ -76,4 +76,20 @@ export function subjectsWords({ names, addresses }: Pick<CertificateFacts, 'name
   const all = [...names, ...addresses];
   if (all.length === 0) return 'no name at all';
   return all.slice(0, MOST_SHOWN).join(', ') + (all.length > MOST_SHOWN ? ' and others' : '');
+}
+
+/** `2026-03-01`; the time of the day matters to nobody. */
+export const dayText = (ms: number): string =>
+  Number.isNaN(ms) ? 'an unknown day' : new Date(ms).toISOString().slice(0, 10);
+
+/** What is wrong with its dates, in words that follow "the certificate". */
+export function datesWords(facts: CertificateFacts, nowMs: number): string {
+  switch (validityOf(facts, nowMs)) {
+    case 'expired':
+      return `has expired on ${dayText(facts.endsMs)}`;
+    case 'early':
+      return `is not valid before ${dayText(facts.startsMs)}`;
+    default:
+      return `ends on ${dayText(facts.endsMs)}, and was not renewed so far`;
+  }
 }

@@ -10,6 +10,8 @@ import { type FileWatch, watchFiles } from '../os/file-watch.js';
 import {
   type CertificateFacts,
   certificateFacts,
+  datesWords,
+  dayText,
   isInForce,
   subjectsWords,
   validityOf,
@@ -237,17 +239,3 @@ const hasSameFiles = (a: CertificatePair, b: CertificatePair): boolean =>
 
 const keptWords = ({ options }: ListenerPair, problem: string): string =>
   `the new ${options.certificate} is not used, and the one before is in force: ${problem}`;
-
-/** `2026-03-01`; the time of the day matters to nobody. */
-const dayText = (ms: number): string => (Number.isNaN(ms) ? 'an unknown day' : new Date(ms).toISOString().slice(0, 10));
-
-function datesWords(facts: CertificateFacts, nowMs: number): string {
-  switch (validityOf(facts, nowMs)) {
-    case 'expired':
-      return `has expired on ${dayText(facts.endsMs)}`;
-    case 'early':
-      return `is not valid before ${dayText(facts.startsMs)}`;
-    default:
-      return `ends on ${dayText(facts.endsMs)}, and was not renewed so far`;
-  }
-}

@@ -42,6 +42,7 @@ export class Clients implements Live {
     'access.unlimited',
     'access.require_cookie',
     'access.proxy_protocol',
+    'access.nsid',
   ];
   readonly options = Clients.options;
   /** The networks of the options, for front threads. */
@@ -63,6 +64,8 @@ export class Clients implements Live {
   private proxies: Matcher;
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
+  /** What they are told about which server this is; undefined: nothing. */
+  identity: Buffer | undefined;
   private group: ClassOf;
   private groupOfPlace: PlaceClasses | undefined;
   /** The addresses of devices of groups, as networks. */
@@ -80,6 +83,7 @@ export class Clients implements Live {
   ) {
     const { groups } = plan.lists;
     this.maxWaiting = plan.perClient;
+    this.identity = plan.identity;
     this.configured = plan.allow;
     this.groups = groups;
     this.networks = {
@@ -221,7 +225,17 @@ export class Clients implements Live {
     this.share();
   }
 
-  prepare({ allow, allowsLocal, snoop, unlimited, proving, perClient, rateLimit, announcing }: Plan): Prepared {
+  prepare({
+    allow,
+    allowsLocal,
+    snoop,
+    unlimited,
+    proving,
+    perClient,
+    rateLimit,
+    announcing,
+    identity,
+  }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
     const nextProxies = networkMatcher(announcing);
     return ready(() => {
@@ -230,6 +244,7 @@ export class Clients implements Live {
       this.networks = { ...this.networks, unlimited, proving };
       this.limit.set(rateLimit);
       this.maxWaiting = perClient;
+      this.identity = identity;
       this.followers.own.follow(allowsLocal);
       this.admit(allow);
     });

@@ -163,6 +163,9 @@ const entranceOf = (
       return core.clients.maxWaiting;
     },
     streamIdleMs,
+    get identity() {
+      return core.clients.identity;
+    },
     get noted() {
       return logging.noted;
     },

@@ -68,8 +68,8 @@ export class OwnNetworks {
   }
 }
 
-/** Undefined: the system does not tell. */
-function ownNetworks(): readonly Network[] | undefined {
+/** The networks of our own interfaces now. Undefined: the system does not tell. */
+export function ownNetworks(): readonly Network[] | undefined {
   try {
     const all = Object.values(networkInterfaces()).flatMap(each => each ?? []);
     // A network once, whatever addresses the machine has in it.

@@ -208,6 +208,8 @@ export interface Plan {
   readonly announcing: readonly Network[];
   /** The most queries of one client that may wait for an answer; 0: no limit. */
   readonly perClient: number;
+  /** What clients that ask for it are told about which server this is (RFC 5001); undefined: nothing. */
+  readonly identity: Buffer | undefined;
   readonly listeners: ListenersPlan;
   readonly cacheBytes: number;
   readonly stateDirectory: string;
@@ -254,14 +256,14 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     lists: listsPlan(config),
     local,
     firewallSets: config.firewall_sets.map(firewallSet),
-    allow: config.access.allow.filter(each => each !== 'local'),
-    allowsLocal: config.access.allow.includes('local'),
+    ...accessPlan(config),
     snoop: config.access.snoop,
     rateLimit: rateOf(config.access),
     unlimited: config.access.unlimited,
     proving: config.access.require_cookie,
     announcing: config.access.proxy_protocol,
     perClient: config.access.per_client,
+    identity: config.access.nsid === undefined ? undefined : Buffer.from(config.access.nsid),
     listeners: listenersPlan(config, certificate, forHttps),
     snapshot: {
       ...{ isOn: config.cache.persist, everyMs: config.cache.save_every },
@@ -305,6 +307,12 @@ export const addressesPlan = (config: Config): AddressesPlan => ({
   io: config.front.io,
   metrics: config.metrics.listen === 'off' ? undefined : config.metrics.listen,
   metricsHosts: config.metrics.hosts,
+});
+
+/** Who may ask. No file has to be read for it. */
+export const accessPlan = ({ access: { allow } }: Config): Pick<Plan, 'allow' | 'allowsLocal'> => ({
+  allow: allow.filter(each => each !== 'local'),
+  allowsLocal: allow.includes('local'),
 });
 
 /** The options that a reload to `next` would change. */

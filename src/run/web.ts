@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 import type { Clock, Log } from '../base/ports.js';
 import type { History } from '../observe/history.js';
-import type { HttpListener, HttpParts } from '../observe/http.js';
+import type { HttpParts } from '../observe/http.js';
+import type { HttpListener } from '../observe/http-server.js';
 import { isAnyAddress } from '../base/address.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened, withScope } from '../os/listen-address.js';

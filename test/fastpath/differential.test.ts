@@ -93,6 +93,7 @@ const made = (packets: PacketCache) => {
       maxInflight: 10,
       maxPerClient: 0,
       streamIdleMs: () => 10_000,
+      identity: Buffer.from('resolver-1'),
       observer,
       clock: fakeClock(),
       ageNow: () => ageSec(nowSec),

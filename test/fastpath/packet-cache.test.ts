@@ -64,7 +64,7 @@ await t.test('ordinary queries are taken, special ones are not', t => {
     { edns: false },
     { dnssec: true },
     { flags: FLAG.RD | FLAG.CD | FLAG.AD },
-    { options: [{ code: OPTION.NSID, data: Buffer.alloc(0) }] },
+    { options: [{ code: OPTION.CLIENT_SUBNET, data: Buffer.from('00011800c00002', 'hex') }] },
   ]) {
     t.ok(read(queryMessage('www.example', options)), JSON.stringify(options));
   }
@@ -73,6 +73,8 @@ await t.test('ordinary queries are taken, special ones are not', t => {
   t.notOk(read(report));
   const cookie = queryMessage('www.example', { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8) }] });
   t.notOk(read(cookie), 'its reply has a cookie for this client');
+  const nsid = queryMessage('www.example', { options: [{ code: OPTION.NSID, data: Buffer.alloc(0) }] });
+  t.notOk(read(nsid), 'its reply may say which server this is');
   t.ok(read(keepalive), 'means nothing over UDP');
   t.notOk(read(keepalive, true));
   t.notOk(read(queryMessage('www.example', { flags: 0 })), 'RD=0');

@@ -39,6 +39,7 @@ listen: ["127.0.0.1:${port}"]
 special_names: { forward: [test] }
 listen_tls: { addresses: ["127.0.0.1:${tlsPort}"], certificate: ${on.certFile}, key: ${on.keyFile} }
 metrics: { listen: off }
+access: { nsid: resolver-1 }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }] }
 `);
 on.onEnd(async () => void (await daemon.stop()));
@@ -68,6 +69,13 @@ await t.test('kdig, over UDP, TCP and TLS', { skip: missing('kdig') }, async t =
     (await run('kdig', '@127.0.0.1', '-p', String(at), ...args)).out;
   t.match(await kdig(port, 'www.example'), /status: NOERROR[\s\S]*192\.0\.2\.80/);
   t.match(await kdig(port, '+tcp', '+keepopen', 'www.example', 'alias.example'), /192\.0\.2\.80[\s\S]*CNAME/);
+  const IDENTITY = /NSID:[^\n]*resolver-1/;
+  const plain = await kdig(port, 'www.example');
+  t.match(plain, /ANSWER SECTION/);
+  t.notMatch(plain, IDENTITY, 'a client that does not ask is not told which server this is');
+  for (const more of [[], ['+tcp'], ['+norec'], ['nobody.example']])
+    t.match(await kdig(port, '+nsid', 'www.example', ...more), IDENTITY, more.join(' '));
+  t.match(await kdig(port, '+nsid', '-c', 'CH', '-t', 'TXT', 'id.server'), /status: REFUSED/);
   const tls = await kdig(tlsPort, '+tls', `+tls-ca=${on.caFile}`, '+tls-hostname=dns.test', '+padding', 'www.example');
   t.match(tls, /TLS session \(TLS1\.3\)[\s\S]*192\.0\.2\.80[\s\S]*Received 468 B/, 'padded to 468 octets');
 });

@@ -1,7 +1,8 @@
 // Options about answers and who gets them: cache, access.
 
+import { OPTION } from '../../../src/wire/edns.js';
 import { FLAG } from '../../../src/wire/header.js';
-import { ask } from '../../fixtures/client.js';
+import { ask, type AskOptions } from '../../fixtures/client.js';
 import { binaryHeader, lineHeader } from '../../fixtures/proxy-header.js';
 import type { Rig } from '../../fixtures/rig.js';
 import type { Row, Scene } from './row.js';
@@ -168,6 +169,22 @@ export const ANSWERS: readonly Row[] = [
           before: ['NOERROR 192.0.2.1', 'silence', 'silence', 'silence'],
           after: ['silence', 'NOERROR 192.0.2.1', 'NOERROR 192.0.2.1', 'silence'],
         },
+      }),
+  },
+  {
+    title: 'access.nsid',
+    options: ['access.nsid'],
+    scene: async rig =>
+      Promise.resolve({
+        before: { access: { nsid: 'one' } },
+        after: { access: { nsid: 'two' } },
+        facts: async () => {
+          const options = [{ code: OPTION.NSID, data: Buffer.alloc(0) }];
+          const told = async (more: AskOptions): Promise<string | undefined> =>
+            (await ask(rig.at, 'canary.example', more)).text.option(OPTION.NSID)?.toString();
+          return [await told({ options }), await told({ options, tcp: true }), await told({})];
+        },
+        expected: { before: ['one', 'one', undefined], after: ['two', 'two', undefined] },
       }),
   },
 ];
