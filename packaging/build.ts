@@ -1,0 +1,72 @@
+// `npm run package`: for each kind of processor an archive and a Debian package, with Node.js in them, and lists of their
+// contents. The same commit, built with the same Node.js, gives the same octets.
+//
+//   npm run package                          all of them, into packages/
+//   npm run package -- x64                   for one kind of processor
+//   npm run package -- x64 --tree DIRECTORY  only the files, into DIRECTORY
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { version } from '../src/version.js';
+import { gzip, tar } from './archive.js';
+import { debianPackage, DEBIAN_NAMES } from './deb.js';
+import { writeEntries } from './entries.js';
+import { ARCHITECTURES, type Architecture, runtimeFor } from './runtime.js';
+import { sbom } from './sbom.js';
+import { treeWith } from './tree.js';
+
+const OUT = 'packages';
+
+/** The time of all files, seconds since 1970: that of the last commit. */
+function timeOfSource(): number {
+  const given = process.env['SOURCE_DATE_EPOCH'];
+  const text = given ?? execFileSync('git', ['log', '-1', '--format=%ct'], { encoding: 'utf8' });
+  if (!/^\d+\s*$/.test(text)) throw new Error(`SOURCE_DATE_EPOCH is not a number of seconds: ${text}`);
+  return Number(text);
+}
+
+/** A kind of processor by any of its names. Containers name them as Debian does. */
+function architectureOf(name: string): Architecture {
+  const found = ARCHITECTURES.find(each => each === name || DEBIAN_NAMES[each] === name);
+  if (found === undefined) throw new Error(`there is no package for ${name}, only for ${ARCHITECTURES.join(' and ')}`);
+  return found;
+}
+
+function buildFor(architecture: Architecture, time: number): void {
+  const runtime = runtimeFor(architecture);
+  const tree = treeWith(runtime);
+  const name = `dotstub-${version}-linux-${architecture}`;
+  const write = (path: string, octets: Buffer | string): void => {
+    writeFileSync(join(OUT, path), octets);
+    console.log(`${OUT}/${path}`);
+  };
+  write(`${name}.tar.gz`, gzip(tar(tree, `${name}/`, time)));
+  write(`dotstub_${version}_${DEBIAN_NAMES[architecture]}.deb`, debianPackage({ architecture, version, time, tree }));
+  write(`${name}.cdx.json`, sbom(runtime.packages));
+}
+
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { tree: { type: 'string' } } });
+const wanted = positionals.length === 0 ? ARCHITECTURES : positionals.map(architectureOf);
+if (values.tree === undefined) {
+  rmSync(OUT, { recursive: true, force: true });
+  mkdirSync(OUT);
+  const time = timeOfSource();
+  for (const each of wanted) buildFor(each, time);
+  const sums = readdirSync(OUT)
+    .toSorted()
+    .map(
+      path =>
+        `${createHash('sha256')
+          .update(readFileSync(join(OUT, path)))
+          .digest('hex')}  ${path}\n`,
+    );
+  writeFileSync(join(OUT, 'SHA256SUMS'), sums.join(''));
+} else {
+  const [architecture, ...others] = wanted;
+  if (architecture === undefined || others.length > 0) throw new Error('--tree takes one kind of processor');
+  writeEntries(values.tree, treeWith(runtimeFor(architecture)));
+}
