@@ -3,6 +3,7 @@
 //
 //   npm run package                          all of them, into packages/
 //   npm run package -- x64                   for one kind of processor
+//   npm run package -- --out DIRECTORY       into DIRECTORY, which is emptied
 //   npm run package -- x64 --tree DIRECTORY  only the files, into DIRECTORY
 
 import { execFileSync } from 'node:child_process';
@@ -19,8 +20,6 @@ import { ARCHITECTURES, type Architecture, runtimeFor } from './runtime.js';
 import { sbom } from './sbom.js';
 import { treeWith } from './tree.js';
 
-const OUT = 'packages';
-
 /** The time of all files, seconds since 1970: that of the last commit. */
 function timeOfSource(): number {
   const given = process.env['SOURCE_DATE_EPOCH'];
@@ -36,35 +35,39 @@ function architectureOf(name: string): Architecture {
   return found;
 }
 
-function buildFor(architecture: Architecture, time: number): void {
+function buildFor(architecture: Architecture, time: number, out: string): void {
   const runtime = runtimeFor(architecture);
   const tree = treeWith(runtime);
   const name = `dotstub-${version}-linux-${architecture}`;
   const write = (path: string, octets: Buffer | string): void => {
-    writeFileSync(join(OUT, path), octets);
-    console.log(`${OUT}/${path}`);
+    writeFileSync(join(out, path), octets);
+    console.log(join(out, path));
   };
   write(`${name}.tar.gz`, gzip(tar(tree, `${name}/`, time)));
   write(`dotstub_${version}_${DEBIAN_NAMES[architecture]}.deb`, debianPackage({ architecture, version, time, tree }));
   write(`${name}.cdx.json`, sbom(runtime.packages));
 }
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { tree: { type: 'string' } } });
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { out: { type: 'string', default: 'packages' }, tree: { type: 'string' } },
+});
 const wanted = positionals.length === 0 ? ARCHITECTURES : positionals.map(architectureOf);
+const { out } = values;
 if (values.tree === undefined) {
-  rmSync(OUT, { recursive: true, force: true });
-  mkdirSync(OUT);
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out);
   const time = timeOfSource();
-  for (const each of wanted) buildFor(each, time);
-  const sums = readdirSync(OUT)
+  for (const each of wanted) buildFor(each, time, out);
+  const sums = readdirSync(out)
     .toSorted()
     .map(
       path =>
         `${createHash('sha256')
-          .update(readFileSync(join(OUT, path)))
+          .update(readFileSync(join(out, path)))
           .digest('hex')}  ${path}\n`,
     );
-  writeFileSync(join(OUT, 'SHA256SUMS'), sums.join(''));
+  writeFileSync(join(out, 'SHA256SUMS'), sums.join(''));
 } else {
   const [architecture, ...others] = wanted;
   if (architecture === undefined || others.length > 0) throw new Error('--tree takes one kind of processor');

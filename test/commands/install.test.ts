@@ -180,6 +180,34 @@ await t.test('uninstalled on another network: the resolvers that DHCP names ther
   t.notOk(existsSync(join(root, 'etc/dotstub/resolv.conf.before')));
 });
 
+await t.test('units of a Debian package stay, and only its own program leaves them alone', async t => {
+  const [, files] = SYSTEMS['dhclient'] ?? ['file', {}];
+  const packaged = '/usr/lib/systemd/system/dotstub.service';
+  const { root, tree } = rootOf(t, {
+    ...files,
+    [packaged]: `[Service]\nExecStart=${AS_STARTED.join(' ')} run --config /etc/dotstub/dotstub.yaml\n`,
+    '/etc/systemd/system/sockets.target.wants/dotstub.socket': '',
+  });
+  const before = readTree(root);
+  const steps = installSteps(systemOf(tree), { dns: true });
+  t.notMatch(JSON.stringify(steps), /"path":"\/etc\/systemd\/system\//, 'nothing hides them');
+  const commands = (of: readonly Step[]): string[] =>
+    of.flatMap(step => (step.does === 'run' ? step.command.slice(0, 2).join(' ') : []));
+  t.same(commands(steps), ['systemctl daemon-reload', 'systemctl enable', 'systemctl restart']);
+  const enabling = steps.find(step => step.does === 'run' && step.command[1] === 'enable');
+  t.notOk(enabling !== undefined && 'undo' in enabling, 'dpkg has enabled it: a failure later leaves it so');
+  const others = installSteps({ ...systemOf(tree), program: ['/usr/local/bin/node', '/opt/cli.js'] }, { dns: true });
+  t.match(JSON.stringify(others), '"path":"/etc/systemd/system/dotstub.service"');
+
+  await takeAll(t, root, onFiles(steps));
+  const undoing = uninstallSteps(tree, { ...UNDOING, keepService: true });
+  t.same(commands(undoing), [], '--keep-service: it runs on');
+  t.same(commands(uninstallSteps(tree, UNDOING)), ['systemctl disable'], 'without: it is stopped');
+  await takeAll(t, root, onFiles(undoing));
+  t.same(withoutOurs(readTree(root)), withoutOurs(before));
+  t.same(uninstallSteps(tree, { ...UNDOING, keepService: true }), []);
+});
+
 await t.test('a resolv.conf that somebody else has written since stays', async t => {
   const [, files] = SYSTEMS['dhclient'] ?? ['file', {}];
   const { root, tree } = rootOf(t, files);
