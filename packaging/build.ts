@@ -3,7 +3,7 @@
 //
 //   npm run package                          all of them, into packages/
 //   npm run package -- x64                   for one kind of processor
-//   npm run package -- --out DIRECTORY       into DIRECTORY, which is emptied
+//   npm run package -- --out DIRECTORY       into DIRECTORY
 //   npm run package -- x64 --tree DIRECTORY  only the files, into DIRECTORY
 
 import { execFileSync } from 'node:child_process';
@@ -48,6 +48,8 @@ function buildFor(architecture: Architecture, time: number, out: string): void {
   write(`${name}.cdx.json`, sbom(runtime.packages));
 }
 
+const sha256 = (octets: Buffer): string => createHash('sha256').update(octets).digest('hex');
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: { out: { type: 'string', default: 'packages' }, tree: { type: 'string' } },
@@ -55,18 +57,16 @@ const { positionals, values } = parseArgs({
 const wanted = positionals.length === 0 ? ARCHITECTURES : positionals.map(architectureOf);
 const { out } = values;
 if (values.tree === undefined) {
-  rmSync(out, { recursive: true, force: true });
-  mkdirSync(out);
+  mkdirSync(out, { recursive: true });
+  // Packages of before, of any version.
+  for (const path of readdirSync(out))
+    if (/^(?:dotstub[-_].*\.(?:tar\.gz|deb|cdx\.json)|SHA256SUMS)$/.test(path)) rmSync(join(out, path));
   const time = timeOfSource();
   for (const each of wanted) buildFor(each, time, out);
   const sums = readdirSync(out)
+    .filter(path => path.startsWith('dotstub'))
     .toSorted()
-    .map(
-      path =>
-        `${createHash('sha256')
-          .update(readFileSync(join(out, path)))
-          .digest('hex')}  ${path}\n`,
-    );
+    .map(path => `${sha256(readFileSync(join(out, path)))}  ${path}\n`);
   writeFileSync(join(out, 'SHA256SUMS'), sums.join(''));
 } else {
   const [architecture, ...others] = wanted;

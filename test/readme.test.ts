@@ -151,9 +151,6 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ['docker build -t registry.example/dotstub:0.1.0 .', { not: DOCKER }],
   ['docker push registry.example/dotstub:0.1.0', { not: DOCKER }],
   ["kubectl -n kube-system get service kube-dns -o jsonpath='{.spec.clusterIP}'", { not: CLUSTER }],
-  ['sudo apt install nodejs npm', { not: PACKAGES }],
-  ['sudo dnf install nodejs npm', { not: PACKAGES }],
-  ['sudo pacman -S nodejs-lts-krypton npm', { not: PACKAGES }],
   ['apk add nodejs npm', { not: PACKAGES }],
   ['curl -fO https://nodejs.org/dist/latest-v24.x/SHASUMS256.txt', { not: NODEJS_ORG }],
   [

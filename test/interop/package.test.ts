@@ -27,10 +27,12 @@ const directory = temporaryDirectory();
 t.teardown(() => directory.remove());
 const at = (...path: string[]): string => join(directory.path, ...path);
 
-/** Builds what is for this machine. The daemon has been built before. @returns the problem, if npm cannot fetch Node.js */
+/** Makes the packages of this machine's kind of what `npm run build` has made. @returns the problem, if npm cannot fetch Node.js */
 function build(out: string): string | undefined {
   const { status, stderr } = spawnSync(process.execPath, ['--import=tsx', 'packaging/build.ts', 'x64', '--out', out], {
     encoding: 'utf8',
+    // Of a copy without its history, too.
+    env: { ...process.env, SOURCE_DATE_EPOCH: '1795982536' },
   });
   if (status === 0) return undefined;
   if (/npm (?:error|ERR!) (?:code |network)?(?:ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED)/.test(stderr))
@@ -202,7 +204,7 @@ for (const suite of ['bookworm', 'trixie'])
       const made = join(trees ?? '', suite);
       const problem = debian(suite, made);
       if (problem !== undefined) {
-        t.comment(problem);
+        t.skip(problem);
         return;
       }
       const tree = at(suite);
