@@ -40,7 +40,7 @@ function tarHeader(path: string, type: string, mode: number, size: number, secon
   header.write(`${octal(mode, 7)}\0${octal(0, 7)}\0${octal(0, 7)}\0`, 100, 'latin1');
   header.write(`${octal(size, 11)}\0${octal(seconds, 11)}\0`, 124, 'latin1');
   header.write(' '.repeat(8), CHECKSUM_AT, 'latin1');
-  header.write(`${type}`, 156, 'latin1');
+  header.write(type, 156, 'latin1');
   header.write('ustar\x0000root', 257, 'latin1');
   header.write('root', 297, 'latin1');
   header.write(path.slice(0, Math.max(0, from - 1)), 345, 'latin1');

@@ -54,7 +54,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: { out: { type: 'string', default: 'packages' }, tree: { type: 'string' } },
 });
-const wanted = positionals.length === 0 ? ARCHITECTURES : positionals.map(architectureOf);
+const wanted: readonly Architecture[] = positionals.length === 0 ? ARCHITECTURES : positionals.map(architectureOf);
 const { out } = values;
 if (values.tree === undefined) {
   mkdirSync(out, { recursive: true });

@@ -4,8 +4,8 @@
 // PACKAGE_TREES names a directory of yours, in which debootstrap makes the trees; the next run finds them there.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import t from 'tap';
 
@@ -189,60 +189,54 @@ await t.test('lintian has nothing to say', { skip: noTrees || missing('lintian')
 function debian(suite: string, tree: string): string | undefined {
   if (existsSync(`${tree}.ready`)) return undefined;
   rmSync(tree, { recursive: true, force: true });
+  mkdirSync(dirname(tree), { recursive: true });
   const { status, stdout } = spawnSync('debootstrap', ['--variant=minbase', suite, tree], { encoding: 'utf8' });
   if (status !== 0) return `debootstrap: ${stdout.trim().split('\n').at(-1) ?? ''}`;
   writeFileSync(`${tree}.ready`, '');
   return undefined;
 }
 
-for (const suite of ['bookworm', 'trixie'])
-  await t.test(
-    `${suite}: installed without a network, removed, and purged without a trace`,
-    { skip: noTrees },
-    async t => {
-      mkdirSync(trees ?? '', { recursive: true });
-      const made = join(trees ?? '', suite);
-      const problem = debian(suite, made);
-      if (problem !== undefined) {
-        t.skip(problem);
-        return;
-      }
-      const tree = at(suite);
-      cpSync(made, tree, { recursive: true, verbatimSymlinks: true });
-      // Nothing of it is mounted.
-      t.teardown(() => rmSync(tree, { recursive: true }));
-      cpSync(at('packages', DEB), join(tree, 'dotstub.deb'));
-      const run = (command: string): string => {
-        const { stdout, stderr, status } = spawnSync(
-          'unshare',
-          ['--net', 'env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'chroot', tree, 'sh', '-c', command],
-          { encoding: 'utf8' },
-        );
-        if (status !== 0) throw new Error(`${command}: ${stdout}${stderr}`);
-        return stdout;
-      };
-      const traces = `find / -xdev -path /proc -prune -o -print | grep -v '^/var/\\(cache\\|lib\\|log\\)/\\(apt\\|dpkg\\|debconf\\)' | sort`;
-      const before = run(traces);
-      const enabled = '/etc/systemd/system/sockets.target.wants/dotstub.socket';
-      t.match(run('apt-get install -qq --no-install-recommends /dotstub.deb 2>&1'), 'Setting up dotstub');
-      t.equal(run('dotstub --version'), `${version}\n`);
-      t.match(run('dotstub check-config /etc/dotstub/dotstub.yaml'), /laptop/);
-      t.equal(run('dpkg --verify dotstub'), '');
-      t.match(run(`readlink ${enabled}`), /\/lib\/systemd\/system\/dotstub\.socket/, 'starts with the system');
-      t.notMatch(run('dotstub install --dry-run'), '/etc/systemd/system/', 'its units stay');
+for (const suite of ['bookworm', 'trixie']) {
+  const made = join(trees ?? '', suite);
+  const skipped = noTrees || (debian(suite, made) ?? false);
+  await t.test(`${suite}: installed without a network, removed, and purged`, { skip: skipped }, async t => {
+    const tree = at(suite);
+    // With its devices.
+    execFileSync('cp', ['-a', made, tree]);
+    // Nothing of it is mounted.
+    t.teardown(() => rmSync(tree, { recursive: true }));
+    copyFileSync(at('packages', DEB), join(tree, 'dotstub.deb'));
+    const run = (command: string): string => {
+      const { stdout, stderr, status } = spawnSync(
+        'unshare',
+        ['--net', 'env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'chroot', tree, 'sh', '-c', command],
+        { encoding: 'utf8' },
+      );
+      if (status !== 0) throw new Error(`${command}: ${stdout}${stderr}`);
+      return stdout;
+    };
+    const traces = `find / -xdev -path /proc -prune -o -print | grep -v '^/var/\\(cache\\|lib\\|log\\)/\\(apt\\|dpkg\\|debconf\\)' | sort`;
+    const before = run(traces);
+    const enabled = '/etc/systemd/system/sockets.target.wants/dotstub.socket';
+    t.match(run('apt-get install -qq --no-install-recommends /dotstub.deb 2>&1'), 'Setting up dotstub');
+    t.equal(run('dotstub --version'), `${version}\n`);
+    t.match(run('dotstub check-config /etc/dotstub/dotstub.yaml'), /laptop/);
+    t.equal(run('dpkg --verify dotstub'), '');
+    t.match(run(`readlink ${enabled}`), /\/lib\/systemd\/system\/dotstub\.socket/, 'starts with the system');
+    t.notMatch(run('dotstub install --dry-run'), '/etc/systemd/system/', 'its units stay');
 
-      // An administrator's choices outlive an update and a removal.
-      run(`rm ${enabled} && echo '# mine' >>/etc/dotstub/dotstub.yaml && dpkg --install /dotstub.deb 2>&1`);
-      t.match(run(`cat /etc/dotstub/dotstub.yaml; [ -e ${enabled} ] || echo disabled`), /# mine\n[^]*disabled/);
+    // An administrator's choices outlive an update and a removal.
+    run(`rm ${enabled} && echo '# mine' >>/etc/dotstub/dotstub.yaml && dpkg --install /dotstub.deb 2>&1`);
+    t.match(run(`cat /etc/dotstub/dotstub.yaml; [ -e ${enabled} ] || echo disabled`), /# mine\n[^]*disabled/);
 
-      // It is the resolver of the system, and is removed.
-      const resolvConf = run('cat /etc/resolv.conf');
-      run(`mkdir -p /etc/dotstub && cp /etc/resolv.conf /etc/dotstub/resolv.conf.before &&
+    // It is the resolver of the system, and is removed.
+    const resolvConf = run('cat /etc/resolv.conf');
+    run(`mkdir -p /etc/dotstub && cp /etc/resolv.conf /etc/dotstub/resolv.conf.before &&
       printf '# Written by "dotstub install"\\nnameserver 127.0.0.1\\n' >/etc/resolv.conf`);
-      run('dpkg --remove dotstub 2>&1');
-      t.equal(run('cat /etc/resolv.conf'), resolvConf, 'programs ask whom they asked before');
-      t.match(run('cat /etc/dotstub/dotstub.yaml'), '# mine');
-      run('apt-get purge -qq dotstub 2>&1');
-      t.equal(run(traces), before);
-    },
-  );
+    run('dpkg --remove dotstub 2>&1');
+    t.equal(run('cat /etc/resolv.conf'), resolvConf, 'programs ask whom they asked before');
+    t.match(run('cat /etc/dotstub/dotstub.yaml'), '# mine');
+    run('apt-get purge -qq dotstub 2>&1');
+    t.equal(run(traces), before);
+  });
+}
