@@ -49,9 +49,9 @@ function tarHeader(path: string, type: string, mode: number, size: number, secon
   return header;
 }
 
-/** Compressed, without a time, a name, or the kind of system that did it. Level 9 takes twice the time for 0.3 % less. */
-export function gzip(octets: Buffer): Buffer {
-  const compressed = gzipSync(octets, { level: 6 });
+/** Compressed, without a time, a name, or the kind of system that did it. Level 9 takes twice the time for 0.3 % less of a program. */
+export function gzip(octets: Buffer, level = 6): Buffer {
+  const compressed = gzipSync(octets, { level });
   compressed[GZIP_SYSTEM_AT] = GZIP_UNKNOWN_SYSTEM;
   return compressed;
 }

@@ -65,7 +65,7 @@ function filesOf({ tree, version, time }: DebianPackage): Entry[] {
       file(`usr/lib/systemd/system/${name}`, unitFor(readFileSync(`systemd/${name}`, 'utf8'), PROGRAM)),
     ),
     file(INSTALLED_CONFIG.slice(1), FIRST_CONFIG),
-    file(`usr/${DOCUMENTS}/changelog.gz`, gzip(Buffer.from(changes))),
+    file(`usr/${DOCUMENTS}/changelog.gz`, gzip(Buffer.from(changes), 9)),
     file('usr/share/lintian/overrides/dotstub', readFileSync('packaging/debian/lintian-overrides')),
   ];
 }
@@ -73,7 +73,7 @@ function filesOf({ tree, version, time }: DebianPackage): Entry[] {
 /** A file of the tree, where and as Debian's policy wants it. */
 function inPlaceOfDebian(entry: Entry): Entry {
   const { path, octets } = entry;
-  if (path.startsWith('share/man/')) return { ...entry, path: `${path}.gz`, octets: gzip(octets) };
+  if (path.startsWith('share/man/')) return { ...entry, path: `${path}.gz`, octets: gzip(octets, 9) };
   if (path === `${DOCUMENTS}/LICENSE`)
     return file(
       `${DOCUMENTS}/copyright`,

@@ -1,6 +1,6 @@
 // `dotstub install` and `dotstub uninstall`: make dotstub the system's resolver, and undo that.
 
-import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,8 +15,8 @@ import { print, printProblem } from './print.js';
 import { managerOf, type Tree } from './resolv-conf.js';
 import { type Step, stepText } from './steps.js';
 
-/** This program, as the service starts it. */
-const PROGRAM = [process.execPath, fileURLToPath(new URL('cli.js', import.meta.url))];
+/** This program, as the service starts it. Without /proc, Node.js knows itself by the path that it was started with. */
+const PROGRAM = [realpathSync(process.execPath), fileURLToPath(new URL('cli.js', import.meta.url))];
 
 const OPTIONS = `Options:
   --dry-run     say what would be done, and do nothing
