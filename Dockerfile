@@ -1,34 +1,52 @@
-# The image runs the daemon as an ordinary user on port 5300. It needs no capability and no writable file system. There is
-# no image of dotstub to pull: build it from a clone, with a tag of a registry of your own if others are to pull it.
+# The image runs the daemon as an ordinary user on port 5300. It needs no capability and no writable file system. It holds
+# what the archive for Linux holds (packaging/), the C library, and nothing else: no shell, no other program. There is no
+# image of dotstub to pull: build it from a clone, with a tag of a registry of your own if others are to pull it.
 #
 #   docker build -t registry.example/dotstub:0.1.0 --label org.opencontainers.image.revision="$(git rev-parse HEAD)" .
 #   docker push registry.example/dotstub:0.1.0
 #
-# BASE has Node.js and npm. Node.js 24 gets fixes until April 2028.
+# BASE has Node.js and npm to build with, and the C and C++ libraries of Debian. The image has a Node.js of its own, that of
+# packaging/runtime. For another kind of processor: --platform linux/arm64. No program of it is run while building.
 ARG BASE=node:24-bookworm-slim
+# Where the libraries are from, if not from BASE.
+ARG LIBRARIES=${BASE}
 
-FROM ${BASE} AS build
+FROM --platform=$BUILDPLATFORM ${BASE} AS build
 WORKDIR /build
 COPY package.json package-lock.json tsconfig.json bundle.js ./
 RUN npm ci --ignore-scripts
+COPY README.md CHANGELOG.md SECURITY.md LICENSE ./
 COPY src ./src
-# The bundle holds all packages but koffi, which has native code, and which some processors have to do without.
-RUN npm run build && npm ci --omit=dev --ignore-scripts
+COPY packaging ./packaging
+COPY config ./config
+COPY deploy ./deploy
+COPY docs ./docs
+COPY man ./man
+COPY systemd ./systemd
+ARG TARGETARCH=amd64
+RUN npm run --silent package -- ${TARGETARCH} --tree /tree && mkdir /empty
 
-FROM ${BASE}
+FROM ${LIBRARIES} AS libraries
+
+FROM scratch
 LABEL org.opencontainers.image.title="dotstub" \
       org.opencontainers.image.description="A DNS-over-TLS stub resolver daemon: Private DNS for laptops, routers and containers" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.source="https://github.com/dotstub/dotstub" \
       org.opencontainers.image.documentation="https://github.com/dotstub/dotstub#readme"
-WORKDIR /opt/dotstub
-COPY package.json LICENSE ./
-COPY --from=build /build/node_modules ./node_modules
-COPY --from=build /build/dist ./dist
+COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /usr/lib/*-linux-gnu/libc.so.6 /usr/lib/*-linux-gnu/libdl.so.2 \
+     /usr/lib/*-linux-gnu/libm.so.6 /usr/lib/*-linux-gnu/libpthread.so.0 /usr/lib/*-linux-gnu/libgcc_s.so.1 \
+     /usr/lib/*-linux-gnu/libstdc++.so.6 /lib/
+# The place of the loader on x64.
+COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /lib64/
+COPY --from=build /tree/lib/dotstub /opt/dotstub
+COPY --from=build /tree/share/doc/dotstub/LICENSE /tree/share/doc/dotstub/LICENCES.txt /opt/dotstub/
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
 # For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
-RUN install -d -o 65532 -g 65532 /run/dotstub /var/lib/dotstub
+COPY --from=build --chown=65532:65532 /empty /run/dotstub
+COPY --from=build --chown=65532:65532 /empty /var/lib/dotstub
+ENV PATH=/opt/dotstub
 # A numeric user, so that Kubernetes can check that it is not root.
 USER 65532:65532
 EXPOSE 5300/udp 5300/tcp 9153/tcp

@@ -62,7 +62,8 @@ copyFileSync('src/page/index.html', 'dist/page/index.html');
 // The licences of the packages must accompany their code.
 const packages = new Set(
   [...Object.keys(metafile.inputs), ...Object.keys(page.metafile.inputs)].flatMap(
-    path => path.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/) ?? [],
+    // The innermost, which may be in the folder of another package.
+    path => path.match(/^.*\bnode_modules\/(?:@[^/]+\/)?[^/]+/) ?? [],
   ),
 );
 const licences = [...packages].sort().map(path => {

@@ -12,7 +12,7 @@ if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
   void import('./main.js');
 } else {
   console.error(
-    `dotstub needs Node.js ${NEEDED.join('.')} or newer, and ${process.execPath} is ${process.versions.node}. README.md says under "Node.js" how each system gets one.`,
+    `dotstub needs Node.js ${NEEDED.join('.')} or newer, and ${process.execPath} is ${process.versions.node}. docs/install.md says how each system gets one.`,
   );
   process.exitCode = 1;
 }

@@ -42,7 +42,7 @@ await t.test('every failure has words, and an RCODE that says it failed', t => {
 });
 
 /** All that people read. */
-const SPELT = ['src', 'test', 'bench', 'systemd', 'deploy'];
+const SPELT = ['src', 'test', 'bench', 'systemd', 'deploy', 'packaging'];
 const DOCUMENTS = [...FOR_USERS, 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'ARCHITECTURE.md'];
 
 await t.test('"cannot" has one spelling', t => {

@@ -37,6 +37,7 @@ const ROOT = 'changes the system: takes root, and a systemd that runs';
 const DOCKER = 'takes Docker, and images from a registry';
 const CLUSTER = 'takes a cluster';
 const PACKAGES = 'installs packages of a distribution';
+const BUILDS = 'test/interop/package.test.ts builds and runs the packages';
 const LAN = 'looks at the network that the reader is in';
 const NODEJS_ORG = 'fetches from nodejs.org';
 const OF_CI = '.ci/run runs it';
@@ -61,6 +62,15 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
 
   // The package.
   ['npm install && npm pack', { run: 'npm pack', says: new RegExp(`dotstub-${version}\\.tgz`) }],
+  ['npm install && npm run package', { not: BUILDS }],
+  ['sudo apt install ./packages/dotstub_0.1.0_amd64.deb', { not: PACKAGES }],
+  ['sudo tar -xzf packages/dotstub-0.1.0-linux-x64.tar.gz -C /opt', { not: BUILDS }],
+  ['sudo ln -s /opt/dotstub-0.1.0-linux-x64/bin/dotstub /usr/local/bin/dotstub', { not: BUILDS }],
+  ['npm run package -- arm64', { not: BUILDS }],
+  ['docker build --platform linux/arm64', { not: DOCKER }],
+  ['sudo apt purge dotstub', { not: PACKAGES }],
+  ['sudo apt remove dotstub', { not: PACKAGES }],
+  ['sudo dotstub install --dry-run', { not: 'dotstub install --dry-run is run' }],
   ['sudo npm install -g ./dotstub-0.1.0.tgz', { says: /added \d+ packages/ }],
   ['dotstub --version', { says: new RegExp(`^${version.replaceAll('.', '\\.')}\\b|\\b${version}`) }],
   ['dotstub run dns.quad9.net', { until: 'listening on 127.0.0.1:5300' }],
@@ -142,9 +152,6 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
   ['docker build -t registry.example/dotstub:0.1.0 .', { not: DOCKER }],
   ['docker push registry.example/dotstub:0.1.0', { not: DOCKER }],
   ["kubectl -n kube-system get service kube-dns -o jsonpath='{.spec.clusterIP}'", { not: CLUSTER }],
-  ['sudo apt install nodejs npm', { not: PACKAGES }],
-  ['sudo dnf install nodejs npm', { not: PACKAGES }],
-  ['sudo pacman -S nodejs-lts-krypton npm', { not: PACKAGES }],
   ['apk add nodejs npm', { not: PACKAGES }],
   ['curl -fO https://nodejs.org/dist/latest-v24.x/SHASUMS256.txt', { not: NODEJS_ORG }],
   [

@@ -1,6 +1,6 @@
 // `dotstub install` and `dotstub uninstall`: make dotstub the system's resolver, and undo that.
 
-import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,10 +10,13 @@ import { readSurroundings } from '../os/surroundings.js';
 import { parseArguments } from './arguments.js';
 import { CarryingOut } from './carry-out.js';
 import { type Command, UsageError } from './command.js';
-import { installSteps, type System, uninstallSteps } from './installation.js';
+import { hasPackagedUnits, installSteps, type System, uninstallSteps } from './installation.js';
 import { print, printProblem } from './print.js';
 import { managerOf, type Tree } from './resolv-conf.js';
 import { type Step, stepText } from './steps.js';
+
+/** This program, as the service starts it. Without /proc, Node.js knows itself by the path that it was started with. */
+const PROGRAM = [realpathSync(process.execPath), fileURLToPath(new URL('cli.js', import.meta.url))];
 
 const OPTIONS = `Options:
   --dry-run     say what would be done, and do nothing
@@ -28,8 +31,8 @@ export const installCommand: Command = {
   details: `Puts units for systemd and a first /etc/dotstub/dotstub.yaml in place, and starts the service. Then it asks for a name through
 it, says by which way the answer came, and points the system at it: through systemd-resolved, resolvconf, openresolv,
 connman or NetworkManager where one of them is in charge, else in /etc/resolv.conf, which DHCP clients (dhclient, dhcpcd)
-leave alone from then on. If any of this fails, all is as it was before. An existing configuration stays as it is.
-"dotstub uninstall" takes it all back.
+leave alone from then on. If any of this fails, all is as it was before. An existing configuration stays as it is, and so
+do the units of a Debian package. "dotstub uninstall" takes it all back.
 
   --no-dns      start the service, and leave the system's resolver as it is
   --direct      write /etc/resolv.conf also where systemd-resolved is in charge. It sends names with a search domain of the
@@ -49,13 +52,12 @@ ${OPTIONS}`,
     );
     if (flag('no-dns') && flag('direct')) throw new UsageError('--no-dns and --direct exclude each other');
     const root = value('root');
-    const program = [process.execPath, fileURLToPath(new URL('cli.js', import.meta.url))];
-    const hidden = root === undefined ? program.find(path => /^\/(home|root|run\/user)\//.test(path)) : undefined;
+    const hidden = root === undefined ? PROGRAM.find(path => /^\/(home|root|run\/user)\//.test(path)) : undefined;
     if (hidden !== undefined)
       throw new UsageError(
         `the service may not look into home directories, and ${hidden} is in one: install Node.js and dotstub for the whole system (npm install -g)`,
       );
-    const steps = installSteps(systemAt(root, program), { dns: !flag('no-dns'), direct: flag('direct') });
+    const steps = installSteps(systemAt(root), { dns: !flag('no-dns'), direct: flag('direct') });
     if (flag('dry-run')) return show(steps);
     mayChange(root);
     const carrying = new CarryingOut(root, print);
@@ -92,18 +94,31 @@ function stopAsked(): () => string | undefined {
 
 export const uninstallCommand: Command = {
   name: 'uninstall',
-  usage: 'uninstall [--dry-run] [--root DIR]',
+  usage: 'uninstall [--dry-run] [--keep-service] [--root DIR]',
   summary: 'undo what "dotstub install" has done',
   details: `The system's resolver is what it was before, the service is gone. /etc/dotstub/dotstub.yaml and /var/lib/dotstub stay.
+What came with a Debian package stays, too: "apt remove dotstub" removes it.
 
+  --keep-service  leave the service as it is: only the system does not use it as its resolver any more
 ${OPTIONS}`,
   async run(args) {
-    const { value, flag } = parseArguments(args, { 'dry-run': { type: 'boolean' }, root: { type: 'string' } }, 0);
+    const { value, flag } = parseArguments(
+      args,
+      { 'dry-run': { type: 'boolean' }, 'keep-service': { type: 'boolean' }, root: { type: 'string' } },
+      0,
+    );
     const root = value('root');
-    const steps = uninstallSteps(treeAt(root), root === undefined);
+    const tree = treeAt(root);
+    const keepService = flag('keep-service');
+    const steps = uninstallSteps(tree, { running: root === undefined, program: PROGRAM, keepService });
     if (flag('dry-run')) return show(steps);
     mayChange(root);
-    if (steps.length === 0) print('Nothing of dotstub is installed here.');
+    if (steps.length === 0)
+      print(
+        keepService || hasPackagedUnits(tree, PROGRAM)
+          ? 'The system does not use dotstub as its resolver.'
+          : 'Nothing of dotstub is installed here.',
+      );
     const carrying = new CarryingOut(root, print);
     let failed = 0;
     // One that fails must not keep the others from being taken.
@@ -137,14 +152,14 @@ function mayChange(root: string | undefined): void {
     );
 }
 
-function systemAt(root: string | undefined, program: readonly string[]): System {
+function systemAt(root: string | undefined): System {
   const tree = treeAt(root);
   const running = root === undefined;
   return {
     tree,
     manager: managerOf(tree, running),
     running,
-    program,
+    program: PROGRAM,
     packaged: path => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'),
   };
 }

@@ -21,7 +21,12 @@ export interface Wishes {
 }
 
 const UNITS = '/etc/systemd/system';
-const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket', 'dotstub-https.socket'];
+/** Where a package of the distribution has its units. */
+const PACKAGED_SERVICE = '/usr/lib/systemd/system/dotstub.service';
+/** What systemd makes when the service is enabled. */
+const ENABLED = `${UNITS}/sockets.target.wants/dotstub.socket`;
+/** The units, which are in systemd/ here. */
+export const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket', 'dotstub-https.socket'] as const;
 const STARTED = ['dotstub.socket', 'dotstub.service'];
 
 /** What is written there, unless there is one. */
@@ -36,18 +41,27 @@ export const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${
 preset: laptop
 `;
 
+/** A unit that starts a program: Node.js and its script. */
+export const unitFor = (text: string, program: readonly string[]): string =>
+  text.replaceAll('/usr/bin/env dotstub', program.join(' '));
+
+/** Whether the units are those of a package that this program came with: they are dpkg's then, and not ours. */
+export const hasPackagedUnits = (tree: Tree, program: readonly string[]): boolean =>
+  tree.text(PACKAGED_SERVICE)?.includes(`ExecStart=${program.join(' ')} `) === true;
+
 /** Installs and starts it, and makes the system use it. */
 export function installSteps(system: System, { dns, direct = false }: Wishes): Step[] {
-  const { running, program, packaged } = system;
+  const { running, program, packaged, tree } = system;
+  const units = hasPackagedUnits(tree, program) ? [] : UNIT_FILES;
   return [
     ...(dns ? givingWay(system) : []),
     ...(running ? [{ does: 'free', why: 'it has to be for dotstub' } as const] : []),
     { does: 'write', path: INSTALLED_CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
     { does: 'check', path: INSTALLED_CONFIG, why: 'the service would not start with errors in it' },
-    ...UNIT_FILES.map((name): Step => ({
+    ...units.map((name): Step => ({
       does: 'write',
       path: join(UNITS, name),
-      text: packaged(`systemd/${name}`).replaceAll('/usr/bin/env dotstub', program.join(' ')),
+      text: unitFor(packaged(`systemd/${name}`), program),
       why: 'what systemd has to know',
     })),
     ...starting(system),
@@ -62,15 +76,14 @@ export function installSteps(system: System, { dns, direct = false }: Wishes): S
   ];
 }
 
-function starting({ running, tree }: System): Step[] {
+function starting({ running, tree, program }: System): Step[] {
+  const was = tree.exists(hasPackagedUnits(tree, program) ? ENABLED : join(UNITS, 'dotstub.service'));
   const enable: Step = {
     does: 'run',
     command: ['systemctl', 'enable', ...STARTED],
     why: 'starts it with the system',
     // Where it was enabled before, it stays so.
-    ...(tree.exists(join(UNITS, 'dotstub.service'))
-      ? {}
-      : { undo: ['systemctl', 'disable', ...(running ? ['--now'] : []), ...STARTED] }),
+    ...(was ? {} : { undo: ['systemctl', 'disable', ...(running ? ['--now'] : []), ...STARTED] }),
   };
   if (!running) return [enable];
   return [
@@ -81,14 +94,25 @@ function starting({ running, tree }: System): Step[] {
       // One that runs already takes the new units over.
       command: ['systemctl', 'restart', ...STARTED],
       why: 'starts it now',
-      ...(tree.exists(join(UNITS, 'dotstub.service')) ? { undo: 'again' } : {}),
+      ...(was ? { undo: 'again' } : {}),
     },
   ];
 }
 
-/** Removes it; configuration and state stay. Empty: nothing of it is here. */
-export function uninstallSteps(tree: Tree, running: boolean): Step[] {
-  const units = [...UNIT_FILES].reverse().filter(name => tree.exists(join(UNITS, name)));
+/** What is taken back. */
+export interface Undoing {
+  readonly running: boolean;
+  /** The program as the service starts it. */
+  readonly program: readonly string[];
+  /** Whether the service stays, and only the resolver of the system is what it was before. */
+  readonly keepService?: boolean;
+}
+
+/** Removes it; configuration and state stay, and so do units of a package. Empty: nothing of it is here. */
+export function uninstallSteps(tree: Tree, { running, program, keepService = false }: Undoing): Step[] {
+  const written = keepService ? [] : [...UNIT_FILES].reverse().filter(name => tree.exists(join(UNITS, name)));
+  const isPackaged = !keepService && hasPackagedUnits(tree, program) && tree.exists(ENABLED);
+  const units = isPackaged ? [...UNIT_FILES].reverse() : written;
   const reload: Step = { does: 'run', command: ['systemctl', 'daemon-reload'], why: 'systemd reads it' };
   const stop: Step = {
     does: 'run',
@@ -98,8 +122,8 @@ export function uninstallSteps(tree: Tree, running: boolean): Step[] {
   return [
     ...pointingBack(tree, running),
     ...(units.length === 0 ? [] : [stop]),
-    ...units.map((name): Step => ({ does: 'remove', path: join(UNITS, name), why: 'systemd forgets it' })),
-    ...(running && units.length > 0 ? [reload] : []),
+    ...written.map((name): Step => ({ does: 'remove', path: join(UNITS, name), why: 'systemd forgets it' })),
+    ...(running && written.length > 0 ? [reload] : []),
     ...wayBack(tree, running),
   ];
 }

@@ -41,11 +41,14 @@ function rootOf(t: Pick<Test, 'teardown'>, files: Files): { readonly root: strin
   };
 }
 
+const AS_STARTED = ['/usr/bin/node', '/usr/lib/node_modules/dotstub/dist/cli.js'];
+const UNDOING = { running: true, program: AS_STARTED };
+
 const systemOf = (tree: Tree): System => ({
   tree,
   manager: managerOf(tree, true),
   running: true,
-  program: ['/usr/bin/node', '/usr/lib/node_modules/dotstub/dist/cli.js'],
+  program: AS_STARTED,
   packaged,
 });
 
@@ -78,9 +81,9 @@ await t.test('installed and uninstalled, every system is as it was', async t => 
     const before = readTree(root);
     await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true })));
     t.notSame(readTree(root), before, name);
-    await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+    await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
     t.same(withoutOurs(readTree(root)), withoutOurs(before), `${name}: uninstalled`);
-    t.same(uninstallSteps(tree, true), [], `${name}: a second time there is nothing to do`);
+    t.same(uninstallSteps(tree, UNDOING), [], `${name}: a second time there is nothing to do`);
   }
 });
 
@@ -93,7 +96,7 @@ await t.test('--direct: programs ask dotstub themselves where systemd-resolved w
   await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true, direct: true })));
   t.match(tree.text('/etc/resolv.conf'), '\nnameserver 127.0.0.1\n');
   t.match(tree.text('/etc/systemd/resolved.conf.d/dotstub.conf'), '\nDNS=127.0.0.1\n');
-  await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+  await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
   t.same(withoutOurs(readTree(root)), withoutOurs(before));
   t.match(await dotstub(['install', '--dry-run', '--no-dns', '--direct']), { code: 2, stderr: /exclude each other/ });
 });
@@ -163,7 +166,7 @@ await t.test('a link that is relative leads to the same file from where it is ke
   const { root, tree } = rootOf(t, files);
   await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true })));
   t.match(readFileSync(join(root, 'etc/dotstub/resolv.conf.before'), 'utf8'), 'nameserver 192.0.2.53');
-  await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+  await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
   t.equal(readlinkSync(join(root, 'etc/resolv.conf')), '../run/other/resolv.conf');
 });
 
@@ -172,9 +175,37 @@ await t.test('uninstalled on another network: the resolvers that DHCP names ther
   const { root, tree } = rootOf(t, files);
   await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true })));
   writeTree(root, { '/run/dotstub-network/resolv.conf': 'nameserver 198.51.100.1\n' });
-  await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+  await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
   t.equal(readFileSync(join(root, 'etc/resolv.conf'), 'utf8'), 'nameserver 198.51.100.1\n');
   t.notOk(existsSync(join(root, 'etc/dotstub/resolv.conf.before')));
+});
+
+await t.test('units of a Debian package stay, and only its own program leaves them alone', async t => {
+  const [, files] = SYSTEMS['dhclient'] ?? ['file', {}];
+  const packaged = '/usr/lib/systemd/system/dotstub.service';
+  const { root, tree } = rootOf(t, {
+    ...files,
+    [packaged]: `[Service]\nExecStart=${AS_STARTED.join(' ')} run --config /etc/dotstub/dotstub.yaml\n`,
+    '/etc/systemd/system/sockets.target.wants/dotstub.socket': '',
+  });
+  const before = readTree(root);
+  const steps = installSteps(systemOf(tree), { dns: true });
+  t.notMatch(JSON.stringify(steps), /"path":"\/etc\/systemd\/system\//, 'nothing hides them');
+  const commands = (of: readonly Step[]): string[] =>
+    of.flatMap(step => (step.does === 'run' ? step.command.slice(0, 2).join(' ') : []));
+  t.same(commands(steps), ['systemctl daemon-reload', 'systemctl enable', 'systemctl restart']);
+  const enabling = steps.find(step => step.does === 'run' && step.command[1] === 'enable');
+  t.notOk(enabling !== undefined && 'undo' in enabling, 'dpkg has enabled it: a failure later leaves it so');
+  const others = installSteps({ ...systemOf(tree), program: ['/usr/local/bin/node', '/opt/cli.js'] }, { dns: true });
+  t.match(JSON.stringify(others), '"path":"/etc/systemd/system/dotstub.service"');
+
+  await takeAll(t, root, onFiles(steps));
+  const undoing = uninstallSteps(tree, { ...UNDOING, keepService: true });
+  t.same(commands(undoing), [], '--keep-service: it runs on');
+  t.same(commands(uninstallSteps(tree, UNDOING)), ['systemctl disable'], 'without: it is stopped');
+  await takeAll(t, root, onFiles(undoing));
+  t.same(withoutOurs(readTree(root)), withoutOurs(before));
+  t.same(uninstallSteps(tree, { ...UNDOING, keepService: true }), []);
 });
 
 await t.test('a resolv.conf that somebody else has written since stays', async t => {
@@ -182,7 +213,7 @@ await t.test('a resolv.conf that somebody else has written since stays', async t
   const { root, tree } = rootOf(t, files);
   await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true })));
   writeFileSync(join(root, 'etc/resolv.conf'), '# Generated by a VPN\nnameserver 198.51.100.2\n');
-  await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+  await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
   t.match(readFileSync(join(root, 'etc/resolv.conf'), 'utf8'), 'VPN');
 });
 
@@ -233,7 +264,7 @@ await t.test('a copy that was left over is no way back', async t => {
   const { root, tree } = rootOf(t, { ...files, '/etc/dotstub/resolv.conf.before': 'nameserver 198.51.100.9\n' });
   const before = tree.text('/etc/resolv.conf');
   await takeAll(t, root, onFiles(installSteps(systemOf(tree), { dns: true })));
-  await takeAll(t, root, onFiles(uninstallSteps(tree, true)));
+  await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
   t.equal(tree.text('/etc/resolv.conf'), before);
 });
 
