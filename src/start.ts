@@ -65,24 +65,28 @@ function write(path: string, source: Buffer, code: Buffer): boolean {
   return isWritten === true;
 }
 
-const directory = __dirname;
-const file = join(directory, 'main.js');
-/** Beside the program; or where that is read-only, in the directory that systemd has made for the service. */
-const places = [directory, ...(process.env['STATE_DIRECTORY']?.split(':').slice(0, 1) ?? [])].map(each =>
-  join(each, 'main.compiled'),
-);
+/** Runs main.js. A function of its own: what it has read is not needed for longer. */
+function start(directory: string): void {
+  const file = join(directory, 'main.js');
+  // Beside the program; or where that is read-only, in the directory that systemd has made for the service.
+  const [state] = (process.env['STATE_DIRECTORY'] ?? '').split(':');
+  const places = [directory, ...(state === undefined || state === '' ? [] : [state])].map(each =>
+    join(each, 'main.compiled'),
+  );
+  const source = readFileSync(file);
+  const compiled = places.reduce<Buffer | undefined>((found, path) => found ?? read(path, source), undefined);
+  // esbuild writes ASCII, which is read fastest like this.
+  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source.toString('latin1')}\n})`;
+  const script = new Script(wrapped, { filename: file, ...(compiled === undefined ? {} : { cachedData: compiled }) });
+  const isKept = compiled !== undefined && script.cachedDataRejected !== true;
+  const keep = (): void => {
+    if (!isKept) places.some(path => write(path, source, script.createCachedData()));
+  };
+  const module = { exports: {} as Partial<Main> };
+  const run = script.runInThisContext() as Run;
+  run(module.exports, createRequire(file), module, file, directory);
+  // What it throws must end the process, as everywhere.
+  void module.exports.main?.(keep);
+}
 
-const source = readFileSync(file);
-const compiled = places.reduce<Buffer | undefined>((found, path) => found ?? read(path, source), undefined);
-// esbuild writes ASCII, which is read fastest like this.
-const wrapped = `(function (exports, require, module, __filename, __dirname) {${source.toString('latin1')}\n})`;
-const script = new Script(wrapped, { filename: file, ...(compiled === undefined ? {} : { cachedData: compiled }) });
-const isKept = compiled !== undefined && script.cachedDataRejected !== true;
-
-const module = { exports: {} as Partial<Main> };
-const run = script.runInThisContext() as Run;
-run(module.exports, createRequire(file), module, file, directory);
-// What it throws must end the process, as everywhere.
-void module.exports.main?.(() => {
-  if (!isKept) places.some(path => write(path, source, script.createCachedData()));
-});
+start(__dirname);
