@@ -27,6 +27,8 @@ COPY package.json LICENSE ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
+# A first start keeps what Node.js has compiled beside the program, for all later ones; there, nothing may be written.
+RUN timeout 5 node dist/cli.js run --config /etc/dotstub/dotstub.yaml || true
 # For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
 RUN install -d -o 65532 -g 65532 /run/dotstub /var/lib/dotstub
 # A numeric user, so that Kubernetes can check that it is not root.
