@@ -43,6 +43,8 @@ COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /lib64/
 COPY --from=build /tree/lib/dotstub /opt/dotstub
 COPY --from=build /tree/share/doc/dotstub/LICENSE /tree/share/doc/dotstub/LICENCES.txt /opt/dotstub/
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
+# A first start keeps what Node.js has compiled beside the program, for all later ones; there, nothing may be written.
+RUN timeout 5 node dist/cli.js run --config /etc/dotstub/dotstub.yaml || true
 # For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
 COPY --from=build --chown=65532:65532 /empty /run/dotstub
 COPY --from=build --chown=65532:65532 /empty /var/lib/dotstub

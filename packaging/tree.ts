@@ -44,7 +44,8 @@ export function treeWith({ files, loader, licences }: Runtime): Entry[] {
 
 /** A file of the build. Only the Node.js beside it runs its entry, whatever Node.js the system has. */
 function inPackage(entry: Entry): Entry[] {
-  if (entry.path === 'dist/LICENCES.txt') return [];
+  // The licences have their place, and what Node.js has compiled is of this machine.
+  if (['dist/LICENCES.txt', 'dist/main.compiled'].includes(entry.path)) return [];
   if (entry.path !== 'dist/cli.js') return [entry];
   return [file(entry.path, entry.octets.toString().replace(/^#!.*\n/, ''))];
 }

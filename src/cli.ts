@@ -9,7 +9,7 @@ const NEEDED = [20, 19] as const;
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
   // What it throws must end the process, as everywhere.
-  void import('./main.js');
+  void import('./start.js');
 } else {
   console.error(
     `dotstub needs Node.js ${NEEDED.join('.')} or newer, and ${process.execPath} is ${process.versions.node}. docs/install.md says how each system gets one.`,

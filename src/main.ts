@@ -1,7 +1,16 @@
-// The program behind its entry. Signals first: all else takes a third of a second to load, and is only then imported.
+// The program behind its entry. Signals first: all else takes longer to load, and is only then imported.
 
 import './commands/early-signals.js';
 
-const { program } = await import('./commands/program.js');
-// Timers and sockets that are still there have nothing left to do.
-process.exit(await program(process.argv.slice(2)));
+import { whenStarted } from './commands/started.js';
+
+/**
+ * Runs the program to its end.
+ * @param started called once when the daemon runs
+ */
+export async function main(started: () => void): Promise<void> {
+  whenStarted(started);
+  const { program } = await import('./commands/program.js');
+  // Timers and sockets that are still there have nothing left to do.
+  process.exit(await program(process.argv.slice(2)));
+}

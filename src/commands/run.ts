@@ -32,6 +32,7 @@ import { SELF_QUERY } from './alive.js';
 import { parseArguments } from './arguments.js';
 import { type Command, UsageError } from './command.js';
 import { takeSignals } from './early-signals.js';
+import { hasStarted } from './started.js';
 
 export const runCommand: Command = {
   name: 'run',
@@ -184,6 +185,8 @@ async function serve(
     });
     source.listening = () => daemon.overview().listening;
     tellAddresses(log, daemon);
+    // V8 keeps no code across different flags.
+    hasStarted();
     keepYoungSpaceSmall();
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
     const alive = supervise(log, daemon, manager);

@@ -48,6 +48,8 @@ export interface Libc {
   runWhenIdle(): void;
   /** Whether the kernel's clock is synchronised (adjtimex(2)); undefined: not known. */
   clockIsSet(): boolean | undefined;
+  /** Gives freed memory back to the kernel (malloc_trim(3)). Musl has no such function, and keeps little. */
+  trimMemory(): void;
 }
 
 /** Linux constants. They are the same on all machines that Node.js supports, except those that `loadLibc` refuses. */
@@ -158,6 +160,17 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     syscall: library.func('long syscall(long, int, void *, unsigned int, unsigned int)'),
   }) as const;
 
+/** The function for `trimMemory`. */
+function trimmer(library: { func(declaration: string): Native }): () => void {
+  let trim: Native;
+  try {
+    trim = library.func('int malloc_trim(size_t)');
+  } catch {
+    return () => undefined;
+  }
+  return () => void trim(0);
+}
+
 /** The calls that tell of interfaces and their changes. */
 function networkCalls(
   koffi: Koffi,
@@ -235,6 +248,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       native.close(fd);
       return sent;
     },
+    trimMemory: trimmer(library),
     clockIsSet() {
       // Modes 0 only reads. TIME_ERROR means not synchronised.
       const state = native.adjtimex(Buffer.alloc(TIMEX_BYTES));

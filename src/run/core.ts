@@ -19,6 +19,7 @@ import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
 import { Firewall } from './firewall.js';
+import { FreedMemory } from './freed-memory.js';
 import { HealthLog } from './health-log.js';
 import { LocalNames } from './local-names.js';
 import { Network } from './network.js';
@@ -78,6 +79,7 @@ export class Core {
     this.healthLog = new HealthLog(clock, log, () => later.overview().findings);
     this.recheck = new Recheck(clock, then => this.resolution.askRoot(then));
     this.libc = systemCallsFor(plan, log);
+    opened.add(new FreedMemory(clock, this.libc));
     const common = { ...given, ageNow: this.ageNow, observer: this.counted.observer, libc: this.libc };
     this.store = opened.add(stateStore(plan.stateDirectory, { clock, log }));
     const changed = (what: NetworkChange): void => {

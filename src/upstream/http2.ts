@@ -2,7 +2,7 @@
 // request is made before the server has proved its identity. Requests have the header fields that RFC 8484 §4.1 needs,
 // and none that tells clients apart: no cookies, no user agent, no language.
 
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import type { IncomingHttpHeaders, IncomingHttpStatusHeader, SecureClientSessionOptions, Settings } from 'node:http2';
 import { Duplex } from 'node:stream';
 
@@ -34,7 +34,10 @@ const OPTIONS: SecureClientSessionOptions & { readonly maxSessionInvalidFrames: 
   },
 };
 
-const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
+/** Error codes (RFC 9113 §7). Those of node:http2 would be read at the start, and that module with them. */
+const NO_ERROR = 0;
+const REFUSED_STREAM = 7;
+const CANCEL = 8;
 
 /** Makes the DialHttps port, over streams that `dial` opens. */
 export const http2Dialer =
@@ -122,9 +125,9 @@ class Http2Session implements HttpsSession {
     });
     http.on('goaway', (code: number) => {
       // With another code node:http2 ends the session.
-      if (!this.isOver && code === NGHTTP2_NO_ERROR) this.events.leaving();
+      if (!this.isOver && code === NO_ERROR) this.events.leaving();
     });
-    http.on('stream', (pushed: ClientHttp2Stream) => pushed.close(NGHTTP2_REFUSED_STREAM));
+    http.on('stream', (pushed: ClientHttp2Stream) => pushed.close(REFUSED_STREAM));
     http.on('error', (error: Error) => (this.error = error));
     http.on('close', () => {
       const { error } = this;
@@ -190,7 +193,7 @@ class Response {
     request.on('error', () => undefined);
     request.on('close', () => {
       this.finish(
-        request.rstCode === NGHTTP2_REFUSED_STREAM
+        request.rstCode === REFUSED_STREAM
           ? { at: 'unprocessed' }
           : { at: 'broken', detail: `the server ended the request (${codeName(request.rstCode)})` },
       );
@@ -199,7 +202,7 @@ class Response {
 
   cancel(): void {
     this.isOver = true;
-    this.request.close(NGHTTP2_CANCEL);
+    this.request.close(CANCEL);
   }
 
   private started(headers: IncomingHttpHeaders & IncomingHttpStatusHeader): void {
@@ -208,7 +211,7 @@ class Response {
     const { ':status': status = 0 } = headers;
     if (status < 200 || status > 299) {
       this.ended();
-      this.request.close(NGHTTP2_CANCEL);
+      this.request.close(CANCEL);
     } else if (Number(headers['content-length'] ?? 0) > MAX_MESSAGE_BYTES) this.tooLarge();
   }
 
@@ -220,7 +223,7 @@ class Response {
   }
 
   private tooLarge(): void {
-    this.request.close(NGHTTP2_CANCEL);
+    this.request.close(CANCEL);
     this.finish({ at: 'broken', detail: `the response is larger than ${MAX_MESSAGE_BYTES} octets` });
   }
 

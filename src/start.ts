@@ -1,0 +1,92 @@
+// Runs main.js, and keeps the code that V8 has compiled for it: compiling would be half of a start. That file is as
+// trusted as the program, so it is only read from, and written to, directories in which nobody else can write.
+
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { Script } from 'node:vm';
+
+/** The exports of main.js. */
+interface Main {
+  main(started: () => void): Promise<void>;
+}
+type Run = (exports: Partial<Main>, require: NodeJS.Require, module: object, file: string, directory: string) => void;
+
+const SUM_BYTES = 32;
+const OTHERS_WRITE = 0o022;
+/** Not a directory, no right, a full disk and the like: then the program compiles, as without the file. */
+const isSystemError = (error: unknown): boolean => error instanceof Error && 'code' in error;
+
+const sum = (source: Buffer, code: Buffer): Buffer =>
+  createHash('sha256').update(process.version).update(source).update(code).digest();
+
+/** Whether only root and this user can write there. */
+function isPrivate({ uid, mode }: { readonly uid: number; readonly mode: number }): boolean {
+  return (uid === 0 || uid === process.getuid?.()) && (mode & OTHERS_WRITE) === 0;
+}
+
+/** The value, or undefined where the system refuses. */
+function unlessRefused<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    if (isSystemError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Reads a file of ours. V8 would believe a damaged one, so it begins with a checksum. */
+function read(path: string, source: Buffer): Buffer | undefined {
+  return unlessRefused(() => {
+    if (!isPrivate(statSync(dirname(path)))) return undefined;
+    const fd = openSync(path, 'r');
+    try {
+      if (!isPrivate(fstatSync(fd))) return undefined;
+      const octets = readFileSync(fd);
+      const code = octets.subarray(SUM_BYTES);
+      return sum(source, code).equals(octets.subarray(0, SUM_BYTES)) ? code : undefined;
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+/** Writes the file as a whole or not at all. */
+function write(path: string, source: Buffer, code: Buffer): boolean {
+  const part = `${path}.${process.pid}`;
+  const isWritten = unlessRefused(() => {
+    if (!isPrivate(statSync(dirname(path)))) return false;
+    writeFileSync(part, Buffer.concat([sum(source, code), code]), { mode: 0o644, flag: 'wx' });
+    renameSync(part, path);
+    return true;
+  });
+  if (isWritten === undefined) unlessRefused(() => rmSync(part, { force: true }));
+  return isWritten === true;
+}
+
+/** Runs main.js. A function of its own: what it has read is not needed for longer. */
+function start(directory: string): void {
+  const file = join(directory, 'main.js');
+  // Beside the program; or where that is read-only, in the directory that systemd has made for the service.
+  const [state] = (process.env['STATE_DIRECTORY'] ?? '').split(':');
+  const places = [directory, ...(state === undefined || state === '' ? [] : [state])].map(each =>
+    join(each, 'main.compiled'),
+  );
+  const source = readFileSync(file);
+  const compiled = places.reduce<Buffer | undefined>((found, path) => found ?? read(path, source), undefined);
+  // esbuild writes ASCII, which is read fastest like this.
+  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source.toString('latin1')}\n})`;
+  const script = new Script(wrapped, { filename: file, ...(compiled === undefined ? {} : { cachedData: compiled }) });
+  const isKept = compiled !== undefined && script.cachedDataRejected !== true;
+  const keep = (): void => {
+    if (!isKept) places.some(path => write(path, source, script.createCachedData()));
+  };
+  const module = { exports: {} as Partial<Main> };
+  const run = script.runInThisContext() as Run;
+  run(module.exports, createRequire(file), module, file, directory);
+  // What it throws must end the process, as everywhere.
+  void module.exports.main?.(keep);
+}
+
+start(__dirname);

@@ -1,0 +1,89 @@
+// The compiled code that is kept between starts: where, and what is not believed.
+
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import { freePort } from './fixtures/free-port.js';
+import { startDotstub, temporaryDirectory } from './fixtures/program.js';
+
+const ROOT = new URL('..', import.meta.url).pathname;
+
+/** A copy of the program, which has not been started yet. */
+function installation(t: Test) {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const dist = join(directory.path, 'dist');
+  for (const name of ['dist', 'package.json'])
+    cpSync(join(ROOT, name), join(directory.path, name), { recursive: true });
+  const compiled = join(dist, 'main.compiled');
+  rmSync(compiled, { force: true });
+  const state = join(directory.path, 'state');
+  mkdirSync(state, 0o700);
+  /** Starts it once, and returns what it said. */
+  const start = async (env: Readonly<Record<string, string>> = {}): Promise<string> => {
+    const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const running = await startDotstub(
+      `listen: ["127.0.0.1:${await freePort()}"]\nmetrics: { listen: off }\n`,
+      [],
+      [...['/usr/bin/env', '-u', 'STATE_DIRECTORY', ...settings, process.execPath], join(dist, 'cli.js')],
+    );
+    // It is written just after the line that the start waits for.
+    await sleep(1000);
+    const { code } = await running.stop();
+    t.equal(code, 0);
+    return running.log();
+  };
+  return { dist, compiled, state, inState: join(state, 'main.compiled'), start };
+}
+
+/** Whether two moments see the same file. */
+const written = (path: string): string => `${statSync(path).ino} ${statSync(path).mtimeMs}`;
+
+await t.test('the first start keeps what was compiled, and the next one uses it', async t => {
+  const { compiled, start } = installation(t);
+  await start();
+  t.ok(statSync(compiled).size > 100_000);
+  const before = written(compiled);
+  await start();
+  t.equal(written(compiled), before, 'V8 took it');
+});
+
+await t.test('a damaged file is not believed, but replaced', async t => {
+  const { compiled, start } = installation(t);
+  await start();
+  const good = readFileSync(compiled);
+  const bad = Buffer.from(good);
+  bad.fill(0x55, bad.length >> 1, (bad.length >> 1) + 1000);
+  for (const octets of [bad, good.subarray(0, 1000), Buffer.alloc(0)]) {
+    writeFileSync(compiled, octets);
+    const before = written(compiled);
+    await start();
+    t.not(written(compiled), before);
+    t.ok(statSync(compiled).size > 100_000);
+  }
+});
+
+await t.test('nothing is read or written where others can write', async t => {
+  const { dist, compiled, state, inState, start } = installation(t);
+  await start();
+  const before = written(compiled);
+  chmodSync(compiled, 0o666);
+  await start();
+  t.not(written(compiled), before, 'a file that others could have written is replaced');
+  t.equal(statSync(compiled).mode & 0o022, 0);
+
+  chmodSync(dist, 0o777);
+  const untouched = written(compiled);
+  await start({ STATE_DIRECTORY: state });
+  t.equal(written(compiled), untouched);
+  t.ok(existsSync(inState), 'the directory of the service is used instead');
+
+  chmodSync(state, 0o777);
+  const inOpen = written(inState);
+  chmodSync(inState, 0o666);
+  await start({ STATE_DIRECTORY: state });
+  t.equal(written(inState), inOpen, 'and without any such directory it starts all the same');
+});
