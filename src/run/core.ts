@@ -144,9 +144,7 @@ export class Core {
         plan,
       ),
     );
-    this.resolution.addJob(this.clients.job);
-    this.resolution.addJob(this.lists.job);
-    this.resolution.addJob(this.lists.timesJob);
+    for (const job of [this.clients.job, this.lists.job, this.lists.timesJob]) this.resolution.addJob(job);
   }
 
   /** The parts of it that a reload can change, in the order in which they commit. */
