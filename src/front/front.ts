@@ -46,8 +46,8 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
   readonly ageNow: () => AgeSec;
 }
 
-/** The front. An exception while a message or an answer is handled is a broken invariant, and is not caught here. */
-export interface Front {
+/** Where messages of clients enter. */
+export interface Entrance {
   /**
    * Handles one message.
    * @param message if it came over a stream, its memory may be used again afterwards
@@ -56,6 +56,10 @@ export interface Front {
    * @returns whether a reply will come later
    */
   handle(message: Buffer, client: Client, respond: Respond, missed?: boolean): boolean;
+}
+
+/** The front. An exception while a message or an answer is handled is a broken invariant, and is not caught here. */
+export interface Front extends Entrance {
   /** Queries that wait for an answer. */
   readonly inflight: number;
   /** Refuses all queries that would have to wait from now on. */

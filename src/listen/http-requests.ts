@@ -1,9 +1,9 @@
 // The requests of one connection for DNS over HTTPS (RFC 8484), whatever the version of HTTP: in which order they are
 // handled, how many at once, and what is owed to the client.
 
-import type { Observer } from '../base/observer.js';
+import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
-import type { Front } from '../front/front.js';
+import type { Entrance } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
 import type { OwnPlace } from '../base/address.js';
 import {
@@ -29,10 +29,10 @@ const MOST_QUEUED_BYTES = 1 << 17;
 
 /** What connections for HTTPS use. */
 export interface HttpParts {
-  readonly front: Front;
+  readonly front: Entrance;
   readonly turns: Turns;
   readonly limits: SessionLimits;
-  readonly observer: Observer;
+  readonly observer: StreamObserver;
   readonly clock: Clock;
   /** The path of queries. */
   readonly path: () => string;

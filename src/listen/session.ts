@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 
 import { putU16 } from '../base/octets.js';
-import type { Front } from '../front/front.js';
+import type { Entrance } from '../front/front.js';
 import { frameReader } from '../wire/frame.js';
 import type { Memory } from './memory.js';
 import type { Occupant, Place } from './sessions.js';
@@ -21,7 +21,7 @@ export interface SessionLimits {
 
 /** The parts that a session uses. */
 export interface SessionParts {
-  readonly front: Front;
+  readonly front: Entrance;
   readonly memory: Memory;
   readonly turns: Turns;
   readonly limits: SessionLimits;
@@ -67,7 +67,7 @@ export class ClientSession implements Occupant, Worker {
   /** @param place its place in the table of sessions, which closes it when it is idle for too long */
   constructor(
     private readonly socket: Socket,
-    private readonly client: Parameters<Front['handle']>[1],
+    private readonly client: Parameters<Entrance['handle']>[1],
     private readonly place: Place,
     private readonly parts: SessionParts,
   ) {

@@ -21,6 +21,8 @@ export class Turns {
   private readonly waiting = new Set<Worker>();
   /** Whether the next turn is scheduled. */
   private scheduled = false;
+  /** Whether nobody has a turn until further notice. */
+  private held = false;
 
   /** Counts work that was done. */
   spend(work: number): void {
@@ -31,7 +33,13 @@ export class Turns {
 
   /** Whether whoever is at work must stop. */
   get isOver(): boolean {
-    return this.left <= 0 || this.leftOfPiece <= 0;
+    return this.held || this.left <= 0 || this.leftOfPiece <= 0;
+  }
+
+  /** Gives nobody a turn as long as this is so: what they hand over is not taken at present. */
+  hold(held: boolean): void {
+    this.held = held;
+    if (!held && this.waiting.size > 0) this.schedule();
   }
 
   /** Begins a piece of work outside of `takeTurn`. */
@@ -50,7 +58,7 @@ export class Turns {
   }
 
   private schedule(): void {
-    if (this.scheduled) return;
+    if (this.scheduled || this.held) return;
     this.scheduled = true;
     setImmediate(this.next);
   }
@@ -61,7 +69,7 @@ export class Turns {
     this.left = WORK_PER_TURN;
     // Whoever is added meanwhile comes after the others.
     for (const worker of waiting) {
-      if (this.left <= 0) break;
+      if (this.left <= 0 || this.held) break;
       waiting.delete(worker);
       this.begin();
       try {

@@ -52,6 +52,16 @@ export class Admission {
     this.classOfPlace = this.networks.placeClasses();
   }
 
+  /** Whether clients of an address, 4 or 16 octets, may ask; with later changes. */
+  mayAsk(address: Buffer): boolean {
+    return this.networks.matcher()(address, 0, address.length === 4 ? 4 : 16);
+  }
+
+  /** Whether there are groups of clients now. */
+  get areGrouped(): boolean {
+    return this.networks.areGrouped;
+  }
+
   /**
    * Whether a COOKIE option proves its sender's address.
    * @param octets has the option's data

@@ -23,7 +23,9 @@ const MOST_AT_OURS = 15 * 64;
 const MOST_OF_GROUPS = 1472;
 const VERSION = 0;
 const COUNT = 1;
-const CONTROL_BYTES = 8;
+/** Whether there are groups, even without a network. */
+const GROUPED = 2;
+const CONTROL_BYTES = 12;
 /** An entry: length of the address, prefix, class (or one of those below), address, port. */
 const ENTRY_BYTES = 21;
 const PORT_AT = 19;
@@ -48,6 +50,8 @@ export interface Networks {
   readonly classes: readonly ClassNetwork[];
   /** The addresses of our own at which the clients of groups ask. */
   readonly atOurs: readonly ClassPlace[];
+  /** Whether there are groups, whose networks may not be known yet; left out: no. */
+  readonly areGrouped?: boolean;
 }
 
 /** A list of networks in shared memory. */
@@ -62,7 +66,7 @@ export class SharedNetworks {
   private classOfPlace: PlaceClasses | undefined;
 
   constructor(readonly memory: SharedArrayBuffer) {
-    this.control = new Int32Array(memory, 0, 2);
+    this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
     this.entries = Buffer.from(memory, CONTROL_BYTES);
   }
 
@@ -73,7 +77,7 @@ export class SharedNetworks {
   }
 
   /** Replaces them, for all readers. */
-  write({ allow, unlimited, proving, classes, atOurs }: Networks): void {
+  write({ allow, unlimited, proving, classes, atOurs, areGrouped = false }: Networks): void {
     // The version is odd while networks are being written.
     Atomics.add(this.control, VERSION, 1);
     const all = [
@@ -89,6 +93,7 @@ export class SharedNetworks {
       putU16(this.entries, (all.length + i) * ENTRY_BYTES + PORT_AT, each.port ?? 0);
     });
     this.control[COUNT] = all.length + places.length;
+    this.control[GROUPED] = areGrouped ? 1 : 0;
     Atomics.add(this.control, VERSION, 1);
   }
 
@@ -128,6 +133,11 @@ export class SharedNetworks {
   classes(): OctetClasses {
     this.look();
     return this.classOf;
+  }
+
+  /** Whether there are groups now. */
+  get areGrouped(): boolean {
+    return Atomics.load(this.control, GROUPED) !== 0;
   }
 
   /** The groups by addresses of our own; undefined: there are none. Call this again to see later changes. */

@@ -86,6 +86,7 @@ export class Clients implements Live {
       proving: plan.proving,
       classes: classNetworks(groups),
       atOurs: classPlaces(groups),
+      areGrouped: groups.length > 0,
     };
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks));
     this.limit = new RateLimit(RateLimit.memory(randomBytes(SIPHASH_KEY_BYTES)));
@@ -207,7 +208,7 @@ export class Clients implements Live {
   private classify(): void {
     // A device counts more than a network that is only its address.
     const classes = [...this.devices, ...classNetworks(this.groups)];
-    this.networks = { ...this.networks, classes, atOurs: classPlaces(this.groups) };
+    this.networks = { ...this.networks, classes, atOurs: classPlaces(this.groups), areGrouped: this.areGrouped };
     this.group = classMatcher(classes);
     this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
     this.share();
