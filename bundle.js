@@ -12,6 +12,7 @@ const { metafile } = await build({
     main: 'src/main.ts',
     worker: 'src/fastpath/worker.ts',
     'list-worker': 'src/run/list-worker.ts',
+    'session-worker': 'src/run/session-worker.ts',
     daemon: 'src/run/daemon.ts',
   },
   outdir: 'dist',
