@@ -56,6 +56,18 @@ export interface Entrance {
    * @returns whether a reply will come later
    */
   handle(message: Buffer, client: Client, respond: Respond, missed?: boolean): boolean;
+  /** Left out: messages are handled in this thread, during the call. */
+  readonly handOver?: MessageHandOver;
+}
+
+/** Messages on their way to the thread that handles them. It takes them in order. */
+export interface MessageHandOver {
+  /** The number of the message that was handed over last. */
+  readonly last: number;
+  /** Whether a message was taken: its reply is here, or it waits for an answer. */
+  isTaken(number: number): boolean;
+  /** Calls `then` once, soon after more was taken. */
+  whenTaken(then: () => void): void;
 }
 
 /** The front. An exception while a message or an answer is handled is a broken invariant, and is not caught here. */

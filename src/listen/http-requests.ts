@@ -20,6 +20,7 @@ import {
 import type { Place } from './sessions.js';
 import type { SessionLimits } from './session.js';
 import type { Turns, Worker } from './turns.js';
+import { Untaken } from './untaken.js';
 
 /** A request takes as long as some cached answers over UDP, because of HTTP. */
 const WORK_OF_REQUEST = 32;
@@ -76,6 +77,7 @@ export class ClientRequests implements Worker {
   private queuedBytes = 0;
   /** Those that wait for an answer, also if the client has cancelled them. */
   private inflight = 0;
+  private readonly untaken: Untaken;
   /** Octets of responses that were not read yet. */
   private owed = 0;
   /** The client that a proxy has named last. */
@@ -88,7 +90,9 @@ export class ClientRequests implements Worker {
     private readonly place: Place,
     private readonly parts: HttpParts,
     private readonly drained: () => void,
-  ) {}
+  ) {
+    this.untaken = new Untaken(parts, this);
+  }
 
   /** Octets of responses that the client has not read yet. */
   get owedBytes(): number {
@@ -139,7 +143,7 @@ export class ClientRequests implements Worker {
 
   takeTurn(): void {
     const { turns } = this.parts;
-    while (!turns.isOver && !this.isUnread) {
+    while (!turns.isOver && !this.isUnread && !this.untaken.isFull) {
       const next = this.queue.shift();
       if (next === undefined) break;
       this.queuedBytes -= next.message.length;
@@ -149,7 +153,7 @@ export class ClientRequests implements Worker {
     }
     // While the client has to read, it must also be read from: over HTTP/2 it says there that it has. `paid` goes on.
     if (this.queue.length === 0 || this.isUnread) this.drained();
-    else turns.add(this);
+    else if (!this.untaken.isFull) turns.add(this);
   }
 
   /** A response of so many octets is on its way. */
@@ -170,6 +174,7 @@ export class ClientRequests implements Worker {
     this.closed = true;
     this.queue.length = 0;
     this.queuedBytes = 0;
+    this.untaken.close();
     this.parts.turns.remove(this);
   }
 
@@ -186,6 +191,7 @@ export class ClientRequests implements Worker {
       else exchange.send(messageReply(Buffer.from(reply), isShared()));
     });
     if (waits) {
+      this.untaken.add();
       if (this.inflight++ === 0) this.place.waits();
       // TypeScript does not see that the function above may have been called.
     } else if ((at as string) === 'asking') exchange.send(NO_MESSAGE);

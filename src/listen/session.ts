@@ -10,6 +10,7 @@ import { frameReader } from '../wire/frame.js';
 import type { Memory } from './memory.js';
 import type { Occupant, Place } from './sessions.js';
 import type { Turns, Worker } from './turns.js';
+import { Untaken } from './untaken.js';
 
 /** Bounds of one session. */
 export interface SessionLimits {
@@ -46,8 +47,10 @@ const NOTHING: Rest = { piece: Buffer.alloc(0), from: 0, to: 0 };
 /** A session, from the moment when queries may arrive. */
 export class ClientSession implements Occupant, Worker {
   private readonly frames = frameReader();
-  /** Queries that wait for an answer. */
+  /** Queries that wait for an answer, */
   private inflight = 0;
+  /** and those of them that were handed over. */
+  private readonly untaken: Untaken;
   /** Messages that have come. */
   private messages = 0;
   /** The client sends no more. */
@@ -72,6 +75,7 @@ export class ClientSession implements Occupant, Worker {
     private readonly parts: SessionParts,
   ) {
     place.occupant = this;
+    this.untaken = new Untaken(parts, this);
     socket.on('data', (chunk: Buffer) => this.read(chunk));
     socket.on('end', () => {
       this.ended = true;
@@ -161,7 +165,8 @@ export class ClientSession implements Occupant, Worker {
   /** Whether nothing more may be handled until the client reads, or servers answer. */
   private isFull(): boolean {
     const { limits } = this.parts;
-    return this.inflight >= limits.inflightPerSession || this.owedBytes >= limits.unreadBytes;
+    const { inflightPerSession, unreadBytes } = limits;
+    return this.inflight >= inflightPerSession || this.owedBytes >= unreadBytes || this.untaken.isFull;
   }
 
   private readonly isEnough = (): boolean => this.parts.turns.isOver || this.isFull();
@@ -174,7 +179,9 @@ export class ClientSession implements Occupant, Worker {
       if (reply !== undefined) this.respond(reply);
       if (waits) this.answered();
     });
-    if (waits && this.inflight++ === 0) this.place.waits();
+    if (!waits) return;
+    this.untaken.add();
+    if (this.inflight++ === 0) this.place.waits();
   };
 
   /** A waiting query was answered. */
@@ -234,6 +241,7 @@ export class ClientSession implements Occupant, Worker {
 
   /** Gives memory back. What is being written gives its own back. */
   private forget(): void {
+    this.untaken.close();
     this.parts.turns.remove(this);
     this.forgetRest();
     if (this.replies !== undefined) this.parts.memory.give(this.replies);

@@ -21,8 +21,6 @@ export class Turns {
   private readonly waiting = new Set<Worker>();
   /** Whether the next turn is scheduled. */
   private scheduled = false;
-  /** Whether nobody has a turn until further notice. */
-  private held = false;
 
   /** Counts work that was done. */
   spend(work: number): void {
@@ -33,13 +31,7 @@ export class Turns {
 
   /** Whether whoever is at work must stop. */
   get isOver(): boolean {
-    return this.held || this.left <= 0 || this.leftOfPiece <= 0;
-  }
-
-  /** Gives nobody a turn as long as this is so: what they hand over is not taken at present. */
-  hold(held: boolean): void {
-    this.held = held;
-    if (!held && this.waiting.size > 0) this.schedule();
+    return this.left <= 0 || this.leftOfPiece <= 0;
   }
 
   /** Begins a piece of work outside of `takeTurn`. */
@@ -58,7 +50,7 @@ export class Turns {
   }
 
   private schedule(): void {
-    if (this.scheduled || this.held) return;
+    if (this.scheduled) return;
     this.scheduled = true;
     setImmediate(this.next);
   }
@@ -69,7 +61,7 @@ export class Turns {
     this.left = WORK_PER_TURN;
     // Whoever is added meanwhile comes after the others.
     for (const worker of waiting) {
-      if (this.left <= 0 || this.held) break;
+      if (this.left <= 0) break;
       waiting.delete(worker);
       this.begin();
       try {

@@ -4,15 +4,13 @@
 import { addressOctets } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { MonoMs } from '../base/time.js';
-import type { Entrance, Respond } from '../front/front.js';
+import type { Entrance, MessageHandOver, Respond } from '../front/front.js';
 import type { ReadyReplies } from '../front/ready-replies.js';
-import type { Turns } from '../listen/turns.js';
 import type { Client } from '../pipeline/query.js';
 import type { Admission } from '../policy/admission.js';
 import { flagsOf, rcodeOf } from '../wire/header.js';
 import { ignoredAs } from '../wire/query.js';
 import {
-  costOf,
   type HandedQuery,
   type HandedReply,
   Packing,
@@ -22,31 +20,28 @@ import {
   Unpacking,
 } from './session-messages.js';
 
-/** While more was handed over and not taken, no session has a turn. */
-const MOST_HANDED_BYTES = 1 << 16;
-
 /** The parts that it uses. */
 export interface SessionFrontParts {
   readonly admission: Admission;
   readonly ready: Pick<ReadyReplies, 'read' | 'find' | 'type' | 'negative'>;
   readonly counts: Readonly<Record<ThreadTransport, FrontCounts>>;
   readonly state: SessionState;
-  readonly turns: Turns;
   readonly monotonicMs: () => MonoMs;
   /** Seconds on a clock that all threads share. */
   readonly nowSec: () => number;
   /** Sends what was handed over in a turn. */
-  readonly send: (queries: Parcel<HandedQuery>) => void;
+  readonly send: (queries: Parcel<HandedQuery>, transfer: readonly ArrayBuffer[]) => void;
 }
 
 /** The front, as sessions in a thread of their own see it. */
-export class SessionFront implements Entrance {
+export class SessionFront implements Entrance, MessageHandOver {
+  readonly handOver: MessageHandOver = this;
   private readonly packing = new Packing<HandedQuery>();
   /** Those who wait for a reply of the main thread. */
   private readonly waiting = new Map<number, Respond>();
-  private lastId = 0;
-  /** Octets that were handed over, ever. */
-  private handed = 0;
+  last = 0;
+  /** Those who are told when more was taken. */
+  private awaiting: (() => void)[] = [];
 
   constructor(private readonly parts: SessionFrontParts) {}
 
@@ -59,7 +54,7 @@ export class SessionFront implements Entrance {
     }
     const octets = addressOctets(client.address);
     // One that cannot be read: the front decides.
-    if (octets === undefined) return this.handOver(message, client, respond, false);
+    if (octets === undefined) return this.hand(message, client, respond, false);
     admission.look();
     const isServed = admission.rule(octets, 0, octets.length === 4 ? 4 : 16, true, nowSec()) === 'serve';
     if (isServed && admission.isAllowed) {
@@ -69,7 +64,7 @@ export class SessionFront implements Entrance {
         return false;
       }
     }
-    return this.handOver(message, client, respond, isServed);
+    return this.hand(message, client, respond, isServed);
   }
 
   /** Takes replies of the main thread. */
@@ -86,10 +81,24 @@ export class SessionFront implements Entrance {
     );
   }
 
-  /** The main thread has taken what was handed over. */
-  taken(): void {
-    this.parts.turns.hold(false);
+  isTaken(id: number): boolean {
+    return ((id - this.parts.state.taken) | 0) <= 0;
   }
+
+  whenTaken(then: () => void): void {
+    const { state } = this.parts;
+    this.awaiting.push(then);
+    state.awaitTaken();
+    // All may have been taken meanwhile: then nobody says so.
+    if (this.isTaken(this.last)) setImmediate(this.taken);
+  }
+
+  /** The main thread has taken some of what was handed over. */
+  readonly taken = (): void => {
+    const { awaiting } = this;
+    this.awaiting = [];
+    for (const then of awaiting) then();
+  };
 
   private readyReply(message: Buffer, client: Client, octets: Buffer): Buffer | undefined {
     const { admission, ready, monotonicMs } = this.parts;
@@ -107,18 +116,18 @@ export class SessionFront implements Entrance {
   }
 
   /** The reply comes later. */
-  private handOver(message: Buffer, client: Client, respond: Respond, missed: boolean): true {
-    const { state, turns } = this.parts;
-    const id = ++this.lastId;
+  private hand(message: Buffer, client: Client, respond: Respond, missed: boolean): true {
+    const { state } = this.parts;
+    const id = ++this.last;
     this.waiting.set(id, respond);
     state.waiting = this.waiting.size;
-    if (this.packing.add({ id, client, missed }, message)) setImmediate(this.send);
-    this.handed = (this.handed + costOf(message)) | 0;
-    if (state.mustWait(this.handed, MOST_HANDED_BYTES)) turns.hold(true);
+    if (this.packing.isEmpty) setImmediate(this.send);
+    else if (this.packing.isFullFor(message.length)) this.parts.send(...this.packing.take());
+    this.packing.add({ id, client, missed }, message);
     return true;
   }
 
-  private readonly send = (): void => this.parts.send(this.packing.take());
+  private readonly send = (): void => this.parts.send(...this.packing.take());
 
   private countsOf({ transport }: Client): FrontCounts {
     return this.parts.counts[transport === 'https' ? 'https' : 'tls'];

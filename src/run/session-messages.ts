@@ -52,17 +52,12 @@ export interface Listening {
 
 /** A message of a client for the front. */
 export interface HandedQuery {
+  /** They are numbered in order, from 1. */
   readonly id: number;
   readonly client: Client;
   /** Whether the client was ruled on, and the packet cache searched, already. */
   readonly missed: boolean;
 }
-
-/** What a message takes beside its octets until it is taken. */
-const MESSAGE_BYTES = 64;
-
-/** How many octets a message that is handed over counts for. */
-export const costOf = (message: Buffer): number => MESSAGE_BYTES + message.length;
 
 /** A reply to one. */
 export interface HandedReply {
@@ -100,15 +95,40 @@ export const errorOf = ({ message, ...fields }: ErrorFields): NodeJS.ErrnoExcept
 
 /** Several messages, one behind the other, each with a head. */
 export interface Parcel<Head> {
-  readonly octets: ArrayBuffer;
+  /** Shared memory is only lent: `Unpacking` gives it back. */
+  readonly octets: ArrayBuffer | SharedArrayBuffer;
   readonly heads: readonly Head[];
   /** Octets of each message. */
   readonly bytes: readonly number[];
 }
 
 const FIRST_BYTES = 1 << 12;
-/** A larger piece of memory is not kept. */
-const MOST_KEPT_BYTES = 1 << 17;
+/** What a parcel has room for: two of the largest messages. */
+const PARCEL_BYTES = 1 << 17;
+/** Smaller ones are not worth lent memory. */
+const LENT_FROM_BYTES = 1 << 14;
+const MOST_LENT = 8;
+
+/**
+ * Memory for large parcels, which is used again and again: the garbage collector frees what comes from another thread
+ * long after its use.
+ */
+class LentMemory {
+  private readonly pieces: SharedArrayBuffer[] = [];
+
+  /** A piece of PARCEL_BYTES; undefined: all are in use. */
+  take(): SharedArrayBuffer | undefined {
+    for (const piece of this.pieces) if (Atomics.compareExchange(useOf(piece), 0, 0, 1) === 0) return piece;
+    if (this.pieces.length === MOST_LENT) return undefined;
+    const piece = new SharedArrayBuffer(PARCEL_BYTES + 4);
+    Atomics.store(useOf(piece), 0, 1);
+    this.pieces.push(piece);
+    return piece;
+  }
+}
+
+/** Whether a piece is in use: a word behind its octets. */
+const useOf = (piece: SharedArrayBuffer): Int32Array => new Int32Array(piece, PARCEL_BYTES, 1);
 
 /** Gathers messages. */
 export class Packing<Head> {
@@ -116,9 +136,19 @@ export class Packing<Head> {
   private used = 0;
   private heads: Head[] = [];
   private bytes: number[] = [];
+  private readonly lent = new LentMemory();
 
-  /** Adds a copy of a message. @returns whether it is the first one */
-  add(head: Head, message: Buffer): boolean {
+  get isEmpty(): boolean {
+    return this.heads.length === 0;
+  }
+
+  /** Whether a message of so many octets has no room beside those that are there. */
+  isFullFor(bytes: number): boolean {
+    return this.used + bytes > PARCEL_BYTES;
+  }
+
+  /** Adds a copy of a message. */
+  add(head: Head, message: Buffer): void {
     const end = this.used + message.length;
     if (end > this.octets.length) {
       const more = Buffer.allocUnsafeSlow(Math.max(2 * this.octets.length, end));
@@ -128,19 +158,20 @@ export class Packing<Head> {
     message.copy(this.octets, this.used);
     this.used = end;
     this.bytes.push(message.length);
-    return this.heads.push(head) === 1;
+    this.heads.push(head);
   }
 
-  /** Takes what was gathered. */
-  take(): Parcel<Head> {
+  /** Takes what was gathered. @returns with it, the memory to transfer */
+  take(): readonly [parcel: Parcel<Head>, transfer: readonly ArrayBuffer[]] {
     const { heads, bytes, used } = this;
-    const octets = new ArrayBuffer(used);
+    const lent = used >= LENT_FROM_BYTES && used <= PARCEL_BYTES ? this.lent.take() : undefined;
+    const own = lent === undefined ? new ArrayBuffer(used) : undefined;
+    const octets = own ?? lent ?? new ArrayBuffer(0);
     this.octets.copy(Buffer.from(octets), 0, 0, used);
     this.heads = [];
     this.bytes = [];
     this.used = 0;
-    if (this.octets.length > MOST_KEPT_BYTES) this.octets = Buffer.allocUnsafeSlow(FIRST_BYTES);
-    return { octets, heads, bytes };
+    return [{ octets, heads, bytes }, own === undefined ? [] : [own]];
   }
 }
 
@@ -151,11 +182,14 @@ export class Unpacking<Head> {
 
   constructor(private readonly parcel: Parcel<Head>) {}
 
-  /** Passes the next message on, whose memory is its own. @returns false: there was none */
+  /** Passes the next message on, which is only lent. @returns false: there was none, and the parcel is done with */
   pass(take: (head: Head, message: Buffer) => void): boolean {
     const { octets, heads, bytes } = this.parcel;
     const head = heads[this.next];
-    if (head === undefined) return false;
+    if (head === undefined) {
+      if (octets instanceof SharedArrayBuffer) Atomics.store(useOf(octets), 0, 0);
+      return false;
+    }
     const length = bytes[this.next++] ?? 0;
     const message = Buffer.from(octets, this.from, length);
     this.from += length;
@@ -166,7 +200,8 @@ export class Unpacking<Head> {
 
 /** The words of the state, */
 const TAKEN = 0;
-const HELD = 1;
+/** 1: the session thread waits for more to be taken. */
+const AWAITED = 1;
 const WAITING = 2;
 const WORDS = 4;
 /** and, for each transport, its open sessions and how long one may be idle, ms. */
@@ -214,19 +249,20 @@ export class SessionState {
     Atomics.store(this.words, WAITING, queries);
   }
 
-  /** The main thread has taken so much. @returns whether the session thread waits for that */
-  take(amount: number): boolean {
-    Atomics.add(this.words, TAKEN, amount);
-    return Atomics.exchange(this.words, HELD, 0) !== 0;
+  /** The number of the query that the main thread has taken last, and all before. */
+  get taken(): number {
+    return Atomics.load(this.words, TAKEN);
   }
 
-  /** Whether too much of what was handed over, ever, was not taken. If so, the session thread is told when it was. */
-  mustWait(handed: number, most: number): boolean {
-    const isTooMuch = (): boolean => ((handed - Atomics.load(this.words, TAKEN)) | 0) > most;
-    if (!isTooMuch()) return false;
-    Atomics.store(this.words, HELD, 1);
-    // It may have been taken meanwhile, by a thread that did not see the word yet.
-    return isTooMuch();
+  /** The main thread has taken queries, and sent the replies that it had. @returns whether it must say so */
+  take(id: number): boolean {
+    Atomics.store(this.words, TAKEN, id | 0);
+    return Atomics.exchange(this.words, AWAITED, 0) !== 0;
+  }
+
+  /** Has the main thread say when it takes queries. `taken` must be read afterwards. */
+  awaitTaken(): void {
+    Atomics.store(this.words, AWAITED, 1);
   }
 }
 

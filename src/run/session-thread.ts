@@ -12,7 +12,6 @@ import type { Turns, Worker as TurnsWorker } from '../listen/turns.js';
 import type { ListenAddress, Unopened } from '../os/listen-address.js';
 import type { HttpsRulesPlan } from './https.js';
 import {
-  costOf,
   errorOf,
   type FromSessions,
   type HandedQuery,
@@ -262,8 +261,10 @@ interface HandedOverParts {
 class HandedOver implements TurnsWorker {
   private readonly parcels: Unpacking<HandedQuery>[] = [];
   private readonly replies = new Packing<HandedReply>();
-  /** The query that was answered last. */
+  /** The queries that were taken and answered last. */
+  private taken = 0;
   private answered = 0;
+  private isSending = false;
 
   constructor(private readonly parts: HandedOverParts) {}
 
@@ -280,10 +281,11 @@ class HandedOver implements TurnsWorker {
   }
 
   private readonly take = (query: HandedQuery, message: Buffer): void => {
-    const { turns, front, state, say } = this.parts;
+    const { turns, front } = this.parts;
     const { id, client, missed } = query;
     turns.spend(1);
-    if (state.take(costOf(message))) say({ at: 'taken' });
+    this.taken = id;
+    this.sendSoon();
     let waits = false;
     try {
       waits = front.handle(message, client, reply => this.reply(id, reply), missed);
@@ -293,15 +295,34 @@ class HandedOver implements TurnsWorker {
     }
   };
 
-  private reply(id: number, reply: Buffer | undefined): void {
+  private reply(id: number, reply: Buffer = NO_OCTETS): void {
     this.answered = id;
-    if (this.replies.add({ id, isReply: reply !== undefined }, reply ?? NO_OCTETS)) setImmediate(this.send);
+    if (this.replies.isFullFor(reply.length)) this.sendReplies();
+    this.replies.add({ id, isReply: reply !== NO_OCTETS }, reply);
+    this.parts.turns.spend(reply.length >> WORK_BITS);
+    this.sendSoon();
+  }
+
+  private sendSoon(): void {
+    if (!this.isSending) setImmediate(this.send);
+    this.isSending = true;
   }
 
   private readonly send = (): void => {
-    const replies = this.replies.take();
-    this.parts.say({ at: 'replies', replies }, [replies.octets]);
+    const { say, state } = this.parts;
+    this.isSending = false;
+    this.sendReplies();
+    // After the replies: whoever is told owes them from then on.
+    if (state.take(this.taken)) say({ at: 'taken' });
   };
+
+  private sendReplies(): void {
+    if (this.replies.isEmpty) return;
+    const [replies, transfer] = this.replies.take();
+    this.parts.say({ at: 'replies', replies }, transfer);
+  }
 }
 
 const NO_OCTETS = Buffer.alloc(0);
+/** So many octets of a reply take as long as a query. */
+const WORK_BITS = 11;

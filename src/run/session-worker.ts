@@ -68,10 +68,10 @@ class Sessions {
     });
     this.rules.take(work.rules);
     this.front = new SessionFront({
-      ...{ admission, counts: this.counts, state: this.state, turns: this.turns, nowSec: processSeconds },
+      ...{ admission, counts: this.counts, state: this.state, nowSec: processSeconds },
       ready: new PacketReplies(new PacketCache(work.packets), () => ageAfter(startedAt, age())),
       monotonicMs: () => systemClock.monotonicMs(),
-      send: queries => say({ at: 'queries', queries }, [queries.octets]),
+      send: (queries, transfer) => say({ at: 'queries', queries }, transfer),
     });
   }
 
