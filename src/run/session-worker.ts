@@ -167,10 +167,10 @@ if (parentPort !== null) {
     say({ at: 'uncaught', error, fields: isSystemError(error) ? errorFields(error) : undefined });
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', uncaught);
-  let sessions: Sessions | undefined;
-  port.on('message', (message: ToSessions) => {
-    if (message.at !== 'work') return void sessions?.take(message);
-    sessions = new Sessions(message.work, libc, say);
+  port.once('message', (first: ToSessions) => {
+    if (first.at !== 'work') throw new Error(`the session thread has no work for ${first.at}`);
+    const sessions = new Sessions(first.work, libc, say);
+    port.on('message', (message: ToSessions) => void sessions.take(message));
     say({ at: 'working' });
   });
   say({ at: 'started' });
