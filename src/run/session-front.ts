@@ -106,7 +106,7 @@ export class SessionFront implements Entrance, MessageHandOver {
     const ofPlace = client.at === undefined ? 0 : (admission.classOfPlace?.(client.at) ?? 0);
     const clientClass = admission.classOf(octets, 0, octets.length === 4 ? 4 : 16) || ofPlace;
     if (!ready.read(message, true, clientClass)) return undefined;
-    const reply = ready.find(message, true);
+    const reply = ready.find(message, true, true);
     if (reply === undefined) return undefined;
     const counts = this.countsOf(client);
     const { type, negative } = ready;

@@ -23,6 +23,7 @@ import { SessionThread } from '../../src/run/session-thread.js';
 import type { ThreadTransport } from '../../src/run/session-messages.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { frameReader, framed } from '../../src/wire/frame.js';
+import { messageToText } from '../../src/wire/message.js';
 import { certificate } from '../fixtures/certificates.js';
 import { queryMessage } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
@@ -113,34 +114,34 @@ await t.test(
   { skip },
   async t => {
     const { asked, thread, ready, open } = await serving(t, 'tls');
-    const message = queryMessage('known.example', { id: 1 });
-    ready.read(message, false, 0);
-    const query = ready.query(message);
-    const reply = responseTo(message, { answers: 'known.example. 300 A 192.0.2.1' });
-    const ttlOffsets = [message.length + 6];
-    ready.keep(query, 0, { reply, ttlOffsets, elapsedSec: 0, storedAt: ageSec(1000), ttlSec: 300, negative: false });
+    const keep = (name: string, canBePadded: boolean): Buffer => {
+      const message = queryMessage(name, { id: 1, options: [] });
+      ready.read(message, false, 0);
+      const query = ready.query(message);
+      const reply = responseTo(message, { answers: `${name}. 300 A 192.0.2.1` });
+      const kept = { ttlOffsets: [], elapsedSec: 0, storedAt: ageSec(1000), ttlSec: 300, negative: false };
+      ready.keep(query, 0, { ...kept, reply, canBePadded });
+      return reply;
+    };
+    const reply = keep('known.example', true);
+    keep('other.example', false);
     const { socket, replies } = await open();
-    socket.write(framed(queryMessage('KNOWN.example', { id: 2 })));
+    socket.write(framed(queryMessage('KNOWN.example', { id: 2, options: [] })));
     await until(() => replies.length === 1, 'the reply');
     t.equal(replies[0]?.readUInt16BE(0), 2);
     t.ok(replies[0]?.includes('KNOWN'), 'in the letters of the client');
+    const options = [{ code: OPTION.PADDING, data: Buffer.alloc(9) }];
+    socket.write(framed(queryMessage('known.example', { id: 1, options })));
+    await until(() => replies.length === 2, 'the padded reply');
+    const padded = messageToText(replies[1] ?? Buffer.alloc(0));
+    t.equal(replies[1]?.length, 468);
+    t.ok(replies[1]?.subarray(0, reply.length - 2).equals(reply.subarray(0, -2)), 'the same but for padding');
+    t.equal(padded?.answers[0]?.data, '192.0.2.1');
     t.equal(asked.length, 0);
-    const counts = thread.counted();
-    t.equal(
-      sum(
-        counts.filter(({ transport }) => transport === 'tls'),
-        each => each.queries(4, 1),
-      ),
-      1,
-    );
-    t.equal(
-      sum(counts, each => each.hits('positive')),
-      1,
-    );
-    socket.write(
-      framed(queryMessage('known.example', { id: 3, options: [{ code: OPTION.PADDING, data: Buffer.alloc(9) }] })),
-    );
-    await until(() => asked.length === 1, 'one that wants padding, which a ready reply does not have');
+    const counts = thread.counted().filter(({ transport }) => transport === 'tls');
+    t.same([counts[0]?.queries(4, 1), counts[0]?.hits('positive')], [2, 2]);
+    socket.write(framed(queryMessage('other.example', { id: 3, options })));
+    await until(() => asked.length === 1, 'one to which no padding can be added');
   },
 );
 
