@@ -59,6 +59,7 @@ const bundled = [
       main: 'src/main.ts',
       worker: 'src/fastpath/worker.ts',
       'list-worker': 'src/run/list-worker.ts',
+      'session-worker': 'src/run/session-worker.ts',
       daemon: 'src/run/daemon.ts',
     },
     // koffi has native code and is optional.

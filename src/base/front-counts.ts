@@ -1,6 +1,8 @@
 // Counters of the threads that answer from ready replies, as numbers in memory that the main thread reads. Each memory
 // has one writer. A reader may miss the latest query, which does not matter for metrics.
 
+import { STREAM_DROPS, type StreamDrop, type Transport } from './observer.js';
+
 /** Upper bounds in octets of the buckets for the sizes of queries and replies. One more bucket is for larger ones. */
 export const SIZE_BUCKETS: readonly number[] = [64, 128, 256, 512, 1232, 4096, 16384, 65535];
 /** Upper bounds in seconds of the buckets for durations, 0.25 ms to 8.2 s. One more bucket is for longer ones. */
@@ -24,7 +26,8 @@ const LIMITED_AT = UNSENT_AT + 1;
 const TRUNCATED_AT = LIMITED_AT + 1;
 const UNPROVEN_AT = TRUNCATED_AT + 1;
 const FOREIGN_AT = UNPROVEN_AT + 1;
-const LENGTH = FOREIGN_AT + 1;
+const CLOSED_AT = FOREIGN_AT + 1;
+const LENGTH = CLOSED_AT + STREAM_DROPS.length;
 
 /** The number of the bucket that `value` belongs to; `bounds.length` if it is above all bounds. */
 export function bucketOf(bounds: readonly number[], value: number): number {
@@ -46,8 +49,14 @@ export class FrontCounts {
   /** All counters, at the offsets above. */
   private readonly numbers: Float64Array;
 
-  /** @param memory made by `FrontCounts.memory()`, shared with the thread that reads */
-  constructor(memory: ArrayBufferLike) {
+  /**
+   * @param memory made by `FrontCounts.memory()`, shared with the thread that reads
+   * @param transport over which the queries come
+   */
+  constructor(
+    memory: ArrayBufferLike,
+    readonly transport: Transport = 'udp',
+  ) {
     this.numbers = new Float64Array(memory);
   }
 
@@ -82,6 +91,11 @@ export class FrontCounts {
   /** Counts a query from outside access.allow that gets no reply: there are too many of them. */
   foreign(): void {
     this.add(FOREIGN_AT, 1);
+  }
+
+  /** Counts a connection that is closed, or a message over one that gets no reply. */
+  closed(reason: StreamDrop): void {
+    this.add(CLOSED_AT + STREAM_DROPS.indexOf(reason), 1);
   }
 
   /** Counts replies that were lost because the socket had no room for them. */
@@ -124,6 +138,10 @@ export class FrontCounts {
   get foreigners(): number {
     return this.numbers[FOREIGN_AT] ?? 0;
   }
+  /** Connections that were closed, and messages over them that got no reply. */
+  closes(reason: StreamDrop): number {
+    return this.numbers[CLOSED_AT + STREAM_DROPS.indexOf(reason)] ?? 0;
+  }
   /** Replies that were lost. */
   get unsentReplies(): number {
     return this.numbers[UNSENT_AT] ?? 0;
@@ -159,7 +177,7 @@ export class FrontCounts {
 }
 
 /** Makes a function that returns what a thread has counted since the function was last called. */
-export function countedSince(memory: SharedArrayBuffer): () => FrontCounts {
+export function countedSince(memory: SharedArrayBuffer, transport: Transport = 'udp'): () => FrontCounts {
   const now = new Float64Array(memory);
   const before = new Float64Array(LENGTH);
   return () => {
@@ -169,6 +187,6 @@ export function countedSince(memory: SharedArrayBuffer): () => FrontCounts {
       difference[i] = value - (before[i] ?? 0);
       before[i] = value;
     }
-    return new FrontCounts(difference.buffer);
+    return new FrontCounts(difference.buffer, transport);
   };
 }

@@ -115,6 +115,18 @@ export interface Observer {
   dnssecLimit(limit: DnssecLimit): void;
 }
 
+/** Why a connection of a client is closed, or a message over one gets no response. */
+export const STREAM_DROPS = [
+  ...(['short', 'response', 'connections', 'displaced'] as const),
+  ...(['not_allowed', 'slow_client', 'http_flood', 'proxy_header'] as const),
+] as const satisfies readonly Dropped[];
+export type StreamDrop = (typeof STREAM_DROPS)[number];
+
+/** Counts what happens to connections of clients. */
+export interface StreamObserver {
+  dropped(reason: StreamDrop): void;
+}
+
 /** A query and its reply, for the query log. The buffers are valid only during the call that passes this object. */
 export interface NotedQuery {
   readonly client: { readonly address: string; readonly port: number; readonly transport: Transport };

@@ -445,7 +445,7 @@ export const schema = {
     threads: option(
       count(0, 64),
       1,
-      'Threads that answer UDP from cache. 0: the main thread does it, with the smallest memory footprint.',
+      'Threads that answer UDP from cache. If there are any, sessions of clients over TLS and HTTPS have a thread of their own as well: where they are is decided when their first address is opened, and a later change moves none. 0: the main thread does it all, with the smallest memory footprint.',
     ),
     io: option(
       oneOf(['auto', 'dgram']),

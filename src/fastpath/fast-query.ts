@@ -36,10 +36,12 @@ export class FastQuery {
   private questionHash = 0;
   /** Octets of the longest reply over UDP. */
   udpLimitBytes = 0;
+  /** Over a stream: whether it has the PADDING option. */
+  isPadded = false;
 
   /**
    * Reads the message at [start, start + length).
-   * @param stream whether to check the options that matter on streams (keepalive, padding)
+   * @param stream whether to check the options that matter on streams (keepalive; padding)
    * @returns false: it is not a simple query
    */
   read(message: Buffer, start: number, length: number, stream: boolean): boolean {
@@ -80,12 +82,13 @@ export class FastQuery {
 
     let bits = flags & FLAG.CD ? KEY_WITH_CD : flags & FLAG.AD ? WITH_AD : 0;
     let limit = CLASSIC_PAYLOAD_BYTES;
+    this.isPadded = false;
     if (additional === 1) {
       // One OPT of version 0, directly after the question, up to the end of the message.
       if (at + OPT_BYTES > end || message[at] !== 0 || u16At(message, at + 1) !== TYPE.OPT || message[at + 6] !== 0)
         return false;
       if (at + OPT_BYTES + u16At(message, at + 9) !== end) return false;
-      if (!optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
+      if (!this.optionsAreIndifferent(message, at + OPT_BYTES, end, stream)) return false;
       limit = Math.min(Math.max(u16At(message, at + 3), CLASSIC_PAYLOAD_BYTES), UDP_PAYLOAD_BYTES);
       if ((message[at + 7] ?? 0) & 0x80) bits = (bits & ~WITH_AD) | WITH_DO;
       bits |= WITH_EDNS;
@@ -99,6 +102,21 @@ export class FastQuery {
     this.type = type;
     this.udpLimitBytes = limit;
     return true;
+  }
+
+  /** Whether the options are well-formed and none of them changes the reply, but for its padding. */
+  private optionsAreIndifferent(message: Buffer, start: number, end: number, stream: boolean): boolean {
+    let at = start;
+    while (at < end) {
+      if (at + 4 > end) return false;
+      const code = u16At(message, at);
+      // The reply to a client with a cookie has a cookie, and one to a client that asks for an identity may have that.
+      if (code === OPTION.REPORT || code === OPTION.COOKIE || code === OPTION.NSID) return false;
+      if (stream && code === OPTION.TCP_KEEPALIVE) return false;
+      if (stream && code === OPTION.PADDING) this.isPadded = true;
+      at += 4 + u16At(message, at + 2);
+    }
+    return at === end;
   }
 
   /** Puts the class of the client into the key, once after `read`. @param clientClass 0 to 15 */
@@ -151,18 +169,4 @@ export class FastQuery {
       key: text,
     };
   }
-}
-
-/** Whether the options are well-formed and none of them changes the reply. */
-function optionsAreIndifferent(message: Buffer, start: number, end: number, stream: boolean): boolean {
-  let at = start;
-  while (at < end) {
-    if (at + 4 > end) return false;
-    const code = u16At(message, at);
-    // The reply to a client with a cookie has a cookie, and one to a client that asks for an identity may have that.
-    if (code === OPTION.REPORT || code === OPTION.COOKIE || code === OPTION.NSID) return false;
-    if (stream && (code === OPTION.TCP_KEEPALIVE || code === OPTION.PADDING)) return false;
-    at += 4 + u16At(message, at + 2);
-  }
-  return at === end;
 }

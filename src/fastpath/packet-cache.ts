@@ -41,8 +41,8 @@ const STORED_AT = 8;
 const EXPIRES_AT = 16;
 const ENTRY_HEAD_BYTES = 24;
 
-/** The kind of answer of an entry, for counting. */
-export const KIND = { positive: 0, negative: 1 } as const;
+/** Bits of the kind of an entry: it is negative, for counting; it ends with an OPT without options. */
+const KIND = { negative: 1, canBePadded: 2 } as const;
 
 /**
  * Memory for a packet cache with a log of at most `bytes` (rounded down to a power of two), for all threads that share
@@ -137,7 +137,12 @@ export class PacketCache {
 
   /** Whether the found reply is negative. */
   get negative(): boolean {
-    return u16At(this.log, this.entry + KIND_AT) === KIND.negative;
+    return (u16At(this.log, this.entry + KIND_AT) & KIND.negative) !== 0;
+  }
+
+  /** Whether the found reply ends with an OPT without options. */
+  get canBePadded(): boolean {
+    return (u16At(this.log, this.entry + KIND_AT) & KIND.canBePadded) !== 0;
   }
 
   /**
@@ -186,7 +191,8 @@ export class PacketCache {
     putU16(log, entry + KEY_AT, keyBytes);
     putU16(log, entry + REPLY_AT, reply.length);
     putU16(log, entry + TTLS_AT, ttlOffsets.length);
-    putU16(log, entry + KIND_AT, ready.negative ? KIND.negative : KIND.positive);
+    const kind = (ready.negative ? KIND.negative : 0) | (ready.canBePadded ? KIND.canBePadded : 0);
+    putU16(log, entry + KIND_AT, kind);
     this.doubles[(entry + STORED_AT) >> 3] = ready.storedAt;
     this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedAt + ready.ttlSec;
     reply.copy(log, entry + ENTRY_HEAD_BYTES);

@@ -2,7 +2,7 @@
 
 import type { AgeSec } from '../base/time.js';
 import type { ReadyReplies, ReadyReply } from '../front/ready-replies.js';
-import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { paddedCopy, PADDING_BLOCK, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import type { ClientQuery } from '../wire/query.js';
 import { FastQuery } from './fast-query.js';
 import { type PacketCache, room } from './packet-cache.js';
@@ -41,14 +41,17 @@ export class PacketReplies implements ReadyReplies {
     return this.current.query(message);
   }
 
-  find(message: Buffer, stream: boolean): Buffer | undefined {
+  find(message: Buffer, stream: boolean, pads: boolean): Buffer | undefined {
     const { packets, current, out } = this;
     const ageNow = this.ageNow();
     if (!packets.find(current, ageNow)) return undefined;
     const { replyBytes } = packets;
     if (!stream && replyBytes > current.udpLimitBytes) return undefined;
+    const mustPad = pads && current.isPadded;
+    if (mustPad && !packets.canBePadded) return undefined;
     if (!packets.copyTo(out, 0, message, 0, current.questionBytes, ageNow)) return undefined;
-    return Buffer.from(out.octets.subarray(0, replyBytes));
+    const reply = out.octets.subarray(0, replyBytes);
+    return mustPad ? paddedCopy(reply, PADDING_BLOCK.response) : Buffer.from(reply);
   }
 
   get negative(): boolean {

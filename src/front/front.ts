@@ -11,12 +11,12 @@ import type { Resolve } from '../pipeline/stage.js';
 import type { Matcher } from '../policy/access.js';
 import type { Ruling } from '../policy/rate-limit.js';
 import { BriefQuery } from '../wire/brief-query.js';
-import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { UDP_PAYLOAD_BYTES, withoutOptions } from '../wire/edns.js';
 import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
-import { type Parsed, parseQuery } from '../wire/query.js';
+import { type Parsed, parseQuery, wantsPadding } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
-import { emptyReply, failureReply, type Reply, type ReplyParts, replyWith } from './reply.js';
+import { emptyReply, failureReply, padsOver, type Reply, type ReplyParts, replyWith } from './reply.js';
 import { Waiting, type WaitingLimits } from './waiting.js';
 
 /** The parts that the front uses. Its fields are read at each message. */
@@ -46,8 +46,8 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
   readonly ageNow: () => AgeSec;
 }
 
-/** The front. An exception while a message or an answer is handled is a broken invariant, and is not caught here. */
-export interface Front {
+/** Where messages of clients enter. */
+export interface Entrance {
   /**
    * Handles one message.
    * @param message if it came over a stream, its memory may be used again afterwards
@@ -56,6 +56,22 @@ export interface Front {
    * @returns whether a reply will come later
    */
   handle(message: Buffer, client: Client, respond: Respond, missed?: boolean): boolean;
+  /** Left out: messages are handled in this thread, during the call. */
+  readonly handOver?: MessageHandOver;
+}
+
+/** Messages on their way to the thread that handles them. It takes them in order. */
+export interface MessageHandOver {
+  /** The number of the message that was handed over last. */
+  readonly last: number;
+  /** Whether a message was taken: its reply is here, or it waits for an answer. */
+  isTaken(number: number): boolean;
+  /** Calls `then` once, soon after more was taken. */
+  whenTaken(then: () => void): void;
+}
+
+/** The front. An exception while a message or an answer is handled is a broken invariant, and is not caught here. */
+export interface Front extends Entrance {
   /** Queries that wait for an answer. */
   readonly inflight: number;
   /** Refuses all queries that would have to wait from now on. */
@@ -147,7 +163,7 @@ class MessageFront implements Front {
     const clientClass = this.parts.classOf?.(client) ?? 0;
     const simple = allowed && ruling === 'serve' && ready.read(lent, isStream, clientClass);
     if (simple && !missed && !this.stopping) {
-      const bytes = ready.find(lent, isStream);
+      const bytes = ready.find(lent, isStream, padsOver(transport));
       if (bytes !== undefined) {
         observer.cache(ready.negative ? 'hit_negative' : 'hit_positive');
         observer.query(transport, family, ready.type, lent.length);
@@ -233,7 +249,7 @@ class MessageFront implements Front {
     const { parts } = this;
     let reply: Reply;
     if (outcome.at === 'failure') {
-      reply = { bytes: failureReply(parts, query, query.client, outcome), ttlOffsets: NO_OFFSETS };
+      reply = { bytes: failureReply(parts, query, query.client, outcome), recordsEnd: 0, ttlOffsets: NO_OFFSETS };
     } else {
       // For an answer that has just come, the clock need not be read.
       const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
@@ -250,18 +266,24 @@ class MessageFront implements Front {
   }
 
   /** Keeps a reply for clients that ask the same, if it does not depend on the client. */
-  private keepReady(query: Query, answer: Answer, { bytes, ttlOffsets }: Reply, ageNow: AgeSec): void {
+  private keepReady(query: Query, answer: Answer, { bytes, recordsEnd, ttlOffsets }: Reply, ageNow: AgeSec): void {
     const { noted, ready } = this.parts;
-    if (noted !== undefined || !answer.mayBeKeptReady) return;
-    if (bytes.length > UDP_PAYLOAD_BYTES || flagsOf(bytes) & FLAG.TC) return;
-    const { storedAt, ttlSec, negative } = answer.entry;
+    if (noted !== undefined || !answer.mayBeKeptReady || flagsOf(bytes) & FLAG.TC) return;
+    const { storedAt, ttlSec, negative, extendedErrors } = answer.entry;
+    const canBePadded = query.opt !== undefined && extendedErrors.length === 0;
+    const isPadded = padsOver(query.client.transport) && wantsPadding(query);
+    if (isPadded && (!canBePadded || recordsEnd > UDP_PAYLOAD_BYTES)) return;
+    // Without its padding, it is for those who want none as well.
+    const reply = isPadded ? withoutOptions(bytes, recordsEnd) : bytes;
+    if (reply.length > UDP_PAYLOAD_BYTES) return;
     ready.keep(query, query.clientClass, {
-      reply: bytes,
+      reply,
       ttlOffsets,
       elapsedSec: answer.elapsedSec(ageNow),
       storedAt,
       ttlSec,
       negative,
+      canBePadded,
     });
   }
 

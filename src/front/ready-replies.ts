@@ -15,6 +15,8 @@ export interface ReadyReply {
   readonly storedAt: AgeSec;
   readonly ttlSec: number;
   readonly negative: boolean;
+  /** Whether it ends with an OPT without options, to which padding can be added. */
+  readonly canBePadded: boolean;
 }
 
 /**
@@ -35,8 +37,11 @@ export interface ReadyReplies {
   readonly type: number;
   /** The same result as wire/query for the message; it shares memory with it. */
   query(message: Buffer): ClientQuery;
-  /** A copy of a ready reply; undefined: there is none, or it is too long for this client. */
-  find(message: Buffer, stream: boolean): Buffer | undefined;
+  /**
+   * A copy of a ready reply; undefined: there is none, or it is too long for this client, or cannot be padded.
+   * @param pads whether replies to padded queries are padded over this transport
+   */
+  find(message: Buffer, stream: boolean, pads: boolean): Buffer | undefined;
   /** Whether the reply that was found last is a negative one. */
   readonly negative: boolean;
   /**

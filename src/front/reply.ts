@@ -32,9 +32,14 @@ export interface ReplyParts {
   readonly identity?: Buffer | undefined;
 }
 
+/** Whether replies to padded queries are padded: only where they are encrypted (RFC 7830 §6). */
+export const padsOver = (transport: Transport): boolean => transport === 'tls' || transport === 'https';
+
 /** A reply to a query. */
 export interface Reply {
   readonly bytes: Buffer;
+  /** Where its OPT begins, if it has one and is not truncated. */
+  readonly recordsEnd: number;
   /** Where its TTLs are, if it is not truncated. */
   readonly ttlOffsets: ArrayLike<number>;
 }
@@ -57,6 +62,7 @@ export function replyWith(
   const isSecure = entry.verdict === 'secure';
   return {
     bytes: answerReply(query, shown, answer.elapsedSec(ageNow), extendedErrors, shape, isSecure),
+    recordsEnd: shown.octets.length,
     ttlOffsets: shown.ttlOffsets,
   };
 }
@@ -102,7 +108,7 @@ function shapeFor(
     options.push({ code: OPTION.REPORT, data: Buffer.from(reportText(outcome)) });
   return {
     limitBytes: isStream ? STREAM_LIMIT_BYTES : udpLimit(replyTo),
-    pad: (transport === 'tls' || transport === 'https') && wantsPadding(replyTo),
+    pad: padsOver(transport) && wantsPadding(replyTo),
     options: options.length === 0 ? NO_OPTIONS : options,
   };
 }

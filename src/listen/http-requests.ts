@@ -1,9 +1,9 @@
 // The requests of one connection for DNS over HTTPS (RFC 8484), whatever the version of HTTP: in which order they are
 // handled, how many at once, and what is owed to the client.
 
-import type { Observer } from '../base/observer.js';
+import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
-import type { Front } from '../front/front.js';
+import type { Entrance } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
 import type { OwnPlace } from '../base/address.js';
 import {
@@ -21,6 +21,7 @@ import type { Place } from './sessions.js';
 import type { SessionLimits } from './session.js';
 import type { StreamOrigin } from './stream.js';
 import type { Turns, Worker } from './turns.js';
+import { Untaken } from './untaken.js';
 
 /** A request takes as long as some cached answers over UDP, because of HTTP. */
 const WORK_OF_REQUEST = 32;
@@ -30,10 +31,10 @@ const MOST_QUEUED_BYTES = 1 << 17;
 
 /** What connections for HTTPS use. */
 export interface HttpParts {
-  readonly front: Front;
+  readonly front: Entrance;
   readonly turns: Turns;
   readonly limits: SessionLimits;
-  readonly observer: Observer;
+  readonly observer: StreamObserver;
   readonly clock: Clock;
   /** The path of queries. */
   readonly path: () => string;
@@ -73,6 +74,7 @@ export class ClientRequests implements Worker {
   private queuedBytes = 0;
   /** Those that wait for an answer, also if the client has cancelled them. */
   private inflight = 0;
+  private readonly untaken: Untaken;
   /** Octets of responses that were not read yet. */
   private owed = 0;
   /** The client that a proxy has named last. */
@@ -85,7 +87,9 @@ export class ClientRequests implements Worker {
     private readonly place: Place,
     private readonly parts: HttpParts,
     private readonly drained: () => void,
-  ) {}
+  ) {
+    this.untaken = new Untaken(parts, this);
+  }
 
   /** Octets of responses that the client has not read yet. */
   get owedBytes(): number {
@@ -136,7 +140,7 @@ export class ClientRequests implements Worker {
 
   takeTurn(): void {
     const { turns } = this.parts;
-    while (!turns.isOver && !this.isUnread) {
+    while (!turns.isOver && !this.isUnread && !this.untaken.isFull) {
       const next = this.queue.shift();
       if (next === undefined) break;
       this.queuedBytes -= next.message.length;
@@ -146,7 +150,7 @@ export class ClientRequests implements Worker {
     }
     // While the client has to read, it must also be read from: over HTTP/2 it says there that it has. `paid` goes on.
     if (this.queue.length === 0 || this.isUnread) this.drained();
-    else turns.add(this);
+    else if (!this.untaken.isFull) turns.add(this);
   }
 
   /** A response of so many octets is on its way. */
@@ -167,6 +171,7 @@ export class ClientRequests implements Worker {
     this.closed = true;
     this.queue.length = 0;
     this.queuedBytes = 0;
+    this.untaken.close();
     this.parts.turns.remove(this);
   }
 
@@ -183,6 +188,7 @@ export class ClientRequests implements Worker {
       else exchange.send(messageReply(Buffer.from(reply), isShared()));
     });
     if (waits) {
+      this.untaken.add();
       if (this.inflight++ === 0) this.place.waits();
       // TypeScript does not see that the function above may have been called.
     } else if ((at as string) === 'asking') exchange.send(NO_MESSAGE);

@@ -5,11 +5,12 @@
 import type { Socket } from 'node:net';
 
 import { putU16 } from '../base/octets.js';
-import type { Front } from '../front/front.js';
+import type { Entrance } from '../front/front.js';
 import { frameReader } from '../wire/frame.js';
 import type { Memory } from './memory.js';
 import type { Occupant, Place } from './sessions.js';
 import type { Turns, Worker } from './turns.js';
+import { Untaken } from './untaken.js';
 
 /** Bounds of one session. */
 export interface SessionLimits {
@@ -21,7 +22,7 @@ export interface SessionLimits {
 
 /** The parts that a session uses. */
 export interface SessionParts {
-  readonly front: Front;
+  readonly front: Entrance;
   readonly memory: Memory;
   readonly turns: Turns;
   readonly limits: SessionLimits;
@@ -46,8 +47,10 @@ const NOTHING: Rest = { piece: Buffer.alloc(0), from: 0, to: 0 };
 /** A session, from the moment when queries may arrive. */
 export class ClientSession implements Occupant, Worker {
   private readonly frames = frameReader();
-  /** Queries that wait for an answer. */
+  /** Queries that wait for an answer, */
   private inflight = 0;
+  /** and those of them that were handed over. */
+  private readonly untaken: Untaken;
   /** Messages that have come. */
   private messages = 0;
   /** The client sends no more. */
@@ -67,11 +70,12 @@ export class ClientSession implements Occupant, Worker {
   /** @param place its place in the table of sessions, which closes it when it is idle for too long */
   constructor(
     private readonly socket: Socket,
-    private readonly client: Parameters<Front['handle']>[1],
+    private readonly client: Parameters<Entrance['handle']>[1],
     private readonly place: Place,
     private readonly parts: SessionParts,
   ) {
     place.occupant = this;
+    this.untaken = new Untaken(parts, this);
     socket.on('data', (chunk: Buffer) => this.read(chunk));
     socket.on('end', () => {
       this.ended = true;
@@ -161,7 +165,8 @@ export class ClientSession implements Occupant, Worker {
   /** Whether nothing more may be handled until the client reads, or servers answer. */
   private isFull(): boolean {
     const { limits } = this.parts;
-    return this.inflight >= limits.inflightPerSession || this.owedBytes >= limits.unreadBytes;
+    const { inflightPerSession, unreadBytes } = limits;
+    return this.inflight >= inflightPerSession || this.owedBytes >= unreadBytes || this.untaken.isFull;
   }
 
   private readonly isEnough = (): boolean => this.parts.turns.isOver || this.isFull();
@@ -174,7 +179,9 @@ export class ClientSession implements Occupant, Worker {
       if (reply !== undefined) this.respond(reply);
       if (waits) this.answered();
     });
-    if (waits && this.inflight++ === 0) this.place.waits();
+    if (!waits) return;
+    this.untaken.add();
+    if (this.inflight++ === 0) this.place.waits();
   };
 
   /** A waiting query was answered. */
@@ -234,6 +241,7 @@ export class ClientSession implements Occupant, Worker {
 
   /** Gives memory back. What is being written gives its own back. */
   private forget(): void {
+    this.untaken.close();
     this.parts.turns.remove(this);
     this.forgetRest();
     if (this.replies !== undefined) this.parts.memory.give(this.replies);

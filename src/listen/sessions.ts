@@ -4,7 +4,7 @@
 // asks nothing keeps nobody out.
 
 import { clientNetwork } from '../base/address.js';
-import type { Observer } from '../base/observer.js';
+import type { StreamObserver } from '../base/observer.js';
 import type { Cancel, Clock } from '../base/ports.js';
 import { type MonoMs } from '../base/time.js';
 
@@ -31,13 +31,15 @@ export interface Occupant {
 /** The parts that a table uses, and its bounds. */
 export interface TableParts {
   readonly clock: Clock;
-  readonly observer: Observer;
+  readonly observer: StreamObserver;
   /** Sessions in all; os/limits computes how many there is room for. */
   readonly max: number;
   /** Sessions of one client. */
   readonly maxPerClient?: number;
   /** In place of IDLE_MS. */
   readonly idleMs?: number;
+  /** Called when there are more sessions, or fewer. */
+  readonly changed?: (open: number, idleMs: number) => void;
 }
 
 /** A place in the table. */
@@ -139,6 +141,7 @@ export class SessionTable {
     this.clients.set(client, places.add(place));
     this.places++;
     this.list(place);
+    this.tell();
     return place;
   }
 
@@ -176,6 +179,11 @@ export class SessionTable {
     if (places?.size === 0) this.clients.delete(place.client);
     this.places--;
     this.unlist(place);
+    this.tell();
+  }
+
+  private tell(): void {
+    this.parts.changed?.(this.places, this.idleMs);
   }
 
   /** For a place: much is owed to its client. */

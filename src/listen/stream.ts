@@ -3,7 +3,7 @@
 import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 
-import type { Observer } from '../base/observer.js';
+import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
@@ -53,7 +53,7 @@ export interface StreamProtocol {
 
 /** The parts that a listener uses. */
 export interface ListenerParts {
-  readonly observer: Observer;
+  readonly observer: StreamObserver;
   readonly turns: Turns;
   /** For the keys of TLS tickets. */
   readonly clock: Clock;
@@ -94,6 +94,8 @@ export interface StreamListener {
    * certificate and key do not match; then nothing has changed
    */
   setCredentials(credentials: ServerCredentials | undefined): void;
+  /** Resolved when another thread has done what it was told; left out: all is done at once. */
+  settled?(): Promise<unknown>;
   /** Accepts no new sessions. Idle sessions close now, all others after their last reply. */
   close(): void;
   /** The same as `close`, but closes all sessions at once. */

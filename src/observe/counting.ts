@@ -14,6 +14,7 @@ import type {
   Transport,
   UpstreamState,
 } from '../base/observer.js';
+import { STREAM_DROPS } from '../base/observer.js';
 import { Lately, LATELY_MINUTES } from '../base/lately.js';
 import { type FailureCode, FAILURES, namesZones, RCODE } from '../base/outcome.js';
 import type { LatelyOverview } from '../base/overview.js';
@@ -261,11 +262,12 @@ export class Counting implements Observer {
     for (const family of [4, 6] as const) {
       for (let type = 0; type <= FrontCounts.otherType; type++) {
         const count = front.queries(family, type);
-        if (count > 0) this.queryTally('udp', family, type).count += count;
+        if (count > 0) this.queryTally(front.transport, family, type).count += count;
       }
     }
     this.responses.cache.forEach((tally, rcode) => (tally.count += rcode < HEADER_RCODES ? front.replies(rcode) : 0));
     this.counters.dropped_total.at('overload').count += front.drops;
+    for (const reason of STREAM_DROPS) this.counters.dropped_total.at(reason).count += front.closes(reason);
     this.counters.dropped_total.at('socket_full').count += front.unsentReplies;
     this.counters.rate_limited_total.at('truncated').count += front.limits('truncated');
     this.counters.rate_limited_total.at('dropped').count += front.limits('dropped');

@@ -57,7 +57,7 @@ export function openFiles(): OpenFiles {
 
 /**
  * Divides the descriptors.
- * @param threads front threads
+ * @param threads beside the main thread
  * @param listeners addresses that are listened on, for each transport
  * @param sessions the most sessions of clients that are wanted over each transport
  * @returns `words` if there are fewer than needed: a sentence for the log

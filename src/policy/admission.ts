@@ -52,6 +52,21 @@ export class Admission {
     this.classOfPlace = this.networks.placeClasses();
   }
 
+  /** Whether clients of an address, 4 or 16 octets, may ask; with later changes. */
+  mayAsk(address: Buffer): boolean {
+    return this.networks.matcher()(address, 0, address.length === 4 ? 4 : 16);
+  }
+
+  /** Whether an address, 4 or 16 octets, is that of a proxy that says in a PROXY header for whom it connects; with later changes. */
+  sendsProxyHeader(address: Buffer): boolean {
+    return this.networks.announcing()(address, 0, address.length === 4 ? 4 : 16);
+  }
+
+  /** Whether there are groups of clients now. */
+  get areGrouped(): boolean {
+    return this.networks.areGrouped;
+  }
+
   /**
    * Whether a COOKIE option proves its sender's address.
    * @param octets has the option's data

@@ -1,4 +1,5 @@
-// Networks in memory that threads share: of the clients that may ask, of those that no rate limits or that must prove their address, and of groups of clients. One thread writes, and readers check regularly for a new version.
+// Networks in memory that threads share: of the clients that may ask, of those that no rate limits or that must prove their address, of
+// proxies, and of groups of clients. One thread writes, and readers check regularly for a new version.
 
 import { addressOctets, addressText } from '../base/address.js';
 import { type ClassPlace, placeClasses, type PlaceClasses } from './own-places.js';
@@ -17,24 +18,32 @@ const MOST_ALLOWED = 1088;
 /** The most networks without a limit of their rate, and of those whose clients must prove their address. */
 const MOST_UNLIMITED = 1024;
 const MOST_PROVING = 1024;
+/** The most networks of proxies. */
+const MOST_ANNOUNCING = 256;
 /** The most addresses of our own at which the clients of groups ask. */
 const MOST_AT_OURS = 15 * 64;
 /** The most networks of groups: 15 times 64 of the configuration, and 512 of devices. */
 const MOST_OF_GROUPS = 1472;
 const VERSION = 0;
 const COUNT = 1;
-const CONTROL_BYTES = 8;
+/** Whether there are groups, even without a network. */
+const GROUPED = 2;
+const CONTROL_BYTES = 12;
 /** An entry: length of the address, prefix, class (or one of those below), address, port. */
 const ENTRY_BYTES = 21;
 const PORT_AT = 19;
 /** Beside the length of an address: it is one of ours, with a port (0: any), at which the clients of a group ask. */
 const AT_OURS = 0x80;
-/** In place of the class of a group: its clients may ask, ask as much as they like, or must prove their address. */
+/**
+ * In place of the class of a group: its clients may ask, ask as much as they like, must prove their address, or are proxies
+ * that say for whom they connect.
+ */
 const ALLOWED = 0;
 const UNLIMITED = 255;
 const PROVING = 254;
+const ANNOUNCING = 253;
 
-const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_PROVING + MOST_OF_GROUPS + MOST_AT_OURS;
+const MOST = MOST_ALLOWED + MOST_UNLIMITED + MOST_PROVING + MOST_ANNOUNCING + MOST_OF_GROUPS + MOST_AT_OURS;
 
 /** The networks. */
 export interface Networks {
@@ -44,10 +53,14 @@ export interface Networks {
   readonly unlimited: readonly Network[];
   /** Those whose clients must prove their address. */
   readonly proving: readonly Network[];
+  /** Those of proxies that say in a PROXY header for whom they connect. */
+  readonly announcing: readonly Network[];
   /** Those of groups. */
   readonly classes: readonly ClassNetwork[];
   /** The addresses of our own at which the clients of groups ask. */
   readonly atOurs: readonly ClassPlace[];
+  /** Whether there are groups, whose networks may not be known yet; left out: no. */
+  readonly areGrouped?: boolean;
 }
 
 /** A list of networks in shared memory. */
@@ -58,28 +71,31 @@ export class SharedNetworks {
   private matches: OctetMatcher = () => false;
   private matchesUnlimited: OctetMatcher = () => false;
   private matchesProving: OctetMatcher = () => false;
+  private matchesAnnouncing: OctetMatcher = () => false;
   private classOf: OctetClasses = () => 0;
   private classOfPlace: PlaceClasses | undefined;
 
   constructor(readonly memory: SharedArrayBuffer) {
-    this.control = new Int32Array(memory, 0, 2);
+    this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
     this.entries = Buffer.from(memory, CONTROL_BYTES);
   }
 
   static memory(allow: readonly Network[], others: Partial<Networks> = {}): SharedArrayBuffer {
     const memory = new SharedArrayBuffer(CONTROL_BYTES + MOST * ENTRY_BYTES);
-    new SharedNetworks(memory).write({ allow, classes: [], unlimited: [], proving: [], atOurs: [], ...others });
+    const none = { classes: [], unlimited: [], proving: [], announcing: [], atOurs: [] };
+    new SharedNetworks(memory).write({ allow, ...none, ...others });
     return memory;
   }
 
   /** Replaces them, for all readers. */
-  write({ allow, unlimited, proving, classes, atOurs }: Networks): void {
+  write({ allow, unlimited, proving, announcing, classes, atOurs, areGrouped = false }: Networks): void {
     // The version is odd while networks are being written.
     Atomics.add(this.control, VERSION, 1);
     const all = [
       ...allow.slice(0, MOST_ALLOWED).map(each => ({ ...each, clientClass: ALLOWED })),
       ...unlimited.slice(0, MOST_UNLIMITED).map(each => ({ ...each, clientClass: UNLIMITED })),
       ...proving.slice(0, MOST_PROVING).map(each => ({ ...each, clientClass: PROVING })),
+      ...announcing.slice(0, MOST_ANNOUNCING).map(each => ({ ...each, clientClass: ANNOUNCING })),
       ...classes.slice(0, MOST_OF_GROUPS),
     ];
     all.forEach((each, i) => this.put(i, each, each.prefix, 0));
@@ -89,6 +105,7 @@ export class SharedNetworks {
       putU16(this.entries, (all.length + i) * ENTRY_BYTES + PORT_AT, each.port ?? 0);
     });
     this.control[COUNT] = all.length + places.length;
+    this.control[GROUPED] = areGrouped ? 1 : 0;
     Atomics.add(this.control, VERSION, 1);
   }
 
@@ -124,10 +141,21 @@ export class SharedNetworks {
     return this.matchesProving;
   }
 
+  /** A test for the networks of proxies. Call this again to see later changes. */
+  announcing(): OctetMatcher {
+    this.look();
+    return this.matchesAnnouncing;
+  }
+
   /** The groups of clients in force. Call this again to see later changes. */
   classes(): OctetClasses {
     this.look();
     return this.classOf;
+  }
+
+  /** Whether there are groups now. */
+  get areGrouped(): boolean {
+    return Atomics.load(this.control, GROUPED) !== 0;
   }
 
   /** The groups by addresses of our own; undefined: there are none. Call this again to see later changes. */
@@ -149,8 +177,11 @@ export class SharedNetworks {
       this.matches = octetMatcher(of(ALLOWED));
       this.matchesUnlimited = octetMatcher(of(UNLIMITED));
       this.matchesProving = octetMatcher(of(PROVING));
+      this.matchesAnnouncing = octetMatcher(of(ANNOUNCING));
       this.classOfPlace = places.length === 0 ? undefined : placeClasses(places);
-      this.classOf = octetClasses(networks.filter(({ clientClass }) => clientClass > ALLOWED && clientClass < PROVING));
+      this.classOf = octetClasses(
+        networks.filter(({ clientClass }) => clientClass > ALLOWED && clientClass < ANNOUNCING),
+      );
     }
   }
 

@@ -19,7 +19,9 @@ export interface Capacity extends ConnectionCaps {
 export function capsFor({ threads, addresses, tlsAddresses, https, sessions }: ListenersPlan, log: Log): Capacity {
   const streams = tlsAddresses.length + https.addresses.length;
   const listeners = (threads > 0 ? addresses.length : onTheirOwn(addresses)) + streams;
-  const { caps, words } = connectionCaps(openFiles(), threads, listeners, sessions.most);
+  // With front threads, sessions over TLS and HTTPS have a thread of their own (run/session-thread).
+  const all = threads > 0 && streams > 0 ? threads + 1 : threads;
+  const { caps, words } = connectionCaps(openFiles(), all, listeners, sessions.most);
   if (words !== undefined) log.warn({ ...caps }, words);
   return { ...caps, perClient: sessions.perClient };
 }

@@ -61,7 +61,6 @@ export class Clients implements Live {
   private configured: readonly Network[];
   private allow: Matcher;
   private snoop: Matcher;
-  private proxies: Matcher;
   /** The most queries of one client that may wait; 0: no limit. */
   maxWaiting: number;
   /** What they are told about which server this is; undefined: nothing. */
@@ -90,8 +89,10 @@ export class Clients implements Live {
       allow: plan.allow,
       unlimited: plan.unlimited,
       proving: plan.proving,
+      announcing: plan.announcing,
       classes: classNetworks(groups),
       atOurs: classPlaces(groups),
+      areGrouped: groups.length > 0,
     };
     this.shared = new SharedNetworks(SharedNetworks.memory(plan.allow, this.networks));
     this.limit = new RateLimit(RateLimit.memory(randomBytes(SIPHASH_KEY_BYTES)));
@@ -101,7 +102,6 @@ export class Clients implements Live {
     this.admission = new Admission(this.memory, () => Math.floor(parts.clock.wallMs() / 1000));
     this.allow = networkMatcher(plan.allow);
     this.snoop = networkMatcher(plan.snoop);
-    this.proxies = networkMatcher(plan.announcing);
     this.group = classMatcher(this.networks.classes);
     this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
     this.routeless = withoutRoutes(groups);
@@ -168,7 +168,8 @@ export class Clients implements Live {
 
   /** Whether an address is that of a proxy, which says in a PROXY header for whom it connects. */
   sendsProxyHeader(address: string): boolean {
-    return this.proxies(address);
+    const octets = addressOctets(address);
+    return octets !== undefined && this.admission.sendsProxyHeader(octets);
   }
 
   /** The group of a client: its number in the plan, from 1; 0: none. */
@@ -219,7 +220,7 @@ export class Clients implements Live {
   private classify(): void {
     // A device counts more than a network that is only its address.
     const classes = [...this.devices, ...classNetworks(this.groups)];
-    this.networks = { ...this.networks, classes, atOurs: classPlaces(this.groups) };
+    this.networks = { ...this.networks, classes, atOurs: classPlaces(this.groups), areGrouped: this.areGrouped };
     this.group = classMatcher(classes);
     this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
     this.share();
@@ -237,11 +238,9 @@ export class Clients implements Live {
     identity,
   }: Plan): Prepared {
     const nextSnoop = networkMatcher(snoop);
-    const nextProxies = networkMatcher(announcing);
     return ready(() => {
       this.snoop = nextSnoop;
-      this.proxies = nextProxies;
-      this.networks = { ...this.networks, unlimited, proving };
+      this.networks = { ...this.networks, unlimited, proving, announcing };
       this.limit.set(rateLimit);
       this.maxWaiting = perClient;
       this.identity = identity;

@@ -23,6 +23,7 @@ import type { Daemon, DaemonParts } from './parts.js';
 import { addressesPlan, type Plan, planOf } from './plan.js';
 import { Reload } from './reload.js';
 import { Service } from './service.js';
+import { SessionThread } from './session-thread.js';
 import { Web } from './web.js';
 
 /**
@@ -43,6 +44,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
   // Before all else: threads take the longest to start.
   const workers = opened.add(new FrontWorkers(Listeners.threadsFor(addressesPlan(given.config), given.sockets)));
+  const sessionThread = opened.add(new SessionThread());
+  if (Listeners.needsSessionThread(addressesPlan(given.config), given.sockets)) sessionThread.start();
   const plan = planOf(given.config, systemFiles);
   const startedAt = clock.monotonicMs();
   const overview = () => overviewOf(shown);
@@ -60,7 +63,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const entrance = entranceOf(given, core, logging, transport => listeners.idleMs(transport));
   // Ready replies may say where it does not listen any more.
   const changed = (): void => core.ready.clear();
-  const taking = { ...common, front: entrance, workers, maxSessions: caps, changed };
+  const taking = { ...common, front: entrance, workers, sessionThread, maxSessions: caps, changed };
   const listeners: Listeners = opened.add(new Listeners(taking));
   const snapshot = opened.add(snapshotOf(common, core, plan));
   resolution.addJob(snapshot.job);

@@ -7,7 +7,8 @@ import { type Matcher, networkMatcher } from '../policy/access.js';
 import type { Clients } from './clients.js';
 import type { ListenersPlan } from './plan.js';
 
-type HttpsPlan = ListenersPlan['https'];
+/** The part of a plan that they are. */
+export type HttpsRulesPlan = Pick<ListenersPlan['https'], 'path' | 'proxies'>;
 
 /** Who may connect, and which path queries have. */
 export class HttpsRules {
@@ -17,12 +18,12 @@ export class HttpsRules {
   constructor(private readonly clients: Pick<Clients, 'mayAsk' | 'areGrouped'>) {}
 
   /** For the first plan: there may be connections before it is in force. */
-  takeFirst(plan: HttpsPlan): void {
+  takeFirst(plan: HttpsRulesPlan): void {
     if (this.path === '') this.take(plan);
   }
 
   /** Brings a plan into force. */
-  take({ path, proxies }: HttpsPlan): void {
+  take({ path, proxies }: HttpsRulesPlan): void {
     this.path = path;
     this.proxies = networkMatcher(proxies);
   }

@@ -14,9 +14,10 @@ import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { Memory } from '../listen/memory.js';
 import { SessionTable, type StreamTransport } from '../listen/sessions.js';
-import { framedProtocol } from '../listen/stream.js';
+import { framedProtocol, type ListenerParts, streamListener, type StreamProtocol } from '../listen/stream.js';
 import { Turns } from '../listen/turns.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
+import { systemClock } from '../os/clock.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, listenText, withScope } from '../os/listen-address.js';
 import type { Clients } from './clients.js';
@@ -25,6 +26,8 @@ import { dependsOnMachine, type Follower, isServed } from './following.js';
 import { type AddressesPlan, httpsPair, type ListenersPlan, type Plan } from './plan.js';
 import type { CertificatePair } from './plan-files.js';
 import type { Prepared } from './reload.js';
+import type { TableBounds, ThreadTransport } from './session-messages.js';
+import type { SessionThread } from './session-thread.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
 import { absentWords, fullWords, unopenedWords } from './unserved.js';
@@ -44,6 +47,8 @@ export interface ListenersParts {
   readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
+  /** The thread of sessions over TLS and HTTPS; it was started ahead if the first plan needs it. */
+  readonly sessionThread: SessionThread;
   /** The most sessions of clients over each transport. */
   readonly maxSessions: Readonly<Record<StreamTransport | 'perClient', number>>;
   /** Called when what they show or where they listen may be something else now. */
@@ -77,6 +82,10 @@ export class Listeners implements Follower {
   readonly options = Listeners.options;
   private udp: DatagramHost | undefined;
   private udpText = '';
+  /** The turns of all sessions of the main thread, and of what the session thread hands over. */
+  private readonly turns = new Turns();
+  /** The plan that is prepared for, or was last. */
+  private preparing: AddressesPlan | undefined;
   private readonly tcp: Streams;
   private readonly tls: Streams;
   private readonly https: Streams;
@@ -91,27 +100,65 @@ export class Listeners implements Follower {
   private workers: FrontWorkers | undefined;
 
   constructor(private readonly parts: ListenersParts) {
-    const { front, observer, libc, clients, clock, maxSessions } = parts;
+    const { front, observer, libc, clients, clock } = parts;
     this.workers = parts.workers;
-    const table = (transport: StreamTransport) => {
-      const max = maxSessions[transport];
-      return new SessionTable({ observer, clock, max, maxPerClient: mostPerClient(max, maxSessions.perClient) });
-    };
+    const table = (transport: StreamTransport) => new SessionTable({ observer, clock, ...this.bounds(transport) });
     this.tables = { tcp: table('tcp'), tls: table('tls'), https: table('https') };
     const mayAsk = (address: string) => clients.mayAsk(address);
     const sendsProxyHeader = (address: string) => clients.sendsProxyHeader(address);
-    const room = { turns: new Turns(), memory: new Memory() };
-    const streams = { ...room, front, observer, clock, mayAsk, sendsProxyHeader, libc };
-    const framed = (transport: 'tcp' | 'tls', option: string): Streams => {
-      const own = { ...streams, table: this.tables[transport] };
-      return new Streams(transport, option, own, () => framedProtocol(transport, own));
-    };
-    this.tcp = framed('tcp', 'listen');
-    this.tls = framed('tls', 'listen_tls.addresses');
+    const { turns } = this;
+    const streams = { turns, memory: new Memory(), front, observer, clock, mayAsk, sendsProxyHeader, libc };
+    const overTcp = { ...streams, table: this.tables.tcp };
+    const overTls = { ...streams, table: this.tables.tls };
     const rules = new HttpsRules(clients);
     this.httpsRules = rules;
     const overHttps = { ...streams, ...rules.forConnections, table: this.tables.https };
-    this.https = new Streams('https', HTTPS_OPTION, overHttps, async () => rules.protocol(streams));
+    this.tcp = new Streams('tcp', 'listen', () => streamListener(framedProtocol('tcp', overTcp), overTcp, undefined));
+    this.tls = this.secured('tls', 'listen_tls.addresses', overTls, () => framedProtocol('tls', overTls));
+    this.https = this.secured('https', HTTPS_OPTION, overHttps, async () => rules.protocol(streams));
+  }
+
+  /** Sessions that are in the session thread if there is one. */
+  private secured(
+    transport: ThreadTransport,
+    option: string,
+    parts: ListenerParts,
+    protocol: () => StreamProtocol | Promise<StreamProtocol>,
+  ): Streams {
+    return new Streams(transport, option, async credentials =>
+      (await this.opensThread())
+        ? this.parts.sessionThread.listener(transport, credentials)
+        : streamListener(await protocol(), parts, credentials),
+    );
+  }
+
+  /** Whether listeners are opened in the session thread, which then has its work. */
+  private async opensThread(): Promise<boolean> {
+    const { parts, preparing } = this;
+    const { sessionThread, packets, clients } = parts;
+    if (preparing === undefined || !this.usesThread(preparing)) return false;
+    const { path, proxies } = preparing.https;
+    return sessionThread.open(
+      { ...parts, turns: this.turns },
+      {
+        packets,
+        admission: clients.memory,
+        tables: { tls: this.bounds('tls'), https: this.bounds('https') },
+        rules: { path, proxies },
+        age: parts.ageNow(),
+        at: systemClock.wallMs(),
+      },
+    );
+  }
+
+  private usesThread(plan: AddressesPlan): boolean {
+    return this.parts.libc !== undefined && Listeners.needsSessionThread(plan, this.parts.sockets);
+  }
+
+  /** The bounds of the table of sessions over a transport. */
+  private bounds(transport: StreamTransport): TableBounds {
+    const { [transport]: max, perClient } = this.parts.maxSessions;
+    return { max, maxPerClient: mostPerClient(max, perClient) };
   }
 
   /** How many front threads a plan needs. */
@@ -119,9 +166,17 @@ export class Listeners implements Follower {
     return threadsNeeded({ addresses: addressesOf(plan, sockets).udp, io: plan.io, threads: plan.threads });
   }
 
+  /** Whether a plan needs the session thread: with front threads, handshakes must not keep the main thread. */
+  static needsSessionThread(plan: AddressesPlan, sockets: PassedSockets | undefined): boolean {
+    const { tls, https } = addressesOf(plan, sockets);
+    return tls.length + https.length > 0 && Listeners.threadsFor(plan, sockets) > 0;
+  }
+
   /** Opens the first ones. */
   async start(plan: Plan): Promise<this> {
-    (await this.prepare(plan)).commit();
+    const prepared = await this.prepare(plan);
+    prepared.commit();
+    await prepared.settled?.();
     return this;
   }
 
@@ -158,13 +213,19 @@ export class Listeners implements Follower {
 
   /** Open sessions of clients, by transport. */
   get sessions(): Overview['sessions'] {
-    const { tcp, tls, https } = this.tables;
-    return { tcp: tcp.open, tls: tls.open, https: https.open };
+    const { tables, parts } = this;
+    const { sessionThread: thread } = parts;
+    return {
+      tcp: tables.tcp.open,
+      tls: tables.tls.open + thread.sessions('tls'),
+      https: tables.https.open + thread.sessions('https'),
+    };
   }
 
   /** How long an idle session stays open now. */
   idleMs(transport: StreamTransport): number {
-    return this.tables[transport].idleMs;
+    const inThread = transport === 'tcp' ? undefined : this.parts.sessionThread.idleMs(transport);
+    return inThread ?? this.tables[transport].idleMs;
   }
 
   /** Queries that wait for an answer. */
@@ -172,17 +233,18 @@ export class Listeners implements Follower {
     return this.parts.front.inflight;
   }
 
-  /** The counts of UDP since the last call. */
+  /** What threads have counted since the last call. */
   counted(): readonly FrontCounts[] {
     const rest = this.rest;
     this.rest = [];
-    return [...rest, ...(this.udp?.counted() ?? [])];
+    return [...rest, ...(this.udp?.counted() ?? []), ...this.parts.sessionThread.counted()];
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
     const addresses = await listening('UDP', 'listen', () => this.addresses(plan));
     checkCertificates(plan, addresses);
     this.httpsRules.takeFirst(plan.https);
+    this.preparing = plan;
     const streams = await this.prepareStreams(plan, addresses);
     const { udp } = addresses;
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
@@ -193,11 +255,18 @@ export class Listeners implements Follower {
     });
     return {
       commit: () => {
+        const { path, proxies } = plan.https;
         this.httpsRules.take(plan.https);
+        this.parts.sessionThread.setRules({ path, proxies });
         for (const each of streams) each.commit();
         this.udp = nextUdp;
         this.udpText = udpText;
         if (before !== undefined && nextUdp !== before) this.retire(before);
+        this.parts.changed();
+      },
+      settled: async () => {
+        for (const each of streams) await each.settled?.();
+        // Replies of meanwhile may say where the session thread does not listen any more.
         this.parts.changed();
       },
       abandon: () => {
@@ -228,7 +297,8 @@ export class Listeners implements Follower {
     this.tls.finish();
     this.https.finish();
     const until = monoAfter(clock.monotonicMs(), FINISH_MS);
-    while (front.inflight > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
+    const { sessionThread: thread } = this.parts;
+    while (front.inflight + thread.waiting > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
     // Replies of the last turn are still on their way to the sockets.
     await sleep(FINISH_LOOK_MS);
   }
@@ -238,6 +308,7 @@ export class Listeners implements Follower {
     this.tcp.destroy();
     this.tls.destroy();
     this.https.destroy();
+    await this.parts.sessionThread.close();
     await Promise.all([...this.retiring].map(async each => each.close()));
     await this.udp?.close();
   }

@@ -8,6 +8,8 @@ import { changedOptions, type Plan } from './plan.js';
 export interface Prepared {
   /** Brings the plan into force. */
   commit(): void;
+  /** Resolved when other threads have done after `commit` what they have to; left out: none has to. */
+  settled?(): Promise<void>;
   /** Closes what was opened for the plan. */
   abandon(): void;
 }
@@ -92,7 +94,11 @@ export class Reload {
    * @throws StartError; then nothing has changed
    */
   async renew(part: Live): Promise<void> {
-    return this.inTurn(async () => (await part.prepare(this.current)).commit());
+    return this.inTurn(async () => {
+      const prepared = await part.prepare(this.current);
+      prepared.commit();
+      await prepared.settled?.();
+    });
   }
 
   private async inTurn<T>(run: () => Promise<T>): Promise<T> {
@@ -116,6 +122,7 @@ export class Reload {
     }
     for (const each of prepared) each.commit();
     this.current = next;
+    for (const each of prepared) await each.settled?.();
     return { now, later: this.waiting };
   }
 }

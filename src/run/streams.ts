@@ -1,7 +1,7 @@
 // Listeners for TCP, TLS and HTTPS. A reload changes their addresses in two steps: it opens the new ones, then closes
 // the old ones.
 
-import { type ListenerParts, streamListener, type StreamListener, type StreamProtocol } from '../listen/stream.js';
+import type { StreamListener } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
 import type { ServerCredentials } from '../listen/tls-acceptor.js';
 import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
@@ -15,13 +15,12 @@ export class Streams {
 
   /**
    * @param option the option with the addresses
-   * @param protocol makes the protocol, once there are addresses
+   * @param make makes the listener, once there are addresses
    */
   constructor(
     private readonly transport: StreamTransport,
     private readonly option: string,
-    private readonly parts: ListenerParts,
-    private readonly protocol: () => StreamProtocol | Promise<StreamProtocol>,
+    private readonly make: (credentials: ServerCredentials | undefined) => StreamListener | Promise<StreamListener>,
   ) {}
 
   /** Where it listens. */
@@ -45,8 +44,8 @@ export class Streams {
    * @param credentials undefined: in cleartext @throws StartError; then it listens where it did before
    */
   async prepare(addresses: readonly ListenAddress[], credentials: ServerCredentials | undefined): Promise<Prepared> {
-    const { parts, transport, option, addresses: before } = this;
-    if (addresses.length > 0) this.listener ??= streamListener(await this.protocol(), parts, credentials);
+    const { transport, option, addresses: before } = this;
+    if (addresses.length > 0) this.listener ??= await this.make(credentials);
     const { listener } = this;
     if (listener === undefined) return NOTHING;
     // A wildcard cannot be open at the same time as one of the addresses that it covers.
@@ -58,6 +57,7 @@ export class Streams {
         listener.setCredentials(credentials);
         listener.keep(addresses);
       },
+      settled: async () => void (await listener.settled?.()),
       abandon: () => void listener.set(before),
     };
   }

@@ -133,6 +133,29 @@ export function writeOpt(fields: OptFields, padTo?: readonly [messageBytes: numb
   return opt;
 }
 
+/**
+ * Pads a message that ends with an OPT record without options to a multiple of `block` octets, as `writeOpt` does.
+ * @returns a copy
+ */
+export function paddedCopy(message: Buffer, block: number): Buffer {
+  const { length } = message;
+  const bytes = Math.ceil((length + 4) / block) * block;
+  const padded = Buffer.allocUnsafe(bytes);
+  message.copy(padded);
+  padded.fill(0, length);
+  putU16(padded, length - 2, bytes - length);
+  putU16(padded, length, OPTION.PADDING);
+  putU16(padded, length + 2, bytes - length - 4);
+  return padded;
+}
+
+/** A copy of a message whose OPT record begins at `at` and is the last one, without the options in it. */
+export function withoutOptions(message: Buffer, at: number): Buffer {
+  const copy = Buffer.from(message.subarray(0, at + OPT_FIXED_BYTES));
+  putU16(copy, at + OPT_FIXED_BYTES - 2, 0);
+  return copy;
+}
+
 /** One Extended DNS Error (RFC 8914). */
 export interface ExtendedError {
   readonly infoCode: number;

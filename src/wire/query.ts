@@ -41,11 +41,17 @@ export type Parsed =
   | { readonly at: 'cookie'; readonly replyTo: ReplyTo }
   | { readonly at: 'reject'; readonly code: FailureCode; readonly replyTo: ReplyTo };
 
+/** Why a message must not be answered; undefined: it may be. */
+export function ignoredAs(message: Buffer): 'short' | 'response' | undefined {
+  if (message.length < HEADER_BYTES) return 'short';
+  return flagsOf(message) & FLAG.QR ? 'response' : undefined;
+}
+
 /** Reads a query. Never throws, whatever the octets. */
 export function parseQuery(message: Buffer): Parsed {
-  if (message.length < HEADER_BYTES) return { at: 'ignore', reason: 'short' };
+  const reason = ignoredAs(message);
+  if (reason !== undefined) return { at: 'ignore', reason };
   const flags = flagsOf(message);
-  if (flags & FLAG.QR) return { at: 'ignore', reason: 'response' };
   const id = idOf(message);
   const counts = countsOf(message);
   const reject = (code: FailureCode, question?: Buffer, opt?: Opt): Parsed => ({

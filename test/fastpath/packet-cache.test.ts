@@ -119,7 +119,15 @@ function replyTo(query: Buffer, address: number, ttlSec = 300) {
   const reply = Buffer.concat([head, Buffer.alloc(4), Buffer.from([0, 4]), Buffer.alloc(4)]);
   reply.writeUInt32BE(ttlSec, head.length);
   reply.writeUInt32BE(address, head.length + 6);
-  return { reply, ttlOffsets: [head.length], elapsedSec: 0, storedAt: ageSec(0), ttlSec, negative: false };
+  return {
+    reply,
+    ttlOffsets: [head.length],
+    elapsedSec: 0,
+    storedAt: ageSec(0),
+    ttlSec,
+    negative: false,
+    canBePadded: false,
+  };
 }
 
 function setUp(bytes = 1 << 16) {

@@ -43,13 +43,17 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     clock: fakeClock(),
     ageNow: () => ageSec(0),
   });
-  const handle = (message: Buffer, client: Client = LOCAL): MessageText | undefined => {
+  const raw = (message: Buffer, client: Client): Buffer | undefined => {
     let reply: Buffer | undefined;
     tested.handle(message, client, bytes => (reply = bytes));
+    return reply;
+  };
+  const handle = (message: Buffer, client: Client = LOCAL): MessageText | undefined => {
+    const reply = raw(message, client);
     return reply && messageToText(reply);
   };
   return {
-    ...{ tested, handle, count, packets, forget: () => packets.clear() },
+    ...{ tested, raw, handle, count, packets, forget: () => packets.clear() },
     noted: (to: FrontParts['noted']) => void (note = to),
   };
 }
@@ -88,6 +92,27 @@ await t.test('a ready reply is for the group of the client that asked', t => {
   });
   for (const client of [LOCAL, GUEST, FAR, GUEST, LOCAL]) t.ok(handle(queryMessage('x.example'), client));
   t.same(classes, [0, 1]);
+  t.end();
+});
+
+await t.test('clients that want padding and those that want none share a ready reply', t => {
+  const asked: Query[] = [];
+  const { raw } = setUp((query, settle) => {
+    asked.push(query);
+    settle(answerOf(query));
+  });
+  const padded = queryMessage('x.example', { id: 1, options: [{ code: OPTION.PADDING, data: Buffer.alloc(9) }] });
+  const plain = queryMessage('x.example', { id: 1 });
+  const over = (transport: Client['transport']): Client => ({ ...LOCAL, transport });
+  const first = raw(padded, over('tls'));
+  const unpadded = raw(plain, over('tls'));
+  t.equal(first?.length, 468);
+  t.ok(unpadded !== undefined && unpadded.length < 100);
+  t.same(raw(padded, over('tls')), first, 'as it was made the first time');
+  t.same(raw(padded, over('https')), first);
+  t.same(raw(padded, over('tcp')), unpadded, 'in cleartext it hides nothing');
+  t.same(raw(padded, over('udp')), unpadded);
+  t.equal(asked.length, 1);
   t.end();
 });
 

@@ -88,6 +88,7 @@ function entryOf(answer: readonly RecordData[], type: number, storedAt = 0): Ent
       storedAt: ageSec(storedAt),
       ttlSec: 300,
       negative: false,
+      canBePadded: false,
       verdict: 'secure',
       verdictSec: 900,
       extendedErrors: [],

@@ -28,7 +28,7 @@ await t.test('all threads see them, beside networks, and see them go', t => {
   t.equal(reader.placeClasses()?.({ address: '192.168.2.1', port: 5353 }), 2);
   t.equal(reader.placeClasses()?.({ address: 'fd00:2::1', port: 853 }), 3);
   t.equal(reader.classes()(Buffer.from([192, 168, 2, 1]), 0, 4), 0, 'they are no networks of clients');
-  new SharedNetworks(memory).write({ allow: [], unlimited: [], proving: [], classes: [], atOurs: [] });
+  new SharedNetworks(memory).write({ allow: [], unlimited: [], proving: [], announcing: [], classes: [], atOurs: [] });
   t.equal(reader.placeClasses(), undefined);
   t.end();
 });

@@ -1,0 +1,135 @@
+// Where messages enter in the session thread: those that a ready reply answers are answered here, as front threads do
+// over UDP, and all others are handed over to the main thread.
+
+import { addressOctets } from '../base/address.js';
+import type { FrontCounts } from '../base/front-counts.js';
+import type { MonoMs } from '../base/time.js';
+import type { Entrance, MessageHandOver, Respond } from '../front/front.js';
+import type { ReadyReplies } from '../front/ready-replies.js';
+import type { Client } from '../pipeline/query.js';
+import type { Admission } from '../policy/admission.js';
+import { flagsOf, rcodeOf } from '../wire/header.js';
+import { ignoredAs } from '../wire/query.js';
+import {
+  type HandedQuery,
+  type HandedReply,
+  Packing,
+  type Parcel,
+  type SessionState,
+  type ThreadTransport,
+  Unpacking,
+} from './session-messages.js';
+
+/** The parts that it uses. */
+export interface SessionFrontParts {
+  readonly admission: Admission;
+  readonly ready: Pick<ReadyReplies, 'read' | 'find' | 'type' | 'negative'>;
+  readonly counts: Readonly<Record<ThreadTransport, FrontCounts>>;
+  readonly state: SessionState;
+  readonly monotonicMs: () => MonoMs;
+  /** Seconds on a clock that all threads share. */
+  readonly nowSec: () => number;
+  /** Sends what was handed over in a turn. */
+  readonly send: (queries: Parcel<HandedQuery>, transfer: readonly ArrayBuffer[]) => void;
+}
+
+/** The front, as sessions in a thread of their own see it. */
+export class SessionFront implements Entrance, MessageHandOver {
+  readonly handOver: MessageHandOver = this;
+  private readonly packing = new Packing<HandedQuery>();
+  /** Those who wait for a reply of the main thread. */
+  private readonly waiting = new Map<number, Respond>();
+  last = 0;
+  /** Those who are told when more was taken. */
+  private awaiting: (() => void)[] = [];
+
+  constructor(private readonly parts: SessionFrontParts) {}
+
+  handle(message: Buffer, client: Client, respond: Respond): boolean {
+    const { admission, nowSec } = this.parts;
+    const ignored = ignoredAs(message);
+    if (ignored !== undefined) {
+      this.countsOf(client).closed(ignored);
+      return false;
+    }
+    const octets = addressOctets(client.address);
+    // One that cannot be read: the front decides.
+    if (octets === undefined) return this.hand(message, client, respond, false);
+    admission.look();
+    const isServed = admission.rule(octets, 0, octets.length === 4 ? 4 : 16, true, nowSec()) === 'serve';
+    if (isServed && admission.isAllowed) {
+      const reply = this.readyReply(message, client, octets);
+      if (reply !== undefined) {
+        respond(reply);
+        return false;
+      }
+    }
+    return this.hand(message, client, respond, isServed);
+  }
+
+  /** Takes replies of the main thread. */
+  take(replies: Parcel<HandedReply>): void {
+    const { state } = this.parts;
+    const unpacking = new Unpacking(replies);
+    while (
+      unpacking.pass(({ id, isReply }, reply) => {
+        const respond = this.waiting.get(id);
+        this.waiting.delete(id);
+        state.waiting = this.waiting.size;
+        respond?.(isReply ? reply : undefined);
+      })
+    );
+  }
+
+  isTaken(id: number): boolean {
+    return ((id - this.parts.state.taken) | 0) <= 0;
+  }
+
+  whenTaken(then: () => void): void {
+    const { state } = this.parts;
+    this.awaiting.push(then);
+    state.awaitTaken();
+    // All may have been taken meanwhile: then nobody says so.
+    if (this.isTaken(this.last)) setImmediate(this.taken);
+  }
+
+  /** The main thread has taken some of what was handed over. */
+  readonly taken = (): void => {
+    const { awaiting } = this;
+    this.awaiting = [];
+    for (const then of awaiting) then();
+  };
+
+  private readyReply(message: Buffer, client: Client, octets: Buffer): Buffer | undefined {
+    const { admission, ready, monotonicMs } = this.parts;
+    const startedAt = monotonicMs();
+    const ofPlace = client.at === undefined ? 0 : (admission.classOfPlace?.(client.at) ?? 0);
+    const clientClass = admission.classOf(octets, 0, octets.length === 4 ? 4 : 16) || ofPlace;
+    if (!ready.read(message, true, clientClass)) return undefined;
+    const reply = ready.find(message, true, true);
+    if (reply === undefined) return undefined;
+    const counts = this.countsOf(client);
+    const { type, negative } = ready;
+    counts.hit(client.family === 6, type, rcodeOf(flagsOf(reply)), negative, message.length, reply.length);
+    counts.took((monotonicMs() - startedAt) / 1000, 1);
+    return reply;
+  }
+
+  /** The reply comes later. */
+  private hand(message: Buffer, client: Client, respond: Respond, missed: boolean): true {
+    const { state } = this.parts;
+    const id = ++this.last;
+    this.waiting.set(id, respond);
+    state.waiting = this.waiting.size;
+    if (this.packing.isEmpty) setImmediate(this.send);
+    else if (this.packing.isFullFor(message.length)) this.parts.send(...this.packing.take());
+    this.packing.add({ id, client, missed }, message);
+    return true;
+  }
+
+  private readonly send = (): void => this.parts.send(...this.packing.take());
+
+  private countsOf({ transport }: Client): FrontCounts {
+    return this.parts.counts[transport === 'https' ? 'https' : 'tls'];
+  }
+}
