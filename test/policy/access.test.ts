@@ -57,6 +57,7 @@ await t.test('networks in shared memory: a reader follows the writer, and never 
     ],
     unlimited: [],
     proving: [],
+    announcing: [],
     classes: [],
     atOurs: [],
   });
