@@ -22,10 +22,3 @@ export function hashOf(text: string): number {
   for (let i = 0; i < text.length; i++) hash = hashed(hash, text.charCodeAt(i));
   return finishedHash(hash);
 }
-
-/** The same of octets [start, end). */
-export function hashOfOctets(octets: Uint8Array, start: number, end: number): number {
-  let hash = FNV_OFFSET;
-  for (let i = start; i < end; i++) hash = hashed(hash, octets[i] ?? 0);
-  return finishedHash(hash);
-}

@@ -95,12 +95,12 @@ export class AnswerCache {
   }
 
   /** Takes an answer of a snapshot. What has been learnt since is not replaced. */
-  restore({ octets, payloadAt, keyAt, end, label, storedAt }: StoredRecord): void {
+  restore(record: StoredRecord): void {
     const { ring, codec } = this;
-    if (!codec.isEntry(octets, payloadAt, keyAt)) return;
-    const at = ring.add(octets, payloadAt, keyAt, end);
+    if (!codec.isEntry(record.octets, record.payloadAt, record.keyAt)) return;
+    const at = ring.add(record);
     if (at === -1) return;
-    codec.adopt(ring, at, storedAt, label);
+    codec.adopt(ring, at, record.storedAt, record.label);
     ring.mark(at);
     this.restored++;
   }

@@ -7,11 +7,12 @@
 //   record   octets u32 · hash u32 · key octets u16 · state u8 · (u8) · payload octets u32 · payload · key, to a multiple of 8
 //   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
 
-import { copyOctets, i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
-import { hashOf, hashOfOctets } from '../base/hash.js';
+import { i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { hashOf } from '../base/hash.js';
 
 const HEADER_BYTES = 16;
 const UNIT = 8;
+const WORD_BYTES = 4;
 const HASH_AT = 4;
 const KEY_BYTES_AT = 8;
 const STATE_AT = 10;
@@ -50,11 +51,25 @@ const LIMITS = {
 const bytesOf = (keyBytes: number, payloadBytes: number): number =>
   Math.ceil((HEADER_BYTES + payloadBytes + keyBytes) / UNIT) * UNIT;
 
+/** A record that is added as it lies in other memory. */
+export interface AddedRecord {
+  /** The payload is at [payloadAt, keyAt), and the key at [keyAt, end); `payloadAt` is a multiple of 4. */
+  readonly octets: Buffer;
+  /** The same octets. */
+  readonly words: Int32Array;
+  readonly payloadAt: number;
+  readonly keyAt: number;
+  readonly end: number;
+  /** `hashOf` the key: with another hash it would not be found. */
+  readonly hash: number;
+}
+
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
   /** All records; an offset is into this. Valid until the next `put` or `clear`. */
   readonly octets: Buffer;
   readonly doubles: Float64Array;
+  private readonly words: Int32Array;
   private index: Int32Array;
   private mask: number;
   private readonly mostSlots: number;
@@ -81,6 +96,7 @@ export class Ring {
     const memory = new ArrayBuffer(recordBytes);
     this.octets = Buffer.from(memory);
     this.doubles = new Float64Array(memory);
+    this.words = new Int32Array(memory);
     const slots = Math.min(FIRST_SLOTS, this.mostSlots);
     this.index = new Int32Array(2 * slots);
     this.mask = slots - 1;
@@ -134,17 +150,19 @@ export class Ring {
   }
 
   /**
-   * Copies a payload, octets [payloadAt, keyAt), and the key behind it, octets [keyAt, end), if there is no record under that
-   * key. Returns the offset of the copy, or -1: there is one, or it is too large.
+   * Copies a record, if there is none under its key. Returns the offset of the copy of the payload, or -1: there is one, or
+   * it is too large.
    */
-  add(octets: Buffer, payloadAt: number, keyAt: number, end: number): number {
-    const hash = hashOfOctets(octets, keyAt, end);
+  add({ octets, words, payloadAt, keyAt, end, hash }: AddedRecord): number {
     const keyBytes = end - keyAt;
     if (this.hasKey(octets, keyAt, keyBytes, hash)) return -1;
     const record = this.newRecord(hash, keyBytes, keyAt - payloadAt);
     if (record === -1) return -1;
     this.writeHead(record, keyBytes, keyAt - payloadAt, LIVE);
-    copyOctets(octets, payloadAt, end - payloadAt, this.octets, record + HEADER_BYTES);
+    const from = payloadAt / WORD_BYTES;
+    const to = (record + HEADER_BYTES) / WORD_BYTES;
+    // Up to the end of a word: a record ends at one.
+    for (let i = (end - payloadAt + WORD_BYTES - 1) >> 2; i-- > 0;) this.words[to + i] = words[from + i] ?? 0;
     return record + HEADER_BYTES;
   }
 

@@ -3,17 +3,20 @@
 //
 //   file    MAGIC · settings · piece, piece, …, end
 //   piece   octets u32 · CRC-32 u32 · records
-//   record  kind u8 · (u8) · key octets u16 · label octets u16 · (u16) · payload octets u32 · stored at f64 · label · payload · key
+//   record  kind u8 · (u8) · key octets u16 · label octets u16 · (u16) · payload octets u32 · stored at f64 · hash of the key u32 ·
+//           payload · key · label, to a multiple of 4
 //   end     END u32 · number of records u32
 //
 // Times are those of the wall clock: the clock that ages are measured with begins anew with each start.
 
 import { crc32 } from 'node:zlib';
 
-import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { hashOf } from '../base/hash.js';
+import { i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import { type AgeSec, ageSec, type WallMs } from '../base/time.js';
 
 const NOTHING = Buffer.alloc(0);
+const NO_WORDS = new Int32Array(0);
 
 /** What is cached under a key. */
 export interface SnapshotRecord {
@@ -34,11 +37,15 @@ export class StoredRecord implements SnapshotRecord {
   kind: SnapshotRecord['kind'] = 'answer';
   label = '';
   storedAt = ageSec(0);
-  /** The payload is at [payloadAt, keyAt), and the key at [keyAt, end). */
+  /** The payload is at [payloadAt, keyAt), and the key at [keyAt, end). `payloadAt` is a multiple of 4. */
   octets: Buffer = NOTHING;
+  /** The same octets. Many are copied fastest in words: a view of each piece would have to be made, and collected. */
+  words: Int32Array = NO_WORDS;
   payloadAt = 0;
   keyAt = 0;
   end = 0;
+  /** The hash of the key (base/hash). */
+  hash = 0;
 
   get key(): string {
     return this.octets.toString('latin1', this.keyAt, this.end);
@@ -62,10 +69,13 @@ const KINDS = ['answer', 'lookup', 'denial'] as const;
 const SETTINGS_BYTES = 64;
 const NO_SETTINGS = '-'.repeat(SETTINGS_BYTES);
 const PIECE_HEAD_BYTES = 8;
-const RECORD_HEAD_BYTES = 20;
+const RECORD_HEAD_BYTES = 24;
+const WORD_BYTES = 4;
 const END = 0xffffffff;
 /** About the octets of a piece: to read or write it takes about a millisecond. */
 const PIECE_BYTES = 1 << 15;
+/** The first ones are shorter: until the code that makes them is compiled, that takes many times as long. */
+const FIRST_PIECE_BYTES = 1 << 11;
 /** The longest piece: one record more. */
 const MOST_PIECE_BYTES = PIECE_BYTES + (1 << 18);
 
@@ -89,6 +99,7 @@ export function* snapshotPieces(
   const offset = offsetOf(now);
   let parts: Buffer[] = [];
   let bytes = 0;
+  let pieceBytes = FIRST_PIECE_BYTES;
   let count = 0;
   for (const record of records) {
     const octets = written(record, offset);
@@ -96,8 +107,9 @@ export function* snapshotPieces(
     parts.push(octets);
     bytes += octets.length;
     count++;
-    if (bytes < PIECE_BYTES) continue;
+    if (bytes < pieceBytes) continue;
     yield piece(parts);
+    pieceBytes = Math.min(2 * pieceBytes, PIECE_BYTES);
     parts = [];
     bytes = 0;
   }
@@ -111,19 +123,23 @@ export function* snapshotPieces(
 function written({ kind, key, label, storedAt, payload }: SnapshotRecord, offset: number): Buffer | undefined {
   const labelBytes = Buffer.byteLength(label);
   if (key.length > 0xffff || labelBytes > 0xffff) return undefined;
-  const payloadAt = RECORD_HEAD_BYTES + labelBytes;
-  const keyAt = payloadAt + payload.length;
-  const octets = Buffer.allocUnsafe(keyAt + key.length).fill(0, 0, RECORD_HEAD_BYTES);
+  const keyAt = RECORD_HEAD_BYTES + payload.length;
+  const labelAt = keyAt + key.length;
+  const octets = Buffer.allocUnsafe(wholeWords(labelAt + labelBytes)).fill(0);
   octets[0] = KINDS.indexOf(kind);
   putU16(octets, 2, key.length);
   putU16(octets, 4, labelBytes);
   putU32(octets, 8, payload.length);
   octets.writeDoubleBE(storedAt + offset, 12);
-  octets.write(label, RECORD_HEAD_BYTES);
-  octets.set(payload, payloadAt);
+  putU32(octets, 20, hashOf(key));
+  octets.set(payload, RECORD_HEAD_BYTES);
   octets.write(key, keyAt, 'latin1');
+  octets.write(label, labelAt);
   return octets;
 }
+
+/** Octets, to a multiple of a word. */
+const wholeWords = (bytes: number): number => (bytes + WORD_BYTES - 1) & -WORD_BYTES;
 
 function piece(records: readonly Buffer[]): Buffer {
   const octets = Buffer.concat([Buffer.alloc(PIECE_HEAD_BYTES), ...records]);
@@ -165,6 +181,7 @@ export class SnapshotReader {
   private lastLabel = { octets: Buffer.alloc(0), text: '' };
   /** The records of a piece, and which comes next. */
   private body: Buffer = NOTHING;
+  private words: Int32Array = NO_WORDS;
   private recordAt = 0;
   /** The record that was given last. */
   private readonly record = new StoredRecord();
@@ -181,7 +198,8 @@ export class SnapshotReader {
 
   /** Takes the next chunk. It is borrowed until `next` has nothing. */
   take(chunk: Buffer): void {
-    this.rest = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
+    const isAligned = chunk.byteOffset % WORD_BYTES === 0;
+    this.rest = this.rest.length === 0 && isAligned ? chunk : Buffer.concat([this.rest, chunk]);
   }
 
   /**
@@ -197,6 +215,7 @@ export class SnapshotReader {
       }
       this.rest = this.rest.subarray(taken);
       this.body = body;
+      this.words = new Int32Array(body.buffer, body.byteOffset, body.length / WORD_BYTES);
       this.recordAt = 0;
     }
     this.read();
@@ -248,7 +267,8 @@ export class SnapshotReader {
     const end = PIECE_HEAD_BYTES + bytes;
     if (octets.length < end) return INCOMPLETE;
     const body = octets.subarray(PIECE_HEAD_BYTES, end);
-    if (crc32(body) !== u32At(octets, 4)) throw new SnapshotError('it is damaged: a checksum is wrong');
+    if (bytes % WORD_BYTES !== 0 || crc32(body) !== u32At(octets, 4))
+      throw new SnapshotError('it is damaged: a checksum is wrong');
     return { taken: end, body };
   }
 
@@ -266,19 +286,21 @@ export class SnapshotReader {
     const { body, recordAt: at, record } = this;
     if (at + RECORD_HEAD_BYTES > body.length) throw malformed();
     const kind = KINDS[body[at] ?? 0xff];
-    const labelAt = at + RECORD_HEAD_BYTES;
-    const payloadAt = labelAt + u16At(body, at + 4);
+    const payloadAt = at + RECORD_HEAD_BYTES;
     const keyAt = payloadAt + u32At(body, at + 8);
-    const end = keyAt + u16At(body, at + 2);
+    const labelAt = keyAt + u16At(body, at + 2);
+    const end = labelAt + u16At(body, at + 4);
     const storedAt = body.readDoubleBE(at + 12) - this.offset;
     if (kind === undefined || end > body.length || !Number.isFinite(storedAt)) throw malformed();
     record.kind = kind;
-    record.label = this.label(body, labelAt, payloadAt);
+    record.label = this.label(body, labelAt, end);
     record.storedAt = ageSec(storedAt);
+    record.hash = i32At(body, at + 20);
     record.octets = body;
+    record.words = this.words;
     record.payloadAt = payloadAt;
     record.keyAt = keyAt;
-    record.end = end;
-    this.recordAt = end;
+    record.end = labelAt;
+    this.recordAt = wholeWords(end);
   }
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import { Ring } from '../../src/cache/ring.js';
+import { recordIn } from '../fixtures/snapshot-records.js';
 
 const put = (ring: Ring, key: string, text: string): boolean => {
   const at = ring.put(key, text.length);
@@ -33,10 +34,7 @@ await t.test('a record is found by its key until it is deleted or replaced', t =
 
 await t.test('octets with their key behind them are added like a record that is put, but replace none', t => {
   const ring = new Ring(1 << 16, () => undefined);
-  const add = (key: string, payload: string): number => {
-    const octets = Buffer.from(`..${payload}${key}..`, 'latin1');
-    return ring.add(octets, 2, 2 + payload.length, octets.length - 2);
-  };
+  const add = (key: string, payload: string): number => ring.add(recordIn(key, Buffer.from(payload, 'latin1')));
   const key = fc.uint8Array({ maxLength: 40 }).map(each => Buffer.from(each).toString('latin1'));
   fc.assert(
     fc.property(key, fc.string({ unit: 'binary-ascii', maxLength: 200 }), (added, payload) => {
