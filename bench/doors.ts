@@ -1,5 +1,5 @@
-// Clients of DNS over TLS: dotstub and Unbound as their resolver, one after the other, several rounds. What kept connections cost that
-// ask now and then, and what full and resumed handshakes cost. `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS]]]`
+// Clients of DNS over TLS and HTTPS: dotstub and Unbound as their resolver, one after the other, several rounds. What kept
+// connections cost that ask now and then, and what full and resumed handshakes cost. `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS]]]`
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -33,8 +33,9 @@ const names = join(on.path, 'names');
 writeFileSync(names, Array.from({ length: KNOWN }, (_, i) => `known${i}.test A\n`).join(''));
 
 interface Running {
-  /** Of DNS over TLS. */
+  /** Of DNS over TLS, and over HTTPS. */
   readonly port: number;
+  readonly https: number;
   readonly pid: number;
   stop(): Promise<unknown>;
 }
@@ -44,12 +45,15 @@ const KINDS: Readonly<Record<string, () => Promise<Running>>> = {
   'dotstub, threads 0': async () => dotstub(0),
   async Unbound() {
     const port = await freePort();
+    const https = await freePort();
     const file = join(on.path, `unbound-${port}.conf`);
     writeFileSync(
       file,
       `
 server:
 ${unboundTls(on, port)}
+  interface: 127.0.0.1@${https}
+  https-port: ${https}
 ${unboundAtHome(on)}
   num-threads: 1
   do-not-query-localhost: no
@@ -69,15 +73,17 @@ forward-zone:
 `,
     );
     const { child, stop } = await start(on, 'unbound', ['-d', '-c', file], port);
-    return { port, pid: child.pid ?? 0, stop };
+    return { port, https, pid: child.pid ?? 0, stop };
   },
 };
 
 async function dotstub(threads: number): Promise<Running> {
   const port = await freePort();
+  const https = await freePort();
   const running = await startDotstub(`
 listen: ["127.0.0.1:${await freePort()}"]
 listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: ${on.certFile}, key: ${on.keyFile} }
+listen_https: { addresses: ["127.0.0.1:${https}"], certificate: ${on.certFile}, key: ${on.keyFile} }
 special_names: { forward: [test] }
 metrics: { listen: "off" }
 dnssec: { mode: off }
@@ -85,7 +91,7 @@ front: { threads: ${threads} }
 access: { per_client: 0, sessions: ${4 * clients}, sessions_per_client: 0 }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
 `);
-  return { port, pid: running.child.pid ?? 0, stop: () => running.stop() };
+  return { port, https, pid: running.child.pid ?? 0, stop: () => running.stop() };
 }
 
 interface Kept {
@@ -96,9 +102,10 @@ interface Kept {
 }
 
 /** Clients that each ask once a second over a connection that stays open. */
-async function kept({ port, pid }: Running): Promise<Kept> {
+async function kept({ port, https, pid }: Running, mode: 'dot' | 'doh'): Promise<Kept> {
   const idle = residentBytes(pid);
-  const args = ['-s', '127.0.0.1', '-p', String(port), '-m', 'dot', '-d', names, '-v', '-t', '5'];
+  const at = String(mode === 'dot' ? port : https);
+  const args = ['-s', '127.0.0.1', '-p', at, '-m', mode, '-d', names, '-v', '-t', '5'];
   const amount = ['-c', String(clients), '-q', String(clients), '-Q', String(clients), '-l', String(seconds)];
   const child: ChildProcess = spawn('taskset', ['-c', LOAD_CPU, program('dnsperf') ?? '', ...args, ...amount], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -155,7 +162,8 @@ async function handshakes({ port, pid }: Running, resumed: boolean): Promise<num
 }
 
 interface Row {
-  readonly kept: Kept;
+  readonly overTls: Kept;
+  readonly overHttps: Kept;
   readonly full: number;
   readonly resumed: number;
 }
@@ -166,7 +174,8 @@ for (let round = 0; round < rounds; round++)
     await pin(running.pid, SERVER_CPU);
     const full = await handshakes(running, false);
     const resumed = await handshakes(running, true);
-    const row = { kept: await kept(running), full, resumed };
+    const overTls = await kept(running, 'dot');
+    const row = { overTls, overHttps: await kept(running, 'doh'), full, resumed };
     measured.set(name, [...(measured.get(name) ?? []), row]);
     await running.stop();
     console.error(name, JSON.stringify(row));
@@ -175,15 +184,20 @@ for (let round = 0; round < rounds; round++)
 const of = (name: string, value: (row: Row) => number): number => median((measured.get(name) ?? []).map(value));
 const against = (name: string, value: (row: Row) => number): string =>
   `${of(name, value).toFixed(1)} (${(of(name, value) / of('Unbound', value)).toFixed(2)})`;
+const keptColumns = (name: string, value: (row: Row) => Kept): string[] => [
+  against(name, row => value(row).microseconds),
+  of(name, row => value(row).p99Ms).toFixed(2),
+  String(Math.max(...(measured.get(name) ?? []).map(row => value(row).lost))),
+  of(name, row => value(row).bytes / 1024).toFixed(1),
+];
+const head = (over: string): string[] => [`${over}: CPU us/query (to Unbound)`, 'p99 ms', 'lost', 'KiB/connection'];
 console.log(
   table([
-    ['', 'CPU us/query (to Unbound)', 'p99 ms', 'lost', 'KiB/connection', 'full handshake, us', 'resumed, us'],
+    ['', ...head('TLS'), ...head('HTTPS'), 'full handshake, us', 'resumed, us'],
     ...[...measured.keys()].map(name => [
       name,
-      against(name, ({ kept: each }) => each.microseconds),
-      of(name, ({ kept: each }) => each.p99Ms).toFixed(2),
-      String(Math.max(...(measured.get(name) ?? []).map(({ kept: each }) => each.lost))),
-      of(name, ({ kept: each }) => each.bytes / 1024).toFixed(1),
+      ...keptColumns(name, ({ overTls }) => overTls),
+      ...keptColumns(name, ({ overHttps }) => overHttps),
       against(name, ({ full }) => full),
       against(name, ({ resumed }) => resumed),
     ]),
