@@ -41,11 +41,6 @@ export interface Libc {
    * smaller slices (Linux 6.12 and later; no effect elsewhere).
    */
   preferPromptness(): void;
-  /**
-   * Lets the calling thread run only while no other thread wants its core; and others that wake prefer such a core to wait for
-   * another (SCHED_IDLE).
-   */
-  runWhenIdle(): void;
   /** Whether the kernel's clock is synchronised (adjtimex(2)); undefined: not known. */
   clockIsSet(): boolean | undefined;
   /** Gives freed memory back to the kernel (malloc_trim(3)). Musl has no such function, and keeps little. */
@@ -113,8 +108,6 @@ const SCHED_SYSCALLS: Readonly<Record<string, readonly [set: number, get: number
 const SCHED_ATTR_BYTES = 48;
 const SCHED_POLICY_AT = 4;
 const SCHED_RUNTIME_AT = 24;
-/** A policy. */
-const SCHED_IDLE = 5;
 /** The shortest slice that the kernel accepts. */
 const SHORT_SLICE_NS = 100_000n;
 
@@ -254,21 +247,20 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
       const state = native.adjtimex(Buffer.alloc(TIMEX_BYTES));
       return state < 0 ? undefined : state !== TIME_ERROR;
     },
-    preferPromptness: () =>
-      changeScheduling(native, attributes => attributes.writeBigUInt64LE(SHORT_SLICE_NS, SCHED_RUNTIME_AT)),
-    runWhenIdle: () => changeScheduling(native, attributes => attributes.writeUInt32LE(SCHED_IDLE, SCHED_POLICY_AT)),
+    preferPromptness() {
+      const [set, get] = SCHED_SYSCALLS[process.arch] ?? [];
+      if (set === undefined || get === undefined) return;
+      const attributes = Buffer.alloc(SCHED_ATTR_BYTES);
+      // A real-time policy is not changed.
+      if (
+        native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 ||
+        attributes.readUInt32LE(SCHED_POLICY_AT) !== 0
+      )
+        return;
+      attributes.writeBigUInt64LE(SHORT_SLICE_NS, SCHED_RUNTIME_AT);
+      native.syscall(set, 0, attributes, 0, 0);
+    },
   };
-}
-
-/** Changes how the calling thread is scheduled, unless it has a policy that somebody else has chosen, such as a real-time one. */
-function changeScheduling(native: { readonly syscall: Native }, change: (attributes: Buffer) => void): void {
-  const [set, get] = SCHED_SYSCALLS[process.arch] ?? [];
-  if (set === undefined || get === undefined) return;
-  const attributes = Buffer.alloc(SCHED_ATTR_BYTES);
-  if (native.syscall(get, 0, attributes, SCHED_ATTR_BYTES, 0) !== 0 || attributes.readUInt32LE(SCHED_POLICY_AT) !== 0)
-    return;
-  change(attributes);
-  native.syscall(set, 0, attributes, 0, 0);
 }
 
 /** glibc, or musl under the name that it has for this machine. */

@@ -90,7 +90,7 @@ export class ListService implements Live {
 
   /** Reads what is there already, before the first query. */
   async start(): Promise<void> {
-    await this.inTurn(async () => this.take(this.plan, await this.make(this.plan, false)));
+    await this.inTurn(async () => this.take(this.plan, await this.make(this.plan)));
   }
 
   /** Looks at files, and fetches what is due. */
@@ -183,7 +183,7 @@ export class ListService implements Live {
         const { compiled } = made.lists;
         this.take(next, { ...made, lists: new Lists(next.lists, listNumbers(next), compiled) });
       });
-    const other = await this.make(next, false);
+    const other = await this.make(next);
     if (typeof other === 'string')
       throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
     return ready(() => this.take(next, other));
@@ -222,7 +222,7 @@ export class ListService implements Live {
         isChanged = true;
     // A reload has exchanged the lists meanwhile.
     if (!isChanged || plan !== this.plan) return;
-    const made = await this.make(plan, asked.length === 0);
+    const made = await this.make(plan);
     if (plan === this.plan) this.take(plan, made);
   }
 
@@ -231,10 +231,10 @@ export class ListService implements Live {
   }
 
   /**
-   * Compiles the lists of a plan, from what is on the disk; in the background, or for somebody who waits. A source that cannot be read keeps the rules that it has in
+   * Compiles the lists of a plan, from what is on the disk. A source that cannot be read keeps the rules that it has in
    * force. Text: why that failed.
    */
-  private async make(plan: ListsPlan, isInBackground: boolean): Promise<Made | string> {
+  private async make(plan: ListsPlan): Promise<Made | string> {
     const { clock } = this.parts;
     const keys = keysOf(plan);
     if (keys.length === 0) return { lists: Lists.none(), problems: [], inForce: new Map(), marks: new Map(), ms: 0 };
@@ -242,7 +242,7 @@ export class ListService implements Live {
     // Before they are read: a change meanwhile is noticed afterwards.
     for (const source of sourcesOf(plan)) if (source.at === 'file') marks.set(source.path, await markOf(source.path));
     const startedAt = clock.monotonicMs();
-    const result = await this.compiled(plan, keys, isInBackground);
+    const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
     const { problems, carried, compiled } = result;
     const lists = new Lists(plan.lists, listNumbers(plan), compiled);
@@ -251,11 +251,7 @@ export class ListService implements Live {
   }
 
   /** Compiles, and again each time that another source which has rules in force cannot be read. */
-  private async compiled(
-    plan: ListsPlan,
-    keys: readonly string[],
-    isInBackground: boolean,
-  ): Promise<string | (ListResult & Carried)> {
+  private async compiled(plan: ListsPlan, keys: readonly string[]): Promise<string | (ListResult & Carried)> {
     const { random } = this.parts;
     const { made: before } = this;
     const word = (): number => (random.uint16() << 16) | random.uint16();
@@ -268,7 +264,7 @@ export class ListService implements Live {
     for (;;) {
       const kept = carried.size === 0 ? undefined : before?.lists;
       const key = kept?.table.key ?? { first: word(), second: word() };
-      const result = await this.compiler.compile({ sources, key, before: kept?.compiled, isInBackground });
+      const result = await this.compiler.compile({ sources, key, before: kept?.compiled });
       if (typeof result === 'string') return result;
       const count = carried.size;
       result.problems.forEach((problem, i) => {

@@ -5,7 +5,6 @@ import { constants as osConstants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { isSystemError, wordsFor } from '../base/system-error.js';
-import { loadLibc } from '../os/libc.js';
 import { fileProblem } from '../os/regular-file.js';
 import { Compilation, type CompiledLists, type SourceReader } from '../policy/lists/compile.js';
 import type { HashKey } from '../policy/lists/name-hash.js';
@@ -17,8 +16,6 @@ export interface ListTask {
   readonly key: HashKey;
   /** Lists of before, whose table has the same key; undefined: no source takes its rules from them. */
   readonly before: CompiledLists | undefined;
-  /** Whether nobody waits for the result. */
-  readonly isInBackground: boolean;
 }
 
 /** One source: a file, or the source of this number in the lists of before, because the file cannot be read. */
@@ -78,10 +75,7 @@ function readInto(reader: SourceReader, path: string, piece: Buffer): string | u
 }
 
 /** Whoever answers goes first where there are fewer cores than threads. In Linux, "this process" is this thread. */
-function goLast({ isInBackground }: ListTask): void {
-  const libc = isInBackground ? loadLibc() : undefined;
-  // While others keep all cores busy, it does not go on. So it is not for tasks that somebody waits for.
-  if (libc !== undefined && !('unavailable' in libc)) return libc.runWhenIdle();
+function goLast(): void {
   try {
     setPriority(osConstants.priority.PRIORITY_LOW);
   } catch {
@@ -90,7 +84,6 @@ function goLast({ isInBackground }: ListTask): void {
 }
 
 if (parentPort !== null) {
-  const task = workerData as ListTask;
-  goLast(task);
-  parentPort.postMessage(run(task));
+  goLast();
+  parentPort.postMessage(run(workerData as ListTask));
 }
