@@ -10,6 +10,8 @@ const WORK_PER_PIECE = 32;
 export interface Worker {
   /** Does a piece of it. */
   takeTurn(): void;
+  /** For how many sessions it works: each of them has a piece. Left out: one. */
+  readonly sessions?: number;
 }
 
 /** The turns of all sessions of the daemon. */
@@ -19,6 +21,8 @@ export class Turns {
   private leftOfPiece = WORK_PER_PIECE;
   /** Those that wait for their turn, in order. */
   private readonly waiting = new Set<Worker>();
+  /** The one that works for several sessions and has not done all of its pieces, and what is left of them. */
+  private interrupted: { readonly worker: Worker; readonly left: number } | undefined;
   /** Whether the next turn is scheduled. */
   private scheduled = false;
 
@@ -47,6 +51,7 @@ export class Turns {
 
   remove(worker: Worker): void {
     this.waiting.delete(worker);
+    if (this.interrupted?.worker === worker) this.interrupted = undefined;
   }
 
   private schedule(): void {
@@ -59,16 +64,28 @@ export class Turns {
     const { waiting } = this;
     this.scheduled = false;
     this.left = WORK_PER_TURN;
+    const { interrupted } = this;
+    this.interrupted = undefined;
+    if (interrupted !== undefined) this.give(interrupted.worker, interrupted.left);
     // Whoever is added meanwhile comes after the others.
     for (const worker of waiting) {
       if (this.left <= 0) break;
-      waiting.delete(worker);
-      this.begin();
-      try {
-        worker.takeTurn();
-      } finally {
-        if (waiting.size > 0) this.schedule();
-      }
+      this.give(worker, WORK_PER_PIECE * (worker.sessions ?? 1));
     }
   };
+
+  /** Gives somebody a turn now. */
+  private give(worker: Worker, work: number): void {
+    const { waiting } = this;
+    waiting.delete(worker);
+    this.leftOfPiece = work;
+    try {
+      worker.takeTurn();
+    } finally {
+      // Others must not do theirs in between, or all of its sessions would share one place.
+      if (worker.sessions !== undefined && this.left <= 0 && this.leftOfPiece > 0 && waiting.has(worker))
+        this.interrupted = { worker, left: this.leftOfPiece };
+      if (waiting.size > 0) this.schedule();
+    }
+  }
 }

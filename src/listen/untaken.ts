@@ -7,9 +7,9 @@ import type { Turns, Worker } from './turns.js';
 
 /** The last messages of a session. */
 export class Untaken {
-  /** Numbers of the last two that were handed over. */
-  private last = 0;
-  private before = 0;
+  /** Numbers of the last two that were handed over; undefined: there was none. */
+  private last: number | undefined = undefined;
+  private before: number | undefined = undefined;
   /** Whether the session gets a turn when more was taken. */
   private waits = false;
 
@@ -30,7 +30,7 @@ export class Untaken {
   get isFull(): boolean {
     const { front, turns } = this.parts;
     const { handOver } = front;
-    if (handOver === undefined || handOver.isTaken(this.before)) return false;
+    if (handOver === undefined || this.before === undefined || handOver.isTaken(this.before)) return false;
     if (!this.waits) {
       this.waits = true;
       handOver.whenTaken(() => {
@@ -45,6 +45,6 @@ export class Untaken {
   /** The session is closed. */
   close(): void {
     this.waits = false;
-    this.before = 0;
+    this.before = undefined;
   }
 }

@@ -53,6 +53,8 @@ export class SessionThread {
   private readonly calls = new Map<number, (done: Done) => void>();
   private lastCall = 0;
   private isWorking = false;
+  /** The transports whose listener is in it. */
+  private readonly made = new Set<ThreadTransport>();
   private isClosed = false;
 
   /** @param script the script of the thread: `session-worker` in this folder */
@@ -77,6 +79,7 @@ export class SessionThread {
   async listener(transport: ThreadTransport, credentials: ServerCredentials | undefined): Promise<StreamListener> {
     const perform = async (task: ListenerTask): Promise<Done> => this.call(transport, task);
     await perform({ at: 'make', credentials });
+    this.made.add(transport);
     return new ThreadListener(perform);
   }
 
@@ -92,7 +95,7 @@ export class SessionThread {
 
   /** How long an idle session stays open now; undefined: there are none in the thread. */
   idleMs(transport: ThreadTransport): number | undefined {
-    return this.isWorking ? this.state.idleMs(transport) : undefined;
+    return this.made.has(transport) ? this.state.idleMs(transport) : undefined;
   }
 
   /** Queries that it has handed over, and whose replies it does not have. */
@@ -265,25 +268,38 @@ class HandedOver implements TurnsWorker {
   private taken = 0;
   private answered = 0;
   private isSending = false;
+  /** Queries that were not taken yet. */
+  private waiting = 0;
 
   constructor(private readonly parts: HandedOverParts) {}
 
+  /** A session hands two queries over before the first is taken. */
+  get sessions(): number {
+    return Math.max(1, Math.ceil(this.waiting / 2));
+  }
+
   add(queries: Parcel<HandedQuery>): void {
     this.parcels.push(new Unpacking(queries));
+    this.waiting += queries.heads.length;
     this.parts.turns.add(this);
   }
 
   takeTurn(): void {
     const { turns } = this.parts;
-    while (!turns.isOver && this.parcels.length > 0)
-      if (this.parcels[0]?.pass(this.take) !== true) this.parcels.shift();
-    if (this.parcels.length > 0) turns.add(this);
+    try {
+      while (!turns.isOver && this.parcels.length > 0)
+        if (this.parcels[0]?.pass(this.take) !== true) this.parcels.shift();
+    } finally {
+      // Also after an exception: the other queries are those of others.
+      if (this.parcels.length > 0) turns.add(this);
+    }
   }
 
   private readonly take = (query: HandedQuery, message: Buffer): void => {
     const { turns, front } = this.parts;
     const { id, client, missed } = query;
     turns.spend(1);
+    this.waiting--;
     this.taken = id;
     this.sendSoon();
     let waits = false;
