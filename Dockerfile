@@ -43,12 +43,11 @@ COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /lib64/
 COPY --from=build /tree/lib/dotstub /opt/dotstub
 COPY --from=build /tree/share/doc/dotstub/LICENSE /tree/share/doc/dotstub/LICENCES.txt /opt/dotstub/
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
-# A first start keeps what Node.js has compiled beside the program, for all later ones; there, nothing may be written.
-RUN timeout 5 node dist/cli.js run --config /etc/dotstub/dotstub.yaml || true
 # For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
 COPY --from=build --chown=65532:65532 /empty /run/dotstub
 COPY --from=build --chown=65532:65532 /empty /var/lib/dotstub
-ENV PATH=/opt/dotstub
+# Where a start keeps what Node.js has compiled, for the next one.
+ENV PATH=/opt/dotstub STATE_DIRECTORY=/var/lib/dotstub
 # A numeric user, so that Kubernetes can check that it is not root.
 USER 65532:65532
 EXPOSE 5300/udp 5300/tcp 9153/tcp

@@ -46,7 +46,8 @@ const common = {
   minifySyntax: true,
   lineLimit: 160,
   define: { 'import.meta.url': 'bundledUrl' },
-  banner: { js: "const bundledUrl = require('node:url').pathToFileURL(__filename).href;" },
+  // A directive counts only where nothing stands before it.
+  banner: { js: "'use strict'; const bundledUrl = require('node:url').pathToFileURL(__filename).href;" },
   logLevel: 'warning',
   metafile: true,
 };
@@ -103,11 +104,15 @@ const packages = new Set(
     // The innermost, which may be in the folder of another package.
     .flatMap(path => path.match(/^.*\bnode_modules\/(?:@[^/]+\/)?[^/]+/) ?? []),
 );
+/** Packages that come without the text of their licence. */
+const TEXTS = { '@redis/client': 'packaging/licences/redis-client.txt' };
 const licences = [...packages].sort().map(path => {
-  const file = ['LICENSE', 'LICENSE.md', 'LICENCE', 'license', 'LICENSE.txt']
-    .map(name => `${path}/${name}`)
-    .find(existsSync);
   const { name, version, license } = JSON.parse(readFileSync(`${path}/package.json`, 'utf8'));
-  return `${name} ${version} (${license})\n\n${file === undefined ? '' : readFileSync(file, 'utf8')}`;
+  const own = ['LICENSE', 'LICENSE.md', 'LICENCE', 'license', 'LICENSE.txt']
+    .map(each => `${path}/${each}`)
+    .find(existsSync);
+  const file = own ?? TEXTS[name];
+  if (file === undefined) throw new Error(`${path}: there is no text of its licence, which has to accompany its code`);
+  return `${name} ${version} (${license})\n\n${readFileSync(file, 'utf8')}`;
 });
 writeFileSync('dist/LICENCES.txt', licences.join('\n----\n\n'));

@@ -2,7 +2,18 @@
 // trusted as the program, so it is only read from, and written to, directories in which nobody else can write.
 
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Script } from 'node:vm';
@@ -18,8 +29,11 @@ const OTHERS_WRITE = 0o022;
 /** Not a directory, no right, a full disk and the like: then the program compiles, as without the file. */
 const isSystemError = (error: unknown): boolean => error instanceof Error && 'code' in error;
 
+/** V8 refuses code that was compiled with other flags. */
+const FLAGS = JSON.stringify([process.version, process.arch, process.execArgv, process.env['NODE_OPTIONS']]);
+
 const sum = (source: Buffer, code: Buffer): Buffer =>
-  createHash('sha256').update(process.version).update(source).update(code).digest();
+  createHash('sha256').update(FLAGS).update(source).update(code).digest();
 
 /** Whether only root and this user can write there. */
 function isPrivate({ uid, mode }: { readonly uid: number; readonly mode: number }): boolean {
@@ -52,11 +66,13 @@ function read(path: string, source: Buffer): Buffer | undefined {
   });
 }
 
-/** Writes the file as a whole or not at all. */
-function write(path: string, source: Buffer, code: Buffer): boolean {
+/** Writes the file as a whole or not at all. @param compiled is only called where it can be written: it takes its time */
+function write(path: string, source: Buffer, compiled: () => Buffer): boolean {
   const part = `${path}.${process.pid}`;
   const isWritten = unlessRefused(() => {
     if (!isPrivate(statSync(dirname(path)))) return false;
+    accessSync(dirname(path), constants.W_OK);
+    const code = compiled();
     writeFileSync(part, Buffer.concat([sum(source, code), code]), { mode: 0o644, flag: 'wx' });
     renameSync(part, path);
     return true;
@@ -80,7 +96,7 @@ function start(directory: string): void {
   const script = new Script(wrapped, { filename: file, ...(compiled === undefined ? {} : { cachedData: compiled }) });
   const isKept = compiled !== undefined && script.cachedDataRejected !== true;
   const keep = (): void => {
-    if (!isKept) places.some(path => write(path, source, script.createCachedData()));
+    if (!isKept) places.some(path => write(path, source, () => script.createCachedData()));
   };
   const module = { exports: {} as Partial<Main> };
   const run = script.runInThisContext() as Run;

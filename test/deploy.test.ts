@@ -178,6 +178,7 @@ await t.test('the image: no root, no capability, a health check, a supported Nod
   t.match(dockerfile, /^STOPSIGNAL SIGTERM$/m);
   t.match(dockerfile, /npm run --silent package -- \$\{TARGETARCH\} --tree /, 'what is in the archive');
   t.match(dockerfile, /\/LICENSE \S*\/LICENCES\.txt /);
+  t.notMatch(dockerfile.slice(dockerfile.indexOf('FROM scratch')), /^RUN /m, 'there is no shell in it');
   const { description, license } = JSON.parse(text('package.json')) as { description: string; license: string };
   const labels = Object.fromEntries(
     [...dockerfile.matchAll(/org\.opencontainers\.image\.(\w+)="([^"$]*)"/g)].map(([, key = '', value = '']) => [

@@ -198,7 +198,8 @@ export function nameFor(facts: Pick<CertificateFacts, 'names'>, given: string | 
 export const ledTo = (found: readonly string[], ours: readonly string[]): readonly string[] =>
   ours.filter(each => found.some(other => isSameAddress(each, other)));
 
-function isSameAddress(a: string, b: string): boolean {
+/** Whether two texts are the same address. */
+export function isSameAddress(a: string, b: string): boolean {
   const [one, other] = [addressOctets(a), addressOctets(b)];
   return one !== undefined && other?.equals(one) === true;
 }

@@ -15,7 +15,8 @@ import { messageToText } from '../wire/message.js';
 import { nameFromText } from '../wire/name.js';
 import { typeFromText } from '../wire/rrtype.js';
 import type { DaemonListener } from './listener.js';
-import { ledTo, nameFor, type Obstacle, obstaclesOf, type Phones } from './phone-checks.js';
+import { isSameAddress, ledTo, nameFor, type Obstacle, obstaclesOf, type Phones } from './phone-checks.js';
+import { isPrivate } from './phone-profile.js';
 import { ask } from './query.js';
 
 /** What is looked at. */
@@ -80,7 +81,7 @@ export async function look(at: LookAt): Promise<Found> {
 
 /** Whether a phone can reach a listener at this address. @param wanted the address at which it shall */
 const isReachable = (address: string, wanted: string | undefined): boolean =>
-  wanted === undefined ? !isLoopback(address) && !isLinkLocal(address) : address === wanted;
+  wanted === undefined ? !isLoopback(address) && !isLinkLocal(address) : isSameAddress(address, wanted);
 
 /**
  * The addresses that phones get. A machine has some that are none of the LAN, such as those of containers: the owner has
@@ -89,7 +90,9 @@ const isReachable = (address: string, wanted: string | undefined): boolean =>
 function chosen(found: readonly string[], ours: readonly string[]): readonly string[] {
   const led = ledTo(found, ours);
   if (led.length > 0) return led;
-  const first = (isV6: boolean): string[] => ours.filter(each => each.includes(':') === isV6).slice(0, 1);
+  // Clients with public addresses may mostly not ask (access.allow), and phones use these towards a public address.
+  const inOrder = [...ours.filter(isPrivate), ...ours.filter(each => !isPrivate(each))];
+  const first = (isV6: boolean): string[] => inOrder.filter(each => each.includes(':') === isV6).slice(0, 1);
   return [...first(false), ...first(true)];
 }
 

@@ -37,14 +37,14 @@ function xml(value: Value): string {
 }
 
 /** Whether an address means something in its own network only. */
-function isPrivate(address: string): boolean {
+export function isPrivate(address: string): boolean {
   const octets = addressOctets(address);
   if (octets === undefined) return false;
   return octets.length === 4 ? isPrivateV4(octets.readUInt32BE()) : isPrivateV6(octets, 0, undefined);
 }
 
-/** Whether these addresses can only be reached at home. */
-export const areOnlyAtHome = (addresses: readonly string[]): boolean => addresses.every(isPrivate);
+/** Whether some of these addresses can only be reached at home. Elsewhere, a phone would be without names. */
+export const areOnlyAtHome = (addresses: readonly string[]): boolean => addresses.some(isPrivate);
 
 /**
  * Only in networks that name one of the addresses as resolver, and so are the ones where it can be reached. With such
@@ -78,6 +78,8 @@ export function profile({ host, name, addresses, url, authorities }: ProfileFact
   const whole: Value = {
     PayloadType: 'Configuration',
     PayloadVersion: 1,
+    // Macs install settings for DNS only for the whole machine.
+    PayloadScope: 'System',
     PayloadIdentifier: identifier,
     PayloadUUID: uuidOf(identifier),
     PayloadDisplayName: `Private DNS of ${host}`,

@@ -83,7 +83,13 @@ export function metrics(parts: MetricsParts): Metrics {
     },
     async expose(form) {
       // Loaded at the first scrape: loading takes a large part of the time of a start.
-      exposition ??= import('./exposition.js').then(loaded => loaded.exposition());
+      exposition ??= import('./exposition.js')
+        .then(loaded => loaded.exposition())
+        .catch((error: unknown) => {
+          // The file may be there again at the next scrape, e.g. after an update of the package.
+          exposition = undefined;
+          throw error;
+        });
       const expose = await exposition;
       absorb();
       const overview = parts.overview();

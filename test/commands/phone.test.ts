@@ -191,7 +191,8 @@ await t.test('addresses lead here in whatever form they are written', async t =>
   t.same(ledTo(['192.0.2.1', 'fd00:0::2'], ['192.0.2.2', 'fd00::2']), ['fd00::2']);
   t.same(ledTo([], ['192.0.2.2']), []);
   t.ok(areOnlyAtHome(['192.168.1.2', 'fd00::2']));
-  t.notOk(areOnlyAtHome(['192.168.1.2', '2001:db8::2']));
+  t.ok(areOnlyAtHome(['192.168.1.2', '2001:470:1:2::5']), 'one of them leads nowhere elsewhere');
+  t.notOk(areOnlyAtHome(['9.9.9.9', '2001:470:1:2::5']));
 });
 
 const FACTS = { host: 'box', name: NAME, addresses: ['192.168.1.2', 'fd00::2'], url: undefined, authorities: [] };
