@@ -8,6 +8,9 @@ import { at, nameless, setUp, wordOf } from '../fixtures/pool.js';
 const A = 'x.example. 60 A 192.0.2.1';
 const BOOTSTRAP = { bootstrapServers: () => [{ address: '192.0.2.53', port: 53 }] };
 
+/** A server answers so late, on the real clock, that everything before it is over also on a busy machine. */
+const ANSWERED_MS = 200;
+
 /** The ways in which servers come to be asked no more. */
 const ends: readonly (readonly [string, (tested: Pool, spec: PoolSpec) => void])[] = [
   ['closed', tested => tested.close()],
@@ -19,7 +22,7 @@ for (const [how, end] of ends) {
   await t.test(`${how}: nothing is dialled, sent or looked up any more, whatever was under way`, async t => {
     // One is being connected to, one has failed and would be tried again, one has no address yet.
     const world = setUp([at('one', '192.0.2.1'), at('two', '192.0.2.2'), at('three')], BOOTSTRAP, async () => {
-      await new Promise(resolve => setTimeout(resolve, 20));
+      await new Promise(resolve => setTimeout(resolve, ANSWERED_MS));
       return undefined;
     });
     const { clock, network, ask, tested, spec } = world;
@@ -35,7 +38,7 @@ for (const [how, end] of ends) {
     end(tested, spec);
     const queries = network.streams.flatMap(each => each.asked).length;
     for (const each of network.streams) each.accept();
-    await new Promise(resolve => setTimeout(resolve, 60));
+    await new Promise(resolve => setTimeout(resolve, 2 * ANSWERED_MS));
     for (let minute = 0; minute < 5; minute++) {
       if (how !== 'taken out') asked.push(ask(`late${minute}.example`));
       await clock.advance(60_000);
@@ -56,14 +59,14 @@ for (const [how, end] of ends) {
       [nameless('192.0.2.1', { discover: true })],
       { mode: 'opportunistic' },
       async () => {
-        await new Promise(resolve => setTimeout(resolve, 20));
+        await new Promise(resolve => setTimeout(resolve, ANSWERED_MS));
         return { answers: '_dns.resolver.arpa. 600 SVCB 1 dns.example. alpn=dot port=8853' };
       },
     );
     await clock.advance(1);
     t.equal(network.datagrams.length, 1);
     end(tested, spec);
-    await new Promise(resolve => setTimeout(resolve, 60));
+    await new Promise(resolve => setTimeout(resolve, 2 * ANSWERED_MS));
     await clock.advance(3_600_000);
     t.equal(network.datagrams.length, 1, 'the address of dns.example is not looked up');
     t.same(network.streams, []);
