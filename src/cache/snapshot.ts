@@ -174,8 +174,9 @@ const INCOMPLETE: Part = { taken: 0, body: NOTHING };
 
 /** Reads a snapshot from chunks of any size: `take` one, then ask for the `next` record until there is none. */
 export class SnapshotReader {
-  /** Octets that were not read yet. */
+  /** Octets that were not read yet, and the memory that they are in. */
   private rest: Buffer = NOTHING;
+  private memory: Buffer = NOTHING;
   private at: 'magic' | 'pieces' | 'end' = 'magic';
   private count = 0;
   private lastLabel = { octets: Buffer.alloc(0), text: '' };
@@ -196,10 +197,16 @@ export class SnapshotReader {
     this.head = headOf(settings);
   }
 
-  /** Takes the next chunk. It is borrowed until `next` has nothing. */
+  /** Takes a copy of the next chunk, once `next` has nothing. */
   take(chunk: Buffer): void {
-    const isAligned = chunk.byteOffset % WORD_BYTES === 0;
-    this.rest = this.rest.length === 0 && isAligned ? chunk : Buffer.concat([this.rest, chunk]);
+    const { rest } = this;
+    const bytes = rest.length + chunk.length;
+    // The same memory for all chunks: the kernel gives new memory page by page, which takes longer than to copy.
+    const memory = bytes <= this.memory.length ? this.memory : Buffer.allocUnsafeSlow(bytes + MOST_PIECE_BYTES);
+    rest.copy(memory);
+    chunk.copy(memory, rest.length);
+    this.memory = memory;
+    this.rest = memory.subarray(0, bytes);
   }
 
   /**
@@ -209,10 +216,7 @@ export class SnapshotReader {
   next(): StoredRecord | undefined {
     while (this.recordAt >= this.body.length) {
       const { taken, body } = this.step(this.rest);
-      if (taken === 0) {
-        this.rest = Buffer.from(this.rest);
-        return undefined;
-      }
+      if (taken === 0) return undefined;
       this.rest = this.rest.subarray(taken);
       this.body = body;
       this.words = new Int32Array(body.buffer, body.byteOffset, body.length / WORD_BYTES);
