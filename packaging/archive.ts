@@ -34,7 +34,8 @@ function tarHeader(path: string, type: string, mode: number, size: number, secon
   const header = Buffer.alloc(BLOCK);
   // A long path is divided at one of its slashes.
   const from = path.length <= NAME_BYTES ? 0 : path.indexOf('/', path.length - NAME_BYTES - 1) + 1;
-  if (path.length - from > NAME_BYTES || from > PREFIX_BYTES + 1 || from === path.length) throw new Error(`too long for tar: ${path}`);
+  if (path.length - from > NAME_BYTES || from > PREFIX_BYTES + 1 || from === path.length)
+    throw new Error(`too long for tar: ${path}`);
   const octal = (value: number, digits: number): string => value.toString(8).padStart(digits, '0');
   header.write(path.slice(from), 0, 'latin1');
   header.write(`${octal(mode, 7)}\0${octal(0, 7)}\0${octal(0, 7)}\0`, 100, 'latin1');
