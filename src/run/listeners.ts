@@ -14,7 +14,13 @@ import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { Memory } from '../listen/memory.js';
 import { SessionTable, type StreamTransport } from '../listen/sessions.js';
-import { framedProtocol, type ListenerParts, streamListener, type StreamProtocol } from '../listen/stream.js';
+import {
+  framedProtocol,
+  type ListenerParts,
+  streamListener,
+  type StreamProtocol,
+  tcpListener,
+} from '../listen/stream.js';
 import { Turns } from '../listen/turns.js';
 import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import { systemClock } from '../os/clock.js';
@@ -113,7 +119,7 @@ export class Listeners implements Follower {
     const rules = new HttpsRules(clients);
     this.httpsRules = rules;
     const overHttps = { ...streams, ...rules.forConnections, table: this.tables.https };
-    this.tcp = new Streams('tcp', 'listen', () => streamListener(framedProtocol('tcp', overTcp), overTcp, undefined));
+    this.tcp = new Streams('tcp', 'listen', () => tcpListener(overTcp));
     this.tls = this.secured('tls', 'listen_tls.addresses', overTls, () => framedProtocol('tls', overTls));
     this.https = this.secured('https', HTTPS_OPTION, overHttps, async () => rules.protocol(streams));
   }
