@@ -15,9 +15,8 @@ import { ask, queryMessage } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
-import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { PROGRAM, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 
-const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
 const SILENT = 1000;
 
 const ca = authority();
@@ -82,7 +81,7 @@ upstream:
   ca_file: ${join(directory.path, 'ca.pem')}
   servers: [{ name: dns.test, addresses: ["127.0.0.1:${server.port}"] }]`,
           [],
-          ['sh', '-c', `ulimit -n ${limit}; exec "$0" "$@"`, process.execPath, CLI],
+          ['sh', '-c', `ulimit -n ${limit}; exec "$0" "$@"`, ...PROGRAM],
         );
         t.teardown(async () => daemon.child.exitCode === null && daemon.stop());
         const at = { address: '127.0.0.1', port };

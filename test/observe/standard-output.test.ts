@@ -38,7 +38,11 @@ class Stalled implements OutputStream {
 }
 
 const LINE = `${'x'.repeat(999)}\n`;
-const settled = async (): Promise<void> => new Promise(resolve => void setTimeout(resolve, 5));
+/** Turns of the event loop that a line takes at most: to be written, to be taken, and to have another line written. */
+const TURNS = 10;
+const settled = async (): Promise<void> => {
+  for (let turn = 0; turn < TURNS; turn++) await new Promise(resolve => void setImmediate(resolve));
+};
 
 await t.test(
   'lines that nobody reads are kept up to a bound, then lost and counted, and that is said once',

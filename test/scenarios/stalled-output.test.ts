@@ -10,10 +10,9 @@ import t from 'tap';
 import { askDaemon } from '../../src/control/client.js';
 import { type At, queryMessage, tryAsk } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
-import { temporaryDirectory } from '../fixtures/program.js';
+import { PROGRAM, temporaryDirectory } from '../fixtures/program.js';
 import { until } from '../fixtures/until.js';
 
-const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
 const QUERIES = 12_000;
 /** A question that is answered without a server. */
 const ANY = { type: 'ANY' } as const;
@@ -55,7 +54,7 @@ upstream: { mode: strict, servers: [{ name: dns.test, addresses: [127.0.0.1] }] 
 log: { queries: full }
 `,
       );
-      const child = spawn(program, [...before, process.execPath, CLI, 'run', '--config', file], {
+      const child = spawn(program, [...before, ...PROGRAM, 'run', '--config', file], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       const ended = new Promise(resolve => child.once('close', resolve));
