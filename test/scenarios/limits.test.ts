@@ -17,6 +17,9 @@ const RATE = 20;
 const BURST = 40;
 const NAME = 'canary.example';
 
+/** When nothing has come for so long, no more will, on a busy machine either. */
+const QUIET_MS = 500;
+
 /** What a client has received. */
 interface Received {
   readonly answers: number;
@@ -46,6 +49,11 @@ class Flooder {
     return new Flooder(socket, port);
   }
 
+  /** Sends queries, and waits for nothing. */
+  spend(count: number): void {
+    for (let i = 0; i < count; i++) this.socket.send(queryMessage(NAME), this.port, '127.0.0.1');
+  }
+
   /** Sends queries, and counts what comes back until nothing more does. */
   async send(count: number, nameOf: (i: number) => string = () => NAME): Promise<Received> {
     this.replies.splice(0);
@@ -59,7 +67,7 @@ class Flooder {
     }
     for (let before = -1; before !== this.replies.length;) {
       before = this.replies.length;
-      await sleep(100);
+      await sleep(QUIET_MS);
     }
     const { replies } = this;
     const having = (is: (flags: number) => boolean): Buffer[] => replies.filter(each => is(flagsOf(each)));
@@ -160,7 +168,7 @@ for (const { title, front } of FRONTS)
     const main = await rig.server('dns.test', { answer: query => responseTo(query) });
     await rig.start({
       ...{ upstream: { servers: [main.entry] }, front },
-      access: { allow: ['127.0.0.0/8'], rate_limit: 5, burst: 10 },
+      access: { allow: ['127.0.0.0/8'], rate_limit: 1, burst: 10 },
     });
     const first = await ask(rig.at, NAME, withCookie(CLIENT));
     const cookie = cookieIn(first);
@@ -171,6 +179,8 @@ for (const { title, front } of FRONTS)
     const forged = await Flooder.at(t, '127.0.0.1', rig.port);
     t.ok((await forged.send(200)).answers < 20, 'somebody else uses up its share');
     t.notOk((await ask(rig.at, NAME, withCookie(cookie))).text.flags.includes('tc'), 'with its cookie it is served');
+    // What its share has gained meanwhile is used up at once.
+    forged.spend(50);
     const other = Buffer.from(cookie);
     other[20] = (other[20] ?? 0) ^ 1;
     const replies = await Promise.all(
@@ -201,7 +211,7 @@ for (const { title, front } of FRONTS)
     t.equal(cookieIn(malformed).length, 0, 'a malformed one is not answered with a cookie');
     const metrics = await rig.metrics();
     t.equal(metrics.get('dotstub_unproven_total'), 4);
-    t.ok((metrics.get('dotstub_rate_limited_total{action="truncated"}') ?? 0) <= 101, 'and each is counted once');
+    t.ok((metrics.get('dotstub_rate_limited_total{action="truncated"}') ?? 0) <= 126, 'and each is counted once');
 
     await rig.reload({ upstream: { servers: [main.entry] }, access: { allow: ['127.0.0.0/8'] } });
     const bare = queryMessage(NAME, withCookie(CLIENT));
