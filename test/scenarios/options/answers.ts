@@ -19,6 +19,14 @@ const ttl =
     expected: { before: [before], after: [after] },
   });
 
+/** The RCODEs of so many queries at once, each over a connection of its own, which proves its client's address. */
+async function rcodesAtOnce(rig: Rig, queries: number): Promise<readonly (string | undefined)[]> {
+  const answers = await Promise.all(
+    Array.from({ length: queries }, async () => rig.answer('canary.example', { tcp: true })),
+  );
+  return [...new Set(answers.map(each => each.split(' ')[0]))].toSorted();
+}
+
 /** The rows. */
 export const ANSWERS: readonly Row[] = [
   {
@@ -105,16 +113,8 @@ export const ANSWERS: readonly Row[] = [
       Promise.resolve({
         before: {},
         after: { access: { rate_limit: 1, burst: 2 } },
-        // A connection proves its client's address: what came over UDP before does not count.
-        facts: async () => {
-          const answers: string[] = [];
-          for (let i = 0; i < 4; i++) answers.push(await rig.answer('canary.example', { tcp: true }));
-          return answers.map(each => each.split(' ')[0]);
-        },
-        expected: {
-          before: Array<string>(4).fill('NOERROR'),
-          after: ['NOERROR', 'NOERROR', 'REFUSED', 'REFUSED'],
-        },
+        facts: async () => rcodesAtOnce(rig, 10),
+        expected: { before: ['NOERROR'], after: ['NOERROR', 'REFUSED'] },
       }),
   },
   {
@@ -124,12 +124,9 @@ export const ANSWERS: readonly Row[] = [
       Promise.resolve({
         before: { access: { rate_limit: 1, burst: 2 } },
         after: { access: { rate_limit: 1, burst: 2, unlimited: ['127.0.0.0/8'] } },
-        facts: async () => {
-          const answers: string[] = [];
-          for (let i = 0; i < 5; i++) answers.push(await rig.answer('canary.example', { tcp: true }));
-          return answers.at(-1)?.split(' ')[0];
-        },
-        expected: { before: 'REFUSED', after: 'NOERROR' },
+        facts: async () => rcodesAtOnce(rig, 10),
+        // What one look has used up is given again until the next, in part.
+        expected: { before: ['NOERROR', 'REFUSED'], after: ['NOERROR'] },
       }),
   },
   {
