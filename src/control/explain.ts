@@ -35,7 +35,13 @@ export type ExplainedBy =
       /** Whether there is an expired answer, should they not answer. */
       readonly hasStale: boolean;
     }
-  | { readonly at: 'upstream'; readonly servers: readonly string[]; readonly hasStale: boolean };
+  | {
+      readonly at: 'upstream';
+      readonly servers: readonly string[];
+      readonly hasStale: boolean;
+      /** Whether the store that replicas share, which was not looked at, may have the answer. */
+      readonly isShared: boolean;
+    };
 
 /** Omit, for each part of a union. */
 type DistributiveOmit<T, K extends string> = T extends unknown ? Omit<T, K> : never;
@@ -168,6 +174,10 @@ const sentBy = (upstream: string): string => (upstream === '' ? '' : `; ${upstre
 const orStale = (hasStale: boolean): string =>
   hasStale ? '; while they do not answer, an expired answer is given (cache.serve_stale)' : '';
 
+/** This command asks nobody, the store included. */
+const unlessShared = (isShared: boolean): string =>
+  isShared ? ', unless the store of the replicas has the answer (cache.shared): it was not looked at' : '';
+
 const serversText = (servers: readonly string[]): string => (servers.length === 0 ? 'no server' : servers.join(', '));
 
 /** What the stages do with an answer that comes by. */
@@ -210,7 +220,7 @@ function answerText(by: ExplainedBy): string {
       return `of the route for ${nameToText(by.zone)}: ${servers}`;
     }
     case 'upstream':
-      return `of ${serversText(by.servers)}, which would be asked${orStale(by.hasStale)}`;
+      return `of ${serversText(by.servers)}, which would be asked${unlessShared(by.isShared)}${orStale(by.hasStale)}`;
     default:
       return 'made here';
   }

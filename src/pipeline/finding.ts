@@ -23,8 +23,11 @@ export type Finding =
   | { readonly at: 'failure'; readonly outcome: Outcome; readonly leftSec: number; readonly words: string }
   /** A route of a Kubernetes cluster knows that there is no such name. */
   | { readonly at: 'no_cluster_name'; readonly outcome: Answer; readonly zone: Buffer }
-  /** Servers would be asked. `hasStale`: if they do not answer, there is an expired answer. */
-  | { readonly at: 'servers'; readonly hasStale: boolean };
+  /**
+   * Servers would be asked. `hasStale`: if they do not answer, there is an expired answer. `isShared`: replicas share a
+   * store, which is asked before them, and was not looked at.
+   */
+  | { readonly at: 'servers'; readonly hasStale: boolean; readonly isShared: boolean };
 
 /** Looks where the answer to a query of a client would be found. */
 export function findingOf(parts: ResolverParts, stale: StaleAnswers, query: Query): Finding {
@@ -76,5 +79,7 @@ function lastFinding(parts: ResolverParts, stale: StaleAnswers, query: Query): F
   const entry = isValidated ? parts.answers.doubtful(query.key, ageNow) : undefined;
   if (entry !== undefined)
     return { at: 'restored', outcome: Answer.cached(entry), leftSec: leftOf(entry, ageNow), upstream: entry.upstream };
-  return { at: 'servers', hasStale: stale.look(query) !== undefined };
+  // What routes answer is not shared.
+  const isShared = match === undefined && parts.shared() !== undefined;
+  return { at: 'servers', hasStale: stale.look(query) !== undefined, isShared };
 }

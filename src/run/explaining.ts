@@ -71,13 +71,13 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
         found.push(by);
         return settle(outcome);
       }
-      const { hasStale } = finding;
+      const { hasStale, isShared } = finding;
       const match = routeFor(upstreams.routes, asked);
       const { servers } = match === undefined ? upstreams.asked : match.route.upstream();
       const labels = servers.map(each => each.label);
       found.push(
         match === undefined
-          ? { at: 'upstream', servers: labels, hasStale }
+          ? { at: 'upstream', servers: labels, hasStale, isShared }
           : { at: 'route', zone: match.zone, servers: labels, hasStale },
       );
       settle(failure('not_ready'));
@@ -90,7 +90,7 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
       question: asked,
       by:
         by === 'found'
-          ? (found.shift() ?? { at: 'upstream', servers: [], hasStale: false })
+          ? (found.shift() ?? { at: 'upstream', servers: [], hasStale: false, isShared: false })
           : (ofOurselves(asked, by, overview) ?? byStage(by)),
     });
     const view = policy.viewOf(clientClass);

@@ -76,8 +76,10 @@ export class ListService implements Live {
   private lookAt: MonoMs;
   /** Why lists could not be compiled when that was last tried; undefined: they were. */
   private problem: string | undefined;
-  /** Whether a thread compiles now, or something is fetched. Work is done one after the other. */
-  private turn: Promise<unknown> = Promise.resolve();
+  /** Files are looked at, and something is fetched, one after the other; */
+  private readonly looks = new Turns();
+  /** and so are lists compiled and exchanged. A look has one of these turns within its own. */
+  private readonly exchanges = new Turns();
 
   constructor(
     private readonly parts: ListServiceParts,
@@ -90,7 +92,7 @@ export class ListService implements Live {
 
   /** Reads what is there already, before the first query. */
   async start(): Promise<void> {
-    await this.inTurn(async () => this.take(this.plan, await this.make(this.plan)));
+    await this.exchanges.run(async () => this.take(this.plan, await this.make(this.plan)));
   }
 
   /** Looks at files, and fetches what is due. */
@@ -103,7 +105,7 @@ export class ListService implements Live {
         : Infinity;
       return Math.min(files, ...this.urls.map(([url, refreshMs]) => this.copies.dueInMs(url, refreshMs)));
     },
-    run: (run: JobRun) => void this.inTurn(async () => this.lookForChanges([])).finally(() => run.done()),
+    run: (run: JobRun) => void this.looks.run(async () => this.lookForChanges([])).finally(() => run.done()),
   };
 
   /** Brings schedules and the ends of pauses into force. */
@@ -123,7 +125,7 @@ export class ListService implements Live {
   /** Fetches and reads lists now. @param name undefined: all. @returns what could not be done, one sentence each */
   async refresh(name: string | undefined): Promise<readonly string[]> {
     const meant = this.plan.lists.filter(list => name === undefined || list.name === name);
-    await this.inTurn(async () => this.lookForChanges(meant.flatMap(({ sources }) => sources.map(textOf))));
+    await this.looks.run(async () => this.lookForChanges(meant.flatMap(({ sources }) => sources.map(textOf))));
     return this.overview.lists
       .filter(list => meant.some(each => each.name === list.name))
       .flatMap(({ sources }) =>
@@ -177,13 +179,14 @@ export class ListService implements Live {
   }
 
   async prepare({ lists: next }: Plan): Promise<Prepared> {
-    const { made } = this;
-    if (next.text === this.plan.text && made !== undefined)
+    if (next.text === this.plan.text && this.made !== undefined)
       return ready(() => {
+        const { made } = this;
+        if (made === undefined) return;
         const { compiled } = made.lists;
         this.take(next, { ...made, lists: new Lists(next.lists, listNumbers(next), compiled) });
       });
-    const other = await this.make(next);
+    const other = await this.exchanges.run(async () => this.make(next));
     if (typeof other === 'string')
       throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
     return ready(() => this.take(next, other));
@@ -198,12 +201,6 @@ export class ListService implements Live {
     return this.plan.lists.flatMap(({ sources, refreshMs }) =>
       sources.flatMap(source => (source.at === 'https' ? [[source.url, refreshMs] as const] : [])),
     );
-  }
-
-  private async inTurn<T>(run: () => Promise<T>): Promise<T> {
-    const turn = this.turn.then(run);
-    this.turn = turn.catch(() => undefined);
-    return turn;
   }
 
   /** @param asked sources that are read again, whether they are due or not */
@@ -221,9 +218,12 @@ export class ListService implements Live {
       if (source.at === 'file' && (await markOf(source.path)) !== (this.made?.marks.get(source.path) ?? GONE))
         isChanged = true;
     // A reload has exchanged the lists meanwhile.
-    if (!isChanged || plan !== this.plan) return;
-    const made = await this.make(plan);
-    if (plan === this.plan) this.take(plan, made);
+    if (!isChanged) return;
+    await this.exchanges.run(async () => {
+      if (plan !== this.plan) return;
+      const made = await this.make(plan);
+      if (plan === this.plan) this.take(plan, made);
+    });
   }
 
   private warn(source: string, words: string): void {
@@ -264,7 +264,12 @@ export class ListService implements Live {
     for (;;) {
       const kept = carried.size === 0 ? undefined : before?.lists;
       const key = kept?.table.key ?? { first: word(), second: word() };
-      const result = await this.compiler.compile({ sources, key, before: kept?.compiled });
+      const result = await this.compiler.compile({
+        sources,
+        key,
+        before: kept?.compiled,
+        isBeside: before !== undefined,
+      });
       if (typeof result === 'string') return result;
       const count = carried.size;
       result.problems.forEach((problem, i) => {
@@ -291,6 +296,7 @@ export class ListService implements Live {
     policy.take(made.lists, plan.classes);
     observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
+    if (isOther && before !== undefined) release(before.lists.compiled.table);
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
     forgotten();
     changed();
@@ -342,6 +348,23 @@ function skippedIn(report: SourceReport | undefined): ListOverview['sources'][nu
 /** For each source, the number of its list. */
 const listNumbers = ({ lists }: ListsPlan): readonly number[] =>
   lists.flatMap(({ sources }, i) => sources.map(() => i));
+
+/**
+ * Frees the memory of a table. A collection that looks at old objects may come days later; moved to a new object, the
+ * memory is freed by the next collection of these.
+ */
+const release = (table: ArrayBuffer): void => void structuredClone(table, { transfer: [table] });
+
+/** Things that are done one after the other. */
+class Turns {
+  private last: Promise<unknown> = Promise.resolve();
+
+  async run<T>(what: () => Promise<T>): Promise<T> {
+    const turn = this.last.then(what);
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+}
 
 const GONE = 'gone';
 

@@ -16,6 +16,8 @@ export interface ListTask {
   readonly key: HashKey;
   /** Lists of before, whose table has the same key; undefined: no source takes its rules from them. */
   readonly before: CompiledLists | undefined;
+  /** Whether clients ask meanwhile. */
+  readonly isBeside: boolean;
 }
 
 /** One source: a file, or the source of this number in the lists of before, because the file cannot be read. */
@@ -29,11 +31,15 @@ export interface ListResult {
   readonly problems: readonly (string | undefined)[];
 }
 
-const PIECE_BYTES = 1 << 18;
+/** Between pieces, others may run. */
+const PIECE_BYTES = 1 << 13;
+/** Longer than it takes to hand over a core. */
+const PAUSE_MS = 0.05;
 /** The largest source. */
 export const MOST_LIST_BYTES = 1 << 28;
 
-function run({ sources, key, before }: ListTask): ListResult {
+function run({ sources, key, before, isBeside }: ListTask): ListResult {
+  const pause = isBeside ? letOthersRun : () => undefined;
   const compilation = new Compilation(key);
   const piece = Buffer.alloc(PIECE_BYTES);
   const problems = sources.map(source => {
@@ -42,15 +48,15 @@ function run({ sources, key, before }: ListTask): ListResult {
       return source.problem;
     }
     const reader = compilation.source(source.format);
-    const problem = readInto(reader, source.path, piece);
+    const problem = readInto(reader, source.path, piece, pause);
     reader.end();
     return problem;
   });
-  return { compiled: compilation.finish(), problems };
+  return { compiled: compilation.finish(pause), problems };
 }
 
 /** Reads a file piece by piece. @returns why it could not be read */
-function readInto(reader: SourceReader, path: string, piece: Buffer): string | undefined {
+function readInto(reader: SourceReader, path: string, piece: Buffer, pause: () => void): string | undefined {
   let fd: number | undefined;
   try {
     // Opening a FIFO would wait for a writer.
@@ -64,6 +70,7 @@ function readInto(reader: SourceReader, path: string, piece: Buffer): string | u
       if (bytes === 0) break;
       reader.push(piece.subarray(0, bytes));
       left -= bytes;
+      pause();
     }
     return undefined;
   } catch (error) {
@@ -73,6 +80,14 @@ function readInto(reader: SourceReader, path: string, piece: Buffer): string | u
     if (fd !== undefined) closeSync(fd);
   }
 }
+
+const neverChanges = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Sleeps for a moment. The lowest priority alone is not enough: in Linux, a thread that wakes may have to wait until the
+ * next tick, up to 10 ms, for one that is computing, whatever their priorities.
+ */
+const letOthersRun = (): void => void Atomics.wait(neverChanges, 0, 0, PAUSE_MS);
 
 /** Whoever answers goes first where there are fewer cores than threads. In Linux, "this process" is this thread. */
 function goLast(): void {
@@ -85,5 +100,6 @@ function goLast(): void {
 
 if (parentPort !== null) {
   goLast();
-  parentPort.postMessage(run(workerData as ListTask));
+  const result = run(workerData as ListTask);
+  parentPort.postMessage(result, [result.compiled.table]);
 }

@@ -24,6 +24,7 @@ await t.test('each way to an answer has words of its own, which name who would b
   const upstream = 'dns.test';
   const zone = wireName('cluster.local');
   const stale = 'while they do not answer, an expired answer is given (cache.serve_stale)';
+  const unless = 'unless the store of the replicas has the answer (cache.shared): it was not looked at';
   const expected: readonly (readonly [ExplainedBy, string])[] = [
     [{ at: 'cache', leftSec: 7, upstream }, 'from the cache, for 7 s more; dns.test sent it'],
     [
@@ -37,8 +38,12 @@ await t.test('each way to an answer has words of its own, which name who would b
       { at: 'no_cluster_name', zone },
       'made here: the cluster of the route for cluster.local. has no such name (routes[].kubernetes)',
     ],
-    [{ at: 'upstream', servers, hasStale: false }, 'of dns.test, which would be asked'],
-    [{ at: 'upstream', servers, hasStale: true }, `of dns.test, which would be asked; ${stale}`],
+    [{ at: 'upstream', servers, hasStale: false, isShared: false }, 'of dns.test, which would be asked'],
+    [{ at: 'upstream', servers, hasStale: true, isShared: false }, `of dns.test, which would be asked; ${stale}`],
+    [
+      { at: 'upstream', servers, hasStale: true, isShared: true },
+      `of dns.test, which would be asked, ${unless}; ${stale}`,
+    ],
     [
       { at: 'route', zone, servers, hasStale: true },
       `of the route for cluster.local.: dns.test would be asked; ${stale}`,

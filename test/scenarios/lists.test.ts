@@ -117,6 +117,18 @@ await t.test(
   },
 );
 
+await t.test('a file that is not there at the start is read as soon as it is', async t => {
+  const { rig, upstream } = await rigged(t);
+  const file = rig.file('ads.txt', '');
+  rmSync(file);
+  await rig.start({ upstream, ...adsFrom(file) });
+  t.equal(await rig.answer('ads.example'), 'NOERROR 192.0.2.66');
+  t.match(rig.health, 'the list ads is not current');
+  rig.file('ads.txt', 'ads.example\n');
+  t.equal(await eventually(async () => rig.answer('ads.example'), 'NXDOMAIN'), 'NXDOMAIN');
+  t.notMatch(rig.health, 'not current');
+});
+
 interface ListServer {
   readonly port: number;
   text: string;

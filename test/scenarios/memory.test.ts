@@ -15,7 +15,7 @@ import { dotServer, type Handler } from '../fixtures/dot-server.js';
 import { flood, oneAddress, residentBytes } from '../fixtures/flood.js';
 import { freePort } from '../fixtures/free-port.js';
 import { responseTo } from '../fixtures/messages.js';
-import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
 
 const MIB = 1 << 20;
 /** How many names before the first look, and how many in all. */
@@ -117,5 +117,35 @@ await t.test('a server whose errors are long: they take no more than their part 
   const grown = (await resident()) - before;
   t.comment(`${inMib(before)} MiB after 1000 failures, ${inMib(grown)} MiB more after 4000`);
   // The messages themselves were 180 MB.
+  t.ok(grown <= 25 * MIB, `${inMib(grown)} MiB`);
+});
+
+await t.test('lists that are read again and again take the memory of the lists of before', async t => {
+  const NAMED = 300_000;
+  const TIMES = 12;
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory.path, 'state'));
+  const list = join(directory.path, 'list');
+  writeFileSync(list, Array.from({ length: NAMED }, (_, i) => `n${i}.flood.test\n`).join(''));
+  const daemon = await startDotstub(`
+listen: ["127.0.0.1:${await freePort()}"]
+metrics: { listen: off }
+state_directory: ${join(directory.path, 'state')}
+lists: [{ name: all, sources: [${list}] }]
+upstream: { servers: [{ name: dns.test, addresses: ["127.0.0.1:1"] }] }
+`);
+  t.teardown(async () => {
+    await daemon.stop();
+    directory.remove();
+  });
+  const afterReading = async (times: number): Promise<number> => {
+    for (let i = 0; i < times; i++)
+      t.equal((await dotstub(['lists', 'refresh', '--config', daemon.configFile])).code, 0);
+    return residentBytes(daemon.child.pid ?? 0);
+  };
+  const before = await afterReading(3);
+  const grown = (await afterReading(TIMES)) - before;
+  t.comment(`${inMib(before)} MiB, ${inMib(grown)} MiB more after ${TIMES} times`);
+  // A table has 5 MiB. What is free is used again after the next garbage collection, or is given back once a minute.
   t.ok(grown <= 25 * MIB, `${inMib(grown)} MiB`);
 });

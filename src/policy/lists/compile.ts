@@ -43,7 +43,7 @@ const NO_REPORT: SourceReport = { lines: 0, rules: 0, skipped: {}, told: [], isZ
 /** All lists, ready to be searched. */
 export interface CompiledLists {
   /** The table, see ListTable. */
-  readonly table: SharedArrayBuffer;
+  readonly table: ArrayBuffer;
   /** In the order of the sources. */
   readonly sources: readonly SourceReport[];
   /** Local data of rules, by place. */
@@ -95,12 +95,13 @@ export class Compilation {
     return index;
   }
 
-  /** The result. */
-  finish(): CompiledLists {
+  /** The result. @param pause called every few thousand rules: others may run meanwhile */
+  finish(pause: () => void = () => undefined): CompiledLists {
     const { sources, records, limits } = this;
     const table = this.builder.finish({
       isPlain: place => !limits.has(place),
       leftOut: (place, why) => sources[sourceOf(place)]?.leftOut(lineOf(place), why),
+      pause,
     });
     return { table, sources: sources.map(({ report }) => report), records, limits };
   }

@@ -54,6 +54,10 @@ const OWN_NAMES: ReadonlySet<string> = new Set([
   'ip6-allrouters',
   'ip6-allhosts',
 ]);
+/** Octets that those begin with, in lower case. */
+const OWN_FIRST: ReadonlySet<number> = new Set([...OWN_NAMES].map(name => name.charCodeAt(0)));
+/** The longest of them. */
+const MOST_OWN_BYTES = Math.max(...[...OWN_NAMES].map(name => name.length));
 /** Addresses that lead nowhere, which hosts files give to names that they block. */
 const NOWHERE: ReadonlySet<string> = new Set(['0.0.0.0', '127.0.0.1', '::', '::1', '127.0.1.1', '::0']);
 /** The longest text of those, and of addresses at all. */
@@ -76,6 +80,8 @@ export class LineRules {
   private readonly name = new Uint8Array(256);
   /** A name of $denyallow, beside that of its rule. */
   private readonly other = new Uint8Array(256);
+  /** The last address that leads nowhere: the next line mostly has the same. */
+  private nowhere: Uint8Array = new Uint8Array(0);
 
   constructor(
     private readonly format: LineFormat,
@@ -95,6 +101,7 @@ export class LineRules {
     const { format } = this;
     const mayBeAdblock = format === 'auto' || format === 'adblock';
     if (mayBeAdblock && (first === EXCLAMATION || first === BRACKET)) return;
+    if (mayBeAdblock && first === PIPE && this.whole(octets, from, to, line)) return;
     if (mayBeAdblock && (first === PIPE || (first === AT && octets[from + 1] === AT)))
       return this.adblock(octets.toString('latin1', from, to), line);
     if (first === SLASH) return this.sink.skip(line, 'regex', octets.toString('latin1', from, to));
@@ -122,9 +129,12 @@ export class LineRules {
 
   /** The names of a line of hosts(5), whose address is at [from, end). */
   private hosts(octets: Buffer, from: number, end: number, next: number, to: number, line: number): void {
-    const address = end - from > MOST_ADDRESS_BYTES ? '' : octets.toString('latin1', from, end);
-    if (!NOWHERE.has(address))
-      return this.skip(octets, from, to, line, addressOctets(address) === undefined ? 'syntax' : 'rewrite');
+    if (!this.isNowhereAgain(octets, from, end)) {
+      const address = end - from > MOST_ADDRESS_BYTES ? '' : octets.toString('latin1', from, end);
+      if (!NOWHERE.has(address))
+        return this.skip(octets, from, to, line, addressOctets(address) === undefined ? 'syntax' : 'rewrite');
+      this.nowhere = Uint8Array.from(octets.subarray(from, end));
+    }
     for (let at = next; at < to && octets[at] !== HASH;) {
       let wordEnd = at;
       while (wordEnd < to && !isBlank(octets[wordEnd]) && octets[wordEnd] !== HASH) wordEnd++;
@@ -134,11 +144,19 @@ export class LineRules {
     }
   }
 
+  private isNowhereAgain(octets: Buffer, from: number, end: number): boolean {
+    const { nowhere } = this;
+    if (end - from !== nowhere.length) return false;
+    for (let i = 0; i < nowhere.length; i++) if (octets[from + i] !== nowhere[i]) return false;
+    return true;
+  }
+
   private hostsName(octets: Buffer, start: number, end: number, line: number): void {
     const bytes = readTextName(octets, start, end, this.name);
     if (bytes > 0) {
-      // Only names of few octets have to be looked at.
-      if (end - start <= 21 && OWN_NAMES.has(octets.toString('latin1', start, end).toLowerCase())) return;
+      // Few names have to be looked at.
+      const mayBeOwn = end - start <= MOST_OWN_BYTES && OWN_FIRST.has((octets[start] ?? 0) | 0x20);
+      if (mayBeOwn && OWN_NAMES.has(octets.toString('latin1', start, end).toLowerCase())) return;
       this.sink.rule(TRIGGER.name, this.name, bytes, ruleBits(SCOPE.exact, EFFECT.listed), line);
     } else {
       const text = octets.toString('latin1', start, end);
@@ -161,6 +179,15 @@ export class LineRules {
     const isPattern = format !== 'domains' && octets.subarray(from, end).some(each => each === STAR || each === CARET);
     const isUrl = format !== 'domains' && octets.subarray(from, end).some(each => each === SLASH || each === COLON);
     this.skip(octets, from, to, line, isUrl ? 'browser' : isPattern ? 'pattern' : 'name');
+  }
+
+  /** Reads `||ads.example^`, which most lines of such lists are, without making text of it. @returns whether it is that */
+  private whole(octets: Buffer, from: number, to: number, line: number): boolean {
+    if (octets[from + 1] !== PIPE || octets[to - 1] !== CARET) return false;
+    const bytes = readTextName(octets, from + 2, to - 1, this.name);
+    if (bytes === 0) return false;
+    this.sink.rule(TRIGGER.name, this.name, bytes, ruleBits(SCOPE.subtree, EFFECT.listed), line);
+    return true;
   }
 
   /** A rule that begins with | or @@. */

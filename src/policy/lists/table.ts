@@ -1,4 +1,4 @@
-// The rules of all lists as one table in shared memory: made once, read by any thread, never changed.
+// The rules of all lists as one table: made once, handed from thread to thread, never changed.
 //
 //   head    32-bit words, see HEAD
 //   filter  a bit for each value of the lowest bits of a first hash: 0 where no rule has it. It stays in the processor's cache, and
@@ -70,6 +70,8 @@ export const lineOf = (place: number): number => place & MOST_LINE;
 const MOST_ALIKE = 32;
 
 const CHUNK_RULES = 1 << 16;
+/** Rules that are put into their places without a pause: less than a millisecond. */
+const BLOCK_RULES = 1 << 11;
 
 /** What is known about rules beside the table. */
 export interface RuleFacts {
@@ -77,9 +79,11 @@ export interface RuleFacts {
   readonly isPlain: (place: number) => boolean;
   /** Called with each rule that is left out: the same one is there already, or there are too many for its name. */
   readonly leftOut: (place: number, why: 'same' | 'full') => void;
+  /** Called every few thousand rules. */
+  readonly pause: () => void;
 }
 
-const PLAIN: RuleFacts = { isPlain: () => true, leftOut: () => undefined };
+const PLAIN: RuleFacts = { isPlain: () => true, leftOut: () => undefined, pause: () => undefined };
 
 /** Collects rules, and makes the table of them. */
 export class TableBuilder {
@@ -136,29 +140,23 @@ export class TableBuilder {
   }
 
   /** The table. Plain rules that one source has twice are in it once. */
-  finish(facts = PLAIN): SharedArrayBuffer {
+  finish(facts = PLAIN): ArrayBuffer {
     const { count, head, chunks } = this;
     const places = Math.ceil(count / LOAD) + 1;
     const spare = Math.min(count, MOST_SPARE_SLOTS) + 1;
     const filterWords = 2 ** Math.ceil(Math.log2(Math.max(1, (count * FILTER_BITS) / 32)));
-    const memory = new SharedArrayBuffer((HEAD.words + filterWords + (places + spare) * SLOT_WORDS) * 4);
+    const memory = new ArrayBuffer((HEAD.words + filterWords + (places + spare) * SLOT_WORDS) * 4);
     const filter = new Int32Array(memory, HEAD.words * 4, filterWords);
     const slots = new Int32Array(memory, (HEAD.words + filterWords) * 4);
+    const table = { slots, places, filter };
     let rules = 0;
-    chunks.forEach((chunk, i) => {
-      const used = Math.min(CHUNK_RULES, count - i * CHUNK_RULES);
-      for (let at = 0; at < used * SLOT_WORDS; at += SLOT_WORDS) {
-        const first = chunk[at] ?? 0;
-        const place = chunk[at + 2] ?? 0;
-        const why = insert(slots, places, first, chunk[at + 1] ?? 0, place, facts.isPlain);
-        if (why !== undefined) {
-          facts.leftOut(place, why);
-          continue;
-        }
-        rules++;
-        setBit(filter, 0, first & (filterWords * 32 - 1));
-      }
-    });
+    for (let from = 0; from < count; from += BLOCK_RULES) {
+      const chunk = chunks[Math.floor(from / CHUNK_RULES)];
+      const within = (from % CHUNK_RULES) * SLOT_WORDS;
+      const words = Math.min(BLOCK_RULES, count - from) * SLOT_WORDS;
+      if (chunk !== undefined) rules += insertAll(table, chunk.subarray(within, within + words), facts);
+      facts.pause();
+    }
     chunks.length = 0;
     head[HEAD.places] = places;
     head[HEAD.rules] = rules;
@@ -173,6 +171,30 @@ const depthsOf = (trigger: NamedTrigger): number => (trigger === TRIGGER.name ? 
 
 /** The slot that a search for a hash begins at, in words. */
 const slotOf = (first: number, places: number): number => Math.floor((first + HALF) * (places / WHOLE)) * SLOT_WORDS;
+
+interface OpenTable {
+  readonly slots: Int32Array;
+  readonly places: number;
+  readonly filter: Int32Array;
+}
+
+/** Puts rules into their places. @returns how many there are now that were not there before */
+function insertAll({ slots, places, filter }: OpenTable, rules: Int32Array, facts: RuleFacts): number {
+  const filterMask = filter.length * 32 - 1;
+  let inserted = 0;
+  for (let at = 0; at < rules.length; at += SLOT_WORDS) {
+    const first = rules[at] ?? 0;
+    const place = rules[at + 2] ?? 0;
+    const why = insert(slots, places, first, rules[at + 1] ?? 0, place, facts.isPlain);
+    if (why !== undefined) {
+      facts.leftOut(place, why);
+      continue;
+    }
+    inserted++;
+    setBit(filter, 0, first & filterMask);
+  }
+  return inserted;
+}
 
 type IsPlain = RuleFacts['isPlain'];
 
@@ -236,7 +258,7 @@ export class ListTable {
   /** and how many labels the name has more than their names. */
   readonly above = new Int32Array(MOST_HITS);
 
-  constructor(readonly memory: SharedArrayBuffer) {
+  constructor(readonly memory: ArrayBuffer) {
     this.head = new Int32Array(memory, 0, HEAD.words);
     const filterWords = this.head[HEAD.filterWords] ?? 0;
     this.filter = new Int32Array(memory, HEAD.words * 4, filterWords);

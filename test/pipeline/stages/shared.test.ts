@@ -117,6 +117,18 @@ await t.test('what one replica has asked for, another need not ask, and it ends 
   t.equal(other.upstream.asked.length, 1);
 });
 
+await t.test('what is said of a question: the store may have the answer, and was not looked at', async t => {
+  const { store, clock, one, other } = await pair();
+  one.ask('www.example');
+  await clock.advance(1);
+  const asked = store.asked.length;
+  t.match(other.look('www.example'), { at: 'servers', isShared: true });
+  const local = fakeUpstream(says);
+  other.settings.routes = [{ zones: [Buffer.from('\x07example\0')], kubernetes: false, upstream: () => local }];
+  t.match(other.look('www.example'), { at: 'servers', isShared: false }, 'what routes answer is not shared');
+  t.equal(store.asked.length, asked);
+});
+
 await t.test('a replayed answer is asked for anew', async t => {
   const { store, clock, one, other } = await pair();
   one.ask('www.example');
