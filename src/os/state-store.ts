@@ -51,7 +51,7 @@ const MAX_RETRY_MS = 600_000;
 /** How much of a text is written at a time, */
 const PIECE_BYTES = 1 << 18;
 /** and how much of a file is read at a time. */
-const READ_BYTES = 1 << 20;
+const READ_BYTES = 1 << 18;
 
 /** Makes the store of a directory. */
 export const stateStore = (directory: string, parts: StateStoreParts): StateStore =>
