@@ -2,13 +2,13 @@
 // to refresh an entry must not replace it.
 
 import type { Observer } from '../base/observer.js';
-import type { AgeSec } from '../base/time.js';
+import { ageAfter, type AgeSec } from '../base/time.js';
 import { leadsTo } from '../wire/alias-names.js';
 import { nameInKey } from '../wire/query.js';
 import { EntryCodec, ServerLabels } from './codec.js';
 import type { Entry } from './entry.js';
-import type { SnapshotRecord, StoredRecord } from './snapshot.js';
 import { Ring } from './ring.js';
+import { malformed, type SnapshotBlock, type StoredBlock } from './snapshot.js';
 
 /** An entry, for those who only look. */
 export interface Peeked {
@@ -80,29 +80,46 @@ export class AnswerCache {
     return this.restored > 0 && this.ring.isMarked(at) && this.codec.verdictAt(this.ring, at) === 'secure';
   }
 
-  /**
-   * All answers, oldest first, but those that are past their end by more than `mostSec`. Each borrows memory until the next
-   * is asked for.
-   */
-  *records(ageNow: AgeSec, mostSec: number): Iterable<SnapshotRecord> {
+  /** All answers, oldest first, but those that are past their end by more than `mostSec`. */
+  *blocks(ageNow: AgeSec, mostSec: number): Iterable<SnapshotBlock> {
     const { ring, codec } = this;
-    for (const { key, payload: at, bytes } of ring.records()) {
-      const storedAt = codec.storedAt(ring, at);
-      if (ageNow - storedAt - codec.ttlSec(ring, at) > mostSec) continue;
-      const payload = ring.octets.subarray(at, at + bytes);
-      yield { kind: 'answer', key, label: codec.labelAt(ring, at), storedAt, payload };
+    let labels = new Map<number, string>();
+    const isKept = (at: number): boolean => {
+      if (ageNow - codec.storedAt(ring, at) - codec.ttlSec(ring, at) > mostSec) return false;
+      const server = codec.serverAt(ring, at);
+      if (!labels.has(server)) labels.set(server, codec.labels.labelOf(server));
+      return true;
+    };
+    for (const octets of ring.blocks(isKept)) {
+      yield { kind: 'block', answers: ring.entries, labels, octets };
+      labels = new Map();
     }
   }
 
-  /** Takes an answer of a snapshot. What has been learnt since is not replaced. */
-  restore(record: StoredRecord): void {
+  /**
+   * Takes answers of a snapshot, and returns how many. What has been learnt since is not replaced.
+   * @throws SnapshotError
+   */
+  restore({ answers, labels, octets, shiftSec }: StoredBlock, ageNow: AgeSec): number {
     const { ring, codec } = this;
-    if (!codec.isEntry(record.octets, record.payloadAt, record.keyAt)) return;
-    const at = ring.add(record);
-    if (at === -1) return;
-    codec.adopt(ring, at, record.storedAt, record.label);
-    ring.mark(at);
-    this.restored++;
+    const servers = new Map<number, number>();
+    for (const [server, label] of labels) servers.set(server, codec.labels.numberOf(label));
+    const isTaken = (at: number, end: number): boolean => {
+      const storedAt = ageAfter(codec.storedAt(ring, at), shiftSec);
+      // Of the future: the clock was set back, and nobody knows how old it is. Written so that NaN is refused, too.
+      if (!(storedAt <= ageNow) || !codec.isEntry(ring.octets, at, end)) return false;
+      codec.adopt(ring, at, storedAt, servers.get(codec.serverAt(ring, at)) ?? 0);
+      return true;
+    };
+    ring.expect(answers);
+    let taken = 0;
+    for (const block of octets) {
+      const added = ring.addBlock(block, isTaken);
+      if (added === -1) throw malformed();
+      taken += added;
+    }
+    this.restored += taken;
+    return taken;
   }
 
   /** Stores a copy of an entry. An entry that may not be stored does not replace another one. */

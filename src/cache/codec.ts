@@ -9,6 +9,7 @@ import type { UpstreamProtocol } from '../base/observer.js';
 import type { Verdict } from '../base/outcome.js';
 import { type AgeSec, ageSec } from '../base/time.js';
 import type { ExtendedError } from '../wire/edns.js';
+import { HEADER_BYTES } from '../wire/header.js';
 import type { Entry } from './entry.js';
 
 /** The memory that entries are written to: the same octets as bytes and as doubles. */
@@ -32,6 +33,8 @@ const ERRORS_AT = 29;
 const VERDICT_SEC_AT = 32;
 const ENTRY_FIXED_BYTES = 36;
 const ERROR_FIXED_BYTES = 4;
+/** Four bits of the header, and eight of the OPT (RFC 6891 §6.1.3). */
+const MAX_RCODE = 0xfff;
 /** In place of the seconds of a verdict: nothing ends it. */
 const NO_END = 0xffffffff;
 
@@ -44,12 +47,16 @@ const NO_ERRORS: readonly ExtendedError[] = [];
 export class ServerLabels {
   /** By number. */
   private readonly labels: string[] = [''];
+  private readonly numbers = new Map<string, number>([['', 0]]);
 
   /** The number of a label; new labels get new numbers. Above MAX_LABELS, labels are not stored any more: 0. */
   numberOf(label: string): number {
-    const number = this.labels.indexOf(label);
-    if (number !== -1) return number;
-    return this.labels.length <= MAX_LABELS ? this.labels.push(label) - 1 : 0;
+    const { labels, numbers } = this;
+    const number = numbers.get(label);
+    if (number !== undefined) return number;
+    if (labels.length > MAX_LABELS) return 0;
+    numbers.set(label, labels.length);
+    return labels.push(label) - 1;
   }
 
   /** The label with a number. */
@@ -63,7 +70,7 @@ const MAX_LABELS = 4095;
 
 /** Writes entries as octets, and reads them. */
 export class EntryCodec {
-  constructor(private readonly labels: ServerLabels) {}
+  constructor(readonly labels: ServerLabels) {}
 
   /** How many octets `write` writes. */
   bytesOf(entry: Entry): number {
@@ -133,15 +140,15 @@ export class EntryCodec {
     return ageSec(doubles[at >> 3] ?? 0);
   }
 
-  /** The label of the server of the entry at `at`. */
-  labelAt({ octets }: EntryMemory, at: number): string {
-    return this.labels.labelOf(u16At(octets, at + SERVER_AT));
+  /** The number of the server of the entry at `at`. */
+  serverAt({ octets }: EntryMemory, at: number): number {
+    return u16At(octets, at + SERVER_AT);
   }
 
   /** Gives the entry at `at` another date and server: what it was written with means nothing in another process. */
-  adopt({ octets, doubles }: EntryMemory, at: number, storedAt: AgeSec, label: string): void {
+  adopt({ octets, doubles }: EntryMemory, at: number, storedAt: AgeSec, server: number): void {
     doubles[at >> 3] = storedAt;
-    putU16(octets, at + SERVER_AT, this.labels.numberOf(label));
+    putU16(octets, at + SERVER_AT, server);
   }
 
   /** Whether octets [from, to) from elsewhere are an entry, as far as its lengths go. */
@@ -151,7 +158,7 @@ export class EntryCodec {
     const message = u16At(octets, from + MESSAGE_BYTES_AT);
     const offsets = u16At(octets, from + OFFSETS_AT);
     let end = offsetsAt + 2 * offsets + message;
-    if (end > to) return false;
+    if (end > to || message < HEADER_BYTES || u16At(octets, from + RCODE_AT) > MAX_RCODE) return false;
     for (let i = 0; i < offsets; i++) if (u16At(octets, offsetsAt + 2 * i) + 4 > message) return false;
     for (let errors = octets[from + ERRORS_AT] ?? 0; errors > 0; errors--) {
       if (end + ERROR_FIXED_BYTES > to) return false;

@@ -8,11 +8,10 @@
 //   index    per slot: hash, offset / 8 + 1 (0: empty); open addressing, linear probing, no tombstones
 
 import { i32At, putU16, putU32, u16At, u32At } from '../base/octets.js';
-import { hashOf } from '../base/hash.js';
+import { finishedHash, FNV_OFFSET, hashed, hashOf } from '../base/hash.js';
 
 const HEADER_BYTES = 16;
 const UNIT = 8;
-const WORD_BYTES = 4;
 const HASH_AT = 4;
 const KEY_BYTES_AT = 8;
 const STATE_AT = 10;
@@ -22,7 +21,7 @@ const PAYLOAD_BYTES_AT = 12;
 const DEAD = 0;
 const LIVE = 1;
 const ASKED = 2;
-/** A mark of the owner's, which stays until the record is replaced. */
+/** It comes from a block. This stays until the record is replaced. */
 const MARKED = 4;
 
 /**
@@ -47,21 +46,25 @@ const LIMITS = {
   livePart: 1 / 2,
 } as const;
 
+/** About how many octets of records a block is made of: to write or read it takes less than a millisecond. */
+export const BLOCK_BYTES = 1 << 15;
+/** The first one is shorter: until the code that makes and reads it is compiled, that takes many times as long. */
+export const FIRST_BLOCK_BYTES = 1 << 11;
+/** That of the block after one of `bytes`. */
+export const nextBlockBytes = (bytes: number): number => Math.min(2 * bytes, BLOCK_BYTES);
+
+/** Whether so many records are too many for an index of `mask` + 1 slots. */
+const isFull = (mask: number, records: number): boolean => records > LIMITS.load * mask;
+
 /** The octets of a record. */
 const bytesOf = (keyBytes: number, payloadBytes: number): number =>
   Math.ceil((HEADER_BYTES + payloadBytes + keyBytes) / UNIT) * UNIT;
 
-/** A record that is added as it lies in other memory. */
-export interface AddedRecord {
-  /** The payload is at [payloadAt, keyAt), and the key at [keyAt, end); `payloadAt` is a multiple of 4. */
-  readonly octets: Buffer;
-  /** The same octets. */
-  readonly words: Int32Array;
-  readonly payloadAt: number;
-  readonly keyAt: number;
-  readonly end: number;
-  /** `hashOf` the key: with another hash it would not be found. */
-  readonly hash: number;
+/** The octets of the record at `at` of other memory, or -1: there is none. */
+function recordBytesAt(octets: Buffer, at: number): number {
+  const bytes = u32At(octets, at);
+  const needed = HEADER_BYTES + u32At(octets, at + PAYLOAD_BYTES_AT) + u16At(octets, at + KEY_BYTES_AT);
+  return bytes % UNIT === 0 && needed <= bytes && at + bytes <= octets.length ? bytes : -1;
 }
 
 /** The records. Keys are strings of characters 0 … 255. */
@@ -69,7 +72,6 @@ export class Ring {
   /** All records; an offset is into this. Valid until the next `put` or `clear`. */
   readonly octets: Buffer;
   readonly doubles: Float64Array;
-  private readonly words: Int32Array;
   private index: Int32Array;
   private mask: number;
   private readonly mostSlots: number;
@@ -96,7 +98,6 @@ export class Ring {
     const memory = new ArrayBuffer(recordBytes);
     this.octets = Buffer.from(memory);
     this.doubles = new Float64Array(memory);
-    this.words = new Int32Array(memory);
     const slots = Math.min(FIRST_SLOTS, this.mostSlots);
     this.index = new Int32Array(2 * slots);
     this.mask = slots - 1;
@@ -123,12 +124,7 @@ export class Ring {
     this.octets[at] = (this.octets[at] ?? LIVE) | ASKED;
   }
 
-  /** Marks the record with this payload. */
-  mark(payload: number): void {
-    const at = payload - HEADER_BYTES + STATE_AT;
-    this.octets[at] = (this.octets[at] ?? LIVE) | MARKED;
-  }
-
+  /** Whether the record with this payload comes from a block. */
   isMarked(payload: number): boolean {
     return ((this.octets[payload - HEADER_BYTES + STATE_AT] ?? 0) & MARKED) !== 0;
   }
@@ -149,31 +145,76 @@ export class Ring {
     return record === -1 ? -1 : this.write(record, key, payloadBytes, LIVE);
   }
 
+  /** Makes the index large enough for so many records, as far as it may grow. While it is empty, that takes no time. */
+  expect(records: number): void {
+    let { mask } = this;
+    while (isFull(mask, records) && mask + 1 < this.mostSlots) mask = 2 * mask + 1;
+    if (mask !== this.mask) this.grow(mask);
+  }
+
   /**
-   * Copies a record, if there is none under its key. Returns the offset of the copy of the payload, or -1: there is one, or
-   * it is too large.
+   * Copies records as `blocks` gave them, but none whose key is here. They are marked.
+   * @param block any octets
+   * @param isTaken called with the payload of each, at [payload, end) of this memory; it may change it, but not the ring
+   * @returns how many were taken, or -1: these are not records, or not to the end
    */
-  add({ octets, words, payloadAt, keyAt, end, hash }: AddedRecord): number {
-    const keyBytes = end - keyAt;
-    if (this.hasKey(octets, keyAt, keyBytes, hash)) return -1;
-    const record = this.newRecord(hash, keyBytes, keyAt - payloadAt);
-    if (record === -1) return -1;
-    this.writeHead(record, keyBytes, keyAt - payloadAt, LIVE);
-    const from = payloadAt / WORD_BYTES;
-    const to = (record + HEADER_BYTES) / WORD_BYTES;
-    // Up to the end of a word: a record ends at one.
-    for (let i = (end - payloadAt + WORD_BYTES - 1) >> 2; i-- > 0;) this.words[to + i] = words[from + i] ?? 0;
-    return record + HEADER_BYTES;
+  addBlock(block: Buffer, isTaken: (payload: number, end: number) => boolean): number {
+    let added = 0;
+    for (let from = 0; from < block.length;) {
+      const { end, records } = this.runAt(block, from);
+      if (records === 0) return -1;
+      if (end - from <= this.octets.length * LIMITS.largestPart)
+        added += this.addRun(block.subarray(from, end), records, isTaken);
+      from = end;
+    }
+    return added;
+  }
+
+  /** Those records from `from` on that may be copied at once, one at least. None: they are not records. */
+  private runAt(block: Buffer, from: number): { readonly end: number; readonly records: number } {
+    const most = from + this.octets.length * LIMITS.largestPart;
+    let end = from;
+    let records = 0;
+    while (end < block.length && records < this.mostSlots * LIMITS.largestPart) {
+      const bytes = recordBytesAt(block, end);
+      if (bytes === -1) return { end, records: 0 };
+      if (records > 0 && end + bytes > most) break;
+      end += bytes;
+      records++;
+    }
+    return { end, records };
+  }
+
+  /** Copies so many records, which are an eighth of the memory and of the index at most. */
+  private addRun(run: Buffer, records: number, isTaken: (payload: number, end: number) => boolean): number {
+    this.roomInIndex(records);
+    const start = this.room(run.length);
+    const { octets, live } = this;
+    octets.set(run, start);
+    this.head += run.length;
+    for (let record = start; record < start + run.length;) {
+      const bytes = u32At(octets, record);
+      const payload = record + HEADER_BYTES;
+      const keyAt = payload + u32At(octets, record + PAYLOAD_BYTES_AT);
+      const keyBytes = u16At(octets, record + KEY_BYTES_AT);
+      const hash = i32At(octets, record + HASH_AT);
+      octets[record + STATE_AT] = DEAD;
+      // Octets that are taken for a record by mistake do not have the hash of what is taken for their key.
+      if (hash === this.hashAt(keyAt, keyBytes) && !this.hasKey(keyAt, keyBytes, hash) && isTaken(payload, keyAt)) {
+        octets[record + STATE_AT] = LIVE | MARKED;
+        this.liveBytes += bytes;
+        this.enter(hash, record);
+      }
+      record += bytes;
+    }
+    return this.live - live;
   }
 
   /** Makes room for a record under a key that is not in the index. Returns where, or -1: it is too large. */
   private newRecord(hash: number, keyBytes: number, payloadBytes: number): number {
     const bytes = bytesOf(keyBytes, payloadBytes);
     if (bytes > this.octets.length * LIMITS.largestPart || keyBytes > 0xffff) return -1;
-    for (let chances: number = LIMITS.chances; this.isIndexFull;) {
-      if (this.mask + 1 < this.mostSlots) this.grow();
-      else if (this.evict(chances > 0)) chances--;
-    }
+    this.roomInIndex(1);
     const record = this.room(bytes);
     const { octets } = this;
     putU32(octets, record, bytes);
@@ -184,20 +225,22 @@ export class Ring {
     return record;
   }
 
+  /** Makes room in the index for so many records. */
+  private roomInIndex(records: number): void {
+    this.expect(this.live + records);
+    for (let chances: number = LIMITS.chances; isFull(this.mask, this.live + records);)
+      if (this.evict(chances > 0, 'index')) chances--;
+  }
+
   /** Writes all of a record but its size, its hash and its payload. Returns where the payload goes. */
   private write(record: number, key: string, payloadBytes: number, state: number): number {
     const { octets } = this;
-    this.writeHead(record, key.length, payloadBytes, state);
+    putU16(octets, record + KEY_BYTES_AT, key.length);
+    octets[record + STATE_AT] = state;
+    putU32(octets, record + PAYLOAD_BYTES_AT, payloadBytes);
     const keyAt = record + HEADER_BYTES + payloadBytes;
     for (let i = 0; i < key.length; i++) octets[keyAt + i] = key.charCodeAt(i);
     return record + HEADER_BYTES;
-  }
-
-  private writeHead(record: number, keyBytes: number, payloadBytes: number, state: number): void {
-    const { octets } = this;
-    putU16(octets, record + KEY_BYTES_AT, keyBytes);
-    octets[record + STATE_AT] = state;
-    putU32(octets, record + PAYLOAD_BYTES_AT, payloadBytes);
   }
 
   /** Forgets the record under a key; false: there was none. */
@@ -212,7 +255,7 @@ export class Ring {
     for (let at = this.tail; at < this.head;) {
       const record = at % octets.length;
       at += u32At(octets, record);
-      if (octets[record + STATE_AT] === DEAD) continue;
+      if (this.stateAt(record) === DEAD) continue;
       const keyAt = record + HEADER_BYTES + u32At(octets, record + PAYLOAD_BYTES_AT);
       const key = octets.toString('latin1', keyAt, keyAt + u16At(octets, record + KEY_BYTES_AT));
       if (isMeant(key, record + HEADER_BYTES)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
@@ -237,22 +280,33 @@ export class Ring {
     this.leave(slot);
   }
 
-  /** The records at present, oldest first. Others may be put and deleted between two of them. */
-  *records(): Iterable<{ readonly key: string; readonly payload: number; readonly bytes: number }> {
+  /**
+   * The records at present, oldest first, as they lie in memory: in each block those of the next few octets. Others may be put
+   * and deleted between two blocks. A block is valid until then.
+   * @param isKept called with the payload of each
+   */
+  *blocks(isKept: (payload: number) => boolean): Iterable<readonly Buffer[]> {
     const { octets, cleared } = this;
     const end = this.head;
-    for (let at = this.tail; at < end && cleared === this.cleared;) {
-      // Those that were given up since.
-      if (at < this.tail) at = this.tail;
-      if (at >= end) return;
-      const record = at % octets.length;
-      at += u32At(octets, record);
-      if (octets[record + STATE_AT] === DEAD) continue;
-      const bytes = u32At(octets, record + PAYLOAD_BYTES_AT);
-      const payload = record + HEADER_BYTES;
-      const keyAt = payload + bytes;
-      const key = octets.toString('latin1', keyAt, keyAt + u16At(octets, record + KEY_BYTES_AT));
-      yield { key, payload, bytes };
+    let bytes = FIRST_BLOCK_BYTES;
+    for (let at = this.tail; at < end && cleared === this.cleared; bytes = nextBlockBytes(bytes)) {
+      // Those before the tail were given up since.
+      at = Math.max(at, this.tail);
+      const until = Math.min(at + bytes, end);
+      const runs: Buffer[] = [];
+      let [first, next] = [0, 0];
+      while (at < until) {
+        const record = at % octets.length;
+        at += u32At(octets, record);
+        if (this.stateAt(record) === DEAD || !isKept(record + HEADER_BYTES)) continue;
+        if (record !== next) {
+          if (next > first) runs.push(octets.subarray(first, next));
+          first = record;
+        }
+        next = record + u32At(octets, record);
+      }
+      if (next > first) runs.push(octets.subarray(first, next));
+      yield runs;
     }
   }
 
@@ -269,7 +323,7 @@ export class Ring {
       const at = this.head % size;
       const needed = at + bytes > size ? size - at : bytes;
       if (this.head + needed - this.tail > size) {
-        if (this.evict(chances > 0)) chances--;
+        if (this.evict(chances > 0, 'memory')) chances--;
       } else if (at + bytes <= size) return at;
       else {
         // A record does not continue at the start: the end of the memory stays empty.
@@ -280,13 +334,13 @@ export class Ring {
     }
   }
 
-  /** Gives up the oldest record. True: it was used lately, or others are dead, and it was moved to the head instead. */
-  private evict(mayMove: boolean): boolean {
+  /** Gives up the oldest record, to make room in what is full. True: it was used lately, or others are dead, and it was moved to the head instead. */
+  private evict(mayMove: boolean, full: 'memory' | 'index'): boolean {
     const { octets } = this;
     const size = octets.length;
     const record = this.tail % size;
     const bytes = u32At(octets, record);
-    const state = octets[record + STATE_AT] ?? DEAD;
+    const state = this.stateAt(record);
     if (state === DEAD) {
       this.tail += bytes;
       return false;
@@ -294,7 +348,7 @@ export class Ring {
     const hash = i32At(octets, record + HASH_AT);
     const slot = this.slotAt(record, hash);
     const to = this.head % size;
-    const stays = (state & ASKED) !== 0 || (this.liveBytes < LIMITS.livePart * size && !this.isIndexFull);
+    const stays = (state & ASKED) !== 0 || (full === 'memory' && this.liveBytes < LIMITS.livePart * size);
     if (mayMove && stays && to + bytes <= size) {
       octets.copyWithin(to, record, record + bytes);
       octets[to + STATE_AT] = state & ~ASKED;
@@ -310,8 +364,9 @@ export class Ring {
     return false;
   }
 
-  private get isIndexFull(): boolean {
-    return this.live >= LIMITS.load * this.mask;
+  /** The state of a record. What fills the end of the memory may be too short to have one. */
+  private stateAt(record: number): number {
+    return this.octets[record + STATE_AT] ?? DEAD;
   }
 
   private recordAt(slot: number): number {
@@ -334,13 +389,21 @@ export class Ring {
     return -1;
   }
 
-  /** Whether there is a record under a key: octets from `start` on. */
-  private hasKey(key: Buffer, start: number, bytes: number, hash: number): boolean {
+  /** The hash of a key that is in this memory. */
+  private hashAt(start: number, bytes: number): number {
+    const { octets } = this;
+    let hash = FNV_OFFSET;
+    for (let at = start; at < start + bytes; at++) hash = hashed(hash, octets[at] ?? 0);
+    return finishedHash(hash);
+  }
+
+  /** Whether there is a record under a key that is in this memory. */
+  private hasKey(start: number, bytes: number, hash: number): boolean {
     const { octets } = this;
     for (let slot = this.slotFrom(hash, hash, bytes); slot !== -1; slot = this.slotFrom(slot + 1, hash, bytes)) {
       const keyAt = this.keyAt(slot);
       let i = 0;
-      while (i < bytes && octets[keyAt + i] === key[start + i]) i++;
+      while (i < bytes && octets[keyAt + i] === octets[start + i]) i++;
       if (i === bytes) return true;
     }
     return false;
@@ -378,10 +441,10 @@ export class Ring {
     this.live++;
   }
 
-  private grow(): void {
+  private grow(mask: number): void {
     const { index } = this;
-    this.mask = 2 * this.mask + 1;
-    this.index = new Int32Array(2 * index.length);
+    this.mask = mask;
+    this.index = new Int32Array(2 * (mask + 1));
     this.live = 0;
     for (let at = 0; at < index.length; at += 2) {
       const unit = index[at + 1] ?? 0;

@@ -134,7 +134,8 @@ export class SharedEntries {
     // Written so that NaN is refused, too.
     if (!(elapsedSec >= -MOST_AHEAD_SEC && elapsedSec < ttlSec && wallSec > since)) return undefined;
     const storedAt = ageAfter(now.ageNow, -Math.max(0, elapsedSec));
-    this.codec.adopt(opened, HEAD_BYTES, storedAt, octets.toString('utf8', labelAt, labelEnd));
+    const server = this.codec.labels.numberOf(octets.toString('utf8', labelAt, labelEnd));
+    this.codec.adopt(opened, HEAD_BYTES, storedAt, server);
     return this.codec.read(opened, HEAD_BYTES);
   }
 

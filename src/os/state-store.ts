@@ -22,7 +22,7 @@ export interface StateStore {
   read(name: string, mostBytes: number): string;
   /**
    * Reads a file in pieces, without holding up the event loop. It yields nothing if there is none, or it cannot be
-   * trusted.
+   * trusted. A piece is valid until the next is asked for.
    */
   pieces(name: string): AsyncIterable<Buffer>;
   /** Removes a file. */
@@ -51,7 +51,7 @@ const MAX_RETRY_MS = 600_000;
 /** How much of a text is written at a time, */
 const PIECE_BYTES = 1 << 18;
 /** and how much of a file is read at a time. */
-const READ_BYTES = 1 << 20;
+const READ_BYTES = 1 << 19;
 
 /** Makes the store of a directory. */
 export const stateStore = (directory: string, parts: StateStoreParts): StateStore =>
@@ -87,12 +87,7 @@ class DirectoryStore implements StateStore {
         this.parts.log.warn({ file: path }, `${path} is not used: ${why}`);
         return;
       }
-      const octets = Buffer.alloc(READ_BYTES);
-      for (;;) {
-        const { bytesRead } = await file.read(octets, 0, octets.length);
-        if (bytesRead === 0) return;
-        yield octets.subarray(0, bytesRead);
-      }
+      yield* readAhead(file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.parts.log.warn({ file: path }, `${path} is not used: ${wordsFor(error)}`);
@@ -208,6 +203,21 @@ class StateFile {
       void this.start();
     });
     this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS);
+  }
+}
+
+/** The octets of a file. While the caller is busy with a piece, the next one is read. */
+async function* readAhead(file: FileHandle): AsyncIterable<Buffer> {
+  // An error waits until its octets are due.
+  const read = async (octets: Buffer) => Promise.allSettled([file.read(octets, 0, octets.length)]);
+  let [octets, next] = [Buffer.alloc(READ_BYTES), Buffer.alloc(READ_BYTES)];
+  for (let reading = read(octets); ;) {
+    const [result] = await reading;
+    if (result.status === 'rejected') throw result.reason;
+    if (result.value.bytesRead === 0) return;
+    reading = read(next);
+    yield octets.subarray(0, result.value.bytesRead);
+    [octets, next] = [next, octets];
   }
 }
 

@@ -7,11 +7,12 @@ import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import {
   OtherSettings,
+  type SnapshotBlock,
   SnapshotError,
   snapshotPieces,
   SnapshotReader,
   type SnapshotRecord,
-  type StoredRecord,
+  type StoredBlock,
 } from '../cache/snapshot.js';
 import type { StateStore } from '../os/state-store.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
@@ -25,8 +26,9 @@ export interface CacheSnapshotParts {
   readonly ageNow: () => AgeSec;
   readonly store: StateStore;
   /** All that is cached. */
-  readonly records: () => Iterable<SnapshotRecord>;
-  readonly restore: (record: StoredRecord) => void;
+  readonly cached: () => Iterable<SnapshotRecord | SnapshotBlock>;
+  /** Takes what was cached, and returns how much of it. @throws SnapshotError */
+  readonly restore: (part: SnapshotRecord | StoredBlock) => number;
   /** Changes when something is forgotten: what is read after that is not used. */
   readonly epoch: () => number;
   /** Called when it is due at another time. */
@@ -34,9 +36,8 @@ export interface CacheSnapshotParts {
 }
 
 const FILE = 'cache.snapshot';
-/** Reading lets others have a turn after this long; it looks at the clock after so many records. */
+/** Reading lets others have a turn after this long. */
 const TURN_MS = 1;
-const RECORDS_PER_LOOK = 16;
 const LOST = 'after a restart the cache is empty';
 /** After something was forgotten, the file that still has it is replaced at the latest this long after it was written. */
 const SOON_MS = 5000;
@@ -91,12 +92,12 @@ export class CacheSnapshot implements Live {
 
   /** Writes it soon. */
   save(): void {
-    const { store, clock, ageNow, records, epoch } = this.parts;
+    const { store, clock, ageNow, cached, epoch } = this.parts;
     this.savedAt = clock.monotonicMs();
     this.savedEpoch = epoch();
     if (!this.plan.isOn) return;
     const settings = digestOf(this.plan.settings);
-    store.write(FILE, () => snapshotPieces(records(), { ageNow: ageNow(), wallNow: clock.wallMs() }, settings), LOST);
+    store.write(FILE, () => snapshotPieces(cached(), { ageNow: ageNow(), wallNow: clock.wallMs() }, settings), LOST);
   }
 
   /** Writes it now. Returns why it could not be written. */
@@ -137,11 +138,9 @@ export class CacheSnapshot implements Live {
       for await (const chunk of store.pieces(FILE)) {
         reader.take(chunk);
         let turnSince = clock.monotonicMs();
-        for (let record = reader.next(); record !== undefined; record = reader.next()) {
-          if (reader.isOfFuture(record)) continue;
-          restore(record);
-          read++;
-          if (read % RECORDS_PER_LOOK !== 0 || clock.monotonicMs() - turnSince < TURN_MS) continue;
+        for (let part = reader.next(); part !== undefined; part = reader.next()) {
+          read += restore(part);
+          if (clock.monotonicMs() - turnSince < TURN_MS) continue;
           await nextTurn();
           if (this.isClosed || epoch() !== since) return;
           turnSince = clock.monotonicMs();

@@ -123,8 +123,8 @@ const snapshotOf = (common: DaemonParts & Core['shared'], { resolution }: Core, 
   new CacheSnapshot(
     {
       ...common,
-      records: () => resolution.records(),
-      restore: record => resolution.restore(record),
+      cached: () => resolution.cached(),
+      restore: part => resolution.restore(part),
       epoch: () => resolution.epoch,
       changed: () => resolution.lookAtJobs(),
     },

@@ -11,7 +11,7 @@ import { Denials } from '../dnssec/denials.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
-import type { SnapshotRecord, StoredRecord } from '../cache/snapshot.js';
+import type { SnapshotBlock, SnapshotRecord, StoredBlock } from '../cache/snapshot.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { CachedAnswer } from '../control/cache.js';
@@ -242,21 +242,23 @@ export class Resolution implements Live {
   }
 
   /** All that is cached and may be used after a restart. */
-  *records(): Iterable<SnapshotRecord> {
+  *cached(): Iterable<SnapshotRecord | SnapshotBlock> {
     yield* this.remembered.records();
     yield* denialRecords(this.denials, this.parts.ageNow());
-    yield* this.answers.records(this.parts.ageNow(), this.plan.stale.mostSec);
+    yield* this.answers.blocks(this.parts.ageNow(), this.plan.stale.mostSec);
   }
 
-  /** Takes what was cached before the restart. */
-  restore(record: StoredRecord): void {
-    switch (record.kind) {
-      case 'answer':
-        return this.answers.restore(record);
+  /** Takes what was cached before the restart. Returns how much of it. @throws SnapshotError */
+  restore(part: SnapshotRecord | StoredBlock): number {
+    switch (part.kind) {
+      case 'block':
+        return this.answers.restore(part, this.parts.ageNow());
       case 'lookup':
-        return this.remembered.restore(record);
+        this.remembered.restore(part);
+        return 1;
       case 'denial':
-        return restoreDenial(this.denials, record, this.parts.ageNow());
+        restoreDenial(this.denials, part, this.parts.ageNow());
+        return 1;
     }
   }
 

@@ -45,6 +45,23 @@ await t.test('an entry is read as it was written, in as many octets as was said'
   t.end();
 });
 
+await t.test('octets are an entry only with a whole header, and with an RCODE that a reply can have', t => {
+  const codec = new EntryCodec(new ServerLabels());
+  const [sample] = fc.sample(entries, { numRuns: 1, seed: 4 });
+  if (sample === undefined) throw new Error('no sample');
+  const isEntry = (change: Partial<Entry>): boolean => {
+    const entry = { ...sample, octets: Buffer.alloc(12), ttlOffsets: [8], rcode: 0xfff, ...change };
+    const into = memory(1 << 13);
+    codec.write(into, 0, entry);
+    return codec.isEntry(into.octets, 0, codec.bytesOf(entry));
+  };
+  t.ok(isEntry({}));
+  t.notOk(isEntry({ octets: Buffer.alloc(11), ttlOffsets: [] }));
+  t.notOk(isEntry({ rcode: 0x1000 }));
+  t.notOk(isEntry({ ttlOffsets: [9] }));
+  t.end();
+});
+
 await t.test('labels beyond the bound are not told, and none is mistaken for another', t => {
   const labels = new ServerLabels();
   for (let i = 0; i < 5000; i++) {

@@ -31,7 +31,7 @@ const u16 = fc.integer({ min: 0, max: 0xffff });
 const entries: fc.Arbitrary<Entry> = fc
   .record({
     octets: fc.uint8Array({ minLength: 12, maxLength: 700 }).map(each => Buffer.from(each)),
-    rcode: u16,
+    rcode: fc.integer({ min: 0, max: 0xfff }),
     answers: u16,
     authority: u16,
     additional: u16,

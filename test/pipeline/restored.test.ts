@@ -5,7 +5,7 @@ import t from 'tap';
 import { Denials } from '../../src/dnssec/denials.js';
 import { denialRecords, restoreDenial } from '../../src/pipeline/validation/denial-records.js';
 import { failure } from '../../src/base/outcome.js';
-import { snapshotPieces, SnapshotReader, type SnapshotRecord } from '../../src/cache/snapshot.js';
+import { snapshotPieces, SnapshotReader, type SnapshotRecord, type StoredBlock } from '../../src/cache/snapshot.js';
 import { ageSec } from '../../src/base/time.js';
 import type { Outcome } from '../../src/pipeline/answer.js';
 import { type FakeClock, fakeClock } from '../fixtures/clock.js';
@@ -13,7 +13,7 @@ import { withNsec3 } from '../fixtures/nsec3-answers.js';
 import { wireName } from '../fixtures/records.js';
 import { resolving, type Resolving } from '../fixtures/resolving.js';
 import { type SignedTree, signedTree } from '../fixtures/signed-records.js';
-import { recordsIn, storedRecord } from '../fixtures/snapshot-records.js';
+import { partsIn } from '../fixtures/snapshot-records.js';
 
 const NOW_MS = Date.UTC(2026, 2, 1);
 const TREE = {
@@ -39,10 +39,12 @@ async function told(at: Resolving, name: string, type = 'A'): Promise<string> {
   return outcomes.map(each => (each.at === 'failure' ? each.code : `${each.origin} ${each.entry.verdict}`)).join(', ');
 }
 
+type Part = SnapshotRecord | StoredBlock;
+
 /** A process that has asked for some names, and the one after it. */
 async function restarted(
   afterMs: number,
-  change: (record: SnapshotRecord) => SnapshotRecord | undefined = each => each,
+  change: (part: Part) => Part | undefined = each => each,
   names: readonly string[] = ['www.example', 'short.example', 'nobody.example', 'www.plain'],
   of: SignedTree = tree,
 ): Promise<Resolving> {
@@ -55,7 +57,7 @@ async function restarted(
       [
         ...first.remembered.records(),
         ...denialRecords(first.denials, now.ageNow),
-        ...first.answers.records(now.ageNow, 86_400),
+        ...first.answers.blocks(now.ageNow, 86_400),
       ],
       now,
     ),
@@ -63,9 +65,9 @@ async function restarted(
   const next = fakeClock(clock.wallMs() + afterMs);
   const second = world(next, of);
   const reader = new SnapshotReader({ ageNow: ageOf(next), wallNow: next.wallMs() });
-  for (const record of pieces.flatMap(each => [...recordsIn(reader, each)])) {
-    const changed = change(record);
-    if (changed?.kind === 'answer') second.answers.restore(storedRecord(changed));
+  for (const part of pieces.flatMap(each => [...partsIn(reader, each)])) {
+    const changed = change(part);
+    if (changed?.kind === 'block') second.answers.restore(changed, ageOf(next));
     else if (changed?.kind === 'denial') restoreDenial(second.denials, changed, ageOf(next));
     else if (changed !== undefined) second.remembered.restore(changed);
   }
@@ -109,7 +111,7 @@ await t.test('time has passed: what has expired is stale, and never AD before it
 await t.test(
   'in an outage, what cannot be validated again is given all the same, without AD, fresh or expired',
   async t => {
-    const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+    const second = await restarted(10_000, record => (record.kind === 'block' ? record : undefined));
     second.upstream.says = () => failure('connect');
     const outcomes = second.ask('www.example');
     await second.clock.advance(50);
@@ -128,7 +130,7 @@ await t.test(
   'what has not expired is no stale answer: cache.serve_stale and stale_exclude are about others',
   async t => {
     for (const settings of [{ mostSec: 0 }, { excluded: [wireName('example')] }]) {
-      const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+      const second = await restarted(10_000, record => (record.kind === 'block' ? record : undefined));
       second.settings.stale = { ...second.settings.stale, ...settings };
       second.upstream.says = () => failure('connect');
       t.equal(await told(second, 'www.example'), 'stale unchecked');
@@ -140,7 +142,7 @@ await t.test(
 
 await t.test('a server that is silent: it is given when the client has waited long enough', async t => {
   for (const clientTimeoutMs of [0, 1800]) {
-    const second = await restarted(10_000, record => (record.kind === 'answer' ? record : undefined));
+    const second = await restarted(10_000, record => (record.kind === 'block' ? record : undefined));
     second.settings.stale = { ...second.settings.stale, clientTimeoutMs };
     second.upstream.says = () => 'waits';
     const outcomes = second.ask('www.example');
@@ -159,11 +161,12 @@ await t.test('what can be validated again is, whatever the time that clients wai
 
 await t.test('an answer that was changed on the disk is not believed: the servers are asked', async t => {
   const second = await restarted(10_000, record => {
-    if (record.kind !== 'answer') return record;
-    const payload = Buffer.from(record.payload);
-    const at = payload.indexOf(Buffer.from([192, 0, 2, 1]));
-    if (at !== -1) payload[at] = 7;
-    return { ...record, payload };
+    if (record.kind !== 'block') return record;
+    for (const octets of record.octets) {
+      const at = octets.indexOf(Buffer.from([192, 0, 2, 1]));
+      if (at !== -1) octets[at] = 7;
+    }
+    return record;
   });
   const { says } = second.upstream;
   second.upstream.says = () => failure('connect');
@@ -284,7 +287,7 @@ await t.test('octets that are no denial are left out', async t => {
 });
 
 await t.test('a response that was kept over a restart gets no older date by being used', async t => {
-  const second = await restarted(100_000, record => (record.kind === 'answer' ? undefined : record));
+  const second = await restarted(100_000, record => (record.kind === 'block' ? undefined : record));
   const dates = (): unknown[] => [...second.remembered.records()].map(({ key, storedAt }) => [key, storedAt]);
   const before = dates();
   t.ok(before.length > 0);
