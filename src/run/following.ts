@@ -76,7 +76,7 @@ export class Following {
     this.listening = new Set(this.parts.listening());
     this.tell();
     const follows = followers.some(each => each.follows);
-    if (follows) this.watch ??= new AddressWatch(libc, () => this.collect());
+    if (follows) this.watch ??= new AddressWatch(libc, () => this.lookSoon());
     else this.unwatch();
     this.tryAgain();
   }
@@ -95,8 +95,8 @@ export class Following {
     this.watch = undefined;
   }
 
-  /** Looks soon. */
-  private collect(): void {
+  /** Looks soon whether something would listen in another way now. */
+  lookSoon(): void {
     if (this.closed || this.collects) return;
     this.collects = true;
     this.cancelCollect = this.parts.clock.after(COLLECT_MS, () => {
