@@ -92,7 +92,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   await web.start(plan);
   const listening = (): readonly string[] => listeningTexts(overview());
   const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));
-  if (listeners.lacksThreads) following.lookSoon();
+  const settled = listeners.lacksThreads ? following.lookSoon() : Promise.resolve();
   fileReload.follow(plan);
   certificates.follow();
   const commands = controlCommands({
@@ -103,6 +103,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);
   return {
     overview,
+    settled,
     get web() {
       return web.at;
     },
