@@ -6,7 +6,7 @@ import { whenStarted } from './commands/started.js';
 
 /**
  * Runs the program to its end.
- * @param started called once when the daemon runs
+ * @param started called once, some seconds after the start of the daemon
  */
 export async function main(started: () => void): Promise<void> {
   whenStarted(started);

@@ -30,8 +30,8 @@ function installation(t: Test) {
       [],
       [...['/usr/bin/env', '-u', 'STATE_DIRECTORY', ...settings, process.execPath], join(dist, 'cli.js')],
     );
-    // It is written just after the line that the start waits for.
-    await sleep(1000);
+    // It is written 3 s after the line that the start waits for.
+    await sleep(4500);
     const { code } = await running.stop();
     t.equal(code, 0);
     return running.log();
@@ -86,4 +86,27 @@ await t.test('nothing is read or written where others can write', async t => {
   chmodSync(inState, 0o666);
   await start({ STATE_DIRECTORY: state });
   t.equal(written(inState), inOpen, 'and without any such directory it starts all the same');
+});
+
+await t.test('modules of Node.js that the first answer does not need are not loaded by the start', async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const [tell, list] = [join(directory.path, 'tell.cjs'), join(directory.path, 'list')];
+  writeFileSync(
+    tell,
+    `process.once('SIGUSR2', () => require('node:fs').writeFileSync(${JSON.stringify(list)}, process.moduleLoadList.join()));`,
+  );
+  const running = await startDotstub(
+    `listen: ["127.0.0.1:${await freePort()}"]\nfront: { threads: 0 }\nmetrics: { listen: off }\n`,
+    [],
+    [process.execPath, '--require', tell, join(ROOT, 'dist', 'cli.js')],
+  );
+  await sleep(500);
+  running.child.kill('SIGUSR2');
+  for (let look = 0; look < 50 && !existsSync(list); look++) await sleep(100);
+  const loaded = new Set(readFileSync(list, 'utf8').split(','));
+  await running.stop();
+  t.ok(loaded.has('NativeModule tls'));
+  for (const name of ['fs/promises', 'perf_hooks', 'assert', 'http', 'http2', 'zlib'])
+    t.notOk(loaded.has(`NativeModule ${name}`), name);
 });

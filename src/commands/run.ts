@@ -139,6 +139,15 @@ function standsFor(at: ListenAddress, address: string): boolean {
  */
 const keepYoungSpaceSmall = (): void => setFlagsFromString('--semi-space-growth-factor=1');
 
+/** When servers were connected to and the first questions answered: code for that is to be kept, too. */
+const SETTLED_MS = 3000;
+
+/** The start is over. In this order: V8 takes no code that was kept with other flags. */
+function settled(): void {
+  hasStarted();
+  keepYoungSpaceSmall();
+}
+
 /** Loaded only if there is a service manager to notify, because loading takes time. */
 function libcFor({ NOTIFY_SOCKET: socket }: NodeJS.ProcessEnv): Libc | undefined {
   const libc = socket === undefined ? undefined : loadLibc();
@@ -185,9 +194,7 @@ async function serve(
     });
     source.listening = () => daemon.overview().listening;
     tellAddresses(log, daemon);
-    // V8 keeps no code across different flags.
-    hasStarted();
-    keepYoungSpaceSmall();
+    setTimeout(settled, SETTLED_MS).unref();
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
     const alive = supervise(log, daemon, manager);
     const signal = await stopAsked;

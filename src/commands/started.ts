@@ -1,4 +1,4 @@
-// What is to happen once the daemon runs: its entry keeps what was compiled until then.
+// What is to happen some seconds after the start: the entry keeps what was compiled until then.
 
 let then = (): void => undefined;
 
@@ -7,7 +7,7 @@ export function whenStarted(call: () => void): void {
   then = call;
 }
 
-/** The daemon runs. */
+/** The daemon has answered its first questions, if there were any. */
 export function hasStarted(): void {
   then();
   then = (): void => undefined;

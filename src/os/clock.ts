@@ -2,7 +2,6 @@
 
 import { randomFillSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { performance } from 'node:perf_hooks';
 
 import type { Clock, Random } from '../base/ports.js';
 import { monoMs, wallMs } from '../base/time.js';

@@ -1,7 +1,7 @@
 // Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
 // in pieces that do not hold up the event loop. A failed write is tried again.
 
-import { constants, rmSync, type Stats } from 'node:fs';
+import { constants, lstatSync, rmSync, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -81,6 +81,8 @@ class DirectoryStore implements StateStore {
     const path = join(this.directory, name);
     let file: FileHandle | undefined;
     try {
+      // Without a file, node:fs/promises need not be loaded.
+      if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
       file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
       const why = fileProblem(await file.stat(), problemOf);
       if (why !== undefined) {

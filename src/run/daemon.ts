@@ -43,7 +43,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
   // Before all else: threads take the longest to start.
-  const workers = opened.add(new FrontWorkers(Listeners.threadsFor(addressesPlan(given.config), given.sockets)));
+  const workers = opened.add(new FrontWorkers(Listeners.threadsAtStart(addressesPlan(given.config), given.sockets)));
   const sessionThread = opened.add(new SessionThread());
   if (Listeners.needsSessionThread(addressesPlan(given.config), given.sockets)) sessionThread.start();
   const plan = planOf(given.config, systemFiles);
@@ -92,6 +92,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   await web.start(plan);
   const listening = (): readonly string[] => listeningTexts(overview());
   const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));
+  const settled = listeners.lacksThreads ? following.lookSoon() : Promise.resolve();
   fileReload.follow(plan);
   certificates.follow();
   const commands = controlCommands({
@@ -102,6 +103,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);
   return {
     overview,
+    settled,
     get web() {
       return web.at;
     },

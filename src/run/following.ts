@@ -76,7 +76,7 @@ export class Following {
     this.listening = new Set(this.parts.listening());
     this.tell();
     const follows = followers.some(each => each.follows);
-    if (follows) this.watch ??= new AddressWatch(libc, () => this.collect());
+    if (follows) this.watch ??= new AddressWatch(libc, () => void this.lookSoon());
     else this.unwatch();
     this.tryAgain();
   }
@@ -95,14 +95,18 @@ export class Following {
     this.watch = undefined;
   }
 
-  /** Looks soon. */
-  private collect(): void {
+  /** Looks soon whether something would listen in another way now. Resolved when that is done. */
+  async lookSoon(): Promise<void> {
     if (this.closed || this.collects) return;
     this.collects = true;
-    this.cancelCollect = this.parts.clock.after(COLLECT_MS, () => {
-      this.collects = false;
-      this.look();
+    await new Promise<void>(resolve => {
+      this.cancelCollect = this.parts.clock.after(COLLECT_MS, () => {
+        this.collects = false;
+        this.look();
+        resolve();
+      });
     });
+    await this.last;
   }
 
   /** Looks after a while, if an address waits, or something could not be opened. */

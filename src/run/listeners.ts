@@ -102,6 +102,8 @@ export class Listeners implements Follower {
   private readonly retiring = new Set<DatagramHost>();
   /** What hosts that are closed counted last. */
   private rest: FrontCounts[] = [];
+  /** The first host, if it has less threads than the plan says. */
+  private lacking: DatagramHost | undefined;
   /** Threads that were started ahead, until the first host takes them. */
   private workers: FrontWorkers | undefined;
 
@@ -172,6 +174,14 @@ export class Listeners implements Follower {
     return threadsNeeded({ addresses: addressesOf(plan, sockets).udp, io: plan.io, threads: plan.threads });
   }
 
+  /** How many of them the first host needs: one without threads answers much earlier, and they take over its sockets. */
+  static threadsAtStart(plan: AddressesPlan, sockets: PassedSockets | undefined): number {
+    // On the main thread, a wildcard is bound in another way (fastpath/datagram-host).
+    return addressesOf(plan, sockets).udp.some(({ address }) => isAnyAddress(address))
+      ? Listeners.threadsFor(plan, sockets)
+      : 0;
+  }
+
   /** Whether a plan needs the session thread: with front threads, handshakes must not keep the main thread. */
   static needsSessionThread(plan: AddressesPlan, sockets: PassedSockets | undefined): boolean {
     const { tls, https } = addressesOf(plan, sockets);
@@ -191,6 +201,11 @@ export class Listeners implements Follower {
     return this.byTransport.flatMap(({ transport, bound }) =>
       bound.filter(at => this.isServed(at)).map(({ address, port }) => ({ transport, address, port })),
     );
+  }
+
+  /** Whether the first host is still in force, and waits for its threads. */
+  get lacksThreads(): boolean {
+    return this.udp !== undefined && this.lacking === this.udp;
   }
 
   get follows(): boolean {
@@ -214,7 +229,7 @@ export class Listeners implements Follower {
   async isOutdated({ listeners: plan }: Plan): Promise<boolean> {
     const { udp, tcp, tls, https } = this.addresses(plan);
     if (this.tcp.isOutdated(tcp) || this.tls.isOutdated(tls) || this.https.isOutdated(https)) return true;
-    return this.udp === undefined || isOutdated(this.udp, udp, this.parts.libc);
+    return this.udp === undefined || this.lacksThreads || isOutdated(this.udp, udp, this.parts.libc);
   }
 
   /** Open sessions of clients, by transport. */
@@ -347,7 +362,11 @@ export class Listeners implements Follower {
   private async nextUdp(plan: ListenersPlan, addresses: readonly ListenAddress[], text: string): Promise<DatagramHost> {
     const { udp } = this;
     const opening = async (): Promise<DatagramHost> => {
-      const stays = udp !== undefined && text === this.udpText && !(await isOutdated(udp, addresses, this.parts.libc));
+      const stays =
+        udp !== undefined &&
+        !this.lacksThreads &&
+        text === this.udpText &&
+        !(await isOutdated(udp, addresses, this.parts.libc));
       return stays ? udp : this.openUdp(plan, addresses);
     };
     return listening('UDP', 'listen', opening);
@@ -356,17 +375,22 @@ export class Listeners implements Follower {
   private async openUdp(plan: ListenersPlan, addresses: readonly ListenAddress[]): Promise<DatagramHost> {
     const { parts, workers } = this;
     this.workers = undefined;
-    return openDatagramHost({
+    const isFirst = this.udp === undefined;
+    const threads = isFirst ? Listeners.threadsAtStart(plan, parts.sockets) : plan.threads;
+    const host = await openDatagramHost({
       ...parts,
       admission: parts.clients.memory,
       addresses,
       io: plan.io,
-      threads: plan.threads,
+      threads,
       monotonicMs: () => parts.clock.monotonicMs(),
       wallSec: () => Math.floor(parts.clock.wallMs() / 1000),
       workers,
       replaces: this.udp,
     });
+    const wanted = parts.libc === undefined ? threads : Listeners.threadsFor(plan, parts.sockets);
+    if (isFirst && threads < wanted) this.lacking = host;
+    return host;
   }
 
   /** Closes a host that is not needed any more, once it has answered what it has read. */

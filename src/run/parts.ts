@@ -45,6 +45,8 @@ export interface DaemonParts {
 export interface Daemon {
   /** Its state. */
   overview(): Overview;
+  /** Resolved when front threads have taken over UDP, if there are to be any. */
+  readonly settled: Promise<void>;
   /** The address of metrics and status page; undefined: none. */
   readonly web: { readonly address: string; readonly port: number } | undefined;
   /** Reads the configuration again, which takes effect as a whole or not at all. The result is logged, too. */
