@@ -45,11 +45,15 @@ export function privacyOf(overview: Pick<Overview, 'servers'>): Privacy {
   return used.every(({ authenticated }) => authenticated) ? 'authenticated' : 'encrypted';
 }
 
-/** E.g. `1 of 2 server addresses reached`. */
+/** E.g. `1 of 2 server addresses reached`. In cleartext, only an answer shows that an address is reached. */
 export function reachedText(overview: Pick<Overview, 'servers'>): string {
   const addresses = mainAddresses(overview);
-  const reached = addresses.filter(
-    ({ state, path, silent }) => (state === 'private' || path === 'cleartext') && silent !== true,
-  ).length;
-  return `${reached} of ${addresses.length} server address${addresses.length === 1 ? '' : 'es'} reached`;
+  const isIdle = ({ state, path, rttMs }: AddressOverview): boolean =>
+    state !== 'private' && path === 'cleartext' && rttMs === undefined;
+  const heard = addresses.filter(
+    each => each.silent !== true && (each.state === 'private' || each.path === 'cleartext'),
+  );
+  const idle = heard.filter(isIdle).length;
+  const words = `${heard.length - idle} of ${addresses.length} server address${addresses.length === 1 ? '' : 'es'} reached`;
+  return idle === 0 ? words : `${words}, ${idle} not asked yet`;
 }

@@ -53,6 +53,10 @@ await t.test('a line for the service manager', async t => {
     statusLine({ ...main(plain), mode: 'opportunistic' }),
     'opportunistic: queries go in cleartext (1 of 1 server address reached)',
   );
+  t.equal(
+    statusLine({ ...main({ ...plain, rttMs: undefined }), mode: 'opportunistic' }),
+    'opportunistic: queries go in cleartext (0 of 1 server address reached, 1 not asked yet)',
+  );
 });
 
 await t.test('health names every problem', async t => {
