@@ -14,7 +14,10 @@ export interface Worker {
   readonly sessions?: number;
 }
 
-/** The turns of all sessions of the daemon. */
+/** Calls a function in the next turn of an event loop. */
+export type Soon = (then: () => void) => unknown;
+
+/** The turns of all sessions of an event loop. */
 export class Turns {
   /** Work that may still be done in this turn, and in this piece. */
   private left = WORK_PER_TURN;
@@ -25,6 +28,9 @@ export class Turns {
   private interrupted: { readonly worker: Worker; readonly left: number } | undefined;
   /** Whether the next turn is scheduled. */
   private scheduled = false;
+
+  /** @param soon calls a function in the next turn of the event loop that the sessions are in */
+  constructor(private readonly soon: Soon = setImmediate) {}
 
   /** Counts work that was done. */
   spend(work: number): void {
@@ -57,7 +63,7 @@ export class Turns {
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
-    setImmediate(this.next);
+    this.soon(this.next);
   }
 
   private readonly next = (): void => {
