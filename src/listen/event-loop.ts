@@ -7,6 +7,7 @@ import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
 import { systemClock } from '../os/clock.js';
 import { Epoll } from '../os/epoll.js';
 import type { Libc } from '../os/libc.js';
+import type { SessionLoop } from './turns.js';
 
 /** Whoever waits for events of a descriptor. */
 export interface Watcher {
@@ -27,13 +28,16 @@ interface Timer {
 }
 
 /** The loop, and its clock. There are few timers: all are looked at in each round. */
-export class EventLoop implements Clock {
+export class EventLoop implements Clock, SessionLoop {
   private readonly epoll: Epoll;
   /** By descriptor. */
   private readonly watched: (Watched | undefined)[] = [];
   private lastUse = 0;
   private scheduled: (() => void)[] = [];
   private readonly timers = new Set<Timer>();
+
+  /** The number of the round. */
+  round = 0;
 
   /** @throws SystemError without descriptors */
   constructor(libc: Libc) {
@@ -76,13 +80,19 @@ export class EventLoop implements Clock {
     this.watched[fd] = undefined;
   }
 
-  /** One round. @param waits whether to wait if there is nothing to do; else it takes what is there */
-  round(waits: boolean): void {
-    const count = this.epoll.wait(waits && this.scheduled.length === 0 ? this.untilTimer() : 0);
+  /**
+   * One round.
+   * @param mostMs how long to wait if there is nothing to do; -1: for ever. 0: it takes what is there
+   * @returns how many events there were
+   */
+  runRound(mostMs: number): number {
+    this.round++;
+    const count = this.epoll.wait(this.scheduled.length === 0 ? this.untilTimer(mostMs) : 0);
     for (let i = 0; i < count; i++) this.tell(i, false);
     for (let i = 0; i < count; i++) this.tell(i, true);
     if (this.timers.size > 0) this.fire();
     if (this.scheduled.length > 0) this.runScheduled();
+    return count;
   }
 
   /** Closes its own descriptor. */
@@ -98,11 +108,13 @@ export class EventLoop implements Clock {
       watched.watcher.ready(this.epoll.eventsOf(i));
   }
 
-  /** ms until the next timer; -1: there is none. */
-  private untilTimer(): number {
+  /** ms until the next timer, or less; -1: for ever. */
+  private untilTimer(mostMs: number): number {
+    if (mostMs === 0 || this.timers.size === 0) return mostMs;
     let first = Infinity;
     for (const { at } of this.timers) first = Math.min(first, at);
-    return first === Infinity ? -1 : Math.max(0, Math.ceil(first - this.monotonicMs()));
+    const ms = Math.max(0, Math.ceil(first - this.monotonicMs()));
+    return mostMs === -1 ? ms : Math.min(ms, mostMs);
   }
 
   private fire(): void {

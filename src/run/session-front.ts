@@ -42,6 +42,7 @@ export class SessionFront implements Entrance, MessageHandOver {
   /** Those who wait for a reply of the main thread. */
   private readonly waiting = new Map<number, Respond>();
   last = 0;
+  private readonly addresses = new WeakMap<Client, Buffer>();
   /** Those who are told when more was taken. */
   private awaiting: (() => void)[] = [];
 
@@ -54,7 +55,7 @@ export class SessionFront implements Entrance, MessageHandOver {
       this.parts.counts.closed(ignored);
       return false;
     }
-    const octets = addressOctets(client.address);
+    const octets = this.octetsOf(client);
     // One that cannot be read: the front decides.
     if (octets === undefined) return this.hand(message, client, respond, false);
     admission.look();
@@ -101,6 +102,15 @@ export class SessionFront implements Entrance, MessageHandOver {
     this.awaiting = [];
     for (const then of awaiting) then();
   };
+
+  /** The octets of the address of a client, which is one object for all messages of a session over TLS. */
+  private octetsOf(client: Client): Buffer | undefined {
+    const known = this.addresses.get(client);
+    if (known !== undefined) return known;
+    const octets = addressOctets(client.address);
+    if (octets !== undefined) this.addresses.set(client, octets);
+    return octets;
+  }
 
   private readyReply(message: Buffer, client: Client, octets: Buffer): Buffer | undefined {
     const { admission, ready, monotonicMs } = this.parts;

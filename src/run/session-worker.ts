@@ -28,7 +28,7 @@ import {
   tlsListener,
 } from '../listen/stream.js';
 import type { ServerCredentials } from '../os/openssl.js';
-import { type Soon, Turns } from '../listen/turns.js';
+import { type SessionLoop, Turns } from '../listen/turns.js';
 import { processSeconds, systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibc } from '../os/libc.js';
 import { loadOpenSsl, type OpenSsl } from '../os/openssl.js';
@@ -48,11 +48,11 @@ import {
 
 type Say = (message: FromSessions, transfer?: readonly ArrayBuffer[]) => void;
 
-/** The loop that sessions are in. */
-interface SessionLoop {
+/** The loop that sessions are in, and what is of it. */
+interface Surroundings {
+  readonly loop: SessionLoop;
   readonly clock: Clock;
-  readonly soon: Soon;
-  /** Undefined: it is that of Node.js. */
+  /** Undefined: it is the loop of Node.js. */
   readonly native?: { readonly loop: EventLoop; readonly openssl: OpenSsl };
 }
 
@@ -70,12 +70,13 @@ class Sessions {
   constructor(
     private readonly work: SessionWork,
     private readonly libc: Libc,
-    private readonly loop: SessionLoop,
+    private readonly surroundings: Surroundings,
     private readonly say: Say,
   ) {
     const age = ageClock(systemClock);
     const startedAt = ageAfter(work.age, Math.max(0, systemClock.wallMs() - work.at) / 1000);
-    this.turns = new Turns(loop.soon);
+    const { loop } = surroundings;
+    this.turns = new Turns(loop);
     this.state = new SessionState(work.state);
     this.counts = new FrontCounts(work.counts, work.transport);
     const admission = new Admission(work.admission, () => Math.floor(systemClock.wallMs() / 1000));
@@ -148,7 +149,7 @@ class Sessions {
 
   private async listenerFor(credentials: ServerCredentials | undefined): Promise<StreamListener> {
     const { turns, memory, front, libc, rules, work, state, admission, counts } = this;
-    const { clock, native } = this.loop;
+    const { clock, native } = this.surroundings;
     const observer: StreamObserver = { dropped: reason => counts.closed(reason) };
     const changed = (open: number, idleMs: number): void => state.note(open, idleMs);
     const table = new SessionTable({ ...work.table, clock, observer, changed });
@@ -180,11 +181,20 @@ class Sessions {
 const withBuffers = (credentials: ServerCredentials | undefined): ServerCredentials | undefined =>
   credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
 
+/**
+ * How often Node.js's own loop has a turn, ms: V8 collects a part of its garbage there. After some turns without any
+ * event there is none left, and the thread sleeps.
+ */
+const TURN_MS = 1000;
+const QUIET_TURNS = 16;
+
 /** Runs a loop that waits in the kernel. */
 class NativeLoop {
   private readonly state: SessionState;
   /** Whether promises may have been made that Node.js must keep. */
   private leaves = false;
+  /** Turns of Node.js's loop since there was an event. */
+  private quiet = 0;
 
   constructor(
     private readonly work: SessionWork,
@@ -199,17 +209,21 @@ class NativeLoop {
 
   /** Runs rounds until Node.js's own loop needs a turn, and comes back after it. */
   readonly run = (): void => {
+    const { loop } = this;
     this.leaves = false;
+    this.quiet++;
+    const until = loop.monotonicMs() + TURN_MS;
     try {
-      while (this.stays()) this.loop.round(true);
+      do if (loop.runRound(this.quiet < QUIET_TURNS ? TURN_MS : -1) > 0) this.quiet = 0;
+      while (this.staysUntil(until));
     } finally {
       // Also after an exception, which is told of meanwhile.
       if (!this.state.isStopped) setImmediate(this.run);
     }
   };
 
-  private stays(): boolean {
-    return !this.leaves;
+  private staysUntil(ms: number): boolean {
+    return !this.leaves && this.loop.monotonicMs() < ms;
   }
 
   /** There are messages, or it is the end. */
@@ -228,24 +242,24 @@ class NativeLoop {
   }
 }
 
-/** The loop for sessions over a transport, or why it is that of Node.js. */
-function loopFor({ transport }: SessionWork, libc: Libc): SessionLoop & { readonly unavailable?: string } {
-  const ofNode = { clock: systemClock, soon: setImmediate };
+/** Where sessions over a transport are, or why they are in the loop of Node.js. */
+function surroundingsFor({ transport }: SessionWork, libc: Libc): Surroundings & { readonly unavailable?: string } {
+  const ofNode = { loop: { soon: setImmediate }, clock: systemClock };
   if (transport !== 'tls') return ofNode;
   const openssl = loadOpenSsl(DOT_ALPN);
   if ('unavailable' in openssl) return { ...ofNode, ...openssl };
   const loop = new EventLoop(libc);
-  return { clock: loop, soon: loop.soon, native: { loop, openssl } };
+  return { loop, clock: loop, native: { loop, openssl } };
 }
 
 function work(work: SessionWork, libc: Libc, port: MessagePort, say: Say): void {
-  const loop = loopFor(work, libc);
-  const sessions = new Sessions(work, libc, loop, say);
+  const surroundings = surroundingsFor(work, libc);
+  const sessions = new Sessions(work, libc, surroundings, say);
   const take = (message: ToSessions): void => void sessions.take(message);
   port.on('message', take);
-  const { unavailable } = loop;
-  say({ at: 'working', waits: loop.native !== undefined, ...(unavailable !== undefined && { unavailable }) });
-  if (loop.native !== undefined) setImmediate(new NativeLoop(work, libc, loop.native.loop, port, take).run);
+  const { unavailable, native } = surroundings;
+  say({ at: 'working', waits: native !== undefined, ...(unavailable !== undefined && { unavailable }) });
+  if (native !== undefined) setImmediate(new NativeLoop(work, libc, native.loop, port, take).run);
 }
 
 if (parentPort !== null) {

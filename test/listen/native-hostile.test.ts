@@ -312,19 +312,19 @@ await t.test('without descriptors no connection is accepted for a while, which i
   await Promise.all(sockets.map(async each => new Promise(resolve => each.once('connect', resolve))));
   const startedAt = loop.monotonicMs();
   for (let round = 0; round < 1000 && loop.monotonicMs() - startedAt < 450; round++) {
-    loop.round(false);
+    loop.runRound(0);
     await sleep(1);
   }
   t.ok(lost >= 3 && lost <= 6, `${lost} times in 450 ms`);
   t.equal(asked, lost);
   isFull = false;
   for (let round = 0; round < 500 && accepted.length < 2; round++) {
-    loop.round(false);
+    loop.runRound(0);
     await sleep(1);
   }
   t.same(accepted.map(each => each.remotePort).sort(), sockets.map(each => each.localPort).sort());
   for (const each of accepted) each.destroy();
-  loop.round(false);
+  loop.runRound(0);
   door.close();
   loop.close();
 });

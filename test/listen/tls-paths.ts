@@ -35,12 +35,12 @@ function native(t: Test) {
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   if ('unavailable' in openssl) throw new Error(openssl.unavailable);
   const loop = new EventLoop(libc);
-  const turns = setInterval(() => loop.round(false), 1);
+  const turns = setInterval(() => loop.runRound(0), 1);
   t.teardown(() => {
     // After the listeners of the test are destroyed.
     setTimeout(() => {
       clearInterval(turns);
-      loop.round(false);
+      loop.runRound(0);
       loop.close();
     }, 50);
   });
