@@ -107,7 +107,7 @@ await t.test('openssl s_client', { skip }, async t => {
   });
 });
 
-await t.test(`${HANDSHAKES} handshakes leave no memory and no descriptor`, async t => {
+await t.test(`${HANDSHAKES} handshakes leave no memory and no descriptor`, { timeout: 300_000 }, async t => {
   const on = bench(t);
   const { port, pid } = await serving(on);
   const session = async (ticket: Buffer | undefined): Promise<Buffer | undefined> =>

@@ -220,8 +220,9 @@ for (const version of VERSIONS) {
       const socket = secure(t, port, version, over);
       await isSecured(socket);
       const messages = messagesOf(socket);
-      socket.write(framed(Buffer.from([1, 7])));
-      if (form !== 'an end before its query is read') await until(() => held.length === 1, 'the query');
+      const isEarly = form === 'an end before its query is read';
+      await new Promise(resolve => socket.write(framed(Buffer.from([1, 7])), resolve));
+      if (!isEarly) await until(() => held.length === 1, 'the query');
       if (form === 'close_notify') socket.end();
       else over.end();
       await until(() => held.length === 1, 'the query');
