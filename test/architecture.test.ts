@@ -40,7 +40,7 @@ const OWNERS: Readonly<Record<string, string>> = {
   yaml: 'config/check.ts',
   pino: 'observe/log.ts',
   'prom-client': 'observe/exposition.ts',
-  koffi: 'os/libc.ts',
+  koffi: 'os/koffi.ts',
   '@redis/client': 'os/redis-client.ts',
   uplot: 'page/page.ts',
   qr: 'commands/qr-code.ts',

@@ -88,11 +88,30 @@ export function addressOctets(text: string): Buffer | undefined {
 
 /** Numbers with a zero in front are none: some programs read them as octal. */
 function ipv4Octets(text: string): Buffer | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4 || !parts.every(part => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256))
-    return undefined;
-  return Buffer.from(parts.map(Number));
+  const octets = Buffer.alloc(4);
+  let part = 0;
+  let digits = 0;
+  let value = 0;
+  // Without a regular expression: this is done for each query over a session.
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : DOT;
+    if (code === DOT) {
+      if (digits === 0 || part > 3) return undefined;
+      octets[part++] = value;
+      digits = value = 0;
+    } else {
+      const digit = code - ZERO;
+      if (digit < 0 || digit > 9 || (digits > 0 && value === 0)) return undefined;
+      digits++;
+      value = 10 * value + digit;
+      if (value > 255) return undefined;
+    }
+  }
+  return part === 4 ? octets : undefined;
 }
+
+const DOT = 46;
+const ZERO = 48;
 
 /**
  * The 16-bit groups of one side of `::`. -1 stands for text that is no group.

@@ -2,11 +2,10 @@
 // reads slowly, or never completes a frame, does not affect others. Everything that is owed to a client has a bound in
 // octets, whether its answers wait for a server or come from the cache at once.
 
-import type { Socket } from 'node:net';
-
 import { putU16 } from '../base/octets.js';
 import type { Entrance } from '../front/front.js';
 import { frameReader } from '../wire/frame.js';
+import type { Connection } from './connection.js';
 import type { Memory } from './memory.js';
 import type { Occupant, Place } from './sessions.js';
 import type { Turns, Worker } from './turns.js';
@@ -64,12 +63,12 @@ export class ClientSession implements Occupant, Worker {
   /** The replies of a turn of the event loop, each with its length in front, for one write; and their octets. */
   private replies: Buffer | undefined;
   private repliesBytes = 0;
-  /** Whether a write is not finished. There is one at a time, so that little memory is lent for unread octets. */
-  private writing = false;
+  /** The memory of a write that is not finished. There is one at a time, so that little is lent for unread octets. */
+  private writing: Buffer | undefined;
 
   /** @param place its place in the table of sessions, which closes it when it is idle for too long */
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Connection,
     private readonly client: Parameters<Entrance['handle']>[1],
     private readonly place: Place,
     private readonly parts: SessionParts,
@@ -216,30 +215,32 @@ export class ClientSession implements Occupant, Worker {
 
   private write(): void {
     const { replies, repliesBytes, socket, parts } = this;
-    if (replies === undefined || this.writing || socket.destroyed) return;
+    if (replies === undefined || this.writing !== undefined || socket.destroyed) return;
     this.replies = undefined;
     this.repliesBytes = 0;
-    this.writing = true;
+    this.writing = replies;
     parts.turns.spend(WORK_OF_WRITE);
-    let isDone = false;
-    const done = (): void => {
-      if (isDone) return;
-      isDone = true;
-      this.writing = false;
-      parts.memory.give(replies);
-    };
     // In one segment (RFC 7766 §8).
-    socket.write(replies.subarray(0, repliesBytes), () => {
-      if (isDone) return;
-      done();
-      this.place.active();
-      parts.turns.add(this);
-    });
+    socket.write(replies.subarray(0, repliesBytes), this.taken);
     // The kernel mostly takes all at once. Node.js says so some time later.
-    if (socket.writableLength === 0) done();
+    if (socket.writableLength === 0) this.finishWrite();
   }
 
-  /** Gives memory back. What is being written gives its own back. */
+  /** The kernel has taken all of a write. */
+  private readonly taken = (): void => {
+    // Or of one that was finished already, while another is not.
+    if (this.writing === undefined || this.socket.writableLength > 0) return;
+    this.finishWrite();
+    this.place.active();
+    this.parts.turns.add(this);
+  };
+
+  private finishWrite(): void {
+    if (this.writing !== undefined) this.parts.memory.give(this.writing);
+    this.writing = undefined;
+  }
+
+  /** Gives memory back, but for what is being written: that is left to the garbage collector. */
   private forget(): void {
     this.untaken.close();
     this.parts.turns.remove(this);

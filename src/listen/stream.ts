@@ -1,19 +1,19 @@
 // Listens for sessions of clients over TCP, TLS and HTTPS. Addresses and certificate can be changed while sessions go on.
 
-import { createServer as createTcpServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
 
 import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
+import type { ServerCredentials } from '../os/openssl.js';
 import type { OwnPlace } from '../base/address.js';
-import { openTcp } from '../os/stream-socket.js';
-import { readFirst } from './first-octets.js';
+import type { Connection, Door, Streams } from './connection.js';
+import { nodeStreams } from './node-streams.js';
 import { type ProxyHeader, readProxyHeader } from './proxy-header.js';
 import { ClientSession, type SessionLimits, type SessionParts } from './session.js';
 import type { Occupant, Place, SessionTable, StreamTransport } from './sessions.js';
-import { isHandshake, type ServerCredentials, TlsAcceptor } from './tls-acceptor.js';
+import { isHandshake, TlsAcceptor } from './tls-acceptor.js';
 import type { Turns, Worker } from './turns.js';
 
 /** A handshake takes as long as some hundred cached answers. */
@@ -43,12 +43,12 @@ export interface StreamOrigin {
 }
 
 /** What is spoken over the connections of a listener. */
-export interface StreamProtocol {
+export interface StreamProtocol<C extends Connection = Socket> {
   readonly transport: StreamTransport;
   /** The ALPN ids (RFC 7301) that clients may choose from over TLS. */
   readonly alpn: readonly string[];
   /** Begins a session over a connection whose TLS handshake, if there is one, is finished. */
-  begin(socket: Socket, place: Place, from: StreamOrigin): OpenSession;
+  begin(connection: C, place: Place, from: StreamOrigin): OpenSession;
 }
 
 /** The parts that a listener uses. */
@@ -107,7 +107,7 @@ export const tcpListener = (parts: StreamParts): StreamListener =>
   streamListener(framedProtocol('tcp', parts), parts, undefined);
 
 /** Makes a listener for DNS over TLS, which listens nowhere yet. */
-export const tlsListener = (parts: StreamParts, credentials: ServerCredentials): StreamListener =>
+export const tlsListener = (parts: StreamParts, credentials: ServerCredentials | undefined): StreamListener =>
   streamListener(framedProtocol('tls', parts), parts, credentials);
 
 /** Makes a listener for a protocol, which listens nowhere yet. @param credentials undefined: in cleartext */
@@ -115,28 +115,42 @@ export const streamListener = (
   protocol: StreamProtocol,
   parts: ListenerParts,
   credentials: ServerCredentials | undefined,
+): StreamListener => listenerOver(nodeStreams(parts.libc), protocol, parts, credentials);
+
+/** The same for connections from elsewhere. */
+export const listenerOver = <C extends Connection>(
+  streams: Streams<C>,
+  protocol: StreamProtocol<C>,
+  parts: ListenerParts,
+  credentials: ServerCredentials | undefined,
 ): StreamListener => {
-  const listener = new Listener(protocol, parts);
+  const listener = new Listener(streams, protocol, parts);
   listener.setCredentials(credentials);
   return listener;
 };
 
+/** The ALPN id of DNS over TLS (RFC 7858 §10). */
+export const DOT_ALPN = ['dot'] as const;
+
 /** Messages with their length in front (RFC 1035 §4.2.2), over TCP or TLS. */
-export const framedProtocol = (transport: 'tcp' | 'tls', given: StreamParts): StreamProtocol => {
+export const framedProtocol = <C extends Connection = Socket>(
+  transport: 'tcp' | 'tls',
+  given: StreamParts,
+): StreamProtocol<C> => {
   const parts = { ...given, limits: given.limits ?? SESSION_LIMITS };
   return {
-    ...{ transport, alpn: ['dot'] },
-    begin(socket, place, from) {
+    ...{ transport, alpn: DOT_ALPN },
+    begin(connection, place, from) {
       const family = from.address.includes(':') ? (6 as const) : (4 as const);
-      return new ClientSession(socket, { ...from, transport, family }, place, parts);
+      return new ClientSession(connection, { ...from, transport, family }, place, parts);
     },
   };
 };
 
 /** An accepted connection without a session. */
-interface Arrival {
+interface Arrival<C extends Connection> {
   /** The connection itself, or TLS over it. */
-  readonly socket: Socket;
+  readonly socket: C;
   /** Its both ends, as text. */
   readonly ends: string;
   readonly from: StreamOrigin;
@@ -146,25 +160,26 @@ interface Arrival {
 }
 
 interface BoundServer {
-  readonly server: Server;
+  readonly server: Door;
   /** The address as configured. */
   readonly key: string;
   readonly wanted: ListenAddress;
   readonly at: ListenAddress;
 }
 
-class Listener implements StreamListener {
+class Listener<C extends Connection> implements StreamListener {
   private servers: readonly BoundServer[] = [];
   private waiting: readonly Unopened[] = [];
-  private readonly sessions = new Map<Socket, OpenSession>();
+  private readonly sessions = new Map<C, OpenSession>();
   /** Accepted connections whose PROXY header or TLS handshake is not finished, by both ends of them. */
-  private readonly arrivals = new Map<string, Arrival>();
+  private readonly arrivals = new Map<string, Arrival<C>>();
   /** Undefined: connections are in cleartext. */
-  private tls: TlsAcceptor | undefined;
+  private tls: TlsAcceptor<C> | undefined;
   private closed = false;
 
   constructor(
-    private readonly protocol: StreamProtocol,
+    private readonly streams: Streams<C>,
+    private readonly protocol: StreamProtocol<C>,
     private readonly parts: ListenerParts,
   ) {}
 
@@ -220,8 +235,9 @@ class Listener implements StreamListener {
     }
     if (this.tls !== undefined) return this.tls.setCredentials(credentials);
     const { clock } = this.parts;
+    const { streams } = this;
     const { alpn } = this.protocol;
-    this.tls = new TlsAcceptor({ clock, alpn, secured: socket => this.secured(socket) }, credentials);
+    this.tls = new TlsAcceptor({ clock, streams, alpn, secured: socket => this.secured(socket) }, credentials);
   }
 
   close(): void {
@@ -248,33 +264,16 @@ class Listener implements StreamListener {
   }
 
   private async open(at: ListenAddress): Promise<BoundServer> {
-    // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
-    const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
-    const options = this.listenOptions(at);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(options, () => {
-        server.off('error', reject);
-        resolve();
-      });
+    const { observer } = this.parts;
+    const server = await this.streams.open(at, {
+      accept: socket => this.accept(socket),
+      lost: () => observer.dropped('connections'),
     });
-    // For example EMFILE while accepting: that connection is lost, the listener stays.
-    server.on('error', () => this.parts.observer.dropped('connections'));
     if (this.closed) server.close();
-    const bound = server.address();
-    const port = bound !== null && typeof bound === 'object' ? bound.port : at.port;
-    return { server, key: placeText(at), wanted: at, at: { ...at, port } };
+    return { server, key: placeText(at), wanted: at, at: { ...at, port: server.port } };
   }
 
-  /** A socket of the service manager must not be closed here, so Node.js gets a duplicate of its descriptor. */
-  private listenOptions(at: ListenAddress): ListenOptions | { readonly fd: number } {
-    const { libc } = this.parts;
-    if (at.fd !== undefined) return { fd: libc?.dup(at.fd) ?? at.fd };
-    if (libc !== undefined) return { fd: openTcp(libc, at) };
-    return { port: at.port, host: at.address, ipv6Only: at.address.includes(':') };
-  }
-
-  private accept(socket: Socket): void {
+  private accept(socket: C): void {
     const { remoteAddress: address, remotePort: port = 0, localAddress = '', localPort = 0 } = socket;
     // It closed already.
     if (address === undefined || this.closed) return void socket.destroy();
@@ -292,7 +291,7 @@ class Listener implements StreamListener {
   }
 
   /** A place for a client; undefined: it may not ask, or there is none, and the connection is closed. */
-  private admit(socket: Socket, address: string): Place | undefined {
+  private admit(socket: C, address: string): Place | undefined {
     const { mayAsk, isProxy, observer } = this.parts;
     if (mayAsk(address, this.tls !== undefined)) return this.seat(socket, address, isProxy?.(address));
     observer.dropped('not_allowed');
@@ -300,7 +299,7 @@ class Listener implements StreamListener {
     return undefined;
   }
 
-  private seat(socket: Socket, address: string, asksForMany?: boolean): Place | undefined {
+  private seat(socket: C, address: string, asksForMany?: boolean): Place | undefined {
     const waiting: Occupant = { owedBytes: 0, close: () => socket.destroy() };
     const place = this.parts.table.admit(address, waiting, asksForMany);
     if (place === undefined) socket.destroy();
@@ -309,36 +308,39 @@ class Listener implements StreamListener {
   }
 
   /** Waits for a PROXY header. */
-  private readHeader(arrival: Arrival): void {
+  private readHeader(arrival: Arrival<C>): void {
     const { socket, ends } = arrival;
     this.arrivals.set(ends, arrival);
     const wanted = (octets: Buffer): number => {
       const header = readProxyHeader(octets);
       return header.at === 'partial' ? header.wanted : 0;
     };
-    readFirst(socket, wanted, {
-      then: octets => {
+    this.streams.readFirst(socket, {
+      wanted,
+      then: (octets, take) => {
         const header = readProxyHeader(octets);
-        if (header.at === 'header') return this.announced(arrival, header, octets);
-        const isInside = this.tls !== undefined && !(socket instanceof TLSSocket) && isHandshake(octets);
+        if (header.at === 'header') {
+          take(header.bytes);
+          return this.announced(arrival, header);
+        }
+        const isInside = this.tls !== undefined && !this.streams.isSecured(socket) && isHandshake(octets);
         if (!isInside) return this.dropMalformed(socket);
-        socket.unshift(octets);
+        take(0);
         this.arrive({ ...arrival, isUnannounced: true });
       },
       // Some checks of health only connect.
-      ended: bytes => (bytes > 0 ? this.dropMalformed(socket) : socket.destroy()),
+      ended: bytes => (bytes > 0 ? this.dropMalformed(socket) : void socket.destroy()),
     });
   }
 
-  private dropMalformed(socket: Socket): void {
+  private dropMalformed(socket: C): void {
     this.parts.observer.dropped('proxy_header');
     socket.destroy();
   }
 
-  /** A PROXY header has come, with what follows it. */
-  private announced(arrival: Arrival, { bytes, client }: ProxyHeader & { at: 'header' }, octets: Buffer): void {
+  /** A PROXY header has come. */
+  private announced(arrival: Arrival<C>, { client }: ProxyHeader & { at: 'header' }): void {
     const { socket, from } = arrival;
-    if (octets.length > bytes) socket.unshift(octets.subarray(bytes));
     // A check of health: version 1 has no other way to say so (§2.1).
     if (client === undefined || client.address === from.address) return this.arrive(arrival);
     arrival.place.leave();
@@ -347,9 +349,9 @@ class Listener implements StreamListener {
   }
 
   /** Begins what comes next: the TLS handshake, or the session. */
-  private arrive(arrival: Arrival): void {
+  private arrive(arrival: Arrival<C>): void {
     const { socket, ends } = arrival;
-    if (this.tls === undefined || socket instanceof TLSSocket) return this.begin(arrival);
+    if (this.tls === undefined || this.streams.isSecured(socket)) return this.begin(arrival);
     this.arrivals.set(ends, arrival);
     const { turns } = this.parts;
     this.tls.accept(socket, handshake => {
@@ -365,7 +367,7 @@ class Listener implements StreamListener {
   }
 
   /** A handshake is finished. */
-  private secured(socket: Socket): void {
+  private secured(socket: C): void {
     const arrival = this.arrivals.get(endsOf(socket));
     if (arrival === undefined) return void socket.destroy();
     if (arrival.isUnannounced !== true) return this.begin({ ...arrival, socket });
@@ -373,7 +375,7 @@ class Listener implements StreamListener {
     this.readHeader({ ...arrival, socket });
   }
 
-  private begin({ socket, ends, place, from }: Arrival): void {
+  private begin({ socket, ends, place, from }: Arrival<C>): void {
     this.arrivals.delete(ends);
     if (socket.remoteAddress === undefined || this.closed) return void socket.destroy();
     this.sessions.set(socket, this.protocol.begin(socket, place, from));
@@ -381,5 +383,5 @@ class Listener implements StreamListener {
   }
 }
 
-const endsOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Socket): string =>
+const endsOf = ({ remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 }: Connection): string =>
   `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;

@@ -14,7 +14,19 @@ export interface Worker {
   readonly sessions?: number;
 }
 
-/** The turns of all sessions of the daemon. */
+/** Calls a function in the next turn of an event loop. */
+export type Soon = (then: () => void) => unknown;
+
+/** The event loop that sessions are in. */
+export interface SessionLoop {
+  readonly soon: Soon;
+  /** The number of its turn. Left out: it does not count them. */
+  readonly round?: number;
+}
+
+const LOOP_OF_NODE: SessionLoop = { soon: setImmediate };
+
+/** The turns of all sessions of an event loop. */
 export class Turns {
   /** Work that may still be done in this turn, and in this piece. */
   private left = WORK_PER_TURN;
@@ -26,15 +38,23 @@ export class Turns {
   /** Whether the next turn is scheduled. */
   private scheduled = false;
 
+  /** The turn of the loop that `left` is of, if the loop counts them. */
+  private round: number | undefined;
+
+  constructor(private readonly loop: SessionLoop = LOOP_OF_NODE) {}
+
   /** Counts work that was done. */
   spend(work: number): void {
+    this.renew();
     this.left -= work;
     this.leftOfPiece -= work;
-    this.schedule();
+    // A turn without work would only begin the next one.
+    if (this.round === undefined) this.schedule();
   }
 
   /** Whether whoever is at work must stop. */
   get isOver(): boolean {
+    this.renew();
     return this.left <= 0 || this.leftOfPiece <= 0;
   }
 
@@ -54,15 +74,24 @@ export class Turns {
     if (this.interrupted?.worker === worker) this.interrupted = undefined;
   }
 
+  /** Begins a turn when the loop has begun one. */
+  private renew(): void {
+    const { round } = this.loop;
+    if (round === this.round) return;
+    this.round = round;
+    this.left = WORK_PER_TURN;
+  }
+
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
-    setImmediate(this.next);
+    this.loop.soon(this.next);
   }
 
   private readonly next = (): void => {
     const { waiting } = this;
     this.scheduled = false;
+    this.round = this.loop.round;
     this.left = WORK_PER_TURN;
     const { interrupted } = this;
     this.interrupted = undefined;

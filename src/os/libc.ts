@@ -1,8 +1,7 @@
-// System calls that Node.js does not offer: batches of datagrams, and the address that a datagram was sent to. Only
-// this file uses koffi. A buffer must stay referenced for as long as C code may use its address.
+// System calls that Node.js does not offer: batches of datagrams, the address that a datagram was sent to, and waiting
+// for many descriptors in a thread of its own. A buffer must stay referenced for as long as C code may use its address.
 
-import { createRequire } from 'node:module';
-import { endianness } from 'node:os';
+import { type Koffi, type Library, type Native, type Unavailable, withKoffi } from './koffi.js';
 
 /** The system calls. Results below 0 are `-errno`. */
 export interface Libc {
@@ -18,21 +17,41 @@ export interface Libc {
   connect(fd: number, address: Buffer): number;
   /** Writes a struct sockaddr. */
   getsockname(fd: number, address: Buffer): number;
+  listen(fd: number, backlog: number): number;
+  /**
+   * Takes a connection that waits, without waiting for one. The new descriptor is closed in other programs, and does not
+   * wait either. @param address gets the struct sockaddr of the client
+   */
+  accept(fd: number, address: Buffer): number;
+  /** Ends sending: the peer reads an end. */
+  endSending(fd: number): number;
+  /** From then on, calls for this descriptor do not wait. It has no other flags afterwards. */
+  setNonblocking(fd: number): number;
   /** Makes another descriptor of the same socket. */
   dup(fd: number): number;
   /** Sends this process SIGIO whenever there is something to read, and makes reading not wait (fcntl(2), O_ASYNC). */
   signalInput(fd: number): number;
-  /** Reads one datagram without waiting for it. */
+  /** Reads one datagram, or octets of a stream, without waiting for them. */
   receive(fd: number, into: Buffer): number;
+  /** The same, but what is read stays there. */
+  peek(fd: number, into: Buffer): number;
   /** The index of an interface; 0: there is none of this name. Below 0: `-errno`, for example without descriptors. */
   interfaceIndex(name: string): number;
   recvmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   sendmmsg(fd: number, messages: Buffer, count: number, flags: number): number;
   /** poll(2); `timeoutMs` -1 waits for ever. */
   poll(fds: Buffer, count: number, timeoutMs: number): number;
+  /** epoll(7). */
+  epoll(): number;
+  /** Adds, changes or removes a descriptor; `event` is a struct epoll_event. */
+  epollControl(epoll: number, operation: number, fd: number, event: Buffer): number;
+  /** Waits for events; `timeoutMs` -1 waits for ever. @param events gets at most `count` structs epoll_event */
+  epollWait(epoll: number, events: Buffer, count: number, timeoutMs: number): number;
   eventfd(): number;
   /** Makes an eventfd readable, which wakes the threads that poll it. */
   wake(fd: number): void;
+  /** Makes an eventfd that is readable unreadable again. */
+  awake(fd: number): void;
   close(fd: number): void;
   /** Sends one datagram to a Unix socket. */
   sendTo(address: Buffer, message: Buffer): number;
@@ -57,17 +76,20 @@ export const LINUX = {
   SOCK_DGRAM: 2,
   SOCK_RAW: 3,
   SOCK_CLOEXEC: 0o2000000,
+  SOCK_NONBLOCK: 0o4000,
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
   SO_TYPE: 3,
   SO_SNDBUF: 7,
   SO_RCVBUF: 8,
   SO_REUSEPORT: 15,
+  SO_RCVLOWAT: 18,
   IPPROTO_IP: 0,
   IP_PKTINFO: 8,
   IP_FREEBIND: 15,
   IPPROTO_IPV6: 41,
   IPPROTO_TCP: 6,
+  TCP_NODELAY: 1,
   TCP_QUICKACK: 12,
   IPV6_V6ONLY: 26,
   IPV6_RECVPKTINFO: 49,
@@ -76,7 +98,18 @@ export const LINUX = {
   F_DUPFD_CLOEXEC: 1030,
   O_NONBLOCK: 0o4000,
   O_ASYNC: 0o20000,
+  MSG_PEEK: 2,
   MSG_DONTWAIT: 0x40,
+  SHUT_WR: 1,
+  EPOLL_CLOEXEC: 0o2000000,
+  EPOLL_CTL_ADD: 1,
+  EPOLL_CTL_DEL: 2,
+  EPOLL_CTL_MOD: 3,
+  EPOLLIN: 1,
+  EPOLLOUT: 4,
+  EPOLLERR: 8,
+  EPOLLHUP: 16,
+  EPOLLRDHUP: 0x2000,
   POLLIN: 1,
   POLLOUT: 4,
   EINTR: 4,
@@ -117,18 +150,8 @@ const FIRST_OWN_FD = 3;
 const TIMEX_BYTES = 256;
 const TIME_ERROR = 5;
 
-type Native = (...args: (number | bigint | Buffer | null)[]) => number;
-
-/** The part of koffi that is used. */
-interface Koffi {
-  load(library: string): { func(declaration: string): Native };
-  address(value: Buffer): bigint;
-  errno(): number;
-  sizeof(type: string): number;
-}
-
 /** The functions in the form that koffi calls. */
-const nativeFunctions = (library: { func(declaration: string): Native }) =>
+const nativeFunctions = (library: Library) =>
   ({
     socket: library.func('int socket(int, int, int)'),
     setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
@@ -136,6 +159,9 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     bind: library.func('int bind(int, void *, unsigned int)'),
     connect: library.func('int connect(int, void *, unsigned int)'),
     getsockname: library.func('int getsockname(int, void *, void *)'),
+    listen: library.func('int listen(int, int)'),
+    accept4: library.func('int accept4(int, void *, void *, int)'),
+    shutdown: library.func('int shutdown(int, int)'),
     // Declared variadic in C, but on these machines its arguments are passed like any function's.
     fcntl: library.func('int fcntl(int, int, int)'),
     recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
@@ -144,7 +170,11 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
     // Takes a text that ends with a zero octet.
     if_nametoindex: library.func('unsigned int if_nametoindex(void *)'),
     poll: library.func('int poll(void *, unsigned long, int)'),
+    epoll_create1: library.func('int epoll_create1(int)'),
+    epoll_ctl: library.func('int epoll_ctl(int, int, int, void *)'),
+    epoll_wait: library.func('int epoll_wait(int, void *, int, int)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
+    read: library.func('long read(int, void *, size_t)'),
     write: library.func('long write(int, void *, size_t)'),
     close: library.func('int close(int)'),
     sendto: library.func('long sendto(int, void *, size_t, int, void *, unsigned int)'),
@@ -154,7 +184,7 @@ const nativeFunctions = (library: { func(declaration: string): Native }) =>
   }) as const;
 
 /** The function for `trimMemory`. */
-function trimmer(library: { func(declaration: string): Native }): () => void {
+function trimmer(library: Library): () => void {
   let trim: Native;
   try {
     trim = library.func('int malloc_trim(size_t)');
@@ -185,20 +215,37 @@ function networkCalls(
   };
 }
 
+/** The calls for streams, and for waiting for many of them. */
+function streamCalls(
+  koffi: Koffi,
+  native: ReturnType<typeof nativeFunctions>,
+): Pick<
+  Libc,
+  'listen' | 'accept' | 'endSending' | 'setNonblocking' | 'peek' | 'epoll' | 'epollControl' | 'epollWait' | 'awake'
+> {
+  const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  const length = Buffer.alloc(4);
+  const value = Buffer.alloc(8);
+  return {
+    listen: (fd, backlog) => checked(native.listen(fd, backlog)),
+    accept(fd, address) {
+      length.writeUInt32LE(address.length);
+      return checked(native.accept4(fd, address, length, LINUX.SOCK_CLOEXEC | LINUX.SOCK_NONBLOCK));
+    },
+    endSending: fd => checked(native.shutdown(fd, LINUX.SHUT_WR)),
+    setNonblocking: fd => checked(native.fcntl(fd, LINUX.F_SETFL, LINUX.O_NONBLOCK)),
+    peek: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT | LINUX.MSG_PEEK)),
+    epoll: () => checked(native.epoll_create1(LINUX.EPOLL_CLOEXEC)),
+    epollControl: (epoll, operation, fd, event) => checked(native.epoll_ctl(epoll, operation, fd, event)),
+    epollWait: (epoll, events, count, timeoutMs) => checked(native.epoll_wait(epoll, events, count, timeoutMs)),
+    awake: fd => void native.read(fd, value, 8),
+  };
+}
+
 /** Loads the C library, or says why it cannot be used. */
-export function loadLibc(): Libc | { readonly unavailable: string } {
-  if (process.platform !== 'linux') return { unavailable: `${process.platform} has no recvmmsg` };
-  // Constants and structures differ on these machines.
-  if (endianness() !== 'LE' || process.arch.startsWith('mips')) return { unavailable: `not tried on ${process.arch}` };
-  let koffi: Koffi;
-  let library: { func(declaration: string): Native };
-  try {
-    // Required here instead of imported, because loading takes time, and the package may be missing.
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
-    library = openLibrary(koffi);
-  } catch (error) {
-    return { unavailable: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
-  }
+export const loadLibc = (): Libc | Unavailable => withKoffi(koffi => libcOf(koffi, openLibrary(koffi)));
+
+function libcOf(koffi: Koffi, library: Library): Libc {
   const pointerBytes = koffi.sizeof('void *') === 4 ? 4 : 8;
 
   const native = nativeFunctions(library);
@@ -226,6 +273,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
     },
     dup: fd => checked(native.fcntl(fd, LINUX.F_DUPFD_CLOEXEC, FIRST_OWN_FD)),
     ...networkCalls(koffi, native),
+    ...streamCalls(koffi, native),
     bind: (fd, address) => checked(native.bind(fd, address, address.length)),
     connect: (fd, address) => checked(native.connect(fd, address, address.length)),
     recvmmsg: (fd, messages, count, flags) => checked(native.recvmmsg(fd, messages, count, flags, null)),
@@ -264,7 +312,7 @@ export function loadLibc(): Libc | { readonly unavailable: string } {
 }
 
 /** glibc, or musl under the name that it has for this machine. */
-function openLibrary(koffi: Koffi): { func(declaration: string): Native } {
+function openLibrary(koffi: Koffi): Library {
   try {
     return koffi.load('libc.so.6');
   } catch {

@@ -17,10 +17,11 @@ export interface Capacity extends ConnectionCaps {
 
 /** The connections that there is room for. If there are fewer than needed, one log line says so. */
 export function capsFor({ threads, addresses, tlsAddresses, https, sessions }: ListenersPlan, log: Log): Capacity {
-  const streams = tlsAddresses.length + https.addresses.length;
+  const secured = [tlsAddresses.length, https.addresses.length];
+  const streams = secured.reduce((all, each) => all + each);
   const listeners = (threads > 0 ? addresses.length : onTheirOwn(addresses)) + streams;
-  // With front threads, sessions over TLS and HTTPS have a thread of their own (run/session-thread).
-  const all = threads > 0 && streams > 0 ? threads + 1 : threads;
+  // With front threads, sessions over TLS and over HTTPS have a thread each (run/session-threads).
+  const all = threads > 0 ? threads + secured.filter(each => each > 0).length : threads;
   const { caps, words } = connectionCaps(openFiles(), all, listeners, sessions.most);
   if (words !== undefined) log.warn({ ...caps }, words);
   return { ...caps, perClient: sessions.perClient };

@@ -23,7 +23,7 @@ import type { Daemon, DaemonParts } from './parts.js';
 import { addressesPlan, type Plan, planOf } from './plan.js';
 import { Reload } from './reload.js';
 import { Service } from './service.js';
-import { SessionThread } from './session-thread.js';
+import { SessionThreads } from './session-threads.js';
 import { Web } from './web.js';
 
 /**
@@ -44,8 +44,8 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
   // Before all else: threads take the longest to start.
   const workers = opened.add(new FrontWorkers(Listeners.threadsAtStart(addressesPlan(given.config), given.sockets)));
-  const sessionThread = opened.add(new SessionThread());
-  if (Listeners.needsSessionThread(addressesPlan(given.config), given.sockets)) sessionThread.start();
+  const sessionThreads = opened.add(new SessionThreads());
+  sessionThreads.start(Listeners.sessionThreadsFor(addressesPlan(given.config), given.sockets));
   const plan = planOf(given.config, systemFiles);
   const startedAt = clock.monotonicMs();
   const overview = () => overviewOf(shown);
@@ -63,7 +63,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const entrance = entranceOf(given, core, logging, transport => listeners.idleMs(transport));
   // Ready replies may say where it does not listen any more.
   const changed = (): void => core.ready.clear();
-  const taking = { ...common, front: entrance, workers, sessionThread, maxSessions: caps, changed };
+  const taking = { ...common, front: entrance, workers, sessionThreads, maxSessions: caps, changed };
   const listeners: Listeners = opened.add(new Listeners(taking));
   const snapshot = opened.add(snapshotOf(common, core, plan));
   resolution.addJob(snapshot.job);

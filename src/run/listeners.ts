@@ -32,8 +32,8 @@ import { dependsOnMachine, type Follower, isServed } from './following.js';
 import { type AddressesPlan, httpsPair, type ListenersPlan, type Plan } from './plan.js';
 import type { CertificatePair } from './plan-files.js';
 import type { Prepared } from './reload.js';
-import type { TableBounds, ThreadTransport } from './session-messages.js';
-import type { SessionThread } from './session-thread.js';
+import { type TableBounds, THREAD_TRANSPORTS, type ThreadTransport } from './session-messages.js';
+import type { SessionThreads } from './session-threads.js';
 import { listening, StartError } from './start-error.js';
 import { Streams } from './streams.js';
 import { absentWords, fullWords, unopenedWords } from './unserved.js';
@@ -53,8 +53,8 @@ export interface ListenersParts {
   readonly sockets?: PassedSockets | undefined;
   /** Threads that were started ahead, for the first plan. */
   readonly workers: FrontWorkers;
-  /** The thread of sessions over TLS and HTTPS; it was started ahead if the first plan needs it. */
-  readonly sessionThread: SessionThread;
+  /** The threads of sessions over TLS and HTTPS; they were started ahead if the first plan needs them. */
+  readonly sessionThreads: SessionThreads;
   /** The most sessions of clients over each transport. */
   readonly maxSessions: Readonly<Record<StreamTransport | 'perClient', number>>;
   /** Called when what they show or where they listen may be something else now. */
@@ -88,7 +88,7 @@ export class Listeners implements Follower {
   readonly options = Listeners.options;
   private udp: DatagramHost | undefined;
   private udpText = '';
-  /** The turns of all sessions of the main thread, and of what the session thread hands over. */
+  /** The turns of all sessions of the main thread, and of what session threads hand over. */
   private readonly turns = new Turns();
   /** The plan that is prepared for, or was last. */
   private preparing: AddressesPlan | undefined;
@@ -126,7 +126,7 @@ export class Listeners implements Follower {
     this.https = this.secured('https', HTTPS_OPTION, overHttps, async () => rules.protocol(streams));
   }
 
-  /** Sessions that are in the session thread if there is one. */
+  /** Sessions that are in a thread of their own if there is one. */
   private secured(
     transport: ThreadTransport,
     option: string,
@@ -134,33 +134,30 @@ export class Listeners implements Follower {
     protocol: () => StreamProtocol | Promise<StreamProtocol>,
   ): Streams {
     return new Streams(transport, option, async credentials =>
-      (await this.opensThread())
-        ? this.parts.sessionThread.listener(transport, credentials)
+      (await this.opensThread(transport))
+        ? this.parts.sessionThreads[transport].listener(credentials)
         : streamListener(await protocol(), parts, credentials),
     );
   }
 
-  /** Whether listeners are opened in the session thread, which then has its work. */
-  private async opensThread(): Promise<boolean> {
+  /** Whether the listener of a transport is opened in its session thread, which then has its work. */
+  private async opensThread(transport: ThreadTransport): Promise<boolean> {
     const { parts, preparing } = this;
-    const { sessionThread, packets, clients } = parts;
-    if (preparing === undefined || !this.usesThread(preparing)) return false;
+    const { libc, sessionThreads, packets, clients } = parts;
+    if (libc === undefined || preparing === undefined) return false;
+    if (!Listeners.sessionThreadsFor(preparing, parts.sockets).includes(transport)) return false;
     const { path, proxies } = preparing.https;
-    return sessionThread.open(
-      { ...parts, turns: this.turns },
+    return sessionThreads[transport].open(
+      { ...parts, libc, turns: this.turns },
       {
         packets,
         admission: clients.memory,
-        tables: { tls: this.bounds('tls'), https: this.bounds('https') },
+        table: this.bounds(transport),
         rules: { path, proxies },
         age: parts.ageNow(),
         at: systemClock.wallMs(),
       },
     );
-  }
-
-  private usesThread(plan: AddressesPlan): boolean {
-    return this.parts.libc !== undefined && Listeners.needsSessionThread(plan, this.parts.sockets);
   }
 
   /** The bounds of the table of sessions over a transport. */
@@ -182,10 +179,11 @@ export class Listeners implements Follower {
       : 0;
   }
 
-  /** Whether a plan needs the session thread: with front threads, handshakes must not keep the main thread. */
-  static needsSessionThread(plan: AddressesPlan, sockets: PassedSockets | undefined): boolean {
-    const { tls, https } = addressesOf(plan, sockets);
-    return tls.length + https.length > 0 && Listeners.threadsFor(plan, sockets) > 0;
+  /** The session threads that a plan needs: with front threads, handshakes must not keep the main thread. */
+  static sessionThreadsFor(plan: AddressesPlan, sockets: PassedSockets | undefined): readonly ThreadTransport[] {
+    if (Listeners.threadsFor(plan, sockets) === 0) return [];
+    const addresses = addressesOf(plan, sockets);
+    return THREAD_TRANSPORTS.filter(each => addresses[each].length > 0);
   }
 
   /** Opens the first ones. */
@@ -235,17 +233,17 @@ export class Listeners implements Follower {
   /** Open sessions of clients, by transport. */
   get sessions(): Overview['sessions'] {
     const { tables, parts } = this;
-    const { sessionThread: thread } = parts;
+    const { sessionThreads: threads } = parts;
     return {
       tcp: tables.tcp.open,
-      tls: tables.tls.open + thread.sessions('tls'),
-      https: tables.https.open + thread.sessions('https'),
+      tls: tables.tls.open + threads.tls.sessions,
+      https: tables.https.open + threads.https.sessions,
     };
   }
 
   /** How long an idle session stays open now. */
   idleMs(transport: StreamTransport): number {
-    const inThread = transport === 'tcp' ? undefined : this.parts.sessionThread.idleMs(transport);
+    const inThread = transport === 'tcp' ? undefined : this.parts.sessionThreads[transport].idleMs;
     return inThread ?? this.tables[transport].idleMs;
   }
 
@@ -258,7 +256,7 @@ export class Listeners implements Follower {
   counted(): readonly FrontCounts[] {
     const rest = this.rest;
     this.rest = [];
-    return [...rest, ...(this.udp?.counted() ?? []), ...this.parts.sessionThread.counted()];
+    return [...rest, ...(this.udp?.counted() ?? []), ...this.parts.sessionThreads.counted()];
   }
 
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
@@ -278,7 +276,7 @@ export class Listeners implements Follower {
       commit: () => {
         const { path, proxies } = plan.https;
         this.httpsRules.take(plan.https);
-        this.parts.sessionThread.setRules({ path, proxies });
+        this.parts.sessionThreads.https.setRules({ path, proxies });
         for (const each of streams) each.commit();
         this.udp = nextUdp;
         this.udpText = udpText;
@@ -287,7 +285,7 @@ export class Listeners implements Follower {
       },
       settled: async () => {
         for (const each of streams) await each.settled?.();
-        // Replies of meanwhile may say where the session thread does not listen any more.
+        // Replies of meanwhile may say where session threads do not listen any more.
         this.parts.changed();
       },
       abandon: () => {
@@ -318,8 +316,8 @@ export class Listeners implements Follower {
     this.tls.finish();
     this.https.finish();
     const until = monoAfter(clock.monotonicMs(), FINISH_MS);
-    const { sessionThread: thread } = this.parts;
-    while (front.inflight + thread.waiting > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
+    const { sessionThreads: threads } = this.parts;
+    while (front.inflight + threads.waiting > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
     // Replies of the last turn are still on their way to the sockets.
     await sleep(FINISH_LOOK_MS);
   }
@@ -329,7 +327,7 @@ export class Listeners implements Follower {
     this.tcp.destroy();
     this.tls.destroy();
     this.https.destroy();
-    await this.parts.sessionThread.close();
+    await this.parts.sessionThreads.close();
     await Promise.all([...this.retiring].map(async each => each.close()));
     await this.udp?.close();
   }

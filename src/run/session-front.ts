@@ -1,4 +1,4 @@
-// Where messages enter in the session thread: those that a ready reply answers are answered here, as front threads do
+// Where messages enter in a session thread: those that a ready reply answers are answered here, as front threads do
 // over UDP, and all others are handed over to the main thread.
 
 import { addressOctets } from '../base/address.js';
@@ -6,6 +6,7 @@ import type { FrontCounts } from '../base/front-counts.js';
 import type { MonoMs } from '../base/time.js';
 import type { Entrance, MessageHandOver, Respond } from '../front/front.js';
 import type { ReadyReplies } from '../front/ready-replies.js';
+import type { Soon } from '../listen/turns.js';
 import type { Client } from '../pipeline/query.js';
 import type { Admission } from '../policy/admission.js';
 import { flagsOf, rcodeOf } from '../wire/header.js';
@@ -16,7 +17,6 @@ import {
   Packing,
   type Parcel,
   type SessionState,
-  type ThreadTransport,
   Unpacking,
 } from './session-messages.js';
 
@@ -24,11 +24,13 @@ import {
 export interface SessionFrontParts {
   readonly admission: Admission;
   readonly ready: Pick<ReadyReplies, 'read' | 'find' | 'type' | 'negative'>;
-  readonly counts: Readonly<Record<ThreadTransport, FrontCounts>>;
+  readonly counts: FrontCounts;
   readonly state: SessionState;
   readonly monotonicMs: () => MonoMs;
   /** Seconds on a clock that all threads share. */
   readonly nowSec: () => number;
+  /** Calls a function in the next turn of the event loop that the sessions are in. */
+  readonly soon: Soon;
   /** Sends what was handed over in a turn. */
   readonly send: (queries: Parcel<HandedQuery>, transfer: readonly ArrayBuffer[]) => void;
 }
@@ -40,6 +42,7 @@ export class SessionFront implements Entrance, MessageHandOver {
   /** Those who wait for a reply of the main thread. */
   private readonly waiting = new Map<number, Respond>();
   last = 0;
+  private readonly addresses = new WeakMap<Client, Buffer>();
   /** Those who are told when more was taken. */
   private awaiting: (() => void)[] = [];
 
@@ -49,10 +52,10 @@ export class SessionFront implements Entrance, MessageHandOver {
     const { admission, nowSec } = this.parts;
     const ignored = ignoredAs(message);
     if (ignored !== undefined) {
-      this.countsOf(client).closed(ignored);
+      this.parts.counts.closed(ignored);
       return false;
     }
-    const octets = addressOctets(client.address);
+    const octets = this.octetsOf(client);
     // One that cannot be read: the front decides.
     if (octets === undefined) return this.hand(message, client, respond, false);
     admission.look();
@@ -90,7 +93,7 @@ export class SessionFront implements Entrance, MessageHandOver {
     this.awaiting.push(then);
     state.awaitTaken();
     // All may have been taken meanwhile: then nobody says so.
-    if (this.isTaken(this.last)) setImmediate(this.taken);
+    if (this.isTaken(this.last)) this.parts.soon(this.taken);
   }
 
   /** The main thread has taken some of what was handed over. */
@@ -100,6 +103,15 @@ export class SessionFront implements Entrance, MessageHandOver {
     for (const then of awaiting) then();
   };
 
+  /** The octets of the address of a client, which is one object for all messages of a session over TLS. */
+  private octetsOf(client: Client): Buffer | undefined {
+    const known = this.addresses.get(client);
+    if (known !== undefined) return known;
+    const octets = addressOctets(client.address);
+    if (octets !== undefined) this.addresses.set(client, octets);
+    return octets;
+  }
+
   private readyReply(message: Buffer, client: Client, octets: Buffer): Buffer | undefined {
     const { admission, ready, monotonicMs } = this.parts;
     const startedAt = monotonicMs();
@@ -108,7 +120,7 @@ export class SessionFront implements Entrance, MessageHandOver {
     if (!ready.read(message, true, clientClass)) return undefined;
     const reply = ready.find(message, true, true);
     if (reply === undefined) return undefined;
-    const counts = this.countsOf(client);
+    const { counts } = this.parts;
     const { type, negative } = ready;
     counts.hit(client.family === 6, type, rcodeOf(flagsOf(reply)), negative, message.length, reply.length);
     counts.took((monotonicMs() - startedAt) / 1000, 1);
@@ -121,15 +133,11 @@ export class SessionFront implements Entrance, MessageHandOver {
     const id = ++this.last;
     this.waiting.set(id, respond);
     state.waiting = this.waiting.size;
-    if (this.packing.isEmpty) setImmediate(this.send);
+    if (this.packing.isEmpty) this.parts.soon(this.send);
     else if (this.packing.isFullFor(message.length)) this.parts.send(...this.packing.take());
     this.packing.add({ id, client, missed }, message);
     return true;
   }
 
   private readonly send = (): void => this.parts.send(...this.packing.take());
-
-  private countsOf({ transport }: Client): FrontCounts {
-    return this.parts.counts[transport === 'https' ? 'https' : 'tls'];
-  }
 }

@@ -1,15 +1,15 @@
-// What the main thread and the session thread say to each other. Messages of clients, and replies to them, are gathered
+// What the main thread and a session thread say to each other. Messages of clients, and replies to them, are gathered
 // for a turn of the event loop: one message between threads takes as long as some cached answers.
 
 import type { AgeSec, WallMs } from '../base/time.js';
 import { IDLE_MS } from '../listen/sessions.js';
-import type { ServerCredentials } from '../listen/tls-acceptor.js';
+import type { ServerCredentials } from '../os/openssl.js';
 import type { ListenAddress } from '../os/listen-address.js';
 import type { Client } from '../pipeline/query.js';
 import type { AdmissionMemory } from '../policy/admission.js';
 import type { HttpsRulesPlan } from './https.js';
 
-/** The transports whose sessions may be in the session thread. */
+/** The transports whose sessions may be in threads of their own. */
 export const THREAD_TRANSPORTS = ['tls', 'https'] as const;
 export type ThreadTransport = (typeof THREAD_TRANSPORTS)[number];
 
@@ -19,22 +19,25 @@ export interface TableBounds {
   readonly maxPerClient: number;
 }
 
-/** The work of the session thread. */
+/** The work of a session thread. */
 export interface SessionWork {
+  readonly transport: ThreadTransport;
+  /** Becomes readable when there are messages for it, or it must end: a loop of its own does not notice otherwise. */
+  readonly wakeFd: number;
   readonly packets: SharedArrayBuffer;
   readonly admission: AdmissionMemory;
   /** Of FrontCounts. */
-  readonly counts: Readonly<Record<ThreadTransport, SharedArrayBuffer>>;
+  readonly counts: SharedArrayBuffer;
   /** Of SessionState. */
   readonly state: SharedArrayBuffer;
-  readonly tables: Readonly<Record<ThreadTransport, TableBounds>>;
+  readonly table: TableBounds;
   readonly rules: HttpsRulesPlan;
   /** The time on the age clock of the main thread, and the wall clock at that moment. */
   readonly age: AgeSec;
   readonly at: WallMs;
 }
 
-/** What a listener in the session thread shall do. */
+/** What the listener in a session thread shall do. */
 export type ListenerTask =
   | { readonly at: 'make' | 'credentials'; readonly credentials: ServerCredentials | undefined }
   | { readonly at: 'set' | 'keep'; readonly addresses: readonly ListenAddress[] }
@@ -44,7 +47,7 @@ export type ListenerTask =
 export type ErrorFields = Pick<NodeJS.ErrnoException, 'message' | 'stack' | 'code' | 'errno' | 'syscall'> &
   Partial<ListenAddress>;
 
-/** Where a listener in the session thread listens. */
+/** Where the listener in a session thread listens. */
 export interface Listening {
   readonly bound: readonly ListenAddress[];
   readonly unopened: readonly { readonly at: ListenAddress; readonly error: ErrorFields }[];
@@ -69,7 +72,7 @@ export interface HandedReply {
 /** To the session thread. */
 export type ToSessions =
   | { readonly at: 'work'; readonly work: SessionWork }
-  | { readonly at: 'listener'; readonly call: number; readonly transport: ThreadTransport; readonly task: ListenerTask }
+  | { readonly at: 'listener'; readonly call: number; readonly task: ListenerTask }
   | { readonly at: 'rules'; readonly rules: HttpsRulesPlan }
   | { readonly at: 'replies'; readonly replies: Parcel<HandedReply> }
   /** Queries that were handed over have been taken. */
@@ -77,7 +80,9 @@ export type ToSessions =
 
 /** From the session thread. */
 export type FromSessions =
-  | { readonly at: 'started' | 'working' }
+  | { readonly at: 'started' }
+  /** `waits`: it waits in the kernel, and must be woken; `unavailable`: why it does not, although that would cost less. */
+  | { readonly at: 'working'; readonly waits: boolean; readonly unavailable?: string }
   | { readonly at: 'done'; readonly call: number; readonly listening: Listening; readonly error?: ErrorFields }
   | { readonly at: 'queries'; readonly queries: Parcel<HandedQuery> }
   /** An error that nothing has caught: a system error with its fields, or a broken invariant. */
@@ -200,11 +205,13 @@ export class Unpacking<Head> {
 
 /** The words of the state, */
 const TAKEN = 0;
-/** 1: the session thread waits for more to be taken. */
+/** 1: the session thread waits for more to be taken; */
 const AWAITED = 1;
 const WAITING = 2;
+/** 1: it must end; */
+const STOPPED = 3;
 const WORDS = 4;
-/** and, for each transport, its open sessions and how long one may be idle, ms. */
+/** and open sessions, and how long one may be idle, ms. */
 const OPEN = 0;
 const IDLE = 1;
 const NUMBERS = 2;
@@ -220,24 +227,32 @@ export class SessionState {
   }
 
   static memory(): SharedArrayBuffer {
-    const memory = new SharedArrayBuffer(4 * WORDS + 8 * NUMBERS * THREAD_TRANSPORTS.length);
-    const state = new SessionState(memory);
-    for (const transport of THREAD_TRANSPORTS) state.note(transport, 0, IDLE_MS);
+    const memory = new SharedArrayBuffer(4 * WORDS + 8 * NUMBERS);
+    new SessionState(memory).note(0, IDLE_MS);
     return memory;
   }
 
   /** Notes how many sessions are open, and how long one may be idle. */
-  note(transport: ThreadTransport, open: number, idleMs: number): void {
-    this.numbers[at(transport, OPEN)] = open;
-    this.numbers[at(transport, IDLE)] = idleMs;
+  note(open: number, idleMs: number): void {
+    this.numbers[OPEN] = open;
+    this.numbers[IDLE] = idleMs;
   }
 
-  open(transport: ThreadTransport): number {
-    return this.numbers[at(transport, OPEN)] ?? 0;
+  get open(): number {
+    return this.numbers[OPEN] ?? 0;
   }
 
-  idleMs(transport: ThreadTransport): number {
-    return this.numbers[at(transport, IDLE)] ?? IDLE_MS;
+  get idleMs(): number {
+    return this.numbers[IDLE] ?? IDLE_MS;
+  }
+
+  /** Whether the session thread must end. */
+  get isStopped(): boolean {
+    return Atomics.load(this.words, STOPPED) !== 0;
+  }
+
+  stop(): void {
+    Atomics.store(this.words, STOPPED, 1);
   }
 
   /** Queries that were handed over and have no reply yet. */
@@ -265,5 +280,3 @@ export class SessionState {
     Atomics.store(this.words, AWAITED, 1);
   }
 }
-
-const at = (transport: ThreadTransport, what: number): number => NUMBERS * THREAD_TRANSPORTS.indexOf(transport) + what;

@@ -1,14 +1,16 @@
-// The session thread, seen from the main thread: its listeners, and the messages that it hands over to the front.
+// A session thread, seen from the main thread: its listener, and the messages that it hands over to the front. Sessions
+// over TLS and over HTTPS have one each, if there are any.
 
 import { Worker } from 'node:worker_threads';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
 import type { Log } from '../base/ports.js';
-import { isSystemError } from '../base/system-error.js';
+import { isSystemError, SystemError } from '../base/system-error.js';
 import type { Entrance } from '../front/front.js';
 import type { StreamListener } from '../listen/stream.js';
-import type { ServerCredentials } from '../listen/tls-acceptor.js';
+import type { ServerCredentials } from '../os/openssl.js';
 import type { Turns, Worker as TurnsWorker } from '../listen/turns.js';
+import type { Libc } from '../os/libc.js';
 import type { ListenAddress, Unopened } from '../os/listen-address.js';
 import type { HttpsRulesPlan } from './https.js';
 import {
@@ -22,15 +24,18 @@ import {
   type Parcel,
   SessionState,
   type SessionWork,
-  THREAD_TRANSPORTS,
   type ThreadTransport,
   type ToSessions,
   Unpacking,
 } from './session-messages.js';
 
+/** The part of its work that it does not make itself. */
+export type GivenWork = Omit<SessionWork, 'transport' | 'wakeFd' | 'counts' | 'state'>;
+
 /** The parts that it uses. */
 export interface SessionThreadParts {
   readonly log: Log;
+  readonly libc: Libc;
   readonly front: Entrance;
   /** Shared with the sessions of the main thread. */
   readonly turns: Turns;
@@ -41,8 +46,8 @@ type Done = Extract<FromSessions, { at: 'done' }>;
 /** The thread. */
 export class SessionThread {
   private readonly state = new SessionState(SessionState.memory());
-  private readonly counts = { tls: FrontCounts.memory(), https: FrontCounts.memory() };
-  private readonly countedSince = THREAD_TRANSPORTS.map(each => countedSince(this.counts[each], each));
+  private readonly counts = FrontCounts.memory();
+  private readonly countedSince: () => FrontCounts;
   /** Undefined: it was not needed yet. */
   private worker: Worker | undefined;
   /** Resolved when it waits for work; rejected if it could not be started. */
@@ -53,12 +58,21 @@ export class SessionThread {
   private readonly calls = new Map<number, (done: Done) => void>();
   private lastCall = 0;
   private isWorking = false;
-  /** The transports whose listener is in it. */
-  private readonly made = new Set<ThreadTransport>();
+  /** Whether the listener is in it. */
+  private isMade = false;
   private isClosed = false;
+  /** Wakes it; undefined: it has no work yet. */
+  private waking: { readonly libc: Libc; readonly fd: number } | undefined;
+  /** Whether it must be woken to see messages. */
+  private waits = false;
 
   /** @param script the script of the thread: `session-worker` in this folder */
-  constructor(private readonly script = new URL('./session-worker.js', import.meta.url)) {}
+  constructor(
+    private readonly transport: ThreadTransport,
+    private readonly script = new URL('./session-worker.js', import.meta.url),
+  ) {
+    this.countedSince = countedSince(this.counts, transport);
+  }
 
   /** Starts it ahead: that takes it some time, in which the main thread does other things. */
   start(): void {
@@ -71,15 +85,15 @@ export class SessionThread {
    * Gives it its work, the first time.
    * @returns false: the system has no thread, which is logged
    */
-  async open(parts: SessionThreadParts, work: Omit<SessionWork, 'counts' | 'state'>): Promise<boolean> {
+  async open(parts: SessionThreadParts, work: GivenWork): Promise<boolean> {
     return (this.opened ??= this.openOnce(parts, work));
   }
 
-  /** Makes a listener in it. @throws the error of OpenSSL if certificate and key cannot be used together */
-  async listener(transport: ThreadTransport, credentials: ServerCredentials | undefined): Promise<StreamListener> {
-    const perform = async (task: ListenerTask): Promise<Done> => this.call(transport, task);
+  /** Makes the listener in it. @throws the error of OpenSSL if certificate and key cannot be used together */
+  async listener(credentials: ServerCredentials | undefined): Promise<StreamListener> {
+    const perform = async (task: ListenerTask): Promise<Done> => this.call(task);
     await perform({ at: 'make', credentials });
-    this.made.add(transport);
+    this.isMade = true;
     return new ThreadListener(perform);
   }
 
@@ -89,13 +103,13 @@ export class SessionThread {
   }
 
   /** Open sessions. */
-  sessions(transport: ThreadTransport): number {
-    return this.state.open(transport);
+  get sessions(): number {
+    return this.state.open;
   }
 
   /** How long an idle session stays open now; undefined: there are none in the thread. */
-  idleMs(transport: ThreadTransport): number | undefined {
-    return this.made.has(transport) ? this.state.idleMs(transport) : undefined;
+  get idleMs(): number | undefined {
+    return this.isMade ? this.state.idleMs : undefined;
   }
 
   /** Queries that it has handed over, and whose replies it does not have. */
@@ -105,13 +119,27 @@ export class SessionThread {
 
   /** The counts since the last call. */
   counted(): readonly FrontCounts[] {
-    return this.worker === undefined ? [] : this.countedSince.map(each => each());
+    return this.worker === undefined ? [] : [this.countedSince()];
   }
 
   /** Ends it, and all of its sessions. */
   async close(): Promise<void> {
     this.isClosed = true;
+    this.stop();
+    process.off('exit', this.stop);
     await this.worker?.terminate();
+    this.waking?.libc.close(this.waking.fd);
+    this.waking = undefined;
+  }
+
+  /** Ends its wait in the kernel, which would keep it from ending, and a crashing process with it. */
+  private readonly stop = (): void => {
+    this.state.stop();
+    this.wake();
+  };
+
+  private wake(): void {
+    this.waking?.libc.wake(this.waking.fd);
   }
 
   private async startOnce(): Promise<void> {
@@ -120,27 +148,30 @@ export class SessionThread {
     await this.notice(worker, 'started');
   }
 
-  private async openOnce(
-    { log, front, turns }: SessionThreadParts,
-    work: Omit<SessionWork, 'counts' | 'state'>,
-  ): Promise<boolean> {
+  private async openOnce({ log, libc, front, turns }: SessionThreadParts, given: GivenWork): Promise<boolean> {
     this.start();
+    const wakeFd = libc.eventfd();
+    if (wakeFd >= 0) this.waking = { libc, fd: wakeFd };
     try {
       await this.started;
+      if (wakeFd < 0) throw new SystemError('eventfd', wakeFd, { address: '', port: 0 });
     } catch (error) {
       if (!isSystemError(error)) throw error;
       const words = 'TLS sessions of clients are on the main thread, where their handshakes delay other answers';
-      log.error({}, `the session thread cannot be started (${error.message}): ${words}`);
+      log.error({}, `a session thread cannot be started (${error.message}): ${words}`);
       return false;
     }
-    const { worker, state, counts } = this;
+    const { worker, transport, state, counts } = this;
     if (worker === undefined) return false;
     const handed = new HandedOver({ front, turns, state, say: (...said) => this.say(...said) });
     worker.on('message', (message: FromSessions) => this.receive(message, handed));
     const working = this.notice(worker, 'working');
-    this.say({ at: 'work', work: { ...work, counts, state: state.memory } });
-    await working;
+    process.once('exit', this.stop);
+    this.say({ at: 'work', work: { ...given, transport, wakeFd, counts, state: state.memory } });
+    const { waits, unavailable } = await working;
     this.isWorking = true;
+    this.waits = waits;
+    if (unavailable !== undefined) log.info({}, `${SLOW_WORDS}: ${unavailable}`);
     worker.on('error', error => this.broken(error));
     worker.on('exit', () => this.broken(undefined));
     return true;
@@ -166,40 +197,46 @@ export class SessionThread {
 
   /** The daemon must not go on without it, even if a system error has ended it. */
   private broken(cause: unknown): void {
-    if (!this.isClosed) process.nextTick(raise, new Error('the session thread has ended', { cause }));
+    if (!this.isClosed) process.nextTick(raise, new Error('a session thread has ended', { cause }));
   }
 
-  private async call(transport: ThreadTransport, task: ListenerTask): Promise<Done> {
+  private async call(task: ListenerTask): Promise<Done> {
     const call = ++this.lastCall;
     return new Promise<Done>((resolve, reject) => {
       this.calls.set(call, done => {
         if (done.error === undefined) resolve(done);
         else reject(errorOf(done.error));
       });
-      this.say({ at: 'listener', call, transport, task });
+      this.say({ at: 'listener', call, task });
     });
   }
 
   private say(message: ToSessions, transfer: readonly ArrayBuffer[] = []): void {
     this.worker?.postMessage(message, transfer);
+    if (this.waits) this.wake();
   }
 
   /** Waits for a notice. */
-  private async notice(worker: Worker, wanted: 'started' | 'working'): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
+  private async notice<At extends FromSessions['at']>(worker: Worker, wanted: At): Promise<Said<At>> {
+    return new Promise((resolve, reject) => {
       const onMessage = (said: FromSessions): void => {
         if (said.at === 'uncaught') return onError(said.error);
-        if (said.at !== wanted) return;
+        if (!isSaid(said, wanted)) return;
         worker.off('message', onMessage).off('error', onError).off('exit', onExit);
-        resolve();
+        resolve(said);
       };
       const onError = (error: unknown): void =>
-        reject(isSystemError(error) ? error : new Error('the session thread is broken', { cause: error }));
-      const onExit = (): void => reject(new Error('the session thread has ended before it had work'));
+        reject(isSystemError(error) ? error : new Error('a session thread is broken', { cause: error }));
+      const onExit = (): void => reject(new Error('a session thread has ended before it had work'));
       worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     });
   }
 }
+
+type Said<At extends FromSessions['at']> = Extract<FromSessions, { at: At }>;
+const isSaid = <At extends FromSessions['at']>(said: FromSessions, at: At): said is Said<At> => said.at === at;
+
+const SLOW_WORDS = 'TLS sessions of clients take more CPU time than they need to, because OpenSSL cannot be called';
 
 function raise(error: unknown): void {
   throw error;

@@ -1,23 +1,37 @@
-// The session thread: sessions of clients over TLS and HTTPS, whose handshakes would keep all other work waiting. It has
-// an event loop of its own, and the listeners in it are those of the main thread.
+// A session thread: sessions of clients over TLS, or over HTTPS, whose handshakes would keep all other work waiting. The
+// listener in it is that of the main thread. Its connections are those of Node.js, in the event loop that Node.js gives
+// to each thread, or, for TLS, those of system calls and OpenSSL in a loop that waits in the kernel. That one looks for
+// messages itself, and leaves Node.js's own loop a turn when a listener has something to do, because promises are kept
+// there.
 
-import { parentPort } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 
 import { addressOctets } from '../base/address.js';
 import { ageClock } from '../base/age-clock.js';
 import { FrontCounts } from '../base/front-counts.js';
 import type { StreamObserver } from '../base/observer.js';
+import type { Clock } from '../base/ports.js';
 import { isSystemError } from '../base/system-error.js';
 import { ageAfter } from '../base/time.js';
 import { PacketCache } from '../fastpath/packet-cache.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
+import { EventLoop } from '../listen/event-loop.js';
 import { Memory } from '../listen/memory.js';
+import { nativeStreams } from '../listen/native-streams.js';
 import { SessionTable } from '../listen/sessions.js';
-import { framedProtocol, streamListener, type StreamListener } from '../listen/stream.js';
-import type { ServerCredentials } from '../listen/tls-acceptor.js';
-import { Turns } from '../listen/turns.js';
+import {
+  DOT_ALPN,
+  framedProtocol,
+  listenerOver,
+  streamListener,
+  type StreamListener,
+  tlsListener,
+} from '../listen/stream.js';
+import type { ServerCredentials } from '../os/openssl.js';
+import { type SessionLoop, Turns } from '../listen/turns.js';
 import { processSeconds, systemClock } from '../os/clock.js';
-import { type Libc, loadLibc } from '../os/libc.js';
+import { type Libc, LINUX, loadLibc } from '../os/libc.js';
+import { loadOpenSsl, type OpenSsl } from '../os/openssl.js';
 import { Admission } from '../policy/admission.js';
 import { HttpsRules } from './https.js';
 import { SessionFront } from './session-front.js';
@@ -29,19 +43,26 @@ import {
   type Listening,
   type SessionWork,
   SessionState,
-  type ThreadTransport,
   type ToSessions,
 } from './session-messages.js';
 
 type Say = (message: FromSessions, transfer?: readonly ArrayBuffer[]) => void;
 
+/** The loop that sessions are in, and what is of it. */
+interface Surroundings {
+  readonly loop: SessionLoop;
+  readonly clock: Clock;
+  /** Undefined: it is the loop of Node.js. */
+  readonly native?: { readonly loop: EventLoop; readonly openssl: OpenSsl };
+}
+
 /** The sessions. */
 class Sessions {
-  private readonly listeners = new Map<ThreadTransport, StreamListener>();
-  private readonly turns = new Turns();
+  private listener: StreamListener | undefined;
+  private readonly turns: Turns;
   private readonly memory = new Memory();
   private readonly state: SessionState;
-  private readonly counts: Readonly<Record<ThreadTransport, FrontCounts>>;
+  private readonly counts: FrontCounts;
   private readonly admission: Admission;
   private readonly rules: HttpsRules;
   private readonly front: SessionFront;
@@ -49,15 +70,15 @@ class Sessions {
   constructor(
     private readonly work: SessionWork,
     private readonly libc: Libc,
+    private readonly surroundings: Surroundings,
     private readonly say: Say,
   ) {
     const age = ageClock(systemClock);
     const startedAt = ageAfter(work.age, Math.max(0, systemClock.wallMs() - work.at) / 1000);
+    const { loop } = surroundings;
+    this.turns = new Turns(loop);
     this.state = new SessionState(work.state);
-    this.counts = {
-      tls: new FrontCounts(work.counts.tls, 'tls'),
-      https: new FrontCounts(work.counts.https, 'https'),
-    };
+    this.counts = new FrontCounts(work.counts, work.transport);
     const admission = new Admission(work.admission, () => Math.floor(systemClock.wallMs() / 1000));
     this.admission = admission;
     this.rules = new HttpsRules({
@@ -68,7 +89,7 @@ class Sessions {
     });
     this.rules.take(work.rules);
     this.front = new SessionFront({
-      ...{ admission, counts: this.counts, state: this.state, nowSec: processSeconds },
+      ...{ admission, counts: this.counts, state: this.state, nowSec: processSeconds, soon: loop.soon },
       ready: new PacketReplies(new PacketCache(work.packets), () => ageAfter(startedAt, age())),
       monotonicMs: () => systemClock.monotonicMs(),
       send: (queries, transfer) => say({ at: 'queries', queries }, transfer),
@@ -78,9 +99,9 @@ class Sessions {
   async take(message: ToSessions): Promise<void> {
     switch (message.at) {
       case 'listener': {
-        const { call, transport, task } = message;
-        const error = await this.perform(transport, task);
-        this.say({ at: 'done', call, listening: this.listening(transport), ...(error && { error }) });
+        const { call, task } = message;
+        const error = await this.perform(task);
+        this.say({ at: 'done', call, listening: this.listening, ...(error && { error }) });
         break;
       }
       case 'rules':
@@ -97,11 +118,11 @@ class Sessions {
   }
 
   /** @returns the error of the system if an address cannot be bound */
-  private async perform(transport: ThreadTransport, task: ListenerTask): Promise<ErrorFields | undefined> {
-    const listener = this.listeners.get(transport);
+  private async perform(task: ListenerTask): Promise<ErrorFields | undefined> {
+    const { listener } = this;
     switch (task.at) {
       case 'make':
-        await this.make(transport, withBuffers(task.credentials));
+        this.listener = await this.listenerFor(withBuffers(task.credentials));
         break;
       case 'set':
         try {
@@ -126,27 +147,27 @@ class Sessions {
     return undefined;
   }
 
-  private async make(transport: ThreadTransport, credentials: ServerCredentials | undefined): Promise<void> {
-    const { turns, memory, front, libc, rules, work, state, admission } = this;
-    const counts = this.counts[transport];
+  private async listenerFor(credentials: ServerCredentials | undefined): Promise<StreamListener> {
+    const { turns, memory, front, libc, rules, work, state, admission, counts } = this;
+    const { clock, native } = this.surroundings;
     const observer: StreamObserver = { dropped: reason => counts.closed(reason) };
-    const changed = (open: number, idleMs: number): void => state.note(transport, open, idleMs);
-    const table = new SessionTable({ ...work.tables[transport], clock: systemClock, observer, changed });
+    const changed = (open: number, idleMs: number): void => state.note(open, idleMs);
+    const table = new SessionTable({ ...work.table, clock, observer, changed });
     const mayAsk = (address: string): boolean => this.mayAsk(address);
     const sendsProxyHeader = (address: string): boolean => {
       const octets = addressOctets(address);
       return octets !== undefined && admission.sendsProxyHeader(octets);
     };
-    const parts = { turns, memory, front, observer, table, mayAsk, sendsProxyHeader, libc, clock: systemClock };
-    const listener =
-      transport === 'tls'
-        ? streamListener(framedProtocol(transport, parts), parts, credentials)
-        : streamListener(await rules.protocol(parts), { ...parts, ...rules.forConnections }, credentials);
-    this.listeners.set(transport, listener);
+    const parts = { turns, memory, front, observer, table, mayAsk, sendsProxyHeader, libc, clock };
+    if (work.transport === 'https')
+      return streamListener(await rules.protocol(parts), { ...parts, ...rules.forConnections }, credentials);
+    return native === undefined
+      ? tlsListener(parts, credentials)
+      : listenerOver(nativeStreams({ libc, ...native }), framedProtocol('tls', parts), parts, credentials);
   }
 
-  private listening(transport: ThreadTransport): Listening {
-    const { bound = [], unopened = [] } = this.listeners.get(transport) ?? {};
+  private get listening(): Listening {
+    const { bound = [], unopened = [] } = this.listener ?? {};
     return { bound, unopened: unopened.map(({ at, error }) => ({ at, error: errorFields(error) })) };
   }
 
@@ -159,6 +180,87 @@ class Sessions {
 /** Buffers that went from thread to thread have become plain arrays of octets. */
 const withBuffers = (credentials: ServerCredentials | undefined): ServerCredentials | undefined =>
   credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
+
+/**
+ * How often Node.js's own loop has a turn, ms: V8 collects a part of its garbage there. After some turns without any
+ * event there is none left, and the thread sleeps.
+ */
+const TURN_MS = 1000;
+const QUIET_TURNS = 16;
+
+/** Runs a loop that waits in the kernel. */
+class NativeLoop {
+  private readonly state: SessionState;
+  /** Whether promises may have been made that Node.js must keep. */
+  private leaves = false;
+  /** Turns of Node.js's loop since there was an event. */
+  private quiet = 0;
+
+  constructor(
+    private readonly work: SessionWork,
+    private readonly libc: Libc,
+    private readonly loop: EventLoop,
+    private readonly port: MessagePort,
+    private readonly take: (message: ToSessions) => void,
+  ) {
+    this.state = new SessionState(work.state);
+    loop.watch(work.wakeFd, { isNew: false, ready: () => this.awake() }, LINUX.EPOLLIN);
+  }
+
+  /** Runs rounds until Node.js's own loop needs a turn, and comes back after it. */
+  readonly run = (): void => {
+    const { loop } = this;
+    this.leaves = false;
+    this.quiet++;
+    const until = loop.monotonicMs() + TURN_MS;
+    try {
+      do if (loop.runRound(this.quiet < QUIET_TURNS ? TURN_MS : -1) > 0) this.quiet = 0;
+      while (this.staysUntil(until));
+    } finally {
+      // Also after an exception, which is told of meanwhile.
+      if (!this.state.isStopped) setImmediate(this.run);
+    }
+  };
+
+  private staysUntil(ms: number): boolean {
+    return !this.leaves && this.loop.monotonicMs() < ms;
+  }
+
+  /** There are messages, or it is the end. */
+  private awake(): void {
+    this.libc.awake(this.work.wakeFd);
+    if (this.state.isStopped) {
+      this.leaves = true;
+      return;
+    }
+    for (;;) {
+      const received = receiveMessageOnPort(this.port) as { readonly message: ToSessions } | undefined;
+      if (received === undefined) return;
+      if (received.message.at === 'listener') this.leaves = true;
+      this.take(received.message);
+    }
+  }
+}
+
+/** Where sessions over a transport are, or why they are in the loop of Node.js. */
+function surroundingsFor({ transport }: SessionWork, libc: Libc): Surroundings & { readonly unavailable?: string } {
+  const ofNode = { loop: { soon: setImmediate }, clock: systemClock };
+  if (transport !== 'tls') return ofNode;
+  const openssl = loadOpenSsl(DOT_ALPN);
+  if ('unavailable' in openssl) return { ...ofNode, ...openssl };
+  const loop = new EventLoop(libc);
+  return { loop, clock: loop, native: { loop, openssl } };
+}
+
+function work(work: SessionWork, libc: Libc, port: MessagePort, say: Say): void {
+  const surroundings = surroundingsFor(work, libc);
+  const sessions = new Sessions(work, libc, surroundings, say);
+  const take = (message: ToSessions): void => void sessions.take(message);
+  port.on('message', take);
+  const { unavailable, native } = surroundings;
+  say({ at: 'working', waits: native !== undefined, ...(unavailable !== undefined && { unavailable }) });
+  if (native !== undefined) setImmediate(new NativeLoop(work, libc, native.loop, port, take).run);
+}
 
 if (parentPort !== null) {
   const port = parentPort;
@@ -173,9 +275,7 @@ if (parentPort !== null) {
   process.on('unhandledRejection', uncaught);
   port.once('message', (first: ToSessions) => {
     if (first.at !== 'work') throw new Error(`the session thread has no work for ${first.at}`);
-    const sessions = new Sessions(first.work, libc, say);
-    port.on('message', (message: ToSessions) => void sessions.take(message));
-    say({ at: 'working' });
+    work(first.work, libc, port, say);
   });
   say({ at: 'started' });
 }

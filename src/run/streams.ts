@@ -3,7 +3,7 @@
 
 import type { StreamListener } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
-import type { ServerCredentials } from '../listen/tls-acceptor.js';
+import type { ServerCredentials } from '../os/openssl.js';
 import { type ListenAddress, overlap, placeText, type Unopened } from '../os/listen-address.js';
 import type { Prepared } from './reload.js';
 import { listening } from './start-error.js';

@@ -18,6 +18,7 @@ import { framed } from '../../src/wire/frame.js';
 import { authority, certificate } from '../fixtures/certificates.js';
 import { recorder } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
+import { TLS_PATHS } from './tls-paths.js';
 
 const HOST = '127.0.0.1';
 const REPLY = Buffer.from('reply');
@@ -27,12 +28,14 @@ const THINKS_MS = 50;
 const LISTENERS = {
   tcp: { over: 'tcp', tls: false },
   tls: { over: 'tls', tls: true },
+  'tls by OpenSSL': { over: 'tls', tls: true, path: 'OpenSSL' },
   https: { over: 'https', tls: true },
   'https in cleartext': { over: 'https', tls: false },
 } as const;
 
 /** Everybody may be idle far longer than a test waits. */
-async function listening(t: Test, { over, tls }: (typeof LISTENERS)[keyof typeof LISTENERS]) {
+async function listening(t: Test, how: (typeof LISTENERS)[keyof typeof LISTENERS]) {
+  const { over, tls } = how;
   const { observer } = recorder();
   const front: Front = {
     handle(_message, _client, respond) {
@@ -54,7 +57,11 @@ async function listening(t: Test, { over, tls }: (typeof LISTENERS)[keyof typeof
   };
   const protocol = over === 'https' ? httpsProtocol(http) : framedProtocol(over, parts);
   const credentials = tls ? certificate({ common: 'a', names: ['a'], issuer: authority() }) : undefined;
-  const listener = streamListener(protocol, parts, credentials);
+  const path = 'path' in how ? TLS_PATHS[how.path] : undefined;
+  const listener =
+    path !== undefined && credentials !== undefined
+      ? path.listener(t, parts, credentials)
+      : streamListener(protocol, parts, credentials);
   await listener.set([{ address: HOST, port: 0 }]);
   t.teardown(() => listener.destroy());
   return { table, port: listener.bound[0]?.port ?? 0 };
@@ -186,8 +193,8 @@ async function helloAndEnd(
   between.close();
 }
 
-const CLIENTS = { tls: ['dot'], https: ['h2', 'http/1.1'] } as const;
-for (const kind of ['tls', 'https'] as const)
+const CLIENTS = { tls: ['dot'], 'tls by OpenSSL': ['dot'], https: ['h2', 'http/1.1'] } as const;
+for (const kind of ['tls', 'tls by OpenSSL', 'https'] as const)
   for (const alpn of CLIENTS[kind])
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
       await t.test(`${kind}, ${alpn}, ${version}: a client that ends`, async t => {
@@ -205,14 +212,15 @@ for (const kind of ['tls', 'https'] as const)
           });
       });
 
-for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
-  await t.test(`tls, ${version}: a client that asks and ends before the handshake gets its reply`, async t => {
-    const { table, port } = await listening(t, LISTENERS.tls);
-    const socket = secure(t, port, { version, alpn: 'dot' });
-    let replies = Buffer.alloc(0);
-    socket.on('data', (chunk: Buffer) => (replies = Buffer.concat([replies, chunk])));
-    socket.end(Buffer.concat([framed(Buffer.from('one')), framed(Buffer.from('two'))]));
-    await until(() => socket.destroyed, 'the end of the other side');
-    t.same(replies, Buffer.concat([framed(REPLY), framed(REPLY)]));
-    await until(() => table.open === 0, 'it has left');
-  });
+for (const kind of ['tls', 'tls by OpenSSL'] as const)
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
+    await t.test(`${kind}, ${version}: a client that asks and ends before the handshake gets its reply`, async t => {
+      const { table, port } = await listening(t, LISTENERS[kind]);
+      const socket = secure(t, port, { version, alpn: 'dot' });
+      let replies = Buffer.alloc(0);
+      socket.on('data', (chunk: Buffer) => (replies = Buffer.concat([replies, chunk])));
+      socket.end(Buffer.concat([framed(Buffer.from('one')), framed(Buffer.from('two'))]));
+      await until(() => socket.destroyed, 'the end of the other side');
+      t.same(replies, Buffer.concat([framed(REPLY), framed(REPLY)]));
+      await until(() => table.open === 0, 'it has left');
+    });

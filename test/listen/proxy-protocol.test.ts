@@ -10,7 +10,7 @@ import t, { type Test } from 'tap';
 import type { Front } from '../../src/front/front.js';
 import { Memory } from '../../src/listen/memory.js';
 import { SessionTable, type TableParts } from '../../src/listen/sessions.js';
-import { tcpListener, tlsListener } from '../../src/listen/stream.js';
+import { tcpListener } from '../../src/listen/stream.js';
 import { Turns } from '../../src/listen/turns.js';
 import { systemClock } from '../../src/os/clock.js';
 import type { Client } from '../../src/pipeline/query.js';
@@ -21,16 +21,20 @@ import { binaryBlock, binaryHeader, lineHeader, LOCAL_HEADER } from '../fixtures
 import { recorder } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
 import { connected, http2Client, httpsListening } from './http-clients.js';
+import { TLS_PATHS } from './tls-paths.js';
 
 const PROXY = '127.0.0.9';
 const OUTSIDE = '203.0.113.66';
 const QUERY = framed(queryMessage('www.example'));
 const identity = certificate({ common: 'x', names: ['dns.test'], issuer: authority() });
 
+/** Over TLS in each way that there is here. */
+const OVER_TLS = Object.keys(TLS_PATHS).filter(each => TLS_PATHS[each]?.skip === false);
+
 type Bounds = Partial<Pick<TableParts, 'idleMs' | 'max' | 'maxPerClient'>>;
 
 /** A listener with a front that answers everything with the query itself. */
-async function listening(t: Test, over: 'tcp' | 'tls', bounds: Bounds = {}) {
+async function listening(t: Test, over: string, bounds: Bounds = {}) {
   const clients: Client[] = [];
   const front: Front = {
     handle(message, client, respond) {
@@ -48,7 +52,7 @@ async function listening(t: Test, over: 'tcp' | 'tls', bounds: Bounds = {}) {
     mayAsk: (address: string) => address !== OUTSIDE && address !== PROXY,
     sendsProxyHeader: (address: string) => address === PROXY,
   };
-  const listener = over === 'tcp' ? tcpListener(parts) : tlsListener(parts, identity);
+  const listener = TLS_PATHS[over]?.listener(t, parts, identity) ?? tcpListener(parts);
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
@@ -130,34 +134,35 @@ for (const [version, header] of Object.entries(HEADERS)) {
     t.same(half.received(), QUERY);
   });
 
-  await t.test(`${version}: before the TLS handshake, and over TLS as dnsdist sends it`, async t => {
-    const { clients, port, count } = await listening(t, 'tls');
-    const before = await opened(t, port);
-    before.socket.write(header({ from: '192.0.2.1' }));
-    const one = await secured(t, before.socket);
-    one.socket.write(QUERY);
-    await isAnswered(one);
-    const over = await secured(t, (await opened(t, port)).socket);
-    const [first = 0, ...others] = header({ from: '192.0.2.2' });
-    over.socket.write(Buffer.from([first]));
-    await sleep(20);
-    over.socket.write(Buffer.concat([Buffer.from(others), QUERY]));
-    await isAnswered(over);
-    t.match(clients, [
-      { address: '192.0.2.1', transport: 'tls' },
-      { address: '192.0.2.2', transport: 'tls' },
-    ]);
-    const none = await secured(t, (await opened(t, port)).socket);
-    none.socket.write(QUERY);
-    await isClosed(none);
-    const twice = await opened(t, port);
-    twice.socket.write(header({ from: '192.0.2.3' }));
-    const again = await secured(t, twice.socket);
-    again.socket.write(Buffer.concat([header({ from: '192.0.2.4' }), QUERY]));
-    await sleep(50);
-    t.equal(clients.filter(({ address }) => address === '192.0.2.4').length, 0, 'only one header counts');
-    t.equal(count('dropped', 'proxy_header'), 1);
-  });
+  for (const over of OVER_TLS)
+    await t.test(`${version}: before the TLS handshake, and over TLS as dnsdist sends it: ${over}`, async t => {
+      const { clients, port, count } = await listening(t, over);
+      const before = await opened(t, port);
+      before.socket.write(header({ from: '192.0.2.1' }));
+      const one = await secured(t, before.socket);
+      one.socket.write(QUERY);
+      await isAnswered(one);
+      const inside = await secured(t, (await opened(t, port)).socket);
+      const [first = 0, ...others] = header({ from: '192.0.2.2' });
+      inside.socket.write(Buffer.from([first]));
+      await sleep(20);
+      inside.socket.write(Buffer.concat([Buffer.from(others), QUERY]));
+      await isAnswered(inside);
+      t.match(clients, [
+        { address: '192.0.2.1', transport: 'tls' },
+        { address: '192.0.2.2', transport: 'tls' },
+      ]);
+      const none = await secured(t, (await opened(t, port)).socket);
+      none.socket.write(QUERY);
+      await isClosed(none);
+      const twice = await opened(t, port);
+      twice.socket.write(header({ from: '192.0.2.3' }));
+      const again = await secured(t, twice.socket);
+      again.socket.write(Buffer.concat([header({ from: '192.0.2.4' }), QUERY]));
+      await sleep(50);
+      t.equal(clients.filter(({ address }) => address === '192.0.2.4').length, 0, 'only one header counts');
+      t.equal(count('dropped', 'proxy_header'), 1);
+    });
 }
 
 await t.test('a header from anybody else changes nothing', async t => {
@@ -172,11 +177,13 @@ await t.test('a header from anybody else changes nothing', async t => {
   t.ok(clients.length > 0);
   t.ok(clients.every(({ address }) => address === '127.0.0.1'));
   t.equal(count('dropped', 'proxy_header'), 0);
-  const overTls = await listening(t, 'tls');
-  const refused = await opened(t, overTls.port, '127.0.0.1');
-  refused.socket.write(lineHeader({ from: '192.0.2.1' }));
-  await isClosed(refused);
-  t.same(overTls.clients, []);
+  for (const over of OVER_TLS) {
+    const overTls = await listening(t, over);
+    const refused = await opened(t, overTls.port, '127.0.0.1');
+    refused.socket.write(lineHeader({ from: '192.0.2.1' }));
+    await isClosed(refused);
+    t.same(overTls.clients, []);
+  }
 });
 
 await t.test('without a header a proxy is not served, and that is counted', async t => {
@@ -201,7 +208,7 @@ await t.test('without a header a proxy is not served, and that is counted', asyn
 });
 
 await t.test('a client that may not ask is refused behind a proxy, which need not be allowed itself', async t => {
-  for (const over of ['tcp', 'tls'] as const) {
+  for (const over of ['tcp', ...OVER_TLS]) {
     const { clients, port, count } = await listening(t, over);
     const proxy = await opened(t, port);
     proxy.socket.write(Buffer.concat([lineHeader({ from: OUTSIDE }), QUERY]));
@@ -222,13 +229,15 @@ await t.test('a proxy that asks for itself, or does not know for whom, is the cl
     await isAnswered(proxy);
     t.match(clients.splice(0), [{ address: PROXY, port: proxy.socket.localPort }]);
   }
-  const overTls = await listening(t, 'tls');
-  const proxy = await opened(t, overTls.port);
-  proxy.socket.write(LOCAL_HEADER);
-  const secure = await secured(t, proxy.socket);
-  secure.socket.write(QUERY);
-  await isAnswered(secure);
-  t.match(overTls.clients, [{ address: PROXY }]);
+  for (const over of OVER_TLS) {
+    const overTls = await listening(t, over);
+    const proxy = await opened(t, overTls.port);
+    proxy.socket.write(LOCAL_HEADER);
+    const secure = await secured(t, proxy.socket);
+    secure.socket.write(QUERY);
+    await isAnswered(secure);
+    t.match(overTls.clients, [{ address: PROXY }]);
+  }
 });
 
 await t.test('sessions are counted for the clients, not for the proxy', async t => {
@@ -251,31 +260,33 @@ await t.test('sessions are counted for the clients, not for the proxy', async t 
   t.ok(many.every(each => !each.closed()));
 });
 
-await t.test('connections whose header has not come have bounds and their time', async t => {
-  const { port, count, table } = await listening(t, 'tcp', { max: 10, maxPerClient: 2, idleMs: 400 });
-  const waiting: Opened[] = [];
-  for (let i = 0; i < 8; i++) waiting.push(await opened(t, port));
-  await until(() => count('dropped', 'displaced') === 3, 'three that made room');
-  t.equal(table.open, 5, 'half of the table');
-  const trickling = waiting.at(-1);
-  for (const octet of lineHeader({ from: '192.0.2.1' }).subarray(0, 30)) {
-    if (trickling?.closed() === true) break;
-    trickling?.socket.write(Buffer.from([octet]));
-    await sleep(50);
-  }
-  for (const each of waiting) await isClosed(each);
-  t.equal(table.open, 0, 'octets of a header that is never complete keep no connection open');
-});
+for (const over of ['tcp', ...OVER_TLS])
+  await t.test(`connections whose header has not come have bounds and their time: ${over}`, async t => {
+    const { port, count, table } = await listening(t, over, { max: 10, maxPerClient: 2, idleMs: 400 });
+    const waiting: Opened[] = [];
+    for (let i = 0; i < 8; i++) waiting.push(await opened(t, port));
+    await until(() => count('dropped', 'displaced') === 3, 'three that made room');
+    t.equal(table.open, 5, 'half of the table');
+    const trickling = waiting.at(-1);
+    for (const octet of lineHeader({ from: '192.0.2.1' }).subarray(0, 30)) {
+      if (trickling?.closed() === true) break;
+      trickling?.socket.write(Buffer.from([octet]));
+      await sleep(50);
+    }
+    for (const each of waiting) await isClosed(each);
+    t.equal(table.open, 0, 'octets of a header that is never complete keep no connection open');
+  });
 
-await t.test('a listener that closes leaves no connection without a header', async t => {
-  const { port, listener, table } = await listening(t, 'tls');
-  const before = await opened(t, port);
-  const over = await secured(t, (await opened(t, port)).socket);
-  await until(() => table.open === 2, 'two connections');
-  listener.close();
-  await isClosed(before);
-  await isClosed(over);
-});
+for (const over of OVER_TLS)
+  await t.test(`a listener that closes leaves no connection without a header: ${over}`, async t => {
+    const { port, listener, table } = await listening(t, over);
+    const before = await opened(t, port);
+    const inside = await secured(t, (await opened(t, port)).socket);
+    await until(() => table.open === 2, 'two connections');
+    listener.close();
+    await isClosed(before);
+    await isClosed(inside);
+  });
 
 const TARGET = `/dns-query?dns=${queryMessage('www.example').toString('base64url')}`;
 for (const cleartext of [true, false]) {

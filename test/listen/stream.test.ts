@@ -10,7 +10,7 @@ import type { Front } from '../../src/front/front.js';
 import { Memory } from '../../src/listen/memory.js';
 import { SessionTable, type TableParts } from '../../src/listen/sessions.js';
 import type { SessionLimits } from '../../src/listen/session.js';
-import { SESSION_LIMITS, tcpListener, tlsListener } from '../../src/listen/stream.js';
+import { SESSION_LIMITS, tcpListener } from '../../src/listen/stream.js';
 import { Turns } from '../../src/listen/turns.js';
 import { systemClock } from '../../src/os/clock.js';
 import { framed, frameReader } from '../../src/wire/frame.js';
@@ -18,6 +18,7 @@ import { authority, certificate } from '../fixtures/certificates.js';
 import { freePort } from '../fixtures/free-port.js';
 import { recorder } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
+import { TLS_PATHS } from './tls-paths.js';
 
 /** A front that holds every message until told; sizes of replies are the test's. */
 function heldFront() {
@@ -355,88 +356,97 @@ await t.test(
   },
 );
 
-await t.test('a certificate is exchanged without touching a session', async t => {
-  const held = heldFront();
-  const { observer } = recorder();
-  const table = new SessionTable({ observer, clock: systemClock, max: 1000 });
-  const ca = authority();
-  const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
-  const listener = tlsListener(
-    { ...{ front: held.front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
-    named('one.example'),
+for (const [path, { skip, listener: by }] of Object.entries(TLS_PATHS)) {
+  await t.test(`${path}: a certificate is exchanged without touching a session`, { skip }, async t => {
+    const held = heldFront();
+    const { observer } = recorder();
+    const table = new SessionTable({ observer, clock: systemClock, max: 1000 });
+    const ca = authority();
+    const named = (name: string) => certificate({ common: name, names: [name], issuer: ca });
+    const listener = by(
+      t,
+      { ...{ front: held.front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
+      named('one.example'),
+    );
+    await listener.set([{ address: '127.0.0.1', port: 0 }]);
+    t.teardown(() => listener.destroy());
+    const port = listener.bound[0]?.port ?? 0;
+    const secured = async (): Promise<TLSSocket> => {
+      const socket = tlsConnect({ port, host: '127.0.0.1', ca: ca.cert, checkServerIdentity: () => undefined });
+      await new Promise<void>((resolve, reject) => socket.once('secureConnect', () => resolve()).once('error', reject));
+      t.teardown(() => socket.destroy());
+      return socket;
+    };
+    const nameOf = (socket: TLSSocket): unknown => socket.getPeerCertificate().subject.CN;
+    const before = await secured();
+    t.equal(nameOf(before), 'one.example');
+    listener.setCredentials(named('two.example'));
+    t.throws(() => listener.setCredentials({ cert: named('x').cert, key: named('y').key }), 'a key of another');
+    const after = await secured();
+    t.equal(nameOf(after), 'two.example');
+    t.equal(table.open, 2);
+    const replies: Buffer[] = [];
+    before.on('data', (chunk: Buffer) => replies.push(chunk));
+    before.write(wants(5));
+    await sleep(50);
+    t.same(Buffer.concat(replies), framed(Buffer.alloc(5)));
+    await listener.set([]);
+    t.same(listener.bound, []);
+    t.notOk(before.destroyed);
+  });
+
+  await t.test(
+    `${path}: handshakes that are not finished count as sessions, and have their time, too`,
+    { skip },
+    async t => {
+      const { observer, count } = recorder();
+      const held = heldFront();
+      const table = new SessionTable({ observer, clock: systemClock, max: 5, maxPerClient: 5, idleMs: 600 });
+      const tls = by(
+        t,
+        { ...{ front: held.front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
+        certificate({ common: 'a', names: ['a'], issuer: authority() }),
+      );
+      await tls.set([{ address: '127.0.0.1', port: 0 }]);
+      const sockets: Socket[] = [];
+      t.teardown(() => {
+        tls.destroy();
+        for (const each of sockets) each.destroy();
+      });
+      const port = tls.bound[0]?.port ?? 0;
+      for (let i = 0; i < 7; i++) sockets.push(await connected(port, '127.0.0.1'));
+      await sleep(50);
+      t.equal(table.open, 5);
+      t.equal(count('dropped', 'displaced'), 2);
+      const secured = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+      t.teardown(() => secured.destroy());
+      secured.on('error', () => undefined);
+      const replies: Buffer[] = [];
+      secured.on('data', (chunk: Buffer) => replies.push(chunk));
+      secured.write(wants(5));
+      await until(() => replies.length > 0, 'a newcomer is served');
+      await until(() => table.open === 0, 'all are closed');
+    },
   );
-  await listener.set([{ address: '127.0.0.1', port: 0 }]);
-  t.teardown(() => listener.destroy());
-  const port = listener.bound[0]?.port ?? 0;
-  const secured = async (): Promise<TLSSocket> => {
-    const socket = tlsConnect({ port, host: '127.0.0.1', ca: ca.cert, checkServerIdentity: () => undefined });
-    await new Promise<void>((resolve, reject) => socket.once('secureConnect', () => resolve()).once('error', reject));
+
+  await t.test(`${path}: a client of TLS 1.2 that renegotiates gets no second handshake`, { skip }, async t => {
+    const { observer } = recorder();
+    const table = new SessionTable({ observer, clock: systemClock, max: 5 });
+    const tls = by(
+      t,
+      { ...{ front: heldFront().front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
+      certificate({ common: 'a', names: ['a'], issuer: authority() }),
+    );
+    await tls.set([{ address: '127.0.0.1', port: 0 }]);
+    t.teardown(() => tls.destroy());
+    const port = tls.bound[0]?.port ?? 0;
+    const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false, maxVersion: 'TLSv1.2' });
     t.teardown(() => socket.destroy());
-    return socket;
-  };
-  const nameOf = (socket: TLSSocket): unknown => socket.getPeerCertificate().subject.CN;
-  const before = await secured();
-  t.equal(nameOf(before), 'one.example');
-  listener.setCredentials(named('two.example'));
-  t.throws(() => listener.setCredentials({ cert: named('x').cert, key: named('y').key }), 'a key of another');
-  const after = await secured();
-  t.equal(nameOf(after), 'two.example');
-  t.equal(table.open, 2);
-  const replies: Buffer[] = [];
-  before.on('data', (chunk: Buffer) => replies.push(chunk));
-  before.write(wants(5));
-  await sleep(50);
-  t.same(Buffer.concat(replies), framed(Buffer.alloc(5)));
-  await listener.set([]);
-  t.same(listener.bound, []);
-  t.notOk(before.destroyed);
-});
-
-await t.test('handshakes that are not finished count as sessions, and have their time, too', async t => {
-  const { observer, count } = recorder();
-  const held = heldFront();
-  const table = new SessionTable({ observer, clock: systemClock, max: 5, maxPerClient: 5, idleMs: 600 });
-  const tls = tlsListener(
-    { ...{ front: held.front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
-    certificate({ common: 'a', names: ['a'], issuer: authority() }),
-  );
-  await tls.set([{ address: '127.0.0.1', port: 0 }]);
-  const sockets: Socket[] = [];
-  t.teardown(() => {
-    tls.destroy();
-    for (const each of sockets) each.destroy();
+    await new Promise(resolve => socket.once('secureConnect', resolve));
+    const renegotiated = await new Promise<string>(resolve => {
+      socket.on('error', (error: Error) => resolve(error.message));
+      socket.renegotiate({ rejectUnauthorized: false }, (error: Error | null) => resolve(error?.message ?? 'done'));
+    });
+    t.match(renegotiated, /no renegotiation/i);
   });
-  const port = tls.bound[0]?.port ?? 0;
-  for (let i = 0; i < 7; i++) sockets.push(await connected(port, '127.0.0.1'));
-  await sleep(50);
-  t.equal(table.open, 5);
-  t.equal(count('dropped', 'displaced'), 2);
-  const secured = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
-  t.teardown(() => secured.destroy());
-  secured.on('error', () => undefined);
-  const replies: Buffer[] = [];
-  secured.on('data', (chunk: Buffer) => replies.push(chunk));
-  secured.write(wants(5));
-  await until(() => replies.length > 0, 'a newcomer is served');
-  await until(() => table.open === 0, 'all are closed');
-});
-
-await t.test('a client of TLS 1.2 that renegotiates gets no second handshake', async t => {
-  const { observer } = recorder();
-  const table = new SessionTable({ observer, clock: systemClock, max: 5 });
-  const tls = tlsListener(
-    { ...{ front: heldFront().front, observer, table, clock: systemClock }, mayAsk: () => true, ...room() },
-    certificate({ common: 'a', names: ['a'], issuer: authority() }),
-  );
-  await tls.set([{ address: '127.0.0.1', port: 0 }]);
-  t.teardown(() => tls.destroy());
-  const port = tls.bound[0]?.port ?? 0;
-  const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false, maxVersion: 'TLSv1.2' });
-  t.teardown(() => socket.destroy());
-  await new Promise(resolve => socket.once('secureConnect', resolve));
-  const renegotiated = await new Promise<string>(resolve => {
-    socket.on('error', (error: Error) => resolve(error.message));
-    socket.renegotiate({ rejectUnauthorized: false }, (error: Error | null) => resolve(error?.message ?? 'done'));
-  });
-  t.match(renegotiated, /no renegotiation/i);
-});
+}

@@ -78,20 +78,22 @@ const BROKEN = {
     workers.allServe();`,
   'the thread of sessions breaks': `
     const { SessionThread } = await import(${JSON.stringify(new URL('../run/session-thread.ts', SOURCES).href)});
+    const libc = { eventfd: () => 99, wake() {}, close() {} };
     const script = new URL('data:text/javascript,' + encodeURIComponent(
       "import { parentPort } from 'node:worker_threads';" +
       "parentPort.postMessage({ at: 'started' }); parentPort.on('message', () => parentPort.postMessage({ at: 'working' }));" +
       "setTimeout(() => { throw Object.assign(new TypeError('impossible'), { errno: -24, syscall: 'poll' }); }, 200);"));
-    const thread = new SessionThread(script);
-    await thread.open({ log: {}, front: {}, turns: {} }, {});`,
+    const thread = new SessionThread('tls', script);
+    await thread.open({ log: {}, libc, front: {}, turns: {} }, {});`,
   'the thread of sessions tells of what nothing has caught': `
     const { SessionThread } = await import(${JSON.stringify(new URL('../run/session-thread.ts', SOURCES).href)});
+    const libc = { eventfd: () => 99, wake() {}, close() {} };
     const script = new URL('data:text/javascript,' + encodeURIComponent(
       "import { parentPort } from 'node:worker_threads';" +
       "parentPort.postMessage({ at: 'started' }); parentPort.on('message', () => { parentPort.postMessage({ at: 'working' });" +
       "setTimeout(() => parentPort.postMessage({ at: 'uncaught', error: new TypeError('impossible'), fields: undefined }), 100); });"));
-    const thread = new SessionThread(script);
-    await thread.open({ log: {}, front: {}, turns: {} }, {});`,
+    const thread = new SessionThread('tls', script);
+    await thread.open({ log: {}, libc, front: {}, turns: {} }, {});`,
 };
 const module = (path: string): string => JSON.stringify(new URL(path, SOURCES).href);
 const THROWING = `

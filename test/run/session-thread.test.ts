@@ -45,6 +45,7 @@ interface Asked {
 
 /** A thread with one listener. */
 async function serving(t: Test, transport: ThreadTransport, handle?: (asked: Asked) => boolean) {
+  if ('unavailable' in libc) throw new Error(libc.unavailable);
   const asked: Asked[] = [];
   const front: Entrance = {
     handle(lent, client, respond, missed) {
@@ -56,14 +57,14 @@ async function serving(t: Test, transport: ThreadTransport, handle?: (asked: Ask
   const packets = packetCacheMemory(1 << 16);
   const networks = new SharedNetworks(SharedNetworks.memory([{ address: '127.0.0.1', prefix: 32 }]));
   const limits = new RateLimit(RateLimit.memory(Buffer.alloc(16)));
-  const thread = new SessionThread(SCRIPT);
+  const thread = new SessionThread(transport, SCRIPT);
   t.teardown(async () => thread.close());
   const opened = await thread.open(
-    { log: recordedLog(), front, turns: new Turns() },
+    { log: recordedLog(), libc, front, turns: new Turns() },
     {
       packets,
       admission: { networks: networks.memory, limits: limits.memory, cookies: ServerCookies.memory(Buffer.alloc(16)) },
-      tables: { tls: { max: 10, maxPerClient: 5 }, https: { max: 10, maxPerClient: 5 } },
+      table: { max: 10, maxPerClient: 5 },
       rules: { path: '/dns-query', proxies: [] },
       age: ageSec(1000),
       at: systemClock.wallMs(),
@@ -71,7 +72,7 @@ async function serving(t: Test, transport: ThreadTransport, handle?: (asked: Ask
   );
   t.equal(opened, true);
   const identity = certificate({ common: 'one.test', names: ['one.test'] });
-  const listener = await thread.listener(transport, identity);
+  const listener = await thread.listener(identity);
   const port = await freePort();
   await listener.set([{ address: '127.0.0.1', port }]);
   const open = async (): Promise<{ socket: TLSSocket; replies: Buffer[] }> => {
@@ -100,13 +101,13 @@ await t.test('a message is handed over with its client, and its reply comes back
   t.same(asked[0]?.client.at, { address: '127.0.0.1', port });
   t.equal(asked[0]?.missed, true, 'ruled on, and looked up, already');
   t.equal(thread.waiting, 1);
-  t.equal(thread.sessions('tls'), 1);
+  t.equal(thread.sessions, 1);
   asked[0]?.respond(responseTo(asked[0].message, { answers: 'a.example. 300 A 192.0.2.1' }));
   await until(() => replies.length === 1, 'the reply');
   t.equal(replies[0]?.readUInt16BE(0), 7);
   t.equal(thread.waiting, 0);
   socket.destroy();
-  await until(() => thread.sessions('tls') === 0, 'the end of the session');
+  await until(() => thread.sessions === 0, 'the end of the session');
 });
 
 await t.test(
@@ -218,7 +219,7 @@ await t.test('replies to sessions that are gone go nowhere, and nothing waits fo
   socket.write(framed(queryMessage('a.example', { id: 7 })));
   await until(() => asked.length === 1, 'the message');
   listener.destroy();
-  await until(() => thread.sessions('tls') === 0, 'the end of the session');
+  await until(() => thread.sessions === 0, 'the end of the session');
   t.equal(thread.waiting, 1);
   asked[0]?.respond(LARGE);
   await until(() => thread.waiting === 0, 'its reply');

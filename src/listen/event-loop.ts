@@ -1,0 +1,136 @@
+// An event loop over epoll, for connections that Node.js knows nothing about. Sessions come first in each round, then
+// connections that have none yet, so that answers need not wait for a storm of handshakes. What was scheduled runs at the
+// end of the round, and a round with something scheduled does not wait.
+
+import type { Cancel, Clock } from '../base/ports.js';
+import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
+import { systemClock } from '../os/clock.js';
+import { Epoll } from '../os/epoll.js';
+import type { Libc } from '../os/libc.js';
+import type { SessionLoop } from './turns.js';
+
+/** Whoever waits for events of a descriptor. */
+export interface Watcher {
+  /** Whether others come first. */
+  readonly isNew: boolean;
+  /** @param events the bits of epoll(7) */
+  ready(events: number): void;
+}
+
+interface Watched {
+  readonly watcher: Watcher;
+  readonly use: number;
+}
+
+interface Timer {
+  readonly at: MonoMs;
+  readonly then: () => void;
+}
+
+/** The loop, and its clock. There are few timers: all are looked at in each round. */
+export class EventLoop implements Clock, SessionLoop {
+  private readonly epoll: Epoll;
+  /** By descriptor. */
+  private readonly watched: (Watched | undefined)[] = [];
+  private lastUse = 0;
+  private scheduled: (() => void)[] = [];
+  private readonly timers = new Set<Timer>();
+
+  /** The number of the round. */
+  round = 0;
+
+  /** @throws SystemError without descriptors */
+  constructor(libc: Libc) {
+    this.epoll = new Epoll(libc);
+  }
+
+  monotonicMs(): MonoMs {
+    return systemClock.monotonicMs();
+  }
+
+  wallMs(): WallMs {
+    return systemClock.wallMs();
+  }
+
+  after(ms: number, then: () => void): Cancel {
+    const timer = { at: monoAfter(this.monotonicMs(), ms), then };
+    this.timers.add(timer);
+    return () => void this.timers.delete(timer);
+  }
+
+  /** Calls a function at the end of this round, or of the next. */
+  readonly soon = (then: () => void): void => void this.scheduled.push(then);
+
+  /** Waits for events of a descriptor. @returns false: the kernel has no memory for it */
+  watch(fd: number, watcher: Watcher, events: number): boolean {
+    this.lastUse = (this.lastUse + 1) >>> 0;
+    if (this.epoll.add(fd, this.lastUse, events) < 0) return false;
+    this.watched[fd] = { watcher, use: this.lastUse };
+    return true;
+  }
+
+  /** Waits for other events of it. */
+  change(fd: number, events: number): void {
+    const watched = this.watched[fd];
+    if (watched !== undefined) this.epoll.change(fd, watched.use, events);
+  }
+
+  /** The descriptor is about to be closed. */
+  forget(fd: number): void {
+    this.watched[fd] = undefined;
+  }
+
+  /**
+   * One round.
+   * @param mostMs how long to wait if there is nothing to do; -1: for ever. 0: it takes what is there
+   * @returns how many events there were
+   */
+  runRound(mostMs: number): number {
+    this.round++;
+    const count = this.epoll.wait(this.scheduled.length === 0 ? this.untilTimer(mostMs) : 0);
+    for (let i = 0; i < count; i++) this.tell(i, false);
+    for (let i = 0; i < count; i++) this.tell(i, true);
+    if (this.timers.size > 0) this.fire();
+    if (this.scheduled.length > 0) this.runScheduled();
+    return count;
+  }
+
+  /** Closes its own descriptor. */
+  close(): void {
+    this.epoll.close();
+  }
+
+  /** Tells of event i, if it is for one that is new, or is not. */
+  private tell(i: number, isNew: boolean): void {
+    const watched = this.watched[this.epoll.fdOf(i)];
+    // Or it was closed in this round, and another may have its number.
+    if (watched?.use === this.epoll.useOf(i) && watched.watcher.isNew === isNew)
+      watched.watcher.ready(this.epoll.eventsOf(i));
+  }
+
+  /** ms until the next timer, or less; -1: for ever. */
+  private untilTimer(mostMs: number): number {
+    if (mostMs === 0 || this.timers.size === 0) return mostMs;
+    let first = Infinity;
+    for (const { at } of this.timers) first = Math.min(first, at);
+    const ms = Math.max(0, Math.ceil(first - this.monotonicMs()));
+    return mostMs === -1 ? ms : Math.min(ms, mostMs);
+  }
+
+  private fire(): void {
+    const now = this.monotonicMs();
+    for (const timer of [...this.timers]) if (timer.at <= now && this.timers.delete(timer)) timer.then();
+  }
+
+  private runScheduled(): void {
+    const due = this.scheduled;
+    this.scheduled = [];
+    let next = 0;
+    try {
+      while (next < due.length) due[next++]?.();
+    } finally {
+      // After an exception: the others are those of others.
+      if (next < due.length) this.scheduled = [...due.slice(next), ...this.scheduled];
+    }
+  }
+}
