@@ -122,7 +122,7 @@ await t.test('a server whose errors are long: they take no more than their part 
 
 await t.test('lists that are read again and again take the memory of the lists of before', async t => {
   const NAMED = 300_000;
-  const TIMES = 12;
+  const TIMES = 16;
   const directory = temporaryDirectory();
   mkdirSync(join(directory.path, 'state'));
   const list = join(directory.path, 'list');
@@ -138,14 +138,14 @@ upstream: { servers: [{ name: dns.test, addresses: ["127.0.0.1:1"] }] }
     await daemon.stop();
     directory.remove();
   });
-  const afterReading = async (times: number): Promise<number> => {
-    for (let i = 0; i < times; i++)
-      t.equal((await dotstub(['lists', 'refresh', '--config', daemon.configFile])).code, 0);
-    return residentBytes(daemon.child.pid ?? 0);
-  };
-  const before = await afterReading(3);
-  const grown = (await afterReading(TIMES)) - before;
+  const bytes: number[] = [];
+  for (let i = 0; i < TIMES; i++) {
+    t.equal((await dotstub(['lists', 'refresh', '--config', daemon.configFile])).code, 0);
+    bytes.push(residentBytes(daemon.child.pid ?? 0));
+  }
+  // A table has 5 MiB. What is free is used again after the next garbage collection, so that the least of some counts.
+  const before = Math.min(...bytes.slice(0, 4));
+  const grown = Math.min(...bytes.slice(-4)) - before;
   t.comment(`${inMib(before)} MiB, ${inMib(grown)} MiB more after ${TIMES} times`);
-  // A table has 5 MiB. What is free is used again after the next garbage collection, or is given back once a minute.
   t.ok(grown <= 25 * MIB, `${inMib(grown)} MiB`);
 });
