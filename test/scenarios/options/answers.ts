@@ -124,9 +124,9 @@ export const ANSWERS: readonly Row[] = [
       Promise.resolve({
         before: { access: { rate_limit: 1, burst: 2 } },
         after: { access: { rate_limit: 1, burst: 2, unlimited: ['127.0.0.0/8'] } },
-        facts: async () => rcodesAtOnce(rig, 10),
         // What one look has used up is given again until the next, in part.
-        expected: { before: ['NOERROR', 'REFUSED'], after: ['NOERROR'] },
+        facts: async () => (await rcodesAtOnce(rig, 10)).includes('REFUSED'),
+        expected: { before: true, after: false },
       }),
   },
   {

@@ -38,6 +38,8 @@ async function servesUdp(port: number): Promise<boolean> {
 const servesTcp = async (port: number): Promise<boolean> =>
   (await exchangeTcp({ address: LOOPBACK, port }, [queryMessage('www.example')])).length === 1;
 
+const ACTIVE_MS = 3000;
+
 /** A session over TCP or TLS that stays open. */
 class HeldSession {
   private readonly waiting: (() => void)[] = [];
@@ -47,7 +49,10 @@ class HeldSession {
     const frames = frameReader();
     socket.on('data', (chunk: Buffer) => frames.push(chunk, () => this.waiting.shift()?.()));
     socket.on('error', () => undefined);
+    // On a busy machine, a row takes longer than a session may be idle.
+    const active = setInterval(() => void this.ask(), ACTIVE_MS);
     socket.on('close', () => {
+      clearInterval(active);
       this.isOpen = false;
       for (const each of this.waiting.splice(0)) each();
     });

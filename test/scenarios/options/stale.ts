@@ -104,7 +104,7 @@ export const STALE: readonly Row[] = [
     options: ['cache.prefetch'],
     cache: 'unseen',
     scene: async rig => {
-      const server = await forgetful(rig, 10, 'answers');
+      const server = await forgetful(rig, 20, 'answers');
       const upstream = { servers: [server.entry] };
       return {
         before: { upstream },
@@ -112,7 +112,7 @@ export const STALE: readonly Row[] = [
         facts: async () => {
           const name = rig.fresh();
           await ask(rig.at, name);
-          await sleep(9300);
+          await sleep(18_300);
           await ask(rig.at, name);
           await sleep(200);
           return server.asked.filter(each => each === name).length;
