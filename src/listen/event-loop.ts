@@ -75,9 +75,10 @@ export class EventLoop implements Clock, SessionLoop {
     if (watched !== undefined) this.epoll.change(fd, watched.use, events);
   }
 
-  /** The descriptor is about to be closed. */
-  forget(fd: number): void {
+  /** The descriptor is about to be closed. @param isShared whether others may have duplicates of it, which are not */
+  forget(fd: number, isShared = false): void {
     this.watched[fd] = undefined;
+    if (isShared) this.epoll.remove(fd);
   }
 
   /**

@@ -37,6 +37,7 @@ type Phase =
 /** Both say that there is something to read, an end included. */
 const INPUT = LINUX.EPOLLIN | LINUX.EPOLLRDHUP;
 const BROKEN = LINUX.EPOLLERR | LINUX.EPOLLHUP;
+const LATER_MS = 50;
 
 /** The connection. */
 export class NativeConnection implements Connection, Watcher {
@@ -217,7 +218,16 @@ export class NativeConnection implements Connection, Watcher {
     } else if (hasHungUp || bytes === 0) {
       this.first = undefined;
       first.ended(bytes);
-    } else this.waitForBytes(wanted);
+    } else if (bytes < this.least) this.lookLater();
+    else this.waitForBytes(wanted);
+  }
+
+  /** The kernel reports less than it was told to, as it may without memory, and would do so again at once. */
+  private lookLater(): void {
+    this.waitFor(0);
+    this.parts.loop.after(LATER_MS, () => {
+      if (this.phase === 'clear') this.waitFor(INPUT);
+    });
   }
 
   /** Octets that were only looked at are still there, and would be reported again and again. */
@@ -248,7 +258,7 @@ export class NativeConnection implements Connection, Watcher {
     if (bytes === WANTS_READ) return;
     if (bytes === WANTS_WRITE) {
       this.readNeedsRoom = true;
-      return this.waitFor(this.interest | LINUX.EPOLLOUT);
+      return this.waitFor((this.interest & ~INPUT) | LINUX.EPOLLOUT);
     }
     if (bytes !== ENDED) return this.fail();
     this.hasEnded = true;
@@ -272,7 +282,8 @@ export class NativeConnection implements Connection, Watcher {
 
   /** Whether somebody waits for what is to be read. */
   private get reads(): boolean {
-    if (this.hasEnded) return false;
+    // OpenSSL may have to answer what it reads, and cannot begin another record before the last is written.
+    if (this.hasEnded || this.pending !== undefined) return false;
     return this.first !== undefined || (this.data !== undefined && !this.isHeld && this.unread === undefined);
   }
 
@@ -311,8 +322,10 @@ export class NativeConnection implements Connection, Watcher {
     this.taken = undefined;
     taken?.();
     if (this.isEnding) return this.sendEnd();
+    this.readOn();
     if (!this.readNeedsRoom) return;
     this.readNeedsRoom = false;
+    this.waitFor(this.interest | INPUT);
     this.read();
   }
 

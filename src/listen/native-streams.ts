@@ -49,6 +49,8 @@ function openListening(libc: Libc, at: ListenAddress): number {
   libc.setNonblocking(fd);
   // Accepted connections inherit it.
   libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_NODELAY, 1);
+  // Urgent data is data: otherwise what comes before it is read alone, and what comes behind it is reported.
+  libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_OOBINLINE, 1);
   const result = libc.listen(fd, BACKLOG);
   if (result >= 0) return fd;
   libc.close(fd);
@@ -80,7 +82,7 @@ class NativeDoor implements Door, Watcher {
     if (this.isClosed) return;
     this.isClosed = true;
     this.retry?.();
-    this.parts.loop.forget(this.fd);
+    this.parts.loop.forget(this.fd, true);
     this.parts.libc.close(this.fd);
   }
 

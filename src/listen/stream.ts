@@ -151,6 +151,8 @@ export const framedProtocol = <C extends Connection = Socket>(
 interface Arrival<C extends Connection> {
   /** The connection itself, or TLS over it. */
   readonly socket: C;
+  /** The connection that was accepted. */
+  readonly accepted: C;
   /** Its both ends, as text. */
   readonly ends: string;
   readonly from: StreamOrigin;
@@ -281,13 +283,17 @@ class Listener<C extends Connection> implements StreamListener {
     const from = { address, port, at: { address: localAddress, port: localPort } };
     // A reset before the session begins.
     socket.on('error', () => socket.destroy());
-    socket.once('close', () => this.arrivals.delete(ends));
+    // A client that was reset may be here again, from the same port.
+    socket.once('close', () => {
+      if (this.arrivals.get(ends)?.accepted === socket) this.arrivals.delete(ends);
+    });
     // Until a proxy has said who the client is, the place is that of the proxy, which may connect in any case.
     const isAnnounced = this.parts.sendsProxyHeader?.(address) === true;
     const place = isAnnounced ? this.seat(socket, address, true) : this.admit(socket, address);
     if (place === undefined) return;
-    if (isAnnounced) this.readHeader({ socket, ends, from, place });
-    else this.arrive({ socket, ends, from, place });
+    const arrival = { socket, accepted: socket, ends, from, place };
+    if (isAnnounced) this.readHeader(arrival);
+    else this.arrive(arrival);
   }
 
   /** A place for a client; undefined: it may not ask, or there is none, and the connection is closed. */

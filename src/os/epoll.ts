@@ -24,7 +24,10 @@ export class Epoll {
     if (this.epoll < 0) throw new SystemError('epoll_create1', this.epoll, NOWHERE);
   }
 
-  /** Waits for `events` of a descriptor. It leaves the set when it is closed. @returns below 0: `-errno` */
+  /**
+   * Waits for `events` of a descriptor. It leaves the set when it is closed, and all duplicates of it are.
+   * @returns below 0: `-errno`
+   */
   add(fd: number, use: number, events: number): number {
     return this.control(LINUX.EPOLL_CTL_ADD, fd, use, events);
   }
@@ -32,6 +35,11 @@ export class Epoll {
   /** Waits for other events of it. */
   change(fd: number, use: number, events: number): number {
     return this.control(LINUX.EPOLL_CTL_MOD, fd, use, events);
+  }
+
+  /** Takes it out of the set. */
+  remove(fd: number): void {
+    this.control(LINUX.EPOLL_CTL_DEL, fd, 0, 0);
   }
 
   /** Waits until there are events, or for some time; -1: for ever. @returns how many there are */

@@ -82,6 +82,7 @@ export const LINUX = {
   SO_TYPE: 3,
   SO_SNDBUF: 7,
   SO_RCVBUF: 8,
+  SO_OOBINLINE: 10,
   SO_REUSEPORT: 15,
   SO_RCVLOWAT: 18,
   IPPROTO_IP: 0,

@@ -101,6 +101,7 @@ const functionsOf = (library: Library) =>
     BIO_new_mem_buf: library.func('uintptr_t BIO_new_mem_buf(void *, int)'),
     BIO_free: library.func('int BIO_free(uintptr_t)'),
     read_X509: library.func('uintptr_t PEM_read_bio_X509(uintptr_t, void *, void *, void *)'),
+    read_X509_AUX: library.func('uintptr_t PEM_read_bio_X509_AUX(uintptr_t, void *, void *, void *)'),
     X509_free: library.func('void X509_free(uintptr_t)'),
     read_PrivateKey: library.func('uintptr_t PEM_read_bio_PrivateKey(uintptr_t, void *, void *, void *)'),
     PKEY_free: library.func('void EVP_PKEY_free(uintptr_t)'),
@@ -215,7 +216,9 @@ export class TlsContext {
     const { openssl, pointer } = this;
     this.reading(pem, bio => {
       for (let first = true; ; first = false) {
-        const certificate = openssl.read_X509(bio, null, null, null);
+        // As Node.js does it: the first may be a TRUSTED CERTIFICATE.
+        const read = first ? openssl.read_X509_AUX : openssl.read_X509;
+        const certificate = read(bio, null, null, null);
         if (certificate === 0) {
           if (first) throw this.error();
           return;

@@ -1,6 +1,6 @@
 // Reads the files that a configuration names, and reports problems in words that say how to fix them.
 
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, type Stats } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
@@ -42,9 +42,12 @@ export const systemFiles: PlanFiles = {
   checkPair({ certificate, key }, options) {
     usable(options.certificate, certificate.path, () => createSecureContext({ cert: certificate.octets }));
     usable(options.key, key.path, () => createSecureContext({ key: key.octets }));
-    usable(options.key, `${key.path} with ${certificate.path}`, () =>
-      createSecureContext({ cert: certificate.octets, key: key.octets }),
-    );
+    usable(options.key, `${key.path} with ${certificate.path}`, () => {
+      createSecureContext({ cert: certificate.octets, key: key.octets });
+      // A key of another kind than the certificate's is taken, and no handshake succeeds.
+      if (!new X509Certificate(certificate.octets).checkPrivateKey(createPrivateKey(key.octets)))
+        throw new Error('it is the key of another certificate');
+    });
   },
   checkPq(option) {
     if (hybridGroups().length > 0) return;

@@ -72,17 +72,26 @@ export class SessionFront implements Entrance, MessageHandOver {
 
   /** Takes replies of the main thread. */
   take(replies: Parcel<HandedReply>): void {
-    const { state } = this.parts;
-    const unpacking = new Unpacking(replies);
-    while (
-      unpacking.pass(({ id, isReply }, reply) => {
-        const respond = this.waiting.get(id);
-        this.waiting.delete(id);
-        state.waiting = this.waiting.size;
-        respond?.(isReply ? reply : undefined);
-      })
-    );
+    this.takeRest(new Unpacking(replies));
   }
+
+  private takeRest(replies: Unpacking<HandedReply>): void {
+    let isOver = false;
+    try {
+      while (replies.pass(this.answer));
+      isOver = true;
+    } finally {
+      // After an exception: the others are those of others.
+      if (!isOver) this.parts.soon(() => this.takeRest(replies));
+    }
+  }
+
+  private readonly answer = ({ id, isReply }: HandedReply, reply: Buffer): void => {
+    const respond = this.waiting.get(id);
+    this.waiting.delete(id);
+    this.parts.state.waiting = this.waiting.size;
+    respond?.(isReply ? reply : undefined);
+  };
 
   isTaken(id: number): boolean {
     return ((id - this.parts.state.taken) | 0) <= 0;

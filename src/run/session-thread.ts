@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { countedSince, FrontCounts } from '../base/front-counts.js';
 import type { Log } from '../base/ports.js';
 import { isSystemError, SystemError } from '../base/system-error.js';
+import { visible } from '../base/visible.js';
 import type { Entrance } from '../front/front.js';
 import type { StreamListener } from '../listen/stream.js';
 import type { ServerCredentials } from '../os/openssl.js';
@@ -63,6 +64,7 @@ export class SessionThread {
   private isClosed = false;
   /** Wakes it; undefined: it has no work yet. */
   private waking: { readonly libc: Libc; readonly fd: number } | undefined;
+  private log: Log | undefined;
   /** Whether it must be woken to see messages. */
   private waits = false;
 
@@ -94,7 +96,10 @@ export class SessionThread {
     const perform = async (task: ListenerTask): Promise<Done> => this.call(task);
     await perform({ at: 'make', credentials });
     this.isMade = true;
-    return new ThreadListener(perform);
+    return new ThreadListener(perform, error => {
+      const words = error instanceof Error ? error.message : String(error);
+      this.log?.error({}, visible(`OpenSSL refuses the new certificate, and the one before is shown: ${words}`));
+    });
   }
 
   /** Brings rules for HTTPS into force. */
@@ -150,6 +155,7 @@ export class SessionThread {
 
   private async openOnce({ log, libc, front, turns }: SessionThreadParts, given: GivenWork): Promise<boolean> {
     this.start();
+    this.log = log;
     const wakeFd = libc.eventfd();
     if (wakeFd >= 0) this.waking = { libc, fd: wakeFd };
     try {
@@ -248,8 +254,14 @@ class ThreadListener implements StreamListener {
   /** What it does, or has done last. */
   private last: Promise<void> = Promise.resolve();
 
-  /** @param perform has the thread do something */
-  constructor(private readonly perform: (task: ListenerTask) => Promise<Done>) {}
+  /**
+   * @param perform has the thread do something
+   * @param refused called with the error of OpenSSL when it refuses a certificate; the one before is shown further on
+   */
+  constructor(
+    private readonly perform: (task: ListenerTask) => Promise<Done>,
+    private readonly refused: (error: unknown) => void,
+  ) {}
 
   get bound(): readonly ListenAddress[] {
     return this.listening.bound;
@@ -268,7 +280,8 @@ class ThreadListener implements StreamListener {
   }
 
   setCredentials(credentials: ServerCredentials | undefined): void {
-    void this.settle({ at: 'credentials', credentials });
+    const exchanged = this.settle({ at: 'credentials', credentials });
+    this.last = exchanged.catch((error: unknown) => this.refused(error));
   }
 
   async settled(): Promise<void> {

@@ -117,7 +117,7 @@ class Sessions {
     }
   }
 
-  /** @returns the error of the system if an address cannot be bound */
+  /** @returns the error of the system if an address cannot be bound, and of OpenSSL if it refuses a certificate */
   private async perform(task: ListenerTask): Promise<ErrorFields | undefined> {
     const { listener } = this;
     switch (task.at) {
@@ -136,7 +136,11 @@ class Sessions {
         listener?.keep(task.addresses);
         break;
       case 'credentials':
-        listener?.setCredentials(withBuffers(task.credentials));
+        try {
+          listener?.setCredentials(withBuffers(task.credentials));
+        } catch (error) {
+          return errorFields(error instanceof Error ? error : new Error(String(error)));
+        }
         break;
       case 'close':
         listener?.close();
@@ -204,7 +208,8 @@ class NativeLoop {
     private readonly take: (message: ToSessions) => void,
   ) {
     this.state = new SessionState(work.state);
-    loop.watch(work.wakeFd, { isNew: false, ready: () => this.awake() }, LINUX.EPOLLIN);
+    if (!loop.watch(work.wakeFd, { isNew: false, ready: () => this.awake() }, LINUX.EPOLLIN))
+      throw new Error('the session thread cannot wait for messages: no memory');
   }
 
   /** Runs rounds until Node.js's own loop needs a turn, and comes back after it. */
@@ -229,10 +234,8 @@ class NativeLoop {
   /** There are messages, or it is the end. */
   private awake(): void {
     this.libc.awake(this.work.wakeFd);
-    if (this.state.isStopped) {
-      this.leaves = true;
-      return;
-    }
+    if (this.state.isStopped) this.leaves = true;
+    // Before the end, too: the last one may be to close all sessions.
     for (;;) {
       const received = receiveMessageOnPort(this.port) as { readonly message: ToSessions } | undefined;
       if (received === undefined) return;
@@ -248,19 +251,31 @@ function surroundingsFor({ transport }: SessionWork, libc: Libc): Surroundings &
   if (transport !== 'tls') return ofNode;
   const openssl = loadOpenSsl(DOT_ALPN);
   if ('unavailable' in openssl) return { ...ofNode, ...openssl };
-  const loop = new EventLoop(libc);
-  return { loop, clock: loop, native: { loop, openssl } };
+  try {
+    const loop = new EventLoop(libc);
+    return { loop, clock: loop, native: { loop, openssl } };
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return { ...ofNode, unavailable: error.message };
+  }
 }
 
 function work(work: SessionWork, libc: Libc, port: MessagePort, say: Say): void {
   const surroundings = surroundingsFor(work, libc);
   const sessions = new Sessions(work, libc, surroundings, say);
-  const take = (message: ToSessions): void => void sessions.take(message);
+  // Told at once: Node.js tells of rejections in its own loop, which may have no turn for long.
+  const take = (message: ToSessions): void =>
+    void sessions.take(message).catch((error: unknown) => say({ at: 'uncaught', ...uncaughtOf(error) }));
   port.on('message', take);
   const { unavailable, native } = surroundings;
   say({ at: 'working', waits: native !== undefined, ...(unavailable !== undefined && { unavailable }) });
   if (native !== undefined) setImmediate(new NativeLoop(work, libc, native.loop, port, take).run);
 }
+
+const uncaughtOf = (error: unknown): Pick<Extract<FromSessions, { at: 'uncaught' }>, 'error' | 'fields'> => ({
+  error,
+  fields: isSystemError(error) ? errorFields(error) : undefined,
+});
 
 if (parentPort !== null) {
   const port = parentPort;
@@ -269,8 +284,7 @@ if (parentPort !== null) {
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   const say: Say = (message, transfer = []) => port.postMessage(message, [...transfer]);
   // The main thread decides what becomes of the daemon, and has its log.
-  const uncaught = (error: unknown): void =>
-    say({ at: 'uncaught', error, fields: isSystemError(error) ? errorFields(error) : undefined });
+  const uncaught = (error: unknown): void => say({ at: 'uncaught', ...uncaughtOf(error) });
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', uncaught);
   port.once('message', (first: ToSessions) => {

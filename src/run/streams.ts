@@ -54,8 +54,9 @@ export class Streams {
     return {
       commit: () => {
         this.addresses = addresses;
-        listener.setCredentials(credentials);
+        // In this order: where it does not listen any more, nobody is served in cleartext.
         listener.keep(addresses);
+        listener.setCredentials(credentials);
       },
       settled: async () => void (await listener.settled?.()),
       abandon: () => void listener.set(before),
