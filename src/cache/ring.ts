@@ -67,6 +67,16 @@ function recordBytesAt(octets: Buffer, at: number): number {
   return bytes % UNIT === 0 && needed <= bytes && at + bytes <= octets.length ? bytes : -1;
 }
 
+/** Whether octets are records one after the other, to the end. */
+function areRecords(octets: Buffer): boolean {
+  for (let at = 0; at < octets.length;) {
+    const bytes = recordBytesAt(octets, at);
+    if (bytes === -1) return false;
+    at += bytes;
+  }
+  return true;
+}
+
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
   /** All records; an offset is into this. Valid until the next `put` or `clear`. */
@@ -156,13 +166,13 @@ export class Ring {
    * Copies records as `blocks` gave them, but none whose key is here. They are marked.
    * @param block any octets
    * @param isTaken called with the payload of each, at [payload, end) of this memory; it may change it, but not the ring
-   * @returns how many were taken, or -1: these are not records, or not to the end
+   * @returns how many were taken, or -1: these are not records, or not to the end, and none was taken
    */
   addBlock(block: Buffer, isTaken: (payload: number, end: number) => boolean): number {
+    if (!areRecords(block)) return -1;
     let added = 0;
     for (let from = 0; from < block.length;) {
       const { end, records } = this.runAt(block, from);
-      if (records === 0) return -1;
       if (end - from <= this.octets.length * LIMITS.largestPart)
         added += this.addRun(block.subarray(from, end), records, isTaken);
       from = end;
@@ -170,14 +180,13 @@ export class Ring {
     return added;
   }
 
-  /** Those records from `from` on that may be copied at once, one at least. None: they are not records. */
+  /** Those records from `from` on that may be copied at once, one at least. */
   private runAt(block: Buffer, from: number): { readonly end: number; readonly records: number } {
     const most = from + this.octets.length * LIMITS.largestPart;
     let end = from;
     let records = 0;
     while (end < block.length && records < this.mostSlots * LIMITS.largestPart) {
-      const bytes = recordBytesAt(block, end);
-      if (bytes === -1) return { end, records: 0 };
+      const bytes = u32At(block, end);
       if (records > 0 && end + bytes > most) break;
       end += bytes;
       records++;
