@@ -22,8 +22,6 @@ export class AnswerCache {
   private readonly ring: Ring;
   private readonly codec = new EntryCodec(new ServerLabels());
   private forgotten = 0;
-  /** How many answers came from a snapshot. */
-  private restored = 0;
 
   /** @param maxBytes for entries and their index together */
   constructor(
@@ -68,7 +66,6 @@ export class AnswerCache {
 
   /** A fresh entry of a snapshot that must be validated again before it counts as validated. It borrows memory. */
   doubtful(key: string, ageNow: AgeSec): Entry | undefined {
-    if (this.restored === 0) return undefined;
     const { ring, codec } = this;
     const at = ring.find(key);
     if (at === -1 || !this.isDoubtful(at) || ageNow - codec.storedAt(ring, at) >= codec.ttlSec(ring, at))
@@ -77,7 +74,7 @@ export class AnswerCache {
   }
 
   private isDoubtful(at: number): boolean {
-    return this.restored > 0 && this.ring.isMarked(at) && this.codec.verdictAt(this.ring, at) === 'secure';
+    return this.ring.isMarked(at) && this.codec.verdictAt(this.ring, at) === 'secure';
   }
 
   /** All answers, oldest first, but those that are past their end by more than `mostSec`. */
@@ -118,7 +115,6 @@ export class AnswerCache {
       if (added === -1) throw malformed();
       taken += added;
     }
-    this.restored += taken;
     return taken;
   }
 

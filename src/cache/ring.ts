@@ -67,6 +67,16 @@ function recordBytesAt(octets: Buffer, at: number): number {
   return bytes % UNIT === 0 && needed <= bytes && at + bytes <= octets.length ? bytes : -1;
 }
 
+/** Whether octets are records one after the other, to the end. */
+function areRecords(octets: Buffer): boolean {
+  for (let at = 0; at < octets.length;) {
+    const bytes = recordBytesAt(octets, at);
+    if (bytes === -1) return false;
+    at += bytes;
+  }
+  return true;
+}
+
 /** The records. Keys are strings of characters 0 … 255. */
 export class Ring {
   /** All records; an offset is into this. Valid until the next `put` or `clear`. */
@@ -153,16 +163,17 @@ export class Ring {
   }
 
   /**
-   * Copies records as `blocks` gave them, but none whose key is here. They are marked.
+   * Copies records as `blocks` gave them, but none whose key is here. They are marked. Only such records are given up for
+   * them.
    * @param block any octets
    * @param isTaken called with the payload of each, at [payload, end) of this memory; it may change it, but not the ring
-   * @returns how many were taken, or -1: these are not records, or not to the end
+   * @returns how many were taken, or -1: these are not records, or not to the end, and none was taken
    */
   addBlock(block: Buffer, isTaken: (payload: number, end: number) => boolean): number {
+    if (!areRecords(block)) return -1;
     let added = 0;
     for (let from = 0; from < block.length;) {
       const { end, records } = this.runAt(block, from);
-      if (records === 0) return -1;
       if (end - from <= this.octets.length * LIMITS.largestPart)
         added += this.addRun(block.subarray(from, end), records, isTaken);
       from = end;
@@ -170,14 +181,13 @@ export class Ring {
     return added;
   }
 
-  /** Those records from `from` on that may be copied at once, one at least. None: they are not records. */
+  /** Those records from `from` on that may be copied at once, one at least. */
   private runAt(block: Buffer, from: number): { readonly end: number; readonly records: number } {
     const most = from + this.octets.length * LIMITS.largestPart;
     let end = from;
     let records = 0;
     while (end < block.length && records < this.mostSlots * LIMITS.largestPart) {
-      const bytes = recordBytesAt(block, end);
-      if (bytes === -1) return { end, records: 0 };
+      const bytes = u32At(block, end);
       if (records > 0 && end + bytes > most) break;
       end += bytes;
       records++;
@@ -185,10 +195,13 @@ export class Ring {
     return { end, records };
   }
 
-  /** Copies so many records, which are an eighth of the memory and of the index at most. */
+  /**
+   * Copies so many records, which are an eighth of the memory and of the index at most. It copies none where there is no
+   * room for them beside what was put here.
+   */
   private addRun(run: Buffer, records: number, isTaken: (payload: number, end: number) => boolean): number {
-    this.roomInIndex(records);
-    const start = this.room(run.length);
+    const start = this.roomInIndex(records, true) ? this.room(run.length, true) : -1;
+    if (start === -1) return 0;
     const { octets, live } = this;
     octets.set(run, start);
     this.head += run.length;
@@ -225,11 +238,14 @@ export class Ring {
     return record;
   }
 
-  /** Makes room in the index for so many records. */
-  private roomInIndex(records: number): void {
+  /** Makes room in the index for so many records. False: only marked ones may go, and they are not the oldest. */
+  private roomInIndex(records: number, onlyMarked = false): boolean {
     this.expect(this.live + records);
-    for (let chances: number = LIMITS.chances; isFull(this.mask, this.live + records);)
+    for (let chances: number = LIMITS.chances; isFull(this.mask, this.live + records);) {
+      if (onlyMarked && this.isOldestPut) return false;
       if (this.evict(chances > 0, 'index')) chances--;
+    }
+    return true;
   }
 
   /** Writes all of a record but its size, its hash and its payload. Returns where the payload goes. */
@@ -316,13 +332,20 @@ export class Ring {
     this.head = this.tail = this.live = this.liveBytes = 0;
   }
 
-  /** Finds `bytes` in one piece at the head, giving up the oldest records. Returns the offset. */
-  private room(bytes: number): number {
+  /**
+   * Finds `bytes` in one piece at the head, giving up the oldest records. Returns the offset, or -1: only marked ones may go,
+   * and too many others are older. Those that were met are at the head now.
+   */
+  private room(bytes: number, onlyMarked = false): number {
     const size = this.octets.length;
     for (let chances = LIMITS.chances + bytes / LIMITS.bytesPerChance; ;) {
       const at = this.head % size;
       const needed = at + bytes > size ? size - at : bytes;
       if (this.head + needed - this.tail > size) {
+        if (onlyMarked && this.isOldestPut) {
+          if (chances <= 0) return -1;
+          this.touch((this.tail % size) + HEADER_BYTES);
+        }
         if (this.evict(chances > 0, 'memory')) chances--;
       } else if (at + bytes <= size) return at;
       else {
@@ -362,6 +385,12 @@ export class Ring {
     this.tail += bytes;
     this.onEvict();
     return false;
+  }
+
+  /** Whether the oldest record was put here, and is live. */
+  private get isOldestPut(): boolean {
+    const state = this.stateAt(this.tail % this.octets.length);
+    return state !== DEAD && (state & MARKED) === 0;
   }
 
   /** The state of a record. What fills the end of the memory may be too short to have one. */

@@ -133,21 +133,23 @@ export class CacheSnapshot implements Live {
     const { store, log, clock, ageNow, restore, epoch } = this.parts;
     const since = epoch();
     const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() }, digestOf(this.plan.settings));
+    // Asked after every wait, before anything more is restored.
+    const isOver = (): boolean => this.isClosed || epoch() !== since;
     let read = 0;
     try {
       for await (const chunk of store.pieces(FILE)) {
+        if (isOver()) return;
         reader.take(chunk);
         let turnSince = clock.monotonicMs();
         for (let part = reader.next(); part !== undefined; part = reader.next()) {
           read += restore(part);
           if (clock.monotonicMs() - turnSince < TURN_MS) continue;
           await nextTurn();
-          if (this.isClosed || epoch() !== since) return;
+          if (isOver()) return;
           turnSince = clock.monotonicMs();
         }
-        if (this.isClosed || epoch() !== since) return;
       }
-      if (reader.isEmpty) return;
+      if (isOver() || reader.isEmpty) return;
       reader.finish();
       log.info({ records: read }, `the cache has ${read} records of before the restart`);
     } catch (error) {

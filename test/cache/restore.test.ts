@@ -6,7 +6,7 @@ import t from 'tap';
 import { ageSec } from '../../src/base/time.js';
 import { AnswerCache } from '../../src/cache/answers.js';
 import { type Entry, makeEntry } from '../../src/cache/entry.js';
-import { SnapshotError, type StoredBlock } from '../../src/cache/snapshot.js';
+import { malformed, SnapshotError, type StoredBlock } from '../../src/cache/snapshot.js';
 import type { Verdict } from '../../src/base/outcome.js';
 import { questionOf } from '../../src/wire/compose.js';
 import { cacheKey, parseQuery } from '../../src/wire/query.js';
@@ -123,6 +123,18 @@ function useAll(cache: AnswerCache, count: number): number {
   for (let i = 0; i < count; i++) if (cache.get(keyOf(i), ageSec(1001)) === undefined) throw new Error(nameOf(i));
   return changed;
 }
+
+await t.test('nothing is taken of a block that is malformed after many good records', t => {
+  const octets = Buffer.concat([...blocksOf(cacheOf(150)).flatMap(each => each.octets), Buffer.alloc(16)]);
+  const block: StoredBlock = { kind: 'block', answers: 150, labels: new Map(), octets: [octets], shiftSec: 0 };
+  // In the smaller caches it is added in several runs.
+  for (const maxBytes of [1 << 16, 1 << 17, 1 << 20]) {
+    const cache = new AnswerCache(maxBytes, recorder().observer);
+    t.throws(() => cache.restore(block, ageSec(1001)), malformed());
+    t.equal(cache.entries, 0, `${maxBytes} octets`);
+  }
+  t.end();
+});
 
 await t.test('a file that somebody has changed, with the right checksum, breaks nothing, and is never secure', t => {
   const COUNT = 30;

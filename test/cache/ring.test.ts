@@ -96,6 +96,26 @@ await t.test('the records of one ring are added to another as they lie, but repl
   t.end();
 });
 
+for (const [what, bytes, count] of [
+  ['a few records', 60, 20],
+  ['as many as fit', 60, 2000],
+  ['so many that the index is full', 0, 2000],
+] as const)
+  await t.test(`added records push out none that was put: ${what}`, t => {
+    const from = new Ring(1 << 18, () => undefined);
+    for (let i = 0; i < 2000; i++) put(from, `old${i}`, 'x'.repeat(bytes));
+    const ring = new Ring(1 << 16, () => undefined);
+    for (let i = 0; i < count; i++) put(ring, `new${i}`, 'y'.repeat(bytes));
+    const before = ring.entries;
+    addAll(ring, blocksOf(from));
+    for (let i = 0; i < before; i++) t.equal(get(ring, `new${count - 1 - i}`, bytes), 'y'.repeat(bytes));
+    if (count < 2000) t.equal(get(ring, 'old1999', bytes), 'x'.repeat(bytes), 'of the others, the newest are kept');
+    else t.equal(get(ring, 'old1999', bytes), undefined);
+    put(ring, 'another', 'z');
+    t.equal(get(ring, 'another', 1), 'z', 'and others may be put');
+    t.end();
+  });
+
 await t.test('whatever a block is, a ring stays whole, and what is found has the key that it is found by', t => {
   const { ring: source } = ringAfter(20_000, fc.sample(fc.array(step, { minLength: 300, maxLength: 300 }), 1)[0] ?? []);
   const [block = Buffer.alloc(0)] = blocksOf(source).sort((a, b) => b.length - a.length);

@@ -1,0 +1,67 @@
+// The snapshot is read piece by piece, while others use the cache.
+
+import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import t from 'tap';
+
+import { ageSec } from '../../src/base/time.js';
+import { type SnapshotBlock, snapshotPieces, type SnapshotRecord } from '../../src/cache/snapshot.js';
+import type { StateStore } from '../../src/os/state-store.js';
+import { CacheSnapshot } from '../../src/run/cache-snapshot.js';
+import { fakeClock } from '../fixtures/clock.js';
+import { planFor } from '../fixtures/plans.js';
+import { recordedLog } from '../fixtures/recorder.js';
+
+const plan = planFor('');
+const record = (kind: 'lookup' | 'denial'): SnapshotRecord => ({
+  ...{ kind, key: 'key', label: 'server' },
+  ...{ storedAt: ageSec(0), payload: Buffer.alloc(4000) },
+});
+const block: SnapshotBlock = { kind: 'block', answers: 1, labels: new Map(), octets: [Buffer.alloc(32)] };
+
+/** Reads a snapshot of two parts of this kind, each in a chunk of its own. @returns how many were taken, and what was said */
+async function readTwo(part: SnapshotRecord | SnapshotBlock, before: (chunk: number, at: CacheSnapshot) => void) {
+  const clock = fakeClock();
+  const log = recordedLog();
+  const digest = createHash('sha256').update(plan.snapshot.settings).digest('hex');
+  const now = { ageNow: ageSec(0), wallNow: clock.wallMs() };
+  const [head = Buffer.alloc(0), first = head, ...rest] = snapshotPieces([part, part], now, digest);
+  const store: StateStore = {
+    ...{ read: () => '', remove: () => undefined, write: () => undefined, unwritten: [] },
+    ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
+    async *pieces() {
+      for (const [n, chunk] of [Buffer.concat([head, first]), Buffer.concat(rest)].entries()) {
+        await nextTurn();
+        before(n, snapshot);
+        yield chunk;
+      }
+      await nextTurn();
+      before(2, snapshot);
+    },
+  };
+  const taken: string[] = [];
+  const snapshot: CacheSnapshot = new CacheSnapshot(
+    {
+      ...{ clock, log, store, ageNow: () => ageSec(0), cached: () => [], changed: () => undefined },
+      restore: ({ kind }) => taken.push(kind) && 1,
+      epoch: () => epochs.now,
+    },
+    plan,
+  );
+  snapshot.start();
+  await snapshot.whole();
+  return { taken: taken.length, said: log.lines.length };
+}
+const epochs = { now: 0 };
+
+for (const part of [record('lookup'), record('denial'), block])
+  await t.test(`what is forgotten while a piece is waited for does not come back: ${part.kind}`, async t => {
+    const forgetting = (at: number) => (chunk: number) => {
+      if (chunk === at) epochs.now++;
+    };
+    t.same(await readTwo(part, () => undefined), { taken: 2, said: 1 });
+    t.same(await readTwo(part, forgetting(0)), { taken: 0, said: 0 });
+    t.same(await readTwo(part, forgetting(1)), { taken: 1, said: 0 });
+    t.same(await readTwo(part, forgetting(2)), { taken: 2, said: 0 });
+    t.same(await readTwo(part, (chunk, at) => void (chunk === 1 && at.close())), { taken: 1, said: 0 }, 'closed');
+  });
