@@ -17,7 +17,7 @@ import { ListCompiler } from './list-compiler.js';
 import type { ListResult, TaskSource } from './list-worker.js';
 import { ListCopies, type ListCopiesParts } from './list-copies.js';
 import type { ListPlan, ListsPlan, Plan } from './plan.js';
-import { type Live, type Prepared, ready } from './reload.js';
+import type { Live, Prepared } from './reload.js';
 import { StartError } from './start-error.js';
 
 /** The parts that it uses. */
@@ -68,7 +68,6 @@ interface Carried {
 export class ListService implements Live {
   static readonly options = ['lists', 'clients'];
   readonly options = ListService.options;
-  private readonly compiler = new ListCompiler();
   private readonly copies: ListCopies;
   private plan: ListsPlan;
   private made: Made | undefined;
@@ -78,12 +77,13 @@ export class ListService implements Live {
   private problem: string | undefined;
   /** Files are looked at, and something is fetched, one after the other; */
   private readonly looks = new Turns();
-  /** and so are lists compiled and exchanged. A look has one of these turns within its own. */
+  /** and so are lists compiled and exchanged. A look has one of these turns within its own; a reload, until its end. */
   private readonly exchanges = new Turns();
 
   constructor(
     private readonly parts: ListServiceParts,
     { lists }: Plan,
+    private readonly compiler = new ListCompiler(),
   ) {
     this.copies = new ListCopies(parts);
     this.plan = lists;
@@ -92,7 +92,7 @@ export class ListService implements Live {
 
   /** Reads what is there already, before the first query. */
   async start(): Promise<void> {
-    await this.exchanges.run(async () => this.take(this.plan, await this.make(this.plan)));
+    await this.renew();
   }
 
   /** Looks at files, and fetches what is due. */
@@ -124,13 +124,13 @@ export class ListService implements Live {
 
   /** Fetches and reads lists now. @param name undefined: all. @returns what could not be done, one sentence each */
   async refresh(name: string | undefined): Promise<readonly string[]> {
-    const meant = this.plan.lists.filter(list => name === undefined || list.name === name);
-    await this.looks.run(async () => this.lookForChanges(meant.flatMap(({ sources }) => sources.map(textOf))));
-    return this.overview.lists
-      .filter(list => meant.some(each => each.name === list.name))
-      .flatMap(({ sources }) =>
-        sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`])),
-      );
+    const lists = this.plan.lists.filter(list => name === undefined || list.name === name);
+    const asked = lists.flatMap(({ sources }) => sources.map(textOf));
+    await this.looks.run(async () => this.lookForChanges(asked));
+    // By source: a reload meanwhile may have given the lists other names.
+    const sources = this.overview.lists.flatMap(list => list.sources).filter(({ source }) => asked.includes(source));
+    const problems = sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`]));
+    return [...new Set(problems)];
   }
 
   /** The rules in force, and for whom. */
@@ -178,18 +178,20 @@ export class ListService implements Live {
     return source === undefined ? '' : textOf(source);
   }
 
+  /** Until the reload has ended, nothing else is compiled: a table that a compile uses must not be freed. */
   async prepare({ lists: next }: Plan): Promise<Prepared> {
-    if (next.text === this.plan.text && this.made !== undefined)
-      return ready(() => {
-        const { made } = this;
-        if (made === undefined) return;
-        const { compiled } = made.lists;
-        this.take(next, { ...made, lists: new Lists(next.lists, listNumbers(next), compiled) });
-      });
-    const other = await this.exchanges.run(async () => this.make(next));
-    if (typeof other === 'string')
-      throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
-    return ready(() => this.take(next, other));
+    const end = await this.exchanges.hold();
+    try {
+      const made = await this.makeNext(next);
+      const commit = (): void => {
+        this.take(next, made);
+        end();
+      };
+      return { commit, abandon: end };
+    } catch (error) {
+      end();
+      throw error;
+    }
   }
 
   /** Stops reading. */
@@ -217,17 +219,26 @@ export class ListService implements Live {
     for (const source of sourcesOf(plan))
       if (source.at === 'file' && (await markOf(source.path)) !== (this.made?.marks.get(source.path) ?? GONE))
         isChanged = true;
-    // A reload has exchanged the lists meanwhile.
-    if (!isChanged) return;
-    await this.exchanges.run(async () => {
-      if (plan !== this.plan) return;
-      const made = await this.make(plan);
-      if (plan === this.plan) this.take(plan, made);
-    });
+    if (isChanged) await this.renew();
+  }
+
+  /** Compiles the lists of the plan in force: a reload that had the turn before may have brought another one. */
+  private async renew(): Promise<void> {
+    await this.exchanges.run(async () => this.take(this.plan, await this.make(this.plan)));
   }
 
   private warn(source: string, words: string): void {
     this.parts.log.warn({ list: source }, `${source} ${words}`);
+  }
+
+  /** What a reload brings into force. @throws StartError */
+  private async makeNext(next: ListsPlan): Promise<Made> {
+    const { made } = this;
+    if (next.text === this.plan.text && made !== undefined)
+      return { ...made, lists: new Lists(next.lists, listNumbers(next), made.lists.compiled) };
+    const other = await this.make(next);
+    if (typeof other !== 'string') return other;
+    throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
   }
 
   /**
@@ -363,6 +374,11 @@ class Turns {
     const turn = this.last.then(what);
     this.last = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Waits for a turn. @returns ends it */
+  async hold(): Promise<() => void> {
+    return new Promise(resolve => void this.run(async () => new Promise<void>(resolve)));
   }
 }
 

@@ -1,0 +1,89 @@
+// Lists that are looked at while a reload is under way: real files, compiled in real threads.
+
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as later } from 'node:timers/promises';
+
+import t, { type Test } from 'tap';
+
+import { ageClock } from '../../src/base/age-clock.js';
+import type { StateStore } from '../../src/os/state-store.js';
+import { ListPolicy } from '../../src/policy/lists/list-policy.js';
+import { ListCompiler } from '../../src/run/list-compiler.js';
+import { ListService } from '../../src/run/list-service.js';
+import { fakeClock, fakeRandom } from '../fixtures/clock.js';
+import { planFor } from '../fixtures/plans.js';
+
+/** Only built threads can be started. */
+const SCRIPT = new URL('../../dist/list-worker.js', import.meta.url);
+
+const NO_STORE: StateStore = {
+  read: () => '',
+  async *pieces() {},
+  ...{ remove: () => undefined, write: () => undefined, unwritten: [] },
+  ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
+};
+
+/** A service with one list of two sources, of which `gone` is not there any more after the start. */
+async function serviceIn(t: Test) {
+  const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
+  const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
+  const plan = (name: string, ...sources: readonly string[]) =>
+    planFor(`lists: [{ name: ${name}, sources: ${JSON.stringify([ads, gone, ...sources])} }]`);
+  const clock = fakeClock();
+  const ageNow = ageClock(clock);
+  const nothing = (): void => undefined;
+  const service = new ListService(
+    {
+      ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
+      ...{ log: { debug: nothing, info: nothing, warn: nothing, error: nothing }, observer: { lists: nothing } },
+      ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
+      download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
+      addressesOf: async () => Promise.resolve([]),
+    },
+    plan('ads'),
+    new ListCompiler(SCRIPT),
+  );
+  await service.start();
+  t.teardown(async () => service.close());
+  rmSync(gone);
+  const rules = (): unknown => service.overview.lists.map(({ name, rules: count }) => `${name} ${count}`);
+  return { service, plan, ads, gone, extra, rules };
+}
+
+await t.test('a look beside a reload waits for its end, and then reads the lists of the new plan', async t => {
+  const { service, plan, gone, extra, rules } = await serviceIn(t);
+  const preparing = service.prepare(plan('other', extra));
+  const looking = service.refresh(undefined);
+  const prepared = await preparing;
+  // Other parts prepare.
+  await later(20);
+  prepared.commit();
+  t.same(await looking, [`${gone}: there is no such file`]);
+  t.same(rules(), ['other 3']);
+});
+
+await t.test('what has changed since a reload has read it comes into force after the reload', async t => {
+  const { service, plan, ads, extra, rules } = await serviceIn(t);
+  const prepared = await service.prepare(plan('ads', extra));
+  writeFileSync(ads, 'ads.example\nmore.example');
+  const looking = service.refresh(undefined);
+  await later(20);
+  prepared.commit();
+  await looking;
+  t.same(rules(), ['ads 4']);
+});
+
+await t.test('after a reload that fails, lists are read as before', async t => {
+  const { service, plan, ads, extra, rules } = await serviceIn(t);
+  const prepared = await service.prepare(plan('other', extra));
+  writeFileSync(ads, 'ads.example\nmore.example');
+  const looking = service.refresh(undefined);
+  prepared.abandon();
+  await looking;
+  t.same(rules(), ['ads 3']);
+  await service.close();
+  await t.rejects(service.prepare(plan('other', extra)), { message: /the daemon is stopping/ });
+  t.same(await service.refresh('nothing'), [], 'nor has one that cannot prepare kept its turn');
+  await t.rejects(service.prepare(plan('other', extra)), { message: /the daemon is stopping/ });
+});
