@@ -22,7 +22,7 @@ const HOST = '127.0.0.1';
 const skip = missing('openssl');
 const HANDSHAKES = 10_000;
 const AT_ONCE = 20;
-/** What a heap may grow by until it is collected: a kibibyte for each handshake would be ten times as much. */
+/** What a heap may grow by until it is collected. TLS sessions that nobody frees take tens of kibibytes each. */
 const MOST_GROWN_BYTES = 24 << 20;
 
 async function serving(on: Bench): Promise<{ readonly port: number; readonly pid: number }> {
