@@ -145,8 +145,6 @@ export class ThreadHost implements DatagramHost {
   readonly bound: readonly ListenAddress[];
   private readonly libc: Libc;
   private readonly outgoing: Outgoing;
-  /** Becomes readable when the threads must end. */
-  private readonly stopFd: number;
   private readonly counters: (() => FrontCounts)[] = [];
   /** For each thread, a function that reads all that it has handed over. */
   private readonly readers: ((all: boolean) => void)[] = [];
@@ -157,12 +155,12 @@ export class ThreadHost implements DatagramHost {
     private readonly workers: FrontWorkers,
     private readonly threadSockets: ThreadSockets,
     readonly unopened: readonly Unopened[],
+    /** Becomes readable when the threads must end. */
+    private readonly stopFd: number,
   ) {
     this.libc = parts.libc;
     this.wanted = parts.addresses;
     this.outgoing = new Outgoing(parts.libc, parts.front, parts.observer);
-    this.stopFd = parts.libc.eventfd();
-    if (this.stopFd < 0) throw new SystemError('eventfd', this.stopFd, { address: '', port: 0 });
     this.bound = parts.addresses
       .map(
         ({ address, port }) =>
@@ -176,17 +174,21 @@ export class ThreadHost implements DatagramHost {
    */
   static async open(parts: DatagramParts & { readonly libc: Libc }, workers: FrontWorkers): Promise<ThreadHost> {
     const { libc, replaces } = parts;
+    // First of all: a socket that is bound beside others of its port, and closed again, loses what has come to it.
+    const stopFd = libc.eventfd();
     const sockets = new ThreadSockets(libc, workers.workers.length);
     let host: ThreadHost | undefined;
     try {
+      if (stopFd < 0) throw new SystemError('eventfd', stopFd, { address: '', port: 0 });
       const unopened = await openEach(parts.addresses, at => sockets.bind(at, socketsAt(replaces, at)));
       sockets.keep(socketsWithin(replaces, parts.addresses));
-      host = new ThreadHost(parts, workers, sockets, unopened);
+      host = new ThreadHost(parts, workers, sockets, unopened, stopFd);
       await host.start(parts);
       workers.allServe();
       return host;
     } catch (error) {
       if (host !== undefined) await host.close();
+      else if (stopFd >= 0) libc.close(stopFd);
       sockets.close();
       await workers.close();
       throw error;

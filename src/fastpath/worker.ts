@@ -7,7 +7,7 @@ import { ageClock } from '../base/age-clock.js';
 import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { processSeconds, systemClock } from '../os/clock.js';
-import { type Libc, LINUX, loadLibc } from '../os/libc.js';
+import { type Libc, LINUX, loadLibcInThread } from '../os/libc.js';
 import { Admission, type AdmissionMemory } from '../policy/admission.js';
 import type { OwnPlace } from '../base/address.js';
 import { HandOver } from './hand-over.js';
@@ -98,8 +98,7 @@ function serveAll(sockets: readonly number[], serve: (fd: number, socket: number
 if (parentPort !== null) {
   const port = parentPort;
   // Loaded before there is work: it takes as long as the rest of the start.
-  const libc = loadLibc();
-  if ('unavailable' in libc) throw new Error(libc.unavailable);
+  const libc = loadLibcInThread();
   port.once('message', (data: WorkerData) => run(libc, data, notice => port.postMessage(notice)));
   port.postMessage('started' satisfies WorkerNotice);
 }

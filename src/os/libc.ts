@@ -243,6 +243,16 @@ function streamCalls(
   };
 }
 
+/**
+ * Loads it in a thread, which is only started if the main thread could load it.
+ * @throws an error of the system if it cannot be loaded now: descriptors may have run out
+ */
+export function loadLibcInThread(): Libc {
+  const libc = loadLibc();
+  if ('unavailable' in libc) throw Object.assign(new Error(libc.unavailable), { code: 'ERR_WORKER_INIT_FAILED' });
+  return libc;
+}
+
 /** Loads the C library, or says why it cannot be used. */
 export const loadLibc = (): Libc | Unavailable => withKoffi(koffi => libcOf(koffi, openLibrary(koffi)));
 

@@ -20,6 +20,8 @@ export interface Follower extends Live {
   readonly waits: boolean;
   /** The addresses that somebody has written and that are not served now, one sentence each. */
   readonly unserved: readonly string[];
+  /** What it is if that fails, for the log; left out: new addresses are not served. */
+  readonly trouble?: string | undefined;
   /** Whether it would listen elsewhere if it prepared for this plan now. May throw the system's error. */
   isOutdated(plan: Plan): boolean | Promise<boolean>;
 }
@@ -136,7 +138,8 @@ export class Following {
       if (!(error instanceof StartError) && !isSystemError(error)) throw error;
       // What listens now goes on; no descriptors may be left, for example.
       const { message } = error;
-      if (this.problems.get(follower) !== message) log.warn({}, `new addresses cannot be served: ${message}`);
+      const { trouble = 'new addresses cannot be served' } = follower;
+      if (this.problems.get(follower) !== message) log.warn({}, `${trouble}: ${message}`);
       this.problems.set(follower, message);
     }
   }

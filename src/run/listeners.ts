@@ -206,6 +206,10 @@ export class Listeners implements Follower {
     return this.udp !== undefined && this.lacking === this.udp;
   }
 
+  get trouble(): string | undefined {
+    return this.lacksThreads ? 'front threads cannot take over, and UDP stays on the main thread' : undefined;
+  }
+
   get follows(): boolean {
     return this.waits || this.byTransport.some(({ bound }) => bound.some(dependsOnMachine));
   }

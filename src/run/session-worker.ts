@@ -30,7 +30,7 @@ import {
 import type { ServerCredentials } from '../os/openssl.js';
 import { type SessionLoop, Turns } from '../listen/turns.js';
 import { processSeconds, systemClock } from '../os/clock.js';
-import { type Libc, LINUX, loadLibc } from '../os/libc.js';
+import { type Libc, LINUX, loadLibcInThread } from '../os/libc.js';
 import { loadOpenSsl, type OpenSsl } from '../os/openssl.js';
 import { Admission } from '../policy/admission.js';
 import { HttpsRules } from './https.js';
@@ -280,8 +280,7 @@ const uncaughtOf = (error: unknown): Pick<Extract<FromSessions, { at: 'uncaught'
 if (parentPort !== null) {
   const port = parentPort;
   // Loaded before there is work: it takes as long as the rest of the start.
-  const libc = loadLibc();
-  if ('unavailable' in libc) throw new Error(libc.unavailable);
+  const libc = loadLibcInThread();
   const say: Say = (message, transfer = []) => port.postMessage(message, [...transfer]);
   // The main thread decides what becomes of the daemon, and has its log.
   const uncaught = (error: unknown): void => say({ at: 'uncaught', ...uncaughtOf(error) });
