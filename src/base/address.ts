@@ -92,7 +92,7 @@ function ipv4Octets(text: string): Buffer | undefined {
   let part = 0;
   let digits = 0;
   let value = 0;
-  // Without a regular expression: this is done for each query over a session.
+  // Without a regular expression: the addresses of clients are read again and again.
   for (let i = 0; i <= text.length; i++) {
     const code = i < text.length ? text.charCodeAt(i) : DOT;
     if (code === DOT) {

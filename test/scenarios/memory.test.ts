@@ -113,11 +113,16 @@ await t.test('a server whose errors are long: they take no more than their part 
   );
   await flood(at, 1000, i => `n${i}.flood.test`);
   const before = await resident();
-  await flood(at, 3000, i => `n${1000 + i}.flood.test`);
-  const grown = (await resident()) - before;
+  const bytes: number[] = [];
+  for (let known = 1000; known < 4000; known += 500) {
+    await flood(at, 500, i => `n${known + i}.flood.test`);
+    bytes.push(await resident());
+  }
+  // What is garbage waits for a collection, so that the least of some counts.
+  const grown = Math.min(...bytes.slice(-4)) - before;
   t.comment(`${inMib(before)} MiB after 1000 failures, ${inMib(grown)} MiB more after 4000`);
-  // The messages themselves were 180 MB. What is garbage of them waits for a collection.
-  t.ok(grown <= 70 * MIB, `${inMib(grown)} MiB`);
+  // The messages themselves were 180 MB.
+  t.ok(grown <= 25 * MIB, `${inMib(grown)} MiB`);
 });
 
 await t.test('lists that are read again and again take the memory of the lists of before', async t => {

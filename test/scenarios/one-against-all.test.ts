@@ -22,7 +22,7 @@ import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { wireName } from '../fixtures/records.js';
 
 /** What one client may cost. */
-const MOST_MIB = 24;
+const MOST_MIB = 16;
 /** A query that waits for a flood waits for many seconds. A busy machine is faster than that. */
 const WORST_MS = 3000;
 
