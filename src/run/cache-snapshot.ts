@@ -37,7 +37,7 @@ export interface CacheSnapshotParts {
 
 const FILE = 'cache.snapshot';
 /** Reading lets others have a turn after this long. */
-const TURN_MS = 1;
+const TURN_MS = 0.5;
 const LOST = 'after a restart the cache is empty';
 /** After something was forgotten, the file that still has it is replaced at the latest this long after it was written. */
 const SOON_MS = 5000;
