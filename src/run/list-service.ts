@@ -367,9 +367,9 @@ const listNumbers = ({ lists }: ListsPlan): readonly number[] =>
  * collection of old objects, which may come days later; and memory that counts twice makes V8 begin such a collection.
  */
 function release(table: ArrayBuffer): void {
-  const { port1 } = new MessageChannel();
+  const { port1, port2 } = new MessageChannel();
   port1.postMessage(table, [table]);
-  port1.close();
+  port2.close();
 }
 
 /** Things that are done one after the other. */
