@@ -68,6 +68,8 @@ interface Carried {
 export class ListService implements Live {
   static readonly options = ['lists', 'clients'];
   readonly options = ListService.options;
+  /** Which routes are for a group stands in these. */
+  readonly dependsOn = ['routes'];
   private readonly copies: ListCopies;
   private plan: ListsPlan;
   private made: Made | undefined;
