@@ -86,6 +86,7 @@ function* httpsProblems({ listen_tls: tls, listen_https: https }: Config): Itera
 
 function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
   const routeless = clients.findIndex(group => !group.routes);
+  yield* routeGroupProblems(routes, clients);
   for (const [i, route] of routes.entries()) {
     const { zones, resolvers, mode, name, pins, dnssec } = route;
     if (route.import) {
@@ -95,15 +96,48 @@ function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
       continue;
     }
     if (zones.length === 0) yield { path: `routes[${i}]`, words: 'has no zones; allowed: at least one' };
+    if (zones.includes('.') && route.clients.length === 0)
+      yield {
+        path: `routes[${i}].zones[${zones.indexOf('.')}]`,
+        words: 'all names of everybody go to upstream.servers; allowed: "." beside routes[].clients',
+      };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
     if (mode === 'strict' && name === undefined && pins.length === 0)
       yield { path: `routes[${i}]`, words: 'mode strict needs something to prove; allowed: name, or pins' };
-    if (dnssec === 'require' && routeless !== -1)
+    if (dnssec === 'require' && route.clients.length > 0)
+      yield {
+        path: `routes[${i}].dnssec`,
+        words:
+          'a zone is validated with the keys of one side, and clients of other groups ask the other one; allowed: insecure',
+      };
+    else if (dnssec === 'require' && routeless !== -1)
       yield {
         path: `routes[${i}].dnssec`,
         words: `a zone is validated with the keys of one side, and clients[${routeless}] asks the other one (routes: false); allowed: insecure`,
       };
   }
+}
+
+/** The most groups that have routes of their own: cached answers are kept apart by them. */
+const MOST_ROUTE_GROUPS = 30;
+
+function* routeGroupProblems(routes: Config['routes'], clients: Config['clients']): Iterable<Clash> {
+  const names = clients.map(({ name = '' }) => name);
+  for (const [i, route] of routes.entries())
+    for (const [j, name] of route.clients.entries()) {
+      const path = `routes[${i}].clients[${j}]`;
+      const group = clients.find(each => each.name === name);
+      if (group === undefined)
+        yield {
+          path,
+          words: `there is no group ${name}; allowed: ${names.length === 0 ? 'none, as long as clients is empty' : names.join(', ')}`,
+        };
+      else if (!group.routes)
+        yield { path, words: `no route is for ${name} (clients[].routes: false); allowed: others` };
+    }
+  const count = new Set(routes.flatMap(each => each.clients)).size;
+  if (count > MOST_ROUTE_GROUPS)
+    yield { path: 'routes', words: `name ${count} groups of clients; allowed: at most ${MOST_ROUTE_GROUPS}` };
 }
 
 /** What the network decides cannot be written beside it, and nothing can be proved about resolvers that it chooses. */
@@ -320,7 +354,7 @@ function* idleRoutes(config: Config): Iterable<Clash> {
   const { routes } = config;
   const isValidated = ['require', 'prefer'].includes(dnssecModeOf(config));
   const first = new Map<string, string>();
-  for (const [i, { zones, mode, name, pins, dnssec }] of routes.entries()) {
+  for (const [i, { zones, mode, name, pins, dnssec, clients }] of routes.entries()) {
     const path = `routes[${i}]`;
     const words = `nothing is proved in mode ${mode}`;
     if (mode !== 'strict' && name !== undefined) yield { path: `${path}.name`, words };
@@ -329,9 +363,12 @@ function* idleRoutes(config: Config): Iterable<Clash> {
       yield { path: `${path}.dnssec`, words: `answers are not validated here (dnssec.mode ${dnssecModeOf(config)})` };
     for (const [j, zone] of zones.entries()) {
       const path = `routes[${i}].zones[${j}]`;
-      const other = first.get(zone);
-      if (other === undefined) first.set(zone, path);
-      else yield { path, words: `${other} has ${zone} already, and the first route counts` };
+      for (const group of clients.length === 0 ? [''] : clients) {
+        const other = first.get(`${group} ${zone}`);
+        const of = group === '' ? '' : ` for ${group}`;
+        if (other === undefined) first.set(`${group} ${zone}`, path);
+        else yield { path, words: `${other} has ${zone}${of} already, and the first route counts` };
+      }
     }
   }
 }

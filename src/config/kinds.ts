@@ -159,6 +159,17 @@ export const domainName = text(
   same,
 );
 
+/** The zone of a route: a domain name, or the root. */
+export const routeZone = text(
+  'a domain name such as corp.example, or "." for all names of a route with clients',
+  input => {
+    if (input === '.') return input;
+    const parsed = domainName.read(input);
+    return parsed.ok ? parsed.value : undefined;
+  },
+  same,
+);
+
 /** A host name that a certificate can be valid for: a domain name that is not an IP address. */
 export const hostName = text(
   'a host name such as dns.quad9.net',

@@ -86,16 +86,17 @@ function* ofPortal(config: Config): Iterable<Leak> {
 function* ofRoutes({ routes }: Config): Iterable<Leak> {
   for (const [i, route] of routes.entries()) {
     const { zones, resolvers, mode } = route;
+    const of = route.clients.length === 0 ? '' : `, asked by clients of ${route.clients.join(' and ')}`;
     if (route.import) {
       const words = "in cleartext to the network's resolvers, always";
-      yield { path: `routes[${i}]`, names: 'the search domains of the network, and all below', words };
+      yield { path: `routes[${i}]`, names: `the search domains of the network, and all below${of}`, words };
       continue;
     }
     if (mode === 'strict') continue;
     const how = mode === 'off' ? 'in cleartext' : 'over TLS, without authentication,';
     yield {
       path: `routes[${i}]`,
-      names: `${zones.join(', ')} and all below`,
+      names: `${zones.includes('.') ? 'all names' : `${zones.join(', ')} and all below`}${of}`,
       words: `${how} to ${resolvers.map(({ address }) => address).join(', ')}, always`,
     };
   }

@@ -6,6 +6,7 @@ import { constants } from 'node:buffer';
 import {
   count,
   domainName,
+  routeZone,
   duration,
   flag,
   hostName,
@@ -211,7 +212,7 @@ export const schema = {
     64,
     'Zones that are asked elsewhere, such as those that only the local network or a VPN knows. The longest zone wins. Their names go to the resolvers listed here and to nobody else: in cleartext and without validation, unless `mode` and `dnssec` say something else.',
     {
-      zones: list(domainName, [], 64, 'The zones.', { example: ['cluster.local', '10.in-addr.arpa'] }),
+      zones: list(routeZone, [], 64, 'The zones.', { example: ['cluster.local', '10.in-addr.arpa'] }),
       resolvers: list(
         addressPort,
         [],
@@ -238,6 +239,13 @@ export const schema = {
         oneOf(['insecure', 'require']),
         'insecure',
         'insecure: answers are not validated. require: they are, as dnssec.mode says: the chain of trust leads from the root to the zone.',
+      ),
+      clients: list(
+        label,
+        [],
+        30,
+        'The names of the groups of `clients` that the route is for. For others it is as if it were not there. Left out: it is for everybody whose group has `routes`. Of two routes for a zone, a group is answered by the one that names it.',
+        { example: ['work'] },
       ),
       kubernetes: option(
         flag,

@@ -13,7 +13,7 @@ import type { Ruling } from '../policy/rate-limit.js';
 import { BriefQuery } from '../wire/brief-query.js';
 import { UDP_PAYLOAD_BYTES, withoutOptions } from '../wire/edns.js';
 import { FLAG, flagsOf, rcodeOf } from '../wire/header.js';
-import { type Parsed, parseQuery, wantsPadding } from '../wire/query.js';
+import { type Parsed, parseQuery, type RouteSet, wantsPadding } from '../wire/query.js';
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
 import { emptyReply, failureReply, padsOver, type Reply, type ReplyParts, replyWith } from './reply.js';
@@ -32,8 +32,8 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
   readonly proves?: (client: Client, option: Buffer) => boolean;
   /** The group of a client; left out: there are no groups. */
   readonly classOf?: (client: Client) => number;
-  /** Whether routes are for a group. */
-  readonly hasRoutes?: (clientClass: number) => boolean;
+  /** Which routes are for a group. */
+  readonly routesOf?: (clientClass: number) => RouteSet;
   /** Replies are added here. */
   readonly ready: ReadyReplies;
   readonly observer: Observer;
@@ -181,8 +181,8 @@ class MessageFront implements Front {
     observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
     const arrival = new Arrival(this.waiting, message, client, respond, startedAt, simple, ready.epoch);
     if (allowed && ruling === 'serve' && parsed.at === 'query') {
-      const hasRoutes = this.parts.hasRoutes?.(clientClass) ?? true;
-      return this.resolve(Query.from(parsed.query, client, clientClass, hasRoutes, arrival), arrival);
+      const routes = this.parts.routesOf?.(clientClass);
+      return this.resolve(Query.from(parsed.query, client, clientClass, routes, arrival), arrival);
     }
 
     if (allowed && ruling === 'serve' && parsed.at === 'cookie') {

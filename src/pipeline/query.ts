@@ -6,7 +6,7 @@ import type { Opt } from '../wire/edns.js';
 import { questionName, questionOf } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
 import type { OwnPlace } from '../base/address.js';
-import { cacheKey, type ClientQuery, keyHasRoutes, keyWithoutRoutes } from '../wire/query.js';
+import { ALL_ROUTES, cacheKey, type ClientQuery, keyWithRoutes, type RouteSet, routesOfKey } from '../wire/query.js';
 
 /** A client. */
 export interface Client {
@@ -73,8 +73,8 @@ export class Query implements ClientQuery {
     readonly place: Place | undefined,
   ) {}
 
-  /** A client's query. @param hasRoutes whether routes are for its group */
-  static from(read: ClientQuery, client: Client, clientClass = 0, hasRoutes = true, place?: Place): Query {
+  /** A client's query. @param routes which routes are for its group */
+  static from(read: ClientQuery, client: Client, clientClass = 0, routes: RouteSet = ALL_ROUTES, place?: Place): Query {
     return new Query(
       read.id,
       read.flags,
@@ -84,7 +84,7 @@ export class Query implements ClientQuery {
       read.recurse,
       read.dnssecOk,
       read.checkingDisabled,
-      hasRoutes ? read.key : keyWithoutRoutes(read.key),
+      keyWithRoutes(read.key, routes),
       client,
       'client',
       clientClass,
@@ -101,9 +101,9 @@ export class Query implements ClientQuery {
     return this.purpose === 'client' ? this.place?.take() : undefined;
   }
 
-  /** Whether routes are for the client. */
-  get hasRoutes(): boolean {
-    return keyHasRoutes(this.key);
+  /** Which routes are for the client. */
+  get routes(): RouteSet {
+    return routesOfKey(this.key);
   }
 
   /** QNAME in lower case. It is made when it is first needed: an answer from the cache needs only the key. */
@@ -133,7 +133,7 @@ export class Query implements ClientQuery {
       this.recurse,
       this.dnssecOk,
       this.checkingDisabled,
-      this.hasRoutes ? key : keyWithoutRoutes(key),
+      keyWithRoutes(key, this.routes),
       this.client,
       this.purpose,
       this.clientClass,

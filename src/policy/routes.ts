@@ -1,6 +1,7 @@
 // Routes: zones that only the local network knows, and the resolvers for them.
 
 import { closest, isAtOrBelow } from '../wire/name.js';
+import { ALL_ROUTES, NO_ROUTES, type RouteSet } from '../wire/query.js';
 
 /** One route. */
 export interface Route {
@@ -8,6 +9,8 @@ export interface Route {
   readonly zones: readonly Buffer[];
   /** Whether the zones belong to a Kubernetes cluster. */
   readonly kubernetes: boolean;
+  /** Of which sets it is a part; undefined: it is for everybody who has routes. */
+  readonly only?: ReadonlySet<RouteSet> | undefined;
 }
 
 /** The route of a name, and its closest zone. */
@@ -18,12 +21,26 @@ export interface RouteMatch<R extends Route> {
 
 const itself = (zone: Buffer): Buffer => zone;
 
-/** The route with the closest zone; undefined: none. `name` is in lower case. */
-export function routeOf<R extends Route>(routes: readonly R[], name: Buffer): RouteMatch<R> | undefined {
+/**
+ * The route with the closest zone; undefined: none. Of those with the same zone, the first that is not for everybody counts,
+ * then the first. `name` is in lower case.
+ * @param set which routes are for who asks
+ */
+export function routeOf<R extends Route>(
+  routes: readonly R[],
+  name: Buffer,
+  set: RouteSet = ALL_ROUTES,
+): RouteMatch<R> | undefined {
   let match: RouteMatch<R> | undefined;
+  if (set === NO_ROUTES) return undefined;
   for (const route of routes) {
+    const { only } = route;
+    if (only?.has(set) === false) continue;
     const zone = closest(name, route.zones, itself, isAtOrBelow);
-    if (zone !== undefined && zone.length > (match?.zone.length ?? 0)) match = { route, zone };
+    if (zone === undefined) continue;
+    const before = match?.zone.length ?? 0;
+    const isOwn = only !== undefined && match?.route.only === undefined;
+    if (zone.length > before || (zone.length === before && isOwn)) match = { route, zone };
   }
   return match;
 }

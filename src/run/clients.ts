@@ -17,6 +17,7 @@ import { type ClassPlace, placeClasses, type PlaceClasses } from '../policy/own-
 import { RateLimit, type Ruling } from '../policy/rate-limit.js';
 import { RENEW_SECRET_SEC, ServerCookies } from '../policy/server-cookies.js';
 import { type Networks, SharedNetworks } from '../policy/shared-networks.js';
+import { ALL_ROUTES, type RouteSet } from '../wire/query.js';
 import { Devices, type DevicesParts } from './devices.js';
 import { OwnNetworks, type OwnNetworksParts } from './own-networks.js';
 import type { ListsPlan, Plan } from './plan.js';
@@ -71,8 +72,6 @@ export class Clients implements Live {
   private devices: readonly ClassNetwork[] = [];
   /** The groups in force. */
   private groups: ListsPlan['groups'];
-  /** The classes for which there are no routes. */
-  private routeless: ReadonlySet<number>;
 
   private readonly followers: { readonly devices: Devices; readonly own: OwnNetworks };
 
@@ -104,7 +103,6 @@ export class Clients implements Live {
     this.snoop = networkMatcher(plan.snoop);
     this.group = classMatcher(this.networks.classes);
     this.groupOfPlace = groupsOfPlaces(this.networks.atOurs);
-    this.routeless = withoutRoutes(groups);
     this.followers = {
       devices: new Devices({ ...parts, changed: seen => this.takeDevices(seen) }, plan.lists),
       own: new OwnNetworks({ ...parts, changed: seen => this.takeOwn(seen) }, plan.allowsLocal),
@@ -183,15 +181,14 @@ export class Clients implements Live {
     return this.groups.length > 0;
   }
 
-  /** Whether routes are for the clients of a class. */
-  hasRoutes(clientClass: number): boolean {
-    return !this.routeless.has(clientClass);
+  /** Which routes are for the clients of a class. */
+  routesOf(clientClass: number): RouteSet {
+    return this.groups[clientClass - 1]?.routes ?? ALL_ROUTES;
   }
 
   /** Brings the groups of a plan into force; its lists must be exchanged in the same turn (run/list-service). */
   takeGroups(lists: ListsPlan): void {
     this.groups = lists.groups;
-    this.routeless = withoutRoutes(lists.groups);
     this.classify();
     this.followers.devices.follow(lists);
   }
@@ -262,6 +259,3 @@ const classPlaces = (groups: ListsPlan['groups']): readonly ClassPlace[] =>
 
 const groupsOfPlaces = (places: readonly ClassPlace[]): PlaceClasses | undefined =>
   places.length === 0 ? undefined : placeClasses(places);
-
-const withoutRoutes = (groups: ListsPlan['groups']): ReadonlySet<number> =>
-  new Set(groups.flatMap(({ routes }, i) => (routes ? [] : [i + 1])));

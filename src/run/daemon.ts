@@ -161,7 +161,7 @@ const entranceOf = (
     proves: (client, option) => core.clients.proves(client, option),
     cookieFor: (client, option) => core.clients.cookieFor(client, option),
     classOf: client => core.clients.classOf(client),
-    hasRoutes: clientClass => core.clients.hasRoutes(clientClass),
+    routesOf: clientClass => core.clients.routesOf(clientClass),
     ready: new PacketReplies(core.ready, core.ageNow),
     maxInflight: MAX_INFLIGHT,
     get maxPerClient() {

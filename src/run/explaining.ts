@@ -53,7 +53,6 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
   });
   return (type, question, { address, at }) => {
     const clientClass = clients.classOf({ address, at });
-    const hasRoutes = clients.hasRoutes(clientClass);
     const query = Query.from(
       {
         ...{ id: 0, flags: FLAG.RD, question, type, opt: undefined, recurse: true, dnssecOk: false },
@@ -61,7 +60,7 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
       },
       { address, port: 0, family: isIPv6(address) ? 6 : 4, transport: 'udp', at },
       clientClass,
-      hasRoutes,
+      clients.routesOf(clientClass),
     );
     const found: ExplainedBy[] = [];
     const { steps, changedBy, rules } = decide(resolution.deciding, query, (asked, settle) => {

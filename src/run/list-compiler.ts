@@ -1,5 +1,6 @@
 // Has lists compiled in a thread of its own, so that no query waits meanwhile.
 
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 
 import { isSystemError } from '../base/system-error.js';
@@ -17,7 +18,8 @@ export class ListCompiler {
   /** Does a task. Text: why it could not be done. */
   async compile(task: ListTask): Promise<ListResult | string> {
     if (this.isClosed) return 'the daemon is stopping';
-    const worker = new Worker(this.script, { workerData: task });
+    const start = (): Worker => new Worker(this.script, { workerData: task });
+    const worker = task.isBeside ? withoutHelpers(start) : start();
     this.running.add(worker);
     try {
       return await new Promise<ListResult | string>((resolve, reject) => {
@@ -37,6 +39,21 @@ export class ListCompiler {
   async close(): Promise<void> {
     this.isClosed = true;
     await Promise.all([...this.running].map(async worker => worker.terminate()));
+  }
+}
+
+/**
+ * Starts a thread whose code V8 optimises in that thread, at its low priority: else this takes 100 ms of other threads,
+ * of ordinary priority, for which those that answer have to wait. V8 reads the flag when it sets up the thread.
+ */
+function withoutHelpers(start: () => Worker): Worker {
+  setFlagsFromString('--no-concurrent-recompilation');
+  const restore = (): void => setFlagsFromString('--concurrent-recompilation');
+  try {
+    return start().once('online', restore).once('exit', restore);
+  } catch (error) {
+    restore();
+    throw error;
   }
 }
 

@@ -10,7 +10,7 @@ import { isSystemError } from '../base/system-error.js';
 import { type MonoMs, monoAfter } from '../base/time.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { Lists } from '../policy/lists/choice.js';
-import type { SourceReport } from '../policy/lists/compile.js';
+import type { CompiledLists, SourceReport } from '../policy/lists/compile.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
 import { ListCompiler } from './list-compiler.js';
@@ -43,7 +43,7 @@ const MINUTE_MS = 60_000;
 
 /** What was compiled, and from what. */
 interface Made {
-  readonly lists: Lists;
+  readonly compiled: CompiledLists;
   /** Why a source could not be read, the last time that this was tried, in the order of the sources. */
   readonly problems: readonly (string | undefined)[];
   /** The number of each source whose rules are in force, by what it is. */
@@ -68,6 +68,8 @@ interface Carried {
 export class ListService implements Live {
   static readonly options = ['lists', 'clients'];
   readonly options = ListService.options;
+  /** Which routes are for a group stands in these. */
+  readonly dependsOn = ['routes'];
   private readonly copies: ListCopies;
   private plan: ListsPlan;
   private made: Made | undefined;
@@ -92,7 +94,8 @@ export class ListService implements Live {
 
   /** Reads what is there already, before the first query. */
   async start(): Promise<void> {
-    await this.renew();
+    // A look that is due meanwhile waits: it would find that nothing was read, and read all again.
+    await this.looks.run(async () => this.renew());
   }
 
   /** Looks at files, and fetches what is due. */
@@ -169,7 +172,7 @@ export class ListService implements Live {
       };
     });
     const { made, problem } = this;
-    return { lists, paused: policy.paused, bytes: made?.lists.compiled.table.byteLength ?? 0, problem };
+    return { lists, paused: policy.paused, bytes: made?.compiled.table.byteLength ?? 0, problem };
   }
 
   /** The source of a rule, as it stands in the configuration. */
@@ -234,8 +237,7 @@ export class ListService implements Live {
   /** What a reload brings into force. @throws StartError */
   private async makeNext(next: ListsPlan): Promise<Made> {
     const { made } = this;
-    if (next.text === this.plan.text && made !== undefined)
-      return { ...made, lists: new Lists(next.lists, listNumbers(next), made.lists.compiled) };
+    if (next.text === this.plan.text && made !== undefined) return made;
     const other = await this.make(next);
     if (typeof other !== 'string') return other;
     throw StartError.ofOptions([{ path: 'lists', words: `they cannot be read: ${other}` }]);
@@ -248,7 +250,8 @@ export class ListService implements Live {
   private async make(plan: ListsPlan): Promise<Made | string> {
     const { clock } = this.parts;
     const keys = keysOf(plan);
-    if (keys.length === 0) return { lists: Lists.none(), problems: [], inForce: new Map(), marks: new Map(), ms: 0 };
+    if (keys.length === 0)
+      return { compiled: Lists.none().compiled, problems: [], inForce: new Map(), marks: new Map(), ms: 0 };
     const marks = new Map<string, string>();
     // Before they are read: a change meanwhile is noticed afterwards.
     for (const source of sourcesOf(plan)) if (source.at === 'file') marks.set(source.path, await markOf(source.path));
@@ -256,14 +259,13 @@ export class ListService implements Live {
     const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
     const { problems, carried, compiled } = result;
-    const lists = new Lists(plan.lists, listNumbers(plan), compiled);
     const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined || carried.has(i) ? [[key, i]] : [])));
-    return { lists, problems, inForce, marks, ms: clock.monotonicMs() - startedAt };
+    return { compiled, problems, inForce, marks, ms: clock.monotonicMs() - startedAt };
   }
 
   /** Compiles, and again each time that another source which has rules in force cannot be read. */
   private async compiled(plan: ListsPlan, keys: readonly string[]): Promise<string | (ListResult & Carried)> {
-    const { random } = this.parts;
+    const { random, policy } = this.parts;
     const { made: before } = this;
     const word = (): number => (random.uint16() << 16) | random.uint16();
     const sources = plan.lists.flatMap(({ sources: all, format }) =>
@@ -273,12 +275,12 @@ export class ListService implements Live {
     );
     const carried = new Set<number>();
     for (;;) {
-      const kept = carried.size === 0 ? undefined : before?.lists;
-      const key = kept?.table.key ?? { first: word(), second: word() };
+      const kept = carried.size === 0 ? undefined : before?.compiled;
+      const key = kept === undefined ? { first: word(), second: word() } : policy.lists.table.key;
       const result = await this.compiler.compile({
         sources,
         key,
-        before: kept?.compiled,
+        before: kept,
         isBeside: before !== undefined,
       });
       if (typeof result === 'string') return result;
@@ -299,24 +301,26 @@ export class ListService implements Live {
     this.problem = typeof made === 'string' ? made : undefined;
     if (typeof made === 'string') return log.warn({}, `lists cannot be read: ${made}; those of before stay in force`);
     const { made: before } = this;
-    const isOther = made.lists.compiled !== before?.lists.compiled;
+    const isOther = made.compiled !== before?.compiled;
+    // Before anything else is allocated: see there.
+    if (isOther && before !== undefined) release(before.compiled.table);
     const toldBefore = new Map(before && keysOf(this.plan).map((key, i) => [key, before.problems[i]]));
     this.plan = plan;
     this.made = made;
     this.parts.takeGroups(plan);
-    policy.take(made.lists, plan.classes);
+    policy.take(new Lists(plan.lists, listNumbers(plan), made.compiled), plan.classes);
     observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
-    if (isOther && before !== undefined) release(before.lists.compiled.table);
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
     forgotten();
     changed();
   }
 
   /** @param toldBefore the problem of each source that was told already */
-  private tell({ lists, problems, inForce, ms }: Made, toldBefore: ReadonlyMap<string, string | undefined>): void {
-    const { log } = this.parts;
-    log.info({ rules: lists.table.rules, ms: Math.round(ms) }, `lists with ${lists.table.rules} rules are in force`);
+  private tell({ compiled, problems, inForce, ms }: Made, toldBefore: ReadonlyMap<string, string | undefined>): void {
+    const { log, policy } = this.parts;
+    const { rules } = policy.lists.table;
+    log.info({ rules, ms: Math.round(ms) }, `lists with ${rules} rules are in force`);
     const keys = keysOf(this.plan);
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
@@ -329,14 +333,14 @@ export class ListService implements Live {
         if (!isComing && toldBefore.get(key) !== problem) this.warn(textOf(source), `cannot be read${words}`);
         return;
       }
-      for (const { line, why, text } of lists.compiled.sources[i]?.told ?? [])
+      for (const { line, why, text } of compiled.sources[i]?.told ?? [])
         this.warn(`${textOf(source)}:${line}:`, `${SKIPPED[why]}, so this line is not used: ${text}`);
     });
   }
 
   private sourceOverview(source: Source, index: number): ListOverview['sources'][number] {
     const { made, copies, parts } = this;
-    const report = made?.lists.compiled.sources[index];
+    const report = made?.compiled.sources[index];
     const currentAt = source.at === 'https' ? copies.currentAt(source.url) : undefined;
     const fetching = source.at === 'https' ? copies.problemOf(source.url) : undefined;
     const reading =
@@ -361,10 +365,14 @@ const listNumbers = ({ lists }: ListsPlan): readonly number[] =>
   lists.flatMap(({ sources }, i) => sources.map(() => i));
 
 /**
- * Frees the memory of a table. A collection that looks at old objects may come days later; moved to a new object, the
- * memory is freed by the next collection of these.
+ * Frees the memory of a table at once: it moves into a message that nobody receives. Otherwise it would be freed by a
+ * collection of old objects, which may come days later; and memory that counts twice makes V8 begin such a collection.
  */
-const release = (table: ArrayBuffer): void => void structuredClone(table, { transfer: [table] });
+function release(table: ArrayBuffer): void {
+  const { port1, port2 } = new MessageChannel();
+  port1.postMessage(table, [table]);
+  port2.close();
+}
 
 /** Things that are done one after the other. */
 class Turns {

@@ -27,6 +27,7 @@ import type { FirewallSet } from '../policy/firewall-sets.js';
 import { nat64PrefixFrom } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Route } from '../policy/routes.js';
+import { ALL_ROUTES, FIRST_ROUTE_SET, NO_ROUTES, type RouteSet } from '../wire/query.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
@@ -130,8 +131,8 @@ export interface GroupPlan {
   readonly macs: readonly string[];
   /** The addresses of ours at which they ask; without a port, any. */
   readonly listeners: readonly { readonly address: string; readonly port: number | undefined }[];
-  /** Whether routes are for them. */
-  readonly routes: boolean;
+  /** Which routes are for them. */
+  readonly routes: RouteSet;
 }
 
 /** Lists, and groups of clients. */
@@ -251,7 +252,7 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   return {
     texts,
     upstream: upstreamPlan(config, roots, client),
-    routes: config.routes.map(routePlan),
+    routes: config.routes.map(route => routePlan(route, routeGroups(config))),
     resolution: resolutionPlan(config),
     lists: listsPlan(config),
     local,
@@ -365,7 +366,20 @@ function serverSpec({
   };
 }
 
-const routePlan = (route: Config['routes'][number]): RoutePlan => ({
+/** The groups that have routes of their own. Their sets have numbers in this order, from FIRST_ROUTE_SET. */
+export const routeGroups = ({ routes }: Pick<Config, 'routes'>): readonly string[] => [
+  ...new Set(routes.flatMap(({ clients }) => clients)),
+];
+
+function routeSetOf(config: Config, { name = '', routes }: Config['clients'][number]): RouteSet {
+  if (!routes) return NO_ROUTES;
+  const own = routeGroups(config).indexOf(name);
+  return own === -1 ? ALL_ROUTES : FIRST_ROUTE_SET + own;
+}
+
+const routePlan = (route: Config['routes'][number], groups: readonly string[]): RoutePlan => ({
+  only:
+    route.clients.length === 0 ? undefined : new Set(route.clients.map(name => FIRST_ROUTE_SET + groups.indexOf(name))),
   zones: route.zones.map(wireName),
   kubernetes: route.kubernetes,
   imported: route.import,
@@ -382,7 +396,8 @@ function routeServers({ resolvers, mode, name, pins }: Config['routes'][number])
   return resolvers.map(each => serverSpec({ ...common, addresses: [each], pin_policy: pinPolicy }));
 }
 
-function listsPlan({ lists, clients }: Config): ListsPlan {
+function listsPlan(config: Config): ListsPlan {
+  const { lists, clients } = config;
   const maskOf = (names: readonly string[]): number =>
     lists.reduce((mask, { name }, i) => (names.includes(name ?? '') ? mask | (1 << i) : mask), 0);
   const classes = clients.map((group): ListClass => ({
@@ -399,13 +414,10 @@ function listsPlan({ lists, clients }: Config): ListsPlan {
     lists: lists.map(({ name = '', sources, format, action, refresh }) => {
       return { name, sources, format, action, refreshMs: refresh };
     }),
-    groups: clients.map(({ name = '', networks, macs, listeners, routes }) => ({
-      name,
-      networks,
-      macs,
-      listeners,
-      routes,
-    })),
+    groups: clients.map(group => {
+      const { name = '', networks, macs, listeners } = group;
+      return { name, networks, macs, listeners, routes: routeSetOf(config, group) };
+    }),
     classes: [ofNoGroup, ...classes],
     text: JSON.stringify(lists.map(({ sources, format }) => [sources, format])),
   };

@@ -252,21 +252,21 @@ export class Upstreams implements Live {
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
     const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
     const asked = this.lookingFirst(own);
-    const { zones, kubernetes, validated } = plan;
-    return { zones, kubernetes, validated, plan, pool: own, upstream: () => asked };
+    const { zones, kubernetes, validated, only } = plan;
+    return { zones, kubernetes, validated, only, plan, pool: own, upstream: () => asked };
   }
 
   /**
    * The route that a question goes to, where a route's answers are validated: the records for the chain of trust come from
    * there, too, and aliases may lead into other routes. No name of a route goes to the servers of `upstream`.
    */
-  private routeFor({ question, hasRoutes }: Ask, type: number): RouteEntry | undefined {
-    if (hasRoutes === false || !this.routed.some(each => each.plan.validated)) return undefined;
+  private routeFor({ question, routes }: Ask, type: number): RouteEntry | undefined {
+    if (!this.routed.some(each => each.plan.validated)) return undefined;
     const name = lowerCased(questionName(question));
     // The DS records of a zone are those of its parent (RFC 4035 §2.4).
-    const match = routeOf(this.routed, name);
+    const match = routeOf(this.routed, name, routes);
     if (type !== TYPE.DS || match?.zone.equals(name) !== true) return match?.route;
-    return routeOf(this.routed, name.subarray((name[0] ?? 0) + 1))?.route;
+    return routeOf(this.routed, name.subarray((name[0] ?? 0) + 1), routes)?.route;
   }
 
   /**
@@ -338,7 +338,10 @@ function otherZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): 
         plan.zones.map(
           zone =>
             [
-              JSON.stringify([zone.toString('latin1'), plan.kubernetes, plan.validated, serversText(plan)]),
+              JSON.stringify([
+                ...[zone.toString('latin1'), plan.kubernetes, plan.validated],
+                ...[plan.only === undefined ? null : [...plan.only].sort(), serversText(plan)],
+              ]),
               zone,
             ] as const,
         ),

@@ -110,8 +110,17 @@ export function parseQuery(message: Buffer): Parsed {
 /** The bit for CD in the last character of a key. */
 export const KEY_WITH_CD = 4;
 
-/** The bit for clients that routes are not for, in the last character of a key: their answers are others. */
-export const KEY_WITHOUT_ROUTES = 8;
+/**
+ * Which routes are for a client: its answers may be others. ALL_ROUTES: those that are for everybody; NO_ROUTES: none;
+ * greater: those for everybody, and those of the group that has this number (run/plan). It is in the last character of a
+ * key, from the fourth bit on.
+ */
+export type RouteSet = number;
+export const ALL_ROUTES = 0;
+export const NO_ROUTES = 1;
+/** The first number of a group. With the last, 31, a character of a key is still one octet. */
+export const FIRST_ROUTE_SET = 2;
+const ROUTES_SHIFT = 3;
 
 /** The key under which answers to this question are stored and shared. */
 export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
@@ -121,12 +130,14 @@ export function cacheKey(question: Buffer, checkingDisabled: boolean): string {
   return `${name}${rest}${String.fromCharCode(checkingDisabled ? KEY_WITH_CD : 0)}`;
 }
 
-/** The key of a question of clients that routes are not for. */
-export const keyWithoutRoutes = (key: string): string =>
-  key.slice(0, -1) + String.fromCharCode(key.charCodeAt(key.length - 1) | KEY_WITHOUT_ROUTES);
+/** The key of a question of clients that have other routes than ALL_ROUTES. @param key one of `cacheKey` */
+export const keyWithRoutes = (key: string, routes: RouteSet): string =>
+  routes === ALL_ROUTES
+    ? key
+    : key.slice(0, -1) + String.fromCharCode(key.charCodeAt(key.length - 1) | (routes << ROUTES_SHIFT));
 
-/** Whether routes are for the clients of a key. */
-export const keyHasRoutes = (key: string): boolean => (key.charCodeAt(key.length - 1) & KEY_WITHOUT_ROUTES) === 0;
+/** Which routes are for the clients of a key. */
+export const routesOfKey = (key: string): RouteSet => key.charCodeAt(key.length - 1) >> ROUTES_SHIFT;
 
 const TYPE_AND_CLASS_BYTES = 4;
 const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;

@@ -9,6 +9,7 @@ import { OPTION, PADDING_BLOCK, UDP_PAYLOAD_BYTES } from './edns.js';
 import { framed } from './frame.js';
 import { FLAG, flagsOf, HEADER_BYTES, idOf, opcodeOf, rcodeOf } from './header.js';
 import { ROOT, sameIgnoringCase } from './name.js';
+import type { RouteSet } from './query.js';
 import { QUESTION_FIXED_BYTES } from './records.js';
 import { TYPE } from './rrtype.js';
 import { fullRcode } from './scan.js';
@@ -19,8 +20,8 @@ export interface Ask {
   readonly question: Buffer;
   readonly dnssecOk: boolean;
   readonly checkingDisabled: boolean;
-  /** Whether routes are for who asks; left out: yes. */
-  readonly hasRoutes?: boolean;
+  /** Which routes are for who asks; left out: those that are for everybody. */
+  readonly routes?: RouteSet;
 }
 
 /** EDNS options of a query. */

@@ -153,6 +153,11 @@ const IDLE: readonly (readonly [file: string, path: string, busy: string])[] = [
     'routes: [{ zones: [a.test], resolvers: [192.0.2.1] }, { zones: [b.a.test], resolvers: [192.0.2.2] }]',
   ],
   [
+    'clients: [{ name: a, networks: [10.0.0.0/8] }, { name: b, networks: [10.1.0.0/16] }]\nroutes: [{ zones: [a.test], resolvers: [192.0.2.1], clients: [a, b] }, { zones: [a.test], resolvers: [192.0.2.2], clients: [b] }]',
+    'routes[1].zones[0]',
+    'clients: [{ name: a, networks: [10.0.0.0/8] }, { name: b, networks: [10.1.0.0/16] }]\nroutes: [{ zones: [a.test], resolvers: [192.0.2.1], clients: [a] }, { zones: [a.test], resolvers: [192.0.2.2], clients: [b] }, { zones: [a.test], resolvers: [192.0.2.3] }]',
+  ],
+  [
     'dnssec: { mode: off, ntp_names: [a.test], negative_trust_anchors: [b.test] }',
     'dnssec.ntp_names dnssec.negative_trust_anchors',
     'dnssec: { ntp_names: [a.test], negative_trust_anchors: [b.test] }',

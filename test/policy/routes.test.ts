@@ -3,9 +3,28 @@ import t from 'tap';
 
 import { isNoClusterName, routeOf } from '../../src/policy/routes.js';
 import { nameFromText } from '../../src/wire/name.js';
+import { NO_ROUTES } from '../../src/wire/query.js';
 
 const name = (text: string): Buffer => nameFromText(text) ?? Buffer.from([0]);
 const zone = name('cluster.local');
+
+await t.test('a route of some groups is for no others, and goes first at the same zone', t => {
+  const all = { zones: [zone], kubernetes: false };
+  const ours = { ...all, only: new Set([2, 3]) };
+  const closer = { zones: [name('svc.cluster.local')], kubernetes: false };
+  for (const routes of [
+    [all, ours, closer],
+    [ours, all, closer],
+  ]) {
+    t.equal(routeOf(routes, zone)?.route, all);
+    t.equal(routeOf(routes, zone, 4)?.route, all);
+    t.equal(routeOf(routes, zone, 2)?.route, ours);
+    t.equal(routeOf(routes, name('a.svc.cluster.local'), 3)?.route, closer);
+    t.equal(routeOf(routes, zone, NO_ROUTES), undefined);
+  }
+  t.equal(routeOf([ours], zone), undefined);
+  t.end();
+});
 
 await t.test('the closest zone decides, at whole labels', async t => {
   const far = { zones: [name('local'), name('10.in-addr.arpa')], kubernetes: false };

@@ -25,7 +25,7 @@ const NO_STORE: StateStore = {
 };
 
 /** A service with one list of two sources, of which `gone` is not there any more after the start. */
-async function serviceIn(t: Test) {
+async function serviceIn(t: Test, beside: (service: ListService) => Promise<void> = () => Promise.resolve()) {
   const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
   const plan = (name: string, ...sources: readonly string[]) =>
@@ -33,10 +33,12 @@ async function serviceIn(t: Test) {
   const clock = fakeClock();
   const ageNow = ageClock(clock);
   const nothing = (): void => undefined;
+  const told: string[] = [];
+  const info = (_: unknown, words: string): void => void told.push(words);
   const service = new ListService(
     {
       ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
-      ...{ log: { debug: nothing, info: nothing, warn: nothing, error: nothing }, observer: { lists: nothing } },
+      ...{ log: { debug: nothing, info, warn: nothing, error: nothing }, observer: { lists: nothing } },
       ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
       download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
       addressesOf: async () => Promise.resolve([]),
@@ -44,11 +46,11 @@ async function serviceIn(t: Test) {
     plan('ads'),
     new ListCompiler(SCRIPT),
   );
-  await service.start();
+  await Promise.all([service.start(), beside(service)]);
   t.teardown(async () => service.close());
   rmSync(gone);
   const rules = (): unknown => service.overview.lists.map(({ name, rules: count }) => `${name} ${count}`);
-  return { service, plan, ads, gone, extra, rules };
+  return { service, plan, ads, gone, extra, rules, told };
 }
 
 await t.test('a look beside a reload waits for its end, and then reads the lists of the new plan', async t => {
@@ -86,4 +88,11 @@ await t.test('after a reload that fails, lists are read as before', async t => {
   await t.rejects(service.prepare(plan('other', extra)), { message: /the daemon is stopping/ });
   t.same(await service.refresh('nothing'), [], 'nor has one that cannot prepare kept its turn');
   await t.rejects(service.prepare(plan('other', extra)), { message: /the daemon is stopping/ });
+});
+
+await t.test('a look that is due during the start does not read again what the start has read', async t => {
+  const looked = async (service: ListService): Promise<void> =>
+    new Promise(done => service.job.run({ closed: false, done }));
+  const { told } = await serviceIn(t, looked);
+  t.same(told, ['lists with 2 rules are in force']);
 });

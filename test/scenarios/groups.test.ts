@@ -23,6 +23,10 @@ const WINDOW = 20;
 const PATIENCE_MS = 2000;
 const NAME = 'games.example';
 
+/** A resolver that knows the office at an address. */
+const officeAt = (address: string): ReturnType<typeof world> =>
+  world(records(`office.example. 300 A ${address}\nwww.office.example. 300 CNAME office.example.\n`));
+
 /** A way to ask, from one address. */
 interface Session {
   send(message: Buffer): void;
@@ -49,7 +53,13 @@ const overStream =
   };
 
 /** Asks so often. Returns how often each answer came. */
-async function asks(open: Opens, from: string, port: number, count: number): Promise<ReadonlyMap<string, number>> {
+async function asks(
+  open: Opens,
+  from: string,
+  port: number,
+  count: number,
+  name = NAME,
+): Promise<ReadonlyMap<string, number>> {
   const seen = new Map<string, number>();
   let sent = 0;
   let came = 0;
@@ -71,7 +81,7 @@ async function asks(open: Opens, from: string, port: number, count: number): Pro
         if (came >= count) return end();
         clearTimeout(late);
         late = setTimeout(end, PATIENCE_MS);
-        for (; sent < count && sent - came < WINDOW; sent++) session.send(queryMessage(NAME, { id: sent & 0xffff }));
+        for (; sent < count && sent - came < WINDOW; sent++) session.send(queryMessage(name, { id: sent & 0xffff }));
       };
       next();
     }, reject);
@@ -165,3 +175,84 @@ for (const front of FRONTS)
       await rig.daemon.stop();
     }
   });
+
+for (const threads of [1, 0])
+  await t.test(`threads ${threads}: one name, two groups, and a route for each`, { timeout: 600_000 }, async t => {
+    const rig = await Rig.make(t);
+    const outside = `${KNOWN}office.example. 300 A 192.0.2.68\nwww.office.example. 300 CNAME office.example.\n`;
+    const main = await rig.server('dns.test', { answer: world(records(outside)) });
+    const [work, guests] = [await rig.plain(officeAt('192.0.2.11')), await rig.plain(officeAt('192.0.2.12'))];
+    writeFileSync(rig.path('key.pem'), rig.identity.key);
+    writeFileSync(rig.path('cert.pem'), rig.identity.cert);
+    const tls = await freePort();
+    const config = (...routes: readonly Json[]): Json => ({
+      ...{ upstream: { servers: [main.entry] }, front: { threads }, access: { per_client: 0 }, routes },
+      listen_tls: { addresses: [`127.0.0.1:${tls}`], certificate: rig.path('cert.pem'), key: rig.path('key.pem') },
+      clients: [
+        { name: 'work', networks: ['127.0.0.2'] },
+        { name: 'guests', networks: ['127.0.0.3'] },
+        { name: 'kids', networks: ['127.0.0.4'], routes: false },
+      ],
+    });
+    const route = (at: string, ...clients: readonly string[]): Json => {
+      return { zones: ['office.example'], resolvers: [at], clients };
+    };
+    const expect = async (expected: Readonly<Record<string, string>>): Promise<void> => {
+      const ways = [
+        [overUdp, rig.port],
+        [overStream(false), rig.port],
+        [overStream(true), tls],
+      ] as const;
+      const all = ['office.example', 'www.office.example'].flatMap(name =>
+        Object.entries(expected).flatMap(([from, address]) =>
+          ways.map(async ([open, port]) => {
+            const seen = await asks(open, from, port, 100, name);
+            t.match(
+              [...seen.keys()].join(),
+              new RegExp(`^NOERROR (office\\.example\\. )?${address}$`),
+              `${from} ${name}`,
+            );
+          }),
+        ),
+      );
+      await Promise.all(all);
+    };
+    const explained = async (client: string): Promise<string> =>
+      rig.command('explain', ['office.example', 'A', '--client', client]);
+    await rig.start(config(route(work.at, 'work'), route(guests.at, 'guests')));
+    const outsiders = { '127.0.0.4': '192.0.2.68', '127.0.0.1': '192.0.2.68' };
+    t.match(await explained('127.0.0.2'), `of the route for office.example.: ${work.at} would be asked`);
+    t.match(await explained('127.0.0.3'), `of the route for office.example.: ${guests.at} would be asked`);
+    t.match(await explained('127.0.0.1'), 'of dns.test');
+    await expect({ '127.0.0.2': '192.0.2.11', '127.0.0.3': '192.0.2.12', ...outsiders });
+    const once = ['office.example', 'www.office.example'];
+    t.same([work.asked.toSorted(), guests.asked.toSorted()], [once, once], 'then from the cache');
+
+    await rig.reload(config(route(guests.at, 'guests'), route(work.at, 'work')));
+    await expect({ '127.0.0.2': '192.0.2.11', '127.0.0.3': '192.0.2.12', ...outsiders });
+    await rig.reload(config(route(work.at, 'guests'), route(guests.at)));
+    await expect({ '127.0.0.2': '192.0.2.12', '127.0.0.3': '192.0.2.11', '127.0.0.1': '192.0.2.12' });
+    await expect({ '127.0.0.4': '192.0.2.68' });
+    await rig.reload(config());
+    await expect({ '127.0.0.2': '192.0.2.68', '127.0.0.3': '192.0.2.68', ...outsiders });
+  });
+
+await t.test('a route for all names of a group leaves special-use names and local addresses as they are', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test');
+  const given = '*.example. 300 A 192.0.2.11\ninside.example. 300 A 192.168.7.7\n*.test. 300 A 192.0.2.12\n';
+  const filter = await rig.plain(world(records(given)));
+  await rig.start({
+    ...{ upstream: { servers: [main.entry] }, rebinding: { protect: true } },
+    routes: [{ zones: ['.'], resolvers: [filter.at], clients: ['kids'] }],
+    clients: [{ name: 'kids', networks: ['127.0.0.2'] }],
+  });
+  const asked = (name: string): string[] => filter.asked.filter(each => each === name);
+  const at = (from: string) => async (name: string) => asks(overUdp, from, rig.port, 2, name);
+  const kids = at('127.0.0.2');
+  t.same([...(await kids('www.example')).keys()], ['NOERROR 192.0.2.11']);
+  t.same([...(await at('127.0.0.1')('www.example')).keys()], ['NOERROR 192.0.2.80']);
+  t.same([...(await kids('hidden.onion')).keys()], ['NXDOMAIN']);
+  t.same([...(await kids('inside.example')).keys()], ['NOERROR'], 'the address of a local network is left out');
+  t.same([asked('www.example').length, asked('hidden.onion').length], [1, 0]);
+});

@@ -31,7 +31,7 @@ import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle, Stage } from '../stage.js';
 import { leftWithout, questionEndOf, withRecords } from '../without-records.js';
-import { routeFor } from './routed.js';
+import { isRouted } from './routed.js';
 import { type SpecialParts, specialZoneFor } from './special-names.js';
 
 /** The parts that the stage uses. */
@@ -48,14 +48,14 @@ export function dns64(parts: Dns64Parts): Stage {
       const prefix = nat64();
       if (prefix === undefined) return next(query, settle);
       const { question, name, type } = query;
-      const isRouted = (): boolean => routeFor(parts.routes(), query) !== undefined;
+      const hasRoute = (): boolean => isRouted(parts.routes(), query);
       const known = ipv4onlyMessage(question, name, type, prefix);
-      if (known !== undefined && !isRouted()) return settle(Answer.local(known, ageNow()));
+      if (known !== undefined && !hasRoute()) return settle(Answer.local(known, ageNow()));
       // RFC 6147 §5.5: a client that validates itself (CD) gets what was signed, and can make addresses itself.
       if (query.checkingDisabled && query.dnssecOk) return next(query, settle);
       if (type === TYPE.AAAA) return new Synthesis(parts, next, query, settle).begin();
       const address = type === TYPE.PTR ? addressOfReverse(name) : undefined;
-      if (address === undefined || !isInPrefix(prefix, address, 0) || isRouted()) return next(query, settle);
+      if (address === undefined || !isInPrefix(prefix, address, 0) || hasRoute()) return next(query, settle);
       const about = query.about(reverseOf(embeddedAddress(address, 0, prefix.bits)));
       if (specialZoneFor(parts, about) !== undefined) return settle(ownPointer(query, about.name, ageNow()));
       stage(about, outcome => settle(pointed(query, about, outcome, prefix, ageNow())));

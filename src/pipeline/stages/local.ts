@@ -26,8 +26,7 @@ export function local(parts: LocalParts): Stage {
   const { localNames, wallNow, ageNow, routes } = parts;
   const routeBytes = (query: Query, name: string): number => {
     const all = routes();
-    if (all.length === 0 || !query.hasRoutes) return 0;
-    return routeOf(all, Buffer.from(name, 'latin1'))?.zone.length ?? 0;
+    return all.length === 0 ? 0 : (routeOf(all, Buffer.from(name, 'latin1'), query.routes)?.zone.length ?? 0);
   };
   return next => (query, settle) => {
     const table = localNames();

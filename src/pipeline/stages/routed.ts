@@ -5,6 +5,7 @@ import type { AgeSec } from '../../base/time.js';
 import type { TtlLimits } from '../../cache/entry.js';
 import { isNoClusterName, type Route, type RouteMatch, routeOf } from '../../policy/routes.js';
 import type { Upstream } from '../../upstream/pool.js';
+import { ROOT } from '../../wire/name.js';
 import { denialMessage } from '../../wire/reply.js';
 import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
@@ -27,7 +28,11 @@ export interface RoutedParts {
 
 /** The route that answers a query; undefined: none, or routes are not for its client. */
 export const routeFor = <R extends Route>(routes: readonly R[], query: Query): RouteMatch<R> | undefined =>
-  routes.length === 0 || !query.hasRoutes ? undefined : routeOf(routes, query.name);
+  routes.length === 0 ? undefined : routeOf(routes, query.name, query.routes);
+
+/** Whether a route knows a name as one of its zones. A route for all names knows none. */
+export const isRouted = (routes: readonly Route[], query: Query): boolean =>
+  (routeFor(routes, query)?.zone.length ?? 0) > ROOT.length;
 
 /** The answer for a name that a cluster cannot have. */
 export const noClusterName = (query: Query, zone: Buffer, ageNow: AgeSec): Answer =>

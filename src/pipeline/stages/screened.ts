@@ -18,7 +18,7 @@ import type { Answer, Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
 import { hasAnswer, leftWithout, questionEndOf, withRecords } from '../without-records.js';
-import { routeFor, type RouteTarget } from './routed.js';
+import { isRouted, type RouteTarget } from './routed.js';
 
 /** The parts that the stage uses. */
 export interface ScreenedParts {
@@ -53,7 +53,7 @@ export function screened(parts: ScreenedParts): Stage {
  * private addresses would otherwise lend them to every alias.
  */
 function isExempt({ rebinding, routes }: ScreenedParts, query: Query): boolean {
-  return rebinding().allow.some(zone => isAtOrBelow(query.name, zone)) || routeFor(routes(), query) !== undefined;
+  return rebinding().allow.some(zone => isAtOrBelow(query.name, zone)) || isRouted(routes(), query);
 }
 
 function changed(

@@ -26,7 +26,7 @@ import { TYPE } from '../../wire/rrtype.js';
 import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
-import { routeFor, type RouteTarget } from './routed.js';
+import { isRouted, type RouteTarget } from './routed.js';
 
 /** The parts that decide which special-use names are answered here. */
 export interface SpecialParts {
@@ -52,7 +52,7 @@ export function specialZoneFor({ forwarded, routes, nat64 }: SpecialParts, query
   const zone = specialZoneOf(name);
   if (zone === undefined || zone.kind === 'resolver') return zone;
   if (isOfParent(zone, name, query.type)) return undefined;
-  if (routeFor(routes(), query) !== undefined) return undefined;
+  if (isRouted(routes(), query)) return undefined;
   if (isTranslated(query, nat64())) return undefined;
   return forwarded().some(each => isAtOrBelow(query.name, each)) ? undefined : zone;
 }
