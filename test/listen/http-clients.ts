@@ -9,6 +9,8 @@ import type { Test } from 'tap';
 import type { Front } from '../../src/front/front.js';
 import { httpsProtocol } from '../../src/listen/https.js';
 import { monoAfter } from '../../src/base/time.js';
+import { Memory } from '../../src/listen/memory.js';
+import { nodeStreams } from '../../src/listen/node-streams.js';
 import { SessionTable, type TableParts } from '../../src/listen/sessions.js';
 import type { SessionLimits } from '../../src/listen/session.js';
 import { SESSION_LIMITS, streamListener } from '../../src/listen/stream.js';
@@ -77,8 +79,8 @@ export async function httpsListening(
   const turns = new Turns();
   const later = { ms: 0 };
   const clock = { ...systemClock, monotonicMs: () => monoAfter(systemClock.monotonicMs(), later.ms) };
-  const protocol = httpsProtocol({
-    ...{ front: tested.front, turns, observer, clock, isProxy },
+  const protocol = httpsProtocol(nodeStreams(undefined), {
+    ...{ front: tested.front, memory: new Memory(), turns, observer, clock, isProxy },
     limits: { ...SESSION_LIMITS, ...bounds },
     path: () => '/dns-query',
     isShared: () => true,
