@@ -20,16 +20,12 @@ export class ConnectionDuplex extends Duplex {
   }
 
   override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    // What is written after the end of a connection is taken by nobody.
-    if (this.connection.destroyed) return done(new Error('the connection is closed'));
-    let isTold = false;
-    const taken = (): void => {
-      if (!isTold) done();
-      isTold = true;
-    };
-    this.connection.write(octets, taken);
-    // Then it need not be told.
-    if (this.connection.writableLength === 0) taken();
+    this.send(octets, done);
+  }
+
+  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    // In one TLS record.
+    this.send(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
   }
 
   override _final(done: () => void): void {
@@ -40,5 +36,20 @@ export class ConnectionDuplex extends Duplex {
   override _destroy(_error: Error | null, done: (error: Error | null) => void): void {
     this.connection.destroy();
     done(null);
+  }
+
+  private send(octets: Buffer, done: (error?: Error | null) => void): void {
+    // What is written after the end of a connection is taken by nobody.
+    if (this.connection.destroyed) return done(new Error('the connection is closed'));
+    // TLS has no empty records.
+    if (octets.length === 0) return done();
+    let isTold = false;
+    const taken = (): void => {
+      if (!isTold) done();
+      isTold = true;
+    };
+    this.connection.write(octets, taken);
+    // Then it need not be told.
+    if (this.connection.writableLength === 0) taken();
   }
 }

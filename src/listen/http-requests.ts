@@ -85,7 +85,9 @@ export class ClientRequests implements Worker {
   /** Octets of responses that were not read yet. */
   private owed = 0;
   /** The client that a proxy has named last. */
-  private forwarded: { readonly text: string; readonly address: string | undefined } | undefined;
+  private forwarded: { readonly text: string; readonly client: Client | undefined } | undefined;
+  /** Whoever has connected. One object for all of its messages, of which others know the address. */
+  private readonly own: Client;
   private closed = false;
 
   constructor(
@@ -95,6 +97,7 @@ export class ClientRequests implements Worker {
     private readonly session: RequestsSession,
   ) {
     this.untaken = new Untaken(parts, this);
+    this.own = clientAt(peer.address, peer.port, peer.at);
   }
 
   /** Octets of responses that the client has not read yet. */
@@ -212,12 +215,14 @@ export class ClientRequests implements Worker {
 
   /** Undefined: a proxy says something that is no address. */
   private clientFor(forwardedFor: string | undefined): Client | undefined {
-    const { address, port, at } = this.peer;
+    const { address, at } = this.peer;
     // Others could pretend to be anybody.
-    if (forwardedFor === undefined || !this.parts.isProxy(address)) return clientAt(address, port, at);
-    if (this.forwarded?.text !== forwardedFor)
-      this.forwarded = { text: forwardedFor, address: forwardedClient(forwardedFor, this.parts.isProxy) };
-    return this.forwarded.address === undefined ? undefined : clientAt(this.forwarded.address, 0, at);
+    if (forwardedFor === undefined || !this.parts.isProxy(address)) return this.own;
+    if (this.forwarded?.text !== forwardedFor) {
+      const named = forwardedClient(forwardedFor, this.parts.isProxy);
+      this.forwarded = { text: forwardedFor, client: named === undefined ? undefined : clientAt(named, 0, at) };
+    }
+    return this.forwarded.client;
   }
 }
 

@@ -12,17 +12,19 @@ const OF_CONNECTION: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
-/** What begins each request (§8.3.1). */
-const OF_REQUEST: ReadonlySet<string> = new Set([':method', ':scheme', ':authority', ':path']);
-/** Those of which each one counts. Of all others it is the first. */
-const JOINED: ReadonlySet<string> = new Set(['x-forwarded-for', 'content-encoding']);
-/** Those that are read. */
-const WANTED: ReadonlySet<string> = new Set([...OF_REQUEST, ...JOINED, 'content-type', 'content-length', 'host']);
-
 /** The header fields of one request. */
 export class RequestFields {
-  private readonly fields = new Map<string, string>();
+  private method: string | undefined;
+  private scheme: string | undefined;
+  private authority: string | undefined;
+  private path: string | undefined;
+  private contentType: string | undefined;
+  private contentEncoding: string | undefined;
+  private contentLength: string | undefined;
+  private host: string | undefined;
+  private forwardedFor: string | undefined;
   private bytes = 0;
+  /** Whether there was a field that is not of the request line. */
   private hasOthers = false;
   private isMalformed = false;
 
@@ -33,37 +35,75 @@ export class RequestFields {
 
   readonly add = (name: string, value: string): void => {
     this.bytes += name.length + value.length + ENTRY_BYTES;
-    const isPseudo = name.startsWith(':');
-    if (isPseudo) this.isMalformed ||= this.hasOthers || !OF_REQUEST.has(name) || this.fields.has(name);
-    else {
-      this.hasOthers = true;
-      this.isMalformed ||= OF_CONNECTION.has(name) || (name === 'te' && value !== 'trailers') || !isName(name);
-    }
-    if (this.isTooLarge || !WANTED.has(name)) return;
-    const before = this.fields.get(name);
-    if (before === undefined) this.fields.set(name, value);
-    else if (JOINED.has(name)) this.fields.set(name, `${before},${value}`);
+    if (name.startsWith(':')) this.addPseudo(name, value);
+    else this.addOther(name, value);
   };
+
+  /** What begins each request, once (§8.3.1). */
+  private addPseudo(name: string, value: string): void {
+    const once = (before: string | undefined): string => {
+      this.isMalformed ||= before !== undefined;
+      return this.isTooLarge ? '' : value;
+    };
+    this.isMalformed ||= this.hasOthers;
+    switch (name) {
+      case ':method':
+        this.method = once(this.method);
+        break;
+      case ':scheme':
+        this.scheme = once(this.scheme);
+        break;
+      case ':authority':
+        this.authority = once(this.authority);
+        break;
+      case ':path':
+        this.path = once(this.path);
+        break;
+      default:
+        this.isMalformed = true;
+    }
+  }
+
+  private addOther(name: string, value: string): void {
+    this.hasOthers = true;
+    if (this.isTooLarge) return;
+    switch (name) {
+      // Of several, the first one counts,
+      case 'content-type':
+        this.contentType ??= value;
+        break;
+      case 'content-length':
+        this.contentLength ??= value;
+        this.isMalformed ||= this.contentLength !== value || !/^\d+$/.test(value);
+        break;
+      case 'host':
+        this.host ??= value;
+        break;
+      // or all of them.
+      case 'content-encoding':
+        this.contentEncoding = joined(this.contentEncoding, value);
+        break;
+      case 'x-forwarded-for':
+        this.forwardedFor = joined(this.forwardedFor, value);
+        break;
+      default:
+        this.isMalformed ||= OF_CONNECTION.has(name) || (name === 'te' && value !== 'trailers') || !isName(name);
+    }
+  }
 
   /** The head of the request; undefined: it is malformed, and must not be answered (§8.1.1). */
   get head(): RequestHead | undefined {
-    const { fields } = this;
-    const method = fields.get(':method');
-    const target = fields.get(':path');
+    const { method, scheme, path: target = '', authority, contentType, contentEncoding, contentLength } = this;
     // CONNECT has neither scheme nor path (§8.5).
-    const isWhole = method === 'CONNECT' || (fields.has(':scheme') && target !== undefined && target !== '');
-    const contentLength = fields.get('content-length');
-    const isCounted = contentLength === undefined || /^\d+$/.test(contentLength);
-    if (this.isMalformed || method === undefined || (!isWhole && !this.isTooLarge) || !isCounted) return undefined;
-    return {
-      ...{ method, target: target ?? '', contentLength },
-      contentType: fields.get('content-type'),
-      contentEncoding: fields.get('content-encoding'),
-      host: fields.get(':authority') ?? fields.get('host'),
-      forwardedFor: fields.get('x-forwarded-for'),
-    };
+    const isWhole = method === 'CONNECT' || (scheme !== undefined && target !== '');
+    if (this.isMalformed || method === undefined || (!isWhole && !this.isTooLarge)) return undefined;
+    const { host, forwardedFor } = this;
+    return { method, target, contentType, contentEncoding, contentLength, host: authority ?? host, forwardedFor };
   }
 }
+
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before},${value}`;
 
 /** Without capital letters (§8.2.1), spaces and what else no name has. */
 const isName = (name: string): boolean => /^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name);

@@ -140,7 +140,11 @@ export class Http2Session implements Occupant, Worker {
   private read(octets: Buffer): void {
     if (this.isOver) return;
     const code = this.frames.read(octets);
-    if (code !== undefined) return this.fail(code);
+    if (code !== undefined) this.fail(code);
+  }
+
+  /** A request was taken, so that `readOn` follows. */
+  private holdIfMany(): void {
     if (this.requests.waiting > MOST_WAITING) this.socket.pause();
   }
 
@@ -274,7 +278,7 @@ export class Http2Session implements Occupant, Worker {
     incoming.isReceived = isLast;
     this.streams.set(stream, incoming);
     if (fields.isTooLarge) return incoming.send(FIELDS_TOO_LARGE);
-    if (!requests.take(head, incoming)) return;
+    if (!requests.take(head, incoming)) return this.holdIfMany();
     this.incomplete.add(incoming);
     if (isLast) this.completed(incoming);
   }
@@ -321,6 +325,7 @@ export class Http2Session implements Occupant, Worker {
     if (contentLength !== undefined && Number(contentLength) !== body.bytes)
       return this.reset(incoming, CODE.PROTOCOL_ERROR);
     this.requests.takeBody(head, body.message, incoming);
+    this.holdIfMany();
   }
 
   /** No more of a body is needed. @returns whether it was needed until now */
