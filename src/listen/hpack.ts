@@ -45,13 +45,13 @@ export class FieldReader {
   private most = TABLE_BYTES;
   private block: Buffer = Buffer.alloc(0);
   private at = 0;
-  private isMalformed = false;
+  private malformed = false;
 
   /** Reads a block. @returns false: it is malformed, and the state of the table is unknown from then on */
   read(block: Buffer, take: TakeField): boolean {
     this.block = block;
     this.at = 0;
-    this.isMalformed = false;
+    this.malformed = false;
     let isFirst = true;
     while (this.at < block.length) {
       const octet = block[this.at] ?? 0;
@@ -62,10 +62,10 @@ export class FieldReader {
         isFirst = false;
         this.field(octet, take);
       }
-      if (this.isMalformed) break;
+      if (this.isMalformed()) break;
     }
     this.block = NOTHING;
-    return !this.isMalformed;
+    return !this.isMalformed();
   }
 
   private field(octet: number, take: TakeField): void {
@@ -75,11 +75,11 @@ export class FieldReader {
     if (!isEntry && !isKept && octet >= 0x20) return this.fail();
     const index = this.number(isEntry ? 0x7f : isKept ? 0x3f : 0x0f);
     const entry = index === 0 && !isEntry ? undefined : this.entry(index);
-    if (this.isMalformed) return;
+    if (this.isMalformed()) return;
     if (isEntry) return entry && take(entry.name, entry.value);
     const name = entry?.name ?? this.text();
     const value = this.text();
-    if (this.isMalformed) return;
+    if (this.isMalformed()) return;
     if (isKept) this.keep({ name, value });
     take(name, value);
   }
@@ -135,7 +135,7 @@ export class FieldReader {
     this.at += bytes;
     // Also if there was no octet for its length.
     if (this.at > block.length) this.fail();
-    if (this.isMalformed) return '';
+    if (this.isMalformed()) return '';
     if (!isPacked) return block.toString('latin1', from, this.at);
     const room = roomFor(mostUnpacked(bytes));
     const unpacked = unpack(block, from, this.at, room);
@@ -144,8 +144,12 @@ export class FieldReader {
     return '';
   }
 
+  private isMalformed(): boolean {
+    return this.malformed;
+  }
+
   private fail(): void {
-    this.isMalformed = true;
+    this.malformed = true;
   }
 }
 

@@ -6,15 +6,7 @@ import t from 'tap';
 
 import { queryMessage } from '../fixtures/client.js';
 import { until } from '../fixtures/until.js';
-import {
-  connected,
-  http2Client,
-  LARGE_ANSWER,
-  message,
-  onBothPaths,
-  POST,
-  request,
-} from '../listen/http-clients.js';
+import { connected, http2Client, LARGE_ANSWER, message, onBothPaths, POST, request } from '../listen/http-clients.js';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const QUERY = message(0);

@@ -5,7 +5,7 @@ import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import t, { type Test } from 'tap';
+import t from 'tap';
 
 import { IDLE_MS } from '../../src/listen/sessions.js';
 import { queryMessage } from '../fixtures/client.js';
@@ -22,55 +22,25 @@ import {
   request,
   rest,
 } from './http-clients.js';
+import {
+  asking,
+  CONTINUATION,
+  END_STREAM,
+  field,
+  frame,
+  GOAWAY,
+  HEADERS,
+  headers,
+  PING,
+  PREFACE,
+  raw,
+  RST_STREAM,
+  SETTINGS,
+  u32,
+  WINDOW_UPDATE,
+} from './raw-http2.js';
 
 const QUERY = queryMessage('www.example');
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const [HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [1, 3, 4, 6, 7, 8, 9];
-const [END_STREAM, END_HEADERS] = [1, 4];
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-const u32 = (value: number): Buffer => {
-  const octets = Buffer.alloc(4);
-  octets.writeUInt32BE(value);
-  return octets;
-};
-
-/** A field without indexing and without Huffman codes (RFC 7541 §6.2.2). */
-const field = (name: string, value: string): Buffer => {
-  const text = (octets: string): Buffer => {
-    const length =
-      octets.length < 127 ? [octets.length] : [127, ((octets.length - 127) & 127) | 128, (octets.length - 127) >> 7];
-    return Buffer.concat([Buffer.from(length), Buffer.from(octets)]);
-  };
-  return Buffer.concat([Buffer.from([0]), text(name), text(value)]);
-};
-const asking = (octets: Buffer): Buffer =>
-  Buffer.concat([
-    field(':method', 'GET'),
-    field(':scheme', 'https'),
-    field(':authority', 'dns.test'),
-    field(':path', `/dns-query?dns=${octets.toString('base64url')}`),
-  ]);
-const headers = (stream: number, octets: Buffer): Buffer =>
-  frame(HEADERS, END_STREAM | END_HEADERS, stream, asking(octets));
-
-/** A connection over HTTP/2 that sends octets of its own. */
-async function raw(t: Test, port: number, settings: Buffer = Buffer.alloc(0)): Promise<Socket> {
-  const socket = await connected(t, port, 'h2');
-  const greeted = new Promise(resolve => socket.once('data', resolve));
-  socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, settings)]));
-  await greeted;
-  socket.write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
-  return socket;
-}
 
 /** The error code of the GOAWAY frame in octets that a server has sent; undefined: there is none. */
 function goaway(text: string): number | undefined {
