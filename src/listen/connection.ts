@@ -1,6 +1,8 @@
 // What listeners and sessions need of connections, however these are made: by node:net and node:tls (node-streams), or by
 // system calls and OpenSSL (native-streams).
 
+import type { Duplex } from 'node:stream';
+
 import type { ServerCredentials } from '../os/openssl.js';
 import type { ListenAddress } from '../os/listen-address.js';
 
@@ -12,6 +14,8 @@ export interface Connection {
   readonly localAddress?: string | undefined;
   readonly localPort?: number | undefined;
   readonly destroyed: boolean;
+  /** What was negotiated by ALPN (RFC 7301) over TLS, if anything was. */
+  readonly alpnProtocol?: string | false | null | undefined;
   /** Octets that were written, and that the kernel has not taken. */
   readonly writableLength: number;
   /** Octets have come. They may be overwritten after the call. */
@@ -94,6 +98,8 @@ export interface Streams<C extends Connection> {
   readFirst(connection: C, first: FirstOctets): void;
   /** Whether TLS protects what is read from it. */
   isSecured(connection: C): boolean;
+  /** A connection as a stream of Node.js, which owns it from then on. */
+  asDuplex(connection: C): Duplex;
   /** @throws the error of OpenSSL if certificate and key cannot be used together */
   tlsServer(options: TlsServerOptions<C>): TlsServer<C>;
 }

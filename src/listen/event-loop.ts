@@ -2,6 +2,8 @@
 // connections that have none yet, so that answers need not wait for a storm of handshakes. What was scheduled runs at the
 // end of the round, and a round with something scheduled does not wait.
 
+import type { Duplex } from 'node:stream';
+
 import type { Cancel, Clock } from '../base/ports.js';
 import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
 import { systemClock } from '../os/clock.js';
@@ -38,6 +40,8 @@ export class EventLoop implements Clock, SessionLoop {
 
   /** The number of the round. */
   round = 0;
+  /** Streams of Node.js that go on only while its own loop has turns. */
+  guests = 0;
 
   /** @throws SystemError without descriptors */
   constructor(libc: Libc) {
@@ -60,6 +64,13 @@ export class EventLoop implements Clock, SessionLoop {
 
   /** Calls a function at the end of this round, or of the next. */
   readonly soon = (then: () => void): void => void this.scheduled.push(then);
+
+  /** Whoever runs the loop leaves Node.js's own a turn after each round, until the stream is closed. */
+  serve<D extends Duplex>(stream: D): D {
+    this.guests++;
+    stream.once('close', () => this.guests--);
+    return stream;
+  }
 
   /** Waits for events of a descriptor. @returns false: the kernel has no memory for it */
   watch(fd: number, watcher: Watcher, events: number): boolean {

@@ -78,9 +78,15 @@ const wants = (reply: HttpReply): Wanted => ({ at: 'reply', reply });
 export function readRequest(head: RequestHead, path: string): Wanted {
   if (head.target.length > MOST_TARGET)
     return wants(textReply(414, `a URL has at most ${MOST_TARGET} characters: send the message with POST`));
+  const isRead = head.method === 'GET' || head.method === 'HEAD';
+  const begin = `${path}?dns=`;
+  // Mostly there is nothing else.
+  if (isRead && head.target.startsWith(begin)) {
+    const wanted = fromText(head.target.slice(begin.length));
+    if (wanted !== undefined) return wanted;
+  }
   const [, at = '', parameters] = /^([^?#]*)(?:\?([^#]*))?/.exec(head.target.replace(/^https?:\/\/[^/?#]*/i, '')) ?? [];
   if (at !== path && at !== '/') return wants(textReply(404, `there is nothing here: DNS queries go to ${path}`));
-  const isRead = head.method === 'GET' || head.method === 'HEAD';
   // The path of queries may be `/` itself.
   const isPage = at === '/' && (at !== path || (isRead && dnsParameters(parameters).length === 0));
   if (isPage) return wants(isRead ? pageFor(path) : textReply(405, 'this page is only read', 'GET, HEAD'));
@@ -98,10 +104,13 @@ function fromParameters(parameters: string | undefined): Wanted {
   const [text, ...more] = dnsParameters(parameters);
   if (text === undefined) return wants(textReply(400, 'the query is missing: ?dns= and a DNS message in base64url'));
   if (more.length > 0) return wants(textReply(400, 'there is more than one ?dns='));
-  if (!/^[A-Za-z0-9_-]+$/.test(text) || text.length % 4 === 1)
-    return wants(textReply(400, '?dns= is not base64url without padding (RFC 4648 §5)'));
-  return { at: 'message', message: Buffer.from(text, 'base64url') };
+  return fromText(text) ?? wants(textReply(400, '?dns= is not base64url without padding (RFC 4648 §5)'));
 }
+
+const fromText = (text: string): Wanted | undefined =>
+  /^[A-Za-z0-9_-]+$/.test(text) && text.length % 4 !== 1
+    ? { at: 'message', message: Buffer.from(text, 'base64url') }
+    : undefined;
 
 function fromBody({ contentType = '', contentEncoding = 'identity', contentLength }: RequestHead): Wanted {
   if (contentType.replace(/;.*/s, '').trim().toLowerCase() !== DNS_MESSAGE)

@@ -17,14 +17,12 @@ import {
   type RequestHead,
   textReply,
 } from './http-request.js';
+import type { Memory } from './memory.js';
 import type { Place } from './sessions.js';
 import type { SessionLimits } from './session.js';
 import type { StreamOrigin } from './stream.js';
 import type { Turns, Worker } from './turns.js';
 import { Untaken } from './untaken.js';
-
-/** A request takes as long as some cached answers over UDP, because of HTTP. */
-const WORK_OF_REQUEST = 32;
 
 /** The octets of all messages of a connection that wait for their turn. Queries have some hundred. */
 const MOST_QUEUED_BYTES = 1 << 17;
@@ -32,6 +30,7 @@ const MOST_QUEUED_BYTES = 1 << 17;
 /** What connections for HTTPS use. */
 export interface HttpParts {
   readonly front: Entrance;
+  readonly memory: Memory;
   readonly turns: Turns;
   readonly limits: SessionLimits;
   readonly observer: StreamObserver;
@@ -59,6 +58,14 @@ export interface Exchange {
   abandon(): void;
 }
 
+/** The session that the requests are of. */
+export interface RequestsSession {
+  /** What a request takes, in cached answers over UDP. */
+  readonly work: number;
+  /** Called when no query waits for its turn, or none may have it until the client reads. */
+  drained(): void;
+}
+
 /** A query that waits for its turn. */
 interface Arrived {
   readonly message: Buffer;
@@ -78,17 +85,19 @@ export class ClientRequests implements Worker {
   /** Octets of responses that were not read yet. */
   private owed = 0;
   /** The client that a proxy has named last. */
-  private forwarded: { readonly text: string; readonly address: string | undefined } | undefined;
+  private forwarded: { readonly text: string; readonly client: Client | undefined } | undefined;
+  /** Whoever has connected. One object for all of its messages, of which others know the address. */
+  private readonly own: Client;
   private closed = false;
 
-  /** @param drained called when no query waits for its turn, or none may have it until the client reads */
   constructor(
     private readonly peer: Peer,
     private readonly place: Place,
     private readonly parts: HttpParts,
-    private readonly drained: () => void,
+    private readonly session: RequestsSession,
   ) {
     this.untaken = new Untaken(parts, this);
+    this.own = clientAt(peer.address, peer.port, peer.at);
   }
 
   /** Octets of responses that the client has not read yet. */
@@ -145,11 +154,11 @@ export class ClientRequests implements Worker {
       if (next === undefined) break;
       this.queuedBytes -= next.message.length;
       if (next.exchange.isOver) continue;
-      turns.spend(WORK_OF_REQUEST);
+      turns.spend(this.session.work);
       this.handle(next);
     }
     // While the client has to read, it must also be read from: over HTTP/2 it says there that it has. `paid` goes on.
-    if (this.queue.length === 0 || this.isUnread) this.drained();
+    if (this.queue.length === 0 || this.isUnread) this.session.drained();
     else if (!this.untaken.isFull) turns.add(this);
   }
 
@@ -206,12 +215,14 @@ export class ClientRequests implements Worker {
 
   /** Undefined: a proxy says something that is no address. */
   private clientFor(forwardedFor: string | undefined): Client | undefined {
-    const { address, port, at } = this.peer;
+    const { address, at } = this.peer;
     // Others could pretend to be anybody.
-    if (forwardedFor === undefined || !this.parts.isProxy(address)) return clientAt(address, port, at);
-    if (this.forwarded?.text !== forwardedFor)
-      this.forwarded = { text: forwardedFor, address: forwardedClient(forwardedFor, this.parts.isProxy) };
-    return this.forwarded.address === undefined ? undefined : clientAt(this.forwarded.address, 0, at);
+    if (forwardedFor === undefined || !this.parts.isProxy(address)) return this.own;
+    if (this.forwarded?.text !== forwardedFor) {
+      const named = forwardedClient(forwardedFor, this.parts.isProxy);
+      this.forwarded = { text: forwardedFor, client: named === undefined ? undefined : clientAt(named, 0, at) };
+    }
+    return this.forwarded.client;
   }
 }
 

@@ -2,7 +2,7 @@
 // beside chunks, no header fields above the limit.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import {
@@ -16,6 +16,8 @@ import {
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import type { Occupant, Place } from './sessions.js';
 
+/** A request takes as long as some cached answers over UDP, because of node:http. */
+const WORK_OF_REQUEST = 32;
 /** The status of what node:http cannot read; of everything else it is that one. */
 const MALFORMED = '400 Bad Request';
 const STATUS_OF: Readonly<Record<string, string>> = {
@@ -25,7 +27,7 @@ const STATUS_OF: Readonly<Record<string, string>> = {
 
 /** Reads HTTP/1.1 from the connections that it is given. */
 export class Http1Reader {
-  private readonly sessions = new WeakMap<Socket, Http1Session>();
+  private readonly sessions = new WeakMap<Duplex, Http1Session>();
   /** Does not listen itself, so that it has no timers: the table of sessions closes what is idle. */
   private readonly server: Server;
 
@@ -47,7 +49,7 @@ export class Http1Reader {
   }
 
   /** Reads requests from a connection. */
-  read(session: Http1Session, socket: Socket): void {
+  read(session: Http1Session, socket: Duplex): void {
     this.sessions.set(socket, session);
     this.server.emit('connection', socket);
     socket.resume();
@@ -62,13 +64,13 @@ export class Http1Session implements Occupant {
   private finishing = false;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Duplex,
     peer: Peer,
     place: Place,
     private readonly parts: HttpParts,
   ) {
     place.occupant = this;
-    this.requests = new ClientRequests(peer, place, parts, () => undefined);
+    this.requests = new ClientRequests(peer, place, parts, { work: WORK_OF_REQUEST, drained: () => undefined });
     socket.on('close', () => this.requests.close());
   }
 

@@ -1,13 +1,48 @@
-// Counts the frames that a client sends over HTTP/2 (RFC 9113 §4.1), before node:http2 sees them. Requests that are
-// answered earn frames, all others cost: a client that cancels its requests at once, or floods with PING, SETTINGS,
-// CONTINUATION, WINDOW_UPDATE or empty frames (RFC 9113 §10.5), runs out of them.
+// The frames of HTTP/2 (RFC 9113 §4 and §6): takes the octets of a client apart, and writes frames. What a client may
+// send is counted before anything else looks at it. Requests that are answered earn frames, all others cost: a client
+// that cancels its requests at once, or floods with PING, SETTINGS, CONTINUATION, WINDOW_UPDATE or empty frames
+// (RFC 9113 §10.5), runs out of them.
 //
 //   frame header   length (3 octets), type (1), flags (1), stream (4)
 
-/** The magic octets that a client begins with (RFC 9113 §3.4). */
-const PREFACE_BYTES = 24;
-const HEADER_BYTES = 9;
-const RST_STREAM = 3;
+import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+
+/** Types of frames, */
+export const FRAME = {
+  DATA: 0,
+  HEADERS: 1,
+  PRIORITY: 2,
+  RST_STREAM: 3,
+  SETTINGS: 4,
+  PUSH_PROMISE: 5,
+  PING: 6,
+  GOAWAY: 7,
+  WINDOW_UPDATE: 8,
+  CONTINUATION: 9,
+} as const;
+/** and their flags. */
+export const HAS = { END_STREAM: 1, ACK: 1, END_HEADERS: 4, PADDING: 8, PRIORITY: 0x20 } as const;
+/** Error codes (§7). */
+export const CODE = {
+  NO_ERROR: 0,
+  PROTOCOL_ERROR: 1,
+  FLOW_CONTROL_ERROR: 3,
+  STREAM_CLOSED: 5,
+  FRAME_SIZE_ERROR: 6,
+  REFUSED_STREAM: 7,
+  CANCEL: 8,
+  COMPRESSION_ERROR: 9,
+  ENHANCE_YOUR_CALM: 11,
+} as const;
+export type Code = (typeof CODE)[keyof typeof CODE];
+
+/** What a client begins with (§3.4). */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+export const HEADER_BYTES = 9;
+/** The largest payload that is taken: the default, which is the least that must be (§4.2). */
+export const MOST_PAYLOAD_BYTES = 1 << 14;
+/** Stream numbers, windows and error codes have 31 bits; the highest is reserved. */
+export const MOST_31 = 0x7fff_ffff;
 
 /** What a client may send before it has got an answer: a burst of requests, and what browsers send beside them. */
 const FIRST_FRAMES = 500;
@@ -18,37 +53,152 @@ const EARNED = 8;
 /** and what a cancelled request costs: it makes work, and gets no answer (CVE-2023-44487). */
 const RESET_COST = 4;
 
-/** The frames of one connection. */
-export class FrameBudget {
+/** A frame. Its octets may be overwritten after the call. */
+export interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+/** Handles a frame. @returns the code of an error that ends the connection */
+export type TakeFrame = (frame: Frame) => Code | undefined;
+
+/** Reads the frames of one connection. */
+export class FrameReader {
   private left = FIRST_FRAMES;
-  /** Octets to pass until the next frame header; negative: so many octets of it are missing. */
-  private skip = PREFACE_BYTES;
-  /** Octets of a frame header that have come, and the length and the type as far as they are read. */
-  private seen = 0;
-  private length = 0;
+  /** Octets of the preface that have come. */
+  private greeted = 0;
+  private isFirst = true;
+  /** What has come of a frame that is not complete. Its memory grows with what has come, not with what is announced. */
+  private held: Buffer = NOTHING;
+  private heldBytes = 0;
+
+  constructor(private readonly take: TakeFrame) {}
 
   /** A request was answered. */
   earn(): void {
     this.left = Math.min(MOST_FRAMES, this.left + EARNED);
   }
 
-  /** Counts the frames that begin in these octets. @returns whether they may be handled */
-  spend(octets: Buffer): boolean {
-    for (let at = 0; at < octets.length;) {
-      if (this.skip > 0) {
-        const passed = Math.min(this.skip, octets.length - at);
-        this.skip -= passed;
-        at += passed;
-      } else this.readHeader(octets[at++] ?? 0);
+  /** Takes octets. @returns the code of an error that ends the connection: nothing may be given to it any more */
+  read(octets: Buffer): Code | undefined {
+    let at = 0;
+    while (this.greeted < PREFACE.length && at < octets.length)
+      if (octets[at++] !== PREFACE[this.greeted++]) return CODE.PROTOCOL_ERROR;
+    let code: Code | undefined;
+    while (at < octets.length && code === undefined) {
+      const end = at + frameBytes(octets, at, octets.length);
+      if (this.heldBytes === 0 && end > at && end <= octets.length) {
+        code = this.pass(octets.subarray(at, end));
+        at = end;
+      } else {
+        at += this.hold(octets, at);
+        code = this.passHeld();
+      }
     }
-    return this.left >= 0;
+    return code;
   }
 
-  private readHeader(octet: number): void {
-    const { seen } = this;
-    if (seen < 3) this.length = (seen === 0 ? 0 : this.length << 8) | octet;
-    else if (seen === 3) this.left -= octet === RST_STREAM ? RESET_COST : 1;
-    this.seen = (seen + 1) % HEADER_BYTES;
-    if (this.seen === 0) this.skip = this.length;
+  /** Keeps octets up to the end of a frame header, or of the frame. @returns how many */
+  private hold(octets: Buffer, at: number): number {
+    const { heldBytes } = this;
+    const wanted = frameBytes(this.held, 0, heldBytes) || HEADER_BYTES;
+    const bytes = Math.min(wanted - heldBytes, octets.length - at);
+    if (heldBytes + bytes > this.held.length) {
+      const room = Buffer.allocUnsafeSlow(Math.max(FIRST_ROOM_BYTES, 2 * this.held.length, heldBytes + bytes));
+      this.held.copy(room, 0, 0, heldBytes);
+      this.held = room;
+    }
+    octets.copy(this.held, heldBytes, at, at + bytes);
+    this.heldBytes += bytes;
+    return bytes;
+  }
+
+  private passHeld(): Code | undefined {
+    const { held, heldBytes } = this;
+    const bytes = frameBytes(held, 0, heldBytes);
+    if (bytes > HEADER_BYTES + MOST_PAYLOAD_BYTES) return CODE.FRAME_SIZE_ERROR;
+    if (bytes === 0 || heldBytes < bytes) return undefined;
+    this.held = NOTHING;
+    this.heldBytes = 0;
+    return this.pass(held.subarray(0, bytes));
+  }
+
+  private pass(octets: Buffer): Code | undefined {
+    const type = octets[3] ?? 0;
+    this.left -= type === FRAME.RST_STREAM ? RESET_COST : 1;
+    if (this.left < 0) return CODE.ENHANCE_YOUR_CALM;
+    if (octets.length > HEADER_BYTES + MOST_PAYLOAD_BYTES) return CODE.FRAME_SIZE_ERROR;
+    if (this.isFirst && type !== FRAME.SETTINGS) return CODE.PROTOCOL_ERROR;
+    this.isFirst = false;
+    const stream = u32At(octets, 5) & MOST_31;
+    return this.take({ type, flags: octets[4] ?? 0, stream, payload: octets.subarray(HEADER_BYTES) });
   }
 }
+
+const NOTHING = Buffer.alloc(0);
+const FIRST_ROOM_BYTES = 64;
+
+/** The octets of the frame that begins at `at`; 0: its header is not complete at `end`. */
+const frameBytes = (octets: Buffer, at: number, end: number): number =>
+  end - at < HEADER_BYTES ? 0 : HEADER_BYTES + ((u16At(octets, at) << 8) | (octets[at + 2] ?? 0));
+
+/** The payload of a DATA or HEADERS frame without padding and priority (§6.1, §6.2); undefined: it is malformed. */
+export function unpadded({ type, flags, payload }: Frame): Buffer | undefined {
+  const isPadded = (flags & HAS.PADDING) !== 0;
+  const from = (isPadded ? 1 : 0) + (type === FRAME.HEADERS && (flags & HAS.PRIORITY) !== 0 ? PRIORITY_BYTES : 0);
+  const to = payload.length - (isPadded ? (payload[0] ?? 0) : 0);
+  return from <= to ? payload.subarray(from, to) : undefined;
+}
+
+/** Of the fields that say how much a stream matters (§6.3). */
+export const PRIORITY_BYTES = 5;
+
+/** Writes a frame header. @returns where it ends */
+export function putHeader(
+  into: Buffer,
+  at: number,
+  bytes: number,
+  type: number,
+  flags: number,
+  stream: number,
+): number {
+  putU32(into, at, (bytes << 8) | type);
+  into[at + 4] = flags;
+  putU32(into, at + 5, stream);
+  return at + HEADER_BYTES;
+}
+
+/** A frame whose payload is some 32-bit numbers. */
+export function frameOf(type: number, flags: number, stream: number, ...numbers: readonly number[]): Buffer {
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + 4 * numbers.length);
+  let at = putHeader(frame, 0, 4 * numbers.length, type, flags, stream);
+  for (const each of numbers) {
+    putU32(frame, at, each);
+    at += 4;
+  }
+  return frame;
+}
+
+/** A SETTINGS frame (§6.5). */
+export function settingsOf(settings: readonly (readonly [id: number, value: number])[]): Buffer {
+  const frame = Buffer.alloc(HEADER_BYTES + SETTING_BYTES * settings.length);
+  let at = putHeader(frame, 0, SETTING_BYTES * settings.length, FRAME.SETTINGS, 0, 0);
+  for (const [id, value] of settings) {
+    putU16(frame, at, id);
+    putU32(frame, at + 2, value);
+    at += SETTING_BYTES;
+  }
+  return frame;
+}
+
+/** Of a number and its value. */
+export const SETTING_BYTES = 6;
+/** The settings that are sent or read. */
+export const SETTING = {
+  MAX_CONCURRENT_STREAMS: 3,
+  INITIAL_WINDOW_SIZE: 4,
+  MAX_FRAME_SIZE: 5,
+  MAX_HEADER_LIST_SIZE: 6,
+} as const;

@@ -1,95 +1,112 @@
-// One connection of a client over HTTP/2 (RFC 9113), by node:http2. What arrives passes through here before node:http2
-// sees it, so that its frames can be counted, and nothing more is read while too much waits.
+// One connection of a client over HTTP/2 (RFC 9113): its streams, its windows, and what is written. node:http2 does the
+// same for several times the CPU time of an answer, above all with streams of its own around each connection and request.
+//
+// Everything that a client can make us keep has a bound: streams and queries (SessionLimits), bodies that are not
+// complete, responses that are not read (ClientRequests), header fields (below), the table for them (hpack), and frames
+// (http2-frames), which bound all that is written without a request.
 
-import { constants, performServerHandshake } from 'node:http2';
-import type { IncomingHttpHeaders, SecureServerOptions, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
-import { Duplex } from 'node:stream';
-
+import { u16At, u32At } from '../base/octets.js';
 import type { MonoMs } from '../base/time.js';
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
-import { FrameBudget } from './http2-frames.js';
-import {
-  FIELDS_TOO_LARGE,
-  headerBytes,
-  type HttpReply,
-  MOST_HEADER_BYTES,
-  type RequestHead,
-  TOO_LARGE,
-} from './http-request.js';
+import type { Connection } from './connection.js';
+import { FieldReader } from './hpack.js';
+import { FIELDS_TOO_LARGE, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
+import { MOST_RESPONSE_HEAD_BYTES, putResponseHead, RequestFields } from './http2-fields.js';
+import {
+  CODE,
+  type Code,
+  FRAME,
+  type Frame,
+  frameOf,
+  FrameReader,
+  HAS,
+  HEADER_BYTES,
+  MOST_31,
+  MOST_PAYLOAD_BYTES,
+  PRIORITY_BYTES,
+  putHeader,
+  SETTING,
+  SETTING_BYTES,
+  settingsOf,
+  unpadded,
+} from './http2-frames.js';
 import { IDLE_MS, type Occupant, type Place } from './sessions.js';
+import type { Worker } from './turns.js';
 
-/** The header fields of a request that are read. More reset the stream. */
-const MOST_HEADERS = 128;
-/**
- * Invalid frames, and refused streams, after which node:http2 ends the connection. A client may open many streams before
- * it knows how many there may be, so that their bound is FrameBudget.
- */
-const MOST_INVALID_FRAMES = 1000;
-/** A connection that needs more memory in node:http2, in megabytes, opens no more streams. */
-const MOST_MEGABYTES = 4;
+/** A request, and a write, take as long as some cached answers over UDP. */
+const WORK_OF_REQUEST = 4;
+const WORK_OF_WRITE = 4;
+/** The octets of a header block, compressed. More end the connection. Those that are larger uncompressed get 431. */
+const MOST_BLOCK_BYTES = 4 * MOST_HEADER_BYTES;
 /** The octets of all bodies that are not complete. Queries have some hundred. */
 const MOST_BODY_BYTES = 2 * MAX_MESSAGE_BYTES;
 /** While more queries wait for their turn, nothing is read. */
 const MOST_WAITING = 32;
+/** When so many octets of bodies have come, the client may send as many more. */
+const RENEWED_BYTES = 1 << 15;
+/** The windows of both sides at the beginning (RFC 9113 §6.9.2), and the payload of a DATA frame. */
+const FIRST_WINDOW = 65_535;
+/** What a body may have without a new window: one octet more than a message, so that it shows if it is larger. */
+const BODY_WINDOW = MAX_MESSAGE_BYTES + 1;
 
-const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
-
-type Options = SecureServerOptions & {
-  readonly maxSessionInvalidFrames: number;
-  readonly maxSessionRejectedStreams: number;
-};
-
-const optionsFor = (streams: number): Options => ({
-  maxHeaderListPairs: MOST_HEADERS,
-  maxSessionMemory: MOST_MEGABYTES,
-  maxSessionInvalidFrames: MOST_INVALID_FRAMES,
-  maxSessionRejectedStreams: MOST_INVALID_FRAMES,
-  settings: {
-    maxConcurrentStreams: streams,
-    // Twice of what is served, so that there is a response to somewhat more.
-    maxHeaderListSize: 2 * MOST_HEADER_BYTES,
-    // The largest message.
-    initialWindowSize: MAX_MESSAGE_BYTES,
-  },
-});
+/** What a write has beside the octets of a body: three frame headers, the fields, and an error code. */
+const MOST_OF_RESPONSE_BYTES = 3 * HEADER_BYTES + MOST_RESPONSE_HEAD_BYTES + 4;
 
 /** A connection. */
-export class Http2Session implements Occupant {
-  private readonly http: ServerHttp2Session;
-  private readonly octets: CountedOctets;
+export class Http2Session implements Occupant, Worker {
   private readonly requests: ClientRequests;
-  private readonly frames = new FrameBudget();
-  /** The requests whose bodies are not complete, the oldest first; and the octets of these bodies. */
+  private readonly frames = new FrameReader(frame => this.receive(frame));
+  private readonly fields = new FieldReader();
+  /** Requests whose stream is not closed, the oldest first. */
+  private readonly streams = new Map<number, Incoming>();
+  /** Those of them whose bodies are not complete, and the octets of these bodies. */
   private readonly incomplete = new Set<Incoming>();
   private bodyBytes = 0;
+  /** Those with a response that is not written yet. */
+  private readonly sending = new Set<Incoming>();
+  /** The last stream that the client has opened, and the last one that may be answered. */
+  private lastStream = 0;
+  private lastTaken = 0;
+  /** A header block that goes on in the next frame. */
+  private block:
+    { readonly stream: number; readonly flags: number; readonly parts: Buffer[]; bytes: number } | undefined;
+  /** Octets of bodies since the client got a new window. */
+  private received = 0;
+  /** What the client lets us send on all streams together, on a new stream, and in a frame. */
+  private window = FIRST_WINDOW;
+  private streamWindow = FIRST_WINDOW;
+  private mostPayload = MOST_PAYLOAD_BYTES;
+  /** Frames without a response that are not written yet. */
+  private control: Buffer[] = [];
+  /** The memory of a write that is not finished, and how many octets of bodies are in it. There is one at a time. */
+  private writing: Buffer | undefined;
+  private writingBody = 0;
+  /** No more requests are taken: we say so, or the client sends no more. */
+  private finishing = false;
+  /** It has failed: nothing is read or written any more. */
+  private isOver = false;
 
-  /** @param first octets that were read already */
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Connection,
     peer: Peer,
     place: Place,
     private readonly parts: HttpParts,
-    first: Buffer | undefined,
   ) {
     place.occupant = this;
-    this.requests = new ClientRequests(peer, place, parts, () => this.octets.hold('queue', false));
-    this.octets = new CountedOctets(socket, chunk => this.mayRead(chunk));
-    const octets: Duplex = this.octets;
-    this.http = performServerHandshake(octets, optionsFor(parts.limits.inflightPerSession));
-    this.http.on(
-      'stream',
-      (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, fields: string[]) =>
-        this.receive(stream, headers, fields),
+    this.requests = new ClientRequests(peer, place, parts, { work: WORK_OF_REQUEST, drained: () => this.readOn() });
+    this.queue(
+      settingsOf([
+        [SETTING.MAX_CONCURRENT_STREAMS, parts.limits.inflightPerSession],
+        [SETTING.INITIAL_WINDOW_SIZE, BODY_WINDOW],
+        // Twice of what is served, so that there is a response to somewhat more.
+        [SETTING.MAX_HEADER_LIST_SIZE, 2 * MOST_HEADER_BYTES],
+      ]),
     );
-    // Errors of the protocol end the connection. They only concern the client.
-    this.http.on('error', () => undefined);
-    this.http.on('close', () => socket.destroySoon());
+    socket.on('data', octets => this.read(octets));
     // The client sends no more, and may still wait for responses.
     socket.on('end', () => this.ended());
-    socket.on('close', () => this.requests.close());
-    if (first !== undefined) this.octets.arrived(first);
+    socket.on('close', () => this.forget());
   }
 
   get owedBytes(): number {
@@ -98,60 +115,221 @@ export class Http2Session implements Occupant {
 
   close(): void {
     // Says goodbye, as far as the client reads.
-    this.http.destroy();
+    this.sayWhy(CODE.NO_ERROR);
     this.socket.destroy();
   }
 
   /** Takes no more requests, and closes after the last response. */
   finish(): void {
-    this.http.close();
+    if (this.finishing || this.isOver) return;
+    this.finishing = true;
+    this.queue(frameOf(FRAME.GOAWAY, 0, 0, this.lastTaken, CODE.NO_ERROR));
+  }
+
+  takeTurn(): void {
+    const { turns } = this.parts;
+    while (!this.isOver && this.writing === undefined) {
+      const next = this.nextToSend();
+      if (next === undefined && this.control.length === 0) break;
+      if (turns.isOver) return turns.add(this);
+      this.write(next);
+    }
+    this.closeIfDone();
+  }
+
+  private read(octets: Buffer): void {
+    if (this.isOver) return;
+    const code = this.frames.read(octets);
+    if (code !== undefined) this.fail(code);
+  }
+
+  /** A request was taken, so that `readOn` follows. */
+  private holdIfMany(): void {
+    if (this.requests.waiting > MOST_WAITING) this.socket.pause();
+  }
+
+  private readOn(): void {
+    if (this.socket.isPaused()) this.socket.resume();
   }
 
   private ended(): void {
-    for (const each of this.incomplete) each.cancel(NGHTTP2_CANCEL);
-    this.http.close();
+    if (this.isOver) return;
+    for (const each of this.incomplete) this.reset(each, CODE.CANCEL);
+    this.finish();
   }
 
-  /** Counts octets that have come. @returns whether node:http2 may have them */
-  private mayRead(chunk: Buffer): boolean {
-    if (this.frames.spend(chunk)) return true;
-    this.parts.observer.dropped('http_flood');
-    // Without an error, it would say NO_ERROR.
-    this.http.destroy(new Error('too many frames'), NGHTTP2_ENHANCE_YOUR_CALM);
-    this.socket.destroySoon();
-    return false;
+  private forget(): void {
+    this.isOver = true;
+    this.requests.close();
+    this.parts.turns.remove(this);
+    this.streams.clear();
+    this.sending.clear();
+    this.incomplete.clear();
   }
 
-  private receive(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, fields: readonly string[]): void {
-    // An error is followed by `close`.
-    stream.on('error', () => undefined);
+  /** An error of the protocol: it only concerns the client. */
+  private fail(code: Code): void {
+    if (code === CODE.ENHANCE_YOUR_CALM) this.parts.observer.dropped('http_flood');
+    this.sayWhy(code);
+    this.socket.end();
+    if (this.socket.writableLength === 0) this.socket.destroy();
+  }
+
+  /** The last that is written says why nothing more is taken. */
+  private sayWhy(code: Code): void {
+    const canSay = !this.isOver && this.writing === undefined;
+    this.isOver = true;
+    // Within a frame it could not be said.
+    if (!canSay) return;
+    this.writing = Buffer.concat([...this.control, frameOf(FRAME.GOAWAY, 0, 0, this.lastTaken, code)]);
+    this.socket.write(this.writing, this.taken);
+  }
+
+  private closeIfDone(): void {
+    if (this.finishing && !this.isOver && this.streams.size === 0 && this.control.length === 0 && !this.writing) {
+      this.isOver = true;
+      this.socket.end();
+    }
+  }
+
+  /** Handles a frame. @returns the code of an error that ends the connection */
+  private receive(frame: Frame): Code | undefined {
+    const { type, stream, payload } = frame;
+    // Nothing may come between the frames of a header block (§6.10).
+    if ((type === FRAME.CONTINUATION) !== (this.block !== undefined)) return CODE.PROTOCOL_ERROR;
+    switch (type) {
+      case FRAME.DATA:
+        return this.receiveData(frame);
+      case FRAME.HEADERS:
+        return this.receiveHeaders(frame);
+      case FRAME.CONTINUATION:
+        return this.receiveMore(frame);
+      case FRAME.PRIORITY:
+        // It says nothing that matters here.
+        if (stream === 0) return CODE.PROTOCOL_ERROR;
+        return payload.length === PRIORITY_BYTES ? undefined : CODE.FRAME_SIZE_ERROR;
+      case FRAME.RST_STREAM:
+        return this.receiveReset(stream, payload);
+      case FRAME.SETTINGS:
+        return this.receiveSettings(frame);
+      case FRAME.PING:
+        return this.receivePing(frame);
+      case FRAME.GOAWAY:
+        return stream === 0 ? undefined : CODE.PROTOCOL_ERROR;
+      case FRAME.WINDOW_UPDATE:
+        return this.receiveWindow(stream, payload);
+      case FRAME.PUSH_PROMISE:
+        return CODE.PROTOCOL_ERROR;
+      default:
+        // Of an extension that we do not know (§5.5).
+        return undefined;
+    }
+  }
+
+  private receiveHeaders(frame: Frame): Code | undefined {
+    const { stream, flags } = frame;
+    const octets = unpadded(frame);
+    if (octets === undefined || stream % 2 === 0) return CODE.PROTOCOL_ERROR;
+    if ((flags & HAS.END_HEADERS) !== 0) return this.receiveBlock(stream, flags, octets);
+    this.block = { stream, flags, parts: [Buffer.from(octets)], bytes: octets.length };
+    return undefined;
+  }
+
+  private receiveMore({ stream, flags, payload }: Frame): Code | undefined {
+    const { block } = this;
+    if (block?.stream !== stream) return CODE.PROTOCOL_ERROR;
+    block.bytes += payload.length;
+    if (block.bytes > MOST_BLOCK_BYTES) return CODE.ENHANCE_YOUR_CALM;
+    block.parts.push(Buffer.from(payload));
+    if ((flags & HAS.END_HEADERS) === 0) return undefined;
+    this.block = undefined;
+    return this.receiveBlock(stream, block.flags, Buffer.concat(block.parts));
+  }
+
+  /** All header fields of a request, or of trailers. They are read in any case, because of the table. */
+  private receiveBlock(stream: number, flags: number, octets: Buffer): Code | undefined {
+    const fields = new RequestFields();
+    if (!this.fields.read(octets, fields.add)) return CODE.COMPRESSION_ERROR;
+    const isLast = (flags & HAS.END_STREAM) !== 0;
+    if (stream <= this.lastStream) {
+      const known = this.streams.get(stream);
+      // Of one that is closed: they were sent before the client knew.
+      if (known === undefined) return undefined;
+      if (isLast) this.completed(known);
+      else this.reset(known, CODE.PROTOCOL_ERROR);
+      return undefined;
+    }
+    this.lastStream = stream;
+    // After GOAWAY, the client asks again elsewhere (§6.8).
+    if (this.finishing) return undefined;
+    this.lastTaken = stream;
+    this.begin(stream, fields, isLast);
+    return undefined;
+  }
+
+  private begin(stream: number, fields: RequestFields, isLast: boolean): void {
+    const { requests, parts } = this;
+    const { head } = fields;
     this.endOldest();
-    if (this.requests.isFull) return stream.close(NGHTTP2_REFUSED_STREAM);
-    const incoming = new Incoming(stream, headOf(headers), this.requests, this.parts.clock.monotonicMs(), this.frames);
-    if (headerBytes(fields) > MOST_HEADER_BYTES) return incoming.send(FIELDS_TOO_LARGE);
-    if (!this.requests.take(incoming.head, incoming)) return this.holdIfMany();
+    if (head === undefined) return this.queue(frameOf(FRAME.RST_STREAM, 0, stream, CODE.PROTOCOL_ERROR));
+    if (requests.isFull || this.streams.size >= parts.limits.inflightPerSession)
+      return this.queue(frameOf(FRAME.RST_STREAM, 0, stream, CODE.REFUSED_STREAM));
+    const incoming = new Incoming(this, stream, head, this.streamWindow, parts.clock.monotonicMs());
+    incoming.isReceived = isLast;
+    this.streams.set(stream, incoming);
+    if (fields.isTooLarge) return incoming.send(FIELDS_TOO_LARGE);
+    if (!requests.take(head, incoming)) return this.holdIfMany();
     this.incomplete.add(incoming);
-    stream.on('close', () => this.complete(incoming));
-    stream.on('data', (chunk: Buffer) => this.receiveBody(incoming, chunk));
-    stream.on('end', () => {
-      if (!this.complete(incoming) || incoming.isOver) return;
-      this.requests.takeBody(incoming.head, incoming.body.message, incoming);
-      this.holdIfMany();
-    });
+    if (isLast) this.completed(incoming);
   }
 
-  private receiveBody(incoming: Incoming, chunk: Buffer): void {
+  private receiveData(frame: Frame): Code | undefined {
+    const { stream, flags, payload } = frame;
+    const octets = unpadded(frame);
+    if (octets === undefined || stream === 0 || stream > this.lastStream) return CODE.PROTOCOL_ERROR;
+    this.received += payload.length;
+    if (this.received >= RENEWED_BYTES) {
+      this.queue(frameOf(FRAME.WINDOW_UPDATE, 0, 0, this.received));
+      this.received = 0;
+    }
+    const incoming = this.streams.get(stream);
+    if (incoming === undefined) return undefined;
+    if (incoming.isReceived) {
+      this.reset(incoming, CODE.STREAM_CLOSED);
+      return undefined;
+    }
+    this.receiveBody(incoming, octets);
+    if (incoming.isOver) return undefined;
+    const padding = payload.length - octets.length;
+    if ((flags & HAS.END_STREAM) !== 0) this.completed(incoming);
+    else if (padding > 0) this.queue(frameOf(FRAME.WINDOW_UPDATE, 0, stream, padding));
+    return undefined;
+  }
+
+  private receiveBody(incoming: Incoming, octets: Buffer): void {
     if (!this.incomplete.has(incoming)) return;
-    this.bodyBytes += chunk.length;
-    incoming.body.add(chunk);
+    this.bodyBytes += octets.length;
+    incoming.body.add(Buffer.from(octets));
     if (incoming.body.bytes > MAX_MESSAGE_BYTES) {
-      this.complete(incoming);
+      this.stopBody(incoming);
       incoming.send(TOO_LARGE);
-    } else if (this.bodyBytes > MOST_BODY_BYTES) incoming.cancel(NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (this.bodyBytes > MOST_BODY_BYTES) this.reset(incoming, CODE.ENHANCE_YOUR_CALM);
+  }
+
+  /** The client has sent all of a request. */
+  private completed(incoming: Incoming): void {
+    incoming.isReceived = true;
+    if (!this.stopBody(incoming)) return;
+    const { body, head } = incoming;
+    const { contentLength } = head;
+    if (contentLength !== undefined && Number(contentLength) !== body.bytes)
+      return this.reset(incoming, CODE.PROTOCOL_ERROR);
+    this.requests.takeBody(head, body.message, incoming);
+    this.holdIfMany();
   }
 
   /** No more of a body is needed. @returns whether it was needed until now */
-  private complete(incoming: Incoming): boolean {
+  private stopBody(incoming: Incoming): boolean {
     if (!this.incomplete.delete(incoming)) return false;
     this.bodyBytes -= incoming.body.bytes;
     return true;
@@ -160,134 +338,211 @@ export class Http2Session implements Occupant {
   /** A body that comes octet by octet must not be waited for as long as the connection is used for others. */
   private endOldest(): void {
     const [oldest] = this.incomplete;
-    if (oldest !== undefined && this.parts.clock.monotonicMs() - oldest.since > IDLE_MS) oldest.cancel(NGHTTP2_CANCEL);
+    if (oldest !== undefined && this.parts.clock.monotonicMs() - oldest.since > IDLE_MS)
+      this.reset(oldest, CODE.CANCEL);
   }
 
-  private holdIfMany(): void {
-    if (this.requests.waiting > MOST_WAITING) this.octets.hold('queue', true);
+  private receiveReset(stream: number, payload: Buffer): Code | undefined {
+    if (payload.length !== 4) return CODE.FRAME_SIZE_ERROR;
+    if (stream === 0 || stream > this.lastStream) return CODE.PROTOCOL_ERROR;
+    const incoming = this.streams.get(stream);
+    if (incoming !== undefined) this.drop(incoming);
+    this.parts.turns.add(this);
+    return undefined;
+  }
+
+  private receiveSettings({ flags, stream, payload }: Frame): Code | undefined {
+    if (stream !== 0) return CODE.PROTOCOL_ERROR;
+    if ((flags & HAS.ACK) !== 0) return payload.length === 0 ? undefined : CODE.FRAME_SIZE_ERROR;
+    if (payload.length % SETTING_BYTES !== 0) return CODE.FRAME_SIZE_ERROR;
+    const before = this.streamWindow;
+    for (let at = 0; at < payload.length; at += SETTING_BYTES) {
+      const value = u32At(payload, at + 2);
+      const id = u16At(payload, at);
+      if (id === SETTING.INITIAL_WINDOW_SIZE) {
+        if (value > MOST_31) return CODE.FLOW_CONTROL_ERROR;
+        this.streamWindow = value;
+      } else if (id === SETTING.MAX_FRAME_SIZE) {
+        if (value < MOST_PAYLOAD_BYTES || value > 0xff_ffff) return CODE.PROTOCOL_ERROR;
+        this.mostPayload = Math.min(value, MOST_PAYLOAD_BYTES);
+      }
+    }
+    // Those of open streams change with it, also below 0 (§6.9.2).
+    for (const each of this.streams.values()) {
+      each.window += this.streamWindow - before;
+      if (each.window > MOST_31) return CODE.FLOW_CONTROL_ERROR;
+    }
+    this.queue(frameOf(FRAME.SETTINGS, HAS.ACK, 0));
+    return undefined;
+  }
+
+  private receivePing({ flags, stream, payload }: Frame): Code | undefined {
+    if (stream !== 0) return CODE.PROTOCOL_ERROR;
+    if (payload.length !== 8) return CODE.FRAME_SIZE_ERROR;
+    if ((flags & HAS.ACK) === 0) this.queue(frameOf(FRAME.PING, HAS.ACK, 0, u32At(payload, 0), u32At(payload, 4)));
+    return undefined;
+  }
+
+  private receiveWindow(stream: number, payload: Buffer): Code | undefined {
+    if (payload.length !== 4) return CODE.FRAME_SIZE_ERROR;
+    const more = u32At(payload, 0) & MOST_31;
+    if (stream > this.lastStream) return CODE.PROTOCOL_ERROR;
+    if (stream === 0) {
+      if (more === 0) return CODE.PROTOCOL_ERROR;
+      this.window += more;
+      if (this.window > MOST_31) return CODE.FLOW_CONTROL_ERROR;
+    } else {
+      const incoming = this.streams.get(stream);
+      if (incoming === undefined) return undefined;
+      incoming.window += more;
+      if (more === 0) this.reset(incoming, CODE.PROTOCOL_ERROR);
+      else if (incoming.window > MOST_31) this.reset(incoming, CODE.FLOW_CONTROL_ERROR);
+    }
+    if (this.sending.size > 0) this.parts.turns.add(this);
+    return undefined;
+  }
+
+  /** Ends a stream without a response, or within one. */
+  reset(incoming: Incoming, code: Code): void {
+    if (incoming.isOver) return;
+    this.drop(incoming);
+    this.queue(frameOf(FRAME.RST_STREAM, 0, incoming.stream, code));
+  }
+
+  /** A stream is closed. */
+  private drop(incoming: Incoming): void {
+    incoming.isOver = true;
+    this.stopBody(incoming);
+    this.streams.delete(incoming.stream);
+    if (this.sending.delete(incoming)) this.requests.paid(incoming.unsent);
+  }
+
+  /** A stream has its response. */
+  respond(incoming: Incoming, bytes: number): void {
+    this.sending.add(incoming);
+    this.parts.turns.add(this);
+    // May close the connection.
+    this.requests.owes(bytes);
+  }
+
+  /** Sends a frame without a response. */
+  private queue(frame: Buffer): void {
+    this.control.push(frame);
+    this.parts.turns.add(this);
+  }
+
+  /** A request of whose response something may be sent. */
+  private nextToSend(): Incoming | undefined {
+    for (const each of this.sending) {
+      const { isBegun, unsent, window } = each;
+      if (!isBegun || unsent === 0 || (window > 0 && this.window > 0)) return each;
+    }
+    return undefined;
+  }
+
+  /** Writes what waits, and something of a response. No more than one: some clients take one from each record of TLS. */
+  private write(next: Incoming | undefined): void {
+    const { control, parts, socket } = this;
+    this.control = [];
+    const controlBytes = control.reduce((sum, { length }) => sum + length, 0);
+    const bytes = next === undefined ? 0 : MOST_OF_RESPONSE_BYTES + Math.min(next.unsent, this.mostPayload);
+    const room = parts.memory.take(controlBytes + bytes);
+    let at = 0;
+    for (const each of control) at += each.copy(room, at);
+    if (next !== undefined) at = this.fill(next, room, at);
+    this.writing = room;
+    parts.turns.spend(WORK_OF_WRITE);
+    socket.write(room.subarray(0, at), this.taken);
+    // The kernel mostly takes all at once. Node.js says so some time later.
+    if (socket.writableLength === 0) this.finishWrite();
+  }
+
+  /** Writes what may be sent of a response. @returns where it ends */
+  private fill(incoming: Incoming, into: Buffer, at: number): number {
+    const { stream, reply } = incoming;
+    let end = at;
+    if (reply === undefined) return end;
+    const isHead = incoming.head.method === 'HEAD' || reply.body.length === 0;
+    if (!incoming.isBegun) {
+      incoming.isBegun = true;
+      const from = at + HEADER_BYTES;
+      end = putResponseHead(into, from, reply);
+      putHeader(into, at, end - from, FRAME.HEADERS, HAS.END_HEADERS | (isHead ? HAS.END_STREAM : 0), stream);
+    }
+    if (!isHead) end = this.fillBody(incoming, reply.body, into, end);
+    this.sending.delete(incoming);
+    if (incoming.unsent > 0) {
+      // Others come first.
+      this.sending.add(incoming);
+      return end;
+    }
+    this.frames.earn();
+    this.drop(incoming);
+    // Nobody wants the rest of the request (§8.1).
+    if (incoming.isReceived) return end;
+    return end + frameOf(FRAME.RST_STREAM, 0, stream, CODE.NO_ERROR).copy(into, end);
+  }
+
+  private fillBody(incoming: Incoming, body: Buffer, into: Buffer, at: number): number {
+    const { stream, unsent } = incoming;
+    const bytes = Math.min(unsent, incoming.window, this.window, this.mostPayload);
+    if (bytes <= 0) return at;
+    const end = putHeader(into, at, bytes, FRAME.DATA, bytes === unsent ? HAS.END_STREAM : 0, stream);
+    body.copy(into, end, body.length - unsent, body.length - unsent + bytes);
+    incoming.unsent -= bytes;
+    incoming.window -= bytes;
+    this.window -= bytes;
+    this.writingBody += bytes;
+    return end + bytes;
+  }
+
+  /** The kernel has taken all of a write. */
+  private readonly taken = (): void => {
+    // Or of one that was finished already, while another is not.
+    if (this.writing === undefined || this.socket.writableLength > 0) return;
+    if (this.isOver) return void this.socket.destroy();
+    this.finishWrite();
+    this.parts.turns.add(this);
+  };
+
+  private finishWrite(): void {
+    const { writing, writingBody } = this;
+    if (writing !== undefined) this.parts.memory.give(writing);
+    this.writing = undefined;
+    this.writingBody = 0;
+    if (writingBody > 0) this.requests.paid(writingBody);
   }
 }
 
 /** One request. */
 class Incoming implements Exchange {
   readonly body = new RequestBody();
-  /** Octets of the response that were not read yet. */
-  private unread = 0;
+  /** Whether the client has sent all of it. */
+  isReceived = false;
+  /** Whether its stream is closed. */
+  isOver = false;
+  reply: HttpReply | undefined;
+  /** Whether the header fields of the response are written, and how many octets of its body are not. */
+  isBegun = false;
+  unsent = 0;
 
   constructor(
-    private readonly stream: ServerHttp2Stream,
+    private readonly session: Http2Session,
+    readonly stream: number,
     readonly head: RequestHead,
-    private readonly requests: ClientRequests,
+    /** What the client lets us send on this stream. */
+    public window: number,
     readonly since: MonoMs,
-    private readonly frames: FrameBudget,
   ) {}
 
-  get isOver(): boolean {
-    return this.stream.destroyed || this.stream.closed;
-  }
-
-  send({ status, contentType, cacheControl, body, allow }: HttpReply): void {
-    const { stream } = this;
-    if (this.isOver || stream.headersSent) return;
-    const headers = {
-      ':status': status,
-      'content-type': contentType,
-      'content-length': body.length,
-      'cache-control': cacheControl,
-      'x-content-type-options': 'nosniff',
-      ...(allow === undefined ? {} : { allow }),
-    };
-    // Nobody wants the rest of the request (RFC 9113 §8.1).
-    stream.on('finish', () => stream.readableEnded || stream.close(NGHTTP2_NO_ERROR));
-    stream.on('close', () => {
-      if (stream.rstCode === NGHTTP2_NO_ERROR) this.frames.earn();
-      this.requests.paid(this.unread);
-    });
-    stream.resume();
-    if (this.head.method === 'HEAD') stream.respond(headers, { endStream: true });
-    else {
-      stream.respond(headers);
-      stream.end(body);
-    }
-    // May close the connection.
-    this.unread = body.length;
-    this.requests.owes(this.unread);
+  send(reply: HttpReply): void {
+    if (this.isOver || this.reply !== undefined) return;
+    this.reply = reply;
+    this.unsent = this.head.method === 'HEAD' ? 0 : reply.body.length;
+    this.session.respond(this, this.unsent);
   }
 
   abandon(): void {
-    this.cancel(NGHTTP2_CANCEL);
-  }
-
-  cancel(code: number): void {
-    this.stream.close(code);
-  }
-}
-
-const headOf = (headers: IncomingHttpHeaders): RequestHead => ({
-  method: text(headers[':method']) ?? '',
-  target: text(headers[':path']) ?? '',
-  contentType: headers['content-type'],
-  contentEncoding: headers['content-encoding'],
-  contentLength: headers['content-length'],
-  host: headers[':authority'] ?? headers.host,
-  forwardedFor: text(headers['x-forwarded-for']),
-});
-
-const text = (field: string | string[] | undefined): string | undefined =>
-  typeof field === 'string' ? field : field?.join(',');
-
-/** The octets of a connection, as node:http2 needs them. */
-class CountedOctets extends Duplex {
-  /** Who does not want any more octets now: node:http2 itself, or the queue of requests. */
-  private readonly holders = new Set<'reader' | 'queue'>();
-
-  /** @param mayRead whether octets that have come may be read */
-  constructor(
-    private readonly socket: Socket,
-    private readonly mayRead: (chunk: Buffer) => boolean,
-  ) {
-    super({ allowHalfOpen: false });
-    socket.on('data', (chunk: Buffer) => this.arrived(chunk));
-    socket.on('close', () => this.destroy());
-    socket.resume();
-  }
-
-  arrived(chunk: Buffer): void {
-    if (this.destroyed || !this.mayRead(chunk)) return;
-    if (!this.push(chunk)) this.hold('reader', true);
-  }
-
-  hold(holder: 'reader' | 'queue', holds: boolean): void {
-    if (holds) this.holders.add(holder);
-    else this.holders.delete(holder);
-    if (this.holders.size > 0) this.socket.pause();
-    else if (this.socket.isPaused()) this.socket.resume();
-  }
-
-  override _read(): void {
-    this.hold('reader', false);
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    // Until the kernel has taken it, node:http2 makes no more.
-    this.socket.write(chunk, done);
-  }
-
-  override _writev(
-    chunks: readonly { readonly chunk: Buffer; readonly encoding: BufferEncoding }[],
-    done: (error?: Error | null) => void,
-  ): void {
-    // In one TLS record.
-    this.socket.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
-  }
-
-  override _final(done: () => void): void {
-    this.socket.end();
-    done();
-  }
-
-  override _destroy(_error: Error | null, done: (error: Error | null) => void): void {
-    this.socket.destroySoon();
-    done(null);
+    this.session.reset(this, CODE.CANCEL);
   }
 }

@@ -5,7 +5,7 @@
 // query and its reply change nothing.
 
 import { type Libc, LINUX } from '../os/libc.js';
-import { ENDED, type TlsConnection, type TlsContext, WANTS_READ, WANTS_WRITE } from '../os/openssl.js';
+import { ENDED, FAILED, TlsConnection, type TlsContext, WANTS_READ, WANTS_WRITE } from '../os/openssl.js';
 import type { Connection, FirstOctets } from './connection.js';
 import type { EventLoop, Watcher } from './event-loop.js';
 
@@ -42,7 +42,8 @@ const LATER_MS = 50;
 /** The connection. */
 export class NativeConnection implements Connection, Watcher {
   private phase: Phase = 'clear';
-  private tls: TlsConnection | undefined;
+  /** What octets go through: TLS, or from the first read on, nothing. */
+  private tls: TlsConnection | ClearOctets | undefined;
   /** What epoll waits for. */
   private interest: number = INPUT;
   /** How many octets must be there before epoll says so. */
@@ -110,7 +111,7 @@ export class NativeConnection implements Connection, Watcher {
 
   /** Whether TLS protects what is read. */
   get isSecured(): boolean {
-    return this.tls !== undefined;
+    return this.tls instanceof TlsConnection;
   }
 
   on(event: 'data', then: (octets: Buffer) => void): this;
@@ -118,6 +119,10 @@ export class NativeConnection implements Connection, Watcher {
   on(event: 'data' | 'end' | 'error' | 'close', then: ((octets: Buffer) => void) | (() => void)): this {
     if (event === 'data') {
       this.data = then;
+      if (this.phase === 'clear') {
+        this.tls = new ClearOctets(this.fd, this.parts.libc);
+        this.phase = 'open';
+      }
       this.readOn();
     } else if (event === 'end') this.ended = then as () => void;
     else if (event === 'close') this.closers.push(then as () => void);
@@ -127,6 +132,10 @@ export class NativeConnection implements Connection, Watcher {
 
   once(event: 'close', then: () => void): this {
     return this.on(event, then);
+  }
+
+  get alpnProtocol(): string | undefined {
+    return this.tls instanceof TlsConnection ? this.tls.alpnProtocol : undefined;
   }
 
   isPaused(): boolean {
@@ -238,7 +247,8 @@ export class NativeConnection implements Connection, Watcher {
   }
 
   private shakeHands(): void {
-    const result = this.tls?.handshake() ?? 0;
+    const { tls } = this;
+    const result = tls instanceof TlsConnection ? tls.handshake() : FAILED;
     if (result === WANTS_READ) return this.waitFor(INPUT);
     if (result === WANTS_WRITE) return this.waitFor(LINUX.EPOLLOUT);
     if (result <= 0) return this.fail();
@@ -368,3 +378,30 @@ export class NativeConnection implements Connection, Watcher {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** The octets of a connection in cleartext, as `TlsConnection` reads and writes those over TLS. */
+class ClearOctets {
+  constructor(
+    private readonly fd: number,
+    private readonly libc: Libc,
+  ) {}
+
+  read(into: Buffer): number {
+    return resultOf(this.libc.receive(this.fd, into), WANTS_READ);
+  }
+
+  write(octets: Buffer): number {
+    return resultOf(this.libc.send(this.fd, octets), WANTS_WRITE);
+  }
+
+  /** Nothing says that nothing follows but the end itself. */
+  shutdown(): void {}
+
+  /** The connection closes its descriptor. */
+  free(): void {}
+}
+
+const resultOf = (result: number, wants: number): number => {
+  if (result >= 0) return result;
+  return result === -LINUX.EAGAIN || result === -LINUX.EINTR ? wants : FAILED;
+};

@@ -8,6 +8,7 @@ import { type Libc, LINUX } from '../os/libc.js';
 import { type ListenAddress, zoneOfScope } from '../os/listen-address.js';
 import type { OpenSsl, TlsContext } from '../os/openssl.js';
 import { openTcp } from '../os/stream-socket.js';
+import { ConnectionDuplex } from './connection-duplex.js';
 import type { Door, DoorEvents, Streams, TlsServer, TlsServerOptions } from './connection.js';
 import type { EventLoop, Watcher } from './event-loop.js';
 import { type Ends, NativeConnection, type NativeParts } from './native-connection.js';
@@ -38,6 +39,7 @@ export function nativeStreams({ libc, loop, openssl }: NativeStreamsParts): Stre
     open: async (at, events) => Promise.resolve(new NativeDoor(openListening(libc, at), parts, events)),
     readFirst: (connection, first) => connection.readFirst(first),
     isSecured: connection => connection.isSecured,
+    asDuplex: connection => loop.serve(new ConnectionDuplex(connection)),
     tlsServer: options => new NativeTlsServer(openssl, options),
   };
 }

@@ -21,6 +21,7 @@ export const nodeStreams = (libc: Libc | undefined): Streams<Socket> => ({
   open: async (at, events) => open(at, libc, events),
   readFirst,
   isSecured: socket => socket instanceof TLSSocket,
+  asDuplex: socket => socket,
   tlsServer,
 });
 

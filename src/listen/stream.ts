@@ -132,6 +132,9 @@ export const listenerOver = <C extends Connection>(
 /** The ALPN id of DNS over TLS (RFC 7858 §10). */
 export const DOT_ALPN = ['dot'] as const;
 
+/** Those of both versions of HTTP (RFC 9113 §3.2, RFC 7301 §6). */
+export const HTTPS_ALPN = ['h2', 'http/1.1'] as const;
+
 /** Messages with their length in front (RFC 1035 §4.2.2), over TCP or TLS. */
 export const framedProtocol = <C extends Connection = Socket>(
   transport: 'tcp' | 'tls',

@@ -33,7 +33,9 @@ export interface Libc {
   signalInput(fd: number): number;
   /** Reads one datagram, or octets of a stream, without waiting for them. */
   receive(fd: number, into: Buffer): number;
-  /** The same, but what is read stays there. */
+  /** Writes octets to a stream, as far as there is room. */
+  send(fd: number, octets: Buffer): number;
+  /** The same as `receive`, but what is read stays there. */
   peek(fd: number, into: Buffer): number;
   /** The index of an interface; 0: there is none of this name. Below 0: `-errno`, for example without descriptors. */
   interfaceIndex(name: string): number;
@@ -101,6 +103,7 @@ export const LINUX = {
   O_ASYNC: 0o20000,
   MSG_PEEK: 2,
   MSG_DONTWAIT: 0x40,
+  MSG_NOSIGNAL: 0x4000,
   SHUT_WR: 1,
   EPOLL_CLOEXEC: 0o2000000,
   EPOLL_CTL_ADD: 1,
@@ -168,6 +171,7 @@ const nativeFunctions = (library: Library) =>
     recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)'),
     sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
     recv: library.func('long recv(int, void *, size_t, int)'),
+    send: library.func('long send(int, void *, size_t, int)'),
     // Takes a text that ends with a zero octet.
     if_nametoindex: library.func('unsigned int if_nametoindex(void *)'),
     poll: library.func('int poll(void *, unsigned long, int)'),
@@ -222,7 +226,16 @@ function streamCalls(
   native: ReturnType<typeof nativeFunctions>,
 ): Pick<
   Libc,
-  'listen' | 'accept' | 'endSending' | 'setNonblocking' | 'peek' | 'epoll' | 'epollControl' | 'epollWait' | 'awake'
+  | 'listen'
+  | 'accept'
+  | 'send'
+  | 'endSending'
+  | 'setNonblocking'
+  | 'peek'
+  | 'epoll'
+  | 'epollControl'
+  | 'epollWait'
+  | 'awake'
 > {
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const length = Buffer.alloc(4);
@@ -235,6 +248,7 @@ function streamCalls(
     },
     endSending: fd => checked(native.shutdown(fd, LINUX.SHUT_WR)),
     setNonblocking: fd => checked(native.fcntl(fd, LINUX.F_SETFL, LINUX.O_NONBLOCK)),
+    send: (fd, octets) => checked(native.send(fd, octets, octets.length, LINUX.MSG_DONTWAIT | LINUX.MSG_NOSIGNAL)),
     peek: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT | LINUX.MSG_PEEK)),
     epoll: () => checked(native.epoll_create1(LINUX.EPOLL_CLOEXEC)),
     epollControl: (epoll, operation, fd, event) => checked(native.epoll_ctl(epoll, operation, fd, event)),

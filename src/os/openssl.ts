@@ -70,6 +70,8 @@ const SSL = {
 } as const;
 const OLDEST_VERSION = 0x30000000;
 const ERROR_TEXT_BYTES = 256;
+/** The largest ALPN id (RFC 7301 §3.1). */
+const MOST_ALPN_BYTES = 255;
 
 /** The functions. A pointer is a number; 0: null. Buffers are only lent to a call. */
 const functionsOf = (library: Library) =>
@@ -94,6 +96,8 @@ const functionsOf = (library: Library) =>
     read: library.func('int SSL_read(uintptr_t, void *, int)'),
     write: library.func('int SSL_write(uintptr_t, void *, int)'),
     shutdown: library.func('int SSL_shutdown(uintptr_t)'),
+    get0_alpn_selected: library.func('void SSL_get0_alpn_selected(uintptr_t, void *, void *)'),
+    copy: library.func('void *memcpy(void *, uintptr_t, size_t)'),
     get_error: library.func('int SSL_get_error(uintptr_t, int)'),
     clearErrors: library.func('void ERR_clear_error()'),
     nextError: library.func('ulong ERR_get_error()'),
@@ -286,6 +290,18 @@ export class TlsConnection {
     openssl.clearErrors();
     const result = openssl.accept(pointer);
     return result === 1 ? 1 : Math.min(FAILED, this.why(result));
+  }
+
+  /** What was negotiated by ALPN, after the handshake; undefined: nothing. */
+  get alpnProtocol(): string | undefined {
+    const { openssl, pointer } = this;
+    const at = Buffer.alloc(8);
+    const bytes = Buffer.alloc(4);
+    if (pointer !== 0) openssl.get0_alpn_selected(pointer, at, bytes);
+    const id = Buffer.alloc(Math.min(MOST_ALPN_BYTES, bytes.readUInt32LE()));
+    // It belongs to the session, and stays where it is until the next call.
+    if (id.length > 0) openssl.copy(id, at.readBigUInt64LE(), id.length);
+    return id.length > 0 ? id.toString('latin1') : undefined;
   }
 
   /** Reads octets. @returns above 0: how many */

@@ -1,6 +1,7 @@
 // What the listener for HTTPS does with connections and requests. A reload exchanges it while connections stay open.
 
 import { isLoopback } from '../base/address.js';
+import type { Connection, Streams } from '../listen/connection.js';
 import type { HttpParts } from '../listen/http-requests.js';
 import { type ListenerParts, SESSION_LIMITS, type StreamProtocol } from '../listen/stream.js';
 import { type Matcher, networkMatcher } from '../policy/access.js';
@@ -39,9 +40,12 @@ export class HttpsRules {
   }
 
   /** Loads what is needed for HTTP, which daemons without it do without. */
-  async protocol(parts: Pick<HttpParts, 'front' | 'turns' | 'observer' | 'clock'>): Promise<StreamProtocol> {
+  async protocol<C extends Connection>(
+    streams: Streams<C>,
+    parts: Pick<HttpParts, 'front' | 'memory' | 'turns' | 'observer' | 'clock'>,
+  ): Promise<StreamProtocol<C>> {
     const { httpsProtocol } = await import('../listen/https.js');
-    return httpsProtocol({
+    return httpsProtocol(streams, {
       ...parts,
       limits: SESSION_LIMITS,
       path: () => this.path,

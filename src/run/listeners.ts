@@ -13,6 +13,7 @@ import { fullWildcards, isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
 import type { Front } from '../front/front.js';
 import { Memory } from '../listen/memory.js';
+import { nodeStreams } from '../listen/node-streams.js';
 import { SessionTable, type StreamTransport } from '../listen/sessions.js';
 import {
   framedProtocol,
@@ -123,7 +124,7 @@ export class Listeners implements Follower {
     const overHttps = { ...streams, ...rules.forConnections, table: this.tables.https };
     this.tcp = new Streams('tcp', 'listen', () => tcpListener(overTcp));
     this.tls = this.secured('tls', 'listen_tls.addresses', overTls, () => framedProtocol('tls', overTls));
-    this.https = this.secured('https', HTTPS_OPTION, overHttps, async () => rules.protocol(streams));
+    this.https = this.secured('https', HTTPS_OPTION, overHttps, async () => rules.protocol(nodeStreams(libc), streams));
   }
 
   /** Sessions that are in a thread of their own if there is one. */

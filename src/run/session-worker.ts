@@ -1,8 +1,8 @@
 // A session thread: sessions of clients over TLS, or over HTTPS, whose handshakes would keep all other work waiting. The
-// listener in it is that of the main thread. Its connections are those of Node.js, in the event loop that Node.js gives
-// to each thread, or, for TLS, those of system calls and OpenSSL in a loop that waits in the kernel. That one looks for
-// messages itself, and leaves Node.js's own loop a turn when a listener has something to do, because promises are kept
-// there.
+// listener in it is that of the main thread. Its connections are those of system calls and OpenSSL, in a loop that waits
+// in the kernel. That one looks for messages itself, and leaves Node.js's own loop a turn when a listener has something
+// to do, because promises are kept there, or while node:http reads connections. Where OpenSSL cannot be called, all are
+// those of Node.js, in the event loop that it gives to each thread.
 
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 
@@ -17,16 +17,11 @@ import { PacketCache } from '../fastpath/packet-cache.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import { EventLoop } from '../listen/event-loop.js';
 import { Memory } from '../listen/memory.js';
+import type { Connection, Streams } from '../listen/connection.js';
 import { nativeStreams } from '../listen/native-streams.js';
+import { nodeStreams } from '../listen/node-streams.js';
 import { SessionTable } from '../listen/sessions.js';
-import {
-  DOT_ALPN,
-  framedProtocol,
-  listenerOver,
-  streamListener,
-  type StreamListener,
-  tlsListener,
-} from '../listen/stream.js';
+import { DOT_ALPN, framedProtocol, HTTPS_ALPN, listenerOver, type StreamListener } from '../listen/stream.js';
 import type { ServerCredentials } from '../os/openssl.js';
 import { type SessionLoop, Turns } from '../listen/turns.js';
 import { processSeconds, systemClock } from '../os/clock.js';
@@ -163,11 +158,16 @@ class Sessions {
       return octets !== undefined && admission.sendsProxyHeader(octets);
     };
     const parts = { turns, memory, front, observer, table, mayAsk, sendsProxyHeader, libc, clock };
-    if (work.transport === 'https')
-      return streamListener(await rules.protocol(parts), { ...parts, ...rules.forConnections }, credentials);
-    return native === undefined
-      ? tlsListener(parts, credentials)
-      : listenerOver(nativeStreams({ libc, ...native }), framedProtocol('tls', parts), parts, credentials);
+    const listenerFrom = async <C extends Connection>(streams: Streams<C>): Promise<StreamListener> =>
+      work.transport === 'tls'
+        ? listenerOver(streams, framedProtocol('tls', parts), parts, credentials)
+        : listenerOver(
+            streams,
+            await rules.protocol(streams, parts),
+            { ...parts, ...rules.forConnections },
+            credentials,
+          );
+    return native === undefined ? listenerFrom(nodeStreams(libc)) : listenerFrom(nativeStreams({ libc, ...native }));
   }
 
   private get listening(): Listening {
@@ -228,7 +228,7 @@ class NativeLoop {
   };
 
   private staysUntil(ms: number): boolean {
-    return !this.leaves && this.loop.monotonicMs() < ms;
+    return !this.leaves && this.loop.guests === 0 && this.loop.monotonicMs() < ms;
   }
 
   /** There are messages, or it is the end. */
@@ -248,8 +248,7 @@ class NativeLoop {
 /** Where sessions over a transport are, or why they are in the loop of Node.js. */
 function surroundingsFor({ transport }: SessionWork, libc: Libc): Surroundings & { readonly unavailable?: string } {
   const ofNode = { loop: { soon: setImmediate }, clock: systemClock };
-  if (transport !== 'tls') return ofNode;
-  const openssl = loadOpenSsl(DOT_ALPN);
+  const openssl = loadOpenSsl(transport === 'tls' ? DOT_ALPN : HTTPS_ALPN);
   if ('unavailable' in openssl) return { ...ofNode, ...openssl };
   try {
     const loop = new EventLoop(libc);

@@ -6,15 +6,7 @@ import t from 'tap';
 
 import { queryMessage } from '../fixtures/client.js';
 import { until } from '../fixtures/until.js';
-import {
-  connected,
-  http2Client,
-  httpsListening,
-  LARGE_ANSWER,
-  message,
-  POST,
-  request,
-} from '../listen/http-clients.js';
+import { connected, http2Client, LARGE_ANSWER, message, onBothPaths, POST, request } from '../listen/http-clients.js';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const QUERY = message(0);
@@ -99,8 +91,8 @@ for (const [title, begins, piece] of [
   ['frames of HTTP/2', PREFACE, frame],
   ['lines of HTTP/1.1', Buffer.alloc(0), line.map(text => Buffer.from(text))],
 ] as const) {
-  await t.test(`${title} in any order harm nobody`, async t => {
-    const { port, table } = await httpsListening(t, { cleartext: true });
+  await onBothPaths(t, `${title} in any order harm nobody`, async (t, listening) => {
+    const { port, table } = await listening({ cleartext: true });
     const pieces = fc.array(piece, { minLength: 1, maxLength: 12 });
     await fc.assert(
       fc.asyncProperty(pieces, fc.integer({ min: 1, max: 2000 }), fc.boolean(), async (all, size, breaks) =>

@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import type { Front } from '../../src/front/front.js';
 import { httpsProtocol } from '../../src/listen/https.js';
 import { Memory } from '../../src/listen/memory.js';
+import { nodeStreams } from '../../src/listen/node-streams.js';
 import { SessionTable } from '../../src/listen/sessions.js';
 import { framedProtocol, SESSION_LIMITS, streamListener } from '../../src/listen/stream.js';
 import { Turns } from '../../src/listen/turns.js';
@@ -55,7 +56,7 @@ async function listening(t: Test, how: (typeof LISTENERS)[keyof typeof LISTENERS
     isProxy: () => false,
     isShared: () => true,
   };
-  const protocol = over === 'https' ? httpsProtocol(http) : framedProtocol(over, parts);
+  const protocol = over === 'https' ? httpsProtocol(nodeStreams(undefined), http) : framedProtocol(over, parts);
   const credentials = tls ? certificate({ common: 'a', names: ['a'], issuer: authority() }) : undefined;
   const path = 'path' in how ? TLS_PATHS[how.path] : undefined;
   const listener =

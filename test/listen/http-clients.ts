@@ -9,9 +9,10 @@ import type { Test } from 'tap';
 import type { Front } from '../../src/front/front.js';
 import { httpsProtocol } from '../../src/listen/https.js';
 import { monoAfter } from '../../src/base/time.js';
+import { Memory } from '../../src/listen/memory.js';
 import { SessionTable, type TableParts } from '../../src/listen/sessions.js';
 import type { SessionLimits } from '../../src/listen/session.js';
-import { SESSION_LIMITS, streamListener } from '../../src/listen/stream.js';
+import { listenerOver, SESSION_LIMITS } from '../../src/listen/stream.js';
 import { Turns } from '../../src/listen/turns.js';
 import { systemClock } from '../../src/os/clock.js';
 import type { Client } from '../../src/pipeline/query.js';
@@ -19,6 +20,7 @@ import { authority, certificate } from '../fixtures/certificates.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo } from '../fixtures/messages.js';
 import { recorder } from '../fixtures/recorder.js';
+import { TLS_PATHS, type TlsPath } from './tls-paths.js';
 
 /** What the first octet of a message makes the front do. Others are answered at once. */
 export const HOLD = 1;
@@ -59,17 +61,20 @@ function frontForTests() {
 
 type Bounds = Partial<SessionLimits & Pick<TableParts, 'idleMs' | 'max' | 'maxPerClient'>> & {
   readonly cleartext?: boolean;
+  /** How connections are made; left out: by node:net and node:tls. */
+  readonly path?: TlsPath | undefined;
   readonly isProxy?: (address: string) => boolean;
   readonly sendsProxyHeader?: (address: string) => boolean;
 };
 
+const { 'node:tls': NODE } = TLS_PATHS;
 const ca = authority('test');
 export const identity = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
 
 /** A listener, over TLS if not told otherwise. */
 export async function httpsListening(
   t: Test,
-  { cleartext = false, isProxy = () => false, sendsProxyHeader = () => false, ...bounds }: Bounds = {},
+  { cleartext = false, isProxy = () => false, sendsProxyHeader = () => false, path = NODE, ...bounds }: Bounds = {},
 ) {
   const tested = frontForTests();
   const { observer, count } = recorder();
@@ -77,18 +82,35 @@ export async function httpsListening(
   const turns = new Turns();
   const later = { ms: 0 };
   const clock = { ...systemClock, monotonicMs: () => monoAfter(systemClock.monotonicMs(), later.ms) };
-  const protocol = httpsProtocol({
-    ...{ front: tested.front, turns, observer, clock, isProxy },
+  const http = {
+    ...{ front: tested.front, memory: new Memory(), turns, observer, clock, isProxy },
     limits: { ...SESSION_LIMITS, ...bounds },
     path: () => '/dns-query',
     isShared: () => true,
-  });
+  };
   const parts = { turns, observer, clock, table, mayAsk: () => true, isProxy, sendsProxyHeader };
-  const listener = streamListener(protocol, parts, cleartext ? undefined : identity);
+  if (path === undefined) throw new Error('there is no way to make connections');
+  const listener = path.withStreamsForHttps(t, streams =>
+    listenerOver(streams, httpsProtocol(streams, http), parts, cleartext ? undefined : identity),
+  );
   await listener.set([{ address: '127.0.0.1', port: 0 }]);
   t.teardown(() => listener.destroy());
   const port = listener.bound[0]?.port ?? 0;
   return { ...tested, count, listener, table, port, later };
+}
+
+type Listening = (bounds?: Bounds) => ReturnType<typeof httpsListening>;
+
+/** Tests a rule with both kinds of connections. */
+export async function onBothPaths(
+  t: Test,
+  rule: string,
+  test: (t: Test, listening: Listening) => Promise<unknown>,
+): Promise<void> {
+  for (const [name, path] of Object.entries(TLS_PATHS))
+    await t.test(`${rule} (${name})`, { skip: path.skip }, async t =>
+      test(t, async bounds => httpsListening(t, { ...bounds, path })),
+    );
 }
 
 /** A connection whose handshake is finished. @param over what it is made over; left out: a connection of its own */

@@ -11,7 +11,7 @@ import {
   readRequest,
   type RequestHead,
 } from '../../src/listen/http-request.js';
-import { FrameBudget } from '../../src/listen/http2-frames.js';
+import { FrameReader } from '../../src/listen/http2-frames.js';
 import { queryMessage } from '../fixtures/client.js';
 import { type ResponseParts, responseTo } from '../fixtures/messages.js';
 
@@ -153,26 +153,45 @@ await t.test('the client is the last address that is no proxy, and nobody where 
 /** A frame of HTTP/2. */
 const frame = (type: number, bytes = 0): Buffer =>
   Buffer.concat([Buffer.from([0, bytes >> 8, bytes & 255, type, 0, 0, 0, 0, 1]), Buffer.alloc(bytes, 3)]);
+const GREETING = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4)]);
 
 await t.test('answered requests earn frames, and all others run out of them, however the octets are cut', t => {
-  const octets = Buffer.concat([Buffer.alloc(24), ...Array.from({ length: 600 }, () => frame(6, 8))]);
+  const octets = Buffer.concat([GREETING, ...Array.from({ length: 600 }, () => frame(6, 8))]);
   for (const cut of [1, 7, 9, 17, 4096]) {
-    const budget = new FrameBudget();
     let passed = 0;
-    for (let at = 0; at < octets.length && budget.spend(octets.subarray(at, at + cut)); at += cut) passed = at;
-    t.ok(Math.abs(passed - 24 - 500 * 17) <= 17 + 2 * cut, `pieces of ${cut}: ${passed}`);
+    const frames = new FrameReader(({ payload }) => {
+      passed++;
+      t.ok(payload.length === 0 || payload.equals(Buffer.alloc(8, 3)));
+      return undefined;
+    });
+    let code: number | undefined;
+    for (let at = 0; at < octets.length && code === undefined; at += cut)
+      code = frames.read(octets.subarray(at, at + cut));
+    t.match({ passed, code }, { passed: 500, code: 11 }, `pieces of ${cut}`);
   }
-  const steady = new FrameBudget();
-  steady.spend(Buffer.alloc(24));
+  const greeted = (): FrameReader => {
+    const frames = new FrameReader(() => undefined);
+    frames.read(GREETING);
+    return frames;
+  };
+  const steady = greeted();
   for (let i = 0; i < 5000; i++) {
     // HEADERS and WINDOW_UPDATE of a request.
-    if (!steady.spend(Buffer.concat([frame(1, 300), frame(8, 4)]))) t.fail(`${i}`);
+    if (steady.read(Buffer.concat([frame(1, 300), frame(8, 4)])) !== undefined) t.fail(`${i}`);
     steady.earn();
   }
-  const resets = new FrameBudget();
-  resets.spend(Buffer.alloc(24));
+  const resets = greeted();
   let cancelled = 0;
-  while (resets.spend(Buffer.concat([frame(1, 30), frame(3, 4)]))) cancelled++;
-  t.equal(cancelled, 100, 'requests that are cancelled at once');
+  while (resets.read(Buffer.concat([frame(1, 30), frame(3, 4)])) === undefined) cancelled++;
+  t.equal(cancelled, 99, 'requests that are cancelled at once');
+  t.end();
+});
+
+await t.test('a frame that is too large, or not the first that must come, ends the connection', t => {
+  const read = (octets: Buffer): number | undefined => new FrameReader(() => undefined).read(octets);
+  t.equal(read(Buffer.concat([GREETING, Buffer.from([0, 0x40, 1, 0, 0, 0, 0, 0, 1])])), 6, 'before its octets come');
+  t.equal(read(Buffer.concat([GREETING, frame(0, 1 << 14)])), undefined);
+  t.equal(read(Buffer.concat([GREETING.subarray(0, 24), frame(6, 8)])), 1);
+  t.equal(read(Buffer.from('PRI * HTTP/1.1')), 1);
   t.end();
 });

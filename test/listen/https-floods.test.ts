@@ -5,7 +5,7 @@ import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import t, { type Test } from 'tap';
+import t from 'tap';
 
 import { IDLE_MS } from '../../src/listen/sessions.js';
 import { queryMessage } from '../fixtures/client.js';
@@ -15,62 +15,32 @@ import {
   getOf,
   HOLD,
   http2Client,
-  httpsListening,
   LARGE_ANSWER,
   message,
+  onBothPaths,
   POST,
   request,
   rest,
 } from './http-clients.js';
+import {
+  asking,
+  CONTINUATION,
+  END_STREAM,
+  field,
+  frame,
+  GOAWAY,
+  HEADERS,
+  headers,
+  PING,
+  PREFACE,
+  raw,
+  RST_STREAM,
+  SETTINGS,
+  u32,
+  WINDOW_UPDATE,
+} from './raw-http2.js';
 
 const QUERY = queryMessage('www.example');
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const [HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [1, 3, 4, 6, 7, 8, 9];
-const [END_STREAM, END_HEADERS] = [1, 4];
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-const u32 = (value: number): Buffer => {
-  const octets = Buffer.alloc(4);
-  octets.writeUInt32BE(value);
-  return octets;
-};
-
-/** A field without indexing and without Huffman codes (RFC 7541 §6.2.2). */
-const field = (name: string, value: string): Buffer => {
-  const text = (octets: string): Buffer => {
-    const length =
-      octets.length < 127 ? [octets.length] : [127, ((octets.length - 127) & 127) | 128, (octets.length - 127) >> 7];
-    return Buffer.concat([Buffer.from(length), Buffer.from(octets)]);
-  };
-  return Buffer.concat([Buffer.from([0]), text(name), text(value)]);
-};
-const asking = (octets: Buffer): Buffer =>
-  Buffer.concat([
-    field(':method', 'GET'),
-    field(':scheme', 'https'),
-    field(':authority', 'dns.test'),
-    field(':path', `/dns-query?dns=${octets.toString('base64url')}`),
-  ]);
-const headers = (stream: number, octets: Buffer): Buffer =>
-  frame(HEADERS, END_STREAM | END_HEADERS, stream, asking(octets));
-
-/** A connection over HTTP/2 that sends octets of its own. */
-async function raw(t: Test, port: number, settings: Buffer = Buffer.alloc(0)): Promise<Socket> {
-  const socket = await connected(t, port, 'h2');
-  const greeted = new Promise(resolve => socket.once('data', resolve));
-  socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, settings)]));
-  await greeted;
-  socket.write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
-  return socket;
-}
 
 /** The error code of the GOAWAY frame in octets that a server has sent; undefined: there is none. */
 function goaway(text: string): number | undefined {
@@ -95,43 +65,47 @@ function* times(count: number, make: (n: number) => Buffer): Iterable<Buffer> {
   for (let i = 0; i < count; i++) yield make(i);
 }
 
-await t.test('floods of frames end the connection before they cost much, and others go on', async t => {
-  const { port, count, clients } = await httpsListening(t);
-  const other = await http2Client(t, port);
-  const ask = async (): Promise<number> => (await request(other, POST, QUERY)).status;
-  const ping = Buffer.alloc(8);
-  const floods: Readonly<Record<string, (n: number) => Buffer>> = {
-    'requests that are cancelled at once': n =>
-      Buffer.concat([headers(2 * n + 1, QUERY), frame(RST_STREAM, 0, 2 * n + 1, u32(8))]),
-    PING: () => frame(PING, 0, 0, ping),
-    SETTINGS: () => frame(SETTINGS, 0, 0, Buffer.alloc(0)),
-    'windows in small pieces': () => frame(WINDOW_UPDATE, 0, 0, u32(1)),
-    'header fields without end': n =>
-      n === 0 ? frame(HEADERS, END_STREAM, 1, asking(QUERY)) : frame(CONTINUATION, 0, 1, field('a', 'b')),
-    'empty fragments of header fields': n =>
-      n === 0 ? frame(HEADERS, END_STREAM, 1, asking(QUERY)) : frame(CONTINUATION, 0, 1, Buffer.alloc(0)),
-    'unknown frames': () => frame(99, 0, 0, Buffer.alloc(1)),
-  };
-  for (const [title, make] of Object.entries(floods)) {
-    const before = clients.length;
-    const socket = await raw(t, port);
-    await flood(socket, times(20_000, make));
-    t.ok(socket.destroyed, title);
-    t.ok(clients.length - before <= 110, `${title}: ${clients.length - before} queries`);
-    t.equal(await ask(), 200, 'another connection is answered');
-  }
-  t.ok(count('dropped', 'http_flood') >= 5, `counted: ${count('dropped', 'http_flood')}`);
-});
+await onBothPaths(
+  t,
+  'floods of frames end the connection before they cost much, and others go on',
+  async (t, listening) => {
+    const { port, count, clients } = await listening();
+    const other = await http2Client(t, port);
+    const ask = async (): Promise<number> => (await request(other, POST, QUERY)).status;
+    const ping = Buffer.alloc(8);
+    const floods: Readonly<Record<string, (n: number) => Buffer>> = {
+      'requests that are cancelled at once': n =>
+        Buffer.concat([headers(2 * n + 1, QUERY), frame(RST_STREAM, 0, 2 * n + 1, u32(8))]),
+      PING: () => frame(PING, 0, 0, ping),
+      SETTINGS: () => frame(SETTINGS, 0, 0, Buffer.alloc(0)),
+      'windows in small pieces': () => frame(WINDOW_UPDATE, 0, 0, u32(1)),
+      'header fields without end': n =>
+        n === 0 ? frame(HEADERS, END_STREAM, 1, asking(QUERY)) : frame(CONTINUATION, 0, 1, field('a', 'b')),
+      'empty fragments of header fields': n =>
+        n === 0 ? frame(HEADERS, END_STREAM, 1, asking(QUERY)) : frame(CONTINUATION, 0, 1, Buffer.alloc(0)),
+      'unknown frames': () => frame(99, 0, 0, Buffer.alloc(1)),
+    };
+    for (const [title, make] of Object.entries(floods)) {
+      const before = clients.length;
+      const socket = await raw(t, port);
+      await flood(socket, times(20_000, make));
+      t.ok(socket.destroyed, title);
+      t.ok(clients.length - before <= 110, `${title}: ${clients.length - before} queries`);
+      t.equal(await ask(), 200, 'another connection is answered');
+    }
+    t.ok(count('dropped', 'http_flood') >= 5, `counted: ${count('dropped', 'http_flood')}`);
+  },
+);
 
-await t.test('whoever is closed for a flood is told to be calm', async t => {
-  const { port } = await httpsListening(t);
+await onBothPaths(t, 'whoever is closed for a flood is told to be calm', async (t, listening) => {
+  const { port } = await listening();
   const socket = await raw(t, port);
   const text = await flood(socket, [Buffer.concat([...times(600, () => frame(PING, 0, 0, Buffer.alloc(8)))])]);
   t.equal(goaway(text), constants.NGHTTP2_ENHANCE_YOUR_CALM);
 });
 
-await t.test('octets that are no HTTP/2 end the connection', async t => {
-  const { port, table } = await httpsListening(t);
+await onBothPaths(t, 'octets that are no HTTP/2 end the connection', async (t, listening) => {
+  const { port, table } = await listening();
   for (const octets of [
     'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
     `${PREFACE.toString('latin1')}${'\xff'.repeat(2000)}`,
@@ -145,22 +119,26 @@ await t.test('octets that are no HTTP/2 end the connection', async t => {
   t.equal(table.open, 0);
 });
 
-await t.test('more requests at once than a connection may have are refused, and none is lost', async t => {
-  const { port, held, clients } = await httpsListening(t, { inflightPerSession: 5 });
-  const session = await http2Client(t, port);
-  const all = Array.from({ length: 40 }, async () => request(session, POST, message(HOLD)));
-  await until(() => held.length === 5, 'queries that wait');
-  await sleep(100);
-  t.equal(clients.length, 5);
-  const answer = setInterval(() => held.splice(0).forEach(each => each()), 5);
-  t.teardown(() => clearInterval(answer));
-  const responses = await Promise.all(all);
-  t.ok(responses.every(({ status, code }) => status === 200 || code === constants.NGHTTP2_REFUSED_STREAM));
-  t.ok(responses.filter(({ status }) => status === 200).length >= 5);
-});
+await onBothPaths(
+  t,
+  'more requests at once than a connection may have are refused, and none is lost',
+  async (t, listening) => {
+    const { port, held, clients } = await listening({ inflightPerSession: 5 });
+    const session = await http2Client(t, port);
+    const all = Array.from({ length: 40 }, async () => request(session, POST, message(HOLD)));
+    await until(() => held.length === 5, 'queries that wait');
+    await sleep(100);
+    t.equal(clients.length, 5);
+    const answer = setInterval(() => held.splice(0).forEach(each => each()), 5);
+    t.teardown(() => clearInterval(answer));
+    const responses = await Promise.all(all);
+    t.ok(responses.every(({ status, code }) => status === 200 || code === constants.NGHTTP2_REFUSED_STREAM));
+    t.ok(responses.filter(({ status }) => status === 200).length >= 5);
+  },
+);
 
-await t.test('a query that the client cancels counts until it is answered', async t => {
-  const { port, held, clients } = await httpsListening(t, { inflightPerSession: 5 });
+await onBothPaths(t, 'a query that the client cancels counts until it is answered', async (t, listening) => {
+  const { port, held, clients } = await listening({ inflightPerSession: 5 });
   const session = await http2Client(t, port);
   for (let i = 0; i < 20; i++) {
     const stream = session.request(getOf(message(HOLD)));
@@ -174,8 +152,8 @@ await t.test('a query that the client cancels counts until it is answered', asyn
   await until(async () => (await request(session, POST, QUERY)).status === 200, 'an answer');
 });
 
-await t.test('pipelined requests over HTTP/1.1 are bounded', async t => {
-  const { port, clients, count } = await httpsListening(t, { inflightPerSession: 20 });
+await onBothPaths(t, 'pipelined requests over HTTP/1.1 are bounded', async (t, listening) => {
+  const { port, clients, count } = await listening({ inflightPerSession: 20 });
   const socket = await connected(t, port, 'http/1.1');
   const one = `GET /dns-query?dns=${message(HOLD).toString('base64url')} HTTP/1.1\r\nHost: a\r\n\r\n`;
   await flood(socket, [Buffer.from(one.repeat(1000))]);
@@ -183,37 +161,45 @@ await t.test('pipelined requests over HTTP/1.1 are bounded', async t => {
   t.equal(count('dropped', 'http_flood'), 1);
 });
 
-await t.test('bodies that are not complete take little memory, however many there are', async t => {
-  const { port } = await httpsListening(t);
-  const session = await http2Client(t, port);
-  let cancelled = 0;
-  for (let i = 0; i < 20; i++) {
+await onBothPaths(
+  t,
+  'bodies that are not complete take little memory, however many there are',
+  async (t, listening) => {
+    const { port } = await listening();
+    const session = await http2Client(t, port);
+    let cancelled = 0;
+    for (let i = 0; i < 20; i++) {
+      const stream = session.request(POST);
+      stream.on('error', () => cancelled++);
+      stream.write(Buffer.alloc(60_000));
+    }
+    await until(() => cancelled >= 15, 'streams that are reset');
+    await sleep(100);
+    t.ok(cancelled < 20, `${cancelled} of 20`);
+    t.equal((await request(session, POST, QUERY)).status, 200);
+  },
+);
+
+await onBothPaths(
+  t,
+  'a body without end ends after the idle time, however much else is asked',
+  async (t, listening) => {
+    const { port, later } = await listening();
+    const session = await http2Client(t, port);
     const stream = session.request(POST);
-    stream.on('error', () => cancelled++);
-    stream.write(Buffer.alloc(60_000));
-  }
-  await until(() => cancelled >= 15, 'streams that are reset');
-  await sleep(100);
-  t.ok(cancelled < 20, `${cancelled} of 20`);
-  t.equal((await request(session, POST, QUERY)).status, 200);
-});
+    stream.on('error', () => undefined);
+    stream.write('a');
+    t.equal((await request(session, POST, QUERY)).status, 200);
+    t.notOk(stream.closed);
+    later.ms = IDLE_MS + 1;
+    t.equal((await request(session, POST, QUERY)).status, 200);
+    await until(() => stream.closed, 'the end of the stream');
+    t.equal(stream.rstCode, constants.NGHTTP2_CANCEL);
+  },
+);
 
-await t.test('a body without end ends after the idle time, however much else is asked', async t => {
-  const { port, later } = await httpsListening(t);
-  const session = await http2Client(t, port);
-  const stream = session.request(POST);
-  stream.on('error', () => undefined);
-  stream.write('a');
-  t.equal((await request(session, POST, QUERY)).status, 200);
-  t.notOk(stream.closed);
-  later.ms = IDLE_MS + 1;
-  t.equal((await request(session, POST, QUERY)).status, 200);
-  await until(() => stream.closed, 'the end of the stream');
-  t.equal(stream.rstCode, constants.NGHTTP2_CANCEL);
-});
-
-await t.test('many large answers at once reach a client that reads', async t => {
-  const { port } = await httpsListening(t);
+await onBothPaths(t, 'many large answers at once reach a client that reads', async (t, listening) => {
+  const { port } = await listening();
   const session = await http2Client(t, port);
   let answered = 0;
   const ask = async (): Promise<void> => {
@@ -226,8 +212,8 @@ await t.test('many large answers at once reach a client that reads', async t => 
   t.equal(answered, 90);
 });
 
-await t.test('responses that nobody reads are bounded over HTTP/2', async t => {
-  const { port, clients, table, count } = await httpsListening(t, { idleMs: 500 });
+await onBothPaths(t, 'responses that nobody reads are bounded over HTTP/2', async (t, listening) => {
+  const { port, clients, table, count } = await listening({ idleMs: 500 });
   // A window of 0 for each stream: not even one octet of a body may leave.
   const socket = await raw(t, port, Buffer.from([0, 4, 0, 0, 0, 0]));
   socket.pause();
@@ -239,8 +225,8 @@ await t.test('responses that nobody reads are bounded over HTTP/2', async t => {
   t.equal(count('dropped', 'slow_client'), 1, 'and then the connection closes');
 });
 
-await t.test('responses that nobody reads are bounded over HTTP/1.1', async t => {
-  const { port, clients, table, count } = await httpsListening(t, { idleMs: 500 });
+await onBothPaths(t, 'responses that nobody reads are bounded over HTTP/1.1', async (t, listening) => {
+  const { port, clients, table, count } = await listening({ idleMs: 500 });
   const socket = await connected(t, port, 'http/1.1');
   socket.pause();
   const one = Buffer.from(`GET /dns-query?dns=${LARGE_ANSWER.toString('base64url')} HTTP/1.1\r\nHost: a\r\n\r\n`);
@@ -253,22 +239,26 @@ await t.test('responses that nobody reads are bounded over HTTP/1.1', async t =>
   t.equal(count('dropped', 'slow_client') + count('dropped', 'http_flood'), 1);
 });
 
-await t.test('another certificate is shown to new connections, and an open one loses no query', async t => {
-  const { port, listener } = await httpsListening(t);
-  const session = await http2Client(t, port);
-  const { authority, certificate } = await import('../fixtures/certificates.js');
-  const next = certificate({ common: 'next', names: ['dns.test'], issuer: authority('next') });
-  let failed = 0;
-  for (let i = 0; i < 200; i++) {
-    if (i === 100) listener.setCredentials(next);
-    if ((await request(session, POST, QUERY)).status !== 200) failed++;
-  }
-  t.equal(failed, 0);
-  await t.rejects(http2Client(t, port), /verify|self-signed|unable/i, 'a new one sees the other certificate');
-});
+await onBothPaths(
+  t,
+  'another certificate is shown to new connections, and an open one loses no query',
+  async (t, listening) => {
+    const { port, listener } = await listening();
+    const session = await http2Client(t, port);
+    const { authority, certificate } = await import('../fixtures/certificates.js');
+    const next = certificate({ common: 'next', names: ['dns.test'], issuer: authority('next') });
+    let failed = 0;
+    for (let i = 0; i < 200; i++) {
+      if (i === 100) listener.setCredentials(next);
+      if ((await request(session, POST, QUERY)).status !== 200) failed++;
+    }
+    t.equal(failed, 0);
+    await t.rejects(http2Client(t, port), /verify|self-signed|unable/i, 'a new one sees the other certificate');
+  },
+);
 
-await t.test('a client that sends no more still gets the response that it waits for', async t => {
-  const { port, held, table } = await httpsListening(t);
+await onBothPaths(t, 'a client that sends no more still gets the response that it waits for', async (t, listening) => {
+  const { port, held, table } = await listening();
   const socket = await raw(t, port);
   socket.write(headers(1, message(HOLD)));
   await until(() => held.length === 1, 'a query that waits');
@@ -279,9 +269,9 @@ await t.test('a client that sends no more still gets the response that it waits 
   await until(() => table.open === 0, 'open sessions: 0');
 });
 
-await t.test('at the end, requests that wait are answered, and nothing new is taken', async t => {
+await onBothPaths(t, 'at the end, requests that wait are answered, and nothing new is taken', async (t, listening) => {
   for (const alpn of ['h2', 'http/1.1']) {
-    const { port, listener, held, table } = await httpsListening(t);
+    const { port, listener, held, table } = await listening();
     const session = alpn === 'h2' ? await http2Client(t, port) : undefined;
     const socket = alpn === 'h2' ? undefined : await connected(t, port, alpn);
     const answered = session === undefined ? undefined : request(session, POST, message(HOLD));

@@ -8,6 +8,7 @@ import { nativeStreams } from '../../src/listen/native-streams.js';
 import { nodeStreams } from '../../src/listen/node-streams.js';
 import {
   DOT_ALPN,
+  HTTPS_ALPN,
   framedProtocol,
   listenerOver,
   type StreamListener,
@@ -19,6 +20,7 @@ import { loadOpenSsl, type ServerCredentials } from '../../src/os/openssl.js';
 
 const libc = loadLibc();
 const openssl = loadOpenSsl(DOT_ALPN);
+const opensslForHttps = loadOpenSsl(HTTPS_ALPN);
 
 /** A way. */
 export interface TlsPath {
@@ -28,10 +30,12 @@ export interface TlsPath {
   listener(t: Test, parts: StreamParts, credentials: ServerCredentials): StreamListener;
   /** Passes connections of a kind of their own to a test. */
   withStreams<T>(t: Test, use: <C extends Connection>(streams: Streams<C>) => T): T;
+  /** The same, for HTTPS. */
+  withStreamsForHttps<T>(t: Test, use: <C extends Connection>(streams: Streams<C>) => T): T;
 }
 
 /** Connections in a loop that the test's own loop gives turns. */
-function native(t: Test) {
+function native(t: Test, openssl: ReturnType<typeof loadOpenSsl>) {
   if ('unavailable' in libc) throw new Error(libc.unavailable);
   if ('unavailable' in openssl) throw new Error(openssl.unavailable);
   const loop = new EventLoop(libc);
@@ -53,13 +57,15 @@ export const TLS_PATHS: Readonly<Record<string, TlsPath>> = {
     skip: false,
     listener: (_t, parts, credentials) => tlsListener(parts, credentials),
     withStreams: (_t, use) => use(nodeStreams(undefined)),
+    withStreamsForHttps: (_t, use) => use(nodeStreams(undefined)),
   },
   OpenSSL: {
     skip: 'unavailable' in libc ? libc.unavailable : 'unavailable' in openssl ? openssl.unavailable : false,
     listener(t, parts, credentials) {
-      const { streams } = native(t);
+      const { streams } = native(t, openssl);
       return listenerOver(streams, framedProtocol('tls', parts), parts, credentials);
     },
-    withStreams: (t, use) => use(native(t).streams),
+    withStreams: (t, use) => use(native(t, openssl).streams),
+    withStreamsForHttps: (t, use) => use(native(t, opensslForHttps).streams),
   },
 };

@@ -5,6 +5,8 @@ import { get } from 'node:http';
 import t from 'tap';
 
 import type { Front } from '../../src/front/front.js';
+import { Memory } from '../../src/listen/memory.js';
+import { nodeStreams } from '../../src/listen/node-streams.js';
 import { SessionTable } from '../../src/listen/sessions.js';
 import { streamListener } from '../../src/listen/stream.js';
 import { Turns } from '../../src/listen/turns.js';
@@ -62,7 +64,11 @@ await t.test('where there are groups of clients, caches that they share must not
   const tested = new HttpsRules(clients);
   tested.take({ ...plan, path: '/q', proxies: [] });
   const table = new SessionTable({ clock: systemClock, observer, max: 10 });
-  const protocol = await tested.protocol({ front, turns, observer, clock: systemClock });
+  const protocol = await tested.protocol(nodeStreams(undefined), {
+    ...{ front, turns, observer },
+    clock: systemClock,
+    memory: new Memory(),
+  });
   const listener = streamListener(
     protocol,
     { observer, turns, clock: systemClock, table, ...tested.forConnections },

@@ -1,0 +1,144 @@
+// The header fields of HTTP/2: reads those of a request, which must follow the rules of RFC 9113 §8, and writes those of
+// a response.
+
+import { type HttpReply, DNS_MESSAGE, MOST_HEADER_BYTES, type RequestHead } from './http-request.js';
+import { ENTRY_BYTES, putField } from './hpack.js';
+
+/** Fields of the connection, which HTTP/2 has not (§8.2.2). */
+const OF_CONNECTION: ReadonlySet<string> = new Set([
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+]);
+/** The header fields of one request. */
+export class RequestFields {
+  private method: string | undefined;
+  private scheme: string | undefined;
+  private authority: string | undefined;
+  private path: string | undefined;
+  private contentType: string | undefined;
+  private contentEncoding: string | undefined;
+  private contentLength: string | undefined;
+  private host: string | undefined;
+  private forwardedFor: string | undefined;
+  private bytes = 0;
+  /** Whether there was a field that is not of the request line. */
+  private hasOthers = false;
+  private isMalformed = false;
+
+  /** Whether it has more than it may: what is too much was not kept. */
+  get isTooLarge(): boolean {
+    return this.bytes > MOST_HEADER_BYTES;
+  }
+
+  readonly add = (name: string, value: string): void => {
+    this.bytes += name.length + value.length + ENTRY_BYTES;
+    if (name.startsWith(':')) this.addPseudo(name, value);
+    else this.addOther(name, value);
+  };
+
+  /** What begins each request, once (§8.3.1). */
+  private addPseudo(name: string, value: string): void {
+    const once = (before: string | undefined): string => {
+      this.isMalformed ||= before !== undefined;
+      return this.isTooLarge ? '' : value;
+    };
+    this.isMalformed ||= this.hasOthers;
+    switch (name) {
+      case ':method':
+        this.method = once(this.method);
+        break;
+      case ':scheme':
+        this.scheme = once(this.scheme);
+        break;
+      case ':authority':
+        this.authority = once(this.authority);
+        break;
+      case ':path':
+        this.path = once(this.path);
+        break;
+      default:
+        this.isMalformed = true;
+    }
+  }
+
+  private addOther(name: string, value: string): void {
+    this.hasOthers = true;
+    if (this.isTooLarge) return;
+    switch (name) {
+      // Of several, the first one counts,
+      case 'content-type':
+        this.contentType ??= value;
+        break;
+      case 'content-length':
+        this.contentLength ??= value;
+        this.isMalformed ||= this.contentLength !== value || !/^\d+$/.test(value);
+        break;
+      case 'host':
+        this.host ??= value;
+        break;
+      // or all of them.
+      case 'content-encoding':
+        this.contentEncoding = joined(this.contentEncoding, value);
+        break;
+      case 'x-forwarded-for':
+        this.forwardedFor = joined(this.forwardedFor, value);
+        break;
+      default:
+        this.isMalformed ||= OF_CONNECTION.has(name) || (name === 'te' && value !== 'trailers') || !isName(name);
+    }
+  }
+
+  /** The head of the request; undefined: it is malformed, and must not be answered (§8.1.1). */
+  get head(): RequestHead | undefined {
+    const { method, scheme, path: target = '', authority, contentType, contentEncoding, contentLength } = this;
+    // CONNECT has neither scheme nor path (§8.5).
+    const isWhole = method === 'CONNECT' || (scheme !== undefined && target !== '');
+    if (this.isMalformed || method === undefined || (!isWhole && !this.isTooLarge)) return undefined;
+    const { host, forwardedFor } = this;
+    return { method, target, contentType, contentEncoding, contentLength, host: authority ?? host, forwardedFor };
+  }
+}
+
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before},${value}`;
+
+/** Without capital letters (§8.2.1), spaces and what else no name has. */
+const isName = (name: string): boolean => /^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name);
+
+/** Indexes of the static table (RFC 7541, Appendix A). */
+const NAME = { status: 8, allow: 22, cacheControl: 24, contentLength: 28, contentType: 31 } as const;
+/** The entry with status 200. */
+const OK = 0x88;
+/** What the fields of a response have room for. */
+export const MOST_RESPONSE_HEAD_BYTES = 512;
+
+/** Writes the fields of a response. @returns where they end */
+export function putResponseHead(
+  into: Buffer,
+  at: number,
+  { status, contentType, cacheControl, body, allow }: HttpReply,
+): number {
+  let end: number;
+  if (status === 200 && contentType === DNS_MESSAGE) end = at + MESSAGE_HEAD.copy(into, at);
+  else end = putHead(into, at, status, contentType);
+  end = putField(into, end, NAME.contentLength, String(body.length));
+  end = putField(into, end, NAME.cacheControl, cacheControl);
+  return allow === undefined ? end : putField(into, end, NAME.allow, allow);
+}
+
+function putHead(into: Buffer, at: number, status: number, contentType: string): number {
+  let end = at;
+  if (status === 200) into[end++] = OK;
+  else end = putField(into, end, NAME.status, String(status));
+  end = putField(into, end, NAME.contentType, contentType);
+  return putField(into, end, 'x-content-type-options', 'nosniff');
+}
+
+/** What all responses with a message begin with. */
+const MESSAGE_HEAD = (() => {
+  const octets = Buffer.alloc(MOST_RESPONSE_HEAD_BYTES);
+  return octets.subarray(0, putHead(octets, 0, 200, DNS_MESSAGE));
+})();

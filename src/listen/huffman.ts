@@ -1,0 +1,103 @@
+// The Huffman code of HPACK (RFC 7541 §5.2 and Appendix B). Codes of one length follow each other in the order of their
+// symbols, and begin where the shorter ones have ended, so that the lengths say all.
+
+/** The symbols with a code of each length; two of them with `-` stand for all between. 256 is the end of a string. */
+const LENGTHS: readonly (readonly [bits: number, symbols: string])[] = [
+  [5, '48-50 97 99 101 105 111 115-116'],
+  [6, '32 37 45-47 51-57 61 65 95 98 100 102-104 108-110 112 114 117'],
+  [7, '58 66-87 89 106-107 113 118-122'],
+  [8, '38 42 44 59 88 90'],
+  [10, '33-34 40-41 63'],
+  [11, '39 43 124'],
+  [12, '35 62'],
+  [13, '0 36 64 91 93 126'],
+  [14, '94 125'],
+  [15, '60 96 123'],
+  [19, '92 195 208'],
+  [20, '128 130-131 162 184 194 224 226'],
+  [21, '153 161 167 172 176-177 179 209 216-217 227 229-230'],
+  [22, '129 132-134 136 146 154 156 160 163-164 169-170 173 178 181 185-187 189-190 196 198 228 232-233'],
+  [23, '1 135 137-141 143 147 149-152 155 157-158 165-166 168 174-175 180 182-183 188 191 197 231 239'],
+  [24, '9 142 144-145 148 159 171 206 215 225 236-237'],
+  [25, '199 207 234-235'],
+  [26, '192-193 200-202 205 210 213 218-219 238 240 242-243 255'],
+  [27, '203-204 211-212 214 221-223 241 244-248 250-254'],
+  [28, '2-8 11-12 14-21 23-31 127 220 249'],
+  [30, '10 13 22 256'],
+];
+const SHORTEST_BITS = 5;
+const END = 256;
+
+/** Codes of one length. */
+interface Row {
+  readonly bits: number;
+  readonly symbols: readonly number[];
+  /** Its first code, and the one behind its last, each with zeros up to 32 bits. */
+  readonly from: number;
+  readonly to: number;
+}
+
+const ROWS: readonly Row[] = (() => {
+  let from = 0;
+  return LENGTHS.map(([bits, text]) => {
+    const symbols = text.split(' ').flatMap(each => {
+      const [first = 0, last = first] = each.split('-').map(Number);
+      return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    });
+    const row = { bits, symbols, from, to: from + symbols.length * 2 ** (32 - bits) };
+    from = row.to;
+    return row;
+  });
+})();
+
+const rowOf = (window: number): Row | undefined => ROWS.find(({ to }) => window < to);
+
+/** What the next 8 bits begin with: a symbol, and 16 bits higher how long its code is; 0: its code is longer. */
+const SHORT: Int32Array = Int32Array.from({ length: 256 }, (_, octet) => {
+  const row = rowOf(octet * 2 ** 24);
+  if (row === undefined || row.bits > 8) return 0;
+  return (row.bits << 16) | (row.symbols[(octet * 2 ** 24 - row.from) >>> (32 - row.bits)] ?? 0);
+});
+
+/** The most octets that so many octets stand for. */
+export const mostUnpacked = (bytes: number): number => Math.floor((8 * bytes) / SHORTEST_BITS);
+
+/**
+ * Reads a string. @param into has room for `mostUnpacked`
+ * @returns how many octets it has; -1: it is malformed
+ */
+export function unpack(octets: Uint8Array, from: number, to: number, into: Uint8Array): number {
+  const bits = 8 * (to - from);
+  let written = 0;
+  for (let at = 0; at < bits;) {
+    const found = SHORT[shortAt(octets, from, to, at)] ?? 0;
+    const [length, symbol] = found === 0 ? longAt(octets, from, to, at) : [found >>> 16, found & 0xffff];
+    // The last octet is filled up with less than an octet of the code of the end, whose bits are all 1 (§5.2).
+    if (at + length > bits) return bits - at < 8 && isFilled(octets[to - 1] ?? 0, bits - at) ? written : -1;
+    if (symbol === END) return -1;
+    into[written++] = symbol;
+    at += length;
+  }
+  return written;
+}
+
+const isFilled = (octet: number, bits: number): boolean => (octet & ((1 << bits) - 1)) === (1 << bits) - 1;
+
+/** Behind the string there are bits that are 1. */
+const octetAt = (octets: Uint8Array, at: number, to: number): number => (at < to ? (octets[at] ?? 0) : 0xff);
+
+/** 8 bits from a bit on. */
+function shortAt(octets: Uint8Array, from: number, to: number, bit: number): number {
+  const at = from + (bit >>> 3);
+  return (((octetAt(octets, at, to) << 8) | octetAt(octets, at + 1, to)) >>> (8 - (bit & 7))) & 0xff;
+}
+
+/** The code that begins at a bit: its length and its symbol. */
+function longAt(octets: Uint8Array, from: number, to: number, bit: number): readonly [length: number, symbol: number] {
+  let window = 0;
+  for (let i = 0; i < 4; i++) window = window * 256 + shortAt(octets, from, to, bit + 8 * i);
+  const row = rowOf(window);
+  return row === undefined
+    ? [30, END]
+    : [row.bits, row.symbols[Math.floor((window - row.from) / 2 ** (32 - row.bits))] ?? END];
+}

@@ -1,0 +1,201 @@
+// The rules of HTTP/2 (RFC 9113) that a client may break, or that a response must keep.
+
+import type { Socket } from 'node:net';
+
+import t from 'tap';
+
+import { queryMessage } from '../fixtures/client.js';
+import { until } from '../fixtures/until.js';
+import { HOLD, LARGE_ANSWER, message, onBothPaths } from './http-clients.js';
+import {
+  asking,
+  CONTINUATION,
+  END_HEADERS,
+  END_STREAM,
+  field,
+  frame,
+  GOAWAY,
+  HEADERS,
+  headers,
+  PING,
+  raw,
+  RST_STREAM,
+  SETTINGS,
+  u32,
+  WINDOW_UPDATE,
+} from './raw-http2.js';
+
+const QUERY = queryMessage('www.example');
+const [DATA, PRIORITY, PUSH_PROMISE, PADDED] = [0, 2, 5, 8];
+const NOTHING = Buffer.alloc(0);
+
+interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+/** The frames that the server sends from now on. */
+function framesOf(socket: Socket): readonly Frame[] {
+  const frames: Frame[] = [];
+  let octets: Buffer = NOTHING;
+  socket.on('data', (chunk: Buffer) => {
+    octets = Buffer.concat([octets, chunk]);
+    for (let end = 0; octets.length >= 9 && octets.length >= (end = 9 + octets.readUIntBE(0, 3));) {
+      const [type = 0, flags = 0] = octets.subarray(3, 5);
+      frames.push({ type, flags, stream: octets.readUInt32BE(5), payload: octets.subarray(9, end) });
+      octets = octets.subarray(end);
+    }
+  });
+  return frames;
+}
+
+const post = (...more: readonly Buffer[]): Buffer =>
+  Buffer.concat([
+    field(':method', 'POST'),
+    field(':scheme', 'https'),
+    field(':path', '/dns-query'),
+    field('content-type', 'application/dns-message'),
+    ...more,
+  ]);
+const opened = (stream: number, fields: Buffer, flags = END_HEADERS): Buffer => frame(HEADERS, flags, stream, fields);
+const setting = (id: number, value: number): Buffer => Buffer.concat([Buffer.from([0, id]), u32(value)]);
+
+await onBothPaths(t, 'an error of the connection ends it, and says why', async (t, listening) => {
+  const { port } = await listening();
+  for (const [title, octets, code] of [
+    ['a stream of ours', headers(2, QUERY), 1],
+    ['DATA of no stream', frame(DATA, 0, 0, NOTHING), 1],
+    ['DATA of a stream that is not open', frame(DATA, 0, 1, NOTHING), 1],
+    ['more padding than octets', Buffer.concat([opened(1, post()), frame(DATA, PADDED, 1, Buffer.from([2, 0]))]), 1],
+    ['a reset of a stream that is not open', frame(RST_STREAM, 0, 1, u32(8)), 1],
+    ['a short reset', frame(RST_STREAM, 0, 1, NOTHING), 6],
+    ['a short priority', frame(PRIORITY, 0, 1, NOTHING), 6],
+    ['a push', frame(PUSH_PROMISE, END_HEADERS, 1, u32(2)), 1],
+    ['a short PING', frame(PING, 0, 0, u32(0)), 6],
+    ['PING of a stream', frame(PING, 0, 1, Buffer.alloc(8)), 1],
+    ['half a setting', frame(SETTINGS, 0, 0, u32(0)), 6],
+    ['settings of a stream', frame(SETTINGS, 0, 1, NOTHING), 1],
+    ['a window that is too large', frame(SETTINGS, 0, 0, setting(4, 0x8000_0000)), 3],
+    ['frames that are too small', frame(SETTINGS, 0, 0, setting(5, 100)), 1],
+    ['a window of 0 more', frame(WINDOW_UPDATE, 0, 0, u32(0)), 1],
+    ['a window above all', frame(WINDOW_UPDATE, 0, 0, u32(0x7fff_ffff)), 3],
+    ['GOAWAY of a stream', frame(GOAWAY, 0, 1, Buffer.alloc(8)), 1],
+    ['CONTINUATION of nothing', frame(CONTINUATION, END_HEADERS, 1, NOTHING), 1],
+    [
+      'a frame within header fields',
+      Buffer.concat([opened(1, asking(QUERY), 0), frame(PING, 0, 0, Buffer.alloc(8))]),
+      1,
+    ],
+    ['fields that are malformed', opened(1, Buffer.from([0x80])), 9],
+    [
+      'header fields without end',
+      Buffer.concat([opened(1, NOTHING, 0), ...Array.from({ length: 5 }, () => frame(9, 0, 1, Buffer.alloc(16_000)))]),
+      11,
+    ],
+  ] as const) {
+    const socket = await raw(t, port);
+    const frames = framesOf(socket);
+    socket.write(octets);
+    await until(() => frames.some(({ type }) => type === GOAWAY), `${title}: GOAWAY`);
+    t.equal(frames.find(({ type }) => type === GOAWAY)?.payload.readUInt32BE(4), code, title);
+    await until(() => socket.destroyed, 'the end of the connection');
+  }
+});
+
+await onBothPaths(t, 'a malformed request is reset, and the next one is answered', async (t, listening) => {
+  const { port, clients } = await listening();
+  const socket = await raw(t, port);
+  const frames = framesOf(socket);
+  const get = asking(QUERY);
+  const all: readonly (readonly [title: string, octets: (stream: number) => Buffer, code: number])[] = [
+    ['capital letters', n => opened(n, Buffer.concat([get, field('Accept', 'a')]), 5), 1],
+    ['a field of the connection', n => opened(n, Buffer.concat([get, field('connection', 'close')]), 5), 1],
+    ['the method twice', n => opened(n, Buffer.concat([field(':method', 'GET'), get]), 5), 1],
+    ['the path behind others', n => opened(n, Buffer.concat([field('accept', 'a'), get]), 5), 1],
+    ['no path', n => opened(n, Buffer.concat([field(':method', 'GET'), field(':scheme', 'https')]), 5), 1],
+    ['two lengths', n => opened(n, post(field('content-length', '1'), field('content-length', '2')), 5), 1],
+    [
+      'another length than it says',
+      n => Buffer.concat([opened(n, post(field('content-length', '5'))), frame(DATA, END_STREAM, n, Buffer.alloc(4))]),
+      1,
+    ],
+    ['trailers that do not end it', n => Buffer.concat([opened(n, post()), opened(n, NOTHING)]), 1],
+    ['a window of 0 more', n => Buffer.concat([opened(n, post()), frame(WINDOW_UPDATE, 0, n, u32(0))]), 1],
+    [
+      'a body behind its end',
+      n => Buffer.concat([headers(n, message(HOLD)), frame(DATA, END_STREAM, n, Buffer.alloc(4))]),
+      5,
+    ],
+  ];
+  let stream = 1;
+  for (const [title, octets, code] of all) {
+    const [n, next] = [stream, stream + 2];
+    stream += 4;
+    socket.write(Buffer.concat([octets(n), headers(next, QUERY)]));
+    await until(() => frames.some(each => each.type === DATA && each.stream === next), `${title}: an answer`);
+    const reset = frames.find(each => each.type === RST_STREAM && each.stream === n);
+    t.equal(reset?.payload.readUInt32BE(0), code, title);
+  }
+  t.equal(clients.length, all.length, 'none of them reached the front');
+});
+
+await onBothPaths(t, 'a body comes in padded pieces, with trailers and unknown frames', async (t, listening) => {
+  const { port } = await listening();
+  const socket = await raw(t, port);
+  const frames = framesOf(socket);
+  const padded = (octets: Buffer): Buffer => Buffer.concat([Buffer.from([3]), octets, Buffer.alloc(3)]);
+  const priority = Buffer.concat([Buffer.from([2]), u32(0), Buffer.from([9]), post(), Buffer.alloc(2)]);
+  socket.write(
+    Buffer.concat([
+      frame(HEADERS, END_HEADERS | 0x20 | PADDED, 1, priority),
+      frame(DATA, PADDED, 1, padded(QUERY.subarray(0, 10))),
+      frame(99, 0, 1, Buffer.alloc(3)),
+      frame(DATA, 0, 1, QUERY.subarray(10)),
+      opened(1, field('x-checksum', '1'), END_HEADERS | END_STREAM),
+    ]),
+  );
+  await until(() => frames.some(({ type }) => type === DATA), 'an answer');
+  t.match(frames.find(({ type }) => type === HEADERS)?.payload[0], 0x88);
+  t.ok(frames.some(({ type, stream, payload }) => type === WINDOW_UPDATE && stream === 1 && payload.equals(u32(4))));
+});
+
+await onBothPaths(t, 'a response leaves as far as the windows allow', async (t, listening) => {
+  const { port } = await listening();
+  const socket = await raw(t, port, setting(4, 1000));
+  const frames = framesOf(socket);
+  const sent = (): number => frames.reduce((sum, { type, payload }) => sum + (type === DATA ? payload.length : 0), 0);
+  socket.write(headers(1, LARGE_ANSWER));
+  await until(() => sent() === 1000, 'the window of the stream');
+  socket.write(frame(WINDOW_UPDATE, 0, 1, u32(500)));
+  await until(() => sent() === 1500, 'a larger one');
+  socket.write(frame(SETTINGS, 0, 0, setting(4, 2000)));
+  await until(() => sent() === 2500, 'that of all streams');
+  socket.write(Buffer.concat([frame(WINDOW_UPDATE, 0, 1, u32(100_000)), headers(3, LARGE_ANSWER)]));
+  await until(
+    () => frames.some(({ type, flags, stream }) => type === DATA && stream === 1 && flags === END_STREAM),
+    'all',
+  );
+  t.ok(frames.every(({ payload }) => payload.length <= 16_384));
+  socket.write(frame(WINDOW_UPDATE, 0, 3, u32(100_000)));
+  await until(() => sent() === 65_535, 'the window of the connection');
+});
+
+await onBothPaths(t, 'after GOAWAY, new streams are ignored, and those before are answered', async (t, listening) => {
+  const { port, held, clients, listener } = await listening();
+  const socket = await raw(t, port);
+  const frames = framesOf(socket);
+  socket.write(headers(1, message(HOLD)));
+  await until(() => held.length === 1, 'a query that waits');
+  listener.close();
+  await until(() => frames.some(({ type }) => type === GOAWAY), 'GOAWAY');
+  t.same(frames.find(({ type }) => type === GOAWAY)?.payload, Buffer.concat([u32(1), u32(0)]));
+  socket.write(
+    Buffer.concat([opened(3, post()), frame(DATA, END_STREAM, 3, QUERY), frame(PING, 0, 0, Buffer.alloc(8))]),
+  );
+  await until(() => frames.some(({ type }) => type === PING), 'the answer to PING');
+  held[0]?.();
+  await until(() => frames.some(({ type, stream }) => type === DATA && stream === 1), 'the answer');
+  t.equal(clients.length, 1);
+});
