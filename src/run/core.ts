@@ -97,7 +97,10 @@ export class Core {
       systemResolvers: () => system.resolvers(),
       searchDomains: () => system.searchDomains(),
       announcedResolvers: () => system.announced().resolvers,
-      look: () => this.look(),
+      look: () => {
+        given.asked?.();
+        this.look();
+      },
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
