@@ -3,7 +3,8 @@
 import { ageClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
-import type { AgeSec } from '../base/time.js';
+import type { Clock } from '../base/ports.js';
+import { type AgeSec, monoMs } from '../base/time.js';
 import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
 import { httpGet } from '../os/http-get.js';
 import type { Libc } from '../os/libc.js';
@@ -36,6 +37,9 @@ import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
 
+/** What can change between questions is looked at once in this time. To fall asleep and wake up takes a machine longer. */
+const LOOK_MS = 1;
+
 /** Facts of parts that are opened later. */
 export interface Later {
   overview(): Overview;
@@ -66,9 +70,12 @@ export class Core {
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
   private readonly healthLog: HealthLog;
+  private readonly clock: Clock;
+  private lookedAtMs = monoMs(-Infinity);
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     const { clock, log, system } = given;
+    this.clock = clock;
     this.ageNow = ageClock(clock);
     this.counted = new Counted({
       clock,
@@ -170,6 +177,10 @@ export class Core {
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
+    const nowMs = this.clock.monotonicMs();
+    // Many come in one turn of the event loop.
+    if (nowMs - this.lookedAtMs < LOOK_MS) return;
+    this.lookedAtMs = nowMs;
     this.network.look();
     this.healthLog.look();
     if (this.resolution.detection.isOn) this.unreached.look();
