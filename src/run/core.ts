@@ -3,7 +3,6 @@
 import { ageClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
-import type { Clock } from '../base/ports.js';
 import { type AgeSec, monoMs } from '../base/time.js';
 import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
 import { httpGet } from '../os/http-get.js';
@@ -70,12 +69,12 @@ export class Core {
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
   private readonly healthLog: HealthLog;
-  private readonly clock: Clock;
+  private readonly given: DaemonParts;
   private lookedAtMs = monoMs(-Infinity);
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
+    this.given = given;
     const { clock, log, system } = given;
-    this.clock = clock;
     this.ageNow = ageClock(clock);
     this.counted = new Counted({
       clock,
@@ -104,10 +103,7 @@ export class Core {
       systemResolvers: () => system.resolvers(),
       searchDomains: () => system.searchDomains(),
       announcedResolvers: () => system.announced().resolvers,
-      look: () => {
-        given.asked?.();
-        this.look();
-      },
+      look: () => this.look(),
       exchanged: (zones: readonly Buffer[]) => this.resolution.serversExchanged(zones),
     };
     this.upstreams = opened.add(new Upstreams(asking, plan));
@@ -177,7 +173,8 @@ export class Core {
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
-    const nowMs = this.clock.monotonicMs();
+    this.given.asked?.();
+    const nowMs = this.given.clock.monotonicMs();
     // Many come in one turn of the event loop.
     if (nowMs - this.lookedAtMs < LOOK_MS) return;
     this.lookedAtMs = nowMs;

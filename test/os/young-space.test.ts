@@ -26,7 +26,7 @@ const ask = (young: YoungSpace, times: number): void => {
   for (let i = 0; i < times; i++) young.asked();
 };
 
-t.test('before it is bounded, no flag is set, whatever its size', t => {
+void t.test('before it is bounded, no flag is set, whatever its size', t => {
   const made = space();
   made.size.bytes = 16 * MIB;
   ask(made.young, 10_000);
@@ -34,7 +34,7 @@ t.test('before it is bounded, no flag is set, whatever its size', t => {
   t.end();
 });
 
-t.test('it may grow to four MiB and no further, and grows again after V8 has made it smaller', t => {
+void t.test('it may grow to four MiB and no further, and grows again after V8 has made it smaller', t => {
   const made = space();
   made.young.bound();
   ask(made.young, 10_000);
@@ -48,7 +48,7 @@ t.test('it may grow to four MiB and no further, and grows again after V8 has mad
   t.end();
 });
 
-t.test('one that is large already when it is bounded does not grow', t => {
+void t.test('one that is large already when it is bounded does not grow', t => {
   const made = space();
   made.size.bytes = 8 * MIB;
   made.young.bound();
@@ -56,7 +56,7 @@ t.test('one that is large already when it is bounded does not grow', t => {
   t.end();
 });
 
-t.test('V8 keeps to it', async t => {
+void t.test('V8 keeps to it', async t => {
   const run = async (bound: string): Promise<number> => {
     const script = `
       import { getHeapSpaceStatistics } from 'node:v8';
