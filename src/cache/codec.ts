@@ -4,7 +4,7 @@
 //   verdict u8 · server u16 · protocol u8 · extended errors u8 · (u16) · seconds of the verdict u32 · offsets u16 each ·
 //   message · extended errors (code u16, octets u16, text)
 
-import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { copyOctets, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { UpstreamProtocol } from '../base/observer.js';
 import type { Verdict } from '../base/outcome.js';
 import { type AgeSec, ageSec } from '../base/time.js';
@@ -98,7 +98,8 @@ export class EntryCodec {
     putU32(octets, at + VERDICT_SEC_AT, Math.min(entry.verdictSec, NO_END));
     let to = at + ENTRY_FIXED_BYTES;
     for (let i = 0; i < ttlOffsets.length; i++, to += 2) putU16(octets, to, ttlOffsets[i] ?? 0);
-    to += entry.octets.copy(octets, to);
+    copyOctets(entry.octets, 0, entry.octets.length, octets, to);
+    to += entry.octets.length;
     for (const { infoCode, text } of extendedErrors) {
       const bytes = octets.write(text, to + ERROR_FIXED_BYTES);
       putU16(octets, to, infoCode);

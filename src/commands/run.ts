@@ -1,7 +1,5 @@
 // `dotstub run`: the daemon as a process, with its log, signals and service manager.
 
-import { setFlagsFromString } from 'node:v8';
-
 import { isAnyAddress } from '../base/address.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
@@ -21,6 +19,7 @@ import { expand, type ListenAddress, listenText, reachable } from '../os/listen-
 import { Heartbeat, serviceManager, type ServiceManager } from '../os/notify.js';
 import { systemNetwork } from '../os/network.js';
 import { readSurroundings } from '../os/surroundings.js';
+import { YoungSpace } from '../os/young-space.js';
 import { handleProcessErrors } from '../os/process-errors.js';
 import { type Announced, announcedFrom } from '../run/announced.js';
 import { type ConfigurationSource, placed } from '../run/configuration.js';
@@ -131,21 +130,13 @@ function standsFor(at: ListenAddress, address: string): boolean {
   return isAnyAddress(at.address) && (address.startsWith('127.') || expand(at).some(each => each.address === address));
 }
 
-/**
- * V8 doubles the space for new objects when many survive a collection, up to 32 MB and more. Our objects die young:
- * collecting a small space often costs no more CPU, takes less time per collection, and leaves memory to others. V8
- * reads the flag when it is about to double the space. It is set after the start: objects made before that survive, and
- * would be copied again and again (a tenth of the time of a start).
- */
-const keepYoungSpaceSmall = (): void => setFlagsFromString('--semi-space-growth-factor=1');
-
 /** When servers were connected to and the first questions answered: code for that is to be kept, too. */
 const SETTLED_MS = 3000;
 
 /** The start is over. In this order: V8 takes no code that was kept with other flags. */
-function settled(): void {
+function settled(youngSpace: YoungSpace): void {
   hasStarted();
-  keepYoungSpaceSmall();
+  youngSpace.bound();
 }
 
 /** Loaded only if there is a service manager to notify, because loading takes time. */
@@ -172,6 +163,7 @@ async function serve(
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   introduce(log, source, checked, sockets);
+  const youngSpace = new YoungSpace();
   try {
     const daemon = await startDaemon({
       config,
@@ -191,10 +183,11 @@ async function serve(
       output,
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
+      asked: () => youngSpace.asked(),
     });
     source.listening = () => daemon.overview().listening;
     tellAddresses(log, daemon);
-    setTimeout(settled, SETTLED_MS).unref();
+    setTimeout(settled, SETTLED_MS, youngSpace).unref();
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
     const alive = supervise(log, daemon, manager);
     const signal = await stopAsked;

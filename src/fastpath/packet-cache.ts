@@ -13,7 +13,7 @@
 //   entry     key octets u16 · reply octets u16 · TTL count u16 · kind u16 · stored f64 · expires f64
 //             then reply, the offsets of its TTLs (u16 each), and key, each starting at a multiple of 4
 
-import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { copyOctets, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import { refreshedFrom } from '../base/refresh.js';
 import type { AgeSec } from '../base/time.js';
 import type { ReadyReply } from '../front/ready-replies.js';
@@ -195,14 +195,14 @@ export class PacketCache {
     putU16(log, entry + KIND_AT, kind);
     this.doubles[(entry + STORED_AT) >> 3] = ready.storedAt;
     this.doubles[(entry + EXPIRES_AT) >> 3] = ready.storedAt + ready.ttlSec;
-    reply.copy(log, entry + ENTRY_HEAD_BYTES);
+    copyOctets(reply, 0, reply.length, log, entry + ENTRY_HEAD_BYTES);
     for (let i = 0; i < ttlOffsets.length; i++) {
       const offset = ttlOffsets[i] ?? 0;
       const at = entry + ENTRY_HEAD_BYTES + offset;
       if (ready.elapsedSec > 0) putU32(log, at, u32At(log, at) + ready.elapsedSec);
       putU16(log, entry + offsetsAt + 2 * i, offset);
     }
-    key.copy(log, entry + keyAt, 0, keyBytes);
+    copyOctets(key, 0, keyBytes, log, entry + keyAt);
 
     const slot = this.slotFor(hash, query);
     if (this.index[slot] === 0 && this.index[slot + 1] === 0) this.filled++;

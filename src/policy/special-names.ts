@@ -70,19 +70,26 @@ const KINDS: readonly SpecialKind[] = ['localhost', 'absent', 'empty', 'resolver
 const BY_NAME: ReadonlyMap<NameText, SpecialZone> = new Map(
   KINDS.flatMap(kind => ZONES[kind].map(text => [wireName(text), { name: wireName(text), kind }] as const)),
 );
-/** Their last labels: for all other names, one look is enough. */
-const LAST_LABELS: ReadonlySet<NameText> = new Set([...BY_NAME.keys()].map(lastLabelOf));
-
-/** The last label of a name, with its length octet and the root. */
-function lastLabelOf(name: NameText): NameText {
+/** Where the last label of a name begins. */
+function lastLabelAt(name: NameText): number {
   let at = 0;
   for (let next = at; name.charCodeAt(next) > 0; next += name.charCodeAt(next) + 1) at = next;
-  return name.slice(at);
+  return at;
 }
+
+/**
+ * Their last labels, with length octet and root, and the zone of that name, if there is one. For all other names, a look
+ * at these is enough.
+ */
+const LAST_LABELS: readonly { readonly label: NameText; readonly zone: SpecialZone | undefined }[] = [
+  ...new Set([...BY_NAME.keys()].map(name => name.slice(lastLabelAt(name)))),
+].map(label => ({ label, zone: BY_NAME.get(label) }));
 
 /** The zone of special-use names that a name is in; undefined: it is in none. */
 export function specialZoneOf(name: NameText): SpecialZone | undefined {
-  if (!LAST_LABELS.has(lastLabelOf(name))) return undefined;
+  const lastBytes = name.length - lastLabelAt(name);
+  const last = LAST_LABELS.find(({ label }) => label.length === lastBytes && name.endsWith(label));
+  if (last === undefined || last.zone !== undefined) return last?.zone;
   for (let at = 0; name.charCodeAt(at) > 0; at += name.charCodeAt(at) + 1) {
     const zone = BY_NAME.get(name.slice(at));
     if (zone !== undefined) return zone;

@@ -3,7 +3,7 @@
 import { ageClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
-import type { AgeSec } from '../base/time.js';
+import { type AgeSec, monoMs } from '../base/time.js';
 import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
 import { httpGet } from '../os/http-get.js';
 import type { Libc } from '../os/libc.js';
@@ -36,6 +36,9 @@ import { systemCallsFor } from './system-calls.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
 
+/** What can change between questions is looked at once in this time. To fall asleep and wake up takes a machine longer. */
+const LOOK_MS = 1;
+
 /** Facts of parts that are opened later. */
 export interface Later {
   overview(): Overview;
@@ -66,8 +69,11 @@ export class Core {
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
   private readonly healthLog: HealthLog;
+  private readonly given: DaemonParts;
+  private lookedAtMs = monoMs(-Infinity);
 
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
+    this.given = given;
     const { clock, log, system } = given;
     this.ageNow = ageClock(clock);
     this.counted = new Counted({
@@ -167,6 +173,11 @@ export class Core {
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
+    this.given.asked?.();
+    const nowMs = this.given.clock.monotonicMs();
+    // Many come in one turn of the event loop.
+    if (nowMs - this.lookedAtMs < LOOK_MS) return;
+    this.lookedAtMs = nowMs;
     this.network.look();
     this.healthLog.look();
     if (this.resolution.detection.isOn) this.unreached.look();

@@ -39,6 +39,8 @@ export interface DaemonParts {
   readonly sockets?: PassedSockets | undefined;
   /** Stops the process, as a signal would. */
   readonly stopProcess: () => void;
+  /** Called before each question to servers. */
+  readonly asked?: () => void;
 }
 
 /** A running daemon. */

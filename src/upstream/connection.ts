@@ -114,6 +114,8 @@ export class Connection<T extends Waiter> {
   private completed = false;
   private isProved = false;
   private readonly startedAtMs: MonoMs;
+  /** When the octets that are being read came. */
+  private receivedAtMs: MonoMs;
   private handshakeMs: number | undefined = undefined;
   /** How long the connection had been idle before the queries in flight were sent. */
   private idleForMs = 0;
@@ -134,7 +136,7 @@ export class Connection<T extends Waiter> {
     private readonly events: ConnectionEvents<T>,
   ) {
     this.clock = clock;
-    this.startedAtMs = clock.monotonicMs();
+    this.startedAtMs = this.receivedAtMs = clock.monotonicMs();
     this.liveness = new Liveness(this.startedAtMs);
     this.sent = new Inflight(random);
     const streamEvents: StreamEvents = {
@@ -354,7 +356,7 @@ export class Connection<T extends Waiter> {
       else if (ms !== undefined) this.events.keepalive(ms);
     }
     const { waiter, ask, form, sentAtMs } = match.sent;
-    const nowMs = this.clock.monotonicMs();
+    const nowMs = this.receivedAtMs;
     if (isProbe(waiter) && waiter.inOneForm) return waiter.then(message, nowMs - sentAtMs);
     if (blamesForm(message)) {
       const next = this.edns.refused(form, nowMs);
@@ -387,7 +389,7 @@ export class Connection<T extends Waiter> {
 
   private received(chunk: Buffer): void {
     if (this.phase === 'closed') return;
-    const nowMs = this.clock.monotonicMs();
+    const nowMs = (this.receivedAtMs = this.clock.monotonicMs());
     this.isUnheard = this.completed = false;
     this.frames.push(chunk, this.receive);
     const endsSuspicion = this.liveness.heard(chunk.length, this.completed, nowMs);

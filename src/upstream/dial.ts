@@ -145,6 +145,8 @@ class DialledStream implements Stream {
   private readonly timers: readonly NodeJS.Timeout[];
   /** One buffer for all received octets: a buffer and an event for each record would cost more than the query. */
   private readonly onread: OnReadOpts;
+  /** The part of it that was filled last. Servers pad their answers, so that the next part is mostly as long. */
+  private filled: Buffer;
   /** The server's address, for messages. */
   private readonly where: string;
 
@@ -154,10 +156,13 @@ class DialledStream implements Stream {
     private readonly events: StreamEvents,
   ) {
     this.where = `${target.address} port ${target.port}`;
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    this.filled = buffer;
     this.onread = {
-      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
-      callback: (bytes, buffer) => {
-        if (this.phase !== 'over') this.events.bytes(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
+      buffer,
+      callback: bytes => {
+        if (this.filled.length !== bytes) this.filled = buffer.subarray(0, bytes);
+        if (this.phase !== 'over') this.events.bytes(this.filled);
         return true;
       },
     };

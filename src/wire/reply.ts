@@ -1,7 +1,7 @@
 // Makes replies from octets: id, question and letter case of the client, the records of a stored message, and our own
 // OPT. Only this file decides which flags a client gets.
 
-import { putU16, putU32, u32At } from '../base/octets.js';
+import { copyOctets, putU16, putU32, u32At } from '../base/octets.js';
 import { compose, questionName, type RecordData } from './compose.js';
 import {
   CLASSIC_PAYLOAD_BYTES,
@@ -120,7 +120,7 @@ export function answerReply(
   if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
 
   const reply = length > LARGE_REPLY_BYTES ? largeReply.subarray(0, length) : Buffer.allocUnsafe(length);
-  octets.copy(reply);
+  copyOctets(octets, 0, octets.length, reply, 0);
   writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode) | (secure && understandsAd(replyTo) ? FLAG.AD : 0), {
     questions: 1,
     answers: stored.answers,
@@ -128,7 +128,7 @@ export function answerReply(
     additional: stored.additional + (opt === undefined ? 0 : 1),
   });
   // Use the letter case of this client's query: the client may use it to detect forged replies.
-  replyTo.question.copy(reply, HEADER_BYTES);
+  copyOctets(replyTo.question, 0, replyTo.question.length, reply, HEADER_BYTES);
   if (ageSec > 0) {
     for (let i = 0; i < stored.ttlOffsets.length; i++) {
       const offset = stored.ttlOffsets[i] ?? 0;

@@ -1,7 +1,7 @@
 // Queries to upstream. They contain only the question and the flags that change the answer. Options of the client
 // (cookies, client subnet, unknown ones) are not passed on.
 
-import { putU16, u16At } from '../base/octets.js';
+import { copyOctets, putU16, u16At } from '../base/octets.js';
 import { RCODE } from '../base/outcome.js';
 import type { Random } from '../base/ports.js';
 import { plainQuery, questionOf } from './compose.js';
@@ -75,7 +75,8 @@ function writeQuery(
   putU16(out, at + 4, 1);
   putU16(out, at + 10, 1);
   let opt = at + HEADER_BYTES;
-  opt += ask.question.copy(out, opt);
+  copyOctets(ask.question, 0, ask.question.length, out, opt);
+  opt += ask.question.length;
   putU16(out, opt + 1, TYPE.OPT);
   putU16(out, opt + 3, UDP_PAYLOAD_BYTES);
   if (ask.dnssecOk) out[opt + 7] = 0x80;

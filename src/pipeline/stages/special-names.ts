@@ -88,8 +88,9 @@ function designationFor(
   { designation }: Pick<SpecialNamesParts, 'designation'>,
   query: Query,
 ): OwnDesignation | undefined {
+  // The key begins with the name.
+  if (!isAboutResolver(query.key, query.type)) return undefined;
   const name = nameInKey(query.key);
-  if (!isAboutResolver(name, query.type)) return undefined;
   const own = designation();
   const isMeant = (text: string): boolean => nameFromText(text)?.toString('latin1') === name;
   return own !== undefined && designatedNames(own).some(isMeant) ? own : undefined;
