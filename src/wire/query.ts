@@ -128,6 +128,9 @@ export const keyWithoutRoutes = (key: string): string =>
 /** Whether routes are for the clients of a key. */
 export const keyHasRoutes = (key: string): boolean => (key.charCodeAt(key.length - 1) & KEY_WITHOUT_ROUTES) === 0;
 
+/** Whether a key is that of a question with CD. */
+export const keyHasCd = (key: string): boolean => (key.charCodeAt(key.length - 1) & KEY_WITH_CD) !== 0;
+
 const TYPE_AND_CLASS_BYTES = 4;
 const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
 
