@@ -251,8 +251,7 @@ class MessageFront implements Front {
     if (outcome.at === 'failure') {
       reply = { bytes: failureReply(parts, query, query.client, outcome), recordsEnd: 0, ttlOffsets: NO_OFFSETS };
     } else {
-      // For an answer that has just come, the clock need not be read.
-      const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
+      const ageNow = parts.ageNow();
       reply = replyWith(parts, this.plainForms, query, outcome, ageNow);
       // Asked under other rules, the reply is for this client only.
       if (arrival.simple && arrival.epoch === parts.ready.epoch) this.keepReady(query, outcome, reply, ageNow);

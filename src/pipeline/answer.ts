@@ -166,9 +166,12 @@ export class Answer {
     return this.origin === 'local' || (this.origin === 'list' && this.entry.upstream === '');
   }
 
-  /** Seconds since it was stored. */
+  /**
+   * By how many seconds its TTLs have gone down: it was in the cache, or it had to wait, for another answer or for its
+   * verdict. Those of a stale answer were set for the moment.
+   */
   elapsedSec(ageNow: AgeSec): number {
-    return this.origin === 'cache' ? Math.floor(ageNow - this.entry.storedAt) : 0;
+    return this.origin === 'stale' ? 0 : Math.max(0, Math.floor(ageNow - this.entry.storedAt));
   }
 
   /**

@@ -84,6 +84,17 @@ await t.test('a reply to a question of before ready replies were forgotten is gi
   t.end();
 });
 
+await t.test('an answer that had to wait, say for its verdict, is as much older in the reply', t => {
+  const { raw } = setUp((query, settle) => {
+    const answer = answerOf(query);
+    settle(answer.withEntry({ ...answer.entry, storedAt: ageSec(-3) }));
+  });
+  const ttlIn = (reply: Buffer | undefined): number | undefined => reply && messageToText(reply)?.answers[0]?.ttl;
+  for (const which of ['the first', 'and a ready one'])
+    t.equal(ttlIn(raw(queryMessage('x.example'), LOCAL)), 297, which);
+  t.end();
+});
+
 await t.test('a ready reply is for the group of the client that asked', t => {
   const classes: number[] = [];
   const { handle } = setUp((query, settle) => {
