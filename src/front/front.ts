@@ -268,6 +268,8 @@ class MessageFront implements Front {
   private keepReady(query: Query, answer: Answer, { bytes, recordsEnd, ttlOffsets }: Reply, ageNow: AgeSec): void {
     const { noted, ready } = this.parts;
     if (noted !== undefined || !answer.mayBeKeptReady || flagsOf(bytes) & FLAG.TC) return;
+    // A server has just sent it. Most names are asked for once: they are in the cache, and need not be here as well.
+    if (answer.serverId !== 0) return;
     const { storedAt, ttlSec, negative, extendedErrors } = answer.entry;
     const canBePadded = query.opt !== undefined && extendedErrors.length === 0;
     const isPadded = padsOver(query.client.transport) && wantsPadding(query);
