@@ -53,15 +53,23 @@ export class AnswerCache {
    * @param mostSec 0: none that has expired
    */
   fallback(key: string, ageNow: AgeSec, mostSec: number): Entry | undefined {
+    const found = this.known(key, ageNow, mostSec);
+    if (found === undefined) return undefined;
+    const { entry, isDoubtful } = found;
+    return isDoubtful || ageNow - entry.storedAt >= entry.ttlSec ? entry : undefined;
+  }
+
+  /** What `get` or `fallback` have, as they have it. */
+  known(key: string, ageNow: AgeSec, mostSec: number): Peeked | undefined {
     const { ring, codec } = this;
     const at = ring.find(key);
     if (at === -1) return undefined;
     const pastSec = ageNow - codec.storedAt(ring, at) - codec.ttlSec(ring, at);
-    const isDoubtful = this.isDoubtful(at);
-    if (pastSec < 0 ? !isDoubtful : mostSec === 0 || pastSec > mostSec) return undefined;
+    if (pastSec >= 0 && (mostSec === 0 || pastSec > mostSec)) return undefined;
     ring.touch(at);
     const entry = codec.read(ring, at);
-    return isDoubtful ? { ...entry, verdict: 'unchecked' } : entry;
+    const isDoubtful = this.isDoubtful(at);
+    return { entry: isDoubtful ? { ...entry, verdict: 'unchecked' } : entry, isDoubtful };
   }
 
   /** A fresh entry of a snapshot that must be validated again before it counts as validated. It borrows memory. */

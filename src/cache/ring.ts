@@ -32,6 +32,13 @@ const BYTES_PER_SLOT = 64;
 const SLOT_BYTES = 8;
 /** The index starts small and doubles when it fills: a sparse table touches a page of memory for each record. */
 const FIRST_SLOTS = 1024;
+/**
+ * How many slots of the index of before move at each new record, so that no record takes long. Two would do: they have all
+ * moved before the index is full again.
+ */
+const MOVED_SLOTS = 16;
+/** In place of an offset in the index of before: the record is in the index of now, or nowhere. Probing goes on there. */
+const MOVED = -1;
 const LIMITS = {
   /** Above this load the index grows. If it cannot grow, records are evicted before the memory is full. */
   load: 0.8,
@@ -84,6 +91,10 @@ export class Ring {
   readonly doubles: Float64Array;
   private index: Int32Array;
   private mask: number;
+  /** The index from before it doubled, until all of its slots have moved. Nothing is entered there. */
+  private former: Int32Array | undefined = undefined;
+  /** How many of its slots have moved. */
+  private moved = 0;
   private readonly mostSlots: number;
   /** Octets written and octets given up since the start; the difference is in use. */
   private head = 0;
@@ -108,9 +119,8 @@ export class Ring {
     const memory = new ArrayBuffer(recordBytes);
     this.octets = Buffer.from(memory);
     this.doubles = new Float64Array(memory);
-    const slots = Math.min(FIRST_SLOTS, this.mostSlots);
-    this.index = new Int32Array(2 * slots);
-    this.mask = slots - 1;
+    this.mask = Math.min(FIRST_SLOTS, this.mostSlots) - 1;
+    this.index = new Int32Array(2 * (this.mask + 1));
   }
 
   get entries(): number {
@@ -202,6 +212,7 @@ export class Ring {
   private addRun(run: Buffer, records: number, isTaken: (payload: number, end: number) => boolean): number {
     const start = this.roomInIndex(records, true) ? this.room(run.length, true) : -1;
     if (start === -1) return 0;
+    this.move(MOVED_SLOTS * records);
     const { octets, live } = this;
     octets.set(run, start);
     this.head += run.length;
@@ -228,6 +239,7 @@ export class Ring {
     const bytes = bytesOf(keyBytes, payloadBytes);
     if (bytes > this.octets.length * LIMITS.largestPart || keyBytes > 0xffff) return -1;
     this.roomInIndex(1);
+    this.move(MOVED_SLOTS);
     const record = this.room(bytes);
     const { octets } = this;
     putU32(octets, record, bytes);
@@ -328,7 +340,10 @@ export class Ring {
 
   clear(): void {
     this.cleared++;
-    this.index.fill(0);
+    // To empty a large one would take long.
+    this.mask = Math.min(FIRST_SLOTS, this.mostSlots) - 1;
+    this.index = new Int32Array(2 * (this.mask + 1));
+    this.former = undefined;
     this.head = this.tail = this.live = this.liveBytes = 0;
   }
 
@@ -404,6 +419,7 @@ export class Ring {
 
   /** The slot of a key, or -1. */
   private slotOf(key: string, hash: number): number {
+    if (this.former !== undefined) this.bring(hash);
     const { octets } = this;
     for (
       let slot = this.slotFrom(hash, hash, key.length);
@@ -428,6 +444,7 @@ export class Ring {
 
   /** Whether there is a record under a key that is in this memory. */
   private hasKey(start: number, bytes: number, hash: number): boolean {
+    if (this.former !== undefined) this.bring(hash);
     const { octets } = this;
     for (let slot = this.slotFrom(hash, hash, bytes); slot !== -1; slot = this.slotFrom(slot + 1, hash, bytes)) {
       const keyAt = this.keyAt(slot);
@@ -456,6 +473,7 @@ export class Ring {
 
   /** The slot of a record that is in the index. */
   private slotAt(record: number, hash: number): number {
+    if (this.former !== undefined) this.bring(hash);
     const unit = record / UNIT + 1;
     let slot = hash & this.mask;
     while (this.index[2 * slot + 1] !== unit) slot = (slot + 1) & this.mask;
@@ -463,22 +481,51 @@ export class Ring {
   }
 
   private enter(hash: number, record: number): void {
-    let slot = hash & this.mask;
-    while (this.index[2 * slot + 1] !== 0) slot = (slot + 1) & this.mask;
-    this.index[2 * slot] = hash;
-    this.index[2 * slot + 1] = record / UNIT + 1;
+    this.place(hash, record / UNIT + 1);
     this.live++;
   }
 
+  private place(hash: number, unit: number): void {
+    let slot = hash & this.mask;
+    while (this.index[2 * slot + 1] !== 0) slot = (slot + 1) & this.mask;
+    this.index[2 * slot] = hash;
+    this.index[2 * slot + 1] = unit;
+  }
+
+  /** Another index takes the place of this one, whose slots move to it by and by. */
   private grow(mask: number): void {
-    const { index } = this;
+    if (this.former !== undefined) this.move(Infinity);
+    this.former = this.live > 0 ? this.index : undefined;
+    this.moved = 0;
     this.mask = mask;
+    // The kernel gives its pages when they are first written.
     this.index = new Int32Array(2 * (mask + 1));
-    this.live = 0;
-    for (let at = 0; at < index.length; at += 2) {
-      const unit = index[at + 1] ?? 0;
-      if (unit !== 0) this.enter(index[at] ?? 0, (unit - 1) * UNIT);
-    }
+  }
+
+  /** Moves so many slots, or those that are left. */
+  private move(slots: number): void {
+    const { former } = this;
+    if (former === undefined) return;
+    const end = Math.min(former.length / 2, this.moved + slots);
+    for (let slot = this.moved; slot < end; slot++) this.moveAt(former, slot);
+    this.moved = end;
+    if (2 * end === former.length) this.former = undefined;
+  }
+
+  private moveAt(former: Int32Array, slot: number): void {
+    const unit = former[2 * slot + 1] ?? 0;
+    if (unit === 0 || unit === MOVED) return;
+    former[2 * slot + 1] = MOVED;
+    this.place(former[2 * slot] ?? 0, unit);
+  }
+
+  /** Moves the slots of this hash, so that what is looked for is in the index of now, if it is anywhere. */
+  private bring(hash: number): void {
+    const { former } = this;
+    if (former === undefined) return;
+    const mask = former.length / 2 - 1;
+    for (let slot = hash & mask; former[2 * slot + 1] !== 0; slot = (slot + 1) & mask)
+      if (former[2 * slot] === hash) this.moveAt(former, slot);
   }
 
   /** Empties a slot, and moves up the slots after it that probing would not find any more (Knuth 6.4, algorithm R). */

@@ -1,9 +1,10 @@
 // Ready replies by question octets, in memory that threads share: one writer (the main thread), any number of readers,
 // no locks. A hit copies octets and patches id, letter case and TTLs; it allocates nothing and waits for nobody.
 //
-//   control   `reserved`, how far the log has been written, ever (in units of 8 octets), and the mask of buckets in use
-//   index     buckets of WAYS slots, each a hash and a position in the log; few are used at first, and twice as many when
-//             they fill, since a sparse table touches a page of memory for each entry
+//   control   `reserved`, how far the log has been written, ever (in units of 8 octets), and the number of buckets in use
+//   index     buckets of WAYS slots, each a hash and a position in the log; few are used at first, since a sparse table
+//             touches a page of memory for each entry, and one more whenever they fill (linear hashing, Litwin 1980), so
+//             that no reply waits until all of them are arranged anew
 //   marks     an octet per slot: its entry expires soon, and a query for it was handed over, so that it is refreshed
 //   log       entries one behind the other, round and round; the oldest are overwritten
 //
@@ -30,8 +31,10 @@ const LOG_BYTES_PER_SLOT = 128;
 const LEAST_LOG_BYTES = 1 << 14;
 const CONTROL_BYTES = 64;
 const RESERVED = 0;
-const BUCKET_MASK = 1;
+const BUCKETS = 1;
 const FIRST_BUCKETS = 32;
+/** There are this many slots for each that was written. Those of buckets that are not split yet are twice as full as others. */
+const SLOTS_PER_ENTRY = 5;
 
 const KEY_AT = 0;
 const REPLY_AT = 2;
@@ -93,7 +96,7 @@ export class PacketCache {
     this.index = new Int32Array(memory, CONTROL_BYTES, 2 * slots);
     this.maxBuckets = slots / WAYS;
     // The first view initialises the memory; later ones find it done.
-    Atomics.compareExchange(this.control, BUCKET_MASK, 0, Math.min(FIRST_BUCKETS, this.maxBuckets) - 1);
+    Atomics.compareExchange(this.control, BUCKETS, 0, Math.min(FIRST_BUCKETS, this.maxBuckets));
     this.log = Buffer.from(memory, logAt, logBytes);
     this.words = new Int32Array(memory, logAt, logBytes / 4);
     this.doubles = new Float64Array(memory, logAt, logBytes / 8);
@@ -209,8 +212,8 @@ export class PacketCache {
     this.index[slot] = hash;
     this.marks[slot >> 1] = ready.storedAt + ready.elapsedSec >= refreshedFrom(ready.storedAt, ready.ttlSec) ? 1 : 0;
     Atomics.store(this.index, slot + 1, position);
-    const buckets = (this.control[BUCKET_MASK] ?? 0) + 1;
-    if (4 * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.grow(buckets);
+    const buckets = this.control[BUCKETS] ?? 0;
+    if (SLOTS_PER_ENTRY * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.split(buckets);
   }
 
   /** How often all entries were forgotten. Writer only. */
@@ -226,25 +229,31 @@ export class PacketCache {
 
   /** The first slot of a hash's bucket, in numbers of the index. */
   private bucketOf(hash: number): number {
-    return (hash & Atomics.load(this.control, BUCKET_MASK)) * WAYS * 2;
+    const buckets = Atomics.load(this.control, BUCKETS);
+    const mask = maskOf(buckets);
+    const bucket = hash & mask;
+    // Those that there are not yet are still in the one that will be split for them.
+    return (bucket < buckets ? bucket : bucket & (mask >> 1)) * WAYS * 2;
   }
 
   /**
-   * Splits every bucket in two. In the meantime a reader may miss an entry; it compares keys, so it never finds a wrong
-   * one.
+   * Adds bucket number `buckets`, with what belongs there. In the meantime a reader may miss an entry; it compares keys, so it
+   * never finds a wrong one.
    */
-  private grow(buckets: number): void {
+  private split(buckets: number): void {
     const { index } = this;
-    const half = buckets * WAYS * 2;
-    for (let slot = 0; slot < half; slot += 2) {
-      const hash = index[slot] ?? 0;
-      if ((hash & buckets) === 0) continue;
-      index[slot + half] = hash;
-      Atomics.store(index, slot + half + 1, index[slot + 1] ?? 0);
-      index[slot] = 0;
-      Atomics.store(index, slot + 1, 0);
+    const mask = maskOf(buckets + 1);
+    const from = (buckets & (mask >> 1)) * WAYS * 2;
+    const to = buckets * WAYS * 2;
+    for (let slot = 0; slot < WAYS * 2; slot += 2) {
+      const hash = index[from + slot] ?? 0;
+      if ((hash & mask) !== buckets) continue;
+      index[to + slot] = hash;
+      Atomics.store(index, to + slot + 1, index[from + slot + 1] ?? 0);
+      index[from + slot] = 0;
+      Atomics.store(index, from + slot + 1, 0);
     }
-    Atomics.store(this.control, BUCKET_MASK, 2 * buckets - 1);
+    Atomics.store(this.control, BUCKETS, buckets + 1);
   }
 
   /** Takes `units` of the log, which ends the entries that were there. Returns the position. */
@@ -300,6 +309,9 @@ export class PacketCache {
     );
   }
 }
+
+/** The bits of a hash that say which of so many buckets it is. */
+const maskOf = (buckets: number): number => (buckets > 1 ? -1 >>> Math.clz32(buckets - 1) : 0);
 
 const aligned = (bytes: number): number => (bytes + 3) & ~3;
 

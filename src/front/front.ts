@@ -251,8 +251,7 @@ class MessageFront implements Front {
     if (outcome.at === 'failure') {
       reply = { bytes: failureReply(parts, query, query.client, outcome), recordsEnd: 0, ttlOffsets: NO_OFFSETS };
     } else {
-      // For an answer that has just come, the clock need not be read.
-      const ageNow = outcome.origin === 'cache' ? parts.ageNow() : outcome.entry.storedAt;
+      const ageNow = parts.ageNow();
       reply = replyWith(parts, this.plainForms, query, outcome, ageNow);
       // Asked under other rules, the reply is for this client only.
       if (arrival.simple && arrival.epoch === parts.ready.epoch) this.keepReady(query, outcome, reply, ageNow);
@@ -269,6 +268,8 @@ class MessageFront implements Front {
   private keepReady(query: Query, answer: Answer, { bytes, recordsEnd, ttlOffsets }: Reply, ageNow: AgeSec): void {
     const { noted, ready } = this.parts;
     if (noted !== undefined || !answer.mayBeKeptReady || flagsOf(bytes) & FLAG.TC) return;
+    // A server has just sent it. Most names are asked for once: they are in the cache, and need not be here as well.
+    if (answer.serverId !== 0) return;
     const { storedAt, ttlSec, negative, extendedErrors } = answer.entry;
     const canBePadded = query.opt !== undefined && extendedErrors.length === 0;
     const isPadded = padsOver(query.client.transport) && wantsPadding(query);

@@ -72,7 +72,7 @@ export class Answer {
         storedAt: ageAfter(entry.storedAt, entry.ttlSec),
         ttlSec: 0,
         verdict: isProven(entry, ageNow) || entry.verdict !== 'secure' ? entry.verdict : 'unchecked',
-        extendedErrors: [...entry.extendedErrors, leftSec > 0 ? NOT_VALIDATED : staleError(entry)],
+        extendedErrors: [...entry.extendedErrors, fallbackError(entry.rcode, leftSec <= 0)],
       },
       0,
     );
@@ -166,9 +166,12 @@ export class Answer {
     return this.origin === 'local' || (this.origin === 'list' && this.entry.upstream === '');
   }
 
-  /** Seconds since it was stored. */
+  /**
+   * By how many seconds its TTLs have gone down: it was in the cache, or it had to wait, for another answer or for its
+   * verdict. Those of a stale answer were set for the moment.
+   */
   elapsedSec(ageNow: AgeSec): number {
-    return this.origin === 'cache' ? Math.floor(ageNow - this.entry.storedAt) : 0;
+    return this.origin === 'stale' ? 0 : Math.max(0, Math.floor(ageNow - this.entry.storedAt));
   }
 
   /**
@@ -183,14 +186,17 @@ export class Answer {
 /** RFC 8914 has no code for it: it has not expired, and nobody has found it indeterminate. */
 const NOT_VALIDATED = { infoCode: EDE.OTHER, text: 'known from before a restart, and not validated again yet' };
 
-const staleError = ({ rcode }: Entry) => ({
-  infoCode: rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN_ANSWER : EDE.STALE_ANSWER,
-  text: '',
-});
+/** Why an answer that is given because no server answers is no better. */
+export function fallbackError(rcode: number, hasExpired: boolean): Entry['extendedErrors'][number] {
+  if (!hasExpired) return NOT_VALIDATED;
+  return { infoCode: rcode === RCODE.NXDOMAIN ? EDE.STALE_NXDOMAIN_ANSWER : EDE.STALE_ANSWER, text: '' };
+}
 
 /** Whether an entry was validated, and its signatures have not expired since. */
-export const isProven = ({ verdict, verdictSec, storedAt }: Entry, ageNow: AgeSec): boolean =>
-  verdict === 'secure' && ageNow - storedAt < verdictSec;
+export const isProven = (
+  { verdict, verdictSec, storedAt }: Pick<Entry, 'verdict' | 'verdictSec' | 'storedAt'>,
+  ageNow: AgeSec,
+): boolean => verdict === 'secure' && ageNow - storedAt < verdictSec;
 
 /** The reply without the records that do not belong to the answer, and with those that a DNAME makes. */
 export function relevant(

@@ -6,7 +6,15 @@ import type { Opt } from '../wire/edns.js';
 import { questionName, questionOf } from '../wire/compose.js';
 import { lowerCased } from '../wire/name.js';
 import type { OwnPlace } from '../base/address.js';
-import { ALL_ROUTES, cacheKey, type ClientQuery, keyWithRoutes, type RouteSet, routesOfKey } from '../wire/query.js';
+import {
+  ALL_ROUTES,
+  cacheKey,
+  type ClientQuery,
+  keyHasCd,
+  keyWithRoutes,
+  type RouteSet,
+  routesOfKey,
+} from '../wire/query.js';
 
 /** A client. */
 export interface Client {
@@ -123,7 +131,8 @@ export class Query implements ClientQuery {
 
   private other(name: Buffer, type: number): Query {
     const question = questionOf(name, type);
-    const key = cacheKey(question, this.checkingDisabled);
+    // As with all derived queries: while an answer is validated, queries have CD, and the key is that of the client's.
+    const key = cacheKey(question, keyHasCd(this.key));
     return new Query(
       this.id,
       this.flags,

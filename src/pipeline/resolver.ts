@@ -19,6 +19,7 @@ import type { Dns64Settings } from '../policy/dns64.js';
 import type { Nat64Prefix } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Upstream } from '../upstream/pool.js';
+import { AliasLinks } from './aliases/links.js';
 import type { Outcome } from './answer.js';
 import { type Finding, findingOf } from './finding.js';
 import type { Query } from './query.js';
@@ -263,7 +264,7 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     kept(parts),
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route', parts.ageNow),
+    followed('route', parts.ageNow, new AliasLinks(parts)),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
@@ -273,6 +274,6 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     validated(parts.validations),
 
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
-    followed('upstream', parts.ageNow),
+    followed('upstream', parts.ageNow, new AliasLinks({ ...parts, validated: validated(parts.validations) })),
   ];
 }

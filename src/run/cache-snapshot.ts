@@ -50,7 +50,8 @@ export class CacheSnapshot implements Live {
   private plan: Plan['snapshot'];
   private savedAt: MonoMs;
   private savedEpoch: number;
-  private isClosed = false;
+  /** From now on nobody waits for a turn. */
+  private isClosing = false;
   /** Whether everything of the last process was read: until then, the file has more than the cache. */
   private isRead = false;
   /** Ends when the snapshot of the last start was read. */
@@ -122,11 +123,11 @@ export class CacheSnapshot implements Live {
     });
   }
 
-  /** Writes it for the last time. */
+  /** Writes it for the last time, once all of it is read: until then, the file has more than the cache. */
   async close(): Promise<void> {
-    this.isClosed = true;
+    this.isClosing = true;
     await this.reading;
-    this.save();
+    if (this.isRead) this.save();
   }
 
   private async read(): Promise<void> {
@@ -134,7 +135,7 @@ export class CacheSnapshot implements Live {
     const since = epoch();
     const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() }, digestOf(this.plan.settings));
     // Asked after every wait, before anything more is restored.
-    const isOver = (): boolean => this.isClosed || epoch() !== since;
+    const isOver = (): boolean => epoch() !== since;
     let read = 0;
     try {
       for await (const chunk of store.pieces(FILE)) {
@@ -143,7 +144,7 @@ export class CacheSnapshot implements Live {
         let turnSince = clock.monotonicMs();
         for (let part = reader.next(); part !== undefined; part = reader.next()) {
           read += restore(part);
-          if (clock.monotonicMs() - turnSince < TURN_MS) continue;
+          if (this.isClosing || clock.monotonicMs() - turnSince < TURN_MS) continue;
           await nextTurn();
           if (isOver()) return;
           turnSince = clock.monotonicMs();

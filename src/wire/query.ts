@@ -139,6 +139,9 @@ export const keyWithRoutes = (key: string, routes: RouteSet): string =>
 /** Which routes are for the clients of a key. */
 export const routesOfKey = (key: string): RouteSet => key.charCodeAt(key.length - 1) >> ROUTES_SHIFT;
 
+/** Whether a key is that of a question with CD. */
+export const keyHasCd = (key: string): boolean => (key.charCodeAt(key.length - 1) & KEY_WITH_CD) !== 0;
+
 const TYPE_AND_CLASS_BYTES = 4;
 const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
 

@@ -293,6 +293,79 @@ await t.test('the index grows with what it holds, and forgets nothing on the way
   t.end();
 });
 
+await t.test('while the index grows, each record is found, replaced and deleted as ever', t => {
+  const step = fc.tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 3999 }));
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 780, max: 860 }),
+      fc.array(step, { minLength: 1500, maxLength: 3000, size: 'max' }),
+      (first, steps) => {
+        const ring = new Ring(1 << 20, () => {
+          throw new Error('there was room');
+        });
+        const model = new Map<string, string>();
+        const set = (key: string, text: string): void => {
+          put(ring, key, text);
+          model.set(key, text);
+        };
+        // The index doubles at about 820 records, and again at about 1640.
+        for (let i = 0; i < first; i++) set(`name-${i}`, `first ${i}`);
+        for (const [n, [what, key]] of steps.entries()) {
+          const name = `name-${key}`;
+          const had = model.get(name);
+          if (what < 2) {
+            if (ring.delete(name) !== model.delete(name)) throw new Error(`${name}: deleted?`);
+          } else if (what < 4) {
+            if (get(ring, name, had?.length ?? 0) !== had) throw new Error(`${name} instead of ${had}`);
+          } else set(name, `${n}`.repeat(1 + (n % 30)));
+          if (ring.entries !== model.size) throw new Error(`${ring.entries} instead of ${model.size}`);
+        }
+        for (const [name, text] of model) if (get(ring, name, text.length) !== text) throw new Error(name);
+        const deleted = ring.deleteWhere(name => name.endsWith('7'));
+        return deleted === [...model.keys()].filter(name => name.endsWith('7')).length;
+      },
+    ),
+    { numRuns: 60, endOnFailure: true },
+  );
+  t.end();
+});
+
+await t.test('records of another ring are added while the index grows, and evicted where it is full', t => {
+  const from = new Ring(1 << 20, () => undefined);
+  for (let i = 0; i < 4000; i++) put(from, `name-${i}`, `old ${i}`);
+  const ring = new Ring(1 << 20, () => undefined);
+  for (let i = 0; i < 830; i++) put(ring, `name-${3 * i}`, `new ${i}`);
+  addAll(ring, blocksOf(from));
+  t.equal(ring.entries, 4000);
+  for (let i = 0; i < 4000; i++) {
+    const text = i % 3 === 0 && i < 2490 ? `new ${i / 3}` : `old ${i}`;
+    if (get(ring, `name-${i}`, text.length) !== text) t.fail(`name-${i}`);
+  }
+  // Its index has 2048 slots at most.
+  let evicted = 0;
+  const small = new Ring(2048 * 64, () => evicted++);
+  for (let i = 0; i < 3000; i++) {
+    put(small, `n${i}`, `${i}`);
+    if (i > 820 && get(small, `n${i - 700}`, 3) === undefined) t.fail(`n${i - 700}`);
+  }
+  t.equal(small.entries, 3000 - evicted);
+  t.end();
+});
+
+await t.test('no record waits for all of a large index to move', t => {
+  // The record with which an index of half a million slots doubles.
+  const last = Math.floor(0.8 * ((1 << 19) - 1));
+  const tookMs = [1, 2, 3].map(() => {
+    const ring = new Ring(1 << 27, () => t.fail('there was room'));
+    for (let i = 0; i < last; i++) ring.put(`name-${i}`, 8);
+    const before = performance.now();
+    ring.put('another', 8);
+    return performance.now() - before;
+  });
+  t.ok(Math.min(...tookMs) < 4, `${tookMs.map(each => each.toFixed(2)).join(', ')} ms; all at once take 15 ms or more`);
+  t.end();
+});
+
 await t.test('a record that would take an eighth of all memory is not kept, and what it would replace is gone', t => {
   const ring = new Ring(8192, () => undefined);
   put(ring, 'k', 'small');

@@ -161,9 +161,18 @@ function setUp(bytes = 1 << 16) {
 }
 
 await t.test('the index grows with what it holds: of as many as have room nearly all are found', t => {
-  const { put, get } = setUp(1 << 20);
+  const { put, get, memory } = setUp(1 << 20);
   const COUNT = 2000;
-  for (let n = 0; n < COUNT; n++) put(`n${n}.example`, n);
+  const buckets = new Int32Array(memory, 4, 1);
+  let before = buckets[0] ?? 0;
+  for (let n = 0; n < COUNT; n++) {
+    put(`n${n}.example`, n);
+    const now = buckets[0] ?? 0;
+    if (now > before + 1) t.fail(`reply ${n} has waited until ${now - before} buckets were split`);
+    if (get(`n${n}.example`) === undefined) t.fail(`n${n} is not found at once`);
+    before = now;
+  }
+  t.ok(before > 500, `${before} buckets`);
   let found = 0;
   for (let n = 0; n < COUNT; n++) {
     const one = get(`n${n}.example`);

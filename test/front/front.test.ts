@@ -57,7 +57,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     noted: (to: FrontParts['noted']) => void (note = to),
   };
 }
-/** An answer from upstream that may be kept. */
+/** An answer of the cache that may be kept. */
 function answerOf(query: Query): Answer {
   const message = responseTo(queryMessage('x.example'), { answers: 'x.example. 300 A 192.0.2.1' });
   const scan = scanResponse(message, query.type);
@@ -67,7 +67,7 @@ function answerOf(query: Query): Answer {
   const reply = { at: 'reply', message, scan, server, protocol: 'dot', authenticated: true } as const;
   const answer = Answer.replied('upstream', reply, query.type, limits, ageSec(0));
   if (answer.at === 'failure') throw new Error('not an answer');
-  return answer;
+  return Answer.cached(answer.entry);
 }
 const local: Resolve = (query, settle) => settle(Answer.local(refuseAnyMessage(query.question), ageSec(0)));
 
@@ -81,6 +81,29 @@ await t.test('a reply to a question of before ready replies were forgotten is gi
   waiting.shift()?.();
   t.ok(handle(queryMessage('x.example')), 'and kept now');
   t.equal(waiting.length, 0);
+  t.end();
+});
+
+await t.test('an answer that had to wait, say for its verdict, is as much older in the reply', t => {
+  const { raw } = setUp((query, settle) => {
+    const answer = answerOf(query);
+    settle(answer.withEntry({ ...answer.entry, storedAt: ageSec(-3) }));
+  });
+  const ttlIn = (reply: Buffer | undefined): number | undefined => reply && messageToText(reply)?.answers[0]?.ttl;
+  for (const which of ['the first', 'and a ready one'])
+    t.equal(ttlIn(raw(queryMessage('x.example'), LOCAL)), 297, which);
+  t.end();
+});
+
+await t.test('what a server has just sent is not kept ready: most names are asked for once', t => {
+  const asked: Query[] = [];
+  const { raw } = setUp((query, settle) => {
+    asked.push(query);
+    const { entry } = answerOf(query);
+    settle(asked.length === 1 ? new Answer('upstream', entry, 1) : Answer.cached(entry));
+  });
+  for (let i = 0; i < 4; i++) t.ok(raw(queryMessage('x.example'), LOCAL));
+  t.equal(asked.length, 2, 'the second time it is');
   t.end();
 });
 

@@ -21,13 +21,22 @@ const block: SnapshotBlock = { kind: 'block', answers: 1, labels: new Map(), oct
 
 /** Reads a snapshot of two parts of this kind, each in a chunk of its own. @returns how many were taken, and what was said */
 async function readTwo(part: SnapshotRecord | SnapshotBlock, before: (chunk: number, at: CacheSnapshot) => void) {
+  const { snapshot, taken, log } = reading(part, before);
+  snapshot.start();
+  await snapshot.whole();
+  return { taken: taken.length, said: log.lines.length };
+}
+
+/** One that has not begun. */
+function reading(part: SnapshotRecord | SnapshotBlock, before: (chunk: number, at: CacheSnapshot) => void) {
   const clock = fakeClock();
   const log = recordedLog();
   const digest = createHash('sha256').update(plan.snapshot.settings).digest('hex');
   const now = { ageNow: ageSec(0), wallNow: clock.wallMs() };
   const [head = Buffer.alloc(0), first = head, ...rest] = snapshotPieces([part, part], now, digest);
   const store: StateStore = {
-    ...{ read: () => '', remove: () => undefined, write: () => undefined, unwritten: [] },
+    ...{ read: () => '', remove: () => undefined, unwritten: [] },
+    write: () => void written.push(taken.length),
     ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
     async *pieces() {
       for (const [n, chunk] of [Buffer.concat([head, first]), Buffer.concat(rest)].entries()) {
@@ -40,6 +49,8 @@ async function readTwo(part: SnapshotRecord | SnapshotBlock, before: (chunk: num
     },
   };
   const taken: string[] = [];
+  /** How much was taken when it was written, each time. */
+  const written: number[] = [];
   const snapshot: CacheSnapshot = new CacheSnapshot(
     {
       ...{ clock, log, store, ageNow: () => ageSec(0), cached: () => [], changed: () => undefined },
@@ -48,9 +59,7 @@ async function readTwo(part: SnapshotRecord | SnapshotBlock, before: (chunk: num
     },
     plan,
   );
-  snapshot.start();
-  await snapshot.whole();
-  return { taken: taken.length, said: log.lines.length };
+  return { snapshot, taken, written, log };
 }
 const epochs = { now: 0 };
 
@@ -63,5 +72,21 @@ for (const part of [record('lookup'), record('denial'), block])
     t.same(await readTwo(part, forgetting(0)), { taken: 0, said: 0 });
     t.same(await readTwo(part, forgetting(1)), { taken: 1, said: 0 });
     t.same(await readTwo(part, forgetting(2)), { taken: 2, said: 0 });
-    t.same(await readTwo(part, (chunk, at) => void (chunk === 1 && at.close())), { taken: 1, said: 0 }, 'closed');
+  });
+
+for (const part of [record('lookup'), record('denial'), block])
+  await t.test(`a stop while it is read takes nothing from the file: ${part.kind}`, async t => {
+    for (const at of [0, 1, 2]) {
+      const { snapshot, taken, written } = reading(part, (chunk, each) => {
+        if (chunk === at) closing.push(each.close());
+      });
+      const closing: Promise<void>[] = [];
+      snapshot.start();
+      await snapshot.whole();
+      await Promise.all(closing);
+      t.same([taken.length, written], [2, [2]], 'it is read to its end, and then written');
+    }
+    const { snapshot, written } = reading(part, () => undefined);
+    await snapshot.close();
+    t.same(written, [], 'nor does a stop before it is read');
   });

@@ -139,6 +139,15 @@ upstream: { mode: strict, servers: [{ name: dns.test, addresses: ["127.0.0.1:${a
   t.match((await ask(at, 's0.example')).text.answers, [{ data: '192.0.2.7' }]);
   await daemon.stop();
   t.ok(statSync(file).size >= snapshot.length, 'and it is written again');
+
+  const again = await startDotstub(config);
+  const wasRead = again.log().includes('the cache has');
+  const stoppedAt = performance.now();
+  await again.stop();
+  t.comment(
+    `stopped ${wasRead ? 'after' : 'while'} it was read, within ${(performance.now() - stoppedAt).toFixed(0)} ms`,
+  );
+  t.ok(statSync(file).size >= snapshot.length, 'a stop meanwhile takes nothing from the file');
 });
 
 await t.test('to read and to write a large snapshot leaves the loop to others', async t => {

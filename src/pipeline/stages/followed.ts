@@ -3,31 +3,30 @@
 
 import { failure, isAnswerRcode } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
-import { makeEntry, type TtlLimits } from '../../cache/entry.js';
+import { makeEntry } from '../../cache/entry.js';
 import { type Name, nameOf, octetsOf } from '../../dnssec/name.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { compose } from '../../wire/compose.js';
-import { type OwnRecords, rebuilt, recordsOf } from '../aliases/rebuilt.js';
-import { shapeOf } from '../aliases/shape.js';
-import { Answer, type Origin, type Outcome, relevant } from '../answer.js';
+import { AS_IT_IS, chainOf, retimed } from '../aliases/chain.js';
+import type { AliasLinks } from '../aliases/links.js';
+import { type OwnRecords, recordsOf } from '../aliases/rebuilt.js';
+import { Answer, type Origin, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle, Stage } from '../stage.js';
-
-/** The limits were applied to each part already. */
-const AS_IT_IS: TtlLimits = { minSec: 0, maxSec: Infinity, negativeMaxSec: Infinity };
 
 /**
  * Makes the stage.
  * @param origin the answers whose aliases it follows
+ * @param links where aliases are kept whose targets are not looked for in the cache; left out: the stage is above it
  */
 export const followed =
-  (origin: Origin, ageNow: () => AgeSec): Stage =>
+  (origin: Origin, ageNow: () => AgeSec, links?: Pick<AliasLinks, 'learnt'>): Stage =>
   next =>
   (query, settle) =>
     next(query, outcome => {
       if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin) settle(outcome);
-      else new Following(query, next, settle, ageNow).goOn(outcome, outcome.unfollowed);
+      else new Following(query, next, settle, ageNow, links).goOn(outcome, outcome.unfollowed);
     });
 
 /** One question whose aliases are followed. */
@@ -39,6 +38,7 @@ class Following {
     private readonly next: Resolve,
     private readonly settle: Settle,
     private readonly ageNow: () => AgeSec,
+    private readonly links: Pick<AliasLinks, 'learnt'> | undefined,
   ) {
     this.asked = new Set([nameOf(query.name)]);
   }
@@ -53,6 +53,7 @@ class Following {
     const before = recordsOf(answer.entry, HEADER_BYTES + query.question.length, undefined);
     if (before === undefined) return this.settle(failure('parse', answer.entry.upstream));
     const about = query.about(octetsOf(target));
+    this.links?.learnt(query, answer, before, about);
     this.next(about, outcome => this.took(answer, before, about, outcome));
   }
 
@@ -72,26 +73,16 @@ class Following {
   }
 
   private joined(first: Answer, before: OwnRecords, about: Query, second: Answer): Outcome {
-    const { query } = this;
     const { entry } = second;
+    const { verdict, upstream, protocol, rcode } = entry;
     const ageNow = this.ageNow();
-    // Above the cache, the second part may have been in it for a while.
+    const after = recordsOf(entry, HEADER_BYTES + about.question.length, undefined);
+    // Both may be as old as the answer of the other has taken, and those from a cache above which this stands older.
     const elapsedSec = second.elapsedSec(ageNow);
-    const after = agedBy(elapsedSec, recordsOf(entry, HEADER_BYTES + about.question.length, undefined));
-    const { extendedErrors } = entry;
-    const whole =
-      after &&
-      rebuilt(
-        query.question,
-        { answer: [...before.answer, ...after.answer], authority: [...before.authority, ...after.authority] },
-        { rcode: entry.rcode, extendedErrors: [...first.entry.extendedErrors, ...extendedErrors] },
-        query.type,
-      );
-    const { verdict, upstream, protocol } = entry;
-    // What each server said was without circles and duplicates, which does not hold for all of them together.
-    const shape = whole && shapeOf({ octets: whole.message, ...whole.scan }, query.type);
-    if (shape?.end.at === 'circle') return failure('alias_loop', upstream);
-    const sound = shape && relevant(whole, shape, query.type);
+    const parts = after && [agedBy(first.elapsedSec(ageNow), before), agedBy(elapsedSec, after)];
+    const extendedErrors = [...first.entry.extendedErrors, ...entry.extendedErrors];
+    const sound = parts && chainOf(this.query, parts, { rcode, extendedErrors });
+    if (sound === 'circle') return failure('alias_loop', upstream);
     if (sound === undefined) return failure('parse', upstream);
     const made = makeEntry(sound.message, sound.scan, AS_IT_IS, {
       ...{ ageNow, upstream, protocol },
@@ -106,9 +97,5 @@ class Following {
 }
 
 /** Records of an answer as they are some seconds after it was stored. */
-function agedBy(elapsedSec: number, records: OwnRecords | undefined): OwnRecords | undefined {
-  if (elapsedSec === 0 || records === undefined) return records;
-  const aged = (all: OwnRecords['answer']): OwnRecords['answer'] =>
-    all.map(each => ({ ...each, ttlSec: Math.max(0, each.ttlSec - elapsedSec) }));
-  return { answer: aged(records.answer), authority: aged(records.authority) };
-}
+const agedBy = (elapsedSec: number, records: OwnRecords): OwnRecords =>
+  elapsedSec === 0 ? records : retimed(records, ttlSec => Math.max(0, ttlSec - elapsedSec));

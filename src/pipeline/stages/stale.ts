@@ -9,7 +9,8 @@ import type { AnswerCache } from '../../cache/answers.js';
 import type { Entry } from '../../cache/entry.js';
 import { leadsTo } from '../../wire/alias-names.js';
 import { isAtOrBelow } from '../../wire/name.js';
-import { Answer, isProven, type Outcome } from '../answer.js';
+import { type CachedChain, cachedChain } from '../aliases/cached-chain.js';
+import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Settle, Stage } from '../stage.js';
 
@@ -90,24 +91,25 @@ export class StaleAnswers {
 
   readonly stage: Stage = next => (query, settle) => {
     const { clientTimeoutMs } = this.parts.settings();
+    if (query.purpose !== 'client') return next(query, settle);
     const now = this.answerTo(query);
-    if (now === undefined) return next(query, settle);
-    const failed = this.failed.entries === 0 ? undefined : this.failed.get(query.key);
-    if (failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
+    const failed = now === undefined || this.failed.entries === 0 ? undefined : this.failed.get(query.key);
+    if (now !== undefined && failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
     const since = this.forgotten;
     // One that has not expired must only be validated again, which mostly needs no server.
-    if (clientTimeoutMs === 0 && hasExpired(now.entry, this.parts.ageNow())) {
+    if (now !== undefined && clientTimeoutMs === 0 && hasExpired(now.entry, this.parts.ageNow())) {
       // The servers have not been asked yet.
       this.give(now, settle, false);
       return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
     }
+    // While it waits, the name may be found to be an alias of one that is known.
     const waiting = new Waiting(this, query, settle);
     if (clientTimeoutMs > 0) this.parts.wheel.start(waiting, clientTimeoutMs);
     next(query, outcome => {
       this.parts.wheel.stop(waiting);
-      this.refreshed(query, outcome, since);
-      if (waiting.isOver) return;
       const stale = failsWith(outcome) ? this.answerTo(query, outcome) : undefined;
+      if (now !== undefined || stale !== undefined) this.refreshed(query, outcome, since);
+      if (waiting.isOver) return;
       if (stale === undefined) waiting.settle(outcome);
       else this.give(stale, each => waiting.settle(each), !wasRefused(outcome));
     });
@@ -155,15 +157,25 @@ export class StaleAnswers {
 
   /** The stale answer to a query. @param failure why there is no other one */
   private answerTo(query: Query, failure?: Outcome): Answer | undefined {
-    const { mostSec, ttlSec, excluded } = this.parts.settings();
     if (query.purpose !== 'client') return undefined;
+    const { excluded } = this.parts.settings();
     const ageNow = this.parts.ageNow();
-    const entry = this.parts.answers.fallback(query.key, ageNow, mostSec);
-    if (entry === undefined) return undefined;
-    if (excluded.length > 0 && hasExpired(entry, ageNow) && isExcluded(query, entry, excluded)) return undefined;
+    const found = this.fallbackFor(query, ageNow);
+    if (found === undefined) return undefined;
+    const { entry } = found.answer;
+    if (excluded.length > 0 && found.hasExpired && isExcluded(query, entry, excluded)) return undefined;
     // What a zone says now is wrong. What it said before is still proven as long as its signatures are valid.
     const isBogus = failure?.at === 'failure' && isDnssecFailure(failure.code);
-    return isBogus && !isProven(entry, ageNow) ? undefined : Answer.stale(entry, ttlSec, ageNow);
+    return isBogus && entry.verdict !== 'secure' ? undefined : found.answer;
+  }
+
+  /** What is cached about a query, as one answer or as several. */
+  private fallbackFor(query: Query, ageNow: AgeSec): CachedChain | undefined {
+    const { answers, settings } = this.parts;
+    const { mostSec, ttlSec } = settings();
+    const entry = answers.fallback(query.key, ageNow, mostSec);
+    if (entry === undefined) return cachedChain(answers, query, { ageNow, mostSec, ttlSec });
+    return { answer: Answer.stale(entry, ttlSec, ageNow), hasExpired: hasExpired(entry, ageNow) };
   }
 }
 

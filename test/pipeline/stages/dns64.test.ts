@@ -357,6 +357,45 @@ await t.test(
   },
 );
 
+await t.test('RFC 6147 §5.1.7: what waits for the other answer grows older meanwhile', async t => {
+  const NOTHING = { 'v4.example. A': 'waits', 'v4.example. AAAA': 'waits' };
+  const prefixed = address('64:ff9b::192.0.2.1');
+  // The TTL of an address, and that of the SOA, which is 300 s.
+  for (const [ttl, first, want] of [
+    [60, 'A', 57],
+    [60, 'AAAA', 60],
+    [600, 'A', 300],
+    [600, 'AAAA', 297],
+  ] as const) {
+    const it = translating(NOTHING);
+    const outcomes = it.ask('v4.example.', { type: 'AAAA' });
+    const addresses = { 'v4.example. A': `v4.example. ${ttl} A 192.0.2.1` };
+    const last = first === 'A' ? 'v4.example. AAAA' : 'v4.example. A';
+    it.upstream.settle(saying({ ...addresses, [last]: 'waits' }));
+    await it.clock.advance(3000);
+    it.upstream.settle(saying(addresses));
+    t.same(outcomes.map(made), [`${prefixed} ${want}`], `${first} comes first`);
+    const [outcome] = outcomes;
+    t.match(outcome, { entry: { ttlSec: want } }, 'a ready reply is kept no longer');
+  }
+});
+
+await t.test('an address that is made because an old denial says so is marked as old', async t => {
+  const it = translating({ 'v4.example. A': 'v4.example. 3600 A 192.0.2.1' });
+  aaaa(it, 'v4.example.');
+  await it.clock.advance(400_000);
+  const codes = (outcome: Outcome | undefined): unknown =>
+    outcome?.at === 'answer' && outcome.entry.extendedErrors.map(({ infoCode }) => infoCode);
+  it.upstream.says = () => failure('connect');
+  const outcome = aaaa(it, 'v4.example.');
+  t.equal(made(outcome), `${address('64:ff9b::192.0.2.1')} 30`);
+  t.same(codes(outcome), [3]);
+  await it.clock.advance(4_000_000);
+  const both = aaaa(it, 'v4.example.');
+  t.equal(made(both), `${address('64:ff9b::192.0.2.1')} 30`);
+  t.same(codes(both), [3], 'once, if both are');
+});
+
 await t.test('names of a route get addresses, and its reverse zones are its own', t => {
   const it = translating({}, '2001:db8:64::/96');
   const corp = fakeUpstream(saying({ 'nas.corp. A': 'nas.corp. 60 A 10.0.0.1' }), 3);

@@ -73,6 +73,16 @@ await t.test('an alias alone is followed, and both answers are one, which is kep
   t.end();
 });
 
+await t.test('while a target is waited for, the alias grows older', async t => {
+  const { ask, upstream, clock } = resolving((query, name) =>
+    name === 'a.round.' ? 'waits' : responseTo(query, { answers: alias('www.example.', 'a.round.', 20) }),
+  );
+  const outcomes = ask('www.example.');
+  await clock.advance(3000);
+  upstream.settle(saying({ 'a.round.': A('a.round.', 100) }));
+  t.match(shown(outcomes[0]), { ttlSec: 17, answer: ['www.example. CNAME 17', 'a.round. A 100'] });
+});
+
 await t.test('chains over the answers of several servers', t => {
   const { ask, upstream } = resolving(
     saying({

@@ -2,6 +2,7 @@
 
 import t from 'tap';
 
+import { failure } from '../../../src/base/outcome.js';
 import type { Outcome } from '../../../src/pipeline/answer.js';
 import { addressOctets } from '../../../src/base/address.js';
 import { wallSec } from '../../../src/base/time.js';
@@ -174,6 +175,25 @@ await t.test('an alias to an outside name is followed, with the age of what the 
   t.match(shown(ask('cdn.lan')[0]), /other\.example/);
   t.end();
 });
+
+await t.test(
+  'where servers fail, an alias leads to the expired answer, with a TTL of 30 s and EDE 3 or 19',
+  async t => {
+    const { ask, upstream, settings, clock } = resolving(outside);
+    settings.localNames = tableOf(['cdn.lan. 1000 CNAME www.example.', 'gone.lan. CNAME none.example.']);
+    ask('cdn.lan');
+    ask('gone.lan');
+    await clock.advance(400_000);
+    upstream.says = () => failure('connect');
+    const [first, second] = [ask('cdn.lan')[0], ask('gone.lan')[0]];
+    t.match(shown(first), 'stale, 0, unchecked, for 0, cdn.lan. 1000 CNAME, www.example. 30 A');
+    t.match(shown(second), /^stale, 3, unchecked, for 0, gone\.lan\. 300 CNAME, example\. 30 SOA/);
+    t.match(
+      [first, second],
+      [{ entry: { extendedErrors: [{ infoCode: 3 }] } }, { entry: { extendedErrors: [{ infoCode: 19 }] } }],
+    );
+  },
+);
 
 await t.test('aliases in a circle fail, within the records and over an outside server', t => {
   const { ask, settings } = resolving((query, name) => responseTo(query, { answers: `${name} 300 CNAME a.lan.` }));

@@ -8,9 +8,9 @@ import { queryMessage } from '../../fixtures/client.js';
 import { responseTo } from '../../fixtures/messages.js';
 import { fakeClock } from '../../fixtures/clock.js';
 import { wireName } from '../../fixtures/records.js';
-import { resolving, type Resolving, type Says } from '../../fixtures/resolving.js';
+import { fakeUpstream, resolving, type Resolving, type Says } from '../../fixtures/resolving.js';
 import { signedTree } from '../../fixtures/signed-records.js';
-import { takeApart } from '../../fixtures/mutations.js';
+import { putTogether, takeApart } from '../../fixtures/mutations.js';
 
 const OK: Says = (query, name) => responseTo(query, { answers: `${name} 60 A 192.0.2.1` });
 const down = failure('connect');
@@ -346,3 +346,203 @@ await t.test('many answers that expire together are refreshed 32 at a time', asy
   for (let i = 0; i < 100; i++) world.ask(`n${i}.example`);
   t.equal(world.upstream.asked.length, 132);
 });
+
+/** Servers of which none follows an alias. */
+const PARTS: Readonly<Record<string, string>> = {
+  'www.lan.': 'www.lan. 600 CNAME mid.example.',
+  'mid.example.': 'mid.example. 600 CNAME target.example.',
+  'target.example.': 'target.example. 60 A 192.0.2.1',
+  'x.round.': 'round. 600 DNAME example.',
+  'x.example.': 'x.example. 60 A 192.0.2.1',
+};
+const unfollowing: Says = (query, name) => {
+  const answers = PARTS[name];
+  if (answers !== undefined) return responseTo(query, { answers });
+  const authority = 'example. 60 SOA a. b. 1 1 1 1 60';
+  return responseTo(query, name.startsWith('nodata') ? { authority } : { rcode: RCODE.NXDOMAIN, authority });
+};
+const except =
+  (name: string, how: ReturnType<Says> = down, says = unfollowing): Says =>
+  (query, asked) =>
+    asked === name ? how : says(query, asked);
+
+/** A world in which some names were asked for, and have expired. */
+async function expired(...names: readonly string[]): Promise<Resolving> {
+  const world = resolving(unfollowing);
+  for (const name of names) world.ask(name);
+  await world.clock.advance(61_000);
+  return world;
+}
+/** A route whose server knows the names of `lan.`. */
+function routed(world: Resolving): Resolving {
+  const local = fakeUpstream(unfollowing, 3);
+  world.settings.routes = [{ zones: [wireName('lan.')], kubernetes: false, upstream: () => local }];
+  return world;
+}
+
+await t.test('an alias that is new leads to the expired answer about its target: of a route, and without', async t => {
+  for (const prepare of [routed, (world: Resolving) => world]) {
+    const world = prepare(await expired('target.example'));
+    world.upstream.says = except('target.example.');
+    t.equal(told(world.ask('www.lan')), 'stale EDE 3 600 600 30');
+    t.equal(world.recorder.count('cache', 'hit_stale'), 1);
+    t.equal(told(world.ask('www.lan', { type: 'AAAA' })), 'connect', 'of another type nothing is known');
+    const asked = world.upstream.asked.length;
+    await world.clock.advance(10_000);
+    t.equal(told(world.ask('www.lan')), 'stale EDE 3 590 590 30', 'the servers are left alone for 30 s');
+    t.match(world.look('www.lan'), { at: 'stale' });
+    t.equal(world.upstream.asked.length, asked);
+    world.upstream.says = DOWN;
+    world.settings.routes = world.settings.routes.map(each => ({ ...each, upstream: () => fakeUpstream(DOWN, 3) }));
+    await world.clock.advance(600_000);
+    t.equal(told(world.ask('www.lan')), 'stale EDE 3 30 30 30', 'all have expired');
+    t.equal(told(world.ask('mid.example')), 'stale EDE 3 30 30', 'each of them is an alias');
+    t.equal(told(world.ask('mid.example', { type: 'CNAME' })), 'stale EDE 3 30');
+    world.upstream.says = unfollowing;
+    world.resolver.forgetFailures();
+    world.settings.routes = [];
+    t.equal(told(world.ask('www.lan')), 'upstream 600 600 60');
+    t.equal(told(world.ask('www.lan')), 'cache 600 600 60');
+  }
+});
+
+await t.test('a chain of which nothing has expired is no stale answer', async t => {
+  const world = await expired('target.example');
+  world.upstream.says = except('target.example.');
+  world.ask('www.lan');
+  world.upstream.says = unfollowing;
+  await world.clock.advance(31_000);
+  t.equal(told(world.ask('target.example')), 'upstream 60');
+  world.upstream.says = DOWN;
+  await world.clock.advance(5000);
+  t.equal(told(world.ask('www.lan')), 'cache 564 564 55');
+  world.settings.stale = { ...world.settings.stale, mostSec: 0, excluded: [wireName('example')] };
+  t.equal(told(world.ask('www.lan')), 'cache 564 564 55', 'the settings about stale answers are not about it');
+  await world.clock.advance(60_000);
+  t.equal(told(world.ask('www.lan')), 'connect');
+});
+
+await t.test('an expired denial at the end of the chain is stale in its own way', async t => {
+  for (const [target, want] of [
+    ['nothing.example.', 'stale EDE 19 600'],
+    ['nodata.example.', 'stale EDE 3 600'],
+  ] as const) {
+    const alias: Says = (query, name) =>
+      name === 'a.lan.' ? responseTo(query, { answers: `a.lan. 600 CNAME ${target}` }) : unfollowing(query, name);
+    const world = resolving(alias);
+    world.settings.aggressive = false;
+    world.ask(target);
+    await world.clock.advance(61_000);
+    world.upstream.says = except(target, down, alias);
+    const outcomes = world.ask('a.lan');
+    t.equal(told(outcomes), want);
+    t.match(outcomes, [{ entry: { rcode: target.startsWith('nothing') ? RCODE.NXDOMAIN : 0, authority: 1 } }]);
+  }
+});
+
+await t.test('a DNAME leads there, too', async t => {
+  const world = await expired('x.example');
+  world.upstream.says = except('x.example.');
+  t.equal(told(world.ask('x.round')), 'stale EDE 3 600 600 30');
+});
+
+await t.test('a client waits 1.8 s for the whole chain, not for each of its names', async t => {
+  const world = await expired('target.example');
+  world.upstream.says = () => 'waits';
+  const both = [world.ask('www.lan'), world.ask('www.lan')];
+  for (const [name, ms] of [
+    ['www.lan.', 1000],
+    ['mid.example.', 500],
+  ] as const) {
+    await world.clock.advance(ms);
+    world.upstream.settle((query, asked) => (asked === name ? unfollowing(query, asked) : 'waits'));
+    world.upstream.says = except('target.example.', 'waits');
+  }
+  await world.clock.advance(200);
+  t.same(both.map(told), ['', '']);
+  await world.clock.advance(150);
+  t.same(both.map(told), ['stale EDE 3 600 600 30', 'stale EDE 3 600 600 30']);
+  world.upstream.settle(unfollowing);
+  t.same(both.map(told), ['stale EDE 3 600 600 30', 'stale EDE 3 600 600 30'], 'once');
+  t.equal(told(world.ask('www.lan')), 'cache 600 600 60', 'and what comes later is kept');
+});
+
+await t.test('no name of the chain may be excluded, or forgotten', async t => {
+  const names = ['www.lan', 'mid.example', 'target.example'];
+  for (const name of names) {
+    const world = await expired('target.example');
+    world.upstream.says = except('target.example.');
+    world.settings.stale = { ...world.settings.stale, excluded: [wireName('other'), wireName(name)] };
+    t.equal(told(world.ask('www.lan')), 'connect', `${name} excluded`);
+    world.settings.stale = { ...world.settings.stale, excluded: [] };
+    t.equal(told(world.ask('www.lan')), 'stale EDE 3 600 600 30');
+    const forgotten = wireName(name).toString('latin1');
+    world.resolver.forget(each => each === forgotten);
+    world.resolver.forgetFailures();
+    world.upstream.says = DOWN;
+    t.equal(told(world.ask('www.lan')), 'connect', `${name} forgotten`);
+  }
+  const world = await expired('target.example');
+  world.settings.stale = { ...world.settings.stale, mostSec: 100 };
+  world.upstream.says = except('target.example.');
+  t.equal(told(world.ask('www.lan')), 'stale EDE 3 600 600 30');
+  await world.clock.advance(105_000);
+  t.equal(told(world.ask('www.lan')), 'connect', 'nor be too old');
+});
+
+await t.test(
+  'validated: an alias is kept once it was validated, and all of the chain must be proven for AD',
+  async t => {
+    const tree = signedTree(
+      {
+        '.': { text: '' },
+        'example.': { text: 'www.example. 600 CNAME www.other.' },
+        'other.': { text: 'www.other. 60 A 192.0.2.1' },
+      },
+      NOW_MS / 1000,
+    );
+    const alone: Says = (query, name) => {
+      const message = tree.answer(query);
+      if (message === undefined) return down;
+      const parts = takeApart(message);
+      if (name === 'www.example.') parts.answer.splice(2);
+      return putTogether(parts);
+    };
+    const forged: Says = (query, name) => {
+      const message = alone(query, name);
+      // The last octets are those of the signature.
+      if (Buffer.isBuffer(message) && name === 'www.example.')
+        message.writeUInt8(message.readUInt8(message.length - 30) ^ 1, message.length - 30);
+      return message;
+    };
+    for (const [says, want] of [
+      [alone, 'stale secure'],
+      [forged, 'connect'],
+    ] as const) {
+      const clock = fakeClock(NOW_MS);
+      const world = resolving(alone, { anchors: tree.anchors, clock });
+      await clock.advance(0);
+      const verdict = async (name: string, type = 'A'): Promise<string> => {
+        const outcomes = world.ask(name, { type });
+        await clock.advance(100);
+        return outcomes
+          .map(each => (each.at === 'failure' ? each.code : `${each.origin} ${each.entry.verdict}`))
+          .join();
+      };
+      t.equal(await verdict('www.other'), 'upstream secure');
+      await clock.advance(61_000);
+      world.upstream.says = except('www.other.', down, says);
+      t.equal(await verdict('www.example'), want);
+      if (says === forged) {
+        world.upstream.says = DOWN;
+        t.equal(await verdict('www.example', 'CNAME'), 'connect', 'it is kept nowhere');
+        continue;
+      }
+      world.upstream.says = DOWN;
+      t.equal(await verdict('www.example', 'CNAME'), 'cache secure');
+      world.settings.stale = { ...world.settings.stale, mostSec: 40 * 86_400 };
+      await clock.advance(35 * 86_400_000);
+      t.equal(await verdict('www.example'), 'stale unchecked', 'never once a signature has expired');
+    }
+  },
+);

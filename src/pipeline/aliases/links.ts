@@ -1,0 +1,75 @@
+// Aliases that servers have not followed, kept for the time when nobody answers about their targets. The whole chain is one
+// answer in the cache (pipeline/resolver), which there is not if its target could not be asked for. Then an alias is worth
+// something if its target is cached under its own name: each is kept as what it is, the answer to a question for CNAME.
+
+import { isAnswerRcode } from '../../base/outcome.js';
+import type { AgeSec } from '../../base/time.js';
+import type { AnswerCache } from '../../cache/answers.js';
+import { makeEntry } from '../../cache/entry.js';
+import { MOST_ALIASES } from '../../dnssec/validate.js';
+import { HEADER_BYTES } from '../../wire/header.js';
+import { lowerCased } from '../../wire/name.js';
+import { keyHasCd } from '../../wire/query.js';
+import { TYPE } from '../../wire/rrtype.js';
+import { Answer } from '../answer.js';
+import type { Query } from '../query.js';
+import type { Stage } from '../stage.js';
+import { AS_IT_IS, chainOf } from './chain.js';
+import { type OwnRecords, recordsOf } from './rebuilt.js';
+
+/** The parts that it uses. */
+export interface AliasLinkParts {
+  readonly answers: Pick<AnswerCache, 'peek' | 'put' | 'epoch'>;
+  /** Validates an alias before it is kept; left out: such answers are not validated. */
+  readonly validated?: Stage;
+  readonly ageNow: () => AgeSec;
+}
+
+/** Where the alias of this name leads, in wire form and lower case; undefined: it is none. */
+export function targetIn(records: OwnRecords, name: Buffer): Buffer | undefined {
+  const alias = records.answer.find(each => each.type === TYPE.CNAME && lowerCased(each.owner).equals(name));
+  return alias && lowerCased(alias.rdata);
+}
+
+/** Keeps aliases. */
+export class AliasLinks {
+  constructor(private readonly parts: AliasLinkParts) {}
+
+  /**
+   * Keeps the aliases of an answer. Where they are validated first, which takes long, it does so only if something is cached
+   * about their target, be it expired.
+   * @param records those of the answer
+   * @param target the question for the name that the last alias leads to
+   */
+  learnt(query: Query, answer: Answer, records: OwnRecords, target: Query): void {
+    const { answers, validated } = this.parts;
+    if (validated !== undefined && answers.peek(target.key) === undefined) return;
+    let { name } = query;
+    for (let aliases = 0; aliases <= MOST_ALIASES && !name.equals(target.name); aliases++) {
+      const next = this.keep(query.about(name).asking(TYPE.CNAME), answer, records);
+      if (next === undefined) return;
+      name = next;
+    }
+  }
+
+  /** Keeps one. Returns where it leads. */
+  private keep(asked: Query, answer: Answer, { answer: all }: OwnRecords): Buffer | undefined {
+    const { answers, validated, ageNow } = this.parts;
+    const said = { rcode: 0, extendedErrors: answer.entry.extendedErrors };
+    const found = chainOf(asked, [{ answer: all, authority: [] }], said);
+    if (found === undefined || found === 'circle' || found.scan.negative) return undefined;
+    const { verdict, upstream, protocol } = answer.entry;
+    const entry = makeEntry(found.message, found.scan, AS_IT_IS, { ageNow: ageNow(), verdict, upstream, protocol });
+    const link = new Answer(answer.origin, entry, answer.serverId);
+    const since = answers.epoch;
+    const told: ReturnType<Stage> = (_query, settle) => settle(link);
+    // Below `validated`, queries have CD, whatever the client has.
+    const query = asked.derive({ checkingDisabled: keyHasCd(asked.key) });
+    (validated?.(told) ?? told)(query, outcome => {
+      if (outcome.at === 'failure' || !isAnswerRcode(outcome.entry.rcode) || since !== answers.epoch) return;
+      if (outcome.entry.verdict !== 'indeterminate') answers.put(asked.key, outcome.entry);
+    });
+    const records = recordsOf(entry, HEADER_BYTES + asked.question.length, undefined);
+    return records && targetIn(records, asked.name);
+  }
+}
