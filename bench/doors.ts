@@ -1,5 +1,7 @@
 // Clients of DNS over TLS and HTTPS: dotstub and Unbound as their resolver, one after the other, several rounds. What kept
-// connections cost that ask now and then, and what full and resumed handshakes cost. `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS]]]`
+// connections cost that ask now and then, what full and resumed handshakes cost, and how long cached answers over UDP
+// take while there are handshakes. `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS [EVERY_MS]]]]`: EVERY_MS is how
+// often a client asks over TLS.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,16 +14,24 @@ import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
 import { bench, missing, program, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
 import { upstream } from './contenders.js';
-import { cpuMicroseconds, LOAD_CPU, median, pin, quantile, residentBytes, SERVER_CPU, table } from './measure.js';
+import type { Seen } from './clients.js';
+import { cpuMicroseconds, load, LOAD_CPU, median, pin, quantile, residentBytes, SERVER_CPU, table } from './measure.js';
 
-const [rounds = 3, clients = 1000, seconds = 60] = process.argv.slice(2).map(Number);
+const [rounds = 3, clients = 1000, seconds = 60, everyMs = 1000] = process.argv.slice(2).map(Number);
 const KNOWN = 100;
 /** Connections and their handshakes are over by then. */
 const SETTLED_SECONDS = 10;
-const HANDSHAKES = 400;
+/** Before they are measured, V8 compiles what a handshake runs. */
+const WARMING_HANDSHAKES = 500;
+const HANDSHAKES = 2000;
 const AT_ONCE = 8;
+/** dnsperf has no more connections in a thread. */
+const CLIENTS_PER_THREAD = 250;
+/** Queries over UDP beside handshakes. */
+const UDP_PER_SECOND = 1000;
+const UDP_SECONDS = 10;
 
-const lacking = missing('unbound', 'dnsperf', 'taskset');
+const lacking = missing('unbound', 'dnsperf', 'taskset', 'openssl', 'nice');
 if (lacking !== false) {
   console.error(`doors: ${lacking}`);
   process.exit(2);
@@ -33,9 +43,10 @@ const names = join(on.path, 'names');
 writeFileSync(names, Array.from({ length: KNOWN }, (_, i) => `known${i}.test A\n`).join(''));
 
 interface Running {
-  /** Of DNS over TLS, and over HTTPS. */
+  /** Of DNS over TLS, over HTTPS, and over UDP. */
   readonly port: number;
   readonly https: number;
+  readonly udp: number;
   readonly pid: number;
   stop(): Promise<unknown>;
 }
@@ -46,12 +57,14 @@ const KINDS: Readonly<Record<string, () => Promise<Running>>> = {
   async Unbound() {
     const port = await freePort();
     const https = await freePort();
+    const udp = await freePort();
     const file = join(on.path, `unbound-${port}.conf`);
     writeFileSync(
       file,
       `
 server:
 ${unboundTls(on, port)}
+  interface: 127.0.0.1@${udp}
   interface: 127.0.0.1@${https}
   https-port: ${https}
 ${unboundAtHome(on)}
@@ -60,7 +73,8 @@ ${unboundAtHome(on)}
   module-config: "iterator"
   local-zone: test. nodefault
   tls-cert-bundle: "${on.caFile}"
-  incoming-num-tcp: ${clients + 100}
+  # With fewer than half of them free, it closes connections sooner and sooner.
+  incoming-num-tcp: ${4 * clients}
   tcp-idle-timeout: 120000
   edns-tcp-keepalive: yes
   edns-tcp-keepalive-timeout: 120000
@@ -73,15 +87,16 @@ forward-zone:
 `,
     );
     const { child, stop } = await start(on, 'unbound', ['-d', '-c', file], port);
-    return { port, https, pid: child.pid ?? 0, stop };
+    return { port, https, udp, pid: child.pid ?? 0, stop };
   },
 };
 
 async function dotstub(threads: number): Promise<Running> {
   const port = await freePort();
   const https = await freePort();
+  const udp = await freePort();
   const running = await startDotstub(`
-listen: ["127.0.0.1:${await freePort()}"]
+listen: ["127.0.0.1:${udp}"]
 listen_tls: { addresses: ["127.0.0.1:${port}"], certificate: ${on.certFile}, key: ${on.keyFile} }
 listen_https: { addresses: ["127.0.0.1:${https}"], certificate: ${on.certFile}, key: ${on.keyFile} }
 special_names: { forward: [test] }
@@ -91,7 +106,7 @@ front: { threads: ${threads} }
 access: { per_client: 0, sessions: ${4 * clients}, sessions_per_client: 0 }
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
 `);
-  return { port, https, pid: running.child.pid ?? 0, stop: () => running.stop() };
+  return { port, https, udp, pid: running.child.pid ?? 0, stop: () => running.stop() };
 }
 
 interface Kept {
@@ -101,14 +116,42 @@ interface Kept {
   readonly bytes: number;
 }
 
-/**
- * Clients that each ask once a second over a connection that stays open. dnsperf 2.10 loses all later answers of a
- * connection over HTTPS from which it has read two at once, from one record of TLS.
- */
-async function kept({ port, https, pid }: Running, mode: 'dot' | 'doh'): Promise<Kept> {
+/** Clients that each ask now and then over a connection that stays open. */
+async function keptTls({ port, pid }: Running): Promise<Kept> {
   const idle = residentBytes(pid);
-  const at = String(mode === 'dot' ? port : https);
-  const args = ['-s', '127.0.0.1', '-p', at, '-m', mode, '-d', names, '-v', '-t', '5'];
+  const settled = SETTLED_SECONDS + seconds;
+  const script = new URL('./clients.ts', import.meta.url).pathname;
+  const args = ['--import=tsx', script, ...[port, clients, everyMs, settled, KNOWN].map(String)];
+  const child = spawn('taskset', ['-c', LOAD_CPU, process.execPath, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(child, 'close');
+  const lines: string[] = [];
+  const connected = new Promise<void>((resolve, reject) => {
+    child.stdout.on('data', (data: Buffer) => {
+      lines.push(...String(data).split('\n'));
+      resolve();
+    });
+    child.once('close', () => reject(new Error('the clients have ended')));
+  });
+  await connected;
+  await sleep(SETTLED_SECONDS * 1000);
+  const before = cpuMicroseconds(pid);
+  await sleep(seconds * 1000);
+  const used = cpuMicroseconds(pid) - before;
+  const bytes = residentBytes(pid) - idle;
+  await closed;
+  const { lost, p99Ms } = JSON.parse(lines.find(line => line.startsWith('{')) ?? '') as Seen;
+  const queries = (1000 * seconds * clients) / everyMs;
+  return { lost, microseconds: used / queries, p99Ms, bytes: bytes / clients };
+}
+
+/**
+ * The same over HTTPS, once a second. dnsperf 2.10 loses all later answers of a connection from which it has read two at
+ * once, from one record of TLS.
+ */
+async function keptHttps({ https, pid }: Running): Promise<Kept> {
+  const idle = residentBytes(pid);
+  const threads = String(Math.ceil(clients / CLIENTS_PER_THREAD));
+  const args = ['-s', '127.0.0.1', '-p', String(https), '-m', 'doh', '-d', names, '-v', '-t', '5', '-T', threads];
   const amount = ['-c', String(clients), '-q', String(clients), '-Q', String(clients), '-l', String(seconds)];
   const child: ChildProcess = spawn('taskset', ['-c', LOAD_CPU, program('dnsperf') ?? '', ...args, ...amount], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -158,13 +201,43 @@ async function handshakes({ port, pid }: Running, resumed: boolean): Promise<num
     let ticket = resumed ? await one(undefined) : undefined;
     for (let i = 0; i < count; i++) ticket = (await one(ticket)) ?? ticket;
   };
-  await series(50);
+  await series(WARMING_HANDSHAKES);
   const before = cpuMicroseconds(pid);
   await Promise.all(Array.from({ length: AT_ONCE }, async () => series(HANDSHAKES / AT_ONCE)));
   return (cpuMicroseconds(pid) - before) / (HANDSHAKES + (resumed ? AT_ONCE : 0));
 }
 
+/** The 99th percentile of cached answers over UDP, ms: without, and beside handshakes one after the other. */
+interface Udp {
+  readonly calmMs: number;
+  readonly busyMs: number;
+}
+
+/**
+ * Asks over UDP. The client that makes handshakes is on the CPU of the one that asks, with the lowest priority: it takes
+ * what that leaves, and does not delay what is measured.
+ */
+async function besideHandshakes({ port, udp, pid }: Running): Promise<Udp> {
+  const p99 = async (): Promise<number> => {
+    const asked = { perSecond: UDP_PER_SECOND, forSeconds: UDP_SECONDS, verbose: true };
+    return 1000 * quantile((await load({ port: udp, pid }, names, asked)).latencies, 0.99);
+  };
+  await p99();
+  const calmMs = await p99();
+  const storm = spawn(
+    'taskset',
+    ['-c', LOAD_CPU, 'nice', '-n', '19', 'openssl', 's_time', '-new', '-time', '60', '-connect', `127.0.0.1:${port}`],
+    { stdio: 'ignore' },
+  );
+  const ended = once(storm, 'close');
+  const busyMs = await p99();
+  storm.kill();
+  await ended;
+  return { calmMs, busyMs };
+}
+
 interface Row {
+  readonly udp: Udp;
   readonly overTls: Kept;
   readonly overHttps: Kept;
   readonly full: number;
@@ -177,8 +250,9 @@ for (let round = 0; round < rounds; round++)
     await pin(running.pid, SERVER_CPU);
     const full = await handshakes(running, false);
     const resumed = await handshakes(running, true);
-    const overTls = await kept(running, 'dot');
-    const row = { overTls, overHttps: await kept(running, 'doh'), full, resumed };
+    const udp = await besideHandshakes(running);
+    const overTls = await keptTls(running);
+    const row = { overTls, overHttps: await keptHttps(running), full, resumed, udp };
     measured.set(name, [...(measured.get(name) ?? []), row]);
     await running.stop();
     console.error(name, JSON.stringify(row));
@@ -193,16 +267,19 @@ const keptColumns = (name: string, value: (row: Row) => Kept): string[] => [
   String(Math.max(...(measured.get(name) ?? []).map(row => value(row).lost))),
   of(name, row => value(row).bytes / 1024).toFixed(1),
 ];
+const udpColumn = (name: string): string =>
+  `${of(name, ({ udp }) => udp.calmMs).toFixed(2)} → ${of(name, ({ udp }) => udp.busyMs).toFixed(2)}`;
 const head = (over: string): string[] => [`${over}: CPU us/query (to Unbound)`, 'p99 ms', 'lost', 'KiB/connection'];
 console.log(
   table([
-    ['', ...head('TLS'), ...head('HTTPS'), 'full handshake, us', 'resumed, us'],
+    ['', ...head('TLS'), ...head('HTTPS'), 'full handshake, us', 'resumed, us', 'UDP p99, ms'],
     ...[...measured.keys()].map(name => [
       name,
       ...keptColumns(name, ({ overTls }) => overTls),
       ...keptColumns(name, ({ overHttps }) => overHttps),
       against(name, ({ full }) => full),
       against(name, ({ resumed }) => resumed),
+      udpColumn(name),
     ]),
   ]),
 );

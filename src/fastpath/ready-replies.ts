@@ -1,6 +1,7 @@
 // Ready replies for the front: FastQuery reads the messages, PacketCache keeps the octets.
 
 import type { AgeSec } from '../base/time.js';
+import { Beginnings } from '../base/octets.js';
 import type { ReadyReplies, ReadyReply } from '../front/ready-replies.js';
 import { paddedCopy, PADDING_BLOCK, UDP_PAYLOAD_BYTES } from '../wire/edns.js';
 import type { ClientQuery } from '../wire/query.js';
@@ -17,10 +18,13 @@ export class PacketReplies implements ReadyReplies {
   /** For the key of a reply to be stored: by then, another message was read last. */
   private readonly answered = new FastQuery();
   private readonly out = room(UDP_PAYLOAD_BYTES + 4);
+  private readonly lent = new Beginnings(this.out.octets);
 
+  /** @param lends whether a reply that `find` has found is overwritten when the next is */
   constructor(
     private readonly packets: PacketCache,
     private readonly ageNow: () => AgeSec,
+    private readonly lends = false,
   ) {}
 
   read(message: Buffer, stream: boolean, clientClass: number): boolean {
@@ -50,8 +54,9 @@ export class PacketReplies implements ReadyReplies {
     const mustPad = pads && current.isPadded;
     if (mustPad && !packets.canBePadded) return undefined;
     if (!packets.copyTo(out, 0, message, 0, current.questionBytes, ageNow)) return undefined;
-    const reply = out.octets.subarray(0, replyBytes);
-    return mustPad ? paddedCopy(reply, PADDING_BLOCK.response) : Buffer.from(reply);
+    const reply = this.lent.of(replyBytes);
+    if (mustPad) return paddedCopy(reply, PADDING_BLOCK.response);
+    return this.lends ? reply : Buffer.from(reply);
   }
 
   get negative(): boolean {

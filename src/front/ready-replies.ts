@@ -38,7 +38,8 @@ export interface ReadyReplies {
   /** The same result as wire/query for the message; it shares memory with it. */
   query(message: Buffer): ClientQuery;
   /**
-   * A copy of a ready reply; undefined: there is none, or it is too long for this client, or cannot be padded.
+   * A copy of a ready reply, which may be overwritten by the next call if so agreed; undefined: there is none, or it is too
+   * long for this client, or cannot be padded.
    * @param pads whether replies to padded queries are padded over this transport
    */
   find(message: Buffer, stream: boolean, pads: boolean): Buffer | undefined;

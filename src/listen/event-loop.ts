@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 
 import type { Cancel, Clock } from '../base/ports.js';
-import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
+import { type MonoMs, monoAfter, monoMs, type WallMs } from '../base/time.js';
 import { systemClock } from '../os/clock.js';
 import { Epoll } from '../os/epoll.js';
 import type { Libc } from '../os/libc.js';
@@ -24,12 +24,14 @@ interface Watched {
   readonly use: number;
 }
 
+const NEVER = monoMs(Infinity);
+
 interface Timer {
   readonly at: MonoMs;
   readonly then: () => void;
 }
 
-/** The loop, and its clock. There are few timers: all are looked at in each round. */
+/** The loop, and its clock, which stands still in a round: reading it costs as much as a part of a cached answer. */
 export class EventLoop implements Clock, SessionLoop {
   private readonly epoll: Epoll;
   /** By descriptor. */
@@ -37,10 +39,16 @@ export class EventLoop implements Clock, SessionLoop {
   private lastUse = 0;
   private scheduled: (() => void)[] = [];
   private readonly timers = new Set<Timer>();
+  /** No timer is due before. */
+  private firstTimer: MonoMs = NEVER;
+  /** Whether a round is going on. */
+  private isInRound = false;
 
-  /** The number of the round. */
+  /** The number of the round, */
   round = 0;
-  /** Streams of Node.js that go on only while its own loop has turns. */
+  /** when its events had come, */
+  roundMs: MonoMs = systemClock.monotonicMs();
+  /** and streams of Node.js that go on only while its own loop has turns. */
   guests = 0;
 
   /** @throws SystemError without descriptors */
@@ -49,7 +57,7 @@ export class EventLoop implements Clock, SessionLoop {
   }
 
   monotonicMs(): MonoMs {
-    return systemClock.monotonicMs();
+    return this.isInRound ? this.roundMs : systemClock.monotonicMs();
   }
 
   wallMs(): WallMs {
@@ -59,6 +67,7 @@ export class EventLoop implements Clock, SessionLoop {
   after(ms: number, then: () => void): Cancel {
     const timer = { at: monoAfter(this.monotonicMs(), ms), then };
     this.timers.add(timer);
+    if (timer.at < this.firstTimer) this.firstTimer = timer.at;
     return () => void this.timers.delete(timer);
   }
 
@@ -100,10 +109,16 @@ export class EventLoop implements Clock, SessionLoop {
   runRound(mostMs: number): number {
     this.round++;
     const count = this.epoll.wait(this.scheduled.length === 0 ? this.untilTimer(mostMs) : 0);
-    for (let i = 0; i < count; i++) this.tell(i, false);
-    for (let i = 0; i < count; i++) this.tell(i, true);
-    if (this.timers.size > 0) this.fire();
-    if (this.scheduled.length > 0) this.runScheduled();
+    this.roundMs = systemClock.monotonicMs();
+    this.isInRound = true;
+    try {
+      for (let i = 0; i < count; i++) this.tell(i, false);
+      for (let i = 0; i < count; i++) this.tell(i, true);
+      if (this.firstTimer <= this.roundMs) this.fire();
+      if (this.scheduled.length > 0) this.runScheduled();
+    } finally {
+      this.isInRound = false;
+    }
     return count;
   }
 
@@ -123,15 +138,18 @@ export class EventLoop implements Clock, SessionLoop {
   /** ms until the next timer, or less; -1: for ever. */
   private untilTimer(mostMs: number): number {
     if (mostMs === 0 || this.timers.size === 0) return mostMs;
-    let first = Infinity;
-    for (const { at } of this.timers) first = Math.min(first, at);
-    const ms = Math.max(0, Math.ceil(first - this.monotonicMs()));
+    const ms = Math.max(0, Math.ceil(this.firstTimer - this.monotonicMs()));
     return mostMs === -1 ? ms : Math.min(ms, mostMs);
   }
 
   private fire(): void {
-    const now = this.monotonicMs();
-    for (const timer of [...this.timers]) if (timer.at <= now && this.timers.delete(timer)) timer.then();
+    const { timers, roundMs } = this;
+    try {
+      for (const timer of [...timers]) if (timer.at <= roundMs && timers.delete(timer)) timer.then();
+    } finally {
+      this.firstTimer = NEVER;
+      for (const { at } of timers) if (at < this.firstTimer) this.firstTimer = at;
+    }
   }
 
   private runScheduled(): void {

@@ -4,6 +4,7 @@
 // epoll is told of a change only when it would report what nobody waits for, or would not report what somebody does: a
 // query and its reply change nothing.
 
+import type { Beginnings } from '../base/octets.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import { ENDED, FAILED, TlsConnection, type TlsContext, WANTS_READ, WANTS_WRITE } from '../os/openssl.js';
 import type { Connection, FirstOctets } from './connection.js';
@@ -15,6 +16,8 @@ export interface NativeParts {
   readonly loop: EventLoop;
   /** What is read, for as long as somebody looks at it: the largest record of TLS has room. */
   readonly room: Buffer;
+  /** Views of it. */
+  readonly beginnings: Beginnings;
 }
 
 /** Both ends of a connection. */
@@ -66,6 +69,9 @@ export class NativeConnection implements Connection, Watcher {
   private isEnding = false;
   /** Whether OpenSSL must write before it can read. */
   private readNeedsRoom = false;
+  /** Whether it has octets that the kernel does not tell of any more, and whether a read of them is scheduled. */
+  private hasMore = false;
+  private readsSoon = false;
 
   /** `begin` must follow. */
   constructor(
@@ -256,7 +262,10 @@ export class NativeConnection implements Connection, Watcher {
     this.phase = 'open';
     this.secured = undefined;
     this.waitFor(INPUT);
+    // A client may send its first query with the end of the handshake.
+    this.hasMore = this.tls?.hasMore === true;
     secured?.(this);
+    this.readMore();
   }
 
   private read(): void {
@@ -264,7 +273,11 @@ export class NativeConnection implements Connection, Watcher {
     if (!this.reads) return this.waitFor(this.interest & ~INPUT);
     // One record at most.
     const bytes = this.tls?.read(room) ?? ENDED;
-    if (bytes > 0) return this.give(room.subarray(0, bytes));
+    this.hasMore = bytes > 0 && this.tls?.hasMore === true;
+    if (bytes > 0) {
+      this.give(this.parts.beginnings.of(bytes));
+      return this.readMore();
+    }
     if (bytes === WANTS_READ) return;
     if (bytes === WANTS_WRITE) {
       this.readNeedsRoom = true;
@@ -277,6 +290,16 @@ export class NativeConnection implements Connection, Watcher {
     this.first = undefined;
     if (first !== undefined) first.ended(unread?.length ?? 0);
     else this.ended?.();
+  }
+
+  /** Reads what OpenSSL has already, soon: others come in between. */
+  private readMore(): void {
+    if (!this.hasMore || this.readsSoon || this.phase !== 'open' || !this.reads) return;
+    this.readsSoon = true;
+    this.parts.loop.soon(() => {
+      this.readsSoon = false;
+      if (this.hasMore && this.phase === 'open' && this.reads) this.read();
+    });
   }
 
   /** Passes on what came over TLS. */
@@ -302,6 +325,7 @@ export class NativeConnection implements Connection, Watcher {
     if (this.phase !== 'clear' && this.phase !== 'open') return;
     if (this.unread !== undefined) this.parts.loop.soon(this.giveUnread);
     if (this.phase === 'clear' || this.reads) this.waitFor(this.interest | INPUT);
+    this.readMore();
   }
 
   private readonly giveUnread = (): void => {
@@ -381,6 +405,9 @@ const NOTHING = Buffer.alloc(0);
 
 /** The octets of a connection in cleartext, as `TlsConnection` reads and writes those over TLS. */
 class ClearOctets {
+  /** The kernel tells of all that was not read. */
+  readonly hasMore = false;
+
   constructor(
     private readonly fd: number,
     private readonly libc: Libc,

@@ -1,6 +1,7 @@
 // Connections by system calls and OpenSSL, in an event loop of their own (event-loop).
 
 import { unmappedText } from '../base/address.js';
+import { Beginnings } from '../base/octets.js';
 import type { Cancel } from '../base/ports.js';
 import { isSystemError, SystemError } from '../base/system-error.js';
 import { NAME_BYTES, portOf, SCOPE_AT } from '../os/datagrams.js';
@@ -33,7 +34,8 @@ export interface NativeStreamsParts {
 
 /** Connections in a loop. */
 export function nativeStreams({ libc, loop, openssl }: NativeStreamsParts): Streams<NativeConnection> {
-  const parts = { libc, loop, room: Buffer.alloc(ROOM_BYTES) };
+  const room = Buffer.alloc(ROOM_BYTES);
+  const parts = { libc, loop, room, beginnings: new Beginnings(room) };
   return {
     // What is thrown is a rejection, as everywhere else.
     open: async (at, events) => Promise.resolve(new NativeDoor(openListening(libc, at), parts, events)),

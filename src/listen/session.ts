@@ -111,6 +111,9 @@ export class ClientSession implements Occupant, Worker {
     this.parts.turns.begin();
     const taken = this.rest === undefined && !this.isEnough() ? this.handle(chunk) : 0;
     if (taken < chunk.length) this.keep(chunk.subarray(taken));
+    // No other replies can be gathered now: a turn for the write alone would cost as much as the reply.
+    if (this.rest === undefined) this.write();
+    else if (this.repliesBytes > 0) this.parts.turns.add(this);
     this.goOn();
     // Single octets of a frame that is never completed keep no session open.
     if (begins || this.messages > messages) this.place.active();
@@ -137,6 +140,7 @@ export class ClientSession implements Occupant, Worker {
     if (this.working || socket.destroyed) return;
     if (rest !== undefined && !this.isEnough()) {
       const from = rest.from + this.handle(rest.piece.subarray(rest.from, rest.to));
+      if (this.repliesBytes > 0) this.parts.turns.add(this);
       if (from < rest.to) this.rest = { ...rest, from };
       else this.forgetRest();
     }
@@ -197,7 +201,8 @@ export class ClientSession implements Occupant, Worker {
     reply.copy(room, this.repliesBytes + 2);
     this.repliesBytes = bytes;
     this.parts.turns.spend(reply.length >> WORK_BITS);
-    this.parts.turns.add(this);
+    // Replies to what is being handled are written afterwards.
+    if (!this.working) this.parts.turns.add(this);
     if (this.owedBytes > this.parts.limits.unreadBytes) this.place.owesMuch();
   }
 

@@ -2,6 +2,8 @@
 // together do a limited amount of work, and each a small piece of that at a time. The rest waits for later turns, so that
 // a flood over streams leaves time to UDP, to the answers of servers, and to the other sessions.
 
+import type { MonoMs } from '../base/time.js';
+
 /** About what a cached answer takes: a few microseconds. */
 const WORK_PER_TURN = 256;
 const WORK_PER_PIECE = 32;
@@ -22,6 +24,8 @@ export interface SessionLoop {
   readonly soon: Soon;
   /** The number of its turn. Left out: it does not count them. */
   readonly round?: number;
+  /** When the turn has begun, on the monotonic clock. Left out: it does not say so. */
+  readonly roundMs?: MonoMs;
 }
 
 const LOOP_OF_NODE: SessionLoop = { soon: setImmediate };

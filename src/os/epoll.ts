@@ -10,6 +10,9 @@ const MOST_EVENTS = 256;
 const IS_PACKED = process.arch === 'x64' || process.arch === 'ia32';
 const DATA_AT = IS_PACKED ? 4 : 8;
 const EVENT_BYTES = DATA_AT + 8;
+/** In words of 32 bits. */
+const EVENT_WORDS = EVENT_BYTES >> 2;
+const DATA_WORD = DATA_AT >> 2;
 const NOWHERE = { address: '', port: 0 };
 
 /** A set of descriptors that are waited for. */
@@ -17,6 +20,7 @@ export class Epoll {
   private readonly epoll: number;
   private readonly event = Buffer.alloc(EVENT_BYTES);
   private readonly events = Buffer.alloc(MOST_EVENTS * EVENT_BYTES);
+  private readonly words = new Uint32Array(this.events.buffer, this.events.byteOffset, MOST_EVENTS * EVENT_WORDS);
 
   /** @throws SystemError without descriptors */
   constructor(private readonly libc: Libc) {
@@ -51,17 +55,17 @@ export class Epoll {
 
   /** What event i is, */
   eventsOf(i: number): number {
-    return this.events.readUInt32LE(i * EVENT_BYTES);
+    return this.words[i * EVENT_WORDS] ?? 0;
   }
 
   /** for which descriptor, */
   fdOf(i: number): number {
-    return this.events.readInt32LE(i * EVENT_BYTES + DATA_AT);
+    return this.words[i * EVENT_WORDS + DATA_WORD] ?? 0;
   }
 
   /** and for which use of it. */
   useOf(i: number): number {
-    return this.events.readUInt32LE(i * EVENT_BYTES + DATA_AT + 4);
+    return this.words[i * EVENT_WORDS + DATA_WORD + 1] ?? 0;
   }
 
   close(): void {

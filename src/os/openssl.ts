@@ -10,8 +10,9 @@
 // - Octets that OpenSSL reads later, the list of protocols, belong to the object that is never freed.
 // - The function that C code calls (ALPN) is registered once in each thread, and never taken back. It does not throw, and
 //   frees nothing: OpenSSL is in the middle of a handshake then.
-// - After a failure nothing but `free` is called. The queue of errors is of the thread: it is emptied before each call
-//   whose result depends on it.
+// - After a failure nothing but `free` is called. The queue of errors is of the thread, and what is in it would decide what
+//   became of another connection: whatever may have put something there empties it. Octets that were read or written put
+//   nothing there.
 
 import { createSecureContext, DEFAULT_CIPHERS } from 'node:tls';
 
@@ -58,6 +59,7 @@ const SSL = {
   /** A connection that waits has no buffers. */
   MODE_RELEASE_BUFFERS: 16,
   CTRL_MODE: 33,
+  CTRL_SET_READ_AHEAD: 41,
   CTRL_SET_SESS_CACHE_MODE: 44,
   CTRL_SET_TICKET_KEYS: 59,
   CTRL_CLEAR_MODE: 78,
@@ -82,6 +84,7 @@ const functionsOf = (library: Library) =>
     CTX_ctrl: library.func('long SSL_CTX_ctrl(uintptr_t, int, long, void *)'),
     CTX_ctrlPointer: library.func('long SSL_CTX_ctrl(uintptr_t, int, long, uintptr_t)'),
     CTX_set_options: library.func('uint64_t SSL_CTX_set_options(uintptr_t, uint64_t)'),
+    CTX_set_num_tickets: library.func('int SSL_CTX_set_num_tickets(uintptr_t, size_t)'),
     CTX_set_cipher_list: library.func('int SSL_CTX_set_cipher_list(uintptr_t, void *)'),
     CTX_set_ciphersuites: library.func('int SSL_CTX_set_ciphersuites(uintptr_t, void *)'),
     CTX_use_certificate: library.func('int SSL_CTX_use_certificate(uintptr_t, uintptr_t)'),
@@ -95,6 +98,7 @@ const functionsOf = (library: Library) =>
     accept: library.func('int SSL_accept(uintptr_t)'),
     read: library.func('int SSL_read(uintptr_t, void *, int)'),
     write: library.func('int SSL_write(uintptr_t, void *, int)'),
+    hasPending: library.func('int SSL_has_pending(uintptr_t)'),
     shutdown: library.func('int SSL_shutdown(uintptr_t)'),
     get0_alpn_selected: library.func('void SSL_get0_alpn_selected(uintptr_t, void *, void *)'),
     copy: library.func('void *memcpy(void *, uintptr_t, size_t)'),
@@ -204,9 +208,13 @@ export class TlsContext {
       SSL.MODE_ENABLE_PARTIAL_WRITE | SSL.MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL.MODE_RELEASE_BUFFERS,
     );
     control(SSL.CTRL_CLEAR_MODE, SSL.MODE_AUTO_RETRY);
+    // A record costs one system call instead of two: one for its header, one for the rest.
+    control(SSL.CTRL_SET_READ_AHEAD, 1);
     // Clients keep their sessions themselves, as tickets.
     control(SSL.CTRL_SET_SESS_CACHE_MODE, 0);
     this.must(control(SSL.CTRL_SET_TICKET_KEYS, TICKET_KEY_BYTES, ticketKey.subarray(0, TICKET_KEY_BYTES)));
+    // A client has one connection. When it comes back, it gets another ticket.
+    this.must(openssl.CTX_set_num_tickets(pointer, 1));
     // Those of Node.js. The names of TLS 1.3 are set apart.
     const isSuite = (name: string): boolean => name.startsWith('TLS_');
     const names = DEFAULT_CIPHERS.split(':');
@@ -271,6 +279,7 @@ export class TlsContext {
     const { openssl } = this;
     const text = Buffer.alloc(ERROR_TEXT_BYTES);
     openssl.errorText(openssl.nextError(), text, text.length);
+    openssl.clearErrors();
     return new Error(text.toString('latin1', 0, text.indexOf(0)));
   }
 }
@@ -287,9 +296,11 @@ export class TlsConnection {
   handshake(): number {
     const { openssl, pointer } = this;
     if (pointer === 0) return FAILED;
-    openssl.clearErrors();
     const result = openssl.accept(pointer);
-    return result === 1 ? 1 : Math.min(FAILED, this.why(result));
+    const outcome = result === 1 ? 1 : Math.min(FAILED, this.why(result));
+    // Also what was overcome, as a ticket that is not ours.
+    openssl.clearErrors();
+    return outcome;
   }
 
   /** What was negotiated by ALPN, after the handshake; undefined: nothing. */
@@ -308,9 +319,13 @@ export class TlsConnection {
   read(into: Buffer): number {
     const { openssl, pointer } = this;
     if (pointer === 0) return FAILED;
-    openssl.clearErrors();
     const result = openssl.read(pointer, into, into.length);
     return result > 0 ? result : this.why(result);
+  }
+
+  /** Whether it has taken octets from the connection that were not read yet: the kernel does not tell of them any more. */
+  get hasMore(): boolean {
+    return this.pointer !== 0 && this.openssl.hasPending(this.pointer) === 1;
   }
 
   /**
@@ -320,7 +335,6 @@ export class TlsConnection {
   write(octets: Buffer): number {
     const { openssl, pointer } = this;
     if (pointer === 0) return FAILED;
-    openssl.clearErrors();
     const result = openssl.write(pointer, octets, octets.length);
     return result > 0 ? result : Math.min(FAILED, this.why(result));
   }
@@ -328,8 +342,8 @@ export class TlsConnection {
   /** Says that nothing follows (close_notify), as far as the kernel takes that now. Not after a failure. */
   shutdown(): void {
     if (this.pointer === 0) return;
-    this.openssl.clearErrors();
     this.openssl.shutdown(this.pointer);
+    this.openssl.clearErrors();
   }
 
   /** It must not be used any more. */
@@ -348,6 +362,7 @@ export class TlsConnection {
       case SSL.ERROR_ZERO_RETURN:
         return ENDED;
       default:
+        this.openssl.clearErrors();
         return FAILED;
     }
   }

@@ -6,7 +6,7 @@ import type { FrontCounts } from '../base/front-counts.js';
 import type { MonoMs } from '../base/time.js';
 import type { Entrance, MessageHandOver, Respond } from '../front/front.js';
 import type { ReadyReplies } from '../front/ready-replies.js';
-import type { Soon } from '../listen/turns.js';
+import type { SessionLoop } from '../listen/turns.js';
 import type { Client } from '../pipeline/query.js';
 import type { Admission } from '../policy/admission.js';
 import { flagsOf, rcodeOf } from '../wire/header.js';
@@ -29,8 +29,8 @@ export interface SessionFrontParts {
   readonly monotonicMs: () => MonoMs;
   /** Seconds on a clock that all threads share. */
   readonly nowSec: () => number;
-  /** Calls a function in the next turn of the event loop that the sessions are in. */
-  readonly soon: Soon;
+  /** The event loop that the sessions are in. */
+  readonly loop: SessionLoop;
   /** Sends what was handed over in a turn. */
   readonly send: (queries: Parcel<HandedQuery>, transfer: readonly ArrayBuffer[]) => void;
 }
@@ -45,11 +45,15 @@ export class SessionFront implements Entrance, MessageHandOver {
   private readonly addresses = new WeakMap<Client, Buffer>();
   /** Those who are told when more was taken. */
   private awaiting: (() => void)[] = [];
+  /** The turn of the loop in which it has looked for changes; undefined: the loop does not count them. */
+  private round: number | undefined;
+  /** The time at that moment, on the clock that all threads share. */
+  private nowSec = 0;
 
   constructor(private readonly parts: SessionFrontParts) {}
 
   handle(message: Buffer, client: Client, respond: Respond): boolean {
-    const { admission, nowSec } = this.parts;
+    const { admission } = this.parts;
     const ignored = ignoredAs(message);
     if (ignored !== undefined) {
       this.parts.counts.closed(ignored);
@@ -58,8 +62,8 @@ export class SessionFront implements Entrance, MessageHandOver {
     const octets = this.octetsOf(client);
     // One that cannot be read: the front decides.
     if (octets === undefined) return this.hand(message, client, respond, false);
-    admission.look();
-    const isServed = admission.rule(octets, 0, octets.length === 4 ? 4 : 16, true, nowSec()) === 'serve';
+    this.look();
+    const isServed = admission.rule(octets, 0, octets.length === 4 ? 4 : 16, true, this.nowSec) === 'serve';
     if (isServed && admission.isAllowed) {
       const reply = this.readyReply(message, client, octets);
       if (reply !== undefined) {
@@ -82,7 +86,7 @@ export class SessionFront implements Entrance, MessageHandOver {
       isOver = true;
     } finally {
       // After an exception: the others are those of others.
-      if (!isOver) this.parts.soon(() => this.takeRest(replies));
+      if (!isOver) this.parts.loop.soon(() => this.takeRest(replies));
     }
   }
 
@@ -102,7 +106,7 @@ export class SessionFront implements Entrance, MessageHandOver {
     this.awaiting.push(then);
     state.awaitTaken();
     // All may have been taken meanwhile: then nobody says so.
-    if (this.isTaken(this.last)) this.parts.soon(this.taken);
+    if (this.isTaken(this.last)) this.parts.loop.soon(this.taken);
   }
 
   /** The main thread has taken some of what was handed over. */
@@ -111,6 +115,16 @@ export class SessionFront implements Entrance, MessageHandOver {
     this.awaiting = [];
     for (const then of awaiting) then();
   };
+
+  /** Takes over changes, and the time: once for all messages of a turn, if the loop counts them. */
+  private look(): void {
+    const { loop, admission, nowSec } = this.parts;
+    const { round } = loop;
+    if (round !== undefined && round === this.round) return;
+    this.round = round;
+    admission.look();
+    this.nowSec = nowSec();
+  }
 
   /** The octets of the address of a client, which is one object for all messages of a session over TLS. */
   private octetsOf(client: Client): Buffer | undefined {
@@ -122,8 +136,8 @@ export class SessionFront implements Entrance, MessageHandOver {
   }
 
   private readyReply(message: Buffer, client: Client, octets: Buffer): Buffer | undefined {
-    const { admission, ready, monotonicMs } = this.parts;
-    const startedAt = monotonicMs();
+    const { admission, ready, monotonicMs, loop } = this.parts;
+    const startedAt = loop.roundMs ?? monotonicMs();
     const ofPlace = client.at === undefined ? 0 : (admission.classOfPlace?.(client.at) ?? 0);
     const clientClass = admission.classOf(octets, 0, octets.length === 4 ? 4 : 16) || ofPlace;
     if (!ready.read(message, true, clientClass)) return undefined;
@@ -142,7 +156,7 @@ export class SessionFront implements Entrance, MessageHandOver {
     const id = ++this.last;
     this.waiting.set(id, respond);
     state.waiting = this.waiting.size;
-    if (this.packing.isEmpty) this.parts.soon(this.send);
+    if (this.packing.isEmpty) this.parts.loop.soon(this.send);
     else if (this.packing.isFullFor(message.length)) this.parts.send(...this.packing.take());
     this.packing.add({ id, client, missed }, message);
     return true;

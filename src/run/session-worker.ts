@@ -68,7 +68,7 @@ class Sessions {
     private readonly surroundings: Surroundings,
     private readonly say: Say,
   ) {
-    const age = ageClock(systemClock);
+    const age = ageClock(surroundings.clock);
     const startedAt = ageAfter(work.age, Math.max(0, systemClock.wallMs() - work.at) / 1000);
     const { loop } = surroundings;
     this.turns = new Turns(loop);
@@ -84,8 +84,13 @@ class Sessions {
     });
     this.rules.take(work.rules);
     this.front = new SessionFront({
-      ...{ admission, counts: this.counts, state: this.state, nowSec: processSeconds, soon: loop.soon },
-      ready: new PacketReplies(new PacketCache(work.packets), () => ageAfter(startedAt, age())),
+      ...{ admission, counts: this.counts, state: this.state, nowSec: processSeconds, loop },
+      // A session over TLS copies a reply before the next is looked for.
+      ready: new PacketReplies(
+        new PacketCache(work.packets),
+        () => ageAfter(startedAt, age()),
+        work.transport === 'tls',
+      ),
       monotonicMs: () => systemClock.monotonicMs(),
       send: (queries, transfer) => say({ at: 'queries', queries }, transfer),
     });
@@ -228,7 +233,7 @@ class NativeLoop {
   };
 
   private staysUntil(ms: number): boolean {
-    return !this.leaves && this.loop.guests === 0 && this.loop.monotonicMs() < ms;
+    return !this.leaves && this.loop.guests === 0 && this.loop.roundMs < ms;
   }
 
   /** There are messages, or it is the end. */
