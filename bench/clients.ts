@@ -98,7 +98,8 @@ class Clients {
     const state = { isOver: false };
     void until.then(() => (state.isOver = true));
     const startedAt = performance.now();
-    for (let turn = 0; !state.isOver; await sleep(1)) {
+    for (let turn = 0; !state.isOver;) {
+      await sleep(1);
       const due = ((performance.now() - startedAt) * this.amount) / everyMs;
       for (; turn < due; turn++) {
         const client = this.clients[turn % this.amount];
