@@ -84,7 +84,8 @@ function* httpsProblems({ listen_tls: tls, listen_https: https }: Config): Itera
     };
 }
 
-function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
+function* routeProblems(config: Config): Iterable<Clash> {
+  const { routes, clients } = config;
   const routeless = clients.findIndex(group => !group.routes);
   yield* routeGroupProblems(routes, clients);
   for (const [i, route] of routes.entries()) {
@@ -100,6 +101,12 @@ function* routeProblems({ routes, clients }: Config): Iterable<Clash> {
       yield {
         path: `routes[${i}].zones[${zones.indexOf('.')}]`,
         words: 'all names of everybody go to upstream.servers; allowed: "." beside routes[].clients',
+      };
+    // A zone in cleartext is that of a network nearby. All names are what strict is there for.
+    else if (zones.includes('.') && mode !== 'strict' && modeOf(config) === 'strict')
+      yield {
+        path: `routes[${i}].zones[${zones.indexOf('.')}]`,
+        words: `all names would be asked for without proof of who answers (mode ${mode}), and upstream.mode is strict; allowed: mode strict`,
       };
     if (resolvers.length === 0) yield { path: `routes[${i}]`, words: 'has no resolvers; allowed: at least one' };
     if (mode === 'strict' && name === undefined && pins.length === 0)

@@ -243,7 +243,7 @@ await t.test('a route for all names of a group leaves special-use names and loca
   const given = '*.example. 300 A 192.0.2.11\ninside.example. 300 A 192.168.7.7\n*.test. 300 A 192.0.2.12\n';
   const filter = await rig.plain(world(records(given)));
   await rig.start({
-    ...{ upstream: { servers: [main.entry] }, rebinding: { protect: true } },
+    ...{ upstream: { mode: 'encrypted', servers: [main.entry] }, rebinding: { protect: true } },
     routes: [{ zones: ['.'], resolvers: [filter.at], clients: ['kids'] }],
     clients: [{ name: 'kids', networks: ['127.0.0.2'] }],
   });

@@ -169,8 +169,12 @@ function made64(
   if (answer === undefined) return undefined;
   const made = remade(second, compose(query.question, { answer }, { compress: true }), answer, ageNow);
   // That there is no AAAA is a part of the answer: if that has expired, the client is told.
-  if (made === undefined || first.at === 'failure' || first.origin !== 'stale' || second.origin === 'stale') return made;
-  return made.withEntry({ ...made.entry, extendedErrors: [...made.entry.extendedErrors, ...first.entry.extendedErrors] });
+  if (made === undefined || first.at === 'failure' || first.origin !== 'stale' || second.origin === 'stale')
+    return made;
+  return made.withEntry({
+    ...made.entry,
+    extendedErrors: [...made.entry.extendedErrors, ...first.entry.extendedErrors],
+  });
 }
 
 /** The name of a made address: an alias to the name of the IPv4 address, if that has one (RFC 6147 §5.3.1). */
