@@ -15,6 +15,13 @@ export class ConnectionDuplex extends Duplex {
     connection.on('close', () => this.destroy());
   }
 
+  /** node:http calls this after the last response of a connection. */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once('finish', () => this.destroy());
+  }
+
   override _read(): void {
     if (this.connection.isPaused()) this.connection.resume();
   }

@@ -5,6 +5,8 @@ import { mostUnpacked, unpack } from './huffman.js';
 
 /** The size of the table that a client may fill, as it counts (RFC 9113 §6.5.2): the default, which is not announced. */
 export const TABLE_BYTES = 4096;
+/** What a block begins with to say that there is no table (RFC 7541 §4.2, §6.3). */
+export const NO_TABLE = 0x20;
 /** What an entry counts beside its octets (RFC 7541 §4.1). */
 export const ENTRY_BYTES = 32;
 /** A number has at most so many octets behind its prefix, so that it stays below 2^29. */

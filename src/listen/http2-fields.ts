@@ -23,6 +23,8 @@ export class RequestFields {
   private contentLength: string | undefined;
   private host: string | undefined;
   private forwardedFor: string | undefined;
+  /** Whether the client waits to be told that it shall send the body (RFC 9110 §10.1.1). */
+  expectsContinue = false;
   private bytes = 0;
   /** Whether there was a field that is not of the request line. */
   private hasOthers = false;
@@ -35,6 +37,7 @@ export class RequestFields {
 
   readonly add = (name: string, value: string): void => {
     this.bytes += name.length + value.length + ENTRY_BYTES;
+    this.isMalformed ||= NO_VALUE.test(value);
     if (name.startsWith(':')) this.addPseudo(name, value);
     else this.addOther(name, value);
   };
@@ -79,6 +82,9 @@ export class RequestFields {
       case 'host':
         this.host ??= value;
         break;
+      case 'expect':
+        this.expectsContinue = value.toLowerCase() === '100-continue';
+        break;
       // or all of them.
       case 'content-encoding':
         this.contentEncoding = joined(this.contentEncoding, value);
@@ -89,6 +95,12 @@ export class RequestFields {
       default:
         this.isMalformed ||= OF_CONNECTION.has(name) || (name === 'te' && value !== 'trailers') || !isName(name);
     }
+  }
+
+  /** Whether they may follow a body (§8.1). */
+  get areTrailers(): boolean {
+    const { method, scheme, authority, path } = this;
+    return !this.isMalformed && [method, scheme, authority, path].every(each => each === undefined);
   }
 
   /** The head of the request; undefined: it is malformed, and must not be answered (§8.1.1). */
@@ -104,6 +116,9 @@ export class RequestFields {
 
 const joined = (before: string | undefined, value: string): string =>
   before === undefined ? value : `${before},${value}`;
+
+/** Ends of lines, and spaces around it, are in no value (§8.2.1). */
+const NO_VALUE = /[\0\r\n]|^[ \t]|[ \t]$/;
 
 /** Without capital letters (§8.2.1), spaces and what else no name has. */
 const isName = (name: string): boolean => /^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name);
@@ -128,6 +143,9 @@ export function putResponseHead(
   end = putField(into, end, NAME.cacheControl, cacheControl);
   return allow === undefined ? end : putField(into, end, NAME.allow, allow);
 }
+
+/** Writes the fields of the response that tells a client to send its body. @returns where they end */
+export const putContinue = (into: Buffer, at: number): number => putField(into, at, NAME.status, '100');
 
 function putHead(into: Buffer, at: number, status: number, contentType: string): number {
   let end = at;

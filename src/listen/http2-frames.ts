@@ -6,6 +6,7 @@
 //   frame header   length (3 octets), type (1), flags (1), stream (4)
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import type { MonoMs } from '../base/time.js';
 
 /** Types of frames, */
 export const FRAME = {
@@ -48,10 +49,13 @@ export const MOST_31 = 0x7fff_ffff;
 const FIRST_FRAMES = 500;
 /** What may be saved, */
 const MOST_FRAMES = 1000;
-/** what an answer earns, */
+/** what an answer earns, and a second: in an outage, clients cancel what they have waited for. */
 const EARNED = 8;
+const EARNED_PER_SECOND = 100;
 /** and what a cancelled request costs: it makes work, and gets no answer (CVE-2023-44487). */
 const RESET_COST = 4;
+/** To read so many octets of header fields costs another one. */
+const FIELD_BYTES = 512;
 
 /** A frame. Its octets may be overwritten after the call. */
 export interface Frame {
@@ -67,6 +71,8 @@ export type TakeFrame = (frame: Frame) => Code | undefined;
 /** Reads the frames of one connection. */
 export class FrameReader {
   private left = FIRST_FRAMES;
+  /** When the time since was earned. */
+  private earnedAt: MonoMs | undefined;
   /** Octets of the preface that have come. */
   private greeted = 0;
   private isFirst = true;
@@ -81,8 +87,21 @@ export class FrameReader {
     this.left = Math.min(MOST_FRAMES, this.left + EARNED);
   }
 
+  /** Header fields cost by their octets. @returns the code of an error that ends the connection */
+  spendFields(bytes: number): Code | undefined {
+    this.left -= Math.floor(bytes / FIELD_BYTES);
+    return this.left < 0 ? CODE.ENHANCE_YOUR_CALM : undefined;
+  }
+
+  private earnTime(now: MonoMs): void {
+    const { earnedAt = now } = this;
+    this.earnedAt = now;
+    this.left = Math.min(MOST_FRAMES, this.left + ((now - earnedAt) / 1000) * EARNED_PER_SECOND);
+  }
+
   /** Takes octets. @returns the code of an error that ends the connection: nothing may be given to it any more */
-  read(octets: Buffer): Code | undefined {
+  read(octets: Buffer, now: MonoMs): Code | undefined {
+    this.earnTime(now);
     let at = 0;
     while (this.greeted < PREFACE.length && at < octets.length)
       if (octets[at++] !== PREFACE[this.greeted++]) return CODE.PROTOCOL_ERROR;
@@ -130,7 +149,8 @@ export class FrameReader {
     this.left -= type === FRAME.RST_STREAM ? RESET_COST : 1;
     if (this.left < 0) return CODE.ENHANCE_YOUR_CALM;
     if (octets.length > HEADER_BYTES + MOST_PAYLOAD_BYTES) return CODE.FRAME_SIZE_ERROR;
-    if (this.isFirst && type !== FRAME.SETTINGS) return CODE.PROTOCOL_ERROR;
+    // An acknowledgement is not the settings of the client (§3.4).
+    if (this.isFirst && (type !== FRAME.SETTINGS || ((octets[4] ?? 0) & HAS.ACK) !== 0)) return CODE.PROTOCOL_ERROR;
     this.isFirst = false;
     const stream = u32At(octets, 5) & MOST_31;
     return this.take({ type, flags: octets[4] ?? 0, stream, payload: octets.subarray(HEADER_BYTES) });
@@ -197,6 +217,8 @@ export function settingsOf(settings: readonly (readonly [id: number, value: numb
 export const SETTING_BYTES = 6;
 /** The settings that are sent or read. */
 export const SETTING = {
+  HEADER_TABLE_SIZE: 1,
+  ENABLE_PUSH: 2,
   MAX_CONCURRENT_STREAMS: 3,
   INITIAL_WINDOW_SIZE: 4,
   MAX_FRAME_SIZE: 5,

@@ -9,10 +9,10 @@ import { u16At, u32At } from '../base/octets.js';
 import type { MonoMs } from '../base/time.js';
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import type { Connection } from './connection.js';
-import { FieldReader } from './hpack.js';
+import { FieldReader, NO_TABLE, TABLE_BYTES } from './hpack.js';
 import { FIELDS_TOO_LARGE, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
-import { MOST_RESPONSE_HEAD_BYTES, putResponseHead, RequestFields } from './http2-fields.js';
+import { MOST_RESPONSE_HEAD_BYTES, putContinue, putResponseHead, RequestFields } from './http2-fields.js';
 import {
   CODE,
   type Code,
@@ -38,7 +38,9 @@ import type { Worker } from './turns.js';
 const WORK_OF_REQUEST = 4;
 const WORK_OF_WRITE = 4;
 /** The octets of a header block, compressed. More end the connection. Those that are larger uncompressed get 431. */
-const MOST_BLOCK_BYTES = 4 * MOST_HEADER_BYTES;
+const MOST_BLOCK_BYTES = 2 * MOST_HEADER_BYTES;
+/** To read so many octets of header fields takes as long as a cached answer over UDP. */
+const FIELD_BYTES_OF_WORK = 64;
 /** The octets of all bodies that are not complete. Queries have some hundred. */
 const MOST_BODY_BYTES = 2 * MAX_MESSAGE_BYTES;
 /** While more queries wait for their turn, nothing is read. */
@@ -50,8 +52,10 @@ const FIRST_WINDOW = 65_535;
 /** What a body may have without a new window: one octet more than a message, so that it shows if it is larger. */
 const BODY_WINDOW = MAX_MESSAGE_BYTES + 1;
 
-/** What a write has beside the octets of a body: three frame headers, the fields, and an error code. */
-const MOST_OF_RESPONSE_BYTES = 3 * HEADER_BYTES + MOST_RESPONSE_HEAD_BYTES + 4;
+/** What a write has beside the octets of a body: three frame headers, the size of a table, the fields, an error code. */
+const MOST_OF_RESPONSE_BYTES = 3 * HEADER_BYTES + 1 + MOST_RESPONSE_HEAD_BYTES + 4;
+/** What tells our PING from others. */
+const PARTING = 0x676f_2121;
 
 /** A connection. */
 export class Http2Session implements Occupant, Worker {
@@ -77,11 +81,15 @@ export class Http2Session implements Occupant, Worker {
   private window = FIRST_WINDOW;
   private streamWindow = FIRST_WINDOW;
   private mostPayload = MOST_PAYLOAD_BYTES;
+  /** Whether the next header block must say that it needs no table, since the client wants it smaller. */
+  private resizesTable = false;
   /** Frames without a response that are not written yet. */
   private control: Buffer[] = [];
   /** The memory of a write that is not finished, and how many octets of bodies are in it. There is one at a time. */
   private writing: Buffer | undefined;
   private writingBody = 0;
+  /** We have said that we shall end it: what was sent until the client knew is still taken. */
+  private isParting = false;
   /** No more requests are taken: we say so, or the client sends no more. */
   private finishing = false;
   /** It has failed: nothing is read or written any more. */
@@ -119,8 +127,18 @@ export class Http2Session implements Occupant, Worker {
     this.socket.destroy();
   }
 
-  /** Takes no more requests, and closes after the last response. */
+  /**
+   * Soon takes no more requests, and closes after the last response. Those that are under way meanwhile count: our PING
+   * comes back behind them (RFC 9113 §6.8).
+   */
   finish(): void {
+    if (this.isParting || this.finishing || this.isOver) return;
+    this.isParting = true;
+    this.queue(frameOf(FRAME.GOAWAY, 0, 0, MOST_31, CODE.NO_ERROR));
+    this.queue(frameOf(FRAME.PING, 0, 0, PARTING, PARTING));
+  }
+
+  private finishNow(): void {
     if (this.finishing || this.isOver) return;
     this.finishing = true;
     this.queue(frameOf(FRAME.GOAWAY, 0, 0, this.lastTaken, CODE.NO_ERROR));
@@ -139,7 +157,7 @@ export class Http2Session implements Occupant, Worker {
 
   private read(octets: Buffer): void {
     if (this.isOver) return;
-    const code = this.frames.read(octets);
+    const code = this.frames.read(octets, this.parts.clock.monotonicMs());
     if (code !== undefined) this.fail(code);
   }
 
@@ -155,7 +173,7 @@ export class Http2Session implements Occupant, Worker {
   private ended(): void {
     if (this.isOver) return;
     for (const each of this.incomplete) this.reset(each, CODE.CANCEL);
-    this.finish();
+    this.finishNow();
   }
 
   private forget(): void {
@@ -249,13 +267,16 @@ export class Http2Session implements Occupant, Worker {
   /** All header fields of a request, or of trailers. They are read in any case, because of the table. */
   private receiveBlock(stream: number, flags: number, octets: Buffer): Code | undefined {
     const fields = new RequestFields();
+    this.parts.turns.spend(Math.floor(octets.length / FIELD_BYTES_OF_WORK));
+    const code = this.frames.spendFields(octets.length);
+    if (code !== undefined) return code;
     if (!this.fields.read(octets, fields.add)) return CODE.COMPRESSION_ERROR;
     const isLast = (flags & HAS.END_STREAM) !== 0;
     if (stream <= this.lastStream) {
       const known = this.streams.get(stream);
       // Of one that is closed: they were sent before the client knew.
       if (known === undefined) return undefined;
-      if (isLast) this.completed(known);
+      if (isLast && fields.areTrailers) this.completed(known);
       else this.reset(known, CODE.PROTOCOL_ERROR);
       return undefined;
     }
@@ -271,7 +292,9 @@ export class Http2Session implements Occupant, Worker {
     const { requests, parts } = this;
     const { head } = fields;
     this.endOldest();
-    if (head === undefined) return this.queue(frameOf(FRAME.RST_STREAM, 0, stream, CODE.PROTOCOL_ERROR));
+    // Without a body, it has no octets.
+    const isWrong = head === undefined || (isLast && Number(head.contentLength ?? 0) !== 0);
+    if (isWrong) return this.queue(frameOf(FRAME.RST_STREAM, 0, stream, CODE.PROTOCOL_ERROR));
     if (requests.isFull || this.streams.size >= parts.limits.inflightPerSession)
       return this.queue(frameOf(FRAME.RST_STREAM, 0, stream, CODE.REFUSED_STREAM));
     const incoming = new Incoming(this, stream, head, this.streamWindow, parts.clock.monotonicMs());
@@ -281,6 +304,23 @@ export class Http2Session implements Occupant, Worker {
     if (!requests.take(head, incoming)) return this.holdIfMany();
     this.incomplete.add(incoming);
     if (isLast) this.completed(incoming);
+    else if (fields.expectsContinue) this.queue(this.continueFor(stream));
+  }
+
+  /** Tells a client to send the body. */
+  private continueFor(stream: number): Buffer {
+    const frame = Buffer.alloc(MOST_OF_RESPONSE_BYTES);
+    const end = putContinue(frame, this.putTableSize(frame, HEADER_BYTES));
+    putHeader(frame, 0, end - HEADER_BYTES, FRAME.HEADERS, HAS.END_HEADERS, stream);
+    return frame.subarray(0, end);
+  }
+
+  /** What a header block begins with: nothing, mostly. @returns where it ends */
+  private putTableSize(into: Buffer, at: number): number {
+    if (!this.resizesTable) return at;
+    this.resizesTable = false;
+    into[at] = NO_TABLE;
+    return at + 1;
   }
 
   private receiveData(frame: Frame): Code | undefined {
@@ -362,6 +402,10 @@ export class Http2Session implements Occupant, Worker {
       if (id === SETTING.INITIAL_WINDOW_SIZE) {
         if (value > MOST_31) return CODE.FLOW_CONTROL_ERROR;
         this.streamWindow = value;
+      } else if (id === SETTING.HEADER_TABLE_SIZE) {
+        if (value < TABLE_BYTES) this.resizesTable = true;
+      } else if (id === SETTING.ENABLE_PUSH) {
+        if (value > 1) return CODE.PROTOCOL_ERROR;
       } else if (id === SETTING.MAX_FRAME_SIZE) {
         if (value < MOST_PAYLOAD_BYTES || value > 0xff_ffff) return CODE.PROTOCOL_ERROR;
         this.mostPayload = Math.min(value, MOST_PAYLOAD_BYTES);
@@ -380,13 +424,14 @@ export class Http2Session implements Occupant, Worker {
     if (stream !== 0) return CODE.PROTOCOL_ERROR;
     if (payload.length !== 8) return CODE.FRAME_SIZE_ERROR;
     if ((flags & HAS.ACK) === 0) this.queue(frameOf(FRAME.PING, HAS.ACK, 0, u32At(payload, 0), u32At(payload, 4)));
+    else if (this.isParting && u32At(payload, 0) === PARTING) this.finishNow();
     return undefined;
   }
 
   private receiveWindow(stream: number, payload: Buffer): Code | undefined {
     if (payload.length !== 4) return CODE.FRAME_SIZE_ERROR;
     const more = u32At(payload, 0) & MOST_31;
-    if (stream > this.lastStream) return CODE.PROTOCOL_ERROR;
+    if (stream > this.lastStream || (stream !== 0 && stream % 2 === 0)) return CODE.PROTOCOL_ERROR;
     if (stream === 0) {
       if (more === 0) return CODE.PROTOCOL_ERROR;
       this.window += more;
@@ -466,7 +511,7 @@ export class Http2Session implements Occupant, Worker {
     if (!incoming.isBegun) {
       incoming.isBegun = true;
       const from = at + HEADER_BYTES;
-      end = putResponseHead(into, from, reply);
+      end = putResponseHead(into, this.putTableSize(into, from), reply);
       putHeader(into, at, end - from, FRAME.HEADERS, HAS.END_HEADERS | (isHead ? HAS.END_STREAM : 0), stream);
     }
     if (!isHead) end = this.fillBody(incoming, reply.body, into, end);
@@ -476,7 +521,7 @@ export class Http2Session implements Occupant, Worker {
       this.sending.add(incoming);
       return end;
     }
-    this.frames.earn();
+    if (reply.status === 200) this.frames.earn();
     this.drop(incoming);
     // Nobody wants the rest of the request (§8.1).
     if (incoming.isReceived) return end;

@@ -26,6 +26,7 @@ const LENGTHS: readonly (readonly [bits: number, symbols: string])[] = [
   [30, '10 13 22 256'],
 ];
 const SHORTEST_BITS = 5;
+const LONGEST_BITS = 30;
 const END = 256;
 
 /** Codes of one length. */
@@ -70,8 +71,9 @@ export function unpack(octets: Uint8Array, from: number, to: number, into: Uint8
   const bits = 8 * (to - from);
   let written = 0;
   for (let at = 0; at < bits;) {
-    const found = SHORT[shortAt(octets, from, to, at)] ?? 0;
-    const [length, symbol] = found === 0 ? longAt(octets, from, to, at) : [found >>> 16, found & 0xffff];
+    const found = SHORT[shortAt(octets, from, to, at)] || longAt(octets, from, to, at);
+    const length = found >>> 16;
+    const symbol = found & 0xffff;
     // The last octet is filled up with less than an octet of the code of the end, whose bits are all 1 (§5.2).
     if (at + length > bits) return bits - at < 8 && isFilled(octets[to - 1] ?? 0, bits - at) ? written : -1;
     if (symbol === END) return -1;
@@ -92,12 +94,11 @@ function shortAt(octets: Uint8Array, from: number, to: number, bit: number): num
   return (((octetAt(octets, at, to) << 8) | octetAt(octets, at + 1, to)) >>> (8 - (bit & 7))) & 0xff;
 }
 
-/** The code that begins at a bit: its length and its symbol. */
-function longAt(octets: Uint8Array, from: number, to: number, bit: number): readonly [length: number, symbol: number] {
+/** The code that begins at a bit: its symbol, and 16 bits higher its length. */
+function longAt(octets: Uint8Array, from: number, to: number, bit: number): number {
   let window = 0;
   for (let i = 0; i < 4; i++) window = window * 256 + shortAt(octets, from, to, bit + 8 * i);
   const row = rowOf(window);
-  return row === undefined
-    ? [30, END]
-    : [row.bits, row.symbols[Math.floor((window - row.from) / 2 ** (32 - row.bits))] ?? END];
+  if (row === undefined) return (LONGEST_BITS << 16) | END;
+  return (row.bits << 16) | (row.symbols[Math.floor((window - row.from) / 2 ** (32 - row.bits))] ?? END);
 }

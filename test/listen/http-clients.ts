@@ -1,6 +1,6 @@
 // A listener for HTTPS with a front that does what a message says, and clients of both versions of HTTP.
 
-import { type ClientHttp2Session, connect as connectHttp2, type OutgoingHttpHeaders } from 'node:http2';
+import { type ClientHttp2Session, connect as connectHttp2, type OutgoingHttpHeaders, type Settings } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
@@ -147,8 +147,10 @@ export async function http2Client(
   port: number,
   cleartext = false,
   over?: Socket,
+  settings: Settings = {},
 ): Promise<ClientHttp2Session> {
   const session = connectHttp2(`${cleartext ? 'http' : 'https'}://127.0.0.1:${port}`, {
+    settings,
     ...(over === undefined ? {} : { createConnection: () => over }),
     // In cleartext it would be the name that is asked for.
     ...(cleartext ? {} : { ca: ca.cert, servername: 'dns.test' }),

@@ -2,6 +2,7 @@
 
 import t from 'tap';
 
+import { monoMs } from '../../src/base/time.js';
 import {
   forwardedClient,
   freshSeconds,
@@ -153,6 +154,7 @@ await t.test('the client is the last address that is no proxy, and nobody where 
 /** A frame of HTTP/2. */
 const frame = (type: number, bytes = 0): Buffer =>
   Buffer.concat([Buffer.from([0, bytes >> 8, bytes & 255, type, 0, 0, 0, 0, 1]), Buffer.alloc(bytes, 3)]);
+const NOW = monoMs(0);
 const GREETING = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4)]);
 
 await t.test('answered requests earn frames, and all others run out of them, however the octets are cut', t => {
@@ -166,32 +168,44 @@ await t.test('answered requests earn frames, and all others run out of them, how
     });
     let code: number | undefined;
     for (let at = 0; at < octets.length && code === undefined; at += cut)
-      code = frames.read(octets.subarray(at, at + cut));
+      code = frames.read(octets.subarray(at, at + cut), NOW);
     t.match({ passed, code }, { passed: 500, code: 11 }, `pieces of ${cut}`);
   }
   const greeted = (): FrameReader => {
     const frames = new FrameReader(() => undefined);
-    frames.read(GREETING);
+    frames.read(GREETING, NOW);
     return frames;
   };
   const steady = greeted();
   for (let i = 0; i < 5000; i++) {
     // HEADERS and WINDOW_UPDATE of a request.
-    if (steady.read(Buffer.concat([frame(1, 300), frame(8, 4)])) !== undefined) t.fail(`${i}`);
+    if (steady.read(Buffer.concat([frame(1, 300), frame(8, 4)]), NOW) !== undefined) t.fail(`${i}`);
     steady.earn();
   }
   const resets = greeted();
   let cancelled = 0;
-  while (resets.read(Buffer.concat([frame(1, 30), frame(3, 4)])) === undefined) cancelled++;
+  while (resets.read(Buffer.concat([frame(1, 30), frame(3, 4)]), NOW) === undefined) cancelled++;
   t.equal(cancelled, 99, 'requests that are cancelled at once');
+  const patient = greeted();
+  for (let second = 0; second < 1000; second += 1)
+    for (let i = 0; i < 15; i++)
+      if (patient.read(Buffer.concat([frame(1, 30), frame(3, 4)]), monoMs(1000 * second)) !== undefined)
+        t.fail(`cancelled after a while, in second ${second}`);
+  const talkative = greeted();
+  let blocks = 0;
+  while (talkative.spendFields(1 << 15) === undefined) blocks++;
+  t.equal(blocks, 7, 'header fields cost by their octets');
   t.end();
 });
 
 await t.test('a frame that is too large, or not the first that must come, ends the connection', t => {
-  const read = (octets: Buffer): number | undefined => new FrameReader(() => undefined).read(octets);
+  const read = (octets: Buffer): number | undefined => new FrameReader(() => undefined).read(octets, NOW);
   t.equal(read(Buffer.concat([GREETING, Buffer.from([0, 0x40, 1, 0, 0, 0, 0, 0, 1])])), 6, 'before its octets come');
   t.equal(read(Buffer.concat([GREETING, frame(0, 1 << 14)])), undefined);
   t.equal(read(Buffer.concat([GREETING.subarray(0, 24), frame(6, 8)])), 1);
+  const acknowledged = frame(4);
+  acknowledged[4] = 1;
+  t.equal(read(Buffer.concat([GREETING.subarray(0, 24), acknowledged])), 1);
   t.equal(read(Buffer.from('PRI * HTTP/1.1')), 1);
   t.end();
 });

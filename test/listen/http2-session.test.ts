@@ -1,12 +1,14 @@
 // The rules of HTTP/2 (RFC 9113) that a client may break, or that a response must keep.
 
+import { once } from 'node:events';
+import type { IncomingHttpHeaders } from 'node:http2';
 import type { Socket } from 'node:net';
 
 import t from 'tap';
 
 import { queryMessage } from '../fixtures/client.js';
 import { until } from '../fixtures/until.js';
-import { HOLD, LARGE_ANSWER, message, onBothPaths } from './http-clients.js';
+import { HOLD, http2Client, LARGE_ANSWER, message, onBothPaths, POST, request } from './http-clients.js';
 import {
   asking,
   CONTINUATION,
@@ -27,6 +29,7 @@ import {
 
 const QUERY = queryMessage('www.example');
 const [DATA, PRIORITY, PUSH_PROMISE, PADDED] = [0, 2, 5, 8];
+const ACK = 1;
 const NOTHING = Buffer.alloc(0);
 
 interface Frame {
@@ -79,7 +82,9 @@ await onBothPaths(t, 'an error of the connection ends it, and says why', async (
     ['settings of a stream', frame(SETTINGS, 0, 1, NOTHING), 1],
     ['a window that is too large', frame(SETTINGS, 0, 0, setting(4, 0x8000_0000)), 3],
     ['frames that are too small', frame(SETTINGS, 0, 0, setting(5, 100)), 1],
+    ['a push to clients', frame(SETTINGS, 0, 0, setting(2, 2)), 1],
     ['a window of 0 more', frame(WINDOW_UPDATE, 0, 0, u32(0)), 1],
+    ['a window of a stream of ours', Buffer.concat([headers(3, QUERY), frame(WINDOW_UPDATE, 0, 2, u32(1))]), 1],
     ['a window above all', frame(WINDOW_UPDATE, 0, 0, u32(0x7fff_ffff)), 3],
     ['GOAWAY of a stream', frame(GOAWAY, 0, 1, Buffer.alloc(8)), 1],
     ['CONTINUATION of nothing', frame(CONTINUATION, END_HEADERS, 1, NOTHING), 1],
@@ -121,6 +126,11 @@ await onBothPaths(t, 'a malformed request is reset, and the next one is answered
       n => Buffer.concat([opened(n, post(field('content-length', '5'))), frame(DATA, END_STREAM, n, Buffer.alloc(4))]),
       1,
     ],
+    ['the end of a line in a value', n => opened(n, Buffer.concat([get, field('x-a', 'a\r\nb')]), 5), 1],
+    ['NUL in a path', n => opened(n, Buffer.concat([field(':method', 'GET'), field(':path', '/\0')]), 5), 1],
+    ['spaces around a value', n => opened(n, Buffer.concat([get, field('x-a', ' a')]), 5), 1],
+    ['a length without a body', n => opened(n, Buffer.concat([get, field('content-length', '5')]), 5), 1],
+    ['a path in trailers', n => Buffer.concat([opened(n, post()), opened(n, field(':path', '/'), 5)]), 1],
     ['trailers that do not end it', n => Buffer.concat([opened(n, post()), opened(n, NOTHING)]), 1],
     ['a window of 0 more', n => Buffer.concat([opened(n, post()), frame(WINDOW_UPDATE, 0, n, u32(0))]), 1],
     [
@@ -182,20 +192,56 @@ await onBothPaths(t, 'a response leaves as far as the windows allow', async (t, 
   await until(() => sent() === 65_535, 'the window of the connection');
 });
 
-await onBothPaths(t, 'after GOAWAY, new streams are ignored, and those before are answered', async (t, listening) => {
-  const { port, held, clients, listener } = await listening();
-  const socket = await raw(t, port);
-  const frames = framesOf(socket);
-  socket.write(headers(1, message(HOLD)));
-  await until(() => held.length === 1, 'a query that waits');
-  listener.close();
-  await until(() => frames.some(({ type }) => type === GOAWAY), 'GOAWAY');
-  t.same(frames.find(({ type }) => type === GOAWAY)?.payload, Buffer.concat([u32(1), u32(0)]));
-  socket.write(
-    Buffer.concat([opened(3, post()), frame(DATA, END_STREAM, 3, QUERY), frame(PING, 0, 0, Buffer.alloc(8))]),
-  );
-  await until(() => frames.some(({ type }) => type === PING), 'the answer to PING');
-  held[0]?.();
-  await until(() => frames.some(({ type, stream }) => type === DATA && stream === 1), 'the answer');
-  t.equal(clients.length, 1);
+await onBothPaths(
+  t,
+  'after GOAWAY, streams that were under way are answered, and later ones ignored',
+  async (t, listening) => {
+    const { port, held, clients, listener } = await listening();
+    const socket = await raw(t, port);
+    const frames = framesOf(socket);
+    socket.write(headers(1, message(HOLD)));
+    await until(() => held.length === 1, 'a query that waits');
+    listener.close();
+    await until(() => frames.some(({ type }) => type === PING), 'GOAWAY and PING');
+    const goaways = (): readonly Buffer[] => frames.filter(({ type }) => type === GOAWAY).map(({ payload }) => payload);
+    t.same(goaways(), [Buffer.concat([u32(0x7fff_ffff), u32(0)])]);
+    // This one was under way.
+    const [ping] = frames.filter(({ type }) => type === PING);
+    socket.write(Buffer.concat([headers(3, QUERY), frame(PING, ACK, 0, ping?.payload ?? NOTHING)]));
+    await until(() => frames.some(({ type, stream }) => type === DATA && stream === 3), 'its answer');
+    await until(() => goaways().length === 2, 'the last one that counts');
+    t.same(goaways()[1], Buffer.concat([u32(3), u32(0)]));
+    socket.write(
+      Buffer.concat([opened(5, post()), frame(DATA, END_STREAM, 5, QUERY), frame(PING, 0, 0, Buffer.alloc(8))]),
+    );
+    await until(() => frames.filter(({ type }) => type === PING).length === 2, 'the answer to PING');
+    held[0]?.();
+    await until(() => frames.some(({ type, stream }) => type === DATA && stream === 1), 'the answer');
+    t.equal(clients.length, 2);
+  },
+);
+
+await onBothPaths(t, 'a client may have a smaller table for header fields, or none', async (t, listening) => {
+  const { port } = await listening();
+  for (const headerTableSize of [0, 1024, 4096]) {
+    const client = await http2Client(t, port, false, undefined, { headerTableSize });
+    t.equal((await request(client, POST, QUERY)).status, 200, `${headerTableSize}`);
+    const settled = new Promise(resolve => client.once('localSettings', resolve));
+    client.settings({ headerTableSize: 512 });
+    await settled;
+    t.equal((await request(client, POST, QUERY)).status, 200, `512 after ${headerTableSize}`);
+    t.equal((await request(client, POST, QUERY)).status, 200);
+    client.destroy();
+  }
+});
+
+await onBothPaths(t, 'a client that waits to be told sends its body then', async (t, listening) => {
+  const { port } = await listening();
+  const client = await http2Client(t, port, false, undefined, { headerTableSize: 0 });
+  const stream = client.request({ ...POST, expect: '100-continue' });
+  await new Promise<void>(resolve => stream.once('continue', () => resolve()));
+  stream.end(QUERY);
+  const [fields] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+  t.equal(fields[':status'], 200);
+  stream.resume();
 });
