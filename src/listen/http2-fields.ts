@@ -37,6 +37,8 @@ export class RequestFields {
 
   readonly add = (name: string, value: string): void => {
     this.bytes += name.length + value.length + ENTRY_BYTES;
+    // A reference of one octet may stand for a long value, as often as the block has octets: no more is looked at.
+    if (this.isTooLarge) return;
     this.isMalformed ||= NO_VALUE.test(value);
     if (name.startsWith(':')) this.addPseudo(name, value);
     else this.addOther(name, value);
@@ -46,7 +48,7 @@ export class RequestFields {
   private addPseudo(name: string, value: string): void {
     const once = (before: string | undefined): string => {
       this.isMalformed ||= before !== undefined;
-      return this.isTooLarge ? '' : value;
+      return value;
     };
     this.isMalformed ||= this.hasOthers;
     switch (name) {
@@ -69,7 +71,6 @@ export class RequestFields {
 
   private addOther(name: string, value: string): void {
     this.hasOthers = true;
-    if (this.isTooLarge) return;
     switch (name) {
       // Of several, the first one counts,
       case 'content-type':
@@ -100,7 +101,7 @@ export class RequestFields {
   /** Whether they may follow a body (§8.1). */
   get areTrailers(): boolean {
     const { method, scheme, authority, path } = this;
-    return !this.isMalformed && [method, scheme, authority, path].every(each => each === undefined);
+    return !this.isMalformed && !this.isTooLarge && [method, scheme, authority, path].every(each => each === undefined);
   }
 
   /** The head of the request; undefined: it is malformed, and must not be answered (§8.1.1). */

@@ -88,8 +88,8 @@ export class Http2Session implements Occupant, Worker {
   /** The memory of a write that is not finished, and how many octets of bodies are in it. There is one at a time. */
   private writing: Buffer | undefined;
   private writingBody = 0;
-  /** We have said that we shall end it: what was sent until the client knew is still taken. */
-  private isParting = false;
+  /** When we have said that we shall end it: what was sent until the client knew is still taken. */
+  private partingSince: MonoMs | undefined;
   /** No more requests are taken: we say so, or the client sends no more. */
   private finishing = false;
   /** It has failed: nothing is read or written any more. */
@@ -132,8 +132,8 @@ export class Http2Session implements Occupant, Worker {
    * comes back behind them (RFC 9113 §6.8).
    */
   finish(): void {
-    if (this.isParting || this.finishing || this.isOver) return;
-    this.isParting = true;
+    if (this.partingSince !== undefined || this.finishing || this.isOver) return;
+    this.partingSince = this.parts.clock.monotonicMs();
     this.queue(frameOf(FRAME.GOAWAY, 0, 0, MOST_31, CODE.NO_ERROR));
     this.queue(frameOf(FRAME.PING, 0, 0, PARTING, PARTING));
   }
@@ -157,7 +157,10 @@ export class Http2Session implements Occupant, Worker {
 
   private read(octets: Buffer): void {
     if (this.isOver) return;
-    const code = this.frames.read(octets, this.parts.clock.monotonicMs());
+    const now = this.parts.clock.monotonicMs();
+    // One that never answers our PING knows by now, too.
+    if (this.partingSince !== undefined && now - this.partingSince > IDLE_MS) this.finishNow();
+    const code = this.frames.read(octets, now);
     if (code !== undefined) this.fail(code);
   }
 
@@ -424,7 +427,7 @@ export class Http2Session implements Occupant, Worker {
     if (stream !== 0) return CODE.PROTOCOL_ERROR;
     if (payload.length !== 8) return CODE.FRAME_SIZE_ERROR;
     if ((flags & HAS.ACK) === 0) this.queue(frameOf(FRAME.PING, HAS.ACK, 0, u32At(payload, 0), u32At(payload, 4)));
-    else if (this.isParting && u32At(payload, 0) === PARTING) this.finishNow();
+    else if (this.partingSince !== undefined && u32At(payload, 0) === PARTING) this.finishNow();
     return undefined;
   }
 

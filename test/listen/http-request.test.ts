@@ -12,6 +12,7 @@ import {
   readRequest,
   type RequestHead,
 } from '../../src/listen/http-request.js';
+import { RequestFields } from '../../src/listen/http2-fields.js';
 import { FrameReader } from '../../src/listen/http2-frames.js';
 import { queryMessage } from '../fixtures/client.js';
 import { type ResponseParts, responseTo } from '../fixtures/messages.js';
@@ -207,5 +208,16 @@ await t.test('a frame that is too large, or not the first that must come, ends t
   acknowledged[4] = 1;
   t.equal(read(Buffer.concat([GREETING.subarray(0, 24), acknowledged])), 1);
   t.equal(read(Buffer.from('PRI * HTTP/1.1')), 1);
+  t.end();
+});
+
+await t.test('of header fields that are too large, no more is looked at', t => {
+  const fields = new RequestFields();
+  fields.add(':method', 'GET');
+  fields.add('x-large', 'a'.repeat(20_000));
+  t.equal(fields.isTooLarge, true);
+  fields.add('x-malformed', 'a\r\nb');
+  t.match(fields.head, { method: 'GET' }, 'it gets 431');
+  t.equal(fields.areTrailers, false);
   t.end();
 });

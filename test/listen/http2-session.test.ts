@@ -221,6 +221,22 @@ await onBothPaths(
   },
 );
 
+await onBothPaths(t, 'one that never answers our PING is told the end, too', async (t, listening) => {
+  const { port, held, listener, later } = await listening();
+  const socket = await raw(t, port);
+  const frames = framesOf(socket);
+  socket.write(headers(1, message(HOLD)));
+  await until(() => held.length === 1, 'a query that waits');
+  listener.close();
+  await until(() => frames.some(({ type }) => type === PING), 'GOAWAY and PING');
+  later.ms += 60_000;
+  socket.write(headers(3, QUERY));
+  await until(() => frames.filter(({ type }) => type === GOAWAY).length === 2, 'the last one that counts');
+  held[0]?.();
+  await until(() => socket.destroyed, 'the end of the connection');
+  t.notOk(frames.some(({ type, stream }) => type === DATA && stream === 3));
+});
+
 await onBothPaths(t, 'a client may have a smaller table for header fields, or none', async (t, listening) => {
   const { port } = await listening();
   for (const headerTableSize of [0, 1024, 4096]) {
