@@ -33,7 +33,7 @@ const FEWEST_BYTES = 8;
 
 /** Copies `bytes` octets. Both arrays must be long enough. */
 export function copyOctets(from: Uint8Array, start: number, bytes: number, to: Uint8Array, at: number): void {
-  if (bytes === from.length && bytes > FEWEST_BYTES) to.set(from, at);
+  if (start === 0 && bytes === from.length && bytes > FEWEST_BYTES) to.set(from, at);
   else if (bytes > FEW_BYTES) to.set(from.subarray(start, start + bytes), at);
   else for (let i = 0; i < bytes; i++) to[at + i] = from[start + i] ?? 0;
 }

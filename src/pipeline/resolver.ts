@@ -45,7 +45,7 @@ import { screened } from './stages/screened.js';
 import { shared } from './stages/shared.js';
 import { specialNames } from './stages/special-names.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
-import { routed, type RouteTarget } from './stages/routed.js';
+import { routed, routeFor, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
 import type { Validations } from './validation/validations.js';
 
@@ -224,6 +224,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
 
 /** Those that find the answer, which is the same for all. */
 function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
+  const routeOf = (query: Query): unknown => routeFor(parts.routes(), query)?.route;
   return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),
@@ -264,7 +265,7 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     kept(parts),
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route', parts.ageNow, new AliasLinks(parts)),
+    followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf })),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
@@ -274,6 +275,6 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     validated(parts.validations),
 
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
-    followed('upstream', parts.ageNow, new AliasLinks({ ...parts, validated: validated(parts.validations) })),
+    followed('upstream', parts.ageNow, new AliasLinks({ ...parts, routeOf, validated: validated(parts.validations) })),
   ];
 }

@@ -22,6 +22,8 @@ export interface AliasLinkParts {
   readonly answers: Pick<AnswerCache, 'peek' | 'put' | 'epoch'>;
   /** Validates an alias before it is kept; left out: such answers are not validated. */
   readonly validated?: Stage;
+  /** The route that a query goes to; undefined: none. */
+  readonly routeOf: (query: Query) => unknown;
   readonly ageNow: () => AgeSec;
 }
 
@@ -36,17 +38,21 @@ export class AliasLinks {
   constructor(private readonly parts: AliasLinkParts) {}
 
   /**
-   * Keeps the aliases of an answer. Where they are validated first, which takes long, it does so only if something is cached
+   * Keeps the aliases of an answer, as far as whoever has answered would be asked about their names: the resolver of a route
+   * says nothing that counts about names outside, nor others about its names. Where they are validated first, which takes long, it does so only if something is cached
    * about their target, be it expired.
    * @param records those of the answer
    * @param target the question for the name that the last alias leads to
    */
   learnt(query: Query, answer: Answer, records: OwnRecords, target: Query): void {
-    const { answers, validated } = this.parts;
+    const { answers, validated, routeOf } = this.parts;
     if (validated !== undefined && answers.peek(target.key) === undefined) return;
+    const route = routeOf(query);
     let { name } = query;
     for (let aliases = 0; aliases <= MOST_ALIASES && !name.equals(target.name); aliases++) {
-      const next = this.keep(query.about(name).asking(TYPE.CNAME), answer, records);
+      const about = query.about(name);
+      if (routeOf(about) !== route) return;
+      const next = this.keep(about.asking(TYPE.CNAME), answer, records);
       if (next === undefined) return;
       name = next;
     }

@@ -5,6 +5,7 @@ import { isAnswerRcode } from '../../base/outcome.js';
 import type { AnswerCache } from '../../cache/answers.js';
 import type { SharedAnswers } from '../../cache/shared-answers.js';
 import type { Route } from '../../policy/routes.js';
+import { FIRST_ROUTE_SET } from '../../wire/query.js';
 import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Stage } from '../stage.js';
@@ -27,7 +28,10 @@ export function shared({ answers, shared: current, routes, dnssecMode, observer 
     const store = current();
     // Routes lead into the local network. Their answers stay there, and may be different elsewhere.
     const isRouted = store !== undefined && routeFor(routes(), query) !== undefined;
-    const place = store === undefined || isRouted ? undefined : store.place(query.key, query.clientClass);
+    // The number of a set of routes is of this replica.
+    const hasOwnRoutes = query.routes >= FIRST_ROUTE_SET;
+    const place =
+      store === undefined || isRouted || hasOwnRoutes ? undefined : store.place(query.key, query.clientClass);
     if (store === undefined || place === undefined) return next(query, settle);
     const ask = (): void =>
       next(query, outcome => {

@@ -97,7 +97,7 @@ export class StaleAnswers {
     if (now !== undefined && failed !== undefined && this.parts.ageNow() < failed.until) return this.give(now, settle);
     const since = this.forgotten;
     // One that has not expired must only be validated again, which mostly needs no server.
-    if (now !== undefined && clientTimeoutMs === 0 && hasExpired(now.entry, this.parts.ageNow())) {
+    if (now?.hasExpired === true && clientTimeoutMs === 0) {
       // The servers have not been asked yet.
       this.give(now, settle, false);
       return next(query.derive({ purpose: 'refresh' }), outcome => this.refreshed(query, outcome, since));
@@ -122,7 +122,7 @@ export class StaleAnswers {
    * @param failure why there is no other one
    */
   look(query: Query, failure?: Outcome): { readonly answer: Answer; readonly isNow: boolean } | undefined {
-    const answer = this.answerTo(query, failure);
+    const answer = this.answerTo(query, failure)?.answer;
     const failed = this.failed.get(query.key);
     const hasFailed = failed !== undefined && this.parts.ageNow() < failed.until;
     return answer && { answer, isNow: hasFailed || this.parts.settings().clientTimeoutMs === 0 };
@@ -140,11 +140,11 @@ export class StaleAnswers {
     if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome), isTrouble);
   }
 
-  private give(stale: Answer, settle: Settle, isTrouble = true): void {
+  private give({ answer }: CachedChain, settle: Settle, isTrouble = true): void {
     this.parts.observer.cache('hit_stale');
     const last = this.parts.ageNow();
     if (isTrouble) this.trouble = { since: ageAfter(last, -(this.troubleSec ?? 0)), last };
-    settle(stale);
+    settle(answer);
   }
 
   private refreshed({ key }: Query, outcome: Outcome, since: number): void {
@@ -156,7 +156,7 @@ export class StaleAnswers {
   }
 
   /** The stale answer to a query. @param failure why there is no other one */
-  private answerTo(query: Query, failure?: Outcome): Answer | undefined {
+  private answerTo(query: Query, failure?: Outcome): CachedChain | undefined {
     if (query.purpose !== 'client') return undefined;
     const { excluded } = this.parts.settings();
     const ageNow = this.parts.ageNow();
@@ -166,7 +166,7 @@ export class StaleAnswers {
     if (excluded.length > 0 && found.hasExpired && isExcluded(query, entry, excluded)) return undefined;
     // What a zone says now is wrong. What it said before is still proven as long as its signatures are valid.
     const isBogus = failure?.at === 'failure' && isDnssecFailure(failure.code);
-    return isBogus && entry.verdict !== 'secure' ? undefined : found.answer;
+    return isBogus && entry.verdict !== 'secure' ? undefined : found;
   }
 
   /** What is cached about a query, as one answer or as several. */

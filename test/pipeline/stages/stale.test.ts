@@ -467,6 +467,32 @@ await t.test('a client waits 1.8 s for the whole chain, not for each of its name
   t.equal(told(world.ask('www.lan')), 'cache 600 600 60', 'and what comes later is kept');
 });
 
+await t.test('whoever answers for a route says nothing about names outside, and nobody else about its names', t => {
+  const says: Readonly<Record<string, string>> = {
+    'evil.org.': 'evil.org. 300 A 203.0.113.66',
+    'x.org.': 'x.org. 300 CNAME www.corp.net.\nwww.corp.net. 300 CNAME evil.org.',
+  };
+  const said: Says = (query, name) => {
+    const answers = says[name];
+    return answers === undefined ? down : responseTo(query, { answers });
+  };
+  const world = resolving(said);
+  world.ask('evil.org');
+  world.upstream.says = (query, name) => (name === 'evil.org.' ? down : said(query, name));
+  const chain =
+    'a.corp.net. 300 CNAME b.corp.net.\nb.corp.net. 300 CNAME www.bank.org.\nwww.bank.org. 300 CNAME evil.org.';
+  const home = fakeUpstream(
+    (query, name) => (name === 'a.corp.net.' ? responseTo(query, { answers: chain }) : down),
+    3,
+  );
+  world.settings.routes = [{ zones: [wireName('corp.net')], kubernetes: false, upstream: () => home }];
+  for (const name of ['a.corp.net', 'x.org']) world.ask(name);
+  for (const name of ['a.corp.net', 'b.corp.net', 'x.org']) t.match(told(world.ask(name, { type: 'CNAME' })), /^cache/);
+  for (const name of ['www.bank.org', 'www.corp.net'])
+    t.equal(told(world.ask(name, { type: 'CNAME' })), 'connect', name);
+  t.end();
+});
+
 await t.test('no name of the chain may be excluded, or forgotten', async t => {
   const names = ['www.lan', 'mid.example', 'target.example'];
   for (const name of names) {
