@@ -84,7 +84,6 @@ const functionsOf = (library: Library) =>
     CTX_ctrl: library.func('long SSL_CTX_ctrl(uintptr_t, int, long, void *)'),
     CTX_ctrlPointer: library.func('long SSL_CTX_ctrl(uintptr_t, int, long, uintptr_t)'),
     CTX_set_options: library.func('uint64_t SSL_CTX_set_options(uintptr_t, uint64_t)'),
-    CTX_set_num_tickets: library.func('int SSL_CTX_set_num_tickets(uintptr_t, size_t)'),
     CTX_set_cipher_list: library.func('int SSL_CTX_set_cipher_list(uintptr_t, void *)'),
     CTX_set_ciphersuites: library.func('int SSL_CTX_set_ciphersuites(uintptr_t, void *)'),
     CTX_use_certificate: library.func('int SSL_CTX_use_certificate(uintptr_t, uintptr_t)'),
@@ -213,8 +212,6 @@ export class TlsContext {
     // Clients keep their sessions themselves, as tickets.
     control(SSL.CTRL_SET_SESS_CACHE_MODE, 0);
     this.must(control(SSL.CTRL_SET_TICKET_KEYS, TICKET_KEY_BYTES, ticketKey.subarray(0, TICKET_KEY_BYTES)));
-    // A client has one connection. When it comes back, it gets another ticket.
-    this.must(openssl.CTX_set_num_tickets(pointer, 1));
     // Those of Node.js. The names of TLS 1.3 are set apart.
     const isSuite = (name: string): boolean => name.startsWith('TLS_');
     const names = DEFAULT_CIPHERS.split(':');
