@@ -22,7 +22,8 @@ import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { wireName } from '../fixtures/records.js';
 
 /** What one client may cost. */
-const MOST_MIB = 16;
+// V8's space for new objects is part of it, which grows to 4 MiB, twice, while much is asked (os/young-space).
+const MOST_MIB = 24;
 /** A query that waits for a flood waits for many seconds. A busy machine is faster than that. */
 const WORST_MS = 3000;
 
