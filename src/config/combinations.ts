@@ -125,9 +125,6 @@ function* routeProblems(config: Config): Iterable<Clash> {
   }
 }
 
-/** The most groups that have routes of their own: cached answers are kept apart by them. */
-const MOST_ROUTE_GROUPS = 30;
-
 function* routeGroupProblems(routes: Config['routes'], clients: Config['clients']): Iterable<Clash> {
   const names = clients.map(({ name = '' }) => name);
   for (const [i, route] of routes.entries())
@@ -142,9 +139,6 @@ function* routeGroupProblems(routes: Config['routes'], clients: Config['clients'
       else if (!group.routes)
         yield { path, words: `no route is for ${name} (clients[].routes: false); allowed: others` };
     }
-  const count = new Set(routes.flatMap(each => each.clients)).size;
-  if (count > MOST_ROUTE_GROUPS)
-    yield { path: 'routes', words: `name ${count} groups of clients; allowed: at most ${MOST_ROUTE_GROUPS}` };
 }
 
 /** What the network decides cannot be written beside it, and nothing can be proved about resolvers that it chooses. */

@@ -4,10 +4,12 @@
 
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 
-/** It grows to this size. Larger ones save little more. */
-const ENOUGH_BYTES = 4 << 20;
+/** A space that is smaller may be doubled, so that it has 4 MiB at most. Larger ones save little more. */
+const DOUBLED_BELOW_BYTES = 3 << 20;
 /** It takes some of these until V8 doubles it. A look takes a few microseconds. */
 const QUESTIONS_PER_LOOK = 512;
+/** How long it may grow after so many: what else makes new objects must not make it larger. */
+const GROWS_MS = 1000;
 
 /** How many objects fit, in octets, as far as V8 has grown it. */
 function youngSpaceBytes(): number {
@@ -15,22 +17,33 @@ function youngSpaceBytes(): number {
   return space === undefined ? 0 : space.space_used_size + space.space_available_size;
 }
 
-/** Bounds that space. There is one for all threads: V8 reads the flag when it is about to double a space. */
+/** What it uses of the process. */
+export interface YoungSpaceParts {
+  /** The size of the space. */
+  readonly bytes: () => number;
+  /** Sets a flag of V8, which reads it when it is about to double a space. */
+  readonly setFlag: (flag: string) => void;
+  readonly after: (ms: number, then: () => void) => void;
+}
+
+const OF_PROCESS: YoungSpaceParts = {
+  bytes: youngSpaceBytes,
+  setFlag: setFlagsFromString,
+  after: (ms, then) => void setTimeout(then, ms).unref(),
+};
+
+/** Bounds that space. */
 export class YoungSpace {
   private isBounded = false;
   private mayGrow = true;
   private questions = 0;
 
-  /** @param setFlag sets a flag of V8 */
-  constructor(
-    private readonly bytes: () => number = youngSpaceBytes,
-    private readonly setFlag: (flag: string) => void = setFlagsFromString,
-  ) {}
+  constructor(private readonly parts: YoungSpaceParts = OF_PROCESS) {}
 
   /** From now on it is bounded. */
   bound(): void {
     this.isBounded = true;
-    this.look();
+    this.let(false);
   }
 
   /** To be called with each question to servers, which is when there are many new objects. */
@@ -41,9 +54,14 @@ export class YoungSpace {
 
   /** V8 makes it smaller again when there is little to do: then it may grow again. */
   private look(): void {
-    const mayGrow = this.bytes() < ENOUGH_BYTES;
+    const isSmall = this.parts.bytes() < DOUBLED_BELOW_BYTES;
+    if (isSmall && !this.mayGrow) this.parts.after(GROWS_MS, () => this.let(false));
+    this.let(isSmall);
+  }
+
+  private let(mayGrow: boolean): void {
     if (mayGrow === this.mayGrow) return;
     this.mayGrow = mayGrow;
-    this.setFlag(`--semi-space-growth-factor=${mayGrow ? 2 : 1}`);
+    this.parts.setFlag(`--semi-space-growth-factor=${mayGrow ? 2 : 1}`);
   }
 }

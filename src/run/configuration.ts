@@ -82,7 +82,7 @@ export class Configuration {
     if (!checked.ok) return this.refused(file, checked.problems);
     try {
       const { reload, files, clock, taken } = this.parts;
-      const plan = planOf(checked.config, files);
+      const plan = planOf(checked.config, files, reload.plan);
       const reloaded = await reload.take(plan);
       this.isTaken = true;
       this.takenAt = clock.wallMs();

@@ -27,12 +27,13 @@ import type { FirewallSet } from '../policy/firewall-sets.js';
 import { nat64PrefixFrom } from '../policy/nat64.js';
 import type { RebindingSettings } from '../policy/rebinding.js';
 import type { Route } from '../policy/routes.js';
-import { ALL_ROUTES, FIRST_ROUTE_SET, NO_ROUTES, type RouteSet } from '../wire/query.js';
+import { ALL_ROUTES, NO_ROUTES, type RouteSet } from '../wire/query.js';
 import type { PlainServer } from '../upstream/own-question.js';
 import type { Policy } from '../upstream/selection.js';
 import { addressLabel, type ServerSpec } from '../upstream/server.js';
 import type { RecordData } from '../wire/compose.js';
 import { lowerCased, nameFromText } from '../wire/name.js';
+import { type RouteSets, routeSetsOf } from './route-sets.js';
 import { resolverSpec } from './servers.js';
 import { type CertificatePair, type FileContents, FileReader, type PlanFiles } from './plan-files.js';
 import { type OptionProblem, StartError } from './start-error.js';
@@ -192,6 +193,7 @@ export interface Plan {
   readonly local: LocalPlan;
   readonly firewallSets: readonly FirewallSet[];
   /** Whether the cache outlives a restart, how often it is written, and a text of the options that it depends on. */
+  readonly routeSets: RouteSets;
   readonly snapshot: { readonly isOn: boolean; readonly everyMs: number; readonly settings: string };
   /** Undefined: nothing is shared. */
   readonly shared: SharedPlan | undefined;
@@ -230,9 +232,10 @@ function rateOf({ rate_limit: perSecond, burst }: Config['access']): Rate | unde
 
 /**
  * Makes a plan.
+ * @param before the plan in force
  * @throws StartError with all options that name something that cannot be used
  */
-export function planOf(config: Config, files: PlanFiles): Plan {
+export function planOf(config: Config, files: PlanFiles, before?: Pick<Plan, 'routeSets'>): Plan {
   const texts = new Map(OPTIONS.map(({ path }) => [path, optionText(config, path)]));
   // Left out, it depends on whether servers are listed.
   texts.set('dnssec.mode', dnssecModeOf(config));
@@ -248,13 +251,16 @@ export function planOf(config: Config, files: PlanFiles): Plan {
   const forHttps = reader.pair(overHttps, { certificate: 'listen_https.certificate', key: 'listen_https.key' });
   const shared = sharedPlan(config, reader, texts);
   const local = localPlan(config, reader.problems);
+  const named = new Set(config.routes.flatMap(({ clients }) => clients));
+  const routeSets = routeSetsOf(named, before?.routeSets ?? new Map<string, RouteSet>());
   if (reader.problems.length > 0) throw StartError.ofOptions(reader.problems);
   return {
     texts,
     upstream: upstreamPlan(config, roots, client),
-    routes: config.routes.map(route => routePlan(route, routeGroups(config))),
+    routes: config.routes.map(route => routePlan(route, routeSets)),
+    routeSets,
     resolution: resolutionPlan(config),
-    lists: listsPlan(config),
+    lists: listsPlan(config, routeSets),
     local,
     firewallSets: config.firewall_sets.map(firewallSet),
     ...accessPlan(config),
@@ -268,7 +274,11 @@ export function planOf(config: Config, files: PlanFiles): Plan {
     listeners: listenersPlan(config, certificate, forHttps),
     snapshot: {
       ...{ isOn: config.cache.persist, everyMs: config.cache.save_every },
-      settings: JSON.stringify(SNAPSHOT_SETTINGS.map(path => texts.get(path))),
+      // Keys have the numbers of sets, which depend on reloads.
+      settings: JSON.stringify([
+        SNAPSHOT_SETTINGS.map(path => texts.get(path)),
+        config.clients.map(group => routeSetOf(config, routeSets, group)),
+      ]),
     },
     shared,
     cacheBytes: config.cache.size,
@@ -366,20 +376,18 @@ function serverSpec({
   };
 }
 
-/** The groups that have routes of their own. Their sets have numbers in this order, from FIRST_ROUTE_SET. */
-export const routeGroups = ({ routes }: Pick<Config, 'routes'>): readonly string[] => [
-  ...new Set(routes.flatMap(({ clients }) => clients)),
-];
-
-function routeSetOf(config: Config, { name = '', routes }: Config['clients'][number]): RouteSet {
+/** The routes that are for a group of clients. */
+function routeSetOf(
+  { routes: all }: Config,
+  sets: RouteSets,
+  { name = '', routes }: Config['clients'][number],
+): RouteSet {
   if (!routes) return NO_ROUTES;
-  const own = routeGroups(config).indexOf(name);
-  return own === -1 ? ALL_ROUTES : FIRST_ROUTE_SET + own;
+  return all.some(({ clients }) => clients.includes(name)) ? (sets.get(name) ?? NO_ROUTES) : ALL_ROUTES;
 }
 
-const routePlan = (route: Config['routes'][number], groups: readonly string[]): RoutePlan => ({
-  only:
-    route.clients.length === 0 ? undefined : new Set(route.clients.map(name => FIRST_ROUTE_SET + groups.indexOf(name))),
+const routePlan = (route: Config['routes'][number], sets: RouteSets): RoutePlan => ({
+  only: route.clients.length === 0 ? undefined : new Set(route.clients.map(name => sets.get(name) ?? NO_ROUTES)),
   zones: route.zones.map(wireName),
   kubernetes: route.kubernetes,
   imported: route.import,
@@ -396,7 +404,7 @@ function routeServers({ resolvers, mode, name, pins }: Config['routes'][number])
   return resolvers.map(each => serverSpec({ ...common, addresses: [each], pin_policy: pinPolicy }));
 }
 
-function listsPlan(config: Config): ListsPlan {
+function listsPlan(config: Config, routeSets: RouteSets): ListsPlan {
   const { lists, clients } = config;
   const maskOf = (names: readonly string[]): number =>
     lists.reduce((mask, { name }, i) => (names.includes(name ?? '') ? mask | (1 << i) : mask), 0);
@@ -416,7 +424,7 @@ function listsPlan(config: Config): ListsPlan {
     }),
     groups: clients.map(group => {
       const { name = '', networks, macs, listeners } = group;
-      return { name, networks, macs, listeners, routes: routeSetOf(config, group) };
+      return { name, networks, macs, listeners, routes: routeSetOf(config, routeSets, group) };
     }),
     classes: [ofNoGroup, ...classes],
     text: JSON.stringify(lists.map(({ sources, format }) => [sources, format])),

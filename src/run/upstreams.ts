@@ -330,27 +330,26 @@ const cleartextSpec = (reason: CleartextReason, servers: PoolSpec['servers']): P
   bootstrapServers: () => [],
 });
 
-/** Zones of routes that came, went, or have other resolvers. */
+/** Zones whose routes came, went, have other resolvers, or another order: the first counts. */
 function otherZones(before: readonly RoutePlan[], after: readonly RoutePlan[]): readonly Buffer[] {
-  const wordsOf = (plans: readonly RoutePlan[]): ReadonlyMap<string, Buffer> =>
-    new Map(
-      plans.flatMap(plan =>
-        plan.zones.map(
-          zone =>
-            [
-              JSON.stringify([
-                ...[zone.toString('latin1'), plan.kubernetes, plan.validated],
-                ...[plan.only === undefined ? null : [...plan.only].sort(), serversText(plan)],
-              ]),
-              zone,
-            ] as const,
-        ),
-      ),
-    );
-  const [old, now] = [wordsOf(before), wordsOf(after)];
-  const isOther = (these: ReadonlyMap<string, Buffer>, those: ReadonlyMap<string, Buffer>): readonly Buffer[] =>
-    [...these].flatMap(([words, zone]) => (those.has(words) ? [] : [zone]));
-  return [...isOther(old, now), ...isOther(now, old)];
+  const [old, now] = [routesByZone(before), routesByZone(after)];
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .filter(zone => old.get(zone)?.join() !== now.get(zone)?.join())
+    .map(zone => Buffer.from(zone, 'latin1'));
+}
+
+/** What is to be known of the routes for each zone, in their order. */
+function routesByZone(plans: readonly RoutePlan[]): ReadonlyMap<string, readonly string[]> {
+  const routes = new Map<string, string[]>();
+  for (const plan of plans) {
+    const { kubernetes, validated, only } = plan;
+    const words = JSON.stringify([kubernetes, validated, only && [...only].sort(), serversText(plan)]);
+    for (const each of plan.zones) {
+      const zone = each.toString('latin1');
+      routes.set(zone, [...(routes.get(zone) ?? []), words]);
+    }
+  }
+  return routes;
 }
 
 const sameServers = (a: RoutePlan, b: RoutePlan): boolean => serversText(a) === serversText(b);

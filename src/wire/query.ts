@@ -118,8 +118,9 @@ export const KEY_WITH_CD = 4;
 export type RouteSet = number;
 export const ALL_ROUTES = 0;
 export const NO_ROUTES = 1;
-/** The first number of a group. With the last, 31, a character of a key is still one octet. */
+/** The numbers of groups: with the last, a character of a key is still one octet. */
 export const FIRST_ROUTE_SET = 2;
+export const LAST_ROUTE_SET = 31;
 const ROUTES_SHIFT = 3;
 
 /** The key under which answers to this question are stored and shared. */

@@ -99,7 +99,7 @@ export async function httpsListening(
   return { ...tested, count, listener, table, port, later };
 }
 
-type Listening = (bounds?: Bounds) => ReturnType<typeof httpsListening>;
+export type Listening = (bounds?: Bounds) => ReturnType<typeof httpsListening>;
 
 /** Tests a rule with both kinds of connections. */
 export async function onBothPaths(

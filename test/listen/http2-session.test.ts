@@ -2,13 +2,21 @@
 
 import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http2';
-import type { Socket } from 'node:net';
 
-import t from 'tap';
+import t, { type Test } from 'tap';
 
 import { queryMessage } from '../fixtures/client.js';
 import { until } from '../fixtures/until.js';
-import { HOLD, http2Client, LARGE_ANSWER, message, onBothPaths, POST, request } from './http-clients.js';
+import {
+  HOLD,
+  http2Client,
+  LARGE_ANSWER,
+  type Listening,
+  message,
+  onBothPaths,
+  POST,
+  request,
+} from './http-clients.js';
 import {
   asking,
   CONTINUATION,
@@ -16,6 +24,7 @@ import {
   END_STREAM,
   field,
   frame,
+  framesOf,
   GOAWAY,
   HEADERS,
   headers,
@@ -31,28 +40,6 @@ const QUERY = queryMessage('www.example');
 const [DATA, PRIORITY, PUSH_PROMISE, PADDED] = [0, 2, 5, 8];
 const ACK = 1;
 const NOTHING = Buffer.alloc(0);
-
-interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-}
-
-/** The frames that the server sends from now on. */
-function framesOf(socket: Socket): readonly Frame[] {
-  const frames: Frame[] = [];
-  let octets: Buffer = NOTHING;
-  socket.on('data', (chunk: Buffer) => {
-    octets = Buffer.concat([octets, chunk]);
-    for (let end = 0; octets.length >= 9 && octets.length >= (end = 9 + octets.readUIntBE(0, 3));) {
-      const [type = 0, flags = 0] = octets.subarray(3, 5);
-      frames.push({ type, flags, stream: octets.readUInt32BE(5), payload: octets.subarray(9, end) });
-      octets = octets.subarray(end);
-    }
-  });
-  return frames;
-}
 
 const post = (...more: readonly Buffer[]): Buffer =>
   Buffer.concat([
@@ -192,17 +179,23 @@ await onBothPaths(t, 'a response leaves as far as the windows allow', async (t, 
   await until(() => sent() === 65_535, 'the window of the connection');
 });
 
+/** A connection with a query that waits, which was told that the listener closes. */
+async function leaving(t: Test, listening: Listening) {
+  const listened = await listening();
+  const socket = await raw(t, listened.port);
+  const frames = framesOf(socket);
+  socket.write(headers(1, message(HOLD)));
+  await until(() => listened.held.length === 1, 'a query that waits');
+  listened.listener.close();
+  await until(() => frames.some(({ type }) => type === PING), 'GOAWAY and PING');
+  return { ...listened, socket, frames };
+}
+
 await onBothPaths(
   t,
   'after GOAWAY, streams that were under way are answered, and later ones ignored',
   async (t, listening) => {
-    const { port, held, clients, listener } = await listening();
-    const socket = await raw(t, port);
-    const frames = framesOf(socket);
-    socket.write(headers(1, message(HOLD)));
-    await until(() => held.length === 1, 'a query that waits');
-    listener.close();
-    await until(() => frames.some(({ type }) => type === PING), 'GOAWAY and PING');
+    const { held, clients, socket, frames } = await leaving(t, listening);
     const goaways = (): readonly Buffer[] => frames.filter(({ type }) => type === GOAWAY).map(({ payload }) => payload);
     t.same(goaways(), [Buffer.concat([u32(0x7fff_ffff), u32(0)])]);
     // This one was under way.
@@ -222,13 +215,7 @@ await onBothPaths(
 );
 
 await onBothPaths(t, 'one that never answers our PING is told the end, too', async (t, listening) => {
-  const { port, held, listener, later } = await listening();
-  const socket = await raw(t, port);
-  const frames = framesOf(socket);
-  socket.write(headers(1, message(HOLD)));
-  await until(() => held.length === 1, 'a query that waits');
-  listener.close();
-  await until(() => frames.some(({ type }) => type === PING), 'GOAWAY and PING');
+  const { held, later, socket, frames } = await leaving(t, listening);
   later.ms += 60_000;
   socket.write(headers(3, QUERY));
   await until(() => frames.filter(({ type }) => type === GOAWAY).length === 2, 'the last one that counts');

@@ -28,6 +28,7 @@ import {
   END_STREAM,
   field,
   frame,
+  framesIn,
   GOAWAY,
   HEADERS,
   headers,
@@ -43,12 +44,10 @@ import {
 const QUERY = queryMessage('www.example');
 
 /** The error code of the GOAWAY frame in octets that a server has sent; undefined: there is none. */
-function goaway(text: string): number | undefined {
-  const octets = Buffer.from(text, 'latin1');
-  for (let at = 0; at + 9 <= octets.length; at += 9 + octets.readUIntBE(at, 3))
-    if (octets[at + 3] === GOAWAY) return octets.readUInt32BE(at + 13);
-  return undefined;
-}
+const goaway = (text: string): number | undefined =>
+  framesIn(Buffer.from(text, 'latin1'))
+    .find(({ type }) => type === GOAWAY)
+    ?.payload.readUInt32BE(4);
 
 /** Sends pieces until the server closes, or all are sent. */
 async function flood(socket: Socket, pieces: Iterable<Buffer>): Promise<string> {

@@ -19,6 +19,38 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
   return Buffer.concat([head, payload]);
 }
 
+export interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+/** The complete frames that octets begin with. */
+export function framesIn(octets: Buffer): readonly Frame[] {
+  const frames: Frame[] = [];
+  for (let at = 0, end = 0; octets.length >= at + 9; at = end) {
+    end = at + 9 + octets.readUIntBE(at, 3);
+    if (end > octets.length) break;
+    const [type = 0, flags = 0] = octets.subarray(at + 3, at + 5);
+    frames.push({ type, flags, stream: octets.readUInt32BE(at + 5), payload: octets.subarray(at + 9, end) });
+  }
+  return frames;
+}
+
+/** The frames that the server sends from now on. */
+export function framesOf(socket: Socket): readonly Frame[] {
+  const frames: Frame[] = [];
+  let octets: Buffer = Buffer.alloc(0);
+  socket.on('data', (chunk: Buffer) => {
+    octets = Buffer.concat([octets, chunk]);
+    const more = framesIn(octets);
+    frames.push(...more);
+    octets = octets.subarray(more.reduce((sum, { payload }) => sum + 9 + payload.length, 0));
+  });
+  return frames;
+}
+
 export const u32 = (value: number): Buffer => {
   const octets = Buffer.alloc(4);
   octets.writeUInt32BE(value);

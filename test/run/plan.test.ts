@@ -3,7 +3,7 @@
 import t from 'tap';
 
 import { OPTIONS } from '../../src/config/options.js';
-import { changedOptions } from '../../src/run/plan.js';
+import { changedOptions, type Plan } from '../../src/run/plan.js';
 import { fakeFiles, planFor } from '../fixtures/plans.js';
 
 const FILES = { '/ca': 'roots', '/cert': 'certificate', '/key': 'key', '/me': 'me', '/my-key': 'my key' };
@@ -157,5 +157,45 @@ await t.test('secrets that are none are refused, all at once', t => {
       'cache.shared.password_file: /password does not hold a password; expected: one line of text',
     ].join('\n'),
   });
+  t.end();
+});
+
+await t.test('a group keeps the number of its set of routes over reloads, and nobody else gets it', t => {
+  const file = (named: readonly string[], all: readonly string[] = named): string =>
+    [
+      'clients:',
+      ...all.map((name, i) => `  - { name: ${name}, networks: [10.0.${i}.0/24] }`),
+      'routes:',
+      ...named.map(name => `  - { zones: [corp.test], resolvers: [192.0.2.1], clients: [${name}] }`),
+    ].join('\n');
+  const setsOf = ({ lists, routes }: Plan): unknown => [
+    lists.groups.map(each => each.routes),
+    routes.map(({ only }) => [...(only ?? [])]),
+  ];
+  const first = planFor(file(['a', 'b']));
+  t.same(setsOf(first), [
+    [2, 3],
+    [[2], [3]],
+  ]);
+  const second = planFor(file(['c', 'b'], ['a', 'b', 'c']), fakeFiles(), first);
+  t.same(setsOf(second), [
+    [0, 3, 4],
+    [[4], [3]],
+  ]);
+  t.not(second.snapshot.settings, planFor(file(['c', 'b'], ['a', 'b', 'c'])).snapshot.settings, 'keys are others');
+  const third = planFor(file(['a', 'd']), fakeFiles(), second);
+  t.same(setsOf(third), [
+    [2, 5],
+    [[2], [5]],
+  ]);
+  const many = (letter: string): readonly string[] => Array.from({ length: 15 }, (_, i) => `${letter}${i}`);
+  const full = planFor(file(many('m')), fakeFiles(), third);
+  const other = planFor(file(many('n')), fakeFiles(), full);
+  const sets = [full, other].map(({ lists }) => lists.groups.map(each => each.routes));
+  t.same(
+    sets[0],
+    Array.from({ length: 15 }, (_, i) => 6 + i),
+  );
+  t.equal(new Set(sets.flat()).size, 30, 'when all were given, those that were given up first are taken');
   t.end();
 });

@@ -248,6 +248,17 @@ await t.test('routes of the same resolvers are kept; zones that are asked of oth
   t.same(rerouted, [], 'other servers of all other names are no matter for routes');
 });
 
+await t.test('of two routes for a zone the first counts: exchanged, they are another route', async t => {
+  const clients = 'clients: [{ name: kids, networks: [10.0.0.0/24] }]\n';
+  const routes = (...resolvers: readonly string[]): string =>
+    `${clients}routes: [${resolvers.map(each => `{ zones: [a.test], resolvers: [${each}], clients: [kids] }`).join()}]`;
+  const { reload, rerouted } = setUp(routes('192.0.2.1', '192.0.2.2'));
+  await reload(routes('192.0.2.2', '192.0.2.1'));
+  t.same(rerouted.splice(0), ['a.test.']);
+  await reload(routes('192.0.2.2', '192.0.2.1'));
+  t.same(rerouted, []);
+});
+
 await t.test('what is closed hands back all questions, and opens nothing more', async t => {
   const { network, clock, upstreams } = setUp(both(servers(ONE), routes(['corp.test', '192.0.2.11'])));
   network.datagram = async () => new Promise(() => undefined);

@@ -31,6 +31,9 @@ export interface CachedChain {
   readonly hasExpired: boolean;
 }
 
+/** What stands beside an alias (RFC 4034 §3, §4). */
+const AT_ALIASES: ReadonlySet<number> = new Set([TYPE.CNAME, TYPE.NSEC, TYPE.RRSIG]);
+
 /** One answer of the cache. */
 interface Part {
   readonly found: Omit<Peeked, 'entry'> & { readonly entry: Omit<Peeked['entry'], 'octets'> };
@@ -41,7 +44,7 @@ interface Part {
 /** The answer to a query whose name is an alias; undefined: it is not known to be one, or not where it leads. */
 export function cachedChain(answers: AnswerCache, query: Query, limits: ChainLimits): CachedChain | undefined {
   // Who asks for the alias gets it, and is not led on.
-  if (query.type === TYPE.CNAME) return undefined;
+  if (AT_ALIASES.has(query.type)) return undefined;
   const parts: Part[] = [];
   for (let about = query; parts.length <= MOST_ALIASES;) {
     const end = parts.length > 0 ? partFor(answers, about, limits) : undefined;

@@ -33,20 +33,36 @@ export function targetIn(records: OwnRecords, name: Buffer): Buffer | undefined 
   return alias && lowerCased(alias.rdata);
 }
 
+/** An answer whose last alias leads on. */
+export interface Hop {
+  /** What was asked for. */
+  readonly query: Query;
+  readonly answer: Answer;
+  readonly records: OwnRecords;
+  /** The question for the name that it leads to. */
+  readonly target: Query;
+}
+
 /** Keeps aliases. */
 export class AliasLinks {
   constructor(private readonly parts: AliasLinkParts) {}
 
   /**
-   * Keeps the aliases of an answer, as far as whoever has answered would be asked about their names: the resolver of a route
-   * says nothing that counts about names outside, nor others about its names. Where they are validated first, which takes long, it does so only if something is cached
-   * about their target, be it expired.
-   * @param records those of the answer
-   * @param target the question for the name that the last alias leads to
+   * Keeps the aliases of answers, as far as whoever has answered would be asked about their names: the resolver of a route
+   * says nothing that counts about names outside, nor others about its names. Where they are validated first, which takes
+   * long, it does so only if something is cached about the last target, be it expired.
+   * @returns false: they are not kept
    */
-  learnt(query: Query, answer: Answer, records: OwnRecords, target: Query): void {
-    const { answers, validated, routeOf } = this.parts;
-    if (validated !== undefined && answers.peek(target.key) === undefined) return;
+  learnt(hops: readonly Hop[]): boolean {
+    const { answers, validated } = this.parts;
+    const end = hops.at(-1);
+    if (end === undefined || (validated !== undefined && answers.peek(end.target.key) === undefined)) return false;
+    for (const hop of hops) this.keepAll(hop);
+    return true;
+  }
+
+  private keepAll({ query, answer, records, target }: Hop): void {
+    const { routeOf } = this.parts;
     const route = routeOf(query);
     let { name } = query;
     for (let aliases = 0; aliases <= MOST_ALIASES && !name.equals(target.name); aliases++) {
@@ -59,10 +75,11 @@ export class AliasLinks {
   }
 
   /** Keeps one. Returns where it leads. */
-  private keep(asked: Query, answer: Answer, { answer: all }: OwnRecords): Buffer | undefined {
+  private keep(asked: Query, answer: Answer, all: OwnRecords): Buffer | undefined {
     const { answers, validated, ageNow } = this.parts;
     const said = { rcode: 0, extendedErrors: answer.entry.extendedErrors };
-    const found = chainOf(asked, [{ answer: all, authority: [] }], said);
+    // With the proof that there is nothing closer than the wildcard that it may be made of.
+    const found = chainOf(asked, [all], said);
     if (found === undefined || found === 'circle' || found.scan.negative) return undefined;
     const { verdict, upstream, protocol } = answer.entry;
     const entry = makeEntry(found.message, found.scan, AS_IT_IS, { ageNow: ageNow(), verdict, upstream, protocol });

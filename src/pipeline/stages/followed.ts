@@ -9,7 +9,7 @@ import { MOST_ALIASES } from '../../dnssec/validate.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { compose } from '../../wire/compose.js';
 import { AS_IT_IS, chainOf, retimed } from '../aliases/chain.js';
-import type { AliasLinks } from '../aliases/links.js';
+import type { AliasLinks, Hop } from '../aliases/links.js';
 import { type OwnRecords, recordsOf } from '../aliases/rebuilt.js';
 import { Answer, type Origin, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
@@ -26,12 +26,15 @@ export const followed =
   (query, settle) =>
     next(query, outcome => {
       if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin) settle(outcome);
-      else new Following(query, next, settle, ageNow, links).goOn(outcome, outcome.unfollowed);
+      else
+        new Following(query, next, settle, ageNow, links).goOn(outcome, outcome.unfollowed, { query, answer: outcome });
     });
 
 /** One question whose aliases are followed. */
 class Following {
   private readonly asked: Set<Name>;
+  /** The answers whose aliases are not kept yet. */
+  private hops: Hop[] = [];
 
   constructor(
     private readonly query: Query,
@@ -43,17 +46,22 @@ class Following {
     this.asked = new Set([nameOf(query.name)]);
   }
 
-  /** @param answer the aliases so far, the last of which leads to `target` */
-  goOn(answer: Answer, target: Name): void {
+  /**
+   * @param answer the aliases so far, the last of which leads to `target`
+   * @param last what was asked for last, and answered with some of them
+   */
+  goOn(answer: Answer, target: Name, last: Pick<Hop, 'query' | 'answer'>): void {
     const { query, asked } = this;
     if (asked.has(target) || asked.size > MOST_ALIASES)
       return this.settle(failure('alias_loop', answer.entry.upstream));
     asked.add(target);
     // The octets are borrowed until this returns.
-    const before = recordsOf(answer.entry, HEADER_BYTES + query.question.length, undefined);
+    const before = ownRecords({ query, answer });
     if (before === undefined) return this.settle(failure('parse', answer.entry.upstream));
     const about = query.about(octetsOf(target));
-    this.links?.learnt(query, answer, before, about);
+    const records = last.answer === answer ? before : ownRecords(last);
+    if (records !== undefined) this.hops.push({ ...last, records, target: about });
+    if (this.links?.learnt(this.hops) === true) this.hops = [];
     this.next(about, outcome => this.took(answer, before, about, outcome));
   }
 
@@ -63,7 +71,7 @@ class Following {
       ? this.joined(first, before, about, outcome)
       : this.withoutRecords(outcome);
     if (whole.at === 'failure' || outcome.unfollowed === undefined) this.settle(whole);
-    else this.goOn(whole, outcome.unfollowed);
+    else this.goOn(whole, outcome.unfollowed, { query: about, answer: outcome });
   }
 
   /** The error of the server that was asked last, as the answer to the question of the client. */
@@ -76,7 +84,7 @@ class Following {
     const { entry } = second;
     const { verdict, upstream, protocol, rcode } = entry;
     const ageNow = this.ageNow();
-    const after = recordsOf(entry, HEADER_BYTES + about.question.length, undefined);
+    const after = ownRecords({ query: about, answer: second });
     // Both may be as old as the answer of the other has taken, and those from a cache above which this stands older.
     const elapsedSec = second.elapsedSec(ageNow);
     const parts = after && [agedBy(first.elapsedSec(ageNow), before), agedBy(elapsedSec, after)];
@@ -95,6 +103,10 @@ class Following {
     return new Answer(origin, { ...made, ttlSec: Math.max(0, ttlSec) }, second.serverId);
   }
 }
+
+/** The records of an answer. */
+const ownRecords = ({ query, answer }: Pick<Hop, 'query' | 'answer'>): OwnRecords | undefined =>
+  recordsOf(answer.entry, HEADER_BYTES + query.question.length, undefined);
 
 /** Records of an answer as they are some seconds after it was stored. */
 const agedBy = (elapsedSec: number, records: OwnRecords): OwnRecords =>

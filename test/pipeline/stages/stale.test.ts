@@ -4,6 +4,7 @@ import t from 'tap';
 
 import { failure, RCODE } from '../../../src/base/outcome.js';
 import type { Outcome } from '../../../src/pipeline/answer.js';
+import { TYPE } from '../../../src/wire/rrtype.js';
 import { queryMessage } from '../../fixtures/client.js';
 import { responseTo } from '../../fixtures/messages.js';
 import { fakeClock } from '../../fixtures/clock.js';
@@ -572,3 +573,65 @@ await t.test(
     }
   },
 );
+
+/** A tree whose servers follow no alias. */
+const unfollowed = (tree: ReturnType<typeof signedTree>): Says => {
+  return query => {
+    const message = tree.answer(query);
+    const parts = message && takeApart(message);
+    // The alias and its signature.
+    if (parts?.answer[0]?.type === TYPE.CNAME) parts.answer.splice(2);
+    return parts === undefined ? down : putTogether(parts);
+  };
+};
+
+await t.test('an alias made of a wildcard is kept with its proof', async t => {
+  const zones = {
+    '.': { text: '' },
+    'example.': { text: '*.example. 600 CNAME www.other.' },
+    'other.': { text: 'www.other. 60 A 192.0.2.1' },
+  };
+  for (const isValidated of [true, false]) {
+    const tree = signedTree(zones, NOW_MS / 1000);
+    const says = unfollowed(tree);
+    const clock = fakeClock(NOW_MS);
+    const world = resolving(says, isValidated ? { anchors: tree.anchors, clock } : { clock });
+    await clock.advance(0);
+    const ask = async (name: string): Promise<readonly Outcome[]> => {
+      const outcomes = world.ask(name);
+      await clock.advance(100);
+      return outcomes;
+    };
+    await ask('www.other');
+    await clock.advance(61_000);
+    world.upstream.says = except('www.other.', down, says);
+    const [outcome] = await ask('any.example');
+    t.match(outcome, { origin: 'stale', entry: { verdict: isValidated ? 'secure' : 'unchecked' } });
+    const { authority } = takeApart(outcome === undefined ? Buffer.alloc(0) : wholeOf(outcome));
+    t.same(
+      authority.map(({ type }) => type),
+      [TYPE.NSEC, TYPE.RRSIG],
+    );
+    t.match(world.validations.verdicts.state, { bogus: undefined }, 'nothing is told of the zone');
+  }
+});
+
+await t.test('an alias is validated once, however long the chain is that it is in', async t => {
+  for (const length of [4, 8]) {
+    const links = Array.from({ length }, (_, i) => `a${i}.example. 600 CNAME a${i + 1}.example.`);
+    const text = [...links, `a${length}.example. 600 A 192.0.2.1`].join('\n');
+    const tree = signedTree({ '.': { text: '' }, 'example.': { text } }, NOW_MS / 1000);
+    const clock = fakeClock(NOW_MS);
+    const world = resolving(unfollowed(tree), { anchors: tree.anchors, clock });
+    await clock.advance(0);
+    const validations = async (name: string): Promise<number> => {
+      const before = world.recorder.count('validation');
+      world.ask(name);
+      await clock.advance(3000);
+      return world.recorder.count('validation') - before;
+    };
+    for (let i = length; i > 0; i--) await validations(`a${i}.example`);
+    await clock.advance(700_000);
+    t.equal(await validations('a0.example'), length + 1, 'one for each, and one for the whole');
+  }
+});
