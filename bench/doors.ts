@@ -13,9 +13,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
 import { bench, missing, program, start, unboundAtHome, unboundTls } from '../test/fixtures/servers.js';
+import { residentBytes } from '../test/fixtures/memory.js';
 import { upstream } from './contenders.js';
 import type { Seen } from './clients.js';
-import { cpuMicroseconds, load, LOAD_CPU, median, pin, quantile, residentBytes, SERVER_CPU, table } from './measure.js';
+import { cpuMicroseconds, load, LOAD_CPU, median, pin, quantile, SERVER_CPU, table } from './measure.js';
 
 const [rounds = 3, clients = 1000, seconds = 60, everyMs = 1000] = process.argv.slice(2).map(Number);
 const KNOWN = 100;

@@ -10,9 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { queryMessage } from '../test/fixtures/client.js';
 import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
+import { residentBytes } from '../test/fixtures/memory.js';
 import type { Section } from './compare.js';
 import { begin, BUILDS, installed, KINDS, type Setting } from './contenders.js';
-import { load, median, residentBytes, table } from './measure.js';
+import { load, median, table } from './measure.js';
 
 const SIZES = [10_000, 100_000, 1_000_000];
 const CACHE_MIB = 2048;

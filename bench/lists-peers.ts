@@ -10,8 +10,9 @@ import { ask } from '../test/fixtures/client.js';
 import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
 import { bench, missing, start, unboundAtHome } from '../test/fixtures/servers.js';
+import { residentBytes } from '../test/fixtures/memory.js';
 import { upstream } from './contenders.js';
-import { load, quantile, residentBytes, table } from './measure.js';
+import { load, quantile, table } from './measure.js';
 
 const NAMES = Number(process.argv[2] ?? 1_000_000);
 /** Those that are measured; none: all. */

@@ -33,10 +33,6 @@ export function cpuMicroseconds(pid: number): number {
   }
 }
 
-/** The resident memory of a process, in bytes. */
-export const residentBytes = (pid: number): number =>
-  Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
-
 /** The server to load, and the queries. */
 export interface Target {
   readonly port: number;

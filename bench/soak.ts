@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { bench, missing } from '../test/fixtures/servers.js';
+import { residentBytes } from '../test/fixtures/memory.js';
 import { begin, type Contender, KINDS, type Setting, upstream } from './contenders.js';
-import { load, median, residentBytes, table } from './measure.js';
+import { load, median, table } from './measure.js';
 
 const PER_SECOND = 2000;
 const RESTART_SECONDS = 60;

@@ -11,9 +11,9 @@ import t, { type Test } from 'tap';
 
 import { frameReader, framed } from '../../src/wire/frame.js';
 import { messageToText } from '../../src/wire/message.js';
-import { residentBytes } from '../../bench/measure.js';
 import { queryMessage } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
+import { residentBytes } from '../fixtures/memory.js';
 import { startDotstub } from '../fixtures/program.js';
 import { type Bench, bench, missing, program } from '../fixtures/servers.js';
 import { until } from '../fixtures/until.js';

@@ -3,7 +3,7 @@
 // arguments name the program, and `front` of its configuration. It prints what the others got as JSON.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,6 +11,7 @@ import { authority, certificate } from '../fixtures/certificates.js';
 import { ask, queryMessage, tryAsk } from '../fixtures/client.js';
 import { answering } from '../fixtures/daemon.js';
 import { dotServer } from '../fixtures/dot-server.js';
+import { residentMib } from '../fixtures/memory.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { bench, start, unboundAtHome } from '../fixtures/servers.js';
 
@@ -69,10 +70,7 @@ upstream: { ca_file: ${join(directory.path, 'ca.pem')}, servers: [{ name: dns.te
 const child = await started();
 await ask(at, 'www.example');
 /** The resident memory of the server, MiB. */
-const resident = (): number => {
-  const [, rss = ''] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid ?? 0}/status`, 'latin1')) ?? [];
-  return Number(rss) / 1024;
-};
+const resident = (): number => residentMib(child.pid ?? 0);
 const before = resident();
 shell('tc qdisc add dev v0 root tbf rate 8bit burst 1540 limit 100000000');
 const flood = spawn('sh', ['-c', `exec ${inside} "$0" "$@"`, process.execPath, '-e', floodProgram()], {

@@ -1,7 +1,7 @@
 // Clients of the control socket that say nothing, or never stop: commands and queries go on, and memory stays as it is.
 
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 
@@ -10,6 +10,7 @@ import t from 'tap';
 import { askDaemon } from '../../src/control/client.js';
 import { ask } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
+import { residentMib } from '../fixtures/memory.js';
 import { startDotstub, temporaryDirectory } from '../fixtures/program.js';
 import { until } from '../fixtures/until.js';
 
@@ -24,8 +25,7 @@ upstream: { servers: [{ name: dns.test, addresses: [127.0.0.1] }] }
 `);
   t.teardown(async () => daemon.stop());
   const { controlSocket: path } = daemon;
-  const rssMib = (): number =>
-    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.child.pid ?? 0}/status`, 'utf8'))?.[1]) / 1024;
+  const rssMib = (): number => residentMib(daemon.child.pid ?? 0);
   const answers = async (what: string): Promise<void> => {
     t.match(await askDaemon(path, { command: 'status', args: [] }), { ok: true }, `status beside ${what}`);
     t.equal((await ask({ address: '127.0.0.1', port }, '.', { type: 'ANY' })).text.rcode, 'NOERROR');

@@ -10,6 +10,7 @@ import t from 'tap';
 import { askDaemon } from '../../src/control/client.js';
 import { type At, queryMessage, tryAsk } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
+import { residentMib } from '../fixtures/memory.js';
 import { PROGRAM, temporaryDirectory } from '../fixtures/program.js';
 import { until } from '../fixtures/until.js';
 
@@ -62,8 +63,7 @@ log: { queries: full }
       const at = { address: '127.0.0.1', port };
       await until(async () => (await tryAsk(at, '.', { ...ANY, timeoutMs: 100 })) !== undefined, 'the daemon');
       const pid = daemonOf(child.pid ?? 0);
-      const rssMib = (): number =>
-        Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+      const rssMib = (): number => residentMib(pid);
       await queries(at, QUERIES);
       const earlier = rssMib();
       await queries(at, 3 * QUERIES);
