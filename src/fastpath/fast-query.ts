@@ -20,6 +20,9 @@ const WITH_AD = 8;
 /** The class of the client is in the upper half: other groups get other answers. */
 const CLASS_SHIFT = 4;
 
+/** The class of the clients whose key ends with this octet. */
+export const classOfKey = (lastOctet: number): number => lastOctet >> CLASS_SHIFT;
+
 const OPT_BYTES = 11;
 
 /** One query, as last read. The fields are valid only until the next `read`. */

@@ -18,7 +18,7 @@ import { copyOctets, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import { refreshedFrom } from '../base/refresh.js';
 import type { AgeSec } from '../base/time.js';
 import type { ReadyReply } from '../front/ready-replies.js';
-import type { FastQuery } from './fast-query.js';
+import { classOfKey, type FastQuery } from './fast-query.js';
 
 const UNIT = 8;
 /**
@@ -29,6 +29,8 @@ const WAYS = 8;
 /** Octets of log for each slot of the index: about what a short entry takes. */
 const LOG_BYTES_PER_SLOT = 128;
 const LEAST_LOG_BYTES = 1 << 14;
+/** How much of the log is looked at when entries are picked that stay: a few thousand short ones, in some milliseconds. */
+const LOOKED_UNITS = 2 ** 19 / UNIT;
 const CONTROL_BYTES = 64;
 const RESERVED = 0;
 const BUCKETS = 1;
@@ -55,6 +57,13 @@ export function packetCacheMemory(bytes: number): SharedArrayBuffer {
   const logBytes = Math.max(LEAST_LOG_BYTES, 2 ** Math.floor(Math.log2(bytes)));
   return new SharedArrayBuffer(CONTROL_BYTES + (logBytes / LOG_BYTES_PER_SLOT) * (UNIT + 1) + logBytes);
 }
+
+/**
+ * Whether an entry stays when others are forgotten.
+ * @param clientClass the group of the clients that it is for
+ * @param reply as it was stored; only lent
+ */
+export type Stays = (clientClass: number, reply: Buffer) => boolean;
 
 /** Room for a reply: the same memory as octets and as words. */
 export interface Room {
@@ -221,10 +230,37 @@ export class PacketCache {
     return this.cleared;
   }
 
-  /** Forgets all entries, for all threads at once. Writer only. */
-  clear(): void {
+  /**
+   * Forgets all entries, for all threads at once. Writer only.
+   * @param stays picks entries that stay, if they are among the newest: a look at all of them would take too long
+   */
+  clear(stays?: Stays): void {
     this.cleared++;
-    Atomics.add(this.control, RESERVED, this.logUnits);
+    if (stays === undefined) Atomics.add(this.control, RESERVED, this.logUnits);
+    else this.keepOnly(stays);
+  }
+
+  private keepOnly(stays: Stays): void {
+    const { index } = this;
+    const reserved = this.control[RESERVED] ?? 0;
+    const end = (this.control[BUCKETS] ?? 0) * WAYS * 2;
+    for (let slot = 0; slot < end; slot += 2) {
+      const position = index[slot + 1] ?? 0;
+      if (index[slot] === 0 && position === 0) continue;
+      const age = (reserved - position) >>> 0;
+      if (age > 0 && age <= LOOKED_UNITS && this.holds(position) && this.staysAt(position, stays)) continue;
+      index[slot] = 0;
+      Atomics.store(index, slot + 1, 0);
+      this.filled--;
+    }
+  }
+
+  private staysAt(position: number, stays: Stays): boolean {
+    const { log } = this;
+    const entry = this.offsetOf(position);
+    const replyAt = entry + ENTRY_HEAD_BYTES;
+    const lastOfKey = log[this.keyAt(entry) + u16At(log, entry + KEY_AT) - 1] ?? 0;
+    return stays(classOfKey(lastOfKey), log.subarray(replyAt, replyAt + u16At(log, entry + REPLY_AT)));
   }
 
   /** The first slot of a hash's bucket, in numbers of the index. */

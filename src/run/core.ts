@@ -4,7 +4,7 @@ import { ageClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
 import { type AgeSec, monoMs } from '../base/time.js';
-import { PacketCache, packetCacheMemory } from '../fastpath/packet-cache.js';
+import { PacketCache, packetCacheMemory, type Stays } from '../fastpath/packet-cache.js';
 import { httpGet } from '../os/http-get.js';
 import type { Libc } from '../os/libc.js';
 import type { NetworkChange } from '../os/network.js';
@@ -110,7 +110,7 @@ export class Core {
     const readyBytes = plan.cacheBytes / READY_SHARE;
     this.packets = allocated('cache.size', readyBytes, () => packetCacheMemory(readyBytes));
     this.ready = new PacketCache(this.packets);
-    const forgotten = (): void => this.ready.clear();
+    const forgotten = (stays?: Stays): void => this.ready.clear(stays);
     this.firewall = opened.add(new Firewall({ ...common, forgotten }, plan));
     const { store, network, clients, localNames, upstreams, firewall } = this;
     this.sharedCache = opened.add(

@@ -9,6 +9,7 @@ import { wordsFor } from '../base/system-error.js';
 import { isSystemError } from '../base/system-error.js';
 import { type MonoMs, monoAfter } from '../base/time.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
+import { mayStillBeGiven } from '../pipeline/stages/listed.js';
 import { Lists } from '../policy/lists/choice.js';
 import type { CompiledLists, SourceReport } from '../policy/lists/compile.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
@@ -29,8 +30,11 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly policy: ListPolicy;
   /** Called when other groups of clients are in force. */
   readonly takeGroups: (plan: ListsPlan) => void;
-  /** Called when other lists are in force: ready replies of before must not be given any more. */
-  readonly forgotten: () => void;
+  /**
+   * Called when other lists are in force: ready replies of before must not be given any more.
+   * @param stays picks those that may; left out: none
+   */
+  readonly forgotten: (stays?: (clientClass: number, reply: Buffer) => boolean) => void;
   /** Called when a job is due at another time. */
   readonly changed: () => void;
 }
@@ -120,7 +124,7 @@ export class ListService implements Live {
       return Math.min(MINUTE_MS - (clock.wallMs() % MINUTE_MS), ...policy.paused.map(({ leftMs }) => leftMs));
     },
     run: (run: JobRun) => {
-      if (this.parts.policy.look()) this.parts.forgotten();
+      if (this.parts.policy.look()) this.reviewed();
       run.done();
     },
   };
@@ -154,7 +158,7 @@ export class ListService implements Live {
   /** Pauses or resumes. */
   paused(change: (policy: ListPolicy) => void): void {
     change(this.parts.policy);
-    this.parts.forgotten();
+    this.reviewed();
     this.parts.changed();
   }
 
@@ -187,8 +191,11 @@ export class ListService implements Live {
     try {
       const made = await this.makeNext(next);
       const commit = (): void => {
-        this.take(next, made);
-        end();
+        try {
+          this.take(next, made);
+        } finally {
+          end();
+        }
       };
       return { commit, abandon: end };
     } catch (error) {
@@ -228,6 +235,12 @@ export class ListService implements Live {
   /** Compiles the lists of the plan in force: a reload that had the turn before may have brought another one. */
   private async renew(): Promise<void> {
     await this.exchanges.run(async () => this.take(this.plan, await this.make(this.plan)));
+  }
+
+  /** Forgets the ready replies that rules keep from their clients now. What a list has answered is never kept ready. */
+  private reviewed(): void {
+    const { policy, forgotten } = this.parts;
+    forgotten((clientClass, reply) => mayStillBeGiven(policy, clientClass, reply));
   }
 
   private warn(source: string, words: string): void {
@@ -297,22 +310,25 @@ export class ListService implements Live {
 
   /** Brings lists into force; or, if they could not be made, leaves those of before. */
   private take(plan: ListsPlan, made: Made | string): void {
-    const { policy, forgotten, changed, log, observer } = this.parts;
+    const { policy, takeGroups, forgotten, changed, log, observer } = this.parts;
     this.problem = typeof made === 'string' ? made : undefined;
     if (typeof made === 'string') return log.warn({}, `lists cannot be read: ${made}; those of before stay in force`);
-    const { made: before } = this;
+    const { made: before, plan: planBefore } = this;
     const isOther = made.compiled !== before?.compiled;
-    // Before anything else is allocated: see there.
-    if (isOther && before !== undefined) release(before.compiled.table);
-    const toldBefore = new Map(before && keysOf(this.plan).map((key, i) => [key, before.problems[i]]));
+    const toldBefore = new Map(before && keysOf(planBefore).map((key, i) => [key, before.problems[i]]));
+    const lists = new Lists(plan.lists, listNumbers(plan), made.compiled);
+    takeGroups(plan);
+    policy.take(lists, plan.classes);
     this.plan = plan;
     this.made = made;
-    this.parts.takeGroups(plan);
-    policy.take(new Lists(plan.lists, listNumbers(plan), made.compiled), plan.classes);
+    // Not before the next ones are in force: if that fails, those of before must still be there.
+    if (isOther && before !== undefined) release(before.compiled.table);
     observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
-    forgotten();
+    // With another plan, a client may be of another group.
+    if (plan === planBefore) this.reviewed();
+    else forgotten();
     changed();
   }
 

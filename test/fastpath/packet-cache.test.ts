@@ -8,6 +8,7 @@ import { FastQuery } from '../../src/fastpath/fast-query.js';
 import { PacketCache, packetCacheMemory, room } from '../../src/fastpath/packet-cache.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { FLAG } from '../../src/wire/header.js';
+import { messageToText } from '../../src/wire/message.js';
 import { cacheKey, parseQuery } from '../../src/wire/query.js';
 import { udpLimit } from '../../src/wire/reply.js';
 import { type AskOptions, queryMessage } from '../fixtures/client.js';
@@ -213,6 +214,45 @@ await t.test('clearing forgets all, at once and in every view', t => {
   t.equal(get('www.example', 0, 7, reader), undefined);
   put('www.example', 2);
   t.match(get('www.example', 0, 7, reader), { address: 2 });
+  t.end();
+});
+
+await t.test('clearing forgets all but those of the newest that stay, also the next time', t => {
+  const { put, get, cache, memory } = setUp(1 << 22);
+  const reader = new PacketCache(memory);
+  const ofClass = (clientClass: number): boolean => {
+    const query = queryMessage('www.example', { edns: false });
+    read(query);
+    fast.ofClass(clientClass);
+    return reader.find(fast, ageSec(0));
+  };
+  put('old.example', 9);
+  for (let n = 0; n < 8000; n++) put(`n${n}.example`, n);
+  put('www.example', 1);
+  put('ads.example', 2);
+  const query = queryMessage('www.example', { edns: false });
+  read(query);
+  fast.ofClass(3);
+  cache.put(fast, replyTo(query, 3));
+  const { epoch } = cache;
+  const asked: string[] = [];
+  const stays = (clientClass: number, reply: Buffer): boolean => {
+    const name = messageToText(reply)?.question?.name ?? '';
+    asked.push(`${name} ${clientClass}`);
+    return name !== 'ads.example.' && clientClass === 0;
+  };
+  for (const time of ['the first', 'the second', 'the third']) {
+    cache.clear(stays);
+    t.match(get('www.example', 0, 7, reader), { address: 1 }, time);
+    t.match(get('n7999.example', 0, 7, reader), { address: 7999 });
+    for (const gone of ['ads.example', 'old.example', 'n0.example']) t.equal(get(gone, 0, 7, reader), undefined, gone);
+    t.notOk(ofClass(3), 'that of another class');
+  }
+  t.ok(asked.includes('www.example. 3'), 'it is told the class');
+  t.ok(asked.length < 3 * 6000, `${asked.length} were looked at`);
+  t.not(cache.epoch, epoch, 'replies to questions of before are not stored');
+  put('ads.example', 4);
+  t.match(get('ads.example', 0, 7, reader), { address: 4 });
   t.end();
 });
 

@@ -10,7 +10,9 @@ import { ageClock } from '../../src/base/age-clock.js';
 import type { StateStore } from '../../src/os/state-store.js';
 import { ListPolicy } from '../../src/policy/lists/list-policy.js';
 import { ListCompiler } from '../../src/run/list-compiler.js';
+import type { ListResult, ListTask } from '../../src/run/list-worker.js';
 import { ListService } from '../../src/run/list-service.js';
+import { nameFromText } from '../../src/wire/name.js';
 import { fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { planFor } from '../fixtures/plans.js';
 
@@ -24,8 +26,23 @@ const NO_STORE: StateStore = {
   ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
 };
 
+/** Makes tables that cannot be read, as a broken invariant would. */
+class BrokenCompiler extends ListCompiler {
+  isBroken = false;
+
+  override async compile(task: ListTask): Promise<ListResult | string> {
+    const made = await super.compile(task);
+    if (!this.isBroken || typeof made === 'string') return made;
+    return { ...made, compiled: { ...made.compiled, table: new ArrayBuffer(4) } };
+  }
+}
+
 /** A service with one list of two sources, of which `gone` is not there any more after the start. */
-async function serviceIn(t: Test, beside: (service: ListService) => Promise<void> = () => Promise.resolve()) {
+async function serviceIn(
+  t: Test,
+  beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
+  compiler = new ListCompiler(SCRIPT),
+) {
   const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
   const plan = (name: string, ...sources: readonly string[]) =>
@@ -44,7 +61,7 @@ async function serviceIn(t: Test, beside: (service: ListService) => Promise<void
       addressesOf: async () => Promise.resolve([]),
     },
     plan('ads'),
-    new ListCompiler(SCRIPT),
+    compiler,
   );
   await Promise.all([service.start(), beside(service)]);
   t.teardown(async () => service.close());
@@ -88,6 +105,25 @@ await t.test('after a reload that fails, lists are read as before', async t => {
   await t.rejects(service.prepare(plan('other', extra)), { message: /the daemon is stopping/ });
   t.same(await service.refresh('nothing'), [], 'nor has one that cannot prepare kept its turn');
   await t.rejects(service.prepare(plan('other', extra)), { message: /the daemon is stopping/ });
+});
+
+await t.test('lists that cannot be brought into force leave those of before, whole', async t => {
+  const broken = new BrokenCompiler(SCRIPT);
+  const { service, plan, ads, extra, rules } = await serviceIn(t, undefined, broken);
+  const name = nameFromText('ads.example') ?? Buffer.alloc(0);
+  const isListed = (): boolean => service.policy.lists.table.findName(name) > 0;
+  t.ok(isListed());
+  broken.isBroken = true;
+  writeFileSync(ads, 'ads.example\nmore.example');
+  await t.rejects(service.refresh(undefined), RangeError);
+  t.ok(isListed(), 'after a look');
+  const { commit } = await service.prepare(plan('other', extra));
+  t.throws(commit, RangeError);
+  t.ok(isListed(), 'after a reload');
+  t.same(rules(), ['ads 2']);
+  broken.isBroken = false;
+  await service.refresh(undefined);
+  t.same(rules(), ['ads 3'], 'the next one is brought into force');
 });
 
 await t.test('a look that is due during the start does not read again what the start has read', async t => {

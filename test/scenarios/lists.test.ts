@@ -42,7 +42,8 @@ await t.test('a file is in force from the first query on, and read again when it
   const file = rig.file('ads.txt', '0.0.0.0 ads.example\n');
   await rig.start({ upstream, ...adsFrom(file) });
   t.equal(await rig.answer('ads.example'), 'NXDOMAIN');
-  t.equal(await rig.answer('more.example'), 'NOERROR 192.0.2.67');
+  // From the second time on, the reply is a ready one.
+  for (let time = 0; time < 3; time++) t.equal(await rig.answer('more.example'), 'NOERROR 192.0.2.67');
   t.match(rig.overview().lists, {
     lists: [{ name: 'ads', rules: 1, sources: [{ source: file, problem: undefined }] }],
   });

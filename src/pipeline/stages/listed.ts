@@ -8,7 +8,7 @@ import type { ListPolicy } from '../../policy/lists/list-policy.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { lowerCased, nameToText, readName } from '../../wire/name.js';
 import { RecordAddresses } from '../../wire/record-addresses.js';
-import { ScannedRecords } from '../../wire/records.js';
+import { Records, recordsStart, ScannedRecords } from '../../wire/records.js';
 import { TYPE } from '../../wire/rrtype.js';
 import type { Answer, Outcome } from '../answer.js';
 import { listedAnswer } from '../listed-answer.js';
@@ -46,6 +46,24 @@ export function listed(parts: ListedParts): Stage {
   };
 }
 
+/**
+ * Whether a reply to a client that was not kept from it may still be given: no rule that is in force now keeps it.
+ * @param clientClass the group of the client
+ * @param reply with its question, as it was made here
+ */
+export function mayStillBeGiven(policy: ListPolicy, clientClass: number, reply: Buffer): boolean {
+  const view = policy.viewOf(clientClass);
+  if (view.lists === 0) return true;
+  // Replies do not have all name servers that the answer had.
+  if (policy.lists.table.hasServers) return false;
+  const name = readName(reply, HEADER_BYTES)?.name;
+  if (name === undefined) return false;
+  const choice =
+    policy.lists.ofName(view, lowerCased(name)) ??
+    ruleOfData(policy, view, reply, new Records(reply, recordsStart(reply)))?.choice;
+  return choice === undefined || choice.action === 'allow';
+}
+
 /** The outcome, or the answer of a rule that it meets. */
 function judged(parts: ListedParts, query: Query, view: ListView, outcome: Outcome): Outcome {
   if (outcome.at === 'failure') return outcome;
@@ -61,21 +79,20 @@ function ruleOfAnswer(
   questionBytes: number,
   answer: Pick<Answer, 'entry'>,
 ): Found | undefined {
-  const found = ruleOfData(policy, view, questionBytes, answer);
+  const record = new ScannedRecords(answer.entry, HEADER_BYTES + questionBytes);
+  const found = ruleOfData(policy, view, answer.entry.octets, record);
   if (found !== undefined || !policy.lists.table.hasServers) return found;
   return ruleOfServers(policy, view, questionBytes, answer);
 }
 
-/** The rule of the first alias or address that has one. */
+/** The rule of the first alias or address that has one. @param record before the first of a message */
 function ruleOfData(
   { lists }: ListPolicy,
   view: ListView,
-  questionBytes: number,
-  { entry }: Pick<Answer, 'entry'>,
+  octets: Buffer,
+  record: Records | ScannedRecords,
 ): Found | undefined {
-  const { octets } = entry;
   const { hasAddresses } = lists.table;
-  const record = new ScannedRecords(entry, HEADER_BYTES + questionBytes);
   const addresses = new RecordAddresses(octets);
   while (record.next()) {
     const { type, section, rdata } = record;

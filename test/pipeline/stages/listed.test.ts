@@ -3,8 +3,10 @@
 import t from 'tap';
 
 import type { Outcome } from '../../../src/pipeline/answer.js';
+import { mayStillBeGiven } from '../../../src/pipeline/stages/listed.js';
 import { messageToText } from '../../../src/wire/message.js';
 import { FLAG, writeHeader } from '../../../src/wire/header.js';
+import { queryMessage } from '../../fixtures/client.js';
 import { listsOf, type TestList } from '../../fixtures/lists.js';
 import { responseTo } from '../../fixtures/messages.js';
 import { records } from '../../fixtures/records.js';
@@ -115,6 +117,30 @@ await t.test('RPZ: a name server in the answer is caught', async t => {
     'NOERROR | 192.0.2.80',
     'what stands beside an answer is nothing that was asked for',
   );
+});
+
+await t.test('a reply may still be given if no rule in force keeps it from its clients', async t => {
+  const made = house({ text: 'other.example' });
+  const isGiven = (name: string, list: TestList, lists = 0x7fffffff): boolean => {
+    const message = queryMessage(name, { type: name.startsWith('served') || name.startsWith('hints') ? 'HTTPS' : 'A' });
+    const reply = world(records(ZONE))(message);
+    if (reply === undefined) throw new Error(`nobody answers ${name}`);
+    made.lists.take(listsOf([list]), [{ group: undefined, lists, schedule: undefined }]);
+    return mayStillBeGiven(made.lists, 0, reply);
+  };
+  const zone = (line: string): TestList => ({ text: `$TTL 60\n@ SOA a. b. 1 1 1 1 1\n${line}\n` });
+  t.ok(isGiven('www.example', { text: 'ads.example' }));
+  t.notOk(isGiven('ads.example', { text: 'ads.example' }), 'by its name');
+  t.notOk(isGiven('ADS.example', { text: 'ads.example' }), 'in any letter case');
+  t.ok(isGiven('ads.example', { text: 'ads.example' }, 0), 'for clients without lists');
+  t.notOk(isGiven('cloaked.example', { text: '||tracker.example^' }), 'by its alias');
+  t.ok(isGiven('cloaked.example', { text: '||tracker.example^\n@@||cloaked.example^' }), 'with an exception');
+  t.notOk(isGiven('served.example', { text: '||tracker.example^' }), 'by the target of a service');
+  t.notOk(isGiven('evil.example', zone('24.0.113.0.203.rpz-ip CNAME .')), 'by its address');
+  t.notOk(isGiven('hints.example', zone('24.0.113.0.203.rpz-ip CNAME .')), 'by an address hint');
+  t.ok(isGiven('www.example', zone('24.0.113.0.203.rpz-ip CNAME .')));
+  t.notOk(isGiven('www.example', zone('a.ns.evil.rpz-nsdname CNAME .')), 'replies do not show all name servers');
+  t.notOk(mayStillBeGiven(made.lists, 0, Buffer.alloc(20, 0xff)), 'what cannot be read is not given');
 });
 
 await t.test('without RD a listed name has the same answer, and the portal window comes first', async t => {
