@@ -84,6 +84,8 @@ export interface ServerOverview {
   readonly label: string;
   readonly origin: Origin;
   readonly purpose: Purpose;
+  /** The groups of clients that its route is for; undefined: it is for everybody, or not of a route. */
+  readonly clients?: readonly string[] | undefined;
   /** Whether it returns DNSSEC signatures or strips them. */
   readonly dnssec: 'ok' | 'strips' | 'unknown';
   readonly addresses: readonly AddressOverview[];

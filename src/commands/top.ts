@@ -20,6 +20,7 @@ interface Top {
   readonly upstreams: readonly {
     readonly upstream: string;
     readonly purpose?: 'route' | 'portal';
+    readonly clients?: readonly string[];
     readonly address?: string;
     readonly state: keyof typeof STATE_WORDS;
     readonly path: string;
@@ -101,8 +102,8 @@ export function screen(top: Top, before: Sums, now: Sums): string {
     '',
     columns([
       ['server', 'address', 'state', 'RTT', 'connections'],
-      ...top.upstreams.map(({ upstream, purpose, address = '', state, path, rtt_ms: rtt, connections }) => [
-        purpose === undefined ? upstream : `${upstream} (${purpose})`,
+      ...top.upstreams.map(({ upstream, purpose, clients, address = '', state, path, rtt_ms: rtt, connections }) => [
+        purpose === undefined ? upstream : `${upstream} (${[purpose, ...(clients ?? [])].join(', ')})`,
         address,
         path === 'cleartext' ? 'in cleartext' : STATE_WORDS[state],
         rtt === undefined ? '' : `${numberText(rtt)} ms`,

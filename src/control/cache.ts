@@ -23,12 +23,18 @@ export interface CachedAnswer extends StoredMessage {
   readonly isDoubtful: boolean;
   /** The server that sent it. */
   readonly upstream: string;
+  /** Whether it answers questions with CD, which are not validated. */
+  readonly checkingDisabled: boolean;
+  /** By which routes: those for everybody, none, or those for a group and for everybody. */
+  readonly routesFor: 'everybody' | 'none' | { readonly group: string };
 }
+
+type CachedData = Readonly<Record<string, unknown>>;
 
 /** The parts that the commands use. */
 export interface CacheParts {
   readonly stats: () => Pick<Overview, 'cache' | 'sharedCache'>;
-  readonly get: (question: Buffer) => CachedAnswer | undefined;
+  readonly get: (question: Buffer) => readonly CachedAnswer[];
   /** Forgets answers, and known states of zones, for the names that `isMeant` accepts. Returns how many answers. */
   readonly forget: (isMeant: (name: Name) => boolean) => number;
   /** Forgets the answers that something does not exist. Returns how many. */
@@ -92,22 +98,44 @@ function got({ get }: CacheParts, [text, type = 'A']: readonly string[]): Contro
   if (name === undefined || code === undefined)
     return { ok: false, problem: `"cache get" needs a NAME, and perhaps a TYPE: ${[text, type].join(' ')}` };
   const question = questionOf(lowerCased(name), code);
-  const found = get(question);
   const asked = `${nameText(nameOf(name))} ${typeToText(code)}`;
-  if (found === undefined) return { ok: false, problem: `${asked} is not in the cache` };
-  const { ageSec, leftSec, verdict, isDoubtful, upstream } = found;
+  const [first, ...more] = get(question).map(found => described(asked, found));
+  if (first === undefined) return { ok: false, problem: `${asked} is not in the cache` };
+  return {
+    ok: true,
+    data: { ...first.data, others: more.length === 0 ? undefined : more.map(({ data }) => data) },
+    text: [first, ...more].map(({ text: words }) => words).join('\n'),
+  };
+}
+
+/** Who gets an answer; empty: everybody whose routes are those of everybody. */
+function audience({ routesFor, checkingDisabled }: CachedAnswer): string {
+  const who =
+    routesFor === 'everybody'
+      ? []
+      : [routesFor === 'none' ? 'for groups without routes' : `for the group ${routesFor.group}, by its routes`];
+  return [...who, ...(checkingDisabled ? ['for queries with CD'] : [])].map(words => `, ${words}`).join('');
+}
+
+/** One answer, for people and for programs. */
+function described(asked: string, found: CachedAnswer): { readonly text: string; readonly data: CachedData } {
+  const { ageSec, leftSec, verdict, isDoubtful, upstream, routesFor, checkingDisabled } = found;
   const message = messageToText(whole(found));
   const records = [...(message?.answers ?? []), ...(message?.authority ?? [])];
   const lines = records.map(each => `${each.name} ${each.ttl} ${each.type} ${each.data}`);
   const left = leftSec >= 0 ? `for ${leftSec} s more` : `expired ${-leftSec} s ago`;
   const from = upstream === '' ? '' : `, from ${upstream}`;
   const doubt = isDoubtful ? `; ${VALIDATED_AGAIN}` : '';
-  const first = `${asked}: ${message?.rcode ?? '?'}, ${verdict}${from}, ${ageSec} s old, ${left}${doubt}`;
+  const who = audience(found);
+  const first = `${asked}: ${message?.rcode ?? '?'}, ${verdict}${from}${who}, ${ageSec} s old, ${left}${doubt}`;
   return {
-    ok: true,
     data: {
       ...{ rcode: message?.rcode, records, age_s: ageSec, left_s: leftSec, verdict, upstream },
       must_be_validated: isDoubtful,
+      // Left out if they are those of everybody.
+      routes: routesFor === 'everybody' ? undefined : routesFor === 'none' ? 'none' : 'group',
+      group: typeof routesFor === 'string' ? undefined : routesFor.group,
+      checking_disabled: checkingDisabled ? true : undefined,
     },
     text: [first, ...lines].join('\n'),
   };

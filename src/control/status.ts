@@ -142,6 +142,8 @@ function dataOf(row: AddressRow): Readonly<Record<string, unknown>> {
     upstream: server.label,
     // Left out if it is `main`.
     purpose: server.purpose === 'main' ? undefined : server.purpose,
+    // The groups of `routes[].clients`; left out if there are none.
+    clients: server.clients,
     // Left out if it is `configured`.
     origin: origin === 'configured' ? undefined : origin,
     address: address.address,
@@ -286,13 +288,17 @@ const ORIGIN_WORDS = {
   designated: 'network (DDR)',
 } as const;
 
+/** What a server is for, and for which groups. */
+const purposeText = ({ purpose, clients }: AddressRow['server']): string =>
+  clients === undefined ? purpose : `${purpose} (${clients.join(', ')})`;
+
 function cellsOf(row: AddressRow, purposes: boolean, origins: boolean): string[] {
   const { server, address: one } = row;
   const { address, path, state, rttMs } = one;
   const tls = state === 'probing' || state === 'private' ? '' : ` (TLS ${STATE_WORDS[state]})`;
   return [
     server.label,
-    ...(purposes ? [server.purpose] : []),
+    ...(purposes ? [purposeText(server)] : []),
     ...(origins ? [ORIGIN_WORDS[originOf(row)]] : []),
     address === undefined ? '' : `${address} port ${one.askedPort}`,
     path === 'cleartext'

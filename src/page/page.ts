@@ -61,6 +61,8 @@ interface UpstreamRow {
   readonly upstream: string;
   /** Left out for the servers of all names that no route is for. */
   readonly purpose?: 'route' | 'portal';
+  /** The groups of clients that its route is for; left out: all. */
+  readonly clients?: readonly string[];
   /** Left out for those of the configuration. */
   readonly origin?: 'system' | 'announced' | 'designated';
   readonly address?: string;
@@ -259,7 +261,9 @@ function serverRow(one: UpstreamRow, connects: Status['connects']): HTMLElement 
   const name = made('td', one.upstream);
   if (one.origin !== undefined && one.origin !== 'system')
     name.append(made('small', one.origin === 'announced' ? 'announced by the network' : 'designated by the resolver'));
-  if (one.purpose !== undefined) name.append(made('small', one.purpose === 'route' ? 'for routes' : 'for the portal'));
+  const groups = one.clients === undefined ? '' : ` of ${one.clients.join(', ')}`;
+  if (one.purpose !== undefined)
+    name.append(made('small', one.purpose === 'route' ? `for routes${groups}` : 'for the portal'));
   row.append(
     name,
     made('td', one.address === undefined ? '' : `${one.address} port ${one.asked_port}`),

@@ -51,6 +51,11 @@ export class Configuration {
     return { taken: this.isTaken, takenMs: this.takenAt };
   }
 
+  /** The plan in force. */
+  get plan(): Plan {
+    return this.parts.reload.plan;
+  }
+
   /** Reads the file and takes it over. The result is logged, too. Never rejects because of the file. */
   async reload(): Promise<ControlReply> {
     if (this.next !== undefined) return this.next;
@@ -82,7 +87,7 @@ export class Configuration {
     if (!checked.ok) return this.refused(file, checked.problems);
     try {
       const { reload, files, clock, taken } = this.parts;
-      const plan = planOf(checked.config, files, reload.plan);
+      const plan = planOf(checked.config, files, this.plan);
       const reloaded = await reload.take(plan);
       this.isTaken = true;
       this.takenAt = clock.wallMs();

@@ -59,6 +59,8 @@ export interface UpstreamPlan {
 
 /** Zones of the local network, and their servers. */
 export interface RoutePlan extends Route {
+  /** The names of the groups of `only`. */
+  readonly clients: readonly string[];
   /** Whether its zones and servers are those of the network (run/imported-route). */
   readonly imported: boolean;
   readonly servers: readonly ServerSpec[];
@@ -387,6 +389,7 @@ function routeSetOf(
 }
 
 const routePlan = (route: Config['routes'][number], sets: RouteSets): RoutePlan => ({
+  clients: route.clients,
   only: route.clients.length === 0 ? undefined : new Set(route.clients.map(name => sets.get(name) ?? NO_ROUTES)),
   zones: route.zones.map(wireName),
   kubernetes: route.kubernetes,

@@ -36,7 +36,7 @@ import type { OwnDesignation } from '../policy/own-designation.js';
 import { type Portal, portal } from '../policy/portal.js';
 import { type DetectionEnd, PortalDetection } from '../policy/portal-detection.js';
 import type { ProvenLookup } from '../upstream/dane-lookup.js';
-import { cacheKey } from '../wire/query.js';
+import { ALL_ROUTES, cacheKey, keyWithRoutes, NO_ROUTES } from '../wire/query.js';
 import type { Clients } from './clients.js';
 import type { LocalNames } from './local-names.js';
 import type { Firewall } from './firewall.js';
@@ -44,6 +44,7 @@ import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
+import type { RouteSets } from './route-sets.js';
 import type { SharedCache } from './shared-cache.js';
 import { plainServers } from './servers.js';
 import { allocated } from './start-error.js';
@@ -353,13 +354,21 @@ export class Resolution implements Live {
     return this.resolver.look(query);
   }
 
-  /** The answer to a question that is in the cache. */
-  cachedAnswer(question: Buffer): CachedAnswer | undefined {
-    const found = this.answers.peek(cacheKey(question, false));
-    if (found === undefined) return undefined;
-    const { entry, isDoubtful } = found;
-    const elapsedSec = this.parts.ageNow() - entry.storedAt;
-    return { ...entry, isDoubtful, ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
+  /** The answers to a question that are in the cache: groups with routes of their own have others. @param sets as planned */
+  cachedAnswers(question: Buffer, sets: RouteSets): readonly CachedAnswer[] {
+    const ofGroups = [...sets].map(([group, routes]) => ({ routes, routesFor: { group } }));
+    const everybody = { routes: ALL_ROUTES, routesFor: 'everybody' } as const;
+    const all = [everybody, ...ofGroups, { routes: NO_ROUTES, routesFor: 'none' } as const];
+    return [false, true].flatMap(checkingDisabled =>
+      all.flatMap(({ routes, routesFor }): CachedAnswer[] => {
+        const found = this.answers.peek(keyWithRoutes(cacheKey(question, checkingDisabled), routes));
+        if (found === undefined) return [];
+        const { entry, isDoubtful } = found;
+        const elapsedSec = this.parts.ageNow() - entry.storedAt;
+        const times = { ageSec: Math.floor(elapsedSec), leftSec: Math.ceil(entry.ttlSec - elapsedSec) };
+        return [{ ...entry, ...times, isDoubtful, checkingDisabled, routesFor }];
+      }),
+    );
   }
 
   /** Forgets all failures: on another network, or with other servers, the questions may succeed. */

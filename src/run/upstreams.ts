@@ -184,11 +184,11 @@ export class Upstreams implements Live {
    * @param dnssecOf whether a server passes DNSSEC signatures on
    */
   overview(dnssecOf: (id: number) => ServerOverview['dnssec']): readonly ServerOverview[] {
-    const of = (purpose: Purpose, from: Pool): ServerOverview[] =>
-      from.overview().map(each => ({ ...each, purpose, dnssec: dnssecOf(each.id) }));
+    const of = (purpose: Purpose, from: Pool, clients?: readonly string[]): ServerOverview[] =>
+      from.overview().map(each => ({ ...each, purpose, clients, dnssec: dnssecOf(each.id) }));
     return [
       ...of('main', this.main),
-      ...this.routed.flatMap(each => of('route', each.pool)),
+      ...this.routed.flatMap(each => of('route', each.pool, each.only && each.plan.clients)),
       ...(this.portal === undefined ? [] : of('portal', this.portal)),
     ];
   }

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 
-import { cacheCommands } from '../../src/control/cache.js';
+import { type CachedAnswer, cacheCommands } from '../../src/control/cache.js';
 import { type ExplainedBy, explainCommand } from '../../src/control/explain.js';
 import { queryMessage } from '../fixtures/client.js';
 import { responseTo } from '../fixtures/messages.js';
@@ -19,7 +19,7 @@ await t.test('"cache get" says whether an answer must be validated again', async
   const told = (isDoubtful: boolean): unknown => {
     const { cache } = cacheCommands({
       stats: () => ({ cache: NO_CACHE, sharedCache: undefined }),
-      get: () => ({ ...stored, isDoubtful }),
+      get: () => [{ ...stored, isDoubtful, checkingDisabled: false, routesFor: 'everybody' }],
       forget: () => 0,
       forgetNegative: () => 0,
       forgetFailures: () => 0,
@@ -31,6 +31,40 @@ await t.test('"cache get" says whether an answer must be validated again', async
   const other = await told(false);
   t.match(other, { ok: true, data: { must_be_validated: false } });
   t.notMatch(other, { text: MUST });
+});
+
+await t.test('"cache get" shows the answers of all routes, and says for whom each is', async t => {
+  const one = { ...stored, isDoubtful: false, checkingDisabled: false };
+  const told = async (...all: readonly CachedAnswer[]) => {
+    const { cache } = cacheCommands({
+      stats: () => ({ cache: NO_CACHE, sharedCache: undefined }),
+      get: () => all,
+      forget: () => 0,
+      forgetNegative: () => 0,
+      forgetFailures: () => 0,
+      save: async () => Promise.resolve({ ok: false, problem: 'no' }),
+    });
+    return cache.run(['get', 'www.example']);
+  };
+  const kids: CachedAnswer = { ...one, upstream: 'kids.test', routesFor: { group: 'kids' } };
+  const guests: CachedAnswer = { ...one, routesFor: 'none', checkingDisabled: true };
+  const all = await told({ ...one, routesFor: 'everybody' }, kids, guests);
+  t.match(all, {
+    ok: true,
+    text: /from dns\.test, 10 s old[^]*from kids\.test, for the group kids, by its routes, 10 s/,
+  });
+  t.match(all, { text: /, for groups without routes, for queries with CD, 10 s/ });
+  t.match(all, {
+    data: {
+      routes: undefined,
+      others: [
+        { routes: 'group', group: 'kids' },
+        { routes: 'none', checking_disabled: true },
+      ],
+    },
+  });
+  t.match(await told(kids), { ok: true, data: { group: 'kids', others: undefined } });
+  t.match(await told(), { ok: false, problem: /is not in the cache/ });
 });
 
 await t.test('"explain" says so, too', async t => {

@@ -148,6 +148,10 @@ await t.test('servers of routes and of a portal window are in the report, with t
   t.match(upstreamsText(seen), /^server +purpose[\s\S]*^one +main .*\n10\.0\.0\.53 +route .*\n10\.0\.0\.53 +portal /m);
   t.match(upstreamsData(seen), [{ upstream: 'one' }, { purpose: 'route' }, { purpose: 'portal' }]);
   t.equal(upstreamsData(seen)[0]?.['purpose'], undefined);
+  t.equal(upstreamsData(seen)[1]?.['clients'], undefined);
+  const ofGroups = overviewOf({ servers: [serverOverview(), { ...route, clients: ['kids', 'guests'] }] });
+  t.match(upstreamsText(ofGroups), /^10\.0\.0\.53 +route \(kids, guests\) /m);
+  t.match(upstreamsData(ofGroups)[1], { purpose: 'route', clients: ['kids', 'guests'] });
 });
 
 await t.test('the key exchange of each address stands below the table, and in the data', t => {
