@@ -1,5 +1,7 @@
 // Times of the week, such as "mon-fri 20:00-07:00", in the local time of this machine.
 
+import type { WallMs } from './time.js';
+
 /** Days and minutes of a day. */
 export interface Schedule {
   /** A bit for each day, Sunday first. */
@@ -12,6 +14,7 @@ export interface Schedule {
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 const EVERY_DAY = 0x7f;
 const DAY_MIN = 24 * 60;
+const MINUTE_MS = 60_000;
 const TIMES = /^(?:([a-z,-]{3,40})\s+)?(\d{2}):(\d{2})-(\d{2}):(\d{2})$/;
 
 /** Reads a schedule; undefined: the text is none. */
@@ -46,6 +49,13 @@ export function scheduleText({ days, fromMin, toMin }: Schedule): string {
   const named = DAYS.filter((_, day) => ((days >> day) & 1) !== 0);
   return `${named.length === 7 ? '' : `${named.join(',')} `}${timeText(fromMin)}-${timeText(toMin)}`;
 }
+
+/** Whether something with a schedule is in force. @param schedule undefined: it always is @param at in local time */
+export const isInForce = (schedule: Schedule | undefined, at: Date): boolean =>
+  schedule === undefined || isWithinSchedule(schedule, at);
+
+/** Milliseconds until the next time that a schedule can begin or end at. */
+export const nextMinuteMs = (nowMs: WallMs): number => MINUTE_MS - (nowMs % MINUTE_MS);
 
 /** Whether a time is within a schedule. @param at in local time */
 export function isWithinSchedule({ days, fromMin, toMin }: Schedule, at: Date): boolean {

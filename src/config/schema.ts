@@ -247,6 +247,11 @@ export const schema = {
         'The names of the groups of `clients` that the route is for. For others it is as if it were not there. Left out: it is for everybody whose group has `routes`. Of two routes for a zone, a group is answered by the one that names it.',
         { example: ['work'] },
       ),
+      schedule: optional(
+        schedule,
+        'When the route is in force, in local time. At other times it is as if it were not there. Left out: always.',
+        { example: { days: 0x3e, fromMin: 20 * 60, toMin: 7 * 60 } },
+      ),
       kubernetes: option(
         flag,
         false,

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
+import { isInForce } from '../base/schedule.js';
 import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import {
@@ -97,7 +98,7 @@ export class CacheSnapshot implements Live {
     this.savedAt = clock.monotonicMs();
     this.savedEpoch = epoch();
     if (!this.plan.isOn) return;
-    const settings = digestOf(this.plan.settings);
+    const { settings } = this;
     store.write(FILE, () => snapshotPieces(cached(), { ageNow: ageNow(), wallNow: clock.wallMs() }, settings), LOST);
   }
 
@@ -130,10 +131,17 @@ export class CacheSnapshot implements Live {
     if (this.isRead) this.save();
   }
 
+  /** What is cached depends on these: a snapshot of other ones is not read. */
+  private get settings(): string {
+    const { settings, schedules } = this.plan;
+    const now = new Date(this.parts.clock.wallMs());
+    return digestOf([settings, ...schedules.map(each => isInForce(each, now))].join('\n'));
+  }
+
   private async read(): Promise<void> {
     const { store, log, clock, ageNow, restore, epoch } = this.parts;
     const since = epoch();
-    const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() }, digestOf(this.plan.settings));
+    const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() }, this.settings);
     // Asked after every wait, before anything more is restored.
     const isOver = (): boolean => epoch() !== since;
     let read = 0;

@@ -150,7 +150,8 @@ export class Core {
         plan,
       ),
     );
-    for (const job of [this.clients.job, this.lists.job, this.lists.timesJob]) this.resolution.addJob(job);
+    const jobs = [this.clients.job, this.lists.job, this.lists.timesJob, upstreams.timesJob];
+    for (const job of jobs) this.resolution.addJob(job);
   }
 
   /** The parts of it that a reload can change, in the order in which they commit. */

@@ -5,6 +5,7 @@ import { stat } from 'node:fs/promises';
 import type { ListOverview, ListsOverview } from '../base/overview.js';
 import type { Observer } from '../base/observer.js';
 import type { Clock, Log, Random } from '../base/ports.js';
+import { nextMinuteMs } from '../base/schedule.js';
 import { wordsFor } from '../base/system-error.js';
 import { isSystemError } from '../base/system-error.js';
 import { type MonoMs, monoAfter } from '../base/time.js';
@@ -43,7 +44,6 @@ type Source = ListPlan['sources'][number];
 
 /** How often files are looked at. */
 const LOOK_MS = 5000;
-const MINUTE_MS = 60_000;
 
 /** What was compiled, and from what. */
 interface Made {
@@ -121,7 +121,7 @@ export class ListService implements Live {
     dueInMs: () => {
       const { policy, clock } = this.parts;
       if (!policy.isTimed) return Infinity;
-      return Math.min(MINUTE_MS - (clock.wallMs() % MINUTE_MS), ...policy.paused.map(({ leftMs }) => leftMs));
+      return Math.min(nextMinuteMs(clock.wallMs()), ...policy.paused.map(({ leftMs }) => leftMs));
     },
     run: (run: JobRun) => {
       if (this.parts.policy.look()) this.reviewed();

@@ -2,6 +2,7 @@
 // Pure, so that two plans can be compared. Only this file outside `config/` reads a Config, so that each fact is worked
 // out in one place.
 
+import type { Schedule } from '../base/schedule.js';
 import type { Mode } from '../base/overview.js';
 import { DNS_PORT, DOT_PORT } from '../base/port-numbers.js';
 import type { StaleSettings } from '../pipeline/stages/stale.js';
@@ -61,6 +62,8 @@ export interface UpstreamPlan {
 export interface RoutePlan extends Route {
   /** The names of the groups of `only`. */
   readonly clients: readonly string[];
+  /** When it is in force; undefined: always. */
+  readonly schedule: Schedule | undefined;
   /** Whether its zones and servers are those of the network (run/imported-route). */
   readonly imported: boolean;
   readonly servers: readonly ServerSpec[];
@@ -196,7 +199,13 @@ export interface Plan {
   readonly firewallSets: readonly FirewallSet[];
   /** Whether the cache outlives a restart, how often it is written, and a text of the options that it depends on. */
   readonly routeSets: RouteSets;
-  readonly snapshot: { readonly isOn: boolean; readonly everyMs: number; readonly settings: string };
+  readonly snapshot: {
+    readonly isOn: boolean;
+    readonly everyMs: number;
+    readonly settings: string;
+    /** Those of routes: at other times, other answers are cached. */
+    readonly schedules: readonly Schedule[];
+  };
   /** Undefined: nothing is shared. */
   readonly shared: SharedPlan | undefined;
   readonly allow: readonly Network[];
@@ -281,6 +290,7 @@ export function planOf(config: Config, files: PlanFiles, before?: Pick<Plan, 'ro
         SNAPSHOT_SETTINGS.map(path => texts.get(path)),
         config.clients.map(group => routeSetOf(config, routeSets, group)),
       ]),
+      schedules: config.routes.flatMap(({ schedule }) => schedule ?? []),
     },
     shared,
     cacheBytes: config.cache.size,
@@ -390,6 +400,7 @@ function routeSetOf(
 
 const routePlan = (route: Config['routes'][number], sets: RouteSets): RoutePlan => ({
   clients: route.clients,
+  schedule: route.schedule,
   only: route.clients.length === 0 ? undefined : new Set(route.clients.map(name => sets.get(name) ?? NO_ROUTES)),
   zones: route.zones.map(wireName),
   kubernetes: route.kubernetes,

@@ -386,6 +386,8 @@ export class Resolution implements Live {
   serversExchanged(zones: readonly Buffer[]): void {
     const names = zones.map(nameOf);
     if (names.length > 0) this.forget(name => names.some(zone => isWithin(name, zone)));
+    // Other routes may have other schedules.
+    this.jobs.lookAgain();
     this.networkChanged();
   }
 

@@ -2,6 +2,7 @@
 // network's own resolvers while a portal window is open. Network changes, reports and closing reach all of them.
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
+import { isInForce, nextMinuteMs } from '../base/schedule.js';
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { wheel } from '../base/wheel.js';
@@ -11,6 +12,7 @@ import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import type { OwnQuestionPorts } from '../upstream/own-question.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
+import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { routeOf } from '../policy/routes.js';
 import { questionName } from '../wire/compose.js';
 import { lowerCased, nameToText } from '../wire/name.js';
@@ -73,6 +75,8 @@ export class Upstreams implements Live {
   private dial: Dial;
   /** The routes of the configuration, */
   private routePlans: readonly RoutePlan[];
+  /** those of them whose schedules were met when this was last looked at, */
+  private scheduled: readonly RoutePlan[] = [];
   /** and those in force. */
   private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, because most daemons never need them. */
@@ -105,6 +109,22 @@ export class Upstreams implements Live {
     this.tellImported();
     this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
   }
+
+  /** Brings the schedules of routes into force. */
+  readonly timesJob: Job = {
+    name: 'route-times',
+    dueInMs: () =>
+      this.routePlans.some(({ schedule }) => schedule !== undefined)
+        ? nextMinuteMs(this.parts.clock.wallMs())
+        : Infinity,
+    run: (run: JobRun) => {
+      const before = this.scheduled;
+      const now = this.inTime();
+      const isSame = now.length === before.length && now.every((each, i) => each === before[i]);
+      if (!isSame) this.parts.exchanged(this.exchangeRoutes());
+      run.done();
+    },
+  };
 
   /** What queries of our own in cleartext are sent with. */
   get ownQuestions(): OwnQuestionPorts {
@@ -212,7 +232,14 @@ export class Upstreams implements Live {
 
   private routesNow(): readonly RoutePlan[] {
     const { searchDomains, systemResolvers } = this.parts;
-    return routesIn(this.routePlans, searchDomains, systemResolvers);
+    this.scheduled = this.inTime();
+    return routesIn(this.scheduled, searchDomains, systemResolvers);
+  }
+
+  /** The routes of the configuration whose schedules are met. */
+  private inTime(): readonly RoutePlan[] {
+    const now = new Date(this.parts.clock.wallMs());
+    return this.routePlans.filter(({ schedule }) => isInForce(schedule, now));
   }
 
   /** Logs which names go to the resolvers of the network because it says so. */

@@ -7,12 +7,13 @@ import t from 'tap';
 import { ageSec } from '../../src/base/time.js';
 import { type SnapshotBlock, snapshotPieces, type SnapshotRecord } from '../../src/cache/snapshot.js';
 import type { StateStore } from '../../src/os/state-store.js';
+import type { Plan } from '../../src/run/plan.js';
 import { CacheSnapshot } from '../../src/run/cache-snapshot.js';
 import { fakeClock } from '../fixtures/clock.js';
 import { planFor } from '../fixtures/plans.js';
 import { recordedLog } from '../fixtures/recorder.js';
 
-const plan = planFor('');
+const always = planFor('');
 const record = (kind: 'lookup' | 'denial'): SnapshotRecord => ({
   ...{ kind, key: 'key', label: 'server' },
   ...{ storedAt: ageSec(0), payload: Buffer.alloc(4000) },
@@ -20,18 +21,32 @@ const record = (kind: 'lookup' | 'denial'): SnapshotRecord => ({
 const block: SnapshotBlock = { kind: 'block', answers: 1, labels: new Map(), octets: [Buffer.alloc(32)] };
 
 /** Reads a snapshot of two parts of this kind, each in a chunk of its own. @returns how many were taken, and what was said */
-async function readTwo(part: SnapshotRecord | SnapshotBlock, before: (chunk: number, at: CacheSnapshot) => void) {
-  const { snapshot, taken, log } = reading(part, before);
+async function readTwo(
+  part: SnapshotRecord | SnapshotBlock,
+  before: (chunk: number, at: CacheSnapshot) => void,
+  written?: Written,
+) {
+  const { snapshot, taken, log } = reading(part, before, written);
   snapshot.start();
   await snapshot.whole();
   return { taken: taken.length, said: log.lines.length };
 }
 
+/** The plan, and the settings that the file was written with. */
+interface Written {
+  readonly plan: Plan;
+  readonly settings: string;
+}
+
 /** One that has not begun. */
-function reading(part: SnapshotRecord | SnapshotBlock, before: (chunk: number, at: CacheSnapshot) => void) {
+function reading(
+  part: SnapshotRecord | SnapshotBlock,
+  before: (chunk: number, at: CacheSnapshot) => void,
+  { plan, settings }: Written = { plan: always, settings: always.snapshot.settings },
+) {
   const clock = fakeClock();
   const log = recordedLog();
-  const digest = createHash('sha256').update(plan.snapshot.settings).digest('hex');
+  const digest = createHash('sha256').update(settings).digest('hex');
   const now = { ageNow: ageSec(0), wallNow: clock.wallMs() };
   const [head = Buffer.alloc(0), first = head, ...rest] = snapshotPieces([part, part], now, digest);
   const store: StateStore = {
@@ -90,3 +105,18 @@ for (const part of [record('lookup'), record('denial'), block])
     await snapshot.close();
     t.same(written, [], 'nor does a stop before it is read');
   });
+
+await t.test('what was cached while a route was in force is read only while it is', async t => {
+  // The clock is at a Sunday, or the evening before.
+  const planAt = (days: string): Plan =>
+    planFor(`routes: [{ zones: [a.test], resolvers: [192.0.2.1], schedule: "${days} 00:00-24:00" }]`);
+  const read = async (days: string, wasInForce: boolean): Promise<number> => {
+    const plan = planAt(days);
+    const settings = `${plan.snapshot.settings}\n${wasInForce}`;
+    return (await readTwo(record('lookup'), () => undefined, { plan, settings })).taken;
+  };
+  t.equal(await read('sat,sun', true), 2);
+  t.equal(await read('sat,sun', false), 0);
+  t.equal(await read('tue-thu', false), 2);
+  t.equal(await read('tue-thu', true), 0);
+});

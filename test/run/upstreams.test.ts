@@ -259,6 +259,36 @@ await t.test('of two routes for a zone the first counts: exchanged, they are ano
   t.same(rerouted, []);
 });
 
+await t.test('a route with a schedule comes and goes with the time; what was cached of its zones is told', async t => {
+  const scheduled = `routes: [
+    { zones: [a.test], resolvers: [192.0.2.11], schedule: "mon-fri 20:00-07:00" },
+    { zones: [b.test], resolvers: [192.0.2.12] } ]`;
+  const { clock, upstreams, labels, ids, rerouted, told, reload } = setUp(both(servers(ONE), scheduled));
+  /** A day of March 2026, whose second is a Monday, in local time. @returns the routes */
+  const at = (day: number, hour: number, minute: number): readonly string[] => {
+    clock.setWall(new Date(2026, 2, day, hour, minute).getTime());
+    upstreams.timesJob.run({ closed: false, done: () => undefined });
+    return labels().filter(label => label.startsWith('route'));
+  };
+  const [A, B] = ['route 192.0.2.11:53', 'route 192.0.2.12:53'];
+  t.same(at(2, 19, 59), [B]);
+  const [, b] = ids();
+  rerouted.splice(0);
+  told.exchanged = 0;
+  t.same(at(2, 20, 0), [A, B]);
+  t.same(rerouted.splice(0), ['a.test.']);
+  t.equal(ids()[2], b, 'another route is not touched');
+  t.same(at(3, 6, 59), [A, B]);
+  t.equal(told.exchanged, 1, 'nothing else has changed');
+  t.same(at(3, 7, 0), [B]);
+  t.same(rerouted.splice(0), ['a.test.']);
+  t.same(at(7, 21, 0), [B], 'on a Saturday');
+  clock.setWall(new Date(2026, 2, 9, 19, 59, 20).getTime());
+  t.equal(upstreams.timesJob.dueInMs(), 40_000, 'it is looked at each minute');
+  await reload(servers(ONE));
+  t.equal(upstreams.timesJob.dueInMs(), Infinity, 'where there are schedules');
+});
+
 await t.test('what is closed hands back all questions, and opens nothing more', async t => {
   const { network, clock, upstreams } = setUp(both(servers(ONE), routes(['corp.test', '192.0.2.11'])));
   network.datagram = async () => new Promise(() => undefined);

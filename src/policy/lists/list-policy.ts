@@ -2,7 +2,7 @@
 // of no group.
 
 import type { Clock } from '../../base/ports.js';
-import { isWithinSchedule, type Schedule } from '../../base/schedule.js';
+import { isInForce, type Schedule } from '../../base/schedule.js';
 import { ageAfter, type AgeSec } from '../../base/time.js';
 import { Lists, type ListView } from './choice.js';
 
@@ -90,7 +90,7 @@ export class ListPolicy {
     const before = this.views;
     this.views = classes.map(({ group, lists, schedule }) => {
       const isPaused = pauses.has(EVERYBODY) || (group !== undefined && pauses.has(group));
-      const isOff = isPaused || (schedule !== undefined && !isWithinSchedule(schedule, date));
+      const isOff = isPaused || !isInForce(schedule, date);
       return { lists: isOff ? 0 : lists, group };
     });
     return before.some(({ lists }, i) => lists !== this.views[i]?.lists);

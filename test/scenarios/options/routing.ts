@@ -89,6 +89,37 @@ const ROUTES: readonly Row[] = [
     },
   },
   {
+    title: 'routes: a schedule that does not have the present',
+    options: ['routes'],
+    scene: async rig => {
+      const corp = await resolver(rig, '192.0.2.11');
+      // Days are those of local time; the day before and after belong to it, in case that midnight is near.
+      const days = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
+      const dayAfter = (more: number): string => days[(new Date().getDay() + more) % 7] ?? '';
+      const scheduled = (...on: readonly string[]): Json => ({
+        routes: [{ ...route(corp.at, 'corp.example'), schedule: `${on.join(',')} 00:00-24:00` }],
+      });
+      return {
+        before: scheduled(dayAfter(6), dayAfter(0), dayAfter(1)),
+        after: scheduled(dayAfter(3), dayAfter(4)),
+        facts: async () => ({
+          answer: await rig.answer(rig.fresh('corp.example')),
+          // What was cached before is another's answer.
+          same: [await rig.answer('same.corp.example'), await rig.answer('same.corp.example')],
+          routed: await routed(rig),
+        }),
+        expected: {
+          before: {
+            answer: 'NOERROR 192.0.2.11',
+            same: twice('NOERROR 192.0.2.11'),
+            routed: { overview: [corp.at], metrics: 1 },
+          },
+          after: { answer: 'NXDOMAIN', same: twice('NXDOMAIN'), routed: { overview: [], metrics: 0 } },
+        },
+      };
+    },
+  },
+  {
     title: 'routes: other resolvers, with a question on its way',
     options: ['routes'],
     slow: true,
