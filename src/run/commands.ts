@@ -59,7 +59,7 @@ export function controlCommands(parts: CommandParts): ControlCommands {
     ...cacheCommands({
       stats: () => parts.overview(),
       forget: isMeant => resolution.forget(isMeant),
-      get: question => resolution.cachedAnswers(question, configuration.plan.routeSets),
+      get: question => resolution.cachedAnswers(question, configuration.plan),
       forgetNegative: () => resolution.forgetNegative(),
       forgetFailures: () => {
         const { failures } = resolution.cache;

@@ -44,7 +44,6 @@ import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
-import type { RouteSets } from './route-sets.js';
 import type { SharedCache } from './shared-cache.js';
 import { plainServers } from './servers.js';
 import { allocated } from './start-error.js';
@@ -354,9 +353,13 @@ export class Resolution implements Live {
     return this.resolver.look(query);
   }
 
-  /** The answers to a question that are in the cache: groups with routes of their own have others. @param sets as planned */
-  cachedAnswers(question: Buffer, sets: RouteSets): readonly CachedAnswer[] {
-    const ofGroups = [...sets].map(([group, routes]) => ({ routes, routesFor: { group } }));
+  /** The answers to a question that are in the cache: groups with routes of their own have others. */
+  cachedAnswers(
+    question: Buffer,
+    { routes: plans, routeSets }: Pick<Plan, 'routes' | 'routeSets'>,
+  ): readonly CachedAnswer[] {
+    const groups = new Set(plans.flatMap(({ clients }) => clients));
+    const ofGroups = [...groups].map(group => ({ routes: routeSets.get(group) ?? NO_ROUTES, routesFor: { group } }));
     const everybody = { routes: ALL_ROUTES, routesFor: 'everybody' } as const;
     const all = [everybody, ...ofGroups, { routes: NO_ROUTES, routesFor: 'none' } as const];
     return [false, true].flatMap(checkingDisabled =>

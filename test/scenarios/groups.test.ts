@@ -227,6 +227,15 @@ for (const threads of [1, 0])
     await expect({ '127.0.0.2': '192.0.2.11', '127.0.0.3': '192.0.2.12', ...outsiders });
     const once = ['office.example', 'www.office.example'];
     t.same([work.asked.toSorted(), guests.asked.toSorted()], [once, once], 'then from the cache');
+    const cached = await rig.command('cache', ['get', 'office.example']);
+    for (const words of [
+      'from dns.test,',
+      'for the group work, by',
+      'for the group guests, by',
+      'for groups without routes',
+    ])
+      t.match(cached, words, 'and each is shown');
+    t.match(await rig.command('status'), /route \(work\)[^]*route \(guests\)/);
 
     await rig.reload(config(route(guests.at, 'guests'), route(work.at, 'work')));
     await expect({ '127.0.0.2': '192.0.2.11', '127.0.0.3': '192.0.2.12', ...outsiders });
