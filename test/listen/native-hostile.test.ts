@@ -4,7 +4,6 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls, type SecureVersion, type TLSSocket } from 'node:tls';
 
@@ -26,6 +25,7 @@ import { framed, frameReader } from '../../src/wire/frame.js';
 import { authority, certificate } from '../fixtures/certificates.js';
 import { recorder } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
+import { Gate } from './gate.js';
 import { TLS_PATHS } from './tls-paths.js';
 
 const HOST = '127.0.0.1';
@@ -95,42 +95,6 @@ async function relay(t: Test, port: number) {
     last: () => chunks.at(-1) ?? Buffer.alloc(0),
     hasEnded: () => hasEnded,
   };
-}
-
-/** The way from a client to a port: what the client sends can be held, and released in one segment, or in parts. */
-class Gate extends Duplex {
-  private readonly held: Buffer[] = [];
-  /** Chunks that pass before others are held; -1: all pass. */
-  private passing = -1;
-
-  constructor(private readonly to: Socket) {
-    super();
-    to.on('data', (chunk: Buffer) => this.push(chunk)).on('close', () => this.push(null));
-  }
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    if (this.passing === 0) this.held.push(chunk);
-    else this.to.write(chunk);
-    if (this.passing > 0) this.passing--;
-    done();
-  }
-
-  /** Holds what comes behind the next chunks. */
-  hold(passing = 0): void {
-    this.passing = passing;
-  }
-
-  /** Sends what was held without its last octets. @returns sends these, and holds nothing any more */
-  release(without = 0): () => void {
-    const all = Buffer.concat(this.held.splice(0));
-    this.to.write(all.subarray(0, all.length - without));
-    return () => {
-      this.passing = -1;
-      if (without > 0) this.to.write(all.subarray(all.length - without));
-    };
-  }
 }
 
 /** A client behind a gate. */
@@ -385,71 +349,6 @@ for (const version of VERSIONS) {
     }
   });
 }
-
-const isGone = async (socket: Socket): Promise<void> =>
-  new Promise(resolve => socket.once('end', resolve).once('close', resolve));
-
-/** What leaves errors behind in OpenSSL: each closes one connection, or is overcome. */
-const FAILURES: Readonly<Record<string, (t: Test, port: number) => Promise<void>>> = {
-  'a handshake of random octets': async (t, port) => {
-    const socket = raw(t, port).resume();
-    socket.end(Buffer.concat([Buffer.from([22, 3, 1, 0, 60, 1, 0, 0, 56]), randomBytes(56)]));
-    await isGone(socket);
-  },
-  'a record of random octets': async (t, port) => {
-    const over = raw(t, port);
-    const socket = secure(t, port, 'TLSv1.3', over);
-    await isSecured(socket);
-    over.write(Buffer.concat([Buffer.from([23, 3, 3, 0, 40]), randomBytes(40)]));
-  },
-  'a certificate that the client refuses': async (t, port) => {
-    const socket = quiet(t, connectTls({ port, host: HOST, ALPNProtocols: ['dot'] }));
-    await isGone(socket);
-  },
-  'no common protocol': async (t, port) => {
-    const socket = quiet(t, connectTls({ port, host: HOST, rejectUnauthorized: false, ALPNProtocols: ['h2'] }));
-    await isGone(socket);
-  },
-  'a version that is too old': async (t, port) => {
-    const socket = raw(t, port).resume();
-    const hello = await helloOf(t, 'TLSv1.2');
-    hello.writeUInt16BE(0x0301, 9);
-    socket.end(hello);
-    await isGone(socket);
-  },
-  'a ticket of another server': async (t, port) => {
-    const { port: elsewhere } = await listening(t);
-    const session = await ticketFrom(t, elsewhere, 'TLSv1.2');
-    const how = { rejectUnauthorized: false, maxVersion: 'TLSv1.2', ALPNProtocols: ['dot'] } as const;
-    const socket = quiet(t, connectTls({ ...how, port, host: HOST, session }));
-    await isSecured(socket);
-    t.equal(socket.isSessionReused(), false);
-    socket.destroy();
-  },
-};
-
-for (const [failure, cause] of Object.entries(FAILURES))
-  await t.test(`${failure} is not taken for an error of another connection`, { skip }, async t => {
-    const { port, table } = await listening(t);
-    const { gate, socket, messages } = gated(t, port, 'TLSv1.3');
-    await isSecured(socket);
-    // Also in its handshake.
-    const young = gated(t, port, 'TLSv1.3');
-    young.gate.hold(1);
-    await isSecured(young.socket);
-    await cause(t, port);
-    await until(() => table.open === 2, 'its end');
-    // OpenSSL must say that it waits for the rest; an error that is left behind would come first.
-    gate.hold();
-    await sendEach(socket, numbered(1));
-    const rest = gate.release(5);
-    await sendEach(young.socket, numbered(1));
-    const restOfYoung = young.gate.release(60);
-    await sleep(20);
-    rest();
-    restOfYoung();
-    await until(() => messages.length === 1 && young.messages.length === 1, 'the replies to others');
-  });
 
 await t.test('a client that offers other protocols only is refused, and told so', { skip }, async t => {
   const { port, table } = await listening(t);
