@@ -371,6 +371,19 @@ await t.test('a client that offers other protocols only is refused, and told so'
   await isWell(t, port, table);
 });
 
+await t.test('the cheapest suite is preferred, and the others are there for clients without it', { skip }, async t => {
+  const { port } = await listening(t);
+  const chosen = async (ciphers: string): Promise<string> => {
+    const how = { rejectUnauthorized: false, ciphers, ALPNProtocols: ['dot'] };
+    const socket = quiet(t, connectTls({ port, host: HOST, ...how }));
+    await isSecured(socket);
+    return socket.getCipher().name;
+  };
+  const [cheapest, ...others] = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
+  t.equal(await chosen([...others, cheapest].join(':')), cheapest);
+  for (const other of others) t.equal(await chosen(other), other);
+});
+
 await t.test('without descriptors no connection is accepted for a while, which is counted', { skip }, async t => {
   const libc = loadLibc();
   const openssl = loadOpenSsl(DOT_ALPN);
