@@ -25,6 +25,7 @@ import { framed, frameReader } from '../../src/wire/frame.js';
 import { authority, certificate } from '../fixtures/certificates.js';
 import { recorder } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
+import { Gate } from './gate.js';
 import { TLS_PATHS } from './tls-paths.js';
 
 const HOST = '127.0.0.1';
@@ -94,6 +95,19 @@ async function relay(t: Test, port: number) {
     last: () => chunks.at(-1) ?? Buffer.alloc(0),
     hasEnded: () => hasEnded,
   };
+}
+
+/** A client behind a gate. */
+function gated(t: Test, port: number, version: SecureVersion, session?: Buffer) {
+  const gate = new Gate(raw(t, port));
+  const how = { rejectUnauthorized: false, minVersion: version, maxVersion: version, ALPNProtocols: ['dot'] };
+  const socket = quiet(t, connectTls({ ...how, socket: gate, ...(session === undefined ? {} : { session }) }));
+  return { gate, socket, messages: messagesOf(socket) };
+}
+
+/** Sends each message in a record of its own. */
+async function sendEach(socket: TLSSocket, messages: readonly Buffer[]): Promise<void> {
+  for (const each of messages) await new Promise(resolve => socket.write(framed(each), resolve));
 }
 
 /** The messages that come over a connection. */
@@ -269,6 +283,73 @@ for (const version of VERSIONS) {
   });
 }
 
+const numbered = (count: number): Buffer[] => Array.from({ length: count }, (_, i) => Buffer.from([0, i]));
+
+/** A session that a client can resume. */
+async function ticketFrom(t: Test, port: number, version: SecureVersion): Promise<Buffer> {
+  const socket = secure(t, port, version);
+  const ticket = await new Promise<Buffer>(resolve => socket.once('session', resolve));
+  socket.destroy();
+  return ticket;
+}
+
+for (const version of VERSIONS) {
+  await t.test(`${version}: records that come in one segment are answered, all and in order`, { skip }, async t => {
+    const { port } = await listening(t);
+    const { gate, socket, messages } = gated(t, port, version);
+    await isSecured(socket);
+    gate.hold();
+    await sendEach(socket, numbered(50));
+    gate.release()();
+    await until(() => messages.length === 50, 'all replies');
+    t.same(messages, numbered(50));
+  });
+
+  await t.test(
+    `${version}: a record that has come in part is waited for, and nobody waits with it`,
+    { skip },
+    async t => {
+      const { port, table } = await listening(t);
+      const { gate, socket, messages } = gated(t, port, version);
+      const other = secure(t, port, version);
+      const ofOther = messagesOf(other);
+      await Promise.all([isSecured(socket), isSecured(other)]);
+      for (const without of [1, 20, 24]) {
+        gate.hold();
+        await sendEach(socket, numbered(2));
+        const rest = gate.release(without);
+        await until(() => messages.length === 1, 'the reply to the whole record before it');
+        other.write(framed(Buffer.from([0, 9])));
+        await until(() => ofOther.length === 1, 'a reply to another');
+        t.equal(messages.length, 1);
+        rest();
+        await until(() => messages.length === 2, 'the reply to the other');
+        t.same(messages.splice(0), numbered(2));
+        ofOther.splice(0);
+      }
+      t.equal(table.open, 2);
+    },
+  );
+
+  await t.test(`${version}: queries that come with the client's Finished are answered`, { skip }, async t => {
+    const { port } = await listening(t);
+    // In TLS 1.2, the client's comes last only if it resumes.
+    const ticket = version === 'TLSv1.2' ? await ticketFrom(t, port, version) : undefined;
+    for (const without of [0, 10]) {
+      const { gate, socket, messages } = gated(t, port, version, ticket);
+      gate.hold(1);
+      await isSecured(socket);
+      t.equal(socket.isSessionReused(), ticket !== undefined);
+      await sendEach(socket, numbered(3));
+      const rest = gate.release(without);
+      if (without > 0) await until(() => messages.length === 2, 'replies to those that are whole');
+      rest();
+      await until(() => messages.length === 3, 'all replies');
+      t.same(messages, numbered(3));
+    }
+  });
+}
+
 await t.test('a client that offers other protocols only is refused, and told so', { skip }, async t => {
   const { port, table } = await listening(t);
   const refused = async (protocols: string[]): Promise<string> =>
@@ -288,6 +369,19 @@ await t.test('a client that offers other protocols only is refused, and told so'
   t.equal(without.alpnProtocol, false);
   without.destroy();
   await isWell(t, port, table);
+});
+
+await t.test('the cheapest suite is preferred, and the others are there for clients without it', { skip }, async t => {
+  const { port } = await listening(t);
+  const chosen = async (ciphers: string): Promise<string> => {
+    const how = { rejectUnauthorized: false, ciphers, ALPNProtocols: ['dot'] };
+    const socket = quiet(t, connectTls({ port, host: HOST, ...how }));
+    await isSecured(socket);
+    return socket.getCipher().name;
+  };
+  const [cheapest, ...others] = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
+  t.equal(await chosen([...others, cheapest].join(':')), cheapest);
+  for (const other of others) t.equal(await chosen(other), other);
 });
 
 await t.test('without descriptors no connection is accepted for a while, which is counted', { skip }, async t => {

@@ -1,8 +1,10 @@
 // The session thread, as it was built, in front of a front that the test answers for.
 
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { get } from 'node:https';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
@@ -30,6 +32,7 @@ import { freePort } from '../fixtures/free-port.js';
 import { responseTo } from '../fixtures/messages.js';
 import { recordedLog } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
+import { Gate } from '../listen/gate.js';
 
 const libc = loadLibc();
 const skip = 'unavailable' in libc ? libc.unavailable : false;
@@ -294,3 +297,80 @@ await t.test('over HTTPS a message without a reply has a response', { skip }, as
   response.writeUInt16BE(0x8000, 2);
   t.equal(await status(response), 400);
 });
+
+/** The first octets of a record, and a ClientHello of TLS 1.0 in it. */
+const OLD_HELLO = Buffer.concat([
+  Buffer.from([22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1]),
+  Buffer.alloc(32, 5),
+  Buffer.from([0, 0, 2, 0xc0, 0x13, 1, 0]),
+]);
+const HOST = '127.0.0.1';
+
+const clientOf = (t: Test, options: ConnectionOptions): TLSSocket => {
+  const socket = connect({ host: HOST, rejectUnauthorized: false, ALPNProtocols: ['dot'], ...options });
+  t.teardown(() => socket.destroy());
+  return socket.on('error', () => undefined);
+};
+
+const raw = (t: Test, port: number): Socket => {
+  const socket = connectTcp({ port, host: HOST });
+  t.teardown(() => socket.destroy());
+  return socket.on('error', () => undefined);
+};
+
+const isClosed = async (socket: Socket): Promise<unknown> => new Promise(resolve => socket.once('close', resolve));
+
+/** What leaves errors behind in OpenSSL: each closes one connection, or is overcome. */
+const FAILURES: Readonly<Record<string, (t: Test, port: number) => Promise<void>>> = {
+  'a handshake of random octets': async (t, port) => {
+    const socket = raw(t, port).resume();
+    socket.write(Buffer.concat([Buffer.from([22, 3, 1, 0, 60, 1, 0, 0, 56]), randomBytes(56)]));
+    await isClosed(socket);
+  },
+  'a version that is too old': async (t, port) => {
+    const socket = raw(t, port).resume();
+    socket.write(OLD_HELLO);
+    await isClosed(socket);
+  },
+  'a record of random octets': async (t, port) => {
+    const over = raw(t, port);
+    const socket = clientOf(t, { socket: over });
+    await once(socket, 'secureConnect');
+    over.write(Buffer.concat([Buffer.from([23, 3, 3, 0, 40]), randomBytes(40)]));
+    await isClosed(socket);
+  },
+  'a certificate that the client refuses': async (t, port) => {
+    await isClosed(clientOf(t, { port, rejectUnauthorized: true }));
+  },
+  'no common protocol': async (t, port) => {
+    await isClosed(clientOf(t, { port, ALPNProtocols: ['h2'] }));
+  },
+  'a ticket of another server': async (t, port) => {
+    const { port: elsewhere } = await serving(t, 'tls');
+    const [session] = (await once(clientOf(t, { port: elsewhere, maxVersion: 'TLSv1.2' }), 'session')) as [Buffer];
+    const socket = clientOf(t, { port, maxVersion: 'TLSv1.2', session });
+    await once(socket, 'secureConnect');
+    t.equal(socket.isSessionReused(), false);
+    socket.destroy();
+  },
+};
+
+// In a thread of its own: Node.js, as the client, empties the queue of errors of this one.
+for (const [failure, cause] of Object.entries(FAILURES))
+  await t.test(`${failure} is not taken for an error of another connection`, { skip }, async t => {
+    const { port, thread, asked } = await serving(t, 'tls');
+    const gate = new Gate(raw(t, port));
+    const socket = clientOf(t, { socket: gate });
+    await once(socket, 'secureConnect');
+    await until(() => thread.sessions === 1, 'its session');
+    gate.hold();
+    await new Promise(resolve => socket.write(framed(queryMessage('a.example', { id: 7 })), resolve));
+    await cause(t, port);
+    await until(() => thread.sessions === 1, 'the end of the other');
+    // OpenSSL must say that it waits for the rest; an error that is left behind would come first.
+    const rest = gate.release(5);
+    await sleep(20);
+    rest();
+    await until(() => asked.length === 1, 'the message');
+    t.equal(thread.sessions, 1);
+  });
