@@ -21,12 +21,15 @@ export interface ThisProcess {
 }
 
 /**
- * Starts the daemon once more, in this process and with its descriptors, if there is little memory and V8 would compile in
- * threads of its own. @param total what the machine has, octets
+ * Starts the daemon once more, in this process, if there is little memory and V8 would compile in threads of its own. Not if
+ * a service manager has opened sockets: Node.js marks all descriptors that it has inherited to be closed then.
+ *
+ * @param total what the machine has, octets
  */
 export function compileInPlace(self: ThisProcess = process, total = totalmem()): void {
   const limit = self.constrainedMemory();
   const isSmall = Math.min(total, limit > 0 ? limit : total) <= SMALL_BYTES;
-  if (!isSmall || self.argv[2] !== 'run' || self.execArgv.includes(FLAG)) return;
+  const mustStay = self.execArgv.includes(FLAG) || self.env['LISTEN_FDS'] !== undefined;
+  if (!isSmall || self.argv[2] !== 'run' || mustStay) return;
   self.execve?.(self.execPath, [self.execPath, FLAG, ...self.execArgv, ...self.argv.slice(1)], self.env);
 }

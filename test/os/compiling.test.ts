@@ -33,6 +33,7 @@ t.test('a daemon in a small cgroup, or on a small machine, compiles in place', t
 
 t.test('it is started once more once only, and only where that is of use', t => {
   t.equal(startedWith({ execArgv: ['--no-concurrent-recompilation'] }, 64), undefined);
+  t.equal(startedWith({ env: { LISTEN_FDS: '1' } }, 64), undefined, 'its sockets would be closed');
   t.equal(startedWith({}, 512), undefined);
   t.equal(startedWith({}, 0), undefined);
   t.equal(startedWith({ argv: ['node', '/opt/cli.js', 'status'] }, 64), undefined);
