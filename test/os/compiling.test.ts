@@ -24,14 +24,14 @@ function startedWith(given: Partial<ThisProcess>, limitMib: number, totalMib = 4
 
 const AGAIN = ['/bin/node', '/bin/node', '--no-concurrent-recompilation', '--a', '/opt/cli.js', 'run', '--config', 'x'];
 
-t.test('a daemon in a small cgroup, or on a small machine, compiles in place', t => {
+await t.test('a daemon in a small cgroup, or on a small machine, compiles in place', t => {
   t.strictSame(startedWith({}, 64), AGAIN);
   t.strictSame(startedWith({}, 0, 128), AGAIN);
   t.strictSame(startedWith({}, 2 ** 40, 128), AGAIN);
   t.end();
 });
 
-t.test('it is started once more once only, and only where that is of use', t => {
+await t.test('it is started once more once only, and only where that is of use', t => {
   t.equal(startedWith({ execArgv: ['--no-concurrent-recompilation'] }, 64), undefined);
   t.equal(startedWith({ env: { LISTEN_FDS: '1' } }, 64), undefined, 'its sockets would be closed');
   t.equal(startedWith({}, 512), undefined);
