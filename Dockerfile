@@ -42,6 +42,11 @@ COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /usr/lib/*-linux-gnu/
 COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /lib64/
 COPY --from=build /tree/lib/dotstub /opt/dotstub
 COPY --from=build /tree/share/doc/dotstub/LICENSE /tree/share/doc/dotstub/LICENCES.txt /opt/dotstub/
+# The licences of these libraries, and the texts that they refer to.
+COPY --from=libraries /usr/share/doc/libc6/copyright /usr/share/doc/libc6/
+COPY --from=libraries /usr/share/doc/gcc-*-base/copyright /usr/share/doc/libstdc++6/
+COPY --from=libraries /usr/share/common-licenses/GFDL-1.2 /usr/share/common-licenses/GPL-2 /usr/share/common-licenses/GPL-3 \
+     /usr/share/common-licenses/LGPL-2.1 /usr/share/common-licenses/LGPL-3 /usr/share/common-licenses/
 COPY config/container.yaml /etc/dotstub/dotstub.yaml
 # For the control socket and state. With a read-only root, mount volumes here; without them the daemon runs with neither.
 COPY --from=build --chown=65532:65532 /empty /run/dotstub

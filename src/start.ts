@@ -18,6 +18,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 
+import { compileInPlace } from './os/compiling.js';
+
 /** The exports of main.js. */
 interface Main {
   main(started: () => void): Promise<void>;
@@ -105,4 +107,5 @@ function start(directory: string): void {
   void module.exports.main?.(keep);
 }
 
+compileInPlace();
 start(__dirname);

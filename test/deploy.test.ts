@@ -2,7 +2,7 @@
 // other, alerts and panels about metrics that there are.
 
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 import t from 'tap';
 import { parse, parseAllDocuments } from 'yaml';
@@ -194,6 +194,29 @@ await t.test('the image: no root, no capability, a health check, a supported Nod
   t.match(parse(text('deploy/compose/compose.yaml')), {
     services: { dotstub: { read_only: true, cap_drop: ['ALL'] } },
   });
+});
+
+await t.test('the image: the licences of the libraries that are copied into it', async t => {
+  const image = text('Dockerfile').slice(text('Dockerfile').indexOf('FROM scratch'));
+  const copied = [...image.matchAll(/^COPY --from=libraries ((?:.*\\\n)*.*)$/gm)].flatMap(([, paths = '']) =>
+    paths.split(/[\s\\]+/),
+  );
+  // The loader, libc, libdl, libm and libpthread are glibc; libgcc_s and libstdc++ are of GCC.
+  const libraries = copied.filter(path => path.includes('-linux-gnu/')).map(path => path.replace(/^.*\//, ''));
+  for (const each of libraries)
+    t.match(each, /^(?:ld-linux-\*|libc|libdl|libm|libpthread|libgcc_s|libstdc\+\+)\.so\./, 'it has a licence below');
+  for (const [path, place] of [
+    ['/usr/share/doc/libc6/copyright', '/usr/share/doc/libc6/'],
+    ['/usr/share/doc/gcc-*-base/copyright', '/usr/share/doc/libstdc++6/'],
+  ] as const)
+    t.ok(image.includes(`COPY --from=libraries ${path} ${place}\n`), path);
+  // What Debian's own files refer to, where this is Debian.
+  for (const each of ['libc6', 'libstdc++6']) {
+    const file = `/usr/share/doc/${each}/copyright`;
+    if (!existsSync(file)) continue;
+    const named = readFileSync(file, 'utf8').matchAll(/\/usr\/share\/common-licenses\/[A-Z]+-[0-9.]*\d/g);
+    for (const [license] of named) t.ok(copied.includes(license), license);
+  }
 });
 
 await t.test('pods: images of this version, ports, volumes and commands that there are, and no token', async t => {
