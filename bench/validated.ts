@@ -3,12 +3,11 @@
 // in these zones, and has all answers in its cache.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 
 import { ask, type At } from '../test/fixtures/client.js';
-import { LINUX, loadLibc } from '../src/os/libc.js';
 import { FLAG } from '../src/wire/header.js';
+import { relay } from '../test/fixtures/relay.js';
 import { missing } from '../test/fixtures/servers.js';
 import { recursor, serveWorld, signWorld, WORLD_PROGRAMS, type ZoneSpec } from '../test/fixtures/signed-world.js';
 import { alternate, loadTable, type Section } from './compare.js';
@@ -195,40 +194,3 @@ const coldTable = (results: ReadonlyMap<string, Cold>): string =>
       ...(Number.isFinite(questions) ? [questions.toFixed(1)] : []),
     ]),
   ]);
-
-/**
- * A TCP relay that delays every octet. It simulates distance alone, so it acknowledges received octets at once. Otherwise a server
- * that sends small segments (Nagle) would wait for the relay's kernel instead of its client's.
- */
-async function relay(to: number, delayMs: number): Promise<{ readonly port: number; close(): void }> {
-  const libc = loadLibc();
-  const acknowledge = (socket: Socket): void => {
-    const { fd = -1 } = (socket as Socket & { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};
-    if (!('unavailable' in libc) && fd >= 0) libc.setsockopt(fd, LINUX.IPPROTO_TCP, LINUX.TCP_QUICKACK, 1);
-  };
-  const sockets = new Set<Socket>();
-  const server = createServer({ noDelay: true }, client => {
-    const behind = connect({ port: to, host: '127.0.0.1', noDelay: true });
-    for (const [from, into] of [
-      [client, behind],
-      [behind, client],
-    ] as const) {
-      sockets.add(from);
-      from.on('data', chunk => {
-        acknowledge(from);
-        setTimeout(() => void (into.destroyed || into.write(chunk)), delayMs);
-      });
-      from.on('close', () => setTimeout(() => into.destroy(), delayMs));
-      from.on('error', () => undefined);
-    }
-  });
-  await new Promise<void>(resolve => void server.listen(0, '127.0.0.1', resolve));
-  const bound = server.address();
-  return {
-    port: typeof bound === 'object' && bound !== null ? bound.port : 0,
-    close() {
-      server.close();
-      for (const each of sockets) each.destroy();
-    },
-  };
-}

@@ -17,6 +17,16 @@ export interface Peeked {
   readonly isDoubtful: boolean;
 }
 
+/** What was forgotten while a snapshot is read: it is not taken from there. */
+export interface Forgotten {
+  /** As for `forget`; undefined: no name. */
+  readonly isForgotten: ((name: string) => boolean) | undefined;
+  /** Whether negative answers were. */
+  readonly hasNegative: boolean;
+}
+
+const NOTHING: Forgotten = { isForgotten: undefined, hasNegative: false };
+
 /** Answers by question key. */
 export class AnswerCache {
   private readonly ring: Ring;
@@ -103,9 +113,11 @@ export class AnswerCache {
 
   /**
    * Takes answers of a snapshot, and returns how many. What has been learnt since is not replaced.
+   * @param forgotten what is not taken
    * @throws SnapshotError
    */
-  restore({ answers, labels, octets, shiftSec }: StoredBlock, ageNow: AgeSec): number {
+  restore({ answers, labels, octets, shiftSec }: StoredBlock, ageNow: AgeSec, forgotten = NOTHING): number {
+    const { isForgotten, hasNegative } = forgotten;
     const { ring, codec } = this;
     const servers = new Map<number, number>();
     for (const [server, label] of labels) servers.set(server, codec.labels.numberOf(label));
@@ -114,7 +126,8 @@ export class AnswerCache {
       // Of the future: the clock was set back, and nobody knows how old it is. Written so that NaN is refused, too.
       if (!(storedAt <= ageNow) || !codec.isEntry(ring.octets, at, end)) return false;
       codec.adopt(ring, at, storedAt, servers.get(codec.serverAt(ring, at)) ?? 0);
-      return true;
+      if (hasNegative && codec.isNegative(ring, at)) return false;
+      return isForgotten === undefined || !this.isAbout(ring.keyOf(at), at, isForgotten);
     };
     ring.expect(answers);
     let taken = 0;
@@ -139,9 +152,13 @@ export class AnswerCache {
    */
   forget(isMeant: (name: string) => boolean): number {
     this.forgotten++;
-    const { ring, codec } = this;
+    return this.ring.deleteWhere((key, at) => this.isAbout(key, at, isMeant));
+  }
+
+  /** Whether the answer at `at` is about a name that is meant, or leads to one. */
+  private isAbout(key: string, at: number, isMeant: (name: string) => boolean): boolean {
     const isMeantToo = (name: Buffer): boolean => isMeant(name.toString('latin1'));
-    return ring.deleteWhere((key, at) => isMeant(nameInKey(key)) || leadsTo(codec.read(ring, at), isMeantToo));
+    return isMeant(nameInKey(key)) || leadsTo(this.codec.read(this.ring, at), isMeantToo);
   }
 
   /** Forgets the answers that a name or a type does not exist, and returns how many. */

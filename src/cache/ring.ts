@@ -138,6 +138,13 @@ export class Ring {
     return slot === -1 ? -1 : this.recordAt(slot) + HEADER_BYTES;
   }
 
+  /** The key of the record with this payload. */
+  keyOf(payload: number): string {
+    const { octets } = this;
+    const keyAt = payload + u32At(octets, payload - HEADER_BYTES + PAYLOAD_BYTES_AT);
+    return octets.toString('latin1', keyAt, keyAt + u16At(octets, payload - HEADER_BYTES + KEY_BYTES_AT));
+  }
+
   /** Marks the record with this payload as used. */
   touch(payload: number): void {
     const at = payload - HEADER_BYTES + STATE_AT;
@@ -284,8 +291,7 @@ export class Ring {
       const record = at % octets.length;
       at += u32At(octets, record);
       if (this.stateAt(record) === DEAD) continue;
-      const keyAt = record + HEADER_BYTES + u32At(octets, record + PAYLOAD_BYTES_AT);
-      const key = octets.toString('latin1', keyAt, keyAt + u16At(octets, record + KEY_BYTES_AT));
+      const key = this.keyOf(record + HEADER_BYTES);
       if (isMeant(key, record + HEADER_BYTES)) this.deleteHashed(key, i32At(octets, record + HASH_AT));
     }
     const deleted = before - this.live;

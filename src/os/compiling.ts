@@ -6,7 +6,8 @@ import { totalmem } from 'node:os';
 
 /** With more, 30 MiB are there to be had, and queries need not wait for the compiler. */
 const SMALL_BYTES = 192 * (1 << 20);
-const FLAG = '--no-concurrent-recompilation';
+/** Tells V8 to compile in the thread whose code it is. */
+export const IN_PLACE = '--no-concurrent-recompilation';
 
 /** What it uses of the process. */
 export interface ThisProcess {
@@ -29,7 +30,7 @@ export interface ThisProcess {
 export function compileInPlace(self: ThisProcess = process, total = totalmem()): void {
   const limit = self.constrainedMemory();
   const isSmall = Math.min(total, limit > 0 ? limit : total) <= SMALL_BYTES;
-  const mustStay = self.execArgv.includes(FLAG) || self.env['LISTEN_FDS'] !== undefined;
+  const mustStay = self.execArgv.includes(IN_PLACE) || self.env['LISTEN_FDS'] !== undefined;
   if (!isSmall || self.argv[2] !== 'run' || mustStay) return;
-  self.execve?.(self.execPath, [self.execPath, FLAG, ...self.execArgv, ...self.argv.slice(1)], self.env);
+  self.execve?.(self.execPath, [self.execPath, IN_PLACE, ...self.execArgv, ...self.argv.slice(1)], self.env);
 }

@@ -28,9 +28,11 @@ export interface CacheSnapshotParts {
   readonly store: StateStore;
   /** All that is cached. */
   readonly cached: () => Iterable<SnapshotRecord | SnapshotBlock>;
-  /** Takes what was cached, and returns how much of it. @throws SnapshotError */
+  /** Takes what was cached, but nothing that was forgotten since. Returns how much of it. @throws SnapshotError */
   readonly restore: (part: SnapshotRecord | StoredBlock) => number;
-  /** Changes when something is forgotten: what is read after that is not used. */
+  /** Called when there is nothing more to restore. */
+  readonly restored: () => void;
+  /** Changes when something is forgotten: the file still has it. */
   readonly epoch: () => number;
   /** Called when it is due at another time. */
   readonly changed: () => void;
@@ -84,7 +86,10 @@ export class CacheSnapshot implements Live {
   /** Begins to read what the last process has written. */
   start(): void {
     if (!this.plan.isOn) this.parts.store.remove(FILE);
-    this.reading = (this.plan.isOn ? this.read() : Promise.resolve()).finally(() => (this.isRead = true));
+    this.reading = (this.plan.isOn ? this.read() : Promise.resolve()).finally(() => {
+      this.isRead = true;
+      this.parts.restored();
+    });
   }
 
   /** Resolved when everything of the last process has been read. */
@@ -139,26 +144,21 @@ export class CacheSnapshot implements Live {
   }
 
   private async read(): Promise<void> {
-    const { store, log, clock, ageNow, restore, epoch } = this.parts;
-    const since = epoch();
+    const { store, log, clock, ageNow, restore } = this.parts;
     const reader = new SnapshotReader({ ageNow: ageNow(), wallNow: clock.wallMs() }, this.settings);
-    // Asked after every wait, before anything more is restored.
-    const isOver = (): boolean => epoch() !== since;
     let read = 0;
     try {
       for await (const chunk of store.pieces(FILE)) {
-        if (isOver()) return;
         reader.take(chunk);
         let turnSince = clock.monotonicMs();
         for (let part = reader.next(); part !== undefined; part = reader.next()) {
           read += restore(part);
           if (this.isClosing || clock.monotonicMs() - turnSince < TURN_MS) continue;
           await nextTurn();
-          if (isOver()) return;
           turnSince = clock.monotonicMs();
         }
       }
-      if (isOver() || reader.isEmpty) return;
+      if (reader.isEmpty) return;
       reader.finish();
       log.info({ records: read }, `the cache has ${read} records of before the restart`);
     } catch (error) {

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 
 import { isSystemError } from '../base/system-error.js';
+import { IN_PLACE } from '../os/compiling.js';
 import type { LocalRecord, RuleLimit } from '../policy/lists/rule.js';
 import type { ListResult, ListTask } from './list-worker.js';
 
@@ -47,7 +48,9 @@ export class ListCompiler {
  * of ordinary priority, for which those that answer have to wait. V8 reads the flag when it sets up the thread.
  */
 function withoutHelpers(start: () => Worker): Worker {
-  setFlagsFromString('--no-concurrent-recompilation');
+  // Where memory is small, all threads are without them (os/compiling).
+  if (process.execArgv.includes(IN_PLACE)) return start();
+  setFlagsFromString(IN_PLACE);
   const restore = (): void => setFlagsFromString('--concurrent-recompilation');
   try {
     return start().once('online', restore).once('exit', restore);

@@ -11,12 +11,14 @@ import { Denials } from '../dnssec/denials.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
+import { nameInLookupKey } from '../dnssec/steps.js';
 import type { SnapshotBlock, SnapshotRecord, StoredBlock } from '../cache/snapshot.js';
 import { type Validator, validator, type ValidatorParts } from '../dnssec/validator.js';
 import type { StateStore } from '../os/state-store.js';
 import type { CachedAnswer } from '../control/cache.js';
 import { bytesOf, type Outcome } from '../pipeline/answer.js';
 import type { Finding } from '../pipeline/finding.js';
+import { ForgottenWhileRead } from '../pipeline/forgotten.js';
 import { ownQuery } from '../pipeline/internal-query.js';
 import { type Job, Jobs } from '../pipeline/jobs/jobs.js';
 import { Nat64Discovery } from '../pipeline/jobs/nat64-discovery.js';
@@ -141,6 +143,8 @@ export class Resolution implements Live {
   private readonly validations: Validations;
   private readonly resolver: Resolver;
   private readonly jobs: Jobs;
+  /** What must not come back from before the restart. */
+  private readonly forgotten = new ForgottenWhileRead();
   /** The prefix of the network's translator, if it is not configured. */
   private readonly nat64: Nat64Discovery;
   /** Looks up records that authenticate servers. */
@@ -248,18 +252,29 @@ export class Resolution implements Live {
     yield* this.answers.blocks(this.parts.ageNow(), this.plan.stale.mostSec);
   }
 
-  /** Takes what was cached before the restart. Returns how much of it. @throws SnapshotError */
+  /**
+   * Takes what was cached before the restart, but nothing that was forgotten since. Returns how much of it.
+   * @throws SnapshotError
+   */
   restore(part: SnapshotRecord | StoredBlock): number {
+    const { forgotten } = this;
     switch (part.kind) {
       case 'block':
-        return this.answers.restore(part, this.parts.ageNow());
+        return this.answers.restore(part, this.parts.ageNow(), forgotten);
       case 'lookup':
+        if (forgotten.isForgotten?.(nameInLookupKey(part.key)) === true) return 0;
         this.remembered.restore(part);
         return 1;
       case 'denial':
+        if (forgotten.hasDenials) return 0;
         restoreDenial(this.denials, part, this.parts.ageNow());
         return 1;
     }
+  }
+
+  /** All that was cached before the restart has been taken. */
+  restored(): void {
+    this.forgotten.end();
   }
 
   /** Changes when something is forgotten. */
@@ -322,6 +337,7 @@ export class Resolution implements Live {
 
   /** Forgets the answers and zone states of some names. Returns how many answers. */
   forget(isMeant: (name: Name) => boolean): number {
+    this.forgotten.names(isMeant);
     const forgotten = this.resolver.forget(isMeant);
     this.parts.sharedCache.forget();
     this.parts.forgotten();
@@ -340,6 +356,7 @@ export class Resolution implements Live {
 
   /** Forgets denials. Returns how many. */
   forgetNegative(): number {
+    this.forgotten.negatives();
     this.denials.clear();
     const forgotten = this.answers.forgetNegative();
     this.parts.sharedCache.forget();

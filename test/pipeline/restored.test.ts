@@ -101,6 +101,16 @@ await t.test('a new name of a known zone costs one question', async t => {
   t.same(second.upstream.asked, ['mail.example.']);
 });
 
+await t.test('what the answers about unsigned names have shown is known, too', async t => {
+  const unsigned = await restarted(10_000, each => each, ['www.plain']);
+  unsigned.answers.clear();
+  t.equal(await told(unsigned, 'www.plain'), 'upstream insecure');
+  t.same(unsigned.upstream.asked, ['www.plain.']);
+  const above = await restarted(10_000, each => each, ['www.plain', 'www.example']);
+  t.equal(await told(above, 'mail.example', 'MX'), 'upstream secure');
+  t.same(above.upstream.asked, ['mail.example.'], 'the root was looked up for an unsigned name');
+});
+
 await t.test('time has passed: what has expired is stale, and never AD before it was validated again', async t => {
   const second = await restarted(30_000);
   second.upstream.says = () => failure('connect');

@@ -150,6 +150,31 @@ upstream: { mode: strict, servers: [{ name: dns.test, addresses: ["127.0.0.1:${a
   t.ok(statSync(file).size >= snapshot.length, 'a stop meanwhile takes nothing from the file');
 });
 
+await t.test('a name that is flushed while the snapshot is read takes nothing else with it', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test');
+  const options = { upstream: { servers: [main.entry] }, cache: { size: '128MiB' }, dnssec: { mode: 'off' } };
+  await rig.start(options);
+  await rig.daemon.stop();
+  // It has written one under its settings.
+  const file = rig.path('state/cache.snapshot');
+  const settings = /\n([0-9a-f]{64})/.exec(readFileSync(file, 'latin1'))?.[1] ?? '';
+  writeFileSync(file, snapshotOf(manyAnswers(ANSWERS, 64 << 20), settings), { mode: 0o600 });
+  rig.lines.splice(0);
+  await rig.start(options);
+  const isRead = (): boolean => rig.lines.some(line => line.includes('the cache has'));
+  t.comment(isRead() ? 'it was read before' : 'it is still being read');
+  const last = `s${ANSWERS - 1}.example`;
+  for (const args of [[last], ['--zone', 's5.example'], ['--negative']])
+    t.match(await askDaemon(rig.path('control.sock'), { command: 'flush', args }), { ok: true });
+  t.equal(await eventually(isRead, true), true);
+  t.ok(rig.overview().cache.entries >= ANSWERS - 2, `${rig.overview().cache.entries}`);
+  t.match(await rig.answer(`s${ANSWERS - 2}.example`), 'NOERROR 192.0.2.7');
+  t.same(main.asked, []);
+  for (const name of [last, 's5.example']) t.not(await rig.answer(name), 'NOERROR 192.0.2.7');
+  t.same(main.asked, [last, 's5.example']);
+});
+
 await t.test('to read and to write a large snapshot leaves the loop to others', async t => {
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
@@ -181,7 +206,7 @@ await t.test('to read and to write a large snapshot leaves the loop to others', 
   const snapshot = new CacheSnapshot(
     {
       ...{ clock: systemClock, log: recordedLog(), store, ageNow: () => ageSec(1), epoch: () => 0 },
-      ...{ cached: () => [], changed: () => undefined },
+      ...{ cached: () => [], changed: () => undefined, restored: () => undefined },
       restore: part => (part.kind === 'block' ? restored.restore(part, ageSec(1)) : 0),
     },
     planFor(''),

@@ -140,10 +140,11 @@ export class StaleAnswers {
     if (stale !== undefined) this.give(stale, outcome => waiting.settle(outcome), isTrouble);
   }
 
-  private give({ answer }: CachedChain, settle: Settle, isTrouble = true): void {
-    this.parts.observer.cache('hit_stale');
+  private give({ answer, hasExpired: isStale }: CachedChain, settle: Settle, isTrouble = true): void {
+    const fresh = answer.entry.negative ? 'hit_negative' : 'hit_positive';
+    this.parts.observer.cache(isStale ? 'hit_stale' : fresh);
     const last = this.parts.ageNow();
-    if (isTrouble) this.trouble = { since: ageAfter(last, -(this.troubleSec ?? 0)), last };
+    if (isStale && isTrouble) this.trouble = { since: ageAfter(last, -(this.troubleSec ?? 0)), last };
     settle(answer);
   }
 

@@ -8,6 +8,7 @@ import { type Name, nameText } from '../../dnssec/name.js';
 import { type Lookup, lookupKey, type LookupResult, type Steps } from '../../dnssec/steps.js';
 import type { Finding } from '../../dnssec/validate.js';
 import type { Question } from '../../dnssec/question.js';
+import type { ZoneState } from '../../dnssec/zones.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { nameInKey } from '../../wire/query.js';
 import { Answer, type Outcome } from '../answer.js';
@@ -23,6 +24,8 @@ const MISSING: ReadonlySet<string> = new Set(['rrsigs_missing', 'dnskey_missing'
 const SNAPSHOT = 0;
 
 const nothing = (): void => undefined;
+/** Whether it is shown what a name is. */
+const isShown = (state: ZoneState | undefined): boolean => state !== undefined && state.at !== 'bogus';
 const NO_RESULTS: ReadonlyMap<string, LookupResult> = new Map();
 
 /** One question, from its first packet to its verdict. */
@@ -175,6 +178,8 @@ export class Validation {
     const { validator, observer, ageNow } = this.shared.parts;
     const { exceeded } = this.question;
     if (exceeded !== undefined) observer.dnssecLimit(exceeded);
+    // Whatever was found about this name, its chain of trust may have shown zones above it that nobody looks up again.
+    if (this.waiting !== undefined) this.remember();
     // If nothing was looked up, there is nothing to learn.
     if (this.waiting !== undefined && (finding.at === 'secure' || finding.at === 'insecure'))
       validator.learn(this.guess, ageNow());
@@ -192,7 +197,6 @@ export class Validation {
   }
 
   private secure(answer: Answer, finding: Extract<Finding, { at: 'secure' }>): void {
-    if (this.waiting !== undefined) this.remember();
     if (this.question.sentinelFails) return this.done(failure('sentinel'));
     const { entry, serverId } = answer;
     const { strippers } = this.shared;
@@ -217,7 +221,7 @@ export class Validation {
   private remember(): void {
     const { remembered, validator } = this.shared.parts;
     const ageNow = this.shared.parts.ageNow();
-    remembered?.put(this.question.results, name => validator.zones.get(name, ageNow) !== undefined, ageNow);
+    remembered?.put(this.question.results, name => isShown(validator.zones.get(name, ageNow)), ageNow);
   }
 
   private insecure(answer: Answer, { why }: Extract<Finding, { at: 'insecure' }>): void {
