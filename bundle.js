@@ -52,11 +52,12 @@ const common = {
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 160,
-  define: { 'import.meta.url': 'bundledUrl', performance: 'bundledClock' },
+  define: { 'import.meta.url': 'bundledUrl', performance: 'bundledClock', Buffer: 'BundledBuffer' },
   // A directive counts only where nothing stands before it. The first use of the global `performance` loads a dozen
   // modules of Node.js; only its now() is used, which is this. `process` is looked up by a function at each use.
   banner: {
     js: `'use strict'; const bundledUrl = require('node:url').pathToFileURL(__filename).href;
+const { Buffer: BundledBuffer } = require('node:buffer');
 const { hrtime: bundledTime } = process;
 const [bundledSec] = bundledTime();
 const bundledClock = { now() { const [s, ns] = bundledTime(); return (s - bundledSec) * 1e3 + ns / 1e6; } };`,

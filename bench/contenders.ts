@@ -1,7 +1,7 @@
 // The contenders: dotstub and its peers. Each is a forwarder to the same DNS-over-TLS server, with the same cache size, one thread,
 // no log, and no validation unless validation is compared. A peer that is not installed is left out, and the report says so.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -264,23 +264,25 @@ export async function beginAll(
   return contenders;
 }
 
+const firstQuery = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}.test`);
+
 /**
  * Starts a contender on the CPU for servers, and waits until it answers.
  * @param warm sends the first query, which opens the connection and is not measured
  */
-export async function begin(
-  kind: Kind,
-  setting: Setting,
-  warm = async (at: At, tries: number): Promise<unknown> => ask(at, `warm${tries}.test`),
-): Promise<Contender> {
-  const contender = await kind.start(setting);
+export async function begin(kind: Kind, setting: Setting, warm = firstQuery): Promise<Contender> {
+  return ready(await kind.start(setting), warm);
+}
+
+/** Puts a contender on the CPU for servers, and waits until it answers. */
+async function ready(contender: Contender, warm: (at: At, tries: number) => Promise<unknown>): Promise<Contender> {
   await pin(contender.pid, SERVER_CPU);
   for (let tries = 0; ; tries++) {
     try {
       await warm({ address: '127.0.0.1', port: contender.port }, tries);
       return contender;
     } catch (error) {
-      if (tries === 3) throw new Error(`${kind.name} does not answer`, { cause: error });
+      if (tries === 3) throw new Error(`${contender.name} does not answer`, { cause: error });
     }
   }
 }
@@ -294,7 +296,6 @@ export async function echo(on: Bench): Promise<Contender | undefined> {
     return undefined;
   }
   const port = await freePort();
-  const { spawn } = await import('node:child_process');
   const child = spawn('taskset', ['-c', SERVER_CPU, file, String(port)], { stdio: 'ignore' });
   await new Promise(resolve => setTimeout(resolve, 200));
   return {
@@ -307,4 +308,24 @@ export async function echo(on: Bench): Promise<Contender | undefined> {
         child.kill();
       }),
   };
+}
+
+/** Starts the relay on the CPU for servers, and waits until it answers. */
+export const relayFloor = async (setting: Setting): Promise<Contender> =>
+  ready(relay(setting, await freePort()), firstQuery);
+
+/**
+ * Starts a relay of node:dgram and node:tls, the floor of what a forwarder on Node.js can cost.
+ * @param threads that do nothing
+ */
+export function relay({ on, upstream: { port: behind } }: Setting, port: number, threads = 0): Contender {
+  const args = [port, behind, on.caFile, threads].map(String);
+  const child = spawn(process.execPath, [new URL('relay.cjs', import.meta.url).pathname, ...args], {
+    stdio: 'inherit',
+  });
+  const stop = async (): Promise<unknown> => {
+    child.kill();
+    return new Promise(resolve => child.once('close', resolve));
+  };
+  return { name: 'relay of node:tls (the floor)', port, pid: child.pid ?? 0, stop };
 }

@@ -12,7 +12,7 @@ import { freePort } from '../test/fixtures/free-port.js';
 import { startDotstub } from '../test/fixtures/program.js';
 import { residentBytes } from '../test/fixtures/memory.js';
 import type { Section } from './compare.js';
-import { begin, BUILDS, installed, KINDS, type Setting } from './contenders.js';
+import { begin, BUILDS, installed, KINDS, relay, type Setting } from './contenders.js';
 import { load, median, table } from './measure.js';
 
 const SIZES = [10_000, 100_000, 1_000_000];
@@ -73,7 +73,7 @@ export async function starting(setting: Setting, rounds: number): Promise<Sectio
   const kinds = [
     ...[0, 1].map(count => ({
       name: `a relay (the floor), threads ${count}`,
-      begin: async (port: number) => relay(setting, port, count),
+      begin: async (port: number) => Promise.resolve(relay(setting, port, count)),
     })),
     ...BUILDS.flatMap(({ name, command }) =>
       [0, 1].map(count => ({
@@ -135,18 +135,6 @@ upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.
 `;
   const running = await startDotstub(config, [], command);
   return { pid: running.child.pid ?? 0, stop: async () => running.stop() };
-}
-
-function relay({ on, upstream }: Setting, port: number, threads: number): Promise<Measured> {
-  const args = [port, upstream.port, on.caFile, threads].map(String);
-  const child = spawn(process.execPath, [new URL('relay.cjs', import.meta.url).pathname, ...args], {
-    stdio: 'inherit',
-  });
-  const stop = async (): Promise<unknown> => {
-    child.kill();
-    return new Promise(resolve => child.once('close', resolve));
-  };
-  return Promise.resolve({ pid: child.pid ?? 0, stop });
 }
 
 async function times(rounds: number, measure: () => Promise<number>): Promise<number[]> {

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { alternate, latencyTable, loadTable, type Section } from './compare.js';
-import { beginAll, type Contender, type Setting } from './contenders.js';
+import { beginAll, type Contender, relayFloor, type Setting } from './contenders.js';
 import { load } from './measure.js';
 
 const NAMES = 20_000;
@@ -13,7 +13,8 @@ const MIXED = 50_000;
 /** Measures queries that all miss the cache. */
 export async function missed(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'missed');
-  const contenders = await beginAll(setting, ['tls']);
+  const floor = await relayFloor(setting);
+  const contenders = [...(await beginAll(setting, ['tls'])), floor];
   const round = async (each: Contender, name: string) => {
     writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `${name}-${i}.test A\n`).join(''));
     return load(each, names);
@@ -25,7 +26,7 @@ export async function missed(setting: Setting, rounds: number): Promise<Section[
     {
       title: 'Missed, over TLS',
       how: `${NAMES} new names per round, 200 queries outstanding, no validation.`,
-      table: loadTable(results),
+      table: loadTable(results, floor.name),
     },
   ];
 }

@@ -9,19 +9,46 @@ import { type AgeSec, ageSec } from './time.js';
 /** Smaller differences are clock discipline and rounding. They must not add up. */
 const JUMP_MS = 1000;
 
-/** Makes a function that reads the clock: seconds since the call of `ageClock`, sleep included. It never goes backwards. */
-export function ageClock(clock: Clock): () => AgeSec {
-  let elapsedMs = 0;
-  let lastMonotonicMs = clock.monotonicMs();
-  let lastWallMs = clock.wallMs();
-  return () => {
+/**
+ * Makes a function that reads the clock: seconds since the call of `ageClock`, sleep included. It never goes backwards.
+ * @param wallEveryMs for how long, on the monotonic clock, the wall clock is not read again: reading it takes longer. After
+ * a sleep, answers count as young for no longer than this.
+ */
+export function ageClock(clock: Clock, wallEveryMs = 0): () => AgeSec {
+  const read = new AgeClock(clock, wallEveryMs);
+  return () => read.now();
+}
+
+/** The clock. What changes is in fields: V8 makes a new object for each number that a closure keeps. */
+class AgeClock {
+  private elapsedMs = 0;
+  private lastMonotonicMs: number;
+  /** When the wall clock was last read, on both clocks. */
+  private wallReadMs: number;
+  private lastWallMs: number;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly wallEveryMs: number,
+  ) {
+    this.lastMonotonicMs = this.wallReadMs = clock.monotonicMs();
+    this.lastWallMs = clock.wallMs();
+  }
+
+  now(): AgeSec {
+    const { clock, wallEveryMs } = this;
     const monotonicMs = clock.monotonicMs();
-    const wallMs = clock.wallMs();
-    const monotonicStepMs = monotonicMs - lastMonotonicMs;
-    const wallStepMs = wallMs - lastWallMs;
-    elapsedMs += wallStepMs - monotonicStepMs > JUMP_MS ? wallStepMs : monotonicStepMs;
-    lastMonotonicMs = monotonicMs;
-    lastWallMs = wallMs;
-    return ageSec(elapsedMs / 1000);
-  };
+    this.elapsedMs += monotonicMs - this.lastMonotonicMs;
+    this.lastMonotonicMs = monotonicMs;
+    if (monotonicMs - this.wallReadMs >= wallEveryMs) this.readWall(monotonicMs);
+    return ageSec(this.elapsedMs / 1000);
+  }
+
+  private readWall(monotonicMs: number): void {
+    const wallMs = this.clock.wallMs();
+    const aheadMs = wallMs - this.lastWallMs - (monotonicMs - this.wallReadMs);
+    if (aheadMs > JUMP_MS) this.elapsedMs += aheadMs;
+    this.wallReadMs = monotonicMs;
+    this.lastWallMs = wallMs;
+  }
 }

@@ -75,7 +75,7 @@ export class Core {
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     this.given = given;
     const { clock, log, system } = given;
-    this.ageNow = ageClock(clock);
+    this.ageNow = ageClock(clock, LOOK_MS);
     this.counted = new Counted({
       clock,
       overview: () => later.overview(),

@@ -146,6 +146,10 @@ export const keyHasCd = (key: string): boolean => (key.charCodeAt(key.length - 1
 const TYPE_AND_CLASS_BYTES = 4;
 const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
 
+/** The key of the same question for another type. @param key one of `cacheKey` */
+export const keyOfType = (key: string, type: number): string =>
+  key.slice(0, -KEY_TAIL) + String.fromCharCode(type >> 8, type & 0xff) + key.slice(2 - KEY_TAIL);
+
 /** The name in a key of `cacheKey`: wire form in lower case, one character per octet. */
 export const nameInKey = (key: string): string => key.slice(0, -KEY_TAIL);
 

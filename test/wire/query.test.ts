@@ -1,9 +1,12 @@
 import t from 'tap';
 
+import { questionOf } from '../../src/wire/compose.js';
 import { OPTION } from '../../src/wire/edns.js';
 import { FLAG, HEADER_BYTES } from '../../src/wire/header.js';
-import { parseQuery } from '../../src/wire/query.js';
+import { ALL_ROUTES, cacheKey, keyOfType, keyWithRoutes, LAST_ROUTE_SET, parseQuery } from '../../src/wire/query.js';
+import { TYPE } from '../../src/wire/rrtype.js';
 import { queryMessage } from '../fixtures/client.js';
+import { wireName } from '../fixtures/records.js';
 
 const patched = (message: Buffer, at: number, value: number): Buffer => {
   const copy = Buffer.from(message);
@@ -89,5 +92,17 @@ await t.test('RFC 6891 §6.1.1: one OPT at most, at the root, whole, version 0',
   const cutOption = queryMessage('www.example', { options: [{ code: OPTION.COOKIE, data: Buffer.alloc(8) }] });
   cutOption.writeUInt16BE(9, plain.length + 13);
   t.equal(code(cutOption), 'form_error', 'an option longer than the RDATA');
+  t.end();
+});
+
+await t.test('the key of another type is that of the same question for it', t => {
+  const name = wireName('www.example');
+  for (const checkingDisabled of [false, true])
+    for (const routes of [ALL_ROUTES, LAST_ROUTE_SET]) {
+      const keyFor = (type: number): string =>
+        keyWithRoutes(cacheKey(questionOf(name, type), checkingDisabled), routes);
+      for (const type of [TYPE.CNAME, TYPE.HTTPS, 0x0101])
+        t.equal(keyOfType(keyFor(TYPE.A), type), keyFor(type), `type ${type}`);
+    }
   t.end();
 });

@@ -8,6 +8,7 @@ import type { AnswerCache, Peeked } from '../../cache/answers.js';
 import { makeEntry } from '../../cache/entry.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
 import { HEADER_BYTES } from '../../wire/header.js';
+import { keyOfType } from '../../wire/query.js';
 import { TYPE } from '../../wire/rrtype.js';
 import { Answer, fallbackError, isProven } from '../answer.js';
 import type { Query } from '../query.js';
@@ -49,7 +50,8 @@ export function cachedChain(answers: AnswerCache, query: Query, limits: ChainLim
   for (let about = query; parts.length <= MOST_ALIASES;) {
     const end = parts.length > 0 ? partFor(answers, about, limits) : undefined;
     if (end !== undefined) return joined(query, [...parts, end], limits);
-    const link = partFor(answers, about.asking(TYPE.CNAME), limits);
+    // The key is enough: most names that are looked up here are no aliases.
+    const link = partFor(answers, { key: keyOfType(about.key, TYPE.CNAME), question: about.question }, limits);
     const target = link && targetIn(link.records, about.name);
     if (link === undefined || target === undefined) return undefined;
     parts.push(link);
@@ -58,7 +60,11 @@ export function cachedChain(answers: AnswerCache, query: Query, limits: ChainLim
   return undefined;
 }
 
-function partFor(answers: AnswerCache, { key, question }: Query, limits: ChainLimits): Part | undefined {
+function partFor(
+  answers: AnswerCache,
+  { key, question }: Pick<Query, 'key' | 'question'>,
+  limits: ChainLimits,
+): Part | undefined {
   const { ageNow, mostSec, ttlSec } = limits;
   const found = answers.known(key, ageNow, mostSec);
   // They are copied: the memory is borrowed.
