@@ -5,7 +5,6 @@ import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Entrance } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
-import type { OwnPlace } from '../base/address.js';
 import {
   forwardedClient,
   type HttpReply,
@@ -20,7 +19,7 @@ import {
 import type { Memory } from './memory.js';
 import type { Place } from './sessions.js';
 import type { SessionLimits } from './session.js';
-import type { StreamOrigin } from './stream.js';
+import { clientAt, type StreamOrigin } from './stream.js';
 import type { Turns, Worker } from './turns.js';
 import { Untaken } from './untaken.js';
 
@@ -85,7 +84,7 @@ export class ClientRequests implements Worker {
   /** Octets of responses that were not read yet. */
   private owed = 0;
   /** The client that a proxy has named last. */
-  private forwarded: { readonly text: string; readonly client: Client | undefined } | undefined;
+  private forwarded: { readonly text: string; readonly client: Client | undefined } | undefined = undefined;
   /** Whoever has connected. One object for all of its messages, of which others know the address. */
   private readonly own: Client;
   private closed = false;
@@ -97,7 +96,7 @@ export class ClientRequests implements Worker {
     private readonly session: RequestsSession,
   ) {
     this.untaken = new Untaken(parts, this);
-    this.own = clientAt(peer.address, peer.port, peer.at);
+    this.own = clientAt(peer, 'https');
   }
 
   /** Octets of responses that the client has not read yet. */
@@ -220,16 +219,14 @@ export class ClientRequests implements Worker {
     if (forwardedFor === undefined || !this.parts.isProxy(address)) return this.own;
     if (this.forwarded?.text !== forwardedFor) {
       const named = forwardedClient(forwardedFor, this.parts.isProxy);
-      this.forwarded = { text: forwardedFor, client: named === undefined ? undefined : clientAt(named, 0, at) };
+      this.forwarded = {
+        text: forwardedFor,
+        client: named === undefined ? undefined : clientAt({ address: named, port: 0, at }, 'https'),
+      };
     }
     return this.forwarded.client;
   }
 }
-
-const clientAt = (address: string, port: number, at: OwnPlace): Client => ({
-  ...{ address, port, at, transport: 'https' },
-  family: address.includes(':') ? 6 : 4,
-});
 
 const UNKNOWN_CLIENT = textReply(400, 'X-Forwarded-For has something that is no IP address');
 

@@ -74,7 +74,8 @@ export class Http2Session implements Occupant, Worker {
   private lastTaken = 0;
   /** A header block that goes on in the next frame. */
   private block:
-    { readonly stream: number; readonly flags: number; readonly parts: Buffer[]; bytes: number } | undefined;
+    { readonly stream: number; readonly flags: number; readonly parts: Buffer[]; bytes: number } | undefined =
+    undefined;
   /** Octets of bodies since the client got a new window. */
   private received = 0;
   /** What the client lets us send on all streams together, on a new stream, and in a frame. */
@@ -86,10 +87,10 @@ export class Http2Session implements Occupant, Worker {
   /** Frames without a response that are not written yet. */
   private control: Buffer[] = [];
   /** The memory of a write that is not finished, and how many octets of bodies are in it. There is one at a time. */
-  private writing: Buffer | undefined;
+  private writing: Buffer | undefined = undefined;
   private writingBody = 0;
   /** When we have said that we shall end it: what was sent until the client knew is still taken. */
-  private partingSince: MonoMs | undefined;
+  private partingSince: MonoMs | undefined = undefined;
   /** No more requests are taken: we say so, or the client sends no more. */
   private finishing = false;
   /** It has failed: nothing is read or written any more. */
@@ -569,7 +570,7 @@ class Incoming implements Exchange {
   isReceived = false;
   /** Whether its stream is closed. */
   isOver = false;
-  reply: HttpReply | undefined;
+  reply: HttpReply | undefined = undefined;
   /** Whether the header fields of the response are written, and how many octets of its body are not. */
   isBegun = false;
   unsent = 0;

@@ -33,7 +33,7 @@ interface ConnectionParts<C extends Connection> {
 
 /** A connection, before and after its version of HTTP is known. */
 class HttpConnection<C extends Connection> implements OpenSession, Occupant {
-  private session: Http1Session | Http2Session | undefined;
+  private session: Http1Session | Http2Session | undefined = undefined;
 
   constructor(private readonly own: ConnectionParts<C>) {
     const { connection, place, streams } = own;

@@ -46,25 +46,25 @@ const LATER_MS = 50;
 export class NativeConnection implements Connection, Watcher {
   private phase: Phase = 'clear';
   /** What octets go through: TLS, or from the first read on, nothing. */
-  private tls: TlsConnection | ClearOctets | undefined;
+  private tls: TlsConnection | ClearOctets | undefined = undefined;
   /** What epoll waits for. */
   private interest: number = INPUT;
   /** How many octets must be there before epoll says so. */
   private least = 1;
-  private secured: ((connection: this) => void) | undefined;
+  private secured: ((connection: this) => void) | undefined = undefined;
   /** Whoever waits for first octets; */
-  private first: FirstOctets | undefined;
+  private first: FirstOctets | undefined = undefined;
   /** those that came over TLS and were not taken. */
-  private unread: Buffer | undefined;
-  private data: ((octets: Buffer) => void) | undefined;
-  private ended: (() => void) | undefined;
+  private unread: Buffer | undefined = undefined;
+  private data: ((octets: Buffer) => void) | undefined = undefined;
+  private ended: (() => void) | undefined = undefined;
   private closers: (() => void)[] = [];
   private isHeld = false;
   /** Whether the client sends no more. */
   private hasEnded = false;
   /** What the kernel has not taken of a write, and who is told when it has. */
-  private pending: Buffer | undefined;
-  private taken: (() => void) | undefined;
+  private pending: Buffer | undefined = undefined;
+  private taken: (() => void) | undefined = undefined;
   /** Whether our end follows what is pending. */
   private isEnding = false;
   /** Whether OpenSSL must write before it can read. */
