@@ -129,17 +129,13 @@ export class ClientRequests implements Worker {
       : readRequest(head, this.parts.path());
     if (wanted.at === 'body') return true;
     if (wanted.at === 'message') this.takeBody(head, wanted.message, exchange);
-    else {
-      this.place.active();
-      exchange.send(wanted.reply);
-    }
+    else exchange.send(wanted.reply);
     return false;
   }
 
   /** Takes a message. */
   takeBody({ forwardedFor }: RequestHead, message: Buffer, exchange: Exchange): void {
     const client = this.clientFor(forwardedFor);
-    this.place.active();
     if (client === undefined) return exchange.send(UNKNOWN_CLIENT);
     this.queue.push({ message, client, exchange });
     this.queuedBytes += message.length;
@@ -167,11 +163,18 @@ export class ClientRequests implements Worker {
     if (this.owed > this.parts.limits.unreadBytes) this.place.owesMuch();
   }
 
-  /** The client has read a response, or does not want it any more. */
+  /** The client has read so many octets of a response, or does not want them any more. */
   paid(bytes: number): void {
     this.owed -= bytes;
-    this.place.active();
     if (this.queue.length > 0) this.parts.turns.add(this);
+  }
+
+  /**
+   * The client has taken an answer, or a good part of one. Nothing else keeps the connection open: not requests that
+   * ask nothing, and not answers that are taken octet by octet.
+   */
+  progressed(): void {
+    this.place.active();
   }
 
   /** The connection is closed. */

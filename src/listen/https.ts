@@ -70,7 +70,8 @@ class HttpConnection<C extends Connection> implements OpenSession, Occupant {
 
   private begin(isHttp2: boolean): void {
     const { connection, place, parts, streams, reader, from } = this.own;
-    const peer = { ...from, overTls: streams.isSecured(connection) };
+    const { address, port, at } = from;
+    const peer = { address, port, at, overTls: streams.isSecured(connection) };
     if (isHttp2) {
       this.session = new Http2Session(connection, peer, place, parts);
       return;

@@ -41,6 +41,8 @@ type Phase =
 const INPUT = LINUX.EPOLLIN | LINUX.EPOLLRDHUP;
 const BROKEN = LINUX.EPOLLERR | LINUX.EPOLLHUP;
 const LATER_MS = 50;
+/** What a client may still send after our end, so that it sees what came before: then the connection is reset. */
+const MOST_IGNORED_BYTES = 1 << 17;
 
 /** The connection. */
 export class NativeConnection implements Connection, Watcher {
@@ -72,6 +74,8 @@ export class NativeConnection implements Connection, Watcher {
   /** Whether it has octets that the kernel does not tell of any more, and whether a read of them is scheduled. */
   private hasMore = false;
   private readsSoon = false;
+  /** Octets that have come after our end. */
+  private ignored = 0;
 
   /** `begin` must follow. */
   constructor(
@@ -377,7 +381,9 @@ export class NativeConnection implements Connection, Watcher {
 
   private ignore(): void {
     const bytes = this.parts.libc.receive(this.fd, this.parts.room);
-    if (bytes <= 0 && bytes !== -LINUX.EAGAIN && bytes !== -LINUX.EINTR) this.destroy();
+    if (bytes === -LINUX.EAGAIN || bytes === -LINUX.EINTR) return;
+    this.ignored += Math.max(0, bytes);
+    if (bytes <= 0 || this.ignored > MOST_IGNORED_BYTES) this.destroy();
   }
 
   /** After a failure of TLS or of the connection, nothing can be said any more. */
