@@ -216,8 +216,7 @@ function conversation() {
     get writableLength() {
       return state.writableLength;
     },
-    on: (event: string, then: ((octets: Buffer) => void) | (() => void)) =>
-      event === 'data' && (on.data = then as (octets: Buffer) => void),
+    on: (event: string, then: ((octets: Buffer) => void) | (() => void)) => event === 'data' && (on.data = then),
     once: () => undefined,
     isPaused: () => false,
     pause: () => undefined,
@@ -245,7 +244,7 @@ function conversation() {
 }
 
 for (const takes of [true, false])
-  t.test(`a client that ${takes ? 'reads' : 'does not read'} gets ${takes ? 'new windows' : 'none'}`, async t => {
+  void t.test(`a client that ${takes ? 'reads' : 'does not read'} gets ${takes ? 'new windows' : 'none'}`, async t => {
     const { state, give, sent, turn } = conversation();
     const piece = frame(DATA, 0, 1, Buffer.alloc(16_384));
     give(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, NOTHING), opened(1, post())]));
