@@ -46,7 +46,7 @@ export class EventLoop implements Clock, SessionLoop {
 
   /** The number of the round, */
   round = 0;
-  /** when its events had come, */
+  /** when its events had come, or when the clock was read since, */
   roundMs: MonoMs = systemClock.monotonicMs();
   /** and streams of Node.js that go on only while its own loop has turns. */
   guests = 0;
@@ -57,7 +57,7 @@ export class EventLoop implements Clock, SessionLoop {
   }
 
   monotonicMs(): MonoMs {
-    return this.isInRound ? this.roundMs : systemClock.monotonicMs();
+    return this.isInRound ? this.roundMs : (this.roundMs = systemClock.monotonicMs());
   }
 
   wallMs(): WallMs {
@@ -112,8 +112,9 @@ export class EventLoop implements Clock, SessionLoop {
     this.roundMs = systemClock.monotonicMs();
     this.isInRound = true;
     try {
-      for (let i = 0; i < count; i++) this.tell(i, false);
-      for (let i = 0; i < count; i++) this.tell(i, true);
+      let others = 0;
+      for (let i = 0; i < count; i++) if (!this.tell(i, false)) others++;
+      for (let i = 0; others > 0 && i < count; i++) this.tell(i, true);
       if (this.firstTimer <= this.roundMs) this.fire();
       if (this.scheduled.length > 0) this.runScheduled();
     } finally {
@@ -127,18 +128,20 @@ export class EventLoop implements Clock, SessionLoop {
     this.epoll.close();
   }
 
-  /** Tells of event i, if it is for one that is new, or is not. */
-  private tell(i: number, isNew: boolean): void {
+  /** Tells of event i, if it is for one that is new, or is not. @returns whether it was told of */
+  private tell(i: number, isNew: boolean): boolean {
     const watched = this.watched[this.epoll.fdOf(i)];
     // Or it was closed in this round, and another may have its number.
-    if (watched?.use === this.epoll.useOf(i) && watched.watcher.isNew === isNew)
-      watched.watcher.ready(this.epoll.eventsOf(i));
+    if (watched?.use !== this.epoll.useOf(i) || watched.watcher.isNew !== isNew) return false;
+    watched.watcher.ready(this.epoll.eventsOf(i));
+    return true;
   }
 
   /** ms until the next timer, or less; -1: for ever. */
   private untilTimer(mostMs: number): number {
     if (mostMs === 0 || this.timers.size === 0) return mostMs;
-    const ms = Math.max(0, Math.ceil(this.firstTimer - this.monotonicMs()));
+    // As of the last look at the clock: a timer may be late by what a round takes.
+    const ms = Math.max(0, Math.ceil(this.firstTimer - this.roundMs));
     return mostMs === -1 ? ms : Math.min(ms, mostMs);
   }
 

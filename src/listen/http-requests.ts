@@ -5,7 +5,6 @@ import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Entrance } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
-import type { OwnPlace } from '../base/address.js';
 import {
   forwardedClient,
   type HttpReply,
@@ -20,7 +19,7 @@ import {
 import type { Memory } from './memory.js';
 import type { Place } from './sessions.js';
 import type { SessionLimits } from './session.js';
-import type { StreamOrigin } from './stream.js';
+import { clientAt, type StreamOrigin } from './stream.js';
 import type { Turns, Worker } from './turns.js';
 import { Untaken } from './untaken.js';
 
@@ -85,7 +84,7 @@ export class ClientRequests implements Worker {
   /** Octets of responses that were not read yet. */
   private owed = 0;
   /** The client that a proxy has named last. */
-  private forwarded: { readonly text: string; readonly client: Client | undefined } | undefined;
+  private forwarded: { readonly text: string; readonly client: Client | undefined } | undefined = undefined;
   /** Whoever has connected. One object for all of its messages, of which others know the address. */
   private readonly own: Client;
   private closed = false;
@@ -97,7 +96,7 @@ export class ClientRequests implements Worker {
     private readonly session: RequestsSession,
   ) {
     this.untaken = new Untaken(parts, this);
-    this.own = clientAt(peer.address, peer.port, peer.at);
+    this.own = clientAt(peer, 'https');
   }
 
   /** Octets of responses that the client has not read yet. */
@@ -130,17 +129,13 @@ export class ClientRequests implements Worker {
       : readRequest(head, this.parts.path());
     if (wanted.at === 'body') return true;
     if (wanted.at === 'message') this.takeBody(head, wanted.message, exchange);
-    else {
-      this.place.active();
-      exchange.send(wanted.reply);
-    }
+    else exchange.send(wanted.reply);
     return false;
   }
 
   /** Takes a message. */
   takeBody({ forwardedFor }: RequestHead, message: Buffer, exchange: Exchange): void {
     const client = this.clientFor(forwardedFor);
-    this.place.active();
     if (client === undefined) return exchange.send(UNKNOWN_CLIENT);
     this.queue.push({ message, client, exchange });
     this.queuedBytes += message.length;
@@ -168,11 +163,18 @@ export class ClientRequests implements Worker {
     if (this.owed > this.parts.limits.unreadBytes) this.place.owesMuch();
   }
 
-  /** The client has read a response, or does not want it any more. */
+  /** The client has read so many octets of a response, or does not want them any more. */
   paid(bytes: number): void {
     this.owed -= bytes;
-    this.place.active();
     if (this.queue.length > 0) this.parts.turns.add(this);
+  }
+
+  /**
+   * The client has taken an answer, or a good part of one. Nothing else keeps the connection open: not requests that
+   * ask nothing, and not answers that are taken octet by octet.
+   */
+  progressed(): void {
+    this.place.active();
   }
 
   /** The connection is closed. */
@@ -220,16 +222,14 @@ export class ClientRequests implements Worker {
     if (forwardedFor === undefined || !this.parts.isProxy(address)) return this.own;
     if (this.forwarded?.text !== forwardedFor) {
       const named = forwardedClient(forwardedFor, this.parts.isProxy);
-      this.forwarded = { text: forwardedFor, client: named === undefined ? undefined : clientAt(named, 0, at) };
+      this.forwarded = {
+        text: forwardedFor,
+        client: named === undefined ? undefined : clientAt({ address: named, port: 0, at }, 'https'),
+      };
     }
     return this.forwarded.client;
   }
 }
-
-const clientAt = (address: string, port: number, at: OwnPlace): Client => ({
-  ...{ address, port, at, transport: 'https' },
-  family: address.includes(':') ? 6 : 4,
-});
 
 const UNKNOWN_CLIENT = textReply(400, 'X-Forwarded-For has something that is no IP address');
 

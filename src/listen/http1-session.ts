@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import {
+  DNS_MESSAGE,
   FIELDS_TOO_LARGE,
   headerBytes,
   type HttpReply,
@@ -130,6 +131,8 @@ class Incoming implements Exchange {
   isAnswered = false;
   /** Octets of the response that were not read yet. */
   private unread = 0;
+  /** Whether it has a reply to a query. */
+  private hasReply = false;
 
   constructor(
     request: IncomingMessage,
@@ -171,6 +174,7 @@ class Incoming implements Exchange {
     response.end(body);
     // May close the connection.
     this.unread = body.length;
+    this.hasReply = contentType === DNS_MESSAGE;
     this.requests.owes(this.unread);
   }
 
@@ -180,6 +184,7 @@ class Incoming implements Exchange {
 
   /** The response has left, or the connection is closed. */
   closed(): void {
+    if (this.hasReply) this.requests.progressed();
     if (this.isAnswered) this.requests.paid(this.unread);
   }
 }

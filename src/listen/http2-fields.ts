@@ -14,15 +14,15 @@ const OF_CONNECTION: ReadonlySet<string> = new Set([
 ]);
 /** The header fields of one request. */
 export class RequestFields {
-  private method: string | undefined;
-  private scheme: string | undefined;
-  private authority: string | undefined;
-  private path: string | undefined;
-  private contentType: string | undefined;
-  private contentEncoding: string | undefined;
-  private contentLength: string | undefined;
-  private host: string | undefined;
-  private forwardedFor: string | undefined;
+  private method: string | undefined = undefined;
+  private scheme: string | undefined = undefined;
+  private authority: string | undefined = undefined;
+  private path: string | undefined = undefined;
+  private contentType: string | undefined = undefined;
+  private contentEncoding: string | undefined = undefined;
+  private contentLength: string | undefined = undefined;
+  private host: string | undefined = undefined;
+  private forwardedFor: string | undefined = undefined;
   /** Whether the client waits to be told that it shall send the body (RFC 9110 §10.1.1). */
   expectsContinue = false;
   private bytes = 0;

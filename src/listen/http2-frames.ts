@@ -72,7 +72,7 @@ export type TakeFrame = (frame: Frame) => Code | undefined;
 export class FrameReader {
   private left = FIRST_FRAMES;
   /** When the time since was earned. */
-  private earnedAt: MonoMs | undefined;
+  private earnedAt: MonoMs | undefined = undefined;
   /** Octets of the preface that have come. */
   private greeted = 0;
   private isFirst = true;

@@ -10,7 +10,14 @@ import type { MonoMs } from '../base/time.js';
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import type { Connection } from './connection.js';
 import { FieldReader, NO_TABLE, TABLE_BYTES } from './hpack.js';
-import { FIELDS_TOO_LARGE, type HttpReply, MOST_HEADER_BYTES, type RequestHead, TOO_LARGE } from './http-request.js';
+import {
+  DNS_MESSAGE,
+  FIELDS_TOO_LARGE,
+  type HttpReply,
+  MOST_HEADER_BYTES,
+  type RequestHead,
+  TOO_LARGE,
+} from './http-request.js';
 import { ClientRequests, type Exchange, type HttpParts, type Peer, RequestBody } from './http-requests.js';
 import { MOST_RESPONSE_HEAD_BYTES, putContinue, putResponseHead, RequestFields } from './http2-fields.js';
 import {
@@ -49,6 +56,10 @@ const MOST_WAITING = 32;
 const RENEWED_BYTES = 1 << 15;
 /** The windows of both sides at the beginning (RFC 9113 §6.9.2), and the payload of a DATA frame. */
 const FIRST_WINDOW = 65_535;
+/** So many octets of an answer that has not left as a whole show that the client reads. */
+const PROGRESS_BYTES = 1024;
+/** What a client may still send after an error, so that the reason reaches it: the kernel forgets it otherwise. */
+const MOST_IGNORED_BYTES = 1 << 17;
 /** What a body may have without a new window: one octet more than a message, so that it shows if it is larger. */
 const BODY_WINDOW = MAX_MESSAGE_BYTES + 1;
 
@@ -74,7 +85,8 @@ export class Http2Session implements Occupant, Worker {
   private lastTaken = 0;
   /** A header block that goes on in the next frame. */
   private block:
-    { readonly stream: number; readonly flags: number; readonly parts: Buffer[]; bytes: number } | undefined;
+    { readonly stream: number; readonly flags: number; readonly parts: Buffer[]; bytes: number } | undefined =
+    undefined;
   /** Octets of bodies since the client got a new window. */
   private received = 0;
   /** What the client lets us send on all streams together, on a new stream, and in a frame. */
@@ -86,10 +98,15 @@ export class Http2Session implements Occupant, Worker {
   /** Frames without a response that are not written yet. */
   private control: Buffer[] = [];
   /** The memory of a write that is not finished, and how many octets of bodies are in it. There is one at a time. */
-  private writing: Buffer | undefined;
+  private writing: Buffer | undefined = undefined;
   private writingBody = 0;
+  /** Octets of answers that have left since the client got on, and whether it gets on with the write. */
+  private progress = 0;
+  private progresses = false;
+  /** Octets that have come after an error. */
+  private ignored = 0;
   /** When we have said that we shall end it: what was sent until the client knew is still taken. */
-  private partingSince: MonoMs | undefined;
+  private partingSince: MonoMs | undefined = undefined;
   /** No more requests are taken: we say so, or the client sends no more. */
   private finishing = false;
   /** It has failed: nothing is read or written any more. */
@@ -148,6 +165,7 @@ export class Http2Session implements Occupant, Worker {
     const { turns } = this.parts;
     while (!this.isOver && this.writing === undefined) {
       const next = this.nextToSend();
+      this.renewWindow();
       if (next === undefined && this.control.length === 0) break;
       if (turns.isOver) return turns.add(this);
       this.write(next);
@@ -156,12 +174,18 @@ export class Http2Session implements Occupant, Worker {
   }
 
   private read(octets: Buffer): void {
-    if (this.isOver) return;
+    if (this.isOver) return this.ignore(octets.length);
     const now = this.parts.clock.monotonicMs();
     // One that never answers our PING knows by now, too.
     if (this.partingSince !== undefined && now - this.partingSince > IDLE_MS) this.finishNow();
     const code = this.frames.read(octets, now);
     if (code !== undefined) this.fail(code);
+  }
+
+  /** Reads on after an error, until the client has seen why, or the connection is idle for too long. */
+  private ignore(bytes: number): void {
+    this.ignored += bytes;
+    if (this.ignored > MOST_IGNORED_BYTES) this.socket.destroy();
   }
 
   /** A request was taken, so that `readOn` follows. */
@@ -192,8 +216,9 @@ export class Http2Session implements Occupant, Worker {
   private fail(code: Code): void {
     if (code === CODE.ENHANCE_YOUR_CALM) this.parts.observer.dropped('http_flood');
     this.sayWhy(code);
+    // Closed at once, it would be a reset while anything is unread, and the client would not see why.
+    this.readOn();
     this.socket.end();
-    if (this.socket.writableLength === 0) this.socket.destroy();
   }
 
   /** The last that is written says why nothing more is taken. */
@@ -331,21 +356,27 @@ export class Http2Session implements Occupant, Worker {
     const octets = unpadded(frame);
     if (octets === undefined || stream === 0 || stream > this.lastStream) return CODE.PROTOCOL_ERROR;
     this.received += payload.length;
-    if (this.received >= RENEWED_BYTES) {
-      this.queue(frameOf(FRAME.WINDOW_UPDATE, 0, 0, this.received));
-      this.received = 0;
-    }
+    if (this.received > FIRST_WINDOW) return CODE.FLOW_CONTROL_ERROR;
+    if (this.received >= RENEWED_BYTES) this.parts.turns.add(this);
     const incoming = this.streams.get(stream);
     if (incoming === undefined) return undefined;
     if (incoming.isReceived) {
       this.reset(incoming, CODE.STREAM_CLOSED);
       return undefined;
     }
+    incoming.bodyWindow -= payload.length;
+    if (incoming.bodyWindow < 0) {
+      this.reset(incoming, CODE.FLOW_CONTROL_ERROR);
+      return undefined;
+    }
     this.receiveBody(incoming, octets);
     if (incoming.isOver) return undefined;
     const padding = payload.length - octets.length;
     if ((flags & HAS.END_STREAM) !== 0) this.completed(incoming);
-    else if (padding > 0) this.queue(frameOf(FRAME.WINDOW_UPDATE, 0, stream, padding));
+    else if (padding > 0) {
+      incoming.bodyWindow += padding;
+      this.queue(frameOf(FRAME.WINDOW_UPDATE, 0, stream, padding));
+    }
     return undefined;
   }
 
@@ -473,6 +504,13 @@ export class Http2Session implements Occupant, Worker {
     this.requests.owes(bytes);
   }
 
+  /** Lets the client send as much as it has sent (§6.9), once the kernel takes what we have to say. */
+  private renewWindow(): void {
+    if (this.received < RENEWED_BYTES) return;
+    this.control.push(frameOf(FRAME.WINDOW_UPDATE, 0, 0, this.received));
+    this.received = 0;
+  }
+
   /** Sends a frame without a response. */
   private queue(frame: Buffer): void {
     this.control.push(frame);
@@ -525,6 +563,7 @@ export class Http2Session implements Occupant, Worker {
       return end;
     }
     if (reply.status === 200) this.frames.earn();
+    this.progresses ||= isAnswer(reply);
     this.drop(incoming);
     // Nobody wants the rest of the request (§8.1).
     if (incoming.isReceived) return end;
@@ -541,6 +580,7 @@ export class Http2Session implements Occupant, Worker {
     incoming.window -= bytes;
     this.window -= bytes;
     this.writingBody += bytes;
+    if (incoming.reply !== undefined && isAnswer(incoming.reply)) this.progress += bytes;
     return end + bytes;
   }
 
@@ -548,7 +588,8 @@ export class Http2Session implements Occupant, Worker {
   private readonly taken = (): void => {
     // Or of one that was finished already, while another is not.
     if (this.writing === undefined || this.socket.writableLength > 0) return;
-    if (this.isOver) return void this.socket.destroy();
+    // That was the last one, and the end follows it.
+    if (this.isOver) return;
     this.finishWrite();
     this.parts.turns.add(this);
   };
@@ -558,9 +599,17 @@ export class Http2Session implements Occupant, Worker {
     if (writing !== undefined) this.parts.memory.give(writing);
     this.writing = undefined;
     this.writingBody = 0;
+    if (this.progresses || this.progress >= PROGRESS_BYTES) {
+      this.progress = 0;
+      this.progresses = false;
+      this.requests.progressed();
+    }
     if (writingBody > 0) this.requests.paid(writingBody);
   }
 }
+
+/** Whether a response has a reply to a query. */
+const isAnswer = ({ contentType }: HttpReply): boolean => contentType === DNS_MESSAGE;
 
 /** One request. */
 class Incoming implements Exchange {
@@ -569,7 +618,9 @@ class Incoming implements Exchange {
   isReceived = false;
   /** Whether its stream is closed. */
   isOver = false;
-  reply: HttpReply | undefined;
+  /** What we let the client send on this stream. */
+  bodyWindow = BODY_WINDOW;
+  reply: HttpReply | undefined = undefined;
   /** Whether the header fields of the response are written, and how many octets of its body are not. */
   isBegun = false;
   unsent = 0;

@@ -33,7 +33,7 @@ interface ConnectionParts<C extends Connection> {
 
 /** A connection, before and after its version of HTTP is known. */
 class HttpConnection<C extends Connection> implements OpenSession, Occupant {
-  private session: Http1Session | Http2Session | undefined;
+  private session: Http1Session | Http2Session | undefined = undefined;
 
   constructor(private readonly own: ConnectionParts<C>) {
     const { connection, place, streams } = own;
@@ -70,7 +70,8 @@ class HttpConnection<C extends Connection> implements OpenSession, Occupant {
 
   private begin(isHttp2: boolean): void {
     const { connection, place, parts, streams, reader, from } = this.own;
-    const peer = { ...from, overTls: streams.isSecured(connection) };
+    const { address, port, at } = from;
+    const peer = { address, port, at, overTls: streams.isSecured(connection) };
     if (isHttp2) {
       this.session = new Http2Session(connection, peer, place, parts);
       return;

@@ -41,30 +41,32 @@ type Phase =
 const INPUT = LINUX.EPOLLIN | LINUX.EPOLLRDHUP;
 const BROKEN = LINUX.EPOLLERR | LINUX.EPOLLHUP;
 const LATER_MS = 50;
+/** What a client may still send after our end, so that it sees what came before: then the connection is reset. */
+const MOST_IGNORED_BYTES = 1 << 17;
 
 /** The connection. */
 export class NativeConnection implements Connection, Watcher {
   private phase: Phase = 'clear';
   /** What octets go through: TLS, or from the first read on, nothing. */
-  private tls: TlsConnection | ClearOctets | undefined;
+  private tls: TlsConnection | ClearOctets | undefined = undefined;
   /** What epoll waits for. */
   private interest: number = INPUT;
   /** How many octets must be there before epoll says so. */
   private least = 1;
-  private secured: ((connection: this) => void) | undefined;
+  private secured: ((connection: this) => void) | undefined = undefined;
   /** Whoever waits for first octets; */
-  private first: FirstOctets | undefined;
+  private first: FirstOctets | undefined = undefined;
   /** those that came over TLS and were not taken. */
-  private unread: Buffer | undefined;
-  private data: ((octets: Buffer) => void) | undefined;
-  private ended: (() => void) | undefined;
+  private unread: Buffer | undefined = undefined;
+  private data: ((octets: Buffer) => void) | undefined = undefined;
+  private ended: (() => void) | undefined = undefined;
   private closers: (() => void)[] = [];
   private isHeld = false;
   /** Whether the client sends no more. */
   private hasEnded = false;
   /** What the kernel has not taken of a write, and who is told when it has. */
-  private pending: Buffer | undefined;
-  private taken: (() => void) | undefined;
+  private pending: Buffer | undefined = undefined;
+  private taken: (() => void) | undefined = undefined;
   /** Whether our end follows what is pending. */
   private isEnding = false;
   /** Whether OpenSSL must write before it can read. */
@@ -72,6 +74,8 @@ export class NativeConnection implements Connection, Watcher {
   /** Whether it has octets that the kernel does not tell of any more, and whether a read of them is scheduled. */
   private hasMore = false;
   private readsSoon = false;
+  /** Octets that have come after our end. */
+  private ignored = 0;
 
   /** `begin` must follow. */
   constructor(
@@ -377,7 +381,9 @@ export class NativeConnection implements Connection, Watcher {
 
   private ignore(): void {
     const bytes = this.parts.libc.receive(this.fd, this.parts.room);
-    if (bytes <= 0 && bytes !== -LINUX.EAGAIN && bytes !== -LINUX.EINTR) this.destroy();
+    if (bytes === -LINUX.EAGAIN || bytes === -LINUX.EINTR) return;
+    this.ignored += Math.max(0, bytes);
+    if (bytes <= 0 || this.ignored > MOST_IGNORED_BYTES) this.destroy();
   }
 
   /** After a failure of TLS or of the connection, nothing can be said any more. */

@@ -66,7 +66,7 @@ class NativeDoor implements Door, Watcher {
   readonly isNew = true;
   readonly port: number;
   private isClosed = false;
-  private retry: Cancel | undefined;
+  private retry: Cancel | undefined = undefined;
   private readonly remote = Buffer.alloc(NAME_BYTES);
   private readonly local = Buffer.alloc(NAME_BYTES);
 

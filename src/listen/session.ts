@@ -57,14 +57,14 @@ export class ClientSession implements Occupant, Worker {
   /** It closes after the last reply. */
   private finishing = false;
   /** Octets that have come and must wait, because of a limit. Reading stops while there are any. */
-  private rest: Rest | undefined;
+  private rest: Rest | undefined = undefined;
   /** Whether `rest` is being handled: an answer that comes meanwhile must not start that again. */
   private working = false;
   /** The replies of a turn of the event loop, each with its length in front, for one write; and their octets. */
-  private replies: Buffer | undefined;
+  private replies: Buffer | undefined = undefined;
   private repliesBytes = 0;
   /** The memory of a write that is not finished. There is one at a time, so that little is lent for unread octets. */
-  private writing: Buffer | undefined;
+  private writing: Buffer | undefined = undefined;
 
   /** @param place its place in the table of sessions, which closes it when it is idle for too long */
   constructor(

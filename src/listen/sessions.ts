@@ -51,8 +51,8 @@ export class Place {
   /** Whether it is in the list of idle places, */
   listed = false;
   /** and its neighbours there. */
-  before: Place | undefined;
-  after: Place | undefined;
+  before: Place | undefined = undefined;
+  after: Place | undefined = undefined;
 
   constructor(
     private readonly table: SessionTable,
@@ -95,10 +95,10 @@ export class SessionTable {
   private readonly clients = new Map<string, Set<Place>>();
   private places = 0;
   /** The idle ones, the idlest first. */
-  private first: Place | undefined;
-  private last: Place | undefined;
+  private first: Place | undefined = undefined;
+  private last: Place | undefined = undefined;
   /** Closes those that were idle too long. */
-  private timer: { readonly at: number; readonly cancel: Cancel } | undefined;
+  private timer: { readonly at: number; readonly cancel: Cancel } | undefined = undefined;
   private readonly maxPerClient: number;
   private readonly longestIdleMs: number;
 

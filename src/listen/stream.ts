@@ -7,6 +7,7 @@ import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
 import type { ServerCredentials } from '../os/openssl.js';
+import type { Client } from '../pipeline/query.js';
 import type { OwnPlace } from '../base/address.js';
 import type { Connection, Door, Streams } from './connection.js';
 import { nodeStreams } from './node-streams.js';
@@ -144,11 +145,19 @@ export const framedProtocol = <C extends Connection = Socket>(
   return {
     ...{ transport, alpn: DOT_ALPN },
     begin(connection, place, from) {
-      const family = from.address.includes(':') ? (6 as const) : (4 as const);
-      return new ClientSession(connection, { ...from, transport, family }, place, parts);
+      return new ClientSession(connection, clientAt(from, transport), place, parts);
     },
   };
 };
+
+/** A client, one object for all of its messages. A spread would give each one a shape of its own, which V8 had to look at. */
+export const clientAt = ({ address, port, at }: StreamOrigin, transport: StreamTransport): Client => ({
+  address,
+  port,
+  family: address.includes(':') ? 6 : 4,
+  transport,
+  at,
+});
 
 /** An accepted connection without a session. */
 interface Arrival<C extends Connection> {
@@ -179,7 +188,7 @@ class Listener<C extends Connection> implements StreamListener {
   /** Accepted connections whose PROXY header or TLS handshake is not finished, by both ends of them. */
   private readonly arrivals = new Map<string, Arrival<C>>();
   /** Undefined: connections are in cleartext. */
-  private tls: TlsAcceptor<C> | undefined;
+  private tls: TlsAcceptor<C> | undefined = undefined;
   private closed = false;
 
   constructor(

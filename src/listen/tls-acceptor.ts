@@ -37,7 +37,7 @@ export class TlsAcceptor<C extends Connection> {
   private credentials: ServerCredentials;
   private current: KeyedServer<C>;
   /** The one with the key before; undefined: the first key is in force. */
-  private previous: KeyedServer<C> | undefined;
+  private previous: KeyedServer<C> | undefined = undefined;
   private cancel: Cancel;
 
   /** @throws the error of OpenSSL if certificate and key cannot be used together */

@@ -38,12 +38,12 @@ export class Turns {
   /** Those that wait for their turn, in order. */
   private readonly waiting = new Set<Worker>();
   /** The one that works for several sessions and has not done all of its pieces, and what is left of them. */
-  private interrupted: { readonly worker: Worker; readonly left: number } | undefined;
+  private interrupted: { readonly worker: Worker; readonly left: number } | undefined = undefined;
   /** Whether the next turn is scheduled. */
   private scheduled = false;
 
   /** The turn of the loop that `left` is of, if the loop counts them. */
-  private round: number | undefined;
+  private round: number | undefined = undefined;
 
   constructor(private readonly loop: SessionLoop = LOOP_OF_NODE) {}
 

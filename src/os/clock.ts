@@ -4,7 +4,7 @@ import { randomFillSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
 
 import type { Clock, Random } from '../base/ports.js';
-import { monoMs, wallMs } from '../base/time.js';
+import { type MonoMs, monoMs, wallMs } from '../base/time.js';
 
 export const systemClock: Clock = {
   monotonicMs: () => monoMs(performance.now()),
@@ -20,6 +20,10 @@ export function processSeconds(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds + nanoseconds / 1e9;
 }
+
+/** The same at a time of the monotonic clock of this thread. */
+export const processSecondsAt = (at: MonoMs): number => PROCESS_SECONDS_AT_0 + at / 1000;
+const PROCESS_SECONDS_AT_0 = processSeconds() - systemClock.monotonicMs() / 1000;
 
 /** Cryptographic randomness, drawn from the kernel in larger pieces. */
 export function systemRandom(): Random {

@@ -28,7 +28,7 @@ export class Admission {
   /** The group of an address. */
   classOf: OctetClasses = () => 0;
   /** The group by the address of ours at which a query arrives; undefined: there is no such group. */
-  classOfPlace: PlaceClasses | undefined;
+  classOfPlace: PlaceClasses | undefined = undefined;
   /** Whether the address that was ruled on last is in access.allow. */
   isAllowed = false;
 

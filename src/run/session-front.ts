@@ -46,7 +46,7 @@ export class SessionFront implements Entrance, MessageHandOver {
   /** Those who are told when more was taken. */
   private awaiting: (() => void)[] = [];
   /** The turn of the loop in which it has looked for changes; undefined: the loop does not count them. */
-  private round: number | undefined;
+  private round: number | undefined = undefined;
   /** The time at that moment, on the clock that all threads share. */
   private nowSec = 0;
 

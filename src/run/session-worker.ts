@@ -24,7 +24,7 @@ import { SessionTable } from '../listen/sessions.js';
 import { DOT_ALPN, framedProtocol, HTTPS_ALPN, listenerOver, type StreamListener } from '../listen/stream.js';
 import type { ServerCredentials } from '../os/openssl.js';
 import { type SessionLoop, Turns } from '../listen/turns.js';
-import { processSeconds, systemClock } from '../os/clock.js';
+import { processSecondsAt, systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibcInThread } from '../os/libc.js';
 import { loadOpenSsl, type OpenSsl } from '../os/openssl.js';
 import { Admission } from '../policy/admission.js';
@@ -84,7 +84,7 @@ class Sessions {
     });
     this.rules.take(work.rules);
     this.front = new SessionFront({
-      ...{ admission, counts: this.counts, state: this.state, nowSec: processSeconds, loop },
+      ...{ admission, counts: this.counts, state: this.state, loop },
       // A session over TLS copies a reply before the next is looked for.
       ready: new PacketReplies(
         new PacketCache(work.packets),
@@ -92,6 +92,7 @@ class Sessions {
         work.transport === 'tls',
       ),
       monotonicMs: () => systemClock.monotonicMs(),
+      nowSec: () => processSecondsAt(surroundings.clock.monotonicMs()),
       send: (queries, transfer) => say({ at: 'queries', queries }, transfer),
     });
   }

@@ -5,7 +5,15 @@ import type { IncomingHttpHeaders } from 'node:http2';
 
 import t, { type Test } from 'tap';
 
+import type { Connection } from '../../src/listen/connection.js';
+import { Http2Session } from '../../src/listen/http2-session.js';
+import { Memory } from '../../src/listen/memory.js';
+import { SessionTable } from '../../src/listen/sessions.js';
+import { SESSION_LIMITS } from '../../src/listen/stream.js';
+import { Turns } from '../../src/listen/turns.js';
+import { systemClock } from '../../src/os/clock.js';
 import { queryMessage } from '../fixtures/client.js';
+import { recorder } from '../fixtures/recorder.js';
 import { until } from '../fixtures/until.js';
 import {
   HOLD,
@@ -24,11 +32,13 @@ import {
   END_STREAM,
   field,
   frame,
+  framesIn,
   framesOf,
   GOAWAY,
   HEADERS,
   headers,
   PING,
+  PREFACE,
   raw,
   RST_STREAM,
   SETTINGS,
@@ -178,6 +188,79 @@ await onBothPaths(t, 'a response leaves as far as the windows allow', async (t, 
   socket.write(frame(WINDOW_UPDATE, 0, 3, u32(100_000)));
   await until(() => sent() === 65_535, 'the window of the connection');
 });
+
+await onBothPaths(t, 'a client may send as much on a stream as we let it, and no more', async (t, listening) => {
+  const { port } = await listening();
+  const socket = await raw(t, port);
+  const frames = framesOf(socket);
+  const data = (stream: number, bytes: number): Buffer => frame(DATA, 0, stream, Buffer.alloc(bytes));
+  // The window of the stream: 65,536 octets.
+  socket.write(Buffer.concat([opened(1, post()), ...[1, 2, 3].map(() => data(1, 16_384))]));
+  await until(() => frames.some(({ type, stream }) => type === WINDOW_UPDATE && stream === 0), 'a new window');
+  socket.write(Buffer.concat([data(1, 16_000), data(1, 16_000)]));
+  await until(() => frames.some(({ type }) => type === RST_STREAM), 'the end of the stream');
+  const reset = frames.find(({ type }) => type === RST_STREAM);
+  t.same([reset?.stream, reset?.payload.readUInt32BE(0)], [1, 3]);
+});
+
+/** A session over a connection whose kernel takes nothing, or all, and whose turns come when it is told. */
+function conversation() {
+  const { observer } = recorder();
+  const clock = { ...systemClock, after: () => () => undefined };
+  const due: (() => void)[] = [];
+  const on: { data?: (octets: Buffer) => void } = {};
+  const state = { writableLength: 0, takes: true, hasEnded: false };
+  const sent: Buffer[] = [];
+  const connection: Connection = {
+    destroyed: false,
+    get writableLength() {
+      return state.writableLength;
+    },
+    on: (event: string, then: ((octets: Buffer) => void) | (() => void)) => event === 'data' && (on.data = then),
+    once: () => undefined,
+    isPaused: () => false,
+    pause: () => undefined,
+    resume: () => undefined,
+    write: octets => {
+      if (!state.takes) state.writableLength += octets.length;
+      sent.push(Buffer.from(octets));
+    },
+    end: () => (state.hasEnded = true),
+    destroy: () => (state.hasEnded = true),
+  };
+  const occupant = { owedBytes: 0, close: () => undefined };
+  const place = new SessionTable({ max: 10, observer, clock }).admit('192.0.2.1', occupant);
+  if (place === undefined) throw new Error('there is no place');
+  const peer = { address: '192.0.2.1', port: 1, at: { address: '192.0.2.2', port: 443 }, overTls: true };
+  new Http2Session(connection, peer, place, {
+    ...{ observer, clock, memory: new Memory(), limits: SESSION_LIMITS, path: () => '/dns-query' },
+    ...{ isProxy: () => false, isShared: () => true, turns: new Turns({ soon: then => due.push(then) }) },
+    front: { handle: () => false },
+  });
+  return {
+    ...{ state, give: (octets: Buffer) => on.data?.(octets), sent: () => framesIn(Buffer.concat(sent)) },
+    turn: () => due.splice(0).forEach(each => each()),
+  };
+}
+
+for (const takes of [true, false])
+  void t.test(`a client that ${takes ? 'reads' : 'does not read'} gets ${takes ? 'new windows' : 'none'}`, async t => {
+    const { state, give, sent, turn } = conversation();
+    const piece = frame(DATA, 0, 1, Buffer.alloc(16_384));
+    give(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, NOTHING), opened(1, post())]));
+    turn();
+    state.takes = takes;
+    give(frame(PING, 0, 0, Buffer.alloc(8)));
+    // On a stream that is closed they count, too.
+    for (let i = 0; i < 12; i++) {
+      turn();
+      give(piece);
+    }
+    turn();
+    const windows = sent().filter(({ type, stream }) => type === WINDOW_UPDATE && stream === 0);
+    t.equal(windows.length, takes ? 6 : 0);
+    t.equal(state.hasEnded, !takes, 'beyond the window of 65,535 octets');
+  });
 
 /** A connection with a query that waits, which was told that the listener closes. */
 async function leaving(t: Test, listening: Listening) {

@@ -25,10 +25,12 @@ import {
 import {
   asking,
   CONTINUATION,
+  END_HEADERS,
   END_STREAM,
   field,
   frame,
   framesIn,
+  framesOf,
   GOAWAY,
   HEADERS,
   headers,
@@ -222,6 +224,76 @@ await onBothPaths(t, 'responses that nobody reads are bounded over HTTP/2', asyn
   t.ok(clients.length <= 2, `${clients.length} queries were answered`);
   await until(() => table.open === 0, 'open sessions: 0');
   t.equal(count('dropped', 'slow_client'), 1, 'and then the connection closes');
+});
+
+await onBothPaths(t, 'a client that takes an answer octet by octet is idle', async (t, listening) => {
+  const { port, table, count } = await listening({ idleMs: 600 });
+  const socket = await raw(t, port, Buffer.from([0, 4, 0, 0, 0, 0]));
+  socket.write(headers(1, LARGE_ANSWER));
+  const timer = setInterval(() => socket.destroyed || socket.write(frame(WINDOW_UPDATE, 0, 1, u32(1))), 50);
+  t.teardown(() => clearInterval(timer));
+  const frames = framesOf(socket);
+  await until(() => table.open === 0, 'open sessions: 0');
+  t.ok(frames.some(({ type, payload }) => type === 0 && payload.length === 1));
+  t.equal(count('dropped', 'slow_client'), 1);
+});
+
+await onBothPaths(t, 'a client that takes an answer in larger pieces is not', async (t, listening) => {
+  const { port } = await listening({ idleMs: 600 });
+  const socket = await raw(t, port, Buffer.from([0, 4, 0, 0, 0, 0]));
+  socket.write(headers(1, LARGE_ANSWER));
+  const timer = setInterval(() => socket.destroyed || socket.write(frame(WINDOW_UPDATE, 0, 1, u32(3000))), 50);
+  t.teardown(() => clearInterval(timer));
+  const frames = framesOf(socket);
+  await until(() => frames.some(({ type, flags }) => type === 0 && flags === END_STREAM), 'all of the answer');
+});
+
+await onBothPaths(t, 'requests that ask nothing keep no connection open', async (t, listening) => {
+  for (const alpn of ['h2', 'http/1.1']) {
+    const { port, table } = await listening({ idleMs: 600 });
+    const socket = alpn === 'h2' ? await raw(t, port) : await connected(t, port, alpn);
+    const fields = [field(':method', 'GET'), field(':scheme', 'https'), field(':path', '/other')];
+    const other = (n: number): Buffer =>
+      alpn === 'h2'
+        ? frame(HEADERS, END_STREAM | END_HEADERS, n, Buffer.concat(fields))
+        : Buffer.from('GET /other HTTP/1.1\r\nHost: a\r\n\r\n');
+    const stream = { next: 1 };
+    const timer = setInterval(() => {
+      if (!socket.destroyed) socket.write(other(stream.next));
+      stream.next += 2;
+    }, 50);
+    t.teardown(() => clearInterval(timer));
+    t.match(await rest(socket), '/dns-query', `${alpn}: 404 says where to ask`);
+    await until(() => table.open === 0, 'open sessions: 0');
+  }
+});
+
+await onBothPaths(t, 'queries keep a connection open for as long as they are answered', async (t, listening) => {
+  const { port, table } = await listening({ idleMs: 600 });
+  const session = await http2Client(t, port);
+  for (let i = 0; i < 20; i++) {
+    t.equal((await request(session, POST, QUERY)).status, 200);
+    await sleep(60);
+  }
+  t.equal(table.open, 1);
+});
+
+await onBothPaths(t, 'a client sees why its connection ends, whatever it has sent beside', async (t, listening) => {
+  const { port, table } = await listening();
+  const socket = await raw(t, port);
+  const ping = frame(PING, 0, 0, Buffer.alloc(8));
+  const text = await flood(socket, [Buffer.concat([...times(600, () => ping)]), Buffer.alloc(60_000)]);
+  t.equal(goaway(text), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  await until(() => table.open === 0, 'open sessions: 0');
+});
+
+await onBothPaths(t, 'a client that goes on after the end is cut off', async (t, listening) => {
+  const { port, table } = await listening();
+  const socket = await raw(t, port);
+  socket.write(frame(PING, 0, 1, Buffer.alloc(8)));
+  const timer = setInterval(() => socket.destroyed || socket.write(Buffer.alloc(16_000)), 1);
+  t.teardown(() => clearInterval(timer));
+  await until(() => table.open === 0, 'open sessions: 0');
 });
 
 await onBothPaths(t, 'responses that nobody reads are bounded over HTTP/1.1', async (t, listening) => {
