@@ -124,11 +124,10 @@ export class Core {
         plan,
       ),
     );
-    const { sharedCache } = this;
     const policy = new ListPolicy(clock, this.ageNow);
     const resolving = {
       ...{ ...common, store, network, clients, localNames, upstreams, firewall },
-      ...{ sharedCache, lists: policy, httpGet: httpGet() },
+      ...{ sharedCache: this.sharedCache, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
       designation: () => later.designation(),
       forgotten,
