@@ -18,7 +18,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 
-import { compileInPlace } from './os/compiling.js';
+import { compileInPlace, IN_PLACE } from './os/compiling.js';
 
 /** The exports of main.js. */
 interface Main {
@@ -31,8 +31,13 @@ const OTHERS_WRITE = 0o022;
 /** Not a directory, no right, a full disk and the like: then the program compiles, as without the file. */
 const isSystemError = (error: unknown): boolean => error instanceof Error && 'code' in error;
 
-/** V8 refuses code that was compiled with other flags. */
-const FLAGS = JSON.stringify([process.version, process.arch, process.execArgv, process.env['NODE_OPTIONS']]);
+/** V8 refuses code that was compiled with other flags, but for where it is compiled: the daemon's is for its commands, too. */
+const FLAGS = JSON.stringify([
+  process.version,
+  process.arch,
+  process.execArgv.filter(flag => flag !== IN_PLACE),
+  process.env['NODE_OPTIONS'],
+]);
 
 const sum = (source: Buffer, code: Buffer): Buffer =>
   createHash('sha256').update(FLAGS).update(source).update(code).digest();

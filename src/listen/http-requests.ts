@@ -5,6 +5,7 @@ import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Entrance } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
+import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import {
   forwardedClient,
   type HttpReply,
@@ -139,6 +140,8 @@ export class ClientRequests implements Worker {
     if (client === undefined) return exchange.send(UNKNOWN_CLIENT);
     this.queue.push({ message, client, exchange });
     this.queuedBytes += message.length;
+    // Else the connection could be taken for idle before it has its turn.
+    if (this.owed === 0 && mayBeQuery(message)) this.place.active();
     this.parts.turns.add(this);
   }
 
@@ -170,8 +173,8 @@ export class ClientRequests implements Worker {
   }
 
   /**
-   * The client has taken an answer, or a good part of one. Nothing else keeps the connection open: not requests that
-   * ask nothing, and not answers that are taken octet by octet.
+   * The client has taken an answer, or a good part of one. Requests that ask nothing do not keep the connection open, nor
+   * do answers that are taken octet by octet.
    */
   progressed(): void {
     this.place.active();
@@ -230,6 +233,9 @@ export class ClientRequests implements Worker {
     return this.forwarded.client;
   }
 }
+
+/** Whether a message can be a query, by its header. */
+const mayBeQuery = (message: Buffer): boolean => message.length >= HEADER_BYTES && (flagsOf(message) & FLAG.QR) === 0;
 
 const UNKNOWN_CLIENT = textReply(400, 'X-Forwarded-For has something that is no IP address');
 

@@ -216,6 +216,7 @@ export class Http2Session implements Occupant, Worker {
   private fail(code: Code): void {
     if (code === CODE.ENHANCE_YOUR_CALM) this.parts.observer.dropped('http_flood');
     this.sayWhy(code);
+    this.forget();
     // Closed at once, it would be a reset while anything is unread, and the client would not see why.
     this.readOn();
     this.socket.end();

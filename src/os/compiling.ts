@@ -2,6 +2,7 @@
 // keeps what each of them took: with Node.js 24 another 15 to 30 MiB within the first seconds of queries, where a process
 // with 64 MiB is then ended by the kernel. V8 reads the flag as it starts, so that the program is started once more.
 
+import { accessSync, constants } from 'node:fs';
 import { totalmem } from 'node:os';
 
 /** With more, 30 MiB are there to be had, and queries need not wait for the compiler. */
@@ -32,5 +33,11 @@ export function compileInPlace(self: ThisProcess = process, total = totalmem()):
   const isSmall = Math.min(total, limit > 0 ? limit : total) <= SMALL_BYTES;
   const mustStay = self.execArgv.includes(IN_PLACE) || self.env['LISTEN_FDS'] !== undefined;
   if (!isSmall || self.argv[2] !== 'run' || mustStay) return;
-  self.execve?.(self.execPath, [self.execPath, IN_PLACE, ...self.execArgv, ...self.argv.slice(1)], self.env);
+  try {
+    // Node.js 22 to 25 end the process if the system refuses.
+    accessSync(self.execPath, constants.X_OK);
+    self.execve?.(self.execPath, [self.execPath, IN_PLACE, ...self.execArgv, ...self.argv.slice(1)], self.env);
+  } catch {
+    // Then V8 compiles as it does elsewhere.
+  }
 }

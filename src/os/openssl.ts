@@ -14,6 +14,7 @@
 //   became of another connection: whatever may have put something there empties it. Octets that were read or written put
 //   nothing there.
 
+import { constants } from 'node:crypto';
 import { createSecureContext, DEFAULT_CIPHERS } from 'node:tls';
 
 import { type Koffi, type Library, type Unavailable, withKoffi } from './koffi.js';
@@ -150,11 +151,15 @@ function alpnSelection(koffi: Koffi, openssl: Functions, alpn: readonly string[]
 /** The suite that every server of TLS 1.3 has (RFC 8446 §9.1). */
 const CHEAPEST_SUITE = 'TLS_AES_128_GCM_SHA256';
 
-/** The cheapest suite comes first: a handshake hashes a lot, and processors have instructions for SHA-256 only. */
-const byCost = (names: readonly string[]): readonly string[] => [
-  ...names.filter(name => name === CHEAPEST_SUITE),
-  ...names.filter(name => name !== CHEAPEST_SUITE),
-];
+/**
+ * The suites, the cheapest first: a handshake hashes a lot, and processors have instructions for SHA-256 only. An order that
+ * somebody gave to Node.js (`--tls-cipher-list`) stays.
+ */
+function byCost(): readonly string[] {
+  const names = DEFAULT_CIPHERS.split(':');
+  if (DEFAULT_CIPHERS !== constants.defaultCoreCipherList) return names;
+  return [CHEAPEST_SUITE, ...names.filter(name => name !== CHEAPEST_SUITE)];
+}
 
 /** A text as C code reads it. */
 const cText = (text: string): Buffer => Buffer.from(`${text}\0`);
@@ -223,7 +228,7 @@ export class TlsContext {
     this.must(control(SSL.CTRL_SET_TICKET_KEYS, TICKET_KEY_BYTES, ticketKey.subarray(0, TICKET_KEY_BYTES)));
     // Those of Node.js. The names of TLS 1.3 are set apart.
     const isSuite = (name: string): boolean => name.startsWith('TLS_');
-    const names = byCost(DEFAULT_CIPHERS.split(':'));
+    const names = byCost();
     this.must(openssl.CTX_set_cipher_list(pointer, cText(names.filter(name => !isSuite(name)).join(':'))));
     this.must(openssl.CTX_set_ciphersuites(pointer, cText(names.filter(isSuite).join(':'))));
     openssl.CTX_set_alpn_select_cb(pointer, alpnSelect, null);
