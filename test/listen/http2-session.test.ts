@@ -211,6 +211,7 @@ function conversation() {
   const on: { data?: (octets: Buffer) => void } = {};
   const state = { writableLength: 0, takes: true, hasEnded: false };
   const sent: Buffer[] = [];
+  const asked: Buffer[] = [];
   const connection: Connection = {
     destroyed: false,
     get writableLength() {
@@ -229,16 +230,24 @@ function conversation() {
     destroy: () => (state.hasEnded = true),
   };
   const occupant = { owedBytes: 0, close: () => undefined };
-  const place = new SessionTable({ max: 10, observer, clock }).admit('192.0.2.1', occupant);
+  const table = new SessionTable({ max: 3, maxPerClient: 3, observer, clock });
+  const place = table.admit('192.0.2.1', occupant);
   if (place === undefined) throw new Error('there is no place');
   const peer = { address: '192.0.2.1', port: 1, at: { address: '192.0.2.2', port: 443 }, overTls: true };
   new Http2Session(connection, peer, place, {
     ...{ observer, clock, memory: new Memory(), limits: SESSION_LIMITS, path: () => '/dns-query' },
     ...{ isProxy: () => false, isShared: () => true, turns: new Turns({ soon: then => due.push(then) }) },
-    front: { handle: () => false },
+    front: { handle: query => asked.push(query) < 0 },
   });
   return {
-    ...{ state, give: (octets: Buffer) => on.data?.(octets), sent: () => framesIn(Buffer.concat(sent)) },
+    ...{
+      asked,
+      table,
+      place,
+      state,
+      give: (octets: Buffer) => on.data?.(octets),
+      sent: () => framesIn(Buffer.concat(sent)),
+    },
     turn: () => due.splice(0).forEach(each => each()),
   };
 }
@@ -261,6 +270,37 @@ for (const takes of [true, false])
     t.equal(windows.length, takes ? 6 : 0);
     t.equal(state.hasEnded, !takes, 'beyond the window of 65,535 octets');
   });
+
+const BEGIN = Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, NOTHING)]);
+
+void t.test('a query that waits for its turn keeps its connection open, and what is no query does not', t => {
+  for (const [what, waits] of [
+    [QUERY, true],
+    [Buffer.alloc(5), false],
+    [Buffer.alloc(100, 0xff), false],
+  ] as const) {
+    const { table, place, give, asked, turn } = conversation();
+    const others = ['192.0.2.3', '192.0.2.4'].map(from => table.admit(from, { owedBytes: 0, close: () => undefined }));
+    give(Buffer.concat([BEGIN, headers(1, what)]));
+    t.same(asked, [], 'it has not had its turn');
+    // Nobody else has a place to spare: the idlest makes room.
+    table.admit('192.0.2.5', { owedBytes: 0, close: () => undefined });
+    t.equal(place.left, !waits);
+    t.equal(others[0]?.left, waits);
+    turn();
+  }
+  t.end();
+});
+
+void t.test('a connection that has failed works on nothing more', t => {
+  const { give, asked, state, turn } = conversation();
+  // WINDOW_UPDATE with nothing in it.
+  give(Buffer.concat([BEGIN, headers(1, QUERY), headers(3, QUERY), frame(WINDOW_UPDATE, 0, 0, u32(0))]));
+  turn();
+  t.same(asked, []);
+  t.ok(state.hasEnded);
+  t.end();
+});
 
 /** A connection with a query that waits, which was told that the listener closes. */
 async function leaving(t: Test, listening: Listening) {
