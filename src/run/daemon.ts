@@ -156,7 +156,7 @@ const entranceOf = (
   streamIdleMs: FrontParts['streamIdleMs'],
 ): Front =>
   front({
-    resolve: core.resolution.resolve,
+    resolve: core.resolve,
     allowed: address => core.clients.mayAsk(address),
     rule: (client, isProven) => core.clients.rule(client, isProven),
     proves: (client, option) => core.clients.proves(client, option),
