@@ -110,6 +110,12 @@ export class Upstreams implements Live, Timed {
     this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
   }
 
+  /** Whether each route with a schedule is in force, in the order of the configuration. */
+  get scheduledNow(): readonly boolean[] {
+    const { scheduled } = this;
+    return this.routePlans.flatMap(each => (each.schedule === undefined ? [] : [scheduled.includes(each)]));
+  }
+
   changesInMs(scheduleMs: number): number {
     return this.routePlans.some(({ schedule }) => schedule !== undefined) ? scheduleMs : Infinity;
   }
@@ -229,7 +235,7 @@ export class Upstreams implements Live, Timed {
   private routesNow(): readonly RoutePlan[] {
     const { searchDomains, systemResolvers } = this.parts;
     this.scheduled = this.inTime();
-    return routesIn(this.scheduled, searchDomains, systemResolvers);
+    return routesIn(this.scheduled, this.routePlans, searchDomains, systemResolvers);
   }
 
   /** The routes of the configuration whose schedules are met. */

@@ -2,13 +2,13 @@
 
 import t from 'tap';
 
-import { KNOWN, Rig } from '../fixtures/rig.js';
+import { eventually, KNOWN, Rig } from '../fixtures/rig.js';
 import { records } from '../fixtures/records.js';
 import { world } from '../fixtures/world.js';
 
 const HOUR_MS = 3_600_000;
 const NAMES = `${KNOWN}
-  corp.example.  300 A 192.0.2.99
+  corp.example.  86400 A 192.0.2.99
   ads.example.   300 A 192.0.2.66
 `;
 
@@ -42,3 +42,25 @@ for (const [what, hours] of [
     t.equal(await rig.answer('y.corp.example'), 'NXDOMAIN');
     t.equal(await rig.answer('ads.example'), 'NOERROR 192.0.2.66');
   });
+
+await t.test('a restart does not take what was cached under other schedules for answers of a route', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test', { answer: world(records(NAMES)) });
+  const corp = await rig.plain(world(records('corp.example. 86400 A 10.0.0.7')));
+  const schedule = `${timeIn(HOUR_MS)}-${timeIn(3 * HOUR_MS)}`;
+  const config = {
+    upstream: { servers: [main.entry] },
+    routes: [{ zones: ['corp.example'], resolvers: [corp.at], schedule }],
+  };
+  await rig.start(config);
+  t.equal(await rig.answer('corp.example'), 'NOERROR 192.0.2.99');
+  // Nobody asks any more, so the route has not come into force when the cache is written.
+  rig.aheadMs = 2 * HOUR_MS;
+  await rig.daemon.stop();
+  await rig.start(config);
+  await eventually(() => rig.lines.some(each => each.includes('written under other settings')), true);
+  t.equal(await rig.answer('corp.example'), 'NOERROR 10.0.0.7');
+  await rig.daemon.stop();
+  await rig.start(config);
+  t.equal(await eventually(() => rig.overview().cache.entries > 0, true), true, 'its own are read');
+});
