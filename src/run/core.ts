@@ -153,8 +153,7 @@ export class Core {
       ),
     );
     this.times = new Times(clock, [upstreams, this.lists]);
-    const jobs = [this.clients.job, this.lists.job, this.times.job];
-    for (const job of jobs) this.resolution.addJob(job);
+    for (const job of [this.clients.job, this.lists.job, this.times.job]) this.resolution.addJob(job);
   }
 
   /** The parts of it that a reload can change, in the order in which they commit. */
