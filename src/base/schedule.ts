@@ -54,6 +54,9 @@ export function scheduleText({ days, fromMin, toMin }: Schedule): string {
 export const isInForce = (schedule: Schedule | undefined, at: Date): boolean =>
   schedule === undefined || isWithinSchedule(schedule, at);
 
+/** The minute of a time, counted from the epoch: within one, no schedule begins or ends. */
+export const minuteOf = (nowMs: WallMs): number => Math.floor(nowMs / MINUTE_MS);
+
 /** Milliseconds until the next time that a schedule can begin or end at. */
 export const nextMinuteMs = (nowMs: WallMs): number => MINUTE_MS - (nowMs % MINUTE_MS);
 

@@ -355,7 +355,7 @@ function* idleRoutes(config: Config): Iterable<Clash> {
   const { routes } = config;
   const isValidated = ['require', 'prefer'].includes(dnssecModeOf(config));
   const first = new Map<string, string>();
-  for (const [i, { zones, mode, name, pins, dnssec, clients }] of routes.entries()) {
+  for (const [i, { zones, mode, name, pins, dnssec, clients, schedule }] of routes.entries()) {
     const path = `routes[${i}]`;
     const words = `nothing is proved in mode ${mode}`;
     if (mode !== 'strict' && name !== undefined) yield { path: `${path}.name`, words };
@@ -367,8 +367,9 @@ function* idleRoutes(config: Config): Iterable<Clash> {
       for (const group of clients.length === 0 ? [''] : clients) {
         const other = first.get(`${group} ${zone}`);
         const of = group === '' ? '' : ` for ${group}`;
-        if (other === undefined) first.set(`${group} ${zone}`, path);
-        else yield { path, words: `${other} has ${zone}${of} already, and the first route counts` };
+        if (other !== undefined) yield { path, words: `${other} has ${zone}${of} already, and the first route counts` };
+        // At other times, the next one counts.
+        else if (schedule === undefined) first.set(`${group} ${zone}`, path);
       }
     }
   }

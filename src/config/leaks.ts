@@ -2,6 +2,7 @@
 // the configuration alone, so a user can read it before the daemon runs.
 
 import { isLoopback } from '../base/address.js';
+import { scheduleText } from '../base/schedule.js';
 import { modeOf } from './combinations.js';
 import type { Config } from './schema.js';
 
@@ -83,22 +84,33 @@ function* ofPortal(config: Config): Iterable<Leak> {
     };
 }
 
-function* ofRoutes({ routes }: Config): Iterable<Leak> {
-  for (const [i, route] of routes.entries()) {
-    const { zones, resolvers, mode } = route;
+/** How names go to the servers of `upstream`; undefined: as they should. */
+const UPSTREAM_WORDS: Readonly<Record<ReturnType<typeof modeOf>, string | undefined>> = {
+  off: 'in cleartext',
+  opportunistic: 'in cleartext whenever TLS works with none of them,',
+  encrypted: 'over TLS, without authentication,',
+  strict: undefined,
+};
+
+function* ofRoutes(config: Config): Iterable<Leak> {
+  for (const [i, route] of config.routes.entries()) {
+    const { zones, resolvers, mode, schedule } = route;
+    const times = schedule && scheduleText(schedule);
+    const when = times === undefined ? 'always' : `at the times of its schedule (${times})`;
     const of = route.clients.length === 0 ? '' : `, asked by clients of ${route.clients.join(' and ')}`;
     if (route.import) {
-      const words = "in cleartext to the network's resolvers, always";
+      const words = `in cleartext to the network's resolvers, ${when}`;
       yield { path: `routes[${i}]`, names: `the search domains of the network, and all below${of}`, words };
       continue;
     }
-    if (mode === 'strict') continue;
+    const names = `${zones.includes('.') ? 'all names' : `${zones.join(', ')} and all below`}${of}`;
     const how = mode === 'off' ? 'in cleartext' : 'over TLS, without authentication,';
-    yield {
-      path: `routes[${i}]`,
-      names: `${zones.includes('.') ? 'all names' : `${zones.join(', ')} and all below`}${of}`,
-      words: `${how} to ${resolvers.map(({ address }) => address).join(', ')}, always`,
-    };
+    const target = resolvers.map(({ address }) => address).join(', ');
+    if (mode !== 'strict') yield { path: `routes[${i}]`, names, words: `${how} to ${target}, ${when}` };
+    const otherwise = UPSTREAM_WORDS[modeOf(config)];
+    if (times === undefined || otherwise === undefined) continue;
+    const words = `${otherwise} to the servers of upstream, at other times than ${times}`;
+    yield { path: `routes[${i}].schedule`, names, words };
   }
 }
 

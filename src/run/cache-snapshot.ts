@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { isInForce } from '../base/schedule.js';
 import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
 import {
@@ -34,6 +33,8 @@ export interface CacheSnapshotParts {
   readonly restored: () => void;
   /** Changes when something is forgotten: the file still has it. */
   readonly epoch: () => number;
+  /** Whether each route with a schedule is in force: what is cached comes from those that are. */
+  readonly scheduled: () => readonly boolean[];
   /** Called when it is due at another time. */
   readonly changed: () => void;
 }
@@ -103,8 +104,9 @@ export class CacheSnapshot implements Live {
     this.savedAt = clock.monotonicMs();
     this.savedEpoch = epoch();
     if (!this.plan.isOn) return;
-    const { settings } = this;
-    store.write(FILE, () => snapshotPieces(cached(), { ageNow: ageNow(), wallNow: clock.wallMs() }, settings), LOST);
+    // It may be written later, when other routes are in force.
+    const pieces = () => snapshotPieces(cached(), { ageNow: ageNow(), wallNow: clock.wallMs() }, this.settings);
+    store.write(FILE, pieces, LOST);
   }
 
   /** Writes it now. Returns why it could not be written. */
@@ -138,9 +140,7 @@ export class CacheSnapshot implements Live {
 
   /** What is cached depends on these: a snapshot of other ones is not read. */
   private get settings(): string {
-    const { settings, schedules } = this.plan;
-    const now = new Date(this.parts.clock.wallMs());
-    return digestOf([settings, ...schedules.map(each => isInForce(each, now))].join('\n'));
+    return digestOf([this.plan.settings, ...this.parts.scheduled()].join('\n'));
   }
 
   private async read(): Promise<void> {

@@ -15,6 +15,7 @@ import type { OwnDesignation } from '../policy/own-designation.js';
 import { ListPolicy } from '../policy/lists/list-policy.js';
 import { download } from '../os/download.js';
 import { ownAddresses } from '../pipeline/own-addresses.js';
+import type { Resolve } from '../pipeline/stage.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
@@ -33,6 +34,7 @@ import { READY_SHARE, Resolution } from './resolution.js';
 import { SharedCache } from './shared-cache.js';
 import { allocated } from './start-error.js';
 import { systemCallsFor } from './system-calls.js';
+import { Times } from './times.js';
 import { LongUnreached } from './unreached.js';
 import { Upstreams } from './upstreams.js';
 
@@ -66,6 +68,7 @@ export class Core {
   readonly sharedCache: SharedCache;
   readonly resolution: Resolution;
   readonly lists: ListService;
+  private readonly times: Times;
   private readonly unreached: LongUnreached;
   private readonly recheck: Recheck;
   private readonly healthLog: HealthLog;
@@ -149,8 +152,8 @@ export class Core {
         plan,
       ),
     );
-    const jobs = [this.clients.job, this.lists.job, this.lists.timesJob, upstreams.timesJob];
-    for (const job of jobs) this.resolution.addJob(job);
+    this.times = new Times(clock, [upstreams, this.lists]);
+    for (const job of [this.clients.job, this.lists.job, this.times.job]) this.resolution.addJob(job);
   }
 
   /** The parts of it that a reload can change, in the order in which they commit. */
@@ -171,6 +174,12 @@ export class Core {
     };
   }
 
+  /** Answers a query of a client, as the schedules say now. */
+  readonly resolve: Resolve = (query, settle) => {
+    this.times.look();
+    this.resolution.resolve(query, settle);
+  };
+
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
     this.given.asked?.();
@@ -185,6 +194,7 @@ export class Core {
 
   /** The network, its resolvers or the route to the servers have changed: failed questions may succeed now. */
   networkChanged(what: NetworkChange): void {
+    this.times.lookNow();
     this.resolution.networkChanged();
     this.upstreams.networkChanged(what);
     this.lists.networkChanged();

@@ -121,7 +121,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
 }
 
 /** The cache on disk. */
-const snapshotOf = (common: DaemonParts & Core['shared'], { resolution }: Core, plan: Plan): CacheSnapshot =>
+const snapshotOf = (common: DaemonParts & Core['shared'], { resolution, upstreams }: Core, plan: Plan): CacheSnapshot =>
   new CacheSnapshot(
     {
       ...common,
@@ -129,6 +129,7 @@ const snapshotOf = (common: DaemonParts & Core['shared'], { resolution }: Core, 
       restore: part => resolution.restore(part),
       restored: () => resolution.restored(),
       epoch: () => resolution.epoch,
+      scheduled: () => upstreams.scheduledNow,
       changed: () => resolution.lookAtJobs(),
     },
     plan,
@@ -156,7 +157,7 @@ const entranceOf = (
   streamIdleMs: FrontParts['streamIdleMs'],
 ): Front =>
   front({
-    resolve: core.resolution.resolve,
+    resolve: core.resolve,
     allowed: address => core.clients.mayAsk(address),
     rule: (client, isProven) => core.clients.rule(client, isProven),
     proves: (client, option) => core.clients.proves(client, option),

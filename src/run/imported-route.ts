@@ -15,16 +15,19 @@ const INSIDE: ReadonlySet<string> = new Set([
 /**
  * The routes in force: those of the configuration, and the imported one as this network has it. It has none where there are
  * no search domains, or no resolvers.
+ * @param plans the routes of the configuration whose schedules are met
+ * @param all those whose schedules are not met, too: their zones are never imported
  */
 export function routesIn(
   plans: readonly RoutePlan[],
+  all: readonly RoutePlan[],
   search: () => readonly string[],
   resolvers: () => readonly string[],
 ): readonly RoutePlan[] {
   const written = plans.filter(({ imported }) => !imported);
   const imported = plans.find(each => each.imported);
   if (imported === undefined) return plans;
-  const known = written.flatMap(({ zones }) => zones);
+  const known = all.filter(each => !each.imported).flatMap(({ zones }) => zones);
   const zones = search()
     .flatMap(domain => zoneFrom(domain) ?? [])
     .filter((zone, i, all) => [...known, ...all.slice(0, i)].every(each => !each.equals(zone)));

@@ -5,7 +5,6 @@ import { stat } from 'node:fs/promises';
 import type { ListOverview, ListsOverview } from '../base/overview.js';
 import type { Observer } from '../base/observer.js';
 import type { Clock, Log, Random } from '../base/ports.js';
-import { nextMinuteMs } from '../base/schedule.js';
 import { wordsFor } from '../base/system-error.js';
 import { isSystemError } from '../base/system-error.js';
 import { type MonoMs, monoAfter } from '../base/time.js';
@@ -21,6 +20,7 @@ import { ListCopies, type ListCopiesParts } from './list-copies.js';
 import type { ListPlan, ListsPlan, Plan } from './plan.js';
 import type { Live, Prepared } from './reload.js';
 import { StartError } from './start-error.js';
+import type { Timed } from './times.js';
 
 /** The parts that it uses. */
 export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'random'> {
@@ -69,7 +69,7 @@ interface Carried {
 }
 
 /** The lists. */
-export class ListService implements Live {
+export class ListService implements Live, Timed {
   static readonly options = ['lists', 'clients'];
   readonly options = ListService.options;
   /** Which routes are for a group stands in these. */
@@ -115,19 +115,15 @@ export class ListService implements Live {
     run: (run: JobRun) => void this.looks.run(async () => this.lookForChanges([])).finally(() => run.done()),
   };
 
+  changesInMs(scheduleMs: number): number {
+    const { policy } = this.parts;
+    return policy.isTimed ? Math.min(scheduleMs, ...policy.paused.map(({ leftMs }) => leftMs)) : Infinity;
+  }
+
   /** Brings schedules and the ends of pauses into force. */
-  readonly timesJob: Job = {
-    name: 'list-times',
-    dueInMs: () => {
-      const { policy, clock } = this.parts;
-      if (!policy.isTimed) return Infinity;
-      return Math.min(nextMinuteMs(clock.wallMs()), ...policy.paused.map(({ leftMs }) => leftMs));
-    },
-    run: (run: JobRun) => {
-      if (this.parts.policy.look()) this.reviewed();
-      run.done();
-    },
-  };
+  lookAtTime(): void {
+    if (this.parts.policy.look()) this.reviewed();
+  }
 
   /** Fetches and reads lists now. @param name undefined: all. @returns what could not be done, one sentence each */
   async refresh(name: string | undefined): Promise<readonly string[]> {

@@ -203,8 +203,6 @@ export interface Plan {
     readonly isOn: boolean;
     readonly everyMs: number;
     readonly settings: string;
-    /** Those of routes: at other times, other answers are cached. */
-    readonly schedules: readonly Schedule[];
   };
   /** Undefined: nothing is shared. */
   readonly shared: SharedPlan | undefined;
@@ -290,7 +288,6 @@ export function planOf(config: Config, files: PlanFiles, before?: Pick<Plan, 'ro
         SNAPSHOT_SETTINGS.map(path => texts.get(path)),
         config.clients.map(group => routeSetOf(config, routeSets, group)),
       ]),
-      schedules: config.routes.flatMap(({ schedule }) => schedule ?? []),
     },
     shared,
     cacheBytes: config.cache.size,

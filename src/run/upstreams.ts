@@ -2,7 +2,7 @@
 // network's own resolvers while a portal window is open. Network changes, reports and closing reach all of them.
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
-import { isInForce, nextMinuteMs } from '../base/schedule.js';
+import { isInForce } from '../base/schedule.js';
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { wheel } from '../base/wheel.js';
@@ -12,7 +12,6 @@ import type { NetworkChange } from '../os/network.js';
 import type { UpstreamPorts } from '../upstream/endpoint.js';
 import type { OwnQuestionPorts } from '../upstream/own-question.js';
 import { pool, type Pool, type PoolSpec, type Upstream } from '../upstream/pool.js';
-import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { routeOf } from '../policy/routes.js';
 import { questionName } from '../wire/compose.js';
 import { lowerCased, nameToText } from '../wire/name.js';
@@ -22,6 +21,7 @@ import { routesIn } from './imported-route.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
+import type { Timed } from './times.js';
 
 /** The parts that the pools use. */
 export interface UpstreamsParts {
@@ -55,7 +55,7 @@ interface RouteEntry extends RouteTarget {
 }
 
 /** The servers. */
-export class Upstreams implements Live {
+export class Upstreams implements Live, Timed {
   static readonly options = [
     'upstream.mode',
     'upstream.policy',
@@ -110,21 +110,23 @@ export class Upstreams implements Live {
     this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
   }
 
+  /** Whether each route with a schedule is in force, in the order of the configuration. */
+  get scheduledNow(): readonly boolean[] {
+    const { scheduled } = this;
+    return this.routePlans.flatMap(each => (each.schedule === undefined ? [] : [scheduled.includes(each)]));
+  }
+
+  changesInMs(scheduleMs: number): number {
+    return this.routePlans.some(({ schedule }) => schedule !== undefined) ? scheduleMs : Infinity;
+  }
+
   /** Brings the schedules of routes into force. */
-  readonly timesJob: Job = {
-    name: 'route-times',
-    dueInMs: () =>
-      this.routePlans.some(({ schedule }) => schedule !== undefined)
-        ? nextMinuteMs(this.parts.clock.wallMs())
-        : Infinity,
-    run: (run: JobRun) => {
-      const before = this.scheduled;
-      const now = this.inTime();
-      const isSame = now.length === before.length && now.every((each, i) => each === before[i]);
-      if (!isSame) this.parts.exchanged(this.exchangeRoutes());
-      run.done();
-    },
-  };
+  lookAtTime(): void {
+    const before = this.scheduled;
+    const now = this.inTime();
+    const isSame = now.length === before.length && now.every((each, i) => each === before[i]);
+    if (!isSame) this.parts.exchanged(this.exchangeRoutes());
+  }
 
   /** What queries of our own in cleartext are sent with. */
   get ownQuestions(): OwnQuestionPorts {
@@ -233,7 +235,7 @@ export class Upstreams implements Live {
   private routesNow(): readonly RoutePlan[] {
     const { searchDomains, systemResolvers } = this.parts;
     this.scheduled = this.inTime();
-    return routesIn(this.scheduled, searchDomains, systemResolvers);
+    return routesIn(this.scheduled, this.routePlans, searchDomains, systemResolvers);
   }
 
   /** The routes of the configuration whose schedules are met. */

@@ -200,6 +200,11 @@ const IDLE: readonly (readonly [file: string, path: string, busy: string])[] = [
     'upstream: { mode: off, ca_file: /ca }\nlists: [{ name: a, sources: ["https://a.b/c"] }]',
   ],
   [
+    'routes: [{ zones: [a], resolvers: [192.0.2.1] }, { zones: [a], resolvers: [192.0.2.2], schedule: "08:00-18:00" }]',
+    'routes[1].zones[0]',
+    'routes: [{ zones: [a], resolvers: [192.0.2.1], schedule: "08:00-18:00" }, { zones: [a], resolvers: [192.0.2.2] }]',
+  ],
+  [
     'access: { allow: [10.0.0.0/8], snoop: ["::1", 10.1.0.0/16] }',
     'access.snoop[0]',
     'access: { allow: ["fd00:1::/32"], snoop: ["fd00::/8"] }',

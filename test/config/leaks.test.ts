@@ -45,6 +45,32 @@ await t.test('an imported route leaks what the network says, which is not known 
   t.end();
 });
 
+await t.test('a route with a schedule leaks at its times, and at others as upstream does', t => {
+  const none = 'portal: { names: [] }\n';
+  const strict = 'upstream: { servers: [{ name: dns.example, addresses: [192.0.2.1] }] }\n';
+  const route = (mode: string): string =>
+    `routes: [{ zones: [corp.example], resolvers: [192.0.2.2], schedule: "mon 08:00-18:00", ${mode} }]\n`;
+  const proved = route('mode: strict, name: dns.corp.example');
+  t.same(found(`${none}${strict}${route('mode: off')}`), [
+    'routes[0]: corp.example and all below: in cleartext to 192.0.2.2, at the times of its schedule (mon 08:00-18:00)',
+  ]);
+  t.same(found(`${none}${strict}routes: [{ import: true, schedule: "mon 08:00-18:00" }]`), [
+    "routes[0]: the search domains of the network, and all below: in cleartext to the network's resolvers, at the times of its schedule (mon 08:00-18:00)",
+  ]);
+  t.same(found(`${none}${strict}${proved}`), []);
+  const at = 'routes[0].schedule: corp.example and all below';
+  const to = 'to the servers of upstream, at other times than mon 08:00-18:00';
+  for (const [mode, how] of [
+    ['off', 'in cleartext'],
+    ['opportunistic', 'in cleartext whenever TLS works with none of them,'],
+    ['encrypted', 'over TLS, without authentication,'],
+  ] as const) {
+    const upstream = `upstream: { mode: ${mode}, servers: [{ addresses: [192.0.2.1] }] }\n`;
+    t.same(found(`${none}${upstream}${proved}`).slice(-1), [`${at}: ${how} ${to}`]);
+  }
+  t.end();
+});
+
 await t.test('every leak is listed with the option that opens it', t => {
   const none = 'portal: { names: [] }\n';
   t.match(found(none), [

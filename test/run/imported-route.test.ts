@@ -9,8 +9,9 @@ import { planFor } from '../fixtures/plans.js';
 const { routes } = planFor('routes: [{ import: true }, { zones: [corp.example], resolvers: [10.0.0.53] }]');
 
 /** The routes in force, in a few words. */
-const told = (search: readonly string[], resolvers: readonly string[]): readonly string[] =>
+const told = (search: readonly string[], resolvers: readonly string[], inForce = routes): readonly string[] =>
   routesIn(
+    inForce,
     routes,
     () => search,
     () => resolvers,
@@ -36,6 +37,12 @@ await t.test(
     t.end();
   },
 );
+
+await t.test('nor can it have what a route has at other times', t => {
+  const imported = routes.filter(each => each.imported);
+  t.same(told(['corp.example', 'lan'], ['192.168.1.1'], imported), ['lan. 192.168.1.1']);
+  t.end();
+});
 
 await t.test('without search domains, or without resolvers, there is none', t => {
   t.same(told([], ['192.168.1.1']), [CORP]);

@@ -206,7 +206,7 @@ await t.test('to read and to write a large snapshot leaves the loop to others', 
   const snapshot = new CacheSnapshot(
     {
       ...{ clock: systemClock, log: recordedLog(), store, ageNow: () => ageSec(1), epoch: () => 0 },
-      ...{ cached: () => [], changed: () => undefined, restored: () => undefined },
+      ...{ cached: () => [], changed: () => undefined, restored: () => undefined, scheduled: () => [] },
       restore: part => (part.kind === 'block' ? restored.restore(part, ageSec(1)) : 0),
     },
     planFor(''),

@@ -30,12 +30,14 @@ export interface JobState {
 
 /** The longest timer. With a longer one, a sleep of the machine would delay a job for too long. */
 const LONGEST_MS = 3_600_000;
-/** The shortest time between two runs: a job that always says it is due must not take all the time. */
+/** The shortest time from the end of a run to the next: a job that always says it is due must not take all the time. */
 const SHORTEST_MS = 1000;
 
 interface Scheduled {
   readonly job: Job;
   running: boolean;
+  /** Before that it is not run. Looking again does not move this, so it cannot postpone a job that is due. */
+  notBefore: MonoMs;
   nextAt: MonoMs | undefined;
   cancel: Cancel;
 }
@@ -51,7 +53,8 @@ export class Jobs {
 
   /** Adds a job. It is run when it is due. */
   add(job: Job): void {
-    const scheduled: Scheduled = { job, running: false, nextAt: undefined, cancel: nothing };
+    const notBefore = this.shortestFromNow();
+    const scheduled: Scheduled = { job, running: false, notBefore, nextAt: undefined, cancel: nothing };
     this.jobs.push(scheduled);
     this.schedule(scheduled);
   }
@@ -75,12 +78,17 @@ export class Jobs {
     }
   }
 
+  private shortestFromNow(): MonoMs {
+    return monoAfter(this.clock.monotonicMs(), SHORTEST_MS);
+  }
+
   private schedule(scheduled: Scheduled): void {
     if (this.isClosed) return;
     scheduled.cancel();
-    const dueInMs = Math.max(scheduled.job.dueInMs(), SHORTEST_MS);
+    const now = this.clock.monotonicMs();
+    const dueInMs = Math.max(scheduled.job.dueInMs(), scheduled.notBefore - now, 0);
     const waitMs = Math.min(dueInMs, LONGEST_MS);
-    scheduled.nextAt = monoAfter(this.clock.monotonicMs(), waitMs);
+    scheduled.nextAt = monoAfter(now, waitMs);
     scheduled.cancel = this.clock.after(waitMs, () => {
       // The timer may have fired only to check the due time again.
       if (dueInMs > LONGEST_MS && scheduled.job.dueInMs() > 0) this.schedule(scheduled);
@@ -96,6 +104,7 @@ export class Jobs {
       () => this.isClosed,
       () => {
         scheduled.running = false;
+        scheduled.notBefore = this.shortestFromNow();
         this.schedule(scheduled);
       },
     );

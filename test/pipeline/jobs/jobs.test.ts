@@ -39,6 +39,30 @@ await t.test('a date that has moved holds after lookAgain', async t => {
   t.equal(runs.length, 1);
 });
 
+await t.test('looking again postpones no job that is due, and begins one at once that is due now', async t => {
+  const { clock, jobs, runs, isDueIn } = setUp(0);
+  for (let i = 0; i < 5; i++) {
+    jobs.lookAgain();
+    await clock.advance(300);
+  }
+  t.equal(runs.length, 1);
+  isDueIn(50_000);
+  runs[0]?.done();
+  isDueIn(0);
+  jobs.lookAgain();
+  await clock.advance(999);
+  t.equal(runs.length, 1, 'not before a second has passed since the last run');
+  await clock.advance(1);
+  t.equal(runs.length, 2);
+  isDueIn(50_000);
+  runs[1]?.done();
+  await clock.advance(5000);
+  isDueIn(0);
+  jobs.lookAgain();
+  await clock.advance(0);
+  t.equal(runs.length, 3);
+});
+
 await t.test('a job far away is looked at each hour: the machine may have slept meanwhile', async t => {
   const { clock, runs, isDueIn } = setUp(10 * 3_600_000);
   await clock.advance(3_500_000);

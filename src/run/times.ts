@@ -1,0 +1,55 @@
+// Brings into force what schedules say: by a job at the next minute, and before a query if the clock shows another minute
+// than at the last look. A timer alone is too late when the machine has slept, or when its clock was set.
+
+import { minuteOf, nextMinuteMs } from '../base/schedule.js';
+import type { Clock } from '../base/ports.js';
+import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
+
+/** A part that has schedules. */
+export interface Timed {
+  /**
+   * Milliseconds until other things may be in force; Infinity: they stay.
+   * @param scheduleMs milliseconds until a schedule can begin or end; 0: one may have done so since the last look
+   */
+  changesInMs(scheduleMs: number): number;
+  /** Brings into force what should be now. */
+  lookAtTime(): void;
+}
+
+/** The schedules of all parts. */
+export class Times {
+  /** The minute of the last look: within it, no schedule begins or ends. */
+  private minute: number;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly parts: readonly Timed[],
+  ) {
+    this.minute = minuteOf(clock.wallMs());
+  }
+
+  readonly job: Job = {
+    name: 'times',
+    dueInMs: () => {
+      const now = this.clock.wallMs();
+      const scheduleMs = minuteOf(now) === this.minute ? nextMinuteMs(now) : 0;
+      return Math.min(...this.parts.map(each => each.changesInMs(scheduleMs)));
+    },
+    run: (run: JobRun) => {
+      this.lookNow();
+      run.done();
+    },
+  };
+
+  /** Before each query: looks, unless that was done in this minute. */
+  look(): void {
+    if (minuteOf(this.clock.wallMs()) !== this.minute) this.lookNow();
+  }
+
+  /** Looks. */
+  lookNow(): void {
+    // First: what changes may ask when the job is due.
+    this.minute = minuteOf(this.clock.wallMs());
+    for (const each of this.parts) each.lookAtTime();
+  }
+}
