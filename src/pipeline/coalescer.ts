@@ -6,6 +6,7 @@ import { hashOf } from '../base/hash.js';
 /** A question that has been asked. */
 export interface Pending<T> {
   readonly key: string;
+  readonly epoch: number;
   readonly list: number;
   readonly takers: ((result: T) => void)[];
   next: Pending<T> | undefined;
@@ -30,17 +31,18 @@ export class Coalescer<T> {
 
   /**
    * Waits for the result under a key.
+   * @param epoch changes when results of questions that were asked before say nothing to those that come now
    * @returns undefined: the question was asked already; else the caller must ask it, and call `finish`
    */
-  join(key: string, take: (result: T) => void): Pending<T> | undefined {
+  join(key: string, epoch: number, take: (result: T) => void): Pending<T> | undefined {
     const list = hashOf(key) & this.mask;
     const first = this.lists[list];
     for (let each = first; each !== undefined; each = each.next) {
-      if (each.key !== key) continue;
+      if (each.key !== key || each.epoch !== epoch) continue;
       each.takers.push(take);
       return undefined;
     }
-    return (this.lists[list] = { key, list, takers: [take], next: first });
+    return (this.lists[list] = { key, epoch, list, takers: [take], next: first });
   }
 
   /** Gives the result to all that wait for it. If the same question comes meanwhile, it is asked again. */

@@ -37,7 +37,7 @@ import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
 import { listed, type ListedParts } from './stages/listed.js';
-import { local } from './stages/local.js';
+import { isAnsweredHere, local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
@@ -93,11 +93,15 @@ export interface ResolverParts {
 export class Resolver {
   /** Answers a query. */
   readonly resolve: Resolve;
+  /** Whether a question that comes now is answered as one for a special-use name or a local name. */
+  private readonly isAnsweredHere: (query: Query) => boolean;
   private readonly stale: StaleAnswers;
 
   constructor(readonly parts: ResolverParts) {
+    const named = namedParts(parts);
+    this.isAnsweredHere = query => isAnsweredHere(named, query);
     this.stale = new StaleAnswers({ ...parts, settings: parts.stale, wheel: wheel(parts.clock) });
-    const stages = stagesOf(parts, this.stale);
+    const stages = stagesOf(parts, this.stale, this.isAnsweredHere);
     const dnssecMode = () => parts.validations.mode;
     this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
   }
@@ -142,9 +146,13 @@ export class Resolver {
 }
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
-const stagesOf = (parts: ResolverParts, stale: StaleAnswers): readonly Stage[] => [
+const stagesOf = (
+  parts: ResolverParts,
+  stale: StaleAnswers,
+  isAnsweredHere: (query: Query) => boolean,
+): readonly Stage[] => [
   ...decidingStages(parts).map(([, stage]) => stage),
-  ...findingStages(parts, stale),
+  ...findingStages(parts, stale, isAnsweredHere),
 ];
 
 /** The names of the stages that decide. Those that end in `aliases` follow the aliases of the stage below them. */
@@ -177,9 +185,15 @@ export type DecidingParts = Pick<
   | 'ageNow'
 > & { readonly observer: Pick<Observer, 'listed' | 'screened'> } & Pick<ListedParts, 'met'>;
 
+/** With the time of day, for names that have one. */
+const namedParts = <Parts extends Pick<DecidingParts, 'clock'>>(parts: Parts) => ({
+  ...parts,
+  wallNow: () => wallSecOf(parts.clock.wallMs()),
+});
+
 /** Those that decide, for each client and at each reply, what is given. They stand above all that is cached. */
 export function decidingStages(parts: DecidingParts): readonly (readonly [DecidingStage, Stage])[] {
-  const named = { ...parts, wallNow: () => wallSecOf(parts.clock.wallMs()) };
+  const named = namedParts(parts);
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
@@ -223,7 +237,11 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
 }
 
 /** Those that find the answer, which is the same for all. */
-function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
+function findingStages(
+  parts: ResolverParts,
+  stale: StaleAnswers,
+  isAnsweredHere: (query: Query) => boolean,
+): readonly Stage[] {
   const routeOf = (query: Query): unknown => routeFor(parts.routes(), query)?.route;
   return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
@@ -269,7 +287,7 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
-    routed(parts),
+    routed({ ...parts, isAnsweredHere }),
 
     // While it waits for the answer, it sends queries for the chain of trust, and it may ask again.
     validated(parts.validations),

@@ -308,9 +308,10 @@ export class Upstreams implements Live, Timed {
       look();
       const to = other?.(ask, type) ?? from;
       const took: typeof take = reply => {
-        // A reload took these servers away while the question was on its way: those of now are asked.
-        const isOver = reply.at === 'failure' && reply.code === 'handed_back' && (other?.(ask, type) ?? from) !== to;
-        if (isOver) exchange(ask, type, take, avoid);
+        // The servers of a route were taken away while the question was on its way: those of its route now are asked. If it
+        // has none, whoever asked says whether the servers of all other names may see it (stages/routed).
+        const now = reply.at === 'failure' && reply.code === 'handed_back' ? other?.(ask, type) : undefined;
+        if (now !== undefined && now !== to) exchange(ask, type, take, avoid);
         else take(reply);
       };
       to.exchange(ask, type, other === undefined ? take : took, avoid);

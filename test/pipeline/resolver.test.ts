@@ -5,12 +5,15 @@ import t from 'tap';
 import { failure, FAILURES, type FailureCode } from '../../src/base/outcome.js';
 import { HOLDS } from '../../src/cache/failures.js';
 import type { Outcome } from '../../src/pipeline/answer.js';
+import type { RouteTarget } from '../../src/pipeline/stages/routed.js';
+import { LocalTable } from '../../src/policy/local/table.js';
 import { FLAG } from '../../src/wire/header.js';
 import { TYPE } from '../../src/wire/rrtype.js';
 import { fakeClock } from '../fixtures/clock.js';
 import { responseTo } from '../fixtures/messages.js';
 import { putTogether, takeApart } from '../fixtures/mutations.js';
 import { fakeUpstream, resolving, type Says } from '../fixtures/resolving.js';
+import { wireName } from '../fixtures/records.js';
 import { signedTree } from '../fixtures/signed-records.js';
 
 const good: Says = (query, name) => responseTo(query, { answers: `${name} 300 A 192.0.2.1` });
@@ -243,4 +246,86 @@ await t.test('what a reload changes holds for the next question: routes, TTLs, t
   t.equal(codeOf(ask('www.example', { refresh: true })[0]), 'bogus');
   settings.mode = 'off';
   t.equal(codeOf(ask('www.example', { flags: FLAG.RD | FLAG.CD })[0]), 'rcode 0');
+});
+
+/** What becomes of questions in flight when their route leaves. */
+function leaving(isValidated: boolean) {
+  const world = resolving(() => 'waits');
+  const home = fakeUpstream(() => 'waits', 3);
+  const { settings, upstream } = world;
+  const route = (...zones: readonly string[]): RouteTarget => ({
+    ...{ zones: zones.map(wireName), kubernetes: false, validated: isValidated, upstream: () => home },
+  });
+  settings.localNames = new LocalTable([wireName('lan').toString('latin1')]);
+  settings.routes = [route('10.in-addr.arpa', 'home.arpa', 'local', 'corp.lan', 'corp.example')];
+  /** Asks, and changes the routes while the question is on its way. */
+  const leave = (
+    name: string,
+    type = 'A',
+    after: readonly string[] = [],
+  ): { word: string | undefined; publicly: number } => {
+    const before = settings.routes;
+    const outcomes = world.ask(name, { type });
+    const asked = upstream.asked.length;
+    settings.routes = after.length === 0 ? [] : [route(...after)];
+    (isValidated ? upstream : home).settle(failure('handed_back'));
+    const publicly = upstream.asked.length - asked;
+    settings.routes = before;
+    upstream.settle(failure('timeout'));
+    home.settle(failure('timeout'));
+    return { word: codeOf(outcomes[0]), publicly };
+  };
+  return { ...world, leave };
+}
+
+for (const isValidated of [false, true])
+  await t.test(`a route leaves: what is answered here then goes nowhere (validated: ${isValidated})`, async t => {
+    const { leave, settings, ask, upstream } = leaving(isValidated);
+    const stays = { word: 'handed_back', publicly: 0 };
+    t.same(leave('1.0.0.10.in-addr.arpa', 'PTR'), stays);
+    t.same(leave('printer.home.arpa'), stays);
+    t.same(leave('tv.local'), stays);
+    t.same(leave('wiki.corp.lan'), stays, 'an own zone');
+    t.same(leave('camera.home.arpa', 'A', ['.']), stays, 'a route of all names knows none');
+    t.same(leave('www.corp.example'), { word: 'timeout', publicly: 1 }, 'other names are asked of the servers of now');
+    settings.forwarded = [wireName('home.arpa')];
+    t.same(leave('scanner.home.arpa'), { word: 'timeout', publicly: 1 }, 'one that is forwarded, too');
+    settings.forwarded = [];
+    settings.routes = [];
+    const asked = upstream.asked.length;
+    t.match(ask('printer.home.arpa')[0], { origin: 'local', entry: { rcode: 3 } }, 'the client asks again');
+    t.equal(upstream.asked.length, asked);
+  });
+
+await t.test('an alias that was asked for before answers were forgotten is kept nowhere', async t => {
+  const { ask, answers, settings } = resolving(good);
+  const says: Says = (query, name) =>
+    responseTo(query, {
+      answers: name === 'www.example.' ? `${name} 300 CNAME x.example.` : `${name} 300 A 192.0.2.1`,
+    });
+  const home = fakeUpstream(() => 'waits', 3);
+  settings.routes = [{ zones: [wireName('example')], kubernetes: false, upstream: () => home }];
+  const late = ask('www.example');
+  answers.forget(() => true);
+  home.says = says;
+  home.settle(says);
+  t.match(late, [{ at: 'answer', entry: { answers: 2 } }]);
+  t.equal(answers.entries, 0);
+  ask('www.example');
+  t.ok(answers.entries > 1, 'it is of the next question');
+});
+
+await t.test('a lookup of before zones were forgotten is not waited for by who comes after', async t => {
+  const { ask, upstream, validations } = validating((query, name) =>
+    name === '.' || name === 'example.' ? 'waits' : signed(query, name),
+  );
+  const lookups = (): number => upstream.asked.filter(each => each === '.').length;
+  ask('www.example');
+  const first = lookups();
+  t.ok(first > 0);
+  ask('www.example', { type: 'AAAA' });
+  t.equal(lookups(), first, 'one at a time');
+  validations.forget(() => true);
+  ask('www.example', { type: 'TXT' });
+  t.equal(lookups(), 2 * first);
 });

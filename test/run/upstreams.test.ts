@@ -230,6 +230,28 @@ await t.test('what was on its way to resolvers that a reload takes away is hande
   t.equal(asked.times, 1);
 });
 
+await t.test(
+  'what a validated route was asked goes to its route of now, and never to the servers of all other names',
+  async t => {
+    const route = (resolver: string): string =>
+      `routes: [{ zones: [home.arpa], resolvers: [${resolver}], dnssec: require }]`;
+    const { network, clock, upstreams, reload } = setUp(both(servers(ONE), route('192.0.2.11')));
+    network.datagram = async () => new Promise(() => undefined);
+    const asked = ask(upstreams.asked, 'printer.home.arpa');
+    await clock.advance(10);
+    await reload(both(servers(ONE), route('192.0.2.12')));
+    await clock.advance(10);
+    t.same([wordOf(asked), network.datagrams.length], [undefined, 2]);
+    await reload(servers(ONE));
+    t.equal(wordOf(asked), 'handed_back', 'the stage says who may see it');
+    await clock.advance(1000);
+    t.same(
+      network.streams.flatMap(({ asked: names }) => names),
+      [],
+    );
+  },
+);
+
 await t.test('routes of the same resolvers are kept; zones that are asked of others are told', async t => {
   const { reload, ids, rerouted } = setUp(
     both(servers(ONE), routes(['a.test', '192.0.2.11'], ['b.test', '192.0.2.12'])),

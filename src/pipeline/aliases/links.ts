@@ -47,35 +47,42 @@ export interface Hop {
 export class AliasLinks {
   constructor(private readonly parts: AliasLinkParts) {}
 
+  /** Changes whenever something is forgotten. */
+  get epoch(): number {
+    return this.parts.answers.epoch;
+  }
+
   /**
    * Keeps the aliases of answers, as far as whoever has answered would be asked about their names: the resolver of a route
    * says nothing that counts about names outside, nor others about its names. Where they are validated first, which takes
    * long, it does so only if something is cached about the last target, be it expired.
+   * @param since the value of `epoch` when the first question was asked: if something was forgotten meanwhile, they may be
+   * of servers that are not asked any more, and are not kept
    * @returns false: they are not kept
    */
-  learnt(hops: readonly Hop[]): boolean {
+  learnt(hops: readonly Hop[], since: number): boolean {
     const { answers, validated } = this.parts;
     const end = hops.at(-1);
     if (end === undefined || (validated !== undefined && answers.peek(end.target.key) === undefined)) return false;
-    for (const hop of hops) this.keepAll(hop);
+    for (const hop of hops) this.keepAll(hop, since);
     return true;
   }
 
-  private keepAll({ query, answer, records, target }: Hop): void {
+  private keepAll({ query, answer, records, target }: Hop, since: number): void {
     const { routeOf } = this.parts;
     const route = routeOf(query);
     let { name } = query;
     for (let aliases = 0; aliases <= MOST_ALIASES && !name.equals(target.name); aliases++) {
       const about = query.about(name);
       if (routeOf(about) !== route) return;
-      const next = this.keep(about.asking(TYPE.CNAME), answer, records);
+      const next = this.keep(about.asking(TYPE.CNAME), answer, records, since);
       if (next === undefined) return;
       name = next;
     }
   }
 
   /** Keeps one. Returns where it leads. */
-  private keep(asked: Query, answer: Answer, all: OwnRecords): Buffer | undefined {
+  private keep(asked: Query, answer: Answer, all: OwnRecords, since: number): Buffer | undefined {
     const { answers, validated, ageNow } = this.parts;
     const said = { rcode: 0, extendedErrors: answer.entry.extendedErrors };
     // With the proof that there is nothing closer than the wildcard that it may be made of.
@@ -84,7 +91,6 @@ export class AliasLinks {
     const { verdict, upstream, protocol } = answer.entry;
     const entry = makeEntry(found.message, found.scan, AS_IT_IS, { ageNow: ageNow(), verdict, upstream, protocol });
     const link = new Answer(answer.origin, entry, answer.serverId);
-    const since = answers.epoch;
     const told: ReturnType<Stage> = (_query, settle) => settle(link);
     // Below `validated`, queries have CD, whatever the client has.
     const query = asked.derive({ checkingDisabled: keyHasCd(asked.key) });

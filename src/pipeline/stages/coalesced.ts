@@ -2,6 +2,7 @@
 // also increase a forger's chances over cleartext.)
 
 import type { Observer } from '../../base/observer.js';
+import type { AnswerCache } from '../../cache/answers.js';
 import type { Outcome } from '../answer.js';
 import { Coalescer } from '../coalescer.js';
 import type { Stage } from '../stage.js';
@@ -9,11 +10,18 @@ import type { Stage } from '../stage.js';
 /** About as many as the front allows to wait, which bounds the entries. */
 const LISTS = 2048;
 
+/** The parts that the stage uses. */
+export interface CoalescedParts {
+  readonly observer: Pick<Observer, 'coalesced'>;
+  readonly answers: Pick<AnswerCache, 'epoch'>;
+}
+
 /** Makes the stage. */
-export function coalesced({ observer }: { readonly observer: Observer }): Stage {
+export function coalesced({ observer, answers }: CoalescedParts): Stage {
   const waiting = new Coalescer<Outcome>(LISTS);
   return next => (query, settle) => {
-    const pending = waiting.join(query.key, settle);
+    // After something was forgotten, the question may be for others: whoever asks now gets their answer.
+    const pending = waiting.join(query.key, answers.epoch, settle);
     if (pending === undefined) observer.coalesced();
     else next(query, outcome => waiting.finish(pending, outcome));
   };

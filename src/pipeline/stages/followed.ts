@@ -21,14 +21,17 @@ import type { Resolve, Settle, Stage } from '../stage.js';
  * @param links where aliases are kept whose targets are not looked for in the cache; left out: the stage is above it
  */
 export const followed =
-  (origin: Origin, ageNow: () => AgeSec, links?: Pick<AliasLinks, 'learnt'>): Stage =>
+  (origin: Origin, ageNow: () => AgeSec, links?: Pick<AliasLinks, 'learnt' | 'epoch'>): Stage =>
   next =>
-  (query, settle) =>
+  (query, settle) => {
+    const since = links?.epoch ?? 0;
     next(query, outcome => {
-      if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin) settle(outcome);
-      else
-        new Following(query, next, settle, ageNow, links).goOn(outcome, outcome.unfollowed, { query, answer: outcome });
+      if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin)
+        return settle(outcome);
+      const last = { query, answer: outcome };
+      new Following(query, next, settle, ageNow, links, since).goOn(outcome, outcome.unfollowed, last);
     });
+  };
 
 /** One question whose aliases are followed. */
 class Following {
@@ -42,6 +45,8 @@ class Following {
     private readonly settle: Settle,
     private readonly ageNow: () => AgeSec,
     private readonly links: Pick<AliasLinks, 'learnt'> | undefined,
+    /** The epoch of the cache when the question was asked. */
+    private readonly since: number,
   ) {
     this.asked = new Set([nameOf(query.name)]);
   }
@@ -61,7 +66,7 @@ class Following {
     const about = query.about(octetsOf(target));
     const records = last.answer === answer ? before : ownRecords(last);
     if (records !== undefined) this.hops.push({ ...last, records, target: about });
-    if (this.links?.learnt(this.hops) === true) this.hops = [];
+    if (this.links?.learnt(this.hops, this.since) === true) this.hops = [];
     this.next(about, outcome => this.took(answer, before, about, outcome));
   }
 

@@ -47,7 +47,9 @@ export function listed(parts: ListedParts): Stage {
 }
 
 /**
- * Whether a reply to a client that was not kept from it may still be given: no rule that is in force now keeps it.
+ * Whether a reply to a client that was not kept from it may still be given: no rule that is in force now keeps it. One that rests on
+ * an exception is made anew: the exception may be for less than the reply, e.g. for a local name, but not for the name that
+ * it leads to (pipeline/resolver).
  * @param clientClass the group of the client
  * @param reply with its question, as it was made here
  */
@@ -61,7 +63,7 @@ export function mayStillBeGiven(policy: ListPolicy, clientClass: number, reply: 
   const choice =
     policy.lists.ofName(view, lowerCased(name)) ??
     ruleOfData(policy, view, reply, new Records(reply, recordsStart(reply)))?.choice;
-  return choice === undefined || choice.action === 'allow';
+  return choice === undefined;
 }
 
 /** The outcome, or the answer of a rule that it meets. */

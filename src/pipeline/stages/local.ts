@@ -2,7 +2,7 @@
 
 import { failure } from '../../base/outcome.js';
 import type { AgeSec, WallSec } from '../../base/time.js';
-import type { LocalTable } from '../../policy/local/table.js';
+import type { LocalAnswer, LocalTable } from '../../policy/local/table.js';
 import { routeOf } from '../../policy/routes.js';
 import { isOfParent, specialZoneOf } from '../../policy/special-names.js';
 import { compose, questionName } from '../../wire/compose.js';
@@ -23,21 +23,9 @@ export interface LocalParts extends SpecialParts {
 
 /** Makes the stage. */
 export function local(parts: LocalParts): Stage {
-  const { localNames, wallNow, ageNow, routes } = parts;
-  const routeBytes = (query: Query, name: string): number => {
-    const all = routes();
-    return all.length === 0 ? 0 : (routeOf(all, Buffer.from(name, 'latin1'), query.routes)?.zone.length ?? 0);
-  };
+  const { ageNow } = parts;
   return next => (query, settle) => {
-    const table = localNames();
-    if (table.isEmpty || isOfOthers(query)) return next(query, settle);
-    const found = table.find({
-      name: nameInKey(query.key),
-      type: query.type,
-      wallNow: wallNow(),
-      zone: specialZoneFor(parts, query)?.name,
-      routeBytes: name => routeBytes(query, name),
-    });
+    const found = localAnswer(parts, query);
     if (found === undefined) return next(query, settle);
     if (found.at === 'circle') return settle(failure('alias_loop', 'local records'));
     const { ttlSec } = found;
@@ -54,6 +42,31 @@ export function local(parts: LocalParts): Stage {
     settle(Answer.known({ message, ttlSec, negative: false, ageNow: ageNow(), unfollowed: found.target }));
   };
 }
+
+/** What the table answers; undefined: nothing. */
+function localAnswer(parts: Omit<LocalParts, 'ageNow'>, query: Query): LocalAnswer | undefined {
+  const table = parts.localNames();
+  if (table.isEmpty || isOfOthers(query)) return undefined;
+  return table.find({
+    name: nameInKey(query.key),
+    type: query.type,
+    wallNow: parts.wallNow(),
+    zone: specialZoneFor(parts, query)?.name,
+    routeBytes: name => routeBytes(parts, query, name),
+  });
+}
+
+function routeBytes({ routes }: Pick<LocalParts, 'routes'>, query: Query, name: string): number {
+  const all = routes();
+  return all.length === 0 ? 0 : (routeOf(all, Buffer.from(name, 'latin1'), query.routes)?.zone.length ?? 0);
+}
+
+/**
+ * Whether a question that comes now is answered by this stage or `specialNames`. A question that has passed them may be one,
+ * because a route has left since.
+ */
+export const isAnsweredHere = (parts: Omit<LocalParts, 'ageNow'>, query: Query): boolean =>
+  specialZoneFor(parts, query) !== undefined || localAnswer(parts, query) !== undefined;
 
 /** Whether a question is answered by the public parent of a zone, even if the zone is answered here. */
 function isOfOthers(query: Query): boolean {

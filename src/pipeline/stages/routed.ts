@@ -7,7 +7,7 @@ import { isNoClusterName, type Route, type RouteMatch, routeOf } from '../../pol
 import type { Upstream } from '../../upstream/pool.js';
 import { ROOT } from '../../wire/name.js';
 import { denialMessage } from '../../wire/reply.js';
-import { Answer } from '../answer.js';
+import { Answer, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Stage } from '../stage.js';
 
@@ -22,6 +22,8 @@ export interface RouteTarget extends Route {
 export interface RoutedParts {
   /** The routes at present. */
   readonly routes: () => readonly RouteTarget[];
+  /** Whether a question that comes now is answered by a stage above that lets names of routes pass. */
+  readonly isAnsweredHere: (query: Query) => boolean;
   readonly ttlLimits: () => TtlLimits;
   readonly ageNow: () => AgeSec;
 }
@@ -39,7 +41,7 @@ export const noClusterName = (query: Query, zone: Buffer, ageNow: AgeSec): Answe
   Answer.local(denialMessage(query.question, zone, RCODE.NXDOMAIN), ageNow);
 
 /** Makes the stage. */
-export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
+export function routed({ routes, isAnsweredHere, ttlLimits, ageNow }: RoutedParts): Stage {
   return next => {
     const stage: Resolve = (query, settle) => {
       const all = routes();
@@ -47,12 +49,17 @@ export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
       if (match === undefined) return next(query, settle);
       const { route, zone } = match;
       if (route.kubernetes && isNoClusterName(query.name, zone)) return settle(noClusterName(query, zone, ageNow()));
-      if (route.validated === true) return next(query, settle);
+      // If its resolvers were taken away while the question was on its way, the routes of now say who is asked. A name that
+      // has no route any more may be one that must not leave: when the client asks again, it gets the answer from here.
+      const take = (outcome: Outcome): void => {
+        const isOver = outcome.at === 'failure' && outcome.code === 'handed_back' && routes() !== all;
+        if (isOver && !isAnsweredHere(query)) stage(query, settle);
+        else settle(outcome);
+      };
+      if (route.validated === true) return next(query, take);
       route.upstream().exchange(query, query.type, reply => {
-        if (reply.at !== 'failure') settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
-        // A reload took its resolvers away while the question was on its way: the routes of now say who is asked.
-        else if (reply.code === 'handed_back' && routes() !== all) stage(query, settle);
-        else settle(reply);
+        if (reply.at === 'failure') take(reply);
+        else settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
       });
     };
     return stage;

@@ -33,8 +33,9 @@ export class Lookups {
    * @param take called once, now or later
    */
   ask(lookup: Lookup, avoid: readonly number[], take: (found: LookupResult) => void): void {
-    const { upstream, observer } = this.parts;
-    const pending = this.pending.join(`${avoid.join(' ')} ${lookupKey(lookup)}`, take);
+    const { upstream, observer, validator } = this.parts;
+    const key = `${avoid.join(' ')} ${lookupKey(lookup)}`;
+    const pending = this.pending.join(key, validator.zones.epoch, take);
     if (pending === undefined) return;
     observer.dnssecLookup();
     const { epoch } = this.parts.strippers;

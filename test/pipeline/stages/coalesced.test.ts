@@ -34,7 +34,7 @@ await t.test('whatever comes and goes, each gets the answer of the exchange it j
       const open = new Map<string, { settle: Settle; clients: number[] }>();
       const got = new Map<number, Outcome[]>();
       let clients = 0;
-      const ask = coalesced({ observer })(({ key }, settle) => {
+      const ask = coalesced({ observer, answers: { epoch: 0 } })(({ key }, settle) => {
         if (open.has(key)) throw new Error('two exchanges for one key');
         open.set(key, { settle, clients: [] });
       });
@@ -69,7 +69,7 @@ await t.test('whatever comes and goes, each gets the answer of the exchange it j
 
 await t.test('an answer that comes at once leaves nothing behind', t => {
   let exchanges = 0;
-  const ask = coalesced(recorder())((_query, settle) => {
+  const ask = coalesced({ ...recorder(), answers: { epoch: 0 } })((_query, settle) => {
     exchanges++;
     settle(failure('timeout'));
   });
@@ -79,3 +79,26 @@ await t.test('an answer that comes at once leaves nothing behind', t => {
   t.equal(answers.length, 3);
   t.end();
 });
+
+await t.test(
+  'who comes after something was forgotten gets an answer of its own, and those before get theirs',
+  async t => {
+    const answers = { epoch: 0 };
+    const open: Settle[] = [];
+    const ask = coalesced({ ...recorder(), answers })((_query, settle) => open.push(settle));
+    const got: string[] = [];
+    const client = (name: string): void =>
+      ask(query('k'), said => got.push(`${name} ${said.at === 'failure' ? (said.detail ?? '') : ''}`));
+    client('a');
+    client('b');
+    answers.epoch++;
+    client('c');
+    client('d');
+    t.equal(open.length, 2);
+    open[0]?.(failure('timeout', 'old'));
+    client('e');
+    t.equal(open.length, 2, 'the later question is still open');
+    open[1]?.(failure('timeout', 'new'));
+    t.same(got, ['a old', 'b old', 'c new', 'd new', 'e new']);
+  },
+);

@@ -6,10 +6,11 @@ import type { Outcome } from '../../../src/pipeline/answer.js';
 import { mayStillBeGiven } from '../../../src/pipeline/stages/listed.js';
 import { messageToText } from '../../../src/wire/message.js';
 import { FLAG, writeHeader } from '../../../src/wire/header.js';
+import { TYPE } from '../../../src/wire/rrtype.js';
 import { queryMessage } from '../../fixtures/client.js';
 import { listsOf, type TestList } from '../../fixtures/lists.js';
 import { responseTo } from '../../fixtures/messages.js';
-import { records } from '../../fixtures/records.js';
+import { records, wireName } from '../../fixtures/records.js';
 import { resolving, type Asking, type Resolving } from '../../fixtures/resolving.js';
 import { world } from '../../fixtures/world.js';
 
@@ -134,7 +135,7 @@ await t.test('a reply may still be given if no rule in force keeps it from its c
   t.notOk(isGiven('ADS.example', { text: 'ads.example' }), 'in any letter case');
   t.ok(isGiven('ads.example', { text: 'ads.example' }, 0), 'for clients without lists');
   t.notOk(isGiven('cloaked.example', { text: '||tracker.example^' }), 'by its alias');
-  t.ok(isGiven('cloaked.example', { text: '||tracker.example^\n@@||cloaked.example^' }), 'with an exception');
+  t.notOk(isGiven('cloaked.example', { text: '||tracker.example^\n@@||cloaked.example^' }), 'it rests on an exception');
   t.notOk(isGiven('served.example', { text: '||tracker.example^' }), 'by the target of a service');
   t.notOk(isGiven('evil.example', zone('24.0.113.0.203.rpz-ip CNAME .')), 'by its address');
   t.notOk(isGiven('hints.example', zone('24.0.113.0.203.rpz-ip CNAME .')), 'by an address hint');
@@ -142,6 +143,24 @@ await t.test('a reply may still be given if no rule in force keeps it from its c
   t.notOk(isGiven('www.example', zone('a.ns.evil.rpz-nsdname CNAME .')), 'replies do not show all name servers');
   t.notOk(mayStillBeGiven(made.lists, 0, Buffer.alloc(20, 0xff)), 'what cannot be read is not given');
 });
+
+await t.test(
+  'a reply for a local name is not kept by an exception for it: the name that it leads to is judged',
+  async t => {
+    const made = house({ text: '@@||lan^' });
+    const rdata = wireName('ads.example');
+    made.settings.localNames.addRecord({ owner: wireName('tv.lan'), type: TYPE.CNAME, ttlSec: 60, rdata });
+    t.match(told(made, 'tv.lan'), /192\.0\.2\.66$/);
+    const reply = responseTo(queryMessage('tv.lan'), {
+      answers: 'tv.lan. 60 CNAME ads.example.\nads.example. 300 A 192.0.2.66',
+    });
+    made.lists.take(listsOf([{ text: '@@||lan^\n||ads.example^' }]), [
+      { group: undefined, lists: 0x7fffffff, schedule: undefined },
+    ]);
+    t.match(told(made, 'tv.lan'), /^NXDOMAIN/);
+    t.notOk(mayStillBeGiven(made.lists, 0, reply));
+  },
+);
 
 await t.test('without RD a listed name has the same answer, and the portal window comes first', async t => {
   const made = house({ text: 'ads.example\nportal' });
