@@ -55,19 +55,22 @@ for (const [what, ms] of [
   ['a sleep', 5_400_000],
   ['a step of the clock to an earlier time', -5_400_000],
 ] as const)
-  await t.test(`after ${what} the first query finds the state of now, and without one the next look at jobs`, async t => {
-    const { clock, times, jobs, isCurrent } = setUp();
-    await clock.advance(5000);
-    clock.setWall(clock.wallMs() + ms);
-    t.notOk(isCurrent());
-    times.look();
-    t.ok(isCurrent());
-    await clock.advance(5000);
-    clock.setWall(clock.wallMs() + ms);
-    jobs.lookAgain();
-    await clock.advance(0);
-    t.ok(isCurrent());
-  });
+  await t.test(
+    `after ${what} the first query finds the state of now, and without one the next look at jobs`,
+    async t => {
+      const { clock, times, jobs, isCurrent } = setUp();
+      await clock.advance(5000);
+      clock.setWall(clock.wallMs() + ms);
+      t.notOk(isCurrent());
+      times.look();
+      t.ok(isCurrent());
+      await clock.advance(5000);
+      clock.setWall(clock.wallMs() + ms);
+      jobs.lookAgain();
+      await clock.advance(0);
+      t.ok(isCurrent());
+    },
+  );
 
 await t.test('what ends within a minute ends then', async t => {
   const { clock, jobs, times, also } = setUp();
