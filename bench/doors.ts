@@ -216,7 +216,7 @@ interface Udp {
 
 /**
  * Asks over UDP. The client that makes handshakes is on the CPU of the one that asks, under SCHED_IDLE: it takes what that
- * leaves, and gives way at once. With a nice value it would finish its slice first, and dnsperf would measure that.
+ * leaves, and gives way at once, so that dnsperf waits less for its own CPU than with a nice value.
  */
 async function besideHandshakes({ port, udp, pid }: Running): Promise<Udp> {
   const p99 = async (): Promise<number> => {

@@ -47,9 +47,9 @@ export function listed(parts: ListedParts): Stage {
 }
 
 /**
- * Whether a reply to a client that was not kept from it may still be given: no rule that is in force now keeps it. One that rests on
- * an exception is made anew: the exception may be for less than the reply, e.g. for a local name, but not for the name that
- * it leads to (pipeline/resolver).
+ * Whether a reply that was made ready under the rules of before may still be given: no rule of now keeps it. One that
+ * rests on an exception is made anew: the exception may be for less than the reply, e.g. for a local name, but not for
+ * the name that it leads to (pipeline/resolver).
  * @param clientClass the group of the client
  * @param reply with its question, as it was made here
  */
