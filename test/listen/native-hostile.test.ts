@@ -100,7 +100,11 @@ async function relay(t: Test, port: number) {
 /** A client behind a gate. */
 function gated(t: Test, port: number, version: SecureVersion, session?: Buffer) {
   const gate = new Gate(raw(t, port));
-  const how = { rejectUnauthorized: false, minVersion: version, maxVersion: version, ALPNProtocols: ['dot'] };
+  // Newer Node.js binds a session to the host that it was made with.
+  const how = {
+    ...{ host: HOST, rejectUnauthorized: false, ALPNProtocols: ['dot'] },
+    ...{ minVersion: version, maxVersion: version },
+  };
   const socket = quiet(t, connectTls({ ...how, socket: gate, ...(session === undefined ? {} : { session }) }));
   return { gate, socket, messages: messagesOf(socket) };
 }
