@@ -11,7 +11,10 @@ export interface Section {
   readonly table: string;
 }
 
-/** Measures each contender once per round. Each round begins with another one. */
+/**
+ * Measures each contender once per round. Each round begins with another one. dnsperf gives up when a server breaks off
+ * connections: such a round of a peer is told and left out. @throws if that happens with dotstub
+ */
 export async function alternate(
   contenders: readonly Contender[],
   rounds: number,
@@ -21,13 +24,25 @@ export async function alternate(
   for (let round = 0; round < rounds; round++) {
     const first = round % contenders.length;
     for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
-      results.get(contender.name)?.push(await measure(contender, round));
+      try {
+        results.get(contender.name)?.push(await measure(contender, round));
+      } catch (error) {
+        if (contender.name.startsWith('dotstub')) throw error;
+        console.error(`${contender.name}, round ${round + 1} of ${rounds}: left out`, error);
+      }
     }
   }
   return results;
 }
 
 const REFERENCE = 'Unbound';
+
+/** The contender, and how many of its rounds count if some were left out. */
+function rowName(results: ReadonlyMap<string, readonly Load[]>, who: string): string {
+  const counted = results.get(who)?.length ?? 0;
+  const rounds = Math.max(...[...results.values()].map(each => each.length));
+  return counted === rounds ? who : `${who} (${counted} of ${rounds})`;
+}
 
 /** A row per contender, with ratios to Unbound, and to the floor if there is one. */
 export function loadTable(results: ReadonlyMap<string, readonly Load[]>, floor?: string): string {
@@ -49,7 +64,7 @@ export function loadTable(results: ReadonlyMap<string, readonly Load[]>, floor?:
       'failed',
     ],
     ...[...results.keys()].map(who => [
-      who,
+      rowName(results, who),
       cpu(who).toFixed(1),
       ratio(cpu(who), cpu(REFERENCE)),
       ...(floor === undefined ? [] : [ratio(cpu(who), cpu(floor))]),
@@ -68,7 +83,11 @@ export function latencyTable(results: ReadonlyMap<string, readonly Load[]>): str
     ...[...results].map(([who, loads]) => {
       const all = loads.flatMap(({ latencies }) => latencies).sort((a, b) => a - b);
       const lost = loads.reduce((sum, each) => sum + each.lost, 0);
-      return [who, ...[0.5, 0.99, 0.999, 1].map(q => (1000 * quantile(all, q)).toFixed(3)), String(lost)];
+      return [
+        rowName(results, who),
+        ...[0.5, 0.99, 0.999, 1].map(q => (1000 * quantile(all, q)).toFixed(3)),
+        String(lost),
+      ];
     }),
   ]);
 }
