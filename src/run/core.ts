@@ -146,7 +146,7 @@ export class Core {
         {
           ...{ ...resolving, policy, directory: plan.stateDirectory, download },
           takeGroups: next => clients.takeGroups(next),
-          addressesOf: async host => ownAddresses(this.resolution.resolve, host),
+          addressesOf: async host => ownAddresses(this.resolution.resolve, upstreams.routesEpoch, host),
           changed: () => this.resolution.lookAtJobs(),
         },
         plan,

@@ -164,6 +164,9 @@ const entranceOf = (
     cookieFor: (client, option) => core.clients.cookieFor(client, option),
     classOf: client => core.clients.classOf(client),
     routesOf: clientClass => core.clients.routesOf(clientClass),
+    get routesEpoch() {
+      return core.upstreams.routesEpoch;
+    },
     ready: new PacketReplies(core.ready, core.ageNow),
     maxInflight: MAX_INFLIGHT,
     get maxPerClient() {

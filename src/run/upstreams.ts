@@ -2,6 +2,7 @@
 // network's own resolvers while a portal window is open. Network changes, reports and closing reach all of them.
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
+import { failure } from '../base/outcome.js';
 import { isInForce } from '../base/schedule.js';
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
@@ -81,6 +82,8 @@ export class Upstreams implements Live, Timed {
   private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, because most daemons never need them. */
   private portal: Pool | undefined;
+  /** Grows when names are asked of other servers than before. */
+  routesEpoch = 0;
   private nextId = 1;
   /** The servers of `upstream`, as the pipeline asks them. */
   readonly asked: Upstream;
@@ -125,7 +128,7 @@ export class Upstreams implements Live, Timed {
     const before = this.scheduled;
     const now = this.inTime();
     const isSame = now.length === before.length && now.every((each, i) => each === before[i]);
-    if (!isSame) this.parts.exchanged(this.exchangeRoutes());
+    if (!isSame) this.exchangeRoutes();
   }
 
   /** What queries of our own in cleartext are sent with. */
@@ -185,7 +188,7 @@ export class Upstreams implements Live, Timed {
     if (what === 'resolvers') {
       if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
       if (this.routePlans.some(({ imported }) => imported)) {
-        this.parts.exchanged(this.exchangeRoutes());
+        this.exchangeRoutes();
         this.tellImported();
       }
     } else for (const each of this.pools()) each.networkChanged(what);
@@ -222,7 +225,7 @@ export class Upstreams implements Live, Timed {
       this.dial = dial;
       this.main.configure(this.specOf(upstream));
       this.routePlans = routes;
-      this.parts.exchanged(this.exchangeRoutes());
+      this.exchangeRoutes();
       this.tellImported();
     });
   }
@@ -257,8 +260,7 @@ export class Upstreams implements Live, Timed {
     this.parts.log.info({ zones, resolvers }, words);
   }
 
-  /** @returns zones that are asked of others than before */
-  private exchangeRoutes(): readonly Buffer[] {
+  private exchangeRoutes(): void {
     const plans = this.routesNow();
     const before = this.routed;
     const kept = new Set<Pool>();
@@ -270,12 +272,12 @@ export class Upstreams implements Live, Timed {
       }
       return this.target(plan, same?.pool);
     });
-    // What they were asked is asked anew, of whoever is to be asked now.
+    const old = before.map(each => each.plan);
+    const zones = otherZones(old, plans);
+    if (zones.length > 0) this.routesEpoch++;
+    this.parts.exchanged(zones);
+    // Last: what they were asked begins anew at once (pipeline/stages), under all that is in force now.
     for (const each of before) if (!kept.has(each.pool)) each.pool.destroy();
-    return otherZones(
-      before.map(each => each.plan),
-      plans,
-    );
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
@@ -306,20 +308,18 @@ export class Upstreams implements Live, Timed {
     const { look } = this.parts;
     const exchange: Upstream['exchange'] = (ask, type, take, avoid) => {
       look();
-      const to = other?.(ask, type) ?? from;
-      const took: typeof take = reply => {
-        // The servers of a route were taken away while the question was on its way: those of its route now are asked. If it
-        // has none, whoever asked says whether the servers of all other names may see it (stages/routed).
-        const now = reply.at === 'failure' && reply.code === 'handed_back' ? other?.(ask, type) : undefined;
-        if (now !== undefined && now !== to) exchange(ask, type, take, avoid);
-        else take(reply);
-      };
-      to.exchange(ask, type, other === undefined ? take : took, avoid);
+      // Its name may be asked of others now than when it began, or of nobody.
+      if ((ask.routesEpoch ?? this.routesEpoch) !== this.routesEpoch) return take(failure('handed_back'));
+      (other?.(ask, type) ?? from).exchange(ask, type, take, avoid);
     };
+    const epoch = (): number => this.routesEpoch;
     return {
       exchange,
       get servers() {
         return from.servers;
+      },
+      get routesEpoch() {
+        return epoch();
       },
     };
   }
