@@ -18,7 +18,7 @@ import { questionName } from '../wire/compose.js';
 import { lowerCased, nameToText } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import type { Ask } from '../wire/upstream-query.js';
-import { routesIn } from './imported-route.js';
+import { routesIn, writtenZones } from './imported-route.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
@@ -76,7 +76,11 @@ export class Upstreams implements Live, Timed {
   private dial: Dial;
   /** The routes of the configuration, */
   private routePlans: readonly RoutePlan[];
-  /** those of them whose schedules were met when this was last looked at, */
+  /** the zones that it says something about, which are not imported, */
+  private written: readonly Buffer[];
+  /** the search domains that were not imported for that reason, */
+  private refused: readonly Buffer[] = [];
+  /** those of the routes whose schedules were met when this was last looked at, */
   private scheduled: readonly RoutePlan[] = [];
   /** and those in force. */
   private routed: readonly RouteEntry[];
@@ -108,6 +112,7 @@ export class Upstreams implements Live, Timed {
     this.dial = parts.dialer(plan.upstream);
     this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
     this.routePlans = plan.routes;
+    this.written = writtenZones(plan);
     this.routed = this.routesNow().map(each => this.target(each));
     this.tellImported();
     this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
@@ -218,13 +223,16 @@ export class Upstreams implements Live, Timed {
     ];
   }
 
-  prepare({ upstream, routes }: Plan): Prepared {
+  prepare(next: Plan): Prepared {
+    const { upstream, routes } = next;
+    const written = writtenZones(next);
     const dial = upstream.trust === this.plan.trust ? this.dial : this.parts.dialer(upstream);
     return ready(() => {
       this.plan = upstream;
       this.dial = dial;
       this.main.configure(this.specOf(upstream));
       this.routePlans = routes;
+      this.written = written;
       this.exchangeRoutes();
       this.tellImported();
     });
@@ -238,7 +246,9 @@ export class Upstreams implements Live, Timed {
   private routesNow(): readonly RoutePlan[] {
     const { searchDomains, systemResolvers } = this.parts;
     this.scheduled = this.inTime();
-    return routesIn(this.scheduled, this.routePlans, searchDomains, systemResolvers);
+    const { routes, refused } = routesIn(this.scheduled, this.written, searchDomains, systemResolvers);
+    this.refused = refused;
+    return routes;
   }
 
   /** The routes of the configuration whose schedules are met. */
@@ -258,6 +268,10 @@ export class Upstreams implements Live, Timed {
         ? 'this network has no search domains that can be imported'
         : `the search domains of this network are asked of its own resolvers, in cleartext: ${zones} of ${resolvers}`;
     this.parts.log.info({ zones, resolvers }, words);
+    if (this.refused.length === 0) return;
+    const refused = this.refused.map(zone => nameToText(zone)).join(', ');
+    const why = 'routes, local.own_zones or dnssec.trust_anchors have them, or a zone above them';
+    this.parts.log.warn({ zones: refused }, `search domains of this network that are not imported: ${refused}: ${why}`);
   }
 
   private exchangeRoutes(): void {
