@@ -167,7 +167,7 @@ const entranceOf = (
     get routesEpoch() {
       return core.upstreams.routesEpoch;
     },
-    ready: new PacketReplies(core.ready, core.ageNow),
+    ready: new PacketReplies(core.ready, core.ageNow, core.wallSec),
     maxInflight: MAX_INFLIGHT,
     get maxPerClient() {
       return core.clients.maxWaiting;

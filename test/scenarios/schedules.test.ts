@@ -43,6 +43,28 @@ for (const [what, hours] of [
     t.equal(await rig.answer('ads.example'), 'NOERROR 192.0.2.66');
   });
 
+for (const transport of ['udp', 'tcp'] as const)
+  for (const hours of [2, -2])
+    await t.test(`over ${transport}, a ready reply of before is not given after ${hours} hours`, async t => {
+      const rig = await Rig.make(t);
+      const main = await rig.server('dns.test', {
+        answer: world(records(`${NAMES}\nlong.example. 86400 A 192.0.2.66`)),
+      });
+      const schedule = `${timeIn((hours - 1) * HOUR_MS)}-${timeIn((hours + 1) * HOUR_MS)}`;
+      await rig.start({
+        upstream: { servers: [main.entry] },
+        lists: [{ name: 'ads', sources: [rig.file('ads.txt', 'long.example\n')] }],
+        clients: [{ name: 'kids', networks: ['127.0.0.0/8'], lists: ['ads'], schedule }],
+      });
+      const tcp = transport === 'tcp';
+      // The second comes from the cache, and is kept ready.
+      for (let i = 0; i < 3; i++) t.equal(await rig.answer('long.example', { tcp }), 'NOERROR 192.0.2.66');
+      rig.aheadMs = hours * HOUR_MS;
+      t.equal(await rig.answer('long.example', { tcp }), 'NXDOMAIN', 'no other question came before');
+      rig.aheadMs = 0;
+      t.equal(await rig.answer('long.example', { tcp }), 'NOERROR 192.0.2.66');
+    });
+
 await t.test('a restart does not take what was cached under other schedules for answers of a route', async t => {
   const rig = await Rig.make(t);
   const main = await rig.server('dns.test', { answer: world(records(NAMES)) });
