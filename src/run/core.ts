@@ -184,6 +184,11 @@ export class Core {
     this.resolution.resolve(query, settle);
   };
 
+  /** Brings into force what schedules say now. */
+  lookAtTime(): void {
+    this.times.look();
+  }
+
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
     this.given.asked?.();

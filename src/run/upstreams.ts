@@ -3,7 +3,7 @@
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
 import { failure } from '../base/outcome.js';
-import { isInForce } from '../base/schedule.js';
+import { isInForce, type Schedule } from '../base/schedule.js';
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { wheel } from '../base/wheel.js';
@@ -173,6 +173,11 @@ export class Upstreams implements Live, Timed {
   /** The routes, with their servers. */
   get routes(): readonly RouteTarget[] {
     return this.routed;
+  }
+
+  /** When a route is in force; undefined: always. */
+  scheduleOf(route: RouteTarget): Schedule | undefined {
+    return this.routed.find(each => each === route)?.plan.schedule;
   }
 
   /** The network's own resolvers, while a portal window is open. */
