@@ -1,7 +1,7 @@
 // Clients of DNS over TLS and HTTPS: dotstub and Unbound as their resolver, one after the other, several rounds. What kept
 // connections cost that ask now and then, what full and resumed handshakes cost, and how long cached answers over UDP
-// take while there are handshakes. `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS [EVERY_MS]]]]`: EVERY_MS is how
-// often a client asks over TLS.
+// take in a storm of handshakes at a fixed rate.
+// `npx tsx bench/doors.ts [ROUNDS [CLIENTS [SECONDS [EVERY_MS]]]]`: EVERY_MS is how often a client asks over TLS.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -31,8 +31,11 @@ const CLIENTS_PER_THREAD = 250;
 /** Queries over UDP beside handshakes. */
 const UDP_PER_SECOND = 1000;
 const UDP_SECONDS = 10;
+/** Full handshakes beside them. */
+const STORM_PER_SECOND = 150;
+const STORM_BEGINS_MS = 3000;
 
-const lacking = missing('unbound', 'dnsperf', 'taskset', 'openssl', 'chrt');
+const lacking = missing('unbound', 'dnsperf', 'taskset', 'chrt');
 if (lacking !== false) {
   console.error(`doors: ${lacking}`);
   process.exit(2);
@@ -208,15 +211,19 @@ async function handshakes({ port, pid }: Running, resumed: boolean): Promise<num
   return (cpuMicroseconds(pid) - before) / (HANDSHAKES + (resumed ? AT_ONCE : 0));
 }
 
-/** The 99th percentile of cached answers over UDP, ms: without, and beside handshakes one after the other. */
+/** The 99th percentile of cached answers over UDP, ms: without, and beside a storm of full handshakes. */
 interface Udp {
   readonly calmMs: number;
   readonly busyMs: number;
+  /** The handshakes that were made in each second of the storm. */
+  readonly perSecond: number;
 }
 
 /**
- * Asks over UDP. The client that makes handshakes is on the CPU of the one that asks, under SCHED_IDLE: it takes what that
- * leaves, and gives way at once, so that dnsperf waits less for its own CPU than with a nice value.
+ * Asks over UDP. The storm has the same rate for each server, one that all of them can serve: a server whose handshakes cost
+ * less would otherwise get more of them. Its client is on the CPU of the one that asks, under SCHED_IDLE: at this rate it
+ * needs less than that leaves, and it gives way at once, so that the latencies are not those of dnsperf waiting for its
+ * own CPU. How many handshakes were made is shown, because nothing else says that it had enough of the CPU.
  */
 async function besideHandshakes({ port, udp, pid }: Running): Promise<Udp> {
   const p99 = async (): Promise<number> => {
@@ -225,13 +232,23 @@ async function besideHandshakes({ port, udp, pid }: Running): Promise<Udp> {
   };
   await p99();
   const calmMs = await p99();
-  const client = `openssl s_time -new -time 60 -connect 127.0.0.1:${port}`.split(' ');
-  const storm = spawn('taskset', ['-c', LOAD_CPU, 'chrt', '--idle', '0', ...client], { stdio: 'ignore' });
+  const script = new URL('./storm.ts', import.meta.url).pathname;
+  const client = [process.execPath, '--import=tsx', script, String(port), String(STORM_PER_SECOND)];
+  const storm = spawn('taskset', ['-c', LOAD_CPU, 'chrt', '--idle', '0', ...client], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const ended = once(storm, 'close');
+  let made = 0;
+  storm.stdout.on('data', (data: Buffer) => (made = Number(String(data).trim().split('\n').at(-1))));
+  // Until it has come up to its rate.
+  await sleep(STORM_BEGINS_MS);
+  const before = made;
+  const startedAt = performance.now();
   const busyMs = await p99();
+  const perSecond = (1000 * (made - before)) / (performance.now() - startedAt);
   storm.kill();
   await ended;
-  return { calmMs, busyMs };
+  return { calmMs, busyMs, perSecond };
 }
 
 interface Row {
@@ -266,11 +283,11 @@ const keptColumns = (name: string, value: (row: Row) => Kept): string[] => [
   of(name, row => value(row).bytes / 1024).toFixed(1),
 ];
 const udpColumn = (name: string): string =>
-  `${of(name, ({ udp }) => udp.calmMs).toFixed(2)} → ${of(name, ({ udp }) => udp.busyMs).toFixed(2)}`;
+  `${of(name, ({ udp }) => udp.calmMs).toFixed(2)} → ${of(name, ({ udp }) => udp.busyMs).toFixed(2)} at ${of(name, ({ udp }) => udp.perSecond).toFixed(0)}/s`;
 const head = (over: string): string[] => [`${over}: CPU us/query (to Unbound)`, 'p99 ms', 'lost', 'KiB/connection'];
 console.log(
   table([
-    ['', ...head('TLS'), ...head('HTTPS'), 'full handshake, us', 'resumed, us', 'UDP p99, ms'],
+    ['', ...head('TLS'), ...head('HTTPS'), 'full handshake, us', 'resumed, us', 'UDP p99, ms, in a storm'],
     ...[...measured.keys()].map(name => [
       name,
       ...keptColumns(name, ({ overTls }) => overTls),

@@ -9,32 +9,32 @@ import { type AgeSec, ageSec } from './time.js';
 /** Smaller differences are clock discipline and rounding. They must not add up. */
 const JUMP_MS = 1000;
 
-/**
- * Makes a function that reads the clock: seconds since the call of `ageClock`, sleep included. It never goes backwards.
- * @param wallEveryMs for how long, on the monotonic clock, the wall clock is not read again: reading it takes longer. After
- * a sleep, answers count as young for no longer than this.
- */
-export function ageClock(clock: Clock, wallEveryMs = 0): () => AgeSec {
-  const read = new AgeClock(clock, wallEveryMs);
-  return () => read.now();
-}
-
-/** The clock. What changes is in fields: V8 makes a new object for each number that a closure keeps. */
-class AgeClock {
+/** Reads the clock. What changes is in fields: V8 makes a new object for each number that a closure keeps. */
+export class AgeClock {
   private elapsedMs = 0;
   private lastMonotonicMs: number;
   /** When the wall clock was last read, on both clocks. */
   private wallReadMs: number;
   private lastWallMs: number;
 
+  /**
+   * @param wallEveryMs for how long, on the monotonic clock, the wall clock is not read again: reading it takes longer.
+   * After a sleep, answers count as young for no longer than this.
+   */
   constructor(
     private readonly clock: Clock,
-    private readonly wallEveryMs: number,
+    private readonly wallEveryMs = 0,
   ) {
     this.lastMonotonicMs = this.wallReadMs = clock.monotonicMs();
     this.lastWallMs = clock.wallMs();
   }
 
+  /** Seconds since 1970, as the wall clock was read last: at the last call of `now`, or `wallEveryMs` before it. */
+  get wallSec(): number {
+    return this.lastWallMs / 1000;
+  }
+
+  /** Seconds since it was made, sleep included. It never goes backwards. */
   now(): AgeSec {
     const { clock, wallEveryMs } = this;
     const monotonicMs = clock.monotonicMs();

@@ -31,6 +31,8 @@ export type ExplainedBy =
   | {
       readonly at: 'route';
       readonly zone: Buffer;
+      /** Its schedule; undefined: it is always in force. */
+      readonly times: string | undefined;
       readonly servers: readonly string[];
       /** Whether there is an expired answer, should they not answer. */
       readonly hasStale: boolean;
@@ -58,6 +60,8 @@ export interface Explanation {
   readonly allowed: boolean;
   /** The group of the client; undefined: none. */
   readonly group: string | undefined;
+  /** The schedule of its lists; undefined: they are always looked at. */
+  readonly times: string | undefined;
   /** The lists that are looked at for it. */
   readonly lists: readonly string[];
   /** A rule that lets the name through. */
@@ -133,6 +137,8 @@ function placeIn(text: string): ExplainedClient['at'] | 'unreadable' {
   return { address, port: address === text ? DNS_PORT : Number(port) };
 }
 
+const timesText = (times: string | undefined): string => (times === undefined ? '' : ` (at ${times})`);
+
 const ruleText = ({ list, source, line, by }: ExplainedRule): string =>
   `${source}:${line}${by === '' ? '' : ` (${by})`}, list ${list}`;
 
@@ -140,7 +146,7 @@ const questionText = (question: Buffer): string =>
   `${nameToText(questionName(question))} ${typeToText(typeOfQuestion(question))}`;
 
 function told(question: Buffer, client: string, explained: Explanation): ControlReply {
-  const { allowed, group, lists, exception, steps, changes } = explained;
+  const { allowed, group, times, lists, exception, steps, changes } = explained;
   const [first, ...others] = steps;
   // A rule that the answer meets is what the client gets.
   const rule = changes.find(each => each.at === 'rule');
@@ -148,7 +154,7 @@ function told(question: Buffer, client: string, explained: Explanation): Control
   const lines = [
     `question  ${questionText(question)}`,
     `client    ${client}, ${group === undefined ? 'in no group' : `group ${group}`}`,
-    `lists     ${lists.length === 0 ? 'none' : lists.join(', ')}`,
+    `lists     ${lists.length === 0 ? 'none' : lists.join(', ')}${timesText(times)}`,
     ...(exception === undefined ? [] : [`let through by ${ruleText(exception)}`]),
     `answer    ${allowed && by !== undefined ? answerText(by) : 'REFUSED: the client is not in access.allow'}`,
     ...(allowed && rule === undefined ? others : []).map(
@@ -158,7 +164,7 @@ function told(question: Buffer, client: string, explained: Explanation): Control
   ];
   const data = {
     question: questionText(question),
-    ...{ client, allowed, group, lists, exception },
+    ...{ client, allowed, group, times, lists, exception },
     by: by && dataOf(by),
     then: others.map(each => ({ question: questionText(each.question), by: dataOf(each.by) })),
     changes: changes.map(dataOf),
@@ -217,7 +223,7 @@ function answerText(by: ExplainedBy): string {
       return `made here: the cluster of the route for ${nameToText(by.zone)} has no such name (routes[].kubernetes)`;
     case 'route': {
       const servers = `${serversText(by.servers)} would be asked${orStale(by.hasStale)}`;
-      return `of the route for ${nameToText(by.zone)}: ${servers}`;
+      return `of the route for ${nameToText(by.zone)}${timesText(by.times)}: ${servers}`;
     }
     case 'upstream':
       return `of ${serversText(by.servers)}, which would be asked${unlessShared(by.isShared)}${orStale(by.hasStale)}`;

@@ -52,6 +52,7 @@ export class InlineHost implements DatagramHost {
       admission: new Admission(parts.admission, parts.wallSec),
       counts: new FrontCounts(memory),
       ageNow: parts.ageNow,
+      wallSec: parts.wallSec,
       monotonicMs: parts.monotonicMs,
       nowSec: processSeconds,
       placeOf: socket => this.open[socket]?.at ?? NO_PLACE,

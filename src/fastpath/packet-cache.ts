@@ -1,7 +1,8 @@
 // Ready replies by question octets, in memory that threads share: one writer (the main thread), any number of readers,
 // no locks. A hit copies octets and patches id, letter case and TTLs; it allocates nothing and waits for nobody.
 //
-//   control   `reserved`, how far the log has been written, ever (in units of 8 octets), and the number of buckets in use
+//   control   `reserved`, how far the log has been written, ever (in units of 8 octets), the number of buckets in use, and
+//             from when and until when all entries may be given (seconds since 1970; 0: always)
 //   index     buckets of WAYS slots, each a hash and a position in the log; few are used at first, since a sparse table
 //             touches a page of memory for each entry, and one more whenever they fill (linear hashing, Litwin 1980), so
 //             that no reply waits until all of them are arranged anew
@@ -34,6 +35,11 @@ const LOOKED_UNITS = 2 ** 19 / UNIT;
 const CONTROL_BYTES = 64;
 const RESERVED = 0;
 const BUCKETS = 1;
+const PERIOD_AT = 8;
+const FROM = 0;
+const UNTIL = 1;
+/** In place of the end of a period: it is over. */
+const OVER = 1;
 const FIRST_BUCKETS = 32;
 /** There are this many slots for each that was written. Those of buckets that are not split yet are twice as full as others. */
 const SLOTS_PER_ENTRY = 5;
@@ -80,6 +86,7 @@ export function room(bytes: number): Room {
 /** A view of the shared memory. Every thread makes its own. Only one thread may call `put` and `clear`. */
 export class PacketCache {
   private readonly control: Int32Array;
+  private readonly period: Uint32Array;
   private readonly index: Int32Array;
   private readonly maxBuckets: number;
   /** How often all was forgotten; only the writer counts. */
@@ -102,6 +109,7 @@ export class PacketCache {
     const slots = logBytes / LOG_BYTES_PER_SLOT;
     const logAt = CONTROL_BYTES + slots * UNIT;
     this.control = new Int32Array(memory, 0, 2);
+    this.period = new Uint32Array(memory, PERIOD_AT, 2);
     this.index = new Int32Array(memory, CONTROL_BYTES, 2 * slots);
     this.maxBuckets = slots / WAYS;
     // The first view initialises the memory; later ones find it done.
@@ -223,6 +231,31 @@ export class PacketCache {
     Atomics.store(this.index, slot + 1, position);
     const buckets = this.control[BUCKETS] ?? 0;
     if (SLOTS_PER_ENTRY * this.filled > buckets * WAYS && buckets < this.maxBuckets) this.split(buckets);
+  }
+
+  /**
+   * Whether entries may be given at a time: schedules decide what is in them, and these have not begun or ended since they
+   * were looked at. After a sleep, or when the clock was set, whoever finds that they may have, hands the query over.
+   * @param wallSec seconds since 1970
+   */
+  holdsAt(wallSec: number): boolean {
+    const { period } = this;
+    const until = Atomics.load(period, UNTIL);
+    return until === 0 || (wallSec < until && wallSec >= Atomics.load(period, FROM));
+  }
+
+  /**
+   * Says from when and until when entries may be given, in whole seconds since 1970. Writer only.
+   * @param untilSec Infinity: for ever
+   */
+  hold(fromSec: number, untilSec: number): void {
+    const { period } = this;
+    const until = untilSec === Infinity ? 0 : untilSec;
+    if (period[UNTIL] === until && (until === 0 || period[FROM] === fromSec)) return;
+    // In the meantime, a reader hands over.
+    Atomics.store(period, UNTIL, OVER);
+    Atomics.store(period, FROM, fromSec);
+    Atomics.store(period, UNTIL, until);
   }
 
   /** How often all entries were forgotten. Writer only. */

@@ -20,10 +20,14 @@ export class PacketReplies implements ReadyReplies {
   private readonly out = room(UDP_PAYLOAD_BYTES + 4);
   private readonly lent = new Beginnings(this.out.octets);
 
-  /** @param lends whether a reply that `find` has found is overwritten when the next is */
+  /**
+   * @param wallSec seconds since 1970, as of the last call of `ageNow`
+   * @param lends whether a reply that `find` has found is overwritten when the next is
+   */
   constructor(
     private readonly packets: PacketCache,
     private readonly ageNow: () => AgeSec,
+    private readonly wallSec: () => number,
     private readonly lends = false,
   ) {}
 
@@ -48,7 +52,7 @@ export class PacketReplies implements ReadyReplies {
   find(message: Buffer, stream: boolean, pads: boolean): Buffer | undefined {
     const { packets, current, out } = this;
     const ageNow = this.ageNow();
-    if (!packets.find(current, ageNow)) return undefined;
+    if (!packets.holdsAt(this.wallSec()) || !packets.find(current, ageNow)) return undefined;
     const { replyBytes } = packets;
     if (!stream && replyBytes > current.udpLimitBytes) return undefined;
     const mustPad = pads && current.isPadded;

@@ -20,6 +20,8 @@ export interface ServeParts {
   readonly counts: FrontCounts;
   /** The age clock, seconds. */
   readonly ageNow: () => AgeSec;
+  /** Seconds since 1970, as of the last call of `ageNow`. */
+  readonly wallSec: () => number;
   readonly monotonicMs: () => MonoMs;
   /** Seconds on a clock that all threads share. */
   readonly nowSec: () => number;
@@ -79,6 +81,7 @@ export function batchServer(parts: ServeParts): BatchServer {
     if (received <= 0) return 0;
     const startedAtMs = parts.monotonicMs();
     const ageNow = parts.ageNow();
+    const holds = packets.holdsAt(parts.wallSec());
     const nowSec = parts.nowSec();
     const place = parts.placeOf(socket);
     admission.look();
@@ -87,7 +90,7 @@ export function batchServer(parts: ServeParts): BatchServer {
     for (let i = 0; i < received; i++) {
       const ruling = rulings.rule(i, nowSec);
       if (ruling === 'serve') {
-        if (answer(i, hits + truncated, ageNow, place) > 0) hits++;
+        if (holds && answer(i, hits + truncated, ageNow, place) > 0) hits++;
         else parts.missed(socket, queries, i);
         continue;
       }

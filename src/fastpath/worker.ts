@@ -3,7 +3,7 @@
 
 import { parentPort } from 'node:worker_threads';
 
-import { ageClock } from '../base/age-clock.js';
+import { AgeClock } from '../base/age-clock.js';
 import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
 import { processSeconds, systemClock } from '../os/clock.js';
@@ -37,7 +37,7 @@ const NO_PLACE: OwnPlace = { address: '', port: 0 };
 export type WorkerNotice = 'started' | 'serving' | 'handed over';
 
 function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void): void {
-  const age = ageClock(systemClock);
+  const age = new AgeClock(systemClock);
   const startedAt = ageAfter(data.age, Math.max(0, systemClock.wallMs() - data.at) / 1000);
   const counts = new FrontCounts(data.counts);
   const handOver = new HandOver(data.handOver);
@@ -47,7 +47,8 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     packets: new PacketCache(data.packets),
     admission: new Admission(data.admission, () => Math.floor(systemClock.wallMs() / 1000)),
     counts,
-    ageNow: () => ageAfter(startedAt, age()),
+    ageNow: () => ageAfter(startedAt, age.now()),
+    wallSec: () => age.wallSec,
     monotonicMs: () => systemClock.monotonicMs(),
     nowSec: processSeconds,
     placeOf: socket => data.sockets[socket]?.at ?? NO_PLACE,

@@ -34,6 +34,8 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
   readonly classOf?: (client: Client) => number;
   /** Which routes are for a group. */
   readonly routesOf?: (clientClass: number) => RouteSet;
+  /** Changes when names are asked of other servers than before. */
+  readonly routesEpoch?: number;
   /** Replies are added here. */
   readonly ready: ReadyReplies;
   readonly observer: Observer;
@@ -182,7 +184,10 @@ class MessageFront implements Front {
     const arrival = new Arrival(this.waiting, message, client, respond, startedAt, simple, ready.epoch);
     if (allowed && ruling === 'serve' && parsed.at === 'query') {
       const routes = this.parts.routesOf?.(clientClass);
-      return this.resolve(Query.from(parsed.query, client, clientClass, routes, arrival), arrival);
+      return this.resolve(
+        Query.from(parsed.query, client, clientClass, routes, arrival, this.parts.routesEpoch),
+        arrival,
+      );
     }
 
     if (allowed && ruling === 'serve' && parsed.at === 'cookie') {

@@ -44,6 +44,8 @@ export interface Connection {
 export interface Door {
   /** The port that was chosen for port 0. */
   readonly port: number;
+  /** Its descriptor; left out: nobody takes its place over. */
+  readonly descriptor?: number | undefined;
   close(): void;
 }
 

@@ -46,9 +46,10 @@ export function nativeStreams({ libc, loop, openssl }: NativeStreamsParts): Stre
   };
 }
 
-/** A socket that listens. One of the service manager must not be closed here: it is a duplicate. @throws SystemError */
+/** A socket that listens. One that is open there already is not closed here: it is a duplicate. @throws SystemError */
 function openListening(libc: Libc, at: ListenAddress): number {
-  const fd = at.fd === undefined ? openTcp(libc, at) : libc.dup(at.fd);
+  const there = at.fd ?? at.from;
+  const fd = there === undefined ? openTcp(libc, at) : libc.dup(there);
   if (fd < 0) throw new SystemError('fcntl', fd, at);
   libc.setNonblocking(fd);
   // Accepted connections inherit it.

@@ -40,14 +40,16 @@ async function open(at: ListenAddress, libc: Libc | undefined, { accept, lost }:
   server.on('error', lost);
   const bound = server.address();
   return {
+    descriptor: options.fd,
     port: bound !== null && typeof bound === 'object' ? bound.port : at.port,
     close: () => void server.close(),
   };
 }
 
 /** A socket of the service manager must not be closed here, so Node.js gets a duplicate of its descriptor. */
-function listenOptions(at: ListenAddress, libc: Libc | undefined): ListenOptions | { readonly fd: number } {
-  if (at.fd !== undefined) return { fd: libc?.dup(at.fd) ?? at.fd };
+function listenOptions(at: ListenAddress, libc: Libc | undefined): ListenOptions & { readonly fd?: number } {
+  const there = at.fd ?? at.from;
+  if (there !== undefined) return { fd: libc?.dup(there) ?? there };
   if (libc !== undefined) return { fd: openTcp(libc, at) };
   return { port: at.port, host: at.address, ipv6Only: at.address.includes(':') };
 }

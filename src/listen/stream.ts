@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
-import { type ListenAddress, overlap, placeText, type Unopened, unopened } from '../os/listen-address.js';
+import { type ListenAddress, overlap, placeText, type Unopened, unopened, withoutSource } from '../os/listen-address.js';
 import type { ServerCredentials } from '../os/openssl.js';
 import type { Client } from '../pipeline/query.js';
 import type { OwnPlace } from '../base/address.js';
@@ -88,6 +88,8 @@ export interface StreamListener {
    * system's error if another address cannot be bound; then it listens where it did before
    */
   set(addresses: readonly ListenAddress[]): Promise<void>;
+  /** The descriptor of the socket that was opened for an address; left out, or undefined: it is not told. */
+  socketAt?(at: ListenAddress): number | undefined;
   /** Listens at no others than these, and opens none. */
   keep(addresses: readonly ListenAddress[]): void;
   /**
@@ -234,6 +236,11 @@ class Listener<C extends Connection> implements StreamListener {
     this.waiting = waiting;
   }
 
+  socketAt(at: ListenAddress): number | undefined {
+    const key = placeText(at);
+    return this.servers.find(each => each.key === key)?.server.descriptor;
+  }
+
   keep(addresses: readonly ListenAddress[]): void {
     const wanted = new Set(addresses.map(placeText));
     for (const { server, key } of this.servers) if (!wanted.has(key)) server.close();
@@ -284,7 +291,9 @@ class Listener<C extends Connection> implements StreamListener {
       lost: () => observer.dropped('connections'),
     });
     if (this.closed) server.close();
-    return { server, key: placeText(at), wanted: at, at: { ...at, port: server.port } };
+    // If it is opened once more, the listener that it was taken from is gone.
+    const wanted = withoutSource(at);
+    return { server, key: placeText(at), wanted, at: { ...wanted, port: server.port } };
   }
 
   private accept(socket: C): void {

@@ -16,6 +16,11 @@ export interface ListenAddress {
   readonly port: number;
   /** A socket that is open and bound there already. Its owner closes it: listeners use duplicates. */
   readonly fd?: number;
+  /**
+   * A socket that another listener of ours has there, while its place is taken over: a duplicate of it is used, and no
+   * connection that waits in it is lost. It is no part of what the address is.
+   */
+  readonly from?: number;
   /** The index of the interface that its zone names (sin6_scope_id, RFC 4007 §11); 0: there is none now. */
   readonly scope?: number;
   /** The wildcard that it stands for. Nobody has written it, so it must not keep anything from starting. */
@@ -34,6 +39,14 @@ export const listenText = ({ address, port }: ListenAddress): string =>
 
 /** An address with all that a socket is bound to: two addresses with equal texts can have the same socket. */
 export const placeText = (at: ListenAddress): string => `${listenText(at)} ${at.fd ?? ''} ${at.scope ?? ''}`;
+
+/** An address without the socket that was taken over for it. */
+export const withoutSource = ({ address, port, fd, scope, wildcard }: ListenAddress): ListenAddress => ({
+  ...{ address, port },
+  ...(fd === undefined ? {} : { fd }),
+  ...(scope === undefined ? {} : { scope }),
+  ...(wildcard === undefined ? {} : { wildcard }),
+});
 
 /** The most addresses that a wildcard stands for: each needs sockets of its own. */
 export const MOST_ADDRESSES = 256;

@@ -251,6 +251,10 @@ function scannedAgain(
 /** The outcome of a query. */
 export type Outcome = Answer | Failure;
 
+/** Whether servers were taken away while they were asked: it says nothing about the question. */
+export const isHandedBack = (outcome: Outcome): outcome is Failure =>
+  outcome.at === 'failure' && outcome.code === 'handed_back';
+
 /** The octets that an outcome takes in a table, about, beside its objects. */
 export const bytesOf = (outcome: Outcome): number =>
   outcome.at === 'failure'

@@ -22,15 +22,33 @@ export interface OwnQuestion {
   readonly checkingDisabled: boolean;
   /** Ids of servers that are only asked if there is no other. */
   readonly avoid: readonly number[];
+  /** The epoch of the routes when the question began that it is for, or now. */
+  readonly routesEpoch: number;
 }
 
 /** Makes a query of an internal question. Signatures are always requested. */
-export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: OwnQuestion): Query {
+export function ownQuery(name: Name, type: number, { checkingDisabled, avoid, routesEpoch }: OwnQuestion): Query {
   const question = questionOf(octetsOf(name), type);
   const flags = checkingDisabled ? FLAG.RD | FLAG.CD : FLAG.RD;
   const key = cacheKey(question, checkingDisabled);
   const [opt, place] = [undefined, undefined];
-  return new Query(0, flags, question, type, opt, true, true, checkingDisabled, key, OURSELVES, 'own', 0, avoid, place);
+  return new Query(
+    0,
+    flags,
+    question,
+    type,
+    opt,
+    true,
+    true,
+    checkingDisabled,
+    key,
+    OURSELVES,
+    'own',
+    0,
+    avoid,
+    place,
+    routesEpoch,
+  );
 }
 
 /**
@@ -40,10 +58,10 @@ export function ownQuery(name: Name, type: number, { checkingDisabled, avoid }: 
 export function askForSets(
   upstream: Upstream,
   lookup: Lookup,
-  avoid: readonly number[],
+  { avoid, routesEpoch }: Pick<OwnQuestion, 'avoid' | 'routesEpoch'>,
   take: (found: LookupResult, server: ServerName | undefined) => void,
 ): void {
-  const query = ownQuery(lookup.name, lookup.type, { checkingDisabled: true, avoid });
+  const query = ownQuery(lookup.name, lookup.type, { checkingDisabled: true, avoid, routesEpoch });
   const took = (reply: UpstreamReply | Failure): void =>
     take(setsOf(reply, lookup.name), reply.at === 'reply' ? reply.server : undefined);
   upstream.exchange(

@@ -13,12 +13,12 @@ import type { Query } from './query.js';
 import type { Resolve } from './stage.js';
 
 /** Looks a host up. Empty: there is no address. */
-export async function ownAddresses(resolve: Resolve, host: string): Promise<readonly string[]> {
+export async function ownAddresses(resolve: Resolve, routesEpoch: number, host: string): Promise<readonly string[]> {
   const name = nameFromText(host);
   if (name === undefined) return [];
   const ask = async (type: typeof TYPE.A | typeof TYPE.AAAA): Promise<readonly string[]> =>
     new Promise(take => {
-      const query = ownQuery(nameOf(lowerCased(name)), type, { checkingDisabled: false, avoid: [] });
+      const query = ownQuery(nameOf(lowerCased(name)), type, { checkingDisabled: false, avoid: [], routesEpoch });
       resolve(query, outcome => take(addressesIn(outcome, query, type)));
     });
   return (await Promise.all([ask(TYPE.A), ask(TYPE.AAAA)])).flat();

@@ -79,10 +79,19 @@ export class Query implements ClientQuery {
     readonly avoid: readonly number[],
     /** All queries that are made for one of a client have the same; undefined: it may always wait. */
     readonly place: Place | undefined,
+    /** The epoch of the routes when it began: none of its parts is asked under others. */
+    readonly routesEpoch: number,
   ) {}
 
   /** A client's query. @param routes which routes are for its group */
-  static from(read: ClientQuery, client: Client, clientClass = 0, routes: RouteSet = ALL_ROUTES, place?: Place): Query {
+  static from(
+    read: ClientQuery,
+    client: Client,
+    clientClass = 0,
+    routes: RouteSet = ALL_ROUTES,
+    place?: Place,
+    routesEpoch = 0,
+  ): Query {
     return new Query(
       read.id,
       read.flags,
@@ -98,6 +107,7 @@ export class Query implements ClientQuery {
       clientClass,
       NOBODY,
       place,
+      routesEpoch,
     );
   }
 
@@ -148,6 +158,7 @@ export class Query implements ClientQuery {
       this.clientClass,
       this.avoid,
       this.place,
+      this.routesEpoch,
     );
   }
 
@@ -168,8 +179,30 @@ export class Query implements ClientQuery {
       this.clientClass,
       change.avoid ?? this.avoid,
       this.place,
+      this.routesEpoch,
     );
     derived.lowerCasedName = this.lowerCasedName;
     return derived;
+  }
+
+  /** The same query as if it came now. */
+  anew({ clientClass, routes, routesEpoch }: Pick<Query, 'clientClass' | 'routes' | 'routesEpoch'>): Query {
+    return new Query(
+      this.id,
+      this.flags,
+      this.question,
+      this.type,
+      this.opt,
+      this.recurse,
+      this.dnssecOk,
+      this.checkingDisabled,
+      keyWithRoutes(cacheKey(this.question, this.checkingDisabled), routes),
+      this.client,
+      this.purpose,
+      clientClass,
+      NOBODY,
+      this.place,
+      routesEpoch,
+    );
   }
 }

@@ -27,6 +27,7 @@ import type { SetFiller } from './set-filler.js';
 import type { Resolve, Stage } from './stage.js';
 import { admitted } from './stages/admitted.js';
 import { anyRefused } from './stages/any-refused.js';
+import { begunAnew } from './stages/begun-anew.js';
 import { cached } from './stages/cached.js';
 import { coalesced } from './stages/coalesced.js';
 import { denied } from './stages/denied.js';
@@ -37,7 +38,7 @@ import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
 import { listed, type ListedParts } from './stages/listed.js';
-import { isAnsweredHere, local } from './stages/local.js';
+import { local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
 import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
@@ -59,6 +60,8 @@ export interface ResolverParts {
   /** Whether names are answered from denials of others. */
   readonly aggressive: () => boolean;
   readonly upstream: Upstream;
+  /** A query as if it came now; undefined: nothing has changed since it came. */
+  readonly begunAnew: (query: Query) => Query | undefined;
   readonly ttlLimits: () => TtlLimits;
   readonly stale: () => StaleSettings;
   readonly prefetches: () => boolean;
@@ -93,15 +96,11 @@ export interface ResolverParts {
 export class Resolver {
   /** Answers a query. */
   readonly resolve: Resolve;
-  /** Whether a question that comes now is answered as one for a special-use name or a local name. */
-  private readonly isAnsweredHere: (query: Query) => boolean;
   private readonly stale: StaleAnswers;
 
   constructor(readonly parts: ResolverParts) {
-    const named = namedParts(parts);
-    this.isAnsweredHere = query => isAnsweredHere(named, query);
     this.stale = new StaleAnswers({ ...parts, settings: parts.stale, wheel: wheel(parts.clock) });
-    const stages = stagesOf(parts, this.stale, this.isAnsweredHere);
+    const stages = stagesOf(parts, this.stale);
     const dnssecMode = () => parts.validations.mode;
     this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
   }
@@ -146,13 +145,12 @@ export class Resolver {
 }
 
 /** The stages; a query enters at the top. After the last one, `forward` asks upstream. */
-const stagesOf = (
-  parts: ResolverParts,
-  stale: StaleAnswers,
-  isAnsweredHere: (query: Query) => boolean,
-): readonly Stage[] => [
+const stagesOf = (parts: ResolverParts, stale: StaleAnswers): readonly Stage[] => [
+  // Around all others: a question whose servers were taken away begins anew, and each stage looks at it as if it came now.
+  begunAnew(parts),
+
   ...decidingStages(parts).map(([, stage]) => stage),
-  ...findingStages(parts, stale, isAnsweredHere),
+  ...findingStages(parts, stale),
 ];
 
 /** The names of the stages that decide. Those that end in `aliases` follow the aliases of the stage below them. */
@@ -237,11 +235,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
 }
 
 /** Those that find the answer, which is the same for all. */
-function findingStages(
-  parts: ResolverParts,
-  stale: StaleAnswers,
-  isAnsweredHere: (query: Query) => boolean,
-): readonly Stage[] {
+function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
   const routeOf = (query: Query): unknown => routeFor(parts.routes(), query)?.route;
   return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
@@ -287,7 +281,7 @@ function findingStages(
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
-    routed({ ...parts, isAnsweredHere }),
+    routed(parts),
 
     // While it waits for the answer, it sends queries for the chain of trust, and it may ask again.
     validated(parts.validations),

@@ -35,6 +35,9 @@ export async function trace(parts: TraceParts, name: Buffer, type: number): Prom
   let questions = 0;
   const upstream: Upstream = {
     servers: parts.upstream.servers,
+    get routesEpoch() {
+      return parts.upstream.routesEpoch ?? 0;
+    },
     exchange(...args) {
       questions++;
       parts.upstream.exchange(...args);
@@ -50,7 +53,8 @@ export async function trace(parts: TraceParts, name: Buffer, type: number): Prom
     },
   });
   const startedAt = clock.monotonicMs();
-  const query = ownQuery(nameOf(name), type, { checkingDisabled: false, avoid: [] });
+  const routesEpoch = upstream.routesEpoch ?? 0;
+  const query = ownQuery(nameOf(name), type, { checkingDisabled: false, avoid: [], routesEpoch });
   const outcome = await new Promise<Outcome>(resolve => {
     validated(validations)(forward({ ...parts, upstream, dnssecMode }))(query, resolve);
   });

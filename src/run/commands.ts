@@ -10,7 +10,7 @@ import { type LevelledLog, logCommand } from '../control/log.js';
 import { ntaCommand } from '../control/nta.js';
 import { portalCommand } from '../control/portal.js';
 import { statusSocketOf } from '../control/protocol.js';
-import { type ControlCommands, type ControlParts, listenControl } from '../control/server.js';
+import { type ControlCommand, type ControlCommands, type ControlParts, listenControl } from '../control/server.js';
 import { statusCommands } from '../control/status.js';
 import type { ControlReply } from '../control/protocol.js';
 import { topCommand, type TopParts } from '../control/top.js';
@@ -40,6 +40,8 @@ export interface CommandParts extends TopParts {
   readonly clients: Clients;
   readonly service: Service;
   readonly snapshot: CacheSnapshot;
+  /** Brings into force what schedules say now. */
+  readonly lookAtTime: () => void;
   /** Connects to all servers anew, as after a change of the network. */
   readonly connectAnew: () => void;
 }
@@ -50,8 +52,21 @@ async function saveCache(snapshot: CacheSnapshot): Promise<ControlReply> {
   return problem === undefined ? { ok: true, text: 'The cache is written.', data: {} } : { ok: false, problem };
 }
 
-/** All commands. */
-export function controlCommands(parts: CommandParts): ControlCommands {
+/** All commands. What they tell is of now, although the timer of schedules may be late: after a sleep, it is. */
+export const controlCommands = (parts: CommandParts): ControlCommands =>
+  Object.fromEntries(
+    Object.entries(commandsOf(parts)).map(([name, { run }]): [string, ControlCommand] => [
+      name,
+      {
+        run(args) {
+          parts.lookAtTime();
+          return run(args);
+        },
+      },
+    ]),
+  );
+
+function commandsOf(parts: CommandParts): ControlCommands {
   const { log, resolution, configuration, service } = parts;
   return {
     ...statusCommands(parts.overview),

@@ -1,6 +1,6 @@
 // The core: the parts of the daemon that answer questions and need no socket of a client.
 
-import { ageClock } from '../base/age-clock.js';
+import { AgeClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
 import { type AgeSec, monoMs } from '../base/time.js';
@@ -53,6 +53,8 @@ export interface Later {
 /** The core. */
 export class Core {
   readonly ageNow: () => AgeSec;
+  /** Seconds since 1970, as of the last call of `ageNow`. */
+  readonly wallSec: () => number;
   readonly counted: Counted;
   /** Undefined: system calls cannot be made. */
   readonly libc: Libc | undefined;
@@ -78,7 +80,9 @@ export class Core {
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     this.given = given;
     const { clock, log, system } = given;
-    this.ageNow = ageClock(clock, LOOK_MS);
+    const age = new AgeClock(clock, LOOK_MS);
+    this.ageNow = () => age.now();
+    this.wallSec = () => age.wallSec;
     this.counted = new Counted({
       clock,
       overview: () => later.overview(),
@@ -146,13 +150,13 @@ export class Core {
         {
           ...{ ...resolving, policy, directory: plan.stateDirectory, download },
           takeGroups: next => clients.takeGroups(next),
-          addressesOf: async host => ownAddresses(this.resolution.resolve, host),
+          addressesOf: async host => ownAddresses(this.resolution.resolve, upstreams.routesEpoch, host),
           changed: () => this.resolution.lookAtJobs(),
         },
         plan,
       ),
     );
-    this.times = new Times(clock, [upstreams, this.lists]);
+    this.times = new Times(clock, [upstreams, this.lists], (fromSec, untilSec) => this.ready.hold(fromSec, untilSec));
     for (const job of [this.clients.job, this.lists.job, this.times.job]) this.resolution.addJob(job);
   }
 
@@ -179,6 +183,11 @@ export class Core {
     this.times.look();
     this.resolution.resolve(query, settle);
   };
+
+  /** Brings into force what schedules say now. */
+  lookAtTime(): void {
+    this.times.look();
+  }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {

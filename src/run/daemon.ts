@@ -98,6 +98,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
     recent: () => logging.recent(),
+    lookAtTime: () => core.lookAtTime(),
     connectAnew: () => core.networkChanged('network'),
   });
   for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);
@@ -164,7 +165,10 @@ const entranceOf = (
     cookieFor: (client, option) => core.clients.cookieFor(client, option),
     classOf: client => core.clients.classOf(client),
     routesOf: clientClass => core.clients.routesOf(clientClass),
-    ready: new PacketReplies(core.ready, core.ageNow),
+    get routesEpoch() {
+      return core.upstreams.routesEpoch;
+    },
+    ready: new PacketReplies(core.ready, core.ageNow, core.wallSec),
     maxInflight: MAX_INFLIGHT,
     get maxPerClient() {
       return core.clients.maxWaiting;

@@ -4,6 +4,7 @@ import { isIPv6 } from 'node:net';
 
 import { failure } from '../base/outcome.js';
 import type { Overview } from '../base/overview.js';
+import { type Schedule, scheduleText } from '../base/schedule.js';
 import { designationWords, unverifiedWords } from '../control/designation.js';
 import type { Explain, Explained, ExplainedBy, ExplainedRule } from '../control/explain.js';
 import { decide, type DecisionStep } from '../pipeline/decision.js';
@@ -42,6 +43,8 @@ function ofOurselves(question: Buffer, by: DecidingStage, overview: () => Overvi
 
 const nameInQuestion = (question: Buffer): string => lowerCased(questionName(question)).toString('latin1');
 
+const timesText = (schedule: Schedule | undefined): string | undefined => schedule && scheduleText(schedule);
+
 /** Makes the function. */
 export function explaining({ clients, resolution, upstreams, lists, policy, overview }: ExplainingParts): Explain {
   const ruleOf = ({ choice, by }: Found): ExplainedRule => ({
@@ -77,7 +80,13 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
       found.push(
         match === undefined
           ? { at: 'upstream', servers: labels, hasStale, isShared }
-          : { at: 'route', zone: match.zone, servers: labels, hasStale },
+          : {
+              at: 'route',
+              zone: match.zone,
+              times: timesText(upstreams.scheduleOf(match.route)),
+              servers: labels,
+              hasStale,
+            },
       );
       settle(failure('not_ready'));
     });
@@ -96,6 +105,7 @@ export function explaining({ clients, resolution, upstreams, lists, policy, over
     return {
       allowed: clients.mayAsk(address),
       group: view.group,
+      times: timesText(policy.scheduleOf(clientClass)),
       lists: policy.lists.settings.filter((_, i) => ((view.lists >>> i) & 1) !== 0).map(list => list.name),
       exception: exception && ruleOf(exception),
       steps: steps.map(explained),

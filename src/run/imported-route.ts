@@ -1,7 +1,8 @@
 // The route whose zones are the search domains of the network, and whose servers are the network's own resolvers.
 
-import { lowerCased, nameFromText } from '../wire/name.js';
-import type { RoutePlan } from './plan.js';
+import { octetsOf, ROOT_NAME } from '../dnssec/name.js';
+import { isAtOrBelow, lowerCased, nameFromText } from '../wire/name.js';
+import type { Plan, RoutePlan } from './plan.js';
 import { systemSpecs } from './servers.js';
 
 /**
@@ -12,27 +13,52 @@ const INSIDE: ReadonlySet<string> = new Set([
   ...['corp', 'home', 'internal', 'intranet', 'lan', 'localdomain', 'mail', 'private', 'workgroup'],
 ]);
 
+/** The routes in force, and the search domains that are no zone of them because the configuration says who has their names. */
+export interface RoutesOfNetwork {
+  readonly routes: readonly RoutePlan[];
+  readonly refused: readonly Buffer[];
+}
+
+/**
+ * The zones that the configuration says something about: those of its routes, whether their schedules are met or not, those
+ * that are answered here, and those of its trust anchors. A network could have names in them asked in cleartext, of its own
+ * resolvers and without validation, if it announced one of them, or one below it.
+ */
+export const writtenZones = ({ routes, local, resolution }: WrittenPlan): readonly Buffer[] => [
+  ...routes.flatMap(({ imported, zones }) => (imported ? [] : zones)),
+  ...local.ownZones.map(octetsOf),
+  ...resolution.anchors.flatMap(({ zone }) => (zone === ROOT_NAME ? [] : [octetsOf(zone)])),
+];
+
+/** The parts of a plan that it reads. */
+export type WrittenPlan = Pick<Plan, 'routes' | 'local'> & { readonly resolution: Pick<Plan['resolution'], 'anchors'> };
+
 /**
  * The routes in force: those of the configuration, and the imported one as this network has it. It has none where there are
  * no search domains, or no resolvers.
  * @param plans the routes of the configuration whose schedules are met
- * @param all those whose schedules are not met, too: their zones are never imported
+ * @param written as `writtenZones` gives them: they are never imported, nor what is below them
  */
 export function routesIn(
   plans: readonly RoutePlan[],
-  all: readonly RoutePlan[],
+  written: readonly Buffer[],
   search: () => readonly string[],
   resolvers: () => readonly string[],
-): readonly RoutePlan[] {
-  const written = plans.filter(({ imported }) => !imported);
+): RoutesOfNetwork {
   const imported = plans.find(each => each.imported);
-  if (imported === undefined) return plans;
-  const known = all.filter(each => !each.imported).flatMap(({ zones }) => zones);
-  const zones = search()
+  if (imported === undefined) return { routes: plans, refused: [] };
+  const ofConfiguration = plans.filter(each => !each.imported);
+  const domains = search()
     .flatMap(domain => zoneFrom(domain) ?? [])
-    .filter((zone, i, all) => [...known, ...all.slice(0, i)].every(each => !each.equals(zone)));
+    .filter((zone, i, all) => all.slice(0, i).every(each => !each.equals(zone)));
+  const isWritten = (zone: Buffer): boolean => written.some(each => isAtOrBelow(zone, each));
+  const zones = domains.filter(zone => !isWritten(zone));
   const servers = systemSpecs(resolvers()).map(each => ({ ...each, discover: false }));
-  return zones.length === 0 || servers.length === 0 ? written : [...written, { ...imported, zones, servers }];
+  const hasRoute = zones.length > 0 && servers.length > 0;
+  return {
+    routes: hasRoute ? [...ofConfiguration, { ...imported, zones, servers }] : ofConfiguration,
+    refused: domains.filter(isWritten),
+  };
 }
 
 /** The zone of a search domain; undefined: it does not count. */

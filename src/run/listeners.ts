@@ -134,10 +134,12 @@ export class Listeners implements Follower {
     parts: ListenerParts,
     protocol: () => StreamProtocol | Promise<StreamProtocol>,
   ): Streams {
-    return new Streams(transport, option, async credentials =>
-      (await this.opensThread(transport))
-        ? this.parts.sessionThreads[transport].listener(credentials)
-        : streamListener(await protocol(), parts, credentials),
+    return new Streams(
+      transport,
+      option,
+      async credentials => streamListener(await protocol(), parts, credentials),
+      async credentials =>
+        (await this.opensThread(transport)) ? this.parts.sessionThreads[transport].listener(credentials) : undefined,
     );
   }
 

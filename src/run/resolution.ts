@@ -223,6 +223,7 @@ export class Resolution implements Live {
       denials: this.denials,
       aggressive: () => this.plan.aggressive,
       upstream: upstreams.asked,
+      begunAnew: query => this.begunAnew(query),
       ttlLimits: () => this.plan.ttlLimits,
       stale: () => this.plan.stale,
       prefetches: () => this.plan.prefetch,
@@ -243,6 +244,16 @@ export class Resolution implements Live {
       observer,
       ageNow,
     };
+  }
+
+  /** A query under the routes in force, if it began under others. */
+  private begunAnew(query: Query): Query | undefined {
+    const { clients, upstreams } = this.parts;
+    const { routesEpoch } = upstreams;
+    if (query.routesEpoch === routesEpoch) return undefined;
+    const ofClient = query.purpose === 'client';
+    const clientClass = ofClient ? clients.classOf(query.client) : query.clientClass;
+    return query.anew({ clientClass, routes: ofClient ? clients.routesOf(clientClass) : query.routes, routesEpoch });
   }
 
   /** All that is cached and may be used after a restart. */
@@ -432,7 +443,8 @@ export class Resolution implements Live {
 
   /** Asks the servers for the name servers of the root, past the cache. What validation finds counts. */
   askRoot(then: () => void): void {
-    const query = ownQuery(ROOT_NAME, TYPE.NS, { checkingDisabled: false, avoid: [] });
+    const { routesEpoch } = this.parts.upstreams;
+    const query = ownQuery(ROOT_NAME, TYPE.NS, { checkingDisabled: false, avoid: [], routesEpoch });
     this.resolver.resolve(query.derive({ purpose: 'refresh' }), then);
   }
 

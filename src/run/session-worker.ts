@@ -7,7 +7,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 
 import { addressOctets } from '../base/address.js';
-import { ageClock } from '../base/age-clock.js';
+import { AgeClock } from '../base/age-clock.js';
 import { FrontCounts } from '../base/front-counts.js';
 import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
@@ -68,7 +68,7 @@ class Sessions {
     private readonly surroundings: Surroundings,
     private readonly say: Say,
   ) {
-    const age = ageClock(surroundings.clock);
+    const age = new AgeClock(surroundings.clock);
     const startedAt = ageAfter(work.age, Math.max(0, systemClock.wallMs() - work.at) / 1000);
     const { loop } = surroundings;
     this.turns = new Turns(loop);
@@ -88,7 +88,8 @@ class Sessions {
       // A session over TLS copies a reply before the next is looked for.
       ready: new PacketReplies(
         new PacketCache(work.packets),
-        () => ageAfter(startedAt, age()),
+        () => ageAfter(startedAt, age.now()),
+        () => age.wallSec,
         work.transport === 'tls',
       ),
       monotonicMs: () => systemClock.monotonicMs(),

@@ -1,5 +1,6 @@
 // Listeners for TCP, TLS and HTTPS. A reload changes their addresses in two steps: it opens the new ones, then closes
-// the old ones.
+// the old ones. It may also have other threads than before: then another listener takes the sockets over, and sessions stay
+// where they are.
 
 import type { StreamListener } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
@@ -12,15 +13,21 @@ import { listening } from './start-error.js';
 export class Streams {
   private listener: StreamListener | undefined;
   private addresses: readonly ListenAddress[] = [];
+  /** Whether the listener is in a thread of its own, where it stays. */
+  private isInThread = false;
+  /** The listener of before that, with the sessions that it still has. */
+  private former: StreamListener | undefined;
 
   /**
    * @param option the option with the addresses
    * @param make makes the listener, once there are addresses
+   * @param makeInThread makes it in a thread of its own; undefined: none is needed now, or there is none
    */
   constructor(
     private readonly transport: StreamTransport,
     private readonly option: string,
     private readonly make: (credentials: ServerCredentials | undefined) => StreamListener | Promise<StreamListener>,
+    private readonly makeInThread?: (credentials: ServerCredentials | undefined) => Promise<StreamListener | undefined>,
   ) {}
 
   /** Where it listens. */
@@ -44,34 +51,62 @@ export class Streams {
    * @param credentials undefined: in cleartext @throws StartError; then it listens where it did before
    */
   async prepare(addresses: readonly ListenAddress[], credentials: ServerCredentials | undefined): Promise<Prepared> {
-    const { transport, option, addresses: before } = this;
-    if (addresses.length > 0) this.listener ??= await this.make(credentials);
-    const { listener } = this;
+    const { transport, option, addresses: before, listener: present } = this;
+    const inThread = addresses.length > 0 && !this.isInThread ? await this.makeInThread?.(credentials) : undefined;
+    const listener = present ?? inThread ?? (addresses.length > 0 ? await this.make(credentials) : undefined);
     if (listener === undefined) return NOTHING;
+    const next = inThread ?? listener;
+    this.listener = listener;
+    this.isInThread ||= listener === inThread;
     // A wildcard cannot be open at the same time as one of the addresses that it covers.
     const both = [...addresses, ...before.filter(old => !addresses.some(at => overlap(at, old)))];
     await listening(transport.toUpperCase(), option, async () => listener.set(both));
+    const abandon = (): void => {
+      if (next !== listener) next.destroy();
+      void listener.set(before);
+    };
+    if (next !== listener)
+      await listening(transport.toUpperCase(), option, async () => next.set(withSockets(addresses, listener))).catch(
+        (error: unknown) => {
+          abandon();
+          throw error;
+        },
+      );
     return {
       commit: () => {
         this.addresses = addresses;
         // In this order: where it does not listen any more, nobody is served in cleartext.
-        listener.keep(addresses);
-        listener.setCredentials(credentials);
+        next.keep(addresses);
+        next.setCredentials(credentials);
+        if (next === listener) return;
+        this.listener = next;
+        this.isInThread = true;
+        this.former = listener;
+        listener.keep([]);
       },
-      settled: async () => void (await listener.settled?.()),
-      abandon: () => void listener.set(before),
+      settled: async () => void (await next.settled?.()),
+      abandon,
     };
   }
 
   /** Accepts no new sessions; open ones are answered. */
   finish(): void {
+    this.former?.close();
     this.listener?.close();
   }
 
   /** Closes all sessions at once. */
   destroy(): void {
+    this.former?.destroy();
     this.listener?.destroy();
   }
 }
+
+/** Addresses with the sockets that a listener has there. */
+const withSockets = (addresses: readonly ListenAddress[], listener: StreamListener): readonly ListenAddress[] =>
+  addresses.map(at => {
+    const from = listener.socketAt?.(at);
+    return from === undefined ? at : { ...at, from };
+  });
 
 const NOTHING: Prepared = { commit: () => undefined, abandon: () => undefined };

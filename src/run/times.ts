@@ -1,5 +1,6 @@
 // Brings into force what schedules say: by a job at the next minute, and before a query if the clock shows another minute
-// than at the last look. A timer alone is too late when the machine has slept, or when its clock was set.
+// than at the last look. A timer alone is too late when the machine has slept, or when its clock was set. Ready replies are
+// given without a look, so their memory has the time until which they may be given.
 
 import { minuteOf, nextMinuteMs } from '../base/schedule.js';
 import type { Clock } from '../base/ports.js';
@@ -16,6 +17,8 @@ export interface Timed {
   lookAtTime(): void;
 }
 
+const MINUTE_SEC = 60;
+
 /** The schedules of all parts. */
 export class Times {
   /** The minute of the last look: within it, no schedule begins or ends. */
@@ -24,17 +27,18 @@ export class Times {
   constructor(
     private readonly clock: Clock,
     private readonly parts: readonly Timed[],
+    /**
+     * Takes from when and until when that which is in force stays so, in seconds since 1970; Infinity: for ever. At other
+     * times it must be looked at first.
+     */
+    private readonly holds: (fromSec: number, untilSec: number) => void,
   ) {
     this.minute = minuteOf(clock.wallMs());
   }
 
   readonly job: Job = {
     name: 'times',
-    dueInMs: () => {
-      const now = this.clock.wallMs();
-      const scheduleMs = minuteOf(now) === this.minute ? nextMinuteMs(now) : 0;
-      return Math.min(...this.parts.map(each => each.changesInMs(scheduleMs)));
-    },
+    dueInMs: () => this.staysMs(),
     run: (run: JobRun) => {
       this.lookNow();
       run.done();
@@ -46,10 +50,21 @@ export class Times {
     if (minuteOf(this.clock.wallMs()) !== this.minute) this.lookNow();
   }
 
+  /** Milliseconds until other things may be in force, after this was told. */
+  private staysMs(): number {
+    const now = this.clock.wallMs();
+    const isCurrent = minuteOf(now) === this.minute;
+    const staysMs = Math.min(...this.parts.map(each => each.changesInMs(isCurrent ? nextMinuteMs(now) : 0)));
+    const fromSec = this.minute * MINUTE_SEC;
+    this.holds(fromSec, isCurrent || staysMs === Infinity ? Math.ceil((now + staysMs) / 1000) : fromSec);
+    return staysMs;
+  }
+
   /** Looks. */
   lookNow(): void {
     // First: what changes may ask when the job is due.
     this.minute = minuteOf(this.clock.wallMs());
     for (const each of this.parts) each.lookAtTime();
+    this.staysMs();
   }
 }

@@ -2,7 +2,8 @@
 // network's own resolvers while a portal window is open. Network changes, reports and closing reach all of them.
 
 import type { Clock, Dial, DialDatagram, Log, Random } from '../base/ports.js';
-import { isInForce } from '../base/schedule.js';
+import { failure } from '../base/outcome.js';
+import { isInForce, type Schedule } from '../base/schedule.js';
 import type { CleartextReason, Observer } from '../base/observer.js';
 import type { Mode, Purpose, ServerOverview } from '../base/overview.js';
 import { wheel } from '../base/wheel.js';
@@ -17,7 +18,7 @@ import { questionName } from '../wire/compose.js';
 import { lowerCased, nameToText } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 import type { Ask } from '../wire/upstream-query.js';
-import { routesIn } from './imported-route.js';
+import { routesIn, writtenZones } from './imported-route.js';
 import type { Plan, RoutePlan, UpstreamPlan } from './plan.js';
 import { type Live, type Prepared, ready } from './reload.js';
 import { type AnnouncedResolver, plainServers, systemServers, systemSpecs } from './servers.js';
@@ -75,12 +76,18 @@ export class Upstreams implements Live, Timed {
   private dial: Dial;
   /** The routes of the configuration, */
   private routePlans: readonly RoutePlan[];
-  /** those of them whose schedules were met when this was last looked at, */
+  /** the zones that it says something about, which are not imported, */
+  private written: readonly Buffer[];
+  /** the search domains that were not imported for that reason, */
+  private refused: readonly Buffer[] = [];
+  /** those of the routes whose schedules were met when this was last looked at, */
   private scheduled: readonly RoutePlan[] = [];
   /** and those in force. */
   private routed: readonly RouteEntry[];
   /** The network's own resolvers; made when they are first needed, because most daemons never need them. */
   private portal: Pool | undefined;
+  /** Grows when names are asked of other servers than before. */
+  routesEpoch = 0;
   private nextId = 1;
   /** The servers of `upstream`, as the pipeline asks them. */
   readonly asked: Upstream;
@@ -105,6 +112,7 @@ export class Upstreams implements Live, Timed {
     this.dial = parts.dialer(plan.upstream);
     this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
     this.routePlans = plan.routes;
+    this.written = writtenZones(plan);
     this.routed = this.routesNow().map(each => this.target(each));
     this.tellImported();
     this.asked = this.lookingFirst(this.main, (ask, type) => this.routeFor(ask, type)?.pool);
@@ -125,7 +133,7 @@ export class Upstreams implements Live, Timed {
     const before = this.scheduled;
     const now = this.inTime();
     const isSame = now.length === before.length && now.every((each, i) => each === before[i]);
-    if (!isSame) this.parts.exchanged(this.exchangeRoutes());
+    if (!isSame) this.exchangeRoutes();
   }
 
   /** What queries of our own in cleartext are sent with. */
@@ -167,6 +175,11 @@ export class Upstreams implements Live, Timed {
     return this.routed;
   }
 
+  /** When a route is in force; undefined: always. */
+  scheduleOf(route: RouteTarget): Schedule | undefined {
+    return this.routed.find(each => each === route)?.plan.schedule;
+  }
+
   /** The network's own resolvers, while a portal window is open. */
   get portalResolvers(): Upstream {
     this.parts.look();
@@ -185,7 +198,7 @@ export class Upstreams implements Live, Timed {
     if (what === 'resolvers') {
       if (this.plan.servers === 'system') this.main.configure(this.specOf(this.plan));
       if (this.routePlans.some(({ imported }) => imported)) {
-        this.parts.exchanged(this.exchangeRoutes());
+        this.exchangeRoutes();
         this.tellImported();
       }
     } else for (const each of this.pools()) each.networkChanged(what);
@@ -215,14 +228,17 @@ export class Upstreams implements Live, Timed {
     ];
   }
 
-  prepare({ upstream, routes }: Plan): Prepared {
+  prepare(next: Plan): Prepared {
+    const { upstream, routes } = next;
+    const written = writtenZones(next);
     const dial = upstream.trust === this.plan.trust ? this.dial : this.parts.dialer(upstream);
     return ready(() => {
       this.plan = upstream;
       this.dial = dial;
       this.main.configure(this.specOf(upstream));
       this.routePlans = routes;
-      this.parts.exchanged(this.exchangeRoutes());
+      this.written = written;
+      this.exchangeRoutes();
       this.tellImported();
     });
   }
@@ -235,7 +251,9 @@ export class Upstreams implements Live, Timed {
   private routesNow(): readonly RoutePlan[] {
     const { searchDomains, systemResolvers } = this.parts;
     this.scheduled = this.inTime();
-    return routesIn(this.scheduled, this.routePlans, searchDomains, systemResolvers);
+    const { routes, refused } = routesIn(this.scheduled, this.written, searchDomains, systemResolvers);
+    this.refused = refused;
+    return routes;
   }
 
   /** The routes of the configuration whose schedules are met. */
@@ -255,10 +273,13 @@ export class Upstreams implements Live, Timed {
         ? 'this network has no search domains that can be imported'
         : `the search domains of this network are asked of its own resolvers, in cleartext: ${zones} of ${resolvers}`;
     this.parts.log.info({ zones, resolvers }, words);
+    if (this.refused.length === 0) return;
+    const refused = this.refused.map(zone => nameToText(zone)).join(', ');
+    const why = 'routes, local.own_zones or dnssec.trust_anchors have them, or a zone above them';
+    this.parts.log.warn({ zones: refused }, `search domains of this network that are not imported: ${refused}: ${why}`);
   }
 
-  /** @returns zones that are asked of others than before */
-  private exchangeRoutes(): readonly Buffer[] {
+  private exchangeRoutes(): void {
     const plans = this.routesNow();
     const before = this.routed;
     const kept = new Set<Pool>();
@@ -270,12 +291,12 @@ export class Upstreams implements Live, Timed {
       }
       return this.target(plan, same?.pool);
     });
-    // What they were asked is asked anew, of whoever is to be asked now.
+    const old = before.map(each => each.plan);
+    const zones = otherZones(old, plans);
+    if (zones.length > 0) this.routesEpoch++;
+    this.parts.exchanged(zones);
+    // Last: what they were asked begins anew at once (pipeline/stages), under all that is in force now.
     for (const each of before) if (!kept.has(each.pool)) each.pool.destroy();
-    return otherZones(
-      before.map(each => each.plan),
-      plans,
-    );
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
@@ -306,20 +327,18 @@ export class Upstreams implements Live, Timed {
     const { look } = this.parts;
     const exchange: Upstream['exchange'] = (ask, type, take, avoid) => {
       look();
-      const to = other?.(ask, type) ?? from;
-      const took: typeof take = reply => {
-        // The servers of a route were taken away while the question was on its way: those of its route now are asked. If it
-        // has none, whoever asked says whether the servers of all other names may see it (stages/routed).
-        const now = reply.at === 'failure' && reply.code === 'handed_back' ? other?.(ask, type) : undefined;
-        if (now !== undefined && now !== to) exchange(ask, type, take, avoid);
-        else take(reply);
-      };
-      to.exchange(ask, type, other === undefined ? take : took, avoid);
+      // Its name may be asked of others now than when it began, or of nobody.
+      if ((ask.routesEpoch ?? this.routesEpoch) !== this.routesEpoch) return take(failure('handed_back'));
+      (other?.(ask, type) ?? from).exchange(ask, type, take, avoid);
     };
+    const epoch = (): number => this.routesEpoch;
     return {
       exchange,
       get servers() {
         return from.servers;
+      },
+      get routesEpoch() {
+        return epoch();
       },
     };
   }

@@ -32,6 +32,11 @@ export interface Upstream {
   exchange(ask: Ask, type: number, take: TakeReply, avoid?: readonly number[]): void;
   /** All servers, whether they can be asked or not. */
   readonly servers: readonly ServerName[];
+  /**
+   * Changes when names are asked of other servers than before. A question that began earlier is handed back when it is
+   * asked, so that no part of it goes to other servers than the others. Left out: it never changes.
+   */
+  readonly routesEpoch?: number;
 }
 
 /** A pool, seen from outside. */

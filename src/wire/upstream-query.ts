@@ -22,6 +22,8 @@ export interface Ask {
   readonly checkingDisabled: boolean;
   /** Which routes are for who asks; left out: those that are for everybody. */
   readonly routes?: RouteSet;
+  /** The epoch of the routes (`Upstream` in upstream/pool) when the question began; left out: it begins now. */
+  readonly routesEpoch?: number;
 }
 
 /** EDNS options of a query. */

@@ -2,8 +2,7 @@
 
 import t from 'tap';
 
-import { ageClock } from '../../src/base/age-clock.js';
-import { fakeClock } from '../fixtures/clock.js';
+import { ageClock, fakeClock } from '../fixtures/clock.js';
 
 await t.test('time passes awake and asleep, and a clock that is set back takes none of it away', async t => {
   const clock = fakeClock();

@@ -2,10 +2,9 @@
 
 import t from 'tap';
 
-import { ageClock } from '../../src/base/age-clock.js';
 import { bounded } from '../../src/base/bounded.js';
 import { Timed, wheel } from '../../src/base/wheel.js';
-import { fakeClock } from '../fixtures/clock.js';
+import { ageClock, fakeClock } from '../fixtures/clock.js';
 
 await t.test('the age clock counts the time that the machine runs', async t => {
   const clock = fakeClock();

@@ -72,7 +72,7 @@ await t.test('"explain" says so, too', async t => {
     explainCommand((_type, question) => {
       const by: ExplainedBy = { at: isDoubtful ? 'restored' : 'cache', leftSec: 290, upstream: 'dns.test' };
       const steps = [{ question, by }];
-      return { allowed: true, group: undefined, lists: [], exception: undefined, steps, changes: [] };
+      return { allowed: true, group: undefined, times: undefined, lists: [], exception: undefined, steps, changes: [] };
     }).run(['www.example']);
   t.match(await told(true), { text: MUST, data: { by: { at: 'restored' } } });
   t.notMatch(await told(false), { text: MUST });

@@ -8,7 +8,7 @@ import { wireName } from '../fixtures/records.js';
 /** What is said about a question that is answered so. */
 async function answerLine(by: ExplainedBy): Promise<string> {
   const command = explainCommand((_type, question) => ({
-    ...{ allowed: true, group: undefined, lists: [], exception: undefined, changes: [] },
+    ...{ allowed: true, group: undefined, times: undefined, lists: [], exception: undefined, changes: [] },
     steps: [{ question, by }],
   }));
   const reply = await command.run(['www.example']);
@@ -45,8 +45,12 @@ await t.test('each way to an answer has words of its own, which name who would b
       `of dns.test, which would be asked, ${unless}; ${stale}`,
     ],
     [
-      { at: 'route', zone, servers, hasStale: true },
+      { at: 'route', zone, times: undefined, servers, hasStale: true },
       `of the route for cluster.local.: dns.test would be asked; ${stale}`,
+    ],
+    [
+      { at: 'route', zone, times: 'mon,fri 08:00-18:00', servers, hasStale: false },
+      'of the route for cluster.local. (at mon,fri 08:00-18:00): dns.test would be asked',
     ],
   ];
   for (const [by, words] of expected) t.equal(await answerLine(by), words);

@@ -88,7 +88,11 @@ const made = (packets: PacketCache) => {
     count,
     front: front({
       resolve,
-      ready: new PacketReplies(packets, () => ageSec(nowSec)),
+      ready: new PacketReplies(
+        packets,
+        () => ageSec(nowSec),
+        () => nowSec,
+      ),
       allowed: address => address !== '192.0.2.66',
       maxInflight: 10,
       maxPerClient: 0,

@@ -302,3 +302,17 @@ await t.test('a reader in another thread never gets an incomplete reply', async 
   t.ok(found >= enough, `${found} found`);
   t.equal(wrong, 0);
 });
+
+await t.test('all threads see from when and until when replies may be given', t => {
+  const memory = packetCacheMemory(1 << 16);
+  const [writer, reader] = [new PacketCache(memory), new PacketCache(memory)];
+  const seen = (...times: readonly number[]): readonly boolean[] => times.map(each => reader.holdsAt(each));
+  t.same(seen(0, 2 ** 32), [true, true], 'nothing has a schedule');
+  writer.hold(60, 120);
+  t.same(seen(59.9, 60, 119.9, 120), [false, true, true, false]);
+  writer.hold(120, 120);
+  t.same(seen(119, 120, 121), [false, false, false], 'it must be looked at first');
+  writer.hold(0, Infinity);
+  t.same(seen(0, 2 ** 32), [true, true]);
+  t.end();
+});

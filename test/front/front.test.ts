@@ -36,7 +36,11 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     maxInflight,
     maxPerClient,
     allowed: () => true,
-    ready: new PacketReplies(packets, () => ageSec(0)),
+    ready: new PacketReplies(
+      packets,
+      () => ageSec(0),
+      () => 0,
+    ),
     classOf: ({ address }) => (address === GUEST.address ? 1 : 0),
     streamIdleMs: () => 10_000,
     observer,

@@ -23,7 +23,11 @@ function asked(says: Says, query: Buffer, transport: 'udp' | 'tcp' | 'tls' = 'ud
     maxInflight: 10,
     maxPerClient: 0,
     allowed: () => true,
-    ready: new PacketReplies(new PacketCache(packetCacheMemory(1 << 16)), () => ageSec(0)),
+    ready: new PacketReplies(
+      new PacketCache(packetCacheMemory(1 << 16)),
+      () => ageSec(0),
+      () => 0,
+    ),
     streamIdleMs: () => 10_000,
     observer: recorder().observer,
     clock: fakeClock(),

@@ -6,6 +6,7 @@ import { failure, FAILURES, type FailureCode } from '../../src/base/outcome.js';
 import { HOLDS } from '../../src/cache/failures.js';
 import type { Outcome } from '../../src/pipeline/answer.js';
 import type { RouteTarget } from '../../src/pipeline/stages/routed.js';
+import { nat64PrefixFrom } from '../../src/policy/nat64.js';
 import { LocalTable } from '../../src/policy/local/table.js';
 import { FLAG } from '../../src/wire/header.js';
 import { TYPE } from '../../src/wire/rrtype.js';
@@ -279,23 +280,58 @@ function leaving(isValidated: boolean) {
 }
 
 for (const isValidated of [false, true])
-  await t.test(`a route leaves: what is answered here then goes nowhere (validated: ${isValidated})`, async t => {
-    const { leave, settings, ask, upstream } = leaving(isValidated);
-    const stays = { word: 'handed_back', publicly: 0 };
-    t.same(leave('1.0.0.10.in-addr.arpa', 'PTR'), stays);
-    t.same(leave('printer.home.arpa'), stays);
-    t.same(leave('tv.local'), stays);
-    t.same(leave('wiki.corp.lan'), stays, 'an own zone');
-    t.same(leave('camera.home.arpa', 'A', ['.']), stays, 'a route of all names knows none');
-    t.same(leave('www.corp.example'), { word: 'timeout', publicly: 1 }, 'other names are asked of the servers of now');
-    settings.forwarded = [wireName('home.arpa')];
-    t.same(leave('scanner.home.arpa'), { word: 'timeout', publicly: 1 }, 'one that is forwarded, too');
-    settings.forwarded = [];
+  await t.test(
+    `a route leaves: what is answered here then begins anew, and goes nowhere (validated: ${isValidated})`,
+    async t => {
+      const { leave, settings, ask, upstream } = leaving(isValidated);
+      const stays = { word: 'rcode 3', publicly: 0 };
+      t.same(leave('1.0.0.10.in-addr.arpa', 'PTR'), stays);
+      t.same(leave('printer.home.arpa'), stays);
+      t.same(leave('tv.local'), stays);
+      t.same(leave('wiki.corp.lan'), stays, 'an own zone');
+      t.same(leave('camera.home.arpa', 'A', ['.']), stays, 'a route of all names knows none');
+      t.same(
+        leave('www.corp.example'),
+        { word: 'timeout', publicly: 1 },
+        'other names are asked of the servers of now',
+      );
+      settings.forwarded = [wireName('home.arpa')];
+      t.same(leave('scanner.home.arpa'), { word: 'timeout', publicly: 1 }, 'one that is forwarded, too');
+      settings.forwarded = [];
+      settings.routes = [];
+      const asked = upstream.asked.length;
+      t.match(ask('printer.home.arpa')[0], { origin: 'local', entry: { rcode: 3 } }, 'the client asks again');
+      t.equal(upstream.asked.length, asked);
+    },
+  );
+
+await t.test(
+  'a route leaves: no stage that has something else to give keeps the question from beginning anew',
+  async t => {
+    const { ask, upstream, clock, settings } = resolving(good);
+    const home = fakeUpstream(good, 3);
+    const routes = [{ zones: [wireName('example')], kubernetes: false, upstream: () => home }];
+    settings.routes = routes;
+    ask('www.example');
+    await clock.advance(301_000);
+    home.says = () => 'waits';
+    const refreshed = ask('www.example');
     settings.routes = [];
-    const asked = upstream.asked.length;
-    t.match(ask('printer.home.arpa')[0], { origin: 'local', entry: { rcode: 3 } }, 'the client asks again');
-    t.equal(upstream.asked.length, asked);
-  });
+    home.settle(failure('handed_back'));
+    t.match(refreshed, [{ origin: 'upstream' }], 'no stale answer');
+
+    settings.nat64 = nat64PrefixFrom('64:ff9b::/96');
+    settings.routes = routes;
+    const empty: Says = query => responseTo(query, {});
+    home.says = query => (query.readUInt16BE(query.indexOf(0, 12) + 1) === TYPE.AAAA ? empty(query, '') : 'waits');
+    upstream.says = (query, name) =>
+      query.readUInt16BE(query.indexOf(0, 12) + 1) === TYPE.AAAA ? empty(query, name) : good(query, name);
+    const made = ask('new.example', { type: 'AAAA' });
+    settings.routes = [];
+    home.settle(failure('handed_back'));
+    t.match(made, [{ entry: { answers: 1 } }], 'not the empty answer of before');
+  },
+);
 
 await t.test('an alias that was asked for before answers were forgotten is kept nowhere', async t => {
   const { ask, answers, settings } = resolving(good);

@@ -1,9 +1,8 @@
 import t from 'tap';
 
-import { ageClock } from '../../src/base/age-clock.js';
 import { portal } from '../../src/policy/portal.js';
 import { PortalDetection, type PortalFinding } from '../../src/policy/portal-detection.js';
-import { fakeClock } from '../fixtures/clock.js';
+import { ageClock, fakeClock } from '../fixtures/clock.js';
 import { wireName } from '../fixtures/records.js';
 
 const PAGE = 'http://login.hotel.test/';

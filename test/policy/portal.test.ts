@@ -1,8 +1,7 @@
 import t from 'tap';
 
-import { ageClock } from '../../src/base/age-clock.js';
 import { portal } from '../../src/policy/portal.js';
-import { fakeClock } from '../fixtures/clock.js';
+import { ageClock, fakeClock } from '../fixtures/clock.js';
 import { wireName } from '../fixtures/records.js';
 
 await t.test('the window opens for its names and those below them, and closes by itself', async t => {

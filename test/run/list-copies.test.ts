@@ -2,11 +2,10 @@
 
 import t from 'tap';
 
-import { ageClock } from '../../src/base/age-clock.js';
 import type { Downloaded } from '../../src/os/download.js';
 import type { StateStore } from '../../src/os/state-store.js';
 import { ListCopies } from '../../src/run/list-copies.js';
-import { fakeClock, fakeRandom } from '../fixtures/clock.js';
+import { ageClock, fakeClock, fakeRandom } from '../fixtures/clock.js';
 
 const URL = 'https://lists.example/ads.txt';
 const DAY_MS = 86_400_000;

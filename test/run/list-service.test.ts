@@ -6,14 +6,13 @@ import { setTimeout as later } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
-import { ageClock } from '../../src/base/age-clock.js';
 import type { StateStore } from '../../src/os/state-store.js';
 import { ListPolicy } from '../../src/policy/lists/list-policy.js';
 import { ListCompiler } from '../../src/run/list-compiler.js';
 import type { ListResult, ListTask } from '../../src/run/list-worker.js';
 import { ListService } from '../../src/run/list-service.js';
 import { nameFromText } from '../../src/wire/name.js';
-import { fakeClock, fakeRandom } from '../fixtures/clock.js';
+import { ageClock, fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { planFor } from '../fixtures/plans.js';
 
 /** Only built threads can be started. */

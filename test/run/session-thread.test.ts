@@ -88,7 +88,11 @@ async function serving(t: Test, transport: ThreadTransport, handle?: (asked: Ask
     await once(socket, 'secureConnect');
     return { socket, replies };
   };
-  const ready = new PacketReplies(new PacketCache(packets), () => ageSec(1000));
+  const ready = new PacketReplies(
+    new PacketCache(packets),
+    () => ageSec(1000),
+    () => 0,
+  );
   return { asked, thread, listener, limits, networks, ready, port, open };
 }
 

@@ -13,6 +13,7 @@ function setUp() {
   const jobs = new Jobs(clock);
   const minutes = [0, 0];
   const also = { endsInMs: Infinity };
+  const held = { fromSec: 0, untilSec: 0 };
   const parts = minutes.map((_, i): Timed => ({
     changesInMs: scheduleMs => Math.min(scheduleMs, also.endsInMs),
     lookAtTime() {
@@ -23,11 +24,11 @@ function setUp() {
       jobs.lookAgain();
     },
   }));
-  const times = new Times(clock, parts);
+  const times = new Times(clock, parts, (fromSec, untilSec) => void Object.assign(held, { fromSec, untilSec }));
   jobs.add(times.job);
   times.lookNow();
   return {
-    ...{ clock, jobs, times, also },
+    ...{ clock, jobs, times, also, held },
     isCurrent: () => minutes.every(each => each === minuteOf(clock.wallMs())),
   };
 }
@@ -80,4 +81,46 @@ await t.test('what ends within a minute ends then', async t => {
   also.endsInMs = Infinity;
   await clock.advance(50_000);
   t.equal(times.job.dueInMs(), 10_000);
+});
+
+await t.test(
+  'ready replies may be given until something may change, and not after a sleep or a step of the clock',
+  async t => {
+    const { clock, times, jobs, also, held } = setUp();
+    const mayBeGiven = (): boolean => {
+      const nowSec = clock.wallMs() / 1000;
+      return nowSec >= held.fromSec && nowSec < held.untilSec;
+    };
+    for (let i = 0; i < 3; i++) {
+      await clock.advance(59_000);
+      t.ok(mayBeGiven());
+      await clock.advance(1000);
+      t.ok(mayBeGiven(), 'the job has looked');
+    }
+    for (const ms of [5_400_000, -5_400_000]) {
+      clock.setWall(clock.wallMs() + ms);
+      t.notOk(mayBeGiven());
+      jobs.lookAgain();
+      t.notOk(mayBeGiven(), 'as long as nobody has looked');
+      times.look();
+      t.ok(mayBeGiven());
+    }
+    also.endsInMs = 7000;
+    jobs.lookAgain();
+    clock.setWall(clock.wallMs() + 8000);
+    t.notOk(mayBeGiven(), 'a pause is over');
+  },
+);
+
+await t.test('where nothing has a schedule, ready replies may always be given', t => {
+  const clock = fakeClock();
+  const held: number[] = [];
+  const times = new Times(clock, [{ changesInMs: () => Infinity, lookAtTime: () => undefined }], (_, untilSec) =>
+    held.push(untilSec),
+  );
+  times.lookNow();
+  clock.sleep(5_400_000);
+  times.job.dueInMs();
+  t.same(held, [Infinity, Infinity]);
+  t.end();
 });

@@ -36,3 +36,25 @@ await t.test('names of the search domains go to the resolvers of the network the
   await rig.reload({ upstream });
   t.equal(await explained('tv.hotel.example'), others);
 });
+
+await t.test(
+  'a search domain within a route of the configuration is not imported: its names go where they went',
+  async t => {
+    const rig = await Rig.make(t);
+    const main = await rig.server('dns.test', { answer: world(records(KNOWN)) });
+    const corp = await rig.server('dns.corp.example', {
+      answer: world(records('www.lab.corp.example. 300 A 10.0.0.7\n')),
+    });
+    rig.resolvers = ['127.0.0.9'];
+    rig.searchDomains = ['lab.corp.example'];
+    await rig.start({
+      upstream: { servers: [main.entry] },
+      routes: [
+        { import: true },
+        { zones: ['corp.example'], resolvers: corp.entry['addresses'], mode: 'strict', name: 'dns.corp.example' },
+      ],
+    });
+    t.equal(await rig.answer('www.lab.corp.example'), 'NOERROR 10.0.0.7');
+    t.ok(rig.lines.some(line => line.includes('not imported: lab.corp.example.')));
+  },
+);

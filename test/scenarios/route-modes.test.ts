@@ -5,6 +5,7 @@ import t from 'tap';
 import { records } from '../fixtures/records.js';
 import { eventually, KNOWN, Rig, type Json } from '../fixtures/rig.js';
 import { signedTree } from '../fixtures/signed-records.js';
+import { TYPE } from '../../src/wire/rrtype.js';
 import { world } from '../fixtures/world.js';
 
 const CORP = world(records('www.corp.example. 300 A 10.0.0.7\n'));
@@ -169,3 +170,60 @@ await t.test('a question on its way to a validated route that goes elsewhere is 
   await rig.reload(config(other));
   t.equal(await answer, 'NOERROR ad 10.0.0.7');
 });
+
+/** What is in force when a route has gone, and what a client gets then. */
+const AFTER: Readonly<Record<string, { readonly config: Json; readonly gives: string }>> = {
+  'a zone of our own': { config: { local: { own_zones: ['corp.example'] } }, gives: 'NXDOMAIN' },
+  'a list': { config: {}, gives: 'REFUSED' },
+  nothing: { config: {}, gives: 'NOERROR 10.0.0.7' },
+};
+
+for (const [what, { config: after, gives }] of Object.entries(AFTER))
+  for (const waitsFor of ['chain', 'answer'] as const)
+    await t.test(
+      `a route that goes while its ${waitsFor} is waited for, and ${what} comes: the question begins anew`,
+      async t => {
+        const rig = await Rig.make(t);
+        const nowSec = Math.floor(Date.now() / 1000);
+        const zones = {
+          '.': { text: '' },
+          'example.': { text: 'www.example. 60 A 192.0.2.1\n' },
+          'corp.example.': { text: 'www.corp.example. 60 A 10.0.0.7\n' },
+        };
+        const tree = signedTree(zones, nowSec);
+        const forged = signedTree({ 'corp.example.': { text: 'www.corp.example. 60 A 10.0.0.66\n' } }, nowSec);
+        const main = await rig.server('dns.test', { answer: tree.answer });
+        const held: (() => void)[] = [];
+        const corp = await rig.server('dns.corp.example');
+        corp.dot.handler = (query, session) => {
+          const type = query.readUInt16BE(query.indexOf(0, 12) + 1);
+          corp.asked.push(`${type}`);
+          const reply = (waitsFor === 'chain' && type === TYPE.A ? forged : tree).answer(query);
+          const isHeld = waitsFor === 'chain' ? type === TYPE.DNSKEY : type === TYPE.A;
+          if (isHeld) held.push(() => reply && session.reply(reply));
+          else if (reply !== undefined) session.reply(reply);
+        };
+        const common = {
+          upstream: { servers: [main.entry] },
+          dnssec: { mode: 'require', trust_anchors: tree.anchors },
+        };
+        const route = { zones: ['corp.example'], resolvers: corp.entry['addresses'], mode: 'strict' };
+        await rig.start({ ...common, routes: [{ ...route, name: 'dns.corp.example', dnssec: 'require' }] });
+        const answer = rig.answer('www.corp.example');
+        await eventually(() => held.length > 0, true);
+        const inside = {
+          name: 'inside',
+          sources: [rig.file('inside.txt', '||corp.example^\n')],
+          action: 'refused',
+        };
+        await rig.reload({ ...common, ...after, ...(what === 'a list' ? { lists: [inside] } : {}) });
+        for (const each of held) each();
+        t.equal(await answer, gives);
+        if (what !== 'nothing')
+          t.same(
+            main.asked.filter(name => name.endsWith('www.corp.example')),
+            [],
+            'no name of it leaves',
+          );
+      },
+    );

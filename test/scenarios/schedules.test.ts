@@ -1,5 +1,7 @@
 // Schedules in a running daemon whose machine has slept, or whose clock was set.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import t from 'tap';
 
 import { eventually, KNOWN, Rig } from '../fixtures/rig.js';
@@ -42,6 +44,54 @@ for (const [what, hours] of [
     t.equal(await rig.answer('y.corp.example'), 'NXDOMAIN');
     t.equal(await rig.answer('ads.example'), 'NOERROR 192.0.2.66');
   });
+
+for (const transport of ['udp', 'tcp'] as const)
+  for (const hours of [2, -2])
+    await t.test(`over ${transport}, a ready reply of before is not given after ${hours} hours`, async t => {
+      const rig = await Rig.make(t);
+      const main = await rig.server('dns.test', {
+        answer: world(records(`${NAMES}\nlong.example. 86400 A 192.0.2.66`)),
+      });
+      const schedule = `${timeIn((hours - 1) * HOUR_MS)}-${timeIn((hours + 1) * HOUR_MS)}`;
+      await rig.start({
+        upstream: { servers: [main.entry] },
+        lists: [{ name: 'ads', sources: [rig.file('ads.txt', 'long.example\n')] }],
+        clients: [{ name: 'kids', networks: ['127.0.0.0/8'], lists: ['ads'], schedule }],
+      });
+      const tcp = transport === 'tcp';
+      // The second comes from the cache, and is kept ready.
+      for (let i = 0; i < 3; i++) t.equal(await rig.answer('long.example', { tcp }), 'NOERROR 192.0.2.66');
+      rig.aheadMs = hours * HOUR_MS;
+      // The wall clock is read once a millisecond at most.
+      await sleep(5);
+      t.equal(await rig.answer('long.example', { tcp }), 'NXDOMAIN', 'no other question came before');
+      rig.aheadMs = 0;
+      t.equal(await rig.answer('long.example', { tcp }), 'NOERROR 192.0.2.66');
+    });
+
+await t.test('commands tell what is in force now, although nobody has asked since the machine slept', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test', { answer: world(records(NAMES)) });
+  const schedule = `${timeIn(HOUR_MS)}-${timeIn(3 * HOUR_MS)}`;
+  await rig.start({
+    upstream: { servers: [main.entry] },
+    routes: [{ zones: ['corp.example'], resolvers: ['127.0.0.9'], schedule }],
+    lists: [{ name: 'ads', sources: [rig.file('ads.txt', 'ads.example\n')] }],
+    clients: [{ name: 'kids', networks: ['127.0.0.0/8'], lists: ['ads'], schedule }],
+  });
+  const lines = async (name: string): Promise<readonly string[]> => (await rig.command('explain', [name])).split('\n');
+  t.ok((await lines('corp.example')).includes('answer    of dns.test, which would be asked'));
+  t.ok((await lines('ads.example')).includes(`lists     none (at ${schedule})`));
+  rig.aheadMs = 2 * HOUR_MS;
+  t.ok(
+    (await lines('corp.example')).includes(
+      `answer    of the route for corp.example. (at ${schedule}): 127.0.0.9:53 would be asked`,
+    ),
+  );
+  t.ok((await lines('ads.example')).includes(`lists     ads (at ${schedule})`));
+  rig.aheadMs = 0;
+  t.notMatch(await rig.command('upstreams'), '127.0.0.9');
+});
 
 await t.test('a restart does not take what was cached under other schedules for answers of a route', async t => {
   const rig = await Rig.make(t);

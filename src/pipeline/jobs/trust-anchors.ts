@@ -49,8 +49,9 @@ function look({ points, validator, upstream, clock, ageNow, validates }: TrustAn
   const due = isWrong ? [] : trust.dueAt(wallNow);
   let missing = due.length;
   if (missing === 0) run.done();
+  const how = { avoid: NOBODY, routesEpoch: upstream.routesEpoch ?? 0 };
   for (const { zone } of due) {
-    askForSets(upstream, { name: zone, type: TYPE.DNSKEY }, NOBODY, found => {
+    askForSets(upstream, { name: zone, type: TYPE.DNSKEY }, how, found => {
       if (!run.closed) {
         const state = validator.renew(zone, found, { wallNow, ageNow: ageNow() });
         if (state?.at !== 'signed') trust.failed(zone, wallNow);

@@ -27,7 +27,7 @@ import { MAX_MESSAGE_BYTES } from '../../wire/header.js';
 import { soaRecord } from '../../wire/reply.js';
 import { TYPE } from '../../wire/rrtype.js';
 import { recordsOf } from '../aliases/rebuilt.js';
-import { Answer, type Outcome } from '../answer.js';
+import { Answer, isHandedBack, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle, Stage } from '../stage.js';
 import { leftWithout, questionEndOf, withRecords } from '../without-records.js';
@@ -111,6 +111,7 @@ class Synthesis {
   }
 
   private synthesise(first: Outcome, second: Outcome): void {
+    if (isHandedBack(second)) return this.end(second);
     const { nat64, ageNow } = this.parts;
     const prefix = nat64();
     this.end((prefix && made64(this.query, this.asked, first, second, prefix, ageNow())) ?? first);
@@ -129,7 +130,7 @@ const ownEntry = (entry: Entry): Entry => ({ ...entry, octets: Buffer.from(entry
 
 /** What a client gets if its answer needs no address that is made; undefined: one is needed. */
 function withoutSynthesis({ dns64: settings }: Dns64Parts, query: Query, first: Outcome): Outcome | undefined {
-  if (first.at === 'failure') return mayHide(first) ? undefined : first;
+  if (first.at === 'failure') return mayHide(first) && !isHandedBack(first) ? undefined : first;
   const { rcode } = first.entry;
   // RFC 6147 §5.1.2: NXDOMAIN holds for all types; other errors count as an empty answer.
   if (rcode !== RCODE.NOERROR) return isAnswerRcode(rcode) ? first : undefined;

@@ -61,13 +61,6 @@ function routeBytes({ routes }: Pick<LocalParts, 'routes'>, query: Query, name: 
   return all.length === 0 ? 0 : (routeOf(all, Buffer.from(name, 'latin1'), query.routes)?.zone.length ?? 0);
 }
 
-/**
- * Whether a question that comes now is answered by this stage or `specialNames`. A question that has passed them may be one,
- * because a route has left since.
- */
-export const isAnsweredHere = (parts: Omit<LocalParts, 'ageNow'>, query: Query): boolean =>
-  specialZoneFor(parts, query) !== undefined || localAnswer(parts, query) !== undefined;
-
 /** Whether a question is answered by the public parent of a zone, even if the zone is answered here. */
 function isOfOthers(query: Query): boolean {
   const name = nameInKey(query.key);

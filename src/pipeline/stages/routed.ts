@@ -7,9 +7,9 @@ import { isNoClusterName, type Route, type RouteMatch, routeOf } from '../../pol
 import type { Upstream } from '../../upstream/pool.js';
 import { ROOT } from '../../wire/name.js';
 import { denialMessage } from '../../wire/reply.js';
-import { Answer, type Outcome } from '../answer.js';
+import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
-import type { Resolve, Stage } from '../stage.js';
+import type { Stage } from '../stage.js';
 
 /** A route, and the servers that are asked. */
 export interface RouteTarget extends Route {
@@ -22,8 +22,6 @@ export interface RouteTarget extends Route {
 export interface RoutedParts {
   /** The routes at present. */
   readonly routes: () => readonly RouteTarget[];
-  /** Whether a question that comes now is answered by a stage above that lets names of routes pass. */
-  readonly isAnsweredHere: (query: Query) => boolean;
   readonly ttlLimits: () => TtlLimits;
   readonly ageNow: () => AgeSec;
 }
@@ -41,27 +39,16 @@ export const noClusterName = (query: Query, zone: Buffer, ageNow: AgeSec): Answe
   Answer.local(denialMessage(query.question, zone, RCODE.NXDOMAIN), ageNow);
 
 /** Makes the stage. */
-export function routed({ routes, isAnsweredHere, ttlLimits, ageNow }: RoutedParts): Stage {
-  return next => {
-    const stage: Resolve = (query, settle) => {
-      const all = routes();
-      const match = routeFor(all, query);
-      if (match === undefined) return next(query, settle);
-      const { route, zone } = match;
-      if (route.kubernetes && isNoClusterName(query.name, zone)) return settle(noClusterName(query, zone, ageNow()));
-      // If its resolvers were taken away while the question was on its way, the routes of now say who is asked. A name that
-      // has no route any more may be one that must not leave: when the client asks again, it gets the answer from here.
-      const take = (outcome: Outcome): void => {
-        const isOver = outcome.at === 'failure' && outcome.code === 'handed_back' && routes() !== all;
-        if (isOver && !isAnsweredHere(query)) stage(query, settle);
-        else settle(outcome);
-      };
-      if (route.validated === true) return next(query, take);
-      route.upstream().exchange(query, query.type, reply => {
-        if (reply.at === 'failure') take(reply);
-        else settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
-      });
-    };
-    return stage;
+export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
+  return next => (query, settle) => {
+    const match = routeFor(routes(), query);
+    if (match === undefined) return next(query, settle);
+    const { route, zone } = match;
+    if (route.kubernetes && isNoClusterName(query.name, zone)) return settle(noClusterName(query, zone, ageNow()));
+    if (route.validated === true) return next(query, settle);
+    route.upstream().exchange(query, query.type, reply => {
+      if (reply.at === 'failure') settle(reply);
+      else settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
+    });
   };
 }

@@ -10,7 +10,7 @@ import type { Entry } from '../../cache/entry.js';
 import { leadsTo } from '../../wire/alias-names.js';
 import { isAtOrBelow } from '../../wire/name.js';
 import { type CachedChain, cachedChain } from '../aliases/cached-chain.js';
-import { Answer, type Outcome } from '../answer.js';
+import { Answer, isHandedBack, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Settle, Stage } from '../stage.js';
 
@@ -107,6 +107,8 @@ export class StaleAnswers {
     if (clientTimeoutMs > 0) this.parts.wheel.start(waiting, clientTimeoutMs);
     next(query, outcome => {
       this.parts.wheel.stop(waiting);
+      // Then it begins anew, and may have an answer.
+      if (isHandedBack(outcome)) return waiting.settle(outcome);
       const stale = failsWith(outcome) ? this.answerTo(query, outcome) : undefined;
       if (now !== undefined || stale !== undefined) this.refreshed(query, outcome, since);
       if (waiting.isOver) return;

@@ -8,7 +8,7 @@ import type { ServerName } from '../../upstream/endpoint.js';
 import type { Upstream } from '../../upstream/pool.js';
 import { TYPE } from '../../wire/rrtype.js';
 import { Coalescer } from '../coalescer.js';
-import { askForSets } from '../internal-query.js';
+import { askForSets, type OwnQuestion } from '../internal-query.js';
 import type { Strippers } from './strippers.js';
 
 /** The parts that lookups use. */
@@ -18,6 +18,9 @@ export interface LookupParts {
   readonly observer: Observer;
   readonly strippers: Strippers;
 }
+
+/** How lookups are asked for. */
+export type HowAsked = Pick<OwnQuestion, 'avoid' | 'routesEpoch'>;
 
 const LISTS = 256;
 
@@ -29,17 +32,18 @@ export class Lookups {
 
   /**
    * Asks.
-   * @param avoid ids of servers that are only asked if there is no other
+   * @param how which servers are only asked if there is no other, and when the question began that needs it
    * @param take called once, now or later
    */
-  ask(lookup: Lookup, avoid: readonly number[], take: (found: LookupResult) => void): void {
+  ask(lookup: Lookup, how: HowAsked, take: (found: LookupResult) => void): void {
     const { upstream, observer, validator } = this.parts;
-    const key = `${avoid.join(' ')} ${lookupKey(lookup)}`;
+    // What began earlier may be handed back.
+    const key = `${how.routesEpoch} ${how.avoid.join(' ')} ${lookupKey(lookup)}`;
     const pending = this.pending.join(key, validator.zones.epoch, take);
     if (pending === undefined) return;
     observer.dnssecLookup();
     const { epoch } = this.parts.strippers;
-    askForSets(upstream, lookup, avoid, (found, server) => {
+    askForSets(upstream, lookup, how, (found, server) => {
       if (server !== undefined && epoch === this.parts.strippers.epoch) this.watch(lookup, found, server);
       this.pending.finish(pending, found);
     });

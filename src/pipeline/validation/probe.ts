@@ -21,6 +21,7 @@ export interface ProbeParts {
  * Asks the server, and notes what it finds.
  * @param anchor the zone of a trust anchor
  * @param keys the result of a lookup of its keys, if there was one already
+ * @param routesEpoch when the question began that the answer is to
  * @param then called once; the state of the server may be unknown still
  */
 export function probeSignatures(
@@ -28,22 +29,24 @@ export function probeSignatures(
   id: number,
   anchor: Name,
   keys: LookupResult | undefined,
+  routesEpoch: number,
   then: () => void,
 ): void {
   const server = servers().find(each => each.id === id);
   // It was removed meanwhile.
   if (server === undefined) return then();
   const { epoch } = strippers;
-  const others = servers().flatMap(each => (each.id === id ? [] : [each.id]));
+  const avoid = servers().flatMap(each => (each.id === id ? [] : [each.id]));
+  const how = { avoid, routesEpoch };
   const isFromIt = (found: LookupResult): boolean => found.at === 'answer' && found.upstream === server.label;
   const looked = (found: LookupResult): void => {
     // The lookup has noted what its answer shows.
     if (isFromIt(found)) return then();
-    lookups.ask({ name: anchor, type: TYPE.SOA }, others, soa => {
+    lookups.ask({ name: anchor, type: TYPE.SOA }, how, soa => {
       if (isFromIt(soa) && epoch === strippers.epoch) strippers.note(server, true);
       then();
     });
   };
   if (keys?.at === 'failure') looked(keys);
-  else lookups.ask({ name: anchor, type: TYPE.DNSKEY }, others, looked);
+  else lookups.ask({ name: anchor, type: TYPE.DNSKEY }, how, looked);
 }

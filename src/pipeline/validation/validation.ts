@@ -82,6 +82,17 @@ export class Validation {
     return HEADER_BYTES + this.query.question.length;
   }
 
+  /** For a probe. */
+  private get about(): { readonly name: Name; readonly routesEpoch: number } {
+    return { name: this.name, routesEpoch: this.query.routesEpoch };
+  }
+
+  /** Whether names are asked of other servers since it began: what it lacks, it does not get. */
+  private get isOutdated(): boolean {
+    const { routesEpoch } = this.query;
+    return (this.shared.parts.upstream.routesEpoch ?? routesEpoch) !== routesEpoch;
+  }
+
   private fetch(lookup: Lookup, then: () => void): void {
     const { avoid } = this;
     const key = lookupKey(lookup);
@@ -100,7 +111,7 @@ export class Validation {
     }
     const all = [then];
     waiting.set(key, all);
-    this.shared.lookups.ask(lookup, avoid, found => {
+    this.shared.lookups.ask(lookup, { avoid, routesEpoch: this.query.routesEpoch }, found => {
       // The second attempt does not use the lookups of the first.
       if (this.avoid !== avoid || waiting.get(key) !== all) return;
       waiting.delete(key);
@@ -115,13 +126,15 @@ export class Validation {
     const isAlone = !this.shared.hasOther(this.avoid, serverId);
     const final = this.retried || (isAlone && serverId !== SNAPSHOT && this.used === undefined);
     if (final && this.shared.accepts(serverId) && !hasSignatures(entry, this.questionEnd)) {
-      if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.name, NO_RESULTS, nothing);
+      if (this.shared.strippers.isDue(serverId)) this.shared.probe(serverId, this.about, NO_RESULTS, nothing);
       return this.unsigned(outcome);
     }
     const conclude = (answer: Answer, finding: Finding): void => {
       // Responses of the last start may have been used since it began. Everything is asked again once at most.
+      const failed = finding.at === 'bogus' || finding.at === 'indeterminate';
+      if (failed && this.isOutdated) return this.done(failure('handed_back'));
       const mayRetry = !this.retried && (!final || this.used !== undefined);
-      if (mayRetry && (finding.at === 'bogus' || finding.at === 'indeterminate')) this.retry(finding.at, serverId);
+      if (mayRetry && failed) this.retry(finding.at, serverId);
       else this.concluded(answer, finding);
     };
     // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is
@@ -236,7 +249,7 @@ export class Validation {
     const isMissing = at === 'indeterminate' || MISSING.has(why.code);
     const judge = (): void =>
       this.judged(answer, at, why, isMissing && shared.strippers.stateOf(serverId) === 'strips');
-    if (isMissing && shared.strippers.isDue(serverId)) shared.probe(serverId, this.name, question.results, judge);
+    if (isMissing && shared.strippers.isDue(serverId)) shared.probe(serverId, this.about, question.results, judge);
     else judge();
   }
 

@@ -110,16 +110,21 @@ export class Validations {
 
   /**
    * Finds out whether a server passes signatures on.
-   * @param name a name that it was asked about
+   * @param about a name that it was asked about, and when the question began
    * @param results of lookups that it was asked for
    */
-  probe(serverId: number, name: Name, results: ReadonlyMap<string, LookupResult>, then: () => void): void {
+  probe(
+    serverId: number,
+    { name, routesEpoch }: { readonly name: Name; readonly routesEpoch: number },
+    results: ReadonlyMap<string, LookupResult>,
+    then: () => void,
+  ): void {
     const { parts, lookups, strippers } = this;
     const anchor = parts.probes === true ? parts.validator.anchorOf(name) : undefined;
     if (anchor === undefined) return then();
     const keys = results.get(lookupKey({ name: anchor, type: TYPE.DNSKEY }));
     const servers = (): readonly ServerName[] => parts.upstream.servers;
-    probeSignatures({ lookups, strippers, servers }, serverId, anchor, keys, then);
+    probeSignatures({ lookups, strippers, servers }, serverId, anchor, keys, routesEpoch, then);
   }
 
   /** Forgets what was proven about some names. */

@@ -40,6 +40,11 @@ export class ListPolicy {
     return this.views[clientClass] ?? NOTHING;
   }
 
+  /** When the lists of a class are looked at; undefined: always. */
+  scheduleOf(clientClass: number): Schedule | undefined {
+    return this.classes[clientClass]?.schedule;
+  }
+
   /** Brings lists and classes into force. */
   take(lists: Lists, classes: readonly ListClass[]): void {
     this.lists = lists;

@@ -5,12 +5,11 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import type { HttpRequest, HttpResponse } from '../../../src/base/ports.js';
-import { ageClock } from '../../../src/base/age-clock.js';
 import { Jobs } from '../../../src/pipeline/jobs/jobs.js';
 import { type HttpPlace, portalProbeJob } from '../../../src/pipeline/jobs/portal-probe.js';
 import { portal } from '../../../src/policy/portal.js';
 import { PortalDetection } from '../../../src/policy/portal-detection.js';
-import { fakeClock, fakeRandom } from '../../fixtures/clock.js';
+import { ageClock, fakeClock, fakeRandom } from '../../fixtures/clock.js';
 import { fakeNetwork } from '../../fixtures/network.js';
 import { recorder } from '../../fixtures/recorder.js';
 import { wireName } from '../../fixtures/records.js';

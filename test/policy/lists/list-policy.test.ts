@@ -2,10 +2,9 @@
 
 import t from 'tap';
 
-import { ageClock } from '../../../src/base/age-clock.js';
 import { Lists } from '../../../src/policy/lists/choice.js';
 import { ListPolicy } from '../../../src/policy/lists/list-policy.js';
-import { fakeClock } from '../../fixtures/clock.js';
+import { ageClock, fakeClock } from '../../fixtures/clock.js';
 
 await t.test('a pause ends at its time, also where the machine sleeps meanwhile', t => {
   const clock = fakeClock();

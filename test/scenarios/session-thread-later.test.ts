@@ -1,0 +1,85 @@
+// A reload that begins to use front threads: handshakes leave the main thread, and no connection is cut.
+
+import { once } from 'node:events';
+import { connect, type TLSSocket } from 'node:tls';
+import { Worker } from 'node:worker_threads';
+
+import t from 'tap';
+
+import { loadLibc } from '../../src/os/libc.js';
+import { framed } from '../../src/wire/frame.js';
+import { queryMessage } from '../fixtures/client.js';
+import { freePort } from '../fixtures/free-port.js';
+import { eventually, type Json, Rig } from '../fixtures/rig.js';
+
+const WAIT_MS = 3000;
+const skip = 'unavailable' in loadLibc() && 'system calls cannot be made here';
+
+/** Whether a handshake is made while this thread, which is the main thread of the daemon, does nothing else. */
+function isMadeElsewhere(port: number): boolean {
+  const made = new Int32Array(new SharedArrayBuffer(4));
+  const script = `
+const { workerData: { port, made } } = require('node:worker_threads');
+const socket = require('node:tls').connect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+  Atomics.store(made, 0, 1);
+  Atomics.notify(made, 0);
+  socket.destroy();
+});
+socket.on('error', () => undefined);`;
+  const worker = new Worker(script, { eval: true, workerData: { port, made } });
+  Atomics.wait(made, 0, 0, WAIT_MS);
+  const isMade = Atomics.load(made, 0) === 1;
+  void worker.terminate();
+  return isMade;
+}
+
+/** Asks over a connection. @returns the RCODE */
+async function rcodeOver(socket: TLSSocket, name: string): Promise<number> {
+  const answered = once(socket, 'data') as Promise<[Buffer]>;
+  socket.write(framed(queryMessage(name)));
+  const [reply] = await answered;
+  return (reply[5] ?? 0xff) & 15;
+}
+
+await t.test(
+  'a reload with front threads: new sessions are in their thread, and those of before stay',
+  { skip },
+  async t => {
+    const rig = await Rig.make(t);
+    const main = await rig.server('dns.test');
+    const [tls, https] = [await freePort(), await freePort()];
+    const pair = { certificate: rig.file('cert.pem', rig.identity.cert), key: rig.file('key.pem', rig.identity.key) };
+    const config = (threads: number, more: readonly string[] = []): Json => ({
+      upstream: { servers: [main.entry] },
+      listen_tls: { addresses: [`127.0.0.1:${tls}`, ...more], ...pair },
+      listen_https: { addresses: [`127.0.0.1:${https}`], ...pair },
+      front: { threads },
+    });
+    await rig.start(config(0));
+    t.notOk(isMadeElsewhere(tls), 'before, the main thread makes them');
+    const kept = connect({ port: tls, host: '127.0.0.1', rejectUnauthorized: false });
+    t.teardown(() => kept.destroy());
+    await once(kept, 'secureConnect');
+    t.equal(await rcodeOver(kept, 'www.example'), 0);
+
+    await rig.reload(config(1));
+    t.ok(isMadeElsewhere(tls), 'TLS');
+    t.ok(isMadeElsewhere(https), 'HTTPS');
+    t.equal(await rcodeOver(kept, rig.fresh()), 0, 'the session of before is answered');
+    t.equal(await eventually(() => rig.overview().sessions.tls, 1), 1, 'and counted');
+    const ports = rig.overview().listening.filter(({ transport }) => transport === 'tls' || transport === 'https');
+    t.same(
+      ports.map(({ port }) => port),
+      [tls, https],
+    );
+
+    const another = await freePort();
+    await rig.reload(config(1, [`127.0.0.1:${another}`]));
+    t.ok(isMadeElsewhere(tls) && isMadeElsewhere(another), 'later addresses, too');
+    await rig.reload(config(1));
+    const refused = connect({ port: another, host: '127.0.0.1' });
+    const [error] = (await once(refused, 'error')) as [NodeJS.ErrnoException];
+    t.equal(error.code, 'ECONNREFUSED', 'one that goes is closed');
+    t.ok(isMadeElsewhere(tls));
+  },
+);
