@@ -15,13 +15,10 @@ import type { SessionLoop } from './turns.js';
 export interface Watcher {
   /** Whether others come first. */
   readonly isNew: boolean;
+  /** Written by the loop alone: which use of the descriptor it is. */
+  use: number;
   /** @param events the bits of epoll(7) */
   ready(events: number): void;
-}
-
-interface Watched {
-  readonly watcher: Watcher;
-  readonly use: number;
 }
 
 const NEVER = monoMs(Infinity);
@@ -35,7 +32,7 @@ interface Timer {
 export class EventLoop implements Clock, SessionLoop {
   private readonly epoll: Epoll;
   /** By descriptor. */
-  private readonly watched: (Watched | undefined)[] = [];
+  private readonly watched: (Watcher | undefined)[] = [];
   private lastUse = 0;
   private scheduled: (() => void)[] = [];
   private readonly timers = new Set<Timer>();
@@ -85,7 +82,8 @@ export class EventLoop implements Clock, SessionLoop {
   watch(fd: number, watcher: Watcher, events: number): boolean {
     this.lastUse = (this.lastUse + 1) >>> 0;
     if (this.epoll.add(fd, this.lastUse, events) < 0) return false;
-    this.watched[fd] = { watcher, use: this.lastUse };
+    watcher.use = this.lastUse;
+    this.watched[fd] = watcher;
     return true;
   }
 
@@ -130,10 +128,10 @@ export class EventLoop implements Clock, SessionLoop {
 
   /** Tells of event i, if it is for one that is new, or is not. @returns whether it was told of */
   private tell(i: number, isNew: boolean): boolean {
-    const watched = this.watched[this.epoll.fdOf(i)];
+    const watcher = this.watched[this.epoll.fdOf(i)];
     // Or it was closed in this round, and another may have its number.
-    if (watched?.use !== this.epoll.useOf(i) || watched.watcher.isNew !== isNew) return false;
-    watched.watcher.ready(this.epoll.eventsOf(i));
+    if (watcher?.use !== this.epoll.useOf(i) || watcher.isNew !== isNew) return false;
+    watcher.ready(this.epoll.eventsOf(i));
     return true;
   }
 

@@ -3,12 +3,24 @@
 
 import { type Koffi, type Library, type Native, type Unavailable, withKoffi } from './koffi.js';
 
+/**
+ * Memory that calls write into again and again: to find the address of a buffer takes as long as the rest of a call. It
+ * stays where it is for as long as the object is referenced.
+ */
+export interface Room {
+  readonly octets: Buffer;
+  /** That of the first octet: a number if that is exact, which costs less. */
+  readonly address: number | bigint;
+  readonly bytes: number;
+}
+
 /** The system calls. Results below 0 are `-errno`. */
 export interface Libc {
   /** Octets of a pointer and of size_t. */
   readonly pointerBytes: 4 | 8;
   /** The address of a buffer's first octet, in the form that C code reads from memory. */
   address(buffer: Buffer): bigint;
+  room(bytes: number): Room;
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: number): number;
   /** Reads an option that is an int. */
@@ -48,7 +60,7 @@ export interface Libc {
   /** Adds, changes or removes a descriptor; `event` is a struct epoll_event. */
   epollControl(epoll: number, operation: number, fd: number, event: Buffer): number;
   /** Waits for events; `timeoutMs` -1 waits for ever. @param events gets at most `count` structs epoll_event */
-  epollWait(epoll: number, events: Buffer, count: number, timeoutMs: number): number;
+  epollWait(epoll: number, events: Room, count: number, timeoutMs: number): number;
   eventfd(): number;
   /** Makes an eventfd readable, which wakes the threads that poll it. */
   wake(fd: number): void;
@@ -177,7 +189,7 @@ const nativeFunctions = (library: Library) =>
     poll: library.func('int poll(void *, unsigned long, int)'),
     epoll_create1: library.func('int epoll_create1(int)'),
     epoll_ctl: library.func('int epoll_ctl(int, int, int, void *)'),
-    epoll_wait: library.func('int epoll_wait(int, void *, int, int)'),
+    epoll_wait: library.func('int epoll_wait(int, uintptr_t, int, int)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
     read: library.func('long read(int, void *, size_t)'),
     write: library.func('long write(int, void *, size_t)'),
@@ -252,7 +264,7 @@ function streamCalls(
     peek: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT | LINUX.MSG_PEEK)),
     epoll: () => checked(native.epoll_create1(LINUX.EPOLL_CLOEXEC)),
     epollControl: (epoll, operation, fd, event) => checked(native.epoll_ctl(epoll, operation, fd, event)),
-    epollWait: (epoll, events, count, timeoutMs) => checked(native.epoll_wait(epoll, events, count, timeoutMs)),
+    epollWait: (epoll, { address }, count, timeoutMs) => checked(native.epoll_wait(epoll, address, count, timeoutMs)),
     awake: fd => void native.read(fd, value, 8),
   };
 }
@@ -282,6 +294,11 @@ function libcOf(koffi: Koffi, library: Library): Libc {
   return {
     pointerBytes,
     address: buffer => koffi.address(buffer),
+    room(bytes) {
+      const octets = Buffer.alloc(bytes);
+      const address = koffi.address(octets);
+      return { octets, address: address <= Number.MAX_SAFE_INTEGER ? Number(address) : address, bytes };
+    },
     socket: (domain, type, protocol) => checked(native.socket(domain, type, protocol)),
     setsockopt(fd, level, name, value) {
       option.writeInt32LE(value);

@@ -22,6 +22,7 @@ function looping(t: Test) {
     fds.push(fd);
     libc.wake(fd);
     const watcher: Watcher = {
+      use: 0,
       isNew,
       ready() {
         told.push(name);
