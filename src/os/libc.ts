@@ -61,10 +61,14 @@ export interface Libc {
   epollControl(epoll: number, operation: number, fd: number, event: Buffer): number;
   /** Waits for events; `timeoutMs` -1 waits for ever. @param events gets at most `count` structs epoll_event */
   epollWait(epoll: number, events: Room, count: number, timeoutMs: number): number;
+  /** A descriptor that becomes readable when its time has come (timerfd_create(2), monotonic clock). */
+  timerfd(): number;
+  /** Sets its time, from now on. @param ms above 0 */
+  setTimer(fd: number, ms: number): void;
   eventfd(): number;
   /** Makes an eventfd readable, which wakes the threads that poll it. */
   wake(fd: number): void;
-  /** Makes an eventfd that is readable unreadable again. */
+  /** Makes an eventfd or a timerfd that is readable unreadable again. */
   awake(fd: number): void;
   close(fd: number): void;
   /** Sends one datagram to a Unix socket. */
@@ -141,6 +145,7 @@ export const LINUX = {
   EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
   ENOBUFS: 105,
+  CLOCK_MONOTONIC: 1,
 } as const;
 
 // Most C libraries have no function for sched_getattr and sched_setattr: their system call numbers, by machine.
@@ -190,6 +195,8 @@ const nativeFunctions = (library: Library) =>
     epoll_create1: library.func('int epoll_create1(int)'),
     epoll_ctl: library.func('int epoll_ctl(int, int, int, void *)'),
     epoll_wait: library.func('int epoll_wait(int, uintptr_t, int, int)'),
+    timerfd_create: library.func('int timerfd_create(int, int)'),
+    timerfd_settime: library.func('int timerfd_settime(int, int, void *, void *)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
     read: library.func('long read(int, void *, size_t)'),
     write: library.func('long write(int, void *, size_t)'),
@@ -248,10 +255,15 @@ function streamCalls(
   | 'epollControl'
   | 'epollWait'
   | 'awake'
+  | 'timerfd'
+  | 'setTimer'
 > {
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const length = Buffer.alloc(4);
   const value = Buffer.alloc(8);
+  const wordBytes = koffi.sizeof('long');
+  // struct itimerspec: an interval, which stays 0, and the first time, each in seconds and nanoseconds.
+  const time = Buffer.alloc(4 * wordBytes);
   return {
     listen: (fd, backlog) => checked(native.listen(fd, backlog)),
     accept(fd, address) {
@@ -266,6 +278,14 @@ function streamCalls(
     epollControl: (epoll, operation, fd, event) => checked(native.epoll_ctl(epoll, operation, fd, event)),
     epollWait: (epoll, { address }, count, timeoutMs) => checked(native.epoll_wait(epoll, address, count, timeoutMs)),
     awake: fd => void native.read(fd, value, 8),
+    timerfd: () => checked(native.timerfd_create(LINUX.CLOCK_MONOTONIC, LINUX.SOCK_CLOEXEC | LINUX.SOCK_NONBLOCK)),
+    setTimer(fd, ms) {
+      const seconds = Math.floor(ms / 1000);
+      time.writeUInt32LE(seconds, 2 * wordBytes);
+      // 0 would stop it.
+      time.writeUInt32LE(Math.max(1, Math.floor((ms - 1000 * seconds) * 1e6)), 3 * wordBytes);
+      native.timerfd_settime(fd, 0, time, null);
+    },
   };
 }
 
