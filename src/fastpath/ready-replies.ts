@@ -31,8 +31,8 @@ export class PacketReplies implements ReadyReplies {
     private readonly lends = false,
   ) {}
 
-  read(message: Buffer, stream: boolean, clientClass: number): boolean {
-    if (!this.current.read(message, 0, message.length, stream)) return false;
+  read(octets: Buffer, stream: boolean, clientClass: number, from = 0, to = octets.length): boolean {
+    if (!this.current.read(octets, from, to - from, stream)) return false;
     this.current.ofClass(clientClass);
     return true;
   }
@@ -49,7 +49,7 @@ export class PacketReplies implements ReadyReplies {
     return this.current.query(message);
   }
 
-  find(message: Buffer, stream: boolean, pads: boolean): Buffer | undefined {
+  find(octets: Buffer, stream: boolean, pads: boolean, from = 0): Buffer | undefined {
     const { packets, current, out } = this;
     const ageNow = this.ageNow();
     if (!packets.holdsAt(this.wallSec()) || !packets.find(current, ageNow)) return undefined;
@@ -57,7 +57,7 @@ export class PacketReplies implements ReadyReplies {
     if (!stream && replyBytes > current.udpLimitBytes) return undefined;
     const mustPad = pads && current.isPadded;
     if (mustPad && !packets.canBePadded) return undefined;
-    if (!packets.copyTo(out, 0, message, 0, current.questionBytes, ageNow)) return undefined;
+    if (!packets.copyTo(out, 0, octets, from, current.questionBytes, ageNow)) return undefined;
     const reply = this.lent.of(replyBytes);
     if (mustPad) return paddedCopy(reply, PADDING_BLOCK.response);
     return this.lends ? reply : Buffer.from(reply);

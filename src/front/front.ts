@@ -51,6 +51,11 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
 /** Where messages of clients enter. */
 export interface Entrance {
   /**
+   * Looks for a ready reply to one message, which is [from, to) of `octets`. Left out: `handle` does all.
+   * @returns the reply, which the next call may overwrite. Otherwise `handle` must follow, with this as `missed`
+   */
+  atOnce?(octets: Buffer, from: number, to: number, client: Client): Buffer | boolean | undefined;
+  /**
    * Handles one message.
    * @param message if it came over a stream, its memory may be used again afterwards
    * @param respond called once with the reply, now or later; never if the message must not be answered

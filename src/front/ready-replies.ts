@@ -28,21 +28,23 @@ export interface ReadyReplies {
    * Reads a message.
    * @param stream whether it came over a stream, where more options change the reply
    * @param clientClass the group of the client, which has replies of its own
+   * @param from where the message begins, and where it ends; left out: it is all of the octets
    * @returns false: it is not a simple query, and wire/query must read it
    */
-  read(message: Buffer, stream: boolean, clientClass: number): boolean;
+  read(octets: Buffer, stream: boolean, clientClass: number, from?: number, to?: number): boolean;
   /** Changes when all are forgotten: a reply to a question of before must not be stored. */
   readonly epoch: number;
   /** QTYPE. */
   readonly type: number;
-  /** The same result as wire/query for the message; it shares memory with it. */
+  /** The same result as wire/query for a message that begins at 0; it shares memory with it. */
   query(message: Buffer): ClientQuery;
   /**
    * A copy of a ready reply, which may be overwritten by the next call if so agreed; undefined: there is none, or it is too
    * long for this client, or cannot be padded.
    * @param pads whether replies to padded queries are padded over this transport
+   * @param from where the message begins; left out: 0
    */
-  find(message: Buffer, stream: boolean, pads: boolean): Buffer | undefined;
+  find(octets: Buffer, stream: boolean, pads: boolean, from?: number): Buffer | undefined;
   /** Whether the reply that was found last is a negative one. */
   readonly negative: boolean;
   /**

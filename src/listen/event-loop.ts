@@ -8,20 +8,18 @@ import type { Cancel, Clock } from '../base/ports.js';
 import { type MonoMs, monoAfter, monoMs, type WallMs } from '../base/time.js';
 import { systemClock } from '../os/clock.js';
 import { Epoll } from '../os/epoll.js';
-import type { Libc } from '../os/libc.js';
+import { type Libc, LINUX } from '../os/libc.js';
+import { SystemError } from '../base/system-error.js';
 import type { SessionLoop } from './turns.js';
 
 /** Whoever waits for events of a descriptor. */
 export interface Watcher {
   /** Whether others come first. */
   readonly isNew: boolean;
+  /** Written by the loop alone: which use of the descriptor it is. */
+  use: number;
   /** @param events the bits of epoll(7) */
   ready(events: number): void;
-}
-
-interface Watched {
-  readonly watcher: Watcher;
-  readonly use: number;
 }
 
 const NEVER = monoMs(Infinity);
@@ -35,12 +33,21 @@ interface Timer {
 export class EventLoop implements Clock, SessionLoop {
   private readonly epoll: Epoll;
   /** By descriptor. */
-  private readonly watched: (Watched | undefined)[] = [];
+  private readonly watched: (Watcher | undefined)[] = [];
   private lastUse = 0;
   private scheduled: (() => void)[] = [];
   private readonly timers = new Set<Timer>();
   /** No timer is due before. */
   private firstTimer: MonoMs = NEVER;
+  /**
+   * Becomes readable when it must not wait any longer: to give epoll a time would have the kernel set and stop a timer in
+   * each round.
+   */
+  private readonly alarmFd: number;
+  /** When that is. */
+  private alarmAt: MonoMs = NEVER;
+  /** Whether that was so in this round. */
+  private alarmed = false;
   /** Whether a round is going on. */
   private isInRound = false;
 
@@ -52,8 +59,14 @@ export class EventLoop implements Clock, SessionLoop {
   guests = 0;
 
   /** @throws SystemError without descriptors */
-  constructor(libc: Libc) {
+  constructor(private readonly libc: Libc) {
     this.epoll = new Epoll(libc);
+    this.alarmFd = libc.timerfd();
+    const alarm: Watcher = { isNew: false, use: 0, ready: () => this.stopAlarm() };
+    const result = this.alarmFd < 0 ? this.alarmFd : this.watch(this.alarmFd, alarm, LINUX.EPOLLIN) ? 0 : -LINUX.ENOMEM;
+    if (result === 0) return;
+    this.close();
+    throw new SystemError('timerfd_create', result, { address: '', port: 0 });
   }
 
   monotonicMs(): MonoMs {
@@ -85,7 +98,8 @@ export class EventLoop implements Clock, SessionLoop {
   watch(fd: number, watcher: Watcher, events: number): boolean {
     this.lastUse = (this.lastUse + 1) >>> 0;
     if (this.epoll.add(fd, this.lastUse, events) < 0) return false;
-    this.watched[fd] = { watcher, use: this.lastUse };
+    watcher.use = this.lastUse;
+    this.watched[fd] = watcher;
     return true;
   }
 
@@ -108,7 +122,8 @@ export class EventLoop implements Clock, SessionLoop {
    */
   runRound(mostMs: number): number {
     this.round++;
-    const count = this.epoll.wait(this.scheduled.length === 0 ? this.untilTimer(mostMs) : 0);
+    const count = this.epoll.wait(this.scheduled.length === 0 ? this.alarm(this.untilTimer(mostMs)) : 0);
+    this.alarmed = false;
     this.roundMs = systemClock.monotonicMs();
     this.isInRound = true;
     try {
@@ -120,20 +135,39 @@ export class EventLoop implements Clock, SessionLoop {
     } finally {
       this.isInRound = false;
     }
-    return count;
+    return this.alarmed ? count - 1 : count;
   }
 
-  /** Closes its own descriptor. */
+  /** Closes its own descriptors. */
   close(): void {
     this.epoll.close();
+    if (this.alarmFd >= 0) this.libc.close(this.alarmFd);
+  }
+
+  /** Sees to it that it waits for so long at most. @returns for how long epoll may wait */
+  private alarm(ms: number): number {
+    if (ms <= 0) return ms;
+    const at = monoAfter(this.roundMs, ms);
+    // One that is too early costs a round.
+    if (at < this.alarmAt) {
+      this.alarmAt = at;
+      this.libc.setTimer(this.alarmFd, ms);
+    }
+    return -1;
+  }
+
+  private stopAlarm(): void {
+    this.alarmed = true;
+    this.alarmAt = NEVER;
+    this.libc.awake(this.alarmFd);
   }
 
   /** Tells of event i, if it is for one that is new, or is not. @returns whether it was told of */
   private tell(i: number, isNew: boolean): boolean {
-    const watched = this.watched[this.epoll.fdOf(i)];
+    const watcher = this.watched[this.epoll.fdOf(i)];
     // Or it was closed in this round, and another may have its number.
-    if (watched?.use !== this.epoll.useOf(i) || watched.watcher.isNew !== isNew) return false;
-    watched.watcher.ready(this.epoll.eventsOf(i));
+    if (watcher?.use !== this.epoll.useOf(i) || watcher.isNew !== isNew) return false;
+    watcher.ready(this.epoll.eventsOf(i));
     return true;
   }
 

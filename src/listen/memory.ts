@@ -9,11 +9,17 @@ const LARGEST_BITS = 17;
 /** How much is kept when nothing needs it. */
 const MOST_FREE_BYTES = 1 << 22;
 
+/** Views that are kept. */
+const MOST_VIEWS = 512;
+
 /** Gives out pieces of memory, whose sizes are powers of two. */
 export class Memory {
   /** Free pieces, by the logarithm of their size. */
   private readonly free: Buffer[][] = Array.from({ length: LARGEST_BITS + 1 }, () => []);
   private freeBytes = 0;
+  /** The piece whose beginnings were wanted last, and those that were wanted, by their length. */
+  private viewed: Buffer | undefined = undefined;
+  private readonly views = new Map<number, Buffer>();
 
   /** A piece of at least so many octets. Whoever does not use it any more may give it back. */
   take(bytes: number): Buffer {
@@ -23,6 +29,17 @@ export class Memory {
     if (piece === undefined) return Buffer.allocUnsafeSlow(1 << bits);
     this.freeBytes -= piece.length;
     return piece;
+  }
+
+  /** The first octets of a piece. A view of them takes as long to make as a part of a cached answer, so they are kept. */
+  beginning(piece: Buffer, bytes: number): Buffer {
+    const { views } = this;
+    // Mostly one piece is used again and again.
+    if (piece !== this.viewed || views.size > MOST_VIEWS) views.clear();
+    this.viewed = piece;
+    let view = views.get(bytes);
+    if (view === undefined) views.set(bytes, (view = piece.subarray(0, bytes)));
+    return view;
   }
 
   give(piece: Buffer): void {

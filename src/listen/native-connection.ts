@@ -5,7 +5,7 @@
 // query and its reply change nothing.
 
 import type { Beginnings } from '../base/octets.js';
-import { type Libc, LINUX } from '../os/libc.js';
+import { type Libc, LINUX, type Room } from '../os/libc.js';
 import { ENDED, FAILED, TlsConnection, type TlsContext, WANTS_READ, WANTS_WRITE } from '../os/openssl.js';
 import type { Connection, FirstOctets } from './connection.js';
 import type { EventLoop, Watcher } from './event-loop.js';
@@ -15,7 +15,7 @@ export interface NativeParts {
   readonly libc: Libc;
   readonly loop: EventLoop;
   /** What is read, for as long as somebody looks at it: the largest record of TLS has room. */
-  readonly room: Buffer;
+  readonly room: Room;
   /** Views of it. */
   readonly beginnings: Beginnings;
 }
@@ -46,6 +46,7 @@ const MOST_IGNORED_BYTES = 1 << 17;
 
 /** The connection. */
 export class NativeConnection implements Connection, Watcher {
+  use = 0;
   private phase: Phase = 'clear';
   /** What octets go through: TLS, or from the first read on, nothing. */
   private tls: TlsConnection | ClearOctets | undefined = undefined;
@@ -224,16 +225,16 @@ export class NativeConnection implements Connection, Watcher {
     const { first } = this;
     if (first === undefined) return this.waitFor(0);
     const { libc, room } = this.parts;
-    const bytes = libc.peek(this.fd, room);
+    const bytes = libc.peek(this.fd, room.octets);
     if (bytes === -LINUX.EAGAIN || bytes === -LINUX.EINTR) return;
     if (bytes < 0) return this.destroy();
-    const octets = room.subarray(0, bytes);
+    const octets = room.octets.subarray(0, bytes);
     const wanted = bytes < this.least ? this.least : first.wanted(octets);
     if (bytes > 0 && bytes >= wanted) {
       this.first = undefined;
       this.waitForBytes(1);
       // The same octets in the same place.
-      first.then(octets, taken => void (taken > 0 && libc.receive(this.fd, room.subarray(0, taken))));
+      first.then(octets, taken => void (taken > 0 && libc.receive(this.fd, room.octets.subarray(0, taken))));
     } else if (hasHungUp || bytes === 0) {
       this.first = undefined;
       first.ended(bytes);
@@ -380,7 +381,7 @@ export class NativeConnection implements Connection, Watcher {
   }
 
   private ignore(): void {
-    const bytes = this.parts.libc.receive(this.fd, this.parts.room);
+    const bytes = this.parts.libc.receive(this.fd, this.parts.room.octets);
     if (bytes === -LINUX.EAGAIN || bytes === -LINUX.EINTR) return;
     this.ignored += Math.max(0, bytes);
     if (bytes <= 0 || this.ignored > MOST_IGNORED_BYTES) this.destroy();
@@ -419,8 +420,8 @@ class ClearOctets {
     private readonly libc: Libc,
   ) {}
 
-  read(into: Buffer): number {
-    return resultOf(this.libc.receive(this.fd, into), WANTS_READ);
+  read({ octets }: Room): number {
+    return resultOf(this.libc.receive(this.fd, octets), WANTS_READ);
   }
 
   write(octets: Buffer): number {

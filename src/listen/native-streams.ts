@@ -34,8 +34,8 @@ export interface NativeStreamsParts {
 
 /** Connections in a loop. */
 export function nativeStreams({ libc, loop, openssl }: NativeStreamsParts): Streams<NativeConnection> {
-  const room = Buffer.alloc(ROOM_BYTES);
-  const parts = { libc, loop, room, beginnings: new Beginnings(room) };
+  const room = libc.room(ROOM_BYTES);
+  const parts = { libc, loop, room, beginnings: new Beginnings(room.octets) };
   return {
     // What is thrown is a rejection, as everywhere else.
     open: async (at, events) => Promise.resolve(new NativeDoor(openListening(libc, at), parts, events)),
@@ -65,6 +65,7 @@ function openListening(libc: Libc, at: ListenAddress): number {
 /** A socket at which connections arrive. */
 class NativeDoor implements Door, Watcher {
   readonly isNew = true;
+  use = 0;
   readonly port: number;
   private isClosed = false;
   private retry: Cancel | undefined = undefined;

@@ -3,7 +3,7 @@
 // octets, whether its answers wait for a server or come from the cache at once.
 
 import { putU16 } from '../base/octets.js';
-import type { Entrance } from '../front/front.js';
+import type { Entrance, Respond } from '../front/front.js';
 import { frameReader } from '../wire/frame.js';
 import type { Connection } from './connection.js';
 import type { Memory } from './memory.js';
@@ -155,7 +155,7 @@ export class ClientSession implements Occupant, Worker {
   private handle(octets: Buffer): number {
     this.working = true;
     try {
-      return this.frames.push(octets, this.receive, this.isEnough);
+      return this.frames.split(octets, this.receive, this.isEnough);
     } catch (error) {
       // os/process-errors decides whether the process ends. This session cannot continue: the rest is lost.
       this.socket.destroy();
@@ -174,18 +174,28 @@ export class ClientSession implements Occupant, Worker {
 
   private readonly isEnough = (): boolean => this.parts.turns.isOver || this.isFull();
 
-  private readonly receive = (message: Buffer): void => {
+  /** Takes the message in [from, to) of `octets`. */
+  private readonly receive = (octets: Buffer, from: number, to: number): void => {
     this.messages++;
     this.parts.turns.spend(1);
+    const { front } = this.parts;
+    const found = front.atOnce?.(octets, from, to, this.client);
+    if (typeof found === 'object') this.respond(found);
+    else this.ask(octets.subarray(from, to), found);
+  };
+
+  /** @param missed see Entrance */
+  private ask(message: Buffer, missed: boolean | undefined): void {
     let waits = false;
-    waits = this.parts.front.handle(message, this.client, reply => {
+    const respond: Respond = reply => {
       if (reply !== undefined) this.respond(reply);
       if (waits) this.answered();
-    });
+    };
+    waits = this.parts.front.handle(message, this.client, respond, missed);
     if (!waits) return;
     this.untaken.add();
     if (this.inflight++ === 0) this.place.waits();
-  };
+  }
 
   /** A waiting query was answered. */
   private answered(): void {
@@ -198,7 +208,7 @@ export class ClientSession implements Occupant, Worker {
     const bytes = this.repliesBytes + 2 + reply.length;
     const room = this.roomFor(bytes);
     putU16(room, this.repliesBytes, reply.length);
-    reply.copy(room, this.repliesBytes + 2);
+    room.set(reply, this.repliesBytes + 2);
     this.repliesBytes = bytes;
     this.parts.turns.spend(reply.length >> WORK_BITS);
     // Replies to what is being handled are written afterwards.
@@ -226,7 +236,7 @@ export class ClientSession implements Occupant, Worker {
     this.writing = replies;
     parts.turns.spend(WORK_OF_WRITE);
     // In one segment (RFC 7766 §8).
-    socket.write(replies.subarray(0, repliesBytes), this.taken);
+    socket.write(parts.memory.beginning(replies, repliesBytes), this.taken);
     // The kernel mostly takes all at once. Node.js says so some time later.
     if (socket.writableLength === 0) this.finishWrite();
   }

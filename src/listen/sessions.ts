@@ -65,7 +65,7 @@ export class Place {
 
   /** A query has come, or replies were read: its idle time begins anew, unless a query waits. */
   active(): void {
-    if (this.listed) this.table.list(this);
+    if (this.listed) this.table.relist(this);
   }
 
   /** A query waits for an answer: the session is not idle. */
@@ -148,6 +148,17 @@ export class SessionTable {
   /** For a place: it is idle from now on. */
   list(place: Place): void {
     if (place.left) return;
+    this.append(place);
+    this.watch();
+  }
+
+  /** For a place that is idle: it is idle anew. The idlest one is idle for as long as before, or for less. */
+  relist(place: Place): void {
+    if (place !== this.last) this.append(place);
+    else place.since = this.parts.clock.monotonicMs();
+  }
+
+  private append(place: Place): void {
     this.unlist(place);
     place.since = this.parts.clock.monotonicMs();
     place.listed = true;
@@ -155,7 +166,6 @@ export class SessionTable {
     if (this.last === undefined) this.first = place;
     else this.last.after = place;
     this.last = place;
-    this.watch();
   }
 
   /** For a place: it is not idle any more. */

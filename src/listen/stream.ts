@@ -8,7 +8,7 @@ import type { Libc } from '../os/libc.js';
 import { type ListenAddress, overlap, placeText, type Unopened, unopened, withoutSource } from '../os/listen-address.js';
 import type { ServerCredentials } from '../os/openssl.js';
 import type { Client } from '../pipeline/query.js';
-import type { OwnPlace } from '../base/address.js';
+import { addressOctets, type OwnPlace } from '../base/address.js';
 import type { Connection, Door, Streams } from './connection.js';
 import { nodeStreams } from './node-streams.js';
 import { type ProxyHeader, readProxyHeader } from './proxy-header.js';
@@ -152,14 +152,33 @@ export const framedProtocol = <C extends Connection = Socket>(
   };
 };
 
-/** A client, one object for all of its messages. A spread would give each one a shape of its own, which V8 had to look at. */
-export const clientAt = ({ address, port, at }: StreamOrigin, transport: StreamTransport): Client => ({
-  address,
-  port,
-  family: address.includes(':') ? 6 : 4,
-  transport,
-  at,
-});
+/** A client, one object for all of its messages. */
+export class StreamClient implements Client {
+  readonly address: string;
+  readonly port: number;
+  readonly family: 4 | 6;
+  readonly at: OwnPlace;
+  /** Private to JavaScript, too: it stays here when the client goes to another thread. */
+  #octets: Buffer | undefined = undefined;
+
+  constructor(
+    { address, port, at }: StreamOrigin,
+    readonly transport: StreamTransport,
+  ) {
+    this.address = address;
+    this.port = port;
+    this.family = address.includes(':') ? 6 : 4;
+    this.at = at;
+  }
+
+  /** Those of the address; undefined: it cannot be read. */
+  get octets(): Buffer | undefined {
+    return (this.#octets ??= addressOctets(this.address));
+  }
+}
+
+/** Makes a client. */
+export const clientAt = (from: StreamOrigin, transport: StreamTransport): Client => new StreamClient(from, transport);
 
 /** An accepted connection without a session. */
 interface Arrival<C extends Connection> {

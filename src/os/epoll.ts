@@ -2,7 +2,7 @@
 // use of it: the number of a descriptor that is closed is given out again at once.
 
 import { SystemError } from '../base/system-error.js';
-import { type Libc, LINUX } from './libc.js';
+import { type Libc, LINUX, type Room } from './libc.js';
 
 /** The most events of one look. */
 const MOST_EVENTS = 256;
@@ -19,11 +19,14 @@ const NOWHERE = { address: '', port: 0 };
 export class Epoll {
   private readonly epoll: number;
   private readonly event = Buffer.alloc(EVENT_BYTES);
-  private readonly events = Buffer.alloc(MOST_EVENTS * EVENT_BYTES);
-  private readonly words = new Uint32Array(this.events.buffer, this.events.byteOffset, MOST_EVENTS * EVENT_WORDS);
+  private readonly events: Room;
+  private readonly words: Uint32Array;
 
   /** @throws SystemError without descriptors */
   constructor(private readonly libc: Libc) {
+    this.events = libc.room(MOST_EVENTS * EVENT_BYTES);
+    const { octets } = this.events;
+    this.words = new Uint32Array(octets.buffer, octets.byteOffset, MOST_EVENTS * EVENT_WORDS);
     this.epoll = libc.epoll();
     if (this.epoll < 0) throw new SystemError('epoll_create1', this.epoll, NOWHERE);
   }

@@ -3,12 +3,24 @@
 
 import { type Koffi, type Library, type Native, type Unavailable, withKoffi } from './koffi.js';
 
+/**
+ * Memory that calls write into again and again: to find the address of a buffer takes as long as the rest of a call. It
+ * stays where it is for as long as the object is referenced.
+ */
+export interface Room {
+  readonly octets: Buffer;
+  /** That of the first octet: a number if that is exact, which costs less. */
+  readonly address: number | bigint;
+  readonly bytes: number;
+}
+
 /** The system calls. Results below 0 are `-errno`. */
 export interface Libc {
   /** Octets of a pointer and of size_t. */
   readonly pointerBytes: 4 | 8;
   /** The address of a buffer's first octet, in the form that C code reads from memory. */
   address(buffer: Buffer): bigint;
+  room(bytes: number): Room;
   socket(domain: number, type: number, protocol: number): number;
   setsockopt(fd: number, level: number, name: number, value: number): number;
   /** Reads an option that is an int. */
@@ -48,11 +60,15 @@ export interface Libc {
   /** Adds, changes or removes a descriptor; `event` is a struct epoll_event. */
   epollControl(epoll: number, operation: number, fd: number, event: Buffer): number;
   /** Waits for events; `timeoutMs` -1 waits for ever. @param events gets at most `count` structs epoll_event */
-  epollWait(epoll: number, events: Buffer, count: number, timeoutMs: number): number;
+  epollWait(epoll: number, events: Room, count: number, timeoutMs: number): number;
+  /** A descriptor that becomes readable when its time has come (timerfd_create(2), monotonic clock). */
+  timerfd(): number;
+  /** Sets its time, from now on. @param ms above 0 */
+  setTimer(fd: number, ms: number): void;
   eventfd(): number;
   /** Makes an eventfd readable, which wakes the threads that poll it. */
   wake(fd: number): void;
-  /** Makes an eventfd that is readable unreadable again. */
+  /** Makes an eventfd or a timerfd that is readable unreadable again. */
   awake(fd: number): void;
   close(fd: number): void;
   /** Sends one datagram to a Unix socket. */
@@ -129,6 +145,7 @@ export const LINUX = {
   EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
   ENOBUFS: 105,
+  CLOCK_MONOTONIC: 1,
 } as const;
 
 // Most C libraries have no function for sched_getattr and sched_setattr: their system call numbers, by machine.
@@ -177,7 +194,9 @@ const nativeFunctions = (library: Library) =>
     poll: library.func('int poll(void *, unsigned long, int)'),
     epoll_create1: library.func('int epoll_create1(int)'),
     epoll_ctl: library.func('int epoll_ctl(int, int, int, void *)'),
-    epoll_wait: library.func('int epoll_wait(int, void *, int, int)'),
+    epoll_wait: library.func('int epoll_wait(int, uintptr_t, int, int)'),
+    timerfd_create: library.func('int timerfd_create(int, int)'),
+    timerfd_settime: library.func('int timerfd_settime(int, int, void *, void *)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
     read: library.func('long read(int, void *, size_t)'),
     write: library.func('long write(int, void *, size_t)'),
@@ -236,10 +255,15 @@ function streamCalls(
   | 'epollControl'
   | 'epollWait'
   | 'awake'
+  | 'timerfd'
+  | 'setTimer'
 > {
   const checked = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const length = Buffer.alloc(4);
   const value = Buffer.alloc(8);
+  const wordBytes = koffi.sizeof('long');
+  // struct itimerspec: an interval, which stays 0, and the first time, each in seconds and nanoseconds.
+  const time = Buffer.alloc(4 * wordBytes);
   return {
     listen: (fd, backlog) => checked(native.listen(fd, backlog)),
     accept(fd, address) {
@@ -252,8 +276,16 @@ function streamCalls(
     peek: (fd, into) => checked(native.recv(fd, into, into.length, LINUX.MSG_DONTWAIT | LINUX.MSG_PEEK)),
     epoll: () => checked(native.epoll_create1(LINUX.EPOLL_CLOEXEC)),
     epollControl: (epoll, operation, fd, event) => checked(native.epoll_ctl(epoll, operation, fd, event)),
-    epollWait: (epoll, events, count, timeoutMs) => checked(native.epoll_wait(epoll, events, count, timeoutMs)),
+    epollWait: (epoll, { address }, count, timeoutMs) => checked(native.epoll_wait(epoll, address, count, timeoutMs)),
     awake: fd => void native.read(fd, value, 8),
+    timerfd: () => checked(native.timerfd_create(LINUX.CLOCK_MONOTONIC, LINUX.SOCK_CLOEXEC | LINUX.SOCK_NONBLOCK)),
+    setTimer(fd, ms) {
+      const seconds = Math.floor(ms / 1000);
+      time.writeUInt32LE(seconds, 2 * wordBytes);
+      // 0 would stop it.
+      time.writeUInt32LE(Math.max(1, Math.floor((ms - 1000 * seconds) * 1e6)), 3 * wordBytes);
+      native.timerfd_settime(fd, 0, time, null);
+    },
   };
 }
 
@@ -282,6 +314,11 @@ function libcOf(koffi: Koffi, library: Library): Libc {
   return {
     pointerBytes,
     address: buffer => koffi.address(buffer),
+    room(bytes) {
+      const octets = Buffer.alloc(bytes);
+      const address = koffi.address(octets);
+      return { octets, address: address <= Number.MAX_SAFE_INTEGER ? Number(address) : address, bytes };
+    },
     socket: (domain, type, protocol) => checked(native.socket(domain, type, protocol)),
     setsockopt(fd, level, name, value) {
       option.writeInt32LE(value);

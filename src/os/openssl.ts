@@ -18,6 +18,7 @@ import { constants } from 'node:crypto';
 import { createSecureContext, DEFAULT_CIPHERS } from 'node:tls';
 
 import { type Koffi, type Library, type Unavailable, withKoffi } from './koffi.js';
+import type { Room } from './libc.js';
 
 /** Certificate chain and key, PEM. */
 export interface ServerCredentials {
@@ -96,7 +97,7 @@ const functionsOf = (library: Library) =>
     free: library.func('void SSL_free(uintptr_t)'),
     set_fd: library.func('int SSL_set_fd(uintptr_t, int)'),
     accept: library.func('int SSL_accept(uintptr_t)'),
-    read: library.func('int SSL_read(uintptr_t, void *, int)'),
+    read: library.func('int SSL_read(uintptr_t, uintptr_t, int)'),
     write: library.func('int SSL_write(uintptr_t, void *, int)'),
     hasPending: library.func('int SSL_has_pending(uintptr_t)'),
     shutdown: library.func('int SSL_shutdown(uintptr_t)'),
@@ -327,10 +328,10 @@ export class TlsConnection {
   }
 
   /** Reads octets. @returns above 0: how many */
-  read(into: Buffer): number {
+  read({ address, bytes }: Room): number {
     const { openssl, pointer } = this;
     if (pointer === 0) return FAILED;
-    const result = openssl.read(pointer, into, into.length);
+    const result = openssl.read(pointer, address, bytes);
     return result > 0 ? result : this.why(result);
   }
 

@@ -25,6 +25,8 @@ export class Admission {
   private isUnlimited: OctetMatcher = () => false;
   private mustProve: OctetMatcher = () => false;
   private readonly cookies: ServerCookies;
+  /** The version of the networks that was taken over. */
+  private seen: number | undefined = undefined;
   /** The group of an address. */
   classOf: OctetClasses = () => 0;
   /** The group by the address of ours at which a query arrives; undefined: there is no such group. */
@@ -45,6 +47,9 @@ export class Admission {
 
   /** Takes over later changes: once per batch. */
   look(): void {
+    const { version } = this.networks;
+    if (version === this.seen) return;
+    this.seen = version;
     this.allows = this.networks.matcher();
     this.isUnlimited = this.networks.unlimited();
     this.mustProve = this.networks.proving();

@@ -123,6 +123,12 @@ export class SharedNetworks {
     octets.copy(this.entries, at + 3);
   }
 
+  /** Another number after each change: then, all of the following have changed. */
+  get version(): number {
+    this.look();
+    return this.seen;
+  }
+
   /** A test for the networks in force. Call this again to see later changes. */
   matcher(): OctetMatcher {
     this.look();

@@ -51,6 +51,9 @@ interface Surroundings {
   readonly native?: { readonly loop: EventLoop; readonly openssl: OpenSsl };
 }
 
+/** To read the wall clock takes longer than to find an answer. To fall asleep and wake up takes a machine longer than this. */
+const WALL_EVERY_MS = 10;
+
 /** The sessions. */
 class Sessions {
   private listener: StreamListener | undefined;
@@ -68,7 +71,7 @@ class Sessions {
     private readonly surroundings: Surroundings,
     private readonly say: Say,
   ) {
-    const age = new AgeClock(surroundings.clock);
+    const age = new AgeClock(surroundings.clock, WALL_EVERY_MS);
     const startedAt = ageAfter(work.age, Math.max(0, systemClock.wallMs() - work.at) / 1000);
     const { loop } = surroundings;
     this.turns = new Turns(loop);
@@ -215,7 +218,7 @@ class NativeLoop {
     private readonly take: (message: ToSessions) => void,
   ) {
     this.state = new SessionState(work.state);
-    if (!loop.watch(work.wakeFd, { isNew: false, ready: () => this.awake() }, LINUX.EPOLLIN))
+    if (!loop.watch(work.wakeFd, { isNew: false, use: 0, ready: () => this.awake() }, LINUX.EPOLLIN))
       throw new Error('the session thread cannot wait for messages: no memory');
   }
 

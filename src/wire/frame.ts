@@ -10,74 +10,84 @@ export function framed(message: Buffer): Buffer {
   return frame;
 }
 
-/** Splits a stream into messages. */
-export interface FrameReader {
+const FIRST_ROOM_BYTES = 512;
+const NO_ROOM = Buffer.alloc(0);
+const NEVER = (): boolean => false;
+
+/**
+ * Splits a stream into messages. The memory of an incomplete frame grows by doubling with the octets that have arrived,
+ * not with the announced length, so that neither idle connections nor single octets cost much.
+ */
+export class FrameReader {
+  /** An incomplete frame: its length octets and the octets of its message so far. */
+  private room: Buffer = NO_ROOM;
+  private filled = 0;
+
   /**
    * Takes the next octets of the stream, and calls `each` with every complete message. A message may share memory with
    * `chunk`: copy it to keep it after the call.
    * @param isEnough asked after each message: whether the rest has to come again later
    * @returns how many octets were taken: all, or fewer if it was enough
    */
-  push(chunk: Buffer, each: (message: Buffer) => void, isEnough?: () => boolean): number;
+  push(chunk: Buffer, each: (message: Buffer) => void, isEnough: () => boolean = NEVER): number {
+    return this.split(chunk, (octets, from, to) => each(octets.subarray(from, to)), isEnough);
+  }
+
+  /**
+   * The same, but each message is [from, to) of `octets`: to make a view of it takes as long as a part of a cached
+   * answer does.
+   */
+  split(
+    chunk: Buffer,
+    each: (octets: Buffer, from: number, to: number) => void,
+    isEnough: () => boolean = NEVER,
+  ): number {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.filled === 0 && chunk.length - at >= 2) {
+        const from = at + 2;
+        const to = from + u16At(chunk, at);
+        if (to <= chunk.length) {
+          each(chunk, from, to);
+          at = to;
+          if (at === chunk.length || isEnough()) break;
+          continue;
+        }
+      }
+      const wanted = this.filled < 2 ? 2 : 2 + u16At(this.room, 0);
+      const piece = chunk.subarray(at, at + wanted - this.filled);
+      this.keep(piece);
+      at += piece.length;
+      const { room, filled } = this;
+      if (filled < 2 || filled < 2 + u16At(room, 0)) continue;
+      this.room = NO_ROOM;
+      this.filled = 0;
+      each(room, 2, filled);
+      if (isEnough()) break;
+    }
+    return at;
+  }
+
   /** Whether the stream stopped within a frame. */
-  readonly partial: boolean;
+  get partial(): boolean {
+    return this.filled > 0;
+  }
+
   /** The octets of the incomplete message so far. They are overwritten later. */
-  readonly unfinished: Buffer;
-}
+  get unfinished(): Buffer {
+    return this.filled > 2 ? this.room.subarray(2, this.filled) : NO_ROOM;
+  }
 
-const FIRST_ROOM_BYTES = 512;
-const NO_ROOM = Buffer.alloc(0);
-const NEVER = (): boolean => false;
-
-/**
- * Makes a FrameReader. The memory of an incomplete frame grows by doubling with the octets that have arrived, not with
- * the announced length, so that neither idle connections nor single octets cost much.
- */
-export function frameReader(): FrameReader {
-  // Holds an incomplete frame: its length octets and the octets of its message so far.
-  let room: Buffer = NO_ROOM;
-  let filled = 0;
-
-  function keep(piece: Buffer): void {
+  private keep(piece: Buffer): void {
+    const { room, filled } = this;
     if (filled + piece.length > room.length) {
       const larger = Buffer.allocUnsafe(Math.max(FIRST_ROOM_BYTES, 2 * room.length, filled + piece.length));
       room.copy(larger, 0, 0, filled);
-      room = larger;
+      this.room = larger;
     }
-    filled += piece.copy(room, filled);
+    this.filled += piece.copy(this.room, filled);
   }
-
-  return {
-    push(chunk, each, isEnough = NEVER) {
-      let at = 0;
-      while (at < chunk.length) {
-        if (filled === 0 && chunk.length - at >= 2) {
-          const end = at + 2 + u16At(chunk, at);
-          if (end <= chunk.length) {
-            each(chunk.subarray(at + 2, end));
-            at = end;
-            if (isEnough()) break;
-            continue;
-          }
-        }
-        const wanted = filled < 2 ? 2 : 2 + u16At(room, 0);
-        const piece = chunk.subarray(at, at + wanted - filled);
-        keep(piece);
-        at += piece.length;
-        if (filled < 2 || filled < 2 + u16At(room, 0)) continue;
-        const message = room.subarray(2, filled);
-        room = NO_ROOM;
-        filled = 0;
-        each(message);
-        if (isEnough()) break;
-      }
-      return at;
-    },
-    get partial() {
-      return filled > 0;
-    },
-    get unfinished() {
-      return filled > 2 ? room.subarray(2, filled) : NO_ROOM;
-    },
-  };
 }
+
+/** Makes a FrameReader. */
+export const frameReader = (): FrameReader => new FrameReader();

@@ -22,6 +22,7 @@ function looping(t: Test) {
     fds.push(fd);
     libc.wake(fd);
     const watcher: Watcher = {
+      use: 0,
       isNew,
       ready() {
         told.push(name);
@@ -117,5 +118,24 @@ await t.test('a round waits no longer than until the next timer, and what was ca
   for (let round = 0; round < 10 && done.length === 0; round++) loop.runRound(-1);
   t.same(done, ['first']);
   t.ok(loop.monotonicMs() - startedAt >= 20);
+  t.end();
+});
+
+await t.test('a wait ends in time, whatever was waited for before, and its end is no event', { skip }, t => {
+  const { loop, readable, libc } = looping(t);
+  const waited = (mostMs: number): number => {
+    const startedAt = performance.now();
+    t.equal(loop.runRound(mostMs), 0);
+    return performance.now() - startedAt;
+  };
+  t.ok(waited(30) >= 29);
+  const done: string[] = [];
+  loop.after(60_000, () => void done.push('late'));
+  const fd = readable('event', false, () => libc.awake(fd));
+  // It waits for the timer, and then for another that is due earlier.
+  t.equal(loop.runRound(-1), 1);
+  loop.after(20, () => void done.push('early'));
+  for (let round = 0; round < 10 && done.length === 0; round++) t.ok(waited(-1) < 10_000);
+  t.same(done, ['early']);
   t.end();
 });

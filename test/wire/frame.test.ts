@@ -45,3 +45,23 @@ await t.test('a message of 65,535 octets, one octet at a time', t => {
   t.notOk(reader.partial);
   t.end();
 });
+
+await t.test('a message is a part of the octets that came, and what is enough comes again', t => {
+  const messages = ['one', 'two', 'three'].map(text => Buffer.from(text));
+  const octets = Buffer.concat(messages.map(framed));
+  const reader = frameReader();
+  const seen: string[] = [];
+  const each = (from: Buffer, start: number, end: number): void => {
+    t.equal(from, octets);
+    seen.push(from.toString('latin1', start, end));
+  };
+  const taken = reader.split(octets, each, () => seen.length === 2);
+  t.equal(taken, 10);
+  t.same(seen, ['one', 'two']);
+  t.equal(
+    reader.push(octets.subarray(taken), message => seen.push(message.toString())),
+    7,
+  );
+  t.same(seen, ['one', 'two', 'three']);
+  t.end();
+});
