@@ -42,6 +42,11 @@ export class RequestStream implements Exchange {
     readonly since: MonoMs,
   ) {}
 
+  /** Whether it has its response. */
+  get isAnswered(): boolean {
+    return this.reply !== undefined;
+  }
+
   /** Octets of its body that have come. */
   get bodyBytes(): number {
     return this.body?.bytes ?? 0;
