@@ -1,6 +1,7 @@
 // Header fields of HTTP/2 as octets (HPACK, RFC 7541): reads those of requests, and writes those of responses without a
 // table of their own, so that a connection has nothing to keep for them.
 
+import { copyOctets } from '../base/octets.js';
 import { mostUnpacked, unpack } from './huffman.js';
 
 /** The size of the table that a client may fill, as it counts (RFC 9113 §6.5.2): the default, which is not announced. */
@@ -36,6 +37,8 @@ const STATIC: readonly Field[] = (
 
 const sizeOf = ({ name, value }: Field): number => name.length + value.length + ENTRY_BYTES;
 
+const NOTHING = Buffer.alloc(0);
+
 /** Gets the fields of a block, in order. */
 export type TakeField = (name: string, value: string) => void;
 
@@ -45,17 +48,27 @@ export class FieldReader {
   private readonly entries: Field[] = [];
   private bytes = 0;
   private most = TABLE_BYTES;
-  private block: Buffer = Buffer.alloc(0);
-  private at = 0;
+  private block: Buffer = NOTHING;
+  private end = 0;
   private malformed = false;
+  /** How often the table has changed. */
+  changes = 0;
+  /** While a field is taken: where the next one begins, */
+  at = 0;
+  /** and where its value begins, if that is in the block and is not kept; else -1. */
+  valueAt = -1;
 
-  /** Reads a block. @returns false: it is malformed, and the state of the table is unknown from then on */
-  read(block: Buffer, take: TakeField): boolean {
+  /**
+   * Reads the block in octets [from, to).
+   * @returns false: it is malformed, and the state of the table is unknown from then on
+   */
+  read(block: Buffer, from: number, to: number, take: TakeField): boolean {
     this.block = block;
-    this.at = 0;
+    this.at = from;
+    this.end = to;
     this.malformed = false;
     let isFirst = true;
-    while (this.at < block.length) {
+    while (this.at < to) {
       const octet = block[this.at] ?? 0;
       // A new size of the table comes before all fields (§4.2).
       if (octet >= 0x20 && octet < 0x40 && isFirst) {
@@ -75,11 +88,13 @@ export class FieldReader {
     const isEntry = octet >= 0x80;
     const isKept = !isEntry && octet >= 0x40;
     if (!isEntry && !isKept && octet >= 0x20) return this.fail();
+    this.valueAt = -1;
     const index = this.number(isEntry ? 0x7f : isKept ? 0x3f : 0x0f);
     const entry = index === 0 && !isEntry ? undefined : this.entry(index);
     if (this.isMalformed()) return;
     if (isEntry) return entry && take(entry.name, entry.value);
     const name = entry?.name ?? this.text();
+    if (!isKept) this.valueAt = this.at;
     const value = this.text();
     if (this.isMalformed()) return;
     if (isKept) this.keep({ name, value });
@@ -95,6 +110,7 @@ export class FieldReader {
 
   /** One that has no room empties the table (§4.4). */
   private keep(field: Field): void {
+    this.changes++;
     this.bytes += sizeOf(field);
     this.entries.push(field);
     this.evict();
@@ -102,6 +118,7 @@ export class FieldReader {
 
   private resize(most: number): void {
     if (most > TABLE_BYTES) return this.fail();
+    this.changes++;
     this.most = most;
     this.evict();
   }
@@ -115,12 +132,11 @@ export class FieldReader {
 
   /** A number whose first bits are in the octet at hand (§5.1). @param mask the bits of that octet */
   private number(mask: number): number {
-    const { block } = this;
+    const { block, end } = this;
     let value = (block[this.at++] ?? 0) & mask;
     if (value < mask) return value;
-    for (let shift = 0; shift < 7 * MOST_MORE_OCTETS; shift += 7) {
-      const octet = block[this.at++];
-      if (octet === undefined) break;
+    for (let shift = 0; shift < 7 * MOST_MORE_OCTETS && this.at < end; shift += 7) {
+      const octet = block[this.at++] ?? 0;
       value += (octet & 0x7f) << shift;
       if (octet < 0x80) return value;
     }
@@ -130,13 +146,13 @@ export class FieldReader {
 
   /** A string (§5.2). */
   private text(): string {
-    const { block } = this;
+    const { block, end } = this;
     const isPacked = (block[this.at] ?? 0) >= 0x80;
     const bytes = this.number(0x7f);
     const from = this.at;
     this.at += bytes;
     // Also if there was no octet for its length.
-    if (this.at > block.length) this.fail();
+    if (this.at > end) this.fail();
     if (this.isMalformed()) return '';
     if (!isPacked) return block.toString('latin1', from, this.at);
     const room = roomFor(mostUnpacked(bytes));
@@ -155,10 +171,8 @@ export class FieldReader {
   }
 }
 
-const NOTHING = Buffer.alloc(0);
-
 /** Memory for one string at a time. Few are larger. */
-const ROOM = Buffer.alloc(1 << 12);
+export const ROOM = Buffer.alloc(1 << 12);
 const roomFor = (bytes: number): Buffer => (bytes <= ROOM.length ? ROOM : Buffer.allocUnsafeSlow(bytes));
 
 /**
@@ -183,4 +197,25 @@ export function putField(into: Buffer, at: number, name: number | string, value:
 function putText(into: Buffer, at: number, text: string): number {
   into[at] = text.length;
   return at + 1 + into.write(text, at + 1, 'latin1');
+}
+
+/**
+ * Reads a string (§5.2) that is not larger than the room for one at a time.
+ * @param end where it must end
+ * @returns its octets, as the beginning of ROOM: how many; -1: it is another, or larger
+ */
+export function unpackString(block: Buffer, at: number, end: number): number {
+  const first = block[at] ?? 0;
+  let from = at + 1;
+  let bytes = first & 0x7f;
+  if (bytes === 0x7f) {
+    // One more octet says the length of strings up to 254.
+    const more = block[from++] ?? 0;
+    if (more >= 0x80) return -1;
+    bytes += more;
+  }
+  if (from + bytes !== end) return -1;
+  if (first >= 0x80) return unpack(block, from, end, ROOM);
+  copyOctets(block, from, bytes, ROOM, 0);
+  return bytes;
 }

@@ -22,11 +22,9 @@ const FIELD_BYTES = 32;
 export const headerBytes = (fields: readonly string[]): number =>
   fields.reduce((sum, each) => sum + each.length, (fields.length / 2) * FIELD_BYTES);
 
-/** The head of a request, of either version of HTTP. */
-export interface RequestHead {
+/** The head of a request, of either version of HTTP, but for its target. */
+export interface RequestParts {
   readonly method: string;
-  /** The path and the query of the URL; the whole URL in requests to proxies (RFC 9112 §3.2.2). */
-  readonly target: string;
   readonly contentType: string | undefined;
   readonly contentEncoding: string | undefined;
   readonly contentLength: string | undefined;
@@ -34,6 +32,12 @@ export interface RequestHead {
   readonly host: string | undefined;
   /** All X-Forwarded-For fields, joined by commas. */
   readonly forwardedFor: string | undefined;
+}
+
+/** The head of a request. */
+export interface RequestHead extends RequestParts {
+  /** The path and the query of the URL; the whole URL in requests to proxies (RFC 9112 §3.2.2). */
+  readonly target: string;
 }
 
 /** A response. */
@@ -79,7 +83,7 @@ export function readRequest(head: RequestHead, path: string): Wanted {
   if (head.target.length > MOST_TARGET)
     return wants(textReply(414, `a URL has at most ${MOST_TARGET} characters: send the message with POST`));
   const isRead = head.method === 'GET' || head.method === 'HEAD';
-  const begin = `${path}?dns=`;
+  const begin = beginOfGet(path);
   // Mostly there is nothing else.
   if (isRead && head.target.startsWith(begin)) {
     const wanted = fromText(head.target.slice(begin.length));
@@ -95,6 +99,9 @@ export function readRequest(head: RequestHead, path: string): Wanted {
     return wants(textReply(405, 'DNS queries come with GET or POST (RFC 8484)', 'GET, HEAD, POST'));
   return fromBody(head);
 }
+
+/** What a target begins with whose rest is a message. */
+export const beginOfGet = (path: string): string => `${path}?dns=`;
 
 const dnsParameters = (parameters = ''): readonly string[] =>
   parameters.split('&').flatMap(each => (each.startsWith('dns=') ? [each.slice(4)] : []));
@@ -139,15 +146,76 @@ Other addresses of this server lead to nothing.`,
   ),
 });
 
+/** The value of each character of base64url (RFC 4648 §5); -1: it is none. */
+const SIX_BITS: Int8Array = (() => {
+  const values = new Int8Array(256).fill(-1);
+  const characters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+  for (let i = 0; i < characters.length; i++) values[characters.charCodeAt(i)] = i;
+  return values;
+})();
+
 /**
- * The response with a DNS message. It is 200 whatever the RCODE (RFC 8484 §4.2.1).
+ * Reads base64url without padding, in octets [from, to). @param into has room for as many
+ * @returns how many octets it stands for; -1: it is malformed, or nothing
+ */
+export function fromBase64url(text: Uint8Array, from: number, to: number, into: Uint8Array): number {
+  const rest = (to - from) & 3;
+  if (to <= from || rest === 1) return -1;
+  let written = 0;
+  let wrong = 0;
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    const high = (sixBitsAt(text, at) << 6) | sixBitsAt(text, at + 1);
+    const low = (sixBitsAt(text, at + 2) << 6) | sixBitsAt(text, at + 3);
+    wrong |= high | low;
+    into[written++] = high >>> 4;
+    into[written++] = (high << 4) | (low >>> 8);
+    into[written++] = low;
+  }
+  if (rest !== 0) {
+    const high = (sixBitsAt(text, at) << 6) | sixBitsAt(text, at + 1);
+    const low = rest === 3 ? sixBitsAt(text, at + 2) << 6 : 0;
+    wrong |= high | low;
+    into[written++] = high >>> 4;
+    if (rest === 3) into[written++] = (high << 4) | (low >>> 8);
+  }
+  return wrong < 0 ? -1 : written;
+}
+
+const sixBitsAt = (text: Uint8Array, at: number): number => SIX_BITS[text[at] ?? 0] ?? -1;
+
+/** The response with a DNS message. It is 200 whatever the RCODE (RFC 8484 §4.2.1). */
+export class MessageReply implements HttpReply {
+  readonly status = 200;
+  readonly contentType = DNS_MESSAGE;
+
+  /**
+   * @param freshSec for how many seconds caches may keep it; undefined: not at all
+   * @param isShared whether those may that several clients use
+   */
+  constructor(
+    readonly body: Buffer,
+    readonly freshSec: number | undefined,
+    readonly isShared: boolean,
+  ) {}
+
+  get cacheControl(): string {
+    const { freshSec, isShared } = this;
+    return freshSec === undefined ? 'no-store' : `${isShared ? '' : 'private, '}max-age=${freshSec}`;
+  }
+
+  /** The same with a body of its own. */
+  get kept(): MessageReply {
+    return new MessageReply(Buffer.from(this.body), this.freshSec, this.isShared);
+  }
+}
+
+/**
+ * The response with a DNS message.
  * @param isShared whether all clients get the same answers, so that caches that several of them use may keep it
  */
-export function messageReply(message: Buffer, isShared: boolean): HttpReply {
-  const seconds = freshSeconds(message);
-  const cacheControl = seconds === undefined ? 'no-store' : `${isShared ? '' : 'private, '}max-age=${seconds}`;
-  return { status: 200, contentType: DNS_MESSAGE, cacheControl, body: message };
-}
+export const messageReply = (message: Buffer, isShared: boolean): MessageReply =>
+  new MessageReply(message, freshSeconds(message), isShared);
 
 /** MINIMUM is the last field of an SOA record (RFC 1035 §3.3.13). */
 const MINIMUM_BYTES = 4;

@@ -15,6 +15,7 @@ import {
   NO_MESSAGE,
   readRequest,
   type RequestHead,
+  type RequestParts,
   textReply,
 } from './http-request.js';
 import type { Memory } from './memory.js';
@@ -52,7 +53,7 @@ export interface Peer extends StreamOrigin {
 export interface Exchange {
   /** Whether the client has cancelled it. */
   readonly isOver: boolean;
-  /** Sends the response. */
+  /** Sends the response. The octets of a message are only lent. */
   send(reply: HttpReply): void;
   /** Ends it without a response: a rule of a list wants that. */
   abandon(): void;
@@ -134,26 +135,40 @@ export class ClientRequests implements Worker {
     return false;
   }
 
-  /** Takes a message. */
-  takeBody({ forwardedFor }: RequestHead, message: Buffer, exchange: Exchange): void {
+  /** Takes a message, whose memory may be used again afterwards. */
+  takeBody({ forwardedFor }: RequestParts, message: Buffer, exchange: Exchange): void {
     const client = this.clientFor(forwardedFor);
     if (client === undefined) return exchange.send(UNKNOWN_CLIENT);
-    this.queue.push({ message, client, exchange });
-    this.queuedBytes += message.length;
+    const { owed } = this;
+    if (this.queue.length === 0 && this.mayGoOn) this.handle(message, client, exchange);
+    else {
+      this.queue.push({ message: Buffer.from(message), client, exchange });
+      this.queuedBytes += message.length;
+      this.parts.turns.add(this);
+    }
     // Else the connection could be taken for idle before it has its turn.
-    if (this.owed === 0 && mayBeQuery(message)) this.place.active();
-    this.parts.turns.add(this);
+    if (owed === 0 && !exchange.isOver && mayBeQuery(message)) this.place.active();
+  }
+
+  /** Takes the message of a request that is known to have it in its target. */
+  takeMessage(parts: RequestParts, message: Buffer, exchange: Exchange): void {
+    if (this.isMisdirected(parts)) exchange.send(MISDIRECTED);
+    else this.takeBody(parts, message, exchange);
+  }
+
+  /** Whether a message may be handled now. */
+  private get mayGoOn(): boolean {
+    return !this.parts.turns.isOver && !this.isUnread && !this.untaken.isFull;
   }
 
   takeTurn(): void {
     const { turns } = this.parts;
-    while (!turns.isOver && !this.isUnread && !this.untaken.isFull) {
+    while (this.mayGoOn) {
       const next = this.queue.shift();
       if (next === undefined) break;
-      this.queuedBytes -= next.message.length;
-      if (next.exchange.isOver) continue;
-      turns.spend(this.session.work);
-      this.handle(next);
+      const { message, client, exchange } = next;
+      this.queuedBytes -= message.length;
+      if (!exchange.isOver) this.handle(message, client, exchange);
     }
     // While the client has to read, it must also be read from: over HTTP/2 it says there that it has. `paid` goes on.
     if (this.queue.length === 0 || this.isUnread) this.session.drained();
@@ -189,8 +204,9 @@ export class ClientRequests implements Worker {
     this.parts.turns.remove(this);
   }
 
-  private handle({ message, client, exchange }: Arrived): void {
-    const { front, isShared } = this.parts;
+  private handle(message: Buffer, client: Client, exchange: Exchange): void {
+    const { front, isShared, turns } = this.parts;
+    turns.spend(this.session.work);
     let at: 'asking' | 'answered' = 'asking';
     let waits = false;
     waits = front.handle(message, client, reply => {
@@ -198,8 +214,7 @@ export class ClientRequests implements Worker {
       if (waits) this.answered();
       if (exchange.isOver || this.closed) return;
       if (reply === undefined) exchange.abandon();
-      // A large reply is only lent.
-      else exchange.send(messageReply(Buffer.from(reply), isShared()));
+      else exchange.send(messageReply(reply, isShared()));
     });
     if (waits) {
       this.untaken.add();
@@ -208,7 +223,7 @@ export class ClientRequests implements Worker {
     } else if ((at as string) === 'asking') exchange.send(NO_MESSAGE);
   }
 
-  private isMisdirected({ host }: RequestHead): boolean {
+  private isMisdirected({ host }: RequestParts): boolean {
     const { address, overTls } = this.peer;
     return !overTls && !this.parts.isProxy(address) && !isThisMachine(host);
   }
@@ -244,6 +259,7 @@ export class RequestBody {
   private readonly chunks: Buffer[] = [];
   bytes = 0;
 
+  /** Adds octets, whose memory must not be used again. */
   add(chunk: Buffer): void {
     this.chunks.push(chunk);
     this.bytes += chunk.length;

@@ -171,7 +171,8 @@ class Incoming implements Exchange {
       // A body that is too large is not read to its end.
       ...(this.isLast || status === 413 ? { connection: 'close' } : {}),
     });
-    response.end(body);
+    // Node.js copies what the kernel does not take at once no sooner than later, and a message is only lent.
+    response.end(Buffer.from(body));
     // May close the connection.
     this.unread = body.length;
     this.hasReply = contentType === DNS_MESSAGE;

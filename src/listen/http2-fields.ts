@@ -1,7 +1,8 @@
 // The header fields of HTTP/2: reads those of a request, which must follow the rules of RFC 9113 §8, and writes those of
 // a response.
 
-import { type HttpReply, DNS_MESSAGE, MOST_HEADER_BYTES, type RequestHead } from './http-request.js';
+import { copyOctets } from '../base/octets.js';
+import { DNS_MESSAGE, type HttpReply, MessageReply, MOST_HEADER_BYTES, type RequestHead } from './http-request.js';
 import { ENTRY_BYTES, putField } from './hpack.js';
 
 /** Fields of the connection, which HTTP/2 has not (§8.2.2). */
@@ -25,7 +26,8 @@ export class RequestFields {
   private forwardedFor: string | undefined = undefined;
   /** Whether the client waits to be told that it shall send the body (RFC 9110 §10.1.1). */
   expectsContinue = false;
-  private bytes = 0;
+  /** Their size, as far as it matters (RFC 9113 §6.5.2). */
+  bytes = 0;
   /** Whether there was a field that is not of the request line. */
   private hasOthers = false;
   private isMalformed = false;
@@ -46,23 +48,23 @@ export class RequestFields {
 
   /** What begins each request, once (§8.3.1). */
   private addPseudo(name: string, value: string): void {
-    const once = (before: string | undefined): string => {
-      this.isMalformed ||= before !== undefined;
-      return value;
-    };
     this.isMalformed ||= this.hasOthers;
     switch (name) {
       case ':method':
-        this.method = once(this.method);
+        this.isMalformed ||= this.method !== undefined;
+        this.method = value;
         break;
       case ':scheme':
-        this.scheme = once(this.scheme);
+        this.isMalformed ||= this.scheme !== undefined;
+        this.scheme = value;
         break;
       case ':authority':
-        this.authority = once(this.authority);
+        this.isMalformed ||= this.authority !== undefined;
+        this.authority = value;
         break;
       case ':path':
-        this.path = once(this.path);
+        this.isMalformed ||= this.path !== undefined;
+        this.path = value;
         break;
       default:
         this.isMalformed = true;
@@ -132,17 +134,45 @@ const OK = 0x88;
 export const MOST_RESPONSE_HEAD_BYTES = 512;
 
 /** Writes the fields of a response. @returns where they end */
-export function putResponseHead(
-  into: Buffer,
-  at: number,
-  { status, contentType, cacheControl, body, allow }: HttpReply,
-): number {
-  let end: number;
-  if (status === 200 && contentType === DNS_MESSAGE) end = at + MESSAGE_HEAD.copy(into, at);
-  else end = putHead(into, at, status, contentType);
+export function putResponseHead(into: Buffer, at: number, reply: HttpReply): number {
+  if (reply instanceof MessageReply) return putMessageHead(into, at, reply);
+  const { status, contentType, cacheControl, body, allow } = reply;
+  let end = putHead(into, at, status, contentType);
   end = putField(into, end, NAME.contentLength, String(body.length));
   end = putField(into, end, NAME.cacheControl, cacheControl);
   return allow === undefined ? end : putField(into, end, NAME.allow, allow);
+}
+
+/** Writes the fields of a response with a message: only two of them differ. */
+function putMessageHead(into: Buffer, at: number, { freshSec, isShared, body }: MessageReply): number {
+  const begin = freshSec === undefined ? NOT_KEPT : isShared ? KEPT : KEPT_BY_ONE;
+  copyOctets(begin, 0, begin.length, into, at);
+  let end = at + begin.length;
+  if (freshSec !== undefined) {
+    // The length of the value is known now.
+    const digits = putDigits(into, end, freshSec) - end;
+    const others = isShared ? MAX_AGE.length : PRIVATE.length + MAX_AGE.length;
+    into[end - others - 1] = others + digits;
+    end += digits;
+  }
+  into[end++] = 0x0f;
+  into[end++] = NAME.contentLength - 0x0f;
+  const digits = putDigits(into, end + 1, body.length) - (end + 1);
+  into[end] = digits;
+  return end + 1 + digits;
+}
+
+/** Writes a number below 2^32 in decimal. @returns where it ends */
+function putDigits(into: Buffer, at: number, value: number): number {
+  let digits = 1;
+  for (let power = 10; power <= value; power *= 10) digits++;
+  let rest = value;
+  for (let i = at + digits - 1; i >= at; i--) {
+    const tenth = Math.floor(rest / 10);
+    into[i] = 0x30 + rest - 10 * tenth;
+    rest = tenth;
+  }
+  return at + digits;
 }
 
 /** Writes the fields of the response that tells a client to send its body. @returns where they end */
@@ -156,8 +186,14 @@ function putHead(into: Buffer, at: number, status: number, contentType: string):
   return putField(into, end, 'x-content-type-options', 'nosniff');
 }
 
-/** What all responses with a message begin with. */
-const MESSAGE_HEAD = (() => {
+const PRIVATE = 'private, ';
+const MAX_AGE = 'max-age=';
+
+/** What responses with a message begin with, up to the end of such a value of cache-control. */
+const beginOfMessage = (cacheControl: string): Buffer => {
   const octets = Buffer.alloc(MOST_RESPONSE_HEAD_BYTES);
-  return octets.subarray(0, putHead(octets, 0, 200, DNS_MESSAGE));
-})();
+  return octets.subarray(0, putField(octets, putHead(octets, 0, 200, DNS_MESSAGE), NAME.cacheControl, cacheControl));
+};
+const NOT_KEPT = beginOfMessage('no-store');
+const KEPT = beginOfMessage(MAX_AGE);
+const KEPT_BY_ONE = beginOfMessage(`${PRIVATE}${MAX_AGE}`);

@@ -8,6 +8,8 @@
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { MonoMs } from '../base/time.js';
 
+const NOTHING = Buffer.alloc(0);
+
 /** Types of frames, */
 export const FRAME = {
   DATA: 0,
@@ -57,12 +59,24 @@ const RESET_COST = 4;
 /** To read so many octets of header fields costs another one. */
 const FIELD_BYTES = 512;
 
-/** A frame. Its octets may be overwritten after the call. */
-export interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
+/** A frame. It and its octets may be overwritten after the call. */
+export class Frame {
+  type = 0;
+  flags = 0;
+  stream = 0;
+  /** Its payload: octets [from, to). */
+  octets: Buffer = NOTHING;
+  from = 0;
+  to = 0;
+
+  /** The octets of its payload. */
+  get bytes(): number {
+    return this.to - this.from;
+  }
+
+  get payload(): Buffer {
+    return this.octets.subarray(this.from, this.to);
+  }
 }
 
 /** Handles a frame. @returns the code of an error that ends the connection */
@@ -79,6 +93,8 @@ export class FrameReader {
   /** What has come of a frame that is not complete. Its memory grows with what has come, not with what is announced. */
   private held: Buffer = NOTHING;
   private heldBytes = 0;
+  /** The frame at hand. */
+  private readonly frame = new Frame();
 
   constructor(private readonly take: TakeFrame) {}
 
@@ -109,7 +125,7 @@ export class FrameReader {
     while (at < octets.length && code === undefined) {
       const end = at + frameBytes(octets, at, octets.length);
       if (this.heldBytes === 0 && end > at && end <= octets.length) {
-        code = this.pass(octets.subarray(at, end));
+        code = this.pass(octets, at, end);
         at = end;
       } else {
         at += this.hold(octets, at);
@@ -141,35 +157,48 @@ export class FrameReader {
     if (bytes === 0 || heldBytes < bytes) return undefined;
     this.held = NOTHING;
     this.heldBytes = 0;
-    return this.pass(held.subarray(0, bytes));
+    return this.pass(held, 0, bytes);
   }
 
-  private pass(octets: Buffer): Code | undefined {
-    const type = octets[3] ?? 0;
-    this.left -= type === FRAME.RST_STREAM ? RESET_COST : 1;
+  private pass(octets: Buffer, at: number, end: number): Code | undefined {
+    const { frame } = this;
+    frame.type = octets[at + 3] ?? 0;
+    frame.flags = octets[at + 4] ?? 0;
+    this.left -= frame.type === FRAME.RST_STREAM ? RESET_COST : 1;
     if (this.left < 0) return CODE.ENHANCE_YOUR_CALM;
-    if (octets.length > HEADER_BYTES + MOST_PAYLOAD_BYTES) return CODE.FRAME_SIZE_ERROR;
-    // An acknowledgement is not the settings of the client (§3.4).
-    if (this.isFirst && (type !== FRAME.SETTINGS || ((octets[4] ?? 0) & HAS.ACK) !== 0)) return CODE.PROTOCOL_ERROR;
-    this.isFirst = false;
-    const stream = u32At(octets, 5) & MOST_31;
-    return this.take({ type, flags: octets[4] ?? 0, stream, payload: octets.subarray(HEADER_BYTES) });
+    if (end - at > HEADER_BYTES + MOST_PAYLOAD_BYTES) return CODE.FRAME_SIZE_ERROR;
+    if (this.isFirst) {
+      // An acknowledgement is not the settings of the client (§3.4).
+      if (frame.type !== FRAME.SETTINGS || (frame.flags & HAS.ACK) !== 0) return CODE.PROTOCOL_ERROR;
+      this.isFirst = false;
+    }
+    frame.stream = u32At(octets, at + 5) & MOST_31;
+    frame.octets = octets;
+    frame.from = at + HEADER_BYTES;
+    frame.to = end;
+    const code = this.take(frame);
+    // Nothing is kept alive by it.
+    frame.octets = NOTHING;
+    return code;
   }
 }
 
-const NOTHING = Buffer.alloc(0);
 const FIRST_ROOM_BYTES = 64;
 
 /** The octets of the frame that begins at `at`; 0: its header is not complete at `end`. */
 const frameBytes = (octets: Buffer, at: number, end: number): number =>
   end - at < HEADER_BYTES ? 0 : HEADER_BYTES + ((u16At(octets, at) << 8) | (octets[at + 2] ?? 0));
 
-/** The payload of a DATA or HEADERS frame without padding and priority (§6.1, §6.2); undefined: it is malformed. */
-export function unpadded({ type, flags, payload }: Frame): Buffer | undefined {
+/** Cuts padding and priority off the payload of a DATA or HEADERS frame (§6.1, §6.2). @returns false: it is malformed */
+export function unpad(frame: Frame): boolean {
+  const { type, flags, octets, from } = frame;
   const isPadded = (flags & HAS.PADDING) !== 0;
-  const from = (isPadded ? 1 : 0) + (type === FRAME.HEADERS && (flags & HAS.PRIORITY) !== 0 ? PRIORITY_BYTES : 0);
-  const to = payload.length - (isPadded ? (payload[0] ?? 0) : 0);
-  return from <= to ? payload.subarray(from, to) : undefined;
+  if (isPadded) {
+    frame.from++;
+    frame.to -= octets[from] ?? 0;
+  }
+  if (type === FRAME.HEADERS && (flags & HAS.PRIORITY) !== 0) frame.from += PRIORITY_BYTES;
+  return frame.from <= frame.to;
 }
 
 /** Of the fields that say how much a stream matters (§6.3). */

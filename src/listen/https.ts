@@ -3,7 +3,7 @@
 
 import type { Connection, Streams } from './connection.js';
 import { Http1Reader, Http1Session } from './http1-session.js';
-import { Http2Session } from './http2-session.js';
+import { Http2Session, Http2Shared } from './http2-session.js';
 import type { HttpParts } from './http-requests.js';
 import { HTTPS_ALPN, type OpenSession, type StreamOrigin, type StreamProtocol } from './stream.js';
 import type { Occupant, Place } from './sessions.js';
@@ -14,10 +14,11 @@ const HTTP2_BEGINS = Buffer.from('PRI ');
 /** Makes the protocol for a listener. */
 export function httpsProtocol<C extends Connection>(streams: Streams<C>, parts: HttpParts): StreamProtocol<C> {
   const reader = new Http1Reader();
+  const shared = new Http2Shared();
   return {
     transport: 'https',
     alpn: HTTPS_ALPN,
-    begin: (connection, place, from) => new HttpConnection({ connection, place, from, parts, streams, reader }),
+    begin: (connection, place, from) => new HttpConnection({ connection, place, from, parts, streams, reader, shared }),
   };
 }
 
@@ -29,6 +30,7 @@ interface ConnectionParts<C extends Connection> {
   readonly parts: HttpParts;
   readonly streams: Streams<C>;
   readonly reader: Http1Reader;
+  readonly shared: Http2Shared;
 }
 
 /** A connection, before and after its version of HTTP is known. */
@@ -69,11 +71,11 @@ class HttpConnection<C extends Connection> implements OpenSession, Occupant {
   }
 
   private begin(isHttp2: boolean): void {
-    const { connection, place, parts, streams, reader, from } = this.own;
+    const { connection, place, parts, streams, reader, shared, from } = this.own;
     const { address, port, at } = from;
     const peer = { address, port, at, overTls: streams.isSecured(connection) };
     if (isHttp2) {
-      this.session = new Http2Session(connection, peer, place, parts);
+      this.session = new Http2Session(connection, peer, place, parts, shared);
       return;
     }
     const socket = streams.asDuplex(connection);

@@ -68,19 +68,45 @@ export const mostUnpacked = (bytes: number): number => Math.floor((8 * bytes) / 
  * @returns how many octets it has; -1: it is malformed
  */
 export function unpack(octets: Uint8Array, from: number, to: number, into: Uint8Array): number {
-  const bits = 8 * (to - from);
   let written = 0;
-  for (let at = 0; at < bits;) {
-    const found = SHORT[shortAt(octets, from, to, at)] || longAt(octets, from, to, at);
-    const length = found >>> 16;
-    const symbol = found & 0xffff;
-    // The last octet is filled up with less than an octet of the code of the end, whose bits are all 1 (§5.2).
-    if (at + length > bits) return bits - at < 8 && isFilled(octets[to - 1] ?? 0, bits - at) ? written : -1;
-    if (symbol === END) return -1;
-    into[written++] = symbol;
-    at += length;
+  // The lowest bits of the window are those that were taken from the octets, and not read yet.
+  let window = 0;
+  let held = 0;
+  for (let next = from; ;) {
+    if (held < 8 && next < to) {
+      window = (window << 8) | (octets[next++] ?? 0);
+      held += 8;
+    }
+    if (held < 8) return unpackEnd(window, held, written, into);
+    const found = SHORT[(window >>> (held - 8)) & 0xff] ?? 0;
+    if (found !== 0) {
+      into[written++] = found;
+      held -= found >>> 16;
+      continue;
+    }
+    const at = 8 * (next - from) - held;
+    const long = longAt(octets, from, to, at);
+    const end = at + (long >>> 16);
+    if (end > 8 * (to - from) || (long & 0xffff) === END) return -1;
+    into[written++] = long;
+    next = from + (end >>> 3);
+    held = 0;
+    if ((end & 7) === 0) continue;
+    window = octets[next++] ?? 0;
+    held = 8 - (end & 7);
   }
-  return written;
+}
+
+/**
+ * Less than 8 bits are left: one symbol at most, and what fills the last octet up: less than an octet of the code of the
+ * end, whose bits are all 1 (§5.2).
+ */
+function unpackEnd(window: number, held: number, written: number, into: Uint8Array): number {
+  const found = SHORT[((window << (8 - held)) | (0xff >>> held)) & 0xff] ?? 0;
+  const bits = found >>> 16;
+  if (bits === 0 || bits > held) return isFilled(window, held) ? written : -1;
+  into[written] = found;
+  return isFilled(window, held - bits) ? written + 1 : -1;
 }
 
 const isFilled = (octet: number, bits: number): boolean => (octet & ((1 << bits) - 1)) === (1 << bits) - 1;

@@ -14,7 +14,7 @@ type Fields = (readonly [string, string])[];
 const read = (reader: FieldReader, hex: string | Buffer): Fields | undefined => {
   const fields: Fields = [];
   const octets = typeof hex === 'string' ? Buffer.from(hex.replaceAll(' ', ''), 'hex') : hex;
-  return reader.read(octets, (name, value) => fields.push([name, value])) ? fields : undefined;
+  return reader.read(octets, 0, octets.length, (name, value) => fields.push([name, value])) ? fields : undefined;
 };
 
 await t.test('the examples of RFC 7541 are read, with their table', t => {
