@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { u16At } from '../base/octets.js';
-import { addressText, isAnyAddress, type OwnPlace } from '../base/address.js';
+import { AddressTexts, isAnyAddress, type OwnPlace } from '../base/address.js';
 import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
 import { BATCH, destinationOf, Messages } from '../os/datagrams.js';
@@ -17,12 +17,16 @@ const LOOK_MS = 5;
 
 const NO_SOCKET = { fd: -1, at: { address: '', port: 0 } };
 
-/** The client that a route leads to. @param at where the socket is bound */
-export function clientOf(route: Buffer, at: OwnPlace, libc: Libc): Client {
+/**
+ * The client that a route leads to.
+ * @param at where the socket is bound
+ * @param texts of addresses that have been met
+ */
+function clientOf(route: Buffer, at: OwnPlace, libc: Libc, texts: AddressTexts): Client {
   const six = route[1] === LINUX.AF_INET6;
   const { port } = at;
   return {
-    address: addressText(route, six ? 9 : 5, six ? 16 : 4),
+    address: texts.of(route, six ? 9 : 5, six ? 16 : 4),
     port: u16At(route, 3),
     family: six ? 6 : 4,
     transport: 'udp',
@@ -38,6 +42,7 @@ export async function waitUntil(isDone: () => boolean, graceMs: number): Promise
 /** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
 export class Outgoing {
   private readonly messages: Messages;
+  private readonly texts = new AddressTexts();
   private readonly egress: Egress;
   /** Replies that leave at the next flush. */
   private waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
@@ -63,7 +68,7 @@ export class Outgoing {
     let waits = false;
     waits = this.front.handle(
       message,
-      clientOf(route, at, this.libc),
+      clientOf(route, at, this.libc, this.texts),
       reply => {
         if (waits) this.pending--;
         if (reply !== undefined) this.add(fd, route, reply);
