@@ -11,6 +11,7 @@ export class TurnClock implements Clock {
   private monotonicNow: MonoMs | undefined = undefined;
   private wallNow: WallMs | undefined = undefined;
   private isEnding = false;
+  private readonly settled = Promise.resolve();
 
   constructor(private readonly clock: Clock) {}
 
@@ -30,11 +31,11 @@ export class TurnClock implements Clock {
     return this.clock.after(ms, then);
   }
 
-  /** Microtasks run when the event has been handled, before the next one. */
+  /** What waits for a promise runs when the event has been handled, before the next one. (queueMicrotask takes longer.) */
   private willEnd(): void {
     if (this.isEnding) return;
     this.isEnding = true;
-    queueMicrotask(this.end);
+    void this.settled.then(this.end);
   }
 
   private readonly end = (): void => {

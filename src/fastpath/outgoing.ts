@@ -44,8 +44,10 @@ export class Outgoing {
   private readonly messages: Messages;
   private readonly texts = new AddressTexts();
   private readonly egress: Egress;
-  /** Replies that leave at the next flush. */
-  private waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
+  /** How many replies leave at the next flush, */
+  private filled = 0;
+  /** and through which socket. */
+  private fd = -1;
   /** Whether a flush is scheduled. */
   private scheduled = false;
   /** Queries that the front has taken and not yet answered. */
@@ -81,7 +83,9 @@ export class Outgoing {
   /** Sends a reply soon. */
   add(fd: number, route: Buffer, reply: Buffer): void {
     if (this.closed) return;
-    this.waiting.push({ fd, route, reply });
+    if (this.filled === BATCH || fd !== this.fd) this.send();
+    this.fd = fd;
+    this.messages.fill(this.filled++, route, reply);
     if (this.scheduled) return;
     this.scheduled = true;
     setImmediate(this.flush);
@@ -89,34 +93,30 @@ export class Outgoing {
 
   /** Sends nothing more through `fd`, which is about to be closed. */
   forget(fd: number): void {
-    this.waiting = this.waiting.filter(each => each.fd !== fd);
+    if (fd === this.fd) this.filled = 0;
     this.egress.forget(fd);
   }
 
   /** Waits for outstanding replies; nothing is sent after that. */
   async close(graceMs: number): Promise<void> {
     this.flush();
-    await waitUntil(() => this.pending === 0 && this.waiting.length === 0, graceMs);
+    await waitUntil(() => this.pending === 0 && this.filled === 0, graceMs);
     this.closed = true;
-    this.waiting = [];
+    this.filled = 0;
     this.egress.close();
   }
 
   /** Sends the waiting replies now. None stays behind: those that a socket has no room for are lost, and counted. */
   readonly flush = (): void => {
-    const { messages, waiting } = this;
     this.scheduled = false;
-    if (waiting.length === 0) return;
-    this.waiting = [];
-    for (let next = 0; next < waiting.length;) {
-      const fd = waiting[next]?.fd ?? -1;
-      let count = 0;
-      for (; count < BATCH && waiting[next]?.fd === fd; count++, next++) {
-        const each = waiting[next];
-        if (each !== undefined) messages.fill(count, each.route, each.reply);
-      }
-      const lost = this.egress.send(fd, messages, count);
-      for (let i = 0; i < lost; i++) this.observer.dropped('socket_full');
-    }
+    this.send();
   };
+
+  private send(): void {
+    const { fd, filled } = this;
+    if (filled === 0) return;
+    this.filled = 0;
+    const lost = this.egress.send(fd, this.messages, filled);
+    for (let i = 0; i < lost; i++) this.observer.dropped('socket_full');
+  }
 }
