@@ -2,6 +2,8 @@
 // (RFC 4007 §11), `fe80::1%eth0`: which link it is on. Only sockets need it: the address proves and means the same
 // without it.
 
+import { finishedHash, FNV_OFFSET, hashed } from './hash.js';
+
 /** An address of this machine at which queries arrive, with its port. */
 export interface OwnPlace {
   readonly address: string;
@@ -132,6 +134,36 @@ function groups(text: string, isLast: boolean): number[] {
 export function unmappedText(octets: Buffer): string {
   if (octets.length === 4) return addressText(octets, 0, 4);
   return isMapped(octets, 0) ? addressText(octets, 12, 4) : addressText(octets, 0, 16);
+}
+
+/** How many texts are kept, a power of two. */
+const TEXTS = 256;
+
+/**
+ * The texts of addresses that are met again and again. To make one takes longer than to look it up, and the tables by
+ * address find a text that they have met at once, because V8 keeps its hash with it.
+ */
+export class AddressTexts {
+  private readonly octets = Buffer.alloc(TEXTS * 16);
+  private readonly texts: string[] = new Array<string>(TEXTS).fill('');
+  /** Octets of each; 0: the place is empty. */
+  private readonly lengths = new Uint8Array(TEXTS);
+
+  /** The same as `addressText`. */
+  of(octets: Buffer, at: number, bytes: 4 | 16): string {
+    let hash = FNV_OFFSET;
+    for (let i = at; i < at + bytes; i++) hash = hashed(hash, octets[i] ?? 0);
+    const place = finishedHash(hash) & (TEXTS - 1);
+    if (this.lengths[place] === bytes && this.isAt(16 * place, octets, at, bytes)) return this.texts[place] ?? '';
+    octets.copy(this.octets, 16 * place, at, at + bytes);
+    this.lengths[place] = bytes;
+    return (this.texts[place] = addressText(octets, at, bytes));
+  }
+
+  private isAt(kept: number, octets: Buffer, at: number, bytes: number): boolean {
+    for (let i = 0; i < bytes; i++) if (this.octets[kept + i] !== octets[at + i]) return false;
+    return true;
+  }
 }
 
 /** The presentation form of the 4 or 16 octets at `at`, with the longest run of zero groups shortened (RFC 5952 §4.2). */

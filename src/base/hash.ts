@@ -18,7 +18,11 @@ export function finishedHash(hash: number): number {
 
 /** The finished hash of a string whose characters are 0 … 255. */
 export function hashOf(text: string): number {
+  // Several tables look for one key, one after the other.
+  if (text === last.text) return last.hash;
   let hash = FNV_OFFSET;
   for (let i = 0; i < text.length; i++) hash = hashed(hash, text.charCodeAt(i));
-  return finishedHash(hash);
+  last.text = text;
+  return (last.hash = finishedHash(hash));
 }
+const last = { text: '', hash: finishedHash(FNV_OFFSET) };

@@ -7,24 +7,22 @@ import type { MonoMs } from './time.js';
 /** Milliseconds that a slot covers, and so by how much a deadline may be late. */
 const SLOT_MS = 25;
 const SLOTS = 256;
-/** In place of a slot: not scheduled. */
+/** In place of a place: not scheduled. */
 const NOWHERE = -1;
-/** In place of a slot: taken from its slot, and about to fire. */
+/** In place of a place: taken from its slot, and about to fire. */
 const DUE = -2;
+/** In place of a neighbour: there is none. */
+const NOBODY = -1;
+const FIRST_PLACES = 64;
 
-/** Something with a deadline. The wheel keeps its links in it, so that starting and stopping allocate nothing. */
+/** Something with a deadline. */
 export abstract class Timed {
-  /** For the wheel only: the slot, or NOWHERE or DUE. */
-  slot = NOWHERE;
-  /** For the wheel only: the neighbours in the list of the slot. */
-  before: Timed | undefined;
-  behind: Timed | undefined;
-  /** For the wheel only: how often the wheel still passes the slot before it fires. */
-  turns = 0;
+  /** For the wheel only: its place there, or NOWHERE or DUE. */
+  place = NOWHERE;
 
   /** Whether it will fire. */
   get scheduled(): boolean {
-    return this.slot !== NOWHERE;
+    return this.place !== NOWHERE;
   }
 
   /** Called at the deadline. */
@@ -48,9 +46,21 @@ export const wheel = (clock: Clock): Wheel => new TimerWheel(clock);
 /** The slot time of a point in time: how many slots fit before it. */
 const slotTime = (nowMs: MonoMs): number => Math.floor(nowMs / SLOT_MS);
 
+/**
+ * The entries of a slot are a list, whose links are numbers in arrays and not in the entries: those have been untouched for
+ * as long as a server needs to answer, and each stop would fetch two neighbours besides the entry from memory.
+ */
 class TimerWheel implements Wheel {
-  /** The first entry of each slot. */
-  private readonly slots = new Array<Timed | undefined>(SLOTS).fill(undefined);
+  /** The first place of each slot. */
+  private readonly slots = new Int32Array(SLOTS).fill(NOBODY);
+  /** By place: what is there, its slot, how often the wheel still passes that before it fires, and its neighbours. */
+  private readonly entries: (Timed | undefined)[] = [];
+  private slotOf = new Int16Array(FIRST_PLACES);
+  private turns = new Int32Array(FIRST_PLACES);
+  private before = new Int32Array(FIRST_PLACES);
+  private behind = new Int32Array(FIRST_PLACES);
+  /** The first free place; the next ones are behind it. */
+  private free = NOBODY;
   /** How many entries all slots have. */
   private size = 0;
   /** Whether the timer of the clock is running. */
@@ -66,26 +76,63 @@ class TimerWheel implements Wheel {
     if (this.size === 0) this.tick = at;
     // One slot more than the division gives, since the current slot has partly passed: a deadline must never fire early.
     const steps = Math.max(1, Math.ceil(ms / SLOT_MS) + 1 + (at - this.tick));
-    timed.slot = (this.tick + steps) % SLOTS;
-    timed.turns = Math.floor((steps - 1) / SLOTS);
-    const first = this.slots[timed.slot];
-    timed.behind = first;
-    if (first !== undefined) first.before = timed;
-    this.slots[timed.slot] = timed;
+    const slot = (this.tick + steps) % SLOTS;
+    const place = this.takePlace();
+    const first = this.slots[slot] ?? NOBODY;
+    this.entries[place] = timed;
+    this.slotOf[place] = slot;
+    this.turns[place] = Math.floor((steps - 1) / SLOTS);
+    this.before[place] = NOBODY;
+    this.behind[place] = first;
+    if (first !== NOBODY) this.before[first] = place;
+    this.slots[slot] = place;
+    timed.place = place;
     this.size++;
     this.schedule();
   }
 
   stop(timed: Timed): void {
-    const { slot, before, behind } = timed;
-    timed.slot = NOWHERE;
-    if (slot < 0) return;
-    if (before === undefined) this.slots[slot] = behind;
-    else before.behind = behind;
-    if (behind !== undefined) behind.before = before;
-    // Clear the links: an old-generation entry that points at new ones would keep them alive until a full GC.
-    timed.before = timed.behind = undefined;
+    const { place } = timed;
+    timed.place = NOWHERE;
+    if (place >= 0) this.leave(place);
+  }
+
+  private leave(place: number): void {
+    const before = this.before[place] ?? NOBODY;
+    const behind = this.behind[place] ?? NOBODY;
+    if (before === NOBODY) this.slots[this.slotOf[place] ?? 0] = behind;
+    else this.behind[before] = behind;
+    if (behind !== NOBODY) this.before[behind] = before;
+    this.entries[place] = undefined;
+    this.behind[place] = this.free;
+    this.free = place;
     this.size--;
+  }
+
+  private takePlace(): number {
+    const { free, entries } = this;
+    if (free !== NOBODY) {
+      this.free = this.behind[free] ?? NOBODY;
+      return free;
+    }
+    const place = entries.push(undefined) - 1;
+    if (place === this.behind.length) this.grow();
+    return place;
+  }
+
+  private grow(): void {
+    const places = 2 * this.behind.length;
+    const larger = (of: Int32Array): Int32Array<ArrayBuffer> => {
+      const made = new Int32Array(places);
+      made.set(of);
+      return made;
+    };
+    const slotOf = new Int16Array(places);
+    slotOf.set(this.slotOf);
+    this.slotOf = slotOf;
+    this.turns = larger(this.turns);
+    this.before = larger(this.before);
+    this.behind = larger(this.behind);
   }
 
   private schedule(): void {
@@ -106,19 +153,22 @@ class TimerWheel implements Wheel {
   };
 
   private fireSlot(slot: number): void {
+    const { turns, entries } = this;
     const due: Timed[] = [];
-    for (let timed = this.slots[slot]; timed !== undefined; timed = timed.behind) {
-      if (timed.turns > 0) timed.turns--;
-      else due.push(timed);
+    for (let place = this.slots[slot] ?? NOBODY; place !== NOBODY; place = this.behind[place] ?? NOBODY) {
+      const left = turns[place] ?? 0;
+      const timed = entries[place];
+      if (left > 0) turns[place] = left - 1;
+      else if (timed !== undefined) due.push(timed);
     }
     // All due entries leave the slot before the first one fires, because firing may start or stop any other entry.
     for (const timed of due) {
       this.stop(timed);
-      timed.slot = DUE;
+      timed.place = DUE;
     }
     for (const timed of due) {
-      if (timed.slot !== DUE) continue;
-      timed.slot = NOWHERE;
+      if (timed.place !== DUE) continue;
+      timed.place = NOWHERE;
       timed.fire();
     }
   }

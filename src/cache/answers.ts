@@ -4,7 +4,8 @@
 import type { Observer } from '../base/observer.js';
 import { ageAfter, type AgeSec } from '../base/time.js';
 import { leadsTo } from '../wire/alias-names.js';
-import { nameInKey } from '../wire/query.js';
+import { nameInKey, typeOfKey } from '../wire/query.js';
+import { TYPE } from '../wire/rrtype.js';
 import { EntryCodec, ServerLabels } from './codec.js';
 import type { Entry } from './entry.js';
 import { Ring } from './ring.js';
@@ -32,6 +33,8 @@ export class AnswerCache {
   private readonly ring: Ring;
   private readonly codec = new EntryCodec(new ServerLabels());
   private forgotten = 0;
+  /** Whether it may have answers to questions for CNAME. */
+  private mayHaveAliases = false;
 
   /** @param maxBytes for entries and their index together */
   constructor(
@@ -136,12 +139,14 @@ export class AnswerCache {
       if (added === -1) throw malformed();
       taken += added;
     }
+    this.mayHaveAliases ||= taken > 0;
     return taken;
   }
 
   /** Stores a copy of an entry. An entry that may not be stored does not replace another one. */
   put(key: string, entry: Entry): void {
     if (entry.ttlSec === 0) return;
+    this.mayHaveAliases ||= typeOfKey(key) === TYPE.CNAME;
     const at = this.ring.put(key, this.codec.bytesOf(entry));
     if (at !== -1) this.codec.write(this.ring, at, entry);
   }
@@ -182,7 +187,13 @@ export class AnswerCache {
 
   clear(): void {
     this.forgotten++;
+    this.mayHaveAliases = false;
     this.ring.clear();
+  }
+
+  /** Whether there may be answers to questions for CNAME: else no name needs to be looked up as an alias. */
+  get hasAliases(): boolean {
+    return this.mayHaveAliases;
   }
 
   /** Changes whenever something is forgotten: the answer to a question that was asked before that must not be kept. */

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { u16At } from '../base/octets.js';
-import { addressText, isAnyAddress, type OwnPlace } from '../base/address.js';
+import { AddressTexts, isAnyAddress, type OwnPlace } from '../base/address.js';
 import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
 import { BATCH, destinationOf, Messages } from '../os/datagrams.js';
@@ -17,12 +17,16 @@ const LOOK_MS = 5;
 
 const NO_SOCKET = { fd: -1, at: { address: '', port: 0 } };
 
-/** The client that a route leads to. @param at where the socket is bound */
-export function clientOf(route: Buffer, at: OwnPlace, libc: Libc): Client {
+/**
+ * The client that a route leads to.
+ * @param at where the socket is bound
+ * @param texts of addresses that have been met
+ */
+function clientOf(route: Buffer, at: OwnPlace, libc: Libc, texts: AddressTexts): Client {
   const six = route[1] === LINUX.AF_INET6;
   const { port } = at;
   return {
-    address: addressText(route, six ? 9 : 5, six ? 16 : 4),
+    address: texts.of(route, six ? 9 : 5, six ? 16 : 4),
     port: u16At(route, 3),
     family: six ? 6 : 4,
     transport: 'udp',
@@ -38,9 +42,12 @@ export async function waitUntil(isDone: () => boolean, graceMs: number): Promise
 /** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
 export class Outgoing {
   private readonly messages: Messages;
+  private readonly texts = new AddressTexts();
   private readonly egress: Egress;
-  /** Replies that leave at the next flush. */
-  private waiting: { readonly fd: number; readonly route: Buffer; readonly reply: Buffer }[] = [];
+  /** How many replies leave at the next flush, */
+  private filled = 0;
+  /** and through which socket. */
+  private fd = -1;
   /** Whether a flush is scheduled. */
   private scheduled = false;
   /** Queries that the front has taken and not yet answered. */
@@ -63,7 +70,7 @@ export class Outgoing {
     let waits = false;
     waits = this.front.handle(
       message,
-      clientOf(route, at, this.libc),
+      clientOf(route, at, this.libc, this.texts),
       reply => {
         if (waits) this.pending--;
         if (reply !== undefined) this.add(fd, route, reply);
@@ -76,7 +83,9 @@ export class Outgoing {
   /** Sends a reply soon. */
   add(fd: number, route: Buffer, reply: Buffer): void {
     if (this.closed) return;
-    this.waiting.push({ fd, route, reply });
+    if (this.filled === BATCH || fd !== this.fd) this.send();
+    this.fd = fd;
+    this.messages.fill(this.filled++, route, reply);
     if (this.scheduled) return;
     this.scheduled = true;
     setImmediate(this.flush);
@@ -84,34 +93,30 @@ export class Outgoing {
 
   /** Sends nothing more through `fd`, which is about to be closed. */
   forget(fd: number): void {
-    this.waiting = this.waiting.filter(each => each.fd !== fd);
+    if (fd === this.fd) this.filled = 0;
     this.egress.forget(fd);
   }
 
   /** Waits for outstanding replies; nothing is sent after that. */
   async close(graceMs: number): Promise<void> {
     this.flush();
-    await waitUntil(() => this.pending === 0 && this.waiting.length === 0, graceMs);
+    await waitUntil(() => this.pending === 0 && this.filled === 0, graceMs);
     this.closed = true;
-    this.waiting = [];
+    this.filled = 0;
     this.egress.close();
   }
 
   /** Sends the waiting replies now. None stays behind: those that a socket has no room for are lost, and counted. */
   readonly flush = (): void => {
-    const { messages, waiting } = this;
     this.scheduled = false;
-    if (waiting.length === 0) return;
-    this.waiting = [];
-    for (let next = 0; next < waiting.length;) {
-      const fd = waiting[next]?.fd ?? -1;
-      let count = 0;
-      for (; count < BATCH && waiting[next]?.fd === fd; count++, next++) {
-        const each = waiting[next];
-        if (each !== undefined) messages.fill(count, each.route, each.reply);
-      }
-      const lost = this.egress.send(fd, messages, count);
-      for (let i = 0; i < lost; i++) this.observer.dropped('socket_full');
-    }
+    this.send();
   };
+
+  private send(): void {
+    const { fd, filled } = this;
+    if (filled === 0) return;
+    this.filled = 0;
+    const lost = this.egress.send(fd, this.messages, filled);
+    for (let i = 0; i < lost; i++) this.observer.dropped('socket_full');
+  }
 }

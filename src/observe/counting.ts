@@ -65,7 +65,9 @@ export class Counting implements Observer {
   private readonly responseSize = new Distribution(SIZE_BUCKETS);
   private readonly validationDuration = new Distribution(DURATION_BUCKETS);
   // Tallies that every query needs, found by index, so that no text has to be made for a lookup.
-  private readonly queries: Readonly<Record<Transport, Readonly<Record<4 | 6, readonly Tally[]>>>>;
+  private readonly queries: Readonly<
+    Record<Transport, { readonly four: readonly Tally[]; readonly six: readonly Tally[] }>
+  >;
   private readonly responses: Readonly<Record<Source, readonly Tally[]>>;
   private readonly positiveHits: Tally;
   private readonly negativeHits: Tally;
@@ -87,7 +89,7 @@ export class Counting implements Observer {
       Array.from({ length: FrontCounts.otherType }, (_, type) =>
         queries.at(transport, String(family), within(parts.typeName(type), TYPE_LABELS)),
       );
-    this.queries = byKey(TRANSPORTS, transport => ({ 4: byType(transport, 4), 6: byType(transport, 6) }));
+    this.queries = byKey(TRANSPORTS, transport => ({ four: byType(transport, 4), six: byType(transport, 6) }));
     this.responses = byKey(SOURCES, source =>
       Array.from({ length: INDEXED_RCODES }, (_, rcode) =>
         responses.at(within(parts.rcodeName(rcode), RCODE_LABELS), source),
@@ -330,7 +332,8 @@ export class Counting implements Observer {
   }
 
   private queryTally(transport: Transport, family: 4 | 6, type: number): Tally {
-    return this.queries[transport][family][type] ?? this.counters.queries_total.at(transport, String(family), 'other');
+    const { four, six } = this.queries[transport];
+    return (family === 4 ? four : six)[type] ?? this.counters.queries_total.at(transport, String(family), 'other');
   }
 }
 

@@ -8,7 +8,9 @@ export interface Pending<T> {
   readonly key: string;
   readonly epoch: number;
   readonly list: number;
-  readonly takers: ((result: T) => void)[];
+  readonly first: (result: T) => void;
+  /** The others that wait; undefined: nobody, as mostly. */
+  others: ((result: T) => void)[] | undefined;
   next: Pending<T> | undefined;
 }
 
@@ -39,16 +41,18 @@ export class Coalescer<T> {
     const first = this.lists[list];
     for (let each = first; each !== undefined; each = each.next) {
       if (each.key !== key || each.epoch !== epoch) continue;
-      each.takers.push(take);
+      if (each.others === undefined) each.others = [take];
+      else each.others.push(take);
       return undefined;
     }
-    return (this.lists[list] = { key, epoch, list, takers: [take], next: first });
+    return (this.lists[list] = { key, epoch, list, first: take, others: undefined, next: first });
   }
 
   /** Gives the result to all that wait for it. If the same question comes meanwhile, it is asked again. */
   finish(pending: Pending<T>, result: T): void {
     this.remove(pending);
-    for (const take of pending.takers) take(result);
+    pending.first(result);
+    for (const take of pending.others ?? []) take(result);
   }
 
   private remove(pending: Pending<T>): void {

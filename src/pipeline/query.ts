@@ -4,7 +4,8 @@ import type { Transport } from '../base/observer.js';
 import type { Failure } from '../base/outcome.js';
 import type { Opt } from '../wire/edns.js';
 import { questionName, questionOf } from '../wire/compose.js';
-import { lowerCased } from '../wire/name.js';
+import { lowerCasedStart } from '../wire/name.js';
+import { QUESTION_FIXED_BYTES } from '../wire/records.js';
 import type { OwnPlace } from '../base/address.js';
 import {
   ALL_ROUTES,
@@ -126,7 +127,7 @@ export class Query implements ClientQuery {
 
   /** QNAME in lower case. It is made when it is first needed: an answer from the cache needs only the key. */
   get name(): Buffer {
-    return (this.lowerCasedName ??= lowerCased(questionName(this.question)));
+    return (this.lowerCasedName ??= lowerCasedStart(this.question, this.question.length - QUESTION_FIXED_BYTES));
   }
 
   /** The same query about another name, in wire form. */

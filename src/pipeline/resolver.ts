@@ -192,13 +192,14 @@ const namedParts = <Parts extends Pick<DecidingParts, 'clock'>>(parts: Parts) =>
 /** Those that decide, for each client and at each reply, what is given. They stand above all that is cached. */
 export function decidingStages(parts: DecidingParts): readonly (readonly [DecidingStage, Stage])[] {
   const named = namedParts(parts);
+  const hasLists = ({ clientClass }: Query): boolean => parts.lists.viewOf(clientClass).lists > 0;
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
     ['any', anyRefused(parts)],
 
     // Above `specialNames`: an alias of a local name may lead to a special-use name, which must not be looked up either.
-    ['local_aliases', followed('local', parts.ageNow)],
+    ['local_aliases', followed('local', parts.ageNow, undefined, () => !parts.localNames().isEmpty)],
 
     // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one. Above all
     // stages that ask: these names must not leave.
@@ -211,7 +212,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
-    ['portal_aliases', followed('portal', parts.ageNow)],
+    ['portal_aliases', followed('portal', parts.ageNow, undefined, () => parts.portal.window.leftMs > 0)],
     ['portal', portal(parts)],
 
     // Above all stages that change addresses: the sets must have those that the client gets.
@@ -220,7 +221,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // Below `portal`: the page of a captive portal must be reached, whatever is on a list. Above `cached`: who asks decides
     // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
     // answers: an answer may lead to a name on a list by an alias.
-    ['list_aliases', followed('list', parts.ageNow)],
+    ['list_aliases', followed('list', parts.ageNow, undefined, hasLists)],
     ['list', listed(parts)],
 
     // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
@@ -277,7 +278,7 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     kept(parts),
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf })),
+    followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf }), () => parts.routes().length > 0),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.

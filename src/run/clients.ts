@@ -183,7 +183,8 @@ export class Clients implements Live {
 
   /** Which routes are for the clients of a class. */
   routesOf(clientClass: number): RouteSet {
-    return this.groups[clientClass - 1]?.routes ?? ALL_ROUTES;
+    // Class 0 is that of no group. V8 would look for the property of the name -1.
+    return clientClass === 0 ? ALL_ROUTES : (this.groups[clientClass - 1]?.routes ?? ALL_ROUTES);
   }
 
   /** Brings the groups of a plan into force; its lists must be exchanged in the same turn (run/list-service). */

@@ -4,6 +4,7 @@ import { AgeClock } from '../base/age-clock.js';
 import type { FrontCounts } from '../base/front-counts.js';
 import type { Overview } from '../base/overview.js';
 import { type AgeSec, monoMs } from '../base/time.js';
+import { TurnClock } from '../base/turn-clock.js';
 import { PacketCache, packetCacheMemory, type Stays } from '../fastpath/packet-cache.js';
 import { httpGet } from '../os/http-get.js';
 import type { Libc } from '../os/libc.js';
@@ -52,6 +53,8 @@ export interface Later {
 
 /** The core. */
 export class Core {
+  /** For all that is done for each query. */
+  readonly turn: TurnClock;
   readonly ageNow: () => AgeSec;
   /** Seconds since 1970, as of the last call of `ageNow`. */
   readonly wallSec: () => number;
@@ -80,11 +83,13 @@ export class Core {
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     this.given = given;
     const { clock, log, system } = given;
-    const age = new AgeClock(clock, LOOK_MS);
+    const turn = new TurnClock(clock);
+    this.turn = turn;
+    const age = new AgeClock(turn, LOOK_MS);
     this.ageNow = () => age.now();
     this.wallSec = () => age.wallSec;
     this.counted = new Counted({
-      clock,
+      clock: turn,
       overview: () => later.overview(),
       fronts: () => later.fronts(),
       recheck: () => this.recheck.look(),
@@ -104,6 +109,7 @@ export class Core {
     this.localNames = opened.add(new LocalNames({ clock, log, changed: () => this.ready.clear() }, plan));
     const asking = {
       ...common,
+      clock: turn,
       memory: this.network.memory,
       dialer: dialerFor({ ...common, proven: (...asked) => this.resolution.proven(...asked) }, this.network),
       dialDatagram,
@@ -133,7 +139,7 @@ export class Core {
     );
     const policy = new ListPolicy(clock, this.ageNow);
     const resolving = {
-      ...{ ...common, store, network, clients, localNames, upstreams, firewall },
+      ...{ ...common, turn, store, network, clients, localNames, upstreams, firewall },
       ...{ sharedCache: this.sharedCache, lists: policy, httpGet: httpGet() },
       roots: () => upstreams.roots,
       designation: () => later.designation(),
@@ -156,7 +162,7 @@ export class Core {
         plan,
       ),
     );
-    this.times = new Times(clock, [upstreams, this.lists], (fromSec, untilSec) => this.ready.hold(fromSec, untilSec));
+    this.times = new Times(turn, [upstreams, this.lists], (fromSec, untilSec) => this.ready.hold(fromSec, untilSec));
     for (const job of [this.clients.job, this.lists.job, this.times.job]) this.resolution.addJob(job);
   }
 
@@ -192,7 +198,7 @@ export class Core {
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */
   private look(): void {
     this.given.asked?.();
-    const nowMs = this.given.clock.monotonicMs();
+    const nowMs = this.turn.monotonicMs();
     // Many come in one turn of the event loop.
     if (nowMs - this.lookedAtMs < LOOK_MS) return;
     this.lookedAtMs = nowMs;

@@ -2,16 +2,16 @@
 
 import type { Clock } from '../base/ports.js';
 import { FrontWorkers } from '../fastpath/threads.js';
-import { PacketReplies } from '../fastpath/ready-replies.js';
-import { front, type Front, type FrontParts } from '../front/front.js';
+import { front } from '../front/front.js';
 import { listeningTexts } from '../control/status.js';
 import { CacheSnapshot } from './cache-snapshot.js';
 import { Certificates } from './certificates.js';
-import { capsFor, MAX_INFLIGHT } from './capacity.js';
+import { capsFor } from './capacity.js';
 import { controlCommands, openControl } from './commands.js';
 import { Configuration } from './configuration.js';
 import { Core } from './core.js';
 import { Designating } from './designating.js';
+import { EntranceParts } from './entrance-parts.js';
 import { FileReload } from './file-reload.js';
 import { systemFiles } from './files.js';
 import { Following } from './following.js';
@@ -60,7 +60,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const logging = opened.add(await Logging.open({ ...common, lostFrame: counted.dnstapLost }, plan));
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
-  const entrance = entranceOf(given, core, logging, transport => listeners.idleMs(transport));
+  const entrance = front(new EntranceParts(core, logging, transport => listeners.idleMs(transport)));
   // Ready replies may say where it does not listen any more.
   const changed = (): void => core.ready.clear();
   const taking = { ...common, front: entrance, workers, sessionThreads, maxSessions: caps, changed };
@@ -148,39 +148,4 @@ const designatingOf = (parts: {
     plan: () => parts.reload.plan,
     listening: () => parts.listeners.listening,
     certificates: () => parts.certificates.overview,
-  });
-
-/** Where messages of clients enter. */
-const entranceOf = (
-  { clock }: DaemonParts,
-  core: Core,
-  logging: Logging,
-  streamIdleMs: FrontParts['streamIdleMs'],
-): Front =>
-  front({
-    resolve: core.resolve,
-    allowed: address => core.clients.mayAsk(address),
-    rule: (client, isProven) => core.clients.rule(client, isProven),
-    proves: (client, option) => core.clients.proves(client, option),
-    cookieFor: (client, option) => core.clients.cookieFor(client, option),
-    classOf: client => core.clients.classOf(client),
-    routesOf: clientClass => core.clients.routesOf(clientClass),
-    get routesEpoch() {
-      return core.upstreams.routesEpoch;
-    },
-    ready: new PacketReplies(core.ready, core.ageNow, core.wallSec),
-    maxInflight: MAX_INFLIGHT,
-    get maxPerClient() {
-      return core.clients.maxWaiting;
-    },
-    streamIdleMs,
-    get identity() {
-      return core.clients.identity;
-    },
-    get noted() {
-      return logging.noted;
-    },
-    observer: core.counted.observer,
-    clock,
-    ageNow: core.ageNow,
   });

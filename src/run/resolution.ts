@@ -56,6 +56,8 @@ import type { Upstreams } from './upstreams.js';
 /** The parts that it uses. */
 export interface ResolutionParts {
   readonly clock: Clock;
+  /** The same, for all that is done for each query (base/turn-clock). */
+  readonly turn: Clock;
   readonly log: Log;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
@@ -214,7 +216,7 @@ export class Resolution implements Live {
 
   /** What the stages use. */
   private resolverParts(): ResolverParts {
-    const { clock, observer, ageNow, upstreams, clients, localNames, designation } = this.parts;
+    const { turn, observer, ageNow, upstreams, clients, localNames, designation } = this.parts;
     const { firewall, lists, sharedCache } = this.parts;
     return {
       answers: this.answers,
@@ -227,7 +229,7 @@ export class Resolution implements Live {
       ttlLimits: () => this.plan.ttlLimits,
       stale: () => this.plan.stale,
       prefetches: () => this.plan.prefetch,
-      clock,
+      clock: turn,
       validations: this.validations,
       portal: { window: this.portal, upstream: () => upstreams.portalResolvers },
       lists,

@@ -150,6 +150,10 @@ const KEY_TAIL = TYPE_AND_CLASS_BYTES + 1;
 export const keyOfType = (key: string, type: number): string =>
   key.slice(0, -KEY_TAIL) + String.fromCharCode(type >> 8, type & 0xff) + key.slice(2 - KEY_TAIL);
 
+/** QTYPE in a key of `cacheKey`. */
+export const typeOfKey = (key: string): number =>
+  (key.charCodeAt(key.length - KEY_TAIL) << 8) | key.charCodeAt(key.length - KEY_TAIL + 1);
+
 /** The name in a key of `cacheKey`: wire form in lower case, one character per octet. */
 export const nameInKey = (key: string): string => key.slice(0, -KEY_TAIL);
 

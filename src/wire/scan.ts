@@ -127,7 +127,7 @@ const POINTER_BITS = 0xc0;
 /** Whether a name leads into the TTL of a record. TTLs change while a message is stored, and the name would with them. */
 function readsTtls(message: Buffer, questionEnd: number, ttlOffsets: readonly number[]): boolean {
   const record = new ScannedRecords({ octets: message, answers: 0, authority: 0, ttlOffsets }, questionEnd);
-  const clean = new Set<number>();
+  const clean = new Places();
   while (record.next()) {
     if (u16At(message, record.owner) !== POINTER_TO_QUESTION && nameReadsTtls(message, record.owner, ttlOffsets, clean))
       return true;
@@ -147,11 +147,24 @@ function readsTtls(message: Buffer, questionEnd: number, ttlOffsets: readonly nu
   return false;
 }
 
+/** Offsets in a message. Most messages need none, so their set is made with the first. */
+class Places {
+  private set: Set<number> | undefined = undefined;
+
+  has(at: number): boolean {
+    return this.set?.has(at) === true;
+  }
+
+  add(at: number): void {
+    (this.set ??= new Set()).add(at);
+  }
+}
+
 /**
  * Whether octets that a pointer of a name leads to are part of a TTL. The name may be malformed.
  * @param clean where pointers led that were looked at before: each is looked at once, however many names lead there
  */
-function nameReadsTtls(message: Buffer, at: number, ttlOffsets: readonly number[], clean: Set<number>): boolean {
+function nameReadsTtls(message: Buffer, at: number, ttlOffsets: readonly number[], clean: Places): boolean {
   let position = at;
   let pieceStart = at;
   let isPointedAt = false;

@@ -9,6 +9,7 @@ import {
   aboutAddress,
   addressOctets,
   addressText,
+  AddressTexts,
   isLinkLocal,
   isLoopback,
   onLinkOf,
@@ -63,6 +64,26 @@ await t.test('octets survive the way to text and back, and text is accepted exac
       fc.oneof(fc.ipV4(), fc.ipV6(), fc.stringMatching(/^[0-9a-f:.]{0,20}$/)),
       text => (addressOctets(text) !== undefined) === (isIP(text) !== 0),
     ),
+    { numRuns: 3000 },
+  );
+  t.end();
+});
+
+await t.test('a text that is kept is that of its address, whatever came between', t => {
+  const texts = new AddressTexts();
+  const octetsOf = (values: Uint8Array, bytes: number): Buffer => {
+    const octets = Buffer.alloc(24);
+    octets.set(values.subarray(0, bytes), 3);
+    return octets;
+  };
+  // Few values, so that the same address comes again, and one is the beginning of another.
+  const few = fc.uint8Array({ minLength: 16, maxLength: 16, max: 2 });
+  fc.assert(
+    fc.property(fc.oneof(few, fc.uint8Array({ minLength: 16, maxLength: 16 })), fc.boolean(), (values, short) => {
+      const bytes = short ? 4 : 16;
+      const octets = octetsOf(values, bytes);
+      return texts.of(octets, 3, bytes) === addressText(octets, 3, bytes);
+    }),
     { numRuns: 3000 },
   );
   t.end();

@@ -75,6 +75,40 @@ await t.test('a stopped deadline does not fire, and stopping twice does no harm'
   t.equal(fired, 2, 'the wheel turns again after it was empty');
 });
 
+await t.test('a wheel keeps any number of deadlines apart, whichever are stopped and started again', async t => {
+  const clock = fakeClock();
+  const turning = wheel(clock);
+  let fired: number[] = [];
+  class Numbered extends Timed {
+    constructor(readonly number: number) {
+      super();
+    }
+    fire(): void {
+      fired.push(this.number);
+    }
+  }
+  const all = Array.from({ length: 500 }, (_, number) => new Numbered(number));
+  for (let round = 0; round < 3; round++) {
+    fired = [];
+    for (const each of all) turning.start(each, 100 + 40 * (each.number % 7));
+    for (const each of all) if (each.number % 3 === 0) turning.stop(each);
+    for (const each of all) if (each.number % 6 === 0) turning.start(each, 9000);
+    await clock.advance(500);
+    const due = all.filter(({ number }) => number % 3 !== 0).map(({ number }) => number);
+    t.same(
+      fired.sort((a, b) => a - b),
+      due,
+    );
+    fired = [];
+    await clock.advance(9000);
+    t.equal(fired.length, all.filter(({ number }) => number % 6 === 0).length);
+    t.equal(
+      all.some(each => each.scheduled),
+      false,
+    );
+  }
+});
+
 await t.test('a bounded map stays within its bytes, and evicts the least recently used entries', t => {
   let evicted = 0;
   const map = bounded<{ n: number }>(100, () => evicted++);

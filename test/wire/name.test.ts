@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import {
+  isAtOrBelow,
+  isTextAtOrBelow,
   lowerCased,
   nameFromText,
   nameToText,
@@ -129,5 +131,26 @@ await t.test('any octets: reading never throws, never reads past the end, and ag
     }),
     { numRuns: 5000 },
   );
+  t.end();
+});
+
+await t.test('a name is at or below another where whole labels are the same, as octets and as text', t => {
+  const rows: readonly (readonly [name: string, ancestor: string, isBelow: boolean])[] = [
+    ['www.example.test.', 'example.test.', true],
+    ['example.test.', 'example.test.', true],
+    ['example.test.', '.', true],
+    ['.', '.', true],
+    ['test.', 'example.test.', false],
+    ['badexample.test.', 'example.test.', false],
+    ['example.test.', 'example.tests.', false],
+    // The octets of the zone, but within a label: its length octet is a letter of it.
+    ['a\\007example\\004test.', 'example.test.', false],
+  ];
+  for (const [name, ancestor, isBelow] of rows) {
+    const octets = nameFromText(name) ?? ROOT;
+    const above = nameFromText(ancestor) ?? ROOT;
+    t.equal(isAtOrBelow(octets, above), isBelow, `${name} ${ancestor}`);
+    t.equal(isTextAtOrBelow(octets.toString('latin1'), above), isBelow, `${name} ${ancestor} as text`);
+  }
   t.end();
 });

@@ -45,7 +45,7 @@ interface Part {
 /** The answer to a query whose name is an alias; undefined: it is not known to be one, or not where it leads. */
 export function cachedChain(answers: AnswerCache, query: Query, limits: ChainLimits): CachedChain | undefined {
   // Who asks for the alias gets it, and is not led on.
-  if (AT_ALIASES.has(query.type)) return undefined;
+  if (!answers.hasAliases || AT_ALIASES.has(query.type)) return undefined;
   const parts: Part[] = [];
   for (let about = query; parts.length <= MOST_ALIASES;) {
     const end = parts.length > 0 ? partFor(answers, about, limits) : undefined;

@@ -19,11 +19,18 @@ import type { Resolve, Settle, Stage } from '../stage.js';
  * Makes the stage.
  * @param origin the answers whose aliases it follows
  * @param links where aliases are kept whose targets are not looked for in the cache; left out: the stage is above it
+ * @param mayAnswer whether there can be such an answer to a query that comes now; left out: always
  */
 export const followed =
-  (origin: Origin, ageNow: () => AgeSec, links?: Pick<AliasLinks, 'learnt' | 'epoch'>): Stage =>
+  (
+    origin: Origin,
+    ageNow: () => AgeSec,
+    links?: Pick<AliasLinks, 'learnt' | 'epoch'>,
+    mayAnswer?: (query: Query) => boolean,
+  ): Stage =>
   next =>
   (query, settle) => {
+    if (mayAnswer?.(query) === false) return next(query, settle);
     const since = links?.epoch ?? 0;
     next(query, outcome => {
       if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin)

@@ -19,7 +19,7 @@ import {
   specialZoneOf,
 } from '../../policy/special-names.js';
 import { compose, questionName } from '../../wire/compose.js';
-import { isAtOrBelow, nameFromText } from '../../wire/name.js';
+import { isTextAtOrBelow, nameFromText } from '../../wire/name.js';
 import { nameInKey } from '../../wire/query.js';
 import { DENIAL_TTL_SEC, denialMessage, soaRecord, type StoredMessage } from '../../wire/reply.js';
 import { TYPE } from '../../wire/rrtype.js';
@@ -54,7 +54,7 @@ export function specialZoneFor({ forwarded, routes, nat64 }: SpecialParts, query
   if (isOfParent(zone, name, query.type)) return undefined;
   if (isRouted(routes(), query)) return undefined;
   if (isTranslated(query, nat64())) return undefined;
-  return forwarded().some(each => isAtOrBelow(query.name, each)) ? undefined : zone;
+  return forwarded().some(each => isTextAtOrBelow(name, each)) ? undefined : zone;
 }
 
 /** Whether a question is for the name of an address that is made (RFC 6147 §5.3.1). Its prefix may be a private one. */
