@@ -46,8 +46,8 @@ export class EventLoop implements Clock, SessionLoop {
   private readonly alarmFd: number;
   /** When that is. */
   private alarmAt: MonoMs = NEVER;
-  /** Whether that was so in this round. */
-  private alarmed = false;
+  /** How often that was so. */
+  private alarms = 0;
   /** Whether a round is going on. */
   private isInRound = false;
 
@@ -123,7 +123,7 @@ export class EventLoop implements Clock, SessionLoop {
   runRound(mostMs: number): number {
     this.round++;
     const count = this.epoll.wait(this.scheduled.length === 0 ? this.alarm(this.untilTimer(mostMs)) : 0);
-    this.alarmed = false;
+    const { alarms } = this;
     this.roundMs = systemClock.monotonicMs();
     this.isInRound = true;
     try {
@@ -135,7 +135,7 @@ export class EventLoop implements Clock, SessionLoop {
     } finally {
       this.isInRound = false;
     }
-    return this.alarmed ? count - 1 : count;
+    return count - (this.alarms - alarms);
   }
 
   /** Closes its own descriptors. */
@@ -157,7 +157,7 @@ export class EventLoop implements Clock, SessionLoop {
   }
 
   private stopAlarm(): void {
-    this.alarmed = true;
+    this.alarms++;
     this.alarmAt = NEVER;
     this.libc.awake(this.alarmFd);
   }
