@@ -52,9 +52,10 @@ export interface Later {
 
 /** The core. */
 export class Core {
-  readonly ageNow: () => AgeSec;
+  private readonly age: AgeClock;
+  readonly ageNow = (): AgeSec => this.age.now();
   /** Seconds since 1970, as of the last call of `ageNow`. */
-  readonly wallSec: () => number;
+  readonly wallSec = (): number => this.age.wallSec;
   readonly counted: Counted;
   /** Undefined: system calls cannot be made. */
   readonly libc: Libc | undefined;
@@ -80,9 +81,7 @@ export class Core {
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     this.given = given;
     const { clock, log, system } = given;
-    const age = new AgeClock(clock, LOOK_MS);
-    this.ageNow = () => age.now();
-    this.wallSec = () => age.wallSec;
+    this.age = new AgeClock(clock, LOOK_MS);
     this.counted = new Counted({
       clock,
       overview: () => later.overview(),
