@@ -5,7 +5,14 @@ import type { Socket } from 'node:net';
 import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
-import { type ListenAddress, overlap, placeText, type Unopened, unopened, withoutSource } from '../os/listen-address.js';
+import {
+  type ListenAddress,
+  overlap,
+  placeText,
+  type Unopened,
+  unopened,
+  withoutSource,
+} from '../os/listen-address.js';
 import type { ServerCredentials } from '../os/openssl.js';
 import type { Client } from '../pipeline/query.js';
 import { addressOctets, type OwnPlace } from '../base/address.js';

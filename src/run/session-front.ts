@@ -22,9 +22,6 @@ import {
   Unpacking,
 } from './session-messages.js';
 
-/** To read the clock takes as long as to copy a reply: the others count as if they had taken as long as the last of these. */
-const MEASURED_EVERY = 8;
-
 /** The parts that it uses. */
 export interface SessionFrontParts {
   readonly admission: Admission;
@@ -53,9 +50,6 @@ export class SessionFront implements Entrance, MessageHandOver {
   private round: number | undefined = undefined;
   /** The time at that moment, on the clock that all threads share. */
   private nowSec = 0;
-  /** Ready replies that were found, and how long the one that was measured last has taken. */
-  private hits = 0;
-  private tookSec = 0;
 
   constructor(private readonly parts: SessionFrontParts) {}
 
@@ -147,8 +141,7 @@ export class SessionFront implements Entrance, MessageHandOver {
     const { counts } = this.parts;
     const { type, negative } = ready;
     counts.hit(client.family === 6, type, rcodeOf(flagsOf(reply)), negative, to - from, reply.length);
-    if (++this.hits % MEASURED_EVERY === 1) this.tookSec = (monotonicMs() - startedAt) / 1000;
-    counts.took(this.tookSec, 1);
+    counts.took((monotonicMs() - startedAt) / 1000, 1);
     return reply;
   }
 
