@@ -53,14 +53,10 @@ export interface Later {
 
 /** The core. */
 export class Core {
-<<<<<<< HEAD
   /** For all that is done for each query. */
   readonly turn: TurnClock;
-  readonly ageNow: () => AgeSec;
-=======
   private readonly age: AgeClock;
   readonly ageNow = (): AgeSec => this.age.now();
->>>>>>> left
   /** Seconds since 1970, as of the last call of `ageNow`. */
   readonly wallSec = (): number => this.age.wallSec;
   readonly counted: Counted;
@@ -88,15 +84,9 @@ export class Core {
   constructor(given: DaemonParts, plan: Plan, opened: Opened, later: Later) {
     this.given = given;
     const { clock, log, system } = given;
-<<<<<<< HEAD
     const turn = new TurnClock(clock);
     this.turn = turn;
-    const age = new AgeClock(turn, LOOK_MS);
-    this.ageNow = () => age.now();
-    this.wallSec = () => age.wallSec;
-=======
-    this.age = new AgeClock(clock, LOOK_MS);
->>>>>>> left
+    this.age = new AgeClock(turn, LOOK_MS);
     this.counted = new Counted({
       clock: turn,
       overview: () => later.overview(),
