@@ -192,6 +192,8 @@ const namedParts = <Parts extends Pick<DecidingParts, 'clock'>>(parts: Parts) =>
 /** Those that decide, for each client and at each reply, what is given. They stand above all that is cached. */
 export function decidingStages(parts: DecidingParts): readonly (readonly [DecidingStage, Stage])[] {
   const named = namedParts(parts);
+  // Those of local names, and the names of made addresses (dns64).
+  const hasOwnAliases = (): boolean => !parts.localNames().isEmpty || parts.nat64() !== undefined;
   const hasLists = ({ clientClass }: Query): boolean => parts.lists.viewOf(clientClass).lists > 0;
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
@@ -199,7 +201,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     ['any', anyRefused(parts)],
 
     // Above `specialNames`: an alias of a local name may lead to a special-use name, which must not be looked up either.
-    ['local_aliases', followed('local', parts.ageNow, undefined, () => !parts.localNames().isEmpty)],
+    ['local_aliases', followed('local', parts.ageNow, undefined, hasOwnAliases)],
 
     // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one. Above all
     // stages that ask: these names must not leave.
