@@ -19,6 +19,8 @@ const [clients = 5000] = process.argv.slice(2).map(Number);
 const STEP = 1000;
 const PER_ADDRESS = 250;
 const AT_ONCE = 16;
+/** Clients that wait for an answer at one time, of those that are open. */
+const ASKING_AT_ONCE = 256;
 const KIB = 1024;
 /** How often a client asks, if there is time. */
 const EVERY_MS = 5000;
@@ -49,18 +51,18 @@ interface Client {
 const QUERY = queryMessage('known1.test', { id: 0 });
 const BEGIN = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0, Buffer.alloc(0))]);
 
-/** Waits until what has come is an answer. */
+/** Waits until what has come is an answer, or the server has closed the connection. */
 const received = async (socket: TLSSocket, isAnswer: (octets: Buffer) => boolean): Promise<void> =>
-  new Promise((resolve, reject) => {
+  new Promise(resolve => {
+    if (socket.destroyed) return resolve();
     let octets = Buffer.alloc(0);
-    const closed = (): void => reject(new Error('the server has closed a connection'));
     const read = (more: Buffer): void => {
       octets = Buffer.concat([octets, more]);
       if (!isAnswer(octets)) return;
-      socket.off('data', read).off('close', closed);
+      socket.off('data', read).off('close', resolve);
       resolve();
     };
-    socket.on('data', read).once('close', closed);
+    socket.on('data', read).once('close', resolve);
   });
 
 const KINDS = {
@@ -96,12 +98,12 @@ async function open(kind: keyof typeof KINDS, number: number): Promise<Client> {
 }
 
 /** Does something for each of some numbers, some at a time. */
-async function each(from: number, to: number, then: (number: number) => Promise<unknown>): Promise<void> {
+async function each(to: number, atOnce: number, then: (number: number) => Promise<unknown>, from = 0): Promise<void> {
   let next = from;
   const some = async (): Promise<void> => {
     while (next < to) await then(next++);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, some));
+  await Promise.all(Array.from({ length: atOnce }, some));
 }
 
 const proportional = (): number =>
@@ -114,7 +116,7 @@ const state = { isOver: false };
 const kept = (async () => {
   while (!state.isOver) {
     const next = sleep(EVERY_MS);
-    await each(0, all.length, async number => all[number]?.ask());
+    await each(all.length, ASKING_AT_ONCE, async number => all[number]?.ask());
     await next;
   }
 })();
@@ -123,7 +125,7 @@ for (const kind of ['tls', 'https'] as const) {
   for (let opened = 0; opened < clients; opened += STEP) {
     const [resident, pss] = [residentBytes(pid), proportional()];
     const amount = Math.min(STEP, clients - opened);
-    await each(opened, opened + amount, async number => all.push(await open(kind, number)));
+    await each(opened + amount, AT_ONCE, async number => all.push(await open(kind, number)), opened);
     await sleep(1000);
     const perConnection = (bytes: number): string => (bytes / KIB / amount).toFixed(1);
     rows.push([
@@ -138,9 +140,10 @@ for (const kind of ['tls', 'https'] as const) {
 state.isOver = true;
 await kept;
 let answered = 0;
-await each(0, all.length, async number => {
-  await all[number]?.ask();
-  answered++;
+await each(all.length, ASKING_AT_ONCE, async number => {
+  const client = all[number];
+  await client?.ask();
+  if (client?.socket.destroyed === false) answered++;
 });
 const held = all.filter(({ socket }) => !socket.destroyed).length;
 console.log(table([['', 'RSS: KiB a connection', 'PSS: KiB a connection', 'descriptors'], ...rows]));
