@@ -20,10 +20,14 @@ import { Script } from 'node:vm';
 
 import { compileInPlace, IN_PLACE } from './os/compiling.js';
 
+/** The SHA-256 of main.js, which the build writes here: to compute it would take a millisecond of each start. */
+declare const MAIN_SUM: string;
+
 /** The exports of main.js. */
 interface Main {
   main(started: () => void): Promise<void>;
 }
+/** What main.js is: the function that Node.js would make of a module. */
 type Run = (exports: Partial<Main>, require: NodeJS.Require, module: object, file: string, directory: string) => void;
 
 const SUM_BYTES = 32;
@@ -39,8 +43,7 @@ const FLAGS = JSON.stringify([
   process.env['NODE_OPTIONS'],
 ]);
 
-const sum = (source: Buffer, code: Buffer): Buffer =>
-  createHash('sha256').update(FLAGS).update(source).update(code).digest();
+const sum = (code: Buffer): Buffer => createHash('sha256').update(MAIN_SUM).update(FLAGS).update(code).digest();
 
 /** Whether only root and this user can write there. */
 function isPrivate({ uid, mode }: { readonly uid: number; readonly mode: number }): boolean {
@@ -58,7 +61,7 @@ function unlessRefused<T>(act: () => T): T | undefined {
 }
 
 /** Reads a file of ours. V8 would believe a damaged one, so it begins with a checksum. */
-function read(path: string, source: Buffer): Buffer | undefined {
+function read(path: string): Buffer | undefined {
   return unlessRefused(() => {
     if (!isPrivate(statSync(dirname(path)))) return undefined;
     const fd = openSync(path, 'r');
@@ -66,7 +69,7 @@ function read(path: string, source: Buffer): Buffer | undefined {
       if (!isPrivate(fstatSync(fd))) return undefined;
       const octets = readFileSync(fd);
       const code = octets.subarray(SUM_BYTES);
-      return sum(source, code).equals(octets.subarray(0, SUM_BYTES)) ? code : undefined;
+      return sum(code).equals(octets.subarray(0, SUM_BYTES)) ? code : undefined;
     } finally {
       closeSync(fd);
     }
@@ -74,13 +77,13 @@ function read(path: string, source: Buffer): Buffer | undefined {
 }
 
 /** Writes the file as a whole or not at all. @param compiled is only called where it can be written: it takes its time */
-function write(path: string, source: Buffer, compiled: () => Buffer): boolean {
+function write(path: string, compiled: () => Buffer): boolean {
   const part = `${path}.${process.pid}`;
   const isWritten = unlessRefused(() => {
     if (!isPrivate(statSync(dirname(path)))) return false;
     accessSync(dirname(path), constants.W_OK);
     const code = compiled();
-    writeFileSync(part, Buffer.concat([sum(source, code), code]), { mode: 0o644, flag: 'wx' });
+    writeFileSync(part, Buffer.concat([sum(code), code]), { mode: 0o644, flag: 'wx' });
     renameSync(part, path);
     return true;
   });
@@ -96,14 +99,15 @@ function start(directory: string): void {
   const places = [directory, ...(state === undefined || state === '' ? [] : [state])].map(each =>
     join(each, 'main.compiled'),
   );
-  const source = readFileSync(file);
-  const compiled = places.reduce<Buffer | undefined>((found, path) => found ?? read(path, source), undefined);
-  // esbuild writes ASCII, which is read fastest like this.
-  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source.toString('latin1')}\n})`;
-  const script = new Script(wrapped, { filename: file, ...(compiled === undefined ? {} : { cachedData: compiled }) });
+  const compiled = places.reduce<Buffer | undefined>((found, path) => found ?? read(path), undefined);
+  // It is ASCII, which is read fastest like this.
+  const script = new Script(readFileSync(file, 'latin1'), {
+    filename: file,
+    ...(compiled === undefined ? {} : { cachedData: compiled }),
+  });
   const isKept = compiled !== undefined && script.cachedDataRejected !== true;
   const keep = (): void => {
-    if (!isKept) places.some(path => write(path, source, () => script.createCachedData()));
+    if (!isKept) places.some(path => write(path, () => script.createCachedData()));
   };
   const module = { exports: {} as Partial<Main> };
   const run = script.runInThisContext() as Run;

@@ -1,8 +1,6 @@
 // Reads the file that tells programs whom to ask for names.
 
-import { isIP } from 'node:net';
-
-import { withoutZone } from './address.js';
+import { isIP, withoutZone } from './address.js';
 import type { ResolvConf } from './overview.js';
 
 /** The most servers, and the most search domains, that count. */

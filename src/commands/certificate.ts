@@ -1,9 +1,9 @@
 // `dotstub certificate self-signed NAME…`: makes a certificate and its key, for trying a listener out.
 
 import { rm, writeFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 
+import { isIP } from '../base/address.js';
 import { DOT_PORT } from '../base/port-numbers.js';
 import { isSystemError, wordsFor } from '../base/system-error.js';
 import { hostName } from '../config/kinds.js';

@@ -1,7 +1,6 @@
 // `dotstub phone`: shows phones the way to this daemon, with a QR code, a page and a profile.
 
-import { isIP } from 'node:net';
-
+import { isIP } from '../base/address.js';
 import { hostName } from '../config/kinds.js';
 import { problemReport } from '../config/load.js';
 import { parseArguments } from './arguments.js';

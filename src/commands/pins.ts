@@ -1,7 +1,6 @@
 // `dotstub pins HOST`: prints the public keys of a server, and the TLSA record that its operator may publish.
 
-import { isIP } from 'node:net';
-
+import { isIP } from '../base/address.js';
 import { DOT_PORT } from '../base/port-numbers.js';
 import { visible } from '../base/visible.js';
 import { hostName } from '../config/kinds.js';

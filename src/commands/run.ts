@@ -185,7 +185,7 @@ async function serve(
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
       asked: () => youngSpace.asked(),
     });
-    source.listening = () => daemon.overview().listening;
+    source.listening = () => daemon.listening();
     tellAddresses(log, daemon);
     setTimeout(settled, SETTLED_MS, youngSpace).unref();
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
@@ -247,7 +247,7 @@ function introduce(
 
 /** Logs the addresses. */
 function tellAddresses(log: Log, daemon: Daemon): void {
-  for (const { transport, ...at } of daemon.overview().listening) {
+  for (const { transport, ...at } of daemon.listening()) {
     const address = listenText(at);
     log.info({ transport, address }, `listening on ${address} (${transport.toUpperCase()})`);
   }
@@ -259,8 +259,8 @@ function supervise(log: Log, daemon: Daemon, manager: ServiceManager | undefined
   const status = (): string => `STATUS=${statusLine(daemon.overview())}`;
   const at = (): readonly ListenAddress[] =>
     daemon
-      .overview()
-      .listening.filter(({ transport }) => transport === 'udp')
+      .listening()
+      .filter(({ transport }) => transport === 'udp')
       .map(reachable);
   const alive =
     manager &&

@@ -1,8 +1,7 @@
 // The kinds of values that options have: how each is read from YAML, what is allowed, and how it is written back. No kind
 // depends on a particular option.
 
-import { isIP, isIPv4 } from 'node:net';
-
+import { isIP, isIPv4 } from '../base/address.js';
 import { HTTPS_PORT } from '../base/port-numbers.js';
 import { parseSchedule, type Schedule, scheduleText } from '../base/schedule.js';
 import { bad, good, type Kind, same, text } from './kind.js';

@@ -1,8 +1,6 @@
 // Kinds of values that are addresses and networks: what may be written, and how it is read.
 
-import { isIP, isIPv4 } from 'node:net';
-
-import { addressOctets, addressText, isLinkLocal, isMapped } from '../base/address.js';
+import { addressOctets, addressText, isIP, isIPv4, isLinkLocal, isMapped } from '../base/address.js';
 import { bad, good, type Kind, same, text } from './kind.js';
 
 /** An address with an optional port; `port` is undefined where none was given. */

@@ -1,11 +1,10 @@
 // The resolvers that the system is configured with: the servers to use when the configuration lists none.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 
-import { withoutZone, zoneOf } from '../base/address.js';
+import { isIP, withoutZone, zoneOf } from '../base/address.js';
 import { readResolvConf } from '../base/resolv-conf.js';
 
 /** The copy of the resolv.conf that "dotstub install" replaced. */

@@ -1,9 +1,7 @@
 // Reads headers of the PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): what a proxy writes before
 // the octets of a client, to say where the connection comes from. No sockets.
 
-import { isIPv4, isIPv6 } from 'node:net';
-
-import { addressOctets, unmappedText } from '../base/address.js';
+import { addressOctets, isIPv4, isIPv6, unmappedText } from '../base/address.js';
 import { u16At } from '../base/octets.js';
 
 /** The most octets of a header of version 1, with its end of line (§2.1). */

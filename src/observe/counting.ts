@@ -85,10 +85,12 @@ export class Counting implements Observer {
     this.counters = byKey(keysOf(COUNTERS), key => new Counters(COUNTERS[key]));
     const { queries_total: queries, responses_total: responses } = this.counters;
     this.durations = byKey(SOURCES, () => new Distribution(DURATION_BUCKETS));
-    const byType = (transport: Transport, family: 4 | 6): Tally[] =>
-      Array.from({ length: FrontCounts.otherType }, (_, type) =>
-        queries.at(transport, String(family), within(parts.typeName(type), TYPE_LABELS)),
-      );
+    const types = Array.from({ length: FrontCounts.otherType }, (_, type) => within(parts.typeName(type), TYPE_LABELS));
+    const byType = (transport: Transport, family: 4 | 6): Tally[] => {
+      // Most types are counted together.
+      const tallies = new Map([...new Set(types)].map(type => [type, queries.at(transport, String(family), type)]));
+      return types.map(type => tallies.get(type) ?? queries.at(transport, String(family), type));
+    };
     this.queries = byKey(TRANSPORTS, transport => ({ four: byType(transport, 4), six: byType(transport, 6) }));
     this.responses = byKey(SOURCES, source =>
       Array.from({ length: INDEXED_RCODES }, (_, rcode) =>

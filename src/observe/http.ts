@@ -1,9 +1,9 @@
 // The HTTP server: metrics for Prometheus, health for supervisors, and a status page for people.
 
 import { readFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
 
+import { isIP } from '../base/address.js';
 import type { Clock, Log } from '../base/ports.js';
 import { isSystemError, wordsFor } from '../base/system-error.js';
 import type { MonoMs } from '../base/time.js';

@@ -3,9 +3,9 @@
 // everything is optional, and what is unknown is ignored. The texts come from the network: they are not trusted.
 
 import { closeSync, constants, openSync, readdirSync, readSync } from 'node:fs';
-import { isIP, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 
+import { isIP, isIPv6 } from '../base/address.js';
 import { hostNameFrom } from '../base/host-name.js';
 
 /** A resolver with a name to authenticate it by. */

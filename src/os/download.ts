@@ -5,8 +5,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
-import { isIP } from 'node:net';
 
+import { isIP } from '../base/address.js';
 import { isSystemError, wordsFor } from '../base/system-error.js';
 
 /** For everything, and for a pause of the server. */

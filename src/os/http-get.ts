@@ -3,8 +3,8 @@
 
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
-import { isIP } from 'node:net';
 
+import { isIP } from '../base/address.js';
 import type { HttpGet, HttpRequest, HttpResponse } from '../base/ports.js';
 
 /** For everything: connecting, TLS, and the whole response. */

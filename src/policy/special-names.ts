@@ -2,7 +2,6 @@
 // Pure: which zone a name belongs to, and what is answered.
 
 import { RCODE } from '../base/outcome.js';
-import { nameFromText } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
 
 /** A name in wire form, lower case, one character per octet: the form of keys (`nameInKey`). */
@@ -31,11 +30,12 @@ export type SpecialAnswer =
   | { readonly at: 'soa' }
   | { readonly at: 'denial'; readonly rcode: number };
 
-function wireName(text: string): NameText {
-  const name = nameFromText(text);
-  if (name === undefined) throw new TypeError(`${text} is not a name`);
-  return name.toString('latin1');
-}
+/** Of names below, which have no escapes. Each start makes these, before its first answer. */
+const wireName = (text: string): NameText =>
+  `${text
+    .split('.')
+    .map(label => String.fromCharCode(label.length) + label)
+    .join('')}\0`;
 
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 const ip6 = (nibbles: string): string => `${Array.from(nibbles).reverse().join('.')}.ip6.arpa`;
@@ -68,7 +68,7 @@ const KINDS: readonly SpecialKind[] = ['localhost', 'absent', 'empty', 'resolver
 
 /** The zones by name. No zone is in another one. */
 const BY_NAME: ReadonlyMap<NameText, SpecialZone> = new Map(
-  KINDS.flatMap(kind => ZONES[kind].map(text => [wireName(text), { name: wireName(text), kind }] as const)),
+  KINDS.flatMap(kind => ZONES[kind].map(wireName).map(name => [name, { name, kind }] as const)),
 );
 /** Where the last label of a name begins. */
 function lastLabelAt(name: NameText): number {

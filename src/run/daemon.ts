@@ -90,7 +90,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   await listeners.start(plan);
   snapshot.start();
   await web.start(plan);
-  const listening = (): readonly string[] => listeningTexts(overview());
+  const listening = () => listeningTexts(listeners);
   const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));
   const settled = listeners.lacksThreads ? following.lookSoon() : Promise.resolve();
   fileReload.follow(plan);
@@ -105,6 +105,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   return {
     overview,
     settled,
+    listening: () => listeners.listening,
     get web() {
       return web.at;
     },

@@ -1,7 +1,6 @@
 // Explains who would answer a question: what the stages decide (pipeline/decision), with the names of lists and servers.
 
-import { isIPv6 } from 'node:net';
-
+import { isIPv6 } from '../base/address.js';
 import { failure } from '../base/outcome.js';
 import type { Overview } from '../base/overview.js';
 import { type Schedule, scheduleText } from '../base/schedule.js';

@@ -47,6 +47,8 @@ export interface DaemonParts {
 export interface Daemon {
   /** Its state. */
   overview(): Overview;
+  /** Where it listens. An overview says it as well, but its first one takes milliseconds. */
+  listening(): Overview['listening'];
   /** Resolved when front threads have taken over UDP, if there are to be any. */
   readonly settled: Promise<void>;
   /** The address of metrics and status page; undefined: none. */

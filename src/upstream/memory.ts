@@ -4,8 +4,7 @@
 // with them a daemon can start where no bootstrap resolver answers. A wrong server at such an address cannot prove the
 // name. Third, proven TLSA records: with them a server can be authenticated before anything is asked.
 
-import { isIP } from 'node:net';
-
+import { isIP } from '../base/address.js';
 import { isCertificateName } from '../base/host-name.js';
 import { wallMs, type WallMs } from '../base/time.js';
 import { readTlsaText, type Tlsa, tlsaText } from '../wire/tlsa.js';

@@ -2,8 +2,8 @@
 // random source port. The socket is connected, so that only the address that was asked can answer.
 
 import { createSocket, type Socket } from 'node:dgram';
-import { isIP, isIPv6 } from 'node:net';
 
+import { isIP, isIPv6 } from '../base/address.js';
 import type { DialDatagram } from '../base/ports.js';
 
 /**

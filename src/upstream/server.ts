@@ -1,7 +1,6 @@
 // One configured server: its addresses, configured or found, each with its endpoint.
 
-import { isIPv6 } from 'node:net';
-
+import { isIPv6 } from '../base/address.js';
 import type { CleartextReason, ServerObserver } from '../base/observer.js';
 import { type Failure, failureWords } from '../base/outcome.js';
 import type { AddressOverview, Mode, Origin } from '../base/overview.js';

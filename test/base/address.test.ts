@@ -1,6 +1,6 @@
 // Addresses as text and octets (base/address).
 
-import { isIP } from 'node:net';
+import { isIP as netIsIP } from 'node:net';
 
 import fc from 'fast-check';
 import t from 'tap';
@@ -10,6 +10,7 @@ import {
   addressOctets,
   addressText,
   AddressTexts,
+  isIP,
   isLinkLocal,
   isLoopback,
   onLinkOf,
@@ -47,7 +48,7 @@ await t.test('only the end of an IPv6 address may be in the form of IPv4, and no
     '127.0.0.01',
   ];
   for (const text of [...odd, '::1.2.3.4', '1:2:3:4:5:6:1.2.3.4'])
-    t.equal(addressOctets(text) !== undefined, isIP(text) !== 0, text);
+    t.equal(addressOctets(text) !== undefined, netIsIP(text) !== 0, text);
   t.end();
 });
 
@@ -62,7 +63,7 @@ await t.test('octets survive the way to text and back, and text is accepted exac
   fc.assert(
     fc.property(
       fc.oneof(fc.ipV4(), fc.ipV6(), fc.stringMatching(/^[0-9a-f:.]{0,20}$/)),
-      text => (addressOctets(text) !== undefined) === (isIP(text) !== 0),
+      text => (addressOctets(text) !== undefined) === (netIsIP(text) !== 0),
     ),
     { numRuns: 3000 },
   );
@@ -124,5 +125,48 @@ await t.test('zones: what means the same without one, and who inherits which', t
   t.equal(onLinkOf('fe80::53%eth0', '2001:db8::1'), '2001:db8::1');
   t.equal(onLinkOf('2001:db8::53', 'fe80::54'), 'fe80::54', 'which leads nowhere');
   t.same(['127.1.2.3', '::1', '::1%lo', '192.0.2.127'].map(isLoopback), [true, true, true, false]);
+  t.end();
+});
+
+await t.test('the family of a text is what node:net says', t => {
+  const parts = [
+    '::',
+    ':',
+    '%',
+    '.',
+    '0',
+    '1',
+    '00',
+    'ffff',
+    'FE80',
+    '12345',
+    '1.2.3.4',
+    '255',
+    '256',
+    'g',
+    'eth0',
+    '-',
+    ' ',
+    '_',
+  ];
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...parts), { maxLength: 16 }), all => {
+      t.equal(isIP(all.join('')), netIsIP(all.join('')), all.join(''));
+    }),
+    { numRuns: 2000 },
+  );
+  const group = fc.constantFrom('0', '1', 'db8', 'FFFF');
+  const zone = fc.constantFrom('', '%eth0', '%', '%a.b-c:d', '%a_b', '%a%b', '%\n');
+  const address = fc.oneof(
+    fc.ipV4(),
+    fc.ipV6(),
+    fc.array(group, { minLength: 6, maxLength: 9 }).map(all => all.join(':')),
+  );
+  fc.assert(
+    fc.property(address, fc.constantFrom('', ':', '::', ':1.2.3.4', '.'), zone, (text, end, after) => {
+      t.equal(isIP(text + end + after), netIsIP(text + end + after), text + end + after);
+    }),
+    { numRuns: 2000 },
+  );
   t.end();
 });

@@ -3,8 +3,7 @@
 // that answers with status 204 and no body. The names of both are asked of the network's own resolvers: no other one
 // could be reached behind a portal, and a portal may be the only one that knows its name.
 
-import { isIP } from 'node:net';
-
+import { isIP } from '../../base/address.js';
 import { HTTPS_PORT } from '../../base/port-numbers.js';
 import type { HttpGet, HttpRequest, HttpResponse } from '../../base/ports.js';
 import type { MonoMs } from '../../base/time.js';
