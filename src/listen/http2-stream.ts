@@ -3,7 +3,7 @@
 import type { MonoMs } from '../base/time.js';
 import { MAX_MESSAGE_BYTES } from '../wire/header.js';
 import { type HttpReply, MessageReply, type RequestParts } from './http-request.js';
-import { type Exchange, RequestBody } from './http-requests.js';
+import type { Exchange, RequestBody } from './http-requests.js';
 import { CODE, type Code } from './http2-frames.js';
 
 /** What a body may have without a new window: one octet more than a message, so that it shows if it is larger. */
@@ -11,8 +11,8 @@ export const BODY_WINDOW = MAX_MESSAGE_BYTES + 1;
 
 /** The session that a stream is of. */
 export interface StreamSession {
-  /** A stream has its response: as much of it leaves at once as can. */
-  respond(stream: RequestStream, bytes: number): void;
+  /** A stream has its response: as much of it leaves at once as can. @returns whether some of it is left */
+  respond(stream: RequestStream, bytes: number): boolean;
   /** Ends a stream without a response, or within one. */
   reset(stream: RequestStream, code: Code): void;
 }
@@ -56,9 +56,9 @@ export class RequestStream implements Exchange {
     if (this.isOver || this.reply !== undefined) return;
     this.reply = reply;
     this.unsent = this.head.method === 'HEAD' ? 0 : reply.body.length;
-    this.session.respond(this, this.unsent);
+    const isLeft = this.session.respond(this, this.unsent);
     // What could not leave at once was only lent.
-    if (!this.isOver && reply instanceof MessageReply) this.reply = reply.kept;
+    if (isLeft && reply instanceof MessageReply) this.reply = reply.kept;
   }
 
   abandon(): void {

@@ -254,10 +254,10 @@ export class RequestStreams implements StreamSession {
     if (this.streams.size > 0) this.streams.delete(opened.id);
   }
 
-  respond(opened: RequestStream, bytes: number): void {
+  respond(opened: RequestStream, bytes: number): boolean {
     // May close the connection.
     this.parts.requests.owes(bytes);
-    this.parts.writer.respond(opened, this.isReading);
+    return this.parts.writer.respond(opened, this.isReading);
   }
 }
 

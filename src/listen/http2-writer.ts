@@ -113,13 +113,18 @@ export class Http2Writer implements Worker {
     this.queue(frame.subarray(0, end));
   }
 
-  /** Sends a response. @param isNow whether at once, if others do not come first */
-  respond(stream: RequestStream, isNow: boolean): void {
-    if (this.isOver) return;
+  /**
+   * Sends a response.
+   * @param isNow whether at once, if others do not come first
+   * @returns whether some of it is sent later
+   */
+  respond(stream: RequestStream, isNow: boolean): boolean {
+    if (this.isOver) return false;
     if (isNow && this.writing === undefined && this.sending.size === 0) this.write(stream);
-    if (stream.isOver) return;
+    if (stream.isOver) return false;
     this.sending.add(stream);
     this.parts.turns.add(this);
+    return true;
   }
 
   /** A stream is closed. @returns whether it had a response that is not written yet */

@@ -125,17 +125,12 @@ export class Core {
     const forgotten = (stays?: Stays): void => this.ready.clear(stays);
     this.firewall = opened.add(new Firewall({ ...common, forgotten }, plan));
     const { store, network, clients, localNames, upstreams, firewall } = this;
-    this.sharedCache = opened.add(
-      new SharedCache(
-        {
-          ...common,
-          openStore: openRedis,
-          clockIsWrong: () => network.clockIsBefore !== undefined,
-          unsigned: () => this.resolution.negative.temporaryNames,
-        },
-        plan,
-      ),
-    );
+    const sharing = {
+      ...{ ...common, openStore: openRedis },
+      clockIsWrong: () => network.clockIsBefore !== undefined,
+      unsigned: () => this.resolution.negative.temporaryNames,
+    };
+    this.sharedCache = opened.add(new SharedCache(sharing, plan));
     const policy = new ListPolicy(clock, this.ageNow);
     const resolving = {
       ...{ ...common, turn, store, network, clients, localNames, upstreams, firewall },

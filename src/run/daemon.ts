@@ -97,8 +97,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   certificates.follow();
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
-    recent: () => logging.recent(),
-    lookAtTime: () => core.lookAtTime(),
+    ...{ recent: () => logging.recent(), lookAtTime: () => core.lookAtTime() },
     connectAnew: () => core.networkChanged('network'),
   });
   for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);

@@ -95,18 +95,6 @@ class Shared {
   }
 }
 
-/** What a TLS socket has, and the types of Node.js 20 do not know. */
-interface Named {
-  setServername(name: string): void;
-}
-const hasSetServername = (socket: object): socket is Named =>
-  'setServername' in socket && typeof socket.setServername === 'function';
-/**
- * Where tls.connect() is given the name, it looks whether that is an address, with the regular expression that `isIP` in
- * base/address avoids. The handshake begins in a later turn of the event loop.
- */
-const NAMED_LATER = hasSetServername(tls.TLSSocket.prototype);
-
 /** `unproved`: the handshake is over, and the server is not judged yet (RFC 8310 §8.2). */
 type Phase = 'connecting' | 'unproved' | 'established' | 'over';
 
@@ -253,14 +241,13 @@ class DialledStream implements Stream {
       secureContext: shared.secureContext,
       ...(alpn ? { ALPNProtocols: [target.alpn ?? ALPN] } : {}),
       // Without a name there is no SNI (RFC 6066 §3 allows none for addresses).
-      ...(sni === undefined || NAMED_LATER ? {} : { servername: sni }),
+      ...(sni === undefined ? {} : { servername: sni }),
       ...(offered === undefined ? {} : { session: offered.session }),
       // `verify` checks the certificate with more information. Node.js would not check it at all for a resumed session.
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
       ...{ onread: this.onread },
     });
-    if (sni !== undefined && hasSetServername(opened)) opened.setServername(sni);
     // Tickets arrive with the handshake (TLS 1.2) or after it (TLS 1.3). They are kept only after the server was
     // verified.
     let early: Buffer | undefined;
