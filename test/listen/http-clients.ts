@@ -26,6 +26,7 @@ import { TLS_PATHS, type TlsPath } from './tls-paths.js';
 export const HOLD = 1;
 const DROP = 2;
 const LARGE = 3;
+const LENT = 4;
 
 export const message = (first: number): Buffer => {
   const octets = queryMessage('www.example');
@@ -35,10 +36,13 @@ export const message = (first: number): Buffer => {
 export const DROPPED = message(DROP);
 export const LARGE_ANSWER = message(LARGE);
 const LARGE_BYTES = 60_000;
+/** Its answer is itself, in memory that the next answer overwrites. */
+export const LENT_ANSWER = message(LENT);
 
 function frontForTests() {
   const held: (() => void)[] = [];
   const clients: Client[] = [];
+  const room = Buffer.alloc(512);
   const front: Front = {
     handle(octets, client, respond) {
       clients.push(client);
@@ -49,6 +53,7 @@ function frontForTests() {
         return true;
       }
       if (octets[0] === DROP) respond(undefined);
+      else if (octets[0] === LENT) respond(room.subarray(0, octets.copy(room)));
       else if (octets[0] === LARGE) respond(Buffer.concat([octets, Buffer.alloc(LARGE_BYTES)]));
       else answer();
       return false;

@@ -19,6 +19,7 @@ import {
   HOLD,
   http2Client,
   LARGE_ANSWER,
+  LENT_ANSWER,
   type Listening,
   message,
   onBothPaths,
@@ -167,6 +168,29 @@ await onBothPaths(t, 'a body comes in padded pieces, with trailers and unknown f
   t.match(frames.find(({ type }) => type === HEADERS)?.payload[0], 0x88);
   t.ok(frames.some(({ type, stream, payload }) => type === WINDOW_UPDATE && stream === 1 && payload.equals(u32(4))));
 });
+
+await onBothPaths(
+  t,
+  'a response that has to wait is its own, whatever its memory is used for',
+  async (t, listening) => {
+    const { port } = await listening();
+    const socket = await raw(t, port, setting(4, 0));
+    const frames = framesOf(socket);
+    const asked = [1, 3, 5].map(stream => {
+      const octets = Buffer.from(LENT_ANSWER);
+      octets[1] = stream;
+      return { stream, octets };
+    });
+    socket.write(Buffer.concat(asked.map(({ stream, octets }) => headers(stream, octets))));
+    await until(() => frames.filter(({ type }) => type === HEADERS).length === 3, 'header fields');
+    for (const { stream, octets } of asked) {
+      socket.write(frame(WINDOW_UPDATE, 0, stream, u32(1000)));
+      const isBody = (each: { type: number; stream: number }): boolean => each.type === DATA && each.stream === stream;
+      await until(() => frames.some(isBody), 'the body');
+      t.same(frames.find(isBody)?.payload, octets);
+    }
+  },
+);
 
 await onBothPaths(t, 'a response leaves as far as the windows allow', async (t, listening) => {
   const { port } = await listening();
