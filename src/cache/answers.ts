@@ -138,8 +138,8 @@ export class AnswerCache {
       const added = ring.addBlock(block, isTaken);
       if (added === -1) throw malformed();
       taken += added;
+      this.mayHaveAliases ||= added > 0;
     }
-    this.mayHaveAliases ||= taken > 0;
     return taken;
   }
 

@@ -260,7 +260,7 @@ export const schema = {
       import: option(
         flag,
         false,
-        "The zones and the resolvers of this route are the search domains of the network that the machine is on and the network's own resolvers, as the system knows them, and are exchanged when the network changes. A network may announce any domain, and then sees the names in it: domains of one label count only if no such top-level domain exists (lan, home, internal, corp and the like), and none that is, or is below, a zone of another route, of `local.own_zones` or of `dnssec.trust_anchors`.",
+        "The zones and the resolvers of this route are the search domains of the network that the machine is on and the network's own resolvers, as the system knows them, and are exchanged when the network changes. A network may announce any domain, and then sees the names in it: domains of one label count only if no such top-level domain exists (lan, home, internal, corp and the like), and none that is, or is below, a zone of another route, of `local.own_zones`, of `special_names.forward` or of `dnssec.trust_anchors`.",
       ),
     },
   ),

@@ -34,7 +34,7 @@ export interface FrontParts extends ReplyParts, WaitingLimits {
   readonly classOf?: (client: Client) => number;
   /** Which routes are for a group. */
   readonly routesOf?: (clientClass: number) => RouteSet;
-  /** Changes when names are asked of other servers than before. */
+  /** Changes when names are asked of other servers than before. Reading it brings into force what schedules say now. */
   readonly routesEpoch?: number;
   /** Replies are added here. */
   readonly ready: ReadyReplies;
@@ -188,11 +188,10 @@ class MessageFront implements Front {
     observer.query(transport, family, parsed.at === 'query' ? parsed.query.type : 0, message.length);
     const arrival = new Arrival(this.waiting, message, client, respond, startedAt, simple, ready.epoch);
     if (allowed && ruling === 'serve' && parsed.at === 'query') {
+      // First: it may exchange the routes.
+      const { routesEpoch } = this.parts;
       const routes = this.parts.routesOf?.(clientClass);
-      return this.resolve(
-        Query.from(parsed.query, client, clientClass, routes, arrival, this.parts.routesEpoch),
-        arrival,
-      );
+      return this.resolve(Query.from(parsed.query, client, clientClass, routes, arrival, routesEpoch), arrival);
     }
 
     if (allowed && ruling === 'serve' && parsed.at === 'cookie') {

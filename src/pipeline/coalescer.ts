@@ -7,6 +7,7 @@ import { hashOf } from '../base/hash.js';
 export interface Pending<T> {
   readonly key: string;
   readonly epoch: number;
+  readonly routesEpoch: number | undefined;
   readonly list: number;
   readonly first: (result: T) => void;
   /** The others that wait; undefined: nobody, as mostly. */
@@ -33,19 +34,20 @@ export class Coalescer<T> {
 
   /**
    * Waits for the result under a key.
-   * @param epoch changes when results of questions that were asked before say nothing to those that come now
+   * @param epoch changes when results of questions that were asked before say nothing to those that come now; so does
+   * `routesEpoch` (see `Upstream` in upstream/pool)
    * @returns undefined: the question was asked already; else the caller must ask it, and call `finish`
    */
-  join(key: string, epoch: number, take: (result: T) => void): Pending<T> | undefined {
+  join(key: string, epoch: number, routesEpoch: number | undefined, take: (result: T) => void): Pending<T> | undefined {
     const list = hashOf(key) & this.mask;
     const first = this.lists[list];
     for (let each = first; each !== undefined; each = each.next) {
-      if (each.key !== key || each.epoch !== epoch) continue;
+      if (each.key !== key || each.epoch !== epoch || each.routesEpoch !== routesEpoch) continue;
       if (each.others === undefined) each.others = [take];
       else each.others.push(take);
       return undefined;
     }
-    return (this.lists[list] = { key, epoch, list, first: take, others: undefined, next: first });
+    return (this.lists[list] = { key, epoch, routesEpoch, list, first: take, others: undefined, next: first });
   }
 
   /** Gives the result to all that wait for it. If the same question comes meanwhile, it is asked again. */

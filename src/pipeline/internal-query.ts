@@ -22,8 +22,8 @@ export interface OwnQuestion {
   readonly checkingDisabled: boolean;
   /** Ids of servers that are only asked if there is no other. */
   readonly avoid: readonly number[];
-  /** The epoch of the routes when the question began that it is for, or now. */
-  readonly routesEpoch: number;
+  /** The epoch of the routes when the question began that it is for; left out: it begins when it is asked. */
+  readonly routesEpoch?: number | undefined;
 }
 
 /** Makes a query of an internal question. Signatures are always requested. */

@@ -37,11 +37,7 @@ export function provenLookup(parts: ProvenLookupParts): ProvenLookup {
     const dnssecMode = () => 'require' as const;
     const validations = new Validations({ ...parts, log, validator: parts.freshValidator(), upstream, dnssecMode });
     const ttlLimits = () => TTL_LIMITS;
-    const query = ownQuery(nameOf(name), type, {
-      checkingDisabled: false,
-      avoid: [],
-      routesEpoch: upstream.routesEpoch ?? 0,
-    });
+    const query = ownQuery(nameOf(name), type, { checkingDisabled: false, avoid: [] });
     const ask = validated(validations)(forward({ ...parts, upstream, dnssecMode, ttlLimits }));
     ask(query, outcome => take(provenBy(outcome, nameOf(name), type, HEADER_BYTES + query.question.length)));
   };

@@ -80,8 +80,8 @@ export class Query implements ClientQuery {
     readonly avoid: readonly number[],
     /** All queries that are made for one of a client have the same; undefined: it may always wait. */
     readonly place: Place | undefined,
-    /** The epoch of the routes when it began: none of its parts is asked under others. */
-    readonly routesEpoch: number,
+    /** The epoch of the routes when it began: none of its parts is asked under others. Undefined: it begins when asked. */
+    readonly routesEpoch: number | undefined,
   ) {}
 
   /** A client's query. @param routes which routes are for its group */

@@ -16,7 +16,6 @@ import type { OwnDesignation } from '../policy/own-designation.js';
 import { ListPolicy } from '../policy/lists/list-policy.js';
 import { download } from '../os/download.js';
 import { ownAddresses } from '../pipeline/own-addresses.js';
-import type { Resolve } from '../pipeline/stage.js';
 import { Clients } from './clients.js';
 import { Counted } from './counted.js';
 import { dialerFor } from './dialing.js';
@@ -168,25 +167,20 @@ export class Core {
     ];
   }
 
-  /** The parts that other parts use. */
+  /** The parts that other parts use; `lookAtTime` brings into force what schedules say now. */
   get shared() {
     const { ageNow, libc, store, network, clients, localNames, firewall, upstreams, packets, resolution } = this;
     const { sharedCache, lists, counted } = this;
     return {
       ...{ ageNow, libc, store, network, clients, localNames, firewall, upstreams, packets, resolution },
-      ...{ sharedCache, lists, observer: counted.observer },
+      ...{ sharedCache, lists, observer: counted.observer, lookAtTime: () => this.times.look() },
     };
   }
 
-  /** Answers a query of a client, as the schedules say now. */
-  readonly resolve: Resolve = (query, settle) => {
+  /** See Upstreams: as the schedules say now. */
+  get routesEpoch(): number {
     this.times.look();
-    this.resolution.resolve(query, settle);
-  };
-
-  /** Brings into force what schedules say now. */
-  lookAtTime(): void {
-    this.times.look();
+    return this.upstreams.routesEpoch;
   }
 
   /** Before each question: checks whether the network has changed, and for how long no server was reached. */

@@ -60,7 +60,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const logging = opened.add(await Logging.open({ ...common, lostFrame: counted.dnstapLost }, plan));
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
-  const entrance = front(new EntranceParts(core, logging, transport => listeners.idleMs(transport)));
+  const entrance = front(new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport)));
   // Ready replies may say where it does not listen any more.
   const changed = (): void => core.ready.clear();
   const taking = { ...common, front: entrance, workers, sessionThreads, maxSessions: caps, changed };
@@ -97,7 +97,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   certificates.follow();
   const commands = controlCommands({
     ...{ ...common, ...counted.top, overview, snapshot, service, configuration, metrics: counted },
-    ...{ recent: () => logging.recent(), lookAtTime: () => core.lookAtTime() },
+    recent: () => logging.recent(),
     connectAnew: () => core.networkChanged('network'),
   });
   for (const each of await openControl(plan, { clock, log, commands, maxSessions: caps.control })) opened.add(each);

@@ -19,7 +19,6 @@ export class EntranceParts implements FrontParts {
   readonly resolve: Resolve;
   readonly ready: PacketReplies;
   readonly observer: Observer;
-  readonly clock: Clock;
   readonly ageNow: () => AgeSec;
   readonly maxInflight = MAX_INFLIGHT;
   readonly allowed: Matcher;
@@ -29,19 +28,18 @@ export class EntranceParts implements FrontParts {
   readonly classOf: (client: Client) => number;
   readonly routesOf: NonNullable<FrontParts['routesOf']>;
   private readonly clients: Clients;
-  private readonly upstreams: Core['upstreams'];
 
   constructor(
-    core: Core,
+    /** It measures how long a query takes, which the clock of a turn cannot. */
+    readonly clock: Clock,
+    private readonly core: Core,
     private readonly logging: Logging,
     readonly streamIdleMs: FrontParts['streamIdleMs'],
   ) {
-    const { clients, ageNow, turn, upstreams, wallSec } = core;
-    this.upstreams = upstreams;
-    this.resolve = core.resolve;
+    const { clients, ageNow, wallSec } = core;
+    this.resolve = core.resolution.resolve;
     this.ready = new PacketReplies(core.ready, ageNow, wallSec);
     this.observer = core.counted.observer;
-    this.clock = turn;
     this.ageNow = ageNow;
     this.clients = clients;
     this.allowed = address => clients.mayAsk(address);
@@ -53,7 +51,7 @@ export class EntranceParts implements FrontParts {
   }
 
   get routesEpoch(): number {
-    return this.upstreams.routesEpoch;
+    return this.core.routesEpoch;
   }
 
   get maxPerClient(): number {

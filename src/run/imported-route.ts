@@ -21,17 +21,20 @@ export interface RoutesOfNetwork {
 
 /**
  * The zones that the configuration says something about: those of its routes, whether their schedules are met or not, those
- * that are answered here, and those of its trust anchors. A network could have names in them asked in cleartext, of its own
+ * that are answered here, special-use names that are asked of `upstream`, and those of its trust anchors. A network could have names in them asked in cleartext, of its own
  * resolvers and without validation, if it announced one of them, or one below it.
  */
 export const writtenZones = ({ routes, local, resolution }: WrittenPlan): readonly Buffer[] => [
   ...routes.flatMap(({ imported, zones }) => (imported ? [] : zones)),
   ...local.ownZones.map(octetsOf),
+  ...resolution.forwarded,
   ...resolution.anchors.flatMap(({ zone }) => (zone === ROOT_NAME ? [] : [octetsOf(zone)])),
 ];
 
 /** The parts of a plan that it reads. */
-export type WrittenPlan = Pick<Plan, 'routes' | 'local'> & { readonly resolution: Pick<Plan['resolution'], 'anchors'> };
+export type WrittenPlan = Pick<Plan, 'routes' | 'local'> & {
+  readonly resolution: Pick<Plan['resolution'], 'anchors' | 'forwarded'>;
+};
 
 /**
  * The routes in force: those of the configuration, and the imported one as this network has it. It has none where there are

@@ -25,6 +25,8 @@ import type { Web } from './web.js';
 /** The parts that are read. */
 export interface OverviewParts {
   readonly version: string;
+  /** Brings into force what schedules say now: their timer may be late, and after a sleep it is. */
+  readonly lookAtTime: () => void;
   readonly clock: Clock;
   readonly startedAt: MonoMs;
   readonly network: Network;
@@ -58,6 +60,7 @@ const portalOverview = (open: OpenPortal | undefined): PortalOverview | undefine
 
 /** Takes the snapshot. */
 export function overviewOf(parts: OverviewParts): Overview {
+  parts.lookAtTime();
   const facts = factsOf(parts);
   return { ...facts, findings: findingsOf(facts) };
 }

@@ -71,6 +71,8 @@ export class Upstreams implements Live, Timed {
   ];
   readonly options = Upstreams.options;
   private readonly ports: UpstreamPorts;
+  /** Those of the servers to which routes lead, and of those for all other names. */
+  private readonly routedPorts: UpstreamPorts;
   private readonly main: Pool;
   private plan: UpstreamPlan;
   private dial: Dial;
@@ -108,9 +110,10 @@ export class Upstreams implements Live, Timed {
       nextServerId: () => this.nextId++,
       randomizesCase: () => this.plan.randomizeCase,
     };
+    this.routedPorts = { ...this.ports, routesEpoch: () => this.routesEpoch };
     this.plan = plan.upstream;
     this.dial = parts.dialer(plan.upstream);
-    this.main = pool(this.ports, wheel(clock), this.specOf(plan.upstream));
+    this.main = pool(this.routedPorts, wheel(clock), this.specOf(plan.upstream));
     this.routePlans = plan.routes;
     this.written = writtenZones(plan);
     this.routed = this.routesNow().map(each => this.target(each));
@@ -235,10 +238,9 @@ export class Upstreams implements Live, Timed {
     return ready(() => {
       this.plan = upstream;
       this.dial = dial;
-      this.main.configure(this.specOf(upstream));
       this.routePlans = routes;
       this.written = written;
-      this.exchangeRoutes();
+      this.exchangeRoutes(() => this.main.configure(this.specOf(upstream)));
       this.tellImported();
     });
   }
@@ -275,11 +277,13 @@ export class Upstreams implements Live, Timed {
     this.parts.log.info({ zones, resolvers }, words);
     if (this.refused.length === 0) return;
     const refused = this.refused.map(zone => nameToText(zone)).join(', ');
-    const why = 'routes, local.own_zones or dnssec.trust_anchors have them, or a zone above them';
+    const why =
+      'routes, local.own_zones, special_names.forward or dnssec.trust_anchors have them, or a zone above them';
     this.parts.log.warn({ zones: refused }, `search domains of this network that are not imported: ${refused}: ${why}`);
   }
 
-  private exchangeRoutes(): void {
+  /** @param others exchanges other servers, between: questions of before must not go to them */
+  private exchangeRoutes(others: () => void = () => undefined): void {
     const plans = this.routesNow();
     const before = this.routed;
     const kept = new Set<Pool>();
@@ -293,14 +297,18 @@ export class Upstreams implements Live, Timed {
     });
     const old = before.map(each => each.plan);
     const zones = otherZones(old, plans);
-    if (zones.length > 0) this.routesEpoch++;
+    // Servers that go hand back what they were asked: it must be able to begin anew, also where others have them now.
+    const isOther = zones.length > 0 || kept.size < before.length;
+    if (isOther) this.routesEpoch++;
     this.parts.exchanged(zones);
+    others();
+    if (isOther) for (const each of this.pools()) each.rerouted();
     // Last: what they were asked begins anew at once (pipeline/stages), under all that is in force now.
     for (const each of before) if (!kept.has(each.pool)) each.pool.destroy();
   }
 
   private target(plan: RoutePlan, kept?: Pool): RouteEntry {
-    const own = kept ?? pool(this.ports, wheel(this.parts.clock), this.routeSpec(plan));
+    const own = kept ?? pool(this.routedPorts, wheel(this.parts.clock), this.routeSpec(plan));
     const asked = this.lookingFirst(own);
     const { zones, kubernetes, validated, only } = plan;
     return { zones, kubernetes, validated, only, plan, pool: own, upstream: () => asked };

@@ -32,6 +32,8 @@ import { couldBeBlocked, type PrivateProtocol } from './transport-choice.js';
 
 /** The ports of the upstream room. */
 export interface UpstreamPorts {
+  /** See `Upstream` in upstream/pool; left out: questions are not bound to routes. */
+  readonly routesEpoch?: () => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly dial: Dial;

@@ -55,6 +55,8 @@ export interface ExchangeContext {
   unanswered: number;
   /** Nothing is sent any more: questions are handed back. */
   readonly isClosed: boolean;
+  /** See `Upstream` in upstream/pool. */
+  readonly routesEpoch: number | undefined;
   /**
    * While all connections are being closed, lost questions are collected here. They are asked again when all
    * connections are closed.
@@ -109,6 +111,8 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   private lane: Lane = 'shared';
   private lastFailure: Failure | undefined = undefined;
   private readonly deadlineAtMs: MonoMs;
+  /** The epoch of the routes when the question began. */
+  private readonly beganIn: number | undefined;
 
   constructor(
     private readonly context: ExchangeContext,
@@ -123,6 +127,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
   ) {
     super();
     this.deadlineAtMs = monoAfter(startedAtMs, DEADLINE_MS);
+    this.beganIn = ask.routesEpoch ?? context.routesEpoch;
   }
 
   get isDone(): boolean {
@@ -138,7 +143,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     if (to !== undefined) return this.send(to, nowMs);
     if (isRunning(this.latest)) return;
     const { context } = this;
-    if (context.isClosed) return this.handBack();
+    if (context.isClosed || this.isOutdated) return this.handBack();
     const { group, held } = context;
     const holdUntilMs = monoAfter(this.deadlineAtMs, HOLD_MS - DEADLINE_MS);
     if (group.isSearching && this.mayAsk) this.hold(this.deadlineAtMs, nowMs);
@@ -268,6 +273,7 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
 
   /** Whether it may be sent once more since it was last woken. */
   private get mayAsk(): boolean {
+    if (this.isOutdated) return false;
     let attempts = 0;
     let sends = 0;
     for (let each = this.latest; each !== undefined; each = each.earlier) {
@@ -312,7 +318,14 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.context.wheel.start(this, untilMs - nowMs, nowMs);
   }
 
+  /** Whether its name may be asked of others now, or of nobody: then only attempts that are running may answer it. */
+  private get isOutdated(): boolean {
+    const { routesEpoch } = this.context;
+    return routesEpoch !== undefined && routesEpoch !== this.beganIn;
+  }
+
   private giveUp(): void {
+    if (this.isOutdated) return this.handBack();
     this.finish(this.fallback ?? this.lastFailure ?? this.context.group.whyNobody() ?? failure('no_upstream'));
   }
 

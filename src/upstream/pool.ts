@@ -34,9 +34,10 @@ export interface Upstream {
   readonly servers: readonly ServerName[];
   /**
    * Changes when names are asked of other servers than before. A question that began earlier is handed back when it is
-   * asked, so that no part of it goes to other servers than the others. Left out: it never changes.
+   * asked, and when it would be asked once more, so that no part of it goes to other servers than the others. Left out:
+   * it never changes.
    */
-  readonly routesEpoch?: number;
+  readonly routesEpoch?: number | undefined;
 }
 
 /** A pool, seen from outside. */
@@ -54,6 +55,8 @@ export interface Pool extends Upstream {
    * time.
    */
   prepare(): void;
+  /** Names are asked of other servers than before: questions that wait for a server are handed back. */
+  rerouted(): void;
   /**
    * The network has changed, or the machine has slept. Closes all connections, ends all back-offs, and asks the
    * questions in flight again.
@@ -96,7 +99,7 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   private readonly shardKey: number;
 
   constructor(
-    ports: UpstreamPorts,
+    private readonly ports: UpstreamPorts,
     readonly wheel: Wheel,
     spec: PoolSpec,
   ) {
@@ -106,6 +109,14 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
     this.shardKey = (ports.random.uint16() << 16) | ports.random.uint16();
     this.held = new Held<Exchange>(ports.clock, () => this.group.prepare(this.clock.monotonicMs()));
     this.group = new Group<Attempt>(ports, spec, this, () => this.addressesChanged());
+  }
+
+  get routesEpoch(): number | undefined {
+    return this.ports.routesEpoch?.();
+  }
+
+  rerouted(): void {
+    for (const each of this.held.takeAll()) each.wake(this.clock.monotonicMs());
   }
 
   exchange(ask: Ask, type: number, take: TakeReply, avoid = NONE): void {

@@ -23,7 +23,7 @@ export interface Ask {
   /** Which routes are for who asks; left out: those that are for everybody. */
   readonly routes?: RouteSet;
   /** The epoch of the routes (`Upstream` in upstream/pool) when the question began; left out: it begins now. */
-  readonly routesEpoch?: number;
+  readonly routesEpoch?: number | undefined;
 }
 
 /** EDNS options of a query. */

@@ -61,6 +61,7 @@ routes:
   - { zones: [corp.example], resolvers: [10.0.0.53], mode: strict, name: dns.corp.example }
   - { zones: [vpn.example], resolvers: [10.0.0.54] }
 local: { own_zones: [home.example] }
+special_names: { forward: [home.arpa] }
 dnssec: { trust_anchors: ["${anchor}"] }
 upstream: { servers: [{ name: dns.test, addresses: [192.0.2.1] }] }
 `);
@@ -73,6 +74,8 @@ upstream: { servers: [{ name: dns.test, addresses: [192.0.2.1] }] }
       'x.home.example',
       'home.example',
       'x.signed.example',
+      'home.arpa',
+      'x.home.arpa',
       'mycorp.example',
       'example',
     ],
@@ -88,6 +91,8 @@ upstream: { servers: [{ name: dns.test, addresses: [192.0.2.1] }] }
     'x.home.example.',
     'home.example.',
     'x.signed.example.',
+    'home.arpa.',
+    'x.home.arpa.',
   ]);
   t.end();
 });

@@ -322,6 +322,40 @@ await t.test('a route with a schedule comes and goes with the time; what was cac
   t.equal(upstreams.changesInMs(40_000), Infinity, 'where there are schedules');
 });
 
+for (const [title, isReached] of [
+  ['that waits for a server', false],
+  ['that a server does not answer', true],
+] as const)
+  await t.test(`a question ${title} goes to no new server when a route takes its name`, async t => {
+    const { network, clock, upstreams, reload } = setUp(servers(ONE));
+    upstreams.connect();
+    await clock.advance(10);
+    if (isReached) network.last.accept();
+    const asked = ask(upstreams.asked, 'www.corp.example', upstreams.routesEpoch);
+    await clock.advance(10);
+    await reload(both(servers(TWO), routes(['corp.example', '10.0.0.53'])));
+    const toTwo = network.streams.filter(each => each.target.address === '192.0.2.2');
+    t.equal(toTwo.length, 1);
+    toTwo[0]?.accept();
+    await clock.advance(4500);
+    t.same(toTwo[0]?.asked, []);
+    t.equal(wordOf(asked), 'handed_back');
+  });
+
+await t.test('routes that become one are other routes: what they were asked can begin anew', async t => {
+  const strict = (...zones: readonly (readonly string[])[]): string =>
+    `routes: [${zones.map(each => `{ zones: [${each.join()}], resolvers: [10.0.0.53], mode: strict, name: dns.corp.example }`).join()}]`;
+  const { network, clock, upstreams, reload } = setUp(both(servers(ONE), strict(['a.example'], ['b.example'])));
+  const { routesEpoch } = upstreams;
+  const asked = upstreams.routes.map(each => ask(each.upstream(), 'x.b.example', routesEpoch));
+  await clock.advance(10);
+  for (const each of network.streams) each.accept();
+  await clock.advance(10);
+  await reload(both(servers(ONE), strict(['a.example', 'b.example'])));
+  t.ok(asked.map(wordOf).includes('handed_back'));
+  t.not(upstreams.routesEpoch, routesEpoch);
+});
+
 await t.test('what is closed hands back all questions, and opens nothing more', async t => {
   const { network, clock, upstreams } = setUp(both(servers(ONE), routes(['corp.test', '192.0.2.11'])));
   network.datagram = async () => new Promise(() => undefined);

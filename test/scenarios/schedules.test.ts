@@ -93,6 +93,39 @@ await t.test('commands tell what is in force now, although nobody has asked sinc
   t.notMatch(await rig.command('upstreams'), '127.0.0.9');
 });
 
+for (const hours of [2, -2])
+  await t.test(`so do page and metrics, ${hours} hours later`, async t => {
+    const rig = await Rig.make(t);
+    const main = await rig.server('dns.test', { answer: world(records(NAMES)) });
+    const schedule = `${timeIn((hours - 1) * HOUR_MS)}-${timeIn((hours + 1) * HOUR_MS)}`;
+    await rig.start({
+      upstream: { servers: [main.entry] },
+      routes: [{ zones: ['corp.example'], resolvers: ['127.0.0.9'], schedule }],
+    });
+    await rig.answer('www.example');
+    rig.aheadMs = hours * HOUR_MS;
+    t.match(JSON.stringify(rig.overview().servers), /127\.0\.0\.9/);
+  });
+
+await t.test('a stale answer is refreshed by the query that comes first when a schedule has begun', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test', { answer: world(records(KNOWN)) });
+  const hours = -2;
+  const schedule = `${timeIn((hours - 1) * HOUR_MS)}-${timeIn((hours + 1) * HOUR_MS)}`;
+  await rig.start({
+    upstream: { servers: [main.entry] },
+    cache: { serve_stale: '1d', stale_client_timeout: '0s' },
+    routes: [{ zones: ['corp.example'], resolvers: ['127.0.0.9'], schedule }],
+  });
+  const times = (): number => main.asked.filter(each => each.includes('a.short.example')).length;
+  await rig.answer('a.short.example');
+  t.equal(times(), 1);
+  await sleep(5500);
+  rig.aheadMs = hours * HOUR_MS;
+  await rig.answer('a.short.example');
+  t.equal(await eventually(() => times() > 1, true), true);
+});
+
 await t.test('a restart does not take what was cached under other schedules for answers of a route', async t => {
   const rig = await Rig.make(t);
   const main = await rig.server('dns.test', { answer: world(records(NAMES)) });

@@ -103,8 +103,7 @@ export class Nat64Discovery {
     if (this.state.at === 'off') return run.done();
     // Without CD (RFC 7050 §3) and without DO: with both, nothing is made (RFC 6147 §5.5).
     const { upstream } = this.parts;
-    const how = { checkingDisabled: false, avoid: [], routesEpoch: upstream.routesEpoch ?? 0 };
-    const query = ownQuery(IPV4ONLY, TYPE.AAAA, how).derive({ dnssecOk: false });
+    const query = ownQuery(IPV4ONLY, TYPE.AAAA, { checkingDisabled: false, avoid: [] }).derive({ dnssecOk: false });
     upstream.exchange(query, TYPE.AAAA, reply => {
       if (!run.closed && generation === this.generation) this.took(reply);
       run.done();

@@ -49,9 +49,8 @@ function look({ points, validator, upstream, clock, ageNow, validates }: TrustAn
   const due = isWrong ? [] : trust.dueAt(wallNow);
   let missing = due.length;
   if (missing === 0) run.done();
-  const how = { avoid: NOBODY, routesEpoch: upstream.routesEpoch ?? 0 };
   for (const { zone } of due) {
-    askForSets(upstream, { name: zone, type: TYPE.DNSKEY }, how, found => {
+    askForSets(upstream, { name: zone, type: TYPE.DNSKEY }, { avoid: NOBODY }, found => {
       if (!run.closed) {
         const state = validator.renew(zone, found, { wallNow, ageNow: ageNow() });
         if (state?.at !== 'signed') trust.failed(zone, wallNow);

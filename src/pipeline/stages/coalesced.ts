@@ -20,8 +20,9 @@ export interface CoalescedParts {
 export function coalesced({ observer, answers }: CoalescedParts): Stage {
   const waiting = new Coalescer<Outcome>(LISTS);
   return next => (query, settle) => {
-    // After something was forgotten, the question may be for others: whoever asks now gets their answer.
-    const pending = waiting.join(query.key, answers.epoch, settle);
+    // After something was forgotten, the question may be for others: whoever asks now gets their answer. One that began
+    // under other routes may be handed back, and whoever comes now could not begin anew.
+    const pending = waiting.join(query.key, answers.epoch, query.routesEpoch, settle);
     if (pending === undefined) observer.coalesced();
     else next(query, outcome => waiting.finish(pending, outcome));
   };

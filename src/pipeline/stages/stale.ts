@@ -151,6 +151,7 @@ export class StaleAnswers {
   }
 
   private refreshed({ key }: Query, outcome: Outcome, since: number): void {
+    if (isHandedBack(outcome)) return;
     if (failsWith(outcome)) {
       // A failure of before, given again, is no attempt.
       if (since === this.forgotten && !isOld(outcome) && !wasRefused(outcome))

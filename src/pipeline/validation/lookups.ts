@@ -38,8 +38,8 @@ export class Lookups {
   ask(lookup: Lookup, how: HowAsked, take: (found: LookupResult) => void): void {
     const { upstream, observer, validator } = this.parts;
     // What began earlier may be handed back.
-    const key = `${how.routesEpoch} ${how.avoid.join(' ')} ${lookupKey(lookup)}`;
-    const pending = this.pending.join(key, validator.zones.epoch, take);
+    const key = `${how.avoid.join(' ')} ${lookupKey(lookup)}`;
+    const pending = this.pending.join(key, validator.zones.epoch, how.routesEpoch, take);
     if (pending === undefined) return;
     observer.dnssecLookup();
     const { epoch } = this.parts.strippers;

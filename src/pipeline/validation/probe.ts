@@ -29,7 +29,7 @@ export function probeSignatures(
   id: number,
   anchor: Name,
   keys: LookupResult | undefined,
-  routesEpoch: number,
+  routesEpoch: number | undefined,
   then: () => void,
 ): void {
   const server = servers().find(each => each.id === id);

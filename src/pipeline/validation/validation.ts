@@ -83,14 +83,15 @@ export class Validation {
   }
 
   /** For a probe. */
-  private get about(): { readonly name: Name; readonly routesEpoch: number } {
+  private get about(): { readonly name: Name; readonly routesEpoch: number | undefined } {
     return { name: this.name, routesEpoch: this.query.routesEpoch };
   }
 
   /** Whether names are asked of other servers since it began: what it lacks, it does not get. */
   private get isOutdated(): boolean {
     const { routesEpoch } = this.query;
-    return (this.shared.parts.upstream.routesEpoch ?? routesEpoch) !== routesEpoch;
+    const now = this.shared.parts.upstream.routesEpoch;
+    return now !== undefined && routesEpoch !== undefined && now !== routesEpoch;
   }
 
   private fetch(lookup: Lookup, then: () => void): void {
@@ -247,8 +248,11 @@ export class Validation {
     const { shared, question } = this;
     const { serverId } = answer;
     const isMissing = at === 'indeterminate' || MISSING.has(why.code);
-    const judge = (): void =>
-      this.judged(answer, at, why, isMissing && shared.strippers.stateOf(serverId) === 'strips');
+    const judge = (): void => {
+      // The probe takes time, and the routes may have changed meanwhile.
+      if (this.isOutdated) this.done(failure('handed_back'));
+      else this.judged(answer, at, why, isMissing && shared.strippers.stateOf(serverId) === 'strips');
+    };
     if (isMissing && shared.strippers.isDue(serverId)) shared.probe(serverId, this.about, question.results, judge);
     else judge();
   }

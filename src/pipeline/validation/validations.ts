@@ -115,7 +115,7 @@ export class Validations {
    */
   probe(
     serverId: number,
-    { name, routesEpoch }: { readonly name: Name; readonly routesEpoch: number },
+    { name, routesEpoch }: { readonly name: Name; readonly routesEpoch: number | undefined },
     results: ReadonlyMap<string, LookupResult>,
     then: () => void,
   ): void {
