@@ -345,6 +345,7 @@ async function scenarios(
     t.equal(await metric('dotstub_upstream_authenticated{upstream="dns.test"}'), 1);
     t.equal(await metric('dotstub_cache_entries'), 2);
     t.equal(await metric('dotstub_request_duration_seconds_count{source="cache"}'), 1);
+    t.ok(((await metric('dotstub_request_duration_seconds_sum{source="cache"}')) ?? 0) > 0, 'it takes some time');
   });
 
   await t.test('/livez is always good, /readyz while a server can be reached', async t => {
