@@ -287,8 +287,8 @@ export class Http2Session implements Occupant, WriterEvents {
     return undefined;
   }
 
-  earned(): void {
-    this.frames.earn();
+  earned(stream: number): void {
+    this.frames.earn(stream);
   }
 
   sent(opened: RequestStream): void {

@@ -356,6 +356,23 @@ void t.test('one that takes no more requests ends with its last response, also i
   t.end();
 });
 
+for (const perRead of [1, 4, 20])
+  void t.test(`requests that are cancelled in the same read earn nothing: ${perRead} at once`, t => {
+    const { give, turn, state } = conversation(true);
+    give(BEGIN);
+    turn();
+    let requests = 0;
+    for (; requests < 1000 && !state.hasEnded; requests += perRead) {
+      const streams = Array.from({ length: perRead }, (_, i) => 2 * (requests + i) + 1);
+      give(Buffer.concat(streams.flatMap(each => [headers(each, QUERY), frame(RST_STREAM, 0, each, u32(8))])));
+      turn();
+    }
+    t.ok(state.hasEnded, 'the connection is ended');
+    // Some more are earned by the time that the test takes.
+    t.ok(requests >= 95 && requests < 200, `after ${requests} requests`);
+    t.end();
+  });
+
 /** A connection with a query that waits, which was told that the listener closes. */
 async function leaving(t: Test, listening: Listening) {
   const listened = await listening();
