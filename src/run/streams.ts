@@ -60,18 +60,21 @@ export class Streams {
     this.isInThread ||= listener === inThread;
     // A wildcard cannot be open at the same time as one of the addresses that it covers.
     const both = [...addresses, ...before.filter(old => !addresses.some(at => overlap(at, old)))];
-    await listening(transport.toUpperCase(), option, async () => listener.set(both));
-    const abandon = (): void => {
+    const giveUp = (): void => {
       if (next !== listener) next.destroy();
+    };
+    const abandon = (): void => {
+      giveUp();
       void listener.set(before);
     };
-    if (next !== listener)
-      await listening(transport.toUpperCase(), option, async () => next.set(withSockets(addresses, listener))).catch(
-        (error: unknown) => {
-          abandon();
-          throw error;
-        },
-      );
+    const open = async (by: StreamListener, at: readonly ListenAddress[], otherwise: () => void): Promise<void> =>
+      listening(transport.toUpperCase(), option, async () => by.set(at)).catch((error: unknown) => {
+        otherwise();
+        throw error;
+      });
+    // If it cannot, it listens where it did before.
+    await open(listener, both, giveUp);
+    if (next !== listener) await open(next, withSockets(addresses, listener), abandon);
     return {
       commit: () => {
         this.addresses = addresses;
