@@ -1,6 +1,6 @@
 // Listeners for TCP, TLS and HTTPS. A reload changes their addresses in two steps: it opens the new ones, then closes
-// the old ones. It may also have other threads than before: then another listener takes the sockets over, and sessions stay
-// where they are.
+// the old ones. It may also have other threads than before: then another listener takes the sockets over. As it has a
+// table of its own, for as many sessions, those of before end after their last reply; clients come back to the thread.
 
 import type { StreamListener } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
@@ -15,7 +15,7 @@ export class Streams {
   private addresses: readonly ListenAddress[] = [];
   /** Whether the listener is in a thread of its own, where it stays. */
   private isInThread = false;
-  /** The listener of before that, with the sessions that it still has. */
+  /** The listener of before that, with the sessions whose last reply has not left. */
   private former: StreamListener | undefined;
 
   /**
@@ -85,7 +85,7 @@ export class Streams {
         this.listener = next;
         this.isInThread = true;
         this.former = listener;
-        listener.keep([]);
+        listener.close();
       },
       settled: async () => void (await next.settled?.()),
       abandon,
@@ -94,7 +94,6 @@ export class Streams {
 
   /** Accepts no new sessions; open ones are answered. */
   finish(): void {
-    this.former?.close();
     this.listener?.close();
   }
 

@@ -67,3 +67,17 @@ for (const where of ['onMain', 'inThread'] as const)
     t.same(made[3]?.told, ['destroy'], 'or another part of the reload refuses');
     t.notOk(main.told.includes('close') || main.told.includes('destroy'));
   });
+
+void t.test('sessions of before end after their last reply when a thread takes over', async t => {
+  const { state, made, streams, main } = moving();
+  (await streams.prepare(FIRST, undefined)).commit();
+  state.hasThread = true;
+  (await streams.prepare(BOTH, undefined)).commit();
+  t.same(main.told, ['keep', 'close']);
+  t.same(made[0]?.told, ['keep']);
+  t.same(streams.bound, BOTH);
+  streams.finish();
+  streams.destroy();
+  t.same(main.told, ['keep', 'close', 'destroy']);
+  t.same(made[0]?.told, ['keep', 'close', 'destroy']);
+});
