@@ -43,6 +43,9 @@ const FLAGS = JSON.stringify([
   process.env['NODE_OPTIONS'],
 ]);
 
+/** Whether this is the main.js that the sum is of. In the middle of an upgrade, one of the two files is of before. */
+const isOurs = (main: string): boolean => createHash('sha256').update(main, 'latin1').digest('hex') === MAIN_SUM;
+
 const sum = (code: Buffer): Buffer => createHash('sha256').update(MAIN_SUM).update(FLAGS).update(code).digest();
 
 /** Whether only root and this user can write there. */
@@ -101,13 +104,15 @@ function start(directory: string): void {
   );
   const compiled = places.reduce<Buffer | undefined>((found, path) => found ?? read(path), undefined);
   // It is ASCII, which is read fastest like this.
-  const script = new Script(readFileSync(file, 'latin1'), {
+  const source = readFileSync(file, 'latin1');
+  const script = new Script(source, {
     filename: file,
     ...(compiled === undefined ? {} : { cachedData: compiled }),
   });
   const isKept = compiled !== undefined && script.cachedDataRejected !== true;
   const keep = (): void => {
-    if (!isKept) places.some(path => write(path, () => script.createCachedData()));
+    // V8 only compares the length, so what is compiled from other code would be run in place of ours.
+    if (!isKept && isOurs(source)) places.some(path => write(path, () => script.createCachedData()));
   };
   const module = { exports: {} as Partial<Main> };
   const run = script.runInThisContext() as Run;

@@ -66,6 +66,20 @@ await t.test('a damaged file is not believed, but replaced', async t => {
   }
 });
 
+await t.test('what is compiled from another main.js is not kept, though it is as long', async t => {
+  const { dist, compiled, start } = installation(t);
+  const main = join(dist, 'main.js');
+  const ours = readFileSync(main, 'latin1');
+  const other = ours.replace('configuration', 'Configuration');
+  t.not(other, ours);
+  writeFileSync(main, other, 'latin1');
+  await start();
+  t.notOk(existsSync(compiled));
+  writeFileSync(main, ours, 'latin1');
+  await start();
+  t.ok(existsSync(compiled));
+});
+
 await t.test('nothing is read or written where others can write', async t => {
   const { dist, compiled, state, inState, start } = installation(t);
   await start();

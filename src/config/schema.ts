@@ -458,7 +458,7 @@ export const schema = {
     threads: option(
       count(0, 64),
       1,
-      'Threads that answer UDP from cache. If there are any, sessions of clients over TLS and HTTPS have a thread of their own as well: where they are is decided when their first address is opened, and a later change moves none. 0: the main thread does it all, with the smallest memory footprint.',
+      'Threads that answer UDP from cache. If there are any, sessions of clients over TLS and HTTPS have a thread of their own as well: a reload that begins with threads moves them there, and one that ends with 0 leaves them there. 0: the main thread does it all, with the smallest memory footprint.',
     ),
     io: option(
       oneOf(['auto', 'dgram']),

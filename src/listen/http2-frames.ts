@@ -95,12 +95,21 @@ export class FrameReader {
   private heldBytes = 0;
   /** The frame at hand. */
   private readonly frame = new Frame();
+  /** Whether octets are being read, and the streams whose requests were answered meanwhile. */
+  private isReading = false;
+  private readonly answered = new Set<number>();
 
   constructor(private readonly take: TakeFrame) {}
 
-  /** A request was answered. */
-  earn(): void {
+  /** The request of a stream was answered. */
+  earn(stream: number): void {
     this.left = Math.min(MOST_FRAMES, this.left + EARNED);
+    if (this.isReading) this.answered.add(stream);
+  }
+
+  /** What it costs to cancel a request. One that was sent together with its cancellation earns nothing by its answer. */
+  private costOfReset(stream: number): number {
+    return this.answered.delete(stream) ? RESET_COST + EARNED : RESET_COST;
   }
 
   /** Header fields cost by their octets. @returns the code of an error that ends the connection */
@@ -118,6 +127,14 @@ export class FrameReader {
   /** Takes octets. @returns the code of an error that ends the connection: nothing may be given to it any more */
   read(octets: Buffer, now: MonoMs): Code | undefined {
     this.earnTime(now);
+    this.isReading = true;
+    const code = this.readFrames(octets);
+    this.isReading = false;
+    if (this.answered.size > 0) this.answered.clear();
+    return code;
+  }
+
+  private readFrames(octets: Buffer): Code | undefined {
     let at = 0;
     while (this.greeted < PREFACE.length && at < octets.length)
       if (octets[at++] !== PREFACE[this.greeted++]) return CODE.PROTOCOL_ERROR;
@@ -164,7 +181,8 @@ export class FrameReader {
     const { frame } = this;
     frame.type = octets[at + 3] ?? 0;
     frame.flags = octets[at + 4] ?? 0;
-    this.left -= frame.type === FRAME.RST_STREAM ? RESET_COST : 1;
+    frame.stream = u32At(octets, at + 5) & MOST_31;
+    this.left -= frame.type === FRAME.RST_STREAM ? this.costOfReset(frame.stream) : 1;
     if (this.left < 0) return CODE.ENHANCE_YOUR_CALM;
     if (end - at > HEADER_BYTES + MOST_PAYLOAD_BYTES) return CODE.FRAME_SIZE_ERROR;
     if (this.isFirst) {
@@ -172,7 +190,6 @@ export class FrameReader {
       if (frame.type !== FRAME.SETTINGS || (frame.flags & HAS.ACK) !== 0) return CODE.PROTOCOL_ERROR;
       this.isFirst = false;
     }
-    frame.stream = u32At(octets, at + 5) & MOST_31;
     frame.octets = octets;
     frame.from = at + HEADER_BYTES;
     frame.to = end;

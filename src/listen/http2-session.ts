@@ -141,6 +141,8 @@ export class Http2Session implements Occupant, WriterEvents {
       this.streams.isReading = false;
     }
     if (code !== undefined) this.fail(code);
+    // The last response may have left within the read, and then no turn of the writer follows.
+    else this.drained();
   }
 
   /** Reads on after an error, until the client has seen why, or the connection is idle for too long. */
@@ -285,8 +287,8 @@ export class Http2Session implements Occupant, WriterEvents {
     return undefined;
   }
 
-  earned(): void {
-    this.frames.earn();
+  earned(stream: number): void {
+    this.frames.earn(stream);
   }
 
   sent(opened: RequestStream): void {

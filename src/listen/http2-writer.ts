@@ -53,7 +53,7 @@ export class WriteRoom {
 /** The session, as what is written concerns it. */
 export interface WriterEvents {
   /** A response with status 200 was written. */
-  earned(): void;
+  earned(stream: number): void;
   /** All of the response of a stream was written. */
   sent(stream: RequestStream): void;
   /** Nothing is left to be written now. */
@@ -255,7 +255,7 @@ export class Http2Writer implements Worker {
       this.sending.add(stream);
       return end;
     }
-    if (reply.status === 200) this.session.earned();
+    if (reply.status === 200) this.session.earned(id);
     this.progresses ||= isAnswer(reply);
     this.session.sent(stream);
     // Nobody wants the rest of the request (§8.1).

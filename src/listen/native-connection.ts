@@ -357,15 +357,21 @@ export class NativeConnection implements Connection, Watcher {
     this.flush();
     if (this.pending !== undefined || this.destroyed) return;
     this.waitFor(this.interest & ~LINUX.EPOLLOUT);
-    const { taken } = this;
-    this.taken = undefined;
-    taken?.();
+    if (!this.tellTaken()) return;
     if (this.isEnding) return this.sendEnd();
     this.readOn();
     if (!this.readNeedsRoom) return;
     this.readNeedsRoom = false;
     this.waitFor(this.interest | INPUT);
     this.read();
+  }
+
+  /** Tells whoever has written, and may write more. @returns false: not all of that was taken, or it is closed */
+  private tellTaken(): boolean {
+    const { taken } = this;
+    this.taken = undefined;
+    taken?.();
+    return this.pending === undefined && !this.destroyed;
   }
 
   private sendEnd(): void {

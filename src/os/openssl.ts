@@ -196,10 +196,11 @@ export class TlsContext {
     const { openssl, pointer } = this;
     if (pointer === 0) return undefined;
     const ssl = openssl.new(pointer);
-    if (ssl === 0) return undefined;
     // It does not close the descriptor.
-    if (openssl.set_fd(ssl, fd) === 1) return new TlsConnection(openssl, ssl);
+    if (ssl !== 0 && openssl.set_fd(ssl, fd) === 1) return new TlsConnection(openssl, ssl);
     openssl.free(ssl);
+    // What it says must not be taken for an error of another connection.
+    openssl.clearErrors();
     return undefined;
   }
 

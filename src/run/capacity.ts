@@ -20,8 +20,9 @@ export function capsFor({ threads, addresses, tlsAddresses, https, sessions }: L
   const secured = [tlsAddresses.length, https.addresses.length];
   const streams = secured.reduce((all, each) => all + each);
   const listeners = (threads > 0 ? addresses.length : onTheirOwn(addresses)) + streams;
-  // With front threads, sessions over TLS and over HTTPS have a thread each (run/session-threads).
-  const all = threads > 0 ? threads + secured.filter(each => each > 0).length : threads;
+  // With front threads, sessions over TLS and over HTTPS have a thread each (run/session-threads). A reload may be the
+  // first that has any.
+  const all = threads + secured.filter(each => each > 0).length;
   const { caps, words } = connectionCaps(openFiles(), all, listeners, sessions.most);
   if (words !== undefined) log.warn({ ...caps }, words);
   return { ...caps, perClient: sessions.perClient };

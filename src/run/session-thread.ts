@@ -59,8 +59,8 @@ export class SessionThread {
   private readonly calls = new Map<number, (done: Done) => void>();
   private lastCall = 0;
   private isWorking = false;
-  /** Whether the listener is in it. */
-  private isMade = false;
+  /** Whether the listener in it is in force: one that is only made may be given up. */
+  private isInForce = false;
   private isClosed = false;
   /** Wakes it; undefined: it has no work yet. */
   private waking: { readonly libc: Libc; readonly fd: number } | undefined;
@@ -93,9 +93,11 @@ export class SessionThread {
 
   /** Makes the listener in it. @throws the error of OpenSSL if certificate and key cannot be used together */
   async listener(credentials: ServerCredentials | undefined): Promise<StreamListener> {
-    const perform = async (task: ListenerTask): Promise<Done> => this.call(task);
+    const perform = async (task: ListenerTask): Promise<Done> => {
+      this.isInForce ||= task.at === 'keep';
+      return this.call(task);
+    };
     await perform({ at: 'make', credentials });
-    this.isMade = true;
     return new ThreadListener(perform, error => {
       const words = error instanceof Error ? error.message : String(error);
       this.log?.error({}, visible(`OpenSSL refuses the new certificate, and the one before is shown: ${words}`));
@@ -114,7 +116,7 @@ export class SessionThread {
 
   /** How long an idle session stays open now; undefined: there are none in the thread. */
   get idleMs(): number | undefined {
-    return this.isMade ? this.state.idleMs : undefined;
+    return this.isInForce ? this.state.idleMs : undefined;
   }
 
   /** Queries that it has handed over, and whose replies it does not have. */

@@ -127,6 +127,8 @@ class Sessions {
     const { listener } = this;
     switch (task.at) {
       case 'make':
+        // It was given up.
+        listener?.destroy();
         this.listener = await this.listenerFor(withBuffers(task.credentials));
         break;
       case 'set':

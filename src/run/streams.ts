@@ -1,6 +1,6 @@
 // Listeners for TCP, TLS and HTTPS. A reload changes their addresses in two steps: it opens the new ones, then closes
-// the old ones. It may also have other threads than before: then another listener takes the sockets over, and sessions stay
-// where they are.
+// the old ones. It may also have other threads than before: then another listener takes the sockets over. As it has a
+// table of its own, for as many sessions, those of before end after their last reply; clients come back to the thread.
 
 import type { StreamListener } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
@@ -15,7 +15,7 @@ export class Streams {
   private addresses: readonly ListenAddress[] = [];
   /** Whether the listener is in a thread of its own, where it stays. */
   private isInThread = false;
-  /** The listener of before that, with the sessions that it still has. */
+  /** The listener of before that, with the sessions whose last reply has not left. */
   private former: StreamListener | undefined;
 
   /**
@@ -60,18 +60,21 @@ export class Streams {
     this.isInThread ||= listener === inThread;
     // A wildcard cannot be open at the same time as one of the addresses that it covers.
     const both = [...addresses, ...before.filter(old => !addresses.some(at => overlap(at, old)))];
-    await listening(transport.toUpperCase(), option, async () => listener.set(both));
-    const abandon = (): void => {
+    const giveUp = (): void => {
       if (next !== listener) next.destroy();
+    };
+    const abandon = (): void => {
+      giveUp();
       void listener.set(before);
     };
-    if (next !== listener)
-      await listening(transport.toUpperCase(), option, async () => next.set(withSockets(addresses, listener))).catch(
-        (error: unknown) => {
-          abandon();
-          throw error;
-        },
-      );
+    const open = async (by: StreamListener, at: readonly ListenAddress[], otherwise: () => void): Promise<void> =>
+      listening(transport.toUpperCase(), option, async () => by.set(at)).catch((error: unknown) => {
+        otherwise();
+        throw error;
+      });
+    // If it cannot, it listens where it did before.
+    await open(listener, both, giveUp);
+    if (next !== listener) await open(next, withSockets(addresses, listener), abandon);
     return {
       commit: () => {
         this.addresses = addresses;
@@ -82,7 +85,7 @@ export class Streams {
         this.listener = next;
         this.isInThread = true;
         this.former = listener;
-        listener.keep([]);
+        listener.close();
       },
       settled: async () => void (await next.settled?.()),
       abandon,
@@ -91,7 +94,6 @@ export class Streams {
 
   /** Accepts no new sessions; open ones are answered. */
   finish(): void {
-    this.former?.close();
     this.listener?.close();
   }
 

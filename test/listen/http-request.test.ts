@@ -181,12 +181,26 @@ await t.test('answered requests earn frames, and all others run out of them, how
   for (let i = 0; i < 5000; i++) {
     // HEADERS and WINDOW_UPDATE of a request.
     if (steady.read(Buffer.concat([frame(1, 300), frame(8, 4)]), NOW) !== undefined) t.fail(`${i}`);
-    steady.earn();
+    steady.earn(1);
   }
   const resets = greeted();
   let cancelled = 0;
   while (resets.read(Buffer.concat([frame(1, 30), frame(3, 4)]), NOW) === undefined) cancelled++;
   t.equal(cancelled, 99, 'requests that are cancelled at once');
+  let answered = 0;
+  const crossing = new FrameReader(({ type, stream }) => {
+    if (type === 1) crossing.earn(stream);
+    return undefined;
+  });
+  crossing.read(GREETING, NOW);
+  while (answered < 1000 && crossing.read(Buffer.concat([frame(1, 30), frame(3, 4)]), NOW) === undefined) answered++;
+  t.equal(answered, 99, 'also if they are answered meanwhile');
+  const late = greeted();
+  for (let i = 0; i < 1000; i++) {
+    late.read(frame(1, 30), NOW);
+    late.earn(1);
+    if (late.read(frame(3, 4), NOW) !== undefined) t.fail(`cancelled behind its answer: ${i}`);
+  }
   const patient = greeted();
   for (let second = 0; second < 1000; second += 1)
     for (let i = 0; i < 15; i++)

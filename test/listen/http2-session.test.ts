@@ -228,7 +228,7 @@ await onBothPaths(t, 'a client may send as much on a stream as we let it, and no
 });
 
 /** A session over a connection whose kernel takes nothing, or all, and whose turns come when it is told. */
-function conversation() {
+function conversation(answers = false) {
   const { observer } = recorder();
   const clock = { ...systemClock, after: () => () => undefined };
   const due: (() => void)[] = [];
@@ -262,11 +262,18 @@ function conversation() {
   const parts = {
     ...{ observer, clock, memory: new Memory(), limits: SESSION_LIMITS, path: () => '/dns-query' },
     ...{ isProxy: () => false, isShared: () => true, turns },
-    front: { handle: (query: Buffer) => asked.push(Buffer.from(query)) < 0 },
+    front: {
+      handle(query: Buffer, _client: unknown, respond: (reply: Buffer) => void) {
+        asked.push(Buffer.from(query));
+        if (answers) respond(Buffer.from(query));
+        return false;
+      },
+    },
   };
-  new Http2Session(connection, peer, place, parts, new Http2Shared());
+  const session = new Http2Session(connection, peer, place, parts, new Http2Shared());
   return {
     ...{
+      session,
       turns,
       asked,
       table,
@@ -331,6 +338,40 @@ void t.test('a connection that has failed works on nothing more', t => {
   t.ok(state.hasEnded);
   t.end();
 });
+
+void t.test('one that takes no more requests ends with its last response, also if that leaves within a read', t => {
+  const { session, give, turn, state, sent } = conversation(true);
+  give(Buffer.concat([BEGIN, opened(1, post()), frame(DATA, 0, 1, QUERY.subarray(0, 5))]));
+  turn();
+  session.finish();
+  turn();
+  const ping = sent().find(({ type }) => type === PING);
+  give(frame(PING, ACK, 0, ping?.payload ?? NOTHING));
+  turn();
+  t.notOk(state.hasEnded, 'a body is not complete');
+  give(frame(DATA, END_STREAM, 1, QUERY.subarray(5)));
+  turn();
+  t.ok(sent().some(({ type, stream }) => type === DATA && stream === 1));
+  t.ok(state.hasEnded);
+  t.end();
+});
+
+for (const perRead of [1, 4, 20])
+  void t.test(`requests that are cancelled in the same read earn nothing: ${perRead} at once`, t => {
+    const { give, turn, state } = conversation(true);
+    give(BEGIN);
+    turn();
+    let requests = 0;
+    for (; requests < 1000 && !state.hasEnded; requests += perRead) {
+      const streams = Array.from({ length: perRead }, (_, i) => 2 * (requests + i) + 1);
+      give(Buffer.concat(streams.flatMap(each => [headers(each, QUERY), frame(RST_STREAM, 0, each, u32(8))])));
+      turn();
+    }
+    t.ok(state.hasEnded, 'the connection is ended');
+    // Some more are earned by the time that the test takes.
+    t.ok(requests >= 95 && requests < 200, `after ${requests} requests`);
+    t.end();
+  });
 
 /** A connection with a query that waits, which was told that the listener closes. */
 async function leaving(t: Test, listening: Listening) {

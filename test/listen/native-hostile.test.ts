@@ -388,6 +388,54 @@ await t.test('the cheapest suite is preferred, and the others are there for clie
   for (const other of others) t.equal(await chosen(other), other);
 });
 
+await t.test('what is written when the kernel has taken the last write leaves before the end', { skip }, async t => {
+  const libc = loadLibc();
+  const openssl = loadOpenSsl(DOT_ALPN);
+  if ('unavailable' in libc || 'unavailable' in openssl) throw new Error('they were there before');
+  let room = 0;
+  const send: typeof libc.send = (fd, octets) => {
+    if (room === 0) return -LINUX.EAGAIN;
+    const bytes = libc.send(fd, octets.subarray(0, room));
+    room -= Math.max(0, bytes);
+    return bytes;
+  };
+  const loop = new EventLoop(libc);
+  const accepted: NativeConnection[] = [];
+  const accept = (connection: NativeConnection): void => void accepted.push(connection);
+  const streams = nativeStreams({ libc: { ...libc, send }, loop, openssl });
+  const door = await streams.open({ address: HOST, port: 0 }, { accept, lost: () => undefined });
+  const socket = raw(t, door.port);
+  const came: Buffer[] = [];
+  let hasEnded = false;
+  socket.on('data', octets => came.push(octets)).on('end', () => (hasEnded = true));
+  const rounds = async (isEnough: () => boolean): Promise<void> => {
+    for (let round = 0; round < 1000 && !isEnough(); round++) {
+      loop.runRound(0);
+      await sleep(1);
+    }
+  };
+  await rounds(() => accepted.length === 1);
+  const [connection] = accepted;
+  connection?.on('data', () => undefined);
+  room = 50;
+  connection?.write(Buffer.alloc(100, 1), () => {
+    connection.write(Buffer.alloc(17, 2), () => undefined);
+    connection.end();
+  });
+  // The rest of the first, and a part of the second.
+  room = 55;
+  await rounds(() => Buffer.concat(came).length === 105);
+  for (let round = 0; round < 20; round++) loop.runRound(0);
+  room = 100;
+  await rounds(() => hasEnded);
+  t.ok(hasEnded);
+  t.same(Buffer.concat(came), Buffer.concat([Buffer.alloc(100, 1), Buffer.alloc(17, 2)]));
+  connection?.destroy();
+  loop.runRound(0);
+  door.close();
+  loop.close();
+});
+
 await t.test('without descriptors no connection is accepted for a while, which is counted', { skip }, async t => {
   const libc = loadLibc();
   const openssl = loadOpenSsl(DOT_ALPN);

@@ -267,6 +267,20 @@ await t.test('another certificate and other addresses cut no session', { skip },
   await until(() => before.replies.length === 1, 'its reply');
 });
 
+await t.test('a listener that is not in force is forgotten when another one is made', { skip }, async t => {
+  const { thread, port, open } = await serving(t, 'tls');
+  t.equal(thread.idleMs, undefined, 'how long its sessions may be idle is nothing to tell clients of');
+  await open();
+  const other = await thread.listener(certificate({ common: 'two.test', names: ['two.test'] }));
+  await t.rejects(once(connectTcp({ port, host: '127.0.0.1' }), 'connect'), { code: 'ECONNREFUSED' });
+  t.equal(thread.idleMs, undefined);
+  const at = [{ address: '127.0.0.1', port }];
+  await other.set(at);
+  await open();
+  other.keep(at);
+  t.ok(thread.idleMs !== undefined && thread.idleMs > 0);
+});
+
 await t.test('an address that is taken is the error of the system, and the others stay', { skip }, async t => {
   const { listener, port } = await serving(t, 'tls');
   const taken = await serving(t, 'tls');

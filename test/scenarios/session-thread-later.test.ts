@@ -1,10 +1,10 @@
-// A reload that begins to use front threads: handshakes leave the main thread, and no connection is cut.
+// A reload that begins to use front threads: handshakes leave the main thread, and sessions end after their last reply.
 
 import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { Worker } from 'node:worker_threads';
 
-import t from 'tap';
+import t, { type Test } from 'tap';
 
 import { loadLibc } from '../../src/os/libc.js';
 import { framed } from '../../src/wire/frame.js';
@@ -35,6 +35,14 @@ socket.on('error', () => undefined);`;
   return isMade;
 }
 
+/** A connection over TLS. */
+async function opened(t: Test, port: number): Promise<TLSSocket> {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  t.teardown(() => socket.destroy());
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
 /** Asks over a connection. @returns the RCODE */
 async function rcodeOver(socket: TLSSocket, name: string): Promise<number> {
   const answered = once(socket, 'data') as Promise<[Buffer]>;
@@ -44,7 +52,7 @@ async function rcodeOver(socket: TLSSocket, name: string): Promise<number> {
 }
 
 await t.test(
-  'a reload with front threads: new sessions are in their thread, and those of before stay',
+  'a reload with front threads: new sessions are in their thread, and those of before end',
   { skip },
   async t => {
     const rig = await Rig.make(t);
@@ -59,15 +67,23 @@ await t.test(
     });
     await rig.start(config(0));
     t.notOk(isMadeElsewhere(tls, WAIT_MS), 'before, the main thread makes them');
-    const kept = connect({ port: tls, host: '127.0.0.1', rejectUnauthorized: false });
-    t.teardown(() => kept.destroy());
-    await once(kept, 'secureConnect');
-    t.equal(await rcodeOver(kept, 'www.example'), 0);
+    const [idle, busy] = [await opened(t, tls), await opened(t, tls)];
+    t.equal(await rcodeOver(idle, 'www.example'), 0);
+    const { handler } = main.dot;
+    const held: (() => void)[] = [];
+    main.dot.handler = (query, session) => void held.push(() => handler(query, session));
+    const waiting = rcodeOver(busy, rig.fresh());
+    t.equal(await eventually(() => held.length, 1), 1);
 
+    const [idleEnds, busyEnds] = [once(idle, 'end'), once(busy, 'end')];
     await rig.reload(config(1));
-    // At once: one that is idle for long is closed.
-    t.equal(await rcodeOver(kept, rig.fresh()), 0, 'the session of before is answered');
-    t.equal(await eventually(() => rig.overview().sessions.tls, 1), 1, 'and counted');
+    await idleEnds;
+    t.equal(await eventually(() => rig.overview().sessions.tls, 1), 1, 'one waits for a reply');
+    main.dot.handler = handler;
+    for (const each of held) each();
+    t.equal(await waiting, 0, 'which it gets');
+    await busyEnds;
+    t.equal(await eventually(() => rig.overview().sessions.tls, 0), 0, 'nothing is left on the main thread');
     t.ok(isMadeElsewhere(tls), 'TLS');
     t.ok(isMadeElsewhere(https), 'HTTPS');
     const ports = rig.overview().listening.filter(({ transport }) => transport === 'tls' || transport === 'https');
