@@ -11,7 +11,10 @@ import { missing } from '../fixtures/servers.js';
 
 const skip = process.getuid?.() === 0 ? missing('unshare', 'ip', 'python3') : 'needs root for namespaces';
 
-const KOFFI = realpathSync(new URL('../../node_modules/koffi', import.meta.url).pathname);
+/** The package koffi, and the packages with its native code. */
+const KOFFI = ['koffi', '@koromix'].map(each =>
+  realpathSync(new URL(`../../node_modules/${each}`, import.meta.url).pathname),
+);
 
 /** Runs a situation of listening.ts and returns its findings. */
 async function situation(t: Test, name: string, host: string): Promise<Record<string, unknown>> {
@@ -24,7 +27,7 @@ async function situation(t: Test, name: string, host: string): Promise<Record<st
     ip link set veth0 up
     ip link set veth1 up
     ip addr add 192.168.7.1/24 dev veth0
-    ${host === 'no system calls' ? `mount --bind ${directory.path} ${KOFFI}` : ''}
+    ${host === 'no system calls' ? KOFFI.map(each => `mount --bind ${directory.path} ${each}`).join('\n') : ''}
     exec ${process.execPath} --import=tsx test/interop/listening.ts "${name}" "${host}"`;
   const out = await new Promise<string>(resolve => {
     execFile('unshare', ['--mount', '--net', 'sh', '-c', script], { timeout: 90_000 }, (_error, stdout, stderr) =>
