@@ -95,7 +95,7 @@ export class Compilation {
     return index;
   }
 
-  /** The result. @param pause called every few thousand rules: others may run meanwhile */
+  /** The result. @param pause called every few hundred rules: others may run meanwhile */
   finish(pause: () => void = () => undefined): CompiledLists {
     const { sources, records, limits } = this;
     const table = this.builder.finish({
