@@ -41,6 +41,8 @@ const ALGORITHMS: ReadonlyMap<number, Algorithm> = new Map<number, Algorithm>([
   [15, { name: 'ED25519', digest: null, kind: 'Ed25519', signatureBytes: 64, weight: 2 }],
   [16, { name: 'ED448', digest: null, kind: 'Ed448', signatureBytes: 114, weight: 4 }],
 ]);
+/** ECDSAP256SHA256, most signatures today. */
+const ECDSA_P256 = 13;
 const SHA1_ALGORITHMS = new Set([5, 7]);
 
 const DIGESTS: ReadonlyMap<number, { readonly algorithm: 'sha1' | 'sha256' | 'sha384'; readonly bytes: number }> =
@@ -112,6 +114,15 @@ export class Dnskey {
     return new Dnskey(rdata);
   }
 
+  get isP256(): boolean {
+    return this.algorithm === ECDSA_P256;
+  }
+
+  /** The key alone, whose form depends on the algorithm. */
+  get octets(): Buffer {
+    return this.rdata.subarray(KEY_FIXED_BYTES);
+  }
+
   /** The cost of the next check, in checks of P-256. The first check also imports the key. */
   get weight(): number {
     const algorithm = ALGORITHMS.get(this.algorithm);
@@ -122,7 +133,7 @@ export class Dnskey {
   /** Whether `signature` over `data` was made with this key. */
   verifies(data: Buffer, signature: Buffer): boolean {
     const algorithm = ALGORITHMS.get(this.algorithm);
-    const key = (this.imported ??= importKey(algorithm, this.rdata.subarray(KEY_FIXED_BYTES)) ?? 'unreadable');
+    const key = (this.imported ??= importKey(algorithm, this.octets) ?? 'unreadable');
     if (algorithm === undefined || key === 'unreadable') return false;
     if (algorithm.signatureBytes !== 0 && signature.length !== algorithm.signatureBytes) return false;
     return verify(algorithm.digest, data, key, algorithm.kind.startsWith('P-') ? ecdsaInDer(signature) : signature);

@@ -11,6 +11,7 @@ import { Budget, Turn } from './budget.js';
 import { Chain, type ChainParts, type ChainRun, type OnAnchorKeys, type ValidatorSettings } from './chain.js';
 import { isWithin, type Name } from './name.js';
 import type { NegativeAnchors } from './negative.js';
+import type { PreparedKeys } from './prepared-keys.js';
 import { Question } from './question.js';
 import { Verifier } from './signature.js';
 import { type Guess, SpeculativeLookups } from './speculative.js';
@@ -33,6 +34,8 @@ export interface ValidatorParts {
   /** The size of the table of zones, in octets. */
   readonly bytes: number;
   readonly onAnchorKeys?: OnAnchorKeys;
+  /** Left out: keys are not prepared. */
+  readonly preparedKeys?: PreparedKeys;
 }
 
 /** The time on both clocks. */
@@ -53,7 +56,7 @@ export class Validator {
     this.zones = zoneTable(parts.bytes);
     this.chainParts = {
       zones: this.zones,
-      verifier: new Verifier(),
+      verifier: new Verifier(parts.preparedKeys),
       negative: parts.negative,
       ...(parts.onAnchorKeys === undefined ? {} : { onAnchorKeys: parts.onAnchorKeys }),
     };

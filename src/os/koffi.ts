@@ -6,7 +6,11 @@ import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 
 /** A C function, and what it is given. A buffer stays referenced, and its octets in place, until the call returns. */
-export type Native = (...args: (number | bigint | Buffer | null)[]) => number;
+export interface Native {
+  (...args: (number | bigint | Buffer | null)[]): number;
+  /** Calls it in a thread that Node.js has for such work. What the last argument is given, comes later. */
+  async(...args: [...(number | bigint)[], (error: Error | null, result: number) => void]): void;
+}
 
 /** A library. */
 export interface Library {

@@ -10,6 +10,7 @@ import { signInWords } from '../control/health.js';
 import { Denials } from '../dnssec/denials.js';
 import { isWithin, type Name, nameOf, ROOT_NAME } from '../dnssec/name.js';
 import { type NegativeAnchors, negativeAnchors } from '../dnssec/negative.js';
+import { PreparedKeys } from '../dnssec/prepared-keys.js';
 import type { TrustPoints } from '../dnssec/rollover.js';
 import { nameInLookupKey } from '../dnssec/steps.js';
 import type { SnapshotBlock, SnapshotRecord, StoredBlock } from '../cache/snapshot.js';
@@ -42,6 +43,7 @@ import { ALL_ROUTES, cacheKey, keyWithRoutes, NO_ROUTES } from '../wire/query.js
 import type { Clients } from './clients.js';
 import type { LocalNames } from './local-names.js';
 import type { Firewall } from './firewall.js';
+import { KeyPreparation } from './key-preparation.js';
 import type { Network } from './network.js';
 import type { DaemonParts } from './parts.js';
 import type { Plan, ResolutionPlan } from './plan.js';
@@ -141,6 +143,7 @@ export class Resolution implements Live {
   private readonly remembered: RememberedLookups;
   private readonly failures: FailureCache<Outcome>;
   private readonly denials: Denials;
+  private readonly preparedKeys = new PreparedKeys(new KeyPreparation().prepare);
   private readonly validator: Validator;
   private readonly validations: Validations;
   private readonly resolver: Resolver;
@@ -545,6 +548,7 @@ export class Resolution implements Live {
       settings: () => this.plan,
       built,
       clockIsSet: () => network.clockIsSet,
+      preparedKeys: this.preparedKeys,
     };
   }
 }
