@@ -4,31 +4,34 @@
 import type { Cancel, Clock } from '../base/ports.js';
 import type { Libc } from '../os/libc.js';
 
-/** A trim takes about a millisecond. Most code is compiled in the first minutes. */
+/** A trim takes about a millisecond. */
 const EVERY_MS = 60_000;
-/** The first one, when what a start needs has been compiled. */
-const FIRST_MS = 5000;
+/** Most code is compiled when a load comes for the first time: until then, more often. */
+const OFTEN_MS = 5000;
+const OFTEN = 12;
 
 /** Trims from time to time. */
 export class FreedMemory {
   private cancel: Cancel | undefined = undefined;
+  private trims = 0;
 
   /** @param libc undefined: it does nothing */
   constructor(
     private readonly clock: Clock,
     private readonly libc: Pick<Libc, 'trimMemory'> | undefined,
   ) {
-    if (libc !== undefined) this.trimAfter(FIRST_MS);
+    if (libc !== undefined) this.trimLater();
   }
 
   close(): void {
     this.cancel?.();
   }
 
-  private trimAfter(ms: number): void {
-    this.cancel = this.clock.after(ms, () => {
+  private trimLater(): void {
+    this.cancel = this.clock.after(this.trims < OFTEN ? OFTEN_MS : EVERY_MS, () => {
       this.libc?.trimMemory();
-      this.trimAfter(EVERY_MS);
+      this.trims++;
+      this.trimLater();
     });
   }
 }
