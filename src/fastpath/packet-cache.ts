@@ -128,12 +128,13 @@ export class PacketCache {
    */
   find(query: FastQuery, ageNow: AgeSec): boolean {
     const { hash, keyBytes, key } = query;
-    const { index, log } = this;
+    const { control, index, log } = this;
     const bucket = this.bucketOf(hash);
     for (let slot = bucket; slot < bucket + WAYS * 2; slot += 2) {
       if (index[slot] !== hash) continue;
       const position = Atomics.load(index, slot + 1);
-      if (!this.holds(position)) continue;
+      // What was overwritten long ago. `copyTo` finds out about what is overwritten just now.
+      if (!this.isWithin(control[RESERVED] ?? 0, position)) continue;
       const entry = this.offsetOf(position);
       const expires = this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0;
       if (u16At(log, entry + KEY_AT) !== keyBytes || expires <= ageNow) continue;
@@ -361,7 +362,12 @@ export class PacketCache {
   /** Whether the entry at `position` is still whole. Position 0 of an unused slot counts as long gone. */
   private holds(position: number): boolean {
     // A read that also orders the reads before it, which a plain atomic load does not on every machine.
-    const age = (Atomics.or(this.control, RESERVED, 0) - position) >>> 0;
+    return this.isWithin(Atomics.or(this.control, RESERVED, 0), position);
+  }
+
+  /** Whether a position is within the log, which is reserved up to `reserved`. */
+  private isWithin(reserved: number, position: number): boolean {
+    const age = (reserved - position) >>> 0;
     return age > 0 && age <= this.logUnits;
   }
 
