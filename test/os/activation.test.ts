@@ -1,5 +1,8 @@
 // Sockets that somebody else has opened. Python opens them and becomes the program, as a service manager does.
 
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
 import t from 'tap';
 
 import { passedSockets } from '../../src/os/activation.js';
@@ -10,8 +13,16 @@ import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.j
 import { missing } from '../fixtures/servers.js';
 
 const found = loadLibc();
+/** Whether this kernel allows it without a right. */
+const mayHaveRoom = missing('ss') === false && Number(readFileSync('/proc/sys/net/core/rmem_max', 'utf8')) >= 1 << 21;
 const skip = 'unavailable' in found ? 'no system calls here' : missing('python3');
 const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
+
+/** More than the daemon would ask for, which is 1 MiB; the kernel counts twice of it, and allows what net.core.rmem_max says. */
+const ROOM_BYTES = 1 << 21;
+/** What of it `ss` shows. */
+const roomOf = (port: number): number =>
+  Number(/rb(\d+)/.exec(execFileSync('ss', ['-Hulnm', `src 127.0.0.1:${port}`], { encoding: 'utf8' }))?.[1]);
 
 /** What becomes the program with sockets: `udp`, `tcp`, `dot` or `doh`, address and port each; `v6both` for one that takes IPv4, too. */
 const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => [
@@ -25,6 +36,7 @@ for kind, address, port in ${JSON.stringify(sockets)}:
     s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM if kind in ('udp', 'udpdot') else socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if six: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if kind == 'v6both' else 1)
+    if kind == 'udp': s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${ROOM_BYTES})
     s.bind((address, port))
     if kind not in ('udp', 'udpdot'): s.listen(10)
     opened.append(os.dup(s.fileno()))
@@ -76,6 +88,7 @@ for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 2 }', '{ io
     t.equal((await ask({ address: '127.0.0.1', port }, 'a.test', { ...any, tcp: true })).text.rcode, 'NOERROR');
     t.match(running.log(), 'the addresses in listen are not used');
     t.match(running.log(), `listening on [::1]:${port} (UDP)`);
+    if (mayHaveRoom) t.equal(roomOf(port), 2 * ROOM_BYTES, 'with the room for queries that it was given');
     t.equal((await running.stop()).code, 0);
   });
 }
