@@ -1,15 +1,21 @@
 // Sockets that somebody else has opened. Python opens them and becomes the program, as a service manager does.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import t from 'tap';
 
 import { passedSockets } from '../../src/os/activation.js';
 import { loadLibc } from '../../src/os/libc.js';
-import { ask } from '../fixtures/client.js';
+import { ask, queryMessage } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
+import { manyAnswers, snapshotOf } from '../fixtures/many-answers.js';
+import { planFor } from '../fixtures/plans.js';
 import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { eventually } from '../fixtures/rig.js';
 import { missing } from '../fixtures/servers.js';
 
 const found = loadLibc();
@@ -148,4 +154,36 @@ await t.test('what cannot be served is said', { skip }, async t => {
     2,
     'the file first',
   );
+});
+
+await t.test('queries that waited for a restart are answered from the cache of before', { skip }, async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const config = `${CONFIG('{ threads: 1 }')}state_directory: ${directory.path}\ndnssec: { mode: off }\n`;
+  const settings = createHash('sha256').update(planFor(config).snapshot.settings).digest('hex');
+  const cached = snapshotOf(manyAnswers(2000, 16 << 20), settings);
+  writeFileSync(join(directory.path, 'cache.snapshot'), cached, { mode: 0o600 });
+  const port = await freePort();
+  const client = createSocket('udp4');
+  const seen = new Map<number, number>();
+  client.on('message', reply => seen.set(reply.readUInt16BE(0), (reply[3] ?? 0) & 15));
+  // They arrive from before the start on, and no server is there to ask.
+  let asked = 0;
+  const asking = setInterval(() => {
+    for (let i = 0; i < 4 && asked < 2000; i++, asked++)
+      client.send(queryMessage(`s${asked}.example`, { id: asked }), port, '127.0.0.1');
+  }, 2);
+  t.teardown(() => {
+    clearInterval(asking);
+    client.close();
+  });
+  const sockets = ['udp', 'tcp'].map(kind => [kind, '127.0.0.1', port] as const);
+  const running = await startDotstub(config, [], opened(sockets));
+  t.teardown(async () => running.stop());
+  await eventually(() => asked, 2000);
+  await eventually(() => seen.has(1999), true);
+  const first = Math.min(...seen.keys());
+  t.comment(`${first} were sent before the socket was open`);
+  const unanswered = Array.from({ length: 2000 - first }, (_, i) => first + i).filter(id => seen.get(id) !== 0);
+  t.same(unanswered, []);
 });
