@@ -14,19 +14,15 @@ const ON_DEMAND = { 'redis-client': 'src/os/redis-client.ts', exposition: 'src/o
 /** Modules of Node.js that the first answer does not need. Together they would take a fifth of the start. */
 const LAZY = ['http', 'https', 'http2', 'child_process', 'zlib', 'fs/promises', 'perf_hooks', 'assert'];
 
-/** A module that loads one of Node.js when something of it is used. */
-const lazyModule = name => {
-  const original = process.getBuiltinModule(name);
-  const properties = Object.keys(original).map(
-    key => `  get ${JSON.stringify(key)}() { return load()[${JSON.stringify(key)}]; },\n`,
-  );
-  const empty = typeof original === 'function' ? '(...given) => load()(...given)' : '{}';
-  return `let loaded;
+/**
+ * A module that loads one of Node.js when something of it is used. It lists nothing of what that has in the Node.js that
+ * builds: another one may have more, or less.
+ */
+const lazyModule = name => `let loaded;
 const load = () => (loaded ??= require('node:${name}'));
-module.exports = Object.defineProperties(${empty}, Object.getOwnPropertyDescriptors({
-${properties.join('')}}));
+const all = new Proxy({}, { get: (_, key) => (key === '__esModule' ? undefined : load()[key]) });
+module.exports = Object.setPrototypeOf((...given) => load()(...given), all);
 `;
-};
 
 const loading = {
   name: 'loading',

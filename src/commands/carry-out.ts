@@ -39,6 +39,9 @@ const JOURNAL = ['journalctl', '--unit=dotstub', '--lines=5', '--output=cat', '-
 /** Administrators' tools, for a shell of root that has not got them in its PATH. */
 const PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
 
+/** Directories that no package has, and that are there for a file of ours. */
+const DROP_INS = /^\/etc\/systemd\/.*\.d$/;
+
 /** What was at a path. */
 type Before =
   | { readonly is: 'absent' }
@@ -91,6 +94,7 @@ export class CarryingOut {
       case 'remove':
         this.remember(step.path);
         rmSync(this.at(step.path), { force: true });
+        if (DROP_INS.test(dirname(step.path))) this.leaveDirectory(dirname(this.at(step.path)));
         return undefined;
       case 'save':
         // A second installation must not save the file that the first one has written.
@@ -151,6 +155,15 @@ export class CarryingOut {
     if (first === undefined) return;
     this.undoings.push(() => {
       for (let each = dirname(this.at(path)); each.startsWith(first); each = dirname(each)) removeIfEmpty(each);
+      return undefined;
+    });
+  }
+
+  /** Removes a directory of which nothing is left. */
+  private leaveDirectory(directory: string): void {
+    if (!removeIfEmpty(directory)) return;
+    this.undoings.push(() => {
+      mkdirSync(directory, { recursive: true });
       return undefined;
     });
   }
@@ -299,12 +312,15 @@ function putBack(path: string, before: Before): void {
   chownSync(path, before.uid, before.gid);
 }
 
-function removeIfEmpty(directory: string): void {
+/** @returns whether it was there, and empty */
+function removeIfEmpty(directory: string): boolean {
   try {
     rmdirSync(directory);
+    return true;
   } catch (error) {
     // Somebody else has put something there.
     if (!['ENOTEMPTY', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    return false;
   }
 }
 

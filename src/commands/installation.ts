@@ -47,7 +47,10 @@ export const unitFor = (text: string, program: readonly string[]): string =>
 
 /** Whether the units are those of a package that this program came with: they are dpkg's then, and not ours. */
 export const hasPackagedUnits = (tree: Tree, program: readonly string[]): boolean =>
-  tree.text(PACKAGED_SERVICE)?.includes(`ExecStart=${program.join(' ')} `) === true;
+  startsIt(tree.text(PACKAGED_SERVICE) ?? '', program);
+
+const startsIt = (unit: string, program: readonly string[]): boolean =>
+  unit.includes(`ExecStart=${program.join(' ')} `);
 
 /** Installs and starts it, and makes the system use it. */
 export function installSteps(system: System, { dns, direct = false }: Wishes): Step[] {
@@ -58,6 +61,7 @@ export function installSteps(system: System, { dns, direct = false }: Wishes): S
     ...(running ? [{ does: 'free', why: 'it has to be for dotstub' } as const] : []),
     { does: 'write', path: INSTALLED_CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
     { does: 'check', path: INSTALLED_CONFIG, why: 'the service would not start with errors in it' },
+    ...replacing(system),
     ...units.map((name): Step => ({
       does: 'write',
       path: join(UNITS, name),
@@ -73,6 +77,26 @@ export function installSteps(system: System, { dns, direct = false }: Wishes): S
           ...(running ? [{ does: 'resolve', why: 'they have to find names from now on' } as const] : []),
         ]
       : []),
+  ];
+}
+
+/**
+ * Units that an installation from npm or from the archive has written would hide those of the package, and go on to start
+ * the program of before. Units of an administrator start this one, and stay.
+ */
+function replacing({ tree, program }: System): Step[] {
+  const [service] = UNIT_FILES;
+  const hiding = tree.text(join(UNITS, service));
+  if (!hasPackagedUnits(tree, program) || hiding === undefined || startsIt(hiding, program)) return [];
+  const hidden = UNIT_FILES.filter(name => tree.exists(join(UNITS, name)));
+  return [
+    {
+      does: 'run',
+      command: ['systemctl', 'disable', ...hidden],
+      why: 'units of an earlier installation hide those of the package',
+      undo: ['systemctl', 'enable', ...STARTED],
+    },
+    ...hidden.map((name): Step => ({ does: 'remove', path: join(UNITS, name), why: 'that of the package counts' })),
   ];
 }
 

@@ -192,12 +192,7 @@ export class DgramHost implements DatagramHost {
 /** Opens a socket, bound to an address or of a descriptor. @throws the system's error */
 async function openSocket(at: ListenAddress, fd: number | undefined): Promise<Socket> {
   const six = at.address.includes(':');
-  const socket = createSocket({
-    type: six ? 'udp6' : 'udp4',
-    ipv6Only: six,
-    recvBufferSize: SOCKET_BUFFER_BYTES,
-    sendBufferSize: SOCKET_BUFFER_BYTES,
-  });
+  const socket = createSocket({ type: six ? 'udp6' : 'udp4', ipv6Only: six });
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void => {
       socket.close();
@@ -206,6 +201,9 @@ async function openSocket(at: ListenAddress, fd: number | undefined): Promise<So
     socket.once('error', failed);
     const bound = (): void => {
       socket.off('error', failed);
+      // A socket of a service manager may have more than the kernel allows others.
+      if (socket.getRecvBufferSize() < SOCKET_BUFFER_BYTES) socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);
+      if (socket.getSendBufferSize() < SOCKET_BUFFER_BYTES) socket.setSendBufferSize(SOCKET_BUFFER_BYTES);
       resolve(socket);
     };
     if (fd !== undefined) socket.bind({ fd }, bound);

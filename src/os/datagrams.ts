@@ -34,6 +34,13 @@ export interface BindAddress {
 /** Room for bursts of a household; the kernel cuts it to net.core.rmem_max and wmem_max. */
 export const SOCKET_BUFFER_BYTES = 1 << 20;
 
+/** Gives a socket that room, unless it has more: a service manager may go beyond what the kernel allows others. */
+function widen(libc: Libc, fd: number): void {
+  for (const buffer of [LINUX.SO_RCVBUF, LINUX.SO_SNDBUF])
+    if (libc.getsockopt(fd, LINUX.SOL_SOCKET, buffer) < SOCKET_BUFFER_BYTES)
+      libc.setsockopt(fd, LINUX.SOL_SOCKET, buffer, SOCKET_BUFFER_BYTES);
+}
+
 /**
  * Opens and binds a UDP socket whose port others may share; for a socket that is open already, makes another
  * descriptor. @throws SystemError
@@ -52,8 +59,7 @@ export function openUdp(libc: Libc, at: BindAddress): number {
       : must('socket', libc.socket(six ? LINUX.AF_INET6 : LINUX.AF_INET, LINUX.SOCK_DGRAM | LINUX.SOCK_CLOEXEC, 0));
   try {
     if (at.fd === undefined) must('setsockopt', libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_REUSEPORT, 1));
-    libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, SOCKET_BUFFER_BYTES);
-    libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_SNDBUF, SOCKET_BUFFER_BYTES);
+    widen(libc, fd);
     if (six && at.fd === undefined) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_V6ONLY, 1));
     if (isAny(octets)) {
       if (six) must('setsockopt', libc.setsockopt(fd, LINUX.IPPROTO_IPV6, LINUX.IPV6_RECVPKTINFO, 1));

@@ -1,7 +1,7 @@
-// The cache on disk: read after the start, written now and then and at the end.
+// The cache on disk: read at the start, written now and then and at the end.
 
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
 import type { Clock, Log } from '../base/ports.js';
 import type { AgeSec, MonoMs } from '../base/time.js';
@@ -40,8 +40,8 @@ export interface CacheSnapshotParts {
 }
 
 const FILE = 'cache.snapshot';
-/** Reading lets others have a turn after this long. */
-const TURN_MS = 0.5;
+/** Reading lets others have a turn after this long. After a restart theirs are long, and shorter once this is done. */
+const TURN_MS = 2;
 const LOST = 'after a restart the cache is empty';
 /** After something was forgotten, the file that still has it is replaced at the latest this long after it was written. */
 const SOON_MS = 5000;
@@ -96,6 +96,11 @@ export class CacheSnapshot implements Live {
   /** Resolved when everything of the last process has been read. */
   async whole(): Promise<void> {
     await this.reading;
+  }
+
+  /** Resolved when everything of the last process has been read, or after this many milliseconds. */
+  async wholeWithin(ms: number): Promise<void> {
+    await Promise.race([this.reading, sleep(ms, undefined, { ref: false })]);
   }
 
   /** Writes it soon. */

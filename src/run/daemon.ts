@@ -40,6 +40,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   }
 }
 
+/** Queries that wait may wait this long for what is cached. */
+const HEAD_START_MS = 100;
+
 async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
   // Before all else: threads take the longest to start.
@@ -86,9 +89,11 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ counted, startedAt, listeners, certificates, designating, web, logging, service, reload, configuration },
   };
 
-  await Promise.all([core.lists.start(), core.localNames.start()]);
-  await listeners.start(plan);
   snapshot.start();
+  await Promise.all([core.lists.start(), core.localNames.start()]);
+  // Queries have waited at these since the daemon before ended. Hundreds at a time that are not cached would be too many.
+  if (given.sockets !== undefined) await snapshot.wholeWithin(HEAD_START_MS);
+  await listeners.start(plan);
   await web.start(plan);
   const listening = () => listeningTexts(listeners);
   const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));

@@ -83,6 +83,11 @@ await t.test('installed and uninstalled, every system is as it was', async t => 
     t.notSame(readTree(root), before, name);
     await takeAll(t, root, onFiles(uninstallSteps(tree, UNDOING)));
     t.same(withoutOurs(readTree(root)), withoutOurs(before), `${name}: uninstalled`);
+    t.same(
+      Object.keys(readTree(root)).filter(path => /^\/etc\/systemd\/.*\.d$/.test(path)),
+      [],
+      `${name}: no directory is left that was made for a file`,
+    );
     t.same(uninstallSteps(tree, UNDOING), [], `${name}: a second time there is nothing to do`);
   }
 });
@@ -206,6 +211,26 @@ await t.test('units of a Debian package stay, and only its own program leaves th
   await takeAll(t, root, onFiles(undoing));
   t.same(withoutOurs(readTree(root)), withoutOurs(before));
   t.same(uninstallSteps(tree, { ...UNDOING, keepService: true }), []);
+});
+
+await t.test('installed by a package, it takes the place of what npm or the archive had installed', async t => {
+  const [, files] = SYSTEMS['dhclient'] ?? ['file', {}];
+  const unit = (program: string): string => `[Service]\nExecStart=${program} run --config /etc/dotstub/dotstub.yaml\n`;
+  const own = '/etc/systemd/system/dotstub.service';
+  const earlier = { [own]: unit('/opt/node /opt/cli.js'), '/etc/systemd/system/dotstub.socket': '[Socket]\n' };
+  const packaged = { ...files, '/usr/lib/systemd/system/dotstub.service': unit(AS_STARTED.join(' ')) };
+  const { root, tree } = rootOf(t, { ...packaged, ...earlier });
+  const before = readTree(root);
+  const steps = installSteps(systemOf(tree), { dns: false });
+  const disabling = steps.find(step => step.does === 'run' && step.command[1] === 'disable');
+  t.match(disabling, { command: ['systemctl', 'disable', 'dotstub.service', 'dotstub.socket'] });
+  const carrying = await takeAll(t, root, onFiles(steps));
+  for (const path of Object.keys(earlier)) t.notOk(tree.exists(path), path);
+  t.same(carrying.undo(), []);
+  t.same(readTree(root), before, 'and is there again if a later step fails');
+
+  const { tree: edited } = rootOf(t, { ...packaged, [own]: `${unit(AS_STARTED.join(' '))}Nice=5\n` });
+  t.notMatch(JSON.stringify(installSteps(systemOf(edited), { dns: false })), own, 'the unit of an administrator stays');
 });
 
 await t.test('a resolv.conf that somebody else has written since stays', async t => {

@@ -1,17 +1,34 @@
 // Sockets that somebody else has opened. Python opens them and becomes the program, as a service manager does.
 
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import t from 'tap';
 
 import { passedSockets } from '../../src/os/activation.js';
 import { loadLibc } from '../../src/os/libc.js';
-import { ask } from '../fixtures/client.js';
+import { ask, queryMessage } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
+import { manyAnswers, snapshotOf } from '../fixtures/many-answers.js';
+import { planFor } from '../fixtures/plans.js';
 import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { eventually } from '../fixtures/rig.js';
 import { missing } from '../fixtures/servers.js';
 
 const found = loadLibc();
+/** Whether this kernel allows it without a right. */
+const mayHaveRoom = missing('ss') === false && Number(readFileSync('/proc/sys/net/core/rmem_max', 'utf8')) >= 1 << 21;
 const skip = 'unavailable' in found ? 'no system calls here' : missing('python3');
 const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
+
+/** More than the daemon would ask for, which is 1 MiB; the kernel counts twice of it, and allows what net.core.rmem_max says. */
+const ROOM_BYTES = 1 << 21;
+/** What of it `ss` shows. */
+const roomOf = (port: number): number =>
+  Number(/rb(\d+)/.exec(execFileSync('ss', ['-Hulnm', `src 127.0.0.1:${port}`], { encoding: 'utf8' }))?.[1]);
 
 /** What becomes the program with sockets: `udp`, `tcp`, `dot` or `doh`, address and port each; `v6both` for one that takes IPv4, too. */
 const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => [
@@ -25,6 +42,7 @@ for kind, address, port in ${JSON.stringify(sockets)}:
     s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM if kind in ('udp', 'udpdot') else socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if six: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if kind == 'v6both' else 1)
+    if kind == 'udp': s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${ROOM_BYTES})
     s.bind((address, port))
     if kind not in ('udp', 'udpdot'): s.listen(10)
     opened.append(os.dup(s.fileno()))
@@ -76,6 +94,7 @@ for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 2 }', '{ io
     t.equal((await ask({ address: '127.0.0.1', port }, 'a.test', { ...any, tcp: true })).text.rcode, 'NOERROR');
     t.match(running.log(), 'the addresses in listen are not used');
     t.match(running.log(), `listening on [::1]:${port} (UDP)`);
+    if (mayHaveRoom) t.equal(roomOf(port), 2 * ROOM_BYTES, 'with the room for queries that it was given');
     t.equal((await running.stop()).code, 0);
   });
 }
@@ -135,4 +154,36 @@ await t.test('what cannot be served is said', { skip }, async t => {
     2,
     'the file first',
   );
+});
+
+await t.test('queries that waited for a restart are answered from the cache of before', { skip }, async t => {
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  const config = `${CONFIG('{ threads: 1 }')}state_directory: ${directory.path}\ndnssec: { mode: off }\n`;
+  const settings = createHash('sha256').update(planFor(config).snapshot.settings).digest('hex');
+  const cached = snapshotOf(manyAnswers(2000, 16 << 20), settings);
+  writeFileSync(join(directory.path, 'cache.snapshot'), cached, { mode: 0o600 });
+  const port = await freePort();
+  const client = createSocket('udp4');
+  const seen = new Map<number, number>();
+  client.on('message', reply => seen.set(reply.readUInt16BE(0), (reply[3] ?? 0) & 15));
+  // They arrive from before the start on, and no server is there to ask.
+  let asked = 0;
+  const asking = setInterval(() => {
+    for (let i = 0; i < 4 && asked < 2000; i++, asked++)
+      client.send(queryMessage(`s${asked}.example`, { id: asked }), port, '127.0.0.1');
+  }, 2);
+  t.teardown(() => {
+    clearInterval(asking);
+    client.close();
+  });
+  const sockets = ['udp', 'tcp'].map(kind => [kind, '127.0.0.1', port] as const);
+  const running = await startDotstub(config, [], opened(sockets));
+  t.teardown(async () => running.stop());
+  await eventually(() => asked, 2000);
+  await eventually(() => seen.has(1999), true);
+  const first = Math.min(...seen.keys());
+  t.comment(`${first} were sent before the socket was open`);
+  const unanswered = Array.from({ length: 2000 - first }, (_, i) => first + i).filter(id => seen.get(id) !== 0);
+  t.same(unanswered, []);
 });
