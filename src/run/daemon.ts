@@ -70,7 +70,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
-  const reload = new Reload(plan, [...core.live, logging, listeners, snapshot, web, fileReload]);
+  const reload = new Reload(plan, [...core.live, logging, listeners, snapshot, web, fileReload], () => following.follow());
   const certificates = opened.add(new Certificates({ clock, log, files: systemFiles, reload }));
   const designating: Designating = designatingOf({ clock, reload, listeners, certificates });
   const configuration = new Configuration({

@@ -275,8 +275,8 @@ export class Listeners implements Follower {
     const { udp } = addresses;
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
-    const nextUdp = await this.nextUdp(plan, udp, udpText).catch((error: unknown) => {
-      for (const each of streams) each.abandon();
+    const nextUdp = await this.nextUdp(plan, udp, udpText).catch(async (error: unknown) => {
+      await abandonAll(streams);
       throw error;
     });
     return {
@@ -295,8 +295,8 @@ export class Listeners implements Follower {
         // Replies of meanwhile may say where session threads do not listen any more.
         this.parts.changed();
       },
-      abandon: () => {
-        for (const each of streams) each.abandon();
+      abandon: async () => {
+        await abandonAll(streams);
         if (nextUdp !== before) this.retire(nextUdp);
       },
     };
@@ -309,7 +309,7 @@ export class Listeners implements Follower {
       prepared.push(await this.tls.prepare(tls, credentialsOf(plan.certificate)));
       prepared.push(await this.https.prepare(https, credentialsOf(httpsPair(plan))));
     } catch (error) {
-      for (const each of prepared) each.abandon();
+      await abandonAll(prepared);
       throw error;
     }
     return prepared;
@@ -407,6 +407,11 @@ export class Listeners implements Follower {
     );
     void closed.finally(() => this.retiring.delete(host));
   }
+}
+
+/** In any case all of them. */
+async function abandonAll(prepared: readonly Prepared[]): Promise<void> {
+  for (const each of prepared) await each.abandon();
 }
 
 /** One client must not take all sessions, however few there are. */
