@@ -38,6 +38,8 @@ export interface Wheel {
   start(timed: Timed, ms: number, nowMs?: MonoMs): void;
   /** Forgets the deadline. It may be called at any time. */
   stop(timed: Timed): void;
+  /** All that is scheduled now, in no order. */
+  all(): readonly Timed[];
 }
 
 /** Makes a Wheel. Its timer runs only while something is scheduled. */
@@ -95,6 +97,10 @@ class TimerWheel implements Wheel {
     const { place } = timed;
     timed.place = NOWHERE;
     if (place >= 0) this.leave(place);
+  }
+
+  all(): readonly Timed[] {
+    return this.entries.filter(each => each !== undefined);
   }
 
   private leave(place: number): void {

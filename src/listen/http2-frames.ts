@@ -83,7 +83,7 @@ export class Frame {
 export type TakeFrame = (frame: Frame) => Code | undefined;
 
 /** Reads the frames of one connection. */
-export class FrameReader {
+export class Http2FrameReader {
   private left = FIRST_FRAMES;
   /** When the time since was earned. */
   private earnedAt: MonoMs | undefined = undefined;

@@ -18,7 +18,7 @@ import {
   FRAME,
   type Frame,
   frameOf,
-  FrameReader,
+  Http2FrameReader,
   HAS,
   MOST_31,
   MOST_PAYLOAD_BYTES,
@@ -55,7 +55,7 @@ export class Http2Shared {
 /** A connection. */
 export class Http2Session implements Occupant, WriterEvents {
   private readonly requests: ClientRequests;
-  private readonly frames = new FrameReader(frame => this.receive(frame));
+  private readonly frames = new Http2FrameReader(frame => this.receive(frame));
   private readonly writer: Http2Writer;
   private readonly streams: RequestStreams;
   /** A header block that goes on in the next frame. */

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 
 import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
+import { isSystemError } from '../base/system-error.js';
 import type { Libc } from '../os/libc.js';
 import {
   type ListenAddress,
@@ -252,14 +253,24 @@ class Listener<C extends Connection> implements StreamListener {
       }
     } catch (error) {
       for (const { server } of opened) server.close();
-      const again: BoundServer[] = [];
-      for (const { wanted: old } of inTheWay) again.push(await this.open(old));
-      this.servers = [...before.filter(each => !inTheWay.includes(each)), ...again];
+      await this.reopen(inTheWay);
       throw error;
     }
     for (const each of go) if (!inTheWay.includes(each)) each.server.close();
     this.servers = [...stay, ...opened];
     this.waiting = waiting;
+  }
+
+  /** Opens once more what was closed for addresses that could not be opened. What it does not get back waits. */
+  private async reopen(closed: readonly BoundServer[]): Promise<void> {
+    this.servers = this.servers.filter(each => !closed.includes(each));
+    for (const { wanted: at } of closed)
+      try {
+        this.servers = [...this.servers, await this.open(at)];
+      } catch (error) {
+        if (!isSystemError(error)) throw error;
+        this.waiting = [...this.waiting, { at, error }];
+      }
   }
 
   socketAt(at: ListenAddress): number | undefined {

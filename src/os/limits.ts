@@ -35,6 +35,9 @@ const RESERVED = 16;
 const RESERVED_PER_THREAD = 12;
 const RESERVED_PER_LISTENER = 3;
 
+/** How many descriptors threads beside the main thread have: their event loops and sockets. */
+export const forThreads = (threads: number): number => RESERVED_PER_THREAD * threads;
+
 /** The facts that the caps are computed from. */
 export interface OpenFiles {
   /** RLIMIT_NOFILE, the soft limit in force; undefined: none, or not known. */
@@ -71,7 +74,7 @@ export function connectionCaps(
   const most = mostCaps(sessions);
   if (limit === undefined) return { caps: most, words: undefined };
   const wanted = 3 * sessions + OTHERS.http + OTHERS.control + OTHERS.upstream;
-  const fixed = open + RESERVED + RESERVED_PER_THREAD * threads + RESERVED_PER_LISTENER * listeners;
+  const fixed = open + RESERVED + forThreads(threads) + RESERVED_PER_LISTENER * listeners;
   const left = limit - fixed;
   if (left >= wanted) return { caps: most, words: undefined };
   const share = (of: keyof ConnectionCaps): number =>

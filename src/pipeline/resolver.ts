@@ -44,7 +44,7 @@ import { portal, type PortalParts } from './stages/portal.js';
 import { recursionDesired } from './stages/recursion-desired.js';
 import { screened } from './stages/screened.js';
 import { shared } from './stages/shared.js';
-import { specialNames } from './stages/special-names.js';
+import { specialNames, type SpecialNamesParts } from './stages/special-names.js';
 import { StaleAnswers, type StaleSettings } from './stages/stale.js';
 import { routed, routeFor, type RouteTarget } from './stages/routed.js';
 import { validated } from './stages/validated.js';
@@ -200,16 +200,12 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // could be cached as if it came from a server.
     ['any', anyRefused(parts)],
 
-    // Above `specialNames`: an alias of a local name may lead to a special-use name, which must not be looked up either.
+    // Above `special_names`: an alias of a local name may lead to a special-use name, which must not be looked up either.
     ['local_aliases', followed('local', parts.ageNow, undefined, hasOwnAliases)],
 
-    // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one. Above all
-    // stages that ask: these names must not leave.
-    ['special_names', specialNames(named)],
-
-    // Above `portal` and `cached`: names of this network are its own, whatever others answer, and a name that is added to a
-    // file counts at once.
-    ['local', local(named)],
+    // Above all stages that ask: special-use names must not leave. Above `portal` and `cached`: names of this network are
+    // its own, whatever others answer, and a name that is added to a file counts at once.
+    ...namesOfHere(named),
 
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
@@ -224,6 +220,10 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
     // answers: an answer may lead to a name on a list by an alias.
     ['list_aliases', followed('list', parts.ageNow, undefined, hasLists)],
+
+    // Once more, for where aliases of lists and of the portal lead: the page that stands for what is on a list is mostly
+    // in this network, and its name must not leave. Above `list`, as for clients that ask for these names themselves.
+    ...namesOfHere(named),
     ['list', listed(parts)],
 
     // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
@@ -236,6 +236,13 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     ['rebinding', screened(parts)],
   ];
 }
+
+/** The names that are answered here, whoever is asked for others. */
+const namesOfHere = (parts: SpecialNamesParts): readonly (readonly ['special_names' | 'local', Stage])[] => [
+  // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one.
+  ['special_names', specialNames(parts)],
+  ['local', local(parts)],
+];
 
 /** Those that find the answer, which is the same for all. */
 function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
@@ -281,6 +288,9 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
     followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf }), () => parts.routes().length > 0),
+
+    // Once more, for where aliases of the local network lead: a name that is answered here is asked of nobody.
+    ...namesOfHere(namedParts(parts)).map(([, stage]) => stage),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.

@@ -64,16 +64,16 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
   const entrance = front(new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport)));
+  const taking = { ...common, front: entrance, workers, sessionThreads, maxSessions: caps };
   // Ready replies may say where it does not listen any more.
-  const changed = (): void => core.ready.clear();
-  const taking = { ...common, front: entrance, workers, sessionThreads, maxSessions: caps, changed };
-  const listeners: Listeners = opened.add(new Listeners(taking));
+  const listeners: Listeners = opened.add(new Listeners({ ...taking, changed: () => core.ready.clear() }));
   const snapshot = opened.add(snapshotOf(common, core, plan));
   resolution.addJob(snapshot.job);
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
-  const reload = new Reload(plan, [...core.live, logging, listeners, snapshot, web, fileReload]);
+  const live = [...core.live, logging, listeners, snapshot, web, fileReload];
+  const reload = new Reload(plan, live, () => following.follow());
   const certificates = opened.add(new Certificates({ clock, log, files: systemFiles, reload }));
   const designating: Designating = designatingOf({ clock, reload, listeners, certificates });
   const configuration = new Configuration({

@@ -27,6 +27,7 @@ import type { PassedSocket, PassedSockets } from '../os/activation.js';
 import { systemClock } from '../os/clock.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, listenText, withScope } from '../os/listen-address.js';
+import { type Capacity, checkRoomFor } from './capacity.js';
 import type { Clients } from './clients.js';
 import { HttpsRules } from './https.js';
 import { dependsOnMachine, type Follower, isServed } from './following.js';
@@ -57,7 +58,7 @@ export interface ListenersParts {
   /** The threads of sessions over TLS and HTTPS; they were started ahead if the first plan needs them. */
   readonly sessionThreads: SessionThreads;
   /** The most sessions of clients over each transport. */
-  readonly maxSessions: Readonly<Record<StreamTransport | 'perClient', number>>;
+  readonly maxSessions: Capacity;
   /** Called when what they show or where they listen may be something else now. */
   readonly changed: () => void;
 }
@@ -101,6 +102,8 @@ export class Listeners implements Follower {
   private readonly tables: Readonly<Record<StreamTransport, SessionTable>>;
   /** Hosts that were replaced, until their last reply has left. */
   private readonly retiring = new Set<DatagramHost>();
+  /** The front threads of the plan in force. */
+  private threads = 0;
   /** What hosts that are closed counted last. */
   private rest: FrontCounts[] = [];
   /** The first host, if it has less threads than the plan says. */
@@ -269,14 +272,17 @@ export class Listeners implements Follower {
   async prepare({ listeners: plan }: Plan): Promise<Prepared> {
     const addresses = await listening('UDP', 'listen', () => this.addresses(plan));
     checkCertificates(plan, addresses);
+    const { libc, log, maxSessions, sockets } = this.parts;
+    const threads = libc === undefined ? 0 : Listeners.threadsFor(plan, sockets);
+    if (this.udp !== undefined) checkRoomFor(threads - this.threads, maxSessions, log);
     this.httpsRules.takeFirst(plan.https);
     this.preparing = plan;
     const streams = await this.prepareStreams(plan, addresses);
     const { udp } = addresses;
     const udpText = JSON.stringify([udp, plan.threads, plan.io]);
     const before = this.udp;
-    const nextUdp = await this.nextUdp(plan, udp, udpText).catch((error: unknown) => {
-      for (const each of streams) each.abandon();
+    const nextUdp = await this.nextUdp(plan, udp, udpText).catch(async (error: unknown) => {
+      await abandonAll(streams);
       throw error;
     });
     return {
@@ -287,6 +293,7 @@ export class Listeners implements Follower {
         for (const each of streams) each.commit();
         this.udp = nextUdp;
         this.udpText = udpText;
+        this.threads = threads;
         if (before !== undefined && nextUdp !== before) this.retire(before);
         this.parts.changed();
       },
@@ -295,8 +302,8 @@ export class Listeners implements Follower {
         // Replies of meanwhile may say where session threads do not listen any more.
         this.parts.changed();
       },
-      abandon: () => {
-        for (const each of streams) each.abandon();
+      abandon: async () => {
+        await abandonAll(streams);
         if (nextUdp !== before) this.retire(nextUdp);
       },
     };
@@ -309,7 +316,7 @@ export class Listeners implements Follower {
       prepared.push(await this.tls.prepare(tls, credentialsOf(plan.certificate)));
       prepared.push(await this.https.prepare(https, credentialsOf(httpsPair(plan))));
     } catch (error) {
-      for (const each of prepared) each.abandon();
+      await abandonAll(prepared);
       throw error;
     }
     return prepared;
@@ -407,6 +414,11 @@ export class Listeners implements Follower {
     );
     void closed.finally(() => this.retiring.delete(host));
   }
+}
+
+/** In any case all of them. */
+async function abandonAll(prepared: readonly Prepared[]): Promise<void> {
+  for (const each of prepared) await each.abandon();
 }
 
 /** One client must not take all sessions, however few there are. */

@@ -4,14 +4,14 @@
 import { OPTIONS } from '../config/options.js';
 import { changedOptions, type Plan } from './plan.js';
 
-/** The preparations of a part. Neither function may fail. */
+/** The preparations of a part. None of the functions may fail. */
 export interface Prepared {
   /** Brings the plan into force. */
   commit(): void;
   /** Resolved when other threads have done after `commit` what they have to; left out: none has to. */
   settled?(): Promise<void>;
-  /** Closes what was opened for the plan. */
-  abandon(): void;
+  /** Closes what was opened for the plan. Resolved when the part does what it did before. */
+  abandon(): void | Promise<void>;
 }
 
 /** A part that a reload can change. */
@@ -60,6 +60,8 @@ export class Reload {
   constructor(
     private readonly started: Plan,
     private readonly parts: readonly Live[],
+    /** Called when a plan did not come into force, and all parts do again what they did before. */
+    private readonly refused: () => void = () => undefined,
   ) {
     this.current = started;
   }
@@ -117,7 +119,8 @@ export class Reload {
     try {
       for (const part of concerned) prepared.push(await part.prepare(next));
     } catch (error) {
-      for (const each of prepared.reverse()) each.abandon();
+      for (const each of prepared.reverse()) await each.abandon();
+      this.refused();
       throw error;
     }
     for (const each of prepared) each.commit();

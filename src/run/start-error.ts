@@ -78,6 +78,9 @@ function bindError(what: string, option: string, { code, address, port, message 
         'right',
       );
     }
+    case 'EMFILE':
+    case 'ENFILE':
+      return new StartError(`${at}: ${message}: allow more open files (LimitNOFILE=, ulimit -n)`, 1);
     default:
       return new StartError(`${at}: ${message} (${option})`, 1);
   }

@@ -2,6 +2,7 @@
 // the old ones. It may also have other threads than before: then another listener takes the sockets over. As it has a
 // table of its own, for as many sessions, those of before end after their last reply; clients come back to the thread.
 
+import { isSystemError } from '../base/system-error.js';
 import type { StreamListener } from '../listen/stream.js';
 import type { StreamTransport } from '../listen/sessions.js';
 import type { ServerCredentials } from '../os/openssl.js';
@@ -17,6 +18,8 @@ export class Streams {
   private isInThread = false;
   /** The listener of before that, with the sessions whose last reply has not left. */
   private former: StreamListener | undefined;
+  /** Where it could not listen again after a plan that did not come into force. */
+  private lost: readonly Unopened[] = [];
 
   /**
    * @param option the option with the addresses
@@ -37,7 +40,7 @@ export class Streams {
 
   /** The addresses that wait. */
   get unopened(): readonly Unopened[] {
-    return this.listener?.unopened ?? [];
+    return [...(this.listener?.unopened ?? []), ...this.lost];
   }
 
   /** Whether it would listen elsewhere if these addresses were opened now. */
@@ -63,13 +66,17 @@ export class Streams {
     const giveUp = (): void => {
       if (next !== listener) next.destroy();
     };
-    const abandon = (): void => {
+    const abandon = async (): Promise<void> => {
       giveUp();
-      void listener.set(before);
+      await this.goBack(listener, before);
     };
-    const open = async (by: StreamListener, at: readonly ListenAddress[], otherwise: () => void): Promise<void> =>
-      listening(transport.toUpperCase(), option, async () => by.set(at)).catch((error: unknown) => {
-        otherwise();
+    const open = async (
+      by: StreamListener,
+      at: readonly ListenAddress[],
+      otherwise: () => void | Promise<void>,
+    ): Promise<void> =>
+      listening(transport.toUpperCase(), option, async () => by.set(at)).catch(async (error: unknown) => {
+        await otherwise();
         throw error;
       });
     // If it cannot, it listens where it did before.
@@ -78,6 +85,7 @@ export class Streams {
     return {
       commit: () => {
         this.addresses = addresses;
+        this.lost = [];
         // In this order: where it does not listen any more, nobody is served in cleartext.
         next.keep(addresses);
         next.setCredentials(credentials);
@@ -90,6 +98,17 @@ export class Streams {
       settled: async () => void (await next.settled?.()),
       abandon,
     };
+  }
+
+  /** Listens where it did before a plan that does not come into force. What it does not get back waits. */
+  private async goBack(listener: StreamListener, addresses: readonly ListenAddress[]): Promise<void> {
+    try {
+      await listener.set(addresses);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      const bound = new Set(listener.bound.map(placeText));
+      this.lost = addresses.filter(at => !bound.has(placeText(at))).map(at => ({ at, error }));
+    }
   }
 
   /** Accepts no new sessions; open ones are answered. */

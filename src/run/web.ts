@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import type { Clock, Log } from '../base/ports.js';
+import { isSystemError } from '../base/system-error.js';
 import type { History } from '../observe/history.js';
 import type { HttpParts } from '../observe/http.js';
 import type { HttpListener } from '../observe/http-server.js';
@@ -14,7 +15,7 @@ import { openTcp } from '../os/stream-socket.js';
 import { dependsOnMachine, type Follower, isServed } from './following.js';
 import type { Listen, Plan } from './plan.js';
 import { type Prepared, ready } from './reload.js';
-import { listening, StartError } from './start-error.js';
+import { listening } from './start-error.js';
 import { absentWords, unopenedWords } from './unserved.js';
 
 /** The data that it shows. */
@@ -103,9 +104,9 @@ export class Web implements Follower {
         if (isOpen(before) && before !== inTheWay) before.listener.close();
         this.forgetUnlessOpen();
       },
-      abandon: () => {
+      abandon: async () => {
         if (isOpen(next)) next.listener.close();
-        void this.reopen(inTheWay?.at);
+        await this.reopen(inTheWay?.at);
       },
     };
   }
@@ -121,7 +122,16 @@ export class Web implements Follower {
     return isOpen(this.web) && placeText(this.web.at) === placeText(at);
   }
 
+  /** @throws StartError, if the address cannot be opened and does not wait */
   private async listen(at: ListenAddress): Promise<OpenWeb | Unopened> {
+    const waiting = (error: unknown): Unopened => unopened(at, error);
+    const opening = listening('HTTP', OPTION, async () => this.open(at).catch(waiting));
+    opening.catch(() => this.forgetUnlessOpen());
+    return opening;
+  }
+
+  /** @throws the error of the system */
+  private async open(at: ListenAddress): Promise<OpenWeb> {
     // Loaded when queries are answered already.
     const [{ listenHttp }, { history }] = await Promise.all([
       import('../observe/http.js'),
@@ -129,24 +139,18 @@ export class Web implements Follower {
     ]);
     const { clock, log, sums, metrics, notReady, status, maxConnections } = this.parts;
     const remembered = (this.remembered ??= history(clock, sums));
-    const open = async (): Promise<OpenWeb> => ({
-      at,
-      listener: await listenHttp(this.bound(at), {
-        metrics,
-        notReady,
-        status,
-        maxConnections,
-        hosts: () => this.hosts,
-        clock,
-        log,
-        pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
-        history: () => ({ samples: remembered.samples() }),
-      }),
+    const listener = await listenHttp(this.bound(at), {
+      metrics,
+      notReady,
+      status,
+      maxConnections,
+      hosts: () => this.hosts,
+      clock,
+      log,
+      pageDirectory: fileURLToPath(new URL('./page/', import.meta.url)),
+      history: () => ({ samples: remembered.samples() }),
     });
-    const waiting = (error: unknown): Unopened => unopened(at, error);
-    const opening = listening('HTTP', OPTION, async () => open().catch(waiting));
-    opening.catch(() => this.forgetUnlessOpen());
-    return opening;
+    return { at, listener };
   }
 
   /** With a socket where system calls can be made. A wildcard is left to Node.js, which takes IPv4 on `::`, too. */
@@ -159,19 +163,17 @@ export class Web implements Follower {
     if (!isOpen(this.web)) this.forget();
   }
 
-  /** Listens again where it did, if it had to stop for a plan that did not come into force. */
+  /** Listens again where it did, if it had to stop for a plan that did not come into force. If it cannot, that waits. */
   private async reopen(at: ListenAddress | undefined): Promise<void> {
     if (at === undefined) {
       this.forgetUnlessOpen();
       return;
     }
-    this.web = undefined;
-    try {
-      this.web = await this.listen(at);
-    } catch (error) {
-      if (!(error instanceof StartError)) throw error;
-      this.parts.log.error({}, error.message);
-    }
+    this.web = await this.open(at).catch((error: unknown) => {
+      if (!isSystemError(error)) throw error;
+      return { at, error };
+    });
+    this.forgetUnlessOpen();
   }
 
   private forget(): void {

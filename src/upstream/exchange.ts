@@ -90,9 +90,9 @@ export class Attempt implements Waiter, Tried<Endpoint<Attempt>> {
     readonly earlier: Attempt | undefined,
   ) {}
 
-  /** Whether its question was answered or given up. */
+  /** Whether its question was answered or given up, or is not asked there any more. */
   get done(): boolean {
-    return this.exchange.isDone;
+    return this.exchange.isDone || this.state === 'lost';
   }
 }
 
@@ -162,6 +162,14 @@ export class Exchange extends Timed implements Asked<Endpoint<Attempt>> {
     this.latest = this.lastFailure = undefined;
     this.lane = 'shared';
     this.dispatch(nowMs);
+  }
+
+  /** Its name may be asked of others now, or of nobody: attempts that wait for a connection do not leave any more. */
+  rerouted(): void {
+    if (!this.isOutdated) return;
+    for (let each = this.latest; each !== undefined; each = each.earlier)
+      if (each.state === 'running' && !each.isSent) each.state = 'lost';
+    if (!isRunning(this.latest)) this.handBack();
   }
 
   /** Ends the question: this pool sends nothing any more. */

@@ -112,7 +112,6 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
     if (this.asked.size >= MOST_ASKED) return this.owner.lost(waiter, failure('overload'), 'fault');
     const nowMs = this.ports.clock.monotonicMs();
     const question = new UdpQuestion(ask, waiter, this.forms.current(nowMs), nowMs);
-    waiter.isSent = true;
     this.asked.add(question);
     if (!this.isUdpBlocked) return this.send(question);
     if (nowMs >= monoAfter(this.udpTriedAtMs, UDP_BLOCKED_MS)) this.probe(nowMs);
@@ -153,6 +152,7 @@ export class PlainTransport<T extends Waiter> extends ServerTransport<T, PlainEv
 
   private send(question: UdpQuestion<T>): void {
     const timeoutMs = TIMEOUTS_MS[question.sends++] ?? TIMEOUTS_MS[0];
+    question.waiter.isSent = true;
     this.counts.query('udp');
     this.sendOnce(question.ask, question.form, this.target.reason, timeoutMs, result =>
       this.received(question, result),

@@ -55,7 +55,7 @@ export interface Pool extends Upstream {
    * time.
    */
   prepare(): void;
-  /** Names are asked of other servers than before: questions that wait for a server are handed back. */
+  /** Names are asked of other servers than before: questions that have not left for a server are handed back. */
   rerouted(): void;
   /**
    * The network has changed, or the machine has slept. Closes all connections, ends all back-offs, and asks the
@@ -116,7 +116,8 @@ class UpstreamPool implements Pool, ExchangeContext, EndpointEvents<Attempt> {
   }
 
   rerouted(): void {
-    for (const each of this.held.takeAll()) each.wake(this.clock.monotonicMs());
+    // Only questions have deadlines there.
+    for (const each of this.wheel.all()) if (each instanceof Exchange) each.rerouted();
   }
 
   exchange(ask: Ask, type: number, take: TakeReply, avoid = NONE): void {

@@ -13,7 +13,7 @@ import {
   type RequestHead,
 } from '../../src/listen/http-request.js';
 import { RequestFields } from '../../src/listen/http2-fields.js';
-import { FrameReader } from '../../src/listen/http2-frames.js';
+import { Http2FrameReader } from '../../src/listen/http2-frames.js';
 import { queryMessage } from '../fixtures/client.js';
 import { type ResponseParts, responseTo } from '../fixtures/messages.js';
 
@@ -162,7 +162,7 @@ await t.test('answered requests earn frames, and all others run out of them, how
   const octets = Buffer.concat([GREETING, ...Array.from({ length: 600 }, () => frame(6, 8))]);
   for (const cut of [1, 7, 9, 17, 4096]) {
     let passed = 0;
-    const frames = new FrameReader(({ payload }) => {
+    const frames = new Http2FrameReader(({ payload }) => {
       passed++;
       t.ok(payload.length === 0 || payload.equals(Buffer.alloc(8, 3)));
       return undefined;
@@ -172,8 +172,8 @@ await t.test('answered requests earn frames, and all others run out of them, how
       code = frames.read(octets.subarray(at, at + cut), NOW);
     t.match({ passed, code }, { passed: 500, code: 11 }, `pieces of ${cut}`);
   }
-  const greeted = (): FrameReader => {
-    const frames = new FrameReader(() => undefined);
+  const greeted = (): Http2FrameReader => {
+    const frames = new Http2FrameReader(() => undefined);
     frames.read(GREETING, NOW);
     return frames;
   };
@@ -188,7 +188,7 @@ await t.test('answered requests earn frames, and all others run out of them, how
   while (resets.read(Buffer.concat([frame(1, 30), frame(3, 4)]), NOW) === undefined) cancelled++;
   t.equal(cancelled, 99, 'requests that are cancelled at once');
   let answered = 0;
-  const crossing = new FrameReader(({ type, stream }) => {
+  const crossing = new Http2FrameReader(({ type, stream }) => {
     if (type === 1) crossing.earn(stream);
     return undefined;
   });
@@ -214,7 +214,7 @@ await t.test('answered requests earn frames, and all others run out of them, how
 });
 
 await t.test('a frame that is too large, or not the first that must come, ends the connection', t => {
-  const read = (octets: Buffer): number | undefined => new FrameReader(() => undefined).read(octets, NOW);
+  const read = (octets: Buffer): number | undefined => new Http2FrameReader(() => undefined).read(octets, NOW);
   t.equal(read(Buffer.concat([GREETING, Buffer.from([0, 0x40, 1, 0, 0, 0, 0, 0, 1])])), 6, 'before its octets come');
   t.equal(read(Buffer.concat([GREETING, frame(0, 1 << 14)])), undefined);
   t.equal(read(Buffer.concat([GREETING.subarray(0, 24), frame(6, 8)])), 1);

@@ -97,7 +97,7 @@ await t.test('after a reload that fails, lists are read as before', async t => {
   const prepared = await service.prepare(plan('other', extra));
   writeFileSync(ads, 'ads.example\nmore.example');
   const looking = service.refresh(undefined);
-  prepared.abandon();
+  await prepared.abandon();
   await looking;
   t.same(rules(), ['ads 3']);
   await service.close();

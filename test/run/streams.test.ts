@@ -63,10 +63,32 @@ for (const where of ['onMain', 'inThread'] as const)
     );
     refusing[where].refuses = false;
     const prepared = await streams.prepare(BOTH, undefined);
-    prepared.abandon();
+    await prepared.abandon();
     t.same(made[3]?.told, ['destroy'], 'or another part of the reload refuses');
     t.notOk(main.told.includes('close') || main.told.includes('destroy'));
   });
+
+void t.test(
+  'where it cannot listen again after a plan was refused: that is told, waits, and is tried again',
+  async t => {
+    const { onMain, streams } = moving();
+    (await streams.prepare(FIRST, undefined)).commit();
+    const prepared = await streams.prepare([{ address: HOST, port: 855 }], undefined);
+    onMain.refuses = true;
+    await prepared.abandon();
+    t.same(streams.unopened, [], 'it has all of before');
+    onMain.refuses = false;
+    await streams.prepare(FIRST, undefined).then(({ commit }) => commit());
+    const wildcard = await streams.prepare([{ address: '0.0.0.0', port: 853 }], undefined);
+    onMain.refuses = true;
+    await wildcard.abandon();
+    t.match(streams.unopened, [{ at: { address: HOST, port: 853 }, error: { code: 'EADDRINUSE' } }]);
+    t.ok(streams.isOutdated(FIRST), 'so that it is opened anew');
+    onMain.refuses = false;
+    (await streams.prepare(FIRST, undefined)).commit();
+    t.same([streams.unopened, streams.isOutdated(FIRST), streams.bound], [[], false, FIRST]);
+  },
+);
 
 void t.test('sessions of before end after their last reply when a thread takes over', async t => {
   const { state, made, streams, main } = moving();

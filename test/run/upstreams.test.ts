@@ -342,6 +342,37 @@ for (const [title, isReached] of [
     t.equal(wordOf(asked), 'handed_back');
   });
 
+for (const [title, isHedged] of [
+  ['that waits for the handshake', false],
+  ['that has left over one connection, and waits for another one', true],
+] as const)
+  await t.test(`a question ${title} does not leave for a server that stays when a route takes its name`, async t => {
+    const { network, clock, upstreams, reload } = setUp(servers(ONE));
+    upstreams.connect();
+    await clock.advance(10);
+    const [first] = network.streams;
+    if (isHedged) first?.accept();
+    const asked = ask(upstreams.asked, 'www.corp.example', upstreams.routesEpoch);
+    const other = ask(upstreams.asked, 'www.example', upstreams.routesEpoch);
+    await clock.advance(isHedged ? 1300 : 10);
+    const waiting = network.streams.at(-1);
+    t.equal(waiting !== first, isHedged);
+    await reload(both(servers(ONE), routes(['corp.example', '10.0.0.53'])));
+    t.equal(wordOf(asked), isHedged ? undefined : 'handed_back', 'at once, if no answer can come');
+    waiting?.accept();
+    await clock.advance(0);
+    t.same(waiting?.asked, []);
+    if (isHedged) first?.answer(ANSWER, 'www.corp.example.');
+    await clock.advance(0);
+    t.same(
+      [wordOf(asked), asked.times],
+      [isHedged ? 'one.test' : 'handed_back', 1],
+      'what has left may still be answered',
+    );
+    await clock.advance(4500);
+    t.same([wordOf(other), other.times], ['handed_back', 1], 'and no question is left behind');
+  });
+
 await t.test('routes that become one are other routes: what they were asked can begin anew', async t => {
   const strict = (...zones: readonly (readonly string[])[]): string =>
     `routes: [${zones.map(each => `{ zones: [${each.join()}], resolvers: [10.0.0.53], mode: strict, name: dns.corp.example }`).join()}]`;

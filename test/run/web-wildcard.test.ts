@@ -38,8 +38,7 @@ await t.test(
     (await web.prepare(planAt('0.0.0.0', port))).commit();
     t.equal(await scraped('127.0.0.2'), 'here');
 
-    (await web.prepare(planAt('127.0.0.1', port))).abandon();
-    for (let tries = 0; tries < 100 && (await scraped('127.0.0.2')) !== 'here'; tries++);
+    await (await web.prepare(planAt('127.0.0.1', port))).abandon();
     t.equal(await scraped('127.0.0.2'), 'here', 'another part could not prepare');
 
     (await web.prepare(planAt('127.0.0.1', port))).commit();
@@ -49,5 +48,18 @@ await t.test(
     t.teardown(() => other.close());
     await t.rejects(Promise.resolve(web.prepare(planAt('0.0.0.0', port))), { message: /in use by another program/ });
     t.equal(await scraped('127.0.0.1'), 'here', 'the wildcard cannot be bound');
+
+    await new Promise(resolve => other.close(resolve));
+    (await web.prepare(planAt('0.0.0.0', port))).commit();
+    const refused = await web.prepare(planAt('127.0.0.1', port));
+    const meanwhile = createServer();
+    await new Promise<void>(resolve => void meanwhile.listen(port, '127.0.0.2', resolve));
+    await refused.abandon();
+    t.same([web.waits, web.at], [true, undefined], 'it cannot go back');
+    t.match(web.unserved, [/^metrics\.listen: .* is not served over HTTP: another program uses it$/]);
+    await new Promise(resolve => meanwhile.close(resolve));
+    t.ok(web.isOutdated(planAt('0.0.0.0', port)));
+    (await web.prepare(planAt('0.0.0.0', port))).commit();
+    t.equal(await scraped('127.0.0.2'), 'here');
   },
 );

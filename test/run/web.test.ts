@@ -59,7 +59,7 @@ await t.test('an address that cannot be opened, or is given up, leaves nothing b
   await t.rejects(web.prepare(at(port)), { message: /is in use/ });
   t.equal(clock.pending, 0);
   await new Promise(resolve => taken.close(resolve));
-  (await web.prepare(at(port))).abandon();
+  await (await web.prepare(at(port))).abandon();
   t.equal(clock.pending, 0);
   t.notOk(await served(port));
   t.equal(web.at, undefined);
@@ -72,7 +72,7 @@ await t.test('where one is open, it stays as it was', async t => {
   await web.start(at(one));
   const prepared = await web.prepare(at(two));
   t.same([await served(one), await served(two)], [true, true], 'the new one is opened before the old one is closed');
-  prepared.abandon();
+  await prepared.abandon();
   t.same([await served(one), await served(two)], [true, false]);
   await until(() => clock.pending === 1, 'the end of the connections');
   t.match(web.at, { port: one });

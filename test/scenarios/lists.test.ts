@@ -314,6 +314,32 @@ for (const threads of [0, 1])
     t.match(await rig.command('explain', ['ads.example']), `answer    drop, by ${file}:3, list ads`);
   });
 
+await t.test('where the alias of a rule leads: a name that is answered here leaves for nobody', async t => {
+  const { rig, upstream } = await rigged(t);
+  const main = await rig.server('dns.test');
+  const rules = ['garden.home.arpa', 'localhost', 'x.own.example', 'chain.home.arpa', 'www.example'];
+  const zone = rules.map((target, i) => `ads${i}.example CNAME ${target}.\n`).join('');
+  await rig.start({
+    upstream: { ...upstream, servers: [main.entry] },
+    local: {
+      records: ['garden.home.arpa. A 192.168.1.5', 'chain.home.arpa. CNAME www.example.'],
+      own_zones: ['own.example'],
+    },
+    lists: [{ name: 'ads', format: 'rpz', sources: [rig.file('ads.rpz', zone)] }],
+  });
+  const given = [];
+  for (const i of rules.keys()) given.push(await rig.answer(`ads${i}.example`));
+  t.same(given, [
+    'NOERROR garden.home.arpa. 192.168.1.5',
+    'NOERROR localhost. 127.0.0.1',
+    'NXDOMAIN x.own.example.',
+    'NOERROR chain.home.arpa. www.example. 192.0.2.80',
+    'NOERROR www.example. 192.0.2.80',
+  ]);
+  t.same([...new Set(main.asked)], ['www.example']);
+  t.match(await rig.command('explain', ['ads0.example']), /then {6}garden\.home\.arpa\. A: made here: a local name/);
+});
+
 await t.test('explain says by which rule of which file and line, for which client, and asks nobody', async t => {
   const { rig, upstream } = await rigged(t);
   const file = rig.file('ads.txt', '! title\n||ads.example^\n@@||fine.example^\n');

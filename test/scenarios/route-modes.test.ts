@@ -3,6 +3,7 @@
 import t from 'tap';
 
 import { records } from '../fixtures/records.js';
+import { relay } from '../fixtures/relay.js';
 import { eventually, KNOWN, Rig, type Json } from '../fixtures/rig.js';
 import { signedTree } from '../fixtures/signed-records.js';
 import { TYPE } from '../../src/wire/rrtype.js';
@@ -170,6 +171,28 @@ await t.test('a question on its way to a validated route that goes elsewhere is 
   await rig.reload(config(other));
   t.equal(await answer, 'NOERROR ad 10.0.0.7');
 });
+
+await t.test(
+  'a question that waits for a handshake with a main server goes to the route that takes its name',
+  async t => {
+    const rig = await Rig.make(t);
+    const main = await rig.server('dns.test');
+    const inside = await rig.plain(CORP);
+    const behind = await relay(main.port, 500);
+    rig.onEnd(() => behind.close());
+    const config = (...routes: readonly Json[]): Json => ({
+      upstream: { servers: [{ name: 'dns.test', addresses: [`127.0.0.1:${behind.port}`] }] },
+      routes,
+    });
+    await rig.start(config());
+    const answer = rig.answer('www.corp.example');
+    await eventually(() => rig.overview().inflight, 1);
+    await rig.reload(config({ zones: ['corp.example'], resolvers: [inside.at] }));
+    t.equal(await answer, 'NOERROR 10.0.0.7');
+    t.match(await rig.answer('www.example'), 'NOERROR 192.0.2.80', 'the main server is reached');
+    t.notOk(main.asked.includes('www.corp.example'));
+  },
+);
 
 /** What is in force when a route has gone, and what a client gets then. */
 const AFTER: Readonly<Record<string, { readonly config: Json; readonly gives: string }>> = {

@@ -9,6 +9,7 @@ import { ask, type Told } from '../fixtures/client.js';
 import { setting } from '../fixtures/daemon.js';
 import { freePort } from '../fixtures/free-port.js';
 import { records } from '../fixtures/records.js';
+import { Rig } from '../fixtures/rig.js';
 import { world } from '../fixtures/world.js';
 
 await t.test(
@@ -119,4 +120,37 @@ await t.test('a question on its way to resolvers that a reload takes away is ask
   const second = await waiting('alias.example');
   await reload('');
   t.match((await second.told).text.answers, [{ data: 'www.example.' }, { data: '192.0.2.80' }], 'no route');
+});
+
+await t.test('where the alias of a route leads: a name that is answered here leaves for nobody', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test');
+  const targets = ['nas.home.arpa', 'abc.onion', 'localhost', 'www.own.example', 'printer.lan', 'www.example'];
+  const zone = targets.map((target, i) => `a${i}.corp.example. 300 CNAME ${target}.\n`).join('');
+  const answer = world(records(zone));
+  // It gives the alias alone, as a server does that has only its own zones.
+  const corp = await rig.plain(query => {
+    const reply = answer(query);
+    reply?.writeUInt8((reply[3] ?? 0) & 0xf0, 3);
+    return reply;
+  });
+  await rig.start({
+    upstream: { servers: [main.entry] },
+    routes: [{ zones: ['corp.example'], resolvers: [corp.at] }],
+    local: {
+      records: ['nas.home.arpa. A 192.168.1.5', 'printer.lan. A 192.168.1.9', 'www.own.example. A 192.168.1.7'],
+      own_zones: ['own.example'],
+    },
+  });
+  const given = [];
+  for (const i of targets.keys()) given.push(await rig.answer(`a${i}.corp.example`));
+  t.same(given, [
+    'NOERROR nas.home.arpa. 192.168.1.5',
+    'NXDOMAIN abc.onion.',
+    'NOERROR localhost. 127.0.0.1',
+    'NOERROR www.own.example. 192.168.1.7',
+    'NOERROR printer.lan. 192.168.1.9',
+    'NOERROR www.example. 192.0.2.80',
+  ]);
+  t.same([...new Set(main.asked)], ['www.example']);
 });

@@ -1,7 +1,7 @@
 // DNS64 (RFC 6147): names without IPv6 addresses get those that the translator of the network leads to their IPv4
 // addresses (policy/dns64), and these have names, too.
 
-import { failureRow, type Failure, isAnswerRcode, isDnssecFailure, RCODE } from '../../base/outcome.js';
+import { EDE, failureRow, type Failure, isAnswerRcode, isDnssecFailure, RCODE } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { Entry } from '../../cache/entry.js';
 import { nameOf } from '../../dnssec/name.js';
@@ -114,7 +114,9 @@ class Synthesis {
     if (isHandedBack(second)) return this.end(second);
     const { nat64, ageNow } = this.parts;
     const prefix = nat64();
-    this.end((prefix && made64(this.query, this.asked, first, second, prefix, ageNow())) ?? first);
+    this.end(
+      (prefix && made64(this.query, this.asked, first, second, prefix, ageNow())) ?? withoutAddresses(first, second),
+    );
   }
 
   private end(outcome: Outcome): void {
@@ -176,6 +178,14 @@ function made64(
     ...made.entry,
     extendedErrors: [...made.entry.extendedErrors, ...first.entry.extendedErrors],
   });
+}
+
+/** The outcome of AAAA where that of A has no address either. If its addresses were taken out of it, the client is told. */
+function withoutAddresses(first: Outcome, second: Outcome): Outcome {
+  if (first.at === 'failure' || second.at === 'failure') return first;
+  const blocked = second.entry.extendedErrors.filter(({ infoCode }) => infoCode === EDE.BLOCKED);
+  if (blocked.length === 0) return first;
+  return first.withEntry({ ...first.entry, extendedErrors: [...first.entry.extendedErrors, ...blocked] });
 }
 
 /** The name of a made address: an alias to the name of the IPv4 address, if that has one (RFC 6147 §5.3.1). */
