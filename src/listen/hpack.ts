@@ -1,7 +1,6 @@
 // Header fields of HTTP/2 as octets (HPACK, RFC 7541): reads those of requests, and writes those of responses without a
 // table of their own, so that a connection has nothing to keep for them.
 
-import { copyOctets } from '../base/octets.js';
 import { mostUnpacked, unpack } from './huffman.js';
 
 /** The size of the table that a client may fill, as it counts (RFC 9113 §6.5.2): the default, which is not announced. */
@@ -172,7 +171,7 @@ export class FieldReader {
 }
 
 /** Memory for one string at a time. Few are larger. */
-export const ROOM = Buffer.alloc(1 << 12);
+const ROOM = Buffer.alloc(1 << 12);
 const roomFor = (bytes: number): Buffer => (bytes <= ROOM.length ? ROOM : Buffer.allocUnsafeSlow(bytes));
 
 /**
@@ -200,22 +199,17 @@ function putText(into: Buffer, at: number, text: string): number {
 }
 
 /**
- * Reads a string (§5.2) that is not larger than the room for one at a time.
+ * Where the octets of a short string begin (§5.2), below 255 of them.
  * @param end where it must end
- * @returns its octets, as the beginning of ROOM: how many; -1: it is another, or larger
+ * @returns -1: it is another, or larger
  */
-export function unpackString(block: Buffer, at: number, end: number): number {
-  const first = block[at] ?? 0;
-  let from = at + 1;
-  let bytes = first & 0x7f;
-  if (bytes === 0x7f) {
-    // One more octet says the length of strings up to 254.
-    const more = block[from++] ?? 0;
-    if (more >= 0x80) return -1;
-    bytes += more;
-  }
-  if (from + bytes !== end) return -1;
-  if (first >= 0x80) return unpack(block, from, end, ROOM);
-  copyOctets(block, from, bytes, ROOM, 0);
-  return bytes;
+export function stringAt(block: Uint8Array, at: number, end: number): number {
+  const bytes = (block[at] ?? 0) & 0x7f;
+  if (bytes < 0x7f) return at + 1 + bytes === end ? at + 1 : -1;
+  // One more octet says the length of strings up to 254.
+  const more = block[at + 1] ?? 0;
+  return more < 0x80 && at + 2 + bytes + more === end ? at + 2 : -1;
 }
+
+/** Whether the string there is in Huffman codes. */
+export const isPackedAt = (block: Uint8Array, at: number): boolean => (block[at] ?? 0) >= 0x80;

@@ -147,7 +147,7 @@ Other addresses of this server lead to nothing.`,
 });
 
 /** The value of each character of base64url (RFC 4648 §5); -1: it is none. */
-const SIX_BITS: Int8Array = (() => {
+export const SIX_BITS: Int8Array = (() => {
   const values = new Int8Array(256).fill(-1);
   const characters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
   for (let i = 0; i < characters.length; i++) values[characters.charCodeAt(i)] = i;

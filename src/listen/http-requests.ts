@@ -3,7 +3,7 @@
 
 import type { StreamObserver } from '../base/observer.js';
 import type { Clock } from '../base/ports.js';
-import type { Entrance } from '../front/front.js';
+import type { Entrance, Respond } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
 import { FLAG, flagsOf, HEADER_BYTES } from '../wire/header.js';
 import {
@@ -207,15 +207,24 @@ export class ClientRequests implements Worker {
   private handle(message: Buffer, client: Client, exchange: Exchange): void {
     const { front, isShared, turns } = this.parts;
     turns.spend(this.session.work);
+    const found = front.atOnce?.(message, 0, message.length, client);
+    if (typeof found === 'object') exchange.send(messageReply(found, isShared()));
+    else this.ask(message, client, exchange, found);
+  }
+
+  /** @param missed see Entrance */
+  private ask(message: Buffer, client: Client, exchange: Exchange, missed: boolean | undefined): void {
+    const { front, isShared } = this.parts;
     let at: 'asking' | 'answered' = 'asking';
     let waits = false;
-    waits = front.handle(message, client, reply => {
+    const respond: Respond = reply => {
       at = 'answered';
       if (waits) this.answered();
       if (exchange.isOver || this.closed) return;
       if (reply === undefined) exchange.abandon();
       else exchange.send(messageReply(reply, isShared()));
-    });
+    };
+    waits = front.handle(message, client, respond, missed);
     if (waits) {
       this.untaken.add();
       if (this.inflight++ === 0) this.place.waits();

@@ -6,7 +6,7 @@
 //   frame header   length (3 octets), type (1), flags (1), stream (4)
 
 import { putU16, putU32, u16At, u32At } from '../base/octets.js';
-import type { MonoMs } from '../base/time.js';
+import { type MonoMs, monoMs } from '../base/time.js';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -56,6 +56,10 @@ const EARNED = 8;
 const EARNED_PER_SECOND = 100;
 /** and what a cancelled request costs: it makes work, and gets no answer (CVE-2023-44487). */
 const RESET_COST = 4;
+/** So many requests earn something by answers that leave in the read that they came with: a turn has less time. */
+const MOST_ANSWERS = 64;
+/** A time that is none. A field that is sometimes undefined would have a new object for each time. */
+const NOT_YET = monoMs(-Infinity);
 /** To read so many octets of header fields costs another one. */
 const FIELD_BYTES = 512;
 
@@ -85,8 +89,8 @@ export type TakeFrame = (frame: Frame) => Code | undefined;
 /** Reads the frames of one connection. */
 export class Http2FrameReader {
   private left = FIRST_FRAMES;
-  /** When the time since was earned. */
-  private earnedAt: MonoMs | undefined = undefined;
+  /** Up to when the time was earned; at first that is not known. */
+  private earnedAt = NOT_YET;
   /** Octets of the preface that have come. */
   private greeted = 0;
   private isFirst = true;
@@ -95,21 +99,36 @@ export class Http2FrameReader {
   private heldBytes = 0;
   /** The frame at hand. */
   private readonly frame = new Frame();
-  /** Whether octets are being read, and the streams whose requests were answered meanwhile. */
+  /**
+   * Whether octets are being read, and the streams whose requests were answered meanwhile: the first `answers` of these.
+   * A Set would not do: V8 makes a new table when it is emptied, which the old one refers to, so that one that is old
+   * keeps all later ones alive.
+   */
   private isReading = false;
-  private readonly answered = new Set<number>();
+  private readonly answered: number[] = [];
+  private answers = 0;
 
   constructor(private readonly take: TakeFrame) {}
 
   /** The request of a stream was answered. */
   earn(stream: number): void {
+    if (this.isReading) {
+      // What a turn leaves time for is less.
+      if (this.answers === MOST_ANSWERS) return;
+      this.answered[this.answers++] = stream;
+    }
     this.left = Math.min(MOST_FRAMES, this.left + EARNED);
-    if (this.isReading) this.answered.add(stream);
   }
 
   /** What it costs to cancel a request. One that was sent together with its cancellation earns nothing by its answer. */
   private costOfReset(stream: number): number {
-    return this.answered.delete(stream) ? RESET_COST + EARNED : RESET_COST;
+    for (let i = 0; i < this.answers; i++) {
+      if (this.answered[i] !== stream) continue;
+      // Once.
+      this.answered[i] = 0;
+      return RESET_COST + EARNED;
+    }
+    return RESET_COST;
   }
 
   /** Header fields cost by their octets. @returns the code of an error that ends the connection */
@@ -119,9 +138,9 @@ export class Http2FrameReader {
   }
 
   private earnTime(now: MonoMs): void {
-    const { earnedAt = now } = this;
+    const sinceMs = this.earnedAt === NOT_YET ? 0 : now - this.earnedAt;
     this.earnedAt = now;
-    this.left = Math.min(MOST_FRAMES, this.left + ((now - earnedAt) / 1000) * EARNED_PER_SECOND);
+    this.left = Math.min(MOST_FRAMES, this.left + (sinceMs / 1000) * EARNED_PER_SECOND);
   }
 
   /** Takes octets. @returns the code of an error that ends the connection: nothing may be given to it any more */
@@ -130,7 +149,7 @@ export class Http2FrameReader {
     this.isReading = true;
     const code = this.readFrames(octets);
     this.isReading = false;
-    if (this.answered.size > 0) this.answered.clear();
+    this.answers = 0;
     return code;
   }
 

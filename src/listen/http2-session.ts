@@ -81,7 +81,8 @@ export class Http2Session implements Occupant, WriterEvents {
     this.writer = new Http2Writer(socket, parts, shared.room, this.requests, this);
     const blocks = new RequestBlocks(shared.targets, parts.path);
     const taken = (): void => this.holdIfMany();
-    this.streams = new RequestStreams({ ...parts, ...{ requests: this.requests, writer: this.writer, blocks, taken } });
+    const { requests, writer } = this;
+    this.streams = new RequestStreams({ shared: parts, requests, writer, blocks, taken });
     this.writer.queue(
       settingsOf([
         [SETTING.MAX_CONCURRENT_STREAMS, parts.limits.inflightPerSession],

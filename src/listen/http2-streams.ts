@@ -16,7 +16,9 @@ import { IDLE_MS } from './sessions.js';
 const MOST_BODY_BYTES = 2 * MAX_MESSAGE_BYTES;
 
 /** The parts that they use, and the blocks of their requests. */
-export interface StreamsParts extends HttpParts {
+export interface StreamsParts {
+  /** Those that connections share: a copy with the others would have a shape of its own for each connection. */
+  readonly shared: HttpParts;
   readonly requests: ClientRequests;
   readonly writer: Http2Writer;
   readonly blocks: RequestBlocks;
@@ -81,7 +83,8 @@ export class RequestStreams implements StreamSession {
 
   /** Opens a stream. @returns undefined: the request is malformed, or not taken */
   private openFor(stream: number, head: RequestParts | undefined, isLast: boolean): RequestStream | undefined {
-    const { requests, writer, limits, clock } = this.parts;
+    const { requests, writer, shared } = this.parts;
+    const { limits, clock } = shared;
     if (this.incomplete.size > 0) this.endOldest();
     // Without a body, it has no octets.
     const isWrong = head === undefined || (isLast && Number(head.contentLength ?? 0) !== 0);
@@ -182,7 +185,7 @@ export class RequestStreams implements StreamSession {
   /** A body that comes octet by octet must not be waited for as long as the connection is used for others. */
   private endOldest(): void {
     const [oldest] = this.incomplete;
-    if (oldest !== undefined && this.parts.clock.monotonicMs() - oldest.since > IDLE_MS)
+    if (oldest !== undefined && this.parts.shared.clock.monotonicMs() - oldest.since > IDLE_MS)
       this.reset(oldest, CODE.CANCEL);
   }
 
@@ -192,7 +195,7 @@ export class RequestStreams implements StreamSession {
     if (stream === 0 || stream > this.last) return CODE.PROTOCOL_ERROR;
     const opened = this.streams.get(stream);
     if (opened !== undefined) this.drop(opened);
-    this.parts.turns.add(this.parts.writer);
+    this.parts.shared.turns.add(this.parts.writer);
     return undefined;
   }
 

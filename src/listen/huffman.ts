@@ -1,6 +1,8 @@
 // The Huffman code of HPACK (RFC 7541 §5.2 and Appendix B). Codes of one length follow each other in the order of their
 // symbols, and begin where the shorter ones have ended, so that the lengths say all.
 
+import { SIX_BITS } from './http-request.js';
+
 /** The symbols with a code of each length; two of them with `-` stand for all between. 256 is the end of a string. */
 const LENGTHS: readonly (readonly [bits: number, symbols: string])[] = [
   [5, '48-50 97 99 101 105 111 115-116'],
@@ -107,6 +109,61 @@ function unpackEnd(window: number, held: number, written: number, into: Uint8Arr
   if (bits === 0 || bits > held) return isFilled(window, held) ? written : -1;
   into[written] = found;
   return isFilled(window, held - bits) ? written + 1 : -1;
+}
+
+/** The same as SHORT for what base64url has: in place of a symbol, the six bits that it stands for. */
+const SHORT_SIX_BITS: Int32Array = SHORT.map(found => {
+  const value = SIX_BITS[found & 0xff] ?? -1;
+  return found === 0 || value < 0 ? 0 : (found & ~0xffff) | value;
+});
+
+/**
+ * Reads a string of base64url without padding: all of its characters have short codes, so that it is read in one go.
+ * @param bit where it begins, counted from octet `from`
+ * @param into has room for as many octets as that are
+ * @returns how many octets it stands for; -1: it is malformed, or nothing
+ */
+export function unpackBase64url(octets: Uint8Array, from: number, to: number, bit: number, into: Uint8Array): number {
+  let next = from + (bit >>> 3);
+  let held = -bit & 7;
+  let window = held === 0 ? 0 : (octets[next++] ?? 0);
+  let characters = 0;
+  let written = 0;
+  let value = 0;
+  for (;;) {
+    if (held < 8 && next < to) {
+      window = (window << 8) | (octets[next++] ?? 0);
+      held += 8;
+    }
+    const following = held < 8 ? (window << (8 - held)) | (0xff >>> held) : window >>> (held - 8);
+    const found = SHORT_SIX_BITS[following & 0xff] ?? 0;
+    const bits = found >>> 16;
+    if (bits === 0 || bits > held) break;
+    held -= bits;
+    value = (value << 6) | (found & 0x3f);
+    if ((++characters & 3) !== 0) continue;
+    into[written++] = value >>> 16;
+    into[written++] = value >>> 8;
+    into[written++] = value;
+  }
+  const rest = characters & 3;
+  if (next < to || held > 7 || !isFilled(window, held) || characters === 0 || rest === 1) return -1;
+  if (rest >= 2) into[written++] = rest === 2 ? value >>> 4 : value >>> 10;
+  if (rest === 3) into[written++] = value >>> 2;
+  return written;
+}
+
+/** The codes of some symbols, one behind the other: their octets, filled up with 0, and how many bits they have. */
+export function packed(symbols: Uint8Array): { readonly octets: Uint8Array; readonly bits: number } {
+  let digits = '';
+  for (const symbol of symbols) {
+    const row = ROWS.find(each => each.symbols.includes(symbol));
+    if (row === undefined) continue;
+    const code = row.from / 2 ** (32 - row.bits) + row.symbols.indexOf(symbol);
+    digits += code.toString(2).padStart(row.bits, '0');
+  }
+  const octets = (digits.match(/.{1,8}/g) ?? []).map(each => parseInt(each.padEnd(8, '0'), 2));
+  return { octets: Uint8Array.from(octets), bits: digits.length };
 }
 
 const isFilled = (octet: number, bits: number): boolean => (octet & ((1 << bits) - 1)) === (1 << bits) - 1;

@@ -88,12 +88,12 @@ class Sessions {
     this.rules.take(work.rules);
     this.front = new SessionFront({
       ...{ admission, counts: this.counts, state: this.state, loop },
-      // A session over TLS copies a reply before the next is looked for.
+      // A session copies a reply before the next is looked for.
       ready: new PacketReplies(
         new PacketCache(work.packets),
         () => ageAfter(startedAt, age.now()),
         () => age.wallSec,
-        work.transport === 'tls',
+        true,
       ),
       monotonicMs: () => systemClock.monotonicMs(),
       nowSec: () => processSecondsAt(surroundings.clock.monotonicMs()),

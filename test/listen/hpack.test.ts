@@ -7,7 +7,9 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import { FieldReader, putField, TABLE_BYTES } from '../../src/listen/hpack.js';
-import { mostUnpacked, unpack } from '../../src/listen/huffman.js';
+import { fromBase64url } from '../../src/listen/http-request.js';
+import { mostUnpacked, packed, unpack, unpackBase64url } from '../../src/listen/huffman.js';
+import { filled } from './raw-http2.js';
 
 type Fields = (readonly [string, string])[];
 
@@ -113,6 +115,42 @@ await t.test('octets at random are read or refused, and never longer than they c
       for (const [name, value] of fields) t.ok(name.length + value.length <= TABLE_BYTES);
       const room = Buffer.alloc(mostUnpacked(octets.length));
       return unpack(octets, 0, octets.length, room) <= room.length;
+    }),
+    { numRuns: 5000 },
+  );
+  t.end();
+});
+
+await t.test('base64url behind any beginning is read as if all were unpacked first', t => {
+  /** The octets from a character on; undefined: it is malformed. */
+  const reference = (octets: Uint8Array, skipped: number): string | undefined => {
+    const room = Buffer.alloc(mostUnpacked(octets.length));
+    const into = Buffer.alloc(room.length);
+    const found = fromBase64url(room, skipped, unpack(octets, 0, octets.length, room), into);
+    return found < 0 ? undefined : into.toString('hex', 0, found);
+  };
+  const read = (octets: Uint8Array, bit: number): string | undefined => {
+    const into = Buffer.alloc(mostUnpacked(octets.length));
+    const found = unpackBase64url(octets, 0, octets.length, bit, into);
+    return found < 0 ? undefined : into.toString('hex', 0, found);
+  };
+  const begin = fc.constantFrom('', '/', '/q?dns=', '/dns-query?dns=', 'X', '`', '\x01');
+  const text = fc.oneof(
+    fc.uint8Array({ maxLength: 60 }).map(octets => Buffer.from(octets).toString('base64url')),
+    fc.string({ maxLength: 9 }),
+  );
+  fc.assert(
+    fc.property(begin, text, fc.nat(600), fc.nat(255), (before, after, at, octet) => {
+      const whole = Buffer.from(before + after, 'latin1');
+      const { bits } = packed(whole.subarray(0, before.length));
+      const octets = filled(packed(whole));
+      const room = Buffer.alloc(mostUnpacked(octets.length));
+      t.equal(room.toString('latin1', 0, unpack(octets, 0, octets.length, room)), whole.toString('latin1'));
+      t.equal(read(octets, bits), reference(octets, before.length));
+      if (before === '' && octets.length > 0) {
+        octets[at % octets.length] = octet;
+        t.equal(read(octets, 0), reference(octets, 0), octets.toString('hex'));
+      }
     }),
     { numRuns: 5000 },
   );

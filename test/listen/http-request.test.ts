@@ -195,6 +195,28 @@ await t.test('answered requests earn frames, and all others run out of them, how
   crossing.read(GREETING, NOW);
   while (answered < 1000 && crossing.read(Buffer.concat([frame(1, 30), frame(3, 4)]), NOW) === undefined) answered++;
   t.equal(answered, 99, 'also if they are answered meanwhile');
+  const other = (): FrameReader => {
+    const frames = new FrameReader(({ type, stream }) => {
+      if (type === 1) frames.earn(stream);
+      return undefined;
+    });
+    frames.read(GREETING, NOW);
+    return frames;
+  };
+  const twice = other();
+  let reads = 0;
+  while (reads < 1000 && twice.read(Buffer.concat([frame(1), frame(3, 4), frame(3, 4)]), NOW) === undefined) reads++;
+  t.equal(reads, 55, 'what it earned is taken back once');
+  const crossed = other();
+  for (let i = 0; i < 1000; i++) {
+    if (crossed.read(frame(1), NOW) !== undefined) t.fail(`answered within the read: ${i}`);
+    if (crossed.read(frame(3, 4), NOW) !== undefined) t.fail(`and cancelled in the next: ${i}`);
+  }
+  const crowded = other();
+  const many = Buffer.concat(Array.from({ length: 400 }, () => frame(1)));
+  t.equal(crowded.read(many, NOW), undefined);
+  t.equal(crowded.read(many, NOW), undefined, 'so many answers earn what they cost');
+  t.equal(crowded.read(Buffer.concat([many, many, many]), NOW), 11, 'more in one read do not');
   const late = greeted();
   for (let i = 0; i < 1000; i++) {
     late.read(frame(1, 30), NOW);

@@ -9,6 +9,8 @@ import { readRequest, type RequestHead } from '../../src/listen/http-request.js'
 import { QueryTargets, RequestBlocks } from '../../src/listen/http2-blocks.js';
 import { RequestFields } from '../../src/listen/http2-fields.js';
 import { message } from './http-clients.js';
+import { filled } from './raw-http2.js';
+import { packed } from '../../src/listen/huffman.js';
 
 const PATH = '/dns-query';
 const RUNS = Number(process.env['RUNS'] ?? 3000);
@@ -66,13 +68,12 @@ const literal = (name: string | number, value: string, kept = false): Buffer => 
   if (kept) octets[0] = (octets[0] ?? 0) | 0x40;
   return octets.subarray(0, end);
 };
-/** A path that may be longer than 126 octets, in ASCII without Huffman codes. */
-const path = (value: string): Buffer => {
-  const { length } = value;
-  return Buffer.concat([
-    Buffer.from(length < 127 ? [4, length] : [4, 127, length - 127]),
-    Buffer.from(value, 'latin1'),
-  ]);
+/** A path that may be longer than 126 octets, in ASCII or in Huffman codes. */
+const path = (value: string, isPacked = false): Buffer => {
+  const octets = isPacked ? filled(packed(Buffer.from(value, 'latin1'))) : Buffer.from(value, 'latin1');
+  const { length } = octets;
+  const bit = isPacked ? 0x80 : 0;
+  return Buffer.concat([Buffer.from(length < 127 ? [4, bit | length] : [4, bit | 127, length - 127]), octets]);
 };
 const get = (octets: Uint8Array): string => `${PATH}?dns=${Buffer.from(octets).toString('base64url')}`;
 const target = fc.oneof(
@@ -103,11 +104,12 @@ const resize = fc.constantFrom(
 const block = fc
   .record({
     ...{ resized: resize, method: fc.constantFrom(METHODS.GET, METHODS.GET, METHODS.POST), before: others, target },
-    ...{ after: others, order: fc.boolean() },
+    ...{ after: others, order: fc.boolean(), isPacked: fc.boolean() },
   })
-  .map(({ resized, method, before, target, after, order }) => {
+  .map(({ resized, method, before, target, after, order, isPacked }) => {
     const begin = Buffer.from([method, 0x87]);
-    const all = order ? [begin, path(target), before, after] : [path(target), begin, after, before];
+    const at = path(target, isPacked);
+    const all = order ? [begin, at, before, after] : [at, begin, after, before];
     return Buffer.concat([resized, ...all]);
   });
 
@@ -171,10 +173,14 @@ await t.test('octets that are changed anywhere are not taken for those before', 
       fc.uint8Array({ minLength: 12, maxLength: 40 }),
       fc.nat(200),
       fc.nat(255),
-      (first, second, at, octet) => {
+      fc.boolean(),
+      (first, second, at, octet, isPacked) => {
         const [session, reference] = [new Session(), new Reference()];
         const blockFor = (octets: Uint8Array): Buffer =>
-          Buffer.concat([Buffer.from([0x82, 0x87]), path(get(octets)), literal('x-a', 'b'), Buffer.from([0x90])]);
+          Buffer.concat([
+            ...[Buffer.from([0x82, 0x87]), path(get(octets), isPacked), literal('x-a', 'b')],
+            Buffer.from([0x90]),
+          ]);
         const changed = blockFor(second);
         changed[at % changed.length] = octet;
         for (const each of [blockFor(first), blockFor(second), changed, blockFor(first)]) {
@@ -189,26 +195,30 @@ await t.test('octets that are changed anywhere are not taken for those before', 
   t.end();
 });
 
-await t.test('a target of another length is recognised, and a new path of queries is heeded', t => {
-  const state = { path: PATH };
-  const blocks = new RequestBlocks(new QueryTargets(), () => state.path);
-  const blockFor = (target: string): Buffer => Buffer.concat([Buffer.from([0x82, 0x87]), path(target)]);
-  const recognise = (target: string): string | undefined => {
-    const octets = blockFor(target);
-    const known = blocks.recognise(octets, 0, octets.length);
-    if (known === undefined) blocks.read(octets, 0, octets.length);
-    return known?.at;
-  };
-  const asks = message(0);
-  const [short, long] = [get(asks), get(Buffer.alloc(150, 1))];
-  t.equal(recognise(short), undefined);
-  t.equal(recognise(long), 'message');
-  t.equal(blocks.message.length, 150);
-  t.equal(recognise(short), 'message');
-  t.same(blocks.message, asks);
-  state.path = '/q';
-  t.equal(recognise(short), undefined, 'nothing is there any more');
-  t.equal(recognise(short.replace(PATH, '/q')), undefined);
-  t.equal(recognise(long.replace(PATH, '/q')), 'message');
-  t.end();
-});
+for (const isPacked of [false, true])
+  await t.test(
+    `a target of another length is recognised, and a new path of queries is heeded${isPacked ? ', in Huffman codes' : ''}`,
+    t => {
+      const state = { path: PATH };
+      const blocks = new RequestBlocks(new QueryTargets(), () => state.path);
+      const blockFor = (target: string): Buffer => Buffer.concat([Buffer.from([0x82, 0x87]), path(target, isPacked)]);
+      const recognise = (target: string): string | undefined => {
+        const octets = blockFor(target);
+        const known = blocks.recognise(octets, 0, octets.length);
+        if (known === undefined) blocks.read(octets, 0, octets.length);
+        return known?.at;
+      };
+      const asks = message(0);
+      const [short, long] = [get(asks), get(Buffer.alloc(150, 1))];
+      t.equal(recognise(short), undefined);
+      t.equal(recognise(long), 'message');
+      t.equal(blocks.message.length, 150);
+      t.equal(recognise(short), 'message');
+      t.same(blocks.message, asks);
+      state.path = '/q';
+      t.equal(recognise(short), undefined, 'nothing is there any more');
+      t.equal(recognise(short.replace(PATH, '/q')), undefined);
+      t.equal(recognise(long.replace(PATH, '/q')), 'message');
+      t.end();
+    },
+  );

@@ -85,3 +85,10 @@ export async function raw(t: Test, port: number, settings: Buffer = Buffer.alloc
   socket.write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
   return socket;
 }
+
+/** A string in Huffman codes: what is left of its last octet is filled with 1 (RFC 7541 §5.2). */
+export function filled({ octets, bits }: { readonly octets: Uint8Array; readonly bits: number }): Buffer {
+  const string = Buffer.from(octets);
+  if ((bits & 7) !== 0) string[string.length - 1] = (string.at(-1) ?? 0) | (0xff >>> (bits & 7));
+  return string;
+}
