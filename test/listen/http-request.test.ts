@@ -195,8 +195,8 @@ await t.test('answered requests earn frames, and all others run out of them, how
   crossing.read(GREETING, NOW);
   while (answered < 1000 && crossing.read(Buffer.concat([frame(1, 30), frame(3, 4)]), NOW) === undefined) answered++;
   t.equal(answered, 99, 'also if they are answered meanwhile');
-  const other = (): FrameReader => {
-    const frames = new FrameReader(({ type, stream }) => {
+  const other = (): Http2FrameReader => {
+    const frames = new Http2FrameReader(({ type, stream }) => {
       if (type === 1) frames.earn(stream);
       return undefined;
     });
