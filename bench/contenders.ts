@@ -68,6 +68,8 @@ remote-control:
   return { address: '127.0.0.1', port, plainPort, restart };
 }
 
+/** The peers that take part, as names of packages with commas: some make whole rounds of minutes. Not set: all. */
+export const PEERS = process.env['BENCH_PEERS']?.split(',');
 /** Another build of dotstub to compare with: the path of its dist/cli.js. */
 const BEFORE = process.env['BENCH_BEFORE'];
 /** The builds of dotstub, and how each is started. */
@@ -238,9 +240,10 @@ upstream_recursive_servers:
   })),
 ];
 
-/** Whether the package of a kind is installed. */
+/** Whether a kind takes part, and its package is installed. */
 export const installed = (kind: Kind): boolean =>
-  kind.package === undefined || program(BINARIES[kind.package] ?? kind.package) !== undefined;
+  kind.package === undefined ||
+  (PEERS?.includes(kind.package) !== false && program(BINARIES[kind.package] ?? kind.package) !== undefined);
 
 /** The name and the version of the Debian package. */
 export function versionOf({ name, package: of }: Kind): string {

@@ -37,16 +37,10 @@ const zones = (names: number): readonly ZoneSpec[] => [
     .map(name => ({ name, algorithm: ALGORITHM })),
 ];
 
-/** Measures validation. */
-export async function validated({ on, ...setting }: Setting, rounds: number): Promise<Section[]> {
-  const lacking = missing(...WORLD_PROGRAMS);
-  if (lacking !== false) {
-    console.log(`validated: ${lacking}`);
-    return [];
-  }
-  const directory = join(on.path, 'world');
+/** The signed zones, served, and a resolver that has all of them in its cache. */
+async function signed({ on, ...setting }: Setting, names: number) {
+  const directory = join(on.path, `world-${names}`);
   mkdirSync(directory);
-  const names = NAMES * (rounds + WARM_ROUNDS);
   const world = zones(names);
   const anchors = await signWorld(directory, world, () => 'www 3600 A 192.0.2.80\nwww.host 3600 A 192.0.2.80\n');
   const behind = await recursor(
@@ -55,6 +49,18 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
     '  msg-cache-size: 200m\n  rrset-cache-size: 400m\n  outgoing-range: 4096\n  num-queries-per-thread: 2048',
   );
   await pin(behind.pid, LOAD_CPU);
+  const near: Setting = { ...setting, on, anchors, upstream: behind };
+  return { world, behind, near };
+}
+
+/** Measures the first answers of zones, from a distant server. */
+export async function cold(setting: Setting, rounds: number): Promise<Section[]> {
+  const lacking = missing(...WORLD_PROGRAMS);
+  if (lacking !== false) {
+    console.log(`cold: ${lacking}`);
+    return [];
+  }
+  const { world, behind, near } = await signed(setting, 1);
   const plain: At = { address: '127.0.0.1', port: behind.plainPort };
   for (const { name } of world)
     for (const [what, type] of [
@@ -68,15 +74,16 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
       await ask(plain, what, { type, dnssec: true });
 
   const far = await relay(behind.port, AWAY_MS / 2);
-  const away: Setting = {
-    ...setting,
-    on,
-    anchors,
-    upstream: { address: '127.0.0.1', port: far.port, plainPort: behind.plainPort },
-  };
+  const away: Setting = { ...near, upstream: { ...behind, address: '127.0.0.1', port: far.port } };
   const sections = [
-    await cold(away, behind, 'Cold, validated', 'each two unknown zones below a known one', i => `www.${pairOf(i)}`),
-    await cold(
+    await known(
+      away,
+      behind,
+      'Cold, validated',
+      'each two unknown zones below a known one',
+      i => `www.${pairOf(i)}`,
+    ),
+    await known(
       away,
       behind,
       'Cold, validated, hosts',
@@ -86,48 +93,55 @@ export async function validated({ on, ...setting }: Setting, rounds: number): Pr
     await empty(away, rounds),
   ];
   far.close();
+  return sections;
+}
 
+/** Measures misses in a zone whose keys are known. */
+export async function validated(setting: Setting, rounds: number): Promise<Section[]> {
+  const lacking = missing(...WORLD_PROGRAMS);
+  if (lacking !== false) {
+    console.log(`validated: ${lacking}`);
+    return [];
+  }
+  const { behind, near } = await signed(setting, NAMES * (rounds + WARM_ROUNDS));
   const files = Array.from({ length: rounds + WARM_ROUNDS }, (_, round) => {
-    const file = join(on.path, `flat-${round}`);
+    const file = join(setting.on.path, `flat-${round}`);
     writeFileSync(file, Array.from({ length: NAMES }, (__, i) => `n${round * NAMES + i}.flat A\n`).join(''));
     return file;
   });
   // Fill the cache of the server that the contenders forward to, signatures included.
   for (const file of files) await load({ port: behind.plainPort, pid: behind.pid }, file, { dnssec: true });
-  const contenders = await beginAll(
-    { ...away, upstream: { ...away.upstream, port: behind.port } },
-    ['tls', 'dnssec'],
-    openConnection,
-  );
+  const contenders = await beginAll(near, ['tls', 'dnssec'], openConnection);
   for (const each of contenders) for (let i = 0; i < WARM_ROUNDS; i++) await load(each, files[i] ?? '');
   const results = await alternate(contenders, rounds, async (each, i) => load(each, files[i + WARM_ROUNDS] ?? ''));
   await Promise.all(contenders.map(each => each.stop()));
-  sections.push({
-    title: 'Missed, validated',
-    how: `${NAMES} new names of one signed zone (P-256, one signature each) per round, 200 queries outstanding.`,
-    table: loadTable(results),
-  });
-  return sections;
+  return [
+    {
+      title: 'Missed, validated',
+      how: `${NAMES} new names of one signed zone (P-256, one signature each) per round, 200 queries outstanding.`,
+      table: loadTable(results),
+    },
+  ];
 }
 
 /** Opens the connection with a CD query, which is not validated, so that no key is known yet. */
 const openConnection = async (at: At, tries: number): Promise<unknown> =>
   ask(at, `warm${tries}`, { flags: FLAG.RD | FLAG.CD });
 
-interface Cold {
+interface Answered {
   readonly ms: readonly number[];
   readonly questions: number;
 }
 
 /** Measures names below a known top-level zone. Each is queried once. */
-async function cold(
+async function known(
   setting: Setting,
   behind: { queries(): Promise<number> },
   title: string,
   which: string,
   nameOf: (i: number) => string,
 ): Promise<Section> {
-  const results = new Map<string, Cold>();
+  const results = new Map<string, Answered>();
   const contenders = await beginAll(setting, ['tls', 'dnssec'], openConnection);
   for (const each of contenders) {
     const at = { address: '127.0.0.1', port: each.port };
@@ -149,7 +163,7 @@ async function cold(
 
 /** Measures the first name of all, over a connection that is open. */
 async function empty(setting: Setting, rounds: number): Promise<Section> {
-  const results = new Map<string, Cold>();
+  const results = new Map<string, Answered>();
   for (const kind of KINDS.filter(each => each.does.includes('dnssec') && installed(each))) {
     const ms: number[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -174,7 +188,7 @@ async function secureMs(who: Contender, at: At, name: string): Promise<number> {
   return ms;
 }
 
-const coldTable = (results: ReadonlyMap<string, Cold>): string =>
+const coldTable = (results: ReadonlyMap<string, Answered>): string =>
   table([
     [
       '',
