@@ -85,7 +85,7 @@ export interface Front extends Entrance {
   stop(): void;
 }
 
-/** Takes the reply to a message; undefined: there is none. A large one is only lent (`answerReply` of wire/reply). */
+/** Takes the reply to a message; undefined: there is none. It is only lent (`answerReply` of wire/reply). */
 export type Respond = (reply: Buffer | undefined) => void;
 
 /** Makes a Front. */
