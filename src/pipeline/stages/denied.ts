@@ -109,8 +109,11 @@ function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, quer
   if (!isDeniable(query.type) || !aggressive()) return undefined;
   const { mode } = validations;
   if (mode !== 'require' && mode !== 'prefer') return undefined;
-  const zone = denials.zoneOf(nameInKey(query.key), query.type);
-  return zone === undefined || routeFor(routes(), query) !== undefined ? undefined : zone;
+  const name = nameInKey(query.key);
+  const zone = denials.zoneOf(name, query.type);
+  // Nearly all names are below a zone that has denied others: the root.
+  if (zone?.maySayAbout(name) !== true) return undefined;
+  return routeFor(routes(), query) === undefined ? zone : undefined;
 }
 
 /** Runs the steps. Nothing is looked up for an answer that is only tried, but what the last start knew is used. */
