@@ -105,7 +105,7 @@ export interface UnprovedPeer {
   readonly chain: readonly Buffer[];
   /** OpenSSL's code for a problem with the chain; undefined: it leads to a trusted authority. */
   readonly pkixProblem: string | undefined;
-  /** Sends octets at once, to ask for TLSA records. What arrives comes as `bytes`. */
+  /** Sends a copy of octets at once, to ask for TLSA records. What arrives comes as `bytes`. */
   send(bytes: Buffer): void;
   /** The server may be used. @param until when the verdict ends, also for TLS sessions that are resumed */
   accept(until: WallMs): void;
@@ -126,7 +126,9 @@ export interface StreamEvents {
 
 /** A stream that is open or opening. */
 export interface Stream {
-  /** Queues bytes. Everything that is queued within a turn of the event loop leaves in one write. */
+  /**
+   * Queues a copy of octets. Everything that is queued within a turn of the event loop leaves in one write.
+   */
   send(bytes: Buffer): void;
   /** Acknowledges received octets at once, if the kernel can do so. Until then Nagle's algorithm may make the peer wait. */
   acknowledge(): void;

@@ -8,7 +8,7 @@ import { copyOctets, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { UpstreamProtocol } from '../base/observer.js';
 import type { Verdict } from '../base/outcome.js';
 import { type AgeSec, ageSec } from '../base/time.js';
-import type { ExtendedError } from '../wire/edns.js';
+import { type ExtendedError, NO_ERRORS } from '../wire/edns.js';
 import { HEADER_BYTES } from '../wire/header.js';
 import type { Entry } from './entry.js';
 
@@ -41,7 +41,6 @@ const NO_END = 0xffffffff;
 const VERDICTS: readonly Verdict[] = ['unchecked', 'secure', 'insecure', 'bogus', 'indeterminate'];
 /** Any other octet stands for "no protocol". */
 const PROTOCOLS: readonly UpstreamProtocol[] = ['dot', 'udp', 'tcp', 'https'];
-const NO_ERRORS: readonly ExtendedError[] = [];
 
 /** Numbers for the labels of servers, so that an entry need not contain the text. Number 0 stands for no server. */
 export class ServerLabels {

@@ -5,7 +5,7 @@ import { putU32 } from '../base/octets.js';
 import type { Verdict } from '../base/outcome.js';
 import type { UpstreamProtocol } from '../base/observer.js';
 import type { AgeSec } from '../base/time.js';
-import type { ExtendedError } from '../wire/edns.js';
+import { type ExtendedError, NO_ERRORS } from '../wire/edns.js';
 import { ttlAt } from '../wire/records.js';
 import type { Scan } from '../wire/scan.js';
 import type { StoredMessage } from '../wire/reply.js';
@@ -70,8 +70,6 @@ export function makeEntry(message: Buffer, scan: Scan, limits: TtlLimits, from: 
     protocol: from.protocol,
   };
 }
-
-const NO_ERRORS: readonly ExtendedError[] = [];
 
 /** An Entry of a message that was made here. It is given to one client, and never stored. */
 export const localEntry = (message: StoredMessage, ageNow: AgeSec): Entry => ({

@@ -111,8 +111,8 @@ export class Chain {
   untimely = false;
   /** Seconds until the first of the signatures that were accepted expires. */
   verdictSec = Infinity;
-  /** The keys of lookups that were sent. */
-  private readonly sent = new Set<string>();
+  /** The keys of lookups that were sent. It is made with the first: where the keys of a zone are known, there is none. */
+  private sent: Set<string> | undefined = undefined;
 
   constructor(
     private readonly parts: ChainParts,
@@ -138,9 +138,9 @@ export class Chain {
   /** Whether a lookup was sent already, or the budget allows it. */
   private mayAsk(lookup: Lookup): boolean {
     const key = lookupKey(lookup);
-    if (this.sent.has(key)) return true;
+    if (this.sent?.has(key) === true) return true;
     if (!this.run.budget.takeLookup()) return false;
-    this.sent.add(key);
+    (this.sent ??= new Set()).add(key);
     return true;
   }
 

@@ -172,6 +172,11 @@ export class ZoneDenials {
     return isWithin(name, found.place.owner) ? undefined : found;
   }
 
+  /** Whether it may say something about a name. Where names are hashed or wildcards are known, only more work shows that. */
+  maySayAbout(name: Name): boolean {
+    return this.data.size > 0 || this.hashed.entries > 0 || this.plainAt(name) !== undefined;
+  }
+
   /** The data of a wildcard. */
   wildcard(owner: Name, type: number): StoredSet | undefined {
     return this.data.get(dataKey(owner, type));

@@ -166,8 +166,10 @@ export class DgramHost implements DatagramHost {
   private reply({ open, socket, fd, replyFd }: Bound, to: RemoteInfo, reply: Buffer): void {
     const { outgoing } = this;
     const { libc, observer } = this.parts;
-    // Node.js keeps whatever the kernel has no room for. A client that is gone is no error.
-    if (open && socket.getSendQueueSize() < MAX_QUEUED_BYTES) socket.send(reply, to.port, to.address, () => undefined);
+    // Node.js sends it later, and keeps whatever the kernel has no room for: it needs a copy. A client that is gone is no
+    // error.
+    if (open && socket.getSendQueueSize() < MAX_QUEUED_BYTES)
+      socket.send(Buffer.from(reply), to.port, to.address, () => undefined);
     else if (libc === undefined || (open && fd === undefined)) observer.dropped('socket_full');
     else if (open || replyFd >= 0) outgoing?.add(open ? (fd ?? -1) : replyFd, routeTo(to, libc), reply);
   }

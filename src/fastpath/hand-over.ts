@@ -4,8 +4,9 @@
 //   record   octets u32 (of the whole record, a multiple of 4; 0: go on at the start) · socket u16 · route octets u16 ·
 //            message octets u16 · (u16) · route · message
 
-import { putU16, putU32, u16At, u32At } from '../base/octets.js';
+import { copyOctets, putU16, putU32, u16At, u32At } from '../base/octets.js';
 import type { Messages } from '../os/datagrams.js';
+import type { Routes } from './routes.js';
 
 /** Several thousand queries: more than may wait for upstream. */
 const RING_BYTES = 1 << 20;
@@ -71,8 +72,11 @@ export class HandOver {
     return Atomics.exchange(this.control, WOKEN, 1) === 0;
   }
 
-  /** Reads records, up to MAX_RECORDS_PER_READ. False: there are more. True: the reader may rest until it is woken. */
-  read(take: Take): boolean {
+  /**
+   * Reads records, up to MAX_RECORDS_PER_READ. False: there are more. True: the reader may rest until it is woken.
+   * @param routes where the Buffers for routes come from
+   */
+  read(routes: Pick<Routes, 'take'>, take: Take): boolean {
     const { control, ring } = this;
     for (let taken = 0; taken < MAX_RECORDS_PER_READ;) {
       const read = Atomics.load(control, READ);
@@ -89,13 +93,14 @@ export class HandOver {
         continue;
       }
       const socket = u16At(ring, at + 4);
-      const routeEnd = at + RECORD_HEAD_BYTES + u16At(ring, at + 6);
-      const own = Buffer.allocUnsafe(routeEnd - at - RECORD_HEAD_BYTES + u16At(ring, at + 8));
-      const routeBytes = routeEnd - at - RECORD_HEAD_BYTES;
-      ring.copy(own, 0, at + RECORD_HEAD_BYTES, at + RECORD_HEAD_BYTES + own.length);
+      const routeBytes = u16At(ring, at + 6);
+      const route = routes.take();
+      copyOctets(ring, at + RECORD_HEAD_BYTES, routeBytes, route, 0);
+      const message = Buffer.allocUnsafe(u16At(ring, at + 8));
+      copyOctets(ring, at + RECORD_HEAD_BYTES + routeBytes, message.length, message, 0);
       Atomics.store(control, READ, (read + bytes) | 0);
       taken++;
-      take(socket, own.subarray(0, routeBytes), own.subarray(routeBytes));
+      take(socket, route, message);
     }
     return false;
   }

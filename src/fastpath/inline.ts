@@ -57,7 +57,7 @@ export class InlineHost implements DatagramHost {
       nowSec: processSeconds,
       placeOf: socket => this.open[socket]?.at ?? NO_PLACE,
       missed: (socket, queries, i) => {
-        const route = Buffer.allocUnsafe(queries.routeBytes(i));
+        const route = this.outgoing.routes.take();
         queries.copyRoute(i, route, 0);
         const message = Buffer.allocUnsafe(queries.bytes(i));
         queries.copyMessage(i, message, 0);

@@ -6,11 +6,12 @@ import { u16At } from '../base/octets.js';
 import { AddressTexts, isAnyAddress, type OwnPlace } from '../base/address.js';
 import type { Observer } from '../base/observer.js';
 import type { Front } from '../front/front.js';
-import { BATCH, destinationOf, Messages } from '../os/datagrams.js';
+import { BATCH, destinationOf, Messages, ROUTE_NAME_AT } from '../os/datagrams.js';
 import { Egress } from '../os/egress.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import type { Client } from '../pipeline/query.js';
 import { UDP_PAYLOAD_BYTES } from '../wire/edns.js';
+import { Routes } from './routes.js';
 
 /** How often a closing host checks whether all replies have left. */
 const LOOK_MS = 5;
@@ -23,11 +24,11 @@ const NO_SOCKET = { fd: -1, at: { address: '', port: 0 } };
  * @param texts of addresses that have been met
  */
 function clientOf(route: Buffer, at: OwnPlace, libc: Libc, texts: AddressTexts): Client {
-  const six = route[1] === LINUX.AF_INET6;
+  const six = route[ROUTE_NAME_AT] === LINUX.AF_INET6;
   const { port } = at;
   return {
-    address: texts.of(route, six ? 9 : 5, six ? 16 : 4),
-    port: u16At(route, 3),
+    address: texts.of(route, ROUTE_NAME_AT + (six ? 8 : 4), six ? 16 : 4),
+    port: u16At(route, ROUTE_NAME_AT + 2),
     family: six ? 6 : 4,
     transport: 'udp',
     at: isAnyAddress(at.address) ? { address: destinationOf(route, libc) ?? at.address, port } : at,
@@ -41,6 +42,8 @@ export async function waitUntil(isDone: () => boolean, graceMs: number): Promise
 
 /** Collects the replies of one turn of the event loop, and sends them in one call per socket. */
 export class Outgoing {
+  /** The routes of queries that wait. */
+  readonly routes = new Routes();
   private readonly messages: Messages;
   private readonly texts = new AddressTexts();
   private readonly egress: Egress;
@@ -64,7 +67,10 @@ export class Outgoing {
     this.messages = new Messages(libc, (UDP_PAYLOAD_BYTES + 3) & ~3);
   }
 
-  /** Answers a datagram that no ready reply answers; the reply leaves through the socket that it came to. */
+  /**
+   * Answers a datagram that no ready reply answers; the reply leaves through the socket that it came to.
+   * @param route of `routes`, to which it is given back
+   */
   answer(socket: { readonly fd: number; readonly at: OwnPlace } | undefined, route: Buffer, message: Buffer): void {
     const { fd, at } = socket ?? NO_SOCKET;
     let waits = false;
@@ -74,6 +80,7 @@ export class Outgoing {
       reply => {
         if (waits) this.pending--;
         if (reply !== undefined) this.add(fd, route, reply);
+        this.routes.give(route);
       },
       true,
     );

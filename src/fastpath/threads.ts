@@ -240,11 +240,12 @@ export class ThreadHost implements DatagramHost {
    * little later.
    */
   private reader(handOver: HandOver, own: readonly OpenSocket[]): (all: boolean) => void {
-    const take: Take = (socket, route, message) => this.outgoing.answer(own[socket], route, message);
+    const { outgoing } = this;
+    const take: Take = (socket, route, message) => outgoing.answer(own[socket], route, message);
     const readSome = (): void => {
       let rests = false;
       try {
-        rests = handOver.read(take);
+        rests = handOver.read(outgoing.routes, take);
       } finally {
         // Also after an exception: a reader that is not at rest is not woken.
         if (!rests) setImmediate(readSome);
@@ -252,7 +253,7 @@ export class ThreadHost implements DatagramHost {
     };
     return all => {
       if (!all) return readSome();
-      while (!handOver.read(take));
+      while (!handOver.read(outgoing.routes, take));
     };
   }
 

@@ -17,7 +17,7 @@ import { type Parsed, parseQuery, type RouteSet, wantsPadding } from '../wire/qu
 import type { ReadyReplies } from './ready-replies.js';
 import { PlainForms } from './plain-forms.js';
 import { emptyReply, failureReply, padsOver, type Reply, type ReplyParts, replyWith } from './reply.js';
-import { Waiting, type WaitingLimits } from './waiting.js';
+import { Waiting, type WaitingClient, type WaitingLimits } from './waiting.js';
 
 /** The parts that the front uses. Its fields are read at each message. */
 export interface FrontParts extends ReplyParts, WaitingLimits {
@@ -85,7 +85,7 @@ export interface Front extends Entrance {
   stop(): void;
 }
 
-/** Takes the reply to a message; undefined: there is none. A large one is only lent (`answerReply` of wire/reply). */
+/** Takes the reply to a message; undefined: there is none. It is only lent (`answerReply` of wire/reply). */
 export type Respond = (reply: Buffer | undefined) => void;
 
 /** Makes a Front. */
@@ -96,7 +96,7 @@ class Arrival implements Place {
   /** Whether it has its outcome. */
   private isSettled = false;
   /** The client that it is counted for while it waits; undefined: it does not. */
-  private waitsFor: string | undefined = undefined;
+  private waitsFor: WaitingClient | undefined = undefined;
 
   constructor(
     private readonly waiting: Waiting,

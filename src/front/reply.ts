@@ -90,7 +90,7 @@ function shapeFor(
   const { opt } = replyTo;
   const { transport } = client;
   const isStream = transport !== 'udp';
-  const hasOptions = opt !== undefined && opt.options.length > 0;
+  const hasOptions = opt !== undefined && opt.optionsBytes > 0;
   const options: Option[] = [];
   // Caches of HTTP may give a reply to others.
   const cookie = hasOptions && transport !== 'https' ? findOption(opt, OPTION.COOKIE) : undefined;

@@ -12,11 +12,18 @@ export interface WaitingLimits {
   readonly maxPerClient: number;
 }
 
+/** A client with queries that wait. */
+export interface WaitingClient {
+  /** See `clientNetwork` in base/address. */
+  readonly network: string;
+  queries: number;
+}
+
 /** Counts them. */
 export class Waiting {
   private total = 0;
   /** Clients with a query that waits. */
-  private readonly clients = new Map<string, number>();
+  private readonly clients = new Map<string, WaitingClient>();
 
   constructor(private readonly limits: WaitingLimits) {}
 
@@ -36,22 +43,22 @@ export class Waiting {
   }
 
   private of(client: string): number {
-    return this.clients.get(client) ?? 0;
+    return this.clients.get(client)?.queries ?? 0;
   }
 
   /** One more waits. @returns the client that it is counted for */
-  enter(address: string): string {
-    const client = clientNetwork(address);
+  enter(address: string): WaitingClient {
+    const network = clientNetwork(address);
+    let client = this.clients.get(network);
+    if (client === undefined) this.clients.set(network, (client = { network, queries: 0 }));
+    client.queries++;
     this.total++;
-    this.clients.set(client, this.of(client) + 1);
     return client;
   }
 
   /** One of them does not wait any more. @param client what `enter` has returned */
-  leave(client: string): void {
+  leave(client: WaitingClient): void {
     this.total--;
-    const left = this.of(client) - 1;
-    if (left > 0) this.clients.set(client, left);
-    else this.clients.delete(client);
+    if (--client.queries === 0) this.clients.delete(client.network);
   }
 }

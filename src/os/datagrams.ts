@@ -122,12 +122,20 @@ function socketAddress({ address, port, scope }: BindAddress, libc: Libc): Buffe
   return name;
 }
 
+/** In a route: the octets of the name, those of the control messages, and then both. */
+const ROUTE_HEAD_BYTES = 2;
+/** The most octets of a route. */
+export const MOST_ROUTE_BYTES = ROUTE_HEAD_BYTES + NAME_BYTES + CONTROL_BYTES;
+
+/** Where the name of a route begins: struct sockaddr_in or sockaddr_in6 of the client. */
+export const ROUTE_NAME_AT = ROUTE_HEAD_BYTES;
+
 /**
  * The route to an address, from the address that the socket is bound to; in the form that `Messages.copyRoute` writes.
  */
 export function routeTo(to: BindAddress, libc: Libc): Buffer {
   const name = socketAddress(to, libc);
-  return Buffer.concat([Buffer.from([name.length]), name]);
+  return Buffer.concat([Buffer.from([name.length, 0]), name]);
 }
 
 /**
@@ -145,8 +153,7 @@ function destinationIn(octets: Buffer, at: number, bytes: number, libc: Libc): s
 
 /** The address that the datagram with this route was sent to; undefined: it does not say. */
 export const destinationOf = (route: Buffer, libc: Libc): string | undefined => {
-  const controlAt = 1 + (route[0] ?? 0);
-  return destinationIn(route, controlAt, route.length - controlAt, libc);
+  return destinationIn(route, ROUTE_HEAD_BYTES + (route[0] ?? 0), route[1] ?? 0, libc);
 };
 
 /** An array of struct mmsghdr with fixed memory for names, data and control. */
@@ -247,19 +254,20 @@ export class Messages {
   /** Octets of the route of slot j: its sender and destination, which `fill` needs for the reply. */
   routeBytes(j: number): number {
     return (
-      1 +
+      ROUTE_HEAD_BYTES +
       (this.headerWords[this.header(j, this.namelenAt)] ?? 0) +
       (this.headerWords[this.header(j, this.controllenAt)] ?? 0)
     );
   }
 
-  /** Copies the route of slot j: octets of the name, name, control. */
+  /** Copies the route of slot j. */
   copyRoute(j: number, out: Buffer, at: number): void {
     const nameBytes = this.headerWords[this.header(j, this.namelenAt)] ?? 0;
-    const controlBytes = this.routeBytes(j) - 1 - nameBytes;
+    const controlBytes = this.headerWords[this.header(j, this.controllenAt)] ?? 0;
     out[at] = nameBytes;
-    copyOctets(this.names, j * NAME_BYTES, nameBytes, out, at + 1);
-    copyOctets(this.control, j * CONTROL_BYTES, controlBytes, out, at + 1 + nameBytes);
+    out[at + 1] = controlBytes;
+    copyOctets(this.names, j * NAME_BYTES, nameBytes, out, at + ROUTE_HEAD_BYTES);
+    copyOctets(this.control, j * CONTROL_BYTES, controlBytes, out, at + ROUTE_HEAD_BYTES + nameBytes);
   }
 
   /** The address that the datagram in slot j was sent to; undefined: only sockets of wildcards say. */
@@ -273,12 +281,12 @@ export class Messages {
     copyOctets(this.data, j * this.roomBytes, this.bytes(j), out, at);
   }
 
-  /** Makes slot i carry `reply` along a route. */
+  /** Makes slot i carry `reply` along a route, which may be followed by other octets. */
   fill(i: number, route: Buffer, reply: Buffer): void {
     const nameBytes = route[0] ?? 0;
-    const controlBytes = route.length - 1 - nameBytes;
-    copyOctets(route, 1, nameBytes, this.names, i * NAME_BYTES);
-    copyOctets(route, 1 + nameBytes, controlBytes, this.control, i * CONTROL_BYTES);
+    const controlBytes = route[1] ?? 0;
+    copyOctets(route, ROUTE_HEAD_BYTES, nameBytes, this.names, i * NAME_BYTES);
+    copyOctets(route, ROUTE_HEAD_BYTES + nameBytes, controlBytes, this.control, i * CONTROL_BYTES);
     copyOctets(reply, 0, reply.length, this.data, i * this.roomBytes);
     this.headerWords[this.header(i, this.namelenAt)] = nameBytes;
     this.headerWords[this.header(i, this.controllenAt)] = controlBytes;

@@ -17,8 +17,12 @@ export function octetMatcher(networks: readonly Network[]): OctetMatcher {
     const octets = addressOctets(address);
     return octets === undefined ? [] : [{ octets, prefix }];
   });
-  const matches = (octets: Buffer, at: number, bytes: number): boolean =>
-    compiled.some(each => each.octets.length === bytes && isSamePrefix(each.octets, octets, at, each.prefix));
+  const matches = (octets: Buffer, at: number, bytes: number): boolean => {
+    // No callback: it would capture the address, and be allocated.
+    for (const each of compiled)
+      if (each.octets.length === bytes && isSamePrefix(each.octets, octets, at, each.prefix)) return true;
+    return false;
+  };
   return (octets, at, bytes) =>
     // An IPv4 address on an IPv6 socket is looked up as IPv4.
     bytes === 16 && isMapped(octets, at) ? matches(octets, at + 12, 4) : matches(octets, at, bytes);

@@ -85,10 +85,16 @@ const LAST_LABELS: readonly { readonly label: NameText; readonly zone: SpecialZo
   ...new Set([...BY_NAME.keys()].map(name => name.slice(lastLabelAt(name)))),
 ].map(label => ({ label, zone: BY_NAME.get(label) }));
 
+/** The one that a name has. No callback: it would capture the name of each query, and be allocated. */
+function lastLabelOf(name: NameText, bytes: number): (typeof LAST_LABELS)[number] | undefined {
+  for (const each of LAST_LABELS) if (each.label.length === bytes && name.endsWith(each.label)) return each;
+  return undefined;
+}
+
 /** The zone of special-use names that a name is in; undefined: it is in none. */
 export function specialZoneOf(name: NameText): SpecialZone | undefined {
   const lastBytes = name.length - lastLabelAt(name);
-  const last = LAST_LABELS.find(({ label }) => label.length === lastBytes && name.endsWith(label));
+  const last = lastLabelOf(name, lastBytes);
   if (last === undefined || last.zone !== undefined) return last?.zone;
   for (let at = 0; name.charCodeAt(at) > 0; at += name.charCodeAt(at) + 1) {
     const zone = BY_NAME.get(name.slice(at));

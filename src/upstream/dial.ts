@@ -6,6 +6,7 @@ import { connect, type OnReadOpts, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 
 import type { FailureCode } from '../base/outcome.js';
+import { Outbox } from '../base/outbox.js';
 import { alertOf } from '../base/tls-error.js';
 import type { Clock, Connected, Dial, DialTarget, Stream, StreamEvents } from '../base/ports.js';
 import { groupName, HYBRID_GROUPS } from '../base/tls-groups.js';
@@ -140,7 +141,7 @@ class DialledStream implements Stream {
   /** Whether the server has refused the ALPN id `dot` on this stream. */
   private refusesAlpn = false;
   /** Octets that leave at the end of this turn of the event loop. */
-  private outgoing: Buffer[] = [];
+  private readonly outgoing = new Outbox();
   private isFlushing = false;
   private readonly timers: readonly NodeJS.Timeout[];
   /** One buffer for all received octets: a buffer and an event for each record would cost more than the query. */
@@ -180,7 +181,7 @@ class DialledStream implements Stream {
   }
 
   send(bytes: Buffer): void {
-    this.outgoing.push(bytes);
+    this.outgoing.add(bytes);
     if (this.isFlushing) return;
     this.isFlushing = true;
     // Once per turn of the event loop, so that all queries of a turn share a TLS record and a segment.
@@ -313,7 +314,7 @@ class DialledStream implements Stream {
     this.events.unproved({
       chain: sentChain(opened.getPeerCertificate(true)),
       pkixProblem: chainProblem(opened),
-      send: bytes => void (this.phase === 'over' || opened.write(bytes)),
+      send: bytes => void (this.phase === 'over' || opened.write(Buffer.from(bytes))),
       accept: untilMs => decide({ at: 'accepted', authenticated: true, warning: undefined, untilMs }),
       refuse: detail => decide({ at: 'refused', detail }),
     });
@@ -389,10 +390,7 @@ class DialledStream implements Stream {
   private readonly flush = (): void => {
     this.isFlushing = false;
     // Nothing is sent before the peer is authenticated.
-    if (this.phase !== 'established' || this.outgoing.length === 0) return;
-    const bytes = this.outgoing.length === 1 ? this.outgoing[0] : Buffer.concat(this.outgoing);
-    this.outgoing = [];
-    if (bytes !== undefined) this.socket?.write(bytes);
+    if (this.phase === 'established' && !this.outgoing.isEmpty) this.socket?.write(this.outgoing.take());
   };
 
   private acknowledgeOn(opened: Socket): void {

@@ -96,14 +96,21 @@ export function nextToAsk<C extends Target>(
   random: Random,
   nowMs: MonoMs,
 ): C | undefined {
-  const { latest, turn, shard, avoid } = question;
-  const { endpoints, policy } = group;
   const tlsOnly = isTlsOnly(group, nowMs);
+  const sole = group.endpoints.length === 1 ? group.endpoints[0] : undefined;
   // The usual case: there is no choice to prepare.
-  const [sole] = endpoints;
-  if (latest === undefined && sole !== undefined && endpoints.length === 1) {
-    if (pathTo(sole, tlsOnly, nowMs) !== 'refuse') return sole;
-  }
+  if (question.latest === undefined && sole !== undefined && pathTo(sole, tlsOnly, nowMs) !== 'refuse') return sole;
+  return chosenOf(question, group, tlsOnly, random, nowMs);
+}
+
+/** The choice where there is one. @param tlsOnly whether no name may go in cleartext */
+function chosenOf<C extends Target>(
+  { latest, turn, shard, avoid }: Asked<C>,
+  { endpoints, policy }: Candidates<C>,
+  tlsOnly: boolean,
+  random: Random,
+  nowMs: MonoMs,
+): C | undefined {
   const leaks = (target: C): boolean => tlsOnly && target.path(nowMs) === 'cleartext';
   const may = (target: C): boolean => pathTo(target, tlsOnly, nowMs) !== 'refuse';
   const closed = latest === undefined ? undefined : lastTarget(latest, 'closed', may);

@@ -50,8 +50,10 @@ export interface Opt {
   readonly version: number;
   /** DNSSEC OK (RFC 3225). */
   readonly dnssecOk: boolean;
-  /** The options' octets; known to be well-formed. */
-  readonly options: Buffer;
+  /** The message, which has the options at `optionsAt`; they are known to be well-formed. */
+  readonly octets: Buffer;
+  readonly optionsAt: number;
+  readonly optionsBytes: number;
 }
 
 /**
@@ -60,28 +62,30 @@ export interface Opt {
  * @returns undefined if an option's length runs past the RDATA
  */
 export function readOpt(message: Buffer, at: number): Opt | undefined {
-  const rdataStart = at + 10;
-  const options = message.subarray(rdataStart, rdataStart + u16At(message, at + 8));
-  for (let i = 0; i < options.length;) {
-    if (i + 4 > options.length) return undefined;
-    i += 4 + u16At(options, i + 2);
-    if (i > options.length) return undefined;
+  const optionsAt = at + 10;
+  const end = Math.min(optionsAt + u16At(message, at + 8), message.length);
+  for (let i = optionsAt; i < end;) {
+    if (i + 4 > end) return undefined;
+    i += 4 + u16At(message, i + 2);
+    if (i > end) return undefined;
   }
   return {
     udpSize: Math.max(u16At(message, at + 2), CLASSIC_PAYLOAD_BYTES),
-    extendedRcode: message.readUInt8(at + 4),
-    version: message.readUInt8(at + 5),
+    extendedRcode: message[at + 4] ?? 0,
+    version: message[at + 5] ?? 0,
     dnssecOk: (u16At(message, at + 6) & DO_BIT) !== 0,
-    options,
+    octets: message,
+    optionsAt,
+    optionsBytes: end - optionsAt,
   };
 }
 
 /** The data of the first option with this code, or undefined. */
 export function findOption(opt: Opt, code: number): Buffer | undefined {
-  const { options } = opt;
-  for (let i = 0; i < options.length;) {
-    const length = u16At(options, i + 2);
-    if (u16At(options, i) === code) return options.subarray(i + 4, i + 4 + length);
+  const { octets, optionsAt, optionsBytes } = opt;
+  for (let i = optionsAt; i < optionsAt + optionsBytes;) {
+    const length = u16At(octets, i + 2);
+    if (u16At(octets, i) === code) return octets.subarray(i + 4, i + 4 + length);
     i += 4 + length;
   }
   return undefined;
@@ -183,19 +187,22 @@ function cutText(utf8: Buffer): Buffer {
 }
 
 /** The EDE options in an OPT record, at most `most` of them, their texts cut as they are when they are sent. */
-export function extendedErrors(opt: Opt, most: number): ExtendedError[] {
-  const found: ExtendedError[] = [];
-  const { options } = opt;
-  for (let i = 0; i < options.length && found.length < most;) {
-    const length = u16At(options, i + 2);
-    if (u16At(options, i) === OPTION.EDE && length >= 2) {
+export function extendedErrors(opt: Opt, most: number): readonly ExtendedError[] {
+  let found: ExtendedError[] | undefined;
+  const { octets, optionsAt, optionsBytes } = opt;
+  for (let i = optionsAt; i < optionsAt + optionsBytes && (found?.length ?? 0) < most;) {
+    const length = u16At(octets, i + 2);
+    if (u16At(octets, i) === OPTION.EDE && length >= 2) {
       // Some senders end the text with a NUL, which receivers must expect (RFC 8914 §2).
-      const text = cutText(options.subarray(i + 6, i + 4 + length))
+      const text = cutText(octets.subarray(i + 6, i + 4 + length))
         .toString('utf8')
         .replace(/\0+$/, '');
-      found.push({ infoCode: u16At(options, i + 4), text });
+      (found ??= []).push({ infoCode: u16At(octets, i + 4), text });
     }
     i += 4 + length;
   }
-  return found;
+  return found ?? NO_ERRORS;
 }
+
+/** What most messages have. */
+export const NO_ERRORS: readonly ExtendedError[] = [];

@@ -22,6 +22,10 @@ export class FrameReader {
   /** An incomplete frame: its length octets and the octets of its message so far. */
   private room: Buffer = NO_ROOM;
   private filled = 0;
+  /** The last message as it was given away, and where it was. */
+  private view: Buffer = NO_ROOM;
+  private viewed: Buffer = NO_ROOM;
+  private viewedFrom = 0;
 
   /**
    * Takes the next octets of the stream, and calls `each` with every complete message. A message may share memory with
@@ -30,7 +34,17 @@ export class FrameReader {
    * @returns how many octets were taken: all, or fewer if it was enough
    */
   push(chunk: Buffer, each: (message: Buffer) => void, isEnough: () => boolean = NEVER): number {
-    return this.split(chunk, (octets, from, to) => each(octets.subarray(from, to)), isEnough);
+    return this.split(chunk, (octets, from, to) => each(this.viewOf(octets, from, to)), isEnough);
+  }
+
+  /** Octets [from, to). Where answers are padded and come one at a time, the view of the last one is that of the next. */
+  private viewOf(octets: Buffer, from: number, to: number): Buffer {
+    if (octets !== this.viewed || from !== this.viewedFrom || to !== from + this.view.length) {
+      this.view = octets.subarray(from, to);
+      this.viewed = octets;
+      this.viewedFrom = from;
+    }
+    return this.view;
   }
 
   /**

@@ -37,8 +37,14 @@ const LAYOUTS: ReadonlyMap<number, readonly RdataPart[]> = new Map([
 
 const OPAQUE: readonly RdataPart[] = [];
 
+/** By type: each record of each answer is looked up. */
+const BY_TYPE: readonly (readonly RdataPart[])[] = Array.from(
+  { length: Math.max(...LAYOUTS.keys()) + 1 },
+  (_, type) => LAYOUTS.get(type) ?? OPAQUE,
+);
+
 /** The parts of a type's RDATA; none if it contains no names of this kind, so that its octets stay as they are. */
-export const partsOf = (type: number): readonly RdataPart[] => LAYOUTS.get(type) ?? OPAQUE;
+export const partsOf = (type: number): readonly RdataPart[] => BY_TYPE[type] ?? OPAQUE;
 
 /** A name that was read, in the wanted form, and the offset after it. */
 export interface NameRead {

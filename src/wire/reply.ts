@@ -1,7 +1,7 @@
 // Makes replies from octets: id, question and letter case of the client, the records of a stored message, and our own
 // OPT. Only this file decides which flags a client gets.
 
-import { copyOctets, putU16, putU32, u32At } from '../base/octets.js';
+import { Beginnings, copyOctets, putU16, putU32, u32At } from '../base/octets.js';
 import { compose, questionName, type RecordData } from './compose.js';
 import {
   CLASSIC_PAYLOAD_BYTES,
@@ -95,14 +95,13 @@ function fittingOpt(parts: OptParts): Buffer | undefined {
     : bare;
 }
 
-/** Larger replies, which only clients on streams get, are made in memory that the next one uses. */
-export const LARGE_REPLY_BYTES = 4096;
-const largeReply = Buffer.allocUnsafeSlow(STREAM_LIMIT_BYTES);
+/** Where replies with records are made. Each is overwritten by the next. */
+const lent = new Beginnings(Buffer.allocUnsafeSlow(STREAM_LIMIT_BYTES));
 
 /**
- * A reply with a stored message's records. If it has more than LARGE_REPLY_BYTES, it is overwritten by the next one:
- * buffers of that size would be freed long after their use, and a client that asks for large answers would fill memory
- * with them.
+ * A reply with a stored message's records. It is only lent: the next one overwrites it. A Buffer of its own would take as
+ * long to make as a part of the reply, and a large one would be freed long after its use, so that a client that asks for
+ * large answers would fill memory with them.
  * @param ageSec seconds since the message was stored, by which its TTLs are reduced
  * @param secure whether all of it was validated: sets AD for clients that understand it
  */
@@ -119,7 +118,7 @@ export function answerReply(
   const length = octets.length + (opt?.length ?? 0);
   if (length > shape.limitBytes) return headerOnlyReply(replyTo, stored.rcode, [], shape, FLAG.TC);
 
-  const reply = length > LARGE_REPLY_BYTES ? largeReply.subarray(0, length) : Buffer.allocUnsafe(length);
+  const reply = lent.of(length);
   copyOctets(octets, 0, octets.length, reply, 0);
   writeHeader(reply, replyTo.id, replyFlags(replyTo, stored.rcode) | (secure && understandsAd(replyTo) ? FLAG.AD : 0), {
     questions: 1,

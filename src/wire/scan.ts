@@ -2,7 +2,7 @@
 // computes how long it may be stored. The octets are not changed: replies are made by copying and patching them.
 
 import { u16At, u32At } from '../base/octets.js';
-import { extendedErrors, type ExtendedError, findOption, type Opt, OPTION, readOpt } from './edns.js';
+import { extendedErrors, type ExtendedError, findOption, NO_ERRORS, type Opt, OPTION, readOpt } from './edns.js';
 import { countsOf, FLAG, flagsOf, HEADER_BYTES, rcodeOf } from './header.js';
 import { MAX_LABEL_BYTES, MAX_NAME_BYTES, skipName } from './name.js';
 import { partsOf } from './rdata.js';
@@ -38,6 +38,9 @@ export interface Scan {
 
 /** The most extended errors that are passed on to the client. */
 const MAX_EXTENDED_ERRORS = 4;
+const NO_OFFSETS: readonly number[] = [];
+/** A pointer to the name of the question, which most owners are. */
+const POINTER_TO_QUESTION = 0xc000 | HEADER_BYTES;
 /** MNAME and RNAME, then five 32-bit numbers, the last of which is MINIMUM. */
 const LEAST_SOA_BYTES = 22;
 
@@ -54,7 +57,7 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   const nameEnd = skipName(message, HEADER_BYTES);
   if (nameEnd === -1 || nameEnd + QUESTION_FIXED_BYTES > message.length) return undefined;
 
-  const ttlOffsets: number[] = [];
+  let ttlOffsets: number[] | undefined;
   const answersEnd = counts.answers;
   const authorityEnd = answersEnd + counts.authority;
   let end = -1;
@@ -64,6 +67,7 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
   let hasData = false;
   let soaTtlOffset: number | undefined;
   let soaTtl = 0;
+  let hasNames = false;
 
   const record = new Records(message, nameEnd + QUESTION_FIXED_BYTES);
   while (record.next()) {
@@ -77,7 +81,10 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
     } else if (end === -1) {
       const ttl = record.ttlSec;
       lowestTtl = Math.min(lowestTtl, ttl);
-      ttlOffsets.push(record.ttlOffset);
+      // Most answers have one record. An empty array would get room for 17 with its first.
+      if (ttlOffsets === undefined) ttlOffsets = [record.ttlOffset];
+      else ttlOffsets.push(record.ttlOffset);
+      hasNames ||= u16At(message, record.owner) !== POINTER_TO_QUESTION || partsOf(recordType).length > 0;
       if (index < answersEnd) hasData ||= recordType === type || type === TYPE.ANY;
       else if (index < authorityEnd) {
         if (recordType === TYPE.SOA && soaTtlOffset === undefined) {
@@ -90,7 +97,8 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
     }
   }
   // There must be no octets after the last record.
-  if (!record.endsMessage || readsTtls(message, nameEnd + QUESTION_FIXED_BYTES, ttlOffsets)) return undefined;
+  if (!record.endsMessage) return undefined;
+  if (hasNames && readsTtls(message, nameEnd + QUESTION_FIXED_BYTES, ttlOffsets ?? NO_OFFSETS)) return undefined;
 
   const rcode = rcodeOf(flags) | ((opt?.extendedRcode ?? 0) << 4);
   const negative = rcode === 3 || (rcode === 0 && !hasData);
@@ -112,16 +120,14 @@ export function scanResponse(message: Buffer, type: number): Scan | undefined {
     answers: counts.answers,
     authority: counts.authority,
     additional,
-    ttlOffsets,
+    ttlOffsets: ttlOffsets ?? NO_OFFSETS,
     ttlSec,
     negative,
     soaTtlOffset: negative ? soaTtlOffset : undefined,
-    extendedErrors: opt === undefined ? [] : extendedErrors(opt, MAX_EXTENDED_ERRORS),
+    extendedErrors: opt === undefined ? NO_ERRORS : extendedErrors(opt, MAX_EXTENDED_ERRORS),
   };
 }
 
-/** A pointer to the name of the question, which most owners are. */
-const POINTER_TO_QUESTION = 0xc000 | HEADER_BYTES;
 const POINTER_BITS = 0xc0;
 
 /** Whether a name leads into the TTL of a record. TTLs change while a message is stored, and the name would with them. */

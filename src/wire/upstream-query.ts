@@ -1,7 +1,7 @@
 // Queries to upstream. They contain only the question and the flags that change the answer. Options of the client
 // (cookies, client subnet, unknown ones) are not passed on.
 
-import { copyOctets, putU16, u16At } from '../base/octets.js';
+import { Beginnings, copyOctets, putU16, u16At } from '../base/octets.js';
 import { RCODE } from '../base/outcome.js';
 import type { Random } from '../base/ports.js';
 import { plainQuery, questionOf } from './compose.js';
@@ -114,15 +114,18 @@ export function upstreamQuery(id: number, ask: Ask, options: AskOptions | undefi
   return message;
 }
 
+/** More than the octets of any frame: the longest name, and all options, padded. */
+const FRAME_ROOM_BYTES = 1024;
+const frames = new Beginnings(Buffer.allocUnsafeSlow(FRAME_ROOM_BYTES));
+
 /**
  * A query message as it goes onto a stream, its length before it (RFC 7766 §8). Without options it has no EDNS, for
- * servers without EDNS.
+ * servers without EDNS. It is only lent: the next one overwrites it.
  */
 export function upstreamFrame(id: number, ask: Ask, options: AskOptions | undefined): Buffer {
   if (options === undefined) return framed(upstreamQuery(id, ask, undefined));
   const bytes = queryBytes(ask, options);
-  // From the pool, and zeroed here, because alloc would allocate separately for each.
-  const frame = Buffer.allocUnsafe(2 + bytes).fill(0);
+  const frame = frames.of(2 + bytes).fill(0);
   putU16(frame, 0, bytes);
   writeQuery(frame, 2, id, ask, options, 2 + bytes);
   return frame;

@@ -24,15 +24,19 @@ const libc = 'unavailable' in found ? undefined : found;
 const SCRIPT = new URL('./worker-script.js', import.meta.url);
 const LATE_MS = 150;
 
-/** Answers every second message at once, and the others late. */
+/** Answers every second message at once, and the others late. Replies are only lent, as those of the real front are. */
 const front: Front = {
   handle(message, _client, respond) {
     const reply = Buffer.from(message);
-    if ((message[1] ?? 0) % 2 === 0) {
+    const lend = (): void => {
       respond(reply);
+      reply.fill(0);
+    };
+    if ((message[1] ?? 0) % 2 === 0) {
+      lend();
       return false;
     }
-    setTimeout(() => respond(reply), LATE_MS);
+    setTimeout(lend, LATE_MS);
     return true;
   },
   inflight: 0,

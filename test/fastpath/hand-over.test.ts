@@ -7,9 +7,11 @@ import t from 'tap';
 import { HandOver } from '../../src/fastpath/hand-over.js';
 import type { Messages } from '../../src/os/datagrams.js';
 
+const ROUTE_BYTES = 17;
+
 /** Stands for a batch of one datagram whose octets all have the same value. */
 function datagram(messageBytes: number, value: number): Messages {
-  const route = Buffer.alloc(17, value ^ 0xff);
+  const route = Buffer.alloc(ROUTE_BYTES, value ^ 0xff);
   const message = Buffer.alloc(messageBytes, value);
   const batch: Pick<Messages, 'bytes' | 'routeBytes' | 'copyRoute' | 'copyMessage'> = {
     bytes: () => message.length,
@@ -19,6 +21,8 @@ function datagram(messageBytes: number, value: number): Messages {
   };
   return batch as Messages;
 }
+
+const ROUTES = { take: (): Buffer => Buffer.alloc(ROUTE_BYTES) };
 
 await t.test('records are read in the order of writing, and a reader at rest is always woken', t => {
   const step = fc.oneof(
@@ -37,9 +41,14 @@ await t.test('records are read in the order of writing, and a reader at rest is 
       let volume = 0;
       let turn = 0;
       const check = (): void => {
-        reading.resting = reader.read((socket, route, message) => {
+        reading.resting = reader.read(ROUTES, (socket, route, message) => {
           const next = expected.shift();
-          if (next === undefined || socket !== next.socket || message.length !== next.bytes || route.length !== 17)
+          if (
+            next === undefined ||
+            socket !== next.socket ||
+            message.length !== next.bytes ||
+            route.length !== ROUTE_BYTES
+          )
             throw new Error('another than was written');
           if (!message.every(octet => octet === next.value) || !route.every(octet => octet === (next.value ^ 0xff)))
             throw new Error('other octets');
@@ -80,7 +89,7 @@ await t.test('a full ring refuses records, and accepts them again when there is 
   t.ok(written > 250, `${written} large ones fit`);
   t.notOk(ring.write(0, datagram(4000, 1), 0));
   let read = 0;
-  while (!ring.read(() => read++));
+  while (!ring.read(ROUTES, () => read++));
   t.equal(read, written);
   t.ok(ring.write(0, datagram(4000, 1), 0));
   t.end();

@@ -49,7 +49,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
   });
   const raw = (message: Buffer, client: Client): Buffer | undefined => {
     let reply: Buffer | undefined;
-    tested.handle(message, client, bytes => (reply = bytes));
+    tested.handle(message, client, bytes => (reply = bytes && Buffer.from(bytes)));
     return reply;
   };
   const handle = (message: Buffer, client: Client = LOCAL): MessageText | undefined => {

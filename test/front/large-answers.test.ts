@@ -56,7 +56,7 @@ await t.test('options that do not fit are dropped, and there is no TC on a strea
     if (reply.length > MAX_MESSAGE_BYTES || (flagsOf(reply) & FLAG.TC) !== 0 || countsOf(reply).answers !== 1)
       t.fail(`${left} octets left`);
     const opt = additional === 0 ? undefined : readOpt(reply, stored.octets.length + 1);
-    const has = opt === undefined ? 'none' : opt.options.length === 0 ? 'bare' : 'all';
+    const has = opt === undefined ? 'none' : opt.optionsBytes === 0 ? 'bare' : 'all';
     if ((has === 'none') !== left < 11) t.fail(`${left} octets left: ${has}`);
     told[has] = (told[has] ?? 0) + 1;
   }

@@ -34,7 +34,11 @@ function asked(says: Says, query: Buffer, transport: 'udp' | 'tcp' | 'tls' = 'ud
     ageNow: () => ageSec(0),
   });
   let reply: Buffer | undefined;
-  made.handle(query, { address: '192.0.2.1', port: 1, family: 4, transport }, bytes => (reply = bytes));
+  made.handle(
+    query,
+    { address: '192.0.2.1', port: 1, family: 4, transport },
+    bytes => (reply = bytes && Buffer.from(bytes)),
+  );
   if (reply === undefined) throw new Error('no reply');
   return reply;
 }

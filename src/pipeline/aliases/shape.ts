@@ -67,20 +67,30 @@ function isPlain(response: Response, type: number): boolean {
   if (ttlOffsets.length !== answers || answers === 0 || answers > FEW_RECORDS || rcode !== RCODE.NOERROR) return false;
   // The same name may be written in several ways.
   if (answers > 1 && partsOf(type).length > 0) return false;
-  const seen: Buffer[] = [];
   const record = new ScannedRecords(response, questionEnd);
   let hasData = false;
+  let signatures = 0;
   while (record.next()) {
     if (u16At(octets, record.owner) !== POINTER_TO_QUESTION || record.class !== CLASS_IN) return false;
     if (record.type === type) hasData = true;
-    else if (record.type !== TYPE.RRSIG || u16At(octets, record.rdata) !== type) return false;
-    // Most answers have one record, which is like no other.
-    if (answers === 1) continue;
+    else if (record.type === TYPE.RRSIG && u16At(octets, record.rdata) === type) signatures++;
+    else return false;
+  }
+  // Most answers have one record of a type, which is like no other.
+  return hasData && ((answers - signatures <= 1 && signatures <= 1) || areDistinct(response));
+}
+
+/** Whether a few records all have other RDATA. */
+function areDistinct(response: Response): boolean {
+  const { octets, questionEnd } = response;
+  const seen: Buffer[] = [];
+  const record = new ScannedRecords(response, questionEnd);
+  while (record.next()) {
     const rdata = octets.subarray(record.rdata, record.end);
     for (const each of seen) if (each.equals(rdata)) return false;
     seen.push(rdata);
   }
-  return hasData;
+  return true;
 }
 
 /** One record. A constructor, and no literal: there may be thousands. */

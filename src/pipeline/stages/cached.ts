@@ -7,7 +7,8 @@ import type { AgeSec } from '../../base/time.js';
 import type { AnswerCache } from '../../cache/answers.js';
 import type { Entry } from '../../cache/entry.js';
 import { Answer } from '../answer.js';
-import type { Stage } from '../stage.js';
+import type { Query } from '../query.js';
+import type { Resolve, Stage } from '../stage.js';
 
 /** The parts that the stage uses. */
 export interface CachedParts {
@@ -25,6 +26,16 @@ const MOST_REFRESHES = 32;
 export function cached({ answers, prefetches, observer, ageNow }: CachedParts): Stage {
   /** The keys of answers that are being refreshed. */
   const refreshing = new Set<string>();
+  const refresh = (next: Resolve, query: Query): void => {
+    const { key } = query;
+    if (refreshing.has(key)) return;
+    refreshing.add(key);
+    next(query.derive({ purpose: 'refresh' }), outcome => {
+      refreshing.delete(key);
+      const isAnswer = outcome.at === 'answer' && isAnswerRcode(outcome.entry.rcode);
+      observer.cache(isAnswer ? 'prefetch_answered' : 'prefetch_failed');
+    });
+  };
   return next => (query, settle) => {
     const now = ageNow();
     const entry: Entry | undefined = query.purpose === 'refresh' ? undefined : answers.get(query.key, now);
@@ -33,13 +44,6 @@ export function cached({ answers, prefetches, observer, ageNow }: CachedParts): 
     const isDue = now >= refreshedFrom(entry.storedAt, entry.ttlSec);
     const refreshes = isDue && query.recurse && refreshing.size < MOST_REFRESHES && prefetches();
     settle(Answer.cached(entry));
-    const { key } = query;
-    if (!refreshes || refreshing.has(key)) return;
-    refreshing.add(key);
-    next(query.derive({ purpose: 'refresh' }), outcome => {
-      refreshing.delete(key);
-      const isAnswer = outcome.at === 'answer' && isAnswerRcode(outcome.entry.rcode);
-      observer.cache(isAnswer ? 'prefetch_answered' : 'prefetch_failed');
-    });
+    if (refreshes) refresh(next, query);
   };
 }

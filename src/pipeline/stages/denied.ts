@@ -15,7 +15,7 @@ import { nameInKey } from '../../wire/query.js';
 import { TYPE } from '../../wire/rrtype.js';
 import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
-import type { Stage } from '../stage.js';
+import type { Settle, Stage } from '../stage.js';
 import type { Validations } from '../validation/validations.js';
 import { routeFor, type RouteTarget } from './routed.js';
 
@@ -43,18 +43,23 @@ const isDeniable = (type: number): boolean =>
 /** Makes the stage. */
 export function denied(parts: DeniedParts): Stage {
   const { validations, observer } = parts;
-  return next => (query, settle) => {
-    const attempt = attemptFor(parts, query);
-    if (attempt === undefined) return next(query, settle);
-    const pause: Pause = ({ slices }, then) => validations.scheduler.wait(slices, then);
-    run(attempt, validations, pause, made => {
-      const { exceeded } = attempt.question;
-      if (exceeded !== undefined) observer.dnssecLimit(exceeded);
-      const answer = made && answerOf(parts, query, made, attempt);
-      if (answer === undefined) return next(query, settle);
-      observer.cache('hit_aggressive');
-      settle(answer);
-    });
+  return next => {
+    const make = (attempt: Attempt, query: Query, settle: Settle): void => {
+      const pause: Pause = ({ slices }, then) => validations.scheduler.wait(slices, then);
+      run(attempt, validations, pause, made => {
+        const { exceeded } = attempt.question;
+        if (exceeded !== undefined) observer.dnssecLimit(exceeded);
+        const answer = made && answerOf(parts, query, made, attempt);
+        if (answer === undefined) return next(query, settle);
+        observer.cache('hit_aggressive');
+        settle(answer);
+      });
+    };
+    return (query, settle) => {
+      const attempt = attemptFor(parts, query);
+      if (attempt === undefined) next(query, settle);
+      else make(attempt, query, settle);
+    };
   };
 }
 
@@ -104,8 +109,11 @@ function zoneFor({ denials, validations, aggressive, routes }: DeniedParts, quer
   if (!isDeniable(query.type) || !aggressive()) return undefined;
   const { mode } = validations;
   if (mode !== 'require' && mode !== 'prefer') return undefined;
-  const zone = denials.zoneOf(nameInKey(query.key), query.type);
-  return zone === undefined || routeFor(routes(), query) !== undefined ? undefined : zone;
+  const name = nameInKey(query.key);
+  const zone = denials.zoneOf(name, query.type);
+  // Nearly all names are below a zone that has denied others: the root.
+  if (zone?.maySayAbout(name) !== true) return undefined;
+  return routeFor(routes(), query) === undefined ? zone : undefined;
 }
 
 /** Runs the steps. Nothing is looked up for an answer that is only tried, but what the last start knew is used. */

@@ -28,16 +28,17 @@ export const followed =
     links?: Pick<AliasLinks, 'learnt' | 'epoch'>,
     mayAnswer?: (query: Query) => boolean,
   ): Stage =>
-  next =>
-  (query, settle) => {
-    if (mayAnswer?.(query) === false) return next(query, settle);
-    const since = links?.epoch ?? 0;
-    next(query, outcome => {
-      if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin)
-        return settle(outcome);
-      const last = { query, answer: outcome };
-      new Following(query, next, settle, ageNow, links, since).goOn(outcome, outcome.unfollowed, last);
-    });
+  next => {
+    const following = (query: Query, settle: Settle): Settle => {
+      const since = links?.epoch ?? 0;
+      return outcome => {
+        if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin)
+          return settle(outcome);
+        const last = { query, answer: outcome };
+        new Following(query, next, settle, ageNow, links, since).goOn(outcome, outcome.unfollowed, last);
+      };
+    };
+    return (query, settle) => next(query, mayAnswer?.(query) === false ? settle : following(query, settle));
   };
 
 /** One question whose aliases are followed. */

@@ -13,7 +13,7 @@ import { TYPE } from '../../wire/rrtype.js';
 import type { Answer, Outcome } from '../answer.js';
 import { listedAnswer } from '../listed-answer.js';
 import type { Query } from '../query.js';
-import type { Stage } from '../stage.js';
+import type { Settle, Stage } from '../stage.js';
 
 /** The parts that the stage uses. */
 export interface ListedParts {
@@ -38,13 +38,19 @@ export function listed(parts: ListedParts): Stage {
     const view = policy.viewOf(query.clientClass);
     if (view.lists === 0 || query.purpose !== 'client') return next(query, settle);
     const choice = policy.lists.ofName(view, query.name);
-    if (choice === undefined) return next(query, outcome => settle(judged(parts, query, view, outcome)));
+    if (choice === undefined) return next(query, judging(parts, query, view, settle));
     parts.met?.({ choice, by: '' });
     // An exception is for the name with all that it leads to.
     if (choice.action === 'allow') next(query, settle);
     else settle(kept(parts, query, view, { choice, by: '' }));
   };
 }
+
+/** Looks at an answer before it is given. */
+const judging =
+  (parts: ListedParts, query: Query, view: ListView, settle: Settle): Settle =>
+  outcome =>
+    settle(judged(parts, query, view, outcome));
 
 /**
  * Whether a reply that was made ready under the rules of before may still be given: no rule of now keeps it. One that

@@ -27,7 +27,10 @@ export function portal({
 }): Stage {
   return next => {
     const stage: Resolve = (query, settle) => {
-      if (window.leftMs === 0 || !window.covers(query.name)) return next(query, settle);
+      if (window.leftMs === 0 || !window.covers(query.name)) next(query, settle);
+      else ask(query, settle);
+    };
+    const ask: Resolve = (query, settle) => {
       const refusal = query.refusedToWait();
       if (refusal !== undefined) return settle(refusal);
       const asked = upstream();

@@ -9,7 +9,7 @@ import { ROOT } from '../../wire/name.js';
 import { denialMessage } from '../../wire/reply.js';
 import { Answer } from '../answer.js';
 import type { Query } from '../query.js';
-import type { Stage } from '../stage.js';
+import type { Settle, Stage } from '../stage.js';
 
 /** A route, and the servers that are asked. */
 export interface RouteTarget extends Route {
@@ -40,15 +40,17 @@ export const noClusterName = (query: Query, zone: Buffer, ageNow: AgeSec): Answe
 
 /** Makes the stage. */
 export function routed({ routes, ttlLimits, ageNow }: RoutedParts): Stage {
+  const ask = (route: RouteTarget, query: Query, settle: Settle): void =>
+    route.upstream().exchange(query, query.type, reply => {
+      if (reply.at === 'failure') settle(reply);
+      else settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
+    });
   return next => (query, settle) => {
     const match = routeFor(routes(), query);
     if (match === undefined) return next(query, settle);
     const { route, zone } = match;
     if (route.kubernetes && isNoClusterName(query.name, zone)) return settle(noClusterName(query, zone, ageNow()));
-    if (route.validated === true) return next(query, settle);
-    route.upstream().exchange(query, query.type, reply => {
-      if (reply.at === 'failure') settle(reply);
-      else settle(Answer.replied('route', reply, query.type, ttlLimits(), ageNow()));
-    });
+    if (route.validated === true) next(query, settle);
+    else ask(route, query, settle);
   };
 }

@@ -16,7 +16,7 @@ import { soaRecord } from '../../wire/reply.js';
 import { recordsOf } from '../aliases/rebuilt.js';
 import type { Answer, Outcome } from '../answer.js';
 import type { Query } from '../query.js';
-import type { Stage } from '../stage.js';
+import type { Settle, Stage } from '../stage.js';
 import { hasAnswer, leftWithout, questionEndOf, withRecords } from '../without-records.js';
 import { isRouted, type RouteTarget } from './routed.js';
 
@@ -36,16 +36,20 @@ const WORDS = 'rebinding protection: a private address for a public name (rebind
 
 /** Makes the stage. */
 export function screened(parts: ScreenedParts): Stage {
-  const { rebinding, nat64 } = parts;
+  const { rebinding } = parts;
   return next => (query, settle) => {
-    if (!rebinding().protect || isExempt(parts, query)) return next(query, settle);
-    next(query, outcome => {
-      const isOurs = outcome.at === 'failure' || outcome.origin === 'local';
-      const found = isOurs ? undefined : privateRecords(outcome.entry, questionEndOf(query), nat64());
-      settle(isOurs || found === undefined ? outcome : changed(parts, query, outcome, found));
-    });
+    next(query, !rebinding().protect || isExempt(parts, query) ? settle : screening(parts, query, settle));
   };
 }
+
+/** Looks at the addresses of an answer before it is given. */
+const screening =
+  (parts: ScreenedParts, query: Query, settle: Settle): Settle =>
+  outcome => {
+    const isOurs = outcome.at === 'failure' || outcome.origin === 'local';
+    const found = isOurs ? undefined : privateRecords(outcome.entry, questionEndOf(query), parts.nat64());
+    settle(isOurs || found === undefined ? outcome : changed(parts, query, outcome, found));
+  };
 
 /**
  * Whether a name may have private addresses: it is allowed, or a route of the local network answers for it. The name that
