@@ -139,6 +139,7 @@ const TREATMENTS: readonly (readonly [name: string, treatment: Treatment] | 'end
 
   // Not here.
   ['sudo dotstub uninstall', { not: ROOT }],
+  ['sudo /usr/bin/dotstub install', { not: ROOT }],
   ['dotstub install', { not: ROOT }],
   ['dotstub uninstall', { not: ROOT }],
   ['sudo systemctl restart dotstub', { not: ROOT }],

@@ -40,8 +40,11 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   }
 }
 
-/** Queries that wait may wait this long for what is cached. */
-const HEAD_START_MS = 100;
+/**
+ * At sockets that were passed, queries have waited since the daemon before ended, and wait this long for what is cached:
+ * hundreds at a time that are not would be too many.
+ */
+const AHEAD_MS = 100;
 
 async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
@@ -90,9 +93,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   };
 
   snapshot.start();
-  await Promise.all([core.lists.start(), core.localNames.start()]);
-  // Queries have waited at these since the daemon before ended. Hundreds at a time that are not cached would be too many.
-  if (given.sockets !== undefined) await snapshot.wholeWithin(HEAD_START_MS);
+  await Promise.all([core.lists.start(), core.localNames.start(), given.sockets && snapshot.wholeWithin(AHEAD_MS)]);
   await listeners.start(plan);
   await web.start(plan);
   const listening = () => listeningTexts(listeners);
