@@ -134,14 +134,12 @@ await t.test('where the alias of a route leads: a name that is answered here lea
     reply?.writeUInt8((reply[3] ?? 0) & 0xf0, 3);
     return reply;
   });
-  await rig.start({
+  const configured = (more: readonly string[]) => ({
     upstream: { servers: [main.entry] },
     routes: [{ zones: ['corp.example'], resolvers: [corp.at] }],
-    local: {
-      records: ['nas.home.arpa. A 192.168.1.5', 'printer.lan. A 192.168.1.9', 'www.own.example. A 192.168.1.7'],
-      own_zones: ['own.example'],
-    },
+    local: { records: ['printer.lan. A 192.168.1.9', ...more], own_zones: ['own.example'] },
   });
+  await rig.start(configured(['nas.home.arpa. A 192.168.1.5', 'www.own.example. A 192.168.1.7']));
   const given = [];
   for (const i of targets.keys()) given.push(await rig.answer(`a${i}.corp.example`));
   t.same(given, [
@@ -153,4 +151,10 @@ await t.test('where the alias of a route leads: a name that is answered here lea
     'NOERROR www.example. 192.0.2.80',
   ]);
   t.same([...new Set(main.asked)], ['www.example']);
+
+  await rig.reload(configured(['nas.home.arpa. A 192.168.1.6']));
+  t.equal(await rig.answer('a0.corp.example'), 'NOERROR nas.home.arpa. 192.168.1.6', 'and a change counts at once');
+  t.equal(await rig.answer('a3.corp.example'), 'NXDOMAIN www.own.example.', 'also where a name has gone');
+  await rig.reload(configured(['www.own.example. A 192.168.1.8']));
+  t.equal(await rig.answer('a3.corp.example'), 'NOERROR www.own.example. 192.168.1.8', 'or has come');
 });

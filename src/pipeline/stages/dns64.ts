@@ -183,9 +183,13 @@ function made64(
 /** The outcome of AAAA where that of A has no address either. If its addresses were taken out of it, the client is told. */
 function withoutAddresses(first: Outcome, second: Outcome): Outcome {
   if (first.at === 'failure' || second.at === 'failure') return first;
-  const blocked = second.entry.extendedErrors.filter(({ infoCode }) => infoCode === EDE.BLOCKED);
+  const told = first.entry.extendedErrors;
+  const blocked = second.entry.extendedErrors.filter(
+    ({ infoCode, text }) =>
+      infoCode === EDE.BLOCKED && !told.some(each => each.infoCode === infoCode && each.text === text),
+  );
   if (blocked.length === 0) return first;
-  return first.withEntry({ ...first.entry, extendedErrors: [...first.entry.extendedErrors, ...blocked] });
+  return first.withEntry({ ...first.entry, extendedErrors: [...told, ...blocked] });
 }
 
 /** The name of a made address: an alias to the name of the IPv4 address, if that has one (RFC 6147 §5.3.1). */

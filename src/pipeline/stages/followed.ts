@@ -112,7 +112,9 @@ class Following {
     });
     // What others have completed is theirs.
     const origin = first.origin === 'local' ? second.origin : first.origin;
-    const ttlSec = Math.min(made.ttlSec, entry.ttlSec - elapsedSec);
+    // A change of a name of this network counts at once: below this stage, what it is part of is kept nowhere.
+    const isKept = this.links === undefined || second.origin !== 'local';
+    const ttlSec = isKept ? Math.min(made.ttlSec, entry.ttlSec - elapsedSec) : 0;
     return new Answer(origin, { ...made, ttlSec: Math.max(0, ttlSec) }, second.serverId);
   }
 }
