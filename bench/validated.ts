@@ -76,13 +76,7 @@ export async function cold(setting: Setting, rounds: number): Promise<Section[]>
   const far = await relay(behind.port, AWAY_MS / 2);
   const away: Setting = { ...near, upstream: { ...behind, address: '127.0.0.1', port: far.port } };
   const sections = [
-    await known(
-      away,
-      behind,
-      'Cold, validated',
-      'each two unknown zones below a known one',
-      i => `www.${pairOf(i)}`,
-    ),
+    await known(away, behind, 'Cold, validated', 'each two unknown zones below a known one', i => `www.${pairOf(i)}`),
     await known(
       away,
       behind,

@@ -51,8 +51,12 @@ export class PreparedKeys {
     const known = use.prepared?.verifies(data, signature);
     if (known !== undefined) return known;
     const isGood = key.verifies(data, signature);
-    if (isGood && use.checks >= WORTH_IT && use.prepared === undefined && this.mayPrepare)
-      this.begin(key, use, Buffer.from(data), Buffer.from(signature));
+    if (isGood && use.checks >= WORTH_IT && use.prepared === undefined && this.mayPrepare) {
+      // Several zones may have the same key, and a zone's keys may have been read again meanwhile.
+      const prepared = this.prepared.get(idOf(key));
+      if (prepared !== undefined) this.uses.set(key, prepared);
+      else this.begin(key, use, Buffer.from(data), Buffer.from(signature));
+    }
     return isGood;
   }
 

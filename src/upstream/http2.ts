@@ -158,8 +158,8 @@ class StreamOctets extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    // node:http2 may use the memory again after `done`.
-    this.stream.send(Buffer.from(chunk));
+    // It copies them: node:http2 may use the memory again after `done`.
+    this.stream.send(chunk);
     done();
   }
 

@@ -34,7 +34,10 @@ export class FrameReader {
    * @returns how many octets were taken: all, or fewer if it was enough
    */
   push(chunk: Buffer, each: (message: Buffer) => void, isEnough: () => boolean = NEVER): number {
-    return this.split(chunk, (octets, from, to) => each(this.viewOf(octets, from, to)), isEnough);
+    const give = (octets: Buffer, from: number, to: number): void =>
+      // What came in pieces is in memory of its own, which nothing here keeps.
+      each(octets === chunk ? this.viewOf(octets, from, to) : octets.subarray(from, to));
+    return this.split(chunk, give, isEnough);
   }
 
   /** Octets [from, to). Where answers are padded and come one at a time, the view of the last one is that of the next. */

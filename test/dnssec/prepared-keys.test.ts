@@ -77,6 +77,23 @@ await t.test('a key is prepared once it has checked a thousand signatures', t =>
   t.end();
 });
 
+await t.test('a key that was read several times is prepared once', t => {
+  const one = signer();
+  const keys = Array.from({ length: 4 }, () => read(one));
+  const preparation = new Preparation();
+  for (const key of keys) preparation.use(key, one.signature, ENOUGH - 1);
+  for (const key of keys) {
+    preparation.use(key, one.signature, 1);
+    while (preparation.asked.length > 0) preparation.finish();
+  }
+  const sounded = preparation.checks;
+  t.equal(sounded, 2, 'one was prepared');
+  for (const key of keys) preparation.use(key, one.signature, 1);
+  t.equal(preparation.checks, sounded + keys.length, 'for all of them');
+  t.equal(preparation.freed, 0);
+  t.end();
+});
+
 await t.test('signatures that are wrong do not make a key worth it', t => {
   const one = signer();
   const key = read(one);

@@ -32,7 +32,7 @@ function heldFront() {
         respond(Buffer.alloc(message.readUInt16BE(1)));
         return false;
       }
-      held.push({ message, respond });
+      held.push({ message: Buffer.from(message), respond });
       most = Math.max(most, held.length);
       return true;
     },

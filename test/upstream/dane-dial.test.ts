@@ -69,7 +69,7 @@ function playing(): Playing {
         const peer: UnprovedPeer = {
           chain: [derOf(identity)],
           pkixProblem: 'DEPTH_ZERO_SELF_SIGNED_CERT',
-          send: bytes => void stream.sent.push(bytes),
+          send: bytes => void stream.sent.push(Buffer.from(bytes)),
           accept(until) {
             stream.verdict = until;
             events.connected({ authenticated: true, resumed: false });
@@ -84,7 +84,12 @@ function playing(): Playing {
     };
     opened.push(stream);
     const close = (): void => void (stream.closed = true);
-    return { send: bytes => void stream.sent.push(bytes), acknowledge: () => undefined, close, destroy: close };
+    return {
+      send: bytes => void stream.sent.push(Buffer.from(bytes)),
+      acknowledge: () => undefined,
+      close,
+      destroy: close,
+    };
   };
   const lookups: ((answer: ProvenAnswer) => void)[] = [];
   // As validation does, it asks over the stream, and goes on when that has ended.

@@ -260,7 +260,9 @@ await t.test('octets at random before the proof end nothing but the stream', t =
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 20 }), chunks => {
       const sent: Buffer[] = [];
-      const questions = new UnprovedQuestions(fakeRandom(), { id: 1, label: 'x' }, bytes => sent.push(bytes));
+      const questions = new UnprovedQuestions(fakeRandom(), { id: 1, label: 'x' }, bytes =>
+        sent.push(Buffer.from(bytes)),
+      );
       let replies = 0;
       const question = questionOf(wireName('example.'), TYPE.DS);
       questions.exchange({ question, dnssecOk: true, checkingDisabled: true }, TYPE.DS, () => replies++);
@@ -293,7 +295,7 @@ await t.test('only questions of authentication can be asked before the proof', t
 
 await t.test('replies of others pass, in whatever pieces they come, and replies to these questions do not', async t => {
   const sent: Buffer[] = [];
-  const questions = new UnprovedQuestions(fakeRandom(), { id: 1, label: 'x' }, bytes => sent.push(bytes));
+  const questions = new UnprovedQuestions(fakeRandom(), { id: 1, label: 'x' }, bytes => sent.push(Buffer.from(bytes)));
   const question = questionOf(wireName('example.'), TYPE.DS);
   let replies = 0;
   questions.exchange({ question, dnssecOk: true, checkingDisabled: true }, TYPE.DS, () => replies++);
