@@ -195,6 +195,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
   // Those of local names, and the names of made addresses (dns64).
   const hasOwnAliases = (): boolean => !parts.localNames().isEmpty || parts.nat64() !== undefined;
   const hasLists = ({ clientClass }: Query): boolean => parts.lists.viewOf(clientClass).lists > 0;
+  const hasPortal = (): boolean => parts.portal.window.leftMs > 0;
   return [
     // First: ANY is never looked up (RFC 8482). Below another stage it would cost that stage's work, and its answer
     // could be cached as if it came from a server.
@@ -210,7 +211,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
-    ['portal_aliases', followed('portal', parts.ageNow, undefined, () => parts.portal.window.leftMs > 0)],
+    ['portal_aliases', followed('portal', parts.ageNow, undefined, hasPortal)],
     ['portal', portal(parts)],
 
     // Above all stages that change addresses: the sets must have those that the client gets.
@@ -223,7 +224,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
 
     // Once more, for where aliases of lists and of the portal lead: the page that stands for what is on a list is mostly
     // in this network, and its name must not leave. Above `list`, as for clients that ask for these names themselves.
-    ...namesOfHere(named),
+    ...namesOfHere(named, query => hasLists(query) || hasPortal()),
     ['list', listed(parts)],
 
     // Above `screened`: an IPv4 address that a client must not get must not come back inside an IPv6 address. Above `cached`
@@ -237,16 +238,34 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
   ];
 }
 
-/** The names that are answered here, whoever is asked for others. */
-const namesOfHere = (parts: SpecialNamesParts): readonly (readonly ['special_names' | 'local', Stage])[] => [
-  // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one.
-  ['special_names', specialNames(parts)],
-  ['local', local(parts)],
-];
+/**
+ * The names that are answered here, whoever is asked for others.
+ * @param mayLeadHere whether an alias can lead to one of them, where the stages stand once more; left out: they stand first
+ */
+const namesOfHere = (
+  parts: SpecialNamesParts,
+  mayLeadHere?: (query: Query) => boolean,
+): readonly (readonly ['special_names' | 'local', Stage])[] => {
+  const placed = (stage: Stage): Stage => (mayLeadHere === undefined ? stage : only(mayLeadHere, stage));
+  return [
+    // Above `local`: a hosts file or a lease must not send programs that mean this machine to another one.
+    ['special_names', placed(specialNames(parts))],
+    ['local', placed(local(parts))],
+  ];
+};
+
+/** A stage for some queries. Others pass it by. */
+const only =
+  (concerns: (query: Query) => boolean, stage: Stage): Stage =>
+  next => {
+    const passed = stage(next);
+    return (query, settle) => (concerns(query) ? passed(query, settle) : next(query, settle));
+  };
 
 /** Those that find the answer, which is the same for all. */
 function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
   const routeOf = (query: Query): unknown => routeFor(parts.routes(), query)?.route;
+  const hasRoutes = (): boolean => parts.routes().length > 0;
   return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),
@@ -287,10 +306,10 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     kept(parts),
 
     // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf }), () => parts.routes().length > 0),
+    followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf }), hasRoutes),
 
     // Once more, for where aliases of the local network lead: a name that is answered here is asked of nobody.
-    ...namesOfHere(namedParts(parts)).map(([, stage]) => stage),
+    ...namesOfHere(namedParts(parts), hasRoutes).map(([, stage]) => stage),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
