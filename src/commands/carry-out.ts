@@ -207,8 +207,13 @@ export class CarryingOut {
     rmSync(this.at(path), { force: true });
   }
 
-  private command({ command, undo, ...rest }: RunStep): string | undefined {
-    if (undo === 'again') this.again.push({ command, undo, ...rest });
+  private command(step: RunStep): string | undefined {
+    const { command, undo, links = [] } = step;
+    for (const link of links) {
+      this.makeDirectory(link);
+      this.remember(link);
+    }
+    if (undo === 'again') this.again.push(step);
     else if (undo !== undefined) this.undoings.push(() => this.run(undo));
     return this.run(command);
   }
@@ -304,7 +309,11 @@ function beforeAt(path: string): Before {
 
 function putBack(path: string, before: Before): void {
   if (before.is !== 'file' || isLink(path)) rmSync(path, { force: true });
-  if (before.is === 'link') symlinkSync(before.target, path);
+  if (before.is === 'link') {
+    // "systemctl disable" removes directories that are empty then.
+    mkdirSync(dirname(path), { recursive: true });
+    symlinkSync(before.target, path);
+  }
   if (before.is !== 'file') return;
   writeFileSync(path, before.octets, { mode: before.mode });
   // The umask does not count here.

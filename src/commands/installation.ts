@@ -23,11 +23,15 @@ export interface Wishes {
 const UNITS = '/etc/systemd/system';
 /** Where a package of the distribution has its units. */
 const PACKAGED_SERVICE = '/usr/lib/systemd/system/dotstub.service';
-/** What systemd makes when the service is enabled. */
-const ENABLED = `${UNITS}/sockets.target.wants/dotstub.socket`;
 /** The units, which are in systemd/ here. */
 export const UNIT_FILES = ['dotstub.service', 'dotstub.socket', 'dotstub-tls.socket', 'dotstub-https.socket'] as const;
-const STARTED = ['dotstub.socket', 'dotstub.service'];
+type UnitFile = (typeof UNIT_FILES)[number];
+/** Those that every installation starts. The others are for an administrator to enable. */
+const STARTED: readonly UnitFile[] = ['dotstub.socket', 'dotstub.service'];
+/** What systemd makes when a unit is enabled. */
+const linkOf = (name: UnitFile): string =>
+  join(UNITS, name.endsWith('.socket') ? 'sockets.target.wants' : 'multi-user.target.wants', name);
+const ENABLED = linkOf('dotstub.socket');
 
 /** What is written there, unless there is one. */
 export const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${INSTALLED_CONFIG}" checks it, "systemctl reload dotstub" takes it over.
@@ -56,19 +60,21 @@ const startsIt = (unit: string, program: readonly string[]): boolean =>
 export function installSteps(system: System, { dns, direct = false }: Wishes): Step[] {
   const { running, program, packaged, tree } = system;
   const units = hasPackagedUnits(tree, program) ? [] : UNIT_FILES;
+  const hidden = hiddenUnits(system);
+  const isEnabled = (name: UnitFile): boolean => tree.exists(linkOf(name));
   return [
     ...(dns ? givingWay(system) : []),
     ...(running ? [{ does: 'free', why: 'it has to be for dotstub' } as const] : []),
     { does: 'write', path: INSTALLED_CONFIG, text: FIRST_CONFIG, why: 'a configuration to begin with', keep: true },
     { does: 'check', path: INSTALLED_CONFIG, why: 'the service would not start with errors in it' },
-    ...replacing(system),
+    ...replacing(hidden),
     ...units.map((name): Step => ({
       does: 'write',
       path: join(UNITS, name),
       text: unitFor(packaged(`systemd/${name}`), program),
       why: 'what systemd has to know',
     })),
-    ...starting(system),
+    ...starting(system, hidden.filter(isEnabled)),
     ...(running ? [{ does: 'ask', why: 'it has to answer before anybody depends on it' } as const] : []),
     ...(dns
       ? [
@@ -84,29 +90,36 @@ export function installSteps(system: System, { dns, direct = false }: Wishes): S
  * Units that an installation from npm or from the archive has written would hide those of the package, and go on to start
  * the program of before. Units of an administrator start this one, and stay.
  */
-function replacing({ tree, program }: System): Step[] {
+function hiddenUnits({ tree, program }: System): readonly UnitFile[] {
   const [service] = UNIT_FILES;
   const hiding = tree.text(join(UNITS, service));
   if (!hasPackagedUnits(tree, program) || hiding === undefined || startsIt(hiding, program)) return [];
-  const hidden = UNIT_FILES.filter(name => tree.exists(join(UNITS, name)));
+  return UNIT_FILES.filter(name => tree.exists(join(UNITS, name)));
+}
+
+function replacing(hidden: readonly UnitFile[]): Step[] {
+  if (hidden.length === 0) return [];
   return [
     {
       does: 'run',
       command: ['systemctl', 'disable', ...hidden],
       why: 'units of an earlier installation hide those of the package',
-      undo: ['systemctl', 'enable', ...STARTED],
+      links: UNIT_FILES.map(linkOf),
     },
     ...hidden.map((name): Step => ({ does: 'remove', path: join(UNITS, name), why: 'that of the package counts' })),
   ];
 }
 
-function starting({ running, tree, program }: System): Step[] {
+/** @param before units that were enabled, and that a package replaces */
+function starting({ running, tree, program }: System, before: readonly UnitFile[]): Step[] {
   const was = tree.exists(hasPackagedUnits(tree, program) ? ENABLED : join(UNITS, 'dotstub.service'));
+  const units = [...new Set([...STARTED, ...before])];
   const enable: Step = {
     does: 'run',
-    command: ['systemctl', 'enable', ...STARTED],
+    command: ['systemctl', 'enable', ...units],
     why: 'starts it with the system',
-    // Where it was enabled before, it stays so.
+    links: units.map(linkOf),
+    // Where it was started before, it is not stopped.
     ...(was ? {} : { undo: ['systemctl', 'disable', ...(running ? ['--now'] : []), ...STARTED] }),
   };
   if (!running) return [enable];
@@ -116,7 +129,7 @@ function starting({ running, tree, program }: System): Step[] {
     {
       does: 'run',
       // One that runs already takes the new units over.
-      command: ['systemctl', 'restart', ...STARTED],
+      command: ['systemctl', 'restart', ...units],
       why: 'starts it now',
       ...(was ? { undo: 'again' } : {}),
     },

@@ -44,6 +44,8 @@ export interface RunStep {
    * command is run again, because it makes a program read them.
    */
   readonly undo?: readonly string[] | 'again';
+  /** Links that it makes or removes. If a later step fails, they are as they were. */
+  readonly links?: readonly string[];
 }
 
 /** The first words of every file that is written. */

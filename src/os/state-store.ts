@@ -1,5 +1,6 @@
 // Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
-// in pieces that do not hold up the event loop. A failed write is tried again.
+// in pieces that do not hold up the event loop. A failed write is tried again. A start that fails changes no file: they
+// may be those of a daemon that runs.
 
 import { constants, lstatSync, rmSync, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
@@ -14,6 +15,8 @@ export type StateContents = string | (() => Iterable<Buffer>);
 
 /** The files of one directory. */
 export interface StateStore {
+  /** The start has succeeded: what was to be removed and written until now is, and from now on all is at once. */
+  begin(): void;
   /**
    * Reads a file.
    * @param mostBytes a longer one is not read
@@ -34,7 +37,7 @@ export interface StateStore {
   write(name: string, contents: StateContents, lost: string): void;
   /** A sentence for each file that could not be written and is tried again. */
   readonly unwritten: readonly string[];
-  /** Resolved when all pending writes were tried. A file that failed before is tried at once. */
+  /** Resolved when all pending writes were tried, and none before `begin`. A file that failed before is tried at once. */
   flush(): Promise<void>;
   /** Tries pending writes one last time. Nothing is written afterwards. */
   close(): Promise<void>;
@@ -59,6 +62,8 @@ export const stateStore = (directory: string, parts: StateStoreParts): StateStor
 
 class DirectoryStore implements StateStore {
   private readonly files = new Map<string, StateFile>();
+  /** What the start has to do with each file, the last only; undefined: it has succeeded. */
+  private held: Map<string, () => void> | undefined = new Map();
   private closed = false;
 
   constructor(
@@ -98,18 +103,32 @@ class DirectoryStore implements StateStore {
     }
   }
 
+  begin(): void {
+    const held = this.held ?? [];
+    this.held = undefined;
+    for (const [, change] of held) change();
+  }
+
   remove(name: string): void {
-    rmSync(join(this.directory, name), { force: true });
+    this.change(name, () => rmSync(join(this.directory, name), { force: true }));
   }
 
   write(name: string, contents: StateContents, lost: string): void {
-    if (this.closed) return;
+    if (!this.closed) this.change(name, () => this.fileOf(name).write(contents, lost));
+  }
+
+  private change(name: string, change: () => void): void {
+    if (this.held === undefined) change();
+    else this.held.set(name, change);
+  }
+
+  private fileOf(name: string): StateFile {
     let file = this.files.get(name);
     if (file === undefined) {
       file = new StateFile(join(this.directory, name), this.parts);
       this.files.set(name, file);
     }
-    file.write(contents, lost);
+    return file;
   }
 
   get unwritten(): readonly string[] {

@@ -59,7 +59,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...{ overview, fronts: () => listeners.counted() },
     designation: () => designating.current,
   });
-  const { counted, resolution, upstreams } = core;
+  const { counted, upstreams } = core;
   const caps = capsFor(plan.listeners, log);
   const common = { ...given, ...core.shared };
 
@@ -71,7 +71,6 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   // Ready replies may say where it does not listen any more.
   const listeners: Listeners = opened.add(new Listeners({ ...taking, changed: () => core.ready.clear() }));
   const snapshot = opened.add(snapshotOf(common, core, plan));
-  resolution.addJob(snapshot.job);
   const web = opened.add(new Web({ ...common, ...counted.page, maxConnections: caps.http }));
   const service = opened.add(new Service(log, given.stopProcess));
   const fileReload = opened.add(new FileReload({ log, file: source.file, changed: () => void configuration.reload() }));
@@ -96,6 +95,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   await Promise.all([core.lists.start(), core.localNames.start(), given.sockets && snapshot.wholeWithin(AHEAD_MS)]);
   await listeners.start(plan);
   await web.start(plan);
+  core.store.begin();
   const listening = () => listeningTexts(listeners);
   const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));
   const settled = listeners.lacksThreads ? following.lookSoon() : Promise.resolve();
@@ -127,9 +127,9 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   };
 }
 
-/** The cache on disk. */
-const snapshotOf = (common: DaemonParts & Core['shared'], { resolution, upstreams }: Core, plan: Plan): CacheSnapshot =>
-  new CacheSnapshot(
+/** The cache on disk, which has its job. */
+function snapshotOf(common: DaemonParts & Core['shared'], { resolution, upstreams }: Core, plan: Plan): CacheSnapshot {
+  const snapshot = new CacheSnapshot(
     {
       ...common,
       cached: () => resolution.cached(),
@@ -141,6 +141,9 @@ const snapshotOf = (common: DaemonParts & Core['shared'], { resolution, upstream
     },
     plan,
   );
+  resolution.addJob(snapshot.job);
+  return snapshot;
+}
 
 /** What clients are told about the listeners. */
 const designatingOf = (parts: {

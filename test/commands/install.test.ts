@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 
 import { CarryingOut, withBlock } from '../../src/commands/carry-out.js';
-import { installSteps, type System, uninstallSteps } from '../../src/commands/installation.js';
+import { installSteps, type System, uninstallSteps, UNIT_FILES, unitFor } from '../../src/commands/installation.js';
 import { managerOf, resolvConfFor, type Tree } from '../../src/commands/resolv-conf.js';
 import { BLOCK, type Step } from '../../src/commands/steps.js';
 import { listening, loopbackHolders } from '../../src/os/port-holder.js';
@@ -232,6 +232,52 @@ await t.test('installed by a package, it takes the place of what npm or the arch
   const { tree: edited } = rootOf(t, { ...packaged, [own]: `${unit(AS_STARTED.join(' '))}Nice=5\n` });
   t.notMatch(JSON.stringify(installSteps(systemOf(edited), { dns: false })), own, 'the unit of an administrator stays');
 });
+
+const noSystemctl = spawnSync('systemctl', ['--version']).status !== 0 && 'systemctl is missing';
+
+// The links of units that are enabled.
+const SOCKET = 'sockets.target.wants/dotstub.socket';
+const TLS = 'sockets.target.wants/dotstub-tls.socket';
+const HTTPS = 'sockets.target.wants/dotstub-https.socket';
+const SERVICE = 'multi-user.target.wants/dotstub.service';
+
+for (const [before, after] of [
+  [
+    [SOCKET, TLS, HTTPS, SERVICE],
+    [SOCKET, TLS, HTTPS, SERVICE],
+  ],
+  [
+    [SOCKET, TLS],
+    [SOCKET, TLS, SERVICE],
+  ],
+  [[HTTPS], [SOCKET, HTTPS, SERVICE]],
+  [[], [SOCKET, SERVICE]],
+] as const)
+  await t.test(
+    `a package that takes its place enables what was enabled, and if it fails exactly that: ${before.join(' ')}`,
+    { skip: noSystemctl },
+    async t => {
+      const units = (directory: string, program: readonly string[]): [path: string, text: string][] =>
+        UNIT_FILES.map(name => [`${directory}/${name}`, unitFor(packaged(`systemd/${name}`), program)]);
+      const own = '/etc/systemd/system';
+      const linksTo = (directory: string, links: readonly string[]): Files =>
+        Object.fromEntries(links.map(link => [`${own}/${link}`, `->${directory}/${link.replace(/.*\//, '')}`]));
+      const { root, tree } = rootOf(t, {
+        '/etc/resolv.conf': 'nameserver 192.0.2.53\n',
+        ...Object.fromEntries(units('/usr/lib/systemd/system', AS_STARTED)),
+        ...Object.fromEntries(units(own, ['/opt/node', '/opt/cli.js'])),
+        ...linksTo(own, before),
+      });
+      const was = readTree(root);
+      const links = (): Files => Object.fromEntries(Object.entries(readTree(root)).filter(([, to]) => to[0] === '-'));
+      const carrying = await takeAll(t, root, installSteps({ ...systemOf(tree), running: false }, { dns: false }));
+      const made = links();
+      t.same(Object.keys(made).sort(), Object.keys(linksTo(own, after)).sort());
+      for (const [link, to] of Object.entries(made)) t.match(to, /\/lib\/systemd\/system\//, link);
+      t.same(carrying.undo(), []);
+      t.same(readTree(root), was);
+    },
+  );
 
 await t.test('a resolv.conf that somebody else has written since stays', async t => {
   const [, files] = SYSTEMS['dhclient'] ?? ['file', {}];

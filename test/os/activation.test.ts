@@ -3,7 +3,9 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 
 import t from 'tap';
@@ -26,9 +28,11 @@ const CLI = new URL('../../dist/cli.js', import.meta.url).pathname;
 
 /** More than the daemon would ask for, which is 1 MiB; the kernel counts twice of it, and allows what net.core.rmem_max says. */
 const ROOM_BYTES = 1 << 21;
-/** What of it `ss` shows. */
-const roomOf = (port: number): number =>
-  Number(/rb(\d+)/.exec(execFileSync('ss', ['-Hulnm', `src 127.0.0.1:${port}`], { encoding: 'utf8' }))?.[1]);
+/** What of it `ss` shows, of a UDP socket (`ul`) or of sessions (`t`). */
+const roomOf = (kind: 'ul' | 't', port: number): number =>
+  Number(/rb(\d+)/.exec(execFileSync('ss', [`-H${kind}nm`, `src 127.0.0.1:${port}`], { encoding: 'utf8' }))?.[1]);
+/** The most that a session may have. */
+const SESSION_ROOM_BYTES = 1 << 17;
 
 /** What becomes the program with sockets: `udp`, `tcp`, `dot` or `doh`, address and port each; `v6both` for one that takes IPv4, too. */
 const opened = (sockets: readonly (readonly [kind: string, address: string, port: number])[]): string[] => [
@@ -42,7 +46,7 @@ for kind, address, port in ${JSON.stringify(sockets)}:
     s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM if kind in ('udp', 'udpdot') else socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if six: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if kind == 'v6both' else 1)
-    if kind == 'udp': s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${ROOM_BYTES})
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${ROOM_BYTES})
     s.bind((address, port))
     if kind not in ('udp', 'udpdot'): s.listen(10)
     opened.append(os.dup(s.fileno()))
@@ -94,7 +98,13 @@ for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ threads: 2 }', '{ io
     t.equal((await ask({ address: '127.0.0.1', port }, 'a.test', { ...any, tcp: true })).text.rcode, 'NOERROR');
     t.match(running.log(), 'the addresses in listen are not used');
     t.match(running.log(), `listening on [::1]:${port} (UDP)`);
-    if (mayHaveRoom) t.equal(roomOf(port), 2 * ROOM_BYTES, 'with the room for queries that it was given');
+    if (mayHaveRoom) {
+      t.equal(roomOf('ul', port), 2 * ROOM_BYTES, 'with the room for queries that it was given');
+      const session = connect(port, '127.0.0.1');
+      await once(session, 'connect');
+      t.equal(roomOf('t', port), SESSION_ROOM_BYTES, 'which sessions do not have');
+      session.destroy();
+    }
     t.equal((await running.stop()).code, 0);
   });
 }

@@ -23,14 +23,42 @@ import { fakeClock } from '../fixtures/clock.js';
 import { temporaryDirectory } from '../fixtures/program.js';
 import { recordedLog } from '../fixtures/recorder.js';
 
-function setUp(t: Test, inside = '.') {
+function setUp(t: Test, inside = '.', isStarted = true) {
   const directory = temporaryDirectory();
   t.teardown(() => directory.remove());
   const path = join(directory.path, inside);
   const clock = fakeClock();
   const log = recordedLog();
-  return { path, clock, log, store: stateStore(path, { clock, log }) };
+  const store = stateStore(path, { clock, log });
+  if (isStarted) store.begin();
+  return { path, clock, log, store };
 }
+
+await t.test('until the start has succeeded no file changes, and then each one once', async t => {
+  const { path, store } = setUp(t, '.', false);
+  for (const name of ['a', 'b', 'c']) writeFileSync(join(path, name), 'of another', { mode: 0o600 });
+  const change = (): void => {
+    store.write('a', 'older', 'it is lost');
+    store.write('a', 'newer', 'it is lost');
+    store.write('b', 'written', 'it is lost');
+    store.remove('b');
+    store.remove('c');
+    store.write('c', 'written', 'it is lost');
+  };
+  const texts = () => ['a', 'b', 'c'].map(name => store.read(name, 100));
+  change();
+  await store.flush();
+  t.same(texts(), ['of another', 'of another', 'of another']);
+  store.begin();
+  await store.flush();
+  t.same(texts(), ['newer', '', 'written']);
+
+  const failed = stateStore(path, { clock: fakeClock(), log: recordedLog() });
+  failed.write('a', 'of the failed start', 'it is lost');
+  failed.remove('c');
+  await failed.close();
+  t.same(texts(), ['newer', '', 'written']);
+});
 
 await t.test('what was written is read, and only this user may', async t => {
   const { path, store, log } = setUp(t);
@@ -182,6 +210,7 @@ const scriptFor = (directory: string, body: string): string[] => [
    const { systemClock } = await import(${JSON.stringify(new URL('../../src/os/clock.ts', import.meta.url).href)});
    const log = { debug() {}, info: (f, words) => console.log(words), warn: (f, words) => console.log(words), error() {} };
    const store = stateStore(${JSON.stringify(directory)}, { clock: systemClock, log });
+   store.begin();
    ${body}`,
 ];
 

@@ -21,7 +21,7 @@ const SCRIPT = new URL('../../dist/list-worker.js', import.meta.url);
 const NO_STORE: StateStore = {
   read: () => '',
   async *pieces() {},
-  ...{ remove: () => undefined, write: () => undefined, unwritten: [] },
+  ...{ begin: () => undefined, remove: () => undefined, write: () => undefined, unwritten: [] },
   ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
 };
 

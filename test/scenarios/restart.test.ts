@@ -62,6 +62,23 @@ await t.test('what was asked before a restart is answered after it without a ser
   t.notOk(existsSync(file));
 });
 
+await t.test('a start that fails leaves the files of the daemon that runs as they are', async t => {
+  const rig = await Rig.make(t);
+  const main = await rig.server('dns.test');
+  const upstream = { servers: [main.entry] };
+  const file = rig.path('state/cache.snapshot');
+  await rig.start({ upstream });
+  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  t.match(await askDaemon(rig.path('control.sock'), { command: 'cache', args: ['save'] }), { ok: true });
+  const before = readFileSync(file);
+  const listen = [`127.0.0.1:${await freePort()}`];
+  for (const persist of [true, false])
+    for (const other of [{}, { listen }]) {
+      await t.rejects(rig.start({ upstream, cache: { persist }, ...other }), /in use by another program/);
+      t.ok(existsSync(file) && readFileSync(file).equals(before), `${JSON.stringify(other)}, persist: ${persist}`);
+    }
+});
+
 await t.test('a file that is damaged is said to be, and the daemon starts', async t => {
   const rig = await Rig.make(t);
   const main = await rig.server('dns.test');
@@ -180,6 +197,7 @@ await t.test('to read and to write a large snapshot leaves the loop to others', 
   t.teardown(() => directory.remove());
   const answers = manyAnswers(ANSWERS, 64 << 20);
   const store = stateStore(directory.path, { clock: systemClock, log: recordedLog() });
+  store.begin();
   const now = { ageNow: ageSec(1), wallNow: wallMs(Date.now()) };
   const settings = digestOf(planFor('').snapshot.settings);
   /** How long others had to wait for their turn, each time. */
