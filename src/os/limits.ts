@@ -63,20 +63,20 @@ export function openFiles(): OpenFiles {
  * @param threads beside the main thread
  * @param listeners addresses that are listened on, for each transport
  * @param sessions the most sessions of clients that are wanted over each transport
- * @returns `words` if there are fewer than needed: a sentence for the log
+ * @returns `spare`: how many are left over; `words` if there are fewer than needed: a sentence for the log
  */
 export function connectionCaps(
   { limit, open }: OpenFiles,
   threads: number,
   listeners: number,
   sessions: number,
-): { readonly caps: ConnectionCaps; readonly words: string | undefined } {
+): { readonly caps: ConnectionCaps; readonly spare: number; readonly words: string | undefined } {
   const most = mostCaps(sessions);
-  if (limit === undefined) return { caps: most, words: undefined };
+  if (limit === undefined) return { caps: most, spare: Infinity, words: undefined };
   const wanted = 3 * sessions + OTHERS.http + OTHERS.control + OTHERS.upstream;
   const fixed = open + RESERVED + forThreads(threads) + RESERVED_PER_LISTENER * listeners;
   const left = limit - fixed;
-  if (left >= wanted) return { caps: most, words: undefined };
+  if (left >= wanted) return { caps: most, spare: left - wanted, words: undefined };
   const share = (of: keyof ConnectionCaps): number =>
     Math.max(LEAST_CAPS[of], Math.floor((most[of] * Math.max(0, left)) / wanted));
   const [http, control] = [share('http'), share('control')];
@@ -86,6 +86,7 @@ export function connectionCaps(
   const [tcp, tls, https] = [forClients, forClients, forClients];
   return {
     caps: { tcp, tls, https, http, control, upstream },
+    spare: 0,
     words:
       `at most ${limit} files may be open (RLIMIT_NOFILE): ${tcp} sessions of clients over TCP in place of ${sessions}, ${tls} over TLS and ${https} over HTTPS in place of as many, ` +
       `${http} HTTP and ${control} control connections, and room for ${upstream} connections to servers; for all, allow ${fixed + wanted} (LimitNOFILE=, ulimit -n)`,

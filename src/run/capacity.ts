@@ -14,6 +14,16 @@ export const MAX_INFLIGHT = 2000;
 export interface Capacity extends ConnectionCaps {
   /** Of one client over each transport; 0: as many as one may have. */
   readonly perClient: number;
+  /** The front threads that were counted with, */
+  readonly threads: number;
+  /** and the files that may be open beside all of these. */
+  readonly spare: number;
+}
+
+/** A line for the log. */
+interface LogLine {
+  readonly fields: { readonly left: number; readonly promised: number };
+  readonly words: string;
 }
 
 /** The connections that there is room for. If there are fewer than needed, one log line says so. */
@@ -24,30 +34,35 @@ export function capsFor({ threads, addresses, tlsAddresses, https, sessions }: L
   // With front threads, sessions over TLS and over HTTPS have a thread each (run/session-threads). A reload may be the
   // first that has any.
   const all = threads + secured.filter(each => each > 0).length;
-  const { caps, words } = connectionCaps(openFiles(), all, listeners, sessions.most);
+  const { caps, spare, words } = connectionCaps(openFiles(), all, listeners, sessions.most);
   if (words !== undefined) log.warn({ ...caps }, words);
-  return { ...caps, perClient: sessions.perClient };
+  return { ...caps, perClient: sessions.perClient, threads, spare };
 }
 
 /**
- * Checks that there is room for the front threads that a reload brings. If they take what connections were promised at
- * the start, one log line says so.
- * @param more how many more than now @throws StartError, if there is no room for them
+ * Checks that there is room for the front threads that a reload brings.
+ * @returns undefined, or a line for the log once they are there: they take what connections were promised at the start
+ * @throws StartError, if there is no room for them
  */
-export function checkRoomFor(more: number, connections: Capacity, log: Log): void {
-  if (more <= 0) return;
+export function checkRoomFor(before: number, threads: number, connections: Capacity): LogLine | undefined {
+  if (threads <= before) return undefined;
   const { limit = Infinity, open } = openFiles();
-  const needed = forThreads(more);
-  const left = limit - open - needed;
   const path = 'front.threads';
-  const words = `${more} more threads take ${needed} files that are open, of ${limit} that may be (RLIMIT_NOFILE)`;
+  const taking = (more: number): string =>
+    `${more} more ${more === 1 ? 'thread takes' : 'threads take'} ${forThreads(more)} files that are open, of ${limit} that may be (RLIMIT_NOFILE)`;
   const toDo = 'allow more (LimitNOFILE=, ulimit -n)';
-  if (left < 0) throw StartError.ofOptions([{ path, words: `${words}, and ${open} are open: ${toDo}` }]);
-  const { tcp, tls, https, http, control, upstream } = connections;
+  const needed = threads - before;
+  if (open + forThreads(needed) > limit)
+    throw StartError.ofOptions([{ path, words: `${taking(needed)}, and ${open} are open: ${toDo}` }]);
+  // As it was divided at the start: connections that are open now are among those that were promised.
+  const { tcp, tls, https, http, control, upstream, spare } = connections;
+  const more = threads - connections.threads;
+  const lacking = forThreads(more) - spare;
+  if (lacking <= 0) return undefined;
   const promised = tcp + tls + https + http + control + upstream;
-  if (left >= promised) return;
+  const left = promised - lacking;
   const fewer = `connections are refused when ${left} are open, and not ${promised}, until a restart divides what is left`;
-  log.warn({ left, promised }, `${path}: ${words}: ${fewer}; ${toDo}`);
+  return { fields: { left, promised }, words: `${path}: ${taking(more)}: ${fewer}; ${toDo}` };
 }
 
 /** How many addresses have a UDP socket of their own without front threads: each one that a wildcard stands for. */

@@ -274,7 +274,7 @@ export class Listeners implements Follower {
     checkCertificates(plan, addresses);
     const { libc, log, maxSessions, sockets } = this.parts;
     const threads = libc === undefined ? 0 : Listeners.threadsFor(plan, sockets);
-    if (this.udp !== undefined) checkRoomFor(threads - this.threads, maxSessions, log);
+    const lack = this.udp && checkRoomFor(this.threads, threads, maxSessions);
     this.httpsRules.takeFirst(plan.https);
     this.preparing = plan;
     const streams = await this.prepareStreams(plan, addresses);
@@ -294,6 +294,7 @@ export class Listeners implements Follower {
         this.udp = nextUdp;
         this.udpText = udpText;
         this.threads = threads;
+        if (lack !== undefined) log.warn(lack.fields, lack.words);
         if (before !== undefined && nextUdp !== before) this.retire(before);
         this.parts.changed();
       },

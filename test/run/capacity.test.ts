@@ -10,14 +10,14 @@ const FEW = 300;
 const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
 
 /** What a script prints in a process that may open few files. */
-function printedWithFew(script: string): string {
+function printedWithFew(script: string, few = FEW): string {
   const imports = `
 import { capsFor, checkRoomFor } from ${url('../../src/run/capacity.js')};
 import { planFor } from ${url('../fixtures/plans.js')};
 import { recordedLog } from ${url('../fixtures/recorder.js')};
 const log = recordedLog();`;
   const run = [process.execPath, '--import=tsx', '--input-type=module', '--eval', `${imports}${script}process.exit();`];
-  const { stdout, stderr } = spawnSync('sh', ['-c', `ulimit -n ${FEW}; exec "$@"`, 'sh', ...run], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync('sh', ['-c', `ulimit -n ${few}; exec "$@"`, 'sh', ...run], { encoding: 'utf8' });
   if (stdout === '') throw new Error(stderr);
   return stdout;
 }
@@ -46,19 +46,26 @@ front: { threads: ${threads} }
 
 await t.test('front threads that a reload brings: without room for them it is refused, and a lack is told', t => {
   const script = `
-const caps = capsFor(planFor('').listeners, log);
-const lines = log.lines.length;
-checkRoomFor(0, caps, log);
-console.log(log.lines.length - lines);
-checkRoomFor(8, caps, log);
-console.log(log.lines.slice(lines).join());
-try { checkRoomFor(30, caps, log); } catch (error) { console.log(error.message); }`;
-  const [none, told, refused] = printedWithFew(script).split('\n');
-  t.equal(none, '0', 'as many as before take none');
-  t.match(
-    told,
-    /^warn: front\.threads: 8 more threads take 96 .*, of 300 .*: connections are refused when \d+ are open/,
-  );
+const caps = capsFor(planFor('front: { threads: 1 }').listeners, log);
+const told = (before, threads) => {
+  try { return checkRoomFor(before, threads, caps)?.words ?? 'nothing'; } catch (error) { return error.message; }
+};
+console.log([[1, 1], [9, 8], [0, 1], [1, 9], [1, 31]].map(([before, threads]) => told(before, threads)).join('\\n'));`;
+  const [same, fewer, again, lack, refused] = printedWithFew(script).split('\n');
+  t.same([same, fewer, again], ['nothing', 'nothing', 'nothing'], 'no more than before, or than at the start');
+  t.match(lack, /^front\.threads: 8 more threads take 96 .*, of 300 .*: connections are refused when \d+ are open/);
   t.match(refused, /^front\.threads: 30 more threads take 360 .*: allow more \(LimitNOFILE=, ulimit -n\)$/);
+  t.end();
+});
+
+await t.test('sessions that are open take nothing twice: where there is room, nothing is told', t => {
+  const script = `
+const { openSync } = await import('node:fs');
+const few = 'access: { sessions: 40 }\\nfront: { threads: 1 }';
+const caps = capsFor(planFor(few).listeners, log);
+console.log(log.lines.length === 0 ? caps.tcp : log.lines.join());
+const files = Array.from({ length: 3 * caps.tcp }, () => openSync('/dev/null'));
+console.log(checkRoomFor(1, 2, caps)?.words ?? 'nothing');`;
+  t.same(printedWithFew(script, 420).trim().split('\n'), ['40', 'nothing']);
   t.end();
 });

@@ -1,13 +1,17 @@
 // A reload that cannot open an address: nothing has changed, wherever the address stands; and once it is free, the same reload works.
 
 import { createSocket } from 'node:dgram';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
 import t from 'tap';
 
+import { askDaemon } from '../../src/control/client.js';
+import { loadLibc } from '../../src/os/libc.js';
 import { ask } from '../fixtures/client.js';
 import { freePort } from '../fixtures/free-port.js';
-import { type Json, Rig } from '../fixtures/rig.js';
+import { PROGRAM, startDotstub } from '../fixtures/program.js';
+import { eventually, type Json, Rig } from '../fixtures/rig.js';
 
 /** Takes a port; returns how to give it back. */
 const TAKERS: Readonly<Record<'UDP' | 'TCP', (port: number) => Promise<() => Promise<void>>>> = {
@@ -95,3 +99,35 @@ for (const { option, takes, threads, config } of ROWS) {
     t.same(rig.overview().listening, listening);
   });
 }
+
+const noLibc = 'unavailable' in loadLibc() && 'no system calls here';
+
+await t.test(
+  'what front threads take from connections is told when they are there, and not before',
+  { skip: noLibc },
+  async t => {
+    const [port, taken, free] = [await freePort(), await freePort(), await freePort()];
+    const configWith = (threads: number, metricsPort: number): string => `
+listen: ["127.0.0.1:${port}"]
+metrics: { listen: "127.0.0.1:${metricsPort}" }
+front: { threads: ${threads} }
+upstream: { mode: strict, servers: [{ name: nobody.test, addresses: ["127.0.0.1:9"] }] }
+`;
+    const before = configWith(1, free);
+    const running = await startDotstub(before, [], ['sh', '-c', 'ulimit -n 300; exec "$0" "$@"', ...PROGRAM]);
+    t.teardown(async () => running.stop());
+    const release = await TAKERS.TCP(taken);
+    const { configFile, controlSocket: socket } = running;
+    const written = readFileSync(configFile, 'utf8');
+    const reload = async (metricsPort: number): Promise<boolean> => {
+      writeFileSync(configFile, written.replace(before, configWith(2, metricsPort)));
+      return (await askDaemon(socket, { command: 'reload', args: [] })).ok;
+    };
+    const isTold = (): boolean => running.log().includes('front.threads: 1 more thread takes 12 files');
+    t.equal(await reload(taken), false);
+    t.notOk(isTold());
+    await release();
+    t.equal(await reload(taken), true);
+    t.equal(await eventually(isTold, true), true);
+  },
+);
