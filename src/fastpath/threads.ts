@@ -66,7 +66,10 @@ export class FrontWorkers {
 
   /** Ends threads without work. */
   async close(): Promise<void> {
-    if (!this.serving) await Promise.all(this.workers.map(async each => each.terminate()));
+    if (this.serving) return;
+    // Native code that a thread is loading when it is ended may end the process.
+    await this.started.catch(() => undefined);
+    await Promise.all(this.workers.map(async each => each.terminate()));
   }
 
   /** Waits for a notice. */
