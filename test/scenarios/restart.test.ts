@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import t from 'tap';
+import t, { type Test } from 'tap';
 
 import { ageSec, wallMs } from '../../src/base/time.js';
 import { snapshotPieces, SnapshotReader } from '../../src/cache/snapshot.js';
@@ -34,13 +34,18 @@ const digestOf = (settings: string): string => createHash('sha256').update(setti
 
 t.setTimeout(120_000 + KILLS * 10_000);
 
-await t.test('what was asked before a restart is answered after it without a server', async t => {
+/** A daemon that has answered for www.example, and the file for its cache. */
+async function answering(t: Test) {
   const rig = await Rig.make(t);
   const main = await rig.server('dns.test');
   const upstream = { servers: [main.entry] };
-  const file = rig.path('state/cache.snapshot');
   await rig.start({ upstream });
   t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  return { rig, main, upstream, file: rig.path('state/cache.snapshot') };
+}
+
+await t.test('what was asked before a restart is answered after it without a server', async t => {
+  const { rig, main, upstream, file } = await answering(t);
   await rig.daemon.stop();
   t.equal(statSync(file).mode & 0o777, 0o600, 'it is private');
   main.asked.splice(0);
@@ -63,12 +68,7 @@ await t.test('what was asked before a restart is answered after it without a ser
 });
 
 await t.test('a start that fails leaves the files of the daemon that runs as they are', async t => {
-  const rig = await Rig.make(t);
-  const main = await rig.server('dns.test');
-  const upstream = { servers: [main.entry] };
-  const file = rig.path('state/cache.snapshot');
-  await rig.start({ upstream });
-  t.equal(await rig.answer('www.example'), 'NOERROR 192.0.2.80');
+  const { rig, upstream, file } = await answering(t);
   t.match(await askDaemon(rig.path('control.sock'), { command: 'cache', args: ['save'] }), { ok: true });
   const before = readFileSync(file);
   const listen = [`127.0.0.1:${await freePort()}`];
