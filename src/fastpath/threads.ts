@@ -26,6 +26,7 @@ export class FrontWorkers {
   readonly ended: Promise<unknown>;
   /** Whether they serve sockets. From then on, an error of one of them ends the daemon. */
   private serving = false;
+  private haveWork = false;
 
   /**
    * @param script the script of a thread: `worker` in this folder
@@ -46,14 +47,11 @@ export class FrontWorkers {
     }
   }
 
-  get running(): boolean {
-    return this.serving;
-  }
-
-  /** Gives thread i its work; resolved when it serves. */
+  /** Gives thread i its work; resolved when it serves. From then on, its signal to stop ends it. */
   async serve(i: number, data: WorkerData): Promise<void> {
     const worker = this.workers[i];
     if (worker === undefined) return;
+    this.haveWork = true;
     const serving = this.notice(worker, 'serving');
     worker.postMessage(data);
     await serving;
@@ -66,8 +64,8 @@ export class FrontWorkers {
 
   /** Ends threads without work. */
   async close(): Promise<void> {
-    if (this.serving) return;
-    // Native code that a thread is loading when it is ended may end the process.
+    if (this.haveWork) return;
+    // Native code that a thread is loading, or is in, when it is ended may end the process.
     await this.started.catch(() => undefined);
     await Promise.all(this.workers.map(async each => each.terminate()));
   }
@@ -264,8 +262,7 @@ export class ThreadHost implements DatagramHost {
 
   private async closeOnce(graceMs: number): Promise<void> {
     this.wake();
-    if (this.workers.running) await this.workers.ended;
-    else await this.workers.close();
+    await this.workers.ended;
     process.off('exit', this.wake);
     for (const read of this.readers) read(true);
     await this.outgoing.close(graceMs);

@@ -76,7 +76,8 @@ export type ToSessions =
   | { readonly at: 'rules'; readonly rules: HttpsRulesPlan }
   | { readonly at: 'replies'; readonly replies: Parcel<HandedReply> }
   /** Queries that were handed over have been taken. */
-  | { readonly at: 'taken' };
+  | { readonly at: 'taken' }
+  | { readonly at: 'end' };
 
 /** From the session thread. */
 export type FromSessions =

@@ -53,6 +53,8 @@ export class SessionThread {
   private worker: Worker | undefined;
   /** Resolved when it waits for work; rejected if it could not be started. */
   private started: Promise<void> | undefined;
+  /** Resolved when it has ended. */
+  private ended: Promise<unknown> | undefined;
   /** Resolved when it has work, or the system has no thread. */
   private opened: Promise<boolean> | undefined;
   /** Those who wait until a listener has done something. */
@@ -129,12 +131,16 @@ export class SessionThread {
     return this.worker === undefined ? [] : [this.countedSince()];
   }
 
-  /** Ends it, and all of its sessions. */
+  /**
+   * Ends it, and all of its sessions. It ends itself, once it is there: native code that it is loading, or that calls it,
+   * may end the process if the thread is ended from outside.
+   */
   async close(): Promise<void> {
     this.isClosed = true;
+    this.say({ at: 'end' });
     this.stop();
+    await this.ended;
     process.off('exit', this.stop);
-    await this.worker?.terminate();
     this.waking?.libc.close(this.waking.fd);
     this.waking = undefined;
   }
@@ -152,6 +158,7 @@ export class SessionThread {
   private async startOnce(): Promise<void> {
     const worker = new Worker(this.script);
     this.worker = worker;
+    this.ended = new Promise(resolve => worker.once('exit', resolve));
     await this.notice(worker, 'started');
   }
 

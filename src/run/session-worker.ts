@@ -88,12 +88,10 @@ class Sessions {
     this.rules.take(work.rules);
     this.front = new SessionFront({
       ...{ admission, counts: this.counts, state: this.state, loop },
-      // A session copies a reply before the next is looked for.
       ready: new PacketReplies(
         new PacketCache(work.packets),
         () => ageAfter(startedAt, age.now()),
         () => age.wallSec,
-        true,
       ),
       monotonicMs: () => systemClock.monotonicMs(),
       nowSec: () => processSecondsAt(surroundings.clock.monotonicMs()),
@@ -118,6 +116,8 @@ class Sessions {
       case 'taken':
         this.front.taken();
         break;
+      case 'end':
+        return end();
       case 'work':
     }
   }
@@ -283,6 +283,9 @@ function work(work: SessionWork, libc: Libc, port: MessagePort, say: Say): void 
   if (native !== undefined) setImmediate(new NativeLoop(work, libc, native.loop, port, take).run);
 }
 
+/** Ends the thread, which no code of C libraries is busy for now. */
+const end = (): never => process.exit();
+
 const uncaughtOf = (error: unknown): Pick<Extract<FromSessions, { at: 'uncaught' }>, 'error' | 'fields'> => ({
   error,
   fields: isSystemError(error) ? errorFields(error) : undefined,
@@ -298,6 +301,7 @@ if (parentPort !== null) {
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', uncaught);
   port.once('message', (first: ToSessions) => {
+    if (first.at === 'end') end();
     if (first.at !== 'work') throw new Error(`the session thread has no work for ${first.at}`);
     work(first.work, libc, port, say);
   });
