@@ -20,6 +20,15 @@ export interface ReceivedAnswer extends ScannedMessage {
   readonly upstream: string;
 }
 
+/** How an answer is validated. */
+export interface ValidationTerms {
+  /** Whether a bogus state is stored: no other server is left that could answer differently. */
+  readonly final: boolean;
+  /** Where its last alias leads, if others answer for that. */
+  readonly unfollowed?: Name | undefined;
+  readonly note?: ((zone: Name, words: string) => void) | undefined;
+}
+
 const NO_RESULTS: ReadonlyMap<string, LookupResult> = new Map();
 
 /** One question, made by the Validator. It is also the context of the chain of trust. */
@@ -79,14 +88,12 @@ export class Question implements ChainRun {
 
   /**
    * Validates an answer.
-   * @param final whether a bogus state is stored: no other server is left that could answer differently
    * @returns undefined: it is malformed
    */
   validate(
     answer: ReceivedAnswer,
     questionEnd: number,
-    final: boolean,
-    note?: (zone: Name, words: string) => void,
+    { final, unfollowed, note }: ValidationTerms,
   ): Steps<Finding> | undefined {
     const { name, type } = this;
     const { rcode, upstream } = answer;
@@ -97,12 +104,12 @@ export class Question implements ChainRun {
       this.bring(lookupKey({ name, type }), { at: 'answer', sets, rcode, upstream });
     this.final = final;
     this.note = note;
-    return this.validateSets(sets, rcode, answer.answers + answer.authority);
+    return this.validateSets(sets, rcode, answer.answers + answer.authority, unfollowed);
   }
 
   /** Validates an answer that is put together from RRsets. @param records how many they have, with their signatures */
-  validateSets(sets: Sets, rcode: number, records: number): Steps<Finding> {
+  validateSets(sets: Sets, rcode: number, records: number, unfollowed?: Name): Steps<Finding> {
     const { name, type } = this;
-    return validate(new Chain(this.chainParts, this), { name, type, rcode, sets, records });
+    return validate(new Chain(this.chainParts, this), { name, type, rcode, sets, records, unfollowed });
   }
 }

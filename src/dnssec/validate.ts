@@ -59,6 +59,8 @@ export interface AnswerToValidate {
   readonly sets: Sets;
   /** Records in answer and authority section. */
   readonly records: number;
+  /** Where its last alias leads, if others answer for that: then the answer ends there. */
+  readonly unfollowed?: Name | undefined;
 }
 
 /** Denial records whose signatures are good. */
@@ -142,7 +144,7 @@ class AnswerValidation {
       seen.push(name);
       name = link.target;
       if (seen.includes(name)) worst = flaw('alias_loop', nameText(this.answer.name));
-      if (fails(worst)) break;
+      if (fails(worst) || name === this.answer.unfollowed) break;
     }
     if (worst.at === 'secure') worst = worse(worst, yield* this.denyingSoa());
     if ((worst.at === 'bogus' || worst.at === 'indeterminate') && this.chain.run.budget.exceeded !== undefined)

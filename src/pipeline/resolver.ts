@@ -1,6 +1,7 @@
 // The list of stages that every query passes, in order.
 
 import type { Observer } from '../base/observer.js';
+import { failure } from '../base/outcome.js';
 import type { Clock } from '../base/ports.js';
 import { type AgeSec, wallSecOf } from '../base/time.js';
 import { wheel } from '../base/wheel.js';
@@ -102,7 +103,7 @@ export class Resolver {
     this.stale = new StaleAnswers({ ...parts, settings: parts.stale, wheel: wheel(parts.clock) });
     const stages = stagesOf(parts, this.stale);
     const dnssecMode = () => parts.validations.mode;
-    this.resolve = stages.reduceRight((next, stage) => stage(next), forward({ ...parts, dnssecMode }));
+    this.resolve = together(stages)(forward({ ...parts, dnssecMode }));
   }
 
   /** Where the answer to a query would be found. Nobody is asked. */
@@ -202,7 +203,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     ['any', anyRefused(parts)],
 
     // Above `special_names`: an alias of a local name may lead to a special-use name, which must not be looked up either.
-    ['local_aliases', followed('local', parts.ageNow, undefined, hasOwnAliases)],
+    ['local_aliases', followed(['local'], parts.ageNow, { mayAnswer: hasOwnAliases })],
 
     // Above all stages that ask: special-use names must not leave. Above `portal` and `cached`: names of this network are
     // its own, whatever others answer, and a name that is added to a file counts at once.
@@ -211,7 +212,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // Above `cached`: while the portal window is open, its names must go to the network's own resolvers, even if the
     // cache has answers of other servers. Their answers must not be cached: later they would lead clients to the portal
     // again.
-    ['portal_aliases', followed('portal', parts.ageNow, undefined, hasPortal)],
+    ['portal_aliases', followed(['portal'], parts.ageNow, { mayAnswer: hasPortal })],
     ['portal', portal(parts)],
 
     // Above all stages that change addresses: the sets must have those that the client gets.
@@ -220,7 +221,7 @@ export function decidingStages(parts: DecidingParts): readonly (readonly [Decidi
     // Below `portal`: the page of a captive portal must be reached, whatever is on a list. Above `cached`: who asks decides
     // what is given, and what is cached is the same for all; an exception or a pause helps at once. Around all that
     // answers: an answer may lead to a name on a list by an alias.
-    ['list_aliases', followed('list', parts.ageNow, undefined, hasLists)],
+    ['list_aliases', followed(['list'], parts.ageNow, { mayAnswer: hasLists })],
 
     // Once more, for where aliases of lists and of the portal lead: the page that stands for what is on a list is mostly
     // in this network, and its name must not leave. Above `list`, as for clients that ask for these names themselves.
@@ -262,10 +263,25 @@ const only =
     return (query, settle) => (concerns(query) ? passed(query, settle) : next(query, settle));
   };
 
+/** Several stages as one. */
+const together =
+  (stages: readonly Stage[]): Stage =>
+  next =>
+    stages.reduceRight((below, stage) => stage(below), next);
+
+const PASSED = failure('not_ready');
+
+/** Whether a stage answers a query itself, and at once. */
+function isAnsweredBy(stage: Stage, query: Query): boolean {
+  const outcomes: Outcome[] = [];
+  stage((_query, settle) => settle(PASSED))(query, outcome => outcomes.push(outcome));
+  return outcomes[0] !== PASSED;
+}
+
 /** Those that find the answer, which is the same for all. */
 function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
   const routeOf = (query: Query): unknown => routeFor(parts.routes(), query)?.route;
-  const hasRoutes = (): boolean => parts.routes().length > 0;
+  const here = together(namesOfHere(namedParts(parts)).map(([, stage]) => stage));
   return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),
@@ -305,11 +321,9 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     // `routed`: answers about names of the local network are cached like all others.
     kept(parts),
 
-    // Above `routed`: an alias of the local network may lead into another route, or out of all.
-    followed('route', parts.ageNow, new AliasLinks({ ...parts, routeOf }), hasRoutes),
-
-    // Once more, for where aliases of the local network lead: a name that is answered here is asked of nobody.
-    ...namesOfHere(namedParts(parts), hasRoutes).map(([, stage]) => stage),
+    // Above `routed`: an alias of the local network may lead into another route, or out of all. Above `validated`: a name
+    // that is answered here has no chain of trust, so that only the alias which leads to it is validated.
+    followed(['route', 'upstream'], parts.ageNow, { links: new AliasLinks({ ...parts, routeOf }), first: here }),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
@@ -318,7 +332,11 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     // While it waits for the answer, it sends queries for the chain of trust, and it may ask again.
     validated(parts.validations),
 
-    // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict.
-    followed('upstream', parts.ageNow, new AliasLinks({ ...parts, routeOf, validated: validated(parts.validations) })),
+    // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict. A name that is answered
+    // here is asked of nobody.
+    followed(['upstream'], parts.ageNow, {
+      links: new AliasLinks({ ...parts, routeOf, validated: validated(parts.validations) }),
+      leaves: query => isAnsweredBy(here, query),
+    }),
   ];
 }

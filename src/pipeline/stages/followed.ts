@@ -15,27 +15,34 @@ import { Answer, type Origin, type Outcome } from '../answer.js';
 import type { Query } from '../query.js';
 import type { Resolve, Settle, Stage } from '../stage.js';
 
+/** What decides about aliases. */
+export interface FollowedParts {
+  /** Where aliases are kept whose targets are not looked for in the cache; left out: the stage is above it. */
+  readonly links?: Pick<AliasLinks, 'learnt' | 'epoch'>;
+  /** Whether there can be such an answer to a query that comes now; left out: always. */
+  readonly mayAnswer?: (query: Query) => boolean;
+  /** What targets pass before the stages below; left out: nothing. */
+  readonly first?: Stage;
+  /** Whether a target is left to a stage above: the answer is its alias, not followed. Left out: none is. */
+  readonly leaves?: (target: Query) => boolean;
+}
+
 /**
  * Makes the stage.
- * @param origin the answers whose aliases it follows
- * @param links where aliases are kept whose targets are not looked for in the cache; left out: the stage is above it
- * @param mayAnswer whether there can be such an answer to a query that comes now; left out: always
+ * @param origins the answers whose aliases it follows
  */
 export const followed =
-  (
-    origin: Origin,
-    ageNow: () => AgeSec,
-    links?: Pick<AliasLinks, 'learnt' | 'epoch'>,
-    mayAnswer?: (query: Query) => boolean,
-  ): Stage =>
+  (origins: readonly Origin[], ageNow: () => AgeSec, parts: FollowedParts = {}): Stage =>
   next => {
+    const { links, mayAnswer, first } = parts;
+    const ask = first?.(next) ?? next;
     const following = (query: Query, settle: Settle): Settle => {
       const since = links?.epoch ?? 0;
       return outcome => {
-        if (outcome.at === 'failure' || outcome.unfollowed === undefined || outcome.origin !== origin)
+        if (outcome.at === 'failure' || outcome.unfollowed === undefined || !origins.includes(outcome.origin))
           return settle(outcome);
         const last = { query, answer: outcome };
-        new Following(query, next, settle, ageNow, links, since).goOn(outcome, outcome.unfollowed, last);
+        new Following(query, ask, settle, ageNow, parts, since).goOn(outcome, outcome.unfollowed, last);
       };
     };
     return (query, settle) => next(query, mayAnswer?.(query) === false ? settle : following(query, settle));
@@ -52,7 +59,7 @@ class Following {
     private readonly next: Resolve,
     private readonly settle: Settle,
     private readonly ageNow: () => AgeSec,
-    private readonly links: Pick<AliasLinks, 'learnt'> | undefined,
+    private readonly parts: FollowedParts,
     /** The epoch of the cache when the question was asked. */
     private readonly since: number,
   ) {
@@ -65,6 +72,7 @@ class Following {
    */
   goOn(answer: Answer, target: Name, last: Pick<Hop, 'query' | 'answer'>): void {
     const { query, asked } = this;
+    const { links, leaves } = this.parts;
     if (asked.has(target) || asked.size > MOST_ALIASES)
       return this.settle(failure('alias_loop', answer.entry.upstream));
     asked.add(target);
@@ -72,9 +80,10 @@ class Following {
     const before = ownRecords({ query, answer });
     if (before === undefined) return this.settle(failure('parse', answer.entry.upstream));
     const about = query.about(octetsOf(target));
+    if (leaves?.(about) === true) return this.settle(new Answer(answer.origin, answer.entry, answer.serverId, target));
     const records = last.answer === answer ? before : ownRecords(last);
     if (records !== undefined) this.hops.push({ ...last, records, target: about });
-    if (this.links?.learnt(this.hops, this.since) === true) this.hops = [];
+    if (links?.learnt(this.hops, this.since) === true) this.hops = [];
     this.next(about, outcome => this.took(answer, before, about, outcome));
   }
 
@@ -113,7 +122,7 @@ class Following {
     // What others have completed is theirs.
     const origin = first.origin === 'local' ? second.origin : first.origin;
     // A change of a name of this network counts at once: below this stage, what it is part of is kept nowhere.
-    const isKept = this.links === undefined || second.origin !== 'local';
+    const isKept = this.parts.links === undefined || second.origin !== 'local';
     const ttlSec = isKept ? Math.min(made.ttlSec, entry.ttlSec - elapsedSec) : 0;
     return new Answer(origin, { ...made, ttlSec: Math.max(0, ttlSec) }, second.serverId);
   }

@@ -141,7 +141,9 @@ export class Validation {
     // The entry is borrowed until this returns, and validation may take longer. Nothing is computed twice, so the copy is
     // made before it begins.
     const copy = outcome.withEntry({ ...entry, octets: Buffer.from(entry.octets) });
-    const steps = this.question.validate(copy.entry, this.questionEnd, final, this.shared.parts.note);
+    const { unfollowed } = outcome;
+    const terms = { final, unfollowed, note: this.shared.parts.note };
+    const steps = this.question.validate(copy.entry, this.questionEnd, terms);
     if (steps === undefined) conclude(copy, { at: 'bogus', failure: failure('parse', entry.upstream) });
     else this.run(steps, finding => conclude(copy, finding));
   }

@@ -5,6 +5,8 @@ import t from 'tap';
 
 import { failure, type Failure, failureRow } from '../../../src/base/outcome.js';
 import type { Outcome } from '../../../src/pipeline/answer.js';
+import { recordFrom } from '../../../src/policy/local/record-text.js';
+import { LocalTable } from '../../../src/policy/local/table.js';
 import { FLAG, writeHeader } from '../../../src/wire/header.js';
 import { nameToText } from '../../../src/wire/name.js';
 import { TYPE, typeToText } from '../../../src/wire/rrtype.js';
@@ -23,10 +25,16 @@ const tree = signedTree(
     'example.': {
       text:
         'www.example. 300 A 192.0.2.80\nalias.example. 300 CNAME www.example.\nto.example. 300 CNAME www.other.\n' +
-        'plain.example. 300 CNAME www.unsigned.\nnone.example. 300 CNAME nothing.other.\n',
+        'plain.example. 300 CNAME www.unsigned.\nnone.example. 300 CNAME nothing.other.\n' +
+        'nas.example. 300 CNAME nas.home.arpa.\nonion.example. 300 CNAME abc.onion.\n' +
+        'two.example. 300 CNAME nas.example.\nround.example. 300 CNAME a.lan.\n' +
+        'split.example. 300 CNAME in.other.\n',
     },
     'other.': { text: 'www.other. 200 A 192.0.2.81\nback.other. 300 CNAME to.example.\n' },
-    'unsigned.': { text: 'www.unsigned. 300 A 192.0.2.82\nalias.unsigned. 300 CNAME www.example.\n', unsigned: true },
+    'unsigned.': {
+      text: 'www.unsigned. 300 A 192.0.2.82\nalias.unsigned. 300 CNAME www.example.\nnas.unsigned. 300 CNAME nas.home.arpa.\n',
+      unsigned: true,
+    },
   },
   NOW_MS / 1000,
 );
@@ -273,6 +281,80 @@ await t.test('the whole chain has one verdict: secure only if each link is', asy
   t.equal(await verdict('alias.example.', forgetful(misled)), 'bogus', 'a forged alias');
   t.equal(await verdict('to.example.', forgetful(strip)), 'rrsigs_missing');
   t.equal(await verdict('plain.example.', forgetful(forged)), 'insecure', 'nobody has signed it');
+});
+
+/** Names of a network that are answered here. */
+function tableOf(...records: readonly string[]): LocalTable {
+  const table = new LocalTable();
+  for (const text of records) {
+    const read = recordFrom(text);
+    if (read.at === 'record') table.addRecord(read.record);
+  }
+  return table;
+}
+
+for (const mode of ['require', 'prefer', 'off'] as const)
+  for (const isRouted of [false, true])
+    await t.test(
+      `a name that is answered here leaves for nobody by an alias of others: ${mode}${isRouted ? ', a validated route' : ''}`,
+      async t => {
+        const clock = fakeClock(NOW_MS);
+        const server = forgetful();
+        const says: Says = (query, name) => server(query.subarray(12, 12 + wireName(name).length + 4), '') ?? 'waits';
+        const world = resolving(says, { anchors: tree.anchors, clock });
+        world.settings.mode = mode;
+        world.settings.localNames = tableOf(
+          'nas.home.arpa. A 192.168.1.5',
+          'in.other. A 192.168.1.8',
+          'a.lan. CNAME round.example.',
+        );
+        const upstream = () => world.upstream;
+        if (isRouted)
+          world.settings.routes = [{ zones: [wireName('example.')], kubernetes: false, validated: true, upstream }];
+        await clock.advance(0);
+        const ask = async (name: string, type = 'A'): Promise<Readonly<Record<string, unknown>>> => {
+          const outcomes = world.ask(name, { type });
+          await clock.advance(100);
+          return shown(outcomes[0]);
+        };
+        for (const which of ['asked', 'asked once more']) {
+          const found = await ask('nas.example.');
+          const records = found['answer'] as readonly string[];
+          t.match(found, { rcode: 0, verdict: 'unchecked' }, 'nobody has validated the end');
+          t.same(
+            records.filter(each => !each.includes('RRSIG')),
+            ['nas.example. CNAME 300', 'nas.home.arpa. A 300'],
+            which,
+          );
+        }
+        t.match(await ask('two.example.'), { rcode: 0 });
+        t.match(await ask('onion.example.'), { rcode: 3 });
+        t.match(await ask('split.example.'), { rcode: 0 }, 'a name of ours in a zone of others');
+        t.match(await ask('nas.unsigned.'), { rcode: 0 });
+        t.match(await ask('round.example.'), { failure: 'alias_loop' });
+        world.settings.localNames = tableOf('nas.home.arpa. A 192.168.1.6', 'a.lan. A 192.168.1.7');
+        t.match(await ask('nas.example.', 'AAAA'), { rcode: 0 });
+        const ours = world.upstream.asked.filter(name => /(arpa|onion|lan|other)\.$/.test(name));
+        t.same(ours, [], 'neither it nor its chain of trust');
+      },
+    );
+
+await t.test('an alias that leads here is validated itself', async t => {
+  const clock = fakeClock(NOW_MS);
+  const server = forgetful(misled);
+  const says: Says = (query, name) => server(query.subarray(12, 12 + wireName(name).length + 4), '') ?? 'waits';
+  const asked = async (change: Says): Promise<unknown> => {
+    const world = resolving(change, { anchors: tree.anchors, clock });
+    world.settings.localNames = tableOf('www.other. A 192.168.1.5', 'nas.home.arpa. A 192.168.1.5');
+    await clock.advance(0);
+    const outcomes = world.ask('nas.example.');
+    await clock.advance(100);
+    return shown(outcomes[0])['failure'];
+  };
+  t.equal(await asked(says), 'bogus', 'a forged one that leads to another name which is answered here');
+  const unsigned: Says = (query, name) =>
+    name === 'nas.example.' ? responseTo(query, { answers: alias(name, 'nas.home.arpa.') }) : says(query, name);
+  t.equal(await asked(unsigned), 'rrsigs_missing');
 });
 
 await t.test('what is secure is the whole chain, with its signatures', async t => {
