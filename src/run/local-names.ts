@@ -21,7 +21,7 @@ import { type Live, type Prepared, ready } from './reload.js';
 export interface LocalNamesParts {
   readonly clock: Clock;
   readonly log: Log;
-  /** Called when the names have changed: ready replies of before must be forgotten. */
+  /** Called when the names have changed: ready replies and failures of before must be forgotten. */
   readonly changed: () => void;
 }
 

@@ -418,6 +418,12 @@ export class Resolution implements Live {
     this.nat64.networkChanged();
   }
 
+  /** Local names have changed. Failures do not say which of them an alias has led to, so all are forgotten. */
+  localNamesChanged(): void {
+    this.parts.forgotten();
+    this.resolver.forgetFailedQuestions();
+  }
+
   /** Other servers are asked. @param zones whose answers of before come from servers that are not asked about them any more */
   serversExchanged(zones: readonly Buffer[]): void {
     const names = zones.map(nameOf);

@@ -2,10 +2,14 @@
 
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import t from 'tap';
 
 import type { Finding } from '../../src/base/overview.js';
+import { records } from '../fixtures/records.js';
 import { eventually, Rig } from '../fixtures/rig.js';
+import { world } from '../fixtures/world.js';
 
 /** What is said about files with local names; the clock of the machine may be wrong. */
 const found = (rig: Rig): readonly Finding[] => rig.overview().findings.filter(({ id }) => id.startsWith('local'));
@@ -82,4 +86,28 @@ await t.test('leases of Kea count over all of its files, while it cleans them up
   t.equal(await rig.answer('nas.lan'), 'NOERROR 192.168.1.10');
   writeFileSync(file, header + line('192.168.1.11', 'tv') + line('192.168.1.10', 'nas', 0));
   t.equal(await eventually(async () => rig.answer('nas.lan'), 'NXDOMAIN'), 'NXDOMAIN', 'it was taken back');
+});
+
+await t.test('an alias that led in a circle over local records is answered once they are mended', async t => {
+  const rig = await Rig.make(t);
+  const answer = world(records('pub.example. 300 CNAME a.lan.\n'));
+  // It gives the alias alone.
+  const main = await rig.server('dns.test', {
+    answer: query => {
+      const reply = answer(query);
+      reply?.writeUInt8((reply[3] ?? 0) & 0xf0, 3);
+      return reply;
+    },
+  });
+  const config = (record: string) => ({ upstream: { servers: [main.entry] }, local: { records: [record] } });
+  await rig.start(config('a.lan. CNAME pub.example.'));
+  // Each failure is held for longer than the one before.
+  for (let i = 0; i < 3; i++) {
+    t.equal(await rig.answer('pub.example'), 'SERVFAIL');
+    await sleep(1100);
+  }
+  t.equal(await rig.answer('pub.example'), 'SERVFAIL');
+  await rig.reload(config('a.lan. A 192.168.1.5'));
+  t.equal(await rig.answer('pub.example'), 'NOERROR a.lan. 192.168.1.5');
+  t.notOk(main.asked.includes('a.lan'));
 });
