@@ -89,16 +89,25 @@ export function readRequest(head: RequestHead, path: string): Wanted {
     const wanted = fromText(head.target.slice(begin.length));
     if (wanted !== undefined) return wanted;
   }
-  const [, at = '', parameters] = /^([^?#]*)(?:\?([^#]*))?/.exec(head.target.replace(/^https?:\/\/[^/?#]*/i, '')) ?? [];
-  if (at !== path && at !== '/') return wants(textReply(404, `there is nothing here: DNS queries go to ${path}`));
+  const target = unescaped(head.target.replace(/^https?:\/\/[^/?#]*/i, ''));
+  const [, at = '', parameters] = /^([^?#]*)(?:\?([^#]*))?/.exec(target) ?? [];
+  const isQuery = at === unescaped(path);
+  if (!isQuery && at !== '/') return wants(textReply(404, `there is nothing here: DNS queries go to ${path}`));
   // The path of queries may be `/` itself.
-  const isPage = at === '/' && (at !== path || (isRead && dnsParameters(parameters).length === 0));
+  const isPage = at === '/' && (!isQuery || (isRead && dnsParameters(parameters).length === 0));
   if (isPage) return wants(isRead ? pageFor(path) : textReply(405, 'this page is only read', 'GET, HEAD'));
   if (isRead) return fromParameters(parameters);
   if (head.method !== 'POST')
     return wants(textReply(405, 'DNS queries come with GET or POST (RFC 8484)', 'GET, HEAD, POST'));
   return fromBody(head);
 }
+
+/** With letters, digits and the like as they are: written as %41, they mean the same (RFC 3986 §6.2.2.2). */
+const unescaped = (target: string): string =>
+  target.replace(/%([0-9a-f]{2})/gi, (escaped: string, octet: string) => {
+    const character = String.fromCharCode(parseInt(octet, 16));
+    return /[A-Za-z0-9._~-]/.test(character) ? character : escaped;
+  });
 
 /** What a target begins with whose rest is a message. */
 export const beginOfGet = (path: string): string => `${path}?dns=`;

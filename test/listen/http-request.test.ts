@@ -49,7 +49,13 @@ await t.test('each request wants a message, or gets the status that HTTP has for
     [head({ target: '/dns-query?DNS=AAAA' }), '400'],
     [head({ target: '/dns-query' }), '400'],
     [head({ target: '/dns-query/?dns=AAAA' }), '404'],
-    [head({ target: '/dns-quer%79?dns=AAAA' }), '404'],
+    [head({ target: '/dns-query?dns=%41A%5fA' }), 'message'],
+    [head({ target: '/dns-query?%64ns=AAAA' }), 'message'],
+    [head({ target: '/dns%2Dquer%79?dns=AAAA' }), 'message'],
+    [head({ target: '/dns-query?dns=%41A%5fA&dns=AAAA' }), '400'],
+    [head({ target: '/dns-query?dns=AA%2541' }), '400'],
+    [head({ target: '/dns-query?dns=AAA%4' }), '400'],
+    [head({ target: '/dns-query%3Fdns=AAAA' }), '404'],
     [head({ target: '//dns-query?dns=AAAA' }), '404'],
     [head({ target: '/../dns-query?dns=AAAA' }), '404'],
     [head({ target: '*' }), '404'],
@@ -94,6 +100,7 @@ await t.test('this machine has addresses and localhost, and no other name', t =>
 
 await t.test('where queries go to / itself, it is the page only without a query', t => {
   t.equal(read(head({ target: '/?dns=AAAA' }), '/'), 'message');
+  t.equal(read(head({ target: '/dns-query?dns=AAAA' }), '/dns%2dquery'), 'message');
   t.equal(read(post({ target: '/' }), '/'), 'body');
   t.equal(read(head({ target: '/' }), '/'), '200');
   t.equal(read(head({ target: '/dns-query?dns=AAAA' }), '/'), '404');

@@ -24,6 +24,9 @@ import {
 const QUERY = queryMessage('www.example');
 QUERY.fill(0, 0, 2);
 const TARGET = `/dns-query?dns=${QUERY.toString('base64url')}`;
+/** The same target, with every character of the message written as its number. */
+const escaped = (message: Buffer): string =>
+  `/dns-query?dns=${[...message.toString('base64url')].map(each => `%${Buffer.from(each).toString('hex')}`).join('')}`;
 const H1 = 'http/1.1';
 
 /** An HTTP/1.1 request that is the last of its connection. */
@@ -43,6 +46,7 @@ await onBothPaths(
     const table: readonly (readonly [string, Buffer, number])[] = [
       ['GET', h1(`GET ${TARGET}`), 200],
       ['HEAD', h1(`HEAD ${TARGET}`), 200],
+      ['GET, escaped', h1(`GET ${escaped(QUERY)}`), 200],
       ['POST', posted(QUERY), 200],
       [
         'POST in chunks',
@@ -80,7 +84,7 @@ await onBothPaths(
       socket.write(octets);
       t.match(await rest(socket), new RegExp(`^HTTP/1\\.1 ${status} `), title);
     }
-    t.equal(clients.filter(({ transport }) => transport === 'https').length, 6, 'two of them were no queries');
+    t.equal(clients.filter(({ transport }) => transport === 'https').length, 7, 'two of them were no queries');
   },
 );
 
@@ -108,6 +112,7 @@ await onBothPaths(t, 'over HTTP/2, each request gets its status', async (t, list
   for (const [title, headers, body, status] of [
     ['GET', getOf(QUERY), undefined, 200],
     ['HEAD', { ...getOf(QUERY), ':method': 'HEAD' }, undefined, 200],
+    ['GET, escaped', { ...getOf(QUERY), ':path': escaped(QUERY) }, undefined, 200],
     ['POST', POST, QUERY, 200],
     ['the page', { ':path': '/' }, undefined, 200],
     ['another path', { ':path': '/favicon.ico' }, undefined, 404],
@@ -125,7 +130,7 @@ await onBothPaths(t, 'over HTTP/2, each request gets its status', async (t, list
     const response = await request(session, headers, body);
     t.equal(response.status, status, title);
   }
-  t.equal(clients.length, 5);
+  t.equal(clients.length, 6);
   const { headers, body } = await request(session, POST, QUERY);
   t.match(headers, { 'content-type': 'application/dns-message', 'cache-control': 'max-age=300' });
   t.equal(headers['content-length'], String(body.length));
