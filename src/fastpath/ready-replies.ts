@@ -22,13 +22,11 @@ export class PacketReplies implements ReadyReplies {
 
   /**
    * @param wallSec seconds since 1970, as of the last call of `ageNow`
-   * @param lends whether a reply that `find` has found is overwritten when the next is
    */
   constructor(
     private readonly packets: PacketCache,
     private readonly ageNow: () => AgeSec,
     private readonly wallSec: () => number,
-    private readonly lends = false,
   ) {}
 
   read(octets: Buffer, stream: boolean, clientClass: number, from = 0, to = octets.length): boolean {
@@ -59,8 +57,7 @@ export class PacketReplies implements ReadyReplies {
     if (mustPad && !packets.canBePadded) return undefined;
     if (!packets.copyTo(out, 0, octets, from, current.questionBytes, ageNow)) return undefined;
     const reply = this.lent.of(replyBytes);
-    if (mustPad) return paddedCopy(reply, PADDING_BLOCK.response);
-    return this.lends ? reply : Buffer.from(reply);
+    return mustPad ? paddedCopy(reply, PADDING_BLOCK.response) : reply;
   }
 
   get negative(): boolean {

@@ -39,8 +39,8 @@ export interface ReadyReplies {
   /** The same result as wire/query for a message that begins at 0; it shares memory with it. */
   query(message: Buffer): ClientQuery;
   /**
-   * A copy of a ready reply, which may be overwritten by the next call if so agreed; undefined: there is none, or it is too
-   * long for this client, or cannot be padded.
+   * A ready reply, which the next call may overwrite; undefined: there is none, or it is too long for this client, or cannot
+   * be padded.
    * @param pads whether replies to padded queries are padded over this transport
    * @param from where the message begins; left out: 0
    */
