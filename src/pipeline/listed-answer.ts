@@ -5,6 +5,7 @@ import { EDE, RCODE } from '../base/outcome.js';
 import type { AgeSec } from '../base/time.js';
 import { nameOf } from '../dnssec/name.js';
 import type { ListChoice } from '../policy/lists/choice.js';
+import { type LocalRecord, targetFor } from '../policy/lists/rule.js';
 import { compose, type RecordData } from '../wire/compose.js';
 import { ROOT } from '../wire/name.js';
 import { TYPE } from '../wire/rrtype.js';
@@ -27,10 +28,11 @@ const NULL_ADDRESS: Readonly<Record<number, Buffer>> = { [TYPE.A]: Buffer.alloc(
  */
 export function listedAnswer(query: Query, choice: ListChoice, why: string, group: boolean, ageNow: AgeSec): Answer {
   const { question } = query;
-  const answer = recordsFor(query, choice);
+  const { answer, isTooLong } = recordsFor(query, choice);
   const alias = answer.find(({ type }) => type === TYPE.CNAME && query.type !== TYPE.CNAME);
-  const rcode = RCODES[choice.action] ?? RCODE.NOERROR;
-  const isDenial = rcode !== RCODE.REFUSED && answer.length === 0;
+  // As where a DNAME leads too far (RFC 6672 §2.2).
+  const rcode = isTooLong ? RCODE.YXDOMAIN : (RCODES[choice.action] ?? RCODE.NOERROR);
+  const isDenial = rcode !== RCODE.REFUSED && !isTooLong && answer.length === 0;
   // With a SOA, so that it may be cached (RFC 2308 §5).
   const authority = isDenial
     ? [{ owner: parentOf(query.name), type: TYPE.SOA, ttlSec: LISTED_TTL_SEC, rdata: SOA_RDATA }]
@@ -45,17 +47,28 @@ const RCODES: Readonly<Partial<Record<ListChoice['action'], number>>> = {
   refused: RCODE.REFUSED,
 };
 
-function recordsFor({ name: owner, type }: Query, { action, records }: ListChoice): readonly RecordData[] {
-  if (action === 'null') {
-    const rdata = NULL_ADDRESS[type];
-    return rdata === undefined ? [] : [{ owner, type, ttlSec: LISTED_TTL_SEC, rdata }];
-  }
-  const own = records.filter(each => each.type === type);
+/** The alias that a rule gives in place of other data; undefined: it gives none to this query. */
+export function aliasFor({ type }: Pick<Query, 'type'>, { records }: ListChoice): LocalRecord | undefined {
   // A name with an alias has no other data (RFC 1034 §3.6.2).
-  return (own.length > 0 ? own : records.filter(each => each.type === TYPE.CNAME).slice(0, 1)).map(each => ({
-    owner,
-    ...each,
-  }));
+  const hasOwn = type !== TYPE.CNAME && records.some(each => each.type === type);
+  return hasOwn ? undefined : records.find(each => each.type === TYPE.CNAME);
+}
+
+/** The records of the answer, or that the target of its alias would be too long. */
+function recordsFor(
+  { name: owner, type }: Query,
+  choice: ListChoice,
+): { readonly answer: readonly RecordData[]; readonly isTooLong: boolean } {
+  const answer = (records: readonly RecordData[]) => ({ answer: records, isTooLong: false });
+  if (choice.action === 'null') {
+    const rdata = NULL_ADDRESS[type];
+    return answer(rdata === undefined ? [] : [{ owner, type, ttlSec: LISTED_TTL_SEC, rdata }]);
+  }
+  const alias = aliasFor({ type }, choice);
+  if (alias === undefined)
+    return answer(choice.records.filter(each => each.type === type).map(each => ({ owner, ...each })));
+  const rdata = targetFor(owner, alias);
+  return rdata === undefined ? { answer: [], isTooLong: true } : answer([{ owner, ...alias, rdata }]);
 }
 
 /** The name above a name: what is denied is one of its names. */

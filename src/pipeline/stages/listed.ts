@@ -5,13 +5,14 @@ import { failure } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
 import type { ListChoice, ListView } from '../../policy/lists/choice.js';
 import type { ListPolicy } from '../../policy/lists/list-policy.js';
+import { isTargetOf } from '../../policy/lists/rule.js';
 import { HEADER_BYTES } from '../../wire/header.js';
 import { lowerCased, nameToText, readName } from '../../wire/name.js';
 import { RecordAddresses } from '../../wire/record-addresses.js';
 import { Records, recordsStart, ScannedRecords } from '../../wire/records.js';
 import { TYPE } from '../../wire/rrtype.js';
 import type { Answer, Outcome } from '../answer.js';
-import { listedAnswer } from '../listed-answer.js';
+import { aliasFor, listedAnswer } from '../listed-answer.js';
 import type { Query } from '../query.js';
 import type { Settle, Stage } from '../stage.js';
 
@@ -37,8 +38,9 @@ export function listed(parts: ListedParts): Stage {
   return next => (query, settle) => {
     const view = policy.viewOf(query.clientClass);
     if (view.lists === 0 || query.purpose !== 'client') return next(query, settle);
-    const choice = policy.lists.ofName(view, query.name);
-    if (choice === undefined) return next(query, judging(parts, query, view, settle));
+    const rule = policy.lists.ofName(view, query.name);
+    if (rule === undefined) return next(query, judging(parts, query, view, settle));
+    const choice = choiceFor(query, rule);
     parts.met?.({ choice, by: '' });
     // An exception is for the name with all that it leads to.
     if (choice.action === 'allow') next(query, settle);
@@ -75,9 +77,17 @@ export function mayStillBeGiven(policy: ListPolicy, clientClass: number, reply: 
 /** The outcome, or the answer of a rule that it meets. */
 function judged(parts: ListedParts, query: Query, view: ListView, outcome: Outcome): Outcome {
   if (outcome.at === 'failure') return outcome;
-  const found = ruleOfAnswer(parts.lists, view, query.question.length, outcome);
-  if (found !== undefined) parts.met?.(found);
-  return found === undefined || found.choice.action === 'allow' ? outcome : kept(parts, query, view, found);
+  const rule = ruleOfAnswer(parts.lists, view, query.question.length, outcome);
+  if (rule === undefined) return outcome;
+  const found = { ...rule, choice: choiceFor(query, rule.choice) };
+  parts.met?.(found);
+  return found.choice.action === 'allow' ? outcome : kept(parts, query, view, found);
+}
+
+/** A rule as it is for a query: what is where its alias leads stays there, as BIND has it. */
+function choiceFor(query: Query, rule: ListChoice): ListChoice {
+  const alias = rule.action === 'data' ? aliasFor(query, rule) : undefined;
+  return alias !== undefined && isTargetOf(query.name, alias) ? { ...rule, action: 'allow' } : rule;
 }
 
 /** The rule that an answer meets: that of an alias or an address, else that of a name server. */

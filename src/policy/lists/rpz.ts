@@ -6,6 +6,7 @@
 //   good.example           CNAME rpz-passthru.     answered as if there was no list
 //   worse.example          CNAME rpz-drop.         no reply
 //   walled.example         A 192.0.2.1             this answer, or any A, AAAA, CNAME or TXT
+//   led.example            CNAME *.garden.         led.example.garden, which says what was asked for
 //   24.0.2.0.192.rpz-ip    CNAME .                 where the answer has such an address
 //
 //   *.ns.bad.rpz-nsdname   CNAME .                 where such a name server is the answer
@@ -24,6 +25,7 @@ import {
   SCOPE,
   type Skipped,
   TRIGGER,
+  WILDCARD,
 } from './rule.js';
 import { readTextName } from './text.js';
 
@@ -189,6 +191,16 @@ export class RpzRules {
     this.sink.record(first, record);
   }
 
+  /** The target of an alias; undefined: it is no name. */
+  private targetOf(text: string): Buffer | undefined {
+    const isWildcard = text.startsWith('*.');
+    const target = Buffer.from(isWildcard ? text.slice(2) : text, 'latin1');
+    const bytes = readTextName(target, 0, target.length, this.name);
+    if (bytes === 0) return undefined;
+    const rdata = Buffer.from(this.name.subarray(0, bytes));
+    return isWildcard ? Buffer.concat([WILDCARD, rdata]) : rdata;
+  }
+
   /** The record of an answer, or why it cannot be one. */
   private localData(type: string, data: readonly string[], ttlSec: number): LocalRecord | Skipped {
     const [value = ''] = data;
@@ -200,11 +212,10 @@ export class RpzRules {
         return rdata !== undefined && isRight ? { type: TYPE[type], ttlSec, rdata } : 'syntax';
       }
       case 'CNAME': {
-        // A wildcard target makes a name of the one that was asked for.
-        if (value.startsWith('*.') || value.toLowerCase() === 'rpz-tcp-only.') return 'action';
-        const target = Buffer.from(this.absolute(value.toLowerCase()), 'latin1');
-        const bytes = readTextName(target, 0, target.length, this.name);
-        return bytes === 0 ? 'name' : { type: TYPE.CNAME, ttlSec, rdata: Buffer.from(this.name.subarray(0, bytes)) };
+        if (data.length !== 1) return 'syntax';
+        if (value.toLowerCase() === 'rpz-tcp-only.') return 'action';
+        const rdata = this.targetOf(this.absolute(value.toLowerCase()));
+        return rdata === undefined ? 'name' : { type: TYPE.CNAME, ttlSec, rdata };
       }
       case 'TXT': {
         const strings = data.map(word => Buffer.from(word.replace(/^"(.*)"$/s, '$1'), 'latin1'));

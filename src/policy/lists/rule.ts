@@ -1,5 +1,7 @@
 // What a rule of a list is: which names it is about, and what becomes of them. A rule is a few bits beside the hash of its name.
 
+import { isAtOrBelow, MAX_NAME_BYTES } from '../../wire/name.js';
+
 /** Which part of a query or an answer a rule looks at. */
 export const TRIGGER = {
   /** The name that is asked for, or one that its aliases lead to. */
@@ -81,11 +83,36 @@ export interface RuleLimit {
   readonly exempt: readonly Buffer[];
 }
 
-/** A record of a rule with local data. */
+/** The label `*`. */
+export const WILDCARD = Buffer.from('\x01*', 'latin1');
+
+/** A record of a rule with local data. The target of a CNAME may begin with WILDCARD: see `targetFor`. */
 export interface LocalRecord {
   readonly type: number;
   readonly ttlSec: number;
   readonly rdata: Buffer;
+}
+
+/** The name that is meant by a target with WILDCARD, below which it makes names; undefined: it is another target. */
+const gardenOf = ({ rdata }: LocalRecord): Buffer | undefined =>
+  rdata.subarray(0, WILDCARD.length).equals(WILDCARD) ? rdata.subarray(WILDCARD.length) : undefined;
+
+/**
+ * Where an alias leads from a name: in place of WILDCARD stands all of the name, so that whoever answers there knows it.
+ * @param name in wire form in lower case
+ * @returns undefined: that would be too long
+ */
+export function targetFor(name: Buffer, alias: LocalRecord): Buffer | undefined {
+  const garden = gardenOf(alias);
+  if (garden === undefined) return alias.rdata;
+  const bytes = name.length - 1 + garden.length;
+  return bytes > MAX_NAME_BYTES ? undefined : Buffer.concat([name.subarray(0, -1), garden]);
+}
+
+/** Whether a name is where an alias leads already: it must not lead on from there. @param name in wire form in lower case */
+export function isTargetOf(name: Buffer, alias: LocalRecord): boolean {
+  const garden = gardenOf(alias);
+  return garden === undefined ? name.equals(alias.rdata) : isAtOrBelow(name, garden);
 }
 
 /** Takes the rules of a source. Octets are borrowed. */

@@ -104,6 +104,26 @@ await t.test('RPZ: an address in the answer is caught, and local data is answere
   t.match(told(made, 'x.ads.example'), /NOERROR \| www\.example.* \| 192\.0\.2\.80 \| 15 on the list rpz/);
 });
 
+await t.test(
+  'RPZ: a wildcard target is below the name that was asked for, and nothing is led on from there',
+  async t => {
+    const far = Array.from({ length: 4 }, () => 'a'.repeat(60)).join('.');
+    const text = `$TTL 60\n@ SOA a. b. 1 2 3 4 5\nads.example CNAME *.garden.\n* CNAME *.garden.\nfar.example CNAME *.${far}.\n*.led CNAME www.led.\n`;
+    const made = house({ text, name: 'rpz' });
+    made.upstream.says = (query, name) => responseTo(query, { answers: `${name} 300 A 203.0.113.5` });
+    const led = 'NOERROR | ads.example.garden. | 203.0.113.5 | 15 on the list rpz';
+    t.equal(told(made, 'ads.example'), led);
+    t.equal(
+      told(made, 'www.test.example'),
+      led.replace('ads', 'www.test'),
+      'not once more: its target is met by the rule, too',
+    );
+    t.equal(told(made, 'far.example'), 'YXDOMAIN | 15 on the list rpz');
+    t.equal(told(made, 'a.led'), 'NOERROR | www.led. | 203.0.113.5 | 15 on the list rpz');
+    t.equal(told(made, 'www.led'), 'NOERROR | 203.0.113.5', 'it is where the rule leads');
+  },
+);
+
 await t.test('RPZ: a name server in the answer is caught', async t => {
   const rules = '$TTL 60\n@ SOA a. b. 1 2 3 4 5\n*.ns.evil.rpz-nsdname CNAME .\n';
   const expected = 'NXDOMAIN | 15 its name server a.ns.evil. is on the list rpz';

@@ -156,6 +156,9 @@ garden.example      CNAME walled.garden.
 32.1.2.0.192.rpz-nsip CNAME .
 8.0.0.0.10.rpz-client-ip CNAME .
 mx.example          MX 10 mail.example.
+led.example         CNAME *.garden.
+wrong.example       CNAME *.a b.
+dots.example        CNAME *..garden.
 25.0.2.0.192.rpz-ip CNAME rpz-tcp-only.
 33.0.2.0.192.rpz-ip CNAME .
 `;
@@ -172,8 +175,9 @@ await t.test('RPZ: actions and triggers; the closest rule counts, also an except
   t.equal(told('worse.example'), 'drop list0:12');
   t.equal(told('walled.example'), 'data list0:13');
   t.equal(told('garden.example'), 'data list0:16');
+  t.equal(told('led.example'), 'data list0:23');
   const { skipped, isZone } = lists.compiled.sources[0] ?? {};
-  t.same(skipped, { servers: 1, trigger: 1, action: 2, syntax: 1 }, 'what cannot be used is counted');
+  t.same(skipped, { servers: 1, trigger: 1, action: 2, syntax: 2, name: 1 }, 'what cannot be used is counted');
   t.equal(isZone, true);
 });
 
