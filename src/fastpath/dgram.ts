@@ -7,6 +7,7 @@ import { isSystemError } from '../base/system-error.js';
 import { openUdp, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, listenText, type Unopened } from '../os/listen-address.js';
+import { descriptorOf } from '../os/stream-socket.js';
 import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing, waitUntil } from './outgoing.js';
 import { openEach } from './places.js';
@@ -82,7 +83,7 @@ export class DgramHost implements DatagramHost {
   get sockets(): readonly OpenSocket[] {
     return this.list.map(bound => ({
       at: bound.at,
-      fd: bound.fd ?? fdOf(bound.socket),
+      fd: bound.fd ?? descriptorOf(bound.socket),
       release: () => {
         this.list = this.list.filter(each => each !== bound);
         return bound.socket.removeAllListeners('message').removeAllListeners('error');
@@ -116,7 +117,7 @@ export class DgramHost implements DatagramHost {
    * through a duplicate.
    */
   private async keepForReplies(libc: Libc, closing: readonly Bound[]): Promise<void> {
-    for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? fdOf(bound.socket));
+    for (const bound of closing) bound.replyFd = libc.dup(bound.fd ?? descriptorOf(bound.socket));
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
   }
 
@@ -223,10 +224,4 @@ export async function canBind(at: ListenAddress): Promise<boolean> {
     if (!isSystemError(error)) throw error;
     return false;
   }
-}
-
-/** The descriptor of a socket. Node.js has no public API for it. */
-function fdOf(socket: Socket): number {
-  const { fd } = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};
-  return fd ?? -1;
 }

@@ -8,7 +8,7 @@ import { NAME_BYTES, portOf, SCOPE_AT } from '../os/datagrams.js';
 import { type Libc, LINUX } from '../os/libc.js';
 import { type ListenAddress, zoneOfScope } from '../os/listen-address.js';
 import type { OpenSsl, TlsContext } from '../os/openssl.js';
-import { openTcp } from '../os/stream-socket.js';
+import { boundRoom, openTcp } from '../os/stream-socket.js';
 import { ConnectionDuplex } from './connection-duplex.js';
 import type { Door, DoorEvents, Streams, TlsServer, TlsServerOptions } from './connection.js';
 import type { EventLoop, Watcher } from './event-loop.js';
@@ -38,7 +38,7 @@ export function nativeStreams({ libc, loop, openssl }: NativeStreamsParts): Stre
   const parts = { libc, loop, room, beginnings: new Beginnings(room.octets) };
   return {
     // What is thrown is a rejection, as everywhere else.
-    open: async (at, events) => Promise.resolve(new NativeDoor(openListening(libc, at), parts, events)),
+    open: async (at, events) => Promise.resolve(new NativeDoor(openListening(libc, at), at.fd !== undefined, parts, events)),
     readFirst: (connection, first) => connection.readFirst(first),
     isSecured: connection => connection.isSecured,
     asDuplex: connection => loop.serve(new ConnectionDuplex(connection)),
@@ -75,6 +75,8 @@ class NativeDoor implements Door, Watcher {
   /** @throws SystemError without memory */
   constructor(
     private readonly fd: number,
+    /** Whether the service manager has opened it. */
+    private readonly isPassed: boolean,
     private readonly parts: NativeParts,
     private readonly events: DoorEvents<NativeConnection>,
   ) {
@@ -103,6 +105,7 @@ class NativeDoor implements Door, Watcher {
   }
 
   private accept(fd: number): void {
+    if (this.isPassed) boundRoom(this.parts.libc, fd);
     const connection = new NativeConnection(fd, this.endsOf(fd), this.parts);
     if (connection.begin()) this.events.accept(connection);
     else this.events.lost();

@@ -7,7 +7,7 @@ import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import type { Libc } from '../os/libc.js';
 import type { ListenAddress } from '../os/listen-address.js';
 import type { ServerCredentials } from '../os/openssl.js';
-import { openTcp } from '../os/stream-socket.js';
+import { boundRoom, descriptorOf, openTcp } from '../os/stream-socket.js';
 import type { Door, DoorEvents, FirstOctets, Streams, TlsServer, TlsServerOptions } from './connection.js';
 
 /** Node.js takes the name of a key of tickets, its HMAC key and its AES key, of 16 octets each. */
@@ -27,7 +27,10 @@ export const nodeStreams = (libc: Libc | undefined): Streams<Socket> => ({
 
 async function open(at: ListenAddress, libc: Libc | undefined, { accept, lost }: DoorEvents<Socket>): Promise<Door> {
   // Half-open: a client may close its side and still wait for replies (RFC 7766 §6.2.4).
-  const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, accept);
+  const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, socket => {
+    if (at.fd !== undefined && libc !== undefined) boundRoom(libc, descriptorOf(socket));
+    accept(socket);
+  });
   const options = listenOptions(at, libc);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

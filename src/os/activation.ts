@@ -6,6 +6,7 @@ import { u16At } from '../base/octets.js';
 import { SCOPE_AT } from './datagrams.js';
 import { type Libc, LINUX } from './libc.js';
 import { zoneOfScope } from './listen-address.js';
+import { boundRoom } from './stream-socket.js';
 
 /** A socket that is open and bound. */
 export interface PassedSocket {
@@ -37,8 +38,6 @@ const NAMES: ReadonlyMap<string, 'tls' | 'https'> = new Map([
 const FIRST_FD = 3;
 const MAX_FDS = 256;
 const ADDRESS_BYTES = 28;
-/** The room for unread octets of a session. The kernel counts twice of it: that is what net.ipv4.tcp_rmem gives by default. */
-const SESSION_ROOM_BYTES = 1 << 16;
 
 /**
  * The sockets that were passed to this process.
@@ -68,19 +67,10 @@ export function passedSockets(
     const secure = NAMES.get(name);
     if (secure !== undefined && !stream)
       return `socket ${i + 1} of the socket unit is named ${name} and takes datagrams: DNS over ${secure.toUpperCase()} needs ListenStream=`;
-    if (stream) boundSessions(calls, fd);
+    if (stream) boundRoom(calls, fd);
     found[secure ?? (stream ? 'tcp' : 'udp')].push({ fd, ...at });
   }
   return found;
-}
-
-/**
- * ReceiveBuffer= of a socket unit is for queries over UDP that wait, and counts for all its sockets: sessions would inherit
- * it, so that each could have megabytes in the kernel.
- */
-function boundSessions(libc: Libc, fd: number): void {
-  if (libc.getsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF) > 2 * SESSION_ROOM_BYTES)
-    libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, SESSION_ROOM_BYTES);
 }
 
 /** The address that a socket is bound to, or the problem with it. */

@@ -1,5 +1,8 @@
 // TCP sockets that are bound here instead of by Node.js, which cannot bind an address that the machine does not have yet,
-// and does not know the zones of all interface names.
+// and does not know the zones of all interface names; and the room that sessions have in the kernel.
+
+import type { Socket as DatagramSocket } from 'node:dgram';
+import type { Socket } from 'node:net';
 
 import { SystemError } from '../base/system-error.js';
 import { bindEvenAhead, type BindAddress } from './datagrams.js';
@@ -16,4 +19,24 @@ export function openTcp(libc: Libc, at: BindAddress): number {
   if (bound >= 0) return fd;
   libc.close(fd);
   throw new SystemError('bind', bound, at);
+}
+
+/** The room for unread octets of a session. The kernel counts twice of it: that is what net.ipv4.tcp_rmem gives by default. */
+const SESSION_ROOM_BYTES = 1 << 16;
+
+/**
+ * Takes back room for unread octets beyond that. ReceiveBuffer= of a socket unit is for queries over UDP that wait, and counts
+ * for all its sockets: each session could have megabytes in the kernel. Connections inherit it as they arrive, so that those
+ * which came before the daemon have it, too.
+ * @param fd of a socket that listens, or of a connection
+ */
+export function boundRoom(libc: Libc, fd: number): void {
+  if (libc.getsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF) > 2 * SESSION_ROOM_BYTES)
+    libc.setsockopt(fd, LINUX.SOL_SOCKET, LINUX.SO_RCVBUF, SESSION_ROOM_BYTES);
+}
+
+/** The descriptor of a socket of Node.js, which has no public API for it; -1: it has none. */
+export function descriptorOf(socket: Socket | DatagramSocket): number {
+  const { fd } = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};
+  return fd ?? -1;
 }
