@@ -38,7 +38,8 @@ export function nativeStreams({ libc, loop, openssl }: NativeStreamsParts): Stre
   const parts = { libc, loop, room, beginnings: new Beginnings(room.octets) };
   return {
     // What is thrown is a rejection, as everywhere else.
-    open: async (at, events) => Promise.resolve(new NativeDoor(openListening(libc, at), at.fd !== undefined, parts, events)),
+    open: async (at, events) =>
+      Promise.resolve(new NativeDoor(openListening(libc, at), at.fd !== undefined, parts, events)),
     readFirst: (connection, first) => connection.readFirst(first),
     isSecured: connection => connection.isSecured,
     asDuplex: connection => loop.serve(new ConnectionDuplex(connection)),
