@@ -159,6 +159,12 @@ export class Core {
     for (const job of [this.clients.job, this.lists.job, this.times.job]) this.resolution.addJob(job);
   }
 
+  /** The start has succeeded: from now on, files are written and servers are asked without a query of a client. */
+  begin(): void {
+    this.store.begin();
+    this.resolution.begin();
+  }
+
   /** The parts of it that a reload can change, in the order in which they commit. */
   get live(): readonly Live[] {
     return [

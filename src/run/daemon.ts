@@ -95,7 +95,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   await Promise.all([core.lists.start(), core.localNames.start(), given.sockets && snapshot.wholeWithin(AHEAD_MS)]);
   await listeners.start(plan);
   await web.start(plan);
-  core.store.begin();
+  core.begin();
   const listening = () => listeningTexts(listeners);
   const following = opened.add(new Following({ ...common, reload, followers: [listeners, web], listening }));
   const settled = listeners.lacksThreads ? following.lookSoon() : Promise.resolve();

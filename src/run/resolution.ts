@@ -298,6 +298,11 @@ export class Resolution implements Live {
     return this.answers.epoch;
   }
 
+  /** The start has succeeded: background jobs may run. */
+  begin(): void {
+    this.jobs.begin();
+  }
+
   /** Adds a background job. */
   addJob(job: Job): void {
     this.jobs.add(job);

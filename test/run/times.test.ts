@@ -11,6 +11,7 @@ import { fakeClock } from '../fixtures/clock.js';
 function setUp() {
   const clock = fakeClock(Date.parse('2026-03-02T07:30:00Z'));
   const jobs = new Jobs(clock);
+  jobs.begin();
   const minutes = [0, 0];
   const also = { endsInMs: Infinity };
   const held = { fromSec: 0, untilSec: 0 };

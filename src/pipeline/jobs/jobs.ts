@@ -14,7 +14,7 @@ export interface JobRun {
 /** A job. */
 export interface Job {
   readonly name: string;
-  /** Milliseconds until it is due. Called at the start, after each run, and by `lookAgain`. */
+  /** Milliseconds until it is due. Called by `begin`, after each run, and by `lookAgain`. */
   dueInMs(): number;
   /** Does the work. */
   run(run: JobRun): void;
@@ -24,7 +24,7 @@ export interface Job {
 export interface JobState {
   readonly name: string;
   readonly running: boolean;
-  /** When it is checked next; undefined while it runs. */
+  /** When it is checked next; undefined while it runs, and before `begin`. */
   readonly nextAt: MonoMs | undefined;
 }
 
@@ -44,9 +44,10 @@ interface Scheduled {
 
 const nothing = (): void => undefined;
 
-/** The jobs. Each has at most one run at a time; after `close` none is run. */
+/** The jobs. Each has at most one run at a time; before `begin`, and after `close`, none is run. */
 export class Jobs {
   private readonly jobs: Scheduled[] = [];
+  private hasBegun = false;
   private isClosed = false;
 
   constructor(private readonly clock: Clock) {}
@@ -57,6 +58,12 @@ export class Jobs {
     const scheduled: Scheduled = { job, running: false, notBefore, nextAt: undefined, cancel: nothing };
     this.jobs.push(scheduled);
     this.schedule(scheduled);
+  }
+
+  /** The start has succeeded. One that fails asks nobody, and changes nothing. */
+  begin(): void {
+    this.hasBegun = true;
+    this.lookAgain();
   }
 
   /** Checks all jobs again, because something that their due times depend on has changed. */
@@ -83,7 +90,7 @@ export class Jobs {
   }
 
   private schedule(scheduled: Scheduled): void {
-    if (this.isClosed) return;
+    if (this.isClosed || !this.hasBegun) return;
     scheduled.cancel();
     const now = this.clock.monotonicMs();
     const dueInMs = Math.max(scheduled.job.dueInMs(), scheduled.notBefore - now, 0);

@@ -7,6 +7,7 @@ import { fakeClock } from '../../fixtures/clock.js';
 function setUp(everyMs: number) {
   const clock = fakeClock();
   const jobs = new Jobs(clock);
+  jobs.begin();
   const runs: JobRun[] = [];
   let due = everyMs;
   const job: Job = { name: 'test', dueInMs: () => due, run: run => runs.push(run) };
@@ -29,6 +30,20 @@ await t.test('a job is run when it is due, and never twice at a time', async t =
   runs[0]?.done();
   await clock.advance(10_001);
   t.equal(runs.length, 2);
+});
+
+await t.test('before the start has succeeded no job is run: a start that fails asks nobody', async t => {
+  const clock = fakeClock();
+  const jobs = new Jobs(clock);
+  const runs: JobRun[] = [];
+  jobs.add({ name: 'test', dueInMs: () => 0, run: run => runs.push(run) });
+  jobs.lookAgain();
+  await clock.advance(10_000);
+  t.equal(runs.length, 0);
+  t.equal(clock.pending, 0, 'and none keeps the process from ending');
+  jobs.begin();
+  await clock.advance(0);
+  t.equal(runs.length, 1, 'what was due meanwhile is run at once');
 });
 
 await t.test('a date that has moved holds after lookAgain', async t => {

@@ -41,6 +41,7 @@ function discovering(says: (query: Buffer) => Buffer | Failure | 'waits'): Disco
   const upstream = fakeUpstream(says);
   const told: string[] = [];
   const jobs = new Jobs(clock);
+  jobs.begin();
   const discovery = new Nat64Discovery({
     clock,
     upstream,

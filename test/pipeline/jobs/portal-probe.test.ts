@@ -37,6 +37,7 @@ async function look(answer: Answer, apis: readonly string[] = [], place: HttpPla
   network.datagram = name => ({ answers: `${name} 60 A 192.0.2.80` });
   const events = { opened: (url: string | undefined) => void (found.url = url), closed: () => undefined };
   const jobs = new Jobs(clock);
+  jobs.begin();
   const detection = new PortalDetection(window, () => clock.monotonicMs(), { ...events, due: () => jobs.lookAgain() });
   const answering = { answer };
   jobs.add(

@@ -50,6 +50,7 @@ await t.test('looked at soon after the start, then when half the TTL is over, an
   };
   let validates = true;
   const jobs = new Jobs(clock);
+  jobs.begin();
   jobs.add(
     trustAnchorJob({
       points: () => points,
