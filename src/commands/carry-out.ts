@@ -42,6 +42,9 @@ const PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
 /** Directories that no package has, and that are there for a file of ours. */
 const DROP_INS = /^\/etc\/systemd\/.*\.d$/;
 
+/** States of units that do not run, and are not about to. */
+const RESTING: ReadonlySet<string> = new Set(['inactive', 'failed', 'unknown']);
+
 /** What was at a path. */
 type Before =
   | { readonly is: 'absent' }
@@ -53,7 +56,7 @@ export class CarryingOut {
   /** What undoes the steps so far, in their order. A text is a problem. */
   private readonly undoings: (() => string | undefined)[] = [];
   /** Commands to run again once the files are as they were, in their order. */
-  private readonly again: RunStep[] = [];
+  private readonly again: (readonly string[])[] = [];
 
   /**
    * @param root the tree that is worked on; undefined: the running system
@@ -80,7 +83,7 @@ export class CarryingOut {
   undo(): string[] {
     const problems: (string | undefined)[] = [];
     for (let undo = this.undoings.pop(); undo !== undefined; undo = this.undoings.pop()) problems.push(attempt(undo));
-    for (const step of this.again) problems.push(this.run(step.command));
+    for (const command of this.again) problems.push(this.run(command));
     return problems.filter(problem => problem !== undefined);
   }
 
@@ -208,14 +211,25 @@ export class CarryingOut {
   }
 
   private command(step: RunStep): string | undefined {
-    const { command, undo, links = [] } = step;
+    const { command, undo, links = [], starts } = step;
     for (const link of links) {
       this.makeDirectory(link);
       this.remember(link);
     }
-    if (undo === 'again') this.again.push(step);
+    if (undo === 'again') this.again.push(command);
     else if (undo !== undefined) this.undoings.push(() => this.run(undo));
+    if (starts !== undefined) this.noteRunning(command[0] ?? '', starts);
     return this.run(command);
+  }
+
+  /** Notes which units run, and that no others have to. */
+  private noteRunning(systemctl: string, units: readonly string[]): void {
+    const stateOf = (unit: string): string =>
+      spawnSync(systemctl, ['is-active', unit], { encoding: 'utf8' }).stdout.trim();
+    const resting = units.filter(unit => RESTING.has(stateOf(unit)));
+    const running = units.filter(unit => !resting.includes(unit));
+    if (resting.length > 0) this.undoings.push(() => this.run([systemctl, 'stop', ...resting]));
+    if (running.length > 0) this.again.push([systemctl, 'restart', ...running]);
   }
 
   /** Runs a command on the system or on the tree. What it prints is of interest only if it fails. */

@@ -31,7 +31,6 @@ const STARTED: readonly UnitFile[] = ['dotstub.socket', 'dotstub.service'];
 /** What systemd makes when a unit is enabled. */
 const linkOf = (name: UnitFile): string =>
   join(UNITS, name.endsWith('.socket') ? 'sockets.target.wants' : 'multi-user.target.wants', name);
-const ENABLED = linkOf('dotstub.socket');
 
 /** What is written there, unless there is one. */
 export const FIRST_CONFIG = `# dotstub's configuration; "dotstub check-config ${INSTALLED_CONFIG}" checks it, "systemctl reload dotstub" takes it over.
@@ -111,16 +110,13 @@ function replacing(hidden: readonly UnitFile[]): Step[] {
 }
 
 /** @param before units that were enabled, and that a package replaces */
-function starting({ running, tree, program }: System, before: readonly UnitFile[]): Step[] {
-  const was = tree.exists(hasPackagedUnits(tree, program) ? ENABLED : join(UNITS, 'dotstub.service'));
+function starting({ running }: System, before: readonly UnitFile[]): Step[] {
   const units = [...new Set([...STARTED, ...before])];
   const enable: Step = {
     does: 'run',
     command: ['systemctl', 'enable', ...units],
     why: 'starts it with the system',
     links: units.map(linkOf),
-    // Where it was started before, it is not stopped.
-    ...(was ? {} : { undo: ['systemctl', 'disable', ...(running ? ['--now'] : []), ...STARTED] }),
   };
   if (!running) return [enable];
   return [
@@ -131,7 +127,7 @@ function starting({ running, tree, program }: System, before: readonly UnitFile[
       // One that runs already takes the new units over.
       command: ['systemctl', 'restart', ...units],
       why: 'starts it now',
-      ...(was ? { undo: 'again' } : {}),
+      starts: units,
     },
   ];
 }
@@ -148,7 +144,7 @@ export interface Undoing {
 /** Removes it; configuration and state stay, and so do units of a package. Empty: nothing of it is here. */
 export function uninstallSteps(tree: Tree, { running, program, keepService = false }: Undoing): Step[] {
   const written = keepService ? [] : [...UNIT_FILES].reverse().filter(name => tree.exists(join(UNITS, name)));
-  const isPackaged = !keepService && hasPackagedUnits(tree, program) && tree.exists(ENABLED);
+  const isPackaged = !keepService && hasPackagedUnits(tree, program) && UNIT_FILES.some(name => tree.exists(linkOf(name)));
   const units = isPackaged ? [...UNIT_FILES].reverse() : written;
   const reload: Step = { does: 'run', command: ['systemctl', 'daemon-reload'], why: 'systemd reads it' };
   const stop: Step = {

@@ -46,6 +46,8 @@ export interface RunStep {
   readonly undo?: readonly string[] | 'again';
   /** Links that it makes or removes. If a later step fails, they are as they were. */
   readonly links?: readonly string[];
+  /** Units that it starts, by systemctl. If a later step fails, those that ran before are started anew, and others stopped. */
+  readonly starts?: readonly string[];
 }
 
 /** The first words of every file that is written. */

@@ -129,8 +129,6 @@ await t.test('a second installation that fails leaves the first one as it was', 
     const carrying = await takeAll(t, root, onFiles(again));
     t.same(carrying.undo(), []);
     t.same(readTree(root), before, name);
-    const enable = again.find(step => step.does === 'run' && step.command[1] === 'enable');
-    t.equal(enable?.does === 'run' ? enable.undo : '', undefined, 'it stays enabled');
   }
 });
 
@@ -199,8 +197,6 @@ await t.test('units of a Debian package stay, and only its own program leaves th
   const commands = (of: readonly Step[]): string[] =>
     of.flatMap(step => (step.does === 'run' ? step.command.slice(0, 2).join(' ') : []));
   t.same(commands(steps), ['systemctl daemon-reload', 'systemctl enable', 'systemctl restart']);
-  const enabling = steps.find(step => step.does === 'run' && step.command[1] === 'enable');
-  t.notOk(enabling !== undefined && 'undo' in enabling, 'dpkg has enabled it: a failure later leaves it so');
   const others = installSteps({ ...systemOf(tree), program: ['/usr/local/bin/node', '/opt/cli.js'] }, { dns: true });
   t.match(JSON.stringify(others), '"path":"/etc/systemd/system/dotstub.service"');
 
@@ -211,6 +207,11 @@ await t.test('units of a Debian package stay, and only its own program leaves th
   await takeAll(t, root, onFiles(undoing));
   t.same(withoutOurs(readTree(root)), withoutOurs(before));
   t.same(uninstallSteps(tree, { ...UNDOING, keepService: true }), []);
+  const { tree: alone } = rootOf(t, {
+    [packaged]: tree.text(packaged) ?? '',
+    '/etc/systemd/system/multi-user.target.wants/dotstub.service': '',
+  });
+  t.same(commands(uninstallSteps(alone, UNDOING)), ['systemctl disable'], 'also where its socket is disabled');
 });
 
 await t.test('installed by a package, it takes the place of what npm or the archive had installed', async t => {
@@ -278,6 +279,39 @@ for (const [before, after] of [
       t.same(readTree(root), was);
     },
   );
+
+await t.test('whichever units ran before run again after a failure, and no others', async t => {
+  const { root, tree } = rootOf(t, {});
+  const log = join(root, 'log');
+  const systemctl = join(root, 'systemctl');
+  for (const running of [[], ['dotstub.service'], ['dotstub.socket'], ['dotstub.service', 'dotstub.socket']]) {
+    writeFileSync(
+      systemctl,
+      `#!/bin/sh
+if [ "$1" = is-active ]; then
+  case ' ${running.join(' ')} ' in *" $2 "*) echo activating;; *) echo inactive; exit 3;; esac
+else echo "$@" >>'${log}'; fi
+`,
+      { mode: 0o755 },
+    );
+    writeFileSync(log, '');
+    const carrying = new CarryingOut(undefined, () => undefined);
+    const starting = installSteps(systemOf(tree), { dns: false }).find(
+      step => step.does === 'run' && step.command[1] === 'restart',
+    );
+    if (starting?.does !== 'run') throw new Error('nothing is started');
+    t.equal(await carrying.step({ ...starting, command: [systemctl, ...starting.command.slice(1)] }), undefined);
+    t.same(carrying.undo(), []);
+    const both = ['dotstub.socket', 'dotstub.service'];
+    const stopped = both.filter(unit => !running.includes(unit));
+    const again = both.filter(unit => running.includes(unit));
+    t.same(readFileSync(log, 'utf8').trim().split('\n'), [
+      'restart dotstub.socket dotstub.service',
+      ...(stopped.length > 0 ? [`stop ${stopped.join(' ')}`] : []),
+      ...(again.length > 0 ? [`restart ${again.join(' ')}`] : []),
+    ]);
+  }
+});
 
 await t.test('a resolv.conf that somebody else has written since stays', async t => {
   const [, files] = SYSTEMS['dhclient'] ?? ['file', {}];
