@@ -86,10 +86,15 @@ export class ListCopies {
     return this.due.get(url)?.problem;
   }
 
+  /** Whether a fetch has not ended. */
+  isFetching(url: string): boolean {
+    return this.fetches.has(url);
+  }
+
   /** Milliseconds until a URL is due; Infinity: it is being fetched. */
   dueInMs(url: string, refreshMs: number): number {
     const { clock, ageNow } = this.parts;
-    if (this.fetches.has(url)) return Infinity;
+    if (this.isFetching(url)) return Infinity;
     const due = this.due.get(url)?.at;
     if (due !== undefined) return 1000 * (due - ageNow());
     const current = this.copies.get(url)?.currentAt;

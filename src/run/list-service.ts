@@ -42,6 +42,8 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
 
 type Source = ListPlan['sources'][number];
 
+/** For how long a command waits for fetches; the client of the control socket waits for 15 s. */
+const MOST_REFRESH_MS = 12_000;
 /** How often files are looked at. */
 const LOOK_MS = 5000;
 /** Some servers send an error, or nothing, with status 200. Such a copy does not take the rules of before away. */
@@ -138,14 +140,37 @@ export class ListService implements Live, Timed {
     const lists = this.plan.lists.filter(list => name === undefined || list.name === name);
     const asked = lists.flatMap(({ sources }) => sources.map(textOf));
     const urls = this.urls.filter(([url]) => asked.includes(url));
-    await Promise.all([
-      this.lookAtFiles(asked),
-      ...urls.map(async ([url, refreshMs]) => this.fetch(url, refreshMs, true)),
-    ]);
+    const files = this.lookAtFiles(asked);
+    await this.inTime(Promise.all([files, ...urls.map(async ([url, refreshMs]) => this.fetch(url, refreshMs, true))]));
     // By source: a reload meanwhile may have given the lists other names.
     const sources = this.overview.lists.flatMap(list => list.sources).filter(({ source }) => asked.includes(source));
-    const problems = sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`]));
+    const problems = sources.flatMap(({ source, problem }) => {
+      const words = this.copies.isFetching(source) ? 'it is still being fetched' : problem;
+      return words === undefined ? [] : [`${source}: ${words}`];
+    });
     return [...new Set(problems)];
+  }
+
+  /** Waits for what a command has asked for, as long as that waits for its reply. */
+  private async inTime(work: Promise<unknown>): Promise<void> {
+    let isLate = false;
+    return new Promise((resolve, reject) => {
+      const cancel = this.parts.clock.after(MOST_REFRESH_MS, () => {
+        isLate = true;
+        resolve();
+      });
+      void work.then(
+        () => {
+          cancel();
+          resolve();
+        },
+        (error: unknown) => {
+          cancel();
+          if (isLate) throw error;
+          reject(error);
+        },
+      );
+    });
   }
 
   /** The rules in force, and for whom. */
@@ -225,9 +250,11 @@ export class ListService implements Live, Timed {
 
   /** Fetches a URL, and reads it. @param isAsked also where it has not changed */
   private async fetch(url: string, refreshMs: number, isAsked: boolean): Promise<void> {
+    const isTold = this.copies.isFetching(url);
     const isChanged = await this.copies.fetch(url, refreshMs);
     const problem = this.copies.problemOf(url);
-    if (problem !== undefined) this.warn(url, `cannot be fetched (${problem}): the copy of before stays in force`);
+    const words = this.copies.has(url) ? 'the copy of before stays in force' : 'there is no copy of before';
+    if (problem !== undefined && !isTold) this.warn(url, `cannot be fetched (${problem}): ${words}`);
     if (isChanged || isAsked) await this.renew();
     this.parts.changed();
   }

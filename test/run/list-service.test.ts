@@ -6,6 +6,7 @@ import { setTimeout as later } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
+import type { Downloaded } from '../../src/os/download.js';
 import type { StateStore } from '../../src/os/state-store.js';
 import { ListPolicy } from '../../src/policy/lists/list-policy.js';
 import { ListCompiler } from '../../src/run/list-compiler.js';
@@ -44,12 +45,14 @@ function partsIn(directory: string) {
   const nothing = (): void => undefined;
   const told: string[] = [];
   const info = (_: unknown, words: string): void => void told.push(words);
+  const warned: string[] = [];
+  const warn = (_: unknown, words: string): void => void warned.push(words);
   const parts = {
     ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
-    ...{ log: { debug: nothing, info, warn: nothing, error: nothing }, observer: { lists: nothing } },
+    ...{ log: { debug: nothing, info, warn, error: nothing }, observer: { lists: nothing } },
     ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
   };
-  return { parts, told };
+  return { parts, clock, told, warned };
 }
 
 /** A service with one list of two sources, of which `gone` is not there any more after the start. */
@@ -143,11 +146,11 @@ await t.test('a look that is due during the start does not read again what the s
 });
 
 /** A service with a list of each URL, and one of a file. What is downloaded is what `texts` has; undefined: the server hangs. */
-async function downloading(t: Test, texts: Record<string, string | undefined>) {
+async function downloading(t: Test, texts: Record<string, string | undefined>, results: Downloaded[] = []) {
   const directory = t.testdir({ own: 'own.example' });
   const own = join(directory, 'own');
   const lists = Object.keys(texts).map((url, i) => ({ name: `list${i}`, sources: [url] }));
-  const { parts } = partsIn(directory);
+  const { parts, clock, warned } = partsIn(directory);
   const counts = new Map<string, number>();
   const service = new ListService(
     {
@@ -157,8 +160,9 @@ async function downloading(t: Test, texts: Record<string, string | undefined>) {
         counts.set(href, (counts.get(href) ?? 0) + 1);
         const text = texts[href];
         if (text === undefined) return new Promise<never>(() => undefined);
-        writeFileSync(path, text);
-        return Promise.resolve({ at: 'new', etag: undefined, lastModified: undefined });
+        const result = results.shift() ?? { at: 'new', etag: undefined, lastModified: undefined };
+        if (result.at === 'new') writeFileSync(path, text);
+        return Promise.resolve(result);
       },
     },
     planFor(`lists: ${JSON.stringify([...lists, { name: 'own', sources: [own] }])}`),
@@ -168,12 +172,15 @@ async function downloading(t: Test, texts: Record<string, string | undefined>) {
   await service.start();
   const look = async (): Promise<void> => new Promise(done => service.job.run({ closed: false, done }));
   const rules = (): unknown => service.overview.lists.map(({ rules: count }) => count);
-  return { service, own, look, rules, counts };
+  return { service, clock, own, look, rules, counts, warned };
 }
 
 await t.test('a server that hangs keeps neither a file nor the list of another server waiting', async t => {
   const [hangs, other] = ['https://hangs.example/', 'https://other.example/'];
-  const { service, own, look, rules, counts } = await downloading(t, { [hangs]: undefined, [other]: 'ads.example' });
+  const { service, clock, own, look, rules, counts } = await downloading(t, {
+    [hangs]: undefined,
+    [other]: 'ads.example',
+  });
   await look();
   t.same(await eventually(rules, [0, 1, 1]), [0, 1, 1]);
   writeFileSync(own, 'own.example\nmore.example');
@@ -181,6 +188,25 @@ await t.test('a server that hangs keeps neither a file nor the list of another s
   t.same(rules(), [0, 1, 2]);
   t.same([counts.get(hangs), counts.get(other)], [1, 1], 'and it is not asked again meanwhile');
   t.ok(service.job.dueInMs() > 1000, 'nor is it due');
+  const refreshing = service.refresh(undefined);
+  await eventually(() => counts.get(other), 2);
+  await clock.advance(12_000);
+  t.same(await refreshing, [`${hangs}: it is still being fetched`], 'a command does not wait for it for ever');
+});
+
+await t.test('the log says once that a URL cannot be fetched, and whether there is a copy of before', async t => {
+  const url = 'https://lists.example/';
+  const results: Downloaded[] = [
+    { at: 'failed', why: 'it is down' },
+    { at: 'new', etag: undefined, lastModified: undefined },
+    { at: 'failed', why: 'it is down' },
+  ];
+  const { service, warned } = await downloading(t, { [url]: 'ads.example' }, results);
+  for (let i = 0; i < 3; i++) await Promise.all([service.refresh(undefined), service.refresh(undefined)]);
+  t.same(warned, [
+    `${url} cannot be fetched (lists.example: it is down): there is no copy of before`,
+    `${url} cannot be fetched (lists.example: it is down): the copy of before stays in force`,
+  ]);
 });
 
 await t.test('a copy without any rule does not take the rules of before away, and is told', async t => {
