@@ -24,7 +24,7 @@ COPY docs ./docs
 COPY man ./man
 COPY systemd ./systemd
 ARG TARGETARCH=amd64
-RUN npm run --silent package -- ${TARGETARCH} --tree /tree && mkdir /empty
+RUN npm run --silent package -- ${TARGETARCH} --tree /tree && mkdir /empty /links && ln -s lib /links/lib64
 
 FROM ${LIBRARIES} AS libraries
 
@@ -38,8 +38,8 @@ LABEL org.opencontainers.image.title="dotstub" \
 COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /usr/lib/*-linux-gnu/libc.so.6 /usr/lib/*-linux-gnu/libdl.so.2 \
      /usr/lib/*-linux-gnu/libm.so.6 /usr/lib/*-linux-gnu/libpthread.so.0 /usr/lib/*-linux-gnu/libgcc_s.so.1 \
      /usr/lib/*-linux-gnu/libstdc++.so.6 /lib/
-# The place of the loader on x64.
-COPY --from=libraries /usr/lib/*-linux-gnu/ld-linux-*.so.* /lib64/
+# Programs for x64 look for the loader in /lib64.
+COPY --from=build /links /
 COPY --from=build /tree/lib/dotstub /opt/dotstub
 COPY --from=build /tree/share/doc/dotstub/LICENSE /tree/share/doc/dotstub/LICENCES.txt /opt/dotstub/
 # The licences of these libraries, and the texts that they refer to.

@@ -61,6 +61,8 @@ const bundledClock = { now() { const [s, ns] = bundledTime(); return (s - bundle
   },
   logLevel: 'warning',
   metafile: true,
+  // The paths of modules are in what is built. They are the same where node_modules is a link to another place.
+  preserveSymlinks: true,
 };
 const bundled = [
   await build({

@@ -86,6 +86,9 @@ async function received(message: IncomingMessage, asked: DownloadRequest): Promi
   if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity')
     return failed('the server sent it compressed, which was not asked for');
   if (/^text\/html\b/i.test(headers['content-type'] ?? '')) return failed('the server sent a web page in its place');
+  // Its end is then the end of the connection, which anybody on the way can bring about.
+  if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined)
+    return failed('the server did not say how long it is');
   const why = await written(message, asked);
   if (why !== undefined) return failed(why);
   return { at: 'new', etag: headers.etag, lastModified: headers['last-modified'] };

@@ -49,11 +49,18 @@ const MOST_REDIRECTS = 5;
 const FIRST_RETRY_MS = 60_000;
 /** Refreshes are spread over a tenth of their time, so that not all daemons ask at once. */
 const JITTER = 0.1;
+/** A server that hangs must not keep the lists of others waiting. */
+const MOST_AT_ONCE = 8;
 
 /** Copies of lists. */
 export class ListCopies {
   private readonly copies = new Map<string, Copy>();
   private readonly due = new Map<string, Due>();
+  /** Fetches that have not ended, by URL. */
+  private readonly fetches = new Map<string, Promise<boolean>>();
+  /** How many of them have begun; the others wait in `queue`. */
+  private running = 0;
+  private readonly queue: (() => void)[] = [];
 
   constructor(private readonly parts: ListCopiesParts) {
     for (const copy of readCopies(parts.store.read(FILE, MOST_FILE_BYTES))) this.copies.set(copy.url, copy);
@@ -79,9 +86,15 @@ export class ListCopies {
     return this.due.get(url)?.problem;
   }
 
-  /** Milliseconds until a URL is due. */
+  /** Whether a fetch has not ended. */
+  isFetching(url: string): boolean {
+    return this.fetches.has(url);
+  }
+
+  /** Milliseconds until a URL is due; Infinity: it is being fetched. */
   dueInMs(url: string, refreshMs: number): number {
     const { clock, ageNow } = this.parts;
+    if (this.isFetching(url)) return Infinity;
     const due = this.due.get(url)?.at;
     if (due !== undefined) return 1000 * (due - ageNow());
     const current = this.copies.get(url)?.currentAt;
@@ -89,8 +102,29 @@ export class ListCopies {
     return current === undefined ? 0 : Math.min(refreshMs, current + refreshMs - clock.wallMs());
   }
 
-  /** Fetches a URL. @returns whether its copy has changed */
+  /** Fetches a URL, or waits for the fetch that has not ended. @returns whether its copy has changed */
   async fetch(url: string, refreshMs: number): Promise<boolean> {
+    let fetch = this.fetches.get(url);
+    if (fetch === undefined) {
+      fetch = this.inTurn(async () => this.fetchNow(url, refreshMs)).finally(() => this.fetches.delete(url));
+      this.fetches.set(url, fetch);
+    }
+    return fetch;
+  }
+
+  private async inTurn(fetch: () => Promise<boolean>): Promise<boolean> {
+    if (this.running < MOST_AT_ONCE) this.running++;
+    else await new Promise<void>(resolve => this.queue.push(resolve));
+    try {
+      return await fetch();
+    } finally {
+      const next = this.queue.shift();
+      if (next === undefined) this.running--;
+      else next();
+    }
+  }
+
+  private async fetchNow(url: string, refreshMs: number): Promise<boolean> {
     const { clock, ageNow, random, store } = this.parts;
     const before = this.copies.get(url);
     const result = await this.follow(url, before);

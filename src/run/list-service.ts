@@ -42,8 +42,12 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
 
 type Source = ListPlan['sources'][number];
 
+/** For how long a command waits for fetches; the client of the control socket waits for 15 s. */
+const MOST_REFRESH_MS = 12_000;
 /** How often files are looked at. */
 const LOOK_MS = 5000;
+/** Some servers send an error, or nothing, with status 200. Such a copy does not take the rules of before away. */
+const NO_RULES = 'the server has sent no line that is a rule';
 
 /** What was compiled, and from what. */
 interface Made {
@@ -81,10 +85,12 @@ export class ListService implements Live, Timed {
   private lookAt: MonoMs;
   /** Why lists could not be compiled when that was last tried; undefined: they were. */
   private problem: string | undefined;
-  /** Files are looked at, and something is fetched, one after the other; */
+  /** Files are looked at one after the other; */
   private readonly looks = new Turns();
   /** and so are lists compiled and exchanged. A look has one of these turns within its own; a reload, until its end. */
   private readonly exchanges = new Turns();
+  /** The turn of an exchange that has not begun. It will find all that has changed until then. */
+  private renewal: Promise<void> | undefined;
 
   constructor(
     private readonly parts: ListServiceParts,
@@ -112,7 +118,11 @@ export class ListService implements Live, Timed {
         : Infinity;
       return Math.min(files, ...this.urls.map(([url, refreshMs]) => this.copies.dueInMs(url, refreshMs)));
     },
-    run: (run: JobRun) => void this.looks.run(async () => this.lookForChanges([])).finally(() => run.done()),
+    run: (run: JobRun) => {
+      for (const [url, refreshMs] of this.urls)
+        if (this.copies.dueInMs(url, refreshMs) <= 0) void this.fetch(url, refreshMs, false);
+      void this.lookAtFiles([]).finally(() => run.done());
+    },
   };
 
   changesInMs(scheduleMs: number): number {
@@ -129,11 +139,38 @@ export class ListService implements Live, Timed {
   async refresh(name: string | undefined): Promise<readonly string[]> {
     const lists = this.plan.lists.filter(list => name === undefined || list.name === name);
     const asked = lists.flatMap(({ sources }) => sources.map(textOf));
-    await this.looks.run(async () => this.lookForChanges(asked));
+    const urls = this.urls.filter(([url]) => asked.includes(url));
+    const files = this.lookAtFiles(asked);
+    await this.inTime(Promise.all([files, ...urls.map(async ([url, refreshMs]) => this.fetch(url, refreshMs, true))]));
     // By source: a reload meanwhile may have given the lists other names.
     const sources = this.overview.lists.flatMap(list => list.sources).filter(({ source }) => asked.includes(source));
-    const problems = sources.flatMap(({ source, problem }) => (problem === undefined ? [] : [`${source}: ${problem}`]));
+    const problems = sources.flatMap(({ source, problem }) => {
+      const words = this.copies.isFetching(source) ? 'it is still being fetched' : problem;
+      return words === undefined ? [] : [`${source}: ${words}`];
+    });
     return [...new Set(problems)];
+  }
+
+  /** Waits for what a command has asked for, as long as that waits for its reply. */
+  private async inTime(work: Promise<unknown>): Promise<void> {
+    let isLate = false;
+    return new Promise((resolve, reject) => {
+      const cancel = this.parts.clock.after(MOST_REFRESH_MS, () => {
+        isLate = true;
+        resolve();
+      });
+      void work.then(
+        () => {
+          cancel();
+          resolve();
+        },
+        (error: unknown) => {
+          cancel();
+          if (isLate) throw error;
+          reject(error);
+        },
+      );
+    });
   }
 
   /** The rules in force, and for whom. */
@@ -211,26 +248,40 @@ export class ListService implements Live, Timed {
     );
   }
 
-  /** @param asked sources that are read again, whether they are due or not */
-  private async lookForChanges(asked: readonly string[]): Promise<void> {
-    const { plan, parts } = this;
-    this.lookAt = monoAfter(parts.clock.monotonicMs(), LOOK_MS);
-    let isChanged = asked.length > 0;
-    for (const [url, refreshMs] of this.urls) {
-      if (!asked.includes(url) && this.copies.dueInMs(url, refreshMs) > 0) continue;
-      if (await this.copies.fetch(url, refreshMs)) isChanged = true;
-      const problem = this.copies.problemOf(url);
-      if (problem !== undefined) this.warn(url, `cannot be fetched (${problem}): the copy of before stays in force`);
-    }
-    for (const source of sourcesOf(plan))
-      if (source.at === 'file' && (await markOf(source.path)) !== (this.made?.marks.get(source.path) ?? GONE))
-        isChanged = true;
-    if (isChanged) await this.renew();
+  /** Fetches a URL, and reads it. @param isAsked also where it has not changed */
+  private async fetch(url: string, refreshMs: number, isAsked: boolean): Promise<void> {
+    const isTold = this.copies.isFetching(url);
+    const isChanged = await this.copies.fetch(url, refreshMs);
+    const problem = this.copies.problemOf(url);
+    const words = this.copies.has(url) ? 'the copy of before stays in force' : 'there is no copy of before';
+    if (problem !== undefined && !isTold) this.warn(url, `cannot be fetched (${problem}): ${words}`);
+    if (isChanged || isAsked) await this.renew();
+    this.parts.changed();
+  }
+
+  /** @param asked sources that are read again, whether they have changed or not */
+  private async lookAtFiles(asked: readonly string[]): Promise<void> {
+    await this.looks.run(async () => {
+      this.lookAt = monoAfter(this.parts.clock.monotonicMs(), LOOK_MS);
+      let isChanged = false;
+      for (const source of sourcesOf(this.plan))
+        if (source.at === 'file' && (asked.includes(source.path) || (await this.hasChanged(source.path))))
+          isChanged = true;
+      if (isChanged) await this.renew();
+    });
+  }
+
+  private async hasChanged(path: string): Promise<boolean> {
+    return (await markOf(path)) !== (this.made?.marks.get(path) ?? GONE);
   }
 
   /** Compiles the lists of the plan in force: a reload that had the turn before may have brought another one. */
   private async renew(): Promise<void> {
-    await this.exchanges.run(async () => this.take(this.plan, await this.make(this.plan)));
+    this.renewal ??= this.exchanges.run(async () => {
+      this.renewal = undefined;
+      this.take(this.plan, await this.make(this.plan));
+    });
+    return this.renewal;
   }
 
   /** Forgets the ready replies that rules keep from their clients now. What a list has answered is never kept ready. */
@@ -277,8 +328,9 @@ export class ListService implements Live, Timed {
     const { random, policy } = this.parts;
     const { made: before } = this;
     const word = (): number => (random.uint16() << 16) | random.uint16();
-    const sources = plan.lists.flatMap(({ sources: all, format }) =>
-      all.map((source): TaskSource => {
+    const all = sourcesOf(plan);
+    const sources = plan.lists.flatMap(({ sources: own, format }) =>
+      own.map((source): TaskSource => {
         return { path: source.at === 'file' ? source.path : this.copies.pathOf(source.url), format };
       }),
     );
@@ -294,13 +346,17 @@ export class ListService implements Live, Timed {
       });
       if (typeof result === 'string') return result;
       const count = carried.size;
-      result.problems.forEach((problem, i) => {
+      const problems = result.problems.map((problem, i) => {
+        const hasNone = all[i]?.at === 'https' && result.compiled.sources[i]?.rules === 0;
+        return problem ?? (hasNone ? NO_RULES : undefined);
+      });
+      problems.forEach((problem, i) => {
         const own = before?.inForce.get(keys[i] ?? '');
         if (problem === undefined || own === undefined || carried.has(i)) return;
         carried.add(i);
         sources[i] = { before: own, problem };
       });
-      if (carried.size === count) return { ...result, carried };
+      if (carried.size === count) return { ...result, problems, carried };
     }
   }
 
@@ -338,7 +394,8 @@ export class ListService implements Live, Timed {
       const problem = problems[i];
       const key = keys[i] ?? '';
       const isComing = source.at === 'https' && !this.copies.has(source.url);
-      if (problem !== undefined && source.at === 'https' && !isComing) this.copies.lost(source.url);
+      const isLost = problem !== undefined && problem !== NO_RULES && source.at === 'https' && !isComing;
+      if (isLost) this.copies.lost(source.url);
       const isKept = inForce.has(key);
       const words = isKept ? ` any more (${problem ?? ''}): its rules of before stay in force` : `: ${problem ?? ''}`;
       if (problem !== undefined) {

@@ -4,6 +4,7 @@
 
 import { minuteOf, nextMinuteMs } from '../base/schedule.js';
 import type { Clock } from '../base/ports.js';
+import { TimeZone } from '../os/time-zone.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 
 /** A part that has schedules. */
@@ -32,6 +33,8 @@ export class Times {
      * times it must be looked at first.
      */
     private readonly holds: (fromSec: number, untilSec: number) => void,
+    /** That of the machine, which somebody may set while the daemon runs. */
+    private readonly zone: Pick<TimeZone, 'look'> = new TimeZone(),
   ) {
     this.minute = minuteOf(clock.wallMs());
   }
@@ -64,6 +67,7 @@ export class Times {
   lookNow(): void {
     // First: what changes may ask when the job is due.
     this.minute = minuteOf(this.clock.wallMs());
+    this.zone.look();
     for (const each of this.parts) each.lookAtTime();
     this.staysMs();
   }

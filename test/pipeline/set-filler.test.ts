@@ -189,17 +189,74 @@ await t.test('a set that cannot be filled is told and counted, and nobody waits 
   t.equal(nft.batches.length, 1);
   t.ok(it.recorder.count('firewallSet', 'failed') >= 2);
   await it.clock.advance(1000);
-  it.ask('a.video.');
-  t.equal(nft.batches.length, 2);
+  t.equal(nft.batches.length, 2, 'it is tried again');
   nft.end('No such file or directory');
-  await it.clock.advance(1000);
-  it.ask('a.video.');
-  t.equal(nft.batches.length, 2, 'ever longer');
-  await it.clock.advance(1000);
-  it.ask('a.video.');
+  await it.clock.advance(1999);
+  t.equal(it.ask('a.video.').length, 1);
+  t.equal(nft.batches.length, 2, 'ever later');
+  await it.clock.advance(1);
+  t.equal(nft.batches.length, 3);
   nft.end();
   t.same(it.filler.problems, [], 'until it works');
   t.end();
+});
+
+await t.test('addresses that clients got while a set could not be filled are put in once it can be', async t => {
+  const { it, nft } = filling();
+  it.ask('b.video.');
+  nft.end('No such file or directory');
+  it.ask('a.video.');
+  it.ask('zero.video.');
+  await it.clock.advance(1000);
+  t.same(nft.batches.slice(1), [add('192.0.2.4', 9)], 'with the latest one it is tried');
+  nft.end('No such file or directory');
+  for (const seconds of [2, 4, 8]) {
+    await it.clock.advance(1000 * seconds);
+    nft.end('No such file or directory');
+  }
+  const tried = nft.batches.length;
+  t.equal(it.recorder.count('firewallSet', 'failed', 1), 4, 'each is counted once');
+  await it.clock.advance(10_000);
+  t.same(
+    nft.batches.slice(tried),
+    [add('192.0.2.2', 275)],
+    'ten seconds later at most, without those that have expired',
+  );
+  nft.end();
+  t.same(nft.batches.slice(tried + 1), [`${add('192.0.2.3', 275)}; ${add('192.0.2.1', 275)}`], 'and then the others');
+  nft.end();
+  t.same(it.filler.problems, []);
+  await it.clock.advance(100_000);
+  t.equal(nft.batches.length, tried + 2);
+});
+
+await t.test('an address that a set does not take keeps no other one from it', async t => {
+  const { it, nft } = filling();
+  it.ask('b.video.');
+  nft.end('conflicting intervals');
+  it.ask('zero.video.');
+  await it.clock.advance(1000);
+  t.same(nft.batches.slice(1), [add('192.0.2.4', 9)]);
+  nft.end();
+  t.same(nft.batches.slice(2), [add('192.0.2.3', 299)]);
+  nft.end('conflicting intervals');
+  await it.clock.advance(100_000);
+  t.equal(nft.batches.length, 3, 'it is not tried over and over');
+  const outcomes = it.ask('alias.video.');
+  t.same(nft.batches.slice(3), [add('192.0.2.5', 60)]);
+  nft.end();
+  t.equal(outcomes.length, 1);
+});
+
+await t.test('after it is closed or has other sets, none is tried again', async t => {
+  for (const end of ['close', 'forget'] as const) {
+    const { it, nft } = filling();
+    it.ask('b.video.');
+    nft.end('No such file or directory');
+    it.filler[end]();
+    await it.clock.advance(100_000);
+    t.equal(nft.batches.length, 1);
+  }
 });
 
 await t.test('a set that cannot be filled does no harm to another one', t => {

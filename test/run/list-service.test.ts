@@ -6,6 +6,7 @@ import { setTimeout as later } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
+import type { Downloaded } from '../../src/os/download.js';
 import type { StateStore } from '../../src/os/state-store.js';
 import { ListPolicy } from '../../src/policy/lists/list-policy.js';
 import { ListCompiler } from '../../src/run/list-compiler.js';
@@ -14,6 +15,7 @@ import { ListService } from '../../src/run/list-service.js';
 import { nameFromText } from '../../src/wire/name.js';
 import { ageClock, fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { planFor } from '../fixtures/plans.js';
+import { eventually } from '../fixtures/rig.js';
 
 /** Only built threads can be started. */
 const SCRIPT = new URL('../../dist/list-worker.js', import.meta.url);
@@ -36,6 +38,23 @@ class BrokenCompiler extends ListCompiler {
   }
 }
 
+/** Parts of a service, without those that download. */
+function partsIn(directory: string) {
+  const clock = fakeClock();
+  const ageNow = ageClock(clock);
+  const nothing = (): void => undefined;
+  const told: string[] = [];
+  const info = (_: unknown, words: string): void => void told.push(words);
+  const warned: string[] = [];
+  const warn = (_: unknown, words: string): void => void warned.push(words);
+  const parts = {
+    ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
+    ...{ log: { debug: nothing, info, warn, error: nothing }, observer: { lists: nothing } },
+    ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
+  };
+  return { parts, clock, told, warned };
+}
+
 /** A service with one list of two sources, of which `gone` is not there any more after the start. */
 async function serviceIn(
   t: Test,
@@ -46,16 +65,10 @@ async function serviceIn(
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
   const plan = (name: string, ...sources: readonly string[]) =>
     planFor(`lists: [{ name: ${name}, sources: ${JSON.stringify([ads, gone, ...sources])} }]`);
-  const clock = fakeClock();
-  const ageNow = ageClock(clock);
-  const nothing = (): void => undefined;
-  const told: string[] = [];
-  const info = (_: unknown, words: string): void => void told.push(words);
+  const { parts, told } = partsIn(directory);
   const service = new ListService(
     {
-      ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
-      ...{ log: { debug: nothing, info, warn: nothing, error: nothing }, observer: { lists: nothing } },
-      ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
+      ...parts,
       download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
       addressesOf: async () => Promise.resolve([]),
     },
@@ -130,4 +143,86 @@ await t.test('a look that is due during the start does not read again what the s
     new Promise(done => service.job.run({ closed: false, done }));
   const { told } = await serviceIn(t, looked);
   t.same(told, ['lists with 2 rules are in force']);
+});
+
+/** A service with a list of each URL, and one of a file. What is downloaded is what `texts` has; undefined: the server hangs. */
+async function downloading(t: Test, texts: Record<string, string | undefined>, results: Downloaded[] = []) {
+  const directory = t.testdir({ own: 'own.example' });
+  const own = join(directory, 'own');
+  const lists = Object.keys(texts).map((url, i) => ({ name: `list${i}`, sources: [url] }));
+  const { parts, clock, warned } = partsIn(directory);
+  const counts = new Map<string, number>();
+  const service = new ListService(
+    {
+      ...parts,
+      addressesOf: async () => Promise.resolve(['192.0.2.1']),
+      download: async ({ url: { href }, path }) => {
+        counts.set(href, (counts.get(href) ?? 0) + 1);
+        const text = texts[href];
+        if (text === undefined) return new Promise<never>(() => undefined);
+        const result = results.shift() ?? { at: 'new', etag: undefined, lastModified: undefined };
+        if (result.at === 'new') writeFileSync(path, text);
+        return Promise.resolve(result);
+      },
+    },
+    planFor(`lists: ${JSON.stringify([...lists, { name: 'own', sources: [own] }])}`),
+    new ListCompiler(SCRIPT),
+  );
+  t.teardown(async () => service.close());
+  await service.start();
+  const look = async (): Promise<void> => new Promise(done => service.job.run({ closed: false, done }));
+  const rules = (): unknown => service.overview.lists.map(({ rules: count }) => count);
+  return { service, clock, own, look, rules, counts, warned };
+}
+
+await t.test('a server that hangs keeps neither a file nor the list of another server waiting', async t => {
+  const [hangs, other] = ['https://hangs.example/', 'https://other.example/'];
+  const { service, clock, own, look, rules, counts } = await downloading(t, {
+    [hangs]: undefined,
+    [other]: 'ads.example',
+  });
+  await look();
+  t.same(await eventually(rules, [0, 1, 1]), [0, 1, 1]);
+  writeFileSync(own, 'own.example\nmore.example');
+  await look();
+  t.same(rules(), [0, 1, 2]);
+  t.same([counts.get(hangs), counts.get(other)], [1, 1], 'and it is not asked again meanwhile');
+  t.ok(service.job.dueInMs() > 1000, 'nor is it due');
+  const refreshing = service.refresh(undefined);
+  await eventually(() => counts.get(other), 2);
+  await clock.advance(12_000);
+  t.same(await refreshing, [`${hangs}: it is still being fetched`], 'a command does not wait for it for ever');
+});
+
+await t.test('the log says once that a URL cannot be fetched, and whether there is a copy of before', async t => {
+  const url = 'https://lists.example/';
+  const results: Downloaded[] = [
+    { at: 'failed', why: 'it is down' },
+    { at: 'new', etag: undefined, lastModified: undefined },
+    { at: 'failed', why: 'it is down' },
+  ];
+  const { service, warned } = await downloading(t, { [url]: 'ads.example' }, results);
+  for (let i = 0; i < 3; i++) await Promise.all([service.refresh(undefined), service.refresh(undefined)]);
+  t.same(warned, [
+    `${url} cannot be fetched (lists.example: it is down): there is no copy of before`,
+    `${url} cannot be fetched (lists.example: it is down): the copy of before stays in force`,
+  ]);
+});
+
+await t.test('a copy without any rule does not take the rules of before away, and is told', async t => {
+  const url = 'https://lists.example/';
+  const texts: Record<string, string> = { [url]: 'ads.example\nmore.example' };
+  const { service, look, rules, counts } = await downloading(t, texts);
+  await look();
+  t.same(await eventually(rules, [2, 1]), [2, 1]);
+  for (const text of ['', '{ "error": "not found" }', '\x1f\x8b\x08\x00\x00\x00\x00\x00']) {
+    texts[url] = text;
+    t.same(await service.refresh('list0'), [`${url}: the server has sent no line that is a rule`]);
+    t.same(rules(), [2, 1]);
+  }
+  t.equal(counts.get(url), 4);
+  t.ok(service.job.dueInMs() > 1000, 'it is not fetched over and over');
+  texts[url] = 'ads.example';
+  t.same(await service.refresh('list0'), []);
+  t.same(rules(), [1, 1]);
 });

@@ -125,3 +125,15 @@ await t.test('where nothing has a schedule, ready replies may always be given', 
   t.same(held, [Infinity, Infinity]);
   t.end();
 });
+
+await t.test('the time zone is looked at before each look at schedules', async t => {
+  const clock = fakeClock();
+  const jobs = new Jobs(clock);
+  const looks: string[] = [];
+  const part: Timed = { changesInMs: scheduleMs => scheduleMs, lookAtTime: () => void looks.push('schedules') };
+  const zone = { look: (): void => void looks.push('zone') };
+  const times = new Times(clock, [part], () => undefined, zone);
+  jobs.add(times.job);
+  await clock.advance(120_000);
+  t.same(looks.slice(0, 4), ['zone', 'schedules', 'zone', 'schedules']);
+});
