@@ -130,7 +130,10 @@ export interface Stream {
    * Queues a copy of octets. Everything that is queued within a turn of the event loop leaves in one write.
    */
   send(bytes: Buffer): void;
-  /** Acknowledges received octets at once, if the kernel can do so. Until then Nagle's algorithm may make the peer wait. */
+  /**
+   * Acknowledges received octets at the end of this turn, if the kernel can do so. Until then Nagle's algorithm may make the
+   * peer wait.
+   */
   acknowledge(): void;
   /** Closes in good order, after everything that is queued has left. A second call does nothing. */
   close(): void;

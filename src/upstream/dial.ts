@@ -143,6 +143,8 @@ class DialledStream implements Stream {
   /** Octets that leave at the end of this turn of the event loop. */
   private readonly outgoing = new Outbox();
   private isFlushing = false;
+  /** Whether what has come must be acknowledged at the end of this turn. */
+  private mustAcknowledge = false;
   private readonly timers: readonly NodeJS.Timeout[];
   /** One buffer for all received octets: a buffer and an event for each record would cost more than the query. */
   private readonly onread: OnReadOpts;
@@ -182,14 +184,19 @@ class DialledStream implements Stream {
 
   send(bytes: Buffer): void {
     this.outgoing.add(bytes);
-    if (this.isFlushing) return;
-    this.isFlushing = true;
-    // Once per turn of the event loop, so that all queries of a turn share a TLS record and a segment.
-    setImmediate(this.flush);
+    this.flushSoon();
   }
 
   acknowledge(): void {
-    if (this.phase !== 'over' && this.socket !== undefined) this.acknowledgeOn(this.socket);
+    this.mustAcknowledge = true;
+    this.flushSoon();
+  }
+
+  /** Once per turn of the event loop, so that all queries of a turn share a TLS record and a segment. */
+  private flushSoon(): void {
+    if (this.isFlushing) return;
+    this.isFlushing = true;
+    setImmediate(this.flush);
   }
 
   close(): void {
@@ -388,9 +395,13 @@ class DialledStream implements Stream {
   }
 
   private readonly flush = (): void => {
-    this.isFlushing = false;
-    // Nothing is sent before the peer is authenticated.
-    if (this.phase === 'established' && !this.outgoing.isEmpty) this.socket?.write(this.outgoing.take());
+    const { socket, mustAcknowledge } = this;
+    this.isFlushing = this.mustAcknowledge = false;
+    if (socket === undefined) return;
+    // Nothing is sent before the peer is authenticated. What is sent carries the acknowledgement, which would otherwise
+    // take a system call and a segment of its own.
+    if (this.phase === 'established' && !this.outgoing.isEmpty) socket.write(this.outgoing.take());
+    else if (mustAcknowledge) this.acknowledgeOn(socket);
   };
 
   private acknowledgeOn(opened: Socket): void {

@@ -67,8 +67,17 @@ interface OptParts {
   readonly bytesBefore: number;
 }
 
+/** Those that most replies have: without options, and an RCODE that needs no bits there. They are only read. */
+const BARE_OPT = {
+  plain: writeOpt({ dnssecOk: false, options: [] }),
+  dnssecOk: writeOpt({ dnssecOk: true, options: [] }),
+} as const;
+const MOST_HEADER_RCODE = 15;
+
 function optFor({ replyTo: { opt }, rcode, shape, errors, bytesBefore }: OptParts): Buffer | undefined {
   if (opt === undefined) return undefined;
+  if (!shape.pad && shape.options.length === 0 && errors.length === 0 && rcode <= MOST_HEADER_RCODE)
+    return opt.dnssecOk ? BARE_OPT.dnssecOk : BARE_OPT.plain;
   return writeOpt(
     { rcode, dnssecOk: opt.dnssecOk, options: [...shape.options, ...errors.map(edeOption)] },
     shape.pad ? [bytesBefore, PADDING_BLOCK.response] : undefined,
@@ -134,7 +143,7 @@ export function answerReply(
       putU32(reply, offset, Math.max(0, u32At(reply, offset) - ageSec));
     }
   }
-  opt?.copy(reply, octets.length);
+  if (opt !== undefined) copyOctets(opt, 0, opt.length, reply, octets.length);
   return reply;
 }
 

@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 import t from 'tap';
 
-import type { Connected, DialTarget, PinPolicy } from '../../src/base/ports.js';
+import type { Connected, DialTarget, PinPolicy, Stream } from '../../src/base/ports.js';
 import { type TlsSecurity } from '../../src/upstream/identity.js';
 import { wallMs as asWallMs } from '../../src/base/time.js';
 import { systemClock } from '../../src/os/clock.js';
@@ -584,5 +584,39 @@ await t.test('all that is sent in one turn arrives in one piece', async t => {
   });
   t.equal(server.queries, 50);
   t.equal(server.reads, 1);
+  await server.close();
+});
+
+await t.test('what has come is acknowledged once a turn, and by what is sent where that leaves', async t => {
+  const leaf = certificate({ common: 'x', names: ['dns.test'], issuer: ca });
+  const server = await dotServer({ identity: leaf, handler: (query, session) => session.reply(query) });
+  let acknowledged = 0;
+  const stream = await new Promise<Stream>((resolve, reject) => {
+    const opened = dialer({ ca: ca.cert, client: undefined, clock: systemClock, acknowledge: () => acknowledged++ })(
+      { address: '127.0.0.1', port: server.port, security: named },
+      // Tickets, which are acknowledged as well, come before the first answer.
+      { connected: () => undefined, bytes: () => resolve(opened), closed: why => reject(new Error(why?.detail)) },
+    );
+    opened.send(Buffer.from([0, 1, 42]));
+  });
+  const inOneTurn = async (act: () => void): Promise<number> => {
+    await new Promise(resolve => setImmediate(resolve));
+    acknowledged = 0;
+    act();
+    await new Promise(resolve => setImmediate(resolve));
+    return acknowledged;
+  };
+  const twice = (): void => {
+    stream.acknowledge();
+    stream.acknowledge();
+  };
+  const thenSend = (): void => {
+    twice();
+    stream.send(Buffer.from([0, 1, 42]));
+  };
+  t.equal(await inOneTurn(twice), 1);
+  t.equal(await inOneTurn(thenSend), 0, 'a segment carries it');
+  t.equal(await inOneTurn(twice), 1, 'and the next turn is another one');
+  t.equal(await inOneTurn(() => stream.close()), 0, 'nothing has come since');
   await server.close();
 });
