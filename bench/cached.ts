@@ -1,4 +1,5 @@
-// Answers from cache: over UDP at full speed, to one socket and to many, over persistent TCP connections, and the latency over UDP at a low rate.
+// Answers from cache: over UDP at full speed, to one socket and to many; over persistent TCP connections; and the latency
+// over UDP at a low rate.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,8 +1,12 @@
 // Replies of one length to one client leave as one datagram that the kernel divides; with real sockets.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import t, { type Test } from 'tap';
 
-import { Messages, openUdp, portOf, QUERY_ROOM_BYTES, routeTo } from '../../src/os/datagrams.js';
+import { addressText } from '../../src/base/address.js';
+
+import { Messages, NAME_BYTES, openUdp, portOf, QUERY_ROOM_BYTES, routeTo } from '../../src/os/datagrams.js';
 import { Egress } from '../../src/os/egress.js';
 import { type Libc, LINUX, loadLibc } from '../../src/os/libc.js';
 import { Segments } from '../../src/os/segments.js';
@@ -19,6 +23,8 @@ const isSupported = (): boolean => {
 const skip = isSupported() ? false : 'the kernel has no UDP_SEGMENT';
 const SO_NO_CHECK = 11;
 const ROOM = 1232;
+const WAIT_MS = 5000;
+const SETTLE_MS = 200;
 
 /** The calls of the system, and how many datagrams were given to sendmmsg in each. */
 function watched(refuse?: (calls: number) => number | undefined): { libc: Libc; given: number[] } {
@@ -40,12 +46,18 @@ function socket(t: Test, address: string): { readonly fd: number; readonly addre
   return { fd, address, port: portOf(real as Libc, fd) };
 }
 
-/** All datagrams that wait at a socket, as text. */
-function received(fd: number): string[] {
+/** So many datagrams that come to a socket, and more if there are more, as text. The kernel may deliver them later. */
+function received(fd: number, count: number): string[] {
   const texts: string[] = [];
   const room = Buffer.alloc(2 * ROOM);
-  for (let bytes; (bytes = (real as Libc).receive(fd, room)) >= 0;) texts.push(room.toString('latin1', 0, bytes));
-  return texts.sort();
+  const polled = Buffer.alloc(8);
+  polled.writeInt32LE(fd, 0);
+  polled.writeInt16LE(LINUX.POLLIN, 4);
+  for (;;) {
+    const bytes = (real as Libc).receive(fd, room);
+    if (bytes >= 0) texts.push(room.toString('latin1', 0, bytes));
+    else if (texts.length >= count || (real as Libc).poll(polled, 1, WAIT_MS) <= 0) return texts.sort();
+  }
 }
 
 /** Reply number `i` of so many octets. */
@@ -66,40 +78,53 @@ for (const address of ['127.0.0.1', '::1'])
     }
     t.equal(segments.send(server.fd, messages, 64), 0);
     t.same(
-      clients.map(({ fd }) => received(fd)),
+      clients.map(({ fd }, i) => received(fd, expected[i]?.length ?? 0)),
       expected,
     );
-    // Three clients with three lengths, and 12 replies that are too long.
-    t.same(given, [9 + 12]);
+    // Three clients with three lengths, and 12 replies that are too long; more if ports have the same place in the table.
+    t.equal(given.length, 1);
+    t.ok((given[0] ?? 0) >= 9 + 12 && (given[0] ?? 64) < 50, `${given[0]} datagrams`);
     t.end();
   });
 
-await t.test('they come from the address that was asked, also at a wildcard', { skip }, t => {
+await t.test('they come from the address that was asked, also at a wildcard', { skip }, async t => {
   const server = socket(t, '0.0.0.0');
+  const client = socket(t, '127.0.0.1');
   const { libc, given } = watched();
+  const asked = new Messages(libc, ROOM);
+  const addressOf = (i: number): string => (i < 5 ? '127.0.0.2' : '127.0.0.3');
+  for (let i = 0; i < 10; i++)
+    asked.fill(i, routeTo({ address: addressOf(i), port: server.port }, libc), Buffer.from(reply(i, 30)));
+  asked.send(client.fd, 0, 10);
+  given.length = 0;
   const queries = new Messages(libc, QUERY_ROOM_BYTES);
   const replies = new Messages(libc, ROOM);
-  // A connected socket gets nothing that comes from another address.
-  const clients = ['127.0.0.2', '127.0.0.3'].map(asked => {
-    const client = socket(t, '127.0.0.1');
-    libc.connect(client.fd, routeTo({ address: asked, port: server.port }, libc).subarray(2));
-    for (let i = 0; i < 5; i++) libc.send(client.fd, Buffer.from(reply(i, 30)));
-    return client;
+  await gathered(queries, server.fd, 10, j => {
+    queries.copyMessage(j, replies.data, j * ROOM);
+    replies.replyTo(j, queries, j, queries.bytes(j));
   });
-  t.equal(queries.receive(server.fd), 10);
-  for (let i = 0; i < 10; i++) {
-    queries.copyMessage(i, replies.data, i * ROOM);
-    replies.replyTo(i, queries, i, queries.bytes(i));
-  }
   t.equal(new Segments(libc).send(server.fd, replies, 10), 0);
-  const expected = Array.from({ length: 5 }, (_, i) => reply(i, 30));
+  const from: string[] = [];
+  const answers = new Messages(libc, ROOM);
+  await gathered(answers, client.fd, 10, j => {
+    const text = answers.data.toString('latin1', j * ROOM, j * ROOM + 4);
+    from.push(`${text} ${addressText(answers.names, j * NAME_BYTES + 4, 4)}`);
+  });
   t.same(
-    clients.map(({ fd }) => received(fd)),
-    [expected, expected],
+    from.sort(),
+    Array.from({ length: 10 }, (_, i) => `${reply(i, 4)} ${addressOf(i)}`),
   );
   t.same(given, [2]);
   t.end();
 });
+
+/** Reads so many datagrams in one batch, once they have come. */
+async function gathered(messages: Messages, fd: number, count: number, each: (i: number) => void): Promise<void> {
+  await sleep(SETTLE_MS);
+  const read = messages.receive(fd);
+  if (read !== count) throw new Error(`${read} of ${count} datagrams`);
+  for (let i = 0; i < count; i++) each(i);
+}
 
 /** Sends a batch of ten replies to one client, and checks that they have arrived. */
 function arrive(t: Test, segments: Segments, libc: Libc, server: number, client: ReturnType<typeof socket>): void {
@@ -107,7 +132,7 @@ function arrive(t: Test, segments: Segments, libc: Libc, server: number, client:
   const texts = Array.from({ length: 10 }, (_, i) => reply(i, 40));
   texts.forEach((text, i) => messages.fill(i, routeTo(client, libc), Buffer.from(text)));
   t.equal(segments.send(server, messages, 10), 0);
-  t.same(received(client.fd), texts);
+  t.same(received(client.fd, texts.length), texts);
 }
 
 for (const error of ['EIO', 'EINVAL', 'ENOPROTOOPT', 'ENOSYS', 'EMSGSIZE', 'EOPNOTSUPP'] as const)
@@ -172,7 +197,7 @@ await t.test('replies that a socket has no room for leave through spare ones, al
   const texts = Array.from({ length: 20 }, (_, i) => reply(i, 40));
   texts.forEach((text, i) => messages.fill(i, routeTo(clients[i % 2] ?? server, full), Buffer.from(text)));
   t.equal(egress.send(server.fd, messages, 20), 0);
-  t.same(clients.flatMap(({ fd }) => received(fd)).sort(), texts);
+  t.same(clients.flatMap(({ fd }) => received(fd, 10)).sort(), texts);
   egress.close();
   t.end();
 });
