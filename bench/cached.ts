@@ -1,4 +1,5 @@
-// Answers from cache: over UDP at full speed, over persistent TCP connections, and the latency over UDP at a low rate.
+// Answers from cache: over UDP at full speed, to one socket and to many; over persistent TCP connections; and the latency
+// over UDP at a low rate.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { load } from './measure.js';
 
 const NAMES = 10_000;
 
-/** Measures the three paths. */
+/** Measures these paths. */
 export async function cached(setting: Setting, rounds: number): Promise<Section[]> {
   const names = join(setting.on.path, 'cached');
   writeFileSync(names, Array.from({ length: NAMES }, (_, i) => `cached${i}.test A\n`).join(''));
@@ -27,6 +28,9 @@ export async function cached(setting: Setting, rounds: number): Promise<Section[
   const udp = await alternate(floor === undefined ? contenders : [...contenders, floor], rounds, async each =>
     load(each, names, { times: 20 }),
   );
+  const many = await alternate(floor === undefined ? contenders : [...contenders, floor], rounds, async each =>
+    load(each, names, { times: 20, clients: 200 }),
+  );
   const tcp = await alternate(contenders, rounds, async each =>
     load(each, names, { times: 20, tcp: true, clients: 10 }),
   );
@@ -38,8 +42,13 @@ export async function cached(setting: Setting, rounds: number): Promise<Section[
   return [
     {
       title: 'Cached, UDP',
-      how: `${NAMES} names, all in cache; 200 queries outstanding, 200,000 queries per round.`,
+      how: `${NAMES} names, all in cache; 200 queries outstanding from one socket, 200,000 queries per round.`,
       table: loadTable(udp, floor?.name),
+    },
+    {
+      title: 'Cached, UDP, many clients',
+      how: 'The same from 200 sockets.',
+      table: loadTable(many, floor?.name),
     },
     {
       title: 'Cached, TCP',

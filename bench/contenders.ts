@@ -78,7 +78,8 @@ export const BUILDS: readonly { readonly name: string; readonly command?: readon
   ...(BEFORE === undefined ? [] : [{ name: 'dotstub before', command: [process.execPath, BEFORE] }]),
 ];
 
-const ours = (threads: number, { name, command }: (typeof BUILDS)[number]): Kind => ({
+/** dotstub with so many front threads. */
+export const ours = (threads: number, { name, command }: (typeof BUILDS)[number] = { name: 'dotstub' }): Kind => ({
   name: `${name}, threads ${threads}`,
   package: undefined,
   does: ['cache', 'tls', 'dnssec'],

@@ -65,6 +65,8 @@ export interface LoadOptions {
   readonly forSeconds?: number;
   /** Whether to set DO. */
   readonly dnssec?: boolean;
+  /** Lets it run on all CPUs. */
+  readonly anywhere?: boolean;
   /** Records the latency of every query. This costs CPU time of dnsperf, so use it only with a bounded rate. */
   readonly verbose?: boolean;
 }
@@ -79,6 +81,7 @@ export async function load({ port, pid }: Target, names: string, options: LoadOp
     perSecond,
     forSeconds,
     dnssec = false,
+    anywhere = false,
     verbose = false,
   } = options;
   const before = cpuMicroseconds(pid);
@@ -87,7 +90,7 @@ export async function load({ port, pid }: Target, names: string, options: LoadOp
       'taskset',
       [
         '-c',
-        LOAD_CPU,
+        anywhere ? `${SERVER_CPU},${LOAD_CPU}` : LOAD_CPU,
         program('dnsperf') ?? 'dnsperf',
         '-s',
         '127.0.0.1',

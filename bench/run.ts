@@ -8,11 +8,22 @@ import { cached } from './cached.js';
 import type { Section } from './compare.js';
 import { installed, KINDS, PEERS, type Setting, upstream, versionOf } from './contenders.js';
 import { memory, starting } from './footprint.js';
+import { fronts } from './fronts.js';
 import { crowded, missed, mixed } from './missed.js';
 import { cold, validated } from './validated.js';
 
 type Path = (setting: Setting, rounds: number) => Promise<Section[]>;
-const PATHS: Readonly<Record<string, Path>> = { cached, missed, cold, validated, mixed, crowded, starting, memory };
+const PATHS: Readonly<Record<string, Path>> = {
+  cached,
+  fronts,
+  missed,
+  cold,
+  validated,
+  mixed,
+  crowded,
+  starting,
+  memory,
+};
 
 const [roundsText = '5', ...wanted] = process.argv.slice(2);
 const rounds = Number(roundsText);

@@ -11,6 +11,7 @@ import { CLASS_IN, isMetaType, TYPE } from '../wire/rrtype.js';
 
 /** Octets of the longest key: a name, type, class, and one octet of flags. */
 export const MAX_KEY_BYTES = 255 + 4 + 1;
+const WORD_BYTES = 4;
 
 /** Bits of a key's last octet: what changes a reply beside the question; beside KEY_WITH_CD, which changes the answer. */
 const WITH_EDNS = 1;
@@ -28,7 +29,9 @@ const OPT_BYTES = 11;
 /** One query, as last read. The fields are valid only until the next `read`. */
 export class FastQuery {
   /** The lower-cased question and the flags octet. */
-  readonly key = Buffer.alloc(MAX_KEY_BYTES);
+  readonly key: Buffer;
+  /** The same memory as words. */
+  readonly keyWords: Int32Array;
   keyBytes = 0;
   /** The hash of the key, a signed 32-bit number. */
   hash = 0;
@@ -41,6 +44,12 @@ export class FastQuery {
   udpLimitBytes = 0;
   /** Over a stream: whether it has the PADDING option. */
   isPadded = false;
+
+  constructor() {
+    const memory = new ArrayBuffer(Math.ceil(MAX_KEY_BYTES / WORD_BYTES) * WORD_BYTES);
+    this.key = Buffer.from(memory);
+    this.keyWords = new Int32Array(memory);
+  }
 
   /**
    * Reads the message at [start, start + length).

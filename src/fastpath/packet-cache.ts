@@ -127,7 +127,7 @@ export class PacketCache {
    * @param ageNow on the age clock
    */
   find(query: FastQuery, ageNow: AgeSec): boolean {
-    const { hash, keyBytes, key } = query;
+    const { hash, keyBytes } = query;
     const { control, index, log } = this;
     const bucket = this.bucketOf(hash);
     for (let slot = bucket; slot < bucket + WAYS * 2; slot += 2) {
@@ -138,7 +138,7 @@ export class PacketCache {
       const entry = this.offsetOf(position);
       const expires = this.doubles[(entry + EXPIRES_AT) >> 3] ?? 0;
       if (u16At(log, entry + KEY_AT) !== keyBytes || expires <= ageNow) continue;
-      if (!sameOctets(log, this.keyAt(entry), key, keyBytes)) continue;
+      if (!this.isKey(entry, query)) continue;
       const storedAt = this.doubles[(entry + STORED_AT) >> 3] ?? 0;
       if (ageNow >= refreshedFrom(storedAt, expires - storedAt) && this.marks[slot >> 1] === 0) {
         this.marks[slot >> 1] = 1;
@@ -354,9 +354,19 @@ export class PacketCache {
     return oldest;
   }
 
-  private isKeyAt(position: number, { key, keyBytes }: FastQuery): boolean {
+  private isKeyAt(position: number, query: FastQuery): boolean {
     const entry = this.offsetOf(position);
-    return u16At(this.log, entry + KEY_AT) === keyBytes && sameOctets(this.log, this.keyAt(entry), key, keyBytes);
+    return u16At(this.log, entry + KEY_AT) === query.keyBytes && this.isKey(entry, query);
+  }
+
+  /** Whether an entry has the key of a query, which is as long. It is compared word by word. */
+  private isKey(entry: number, { key, keyWords, keyBytes }: FastQuery): boolean {
+    const { log, words } = this;
+    const at = this.keyAt(entry);
+    const whole = keyBytes >> 2;
+    for (let word = 0; word < whole; word++) if (words[(at >> 2) + word] !== keyWords[word]) return false;
+    for (let i = whole << 2; i < keyBytes; i++) if (log[at + i] !== key[i]) return false;
+    return true;
   }
 
   /** Whether the entry at `position` is still whole. Position 0 of an unused slot counts as long gone. */
@@ -389,8 +399,3 @@ export class PacketCache {
 const maskOf = (buckets: number): number => (buckets > 1 ? -1 >>> Math.clz32(buckets - 1) : 0);
 
 const aligned = (bytes: number): number => (bytes + 3) & ~3;
-
-function sameOctets(log: Buffer, at: number, key: Buffer, bytes: number): boolean {
-  for (let i = 0; i < bytes; i++) if (log[at + i] !== key[i]) return false;
-  return true;
-}

@@ -20,7 +20,8 @@ export const QUERY_ROOM_BYTES = 4096;
 export const NAME_BYTES = 28;
 /** sin6_scope_id in it. */
 export const SCOPE_AT = 24;
-const CONTROL_BYTES = 64;
+/** Room for the control messages of a datagram. */
+export const CONTROL_BYTES = 64;
 
 /** An address to bind, or the address of a socket that is open already. */
 export interface BindAddress {
@@ -162,15 +163,17 @@ export class Messages {
   readonly data: Buffer;
   readonly words: Int32Array;
   readonly names: Buffer;
+  private readonly nameWords: Int32Array;
   private readonly control: Buffer;
+  private readonly controlWords: Int32Array;
   private readonly headers: Buffer;
   private readonly headerWords: Int32Array;
   private readonly vectors: Buffer;
   private readonly vectorWords: Int32Array;
-  /** The names that the slots point at: of this array, or of the one whose datagrams they reply to; */
-  private namesInUse: Buffer;
-  /** and which of them, by slot. */
-  private readonly nameOf = new Uint8Array(BATCH);
+  /** Whose names and control messages the slots point at: of this array, or of the one whose datagrams they reply to; */
+  private source: Messages;
+  /** and of which slot there, by slot. */
+  private readonly routeOf = new Uint8Array(BATCH);
   /** How many slots have lengths that must be reset before `receive`. */
   private filled = BATCH;
   private readonly headerBytes: number;
@@ -189,8 +192,10 @@ export class Messages {
     this.words = new Int32Array(memory);
     // Not from the pool: C code uses their addresses for as long as this object lives.
     this.names = Buffer.alloc(BATCH * NAME_BYTES);
-    this.namesInUse = this.names;
+    this.nameWords = new Int32Array(this.names.buffer, this.names.byteOffset, this.names.length / 4);
     this.control = Buffer.alloc(BATCH * CONTROL_BYTES);
+    this.controlWords = new Int32Array(this.control.buffer, this.control.byteOffset, this.control.length / 4);
+    this.source = this;
     const vectorMemory = new ArrayBuffer(BATCH * 2 * p);
     this.vectors = Buffer.from(vectorMemory);
     this.vectorWords = new Int32Array(vectorMemory);
@@ -247,8 +252,8 @@ export class Messages {
       this.headerWords[to + word] = query.headerWords[from + word] ?? 0;
     this.headerWords[to + 6 * words] = 0;
     this.vectorWords[this.vectorLength(i)] = bytes;
-    this.namesInUse = query.names;
-    this.nameOf[i] = j;
+    this.source = query;
+    this.routeOf[i] = j;
   }
 
   /** Octets of the route of slot j: its sender and destination, which `fill` needs for the reply. */
@@ -292,8 +297,8 @@ export class Messages {
     this.headerWords[this.header(i, this.controllenAt)] = controlBytes;
     this.headerWords[this.header(i, this.flagsAt)] = 0;
     this.vectorWords[this.vectorLength(i)] = reply.length;
-    this.namesInUse = this.names;
-    this.nameOf[i] = i;
+    this.source = this;
+    this.routeOf[i] = i;
   }
 
   /**
@@ -303,8 +308,7 @@ export class Messages {
   send(fd: number, from: number, to: number): number {
     let next = from;
     while (next < to) {
-      const headers = next === 0 ? this.headers : this.headers.subarray(next * this.headerBytes);
-      const result = this.libc.sendmmsg(fd, headers, to - next, LINUX.MSG_DONTWAIT);
+      const result = this.libc.sendmmsg(fd, this.headersFrom(next), to - next, LINUX.MSG_DONTWAIT);
       if (result === -LINUX.EINTR) continue;
       if (result === -LINUX.EAGAIN) break;
       // Skip a datagram that cannot be sent (its network is gone), so that the others leave.
@@ -313,15 +317,88 @@ export class Messages {
     return next;
   }
 
+  /** Sends slot i without waiting. Returns 1, or below 0 `-errno`. */
+  sendOne(fd: number, i: number): number {
+    for (;;) {
+      const result = this.libc.sendmmsg(fd, this.headersFrom(i), 1, LINUX.MSG_DONTWAIT);
+      if (result !== -LINUX.EINTR) return result;
+    }
+  }
+
+  private headersFrom(i: number): Buffer {
+    return i === 0 ? this.headers : this.headers.subarray(i * this.headerBytes);
+  }
+
   /** A number for the address that slot i is sent to: the same for all replies to it. */
   hashOfRecipient(i: number): number {
-    const { namesInUse: names } = this;
-    const name = (this.nameOf[i] ?? 0) * NAME_BYTES;
+    const { names } = this.source;
+    const name = (this.routeOf[i] ?? 0) * NAME_BYTES;
     const six = names[name] === LINUX.AF_INET6;
     const at = name + (six ? 8 : 4);
     let hash = FNV_OFFSET;
     for (let octet = at; octet < at + (six ? 16 : 4); octet++) hash = hashed(hash, names[octet] ?? 0);
     return finishedHash(hash);
+  }
+
+  /** Octets that slot i sends. */
+  lengthOf(i: number): number {
+    return this.vectorWords[this.vectorLength(i)] ?? 0;
+  }
+
+  /** A number for the client and the length of slot i: the same for slots that are alike, and few others. */
+  hashOfRoute(i: number): number {
+    const { nameWords } = this.source;
+    const name = ((this.routeOf[i] ?? 0) * NAME_BYTES) >> 2;
+    // Family and port, and the IPv4 address or, of an IPv6 address, the last part.
+    const hash =
+      this.nameBytes(i) < NAME_BYTES
+        ? (nameWords[name + 1] ?? 0)
+        : (nameWords[name + 5] ?? 0) ^ (nameWords[name + 4] ?? 0);
+    return Math.imul(hash ^ (nameWords[name] ?? 0) ^ this.lengthOf(i), 0x9e3779b1) >>> 16;
+  }
+
+  /** Whether two slots have the same length, the same client, and the same address of ours. */
+  areAlike(i: number, j: number): boolean {
+    const nameBytes = this.nameBytes(i);
+    const controlBytes = this.controlBytes(i);
+    if (this.lengthOf(i) !== this.lengthOf(j)) return false;
+    if (nameBytes !== this.nameBytes(j) || controlBytes !== this.controlBytes(j)) return false;
+    const { nameWords, controlWords } = this.source;
+    const a = this.routeOf[i] ?? 0;
+    const b = this.routeOf[j] ?? 0;
+    return (
+      areSame(nameWords, a * NAME_BYTES, b * NAME_BYTES, nameBytes) &&
+      areSame(controlWords, a * CONTROL_BYTES, b * CONTROL_BYTES, controlBytes)
+    );
+  }
+
+  /** Copies the struct mmsghdr of slot i to place `to` of an array of them. */
+  copyHeader(i: number, out: Int32Array, to: number): void {
+    const words = this.headerBytes >> 2;
+    for (let word = 0; word < words; word++) out[to * words + word] = this.headerWords[i * words + word] ?? 0;
+  }
+
+  /** Copies the struct iovec of slot i to place `to` of an array of them. */
+  copyVector(i: number, out: Int32Array, to: number): void {
+    const words = this.libc.pointerBytes >> 1;
+    for (let word = 0; word < words; word++) out[to * words + word] = this.vectorWords[i * words + word] ?? 0;
+  }
+
+  /** Copies the control messages of slot i. Returns how many words they take until the next one may begin. */
+  copyControl(i: number, out: Int32Array, at: number): number {
+    const p = this.libc.pointerBytes;
+    const words = Math.ceil(this.controlBytes(i) / p) * (p >> 2);
+    const from = ((this.routeOf[i] ?? 0) * CONTROL_BYTES) >> 2;
+    for (let word = 0; word < words; word++) out[at + word] = this.source.controlWords[from + word] ?? 0;
+    return words;
+  }
+
+  private nameBytes(i: number): number {
+    return this.headerWords[this.header(i, this.namelenAt)] ?? 0;
+  }
+
+  private controlBytes(i: number): number {
+    return this.headerWords[this.header(i, this.controllenAt)] ?? 0;
   }
 
   /** Where a field of header i is among the words. Sizes have 64 bits on most machines; their upper half stays 0. */
@@ -338,4 +415,10 @@ export class Messages {
     if (this.libc.pointerBytes === 8) buffer.writeBigUInt64LE(pointer, at);
     else buffer.writeUInt32LE(Number(pointer), at);
   }
+}
+
+/** Whether `bytes` octets, whole words, are the same at two places. */
+function areSame(words: Int32Array, a: number, b: number, bytes: number): boolean {
+  for (let at = 0; at < bytes; at += 4) if (words[(a + at) >> 2] !== words[(b + at) >> 2]) return false;
+  return true;
 }

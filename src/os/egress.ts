@@ -7,6 +7,7 @@
 
 import { type Messages, NAME_BYTES, SOCKET_BUFFER_BYTES } from './datagrams.js';
 import { type Libc, LINUX } from './libc.js';
+import { Segments } from './segments.js';
 
 /** Spare sockets for one, a power of two: a client that fills one of them takes it from one client in so many. */
 const SPARES = 8;
@@ -19,7 +20,11 @@ export class Egress {
   /** The spare sockets of those that were full once, by descriptor. */
   private readonly spares = new Map<number, Int32Array>();
 
-  constructor(private readonly libc: Libc) {}
+  private readonly segments: Segments;
+
+  constructor(private readonly libc: Libc) {
+    this.segments = new Segments(libc);
+  }
 
   /**
    * Sends slots [0, count).
@@ -28,7 +33,9 @@ export class Egress {
    */
   send(fd: number, messages: Messages, count: number): number {
     let lost = 0;
-    for (let i = messages.send(fd, 0, count); i < count; i++) {
+    const left = this.segments.send(fd, messages, count);
+    for (let each = 0; each < left; each++) {
+      const i = this.segments.left[each] ?? 0;
       const spare = this.spareOf(fd, messages.hashOfRecipient(i) & (SPARES - 1));
       if (spare < 0 || messages.send(spare, i, i + 1) === i) lost++;
     }
