@@ -74,7 +74,12 @@ export async function cold(setting: Setting, rounds: number): Promise<Section[]>
       await ask(plain, what, { type, dnssec: true });
 
   const far = await relay(behind.port, AWAY_MS / 2);
-  const away: Setting = { ...near, upstream: { ...behind, address: '127.0.0.1', port: far.port } };
+  const slow = await relay(behind.port, AWAY_MS / 2, true);
+  const through = ({ port }: { readonly port: number }): Setting => ({
+    ...near,
+    upstream: { ...behind, address: '127.0.0.1', port },
+  });
+  const away = through(far);
   const sections = [
     await known(away, behind, 'Cold, validated', 'each two unknown zones below a known one', i => `www.${pairOf(i)}`),
     await known(
@@ -84,9 +89,17 @@ export async function cold(setting: Setting, rounds: number): Promise<Section[]>
       'each of a host in an unknown zone below a known one, with a label in between',
       i => `www.host.${singleOf(i)}`,
     ),
+    await known(
+      through(slow),
+      behind,
+      'Cold, validated, small segments',
+      'each two unknown zones below a known one, of a server that leaves the algorithm of Nagle on',
+      i => `www.${pairOf(i)}`,
+    ),
     await empty(away, rounds),
   ];
   far.close();
+  slow.close();
   return sections;
 }
 

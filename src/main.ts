@@ -6,7 +6,7 @@ import { whenStarted } from './commands/started.js';
 
 /**
  * Runs the program to its end.
- * @param started called once, some seconds after the start of the daemon
+ * @param started called some seconds after the start of the daemon, and once more after its first questions if these came later
  */
 export async function main(started: () => void): Promise<void> {
   whenStarted(started);

@@ -6,9 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
+import { type At, tryAsk } from './fixtures/client.js';
 import { freePort } from './fixtures/free-port.js';
 import { startDotstub, temporaryDirectory } from './fixtures/program.js';
 
+/** It is written 3 s after the line that the start waits for. */
+const WRITTEN_MS = 4500;
 const ROOT = new URL('..', import.meta.url).pathname;
 
 /** A copy of the program, which has not been started yet. */
@@ -22,16 +25,20 @@ function installation(t: Test) {
   rmSync(compiled, { force: true });
   const state = join(directory.path, 'state');
   mkdirSync(state, 0o700);
-  /** Starts it once, and returns what it said. */
-  const start = async (env: Readonly<Record<string, string>> = {}): Promise<string> => {
+  /** Starts it once, and returns what it said. @param meanwhile what is done before it ends */
+  const start = async (
+    env: Readonly<Record<string, string>> = {},
+    meanwhile?: (at: At) => Promise<void>,
+  ): Promise<string> => {
+    const port = await freePort();
     const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const running = await startDotstub(
-      `listen: ["127.0.0.1:${await freePort()}"]\nmetrics: { listen: off }\n`,
+      `listen: ["127.0.0.1:${port}"]\nmetrics: { listen: off }\n`,
       [],
       [...['/usr/bin/env', '-u', 'STATE_DIRECTORY', ...settings, process.execPath], join(dist, 'cli.js')],
     );
-    // It is written 3 s after the line that the start waits for.
-    await sleep(4500);
+    await sleep(WRITTEN_MS);
+    await meanwhile?.({ address: '127.0.0.1', port });
     const { code } = await running.stop();
     t.equal(code, 0);
     return running.log();
@@ -49,6 +56,25 @@ await t.test('the first start keeps what was compiled, and the next one uses it'
   const before = written(compiled);
   await start();
   t.equal(written(compiled), before, 'V8 took it');
+});
+
+await t.test('code for the first question is kept, too, however late that comes', async t => {
+  const { compiled, start } = installation(t);
+  await start({}, async at => {
+    const { size } = statSync(compiled);
+    const ask = async (): Promise<void> => {
+      await tryAsk(at, 'www.example.com.', { timeoutMs: 100 });
+      await sleep(WRITTEN_MS);
+    };
+    await ask();
+    t.ok(statSync(compiled).size > size + 10_000);
+    const before = written(compiled);
+    await ask();
+    t.equal(written(compiled), before, 'once');
+  });
+  const before = written(compiled);
+  await start();
+  t.equal(written(compiled), before, 'V8 takes it');
 });
 
 await t.test('a damaged file is not believed, but replaced', async t => {

@@ -133,10 +133,36 @@ function standsFor(at: ListenAddress, address: string): boolean {
 /** When servers were connected to and the first questions answered: code for that is to be kept, too. */
 const SETTLED_MS = 3000;
 
-/** The start is over. In this order: V8 takes no code that was kept with other flags. */
-function settled(youngSpace: YoungSpace): void {
-  hasStarted();
-  youngSpace.bound();
+/** The end of a start. */
+class Settling {
+  private isAsked = false;
+  /** Whether nothing had been asked after some seconds. */
+  private isIdle = false;
+
+  constructor(private readonly youngSpace: YoungSpace) {}
+
+  /** The daemon runs. */
+  began(): void {
+    setTimeout(() => {
+      if (this.isAsked) return this.settled();
+      hasStarted();
+      this.isIdle = true;
+    }, SETTLED_MS).unref();
+  }
+
+  /** To be called with each question to servers. */
+  asked(): void {
+    this.youngSpace.asked();
+    if (this.isAsked) return;
+    this.isAsked = true;
+    if (this.isIdle) setTimeout(() => this.settled(), SETTLED_MS).unref();
+  }
+
+  /** The first questions were answered. In this order: V8 takes no code that was kept with other flags. */
+  private settled(): void {
+    hasStarted();
+    this.youngSpace.bound();
+  }
 }
 
 /** Loaded only if there is a service manager to notify, because loading takes time. */
@@ -163,7 +189,7 @@ async function serve(
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   introduce(log, source, checked, sockets);
-  const youngSpace = new YoungSpace();
+  const settling = new Settling(new YoungSpace());
   try {
     const daemon = await startDaemon({
       config,
@@ -183,11 +209,11 @@ async function serve(
       output,
       sockets,
       stopProcess: () => process.kill(process.pid, 'SIGTERM'),
-      asked: () => youngSpace.asked(),
+      asked: () => settling.asked(),
     });
     source.listening = () => daemon.listening();
     tellAddresses(log, daemon);
-    setTimeout(settled, SETTLED_MS, youngSpace).unref();
+    settling.began();
     const manager = serviceManager(process.env, process.pid, libcFor(process.env), log);
     const alive = supervise(log, daemon, manager);
     const signal = await stopAsked;

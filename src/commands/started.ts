@@ -7,8 +7,7 @@ export function whenStarted(call: () => void): void {
   then = call;
 }
 
-/** The daemon has answered its first questions, if there were any. */
+/** The daemon has started, or has answered its first questions, which may be much later. */
 export function hasStarted(): void {
   then();
-  then = (): void => undefined;
 }

@@ -31,7 +31,8 @@ export interface StateStore {
   /** Removes a file. */
   remove(name: string): void;
   /**
-   * Writes a file soon. If several contents wait for the same file, the newest is written.
+   * Writes a file soon, but not now: that a question shows something new must not hold it up. If several contents wait for
+   * the same file, the newest is written.
    * @param lost what a failed write means for the operator, a sentence without a full stop
    */
   write(name: string, contents: StateContents, lost: string): void;
@@ -49,6 +50,8 @@ export interface StateStoreParts {
   readonly log: Log;
 }
 
+/** Longer than most servers take to answer. A write computes for a millisecond, and the first for seven. */
+const SOON_MS = 250;
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 600_000;
 /** How much of a text is written at a time, */
@@ -154,7 +157,8 @@ class StateFile {
   private writing: Promise<void> | undefined;
   private lost = '';
   private retryMs = FIRST_RETRY_MS;
-  private cancelRetry: Cancel | undefined;
+  /** Stops the timer of the next attempt; undefined: there is none. */
+  private cancelStart: Cancel | undefined;
   /** Why it cannot be written, as a sentence. */
   problem: string | undefined;
 
@@ -166,7 +170,14 @@ class StateFile {
   write(contents: StateContents, lost: string): void {
     this.waiting = contents;
     this.lost = lost;
-    if (this.cancelRetry === undefined) void this.start();
+    if (this.writing === undefined) this.startAfter(SOON_MS);
+  }
+
+  private startAfter(ms: number): void {
+    this.cancelStart ??= this.parts.clock.after(ms, () => {
+      this.cancelStart = undefined;
+      void this.start();
+    });
   }
 
   /** Writes the waiting contents now. */
@@ -177,8 +188,8 @@ class StateFile {
 
   /** Stops trying. */
   close(): void {
-    this.cancelRetry?.();
-    this.cancelRetry = undefined;
+    this.cancelStart?.();
+    this.cancelStart = undefined;
   }
 
   private async start(): Promise<void> {
@@ -210,7 +221,7 @@ class StateFile {
   }
 
   private failed(error: unknown): void {
-    const { log, clock } = this.parts;
+    const { log } = this.parts;
     const sentence = `${this.path} cannot be written (${wordsFor(error)}): ${this.lost}`;
     if (this.problem === undefined)
       log.warn(
@@ -219,10 +230,7 @@ class StateFile {
       );
     this.problem = sentence;
     this.close();
-    this.cancelRetry = clock.after(this.retryMs, () => {
-      this.cancelRetry = undefined;
-      void this.start();
-    });
+    this.startAfter(this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS);
   }
 }

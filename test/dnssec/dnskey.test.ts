@@ -48,3 +48,32 @@ for (const [algorithm, namedCurve, digest, half] of [
     t.end();
   });
 }
+
+await t.test('keys of another length, or that are no points of their curve, verify nothing', t => {
+  const keys = {
+    13: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+    14: generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+    15: generateKeyPairSync('ed25519'),
+    16: generateKeyPairSync('ed448'),
+  } as const;
+  for (const [algorithm, { publicKey, privateKey }] of Object.entries(keys)) {
+    const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
+    const octets = Buffer.concat([x, y].map(each => Buffer.from(each, 'base64url')));
+    const digest = { 13: 'sha256', 14: 'sha384' }[algorithm] ?? null;
+    const signature = sign(digest, DATA, { key: privateKey, dsaEncoding: 'ieee-p1363' });
+    const verifies = (key: Buffer): boolean =>
+      Dnskey.read(Buffer.concat([Buffer.from([1, 0, 3, Number(algorithm)]), key]))?.verifies(DATA, signature) ?? false;
+    t.ok(verifies(octets), algorithm);
+    for (const [name, other] of [
+      ['short', octets.subarray(1)],
+      ['long', Buffer.concat([octets, Buffer.alloc(1)])],
+      ['twice', Buffer.concat([octets, octets])],
+      ['one octet', Buffer.alloc(1)],
+      ['zero', Buffer.alloc(octets.length)],
+      ['another', Buffer.concat([octets.subarray(0, -1), Buffer.from([(octets.at(-1) ?? 0) ^ 1])])],
+      ['huge', Buffer.alloc(60_000, 1)],
+    ] as const)
+      t.notOk(verifies(other), `${algorithm}: ${name}`);
+  }
+  t.end();
+});

@@ -82,6 +82,21 @@ await t.test('of many texts the newest is written; pieces are asked for when the
   t.equal(readFileSync(join(path, 'c'), 'utf8'), 'é'.repeat(500_000));
 });
 
+await t.test('a write holds up nothing: it begins a little later, with what is newest then', async t => {
+  const { path, store, clock } = setUp(t);
+  const file = join(path, 'a');
+  store.write('a', 'one', 'it is lost');
+  await sleep(50);
+  t.same(readdirSync(path), [], 'nothing has begun');
+  store.write('a', 'two', 'it is lost');
+  await clock.advance(250);
+  while (!existsSync(file)) await sleep(1);
+  t.equal(readFileSync(file, 'utf8'), 'two');
+  store.write('a', 'three', 'it is lost');
+  await clock.advance(250);
+  while (readFileSync(file, 'utf8') !== 'three') await sleep(1);
+});
+
 await t.test(
   'a failed write is said once, tried again ever more rarely, and the newest text is what counts',
   async t => {

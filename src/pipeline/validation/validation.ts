@@ -150,6 +150,7 @@ export class Validation {
 
   /** Runs the steps, and fetches the lookups that they need. */
   private run(steps: Steps<Finding>, conclude: (finding: Finding) => void): void {
+    this.shared.scheduler.begin();
     for (;;) {
       const step = steps.next();
       if (step.done === true) return conclude(step.value);
