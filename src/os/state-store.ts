@@ -110,7 +110,10 @@ class DirectoryStore implements StateStore {
   }
 
   remove(name: string): void {
-    this.change(name, () => rmSync(join(this.directory, name), { force: true }));
+    this.change(name, () => {
+      this.files.get(name)?.forget();
+      rmSync(join(this.directory, name), { force: true });
+    });
   }
 
   write(name: string, contents: StateContents, lost: string): void {
@@ -152,6 +155,8 @@ class StateFile {
   private waiting: StateContents | undefined;
   /** The write in progress. */
   private writing: Promise<void> | undefined;
+  /** Whether it was removed after it was last to be written. */
+  private isForgotten = false;
   private lost = '';
   private retryMs = FIRST_RETRY_MS;
   private cancelRetry: Cancel | undefined;
@@ -165,8 +170,17 @@ class StateFile {
 
   write(contents: StateContents, lost: string): void {
     this.waiting = contents;
+    this.isForgotten = false;
     this.lost = lost;
     if (this.cancelRetry === undefined) void this.start();
+  }
+
+  /** The file is removed: what waits is not written, and what is being written is removed, too. */
+  forget(): void {
+    this.waiting = undefined;
+    this.isForgotten = true;
+    this.problem = undefined;
+    this.close();
   }
 
   /** Writes the waiting contents now. */
@@ -193,8 +207,10 @@ class StateFile {
       this.waiting = undefined;
       try {
         await replaceFile(this.path, contents);
+        if (this.isForgotten) await rm(this.path, { force: true });
         this.succeeded();
       } catch (error) {
+        if (this.isForgotten) return;
         this.waiting ??= contents;
         this.failed(error);
         return;

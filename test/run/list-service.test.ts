@@ -41,6 +41,7 @@ async function serviceIn(
   t: Test,
   beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
   compiler = new ListCompiler(SCRIPT),
+  store = NO_STORE,
 ) {
   const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
@@ -53,7 +54,8 @@ async function serviceIn(
   const info = (_: unknown, words: string): void => void told.push(words);
   const service = new ListService(
     {
-      ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
+      version: '1.0.0',
+      ...{ clock, ageNow, random: fakeRandom(), store, directory, policy: new ListPolicy(clock, ageNow) },
       ...{ log: { debug: nothing, info, warn: nothing, error: nothing }, observer: { lists: nothing } },
       ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
       download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
