@@ -14,8 +14,12 @@ import type { Clients } from './clients.js';
 import type { Core } from './core.js';
 import type { Logging } from './logging.js';
 
-/** How long what has waited in the sockets counts as such: it is read at once, and its answers take some round trips. */
+/**
+ * How long what has waited in the sockets counts as such: it is read at once, and its answers take some round trips. Where
+ * more than one share of the places still waits then, the machine is slow, and it counts as long once more.
+ */
 const CATCH_UP_MS = 2000;
+const MOST_CATCH_UPS = 5;
 /** The most queries that wait meanwhile: what is in a socket with the room of systemd/dotstub.socket. */
 const MOST_CATCHING_UP = 6000;
 
@@ -63,9 +67,13 @@ export class EntranceParts implements FrontParts {
   /**
    * From now on, queries come at once that have waited in the sockets for the daemon to start. They are of many moments, so
    * for a while no client has only its share of the places.
+   * @param waiting how many queries wait for an answer
    */
-  catchUp(): void {
-    this.catchingUp = this.clock.after(CATCH_UP_MS, () => (this.catchingUp = undefined));
+  catchUp(waiting: () => number, left = MOST_CATCH_UPS): void {
+    this.catchingUp = this.clock.after(CATCH_UP_MS, () => {
+      this.catchingUp = undefined;
+      if (left > 1 && waiting() >= this.maxPerClient) this.catchUp(waiting, left - 1);
+    });
   }
 
   close(): void {

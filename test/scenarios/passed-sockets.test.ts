@@ -1,0 +1,81 @@
+// A restart while clients ask, with sockets that somebody else holds (systemd/dotstub.socket). Half of the names are new,
+// so that their queries wait for a server.
+
+import { createSocket } from 'node:dgram';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t from 'tap';
+
+import { loadLibc } from '../../src/os/libc.js';
+import { queryMessage } from '../fixtures/client.js';
+import { PROGRAM, temporaryDirectory } from '../fixtures/program.js';
+import { bench, missing, start, unboundTls } from '../fixtures/servers.js';
+import { SocketUnit } from '../fixtures/socket-unit.js';
+import { freePort } from '../fixtures/free-port.js';
+
+const libc = loadLibc();
+const skip = 'unavailable' in libc ? 'no system calls here' : missing('unbound');
+/** Fewer than a busy machine answers, and more than one client may have waiting. */
+const PER_MS = 0.5;
+const RESTARTS = 2;
+
+for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ io: dgram }'])
+  await t.test(`a restart loses no query, and fails none, front: ${front}`, { skip }, async t => {
+    if ('unavailable' in libc) return;
+    const on = bench(t);
+    const behind = await freePort();
+    const zone = `${unboundTls(on, behind)}\n  local-zone: test. redirect\n  local-data: "test. 3600 A 192.0.2.99"`;
+    writeFileSync(join(on.path, 'unbound.conf'), `server:\n${zone}\nremote-control:\n  control-enable: no\n`);
+    await start(on, 'unbound', ['-d', '-c', join(on.path, 'unbound.conf')], behind);
+    const directory = temporaryDirectory();
+    t.teardown(() => directory.remove());
+    mkdirSync(join(directory.path, 'state'));
+    writeFileSync(
+      join(directory.path, 'dotstub.yaml'),
+      `
+special_names: { forward: [test] }
+metrics: { listen: off }
+control: { socket: ${join(directory.path, 'control.sock')} }
+state_directory: ${join(directory.path, 'state')}
+dnssec: { mode: off }
+front: ${front}
+upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind}"] }] }
+`,
+    );
+    const unit = new SocketUnit(libc, [...PROGRAM, 'run', '--config', join(directory.path, 'dotstub.yaml')]);
+    t.teardown(async () => unit.close(libc));
+    await unit.start();
+    const client = createSocket('udp4');
+    const rcodes = new Map<number, number>();
+    const reasons = new Set<string>();
+    client.on('message', reply => {
+      const rcode = (reply[3] ?? 0) & 15;
+      rcodes.set(reply.readUInt16BE(0), rcode);
+      // The text of an Extended DNS Error is the last of a reply (RFC 8914).
+      if (rcode !== 0) reasons.add(/[ -~]*$/.exec(reply.toString('latin1'))?.[0] ?? '');
+    });
+    const asking = { sent: 0, isOver: false };
+    const asked = (async () => {
+      for (const from = performance.now(); !asking.isOver; await sleep(2))
+        for (; asking.sent < (performance.now() - from) * PER_MS; asking.sent++) {
+          const name = asking.sent % 2 === 0 ? `new${asking.sent}.test` : 'known.test';
+          client.send(queryMessage(name, { id: asking.sent }), unit.port, '127.0.0.1');
+        }
+    })();
+    await sleep(500);
+    for (let i = 0; i < RESTARTS; i++) {
+      await unit.restart();
+      await sleep(500);
+    }
+    asking.isOver = true;
+    await asked;
+    for (let i = 0; i < 100 && rcodes.size < asking.sent; i++) await sleep(50);
+    client.close();
+    await unit.stop();
+    t.equal(rcodes.size, asking.sent, 'none is lost');
+    t.same([...reasons], [], 'and none fails');
+    t.equal([...rcodes.values()].filter(rcode => rcode !== 0).length, 0);
+    t.ok(asking.sent > 500, `of ${asking.sent}`);
+  });
