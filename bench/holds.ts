@@ -105,7 +105,7 @@ listen_tls: { addresses: ["127.0.0.1:${tlsPort}"], certificate: ${on.certFile}, 
 special_names: { forward: [test] }
 metrics: { listen: off }
 state_directory: ${join(on.path, 'state')}
-log: { query_file: ${join(on.path, 'queries.log')} }
+log: { queries: full, query_file: ${join(on.path, 'queries.log')} }
 lists: [{ name: ads, sources: [${list}], action: nxdomain }]
 upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind.port}"] }] }
 `;
