@@ -41,8 +41,13 @@ export interface DatagramHost {
   /** The counts since the last call, for each thread. After `close`, one more call returns the last counts. */
   counted(): readonly FrontCounts[];
   /**
-   * Serves the datagrams that wait in the sockets, stops reading, sends the replies that are still to come, and closes.
-   * May be called twice.
+   * Stops reading from sockets that were passed to this process: what waits in them is for the process that gets them
+   * next. Resolved when all that was read before is with the front. Other sockets are read until `close`.
+   */
+  leave(): Promise<void>;
+  /**
+   * Serves the datagrams that wait in the sockets, but for those that were passed, stops reading, sends the replies that
+   * are still to come, and closes. May be called twice.
    * @param graceMs how long it waits for those replies
    */
   close(graceMs?: number): Promise<void>;
@@ -122,6 +127,9 @@ async function haveStarted(workers: FrontWorkers, log: Log): Promise<boolean> {
     return false;
   }
 }
+
+/** Whether a socket was passed to this process: somebody else holds it, and what it does not read stays in it. */
+export const isPassed = ({ at }: { readonly at: ListenAddress }): boolean => at.fd !== undefined;
 
 /** The sockets of `replaces` that are bound where `at` wants to be. */
 export function socketsAt(replaces: DatagramHost | undefined, at: ListenAddress): readonly OpenSocket[] {

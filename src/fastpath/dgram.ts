@@ -8,7 +8,7 @@ import { openUdp, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, listenText, type Unopened } from '../os/listen-address.js';
 import { descriptorOf } from '../os/stream-socket.js';
-import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
+import { type DatagramHost, type DatagramParts, isPassed, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing, waitUntil } from './outgoing.js';
 import { openEach } from './places.js';
 
@@ -37,6 +37,8 @@ export class DgramHost implements DatagramHost {
   unopened: readonly Unopened[] = [];
   /** Several at one address, if front threads had several there. */
   private list: Bound[] = [];
+  /** Those of them that are not read any more. */
+  private readonly left: Bound[] = [];
   /** Queries that the front has taken and not yet answered. */
   private pending = 0;
   private closed = false;
@@ -98,18 +100,27 @@ export class DgramHost implements DatagramHost {
   async close(graceMs = 0): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    const closing = this.list;
+    await this.leave();
+    const closing = [...this.left, ...this.list];
     if (graceMs > 0) {
       // The event loop reads the datagrams that wait in the sockets before it continues here.
       await new Promise(resolve => setImmediate(resolve));
       const { libc } = this.parts;
       if (libc === undefined) for (const { socket } of closing) socket.removeAllListeners('message');
-      else await this.keepForReplies(libc, closing);
+      else await this.keepForReplies(libc, this.list);
       await waitUntil(() => this.pending === 0, graceMs);
     }
     await this.outgoing?.close(graceMs);
     for (const { replyFd } of closing) if (replyFd >= 0) this.parts.libc?.close(replyFd);
     await Promise.all(closing.map(async bound => this.closeSocket(bound)));
+  }
+
+  async leave(): Promise<void> {
+    const { libc } = this.parts;
+    if (libc === undefined) return;
+    const passed = this.list.filter(isPassed);
+    this.left.push(...passed);
+    await this.keepForReplies(libc, passed);
   }
 
   /**

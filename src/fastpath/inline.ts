@@ -9,7 +9,7 @@ import { openUdp, portOf, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, type Unopened, ZoneIndexes } from '../os/listen-address.js';
 import { Admission } from '../policy/admission.js';
-import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt } from './datagram-host.js';
+import { type DatagramHost, type DatagramParts, isPassed, type OpenSocket, socketsAt } from './datagram-host.js';
 import { Outgoing } from './outgoing.js';
 import { PacketCache } from './packet-cache.js';
 import { openEach } from './places.js';
@@ -22,6 +22,8 @@ const NO_PLACE = { address: '', port: 0 };
 /** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
 interface WatchedSocket extends OpenSocket {
   readonly watched: Socket;
+  /** Whether nothing is read from it any more. */
+  isLeft: boolean;
 }
 
 /** UDP in batches on the main thread. */
@@ -114,7 +116,7 @@ export class InlineHost implements DatagramHost {
       throw error;
     }
     const watched = createSocket(at.address.includes(':') ? 'udp6' : 'udp4');
-    const index = this.open.push({ at: { ...at, port: portOf(libc, fd) }, fd, watched }) - 1;
+    const index = this.open.push({ at: { ...at, port: portOf(libc, fd) }, fd, watched, isLeft: false }) - 1;
     watched.on('message', (message, sender) => this.receive(message, sender, index));
     await new Promise<void>((resolve, reject) => {
       watched.once('error', reject);
@@ -143,16 +145,29 @@ export class InlineHost implements DatagramHost {
     outgoing.flush();
   }
 
+  async leave(): Promise<void> {
+    await Promise.all(this.open.filter(isPassed).map(async each => unwatch(each)));
+  }
+
   private async closeOnce(graceMs: number): Promise<void> {
     const { open, libc } = this;
+    await this.leave();
     await Promise.all(
-      open.map(async ({ fd, watched }, index) => {
-        for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);
-        await new Promise<void>(resolve => watched.close(() => resolve()));
+      open.map(async (each, index) => {
+        if (each.isLeft) return;
+        for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(each.fd, index) > 0; rounds++);
+        await unwatch(each);
       }),
     );
     await this.outgoing.close(graceMs);
     this.batches.close();
     for (const { fd } of open.splice(0)) libc.close(fd);
   }
+}
+
+/** Has Node.js watch a socket no longer. Replies still leave through its other descriptor. */
+async function unwatch(socket: WatchedSocket): Promise<void> {
+  if (socket.isLeft) return;
+  socket.isLeft = true;
+  await new Promise<void>(resolve => socket.watched.close(() => resolve()));
 }

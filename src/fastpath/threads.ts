@@ -8,7 +8,14 @@ import { systemClock } from '../os/clock.js';
 import { openUdp, portOf } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import type { ListenAddress, Unopened } from '../os/listen-address.js';
-import { type DatagramHost, type DatagramParts, type OpenSocket, socketsAt, socketsWithin } from './datagram-host.js';
+import {
+  type DatagramHost,
+  type DatagramParts,
+  isPassed,
+  type OpenSocket,
+  socketsAt,
+  socketsWithin,
+} from './datagram-host.js';
 import { HandOver, type Take } from './hand-over.js';
 import { Outgoing } from './outgoing.js';
 import { openEach } from './places.js';
@@ -149,6 +156,7 @@ export class ThreadHost implements DatagramHost {
   private readonly counters: (() => FrontCounts)[] = [];
   /** For each thread, a function that reads all that it has handed over. */
   private readonly readers: ((all: boolean) => void)[] = [];
+  private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
 
   private constructor(
@@ -225,6 +233,7 @@ export class ThreadHost implements DatagramHost {
         await this.workers.serve(i, {
           sockets: own.map(({ at: { address, port }, fd }) => ({ at: { address, port }, fd })),
           stopFd: this.stopFd,
+          leaves: own.every(isPassed),
           packets: parts.packets,
           counts,
           handOver: memory,
@@ -260,11 +269,24 @@ export class ThreadHost implements DatagramHost {
 
   private readonly wake = (): void => this.libc.wake(this.stopFd);
 
-  private async closeOnce(graceMs: number): Promise<void> {
+  async leave(): Promise<void> {
+    if (this.sockets.every(isPassed)) await this.stopThreads();
+  }
+
+  /** Ends the threads, and hands all that they have read to the front. */
+  private async stopThreads(): Promise<void> {
+    await (this.stopping ??= this.stopOnce());
+  }
+
+  private async stopOnce(): Promise<void> {
     this.wake();
     await this.workers.ended;
     process.off('exit', this.wake);
     for (const read of this.readers) read(true);
+  }
+
+  private async closeOnce(graceMs: number): Promise<void> {
+    await this.stopThreads();
     await this.outgoing.close(graceMs);
     this.threadSockets.close();
     this.libc.close(this.stopFd);

@@ -19,6 +19,8 @@ export interface WorkerData {
   readonly sockets: readonly { readonly fd: number; readonly at: OwnPlace }[];
   /** Becomes readable when the thread must end. */
   readonly stopFd: number;
+  /** Whether somebody else reads these sockets from then on: what waits in them is left there. */
+  readonly leaves: boolean;
   readonly packets: SharedArrayBuffer;
   readonly counts: SharedArrayBuffer;
   readonly handOver: SharedArrayBuffer;
@@ -79,9 +81,10 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
       if (ready === -LINUX.EINTR) continue;
       throw new Error(`poll: errno ${-ready}`);
     }
-    // Once more after the signal to stop: nothing else reads these sockets from then on.
-    serveAll(fds, serve);
-    if (pollFds.readInt16LE(stopAt) !== 0) return close();
+    const isLast = pollFds.readInt16LE(stopAt) !== 0;
+    // Once more after the signal to stop, unless somebody else reads these sockets from then on.
+    if (!isLast || !data.leaves) serveAll(fds, serve);
+    if (isLast) return close();
   }
 }
 

@@ -113,7 +113,10 @@ class DirectoryStore implements StateStore {
   }
 
   remove(name: string): void {
-    this.change(name, () => rmSync(join(this.directory, name), { force: true }));
+    this.change(name, () => {
+      this.files.get(name)?.forget();
+      rmSync(join(this.directory, name), { force: true });
+    });
   }
 
   write(name: string, contents: StateContents, lost: string): void {
@@ -155,6 +158,8 @@ class StateFile {
   private waiting: StateContents | undefined;
   /** The write in progress. */
   private writing: Promise<void> | undefined;
+  /** Whether it was removed after it was last to be written. */
+  private isForgotten = false;
   private lost = '';
   private retryMs = FIRST_RETRY_MS;
   /** Stops the timer of the next attempt; undefined: there is none. */
@@ -169,6 +174,7 @@ class StateFile {
 
   write(contents: StateContents, lost: string): void {
     this.waiting = contents;
+    this.isForgotten = false;
     this.lost = lost;
     if (this.writing === undefined) this.startAfter(SOON_MS);
   }
@@ -178,6 +184,14 @@ class StateFile {
       this.cancelStart = undefined;
       void this.start();
     });
+  }
+
+  /** The file is removed: what waits is not written, and what is being written is removed, too. */
+  forget(): void {
+    this.waiting = undefined;
+    this.isForgotten = true;
+    this.problem = undefined;
+    this.close();
   }
 
   /** Writes the waiting contents now. */
@@ -204,8 +218,10 @@ class StateFile {
       this.waiting = undefined;
       try {
         await replaceFile(this.path, contents);
+        if (this.isForgotten) await rm(this.path, { force: true });
         this.succeeded();
       } catch (error) {
+        if (this.isForgotten) return;
         this.waiting ??= contents;
         this.failed(error);
         return;

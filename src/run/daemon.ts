@@ -66,8 +66,9 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const logging = opened.add(await Logging.open({ ...common, lostFrame: counted.dnstapLost }, plan));
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
-  const entrance = front(new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport)));
-  const taking = { ...common, front: entrance, workers, sessionThreads, maxSessions: caps };
+  const entrance = opened.add(new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport)));
+  const asked = front(entrance);
+  const taking = { ...common, front: asked, workers, sessionThreads, maxSessions: caps };
   // Ready replies may say where it does not listen any more.
   const listeners: Listeners = opened.add(new Listeners({ ...taking, changed: () => core.ready.clear() }));
   const snapshot = opened.add(snapshotOf(common, core, plan));
@@ -93,6 +94,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
 
   snapshot.start();
   await Promise.all([core.lists.start(), core.localNames.start(), given.sockets && snapshot.wholeWithin(AHEAD_MS)]);
+  if (given.sockets !== undefined) entrance.catchUp(() => asked.inflight);
   await listeners.start(plan);
   await web.start(plan);
   core.begin();

@@ -1,5 +1,6 @@
 // Lists in the running daemon: read at the start, again when a file or a copy has changed, and exchanged as a whole.
 
+import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 
 import type { ListOverview, ListsOverview } from '../base/overview.js';
@@ -12,6 +13,7 @@ import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { mayStillBeGiven } from '../pipeline/stages/listed.js';
 import { Lists } from '../policy/lists/choice.js';
 import type { CompiledLists, SourceReport } from '../policy/lists/compile.js';
+import { KeptListsError, KeptListsReader, keptPieces, OtherSources } from '../policy/lists/kept.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
 import { ListCompiler } from './list-compiler.js';
@@ -27,6 +29,8 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Of the program: another one may make other rules of the same sources. */
+  readonly version: string;
   readonly observer: Pick<Observer, 'lists'>;
   readonly policy: ListPolicy;
   /** Called when other groups of clients are in force. */
@@ -48,6 +52,9 @@ const MOST_REFRESH_MS = 12_000;
 const LOOK_MS = 5000;
 /** Some servers send an error, or nothing, with status 200. Such a copy does not take the rules of before away. */
 const NO_RULES = 'the server has sent no line that is a rule';
+/** The compiled lists, for the next start, */
+const FILE = 'lists.compiled';
+const LOST = 'after a restart, lists are compiled anew before the first query is answered';
 
 /** What was compiled, and from what. */
 interface Made {
@@ -56,9 +63,12 @@ interface Made {
   readonly problems: readonly (string | undefined)[];
   /** The number of each source whose rules are in force, by what it is. */
   readonly inForce: ReadonlyMap<string, number>;
-  /** The files as they were, by path. */
+  /** The files as they were, by path, with the copies of what comes over HTTPS. */
   readonly marks: ReadonlyMap<string, string>;
+  /** How long that took. */
   readonly ms: number;
+  /** Whether it was taken from the disk, where the process before has kept it. */
+  readonly isKept: boolean;
 }
 
 const sourcesOf = ({ lists }: ListsPlan): readonly Source[] => lists.flatMap(({ sources }) => sources);
@@ -105,7 +115,11 @@ export class ListService implements Live, Timed {
   /** Reads what is there already, before the first query. */
   async start(): Promise<void> {
     // A look that is due meanwhile waits: it would find that nothing was read, and read all again.
-    await this.looks.run(async () => this.renew());
+    await this.looks.run(async () => {
+      const kept = await this.kept();
+      if (kept === undefined) await this.renew();
+      else await this.exchanges.run(async () => Promise.resolve(this.take(this.plan, kept)));
+    });
   }
 
   /** Looks at files, and fetches what is due. */
@@ -310,17 +324,72 @@ export class ListService implements Live, Timed {
   private async make(plan: ListsPlan): Promise<Made | string> {
     const { clock } = this.parts;
     const keys = keysOf(plan);
-    if (keys.length === 0)
-      return { compiled: Lists.none().compiled, problems: [], inForce: new Map(), marks: new Map(), ms: 0 };
-    const marks = new Map<string, string>();
+    if (keys.length === 0) return { ...NOTHING_MADE, compiled: Lists.none().compiled };
     // Before they are read: a change meanwhile is noticed afterwards.
-    for (const source of sourcesOf(plan)) if (source.at === 'file') marks.set(source.path, await markOf(source.path));
+    const marks = await this.marksOf(plan);
     const startedAt = clock.monotonicMs();
     const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
     const { problems, carried, compiled } = result;
     const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined || carried.has(i) ? [[key, i]] : [])));
-    return { compiled, problems, inForce, marks, ms: clock.monotonicMs() - startedAt };
+    return { compiled, problems, inForce, marks, ms: clock.monotonicMs() - startedAt, isKept: false };
+  }
+
+  private fileOf(source: Source): string {
+    return source.at === 'file' ? source.path : this.copies.pathOf(source.url);
+  }
+
+  private async marksOf(plan: ListsPlan): Promise<ReadonlyMap<string, string>> {
+    const marks = new Map<string, string>();
+    for (const path of sourcesOf(plan).map(each => this.fileOf(each))) marks.set(path, await markOf(path));
+    return marks;
+  }
+
+  /** What the compiled lists of a plan depend on, as a digest. */
+  private aboutOf(plan: ListsPlan, marks: ReadonlyMap<string, string>): string {
+    const keys = keysOf(plan);
+    const sources = sourcesOf(plan).map((source, i) => [keys[i], marks.get(this.fileOf(source))]);
+    return createHash('sha256')
+      .update(JSON.stringify([this.parts.version, sources]))
+      .digest('hex');
+  }
+
+  /**
+   * What the process before has compiled from the same sources, if none of them has changed since. Else clients wait until
+   * all is compiled: somebody who has changed a list and restarts the daemon expects it to count for the first answer.
+   */
+  private async kept(): Promise<Made | undefined> {
+    const { plan } = this;
+    const { store, clock, log } = this.parts;
+    const keys = keysOf(plan);
+    if (keys.length === 0) return undefined;
+    const startedAt = clock.monotonicMs();
+    const marks = await this.marksOf(plan);
+    const reader = new KeptListsReader(this.aboutOf(plan, marks));
+    try {
+      for await (const chunk of store.pieces(FILE)) reader.take(chunk);
+      const compiled = reader.finish();
+      if (compiled === undefined) return undefined;
+      if (compiled.sources.length !== keys.length) throw new KeptListsError('it is damaged: sources are missing');
+      const inForce = new Map(keys.map((key, i) => [key, i]));
+      const ms = clock.monotonicMs() - startedAt;
+      return { compiled, problems: keys.map(() => undefined), inForce, marks, ms, isKept: true };
+    } catch (error) {
+      if (!(error instanceof KeptListsError)) throw error;
+      const words = `${FILE} is not used: ${error.message}`;
+      if (error instanceof OtherSources) log.info({ file: FILE }, words);
+      else log.warn({ file: FILE }, words);
+      return undefined;
+    }
+  }
+
+  /** Keeps what was compiled for the next start, if all sources were read. */
+  private keep(plan: ListsPlan, { compiled, problems, marks, isKept }: Made): void {
+    const { store } = this.parts;
+    if (isKept) return;
+    if (problems.length === 0 || problems.some(each => each !== undefined)) return store.remove(FILE);
+    const about = this.aboutOf(plan, marks);
+    store.write(FILE, () => keptPieces(compiled, about), LOST);
   }
 
   /** Compiles, and again each time that another source which has rules in force cannot be read. */
@@ -331,7 +400,7 @@ export class ListService implements Live, Timed {
     const all = sourcesOf(plan);
     const sources = plan.lists.flatMap(({ sources: own, format }) =>
       own.map((source): TaskSource => {
-        return { path: source.at === 'file' ? source.path : this.copies.pathOf(source.url), format };
+        return { path: this.fileOf(source), format };
       }),
     );
     const carried = new Set<number>();
@@ -373,8 +442,9 @@ export class ListService implements Live, Timed {
     policy.take(lists, plan.classes);
     this.plan = plan;
     this.made = made;
-    // Not before the next ones are in force: if that fails, those of before must still be there.
-    if (isOther && before !== undefined) release(before.compiled.table);
+    if (isOther) this.keep(plan, made);
+    // Not before the next ones are in force: if that fails, those of before must still be there. They may be being written.
+    if (isOther && before !== undefined) void this.parts.store.flush().then(() => release(before.compiled.table));
     observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
@@ -385,10 +455,14 @@ export class ListService implements Live, Timed {
   }
 
   /** @param toldBefore the problem of each source that was told already */
-  private tell({ compiled, problems, inForce, ms }: Made, toldBefore: ReadonlyMap<string, string | undefined>): void {
+  private tell(
+    { compiled, problems, inForce, ms, isKept: isOld }: Made,
+    toldBefore: ReadonlyMap<string, string | undefined>,
+  ): void {
     const { log, policy } = this.parts;
     const { rules } = policy.lists.table;
-    log.info({ rules, ms: Math.round(ms) }, `lists with ${rules} rules are in force`);
+    const from = isOld ? ', as they were compiled before the restart' : '';
+    log.info({ rules, ms: Math.round(ms) }, `lists with ${rules} rules are in force${from}`);
     const keys = keysOf(this.plan);
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
@@ -423,6 +497,14 @@ export class ListService implements Live, Timed {
     };
   }
 }
+
+const NOTHING_MADE = {
+  problems: [],
+  inForce: new Map<string, number>(),
+  marks: new Map<string, string>(),
+  ms: 0,
+  isKept: false,
+};
 
 /** Lines that are not used, by reason in words; rules for browsers are expected. */
 function skippedIn(report: SourceReport | undefined): ListOverview['sources'][number]['skipped'] {

@@ -323,14 +323,18 @@ export class Listeners implements Follower {
     return prepared;
   }
 
-  /** Accepts nothing new, and waits some time for the queries in flight. */
+  /**
+   * Accepts nothing new, and waits some time for the queries in flight. In sockets that were passed, all others wait for
+   * the next process meanwhile.
+   */
   async finish(): Promise<void> {
-    const { front, clock } = this.parts;
+    const { front, clock, sockets } = this.parts;
+    await this.udp?.leave();
     front.stop();
     this.tcp.finish();
     this.tls.finish();
     this.https.finish();
-    const until = monoAfter(clock.monotonicMs(), FINISH_MS);
+    const until = monoAfter(clock.monotonicMs(), sockets === undefined ? FINISH_MS : FINISH_PASSED_MS);
     const { sessionThreads: threads } = this.parts;
     while (front.inflight + threads.waiting > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
     // Replies of the last turn are still on their way to the sockets.
@@ -430,7 +434,9 @@ const HTTPS_OPTION = 'listen_https.addresses';
 
 /** How long queries in flight are waited for at the end. */
 const FINISH_MS = 5000;
-const FINISH_LOOK_MS = 20;
+/** The same where everybody else waits for the next process: one name that no server answers must not keep them. */
+const FINISH_PASSED_MS = 200;
+const FINISH_LOOK_MS = 5;
 
 const NO_CERTIFICATE =
   'the socket unit has a socket for DNS over TLS: set listen_tls.certificate and listen_tls.key, or disable that socket';

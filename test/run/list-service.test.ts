@@ -1,13 +1,13 @@
 // Lists that are looked at while a reload is under way: real files, compiled in real threads.
 
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as later } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
 import type { Downloaded } from '../../src/os/download.js';
-import type { StateStore } from '../../src/os/state-store.js';
+import { type StateStore, stateStore } from '../../src/os/state-store.js';
 import { ListPolicy } from '../../src/policy/lists/list-policy.js';
 import { ListCompiler } from '../../src/run/list-compiler.js';
 import type { ListResult, ListTask } from '../../src/run/list-worker.js';
@@ -16,6 +16,7 @@ import { nameFromText } from '../../src/wire/name.js';
 import { ageClock, fakeClock, fakeRandom } from '../fixtures/clock.js';
 import { planFor } from '../fixtures/plans.js';
 import { eventually } from '../fixtures/rig.js';
+import { recordedLog } from '../fixtures/recorder.js';
 
 /** Only built threads can be started. */
 const SCRIPT = new URL('../../dist/list-worker.js', import.meta.url);
@@ -49,6 +50,7 @@ function partsIn(directory: string) {
   const warn = (_: unknown, words: string): void => void warned.push(words);
   const parts = {
     ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
+    version: '1.0.0',
     ...{ log: { debug: nothing, info, warn, error: nothing }, observer: { lists: nothing } },
     ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
   };
@@ -60,6 +62,7 @@ async function serviceIn(
   t: Test,
   beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
   compiler = new ListCompiler(SCRIPT),
+  store = NO_STORE,
 ) {
   const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
@@ -69,6 +72,7 @@ async function serviceIn(
   const service = new ListService(
     {
       ...parts,
+      store,
       download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
       addressesOf: async () => Promise.resolve([]),
     },
@@ -225,4 +229,78 @@ await t.test('a copy without any rule does not take the rules of before away, an
   texts[url] = 'ads.example';
   t.same(await service.refresh('list0'), []);
   t.same(rules(), [1, 1]);
+});
+
+/** Counts what it compiles. */
+class CountingCompiler extends ListCompiler {
+  compiled = 0;
+
+  override async compile(task: ListTask): Promise<ListResult | string> {
+    this.compiled++;
+    return super.compile(task);
+  }
+}
+
+await t.test('what was compiled is taken at the next start, until a source or the version changes', async t => {
+  const directory = t.testdir({ ads: 'ads.example', more: '||more.example^$client=kids\nnot a name' });
+  const sources = ['ads', 'more'].map(name => join(directory, name));
+  const file = join(directory, 'lists.compiled');
+  const name = nameFromText('ads.example') ?? Buffer.alloc(0);
+  const next = { version: '1.0.0', lists: `[{ name: ads, sources: ${JSON.stringify(sources)} }]` };
+  /** A process from its start to its end. */
+  const run = async (during: (service: ListService) => Promise<void> = () => Promise.resolve()) => {
+    const compiler = new CountingCompiler(SCRIPT);
+    const log = recordedLog();
+    const clock = fakeClock();
+    const ageNow = ageClock(clock);
+    const nothing = (): void => undefined;
+    const store = stateStore(directory, { clock, log });
+    const service = new ListService(
+      {
+        ...{ clock, ageNow, random: fakeRandom(), store, directory, policy: new ListPolicy(clock, ageNow), log },
+        ...{ version: next.version, observer: { lists: nothing }, takeGroups: nothing, forgotten: nothing },
+        ...{ changed: nothing, roots: () => undefined, addressesOf: async () => Promise.resolve([]) },
+        download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
+      },
+      planFor(`lists: ${next.lists}`),
+      compiler,
+    );
+    await service.start();
+    store.begin();
+    await during(service);
+    const isListed = service.policy.lists.table.findName(name) > 0;
+    const rules = service.overview.lists.map(({ rules: count, sources: own }) => [
+      count,
+      own.map(each => each.skipped),
+    ]);
+    await service.close();
+    await store.close();
+    const notUsed = log.lines.filter(line => line.includes('is not used'));
+    return { compiled: compiler.compiled, isListed, rules, notUsed };
+  };
+  const first = await run();
+  t.match(first, { compiled: 1, isListed: true });
+  t.equal(statSync(file).mode & 0o777, 0o600, 'it is private');
+  t.match(await run(), { ...first, compiled: 0 }, 'the same without compiling');
+
+  writeFileSync(join(directory, 'ads'), 'other.example');
+  t.match(await run(), { compiled: 1, isListed: false, notUsed: [/have changed/] }, 'a source has changed');
+  t.match(await run(), { compiled: 0, isListed: false }, 'which is kept, too');
+  writeFileSync(join(directory, 'ads'), 'ads.example');
+  const look = async (service: ListService): Promise<void> => void (await service.refresh(undefined));
+  t.match(await run(look), { compiled: 2, isListed: true });
+  t.match(await run(), { compiled: 0, isListed: true }, 'and so is what was compiled later');
+  next.version = '1.0.1';
+  t.match(await run(), { compiled: 1, isListed: true });
+  t.match(await run(), { compiled: 0, isListed: true });
+
+  const octets = readFileSync(file);
+  octets[octets.length - 100] = (octets[octets.length - 100] ?? 0) ^ 1;
+  writeFileSync(file, octets);
+  t.match(await run(), { compiled: 1, isListed: true, notUsed: [/damaged/] }, 'one that is damaged is not used');
+  rmSync(join(directory, 'more'));
+  t.match(await run(), { compiled: 1, isListed: true });
+  t.notOk(existsSync(file), 'what has not all of its sources is not kept');
+  next.lists = '[]';
+  t.match(await run(), { compiled: 0 });
 });

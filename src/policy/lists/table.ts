@@ -58,6 +58,9 @@ export const MOST_SOURCES = 256;
 /** The most rules of all lists: 140 MB. */
 export const MOST_RULES = 8_000_000;
 
+/** More than the table of as many rules takes. */
+export const MOST_TABLE_BYTES = 1 << 28;
+
 /** A place in one word. Lines behind the last that fits count as that one. */
 export const placeOf = (source: number, line: number): number => (source << LINE_BITS) | Math.min(line, MOST_LINE);
 export const sourceOf = (place: number): number => place >>> LINE_BITS;
@@ -271,6 +274,18 @@ export class ListTable {
   /** A table without rules. */
   static empty(): ListTable {
     return new ListTable(new TableBuilder({ first: 0, second: 0 }).finish());
+  }
+
+  /** Whether memory from elsewhere is a table: its parts are of the sizes that it says, and are within it. */
+  static isWhole(memory: ArrayBuffer): boolean {
+    const words = memory.byteLength / 4;
+    if (!Number.isInteger(words) || words < HEAD.words) return false;
+    const head = new Int32Array(memory, 0, HEAD.words);
+    const [filterWords = 0, places = 0, rules = 0] = [head[HEAD.filterWords], head[HEAD.places], head[HEAD.rules]];
+    const isPowerOfTwo = filterWords > 0 && (filterWords & (filterWords - 1)) === 0;
+    const slotWords = words - HEAD.words - filterWords;
+    const slots = slotWords / SLOT_WORDS;
+    return isPowerOfTwo && places > 0 && Number.isInteger(slots) && places <= slots && rules >= 0 && rules <= slots;
   }
 
   get rules(): number {

@@ -1,0 +1,75 @@
+// A restart while clients ask, with sockets that somebody else holds (systemd/dotstub.socket). All names are new, so
+// that the queries wait for a server.
+
+import { createSocket } from 'node:dgram';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import t from 'tap';
+
+import { loadLibc } from '../../src/os/libc.js';
+import { queryMessage } from '../fixtures/client.js';
+import { PROGRAM, temporaryDirectory } from '../fixtures/program.js';
+import { bench, missing, start, unboundTls } from '../fixtures/servers.js';
+import { SocketUnit } from '../fixtures/socket-unit.js';
+import { freePort } from '../fixtures/free-port.js';
+
+const libc = loadLibc();
+const skip = 'unavailable' in libc ? 'no system calls here' : missing('unbound');
+/** Queries during each restart: twice as many as one client may have waiting. */
+const QUERIES = 400;
+const AT_ONCE = 8;
+const RESTARTS = 2;
+
+for (const front of ['{ threads: 1 }', '{ threads: 0 }', '{ io: dgram }'])
+  await t.test(`a restart loses no query, and fails none, front: ${front}`, { skip }, async t => {
+    if ('unavailable' in libc) return;
+    const on = bench(t);
+    const behind = await freePort();
+    const zone = `${unboundTls(on, behind)}\n  local-zone: test. redirect\n  local-data: "test. 3600 A 192.0.2.99"`;
+    writeFileSync(join(on.path, 'unbound.conf'), `server:\n${zone}\nremote-control:\n  control-enable: no\n`);
+    await start(on, 'unbound', ['-d', '-c', join(on.path, 'unbound.conf')], behind);
+    const directory = temporaryDirectory();
+    t.teardown(() => directory.remove());
+    mkdirSync(join(directory.path, 'state'));
+    writeFileSync(
+      join(directory.path, 'dotstub.yaml'),
+      `
+special_names: { forward: [test] }
+metrics: { listen: off }
+control: { socket: ${join(directory.path, 'control.sock')} }
+state_directory: ${join(directory.path, 'state')}
+dnssec: { mode: off }
+front: ${front}
+upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.0.0.1:${behind}"] }] }
+`,
+    );
+    const unit = new SocketUnit(libc, [...PROGRAM, 'run', '--config', join(directory.path, 'dotstub.yaml')]);
+    t.teardown(async () => unit.close(libc));
+    await unit.start();
+    const client = createSocket('udp4');
+    const rcodes = new Map<number, number>();
+    const reasons = new Set<string>();
+    client.on('message', reply => {
+      const rcode = (reply[3] ?? 0) & 15;
+      rcodes.set(reply.readUInt16BE(0), rcode);
+      // The text of an Extended DNS Error is the last of a reply (RFC 8914).
+      if (rcode !== 0) reasons.add(/[ -~]*$/.exec(reply.toString('latin1'))?.[0] ?? '');
+    });
+    let sent = 0;
+    for (let i = 0; i < RESTARTS; i++) {
+      const restarting = unit.restart();
+      for (const end = sent + QUERIES; sent < end; await sleep(2))
+        for (const next = Math.min(end, sent + AT_ONCE); sent < next; sent++)
+          client.send(queryMessage(`new${sent}.test`, { id: sent }), unit.port, '127.0.0.1');
+      await restarting;
+      // A busy machine needs its time.
+      for (let looks = 0; looks < 600 && rcodes.size < sent; looks++) await sleep(50);
+    }
+    client.close();
+    await unit.stop();
+    t.equal(rcodes.size, sent, 'none is lost');
+    t.same([...reasons], [], 'and none fails');
+    t.equal([...rcodes.values()].filter(rcode => rcode !== 0).length, 0);
+  });
