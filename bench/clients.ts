@@ -8,6 +8,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { quantile } from './measure.js';
+import { tlsOptions } from './tls-options.js';
 
 /** What clients have seen. */
 export interface Seen {
@@ -130,10 +131,7 @@ class Clients {
   private async openSome(): Promise<void> {
     while (this.opened < this.amount) {
       this.opened++;
-      const socket = connect({
-        ...{ host: '127.0.0.1', port: this.port, servername: 'dns.test' },
-        ...{ rejectUnauthorized: false, ALPNProtocols: ['dot'] },
-      });
+      const socket = connect(tlsOptions(this.port));
       await once(socket, 'secureConnect');
       socket.setNoDelay(true);
       socket.on('close', () => this.closed++).on('error', () => undefined);

@@ -17,6 +17,7 @@ import { residentBytes } from '../test/fixtures/memory.js';
 import { upstream } from './contenders.js';
 import type { Seen } from './clients.js';
 import { cpuMicroseconds, load, LOAD_CPU, median, pin, quantile, SERVER_CPU, table } from './measure.js';
+import { tlsOptions } from './tls-options.js';
 
 const [rounds = 3, clients = 1000, seconds = 60, everyMs = 1000] = process.argv.slice(2).map(Number);
 const KNOWN = 100;
@@ -182,13 +183,7 @@ async function keptHttps({ https, pid }: Running): Promise<Kept> {
 
 /** CPU microseconds of the server for each handshake. */
 async function handshakes({ port, pid }: Running, resumed: boolean): Promise<number> {
-  const options = {
-    host: '127.0.0.1',
-    port,
-    servername: 'dns.test',
-    rejectUnauthorized: false,
-    ALPNProtocols: ['dot'],
-  };
+  const options = tlsOptions(port);
   const one = async (session: Buffer | undefined): Promise<Buffer | undefined> => {
     const socket: TLSSocket = connect(session === undefined ? options : { ...options, session });
     let ticket: Buffer | undefined;

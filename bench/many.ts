@@ -17,6 +17,7 @@ import { asking, frame, framesIn } from '../test/listen/raw-http2.js';
 import { IDLE_MS } from '../src/listen/sessions.js';
 import { upstream } from './contenders.js';
 import { table } from './measure.js';
+import { tlsOptions } from './tls-options.js';
 
 const [clients = 5000] = process.argv.slice(2).map(Number);
 const STEP = 1000;
@@ -125,13 +126,8 @@ class Client {
   private async open(): Promise<void> {
     const { kind, number } = this;
     this.heardAt = performance.now();
-    const socket = connect({
-      ...{ host: '127.0.0.1', port: kind === 'tls' ? port : https, servername: 'dns.test', rejectUnauthorized: false },
-      ...{
-        ALPNProtocols: [kind === 'tls' ? 'dot' : 'h2'],
-        localAddress: `127.1.${Math.floor(number / PER_ADDRESS)}.1`,
-      },
-    });
+    const options = kind === 'tls' ? tlsOptions(port) : tlsOptions(https, 'h2');
+    const socket = connect({ ...options, localAddress: `127.1.${Math.floor(number / PER_ADDRESS)}.1` });
     this.socket = socket;
     socket.on('error', () => undefined);
     socket.once('close', () => {

@@ -3,6 +3,8 @@
 
 import { connect } from 'node:tls';
 
+import { tlsOptions } from './tls-options.js';
+
 const [port = 0, perSecond = 0] = process.argv.slice(2).map(Number);
 const TELL_MS = 100;
 /** One that is not over after this time is given up, and not counted. */
@@ -17,14 +19,7 @@ const state = { begun: 0, open: 0, made: 0 };
 function begin(): void {
   state.begun++;
   state.open++;
-  const options = {
-    host: '127.0.0.1',
-    port,
-    servername: 'dns.test',
-    rejectUnauthorized: false,
-    ALPNProtocols: ['dot'],
-  };
-  const socket = connect(options, () => {
+  const socket = connect(tlsOptions(port), () => {
     state.made++;
     socket.destroy();
   });
