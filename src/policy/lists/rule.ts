@@ -1,5 +1,8 @@
 // What a rule of a list is: which names it is about, and what becomes of them. A rule is a few bits beside the hash of its name.
 
+/** The largest source of a list. */
+export const MOST_LIST_BYTES = 1 << 28;
+
 /** Which part of a query or an answer a rule looks at. */
 export const TRIGGER = {
   /** The name that is asked for, or one that its aliases lead to. */
