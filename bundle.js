@@ -12,7 +12,10 @@ rmSync('dist', { recursive: true, force: true });
 const ON_DEMAND = { 'redis-client': 'src/os/redis-client.ts', exposition: 'src/observe/exposition.ts' };
 
 /** Modules of Node.js that the first answer does not need. Together they would take a fifth of the start. */
-const LAZY = ['http', 'https', 'http2', 'child_process', 'zlib', 'fs/promises', 'perf_hooks', 'assert'];
+const LAZY = [
+  ...['http', 'https', 'http2', 'child_process', 'zlib', 'fs/promises', 'perf_hooks', 'assert', 'v8'],
+  ...['worker_threads', 'inspector', 'dns/promises', 'timers/promises'],
+];
 
 /**
  * A module that loads one of Node.js when something of it is used. It lists nothing of what that has in the Node.js that
@@ -28,11 +31,23 @@ const loading = {
   name: 'loading',
   setup(build) {
     build.onResolve({ filter: /^\.\/(redis-client|exposition)\.js$/ }, ({ path }) => ({ path, external: true }));
-    build.onResolve({ filter: new RegExp(`^(node:)?(${LAZY.join('|')})$`) }, ({ path, namespace }) =>
-      namespace === 'lazy' ? { external: true } : { path: path.replace('node:', ''), namespace: 'lazy' },
-    );
+    build.onResolve({ filter: new RegExp(`^(node:)?(${LAZY.join('|')})$`) }, ({ path, namespace, importer }) => {
+      // What runs in a thread needs node:worker_threads at once, and for each message.
+      const isOfThread = path === 'node:worker_threads' && importer.endsWith('-worker.ts');
+      if (namespace === 'lazy' || isOfThread) return { external: true };
+      return { path: path.replace('node:', ''), namespace: 'lazy' };
+    });
     // pino wants to know who calls it, for its transports, which are not used. V8 then looks for all ends of lines.
     build.onLoad({ filter: /\/pino\/lib\/caller\.js$/ }, () => ({ contents: 'module.exports = () => [];' }));
+    // These are threads: without them the first answer needs no node:worker_threads.
+    build.onLoad({ filter: /\/pino\/lib\/transport\.js$/ }, () => ({ contents: 'module.exports = () => undefined;' }));
+    // Where pino asks which thread this is, only the destinations depend on it that it makes. It makes none here.
+    build.onLoad({ filter: /\/pino\/lib\/tools\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(
+        "const { isMainThread } = require('worker_threads')",
+        'const isMainThread = true',
+      ),
+    }));
     build.onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => ({ contents: lazyModule(path) }));
   },
 };

@@ -127,7 +127,7 @@ class Client {
     const { kind, number } = this;
     this.heardAt = performance.now();
     const options = kind === 'tls' ? tlsOptions(port) : tlsOptions(https, 'h2');
-    const socket = connect({ ...options, localAddress: `127.1.${Math.floor(number / PER_ADDRESS)}.1` });
+    const socket = connect({ ...options, ...{ localAddress: `127.1.${Math.floor(number / PER_ADDRESS)}.1` } });
     this.socket = socket;
     socket.on('error', () => undefined);
     socket.once('close', () => {

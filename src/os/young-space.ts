@@ -28,7 +28,7 @@ export interface YoungSpaceParts {
 
 const OF_PROCESS: YoungSpaceParts = {
   bytes: youngSpaceBytes,
-  setFlag: setFlagsFromString,
+  setFlag: flag => setFlagsFromString(flag),
   after: (ms, then) => void setTimeout(then, ms).unref(),
 };
 

@@ -7,7 +7,7 @@ import type { Clock, Random } from '../base/ports.js';
 import { ageAfter, type AgeSec, type WallMs, wallMs } from '../base/time.js';
 import type { Download } from '../os/download.js';
 import type { StateStore } from '../os/state-store.js';
-import { MOST_LIST_BYTES } from './list-worker.js';
+import { MOST_LIST_BYTES } from '../policy/lists/rule.js';
 
 /** The parts that it uses. */
 export interface ListCopiesParts {

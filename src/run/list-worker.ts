@@ -8,7 +8,7 @@ import { isSystemError, wordsFor } from '../base/system-error.js';
 import { fileProblem } from '../os/regular-file.js';
 import { Compilation, type CompiledLists, type SourceReader } from '../policy/lists/compile.js';
 import type { HashKey } from '../policy/lists/name-hash.js';
-import type { ListFormat } from '../policy/lists/rule.js';
+import { type ListFormat, MOST_LIST_BYTES } from '../policy/lists/rule.js';
 
 /** The task. */
 export interface ListTask {
@@ -38,8 +38,6 @@ export interface ListResult {
 const PIECE_BYTES = 1 << 11;
 /** Longer than it takes to hand over a core. */
 const PAUSE_MS = 0.05;
-/** The largest source. */
-export const MOST_LIST_BYTES = 1 << 28;
 
 function run({ sources, key, before, isBeside }: ListTask): ListResult {
   const pause = isBeside ? letOthersRun : () => undefined;

@@ -2,6 +2,9 @@
 
 import { isAtOrBelow, MAX_NAME_BYTES } from '../../wire/name.js';
 
+/** The largest source of a list. */
+export const MOST_LIST_BYTES = 1 << 28;
+
 /** Which part of a query or an answer a rule looks at. */
 export const TRIGGER = {
   /** The name that is asked for, or one that its aliases lead to. */
