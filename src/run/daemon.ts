@@ -67,8 +67,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
   const entrance = opened.add(new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport)));
-  const asked = front(entrance);
-  const taking = { ...common, front: asked, workers, sessionThreads, maxSessions: caps };
+  const taking = { ...common, front: front(entrance), workers, sessionThreads, maxSessions: caps };
   // Ready replies may say where it does not listen any more.
   const listeners: Listeners = opened.add(new Listeners({ ...taking, changed: () => core.ready.clear() }));
   const snapshot = opened.add(snapshotOf(common, core, plan));
@@ -91,10 +90,9 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
     ...common,
     ...{ counted, startedAt, listeners, certificates, designating, web, logging, service, reload, configuration },
   };
-
   snapshot.start();
   await Promise.all([core.lists.start(), core.localNames.start(), given.sockets && snapshot.wholeWithin(AHEAD_MS)]);
-  if (given.sockets !== undefined) entrance.catchUp(() => asked.inflight);
+  if (given.sockets !== undefined) entrance.catchUp(() => listeners.inflight);
   await listeners.start(plan);
   await web.start(plan);
   core.begin();

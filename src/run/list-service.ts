@@ -118,7 +118,11 @@ export class ListService implements Live, Timed {
     await this.looks.run(async () => {
       const kept = await this.kept();
       if (kept === undefined) await this.renew();
-      else await this.exchanges.run(async () => Promise.resolve(this.take(this.plan, kept)));
+      else
+        await this.exchanges.run(async () => {
+          this.take(this.plan, kept);
+          return Promise.resolve();
+        });
     });
   }
 
