@@ -26,7 +26,7 @@ QUERY.fill(0, 0, 2);
 const TARGET = `/dns-query?dns=${QUERY.toString('base64url')}`;
 /** The same target, with every character of the message written as its number. */
 const escaped = (message: Buffer): string =>
-  `/dns-query?dns=${[...message.toString('base64url')].map(each => `%${Buffer.from(each).toString('hex')}`).join('')}`;
+  `/dns-query?dns=${message.toString('base64url').replace(/./g, each => `%${Buffer.from(each).toString('hex')}`)}`;
 const H1 = 'http/1.1';
 
 /** An HTTP/1.1 request that is the last of its connection. */
