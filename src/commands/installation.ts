@@ -144,7 +144,8 @@ export interface Undoing {
 /** Removes it; configuration and state stay, and so do units of a package. Empty: nothing of it is here. */
 export function uninstallSteps(tree: Tree, { running, program, keepService = false }: Undoing): Step[] {
   const written = keepService ? [] : [...UNIT_FILES].reverse().filter(name => tree.exists(join(UNITS, name)));
-  const isPackaged = !keepService && hasPackagedUnits(tree, program) && UNIT_FILES.some(name => tree.exists(linkOf(name)));
+  const isPackaged =
+    !keepService && hasPackagedUnits(tree, program) && UNIT_FILES.some(name => tree.exists(linkOf(name)));
   const units = isPackaged ? [...UNIT_FILES].reverse() : written;
   const reload: Step = { does: 'run', command: ['systemctl', 'daemon-reload'], why: 'systemd reads it' };
   const stop: Step = {

@@ -104,7 +104,9 @@ export class Core {
     };
     this.network = opened.add(new Network({ ...common, store: this.store, changed }));
     this.clients = opened.add(new Clients(common, plan));
-    this.localNames = opened.add(new LocalNames({ clock, log, changed: () => this.resolution.localNamesChanged() }, plan));
+    this.localNames = opened.add(
+      new LocalNames({ clock, log, changed: () => this.resolution.localNamesChanged() }, plan),
+    );
     const asking = {
       ...common,
       clock: turn,
