@@ -12,6 +12,10 @@ const CONTROL_ROOM_BYTES = CONTROL_BYTES + 24;
 /** Places of the table in which a batch looks for replies to the same client, a power of two. */
 const PLACES = 128;
 const NONE = 255;
+/** A batch in which fewer than one call in so many would be saved leaves as it is: to join two gains nothing by itself, */
+const WORTHWHILE = 4;
+/** and so do as many batches after it, since clients are the same for a while, and to look takes time. */
+const REST_BATCHES = 16;
 const WORD_BYTES = 4;
 
 /**
@@ -29,6 +33,8 @@ export class Segments {
   private leftSlots = 0;
   /** Whether the kernel knows it; undefined: it was not asked yet. */
   private isKnown: boolean | undefined = undefined;
+  /** For how many batches nothing is looked for. */
+  private rest = 0;
   /** The array of struct mmsghdr, one for each group of replies. */
   private readonly headers: Buffer;
   private readonly headerWords: Int32Array;
@@ -70,9 +76,11 @@ export class Segments {
    * @returns how many of them the socket has no room for: these are in `left`
    */
   send(fd: number, messages: Messages, count: number): number {
-    if (count > 1 && (this.isKnown ??= this.libc.getsockopt(fd, LINUX.IPPROTO_UDP, LINUX.UDP_SEGMENT) >= 0)) {
+    if (this.rest > 0) this.rest--;
+    else if (count > 1 && (this.isKnown ??= this.libc.getsockopt(fd, LINUX.IPPROTO_UDP, LINUX.UDP_SEGMENT) >= 0)) {
       const groups = this.group(messages, count);
-      if (groups < count) return this.sendGroups(fd, messages, groups);
+      if ((count - groups) * WORTHWHILE >= count) return this.sendGroups(fd, messages, groups);
+      this.rest = REST_BATCHES;
     }
     this.leftSlots = 0;
     for (let i = messages.send(fd, 0, count); i < count; i++) this.left[this.leftSlots++] = i;
