@@ -107,7 +107,7 @@ await t.test('an error about the target of an alias is the error of the whole', 
     const says: Says = (query, asks) =>
       responseTo(
         query,
-        asks === 'x.example.' ? { answers: 'x.example. 300 CNAME target.test.' } : { ...RECORDS, rcode },
+        asks === 'x.example.' ? { answers: 'x.example. 300 CNAME target.example.' } : { ...RECORDS, rcode },
       );
     const query = queryMessage('x.example');
     const reply = asked(says, query);

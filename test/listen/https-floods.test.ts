@@ -297,7 +297,7 @@ await onBothPaths(t, 'a client that goes on after the end is cut off', async (t,
 });
 
 await onBothPaths(t, 'responses that nobody reads are bounded over HTTP/1.1', async (t, listening) => {
-  const { port, clients, table, count } = await listening({ idleMs: 500 });
+  const { port, clients, table, count } = await listening({ idleMs: 2000 });
   const socket = await connected(t, port, 'http/1.1');
   socket.pause();
   const one = Buffer.from(`GET /dns-query?dns=${LARGE_ANSWER.toString('base64url')} HTTP/1.1\r\nHost: a\r\n\r\n`);
