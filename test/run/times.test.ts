@@ -134,6 +134,7 @@ await t.test('the time zone is looked at before each look at schedules', async t
   const zone = { look: (): void => void looks.push('zone') };
   const times = new Times(clock, [part], () => undefined, zone);
   jobs.add(times.job);
+  jobs.begin();
   await clock.advance(120_000);
   t.same(looks.slice(0, 4), ['zone', 'schedules', 'zone', 'schedules']);
 });
