@@ -16,8 +16,8 @@ import type { Logging } from './logging.js';
 
 /** By then, even a slow machine has read what was in the sockets when it started. */
 const CATCH_UP_MS = 10_000;
-/** It is as many as may wait otherwise: upstream has room for twice as many, and some more (`MOST_HELD` in upstream/held). */
-const MOST_LATE = MAX_INFLIGHT;
+/** Most of what a socket with the room of systemd/dotstub.socket holds. Upstream has room for these and for all others. */
+const MOST_LATE = 4000;
 
 /** The parts of the front. */
 export class EntranceParts implements FrontParts {
